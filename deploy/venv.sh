@@ -1,0 +1,43 @@
+# Makes or refreshes .venv from the lock files. From the top of the checkout:
+#   . deploy/venv.sh; relay_venv LOCK [LOCK ...]      leaves $PYTHON, the interpreter of .venv
+# A venv that was made from the same locks and the same pyproject.toml is used as it is.
+
+relay_python() {
+    for name in python3 python3.14 python3.13 python3.12 python3.11 python; do
+        if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            echo "$name"
+            return 0
+        fi
+    done
+    echo "linq-relay needs Python 3.11 or newer on the PATH; none of python3, python3.11 ... python3.14 is." >&2
+    return 1
+}
+
+relay_venv() {
+    base=$(relay_python) || return 1
+    PYTHON=.venv/bin/python
+    # One line a lock in .venv/stamp: what it was made from. The interpreter belongs to it, so that a machine
+    # whose Python moved gets a new venv; and a venv that has more than was asked for serves as well.
+    made_from=$({ cat pyproject.toml; "$base" -c 'import sys; print(sys.version, sys.base_prefix)'; } | cksum)
+    stamp="" requirements="" missing=""
+    for lock in "$@"; do
+        line="$lock $(cksum <"$lock") $made_from"
+        grep -qxF "$line" .venv/stamp 2>/dev/null || missing=yes
+        stamp="$stamp$line
+"
+        requirements="$requirements -r $lock"
+    done
+    if [ -x "$PYTHON" ] && [ -z "$missing" ]; then
+        return 0
+    fi
+    echo "Preparing .venv ($*), once ..." >&2
+    "$base" -m venv --clear .venv || {
+        echo "Could not make .venv with $base (on Debian and Ubuntu: apt install python3-venv)." >&2
+        return 1
+    }
+    # shellcheck disable=SC2086  # a list of options, meant to be split
+    "$PYTHON" -m pip install --quiet --disable-pip-version-check --require-hashes $requirements &&
+        "$PYTHON" -m pip install --quiet --disable-pip-version-check --no-deps --editable . &&
+        printf '%s' "$stamp" >.venv/stamp
+}
+

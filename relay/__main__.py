@@ -1,0 +1,5 @@
+"""`python -m relay`: the same as `relay`."""
+
+from relay.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""The arq side: the route and deliver jobs, the sweep, and the HTTP sender."""
