@@ -1,0 +1,1 @@
+"""Words and rules without I/O: values and `now` come in, values go out."""

@@ -1,0 +1,207 @@
+"""relay.toml: the topics and the push subscriptions, as frozen records.
+
+`parse_config` reads the text and either returns a whole `RelayConfig` or raises one `ConfigError` that names every
+mistake with its line in the file. Nothing outside the text is read here: secrets stay references until a sender needs
+them.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections import Counter
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError
+
+from relay.core.durations import parse_duration
+from relay.core.errors import ConfigError, Problem
+from relay.core.event import Freshness
+from relay.core.lines import is_line, line_meant_by
+from relay.core.patterns import pattern_problem
+from relay.core.rules import TopicIndex
+from relay.core.secret import SecretReference
+from relay.core.toml_places import TomlPlaces
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+DEFAULT_RETRY = ("5s", "15s", "30s", "1m", "2m", "3m", "5m", "6m", "7m")
+"""Ten attempts over about 25 minutes, as Linq itself retries (https://docs.linqapp.com/guides/webhooks)."""
+
+
+def _pattern(text: str) -> str:
+    if problem := pattern_problem(text):
+        raise ValueError(problem)
+    return text
+
+
+def _line(text: str) -> str:
+    if is_line(text):
+        return text
+    meant = line_meant_by(text)
+    hint = f'; did you mean "{meant}"?' if meant else ', such as "+16465550123"'
+    raise ValueError(f'"{text}" is not a phone number in E.164{hint}')
+
+
+def _url(text: str) -> str:
+    try:
+        url = urlsplit(text)
+        fits = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+    except ValueError:
+        fits = False
+    if not fits or any(character.isspace() for character in text):
+        raise ValueError(f'"{text}" is not an http or https URL')
+    return text
+
+
+def _text(parse: Callable[[str], Any]) -> Callable[[Any], Any]:
+    """`parse` for values that have to be strings."""
+
+    def validate(value: Any) -> Any:
+        if not isinstance(value, str):
+            raise ValueError(f"write it as a string, not as {value!r}")  # noqa: TRY004  pydantic collects ValueErrors
+        return parse(value)
+
+    return validate
+
+
+def _one_or_more(value: Any) -> Any:
+    """A condition may be written as one value or as a list of them."""
+    return [value] if isinstance(value, str) else value
+
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Pattern = Annotated[str, AfterValidator(_pattern)]
+Line = Annotated[str, AfterValidator(_line)]
+Url = Annotated[str, AfterValidator(_url)]
+Duration = Annotated[float, BeforeValidator(_text(parse_duration))]
+Secret = Annotated[SecretReference, BeforeValidator(_text(SecretReference.parse))]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class Topic(_Table):
+    """One `[[topics]]` table: a named stream of the events that match."""
+
+    name: Name
+    events: Annotated[tuple[Pattern, ...], Field(min_length=1)]
+    lines: Annotated[tuple[Line, ...] | None, Field(min_length=1)] = None
+    direction: Literal["inbound", "outbound"] | None = None
+    service: Annotated[
+        tuple[Literal["iMessage", "RCS", "SMS"], ...] | None, BeforeValidator(_one_or_more), Field(min_length=1)
+    ] = None
+    is_group: StrictBool | None = None
+    freshness: Freshness | None = None
+
+    @cached_property
+    def has_conditions(self) -> bool:
+        """Whether patterns and lines alone do not decide."""
+        return any(value is not None for value in (self.direction, self.service, self.is_group, self.freshness))
+
+
+class Subscription(_Table):
+    """One `[[subscriptions]]` table: a team that wants a topic by HTTP POST."""
+
+    name: Name
+    topic: str
+    url: Url
+    secret: Secret
+    retry: tuple[Duration, ...] = tuple(map(parse_duration, DEFAULT_RETRY))
+    """Seconds to wait before the second, third ... attempt; after the last one the delivery is a dead letter."""
+
+
+class RelayConfig(_Table):
+    """The whole of relay.toml."""
+
+    topics: tuple[Topic, ...] = ()
+    subscriptions: tuple[Subscription, ...] = ()
+
+    @cached_property
+    def index(self) -> TopicIndex:
+        """The topics, compiled for matching."""
+        return TopicIndex(self.topics)
+
+    @cached_property
+    def subscriptions_by_topic(self) -> dict[str, tuple[Subscription, ...]]:
+        """The push subscriptions of each topic that has any."""
+        names = dict.fromkeys(subscription.topic for subscription in self.subscriptions)
+        return {name: tuple(s for s in self.subscriptions if s.topic == name) for name in names}
+
+
+def parse_config(text: str, filename: str = "relay.toml") -> RelayConfig:
+    """The config that `text` spells.
+
+    Raises:
+        ConfigError: with every mistake, each at its line.
+    """
+    heading = f"{filename} cannot be used:"
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(heading, (Problem(filename, f"not TOML: {error}"),)) from None
+    places = TomlPlaces(text, filename)
+    problems = [Problem(places.of(path), message) for path, message in _contradictions(data)]
+    config = None
+    try:
+        config = RelayConfig.model_validate(data)
+    except ValidationError as error:
+        problems.extend(
+            Problem(places.of(detail["loc"]), _sentence(detail)) for detail in error.errors() if not _echo(detail)
+        )
+    if problems or config is None:
+        raise ConfigError(heading, tuple(sorted(problems, key=lambda problem: places.order(problem.place))))
+    return config
+
+
+def _echo(detail: Any) -> bool:
+    """Whether pydantic calls a list too short only because its items were refused, each with an error of its own."""
+    return detail["type"] == "too_short" and bool(detail["input"])
+
+
+def _sentence(detail: Any) -> str:
+    """Pydantic's finding in the words of this file."""
+    match detail["type"]:
+        case "extra_forbidden":
+            return f'unknown key "{detail["loc"][-1]}"'
+        case "missing":
+            return f'"{detail["loc"][-1]}" is missing'
+        case "too_short":
+            return "the list is empty; write at least one, or leave the key out"
+        case "string_pattern_mismatch":
+            return f'"{detail["input"]}" is not a name; use letters, digits, ".", "_" and "-", at most 64'
+        case "value_error":
+            return str(detail["ctx"]["error"])
+        case _:
+            return str(detail["msg"])
+
+
+def _contradictions(data: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """What no table can know alone: names used twice, topics that do not exist.
+
+    Looks at raw data, so that it finds these also in a file with other mistakes.
+    """
+    tables = {
+        kind: [t if isinstance(t, dict) else {} for t in _list(data.get(kind))] for kind in ("topics", "subscriptions")
+    }
+    for kind, rows in tables.items():
+        seen: Counter[str] = Counter()
+        for position, row in enumerate(rows):
+            name = row.get("name")
+            if isinstance(name, str):
+                seen[name] += 1
+                if seen[name] > 1:
+                    yield (kind, position, "name"), f'the name "{name}" is used more than once'
+    topics = [row["name"] for row in tables["topics"] if isinstance(row.get("name"), str)]
+    for position, row in enumerate(tables["subscriptions"]):
+        topic = row.get("topic")
+        if isinstance(topic, str) and topic not in topics:
+            known = ", ".join(dict.fromkeys(topics)) or "none is defined"
+            yield ("subscriptions", position, "topic"), f'there is no topic "{topic}" (topics: {known})'
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

@@ -1,0 +1,76 @@
+"""The event: one thing Linq told us, as the envelope fields that rules and subscribers need, and the raw body.
+
+An `Arrival` is what the ingress has proved and read (`linq.admission` makes it, nothing else does); an `Event` is an
+arrival that the router has understood: its line, chat and so on are known. The body is what Linq signed, byte for byte,
+in both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Freshness(StrEnum):
+    """Whether an event is news or was recovered later by Linq (`data.reconciled_at`) and belongs to the past."""
+
+    LIVE = "live"
+    HISTORY = "history"
+
+
+class Dialect(StrEnum):
+    """Which of Linq's webhook APIs an event came through."""
+
+    V2 = "v2"
+    V3 = "v3"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A verified webhook, as it enters the inbox."""
+
+    id: str
+    """Linq's `event_id`, the key of the dedupe."""
+    type: str
+    dialect: Dialect
+    webhook_id: str
+    """The `webhook-id` header that Linq signed; the event id where it sent none."""
+    line: str | None
+    """The line whose secret verified the signature; None for a Linq subscription that is not bound to one."""
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the payload says about itself. None where this event type does not say."""
+
+    line: str | None = None
+    chat: str | None = None
+    message: str | None = None
+    direction: str | None = None
+    """`inbound` or `outbound`."""
+    service: str | None = None
+    """`iMessage`, `RCS` or `SMS`."""
+    is_group: bool | None = None
+    reconciled_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event that can be matched against rules."""
+
+    id: str
+    type: str
+    version: str
+    """The payload's shape: a v3 `webhook_version` such as `2026-02-03`, or `v2`."""
+    line: str | None
+    """The line the event belongs to, E.164: from the authenticated URL, else from the payload."""
+    facts: Facts
+    created_at: str | None = None
+    """When Linq made the event, as Linq wrote it (RFC 3339, up to nanoseconds)."""
+    trace_id: str | None = None
+
+    @property
+    def freshness(self) -> Freshness:
+        """History if Linq recovered the event later, else live."""
+        return Freshness.HISTORY if self.facts.reconciled_at else Freshness.LIVE

@@ -1,0 +1,140 @@
+"""What came of an attempt, and what follows from it.
+
+An attempt (one POST) ends in one `Outcome` of a closed set; `outcome_of_status` reads it from an HTTP status (DESIGN:
+2xx is delivered; 429, 5xx, timeouts and network errors are worth another try; other answers are not). `decide` turns
+the outcome and the subscription's schedule into the delivery's next state; it does nothing itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, assert_never
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+JITTER = 0.1
+"""Waits are stretched or shortened by up to this part, so that retries of one moment spread out but a schedule stays
+readable.
+"""
+
+
+LONGEST_RETRY_AFTER = 3600.0
+"""Seconds that a subscriber can put us off with one Retry-After."""
+
+
+class Outcome(StrEnum):
+    """What came of one attempt; the values are what logs, metrics and dead letters say."""
+
+    DELIVERED = "delivered"
+    THROTTLED = "throttled"
+    """429 or 503: the subscriber asks for patience."""
+    FAILED = "failed"
+    """Another 5xx, or 408 or 425."""
+    TIMED_OUT = "timed_out"
+    UNREACHABLE = "unreachable"
+    """DNS, connect, TLS, or a connection that broke off."""
+    REJECTED = "rejected"
+    """Another 4xx: the subscriber does not want this event."""
+    GONE = "gone"
+    """410."""
+    REDIRECTED = "redirected"
+    """3xx (or 1xx): never followed, since a POST would lose its body or its signature's meaning on the way."""
+    LOST = "lost"
+    """There was nothing to send: the body is no longer in its topic."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One POST and what came of it."""
+
+    outcome: Outcome
+    at_ms: int
+    """When it began, Unix milliseconds."""
+    took_ms: int
+    status: int | None = None
+    """The HTTP status, if an answer came."""
+    detail: str = ""
+    """The error, or the beginning of an answer that was not 2xx."""
+    retry_after: float | None = None
+    """Seconds that the subscriber asked for with Retry-After."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The delivery is settled: the subscriber has the event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The delivery waits for its next attempt."""
+
+    due_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """The delivery becomes a dead letter."""
+
+    reason: str
+
+
+Verdict = Done | Again | GivenUp
+
+
+def outcome_of_status(status: int) -> Outcome:  # noqa: PLR0911  a table, one row a return
+    """The outcome that an HTTP status stands for."""
+    match status:
+        case _ if 200 <= status < 300:
+            return Outcome.DELIVERED
+        case 429 | 503:
+            return Outcome.THROTTLED
+        case 408 | 425:
+            return Outcome.FAILED
+        case 410:
+            return Outcome.GONE
+        case _ if 400 <= status < 500:
+            return Outcome.REJECTED
+        case _ if status >= 500:
+            return Outcome.FAILED
+        case _:
+            return Outcome.REDIRECTED
+
+
+def retry_after_seconds(value: str | None, now: float) -> float | None:
+    """Seconds that a Retry-After header asks for, at most an hour; None if it says nothing.
+
+    The header holds a number or an HTTP date (RFC 9110, 10.2.3).
+    """
+    if value is None:
+        return None
+    try:
+        seconds = float(value) if value.strip().isdecimal() else parsedate_to_datetime(value).timestamp() - now
+    except ValueError:
+        return None
+    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER)
+
+
+def decide(attempt: Attempt, tries: int, schedule: Sequence[float], random: Callable[[], float]) -> Verdict:
+    """What becomes of a delivery after `attempt`, its try number `tries` (1 is the first).
+
+    `schedule` holds the seconds to wait before the second, third ... attempt; `random` gives a number in [0, 1).
+    """
+    outcome = attempt.outcome
+    match outcome:
+        case Outcome.DELIVERED:
+            return Done()
+        case Outcome.THROTTLED | Outcome.FAILED | Outcome.TIMED_OUT | Outcome.UNREACHABLE:
+            if tries > len(schedule):
+                return GivenUp(f"{outcome}: no attempt left of {tries}")
+            wait = schedule[tries - 1] * (1 + JITTER * (2 * random() - 1))
+            wait = max(wait, attempt.retry_after or 0.0)
+            return Again(attempt.at_ms + attempt.took_ms + round(wait * 1000))
+        case Outcome.REJECTED | Outcome.GONE | Outcome.REDIRECTED:
+            return GivenUp(f"{outcome}: status {attempt.status}")
+        case Outcome.LOST:
+            return GivenUp(f"{outcome}: {attempt.detail}")
+        case _:
+            assert_never(outcome)

@@ -1,0 +1,78 @@
+"""Routing: which topics an event belongs to.
+
+A topic is a rule (event-type patterns x lines x conditions) and nothing else. `TopicIndex.match` looks up the few
+patterns that an event type can match, with the event's line and without one, so that its cost grows with the topics
+that match and not with the topics that exist. `mismatches` is the same rule asked for its reasons; `relay explain`
+prints them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from relay.core.patterns import matches, patterns_that_match
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from relay.core.config import Topic
+    from relay.core.event import Event
+
+_CACHED_CANDIDATES = 4096  # pairs of event type and line: 75 types x some dozens of lines are alive at a time
+
+
+def failed_conditions(topic: Topic, event: Event) -> Iterator[str]:
+    """Why `event` does not fulfil the topic's conditions; empty if it does. Patterns and lines are not looked at."""
+    facts = event.facts
+    if topic.direction is not None and facts.direction != topic.direction:
+        yield f"direction is {facts.direction or 'unknown'}, not {topic.direction}"
+    if topic.service is not None and facts.service not in topic.service:
+        yield f"service is {facts.service or 'unknown'}, not {' or '.join(topic.service)}"
+    if topic.is_group is not None and facts.is_group != topic.is_group:
+        known = "unknown" if facts.is_group is None else str(facts.is_group).lower()
+        yield f"is_group is {known}, not {str(topic.is_group).lower()}"
+    if topic.freshness is not None and event.freshness != topic.freshness:
+        yield f"freshness is {event.freshness}, not {topic.freshness}"
+
+
+def mismatches(topic: Topic, event: Event) -> list[str]:
+    """Every reason why `event` is not in `topic`; empty if it is."""
+    reasons = []
+    if not any(matches(pattern, event.type) for pattern in topic.events):
+        reasons.append(f"type {event.type} matches none of {', '.join(topic.events)}")
+    if topic.lines is not None and event.line not in topic.lines:
+        reasons.append(f"line {event.line or 'is unknown and'} is not one of {', '.join(topic.lines)}")
+    reasons.extend(failed_conditions(topic, event))
+    return reasons
+
+
+class TopicIndex:
+    """Topics compiled for matching; made once for every version of relay.toml."""
+
+    def __init__(self, topics: Iterable[Topic]) -> None:
+        by_key: defaultdict[tuple[str, str | None], list[tuple[int, Topic]]] = defaultdict(list)
+        for order, topic in enumerate(topics):
+            for pattern in dict.fromkeys(topic.events):
+                for line in topic.lines if topic.lines is not None else (None,):
+                    by_key[pattern, line].append((order, topic))
+        self._by_key = dict(by_key)
+        self._candidates = lru_cache(_CACHED_CANDIDATES)(self._find_candidates)
+
+    def _find_candidates(self, event_type: str, line: str | None) -> tuple[Topic, ...]:
+        """The topics whose patterns and lines fit, in the file's order, each once."""
+        found: dict[int, Topic] = {}
+        for pattern in patterns_that_match(event_type):
+            found.update(self._by_key.get((pattern, None), ()))
+            if line is not None:
+                found.update(self._by_key.get((pattern, line), ()))
+        return tuple(topic for _, topic in sorted(found.items(), key=lambda item: item[0]))
+
+    def match(self, event: Event) -> tuple[str, ...]:
+        """The names of the topics that `event` belongs to, in the order of relay.toml."""
+        return tuple(
+            topic.name
+            for topic in self._candidates(event.type, event.line)
+            if not topic.has_conditions or next(failed_conditions(topic, event), None) is None
+        )

@@ -1,0 +1,53 @@
+"""Where in a TOML file a value stands: tomllib does not say, and a mistake without its line is hard to find.
+
+Looks for table headers and keys at the start of lines, which is how such files are written; a value inside an inline
+table or a multi-line string gets the place of the nearest key above it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_HEADER = re.compile(r"\s*(\[\[|\[)\s*([\w.-]+)\s*\]")
+_KEY = re.compile(r"""\s*["']?([\w-]+)["']?\s*=""")
+
+
+class TomlPlaces:
+    """The lines of every table and key of one file."""
+
+    def __init__(self, text: str, filename: str) -> None:
+        self._filename = filename
+        self._line_of: dict[tuple[str | int, ...], int] = {}
+        counts: Counter[str] = Counter()
+        table: tuple[str | int, ...] = ()
+        for number, line in enumerate(text.splitlines(), start=1):
+            if header := _HEADER.match(line):
+                table = tuple(header[2].split("."))
+                if header[1] == "[[":
+                    table = (*table, counts[header[2]])
+                    counts[header[2]] += 1
+                self._line_of.setdefault(table, number)
+            elif key := _KEY.match(line):
+                self._line_of.setdefault((*table, key[1]), number)
+
+    def of(self, path: Sequence[str | int]) -> str:
+        """The place of the value at `path`, such as `relay.toml:14 topics[1].lines[0]`."""
+        written = ""
+        for step in path:
+            written += f"[{step}]" if isinstance(step, int) else f".{step}" if written else step
+        for length in range(len(path), 0, -1):
+            line = self._line_of.get(tuple(path[:length]))
+            if line is not None:
+                return f"{self._filename}:{line} {written}"
+        return f"{self._filename} {written}"
+
+    @staticmethod
+    def order(place: str) -> tuple[int, str]:
+        """Sorts places from the top of the file to its end."""
+        number = re.search(r":(\d+) ", place)
+        return (int(number[1]) if number else 0, place)
