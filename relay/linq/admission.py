@@ -1,0 +1,59 @@
+"""The brain of the ingress, without I/O: headers + body + secrets + now in, a verified `Arrival` out, or a raise.
+
+    verify   the Standard family where the sender used it, else the older headers (v3); `sha256=` (v2)
+    read     the event's id and type
+
+The line comes from the secret that verified, not from the payload. A body that Linq signed but that is no envelope
+raises `Unparsable` only after its signature held, so the caller can set it aside as Linq's and answer 200.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from relay.core.event import Arrival, Dialect
+from relay.linq import legacy, standard, v2
+from relay.linq.envelope import read_head
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from relay.core.known_secret import KnownSecret
+    from relay.linq.headers import Headers
+
+
+def admit_v3(headers: Headers, body: bytes, secrets: Sequence[KnownSecret], now: float) -> Arrival:
+    """The verified arrival of a v3 delivery; `now` is Unix seconds.
+
+    Raises:
+        BadSignature: it is not from Linq, or not fresh. A valid older signature does not rescue a wrong Standard one:
+        only the latter
+            covers `webhook-id`.
+        Unparsable: it is from Linq, but no envelope.
+    """
+    if standard.is_present(headers):
+        webhook_id, known = standard.verify(headers, body, secrets, now)
+        return _arrival(Dialect.V3, body, known, webhook_id)
+    return _arrival(Dialect.V3, body, legacy.verify(headers, body, secrets, now))
+
+
+def admit_v2(headers: Headers, body: bytes, secrets: Sequence[KnownSecret]) -> Arrival:
+    """The verified arrival of a v2 delivery.
+
+    Raises:
+        BadSignature: it is not from Linq.
+        Unparsable: it is from Linq, but no envelope.
+    """
+    return _arrival(Dialect.V2, body, v2.verify(headers, body, secrets))
+
+
+def _arrival(dialect: Dialect, body: bytes, known: KnownSecret, webhook_id: str | None = None) -> Arrival:
+    head = read_head(body)
+    return Arrival(
+        id=head.event_id,
+        type=head.event_type,
+        dialect=dialect,
+        webhook_id=webhook_id or head.event_id,
+        line=known.line,
+        body=body,
+    )

@@ -1,0 +1,137 @@
+"""Linq's v3 API, through its official SDK: lines, event types, webhook subscriptions.
+
+The SDK retries connection errors, 408, 409, 429 and 5xx twice and obeys Retry-After; what still fails becomes a
+`LinqApiError` that says what Linq said.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, get_args
+
+import linq
+from linq.types.webhook_event_type import WebhookEventType
+
+from relay.core.errors import LinqApiError
+from relay.core.lines import is_line
+from relay.core.secret import SigningSecret
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Sequence
+
+KNOWN_EVENT_TYPES: tuple[str, ...] = get_args(WebhookEventType)
+"""The event types of the SDK that is installed; Linq may offer more."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinqSubscription:
+    """A webhook subscription at Linq."""
+
+    id: str
+    target_url: str
+    events: frozenset[str]
+    phone_numbers: frozenset[str]
+    """The lines it is filtered by; empty for all."""
+    is_active: bool
+
+
+class LinqApi:
+    """The calls that bootstrap needs."""
+
+    def __init__(self, client: linq.AsyncLinqAPIV3) -> None:
+        self._client = client
+
+    async def lines(self) -> list[str]:
+        """Every line of the account, E.164.
+
+        Raises:
+            LinqApiError: the call failed, or Linq lists none.
+        """
+        answer = await _told(self._client.phone_numbers.list(), "listing phone numbers")
+        lines = [number.phone_number for number in answer.phone_numbers or [] if is_line(number.phone_number)]
+        if not lines:
+            raise LinqApiError("Linq lists no phone numbers for this key; is it the key of the right environment?")
+        return sorted(set(lines))
+
+    async def event_types(self) -> list[str]:
+        """Every event type that can be subscribed to; the SDK's list if this Linq does not tell."""
+        try:
+            answer = await self._client.webhook_events.list()
+        except linq.NotFoundError:
+            return list(KNOWN_EVENT_TYPES)
+        except linq.LinqApiv3Error as error:
+            raise _translated(error, "listing event types") from error
+        return list(answer.events)
+
+    async def subscriptions(self) -> list[LinqSubscription]:
+        """Every webhook subscription of the account, ours and others'."""
+        answer = await _told(self._client.webhook_subscriptions.list(), "listing webhook subscriptions")
+        return [_subscription(row) for row in answer.subscriptions or []]
+
+    async def create(self, target_url: str, events: Sequence[str], line: str) -> tuple[LinqSubscription, SigningSecret]:
+        """A new subscription for `line`, and its secret, which Linq shows this once."""
+        call = self._client.webhook_subscriptions.create(
+            target_url=target_url,
+            subscribed_events=list(events),  # type: ignore[arg-type]  # an open set; the SDK's Literal is what it knew at its release
+            phone_numbers=[line],
+        )
+        row = await _told(call, f"creating the subscription of {line}")
+        return _subscription(row), SigningSecret(row.signing_secret)
+
+    async def update(self, subscription_id: str, events: Sequence[str], line: str) -> None:
+        """Sets the events and the line of a subscription, and makes it active."""
+        call = self._client.webhook_subscriptions.update(
+            subscription_id,
+            subscribed_events=list(events),  # type: ignore[arg-type]  # as above
+            phone_numbers=[line],
+            is_active=True,
+        )
+        await _told(call, f"updating the subscription of {line}")
+
+    async def delete(self, subscription_id: str) -> None:
+        """Deletes a subscription; one that is gone already is fine."""
+        try:
+            await self._client.webhook_subscriptions.delete(subscription_id)
+        except linq.NotFoundError:
+            return
+        except linq.LinqApiv3Error as error:
+            raise _translated(error, f"deleting subscription {subscription_id}") from error
+
+
+@asynccontextmanager
+async def open_linq(api_key: str, base_url: str) -> AsyncIterator[LinqApi]:
+    """A client of the Linq at `base_url`."""
+    async with linq.AsyncLinqAPIV3(api_key=api_key, base_url=base_url) as client:
+        yield LinqApi(client)
+
+
+async def _told(call: Awaitable[Any], what: str) -> Any:
+    try:
+        return await call
+    except linq.LinqApiv3Error as error:
+        raise _translated(error, what) from error
+
+
+def _translated(error: linq.LinqApiv3Error, what: str) -> LinqApiError:
+    if isinstance(error, linq.AuthenticationError):
+        return LinqApiError(f"{what}: Linq refuses the key in LINQ_API_V3_API_KEY (401)")
+    if not isinstance(error, linq.APIStatusError):
+        return LinqApiError(f"{what}: Linq cannot be reached: {error}")
+    body: dict[str, Any] = error.body if isinstance(error.body, dict) else {}
+    detail: Any = body.get("error")
+    detail = detail if isinstance(detail, dict) else {}
+    said = detail.get("message") or error.message
+    code = f", code {detail['code']}" if detail.get("code") else ""
+    doc = f"; see {detail['doc_url']}" if detail.get("doc_url") else ""
+    return LinqApiError(f"{what}: {said} (status {error.status_code}{code}){doc}")
+
+
+def _subscription(row: Any) -> LinqSubscription:
+    return LinqSubscription(
+        id=row.id,
+        target_url=row.target_url,
+        events=frozenset(row.subscribed_events or ()),
+        phone_numbers=frozenset(row.phone_numbers or ()),
+        is_active=bool(row.is_active),
+    )

@@ -1,0 +1,80 @@
+"""The envelope of a webhook: v3 of both payload versions, and v2.
+
+Only the event's id and type have to be there, in characters that can stand in a header; every other field is taken if
+it is what it should be and ignored if not, since Linq adds and changes fields often and no event may be refused for
+that.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from relay.core.errors import Unparsable
+from relay.core.event import Dialect
+from relay.core.json_text import parse_json
+
+OLDEST_V3 = "2025-01-01"
+"""What a v3 envelope without `webhook_version` is: senders before 2026-02-03 did not write the field."""
+
+Model = TypeVar("Model", bound="Head")
+Token = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,256}$")]
+Text = Annotated[str | None, BeforeValidator(lambda value: value if isinstance(value, str) else None)]
+Object = Annotated[dict[str, Any], BeforeValidator(lambda value: value if isinstance(value, dict) else {})]
+
+
+class Head(BaseModel):
+    """What the ingress needs of an envelope."""
+
+    model_config = ConfigDict(frozen=True)
+
+    event_id: Token
+    event_type: Token
+
+
+class Envelope(Head):
+    """What the router needs of an envelope."""
+
+    webhook_version: Text = None
+    created_at: Text = None
+    trace_id: Text = None
+    partner_id: Text = None
+    data: Object = Field(default_factory=dict)
+
+    def version(self, dialect: Dialect) -> str:
+        """The payload's shape: `v2`, or the v3 `webhook_version`."""
+        return "v2" if dialect is Dialect.V2 else self.webhook_version or OLDEST_V3
+
+
+def read_head(body: bytes) -> Head:
+    """The event id and type in `body`.
+
+    Raises:
+        Unparsable: `body` is not a JSON object with both.
+    """
+    return _read(Head, body)
+
+
+def read_envelope(body: bytes) -> Envelope:
+    """The whole envelope in `body`.
+
+    Raises:
+        Unparsable: as for `read_head`.
+    """
+    return _read(Envelope, body)
+
+
+def _read(model: type[Model], body: bytes) -> Model:
+    try:
+        return model.model_validate_json(body)
+    except ValidationError:
+        pass  # the slow way has the better error, and may succeed
+    try:
+        return model.model_validate(parse_json(body))
+    except ValidationError as error:
+        detail = error.errors()[0]
+        where = ".".join(map(str, detail["loc"])) or "the body"
+        raise Unparsable(f"{where}: {detail['msg']}") from None
+    except ValueError as error:
+        raise Unparsable(f"the body is not JSON: {error}") from None

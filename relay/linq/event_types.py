@@ -1,0 +1,42 @@
+"""Event types that Linq is known to offer, for hints only: nothing may reject a type that is not here.
+
+v3: the SDK's list. v2: https://docs.linqapp.com/v2/api (14 types).
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, get_args
+
+from relay.core.patterns import matches
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+V2_TYPES = (
+    "message.sent",
+    "message.received",
+    "message.read",
+    "call.completed",
+    "reaction.sent",
+    "reaction.received",
+    "typing_indicator.received",
+    "typing_indicator.removed",
+    "chat.created",
+    "contact.created",
+    "contact.updated",
+    "contact.deleted",
+    "participant.added",
+    "participant.removed",
+)
+
+
+def unknown_patterns(patterns: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The patterns that match no known type, each with a hint at what may have been meant."""
+    from linq.types.webhook_event_type import WebhookEventType  # a large package, wanted by few commands
+
+    known = (*get_args(WebhookEventType), *V2_TYPES)
+    for pattern in patterns:
+        if not any(matches(pattern, event_type) for event_type in known):
+            close = get_close_matches(pattern, known, n=1)
+            yield pattern, f'; did you mean "{close[0]}"?' if close else ""

@@ -1,0 +1,54 @@
+"""Reading signature headers with suspicion: a value that cannot be right is a bad signature, never a bug of ours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from relay.core.errors import BadSignature
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TOLERANCE = 300
+"""Seconds that a signed timestamp may be in the past or the future (Linq's docs and Standard Webhooks: five minutes).
+"""
+
+_LONGEST_TIMESTAMP = 12  # digits of a Unix time in seconds; more cannot be within the tolerance
+
+
+class Headers(Protocol):
+    """A case-insensitive multi-dict of header values, such as aiohttp's."""
+
+    def getall(self, key: str, default: tuple[()], /) -> Sequence[str]:
+        """Every value of the header `key`."""
+
+
+def single(headers: Headers, name: str) -> str:
+    """The one value of the header `name`: present once, not empty, ASCII.
+
+    Raises:
+        BadSignature: it is anything else.
+    """
+    values = headers.getall(name, ())
+    if len(values) != 1:
+        raise BadSignature(f"the header {name} is {'repeated' if values else 'missing'}")
+    value = values[0]
+    if not value or not value.isascii():
+        raise BadSignature(f"the header {name} is {'not ASCII' if value else 'empty'}")
+    return value
+
+
+def fresh_timestamp(headers: Headers, name: str, now: float) -> str:
+    """The header `name` as Unix seconds within five minutes of `now`, in the digits that were signed.
+
+    Raises:
+        BadSignature: it is not a number, too old or too new.
+    """
+    text = single(headers, name)
+    if not text.isdigit() or len(text) > _LONGEST_TIMESTAMP:
+        raise BadSignature(f"the header {name} is not a Unix time in seconds")
+    if abs(now - int(text)) > TOLERANCE:
+        raise BadSignature(
+            f"the header {name} is more than {TOLERANCE} seconds off; is the clock of this machine right?"
+        )
+    return text

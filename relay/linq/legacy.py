@@ -1,0 +1,47 @@
+"""Linq's older v3 family: `X-Webhook-Timestamp`, `X-Webhook-Signature` (deprecated, still sent with every delivery).
+
+Lower-case hex HMAC-SHA256 over `{timestamp}.{body}`. The key is the UTF-8 of the whole secret, `whsec_` included;
+should Linq ever sign these with the decoded bytes, that is accepted as well (its newest documents no longer print the
+construction).
+"""
+
+from __future__ import annotations
+
+import hmac
+from typing import TYPE_CHECKING
+
+from relay.core.errors import BadSignature
+from relay.linq.headers import fresh_timestamp, single
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from relay.core.known_secret import KnownSecret
+    from relay.core.secret import SigningSecret
+    from relay.linq.headers import Headers
+
+EVENT = "X-Webhook-Event"
+SUBSCRIPTION_ID = "X-Webhook-Subscription-ID"
+TIMESTAMP = "X-Webhook-Timestamp"
+SIGNATURE = "X-Webhook-Signature"
+
+
+def verify(headers: Headers, body: bytes, secrets: Iterable[KnownSecret], now: float) -> KnownSecret:
+    """The secret that signed.
+
+    Raises:
+        BadSignature: no secret fits, or the headers are not what the family demands.
+    """
+    offered = single(headers, SIGNATURE).lower()
+    signed = b"%b.%b" % (fresh_timestamp(headers, TIMESTAMP, now).encode(), body)
+    for known in secrets:
+        for key in (known.secret.whole, known.secret.decoded):
+            if key and hmac.compare_digest(hmac.digest(key, signed, "sha256").hex(), offered):
+                return known
+    raise BadSignature("no secret of this URL made the X-Webhook-Signature", another_secret_could_help=True)
+
+
+def sign(secret: SigningSecret, timestamp: int, body: bytes) -> dict[str, str]:
+    """The signature headers of this family for `body`."""
+    signature = hmac.digest(secret.whole, b"%d.%b" % (timestamp, body), "sha256").hex()
+    return {TIMESTAMP: str(timestamp), SIGNATURE: signature}

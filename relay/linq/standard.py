@@ -1,0 +1,66 @@
+"""The Standard Webhooks family: `webhook-id`, `webhook-timestamp`, `webhook-signature`.
+
+HMAC-SHA256 over `{id}.{timestamp}.{body}` with the base64-decoded secret, written `v1,<base64>`; several signatures are
+separated by blanks and one of them has to hold
+(https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md).
+"""
+
+from __future__ import annotations
+
+import hmac
+from base64 import b64encode
+from typing import TYPE_CHECKING
+
+from relay.core.errors import BadSignature
+from relay.linq.headers import fresh_timestamp, single
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from relay.core.known_secret import KnownSecret
+    from relay.core.secret import SigningSecret
+    from relay.linq.headers import Headers
+
+ID = "webhook-id"
+TIMESTAMP = "webhook-timestamp"
+SIGNATURE = "webhook-signature"
+_MOST_SIGNATURES = 32  # a rotation needs two; a longer list is only work
+
+
+def is_present(headers: Headers) -> bool:
+    """Whether the sender used this family: any of its headers counts, so stripping one does not weaken the check."""
+    return any(headers.getall(name, ()) for name in (SIGNATURE, ID, TIMESTAMP))
+
+
+def verify(headers: Headers, body: bytes, secrets: Iterable[KnownSecret], now: float) -> tuple[str, KnownSecret]:
+    """The `webhook-id` and the secret that signed it.
+
+    Raises:
+        BadSignature: no secret fits, or the headers are not what the family demands.
+    """
+    webhook_id = single(headers, ID)
+    timestamp = fresh_timestamp(headers, TIMESTAMP, now)
+    offered = [
+        signature.removeprefix("v1,")
+        for signature in single(headers, SIGNATURE).split(" ", _MOST_SIGNATURES)[:_MOST_SIGNATURES]
+        if signature.startswith("v1,")
+    ]
+    for known in secrets:
+        expected = _signature(known.secret, webhook_id, timestamp, body)
+        if expected and any([hmac.compare_digest(expected, signature) for signature in offered]):  # noqa: C419  all are compared
+            return webhook_id, known
+    raise BadSignature("no secret of this URL made the webhook-signature", another_secret_could_help=True)
+
+
+def sign(secret: SigningSecret, webhook_id: str, timestamp: int, body: bytes) -> dict[str, str]:
+    """The headers of this family for `body`; `secret` must be base64."""
+    signature = _signature(secret, webhook_id, str(timestamp), body)
+    return {ID: webhook_id, TIMESTAMP: str(timestamp), SIGNATURE: f"v1,{signature}"}
+
+
+def _signature(secret: SigningSecret, webhook_id: str, timestamp: str, body: bytes) -> str:
+    """The base64 after `v1,`; empty if the secret has no decoded key."""
+    if secret.decoded is None:
+        return ""
+    signed = b"%b.%b.%b" % (webhook_id.encode(), timestamp.encode(), body)
+    return b64encode(hmac.digest(secret.decoded, signed, "sha256")).decode()

@@ -1,0 +1,47 @@
+"""Linq's v2 family: `X-Webhook-Signature: sha256=<hex>`.
+
+HMAC-SHA256 over the raw body alone, with the UTF-8 of a secret of our choosing as its key.
+No timestamp and no id: a replay cannot be told from a delivery here, only by the dedupe on the event id.
+"""
+
+from __future__ import annotations
+
+import hmac
+from typing import TYPE_CHECKING
+
+from relay.core.errors import BadSignature
+from relay.linq.headers import single
+from relay.linq.legacy import SIGNATURE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from relay.core.known_secret import KnownSecret
+    from relay.core.secret import SigningSecret
+    from relay.linq.headers import Headers
+
+_SCHEME = "sha256="
+
+
+def verify(headers: Headers, body: bytes, secrets: Iterable[KnownSecret]) -> KnownSecret:
+    """The secret that signed.
+
+    Raises:
+        BadSignature: no secret fits, or the header is not what v2 sends.
+    """
+    offered = single(headers, SIGNATURE)
+    if not offered.startswith(_SCHEME):
+        raise BadSignature(f"the header {SIGNATURE} does not start with {_SCHEME}")
+    for known in secrets:
+        if hmac.compare_digest(_signature(known.secret, body), offered.lower()):
+            return known
+    raise BadSignature("LINQ_V2_WEBHOOK_SECRET did not make the X-Webhook-Signature", another_secret_could_help=True)
+
+
+def sign(secret: SigningSecret, body: bytes) -> dict[str, str]:
+    """The signature header of this family for `body`."""
+    return {SIGNATURE: _signature(secret, body)}
+
+
+def _signature(secret: SigningSecret, body: bytes) -> str:
+    return _SCHEME + hmac.digest(secret.whole, body, "sha256").hex()
