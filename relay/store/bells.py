@@ -1,0 +1,79 @@
+"""Bells: how a drain job is woken.
+
+A bell is an arq job with a fixed id, written in arq's own format by our scripts or by `ring`. It carries no event, only
+says "look". Ringing one that hangs already does nothing. Lanes are spread over a fixed
+number of slots and a bell wakes a slot, not a lane: arq looks at every job in flight on every poll, so there must be
+few of them however many lanes there are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+from pydantic_core import to_json
+
+from relay.store import names
+from relay.store.scripts import Script
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+SLOTS = 8
+"""Drain jobs that can deliver at the same time, in the whole fleet. A constant: a lane belongs to the slot its name
+hashes to.
+"""
+
+NOW = 1
+"""The due time of a bell that is rung for now: earlier than any worker's clock, whichever runs ahead."""
+
+LIFETIME_MS = 24 * 3600 * 1000
+"""How long arq keeps the bell's payload. A bell nobody answered for that long is rung anew by the next event or sweep.
+"""
+
+_ring = Script("ring")
+
+
+@dataclass(frozen=True, slots=True)
+class Bell:
+    """The arq job that drains something."""
+
+    job_id: str
+    payload: bytes
+    """The job as arq stores it, in JSON (`serialize`)."""
+
+
+def serialize(value: object) -> bytes:
+    """Arq's job serializer here: JSON, since whoever can write a pickle into Redis could run code in the workers."""
+    return to_json(value)
+
+
+def _bell(job_id: str, function: str, *arguments: int) -> Bell:
+    return Bell(job_id, serialize({"t": None, "f": function, "a": arguments, "k": {}, "et": NOW}))
+
+
+ROUTE = _bell("relay:route", "route")
+"""Wakes the router. There is one, so that a topic keeps the order in which events were accepted."""
+
+
+@cache
+def deliver(slot: int) -> Bell:
+    """Wakes the deliverer of one slot's lanes."""
+    return _bell(f"relay:deliver:{slot}", "deliver", slot)
+
+
+def slot_of_job(job_id: str) -> int | None:
+    """The slot whose deliverer the job is; None for another job."""
+    return next((slot for slot in range(SLOTS) if deliver(slot).job_id == job_id), None)
+
+
+def slot_of(subscription: str) -> int:
+    """The slot that a subscription's lane belongs to."""
+    return crc32(subscription.encode()) % SLOTS
+
+
+async def ring(redis: Redis, bell: Bell, due_ms: int = NOW) -> None:
+    """Rings `bell`, now or at a time (Unix milliseconds)."""
+    await _ring(redis, [names.QUEUE], [bell.job_id, bell.payload, LIFETIME_MS, due_ms])

@@ -1,0 +1,96 @@
+"""Dead letters: deliveries the relay gave up on, to be looked at and sent back.
+
+Each lane has a stream of them, oldest first: the event as its topic held it, and `dead_*` fields that say why. They
+stay until a person replays them, also when their subscription has left relay.toml.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from relay.store import bells, names
+from relay.store.connect import ask
+from relay.store.record import Record, record_of
+from relay.store.scripts import Script
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from redis.asyncio import Redis
+
+_PAGE = 200
+_replay = Script("replay")
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One delivery that was given up."""
+
+    subscription: str
+    topic: str
+    record: Record
+    """The event; its `entry` is the dead letter's own place."""
+    at: int
+    """When it was given up, Unix milliseconds."""
+    reason: str
+    tries: int
+    first_at: int
+    """When its first attempt began, Unix milliseconds."""
+    status: int | None
+    """The HTTP status of the last attempt, if an answer came."""
+    detail: str
+
+
+class DeadLetters:
+    """The dead letters of every lane."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def lanes(self) -> list[str]:
+        """The names of all subscriptions that ever had a lane."""
+        return sorted(name.decode() for name in await ask(self._redis.smembers(names.LANES)))
+
+    async def of(self, subscription: str) -> AsyncIterator[DeadLetter]:
+        """The dead letters of one subscription, oldest first."""
+        stream, start = names.lane(subscription, "dead"), "-"
+        while rows := await self._redis.xrange(stream, start, "+", count=_PAGE):
+            for entry, fields in rows:
+                yield _letter(subscription, entry, fields)
+            start = f"({rows[-1][0].decode()}"
+
+    async def replay(self, subscription: str, entries: Sequence[str], now_ms: int) -> int:
+        """Sends dead letters back to their lane, with a whole budget of attempts; how many were still there."""
+        slot = bells.slot_of(subscription)
+        bell = bells.deliver(slot)
+        keys = [names.lane(subscription), names.ready(slot), names.QUEUE]
+        replayed = 0
+        for start in range(0, len(entries), _PAGE):
+            arguments: list[bytes | str | int] = [
+                subscription,
+                now_ms,
+                bell.job_id,
+                bell.payload,
+                bells.LIFETIME_MS,
+                *entries[start : start + _PAGE],
+            ]
+            replayed += await _replay(self._redis, keys, arguments)
+        return replayed
+
+
+def _letter(subscription: str, entry: bytes, fields: Mapping[bytes, bytes]) -> DeadLetter:
+    def text(name: str) -> str:
+        return fields.get(f"dead_{name}".encode(), b"").decode(errors="replace")
+
+    return DeadLetter(
+        subscription=subscription,
+        topic=text("topic"),
+        record=record_of(entry, fields),
+        at=int(text("at") or 0),
+        reason=text("reason"),
+        tries=int(text("tries") or 0),
+        first_at=int(text("first_at") or 0),
+        status=int(text("status")) if text("status") else None,
+        detail=text("detail"),
+    )

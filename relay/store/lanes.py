@@ -1,0 +1,242 @@
+"""A push subscription's lane in Redis: what is new for it, what waits for another attempt, what was settled.
+
+A lane reads two streams under one group name: its topic, and its own replay stream of dead letters that were sent back.
+A delivery is named by stream and entry (`Ref`). It stays pending in its group from the moment it was read until it is
+settled, retries included, so that a lane's pending entries are exactly what it owes; `retries` holds the due times of
+those that wait, `tries` what their attempts were. Whoever drains the lane next finds the pending entries that do not
+wait, and sends them (`orphans`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pydantic_core import from_json, to_json
+from redis.exceptions import ResponseError
+
+from relay.store import names
+from relay.store.connect import ask
+from relay.store.record import Record, record_of
+from relay.store.streams import ensure_group, id_before, is_missing_group
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from redis.asyncio import Redis
+
+_PAGE = 500
+
+
+class Ref(NamedTuple):
+    """One delivery of a lane: the stream and the entry."""
+
+    stream: str
+    entry: str
+
+    def __str__(self) -> str:
+        return f"{self.stream}|{self.entry}"
+
+    @classmethod
+    def parse(cls, text: bytes) -> Ref:
+        """The ref that `str` wrote."""
+        stream, _, entry = text.decode().rpartition("|")
+        return cls(stream, entry)
+
+
+@dataclass(frozen=True, slots=True)
+class Tries:
+    """What the attempts of a delivery so far were."""
+
+    count: int = 0
+    first_ms: int = 0
+    """When the first attempt began, Unix milliseconds."""
+    last: str = ""
+    """The last outcome."""
+
+    def encode(self) -> bytes:
+        """As `tries` holds it."""
+        return to_json([self.count, self.first_ms, self.last])
+
+    @classmethod
+    def decode(cls, text: bytes | None) -> Tries:
+        """The tries that `encode` wrote; none if there is nothing."""
+        return cls(*from_json(text)) if text else cls()
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One event for one push subscription."""
+
+    ref: Ref
+    fields: Mapping[bytes, bytes]
+    """The entry as its stream holds it; empty if it is no longer there (somebody trimmed it)."""
+    tries: Tries = Tries()
+
+    @cached_property
+    def record(self) -> Record:
+        """The event."""
+        return record_of(self.ref.entry.encode(), self.fields)
+
+    @property
+    def topic(self) -> str:
+        """The name of the topic it came through."""
+        if self.is_replay:
+            return self.fields.get(b"dead_topic", b"").decode()
+        return self.ref.stream.removeprefix(names.TOPIC_PREFIX)
+
+    @property
+    def is_replay(self) -> bool:
+        """Whether a person sent it back from the dead letters."""
+        return self.ref.stream.endswith(":replay")
+
+
+class Lane:
+    """One lane's keys, and what is read from them. Writing is `settling`'s, in batches over lanes."""
+
+    def __init__(self, redis: Redis, subscription: str, topic: str) -> None:
+        self._redis = redis
+        self.name = subscription
+        self.key = names.lane(subscription)
+        self.group = names.push_group(subscription)
+        self.topic_stream = names.topic(topic)
+        self.replay_stream = names.lane(subscription, "replay")
+        self._checkpoint = f"checkpoint:{topic}"
+        self._retries = names.lane(subscription, "retries")
+        self._tries = names.lane(subscription, "tries")
+
+    async def ensure(self) -> None:
+        """Makes the lane's groups if they are not there.
+
+        A lane that is new starts with what is routed from now on. One whose group was lost goes back to its checkpoint,
+        the oldest entry it may still owe, and forgets its waiting retries, since it will read those entries again.
+        """
+        checkpoint: Any = await ask(self._redis.hget(self.key, self._checkpoint))
+        start = checkpoint.decode() if checkpoint else "$"
+        if await ensure_group(self._redis, self.topic_stream, self.group, start):
+            if checkpoint:
+                await self._redis.delete(self._retries)
+            else:
+                await self.save_checkpoint()
+        await ensure_group(self._redis, self.replay_stream, self.group, "0")
+        await ask(self._redis.sadd(names.LANES, self.name))
+
+    async def save_checkpoint(self) -> None:
+        """Remembers before which entry everything is settled."""
+        pending = await self._redis.xpending(self.topic_stream, self.group)
+        if pending["pending"]:
+            checkpoint = id_before(pending["min"].decode())
+        else:
+            checkpoint = (await self._read_up_to(self.topic_stream)).decode()
+        await ask(self._redis.hset(self.key, self._checkpoint, checkpoint))
+
+    async def read_new(self, count: int) -> list[Delivery]:
+        """Up to `count` deliveries of each stream that nobody has read yet; at once, empty if there are none."""
+        try:
+            answer = await self._redis.xreadgroup(
+                self.group, names.CONSUMER, {self.topic_stream: ">", self.replay_stream: ">"}, count=count
+            )
+        except ResponseError as error:
+            if not is_missing_group(error):
+                raise
+            await self.ensure()
+            return await self.read_new(count)
+        return [
+            Delivery(Ref(stream.decode(), entry.decode()), fields) for stream, rows in answer for entry, fields in rows
+        ]
+
+    async def orphans(self) -> list[Ref]:
+        """Pending deliveries that wait for nothing: whoever read them is gone."""
+        found: list[Ref] = []
+        for stream in (self.topic_stream, self.replay_stream):
+            start = "-"
+            while rows := await self._pending_page(stream, start):
+                refs = [Ref(stream, row["message_id"].decode()) for row in rows]
+                due = await self._redis.zmscore(self._retries, [str(ref) for ref in refs])
+                found += [ref for ref, score in zip(refs, due, strict=True) if score is None]
+                start = f"({refs[-1].entry}"
+        return found
+
+    async def has_orphans(self) -> bool:
+        """Whether more is pending than waits; right as long as nobody drains the lane."""
+        pending = 0
+        for stream in (self.topic_stream, self.replay_stream):
+            pending += (await self._redis.xpending(stream, self.group))["pending"]
+        waiting: int = await self._redis.zcard(self._retries)
+        return pending > waiting
+
+    async def _pending_page(self, stream: str, start: str) -> list[dict[str, bytes]]:
+        try:
+            rows: list[dict[str, bytes]] = await self._redis.xpending_range(stream, self.group, start, "+", _PAGE)
+        except ResponseError as error:
+            if not is_missing_group(error):
+                raise
+            await self.ensure()
+            return []
+        return rows
+
+    async def take_due(self, now_ms: int, count: int) -> list[Delivery]:
+        """Up to `count` deliveries whose next attempt is due, the longest due first.
+
+        They no longer wait once they are taken: should we die with them, they are orphans.
+        """
+        members = await self._redis.zrangebyscore(self._retries, "-inf", now_ms, start=0, num=count)
+        if not members:
+            return []
+        deliveries = await self.fetch([Ref.parse(member) for member in members])
+        await self._redis.zrem(self._retries, *members)
+        return deliveries
+
+    async def next_due(self) -> int | None:
+        """When the next attempt of a waiting delivery is due, Unix milliseconds; None if none waits."""
+        rows = await self._redis.zrange(self._retries, 0, 0, withscores=True)
+        return int(rows[0][1]) if rows else None
+
+    async def fetch(self, refs: Sequence[Ref]) -> list[Delivery]:
+        """The deliveries that `refs` name, with their records and tries."""
+        if not refs:
+            return []
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.hmget(self._tries, [str(ref) for ref in refs])
+            for ref in refs:
+                pipe.xrange(ref.stream, ref.entry, ref.entry)
+            tries, *entries = await pipe.execute()
+        return [
+            Delivery(ref, rows[0][1] if rows else {}, Tries.decode(text))
+            for ref, rows, text in zip(refs, entries, tries, strict=True)
+        ]
+
+    async def has_new(self) -> bool:
+        """Whether either stream has an entry that the group has not read; the lane's groups must stand (`ensure`)."""
+        for stream in (self.topic_stream, self.replay_stream):
+            last = (await self._redis.xinfo_stream(stream))["last-generated-id"]
+            if _order(await self._read_up_to(stream)) < _order(last):
+                return True
+        return False
+
+    async def _read_up_to(self, stream: str) -> bytes:
+        """The last entry that the group has read; the beginning if it has gone missing this moment."""
+        groups = await self._redis.xinfo_groups(stream)
+        return next((group["last-delivered-id"] for group in groups if group["name"] == self.group.encode()), b"0-0")
+
+
+async def wait_ready(redis: Redis, slot: int, timeout: float) -> list[str]:
+    """The lanes of `slot` that have something new, waiting up to `timeout` seconds for the first."""
+    first = await redis.bzpopmin([names.ready(slot)], timeout)
+    if first is None:
+        return []
+    others = await redis.zpopmin(names.ready(slot), _PAGE)
+    return [first[1].decode(), *(name.decode() for name, _ in others)]
+
+
+async def mark_ready(redis: Redis, slot: int, lanes: Iterable[str], now_ms: int) -> None:
+    """Says that `lanes` have something to look at."""
+    scores = dict.fromkeys(lanes, now_ms)
+    if scores:
+        await redis.zadd(names.ready(slot), scores, nx=True)
+
+
+def _order(entry: bytes) -> tuple[int, int]:
+    milliseconds, _, sequence = entry.partition(b"-")
+    return int(milliseconds), int(sequence)

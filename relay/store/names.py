@@ -1,0 +1,81 @@
+"""Every Redis key of the relay, what it holds, how long it lives and why.
+
+The events' way
+    relay:inbox                 stream    accepted events; an entry is deleted in the transaction that routes it
+    relay:seen:<event id>       string    the dedupe; lives for the dedupe window (default 6 h: Linq's own retries end
+    after 30 min) relay:aside                 stream    signed by Linq, but no envelope; until a person drops or replays
+    it relay:topic:<topic>         stream    routed events, the public interface for pull subscribers relay:topics
+    set       names of topics that were ever fed
+
+A push subscription's lane (its place in its topic)
+    relay:lane:<name>           hash      counters of the ledger, and `checkpoint:<topic>`: before which entry all is
+    settled relay:lane:<name>:retries   zset      deliveries that wait for their next attempt, by due time (ms)
+    relay:lane:<name>:tries     hash      what the attempts so far were, while a delivery is not settled
+    relay:lane:<name>:replay    stream    dead letters that a person sent back relay:lane:<name>:dead      stream
+    dead letters, oldest first, until a person replays or drops them relay:lanes                 set       names of
+    lanes that ever existed: dead letters outlive their subscription
+
+Who works, and who is to be woken
+    relay:slot:<n>:ready        zset      lanes of a slot that have something new; a set, so that ringing twice is once
+    relay:lease:<job>           string    who drains; expires seconds after its holder stopped beating
+    arq:job:<job>, relay:arq    arq's     the bell of a drain job and the queue it hangs in (arq's own format)
+
+Everything else
+    relay:keyring               hash      sealed signing secrets of our Linq subscriptions, by line and generation
+    relay:counts                hash      accepted, duplicate, aside, routed, unmatched
+    relay:unmatched             hash      events that no topic wanted, by event type
+
+No key is hash-tagged: arq's own keys are not either, so Redis Cluster is out; growth past one primary is several
+relays.
+"""
+
+from __future__ import annotations
+
+INBOX = "relay:inbox"
+INBOX_GROUP = "route"
+ASIDE = "relay:aside"
+SEEN_PREFIX = "relay:seen:"
+TOPICS = "relay:topics"
+LANES = "relay:lanes"
+KEYRING = "relay:keyring"
+COUNTS = "relay:counts"
+UNMATCHED = "relay:unmatched"
+
+TOPIC_PREFIX = "relay:topic:"
+LANE_PREFIX = "relay:lane:"
+PUSH_GROUP_PREFIX = "push:"
+"""Consumer groups of a topic that belong to lanes; every other group is a pull subscriber's."""
+
+QUEUE = "relay:arq"
+ARQ_JOB_PREFIX = "arq:job:"
+ARQ_LOCK_PREFIX = "arq:in-progress:"
+
+CONSUMER = "relay"
+"""The one consumer of the groups that we own: whoever holds the lease. A new holder finds its predecessor's entries
+under it.
+"""
+
+
+def topic(name: str) -> str:
+    """The stream of a topic."""
+    return TOPIC_PREFIX + name
+
+
+def push_group(subscription: str) -> str:
+    """The consumer group of a push subscription, on its topic and on its replay stream."""
+    return PUSH_GROUP_PREFIX + subscription
+
+
+def lane(subscription: str, part: str = "") -> str:
+    """A key of a lane: its hash, or with `part` one of its other keys."""
+    return f"{LANE_PREFIX}{subscription}:{part}" if part else LANE_PREFIX + subscription
+
+
+def ready(slot: int) -> str:
+    """The lanes of a slot that have something new."""
+    return f"relay:slot:{slot}:ready"
+
+
+def lease(job_id: str) -> str:
+    """Who runs a drain job."""
+    return f"relay:lease:{job_id}"

@@ -1,0 +1,109 @@
+"""An event as a topic's stream holds it: the public interface of pull subscribers, so fields are only ever added.
+
+id         Linq's event id                          always
+type       event type                               always
+line       the line, E.164; empty if unknown        always
+chat       Linq's chat id; empty if unknown         always
+at         when the relay accepted it, Unix ms      always
+version    payload shape: 2026-02-03, 2025-01-01, v2 always
+body       what Linq signed, byte for byte          always
+message, direction, service, group (0 or 1), created (Linq's created_at), trace, freshness (only `history`), webhook_id
+(only if it is not the event id): where the event has them
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from relay.core.event import Freshness
+from relay.core.json_text import parse_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from relay.core.event import Event
+
+_FLAG = {b"1": True, b"0": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One entry of a topic's stream."""
+
+    entry: str
+    """The stream entry's id; grows in the order of acceptance."""
+    id: str
+    type: str
+    line: str | None
+    chat: str | None
+    at: int
+    """When the relay accepted the event, Unix milliseconds."""
+    version: str
+    body: bytes
+    webhook_id: str
+    message: str | None = None
+    direction: str | None = None
+    service: str | None = None
+    is_group: bool | None = None
+    created: str | None = None
+    trace: str | None = None
+    freshness: Freshness = Freshness.LIVE
+
+    def json(self) -> Any:
+        """The body, parsed."""
+        return parse_json(self.body)
+
+
+def fields_of(event: Event, at: bytes | int, webhook_id: str, body: bytes) -> list[bytes | str | int]:
+    """Field names and values of the entry for `event`, flat, as XADD takes them."""
+    facts = event.facts
+    fields: list[bytes | str | int] = [
+        *("id", event.id, "type", event.type, "line", event.line or "", "chat", facts.chat or ""),
+        *("at", at, "version", event.version),
+    ]
+    for name, value in (
+        ("message", facts.message),
+        ("direction", facts.direction),
+        ("service", facts.service),
+        ("created", event.created_at),
+        ("trace", event.trace_id),
+    ):
+        if value:
+            fields += (name, value)
+    if facts.is_group is not None:
+        fields += ("group", int(facts.is_group))
+    if event.freshness is Freshness.HISTORY:
+        fields += ("freshness", event.freshness)
+    if webhook_id != event.id:
+        fields += ("webhook_id", webhook_id)
+    fields += ("body", body)
+    return fields
+
+
+def record_of(entry: bytes, fields: Mapping[bytes, bytes]) -> Record:
+    """The record that a stream entry holds; unknown fields are left alone."""
+
+    def text(name: bytes) -> str | None:
+        value = fields.get(name)
+        return value.decode(errors="replace") if value else None
+
+    event_id = text(b"id") or ""
+    return Record(
+        entry=entry.decode(),
+        id=event_id,
+        type=text(b"type") or "",
+        line=text(b"line"),
+        chat=text(b"chat"),
+        at=int(fields.get(b"at") or 0),
+        version=text(b"version") or "",
+        body=fields.get(b"body", b""),
+        webhook_id=text(b"webhook_id") or event_id,
+        message=text(b"message"),
+        direction=text(b"direction"),
+        service=text(b"service"),
+        is_group=_FLAG.get(fields.get(b"group", b"")),
+        created=text(b"created"),
+        trace=text(b"trace"),
+        freshness=Freshness.HISTORY if fields.get(b"freshness") == b"history" else Freshness.LIVE,
+    )

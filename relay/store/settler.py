@@ -1,0 +1,112 @@
+"""Settling: the verdicts on deliveries, written in batches over all lanes of a slot.
+
+One script per batch moves each delivery on and counts it in the same step. A verdict that Redis cannot take now is kept
+and written when it is back: the POST has been made, forgetting what came of it would make it again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self, assert_never
+
+from relay.core.outcome import Again, Done, GivenUp
+from relay.store import names
+from relay.store.batcher import Batcher
+from relay.store.connect import persistently
+from relay.store.scripts import Script
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from relay.core.outcome import Attempt, Verdict
+    from relay.store.lanes import Delivery, Lane, Tries
+
+    Value = bytes | str | int
+
+_LARGEST_BATCH = 256
+_LARGEST_BATCH_BYTES = 8 * 1024 * 1024
+_DEAD_PREFIX = b"dead_"
+
+_settle = Script("settle")
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """A delivery, its last attempt and what becomes of it."""
+
+    lane: Lane
+    delivery: Delivery
+    attempt: Attempt
+    tries: Tries
+    """The attempts, the last one included."""
+    verdict: Verdict
+
+
+class Settler:
+    """Writes settlements as long as the lease behind `token` is held. Enter it as a context."""
+
+    def __init__(self, redis: Redis, job_id: str, token: str) -> None:
+        self._redis = redis
+        self._lease = names.lease(job_id)
+        self._token = token
+        self._batcher: Batcher[Settlement, None] = Batcher(
+            self._send,
+            size_of=lambda settlement: len(settlement.delivery.fields.get(b"body", b"")),
+            most_items=_LARGEST_BATCH,
+            most_bytes=_LARGEST_BATCH_BYTES,
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._batcher.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._batcher.__aexit__(*error)
+
+    async def settle(self, settlement: Settlement) -> None:
+        """Returns when the verdict is written (or no longer ours to write)."""
+        await self._batcher.submit(settlement)
+
+    async def _send(self, settlements: list[Settlement]) -> list[None]:
+        arguments: list[Value] = [self._token]
+        for settlement in settlements:
+            kind, values = _verdict_arguments(settlement)
+            lane, ref = settlement.lane, settlement.delivery.ref
+            arguments += (
+                kind,
+                lane.key,
+                ref.stream,
+                lane.group,
+                ref.entry,
+                int(settlement.delivery.is_replay),
+                len(values),
+                *values,
+            )
+        await persistently("settling deliveries", lambda: _settle(self._redis, [self._lease], arguments))
+        return [None] * len(settlements)
+
+
+def _verdict_arguments(settlement: Settlement) -> tuple[str, list[Value]]:
+    verdict = settlement.verdict
+    match verdict:
+        case Done():
+            return "done", []
+        case Again():
+            return "again", [verdict.due_ms, settlement.tries.encode()]
+        case GivenUp():
+            return "dead", _letter(settlement, verdict)
+        case _:
+            assert_never(verdict)
+
+
+def _letter(settlement: Settlement, verdict: GivenUp) -> list[Value]:
+    """The dead letter: the event as its topic held it, and why it died."""
+    delivery, attempt = settlement.delivery, settlement.attempt
+    fields: list[Value] = []
+    for name, value in delivery.fields.items():
+        if not name.startswith(_DEAD_PREFIX):
+            fields += (name, value)
+    fields += ("dead_topic", delivery.topic, "dead_at", attempt.at_ms + attempt.took_ms, "dead_reason", verdict.reason)
+    fields += ("dead_tries", settlement.tries.count, "dead_first_at", settlement.tries.first_ms)
+    fields += ("dead_status", attempt.status or "", "dead_detail", attempt.detail)
+    return fields

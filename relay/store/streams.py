@@ -1,0 +1,39 @@
+"""What all our consumer groups need: making one, and telling that one is gone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from redis.exceptions import ResponseError
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+_LAST_SEQUENCE = 2**64 - 1
+
+
+def is_missing_group(error: ResponseError) -> bool:
+    """Whether Redis says that the stream or its group does not exist (any more)."""
+    return "NOGROUP" in str(error) or "UNBLOCKED" in str(error)
+
+
+async def ensure_group(redis: Redis, stream: str, group: str, start: str) -> bool:
+    """Makes the group of `stream`, and the stream, if they are not there; True if it was made.
+
+    A new group gets the entries after the id `start`: `0` means all, `$` those to come.
+    """
+    try:
+        await redis.xgroup_create(stream, group, id=start, mkstream=True)
+    except ResponseError as error:
+        if "BUSYGROUP" in str(error):
+            return False
+        raise
+    return True
+
+
+def id_before(entry: str) -> str:
+    """The greatest stream id below `entry`: where a group has to stand to get `entry` next."""
+    milliseconds, sequence = map(int, entry.split("-"))
+    if sequence:
+        return f"{milliseconds}-{sequence - 1}"
+    return f"{milliseconds - 1}-{_LAST_SEQUENCE}" if milliseconds else "0-0"
