@@ -1,0 +1,160 @@
+"""relay.toml as a file: read with its secrets, and read again when it changes.
+
+A change that is good replaces the rules at once, without a restart; one that is not is refused with every mistake in
+the log, and the old rules stay. Files that hold secrets count as part of it, so a rotated secret is picked up too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import structlog
+from dotenv import dotenv_values
+
+from relay.core.config import RelayConfig, parse_config
+from relay.core.errors import ConfigError, Problem
+from relay.core.secret import SecretReference, SigningSecret
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_INTERVAL = 1.0  # seconds between looks at the file; a stat costs microseconds and works on every mount
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """One version of relay.toml, with the secrets it refers to."""
+
+    config: RelayConfig
+    secrets: Mapping[str, SigningSecret]
+    """By subscription."""
+
+
+def read_config(path: Path) -> RelayConfig:
+    """The rules in the file at `path`, without looking for secrets.
+
+    Raises:
+        ConfigError: the file is not there or has mistakes; all of them.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(
+            "There are no rules:",
+            (Problem(str(path), "no such file; RELAY_CONFIG says where it is, the README what stands in it"),),
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError("The rules cannot be read:", (Problem(str(path), str(error)),)) from None
+    return parse_config(text, str(path))
+
+
+def load_config(path: Path) -> Loaded:
+    """The rules in the file at `path`, and the secret of every subscription.
+
+    Raises:
+        ConfigError: the file is not there or has mistakes, or secrets are missing; all of them.
+    """
+    config = read_config(path)
+    secrets: dict[str, SigningSecret] = {}
+    problems: list[Problem] = []
+    for subscription in config.subscriptions:
+        try:
+            secrets[subscription.name] = _resolve(subscription.secret, path.parent)
+        except ValueError as error:
+            problems.append(Problem(f"{path} subscription {subscription.name}", str(error)))
+    if problems:
+        raise ConfigError("Secrets of subscriptions are missing:", tuple(problems))
+    return Loaded(config, secrets)
+
+
+def _resolve(reference: SecretReference, base: Path) -> SigningSecret:
+    """The secret that `reference` points at; files are relative to the rules' directory."""
+    match reference.source:
+        case "env":
+            text = os.environ.get(reference.value) or dotenv_values(".env").get(reference.value)
+            if not text:
+                raise ValueError(f"the environment variable {reference.value} is not set")
+        case "file":
+            try:
+                text = (base / reference.value).read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise ValueError(f"{reference.value} cannot be read: {error}") from None
+        case _:
+            text = reference.value
+    secret = SigningSecret(text)
+    if secret.decoded is None:
+        raise ValueError("the secret is not whsec_ and base64; `relay secret generate` makes one")
+    return secret
+
+
+class ConfigFile:
+    """The rules in force. Enter it as a context: the file is watched until it is left."""
+
+    def __init__(self, path: Path) -> None:
+        """Reads the file.
+
+        Raises:
+            ConfigError: as `load_config`.
+        """
+        self._path = path
+        self.current = load_config(path)
+        self._seen = self._signature()
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._watch(), name="config file")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(_INTERVAL)
+            signature = self._signature()
+            if signature != self._seen:
+                self._seen = signature
+                self._reload()
+
+    def _reload(self) -> None:
+        try:
+            loaded = load_config(self._path)
+        except ConfigError as error:
+            log.error(  # noqa: TRY400  sentences for a person, not a bug
+                "config.refused",
+                file=str(self._path),
+                problems=[str(problem) for problem in error.problems],
+                note="the rules in force stay as they were",
+            )
+            return
+        self.current = loaded
+        log.info(
+            "config.reloaded",
+            file=str(self._path),
+            topics=len(loaded.config.topics),
+            subscriptions=len(loaded.config.subscriptions),
+        )
+
+    def _signature(self) -> tuple[object, ...]:
+        """What changes when the file, or a file with a secret, is written or replaced."""
+        references = (subscription.secret for subscription in self.current.config.subscriptions)
+        files = [self._path, *(self._path.parent / r.value for r in references if r.source == "file")]
+        signature: list[object] = []
+        for file in files:
+            try:
+                status = file.stat()
+            except OSError:
+                signature.append(None)
+            else:
+                signature.append((status.st_mtime_ns, status.st_size, status.st_ino))
+        return tuple(signature)

@@ -1,0 +1,173 @@
+"""The environment, read once: every variable the relay knows, typed, frozen, with all mistakes told together by name.
+
+Variables come from the environment and, below it, from `.env` in the working directory. A command names the ones it
+cannot do without (`Settings.load(needs=...)`).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit, urlunsplit
+
+from dotenv import dotenv_values
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from relay.core.durations import format_duration, parse_duration
+from relay.core.errors import Problem, SettingsError
+from relay.core.secret import normal_key
+
+DEFAULT_LINQ_V3 = "https://api.linqapp.com/api/partner"
+DEFAULT_LINQ_V2 = "https://api.linqapp.com/api/partner/v2"
+_EVERY_ADDRESS = "0.0.0.0"  # noqa: S104  a container's port is published on purpose
+_LAST_PORT = 65535
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class Listen(BaseModel):
+    """An address to listen on."""
+
+    model_config = ConfigDict(frozen=True)
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_listen(text: str) -> Listen:
+    """The address that `text` names.
+
+    Raises:
+        ValueError: it is not HOST:PORT.
+    """
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or int(port) > _LAST_PORT:
+        raise ValueError(f'"{text}" is not HOST:PORT, such as 0.0.0.0:8080')
+    return Listen(host=host.strip("[]") or _EVERY_ADDRESS, port=int(port))
+
+
+def _listen(value: Any) -> Any:
+    return parse_listen(value) if isinstance(value, str) else value
+
+
+def _public_url(text: str) -> str:
+    try:
+        url = urlsplit(text)
+        host = url.hostname
+    except ValueError:
+        host = None
+    if not host or url.scheme not in {"http", "https"}:
+        raise ValueError(f'"{text}" is not a URL such as https://relay.example.com')
+    if url.query or url.fragment or "?" in text or "#" in text:
+        raise ValueError("it must have no query and no fragment: the relay adds its own")
+    if url.scheme == "http" and host not in LOOPBACK:
+        raise ValueError("it must be https: Linq posts nowhere else")
+    return text.rstrip("/")
+
+
+def _redis_url(text: str) -> str:
+    if urlsplit(text).scheme not in {"redis", "rediss", "unix"}:
+        raise ValueError("it must start with redis://, rediss:// or unix://")
+    return text
+
+
+def _secret_key(secret: SecretStr) -> SecretStr:
+    return SecretStr(normal_key(secret.get_secret_value()))
+
+
+def _duration(value: Any) -> Any:
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+ListenAt = Annotated[Listen, NoDecode, BeforeValidator(_listen)]
+
+
+class Settings(BaseSettings):
+    """What the environment says.
+
+    A field's name is its variable's in lower case; its docstring is what is said when the variable is missing.
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True, env_file=".env", extra="ignore", env_ignore_empty=True, use_attribute_docstrings=True
+    )
+
+    redis_url: Annotated[str, AfterValidator(_redis_url)] | None = None
+    """Redis or Valkey (redis://, rediss:// or unix://); `relay up` without it starts an embedded one"""
+    relay_public_url: Annotated[str, AfterValidator(_public_url)] | None = None
+    """where Linq reaches the ingress, such as https://relay.example.com"""
+    relay_listen: ListenAt = Listen(host=_EVERY_ADDRESS, port=8080)
+    """where the ingress listens"""
+    relay_admin_listen: ListenAt = Listen(host="127.0.0.1", port=8081)
+    """where health checks are answered apart from Linq's traffic"""
+    relay_config: Path = Path("relay.toml")
+    """the file with topics and subscriptions"""
+    relay_data_dir: Path = Path(".relay")
+    """where the embedded Redis keeps its data"""
+    relay_secret_key: Annotated[SecretStr, AfterValidator(_secret_key)] | None = None
+    """urlsafe base64 of 32 bytes, which seals Linq's signing secrets at rest; `relay secret generate --for relay` makes
+    one
+    """
+    relay_dedupe_window: Annotated[float, BeforeValidator(_duration)] = 6 * 3600.0
+    """how long an event id is remembered, such as 6h; Linq's own retries end after about 30 minutes"""
+    relay_log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """the least important lines to log"""
+    relay_log_format: Literal["auto", "json", "console"] = "auto"
+    """auto is console on a terminal, else json"""
+    linq_api_v3_api_key: SecretStr | None = None
+    """Linq's API key"""
+    linq_api_v3_base_url: str = DEFAULT_LINQ_V3
+    """where Linq's v3 API is"""
+    linq_v2_token: SecretStr | None = None
+    """Linq's integration token for its v2 API"""
+    linq_v2_base_url: str = DEFAULT_LINQ_V2
+    """where Linq's v2 API is"""
+    linq_v2_webhook_secret: SecretStr | None = None
+    """the secret of the Linq v2 subscription, of your own choosing; without it /webhooks/linq/v2 answers 503"""
+
+    @classmethod
+    def load(cls, *needs: str, env_file: Path | None = Path(".env")) -> Self:
+        """The settings; `needs` are the fields that may not be missing.
+
+        Raises:
+            SettingsError: naming every variable that is wrong or missing.
+        """
+        given = {name.upper() for name, value in {**dotenv_values(env_file), **os.environ}.items() if value}
+        problems = [
+            Problem(need.upper(), f"not set: {cls.model_fields[need].description}")
+            for need in needs
+            if need.upper() not in given
+        ]
+        try:
+            settings = cls(_env_file=env_file)  # type: ignore[call-arg]  # how pydantic-settings takes it
+        except ValidationError as error:
+            problems += [Problem(str(detail["loc"][0]).upper(), _sentence(detail)) for detail in error.errors()]
+        if problems:
+            raise SettingsError("The environment is not complete:", tuple(problems))
+        return settings
+
+    def shown(self) -> dict[str, str]:
+        """Every variable as it may be logged: secrets masked, durations readable."""
+        shown = {name.upper(): str(value) for name, value in self if value is not None}
+        if self.redis_url is not None:
+            shown["REDIS_URL"] = masked_url(self.redis_url)
+        shown["RELAY_DEDUPE_WINDOW"] = format_duration(self.relay_dedupe_window)
+        return shown
+
+
+def masked_url(url: str) -> str:
+    """`url` without its password."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")))
+
+
+def _sentence(detail: Any) -> str:
+    if detail["type"] == "value_error":
+        return str(detail["ctx"]["error"])
+    return str(detail["msg"])

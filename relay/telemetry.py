@@ -1,0 +1,49 @@
+"""Logs: one wide structured line per unit of work, as JSON or, on a terminal, for people.
+
+Secrets and message text never reach a log: lines carry ids, types, lines, outcomes and times, and `SigningSecret`,
+`SecretStr` and bodies are never passed to it. Libraries' own logs go the same way, from warnings up.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Literal
+
+import structlog
+from pydantic_core import to_json
+
+_QUIET = ("arq", "aiohttp", "httpx", "httpcore", "asyncio")
+
+Format = Literal["auto", "json", "console"]
+
+
+def configure_logging(level: str, log_format: Format) -> None:
+    """Sends all logs to standard error; standard output belongs to what a command answers."""
+    as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
+    renderer = structlog.processors.JSONRenderer(_to_text) if as_json else structlog.dev.ConsoleRenderer()
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    shared: list[structlog.types.Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer]
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=max(threshold, logging.INFO), force=True)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _to_text(line: object, **_: object) -> str:
+    return to_json(line, fallback=str).decode()

@@ -1,0 +1,1 @@
+"""The HTTP side: the ingress that Linq posts to, and health checks."""

@@ -1,0 +1,56 @@
+"""Health checks: `/live` (the process runs) and `/ready` (it could accept a webhook now)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+from pydantic_core import to_json
+
+from relay.store.connect import REQUEST_PATIENCE, RedisTrouble, describe
+
+if TYPE_CHECKING:
+    from relay.parts import IngressParts
+
+
+class Readiness:
+    """Whether the ingress could accept a webhook: Redis answers, the keyring is loaded, and it is not being stopped."""
+
+    def __init__(self, parts: IngressParts) -> None:
+        self._parts = parts
+        self.stopping = False
+
+    async def report(self) -> tuple[bool, dict[str, Any]]:
+        """Whether all is well, and each check by itself."""
+        redis, keys = await self._redis(), self._parts.keys
+        keyring = "ok" if keys.is_loaded else "no secret is stored: run relay bootstrap apply"
+        checks = {"redis": redis, "keyring": keyring, "process": "stopping" if self.stopping else "ok"}
+        ready = all(state == "ok" for state in checks.values())
+        return ready, {"ready": ready, "checks": checks, "lines": keys.lines}
+
+    async def _redis(self) -> str:
+        try:
+            async with asyncio.timeout(REQUEST_PATIENCE):
+                await self._parts.redis.ping()
+        except RedisTrouble as error:
+            return f"unreachable: {describe(error)}"
+        return "ok"
+
+
+def add_health(app: web.Application, readiness: Readiness) -> None:
+    """Adds `/live` and `/ready` to `app`."""
+
+    async def live(_: web.Request) -> web.Response:
+        return _json(200, {"live": True})
+
+    async def ready(_: web.Request) -> web.Response:
+        is_ready, report = await readiness.report()
+        return _json(200 if is_ready else 503, report)
+
+    app.router.add_get("/live", live)
+    app.router.add_get("/ready", ready)
+
+
+def _json(status: int, value: Any) -> web.Response:
+    return web.Response(status=status, body=to_json(value), content_type="application/json")

@@ -1,0 +1,45 @@
+"""An ingress process: two listeners, one for Linq and one for health checks, until it is told to stop.
+
+Stopping: `/ready` turns 503, the listeners close, requests under way are answered (each is bounded by two seconds), the
+process ends.
+"""
+
+from __future__ import annotations
+
+import gc
+from typing import TYPE_CHECKING
+
+import structlog
+from aiohttp import web
+
+from relay.event_loop import stop_on_signals
+from relay.listening import listening
+from relay.parts import ingress_parts
+from relay.web.health import Readiness, add_health
+from relay.web.ingress import ingress_app
+
+if TYPE_CHECKING:
+    from relay.settings import Settings
+
+log = structlog.get_logger()
+
+
+async def serve_ingress(settings: Settings, *, share_port: bool = False) -> None:
+    """Runs an ingress until SIGTERM or SIGINT; `share_port` lets several listen on one port (SO_REUSEPORT)."""
+    stop = stop_on_signals()
+    log.info("ingress.starting", **settings.shown())
+    async with ingress_parts(settings) as parts:
+        readiness = Readiness(parts)
+        admin = web.Application()
+        add_health(admin, readiness)
+        async with (
+            listening(admin, settings.relay_admin_listen, share_port=share_port),
+            listening(ingress_app(parts, readiness), settings.relay_listen, share_port=share_port) as port,
+        ):
+            log.info("ingress.listening", host=settings.relay_listen.host, port=port)
+            gc.collect()
+            gc.freeze()  # what exists now lives as long as the process: no collection needs to look at it again
+            await stop.wait()
+            log.info("ingress.stopping")
+            readiness.stopping = True
+    log.info("ingress.stopped")
