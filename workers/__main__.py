@@ -1,0 +1,27 @@
+"""`python -m workers`: one worker process."""
+
+from __future__ import annotations
+
+import sys
+
+from relay.core.errors import SeveralProblems
+from relay.event_loop import run
+from relay.settings import Settings
+from relay.telemetry import configure_logging
+from workers.runner import run_worker
+
+
+def main() -> int:
+    """Runs a worker; 2 if the environment or relay.toml is wrong."""
+    try:
+        settings = Settings.load()
+        configure_logging(settings.relay_log_level, settings.relay_log_format)
+        run(run_worker(settings))
+    except SeveralProblems as error:
+        print(error, file=sys.stderr)  # noqa: T201  to a person, before there is anything to log
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""What a worker process is made of, and the one place that touches arq's untyped `ctx`."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from relay.config_file import ConfigFile
+from relay.parts import open_store
+from workers.lanes import Deliverer
+from workers.router import Router
+from workers.sender import Sender, open_session
+from workers.sweep import Sweeper
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from redis.asyncio import Redis
+
+    from relay.settings import Settings
+
+_PARTS = "parts"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerParts:
+    """What the jobs of a worker process share."""
+
+    redis: Redis
+    rules: ConfigFile
+    router: Router
+    deliverer: Deliverer
+    sweeper: Sweeper
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the process is to end: drains finish what they have and return."""
+
+
+@asynccontextmanager
+async def worker_parts(settings: Settings) -> AsyncIterator[WorkerParts]:
+    """The parts of a worker process.
+
+    Raises:
+        ConfigError: relay.toml has mistakes or secrets are missing.
+    """
+    rules = ConfigFile(settings.relay_config)
+    async with open_store(settings) as redis, rules, open_session() as session:
+        yield WorkerParts(
+            redis=redis,
+            rules=rules,
+            router=Router(redis, rules, time.time),
+            deliverer=Deliverer(redis, rules, Sender(session, time.time), time.time, random.random),  # noqa: S311  jitter
+            sweeper=Sweeper(redis, rules, time.time),
+        )
+
+
+def context_of(parts: WorkerParts) -> dict[Any, Any]:
+    """The `ctx` that arq hands to every job."""
+    return {_PARTS: parts}
+
+
+def parts_of(ctx: dict[Any, Any]) -> WorkerParts:
+    """The parts behind `ctx`."""
+    parts: WorkerParts = ctx[_PARTS]
+    return parts
+
+
+def job_of(ctx: dict[Any, Any]) -> str:
+    """The id of the job that `ctx` belongs to."""
+    return str(ctx["job_id"])

@@ -1,0 +1,57 @@
+"""The arq jobs: route, deliver, and the sweep.
+
+A drain job is rung by a bell of a fixed id, takes the lease on it, works, and ends. `look_again` runs after arq has
+forgotten the job: an event that arrived while it was ending found its bell still hanging and rang nothing, so we look
+once more.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from arq.worker import Retry
+
+from relay.store import bells
+from relay.store.connect import persistently
+from workers.context import job_of, parts_of
+from workers.lease import LeaseTaken, hold
+
+Context = dict[Any, Any]
+
+_TAKEN_PAUSE = 1.0  # seconds until a job whose lease somebody else holds looks again
+
+
+async def route(ctx: Context) -> None:
+    """Drains the inbox into the topics."""
+    parts = parts_of(ctx)
+    try:
+        async with hold(parts.redis, bells.ROUTE.job_id) as lease:
+            await parts.router.drain(lease, parts.stop)
+    except LeaseTaken:
+        raise Retry(_TAKEN_PAUSE) from None
+
+
+async def deliver(ctx: Context, slot: int) -> None:
+    """Drains the lanes of one slot."""
+    parts = parts_of(ctx)
+    try:
+        async with hold(parts.redis, bells.deliver(slot).job_id) as lease:
+            await parts.deliverer.drain(slot, lease, parts.stop)
+    except LeaseTaken:
+        raise Retry(_TAKEN_PAUSE) from None
+
+
+async def sweep(ctx: Context) -> None:
+    """Wakes whoever has work and was not woken."""
+    await parts_of(ctx).sweeper.sweep()
+
+
+async def look_again(ctx: Context) -> None:
+    """Rings a drain job that has just ended if there is something for it."""
+    job, sweeper = job_of(ctx), parts_of(ctx).sweeper
+    if job == bells.ROUTE.job_id:
+        await persistently("looking at the inbox again", sweeper.look_at_inbox)
+        return
+    slot = bells.slot_of_job(job)
+    if slot is not None:
+        await persistently("looking at lanes again", lambda: sweeper.look_at_slot(slot))

@@ -1,0 +1,141 @@
+"""The route job: from the inbox into the topics.
+
+    read     up to 128 entries (first those that a former router left pending), waiting for the first
+    match    each against relay.toml, pure
+    commit   one script: acknowledge, delete, append to topics, count, wake the lanes that were fed
+
+There is one router at a time, so a topic has its events in the order they were accepted. An event that cannot be
+understood is set aside in the same commit; it never holds up its batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+
+from relay.core.errors import Unparsable
+from relay.linq.understanding import understand
+from relay.store import aside
+from relay.store.connect import persistently
+from relay.store.inbox import Inbox, InboxEntry, InboxGroupMissing, Move, compile_plan
+from relay.store.lanes import Lane
+from relay.store.record import fields_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from redis.asyncio import Redis
+
+    from relay.config_file import ConfigFile, Loaded
+    from workers.lease import Lease
+
+_BATCH = 128
+_BLOCK_MS = 1000
+_LINGER = 30.0  # seconds without an event before the job ends; the next event then waits for arq's poll
+_RUN = 60.0  # seconds before the job ends and is rung again, so that another worker can have it
+
+log = structlog.get_logger()
+
+
+class Router:
+    """Drains the inbox."""
+
+    def __init__(self, redis: Redis, rules: ConfigFile, clock: Callable[[], float]) -> None:
+        """`clock` gives Unix seconds."""
+        self._redis = redis
+        self._inbox = Inbox(redis)
+        self._rules = rules
+        self._clock = clock
+        self._may_be_pending = True
+        self._prepared: Loaded | None = None
+        self._plan = b""
+        self._positions: dict[str, int] = {}
+
+    async def drain(self, lease: Lease, stop: asyncio.Event) -> None:
+        """Routes until it has been idle for a while, has run for a while, is stopped or loses its lease."""
+        loop = asyncio.get_running_loop()
+        began = busy_at = loop.time()
+        self._may_be_pending = True
+        self._prepared = None
+        while not (stop.is_set() or lease.lost.is_set()):
+            now = loop.time()
+            if now - busy_at > _LINGER or now - began > _RUN:
+                return
+            if self._prepared is not self._rules.current:
+                await self._prepare(self._rules.current)
+            entries = await persistently("reading the inbox", self._read, self._suspect)
+            if entries:
+                await self._route(entries, lease)
+                busy_at = loop.time()
+            else:
+                self._may_be_pending = False
+
+    async def _prepare(self, loaded: Loaded) -> None:
+        """Makes sure that every lane's group stands before an event is routed under these rules."""
+        for subscription in loaded.config.subscriptions:
+            lane = Lane(self._redis, subscription.name, subscription.topic)
+            await persistently("preparing lanes", lane.ensure)
+        self._plan, self._positions = compile_plan(loaded.config)
+        self._prepared = loaded
+
+    def _suspect(self) -> None:
+        """An answer that was lost may have made entries pending that we do not know of."""
+        self._may_be_pending = True
+
+    async def _read(self) -> list[InboxEntry]:
+        try:
+            return await self._inbox.read(_BATCH, _BLOCK_MS, pending=self._may_be_pending)
+        except InboxGroupMissing:
+            # Redis is new or has lost its data: the lanes' groups may be gone as well, and come first.
+            if self._prepared is not None:
+                await self._prepare(self._prepared)
+            await self._inbox.ensure()
+            return []
+
+    async def _route(self, entries: list[InboxEntry], lease: Lease) -> None:
+        began = self._clock()
+        moves = [self._move(entry) for entry in entries]
+        now_ms = round(began * 1000)
+        committed = await persistently(
+            "routing", lambda: self._inbox.commit(self._plan, self._positions, moves, lease.token, now_ms)
+        )
+        if not committed:
+            lease.lost.set()
+            return
+        log.info(
+            "batch.routed",
+            events=len(moves),
+            routed=sum(bool(move.topics) for move in moves),
+            unmatched=sum(not move.topics and not move.aside for move in moves),
+            aside=sum(move.aside for move in moves),
+            ms=round((self._clock() - began) * 1000, 2),
+        )
+
+    def _move(self, entry: InboxEntry) -> Move:
+        try:
+            return self._match(entry)
+        except Unparsable as error:
+            reason = str(error)
+        except Exception as error:  # one strange event must not hold up the others
+            log.exception("event.poisoned", entry=entry.entry.decode())
+            reason = f"{type(error).__name__}: {error}"
+        fields = aside.fields_of(entry.dialect, entry.line, entry.body, reason, entry.at)
+        return Move(entry.entry, "", (), [part for pair in fields.items() for part in pair], aside=True)
+
+    def _match(self, entry: InboxEntry) -> Move:
+        understood = understand(entry.dialect, entry.body, entry.line)
+        event = understood.event
+        if understood.line_disputed:
+            log.warning(
+                "event.line_disputed", id=event.id, type=event.type, url_line=event.line, payload_line=event.facts.line
+            )
+        topics = self._rules_in_force.config.index.match(event)
+        return Move(entry.entry, event.type, topics, fields_of(event, entry.at, entry.webhook_id, entry.body))
+
+    @property
+    def _rules_in_force(self) -> Loaded:
+        """The rules that the plan was made from, which a change of the file does not touch in the middle of a batch."""
+        assert self._prepared is not None  # noqa: S101  drain prepares before it reads
+        return self._prepared

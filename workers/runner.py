@@ -1,0 +1,148 @@
+"""The arq worker of one process: wired so that it survives Redis restarts, kills and deploys.
+
+What differs from arq's defaults, and why (all measured on arq 0.28):
+
+* its pool retries for ever: the stock worker exits when Redis restarts, and should it still fail, a new one takes over
+  while the jobs
+  of the old one go on;
+* its lock on a job is short and kept alive by the job's lease (`workers.lease`), not as long as the longest job may
+  take;
+* results are not kept: a kept result blocks the same job id, and our ids are fixed;
+* jobs are JSON, not pickles: whoever can write to Redis could run code in us otherwise;
+* tries are unlimited: arq counts a deploy as a try;
+* signals are ours: jobs are asked to end and given time, then cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from arq import cron
+from arq.connections import ArqRedis
+from arq.worker import Worker, func
+from pydantic_core import from_json
+from redis.asyncio import ConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from relay.event_loop import stop_on_signals
+from relay.parts import redis_url
+from relay.store import bells, names
+from relay.store.connect import WORKER_PATIENCE, RedisTrouble
+from workers.context import WorkerParts, context_of, worker_parts
+from workers.jobs import deliver, look_again, route, sweep
+from workers.lanes import GRACE
+from workers.lease import ARQ_LOCK
+
+if TYPE_CHECKING:
+    from relay.settings import Settings
+
+_POLL = 0.05  # seconds: what an event waits for when no drain lingers
+_SWEEP = set(range(0, 60, 5))  # seconds of the minute
+_JOBS = bells.SLOTS + 3  # the router, every slot, the sweep, and one to spare
+_LONGEST_JOB = 2 * 3600  # seconds; drains end by themselves long before
+_STOP_PATIENCE = GRACE + 5
+_UNLIMITED = 2**31
+
+log = structlog.get_logger()
+
+
+async def run_worker(settings: Settings) -> None:
+    """Runs a worker until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigError: relay.toml has mistakes or secrets are missing.
+    """
+    stop = stop_on_signals()
+    log.info("worker.starting", **settings.shown())
+    async with worker_parts(settings) as parts:
+        pool = _pool(settings)
+        runner = asyncio.create_task(_run_forever(pool, parts), name="arq")
+        log.info(
+            "worker.started",
+            topics=len(parts.rules.current.config.topics),
+            subscriptions=len(parts.rules.current.config.subscriptions),
+        )
+        await stop.wait()
+        log.info("worker.stopping")
+        parts.stop.set()
+        runner.cancel()
+        with suppress(asyncio.CancelledError):
+            await runner
+        await pool.aclose(close_connection_pool=True)
+    log.info("worker.stopped")
+
+
+def _pool(settings: Settings) -> ArqRedis:
+    """Connections for arq itself: patient, since a worker has nothing better to do than to wait for Redis."""
+    pool: Any = ConnectionPool.from_url(
+        redis_url(settings),
+        socket_timeout=WORKER_PATIENCE,
+        socket_connect_timeout=WORKER_PATIENCE,
+        socket_keepalive=True,
+        retry=Retry(ExponentialBackoff(cap=1, base=0.05), retries=-1),
+        retry_on_error=[RedisConnectionError, RedisTimeoutError, OSError],
+        client_name="linq-relay-arq",
+    )
+    return ArqRedis(
+        pool,
+        job_serializer=bells.serialize,
+        job_deserializer=from_json,
+        default_queue_name=names.QUEUE,
+        expires_extra_ms=bells.LIFETIME_MS,
+    )
+
+
+async def _run_forever(pool: ArqRedis, parts: WorkerParts) -> None:
+    """Runs arq workers one after the other, until cancelled; then lets jobs end, for a bounded time."""
+    workers: list[Worker] = []
+    try:
+        while True:
+            workers = [worker for worker in workers if any(not task.done() for task in worker.tasks.values())]
+            workers.append(_worker(pool, parts))
+            try:
+                await workers[-1].main()
+            except RedisTrouble as error:
+                log.warning("worker.restarting", error=str(error), error_type=type(error).__name__)
+                await asyncio.sleep(1)
+    finally:
+        await _end(task for worker in workers for task in worker.tasks.values())
+
+
+async def _end(jobs: Any) -> None:
+    tasks = [task for task in jobs if not task.done()]
+    if tasks:
+        _, late = await asyncio.wait(tasks, timeout=_STOP_PATIENCE)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _worker(pool: ArqRedis, parts: WorkerParts) -> Worker:
+    worker = Worker(
+        functions=[
+            func(route, name="route", timeout=_LONGEST_JOB, keep_result=0, max_tries=_UNLIMITED),
+            func(deliver, name="deliver", timeout=_LONGEST_JOB, keep_result=0, max_tries=_UNLIMITED),
+        ],
+        cron_jobs=[cron(sweep, name="sweep", second=_SWEEP, run_at_startup=True, keep_result=0, timeout=60)],
+        after_job_end=look_again,
+        queue_name=names.QUEUE,
+        redis_pool=pool,
+        ctx=context_of(parts),
+        handle_signals=False,
+        max_jobs=_JOBS,
+        poll_delay=_POLL,
+        keep_result=0,
+        max_tries=_UNLIMITED,
+        health_check_interval=5,
+        job_serializer=bells.serialize,
+        job_deserializer=from_json,
+        expires_extra_ms=bells.LIFETIME_MS,
+    )
+    worker.in_progress_timeout_s = ARQ_LOCK
+    return worker

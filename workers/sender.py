@@ -1,0 +1,116 @@
+"""The HTTP sender: one POST, and what came of it.
+
+The body goes out as Linq signed it, under the same `webhook-id`, signed anew with the subscription's own secret in the
+header families that Linq uses, so that a handler written for Linq works behind the relay with nothing changed but the
+secret. No redirects, a bounded time, a bounded answer; whether to try again is not decided here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import aiohttp
+from yarl import URL
+
+from relay import __version__
+from relay.core.outcome import Attempt, Outcome, outcome_of_status, retry_after_seconds
+from relay.linq import legacy, standard, v2
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from relay.core.config import Subscription
+    from relay.core.secret import SigningSecret
+    from relay.store.lanes import Delivery
+
+_TOTAL = 10.0  # seconds, as Linq itself waits
+_CONNECT = 5.0
+_MOST_READ = 64 * 1024  # bytes of an answer; one that is longer costs its connection
+_MOST_KEPT = 4 * 1024
+_KEEP_ALIVE = 2.0  # seconds an idle connection is kept: less than servers keep theirs, or they close it under a POST
+_DNS_CACHE = 30  # seconds
+
+V2 = "v2"
+
+
+class Sender:
+    """POSTs deliveries."""
+
+    def __init__(self, session: aiohttp.ClientSession, clock: Callable[[], float]) -> None:
+        """`clock` gives Unix seconds."""
+        self._session = session
+        self._clock = clock
+
+    async def attempt(
+        self, subscription: Subscription, secret: SigningSecret, delivery: Delivery, number: int
+    ) -> Attempt:
+        """Makes attempt `number` (from 1) of `delivery`."""
+        began = self._clock()
+        status: int | None = None
+        detail, retry_after = "", None
+        try:
+            headers = headers_of(subscription, secret, delivery, number, int(began))
+            url = URL(subscription.url)
+            async with self._session.post(
+                url, data=delivery.record.body, headers=headers, allow_redirects=False
+            ) as answer:
+                status = answer.status
+                outcome = outcome_of_status(status)
+                retry_after = retry_after_seconds(answer.headers.get("Retry-After"), began)
+                text = await answer.content.read(_MOST_READ)
+                if outcome is not Outcome.DELIVERED:
+                    detail = text[:_MOST_KEPT].decode(errors="replace")
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            detail = str(error) or type(error).__name__
+            if status is None:
+                outcome = Outcome.TIMED_OUT if isinstance(error, TimeoutError) else Outcome.UNREACHABLE
+            else:
+                outcome = outcome_of_status(status)  # the answer came; only its body did not
+        except ValueError as error:  # a URL or a header that cannot be sent
+            outcome, detail = Outcome.FAILED, str(error)
+        took = self._clock() - began
+        return Attempt(outcome, round(began * 1000), round(took * 1000), status, detail, retry_after)
+
+
+def headers_of(
+    subscription: Subscription, secret: SigningSecret, delivery: Delivery, number: int, timestamp: int
+) -> dict[str, str]:
+    """The headers of one attempt.
+
+    The Standard family always; beside it the older one of the API that the event came through: v3's
+    `X-Webhook-Timestamp` and hex signature, or v2's `sha256=` over the body alone, which share a header's name and
+    cannot both be sent.
+    """
+    record = delivery.record
+    headers = {
+        "Content-Type": "application/json",
+        legacy.EVENT: record.type,
+        legacy.SUBSCRIPTION_ID: subscription.name,
+        "Relay-Topic": delivery.topic,
+        "Relay-Attempt": str(number),
+        "Relay-Event-Id": record.id,
+    }
+    if record.line:
+        headers["Relay-Line"] = record.line
+    headers |= standard.sign(secret, record.webhook_id, timestamp, record.body)
+    if record.version == V2:
+        return headers | v2.sign(secret, record.body)
+    return headers | legacy.sign(secret, timestamp, record.body)
+
+
+@asynccontextmanager
+async def open_session() -> AsyncIterator[aiohttp.ClientSession]:
+    """The worker's one HTTP session. Lanes bound their own concurrency, so the pool does not."""
+    connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=_DNS_CACHE, keepalive_timeout=_KEEP_ALIVE)
+    async with aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=_TOTAL, sock_connect=_CONNECT),
+        headers={"User-Agent": f"linq-relay/{__version__}"},
+        skip_auto_headers=("Accept", "Accept-Encoding"),
+        auto_decompress=False,
+    ) as session:
+        yield session
+        await asyncio.sleep(0)  # lets connections that were just used close

@@ -1,0 +1,68 @@
+"""The sweep: the net below the bells.
+
+Streams hold the truth and bells only say "look", so a bell that was lost (arq's keys were flushed, a worker died
+between two steps) must not leave work lying. Every few seconds one worker looks at the inbox and at every lane, and
+rings where there is something to do. Ringing where somebody is already at work changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from relay.store import bells, names
+from relay.store.lanes import Lane, mark_ready
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from redis.asyncio import Redis
+
+    from relay.config_file import ConfigFile
+
+log = structlog.get_logger()
+
+
+class Sweeper:
+    """Looks for work that nobody was woken for."""
+
+    def __init__(self, redis: Redis, rules: ConfigFile, clock: Callable[[], float]) -> None:
+        """`clock` gives Unix seconds."""
+        self._redis = redis
+        self._rules = rules
+        self._clock = clock
+
+    async def sweep(self) -> None:
+        """Rings every bell that has something to do, and saves each lane's checkpoint."""
+        await self.look_at_inbox()
+        for slot in range(bells.SLOTS):
+            await self.look_at_slot(slot)
+        for lane in self._lanes():
+            await lane.save_checkpoint()
+
+    async def look_at_inbox(self) -> None:
+        """Rings the router if the inbox has entries."""
+        if await self._redis.xlen(names.INBOX):
+            await bells.ring(self._redis, bells.ROUTE)
+
+    async def look_at_slot(self, slot: int) -> None:
+        """Rings the deliverer of `slot`, now if a lane of it has something new, or for when a retry will be due."""
+        now_ms = round(self._clock() * 1000)
+        is_held = bool(await self._redis.exists(names.lease(bells.deliver(slot).job_id)))
+        due: list[int] = []
+        for lane in self._lanes(slot):
+            await lane.ensure()
+            next_due = await lane.next_due()
+            if await lane.has_new() or (not is_held and await lane.has_orphans()):
+                await mark_ready(self._redis, slot, [lane.name], now_ms)
+                due.append(bells.NOW)
+            elif next_due is not None:
+                due.append(next_due)
+        if due:
+            await bells.ring(self._redis, bells.deliver(slot), min(due))
+
+    def _lanes(self, slot: int | None = None) -> Iterator[Lane]:
+        for subscription in self._rules.current.config.subscriptions:
+            if slot is None or bells.slot_of(subscription.name) == slot:
+                yield Lane(self._redis, subscription.name, subscription.topic)
