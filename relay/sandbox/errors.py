@@ -1,0 +1,87 @@
+"""Linq's error body and codes, v3 (https://docs.linqapp.com/api-reference/errors)."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+from pydantic_core import to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+TRACE_HEADER = "X-Trace-ID"
+_DOC = "https://docs.linqapp.com/error-codes#{code}"
+
+
+class ApiError(Exception):
+    """An answer other than 2xx: the HTTP status, Linq's code, and its sentence."""
+
+    def __init__(self, status: int, code: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+
+
+def missing(field: str) -> ApiError:
+    """1001: a required field is not there."""
+    return ApiError(400, 1001, f"{field} is required")
+
+
+def not_e164(number: object) -> ApiError:
+    """1002: a phone number is not E.164."""
+    return ApiError(400, 1002, f"Phone number must be in E.164 format: {number}")
+
+
+def malformed(message: str) -> ApiError:
+    """1003: the body is not JSON of the right shape."""
+    return ApiError(400, 1003, message)
+
+
+def invalid(message: str) -> ApiError:
+    """1005: a value is not allowed."""
+    return ApiError(400, 1005, message)
+
+
+def unauthorized() -> ApiError:
+    """2004: no token, or not the right one."""
+    return ApiError(401, 2004, "Unauthorized - missing or invalid authentication token")
+
+
+def not_found() -> ApiError:
+    """2010: no such subscription."""
+    return ApiError(404, 2010, "Webhook subscription not found")
+
+
+def taken() -> ApiError:
+    """2015: a target URL can be used once per account; Linq does not document the code it answers then."""
+    return ApiError(409, 2015, "A webhook subscription with this target_url already exists")
+
+
+@web.middleware
+async def error_middleware(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Turns errors into Linq's shape, and gives every answer its trace id."""
+    trace = secrets.token_hex(16)
+    try:
+        answer = await handler(request)
+    except ApiError as error:
+        answer = _answer(error, trace)
+    except web.HTTPNotFound:
+        answer = _answer(ApiError(404, 2010, "Not found"), trace)
+    answer.headers[TRACE_HEADER] = trace
+    return answer
+
+
+def _answer(error: ApiError, trace: str) -> web.Response:
+    detail = {
+        "status": error.status,
+        "code": error.code,
+        "message": error.message,
+        "doc_url": _DOC.format(code=error.code),
+    }
+    body = to_json({"success": False, "error": detail, "trace_id": trace})
+    return web.Response(status=error.status, body=body, content_type="application/json")

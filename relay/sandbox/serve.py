@@ -1,0 +1,50 @@
+"""The sandbox as a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from relay.event_loop import stop_on_signals
+from relay.listening import listening
+from relay.sandbox.app import open_sandbox, sandbox_app
+from relay.sandbox.conversations import conversations
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from relay.sandbox.app import Sandbox
+    from relay.settings import Listen
+
+
+async def serve_sandbox(  # noqa: PLR0913  one argument an option of the command
+    listen: Listen,
+    lines: Sequence[str],
+    api_key: str,
+    on_ready: Callable[[int], None],
+    *,
+    allow_local: bool,
+    speed: float,
+    rate: float,
+    seed: int,
+) -> None:
+    """Runs a sandbox until SIGTERM or SIGINT; `on_ready` is told the port."""
+    stop = stop_on_signals()
+    async with (
+        open_sandbox(lines, speed=speed, seed=seed) as sandbox,
+        listening(sandbox_app(sandbox, api_key, allow_local=allow_local), listen) as port,
+    ):
+        on_ready(port)
+        play = asyncio.create_task(_play(sandbox, rate, seed)) if rate else None
+        await stop.wait()
+        if play is not None:
+            play.cancel()
+            with suppress(asyncio.CancelledError):
+                await play
+
+
+async def _play(sandbox: Sandbox, rate: float, seed: int) -> None:
+    for beat in conversations(sandbox.state.lines, seed):
+        sandbox.play(beat)
+        await asyncio.sleep(1 / rate)
