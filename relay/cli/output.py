@@ -1,0 +1,42 @@
+"""How commands speak: tables for people, JSON for machines, both on standard output."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from pydantic_core import to_json
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+console = Console()
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+
+
+def print_json(value: Any) -> None:
+    """Prints `value` as JSON."""
+    typer.echo(to_json(value, indent=2, bytes_mode="utf8").decode())
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Prints a table; numbers to the right."""
+    table = Table(title=title, title_justify="left", title_style="bold")
+    rows = [list(row) for row in rows]
+    for position, column in enumerate(columns):
+        numeric = bool(rows) and all(
+            isinstance(row[position], int) and not isinstance(row[position], bool) for row in rows
+        )
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*("" if cell is None else str(cell) for cell in row))
+    console.print(table)
+
+
+def local_time(ms: int) -> str:
+    """Unix milliseconds as a person reads them."""
+    return datetime.fromtimestamp(ms / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,130 @@
+"""`relay check` and `relay explain`: relay.toml, looked at."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from relay.cli.output import JsonOption, console, print_json, print_table
+
+if TYPE_CHECKING:
+    from relay.core.config import Topic
+    from relay.core.event import Event
+
+
+def check(*, json: JsonOption = False) -> None:
+    """Say whether relay.toml can be used, with every mistake and its place."""
+    from relay.config_file import load_config
+    from relay.core.durations import format_duration
+    from relay.core.errors import ConfigError
+    from relay.linq.event_types import unknown_patterns
+    from relay.settings import Settings
+
+    path = Settings.load().relay_config
+    try:
+        config = load_config(path).config
+    except ConfigError as error:
+        if not json:
+            raise
+        print_json({"ok": False, "problems": [{"place": p.place, "message": p.message} for p in error.problems]})
+        raise typer.Exit(2) from None
+    warnings = [
+        f'topic {topic.name}: no event type that we know matches "{pattern}"{hint}'
+        for topic in config.topics
+        for pattern, hint in unknown_patterns(topic.events)
+    ]
+    if json:
+        print_json(
+            {"ok": True, "topics": len(config.topics), "subscriptions": len(config.subscriptions), "warnings": warnings}
+        )
+        return
+    print_table(
+        "Topics",
+        ("name", "events", "lines", "conditions"),
+        [(t.name, ", ".join(t.events), _lines(t), _conditions(t)) for t in config.topics],
+    )
+    if config.subscriptions:
+        rows = [
+            (s.name, s.topic, s.url, " ".join(map(format_duration, s.retry)) or "never") for s in config.subscriptions
+        ]
+        print_table("Push subscriptions", ("name", "topic", "url", "retry after"), rows)
+    for warning in warnings:
+        console.print(f"[yellow]warning[/]: {warning}")
+    console.print(f"{path} is good.")
+
+
+def explain(
+    file: Annotated[Path, typer.Argument(help="A webhook's body; - for standard input.", allow_dash=True)],
+    *,
+    line: Annotated[str | None, typer.Option(help="The line of the URL it came through, E.164.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Say which topics an event matches, and why not the others."""
+    from relay.config_file import read_config
+    from relay.core.errors import RelayError
+    from relay.core.event import Dialect
+    from relay.core.json_text import parse_json
+    from relay.core.lines import is_line
+    from relay.core.rules import mismatches
+    from relay.linq.understanding import understand
+    from relay.settings import Settings
+
+    config = read_config(Settings.load().relay_config)
+    if line is not None and not is_line(line):
+        raise typer.BadParameter(f'"{line}" is not a phone number in E.164, such as +16465550123', param_hint="--line")
+    try:
+        body = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+        envelope = parse_json(body)
+    except OSError as error:
+        raise RelayError(f"{file}: {error.strerror}") from None
+    except ValueError as error:
+        raise RelayError(f"{file}: not JSON: {error}") from None
+    dialect = Dialect.V2 if isinstance(envelope, dict) and envelope.get("api_version") == "v2" else Dialect.V3
+    event = understand(dialect, body, line).event
+    reasons = {topic.name: mismatches(topic, event) for topic in config.topics}
+    if json:
+        matched = [name for name, why_not in reasons.items() if not why_not]
+        print_json(
+            {"event": _facts(event), "topics": matched, "not": {name: why for name, why in reasons.items() if why}}
+        )
+        return
+    print_table("Event", ("field", "value"), _facts(event).items())
+    print_table(
+        "Topics",
+        ("topic", "matches", "why not"),
+        [(n, "no" if why else "yes", "; ".join(why)) for n, why in reasons.items()],
+    )
+
+
+def _facts(event: Event) -> dict[str, Any]:
+    facts = event.facts
+    return {
+        "id": event.id,
+        "type": event.type,
+        "version": event.version,
+        "line": event.line,
+        "chat": facts.chat,
+        "message": facts.message,
+        "direction": facts.direction,
+        "service": facts.service,
+        "is_group": facts.is_group,
+        "freshness": event.freshness,
+        "created_at": event.created_at,
+    }
+
+
+def _lines(topic: Topic) -> str:
+    return "every line" if topic.lines is None else ", ".join(topic.lines)
+
+
+def _conditions(topic: Topic) -> str:
+    conditions = {
+        "direction": topic.direction,
+        "service": "/".join(topic.service) if topic.service else None,
+        "is_group": topic.is_group,
+        "freshness": topic.freshness,
+    }
+    return ", ".join(f"{name} = {value}" for name, value in conditions.items() if value is not None)

@@ -1,0 +1,174 @@
+"""The demo's stage: everything that plays, set up in order and taken down in reverse.
+
+embedded Redis -> sandbox -> relay.toml -> bootstrap -> ingress and worker (processes of their own) -> two teams
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import tempfile
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import aiohttp
+
+from relay.bootstrap.reconcile import Reconciler
+from relay.child import python
+from relay.config_file import read_config
+from relay.core.errors import RelayError
+from relay.core.secret import SigningSecret, new_key, new_secret
+from relay.demo.teams import Seen, archive_team, helpdesk_app
+from relay.linq.api import open_linq
+from relay.listening import listening
+from relay.sandbox.app import Sandbox, open_sandbox, sandbox_app
+from relay.settings import Listen
+from relay.store.connect import WORKER_PATIENCE, open_redis
+from relay.store.embedded import embedded_redis
+from relay.store.keyring import Keyring
+from relay.store.seal import Seal
+from relay.supervise import Program, supervise
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from redis.asyncio import Redis
+
+LINES = ("+16465550123", "+16465550124", "+16465550125")
+_API_KEY = "demo-key"
+_LOCAL = "127.0.0.1"
+_READY_PATIENCE = 30.0
+
+_RULES = """\
+[[topics]]
+name = "support"
+events = ["message.received", "message.failed", "reaction.*"]
+lines = ["+16465550123", "+16465550124"]
+
+[[topics]]
+name = "everything"
+events = ["*"]
+
+[[subscriptions]]
+name = "helpdesk"
+topic = "support"
+url = "http://127.0.0.1:{port}/linq"
+secret = "env:HELPDESK_SECRET"
+retry = ["500ms", "1s", "2s", "4s", "8s"]
+"""
+
+
+class _Ports(NamedTuple):
+    ingress: int
+    admin: int
+    helpdesk: int
+    linq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What is on stage."""
+
+    sandbox: Sandbox
+    redis: Redis
+    helpdesk: Seen
+    archive: Seen
+    log: Path
+    public_url: str
+
+
+@asynccontextmanager
+async def set_stage(seed: int, say: object) -> AsyncIterator[Stage]:
+    """Everything running, ready for the first event. `say` is called with each step that is done."""
+    assert callable(say)  # noqa: S101
+    async with AsyncExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="linq-relay-demo-")))
+        ports = _Ports(*_free_ports(len(_Ports._fields)))
+        key, secret = new_key(), SigningSecret(new_secret())
+        embedded = await stack.enter_async_context(embedded_redis(home / "redis"))
+        redis = open_redis(embedded.url, WORKER_PATIENCE)
+        stack.push_async_callback(redis.aclose)
+        say(f"Redis (embedded) on port {embedded.port}")
+
+        sandbox = await stack.enter_async_context(open_sandbox(LINES, speed=20, seed=seed))
+        linq = sandbox_app(sandbox, _API_KEY, allow_local=True)
+        await stack.enter_async_context(listening(linq, Listen(host=_LOCAL, port=ports.linq)))
+        say(f"Linq (sandbox) with {len(LINES)} lines on port {ports.linq}")
+
+        rules = home / "relay.toml"
+        rules.write_text(_RULES.format(port=ports.helpdesk), encoding="utf-8")
+        public_url = f"http://{_LOCAL}:{ports.ingress}"
+        async with open_linq(_API_KEY, f"http://{_LOCAL}:{ports.linq}/api/partner") as api:
+            reconciler = Reconciler(api, Keyring(redis, Seal(key)), read_config(rules), public_url, time.time)
+            done = await reconciler.apply(*await reconciler.plan(), lambda _: None)
+        if failed := [one.error for one in done if one.error]:
+            raise RelayError(f"bootstrap failed: {failed[0]}")
+        say(f"bootstrap registered {len(done)} lines, each on its own URL")
+
+        helpdesk, archive = Seen(), Seen()
+        dice = random.Random(seed)  # noqa: S311  a play, not a secret
+        app = helpdesk_app(secret, helpdesk, time.time, dice)
+        await stack.enter_async_context(listening(app, Listen(host=_LOCAL, port=ports.helpdesk)))
+        await stack.enter_async_context(archive_team(embedded.url, "everything", archive))
+        say("two teams: helpdesk (HTTP, has bad moments) and archive (reads the stream)")
+
+        environment = {
+            "REDIS_URL": embedded.url,
+            "RELAY_SECRET_KEY": key,
+            "RELAY_PUBLIC_URL": public_url,
+            "RELAY_LISTEN": f"{_LOCAL}:{ports.ingress}",
+            "RELAY_ADMIN_LISTEN": f"{_LOCAL}:{ports.admin}",
+            "RELAY_CONFIG": str(rules),
+            "HELPDESK_SECRET": secret.text,
+            "RELAY_LOG_FORMAT": "json",
+        }
+        log = home / "relay.log"
+        await stack.enter_async_context(_processes(environment, log))
+        await _wait_until_ready(f"http://{_LOCAL}:{ports.admin}/ready", log)
+        say(f"ingress and worker running on port {ports.ingress}")
+        yield Stage(sandbox, redis, helpdesk, archive, log, public_url)
+
+
+@asynccontextmanager
+async def _processes(environment: dict[str, str], log: Path) -> AsyncIterator[None]:
+    stop = asyncio.Event()
+    programs = [
+        Program("ingress", python("relay", "ingress"), environment, log),
+        Program("worker", python("workers"), environment, log),
+    ]
+    task = asyncio.create_task(supervise(programs, stop), name="relay")
+    try:
+        yield
+    finally:
+        stop.set()
+        await task
+
+
+async def _wait_until_ready(url: str, log: Path) -> None:
+    deadline = time.monotonic() + _READY_PATIENCE
+    async with aiohttp.ClientSession() as session:
+        while time.monotonic() < deadline:
+            try:
+                async with session.get(url) as answer:
+                    if answer.status == 200:
+                        return
+            except aiohttp.ClientError:
+                pass
+            await asyncio.sleep(0.05)
+    tail = "\n".join(log.read_text(errors="replace").splitlines()[-10:]) if log.exists() else ""
+    raise RelayError(f"the relay was not ready within {_READY_PATIENCE:.0f} s; its last words:\n{tail}")
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for sock in sockets:
+            sock.bind((_LOCAL, 0))
+        return [sock.getsockname()[1] for sock in sockets]
+    finally:
+        for sock in sockets:
+            sock.close()
