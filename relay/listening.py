@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from relay.settings import Listen
 
 _SHUTDOWN_PATIENCE = 10.0  # seconds for requests under way
+_LINGERING = 1.0  # seconds that the rest of a body is read after its answer, so that the sender gets to see the answer
 _BACKLOG = 1024  # connections that wait to be accepted; a burst of Linq's is larger than the default of 128
 
 
@@ -28,6 +29,7 @@ async def listening(app: web.Application, listen: Listen, *, share_port: bool = 
         access_log=None,
         auto_decompress=False,  # signatures are over the bytes as they were sent
         shutdown_timeout=_SHUTDOWN_PATIENCE,
+        lingering_time=_LINGERING,
     )
     await runner.setup()
     try:

@@ -1,7 +1,7 @@
 """What every test can ask for: a Redis of this run's own, emptied for each test, and a clock that stands still.
 
-The Redis is the embedded one on a free port, in a directory of this run; a machine's own server is never touched. Nothing sleeps
-where it can wait for a condition: `eventually` asks again until it holds.
+The Redis is the embedded one on a free port, in a directory of this run; a machine's own server is never touched.
+Nothing sleeps where it can wait for a condition: `eventually` asks again until it holds.
 """
 
 from __future__ import annotations

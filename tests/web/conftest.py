@@ -1,0 +1,71 @@
+"""An ingress over real HTTP, with its clock standing still and two lines in its keyring."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+from pydantic import SecretStr
+
+from relay.core.secret import new_key
+from relay.listening import listening
+from relay.parts import IngressParts, ingress_parts, open_keyring
+from relay.settings import Listen, Settings
+from relay.web.health import Readiness
+from relay.web.ingress import ingress_app
+from tests.building import LINE, OTHER_LINE, OTHER_SECRET, SECRET
+from tests.support import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from redis.asyncio import Redis
+
+    from relay.store.keyring import Keyring
+    from tests.support import Clock
+
+V2_SECRET = "relay-v2-secret"
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """An ingress, and a client of it."""
+
+    parts: IngressParts
+    readiness: Readiness
+    keyring: Keyring
+    http: aiohttp.ClientSession
+
+    async def post(
+        self, body: bytes, headers: dict[str, str] | list[tuple[str, str]], query: str = "line=16465550123"
+    ) -> aiohttp.ClientResponse:
+        """What the v3 endpoint answers."""
+        return await self.http.post(f"/webhooks/linq?{query}", data=body, headers=headers)
+
+
+@pytest.fixture
+def settings(redis_url: str) -> Settings:
+    """Settings of an ingress."""
+    return Settings(
+        redis_url=redis_url,
+        relay_secret_key=SecretStr(new_key()),
+        linq_v2_webhook_secret=SecretStr(V2_SECRET),
+    )
+
+
+@pytest.fixture
+async def ingress(redis: Redis, settings: Settings, clock: Clock) -> AsyncIterator[Running]:
+    """An ingress that is ready."""
+    keyring = open_keyring(settings, redis)
+    await keyring.store(LINE, 1, "linq-1", SECRET, 0)
+    await keyring.store(OTHER_LINE, 1, "linq-2", OTHER_SECRET, 0)
+    async with ingress_parts(settings, clock) as parts:
+        await eventually(lambda: parts.keys.is_loaded)
+        readiness = Readiness(parts)
+        async with (
+            listening(ingress_app(parts, readiness), Listen(host="127.0.0.1", port=0)) as port,
+            aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http,
+        ):
+            yield Running(parts, readiness, keyring, http)

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from relay.store import names
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from relay.settings import Settings
+    from tests.web.conftest import Running
+
+import aiohttp
+
+from relay.listening import listening
+from relay.parts import ingress_parts
+from relay.settings import Listen
+from relay.web.health import Readiness
+from relay.web.ingress import ingress_app
+
+
+async def test_live_and_ready_when_all_is_well(ingress: Running) -> None:
+    assert (await ingress.http.get("/live")).status == 200
+    answer = await ingress.http.get("/ready")
+    assert answer.status == 200
+    assert await answer.json() == {
+        "ready": True,
+        "checks": {"redis": "ok", "keyring": "ok", "process": "ok"},
+        "lines": 2,
+    }
+
+
+async def test_not_ready_once_it_is_being_stopped(ingress: Running) -> None:
+    ingress.readiness.stopping = True
+    answer = await ingress.http.get("/ready")
+    assert (answer.status, (await answer.json())["checks"]["process"]) == (503, "stopping")
+    assert (await ingress.http.get("/live")).status == 200
+
+
+async def test_not_ready_without_any_secret(redis: Redis, settings: Settings) -> None:
+    await redis.delete(names.KEYRING)
+    bare = settings.model_copy(update={"linq_v2_webhook_secret": None})
+    async with ingress_parts(bare) as parts:
+        await parts.keys.renew()
+        async with (
+            listening(ingress_app(parts, Readiness(parts)), Listen(host="127.0.0.1", port=0)) as port,
+            aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http,
+        ):
+            answer = await http.get("/ready")
+            assert answer.status == 503
+            assert "relay bootstrap apply" in (await answer.json())["checks"]["keyring"]
+
+
+async def test_not_ready_without_redis(settings: Settings) -> None:
+    nowhere = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
+    async with ingress_parts(nowhere) as parts:
+        is_ready, report = await Readiness(parts).report()
+    assert not is_ready
+    assert report["checks"]["redis"].startswith("unreachable: ")

@@ -1,0 +1,313 @@
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relay.core.secret import SigningSecret
+from relay.linq import legacy, standard, v2
+from relay.store import names
+from relay.store.aside import Aside
+from tests.building import LINE, OTHER_SECRET, SECRET, body_of, signed
+from tests.conftest import NOW
+from tests.support import hash_of
+from tests.web.conftest import V2_SECRET
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from redis.asyncio import Redis
+
+    from tests.web.conftest import Running
+
+MIB = 1024 * 1024
+
+
+async def inbox(redis: Redis) -> list[dict[bytes, bytes]]:
+    return [fields for _, fields in await redis.xrange(names.INBOX)]
+
+
+# --- what is accepted -------------------------------------------------------------------------------
+
+
+async def test_a_webhook_of_linq_is_answered_200_with_an_empty_body_once_it_is_durable(
+    ingress: Running, redis: Redis
+) -> None:
+    body = body_of(event_id="e1")
+    answer = await ingress.post(body, signed(body, NOW), "version=2026-02-03&line=16465550123&gen=1&anything=else")
+    assert (answer.status, await answer.read()) == (200, b"")
+    [entry] = await inbox(redis)
+    assert (entry[b"id"], entry[b"line"], entry[b"dialect"], entry[b"body"]) == (b"e1", LINE.encode(), b"v3", body)
+
+
+async def test_the_body_is_stored_byte_for_byte(ingress: Running, redis: Redis) -> None:
+    body = '{ "event_type":"x.y",\n\t"event_id" : "e1", "data": {"text": "h\\u00e9 \\ud83d\\ude00 é 😀"} }\r\n'.encode()
+    assert (await ingress.post(body, signed(body, NOW))).status == 200
+    assert (await inbox(redis))[0][b"body"] == body
+
+
+async def test_the_older_headers_alone_are_enough(ingress: Running, redis: Redis) -> None:
+    body = body_of(event_id="e1")
+    assert (await ingress.post(body, legacy.sign(SECRET, int(NOW), body))).status == 200
+    assert (await inbox(redis))[0][b"webhook_id"] == b"e1"
+
+
+async def test_the_standard_headers_alone_are_enough_and_their_id_is_kept(ingress: Running, redis: Redis) -> None:
+    body = body_of(event_id="e1")
+    assert (await ingress.post(body, standard.sign(SECRET, "msg_another", int(NOW), body))).status == 200
+    assert (await inbox(redis))[0][b"webhook_id"] == b"msg_another"
+
+
+@pytest.mark.parametrize(
+    "content_type", ["text/plain", "application/cloudevents+json", "application/x-www-form-urlencoded"]
+)
+async def test_other_content_types_are_accepted_if_the_signature_holds(ingress: Running, content_type: str) -> None:
+    body = body_of()
+    answer = await ingress.post(body, {**signed(body, NOW), "Content-Type": content_type})
+    assert answer.status == 200
+
+
+async def test_a_compressed_body_is_verified_as_it_was_sent(ingress: Running) -> None:
+    body = gzip.compress(body_of())
+    headers = {**standard.sign(SECRET, "x", int(NOW), body), "Content-Encoding": "gzip"}
+    answer = await ingress.http.post("/webhooks/linq?line=16465550123", data=body, headers=headers)
+    assert answer.status == 200  # signed by Linq, though not an envelope: set aside
+
+
+async def test_fifty_copies_at_once_are_answered_200_and_stored_once(ingress: Running, redis: Redis) -> None:
+    body = body_of()
+    answers = await asyncio.gather(*(ingress.post(body, signed(body, NOW)) for _ in range(50)))
+    assert {answer.status for answer in answers} == {200}
+    assert len(await inbox(redis)) == 1
+    assert await hash_of(redis, names.COUNTS) == {"accepted": "1", "duplicate": "49"}
+
+
+@pytest.mark.parametrize("line", ["16465550123", "%2B16465550123", "+16465550123"])
+async def test_the_line_may_have_a_plus_in_the_url(ingress: Running, line: str) -> None:
+    body = body_of()
+    assert (await ingress.post(body, signed(body, NOW), f"line={line}")).status == 200
+
+
+async def test_while_a_secret_is_rotated_both_generations_are_accepted(ingress: Running) -> None:
+    await ingress.keyring.store(LINE, 2, "linq-3", OTHER_SECRET, 0)
+    for secret, generation in ((SECRET, 1), (OTHER_SECRET, 2), (SECRET, 2), (OTHER_SECRET, 1)):
+        body = body_of()
+        answer = await ingress.post(body, signed(body, NOW, secret), f"line=16465550123&gen={generation}")
+        assert answer.status == 200
+
+
+async def test_a_secret_that_was_stored_a_moment_ago_is_found(ingress: Running) -> None:
+    for generation in range(2, 5):
+        fresh = SigningSecret("whsec_" + "QUJD" * 10 + "QUI" + str(generation))
+        await ingress.keyring.store(LINE, generation, "linq", fresh, 0)
+        body = body_of()
+        answer = await ingress.post(body, signed(body, NOW, fresh), f"line=16465550123&gen={generation}")
+        assert answer.status == 200
+
+
+# --- what is refused --------------------------------------------------------------------------------
+
+
+def forged() -> dict[str, list[tuple[str, str]]]:
+    """Headers that Linq did not send with this body, by what is wrong with them."""
+    body = BODY
+    good = signed(body, NOW)
+
+    def changed(**values: str | None) -> list[tuple[str, str]]:
+        headers = {**good, **{name.replace("_", "-"): value for name, value in values.items()}}
+        return [(name, value) for name, value in headers.items() if value is not None]
+
+    only_legacy = legacy.sign(SECRET, int(NOW), body)
+    only_standard = standard.sign(SECRET, "e1", int(NOW), body)
+    return {
+        "nothing at all": [],
+        "another secret": list(signed(body, NOW, OTHER_SECRET).items()),
+        "another body's": list(signed(body_of(event_id="e2"), NOW).items()),
+        "another id": changed(webhook_id="e2"),
+        "another timestamp": changed(webhook_timestamp=str(int(NOW) + 1)),
+        "stale": list(signed(body, NOW - 301).items()),
+        "from the future": list(signed(body, NOW + 301).items()),
+        "stale, older headers": list(legacy.sign(SECRET, int(NOW) - 301, body).items()),
+        "no id": changed(webhook_id=None),
+        "no timestamp": changed(webhook_timestamp=None),
+        "no signature": changed(webhook_signature=None),
+        "empty id": changed(webhook_id=""),
+        "empty timestamp": changed(webhook_timestamp=""),
+        "empty signature": changed(webhook_signature=""),
+        "words for a timestamp": changed(webhook_timestamp="yesterday"),
+        "a fraction": changed(webhook_timestamp=f"{int(NOW)}.0"),
+        "digits of another script": changed(webhook_timestamp="١٧٨٩٣٧٧٣٠٢"),
+        "a timestamp without end": changed(webhook_timestamp="9" * 4000),
+        "a minus": changed(webhook_timestamp="-1"),
+        "not ASCII": changed(webhook_signature="v1,ü"),
+        "not base64": changed(webhook_signature="v1,%%%"),
+        "another version": changed(webhook_signature=only_standard["webhook-signature"].replace("v1,", "v2,")),
+        "no version": changed(webhook_signature=only_standard["webhook-signature"].removeprefix("v1,")),
+        "a thousand signatures": changed(webhook_signature=" ".join(["v1,AAAA"] * 1000)),
+        "a repeated id": [*good.items(), ("webhook-id", "e1")],
+        "a repeated signature": [*good.items(), ("webhook-signature", good["webhook-signature"])],
+        "older headers: no timestamp": [("X-Webhook-Signature", only_legacy["X-Webhook-Signature"])],
+        "older headers: another timestamp": list({**only_legacy, "X-Webhook-Timestamp": str(int(NOW) + 1)}.items()),
+        "older headers: half a signature": list({**only_legacy, "X-Webhook-Signature": "08333cb6"}.items()),
+        "older headers: v2's form": list(v2.sign(SECRET, body).items()),
+        "older headers good, standard wrong": [*only_legacy.items(), *changed(webhook_id="e2")][:6],
+    }
+
+
+BODY = body_of(event_id="e1")
+
+
+@pytest.mark.parametrize("fault", forged())
+async def test_a_forged_or_stale_webhook_is_answered_401_and_leaves_no_trace(
+    ingress: Running, redis: Redis, fault: str
+) -> None:
+    answer = await ingress.post(BODY, forged()[fault])
+    assert answer.status == 401
+    assert (await answer.json())["error"]["code"] == "bad_signature"
+    assert await inbox(redis) == []
+    assert not await redis.keys("relay:seen:*")
+
+
+async def test_a_signature_of_another_line_does_not_open_this_one(ingress: Running) -> None:
+    body = body_of()
+    assert (await ingress.post(body, signed(body, NOW, OTHER_SECRET), "line=16465550123")).status == 401
+
+
+@pytest.mark.parametrize("query", ["line=19995550000", "line=support", "line=", "", "version=2026-02-03"])
+async def test_a_line_without_a_secret_is_our_fault_and_worth_another_try(ingress: Running, query: str) -> None:
+    body = body_of()
+    answer = await ingress.post(body, signed(body, NOW), query)
+    assert answer.status == 503
+    assert int(answer.headers["Retry-After"]) > 0
+
+
+async def test_a_generation_whose_secret_is_not_stored_yet_is_worth_another_try(ingress: Running) -> None:
+    body = body_of()
+    answer = await ingress.post(body, signed(body, NOW, OTHER_SECRET), "line=16465550123&gen=2")
+    assert answer.status == 503
+
+
+async def test_signed_but_unreadable_is_kept_aside_and_answered_200(ingress: Running, redis: Redis) -> None:
+    for body in (
+        b"not json",
+        b"[]",
+        b"",
+        b'{"event_type": "x"}',
+        b'{"event_id": "a b", "event_type": "x"}',
+        b"\xff\xfe",
+    ):
+        headers = standard.sign(SECRET, "x", int(NOW), body)
+        assert (await ingress.post(body, headers)).status == 200
+    kept = [one async for one in Aside(redis).all()]
+    assert [one.body for one in kept][:2] == [b"not json", b"[]"]
+    assert len(kept) == 6
+    assert {(one.line, one.dialect, one.at) for one in kept} == {(LINE, "v3", int(NOW * 1000))}
+    assert all(one.reason for one in kept)
+    assert await inbox(redis) == []
+
+
+async def test_a_body_of_one_mebibyte_passes_and_one_byte_more_does_not(ingress: Running) -> None:
+    padding = MIB - len(body_of(event_id="e1", text=""))
+    largest = body_of(event_id="e1", text="x" * padding)
+    assert len(largest) == MIB
+    assert (await ingress.post(largest, signed(largest, NOW))).status == 200
+    too_large = BytesIO(largest + b" ")
+    answer = await ingress.http.post("/webhooks/linq?line=16465550123", data=too_large, headers=signed(largest, NOW))
+    assert answer.status == 413
+
+
+async def test_a_body_without_end_is_cut_off_while_it_streams(ingress: Running) -> None:
+    sent = 0
+
+    async def stream() -> AsyncIterator[bytes]:
+        nonlocal sent
+        for _ in range(200):
+            sent += 1
+            yield b"x" * 65536
+
+    try:
+        answer = await ingress.http.post("/webhooks/linq?line=16465550123", data=stream())
+    except OSError:
+        pass  # the connection was closed under the rest of the body
+    else:
+        assert answer.status == 413
+    assert sent < 200
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "HEAD"])
+@pytest.mark.parametrize("path", ["/webhooks/linq", "/webhooks/linq/v2"])
+async def test_other_methods_are_answered_405(ingress: Running, method: str, path: str) -> None:
+    answer = await ingress.http.request(method, path)
+    assert (answer.status, answer.headers["Allow"]) == (405, "POST")
+
+
+# --- v2 ---------------------------------------------------------------------------------------------
+
+
+def v2_body(event_id: str = "e1") -> bytes:
+    return json.dumps({"api_version": "v2", "event_type": "message.read", "event_id": event_id, "data": {}}).encode()
+
+
+async def test_a_v2_webhook_is_accepted_without_a_line(ingress: Running, redis: Redis) -> None:
+    body = v2_body()
+    answer = await ingress.http.post(
+        "/webhooks/linq/v2?x=y", data=body, headers=v2.sign(SigningSecret(V2_SECRET), body)
+    )
+    assert (answer.status, await answer.read()) == (200, b"")
+    [entry] = await inbox(redis)
+    assert (entry[b"dialect"], entry[b"line"], entry[b"webhook_id"], entry[b"body"]) == (b"v2", b"", b"e1", body)
+
+
+V2_SIGNATURE = v2.sign(SigningSecret(V2_SECRET), v2_body())
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"X-Webhook-Signature": ""},
+        {"X-Webhook-Signature": "sha256="},
+        {"X-Webhook-Signature": "sha256=" + "0" * 64},
+        {
+            "X-Webhook-Signature": v2.sign(SigningSecret(V2_SECRET), v2_body())["X-Webhook-Signature"].removeprefix(
+                "sha256="
+            )
+        },
+        v2.sign(SigningSecret("another"), v2_body()),
+        v2.sign(SigningSecret(V2_SECRET), v2_body("e2")),
+        standard.sign(SECRET, "e1", int(NOW), v2_body()),
+    ],
+)
+async def test_a_forged_v2_webhook_is_answered_401(ingress: Running, redis: Redis, headers: dict[str, str]) -> None:
+    answer = await ingress.http.post("/webhooks/linq/v2", data=v2_body(), headers=headers)
+    assert answer.status == 401
+    assert await inbox(redis) == []
+
+
+# --- faults of ours ---------------------------------------------------------------------------------
+
+
+async def test_a_redis_that_refuses_is_503_and_accepting_goes_on_when_it_no_longer_does(
+    ingress: Running, redis: Redis
+) -> None:
+    body = body_of()
+    await redis.config_set("maxmemory", 1)
+    try:
+        answer = await ingress.post(body, signed(body, NOW))
+        assert (answer.status, (await answer.json())["error"]["code"]) == (503, "store_unavailable")
+        assert answer.headers["Retry-After"]
+    finally:
+        await redis.config_set("maxmemory", 0)
+    assert (await ingress.post(body, signed(body, NOW))).status == 200
+
+
+async def test_a_crowd_of_forgeries_costs_redis_a_few_reads(ingress: Running, redis: Redis) -> None:
+    body = body_of()
+    await redis.config_resetstat()
+    answers = await asyncio.gather(*(ingress.post(body, signed(body, NOW, OTHER_SECRET)) for _ in range(80)))
+    assert {answer.status for answer in answers} == {401}
+    assert (await redis.info("commandstats"))["cmdstat_hgetall"]["calls"] <= 4
