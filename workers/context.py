@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from relay.config_file import ConfigFile
 from relay.parts import open_store
-from workers.lanes import Deliverer
+from workers.deliverer import Deliverer
 from workers.router import Router
 from workers.sender import Sender, open_session
 from workers.sweep import Sweeper

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from relay.config_file import ConfigFile, Loaded
+    from relay.core.rules import TopicIndex
     from workers.lease import Lease
 
 _BATCH = 128
@@ -58,16 +59,14 @@ class Router:
         loop = asyncio.get_running_loop()
         began = busy_at = loop.time()
         self._may_be_pending = True
-        self._prepared = None
+        await self._prepare(self._rules.current)
         while not (stop.is_set() or lease.lost.is_set()):
             now = loop.time()
             if now - busy_at > _LINGER or now - began > _RUN:
                 return
-            if self._prepared is not self._rules.current:
-                await self._prepare(self._rules.current)
             entries = await persistently("reading the inbox", self._read, self._suspect)
             if entries:
-                await self._route(entries, lease)
+                await self._route(entries, lease, self._rules.current)
                 busy_at = loop.time()
             else:
                 self._may_be_pending = False
@@ -89,14 +88,15 @@ class Router:
             return await self._inbox.read(_BATCH, _BLOCK_MS, pending=self._may_be_pending)
         except InboxGroupMissing:
             # Redis is new or has lost its data: the lanes' groups may be gone as well, and come first.
-            if self._prepared is not None:
-                await self._prepare(self._prepared)
+            await self._prepare(self._rules.current)
             await self._inbox.ensure()
             return []
 
-    async def _route(self, entries: list[InboxEntry], lease: Lease) -> None:
+    async def _route(self, entries: list[InboxEntry], lease: Lease, loaded: Loaded) -> None:
+        if loaded is not self._prepared:
+            await self._prepare(loaded)
         began = self._clock()
-        moves = [self._move(entry) for entry in entries]
+        moves = [self._move(entry, loaded.config.index) for entry in entries]
         now_ms = round(began * 1000)
         committed = await persistently(
             "routing", lambda: self._inbox.commit(self._plan, self._positions, moves, lease.token, now_ms)
@@ -113,9 +113,9 @@ class Router:
             ms=round((self._clock() - began) * 1000, 2),
         )
 
-    def _move(self, entry: InboxEntry) -> Move:
+    def _move(self, entry: InboxEntry, index: TopicIndex) -> Move:
         try:
-            return self._match(entry)
+            return self._match(entry, index)
         except Unparsable as error:
             reason = str(error)
         except Exception as error:  # one strange event must not hold up the others
@@ -124,18 +124,12 @@ class Router:
         fields = aside.fields_of(entry.dialect, entry.line, entry.body, reason, entry.at)
         return Move(entry.entry, "", (), [part for pair in fields.items() for part in pair], aside=True)
 
-    def _match(self, entry: InboxEntry) -> Move:
+    def _match(self, entry: InboxEntry, index: TopicIndex) -> Move:
         understood = understand(entry.dialect, entry.body, entry.line)
         event = understood.event
         if understood.line_disputed:
             log.warning(
                 "event.line_disputed", id=event.id, type=event.type, url_line=event.line, payload_line=event.facts.line
             )
-        topics = self._rules_in_force.config.index.match(event)
+        topics = index.match(event)
         return Move(entry.entry, event.type, topics, fields_of(event, entry.at, entry.webhook_id, entry.body))
-
-    @property
-    def _rules_in_force(self) -> Loaded:
-        """The rules that the plan was made from, which a change of the file does not touch in the middle of a batch."""
-        assert self._prepared is not None  # noqa: S101  drain prepares before it reads
-        return self._prepared

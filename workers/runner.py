@@ -35,8 +35,8 @@ from relay.parts import redis_url
 from relay.store import bells, names
 from relay.store.connect import WORKER_PATIENCE, RedisTrouble
 from workers.context import WorkerParts, context_of, worker_parts
+from workers.deliverer import GRACE
 from workers.jobs import deliver, look_again, route, sweep
-from workers.lanes import GRACE
 from workers.lease import ARQ_LOCK
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from relay.store import bells, names
 from relay.store.acceptor import Acceptor
 from relay.store.connect import REQUEST_PATIENCE, open_redis
 from tests.building import arrival_of
-from tests.support import hash_of
+from tests.support import hash_of, raw_server
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -103,25 +103,19 @@ async def test_no_redis_is_said_at_once(clock: Clock) -> None:
 
 
 async def test_a_redis_that_does_not_answer_costs_less_than_two_seconds(clock: Clock) -> None:
-    async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def swallow(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await reader.read()
-        writer.close()
-        await writer.wait_closed()
 
-    server = await asyncio.start_server(swallow, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    hung = open_redis(f"redis://127.0.0.1:{port}/0", REQUEST_PATIENCE)
-    began = time.monotonic()
-    async with Acceptor(hung, WINDOW, clock) as acceptor:
-        first = asyncio.create_task(acceptor.accept(arrival_of()))
-        await asyncio.sleep(0.1)  # the second arrives while the first batch hangs, and waits behind it
-        answers = await asyncio.gather(first, acceptor.accept(arrival_of()), return_exceptions=True)
-    assert all(isinstance(answer, StoreUnavailable) for answer in answers)
-    assert time.monotonic() - began < 2
-    await hung.aclose()
-    server.close()
-    await server.wait_closed()
-    await asyncio.sleep(0.01)  # the server's side of the connections closes
+    async with raw_server(swallow) as port:
+        hung = open_redis(f"redis://127.0.0.1:{port}/0", REQUEST_PATIENCE)
+        began = time.monotonic()
+        async with Acceptor(hung, WINDOW, clock) as acceptor:
+            first = asyncio.create_task(acceptor.accept(arrival_of()))
+            await asyncio.sleep(0.1)  # the second arrives while the first batch hangs, and waits behind it
+            answers = await asyncio.gather(first, acceptor.accept(arrival_of()), return_exceptions=True)
+        assert all(isinstance(answer, StoreUnavailable) for answer in answers)
+        assert time.monotonic() - began < 2
+        await hung.aclose()
 
 
 async def test_a_full_redis_refuses_without_leaving_half_an_event(redis: Redis, clock: Clock) -> None:

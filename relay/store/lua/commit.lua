@@ -4,11 +4,12 @@
 --         {topics: [{name, stream, lanes: [lane position]}], lanes: [{name, key, ready, job, payload}]}
 --       then per event: entry id, event type, n, n times a topic's position in the plan (from 1), m, m fields and values.
 --       n is -1 for an entry that cannot be understood: it is set aside.
--- Returns how many entries were moved, or -1 if the caller no longer holds the lease and must not move any.
+-- Returns how many entries were moved, or -1 if somebody else holds the lease and the caller must not move any.
 --#include ring
 local inbox, counts, unmatched, aside, topics, lanes, queue, lease = unpack(KEYS)
 local token, group, now, lifetime = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-if redis.call('GET', lease) ~= token then
+local holder = redis.call('GET', lease)
+if holder and holder ~= token then
     return -1
 end
 local plan = cjson.decode(ARGV[5])

@@ -6,7 +6,8 @@
 --         dead   fields and values of the dead letter
 -- A verdict counts only for a delivery that is still pending: whoever lost the lease in between, or settles a second time, changes nothing.
 -- A success is always taken, since the subscriber has the event whoever sent it. Returns how many verdicts counted.
-local held = redis.call('GET', KEYS[1]) == ARGV[1]
+local holder = redis.call('GET', KEYS[1])
+local held = not holder or holder == ARGV[1]
 local counted = 0
 
 local function close(lane, stream, group, entry, replay)

@@ -1,0 +1,131 @@
+"""A worker's parts on a real Redis: rules in a file, a sink that answers what it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+from aiohttp import web
+
+import workers.deliverer
+import workers.router
+from relay.config_file import ConfigFile
+from relay.listening import listening
+from relay.settings import Listen
+from relay.store.acceptor import Acceptor
+from tests.building import OTHER_SECRET, SECRET
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+    from redis.asyncio import Redis
+
+    from relay.core.event import Arrival
+
+
+@pytest.fixture(autouse=True)
+def short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drains look up often, so that a test need not wait for one to notice that it shall stop."""
+    monkeypatch.setattr(workers.router, "_BLOCK_MS", 50)
+    monkeypatch.setattr(workers.deliverer, "_LOOK", 0.05)
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One POST that a sink got."""
+
+    path: str
+    body: bytes
+    headers: dict[str, str]
+    at: float
+    """Monotonic seconds."""
+
+
+@dataclass(slots=True)
+class Sink:
+    """An HTTP server that remembers what it got and answers what it is told to."""
+
+    port: int = 0
+    received: list[Received] = field(default_factory=list)
+    answer: Callable[[Received], Awaitable[web.StreamResponse]] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def ids(self, path: str | None = None) -> list[str]:
+        """The webhook ids it got, in order."""
+        return [one.headers["webhook-id"] for one in self.received if path in {None, one.path}]
+
+    async def receive(self, request: web.Request) -> web.StreamResponse:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        received = Received(request.path, await request.read(), headers, time.monotonic())
+        self.received.append(received)
+        return await self.answer(received) if self.answer else web.Response(status=204)
+
+
+@asynccontextmanager
+async def open_sink() -> AsyncIterator[Sink]:
+    """A sink that listens."""
+    sink = Sink()
+    app = web.Application(client_max_size=2**22)
+    app.router.add_post("/{tail:.*}", sink.receive)
+    async with listening(app, Listen(host="127.0.0.1", port=0)) as sink.port:
+        yield sink
+
+
+@pytest.fixture
+async def sink() -> AsyncIterator[Sink]:
+    async with open_sink() as sink:
+        yield sink
+
+
+def rules_for(sink: Sink, *, retry: str = '["50ms", "50ms"]') -> str:
+    """Two topics with a subscription each, both at `sink`."""
+    return f"""
+[[topics]]
+name = "messages"
+events = ["message.*"]
+
+[[topics]]
+name = "everything"
+events = ["*"]
+
+[[subscriptions]]
+name = "bot"
+topic = "messages"
+url = "{sink.url}/bot"
+secret = "{SECRET.text}"
+retry = {retry}
+
+[[subscriptions]]
+name = "crm"
+topic = "everything"
+url = "{sink.url}/crm"
+secret = "{OTHER_SECRET.text}"
+retry = {retry}
+"""
+
+
+@pytest.fixture
+def rules_file(tmp_path: Path, sink: Sink) -> Path:
+    path = tmp_path / "relay.toml"
+    path.write_text(rules_for(sink))
+    return path
+
+
+@pytest.fixture
+async def rules(rules_file: Path) -> AsyncIterator[ConfigFile]:
+    async with ConfigFile(rules_file) as rules:
+        yield rules
+
+
+async def accept(redis: Redis, *arrivals: Arrival) -> None:
+    """Puts events into the inbox, as the ingress does."""
+    async with Acceptor(redis, 60.0, time.time) as acceptor:
+        await asyncio.gather(*map(acceptor.accept, arrivals))

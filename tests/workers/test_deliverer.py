@@ -1,0 +1,313 @@
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from aiohttp import web
+
+import workers.deliverer
+import workers.lane_drain
+from relay.store import bells
+from relay.store.deadletters import DeadLetters
+from relay.store.lanes import Lane, mark_ready
+from relay.store.ledger import Ledger
+from tests.support import eventually
+from tests.workers.conftest import Received, Sink, rules_for
+from workers.deliverer import Deliverer
+from workers.lease import hold
+from workers.sender import Sender, open_session
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from redis.asyncio import Redis
+
+    from relay.config_file import ConfigFile
+    from relay.store.ledger import LaneLedger
+
+
+@asynccontextmanager
+async def delivering(redis: Redis, rules: ConfigFile, *names_of_lanes: str) -> AsyncIterator[asyncio.Event]:
+    """The slots of the lanes at work; the event stops them."""
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(open_session())
+        deliverer = Deliverer(redis, rules, Sender(session, time.time), time.time, random.Random(1).random)
+        stop = asyncio.Event()
+        drains = []
+        for slot in {bells.slot_of(name) for name in names_of_lanes or ("bot", "crm")}:
+            lease = await stack.enter_async_context(hold(redis, bells.deliver(slot).job_id))
+            drains.append(asyncio.create_task(deliverer.drain(slot, lease, stop)))
+        try:
+            yield stop
+        finally:
+            stop.set()
+            await asyncio.gather(*drains)
+
+
+@pytest.fixture
+async def lanes(redis: Redis) -> dict[str, Lane]:
+    """Both lanes, standing."""
+    lanes = {"bot": Lane(redis, "bot", "messages"), "crm": Lane(redis, "crm", "everything")}
+    for lane in lanes.values():
+        await lane.ensure()
+    return lanes
+
+
+async def feed(redis: Redis, lane: Lane, *event_ids: str) -> None:
+    """Routes events to a lane, as the router does."""
+    for event_id in event_ids:
+        fields = {
+            "id": event_id,
+            "type": "message.received",
+            "at": str(round(time.time() * 1000)),
+            "version": "2026-02-03",
+        }
+        await redis.xadd(lane.topic_stream, {**fields, "body": f'{{"id": "{event_id}"}}'})  # type: ignore[dict-item]
+    await redis.hincrby(lane.key, "routed", len(event_ids))  # type: ignore[misc]
+    await mark_ready(redis, bells.slot_of(lane.name), [lane.name], 1)
+
+
+async def ledger_of(redis: Redis, name: str) -> LaneLedger:
+    return next(row for row in await Ledger(redis).lanes() if row.subscription == name)
+
+
+async def test_what_is_routed_to_a_lane_is_posted_to_its_url_once(
+    redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
+) -> None:
+    events = [f"e{number}" for number in range(300)]
+    async with delivering(redis, rules):
+        await feed(redis, lanes["bot"], *events[:150])
+        await feed(redis, lanes["bot"], *events[150:])
+        await feed(redis, lanes["crm"], "x")
+
+        async def delivered() -> bool:
+            return (await ledger_of(redis, "bot")).delivered == 300
+
+        await eventually(delivered)
+    assert sorted(sink.ids("/bot")) == sorted(events)
+    assert sink.ids("/crm") == ["x"]
+    row = await ledger_of(redis, "bot")
+    assert (row.routed, row.delivered, row.waiting, row.balances) == (300, 300, 0, True)
+
+
+async def test_no_more_than_its_concurrency_is_in_flight(
+    redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers.lane_drain, "CONCURRENCY", 7)
+    now, most = 0, 0
+
+    async def answer(_: Received) -> web.Response:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0.005)
+        now -= 1
+        return web.Response()
+
+    sink.answer = answer
+    async with delivering(redis, rules):
+        await feed(redis, lanes["bot"], *map(str, range(60)))
+        await eventually(lambda: len(sink.received) == 60)
+    assert most == 7
+
+
+async def test_a_failure_is_tried_again_on_schedule_then_dead_then_replayed(
+    redis: Redis, rules_file: Path, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
+) -> None:
+    rules_file.write_text(rules_for(sink, retry='["200ms", "400ms"]'))
+    rules._reload()
+    works = False
+
+    async def answer(_: Received) -> web.Response:
+        return web.Response(status=200 if works else 500, text="no")
+
+    sink.answer = answer
+    async with delivering(redis, rules):
+        await feed(redis, lanes["bot"], "e1")
+
+        async def died() -> list[object]:
+            return [letter async for letter in DeadLetters(redis).of("bot")]
+
+        await eventually(died)
+        assert sink.ids() == ["e1"] * 3
+        assert [one.headers["relay-attempt"] for one in sink.received] == ["1", "2", "3"]
+        first, second, third = [one.at for one in sink.received]
+        assert second - first >= 0.18
+        assert third - second >= 0.36
+        letters = [letter async for letter in DeadLetters(redis).of("bot")]
+        assert (letters[0].tries, letters[0].status, letters[0].detail) == (3, 500, "no")
+        assert letters[0].reason == "failed: no attempt left of 3"
+
+        works = True
+        await DeadLetters(redis).replay("bot", [letters[0].record.entry], 1)
+        await eventually(lambda: len(sink.received) == 4)
+        assert sink.received[3].headers["relay-attempt"] == "1"
+        assert sink.received[3].headers["relay-topic"] == "messages"
+
+        async def settled() -> bool:
+            return (await ledger_of(redis, "bot")).delivered == 1
+
+        await eventually(settled)
+    assert (await ledger_of(redis, "bot")).balances
+
+
+@pytest.mark.parametrize("status", [400, 404, 410, 302])
+async def test_what_a_subscriber_does_not_want_is_dead_at_once(
+    redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink, status: int
+) -> None:
+    async def answer(_: Received) -> web.Response:
+        return web.Response(status=status, headers={"Location": "/"})
+
+    sink.answer = answer
+    async with delivering(redis, rules):
+        await feed(redis, lanes["bot"], "e1")
+
+        async def dead() -> bool:
+            return (await ledger_of(redis, "bot")).dead == 1
+
+        await eventually(dead)
+    assert len(sink.received) == 1
+
+
+async def test_a_subscriber_that_hangs_holds_up_nobody_else(
+    redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers.deliverer, "GRACE", 0.1)
+
+    held = asyncio.Event()
+
+    async def answer(received: Received) -> web.Response:
+        if received.path == "/bot":
+            await held.wait()
+        return web.Response()
+
+    sink.answer = answer
+    async with delivering(redis, rules):
+        await feed(redis, lanes["bot"], *map(str, range(80)))
+        await eventually(lambda: len(sink.ids("/bot")) == workers.lane_drain.CONCURRENCY)
+        await feed(redis, lanes["crm"], *map(str, range(100)))
+        await eventually(lambda: len(sink.ids("/crm")) == 100)
+    assert len(sink.ids("/bot")) == workers.lane_drain.CONCURRENCY
+    held.set()
+
+
+async def test_what_a_killed_worker_had_in_hand_is_delivered_by_the_next(
+    redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
+) -> None:
+    await feed(redis, lanes["bot"], "read", "unread")
+    await lanes["bot"].read_new(1)
+    async with delivering(redis, rules):
+        await eventually(lambda: sorted(sink.ids("/bot")) == ["read", "unread"])
+
+
+async def test_a_retry_that_was_waiting_when_its_worker_ended_is_made_by_the_next(
+    redis: Redis, rules_file: Path, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
+) -> None:
+    rules_file.write_text(rules_for(sink, retry='["300ms"]'))
+    rules._reload()
+
+    async def answer(received: Received) -> web.Response:
+        return web.Response(status=500 if received.headers["relay-attempt"] == "1" else 200)
+
+    sink.answer = answer
+    async with delivering(redis, rules):
+        await feed(redis, lanes["bot"], "e1")
+        await eventually(lanes["bot"].next_due)
+    assert len(sink.received) == 1
+    async with delivering(redis, rules):
+        await eventually(lambda: len(sink.received) == 2)
+    assert sink.received[1].headers["relay-attempt"] == "2"
+
+
+async def test_stopping_finishes_what_is_in_flight_and_hands_back_the_rest(
+    redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers.lane_drain, "CONCURRENCY", 5)
+    held = asyncio.Event()
+
+    async def answer(_: Received) -> web.Response:
+        await held.wait()
+        return web.Response()
+
+    sink.answer = answer
+    await feed(redis, lanes["bot"], *map(str, range(20)))
+    async with delivering(redis, rules) as stop:
+        await eventually(lambda: len(sink.received) == 5)
+        stop.set()
+        held.set()
+    row = await ledger_of(redis, "bot")
+    assert (row.delivered, row.waiting, len(sink.received)) == (5, 15, 5)
+    async with delivering(redis, rules):
+        await eventually(lambda: len(sink.received) == 20)
+    assert len(set(sink.ids())) == 20
+
+
+async def test_an_entry_that_was_trimmed_is_a_dead_letter_and_not_a_hole(
+    redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
+) -> None:
+    await feed(redis, lanes["bot"], "e1")
+    await lanes["bot"].read_new(1)
+    await redis.xtrim(lanes["bot"].topic_stream, maxlen=0, approximate=False)
+    async with delivering(redis, rules):
+
+        async def dead() -> bool:
+            return (await ledger_of(redis, "bot")).dead == 1
+
+        await eventually(dead)
+    [letter] = [letter async for letter in DeadLetters(redis).of("bot")]
+    assert letter.reason == "lost: the entry was trimmed from its stream"
+    assert sink.received == []
+
+
+async def test_a_subscription_that_is_added_changed_or_removed_is_followed(
+    redis: Redis, rules_file: Path, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
+) -> None:
+    slots = ("bot", "crm", "late")
+    async with delivering(redis, rules, *slots):
+        await feed(redis, lanes["bot"], "e1")
+        await eventually(lambda: sink.ids("/bot") == ["e1"])
+
+        rules_file.write_text(rules_for(sink).replace("/bot", "/moved").replace('name = "crm"', 'name = "late"'))
+        rules._reload()
+        late = Lane(redis, "late", "everything")
+        await late.ensure()
+        await feed(redis, late, "e2")
+        await eventually(lambda: sink.ids("/crm") == ["e2"])
+        await feed(redis, lanes["bot"], "e3")
+        await eventually(lambda: sink.ids("/moved") == ["e3"])
+        await feed(redis, lanes["crm"], "e4")
+        await asyncio.sleep(0.2)
+    assert sink.ids("/crm") == ["e2"]
+    assert (await ledger_of(redis, "crm")).waiting == 2  # it has left relay.toml; what it is owed is kept
+
+
+async def test_a_lane_whose_group_was_destroyed_goes_on_without_a_gap(
+    redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
+) -> None:
+    async with delivering(redis, rules):
+        await feed(redis, lanes["bot"], "e1")
+        await eventually(lambda: sink.ids("/bot") == ["e1"])
+        await redis.xgroup_destroy(lanes["bot"].topic_stream, lanes["bot"].group)
+        await feed(redis, lanes["bot"], "e2")
+        await eventually(lambda: "e2" in sink.ids("/bot"))
+
+
+async def test_connections_that_break_cost_no_delivery(
+    redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
+) -> None:
+    events = [str(number) for number in range(200)]
+    async with delivering(redis, rules):
+        for start in range(0, 200, 20):
+            await feed(redis, lanes["bot"], *events[start : start + 20])
+            await redis.client_kill_filter(_type="normal", skipme=True)
+
+        async def settled() -> bool:
+            return (await ledger_of(redis, "bot")).delivered == 200
+
+        await eventually(settled)
+    assert set(sink.ids("/bot")) == set(events)

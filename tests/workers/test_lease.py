@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relay.store import names
+from tests.support import eventually
+from workers import lease as lease_module
+from workers.lease import LeaseTaken, hold
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+JOB = "relay:route"
+
+
+async def test_one_holder_at_a_time(redis: Redis) -> None:
+    async with hold(redis, JOB) as lease:
+        assert lease.is_sure
+        with pytest.raises(LeaseTaken):
+            async with hold(redis, JOB):
+                pass
+    async with hold(redis, JOB):
+        pass
+
+
+async def test_it_and_arqs_lock_end_soon_after_the_last_beat(redis: Redis) -> None:
+    async with hold(redis, JOB):
+        ours, arqs = await redis.pttl(names.lease(JOB)), await redis.pttl(names.ARQ_LOCK_PREFIX + JOB)
+        assert 0 < ours <= 5000
+        assert ours < arqs <= 6000
+    assert not await redis.exists(names.lease(JOB))
+
+
+async def test_it_is_prolonged_as_long_as_it_is_held(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease_module, "_BEAT", 0.01)
+    async with hold(redis, JOB):
+        await redis.pexpire(names.lease(JOB), 100)
+
+        async def prolonged() -> bool:
+            left: int = await redis.pttl(names.lease(JOB))
+            return left > 1000
+
+        await eventually(prolonged)
+
+
+async def test_who_finds_somebody_else_in_its_place_knows_that_it_lost(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease_module, "_BEAT", 0.01)
+    async with hold(redis, JOB) as lease:
+        await redis.set(names.lease(JOB), "somebody else")
+        async with asyncio.timeout(5):
+            await lease.lost.wait()
+        assert not lease.is_sure
+    assert await redis.get(names.lease(JOB)) == b"somebody else"
+
+
+async def test_a_lease_that_expired_while_nobody_took_it_is_taken_back(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease_module, "_BEAT", 0.01)
+    async with hold(redis, JOB) as lease:
+        await redis.delete(names.lease(JOB))
+
+        async def is_back() -> bool:
+            return bool(await redis.get(names.lease(JOB)) == lease.token.encode())
+
+        await eventually(is_back)
+        assert lease.is_sure
+
+
+async def test_without_a_beat_it_is_no_longer_sure(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with hold(redis, JOB) as lease:
+        monkeypatch.setattr(lease_module, "LENGTH", 0.0)
+        assert not lease.is_sure

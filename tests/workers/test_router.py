@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relay.core.event import Arrival, Dialect
+from relay.store import bells, names
+from tests.building import LINE, OTHER_LINE, arrival_of, body_of
+from tests.support import eventually, hash_of
+from tests.workers.conftest import accept
+from workers.lease import hold
+from workers.router import Router
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from redis.asyncio import Redis
+
+    from relay.config_file import ConfigFile
+    from workers.lease import Lease
+
+
+@asynccontextmanager
+async def routing(redis: Redis, rules: ConfigFile) -> AsyncIterator[Lease]:
+    """A router at work."""
+    stop = asyncio.Event()
+    async with hold(redis, bells.ROUTE.job_id) as lease:
+        task = asyncio.create_task(Router(redis, rules, time.time).drain(lease, stop))
+        try:
+            yield lease
+        finally:
+            stop.set()
+            await task
+
+
+async def topic(redis: Redis, name: str) -> list[dict[str, str]]:
+    rows = await redis.xrange(names.topic(name))
+    return [{key.decode(): value.decode() for key, value in fields.items()} for _, fields in rows]
+
+
+async def emptied(redis: Redis) -> bool:
+    return not await redis.xlen(names.INBOX)
+
+
+async def test_an_event_enters_each_topic_that_wants_it_with_its_facts(redis: Redis, rules: ConfigFile) -> None:
+    arrival = arrival_of("message.failed")
+    await accept(redis, arrival)
+    async with routing(redis, rules):
+        await eventually(lambda: emptied(redis))
+    for name in ("messages", "everything"):
+        [entry] = await topic(redis, name)
+        assert (
+            entry.items()
+            >= {
+                "id": arrival.id,
+                "type": "message.failed",
+                "line": LINE,
+                "chat": "chat-1",
+                "version": "2026-02-03",
+                "body": arrival.body.decode(),
+                "direction": "outbound",
+            }.items()
+        )
+
+
+async def test_a_topic_has_its_events_in_the_order_they_were_accepted(redis: Redis, rules: ConfigFile) -> None:
+    arrivals = [arrival_of() for _ in range(700)]
+    async with routing(redis, rules):
+        await accept(redis, *arrivals)
+        await eventually(lambda: emptied(redis))
+    assert [entry["id"] for entry in await topic(redis, "messages")] == [arrival.id for arrival in arrivals]
+
+
+async def test_what_no_topic_wants_is_counted_and_gone(redis: Redis, rules_file: Path, rules: ConfigFile) -> None:
+    rules_file.write_text('[[topics]]\nname = "none"\nevents = ["call.*"]\n')
+    rules._reload()
+    await accept(redis, arrival_of("message.received"), arrival_of("a.brand_new.type"))
+    async with routing(redis, rules):
+        await eventually(lambda: emptied(redis))
+    assert await hash_of(redis, names.UNMATCHED) == {"message.received": "1", "a.brand_new.type": "1"}
+
+
+async def test_what_a_killed_router_had_read_is_routed_by_the_next(redis: Redis, rules: ConfigFile) -> None:
+    await redis.xgroup_create(names.INBOX, names.INBOX_GROUP, "0", mkstream=True)
+    arrivals = [arrival_of() for _ in range(3)]
+    await accept(redis, *arrivals)
+    await redis.xreadgroup(names.INBOX_GROUP, names.CONSUMER, {names.INBOX: ">"}, count=2)
+    async with routing(redis, rules):
+        await eventually(lambda: emptied(redis))
+    assert [entry["id"] for entry in await topic(redis, "messages")] == [arrival.id for arrival in arrivals]
+
+
+async def test_a_router_whose_lease_has_passed_on_stops_without_moving_anything(
+    redis: Redis, rules: ConfigFile
+) -> None:
+    async with hold(redis, bells.ROUTE.job_id) as lease:
+        await redis.set(names.lease(bells.ROUTE.job_id), "somebody else")
+        await accept(redis, arrival_of())
+        async with asyncio.timeout(5):
+            await Router(redis, rules, time.time).drain(lease, asyncio.Event())
+    assert await redis.xlen(names.INBOX) == 1
+    assert await topic(redis, "messages") == []
+
+
+async def test_an_unreadable_entry_is_set_aside_and_its_batch_goes_on(redis: Redis, rules: ConfigFile) -> None:
+    good = arrival_of()
+    await redis.xadd(names.INBOX, {"id": "x", "line": "", "at": "5", "dialect": "v3", "webhook_id": "x", "body": "{"})
+    await redis.xadd(names.INBOX, {"foreign": "entry"})
+    await accept(redis, good)
+    async with routing(redis, rules):
+        await eventually(lambda: emptied(redis))
+    assert [entry["id"] for entry in await topic(redis, "messages")] == [good.id]
+    reasons = [fields[b"reason"] for _, fields in await redis.xrange(names.ASIDE)]
+    assert len(reasons) == 2
+    assert all(reason.startswith(b"the body is not JSON") for reason in reasons)
+
+
+@pytest.mark.parametrize("damage", ["destroy the group", "delete the inbox", "lose everything"])
+async def test_heals_when_redis_has_lost_its_groups(redis: Redis, rules: ConfigFile, damage: str) -> None:
+    async with routing(redis, rules):
+        await accept(redis, arrival_of())
+        await eventually(lambda: emptied(redis))
+        match damage:
+            case "destroy the group":
+                await redis.xgroup_destroy(names.INBOX, names.INBOX_GROUP)
+            case "delete the inbox":
+                await redis.delete(names.INBOX)
+            case _:
+                await redis.flushall()
+        after = arrival_of()
+        await accept(redis, after)
+
+        async def arrived() -> bool:
+            return any(entry["id"] == after.id for entry in await topic(redis, "everything"))
+
+        await eventually(arrived)
+    # The lanes' groups stood before the first event was routed again, so no lane missed it.
+    [group] = [row for row in await redis.xinfo_groups(names.topic("everything")) if row["name"] == b"push:crm"]
+    assert group["lag"] == (1 if damage == "lose everything" else 2)
+
+
+async def test_the_lane_of_a_new_subscription_stands_before_an_event_is_routed_under_its_rules(
+    redis: Redis, rules: ConfigFile
+) -> None:
+    await accept(redis, arrival_of())
+    async with routing(redis, rules):
+        await eventually(lambda: emptied(redis))
+    for name, group in (("messages", b"push:bot"), ("everything", b"push:crm")):
+        [row] = await redis.xinfo_groups(names.topic(name))
+        assert (row["name"], row["lag"]) == (group, 1)
+
+
+async def test_a_change_of_the_rules_holds_for_the_next_event(
+    redis: Redis, rules_file: Path, rules: ConfigFile
+) -> None:
+    async with routing(redis, rules):
+        await accept(redis, arrival_of())
+        await eventually(lambda: emptied(redis))
+        rules_file.write_text('[[topics]]\nname = "only"\nevents = ["*"]\n')
+        rules._reload()
+        await accept(redis, arrival_of())
+        await eventually(lambda: emptied(redis))
+    assert [len(await topic(redis, name)) for name in ("messages", "everything", "only")] == [1, 1, 1]
+
+
+async def test_the_line_of_the_url_wins_over_the_payloads(redis: Redis, rules: ConfigFile) -> None:
+    chat = {"id": "c", "owner_handle": {"handle": OTHER_LINE, "is_me": True}}
+    body = body_of("message.received", "e1", chat=chat)
+    await accept(redis, Arrival("e1", "message.received", Dialect.V3, "e1", LINE, body))
+    async with routing(redis, rules):
+        await eventually(lambda: emptied(redis))
+    assert [entry["line"] for entry in await topic(redis, "messages")] == [LINE]
+
+
+async def test_a_v2_event_gets_its_line_from_its_payload(redis: Redis, rules: ConfigFile) -> None:
+    data = {"chat_id": "7", "chat_handles": [{"identifier": LINE, "is_me": True}]}
+    body = json.dumps({"api_version": "v2", "event_type": "message.sent", "event_id": "e1", "data": data}).encode()
+    await accept(redis, Arrival("e1", "message.sent", Dialect.V2, "e1", None, body))
+    async with routing(redis, rules):
+        await eventually(lambda: emptied(redis))
+    [entry] = await topic(redis, "messages")
+    assert (entry["line"], entry["version"], entry["chat"]) == (LINE, "v2", "7")
+
+
+async def test_works_through_a_redis_that_goes_away_for_a_while(redis: Redis, rules: ConfigFile) -> None:
+    async with routing(redis, rules):
+        await accept(redis, arrival_of())
+        await eventually(lambda: emptied(redis))
+        with suppress(Exception):
+            await redis.client_kill_filter(_type="normal", skipme=True)
+        arrivals = [arrival_of() for _ in range(5)]
+        await accept(redis, *arrivals)
+        await eventually(lambda: emptied(redis))
+    assert len(await topic(redis, "messages")) == 6

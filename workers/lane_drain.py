@@ -1,0 +1,207 @@
+"""One lane's drain: up to CONCURRENCY POSTs in flight, each settled by what came of it.
+
+    what a former holder left pending   ->  retries that are due  ->  what is new
+    POST  ->  outcome  ->  verdict (`relay.core.outcome`, pure)  ->  settled
+
+Everything that was read is pending in Redis until it is settled, so a worker that dies loses nothing: the next holder
+of the slot finds it (`orphans`). An answer of Redis that was lost may have made deliveries pending that nobody here
+knows of; after any trouble the drain looks for them too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+import structlog
+
+from relay.core.outcome import Again, Attempt, GivenUp, Outcome, decide
+from relay.store.connect import persistently
+from relay.store.lanes import Delivery, Lane, Ref, Tries
+from relay.store.settler import Settlement
+
+if TYPE_CHECKING:
+    from relay.core.config import Subscription
+    from relay.core.outcome import Verdict
+    from relay.core.secret import SigningSecret
+    from workers.shift import Shift
+
+CONCURRENCY = 50
+"""POSTs of one lane in flight; more than that and aiohttp's client slows down again (measured)."""
+
+log = structlog.get_logger()
+
+
+class LaneDrain:
+    """Delivers one lane."""
+
+    def __init__(self, shift: Shift, subscription: Subscription, secret: SigningSecret) -> None:
+        self.in_flight: set[asyncio.Task[None]] = set()
+        self._shift = shift
+        self._subscription = subscription
+        self._secret = secret
+        self._lane = Lane(shift.redis, subscription.name, subscription.topic)
+        self._ending = False
+        self._changed = asyncio.Event()
+        self._read: deque[Delivery] = deque()
+        self._orphans: deque[Ref] = deque()
+        self._held: set[Ref] = set()
+        self._may_have_new = True
+        self._may_have_orphans = True
+        self._next_due: int | None = None
+
+    def serves(self, subscription: Subscription, secret: SigningSecret) -> bool:
+        """Whether it was started for exactly this."""
+        return (self._subscription, self._secret) == (subscription, secret)
+
+    def wake(self) -> None:
+        """There may be something new."""
+        self._may_have_new = True
+        self._changed.set()
+
+    def end(self) -> None:
+        """Nothing new is started from now on."""
+        self._ending = True
+        self._changed.set()
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether `end` was called."""
+        return self._ending
+
+    @property
+    def _is_over(self) -> bool:
+        return self._ending or self._shift.is_over
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether there is something to do now."""
+        return bool(self.in_flight or self._read or self._orphans or self._may_have_new or self._may_have_orphans)
+
+    async def run(self, after: asyncio.Task[None] | None = None) -> None:
+        """Delivers until it is to end; begins when `after`, a former drain of the same lane, is through."""
+        if after is not None:
+            await asyncio.wait([after])
+        try:
+            await persistently("making a lane", self._lane.ensure)
+            while not self._is_over:
+                self._changed.clear()
+                await self._fill()
+                await self._wait()
+        finally:
+            await self._finish()
+
+    async def _fill(self) -> None:
+        """Starts deliveries while there is room and something to start."""
+        while (room := CONCURRENCY - len(self.in_flight)) > 0 and not self._is_over:
+            if not self._read:
+                found = await self._next(room)
+                self._held.update(delivery.ref for delivery in found)
+                self._read.extend(found)
+            if not self._read:
+                return
+            while not self._shift.lease.is_sure:
+                if self._shift.lease.lost.is_set():
+                    return
+                await asyncio.sleep(0.05)
+            for _ in range(min(room, len(self._read))):
+                self._start(self._read.popleft())
+
+    async def _next(self, room: int) -> list[Delivery]:
+        """What is to be sent next: orphans, then retries that are due, then what is new."""
+        if self._may_have_orphans:
+            self._may_have_orphans = False
+            orphans = await persistently("finding orphans", self._lane.orphans)
+            self._orphans.extend(ref for ref in orphans if ref not in self._held)
+            self._next_due = await persistently("finding retries", self._lane.next_due)
+        if self._orphans:
+            refs = [self._orphans.popleft() for _ in range(min(room, len(self._orphans)))]
+            return await persistently("reading orphans", lambda: self._lane.fetch(refs))
+        now_ms = self._shift.now_ms()
+        if self._next_due is not None and self._next_due <= now_ms:
+            due = await persistently("reading retries", lambda: self._lane.take_due(now_ms, room), self._suspect)
+            self._next_due = await persistently("finding retries", self._lane.next_due)
+            if due:
+                return due
+        if self._may_have_new:
+            # As many as fit in flight, not as there is room for now: reading one by one would cost a round trip each.
+            self._may_have_new = False
+            new = await persistently("reading a lane", lambda: self._lane.read_new(CONCURRENCY), self._suspect)
+            self._may_have_new |= len(new) >= CONCURRENCY
+            return new
+        return []
+
+    def _suspect(self) -> None:
+        """An answer that was lost may have made deliveries pending, or taken retries, that we do not know of."""
+        self._may_have_orphans = True
+
+    def _start(self, delivery: Delivery) -> None:
+        task = asyncio.create_task(self._deliver(delivery))
+        self.in_flight.add(task)
+        task.add_done_callback(partial(self._done, delivery.ref))
+
+    def _done(self, ref: Ref, task: asyncio.Task[None]) -> None:
+        self.in_flight.discard(task)
+        self._held.discard(ref)
+        self._changed.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("delivery.broken", subscription=self._lane.name, error=repr(error), exc_info=error)
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        number = delivery.tries.count + 1
+        attempt = await self._attempt(delivery, number)
+        tries = Tries(number, delivery.tries.first_ms or attempt.at_ms, attempt.outcome)
+        verdict = decide(attempt, number, self._subscription.retry, self._shift.random)
+        self._say(delivery, attempt, number, verdict)
+        await self._shift.settler.settle(Settlement(self._lane, delivery, attempt, tries, verdict))
+        if isinstance(verdict, Again):
+            self._next_due = min(verdict.due_ms, self._next_due or verdict.due_ms)
+
+    def _say(self, delivery: Delivery, attempt: Attempt, number: int, verdict: Verdict) -> None:
+        record = delivery.record
+        write = log.info if attempt.outcome is Outcome.DELIVERED else log.warning
+        write(
+            "delivery.attempted",
+            subscription=self._lane.name,
+            topic=delivery.topic,
+            id=record.id,
+            type=record.type,
+            line=record.line,
+            attempt=number,
+            outcome=attempt.outcome,
+            status=attempt.status,
+            ms=attempt.took_ms,
+            age_ms=attempt.at_ms + attempt.took_ms - record.at,
+            next_in_s=round((verdict.due_ms - self._shift.now_ms()) / 1000, 1) if isinstance(verdict, Again) else None,
+            dead=verdict.reason if isinstance(verdict, GivenUp) else None,
+        )
+
+    async def _attempt(self, delivery: Delivery, number: int) -> Attempt:
+        if not delivery.fields:
+            return Attempt(Outcome.LOST, self._shift.now_ms(), 0, detail="the entry was trimmed from its stream")
+        try:
+            return await self._shift.sender.attempt(self._subscription, self._secret, delivery, number)
+        except Exception as error:  # a bug of ours must not leave a delivery pending for ever
+            log.exception("attempt.broken", subscription=self._lane.name, id=delivery.record.id)
+            return Attempt(Outcome.FAILED, self._shift.now_ms(), 0, detail=f"relay: {error!r}")
+
+    async def _wait(self) -> None:
+        """Until something changed or a retry is due."""
+        timeout = None
+        if self._next_due is not None and len(self.in_flight) < CONCURRENCY:
+            timeout = max(self._next_due - self._shift.now_ms(), 0) / 1000
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._changed.wait()
+
+    async def _finish(self) -> None:
+        """Waits for what is in flight; when cancelled, so is that."""
+        try:
+            if self.in_flight:
+                await asyncio.wait(self.in_flight)
+        finally:
+            for task in self.in_flight:
+                task.cancel()
