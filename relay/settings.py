@@ -130,13 +130,16 @@ class Settings(BaseSettings):
     """the secret of the Linq v2 subscription, of your own choosing; without it /webhooks/linq/v2 answers 503"""
 
     @classmethod
-    def load(cls, *needs: str, env_file: Path | None = Path(".env")) -> Self:
-        """The settings; `needs` are the fields that may not be missing.
+    def load(cls, *needs: str, env_file: Path | None = Path(".env"), **needed_with: str) -> Self:
+        """The settings.
+
+        `needs` are the fields that may not be missing; `needed_with` maps a field to another, with which it may not.
 
         Raises:
             SettingsError: naming every variable that is wrong or missing.
         """
         given = {name.upper() for name, value in {**dotenv_values(env_file), **os.environ}.items() if value}
+        needs += tuple(need for need, other in needed_with.items() if other.upper() in given)
         problems = [
             Problem(need.upper(), f"not set: {cls.model_fields[need].description}")
             for need in needs

@@ -116,14 +116,14 @@ class LaneDrain:
             self._may_have_orphans = False
             orphans = await persistently("finding orphans", self._lane.orphans)
             self._orphans.extend(ref for ref in orphans if ref not in self._held)
-            self._next_due = await persistently("finding retries", self._lane.next_due)
+            await self._look_for_retries()
         if self._orphans:
             refs = [self._orphans.popleft() for _ in range(min(room, len(self._orphans)))]
             return await persistently("reading orphans", lambda: self._lane.fetch(refs))
         now_ms = self._shift.now_ms()
         if self._next_due is not None and self._next_due <= now_ms:
             due = await persistently("reading retries", lambda: self._lane.take_due(now_ms, room), self._suspect)
-            self._next_due = await persistently("finding retries", self._lane.next_due)
+            await self._look_for_retries()
             if due:
                 return due
         if self._may_have_new:
@@ -133,6 +133,15 @@ class LaneDrain:
             self._may_have_new |= len(new) >= CONCURRENCY
             return new
         return []
+
+    async def _look_for_retries(self) -> None:
+        """Learns when the next retry is due. One that is settled while we ask counts too."""
+        self._next_due = None
+        self._expect(await persistently("finding retries", self._lane.next_due))
+
+    def _expect(self, due_ms: int | None) -> None:
+        if due_ms is not None:
+            self._next_due = due_ms if self._next_due is None else min(due_ms, self._next_due)
 
     def _suspect(self) -> None:
         """An answer that was lost may have made deliveries pending, or taken retries, that we do not know of."""
@@ -158,7 +167,7 @@ class LaneDrain:
         self._say(delivery, attempt, number, verdict)
         await self._shift.settler.settle(Settlement(self._lane, delivery, attempt, tries, verdict))
         if isinstance(verdict, Again):
-            self._next_due = min(verdict.due_ms, self._next_due or verdict.due_ms)
+            self._expect(verdict.due_ms)
 
     def _say(self, delivery: Delivery, attempt: Attempt, number: int, verdict: Verdict) -> None:
         record = delivery.record

@@ -33,7 +33,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from relay.event_loop import stop_on_signals
 from relay.parts import redis_url
 from relay.store import bells, names
-from relay.store.connect import WORKER_PATIENCE, RedisTrouble
+from relay.store.connect import WORKER_PATIENCE, RedisTrouble, describe
 from workers.context import WorkerParts, context_of, worker_parts
 from workers.deliverer import GRACE
 from workers.jobs import deliver, look_again, route, sweep
@@ -108,8 +108,10 @@ async def _run_forever(pool: ArqRedis, parts: WorkerParts) -> None:
             try:
                 await workers[-1].main()
             except RedisTrouble as error:
-                log.warning("worker.restarting", error=str(error), error_type=type(error).__name__)
-                await asyncio.sleep(1)
+                log.warning("worker.restarting", error=describe(error))
+            except Exception:  # whatever it is, the worker that stops picking jobs is the worst of all
+                log.exception("worker.broken")
+            await asyncio.sleep(1)
     finally:
         await _end(task for worker in workers for task in worker.tasks.values())
 
@@ -123,8 +125,21 @@ async def _end(jobs: Any) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+class _Worker(Worker):
+    """arq's worker, which does not look at jobs that it is running itself.
+
+    The stock one asks Redis about them on every poll, and would start a second run of one whose lock was lost (a Redis
+    that lost its data), although it keeps its runs by job id.
+    """
+
+    async def start_jobs(self, job_ids: list[bytes]) -> None:
+        """Starts those of `job_ids` that are free."""
+        running = {job_id.encode() for job_id, task in self.tasks.items() if not task.done()}
+        await super().start_jobs([job_id for job_id in job_ids if job_id not in running])
+
+
 def _worker(pool: ArqRedis, parts: WorkerParts) -> Worker:
-    worker = Worker(
+    worker = _Worker(
         functions=[
             func(route, name="route", timeout=_LONGEST_JOB, keep_result=0, max_tries=_UNLIMITED),
             func(deliver, name="deliver", timeout=_LONGEST_JOB, keep_result=0, max_tries=_UNLIMITED),

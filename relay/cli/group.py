@@ -62,9 +62,7 @@ def load_all() -> Settings:
     Raises:
         SettingsError, ConfigError: what is wrong.
     """
-    settings = Settings.load("relay_secret_key")
-    if settings.linq_api_v3_api_key is not None:
-        settings = Settings.load("relay_secret_key", "relay_public_url")
+    settings = Settings.load("relay_secret_key", relay_public_url="linq_api_v3_api_key")
     load_config(settings.relay_config)
     return settings
 

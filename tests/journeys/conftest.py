@@ -1,0 +1,227 @@
+"""The service as its users run it: real processes, a Redis that can be killed, a Linq and sinks on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+from redis.asyncio import Redis
+
+from relay.core.secret import new_key
+from relay.listening import listening
+from relay.sandbox.app import Sandbox, open_sandbox, sandbox_app
+from relay.settings import Listen
+from relay.store.embedded import server_program
+from tests.building import OTHER_SECRET, SECRET
+from tests.support import eventually
+from tests.workers.conftest import Sink, open_sink
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+LINES = ("+16465550123", "+16465550124", "+16465550125")
+API_KEY = "journey-key"
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+@dataclass(slots=True)
+class RedisServer:
+    """A Redis that can be killed and started again on the same data and port."""
+
+    directory: Path
+    port: int = field(default_factory=free_port)
+    process: asyncio.subprocess.Process | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    async def start(self) -> None:
+        arguments = f"--port {self.port} --bind 127.0.0.1 --appendonly yes --save".split()
+        self.process = await asyncio.create_subprocess_exec(
+            server_program(), *arguments, "", "--dir", str(self.directory), stdout=asyncio.subprocess.DEVNULL
+        )
+        await eventually(self.answers)
+
+    async def answers(self) -> bool:
+        async with Redis.from_url(self.url) as redis:
+            with suppress(Exception):
+                return bool(await redis.ping())
+        return False
+
+    async def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        await self.process.wait()
+
+
+@dataclass(slots=True)
+class Service:
+    """The environment of the service, its processes, and what stands around it."""
+
+    environment: dict[str, str]
+    redis: RedisServer
+    sandbox: Sandbox
+    sink: Sink
+    rules: Path
+    log: Path
+    processes: list[asyncio.subprocess.Process] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.environment['RELAY_LISTEN']}"
+
+    async def run(self, *arguments: str, code: int | None = 0) -> str:
+        """The output of a `relay` command; its exit code has to be `code`."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "relay", *arguments),
+            env=self.environment,
+            cwd=self.log.parent,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        output, errors = await process.communicate()
+        assert code is None or process.returncode == code, f"{output.decode()}\n{errors.decode()}"
+        return output.decode()
+
+    async def start(self, *arguments: str) -> asyncio.subprocess.Process:
+        """Starts a `relay` command that goes on."""
+        with self.log.open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "relay", *arguments),
+                env=self.environment,
+                cwd=self.log.parent,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.processes.append(process)
+        return process
+
+    async def is_ready(self) -> bool:
+        async with aiohttp.ClientSession() as http:
+            with suppress(aiohttp.ClientError):
+                async with http.get(f"http://{self.environment['RELAY_ADMIN_LISTEN']}/ready") as answer:
+                    return answer.status == 200
+        return False
+
+    async def end(self) -> None:
+        """Ends every process that is still there, and its children."""
+        for process in self.processes:
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    process.terminate()
+        for process in self.processes:
+            try:
+                async with asyncio.timeout(15):
+                    await process.wait()
+            except TimeoutError:
+                os.killpg(process.pid, signal.SIGKILL)
+                await process.wait()
+
+    def logged(self, event: str) -> int:
+        """How often a log line says `event`."""
+        return self.log.read_text().count(f'"event":"{event}"') if self.log.exists() else 0
+
+
+RULES = """
+[[topics]]
+name = "messages"
+events = ["message.*"]
+lines = ["+16465550123", "+16465550124"]
+
+[[topics]]
+name = "everything"
+events = ["*"]
+
+[[subscriptions]]
+name = "bot"
+topic = "messages"
+url = "{sink}/bot"
+secret = "env:BOT_SECRET"
+retry = ["200ms", "400ms", "800ms", "1600ms"]
+
+[[subscriptions]]
+name = "crm"
+topic = "everything"
+url = "{sink}/crm"
+secret = "env:CRM_SECRET"
+retry = ["200ms", "400ms", "800ms", "1600ms"]
+"""
+
+
+@asynccontextmanager
+async def open_service(directory: Path) -> AsyncIterator[Service]:
+    """Redis, sandbox and sink running; the service's own processes are the test's to start."""
+    async with AsyncExitStack() as stack:
+        (directory / "redis").mkdir()
+        redis = RedisServer(directory / "redis")
+        await redis.start()
+        sink = await stack.enter_async_context(open_sink())
+        sandbox = await stack.enter_async_context(open_sandbox(LINES, speed=25))
+        app = sandbox_app(sandbox, API_KEY, allow_local=True)
+        linq = await stack.enter_async_context(listening(app, Listen(host="127.0.0.1", port=0)))
+        ingress = free_port()
+        rules = directory / "relay.toml"
+        rules.write_text(RULES.format(sink=sink.url))
+        service = Service(
+            environment={
+                **os.environ,
+                "REDIS_URL": redis.url,
+                "RELAY_PUBLIC_URL": f"http://127.0.0.1:{ingress}",
+                "RELAY_LISTEN": f"127.0.0.1:{ingress}",
+                "RELAY_ADMIN_LISTEN": f"127.0.0.1:{free_port()}",
+                "RELAY_CONFIG": str(rules),
+                "RELAY_DATA_DIR": str(directory / "data"),
+                "RELAY_SECRET_KEY": new_key(),
+                "RELAY_LOG_FORMAT": "json",
+                "LINQ_API_V3_API_KEY": API_KEY,
+                "LINQ_API_V3_BASE_URL": f"http://127.0.0.1:{linq}/api/partner",
+                "LINQ_V2_WEBHOOK_SECRET": "relay-v2-secret",
+                "BOT_SECRET": SECRET.text,
+                "CRM_SECRET": OTHER_SECRET.text,
+            },
+            redis=redis,
+            sandbox=sandbox,
+            sink=sink,
+            rules=rules,
+            log=directory / "relay.log",
+        )
+        try:
+            yield service
+        finally:
+            await service.end()
+            await redis.kill()
+
+
+@pytest.fixture
+async def service(tmp_path: Path) -> AsyncIterator[Service]:
+    async with open_service(tmp_path) as service:
+        yield service
+
+
+@pytest.fixture
+async def running(service: Service) -> Service:
+    """Registered at Linq, with one ingress and one worker."""
+    await service.run("bootstrap", "apply")
+    await service.start("ingress")
+    await service.start("worker")
+    await eventually(service.is_ready)
+    await eventually(lambda: service.logged("worker.started"))
+    return service

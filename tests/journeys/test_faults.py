@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import aiohttp
+from aiohttp import web
+from redis.asyncio import Redis
+
+from relay.sandbox.app import Emission
+from tests.building import body_of, signed
+from tests.journeys.conftest import LINES
+from tests.support import eventually
+
+if TYPE_CHECKING:
+    from tests.journeys.conftest import Service
+    from tests.workers.conftest import Received
+
+
+async def delivered(service: Service, wanted: set[str]) -> bool:
+    return wanted <= set(service.sink.ids("/crm"))
+
+
+def emit(service: Service, count: int) -> set[str]:
+    return {service.sandbox.emit(Emission(type="message.received", line=LINES[n % 3]))[0] for n in range(count)}
+
+
+async def ledger(service: Service) -> dict[str, object]:
+    found: dict[str, object] = json.loads(await service.run("ledger", "--json", code=None))
+    return found
+
+
+async def test_redis_is_killed_and_comes_back_and_nothing_of_ours_is_restarted(running: Service) -> None:
+    wanted = emit(running, 60)
+    await eventually(lambda: delivered(running, wanted))
+    await running.redis.kill()
+
+    async with aiohttp.ClientSession() as http:
+        began = time.monotonic()
+        wanted |= emit(running, 30)  # Linq goes on, and tries again what we answer 503
+        async with http.get(f"{running.url}/ready") as answer:
+            assert answer.status == 503
+        async with http.get(f"{running.url}/live") as answer:
+            assert answer.status == 200
+        assert time.monotonic() - began < 4
+    await asyncio.sleep(1)
+    assert all(process.returncode is None for process in running.processes)
+
+    await running.redis.start()
+    wanted |= emit(running, 30)
+    await running.sandbox.deliveries.settled()
+    await eventually(lambda: delivered(running, wanted), 30)
+    assert await eventually(running.is_ready)
+    assert all(process.returncode is None for process in running.processes)
+    async with Redis.from_url(running.redis.url) as redis:
+        entries = [fields[b"id"].decode() for _, fields in await redis.xrange("relay:topic:everything")]
+    assert sorted(entries) == sorted(wanted)  # each exactly once
+    assert (await ledger(running))["balances"]
+
+
+async def test_a_redis_that_stands_still_is_503_within_two_seconds(running: Service) -> None:
+    assert running.redis.process is not None
+    wanted = emit(running, 3)
+    await eventually(lambda: delivered(running, wanted))
+    running.redis.process.send_signal(signal.SIGSTOP)
+    try:
+        secret = next(iter(running.sandbox.state.subscriptions.values())).secret
+        body = body_of()
+        began = time.monotonic()
+        async with aiohttp.ClientSession() as http:
+            posts = [
+                http.post(
+                    f"{running.url}/webhooks/linq?line={LINES[0][1:]}",
+                    data=body,
+                    headers=signed(body, time.time(), secret),
+                )
+                for _ in range(20)
+            ]
+            answers = await asyncio.gather(*posts)
+        assert {answer.status for answer in answers} == {503}
+        assert time.monotonic() - began < 2
+    finally:
+        running.redis.process.send_signal(signal.SIGCONT)
+    wanted = emit(running, 10)
+    await eventually(lambda: delivered(running, wanted))
+
+
+async def test_what_a_killed_worker_leaves_moves_on_elsewhere_within_ten_seconds(running: Service) -> None:
+    held = asyncio.Event()
+
+    async def answer(received: Received) -> web.Response:
+        if received.headers["relay-attempt"] == "1" and received.path == "/crm":
+            await held.wait()
+        return web.Response()
+
+    running.sink.answer = answer
+    wanted = emit(running, 20)
+    await eventually(lambda: delivered(running, wanted))  # they hang in the sink
+    worker = running.processes[-1]
+    await running.start("worker")
+    await eventually(lambda: running.logged("worker.started") == 2)
+    running.sink.received.clear()
+    worker.kill()
+    killed = time.monotonic()
+    running.sink.answer = None
+    held.set()
+    later = emit(running, 20)
+    await eventually(lambda: delivered(running, wanted | later), 20)
+    assert time.monotonic() - killed < 10
+
+    async def balances() -> bool:
+        found = await ledger(running)
+        rows = found["subscriptions"]
+        assert isinstance(rows, list)
+        return bool(found["balances"]) and not any(row["waiting"] for row in rows)
+
+    await eventually(balances)
+
+
+async def test_stopping_in_order_loses_and_repeats_nothing(running: Service) -> None:
+    ingress, worker = running.processes
+    wanted: set[str] = set()
+    for _ in range(3):
+        wanted |= emit(running, 40)
+        await asyncio.sleep(0.1)
+    # A rolling restart: the new ones are there before the old ones go.
+    replacement = await running.start("worker")
+    await eventually(lambda: running.logged("worker.started") == 2)
+    worker.terminate()
+    wanted |= emit(running, 40)
+    assert await worker.wait() == 0
+    ingress.terminate()
+    assert await ingress.wait() == 0
+    await running.start("ingress")
+    await eventually(running.is_ready)
+    wanted |= emit(running, 40)
+    await running.sandbox.deliveries.settled()
+    await eventually(lambda: delivered(running, wanted), 30)
+    assert sorted(running.sink.ids("/crm")) == sorted(wanted)
+    assert replacement.returncode is None
+    assert (await ledger(running))["balances"]
+
+
+async def test_everything_redis_held_is_lost_and_the_service_goes_on(running: Service) -> None:
+    wanted = emit(running, 10)
+    await eventually(lambda: delivered(running, wanted))
+    async with Redis.from_url(running.redis.url) as redis:
+        await redis.flushall()
+        await redis.script_flush()
+    wanted = emit(running, 10)
+    await eventually(lambda: delivered(running, wanted), 20)
+    later = emit(running, 10)
+    await eventually(lambda: delivered(running, later), 20)
+
+
+async def test_two_ingress_processes_share_one_port_and_end_together(service: Service) -> None:
+    await service.run("bootstrap", "apply")
+    ingress = await service.start("ingress", "--processes", "2")
+    await service.start("worker", "--processes", "2")
+    await eventually(lambda: service.logged("ingress.listening") == 2)
+    await eventually(service.is_ready)
+    wanted = emit(service, 100)
+    await eventually(lambda: delivered(service, wanted))
+    assert sorted(service.sink.ids("/crm")) == sorted(wanted)
+    ingress.terminate()
+    assert await ingress.wait() == 0
+    assert service.logged("ingress.stopped") == 2
+
+
+async def test_up_runs_it_all_and_takes_it_all_along(service: Service) -> None:
+    del service.environment["REDIS_URL"]
+    up = await service.start("up")
+    await eventually(service.is_ready)
+    await eventually(lambda: len(service.sandbox.state.subscriptions) == 3)
+    wanted = emit(service, 30)
+    await eventually(lambda: delivered(service, wanted))
+    assert (await ledger(service))["balances"]  # finds the embedded Redis by its data directory
+    up.terminate()
+    assert await up.wait() == 0
+    assert (service.logged("ingress.stopped"), service.logged("worker.stopped")) == (1, 1)
+
+
+async def test_up_says_everything_that_is_wrong_at_once_and_ends_with_2(service: Service) -> None:
+    for name in ("RELAY_SECRET_KEY", "RELAY_PUBLIC_URL"):
+        del service.environment[name]
+    service.environment["RELAY_LISTEN"] = "nowhere"
+    up = await service.start("up")
+    assert await up.wait() == 2
+    said = service.log.read_text()
+    assert all(name in said for name in ("RELAY_SECRET_KEY", "RELAY_PUBLIC_URL", "RELAY_LISTEN"))
+    assert "Traceback" not in said
