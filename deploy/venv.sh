@@ -17,20 +17,22 @@ relay_venv() {
     base=$(relay_python) || return 1
     PYTHON=.venv/bin/python
     # One line a lock in .venv/stamp: what it was made from. The interpreter belongs to it, so that a machine
-    # whose Python moved gets a new venv; and a venv that has more than was asked for serves as well.
-    made_from=$({ cat pyproject.toml; "$base" -c 'import sys; print(sys.version, sys.base_prefix)'; } | cksum)
-    stamp="" requirements="" missing=""
+    # whose Python moved gets a new venv; the settings of tools do not. A venv that has more than was asked for serves.
+    made_from=$({ sed '/^# --- Style/,$d' pyproject.toml; "$base" -c 'import sys; print(sys.version, sys.base_prefix)'; } | cksum)
+    missing=""
     for lock in "$@"; do
-        line="$lock $(cksum <"$lock") $made_from"
-        grep -qxF "$line" .venv/stamp 2>/dev/null || missing=yes
-        stamp="$stamp$line
-"
-        requirements="$requirements -r $lock"
+        grep -qxF "$(relay_stamp "$lock")" .venv/stamp 2>/dev/null || missing=yes
     done
     if [ -x "$PYTHON" ] && [ -z "$missing" ]; then
         return 0
     fi
+    # What the old one had besides, the new one gets too.
+    for lock in $(cut -d ' ' -f 1 .venv/stamp 2>/dev/null); do
+        case " $* " in *" $lock "*) ;; *) [ -f "$lock" ] && set -- "$@" "$lock" ;; esac
+    done
     echo "Preparing .venv ($*), once ..." >&2
+    requirements=""
+    for lock in "$@"; do requirements="$requirements -r $lock"; done
     "$base" -m venv --clear .venv || {
         echo "Could not make .venv with $base (on Debian and Ubuntu: apt install python3-venv)." >&2
         return 1
@@ -38,6 +40,9 @@ relay_venv() {
     # shellcheck disable=SC2086  # a list of options, meant to be split
     "$PYTHON" -m pip install --quiet --disable-pip-version-check --require-hashes $requirements &&
         "$PYTHON" -m pip install --quiet --disable-pip-version-check --no-deps --editable . &&
-        printf '%s' "$stamp" >.venv/stamp
+        for lock in "$@"; do relay_stamp "$lock"; done >.venv/stamp
 }
 
+relay_stamp() { # the line of one lock
+    echo "$1 $(cksum <"$1") $made_from"
+}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -18,6 +17,7 @@ from dotenv import dotenv_values
 from relay.core.config import RelayConfig, parse_config
 from relay.core.errors import ConfigError, Problem
 from relay.core.secret import SecretReference, SigningSecret
+from relay.tasks import end_task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,10 +113,7 @@ class ConfigFile:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await end_task(self._task)
 
     async def _watch(self) -> None:
         while True:

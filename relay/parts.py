@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relay.core.errors import Problem, SettingsError
 from relay.core.known_secret import KnownSecret
 from relay.core.secret import SigningSecret
+from relay.settings import Settings, environment
 from relay.store.acceptor import Acceptor
 from relay.store.aside import Aside
 from relay.store.connect import REQUEST_PATIENCE, WORKER_PATIENCE, open_redis
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from redis.asyncio import Redis
-
-    from relay.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,25 +38,31 @@ class IngressParts:
     """Unix seconds."""
 
 
-def redis_url(settings: Settings) -> str:
-    """REDIS_URL, or else where the embedded Redis of this data directory is.
+def load_settings(*needs: str) -> Settings:
+    """The settings, with a Redis to work with: REDIS_URL, or else the embedded one that runs on the data directory.
 
     Raises:
-        SettingsError: neither is there.
+        SettingsError: naming every variable that is wrong or missing, REDIS_URL among them.
     """
-    if settings.redis_url is not None:
-        return settings.redis_url
-    embedded = running(settings.relay_data_dir)
-    if embedded is None:
-        missing = f"not set, and no embedded Redis runs on {settings.relay_data_dir} (relay up starts one)"
-        raise SettingsError("The environment is not complete:", (Problem("REDIS_URL", missing),))
-    return embedded.url
+    given = environment()
+    data_dir = Path(given.get("RELAY_DATA_DIR", Settings.model_fields["relay_data_dir"].default))
+    embedded = None if "REDIS_URL" in given else running(data_dir)
+    problems: tuple[Problem, ...] = ()
+    if "REDIS_URL" not in given and embedded is None:
+        problems = (Problem("REDIS_URL", f"not set, and no embedded Redis runs on {data_dir} (relay up starts one)"),)
+    try:
+        settings = Settings.load(*needs)
+    except SettingsError as error:
+        raise SettingsError(error.heading, (*problems, *error.problems)) from None
+    if problems:
+        raise SettingsError("The environment is not complete:", problems)
+    return settings if embedded is None else settings.model_copy(update={"redis_url": embedded.url})
 
 
 @asynccontextmanager
 async def open_store(settings: Settings, patience: float = WORKER_PATIENCE) -> AsyncIterator[Redis]:
-    """A Redis client for as long as the context is open."""
-    redis = open_redis(redis_url(settings), patience)
+    """A client of the Redis of `settings`, which must have one, for as long as the context is open."""
+    redis = open_redis(str(settings.redis_url), patience)
     try:
         yield redis
     finally:

@@ -138,7 +138,7 @@ class Settings(BaseSettings):
         Raises:
             SettingsError: naming every variable that is wrong or missing.
         """
-        given = {name.upper() for name, value in {**dotenv_values(env_file), **os.environ}.items() if value}
+        given = environment(env_file)
         needs += tuple(need for need, other in needed_with.items() if other.upper() in given)
         problems = [
             Problem(need.upper(), f"not set: {cls.model_fields[need].description}")
@@ -160,6 +160,12 @@ class Settings(BaseSettings):
             shown["REDIS_URL"] = masked_url(self.redis_url)
         shown["RELAY_DEDUPE_WINDOW"] = format_duration(self.relay_dedupe_window)
         return shown
+
+
+def environment(env_file: Path | None = Path(".env")) -> dict[str, str]:
+    """The variables that are set and not empty, those of `env_file` included, by their names in upper case."""
+    from_file = dotenv_values(env_file) if env_file else {}
+    return {name.upper(): value for source in (from_file, os.environ) for name, value in source.items() if value}
 
 
 def masked_url(url: str) -> str:

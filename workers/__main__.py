@@ -6,7 +6,7 @@ import sys
 
 from relay.core.errors import SeveralProblems
 from relay.event_loop import run
-from relay.settings import Settings
+from relay.parts import load_settings
 from relay.telemetry import configure_logging
 from workers.runner import run_worker
 
@@ -14,7 +14,7 @@ from workers.runner import run_worker
 def main() -> int:
     """Runs a worker; 2 if the environment or relay.toml is wrong."""
     try:
-        settings = Settings.load()
+        settings = load_settings()
         configure_logging(settings.relay_log_level, settings.relay_log_format)
         run(run_worker(settings))
     except SeveralProblems as error:

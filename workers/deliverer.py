@@ -16,6 +16,7 @@ from relay.store import bells
 from relay.store.connect import persistently
 from relay.store.lanes import wait_ready
 from relay.store.settler import Settler
+from relay.tasks import end_task
 from workers.lane_drain import LaneDrain
 from workers.shift import Shift
 
@@ -133,6 +134,4 @@ class _Drains:
         tasks = [task for _, task in self._running.values()]
         if tasks:
             await asyncio.wait(tasks, timeout=GRACE)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*map(end_task, tasks))

@@ -22,6 +22,7 @@ from relay.core.outcome import Again, Attempt, GivenUp, Outcome, decide
 from relay.store.connect import persistently
 from relay.store.lanes import Delivery, Lane, Ref, Tries
 from relay.store.settler import Settlement
+from relay.tasks import end_task
 
 if TYPE_CHECKING:
     from relay.core.config import Subscription
@@ -212,5 +213,4 @@ class LaneDrain:
             if self.in_flight:
                 await asyncio.wait(self.in_flight)
         finally:
-            for task in self.in_flight:
-                task.cancel()
+            await asyncio.gather(*map(end_task, self.in_flight))

@@ -18,6 +18,7 @@ import structlog
 from relay.store import names
 from relay.store.connect import RedisTrouble, persistently
 from relay.store.scripts import Script
+from relay.tasks import end_task
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -92,8 +93,6 @@ async def hold(redis: Redis, job_id: str) -> AsyncIterator[Lease]:
     try:
         yield lease
     finally:
-        heart.cancel()
-        with suppress(asyncio.CancelledError):
-            await heart
+        await end_task(heart)
         with suppress(*RedisTrouble):  # it ends by itself soon
             await lease.release(redis)

@@ -16,7 +16,6 @@ What differs from arq's defaults, and why (all measured on arq 0.28):
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -31,9 +30,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from relay.event_loop import stop_on_signals
-from relay.parts import redis_url
 from relay.store import bells, names
 from relay.store.connect import WORKER_PATIENCE, RedisTrouble, describe
+from relay.tasks import end_task
 from workers.context import WorkerParts, context_of, worker_parts
 from workers.deliverer import GRACE
 from workers.jobs import deliver, look_again, route, sweep
@@ -62,7 +61,8 @@ async def run_worker(settings: Settings) -> None:
     log.info("worker.starting", **settings.shown())
     async with worker_parts(settings) as parts:
         pool = _pool(settings)
-        runner = asyncio.create_task(_run_forever(pool, parts), name="arq")
+        workers: list[Worker] = []
+        runner = asyncio.create_task(run_arq(pool, parts, workers), name="arq")
         log.info(
             "worker.started",
             topics=len(parts.rules.current.config.topics),
@@ -71,9 +71,8 @@ async def run_worker(settings: Settings) -> None:
         await stop.wait()
         log.info("worker.stopping")
         parts.stop.set()
-        runner.cancel()
-        with suppress(asyncio.CancelledError):
-            await runner
+        await end_task(runner)
+        await end_jobs(workers)
         await pool.aclose(close_connection_pool=True)
     log.info("worker.stopped")
 
@@ -81,7 +80,7 @@ async def run_worker(settings: Settings) -> None:
 def _pool(settings: Settings) -> ArqRedis:
     """Connections for arq itself: patient, since a worker has nothing better to do than to wait for Redis."""
     pool: Any = ConnectionPool.from_url(
-        redis_url(settings),
+        str(settings.redis_url),
         socket_timeout=WORKER_PATIENCE,
         socket_connect_timeout=WORKER_PATIENCE,
         socket_keepalive=True,
@@ -98,31 +97,30 @@ def _pool(settings: Settings) -> ArqRedis:
     )
 
 
-async def _run_forever(pool: ArqRedis, parts: WorkerParts) -> None:
-    """Runs arq workers one after the other, until cancelled; then lets jobs end, for a bounded time."""
-    workers: list[Worker] = []
-    try:
-        while True:
-            workers = [worker for worker in workers if any(not task.done() for task in worker.tasks.values())]
-            workers.append(_worker(pool, parts))
-            try:
-                await workers[-1].main()
-            except RedisTrouble as error:
-                log.warning("worker.restarting", error=describe(error))
-            except Exception:  # whatever it is, the worker that stops picking jobs is the worst of all
-                log.exception("worker.broken")
-            await asyncio.sleep(1)
-    finally:
-        await _end(task for worker in workers for task in worker.tasks.values())
+async def run_arq(pool: ArqRedis, parts: WorkerParts, workers: list[Worker]) -> None:
+    """Runs arq workers one after the other, until cancelled. `workers` keeps those that have jobs."""
+    while True:
+        workers[:] = [worker for worker in workers if _jobs_of(worker)]
+        workers.append(_worker(pool, parts))
+        try:
+            await workers[-1].main()
+        except RedisTrouble as error:
+            log.warning("worker.restarting", error=describe(error))
+        except Exception:  # whatever it is: a worker that stops picking jobs and lives on would be the worst
+            log.exception("worker.broken")
+        await asyncio.sleep(1)
 
 
-async def _end(jobs: Any) -> None:
-    tasks = [task for task in jobs if not task.done()]
+async def end_jobs(workers: list[Worker]) -> None:
+    """Lets the jobs of `workers` end, for a bounded time."""
+    tasks = [task for worker in workers for task in _jobs_of(worker)]
     if tasks:
         _, late = await asyncio.wait(tasks, timeout=_STOP_PATIENCE)
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*map(end_task, late))
+
+
+def _jobs_of(worker: Worker) -> list[asyncio.Task[Any]]:
+    return [task for task in worker.tasks.values() if not task.done()]
 
 
 class _Worker(Worker):

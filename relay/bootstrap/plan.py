@@ -26,6 +26,7 @@ class Action(StrEnum):
     CREATE = "create"
     UPDATE = "update"
     DELETE = "delete"
+    FORGET = "forget"
     KEEP = "keep"
 
 
@@ -69,29 +70,30 @@ def make_plan(wanted: Wanted, existing: Iterable[LinqSubscription], secrets: Ite
     for subscription in existing:
         if (target := our_target(wanted.public_url, subscription.target_url)) is not None:
             ours.setdefault(target.line, []).append(_Ours(subscription, target))
-    held = {(record.line, record.generation): record.subscription_id for record in secrets}
+    existing, secrets = list(existing), list(secrets)
     steps: list[Step] = []
     for line in wanted.lines:
-        steps += _steps_of_line(wanted, line, ours.pop(line, []), held)
+        steps += _steps_of_line(wanted, line, ours.pop(line, []), [one for one in secrets if one.line == line])
     for gone, left in ours.items():
         if gone is not None:  # the account's own subscription has no line
             steps += [_step(Action.DELETE, one, gone, "the line is no longer ours") for one in left]
+    at_linq = {subscription.id for subscription in existing}
+    steps += [_forgetting(wanted, record) for record in secrets if record.subscription_id not in at_linq]
     order = list(Action)
     return sorted(steps, key=lambda step: order.index(step.action))
 
 
-def _steps_of_line(
-    wanted: Wanted, line: str, ours: list[_Ours], held: dict[tuple[str | None, int], str]
-) -> Iterator[Step]:
+def _steps_of_line(wanted: Wanted, line: str, ours: list[_Ours], secrets: list[KeyRecord]) -> Iterator[Step]:
     newest_first = sorted(ours, key=lambda one: -one.generation)
-    usable = [one for one in newest_first if held.get((line, one.generation)) == one.subscription.id]
+    held = {record.subscription_id for record in secrets}
+    usable = [one for one in newest_first if one.subscription.id in held]
     kept = next((one for one in usable if one.target.version == PAYLOAD_VERSION), None)
     if kept is not None:
         difference = _difference(kept.subscription, wanted.events, line)
         yield _step(Action.UPDATE if difference else Action.KEEP, kept, line, difference or "as it should be")
         why = "another subscription of this line is in use"
     else:
-        known = [one.generation for one in ours] + [generation for known_line, generation in held if known_line == line]
+        known = [one.generation for one in ours] + [record.generation for record in secrets]
         generation = max(known, default=0) + 1
         if not ours:
             reason = "the line has no subscription"
@@ -104,6 +106,12 @@ def _steps_of_line(
     for one in newest_first:
         if one is not kept:
             yield _step(Action.DELETE, one, line, why)
+
+
+def _forgetting(wanted: Wanted, record: KeyRecord) -> Step:
+    url = target_url(wanted.public_url, record.line, record.generation)
+    reason = "Linq has no such subscription any more"
+    return Step(Action.FORGET, record.line, record.generation, reason, url, record.subscription_id)
 
 
 def _difference(subscription: LinqSubscription, events: frozenset[str], line: str) -> str:

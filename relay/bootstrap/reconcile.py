@@ -17,6 +17,7 @@ from relay.bootstrap.plan import Action, Step, Wanted, make_plan
 from relay.core.errors import LinqApiError, Problem, RelayError, SettingsError, StoreError
 from relay.core.patterns import matches
 from relay.settings import LOOPBACK, Settings
+from relay.store import names
 from relay.store.connect import RedisTrouble
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from relay.core.config import RelayConfig
     from relay.linq.api import LinqApi
-    from relay.store.keyring import Keyring
+    from relay.store.keyring import KeyRecord, Keyring
 
 _AT_ONCE = 8  # calls to Linq under way at the same time
 _STORE_TRIES = 50
@@ -59,12 +60,34 @@ class Reconciler:
 
         Raises:
             LinqApiError: Linq did not answer as it should.
+            StoreError: stored secrets cannot be opened with this RELAY_SECRET_KEY.
         """
         lines, offered, existing = await asyncio.gather(
             self._api.lines(), self._api.event_types(), self._api.subscriptions()
         )
         wanted = Wanted(self._public_url, lines, events_asked_for(self._config, offered))
-        return wanted, make_plan(wanted, existing, await self._keyring.records())
+        return wanted, make_plan(wanted, existing, await self._secrets())
+
+    async def _secrets(self) -> list[KeyRecord]:
+        """The stored secrets, each of which can be opened.
+
+        Replacing those that cannot would take the right ones away from an ingress that has the right key.
+        """
+        records = await self._keyring.records()
+        closed = sorted({record.line or "account" for record in records if not self._can_open(record)})
+        if closed:
+            raise StoreError(
+                f"the stored secrets of {', '.join(closed)} were sealed with another RELAY_SECRET_KEY: use that one; "
+                f"if it is lost, delete {names.KEYRING} from Redis and apply again to replace them"
+            )
+        return records
+
+    def _can_open(self, record: KeyRecord) -> bool:
+        try:
+            self._keyring.open(record)
+        except StoreError:
+            return False
+        return True
 
     async def apply(self, wanted: Wanted, steps: Sequence[Step], on_done: Callable[[Done], None]) -> list[Done]:
         """Carries out `steps`, going on past one that fails; `on_done` hears of each as it is over."""
@@ -98,7 +121,9 @@ class Reconciler:
                     await self._api.update(str(step.subscription_id), sorted(wanted.events), str(step.line))
                 case Action.DELETE:
                     await self._api.delete(str(step.subscription_id))
-                    await self._keyring.forget(step.line, step.generation)
+                    await self._keyring.forget(str(step.subscription_id))
+                case Action.FORGET:
+                    await self._keyring.forget(str(step.subscription_id))
                 case Action.KEEP:
                     return Done(step)
         except (RelayError, *RedisTrouble) as trouble:

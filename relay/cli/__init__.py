@@ -10,6 +10,7 @@ import sys
 from typing import Annotated
 
 import typer
+from redis.exceptions import RedisError
 
 from relay import __version__
 from relay.cli.bootstrap import bootstrap
@@ -58,6 +59,9 @@ def main() -> None:
     except RelayError as error:
         typer.secho(str(error), err=True, fg=typer.colors.RED)
         sys.exit(2 if isinstance(error, SeveralProblems) else 1)
+    except RedisError as error:
+        typer.secho(f"Redis: {error}", err=True, fg=typer.colors.RED)
+        sys.exit(1)
     except OSError as error:
         typer.secho(f"relay: {error}", err=True, fg=typer.colors.RED)
         sys.exit(1)

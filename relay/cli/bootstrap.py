@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
+from rich.text import Text
 
 from relay.cli.output import JsonOption, console, print_json, print_table
 
@@ -67,10 +68,9 @@ async def _apply(*, show: bool) -> list[Done]:
     def on_done(done: Done) -> None:
         if show:
             step = done.step
-            result = f"[red]failed: {done.error}[/]" if done.error else "[green]done[/]"
-            console.print(
-                f"{step.action:<7} {step.line or 'account':<16} gen {step.generation:<3} {step.reason}: {result}"
-            )
+            result = f"failed: {done.error}" if done.error else "done"
+            said = f"{step.action:<7} {step.line or 'account':<16} gen {step.generation:<3} {step.reason}: {result}"
+            console.print(Text(said, style="red" if done.error else "green"), soft_wrap=True)
 
     async with _reconciler() as reconciler:
         return await reconciler.apply(*await reconciler.plan(), on_done)
@@ -81,10 +81,9 @@ async def _reconciler() -> AsyncIterator[Reconciler]:
     from relay.bootstrap.reconcile import Reconciler, public_url_of
     from relay.config_file import read_config
     from relay.linq.api import open_linq
-    from relay.parts import open_keyring, open_store
-    from relay.settings import Settings
+    from relay.parts import load_settings, open_keyring, open_store
 
-    settings = Settings.load("relay_public_url", "relay_secret_key", "linq_api_v3_api_key")
+    settings = load_settings("relay_public_url", "relay_secret_key", "linq_api_v3_api_key")
     config, public_url = read_config(settings.relay_config), public_url_of(settings)
     assert settings.linq_api_v3_api_key is not None  # noqa: S101  it was asked for
     key = settings.linq_api_v3_api_key.get_secret_value()

@@ -49,16 +49,21 @@ def show(*, subscription: SubscriptionOption = None, event_id: IdOption = None, 
             [{**_summary(letter), "body": _text(letter.record.body)} for letter in found.letters]
             + [{**_aside_summary(one), "body": _text(one.body)} for one in found.aside]
         )
-        return
+    elif not found.letters and not found.aside:
+        console.print("Nothing found.")
+    else:
+        _print_whole(found)
+    if not found.letters and not found.aside:
+        raise typer.Exit(1)
+
+
+def _print_whole(found: _Found) -> None:
     for letter in found.letters:
         print_table(f"Dead letter {letter.record.id}", ("field", "value"), _summary(letter).items())
-        console.print(_text(letter.record.body), markup=False, highlight=False)
+        typer.echo(_text(letter.record.body))
     for one in found.aside:
         print_table(f"Set aside {one.entry}", ("field", "value"), _aside_summary(one).items())
-        console.print(_text(one.body), markup=False, highlight=False)
-    if not found.letters and not found.aside:
-        console.print("Nothing found.")
-        raise typer.Exit(1)
+        typer.echo(_text(one.body))
 
 
 @dead.command()
@@ -75,9 +80,9 @@ def replay(
     if not (event_id or every):
         raise typer.BadParameter("say which: --id ID, or --all", param_hint="--id / --all")
     from relay.event_loop import run
-    from relay.settings import Settings
+    from relay.parts import load_settings
 
-    replayed = run(_replay(Settings.load(), subscription, event_id))
+    replayed = run(_replay(load_settings(), subscription, event_id))
     if json:
         print_json({"replayed": sum(replayed.values()), "subscriptions": replayed})
     else:
@@ -97,9 +102,9 @@ class _Found:
 
 def _find(subscription: str | None, event_id: str | None) -> _Found:
     from relay.event_loop import run
-    from relay.settings import Settings
+    from relay.parts import load_settings
 
-    return run(_read(Settings.load(), subscription, event_id))
+    return run(_read(load_settings(), subscription, event_id))
 
 
 async def _read(settings: Any, subscription: str | None, event_id: str | None) -> _Found:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
 from relay.child import python
 from relay.config_file import load_config
-from relay.core.errors import ConfigError, RelayError, SettingsError
+from relay.core.errors import ConfigError, Problem, RelayError, SettingsError
 from relay.event_loop import stop_on_signals
 from relay.parts import open_keyring, open_store
-from relay.settings import Settings, masked_url
+from relay.settings import Settings, environment, masked_url
+from relay.store.connect import RedisTrouble
 from relay.store.embedded import embedded_redis
 from relay.supervise import Program, supervise
+from relay.tasks import end_task
 from relay.telemetry import configure_logging
 
 if TYPE_CHECKING:
@@ -45,7 +48,7 @@ async def run_group(ingress_processes: int, worker_processes: int) -> int:
             log.info("redis.embedded", url=masked_url(embedded.url), data=str(settings.relay_data_dir))
         if settings.linq_api_v3_api_key is not None:
             bootstrap = asyncio.create_task(_bootstrap(settings), name="bootstrap")
-            stack.push_async_callback(_cancel, bootstrap)
+            stack.push_async_callback(end_task, bootstrap)
         share = ["--share-port"] if ingress_processes > 1 else []
         return await supervise(
             [
@@ -62,8 +65,21 @@ def load_all() -> Settings:
     Raises:
         SettingsError, ConfigError: what is wrong.
     """
-    settings = Settings.load("relay_secret_key", relay_public_url="linq_api_v3_api_key")
-    load_config(settings.relay_config)
+    problems: list[Problem] = []
+    settings = None
+    rules = Path(environment().get("RELAY_CONFIG", Settings.model_fields["relay_config"].default))
+    try:
+        settings = Settings.load("relay_secret_key", relay_public_url="linq_api_v3_api_key")
+    except SettingsError as error:
+        problems += error.problems
+    try:
+        load_config(rules)
+    except ConfigError as error:
+        problems += error.problems
+    if settings is None:
+        raise SettingsError("linq-relay cannot start:", tuple(problems))
+    if problems:
+        raise ConfigError("linq-relay cannot start:", tuple(problems))
     return settings
 
 
@@ -90,15 +106,9 @@ async def _bootstrap(settings: Settings) -> None:
         except (SettingsError, ConfigError) as error:
             log.error("bootstrap.impossible", problem=str(error))  # noqa: TRY400  a sentence for a person, not a bug
             return
-        except RelayError as error:
+        except (RelayError, *RedisTrouble) as error:
             log.error("bootstrap.failed", error=str(error), again_in_s=_BOOTSTRAP_PAUSE)  # noqa: TRY400  as above
         else:
             if not failed:
                 return
         await asyncio.sleep(_BOOTSTRAP_PAUSE)
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task

@@ -9,6 +9,7 @@ import typer
 from pydantic_core import to_json
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,7 +34,8 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
         )
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*("" if cell is None else str(cell) for cell in row))
+        # As text, not as Rich's markup: cells may hold what a stranger wrote.
+        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
     console.print(table)
 
 

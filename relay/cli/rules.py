@@ -64,7 +64,7 @@ def explain(
 ) -> None:
     """Say which topics an event matches, and why not the others."""
     from relay.config_file import read_config
-    from relay.core.errors import RelayError
+    from relay.core.errors import RelayError, Unparsable
     from relay.core.event import Dialect
     from relay.core.json_text import parse_json
     from relay.core.lines import is_line
@@ -83,7 +83,10 @@ def explain(
     except ValueError as error:
         raise RelayError(f"{file}: not JSON: {error}") from None
     dialect = Dialect.V2 if isinstance(envelope, dict) and envelope.get("api_version") == "v2" else Dialect.V3
-    event = understand(dialect, body, line).event
+    try:
+        event = understand(dialect, body, line).event
+    except Unparsable as error:
+        raise RelayError(f"{file}: not an event: {error}") from None
     reasons = {topic.name: mismatches(topic, event) for topic in config.topics}
     if json:
         matched = [name for name, why_not in reasons.items() if not why_not]

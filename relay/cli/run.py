@@ -18,13 +18,11 @@ def ingress(
 ) -> None:
     """Receive Linq's webhooks (needs REDIS_URL, RELAY_SECRET_KEY)."""
     from relay.event_loop import run
-    from relay.parts import redis_url
-    from relay.settings import Settings
+    from relay.parts import load_settings
     from relay.telemetry import configure_logging
 
-    settings = Settings.load("relay_secret_key")
+    settings = load_settings("relay_secret_key")
     configure_logging(settings.relay_log_level, settings.relay_log_format)
-    redis_url(settings)
     if processes > 1:
         raise typer.Exit(_supervise([("ingress", "relay", "ingress", "--share-port")] * processes))
     from relay.web.server import serve_ingress
@@ -35,13 +33,11 @@ def ingress(
 def worker(*, processes: Processes = 1) -> None:
     """Route and deliver (needs REDIS_URL and relay.toml)."""
     from relay.child import python
-    from relay.parts import redis_url
-    from relay.settings import Settings
+    from relay.parts import load_settings
     from relay.telemetry import configure_logging
 
-    settings = Settings.load()
+    settings = load_settings()
     configure_logging(settings.relay_log_level, settings.relay_log_format)
-    redis_url(settings)
     if processes > 1:
         raise typer.Exit(_supervise([("worker", "workers")] * processes))
     sys.stdout.flush()

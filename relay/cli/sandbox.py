@@ -6,8 +6,6 @@ from typing import Annotated
 
 import typer
 
-from relay.cli.output import console
-
 DEFAULT_LINES = ("+16465550123", "+16465550124", "+16465550125")
 
 
@@ -41,8 +39,9 @@ def sandbox(
         raise typer.BadParameter(str(error), param_hint="--listen") from None
 
     def on_ready(port: int) -> None:
-        console.print(f"Linq sandbox at http://{at.host}:{port}, key {api_key}, lines {', '.join(lines)}")
-        console.print(f"  LINQ_API_V3_BASE_URL=http://{at.host}:{port}/api/partner LINQ_API_V3_API_KEY={api_key}")
+        url = f"http://{at.model_copy(update={'port': port})}"
+        typer.echo(f"Linq sandbox at {url}, key {api_key}, lines {', '.join(lines)}")
+        typer.echo(f"  LINQ_API_V3_BASE_URL={url}/api/partner LINQ_API_V3_API_KEY={api_key}")
 
     run(serve_sandbox(at, lines, api_key, on_ready, allow_local=allow_local, speed=speed, rate=rate, seed=seed))
 

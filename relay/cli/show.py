@@ -7,15 +7,16 @@ from dataclasses import asdict
 import typer
 
 from relay.cli.output import JsonOption, console, print_json, print_table
+from relay.settings import Settings
 from relay.store.ledger import LaneLedger, Totals
 
 
 def ledger(*, json: JsonOption = False) -> None:
     """Show where every event is, and whether the numbers balance (exit code 1 if not)."""
     from relay.event_loop import run
-    from relay.settings import Settings
+    from relay.parts import load_settings
 
-    totals, unmatched, lanes = run(_read(Settings.load()))
+    totals, unmatched, lanes = run(_read(load_settings()))
     balances = totals.balances and all(lane.balances for lane in lanes)
     if json:
         print_json(
@@ -44,12 +45,10 @@ def print_ledger(totals: Totals, unmatched: dict[str, int], lanes: list[LaneLedg
     console.print("[green]The ledger balances.[/]" if good else "[red]The ledger does not balance.[/]")
 
 
-async def _read(settings: object) -> tuple[Totals, dict[str, int], list[LaneLedger]]:
+async def _read(settings: Settings) -> tuple[Totals, dict[str, int], list[LaneLedger]]:
     from relay.parts import open_store
-    from relay.settings import Settings
     from relay.store.ledger import Ledger
 
-    assert isinstance(settings, Settings)  # noqa: S101
     async with open_store(settings) as redis:
         ledger = Ledger(redis)
         return await ledger.totals(), await ledger.unmatched(), await ledger.lanes()

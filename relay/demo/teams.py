@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from relay.consumer import consume
 from relay.core.errors import BadSignature
 from relay.core.known_secret import KnownSecret
 from relay.linq import standard
+from relay.tasks import end_task
 
 if TYPE_CHECKING:
     import random
@@ -70,6 +71,4 @@ async def archive_team(redis_url: str, topic: str, seen: Seen) -> AsyncIterator[
     try:
         yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await end_task(task)

@@ -57,12 +57,12 @@ class LinqApi:
     async def event_types(self) -> list[str]:
         """Every event type that can be subscribed to; the SDK's list if this Linq does not tell."""
         try:
-            answer = await self._client.webhook_events.list()
-        except linq.NotFoundError:
-            return list(KNOWN_EVENT_TYPES)
-        except linq.LinqApiv3Error as error:
-            raise _translated(error, "listing event types") from error
-        return list(answer.events)
+            answer = await _told(self._client.webhook_events.list(), "listing event types")
+        except LinqApiError as error:
+            if isinstance(error.__cause__, linq.NotFoundError):
+                return list(KNOWN_EVENT_TYPES)
+            raise
+        return list(answer.events or ())
 
     async def subscriptions(self) -> list[LinqSubscription]:
         """Every webhook subscription of the account, ours and others'."""
@@ -94,7 +94,7 @@ class LinqApi:
         try:
             await self._client.webhook_subscriptions.delete(subscription_id)
         except linq.NotFoundError:
-            return
+            pass
         except linq.LinqApiv3Error as error:
             raise _translated(error, f"deleting subscription {subscription_id}") from error
 
@@ -108,9 +108,12 @@ async def open_linq(api_key: str, base_url: str) -> AsyncIterator[LinqApi]:
 
 async def _told(call: Awaitable[Any], what: str) -> Any:
     try:
-        return await call
+        answer = await call
     except linq.LinqApiv3Error as error:
         raise _translated(error, what) from error
+    if not isinstance(answer, linq.BaseModel):  # the SDK hands on whatever came with a 2xx
+        raise LinqApiError(f"{what}: the answer is not Linq's; is LINQ_API_V3_BASE_URL right?")
+    return answer
 
 
 def _translated(error: linq.LinqApiv3Error, what: str) -> LinqApiError:
@@ -118,9 +121,7 @@ def _translated(error: linq.LinqApiv3Error, what: str) -> LinqApiError:
         return LinqApiError(f"{what}: Linq refuses the key in LINQ_API_V3_API_KEY (401)")
     if not isinstance(error, linq.APIStatusError):
         return LinqApiError(f"{what}: Linq cannot be reached: {error}")
-    body: dict[str, Any] = error.body if isinstance(error.body, dict) else {}
-    detail: Any = body.get("error")
-    detail = detail if isinstance(detail, dict) else {}
+    detail: dict[str, Any] = error.body if isinstance(error.body, dict) else {}  # the SDK unwraps Linq's `error` object
     said = detail.get("message") or error.message
     code = f", code {detail['code']}" if detail.get("code") else ""
     doc = f"; see {detail['doc_url']}" if detail.get("doc_url") else ""

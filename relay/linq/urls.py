@@ -31,9 +31,10 @@ class Target:
     version: str | None = None
 
 
-def target_url(public_url: str, line: str, generation: int) -> str:
-    """The URL for one generation of a line's Linq subscription."""
-    query = urlencode({"version": PAYLOAD_VERSION, "line": digits_of_line(line), "gen": generation})
+def target_url(public_url: str, line: str | None, generation: int) -> str:
+    """The URL for one generation of a line's Linq subscription, or of the account's, which has no line."""
+    named = {"line": digits_of_line(line)} if line else {}
+    query = urlencode({"version": PAYLOAD_VERSION, **named, "gen": generation})
     return f"{public_url.rstrip('/')}{V3_PATH}?{query}"
 
 

@@ -34,8 +34,8 @@ def conversation(line: str, dice: random.Random) -> Iterator[Beat]:
     scene = Scene(
         line=line,
         customer=f"+{_FIRST_CUSTOMER + dice.randrange(100)}",
-        chat_id=str(uuid.UUID(int=dice.getrandbits(128), version=4)),
-        message_id=str(uuid.UUID(int=dice.getrandbits(128), version=4)),
+        chat_id=_uuid(dice),
+        message_id=_uuid(dice),
         text=dice.choice(_QUESTIONS),
         service=dice.choice(("iMessage", "iMessage", "RCS", "SMS")),
         is_group=dice.random() < 0.2,
@@ -48,16 +48,20 @@ def conversation(line: str, dice: random.Random) -> Iterator[Beat]:
     yield Beat("chat.typing_indicator.stopped", scene)
     if dice.random() < 0.2:
         yield Beat("message.edited", scene)
-    answer = scene.next_message(dice.choice(_ANSWERS))
+    answer = scene.next_message(dice.choice(_ANSWERS), _uuid(dice))
     if dice.random() < 0.1:
         yield Beat("message.failed", answer)
         return
     yield Beat("message.sent", answer)
-    if scene.service != "SMS":  # SMS has no receipts
+    if scene.service != "SMS" and not scene.is_group:  # those have no receipts
         yield Beat("message.delivered", answer)
         yield Beat("message.read", answer)
     if dice.random() < 0.4:
         yield Beat("reaction.added", answer)
+
+
+def _uuid(dice: random.Random) -> str:
+    return str(uuid.UUID(int=dice.getrandbits(128), version=4))
 
 
 def conversations(lines: Sequence[str], seed: int) -> Iterator[Beat]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
+import structlog
 from aiohttp import web
 from pydantic_core import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+log = structlog.get_logger()
 TRACE_HEADER = "X-Trace-ID"
 _DOC = "https://docs.linqapp.com/error-codes#{code}"
 
@@ -70,8 +72,12 @@ async def error_middleware(
         answer = await handler(request)
     except ApiError as error:
         answer = _answer(error, trace)
-    except web.HTTPNotFound:
-        answer = _answer(ApiError(404, 2010, "Not found"), trace)
+    except web.HTTPException as error:
+        code = 2010 if error.status == 404 else 1003
+        answer = _answer(ApiError(error.status, code, error.reason), trace)
+    except Exception:
+        log.exception("sandbox.broken", path=request.path)
+        answer = _answer(ApiError(500, 3006, "Internal server error"), trace)
     answer.headers[TRACE_HEADER] = trace
     return answer
 

@@ -36,9 +36,9 @@ class Scene:
     is_group: bool = False
     moment: datetime = field(default_factory=lambda: datetime.now(UTC))
 
-    def next_message(self, text: str) -> Scene:
+    def next_message(self, text: str, message_id: str) -> Scene:
         """The same chat, another message."""
-        return replace(self, text=text, message_id=str(uuid.uuid4()))
+        return replace(self, text=text, message_id=message_id)
 
     @property
     def at(self) -> str:
@@ -80,6 +80,11 @@ def data_of(event_type: str, scene: Scene, version: str) -> dict[str, Any]:
         KeyError: the sandbox has no payload for this type.
     """
     return _BUILDERS[event_type](event_type, scene, version)
+
+
+def exists_in(event_type: str, version: str) -> bool:
+    """Whether Linq delivers events of this type in this payload version."""
+    return not (event_type == "message.edited" and version == OLD)
 
 
 def known_types() -> tuple[str, ...]:

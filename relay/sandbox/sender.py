@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import aiohttp
 
 from relay.linq import legacy, standard
-from relay.sandbox.payloads import NEW
+from relay.sandbox.payloads import NEW, exists_in
 from relay.sandbox.state import Attempt, Delivery, SandboxState, Subscription, rfc3339
 
 if TYPE_CHECKING:
@@ -45,7 +45,11 @@ class Deliveries:
 
     def send(self, event_type: str, event_id: str, line: str | None, body_of: Callable[[str], bytes]) -> int:
         """Starts the deliveries of one event, `body_of` a payload version; how many subscriptions want it."""
-        wanting = [one for one in self._state.subscriptions.values() if one.wants(event_type, line)]
+        wanting = [
+            one
+            for one in self._state.subscriptions.values()
+            if one.wants(event_type, line) and exists_in(event_type, _version_of(one))
+        ]
         for subscription in wanting:
             delivery = Delivery(event_id, event_type, line, subscription.id)
             self._state.deliveries.append(delivery)
@@ -70,10 +74,12 @@ class Deliveries:
             delivery.state = "sending"
             attempt, again = await self._attempt(subscription, delivery, body)
             delivery.attempts.append(attempt)
-            if not again or wait is None or subscription.id not in self._state.subscriptions:
+            if not again or wait is None:
                 break
             delivery.state = "waiting"
             await asyncio.sleep(wait * (1 + _JITTER * (2 * self._random.random() - 1)) / self._speed)
+            if subscription.id not in self._state.subscriptions:  # events stop at once when one is deleted
+                break
         ok = attempt.status is not None and 200 <= attempt.status < 300
         delivery.state = "delivered" if ok else "failed"
 
@@ -91,10 +97,10 @@ class Deliveries:
                 status = answer.status
                 again = status == _TOO_MANY or status >= _SERVER_ERROR
                 await answer.read()
-        except aiohttp.ClientConnectorDNSError as trouble:
-            error = str(trouble)
+        except (aiohttp.ClientConnectorDNSError, ValueError) as trouble:
+            error = str(trouble)  # a name or a header that cannot be: trying again would not help
         except (TimeoutError, aiohttp.ClientError, OSError) as trouble:
-            error, again = str(trouble) or type(trouble).__name__, status is None
+            error, again = str(trouble) or type(trouble).__name__, again or status is None
         return Attempt(at, round((time.monotonic() - began) * 1000), status, error), again
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from relay.event_loop import stop_on_signals
 from relay.listening import listening
 from relay.sandbox.app import open_sandbox, sandbox_app
 from relay.sandbox.conversations import conversations
+from relay.tasks import end_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,10 +38,7 @@ async def serve_sandbox(  # noqa: PLR0913  one argument an option of the command
         on_ready(port)
         play = asyncio.create_task(_play(sandbox, rate, seed)) if rate else None
         await stop.wait()
-        if play is not None:
-            play.cancel()
-            with suppress(asyncio.CancelledError):
-                await play
+        await end_task(play)
 
 
 async def _play(sandbox: Sandbox, rate: float, seed: int) -> None:

@@ -6,20 +6,21 @@ import hmac
 import ipaddress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from aiohttp import web
+from pydantic import HttpUrl, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from relay.core.json_text import parse_json
 from relay.core.lines import is_line
 from relay.linq.api import KNOWN_EVENT_TYPES
-from relay.sandbox.errors import error_middleware, invalid, malformed, missing, not_e164, not_found, taken, unauthorized
+from relay.sandbox.errors import invalid, malformed, missing, not_e164, not_found, taken, unauthorized
 from relay.sandbox.state import SandboxState, Subscription, rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+_TARGET = TypeAdapter(HttpUrl)
 _DOC = "https://docs.linqapp.com/channel/imessage/guides/webhooks/events"
 
 
@@ -33,8 +34,8 @@ class V3Api:
         self._allow_local = allow_local
 
     def app(self) -> web.Application:
-        """The API as an application of its own."""
-        app = web.Application(middlewares=[error_middleware, self._authorize])
+        """The API as an application of its own, to stand under one that has `error_middleware`."""
+        app = web.Application(middlewares=[self._authorize])
         app.router.add_get("/webhook-events", self.event_types)
         app.router.add_get("/phone_numbers", self.phone_numbers)
         app.router.add_get("/webhook-subscriptions", self.list)
@@ -91,17 +92,17 @@ class V3Api:
         """`PUT /v3/webhook-subscriptions/{id}`: what is left out stays; null or [] removes the line filter."""
         subscription = self._one(request)
         body = await _object(request)
+        changes: dict[str, Any] = {"updated_at": rfc3339(datetime.now(UTC))}
         if "target_url" in body:
-            subscription.target_url = self._target_url(body["target_url"], subscription)
+            changes["target_url"] = self._target_url(body["target_url"], subscription)
         if "subscribed_events" in body:
-            subscription.events = _events(body["subscribed_events"])
+            changes["events"] = _events(body["subscribed_events"])
         if "phone_numbers" in body:
-            subscription.phone_numbers = _phone_numbers(body["phone_numbers"])
+            changes["phone_numbers"] = _phone_numbers(body["phone_numbers"])
         if "is_active" in body:
-            if not isinstance(body["is_active"], bool):
-                raise invalid("is_active must be a boolean")
-            subscription.is_active = body["is_active"]
-        subscription.updated_at = rfc3339(datetime.now(UTC))
+            changes["is_active"] = _flag(body["is_active"], "is_active")
+        for name, value in changes.items():
+            setattr(subscription, name, value)
         return _json(200, subscription.shown())
 
     async def delete(self, request: web.Request) -> web.Response:
@@ -116,17 +117,23 @@ class V3Api:
         return subscription
 
     def _target_url(self, url: object, of: Subscription | None) -> str:
-        if not isinstance(url, str):
-            raise invalid("target_url must be a string")
-        parts = urlsplit(url)
-        schemes = {"https", "http"} if self._allow_local else {"https"}
-        if parts.scheme not in schemes or not parts.hostname:
+        try:
+            target = _TARGET.validate_python(url)
+        except ValidationError:
+            raise invalid("target_url must be a valid HTTPS URL") from None
+        if target.scheme != "https" and not self._allow_local:
             raise invalid("target_url must be a valid HTTPS URL")
-        if not self._allow_local and _is_private(parts.hostname):
+        if not self._allow_local and _is_private(str(target.host).strip("[]")):
             raise invalid("target_url must not point to a private address")
         if any(other.target_url == url and other is not of for other in self._state.subscriptions.values()):
             raise taken()
-        return url
+        return str(url)
+
+
+def _flag(value: object, name: str) -> bool:
+    if not isinstance(value, bool):
+        raise invalid(f"{name} must be a boolean")
+    return value
 
 
 def _events(value: object) -> list[str]:

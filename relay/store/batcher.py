@@ -7,8 +7,9 @@ waited behind it fails with it, at once and not one timeout later.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
+
+from relay.tasks import end_task
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -42,10 +43,7 @@ class Batcher(Generic[Item, Result]):
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await end_task(self._task)
         self._fail(self._waiting, asyncio.CancelledError())
 
     async def submit(self, item: Item) -> Result:

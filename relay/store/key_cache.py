@@ -18,6 +18,7 @@ import structlog
 
 from relay.core.errors import StoreError, StoreUnavailable
 from relay.store.connect import REQUEST_PATIENCE, RedisTrouble, describe
+from relay.tasks import end_task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,10 +52,7 @@ class KeyCache:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await end_task(self._task)
 
     @property
     def is_loaded(self) -> bool:
@@ -131,7 +129,7 @@ class KeyCache:
             try:
                 known = self._keyring.open(record)
             except StoreError as error:
-                self._complain(record.field, str(error), line=record.line, generation=record.generation)
+                self._complain(record.subscription_id, str(error), line=record.line, generation=record.generation)
             else:
                 found.setdefault(known.line, []).append(known)
         self._secrets = {

@@ -1,4 +1,4 @@
-"""The keyring: the signing secrets of our Linq subscriptions, sealed in one hash, by line and generation.
+"""The keyring: the signing secrets of our Linq subscriptions, sealed in one hash, by Linq's id of the subscription.
 
 Linq shows a secret once, so bootstrap stores it here before it does anything else. The ingress keeps what it read in
 memory (`store.key_cache`); nobody else opens the seals.
@@ -36,11 +36,6 @@ class KeyRecord(BaseModel):
     stored_at: int
     """Unix seconds."""
 
-    @property
-    def field(self) -> str:
-        """Its name in the hash."""
-        return _field(self.line, self.generation)
-
 
 class Keyring:
     """The hash of sealed secrets."""
@@ -52,7 +47,7 @@ class Keyring:
     async def store(
         self, line: str | None, generation: int, subscription_id: str, secret: SigningSecret, now: float
     ) -> None:
-        """Seals and keeps the secret of one generation."""
+        """Seals and keeps the secret of one subscription."""
         record = KeyRecord(
             line=line,
             generation=generation,
@@ -60,11 +55,11 @@ class Keyring:
             sealed=self._seal.close(secret),
             stored_at=int(now),
         )
-        await ask(self._redis.hset(names.KEYRING, record.field, record.model_dump_json()))
+        await ask(self._redis.hset(names.KEYRING, subscription_id, record.model_dump_json()))
 
-    async def forget(self, line: str | None, generation: int) -> None:
-        """Removes the secret of one generation."""
-        await ask(self._redis.hdel(names.KEYRING, _field(line, generation)))
+    async def forget(self, subscription_id: str) -> None:
+        """Removes the secret of one subscription."""
+        await ask(self._redis.hdel(names.KEYRING, subscription_id))
 
     async def records(self) -> list[KeyRecord]:
         """Everything that is stored, still sealed.
@@ -85,7 +80,3 @@ class Keyring:
             StoreError: it was sealed with another key.
         """
         return KnownSecret(line=record.line, generation=record.generation, secret=self._seal.open(record.sealed))
-
-
-def _field(line: str | None, generation: int) -> str:
-    return f"{line or 'account'}|{generation}"

@@ -21,7 +21,7 @@ Who works, and who is to be woken
     arq:job:<job>, relay:arq    arq's     the bell of a drain job and the queue it hangs in (arq's own format)
 
 Everything else
-    relay:keyring               hash      sealed signing secrets of our Linq subscriptions, by line and generation
+    relay:keyring               hash      sealed signing secrets of our Linq subscriptions, by Linq's id of them
     relay:counts                hash      accepted, duplicate, aside, routed, unmatched
     relay:unmatched             hash      events that no topic wanted, by event type
 

@@ -43,7 +43,7 @@ async def test_a_fixed_secret_is_enough_to_be_loaded(keyring: Keyring) -> None:
 async def test_a_renewal_sees_what_was_stored_before_it(keyring: Keyring) -> None:
     async with KeyCache(keyring) as keys:
         for generation in (1, 2, 3):
-            await keyring.store(LINE, generation, "id", SECRET, 0)
+            await keyring.store(LINE, generation, str(generation), SECRET, 0)
             await keys.renew()
             assert keys.has(LINE, generation)
 
@@ -65,7 +65,7 @@ async def test_more_than_a_crowd_is_told_to_come_back(keyring: Keyring) -> None:
 
 async def test_the_generation_of_the_url_comes_first(keyring: Keyring) -> None:
     for generation, secret in ((1, SECRET), (2, OTHER_SECRET)):
-        await keyring.store(LINE, generation, "id", secret, 0)
+        await keyring.store(LINE, generation, str(generation), secret, 0)
     async with KeyCache(keyring) as keys:
         await keys.renew()
         assert [secret.generation for secret in keys.of(LINE, None)] == [2, 1]
@@ -89,17 +89,17 @@ async def test_a_keyring_that_became_empty_is_a_lost_database_not_an_order_to_fo
 
 async def test_a_secret_that_was_withdrawn_is_forgotten(keyring: Keyring) -> None:
     for line in (LINE, OTHER_LINE):
-        await keyring.store(line, 1, "id", SECRET, 0)
+        await keyring.store(line, 1, line, SECRET, 0)
     async with KeyCache(keyring) as keys:
         await keys.renew()
-        await keyring.forget(LINE, 1)
+        await keyring.forget(LINE)
         await keys.renew()
         assert not keys.has(LINE, None)
         assert keys.lines == 1
 
 
 async def test_a_secret_under_another_key_is_passed_over(redis: Redis, keyring: Keyring) -> None:
-    await Keyring(redis, Seal(new_key())).store(OTHER_LINE, 1, "id", SECRET, 0)
+    await Keyring(redis, Seal(new_key())).store(OTHER_LINE, 1, "other", SECRET, 0)
     await keyring.store(LINE, 1, "id", SECRET, 0)
     async with KeyCache(keyring) as keys:
         await keys.renew()

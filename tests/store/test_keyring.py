@@ -30,8 +30,8 @@ async def test_a_secret_comes_back_and_never_lies_open(redis: Redis) -> None:
 async def test_generations_and_lines_stand_beside_each_other(redis: Redis) -> None:
     keyring = Keyring(redis, Seal(new_key()))
     for line, generation in ((LINE, 1), (LINE, 2), (OTHER_LINE, 1), (None, 1)):
-        await keyring.store(line, generation, "id", SECRET, 0)
-    await keyring.forget(LINE, 1)
+        await keyring.store(line, generation, f"{line}-{generation}", SECRET, 0)
+    await keyring.forget(f"{LINE}-1")
     assert {(record.line, record.generation) for record in await keyring.records()} == {
         (LINE, 2),
         (OTHER_LINE, 1),

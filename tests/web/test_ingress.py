@@ -103,7 +103,7 @@ async def test_while_a_secret_is_rotated_both_generations_are_accepted(ingress: 
 async def test_a_secret_that_was_stored_a_moment_ago_is_found(ingress: Running) -> None:
     for generation in range(2, 5):
         fresh = SigningSecret("whsec_" + "QUJD" * 10 + "QUI" + str(generation))
-        await ingress.keyring.store(LINE, generation, "linq", fresh, 0)
+        await ingress.keyring.store(LINE, generation, f"linq-{generation}", fresh, 0)
         body = body_of()
         answer = await ingress.post(body, signed(body, NOW, fresh), f"line=16465550123&gen={generation}")
         assert answer.status == 200

@@ -1,0 +1,89 @@
+"""A reconciler between a Linq over HTTP (the sandbox, through the official SDK) and a real Redis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from relay.bootstrap.reconcile import Done, Reconciler
+from relay.core.config import parse_config
+from relay.core.secret import new_key
+from relay.linq.api import LinqApi
+from relay.store.keyring import Keyring
+from relay.store.seal import Seal
+from tests.sandbox.running import RunningSandbox, linq_error
+
+if TYPE_CHECKING:
+    from aiohttp import web
+    from redis.asyncio import Redis
+
+    from relay.bootstrap.plan import Step
+    from tests.support import Clock
+
+PUBLIC = "https://relay.example.com"
+SUBSCRIPTIONS = "/v3/webhook-subscriptions"
+RULES = """
+[[topics]]
+name = "support"
+events = ["message.received", "reaction.*"]
+
+[[topics]]
+name = "delivery"
+events = ["message.failed", "message.received"]
+lines = ["+16465550123"]
+"""
+ASKED_FOR = {"message.received", "message.failed", "reaction.added", "reaction.removed"}
+SEALING_KEY = new_key()
+
+
+@dataclass
+class Bench:
+    """A reconciler between a sandbox and a Redis."""
+
+    sandbox: RunningSandbox
+    redis: Redis
+    keyring: Keyring
+    reconciler: Reconciler
+    heard: list[Done] = field(default_factory=list)
+
+    async def plan(self) -> list[Step]:
+        _, steps = await self.reconciler.plan()
+        return steps
+
+    async def apply(self) -> list[Done]:
+        self.heard.clear()
+        return await self.reconciler.apply(*await self.reconciler.plan(), self.heard.append)
+
+    async def secrets(self) -> dict[str, str]:
+        """The stored secrets, opened, by Linq's subscription id."""
+        return {one.subscription_id: self.keyring.open(one).secret.text for one in await self.keyring.records()}
+
+    def at_linq(self) -> dict[str, str]:
+        """The subscriptions at Linq: their target URLs by id."""
+        return {one.id: one.target_url for one in self.sandbox.sandbox.state.subscriptions.values()}
+
+    def secrets_at_linq(self) -> dict[str, str]:
+        return {one.id: one.secret.text for one in self.sandbox.sandbox.state.subscriptions.values()}
+
+
+def bench_of(sandbox: RunningSandbox, redis: Redis, clock: Clock, rules: str = RULES) -> Bench:
+    keyring = Keyring(redis, Seal(SEALING_KEY))
+    reconciler = Reconciler(LinqApi(sandbox.client), keyring, parse_config(rules), PUBLIC, clock)
+    return Bench(sandbox, redis, keyring, reconciler)
+
+
+def actions(done: list[Done]) -> list[tuple[str, str | None, int, bool]]:
+    """What was done to which line and generation, and whether it went well."""
+    return sorted((one.step.action.value, one.step.line, one.step.generation, one.error is None) for one in done)
+
+
+def refuse(method: str, *lines: str) -> Any:
+    """An interceptor: Linq cannot do what `method` asks for these lines (all, if none is named)."""
+
+    async def intercept(request: web.Request) -> web.StreamResponse | None:
+        if request.method != method:
+            return None
+        about = (await request.json()).get("phone_numbers", []) if lines else []
+        return linq_error(500, 3006, "Internal error") if not lines or set(about) & set(lines) else None
+
+    return intercept

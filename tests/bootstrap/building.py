@@ -1,0 +1,45 @@
+"""Subscriptions, secrets and wishes for plans, with sensible values where a test does not care."""
+
+from __future__ import annotations
+
+from relay.bootstrap.plan import Wanted
+from relay.linq.api import LinqSubscription
+from relay.linq.urls import target_url
+from relay.store.keyring import KeyRecord
+
+PUBLIC = "https://relay.example.com"
+LINE = "+16465550123"
+OTHER_LINE = "+16465550124"
+GONE_LINE = "+16465550199"
+EVENTS = frozenset({"message.received", "message.sent"})
+FOREIGN_URLS = (
+    "https://somewhere.example.com/webhooks/linq?version=2026-02-03&line=16465550123&gen=1",
+    "https://relay.example.com.evil.example/webhooks/linq?line=16465550123",
+    "https://relay.example.com/webhooks/linq/v2",
+    "https://relay.example.com/webhooks/linqx?line=16465550123",
+    "https://relay.example.com/other/webhooks/linq?line=16465550123",
+    "https://relay.example.com:8443/webhooks/linq?line=16465550123",
+    "http://relay.example.com/webhooks/linq?line=16465550123",
+)
+
+
+def wanted(*lines: str, events: frozenset[str] = EVENTS, public_url: str = PUBLIC) -> Wanted:
+    return Wanted(public_url, lines or (LINE,), events)
+
+
+def subscription(
+    subscription_id: str = "s-1", line: str = LINE, generation: int = 1, url: str | None = None
+) -> LinqSubscription:
+    """One of ours, as it should be."""
+    return LinqSubscription(
+        id=subscription_id,
+        target_url=url or target_url(PUBLIC, line, generation),
+        events=EVENTS,
+        phone_numbers=frozenset({line}),
+        is_active=True,
+    )
+
+
+def record(subscription_id: str = "s-1", line: str | None = LINE, generation: int = 1) -> KeyRecord:
+    """The stored secret of a subscription."""
+    return KeyRecord(line=line, generation=generation, subscription_id=subscription_id, sealed="...", stored_at=0)

@@ -1,0 +1,71 @@
+"""A gate in front of Redis: open, it passes everything on; shut, Redis seems to be down."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+@dataclass(slots=True)
+class Gate:
+    """Connections to one Redis."""
+
+    behind: str
+    """The URL of the Redis."""
+    url: str = ""
+    is_open: bool = True
+    refused: int = 0
+    """How many connections came while it was shut."""
+    _writers: set[asyncio.StreamWriter] = field(default_factory=set)
+
+    def shut(self) -> None:
+        """Breaks every connection off, and refuses new ones."""
+        self.is_open = False
+        for writer in self._writers:
+            writer.close()
+
+    def open(self) -> None:
+        """Lets everybody through again."""
+        self.is_open = True
+
+    async def pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection, for as long as it lasts."""
+        if not self.is_open:
+            self.refused += 1
+            writer.close()
+            return
+        parts = urlsplit(self.behind)
+        inner_reader, inner_writer = await asyncio.open_connection(parts.hostname, parts.port)
+        self._writers |= {writer, inner_writer}
+        await asyncio.gather(_pump(reader, inner_writer), _pump(inner_reader, writer))
+        self._writers -= {writer, inner_writer}
+
+
+@asynccontextmanager
+async def gate_to(redis_url: str) -> AsyncIterator[Gate]:
+    """A gate on a port of its own, for as long as the context is open."""
+    gate = Gate(redis_url)
+    server = await asyncio.start_server(gate.pass_on, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    parts = urlsplit(redis_url)
+    gate.url = parts._replace(netloc=parts.netloc.replace(f":{parts.port}", f":{port}")).geturl()
+    try:
+        yield gate
+    finally:
+        gate.shut()
+        server.close()
+        await server.wait_closed()
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()

@@ -1,0 +1,215 @@
+"""The plan: what has to change at Linq, from what is wanted, what is there and which secrets are held."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relay.bootstrap.plan import Action, Step, make_plan
+from relay.linq.urls import target_url
+from tests.bootstrap.building import (
+    EVENTS,
+    FOREIGN_URLS,
+    GONE_LINE,
+    LINE,
+    OTHER_LINE,
+    PUBLIC,
+    record,
+    subscription,
+    wanted,
+)
+
+if TYPE_CHECKING:
+    from relay.linq.api import LinqSubscription
+    from relay.store.keyring import KeyRecord
+
+
+def shape(steps: list[Step]) -> list[tuple[Action, str | None, int]]:
+    return [(step.action, step.subscription_id, step.generation) for step in steps]
+
+
+# --- One line -----------------------------------------------------------------------------------------
+
+
+def test_a_line_without_subscription_gets_its_first_generation() -> None:
+    assert make_plan(wanted(), [], []) == [
+        Step(
+            Action.CREATE,
+            LINE,
+            1,
+            "the line has no subscription",
+            "https://relay.example.com/webhooks/linq?version=2026-02-03&line=16465550123&gen=1",
+        )
+    ]
+
+
+def test_a_subscription_that_is_as_it_should_be_is_kept() -> None:
+    (step,) = make_plan(wanted(), [subscription()], [record()])
+    assert (step.action, step.subscription_id, step.reason) == (Action.KEEP, "s-1", "as it should be")
+
+
+@pytest.mark.parametrize(
+    ("there", "reason"),
+    [
+        (replace(subscription(), events=frozenset({"message.sent"})), "1 event types missing"),
+        (replace(subscription(), events=EVENTS | {"chat.created", "message.read"}), "2 event types not wanted"),
+        (replace(subscription(), phone_numbers=frozenset()), "not filtered by its line"),
+        (replace(subscription(), phone_numbers=frozenset({OTHER_LINE})), "not filtered by its line"),
+        (replace(subscription(), phone_numbers=frozenset({LINE, OTHER_LINE})), "not filtered by its line"),
+        (replace(subscription(), is_active=False), "inactive"),
+        (
+            replace(subscription(), events=frozenset({"chat.created"}), phone_numbers=frozenset(), is_active=False),
+            "2 event types missing, 1 event types not wanted, not filtered by its line, inactive",
+        ),
+    ],
+)
+def test_a_subscription_that_differs_is_updated(there: LinqSubscription, reason: str) -> None:
+    (step,) = make_plan(wanted(), [there], [record()])
+    assert (step.action, step.subscription_id, step.reason) == (Action.UPDATE, "s-1", reason)
+
+
+def test_a_subscription_whose_secret_is_not_stored_is_replaced() -> None:
+    steps = make_plan(wanted(), [subscription()], [])
+    assert shape(steps) == [(Action.CREATE, None, 2), (Action.DELETE, "s-1", 1)]
+    assert [step.reason for step in steps] == ["its secret is not stored here", "replaced"]
+
+
+def test_a_subscription_whose_stored_secret_is_anothers_is_replaced() -> None:
+    steps = make_plan(wanted(), [subscription("s-2")], [record("s-1")])
+    assert shape(steps) == [(Action.CREATE, None, 2), (Action.DELETE, "s-2", 1), (Action.FORGET, "s-1", 1)]
+
+
+def test_a_secret_of_another_line_does_not_help() -> None:
+    steps = make_plan(wanted(), [subscription()], [record(line=OTHER_LINE), record(line=None)])
+    assert shape(steps) == [(Action.CREATE, None, 2), (Action.DELETE, "s-1", 1)]
+
+
+@pytest.mark.parametrize("query", ["version=2025-01-01&line=16465550123&gen=1", "line=16465550123&gen=1"])
+def test_a_subscription_of_another_payload_version_is_replaced(query: str) -> None:
+    there = subscription(url=f"{PUBLIC}/webhooks/linq?{query}")
+    steps = make_plan(wanted(), [there], [record()])
+    assert shape(steps) == [(Action.CREATE, None, 2), (Action.DELETE, "s-1", 1)]
+    assert steps[0].reason == "its payload version is not 2026-02-03"
+
+
+def test_a_subscription_without_generation_counts_as_generation_zero() -> None:
+    there = subscription(url=f"{PUBLIC}/webhooks/linq?version=2026-02-03&line=16465550123")
+    assert shape(make_plan(wanted(), [there], [])) == [(Action.CREATE, None, 1), (Action.DELETE, "s-1", 0)]
+    assert shape(make_plan(wanted(), [there], [record(generation=0)])) == [(Action.KEEP, "s-1", 0)]
+
+
+def test_parameters_of_others_in_our_url_are_tolerated() -> None:
+    there = subscription(url=target_url(PUBLIC, LINE, 1) + "&team=blue")
+    assert shape(make_plan(wanted(), [there], [record()])) == [(Action.KEEP, "s-1", 1)]
+
+
+# --- Several subscriptions of one line ----------------------------------------------------------------
+
+
+def test_of_two_usable_ones_the_newest_generation_is_kept() -> None:
+    there = [subscription("s-1", generation=1), subscription("s-2", generation=2)]
+    steps = make_plan(wanted(), there, [record("s-1", generation=1), record("s-2", generation=2)])
+    assert shape(steps) == [(Action.DELETE, "s-1", 1), (Action.KEEP, "s-2", 2)]
+    assert steps[0].reason == "another subscription of this line is in use"
+
+
+def test_of_two_the_one_whose_secret_is_stored_is_kept() -> None:
+    there = [subscription("s-1", generation=1), subscription("s-2", generation=2)]
+    assert shape(make_plan(wanted(), there, [record("s-1")])) == [(Action.DELETE, "s-2", 2), (Action.KEEP, "s-1", 1)]
+
+
+def test_of_two_the_one_with_the_right_version_is_kept() -> None:
+    newer = subscription("s-2", url=f"{PUBLIC}/webhooks/linq?version=2025-01-01&line=16465550123&gen=2")
+    there = [subscription("s-1"), newer]
+    steps = make_plan(wanted(), there, [record("s-1"), record("s-2", generation=2)])
+    assert shape(steps) == [(Action.DELETE, "s-2", 2), (Action.KEEP, "s-1", 1)]
+
+
+def test_all_of_them_go_when_none_can_be_used() -> None:
+    there = [subscription(f"s-{generation}", generation=generation) for generation in (1, 2, 3)]
+    assert shape(make_plan(wanted(), there, [])) == [
+        (Action.CREATE, None, 4),
+        (Action.DELETE, "s-3", 3),
+        (Action.DELETE, "s-2", 2),
+        (Action.DELETE, "s-1", 1),
+    ]
+
+
+# --- Generations --------------------------------------------------------------------------------------
+
+
+def test_a_new_generation_is_above_every_one_that_linq_or_the_keyring_knows() -> None:
+    step, _ = make_plan(wanted(), [], [record("s-7", generation=7)])
+    assert (step.generation, step.target_url) == (8, target_url(PUBLIC, LINE, 8))
+    create, *_ = make_plan(wanted(), [subscription("s-9", generation=9)], [record("s-7", generation=7)])
+    assert create.generation == 10
+
+
+def test_generations_of_other_lines_do_not_count() -> None:
+    there = [subscription("s-9", line=OTHER_LINE, generation=9)]
+    steps = make_plan(wanted(LINE, OTHER_LINE), there, [record("s-9", OTHER_LINE, 9)])
+    assert [(step.action, step.line, step.generation) for step in steps] == [
+        (Action.CREATE, LINE, 1),
+        (Action.KEEP, OTHER_LINE, 9),
+    ]
+
+
+# --- What is not ours, or not any more ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("url", FOREIGN_URLS)
+def test_a_subscription_that_is_not_ours_is_never_touched(url: str) -> None:
+    steps = make_plan(wanted(), [subscription("foreign", url=url), subscription()], [record()])
+    assert shape(steps) == [(Action.KEEP, "s-1", 1)]
+
+
+@pytest.mark.parametrize("query", ["", "?version=2026-02-03", "?version=2026-02-03&line=", "?line=nobody&gen=3"])
+def test_ours_without_a_line_is_left_alone(query: str) -> None:
+    account = subscription("account", url=f"{PUBLIC}/webhooks/linq{query}")
+    assert shape(make_plan(wanted(), [account, subscription()], [record()])) == [(Action.KEEP, "s-1", 1)]
+
+
+@pytest.mark.parametrize("secrets", [[], [record("s-9", GONE_LINE)]], ids=["without secret", "with secret"])
+def test_ours_of_a_line_that_is_gone_is_deleted(secrets: list[KeyRecord]) -> None:
+    there = [subscription(), subscription("s-9", GONE_LINE)]
+    steps = make_plan(wanted(), there, [record(), *secrets])
+    assert shape(steps) == [(Action.DELETE, "s-9", 1), (Action.KEEP, "s-1", 1)]
+    assert (steps[0].line, steps[0].reason) == (GONE_LINE, "the line is no longer ours")
+
+
+@pytest.mark.parametrize(
+    "public_url", ["https://relay.example.com/", "https://RELAY.example.com", "https://Relay.Example.Com/"]
+)
+def test_our_url_is_recognised_however_it_is_written(public_url: str) -> None:
+    assert shape(make_plan(wanted(public_url=public_url), [subscription()], [record()])) == [(Action.KEEP, "s-1", 1)]
+
+
+def test_a_public_url_with_a_path_keeps_its_subscriptions_apart() -> None:
+    below = "https://relay.example.com/blue"
+    there = [subscription(), subscription("s-2", url=target_url(below, LINE, 1))]
+    steps = make_plan(wanted(public_url=below), there, [record("s-2")])
+    assert shape(steps) == [(Action.KEEP, "s-2", 1)]
+
+
+# --- The order ----------------------------------------------------------------------------------------
+
+
+def test_what_is_new_comes_first_and_what_goes_comes_after_it() -> None:
+    lines = [f"+1646555012{digit}" for digit in range(4)]
+    there = [
+        subscription("s-0", lines[0]),
+        replace(subscription("s-1", lines[1]), is_active=False),
+        subscription("s-2", lines[2]),
+        subscription("s-9", GONE_LINE),
+    ]
+    steps = make_plan(wanted(*lines), there, [record("s-0", lines[0]), record("s-1", lines[1])])
+    assert [(step.action, step.line) for step in steps] == [
+        (Action.CREATE, lines[2]),
+        (Action.CREATE, lines[3]),
+        (Action.UPDATE, lines[1]),
+        (Action.DELETE, lines[2]),
+        (Action.DELETE, GONE_LINE),
+        (Action.KEEP, lines[0]),
+    ]

@@ -1,0 +1,163 @@
+"""Whatever is at Linq and in the keyring, one pass of the plan makes it right."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.bootstrap.plan import Action, Step, Wanted, make_plan
+from relay.linq.api import LinqSubscription
+from relay.linq.urls import our_target
+from tests.bootstrap.building import (
+    FOREIGN_URLS,
+    GONE_LINE,
+    LINE,
+    OTHER_LINE,
+    PUBLIC,
+    record,
+)
+from tests.properties import quick
+
+if TYPE_CHECKING:
+    from relay.store.keyring import KeyRecord
+
+
+@dataclass
+class SimulatedLinq:
+    """Linq and the keyring in two lists, and what happens to them when a plan is carried out."""
+
+    subscriptions: dict[str, LinqSubscription]
+    secrets: list[KeyRecord] = field(default_factory=list)
+    ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+
+    def carry_out(self, step: Step, want: Wanted) -> None:
+        match step.action:
+            case Action.CREATE:
+                self._create(step, want)
+            case Action.UPDATE:
+                assert step.line is not None
+                there = self.subscriptions[str(step.subscription_id)]
+                self.subscriptions[there.id] = replace(
+                    there, events=want.events, phone_numbers=frozenset({step.line}), is_active=True
+                )
+            case Action.DELETE:
+                del self.subscriptions[str(step.subscription_id)]
+                self.secrets = [held for held in self.secrets if held.subscription_id != step.subscription_id]
+            case Action.FORGET:
+                assert step.subscription_id not in self.subscriptions
+                self.secrets = [held for held in self.secrets if held.subscription_id != step.subscription_id]
+            case Action.KEEP:
+                assert step.subscription_id in self.subscriptions
+
+    def _create(self, step: Step, want: Wanted) -> None:
+        assert step.line is not None
+        assert step.target_url not in {there.target_url for there in self.subscriptions.values()}, "used once"
+        made = LinqSubscription(
+            f"new-{next(self.ids)}", step.target_url, want.events, frozenset({step.line}), is_active=True
+        )
+        self.subscriptions[made.id] = made
+        self.secrets = [
+            held for held in self.secrets if (held.line, held.generation) != (step.line, step.generation)
+        ] + [record(made.id, step.line, step.generation)]
+
+    def plan(self, want: Wanted) -> list[Step]:
+        return make_plan(want, self.subscriptions.values(), self.secrets)
+
+
+LINES = (LINE, OTHER_LINE, "+16465550125", GONE_LINE)
+
+our_urls = st.builds(
+    lambda version, line, generation, more: (
+        f"{PUBLIC}/webhooks/linq?" + "&".join(filter(None, (version, line, generation, more)))
+    ),
+    st.sampled_from(["version=2026-02-03", "version=2026-02-03", "version=2025-01-01", ""]),
+    st.sampled_from([*(f"line={line[1:]}" for line in LINES), "line=nobody", ""]),
+    st.sampled_from(["gen=1", "gen=2", "gen=3", "gen=x", ""]),
+    st.sampled_from(["", "", "team=blue"]),
+)
+event_sets = st.frozensets(st.sampled_from(["message.received", "message.sent", "chat.created"]), min_size=1)
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> SimulatedLinq:
+    """Subscriptions of ours and of others in any state, and secrets that are held, lost or stray."""
+    urls = draw(st.lists(our_urls | st.sampled_from(FOREIGN_URLS), max_size=8, unique=True))
+    there = {
+        f"s-{number}": LinqSubscription(
+            id=f"s-{number}",
+            target_url=url,
+            events=draw(event_sets),
+            phone_numbers=draw(st.frozensets(st.sampled_from(LINES), max_size=2)),
+            is_active=draw(st.booleans()),
+        )
+        for number, url in enumerate(urls)
+    }
+    held: dict[tuple[str | None, int], KeyRecord] = {}
+    for one in there.values():
+        target = our_target(PUBLIC, one.target_url)
+        if target is not None and draw(st.booleans()):
+            key = (target.line, target.generation or 0)
+            held[key] = record(draw(st.sampled_from([one.id, one.id, f"instead-of-{one.id}"])), *key)
+    for line in draw(st.lists(st.sampled_from(LINES), max_size=2)):
+        held.setdefault((line, 7), record(f"deleted-long-ago-{line}", line, 7))
+    return SimulatedLinq(there, list(held.values()))
+
+
+wishes = st.builds(
+    Wanted,
+    st.just(PUBLIC),
+    st.lists(st.sampled_from(LINES[:3]), unique=True, min_size=1).map(tuple),
+    event_sets,
+)
+
+
+def untouchable(world: SimulatedLinq) -> dict[str, LinqSubscription]:
+    """What is not ours, and ours without a line."""
+    targets = {there.id: our_target(PUBLIC, there.target_url) for there in world.subscriptions.values()}
+    return {
+        there.id: there
+        for there in world.subscriptions.values()
+        if (target := targets[there.id]) is None or target.line is None
+    }
+
+
+@quick
+@given(world=worlds(), want=wishes)
+def test_carried_out_once_there_is_nothing_left_to_do(world: SimulatedLinq, want: Wanted) -> None:
+    left_alone = untouchable(world)
+    for step in world.plan(want):
+        world.carry_out(step, want)
+    again = world.plan(want)
+    assert {step.action for step in again} == {Action.KEEP}
+    assert sorted(str(step.line) for step in again) == sorted(want.lines)
+    assert untouchable(world) == left_alone
+    assert len(world.subscriptions) == len(left_alone) + len(want.lines)
+
+
+@quick
+@given(world=worlds(), want=wishes)
+def test_a_line_that_has_a_subscription_never_goes_without_one(world: SimulatedLinq, want: Wanted) -> None:
+    def covered() -> set[str]:
+        targets = (our_target(PUBLIC, there.target_url) for there in world.subscriptions.values())
+        return {str(target.line) for target in targets if target is not None} & set(want.lines)
+
+    had = covered()
+    for step in world.plan(want):
+        world.carry_out(step, want)
+        assert covered() >= had
+        had = covered()
+
+
+@quick
+@given(world=worlds(), want=wishes)
+def test_a_plan_names_every_subscription_at_most_once(world: SimulatedLinq, want: Wanted) -> None:
+    steps = world.plan(want)
+    named = [step.subscription_id for step in steps if step.subscription_id is not None]
+    assert len(named) == len(set(named))
+    made = [step.target_url for step in steps if step.action is Action.CREATE]
+    assert len(made) == len(set(made))
+    assert all(step.reason for step in steps)

@@ -1,0 +1,259 @@
+"""Reconciling against a Linq over HTTP (the sandbox, through the official SDK) and a real Redis."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from relay.bootstrap.plan import Action
+from relay.bootstrap.reconcile import events_asked_for, public_url_of
+from relay.core.config import parse_config
+from relay.core.errors import LinqApiError, SettingsError, StoreError
+from relay.core.secret import new_key
+from relay.linq.api import KNOWN_EVENT_TYPES
+from relay.linq.urls import target_url
+from relay.settings import Settings
+from relay.store import names
+from relay.store.keyring import Keyring
+from relay.store.seal import Seal
+from tests.bootstrap.bench import ASKED_FOR, PUBLIC, RULES, SUBSCRIPTIONS, Bench, actions, bench_of
+from tests.conftest import NOW
+from tests.sandbox.running import LINE, LINES, OTHER_LINE, THIRD_LINE
+
+if TYPE_CHECKING:
+    from tests.support import Clock
+
+
+# --- Registering --------------------------------------------------------------------------------------
+
+
+async def test_every_line_gets_one_subscription_on_a_url_of_its_own(bench: Bench) -> None:
+    await bench.apply()
+    made = {tuple(one.phone_numbers): one for one in bench.sandbox.sandbox.state.subscriptions.values()}
+    assert set(made) == {(line,) for line in LINES}
+    for line in LINES:
+        digits = line.removeprefix("+")
+        assert made[line,].target_url == f"{PUBLIC}/webhooks/linq?version=2026-02-03&line={digits}&gen=1"
+        assert set(made[line,].events) == ASKED_FOR
+        assert made[line,].is_active
+
+
+async def test_the_steps_are_told_as_they_are_done(bench: Bench) -> None:
+    results = await bench.apply()
+    assert actions(results) == [("create", line, 1, True) for line in LINES]
+    assert actions(bench.heard) == actions(results)
+
+
+async def test_planning_changes_nothing(bench: Bench) -> None:
+    steps = await bench.plan()
+    assert [(step.action, step.line) for step in steps] == [(Action.CREATE, line) for line in LINES]
+    assert bench.sandbox.changes == []
+    assert await bench.redis.keys() == []
+
+
+async def test_secrets_lie_sealed_in_redis(bench: Bench) -> None:
+    await bench.apply()
+    assert await bench.redis.keys() == [names.KEYRING.encode()]
+    stored: Any = await bench.redis.hgetall(names.KEYRING)  # type: ignore[misc]
+    everything = b"".join(part for row in stored.items() for part in row)
+    assert b"whsec_" not in everything
+    for secret in bench.secrets_at_linq().values():
+        assert secret.encode() not in everything
+        assert secret.removeprefix("whsec_").encode() not in everything
+
+
+async def test_stored_secrets_are_the_ones_that_linq_signs_with(bench: Bench) -> None:
+    await bench.apply()
+    assert await bench.secrets() == bench.secrets_at_linq()
+    records = await bench.keyring.records()
+    assert {(one.line, one.generation) for one in records} == {(line, 1) for line in LINES}
+    assert {one.stored_at for one in records} == {int(NOW)}
+
+
+async def test_secrets_open_with_the_key_that_sealed_them_only(bench: Bench) -> None:
+    await bench.apply()
+    record, *_ = await bench.keyring.records()
+    with pytest.raises(StoreError, match="another RELAY_SECRET_KEY"):
+        Keyring(bench.redis, Seal(new_key())).open(record)
+
+
+async def test_applying_again_changes_nothing(bench: Bench) -> None:
+    await bench.apply()
+    before, secrets = bench.at_linq(), await bench.secrets()
+    bench.sandbox.calls.clear()
+    results = await bench.apply()
+    assert actions(results) == [("keep", line, 1, True) for line in LINES]
+    assert sorted(bench.sandbox.calls) == ["GET /v3/phone_numbers", "GET /v3/webhook-events", f"GET {SUBSCRIPTIONS}"]
+    assert (bench.at_linq(), await bench.secrets()) == (before, secrets)
+
+
+async def test_subscriptions_of_others_are_left_alone(bench: Bench) -> None:
+    foreign = await bench.sandbox.subscribe(
+        "https://elsewhere.example.com/webhooks/linq?line=16465550123", "call.ended"
+    )
+    account = await bench.sandbox.subscribe(f"{PUBLIC}/webhooks/linq?version=2026-02-03", "team_member.added")
+    before = [await bench.sandbox.client.webhook_subscriptions.retrieve(one.id) for one in (foreign, account)]
+    await bench.apply()
+    after = [await bench.sandbox.client.webhook_subscriptions.retrieve(one.id) for one in (foreign, account)]
+    assert after == before
+
+
+# --- Keeping it so ------------------------------------------------------------------------------------
+
+
+async def test_a_change_of_the_topics_changes_the_events(bench: Bench, clock: Clock) -> None:
+    await bench.apply()
+    before, secrets = bench.at_linq(), await bench.secrets()
+    other = bench_of(bench.sandbox, bench.redis, clock, '[[topics]]\nname = "all"\nevents = ["*"]\n')
+    results = await other.apply()
+    assert actions(results) == [("update", line, 1, True) for line in LINES]
+    for one in bench.sandbox.sandbox.state.subscriptions.values():
+        assert tuple(one.events) == tuple(sorted(KNOWN_EVENT_TYPES))
+    assert (bench.at_linq(), await bench.secrets()) == (before, secrets)
+
+
+async def test_what_somebody_changed_at_linq_is_changed_back(bench: Bench) -> None:
+    await bench.apply()
+    first, second, third = bench.sandbox.sandbox.state.subscriptions.values()
+    first.is_active, second.phone_numbers, third.events = False, [], ["call.ended"]
+    results = await bench.apply()
+    assert actions(results) == [("update", line, 1, True) for line in LINES]
+    assert actions(await bench.apply()) == [("keep", line, 1, True) for line in LINES]
+
+
+async def test_a_lost_secret_gives_a_new_generation_and_then_the_old_one_goes(bench: Bench) -> None:
+    await bench.apply()
+    (old,) = [one for one, url in bench.at_linq().items() if "16465550124" in url]
+    await bench.keyring.forget(old)
+    bench.sandbox.calls.clear()
+    results = await bench.apply()
+    assert actions(results) == [
+        ("create", OTHER_LINE, 2, True),
+        ("delete", OTHER_LINE, 1, True),
+        ("keep", LINE, 1, True),
+        ("keep", THIRD_LINE, 1, True),
+    ]
+    assert bench.sandbox.changes == [f"POST {SUBSCRIPTIONS}", f"DELETE {SUBSCRIPTIONS}/{old}"]
+    assert target_url(PUBLIC, OTHER_LINE, 2) in bench.at_linq().values()
+    assert await bench.secrets() == bench.secrets_at_linq()
+
+
+async def test_all_secrets_lost_gives_every_line_a_new_generation(bench: Bench) -> None:
+    await bench.apply()
+    await bench.redis.flushall()
+    await bench.apply()
+    assert set(bench.at_linq().values()) == {target_url(PUBLIC, line, 2) for line in LINES}
+    assert await bench.secrets() == bench.secrets_at_linq()
+
+
+async def test_a_subscription_that_somebody_deleted_is_made_again(bench: Bench) -> None:
+    await bench.apply()
+    (lost,) = [one for one, url in bench.at_linq().items() if "16465550123" in url]
+    await bench.sandbox.client.webhook_subscriptions.delete(lost)
+    await bench.apply()
+    assert target_url(PUBLIC, LINE, 2) in bench.at_linq().values()
+    assert bench.secrets_at_linq().items() <= (await bench.secrets()).items()
+    assert {one.step.action for one in await bench.apply()} == {Action.KEEP}
+
+
+async def test_the_secret_of_a_subscription_that_is_gone_is_forgotten(bench: Bench) -> None:
+    await bench.apply()
+    gone, *_ = bench.at_linq()
+    await bench.sandbox.client.webhook_subscriptions.delete(gone)
+    await bench.apply()
+    assert gone not in await bench.secrets()
+
+
+async def test_a_line_that_is_gone_loses_its_subscription_and_its_secret(bench: Bench) -> None:
+    await bench.apply()
+    bench.sandbox.sandbox.state.lines.remove(THIRD_LINE)
+    results = await bench.apply()
+    assert actions(results) == [
+        ("delete", THIRD_LINE, 1, True),
+        ("keep", LINE, 1, True),
+        ("keep", OTHER_LINE, 1, True),
+    ]
+    assert len(bench.at_linq()) == 2
+    assert await bench.secrets() == bench.secrets_at_linq()
+
+
+async def test_a_new_line_is_registered_and_the_others_are_kept(bench: Bench) -> None:
+    await bench.apply()
+    bench.sandbox.sandbox.state.lines.append("+16465550126")
+    results = await bench.apply()
+    assert ("create", "+16465550126", 1, True) in actions(results)
+    assert len(bench.sandbox.changes) == len(LINES) + 1
+
+
+async def test_a_subscription_that_is_deleted_in_between_is_as_good_as_deleted(bench: Bench) -> None:
+    await bench.apply()
+    await bench.keyring.forget(next(one for one, url in bench.at_linq().items() if "16465550123" in url))
+    wanted, steps = await bench.reconciler.plan()
+    (old,) = [step.subscription_id for step in steps if step.action is Action.DELETE]
+    await bench.sandbox.client.webhook_subscriptions.delete(str(old))
+    results = await bench.reconciler.apply(wanted, steps, bench.heard.append)
+    assert [one.error for one in results] == [None] * len(steps)
+
+
+async def test_deleting_a_duplicate_keeps_the_secret_of_the_one_in_use(bench: Bench) -> None:
+    await bench.apply()
+    before = await bench.secrets()
+    twin = await bench.sandbox.subscribe(target_url(PUBLIC, LINE, 1) + "&made=by-hand", lines=[LINE])
+    results = await bench.apply()
+    assert ("delete", LINE, 1, True) in actions(results)
+    assert twin.id not in bench.at_linq()
+    assert await bench.secrets() == before
+
+
+# --- The events that are asked for --------------------------------------------------------------------
+
+
+def test_the_topics_patterns_choose_from_what_linq_offers() -> None:
+    offered = ["message.received", "message.sent", "reaction.added", "reaction.removed", "message.failed", "brand.new"]
+    assert events_asked_for(parse_config(RULES), offered) == ASKED_FOR
+
+
+def test_everything_means_everything_that_is_offered() -> None:
+    config = parse_config('[[topics]]\nname = "all"\nevents = ["*"]\n')
+    assert events_asked_for(config, ["message.sent", "brand.new"]) == {"message.sent", "brand.new"}
+
+
+@pytest.mark.parametrize("rules", ["", '[[topics]]\nname = "x"\nevents = ["brand.new"]\n'])
+def test_nothing_to_subscribe_to_is_an_error(rules: str) -> None:
+    with pytest.raises(LinqApiError, match="nothing to subscribe to"):
+        events_asked_for(parse_config(rules), ["message.sent"])
+
+
+# --- Where Linq is to post ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("public", "api"),
+    [
+        ("https://relay.example.com", "https://api.linqapp.com/api/partner"),
+        ("https://relay.example.com/below/", "https://api.linqapp.com/api/partner"),
+        ("https://127.0.0.1:8080", "https://api.linqapp.com/api/partner"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:4010/api/partner"),
+        ("http://localhost:8080", "http://[::1]:4010/api/partner"),
+        ("https://relay.example.com", "http://127.0.0.1:4010/api/partner"),
+    ],
+)
+def test_https_or_loopback_on_both_sides(monkeypatch: pytest.MonkeyPatch, public: str, api: str) -> None:
+    monkeypatch.setenv("RELAY_PUBLIC_URL", public)
+    monkeypatch.setenv("LINQ_API_V3_BASE_URL", api)
+    assert public_url_of(Settings.load("relay_public_url")) == public.rstrip("/")
+
+
+def test_http_on_this_machine_is_refused_for_a_linq_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RELAY_PUBLIC_URL", "http://127.0.0.1:8080")
+    with pytest.raises(SettingsError, match=r"RELAY_PUBLIC_URL.*must be https"):
+        public_url_of(Settings.load("relay_public_url"))
+
+
+@pytest.mark.parametrize("api", ["https://api.linqapp.com/api/partner", "http://127.0.0.1:4010/api/partner"])
+def test_http_elsewhere_is_refused_whoever_is_to_post(monkeypatch: pytest.MonkeyPatch, api: str) -> None:
+    monkeypatch.setenv("RELAY_PUBLIC_URL", "http://relay.example.com")
+    monkeypatch.setenv("LINQ_API_V3_BASE_URL", api)
+    with pytest.raises(SettingsError, match=r"RELAY_PUBLIC_URL.*must be https"):
+        Settings.load("relay_public_url")

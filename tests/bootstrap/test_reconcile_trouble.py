@@ -1,0 +1,244 @@
+"""Reconciling when Linq, Redis or a single line is in trouble."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import linq
+import pytest
+from aiohttp import web
+from redis.exceptions import RedisError
+
+from relay.bootstrap import reconcile
+from relay.bootstrap.plan import Action
+from relay.core.errors import LinqApiError
+from relay.linq.api import LinqApi, open_linq
+from relay.linq.urls import target_url
+from relay.sandbox.state import Subscription
+from relay.store.connect import open_redis
+from tests.bootstrap.bench import PUBLIC, SUBSCRIPTIONS, Bench, actions, bench_of, refuse
+from tests.bootstrap.redis_gate import gate_to
+from tests.sandbox.running import API_KEY, LINE, LINES, OTHER_LINE, THIRD_LINE, RunningSandbox, linq_error
+from tests.support import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from redis.asyncio import Redis
+
+    from tests.support import Clock
+
+
+# --- When something goes wrong ------------------------------------------------------------------------
+
+
+async def test_a_line_that_fails_does_not_stop_the_others(bench: Bench) -> None:
+    bench.sandbox.intercept = refuse("POST", OTHER_LINE)
+    results = await bench.apply()
+    assert actions(results) == [
+        ("create", LINE, 1, True),
+        ("create", OTHER_LINE, 1, False),
+        ("create", THIRD_LINE, 1, True),
+    ]
+    (failed,) = [one for one in results if one.error]
+    assert "Internal error" in str(failed.error)
+    assert OTHER_LINE in str(failed.error)
+    assert await bench.secrets() == bench.secrets_at_linq()
+    bench.sandbox.intercept = None
+    await bench.apply()
+    assert len(bench.at_linq()) == len(LINES)
+
+
+async def test_a_line_whose_new_subscription_cannot_be_made_keeps_its_old_one(bench: Bench) -> None:
+    await bench.apply()
+    before = bench.at_linq()
+    await bench.redis.flushall()
+    bench.sandbox.calls.clear()
+    bench.sandbox.intercept = refuse("POST", LINE)
+    results = await bench.apply()
+    assert ("create", LINE, 2, False) in actions(results)
+    assert not [one for one in results if one.step.action is Action.DELETE and one.step.line == LINE]
+    (old,) = [one for one, url in before.items() if "16465550123" in url]
+    assert old in bench.at_linq()
+    assert f"DELETE {SUBSCRIPTIONS}/{old}" not in bench.sandbox.calls
+    assert {target_url(PUBLIC, line, 2) for line in (OTHER_LINE, THIRD_LINE)} < set(bench.at_linq().values())
+
+
+async def test_an_update_that_fails_is_told_and_tried_by_the_next_run(bench: Bench) -> None:
+    await bench.apply()
+    next(iter(bench.sandbox.sandbox.state.subscriptions.values())).is_active = False
+    bench.sandbox.intercept = refuse("PUT")
+    assert ("update", LINE, 1, False) in actions(await bench.apply())
+    bench.sandbox.intercept = None
+    assert ("update", LINE, 1, True) in actions(await bench.apply())
+
+
+async def test_a_delete_that_fails_keeps_the_secret_until_it_succeeds(bench: Bench) -> None:
+    await bench.apply()
+    bench.sandbox.sandbox.state.lines.remove(LINE)
+    bench.sandbox.intercept = refuse("DELETE")
+    assert ("delete", LINE, 1, False) in actions(await bench.apply())
+    assert await bench.secrets() == bench.secrets_at_linq()
+    bench.sandbox.intercept = None
+    assert ("delete", LINE, 1, True) in actions(await bench.apply())
+    assert await bench.secrets() == bench.secrets_at_linq()
+
+
+async def test_a_subscription_whose_secret_got_lost_on_its_way_is_replaced_by_the_next_run(bench: Bench) -> None:
+    async def make_it_and_fail(request: web.Request) -> web.StreamResponse | None:
+        if request.method != "POST":
+            return None
+        body = await request.json()
+        made = Subscription(body["target_url"], body["subscribed_events"], body["phone_numbers"])
+        bench.sandbox.sandbox.state.subscriptions[made.id] = made
+        return linq_error(500, 3006, "Internal error")
+
+    bench.sandbox.intercept = make_it_and_fail
+    assert actions(await bench.apply()) == [("create", line, 1, False) for line in LINES]
+    assert await bench.secrets() == {}
+    bench.sandbox.intercept = None
+    await bench.apply()
+    assert set(bench.at_linq().values()) == {target_url(PUBLIC, line, 2) for line in LINES}
+    assert await bench.secrets() == bench.secrets_at_linq()
+
+
+@asynccontextmanager
+async def bench_behind_a_gate(
+    sandbox: RunningSandbox, redis_url: str, clock: Clock, *, opens_after: int | None
+) -> AsyncIterator[Bench]:
+    """A bench whose Redis is gone from the moment Linq made the first subscription, for so many calls or for good."""
+    async with gate_to(redis_url) as gate:
+        client = open_redis(gate.url, 1.0)
+
+        async def shut_at_the_first_create(request: web.Request) -> web.StreamResponse | None:
+            if request.method == "POST" and len(sandbox.changes) == 1:
+                gate.shut()
+            return None
+
+        async def open_again(refusals: int) -> None:
+            await eventually(lambda: gate.refused >= refusals)
+            gate.open()
+
+        sandbox.intercept = shut_at_the_first_create
+        opening = None if opens_after is None else asyncio.create_task(open_again(opens_after))
+        try:
+            yield bench_of(sandbox, client, clock)
+        finally:
+            if opening is not None:
+                await opening
+            await client.aclose()
+
+
+async def test_a_short_trouble_with_redis_does_not_cost_a_secret(
+    sandbox: RunningSandbox, redis: Redis, redis_url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconcile, "_STORE_PAUSE", 0.01)
+    async with bench_behind_a_gate(sandbox, redis_url, clock, opens_after=5) as troubled:
+        assert actions(await troubled.apply()) == [("create", line, 1, True) for line in LINES]
+    bench = bench_of(sandbox, redis, clock)
+    assert await bench.secrets() == bench.secrets_at_linq()
+
+
+async def test_secrets_that_redis_did_not_take_are_replaced_by_the_next_run(
+    sandbox: RunningSandbox, redis: Redis, redis_url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconcile, "_STORE_PAUSE", 0.001)
+    async with bench_behind_a_gate(sandbox, redis_url, clock, opens_after=None) as troubled:
+        results = await troubled.apply()
+    assert actions(results) == [("create", line, 1, False) for line in LINES]
+    assert all("Redis did not take the secret" in str(one.error) for one in results)
+    assert len(sandbox.sandbox.state.subscriptions) == len(LINES)
+    sandbox.intercept = None
+    bench = bench_of(sandbox, redis, clock)
+    await bench.apply()
+    assert set(bench.at_linq().values()) == {target_url(PUBLIC, line, 2) for line in LINES}
+    assert await bench.secrets() == bench.secrets_at_linq()
+
+
+async def test_planning_without_redis_says_so(sandbox: RunningSandbox, redis_url: str, clock: Clock) -> None:
+    async with gate_to(redis_url) as gate:
+        gate.shut()
+        client = open_redis(gate.url, 1.0)
+        with pytest.raises((RedisError, OSError)):
+            await bench_of(sandbox, client, clock).plan()
+        await client.aclose()
+    assert sandbox.changes == []
+
+
+# --- What Linq says when it says no -------------------------------------------------------------------
+
+
+async def test_linq_that_is_down_is_told_in_one_sentence(deaf_port: int) -> None:
+    base_url = f"http://127.0.0.1:{deaf_port}/api/partner"
+    async with linq.AsyncLinqAPIV3(api_key=API_KEY, base_url=base_url, max_retries=0) as client:
+        with pytest.raises(LinqApiError, match="listing phone numbers: Linq cannot be reached"):
+            await LinqApi(client).lines()
+
+
+async def test_a_key_that_linq_refuses_is_named_by_its_variable(sandbox: RunningSandbox) -> None:
+    async with open_linq("another-key", sandbox.base_url) as api:
+        for call in (api.lines(), api.subscriptions(), api.create(f"{PUBLIC}/x", ["message.sent"], LINE)):
+            with pytest.raises(LinqApiError, match=r"LINQ_API_V3_API_KEY \(401\)"):
+                await call
+
+
+async def answer_429(_: web.Request) -> web.StreamResponse:
+    return linq_error(429, 1007, "Rate limit exceeded", retry_after=7)
+
+
+async def test_a_refusal_carries_linqs_message_and_code(bench: Bench) -> None:
+    bench.sandbox.intercept = answer_429
+    with pytest.raises(LinqApiError) as refused:
+        await bench.plan()
+    for part in ("Rate limit exceeded", "429", "1007", "https://docs.linqapp.com/#1007"):
+        assert part in str(refused.value)
+
+
+async def test_a_refusal_is_a_sentence_and_not_the_body_of_an_answer(bench: Bench) -> None:
+    bench.sandbox.intercept = answer_429
+    with pytest.raises(LinqApiError) as refused:
+        await bench.reconciler._api.lines()
+    assert str(refused.value) == (
+        "listing phone numbers: Rate limit exceeded (status 429, code 1007); see https://docs.linqapp.com/#1007"
+    )
+
+
+async def test_a_rate_limit_that_passes_is_waited_out(sandbox: RunningSandbox) -> None:
+    answered = 0
+
+    async def limit_twice(_: web.Request) -> web.StreamResponse | None:
+        nonlocal answered
+        answered += 1
+        return web.Response(status=429, headers={"retry-after-ms": "10"}) if answered <= 2 else None
+
+    sandbox.intercept = limit_twice
+    async with open_linq(API_KEY, sandbox.base_url) as api:
+        assert await api.lines() == list(LINES)
+    assert answered == 3
+
+
+async def test_an_answer_that_is_not_linqs_is_told_in_one_sentence(bench: Bench) -> None:
+    async def some_web_page(_: web.Request) -> web.StreamResponse:
+        return web.Response(text="<html>Welcome!</html>", content_type="text/html")
+
+    bench.sandbox.intercept = some_web_page
+    with pytest.raises(LinqApiError):
+        await bench.plan()
+
+
+async def test_an_account_without_lines_is_an_error_and_not_a_reason_to_delete(bench: Bench) -> None:
+    await bench.apply()
+    bench.sandbox.sandbox.state.lines.clear()
+    with pytest.raises(LinqApiError, match="no phone numbers"):
+        await bench.plan()
+    assert len(bench.at_linq()) == len(LINES)
+
+
+async def test_a_linq_that_does_not_tell_its_event_types_is_taken_to_have_the_sdks(bench: Bench) -> None:
+    async def not_found(request: web.Request) -> web.StreamResponse | None:
+        return linq_error(404, 2010, "Not found") if request.path.endswith("/webhook-events") else None
+
+    bench.sandbox.intercept = not_found
+    assert {step.action for step in await bench.plan()} == {Action.CREATE}

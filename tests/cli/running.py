@@ -1,0 +1,147 @@
+"""The command line, in this process (`invoke`, `main_here`) or as a process of its own (`relay`, `relay_process`).
+
+A process of its own costs a third of a second, so only what needs one gets one: signals, commands that configure the
+logs of the whole process, and one command of each kind to show that it is the same there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import sys
+from contextlib import asynccontextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from typer.testing import CliRunner
+
+from relay.cli import app, main
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
+
+PATIENCE = 20.0
+"""Seconds for a command to end, or for a process to say something."""
+
+RULES = """
+[[topics]]
+name = "support"
+events = ["message.received", "reaction.*"]
+lines = ["+16465550123"]
+
+[[topics]]
+name = "everything"
+events = ["*"]
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a command said, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Standard output, parsed."""
+        return json.loads(self.out)
+
+    def is_one_message_without_traceback(self) -> bool:
+        """Whether it told what is wrong to a person, and nothing else."""
+        return bool(self.err.strip()) and "Traceback" not in self.err and not self.out
+
+
+def invoke(*arguments: str | Path, input: bytes | None = None) -> Said:  # noqa: A002  as the runner calls it
+    """Runs a command in this process; errors that `main` would tell are raised."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], input=input, catch_exceptions=False)
+    return Said(result.exit_code, result.stdout, result.stderr)
+
+
+async def invoke_beside(*arguments: str | Path) -> Said:
+    """As `invoke`, from a test whose event loop is running."""
+    return await asyncio.to_thread(invoke, *arguments)
+
+
+async def main_here(*arguments: str | Path, **environment: str) -> Said:
+    """As `relay`, in this process: `main` with its errors told and its exit code."""
+
+    def run_main() -> Said:
+        out, err, code = io.StringIO(), io.StringIO(), 0
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            patch.setattr(sys, "argv", ["relay", *map(str, arguments)])
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            try:
+                main()
+            except SystemExit as left:
+                code = left.code if isinstance(left.code, int) else 0
+        return Said(code, out.getvalue(), err.getvalue())
+
+    return await asyncio.to_thread(run_main)
+
+
+async def relay(*arguments: str | Path, **environment: str) -> Said:
+    """Runs `python -m relay` with these arguments until it ends; `environment` is on top of ours."""
+    process = await _start(arguments, environment)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            out, err = await process.communicate()
+    finally:
+        await _end(process)
+    assert process.returncode is not None
+    return Said(process.returncode, out.decode(), err.decode())
+
+
+@asynccontextmanager
+async def relay_process(*arguments: str | Path, **environment: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """`python -m relay` while it runs; ended when the context is left."""
+    process = await _start(arguments, environment)
+    try:
+        yield process
+    finally:
+        await _end(process)
+
+
+async def line_with(text: str, stream: asyncio.StreamReader | None) -> str:
+    """The next line of `stream` that has `text` in it."""
+    assert stream is not None
+    seen = ""
+    async with asyncio.timeout(PATIENCE):
+        while line := (await stream.readline()).decode():
+            seen += line
+            if text in line:
+                return line
+    raise AssertionError(f"the process ended without saying {text!r}, but: {seen}")
+
+
+async def ended(process: asyncio.subprocess.Process) -> Said:
+    """What a process said after what was read, once it has ended."""
+    async with asyncio.timeout(PATIENCE):
+        out, err = await process.communicate()
+    assert process.returncode is not None
+    return Said(process.returncode, out.decode(), err.decode())
+
+
+async def _start(arguments: tuple[str | Path, ...], environment: Mapping[str, str]) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "relay",
+        *map(str, arguments),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, **environment},
+    )
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.kill()
+        await process.communicate()

@@ -1,0 +1,214 @@
+"""`relay bootstrap plan|apply` as processes, against a sandbox and a Redis."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relay.core.secret import SigningSecret, new_key
+from relay.linq.api import KNOWN_EVENT_TYPES
+from relay.linq.urls import target_url
+from relay.store.keyring import Keyring
+from relay.store.seal import Seal
+from tests.cli.running import main_here, relay
+from tests.sandbox.running import API_KEY, LINES, OTHER_LINE, RunningSandbox, closed_port, linq_error, running_sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from aiohttp import web
+    from redis.asyncio import Redis
+
+KEY = new_key()
+PUBLIC = "https://relay.example.com"
+NEEDED = ("RELAY_PUBLIC_URL", "RELAY_SECRET_KEY", "LINQ_API_V3_API_KEY")
+
+pytestmark = pytest.mark.usefixtures("rules")
+
+
+@pytest.fixture
+async def sandbox(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RunningSandbox]:
+    """A sandbox, and the environment in which commands find it."""
+    async with running_sandbox(allow_local=False) as running:
+        for name, value in {
+            "REDIS_URL": redis_url,
+            "RELAY_PUBLIC_URL": PUBLIC,
+            "RELAY_SECRET_KEY": KEY,
+            "LINQ_API_V3_API_KEY": API_KEY,
+            "LINQ_API_V3_BASE_URL": running.base_url,
+        }.items():
+            monkeypatch.setenv(name, value)
+        yield running
+
+
+async def test_plan_tells_what_is_pending_and_apply_does_it(sandbox: RunningSandbox, redis: Redis) -> None:
+    planned = await relay("bootstrap", "plan", "--json")
+    assert (planned.code, planned.json["pending"]) == (2, 3)
+    assert planned.json["steps"] == [
+        {
+            "action": "create",
+            "line": line,
+            "generation": 1,
+            "target_url": target_url(PUBLIC, line, 1),
+            "subscription_id": None,
+            "reason": "the line has no subscription",
+        }
+        for line in LINES
+    ]
+    assert sandbox.changes == []
+
+    applied = await relay("bootstrap", "apply", "--json")
+    assert (applied.code, applied.json["failed"]) == (0, 0)
+    assert [(step["action"], step["error"]) for step in applied.json["steps"]] == [("create", None)] * 3
+    there = {one.id: one.secret.text for one in sandbox.sandbox.state.subscriptions.values()}
+    keyring = Keyring(redis, Seal(KEY))
+    assert {one.subscription_id: keyring.open(one).secret.text for one in await keyring.records()} == there
+    assert not any(secret in applied.out + applied.err for secret in there.values())
+
+    again = await main_here("bootstrap", "plan", "--json")
+    assert (again.code, again.json["pending"]) == (0, 0)
+    assert {step["subscription_id"] for step in again.json["steps"]} == set(there)
+
+
+async def test_people_read_the_plan_and_what_came_of_it(sandbox: RunningSandbox) -> None:
+    planned = await main_here("bootstrap", "plan")
+    assert planned.code == 2
+    for text in (*LINES, "create", "the line has no subscription", "3 changes pending."):
+        assert text in planned.out
+    applied = await relay("bootstrap", "apply")
+    assert applied.code == 0
+    assert applied.out.count(": done") == 3
+    assert applied.out.endswith("3 changed, 0 kept, 0 failed.\n")
+    again = await main_here("bootstrap", "plan")
+    assert again.code == 0
+    assert "Nothing to do." in again.out
+    assert len(sandbox.changes) == 3
+
+
+async def test_a_step_that_fails_is_exit_code_1_and_the_others_are_done(sandbox: RunningSandbox) -> None:
+    async def refuse_one_line(request: web.Request) -> web.StreamResponse | None:
+        if request.method == "POST" and OTHER_LINE in await request.text():
+            return linq_error(403, 2006, "This phone number is not yours")
+        return None
+
+    sandbox.intercept = refuse_one_line
+    said = await relay("bootstrap", "apply")
+    assert said.code == 1
+    assert "Traceback" not in said.err
+    assert "This phone number is not yours" in said.out
+    assert said.out.endswith("2 changed, 0 kept, 1 failed.\n")
+    assert len(sandbox.sandbox.state.subscriptions) == 2
+
+
+async def test_a_step_that_fails_in_json(sandbox: RunningSandbox) -> None:
+    async def refuse_all(request: web.Request) -> web.StreamResponse | None:
+        return linq_error(403, 2011, "Feature not enabled") if request.method == "POST" else None
+
+    sandbox.intercept = refuse_all
+    said = await relay("bootstrap", "apply", "--json")
+    assert (said.code, said.json["failed"]) == (1, 3)
+    assert all("Feature not enabled" in step["error"] for step in said.json["steps"])
+
+
+@pytest.mark.usefixtures("sandbox")
+async def test_a_key_that_linq_refuses_is_one_message_and_exit_code_1() -> None:
+    said = await main_here("bootstrap", "plan", LINQ_API_V3_API_KEY="another")
+    assert said.code == 1
+    assert said.is_one_message_without_traceback()
+    assert "LINQ_API_V3_API_KEY" in said.err
+    assert "another" not in said.err.split()
+
+
+@pytest.mark.usefixtures("sandbox")
+async def test_a_linq_that_is_down_is_one_message_and_exit_code_1() -> None:
+    with closed_port() as port:
+        said = await main_here("bootstrap", "plan", LINQ_API_V3_BASE_URL=f"http://127.0.0.1:{port}/api/partner")
+    assert said.code == 1
+    assert said.is_one_message_without_traceback()
+    assert "Linq cannot be reached" in said.err
+
+
+@pytest.mark.usefixtures("sandbox")
+async def test_a_redis_that_is_down_is_one_message_and_exit_code_1(no_redis: str) -> None:
+    said = await main_here("bootstrap", "plan", REDIS_URL=no_redis)
+    assert said.code == 1
+    assert said.is_one_message_without_traceback()
+
+
+async def test_secrets_that_cannot_be_opened_are_replaced_or_told(sandbox: RunningSandbox, redis: Redis) -> None:
+    """After a change of RELAY_SECRET_KEY the ingress can verify nothing, so "nothing to do" is not the truth."""
+    sealed_with_another_key = Keyring(redis, Seal(new_key()))
+    for line in LINES:
+        made = await sandbox.subscribe(target_url(PUBLIC, line, 1), *KNOWN_EVENT_TYPES, lines=[line])
+        await sealed_with_another_key.store(line, 1, made.id, SigningSecret(made.signing_secret), 0)
+    said = await main_here("bootstrap", "plan")
+    assert said.code != 0
+
+
+@pytest.mark.parametrize("command", ["plan", "apply"])
+async def test_missing_variables_are_told_in_one_message_with_exit_code_2(command: str) -> None:
+    said = await main_here("bootstrap", command)
+    assert said.code == 2
+    assert said.is_one_message_without_traceback()
+    assert all(name in said.err for name in NEEDED)
+
+
+async def test_missing_and_wrong_variables_are_told_together() -> None:
+    said = await main_here("bootstrap", "plan", RELAY_PUBLIC_URL="http://relay.example.com", RELAY_SECRET_KEY="short")
+    assert said.code == 2
+    assert all(name in said.err for name in NEEDED)
+    assert "must be https" in said.err
+
+
+async def test_a_missing_redis_url_is_told_with_the_others() -> None:
+    said = await main_here("bootstrap", "plan")
+    assert "REDIS_URL" in said.err
+
+
+async def test_empty_variables_are_missing_ones() -> None:
+    said = await main_here("bootstrap", "plan", **dict.fromkeys(NEEDED, ""))
+    assert said.code == 2
+    assert all(f"{name}: not set" in said.err for name in NEEDED)
+
+
+@pytest.mark.usefixtures("sandbox")
+async def test_rules_that_are_not_there_are_exit_code_2(rules: Path) -> None:
+    rules.unlink()
+    said = await main_here("bootstrap", "plan")
+    assert said.code == 2
+    assert said.is_one_message_without_traceback()
+    assert "no such file" in said.err
+    assert "RELAY_CONFIG" in said.err
+
+
+@pytest.mark.usefixtures("sandbox")
+async def test_http_on_this_machine_needs_a_linq_on_this_machine() -> None:
+    said = await main_here(
+        "bootstrap",
+        "plan",
+        RELAY_PUBLIC_URL="http://127.0.0.1:8080",
+        LINQ_API_V3_BASE_URL="https://api.linqapp.example/api/partner",
+    )
+    assert said.code == 2
+    assert said.is_one_message_without_traceback()
+    assert "RELAY_PUBLIC_URL" in said.err
+
+
+async def test_variables_can_stand_in_a_dotenv_file(
+    sandbox: RunningSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text(f"RELAY_PUBLIC_URL={PUBLIC}/below\n")
+    monkeypatch.delenv("RELAY_PUBLIC_URL")
+    said = await main_here("bootstrap", "plan", "--json")
+    assert said.code == 2
+    assert said.json["steps"][0]["target_url"].startswith(f"{PUBLIC}/below/webhooks/linq?")
+    assert sandbox.changes == []
+
+
+@pytest.mark.usefixtures("sandbox")
+async def test_an_empty_variable_does_not_hide_the_dotenv_file(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(f"RELAY_PUBLIC_URL={PUBLIC}\n")
+    said = await main_here("bootstrap", "plan", "--json", RELAY_PUBLIC_URL="")
+    assert "RELAY_PUBLIC_URL" not in said.err

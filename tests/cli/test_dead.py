@@ -1,0 +1,284 @@
+"""`relay dead`: what was given up, looked at and sent back."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from relay.core.errors import RelayError
+from relay.core.event import Dialect
+from relay.store import bells, names
+from relay.store.aside import Aside
+from relay.store.lanes import Lane
+from tests.cli.running import Said, invoke_beside, main_here
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+LINE = "+16465550123"
+DIED = 1_789_377_302_417
+BODY = '{"event_id":"e-1","text":"é [/not markup]"}'
+
+
+async def bury(redis: Redis, subscription: str, event_id: str, **more: str) -> str:
+    """A dead letter as a worker writes it, its lane included; its place in the stream."""
+    await Lane(redis, subscription, "support").ensure()
+    fields: Any = {
+        "id": event_id,
+        "type": "message.received",
+        "line": LINE,
+        "chat": "chat-1",
+        "at": DIED - 60_000,
+        "version": "2026-02-03",
+        "body": BODY,
+        "dead_topic": "support",
+        "dead_at": DIED,
+        "dead_reason": "rejected: status 404",
+        "dead_tries": 3,
+        "dead_first_at": DIED - 50_000,
+        "dead_status": 404,
+        "dead_detail": "nothing here",
+        **more,
+    }
+    for counter in ("routed", "died"):
+        await redis.hincrby(names.lane(subscription), counter, 1)  # type: ignore[misc]
+    entry: bytes = await redis.xadd(names.lane(subscription, "dead"), fields)
+    return entry.decode()
+
+
+@pytest.fixture
+async def graves(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Redis:
+    """Two dead letters of one subscription, one of another, and a body that was set aside."""
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    await bury(redis, "bot", "e-1")
+    await bury(redis, "bot", "e-2", line="", chat="", dead_status="", dead_reason="unreachable: no attempt left of 3")
+    await bury(redis, "audit", "e-1")
+    await Aside(redis).put(Dialect.V3, LINE, b"not JSON \xff", "the body is not JSON", DIED)
+    return redis
+
+
+async def dead(*arguments: str) -> Said:
+    return await invoke_beside("dead", *arguments)
+
+
+def ids(said: Said) -> list[tuple[str | None, str]]:
+    return [(row["subscription"], row["id"]) for row in said.json if row["subscription"] is not None]
+
+
+# --- list ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("graves")
+async def test_list_shows_every_dead_letter_with_its_story() -> None:
+    said = await dead("list", "--json")
+    assert said.code == 0
+    assert ids(said) == [("audit", "e-1"), ("bot", "e-1"), ("bot", "e-2")]
+    assert said.json[1] == {
+        "id": "e-1",
+        "subscription": "bot",
+        "topic": "support",
+        "type": "message.received",
+        "line": LINE,
+        "chat": "chat-1",
+        "accepted_at": DIED - 60_000,
+        "first_attempt_at": DIED - 50_000,
+        "died_at": DIED,
+        "attempts": 3,
+        "status": 404,
+        "reason": "rejected: status 404",
+        "detail": "nothing here",
+    }
+    assert (said.json[2]["line"], said.json[2]["chat"], said.json[2]["status"]) == (None, None, None)
+
+
+async def test_list_shows_what_was_set_aside(graves: Redis) -> None:
+    (entry,) = [entry.decode() for entry, _ in await graves.xrange(names.ASIDE)]
+    (aside,) = [row for row in (await dead("list", "--json")).json if row["subscription"] is None]
+    assert aside == {
+        "id": entry,
+        "subscription": None,
+        "line": LINE,
+        "accepted_at": DIED,
+        "reason": "unparsable: the body is not JSON",
+        "api": "v3",
+    }
+
+
+@pytest.mark.usefixtures("graves")
+async def test_list_can_be_of_one_subscription() -> None:
+    said = await dead("list", "--subscription", "bot", "--json")
+    assert [row["id"] for row in said.json] == ["e-1", "e-2"]
+
+
+@pytest.mark.usefixtures("graves")
+async def test_list_can_be_of_one_event() -> None:
+    assert ids(await dead("list", "--id", "e-1", "--json")) == [("audit", "e-1"), ("bot", "e-1")]
+    assert (await dead("list", "--id", "e-1", "--subscription", "audit", "--json")).json[0]["subscription"] == "audit"
+    assert (await dead("list", "--id", "nothing", "--json")).json == []
+
+
+@pytest.mark.usefixtures("graves")
+async def test_list_is_a_table_for_people() -> None:
+    said = await dead("list")
+    assert said.code == 0
+    for text in (
+        "3 dead letters",
+        "e-2",
+        "audit",
+        "rejected: status 404",
+        "1 bodies set aside",
+        "the body is not JSON",
+    ):
+        assert text in said.out
+
+
+async def test_nothing_is_dead_at_first(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    assert (await dead("list", "--json")).json == []
+    assert "0 dead letters" in (await dead("list")).out
+
+
+@pytest.mark.usefixtures("graves")
+async def test_a_subscription_that_never_was_is_an_error_that_names_the_others() -> None:
+    with pytest.raises(RelayError, match=r'no subscription "boot".*audit, bot'):
+        await dead("list", "--subscription", "boot")
+    said = await main_here("dead", "list", "--subscription", "boot")
+    assert said.code == 1
+    assert said.is_one_message_without_traceback()
+
+
+async def test_without_redis_url_there_is_exit_code_2() -> None:
+    said = await main_here("dead", "list")
+    assert said.code == 2
+    assert said.is_one_message_without_traceback()
+    assert "REDIS_URL" in said.err
+
+
+# --- show ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("graves")
+async def test_show_has_the_body_as_well() -> None:
+    said = await dead("show", "--subscription", "bot", "--id", "e-1", "--json")
+    (letter,) = said.json
+    assert letter["body"] == BODY
+    assert letter["reason"] == "rejected: status 404"
+
+
+@pytest.mark.usefixtures("graves")
+async def test_show_has_bodies_that_are_no_text() -> None:
+    (aside,) = [row for row in (await dead("show", "--json")).json if row["subscription"] is None]
+    assert aside["body"] == "not JSON \ufffd"
+
+
+@pytest.mark.usefixtures("graves")
+async def test_show_prints_the_body_as_it_is() -> None:
+    said = await dead("show", "--id", "e-1", "--subscription", "bot")
+    assert BODY in said.out
+    assert "rejected: status 404" in said.out
+
+
+@pytest.mark.usefixtures("graves")
+async def test_show_finds_nothing() -> None:
+    said = await dead("show", "--id", "nothing")
+    assert (said.code, said.out.strip()) == (1, "Nothing found.")
+
+
+@pytest.mark.usefixtures("graves")
+async def test_show_finds_nothing_in_json_either() -> None:
+    said = await dead("show", "--id", "nothing", "--json")
+    assert (said.code, said.json) == (1, [])
+
+
+@pytest.mark.parametrize("command", ["list", "show"])
+async def test_what_a_subscriber_answered_is_shown_as_it_is(graves: Redis, command: str) -> None:
+    await bury(graves, "bot", "e-3", dead_detail="<b>[/] oops", dead_reason="rejected: [/] oops")
+    said = await dead(command, "--id", "e-3")
+    assert "[/] oops" in said.out
+
+
+async def test_show_prints_a_long_body_on_one_line(graves: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    body = json.dumps({"event_id": "e-4", "text": "word " * 40})
+    await bury(graves, "bot", "e-4", body=body)
+    assert body in (await dead("show", "--id", "e-4")).out
+
+
+# --- replay --------------------------------------------------------------------------------------------
+
+
+async def test_replay_sends_one_event_back_to_its_lane(graves: Redis) -> None:
+    said = await dead("replay", "--subscription", "bot", "--id", "e-1", "--json")
+    assert (said.code, said.json) == (0, {"replayed": 1, "subscriptions": {"bot": 1}})
+    assert ids(await dead("list", "--json")) == [("audit", "e-1"), ("bot", "e-2")]
+    ((_, fields),) = await graves.xrange(names.lane("bot", "replay"))
+    assert (fields[b"id"], fields[b"body"].decode(), fields[b"dead_topic"]) == (b"e-1", BODY, b"support")
+
+
+async def test_replay_wakes_the_lane(graves: Redis) -> None:
+    before = time.time() * 1000
+    await dead("replay", "--subscription", "bot", "--all")
+    slot = bells.slot_of("bot")
+    ((lane, since),) = await graves.zrange(names.ready(slot), 0, -1, withscores=True)
+    assert lane == b"bot"
+    assert before - 1 <= since <= time.time() * 1000 + 1
+    assert await graves.zrange(names.QUEUE, 0, -1) == [bells.deliver(slot).job_id.encode()]
+
+
+@pytest.mark.usefixtures("graves")
+async def test_replay_of_an_event_goes_to_every_subscription_that_lost_it() -> None:
+    said = await dead("replay", "--id", "e-1", "--json")
+    assert said.json == {"replayed": 2, "subscriptions": {"audit": 1, "bot": 1}}
+
+
+async def test_replay_of_all_leaves_none(graves: Redis) -> None:
+    said = await dead("replay", "--all", "--json")
+    assert said.json == {"replayed": 3, "subscriptions": {"audit": 1, "bot": 2}}
+    assert ids(await dead("list", "--json")) == []
+    replayed = [fields[b"id"] for _, fields in await graves.xrange(names.lane("bot", "replay"))]
+    assert replayed == [b"e-1", b"e-2"]
+
+
+@pytest.mark.usefixtures("graves")
+async def test_what_was_set_aside_is_not_replayed() -> None:
+    await dead("replay", "--all")
+    assert len((await dead("list", "--json")).json) == 1
+
+
+@pytest.mark.usefixtures("graves")
+async def test_replay_tells_people_how_many() -> None:
+    said = await dead("replay", "--all")
+    assert said.out == "audit: 1 sent back\nbot: 2 sent back\n"
+    again = await dead("replay", "--all")
+    assert (again.code, again.out.strip()) == (0, "Nothing to replay.")
+
+
+@pytest.mark.usefixtures("graves")
+async def test_an_event_that_is_not_dead_cannot_be_replayed() -> None:
+    assert (await dead("replay", "--id", "e-9")).code == 1
+    await dead("replay", "--id", "e-2")
+    assert (await dead("replay", "--id", "e-2", "--json")).code == 1
+
+
+@pytest.mark.usefixtures("graves")
+@pytest.mark.parametrize("arguments", [[], ["--subscription", "bot"]], ids=["nothing", "a subscription"])
+async def test_replay_wants_to_be_told_what(arguments: list[str]) -> None:
+    said = await dead("replay", *arguments)
+    assert said.code == 2
+    assert "--all" in said.err
+    assert len(ids(await dead("list", "--json"))) == 3
+
+
+async def test_the_ledger_balances_before_and_after(graves: Redis) -> None:
+    await graves.hset(names.COUNTS, mapping={"accepted": 3, "routed": 3})  # type: ignore[misc]
+    before = (await invoke_beside("ledger", "--json")).json
+    await dead("replay", "--all")
+    after = (await invoke_beside("ledger", "--json")).json
+    assert before["balances"]
+    assert after["balances"]
+    bot_before, bot_after = before["subscriptions"][1], after["subscriptions"][1]
+    assert (bot_before["dead"], bot_before["waiting"], bot_before["replayed"]) == (2, 0, 0)
+    assert (bot_after["dead"], bot_after["waiting"], bot_after["replayed"]) == (0, 2, 2)

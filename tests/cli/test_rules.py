@@ -1,0 +1,283 @@
+"""`relay check` and `relay explain`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay.core.config import parse_config
+from relay.core.errors import RelayError
+from relay.core.event import Dialect
+from relay.linq.understanding import understand
+from tests.cli.running import RULES, invoke, main_here, relay
+
+SAMPLES = sorted((Path(__file__).parents[1] / "linq" / "samples").glob("*.json"))
+SECRET = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+
+GOOD = f"""
+[[topics]]
+name = "support"
+events = ["message.received", "reaction.*"]
+lines = ["+16465550123"]
+direction = "inbound"
+service = ["iMessage", "RCS"]
+
+[[topics]]
+name = "everything"
+events = ["*"]
+
+[[subscriptions]]
+name = "bot"
+topic = "support"
+url = "http://[::1]:8080/linq"
+secret = "{SECRET}"
+retry = ["5s", "2m"]
+"""
+
+MISTAKES = """
+[[topics]]
+name = "support"
+events = ["message..received"]
+lines = ["(646) 555-0123"]
+colour = "blue"
+
+[[topics]]
+name = "support"
+events = []
+
+[[subscriptions]]
+name = "bot"
+topic = "suport"
+url = "ftp://bot"
+secret = "hunter2"
+retry = ["5 seconds"]
+"""
+PLACES = {4: "message..received", 5: "E.164", 6: "colour", 9: "more than once", 10: "empty"}
+PLACES |= {14: "suport", 15: "ftp://bot", 16: "secret", 17: "5 seconds"}
+
+
+def sample(name: str) -> Path:
+    return next(path for path in SAMPLES if path.stem == name)
+
+
+# --- check ---------------------------------------------------------------------------------------------
+
+
+def test_good_rules_are_shown_and_called_good() -> None:
+    Path("relay.toml").write_text(GOOD)
+    said = invoke("check")
+    assert said.code == 0
+    for text in (
+        "support",
+        "message.received, reaction.*",
+        "+16465550123",
+        "direction = inbound, service = iMessage/RCS",
+        "every line",
+        "http://[::1]:8080/linq",
+        "5s 2m",
+        "relay.toml is good.",
+    ):
+        assert text in said.out
+    assert SECRET not in said.out
+
+
+def test_good_rules_in_json() -> None:
+    Path("relay.toml").write_text(GOOD)
+    assert invoke("check", "--json").json == {"ok": True, "topics": 2, "subscriptions": 1, "warnings": []}
+
+
+def test_relay_config_says_where_the_rules_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("elsewhere.toml").write_text(RULES)
+    monkeypatch.setenv("RELAY_CONFIG", "elsewhere.toml")
+    assert "elsewhere.toml is good." in invoke("check").out
+
+
+def test_a_pattern_that_matches_no_known_type_is_a_warning_with_a_hint() -> None:
+    Path("relay.toml").write_text('[[topics]]\nname = "x"\nevents = ["message.recieved", "brand.new.*"]\n')
+    said = invoke("check", "--json")
+    assert said.code == 0
+    typo, new = said.json["warnings"]
+    assert 'did you mean "message.received"?' in typo
+    assert "brand.new.*" in new
+    assert "message.recieved" in invoke("check").out
+
+
+async def test_every_mistake_is_told_with_its_line_and_exit_code_2() -> None:
+    Path("relay.toml").write_text(MISTAKES)
+    said = await relay("check")
+    assert said.code == 2
+    assert said.is_one_message_without_traceback()
+    told = [line for line in said.err.splitlines() if "relay.toml:" in line]
+    assert {int(line.split(":")[1].split()[0]) for line in told} == set(PLACES)
+    for number, about in PLACES.items():
+        assert any(f"relay.toml:{number} " in line and about in line for line in told), about
+
+
+async def test_every_mistake_in_json() -> None:
+    Path("relay.toml").write_text(MISTAKES)
+    said = await main_here("check", "--json")
+    assert (said.code, said.err) == (2, "")
+    assert said.json["ok"] is False
+    assert {int(one["place"].split(":")[1].split()[0]) for one in said.json["problems"]} == set(PLACES)
+    assert all(one["message"] for one in said.json["problems"])
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (None, "no such file"),
+        ("[[topics", "not TOML"),
+        (GOOD.replace(f'"{SECRET}"', '"env:BOT_SECRET"'), "BOT_SECRET is not set"),
+        (GOOD.replace(f'"{SECRET}"', '"file:bot.secret"'), "bot.secret cannot be read"),
+        (GOOD.replace(SECRET, "whsec_not*base64"), "not whsec_ and base64"),
+    ],
+    ids=["no file", "no TOML", "no variable", "no secret file", "no secret"],
+)
+async def test_what_cannot_be_used_is_told_without_a_traceback(text: str | None, says: str) -> None:
+    if text is not None:
+        Path("relay.toml").write_text(text)
+    said = await main_here("check")
+    assert said.code == 2
+    assert said.is_one_message_without_traceback()
+    assert says in said.err
+
+
+async def test_wrong_variables_are_all_told() -> None:
+    said = await main_here(
+        "check", RELAY_LISTEN="here", REDIS_URL="http://x", RELAY_SECRET_KEY="short", RELAY_LOG_LEVEL="x"
+    )
+    assert said.code == 2
+    assert said.is_one_message_without_traceback()
+    for name in ("RELAY_LISTEN", "REDIS_URL", "RELAY_SECRET_KEY", "RELAY_LOG_LEVEL"):
+        assert name in said.err
+
+
+# --- explain -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("rules")
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
+def test_every_sample_is_explained_as_the_router_would_route_it(path: Path) -> None:
+    said = invoke("explain", path, "--json")
+    assert said.code == 0
+    body = path.read_bytes()
+    dialect = Dialect(json.loads(body)["api_version"])
+    event = understand(dialect, body, None).event
+    assert said.json["topics"] == list(parse_config(RULES).index.match(event))
+    assert {*said.json["topics"], *said.json["not"]} == {"support", "everything"}
+    shown = said.json["event"]
+    assert (shown["id"], shown["type"], shown["version"], shown["line"]) == (
+        event.id,
+        event.type,
+        event.version,
+        event.line,
+    )
+
+
+@pytest.mark.usefixtures("rules")
+def test_the_facts_of_an_event_are_shown() -> None:
+    assert invoke("explain", sample("v3-message.received"), "--json").json["event"] == {
+        "id": "7a5b1f0e-9c34-4d27-8b61-3e5f2a9d0c71",
+        "type": "message.received",
+        "version": "2026-02-03",
+        "line": "+16465550123",
+        "chat": "5d1c7e0a-3b52-4c8e-9a41-0f6b7d2e8c11",
+        "message": "b3f2a8d1-77c4-4e19-a5d0-2c6e9f1b4a83",
+        "direction": "inbound",
+        "service": "iMessage",
+        "is_group": False,
+        "freshness": "live",
+        "created_at": "2026-09-14T09:15:02.417203911Z",
+    }
+
+
+@pytest.mark.usefixtures("rules")
+def test_the_line_of_the_url_counts_where_the_payload_names_none() -> None:
+    without = invoke("explain", sample("v3-reaction.added"), "--json").json
+    assert without["event"]["line"] is None
+    assert without["topics"] == ["everything"]
+    (why_not,) = without["not"]["support"]
+    assert "+16465550123" in why_not
+    through = invoke("explain", sample("v3-reaction.added"), "--line", "+16465550123", "--json").json
+    assert through["event"]["line"] == "+16465550123"
+    assert through["topics"] == ["support", "everything"]
+
+
+@pytest.mark.usefixtures("rules")
+def test_every_reason_against_a_topic_is_told() -> None:
+    said = invoke("explain", sample("v3-message.sent"), "--line", "+16465550124", "--json")
+    type_wrong, line_wrong = said.json["not"]["support"]
+    assert type_wrong == "type message.sent matches none of message.received, reaction.*"
+    assert line_wrong == "line +16465550124 is not one of +16465550123"
+
+
+@pytest.mark.usefixtures("rules")
+def test_people_get_a_table() -> None:
+    said = invoke("explain", sample("v3-message.failed"))
+    assert said.code == 0
+    for text in ("message.failed", "support", "everything", "yes", "matches none of message.received, reaction.*"):
+        assert text in said.out
+
+
+@pytest.mark.usefixtures("rules")
+def test_a_body_can_come_by_standard_input() -> None:
+    said = invoke("explain", "-", "--json", input=sample("v3-chat.created").read_bytes())
+    assert said.json["event"]["type"] == "chat.created"
+
+
+@pytest.mark.usefixtures("rules")
+def test_an_unknown_type_is_explained_as_well(tmp_path: Path) -> None:
+    path = tmp_path / "new.json"
+    path.write_text(json.dumps({"api_version": "v3", "event_id": "e-1", "event_type": "brand.new", "data": {"x": 1}}))
+    assert invoke("explain", path, "--json").json["topics"] == ["everything"]
+
+
+@pytest.mark.usefixtures("rules")
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "No such file"),
+        (b"not JSON", "not JSON"),
+        (b"\xff\xfe", "not JSON"),
+        (b"[]", "the body"),
+        (b'{"event_type": "message.sent"}', "event_id"),
+        (b'{"event_id": "e-1", "event_type": "two words"}', "event_type"),
+    ],
+)
+async def test_what_is_no_event_is_told_without_a_traceback(content: bytes | None, says: str) -> None:
+    if content is not None:
+        Path("event.json").write_bytes(content)
+    said = await main_here("explain", "event.json")
+    assert said.code == 1
+    assert said.is_one_message_without_traceback()
+    assert says in said.err
+
+
+@pytest.mark.usefixtures("rules")
+def test_the_file_that_is_wrong_is_named() -> None:
+    Path("event.json").write_bytes(b"{")
+    with pytest.raises(RelayError, match=r"^event\.json: not JSON"):
+        invoke("explain", "event.json")
+
+
+@pytest.mark.usefixtures("rules")
+def test_the_file_that_is_no_event_is_named() -> None:
+    Path("event.json").write_bytes(b"{}")
+    with pytest.raises(RelayError, match=r"event\.json"):
+        invoke("explain", "event.json")
+
+
+@pytest.mark.usefixtures("rules")
+def test_a_line_that_is_none_is_a_wrong_command_line() -> None:
+    said = invoke("explain", sample("v3-message.sent"), "--line", "16465550123")
+    assert said.code == 2
+    assert "E.164" in said.err
+
+
+async def test_without_rules_there_is_nothing_to_explain() -> None:
+    said: Any = await main_here("explain", sample("v3-message.sent"))
+    assert said.code == 2
+    assert "no such file" in said.err

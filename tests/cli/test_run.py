@@ -1,0 +1,130 @@
+"""`relay ingress`, `relay worker` and `relay up`: what they need, and that they come and go."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+
+from relay.core.secret import SigningSecret, new_key, new_secret
+from relay.parts import ingress_parts
+from relay.settings import Settings
+from relay.store.keyring import Keyring
+from relay.store.seal import Seal
+from tests.cli.running import ended, line_with, main_here, relay, relay_process
+from tests.sandbox.running import LINES
+from tests.support import eventually
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+KEY = new_key()
+ANY_PORTS = {"RELAY_LISTEN": "127.0.0.1:0", "RELAY_ADMIN_LISTEN": "127.0.0.1:0", "RELAY_LOG_FORMAT": "json"}
+
+
+@pytest.mark.parametrize(
+    ("command", "environment", "missing"),
+    [
+        ("ingress", {"REDIS_URL": "redis://127.0.0.1:1/0"}, "RELAY_SECRET_KEY"),
+        ("up", {}, "RELAY_SECRET_KEY"),
+        ("up", {"RELAY_SECRET_KEY": KEY, "LINQ_API_V3_API_KEY": "key"}, "RELAY_PUBLIC_URL"),
+    ],
+)
+@pytest.mark.usefixtures("rules")
+async def test_a_missing_variable_is_named_with_exit_code_2(
+    command: str, environment: dict[str, str], missing: str
+) -> None:
+    said = await main_here(command, **environment)
+    assert said.code == 2
+    assert said.is_one_message_without_traceback()
+    assert f"{missing}: not set" in said.err
+
+
+@pytest.mark.parametrize("command", ["ingress", "worker"])
+@pytest.mark.usefixtures("rules")
+async def test_a_service_without_redis_does_not_start(command: str) -> None:
+    said = await relay(command, RELAY_SECRET_KEY=KEY)
+    assert said.code == 2
+    assert said.is_one_message_without_traceback()
+    assert "REDIS_URL: not set" in said.err
+
+
+@pytest.mark.usefixtures("rules")
+async def test_up_names_all_missing_variables_together() -> None:
+    said = await main_here("up", LINQ_API_V3_API_KEY="key")
+    assert all(f"{name}: not set" in said.err for name in ("RELAY_SECRET_KEY", "RELAY_PUBLIC_URL"))
+
+
+async def test_the_ingress_names_all_missing_variables_together() -> None:
+    said = await main_here("ingress")
+    assert all(f"{name}: not set" in said.err for name in ("RELAY_SECRET_KEY", "REDIS_URL"))
+
+
+@pytest.mark.parametrize("command", ["ingress", "up"])
+@pytest.mark.usefixtures("rules")
+async def test_wrong_variables_are_told_with_exit_code_2(command: str) -> None:
+    said = await main_here(command, RELAY_SECRET_KEY="short", RELAY_LISTEN="here", REDIS_URL="http://x")
+    assert said.code == 2
+    assert said.is_one_message_without_traceback()
+    assert all(name in said.err for name in ("RELAY_SECRET_KEY", "RELAY_LISTEN", "REDIS_URL"))
+
+
+@pytest.mark.parametrize("command", ["worker", "up"])
+async def test_rules_that_cannot_be_used_are_told_with_exit_code_2(command: str, redis_url: str) -> None:
+    Path("relay.toml").write_text('[[topics]]\nname = "x"\nevents = ["a..b"]\n')
+    said = await relay(command, REDIS_URL=redis_url, RELAY_SECRET_KEY=KEY)
+    assert said.code == 2
+    assert "Traceback" not in said.err
+    assert "relay.toml:3" in said.err
+
+
+async def test_the_ingress_comes_up_is_ready_and_leaves(redis: Redis, redis_url: str) -> None:
+    await Keyring(redis, Seal(KEY)).store(LINES[0], 1, "s-1", SigningSecret(new_secret()), 0)
+
+    async def status_of(path: str) -> int:
+        async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{port}{path}") as answer:
+            return answer.status
+
+    async def is_ready() -> bool:
+        return await status_of("/ready") == 200
+
+    async with relay_process("ingress", REDIS_URL=redis_url, RELAY_SECRET_KEY=KEY, **ANY_PORTS) as process:
+        port = json.loads(await line_with("ingress.listening", process.stderr))["port"]
+        assert await status_of("/live") == 200
+        await eventually(is_ready)
+        process.send_signal(signal.SIGTERM)
+        said = await ended(process)
+    assert said.code == 0
+    assert "ingress.stopped" in said.err
+    assert KEY not in said.err
+
+
+async def test_an_ingress_whose_port_is_taken_says_so(no_redis: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        said = await relay("ingress", REDIS_URL=no_redis, RELAY_SECRET_KEY=KEY, **{**ANY_PORTS, "RELAY_LISTEN": listen})
+    assert said.code == 1
+    assert "Traceback" not in said.err
+    assert "address" in said.err
+
+
+async def test_an_ingress_can_be_left_at_any_moment_of_its_start(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A port that is taken, or a SIGTERM, can come while the keyring is being read for the first time."""
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    monkeypatch.setenv("RELAY_SECRET_KEY", KEY)
+    settings = Settings.load()
+    for ticks in range(20):
+        async with asyncio.timeout(1) as patience, ingress_parts(settings):
+            for _ in range(ticks):
+                await asyncio.sleep(0)
+        assert not patience.expired(), f"not left after {ticks} turns of the event loop"

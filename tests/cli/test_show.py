@@ -1,0 +1,90 @@
+"""`relay ledger`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relay.store import names
+from relay.store.lanes import Lane
+from tests.cli.running import invoke_beside, main_here
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+EMPTY = {"accepted": 0, "duplicate": 0, "aside": 0, "routed": 0, "unmatched": 0, "inbox": 0}
+
+
+@pytest.fixture
+async def books(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Redis:
+    """Five events: four routed to one subscription and one that no topic wanted."""
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    counts = {"accepted": 5, "duplicate": 2, "aside": 1, "routed": 4, "unmatched": 1}
+    await redis.hset(names.COUNTS, mapping=counts)  # type: ignore[misc]
+    await redis.hset(names.UNMATCHED, "call.ended", "1")  # type: ignore[misc]
+    lane = Lane(redis, "bot", "support")
+    await lane.ensure()
+    entries = [await redis.xadd(names.topic("support"), {"id": f"e-{n}", "body": "{}"}) for n in range(4)]
+    await lane.read_new(3)
+    await redis.xack(names.topic("support"), lane.group, entries[0])
+    await redis.zadd(names.lane("bot", "retries"), {f"{names.topic('support')}|{entries[1].decode()}": 9e12})
+    await redis.hset(names.lane("bot"), mapping={"routed": 4, "delivered": 1})  # type: ignore[misc]
+    return redis
+
+
+async def test_an_empty_ledger_balances(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    said = await invoke_beside("ledger", "--json")
+    assert said.code == 0
+    assert said.json == {"balances": True, "totals": EMPTY, "unmatched": {}, "subscriptions": []}
+
+
+@pytest.mark.usefixtures("books")
+async def test_the_ledger_says_where_every_event_is() -> None:
+    said = await invoke_beside("ledger", "--json")
+    assert said.code == 0
+    assert said.json == {
+        "balances": True,
+        "totals": {"accepted": 5, "duplicate": 2, "aside": 1, "routed": 4, "unmatched": 1, "inbox": 0},
+        "unmatched": {"call.ended": 1},
+        "subscriptions": [
+            {
+                "subscription": "bot",
+                "routed": 4,
+                "delivered": 1,
+                "waiting": 2,
+                "retrying": 1,
+                "dead": 0,
+                "replayed": 0,
+                "balances": True,
+            }
+        ],
+    }
+
+
+@pytest.mark.usefixtures("books")
+async def test_the_ledger_is_tables_for_people() -> None:
+    said = await invoke_beside("ledger")
+    assert said.code == 0
+    for text in ("All webhooks", "call.ended", "bot", "The ledger balances."):
+        assert text in said.out
+
+
+@pytest.mark.parametrize(
+    ("key", "field"), [(names.lane("bot"), "delivered"), (names.COUNTS, "accepted")], ids=["lane", "totals"]
+)
+async def test_a_ledger_that_does_not_balance_is_exit_code_1(books: Redis, key: str, field: str) -> None:
+    await books.hincrby(key, field, 1)  # type: ignore[misc]
+    said = await invoke_beside("ledger", "--json")
+    assert (said.code, said.json["balances"]) == (1, False)
+    text = await invoke_beside("ledger")
+    assert text.code == 1
+    assert "The ledger does not balance." in text.out
+
+
+async def test_without_redis_url_there_is_exit_code_2() -> None:
+    said = await main_here("ledger")
+    assert said.code == 2
+    assert said.is_one_message_without_traceback()
+    assert "REDIS_URL" in said.err

@@ -1,0 +1,173 @@
+"""How the sandbox delivers: who gets an event, and how it is signed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+from standardwebhooks import WebhookVerificationError
+
+from relay.sandbox.payloads import NEW, OLD
+from tests.sandbox.running import LINE, LINES, OTHER_LINE, Endpoint, Received, RunningSandbox
+from tests.support import eventually
+
+# --- Signatures and headers ---------------------------------------------------------------------------
+
+
+async def test_the_standard_signature_holds(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+    made = await sandbox.subscribe(endpoint.url)
+    emitted = await sandbox.emit(line=LINE)
+    await sandbox.settled()
+    (received,) = endpoint.received
+    received.verify_standard(made.signing_secret)
+    assert received.headers["webhook-id"] == emitted["event_id"] == received.json["event_id"]
+    assert received.headers["webhook-signature"].startswith("v1,")
+    assert abs(time.time() - int(received.headers["webhook-timestamp"])) < 5
+
+
+@pytest.mark.parametrize("changed", ["body", "id", "timestamp", "secret"])
+async def test_the_standard_signature_covers_id_timestamp_and_body(
+    sandbox: RunningSandbox, endpoint: Endpoint, changed: str
+) -> None:
+    secret = (await sandbox.subscribe(endpoint.url)).signing_secret
+    await sandbox.emit(line=LINE)
+    await sandbox.settled()
+    (real,) = endpoint.received
+    headers = dict(real.headers)
+    if changed == "id":
+        headers["webhook-id"] += "x"
+    elif changed == "timestamp":
+        headers["webhook-timestamp"] = str(int(headers["webhook-timestamp"]) + 1)
+    elif changed == "secret":
+        secret = "whsec_" + "A" * 43 + "="
+    body = real.body + b" " if changed == "body" else real.body
+    with pytest.raises(WebhookVerificationError):
+        Received(real.path, headers, body).verify_standard(secret)
+
+
+async def test_the_legacy_signature_is_bare_hex_with_the_whole_secret_as_key(
+    sandbox: RunningSandbox, endpoint: Endpoint
+) -> None:
+    made = await sandbox.subscribe(endpoint.url)
+    await sandbox.emit(line=LINE)
+    await sandbox.settled()
+    (received,) = endpoint.received
+    assert received.headers["x-webhook-signature"] == received.legacy_signature(made.signing_secret)
+    assert received.headers["x-webhook-timestamp"] == received.headers["webhook-timestamp"]
+    assert received.headers["x-webhook-event"] == "message.received"
+    assert received.headers["x-webhook-subscription-id"] == made.id
+    assert received.headers["content-type"] == "application/json"
+
+
+async def test_the_official_sdk_unwraps_a_delivery(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+    made = await sandbox.subscribe(endpoint.url)
+    await sandbox.emit(line=LINE)
+    await sandbox.settled()
+    (received,) = endpoint.received
+    event = sandbox.client.webhooks.unwrap(received.body.decode(), headers=received.headers, key=made.signing_secret)
+    assert (event.event_type, event.event_id) == ("message.received", received.headers["webhook-id"])
+
+
+async def test_the_target_is_posted_to_with_its_query(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+    await sandbox.subscribe(f"{endpoint.url}/webhooks/linq?version={NEW}&line=16465550123&gen=1")
+    await sandbox.emit(line=LINE)
+    await sandbox.settled()
+    assert [one.path for one in endpoint.received] == [f"/webhooks/linq?version={NEW}&line=16465550123&gen=1"]
+
+
+@pytest.mark.parametrize(("query", "version"), [(f"?version={OLD}", OLD), (f"?version={NEW}", NEW), ("", NEW)])
+async def test_the_targets_query_chooses_the_payload_version(
+    sandbox: RunningSandbox, endpoint: Endpoint, query: str, version: str
+) -> None:
+    await sandbox.subscribe(endpoint.url + "/" + query)
+    await sandbox.emit(line=LINE)
+    await sandbox.settled()
+    (received,) = endpoint.received
+    assert received.json["webhook_version"] == version
+    assert ("recipient_phone" in received.json["data"]) == (version == OLD)
+
+
+# --- Who gets an event --------------------------------------------------------------------------------
+
+
+async def test_a_subscription_gets_the_types_it_asked_for(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+    await sandbox.subscribe(endpoint.url, "message.sent", "reaction.added")
+    wanted_by = [
+        (await sandbox.emit(event_type, line=LINE))["subscriptions"]
+        for event_type in ("message.sent", "message.read", "reaction.added", "reaction.removed")
+    ]
+    await sandbox.settled()
+    assert wanted_by == [1, 0, 1, 0]
+    assert {one.json["event_type"] for one in endpoint.received} == {"message.sent", "reaction.added"}
+
+
+async def test_a_subscription_with_lines_gets_the_events_of_those_lines(
+    sandbox: RunningSandbox, endpoint: Endpoint
+) -> None:
+    await sandbox.subscribe(endpoint.url, "message.failed", lines=[LINE, OTHER_LINE])
+    for line in LINES:  # a message.failed names no line itself
+        await sandbox.emit("message.failed", line=line, event_id=f"about {line}")
+    await sandbox.settled()
+    assert {one.headers["webhook-id"] for one in endpoint.received} == {f"about {LINE}", f"about {OTHER_LINE}"}
+
+
+async def test_a_subscription_without_lines_gets_the_events_of_every_line_and_of_none(
+    sandbox: RunningSandbox, endpoint: Endpoint
+) -> None:
+    await sandbox.subscribe(endpoint.url)
+    filtered = await sandbox.subscribe(f"{endpoint.url}/filtered", lines=[LINE])
+    for line in (*LINES, None):
+        await sandbox.emit(line=line)
+    log = await sandbox.settled()
+    assert [one.line for one in log if one.subscription_id != filtered.id] == [*LINES, None]
+    assert [one.line for one in log if one.subscription_id == filtered.id] == [LINE]
+
+
+async def test_every_subscription_gets_its_own_copy_signed_with_its_own_secret(
+    sandbox: RunningSandbox, endpoint: Endpoint
+) -> None:
+    secrets = {}
+    for name in ("one", "two", "three"):
+        made = await sandbox.subscribe(f"{endpoint.url}/{name}")
+        secrets[f"/{name}"] = (made.id, made.signing_secret)
+    assert (await sandbox.emit(line=LINE))["subscriptions"] == 3
+    await sandbox.settled()
+    assert {one.path for one in endpoint.received} == set(secrets)
+    assert len({one.headers["webhook-id"] for one in endpoint.received}) == 1
+    for received in endpoint.received:
+        subscription_id, secret = secrets[received.path]
+        received.verify_standard(secret)
+        assert received.headers["x-webhook-subscription-id"] == subscription_id
+
+
+async def test_an_inactive_subscription_gets_nothing_until_it_is_active_again(
+    sandbox: RunningSandbox, endpoint: Endpoint
+) -> None:
+    made = await sandbox.subscribe(endpoint.url)
+    await sandbox.client.webhook_subscriptions.update(made.id, is_active=False)
+    assert (await sandbox.emit(line=LINE, event_id="missed"))["subscriptions"] == 0
+    await sandbox.client.webhook_subscriptions.update(made.id, is_active=True)
+    assert (await sandbox.emit(line=LINE, event_id="heard"))["subscriptions"] == 1
+    await sandbox.settled()
+    assert [one.headers["webhook-id"] for one in endpoint.received] == ["heard"]
+
+
+async def test_a_deleted_subscription_gets_nothing(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+    made = await sandbox.subscribe(endpoint.url)
+    await sandbox.client.webhook_subscriptions.delete(made.id)
+    assert (await sandbox.emit(line=LINE))["subscriptions"] == 0
+    assert await sandbox.settled() == []
+
+
+async def test_an_event_does_not_wait_for_the_answer_to_an_earlier_one(
+    sandbox: RunningSandbox, endpoint: Endpoint
+) -> None:
+    both_here = asyncio.Event()
+    endpoint.before_answering = both_here.wait
+    await sandbox.subscribe(endpoint.url)
+    await sandbox.emit(line=LINE)
+    await sandbox.emit(line=LINE)
+    await eventually(lambda: len(endpoint.received) == 2)
+    both_here.set()
+    assert [one.state for one in await sandbox.settled()] == ["delivered", "delivered"]

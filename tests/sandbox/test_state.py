@@ -1,0 +1,70 @@
+"""What the sandbox keeps."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from relay.sandbox.state import Attempt, Delivery, SandboxState, Subscription, rfc3339
+from tests.sandbox.running import LINE, LINES, OTHER_LINE
+
+
+def subscription(*lines: str, is_active: bool = True) -> Subscription:
+    return Subscription("https://relay.example.com/x", ["message.sent"], list(lines), is_active=is_active)
+
+
+@pytest.mark.parametrize(
+    ("one", "event_type", "line", "wants"),
+    [
+        (subscription(), "message.sent", LINE, True),
+        (subscription(), "message.sent", None, True),
+        (subscription(), "message.read", LINE, False),
+        (subscription(LINE), "message.sent", LINE, True),
+        (subscription(LINE), "message.sent", OTHER_LINE, False),
+        (subscription(LINE), "message.sent", None, False),
+        (subscription(LINE, OTHER_LINE), "message.sent", OTHER_LINE, True),
+        (subscription(is_active=False), "message.sent", LINE, False),
+    ],
+)
+def test_a_subscription_wants_active_type_and_line(
+    one: Subscription, event_type: str, line: str | None, *, wants: bool
+) -> None:
+    assert one.wants(event_type, line) is wants
+
+
+def test_a_subscription_never_shows_its_secret() -> None:
+    one = subscription(LINE)
+    assert one.secret.text not in str(one.shown())
+    assert one.secret.text not in repr(one)
+
+
+def test_every_subscription_has_an_id_and_a_secret_of_its_own() -> None:
+    first, second = subscription(), subscription()
+    assert first.id != second.id
+    assert first.secret.text != second.secret.text
+
+
+def test_a_delivery_shows_its_attempts() -> None:
+    delivery = Delivery(
+        "e-1", "message.sent", LINE, "s-1", "waiting", [Attempt("2026-09-14T09:15:02.000Z", 7, 500, "")]
+    )
+    assert delivery.shown() == {
+        "event_id": "e-1",
+        "event_type": "message.sent",
+        "line": LINE,
+        "subscription_id": "s-1",
+        "state": "waiting",
+        "attempts": [{"at": "2026-09-14T09:15:02.000Z", "ms": 7, "status": 500, "error": ""}],
+    }
+
+
+def test_a_phone_number_has_the_same_id_in_every_sandbox() -> None:
+    first, second = SandboxState(LINES).phone_numbers(), SandboxState(LINES[::-1]).phone_numbers()
+    assert {row["phone_number"]: row["id"] for row in first} == {row["phone_number"]: row["id"] for row in second}
+
+
+def test_times_are_utc_with_milliseconds() -> None:
+    moment = datetime(2026, 9, 14, 3, 15, 2, 417_203, tzinfo=timezone(timedelta(hours=-6)))
+    assert rfc3339(moment) == "2026-09-14T09:15:02.417Z"
+    assert rfc3339(datetime(2026, 9, 14, tzinfo=UTC)) == "2026-09-14T00:00:00.000Z"

@@ -1,0 +1,307 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from relay.core.errors import SettingsError
+from relay.settings import DEFAULT_LINQ_V2, DEFAULT_LINQ_V3, Listen, Settings, masked_url, parse_listen
+from tests.properties import quick
+
+KEY = "4OHi4-Tl5ufo6err7O3u7_Dx8vP09fb3-Pn6-_z9_v8="
+
+GOOD = {
+    "REDIS_URL": "redis://:hunter2@redis.internal:6379/1",
+    "RELAY_PUBLIC_URL": "https://relay.example.com/in/",
+    "RELAY_LISTEN": "127.0.0.1:9000",
+    "RELAY_ADMIN_LISTEN": "[::1]:9001",
+    "RELAY_CONFIG": "/etc/relay/rules.toml",
+    "RELAY_DATA_DIR": "/var/lib/relay",
+    "RELAY_SECRET_KEY": KEY.replace("-", "+").replace("_", "/"),
+    "RELAY_DEDUPE_WINDOW": "90m",
+    "RELAY_LOG_LEVEL": "warning",
+    "RELAY_LOG_FORMAT": "json",
+    "LINQ_API_V3_API_KEY": "linq-key-hunter2",
+    "LINQ_API_V3_BASE_URL": "http://127.0.0.1:8090/api/partner",
+    "LINQ_V2_TOKEN": "linq-token-hunter2",
+    "LINQ_V2_BASE_URL": "http://127.0.0.1:8090/api/partner/v2",
+    "LINQ_V2_WEBHOOK_SECRET": "v2-secret-hunter2",
+}
+
+
+def set_all(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+
+def problems_with(*needs: str) -> dict[str, str]:
+    """What is wrong with the environment, by variable."""
+    with pytest.raises(SettingsError) as caught:
+        Settings.load(*needs)
+    assert str(caught.value).startswith("The environment is not complete:\n  ")
+    return {problem.place: problem.message for problem in caught.value.problems}
+
+
+# --- what is read ---------------------------------------------------------------------------------
+
+
+def test_an_empty_environment_has_defaults() -> None:
+    settings = Settings.load()
+    assert settings.redis_url is None
+    assert (str(settings.relay_listen), str(settings.relay_admin_listen)) == ("0.0.0.0:8080", "127.0.0.1:8081")
+    assert (settings.relay_config, settings.relay_data_dir) == (Path("relay.toml"), Path(".relay"))
+    assert settings.relay_dedupe_window == 6 * 3600
+    assert (settings.linq_api_v3_base_url, settings.linq_v2_base_url) == (DEFAULT_LINQ_V3, DEFAULT_LINQ_V2)
+
+
+def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert set(GOOD) == {field.upper() for field in Settings.model_fields}
+    set_all(monkeypatch, GOOD)
+    settings = Settings.load(*Settings.model_fields)
+    assert settings.redis_url == GOOD["REDIS_URL"]
+    assert settings.relay_public_url == "https://relay.example.com/in"
+    assert settings.relay_listen == Listen(host="127.0.0.1", port=9000)
+    assert settings.relay_admin_listen == Listen(host="::1", port=9001)
+    assert settings.relay_config == Path("/etc/relay/rules.toml")
+    assert settings.relay_dedupe_window == 5400
+    assert settings.relay_secret_key is not None
+    assert settings.relay_secret_key.get_secret_value() == KEY
+    assert settings.linq_v2_webhook_secret is not None
+    assert settings.linq_v2_webhook_secret.get_secret_value() == "v2-secret-hunter2"
+
+
+def test_names_may_be_in_lower_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("redis_url", "redis://elsewhere")
+    assert Settings.load("redis_url").redis_url == "redis://elsewhere"
+
+
+def test_a_dotenv_file_is_read_below_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("REDIS_URL=redis://from-file\nRELAY_LOG_LEVEL=debug\nSOMETHING_ELSE=1\n")
+    monkeypatch.setenv("RELAY_LOG_LEVEL", "error")
+    settings = Settings.load("redis_url")
+    assert (settings.redis_url, settings.relay_log_level) == ("redis://from-file", "error")
+
+
+def test_a_dotenv_file_can_be_left_out() -> None:
+    Path(".env").write_text("REDIS_URL=redis://from-file\n")
+    assert Settings.load(env_file=None).redis_url is None
+    with pytest.raises(SettingsError, match="REDIS_URL"):
+        Settings.load("redis_url", env_file=None)
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "")
+    assert Settings.load() == Settings.load(env_file=None)
+    assert getattr(Settings.load(), name.lower()) == Settings.model_fields[name.lower()].default
+    Path(".env").write_text(f"{name}=\n")
+    assert problems_with(name.lower())[name].startswith("not set: ")
+
+
+def test_an_empty_variable_does_not_hide_the_dotenv_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("REDIS_URL=redis://from-file\n")
+    monkeypatch.setenv("REDIS_URL", "")
+    assert Settings.load().redis_url == "redis://from-file"
+    assert Settings.load("redis_url").redis_url == "redis://from-file"
+
+
+def test_settings_cannot_be_changed() -> None:
+    settings = Settings.load()
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.redis_url = "redis://elsewhere"
+
+
+# --- mistakes -------------------------------------------------------------------------------------
+
+WRONG = [
+    ("REDIS_URL", "localhost:6379", "it must start with redis://, rediss:// or unix://"),
+    ("REDIS_URL", "http://localhost", "it must start with redis://, rediss:// or unix://"),
+    ("RELAY_PUBLIC_URL", "relay.example.com", "is not a URL such as https://relay.example.com"),
+    ("RELAY_PUBLIC_URL", "https://", "is not a URL such as https://relay.example.com"),
+    ("RELAY_PUBLIC_URL", "https://[broken", "is not a URL such as https://relay.example.com"),
+    ("RELAY_PUBLIC_URL", "ftp://relay.example.com", "is not a URL such as https://relay.example.com"),
+    ("RELAY_PUBLIC_URL", "http://relay.example.com", "it must be https: Linq posts nowhere else"),
+    ("RELAY_PUBLIC_URL", "https://relay.example.com?x=1", "it must have no query and no fragment"),
+    ("RELAY_PUBLIC_URL", "https://relay.example.com/?", "it must have no query and no fragment"),
+    ("RELAY_PUBLIC_URL", "https://relay.example.com/#top", "it must have no query and no fragment"),
+    ("RELAY_LISTEN", "localhost", '"localhost" is not HOST:PORT'),
+    ("RELAY_ADMIN_LISTEN", "127.0.0.1:65536", '"127.0.0.1:65536" is not HOST:PORT'),
+    (
+        "RELAY_SECRET_KEY",
+        "hunter2",
+        "not the urlsafe base64 of 32 bytes; `relay secret generate --for relay` makes one",
+    ),
+    ("RELAY_DEDUPE_WINDOW", "6", '"6" is not a duration'),
+    ("RELAY_DEDUPE_WINDOW", "-6h", '"-6h" is not a duration'),
+    ("RELAY_LOG_LEVEL", "loud", "Input should be 'debug', 'info', 'warning' or 'error'"),
+    ("RELAY_LOG_FORMAT", "xml", "Input should be 'auto', 'json' or 'console'"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "message"), WRONG)
+def test_a_wrong_variable_is_named_with_what_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    (found,) = problems_with(name.lower()).items()
+    assert found[0] == name
+    assert message in found[1]
+
+
+@pytest.mark.xfail(strict=True, reason="taken as it is; fails later, at bootstrap or with the first event")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("RELAY_PUBLIC_URL", "https://relay.example.com:99999"),
+        ("RELAY_PUBLIC_URL", "https://relay .example.com"),
+        ("LINQ_API_V3_BASE_URL", "api.linqapp.com"),
+        ("LINQ_V2_BASE_URL", "nonsense"),
+        ("RELAY_DEDUPE_WINDOW", "0s"),
+        ("RELAY_DEDUPE_WINDOW", "0.1ms"),
+        ("REDIS_URL", "redis://localhost:x"),
+    ],
+)
+def test_a_value_that_cannot_work_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    assert set(problems_with()) == {name}
+
+
+def test_every_mistake_is_told_at_once_missing_ones_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_all(monkeypatch, {"RELAY_LISTEN": "nowhere", "RELAY_LOG_LEVEL": "loud", "RELAY_SECRET_KEY": "short"})
+    problems = problems_with("redis_url", "relay_secret_key", "linq_api_v3_api_key", "relay_public_url")
+    assert list(problems) == [
+        *("REDIS_URL", "LINQ_API_V3_API_KEY", "RELAY_PUBLIC_URL"),
+        *("RELAY_LISTEN", "RELAY_SECRET_KEY", "RELAY_LOG_LEVEL"),
+    ]
+
+
+def test_a_variable_may_be_needed_only_beside_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.load(relay_secret_key="linq_api_v3_api_key").relay_secret_key is None
+    monkeypatch.setenv("LINQ_API_V3_API_KEY", "key")
+    with pytest.raises(SettingsError) as caught:
+        Settings.load(relay_secret_key="linq_api_v3_api_key")
+    assert [problem.place for problem in caught.value.problems] == ["RELAY_SECRET_KEY"]
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_variable_that_is_missing_is_explained(name: str) -> None:
+    explained = problems_with(name.lower())[name]
+    assert explained.startswith("not set: ")
+    assert len(explained) > len("not set: ") + 10
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_no_secret_is_told_with_a_mistake(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    set_all(monkeypatch, GOOD | {"RELAY_SECRET_KEY": "hunter2", "REDIS_URL": "http://:hunter2@redis"})
+    monkeypatch.delenv(name)
+    with pytest.raises(SettingsError) as caught:
+        Settings.load(*Settings.model_fields)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["http://localhost:8080", "http://127.0.0.1", "http://[::1]:8080", "https://a.b/c"])
+def test_a_public_url_is_https_or_on_this_machine(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("RELAY_PUBLIC_URL", url)
+    assert Settings.load().relay_public_url == url
+
+
+@pytest.mark.parametrize("url", ["redis://localhost", "rediss://user:pw@redis:6380/0", "unix:///run/redis.sock"])
+def test_a_redis_may_be_reached_in_three_ways(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("REDIS_URL", url)
+    assert Settings.load().redis_url == url
+
+
+# --- addresses to listen on -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port", "shown"),
+    [
+        ("127.0.0.1:8080", "127.0.0.1", 8080, "127.0.0.1:8080"),
+        ("localhost:0", "localhost", 0, "localhost:0"),
+        ("[::]:8080", "::", 8080, "[::]:8080"),
+        ("::1:8080", "::1", 8080, "[::1]:8080"),
+        (":8080", "0.0.0.0", 8080, "0.0.0.0:8080"),  # noqa: S104  what no host stands for
+        ("8080", "0.0.0.0", 8080, "0.0.0.0:8080"),  # noqa: S104  as above
+        ("a.b:65535", "a.b", 65535, "a.b:65535"),
+    ],
+)
+def test_an_address_is_a_host_and_a_port(text: str, host: str, port: int, shown: str) -> None:
+    assert parse_listen(text) == Listen(host=host, port=port)
+    assert str(parse_listen(text)) == shown
+
+
+@pytest.mark.parametrize(
+    "text", ["", ":", "localhost", "localhost:", "localhost:http", "a:-1", "a:65536", "a:1.5", "a: 1"]
+)
+def test_anything_else_is_no_address(text: str) -> None:
+    with pytest.raises(ValueError, match="is not HOST:PORT"):
+        parse_listen(text)
+
+
+@quick
+@given(st.text(alphabet="[]:.0123456789a²") | st.text())
+def test_text_is_an_address_or_a_value_error(text: str) -> None:
+    try:
+        listen = parse_listen(text)
+    except ValueError:
+        return
+    assert 0 <= listen.port <= 65535
+    assert listen.host
+
+
+# --- what is shown --------------------------------------------------------------------------------
+
+
+def test_every_variable_is_shown_with_its_secrets_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_all(monkeypatch, GOOD)
+    shown = Settings.load().shown()
+    assert set(shown) == set(GOOD)
+    assert "hunter2" not in str(shown)
+    assert KEY not in str(shown)
+    assert shown["REDIS_URL"] == "redis://:***@redis.internal:6379/1"
+    assert shown["RELAY_DEDUPE_WINDOW"] == "1.5h"
+    assert shown["RELAY_ADMIN_LISTEN"] == "[::1]:9001"
+    assert "hunter2" not in repr(Settings.load()).replace(GOOD["REDIS_URL"], "")
+
+
+def test_what_is_not_set_is_not_shown() -> None:
+    assert set(Settings.load().shown()) == {
+        *("RELAY_LISTEN", "RELAY_ADMIN_LISTEN", "RELAY_CONFIG", "RELAY_DATA_DIR", "RELAY_DEDUPE_WINDOW"),
+        *("RELAY_LOG_LEVEL", "RELAY_LOG_FORMAT", "LINQ_API_V3_BASE_URL", "LINQ_V2_BASE_URL"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("url", "masked"),
+    [
+        ("redis://localhost:6379/0", "redis://localhost:6379/0"),
+        ("redis://user@localhost", "redis://user@localhost"),
+        ("redis://:hunter2@localhost:6379/0", "redis://:***@localhost:6379/0"),
+        ("rediss://user:hunter2@localhost", "rediss://user:***@localhost"),
+        ("redis://user:hun%40ter2@localhost", "redis://user:***@localhost"),
+        ("redis://user:hun:ter2@localhost", "redis://user:***@localhost"),
+        ("redis://hunter2:hunter2@hunter2", "redis://hunter2:***@hunter2"),
+        ("unix:///run/redis.sock?db=1", "unix:///run/redis.sock?db=1"),
+    ],
+)
+def test_a_url_is_shown_without_its_password(url: str, masked: str) -> None:
+    assert masked_url(url) == masked
+
+
+@pytest.mark.xfail(strict=True, reason="redis-py also takes the password as a parameter, and so does the log")
+@pytest.mark.parametrize(
+    "url", ["redis://localhost/0?password=hunter2", "unix:///run/redis.sock?db=1&password=hunter2"]
+)
+def test_a_url_is_shown_without_the_password_in_its_query(url: str) -> None:
+    assert "hunter2" not in masked_url(url)
+
+
+@pytest.mark.xfail(strict=True, reason="only REDIS_URL is masked; the other URLs may hold a password too")
+@pytest.mark.parametrize("name", ["RELAY_PUBLIC_URL", "LINQ_API_V3_BASE_URL", "LINQ_V2_BASE_URL"])
+def test_no_url_is_shown_with_a_password(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "https://user:hunter2@example.com")
+    assert "hunter2" not in Settings.load().shown()[name]

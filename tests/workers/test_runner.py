@@ -1,0 +1,178 @@
+"""arq's own worker with our jobs on it, in this process: bells, sweeps and what happens when arq's keys are lost."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+import workers.deliverer
+import workers.router
+from relay.settings import Settings
+from relay.store import bells, names
+from relay.tasks import end_task
+from tests.building import SECRET, arrival_of
+from tests.support import eventually
+from tests.workers.conftest import accept, rules_for
+from workers.context import worker_parts
+from workers.lease import hold
+from workers.runner import _pool, end_jobs, run_arq
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from arq.worker import Worker
+    from redis.asyncio import Redis
+
+    from tests.workers.conftest import Sink
+    from workers.context import WorkerParts
+
+
+@asynccontextmanager
+async def worker(settings: Settings) -> AsyncIterator[WorkerParts]:
+    """A worker at work."""
+    async with worker_parts(settings) as parts:
+        pool = _pool(settings)
+        arqs: list[Worker] = []
+        task = asyncio.create_task(run_arq(pool, parts, arqs))
+        try:
+            yield parts
+        finally:
+            parts.stop.set()
+            await end_task(task)
+            await end_jobs(arqs)
+            await pool.aclose(close_connection_pool=True)
+
+
+@pytest.fixture
+def settings(redis_url: str, rules_file: Path) -> Settings:
+    return Settings(redis_url=redis_url, relay_config=rules_file)
+
+
+async def test_an_accepted_event_is_routed_and_delivered_through_arq(
+    redis: Redis, settings: Settings, sink: Sink
+) -> None:
+    async with worker(settings):
+        first = arrival_of()
+        await accept(redis, first)
+        await eventually(lambda: sorted(sink.ids()) == [first.id, first.id])
+
+
+async def test_a_drain_that_lingered_out_is_woken_by_the_next_event(
+    redis: Redis, settings: Settings, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers.router, "_LINGER", 0.1)
+    monkeypatch.setattr(workers.deliverer, "_LINGER", 0.1)
+    async with worker(settings):
+        for _ in range(3):
+            await accept(redis, arrival_of())
+
+            async def at_rest() -> bool:
+                return not await redis.exists(names.lease(bells.ROUTE.job_id)) and not await redis.xlen(names.INBOX)
+
+            await eventually(at_rest)
+        await eventually(lambda: len(sink.received) == 6)
+
+
+async def test_nothing_is_stranded_when_events_arrive_while_drains_end(
+    redis: Redis, settings: Settings, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bell hangs until arq has forgotten the job: an event that comes in that moment rings nothing."""
+    monkeypatch.setattr(workers.router, "_LINGER", 0.02)
+    monkeypatch.setattr(workers.router, "_BLOCK_MS", 1)
+    monkeypatch.setattr(workers.deliverer, "_LINGER", 0.02)
+    monkeypatch.setattr(workers.deliverer, "_LOOK", 0.01)
+    async with worker(settings):
+        arrivals = [arrival_of() for _ in range(60)]
+        for number, arrival in enumerate(arrivals):
+            await accept(redis, arrival)
+            await asyncio.sleep((number % 7) * 0.01)
+        # Without the sweep's help, which comes every five seconds.
+        await eventually(lambda: len(sink.ids("/crm")) == 60, 4)
+    assert sorted(sink.ids("/crm")) == sorted(arrival.id for arrival in arrivals)
+
+
+async def test_the_sweep_finds_what_lost_bells_left(redis: Redis, settings: Settings, sink: Sink) -> None:
+    await accept(redis, arrival_of())
+    await redis.delete(names.QUEUE, "arq:job:relay:route")
+    async with worker(settings):
+        await eventually(lambda: len(sink.received) == 2)
+
+
+async def test_a_retry_is_made_on_time_by_a_deferred_bell(
+    redis: Redis, settings: Settings, rules_file: Path, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from aiohttp import web
+
+    rules_file.write_text(rules_for(sink, retry='["1500ms"]'))
+    monkeypatch.setattr(workers.deliverer, "_LINGER", 0.1)
+
+    async def answer(received: object) -> web.Response:
+        del received
+        return web.Response(status=500 if len(sink.received) <= 2 else 200)
+
+    sink.answer = answer
+    async with worker(settings) as parts:
+        await accept(redis, arrival_of())
+        await eventually(lambda: len(sink.received) == 2)
+        job = bells.deliver(bells.slot_of("bot")).job_id
+
+        async def deferred() -> bool:
+            due = await redis.zscore(names.QUEUE, job)
+            return due is not None and due > bells.NOW and not await redis.exists(names.lease(job))
+
+        await eventually(deferred)
+        await eventually(lambda: len(sink.received) == 4)
+        assert parts.stop.is_set() is False
+    first, second = [one.at for one in sink.received if one.path == "/bot"]
+    assert 1.3 < second - first < 2.5
+
+
+async def test_a_job_whose_lease_somebody_else_holds_waits_for_it(redis: Redis, settings: Settings, sink: Sink) -> None:
+    async with hold(redis, bells.ROUTE.job_id):
+        await redis.delete(names.ARQ_LOCK_PREFIX + bells.ROUTE.job_id)
+        async with worker(settings):
+            await accept(redis, arrival_of())
+            await asyncio.sleep(0.3)
+            assert sink.received == []
+    async with worker(settings):
+        await eventually(lambda: len(sink.received) == 2)
+
+
+async def test_a_worker_that_breaks_is_replaced(
+    redis: Redis, settings: Settings, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from workers.runner import _Worker
+
+    calls = 0
+    whole = _Worker.heart_beat
+
+    async def heart_beat(self: _Worker) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise RuntimeError("a bug")
+        await whole(self)
+
+    monkeypatch.setattr(_Worker, "heart_beat", heart_beat)
+    async with worker(settings):
+        await accept(redis, arrival_of())
+        await eventually(lambda: len(sink.received) == 2)
+    assert calls > 1
+
+
+async def test_arqs_keys_are_flushed_in_the_middle_of_work(redis: Redis, settings: Settings, sink: Sink) -> None:
+    async with worker(settings):
+        await accept(redis, arrival_of())
+        await eventually(lambda: len(sink.received) == 2)
+        await redis.delete(*await redis.keys("arq:*"), names.QUEUE, *await redis.keys("relay:lease:*"))
+        started = time.monotonic()
+        for _ in range(5):
+            await accept(redis, arrival_of())
+        await eventually(lambda: len(sink.received) == 12)
+        assert time.monotonic() - started < 10
+    assert SECRET.text not in str(sink.received[0].headers)
