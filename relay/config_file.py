@@ -105,6 +105,7 @@ class ConfigFile:
         """
         self._path = path
         self.current = load_config(path)
+        self._wanted = self.current.config
         self._seen = self._signature()
         self._task: asyncio.Task[None] | None = None
 
@@ -118,13 +119,20 @@ class ConfigFile:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(_INTERVAL)
-            signature = self._signature()
-            if signature != self._seen:
-                self._seen = signature
+            before = self._signature()
+            if before == self._seen:
+                continue
+            try:
                 self._reload()
+            except Exception:  # whatever it is, the file has to be looked at again when it changes again
+                log.exception("config.broken", file=str(self._path))
+            # A file that was written while we read it differs from its state before, and is read again.
+            after = self._signature()
+            self._seen = {file: before.get(file, after[file]) for file in after}
 
     def _reload(self) -> None:
         try:
+            self._wanted = read_config(self._path)
             loaded = load_config(self._path)
         except ConfigError as error:
             log.error(  # noqa: TRY400  sentences for a person, not a bug
@@ -142,16 +150,19 @@ class ConfigFile:
             subscriptions=len(loaded.config.subscriptions),
         )
 
-    def _signature(self) -> tuple[object, ...]:
-        """What changes when the file, or a file with a secret, is written or replaced."""
-        references = (subscription.secret for subscription in self.current.config.subscriptions)
-        files = [self._path, *(self._path.parent / r.value for r in references if r.source == "file")]
-        signature: list[object] = []
-        for file in files:
+    def _files(self) -> list[Path]:
+        """The file, and the files with secrets that its last readable version refers to, in force or not."""
+        references = (subscription.secret for subscription in self._wanted.subscriptions)
+        return [self._path, *(self._path.parent / r.value for r in references if r.source == "file")]
+
+    def _signature(self) -> dict[Path, object]:
+        """What changes when one of the files is written or replaced."""
+        signature: dict[Path, object] = {}
+        for file in self._files():
             try:
                 status = file.stat()
             except OSError:
-                signature.append(None)
+                signature[file] = None
             else:
-                signature.append((status.st_mtime_ns, status.st_size, status.st_ino))
-        return tuple(signature)
+                signature[file] = (status.st_mtime_ns, status.st_size, status.st_ino)
+        return signature

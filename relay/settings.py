@@ -7,12 +7,13 @@ cannot do without (`Settings.load(needs=...)`).
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from relay.core.durations import format_duration, parse_duration
@@ -58,9 +59,10 @@ def _public_url(text: str) -> str:
     try:
         url = urlsplit(text)
         host = url.hostname
+        fits = url.port != 0 and not any(map(str.isspace, text))  # reading the port checks it
     except ValueError:
-        host = None
-    if not host or url.scheme not in {"http", "https"}:
+        host, fits = None, False
+    if not host or not fits or url.scheme not in {"http", "https"}:
         raise ValueError(f'"{text}" is not a URL such as https://relay.example.com')
     if url.query or url.fragment or "?" in text or "#" in text:
         raise ValueError("it must have no query and no fragment: the relay adds its own")
@@ -69,9 +71,22 @@ def _public_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _api_url(text: str) -> str:
+    try:
+        url = urlsplit(text)
+        fits = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(f'"{masked_url(text)}" is not a URL such as {DEFAULT_LINQ_V3}')
+    return text
+
+
 def _redis_url(text: str) -> str:
-    if urlsplit(text).scheme not in {"redis", "rediss", "unix"}:
+    url = urlsplit(text)
+    if url.scheme not in {"redis", "rediss", "unix"}:
         raise ValueError("it must start with redis://, rediss:// or unix://")
+    url.port  # noqa: B018  raises where it is no number
     return text
 
 
@@ -112,7 +127,7 @@ class Settings(BaseSettings):
     """urlsafe base64 of 32 bytes, which seals Linq's signing secrets at rest; `relay secret generate --for relay` makes
     one
     """
-    relay_dedupe_window: Annotated[float, BeforeValidator(_duration)] = 6 * 3600.0
+    relay_dedupe_window: Annotated[float, BeforeValidator(_duration), Field(ge=1)] = 6 * 3600.0
     """how long an event id is remembered, such as 6h; Linq's own retries end after about 30 minutes"""
     relay_log_level: Literal["debug", "info", "warning", "error"] = "info"
     """the least important lines to log"""
@@ -120,11 +135,11 @@ class Settings(BaseSettings):
     """auto is console on a terminal, else json"""
     linq_api_v3_api_key: SecretStr | None = None
     """Linq's API key"""
-    linq_api_v3_base_url: str = DEFAULT_LINQ_V3
+    linq_api_v3_base_url: Annotated[str, AfterValidator(_api_url)] = DEFAULT_LINQ_V3
     """where Linq's v3 API is"""
     linq_v2_token: SecretStr | None = None
     """Linq's integration token for its v2 API"""
-    linq_v2_base_url: str = DEFAULT_LINQ_V2
+    linq_v2_base_url: Annotated[str, AfterValidator(_api_url)] = DEFAULT_LINQ_V2
     """where Linq's v2 API is"""
     linq_v2_webhook_secret: SecretStr | None = None
     """the secret of the Linq v2 subscription, of your own choosing; without it /webhooks/linq/v2 answers 503"""
@@ -156,8 +171,9 @@ class Settings(BaseSettings):
     def shown(self) -> dict[str, str]:
         """Every variable as it may be logged: secrets masked, durations readable."""
         shown = {name.upper(): str(value) for name, value in self if value is not None}
-        if self.redis_url is not None:
-            shown["REDIS_URL"] = masked_url(self.redis_url)
+        for name in ("REDIS_URL", "RELAY_PUBLIC_URL", "LINQ_API_V3_BASE_URL", "LINQ_V2_BASE_URL"):
+            if name in shown:
+                shown[name] = masked_url(shown[name])
         shown["RELAY_DEDUPE_WINDOW"] = format_duration(self.relay_dedupe_window)
         return shown
 
@@ -169,11 +185,9 @@ def environment(env_file: Path | None = Path(".env")) -> dict[str, str]:
 
 
 def masked_url(url: str) -> str:
-    """`url` without its password."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")))
+    """`url` without its password, be it before the host or a parameter."""
+    url = re.sub(r"([?&]password=)[^&]*", r"\1***", url)
+    return re.sub(r"(://[^/?#]*?:)[^/?#]*@", r"\1***@", url)
 
 
 def _sentence(detail: Any) -> str:

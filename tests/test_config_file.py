@@ -268,7 +268,6 @@ def test_what_is_in_force_is_one_thing_that_is_replaced_whole(path: Path) -> Non
     assert (file.current.config.subscriptions[0].name, file.current.secrets) == ("crm", {"crm": OTHER_SECRET})
 
 
-@pytest.mark.xfail(strict=True, reason="only the files of the rules in force are looked at, not those of refused rules")
 async def test_a_secret_that_comes_after_the_rules_that_need_it_is_picked_up(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -284,9 +283,6 @@ async def test_a_secret_that_comes_after_the_rules_that_need_it_is_picked_up(
         assert file.current.secrets == {"bot": SECRET}
 
 
-@pytest.mark.xfail(
-    strict=True, reason="what was seen is taken before the rules are read, and without the files that are new"
-)
 @pytest.mark.usefixtures("quickly")
 async def test_one_change_is_one_reload(path: Path) -> None:
     path.write_text(TOPIC)
@@ -299,9 +295,6 @@ async def test_one_change_is_one_reload(path: Path) -> None:
         assert [line["event"] for line in logs] == ["config.reloaded"]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="an error that is no ConfigError ends the watch: no change is picked up any more"
-)
 @pytest.mark.usefixtures("quickly")
 async def test_no_change_ends_the_watch(path: Path) -> None:
     path.write_text(TOPIC)

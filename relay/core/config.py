@@ -141,7 +141,7 @@ def parse_config(text: str, filename: str = "relay.toml") -> RelayConfig:
     heading = f"{filename} cannot be used:"
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a TOMLDecodeError, or numbers and nesting beyond reason
         raise ConfigError(heading, (Problem(filename, f"not TOML: {error}"),)) from None
     places = TomlPlaces(text, filename)
     problems = [Problem(places.of(path), message) for path, message in _contradictions(data)]
@@ -162,7 +162,7 @@ def _echo(detail: Any) -> bool:
     return detail["type"] == "too_short" and bool(detail["input"])
 
 
-def _sentence(detail: Any) -> str:
+def _sentence(detail: Any) -> str:  # noqa: PLR0911  a table, one row a return
     """Pydantic's finding in the words of this file."""
     match detail["type"]:
         case "extra_forbidden":
@@ -173,6 +173,8 @@ def _sentence(detail: Any) -> str:
             return "the list is empty; write at least one, or leave the key out"
         case "string_pattern_mismatch":
             return f'"{detail["input"]}" is not a name; use letters, digits, ".", "_" and "-", at most 64'
+        case "tuple_type":
+            return "it has to be a list"
         case "value_error":
             return str(detail["ctx"]["error"])
         case _:

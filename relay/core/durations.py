@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import isfinite
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)", re.ASCII)
@@ -18,12 +19,20 @@ def parse_duration(text: str) -> float:
     if match is None:
         raise ValueError(f'"{text}" is not a duration; write a number and a unit, such as "250ms", "5s", "2m" or "1h"')
     number, unit = match.groups()
-    return float(number) * _SECONDS[unit]
+    seconds = float(number) * _SECONDS[unit]
+    if not isfinite(seconds):
+        raise ValueError(f'"{text[:20]}..." is not a duration that will ever end')
+    return seconds
 
 
 def format_duration(seconds: float) -> str:
     """`seconds` in the largest unit that keeps it short, such as `5s` or `1.5m`."""
     for unit, length in (("h", 3600.0), ("m", 60.0), ("s", 1.0)):
-        if seconds >= length:
-            return f"{seconds / length:.3g}{unit}"
-    return f"{seconds * 1000:.3g}ms"
+        if seconds >= 0.9995 * length:
+            return f"{_short(seconds / length)}{unit}"
+    return f"{_short(seconds * 1000)}ms"
+
+
+def _short(number: float) -> str:
+    """Three digits, and all of those before the point."""
+    return f"{number:.0f}" if number >= 999.5 else f"{number:.3g}"

@@ -3,12 +3,13 @@
     RelayError                      what a person can be told in one sentence
     ├── SettingsError               the environment is wrong: exit code 2
     ├── ConfigError                 relay.toml is wrong: exit code 2
-    ├── Refusal                     an HTTP request that the ingress does not accept; `web.answers` maps each to a
-    status │   ├── BadSignature            the sender could not prove to be Linq │   ├── SecretUnknown           we hold
-    no secret for that URL (yet): our fault, try again │   └── StoreUnavailable        Redis did not take it in time:
-    our fault, try again ├── Unparsable                  signed by Linq, but not an envelope: set aside, never refused
-    ├── StoreError                  Redis is there but cannot be used as it is (wrong key for a sealed secret, ...) └──
-    LinqApiError                Linq's API answered with an error, or not at all
+    ├── Refusal                     a request the ingress does not accept; `web.answers` maps each to a status
+    │   ├── BadSignature            the sender could not prove to be Linq
+    │   ├── SecretUnknown           we hold no secret for that URL (yet): our fault, try again
+    │   └── StoreUnavailable        Redis did not take it in time: our fault, try again
+    ├── Unparsable                  signed by Linq, but not an envelope: set aside, never refused
+    ├── StoreError                  Redis is there but cannot be used as it is (wrong key for a sealed secret, ...)
+    └── LinqApiError                Linq's API answered with an error, or not at all
 
 `code` is a short stable name for logs, metrics and JSON answers; the message is for people.
 """

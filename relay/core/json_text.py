@@ -7,6 +7,23 @@ from typing import Any
 
 from pydantic_core import from_json
 
+_MOST_DIGITS = 4300  # Python's own limit for turning text into an int
+
+
+def _number(digits: str) -> float:
+    return int(digits) if len(digits) <= _MOST_DIGITS else float(digits)
+
+
+def storable(value: object) -> str | None:
+    """`value` if it is text that UTF-8 can write; JSON can also write half a surrogate pair."""
+    if not isinstance(value, str):
+        return None
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return None
+    return value
+
 
 def parse_json(body: bytes) -> Any:
     """The value in `body`.
@@ -20,6 +37,6 @@ def parse_json(body: bytes) -> Any:
         return from_json(body)
     except ValueError:
         try:
-            return json.loads(body)
+            return json.loads(body, parse_int=_number)
         except RecursionError:
             raise ValueError("nested too deeply") from None

@@ -8,6 +8,7 @@ the outcome and the subscription's schedule into the delivery's next state; it d
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, assert_never
@@ -111,8 +112,12 @@ def retry_after_seconds(value: str | None, now: float) -> float | None:
     if value is None:
         return None
     try:
-        seconds = float(value) if value.strip().isdecimal() else parsedate_to_datetime(value).timestamp() - now
-    except ValueError:
+        if value.strip().isdecimal():
+            seconds = float(value)
+        else:
+            at = parsedate_to_datetime(value)
+            seconds = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - now  # without a zone it means UTC
+    except (ValueError, OverflowError):
         return None
     return min(max(seconds, 0.0), LONGEST_RETRY_AFTER)
 

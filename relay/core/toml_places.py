@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _HEADER = re.compile(r"\s*(\[\[|\[)\s*([\w.-]+)\s*\]")
-_KEY = re.compile(r"""\s*["']?([\w-]+)["']?\s*=""")
+_KEY = re.compile(r"""\s*["']?([\w-]+)["']?\s*(?:\.[^=]*)?=""")
 
 
 class TomlPlaces:
@@ -29,6 +29,7 @@ class TomlPlaces:
             if header := _HEADER.match(line):
                 table = tuple(header[2].split("."))
                 if header[1] == "[[":
+                    self._line_of.setdefault(table, number)
                     table = (*table, counts[header[2]])
                     counts[header[2]] += 1
                 self._line_of.setdefault(table, number)

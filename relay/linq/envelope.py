@@ -13,14 +13,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from relay.core.errors import Unparsable
 from relay.core.event import Dialect
-from relay.core.json_text import parse_json
+from relay.core.json_text import parse_json, storable
 
 OLDEST_V3 = "2025-01-01"
 """What a v3 envelope without `webhook_version` is: senders before 2026-02-03 did not write the field."""
 
 Model = TypeVar("Model", bound="Head")
 Token = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,256}$")]
-Text = Annotated[str | None, BeforeValidator(lambda value: value if isinstance(value, str) else None)]
+Text = Annotated[str | None, BeforeValidator(storable)]
 Object = Annotated[dict[str, Any], BeforeValidator(lambda value: value if isinstance(value, dict) else {})]
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from relay.core.event import Dialect, Facts
+from relay.core.json_text import storable
 from relay.core.lines import is_line
 from relay.core.patterns import patterns_that_match
 
@@ -72,11 +73,9 @@ def _line_of_message(data: dict[str, Any]) -> Iterator[object]:
     yield from _line_of_any(data)
     if _outbound(data) is True:
         yield _handle(data.get("sender_handle"))
-        yield _handle(data.get("from_handle"))
-        yield data.get("from")
+        yield from _handle_or_text(data, "from_handle", "from")
     elif _outbound(data) is False:
-        yield _handle(data.get("recipient_handle"))
-        yield data.get("recipient_phone")
+        yield from _handle_or_text(data, "recipient_handle", "recipient_phone")
 
 
 def _line_of_poll_update(data: dict[str, Any]) -> Iterator[object]:
@@ -89,8 +88,7 @@ def _line_of_reaction(data: dict[str, Any]) -> Iterator[object]:
     """Only our own reactions name the line; a customer's carries the customer's number in the same fields."""
     yield from _line_of_any(data)
     if data.get("is_from_me") is True:
-        yield _handle(data.get("from_handle"))
-        yield data.get("from")
+        yield from _handle_or_text(data, "from_handle", "from")
 
 
 def _line_of_number(data: dict[str, Any]) -> Iterator[object]:
@@ -226,6 +224,13 @@ def _handle(value: object) -> object:
     return value
 
 
+def _handle_or_text(data: dict[str, Any], handle: str, text: str) -> Iterator[object]:
+    """A handle and the deprecated text beside it, which is the same number: not ours if the handle is not."""
+    yield _handle(data.get(handle))
+    if _object(data.get(handle)).get("is_me") is not False:
+        yield data.get(text)
+
+
 def _own_handle(value: object) -> object:
     """The number of a handle object that says it is us."""
     handle = _object(value)
@@ -237,7 +242,7 @@ def _outbound(data: dict[str, Any]) -> bool | None:
     from_me = data.get("is_from_me")
     if isinstance(from_me, bool):
         return from_me
-    return {"outbound": True, "inbound": False}.get(str(data.get("direction")))
+    return {"outbound": True, "inbound": False}.get(_text(data.get("direction")) or "")
 
 
 def _object(value: object) -> dict[str, Any]:
@@ -249,7 +254,7 @@ def _list(value: object) -> list[Any]:
 
 
 def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+    return storable(value) or None
 
 
 def _bool(*values: object) -> bool | None:

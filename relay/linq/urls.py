@@ -56,7 +56,10 @@ def target_of_query(query: str) -> Target:
 
 def our_target(public_url: str, url: str) -> Target | None:
     """What `url` names if it is a target URL of this relay; None if it is somebody else's."""
-    ours, theirs = urlsplit(public_url.rstrip("/") + V3_PATH), urlsplit(url)
+    try:
+        ours, theirs = urlsplit(public_url.rstrip("/") + V3_PATH), urlsplit(url)
+    except ValueError:
+        return None
     if (ours.scheme, ours.netloc.lower(), ours.path) != (theirs.scheme, theirs.netloc.lower(), theirs.path):
         return None
     return target_of_query(theirs.query)

@@ -73,4 +73,4 @@ def fields_of(
     dialect: Dialect, line: str | None, body: bytes, reason: str, at: bytes | int
 ) -> dict[str, bytes | str | int]:
     """The entry of a body that is set aside."""
-    return {"at": at, "dialect": dialect, "line": line or "", "reason": reason, "body": body}
+    return {"at": at, "dialect": dialect, "line": line or "", "reason": reason.encode(errors="replace"), "body": body}

@@ -52,7 +52,7 @@ class Move:
     entry: bytes
     type: str
     topics: Sequence[str]
-    fields: Fields
+    fields: Sequence[bytes | str | int]
     aside: bool = False
 
 

@@ -55,7 +55,7 @@ class Record:
         return parse_json(self.body)
 
 
-def fields_of(event: Event, at: bytes | int, webhook_id: str, body: bytes) -> list[bytes | str | int]:
+def fields_of(event: Event, at: bytes | int, webhook_id: str, body: bytes) -> list[bytes]:
     """Field names and values of the entry for `event`, flat, as XADD takes them."""
     facts = event.facts
     fields: list[bytes | str | int] = [
@@ -78,7 +78,7 @@ def fields_of(event: Event, at: bytes | int, webhook_id: str, body: bytes) -> li
     if webhook_id != event.id:
         fields += ("webhook_id", webhook_id)
     fields += ("body", body)
-    return fields
+    return [field if isinstance(field, bytes) else str(field).encode() for field in fields]
 
 
 def record_of(entry: bytes, fields: Mapping[bytes, bytes]) -> Record:

@@ -121,6 +121,15 @@ async def test_an_unreadable_entry_is_set_aside_and_its_batch_goes_on(redis: Red
     assert all(reason.startswith(b"the body is not JSON") for reason in reasons)
 
 
+async def test_text_that_no_encoding_can_write_stops_nobody(redis: Redis, rules: ConfigFile) -> None:
+    body = b'{"event_type": "message.sent", "event_id": "e1", "trace_id": "\\ud83d", "data": {"chat_id": "\\ud83d"}}'
+    await accept(redis, Arrival("e1", "message.sent", Dialect.V3, "e1", None, body), arrival_of())
+    async with routing(redis, rules):
+        await eventually(lambda: emptied(redis))
+    first, _ = await topic(redis, "messages")
+    assert (first["id"], first["chat"], first["body"]) == ("e1", "", body.decode())
+
+
 @pytest.mark.parametrize("damage", ["destroy the group", "delete the inbox", "lose everything"])
 async def test_heals_when_redis_has_lost_its_groups(redis: Redis, rules: ConfigFile, damage: str) -> None:
     async with routing(redis, rules):

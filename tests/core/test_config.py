@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.core.config import DEFAULT_RETRY, RelayConfig, Subscription, Topic, parse_config
+from relay.core.durations import parse_duration
+from relay.core.errors import ConfigError
+from relay.core.event import Freshness
+from relay.core.secret import SecretReference
+from tests.building import LINE, OTHER_LINE
+from tests.core.writing import subscription_with, topic_with
+from tests.properties import any_text, lines, quick
+
+GOOD = """
+[[topics]]
+name = "support"
+events = ["message.received", "message.failed", "reaction.*"]
+lines = ["+16465550123"]            # absent = every line
+
+[[topics]]
+name = "everything"
+events = ["*"]
+
+[[topics]]
+name = "late.sms_2-groups"
+events = ["message.*"]
+lines = ["+16465550123", "+16465550124"]
+direction = "inbound"
+service = ["SMS", "RCS"]
+is_group = true
+freshness = "history"
+
+[[subscriptions]]                   # push; pull needs no entry
+name = "support-bot"
+topic = "support"
+url = "http://support-bot.internal:8080/linq"
+secret = "env:SUPPORT_BOT_SECRET"
+retry = ["5s", "30s", "2m", "10m"]
+
+[[subscriptions]]
+name = "crm"
+topic = "support"
+url = "https://crm.example.com/hooks?team=a%20b"
+secret = "file:crm.key"
+"""
+
+
+def subscription(**fields: Any) -> Subscription:
+    """A subscription as a file spells it."""
+    return Subscription.model_validate(fields)
+
+
+# --- good files -----------------------------------------------------------------------------------
+
+
+def test_a_good_file_is_read_whole() -> None:
+    assert parse_config(GOOD) == RelayConfig(
+        topics=(
+            Topic(name="support", events=("message.received", "message.failed", "reaction.*"), lines=(LINE,)),
+            Topic(name="everything", events=("*",)),
+            Topic(
+                name="late.sms_2-groups",
+                events=("message.*",),
+                lines=(LINE, OTHER_LINE),
+                direction="inbound",
+                service=("SMS", "RCS"),
+                is_group=True,
+                freshness=Freshness.HISTORY,
+            ),
+        ),
+        subscriptions=(
+            subscription(
+                name="support-bot",
+                topic="support",
+                url="http://support-bot.internal:8080/linq",
+                secret="env:SUPPORT_BOT_SECRET",
+                retry=["5s", "30s", "2m", "10m"],
+            ),
+            subscription(
+                name="crm", topic="support", url="https://crm.example.com/hooks?team=a%20b", secret="file:crm.key"
+            ),
+        ),
+    )
+
+
+def test_a_subscription_knows_where_its_secret_is_and_how_long_it_waits() -> None:
+    bot, crm = parse_config(GOOD).subscriptions
+    assert (bot.secret, bot.retry) == (SecretReference("env", "SUPPORT_BOT_SECRET"), (5.0, 30.0, 120.0, 600.0))
+    assert crm.secret == SecretReference("file", "crm.key")
+
+
+def test_what_is_not_written_has_its_default() -> None:
+    config = parse_config(subscription_with())
+    (topic,), (bot,) = config.topics, config.subscriptions
+    assert (topic.lines, topic.direction, topic.service, topic.is_group, topic.freshness) == (None,) * 5
+    assert bot.retry == tuple(map(parse_duration, DEFAULT_RETRY))
+
+
+def test_the_default_retries_are_ten_attempts_over_about_twenty_five_minutes() -> None:
+    assert len(DEFAULT_RETRY) + 1 == 10
+    assert sum(map(parse_duration, DEFAULT_RETRY)) == pytest.approx(25 * 60, rel=0.05)
+    assert list(map(parse_duration, DEFAULT_RETRY)) == sorted(map(parse_duration, DEFAULT_RETRY))
+
+
+@pytest.mark.parametrize("text", ["", "\n# nothing yet\n", "topics = []", "topics = []\nsubscriptions = []"])
+def test_a_file_may_have_no_rules(text: str) -> None:
+    assert parse_config(text) == RelayConfig()
+
+
+@pytest.mark.parametrize(
+    ("retry", "seconds"),
+    [
+        ('["250ms", "5s", "2m", "1h", "1.5h"]', (0.25, 5.0, 120.0, 3600.0, 5400.0)),
+        ('["0s"]', (0.0,)),
+        ("[]", ()),
+    ],
+)
+def test_retries_have_units_and_may_be_none(retry: str, seconds: tuple[float, ...]) -> None:
+    assert parse_config(subscription_with(retry=retry)).subscriptions[0].retry == seconds
+
+
+@pytest.mark.parametrize(("service", "means"), [('"SMS"', ("SMS",)), ('["SMS", "iMessage"]', ("SMS", "iMessage"))])
+def test_a_service_may_be_one_or_several(service: str, means: tuple[str, ...]) -> None:
+    assert parse_config(topic_with(f"service = {service}")).topics[0].service == means
+
+
+@pytest.mark.parametrize("name", ["a", "A1", "0", "support.eu-west_1", "x" * 64])
+def test_names_are_letters_digits_dots_and_dashes(name: str) -> None:
+    assert parse_config(f'[[topics]]\nname = "{name}"\nevents = ["*"]').topics[0].name == name
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://127.0.0.1:8080", "https://a.b/c?d=e#f", "http://[::1]:8080/x", "HTTPS://A.B", "http://user:pw@host/x"],
+)
+def test_urls_of_subscriptions_are_http_or_https(url: str) -> None:
+    assert parse_config(subscription_with(url=f'"{url}"')).subscriptions[0].url == url
+
+
+def test_event_types_that_nobody_knows_are_patterns() -> None:
+    assert parse_config(topic_with('events = ["hologram.projected", "hologram.*"]')).topics
+
+
+def test_a_topic_and_a_subscription_may_share_a_name() -> None:
+    assert parse_config(subscription_with(name='"t"')).subscriptions[0].name == "t"
+
+
+def test_subscriptions_are_found_by_their_topic() -> None:
+    config = parse_config(GOOD)
+    names = {topic: [one.name for one in found] for topic, found in config.subscriptions_by_topic.items()}
+    assert names == {"support": ["support-bot", "crm"]}
+
+
+def test_a_config_shows_no_secret() -> None:
+    config = parse_config(subscription_with(secret='"whsec_AAECAwQFBgc="'))
+    assert "AAECAw" not in repr(config)
+
+
+# --- properties -----------------------------------------------------------------------------------
+
+names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True)
+patterns = st.sampled_from(["*", "message.*", "message.received", "chat.typing_indicator.*", "hologram.x-y_z"])
+
+
+@quick
+@given(
+    st.dictionaries(
+        names, st.tuples(st.lists(patterns, min_size=1, max_size=3), st.lists(lines, max_size=3)), max_size=4
+    )
+)
+def test_a_file_that_is_written_well_is_read_as_it_was_meant(topics: dict[str, tuple[list[str], list[str]]]) -> None:
+    text = ""
+    for name, (events, of_lines) in topics.items():
+        text += f'[[topics]]\nname = "{name}"\nevents = {events}\n'
+        if of_lines:
+            text += f"lines = {of_lines}\n"
+    assert parse_config(text).topics == tuple(
+        Topic(name=name, events=tuple(events), lines=tuple(of_lines) or None)
+        for name, (events, of_lines) in topics.items()
+    )
+
+
+scalars = st.one_of(
+    any_text.map(repr),
+    st.sampled_from(
+        ['"t"', '"*"', '"5s"', '"+16465550123"', '"env:S"', '"http://a"', "true", "nan", "inf", "1979-05-27"]
+    ),
+    st.integers(-(10**20), 10**20).map(str),
+    st.text(max_size=10),
+)
+values = st.recursive(
+    scalars,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3).map(lambda items: f"[{', '.join(items)}]"),
+        st.lists(inner, max_size=2).map(
+            lambda items: "{" + ", ".join(f"k{n} = {item}" for n, item in enumerate(items)) + "}"
+        ),
+    ),
+    max_leaves=5,
+)
+keys = st.sampled_from(
+    [*Topic.model_fields, *Subscription.model_fields, "topics", "subscriptions", "a.b", '"quoted key"', "colour"]
+)
+toml_lines = st.one_of(
+    st.sampled_from(["[[topics]]", "[[subscriptions]]", "[topics]", "[[topics.x]]", "[topics.0]", "", "# note", '"""']),
+    st.builds("{} = {}".format, keys, values),
+    st.text(max_size=12),
+)
+
+
+@quick
+@given(st.lists(toml_lines, max_size=12).map("\n".join) | st.text())
+def test_any_text_is_a_config_or_a_config_error(text: str) -> None:
+    try:
+        config = parse_config(text)
+    except ConfigError as error:
+        assert error.problems  # noqa: PT017  either is fine
+    else:
+        assert isinstance(config, RelayConfig)

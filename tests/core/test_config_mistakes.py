@@ -1,0 +1,234 @@
+"""Every mistake that can be made in relay.toml, and what is said of it."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+from relay.core.config import parse_config
+from relay.core.errors import ConfigError
+from tests.core.writing import subscription_with, topic_with
+
+
+def problems_of(text: str) -> list[str]:
+    """What is wrong with `text`, each as `line path: sentence`."""
+    with pytest.raises(ConfigError) as caught:
+        parse_config(textwrap.dedent(text))
+    assert str(caught.value).startswith("relay.toml cannot be used:\n")
+    return [str(problem).removeprefix("relay.toml:") for problem in caught.value.problems]
+
+
+NOT_A_NAME = 'is not a name; use letters, digits, ".", "_" and "-", at most 64'
+NOT_A_PATTERN = (
+    'is not an event-type pattern; write an event type ("message.received"), '
+    'a family of them ("message.*") or everything ("*")'
+)
+NOT_A_DURATION = 'is not a duration; write a number and a unit, such as "250ms", "5s", "2m" or "1h"'
+NOT_A_SECRET = 'a secret is written "env:NAME", "file:PATH" or "whsec_..." (relay secret generate makes one)'
+EMPTY = "the list is empty; write at least one, or leave the key out"
+
+MISTAKES_OF_TOPICS = [
+    ("colour = 1", 'colour: unknown key "colour"'),
+    ("events = []", f"events: {EMPTY}"),
+    ("events = [7]", "events[0]: Input should be a valid string"),
+    ('events = ["*", "message"  , ".*"]', f'events[2]: ".*" {NOT_A_PATTERN}'),
+    ('events = [""]', f'events[0]: "" {NOT_A_PATTERN}'),
+    ("lines = []", f"lines: {EMPTY}"),
+    ('lines = ["16465550123"]', 'lines[0]: "16465550123" is not a phone number in E.164, such as "+16465550123"'),
+    (
+        'lines = ["+16465550123", "+1 (646) 555-0124"]',
+        'lines[1]: "+1 (646) 555-0124" is not a phone number in E.164; did you mean "+16465550124"?',
+    ),
+    ("lines = [16465550123]", "lines[0]: Input should be a valid string"),
+    ('direction = "in"', "direction: Input should be 'inbound' or 'outbound'"),
+    ('service = "Fax"', "service[0]: Input should be 'iMessage', 'RCS' or 'SMS'"),
+    ('service = ["SMS", "sms"]', "service[1]: Input should be 'iMessage', 'RCS' or 'SMS'"),
+    ("service = []", f"service: {EMPTY}"),
+    ('is_group = "yes"', "is_group: Input should be a valid boolean"),
+    ("is_group = 1", "is_group: Input should be a valid boolean"),
+    ('freshness = "fresh"', "freshness: Input should be 'live' or 'history'"),
+]
+
+
+@pytest.mark.parametrize(("line", "problem"), MISTAKES_OF_TOPICS, ids=[line for line, _ in MISTAKES_OF_TOPICS])
+def test_a_mistake_in_a_topic_is_told_with_its_line(line: str, problem: str) -> None:
+    assert problems_of(topic_with(line)) == [f"3 topics[0].{problem}"]
+
+
+MISTAKES_OF_SUBSCRIPTIONS = [
+    (5, "name", '"a b"', f'name: "a b" {NOT_A_NAME}'),
+    (5, "name", '""', f'name: "" {NOT_A_NAME}'),
+    (5, "name", '"-a"', f'name: "-a" {NOT_A_NAME}'),
+    (5, "name", f'"{"x" * 65}"', f'name: "{"x" * 65}" {NOT_A_NAME}'),
+    (5, "name", '"a\\n"', f'name: "a\n" {NOT_A_NAME}'),
+    (5, "name", "5", "name: Input should be a valid string"),
+    (6, "topic", '"T"', 'topic: there is no topic "T" (topics: t)'),
+    (6, "topic", "5", "topic: Input should be a valid string"),
+    (7, "url", '"support-bot.internal"', 'url: "support-bot.internal" is not an http or https URL'),
+    (7, "url", '"ftp://a.b"', 'url: "ftp://a.b" is not an http or https URL'),
+    (7, "url", '"http://"', 'url: "http://" is not an http or https URL'),
+    (7, "url", '"http://a.b:0/"', 'url: "http://a.b:0/" is not an http or https URL'),
+    (7, "url", '"http://a.b:65536/"', 'url: "http://a.b:65536/" is not an http or https URL'),
+    (7, "url", '"http://a.b:x/"', 'url: "http://a.b:x/" is not an http or https URL'),
+    (7, "url", '"http://[::1"', 'url: "http://[::1" is not an http or https URL'),
+    (7, "url", '"http://a b/"', 'url: "http://a b/" is not an http or https URL'),
+    (7, "url", '""', 'url: "" is not an http or https URL'),
+    (7, "url", "80", "url: Input should be a valid string"),
+    (8, "secret", '"hunter2"', f"secret: {NOT_A_SECRET}"),
+    (8, "secret", '"env:"', f"secret: {NOT_A_SECRET}"),
+    (8, "secret", "5", "secret: write it as a string, not as 5"),
+    (9, "retry", '["5"]', f'retry[0]: "5" {NOT_A_DURATION}'),
+    (9, "retry", '["5s", 5]', "retry[1]: write it as a string, not as 5"),
+    (9, "retry", '["5s", "-5s"]', f'retry[1]: "-5s" {NOT_A_DURATION}'),
+    (9, "retries", "5", 'retries: unknown key "retries"'),
+]
+
+
+@pytest.mark.parametrize(("place", "key", "value", "problem"), MISTAKES_OF_SUBSCRIPTIONS)
+def test_a_mistake_in_a_subscription_is_told_with_its_line(place: int, key: str, value: str, problem: str) -> None:
+    assert problems_of(subscription_with(**{key: value})) == [f"{place} subscriptions[0].{problem}"]
+
+
+def test_a_key_that_is_missing_is_told_with_the_line_of_its_table() -> None:
+    assert problems_of("[[topics]]\n\n[[subscriptions]]\n") == [
+        '1 topics[0].events: "events" is missing',
+        '1 topics[0].name: "name" is missing',
+        *(f'3 subscriptions[0].{key}: "{key}" is missing' for key in ("name", "secret", "topic", "url")),
+    ]
+
+
+def test_a_name_that_is_used_twice_is_told_at_its_second_place() -> None:
+    text = topic_with('events = ["*"]') + "\n" + topic_with('events = ["call.*"]')
+    assert problems_of(text) == ['5 topics[1].name: the name "t" is used more than once']
+
+
+def test_a_name_that_is_used_by_two_subscriptions_is_told_even_if_a_third_is_broken() -> None:
+    again = subscription_with().partition("[[subscriptions]]")[2]
+    text = f"{subscription_with()}\n[[subscriptions]]{again}\n[[subscriptions]]{again}"
+    assert problems_of(text) == [
+        '10 subscriptions[1].name: the name "s" is used more than once',
+        '15 subscriptions[2].name: the name "s" is used more than once',
+    ]
+
+
+def test_a_topic_that_is_defined_nowhere_is_told_with_those_that_are() -> None:
+    assert problems_of('[[subscriptions]]\nname = "s"\ntopic = "t"\nurl = "http://a"\nsecret = "env:S"') == [
+        '3 subscriptions[0].topic: there is no topic "t" (topics: none is defined)'
+    ]
+
+
+def test_a_table_that_nobody_knows_is_told() -> None:
+    assert problems_of("\n[limits]\nrate = 5") == ['2 limits: unknown key "limits"']
+
+
+def test_a_list_of_tables_that_nobody_knows_is_told_with_its_line() -> None:
+    assert problems_of("\n[[topic]]\nname = 'x'") == ['2 topic: unknown key "topic"']
+
+
+@pytest.mark.parametrize(
+    "text", ["topics", "topics = ", "[[topics]", 'name = "x', "a = 1\na = 2", "\x00", "x = 2026-13-01"]
+)
+def test_what_is_not_toml_is_told_with_where_it_stops_being_it(text: str) -> None:
+    (problem,) = problems_of(text)
+    assert problem.startswith(" not TOML: ")
+    assert "(at " in problem
+
+
+@pytest.mark.parametrize("table", ["topics = 5", "topics = {}", 'topics = "x"', "[topics]", "topics = [5]"])
+def test_topics_that_are_no_list_of_tables_are_told(table: str) -> None:
+    (problem,) = problems_of(table)
+    assert problem.startswith("1 topics")
+
+
+NO_LISTS = {
+    '[topics]\nname = "t"\nevents = ["*"]': "1 topics",
+    topic_with('events = "*"'): "3 topics[0].events",
+    subscription_with(retry='"5s"'): "9 subscriptions[0].retry",
+}
+
+
+@pytest.mark.parametrize(("text", "place"), NO_LISTS.items())
+def test_what_should_be_a_list_is_told_with_its_line(text: str, place: str) -> None:
+    (problem,) = problems_of(text)
+    assert problem.startswith(f"{place}: ")
+
+
+@pytest.mark.parametrize("text", NO_LISTS)
+def test_the_words_of_a_mistake_are_those_of_the_file(text: str) -> None:
+    assert not any("tuple" in problem for problem in problems_of(text))
+
+
+def test_every_mistake_is_told_at_once_from_the_top_of_the_file() -> None:
+    text = """\
+        colour = "green"
+
+        [[topics]]
+        name = "support team"
+        events = ["message.*", "**"]
+        lines = [
+          "+16465550123",
+          "646 555 0123",
+        ]
+        direction = "both"
+
+        [[topics]]
+        name = "calls"
+        events = ["call.*"]
+        is_group = "no"
+
+        [[topics]]
+        name = "calls"
+
+        [[subscriptions]]
+        name = "bot"
+        topic = "suport"
+        url = "bot.internal"
+        secret = "hunter2"
+        retry = ["5s", "soon", 7]
+        timeout = "5s"
+
+        [[subscriptions]]
+        name = "bot"
+        topic = "calls"
+        url = "https://bot.internal"
+    """
+    assert problems_of(text) == [
+        '1 colour: unknown key "colour"',
+        f'4 topics[0].name: "support team" {NOT_A_NAME}',
+        f'5 topics[0].events[1]: "**" {NOT_A_PATTERN}',
+        '6 topics[0].lines[1]: "646 555 0123" is not a phone number in E.164, such as "+16465550123"',
+        "10 topics[0].direction: Input should be 'inbound' or 'outbound'",
+        "15 topics[1].is_group: Input should be a valid boolean",
+        '17 topics[2].events: "events" is missing',
+        '18 topics[2].name: the name "calls" is used more than once',
+        '22 subscriptions[0].topic: there is no topic "suport" (topics: support team, calls)',
+        '23 subscriptions[0].url: "bot.internal" is not an http or https URL',
+        f"24 subscriptions[0].secret: {NOT_A_SECRET}",
+        f'25 subscriptions[0].retry[1]: "soon" {NOT_A_DURATION}',
+        "25 subscriptions[0].retry[2]: write it as a string, not as 7",
+        '26 subscriptions[0].timeout: unknown key "timeout"',
+        '28 subscriptions[1].secret: "secret" is missing',
+        '29 subscriptions[1].name: the name "bot" is used more than once',
+    ]
+
+
+def test_the_file_is_named_as_it_was_given() -> None:
+    with pytest.raises(ConfigError, match=r"/etc/relay/rules\.toml:1 x: unknown key"):
+        parse_config("x = 1", "/etc/relay/rules.toml")
+
+
+@pytest.mark.parametrize("secret", ["hunter2", "whsec", "vault:hunter2"])
+def test_a_mistake_in_a_secret_does_not_repeat_it(secret: str) -> None:
+    (problem,) = problems_of(subscription_with(secret=f'"{secret}"'))
+    assert "hunter2" not in problem
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x = " + "[" * 5000 + "]" * 5000, "x = " + "{a = " * 5000 + "1" + "}" * 5000, "x = " + "1" * 5000],
+    ids=["deep lists", "deep tables", "a number of 5000 digits"],
+)
+def test_a_file_beyond_reason_is_a_config_error(text: str) -> None:
+    with pytest.raises(ConfigError):
+        parse_config(text)

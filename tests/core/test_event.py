@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from relay.core.event import Event, Facts, Freshness
+from tests.building import LINE
+
+EVENT = Event(id="e", type="message.received", version="2026-02-03", line=LINE, facts=Facts())
+
+
+@pytest.mark.parametrize(
+    ("reconciled_at", "freshness"),
+    [(None, Freshness.LIVE), ("", Freshness.LIVE), ("2026-09-15T00:00:00Z", Freshness.HISTORY)],
+)
+def test_an_event_that_linq_recovered_later_is_history(reconciled_at: str | None, freshness: Freshness) -> None:
+    event = dataclasses.replace(EVENT, facts=Facts(reconciled_at=reconciled_at))
+    assert event.freshness is freshness
+
+
+def test_an_event_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        EVENT.line = None  # type: ignore[misc]  # what is tested
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        EVENT.facts.chat = "C"  # type: ignore[misc]  # as above

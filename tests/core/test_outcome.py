@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import time
+from email.utils import formatdate
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.core.outcome import (
+    LONGEST_RETRY_AFTER,
+    Again,
+    Attempt,
+    Done,
+    GivenUp,
+    Outcome,
+    decide,
+    outcome_of_status,
+    retry_after_seconds,
+)
+from tests.properties import quick
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NOW = 1_789_377_302
+WORTH_ANOTHER_TRY = [Outcome.THROTTLED, Outcome.FAILED, Outcome.TIMED_OUT, Outcome.UNREACHABLE]
+
+
+def half() -> float:
+    """The middle of the jitter: none."""
+    return 0.5
+
+
+def attempt(outcome: Outcome, status: int | None = None, retry_after: float | None = None, detail: str = "") -> Attempt:
+    """An attempt of a quarter of a second that began now."""
+    return Attempt(outcome, at_ms=NOW * 1000, took_ms=250, status=status, detail=detail, retry_after=retry_after)
+
+
+# --- what a status stands for ---------------------------------------------------------------------
+
+STATUSES = {
+    Outcome.DELIVERED: [200, 201, 202, 204, 226, 299],
+    Outcome.THROTTLED: [429, 503],
+    Outcome.FAILED: [408, 425, 500, 501, 502, 504, 520, 599],
+    Outcome.GONE: [410],
+    Outcome.REJECTED: [400, 401, 403, 404, 405, 409, 411, 413, 415, 418, 422, 426, 428, 430, 451, 499],
+    Outcome.REDIRECTED: [100, 101, 103, 300, 301, 302, 303, 304, 307, 308, 399],
+}
+
+
+@pytest.mark.parametrize(("outcome", "statuses"), STATUSES.items(), ids=STATUSES)
+def test_a_status_stands_for_an_outcome(outcome: Outcome, statuses: list[int]) -> None:
+    assert [outcome_of_status(status) for status in statuses] == [outcome] * len(statuses)
+
+
+def test_every_status_of_http_has_an_outcome_that_an_answer_can_have() -> None:
+    assert {outcome_of_status(status) for status in range(100, 600)} == set(STATUSES)
+
+
+# --- what Retry-After asks for --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None),
+        ("0", 0.0),
+        ("120", 120.0),
+        (" 120 ", 120.0),
+        ("3600", 3600.0),
+        ("3601", LONGEST_RETRY_AFTER),
+        ("9" * 400, LONGEST_RETRY_AFTER),
+        (formatdate(NOW + 90, usegmt=True), 90.0),
+        (formatdate(NOW, usegmt=True), 0.0),
+        (formatdate(NOW - 90, usegmt=True), 0.0),
+        (formatdate(NOW + 86400, usegmt=True), LONGEST_RETRY_AFTER),
+        ("Mon, 14 Sep 2026 03:16:02 -0600", 60.0),
+        ("Monday, 14-Sep-26 09:16:02 GMT", 60.0),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date_and_at_most_an_hour(value: str | None, seconds: float | None) -> None:
+    assert retry_after_seconds(value, NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("", " ", "soon", "-1", "1.5", "1e3", "5s", "0x10", "1_000", "²", "None", "Mon", "Mon, 14 Sep 2026"),
+        *("Mon, 99 Sep 2026 09:16:02 GMT", "Mon, 14 Foo 2026 09:16:02 GMT", "Mon, 14 Sep 2026 09:16:02 +9999"),
+        "2026-09-14T09:16:02Z",
+    ],
+)
+def test_a_retry_after_that_makes_no_sense_says_nothing(value: str) -> None:
+    assert retry_after_seconds(value, NOW) is None
+
+
+@pytest.mark.parametrize(
+    "value", ["Mon, 14 Sep 99999999999999 09:16:02 GMT", "Mon, 14 Sep 2026 09:16:02 +99999999999999999999"]
+)
+def test_a_date_beyond_all_time_says_nothing(value: str) -> None:
+    assert retry_after_seconds(value, NOW) is None
+
+
+@pytest.fixture
+def _far_from_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "America/Denver")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("_far_from_greenwich")
+@pytest.mark.parametrize("value", ["Mon Sep 14 09:16:02 2026", "Mon, 14 Sep 2026 09:16:02 -0000"])
+def test_a_date_without_a_zone_is_utc(value: str) -> None:
+    assert retry_after_seconds(value, NOW) == 60.0
+
+
+@quick
+@given(st.text() | st.integers(-5, 5000).map(str) | st.datetimes().map(lambda at: f"{at:%a, %d %b %Y %H:%M:%S} GMT"))
+def test_whatever_it_says_the_wait_is_between_nothing_and_an_hour(value: str) -> None:
+    seconds = retry_after_seconds(value, NOW)
+    assert seconds is None or 0 <= seconds <= LONGEST_RETRY_AFTER
+
+
+# --- what follows from an attempt -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tries", [1, 2, 100])
+def test_what_was_delivered_is_done(tries: int) -> None:
+    assert decide(attempt(Outcome.DELIVERED, 200), tries, (5.0,), half) == Done()
+
+
+@pytest.mark.parametrize("outcome", WORTH_ANOTHER_TRY)
+def test_what_may_pass_is_tried_again_after_the_waits_of_the_schedule_and_then_given_up(outcome: Outcome) -> None:
+    schedule = (5.0, 30.0, 120.0)
+    ended = NOW * 1000 + 250
+    assert [decide(attempt(outcome), tries, schedule, half) for tries in (1, 2, 3)] == [
+        Again(ended + 5_000),
+        Again(ended + 30_000),
+        Again(ended + 120_000),
+    ]
+    assert decide(attempt(outcome), 4, schedule, half) == GivenUp(f"{outcome.value}: no attempt left of 4")
+
+
+@pytest.mark.parametrize("outcome", WORTH_ANOTHER_TRY)
+def test_without_a_schedule_there_is_one_attempt(outcome: Outcome) -> None:
+    assert decide(attempt(outcome), 1, (), half) == GivenUp(f"{outcome.value}: no attempt left of 1")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"), [(Outcome.REJECTED, 404), (Outcome.GONE, 410), (Outcome.REDIRECTED, 302)]
+)
+def test_what_will_not_pass_is_given_up_at_once(outcome: Outcome, status: int) -> None:
+    assert decide(attempt(outcome, status), 1, (5.0,), half) == GivenUp(f"{outcome.value}: status {status}")
+
+
+def test_what_has_nothing_to_send_is_given_up() -> None:
+    lost = attempt(Outcome.LOST, detail="trimmed from its topic")
+    assert decide(lost, 1, (5.0,), half) == GivenUp("lost: trimmed from its topic")
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_every_outcome_has_a_verdict(outcome: Outcome) -> None:
+    assert isinstance(decide(attempt(outcome), 1, (1.0,), half), Done | Again | GivenUp)
+
+
+@pytest.mark.parametrize(("asked", "waits"), [(None, 10.0), (0.0, 10.0), (3.0, 10.0), (60.0, 60.0), (3600.0, 3600.0)])
+def test_retry_after_makes_a_wait_longer_and_never_shorter(asked: float | None, waits: float) -> None:
+    verdict = decide(attempt(Outcome.THROTTLED, 429, asked), 1, (10.0,), half)
+    assert verdict == Again(NOW * 1000 + 250 + round(waits * 1000))
+
+
+def test_retry_after_does_not_add_attempts() -> None:
+    assert isinstance(decide(attempt(Outcome.THROTTLED, 503, 60.0), 2, (10.0,), half), GivenUp)
+
+
+@pytest.mark.parametrize(("chance", "waits"), [(0.0, 90.0), (0.5, 100.0), (0.75, 105.0), (0.999999, 110.0)])
+def test_jitter_is_a_tenth_at_most_on_either_side(chance: float, waits: float) -> None:
+    verdict = decide(attempt(Outcome.FAILED, 500), 1, (100.0,), lambda: chance)
+    assert verdict == Again(NOW * 1000 + 250 + round(waits * 1000))
+
+
+schedules = st.lists(st.floats(0, 86400), max_size=12)
+chances = st.floats(0, 1, exclude_max=True)
+
+
+@quick
+@given(schedules, st.lists(st.tuples(st.sampled_from(WORTH_ANOTHER_TRY), chances), min_size=13, max_size=13))
+def test_attempts_are_as_many_as_the_schedule_says_and_due_within_a_tenth_of_it(
+    schedule: list[float], course: list[tuple[Outcome, float]]
+) -> None:
+    now_ms = NOW * 1000
+    tries = 0
+    for outcome, chance in course:
+        tries += 1
+        verdict = decide(Attempt(outcome, now_ms, 7), tries, schedule, lambda drawn=chance: drawn)  # type: ignore[misc]  # the value of this round
+        if isinstance(verdict, GivenUp):
+            break
+        assert isinstance(verdict, Again)
+        wait_ms = verdict.due_ms - now_ms - 7
+        planned_ms = schedule[tries - 1] * 1000
+        assert planned_ms * 0.9 - 1 <= wait_ms <= planned_ms * 1.1 + 1
+        now_ms = verdict.due_ms
+    assert tries == len(schedule) + 1
+
+
+@quick
+@given(st.sampled_from(Outcome), st.integers(1, 20), schedules, chances, st.none() | st.floats(0, LONGEST_RETRY_AFTER))
+def test_nothing_is_due_before_the_attempt_ended_or_much_later_than_was_asked(
+    outcome: Outcome, tries: int, schedule: list[float], chance: float, asked: float | None
+) -> None:
+    verdict = decide(attempt(outcome, 500, asked), tries, schedule, lambda: chance)
+    if isinstance(verdict, Again):
+        wait = (verdict.due_ms - NOW * 1000 - 250) / 1000
+        assert (asked or 0) - 0.001 <= wait <= max(schedule[tries - 1] * 1.1, asked or 0) + 0.001

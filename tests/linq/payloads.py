@@ -1,0 +1,109 @@
+"""Payloads written in a line: `chat.id=C chat.owner_handle=OURS direction=inbound` is the `data` with these fields.
+
+A path may have dots; a value is one of the words below or text as it stands; a word without `=` stands for the fields
+that `SHAPES` gives it. Tables of such lines say what each of them must be understood as.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from relay.core.event import Facts
+from tests.building import CUSTOMER, LINE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+OUR_EMAIL = "support@example.com"
+"""A line can appear under an Apple-ID address."""
+
+
+def handle(number: str, *, is_me: bool | None, service: str = "iMessage") -> dict[str, Any]:
+    """A v3 ChatHandle; without `is_me` if that is None."""
+    said = {} if is_me is None else {"is_me": is_me}
+    return {"id": "11aa22bb", "handle": number, "service": service, "joined_at": "2026-08-30T14:02:11.402Z", **said}
+
+
+def v2_handle(number: str, *, is_me: bool) -> dict[str, Any]:
+    """An element of v2 `chat_handles`."""
+    return {"identifier": number, "display_name": None, "is_me": is_me}
+
+
+WORDS: dict[str, Any] = {
+    "null": None,
+    "true": True,
+    "false": False,
+    "LINE": LINE,
+    "CUSTOMER": CUSTOMER,
+    "EMAIL": OUR_EMAIL,
+    "OURS": handle(LINE, is_me=True),
+    "THEIRS": handle(CUSTOMER, is_me=False),
+    "OURS?": handle(LINE, is_me=None),
+    "THEIRS?": handle(CUSTOMER, is_me=None),
+    "OUR-EMAIL": handle(OUR_EMAIL, is_me=True),
+    "BOTH": [handle(CUSTOMER, is_me=False), handle(LINE, is_me=True)],
+    "ONLY-THEM": [handle(CUSTOMER, is_me=False), handle("+15035550177", is_me=None)],
+    "V2-BOTH": [v2_handle(CUSTOMER, is_me=False), v2_handle(LINE, is_me=True)],
+    "V2-ONLY-THEM": [v2_handle(CUSTOMER, is_me=False)],
+}
+
+SHAPES = {
+    "in": "direction=inbound",
+    "out": "direction=outbound",
+    "message": "id=M service=RCS chat.id=C",
+    "old": "chat_id=C service=RCS is_group=false message.id=M",
+    "came": "is_from_me=false from=CUSTOMER from_handle=THEIRS",
+    "came?": "is_from_me=false from=CUSTOMER from_handle=THEIRS?",
+    "went": "is_from_me=true",
+    "poll": "message_id=M service=RCS chat.id=C",
+    "reaction": "chat_id=C message_id=M service=RCS reaction_id=r",
+    "change": "summary=Changed actor.type=api origin=api change.from=CUSTOMER change.to=CUSTOMER",
+    "v2-message": "id=M chat_id=C service=iMessage reaction_id=null",
+    "v2-reaction": "id=R chat_message_id=M chat_id=C reaction=like chat_handle.identifier=CUSTOMER",
+}
+
+
+def payload(text: str) -> dict[str, Any]:
+    """The `data` that `text` spells."""
+    data: dict[str, Any] = {}
+    for word in text.split():
+        path, equals, value = word.partition("=")
+        if not equals:
+            data |= payload(SHAPES[word])
+            continue
+        *parents, name = path.split(".")
+        place = data
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[name] = WORDS.get(value, value)
+    return data
+
+
+def rows(table: str, groups: Mapping[str, str] = MappingProxyType({})) -> list[tuple[str, str, Facts]]:
+    """Event type, payload and facts of each line of `table`: `types | payload | the facts in their order`.
+
+    The types are one of `groups` or written out; `-` is nothing, lines with `#` are remarks.
+    """
+    found = []
+    for line in table.strip().splitlines():
+        if line.startswith("#"):
+            continue
+        types, fields, says = line.split("|")
+        values = [None if word == "-" else WORDS.get(word, word) for word in says.split()]
+        found += [
+            (event_type, " ".join(fields.split()), Facts(*values))
+            for name in types.split()
+            for event_type in groups.get(name, name).split()
+        ]
+    return found
+
+
+def cases(table: str, groups: Mapping[str, str] = MappingProxyType({})) -> list[Any]:
+    """The rows as test cases that are named by what they show."""
+    return [
+        pytest.param(event_type, payload(fields), facts, id=f"{event_type}: {fields}")
+        for event_type, fields, facts in rows(table, groups)
+    ]

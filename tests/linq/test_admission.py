@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from multidict import CIMultiDict
+
+from relay.core.errors import BadSignature, Unparsable
+from relay.core.event import Arrival, Dialect
+from relay.core.known_secret import KnownSecret
+from relay.linq import legacy, standard, v2
+from relay.linq.admission import admit_v2, admit_v3
+from tests.building import LINE, OTHER_LINE, OTHER_SECRET, SECRET
+from tests.linq.building import (
+    BODY,
+    EVENT_ID,
+    KNOWN,
+    LEGACY_SIGNATURE,
+    SENT_AT,
+    STANDARD_SIGNATURE,
+    V2_BODY,
+    V2_KNOWN,
+    V2_SECRET,
+    both_headers,
+    changed,
+    legacy_headers,
+    standard_headers,
+    v2_headers,
+)
+from tests.properties import any_text, json_values, quick, visible_ascii
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from relay.core.secret import SigningSecret
+
+TYPE = "chat.typing_indicator.started"
+STANDARD_NAMES = ("webhook-id", "webhook-timestamp", "webhook-signature")
+LEGACY_NAMES = ("X-Webhook-Timestamp", "X-Webhook-Signature")
+NO_ENVELOPE = [b"", b"hello", b"[]", b"{}", b'{"event_id":"e"}', b'{"event_type":"t"}', b"\xff\xfe\xfd", b"[" * 100_000]
+
+
+# --- v3: which signature decides ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("headers", [both_headers(), standard_headers(), legacy_headers()], ids=["both", "new", "old"])
+def test_what_linq_signed_is_admitted(headers: CIMultiDict[str]) -> None:
+    assert admit_v3(headers, BODY, [KNOWN], SENT_AT) == Arrival(
+        id=EVENT_ID, type=TYPE, dialect=Dialect.V3, webhook_id=EVENT_ID, line=LINE, body=BODY
+    )
+
+
+def test_the_body_is_kept_byte_for_byte() -> None:
+    body = b' {"event_type" : "t",\r\n "event_id":"\\u0065-1" , "data":{"b":1.0,"a":1e2}}  '
+    headers = CIMultiDict(legacy.sign(SECRET, SENT_AT, body))
+    arrival = admit_v3(headers, body, [KNOWN], SENT_AT)
+    assert arrival.body == body
+    assert arrival.id == "e-1"
+
+
+def test_a_valid_standard_signature_decides_even_if_the_older_one_is_wrong() -> None:
+    headers = changed(both_headers(), "X-Webhook-Signature", "0" * 64)
+    assert admit_v3(headers, BODY, [KNOWN], SENT_AT).webhook_id == EVENT_ID
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("webhook-id", ("another-id",)),
+        ("webhook-id", ()),
+        ("webhook-timestamp", (str(SENT_AT + 1),)),
+        ("webhook-timestamp", (str(SENT_AT - 301),)),
+        ("webhook-timestamp", ()),
+        ("webhook-signature", ("v1,AAAA",)),
+        ("webhook-signature", ("v2,AAAA",)),
+        ("webhook-signature", ("",)),
+        ("webhook-signature", ()),
+    ],
+)
+def test_a_valid_older_signature_does_not_rescue_a_wrong_standard_one(name: str, values: tuple[str, ...]) -> None:
+    with pytest.raises(BadSignature):
+        admit_v3(changed(both_headers(), name, *values), BODY, [KNOWN], SENT_AT)
+
+
+@pytest.mark.parametrize("name", STANDARD_NAMES)
+def test_one_standard_header_alone_beside_a_valid_older_signature_is_refused(name: str) -> None:
+    headers = legacy_headers()
+    headers.add(name, both_headers()[name])
+    with pytest.raises(BadSignature):
+        admit_v3(headers, BODY, [KNOWN], SENT_AT)
+
+
+def test_no_signature_at_all_is_refused() -> None:
+    with pytest.raises(BadSignature, match="missing"):
+        admit_v3(CIMultiDict[str](), BODY, [KNOWN], SENT_AT)
+
+
+# --- v3: what the arrival says --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("headers", [standard_headers(), legacy_headers()], ids=["new", "old"])
+@pytest.mark.parametrize("line", [LINE, OTHER_LINE, None])
+def test_the_line_is_that_of_the_secret_that_verified(headers: CIMultiDict[str], line: str | None) -> None:
+    secrets = [KnownSecret("+19995550100", 1, OTHER_SECRET), KnownSecret(line, 3, SECRET)]
+    assert admit_v3(headers, BODY, secrets, SENT_AT).line == line
+
+
+def test_the_line_is_not_the_one_that_the_payload_names() -> None:
+    body = json.dumps({"event_id": "e", "event_type": "phone_number.assigned", "data": {"phone_number": OTHER_LINE}})
+    headers = CIMultiDict(legacy.sign(SECRET, SENT_AT, body.encode()))
+    assert admit_v3(headers, body.encode(), [KNOWN], SENT_AT).line == LINE
+
+
+@pytest.mark.parametrize("signer", [SECRET, OTHER_SECRET])
+def test_each_of_several_live_secrets_verifies_while_a_rotation_goes_on(signer: SigningSecret) -> None:
+    secrets = [KnownSecret(LINE, 2, OTHER_SECRET), KnownSecret(LINE, 1, SECRET)]
+    headers = CIMultiDict(standard.sign(signer, "msg-1", SENT_AT, BODY))
+    assert admit_v3(headers, BODY, secrets, SENT_AT).line == LINE
+
+
+def test_the_webhook_id_is_the_one_that_was_signed() -> None:
+    headers = CIMultiDict(standard.sign(SECRET, "msg_2Lml", SENT_AT, BODY))
+    arrival = admit_v3(headers, BODY, [KNOWN], SENT_AT)
+    assert (arrival.webhook_id, arrival.id) == ("msg_2Lml", EVENT_ID)
+
+
+def test_the_webhook_id_is_the_event_id_where_none_was_signed() -> None:
+    assert admit_v3(legacy_headers(), BODY, [KNOWN], SENT_AT).webhook_id == EVENT_ID
+
+
+def test_event_types_that_nobody_knows_are_admitted() -> None:
+    body = b'{"event_id":"e","event_type":"hologram.projected"}'
+    headers = CIMultiDict(standard.sign(SECRET, "e", SENT_AT, body))
+    assert admit_v3(headers, body, [KNOWN], SENT_AT).type == "hologram.projected"
+
+
+# --- what is no envelope --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("body", NO_ENVELOPE)
+@pytest.mark.parametrize(
+    "sign", [lambda b: standard.sign(SECRET, "e", SENT_AT, b), lambda b: legacy.sign(SECRET, SENT_AT, b)]
+)
+def test_a_signed_body_that_is_no_envelope_is_unparsable(body: bytes, sign: Callable[[bytes], dict[str, str]]) -> None:
+    with pytest.raises(Unparsable):
+        admit_v3(CIMultiDict(sign(body)), body, [KNOWN], SENT_AT)
+
+
+@pytest.mark.parametrize("body", NO_ENVELOPE)
+@pytest.mark.parametrize("headers", [both_headers(), standard_headers(), legacy_headers()], ids=["both", "new", "old"])
+def test_a_body_that_nobody_signed_is_not_even_read(body: bytes, headers: CIMultiDict[str]) -> None:
+    with pytest.raises(BadSignature):
+        admit_v3(headers, body, [KNOWN], SENT_AT)
+
+
+# --- v2 -------------------------------------------------------------------------------------------
+
+
+def test_what_linq_signed_for_v2_is_admitted_without_a_line() -> None:
+    assert admit_v2(v2_headers(), V2_BODY, [V2_KNOWN]) == Arrival(
+        id="0f1e2d3c-4b5a-4697-8879-6a5b4c3d2e1f",
+        type="message.read",
+        dialect=Dialect.V2,
+        webhook_id="0f1e2d3c-4b5a-4697-8879-6a5b4c3d2e1f",
+        line=None,
+        body=V2_BODY,
+    )
+
+
+@pytest.mark.parametrize("body", NO_ENVELOPE)
+def test_a_signed_v2_body_that_is_no_envelope_is_unparsable(body: bytes) -> None:
+    with pytest.raises(Unparsable):
+        admit_v2(CIMultiDict(v2.sign(V2_SECRET, body)), body, [V2_KNOWN])
+    with pytest.raises(BadSignature):
+        admit_v2(v2_headers(), body, [V2_KNOWN])
+
+
+def test_a_webhook_id_that_v2_did_not_sign_is_not_taken() -> None:
+    headers = v2_headers()
+    headers.add("webhook-id", "forged")
+    assert admit_v2(headers, V2_BODY, [V2_KNOWN]).webhook_id == "0f1e2d3c-4b5a-4697-8879-6a5b4c3d2e1f"
+
+
+# --- properties -----------------------------------------------------------------------------------
+
+tokens = st.text(visible_ascii, min_size=1, max_size=256)
+
+
+@quick
+@given(tokens, tokens, st.dictionaries(st.text(), json_values), st.booleans())
+def test_any_object_with_an_id_and_a_type_is_admitted(
+    event_id: str,
+    event_type: str,
+    more: dict[str, Any],
+    ascii_only: bool,  # noqa: FBT001
+) -> None:
+    envelope = {**more, "event_id": event_id, "event_type": event_type}
+    body = json.dumps(envelope, ensure_ascii=ascii_only).encode()
+    arrival = admit_v3(CIMultiDict(standard.sign(SECRET, "w", SENT_AT, body)), body, [KNOWN], SENT_AT)
+    assert arrival == Arrival(event_id, event_type, Dialect.V3, "w", LINE, body)
+
+
+junk = st.dictionaries(
+    st.sampled_from([*STANDARD_NAMES, *LEGACY_NAMES]),
+    st.lists(any_text | st.sampled_from([EVENT_ID, str(SENT_AT), STANDARD_SIGNATURE, LEGACY_SIGNATURE]), max_size=2),
+)
+
+
+@quick
+@given(junk, st.binary())
+def test_nothing_but_a_bad_signature_comes_of_junk(junk: dict[str, list[str]], body: bytes) -> None:
+    headers = CIMultiDict((name, value) for name, values in junk.items() for value in values)
+    with pytest.raises(BadSignature):
+        admit_v3(headers, body, [KNOWN], SENT_AT)
+    with pytest.raises(BadSignature):
+        admit_v2(headers, body, [V2_KNOWN])

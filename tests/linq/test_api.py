@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import linq
+import pytest
+
+from relay.core.errors import LinqApiError
+from relay.linq.api import KNOWN_EVENT_TYPES, LinqApi, LinqSubscription
+from tests.building import LINE, OTHER_LINE, SECRET
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+URL = "https://relay.example.com/webhooks/linq?version=2026-02-03&line=16465550123&gen=1"
+ROW = {
+    "id": "sub-1",
+    "target_url": URL,
+    "subscribed_events": ["message.received", "hologram.projected"],
+    "phone_numbers": [LINE],
+    "is_active": True,
+    "created_at": "2026-09-14T09:15:02Z",
+    "updated_at": "2026-09-14T09:15:02Z",
+}
+SUBSCRIPTION = LinqSubscription(
+    id="sub-1",
+    target_url=URL,
+    events=frozenset({"message.received", "hologram.projected"}),
+    phone_numbers=frozenset({LINE}),
+    is_active=True,
+)
+UNKNOWN = {"success": False, "error": {"status": 404, "code": 2010, "message": "not found"}}
+
+
+class Linq:
+    """A Linq that gives one answer and remembers what it was asked."""
+
+    def __init__(self, status: int, answer: object = None) -> None:
+        self.requests: list[httpx.Request] = []
+        self._answer = httpx.Response(status, json=answer) if answer is not None else httpx.Response(status)
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        return self._answer
+
+    @property
+    def api(self) -> LinqApi:
+        """The client of this Linq."""
+        return api_of(self)
+
+    @property
+    def asked(self) -> tuple[str, str, Any]:
+        """Method, path and body of the one request."""
+        (request,) = self.requests
+        return request.method, request.url.path, json.loads(request.content) if request.content else None
+
+
+def api_of(answer: Callable[[httpx.Request], httpx.Response]) -> LinqApi:
+    http = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+    return LinqApi(
+        linq.AsyncLinqAPIV3(api_key="key", base_url="https://linq.test/api/partner", http_client=http, max_retries=0)
+    )
+
+
+# --- lines and event types ------------------------------------------------------------------------
+
+
+async def test_lines_are_the_phone_numbers_each_once_and_sorted() -> None:
+    numbers = [OTHER_LINE, LINE, LINE, "support@example.com"]
+    rows = [{"id": f"n-{place}", "phone_number": number} for place, number in enumerate(numbers)]
+    here = Linq(200, {"phone_numbers": rows})
+    assert await here.api.lines() == [LINE, OTHER_LINE]
+    assert here.asked == ("GET", "/api/partner/v3/phone_numbers", None)
+
+
+@pytest.mark.parametrize("answer", [{"phone_numbers": []}, {"phone_numbers": None}, {}])
+async def test_an_account_without_lines_is_told_about(answer: dict[str, Any]) -> None:
+    with pytest.raises(LinqApiError, match="no phone numbers"):
+        await Linq(200, answer).api.lines()
+
+
+async def test_event_types_are_those_that_linq_offers_now() -> None:
+    here = Linq(200, {"events": ["message.received", "hologram.projected"], "doc_url": "https://docs.linqapp.com"})
+    assert await here.api.event_types() == ["message.received", "hologram.projected"]
+    assert here.asked == ("GET", "/api/partner/v3/webhook-events", None)
+
+
+async def test_event_types_are_those_of_the_sdk_where_linq_does_not_tell() -> None:
+    assert await Linq(404, UNKNOWN).api.event_types() == list(KNOWN_EVENT_TYPES)
+
+
+# --- subscriptions --------------------------------------------------------------------------------
+
+
+async def test_subscriptions_are_listed_with_what_they_lack_left_empty() -> None:
+    bare = {"id": "sub-2", "target_url": "https://else.where/", "is_active": False, "subscribed_events": []}
+    assert await Linq(200, {"subscriptions": [ROW, bare]}).api.subscriptions() == [
+        SUBSCRIPTION,
+        LinqSubscription("sub-2", "https://else.where/", frozenset(), frozenset(), is_active=False),
+    ]
+
+
+async def test_creating_one_gives_its_secret() -> None:
+    here = Linq(201, {**ROW, "signing_secret": SECRET.text})
+    created = await here.api.create(URL, ["message.received", "hologram.projected"], LINE)
+    assert created == (SUBSCRIPTION, SECRET)
+    assert here.asked == (
+        "POST",
+        "/api/partner/v3/webhook-subscriptions",
+        {
+            "target_url": URL,
+            "subscribed_events": ["message.received", "hologram.projected"],
+            "phone_numbers": [LINE],
+        },
+    )
+
+
+async def test_updating_one_also_makes_it_active() -> None:
+    here = Linq(200, ROW)
+    await here.api.update("sub-1", ["message.received"], LINE)
+    assert here.asked == (
+        "PUT",
+        "/api/partner/v3/webhook-subscriptions/sub-1",
+        {"subscribed_events": ["message.received"], "phone_numbers": [LINE], "is_active": True},
+    )
+
+
+@pytest.mark.parametrize(("status", "answer"), [(204, None), (404, UNKNOWN)])
+async def test_deleting_one_that_is_gone_is_fine(status: int, answer: object) -> None:
+    here = Linq(status, answer)
+    await here.api.delete("sub-1")
+    assert here.asked == ("DELETE", "/api/partner/v3/webhook-subscriptions/sub-1", None)
+
+
+# --- what goes wrong ------------------------------------------------------------------------------
+
+CALLS: dict[str, Callable[[LinqApi], Awaitable[object]]] = {
+    "lines": lambda api: api.lines(),
+    "event types": lambda api: api.event_types(),
+    "subscriptions": lambda api: api.subscriptions(),
+    "create": lambda api: api.create(URL, ["message.received"], LINE),
+    "update": lambda api: api.update("sub-1", ["message.received"], LINE),
+    "delete": lambda api: api.delete("sub-1"),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+async def test_what_linq_says_is_passed_on_as_a_sentence(call: Callable[[LinqApi], Awaitable[object]]) -> None:
+    doc_url = "https://docs.linqapp.com/errors#1002"
+    error = {"status": 400, "code": 1002, "message": "phone number must be E.164", "doc_url": doc_url}
+    with pytest.raises(LinqApiError) as caught:
+        await call(Linq(400, {"success": False, "error": error, "trace_id": "t"}).api)
+    assert str(caught.value).endswith(f": phone number must be E.164 (status 400, code 1002); see {doc_url}")
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+async def test_a_refused_key_is_named(call: Callable[[LinqApi], Awaitable[object]]) -> None:
+    with pytest.raises(LinqApiError, match="LINQ_API_V3_API_KEY"):
+        await call(Linq(401, {"success": False, "error": {"status": 401, "code": 2004, "message": "no"}}).api)
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+async def test_a_linq_that_cannot_be_reached_is_told_about(call: Callable[[LinqApi], Awaitable[object]]) -> None:
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("connection refused", request=request)
+
+    with pytest.raises(LinqApiError, match="cannot be reached"):
+        await call(api_of(refuse))
+
+
+@pytest.mark.parametrize("answer", ["down for maintenance", [], {}, {"error": "text"}, {"error": {"code": None}}])
+async def test_an_error_in_another_shape_still_says_its_status(answer: object) -> None:
+    with pytest.raises(LinqApiError, match="status 503"):
+        await Linq(503, answer).api.subscriptions()
+
+
+@pytest.mark.parametrize("call", [CALLS[name] for name in CALLS if name != "delete"])
+async def test_a_page_instead_of_an_answer_is_told_about(call: Callable[[LinqApi], Awaitable[object]]) -> None:
+    def page(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, html="<h1>Welcome</h1>", request=request)
+
+    with pytest.raises(LinqApiError, match="LINQ_API_V3_BASE_URL"):
+        await call(api_of(page))

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+from linq.types.webhook_event_type import WebhookEventType
+
+from relay.linq.event_types import V2_TYPES, unknown_patterns
+
+
+def test_v2_has_fourteen_types() -> None:
+    assert len(set(V2_TYPES)) == len(V2_TYPES) == 14
+
+
+@pytest.mark.parametrize(
+    "patterns", [get_args(WebhookEventType), V2_TYPES, ["*"], ["message.*", "chat.typing_indicator.*", "call.*"], []]
+)
+def test_known_types_and_their_families_need_no_hint(patterns: list[str]) -> None:
+    assert list(unknown_patterns(patterns)) == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "meant"),
+    [
+        ("message.recieved", "message.received"),
+        ("mesage.sent", "message.sent"),
+        ("chat.typing_indicator.start", "chat.typing_indicator.started"),
+        ("typing_indicator.recieved", "typing_indicator.received"),
+    ],
+)
+def test_a_slip_of_the_pen_gets_a_hint(pattern: str, meant: str) -> None:
+    assert list(unknown_patterns(["*", pattern])) == [(pattern, f'; did you mean "{meant}"?')]
+
+
+def test_a_type_that_is_like_no_other_gets_no_hint() -> None:
+    assert list(unknown_patterns(["hologram.*", "qqqq"])) == [("hologram.*", ""), ("qqqq", "")]

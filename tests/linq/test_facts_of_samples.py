@@ -1,0 +1,167 @@
+"""A sample of every payload that Linq documents, and what each must be understood as."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay.core.event import Dialect, Event, Facts
+from relay.linq.understanding import understand
+from tests.building import CUSTOMER, LINE, OTHER_LINE
+
+SAMPLES = Path(__file__).parent / "samples"
+
+CHAT = "5d1c7e0a-3b52-4c8e-9a41-0f6b7d2e8c11"
+GROUP = "e7a90b34-6f1d-4a2b-8c55-91d03c4f7a20"
+THEIR_MESSAGE = "b3f2a8d1-77c4-4e19-a5d0-2c6e9f1b4a83"
+OUR_MESSAGE = "0c8d5e7f-12ab-4f60-9d3e-8a7b6c5d4e3f"
+APPLE = "iMessage"
+
+FACTS = {
+    "v3-message.received": Facts(LINE, CHAT, THEIR_MESSAGE, "inbound", APPLE, is_group=False),
+    "v3-message.sent": Facts(LINE, CHAT, OUR_MESSAGE, "outbound", APPLE, is_group=False),
+    "v3-message.delivered": Facts(LINE, CHAT, OUR_MESSAGE, "outbound", APPLE, is_group=False),
+    "v3-message.read": Facts(LINE, CHAT, OUR_MESSAGE, "outbound", APPLE, is_group=False),
+    "v3-message.edited": Facts(LINE, CHAT, THEIR_MESSAGE, "inbound", APPLE, is_group=False),
+    "v3-message.failed": Facts(None, CHAT, OUR_MESSAGE, "outbound", APPLE),
+    "v3-message.received-2025-01-01": Facts(LINE, CHAT, THEIR_MESSAGE, "inbound", APPLE, is_group=False),
+    "v3-message.sent-2025-01-01": Facts(LINE, CHAT, OUR_MESSAGE, "outbound", APPLE, is_group=False),
+    "v3-reaction.added": Facts(None, CHAT, OUR_MESSAGE, "inbound", APPLE),
+    "v3-participant.added": Facts(None, GROUP, None, None, APPLE),
+    "v3-chat.created": Facts(LINE, CHAT, None, None, APPLE, is_group=False),
+    "v3-chat.group_name_updated": Facts(None, GROUP, None, None, APPLE),
+    "v3-chat.typing_indicator.started": Facts(None, CHAT),
+    "v3-phone_number.status_updated": Facts(LINE),
+    "v3-contact_card.received": Facts(LINE, direction="inbound"),
+    "v3-location.sharing.started": Facts(LINE, CHAT),
+    "v3-webhook_subscription.disabled": Facts(),
+    "v3-call.ended": Facts(LINE, direction="inbound"),
+    "v2-message.received": Facts(LINE, "771204", "40118223", "inbound", APPLE),
+    "v2-message.sent": Facts(LINE, "771204", "40118240", "outbound", APPLE),
+    "v2-message.read": Facts(None, "771204", "40118240"),
+    "v2-reaction.received": Facts(LINE, "771204", "40118240", "inbound"),
+    "v2-typing_indicator.received": Facts(LINE, "771204"),
+    "v2-call.completed": Facts(LINE, direction="inbound"),
+    "v2-chat.created": Facts(LINE, "771204", service=APPLE, is_group=False),
+    "v2-participant.added": Facts(LINE, "771300"),
+    "v2-contact.created": Facts(),
+    "v2-contact.deleted": Facts(),
+}
+
+
+def sample(name: str) -> dict[str, Any]:
+    """The envelope of one sample."""
+    envelope: dict[str, Any] = json.loads((SAMPLES / f"{name}.json").read_bytes())
+    return envelope
+
+
+def event_of(envelope: dict[str, Any], line: str | None = None) -> Event:
+    """What is understood of `envelope`."""
+    return understand(Dialect(envelope["api_version"]), json.dumps(envelope).encode(), line).event
+
+
+def test_every_sample_is_in_the_table() -> None:
+    assert {path.stem for path in SAMPLES.iterdir()} == set(FACTS)
+
+
+@pytest.mark.parametrize(("name", "facts"), FACTS.items(), ids=FACTS)
+def test_a_sample_says(name: str, facts: Facts) -> None:
+    envelope = sample(name)
+    assert event_of(envelope) == Event(
+        id=envelope["event_id"],
+        type=envelope["event_type"],
+        version=envelope.get("webhook_version", "v2"),
+        line=facts.line,
+        facts=facts,
+        created_at=envelope["created_at"],
+        trace_id=envelope.get("trace_id"),
+    )
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_no_sample_gives_the_customer_for_a_line(name: str) -> None:
+    text = (SAMPLES / f"{name}.json").read_text()
+    for number in (CUSTOMER, "+15035550177", "ana.ruiz@example.net"):
+        assert event_of(json.loads(text)).line != number
+    swapped = text.replace(LINE, "+LINE").replace(CUSTOMER, LINE).replace("+LINE", CUSTOMER)
+    assert event_of(json.loads(swapped)).line == {LINE: CUSTOMER, None: None}[FACTS[name].line]
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_the_line_of_the_url_is_the_line_of_any_sample(name: str) -> None:
+    assert event_of(sample(name), OTHER_LINE).line == OTHER_LINE
+
+
+# --- variants of the samples ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("receipt", ["delivered", "read"])
+def test_receipts_of_2025_01_01_are_about_our_own_message(receipt: str) -> None:
+    envelope = sample("v3-message.sent-2025-01-01")
+    envelope["event_type"] = f"message.{receipt}"
+    at = "2026-09-14T09:16:12.044Z"
+    envelope["data"] |= {"message_id": OUR_MESSAGE, f"{receipt}_at": at}
+    envelope["data"]["message"] |= {f"is_{receipt}": True, f"{receipt}_at": at}
+    assert event_of(envelope).facts == FACTS["v3-message.sent-2025-01-01"]
+
+
+def test_the_handle_of_the_recipient_is_enough_on_2025_01_01() -> None:
+    envelope = sample("v3-message.received-2025-01-01")
+    envelope["data"]["recipient_phone"] = None
+    assert event_of(envelope).line == LINE
+
+
+def test_the_phone_of_the_recipient_is_enough_on_2025_01_01() -> None:
+    envelope = sample("v3-message.received-2025-01-01")
+    envelope["data"]["recipient_handle"] = None
+    assert event_of(envelope).line == LINE
+
+
+def test_a_received_event_of_our_own_message_has_its_line_in_the_sender() -> None:
+    envelope = sample("v3-message.sent-2025-01-01")
+    envelope["event_type"] = "message.received"
+    envelope["data"]["recipient_phone"] = CUSTOMER
+    assert event_of(envelope).facts == FACTS["v3-message.sent-2025-01-01"]
+
+
+@pytest.mark.parametrize("owner", [None, {"handle": "support@example.com", "is_me": True}])
+def test_an_owner_without_a_number_leaves_the_line_of_an_inbound_message_open(owner: object) -> None:
+    envelope = sample("v3-message.received")
+    envelope["data"]["chat"]["owner_handle"] = owner
+    assert event_of(envelope).line is None
+
+
+@pytest.mark.parametrize("owner", [None, {"handle": "support@example.com", "is_me": True}])
+def test_an_owner_without_a_number_does_not_hide_the_sender_of_our_own_message(owner: object) -> None:
+    envelope = sample("v3-message.sent")
+    envelope["data"]["chat"]["owner_handle"] = owner
+    assert event_of(envelope).line == LINE
+
+
+def test_our_own_reaction_names_the_line() -> None:
+    envelope = sample("v3-reaction.added")
+    ours = sample("v3-message.sent")["data"]["sender_handle"]
+    envelope["data"] |= {"is_from_me": True, "from": LINE, "from_handle": ours}
+    assert event_of(envelope).facts == Facts(LINE, CHAT, OUR_MESSAGE, "outbound", APPLE)
+
+
+def test_a_line_that_joins_a_group_is_the_line() -> None:
+    envelope = sample("v3-participant.added")
+    envelope["data"] |= {"handle": LINE, "participant": sample("v3-message.sent")["data"]["sender_handle"]}
+    assert event_of(envelope).line == LINE
+
+
+def test_an_outbound_call_of_v2_has_its_line_at_the_other_end() -> None:
+    envelope = sample("v2-call.completed")
+    envelope["data"] |= {"direction": "outbound", "from": LINE, "to": CUSTOMER}
+    assert event_of(envelope).facts == Facts(LINE, direction="outbound")
+
+
+def test_a_message_that_linq_recovered_belongs_to_history() -> None:
+    envelope = sample("v3-message.received")
+    assert event_of(envelope).freshness == "live"
+    envelope["data"]["reconciled_at"] = "2026-09-15T00:00:00Z"
+    assert event_of(envelope).freshness == "history"

@@ -1,0 +1,107 @@
+"""Every webhook class of Linq's SDK, filled in every scene: the line is found where it stands, never a customer."""
+
+from __future__ import annotations
+
+import json
+import pkgutil
+from typing import TYPE_CHECKING, get_args
+
+import linq.types
+import pytest
+from linq.types.webhook_event_type import WebhookEventType
+
+from relay.core.event import Dialect, Event
+from relay.linq.understanding import understand
+from tests.building import LINE
+from tests.linq.sdk_payloads import EVENT_TYPES, NO_CLASS, SCENES, Scene, class_of, instance_of
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+MESSAGES = {"message.sent", "message.received", "message.delivered", "message.read", "message.edited"}
+POLLS = {
+    f"poll.{what}"
+    for what in ("received", "failed", "sent", "delivered", "read", "updated", "vote.added", "vote.removed")
+}
+IN_THE_OWNER = MESSAGES | POLLS | {"chat.background_updated"}
+"""`data.chat.owner_handle`"""
+
+PLAIN = {
+    *("phone_number.status_updated", "phone_number.assigned", "phone_number.released"),
+    *("contact_card.received", "location.sharing.started", "location.sharing.stopped"),
+}
+"""A required text that is documented as the line."""
+
+ABOUT_A_LINE = {
+    *("phone_number.forwarding_updated", "environment.line_moved", "zero_day_retention.updated"),
+    *("contact_card.created", "contact_card.updated", "contact_card.deleted"),
+}
+"""`data.phone_number`, where it is there."""
+
+REACTIONS = {"reaction.added", "reaction.removed", "poll.reaction.added"}
+OF_THE_ACTOR = {
+    *("participant.added", "participant.removed", "chat.group_name_updated", "chat.group_icon_updated"),
+    *("chat.typing_indicator.started", "chat.typing_indicator.stopped"),
+}
+"""One optional handle: of the line, if it is the line that acts."""
+
+
+def carries_the_line(event_type: str, scene: Scene) -> bool:
+    """Whether the payload says which line it is about, in a place that can be trusted."""
+    if event_type in PLAIN | {"message.edited"}:
+        return True
+    if event_type in IN_THE_OWNER:
+        required_sender = MESSAGES | {"poll.updated", "poll.vote.added", "poll.vote.removed"}
+        return scene.full or (scene.ours and event_type in required_sender) or event_type == "poll.updated"
+    if event_type in ABOUT_A_LINE:
+        return scene.full
+    if event_type in REACTIONS:
+        return scene.full and scene.ours
+    if event_type in OF_THE_ACTOR:
+        return scene.full and scene.ours and scene.marked
+    return event_type == "chat.created" and scene.marked
+
+
+def event_of(webhook: BaseModel) -> Event:
+    """What is understood of an SDK object as Linq would write it."""
+    body = json.dumps(webhook.model_dump(mode="json", by_alias=True, exclude_unset=True)).encode()
+    return understand(Dialect.V3, body, None).event
+
+
+def test_every_class_of_the_sdk_is_tried() -> None:
+    modules = {module.name for module in pkgutil.iter_modules(linq.types.__path__)}
+    webhooks = {name for name in modules if name.endswith("_webhook_event")} - {"unwrap_webhook_event"}
+    assert {class_of(event_type).__module__.rpartition(".")[2] for event_type in EVENT_TYPES} == webhooks
+    assert NO_CLASS | set(EVENT_TYPES) == set(get_args(WebhookEventType))
+
+
+@pytest.mark.parametrize("event_type", EVENT_TYPES)
+def test_the_line_is_found_where_it_stands_and_no_customer_is_taken_for_it(event_type: str) -> None:
+    found = {str(scene): event_of(instance_of(event_type, scene)).line for scene in SCENES}
+    assert found == {str(scene): LINE if carries_the_line(event_type, scene) else None for scene in SCENES}
+
+
+@pytest.mark.parametrize("ours", [True, False])
+@pytest.mark.parametrize("event_type", sorted(MESSAGES | POLLS))
+def test_messages_and_polls_say_their_chat_message_direction_and_service(event_type: str, ours: bool) -> None:  # noqa: FBT001
+    facts = event_of(instance_of(event_type, Scene(ours))).facts
+    assert facts.chat == "id-1"
+    assert facts.message == ("message_id-1" if event_type in POLLS else "id-1")
+    assert facts.direction == ("outbound" if ours else "inbound")
+    assert facts.service in {"iMessage", "service-1"}
+    assert facts.is_group is True
+
+
+@pytest.mark.parametrize("ours", [True, False])
+@pytest.mark.parametrize("event_type", sorted(REACTIONS))
+def test_reactions_say_their_chat_message_direction_and_service(event_type: str, ours: bool) -> None:  # noqa: FBT001
+    facts = event_of(instance_of(event_type, Scene(ours))).facts
+    assert (facts.chat, facts.message) == ("chat_id-1", "message_id-1")
+    assert (facts.direction, facts.service) == ("outbound" if ours else "inbound", "iMessage")
+
+
+@pytest.mark.parametrize("event_type", EVENT_TYPES)
+def test_the_envelope_of_the_sdk_is_read(event_type: str) -> None:
+    event = event_of(instance_of(event_type, Scene(ours=True)))
+    assert (event.id, event.type, event.trace_id) == ("event_id-1", event_type, "trace_id-1")
+    assert event.version == "webhook_version-1"

@@ -1,0 +1,49 @@
+"""Where a v2 payload says what: a row for every shape on https://docs.linqapp.com/v2/api."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from relay.core.event import Dialect, Facts
+from relay.linq.event_types import V2_TYPES
+from relay.linq.facts import facts_of
+from tests.linq.payloads import cases, rows
+
+TYPES = {
+    "MEMBERS": "participant.added participant.removed",
+    "NEW": "hologram.projected message.hologram chat.hologram",
+    "REACTIONS": "reaction.received reaction.sent",
+    "TYPING": "typing_indicator.received typing_indicator.removed",
+    "CONTACTS": "contact.created contact.updated contact.deleted",
+}
+
+TABLE = """
+# types | payload | line, chat, message, direction, service, group
+message.received | v2-message chat_handles=V2-BOTH from_phone=CUSTOMER      | LINE C M inbound  iMessage -
+message.received | v2-message chat_handles=V2-ONLY-THEM from_phone=CUSTOMER | -    C M inbound  iMessage -
+message.sent     | v2-message chat_handles=V2-BOTH from_phone=LINE          | LINE C M outbound iMessage -
+message.sent     | v2-message from_phone=LINE                               | LINE C M outbound iMessage -
+message.read     | id=M chat_id=C read_at=2026-09-14T09:15:02-06:00         | -    C M -        -        -
+REACTIONS        | v2-reaction is_from_me=false chat_handles=V2-BOTH        | LINE C M inbound  -        -
+REACTIONS        | v2-reaction is_from_me=true chat_handles=V2-BOTH         | LINE C M outbound -        -
+TYPING           | chat_id=C display=true chat_handles=V2-BOTH              | LINE C - -        -        -
+chat.created     | chat_id=C service=SMS is_group=true chat_handles=V2-BOTH | LINE C - -        SMS      true
+chat.created     | chat_id=C service=SMS is_group=false chat_handles=null   | -    C - -        SMS      false
+call.completed   | id=X in  from=CUSTOMER to=LINE answered_by=LINE          | LINE - - inbound  -        -
+call.completed   | id=X out from=LINE to=CUSTOMER forwarded_from=CUSTOMER   | LINE - - outbound -        -
+call.completed   | id=X from=LINE to=CUSTOMER                               | -    - - -        -        -
+CONTACTS         | id=6120 phone_number=CUSTOMER full_name=Mara             | -    - - -        -        -
+MEMBERS          | chat_id=C chat_handles=V2-BOTH                           | LINE C - -        -        -
+NEW              | chat_id=C chat_handles=V2-BOTH from_phone=CUSTOMER       | LINE C - -        -        -
+"""
+
+
+@pytest.mark.parametrize(("event_type", "data", "facts"), cases(TABLE, TYPES))
+def test_a_payload_says(event_type: str, data: dict[str, Any], facts: Facts) -> None:
+    assert facts_of(Dialect.V2, event_type, data) == facts
+
+
+def test_every_event_type_of_v2_has_a_row() -> None:
+    assert set(V2_TYPES) <= {event_type for event_type, _, _ in rows(TABLE, TYPES)}

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import json
+from dataclasses import astuple
+
+import pytest
+
+from relay.core.errors import Unparsable
+from relay.core.event import Dialect, Event, Facts
+from relay.linq.understanding import Understood, understand
+from tests.building import LINE, OTHER_LINE
+from tests.linq.building import BODY, EVENT_ID, V2_BODY, body_of
+
+ABOUT_LINE = body_of("phone_number.assigned", {"phone_number": LINE})
+ABOUT_NONE = body_of("chat.typing_indicator.started", {"chat_id": "C"})
+
+
+def test_an_event_is_its_envelope_and_its_facts() -> None:
+    assert understand(Dialect.V3, BODY, LINE) == Understood(
+        Event(
+            id=EVENT_ID,
+            type="chat.typing_indicator.started",
+            version="2026-02-03",
+            line=LINE,
+            facts=Facts(chat="5d1c7e0a-3b52-4c8e-9a41-0f6b7d2e8c11"),
+            created_at="2026-09-14T09:15:02Z",
+            trace_id="6b1f0c9d2a7e4583b0d4e1f29a8c7d35",
+        ),
+        line_disputed=False,
+    )
+
+
+def test_a_v2_event_is_read_by_the_rules_of_v2() -> None:
+    event = understand(Dialect.V2, V2_BODY, None).event
+    assert (event.version, event.line, event.facts) == ("v2", None, Facts(chat="11111", message="12345"))
+
+
+@pytest.mark.parametrize(
+    ("proved", "body", "line", "disputed"),
+    [
+        (LINE, ABOUT_LINE, LINE, False),
+        (None, ABOUT_LINE, LINE, False),
+        (OTHER_LINE, ABOUT_LINE, OTHER_LINE, True),
+        (OTHER_LINE, ABOUT_NONE, OTHER_LINE, False),
+        (None, ABOUT_NONE, None, False),
+    ],
+)
+def test_the_line_of_the_url_wins_and_the_payload_may_disagree(
+    proved: str | None,
+    body: bytes,
+    line: str | None,
+    disputed: bool,  # noqa: FBT001
+) -> None:
+    understood = understand(Dialect.V3, body, proved)
+    assert (understood.event.line, understood.line_disputed) == (line, disputed)
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"event_id":"e"}'])
+def test_what_is_no_envelope_is_unparsable(body: bytes) -> None:
+    with pytest.raises(Unparsable):
+        understand(Dialect.V3, body, LINE)
+
+
+HALF = "\ud83d"  # half of a surrogate pair: JSON can write it, UTF-8 cannot
+
+
+@pytest.mark.parametrize(
+    "envelope",
+    [
+        {"created_at": HALF},
+        {"trace_id": HALF},
+        {"webhook_version": HALF},
+        {"data": {"chat_id": HALF}},
+        {"data": {"id": HALF}},
+        {"data": {"service": HALF}},
+    ],
+    ids=["created_at", "trace_id", "webhook_version", "chat", "message", "service"],
+)
+def test_all_text_of_an_event_can_be_stored(envelope: dict[str, object]) -> None:
+    body = json.dumps({"event_id": "e", "event_type": "message.sent", **envelope}).encode()
+    event = understand(Dialect.V3, body, LINE).event
+    for value in (*astuple(event.facts), event.created_at, event.trace_id, event.version):
+        str(value).encode()

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.linq.urls import Target, our_target, target_of_query, target_url
+from tests.building import LINE
+from tests.properties import lines, quick
+
+PUBLIC = "https://relay.example.com"
+URL = f"{PUBLIC}/webhooks/linq?version=2026-02-03&line=16465550123&gen=1"
+OURS = Target(LINE, named=True, generation=1, version="2026-02-03")
+
+
+# --- the URLs that we register --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("public", [PUBLIC, PUBLIC + "/"])
+def test_a_target_url_names_the_payload_version_the_line_and_the_generation(public: str) -> None:
+    assert target_url(public, LINE, 1) == URL
+
+
+def test_the_target_url_of_the_account_names_no_line() -> None:
+    url = target_url(PUBLIC, None, 2)
+    assert url == f"{PUBLIC}/webhooks/linq?version=2026-02-03&gen=2"
+    assert our_target(PUBLIC, url) == Target(None, named=False, generation=2, version="2026-02-03")
+
+
+def test_a_public_url_may_have_a_path() -> None:
+    url = target_url(f"{PUBLIC}/relay/", LINE, 1)
+    assert url.startswith(f"{PUBLIC}/relay/webhooks/linq?")
+    assert our_target(f"{PUBLIC}/relay", url) == OURS
+
+
+@quick
+@given(
+    lines,
+    st.integers(1, 10**9 - 1),
+    st.sampled_from([PUBLIC, f"{PUBLIC}/", f"{PUBLIC}:8443/a/b", "http://localhost:80"]),
+)
+def test_what_a_target_url_names_is_read_back(line: str | None, generation: int, public: str) -> None:
+    url = target_url(public, line, generation)
+    assert our_target(public, url) == Target(line, named=line is not None, generation=generation, version="2026-02-03")
+    assert target_of_query(urlsplit(url).query) == our_target(public, url)
+
+
+@quick
+@given(st.lists(st.tuples(lines | st.none(), st.integers(0, 99)), min_size=2, max_size=8, unique=True))
+def test_every_generation_of_every_line_has_a_url_of_its_own(pairs: list[tuple[str | None, int]]) -> None:
+    assert len({target_url(PUBLIC, line, generation) for line, generation in pairs}) == len(pairs)
+
+
+# --- the query of a request -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("plus", ["", "%2B", "+", "%2b", "%20", "%20%2B"])
+def test_a_line_may_have_its_plus_sign_encoded_or_not(plus: str) -> None:
+    assert target_of_query(f"line={plus}16465550123").line == LINE
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "utm=1&version=2026-02-03&line=16465550123&gen=1",
+        "version=2026-02-03&line=16465550123&gen=1&x=&y&=z&%ff=%fe",
+        "gen=1&line=16465550123&version=2026-02-03&LINE=1&lines=2",
+    ],
+)
+def test_other_parameters_and_any_order_are_tolerated(query: str) -> None:
+    assert target_of_query(query) == OURS
+
+
+def test_of_a_repeated_parameter_the_first_counts() -> None:
+    query = "line=16465550123&line=16465550199&gen=1&gen=2&version=2026-02-03&version=2025-01-01"
+    assert target_of_query(query) == OURS
+
+
+@pytest.mark.parametrize("query", ["", "version=2026-02-03", "lines=16465550123", "&&", "=16465550123"])
+def test_a_query_without_a_line_names_none(query: str) -> None:
+    target = target_of_query(query)
+    assert (target.line, target.named) == (None, False)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["", "0", "abc", "06465550123", "1646555012345678", "1646-555-0123", "16465550123x", "%2B%2B1646", "%D9%A1%D9%A2"],
+)
+def test_a_line_that_is_no_number_is_named_but_not_a_line(line: str) -> None:
+    assert target_of_query(f"line={line}&line=16465550123") == Target(None, named=True)
+
+
+@pytest.mark.parametrize(("gen", "generation"), [("0", 0), ("1", 1), ("007", 7), ("999999999", 999_999_999)])
+def test_a_generation_is_a_whole_number(gen: str, generation: int) -> None:
+    assert target_of_query(f"gen={gen}").generation == generation
+
+
+@pytest.mark.parametrize("gen", ["", "-1", "1.5", "one", "1e3", "0x1", "%D9%A1", "%C2%B2", "1" * 10, "9" * 5000])
+def test_a_generation_that_is_no_number_is_none(gen: str) -> None:
+    assert target_of_query(f"gen={gen}&line=16465550123") == Target(LINE, named=True)
+
+
+@quick
+@given(st.text() | st.text(alphabet="line=gen&%+0123456789;"))
+def test_no_query_makes_it_stumble(query: str) -> None:
+    target = target_of_query(query)
+    assert target.named == ("line" in parse_qs(query, keep_blank_values=True))
+
+
+# --- whose URL is it ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("url", [URL, URL.replace("relay.example", "Relay.EXAMPLE"), URL.replace("https", "HTTPS")])
+def test_a_url_of_ours_is_known_whatever_the_case_of_its_host(url: str) -> None:
+    assert our_target(PUBLIC, url) == OURS
+    assert our_target(PUBLIC.upper().replace("HTTPS", "https"), url) == OURS
+
+
+def test_a_url_of_ours_without_a_line_is_ours() -> None:
+    assert our_target(PUBLIC, f"{PUBLIC}/webhooks/linq") == Target(None, named=False)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://other.example.com/webhooks/linq?line=16465550123&gen=1",
+        "http://relay.example.com/webhooks/linq?line=16465550123&gen=1",
+        "https://relay.example.com:8443/webhooks/linq?line=16465550123&gen=1",
+        "https://relay.example.com/webhooks/linq/v2",
+        "https://relay.example.com/webhooks/linq/",
+        "https://relay.example.com/webhooks/LINQ",
+        "https://relay.example.com/prefix/webhooks/linq",
+        "https://relay.example.com.evil.test/webhooks/linq",
+        "https://user@relay.example.com/webhooks/linq",
+        "https://relay.example.com",
+        "",
+        "not a url",
+    ],
+)
+def test_a_url_of_somebody_else_is_left_alone(url: str) -> None:
+    assert our_target(PUBLIC, url) is None
+
+
+def test_a_broken_url_is_somebody_elses() -> None:
+    assert our_target(PUBLIC, "https://[broken/webhooks/linq") is None
