@@ -11,8 +11,8 @@ import typer
 from relay.cli.output import JsonOption, console, print_json, print_table
 
 if TYPE_CHECKING:
-    from relay.core.config import Topic
     from relay.core.event import Event
+    from relay.core.rules import Topic
 
 
 def check(*, json: JsonOption = False) -> None:

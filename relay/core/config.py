@@ -10,100 +10,24 @@ from __future__ import annotations
 import tomllib
 from collections import Counter
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError
+from pydantic import ValidationError
 
 from relay.core.durations import parse_duration
 from relay.core.errors import ConfigError, Problem
-from relay.core.event import Freshness
-from relay.core.lines import is_line, line_meant_by
-from relay.core.patterns import pattern_problem
-from relay.core.rules import TopicIndex
-from relay.core.secret import SecretReference
+from relay.core.fields import Duration, Name, Secret, Table, Url
+from relay.core.rules import Topic, TopicIndex
 from relay.core.toml_places import TomlPlaces
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 DEFAULT_RETRY = ("5s", "15s", "30s", "1m", "2m", "3m", "5m", "6m", "7m")
 """Ten attempts over about 25 minutes, as Linq itself retries (https://docs.linqapp.com/guides/webhooks)."""
 
 
-def _pattern(text: str) -> str:
-    if problem := pattern_problem(text):
-        raise ValueError(problem)
-    return text
-
-
-def _line(text: str) -> str:
-    if is_line(text):
-        return text
-    meant = line_meant_by(text)
-    hint = f'; did you mean "{meant}"?' if meant else ', such as "+16465550123"'
-    raise ValueError(f'"{text}" is not a phone number in E.164{hint}')
-
-
-def _url(text: str) -> str:
-    try:
-        url = urlsplit(text)
-        fits = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
-    except ValueError:
-        fits = False
-    if not fits or any(character.isspace() for character in text):
-        raise ValueError(f'"{text}" is not an http or https URL')
-    return text
-
-
-def _text(parse: Callable[[str], Any]) -> Callable[[Any], Any]:
-    """`parse` for values that have to be strings."""
-
-    def validate(value: Any) -> Any:
-        if not isinstance(value, str):
-            raise ValueError(f"write it as a string, not as {value!r}")  # noqa: TRY004  pydantic collects ValueErrors
-        return parse(value)
-
-    return validate
-
-
-def _one_or_more(value: Any) -> Any:
-    """A condition may be written as one value or as a list of them."""
-    return [value] if isinstance(value, str) else value
-
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-Pattern = Annotated[str, AfterValidator(_pattern)]
-Line = Annotated[str, AfterValidator(_line)]
-Url = Annotated[str, AfterValidator(_url)]
-Duration = Annotated[float, BeforeValidator(_text(parse_duration))]
-Secret = Annotated[SecretReference, BeforeValidator(_text(SecretReference.parse))]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
-
-
-class Topic(_Table):
-    """One `[[topics]]` table: a named stream of the events that match."""
-
-    name: Name
-    events: Annotated[tuple[Pattern, ...], Field(min_length=1)]
-    lines: Annotated[tuple[Line, ...] | None, Field(min_length=1)] = None
-    direction: Literal["inbound", "outbound"] | None = None
-    service: Annotated[
-        tuple[Literal["iMessage", "RCS", "SMS"], ...] | None, BeforeValidator(_one_or_more), Field(min_length=1)
-    ] = None
-    is_group: StrictBool | None = None
-    freshness: Freshness | None = None
-
-    @cached_property
-    def has_conditions(self) -> bool:
-        """Whether patterns and lines alone do not decide."""
-        return any(value is not None for value in (self.direction, self.service, self.is_group, self.freshness))
-
-
-class Subscription(_Table):
+class Subscription(Table):
     """One `[[subscriptions]]` table: a team that wants a topic by HTTP POST."""
 
     name: Name
@@ -114,7 +38,7 @@ class Subscription(_Table):
     """Seconds to wait before the second, third ... attempt; after the last one the delivery is a dead letter."""
 
 
-class RelayConfig(_Table):
+class RelayConfig(Table):
     """The whole of relay.toml."""
 
     topics: tuple[Topic, ...] = ()

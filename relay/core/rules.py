@@ -9,18 +9,40 @@ prints them.
 from __future__ import annotations
 
 from collections import defaultdict
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Annotated, Literal
 
+from pydantic import BeforeValidator, Field, StrictBool
+
+from relay.core.event import Freshness
+from relay.core.fields import Line, Name, Pattern, Table, one_or_more
 from relay.core.patterns import matches, patterns_that_match
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from relay.core.config import Topic
     from relay.core.event import Event
 
 _CACHED_CANDIDATES = 4096  # pairs of event type and line: 75 types x some dozens of lines are alive at a time
+
+
+class Topic(Table):
+    """One `[[topics]]` table: a named stream of the events that match."""
+
+    name: Name
+    events: Annotated[tuple[Pattern, ...], Field(min_length=1)]
+    lines: Annotated[tuple[Line, ...] | None, Field(min_length=1)] = None
+    direction: Literal["inbound", "outbound"] | None = None
+    service: Annotated[
+        tuple[Literal["iMessage", "RCS", "SMS"], ...] | None, BeforeValidator(one_or_more), Field(min_length=1)
+    ] = None
+    is_group: StrictBool | None = None
+    freshness: Freshness | None = None
+
+    @cached_property
+    def has_conditions(self) -> bool:
+        """Whether patterns and lines alone do not decide."""
+        return any(value is not None for value in (self.direction, self.service, self.is_group, self.freshness))
 
 
 def failed_conditions(topic: Topic, event: Event) -> Iterator[str]:

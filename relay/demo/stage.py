@@ -34,7 +34,7 @@ from relay.store.seal import Seal
 from relay.supervise import Program, supervise
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from redis.asyncio import Redis
 
@@ -82,9 +82,8 @@ class Stage:
 
 
 @asynccontextmanager
-async def set_stage(seed: int, say: object) -> AsyncIterator[Stage]:
+async def set_stage(seed: int, say: Callable[[str], None]) -> AsyncIterator[Stage]:
     """Everything running, ready for the first event. `say` is called with each step that is done."""
-    assert callable(say)  # noqa: S101
     async with AsyncExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="linq-relay-demo-")))
         ports = _Ports(*_free_ports(len(_Ports._fields)))

@@ -1,0 +1,71 @@
+"""What the tables of relay.toml are made of: field types that check their form and say what is wrong with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from relay.core.durations import parse_duration
+from relay.core.lines import is_line, line_meant_by
+from relay.core.patterns import pattern_problem
+from relay.core.secret import SecretReference
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def _pattern(text: str) -> str:
+    if problem := pattern_problem(text):
+        raise ValueError(problem)
+    return text
+
+
+def _line(text: str) -> str:
+    if is_line(text):
+        return text
+    meant = line_meant_by(text)
+    hint = f'; did you mean "{meant}"?' if meant else ', such as "+16465550123"'
+    raise ValueError(f'"{text}" is not a phone number in E.164{hint}')
+
+
+def _url(text: str) -> str:
+    try:
+        url = urlsplit(text)
+        fits = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+    except ValueError:
+        fits = False
+    if not fits or any(character.isspace() for character in text):
+        raise ValueError(f'"{text}" is not an http or https URL')
+    return text
+
+
+def _text(parse: Callable[[str], Any]) -> Callable[[Any], Any]:
+    """`parse` for values that have to be strings."""
+
+    def validate(value: Any) -> Any:
+        if not isinstance(value, str):
+            raise ValueError(f"write it as a string, not as {value!r}")  # noqa: TRY004  pydantic collects ValueErrors
+        return parse(value)
+
+    return validate
+
+
+def one_or_more(value: Any) -> Any:
+    """A condition may be written as one value or as a list of them."""
+    return [value] if isinstance(value, str) else value
+
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Pattern = Annotated[str, AfterValidator(_pattern)]
+Line = Annotated[str, AfterValidator(_line)]
+Url = Annotated[str, AfterValidator(_url)]
+Duration = Annotated[float, BeforeValidator(_text(parse_duration))]
+Secret = Annotated[SecretReference, BeforeValidator(_text(SecretReference.parse))]
+
+
+class Table(BaseModel):
+    """One table: frozen, and without keys that nobody knows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
