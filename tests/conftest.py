@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 from redis.asyncio import Redis
 
 from relay.settings import Settings
@@ -31,6 +32,15 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in [name for name in os.environ if name in {field.upper() for field in Settings.model_fields}]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def logs_that_can_be_captured(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Commands that run in this process set up logs as usual, but no logger stays bound to that for later tests."""
+    configure = structlog.configure
+    monkeypatch.setattr(structlog, "configure", lambda **how: configure(**how | {"cache_logger_on_first_use": False}))
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

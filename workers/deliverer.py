@@ -1,8 +1,8 @@
 """The deliver job: drains the lanes of one slot.
 
-    Deliverer  waits for lanes of its slot to be marked ready, and keeps a `LaneDrain` for each subscription of
-    relay.toml LaneDrain  keeps up to CONCURRENCY POSTs of its lane in flight (`workers.lane_drain`) Settler    writes
-    the verdicts, in batches over all lanes (`relay.store.settler`)
+    Deliverer    waits for lanes of its slot to be marked ready, keeps a `LaneDrain` for each of their subscriptions
+    LaneDrain    keeps up to CONCURRENCY POSTs of its lane in flight (`workers.lane_drain`)
+    Settler      writes the verdicts, in batches over all lanes (`relay.store.settler`)
 
 A lane looks after itself: a slow one has its own deliveries in flight and nobody else's.
 """
@@ -10,6 +10,7 @@ A lane looks after itself: a slow one has its own deliveries in flight and nobod
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from relay.store import bells
@@ -72,7 +73,8 @@ class Deliverer:
         began = busy_at = loop.time()
         while not shift.is_over:
             drains.follow_rules()
-            for name in await persistently("waiting for lanes", lambda: wait_ready(self._redis, slot, _LOOK)):
+            wait = partial(wait_ready, self._redis, slot, _LOOK)
+            for name in await persistently("waiting for lanes", wait, drains.suspect):
                 drains.wake(name)
             now = loop.time()
             if drains.are_busy:
@@ -116,6 +118,11 @@ class _Drains:
         """Tells a lane that there is something new for it."""
         if name in self._running:
             self._running[name][0].wake()
+
+    def suspect(self) -> None:
+        """Redis was away: it may have come back with less than it had told us."""
+        for drain, _ in self._running.values():
+            drain.suspect()
 
     @property
     def are_busy(self) -> bool:

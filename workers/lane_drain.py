@@ -4,8 +4,7 @@
     POST  ->  outcome  ->  verdict (`relay.core.outcome`, pure)  ->  settled
 
 Everything that was read is pending in Redis until it is settled, so a worker that dies loses nothing: the next holder
-of the slot finds it (`orphans`). An answer of Redis that was lost may have made deliveries pending that nobody here
-knows of; after any trouble the drain looks for them too.
+of the slot finds it (`orphans`). After any trouble with Redis the drain looks for such deliveries too (`suspect`).
 """
 
 from __future__ import annotations
@@ -61,6 +60,15 @@ class LaneDrain:
     def wake(self) -> None:
         """There may be something new."""
         self._may_have_new = True
+        self._changed.set()
+
+    def suspect(self) -> None:
+        """There may be deliveries pending that nobody here knows of.
+
+        An answer that was lost may have carried them, or taken retries; and a Redis that was killed may have come back
+        without the last settlements that it had confirmed.
+        """
+        self._may_have_orphans = True
         self._changed.set()
 
     def end(self) -> None:
@@ -123,14 +131,14 @@ class LaneDrain:
             return await persistently("reading orphans", lambda: self._lane.fetch(refs))
         now_ms = self._shift.now_ms()
         if self._next_due is not None and self._next_due <= now_ms:
-            due = await persistently("reading retries", lambda: self._lane.take_due(now_ms, room), self._suspect)
+            due = await persistently("reading retries", lambda: self._lane.take_due(now_ms, room), self.suspect)
             await self._look_for_retries()
             if due:
                 return due
         if self._may_have_new:
             # As many as fit in flight, not as there is room for now: reading one by one would cost a round trip each.
             self._may_have_new = False
-            new = await persistently("reading a lane", lambda: self._lane.read_new(CONCURRENCY), self._suspect)
+            new = await persistently("reading a lane", lambda: self._lane.read_new(CONCURRENCY), self.suspect)
             self._may_have_new |= len(new) >= CONCURRENCY
             return new
         return []
@@ -143,10 +151,6 @@ class LaneDrain:
     def _expect(self, due_ms: int | None) -> None:
         if due_ms is not None:
             self._next_due = due_ms if self._next_due is None else min(due_ms, self._next_due)
-
-    def _suspect(self) -> None:
-        """An answer that was lost may have made deliveries pending, or taken retries, that we do not know of."""
-        self._may_have_orphans = True
 
     def _start(self, delivery: Delivery) -> None:
         task = asyncio.create_task(self._deliver(delivery))

@@ -80,7 +80,7 @@ class Router:
         self._prepared = loaded
 
     def _suspect(self) -> None:
-        """An answer that was lost may have made entries pending that we do not know of."""
+        """There may be entries pending that we do not know of (`LaneDrain.suspect` says how)."""
         self._may_be_pending = True
 
     async def _read(self) -> list[InboxEntry]:
@@ -99,7 +99,9 @@ class Router:
         moves = [self._move(entry, loaded.config.index) for entry in entries]
         now_ms = round(began * 1000)
         committed = await persistently(
-            "routing", lambda: self._inbox.commit(self._plan, self._positions, moves, lease.token, now_ms)
+            "routing",
+            lambda: self._inbox.commit(self._plan, self._positions, moves, lease.token, now_ms),
+            self._suspect,
         )
         if not committed:
             lease.lost.set()

@@ -137,7 +137,6 @@ def _lane_of_plan(name: str) -> dict[str, str]:
     bell = bells.deliver(slot)
     return {
         "name": name,
-        "key": names.lane(name),
         "ready": names.ready(slot),
         "job": bell.job_id,
         "payload": bell.payload.decode(),

@@ -11,15 +11,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic_core import from_json, to_json
 from redis.exceptions import ResponseError
 
 from relay.store import names
-from relay.store.connect import ask
+from relay.store.place import Place
 from relay.store.record import Record, record_of
-from relay.store.streams import ensure_group, id_before, is_missing_group
+from relay.store.streams import is_missing_group
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -102,34 +102,17 @@ class Lane:
         self.group = names.push_group(subscription)
         self.topic_stream = names.topic(topic)
         self.replay_stream = names.lane(subscription, "replay")
-        self._checkpoint = f"checkpoint:{topic}"
+        self._place = Place(redis, subscription, self.topic_stream)
         self._retries = names.lane(subscription, "retries")
         self._tries = names.lane(subscription, "tries")
 
     async def ensure(self) -> None:
-        """Makes the lane's groups if they are not there.
-
-        A lane that is new starts with what is routed from now on. One whose group was lost goes back to its checkpoint,
-        the oldest entry it may still owe, and forgets its waiting retries, since it will read those entries again.
-        """
-        checkpoint: Any = await ask(self._redis.hget(self.key, self._checkpoint))
-        start = checkpoint.decode() if checkpoint else "$"
-        if await ensure_group(self._redis, self.topic_stream, self.group, start):
-            if checkpoint:
-                await self._redis.delete(self._retries)
-            else:
-                await self.save_checkpoint()
-        await ensure_group(self._redis, self.replay_stream, self.group, "0")
-        await ask(self._redis.sadd(names.LANES, self.name))
+        """Makes the lane's groups if they are not there (`Place.ensure`)."""
+        await self._place.ensure()
 
     async def save_checkpoint(self) -> None:
-        """Remembers before which entry everything is settled."""
-        pending = await self._redis.xpending(self.topic_stream, self.group)
-        if pending["pending"]:
-            checkpoint = id_before(pending["min"].decode())
-        else:
-            checkpoint = (await self._read_up_to(self.topic_stream)).decode()
-        await ask(self._redis.hset(self.key, self._checkpoint, checkpoint))
+        """Remembers up to which entry everything is settled."""
+        await self._place.save()
 
     async def read_new(self, count: int) -> list[Delivery]:
         """Up to `count` deliveries of each stream that nobody has read yet; at once, empty if there are none."""

@@ -1,25 +1,28 @@
 """The ledger: for every subscription, where each event that was routed to it is now. It must balance.
 
-    routed = delivered + waiting + retrying + dead        (filtered and dropped are counted once there are such things)
+    routed + repeated = delivered + waiting + retrying + dead + lost
 
-Routed, delivered and died are counted in the same script as what they count; waiting and retrying are what the streams
-hold.
+What was routed, and what waits, is read off the streams; what was settled is counted in the step that settles it. Each
+row is read in one transaction, so it balances while the relay works, too.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ResponseError
 
 from relay.store import names
 from relay.store.connect import ask
+from relay.store.streams import count_between
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from collections.abc import Mapping, Sequence
 
-_PAGE = 1000
+    from redis.asyncio import Redis
+    from redis.asyncio.client import Pipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +56,16 @@ class LaneLedger:
     dead: int
     replayed: int
     """How many dead letters were sent back, ever; for information."""
+    repeated: int = 0
+    """How many were given to the lane again, because somebody deleted its consumer group."""
+    lost: int = 0
+    """How many somebody deleted from the topic before the lane had them."""
 
     @property
     def balances(self) -> bool:
         """Whether every routed event is somewhere."""
-        return self.routed == self.delivered + self.waiting + self.retrying + self.dead
+        settled = self.delivered + self.dead + self.lost
+        return self.routed + self.repeated == settled + self.waiting + self.retrying
 
 
 class Ledger:
@@ -68,10 +76,14 @@ class Ledger:
 
     async def totals(self) -> Totals:
         """The sums over everything."""
-        counts = {name.decode(): int(value) for name, value in (await ask(self._redis.hgetall(names.COUNTS))).items()}
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.hgetall(names.COUNTS)
+            pipe.xlen(names.INBOX)
+            rows, inbox = await pipe.execute()
+        counts = {name.decode(): int(value) for name, value in rows.items()}
         return Totals(
             **{name: counts.get(name, 0) for name in ("accepted", "duplicate", "aside", "routed", "unmatched")},
-            inbox=await self._redis.xlen(names.INBOX),
+            inbox=inbox,
         )
 
     async def unmatched(self) -> dict[str, int]:
@@ -85,42 +97,53 @@ class Ledger:
         return [await self._lane(name) for name in found]
 
     async def _lane(self, name: str) -> LaneLedger:
-        fields = {
-            key.decode(): value.decode() for key, value in (await ask(self._redis.hgetall(names.lane(name)))).items()
-        }
-        topics = [key.removeprefix("checkpoint:") for key in fields if key.startswith("checkpoint:")]
-        streams = [names.lane(name, "replay"), *map(names.topic, topics)]
-        owed = sum([await self._owed(stream, names.push_group(name)) for stream in streams])
-        retrying: int = await self._redis.zcard(names.lane(name, "retries"))
+        fields = await ask(self._redis.hkeys(names.lane(name)))
+        streams = [field.decode().removeprefix("start:") for field in fields if field.startswith(b"start:")]
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.hgetall(names.lane(name))
+            pipe.zcard(names.lane(name, "retries"))
+            pipe.xlen(names.lane(name, "dead"))
+            for stream in (names.lane(name, "replay"), *streams):
+                _ask_for_state(pipe, stream)
+            rows, retrying, dead, *states = await pipe.execute(raise_on_error=False)
+        counts: Counter[str] = Counter({key.decode(): _number(value) for key, value in rows.items()})
+        group = names.push_group(name)
+        owed = routed = 0
+        for stream, info, groups in zip((None, *streams), states[::2], states[1::2], strict=True):
+            owed += await self._owed(stream or names.lane(name, "replay"), group, groups)
+            if stream is not None:
+                had = counts[f"known:{stream}"] if isinstance(info, ResponseError) else info["entries-added"]
+                routed += had - counts[f"start:{stream}"]
         return LaneLedger(
             subscription=name,
-            routed=int(fields.get("routed", 0)),
-            delivered=int(fields.get("delivered", 0)),
+            routed=routed,
+            delivered=counts["delivered"],
             waiting=owed - retrying,
             retrying=retrying,
-            dead=await self._redis.xlen(names.lane(name, "dead")),
-            replayed=int(fields.get("replayed", 0)),
+            dead=dead,
+            replayed=counts["replayed"],
+            repeated=sum(counts[f"repeated:{stream}"] for stream in streams),
+            lost=sum(counts[f"lost:{stream}"] for stream in streams),
         )
 
-    async def _owed(self, stream: str, group: str) -> int:
+    async def _owed(self, stream: str, group: str, groups: Sequence[Mapping[str, Any]] | ResponseError) -> int:
         """How many entries of `stream` the group has not acknowledged, read or not."""
-        try:
-            groups = await self._redis.xinfo_groups(stream)
-        except ResponseError as error:
-            if "no such key" in str(error):
-                return 0
-            raise
+        if isinstance(groups, ResponseError):  # the stream is not there
+            return 0
         for row in groups:
             if row["name"] == group.encode():
                 lag = row.get("lag")
                 if lag is None:  # Redis cannot tell after a group was set to an arbitrary place
-                    lag = await self._count_after(stream, row["last-delivered-id"].decode())
+                    lag = await count_between(self._redis, stream, row["last-delivered-id"].decode())
                 return int(row["pending"]) + int(lag)
         return 0
 
-    async def _count_after(self, stream: str, entry: str) -> int:
-        count, start = 0, f"({entry}"
-        while rows := await self._redis.xrange(stream, start, "+", count=_PAGE):
-            count += len(rows)
-            start = f"({rows[-1][0].decode()}"
-        return count
+
+def _ask_for_state(pipe: Pipeline, stream: str) -> None:
+    pipe.xinfo_stream(stream)
+    pipe.xinfo_groups(stream)
+
+
+def _number(value: bytes) -> int:
+    """A counter of a lane's hash; 0 for what is none (a checkpoint is an id)."""
+    return int(value) if value.lstrip(b"-").isdigit() else 0

@@ -2,18 +2,18 @@
 
 The events' way
     relay:inbox                 stream    accepted events; an entry is deleted in the transaction that routes it
-    relay:seen:<event id>       string    the dedupe; lives for the dedupe window (default 6 h: Linq's own retries end
-    after 30 min) relay:aside                 stream    signed by Linq, but no envelope; until a person drops or replays
-    it relay:topic:<topic>         stream    routed events, the public interface for pull subscribers relay:topics
-    set       names of topics that were ever fed
+    relay:seen:<event id>       string    the dedupe; lives for RELAY_DEDUPE_WINDOW (Linq itself tries for 30 min)
+    relay:aside                 stream    signed by Linq, but no envelope; until a person drops or replays it
+    relay:topic:<topic>         stream    routed events, the public interface for pull subscribers
+    relay:topics                set       names of topics that were ever fed
 
 A push subscription's lane (its place in its topic)
-    relay:lane:<name>           hash      counters of the ledger, and `checkpoint:<topic>`: before which entry all is
-    settled relay:lane:<name>:retries   zset      deliveries that wait for their next attempt, by due time (ms)
+    relay:lane:<name>           hash      counters of the ledger, and its place in each topic stream (`store.place`)
+    relay:lane:<name>:retries   zset      deliveries that wait for their next attempt, by due time (ms)
     relay:lane:<name>:tries     hash      what the attempts so far were, while a delivery is not settled
-    relay:lane:<name>:replay    stream    dead letters that a person sent back relay:lane:<name>:dead      stream
-    dead letters, oldest first, until a person replays or drops them relay:lanes                 set       names of
-    lanes that ever existed: dead letters outlive their subscription
+    relay:lane:<name>:replay    stream    dead letters that a person sent back
+    relay:lane:<name>:dead      stream    dead letters, oldest first, until a person replays or drops them
+    relay:lanes                 set       names of lanes that ever existed: dead letters outlive their subscription
 
 Who works, and who is to be woken
     relay:slot:<n>:ready        zset      lanes of a slot that have something new; a set, so that ringing twice is once

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 _LAST_SEQUENCE = 2**64 - 1
+_PAGE = 1000
 
 
 def is_missing_group(error: ResponseError) -> bool:
@@ -29,6 +30,15 @@ async def ensure_group(redis: Redis, stream: str, group: str, start: str) -> boo
             return False
         raise
     return True
+
+
+async def count_between(redis: Redis, stream: str, after: str, last: str = "+") -> int:
+    """How many entries of `stream` there are after the id `after`, up to and including `last`; reads them all."""
+    count, start = 0, f"({after}"
+    while rows := await redis.xrange(stream, start, last, count=_PAGE):
+        count += len(rows)
+        start = f"({rows[-1][0].decode()}"
+    return count
 
 
 def id_before(entry: str) -> str:

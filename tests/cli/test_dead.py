@@ -25,7 +25,8 @@ BODY = '{"event_id":"e-1","text":"é [/not markup]"}'
 
 async def bury(redis: Redis, subscription: str, event_id: str, **more: str) -> str:
     """A dead letter as a worker writes it, its lane included; its place in the stream."""
-    await Lane(redis, subscription, "support").ensure()
+    lane = Lane(redis, subscription, f"{subscription}-topic")
+    await lane.ensure()
     fields: Any = {
         "id": event_id,
         "type": "message.received",
@@ -43,8 +44,9 @@ async def bury(redis: Redis, subscription: str, event_id: str, **more: str) -> s
         "dead_detail": "nothing here",
         **more,
     }
-    for counter in ("routed", "died"):
-        await redis.hincrby(names.lane(subscription), counter, 1)  # type: ignore[misc]
+    event = await redis.xadd(lane.topic_stream, {"id": event_id, "body": BODY})
+    await lane.read_new(1)
+    await redis.xack(lane.topic_stream, lane.group, event)
     entry: bytes = await redis.xadd(names.lane(subscription, "dead"), fields)
     return entry.decode()
 

@@ -55,7 +55,7 @@ async def pending(redis: Redis, lane: Lane) -> int:
 
 async def counters(redis: Redis) -> dict[str, int]:
     rows = await hash_of(redis, "relay:lane:bot")
-    return {name: int(value) for name, value in rows.items() if not name.startswith("checkpoint")}
+    return {name: int(value) for name, value in rows.items() if ":" not in name}
 
 
 async def test_a_success_closes_the_delivery_and_counts(redis: Redis, lane: Lane, settler: Settler) -> None:

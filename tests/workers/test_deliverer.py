@@ -68,7 +68,6 @@ async def feed(redis: Redis, lane: Lane, *event_ids: str) -> None:
             "version": "2026-02-03",
         }
         await redis.xadd(lane.topic_stream, {**fields, "body": f'{{"id": "{event_id}"}}'})  # type: ignore[dict-item]
-    await redis.hincrby(lane.key, "routed", len(event_ids))  # type: ignore[misc]
     await mark_ready(redis, bells.slot_of(lane.name), [lane.name], 1)
 
 
@@ -93,6 +92,18 @@ async def test_what_is_routed_to_a_lane_is_posted_to_its_url_once(
     assert sink.ids("/crm") == ["x"]
     row = await ledger_of(redis, "bot")
     assert (row.routed, row.delivered, row.waiting, row.balances) == (300, 300, 0, True)
+
+
+async def test_what_nobody_knows_of_is_looked_for_when_redis_was_away(
+    redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
+) -> None:
+    async with delivering(redis, rules):
+        await feed(redis, lanes["bot"], "first")
+        await eventually(lambda: sink.ids("/bot") == ["first"])
+        await redis.xadd(lanes["bot"].topic_stream, {"id": "unknown", "at": "1", "body": "{}"})
+        assert len(await lanes["bot"].read_new(1)) == 1  # as if Redis had forgotten that it was settled
+        await redis.client_kill_filter(_type="normal", skipme=True)
+        await eventually(lambda: sink.ids("/bot") == ["first", "unknown"])
 
 
 async def test_no_more_than_its_concurrency_is_in_flight(

@@ -1,7 +1,7 @@
 -- Moves a batch of inbox entries into their topics, in one step: acknowledged, deleted, appended, counted, lanes woken.
 -- KEYS: inbox, counts, unmatched, aside, topics, lanes, arq queue, lease
 -- ARGV: lease token, inbox group, now (ms), bell lifetime (ms), plan (JSON):
---         {topics: [{name, stream, lanes: [lane position]}], lanes: [{name, key, ready, job, payload}]}
+--         {topics: [{name, stream, lanes: [lane position]}], lanes: [{name, ready, job, payload}]}
 --       then per event: entry id, event type, n, n times a topic's position in the plan (from 1), m, m fields and values.
 --       n is -1 for an entry that cannot be understood: it is set aside.
 -- Returns how many entries were moved, or -1 if somebody else holds the lease and the caller must not move any.
@@ -36,18 +36,17 @@ while at <= #ARGV do
             for position = first, first + n - 1 do
                 local topic = tonumber(ARGV[position])
                 redis.call('XADD', plan.topics[topic].stream, '*', unpack(ARGV, fields, at - 1))
-                fed[topic] = (fed[topic] or 0) + 1
+                fed[topic] = true
             end
             routed = routed + 1
         end
     end
 end
-for topic, count in pairs(fed) do
+for topic in pairs(fed) do
     redis.call('SADD', topics, plan.topics[topic].name)
     for _, position in ipairs(plan.topics[topic].lanes) do
         local lane = plan.lanes[position]
         redis.call('SADD', lanes, lane.name)
-        redis.call('HINCRBY', lane.key, 'routed', count)
         redis.call('ZADD', lane.ready, 'NX', now, lane.name)
         ring(queue, lane.job, lane.payload, lifetime, 1)
     end

@@ -16,6 +16,8 @@ local function close(lane, stream, group, entry, replay)
     end
     if replay == '1' then
         redis.call('XDEL', stream, entry)
+    else
+        redis.call('HINCRBY', lane, 'settled:' .. stream, 1)
     end
     redis.call('ZREM', lane .. ':retries', stream .. '|' .. entry)
     redis.call('HDEL', lane .. ':tries', stream .. '|' .. entry)

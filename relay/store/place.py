@@ -1,0 +1,88 @@
+"""A lane's place in its topic: the consumer group, and what the ledger needs to tell what the lane has been given.
+
+In the lane's hash, for each topic stream it ever read:
+
+    checkpoint:<stream>   the id up to which everything is settled; where a group that was lost goes on
+    start:<stream>        how many entries the stream had ever had when the lane began
+    known:<stream>        how many it had lately; fewer now means that the stream was lost and is another one
+    settled:<stream>      how many of its entries were delivered or died
+    repeated:<stream>     how many were given again because the group was lost after they had been settled
+    lost:<stream>         how many can no longer be given, because somebody deleted them
+
+What was routed to a lane is not counted but read off the stream (`entries-added`), so it is right whoever appended.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from redis.exceptions import ResponseError
+
+from relay.store import names
+from relay.store.connect import ask
+from relay.store.scripts import Script
+from relay.store.streams import count_between, id_before, is_missing_group
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+_ensure = Script("ensure")
+
+log = structlog.get_logger()
+
+
+class Place:
+    """Where a lane stands in a topic stream."""
+
+    def __init__(self, redis: Redis, subscription: str, stream: str) -> None:
+        self._redis = redis
+        self._subscription = subscription
+        self._stream = stream
+        self._lane = names.lane(subscription)
+        self._group = names.push_group(subscription)
+
+    async def ensure(self) -> None:
+        """Makes the lane's groups if they are not there.
+
+        A lane that is new starts with what is routed from now on. One whose group was lost goes back to its checkpoint,
+        and what it is given again, or can no longer be given, is counted.
+        """
+        keys = [
+            *(self._lane, names.lane(self._subscription, "retries"), self._stream),
+            *(names.lane(self._subscription, "replay"), names.LANES),
+        ]
+        made_again: list[Any] | None = await _ensure(self._redis, keys, [self._group, self._subscription])
+        if not made_again:
+            return
+        after, last, expected = made_again
+        found = await count_between(self._redis, self._stream, after.decode(), last.decode())
+        kind = "repeated" if found > expected else "lost"
+        await ask(self._redis.hincrby(self._lane, f"{kind}:{self._stream}", abs(found - expected)))
+        log.error(
+            "lane.group_lost",
+            subscription=self._subscription,
+            stream=self._stream,
+            given_again=found,
+            **{kind: abs(found - expected)},
+        )
+
+    async def save(self) -> None:
+        """Remembers up to which entry everything is settled, and how many entries the stream has had."""
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.xpending(self._stream, self._group)
+            pipe.xinfo_groups(self._stream)
+            pipe.xinfo_stream(self._stream)
+            try:
+                pending, groups, stream = await pipe.execute()
+            except ResponseError as error:
+                if is_missing_group(error):
+                    return  # the next `ensure` sees to it
+                raise
+        if pending["pending"]:
+            checkpoint = id_before(pending["min"].decode())
+        else:
+            read_up_to = next(group["last-delivered-id"] for group in groups if group["name"] == self._group.encode())
+            checkpoint = read_up_to.decode()
+        place = {f"checkpoint:{self._stream}": checkpoint, f"known:{self._stream}": stream["entries-added"]}
+        await ask(self._redis.hset(self._lane, mapping=place))
