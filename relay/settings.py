@@ -156,7 +156,7 @@ class Settings(BaseSettings):
         given = environment(env_file)
         needs += tuple(need for need, other in needed_with.items() if other.upper() in given)
         problems = [
-            Problem(need.upper(), f"not set: {cls.model_fields[need].description}")
+            Problem(need.upper(), f"not set: {' '.join(str(cls.model_fields[need].description).split())}")
             for need in needs
             if need.upper() not in given
         ]

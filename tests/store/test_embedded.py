@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import stat
 import sys
 from typing import TYPE_CHECKING
@@ -10,7 +11,8 @@ import pytest
 from redis.asyncio import Redis
 
 from relay.core.errors import StoreError
-from relay.store.embedded import embedded_redis, running, server_program
+from relay.store.embedded import Embedded, embedded_redis, running, server_program
+from tests.support import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,3 +99,19 @@ def _exists(pid: int) -> bool:
         return False
     with open(f"/proc/{pid}/stat") as file:  # noqa: PTH123
         return file.read().split()[2] != "Z"
+
+
+async def test_is_started_again_at_the_same_address_when_it_dies(tmp_path: Path) -> None:
+    async with embedded_redis(tmp_path) as embedded:
+        async with Redis.from_url(embedded.url) as redis:
+            await redis.set("kept", "yes")
+        os.kill(embedded.pid, signal.SIGKILL)
+
+        def successor() -> Embedded | None:
+            now = running(tmp_path)
+            return now if now and now.pid != embedded.pid else None
+
+        assert (await eventually(successor)).url == embedded.url
+        async with Redis.from_url(embedded.url) as redis:
+            assert await redis.get("kept") == b"yes"
+    assert running(tmp_path) is None

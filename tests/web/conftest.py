@@ -37,6 +37,7 @@ class Running:
     readiness: Readiness
     keyring: Keyring
     http: aiohttp.ClientSession
+    port: int
 
     async def post(
         self, body: bytes, headers: dict[str, str] | list[tuple[str, str]], query: str = "line=16465550123"
@@ -68,4 +69,4 @@ async def ingress(redis: Redis, settings: Settings, clock: Clock) -> AsyncIterat
             listening(ingress_app(parts, readiness), Listen(host="127.0.0.1", port=0)) as port,
             aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http,
         ):
-            yield Running(parts, readiness, keyring, http)
+            yield Running(parts, readiness, keyring, http, port)

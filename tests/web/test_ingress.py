@@ -7,6 +7,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 import pytest
+from structlog.testing import capture_logs
 
 from relay.core.secret import SigningSecret
 from relay.linq import legacy, standard, v2
@@ -14,7 +15,7 @@ from relay.store import names
 from relay.store.aside import Aside
 from tests.building import LINE, OTHER_SECRET, SECRET, body_of, signed
 from tests.conftest import NOW
-from tests.support import hash_of
+from tests.support import eventually, hash_of
 from tests.web.conftest import V2_SECRET
 
 if TYPE_CHECKING:
@@ -236,6 +237,16 @@ async def test_a_body_without_end_is_cut_off_while_it_streams(ingress: Running) 
     else:
         assert answer.status == 413
     assert sent < 200
+
+
+async def test_a_sender_who_leaves_halfway_is_one_warning(ingress: Running) -> None:
+    with capture_logs() as logs:
+        _, writer = await asyncio.open_connection("127.0.0.1", ingress.port)
+        writer.write(b"POST /webhooks/linq?line=16465550123 HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf")
+        await writer.drain()
+        writer.close()
+        await eventually(lambda: logs)
+    assert [(line["event"], line["log_level"]) for line in logs] == [("event.cut_off", "warning")]
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "HEAD"])
