@@ -1,14 +1,17 @@
-"""Serving an aiohttp application on an address."""
+"""Serving an aiohttp application on an address, and stopping it without cutting anybody off."""
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+import asyncio
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from aiohttp.typedefs import Handler
 
     from relay.settings import Listen
 
@@ -24,6 +27,8 @@ async def listening(app: web.Application, listen: Listen, *, share_port: bool = 
     Leaving it stops accepting and answers what is under way. With `share_port` several processes may listen on one port
     (SO_REUSEPORT).
     """
+    requests = _Requests()
+    app.middlewares.append(requests.watch)
     runner = web.AppRunner(
         app,
         access_log=None,
@@ -35,6 +40,40 @@ async def listening(app: web.Application, listen: Listen, *, share_port: bool = 
     try:
         site = web.TCPSite(runner, listen.host, listen.port, reuse_port=share_port or None, backlog=_BACKLOG)
         await site.start()
-        yield site.port
+        try:
+            yield site.port
+        finally:
+            await site.stop()
+            await requests.end()
     finally:
         await runner.cleanup()
+
+
+class _Requests:
+    """The requests under way. aiohttp's own shutdown stops reading at once, which cuts off bodies still being sent."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._ended: asyncio.Event | None = None
+
+    @web.middleware
+    async def watch(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Counts a request; once we are ending, its connection ends with it."""
+        self._count += 1
+        try:
+            response = await handler(request)
+            if self._ended is not None:
+                response.force_close()
+            return response
+        finally:
+            self._count -= 1
+            if self._ended is not None and not self._count:
+                self._ended.set()
+
+    async def end(self) -> None:
+        """Waits until none is under way, for a bounded time."""
+        self._ended = asyncio.Event()
+        if self._count:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_SHUTDOWN_PATIENCE):
+                    await self._ended.wait()

@@ -1,0 +1,91 @@
+"""Stopping a server: nobody is cut off, and nobody can hold it up for ever."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+import relay.listening
+from relay.listening import listening
+from relay.settings import Listen
+from tests.support import eventually
+
+HERE = Listen(host="127.0.0.1", port=0)
+HALF = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nhalf"
+
+
+class Echo:
+    """Answers with the body, and says when a request has begun."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.app = web.Application()
+        self.app.router.add_post("/", self._answer)
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        self.begun.set()
+        return web.Response(body=await request.read())
+
+
+async def refuses(port: int) -> bool:
+    """Whether nobody is accepted any more."""
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return True
+    writer.close()
+    return False
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay.listening, "_SHUTDOWN_PATIENCE", 0.05)
+
+
+async def test_a_body_that_is_still_being_sent_is_read_to_its_end_and_answered() -> None:
+    echo = Echo()
+    stop = asyncio.Event()
+
+    async def serve(port: asyncio.Future[int]) -> None:
+        async with listening(echo.app, HERE) as listens_on:
+            port.set_result(listens_on)
+            await stop.wait()
+
+    port = asyncio.get_running_loop().create_future()
+    server = asyncio.create_task(serve(port))
+    reader, writer = await asyncio.open_connection("127.0.0.1", await port)
+    writer.write(HALF)
+    await echo.begun.wait()
+    stop.set()
+    await eventually(partial(refuses, port.result()))
+    assert not server.done()
+    writer.write(b"half")
+    answer = await reader.read()  # up to the end: the connection is closed
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert answer.endswith(b"halfhalf")
+    await server
+    writer.close()
+    await writer.wait_closed()
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_body_that_never_ends_does_not_hold_it_up() -> None:
+    echo = Echo()
+    async with listening(echo.app, HERE) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HALF)
+        await echo.begun.wait()
+    writer.close()
+
+
+async def test_connections_that_are_idle_do_not_hold_it_up() -> None:
+    async with aiohttp.ClientSession() as client, listening(Echo().app, HERE) as port:
+        async with client.post(f"http://127.0.0.1:{port}/", data=b"x") as answer:
+            assert (answer.status, await answer.read()) == (200, b"x")
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.close()
+    await writer.wait_closed()
