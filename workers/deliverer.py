@@ -13,6 +13,8 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
+import structlog
+
 from relay.store import bells
 from relay.store.connect import persistently
 from relay.store.lanes import wait_ready
@@ -38,6 +40,9 @@ _LONGEST_RUN = 3600.0  # seconds before it does so at any moment
 _LOOK = 1.0  # seconds between two looks at the clock and the rules while nothing is ready
 GRACE = 20.0
 """Seconds that POSTs in flight have to end when the job has to; longer than any single attempt takes."""
+
+
+log = structlog.get_logger()
 
 
 class Deliverer:
@@ -73,6 +78,7 @@ class Deliverer:
         began = busy_at = loop.time()
         while not shift.is_over:
             drains.follow_rules()
+            drains.revive()
             wait = partial(wait_ready, self._redis, slot, _LOOK)
             for name in await persistently("waiting for lanes", wait, drains.suspect):
                 drains.wake(name)
@@ -113,6 +119,16 @@ class _Drains:
         drain = LaneDrain(self._shift, subscription, secret)
         task = asyncio.create_task(drain.run(after), name=f"lane {subscription.name}")
         self._running[subscription.name] = drain, task
+
+    def revive(self) -> None:
+        """Starts drains again that broke, which is a bug of ours; their lanes must not stand still for it."""
+        loaded = self._rules.current
+        for subscription in loaded.config.subscriptions:
+            drain, task = self._running.get(subscription.name, (None, None))
+            if drain is None or task is None or not task.done() or task.cancelled() or task.exception() is None:
+                continue
+            log.error("lane.broken", subscription=subscription.name, exc_info=task.exception())
+            self._start(subscription, loaded.secrets[subscription.name], None)
 
     def wake(self, name: str) -> None:
         """Tells a lane that there is something new for it."""

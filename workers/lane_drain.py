@@ -21,6 +21,7 @@ from relay.core.outcome import Again, Attempt, GivenUp, Outcome, decide
 from relay.store.connect import persistently
 from relay.store.lanes import Delivery, Lane, Ref, Tries
 from relay.store.settler import Settlement
+from relay.store.taking import LeaseLost
 from relay.tasks import end_task
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 CONCURRENCY = 50
 """POSTs of one lane in flight; more than that and aiohttp's client slows down again (measured)."""
+
+_COUNT_EVERY = 10.0  # seconds
 
 log = structlog.get_logger()
 
@@ -52,6 +55,7 @@ class LaneDrain:
         self._may_have_new = True
         self._may_have_orphans = True
         self._next_due: int | None = None
+        self._count_at = asyncio.get_running_loop().time() + _COUNT_EVERY
 
     def serves(self, subscription: Subscription, secret: SigningSecret) -> bool:
         """Whether it was started for exactly this."""
@@ -98,6 +102,7 @@ class LaneDrain:
             await persistently("making a lane", self._lane.ensure)
             while not self._is_over:
                 self._changed.clear()
+                await self._count()
                 await self._fill()
                 await self._wait()
         finally:
@@ -107,7 +112,11 @@ class LaneDrain:
         """Starts deliveries while there is room and something to start."""
         while (room := CONCURRENCY - len(self.in_flight)) > 0 and not self._is_over:
             if not self._read:
-                found = await self._next(room)
+                try:
+                    found = await self._next(room)
+                except LeaseLost:
+                    self._shift.lease.lost.set()
+                    return
                 self._held.update(delivery.ref for delivery in found)
                 self._read.extend(found)
             if not self._read:
@@ -122,26 +131,41 @@ class LaneDrain:
     async def _next(self, room: int) -> list[Delivery]:
         """What is to be sent next: orphans, then retries that are due, then what is new."""
         if self._may_have_orphans:
-            self._may_have_orphans = False
-            orphans = await persistently("finding orphans", self._lane.orphans)
-            self._orphans.extend(ref for ref in orphans if ref not in self._held)
-            await self._look_for_retries()
+            await self._find_orphans()
         if self._orphans:
             refs = [self._orphans.popleft() for _ in range(min(room, len(self._orphans)))]
             return await persistently("reading orphans", lambda: self._lane.fetch(refs))
-        now_ms = self._shift.now_ms()
+        token, now_ms = self._shift.lease.token, self._shift.now_ms()
         if self._next_due is not None and self._next_due <= now_ms:
-            due = await persistently("reading retries", lambda: self._lane.take_due(now_ms, room), self.suspect)
+            due = await persistently("reading retries", lambda: self._lane.take_due(now_ms, room, token), self.suspect)
             await self._look_for_retries()
             if due:
                 return due
         if self._may_have_new:
             # As many as fit in flight, not as there is room for now: reading one by one would cost a round trip each.
             self._may_have_new = False
-            new = await persistently("reading a lane", lambda: self._lane.read_new(CONCURRENCY), self.suspect)
+            new = await persistently("reading a lane", lambda: self._lane.read_new(CONCURRENCY, token), self.suspect)
             self._may_have_new |= len(new) >= CONCURRENCY
             return new
         return []
+
+    async def _find_orphans(self) -> None:
+        self._may_have_orphans = False
+        held = set(self._held)  # as it was before we ask: what is settled meanwhile is no orphan
+        orphans = await persistently("finding orphans", self._lane.orphans)
+        found = [ref for ref in orphans if ref not in held]
+        self._held.update(found)
+        self._orphans.extend(found)
+        await self._look_for_retries()
+
+    async def _count(self) -> None:
+        """Now and then makes sure that nothing is pending that nobody here has: the net below everything else."""
+        now = asyncio.get_running_loop().time()
+        if now < self._count_at:
+            return
+        self._count_at = now + _COUNT_EVERY
+        if await persistently("counting what is pending", self._lane.in_hand) > len(self._held):
+            self._may_have_orphans = True
 
     async def _look_for_retries(self) -> None:
         """Learns when the next retry is due. One that is settled while we ask counts too."""
@@ -203,10 +227,10 @@ class LaneDrain:
             return Attempt(Outcome.FAILED, self._shift.now_ms(), 0, detail=f"relay: {error!r}")
 
     async def _wait(self) -> None:
-        """Until something changed or a retry is due."""
-        timeout = None
+        """Until something changed, a retry is due, or it is time to count."""
+        timeout = max(self._count_at - asyncio.get_running_loop().time(), 0)
         if self._next_due is not None and len(self.in_flight) < CONCURRENCY:
-            timeout = max(self._next_due - self._shift.now_ms(), 0) / 1000
+            timeout = min(timeout, max(self._next_due - self._shift.now_ms(), 0) / 1000)
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await self._changed.wait()

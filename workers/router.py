@@ -11,6 +11,7 @@ understood is set aside in the same commit; it never holds up its batch.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -22,6 +23,7 @@ from relay.store.connect import persistently
 from relay.store.inbox import Inbox, InboxEntry, InboxGroupMissing, Move, compile_plan
 from relay.store.lanes import Lane
 from relay.store.record import fields_of
+from relay.store.taking import LeaseLost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +52,7 @@ class Router:
         self._rules = rules
         self._clock = clock
         self._may_be_pending = True
+        self._woken_in_vain = False
         self._prepared: Loaded | None = None
         self._plan = b""
         self._positions: dict[str, int] = {}
@@ -64,12 +67,14 @@ class Router:
             now = loop.time()
             if now - busy_at > _LINGER or now - began > _RUN:
                 return
-            entries = await persistently("reading the inbox", self._read, self._suspect)
+            try:
+                entries = await persistently("reading the inbox", partial(self._read, lease.token), self._suspect)
+            except LeaseLost:
+                lease.lost.set()
+                return
             if entries:
                 await self._route(entries, lease, self._rules.current)
                 busy_at = loop.time()
-            else:
-                self._may_be_pending = False
 
     async def _prepare(self, loaded: Loaded) -> None:
         """Makes sure that every lane's group stands before an event is routed under these rules."""
@@ -83,14 +88,37 @@ class Router:
         """There may be entries pending that we do not know of (`LaneDrain.suspect` says how)."""
         self._may_be_pending = True
 
-    async def _read(self) -> list[InboxEntry]:
+    async def _read(self, token: str) -> list[InboxEntry]:
+        """The next entries, waiting a while for the first; empty if there are none, or if it is worth another look."""
         try:
-            return await self._inbox.read(_BATCH, _BLOCK_MS, pending=self._may_be_pending)
+            return await self._read_pending(token) or await self._read_new(token)
         except InboxGroupMissing:
             # Redis is new or has lost its data: the lanes' groups may be gone as well, and come first.
             await self._prepare(self._rules.current)
             await self._inbox.ensure()
             return []
+
+    async def _read_pending(self, token: str) -> list[InboxEntry]:
+        if not self._may_be_pending:
+            return []
+        entries = await self._inbox.read(_BATCH, token, pending=True)
+        if entries:
+            return entries
+        self._may_be_pending = False
+        if self._woken_in_vain:
+            log.warning("inbox.rewound", note="it has entries that were neither new nor pending")
+            await self._inbox.rewind()
+            self._woken_in_vain = False
+        return []
+
+    async def _read_new(self, token: str) -> list[InboxEntry]:
+        entries = await self._inbox.read(_BATCH, token)
+        if entries or not await self._inbox.wait(_BLOCK_MS):
+            return entries
+        entries = await self._inbox.read(_BATCH, token)
+        # What is in the inbox and not new has to be pending.
+        self._may_be_pending = self._woken_in_vain = not entries
+        return entries
 
     async def _route(self, entries: list[InboxEntry], lease: Lease, loaded: Loaded) -> None:
         if loaded is not self._prepared:

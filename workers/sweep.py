@@ -54,7 +54,7 @@ class Sweeper:
         for lane in self._lanes(slot):
             await lane.ensure()
             next_due = await lane.next_due()
-            if await lane.has_new() or (not is_held and await lane.has_orphans()):
+            if await lane.has_new() or (not is_held and await lane.in_hand()):
                 await mark_ready(self._redis, slot, [lane.name], now_ms)
                 due.append(bells.NOW)
             elif next_due is not None:

@@ -1,9 +1,9 @@
 """Bells: how a drain job is woken.
 
 A bell is an arq job with a fixed id, written in arq's own format by our scripts or by `ring`. It carries no event, only
-says "look". Ringing one that hangs already does nothing. Lanes are spread over a fixed
-number of slots and a bell wakes a slot, not a lane: arq looks at every job in flight on every poll, so there must be
-few of them however many lanes there are.
+says "look". Ringing one that hangs already does nothing. Lanes are spread over a fixed number of slots and a bell wakes
+a slot, not a lane: arq looks at every job in flight on every poll, so there must be few of them however many lanes
+there are.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from relay.core.event import Dialect
 from relay.store import bells, names
 from relay.store.scripts import Script
 from relay.store.streams import ensure_group, is_missing_group
+from relay.store.taking import Claim, take
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     Fields = list[bytes | str | int]
 
+_LEASE = names.lease(bells.ROUTE.job_id)
 _commit = Script("commit")
 
 
@@ -70,26 +72,29 @@ class Inbox:
         """Makes the group. Entries leave the inbox when they are routed, so it starts at the beginning."""
         await ensure_group(self._redis, names.INBOX, names.INBOX_GROUP, "0")
 
-    async def read(self, count: int, block_ms: int, *, pending: bool = False) -> list[InboxEntry]:
-        """Up to `count` new entries, waiting up to `block_ms` for the first; or those a former router left pending.
+    async def read(self, count: int, token: str, *, pending: bool = False) -> list[InboxEntry]:
+        """Up to `count` new entries, or those a former router left pending; at once, empty if there are none.
 
         Raises:
             InboxGroupMissing: there is no group to read with.
+            LeaseLost: the router's lease is somebody's whose token is not `token`.
         """
+        claim = Claim(_LEASE, token)
         try:
-            answer = await self._redis.xreadgroup(
-                names.INBOX_GROUP,
-                names.CONSUMER,
-                {names.INBOX: "0" if pending else ">"},
-                count=count,
-                block=None if pending else block_ms,
-            )
+            rows = await take(self._redis, claim, names.INBOX_GROUP, [names.INBOX], count, pending=pending)
         except ResponseError as error:
             if is_missing_group(error):
                 raise InboxGroupMissing from None
             raise
-        rows = answer[0][1] if answer else []
-        return [_entry(entry, fields) for entry, fields in rows if fields]
+        return [_entry(entry, fields) for _, entry, fields in rows if fields]
+
+    async def wait(self, block_ms: int) -> bool:
+        """Waits up to `block_ms` until there is an entry, be it new or pending: what was routed has left the inbox."""
+        return bool(await self._redis.xread({names.INBOX: "0"}, count=1, block=block_ms))
+
+    async def rewind(self) -> None:
+        """Makes every entry a new one again, whatever became of the group: none of them has been routed."""
+        await self._redis.xgroup_setid(names.INBOX, names.INBOX_GROUP, "0")
 
     async def commit(
         self, plan: bytes, topics: Mapping[str, int], moves: Sequence[Move], token: str, now_ms: int
@@ -106,7 +111,7 @@ class Inbox:
             arguments += move.fields
         keys = [
             *(names.INBOX, names.COUNTS, names.UNMATCHED, names.ASIDE, names.TOPICS, names.LANES, names.QUEUE),
-            names.lease(bells.ROUTE.job_id),
+            _LEASE,
         ]
         moved: int = await _commit(self._redis, keys, arguments)
         return moved >= 0

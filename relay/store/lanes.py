@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from pydantic_core import from_json, to_json
 from redis.exceptions import ResponseError
 
-from relay.store import names
+from relay.store import bells, names
 from relay.store.place import Place
 from relay.store.record import Record, record_of
 from relay.store.streams import is_missing_group
+from relay.store.taking import Claim, take, take_due
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -102,6 +103,7 @@ class Lane:
         self.group = names.push_group(subscription)
         self.topic_stream = names.topic(topic)
         self.replay_stream = names.lane(subscription, "replay")
+        self._lease = names.lease(bells.deliver(bells.slot_of(subscription)).job_id)
         self._place = Place(redis, subscription, self.topic_stream)
         self._retries = names.lane(subscription, "retries")
         self._tries = names.lane(subscription, "tries")
@@ -114,20 +116,21 @@ class Lane:
         """Remembers up to which entry everything is settled."""
         await self._place.save()
 
-    async def read_new(self, count: int) -> list[Delivery]:
-        """Up to `count` deliveries of each stream that nobody has read yet; at once, empty if there are none."""
+    async def read_new(self, count: int, token: str = "") -> list[Delivery]:
+        """Up to `count` deliveries of each stream that nobody has read yet; at once, empty if there are none.
+
+        Raises:
+            LeaseLost: the lease of the lane's slot is somebody's whose token is not `token`.
+        """
+        streams = (self.topic_stream, self.replay_stream)
         try:
-            answer = await self._redis.xreadgroup(
-                self.group, names.CONSUMER, {self.topic_stream: ">", self.replay_stream: ">"}, count=count
-            )
+            rows = await take(self._redis, Claim(self._lease, token), self.group, streams, count)
         except ResponseError as error:
             if not is_missing_group(error):
                 raise
             await self.ensure()
-            return await self.read_new(count)
-        return [
-            Delivery(Ref(stream.decode(), entry.decode()), fields) for stream, rows in answer for entry, fields in rows
-        ]
+            return await self.read_new(count, token)
+        return [Delivery(Ref(stream.decode(), entry.decode()), fields) for stream, entry, fields in rows]
 
     async def orphans(self) -> list[Ref]:
         """Pending deliveries that wait for nothing: whoever read them is gone."""
@@ -141,13 +144,13 @@ class Lane:
                 start = f"({refs[-1].entry}"
         return found
 
-    async def has_orphans(self) -> bool:
-        """Whether more is pending than waits; right as long as nobody drains the lane."""
+    async def in_hand(self) -> int:
+        """How many deliveries were read and neither settled nor wait: somebody has them, or they are orphans."""
         pending = 0
         for stream in (self.topic_stream, self.replay_stream):
             pending += (await self._redis.xpending(stream, self.group))["pending"]
         waiting: int = await self._redis.zcard(self._retries)
-        return pending > waiting
+        return pending - waiting
 
     async def _pending_page(self, stream: str, start: str) -> list[dict[str, bytes]]:
         try:
@@ -159,17 +162,16 @@ class Lane:
             return []
         return rows
 
-    async def take_due(self, now_ms: int, count: int) -> list[Delivery]:
+    async def take_due(self, now_ms: int, count: int, token: str = "") -> list[Delivery]:
         """Up to `count` deliveries whose next attempt is due, the longest due first.
 
         They no longer wait once they are taken: should we die with them, they are orphans.
+
+        Raises:
+            LeaseLost: as `read_new`.
         """
-        members = await self._redis.zrangebyscore(self._retries, "-inf", now_ms, start=0, num=count)
-        if not members:
-            return []
-        deliveries = await self.fetch([Ref.parse(member) for member in members])
-        await self._redis.zrem(self._retries, *members)
-        return deliveries
+        members = await take_due(self._redis, Claim(self._lease, token), self._retries, now_ms, count)
+        return await self.fetch([Ref.parse(member) for member in members])
 
     async def next_due(self) -> int | None:
         """When the next attempt of a waiting delivery is due, Unix milliseconds; None if none waits."""

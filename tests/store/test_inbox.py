@@ -47,7 +47,7 @@ async def commit(inbox: Inbox, *moves: Move, token: str = TOKEN) -> bool:
 
 async def test_reads_what_was_accepted_in_order(redis: Redis, inbox: Inbox, clock: Clock) -> None:
     await accept(redis, clock, 3)
-    entries = await inbox.read(10, 10)
+    entries = await inbox.read(10, TOKEN)
     assert [entry.entry for entry in entries] == [entry for entry, _ in await redis.xrange(names.INBOX)]
     assert {(entry.dialect, entry.line, entry.at) for entry in entries} == {
         (Dialect.V3, "+16465550123", b"1789377302000")
@@ -56,14 +56,14 @@ async def test_reads_what_was_accepted_in_order(redis: Redis, inbox: Inbox, cloc
 
 async def test_a_successor_reads_what_was_left_pending(redis: Redis, inbox: Inbox, clock: Clock) -> None:
     await accept(redis, clock, 2)
-    read = await inbox.read(10, 10)
-    assert await inbox.read(10, 10) == []
-    assert await inbox.read(10, 10, pending=True) == read
+    read = await inbox.read(10, TOKEN)
+    assert await inbox.read(10, TOKEN) == []
+    assert await inbox.read(10, TOKEN, pending=True) == read
 
 
 async def test_a_commit_moves_appends_counts_and_wakes_in_one_step(redis: Redis, inbox: Inbox, clock: Clock) -> None:
     await accept(redis, clock, 2)
-    first, second = await inbox.read(10, 10)
+    first, second = await inbox.read(10, TOKEN)
     assert await commit(inbox, move(first, "messages", "everything"), move(second, "everything"))
     assert await redis.xlen(names.INBOX) == 0
     assert await redis.xlen("relay:topic:messages") == 1
@@ -78,7 +78,7 @@ async def test_a_commit_moves_appends_counts_and_wakes_in_one_step(redis: Redis,
 
 async def test_an_entry_is_moved_once_however_often_it_is_committed(redis: Redis, inbox: Inbox, clock: Clock) -> None:
     await accept(redis, clock)
-    [entry] = await inbox.read(10, 10)
+    [entry] = await inbox.read(10, TOKEN)
     for _ in range(3):
         assert await commit(inbox, move(entry, "messages"))
     assert await redis.xlen("relay:topic:messages") == 1
@@ -86,7 +86,7 @@ async def test_an_entry_is_moved_once_however_often_it_is_committed(redis: Redis
 
 async def test_who_lost_the_lease_moves_nothing(redis: Redis, inbox: Inbox, clock: Clock) -> None:
     await accept(redis, clock)
-    [entry] = await inbox.read(10, 10)
+    [entry] = await inbox.read(10, TOKEN)
     assert await commit(inbox, move(entry, "messages"), token="somebody else") is False
     assert await redis.xlen(names.INBOX) == 1
     assert not await redis.exists("relay:topic:messages")
@@ -94,7 +94,7 @@ async def test_who_lost_the_lease_moves_nothing(redis: Redis, inbox: Inbox, cloc
 
 async def test_what_no_topic_wants_is_counted_by_type(redis: Redis, inbox: Inbox, clock: Clock) -> None:
     await accept(redis, clock, 2)
-    first, second = await inbox.read(10, 10)
+    first, second = await inbox.read(10, TOKEN)
     await commit(inbox, move(first), move(second, "messages"))
     assert await hash_of(redis, names.UNMATCHED) == {"message.received": "1"}
     counts = await hash_of(redis, names.COUNTS)
@@ -105,7 +105,7 @@ async def test_what_cannot_be_understood_is_set_aside_and_holds_up_nobody(
     redis: Redis, inbox: Inbox, clock: Clock
 ) -> None:
     await accept(redis, clock, 2)
-    first, second = await inbox.read(10, 10)
+    first, second = await inbox.read(10, TOKEN)
     strange = Move(first.entry, "", (), ["reason", "odd", "body", first.body], aside=True)
     await commit(inbox, strange, move(second, "messages"))
     [(_, fields)] = await redis.xrange(names.ASIDE)
@@ -117,12 +117,12 @@ async def test_a_missing_group_is_told_and_made_from_the_beginning(redis: Redis,
     await accept(redis, clock)
     await redis.xgroup_destroy(names.INBOX, names.INBOX_GROUP)
     with pytest.raises(InboxGroupMissing):
-        await inbox.read(10, 10)
+        await inbox.read(10, TOKEN)
     await inbox.ensure()
-    assert len(await inbox.read(10, 10)) == 1
+    assert len(await inbox.read(10, TOKEN)) == 1
 
 
 async def test_an_entry_that_the_ingress_did_not_write_reads_as_empty(redis: Redis, inbox: Inbox) -> None:
     await redis.xadd(names.INBOX, {"foreign": "entry"})
-    [entry] = await inbox.read(10, 10)
+    [entry] = await inbox.read(10, TOKEN)
     assert (entry.body, entry.line, entry.dialect) == (b"", None, Dialect.V3)

@@ -46,7 +46,7 @@ async def test_orphans_are_what_is_pending_and_does_not_wait(redis: Redis, lane:
     await lane.read_new(10)
     await redis.zadd("relay:lane:bot:retries", {str(waiting): 1})
     assert await lane.orphans() == [read]
-    assert await lane.has_orphans()
+    assert await lane.in_hand() == 1
 
 
 async def test_orphans_are_found_over_many_pages(redis: Redis, lane: Lane) -> None:

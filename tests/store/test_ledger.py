@@ -36,7 +36,7 @@ async def test_every_event_is_somewhere_at_every_step(redis: Redis, clock: Clock
 
     inbox = Inbox(redis)
     await inbox.ensure()
-    entries = await inbox.read(10, 10)
+    entries = await inbox.read(10, "me")
     plan, positions = compile_plan(config_of(TWO_TOPICS))
     moves = [Move(entry.entry, "x", ["messages"], ["id", str(n), "body", "b"]) for n, entry in enumerate(entries[:5])]
     moves.append(Move(entries[5].entry, "nobody.wants", [], ["id", "5"]))

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
 import workers.deliverer
 import workers.lane_drain
-from relay.store import bells
+from relay.store import bells, names
 from relay.store.deadletters import DeadLetters
 from relay.store.lanes import Lane, mark_ready
 from relay.store.ledger import Ledger
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from relay.config_file import ConfigFile
+    from relay.store.lanes import Delivery
     from relay.store.ledger import LaneLedger
 
 
@@ -71,6 +73,11 @@ async def feed(redis: Redis, lane: Lane, *event_ids: str) -> None:
     await mark_ready(redis, bells.slot_of(lane.name), [lane.name], 1)
 
 
+async def read_unseen(redis: Redis, lane: Lane) -> None:
+    """Makes the lane's next delivery pending behind its holder's back."""
+    [[_, [_]]] = await redis.xreadgroup(lane.group, names.CONSUMER, {lane.topic_stream: ">"}, count=1)
+
+
 async def ledger_of(redis: Redis, name: str) -> LaneLedger:
     return next(row for row in await Ledger(redis).lanes() if row.subscription == name)
 
@@ -101,9 +108,41 @@ async def test_what_nobody_knows_of_is_looked_for_when_redis_was_away(
         await feed(redis, lanes["bot"], "first")
         await eventually(lambda: sink.ids("/bot") == ["first"])
         await redis.xadd(lanes["bot"].topic_stream, {"id": "unknown", "at": "1", "body": "{}"})
-        assert len(await lanes["bot"].read_new(1)) == 1  # as if Redis had forgotten that it was settled
+        await read_unseen(redis, lanes["bot"])  # as if Redis had forgotten that it was settled
         await redis.client_kill_filter(_type="normal", skipme=True)
         await eventually(lambda: sink.ids("/bot") == ["first", "unknown"])
+
+
+async def test_what_nobody_knows_of_is_found_by_counting(
+    redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers.lane_drain, "_COUNT_EVERY", 0.02)
+    async with delivering(redis, rules):
+        await feed(redis, lanes["bot"], "first")
+        await eventually(lambda: sink.ids("/bot") == ["first"])
+        await redis.xadd(lanes["bot"].topic_stream, {"id": "unknown", "at": "1", "body": "{}"})
+        await read_unseen(redis, lanes["bot"])
+        await eventually(lambda: sink.ids("/bot") == ["first", "unknown"])
+
+
+async def test_a_lane_that_breaks_is_said_and_started_again(
+    redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers.deliverer, "_LOOK", 0.02)
+    read_new, broken = Lane.read_new, ["bot"]
+
+    async def breaks_once(lane: Lane, count: int, token: str = "") -> list[Delivery]:
+        if lane.name in broken:
+            broken.remove(lane.name)
+            raise ZeroDivisionError
+        return await read_new(lane, count, token)
+
+    monkeypatch.setattr(Lane, "read_new", breaks_once)
+    with capture_logs() as logs:
+        async with delivering(redis, rules):
+            await feed(redis, lanes["bot"], "e1")
+            await eventually(lambda: sink.ids("/bot") == ["e1"])
+    assert [line["subscription"] for line in logs if line["event"] == "lane.broken"] == ["bot"]
 
 
 async def test_no_more_than_its_concurrency_is_in_flight(

@@ -96,6 +96,26 @@ async def test_what_a_killed_router_had_read_is_routed_by_the_next(redis: Redis,
     assert [entry["id"] for entry in await topic(redis, "messages")] == [arrival.id for arrival in arrivals]
 
 
+@pytest.mark.parametrize("how", ["read unseen", "acknowledged by hand", "group set to the end"])
+async def test_what_lies_in_the_inbox_is_routed_whatever_became_of_the_group(
+    redis: Redis, rules: ConfigFile, how: str
+) -> None:
+    async with routing(redis, rules):
+        await accept(redis, arrival_of())
+        await eventually(lambda: emptied(redis))
+        async with redis.pipeline(transaction=True) as pipe:
+            pipe.xadd(names.INBOX, {"id": "x", "dialect": "v3", "line": LINE, "at": "1", "body": body_of(event_id="x")})
+            if how == "group set to the end":
+                pipe.xgroup_setid(names.INBOX, names.INBOX_GROUP, "$")
+            else:
+                pipe.xreadgroup(names.INBOX_GROUP, names.CONSUMER, {names.INBOX: ">"})
+            [entry, *_] = await pipe.execute()
+        if how == "acknowledged by hand":
+            await redis.xack(names.INBOX, names.INBOX_GROUP, entry)
+        await eventually(lambda: emptied(redis))
+    assert [event["id"] for event in await topic(redis, "everything")][1:] == ["x"]
+
+
 async def test_a_router_whose_lease_has_passed_on_stops_without_moving_anything(
     redis: Redis, rules: ConfigFile
 ) -> None:

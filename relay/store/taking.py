@@ -1,0 +1,74 @@
+"""Taking work out of Redis as the holder of a lease.
+
+A process that stood still for longer than its lease lasts wakes up believing that it still holds it. What it read then
+would be pending with nobody to look after it, since its successor has looked for such entries already. So Redis checks
+the lease in the step that reads.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from relay.core.errors import StoreError
+from relay.store import names
+from relay.store.scripts import Script
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from redis.asyncio import Redis
+
+    Entry = tuple[bytes, bytes, dict[bytes, bytes]]
+
+_take = Script("take")
+_take_due = Script("take_due")
+
+
+class LeaseLost(StoreError):
+    """Somebody else holds the lease now."""
+
+    def __init__(self) -> None:
+        super().__init__("somebody else holds the lease")
+
+
+class Claim(NamedTuple):
+    """What somebody who takes believes to hold."""
+
+    lease: str
+    """The lease's key."""
+    token: str
+    """An empty one takes only where nobody holds the lease."""
+
+
+async def take(
+    redis: Redis, claim: Claim, group: str, streams: Sequence[str], count: int, *, pending: bool = False
+) -> list[Entry]:
+    """Up to `count` entries of each of `streams` that nobody has read yet, or that are pending.
+
+    Each is (stream, id, fields); the fields are empty where the entry itself was deleted.
+
+    Raises:
+        LeaseLost: the lease is somebody else's.
+        ResponseError: a stream or the group is not there (`is_missing_group`).
+    """
+    start = "0" if pending else ">"
+    answer: Any = await _take(redis, [claim.lease, *streams], [claim.token, group, names.CONSUMER, count, start])
+    if answer == -1:
+        raise LeaseLost
+    return [(stream, entry, _fields(flat)) for stream, rows in answer or () for entry, flat in rows]
+
+
+async def take_due(redis: Redis, claim: Claim, retries: str, now_ms: int, count: int) -> list[bytes]:
+    """Up to `count` members of `retries` that are due, the longest due first; they no longer wait.
+
+    Raises:
+        LeaseLost: the lease is somebody else's.
+    """
+    members: Any = await _take_due(redis, [claim.lease, retries], [claim.token, now_ms, count])
+    if members == -1:
+        raise LeaseLost
+    return list(members)
+
+
+def _fields(flat: Sequence[bytes] | None) -> dict[bytes, bytes]:
+    return dict(zip(flat[::2], flat[1::2], strict=True)) if flat else {}

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relay.store import bells, names
+from relay.store.inbox import Inbox
+from relay.store.lanes import Lane
+from relay.store.taking import Claim, LeaseLost, take, take_due
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+STREAM = "relay:topic:support"
+
+
+@pytest.fixture
+async def lane(redis: Redis) -> Lane:
+    """A lane with something to read and something due, whose slot is leased to "holder"."""
+    lane = Lane(redis, "bot", "support")
+    await lane.ensure()
+    await redis.xadd(STREAM, {"id": "e1", "body": "b"})
+    await redis.zadd(names.lane("bot", "retries"), {f"{STREAM}|1-1": 1, f"{STREAM}|1-2": 99})
+    await redis.set(names.lease(bells.deliver(bells.slot_of("bot")).job_id), "holder")
+    return lane
+
+
+@pytest.mark.parametrize("token", ["somebody else", ""])
+async def test_who_lost_the_lease_takes_nothing(redis: Redis, lane: Lane, token: str) -> None:
+    with pytest.raises(LeaseLost):
+        await lane.read_new(10, token)
+    with pytest.raises(LeaseLost):
+        await lane.take_due(50, 10, token)
+    assert (await redis.xpending(STREAM, lane.group))["pending"] == 0
+    assert await redis.zcard(names.lane("bot", "retries")) == 2
+    assert [delivery.record.id for delivery in await lane.read_new(10, "holder")] == ["e1"]
+    assert [str(delivery.ref) for delivery in await lane.take_due(50, 10, "holder")] == [f"{STREAM}|1-1"]
+
+
+async def test_a_lease_that_nobody_holds_is_nobody_elses(redis: Redis, lane: Lane) -> None:
+    await redis.delete(names.lease(bells.deliver(bells.slot_of("bot")).job_id))
+    assert len(await lane.read_new(10, "former holder")) == 1
+
+
+async def test_the_inbox_is_the_routers(redis: Redis) -> None:
+    inbox = Inbox(redis)
+    await inbox.ensure()
+    await redis.xadd(names.INBOX, {"id": "e1"})
+    await redis.set(names.lease(bells.ROUTE.job_id), "holder")
+    for pending in (False, True):
+        with pytest.raises(LeaseLost):
+            await inbox.read(10, "somebody else", pending=pending)
+    assert len(await inbox.read(10, "holder")) == 1
+
+
+async def test_entries_come_as_they_are_and_deleted_ones_empty(redis: Redis) -> None:
+    await redis.xgroup_create("s", "g", mkstream=True)
+    odd = {b"a": b"", b"": b"\xff", b"a ": b"2"}
+    entries = [await redis.xadd("s", odd), await redis.xadd("s", {"gone": "1"})]  # type: ignore[arg-type]
+    claim = Claim("lease", "me")
+    assert await take(redis, claim, "g", ["s"], 1) == [(b"s", entries[0], odd)]
+    assert len(await take(redis, claim, "g", ["s"], 9)) == 1
+    assert await take(redis, claim, "g", ["s"], 9) == []
+    await redis.xdel("s", entries[1])
+    assert await take(redis, claim, "g", ["s"], 9, pending=True) == [(b"s", entries[0], odd), (b"s", entries[1], {})]
+    assert await take_due(redis, claim, "nothing waits", 1, 9) == []
