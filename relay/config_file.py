@@ -17,6 +17,7 @@ from dotenv import dotenv_values
 from relay.core.config import RelayConfig, parse_config
 from relay.core.errors import ConfigError, Problem
 from relay.core.secret import SecretReference, SigningSecret
+from relay.core.toml_places import TomlPlaces
 from relay.tasks import end_task
 
 if TYPE_CHECKING:
@@ -43,8 +44,12 @@ def read_config(path: Path) -> RelayConfig:
     Raises:
         ConfigError: the file is not there or has mistakes; all of them.
     """
+    return parse_config(_read(path), str(path))
+
+
+def _read(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(
             "There are no rules:",
@@ -52,7 +57,6 @@ def read_config(path: Path) -> RelayConfig:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError("The rules cannot be read:", (Problem(str(path), str(error)),)) from None
-    return parse_config(text, str(path))
 
 
 def load_config(path: Path) -> Loaded:
@@ -61,14 +65,16 @@ def load_config(path: Path) -> Loaded:
     Raises:
         ConfigError: the file is not there or has mistakes, or secrets are missing; all of them.
     """
-    config = read_config(path)
+    text = _read(path)
+    config = parse_config(text, str(path))
+    places = TomlPlaces(text, str(path))
     secrets: dict[str, SigningSecret] = {}
     problems: list[Problem] = []
-    for subscription in config.subscriptions:
+    for number, subscription in enumerate(config.subscriptions):
         try:
             secrets[subscription.name] = _resolve(subscription.secret, path.parent)
         except ValueError as error:
-            problems.append(Problem(f"{path} subscription {subscription.name}", str(error)))
+            problems.append(Problem(places.of(("subscriptions", number, "secret")), f"{subscription.name}: {error}"))
     if problems:
         raise ConfigError("Secrets of subscriptions are missing:", tuple(problems))
     return Loaded(config, secrets)

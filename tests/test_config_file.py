@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,7 +119,7 @@ def test_every_secret_that_is_missing_is_named_at_once(path: Path, monkeypatch: 
         ],
         strict=True,
     ):
-        assert problem.startswith(f"{path} subscription {name}: {sentence}")
+        assert re.match(rf"{path}:\d+ subscriptions\[\d\].secret: {name}: {re.escape(sentence)}", problem)
     assert "hunter2" not in "".join(problems)
 
 

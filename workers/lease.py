@@ -69,9 +69,7 @@ class Lease:
         """Prolongs it every second, until it is lost."""
         while await persistently("prolonging a lease", lambda: self.beat(redis)):  # noqa: ASYNC110  a heart, not a wait
             await asyncio.sleep(_BEAT)
-        log.warning(
-            "lease.lost", job=self._job_id, note="this process stood still for a while; another one has taken over"
-        )
+        log.warning("lease.lost", job=self._job_id, note="it could not be prolonged in time; another worker took over")
         self.lost.set()
 
     async def release(self, redis: Redis) -> None:

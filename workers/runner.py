@@ -31,7 +31,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from relay.event_loop import stop_on_signals
 from relay.store import bells, names
-from relay.store.connect import WORKER_PATIENCE, RedisTrouble, describe
+from relay.store.connect import WORKER_PATIENCE, RedisTrouble, describe, persistently
 from relay.tasks import end_task
 from workers.context import WorkerParts, context_of, worker_parts
 from workers.deliverer import GRACE
@@ -60,6 +60,7 @@ async def run_worker(settings: Settings) -> None:
     stop = stop_on_signals()
     log.info("worker.starting", **settings.shown())
     async with worker_parts(settings) as parts:
+        await persistently("connecting to Redis", parts.redis.ping)  # arq's own pool waits for it without a word
         pool = _pool(settings)
         workers: list[Worker] = []
         runner = asyncio.create_task(run_arq(pool, parts, workers), name="arq")

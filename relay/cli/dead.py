@@ -32,12 +32,12 @@ def list_(*, subscription: SubscriptionOption = None, event_id: IdOption = None,
         (x.record.id, x.subscription, x.record.type, x.record.line, local_time(x.at), x.tries, x.reason)
         for x in found.letters
     ]
-    print_table(f"{len(rows)} dead letters", columns, rows)
+    print_table(f"Dead letters: {len(rows)}", columns, rows)
     if found.aside:
         aside = [
             (one.entry, one.dialect, one.line, local_time(one.at), len(one.body), one.reason) for one in found.aside
         ]
-        print_table(f"{len(aside)} bodies set aside", ("entry", "api", "line", "came", "bytes", "reason"), aside)
+        print_table(f"Bodies set aside: {len(aside)}", ("entry", "api", "line", "came", "bytes", "reason"), aside)
 
 
 @dead.command()

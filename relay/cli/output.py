@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic_core import to_json
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -14,7 +16,9 @@ from rich.text import Text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-console = Console()
+_WIDE = 200  # columns where nobody looks at a terminal: lines for grep, not for wrapping
+
+console = Console(width=None if sys.stdout.isatty() else _WIDE)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 
@@ -25,17 +29,18 @@ def print_json(value: Any) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Prints a table; numbers to the right."""
-    table = Table(title=title, title_justify="left", title_style="bold")
+    """Prints a table; numbers to the right, and the first column, which names the row, never broken."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     rows = [list(row) for row in rows]
     for position, column in enumerate(columns):
         numeric = bool(rows) and all(
             isinstance(row[position], int) and not isinstance(row[position], bool) for row in rows
         )
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=position == 0)
     for row in rows:
         # As text, not as Rich's markup: cells may hold what a stranger wrote.
         table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+    console.print(Text(title, style="bold"))
     console.print(table)
 
 

@@ -38,8 +38,9 @@ def print_ledger(totals: Totals, unmatched: dict[str, int], lanes: list[LaneLedg
     print_table("All webhooks", tuple(asdict(totals)), [tuple(asdict(totals).values())])
     if unmatched:
         print_table("Events that no topic wanted", ("type", "events"), unmatched.items())
-    columns = ("subscription", "routed", "delivered", "waiting", "retrying", "dead", "replayed", "repeated", "lost")
-    rows = [(*asdict(lane).values(), "yes" if lane.balances else "NO") for lane in lanes]
+    columns = ["subscription", "routed", "delivered", "waiting", "retrying", "dead", "replayed"]
+    columns += [name for name in ("repeated", "lost") if any(getattr(lane, name) for lane in lanes)]
+    rows = [(*(getattr(lane, name) for name in columns), "yes" if lane.balances else "NO") for lane in lanes]
     print_table("Subscriptions", (*columns, "balances"), rows)
     good = totals.balances and all(lane.balances for lane in lanes)
     console.print("[green]The ledger balances.[/]" if good else "[red]The ledger does not balance.[/]")

@@ -94,7 +94,8 @@ def _sentence(detail: Any) -> str:  # noqa: PLR0911  a table, one row a return
         case "missing":
             return f'"{detail["loc"][-1]}" is missing'
         case "too_short":
-            return "the list is empty; write at least one, or leave the key out"
+            way_out = "" if detail["loc"][-1] == "events" else ", or leave the key out"
+            return f"the list is empty; write at least one{way_out}"
         case "string_pattern_mismatch":
             return f'"{detail["input"]}" is not a name; use letters, digits, ".", "_" and "-", at most 64'
         case "tuple_type":

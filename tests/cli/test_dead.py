@@ -127,11 +127,11 @@ async def test_list_is_a_table_for_people() -> None:
     said = await dead("list")
     assert said.code == 0
     for text in (
-        "3 dead letters",
+        "Dead letters: 3",
         "e-2",
         "audit",
         "rejected: status 404",
-        "1 bodies set aside",
+        "Bodies set aside: 1",
         "the body is not JSON",
     ):
         assert text in said.out
@@ -140,7 +140,7 @@ async def test_list_is_a_table_for_people() -> None:
 async def test_nothing_is_dead_at_first(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_URL", redis_url)
     assert (await dead("list", "--json")).json == []
-    assert "0 dead letters" in (await dead("list")).out
+    assert "Dead letters: 0" in (await dead("list")).out
 
 
 @pytest.mark.usefixtures("graves")

@@ -26,7 +26,7 @@ NOT_A_PATTERN = (
 )
 NOT_A_DURATION = 'is not a duration; write a number and a unit, such as "250ms", "5s", "2m" or "1h"'
 NOT_A_SECRET = 'a secret is written "env:NAME", "file:PATH" or "whsec_..." (relay secret generate makes one)'
-EMPTY = "the list is empty; write at least one, or leave the key out"
+EMPTY = "the list is empty; write at least one"
 
 MISTAKES_OF_TOPICS = [
     ("colour = 1", 'colour: unknown key "colour"'),
@@ -34,7 +34,7 @@ MISTAKES_OF_TOPICS = [
     ("events = [7]", "events[0]: Input should be a valid string"),
     ('events = ["*", "message"  , ".*"]', f'events[2]: ".*" {NOT_A_PATTERN}'),
     ('events = [""]', f'events[0]: "" {NOT_A_PATTERN}'),
-    ("lines = []", f"lines: {EMPTY}"),
+    ("lines = []", f"lines: {EMPTY}, or leave the key out"),
     ('lines = ["16465550123"]', 'lines[0]: "16465550123" is not a phone number in E.164, such as "+16465550123"'),
     (
         'lines = ["+16465550123", "+1 (646) 555-0124"]',
@@ -44,7 +44,7 @@ MISTAKES_OF_TOPICS = [
     ('direction = "in"', "direction: Input should be 'inbound' or 'outbound'"),
     ('service = "Fax"', "service[0]: Input should be 'iMessage', 'RCS' or 'SMS'"),
     ('service = ["SMS", "sms"]', "service[1]: Input should be 'iMessage', 'RCS' or 'SMS'"),
-    ("service = []", f"service: {EMPTY}"),
+    ("service = []", f"service: {EMPTY}, or leave the key out"),
     ('is_group = "yes"', "is_group: Input should be a valid boolean"),
     ("is_group = 1", "is_group: Input should be a valid boolean"),
     ('freshness = "fresh"', "freshness: Input should be 'live' or 'history'"),
