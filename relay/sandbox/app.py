@@ -1,7 +1,9 @@
 """The sandbox as one HTTP server: Linq's v3 API, and `/sandbox` to make things happen and to see what happened.
 
-POST /sandbox/emit        {"type": "message.received", "line": "+16465550123", ...}: an event, to every subscription
-that wants it GET  /sandbox/deliveries  every delivery with its attempts
+    POST /sandbox/emit          {"type": "message.received", "line": "+16465550123"}: an event, to all who want it
+    GET  /sandbox/deliveries    every delivery with its attempts
+
+Everything it knows is in memory and gone with it.
 """
 
 from __future__ import annotations

@@ -46,6 +46,21 @@ class Subscription:
         }
 
 
+@dataclass(slots=True)
+class V2Subscription:
+    """One webhook subscription of the older v2 API, whose secret the caller chooses."""
+
+    id: int
+    webhook_url: str
+    events: list[str]
+    secret: str | None = None
+    active: bool = True
+    last_delivered_at: str | None = None
+    delivery_attempts: int = 0
+    created_at: str = field(default_factory=lambda: rfc3339(datetime.now(UTC)))
+    updated_at: str = field(default_factory=lambda: rfc3339(datetime.now(UTC)))
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One POST."""
@@ -86,6 +101,7 @@ class SandboxState:
     def __init__(self, lines: Sequence[str]) -> None:
         self.lines = list(lines)
         self.subscriptions: dict[str, Subscription] = {}
+        self.v2_subscriptions: dict[int, V2Subscription] = {}
         self.deliveries: deque[Delivery] = deque(maxlen=_DELIVERIES_KEPT)
 
     def phone_numbers(self) -> list[dict[str, Any]]:
