@@ -16,6 +16,7 @@ from relay.store.acceptor import Acceptor
 from relay.store.aside import Aside
 from relay.store.connect import REQUEST_PATIENCE, WORKER_PATIENCE, open_redis
 from relay.store.embedded import running
+from relay.store.heard import Heard
 from relay.store.key_cache import KeyCache
 from relay.store.keyring import Keyring
 from relay.store.seal import Seal
@@ -34,6 +35,7 @@ class IngressParts:
     acceptor: Acceptor
     aside: Aside
     keys: KeyCache
+    heard: Heard
     clock: Callable[[], float]
     """Unix seconds."""
 
@@ -72,7 +74,9 @@ async def open_store(settings: Settings, patience: float = WORKER_PATIENCE) -> A
 def open_keyring(settings: Settings, redis: Redis) -> Keyring:
     """The keyring under RELAY_SECRET_KEY, which `settings` must have."""
     assert settings.relay_secret_key is not None  # noqa: S101  the command asked for it
-    return Keyring(redis, Seal(settings.relay_secret_key.get_secret_value()))
+    old = settings.relay_secret_key_old
+    old_keys = old.get_secret_value().split(",") if old else ()
+    return Keyring(redis, Seal(settings.relay_secret_key.get_secret_value(), *old_keys))
 
 
 @asynccontextmanager
@@ -84,5 +88,6 @@ async def ingress_parts(settings: Settings, clock: Callable[[], float] = time.ti
         open_store(settings, REQUEST_PATIENCE) as redis,
         Acceptor(redis, settings.relay_dedupe_window, clock) as acceptor,
         KeyCache(open_keyring(settings, redis), fixed) as keys,
+        Heard(redis) as heard,
     ):
-        yield IngressParts(redis=redis, acceptor=acceptor, aside=Aside(redis), keys=keys, clock=clock)
+        yield IngressParts(redis, acceptor, Aside(redis), keys, heard, clock)

@@ -94,6 +94,10 @@ def _secret_key(secret: SecretStr) -> SecretStr:
     return SecretStr(normal_key(secret.get_secret_value()))
 
 
+def _secret_keys(secrets: SecretStr) -> SecretStr:
+    return SecretStr(",".join(map(normal_key, secrets.get_secret_value().split(","))))
+
+
 def _duration(value: Any) -> Any:
     return parse_duration(value) if isinstance(value, str) else value
 
@@ -127,6 +131,8 @@ class Settings(BaseSettings):
     """urlsafe base64 of 32 bytes, which seals Linq's signing secrets at rest; `relay secret generate --for relay` makes
     one
     """
+    relay_secret_key_old: Annotated[SecretStr, AfterValidator(_secret_keys)] | None = None
+    """former RELAY_SECRET_KEYs, separated by commas; they still open what they sealed"""
     relay_dedupe_window: Annotated[float, BeforeValidator(_duration), Field(ge=1)] = 6 * 3600.0
     """how long an event id is remembered, such as 6h; Linq's own retries end after about 30 minutes"""
     relay_log_level: Literal["debug", "info", "warning", "error"] = "info"

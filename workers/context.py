@@ -15,6 +15,7 @@ from workers.deliverer import Deliverer
 from workers.router import Router
 from workers.sender import Sender, open_session
 from workers.sweep import Sweeper
+from workers.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -35,6 +36,7 @@ class WorkerParts:
     router: Router
     deliverer: Deliverer
     sweeper: Sweeper
+    upkeep: Upkeep
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the process is to end: drains finish what they have and return."""
 
@@ -54,6 +56,7 @@ async def worker_parts(settings: Settings) -> AsyncIterator[WorkerParts]:
             router=Router(redis, rules, time.time),
             deliverer=Deliverer(redis, rules, Sender(session, time.time), time.time, random.random),  # noqa: S311  jitter
             sweeper=Sweeper(redis, rules, time.time),
+            upkeep=Upkeep(redis, rules, settings, time.time),
         )
 
 

@@ -1,4 +1,4 @@
-"""The arq jobs: route, deliver, and the sweep.
+"""The arq jobs: route, deliver, the sweep, and the upkeep of our subscriptions at Linq.
 
 A drain job is rung by a bell of a fixed id, takes the lease on it, works, and ends. `look_again` runs after arq has
 forgotten the job: an event that arrived while it was ending found its bell still hanging and rang nothing, so we look
@@ -44,6 +44,11 @@ async def deliver(ctx: Context, slot: int) -> None:
 async def sweep(ctx: Context) -> None:
     """Wakes whoever has work and was not woken."""
     await parts_of(ctx).sweeper.sweep()
+
+
+async def look_after(ctx: Context) -> None:
+    """Looks after our subscriptions at Linq."""
+    await parts_of(ctx).upkeep.look()
 
 
 async def look_again(ctx: Context) -> None:

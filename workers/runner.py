@@ -35,15 +35,18 @@ from relay.store.connect import WORKER_PATIENCE, RedisTrouble, describe, persist
 from relay.tasks import end_task
 from workers.context import WorkerParts, context_of, worker_parts
 from workers.deliverer import GRACE
-from workers.jobs import deliver, look_again, route, sweep
+from workers.jobs import deliver, look_after, look_again, route, sweep
 from workers.lease import ARQ_LOCK
 
 if TYPE_CHECKING:
+    from arq.cron import CronJob
+
     from relay.settings import Settings
 
 _POLL = 0.05  # seconds: what an event waits for when no drain lingers
 _SWEEP = set(range(0, 60, 5))  # seconds of the minute
-_JOBS = bells.SLOTS + 3  # the router, every slot, the sweep, and one to spare
+_UPKEEP = set(range(0, 60, 5))  # minutes of the hour
+_JOBS = bells.SLOTS + 4  # the router, every slot, the sweep, the upkeep, and one to spare
 _LONGEST_JOB = 2 * 3600  # seconds; drains end by themselves long before
 _STOP_PATIENCE = GRACE + 5
 _UNLIMITED = 2**31
@@ -66,6 +69,7 @@ async def run_worker(settings: Settings) -> None:
         runner = asyncio.create_task(run_arq(pool, parts, workers), name="arq")
         log.info(
             "worker.started",
+            looks_after_linq=parts.upkeep.is_possible,
             topics=len(parts.rules.current.config.topics),
             subscriptions=len(parts.rules.current.config.subscriptions),
         )
@@ -137,13 +141,20 @@ class _Worker(Worker):
         await super().start_jobs([job_id for job_id in job_ids if job_id not in running])
 
 
+def _cron_jobs(parts: WorkerParts) -> list[CronJob]:
+    jobs = [cron(sweep, name="sweep", second=_SWEEP, run_at_startup=True, keep_result=0, timeout=60)]
+    if parts.upkeep.is_possible:
+        jobs.append(cron(look_after, name="upkeep", minute=_UPKEEP, second=30, keep_result=0, timeout=1800))
+    return jobs
+
+
 def _worker(pool: ArqRedis, parts: WorkerParts) -> Worker:
     worker = _Worker(
         functions=[
             func(route, name="route", timeout=_LONGEST_JOB, keep_result=0, max_tries=_UNLIMITED),
             func(deliver, name="deliver", timeout=_LONGEST_JOB, keep_result=0, max_tries=_UNLIMITED),
         ],
-        cron_jobs=[cron(sweep, name="sweep", second=_SWEEP, run_at_startup=True, keep_result=0, timeout=60)],
+        cron_jobs=_cron_jobs(parts),
         after_job_end=look_again,
         queue_name=names.QUEUE,
         redis_pool=pool,

@@ -1,7 +1,8 @@
 """Reconciling: looks at Linq and at the keyring, makes the plan, and carries it out.
 
 A secret is sealed and stored before anything else happens with its subscription. Should we die between the two, the
-next run finds a subscription of ours without a secret and replaces it.
+next run finds a subscription of ours without a secret and replaces it. Whoever changes something holds the keyring's
+lock from the look to the last step, so that two of them never work from the same picture.
 """
 
 from __future__ import annotations
@@ -9,22 +10,20 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import structlog
 
-from relay.bootstrap.plan import Action, Step, Wanted, make_plan
-from relay.core.errors import LinqApiError, Problem, RelayError, SettingsError, StoreError
-from relay.core.patterns import matches
-from relay.settings import LOOPBACK, Settings
+from relay.bootstrap.plan import Action, Step, Wanted, make_plan, make_rotation
+from relay.bootstrap.wanted import wanted_of
+from relay.core.errors import RelayError, StoreError
 from relay.store import names
 from relay.store.connect import RedisTrouble
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from relay.core.config import RelayConfig
-    from relay.linq.api import LinqApi
+    from relay.linq.api import LinqApi, LinqSubscription
     from relay.store.keyring import KeyRecord, Keyring
 
 _AT_ONCE = 8  # calls to Linq under way at the same time
@@ -42,6 +41,20 @@ class Done:
     error: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What is wanted, and what is there."""
+
+    wanted: Wanted
+    existing: Sequence[LinqSubscription]
+    """Every subscription at Linq, ours and others'."""
+    secrets: Sequence[KeyRecord]
+
+    def plan(self, now: float) -> list[Step]:
+        """The steps from what is there to what is wanted; `now` is Unix seconds."""
+        return make_plan(self.wanted, self.existing, self.secrets, now)
+
+
 class Reconciler:
     """Keeps Linq's subscriptions as they should be."""
 
@@ -55,42 +68,62 @@ class Reconciler:
         self._public_url = public_url
         self._clock = clock
 
-    async def plan(self) -> tuple[Wanted, list[Step]]:
-        """What is wanted, and the steps to it; changes nothing.
+    async def look(self) -> Survey:
+        """What is wanted and what is there; changes nothing.
 
         Raises:
             LinqApiError: Linq did not answer as it should.
             StoreError: stored secrets cannot be opened with this RELAY_SECRET_KEY.
         """
-        lines, offered, existing = await asyncio.gather(
-            self._api.lines(), self._api.event_types(), self._api.subscriptions()
+        wanted, existing, secrets = await asyncio.gather(
+            wanted_of(self._config, self._public_url, self._api), self._api.subscriptions(), self._secrets()
         )
-        wanted = Wanted(self._public_url, lines, events_asked_for(self._config, offered))
-        return wanted, make_plan(wanted, existing, await self._secrets())
+        return Survey(wanted, existing, secrets)
 
-    async def _secrets(self) -> list[KeyRecord]:
-        """The stored secrets, each of which can be opened.
+    async def plan(self) -> list[Step]:
+        """The steps that `apply` would make; changes nothing, and raises as `look`."""
+        return (await self.look()).plan(self._clock())
 
-        Replacing those that cannot would take the right ones away from an ingress that has the right key.
+    async def apply(self, on_done: Callable[[Done], None], only: Callable[[Step], bool] = lambda _: True) -> list[Done]:
+        """Makes Linq's subscriptions as they should be, or as far as the steps go that `only` lets pass.
+
+        Goes on past a step that fails; `on_done` hears of each as it is over. Raises as `look`, and
+
+        Raises:
+            StoreError: somebody else has been at it for too long.
         """
-        records = await self._keyring.records()
-        closed = sorted({record.line or "account" for record in records if not self._can_open(record)})
-        if closed:
-            raise StoreError(
-                f"the stored secrets of {', '.join(closed)} were sealed with another RELAY_SECRET_KEY: use that one; "
-                f"if it is lost, delete {names.KEYRING} from Redis and apply again to replace them"
+        async with self._keyring.exclusively():
+            survey = await self.look()
+            results = await self.carry_out(
+                survey.wanted, [step for step in survey.plan(self._clock()) if only(step)], on_done
             )
-        return records
+            await self._tidy(survey, results)
+        return results
 
-    def _can_open(self, record: KeyRecord) -> bool:
-        try:
-            self._keyring.open(record)
-        except StoreError:
-            return False
-        return True
+    async def rotate(
+        self, lines: Collection[str | None] | None, overlap: float, on_done: Callable[[Done], None]
+    ) -> list[Done]:
+        """Gives `lines` (None: every one, and the account) new secrets; the old ones live on for `overlap` seconds.
 
-    async def apply(self, wanted: Wanted, steps: Sequence[Step], on_done: Callable[[Done], None]) -> list[Done]:
-        """Carries out `steps`, going on past one that fails; `on_done` hears of each as it is over."""
+        Raises as `apply`, and
+
+        Raises:
+            StoreError: one of `lines` has no secret that could be rotated.
+        """
+        async with self._keyring.exclusively():
+            survey = await self.look()
+            owners = survey.wanted.owners if lines is None else lines
+            until = self._clock() + overlap
+            steps = make_rotation(survey.wanted, survey.existing, survey.secrets, owners, until)
+            without = [line or "the account" for line in owners if line not in {step.line for step in steps}]
+            if without:
+                raise StoreError(
+                    f"no secret in use to rotate for {', '.join(without)}: run relay bootstrap apply first"
+                )
+            return await self.carry_out(survey.wanted, steps, on_done)
+
+    async def carry_out(self, wanted: Wanted, steps: Sequence[Step], on_done: Callable[[Done], None]) -> list[Done]:
+        """Makes `steps`, several at once, in the order of their actions."""
         at_once = asyncio.Semaphore(_AT_ONCE)
 
         async def carry_out(step: Step) -> Done:
@@ -100,14 +133,12 @@ class Reconciler:
             return done
 
         results: list[Done] = []
-        created: dict[str | None, bool] = {}
+        failed: set[str | None] = set()
         for action in Action:
-            # A line whose new subscription could not be made keeps its old one.
-            batch = [
-                s for s in steps if s.action is action and (action is not Action.DELETE or created.get(s.line, True))
-            ]
+            # A line whose new subscription could not be made keeps its old one as it is.
+            batch = [s for s in steps if s.action is action and not (_follows_creation(s) and s.line in failed)]
             done = await asyncio.gather(*map(carry_out, batch))
-            created |= {one.step.line: one.error is None for one in done if action is Action.CREATE}
+            failed |= {one.step.line for one in done if action is Action.CREATE and one.error}
             results += done
         return results
 
@@ -118,12 +149,11 @@ class Reconciler:
                 case Action.CREATE:
                     await self._create(wanted, step)
                 case Action.UPDATE:
-                    await self._api.update(str(step.subscription_id), sorted(wanted.events), str(step.line))
+                    await self._api.update(str(step.subscription_id), sorted(wanted.events_of(step.line)), step.line)
+                case Action.RETIRE:
+                    await self._keyring.retire(str(step.subscription_id), step.retire_at or self._clock())
                 case Action.DELETE:
                     await self._api.delete(str(step.subscription_id))
-                    await self._keyring.forget(str(step.subscription_id))
-                case Action.FORGET:
-                    await self._keyring.forget(str(step.subscription_id))
                 case Action.KEEP:
                     return Done(step)
         except (RelayError, *RedisTrouble) as trouble:
@@ -141,43 +171,51 @@ class Reconciler:
         return Done(step, error)
 
     async def _create(self, wanted: Wanted, step: Step) -> None:
-        line = str(step.line)
-        subscription, secret = await self._api.create(step.target_url, sorted(wanted.events), line)
-        for _ in range(
-            _STORE_TRIES
-        ):  # Linq will not show the secret again: a short trouble with Redis must not cost it
+        subscription, secret = await self._api.create(step.target_url, sorted(wanted.events_of(step.line)), step.line)
+        # Linq will not show the secret again: a short trouble with Redis must not cost it.
+        for _ in range(_STORE_TRIES):
             try:
-                await self._keyring.store(line, step.generation, subscription.id, secret, self._clock())
+                await self._keyring.store(step.line, step.generation, subscription.id, secret, self._clock())
             except RedisTrouble:
                 await asyncio.sleep(_STORE_PAUSE)
             else:
                 return
-        raise StoreError(f"Redis did not take the secret of {line}; the next apply replaces this subscription")
+        owner = step.line or "the account"
+        raise StoreError(f"Redis did not take the secret of {owner}; the next apply replaces this subscription")
+
+    async def _tidy(self, survey: Survey, results: Sequence[Done]) -> None:
+        at_linq = {subscription.id for subscription in survey.existing}
+        at_linq -= {
+            str(done.step.subscription_id) for done in results if done.step.action is Action.DELETE and not done.error
+        }
+        gone = {record.subscription_id for record in survey.secrets} - at_linq
+        try:
+            await self._keyring.tidy(gone, self._clock())
+        except RedisTrouble as error:
+            log.warning("keyring.untidy", error=str(error), note="the next run tidies it")
+
+    async def _secrets(self) -> list[KeyRecord]:
+        """The stored secrets, each of which can be opened.
+
+        Replacing those that cannot would take the right ones away from an ingress that has the right key.
+        """
+        records = await self._keyring.records()
+        closed = sorted({record.line or "account" for record in records if not self._can_open(record)})
+        if closed:
+            raise StoreError(
+                f"the stored secrets of {', '.join(closed)} were sealed with another RELAY_SECRET_KEY: use that one, "
+                f"or give it in RELAY_SECRET_KEY_OLD; if it is lost, delete {names.KEYRING} from Redis and apply again "
+                "to replace them"
+            )
+        return records
+
+    def _can_open(self, record: KeyRecord) -> bool:
+        try:
+            self._keyring.open(record)
+        except StoreError:
+            return False
+        return True
 
 
-def events_asked_for(config: RelayConfig, offered: Sequence[str]) -> frozenset[str]:
-    """The event types that a topic asks for, of those that Linq offers.
-
-    Raises:
-        LinqApiError: there are none.
-    """
-    patterns = {pattern for topic in config.topics for pattern in topic.events}
-    events = frozenset(event for event in offered if any(matches(pattern, event) for pattern in patterns))
-    if not events:
-        raise LinqApiError(
-            "no topic of relay.toml asks for an event type that Linq offers; there is nothing to subscribe to"
-        )
-    return events
-
-
-def public_url_of(settings: Settings) -> str:
-    """RELAY_PUBLIC_URL, fit for the Linq that is to post there.
-
-    Raises:
-        SettingsError: it is http on this machine, but Linq is not (a sandbox on loopback takes it).
-    """
-    public = str(settings.relay_public_url)
-    if urlsplit(public).scheme == "http" and urlsplit(settings.linq_api_v3_base_url).hostname not in LOOPBACK:
-        problem = Problem("RELAY_PUBLIC_URL", f'"{public}" must be https: Linq posts nowhere else')
-        raise SettingsError("The environment is not complete:", (problem,))
-    return public
+def _follows_creation(step: Step) -> bool:
+    return step.action in {Action.RETIRE, Action.DELETE}

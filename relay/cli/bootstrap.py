@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import time
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
-from relay.cli.output import JsonOption, console, print_json, print_table
+from relay.cli.output import JsonOption, console, local_time, print_json, print_table
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable
+
+    from redis.asyncio import Redis
 
     from relay.bootstrap.plan import Step
     from relay.bootstrap.reconcile import Done, Reconciler
+    from relay.bootstrap.status import LineStatus
+    from relay.core.config import RelayConfig
 
 PENDING = 2
 
@@ -33,7 +38,8 @@ def plan(*, json: JsonOption = False) -> None:
     if json:
         print_json({"pending": len(pending), "steps": [_shown(step) for step in steps]})
     else:
-        _print_steps("Plan", [(*_row(step), step.reason) for step in steps])
+        columns = ("line", "action", "gen", "target", "why")
+        print_table("Plan", columns, [(*_row(step), step.reason) for step in steps])
         console.print(f"{len(pending)} changes pending." if pending else "Nothing to do.")
     if pending:
         raise typer.Exit(PENDING)
@@ -43,10 +49,84 @@ def plan(*, json: JsonOption = False) -> None:
 def apply(*, json: JsonOption = False) -> None:
     """Make Linq's subscriptions as they should be; exit code 1 if any step failed."""
     from relay.event_loop import run
+
+    _tell(run(_apply(_teller(json=json))), json=json)
+
+
+@bootstrap.command()
+def rotate(
+    *,
+    line: Annotated[list[str] | None, typer.Option("--line", help="Only this line, E.164; repeat it for more.")] = None,
+    overlap: Annotated[
+        str | None, typer.Option(help="How long the old secrets live on, such as 1h; else as relay.toml says.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Give every line a new signing secret; the old ones live on for a while, so no event is refused.
+
+    When their time is over, a worker that has the Linq key deletes them, or the next apply does.
+    """
+    from relay.core.durations import parse_duration
+    from relay.core.lines import is_line
+    from relay.event_loop import run
+
+    for one in line or ():
+        if not is_line(one):
+            raise typer.BadParameter(f'"{one}" is not a line in E.164, such as +16465550123', param_hint="--line")
+    try:
+        seconds = parse_duration(overlap) if overlap else None
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--overlap") from None
+    _tell(run(_rotate(line, seconds, _teller(json=json))), json=json)
+
+
+@bootstrap.command()
+def status(*, json: JsonOption = False) -> None:
+    """Show how each line stands; exit code 1 if anything is wrong."""
+    from relay.event_loop import run
+
+    rows, differences = run(_status())
+    if json:
+        print_json({"lines": [{**asdict(row), "is_ok": row.is_ok} for row in rows], "differences": differences})
+    else:
+        columns = ("line", "gen", "active", "last event", "verified by", "retiring", "state", "subscription")
+        print_table("Lines", columns, map(_status_row, rows))
+        found = ", ".join(f"{count} {kind}" for kind, count in differences.items() if count)
+        console.print(found or "Everything is as it should be.")
+    if any(count for kind, count in differences.items() if kind != "foreign"):
+        raise typer.Exit(1)
+
+
+def _status_row(row: LineStatus) -> tuple[object, ...]:
+    return (
+        row.line or "account",
+        row.generation,
+        "yes" if row.is_active else "NO",
+        local_time(row.last_event_ms) if row.last_event_ms else "never",
+        f"gen {row.last_generation}" if row.last_generation is not None else "",
+        row.retiring,
+        row.state,
+        row.subscription_id,
+    )
+
+
+def _teller(*, json: bool) -> Callable[[Done], None]:
+    """What says each step as it is done."""
     from relay.telemetry import configure_logging
 
     configure_logging("error", "auto")
-    results = run(_apply(show=not json))
+
+    def tell(done: Done) -> None:
+        step = done.step
+        result = f"failed: {done.error}" if done.error else "done"
+        said = f"{step.action:<7} {step.line or 'account':<16} gen {step.generation:<3} {step.reason}: {result}"
+        console.print(Text(said, style="red" if done.error else "green"), soft_wrap=True)
+
+    return (lambda _: None) if json else tell
+
+
+def _tell(results: list[Done], *, json: bool) -> None:
+    """The end of a command that changed something; exit code 1 if a step failed."""
     failed = [done for done in results if done.error]
     if json:
         print_json({"failed": len(failed), "steps": [{**_shown(done.step), "error": done.error} for done in results]})
@@ -59,44 +139,44 @@ def apply(*, json: JsonOption = False) -> None:
 
 
 async def _plan() -> list[Step]:
-    async with _reconciler() as reconciler:
-        _, steps = await reconciler.plan()
-        return steps
+    async with _reconciler() as (reconciler, _, __):
+        return await reconciler.plan()
 
 
-async def _apply(*, show: bool) -> list[Done]:
-    def on_done(done: Done) -> None:
-        if show:
-            step = done.step
-            result = f"failed: {done.error}" if done.error else "done"
-            said = f"{step.action:<7} {step.line or 'account':<16} gen {step.generation:<3} {step.reason}: {result}"
-            console.print(Text(said, style="red" if done.error else "green"), soft_wrap=True)
+async def _apply(tell: Callable[[Done], None]) -> list[Done]:
+    async with _reconciler() as (reconciler, _, __):
+        return await reconciler.apply(tell)
 
-    async with _reconciler() as reconciler:
-        return await reconciler.apply(*await reconciler.plan(), on_done)
+
+async def _rotate(lines: list[str] | None, overlap: float | None, tell: Callable[[Done], None]) -> list[Done]:
+    async with _reconciler() as (reconciler, config, _):
+        return await reconciler.rotate(lines, config.linq.rotate_overlap if overlap is None else overlap, tell)
+
+
+async def _status() -> tuple[list[LineStatus], dict[str, int]]:
+    from relay.bootstrap.status import differences, statuses
+    from relay.store.heard import last_heard
+
+    async with _reconciler() as (reconciler, config, redis):
+        survey, heard, now = await reconciler.look(), await last_heard(redis), time.time()
+        silent_after = config.linq.silent_after
+        return statuses(survey, heard, now, silent_after), differences(survey, heard, now, silent_after)
 
 
 @asynccontextmanager
-async def _reconciler() -> AsyncIterator[Reconciler]:
-    from relay.bootstrap.reconcile import Reconciler, public_url_of
+async def _reconciler() -> AsyncIterator[tuple[Reconciler, RelayConfig, Redis]]:
+    from relay.bootstrap.open import NEEDS, open_reconciler
     from relay.config_file import read_config
-    from relay.linq.api import open_linq
-    from relay.parts import load_settings, open_keyring, open_store
+    from relay.parts import load_settings, open_store
 
-    settings = load_settings("relay_public_url", "relay_secret_key", "linq_api_v3_api_key")
-    config, public_url = read_config(settings.relay_config), public_url_of(settings)
-    assert settings.linq_api_v3_api_key is not None  # noqa: S101  it was asked for
-    key = settings.linq_api_v3_api_key.get_secret_value()
-    async with open_linq(key, settings.linq_api_v3_base_url) as api, open_store(settings) as redis:
-        yield Reconciler(api, open_keyring(settings, redis), config, public_url, time.time)
+    settings = load_settings(*NEEDS)
+    config = read_config(settings.relay_config)
+    async with open_store(settings) as redis, open_reconciler(settings, redis, config) as reconciler:
+        yield reconciler, config, redis
 
 
 def _row(step: Step) -> tuple[object, ...]:
-    return step.action.value, step.line or "account", step.generation, step.target_url
-
-
-def _print_steps(title: str, rows: Sequence[Sequence[object]]) -> None:
-    print_table(title, ("action", "line", "gen", "target", "why"), rows)
+    return step.line or "account", step.action.value, step.generation, step.target_url
 
 
 def _shown(step: Step) -> dict[str, Any]:
@@ -107,4 +187,5 @@ def _shown(step: Step) -> dict[str, Any]:
         "target_url": step.target_url,
         "subscription_id": step.subscription_id,
         "reason": step.reason,
+        "retire_at": step.retire_at,
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from relay.child import python
 from relay.config_file import load_config
 from relay.core.errors import ConfigError, Problem, RelayError, SettingsError
 from relay.event_loop import stop_on_signals
-from relay.parts import open_keyring, open_store
+from relay.parts import open_store
 from relay.settings import Settings, environment, masked_url
 from relay.store.connect import RedisTrouble
 from relay.store.embedded import embedded_redis
@@ -89,20 +88,13 @@ def _programs(name: str, arguments: Sequence[str], count: int, environment: dict
 
 async def _bootstrap(settings: Settings) -> None:
     """Registers the lines at Linq, trying again for as long as Linq or Redis cannot be reached."""
-    from relay.bootstrap.reconcile import Done, Reconciler, public_url_of
-    from relay.linq.api import open_linq
+    from relay.bootstrap.open import open_reconciler
 
-    assert settings.linq_api_v3_api_key is not None  # noqa: S101  the caller looked
-    key = settings.linq_api_v3_api_key.get_secret_value()
     while True:
         try:
             config = load_config(settings.relay_config).config
-            public_url = public_url_of(settings)
-            async with open_linq(key, settings.linq_api_v3_base_url) as api, open_store(settings) as redis:
-                reconciler = Reconciler(api, open_keyring(settings, redis), config, public_url, time.time)
-                failed: list[Done] = [
-                    d for d in await reconciler.apply(*await reconciler.plan(), lambda _: None) if d.error
-                ]
+            async with open_store(settings) as redis, open_reconciler(settings, redis, config) as reconciler:
+                failed = [done for done in await reconciler.apply(lambda _: None) if done.error]
         except (SettingsError, ConfigError) as error:
             log.error("bootstrap.impossible", problem=str(error))  # noqa: TRY400  a sentence for a person, not a bug
             return

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from relay.core.durations import parse_duration
 from relay.core.errors import ConfigError, Problem
 from relay.core.fields import Duration, Name, Secret, Table, Url
+from relay.core.linq_config import LinqConfig
 from relay.core.rules import Topic, TopicIndex
 from relay.core.toml_places import TomlPlaces
 
@@ -41,6 +42,7 @@ class Subscription(Table):
 class RelayConfig(Table):
     """The whole of relay.toml."""
 
+    linq: LinqConfig = LinqConfig()
     topics: tuple[Topic, ...] = ()
     subscriptions: tuple[Subscription, ...] = ()
 
@@ -94,7 +96,8 @@ def _sentence(detail: Any) -> str:  # noqa: PLR0911  a table, one row a return
         case "missing":
             return f'"{detail["loc"][-1]}" is missing'
         case "too_short":
-            way_out = "" if detail["loc"][-1] == "events" else ", or leave the key out"
+            is_required = (detail["loc"][0], detail["loc"][-1]) == ("topics", "events")
+            way_out = "" if is_required else ", or leave the key out"
             return f"the list is empty; write at least one{way_out}"
         case "string_pattern_mismatch":
             return f'"{detail["input"]}" is not a name; use letters, digits, ".", "_" and "-", at most 64'

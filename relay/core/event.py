@@ -38,6 +38,8 @@ class Arrival:
     line: str | None
     """The line whose secret verified the signature; None for a Linq subscription that is not bound to one."""
     body: bytes
+    generation: int = 0
+    """The `gen` of the Linq subscription whose secret verified it; 0 where there is none."""
 
 
 @dataclass(frozen=True, slots=True)

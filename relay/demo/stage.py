@@ -103,7 +103,7 @@ async def set_stage(seed: int, say: Callable[[str], None]) -> AsyncIterator[Stag
         public_url = f"http://{_LOCAL}:{ports.ingress}"
         async with open_linq(_API_KEY, f"http://{_LOCAL}:{ports.linq}/api/partner") as api:
             reconciler = Reconciler(api, Keyring(redis, Seal(key)), read_config(rules), public_url, time.time)
-            done = await reconciler.apply(*await reconciler.plan(), lambda _: None)
+            done = await reconciler.apply(lambda _: None)
         if failed := [one.error for one in done if one.error]:
             raise RelayError(f"bootstrap failed: {failed[0]}")
         say(f"bootstrap registered {len(done)} lines, each on its own URL")

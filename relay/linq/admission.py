@@ -27,8 +27,7 @@ def admit_v3(headers: Headers, body: bytes, secrets: Sequence[KnownSecret], now:
 
     Raises:
         BadSignature: it is not from Linq, or not fresh. A valid older signature does not rescue a wrong Standard one:
-        only the latter
-            covers `webhook-id`.
+            only the latter covers `webhook-id`.
         Unparsable: it is from Linq, but no envelope.
     """
     if standard.is_present(headers):
@@ -56,4 +55,5 @@ def _arrival(dialect: Dialect, body: bytes, known: KnownSecret, webhook_id: str 
         webhook_id=webhook_id or head.event_id,
         line=known.line,
         body=body,
+        generation=known.generation,
     )

@@ -1,13 +1,15 @@
 """Linq's v3 API, through its official SDK: lines, event types, webhook subscriptions.
 
-The SDK retries connection errors, 408, 409, 429 and 5xx twice and obeys Retry-After; what still fails becomes a
-`LinqApiError` that says what Linq said.
+The SDK retries connection errors, 408, 409, 429 and 5xx twice and obeys Retry-After. A rate limit that outlives that is
+waited out here; what else still fails becomes a `LinqApiError` that says what Linq said.
 """
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
 import linq
@@ -18,7 +20,12 @@ from relay.core.lines import is_line
 from relay.core.secret import SigningSecret
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+RATE_PATIENCE = 300.0
+"""Seconds that a call whose rate Linq limits is made again; then it has failed."""
+
+_DEFAULT_RETRY_AFTER = 5.0
 
 KNOWN_EVENT_TYPES: tuple[str, ...] = get_args(WebhookEventType)
 """The event types of the SDK that is installed; Linq may offer more."""
@@ -37,10 +44,11 @@ class LinqSubscription:
 
 
 class LinqApi:
-    """The calls that bootstrap needs."""
+    """The calls that bootstrap needs. When Linq limits their rate, all of them wait as long as it says."""
 
     def __init__(self, client: linq.AsyncLinqAPIV3) -> None:
         self._client = client
+        self._resume_at = 0.0  # seconds of the loop's clock
 
     async def lines(self) -> list[str]:
         """Every line of the account, E.164.
@@ -48,7 +56,7 @@ class LinqApi:
         Raises:
             LinqApiError: the call failed, or Linq lists none.
         """
-        answer = await _told(self._client.phone_numbers.list(), "listing phone numbers")
+        answer = await self._ask("listing phone numbers", self._client.phone_numbers.list)
         lines = [number.phone_number for number in answer.phone_numbers or [] if is_line(number.phone_number)]
         if not lines:
             raise LinqApiError("Linq lists no phone numbers for this key; is it the key of the right environment?")
@@ -57,7 +65,7 @@ class LinqApi:
     async def event_types(self) -> list[str]:
         """Every event type that can be subscribed to; the SDK's list if this Linq does not tell."""
         try:
-            answer = await _told(self._client.webhook_events.list(), "listing event types")
+            answer = await self._ask("listing event types", self._client.webhook_events.list)
         except LinqApiError as error:
             if isinstance(error.__cause__, linq.NotFoundError):
                 return list(KNOWN_EVENT_TYPES)
@@ -66,37 +74,64 @@ class LinqApi:
 
     async def subscriptions(self) -> list[LinqSubscription]:
         """Every webhook subscription of the account, ours and others'."""
-        answer = await _told(self._client.webhook_subscriptions.list(), "listing webhook subscriptions")
+        answer = await self._ask("listing webhook subscriptions", self._client.webhook_subscriptions.list)
         return [_subscription(row) for row in answer.subscriptions or []]
 
-    async def create(self, target_url: str, events: Sequence[str], line: str) -> tuple[LinqSubscription, SigningSecret]:
-        """A new subscription for `line`, and its secret, which Linq shows this once."""
-        call = self._client.webhook_subscriptions.create(
+    async def create(
+        self, target_url: str, events: Sequence[str], line: str | None
+    ) -> tuple[LinqSubscription, SigningSecret]:
+        """A new subscription for `line` or for the account, and its secret, which Linq shows this once."""
+        call = partial(
+            self._client.webhook_subscriptions.create,
             target_url=target_url,
             subscribed_events=list(events),  # type: ignore[arg-type]  # an open set; the SDK's Literal is what it knew at its release
-            phone_numbers=[line],
+            phone_numbers=[line] if line else linq.omit,
         )
-        row = await _told(call, f"creating the subscription of {line}")
+        row = await self._ask(f"creating the subscription of {line or 'the account'}", call)
         return _subscription(row), SigningSecret(row.signing_secret)
 
-    async def update(self, subscription_id: str, events: Sequence[str], line: str) -> None:
-        """Sets the events and the line of a subscription, and makes it active."""
-        call = self._client.webhook_subscriptions.update(
+    async def update(self, subscription_id: str, events: Sequence[str], line: str | None) -> None:
+        """Sets the events and the line (None: all lines) of a subscription, and makes it active."""
+        call = partial(
+            self._client.webhook_subscriptions.update,
             subscription_id,
             subscribed_events=list(events),  # type: ignore[arg-type]  # as above
-            phone_numbers=[line],
+            phone_numbers=[line] if line else None,
             is_active=True,
         )
-        await _told(call, f"updating the subscription of {line}")
+        await self._ask(f"updating the subscription of {line or 'the account'}", call)
 
     async def delete(self, subscription_id: str) -> None:
         """Deletes a subscription; one that is gone already is fine."""
         try:
-            await self._client.webhook_subscriptions.delete(subscription_id)
+            await self._paced(partial(self._client.webhook_subscriptions.delete, subscription_id))
         except linq.NotFoundError:
             pass
         except linq.LinqApiv3Error as error:
             raise _translated(error, f"deleting subscription {subscription_id}") from error
+
+    async def _ask(self, what: str, call: Callable[[], Awaitable[Any]]) -> Any:
+        try:
+            answer = await self._paced(call)
+        except linq.LinqApiv3Error as error:
+            raise _translated(error, what) from error
+        if not isinstance(answer, linq.BaseModel):  # the SDK hands on whatever came with a 2xx
+            raise LinqApiError(f"{what}: the answer is not Linq's; is LINQ_API_V3_BASE_URL right?")
+        return answer
+
+    async def _paced(self, call: Callable[[], Awaitable[Any]]) -> Any:
+        """What `call` answers, made again after the time that Linq names when it limits the rate."""
+        clock = asyncio.get_running_loop().time
+        give_up_at = clock() + RATE_PATIENCE
+        while True:
+            await asyncio.sleep(max(self._resume_at - clock(), 0))
+            try:
+                return await call()
+            except linq.RateLimitError as error:
+                resume_at = clock() + _retry_after(error)
+                if resume_at > give_up_at:
+                    raise
+                self._resume_at = max(self._resume_at, resume_at)
 
 
 @asynccontextmanager
@@ -106,14 +141,11 @@ async def open_linq(api_key: str, base_url: str) -> AsyncIterator[LinqApi]:
         yield LinqApi(client)
 
 
-async def _told(call: Awaitable[Any], what: str) -> Any:
-    try:
-        answer = await call
-    except linq.LinqApiv3Error as error:
-        raise _translated(error, what) from error
-    if not isinstance(answer, linq.BaseModel):  # the SDK hands on whatever came with a 2xx
-        raise LinqApiError(f"{what}: the answer is not Linq's; is LINQ_API_V3_BASE_URL right?")
-    return answer
+def _retry_after(error: linq.RateLimitError) -> float:
+    """Seconds that Linq asks to wait (https://docs.linqapp.com/api-reference/errors, `retry_after`)."""
+    detail = error.body if isinstance(error.body, dict) else {}
+    seconds = detail.get("retry_after")
+    return max(float(seconds), 0.0) if isinstance(seconds, (int, float)) else _DEFAULT_RETRY_AFTER
 
 
 def _translated(error: linq.LinqApiv3Error, what: str) -> LinqApiError:

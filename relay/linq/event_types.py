@@ -30,6 +30,28 @@ V2_TYPES = (
     "participant.removed",
 )
 
+_FAMILIES_OF_LINES = {"message", "reaction", "poll", "participant", "chat", "call", "location"}
+_FAMILIES_OF_THE_ACCOUNT = {
+    *("payment", "connection", "api_token", "environment", "webhook_subscription", "team_member", "zero_day_retention"),
+}
+
+
+def is_of_lines(event_type: str) -> bool:
+    """Whether events of this type may belong to a line; true for families that are not known."""
+    return _family(event_type) not in _FAMILIES_OF_THE_ACCOUNT
+
+
+def is_of_the_account(event_type: str) -> bool:
+    """Whether events of this type may belong to no line, or to one that was not there yet; true for unknown families.
+
+    A type of which both is true comes through both kinds of Linq subscription, and the dedupe takes one.
+    """
+    return _family(event_type) not in _FAMILIES_OF_LINES
+
+
+def _family(event_type: str) -> str:
+    return event_type.partition(".")[0]
+
 
 def unknown_patterns(patterns: Iterable[str]) -> Iterator[tuple[str, str]]:
     """The patterns that match no known type, each with a hint at what may have been meant."""

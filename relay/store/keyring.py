@@ -14,12 +14,19 @@ from relay.core.errors import StoreError
 from relay.core.known_secret import KnownSecret
 from relay.store import names
 from relay.store.connect import ask
+from relay.store.only_one import only_one
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+    from contextlib import AbstractAsyncContextManager
+
     from redis.asyncio import Redis
 
     from relay.core.secret import SigningSecret
     from relay.store.seal import Seal
+
+STRAGGLERS = 30 * 60.0
+"""Seconds that a secret is kept after its subscription has gone: Linq tries a delivery for about 25 minutes."""
 
 
 class KeyRecord(BaseModel):
@@ -33,8 +40,12 @@ class KeyRecord(BaseModel):
     subscription_id: str
     """Linq's id of the subscription."""
     sealed: str
+    key_id: str = ""
+    """Which key sealed it."""
     stored_at: int
     """Unix seconds."""
+    retire_at: int | None = None
+    """Unix seconds: when its subscription goes, because a successor took over, or when it was found gone at Linq."""
 
 
 class Keyring:
@@ -53,13 +64,46 @@ class Keyring:
             generation=generation,
             subscription_id=subscription_id,
             sealed=self._seal.close(secret),
+            key_id=self._seal.key_id,
             stored_at=int(now),
         )
-        await ask(self._redis.hset(names.KEYRING, subscription_id, record.model_dump_json()))
+        await self._write(record)
+
+    async def retire(self, subscription_id: str, at: float) -> None:
+        """Notes when the subscription of a stored secret goes; Unix seconds."""
+        for record in await self.records():
+            if record.subscription_id == subscription_id:
+                await self._write(record.model_copy(update={"retire_at": int(at)}))
+
+    def exclusively(self) -> AbstractAsyncContextManager[None]:
+        """Held by whoever changes subscriptions at Linq and their secrets here; a second one waits.
+
+        Raises:
+            StoreError: it waited for too long.
+        """
+        return only_one(self._redis, names.KEYRING_LOCK, "bootstrap")
+
+    async def tidy(self, gone: Collection[str], now: float) -> None:
+        """Drops the secrets of subscriptions that are `gone` from Linq, and seals the others under the newest key.
+
+        Dropped not at once: what Linq signed before its subscription went may still be on its way.
+        """
+        for record in await self.records():
+            if record.subscription_id in gone:
+                if record.retire_at is None:
+                    await self.retire(record.subscription_id, now)
+                elif now > record.retire_at + STRAGGLERS:
+                    await self.forget(record.subscription_id)
+            elif record.key_id != self._seal.key_id:
+                sealed = self._seal.close(self.open(record).secret)
+                await self._write(record.model_copy(update={"sealed": sealed, "key_id": self._seal.key_id}))
 
     async def forget(self, subscription_id: str) -> None:
         """Removes the secret of one subscription."""
         await ask(self._redis.hdel(names.KEYRING, subscription_id))
+
+    async def _write(self, record: KeyRecord) -> None:
+        await ask(self._redis.hset(names.KEYRING, record.subscription_id, record.model_dump_json()))
 
     async def records(self) -> list[KeyRecord]:
         """Everything that is stored, still sealed.

@@ -22,6 +22,9 @@ Who works, and who is to be woken
 
 Everything else
     relay:keyring               hash      sealed signing secrets of our Linq subscriptions, by Linq's id of them
+    relay:keyring:lock          string    held by whoever changes subscriptions at Linq (redis-py's lock)
+    relay:heard                 hash      when each line's last event was verified, and by which generation's secret
+    relay:drift                 hash      what the last check found different at Linq
     relay:counts                hash      accepted, duplicate, aside, routed, unmatched
     relay:unmatched             hash      events that no topic wanted, by event type
 
@@ -38,6 +41,9 @@ SEEN_PREFIX = "relay:seen:"
 TOPICS = "relay:topics"
 LANES = "relay:lanes"
 KEYRING = "relay:keyring"
+KEYRING_LOCK = "relay:keyring:lock"
+HEARD = "relay:heard"
+DRIFT = "relay:drift"
 COUNTS = "relay:counts"
 UNMATCHED = "relay:unmatched"
 

@@ -1,18 +1,26 @@
-"""Sealing: secrets lie in Redis encrypted and authenticated (Fernet), under RELAY_SECRET_KEY."""
+"""Sealing: secrets lie in Redis encrypted and authenticated (Fernet), under RELAY_SECRET_KEY.
+
+A new key takes over by standing first: the old ones (RELAY_SECRET_KEY_OLD) still open what they sealed, and the next
+`relay bootstrap apply` seals it anew.
+"""
 
 from __future__ import annotations
 
-from cryptography.fernet import Fernet, InvalidToken
+from hashlib import sha256
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from relay.core.errors import StoreError
 from relay.core.secret import SigningSecret, normal_key
 
 
 class Seal:
-    """Encrypts and decrypts secrets with one key."""
+    """Encrypts secrets with one key, and decrypts them with that one or older ones."""
 
-    def __init__(self, key: str) -> None:
-        self._fernet = Fernet(normal_key(key))
+    def __init__(self, key: str, *old: str) -> None:
+        self.key_id = sha256(normal_key(key).encode()).hexdigest()[:8]
+        """Names the key without giving it away; kept beside what it sealed."""
+        self._fernet = MultiFernet([Fernet(normal_key(one)) for one in (key, *old)])
 
     def close(self, secret: SigningSecret) -> str:
         """`secret`, sealed."""

@@ -85,6 +85,7 @@ class Ingress:
         except Exception:
             log.exception("event.broken", dialect=dialect, line=line)
             return answers.broken()
+        parts.heard.note(arrival, began)
         log.info(
             "event.accepted",
             id=arrival.id,

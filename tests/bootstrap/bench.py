@@ -47,12 +47,11 @@ class Bench:
     heard: list[Done] = field(default_factory=list)
 
     async def plan(self) -> list[Step]:
-        _, steps = await self.reconciler.plan()
-        return steps
+        return await self.reconciler.plan()
 
     async def apply(self) -> list[Done]:
         self.heard.clear()
-        return await self.reconciler.apply(*await self.reconciler.plan(), self.heard.append)
+        return await self.reconciler.apply(self.heard.append)
 
     async def secrets(self) -> dict[str, str]:
         """The stored secrets, opened, by Linq's subscription id."""

@@ -11,6 +11,7 @@ PUBLIC = "https://relay.example.com"
 LINE = "+16465550123"
 OTHER_LINE = "+16465550124"
 GONE_LINE = "+16465550199"
+NOW = 1_789_377_302.0
 EVENTS = frozenset({"message.received", "message.sent"})
 FOREIGN_URLS = (
     "https://somewhere.example.com/webhooks/linq?version=2026-02-03&line=16465550123&gen=1",
@@ -40,6 +41,15 @@ def subscription(
     )
 
 
-def record(subscription_id: str = "s-1", line: str | None = LINE, generation: int = 1) -> KeyRecord:
+def record(
+    subscription_id: str = "s-1", line: str | None = LINE, generation: int = 1, retire_at: int | None = None
+) -> KeyRecord:
     """The stored secret of a subscription."""
-    return KeyRecord(line=line, generation=generation, subscription_id=subscription_id, sealed="...", stored_at=0)
+    return KeyRecord(
+        line=line,
+        generation=generation,
+        subscription_id=subscription_id,
+        sealed="...",
+        stored_at=0,
+        retire_at=retire_at,
+    )

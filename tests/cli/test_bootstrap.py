@@ -9,6 +9,7 @@ import pytest
 from relay.core.secret import SigningSecret, new_key
 from relay.linq.api import KNOWN_EVENT_TYPES
 from relay.linq.urls import target_url
+from relay.store import names
 from relay.store.keyring import Keyring
 from relay.store.seal import Seal
 from tests.cli.running import main_here, relay
@@ -25,7 +26,14 @@ KEY = new_key()
 PUBLIC = "https://relay.example.com"
 NEEDED = ("RELAY_PUBLIC_URL", "RELAY_SECRET_KEY", "LINQ_API_V3_API_KEY")
 
-pytestmark = pytest.mark.usefixtures("rules")
+pytestmark = pytest.mark.usefixtures("rules_of_lines")
+
+
+@pytest.fixture
+def rules_of_lines(rules: Path) -> Path:
+    """The rules, without a subscription for the account."""
+    rules.write_text(f"[linq]\naccount = false\n{rules.read_text()}")
+    return rules
 
 
 @pytest.fixture
@@ -54,6 +62,7 @@ async def test_plan_tells_what_is_pending_and_apply_does_it(sandbox: RunningSand
             "target_url": target_url(PUBLIC, line, 1),
             "subscription_id": None,
             "reason": "the line has no subscription",
+            "retire_at": None,
         }
         for line in LINES
     ]
@@ -212,3 +221,64 @@ async def test_an_empty_variable_does_not_hide_the_dotenv_file(tmp_path: Path) -
     (tmp_path / ".env").write_text(f"RELAY_PUBLIC_URL={PUBLIC}\n")
     said = await main_here("bootstrap", "plan", "--json", RELAY_PUBLIC_URL="")
     assert "RELAY_PUBLIC_URL" not in said.err
+
+
+# --- Rotating, and looking ----------------------------------------------------------------------------
+
+
+async def test_rotate_gives_new_secrets_and_says_so(sandbox: RunningSandbox) -> None:
+    assert (await main_here("bootstrap", "apply")).code == 0
+    said = await main_here("bootstrap", "rotate", "--line", OTHER_LINE, "--overlap", "1h")
+    assert said.code == 0
+    assert said.out.endswith("2 changed, 0 kept, 0 failed.\n")
+    assert target_url(PUBLIC, OTHER_LINE, 2) in {one.target_url for one in sandbox.sandbox.state.subscriptions.values()}
+    planned = await main_here("bootstrap", "plan")
+    assert planned.code == 0
+    assert "retires at" in planned.out
+
+
+@pytest.mark.usefixtures("sandbox")
+@pytest.mark.parametrize(("arguments", "named"), [(("--line", "123"), "--line"), (("--overlap", "soon"), "--overlap")])
+async def test_rotate_refuses_what_makes_no_sense(arguments: tuple[str, ...], named: str) -> None:
+    said = await main_here("bootstrap", "rotate", *arguments)
+    assert said.code == 2
+    assert named in said.err
+
+
+@pytest.mark.usefixtures("sandbox")
+async def test_rotating_what_was_never_registered_says_what_to_do() -> None:
+    said = await main_here("bootstrap", "rotate")
+    assert said.code == 1
+    assert "apply first" in said.err
+    assert said.is_one_message_without_traceback()
+
+
+async def test_status_shows_each_line_and_what_is_wrong(sandbox: RunningSandbox, redis: Redis) -> None:
+    await main_here("bootstrap", "apply")
+    await redis.hset(names.HEARD, LINES[0], "1789377302000 1")  # type: ignore[misc]
+    said = await main_here("bootstrap", "status")
+    assert said.code == 1  # the line was heard of in September
+    for text in (*LINES, "silent for", "never", "gen 1", "1 silent"):
+        assert text in said.out
+    sandbox.sandbox.state.subscriptions.popitem()
+    said = await main_here("bootstrap", "status", "--json")
+    assert (said.code, said.json["differences"]["missing"]) == (1, 1)
+    assert [row["is_ok"] for row in said.json["lines"]] == [False, True, False]
+
+
+@pytest.mark.usefixtures("sandbox")
+async def test_status_of_a_healthy_account_is_exit_code_0() -> None:
+    await main_here("bootstrap", "apply")
+    said = await main_here("bootstrap", "status")
+    assert said.code == 0
+    assert "Everything is as it should be." in said.out
+
+
+async def test_a_secret_key_can_be_replaced(sandbox: RunningSandbox, redis: Redis) -> None:
+    await main_here("bootstrap", "apply")
+    new = {"RELAY_SECRET_KEY": new_key()}
+    assert (await main_here("bootstrap", "apply", **new)).code == 1
+    assert (await main_here("bootstrap", "apply", **new, RELAY_SECRET_KEY_OLD=f"{new_key()},{KEY}")).code == 0
+    assert (await main_here("bootstrap", "plan", **new)).code == 0
+    assert sandbox.changes == ["POST /v3/webhook-subscriptions"] * len(LINES)
+    assert await redis.hlen(names.KEYRING) == len(LINES)  # type: ignore[misc]

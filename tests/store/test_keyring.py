@@ -8,7 +8,7 @@ from relay.core.errors import StoreError
 from relay.core.secret import new_key
 from relay.store import names
 from relay.store.connect import ask
-from relay.store.keyring import Keyring
+from relay.store.keyring import STRAGGLERS, Keyring
 from relay.store.seal import Seal
 from tests.building import LINE, OTHER_LINE, SECRET, known
 from tests.support import hash_of
@@ -51,3 +51,31 @@ async def test_a_record_that_is_none_is_told(redis: Redis) -> None:
     await ask(redis.hset(names.KEYRING, "x", "{}"))
     with pytest.raises(StoreError, match="relay:keyring holds something that is not a key record"):
         await Keyring(redis, Seal(new_key())).records()
+
+
+async def test_a_new_key_takes_over_what_the_old_one_sealed(redis: Redis) -> None:
+    old, new = new_key(), new_key()
+    await Keyring(redis, Seal(old)).store(LINE, 1, "linq-id", SECRET, 0)
+    both = Keyring(redis, Seal(new, old))
+    [before] = await both.records()
+    assert both.open(before).secret == SECRET
+    assert before.key_id == Seal(old).key_id
+    await both.tidy(gone=(), now=0)
+    [after] = await Keyring(redis, Seal(new)).records()
+    assert after.key_id == Seal(new).key_id
+    assert Keyring(redis, Seal(new)).open(after).secret == SECRET
+
+
+async def test_what_is_gone_is_forgotten_when_its_stragglers_are_in(redis: Redis) -> None:
+    keyring = Keyring(redis, Seal(new_key()))
+    await keyring.store(LINE, 1, "gone", SECRET, 0)
+    await keyring.store(LINE, 2, "there", SECRET, 0)
+    for now, kept in ((1000.0, {"gone", "there"}), (1000.0 + STRAGGLERS, {"gone", "there"}), (2801.0, {"there"})):
+        await keyring.tidy({"gone"}, now)
+        assert {record.subscription_id for record in await keyring.records()} == kept
+
+
+async def test_retiring_what_is_not_there_changes_nothing(redis: Redis) -> None:
+    keyring = Keyring(redis, Seal(new_key()))
+    await keyring.retire("nobody", 5.0)
+    assert await keyring.records() == []

@@ -1,0 +1,37 @@
+"""A reconciler for the Linq account and the Redis that the settings name."""
+
+from __future__ import annotations
+
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from relay.bootstrap.reconcile import Reconciler
+from relay.bootstrap.wanted import public_url_of
+from relay.linq.api import open_linq
+from relay.parts import open_keyring
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from redis.asyncio import Redis
+
+    from relay.core.config import RelayConfig
+    from relay.settings import Settings
+
+NEEDS = ("relay_public_url", "relay_secret_key", "linq_api_v3_api_key")
+"""The settings that nothing at Linq can be done without."""
+
+
+@asynccontextmanager
+async def open_reconciler(settings: Settings, redis: Redis, config: RelayConfig) -> AsyncIterator[Reconciler]:
+    """The reconciler; `settings` must have what `NEEDS` names.
+
+    Raises:
+        SettingsError: the public URL does not fit that Linq.
+    """
+    public_url = public_url_of(settings)
+    assert settings.linq_api_v3_api_key is not None  # noqa: S101  it is needed
+    key = settings.linq_api_v3_api_key.get_secret_value()
+    async with open_linq(key, settings.linq_api_v3_base_url) as api:
+        yield Reconciler(api, open_keyring(settings, redis), config, public_url, time.time)

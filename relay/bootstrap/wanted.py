@@ -1,0 +1,71 @@
+"""What should be at Linq: the lines, the event types, and where Linq is to post."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from relay.bootstrap.plan import Wanted
+from relay.core.errors import LinqApiError, Problem, SettingsError
+from relay.core.patterns import matches
+from relay.linq.event_types import is_of_lines, is_of_the_account
+from relay.settings import LOOPBACK, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from relay.core.config import RelayConfig
+    from relay.linq.api import LinqApi
+
+
+async def wanted_of(config: RelayConfig, public_url: str, api: LinqApi) -> Wanted:
+    """What relay.toml and the account come to.
+
+    Raises:
+        LinqApiError: Linq did not answer as it should, or there is nothing to register.
+    """
+    lines, offered = await asyncio.gather(_lines(config, api), api.event_types())
+    events = events_asked_for(config, offered)
+    of_lines = frozenset(filter(is_of_lines, events))
+    of_the_account = frozenset(filter(is_of_the_account, events)) if config.linq.account else frozenset()
+    return Wanted(public_url, lines if of_lines else (), of_lines, of_the_account)
+
+
+async def _lines(config: RelayConfig, api: LinqApi) -> Sequence[str]:
+    if config.linq.lines is not None:
+        return config.linq.lines
+    lines = [line for line in await api.lines() if line not in config.linq.exclude]
+    if not lines:
+        raise LinqApiError("every line that Linq lists is excluded in relay.toml ([linq] exclude)")
+    return lines
+
+
+def events_asked_for(config: RelayConfig, offered: Sequence[str]) -> frozenset[str]:
+    """The event types to subscribe to, of those that Linq offers: `[linq] events`, else what a topic asks for.
+
+    Raises:
+        LinqApiError: there are none.
+    """
+    patterns = config.linq.events or {pattern for topic in config.topics for pattern in topic.events}
+    events = frozenset(event for event in offered if any(matches(pattern, event) for pattern in patterns))
+    if not events:
+        raise LinqApiError(
+            "relay.toml asks for no event type that Linq offers; there is nothing to subscribe to"
+            if config.linq.events
+            else "no topic of relay.toml asks for an event type that Linq offers; there is nothing to subscribe to"
+        )
+    return events
+
+
+def public_url_of(settings: Settings) -> str:
+    """RELAY_PUBLIC_URL, fit for the Linq that is to post there.
+
+    Raises:
+        SettingsError: it is http on this machine, but Linq is not (a sandbox on loopback takes it).
+    """
+    public = str(settings.relay_public_url)
+    if urlsplit(public).scheme == "http" and urlsplit(settings.linq_api_v3_base_url).hostname not in LOOPBACK:
+        problem = Problem("RELAY_PUBLIC_URL", f'"{public}" must be https: Linq posts nowhere else')
+        raise SettingsError("The environment is not complete:", (problem,))
+    return public

@@ -1,0 +1,82 @@
+"""When each line was heard of last, and which secret it was that verified: for `relay bootstrap status` and its checks.
+
+Noted in memory by every ingress process and written every few seconds, off the way of events; a process that is killed
+loses some seconds of it and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from relay.core.event import Dialect
+from relay.store import names
+from relay.store.connect import RedisTrouble, ask
+from relay.tasks import end_task
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from relay.core.event import Arrival
+
+_INTERVAL = 5.0  # seconds between two writes
+_ACCOUNT = "account"
+
+
+@dataclass(frozen=True, slots=True)
+class LastEvent:
+    """The last event that was verified for a Linq subscription."""
+
+    at_ms: int
+    """Unix milliseconds."""
+    generation: int
+    """The generation whose secret verified it."""
+
+
+class Heard:
+    """Notes who was heard of. Enter it as a context: it is written until that is left."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._unwritten: dict[str, str] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._write_forever(), name="heard")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await end_task(self._task)
+        with suppress(*RedisTrouble):
+            await self._write()
+
+    def note(self, arrival: Arrival, now: float) -> None:
+        """Remembers that `arrival` was verified; `now` is Unix seconds."""
+        owner = "v2" if arrival.dialect is Dialect.V2 else arrival.line or _ACCOUNT
+        self._unwritten[owner] = f"{round(now * 1000)} {arrival.generation}"
+
+    async def _write_forever(self) -> None:
+        while True:
+            await asyncio.sleep(_INTERVAL)
+            with suppress(*RedisTrouble):
+                await self._write()
+
+    async def _write(self) -> None:
+        if self._unwritten:
+            written = dict(self._unwritten)
+            await ask(self._redis.hset(names.HEARD, mapping=written))
+            for owner, value in written.items():
+                if self._unwritten[owner] == value:  # and was not heard of again meanwhile
+                    del self._unwritten[owner]
+
+
+async def last_heard(redis: Redis) -> dict[str | None, LastEvent]:
+    """The last event by line; None is the account's own subscription, and v2's is under `v2`."""
+    rows = await ask(redis.hgetall(names.HEARD))
+    found: dict[str | None, LastEvent] = {}
+    for owner, value in rows.items():
+        at_ms, generation = value.split()
+        found[None if owner.decode() == _ACCOUNT else owner.decode()] = LastEvent(int(at_ms), int(generation))
+    return found

@@ -1,0 +1,200 @@
+"""Rotation: new secrets beside the old ones, and no event refused at any moment."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+from pydantic import SecretStr
+
+from relay.bootstrap.plan import Action
+from relay.bootstrap.reconcile import Reconciler
+from relay.core.config import parse_config
+from relay.core.errors import LinqApiError, StoreError
+from relay.linq.api import LinqApi
+from relay.linq.urls import target_url
+from relay.listening import listening
+from relay.parts import ingress_parts
+from relay.sandbox.app import Emission
+from relay.settings import Settings
+from relay.store import names, only_one
+from relay.store.keyring import STRAGGLERS, Keyring
+from relay.store.seal import Seal
+from relay.tasks import end_task
+from relay.web.health import Readiness
+from relay.web.ingress import ingress_app
+from tests.bootstrap.bench import PUBLIC, SEALING_KEY, SUBSCRIPTIONS, Bench, actions, bench_of, refuse
+from tests.sandbox.running import ANY_PORT, LINE, LINES, OTHER_LINE, RunningSandbox, running_sandbox
+from tests.support import eventually
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from tests.support import Clock
+
+
+async def test_a_rotation_lets_old_and_new_live_and_then_the_old_one_goes(bench: Bench, clock: Clock) -> None:
+    await bench.apply()
+    before = bench.at_linq()
+    assert actions(await bench.reconciler.rotate(None, 60.0, bench.heard.append)) == sorted(
+        [*(("create", line, 2, True) for line in LINES), *(("retire", line, 1, True) for line in LINES)]
+    )
+    assert before.items() <= bench.at_linq().items()
+    assert await bench.secrets() == bench.secrets_at_linq()
+    assert len(bench.at_linq()) == 2 * len(LINES)
+
+    clock.now += 59
+    assert {step.action for step in await bench.plan()} == {Action.KEEP}
+    clock.now += 2
+    await bench.apply()
+    assert set(bench.at_linq().values()) == {target_url(PUBLIC, line, 2) for line in LINES}
+    assert before.keys() <= (await bench.secrets()).keys()  # what they signed may still be on its way
+    clock.now += STRAGGLERS
+    await bench.apply()
+    assert await bench.secrets() == bench.secrets_at_linq()
+
+
+async def test_only_the_lines_that_are_named_are_rotated(bench: Bench) -> None:
+    await bench.apply()
+    results = await bench.reconciler.rotate([OTHER_LINE], 60.0, bench.heard.append)
+    assert actions(results) == [("create", OTHER_LINE, 2, True), ("retire", OTHER_LINE, 1, True)]
+
+
+async def test_a_line_without_a_secret_is_named(bench: Bench) -> None:
+    with pytest.raises(StoreError, match=r"no secret in use to rotate for \+16465550123, .*apply first"):
+        await bench.reconciler.rotate(None, 60.0, bench.heard.append)
+    await bench.apply()
+    with pytest.raises(StoreError, match=r"for \+16465559999: "):
+        await bench.reconciler.rotate(["+16465559999"], 60.0, bench.heard.append)
+    assert len(bench.at_linq()) == len(LINES)
+
+
+async def test_a_line_whose_successor_cannot_be_made_keeps_its_secret(bench: Bench, clock: Clock) -> None:
+    await bench.apply()
+    bench.sandbox.intercept = refuse("POST", LINE)
+    results = await bench.reconciler.rotate(None, 0.0, bench.heard.append)
+    assert ("create", LINE, 2, False) in actions(results)
+    assert ("retire", LINE, 1, True) not in actions(results)
+    bench.sandbox.intercept = None
+    clock.now += 1
+    await bench.apply()
+    assert target_url(PUBLIC, LINE, 1) in bench.at_linq().values()
+    assert target_url(PUBLIC, OTHER_LINE, 1) not in bench.at_linq().values()
+
+
+async def test_no_event_is_refused_while_secrets_are_rotated_under_traffic(redis: Redis, redis_url: str) -> None:
+    settings = Settings(redis_url=redis_url, relay_secret_key=SecretStr(SEALING_KEY))
+    async with AsyncExitStack() as stack:
+        sandbox = await stack.enter_async_context(running_sandbox())
+        parts = await stack.enter_async_context(ingress_parts(settings))
+        port = await stack.enter_async_context(listening(ingress_app(parts, Readiness(parts)), ANY_PORT))
+        config = parse_config('[[topics]]\nname = "all"\nevents = ["message.*"]\n')
+        keyring = Keyring(redis, Seal(SEALING_KEY))
+        public_url = f"http://127.0.0.1:{port}"
+        reconciler = Reconciler(LinqApi(sandbox.client), keyring, config, public_url, time.time)
+        await reconciler.apply(lambda _: None)
+        traffic = asyncio.create_task(talk(sandbox))
+        for _ in range(2):
+            seen = len(sandbox.log)
+            await reconciler.rotate(None, 0.2, lambda _: None)
+            await eventually(partial(has_sent, sandbox, seen + 50))
+            await asyncio.sleep(max(record.retire_at or 0 for record in await keyring.records()) + 1 - time.time())
+            await reconciler.apply(lambda _: None)
+            assert len(sandbox.sandbox.state.subscriptions) == len(LINES)
+        seen = len(sandbox.log)
+        await eventually(partial(has_sent, sandbox, seen + 50))
+        await end_task(traffic)
+        deliveries = await sandbox.settled()
+
+    statuses = {attempt.status for delivery in deliveries for attempt in delivery.attempts}
+    assert statuses <= {200, 503}
+    at_once = {one.event_id for one in deliveries if one.attempts and one.attempts[0].status == 200}
+    assert at_once == {one.event_id for one in deliveries}  # if one secret was not there yet, the other was
+    assert await redis.xlen(names.INBOX) == len(at_once)
+
+
+def has_sent(sandbox: RunningSandbox, count: int) -> bool:
+    return len(sandbox.log) > count
+
+
+async def talk(sandbox: RunningSandbox) -> None:
+    """An event of every line in turn, without end."""
+    for line in itertools.cycle(LINES):
+        sandbox.sandbox.emit(Emission(type="message.received", line=line))
+        await asyncio.sleep(0.003)
+
+
+# --- Only one at a time -------------------------------------------------------------------------------
+
+
+async def test_two_applies_at_once_do_not_fight(sandbox: RunningSandbox, redis: Redis, clock: Clock) -> None:
+    benches = [bench_of(sandbox, redis, clock) for _ in range(4)]
+    results = await asyncio.gather(*(bench.apply() for bench in benches))
+    assert sandbox.changes == [f"POST {SUBSCRIPTIONS}"] * len(LINES)
+    assert sorted({one.step.action for done in results for one in done}) == [Action.CREATE, Action.KEEP]
+    assert all(one.error is None for done in results for one in done)
+    assert await benches[0].secrets() == benches[0].secrets_at_linq()
+
+
+async def test_who_waits_for_too_long_is_told_why(bench: Bench, monkeypatch: pytest.MonkeyPatch, redis: Redis) -> None:
+    monkeypatch.setattr(only_one, "PATIENCE", 0.1)
+    await redis.set(names.KEYRING_LOCK, "somebody else")
+    with pytest.raises(StoreError, match="another bootstrap has been at work"):
+        await bench.apply()
+    assert bench.sandbox.changes == []
+
+
+async def test_five_hundred_lines_are_registered_a_few_at_a_time(redis: Redis, clock: Clock) -> None:
+    lines = [f"+1646555{number:04}" for number in range(500)]
+    now, most = 0, 0
+    async with running_sandbox(lines, allow_local=False) as sandbox:
+        bench = bench_of(sandbox, redis, clock)
+
+        async def count(_: object) -> None:
+            nonlocal now, most
+            now += 1
+            most = max(most, now)
+            await asyncio.sleep(0)
+            now -= 1
+
+        sandbox.intercept = count
+        results = await bench.apply()
+        assert len(results) == len(bench.at_linq()) == 500
+        assert await bench.secrets() == bench.secrets_at_linq()
+        assert 1 < most <= 8
+        assert {one.step.action for one in await bench.apply()} == {Action.KEEP}
+
+
+# --- Which lines and events ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("table", "registered"),
+    [
+        ('lines = ["+16465550124"]', {OTHER_LINE}),
+        ('exclude = ["+16465550124", "+16465550125"]', {LINE}),
+        ('events = ["message.sent"]', set(LINES)),
+    ],
+)
+async def test_relay_toml_says_which_lines(
+    sandbox: RunningSandbox, redis: Redis, clock: Clock, table: str, registered: set[str]
+) -> None:
+    rules = f'[linq]\n{table}\n[[topics]]\nname = "all"\nevents = ["message.*"]\n'
+    bench = bench_of(sandbox, redis, clock, rules)
+    assert {one.step.line for one in await bench.apply()} == registered
+    if table.startswith("events"):
+        assert {tuple(one.events) for one in sandbox.sandbox.state.subscriptions.values()} == {("message.sent",)}
+
+
+async def test_excluding_every_line_is_an_error_and_not_a_reason_to_delete(
+    sandbox: RunningSandbox, redis: Redis, clock: Clock
+) -> None:
+    lines = ", ".join(f'"{line}"' for line in LINES)
+    bench = bench_of(sandbox, redis, clock, f'[linq]\nexclude = [{lines}]\n[[topics]]\nname = "x"\nevents = ["*"]\n')
+    with pytest.raises(LinqApiError, match="every line"):
+        await bench.apply()

@@ -1,0 +1,119 @@
+"""How lines stand, and what a check counts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relay.bootstrap.reconcile import Survey
+from relay.bootstrap.status import KINDS, LineStatus, differences, statuses
+from relay.linq.urls import target_url
+from relay.store.heard import LastEvent
+from tests.bootstrap.building import (
+    FOREIGN_URLS,
+    GONE_LINE,
+    LINE,
+    NOW,
+    OTHER_LINE,
+    PUBLIC,
+    record,
+    subscription,
+    wanted,
+)
+
+if TYPE_CHECKING:
+    from relay.linq.api import LinqSubscription
+    from relay.store.keyring import KeyRecord
+
+DAY = 86_400.0
+NOTHING = dict.fromkeys(KINDS, 0)
+
+
+def heard(seconds_ago: float, generation: int = 1) -> LastEvent:
+    return LastEvent(round((NOW - seconds_ago) * 1000), generation)
+
+
+def one(there: list[LinqSubscription], held: list[KeyRecord], last: LastEvent | None = None) -> LineStatus:
+    """The status of a line in a survey of its own."""
+    (row,) = statuses(Survey(wanted(), there, held), {LINE: last} if last else {}, NOW, DAY)
+    return row
+
+
+def test_a_line_that_is_as_it_should_be() -> None:
+    row = one([subscription()], [record()], heard(60))
+    assert row == LineStatus(
+        line=LINE,
+        generation=1,
+        subscription_id="s-1",
+        is_active=True,
+        last_event_ms=round((NOW - 60) * 1000),
+        last_generation=1,
+        retiring=0,
+        state="ok",
+    )
+    assert row.is_ok
+
+
+def test_a_line_that_was_never_heard_of_is_not_silent() -> None:
+    row = one([subscription()], [record()])
+    assert (row.last_event_ms, row.last_generation, row.state) == (None, None, "ok")
+
+
+@pytest.mark.parametrize(
+    ("there", "held", "state"),
+    [
+        ([], [], "the line has no subscription"),
+        ([subscription()], [], "its secret is not stored here"),
+        ([replace(subscription(), is_active=False)], [record()], "inactive"),
+    ],
+)
+def test_a_line_where_something_is_wrong_says_what(
+    there: list[LinqSubscription], held: list[KeyRecord], state: str
+) -> None:
+    row = one(there, held, heard(60))
+    assert (row.state, row.is_active, row.is_ok) == (state, False, False)
+
+
+def test_a_line_that_used_to_speak_and_does_not_is_silent() -> None:
+    assert one([subscription()], [record()], heard(DAY + 1)).state == "silent for 24h"
+    assert one([subscription()], [record()], heard(DAY - 1)).is_ok
+
+
+def test_a_rotation_under_way_is_no_trouble() -> None:
+    there = [subscription("s-1"), subscription("s-2", generation=2)]
+    held = [record("s-1", retire_at=int(NOW) + 60), record("s-2", generation=2)]
+    row = one(there, held, heard(1, generation=1))
+    assert (row.generation, row.retiring, row.last_generation, row.is_ok) == (2, 1, 1, True)
+
+
+def test_the_account_stands_beside_its_lines() -> None:
+    want = replace(wanted(), account_events=frozenset({"team_member.added"}))
+    rows = statuses(Survey(want, [subscription()], [record()]), {}, NOW, DAY)
+    assert [(row.line, row.state) for row in rows] == [(LINE, "ok"), (None, "the account has no subscription")]
+
+
+def test_differences_are_counted_by_kind() -> None:
+    lines = [LINE, OTHER_LINE, "+16465550130", "+16465550131"]
+    there = [
+        subscription("inactive", LINE, url=target_url(PUBLIC, LINE, 1)),
+        replace(subscription("changed", OTHER_LINE), phone_numbers=frozenset()),
+        subscription("fine", lines[2]),
+        subscription("twin", lines[2], 2),
+        subscription("gone", GONE_LINE),
+        subscription("foreign", url=FOREIGN_URLS[0]),
+        replace(subscription("foreign for all", url=FOREIGN_URLS[1]), phone_numbers=frozenset()),
+        replace(subscription("foreign for others", url=FOREIGN_URLS[2]), phone_numbers=frozenset({GONE_LINE})),
+    ]
+    there[0] = replace(there[0], is_active=False)
+    held = [record("inactive"), record("changed", OTHER_LINE), record("fine", lines[2])]
+    survey = Survey(wanted(*lines), there, held)
+    found = differences(survey, {LINE: heard(2 * DAY), OTHER_LINE: heard(1)}, NOW, DAY)
+    assert found == {"missing": 1, "changed": 1, "inactive": 1, "extra": 2, "silent": 1, "foreign": 2}
+
+
+def test_the_end_of_a_rotation_is_no_difference() -> None:
+    there = [subscription("s-1"), subscription("s-2", generation=2)]
+    held = [record("s-1", retire_at=int(NOW) - 1), record("s-2", generation=2)]
+    assert differences(Survey(wanted(), there, held), {}, NOW, DAY) == NOTHING
