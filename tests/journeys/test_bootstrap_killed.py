@@ -1,0 +1,129 @@
+"""`relay bootstrap apply`, killed at every step: the next one heals, no subscription is orphaned, no event is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import sys
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relay.bootstrap.open import open_reconciler
+from relay.bootstrap.plan import Action
+from relay.config_file import read_config
+from relay.core.secret import new_key
+from relay.listening import listening
+from relay.parts import ingress_parts
+from relay.sandbox.app import Emission
+from relay.settings import Settings
+from relay.store import names
+from relay.tasks import end_task
+from relay.web.health import Readiness
+from relay.web.ingress import ingress_app
+from tests.sandbox.running import ANY_PORT, API_KEY, LINES, RunningSandbox, linq_error, running_sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from aiohttp import web
+    from redis.asyncio import Redis
+
+RULES = '[[topics]]\nname = "all"\nevents = ["message.*"]\n'
+
+
+@asynccontextmanager
+async def talking(sandbox: RunningSandbox) -> AsyncIterator[None]:
+    """Events on every line, as long as the context is open."""
+
+    async def talk() -> None:
+        while True:
+            for line in LINES:
+                sandbox.sandbox.emit(Emission(type="message.received", line=line))
+            await asyncio.sleep(0.01)
+
+    task = asyncio.create_task(talk())
+    try:
+        yield
+    finally:
+        await end_task(task)
+
+
+async def apply_and_be_killed(sandbox: RunningSandbox, method: str, number: int, when: str) -> None:
+    """Runs `relay bootstrap apply`, and kills it at its `number`th call with `method`.
+
+    Before Linq does what it asks for, before it hears of that, or at some moment afterwards.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "relay", "bootstrap", "apply"), stdout=asyncio.subprocess.DEVNULL
+    )
+    calls = 0
+
+    async def kill(request: web.Request) -> web.StreamResponse | None:
+        nonlocal calls
+        calls += request.method == method
+        if request.method != method or calls != number or process.returncode is not None:
+            return None
+        if when == "afterwards":
+            asyncio.get_running_loop().call_later(random.random() * 0.03, process.kill)
+            return None
+        process.kill()
+        await process.wait()
+        return linq_error(500, 3006, "Internal error") if when == "before it is done" else None
+
+    sandbox.intercept = kill
+    await process.wait()
+    sandbox.intercept = None
+    assert process.returncode == -signal.SIGKILL or when == "afterwards"
+
+
+@pytest.mark.parametrize("when", ["before it is done", "before it is heard", "afterwards"])
+@pytest.mark.parametrize(
+    ("secrets", "method", "number"),
+    [
+        ("none yet", "GET", 1),
+        ("none yet", "POST", 1),
+        ("none yet", "POST", 3),
+        ("lost", "POST", 2),
+        ("lost", "DELETE", 2),
+    ],
+)
+async def test_whenever_it_is_killed_the_next_apply_heals(
+    redis: Redis,
+    redis_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    secrets: str,
+    method: str,
+    number: int,
+    when: str,
+) -> None:
+    (tmp_path / "relay.toml").write_text(RULES)
+    variables = {"REDIS_URL": redis_url, "RELAY_SECRET_KEY": new_key(), "LINQ_API_V3_API_KEY": API_KEY}
+    async with running_sandbox() as sandbox:
+        for name, value in {**variables, "LINQ_API_V3_BASE_URL": sandbox.base_url}.items():
+            monkeypatch.setenv(name, value)
+        async with (
+            ingress_parts(Settings.load()) as parts,
+            listening(ingress_app(parts, Readiness(parts)), ANY_PORT) as port,
+        ):
+            monkeypatch.setenv("RELAY_PUBLIC_URL", f"http://127.0.0.1:{port}")
+            settings = Settings.load()
+            config = read_config(settings.relay_config)
+            async with open_reconciler(settings, redis, config) as reconciler, talking(sandbox):
+                if secrets == "lost":
+                    await reconciler.apply(lambda _: None)
+                    await redis.delete(names.KEYRING)
+                await apply_and_be_killed(sandbox, method, number, when)
+                await redis.delete(names.KEYRING_LOCK)  # which ends by itself, seconds after its holder
+                assert [done.error for done in await reconciler.apply(lambda _: None) if done.error] == []
+                steps = await reconciler.plan()
+            assert sorted((step.action, step.line) for step in steps) == [(Action.KEEP, line) for line in LINES]
+            deliveries = await sandbox.settled()
+        left = {one.id: one for one in sandbox.sandbox.state.subscriptions.values()}
+        assert len(left) == len(LINES)
+    assert {attempt.status for one in deliveries for attempt in one.attempts} <= {200, 503}
+    assert {one.state for one in deliveries if one.subscription_id in left} <= {"delivered"}
