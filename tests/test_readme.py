@@ -14,6 +14,7 @@ import typer.main
 
 from relay.cli import app
 from relay.core.config import parse_config
+from relay.core.linq_config import LinqConfig
 from relay.settings import Settings
 from relay.store import names
 from tests.building import LINE, body_of
@@ -83,10 +84,18 @@ def test_every_option_it_mentions_exists() -> None:
 
 
 def test_its_rules_are_good() -> None:
-    [text] = blocks("toml")
-    config = parse_config(text)
+    config = parse_config(blocks("toml")[0])
     assert [topic.name for topic in config.topics] == ["support", "everything"]
     assert config.subscriptions[0].retry == (5.0, 30.0, 120.0, 600.0)
+
+
+def test_its_table_for_linq_is_good_and_whole_and_its_defaults_are_true() -> None:
+    text = blocks("toml")[1]
+    shown, default = parse_config(text).linq, LinqConfig()
+    keys = set(re.findall(r"^(?:# )?(\w+) =", text, flags=re.MULTILINE))
+    assert keys == set(LinqConfig.model_fields)
+    for key in keys - {"lines", "exclude", "events"}:
+        assert getattr(shown, key) == getattr(default, key), key
 
 
 def test_both_of_its_main_commands_are_there_and_ci_calls_the_second() -> None:
