@@ -20,7 +20,7 @@ from relay.store import bells, names
 from relay.store.place import Place
 from relay.store.record import Record, record_of
 from relay.store.streams import is_missing_group
-from relay.store.taking import Claim, take, take_due
+from relay.store.taking import Claim, take, take_due, take_left
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -94,7 +94,7 @@ class Delivery:
 
 
 class Lane:
-    """One lane's keys, and what is read from them. Writing is `settling`'s, in batches over lanes."""
+    """One lane's keys, and what is read from them. Writing is the `Settler`'s, in batches over lanes."""
 
     def __init__(self, redis: Redis, subscription: str, topic: str) -> None:
         self._redis = redis
@@ -107,10 +107,15 @@ class Lane:
         self._place = Place(redis, subscription, self.topic_stream)
         self._retries = names.lane(subscription, "retries")
         self._tries = names.lane(subscription, "tries")
+        self._left: dict[str, str] = {}
 
     async def ensure(self) -> None:
-        """Makes the lane's groups if they are not there (`Place.ensure`)."""
-        await self._place.ensure()
+        """Makes the lane's groups if they are not there, and learns what it still owes elsewhere (`Place.ensure`)."""
+        self._left = await self._place.ensure()
+
+    @property
+    def _streams(self) -> tuple[str, ...]:
+        return (self.topic_stream, self.replay_stream, *self._left)
 
     async def save_checkpoint(self) -> None:
         """Remembers up to which entry everything is settled."""
@@ -122,20 +127,22 @@ class Lane:
         Raises:
             LeaseLost: the lease of the lane's slot is somebody's whose token is not `token`.
         """
-        streams = (self.topic_stream, self.replay_stream)
+        claim = Claim(self._lease, token)
         try:
-            rows = await take(self._redis, Claim(self._lease, token), self.group, streams, count)
+            rows = await take(self._redis, claim, self.group, (self.topic_stream, self.replay_stream), count)
         except ResponseError as error:
             if not is_missing_group(error):
                 raise
             await self.ensure()
             return await self.read_new(count, token)
+        for stream, last in self._left.items():
+            rows = await take_left(self._redis, claim, self.group, stream, last, count) + rows
         return [Delivery(Ref(stream.decode(), entry.decode()), fields) for stream, entry, fields in rows]
 
     async def orphans(self) -> list[Ref]:
         """Pending deliveries that wait for nothing: whoever read them is gone."""
         found: list[Ref] = []
-        for stream in (self.topic_stream, self.replay_stream):
+        for stream in self._streams:
             start = "-"
             while rows := await self._pending_page(stream, start):
                 refs = [Ref(stream, row["message_id"].decode()) for row in rows]
@@ -146,11 +153,13 @@ class Lane:
 
     async def in_hand(self) -> int:
         """How many deliveries were read and neither settled nor wait: somebody has them, or they are orphans."""
-        pending = 0
-        for stream in (self.topic_stream, self.replay_stream):
-            pending += (await self._redis.xpending(stream, self.group))["pending"]
-        waiting: int = await self._redis.zcard(self._retries)
-        return pending - waiting
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.zcard(self._retries)
+            for stream in self._streams:
+                pipe.xpending(stream, self.group)
+            waiting, *pending = await pipe.execute(raise_on_error=False)
+        owed = sum(int(one["pending"]) for one in pending if not isinstance(one, ResponseError))
+        return owed - int(waiting)
 
     async def _pending_page(self, stream: str, start: str) -> list[dict[str, bytes]]:
         try:
@@ -193,10 +202,13 @@ class Lane:
         ]
 
     async def has_new(self) -> bool:
-        """Whether either stream has an entry that the group has not read; the lane's groups must stand (`ensure`)."""
+        """Whether any stream has an entry that the group has not read; the lane's groups must stand (`ensure`)."""
         for stream in (self.topic_stream, self.replay_stream):
             last = (await self._redis.xinfo_stream(stream))["last-generated-id"]
             if _order(await self._read_up_to(stream)) < _order(last):
+                return True
+        for stream, end in self._left.items():
+            if await self._redis.exists(stream) and _order(await self._read_up_to(stream)) < _order(end.encode()):
                 return True
         return False
 

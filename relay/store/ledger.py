@@ -110,10 +110,11 @@ class Ledger:
         group = names.push_group(name)
         owed = routed = 0
         for stream, info, groups in zip((None, *streams), states[::2], states[1::2], strict=True):
-            owed += await self._owed(stream or names.lane(name, "replay"), group, groups)
+            left = rows.get(f"left:{stream}".encode())
+            owed += await self._owed(stream or names.lane(name, "replay"), group, groups, left)
             if stream is not None:
-                had = counts[f"known:{stream}"] if isinstance(info, ResponseError) else info["entries-added"]
-                routed += had - counts[f"start:{stream}"]
+                stands = left is not None or isinstance(info, ResponseError)
+                routed += (counts[f"known:{stream}"] if stands else info["entries-added"]) - counts[f"start:{stream}"]
         return LaneLedger(
             subscription=name,
             routed=routed,
@@ -126,15 +127,18 @@ class Ledger:
             lost=sum(counts[f"lost:{stream}"] for stream in streams),
         )
 
-    async def _owed(self, stream: str, group: str, groups: Sequence[Mapping[str, Any]] | ResponseError) -> int:
-        """How many entries of `stream` the group has not acknowledged, read or not."""
+    async def _owed(
+        self, stream: str, group: str, groups: Sequence[Mapping[str, Any]] | ResponseError, left: bytes | None
+    ) -> int:
+        """How many entries of `stream` the group has not acknowledged, read or not; up to the id `left`, if any."""
         if isinstance(groups, ResponseError):  # the stream is not there
             return 0
         for row in groups:
             if row["name"] == group.encode():
-                lag = row.get("lag")
-                if lag is None:  # Redis cannot tell after a group was set to an arbitrary place
-                    lag = await count_between(self._redis, stream, row["last-delivered-id"].decode())
+                lag = None if left else row.get("lag")
+                if lag is None:  # nor can Redis tell after a group was set to an arbitrary place
+                    read_up_to = row["last-delivered-id"].decode()
+                    lag = await count_between(self._redis, stream, read_up_to, left.decode() if left else "+")
                 return int(row["pending"]) + int(lag)
         return 0
 

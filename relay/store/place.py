@@ -8,13 +8,14 @@ In the lane's hash, for each topic stream it ever read:
     settled:<stream>      how many of its entries were delivered or died
     repeated:<stream>     how many were given again because the group was lost after they had been settled
     lost:<stream>         how many can no longer be given, because somebody deleted them
+    left:<stream>         the last id that the lane still owes of a topic it has left for another; `known` stands still
 
 What was routed to a lane is not counted but read off the stream (`entries-added`), so it is right whoever appended.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 from redis.exceptions import ResponseError
@@ -42,8 +43,8 @@ class Place:
         self._lane = names.lane(subscription)
         self._group = names.push_group(subscription)
 
-    async def ensure(self) -> None:
-        """Makes the lane's groups if they are not there.
+    async def ensure(self) -> dict[str, str]:
+        """Makes the lane's groups if they are not there; the streams it has left, with the last id it owes of each.
 
         A lane that is new starts with what is routed from now on. One whose group was lost goes back to its checkpoint,
         and what it is given again, or can no longer be given, is counted.
@@ -52,10 +53,13 @@ class Place:
             *(self._lane, names.lane(self._subscription, "retries"), self._stream),
             *(names.lane(self._subscription, "replay"), names.LANES),
         ]
-        made_again: list[Any] | None = await _ensure(self._redis, keys, [self._group, self._subscription])
-        if not made_again:
-            return
-        after, last, expected = made_again
+        left, *made_again = await _ensure(self._redis, keys, [self._group, self._subscription])
+        if made_again:
+            await self._account_for(*made_again)
+        return {stream.decode(): last.decode() for stream, last in zip(left[::2], left[1::2], strict=True)}
+
+    async def _account_for(self, after: bytes, last: bytes, expected: int) -> None:
+        """Counts what a lane whose group was made again is given twice, or never."""
         found = await count_between(self._redis, self._stream, after.decode(), last.decode())
         kind = "repeated" if found > expected else "lost"
         await ask(self._redis.hincrby(self._lane, f"{kind}:{self._stream}", abs(found - expected)))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     Entry = tuple[bytes, bytes, dict[bytes, bytes]]
 
 _take = Script("take")
+_take_left = Script("take_left")
 _take_due = Script("take_due")
 
 
@@ -53,9 +54,17 @@ async def take(
     """
     start = "0" if pending else ">"
     answer: Any = await _take(redis, [claim.lease, *streams], [claim.token, group, names.CONSUMER, count, start])
-    if answer == -1:
-        raise LeaseLost
-    return [(stream, entry, _fields(flat)) for stream, rows in answer or () for entry, flat in rows]
+    return _entries(answer)
+
+
+async def take_left(redis: Redis, claim: Claim, group: str, stream: str, last: str, count: int) -> list[Entry]:
+    """Up to `count` entries that nobody has read of a `stream` that the group's lane has left, up to the id `last`.
+
+    Raises:
+        LeaseLost: the lease is somebody else's.
+    """
+    answer: Any = await _take_left(redis, [claim.lease, stream], [claim.token, group, names.CONSUMER, count, last])
+    return _entries(answer)
 
 
 async def take_due(redis: Redis, claim: Claim, retries: str, now_ms: int, count: int) -> list[bytes]:
@@ -68,6 +77,12 @@ async def take_due(redis: Redis, claim: Claim, retries: str, now_ms: int, count:
     if members == -1:
         raise LeaseLost
     return list(members)
+
+
+def _entries(answer: Any) -> list[Entry]:
+    if answer == -1:
+        raise LeaseLost
+    return [(stream, entry, _fields(flat)) for stream, rows in answer or () for entry, flat in rows]
 
 
 def _fields(flat: Sequence[bytes] | None) -> dict[bytes, bytes]:

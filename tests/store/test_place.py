@@ -126,18 +126,55 @@ async def test_a_subscription_that_is_gone_for_a_while_keeps_its_place(redis: Re
     assert await ids(lane) == ["a"]
 
 
-async def test_a_lane_that_moves_to_another_topic_stays_in_balance(redis: Redis, lane: Lane) -> None:
-    await feed(redis, "a", "b")
-    [a, _] = await lane.read_new(10)
+async def test_a_lane_that_moves_to_another_topic_takes_along_what_it_owes_and_nothing_else(
+    redis: Redis, lane: Lane
+) -> None:
+    await feed(redis, "a", "b", "c", "d")
+    a, b = await lane.read_new(2)
     await settle(redis, lane, a)
     await feed(redis, "history", stream=names.topic("other"))
     moved = Lane(redis, "bot", "other")
     await moved.ensure()
-    await feed(redis, "c", stream=names.topic("other"))
-    await feed(redis, "d")
-    [c] = await moved.read_new(10)
-    await settle(redis, moved, c)
-    assert await row(redis) == LaneLedger("bot", 4, delivered=2, waiting=2, retrying=0, dead=0, replayed=0)
+    await feed(redis, "e", stream=names.topic("other"))
+    await feed(redis, "after it left")
+
+    assert await moved.has_new()
+    assert await moved.orphans() == [b.ref]
+    assert await moved.in_hand() == 1
+    assert await row(redis) == LaneLedger("bot", 5, delivered=1, waiting=4, retrying=0, dead=0, replayed=0)
+    found = await moved.read_new(1) + await moved.read_new(10)
+    assert [(delivery.record.id, delivery.topic) for delivery in found] == [
+        ("c", "support"),
+        ("e", "other"),
+        ("d", "support"),
+    ]
+    assert not await moved.has_new()
+    for delivery in (*found, b):
+        await settle(redis, moved, delivery)
+    assert await moved.read_new(10) == []
+    assert await moved.in_hand() == 0
+    assert await row(redis) == LaneLedger("bot", 5, delivered=5, waiting=0, retrying=0, dead=0, replayed=0)
+
+
+async def test_a_lane_that_comes_back_goes_on_where_it_was(redis: Redis, lane: Lane) -> None:
+    await Lane(redis, "bot", "other").ensure()
+    await feed(redis, "meanwhile")
+    await lane.ensure()
+    assert await ids(lane) == ["meanwhile"]
+    assert (await row(redis)).balances
+    assert not await redis.hexists("relay:lane:bot", f"left:{STREAM}")  # type: ignore[misc]
+
+
+@pytest.mark.usefixtures("lane")
+async def test_a_topic_that_was_left_and_deleted_is_no_trouble(redis: Redis) -> None:
+    await redis.delete(STREAM)
+    moved = Lane(redis, "bot", "other")
+    await moved.ensure()
+    await feed(redis, "a", stream=names.topic("other"))
+    assert await moved.has_new()
+    assert await ids(moved) == ["a"]
+    assert [ref.stream for ref in await moved.orphans()] == [names.topic("other")]
+    assert await moved.in_hand() == 1
     assert (await row(redis)).balances
 
 

@@ -3,8 +3,9 @@
 -- ARGV: group, lane name
 -- A lane that is new in the stream begins with what is routed from now on. One whose group was lost goes back to its
 -- checkpoint, or to the beginning if the stream was lost as well, and forgets its waiting retries of that stream.
--- Returns nothing, or for a group that was lost: {id it goes on after, last id of the stream, how many entries the
--- ledger expects it to owe}.
+-- A topic that the lane read before and does not read now, it has left: what that stream had until now it still owes.
+-- Returns {streams it has left, each followed by the last id that it owes of it}, and for a group that was lost also
+-- the id it goes on after, the last id of the stream, and how many entries the ledger expects it to owe.
 local lane, retries, stream, replay, lanes = unpack(KEYS)
 local group, name = ARGV[1], ARGV[2]
 
@@ -23,9 +24,12 @@ local function make_group(of, after)
     return true
 end
 
-local function last_and_added()
+local function last_and_added(of)
     local last, added
-    local info = redis.call('XINFO', 'STREAM', stream)
+    local info = redis.pcall('XINFO', 'STREAM', of)
+    if info.err then
+        return '0-0', 0
+    end
     for at = 1, #info, 2 do
         if info[at] == 'last-generated-id' then
             last = info[at + 1]
@@ -39,16 +43,39 @@ local function last_and_added()
     return last, added
 end
 
+local function left_streams()
+    local left = {}
+    for _, field in ipairs(redis.call('HKEYS', lane)) do
+        local other = string.match(field, '^start:(.*)$')
+        if other and other ~= stream then
+            local last = redis.call('HGET', lane, 'left:' .. other)
+            if not last then
+                local had
+                last, had = last_and_added(other)
+                redis.call('HSET', lane, 'left:' .. other, last)
+                if had > tonumber(redis.call('HGET', lane, 'known:' .. other)) then
+                    redis.call('HSET', lane, 'known:' .. other, had)
+                end
+            end
+            left[#left + 1] = other
+            left[#left + 1] = last
+        end
+    end
+    redis.call('HDEL', lane, 'left:' .. stream)
+    return left
+end
+
 make_group(replay, '0')
 redis.call('SADD', lanes, name)
+local left = left_streams()
 local checkpoint = redis.call('HGET', lane, 'checkpoint:' .. stream)
 if not make_group(stream, checkpoint or '$') then
-    return false
+    return { left }
 end
-local last, added = last_and_added()
+local last, added = last_and_added(stream)
 if not checkpoint then
     redis.call('HSET', lane, 'checkpoint:' .. stream, last, 'start:' .. stream, added, 'known:' .. stream, added)
-    return false
+    return { left }
 end
 if added < number('known') then
     -- The stream itself is another one, whose count began anew: what was routed before stays counted.
@@ -64,4 +91,4 @@ for _, ref in ipairs(redis.call('ZRANGE', retries, 0, -1)) do
     end
 end
 local owed = added - number('start') + number('repeated') - number('lost') - number('settled')
-return { checkpoint, last, owed }
+return { left, checkpoint, last, owed }
