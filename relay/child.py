@@ -14,8 +14,8 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def python(module: str, *arguments: str) -> list[str]:
-    """The command line that runs `module` with this interpreter."""
-    return [sys.executable, "-m", module, *arguments]
+    """The command line that runs `module` with this interpreter, and not a file of the working directory (`-P`)."""
+    return [sys.executable, "-P", "-m", module, *arguments]
 
 
 def death_with_parent() -> Callable[[], None] | None:

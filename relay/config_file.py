@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 import structlog
 from dotenv import dotenv_values
 
-from relay.core.config import RelayConfig, parse_config
+from relay.core.config import RelayConfig, parse_config, secret_references
 from relay.core.errors import ConfigError, Problem
 from relay.core.secret import SecretReference, SigningSecret
 from relay.core.toml_places import TomlPlaces
@@ -66,18 +66,31 @@ def load_config(path: Path) -> Loaded:
         ConfigError: the file is not there or has mistakes, or secrets are missing; all of them.
     """
     text = _read(path)
-    config = parse_config(text, str(path))
+    secrets, missing = _secrets_in(text, path)
+    try:
+        config = parse_config(text, str(path))
+    except ConfigError as error:
+        problems = sorted((*error.problems, *missing), key=lambda problem: TomlPlaces.order(problem.place))
+        raise ConfigError(error.heading, tuple(problems)) from None
+    if missing:
+        raise ConfigError("Secrets of subscriptions are missing:", tuple(missing))
+    return Loaded(config, {subscription.name: secrets[subscription.name] for subscription in config.subscriptions})
+
+
+def _secrets_in(text: str, path: Path) -> tuple[dict[str, SigningSecret], list[Problem]]:
+    """The secrets of the subscriptions in `text`, and which are missing; what is no reference at all is not our matter.
+
+    Looks at raw data, so that it finds these also in a file with other mistakes.
+    """
     places = TomlPlaces(text, str(path))
     secrets: dict[str, SigningSecret] = {}
-    problems: list[Problem] = []
-    for number, subscription in enumerate(config.subscriptions):
+    missing: list[Problem] = []
+    for number, name, reference in secret_references(text):
         try:
-            secrets[subscription.name] = _resolve(subscription.secret, path.parent)
+            secrets[name] = _resolve(reference, path.parent)
         except ValueError as error:
-            problems.append(Problem(places.of(("subscriptions", number, "secret")), f"{subscription.name}: {error}"))
-    if problems:
-        raise ConfigError("Secrets of subscriptions are missing:", tuple(problems))
-    return Loaded(config, secrets)
+            missing.append(Problem(places.of(("subscriptions", number, "secret")), f"{name}: {error}"))
+    return secrets, missing
 
 
 def _resolve(reference: SecretReference, base: Path) -> SigningSecret:

@@ -42,9 +42,9 @@ def consume(
 ) -> Consumer:
     """The events of `topic` for `group`, from the Redis at `url`; to be entered with `async with`.
 
-    `member` names this process within the group (default: host and process id). `start` is where the group begins when
-    it is new: `0` is the oldest event that is kept, `$` the next one, or a stream id or Unix milliseconds.
-    `claim_after` is in seconds.
+    `member` names this consumer within the group (default: host and process id, so give two in one process a name
+    each). `start` is where the group begins when it is new: `0` is the oldest event that is kept, `$` the next one, or
+    a stream id or Unix milliseconds. `claim_after` is in seconds.
 
     Raises:
         ValueError: `group` is a name that the relay keeps for itself (`push:...`).

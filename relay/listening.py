@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from relay.core.errors import RelayError
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from relay.settings import Listen
 
 _SHUTDOWN_PATIENCE = 10.0  # seconds for requests under way
+_LAST_CALL = 1.0  # seconds for what is still under way then
 _LINGERING = 1.0  # seconds that the rest of a body is read after its answer, so that the sender gets to see the answer
 _BACKLOG = 1024  # connections that wait to be accepted; a burst of Linq's is larger than the default of 128
 
@@ -26,6 +29,9 @@ async def listening(app: web.Application, listen: Listen, *, share_port: bool = 
 
     Leaving it stops accepting and answers what is under way. With `share_port` several processes may listen on one port
     (SO_REUSEPORT).
+
+    Raises:
+        RelayError: the address cannot be had.
     """
     requests = _Requests()
     app.middlewares.append(requests.watch)
@@ -33,13 +39,16 @@ async def listening(app: web.Application, listen: Listen, *, share_port: bool = 
         app,
         access_log=None,
         auto_decompress=False,  # signatures are over the bytes as they were sent
-        shutdown_timeout=_SHUTDOWN_PATIENCE,
+        shutdown_timeout=_LAST_CALL,
         lingering_time=_LINGERING,
     )
     await runner.setup()
     try:
         site = web.TCPSite(runner, listen.host, listen.port, reuse_port=share_port or None, backlog=_BACKLOG)
-        await site.start()
+        try:
+            await site.start()
+        except OSError as error:
+            raise RelayError(f"cannot listen on {listen}: {error.strerror or error}") from None
         try:
             yield site.port
         finally:

@@ -1,7 +1,8 @@
 """A group of processes that live and die together: each is started again when it ends, all are ended when we are.
 
-A process that ends with 2 has found the environment or relay.toml wrong and told so; starting it again would only
-repeat that, so the whole group ends with 2.
+A process that ends with 2 at its first start has found the environment or relay.toml wrong and told so; starting it
+again would only repeat that, so the whole group ends with 2. One that had run before is started again all the same:
+relay.toml may be broken just now, and the others go on with the rules that they have.
 """
 
 from __future__ import annotations
@@ -61,13 +62,15 @@ async def _keep(program: Program, stop: asyncio.Event) -> bool:
     """Runs one program until `stop`, again and again; False if it said that it cannot run."""
     pause = _FIRST_PAUSE
     loop = asyncio.get_running_loop()
+    is_first = True
     while not stop.is_set():
         began = loop.time()
         code = await _run_once(program, stop)
         if stop.is_set():
             return True
-        if code == WRONG_SETTINGS:
+        if code == WRONG_SETTINGS and is_first:
             return False
+        is_first = False
         pause = _FIRST_PAUSE if loop.time() - began > _STEADY else min(2 * pause, _LONGEST_PAUSE)
         log.error("process.ended", name=program.name, code=code, again_in_s=pause)
         await _wait(stop, pause)

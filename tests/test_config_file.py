@@ -62,6 +62,15 @@ def test_a_file_is_read_with_the_secrets_it_refers_to(path: Path, monkeypatch: p
     assert load_config(path).secrets == {"bot": SECRET, "crm": OTHER_SECRET, "log": SECRET}
 
 
+def test_a_missing_secret_is_told_with_the_other_mistakes_in_the_order_of_the_file(path: Path) -> None:
+    path.write_text(TOPIC.replace('"t"', '"a b"') + subscription("bot", "env:NOWHERE") + '[[topics]]\nname = "late"\n')
+    first, second, third, fourth = problems_of(path)
+    assert '"a b" is not a name' in first
+    assert 'there is no topic "t"' in second
+    assert "NOWHERE is not set" in third
+    assert '"events" is missing' in fourth
+
+
 def test_secrets_in_files_are_looked_for_beside_the_rules(path: Path) -> None:
     rules = path.parent / "etc" / "rules.toml"
     (rules.parent / "keys").mkdir(parents=True)

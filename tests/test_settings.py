@@ -21,6 +21,7 @@ GOOD = {
     "RELAY_CONFIG": "/etc/relay/rules.toml",
     "RELAY_DATA_DIR": "/var/lib/relay",
     "RELAY_SECRET_KEY": KEY.replace("-", "+").replace("_", "/"),
+    "RELAY_SECRET_KEY_OLD": f"{KEY},{KEY}",
     "RELAY_DEDUPE_WINDOW": "90m",
     "RELAY_LOG_LEVEL": "warning",
     "RELAY_LOG_FORMAT": "json",

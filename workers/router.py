@@ -103,6 +103,7 @@ class Router:
             return []
         entries = await self._inbox.read(_BATCH, token, pending=True)
         if entries:
+            self._woken_in_vain = False
             return entries
         self._may_be_pending = False
         if self._woken_in_vain:

@@ -3,8 +3,7 @@
 What differs from arq's defaults, and why (all measured on arq 0.28):
 
 * its pool retries for ever: the stock worker exits when Redis restarts, and should it still fail, a new one takes over
-  while the jobs
-  of the old one go on;
+  while the jobs of the old one go on;
 * its lock on a job is short and kept alive by the job's lease (`workers.lease`), not as long as the longest job may
   take;
 * results are not kept: a kept result blocks the same job id, and our ids are fixed;
@@ -63,7 +62,6 @@ async def run_worker(settings: Settings) -> None:
     stop = stop_on_signals()
     log.info("worker.starting", **settings.shown())
     async with worker_parts(settings) as parts:
-        await persistently("connecting to Redis", parts.redis.ping)  # arq's own pool waits for it without a word
         pool = _pool(settings)
         workers: list[Worker] = []
         runner = asyncio.create_task(run_arq(pool, parts, workers), name="arq")
@@ -104,6 +102,7 @@ def _pool(settings: Settings) -> ArqRedis:
 
 async def run_arq(pool: ArqRedis, parts: WorkerParts, workers: list[Worker]) -> None:
     """Runs arq workers one after the other, until cancelled. `workers` keeps those that have jobs."""
+    await persistently("connecting to Redis", parts.redis.ping)  # arq's own pool waits for it without a word
     while True:
         workers[:] = [worker for worker in workers if _jobs_of(worker)]
         workers.append(_worker(pool, parts))

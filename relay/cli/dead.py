@@ -120,6 +120,8 @@ async def _read(settings: Any, subscription: str | None, event_id: str | None) -
 
 
 async def _replay(settings: Any, subscription: str | None, event_id: str | None) -> dict[str, int]:
+    from relay.config_file import read_config
+    from relay.core.errors import RelayError
     from relay.parts import open_store
     from relay.store.deadletters import DeadLetters
 
@@ -129,6 +131,12 @@ async def _replay(settings: Any, subscription: str | None, event_id: str | None)
         by_lane: dict[str, list[str]] = {}
         for letter in await _letters(dead_letters, subscription, event_id):
             by_lane.setdefault(letter.subscription, []).append(letter.record.entry)
+        known = {one.name for one in read_config(settings.relay_config).subscriptions}
+        if gone := sorted(by_lane.keys() - known):
+            raise RelayError(
+                f"{', '.join(gone)} stands no longer in {settings.relay_config}, so nobody would deliver its events; "
+                "name others with --subscription"
+            )
         for name, entries in by_lane.items():
             replayed[name] = await dead_letters.replay(name, entries, round(time.time() * 1000))
     return replayed

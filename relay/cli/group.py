@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from relay.bootstrap.wanted import public_url_of
 from relay.child import python
-from relay.config_file import load_config
+from relay.config_file import ConfigFile, load_config
 from relay.core.errors import ConfigError, Problem, RelayError, SettingsError
 from relay.event_loop import stop_on_signals
 from relay.parts import open_store
 from relay.settings import Settings, environment, masked_url
-from relay.store.connect import RedisTrouble
+from relay.store.connect import RedisTrouble, describe
 from relay.store.embedded import embedded_redis
 from relay.supervise import Program, supervise
 from relay.tasks import end_task
@@ -24,7 +25,10 @@ from relay.telemetry import configure_logging
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from relay.config_file import Loaded
+
 _BOOTSTRAP_PAUSE = 15.0  # seconds between two attempts to reach Linq
+_LOOK = 1.0  # seconds between two looks whether relay.toml has changed
 
 log = structlog.get_logger()
 
@@ -46,7 +50,7 @@ async def run_group(ingress_processes: int, worker_processes: int) -> int:
             environment["REDIS_URL"] = embedded.url
             log.info("redis.embedded", url=masked_url(embedded.url), data=str(settings.relay_data_dir))
         if settings.linq_api_v3_api_key is not None:
-            bootstrap = asyncio.create_task(_bootstrap(settings), name="bootstrap")
+            bootstrap = asyncio.create_task(_bootstrap(settings, ConfigFile(settings.relay_config)), name="bootstrap")
             stack.push_async_callback(end_task, bootstrap)
         share = ["--share-port"] if ingress_processes > 1 else []
         return await supervise(
@@ -77,6 +81,11 @@ def load_all() -> Settings:
         problems += error.problems
     if settings is None:
         raise SettingsError("linq-relay cannot start:", tuple(problems))
+    if settings.linq_api_v3_api_key is not None:
+        try:
+            public_url_of(settings)
+        except SettingsError as error:
+            problems += error.problems
     if problems:
         raise ConfigError("linq-relay cannot start:", tuple(problems))
     return settings
@@ -86,21 +95,22 @@ def _programs(name: str, arguments: Sequence[str], count: int, environment: dict
     return [Program(name, arguments, environment) for _ in range(count)]
 
 
-async def _bootstrap(settings: Settings) -> None:
-    """Registers the lines at Linq, trying again for as long as Linq or Redis cannot be reached."""
+async def _bootstrap(settings: Settings, rules: ConfigFile) -> None:
+    """Registers the lines at Linq, again after every change of relay.toml, trying until it has worked."""
     from relay.bootstrap.open import open_reconciler
 
-    while True:
-        try:
-            config = load_config(settings.relay_config).config
-            async with open_store(settings) as redis, open_reconciler(settings, redis, config) as reconciler:
-                failed = [done for done in await reconciler.apply(lambda _: None) if done.error]
-        except (SettingsError, ConfigError) as error:
-            log.error("bootstrap.impossible", problem=str(error))  # noqa: TRY400  a sentence for a person, not a bug
-            return
-        except (RelayError, *RedisTrouble) as error:
-            log.error("bootstrap.failed", error=str(error), again_in_s=_BOOTSTRAP_PAUSE)  # noqa: TRY400  as above
-        else:
-            if not failed:
-                return
-        await asyncio.sleep(_BOOTSTRAP_PAUSE)
+    async with rules, open_store(settings) as redis:
+        applied: Loaded | None = None
+        while True:
+            loaded = rules.current
+            if loaded is not applied:
+                try:
+                    async with open_reconciler(settings, redis, loaded.config) as reconciler:
+                        failed = [done for done in await reconciler.apply(lambda _: None) if done.error]
+                except (RelayError, *RedisTrouble) as error:
+                    log.error("bootstrap.failed", error=describe(error), again_in_s=_BOOTSTRAP_PAUSE)  # noqa: TRY400
+                except Exception:  # whatever it is: lines that are never registered would be the worst
+                    log.exception("bootstrap.broken", again_in_s=_BOOTSTRAP_PAUSE)
+                else:
+                    applied = None if failed else loaded
+            await asyncio.sleep(_BOOTSTRAP_PAUSE if applied is None else _LOOK)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from relay.core.errors import ConfigError, Problem
 from relay.core.fields import Duration, Name, Secret, Table, Url
 from relay.core.linq_config import LinqConfig
 from relay.core.rules import Topic, TopicIndex
+from relay.core.secret import SecretReference
 from relay.core.toml_places import TomlPlaces
 
 if TYPE_CHECKING:
@@ -81,6 +83,21 @@ def parse_config(text: str, filename: str = "relay.toml") -> RelayConfig:
     if problems or config is None:
         raise ConfigError(heading, tuple(sorted(problems, key=lambda problem: places.order(problem.place))))
     return config
+
+
+def secret_references(text: str) -> Iterator[tuple[int, str, SecretReference]]:
+    """Where the subscriptions in `text` say that their secrets are: (position, name, reference).
+
+    Looks at raw data and leaves out what cannot be read, so that it serves for a file with mistakes, too.
+    """
+    try:
+        rows = _list(tomllib.loads(text).get("subscriptions"))
+    except (ValueError, RecursionError):
+        return
+    for position, row in enumerate(rows):
+        if isinstance(row, dict) and isinstance(secret := row.get("secret"), str):
+            with suppress(ValueError):
+                yield position, str(row.get("name")), SecretReference.parse(secret)
 
 
 def _echo(detail: Any) -> bool:

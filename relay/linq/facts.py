@@ -5,8 +5,7 @@ tables below follow the shapes in Linq's SDK types and v2 reference, row by row,
 hold the other side:
 
 * a handle object counts as the line only if it says `is_me: true`, or stands where Linq documents the line
-  (`owner_handle`,
-  `recipient_handle` of an inbound message) and does not say `is_me: false`;
+  (`owner_handle`, `recipient_handle` of an inbound message) and does not say `is_me: false`;
 * `phone_number` is the line in v3 line and account events and a customer in v2 `contact.*`;
 * an e-mail address is never a line, although a line can appear under one.
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _LARGEST_BATCH = 256  # events; a script blocks Redis while it runs, this many take about 2 ms
 _LARGEST_BATCH_BYTES = 8 * 1024 * 1024
+_LONGEST_WAIT = 1.1  # seconds for other batches; with REQUEST_PATIENCE for one's own that stays under two
 
 _accept = Script("accept")
 
@@ -42,6 +43,7 @@ class Acceptor:
             size_of=lambda arrival: len(arrival.body),
             most_items=_LARGEST_BATCH,
             most_bytes=_LARGEST_BATCH_BYTES,
+            longest_wait=_LONGEST_WAIT,
         )
 
     async def __aenter__(self) -> Self:
@@ -57,7 +59,10 @@ class Acceptor:
         Raises:
             StoreUnavailable: Redis did not confirm in time; the event may or may not be there, the dedupe will tell.
         """
-        return await self._batcher.submit(arrival)
+        try:
+            return await self._batcher.submit(arrival)
+        except TimeoutError as error:
+            raise StoreUnavailable(f"Redis is too slow for what comes in: {error}") from None
 
     async def _send(self, arrivals: list[Arrival]) -> list[bool]:
         bell = bells.ROUTE

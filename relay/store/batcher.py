@@ -7,6 +7,7 @@ waited behind it fails with it, at once and not one timeout later.
 from __future__ import annotations
 
 import asyncio
+from math import inf
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from relay.tasks import end_task
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+_Waiting = tuple[Item, asyncio.Future[Result], float]
+"""An item, its caller, and since when it waits (seconds of the loop's clock)."""
 
 
 class Batcher(Generic[Item, Result]):
@@ -28,13 +31,18 @@ class Batcher(Generic[Item, Result]):
         size_of: Callable[[Item], int],
         most_items: int,
         most_bytes: int,
+        longest_wait: float = inf,
     ) -> None:
-        """`send` takes a batch and gives one result per item; what it raises reaches every caller."""
+        """`send` takes a batch and gives one result per item; what it raises reaches every caller.
+
+        An item that has waited for more than `longest_wait` seconds is not sent: its caller gets a TimeoutError.
+        """
         self._send = send
         self._size_of = size_of
         self._most_items = most_items
         self._most_bytes = most_bytes
-        self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
+        self._longest_wait = longest_wait
+        self._waiting: list[_Waiting[Item, Result]] = []
         self._work = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -48,17 +56,19 @@ class Batcher(Generic[Item, Result]):
 
     async def submit(self, item: Item) -> Result:
         """The result for `item`, once its batch is through."""
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, future))
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Result] = loop.create_future()
+        self._waiting.append((item, future, loop.time()))
         self._work.set()
         return await future
 
     async def _run(self) -> None:
         while True:
             await self._work.wait()
+            self._refuse_late_ones()
             batch = self._take()
             try:
-                results = await self._send([item for item, _ in batch])
+                results = await self._send([item for item, *_ in batch]) if batch else ()
             except Exception as error:  # noqa: BLE001  the callers get it, whatever it is
                 self._fail(batch, error)
                 self._fail(self._waiting, error)
@@ -67,15 +77,25 @@ class Batcher(Generic[Item, Result]):
                 self._fail(batch, asyncio.CancelledError())
                 raise
             else:
-                for (_, future), result in zip(batch, results, strict=True):
+                for (_, future, _), result in zip(batch, results, strict=True):
                     if not future.done():
                         future.set_result(result)
             if not self._waiting:
                 self._work.clear()
 
-    def _take(self) -> list[tuple[Item, asyncio.Future[Result]]]:
+    def _refuse_late_ones(self) -> None:
+        """They wait in the order in which they came, so those that are late stand first."""
+        earliest = asyncio.get_running_loop().time() - self._longest_wait
+        late = 0
+        while late < len(self._waiting) and self._waiting[late][2] < earliest:
+            late += 1
+        if late:
+            self._fail(self._waiting[:late], TimeoutError("too many wait before it"))
+            self._waiting = self._waiting[late:]
+
+    def _take(self) -> list[_Waiting[Item, Result]]:
         size = 0
-        for count, (item, _) in enumerate(self._waiting):
+        for count, (item, *_) in enumerate(self._waiting):
             size += self._size_of(item)
             if count == self._most_items or (count and size > self._most_bytes):
                 batch, self._waiting = self._waiting[:count], self._waiting[count:]
@@ -84,8 +104,8 @@ class Batcher(Generic[Item, Result]):
         return batch
 
     @staticmethod
-    def _fail(waiting: Sequence[tuple[Item, asyncio.Future[Result]]], error: BaseException) -> None:
-        for _, future in waiting:
+    def _fail(waiting: Sequence[_Waiting[Item, Result]], error: BaseException) -> None:
+        for _, future, _ in waiting:
             if future.done():
                 continue
             if isinstance(error, asyncio.CancelledError):

@@ -21,9 +21,7 @@ RedisTrouble = (RedisError, OSError, asyncio.TimeoutError)
 """Everything that says "Redis cannot do this now"; a bug of ours never looks like one of these."""
 
 REQUEST_PATIENCE = 0.8
-"""Seconds for one round trip that a webhook waits for. Two of them (the batch before ours, then ours) stay under the 2
-s promised.
-"""
+"""Seconds for one round trip that a webhook waits for; its answer is promised within two."""
 
 WORKER_PATIENCE = 5.0
 """Seconds for one round trip of a worker, longer than any of its blocking reads."""

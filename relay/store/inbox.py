@@ -86,7 +86,10 @@ class Inbox:
             if is_missing_group(error):
                 raise InboxGroupMissing from None
             raise
-        return [_entry(entry, fields) for _, entry, fields in rows if fields]
+        if gone := [entry for _, entry, fields in rows if not fields]:  # pending, and deleted by hand
+            await self._redis.xack(names.INBOX, names.INBOX_GROUP, *gone)
+            return await self.read(count, token, pending=pending)
+        return [_entry(entry, fields) for _, entry, fields in rows]
 
     async def wait(self, block_ms: int) -> bool:
         """Waits up to `block_ms` until there is an entry, be it new or pending: what was routed has left the inbox."""

@@ -3,7 +3,7 @@
 The events' way
     relay:inbox                 stream    accepted events; an entry is deleted in the transaction that routes it
     relay:seen:<event id>       string    the dedupe; lives for RELAY_DEDUPE_WINDOW (Linq itself tries for 30 min)
-    relay:aside                 stream    signed by Linq, but no envelope; until a person drops or replays it
+    relay:aside                 stream    signed by Linq, but no envelope; kept for a person to look at
     relay:topic:<topic>         stream    routed events, the public interface for pull subscribers
     relay:topics                set       names of topics that were ever fed
 
@@ -12,7 +12,7 @@ A push subscription's lane (its place in its topic)
     relay:lane:<name>:retries   zset      deliveries that wait for their next attempt, by due time (ms)
     relay:lane:<name>:tries     hash      what the attempts so far were, while a delivery is not settled
     relay:lane:<name>:replay    stream    dead letters that a person sent back
-    relay:lane:<name>:dead      stream    dead letters, oldest first, until a person replays or drops them
+    relay:lane:<name>:dead      stream    dead letters, oldest first, until a person replays them
     relay:lanes                 set       names of lanes that ever existed: dead letters outlive their subscription
 
 Who works, and who is to be woken

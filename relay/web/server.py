@@ -1,7 +1,7 @@
 """An ingress process: two listeners, one for Linq and one for health checks, until it is told to stop.
 
-Stopping: `/ready` turns 503, the listeners close, requests under way are answered (each is bounded by two seconds), the
-process ends.
+Stopping: `/ready` turns 503, the listeners close, requests under way are answered (a body that does not come to its end
+is given up after ten seconds), the process ends.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 LINE = "+16465550123"
+RULES = "\n".join(
+    [
+        '[[topics]]\nname = "support"\nevents = ["*"]',
+        *(
+            f'[[subscriptions]]\nname = "{name}"\ntopic = "support"\nurl = "http://x"\nsecret = "env:S"'
+            for name in ("bot", "audit")
+        ),
+    ]
+)
 DIED = 1_789_377_302_417
 BODY = '{"event_id":"e-1","text":"é [/not markup]"}'
 
@@ -55,6 +65,7 @@ async def bury(redis: Redis, subscription: str, event_id: str, **more: str) -> s
 async def graves(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Redis:
     """Two dead letters of one subscription, one of another, and a body that was set aside."""
     monkeypatch.setenv("REDIS_URL", redis_url)
+    Path("relay.toml").write_text(RULES)
     await bury(redis, "bot", "e-1")
     await bury(redis, "bot", "e-2", line="", chat="", dead_status="", dead_reason="unreachable: no attempt left of 3")
     await bury(redis, "audit", "e-1")
@@ -284,3 +295,12 @@ async def test_the_ledger_balances_before_and_after(graves: Redis) -> None:
     bot_before, bot_after = before["subscriptions"][1], after["subscriptions"][1]
     assert (bot_before["dead"], bot_before["waiting"], bot_before["replayed"]) == (2, 0, 0)
     assert (bot_after["dead"], bot_after["waiting"], bot_after["replayed"]) == (0, 2, 2)
+
+
+@pytest.mark.usefixtures("graves")
+async def test_the_dead_letters_of_a_subscription_that_is_gone_are_not_sent_where_nobody_looks() -> None:
+    Path("relay.toml").write_text(RULES.replace('name = "bot"', 'name = "robot"'))
+    with pytest.raises(RelayError, match=r"bot stands no longer in relay\.toml"):
+        await dead("replay", "--all")
+    assert len(ids(await dead("list", "--json"))) == 3
+    assert (await dead("replay", "--all", "--subscription", "audit")).code == 0

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 from structlog.testing import capture_logs
 
+from relay import config_file
 from relay.cli import group
+from relay.config_file import ConfigFile
 from relay.core.errors import ConfigError, SettingsError
 from relay.core.secret import new_key
 from relay.settings import Settings
 from relay.store import names
+from relay.tasks import end_task
 from tests.sandbox.running import API_KEY, LINES, RunningSandbox, linq_error, running_sandbox
 from tests.support import eventually
 
@@ -76,13 +79,50 @@ def test_mistakes_in_environment_and_rules_are_told_together(rules: Path) -> Non
     assert "a..b" in str(wrong.value)
 
 
-async def test_the_lines_are_registered_and_then_it_is_done(sandbox: RunningSandbox, redis: Redis) -> None:
-    await asyncio.wait_for(group._bootstrap(Settings.load()), 10)
-    assert len(sandbox.sandbox.state.subscriptions) == len(LINES) + 1  # and the account's
-    assert await redis.hlen(names.KEYRING) == len(LINES) + 1  # type: ignore[misc]
+@asynccontextmanager
+async def registering(rules: Path) -> AsyncIterator[None]:
+    """The part of `relay up` that registers lines, at work."""
+    task = asyncio.create_task(group._bootstrap(Settings.load(), ConfigFile(rules)))
+    try:
+        yield
+        assert not task.done()
+    finally:
+        await end_task(task)
 
 
-async def test_a_linq_that_is_in_trouble_is_asked_again(sandbox: RunningSandbox) -> None:
+def has_all(sandbox: RunningSandbox) -> bool:
+    """Whether every line has its subscription, and the account."""
+    return len(sandbox.sandbox.state.subscriptions) == len(LINES) + 1
+
+
+async def test_the_lines_are_registered_once(sandbox: RunningSandbox, redis: Redis, rules: Path) -> None:
+    async def are_stored() -> bool:
+        return bool(await redis.hlen(names.KEYRING) == len(LINES) + 1)  # type: ignore[misc]
+
+    async with registering(rules):
+        await eventually(are_stored)
+    assert has_all(sandbox)
+    assert len(sandbox.changes) == len(LINES) + 1
+
+
+async def test_a_change_of_the_rules_reaches_linq(
+    sandbox: RunningSandbox, rules: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config_file, "_INTERVAL", 0.01)
+    monkeypatch.setattr(group, "_LOOK", 0.01)
+
+    def subscribed() -> set[str]:
+        return {event for one in sandbox.sandbox.state.subscriptions.values() for event in one.events}
+
+    rules.write_text('[[topics]]\nname = "all"\nevents = ["message.received"]\n')
+    async with registering(rules):
+        await eventually(lambda: subscribed() == {"message.received"})
+        rules.write_text("not TOML")
+        rules.write_text('[[topics]]\nname = "all"\nevents = ["message.received", "message.sent"]\n')
+        await eventually(lambda: subscribed() == {"message.received", "message.sent"})
+
+
+async def test_a_linq_that_is_in_trouble_is_asked_again(sandbox: RunningSandbox, rules: Path) -> None:
     refused = 0
 
     async def in_trouble_at_first(_: web.Request) -> web.StreamResponse | None:
@@ -91,12 +131,12 @@ async def test_a_linq_that_is_in_trouble_is_asked_again(sandbox: RunningSandbox)
         return linq_error(500, 3006, "Internal error") if refused <= 5 else None
 
     sandbox.intercept = in_trouble_at_first
-    await asyncio.wait_for(group._bootstrap(Settings.load()), 10)
+    async with registering(rules):
+        await eventually(lambda: has_all(sandbox))
     assert refused > 5
-    assert len(sandbox.sandbox.state.subscriptions) == len(LINES) + 1  # and the account's
 
 
-async def test_a_line_that_failed_is_tried_again(sandbox: RunningSandbox) -> None:
+async def test_a_line_that_failed_is_tried_again(sandbox: RunningSandbox, rules: Path) -> None:
     refused = 0
 
     async def refuse_the_first_create(request: web.Request) -> web.StreamResponse | None:
@@ -107,29 +147,24 @@ async def test_a_line_that_failed_is_tried_again(sandbox: RunningSandbox) -> Non
         return None
 
     sandbox.intercept = refuse_the_first_create
-    await asyncio.wait_for(group._bootstrap(Settings.load()), 10)
+    async with registering(rules):
+        await eventually(lambda: has_all(sandbox))
     assert refused == 1
-    assert len(sandbox.sandbox.state.subscriptions) == len(LINES) + 1  # and the account's
 
 
 async def test_a_redis_that_is_in_trouble_is_asked_again(
-    sandbox: RunningSandbox, no_redis: str, monkeypatch: pytest.MonkeyPatch
+    sandbox: RunningSandbox, no_redis: str, rules: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REDIS_URL", no_redis)
     with capture_logs() as logs:
-        bootstrap = asyncio.create_task(group._bootstrap(Settings.load()))
-        try:
-            await eventually(lambda: bootstrap.done() or len(logs) > 2)
-            assert not bootstrap.done()
-        finally:
-            bootstrap.cancel()
-            with suppress(asyncio.CancelledError):
-                await bootstrap
+        async with registering(rules):
+            await eventually(lambda: len(logs) > 2)
     assert {line["event"] for line in logs} == {"bootstrap.failed"}
     assert sandbox.changes == []
 
 
-async def test_wrong_settings_are_not_tried_again(sandbox: RunningSandbox, rules: Path) -> None:
-    rules.write_text("[[topics]]\n")
-    await asyncio.wait_for(group._bootstrap(Settings.load()), 10)
-    assert sandbox.calls == []
+@pytest.mark.usefixtures("complete")
+def test_a_public_url_that_linq_would_refuse_stops_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RELAY_PUBLIC_URL", "http://127.0.0.1:8080")
+    with pytest.raises(ConfigError, match=r"RELAY_PUBLIC_URL.*must be https"):
+        group.load_all()

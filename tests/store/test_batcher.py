@@ -98,3 +98,21 @@ async def test_leaving_the_context_cancels_who_still_waits() -> None:
             await asyncio.sleep(0)
     with pytest.raises(asyncio.CancelledError):
         await waiting
+
+
+async def test_who_has_waited_for_too_long_is_told_and_not_sent() -> None:
+    echo = Echo()
+    async with Batcher[str, str](echo, size_of=len, most_items=2, most_bytes=100, longest_wait=0.02) as patient:
+        first = asyncio.create_task(patient.submit("a"))
+        while not echo.batches:
+            await asyncio.sleep(0)
+        late = [asyncio.create_task(patient.submit(letter)) for letter in "bc"]
+        await asyncio.sleep(0.03)
+        in_time = asyncio.create_task(patient.submit("d"))
+        await asyncio.sleep(0)
+        echo.open.set()
+        assert (await first, await in_time) == ("A", "D")
+        for task in late:
+            with pytest.raises(TimeoutError):
+                await task
+    assert echo.batches == [["a"], ["d"]]
