@@ -36,6 +36,8 @@ def check(*, json: JsonOption = False) -> None:
         for topic in config.topics
         for pattern, hint in unknown_patterns(topic.events)
     ]
+    if not config.topics:
+        warnings.append("there is no topic, so every event will be acknowledged and dropped")
     if json:
         print_json(
             {"ok": True, "topics": len(config.topics), "subscriptions": len(config.subscriptions), "warnings": warnings}
@@ -82,7 +84,9 @@ def explain(
         raise RelayError(f"{file}: {error.strerror}") from None
     except ValueError as error:
         raise RelayError(f"{file}: not JSON: {error}") from None
-    dialect = Dialect.V2 if isinstance(envelope, dict) and envelope.get("api_version") == "v2" else Dialect.V3
+    if not isinstance(envelope, dict):
+        raise RelayError(f"{file}: not an event: Linq's are JSON objects")
+    dialect = Dialect.V2 if envelope.get("api_version") == "v2" else Dialect.V3
     try:
         event = understand(dialect, body, line).event
     except Unparsable as error:

@@ -155,6 +155,8 @@ def _translated(error: linq.LinqApiv3Error, what: str) -> LinqApiError:
         return LinqApiError(f"{what}: Linq cannot be reached: {error}")
     detail: dict[str, Any] = error.body if isinstance(error.body, dict) else {}  # the SDK unwraps Linq's `error` object
     said = detail.get("message") or error.message
+    if isinstance(error, linq.NotFoundError) and not detail:  # nobody there knows Linq's errors
+        said = f"{said}; is LINQ_API_V3_BASE_URL right?"
     code = f", code {detail['code']}" if detail.get("code") else ""
     doc = f"; see {detail['doc_url']}" if detail.get("doc_url") else ""
     return LinqApiError(f"{what}: {said} (status {error.status_code}{code}){doc}")

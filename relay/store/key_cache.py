@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Self
 import structlog
 
 from relay.core.errors import StoreError, StoreUnavailable
-from relay.store.connect import REQUEST_PATIENCE, RedisTrouble, describe
+from relay.store.connect import REQUEST_PATIENCE, describe
 from relay.tasks import end_task
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class KeyCache:
             try:
                 async with asyncio.timeout(REQUEST_PATIENCE):
                     await self._read()
-            except (*RedisTrouble, StoreError) as error:
+            except Exception as error:  # noqa: BLE001  those who wait must hear of it, whatever it is
                 self._complain("keyring", f"the keyring cannot be read: {describe(error)}")
                 for future in waiting:
                     if not future.done():
@@ -124,6 +124,7 @@ class KeyCache:
                 "the keyring in Redis is empty; going on with the secrets read before. Run relay bootstrap apply",
             )
             return
+        self._complained.discard("empty")
         found: dict[str | None, list[KnownSecret]] = {}
         for record in records:
             try:

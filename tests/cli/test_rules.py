@@ -242,7 +242,7 @@ def test_an_unknown_type_is_explained_as_well(tmp_path: Path) -> None:
         (None, "No such file"),
         (b"not JSON", "not JSON"),
         (b"\xff\xfe", "not JSON"),
-        (b"[]", "the body"),
+        (b"[]", "JSON objects"),
         (b'{"event_type": "message.sent"}', "event_id"),
         (b'{"event_id": "e-1", "event_type": "two words"}', "event_type"),
     ],

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 import workers.deliverer
 import workers.lane_drain
+from relay.config_file import ConfigFile
 from relay.store import bells, names
 from relay.store.deadletters import DeadLetters
 from relay.store.lanes import Lane, mark_ready
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from relay.config_file import ConfigFile
     from relay.store.lanes import Delivery
     from relay.store.ledger import LaneLedger
 
@@ -123,6 +123,24 @@ async def test_what_nobody_knows_of_is_found_by_counting(
         await redis.xadd(lanes["bot"].topic_stream, {"id": "unknown", "at": "1", "body": "{}"})
         await read_unseen(redis, lanes["bot"])
         await eventually(lambda: sink.ids("/bot") == ["first", "unknown"])
+
+
+async def test_a_subscription_that_moves_to_another_topic_still_gets_what_it_was_owed(
+    redis: Redis, rules_file: Path, lanes: dict[str, Lane], sink: Sink
+) -> None:
+    owed = [f"e{number}" for number in range(120)]
+    await feed(redis, lanes["bot"], *owed)
+    await lanes["bot"].read_new(70)  # some were read by a worker that is gone
+    rules_file.write_text(rules_file.read_text().replace('topic = "messages"', 'topic = "everything"'))
+    async with ConfigFile(rules_file) as moved, delivering(redis, moved):
+        await eventually(lambda: len(sink.ids("/bot")) == len(owed))
+        await feed(redis, lanes["crm"], "new")
+        await mark_ready(redis, bells.slot_of("bot"), ["bot"], 1)
+        await eventually(lambda: "new" in sink.ids("/bot"))
+        await redis.xadd(lanes["bot"].topic_stream, {"id": "not ours any more", "at": "1", "body": "{}"})
+    assert sorted(sink.ids("/bot")) == sorted([*owed, "new"])
+    row = await ledger_of(redis, "bot")
+    assert (row.routed, row.delivered, row.waiting, row.balances) == (121, 121, 0, True)
 
 
 async def test_a_lane_that_breaks_is_said_and_started_again(
