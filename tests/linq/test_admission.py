@@ -49,7 +49,7 @@ NO_ENVELOPE = [b"", b"hello", b"[]", b"{}", b'{"event_id":"e"}', b'{"event_type"
 @pytest.mark.parametrize("headers", [both_headers(), standard_headers(), legacy_headers()], ids=["both", "new", "old"])
 def test_what_linq_signed_is_admitted(headers: CIMultiDict[str]) -> None:
     assert admit_v3(headers, BODY, [KNOWN], SENT_AT) == Arrival(
-        id=EVENT_ID, type=TYPE, dialect=Dialect.V3, webhook_id=EVENT_ID, line=LINE, body=BODY
+        id=EVENT_ID, type=TYPE, dialect=Dialect.V3, webhook_id=EVENT_ID, line=LINE, body=BODY, generation=1
     )
 
 
@@ -200,7 +200,7 @@ def test_any_object_with_an_id_and_a_type_is_admitted(
     envelope = {**more, "event_id": event_id, "event_type": event_type}
     body = json.dumps(envelope, ensure_ascii=ascii_only).encode()
     arrival = admit_v3(CIMultiDict(standard.sign(SECRET, "w", SENT_AT, body)), body, [KNOWN], SENT_AT)
-    assert arrival == Arrival(event_id, event_type, Dialect.V3, "w", LINE, body)
+    assert arrival == Arrival(event_id, event_type, Dialect.V3, "w", LINE, body, generation=1)
 
 
 junk = st.dictionaries(
