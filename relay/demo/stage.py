@@ -106,7 +106,7 @@ async def set_stage(seed: int, say: Callable[[str], None]) -> AsyncIterator[Stag
             done = await reconciler.apply(lambda _: None)
         if failed := [one.error for one in done if one.error]:
             raise RelayError(f"bootstrap failed: {failed[0]}")
-        say(f"bootstrap registered {len(done)} lines, each on its own URL")
+        say(f"bootstrap registered {len(LINES)} lines and the account, each on its own URL")
 
         helpdesk, archive = Seen(), Seen()
         dice = random.Random(seed)  # noqa: S311  a play, not a secret
