@@ -160,7 +160,7 @@ class V3Api:
         """The fields that `body` gives, checked; `of` is the subscription that they are for, None for a new one."""
         fields: dict[str, Any] = {}
         if "target_url" in body:
-            fields["target_url"] = self._free(checks.target_url(body["target_url"], allow_local=self._allow_local), of)
+            fields["target_url"] = checks.target_url(body["target_url"], allow_local=self._allow_local)
         if "subscribed_events" in body:
             fields["events"] = checks.events(body["subscribed_events"])
         if "phone_numbers" in body:
@@ -168,12 +168,10 @@ class V3Api:
         for name in ("routing_key_header", "routing_id_header"):
             if name in body:
                 fields[name] = checks.header_name(body[name], name)
-        return fields
-
-    def _free(self, url: str, of: Subscription | None) -> str:
-        if any(other.target_url == url and other is not of for other in self._state.subscriptions.values()):
+        others = {other.target_url for other in self._state.subscriptions.values() if other is not of}
+        if fields.get("target_url") in others:
             raise taken()
-        return url
+        return fields
 
 
 def _error_of(failure: ApiFailure) -> ApiError:
