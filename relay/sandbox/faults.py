@@ -45,7 +45,7 @@ class Duplicate(DeliveryFault):
 
 
 class Reorder(DeliveryFault):
-    """Events are held back until there are `window` of them, or for `seconds`, and leave in another order."""
+    """Events are held back, for `seconds` or until there are `window` of them, and leave in another order."""
 
     kind: Literal["reorder"] = "reorder"
     window: int = Field(5, ge=2, le=1000)

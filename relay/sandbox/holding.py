@@ -24,8 +24,7 @@ def hold(holder: Holder, start: Start, speed: float) -> Coroutine[None, None, No
         active.batch = Batch(asyncio.Event())
         release = _release(holder, active.batch, speed)
     active.batch.starts.append(start)
-    is_full = isinstance(fault, Reorder) and len(active.batch.starts) == fault.window
-    if is_full or active.is_over:
+    if isinstance(fault, Reorder) and (len(active.batch.starts) == fault.window or active.left == 0):
         active.let_go()
     return release
 

@@ -1,8 +1,8 @@
 """The faults in force, and what they do to an event or a call.
 
 Faults of different kinds add up; of several of one kind, the oldest that hits counts. What hits an event hits all its
-deliveries, retries included, and an event is held back by one fault at most. A fault that has hit its `count` or is
-cleared lets go what it holds.
+deliveries, retries included, and an event is held back by one fault at most. A fault that is cleared lets go what it
+holds.
 """
 
 from __future__ import annotations
@@ -53,8 +53,6 @@ class Active:
     left: int | None
     """How many it will still hit; None for no end."""
     dice: random.Random
-    is_over: bool = False
-    """Whether it hits nothing any more."""
     batch: Batch | None = None
     """What it holds back at the moment."""
 
@@ -65,7 +63,7 @@ class Active:
 
     def hits(self) -> bool:
         """Whether it hits this time; counts."""
-        if self.dice.random() >= self.fault.share:
+        if self.left == 0 or self.dice.random() >= self.fault.share:
             return False
         if self.left is not None:
             self.left -= 1
@@ -112,21 +110,26 @@ class Faults:
     """The faults in force, oldest first."""
 
     def __init__(self) -> None:
-        self.active: list[Active] = []
+        self._active: list[Active] = []
         self._ids = itertools.count(1)
+
+    @property
+    def active(self) -> list[Active]:
+        """Those that will still hit something, or hold something back."""
+        self._active = [one for one in self._active if one.left != 0 or one.batch is not None]
+        return list(self._active)
 
     def add(self, fault: Fault) -> Active:
         """Puts a fault in force."""
         active = Active(next(self._ids), fault, fault.count, random.Random(fault.seed))  # noqa: S311  no secret
-        self.active.append(active)
+        self._active.append(active)
         return active
 
     def clear(self, fault_id: int | None = None) -> int:
         """Ends one fault, or all without an id; how many that were."""
         ending = [active for active in self.active if fault_id in {None, active.id}]
         for active in ending:
-            self.active.remove(active)
-            active.is_over = True
+            self._active.remove(active)
             active.let_go()
         return len(ending)
 
@@ -149,14 +152,11 @@ class Faults:
 
     def _hitting(self, fits: Callable[[Fault], bool]) -> Iterator[Active]:
         taken = set()
-        for active in tuple(self.active):
+        for active in self.active:
             kind = "hold" if isinstance(active.fault, Late | Reorder) else active.fault.kind
             if kind not in taken and fits(active.fault) and active.hits():
                 taken.add(kind)
                 yield active
-                if active.left == 0:  # what it holds leaves with the event that was its last
-                    self.active.remove(active)
-                    active.is_over = True
 
 
 def _with(treatment: Treatment, active: Active) -> Treatment:

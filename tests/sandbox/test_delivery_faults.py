@@ -181,6 +181,20 @@ async def test_a_late_burst_comes_at_once_and_says_that_it_is_late(
         assert event["data"]["sent_at"] <= event["data"]["reconciled_at"]
 
 
+async def test_a_late_burst_is_late_even_if_its_count_is_full(slow_sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+    sandbox = slow_sandbox
+    await sandbox.subscribe(endpoint.url)
+    await sandbox.fault("late", seconds=600, count=2)
+    await sandbox.emit(count=3)
+    await eventually(lambda: endpoint.received)
+    assert [one.state for one in sandbox.log[:2]] == ["held"] * 2
+    (fault,) = (await sandbox.get("/sandbox/faults"))["faults"]
+    assert (fault["left"], fault["held"]) == (0, 2)
+    await sandbox.clear_faults()
+    assert [one.state for one in await sandbox.settled()] == ["delivered"] * 3
+    assert (await sandbox.get("/sandbox/faults"))["faults"] == []
+
+
 async def test_what_is_held_for_a_deleted_subscription_is_not_sent(
     slow_sandbox: RunningSandbox, endpoint: Endpoint
 ) -> None:
