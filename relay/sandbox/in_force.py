@@ -56,10 +56,14 @@ class Active:
     batch: Batch | None = None
     """What it holds back at the moment."""
 
+    @property
+    def held(self) -> int:
+        """How many events it holds back."""
+        return len(self.batch.starts) if self.batch else 0
+
     def shown(self) -> dict[str, Any]:
         """The fault for `GET /sandbox/faults`."""
-        held = len(self.batch.starts) if self.batch else 0
-        return {"id": self.id, "left": self.left, "held": held, **self.fault.model_dump()}
+        return {"id": self.id, "left": self.left, "held": self.held, **self.fault.model_dump()}
 
     def hits(self) -> bool:
         """Whether it hits this time; counts."""

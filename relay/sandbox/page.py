@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from html import escape
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from relay.linq.api import KNOWN_EVENT_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from relay.sandbox.in_force import Active
     from relay.sandbox.state import Attempt, Delivery, SandboxState, Subscription, V2Subscription
 
 _RECENT = 50
@@ -70,7 +73,7 @@ def page(state: SandboxState, url: str) -> str:
         _section(
             "Faults in force",
             ("id", "kind", "still hits", "holds back", "details"),
-            (_fault(active.shown()) for active in state.faults.active),
+            map(_fault, state.faults.active),
         ),
         f"<h2>Making things happen</h2>\n<pre>{escape(examples)}</pre>",
         _section(
@@ -94,8 +97,9 @@ def _row(tag: str, cells: Iterable[object]) -> str:
 
 def _subscription(one: Subscription) -> tuple[object, ...]:
     affinity = f"{one.routing_key_header}, {one.id_header}" if one.routing_key_header else ""
+    events = "all" if {*one.events} >= {*KNOWN_EVENT_TYPES} else ", ".join(one.events)
     lines = ", ".join(one.phone_numbers) or "all"
-    return one.id, one.target_url, ", ".join(one.events), lines, _yes(one.is_active), affinity
+    return one.id, one.target_url, events, lines, _yes(one.is_active), affinity
 
 
 def _v2_subscription(one: V2Subscription) -> tuple[object, ...]:
@@ -105,11 +109,16 @@ def _v2_subscription(one: V2Subscription) -> tuple[object, ...]:
     )
 
 
-def _fault(shown: dict[str, Any]) -> tuple[object, ...]:
-    first = ("id", "kind", "left", "held")
-    details = ", ".join(f"{name}={value}" for name, value in shown.items() if name not in first and value is not None)
-    left = "all" if shown["left"] is None else shown["left"]
-    return shown["id"], shown["kind"], left, shown["held"], details
+def _fault(active: Active) -> tuple[object, ...]:
+    chosen = active.fault.model_dump(mode="json", exclude_defaults=True, exclude={"kind", "count"})
+    left = "all" if active.left is None else active.left
+    return (
+        active.id,
+        active.fault.kind,
+        left,
+        active.held,
+        ", ".join(f"{name} {value}" for name, value in chosen.items()),
+    )
 
 
 def _delivery(one: Delivery) -> tuple[object, ...]:

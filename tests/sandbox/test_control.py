@@ -179,7 +179,7 @@ async def test_the_page_shows_what_there_is(sandbox: RunningSandbox, endpoint: E
     event_id = (await sandbox.emit(line=LINE))["event_id"]
     await sandbox.settled()
     page = await page_of(sandbox)
-    for shown in (*LINES, made.id, f"{endpoint.url}/v3", f"{endpoint.url}/v2", "offset=-600", event_id, "delivered"):
+    for shown in (*LINES, made.id, f"{endpoint.url}/v3", f"{endpoint.url}/v2", "offset -600", event_id, "delivered"):
         assert shown in page.text
     assert re.search(r": 500 \(\d+ ms\)", page.text)
     assert made.signing_secret not in page.text
