@@ -17,11 +17,16 @@ def sandbox(
     allow_local: Annotated[
         bool, typer.Option("--allow-local", help="Take plain http and private addresses as targets.")
     ] = False,
-    speed: Annotated[float, typer.Option(min=0.01, help="Divides every wait between delivery attempts.")] = 1.0,
+    speed: Annotated[
+        float, typer.Option(min=0.01, help="Divides every wait: before another attempt, for a held event.")
+    ] = 1.0,
     rate: Annotated[float, typer.Option(min=0.0, help="Play conversations at this many events a second.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Makes conversations repeatable.")] = 1,
 ) -> None:
-    """Play Linq: its v3 webhook API, signed deliveries with retries, and conversations."""
+    """Play Linq: its webhook API, signed deliveries with retries, conversations, and faults on request.
+
+    GET /sandbox is a page that shows everything and says how to make things happen.
+    """
     from relay.core.lines import is_line
     from relay.event_loop import run
     from relay.sandbox.serve import serve_sandbox
@@ -41,6 +46,7 @@ def sandbox(
     def on_ready(port: int) -> None:
         url = f"http://{at.model_copy(update={'port': port})}"
         typer.echo(f"Linq sandbox at {url}, key {api_key}, lines {', '.join(lines)}")
+        typer.echo(f"  all that happens, and how to make things happen: {url}/sandbox")
         typer.echo(f"  LINQ_API_V3_BASE_URL={url}/api/partner LINQ_API_V3_API_KEY={api_key}")
 
     run(serve_sandbox(at, lines, api_key, on_ready, allow_local=allow_local, speed=speed, rate=rate, seed=seed))

@@ -18,10 +18,11 @@ _DOC = "https://docs.linqapp.com/error-codes#{code}"
 
 
 class ApiError(Exception):
-    """An answer other than 2xx: the HTTP status, Linq's code, and its sentence."""
+    """An answer other than 2xx: the HTTP status, Linq's code, and its sentence; `retry_after` in seconds."""
 
-    def __init__(self, status: int, code: int, message: str) -> None:
+    def __init__(self, status: int, code: int, message: str, retry_after: int | None = None) -> None:
         super().__init__(message)
+        self.retry_after = retry_after
         self.status = status
         self.code = code
         self.message = message
@@ -52,6 +53,26 @@ def unauthorized() -> ApiError:
     return ApiError(401, 2004, "Unauthorized - missing or invalid authentication token")
 
 
+def rate_limited(retry_after: int) -> ApiError:
+    """1007: too many calls; the same seconds stand in the body and in Retry-After."""
+    return ApiError(429, 1007, "Rate limit exceeded", retry_after)
+
+
+def foreign() -> ApiError:
+    """2005: the subscription belongs to another account."""
+    return ApiError(403, 2005, "Access denied - resource belongs to another account")
+
+
+def unknown_line() -> ApiError:
+    """2019: no phone number has this id."""
+    return ApiError(404, 2019, "Phone number not found")
+
+
+def broken() -> ApiError:
+    """3006: something went wrong inside Linq."""
+    return ApiError(500, 3006, "Internal server error")
+
+
 def not_found() -> ApiError:
     """2010: no such subscription."""
     return ApiError(404, 2010, "Webhook subscription not found")
@@ -77,17 +98,21 @@ async def error_middleware(
         answer = _answer(ApiError(error.status, code, error.reason), trace)
     except Exception:
         log.exception("sandbox.broken", path=request.path)
-        answer = _answer(ApiError(500, 3006, "Internal server error"), trace)
+        answer = _answer(broken(), trace)
     answer.headers[TRACE_HEADER] = trace
     return answer
 
 
 def _answer(error: ApiError, trace: str) -> web.Response:
-    detail = {
+    detail: dict[str, int | str] = {
         "status": error.status,
         "code": error.code,
         "message": error.message,
         "doc_url": _DOC.format(code=error.code),
     }
+    headers = {}
+    if error.retry_after is not None:
+        detail["retry_after"] = error.retry_after
+        headers["Retry-After"] = str(error.retry_after)
     body = to_json({"success": False, "error": detail, "trace_id": trace})
-    return web.Response(status=error.status, body=body, content_type="application/json")
+    return web.Response(status=error.status, body=body, content_type="application/json", headers=headers)

@@ -1,62 +1,62 @@
-"""How Linq delivers: a signed POST per subscription that wants the event, tried again for about 25 minutes.
+"""How Linq sends events: to every subscription that wants them, without waiting for the answer to an earlier one.
 
-Both header families on every delivery, a new timestamp on every attempt; 10 s for an answer; 5xx, 429 and network
-errors are tried again (ten attempts, exponential, jittered, no wait over ten minutes), any other 4xx and a name that
-does not resolve are final. Further events do not wait for an answer (https://docs.linqapp.com/guides/webhooks).
+What the faults in force do to an event is decided once, before anything of it is sent; a delivery makes its own way
+then (`delivery_v3`, `delivery_v2`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
-import time
-from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, urlsplit
 
-import aiohttp
-
-from relay.linq import legacy, standard
-from relay.sandbox.payloads import NEW, exists_in
-from relay.sandbox.state import Attempt, Delivery, SandboxState, Subscription, rfc3339
+from relay.sandbox.delivery_v2 import V2Errand, takers_v2
+from relay.sandbox.delivery_v3 import Pauses, V3Errand, takers_v3
+from relay.sandbox.holding import hold
+from relay.sandbox.state import Delivery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Coroutine
+    from datetime import datetime
 
-WAITS = (5, 10, 20, 40, 80, 160, 320, 430, 430)
-"""Seconds before the second ... tenth attempt: 25 minutes. Linq does not publish its own."""
-
-_JITTER = 0.1
-_TIMEOUT = 10.0
-_TOO_MANY = 429
-_SERVER_ERROR = 500
+    from relay.sandbox.happening import Happening, V2Telling, V3Telling, Verbatim
+    from relay.sandbox.in_force import Treatment
+    from relay.sandbox.posting import Poster
+    from relay.sandbox.state import SandboxState
 
 
 class Deliveries:
-    """Sends events to the subscriptions that want them."""
+    """Everything that is on its way."""
 
-    def __init__(self, state: SandboxState, session: aiohttp.ClientSession, speed: float, seed: int) -> None:
-        """`speed` divides every wait between attempts; `seed` makes the jitter repeatable."""
+    def __init__(self, state: SandboxState, poster: Poster, speed: float, seed: int) -> None:
+        """`speed` divides every wait; `seed` makes the jitter repeatable."""
         self._state = state
-        self._session = session
+        self._poster = poster
         self._speed = speed
-        self._random = random.Random(seed)  # noqa: S311  jitter is no secret
+        self._pauses = Pauses(speed, seed)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def send(self, event_type: str, event_id: str, line: str | None, body_of: Callable[[str], bytes]) -> int:
-        """Starts the deliveries of one event, `body_of` a payload version; how many subscriptions want it."""
-        wanting = [
-            one
-            for one in self._state.subscriptions.values()
-            if one.wants(event_type, line) and exists_in(event_type, _version_of(one))
-        ]
-        for subscription in wanting:
-            delivery = Delivery(event_id, event_type, line, subscription.id)
-            self._state.deliveries.append(delivery)
-            task = asyncio.create_task(self._deliver(subscription, delivery, body_of(_version_of(subscription))))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        return len(wanting)
+    def send(self, happening: Happening) -> int:
+        """Starts the deliveries of one event; how many subscriptions want it."""
+        takers, v2_takers = takers_v3(happening, self._state), takers_v2(happening, self._state)
+        if not takers and not v2_takers:
+            return 0
+        treatment = self._state.faults.for_event(happening.event_type, happening.line)
+        line, errands = happening.line, list[V3Errand | V2Errand]()
+        for _ in range(treatment.copies):
+            for one, telling in takers:
+                delivery = _delivery("v3", one.id, telling, line, treatment)
+                errands.append(V3Errand(one, telling, treatment, delivery, self._state, self._poster, self._pauses))
+            for older, told in v2_takers:
+                delivery = _delivery("v2", str(older.id), told, line, treatment)
+                errands.append(V2Errand(older, told, treatment, delivery, self._state, self._poster))
+        self._state.deliveries.extend(errand.delivery for errand in errands)
+        start = partial(self._start, errands)
+        if treatment.holder is None:
+            start(None)
+        elif release := hold(treatment.holder, start, self._speed):
+            self._spawn(release)
+        return len(takers) + len(v2_takers)
 
     async def settled(self) -> None:
         """Returns once nothing is on its way any more."""
@@ -69,54 +69,25 @@ class Deliveries:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _deliver(self, subscription: Subscription, delivery: Delivery, body: bytes) -> None:
-        for wait in (*WAITS, None):
-            delivery.state = "sending"
-            attempt, again = await self._attempt(subscription, delivery, body)
-            delivery.attempts.append(attempt)
-            if not again or wait is None:
-                break
-            delivery.state = "waiting"
-            await asyncio.sleep(wait * (1 + _JITTER * (2 * self._random.random() - 1)) / self._speed)
-            if subscription.id not in self._state.subscriptions:  # events stop at once when one is deleted
-                break
-        ok = attempt.status is not None and 200 <= attempt.status < 300
-        delivery.state = "delivered" if ok else "failed"
+    def _start(self, errands: list[V3Errand | V2Errand], reconciled_at: datetime | None) -> None:
+        for errand in errands:
+            self._spawn(errand.run(reconciled_at))
 
-    async def _attempt(self, subscription: Subscription, delivery: Delivery, body: bytes) -> tuple[Attempt, bool]:
-        """One POST, and whether another may help."""
-        began = time.monotonic()
-        at = rfc3339(datetime.now(UTC))
-        status, error, again = None, "", False
-        try:
-            headers = headers_of(subscription, delivery.event_id, delivery.event_type, int(time.time()), body)
-            timeout = aiohttp.ClientTimeout(total=_TIMEOUT)
-            async with self._session.post(
-                subscription.target_url, data=body, headers=headers, timeout=timeout, allow_redirects=False
-            ) as answer:
-                status = answer.status
-                again = status == _TOO_MANY or status >= _SERVER_ERROR
-                await answer.read()
-        except (aiohttp.ClientConnectorDNSError, ValueError) as trouble:
-            error = str(trouble)  # a name or a header that cannot be: trying again would not help
-        except (TimeoutError, aiohttp.ClientError, OSError) as trouble:
-            error, again = str(trouble) or type(trouble).__name__, again or status is None
-        return Attempt(at, round((time.monotonic() - began) * 1000), status, error), again
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
-def headers_of(
-    subscription: Subscription, event_id: str, event_type: str, timestamp: int, body: bytes
-) -> dict[str, str]:
-    """The headers of one v3 delivery."""
-    return {
-        "Content-Type": "application/json",
-        **standard.sign(subscription.secret, event_id, timestamp, body),
-        legacy.EVENT: event_type,
-        legacy.SUBSCRIPTION_ID: subscription.id,
-        **legacy.sign(subscription.secret, timestamp, body),
-    }
-
-
-def _version_of(subscription: Subscription) -> str:
-    """The payload version that the target URL asks for; the newest without one."""
-    return parse_qs(urlsplit(subscription.target_url).query).get("version", [NEW])[0]
+def _delivery(
+    api: str, subscription_id: str, telling: V3Telling | V2Telling | Verbatim, line: str | None, treatment: Treatment
+) -> Delivery:
+    return Delivery(
+        telling.event_id,
+        telling.event_type,
+        line,
+        subscription_id,
+        state="held" if treatment.holder else "sending",
+        api=api,
+        faults=treatment.kinds,
+    )

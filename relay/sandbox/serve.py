@@ -42,6 +42,8 @@ async def serve_sandbox(  # noqa: PLR0913  one argument an option of the command
 
 
 async def _play(sandbox: Sandbox, rate: float, seed: int) -> None:
-    for beat in conversations(sandbox.state.lines, seed):
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    for number, beat in enumerate(conversations(sandbox.state.lines, seed), 1):
         sandbox.play(beat)
-        await asyncio.sleep(1 / rate)
+        await asyncio.sleep(began + number / rate - clock())  # what one sleep takes too long, the next makes up for

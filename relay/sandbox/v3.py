@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
-from pydantic import HttpUrl, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from relay.core.json_text import parse_json
-from relay.core.lines import is_line
 from relay.linq.api import KNOWN_EVENT_TYPES
-from relay.sandbox.errors import invalid, malformed, missing, not_e164, not_found, taken, unauthorized
-from relay.sandbox.state import SandboxState, Subscription, rfc3339
+from relay.sandbox import checks
+from relay.sandbox.api_faults import fault_middleware
+from relay.sandbox.errors import (
+    broken,
+    foreign,
+    malformed,
+    missing,
+    not_found,
+    rate_limited,
+    taken,
+    unauthorized,
+    unknown_line,
+)
+from relay.sandbox.state import SandboxState, Subscription, line_id, rfc3339
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from aiohttp.typedefs import Handler, Middleware
 
-_TARGET = TypeAdapter(HttpUrl)
+    from relay.sandbox.errors import ApiError
+    from relay.sandbox.faults import ApiFailure
+
 _DOC = "https://docs.linqapp.com/channel/imessage/guides/webhooks/events"
 
 
@@ -35,9 +46,11 @@ class V3Api:
 
     def app(self) -> web.Application:
         """The API as an application of its own, to stand under one that has `error_middleware`."""
-        app = web.Application(middlewares=[self._authorize])
+        app = web.Application(middlewares=[fault_middleware(self._state.faults, _error_of), self._authorize])
         app.router.add_get("/webhook-events", self.event_types)
         app.router.add_get("/phone_numbers", self.phone_numbers)
+        app.router.add_put("/phone_numbers/{id}", self.forward)
+        app.router.add_get("/phonenumbers", self.phonenumbers)
         app.router.add_get("/webhook-subscriptions", self.list)
         app.router.add_post("/webhook-subscriptions", self.create)
         app.router.add_get("/webhook-subscriptions/{id}", self.retrieve)
@@ -46,12 +59,10 @@ class V3Api:
         return app
 
     @property
-    def _authorize(self) -> Any:
+    def _authorize(self) -> Middleware:
         @web.middleware
-        async def authorize(
-            request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-        ) -> web.StreamResponse:
-            given = request.headers.get("Authorization", "").encode()
+        async def authorize(request: web.Request, handler: Handler) -> web.StreamResponse:
+            given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
             if not hmac.compare_digest(given, f"Bearer {self._api_key}".encode()):
                 raise unauthorized()
             return await handler(request)
@@ -66,6 +77,35 @@ class V3Api:
         """`GET /v3/phone_numbers`."""
         return _json(200, {"phone_numbers": self._state.phone_numbers()})
 
+    async def phonenumbers(self, _: web.Request) -> web.Response:
+        """`GET /v3/phonenumbers`, the deprecated list."""
+        capabilities = {"sms": True, "mms": True, "voice": True}
+        rows = [
+            {
+                "id": line_id(line),
+                "phone_number": line,
+                "capabilities": capabilities,
+                "country_code": None,
+                "type": None,
+            }
+            for line in self._state.lines
+        ]
+        return _json(200, {"phone_numbers": rows})
+
+    async def forward(self, request: web.Request) -> web.Response:
+        """`PUT /v3/phone_numbers/{id}`: null or "" ends the forwarding."""
+        line = next((one for one in self._state.lines if line_id(one) == request.match_info["id"]), None)
+        if line is None:
+            raise unknown_line()
+        body = await _object(request)
+        if "forwarding_number" not in body:
+            raise missing("forwarding_number")
+        number = checks.forwarding_number(body["forwarding_number"])
+        self._state.forwarding.pop(line, None)
+        if number:
+            self._state.forwarding[line] = number
+        return _json(200, {"id": line_id(line), "phone_number": line, "forwarding_number": number})
+
     async def list(self, _: web.Request) -> web.Response:
         """`GET /v3/webhook-subscriptions`: active and inactive ones."""
         return _json(200, {"subscriptions": [one.shown() for one in self._state.subscriptions.values()]})
@@ -76,11 +116,7 @@ class V3Api:
         for field in ("target_url", "subscribed_events"):
             if not body.get(field):
                 raise missing(field)
-        subscription = Subscription(
-            target_url=self._target_url(body["target_url"], None),
-            events=_events(body["subscribed_events"]),
-            phone_numbers=_phone_numbers(body.get("phone_numbers")),
-        )
+        subscription = Subscription(**{"phone_numbers": [], **self._fields(body, None)})
         self._state.subscriptions[subscription.id] = subscription
         return _json(201, {**subscription.shown(), "signing_secret": subscription.secret.text})
 
@@ -89,20 +125,21 @@ class V3Api:
         return _json(200, self._one(request).shown())
 
     async def update(self, request: web.Request) -> web.Response:
-        """`PUT /v3/webhook-subscriptions/{id}`: what is left out stays; null or [] removes the line filter."""
+        """`PUT /v3/webhook-subscriptions/{id}`: what is left out stays.
+
+        null or [] removes the line filter; null or "" ends delivery affinity and forgets its tokens, or brings back the
+        default header of the chat id.
+        """
         subscription = self._one(request)
         body = await _object(request)
-        changes: dict[str, Any] = {"updated_at": rfc3339(datetime.now(UTC))}
-        if "target_url" in body:
-            changes["target_url"] = self._target_url(body["target_url"], subscription)
-        if "subscribed_events" in body:
-            changes["events"] = _events(body["subscribed_events"])
-        if "phone_numbers" in body:
-            changes["phone_numbers"] = _phone_numbers(body["phone_numbers"])
+        changes = self._fields(body, subscription)
         if "is_active" in body:
-            changes["is_active"] = _flag(body["is_active"], "is_active")
+            changes["is_active"] = checks.flag(body["is_active"], "is_active")
         for name, value in changes.items():
             setattr(subscription, name, value)
+        subscription.updated_at = rfc3339(datetime.now(UTC))
+        if subscription.routing_key_header is None:
+            subscription.tokens.clear()
         return _json(200, subscription.shown())
 
     async def delete(self, request: web.Request) -> web.Response:
@@ -111,57 +148,34 @@ class V3Api:
         return web.Response(status=204)
 
     def _one(self, request: web.Request) -> Subscription:
-        subscription = self._state.subscriptions.get(request.match_info["id"])
+        wanted = request.match_info["id"]
+        if wanted in self._state.foreign:
+            raise foreign()
+        subscription = self._state.subscriptions.get(wanted)
         if subscription is None:
             raise not_found()
         return subscription
 
-    def _target_url(self, url: object, of: Subscription | None) -> str:
-        try:
-            target = _TARGET.validate_python(url)
-        except ValidationError:
-            raise invalid("target_url must be a valid HTTPS URL") from None
-        if target.scheme != "https" and not self._allow_local:
-            raise invalid("target_url must be a valid HTTPS URL")
-        if not self._allow_local and _is_private(str(target.host).strip("[]")):
-            raise invalid("target_url must not point to a private address")
-        if any(other.target_url == url and other is not of for other in self._state.subscriptions.values()):
+    def _fields(self, body: dict[str, Any], of: Subscription | None) -> dict[str, Any]:
+        """The fields that `body` gives, checked; `of` is the subscription that they are for, None for a new one."""
+        fields: dict[str, Any] = {}
+        if "target_url" in body:
+            fields["target_url"] = checks.target_url(body["target_url"], allow_local=self._allow_local)
+        if "subscribed_events" in body:
+            fields["events"] = checks.events(body["subscribed_events"])
+        if "phone_numbers" in body:
+            fields["phone_numbers"] = checks.phone_numbers(body["phone_numbers"])
+        for name in ("routing_key_header", "routing_id_header"):
+            if name in body:
+                fields[name] = checks.header_name(body[name], name)
+        others = {other.target_url for other in self._state.subscriptions.values() if other is not of}
+        if fields.get("target_url") in others:
             raise taken()
-        return str(url)
+        return fields
 
 
-def _flag(value: object, name: str) -> bool:
-    if not isinstance(value, bool):
-        raise invalid(f"{name} must be a boolean")
-    return value
-
-
-def _events(value: object) -> list[str]:
-    if not isinstance(value, list) or not value or not all(isinstance(event, str) for event in value):
-        raise invalid("subscribed_events must be a list of event types")
-    if unknown := [event for event in value if event not in KNOWN_EVENT_TYPES]:
-        raise invalid(f"Unknown event type: {unknown[0]}")
-    return list(dict.fromkeys(value))
-
-
-def _phone_numbers(value: object) -> list[str]:
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise invalid("phone_numbers must be a list")
-    for number in value:
-        if not is_line(number):
-            raise not_e164(number)
-    return value
-
-
-def _is_private(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return not ipaddress.ip_address(host).is_global
-    except ValueError:
-        return False
+def _error_of(failure: ApiFailure) -> ApiError:
+    return rate_limited(failure.retry_after) if failure.status == 429 else broken()
 
 
 async def _object(request: web.Request) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import aiohttp
 import linq
 import pytest
 
@@ -60,6 +61,13 @@ async def test_starts_answers_and_stops() -> None:
         one.process.send_signal(signal.SIGTERM)
         said = await ended(one.process)
     assert (said.code, said.err) == (0, "")
+
+
+async def test_says_where_its_page_is() -> None:
+    async with relay_process("sandbox", "--listen", "127.0.0.1:0") as process:
+        url = (await line_with("/sandbox", process.stdout)).split()[-1]
+        async with aiohttp.ClientSession() as http, http.get(url) as answer:
+            assert (answer.status, answer.content_type) == (200, "text/html")
 
 
 async def test_key_and_lines_can_be_chosen_and_local_targets_allowed() -> None:

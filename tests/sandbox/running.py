@@ -19,6 +19,7 @@ from standardwebhooks import Webhook
 
 from relay.listening import listening
 from relay.sandbox.app import open_sandbox, sandbox_app
+from relay.sandbox.state import V2Subscription
 from relay.settings import Listen
 
 if TYPE_CHECKING:
@@ -87,6 +88,32 @@ class RunningSandbox:
             assert answer.status == 200, await answer.text()
             return await answer.json()
 
+    def subscribe_v2(self, webhook_url: str, *events: str, secret: str | None = "v2-secret") -> V2Subscription:
+        """A subscription of the v2 API, to `message.received` if no event is named."""
+        state = self.sandbox.state
+        subscription = V2Subscription(
+            len(state.v2_subscriptions) + 1, webhook_url, list(events) or ["message.received"], secret
+        )
+        state.v2_subscriptions[subscription.id] = subscription
+        return subscription
+
+    async def fault(self, kind: str, **more: Any) -> Any:
+        """What `POST /sandbox/faults` answers."""
+        async with self.http.post(f"{self.url}/sandbox/faults", json={"kind": kind, **more}) as answer:
+            assert answer.status in {200, 201}, await answer.text()
+            return await answer.json()
+
+    async def clear_faults(self) -> None:
+        """Ends every fault."""
+        async with self.http.delete(f"{self.url}/sandbox/faults") as answer:
+            assert answer.status == 204
+
+    async def get(self, path: str) -> Any:
+        """The JSON at a path of the sandbox."""
+        async with self.http.get(self.url + path) as answer:
+            assert answer.status == 200, await answer.text()
+            return await answer.json()
+
     async def settled(self) -> list[Delivery]:
         """Every delivery, once none is on its way any more."""
         async with asyncio.timeout(15):
@@ -149,6 +176,11 @@ class Received:
         signed = self.headers["x-webhook-timestamp"].encode() + b"." + self.body
         return hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
 
+    def is_signed_by_v2(self, secret: str) -> bool:
+        """Whether X-Webhook-Signature is the one of v2: over the body alone."""
+        expected = hmac.new(secret.encode(), self.body, hashlib.sha256).hexdigest()
+        return self.headers["x-webhook-signature"] == f"sha256={expected}"
+
 
 @dataclass(slots=True)
 class Endpoint:
@@ -158,6 +190,8 @@ class Endpoint:
     received: list[Received] = field(default_factory=list)
     answers: deque[int] = field(default_factory=deque)
     """The statuses of the next answers; 0 breaks the connection off without one."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Headers of every answer."""
     before_answering: Callable[[], Awaitable[Any]] | None = None
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -170,7 +204,8 @@ class Endpoint:
         if status == 0:
             assert request.transport is not None
             request.transport.close()
-        return web.Response(status=status or 200, headers={"Location": "/elsewhere"} if 300 <= status < 400 else None)
+        redirect = {"Location": "/elsewhere"} if 300 <= status < 400 else {}
+        return web.Response(status=status or 200, headers=self.headers | redirect)
 
 
 @asynccontextmanager

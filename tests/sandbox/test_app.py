@@ -18,7 +18,7 @@ async def test_a_type_is_enough_to_emit_an_event(sandbox: RunningSandbox, endpoi
     answer = await sandbox.emit("message.received")
     await sandbox.settled()
     (received,) = endpoint.received
-    assert answer == {"event_id": received.json["event_id"], "subscriptions": 1}
+    assert answer == {"event_id": received.json["event_id"], "event_ids": [answer["event_id"]], "subscriptions": 1}
     assert received.json["event_type"] == "message.received"
     assert received.json["data"]["chat"]["owner_handle"]["handle"] == LINES[0]
     uuid.UUID(answer["event_id"])

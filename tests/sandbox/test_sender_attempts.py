@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from relay.sandbox import sender
+from relay.sandbox import posting
+from relay.sandbox.delivery_v3 import WAITS
 from relay.sandbox.payloads import NEW, OLD
 from tests.sandbox.running import LINE, Endpoint, RunningSandbox, running_sandbox
 from tests.support import eventually
@@ -18,10 +19,10 @@ from tests.support import eventually
 
 
 def test_ten_attempts_spread_over_25_minutes() -> None:
-    assert len(sender.WAITS) == 9
-    assert sum(sender.WAITS) == pytest.approx(25 * 60, rel=0.05)
-    assert max(sender.WAITS) <= 600
-    assert list(sender.WAITS) == sorted(sender.WAITS)
+    assert len(WAITS) == 9
+    assert sum(WAITS) == pytest.approx(25 * 60, rel=0.05)
+    assert max(WAITS) <= 600
+    assert list(WAITS) == sorted(WAITS)
 
 
 @pytest.mark.parametrize("status", [200, 202, 204])
@@ -85,8 +86,8 @@ async def test_a_name_that_does_not_resolve_is_final(sandbox: RunningSandbox) ->
 async def test_an_answer_that_takes_too_long_is_tried_again(
     sandbox: RunningSandbox, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert sender._TIMEOUT == 10.0
-    monkeypatch.setattr(sender, "_TIMEOUT", 0.1)
+    assert posting.TIMEOUT == 10.0
+    monkeypatch.setattr(posting, "TIMEOUT", 0.1)
     never = asyncio.Event()
     endpoint.before_answering = never.wait
     await sandbox.subscribe(endpoint.url)
@@ -135,7 +136,7 @@ async def test_waits_shrink_with_the_speed_and_grow_from_attempt_to_attempt(endp
         await sandbox.emit(line=LINE)
         await sandbox.settled()
     waits = [after - before for before, after in itertools.pairwise(times)]
-    for wait, planned in zip(waits, sender.WAITS, strict=False):
+    for wait, planned in zip(waits, WAITS, strict=False):
         assert wait >= planned / 500 * 0.9  # jitter takes a tenth at most; nothing bounds a busy machine from above
 
 
@@ -212,7 +213,9 @@ async def test_the_log_shows_every_delivery_with_its_attempts(sandbox: RunningSa
         "event_type": "message.received",
         "line": LINE,
         "subscription_id": made.id,
+        "api": "v3",
         "state": "delivered",
+        "faults": [],
     }
     assert [(attempt["status"], attempt["error"]) for attempt in attempts] == [(503, ""), (200, "")]
     assert all(attempt["at"].endswith("Z") and attempt["ms"] >= 0 for attempt in attempts)

@@ -47,14 +47,23 @@ def test_every_subscription_has_an_id_and_a_secret_of_its_own() -> None:
 
 def test_a_delivery_shows_its_attempts() -> None:
     delivery = Delivery(
-        "e-1", "message.sent", LINE, "s-1", "waiting", [Attempt("2026-09-14T09:15:02.000Z", 7, 500, "")]
+        "e-1",
+        "message.sent",
+        LINE,
+        "s-1",
+        "waiting",
+        "v2",
+        ("forge",),
+        [Attempt("2026-09-14T09:15:02.000Z", 7, 500, "")],
     )
     assert delivery.shown() == {
         "event_id": "e-1",
         "event_type": "message.sent",
         "line": LINE,
         "subscription_id": "s-1",
+        "api": "v2",
         "state": "waiting",
+        "faults": ("forge",),
         "attempts": [{"at": "2026-09-14T09:15:02.000Z", "ms": 7, "status": 500, "error": ""}],
     }
 

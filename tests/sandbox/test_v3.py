@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -156,20 +155,3 @@ async def test_the_api_is_there_with_and_without_the_prefix_of_linqs_host(sandbo
         made = await client.webhook_subscriptions.create(target_url=TARGET, subscribed_events=["message.sent"])
         assert (await client.webhook_subscriptions.list()).subscriptions[0].id == made.id
     assert sandbox.calls == ["POST /v3/webhook-subscriptions", "GET /v3/webhook-subscriptions"]
-
-
-async def test_the_blocking_sdk_works_as_well(sandbox: RunningSandbox) -> None:
-    def life_of_a_subscription() -> list[str]:
-        with linq.LinqAPIV3(api_key=API_KEY, base_url=sandbox.base_url) as client:
-            made = client.webhook_subscriptions.create(target_url=TARGET, subscribed_events=["message.sent"])
-            client.webhook_subscriptions.update(made.id, is_active=False)
-            seen = [str(one.is_active) for one in client.webhook_subscriptions.list().subscriptions]
-            client.webhook_subscriptions.delete(made.id)
-            return [
-                made.signing_secret[:6],
-                *seen,
-                *(number.id for number in client.phone_numbers.list().phone_numbers),
-            ]
-
-    secret, active, *numbers = await asyncio.to_thread(life_of_a_subscription)
-    assert (secret, active, len(numbers)) == ("whsec_", "False", 3)

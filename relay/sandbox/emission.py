@@ -1,0 +1,85 @@
+"""An event that is emitted on request: any type, of either API, about a scene that can be chosen in part or whole."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+from relay.core.fields import Line
+from relay.sandbox.happening import Happening, V2Telling, V3Telling, Verbatim, telling_of, told_by_both
+from relay.sandbox.payloads import NEW, Scene, data_of
+from relay.sandbox.payloads_v2 import v2_types
+
+_OF_THE_SCENE = {"chat_id", "message_id", "customer", "text", "service", "is_group"}
+
+
+class Emission(BaseModel):
+    """One event to emit."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: str
+    api: Literal["v3", "v2"] = "v3"
+    """Whose type it is. One of v3 goes to v2 subscriptions too, as the v2 event of the same happening."""
+    line: Line | None = None
+    event_id: str | None = None
+    chat_id: str | None = None
+    message_id: str | None = None
+    customer: str | None = None
+    text: str | None = None
+    service: Literal["iMessage", "RCS", "SMS"] | None = None
+    is_group: bool | None = None
+    reconciled_at: AwareDatetime | None = None
+    """Marks a message that Linq recovered later (payload version 2026-02-03)."""
+    version: str | None = None
+    """A v3 payload version; else what each subscription's URL asks for."""
+    data: dict[str, Any] | None = None
+    """The `data` of a v3 event, for v3 subscriptions alone; the sandbox makes one for the types it knows."""
+    body: str | None = None
+    """The whole body, sent as it is to the subscriptions of `api`."""
+
+    @model_validator(mode="after")
+    def _v2_has_no_data(self) -> Emission:
+        if self.api == "v2" and self.data is not None:
+            raise ValueError('"data" is for events of v3; give the whole "body" of a v2 event')
+        return self
+
+
+class Emissions(Emission):
+    """What `POST /sandbox/emit` takes: events that differ in their ids, unless one is given."""
+
+    count: int = Field(1, ge=1, le=10_000)
+
+
+def happening_of(emission: Emission, lines: list[str]) -> Happening:
+    """What has to happen for it; on the first of `lines` if it names none.
+
+    Raises:
+        KeyError: there is no payload for this type, and none was given.
+    """
+    event_type, line = emission.type, emission.line
+    event_id = emission.event_id or str(uuid.uuid4())
+    moment = datetime.now(UTC)
+    if emission.body is not None:
+        verbatim = Verbatim(event_type, event_id, emission.body.encode(), emission.chat_id)
+        return Happening(event_type, event_id, line, **{emission.api: verbatim})
+    scene = Scene(line=line or lines[0], **emission.model_dump(include=_OF_THE_SCENE, exclude_none=True))
+    if emission.api == "v2":
+        if event_type not in v2_types():
+            raise KeyError(event_type)
+        return Happening(event_type, event_id, line, v2=V2Telling(event_type, event_id, moment, scene))
+    if emission.data is not None:
+        given = emission.data
+        telling = V3Telling(event_type, event_id, moment, lambda _: given, emission.version, emission.reconciled_at)
+        return Happening(event_type, event_id, line, telling)
+    data_of(event_type, scene, NEW)
+    telling = replace(
+        telling_of(event_type, event_id, moment, scene),
+        version=emission.version,
+        reconciled_at=emission.reconciled_at,
+    )
+    return told_by_both(telling, scene, line)

@@ -1,0 +1,219 @@
+"""The endpoints beside Linq's APIs: the log of deliveries, faults, state, and the page."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import linq
+import pytest
+
+from tests.sandbox.running import LINE, LINES, Endpoint, RunningSandbox
+
+TARGET = "https://relay.example.com/x"
+
+
+# --- Deliveries ---------------------------------------------------------------------------------------
+
+
+async def test_deliveries_can_be_asked_for_by_event_subscription_and_state(
+    sandbox: RunningSandbox, endpoint: Endpoint
+) -> None:
+    first, second = await sandbox.subscribe(f"{endpoint.url}/1"), await sandbox.subscribe(f"{endpoint.url}/2")
+    endpoint.answers.append(404)
+    emitted = (await sandbox.emit())["event_id"]
+    await sandbox.settled()
+    await sandbox.emit(count=3)
+    await sandbox.settled()
+
+    async def total(query: str) -> int:
+        answer = await sandbox.get(f"/sandbox/deliveries{query}")
+        assert len(answer["deliveries"]) == answer["total"]
+        return int(answer["total"])
+
+    assert await total("") == 8
+    assert await total(f"?event_id={emitted}") == 2
+    assert await total(f"?subscription_id={second.id}") == 4
+    assert await total("?state=failed") == 1
+    assert await total(f"?event_id={emitted}&subscription_id={first.id}") == 1
+    assert await total("?event_id=nothing") == 0
+
+
+async def test_the_newest_come_when_there_is_a_limit(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+    await sandbox.subscribe(endpoint.url)
+    sent = (await sandbox.emit(count=5))["event_ids"]
+    answer = await sandbox.get("/sandbox/deliveries?limit=2")
+    assert ([one["event_id"] for one in answer["deliveries"]], answer["total"]) == (sent[3:], 5)
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=many", "colour=red"])
+async def test_a_query_that_makes_no_sense_is_400(sandbox: RunningSandbox, query: str) -> None:
+    async with sandbox.http.get(f"{sandbox.url}/sandbox/deliveries?{query}") as answer:
+        assert answer.status == 400
+        assert query.split("=", maxsplit=1)[0] in (await answer.json())["error"]["message"]
+
+
+async def test_deliveries_can_be_forgotten(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+    await sandbox.subscribe(endpoint.url)
+    await sandbox.emit()
+    await sandbox.settled()
+    async with sandbox.http.delete(f"{sandbox.url}/sandbox/deliveries") as answer:
+        assert answer.status == 204
+    assert (await sandbox.get("/sandbox/deliveries"))["total"] == 0
+
+
+# --- Faults -------------------------------------------------------------------------------------------
+
+
+async def test_faults_are_put_in_force_listed_and_cleared(sandbox: RunningSandbox) -> None:
+    made = await sandbox.fault("duplicate", times=3, count=10, line=LINE)
+    assert made == {
+        "id": 1,
+        "kind": "duplicate",
+        "times": 3,
+        "count": 10,
+        "left": 10,
+        "held": 0,
+        "events": ["*"],
+        "line": LINE,
+        "share": 1.0,
+        "seed": 1,
+    }
+    other = await sandbox.fault("forge")
+    assert (await sandbox.get("/sandbox/faults"))["faults"] == [made, other]
+    async with sandbox.http.delete(f"{sandbox.url}/sandbox/faults/{made['id']}") as answer:
+        assert answer.status == 204
+    async with sandbox.http.delete(f"{sandbox.url}/sandbox/faults/{made['id']}") as answer:
+        assert answer.status == 404
+    assert (await sandbox.get("/sandbox/faults"))["faults"] == [other]
+    await sandbox.clear_faults()
+    assert (await sandbox.get("/sandbox/faults"))["faults"] == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "named"),
+    [
+        ({"data": b"{"}, "JSON"),
+        ({"json": {"kind": "gremlin"}}, "duplicate"),
+        ({"json": {"kind": "duplicate", "times": 1}}, "times: Input should be greater than or equal to 2"),
+        ({"json": {"kind": "forge", "events": ["*.sent"]}}, "is not an event-type pattern"),
+        ({"json": {"kind": "disable"}}, "name either a subscription_id or a line"),
+    ],
+)
+async def test_a_wrong_fault_is_400_and_says_what_is_wrong(sandbox: RunningSandbox, sent: Any, named: str) -> None:
+    async with sandbox.http.post(f"{sandbox.url}/sandbox/faults", **sent) as answer:
+        assert answer.status == 400
+        assert named in (await answer.json())["error"]["message"]
+
+
+# --- Another account ----------------------------------------------------------------------------------
+
+
+async def test_a_subscription_of_another_account_is_403_and_not_listed(sandbox: RunningSandbox) -> None:
+    async with sandbox.http.post(f"{sandbox.url}/sandbox/foreign-subscription") as answer:
+        assert answer.status == 201
+        foreign = (await answer.json())["id"]
+    api = sandbox.client.webhook_subscriptions
+    for call in (api.retrieve(foreign), api.update(foreign, is_active=True), api.delete(foreign)):
+        with pytest.raises(linq.PermissionDeniedError) as refused:
+            await call
+        assert (refused.value.status_code, refused.value.code) == (403, 2005)
+    assert (await api.list()).subscriptions == []
+
+
+# --- Everything at a glance ---------------------------------------------------------------------------
+
+
+async def test_the_state_shows_everything_but_secrets(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+    made = await sandbox.subscribe(endpoint.url)
+    sandbox.subscribe_v2(endpoint.url, "message.sent", secret="v2-secret")
+    await sandbox.fault("forge")
+    await sandbox.emit()
+    await sandbox.settled()
+    state = await sandbox.get("/sandbox/state")
+    assert state["lines"] == list(LINES)
+    assert [one["id"] for one in state["subscriptions"]] == [made.id]
+    assert [one["secret_configured"] for one in state["v2_subscriptions"]] == [True]
+    assert [one["kind"] for one in state["faults"]] == ["forge"]
+    assert state["deliveries"] == {"delivered": 1}
+    assert made.signing_secret not in str(state)
+    assert "v2-secret" not in str(state)
+
+
+class Outline(HTMLParser):
+    """The tags of a page, and whether each that opens closes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
+        self.tags.append(tag)
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+async def page_of(sandbox: RunningSandbox) -> Outline:
+    async with sandbox.http.get(f"{sandbox.url}/sandbox") as answer:
+        assert (answer.status, answer.content_type) == (200, "text/html")
+        outline = Outline()
+        outline.feed(await answer.text())
+        assert outline.open == []
+        return outline
+
+
+async def test_the_page_shows_what_there_is(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+    made = await sandbox.subscribe(f"{endpoint.url}/v3", lines=[LINE])
+    sandbox.subscribe_v2(f"{endpoint.url}/v2")
+    await sandbox.fault("timestamp", offset=-600)
+    endpoint.answers.extend([500, 500])
+    event_id = (await sandbox.emit(line=LINE))["event_id"]
+    await sandbox.settled()
+    page = await page_of(sandbox)
+    for shown in (*LINES, made.id, f"{endpoint.url}/v3", f"{endpoint.url}/v2", "offset -600", event_id, "delivered"):
+        assert shown in page.text
+    assert re.search(r": 500 \(\d+ ms\)", page.text)
+    assert made.signing_secret not in page.text
+
+
+async def test_the_page_of_an_empty_sandbox_says_so(sandbox: RunningSandbox) -> None:
+    page = await page_of(sandbox)
+    assert page.text.count("None.") == 4
+    assert "script" not in page.tags
+
+
+async def test_its_examples_work(sandbox: RunningSandbox) -> None:
+    page = await page_of(sandbox)
+    examples = re.findall(r"curl -d '(.+)' (\S+)", page.text)
+    assert len(examples) == 4
+    for body, url in examples:
+        assert url.startswith(sandbox.url)
+        async with sandbox.http.post(url, data=body) as answer:
+            assert answer.ok, await answer.text()
+
+
+async def test_everything_on_the_page_is_escaped(sandbox: RunningSandbox) -> None:
+    nasty = "<script>alert(1)</script>"
+    await sandbox.subscribe(f"http://127.0.0.1:9/?{nasty}")
+    await sandbox.emit(event_id=nasty)
+    async with sandbox.http.get(f"{sandbox.url}/sandbox", headers={"Host": f'"{nasty}"'}) as answer:
+        page = await answer.text()
+    assert nasty not in page
+    assert "&lt;script&gt;" in page
+
+
+async def test_the_page_shows_the_last_deliveries(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+    await sandbox.subscribe(endpoint.url)
+    sent = (await sandbox.emit(count=60))["event_ids"]
+    await sandbox.settled()
+    page = await page_of(sandbox)
+    assert [event_id in page.text for event_id in sent] == [False] * 10 + [True] * 50

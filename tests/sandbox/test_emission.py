@@ -1,0 +1,88 @@
+"""What of an event can be chosen when it is emitted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from relay.sandbox.payloads import NEW, OLD
+from tests.sandbox.running import LINE, Endpoint, RunningSandbox
+
+
+async def test_the_scene_can_be_chosen(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+    await sandbox.subscribe(endpoint.url)
+    chosen: Any = {"chat_id": "chat-7", "message_id": "message-7", "text": "Hello", "service": "RCS", "is_group": True}
+    await sandbox.emit(**chosen, customer="+13035550100")
+    await sandbox.settled()
+    data = endpoint.received[0].json["data"]
+    assert (data["chat"]["id"], data["chat"]["is_group"]) == ("chat-7", True)
+    assert (data["id"], data["service"], data["parts"][0]["value"]) == ("message-7", "RCS", "Hello")
+    assert data["sender_handle"]["handle"] == "+13035550100"
+
+
+async def test_several_events_can_be_emitted_at_once(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+    await sandbox.subscribe(endpoint.url)
+    answer = await sandbox.emit(count=20)
+    assert (len(answer["event_ids"]), answer["subscriptions"]) == (20, 1)
+    assert answer["event_id"] == answer["event_ids"][0]
+    await sandbox.settled()
+    assert {one.json["event_id"] for one in endpoint.received} == set(answer["event_ids"])
+
+
+@pytest.mark.parametrize(
+    ("event_type", "version", "is_marked"),
+    [("message.received", NEW, True), ("message.received", OLD, False), ("message.failed", NEW, False)],
+)
+async def test_a_message_can_be_marked_as_reconciled_where_linq_has_the_field(
+    sandbox: RunningSandbox, endpoint: Endpoint, event_type: str, version: str, *, is_marked: bool
+) -> None:
+    await sandbox.subscribe(f"{endpoint.url}/?version={version}", event_type)
+    await sandbox.emit(event_type, reconciled_at="2026-09-14T09:15:02Z")
+    await sandbox.settled()
+    marked = endpoint.received[0].json["data"].get("reconciled_at")
+    assert marked == ("2026-09-14T09:15:02.000Z" if is_marked else None)
+
+
+async def test_a_v2_event_goes_to_v2_subscriptions_alone(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+    await sandbox.subscribe(f"{endpoint.url}/v3")
+    sandbox.subscribe_v2(f"{endpoint.url}/v2")
+    answer = await sandbox.emit(api="v2", line=LINE, event_id="wh_evt_1")
+    assert (answer["event_id"], answer["subscriptions"]) == ("wh_evt_1", 1)
+    await sandbox.settled()
+    (received,) = endpoint.received
+    assert (received.path, received.json["event_id"], received.json["api_version"]) == ("/v2", "wh_evt_1", "v2")
+
+
+async def test_a_whole_body_goes_to_the_subscriptions_of_its_api(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+    await sandbox.subscribe(f"{endpoint.url}/v3", "message.received")
+    sandbox.subscribe_v2(f"{endpoint.url}/v2", "message.received", "anything.new")
+    await sandbox.emit(body="for v3")
+    await sandbox.emit("anything.new", api="v2", body="for v2")
+    await sandbox.settled()
+    assert {(one.path, one.body) for one in endpoint.received} == {("/v3", b"for v3"), ("/v2", b"for v2")}
+
+
+async def test_data_of_ones_own_is_for_v3_alone(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+    sandbox.subscribe_v2(endpoint.url)
+    assert (await sandbox.emit(data={"id": "1"}))["subscriptions"] == 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"api": "v2", "data": {}}, '"body"'),
+        ({"api": "v2", "type": "message.teleported"}, 'give "body" for message.teleported'),
+        ({"api": "v4"}, "api"),
+        ({"line": "16465550123"}, "line"),
+        ({"service": "fax"}, "service"),
+        ({"count": 0}, "count"),
+        ({"reconciled_at": "2026-09-14T09:15:02"}, "reconciled_at"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+async def test_what_makes_no_sense_is_400_and_named(sandbox: RunningSandbox, wrong: Any, named: str) -> None:
+    async with sandbox.http.post(f"{sandbox.url}/sandbox/emit", json={"type": "message.received", **wrong}) as answer:
+        assert answer.status == 400
+        assert named in (await answer.json())["error"]["message"]
+    assert sandbox.log == []
