@@ -107,7 +107,7 @@ async def test_every_known_type_can_be_emitted(sandbox: RunningSandbox, endpoint
         ({"json": {"type": 5}}, 1003),
         ({"json": {"type": "message.sent", "lines": [LINE]}}, 1003),
         ({"json": {"type": "message.sent", "data": "text"}}, 1003),
-        ({"json": {"type": "call.ended"}}, 1005),
+        ({"json": {"type": "brand.new"}}, 1005),
         ({"json": {"type": ""}}, 1005),
     ],
 )
@@ -122,7 +122,7 @@ async def test_an_emission_that_makes_no_sense_is_400(
 
 
 async def test_a_type_without_payload_is_refused_with_the_types_that_have_one(sandbox: RunningSandbox) -> None:
-    async with sandbox.http.post(f"{sandbox.url}/sandbox/emit", json={"type": "call.ended"}) as answer:
+    async with sandbox.http.post(f"{sandbox.url}/sandbox/emit", json={"type": "brand.new"}) as answer:
         message = (await answer.json())["error"]["message"]
     assert 'give "data" for call.ended' in message
     assert all(event_type in message for event_type in known_types())
@@ -142,4 +142,4 @@ async def test_a_beat_of_a_conversation_is_sent_like_any_event(sandbox: RunningS
 
 async def test_an_unknown_type_without_data_raises_where_it_is_emitted(sandbox: RunningSandbox) -> None:
     with pytest.raises(KeyError):
-        sandbox.sandbox.emit(Emission(type="call.ended"))
+        sandbox.sandbox.emit(Emission(type="brand.new"))
