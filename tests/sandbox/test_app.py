@@ -124,7 +124,7 @@ async def test_an_emission_that_makes_no_sense_is_400(
 async def test_a_type_without_payload_is_refused_with_the_types_that_have_one(sandbox: RunningSandbox) -> None:
     async with sandbox.http.post(f"{sandbox.url}/sandbox/emit", json={"type": "brand.new"}) as answer:
         message = (await answer.json())["error"]["message"]
-    assert 'give "data" for call.ended' in message
+    assert 'give "data" for brand.new' in message
     assert all(event_type in message for event_type in known_types())
 
 
