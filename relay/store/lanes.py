@@ -107,11 +107,13 @@ class Lane:
         self._place = Place(redis, subscription, self.topic_stream)
         self._retries = names.lane(subscription, "retries")
         self._tries = names.lane(subscription, "tries")
-        self._left: dict[str, str] = {}
+        self._left: dict[str, str] = {}  # topics it read before, with the last entry it owes of each
+        self._unread: dict[str, str] = {}  # those of them that still have some
 
     async def ensure(self) -> None:
         """Makes the lane's groups if they are not there, and learns what it still owes elsewhere (`Place.ensure`)."""
         self._left = await self._place.ensure()
+        self._unread = dict(self._left)
 
     @property
     def _streams(self) -> tuple[str, ...]:
@@ -135,8 +137,11 @@ class Lane:
                 raise
             await self.ensure()
             return await self.read_new(count, token)
-        for stream, last in self._left.items():
-            rows = await take_left(self._redis, claim, self.group, stream, last, count) + rows
+        for stream, last in list(self._unread.items()):
+            owed = await take_left(self._redis, claim, self.group, stream, last, count)
+            rows = owed + rows
+            if not owed:
+                del self._unread[stream]
         return [Delivery(Ref(stream.decode(), entry.decode()), fields) for stream, entry, fields in rows]
 
     async def orphans(self) -> list[Ref]:
