@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,8 @@ async def listening(app: web.Application, listen: Listen, *, share_port: bool = 
         try:
             await site.start()
         except OSError as error:
-            raise RelayError(f"cannot listen on {listen}: {error.strerror or error}") from None
+            why = os.strerror(error.errno) if error.errno else str(error)
+            raise RelayError(f"cannot listen on {listen}: {why}") from None
         try:
             yield site.port
         finally:

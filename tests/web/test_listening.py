@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 
 import relay.listening
+from relay.core.errors import RelayError
 from relay.listening import listening
 from relay.settings import Listen
 from tests.support import eventually
@@ -70,6 +71,13 @@ async def test_a_body_that_is_still_being_sent_is_read_to_its_end_and_answered()
     await server
     writer.close()
     await writer.wait_closed()
+
+
+async def test_an_address_that_is_taken_is_told() -> None:
+    async with listening(Echo().app, HERE) as port:
+        with pytest.raises(RelayError, match=f"cannot listen on 127.0.0.1:{port}: Address already in use"):
+            async with listening(Echo().app, Listen(host="127.0.0.1", port=port)):
+                pass
 
 
 @pytest.mark.usefixtures("impatient")
