@@ -1,33 +1,29 @@
-"""Webhook payloads as Linq makes them, for every event type of v3.
+"""Webhook payloads of v3 as Linq makes them: every event type that can be subscribed to, in both payload versions.
 
-Each event type has one builder that gives `data` for a payload version; shapes follow the SDK's types (2026-02-03) and
-Linq's older documents (2025-01-01).
+A `Scene` says what an event is about; each family of event types has a module with a builder of `data` per type.
 """
 
 from __future__ import annotations
 
 import uuid
-from datetime import UTC
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from typing import Any
 
 from pydantic_core import to_json
 
-from relay.sandbox.payloads import account, chats, lines, messages, polls
-from relay.sandbox.payloads.scene import NEW, OLD, Scene
+from relay.sandbox.payloads import account, chats, lines, messages, payments, polls
+from relay.sandbox.payloads.scene import Scene
+from relay.sandbox.payloads.versions import NEW, OLD, exists_in
 from relay.sandbox.state import rfc3339
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from relay.sandbox.payloads.scene import Builder
 
 __all__ = ["NEW", "OLD", "Scene", "data_of", "envelope", "exists_in", "known_types"]
 
-_BUILDERS: dict[str, Builder] = {
+_BUILDERS = {
     **messages.BUILDERS,
-    **chats.BUILDERS,
     **polls.BUILDERS,
+    **chats.BUILDERS,
     **lines.BUILDERS,
+    **payments.BUILDERS,
     **account.BUILDERS,
 }
 
@@ -39,11 +35,6 @@ def data_of(event_type: str, scene: Scene, version: str) -> dict[str, Any]:
         KeyError: the sandbox has no payload for this type.
     """
     return _BUILDERS[event_type](event_type, scene, version)
-
-
-def exists_in(event_type: str, version: str) -> bool:
-    """Whether Linq delivers events of this type in this payload version."""
-    return not (event_type == "message.edited" and version == OLD)
 
 
 def known_types() -> tuple[str, ...]:

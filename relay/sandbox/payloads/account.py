@@ -1,108 +1,161 @@
-"""`data` of events that belong to the account: payments, and what its people and programs changed."""
+"""What the account tells of itself: changes of lines, tokens, environments, subscriptions and the team.
+
+One shape for all: who changed what, and from what to what. A field that does not apply is absent, `null` means "none"
+inside `change`, and created and deleted things carry no `change` (the SDK's docstrings say so). What type the values
+of a change have is not published for every event; where it is not, they are what the thing itself would show.
+"""
 
 from __future__ import annotations
 
-import uuid
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from relay.sandbox.state import rfc3339
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from relay.sandbox.payloads.scene import Builder, Scene
 
-_PAYMENT_STATUS = {"payment.canceled": "canceled", "payment.expired": "expired", "payment.declined": "failed"}
-_ABOUT_A_LINE = {"phone_number.forwarding_updated", "environment.line_moved", "zero_day_retention.updated"}
-_TYPES = (
-    "zero_day_retention.updated",
-    "phone_number.forwarding_updated",
-    "environment.line_moved",
-    "environment.created",
-    "environment.renamed",
-    "environment.deleted",
-    "contact_card.created",
-    "contact_card.updated",
-    "contact_card.deleted",
-    "api_token.created",
-    "api_token.renamed",
-    "api_token.expiry_scheduled",
-    "api_token.expired",
-    "api_token.activated",
-    "api_token.deleted",
-    "webhook_subscription.created",
-    "webhook_subscription.deleted",
-    "webhook_subscription.target_url_changed",
-    "webhook_subscription.enabled",
-    "webhook_subscription.disabled",
-    "webhook_subscription.events.updated",
-    "webhook_subscription.phone_numbers.updated",
-    "webhook_subscription.routing_headers_set",
-    "webhook_subscription.routing_headers_cleared",
-    "team_member.added",
-    "team_member.signed_in",
-    "team_member.signed_out",
-)
+    What = Callable[[Scene], dict[str, Any]]
 
+_PRODUCTION = {"name": "Production", "type": "environment"}
+_STAGING = {"name": "Staging", "type": "environment"}
+_FORWARDED_TO = "+12125550142"
+_EVENTS = ("message.received", "message.sent")
+_URL = "https://relay.example.org/webhooks/linq"
+_ROUTING = {"routing_key_header": "X-Routing-Key", "routing_id_header": "Linq-Chat-Id"}
+_TOKEN_LIFE = timedelta(days=90)
 
-def _payment(event_type: str, scene: Scene, _: str) -> dict[str, Any]:
-    payment = _id(scene, "payment")
-    return {
-        "id": payment,
-        "object": "payment_request",
-        "status": _PAYMENT_STATUS.get(event_type, "succeeded"),
-        "amount": 4200,
-        "currency": "usd",
-        "checkout_url": f"https://pay.linqapp.com/{payment}",
-        "created_at": scene.at,
-        "updated_at": scene.at,
-        "mode": "payment",
-        "rail": "stripe",
-    }
-
-
-def _change(event_type: str, scene: Scene, _: str) -> dict[str, Any]:
-    family = event_type.partition(".")[0]
-    data = {
-        "actor": {
-            "type": "team_member",
-            "id": _id(scene, "actor"),
-            "email": "robin@example.com",
-            "name": "Robin Field",
-        },
-        "occurred_at": scene.at,
-        "origin": "dashboard",
-        "summary": f"Robin Field: {event_type}",
-    }
-    if event_type in _ABOUT_A_LINE or family == "contact_card":
-        data["phone_number"] = scene.line
-    if family in _SUBJECTS:
-        data[family] = {"id": _id(scene, family), **_SUBJECTS[family]}
-    if family == "environment":
-        data["environment"] = {"name": "production", "type": "environment"}
-    return data
-
-
-_SUBJECTS: dict[str, dict[str, Any]] = {
-    "contact_card": {"first_name": "Robin", "last_name": "Field", "image_url": None},
-    "api_token": {"token_prefix": "lq_live_", "name": "relay", "expires_at": None},
-    "webhook_subscription": {"target_url": "https://relay.example.com/webhooks/linq", "events": ["message.received"]},
-    "team_member": {"name": "Robin Field", "role": "member"},
+_MEMBER = {"type": "team_member", "id": "usr_31", "email": "ops@example.org", "name": "Ivo Brandt"}
+_DONE_BY: dict[str, dict[str, Any]] = {
+    "dashboard": {"origin": "dashboard", "actor": _MEMBER},
+    "api": {"origin": "api", "actor": {"type": "api"}},
+    "linq": {"origin": "linq", "actor": {"type": "system"}},
 }
 
 
-def _id(scene: Scene, what: str) -> str:
-    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{what} {scene.message_id}"))
+def _change(before: Any, after: Any) -> dict[str, Any]:
+    return {"change": {"from": before, "to": after}}
 
 
-BUILDERS: dict[str, Builder] = {
-    **dict.fromkeys(
-        (
-            "payment.succeeded",
-            "payment.canceled",
-            "payment.expired",
-            "payment.declined",
-            "payment.authorized",
-            "connection.created",
-            "connection.revoked",
-        ),
-        _payment,
+def _line(scene: Scene) -> dict[str, Any]:
+    return {"phone_number": scene.line}
+
+
+def _contact_card(scene: Scene) -> dict[str, Any]:
+    return {**_line(scene), "contact_card": {"id": scene.id_of("contact card"), "first_name": "Support"}}
+
+
+def _renamed_card(scene: Scene) -> dict[str, Any]:
+    return {**_contact_card(scene), "change": {"first_name": {"from": "Help", "to": "Support"}}}
+
+
+def _token(scene: Scene, **more: Any) -> dict[str, Any]:
+    token = {"id": scene.id_of("token"), "token_prefix": "lq_3f9a", "name": "relay"}
+    return {"api_token": {**token, **more}}
+
+
+def _expiring_token(scene: Scene) -> dict[str, Any]:
+    expires_at = rfc3339(scene.moment + _TOKEN_LIFE)
+    return {**_token(scene, expires_at=expires_at), **_change(None, expires_at)}
+
+
+def _subscription(scene: Scene, **more: Any) -> dict[str, Any]:
+    return {"webhook_subscription": {"id": scene.id_of("subscription"), "target_url": _URL, **more}}
+
+
+def _team_member(scene: Scene, **more: Any) -> dict[str, Any]:
+    return {"team_member": {"id": scene.id_of("team member"), "name": "Ivo Brandt", **more}}
+
+
+_CHANGES: dict[str, tuple[str, str, What]] = {
+    "zero_day_retention.updated": (
+        "dashboard",
+        "Zero-day retention turned on",
+        lambda scene: {**_line(scene), **_change(before=False, after=True)},
     ),
-    **dict.fromkeys(_TYPES, _change),
+    "phone_number.forwarding_updated": (
+        "api",
+        "Forwarding number set",
+        lambda scene: {**_line(scene), **_change(None, _FORWARDED_TO)},
+    ),
+    "environment.line_moved": (
+        "dashboard",
+        "Line moved to Staging",
+        lambda scene: {**_line(scene), **_change(_PRODUCTION, _STAGING)},
+    ),
+    "contact_card.created": ("api", "Contact card created", _contact_card),
+    "contact_card.updated": ("api", "Contact card updated", _renamed_card),
+    "contact_card.deleted": ("dashboard", "Contact card deleted", _contact_card),
+    "api_token.created": ("dashboard", "API token created", _token),
+    "api_token.renamed": (
+        "dashboard",
+        "API token renamed",
+        lambda scene: {**_token(scene), **_change("test", "relay")},
+    ),
+    "api_token.expiry_scheduled": ("dashboard", "API token expiry scheduled", _expiring_token),
+    "api_token.expired": ("linq", "API token expired", lambda scene: _token(scene, expires_at=scene.at)),
+    "api_token.activated": ("dashboard", "API token activated", _token),
+    "api_token.deleted": ("dashboard", "API token deleted", _token),
+    "environment.created": ("dashboard", "Environment created", lambda _: {"environment": _STAGING}),
+    "environment.renamed": (
+        "dashboard",
+        "Environment renamed",
+        lambda _: {"environment": _STAGING, **_change("Test", "Staging")},
+    ),
+    "environment.deleted": (
+        "dashboard",
+        "Environment deleted",
+        lambda _: {"environment": _STAGING, "tokens_revoked": 1, "lines_moved_to_production": 2},
+    ),
+    "webhook_subscription.created": (
+        "api",
+        "Webhook subscription created",
+        lambda scene: _subscription(scene, events=list(_EVENTS)),
+    ),
+    "webhook_subscription.deleted": ("api", "Webhook subscription deleted", _subscription),
+    "webhook_subscription.target_url_changed": (
+        "api",
+        "Webhook subscription URL changed",
+        lambda scene: {**_subscription(scene), **_change(f"{_URL}/old", _URL)},
+    ),
+    "webhook_subscription.enabled": ("api", "Webhook subscription enabled", _subscription),
+    "webhook_subscription.disabled": ("linq", "Webhook subscription disabled", _subscription),
+    "webhook_subscription.events.updated": (
+        "api",
+        "Webhook subscription events updated",
+        lambda scene: {**_subscription(scene), **_change(list(_EVENTS[:1]), list(_EVENTS))},
+    ),
+    "webhook_subscription.phone_numbers.updated": (
+        "api",
+        "Webhook subscription phone numbers updated",
+        lambda scene: {**_subscription(scene), **_change(None, [scene.line])},
+    ),
+    "webhook_subscription.routing_headers_set": (
+        "api",
+        "Webhook subscription routing headers set",
+        lambda scene: {**_subscription(scene), **_change(None, _ROUTING)},
+    ),
+    "webhook_subscription.routing_headers_cleared": (
+        "api",
+        "Webhook subscription routing headers cleared",
+        lambda scene: {**_subscription(scene), **_change(_ROUTING, None)},
+    ),
+    "team_member.added": ("dashboard", "Team member added", lambda scene: _team_member(scene, role="member")),
+    "team_member.signed_in": (
+        "dashboard",
+        "Team member signed in",
+        lambda scene: {**_team_member(scene), "method": "code"},
+    ),
+    "team_member.signed_out": ("dashboard", "Team member signed out", _team_member),
 }
+"""Where each is done, what the Activity page calls it, and what has changed."""
+
+
+def _account(event_type: str, scene: Scene, _: str) -> dict[str, Any]:
+    origin, summary, what = _CHANGES[event_type]
+    return {"summary": summary, "occurred_at": scene.at, **_DONE_BY[origin], **what(scene)}
+
+
+BUILDERS: dict[str, Builder] = dict.fromkeys(_CHANGES, _account)

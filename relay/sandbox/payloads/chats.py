@@ -1,86 +1,94 @@
-"""`data` of chats, groups and who takes part in them."""
+"""What chats tell: `chat.*` and `participant.*`, as the SDK has it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from relay.sandbox.payloads.scene import OLD
+from relay.sandbox.payloads.versions import OLD
 
 if TYPE_CHECKING:
     from relay.sandbox.payloads.scene import Builder, Scene
 
-_SEND_FAILED = 4001
+_CHANGE_FAILED = 4001
+"""The code that every kind of chat update can fail with."""
+
+
+def _created(_: str, scene: Scene, version: str) -> dict[str, Any]:
+    members = (scene.line, scene.customer, *scene.others)
+    data = {
+        "id": scene.chat_id,
+        "display_name": ", ".join(members),
+        "service": scene.service,
+        "is_group": scene.is_group,
+        "handles": [scene.handle(member) for member in members],
+        "created_at": scene.at,
+        "updated_at": scene.at,
+    }
+    return data if version == OLD else {**data, "health_status": scene.health}
 
 
 def _typing(_: str, scene: Scene, __: str) -> dict[str, Any]:
     return {"chat_id": scene.chat_id, "actor_handle": scene.handle(scene.customer)}
 
 
-def _chat_created(_: str, scene: Scene, version: str) -> dict[str, Any]:
-    data = {
-        "id": scene.chat_id,
-        "display_name": f"{scene.line}, {scene.customer}",
-        "service": scene.service,
-        "is_group": scene.is_group,
-        "handles": [scene.handle(scene.line), scene.handle(scene.customer)],
-        "created_at": scene.at,
-        "updated_at": scene.at,
-    }
-    return data if version == OLD else {**data, "health_status": scene.chat["health_status"]}
-
-
-def _participant(event_type: str, scene: Scene, _: str) -> dict[str, Any]:
-    when = "added_at" if event_type == "participant.added" else "removed_at"
+def _added(_: str, scene: Scene, __: str) -> dict[str, Any]:
     return {
         "chat_id": scene.chat_id,
-        "handle": scene.customer,
-        "participant": scene.handle(scene.customer),
-        when: scene.at,
+        "handle": scene.actor,
+        "participant": scene.handle(scene.actor),
+        "added_at": scene.at,
+    }
+
+
+def _removed(_: str, scene: Scene, __: str) -> dict[str, Any]:
+    return {
+        "chat_id": scene.chat_id,
+        "handle": scene.actor,
+        "participant": {**scene.handle(scene.actor), "status": "removed", "left_at": scene.at},
+        "removed_at": scene.at,
+    }
+
+
+def _group_value(scene: Scene, new_value: str) -> dict[str, Any]:
+    return {
+        "chat_id": scene.chat_id,
+        "old_value": None,
+        "new_value": new_value,
+        "changed_by_handle": scene.handle(scene.actor),
+        "updated_at": scene.at,
     }
 
 
 def _group_name(_: str, scene: Scene, __: str) -> dict[str, Any]:
-    return {
-        "chat_id": scene.chat_id,
-        "old_value": None,
-        "new_value": scene.text,
-        "changed_by_handle": scene.handle(scene.customer),
-        "updated_at": scene.at,
-    }
+    return _group_value(scene, scene.text)
 
 
 def _group_icon(_: str, scene: Scene, __: str) -> dict[str, Any]:
-    return {
-        "chat_id": scene.chat_id,
-        "old_value": None,
-        "new_value": f"https://cdn.linqapp.com/icons/{scene.chat_id}.png",
-        "changed_by_handle": scene.handle(scene.customer),
-        "updated_at": scene.at,
-    }
+    return _group_value(scene, f"https://cdn.linqapp.com/group-icons/{scene.chat_id}.png")
 
 
 def _background(_: str, scene: Scene, __: str) -> dict[str, Any]:
     return {
-        "chat": scene.bare_chat,
-        "actor_handle": scene.handle(scene.customer),
-        "background": {"type": "color", "shades": ["#0A84FF", "#5E5CE6"]},
+        "chat": scene.chat,
+        "actor_handle": scene.handle(scene.actor),
+        "background": {"type": "color", "variant": "custom", "shades": ["#1d3557", "#a8dadc"]},
     }
 
 
 def _update_failed(_: str, scene: Scene, __: str) -> dict[str, Any]:
-    return {"chat_id": scene.chat_id, "error_code": _SEND_FAILED, "failed_at": scene.at}
+    return {"chat_id": scene.chat_id, "error_code": _CHANGE_FAILED, "failed_at": scene.at}
 
 
 BUILDERS: dict[str, Builder] = {
-    "chat.created": _chat_created,
-    "chat.typing_indicator.started": _typing,
-    "chat.typing_indicator.stopped": _typing,
+    "participant.added": _added,
+    "participant.removed": _removed,
+    "chat.created": _created,
     "chat.group_name_updated": _group_name,
     "chat.group_icon_updated": _group_icon,
-    "chat.background_updated": _background,
     "chat.group_name_update_failed": _update_failed,
     "chat.group_icon_update_failed": _update_failed,
+    "chat.background_updated": _background,
     "chat.background_update_failed": _update_failed,
-    "participant.added": _participant,
-    "participant.removed": _participant,
+    "chat.typing_indicator.started": _typing,
+    "chat.typing_indicator.stopped": _typing,
 }

@@ -1,80 +1,94 @@
-"""`data` of events about a line itself, and of calls, contact cards and places that are shared with it."""
+"""What happens on a line outside its chats: its status, calls, shared contact cards and locations.
+
+As the SDK has it, but for `call.*`: those can be subscribed to, and Linq publishes no payload of them. Theirs is the
+least that a call has, in the names that v2 gives it.
+"""
 
 from __future__ import annotations
 
-import uuid
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+
+from relay.sandbox.payloads.scene import name_of
+from relay.sandbox.state import rfc3339
 
 if TYPE_CHECKING:
     from relay.sandbox.payloads.scene import Builder, Scene
 
+LOCATION_SHARED_FOR = timedelta(hours=1)
 
-def _line_status(_: str, scene: Scene, __: str) -> dict[str, Any]:
+_HEALTHY = ("ACTIVE", "HEALTHY")
+_FLAGGED = ("FLAGGED", "CRITICAL")
+
+
+def _status(_: str, scene: Scene, __: str) -> dict[str, Any]:
+    before, after = (_HEALTHY, _FLAGGED) if scene.flagged else (_FLAGGED, _HEALTHY)
     return {
         "phone_number": scene.line,
-        "previous_status": "ACTIVE",
-        "new_status": "FLAGGED",
-        "previous_reputation": "AT_RISK",
-        "new_reputation": "CRITICAL",
+        "previous_status": before[0],
+        "new_status": after[0],
+        "previous_reputation": before[1],
+        "new_reputation": after[1],
         "changed_at": scene.at,
     }
 
 
-def _line_moved(_: str, scene: Scene, __: str) -> dict[str, Any]:
+def _ownership(_: str, scene: Scene, __: str) -> dict[str, Any]:
     return {"phone_number": scene.line, "changed_at": scene.at}
 
 
 def _contact_card(_: str, scene: Scene, __: str) -> dict[str, Any]:
+    first_name, last_name = name_of(scene.customer)
     return {
-        "first_name": "Robin",
-        "last_name": "Field",
+        "first_name": first_name,
+        "last_name": last_name,
         "owner_handle": scene.line,
         "sender_handle": scene.customer,
         "media_url": None,
     }
 
 
-def _location(event_type: str, scene: Scene, __: str) -> dict[str, Any]:
-    data = {
+def _location_started(_: str, scene: Scene, __: str) -> dict[str, Any]:
+    return {
         "shared_by": scene.customer,
         "shared_with": scene.line,
-        "chat_id": scene.chat_id,
         "began_at": scene.at,
+        "ends_at": rfc3339(scene.moment + LOCATION_SHARED_FOR),
+        "chat_id": scene.chat_id,
     }
-    return {**data, ("ends_at" if event_type == "location.sharing.started" else "ended_at"): scene.at}
 
 
-def _call(event_type: str, scene: Scene, _: str) -> dict[str, Any]:
-    """Linq lists these types and documents no payload; this one is modelled on its v2 call."""
-    has_ended = event_type in {"call.ended", "call.failed", "call.declined", "call.no_answer"}
+def _location_stopped(_: str, scene: Scene, __: str) -> dict[str, Any]:
     return {
-        "id": str(uuid.uuid5(uuid.NAMESPACE_OID, f"call {scene.message_id}")),
-        "direction": "inbound",
-        "from": scene.customer,
-        "to": scene.line,
-        "phone_number": scene.line,
-        "started_at": scene.at,
-        "ended_at": scene.at if has_ended else None,
+        "shared_by": scene.customer,
+        "shared_with": scene.line,
+        "began_at": rfc3339(scene.moment - LOCATION_SHARED_FOR),
+        "ended_at": scene.at,
+        "chat_id": scene.chat_id,
+    }
+
+
+def _call(_: str, scene: Scene, __: str) -> dict[str, Any]:
+    return {
+        "id": scene.message_id,
+        "direction": scene.direction,
+        "from": scene.actor,
+        "to": scene.other_side,
     }
 
 
 BUILDERS: dict[str, Builder] = {
-    "phone_number.status_updated": _line_status,
-    "phone_number.assigned": _line_moved,
-    "phone_number.released": _line_moved,
+    "phone_number.status_updated": _status,
+    "phone_number.assigned": _ownership,
+    "phone_number.released": _ownership,
     "contact_card.received": _contact_card,
-    "location.sharing.started": _location,
-    "location.sharing.stopped": _location,
-    **dict.fromkeys(
-        (
-            "call.initiated",
-            "call.ringing",
-            "call.answered",
-            "call.ended",
-            "call.failed",
-            "call.declined",
-            "call.no_answer",
-        ),
-        _call,
-    ),
+    "call.initiated": _call,
+    "call.ringing": _call,
+    "call.answered": _call,
+    "call.ended": _call,
+    "call.failed": _call,
+    "call.declined": _call,
+    "call.no_answer": _call,
+    "location.sharing.started": _location_started,
+    "location.sharing.stopped": _location_stopped,
 }

@@ -1,88 +1,104 @@
-"""`data` of polls."""
+"""What polls tell: `poll.*`, as the SDK has it. A poll is a message whose options carry votes."""
 
 from __future__ import annotations
 
-import uuid
 from typing import TYPE_CHECKING, Any
 
-from relay.sandbox.payloads.messages import reaction
+from relay.sandbox.payloads.messages import FAILURES, reaction, receipts
 
 if TYPE_CHECKING:
     from relay.sandbox.payloads.scene import Builder, Scene
 
-_CHOICES = ("Monday", "Thursday")
-_LATER_CHOICE = "Saturday"
-_SEND_FAILED = 4001
+
+def _base(scene: Scene, direction: str, sender: dict[str, Any] | None) -> dict[str, Any]:
+    return {
+        "chat": scene.chat,
+        "message_id": scene.message_id,
+        "direction": direction,
+        "service": scene.service,
+        "sender_handle": sender,
+    }
 
 
-def _poll(event_type: str, scene: Scene, _: str) -> dict[str, Any]:
-    inbound = event_type == "poll.received"
-    data = {
-        **_about(scene, inbound=inbound),
-        "poll": {"options": [_option(scene, text, inbound=inbound) for text in _CHOICES], "total_voters": 0},
+def _option(scene: Scene, text: str, creator: str) -> dict[str, Any]:
+    return {
+        "option_id": scene.id_of(f"option {text}"),
+        "text": text,
+        "can_be_edited": True,
+        "creator_handle": scene.handle(creator),
+        "voters": [],
+    }
+
+
+def _poll(scene: Scene, creator: str) -> dict[str, Any]:
+    """The poll as it was made: nobody has voted yet."""
+    return {"options": [_option(scene, text, creator) for text in scene.options], "total_voters": 0}
+
+
+def _received(_: str, scene: Scene, __: str) -> dict[str, Any]:
+    return {
+        **_base(scene, "inbound", scene.handle(scene.customer)),
+        "poll": _poll(scene, scene.customer),
         "created_at": scene.at,
         "updated_at": scene.at,
+        "received_at": scene.at,
     }
-    if inbound:
-        return {**data, "received_at": scene.at}
-    was_read = event_type == "poll.read"
+
+
+def _sent(event_type: str, scene: Scene, _: str) -> dict[str, Any]:
     return {
-        **data,
-        "sent_at": scene.at,
-        "delivered_at": scene.at if was_read or event_type == "poll.delivered" else None,
-        "read_at": scene.at if was_read else None,
+        **_base(scene, "outbound", scene.handle(scene.line)),
+        "poll": _poll(scene, scene.line),
+        "created_at": scene.at,
+        "updated_at": scene.at,
+        **receipts(event_type, scene),
     }
 
 
 def _failed(_: str, scene: Scene, __: str) -> dict[str, Any]:
     return {
-        **_about(scene, inbound=False),
-        "poll": {"options": [_option(scene, text, inbound=False) for text in _CHOICES], "total_voters": 0},
-        "error": {"code": _SEND_FAILED, "message": "Message send failed"},
+        **_base(scene, "outbound", None),  # the send never landed
+        "poll": _poll(scene, scene.line),
+        "error": {"code": scene.code, "message": FAILURES[scene.code]},
         "failed_at": scene.at,
     }
 
 
 def _updated(_: str, scene: Scene, __: str) -> dict[str, Any]:
-    return {**_about(scene, inbound=True), "added_options": [_option(scene, _LATER_CHOICE, inbound=True)]}
+    """An option more. The sender is the line, whoever added it; that stands in the option."""
+    return {
+        **_base(scene, scene.direction, scene.handle(scene.line)),
+        "added_options": [_option(scene, scene.options[-1], scene.actor)],
+    }
 
 
 def _vote(_: str, scene: Scene, __: str) -> dict[str, Any]:
-    return {**_about(scene, inbound=True), "option_id": _option_id(scene, _CHOICES[0])}
-
-
-def _about(scene: Scene, *, inbound: bool) -> dict[str, Any]:
     return {
-        "chat": scene.bare_chat,
-        "message_id": scene.message_id,
-        "direction": "inbound" if inbound else "outbound",
-        "sender_handle": scene.handle(scene.customer if inbound else scene.line),
-        "service": scene.service,
+        **_base(scene, scene.direction, scene.handle(scene.actor)),
+        "option_id": scene.id_of(f"option {scene.options[-1]}"),
     }
 
 
-def _option(scene: Scene, text: str, *, inbound: bool) -> dict[str, Any]:
-    return {
-        "option_id": _option_id(scene, text),
-        "text": text,
-        "can_be_edited": False,
-        "creator_handle": scene.handle(scene.customer if inbound else scene.line),
-        "voters": [],
+def _reaction(event_type: str, scene: Scene, version: str) -> dict[str, Any]:
+    """A sticker: the only reaction a poll can get, and one that stays."""
+    sticker = {
+        "url": f"https://cdn.linqapp.com/stickers/{scene.id_of('sticker')}.png",
+        "file_name": "sticker.png",
+        "mime_type": "image/png",
+        "width": 320,
+        "height": 320,
     }
-
-
-def _option_id(scene: Scene, text: str) -> str:
-    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{scene.message_id} {text}"))
+    return {**reaction(event_type, scene, version), "reaction_type": "sticker", "sticker": sticker}
 
 
 BUILDERS: dict[str, Builder] = {
-    "poll.received": _poll,
-    "poll.sent": _poll,
-    "poll.delivered": _poll,
-    "poll.read": _poll,
+    "poll.received": _received,
     "poll.failed": _failed,
+    "poll.sent": _sent,
+    "poll.delivered": _sent,
+    "poll.read": _sent,
     "poll.updated": _updated,
     "poll.vote.added": _vote,
     "poll.vote.removed": _vote,
-    "poll.reaction.added": reaction,
+    "poll.reaction.added": _reaction,
 }
