@@ -70,6 +70,13 @@ async def raw_server(
         await server.wait_closed()
 
 
+async def hang_up(writer: asyncio.StreamWriter) -> None:
+    """Closes a connection for good, whatever the other side did."""
+    writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
+
+
 async def hash_of(redis: Redis, key: str) -> dict[str, str]:
     """A hash of Redis, as text."""
     rows: dict[bytes, bytes] = await redis.hgetall(key)  # type: ignore[misc]  # typed for redis-py's blocking client as well

@@ -15,7 +15,7 @@ from relay.store import names
 from relay.store.aside import Aside
 from tests.building import LINE, OTHER_SECRET, SECRET, body_of, signed
 from tests.conftest import NOW
-from tests.support import eventually, hash_of
+from tests.support import eventually, hang_up, hash_of
 from tests.web.conftest import V2_SECRET
 
 if TYPE_CHECKING:
@@ -244,7 +244,7 @@ async def test_a_sender_who_leaves_halfway_is_one_warning(ingress: Running) -> N
         _, writer = await asyncio.open_connection("127.0.0.1", ingress.port)
         writer.write(b"POST /webhooks/linq?line=16465550123 HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf")
         await writer.drain()
-        writer.close()
+        await hang_up(writer)
         await eventually(lambda: logs)
     assert [(line["event"], line["log_level"]) for line in logs] == [("event.cut_off", "warning")]
 

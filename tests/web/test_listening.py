@@ -13,7 +13,7 @@ import relay.listening
 from relay.core.errors import RelayError
 from relay.listening import listening
 from relay.settings import Listen
-from tests.support import eventually
+from tests.support import eventually, hang_up
 
 HERE = Listen(host="127.0.0.1", port=0)
 HALF = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nhalf"
@@ -38,7 +38,7 @@ async def refuses(port: int) -> bool:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
     except OSError:
         return True
-    writer.close()
+    await hang_up(writer)
     return False
 
 
@@ -69,8 +69,7 @@ async def test_a_body_that_is_still_being_sent_is_read_to_its_end_and_answered()
     assert answer.startswith(b"HTTP/1.1 200")
     assert answer.endswith(b"halfhalf")
     await server
-    writer.close()
-    await writer.wait_closed()
+    await hang_up(writer)
 
 
 async def test_an_address_that_is_taken_is_told() -> None:
@@ -87,7 +86,7 @@ async def test_a_body_that_never_ends_does_not_hold_it_up() -> None:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(HALF)
         await echo.begun.wait()
-    writer.close()
+    await hang_up(writer)
 
 
 async def test_connections_that_are_idle_do_not_hold_it_up() -> None:
@@ -95,5 +94,4 @@ async def test_connections_that_are_idle_do_not_hold_it_up() -> None:
         async with client.post(f"http://127.0.0.1:{port}/", data=b"x") as answer:
             assert (answer.status, await answer.read()) == (200, b"x")
         _, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.close()
-    await writer.wait_closed()
+    await hang_up(writer)
