@@ -20,6 +20,7 @@ from relay.store.heard import Heard
 from relay.store.key_cache import KeyCache
 from relay.store.keyring import Keyring
 from relay.store.seal import Seal
+from relay.store.sent_secret import SentSecret
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -73,10 +74,19 @@ async def open_store(settings: Settings, patience: float = WORKER_PATIENCE) -> A
 
 def open_keyring(settings: Settings, redis: Redis) -> Keyring:
     """The keyring under RELAY_SECRET_KEY, which `settings` must have."""
+    return Keyring(redis, _seal(settings))
+
+
+def open_sent_secret(settings: Settings, redis: Redis) -> SentSecret:
+    """The note of the v2 secret, under RELAY_SECRET_KEY, which `settings` must have."""
+    return SentSecret(redis, _seal(settings))
+
+
+def _seal(settings: Settings) -> Seal:
     assert settings.relay_secret_key is not None  # noqa: S101  the command asked for it
     old = settings.relay_secret_key_old
     old_keys = old.get_secret_value().split(",") if old else ()
-    return Keyring(redis, Seal(settings.relay_secret_key.get_secret_value(), *old_keys))
+    return Seal(settings.relay_secret_key.get_secret_value(), *old_keys)
 
 
 @asynccontextmanager

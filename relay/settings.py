@@ -161,11 +161,7 @@ class Settings(BaseSettings):
         """
         given = environment(env_file)
         needs += tuple(need for need, other in needed_with.items() if other.upper() in given)
-        problems = [
-            Problem(need.upper(), f"not set: {' '.join(str(cls.model_fields[need].description).split())}")
-            for need in needs
-            if need.upper() not in given
-        ]
+        problems = [cls._not_set(need) for need in needs if need.upper() not in given]
         try:
             settings = cls(_env_file=env_file)  # type: ignore[call-arg]  # how pydantic-settings takes it
         except ValidationError as error:
@@ -173,6 +169,20 @@ class Settings(BaseSettings):
         if problems:
             raise SettingsError("The environment is not complete:", tuple(problems))
         return settings
+
+    def require(self, *needs: str, because: str) -> None:
+        """Makes sure that the fields in `needs` are there; `because` says what wants them.
+
+        Raises:
+            SettingsError: naming every variable that is missing.
+        """
+        problems = tuple(self._not_set(need) for need in needs if getattr(self, need) is None)
+        if problems:
+            raise SettingsError(f"The environment is not complete ({because}):", problems)
+
+    @classmethod
+    def _not_set(cls, need: str) -> Problem:
+        return Problem(need.upper(), f"not set: {' '.join(str(cls.model_fields[need].description).split())}")
 
     def shown(self) -> dict[str, str]:
         """Every variable as it may be logged: secrets masked, durations readable."""

@@ -186,6 +186,17 @@ def test_a_variable_may_be_needed_only_beside_another(monkeypatch: pytest.Monkey
     assert [problem.place for problem in caught.value.problems] == ["RELAY_SECRET_KEY"]
 
 
+def test_what_turns_out_to_be_needed_is_told_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINQ_V2_TOKEN", "token")
+    settings = Settings.load()
+    settings.require("linq_v2_token", because="nothing")
+    with pytest.raises(SettingsError) as caught:
+        settings.require("linq_v2_token", "relay_public_url", "linq_v2_webhook_secret", because="v2 wants it")
+    assert caught.value.heading == "The environment is not complete (v2 wants it):"
+    assert [problem.place for problem in caught.value.problems] == ["RELAY_PUBLIC_URL", "LINQ_V2_WEBHOOK_SECRET"]
+    assert caught.value.problems[0].message.startswith("not set: where Linq reaches the ingress")
+
+
 @pytest.mark.parametrize("name", GOOD)
 def test_a_variable_that_is_missing_is_explained(name: str) -> None:
     explained = problems_with(name.lower())[name]

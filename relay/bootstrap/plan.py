@@ -184,16 +184,20 @@ def _creation(wanted: Wanted, line: str | None, ours: list[_Ours], secrets: list
 
 def _difference(subscription: LinqSubscription, events: frozenset[str], line: str | None) -> str:
     """What is not as it should be, in words; empty if nothing."""
-    found = []
-    if missing := events - subscription.events:
-        found.append(f"{len(missing)} event types missing")
-    if unwanted := subscription.events - events:
-        found.append(f"{len(unwanted)} event types not wanted")
+    found = list(differing_events(subscription.events, events))
     if subscription.phone_numbers != ({line} if line else set()):
         found.append("not filtered by its line" if line else "filtered by lines")
     if not subscription.is_active:
         found.append(INACTIVE)
     return ", ".join(found)
+
+
+def differing_events(there: frozenset[str], wanted: frozenset[str]) -> Iterator[str]:
+    """How the event types of a subscription differ from those that it should have, in words."""
+    if missing := wanted - there:
+        yield f"{len(missing)} event types missing"
+    if unwanted := there - wanted:
+        yield f"{len(unwanted)} event types not wanted"
 
 
 def _step(action: Action, one: _Ours, line: str | None, reason: str) -> Step:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from relay.bootstrap.plan import Wanted
 from relay.core.errors import LinqApiError, Problem, SettingsError
 from relay.core.patterns import matches
-from relay.linq.event_types import is_of_lines, is_of_the_account
+from relay.linq.event_types import V2_TYPES, is_of_lines, is_of_the_account
 from relay.settings import LOOPBACK, Settings
 
 if TYPE_CHECKING:
@@ -47,25 +47,36 @@ def events_asked_for(config: RelayConfig, offered: Sequence[str]) -> frozenset[s
     Raises:
         LinqApiError: there are none.
     """
-    patterns = config.linq.events or {pattern for topic in config.topics for pattern in topic.events}
+    return _asked_for(config, config.linq.events, offered, "Linq")
+
+
+def v2_events_asked_for(config: RelayConfig) -> frozenset[str]:
+    """The event types to subscribe to at the v2 API: `[linq.v2] events`, else what a topic asks for.
+
+    Raises:
+        LinqApiError: there are none.
+    """
+    return _asked_for(config, config.linq.v2.events if config.linq.v2 else None, V2_TYPES, "Linq's v2 API")
+
+
+def _asked_for(config: RelayConfig, chosen: Sequence[str] | None, offered: Sequence[str], whose: str) -> frozenset[str]:
+    patterns = chosen or {pattern for topic in config.topics for pattern in topic.events}
     events = frozenset(event for event in offered if any(matches(pattern, event) for pattern in patterns))
     if not events:
-        raise LinqApiError(
-            "relay.toml asks for no event type that Linq offers; there is nothing to subscribe to"
-            if config.linq.events
-            else "no topic of relay.toml asks for an event type that Linq offers; there is nothing to subscribe to"
-        )
+        asking = "relay.toml asks for no" if chosen else "no topic of relay.toml asks for an"
+        raise LinqApiError(f"{asking} event type that {whose} offers; there is nothing to subscribe to")
     return events
 
 
-def public_url_of(settings: Settings) -> str:
-    """RELAY_PUBLIC_URL, fit for the Linq that is to post there.
+def public_url_of(settings: Settings, linq: str | None = None) -> str:
+    """RELAY_PUBLIC_URL, fit for the Linq that is to post there: the one of the v3 API, or the one at the URL `linq`.
 
     Raises:
         SettingsError: it is http on this machine, but Linq is not (a sandbox on loopback takes it).
     """
     public = str(settings.relay_public_url)
-    if urlsplit(public).scheme == "http" and urlsplit(settings.linq_api_v3_base_url).hostname not in LOOPBACK:
+    poster = urlsplit(linq or settings.linq_api_v3_base_url).hostname
+    if urlsplit(public).scheme == "http" and poster not in LOOPBACK:
         problem = Problem("RELAY_PUBLIC_URL", f'"{public}" must be https: Linq posts nowhere else')
         raise SettingsError("The environment is not complete:", (problem,))
     return public

@@ -10,6 +10,13 @@ from relay.core.durations import parse_duration
 from relay.core.fields import Duration, Line, Pattern, Table
 
 
+class LinqV2(Table):
+    """The `[linq.v2]` table; with it, bootstrap keeps one subscription at Linq's older v2 API."""
+
+    events: Annotated[tuple[Pattern, ...] | None, Field(min_length=1)] = None
+    """Patterns of the v2 event types to subscribe to; without it, those that a topic asks for."""
+
+
 class LinqConfig(Table):
     """The `[linq]` table; without it, every line of the account gets what the topics ask for."""
 
@@ -27,6 +34,8 @@ class LinqConfig(Table):
     """Seconds without a verified event after which a line that used to speak counts as silent."""
     rotate_overlap: Duration = parse_duration("1h")
     """Seconds that the old secret of a rotation lives on."""
+    v2: LinqV2 | None = None
+    """What to keep at the v2 API; without it, nothing there is looked at."""
 
     @model_validator(mode="after")
     def _one_choice_of_lines(self) -> Self:

@@ -3,7 +3,8 @@
     {public_url}/webhooks/linq?version=2026-02-03&line=16465550123&gen=1
 
 `version` is read by Linq (it chooses the payload's shape), `line` and `gen` by us. Linq takes a URL once per account,
-so every line, and every generation of it while a rotation goes on, has its own.
+so every line, and every generation of it while a rotation goes on, has its own. The v2 API has no generations: its one
+subscription is at {public_url}/webhooks/linq/v2.
 """
 
 from __future__ import annotations
@@ -56,10 +57,23 @@ def target_of_query(query: str) -> Target:
 
 def our_target(public_url: str, url: str) -> Target | None:
     """What `url` names if it is a target URL of this relay; None if it is somebody else's."""
+    return target_of_query(urlsplit(url).query) if _is_same_place(public_url.rstrip("/") + V3_PATH, url) else None
+
+
+def v2_url(public_url: str) -> str:
+    """The URL of the one v2 subscription."""
+    return public_url.rstrip("/") + V2_PATH
+
+
+def is_our_v2_url(public_url: str, url: str) -> bool:
+    """Whether `url`, whatever its query, is one that this relay receives v2 events at."""
+    return _is_same_place(v2_url(public_url), url)
+
+
+def _is_same_place(url: str, other: str) -> bool:
+    """Whether two URLs differ in their queries at most."""
     try:
-        ours, theirs = urlsplit(public_url.rstrip("/") + V3_PATH), urlsplit(url)
+        one, two = urlsplit(url), urlsplit(other)
     except ValueError:
-        return None
-    if (ours.scheme, ours.netloc.lower(), ours.path) != (theirs.scheme, theirs.netloc.lower(), theirs.path):
-        return None
-    return target_of_query(theirs.query)
+        return False
+    return (one.scheme, one.netloc.lower(), one.path) == (two.scheme, two.netloc.lower(), two.path)

@@ -1,4 +1,4 @@
-"""The sandbox as one HTTP server: Linq's v3 API, and `/sandbox` to make things happen and to see what happened.
+"""The sandbox as one HTTP server: Linq's v3 and v2 APIs, and `/sandbox` to make things happen and to see what happened.
 
 Everything it knows is in memory and gone with it.
 """
@@ -21,6 +21,7 @@ from relay.sandbox.happening import telling_of, told_by_both
 from relay.sandbox.posting import Poster
 from relay.sandbox.sender import Deliveries
 from relay.sandbox.state import SandboxState
+from relay.sandbox.v2 import V2Api
 from relay.sandbox.v3 import V3Api
 
 if TYPE_CHECKING:
@@ -69,8 +70,10 @@ async def open_sandbox(lines: Sequence[str], *, speed: float = 1.0, seed: int = 
 def sandbox_app(sandbox: Sandbox, api_key: str, *, allow_local: bool) -> web.Application:
     """The HTTP side of `sandbox`."""
     app = web.Application(middlewares=[error_middleware])
-    api = V3Api(sandbox.state, api_key, allow_local=allow_local)
-    app.add_subapp("/api/partner/v3", api.app())
-    app.add_subapp("/v3", api.app())
+    v3 = V3Api(sandbox.state, api_key, allow_local=allow_local)
+    v2 = V2Api(sandbox.state, api_key, allow_local=allow_local)
+    for prefix in ("/api/partner", ""):
+        app.add_subapp(f"{prefix}/v3", v3.app())
+        app.add_subapp(f"{prefix}/v2", v2.app())
     app.add_routes(Control(sandbox.state, sandbox.emit).routes())
     return app

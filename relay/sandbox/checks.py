@@ -28,16 +28,16 @@ _OWN_HEADERS = frozenset(
 )
 
 
-def target_url(url: object, *, allow_local: bool) -> str:
+def target_url(url: object, *, allow_local: bool, field: str = "target_url") -> str:
     """An https URL of a public host; with `allow_local` also plain http and private addresses."""
     try:
         target = _TARGET.validate_python(url)
     except ValidationError:
-        raise invalid("target_url must be a valid HTTPS URL") from None
+        raise invalid(f"{field} must be a valid HTTPS URL") from None
     if target.scheme != "https" and not allow_local:
-        raise invalid("target_url must be a valid HTTPS URL")
+        raise invalid(f"{field} must be a valid HTTPS URL")
     if not allow_local and _is_private(str(target.host).strip("[]")):
-        raise invalid("target_url must not point to a private address")
+        raise invalid(f"{field} must not point to a private address")
     return str(url)
 
 

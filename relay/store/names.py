@@ -23,6 +23,8 @@ Who works, and who is to be woken
 Everything else
     relay:keyring               hash      sealed signing secrets of our Linq subscriptions, by Linq's id of them
     relay:keyring:lock          string    held by whoever changes subscriptions at Linq (redis-py's lock)
+    relay:linq:v2               string    a fingerprint of the secret that our v2 subscription was given last; Linq
+                                          never shows it, and a changed LINQ_V2_WEBHOOK_SECRET has to be sent
     relay:heard                 hash      when each line's last event was verified, and by which generation's secret
     relay:drift                 hash      what the last check found different at Linq
     relay:counts                hash      accepted, duplicate, aside, routed, unmatched
@@ -42,6 +44,7 @@ TOPICS = "relay:topics"
 LANES = "relay:lanes"
 KEYRING = "relay:keyring"
 KEYRING_LOCK = "relay:keyring:lock"
+LINQ_V2 = "relay:linq:v2"
 HEARD = "relay:heard"
 DRIFT = "relay:drift"
 COUNTS = "relay:counts"

@@ -6,6 +6,7 @@ A new key takes over by standing first: the old ones (RELAY_SECRET_KEY_OLD) stil
 
 from __future__ import annotations
 
+import hmac
 from hashlib import sha256
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -20,11 +21,16 @@ class Seal:
     def __init__(self, key: str, *old: str) -> None:
         self.key_id = sha256(normal_key(key).encode()).hexdigest()[:8]
         """Names the key without giving it away; kept beside what it sealed."""
+        self._key = normal_key(key).encode()
         self._fernet = MultiFernet([Fernet(normal_key(one)) for one in (key, *old)])
 
     def close(self, secret: SigningSecret) -> str:
         """`secret`, sealed."""
         return self._fernet.encrypt(secret.text.encode()).decode()
+
+    def fingerprint(self, secret: SigningSecret, of: str) -> str:
+        """Names `secret` and what it is `of` without giving it away; under another key, it is another name."""
+        return hmac.digest(self._key, f"fingerprint\0{of}\0".encode() + secret.whole, "sha256").hex()
 
     def open(self, sealed: str) -> SigningSecret:
         """The secret in `sealed`.

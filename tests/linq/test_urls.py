@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.linq.urls import Target, our_target, target_of_query, target_url
+from relay.linq.urls import Target, is_our_v2_url, our_target, target_of_query, target_url, v2_url
 from tests.building import LINE
 from tests.properties import lines, quick
 
@@ -145,3 +145,21 @@ def test_a_url_of_somebody_else_is_left_alone(url: str) -> None:
 
 def test_a_broken_url_is_somebody_elses() -> None:
     assert our_target(PUBLIC, "https://[broken/webhooks/linq") is None
+
+
+# --- the URL of the v2 subscription ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("public", [PUBLIC, PUBLIC + "/"])
+def test_v2_has_one_url(public: str) -> None:
+    assert v2_url(public) == f"{PUBLIC}/webhooks/linq/v2"
+
+
+@pytest.mark.parametrize("url", [v2_url(PUBLIC), v2_url(PUBLIC) + "?x=1", v2_url(PUBLIC.replace("relay", "RELAY"))])
+def test_the_v2_url_is_ours_whatever_its_query(url: str) -> None:
+    assert is_our_v2_url(PUBLIC, url)
+
+
+@pytest.mark.parametrize("url", [URL, f"{PUBLIC}/webhooks/linq", f"{PUBLIC}/webhooks/linq/v2/", "https://[broken", ""])
+def test_any_other_v2_url_is_somebody_elses(url: str) -> None:
+    assert not is_our_v2_url(PUBLIC, url)

@@ -1,0 +1,155 @@
+"""The plan for the v2 API: what has to change there, from what is wanted, what is there and who has our secret."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.bootstrap.plan import Action, Step
+from relay.bootstrap.v2 import V2Wanted, make_v2_plan
+from relay.bootstrap.wanted import v2_events_asked_for
+from relay.core.config import parse_config
+from relay.core.errors import LinqApiError
+from relay.core.secret import SigningSecret
+from relay.linq.event_types import V2_TYPES
+from relay.linq.v2_answers import V2Subscription
+from tests.properties import quick
+
+PUBLIC = "https://relay.example.com/below"
+URL = f"{PUBLIC}/webhooks/linq/v2"
+EVENTS = frozenset({"message.received", "message.sent"})
+WANTED = V2Wanted(PUBLIC, EVENTS, SigningSecret("our-own-secret"))
+FOREIGN_URLS = (
+    "https://relay.example.com/webhooks/linq/v2",
+    "https://elsewhere.example.com/below/webhooks/linq/v2",
+    f"{PUBLIC}/webhooks/linq",
+    f"{URL}/",
+    f"{URL}x",
+    URL.replace("https:", "http:"),
+    "",
+    "https://[broken",
+)
+
+
+def there(subscription_id: int = 7, **fields: Any) -> V2Subscription:
+    """One of ours, as it should be but for `fields`."""
+    good = {"webhook_url": URL, "version": 2, "events": EVENTS, "active": True, "secret_configured": True}
+    return V2Subscription.model_validate({"id": subscription_id, **good, **fields})
+
+
+def shape(steps: list[Step]) -> list[tuple[Action, str | None]]:
+    return [(step.action, step.subscription_id) for step in steps]
+
+
+def test_without_a_subscription_one_is_created() -> None:
+    assert make_v2_plan(WANTED, [], None) == [Step(Action.CREATE, None, 0, "there is no v2 subscription", URL)]
+
+
+def test_one_that_is_as_it_should_be_is_kept() -> None:
+    assert make_v2_plan(WANTED, [there()], 7) == [Step(Action.KEEP, None, 0, "as it should be", URL, "7")]
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"events": {"message.sent"}}, "1 event types missing"),
+        ({"events": EVENTS | {"chat.created", "hologram.projected"}}, "2 event types not wanted"),
+        ({"events": set()}, "2 event types missing"),
+        ({"active": False}, "inactive"),
+        ({"version": 1}, "its version is not 2"),
+        ({"secret_configured": False}, "without a secret"),
+        ({"webhook_url": URL + "?x=1"}, "its URL has more than it should"),
+        ({"active": False, "events": {"message.sent"}}, "1 event types missing, inactive"),
+    ],
+)
+def test_one_that_differs_is_updated(fields: dict[str, Any], reason: str) -> None:
+    (step,) = make_v2_plan(WANTED, [there(**fields)], 7)
+    assert (step.action, step.subscription_id, step.reason) == (Action.UPDATE, "7", reason)
+
+
+@pytest.mark.parametrize("holder", [None, 8])
+def test_one_that_may_have_another_secret_is_updated(holder: int | None) -> None:
+    (step,) = make_v2_plan(WANTED, [there()], holder)
+    assert (step.action, step.reason) == (Action.UPDATE, "its secret may be another one")
+
+
+def test_of_two_the_one_that_has_our_secret_is_kept() -> None:
+    steps = make_v2_plan(WANTED, [there(7), there(8), there(9)], 8)
+    assert shape(steps) == [(Action.DELETE, "7"), (Action.DELETE, "9"), (Action.KEEP, "8")]
+    assert steps[0].reason == "Linq would deliver every event twice"
+
+
+def test_of_two_without_our_secret_the_one_at_the_exact_url_gets_it_and_then_the_other_goes() -> None:
+    steps = make_v2_plan(WANTED, [there(7, webhook_url=URL + "?x=1"), there(9), there(8)], None)
+    assert shape(steps) == [(Action.UPDATE, "8"), (Action.DELETE, "9"), (Action.DELETE, "7")]
+
+
+@pytest.mark.parametrize("url", FOREIGN_URLS)
+def test_subscriptions_of_others_are_left_alone(url: str) -> None:
+    assert shape(make_v2_plan(WANTED, [there(7, webhook_url=url)], 7)) == [(Action.CREATE, None)]
+    assert shape(make_v2_plan(WANTED, [there(7, webhook_url=url), there(8)], 8)) == [(Action.KEEP, "8")]
+
+
+def test_a_plan_does_not_tell_the_secret() -> None:
+    assert "our-own-secret" not in repr(WANTED)
+    assert "our-own-secret" not in repr(make_v2_plan(WANTED, [there(7), there(8)], None))
+
+
+rows = st.builds(
+    there,
+    st.integers(1, 20),
+    webhook_url=st.sampled_from([URL, URL, URL + "?x=1", *FOREIGN_URLS]),
+    events=st.frozensets(st.sampled_from(V2_TYPES), max_size=3) | st.just(EVENTS),
+    active=st.booleans(),
+    secret_configured=st.booleans(),
+)
+
+
+@quick
+@given(st.lists(rows, max_size=6, unique_by=lambda row: row.id), st.none() | st.integers(1, 20))
+def test_carried_out_once_there_is_nothing_left_to_do(existing: list[V2Subscription], holder: int | None) -> None:
+    at_linq = {one.id: one for one in existing}
+    foreign = {one.id: one for one in existing if one.webhook_url in FOREIGN_URLS}
+    for step in make_v2_plan(WANTED, existing, holder):
+        match step.action:
+            case Action.DELETE:
+                del at_linq[int(str(step.subscription_id))]
+            case Action.CREATE | Action.UPDATE:
+                holder = int(step.subscription_id or 100)
+                at_linq[holder] = there(holder)
+            case Action.KEEP | Action.RETIRE:
+                assert step.action is Action.KEEP
+    assert shape(make_v2_plan(WANTED, at_linq.values(), holder)) == [(Action.KEEP, str(holder))]
+    assert len(at_linq) == len(foreign) + 1
+    assert at_linq.items() >= foreign.items()
+
+
+# --- The events that are asked for --------------------------------------------------------------------
+
+TOPIC = '[[topics]]\nname = "t"\nevents = ["message.*", "reaction.added", "chat.created"]\n'
+
+
+def test_without_a_choice_it_is_what_topics_ask_for() -> None:
+    config = parse_config("[linq]\nevents = ['call.*']\n[linq.v2]\n" + TOPIC)
+    assert v2_events_asked_for(config) == {"message.sent", "message.received", "message.read", "chat.created"}
+
+
+def test_patterns_choose_of_what_v2_offers() -> None:
+    config = parse_config('[linq.v2]\nevents = ["call.*", "contact.created"]\n' + TOPIC)
+    assert v2_events_asked_for(config) == {"call.completed", "contact.created"}
+    assert v2_events_asked_for(parse_config('[linq.v2]\nevents = ["*"]')) == set(V2_TYPES)
+
+
+@pytest.mark.parametrize(
+    ("rules", "sentence"),
+    [
+        ("[linq.v2]", "no topic of relay.toml asks for an event type that Linq's v2 API offers"),
+        ('[linq.v2]\nevents = ["message.failed"]\n' + TOPIC, "relay.toml asks for no event type that Linq's v2 API"),
+    ],
+)
+def test_nothing_to_subscribe_to_is_an_error(rules: str, sentence: str) -> None:
+    with pytest.raises(LinqApiError, match=sentence):
+        v2_events_asked_for(parse_config(rules))

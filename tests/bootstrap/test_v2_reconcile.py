@@ -1,0 +1,340 @@
+"""Reconciling the v2 subscription against the sandbox and a real Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+from pydantic import SecretStr
+from structlog.testing import capture_logs
+
+from relay.bootstrap.plan import Action
+from relay.bootstrap.v2 import V2_NEEDS, V2Reconciler, V2Wanted, open_v2_reconciler
+from relay.core.config import parse_config
+from relay.core.errors import LinqApiError, SettingsError
+from relay.core.secret import SigningSecret
+from relay.linq.v2_api import TOKEN_HEADER, LinqV2Api
+from relay.settings import Settings
+from relay.store import names
+from relay.store.connect import open_redis
+from relay.store.seal import Seal
+from relay.store.sent_secret import SentSecret
+from tests.bootstrap.bench import PUBLIC, SEALING_KEY, refuse
+from tests.bootstrap.redis_gate import gate_to
+from tests.sandbox.calling_v2 import URL, subscribe
+from tests.sandbox.running import API_KEY, RunningSandbox
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from aiohttp import web
+    from redis.asyncio import Redis
+
+    from relay.bootstrap.reconcile import Done
+    from relay.sandbox.state import V2Subscription
+
+EVENTS = frozenset({"message.received", "chat.created"})
+SECRET = "our-own-secret"
+RULES = '[linq.v2]\n[[topics]]\nname = "t"\nevents = ["message.received", "chat.created"]\n'
+
+
+@pytest.fixture
+async def api(sandbox: RunningSandbox) -> AsyncIterator[LinqV2Api]:
+    async with aiohttp.ClientSession(headers={TOKEN_HEADER: API_KEY}) as session:
+        yield LinqV2Api(session, f"{sandbox.url}/v2", pauses=(0, 0))
+
+
+def reconciler_of(
+    api: LinqV2Api, redis: Redis, secret: str = SECRET, events: frozenset[str] = EVENTS, key: str = SEALING_KEY
+) -> V2Reconciler:
+    return V2Reconciler(api, SentSecret(redis, Seal(key)), V2Wanted(PUBLIC, events, SigningSecret(secret)))
+
+
+@pytest.fixture
+def reconciler(api: LinqV2Api, redis: Redis) -> V2Reconciler:
+    return reconciler_of(api, redis)
+
+
+async def apply(reconciler: V2Reconciler) -> list[tuple[str, str | None, bool]]:
+    """Action, subscription and success of every step, which are also told one by one."""
+    heard: list[Done] = []
+    assert await reconciler.apply(heard.append) == heard
+    return [(one.step.action.value, one.step.subscription_id, one.error is None) for one in heard]
+
+
+def at_linq(sandbox: RunningSandbox) -> list[V2Subscription]:
+    return list(sandbox.sandbox.state.v2_subscriptions.values())
+
+
+# --- Registering, and keeping it so -------------------------------------------------------------------
+
+
+async def test_one_subscription_is_made_with_our_secret(sandbox: RunningSandbox, reconciler: V2Reconciler) -> None:
+    assert await apply(reconciler) == [("create", None, True)]
+    (made,) = at_linq(sandbox)
+    assert (made.webhook_url, set(made.events), made.secret, made.active) == (URL, set(EVENTS), SECRET, True)
+
+
+async def test_planning_changes_nothing(sandbox: RunningSandbox, reconciler: V2Reconciler, redis: Redis) -> None:
+    assert [step.action for step in await reconciler.plan()] == [Action.CREATE]
+    assert sandbox.changes == []
+    assert await redis.keys() == []
+
+
+async def test_applying_again_changes_nothing(sandbox: RunningSandbox, reconciler: V2Reconciler) -> None:
+    await apply(reconciler)
+    sandbox.calls.clear()
+    assert await apply(reconciler) == [("keep", "1", True)]
+    assert sandbox.calls == ["GET /v2/webhook_subscriptions"]
+
+
+async def test_a_changed_secret_is_sent(
+    sandbox: RunningSandbox, api: LinqV2Api, redis: Redis, reconciler: V2Reconciler
+) -> None:
+    await apply(reconciler)
+    changed = reconciler_of(api, redis, secret="a-new-secret")
+    (step,) = await changed.plan()
+    assert (step.action, step.reason) == (Action.UPDATE, "its secret may be another one")
+    assert await apply(changed) == [("update", "1", True)]
+    assert at_linq(sandbox)[0].secret == "a-new-secret"
+    assert await apply(changed) == [("keep", "1", True)]
+    assert await apply(reconciler) == [("update", "1", True)]
+    assert at_linq(sandbox)[0].secret == SECRET
+
+
+async def test_under_another_sealing_key_the_secret_is_sent_once_more(
+    sandbox: RunningSandbox, api: LinqV2Api, redis: Redis, reconciler: V2Reconciler
+) -> None:
+    await apply(reconciler)
+    other = reconciler_of(api, redis, key="A" * 43 + "=")
+    assert [await apply(other) for _ in range(2)] == [[("update", "1", True)], [("keep", "1", True)]]
+    assert at_linq(sandbox)[0].secret == SECRET
+
+
+async def test_what_somebody_changed_at_linq_is_changed_back(sandbox: RunningSandbox, reconciler: V2Reconciler) -> None:
+    await apply(reconciler)
+    (one,) = at_linq(sandbox)
+    for name, value in {"active": False, "events": [], "secret": None, "webhook_url": URL + "?x=1"}.items():
+        setattr(one, name, value)
+        assert await apply(reconciler) == [("update", "1", True)]
+        assert (one.webhook_url, set(one.events), one.secret, one.active) == (URL, set(EVENTS), SECRET, True)
+
+
+async def test_other_events_are_set(sandbox: RunningSandbox, api: LinqV2Api, redis: Redis) -> None:
+    await apply(reconciler_of(api, redis))
+    assert await apply(reconciler_of(api, redis, events=frozenset({"call.completed"}))) == [("update", "1", True)]
+    assert at_linq(sandbox)[0].events == ["call.completed"]
+
+
+async def test_one_that_somebody_deleted_is_made_again(sandbox: RunningSandbox, reconciler: V2Reconciler) -> None:
+    await apply(reconciler)
+    sandbox.sandbox.state.v2_subscriptions.clear()
+    assert await apply(reconciler) == [("create", None, True)]
+    assert await apply(reconciler) == [("keep", "2", True)]
+
+
+async def test_one_that_was_made_by_hand_is_taken_over(sandbox: RunningSandbox, reconciler: V2Reconciler) -> None:
+    await subscribe(sandbox, secret="by hand", active=False)
+    assert await apply(reconciler) == [("update", "1", True)]
+    assert [one.secret for one in at_linq(sandbox)] == [SECRET]
+
+
+async def test_duplicates_go_and_the_one_with_our_secret_stays(
+    sandbox: RunningSandbox, reconciler: V2Reconciler
+) -> None:
+    before = await subscribe(sandbox, webhook_url=URL + "/elsewhere")
+    await apply(reconciler)
+    for _ in range(2):
+        await subscribe(sandbox, secret="by hand")
+    assert await apply(reconciler) == [("delete", "3", True), ("delete", "4", True), ("keep", "2", True)]
+    assert [(one.id, one.secret) for one in at_linq(sandbox)] == [(before["id"], None), (2, SECRET)]
+
+
+async def test_subscriptions_of_others_are_left_alone(sandbox: RunningSandbox, reconciler: V2Reconciler) -> None:
+    theirs = [await subscribe(sandbox, webhook_url=f"https://{name}.example.com/webhooks/linq/v2") for name in "ab"]
+    await apply(reconciler)
+    await apply(reconciler)
+    assert [one.shown() for one in at_linq(sandbox)[:2]] == theirs
+    assert len(at_linq(sandbox)) == 3
+
+
+async def test_two_at_once_make_one(sandbox: RunningSandbox, api: LinqV2Api, redis: Redis) -> None:
+    done = await asyncio.gather(*(apply(reconciler_of(api, redis)) for _ in range(3)))
+    assert sorted(step for steps in done for step in steps) == [
+        ("create", None, True),
+        ("keep", "1", True),
+        ("keep", "1", True),
+    ]
+    assert len(at_linq(sandbox)) == 1
+
+
+# --- When something goes wrong ------------------------------------------------------------------------
+
+
+async def test_a_subscription_that_cannot_be_made_is_told_and_made_by_the_next_run(
+    sandbox: RunningSandbox, reconciler: V2Reconciler
+) -> None:
+    sandbox.intercept = refuse("POST")
+    (done,) = await reconciler.apply(lambda _: None)
+    assert "creating the v2 subscription" in str(done.error)
+    assert "(status 500" in str(done.error)
+    sandbox.intercept = None
+    assert await apply(reconciler) == [("create", None, True)]
+    assert await apply(reconciler) == [("keep", "1", True)]
+
+
+async def test_twins_stay_while_the_kept_one_cannot_be_updated(
+    sandbox: RunningSandbox, reconciler: V2Reconciler
+) -> None:
+    for _ in range(2):
+        await subscribe(sandbox, secret="by hand")
+    sandbox.intercept = refuse("PUT")
+    assert await apply(reconciler) == [("update", "1", False)]
+    assert len(at_linq(sandbox)) == 2
+    sandbox.intercept = None
+    assert await apply(reconciler) == [("update", "1", True), ("delete", "2", True)]
+
+
+async def test_a_twin_that_cannot_be_deleted_does_not_keep_the_others(
+    sandbox: RunningSandbox, reconciler: V2Reconciler
+) -> None:
+    await apply(reconciler)
+    for _ in range(2):
+        await subscribe(sandbox)
+
+    async def not_the_second(request: web.Request) -> web.StreamResponse | None:
+        return await refuse("DELETE")(request) if request.path.endswith("/2") else None
+
+    sandbox.intercept = not_the_second
+    assert await apply(reconciler) == [("delete", "2", False), ("delete", "3", True), ("keep", "1", True)]
+
+
+async def test_one_that_went_between_plan_and_apply_is_made_by_the_next_run(
+    sandbox: RunningSandbox, reconciler: V2Reconciler
+) -> None:
+    await subscribe(sandbox)
+
+    async def gone(request: web.Request) -> web.StreamResponse | None:
+        if request.method == "PUT":
+            sandbox.sandbox.state.v2_subscriptions.clear()
+        return None
+
+    sandbox.intercept = gone
+    assert await apply(reconciler) == [("update", "1", False)]
+    assert await apply(reconciler) == [("create", None, True)]
+
+
+@asynccontextmanager
+async def behind_a_gate_that_shuts_at(
+    method: str, sandbox: RunningSandbox, api: LinqV2Api, redis_url: str
+) -> AsyncIterator[V2Reconciler]:
+    """A reconciler whose Redis is gone from the moment Linq is asked for `method`."""
+    async with gate_to(redis_url) as gate:
+        client = open_redis(gate.url, 1.0)
+
+        async def shut(request: web.Request) -> web.StreamResponse | None:
+            if request.method == method:
+                gate.shut()
+            return None
+
+        sandbox.intercept = shut
+        try:
+            yield reconciler_of(api, client)
+        finally:
+            sandbox.intercept = None
+            await client.aclose()
+
+
+async def test_whoever_dies_after_a_creation_leaves_one_subscription_that_gets_the_secret_again(
+    sandbox: RunningSandbox, api: LinqV2Api, redis: Redis, redis_url: str
+) -> None:
+    async with behind_a_gate_that_shuts_at("POST", sandbox, api, redis_url) as troubled:
+        assert await apply(troubled) == [("create", None, False)]
+    await redis.delete(names.KEYRING_LOCK)  # it would be free in 15 s
+    assert [await apply(reconciler_of(api, redis)) for _ in range(2)] == [
+        [("update", "1", True)],
+        [("keep", "1", True)],
+    ]
+
+
+async def test_whoever_dies_after_a_changed_secret_was_sent_is_not_thought_to_have_the_old_one(
+    sandbox: RunningSandbox, api: LinqV2Api, redis: Redis, redis_url: str
+) -> None:
+    await apply(reconciler_of(api, redis, secret="older"))
+    async with behind_a_gate_that_shuts_at("PUT", sandbox, api, redis_url) as troubled:
+        assert await apply(troubled) == [("update", "1", False)]
+    await redis.delete(names.KEYRING_LOCK)
+    assert at_linq(sandbox)[0].secret == SECRET
+    assert await apply(reconciler_of(api, redis, secret="older")) == [("update", "1", True)]
+    assert at_linq(sandbox)[0].secret == "older"
+
+
+async def test_no_secret_is_in_redis_or_in_the_log(
+    sandbox: RunningSandbox, api: LinqV2Api, redis: Redis, reconciler: V2Reconciler
+) -> None:
+    with capture_logs() as logs:
+        await apply(reconciler)
+        await apply(reconciler_of(api, redis, events=frozenset({"call.completed"})))
+        sandbox.intercept = refuse("PUT")
+        await apply(reconciler)
+    assert [(row["log_level"], row["action"]) for row in logs] == [
+        ("info", "create"),
+        ("info", "update"),
+        ("error", "update"),
+    ]
+    noted: Any = [await redis.get(key) for key in await redis.keys()]
+    for secret in (SECRET, API_KEY):
+        assert secret not in str(logs)
+        assert secret not in str(noted)
+
+
+# --- Opening it from the settings ---------------------------------------------------------------------
+
+
+def settings_for(base_url: str, **more: Any) -> Settings:
+    return Settings.load().model_copy(
+        update={
+            "relay_public_url": PUBLIC,
+            "relay_secret_key": SecretStr(SEALING_KEY),
+            "linq_v2_token": SecretStr(API_KEY),
+            "linq_v2_webhook_secret": SecretStr(SECRET),
+            "linq_v2_base_url": base_url,
+            **more,
+        }
+    )
+
+
+async def test_the_settings_say_everything(sandbox: RunningSandbox, redis: Redis) -> None:
+    settings = settings_for(f"{sandbox.base_url}/v2")
+    async with open_v2_reconciler(settings, redis, parse_config(RULES)) as opened:
+        assert await apply(opened) == [("create", None, True)]
+    (made,) = at_linq(sandbox)
+    assert (made.webhook_url, set(made.events), made.secret) == (URL, set(EVENTS), SECRET)
+
+
+async def test_everything_that_is_missing_is_named_with_the_table_that_wants_it(redis: Redis) -> None:
+    with pytest.raises(SettingsError, match=r"relay.toml has \[linq.v2\]") as caught:
+        await open_v2_reconciler(Settings.load(), redis, parse_config(RULES)).__aenter__()
+    assert [problem.place for problem in caught.value.problems] == [need.upper() for need in V2_NEEDS]
+
+
+@pytest.mark.parametrize("base_url", ["https://api.linqapp.com/api/partner/v2", "http://127.0.0.1:4010/v2"])
+async def test_plain_http_is_for_a_linq_on_this_machine(redis: Redis, base_url: str) -> None:
+    settings = settings_for(base_url, relay_public_url="http://127.0.0.1:8080")
+    opening = open_v2_reconciler(settings, redis, parse_config(RULES))
+    if "127.0.0.1" in base_url:
+        async with opening:
+            return
+    with pytest.raises(SettingsError, match=r"RELAY_PUBLIC_URL.*must be https"):
+        await opening.__aenter__()
+
+
+async def test_a_wrong_token_is_named(sandbox: RunningSandbox, redis: Redis) -> None:
+    settings = settings_for(f"{sandbox.url}/v2", linq_v2_token=SecretStr("wrong-token"))
+    async with open_v2_reconciler(settings, redis, parse_config(RULES)) as opened:
+        with pytest.raises(LinqApiError, match="LINQ_V2_TOKEN") as caught:
+            await opened.plan()
+    assert "wrong-token" not in str(caught.value)
