@@ -6,11 +6,13 @@ import time
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 from rich.text import Text
 
 from relay.cli.output import JsonOption, console, local_time, print_json, print_table
+from relay.linq.urls import V2_PATH
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -18,9 +20,10 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from relay.bootstrap.plan import Step
-    from relay.bootstrap.reconcile import Done, Reconciler
+    from relay.bootstrap.reconcile import Done
     from relay.bootstrap.status import LineStatus
     from relay.core.config import RelayConfig
+    from relay.settings import Settings
 
 PENDING = 2
 
@@ -119,7 +122,7 @@ def _teller(*, json: bool) -> Callable[[Done], None]:
     def tell(done: Done) -> None:
         step = done.step
         result = f"failed: {done.error}" if done.error else "done"
-        said = f"{step.action:<7} {step.line or 'account':<16} gen {step.generation:<3} {step.reason}: {result}"
+        said = f"{step.action:<7} {_owner(step):<16} gen {step.generation:<3} {step.reason}: {result}"
         console.print(Text(said, style="red" if done.error else "green"), soft_wrap=True)
 
     return (lambda _: None) if json else tell
@@ -139,44 +142,63 @@ def _tell(results: list[Done], *, json: bool) -> None:
 
 
 async def _plan() -> list[Step]:
-    async with _reconciler() as (reconciler, _, __):
-        return await reconciler.plan()
+    from relay.bootstrap.everything import plan_everything
+
+    async with _account() as (settings, redis, config):
+        return await plan_everything(settings, redis, config)
 
 
 async def _apply(tell: Callable[[Done], None]) -> list[Done]:
-    async with _reconciler() as (reconciler, _, __):
-        return await reconciler.apply(tell)
+    from relay.bootstrap.everything import apply_everything
+
+    async with _account() as (settings, redis, config):
+        return await apply_everything(settings, redis, config, tell)
 
 
 async def _rotate(lines: list[str] | None, overlap: float | None, tell: Callable[[Done], None]) -> list[Done]:
-    async with _reconciler() as (reconciler, config, _):
+    from relay.bootstrap.open import open_reconciler
+
+    async with (
+        _account() as (settings, redis, config),
+        open_reconciler(settings, redis, config) as reconciler,
+    ):
         return await reconciler.rotate(lines, config.linq.rotate_overlap if overlap is None else overlap, tell)
 
 
 async def _status() -> tuple[list[LineStatus], dict[str, int]]:
+    from relay.bootstrap.open import open_reconciler
     from relay.bootstrap.status import differences, statuses
     from relay.store.heard import last_heard
 
-    async with _reconciler() as (reconciler, config, redis):
+    async with (
+        _account() as (settings, redis, config),
+        open_reconciler(settings, redis, config) as reconciler,
+    ):
         survey, heard, now = await reconciler.look(), await last_heard(redis), time.time()
         silent_after = config.linq.silent_after
         return statuses(survey, heard, now, silent_after), differences(survey, heard, now, silent_after)
 
 
 @asynccontextmanager
-async def _reconciler() -> AsyncIterator[tuple[Reconciler, RelayConfig, Redis]]:
-    from relay.bootstrap.open import NEEDS, open_reconciler
+async def _account() -> AsyncIterator[tuple[Settings, Redis, RelayConfig]]:
+    """What there is to work with."""
+    from relay.bootstrap.open import NEEDS
     from relay.config_file import read_config
     from relay.parts import load_settings, open_store
 
     settings = load_settings(*NEEDS)
     config = read_config(settings.relay_config)
-    async with open_store(settings) as redis, open_reconciler(settings, redis, config) as reconciler:
-        yield reconciler, config, redis
+    async with open_store(settings) as redis:
+        yield settings, redis, config
 
 
 def _row(step: Step) -> tuple[object, ...]:
-    return step.line or "account", step.action.value, step.generation, step.target_url
+    return _owner(step), step.action.value, step.generation, step.target_url
+
+
+def _owner(step: Step) -> str:
+    """Whose subscription it is: a line's, the account's, or v2's."""
+    return step.line or ("v2" if urlsplit(step.target_url).path.endswith(V2_PATH) else "account")
 
 
 def _shown(step: Step) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def _programs(name: str, arguments: Sequence[str], count: int, environment: dict
 
 async def _bootstrap(settings: Settings, rules: ConfigFile) -> None:
     """Registers the lines at Linq, again after every change of relay.toml, trying until it has worked."""
-    from relay.bootstrap.open import open_reconciler
+    from relay.bootstrap.everything import apply_everything
 
     async with rules, open_store(settings) as redis:
         applied: Loaded | None = None
@@ -105,8 +105,8 @@ async def _bootstrap(settings: Settings, rules: ConfigFile) -> None:
             loaded = rules.current
             if loaded is not applied:
                 try:
-                    async with open_reconciler(settings, redis, loaded.config) as reconciler:
-                        failed = [done for done in await reconciler.apply(lambda _: None) if done.error]
+                    results = await apply_everything(settings, redis, loaded.config, lambda _: None)
+                    failed = [done for done in results if done.error]
                 except (RelayError, *RedisTrouble) as error:
                     log.error("bootstrap.failed", error=describe(error), again_in_s=_BOOTSTRAP_PAUSE)  # noqa: TRY400
                 except Exception:  # whatever it is: lines that are never registered would be the worst

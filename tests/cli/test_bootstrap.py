@@ -282,3 +282,28 @@ async def test_a_secret_key_can_be_replaced(sandbox: RunningSandbox, redis: Redi
     assert (await main_here("bootstrap", "plan", **new)).code == 0
     assert sandbox.changes == ["POST /v3/webhook-subscriptions"] * len(LINES)
     assert await redis.hlen(names.KEYRING) == len(LINES)  # type: ignore[misc]
+
+
+# --- v2 -----------------------------------------------------------------------------------------------
+
+
+async def test_the_v2_subscription_stands_in_the_same_plan(
+    sandbox: RunningSandbox, rules_of_lines: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules_of_lines.write_text(f"{rules_of_lines.read_text()}\n[linq.v2]\n")
+    said = await main_here("bootstrap", "plan")
+    assert said.code == 2
+    assert all(name in said.err for name in ("LINQ_V2_TOKEN", "LINQ_V2_WEBHOOK_SECRET", "[linq.v2]"))
+
+    monkeypatch.setenv("LINQ_V2_TOKEN", API_KEY)
+    monkeypatch.setenv("LINQ_V2_BASE_URL", f"{sandbox.base_url}/v2")
+    monkeypatch.setenv("LINQ_V2_WEBHOOK_SECRET", "of our own choosing")
+    said = await main_here("bootstrap", "plan")
+    assert said.code == 2
+    assert "4 changes pending." in said.out
+    assert "https://relay.example.com/webhooks/linq/v2" in said.out
+    said = await main_here("bootstrap", "apply")
+    assert said.code == 0
+    assert "create  v2" in said.out
+    assert [one.secret for one in sandbox.sandbox.state.v2_subscriptions.values()] == ["of our own choosing"]
+    assert (await main_here("bootstrap", "plan")).code == 0
