@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from relay.core.errors import LinqApiError
 from relay.core.json_text import parse_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class _Row(BaseModel):
@@ -87,11 +90,13 @@ def read(answer: type[Answer], body: bytes, what: str) -> Answer:
         raise LinqApiError(f"{what}: the answer is not Linq's; is LINQ_V2_BASE_URL right?") from None
 
 
-def refusal(what: str, status: int, body: bytes) -> LinqApiError:
-    """What a status other than 2xx comes to."""
+def refusal(what: str, status: int, body: bytes, hidden: Iterable[str] = ()) -> LinqApiError:
+    """What a status other than 2xx comes to; what is `hidden` is not repeated, should Linq have said it."""
     if status == 401:
         return LinqApiError(f"{what}: Linq refuses the token in LINQ_V2_TOKEN (401)")
     said, code = _said(body)
+    for secret in filter(None, hidden):
+        said = said.replace(secret, "***")
     if not said:
         said = "nothing that Linq would say; is LINQ_V2_BASE_URL right?"
     return LinqApiError(f"{what}: {said} (status {status}{f', code {code}' if code else ''})")

@@ -162,11 +162,16 @@ class LinqV2Api:
             raise _TryAgain(unreachable, may_be_done=may_be_done) from error
         if 200 <= answer.status < 300 or (gone_is_fine and answer.status == 404):
             return body
-        refused = refusal(what, answer.status, body)
+        refused = refusal(what, answer.status, body, self._hidden(content))
         if answer.status == 429 or answer.status >= 500:
             wait = seconds_of(answer.headers.get("Retry-After", ""), datetime.now(UTC))
             raise _TryAgain(refused, may_be_done=answer.status != 429, wait=wait)
         raise refused
+
+    def _hidden(self, content: dict[str, Any] | None) -> list[str]:
+        """What no error may repeat: the token, and the secret that was sent."""
+        secret = [content["webhook_subscription"]["secret"]] if content else []
+        return [self._session.headers.get(TOKEN_HEADER, ""), *secret]
 
 
 @asynccontextmanager

@@ -143,6 +143,15 @@ async def test_what_cannot_get_better_is_not_tried_again(
     assert len(sandbox.calls) == 1
 
 
+async def test_what_linq_repeats_of_our_secrets_is_not_told(sandbox: RunningSandbox, api: LinqV2Api) -> None:
+    said = f"secret {SECRET.text} is too long for {API_KEY}"
+    sandbox.intercept = trouble(web.json_response({"message": said, "errors": [said + "!"]}, status=422))
+    with pytest.raises(LinqApiError, match=r"secret \*\*\* is too long for \*\*\*") as caught:
+        await api.create(URL, EVENTS, SECRET)
+    assert SECRET.text not in str(caught.value)
+    assert API_KEY not in str(caught.value)
+
+
 async def test_retry_after_is_waited_for(sandbox: RunningSandbox, api: LinqV2Api) -> None:
     sandbox.intercept = trouble(answer(429, **{"Retry-After": "60"}))
     waiting = asyncio.create_task(api.subscriptions())
