@@ -136,11 +136,12 @@ async def accept(redis: Redis, *arrivals: Arrival) -> None:
 
 
 @asynccontextmanager
-async def routing(redis: Redis, rules: ConfigFile) -> AsyncIterator[Lease]:
-    """A router at work."""
+async def routing(redis: Redis, rules: ConfigFile, router: Router | None = None) -> AsyncIterator[Lease]:
+    """A router at work, a new one if none is given."""
+    router = router or Router(redis, rules, time.time)
     stop = asyncio.Event()
     async with hold(redis, bells.ROUTE.job_id) as lease:
-        task = asyncio.create_task(Router(redis, rules, time.time).drain(lease, stop))
+        task = asyncio.create_task(router.drain(lease, stop))
         try:
             yield lease
         finally:

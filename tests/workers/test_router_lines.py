@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from tests.bootstrap.redis_gate import gate_to
 from tests.building import CUSTOMER, LINE, OTHER_LINE, body_of
 from tests.support import eventually, hash_of
 from tests.workers.conftest import accept, emptied, routing, topic
+from workers.router import Router
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,6 +82,18 @@ async def test_a_v2_read_reaches_the_topic_of_its_line_once_a_message_has_taught
         await routed(redis, rules, *arrivals)
     assert await lines(redis) == {"too-early": "", "v2-message.received": LINE, "v2-message.read": LINE}
     assert list(await lines(redis, "support")) == ["v2-message.received", "v2-message.read"]
+
+
+async def test_a_router_that_begins_again_knows_what_another_learned_in_between(
+    redis: Redis, rules: ConfigFile
+) -> None:
+    one, other = (Router(redis, rules, time.time) for _ in range(2))
+    events = (v3("1", "message.sent", LINE), v3("2", "message.sent", OTHER_LINE), v3("3", "message.failed"))
+    for router, event in zip((one, other, one), events, strict=True):
+        await accept(redis, event)
+        async with routing(redis, rules, router):
+            await eventually(lambda: emptied(redis))
+    assert await lines(redis) == {"1": LINE, "2": OTHER_LINE, "3": OTHER_LINE}
 
 
 @pytest.mark.parametrize("url_line", [LINE, None])
