@@ -1,8 +1,9 @@
 """The route job: from the inbox into the topics.
 
-    read     up to 128 entries (first those that a former router left pending), waiting for the first
-    match    each against relay.toml, pure
-    commit   one script: acknowledge, delete, append to topics, count, wake the lanes that were fed
+    read         up to 128 entries (first those that a former router left pending), waiting for the first
+    understand   each by itself, and its line by its chat if it does not prove one (`workers.understander`)
+    match        each against relay.toml, pure
+    commit       one script: acknowledge, delete, append to topics, count, wake the lanes that were fed
 
 There is one router at a time, so a topic has its events in the order they were accepted. An event that cannot be
 understood is set aside in the same commit; it never holds up its batch.
@@ -16,14 +17,15 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from relay.core.errors import Unparsable
-from relay.linq.understanding import understand
+from relay.core.event import Event
 from relay.store import aside
+from relay.store.chat_lines import ChatLines
 from relay.store.connect import persistently
 from relay.store.inbox import Inbox, InboxEntry, InboxGroupMissing, Move, compile_plan
 from relay.store.lanes import Lane
 from relay.store.record import fields_of
 from relay.store.taking import LeaseLost
+from workers.understander import Strange, poisoned, understand_batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +51,7 @@ class Router:
         """`clock` gives Unix seconds."""
         self._redis = redis
         self._inbox = Inbox(redis)
+        self._chats = ChatLines(redis, clock)
         self._rules = rules
         self._clock = clock
         self._may_be_pending = True
@@ -63,18 +66,18 @@ class Router:
         began = busy_at = loop.time()
         self._may_be_pending = True
         await self._prepare(self._rules.current)
+        await self._chats.begin()
         while not (stop.is_set() or lease.lost.is_set()):
             now = loop.time()
             if now - busy_at > _LINGER or now - began > _RUN:
                 return
             try:
                 entries = await persistently("reading the inbox", partial(self._read, lease.token), self._suspect)
+                if entries:
+                    await self._route(entries, lease, self._rules.current)
+                    busy_at = loop.time()
             except LeaseLost:
                 lease.lost.set()
-                return
-            if entries:
-                await self._route(entries, lease, self._rules.current)
-                busy_at = loop.time()
 
     async def _prepare(self, loaded: Loaded) -> None:
         """Makes sure that every lane's group stands before an event is routed under these rules."""
@@ -85,8 +88,9 @@ class Router:
         self._prepared = loaded
 
     def _suspect(self) -> None:
-        """There may be entries pending that we do not know of (`LaneDrain.suspect` says how)."""
+        """There may be entries pending that we do not know of (`LaneDrain.suspect` says how), and learning undone."""
         self._may_be_pending = True
+        self._chats.suspect()
 
     async def _read(self, token: str) -> list[InboxEntry]:
         """The next entries, waiting a while for the first; empty if there are none, or if it is worth another look."""
@@ -94,6 +98,7 @@ class Router:
             return await self._read_pending(token) or await self._read_new(token)
         except InboxGroupMissing:
             # Redis is new or has lost its data: the lanes' groups may be gone as well, and come first.
+            self._chats.suspect()
             await self._prepare(self._rules.current)
             await self._inbox.ensure()
             return []
@@ -125,7 +130,8 @@ class Router:
         if loaded is not self._prepared:
             await self._prepare(loaded)
         began = self._clock()
-        moves = [self._move(entry, loaded.config.index) for entry in entries]
+        events = await understand_batch(entries, self._chats, lease.token)
+        moves = [_move(entry, event, loaded.config.index) for entry, event in zip(entries, events, strict=True)]
         now_ms = round(began * 1000)
         committed = await persistently(
             "routing",
@@ -144,23 +150,14 @@ class Router:
             ms=round((self._clock() - began) * 1000, 2),
         )
 
-    def _move(self, entry: InboxEntry, index: TopicIndex) -> Move:
-        try:
-            return self._match(entry, index)
-        except Unparsable as error:
-            reason = str(error)
-        except Exception as error:  # one strange event must not hold up the others
-            log.exception("event.poisoned", entry=entry.entry.decode())
-            reason = f"{type(error).__name__}: {error}"
-        fields = aside.fields_of(entry.dialect, entry.line, entry.body, reason, entry.at)
-        return Move(entry.entry, "", (), [part for pair in fields.items() for part in pair], aside=True)
 
-    def _match(self, entry: InboxEntry, index: TopicIndex) -> Move:
-        understood = understand(entry.dialect, entry.body, entry.line)
-        event = understood.event
-        if understood.line_disputed:
-            log.warning(
-                "event.line_disputed", id=event.id, type=event.type, url_line=event.line, payload_line=event.facts.line
-            )
-        topics = index.match(event)
-        return Move(entry.entry, event.type, topics, fields_of(event, entry.at, entry.webhook_id, entry.body))
+def _move(entry: InboxEntry, event: Event | Strange, index: TopicIndex) -> Move:
+    """Where an entry goes by the rules; aside if it cannot be told."""
+    if isinstance(event, Event):
+        try:
+            fields = fields_of(event, entry.at, entry.webhook_id, entry.body)
+            return Move(entry.entry, event.type, index.match(event), fields)
+        except Exception as error:  # noqa: BLE001  see `poisoned`
+            event = poisoned(entry, error)
+    pairs = aside.fields_of(entry.dialect, entry.line, entry.body, event.reason, entry.at).items()
+    return Move(entry.entry, "", (), [part for pair in pairs for part in pair], aside=True)

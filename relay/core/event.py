@@ -66,7 +66,9 @@ class Event:
     version: str
     """The payload's shape: a v3 `webhook_version` such as `2026-02-03`, or `v2`."""
     line: str | None
-    """The line the event belongs to, E.164: from the authenticated URL, else from the payload."""
+    """The line the event belongs to, E.164: from the authenticated URL, else from the payload, else the one that an
+    earlier event of its chat proved.
+    """
     facts: Facts
     created_at: str | None = None
     """When Linq made the event, as Linq wrote it (RFC 3339, up to nanoseconds)."""

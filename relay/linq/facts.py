@@ -150,7 +150,7 @@ def _v3_service(data: dict[str, Any]) -> str | None:
 def _v2_facts(event_type: str, data: dict[str, Any]) -> Facts:
     return Facts(
         line=_first_line(_row(_V2_LINES, event_type, _line_of_chat_handles)(data)),
-        chat=_text(data.get("chat_id")),
+        chat=_number_or_text(data.get("chat_id")),
         message=_v2_message(event_type, data),
         direction=_v2_direction(event_type, data),
         service=_text(data.get("service")),
@@ -254,6 +254,12 @@ def _list(value: object) -> list[Any]:
 
 def _text(value: object) -> str | None:
     return storable(value) or None
+
+
+def _number_or_text(value: object) -> str | None:
+    """An id of v2: digits in quotes in its events, without them in its API's answers."""
+    is_number = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+    return str(value) if is_number else _text(value)
 
 
 def _bool(*values: object) -> bool | None:

@@ -20,6 +20,11 @@ Who works, and who is to be woken
     relay:lease:<job>           string    who drains; expires seconds after its holder stopped beating
     arq:job:<job>, relay:arq    arq's     the bell of a drain job and the queue it hangs in (arq's own format)
 
+Whose line a chat is (`store.chat_lines`; forgotten 90 days after the last proof, at most a million chats)
+    relay:chats                 hash      line by chat, `v3:<chat id>` or `v2:<chat id>`
+    relay:chats:proved          zset      the same chats by the last event that proved the line (ms, to the hour)
+    relay:chats:teacher         string    the lease token that stored last: for all others what they cache may be old
+
 Everything else
     relay:keyring               hash      sealed signing secrets of our Linq subscriptions, by Linq's id of them
     relay:keyring:lock          string    held by whoever changes subscriptions at Linq (redis-py's lock)
@@ -49,6 +54,9 @@ HEARD = "relay:heard"
 DRIFT = "relay:drift"
 COUNTS = "relay:counts"
 UNMATCHED = "relay:unmatched"
+CHATS = "relay:chats"
+CHATS_PROVED = "relay:chats:proved"
+CHATS_TEACHER = "relay:chats:teacher"
 
 TOPIC_PREFIX = "relay:topic:"
 LANE_PREFIX = "relay:lane:"

@@ -45,5 +45,10 @@ def test_a_payload_says(event_type: str, data: dict[str, Any], facts: Facts) -> 
     assert facts_of(Dialect.V2, event_type, data) == facts
 
 
+@pytest.mark.parametrize(("chat", "understood"), [(771204, "771204"), ("771204", "771204"), (True, None), (-1, None)])
+def test_a_chats_number_may_stand_without_quotes(chat: object, understood: str | None) -> None:
+    assert facts_of(Dialect.V2, "message.read", {"chat_id": chat}).chat == understood
+
+
 def test_every_event_type_of_v2_has_a_row() -> None:
     assert set(V2_TYPES) <= {event_type for event_type, _, _ in rows(TABLE, TYPES)}

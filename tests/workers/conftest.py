@@ -16,8 +16,11 @@ import workers.router
 from relay.config_file import ConfigFile
 from relay.listening import listening
 from relay.settings import Listen
+from relay.store import bells, names
 from relay.store.acceptor import Acceptor
 from tests.building import OTHER_SECRET, SECRET
+from workers.lease import hold
+from workers.router import Router
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from relay.core.event import Arrival
+    from workers.lease import Lease
 
 
 @pytest.fixture(autouse=True)
@@ -129,3 +133,28 @@ async def accept(redis: Redis, *arrivals: Arrival) -> None:
     """Puts events into the inbox, as the ingress does."""
     async with Acceptor(redis, 60.0, time.time) as acceptor:
         await asyncio.gather(*map(acceptor.accept, arrivals))
+
+
+@asynccontextmanager
+async def routing(redis: Redis, rules: ConfigFile, router: Router | None = None) -> AsyncIterator[Lease]:
+    """A router at work, a new one if none is given."""
+    router = router or Router(redis, rules, time.time)
+    stop = asyncio.Event()
+    async with hold(redis, bells.ROUTE.job_id) as lease:
+        task = asyncio.create_task(router.drain(lease, stop))
+        try:
+            yield lease
+        finally:
+            stop.set()
+            await task
+
+
+async def topic(redis: Redis, name: str) -> list[dict[str, str]]:
+    """The entries of a topic's stream, oldest first."""
+    rows = await redis.xrange(names.topic(name))
+    return [{key.decode(): value.decode() for key, value in fields.items()} for _, fields in rows]
+
+
+async def emptied(redis: Redis) -> bool:
+    """Whether everything that was accepted has been routed."""
+    return not await redis.xlen(names.INBOX)

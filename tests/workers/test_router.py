@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,40 +12,16 @@ from relay.core.event import Arrival, Dialect
 from relay.store import bells, names
 from tests.building import LINE, OTHER_LINE, arrival_of, body_of
 from tests.support import eventually, hash_of
-from tests.workers.conftest import accept
+from tests.workers.conftest import accept, emptied, routing, topic
 from workers.lease import hold
 from workers.router import Router
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from redis.asyncio import Redis
 
     from relay.config_file import ConfigFile
-    from workers.lease import Lease
-
-
-@asynccontextmanager
-async def routing(redis: Redis, rules: ConfigFile) -> AsyncIterator[Lease]:
-    """A router at work."""
-    stop = asyncio.Event()
-    async with hold(redis, bells.ROUTE.job_id) as lease:
-        task = asyncio.create_task(Router(redis, rules, time.time).drain(lease, stop))
-        try:
-            yield lease
-        finally:
-            stop.set()
-            await task
-
-
-async def topic(redis: Redis, name: str) -> list[dict[str, str]]:
-    rows = await redis.xrange(names.topic(name))
-    return [{key.decode(): value.decode() for key, value in fields.items()} for _, fields in rows]
-
-
-async def emptied(redis: Redis) -> bool:
-    return not await redis.xlen(names.INBOX)
 
 
 async def test_an_event_enters_each_topic_that_wants_it_with_its_facts(redis: Redis, rules: ConfigFile) -> None:

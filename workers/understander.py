@@ -1,0 +1,77 @@
+"""From inbox entries to events that rules can be matched against.
+
+Each entry is understood by itself; one that cannot be is `Strange`, and holds up nobody. Then the batch as a whole
+teaches which line a chat belongs to, and an event that proves no line gets the one its chat is known by.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import structlog
+
+from relay.core.errors import Unparsable
+from relay.core.event import Event
+from relay.linq.understanding import understand
+from relay.store.chat_lines import Sighting
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from relay.store.chat_lines import ChatLines
+    from relay.store.inbox import InboxEntry
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Strange:
+    """What stands in the place of an event that could not be made."""
+
+    reason: str
+
+
+async def understand_batch(entries: Sequence[InboxEntry], chats: ChatLines, token: str) -> list[Event | Strange]:
+    """The event in each entry, in order.
+
+    Raises:
+        LeaseLost: the router's lease is somebody's whose token is not `token`.
+    """
+    found = [_understand(entry) for entry in entries]
+    sightings = [_sighting(entry, event) for entry, event in zip(entries, found, strict=True)]
+    lines = await chats.resolve(sightings, token)
+    by_chat = [line for line, sighting in zip(lines, sightings, strict=True) if sighting.chat and not sighting.line]
+    if by_chat:
+        log.info("lines.by_chat", events=len(by_chat), known=sum(line is not None for line in by_chat))
+    return [
+        replace(event, line=line) if isinstance(event, Event) and event.line != line else event
+        for event, line in zip(found, lines, strict=True)
+    ]
+
+
+def poisoned(entry: InboxEntry, error: Exception) -> Strange:
+    """For an entry that something of ours fails on, whatever it is: one strange event must not hold up the others."""
+    log.error("event.poisoned", entry=entry.entry.decode(), exc_info=error)
+    return Strange(f"{type(error).__name__}: {error}")
+
+
+def _understand(entry: InboxEntry) -> Event | Strange:
+    try:
+        understood = understand(entry.dialect, entry.body, entry.line)
+    except Unparsable as error:
+        return Strange(str(error))
+    except Exception as error:  # noqa: BLE001  see `poisoned`
+        return poisoned(entry, error)
+    event = understood.event
+    if understood.line_disputed:
+        log.warning(
+            "event.line_disputed", id=event.id, type=event.type, url_line=event.line, payload_line=event.facts.line
+        )
+    return event
+
+
+def _sighting(entry: InboxEntry, event: Event | Strange) -> Sighting:
+    if isinstance(event, Event):
+        return Sighting(entry.dialect, event.facts.chat, event.line)
+    return Sighting(entry.dialect, None, None)
