@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relay.core.errors import Problem, SettingsError
-from relay.core.known_secret import KnownSecret
+from relay.core.known_secret import V2_FORMER_SECRET, V2_SECRET, KnownSecret
 from relay.core.secret import SigningSecret
 from relay.settings import Settings, environment
 from relay.store.acceptor import Acceptor
@@ -89,15 +89,25 @@ def _seal(settings: Settings) -> Seal:
     return Seal(settings.relay_secret_key.get_secret_value(), *old_keys)
 
 
+def _v2_secrets(settings: Settings) -> list[KnownSecret]:
+    found = {
+        V2_SECRET: settings.linq_v2_webhook_secret,
+        V2_FORMER_SECRET: settings.linq_v2_webhook_secret_old,
+    }
+    return [
+        KnownSecret(None, generation, SigningSecret(secret.get_secret_value()))
+        for generation, secret in found.items()
+        if secret is not None
+    ]
+
+
 @asynccontextmanager
 async def ingress_parts(settings: Settings, clock: Callable[[], float] = time.time) -> AsyncIterator[IngressParts]:
     """The parts of an ingress process."""
-    v2_secret = settings.linq_v2_webhook_secret
-    fixed = [KnownSecret(None, 0, SigningSecret(v2_secret.get_secret_value()))] if v2_secret else []
     async with (
         open_store(settings, REQUEST_PATIENCE) as redis,
         Acceptor(redis, settings.relay_dedupe_window, clock) as acceptor,
-        KeyCache(open_keyring(settings, redis), fixed) as keys,
+        KeyCache(open_keyring(settings, redis), _v2_secrets(settings)) as keys,
         Heard(redis) as heard,
     ):
         yield IngressParts(redis, acceptor, Aside(redis), keys, heard, clock)

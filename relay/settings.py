@@ -149,6 +149,8 @@ class Settings(BaseSettings):
     """where Linq's v2 API is"""
     linq_v2_webhook_secret: SecretStr | None = None
     """the secret of the Linq v2 subscription, of your own choosing; without it /webhooks/linq/v2 answers 503"""
+    linq_v2_webhook_secret_old: SecretStr | None = None
+    """the former LINQ_V2_WEBHOOK_SECRET, still accepted: v2 does not try again what is refused"""
 
     @classmethod
     def load(cls, *needs: str, env_file: Path | None = Path(".env"), **needed_with: str) -> Self:

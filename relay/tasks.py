@@ -1,11 +1,32 @@
-"""Ending background tasks."""
+"""Background tasks that end with whoever needs them."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine
+
+T = TypeVar("T")
 
 _PATIENCE = 0.1  # seconds until a cancellation counts as lost
+
+
+@asynccontextmanager
+async def meanwhile(coroutine: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Task[T]]:
+    """Runs `coroutine` as a task while the context is open; whoever wants its result awaits the task in there.
+
+    Unlike `asyncio.gather`, nothing is left running when something else fails.
+    """
+    task = asyncio.create_task(coroutine)
+    try:
+        yield task
+    finally:
+        await end_task(task)
+        if not task.cancelled():
+            task.exception()  # it was looked at, or something else failed first
 
 
 async def end_task(task: asyncio.Task[Any] | None) -> None:

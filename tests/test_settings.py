@@ -30,6 +30,7 @@ GOOD = {
     "LINQ_V2_TOKEN": "linq-token-hunter2",
     "LINQ_V2_BASE_URL": "http://127.0.0.1:8090/api/partner/v2",
     "LINQ_V2_WEBHOOK_SECRET": "v2-secret-hunter2",
+    "LINQ_V2_WEBHOOK_SECRET_OLD": "old-v2-secret-hunter2",
 }
 
 

@@ -1,7 +1,8 @@
 """The upkeep: every few minutes a look at what Linq has of us, said, counted, and repaired if relay.toml says so.
 
 Subscriptions change behind our back: somebody deletes one, Linq switches one off, a line comes or goes. Whether or not
-`heal` is on, a rotation that a person began is brought to its end.
+`heal` is on, a rotation that a person began is brought to its end. Trouble with one of Linq's APIs leaves the other in
+peace.
 """
 
 from __future__ import annotations
@@ -12,17 +13,20 @@ import structlog
 
 from relay.bootstrap.open import NEEDS, open_reconciler
 from relay.bootstrap.status import differences
+from relay.bootstrap.v2 import open_v2_reconciler
 from relay.core.errors import RelayError
 from relay.store import names
 from relay.store.connect import RedisTrouble, ask, describe
 from relay.store.heard import last_heard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from redis.asyncio import Redis
 
+    from relay.bootstrap.status import Surveyed
     from relay.config_file import ConfigFile
+    from relay.core.config import RelayConfig
     from relay.settings import Settings
 
 log = structlog.get_logger()
@@ -45,22 +49,36 @@ class Upkeep:
 
     async def look(self) -> None:
         """Compares, says and counts, and repairs what it may. What goes wrong is said; the next look is soon."""
-        try:
-            await self._look()
-        except (RelayError, *RedisTrouble) as error:
-            log.error("bootstrap.check_failed", error=describe(error))  # noqa: TRY400  a sentence, not a bug
-
-    async def _look(self) -> None:
         config = self._rules.current.config
+        await self._tried("v3", self._look_at_v3(config))
+        if config.linq.v2 is not None:
+            await self._tried("v2", self._look_at_v2(config))
+
+    async def _tried(self, api: str, look: Awaitable[None]) -> None:
+        try:
+            await look
+        except (RelayError, *RedisTrouble) as error:
+            log.error("bootstrap.check_failed", api=api, error=describe(error))  # noqa: TRY400  a sentence, not a bug
+
+    async def _look_at_v3(self, config: RelayConfig) -> None:
         async with open_reconciler(self._settings, self._redis, config) as reconciler:
-            survey, heard, now = await reconciler.look(), await last_heard(self._redis), self._clock()
-            found = differences(survey, heard, now, config.linq.silent_after)
-            await ask(self._redis.hset(names.DRIFT, mapping={**found, "at": round(now)}))
-            repairable = sum(found.values()) - found["silent"] - found["foreign"]
-            write = log.warning if repairable or found["silent"] else log.info
-            write("bootstrap.checked", **found, heal=config.linq.heal)
-            steps = survey.plan(now)
-            if repairable and config.linq.heal:
+            survey, now = await reconciler.look(), self._clock()
+            if await self._count("v3", survey, config, now):
                 await reconciler.apply(lambda _: None)
-            elif any(step.ends_rotation for step in steps):
+            elif any(step.ends_rotation for step in survey.plan(now)):
                 await reconciler.apply(lambda _: None, only=lambda step: step.ends_rotation)
+
+    async def _look_at_v2(self, config: RelayConfig) -> None:
+        async with open_v2_reconciler(self._settings, self._redis, config) as reconciler:
+            if await self._count("v2", await reconciler.look(), config, self._clock()):
+                await reconciler.apply(lambda _: None)
+
+    async def _count(self, api: str, survey: Surveyed, config: RelayConfig, now: float) -> bool:
+        """Says and counts what is different; whether it is to be repaired."""
+        found = differences(survey, await last_heard(self._redis), now, config.linq.silent_after)
+        row = {f"{api}:{kind}": count for kind, count in found.items()}
+        await ask(self._redis.hset(names.DRIFT, mapping={**row, f"{api}:at": round(now)}))
+        repairable = sum(found.values()) - found["silent"] - found["foreign"]
+        write = log.warning if repairable or found["silent"] else log.info
+        write("bootstrap.checked", api=api, **found, heal=config.linq.heal)
+        return bool(repairable) and config.linq.heal

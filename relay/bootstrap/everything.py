@@ -14,8 +14,19 @@ if TYPE_CHECKING:
 
     from relay.bootstrap.plan import Step
     from relay.bootstrap.reconcile import Done
+    from relay.bootstrap.status import Surveyed
     from relay.core.config import RelayConfig
     from relay.settings import Settings
+
+
+async def look_at_everything(settings: Settings, redis: Redis, config: RelayConfig) -> list[Surveyed]:
+    """What is wanted and what is there, at each API; raises as the reconcilers' `look`."""
+    async with open_reconciler(settings, redis, config) as reconciler:
+        surveys: list[Surveyed] = [await reconciler.look()]
+    if config.linq.v2 is not None:
+        async with open_v2_reconciler(settings, redis, config) as v2:
+            surveys.append(await v2.look())
+    return surveys
 
 
 async def plan_everything(settings: Settings, redis: Redis, config: RelayConfig) -> list[Step]:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from relay.core.event import Dialect, owner_of
 from relay.linq.urls import PAYLOAD_VERSION, Target, our_target, target_url
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Step:
 
     action: Action
     line: str | None
-    """None for the account's own subscription."""
+    """None for one that is bound to no line."""
     generation: int
     reason: str
     target_url: str
@@ -52,6 +53,12 @@ class Step:
     """Linq's id; None for one that does not exist yet."""
     retire_at: float | None = None
     """When one that retires goes; Unix seconds."""
+    dialect: Dialect = Dialect.V3
+
+    @property
+    def owner(self) -> str:
+        """Whose subscription it is: a line, `account` or `v2`."""
+        return owner_of(self.dialect, self.line)
 
     @property
     def ends_rotation(self) -> bool:

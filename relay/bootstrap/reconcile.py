@@ -16,8 +16,11 @@ import structlog
 from relay.bootstrap.plan import Action, Step, Wanted, make_plan, make_rotation
 from relay.bootstrap.wanted import wanted_of
 from relay.core.errors import RelayError, StoreError
+from relay.core.event import Dialect, owner_of
+from relay.linq.urls import our_target
 from relay.store import names
 from relay.store.connect import RedisTrouble
+from relay.tasks import meanwhile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -54,6 +57,25 @@ class Survey:
         """The steps from what is there to what is wanted; `now` is Unix seconds."""
         return make_plan(self.wanted, self.existing, self.secrets, now)
 
+    @property
+    def owners(self) -> list[str]:
+        """Whose subscriptions there should be: the lines', and the account's if there is to be one."""
+        return [owner_of(Dialect.V3, line) for line in self.wanted.owners]
+
+    @property
+    def active(self) -> set[str]:
+        """The ids of the subscriptions that Linq posts to."""
+        return {one.id for one in self.existing if one.is_active}
+
+    @property
+    def foreign(self) -> int:
+        """How many subscriptions of somebody else get the same lines' events."""
+        return sum(self._is_foreign(one) for one in self.existing)
+
+    def _is_foreign(self, one: LinqSubscription) -> bool:
+        shares = not one.phone_numbers or not one.phone_numbers.isdisjoint(self.wanted.lines)
+        return shares and our_target(self.wanted.public_url, one.target_url) is None
+
 
 class Reconciler:
     """Keeps Linq's subscriptions as they should be."""
@@ -75,10 +97,12 @@ class Reconciler:
             LinqApiError: Linq did not answer as it should.
             StoreError: stored secrets cannot be opened with this RELAY_SECRET_KEY.
         """
-        wanted, existing, secrets = await asyncio.gather(
-            wanted_of(self._config, self._public_url, self._api), self._api.subscriptions(), self._secrets()
-        )
-        return Survey(wanted, existing, secrets)
+        async with (
+            meanwhile(wanted_of(self._config, self._public_url, self._api)) as wanted,
+            meanwhile(self._api.subscriptions()) as existing,
+        ):
+            secrets = await self._secrets()
+            return Survey(await wanted, await existing, secrets)
 
     async def plan(self) -> list[Step]:
         """The steps that `apply` would make; changes nothing, and raises as `look`."""

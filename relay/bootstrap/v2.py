@@ -17,6 +17,7 @@ from relay.bootstrap.plan import INACTIVE, Action, Step, differing_events
 from relay.bootstrap.reconcile import Done
 from relay.bootstrap.wanted import public_url_of, v2_events_asked_for
 from relay.core.errors import RelayError
+from relay.core.event import Dialect, owner_of
 from relay.core.secret import SigningSecret
 from relay.linq.urls import is_our_v2_url, v2_url
 from relay.linq.v2_api import VERSION, open_linq_v2
@@ -24,7 +25,7 @@ from relay.parts import open_sent_secret
 from relay.store.connect import RedisTrouble, describe
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 
     from redis.asyncio import Redis
 
@@ -57,12 +58,42 @@ def make_v2_plan(wanted: V2Wanted, existing: Iterable[V2Subscription], holder: i
     url = v2_url(wanted.public_url)
     ours = [one for one in existing if is_our_v2_url(wanted.public_url, one.webhook_url)]
     if not ours:
-        return [Step(Action.CREATE, None, 0, "there is no v2 subscription", url)]
+        return [Step(Action.CREATE, None, 0, "there is no v2 subscription", url, dialect=Dialect.V2)]
     kept, *others = sorted(ours, key=lambda one: (one.id != holder, one.webhook_url != url, one.id))
     deletions = [_step(Action.DELETE, one, "Linq would deliver every event twice") for one in others]
     if difference := ", ".join(_differences(wanted, kept, holder)):
         return [_step(Action.UPDATE, kept, difference), *deletions]
     return [*deletions, _step(Action.KEEP, kept, "as it should be")]
+
+
+@dataclass(frozen=True, slots=True)
+class V2Survey:
+    """What is wanted, and what is there."""
+
+    wanted: V2Wanted
+    existing: Sequence[V2Subscription]
+    """Every subscription at Linq's v2 API, ours and others'."""
+    holder: int | None
+    """The id of the one that has our secret, if that is known."""
+
+    def plan(self, _now: float = 0.0) -> list[Step]:
+        """The steps from what is there to what is wanted; nothing of v2's depends on the time."""
+        return make_v2_plan(self.wanted, self.existing, self.holder)
+
+    @property
+    def owners(self) -> list[str]:
+        """Whose subscriptions there should be."""
+        return [owner_of(Dialect.V2, None)]
+
+    @property
+    def active(self) -> set[str]:
+        """The ids of the subscriptions that Linq posts to."""
+        return {str(one.id) for one in self.existing if one.active}
+
+    @property
+    def foreign(self) -> int:
+        """How many subscriptions of somebody else get the same events."""
+        return sum(not is_our_v2_url(self.wanted.public_url, one.webhook_url) for one in self.existing)
 
 
 class V2Reconciler:
@@ -73,18 +104,24 @@ class V2Reconciler:
         self._sent = sent
         self._wanted = wanted
 
-    async def plan(self) -> list[Step]:
-        """The steps that `apply` would make; changes nothing.
+    async def look(self) -> V2Survey:
+        """What is wanted and what is there; changes nothing.
 
         Raises:
             LinqApiError: Linq did not answer as it should.
         """
         existing = await self._api.subscriptions()
         holder = await self._sent.holder(self._wanted.secret, (one.id for one in existing))
-        return make_v2_plan(self._wanted, existing, holder)
+        return V2Survey(self._wanted, existing, holder)
+
+    async def plan(self) -> list[Step]:
+        """The steps that `apply` would make; changes nothing, and raises as `look`."""
+        return (await self.look()).plan()
 
     async def apply(self, on_done: Callable[[Done], None]) -> list[Done]:
-        """Makes it as it should be; `on_done` hears of each step as it is over. Raises as `plan`.
+        """Makes it as it should be; `on_done` hears of each step as it is over.
+
+        Raises as `look`, and
 
         Raises:
             StoreError: somebody else has been at it for too long.
@@ -167,4 +204,4 @@ def _differences(wanted: V2Wanted, one: V2Subscription, holder: int | None) -> I
 
 
 def _step(action: Action, one: V2Subscription, reason: str) -> Step:
-    return Step(action, None, 0, reason, one.webhook_url, str(one.id))
+    return Step(action, None, 0, reason, one.webhook_url, str(one.id), dialect=Dialect.V2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -11,6 +10,7 @@ from relay.core.errors import LinqApiError, Problem, SettingsError
 from relay.core.patterns import matches
 from relay.linq.event_types import V2_TYPES, is_of_lines, is_of_the_account
 from relay.settings import LOOPBACK, Settings
+from relay.tasks import meanwhile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,8 @@ async def wanted_of(config: RelayConfig, public_url: str, api: LinqApi) -> Wante
     Raises:
         LinqApiError: Linq did not answer as it should, or there is nothing to register.
     """
-    lines, offered = await asyncio.gather(_lines(config, api), api.event_types())
+    async with meanwhile(api.event_types()) as event_types:
+        lines, offered = await _lines(config, api), await event_types
     events = events_asked_for(config, offered)
     of_lines = frozenset(filter(is_of_lines, events))
     of_the_account = frozenset(filter(is_of_the_account, events)) if config.linq.account else frozenset()

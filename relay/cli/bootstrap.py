@@ -6,13 +6,12 @@ import time
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import urlsplit
 
 import typer
 from rich.text import Text
 
 from relay.cli.output import JsonOption, console, local_time, print_json, print_table
-from relay.linq.urls import V2_PATH
+from relay.core import known_secret
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
     from relay.bootstrap.plan import Step
     from relay.bootstrap.reconcile import Done
-    from relay.bootstrap.status import LineStatus
+    from relay.bootstrap.status import Status
     from relay.core.config import RelayConfig
     from relay.settings import Settings
 
@@ -41,7 +40,7 @@ def plan(*, json: JsonOption = False) -> None:
     if json:
         print_json({"pending": len(pending), "steps": [_shown(step) for step in steps]})
     else:
-        columns = ("line", "action", "gen", "target", "why")
+        columns = ("for", "action", "gen", "target", "why")
         print_table("Plan", columns, [(*_row(step), step.reason) for step in steps])
         console.print(f"{len(pending)} changes pending." if pending else "Nothing to do.")
     if pending:
@@ -85,32 +84,44 @@ def rotate(
 
 @bootstrap.command()
 def status(*, json: JsonOption = False) -> None:
-    """Show how each line stands; exit code 1 if anything is wrong."""
+    """Show how each line's subscription stands, and v2's; exit code 1 if anything is wrong."""
     from relay.event_loop import run
 
     rows, differences = run(_status())
     if json:
-        print_json({"lines": [{**asdict(row), "is_ok": row.is_ok} for row in rows], "differences": differences})
+        print_json({"subscriptions": [{**asdict(row), "is_ok": row.is_ok} for row in rows], "differences": differences})
     else:
-        columns = ("line", "gen", "active", "last event", "verified by", "retiring", "state", "subscription")
-        print_table("Lines", columns, map(_status_row, rows))
+        columns = ("for", "gen", "active", "last event", "verified by", "retiring", "state", "subscription")
+        print_table("Subscriptions at Linq", columns, map(_status_row, rows))
         found = ", ".join(f"{count} {kind}" for kind, count in differences.items() if count)
         console.print(found or "Everything is as it should be.")
     if any(count for kind, count in differences.items() if kind != "foreign"):
         raise typer.Exit(1)
 
 
-def _status_row(row: LineStatus) -> tuple[object, ...]:
+def _status_row(row: Status) -> tuple[object, ...]:
     return (
-        row.line or "account",
-        row.generation,
+        row.owner,
+        row.generation or None,
         "yes" if row.is_active else "NO",
         local_time(row.last_event_ms) if row.last_event_ms else "never",
-        f"gen {row.last_generation}" if row.last_generation is not None else "",
+        _secret_name(row.last_generation),
         row.retiring,
         row.state,
         row.subscription_id,
     )
+
+
+def _secret_name(generation: int | None) -> str:
+    match generation:
+        case None:
+            return ""
+        case known_secret.V2_SECRET:
+            return "its secret"
+        case known_secret.V2_FORMER_SECRET:
+            return "its old secret"
+        case _:
+            return f"gen {generation}"
 
 
 def _teller(*, json: bool) -> Callable[[Done], None]:
@@ -122,7 +133,7 @@ def _teller(*, json: bool) -> Callable[[Done], None]:
     def tell(done: Done) -> None:
         step = done.step
         result = f"failed: {done.error}" if done.error else "done"
-        said = f"{step.action:<7} {_owner(step):<16} gen {step.generation:<3} {step.reason}: {result}"
+        said = f"{step.action:<7} {step.owner:<16} {_generation(step):<7} {step.reason}: {result}"
         console.print(Text(said, style="red" if done.error else "green"), soft_wrap=True)
 
     return (lambda _: None) if json else tell
@@ -165,18 +176,17 @@ async def _rotate(lines: list[str] | None, overlap: float | None, tell: Callable
         return await reconciler.rotate(lines, config.linq.rotate_overlap if overlap is None else overlap, tell)
 
 
-async def _status() -> tuple[list[LineStatus], dict[str, int]]:
-    from relay.bootstrap.open import open_reconciler
-    from relay.bootstrap.status import differences, statuses
+async def _status() -> tuple[list[Status], dict[str, int]]:
+    from relay.bootstrap.everything import look_at_everything
+    from relay.bootstrap.status import KINDS, differences, statuses
     from relay.store.heard import last_heard
 
-    async with (
-        _account() as (settings, redis, config),
-        open_reconciler(settings, redis, config) as reconciler,
-    ):
-        survey, heard, now = await reconciler.look(), await last_heard(redis), time.time()
-        silent_after = config.linq.silent_after
-        return statuses(survey, heard, now, silent_after), differences(survey, heard, now, silent_after)
+    async with _account() as (settings, redis, config):
+        surveys = await look_at_everything(settings, redis, config)
+        heard, now, silent_after = await last_heard(redis), time.time(), config.linq.silent_after
+    rows = [row for survey in surveys for row in statuses(survey, heard, now, silent_after)]
+    found = [differences(survey, heard, now, silent_after) for survey in surveys]
+    return rows, {kind: sum(each[kind] for each in found) for kind in KINDS}
 
 
 @asynccontextmanager
@@ -193,17 +203,17 @@ async def _account() -> AsyncIterator[tuple[Settings, Redis, RelayConfig]]:
 
 
 def _row(step: Step) -> tuple[object, ...]:
-    return _owner(step), step.action.value, step.generation, step.target_url
+    return step.owner, step.action.value, step.generation or None, step.target_url
 
 
-def _owner(step: Step) -> str:
-    """Whose subscription it is: a line's, the account's, or v2's."""
-    return step.line or ("v2" if urlsplit(step.target_url).path.endswith(V2_PATH) else "account")
+def _generation(step: Step) -> str:
+    return f"gen {step.generation}" if step.generation else ""
 
 
 def _shown(step: Step) -> dict[str, Any]:
     return {
         "action": step.action,
+        "owner": step.owner,
         "line": step.line,
         "generation": step.generation,
         "target_url": step.target_url,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from relay.bootstrap.v2 import V2_NEEDS
 from relay.bootstrap.wanted import public_url_of
 from relay.child import python
 from relay.config_file import ConfigFile, load_config
@@ -75,8 +76,9 @@ def load_all() -> Settings:
         settings = Settings.load("relay_secret_key", relay_public_url="linq_api_v3_api_key")
     except SettingsError as error:
         problems += error.problems
+    has_v2 = False
     try:
-        load_config(rules)
+        has_v2 = load_config(rules).config.linq.v2 is not None
     except ConfigError as error:
         problems += error.problems
     if settings is None:
@@ -84,6 +86,8 @@ def load_all() -> Settings:
     if settings.linq_api_v3_api_key is not None:
         try:
             public_url_of(settings)
+            if has_v2:
+                settings.require(*V2_NEEDS, because="relay.toml has [linq.v2]")
         except SettingsError as error:
             problems += error.problems
     if problems:

@@ -20,6 +20,7 @@ def check(*, json: JsonOption = False) -> None:
     from relay.config_file import load_config
     from relay.core.durations import format_duration
     from relay.core.errors import ConfigError
+    from relay.core.event import Dialect
     from relay.linq.event_types import unknown_patterns
     from relay.settings import Settings
 
@@ -31,10 +32,16 @@ def check(*, json: JsonOption = False) -> None:
             raise
         print_json({"ok": False, "problems": [{"place": p.place, "message": p.message} for p in error.problems]})
         raise typer.Exit(2) from None
+    v2_events = config.linq.v2.events if config.linq.v2 else None
+    wanted = [
+        *((f"topic {topic.name}", topic.events, tuple(Dialect)) for topic in config.topics),
+        ("[linq]", config.linq.events or (), [Dialect.V3]),
+        ("[linq.v2]", v2_events or (), [Dialect.V2]),
+    ]
     warnings = [
-        f'topic {topic.name}: no event type that we know matches "{pattern}"{hint}'
-        for topic in config.topics
-        for pattern, hint in unknown_patterns(topic.events)
+        f'{place}: no event type that we know matches "{pattern}"{hint}'
+        for place, patterns, dialects in wanted
+        for pattern, hint in unknown_patterns(patterns, dialects)
     ]
     if not config.topics:
         warnings.append("there is no topic, so every event will be acknowledged and dropped")

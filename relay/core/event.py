@@ -25,6 +25,15 @@ class Dialect(StrEnum):
     V3 = "v3"
 
 
+ACCOUNT = "account"
+"""The owner of the v3 subscription that is bound to no line."""
+
+
+def owner_of(dialect: Dialect, line: str | None) -> str:
+    """Whose a Linq subscription is: a line's (E.164), the account's, or v2's, which has one for all lines."""
+    return Dialect.V2.value if dialect is Dialect.V2 else line or ACCOUNT
+
+
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """A verified webhook, as it enters the inbox."""

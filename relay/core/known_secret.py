@@ -9,6 +9,11 @@ if TYPE_CHECKING:
     from relay.core.secret import SigningSecret
 
 
+V2_SECRET = 0
+V2_FORMER_SECRET = -1
+"""The generations of the two secrets that v2 events may be signed with."""
+
+
 @dataclass(frozen=True, slots=True)
 class KnownSecret:
     """The secret of one generation of one line's Linq subscription; several are alive while a rotation goes on."""
@@ -16,5 +21,5 @@ class KnownSecret:
     line: str | None
     """The line the Linq subscription is bound to; None for one that spans the account."""
     generation: int
-    """The `gen` parameter of the subscription's target URL; 0 where there is none (v2)."""
+    """The `gen` parameter of the subscription's target URL; `V2_SECRET` or `V2_FORMER_SECRET` for v2's."""
     secret: SigningSecret

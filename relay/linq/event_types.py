@@ -8,10 +8,11 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, get_args
 
+from relay.core.event import Dialect
 from relay.core.patterns import matches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
 V2_TYPES = (
     "message.sent",
@@ -53,11 +54,12 @@ def _family(event_type: str) -> str:
     return event_type.partition(".")[0]
 
 
-def unknown_patterns(patterns: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """The patterns that match no known type, each with a hint at what may have been meant."""
+def unknown_patterns(patterns: Iterable[str], dialects: Collection[Dialect]) -> Iterator[tuple[str, str]]:
+    """The patterns that match no type known of `dialects`, each with a hint at what may have been meant."""
     from linq.types.webhook_event_type import WebhookEventType  # a large package, wanted by few commands
 
-    known = (*get_args(WebhookEventType), *V2_TYPES)
+    by_dialect = {Dialect.V3: get_args(WebhookEventType), Dialect.V2: V2_TYPES}
+    known = [event_type for dialect in dialects for event_type in by_dialect[dialect]]
     for pattern in patterns:
         if not any(matches(pattern, event_type) for event_type in known):
             close = get_close_matches(pattern, known, n=1)

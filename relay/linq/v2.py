@@ -35,7 +35,7 @@ def verify(headers: Headers, body: bytes, secrets: Iterable[KnownSecret]) -> Kno
     for known in secrets:
         if hmac.compare_digest(_signature(known.secret, body), offered.lower()):
             return known
-    raise BadSignature("LINQ_V2_WEBHOOK_SECRET did not make the X-Webhook-Signature", another_secret_could_help=True)
+    raise BadSignature(f"LINQ_V2_WEBHOOK_SECRET did not make the {SIGNATURE}", another_secret_could_help=True)
 
 
 def sign(secret: SigningSecret, body: bytes) -> dict[str, str]:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from relay.core.event import Dialect
+from relay.core.event import owner_of
 from relay.store import names
 from relay.store.connect import RedisTrouble, ask
 from relay.tasks import end_task
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from relay.core.event import Arrival
 
 _INTERVAL = 5.0  # seconds between two writes
-_ACCOUNT = "account"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +53,7 @@ class Heard:
 
     def note(self, arrival: Arrival, now: float) -> None:
         """Remembers that `arrival` was verified; `now` is Unix seconds."""
-        owner = "v2" if arrival.dialect is Dialect.V2 else arrival.line or _ACCOUNT
-        self._unwritten[owner] = f"{round(now * 1000)} {arrival.generation}"
+        self._unwritten[owner_of(arrival.dialect, arrival.line)] = f"{round(now * 1000)} {arrival.generation}"
 
     async def _write_forever(self) -> None:
         while True:
@@ -72,11 +70,7 @@ class Heard:
                     del self._unwritten[owner]
 
 
-async def last_heard(redis: Redis) -> dict[str | None, LastEvent]:
-    """The last event by line; None is the account's own subscription, and v2's is under `v2`."""
+async def last_heard(redis: Redis) -> dict[str, LastEvent]:
+    """The last event by the owner of the Linq subscription (`owner_of`)."""
     rows = await ask(redis.hgetall(names.HEARD))
-    found: dict[str | None, LastEvent] = {}
-    for owner, value in rows.items():
-        at_ms, generation = value.split()
-        found[None if owner.decode() == _ACCOUNT else owner.decode()] = LastEvent(int(at_ms), int(generation))
-    return found
+    return {owner.decode(): LastEvent(*map(int, value.split())) for owner, value in rows.items()}

@@ -31,7 +31,7 @@ Everything else
     relay:linq:v2               string    a fingerprint of the secret that our v2 subscription was given last; Linq
                                           never shows it, and a changed LINQ_V2_WEBHOOK_SECRET has to be sent
     relay:heard                 hash      when each line's last event was verified, and by which generation's secret
-    relay:drift                 hash      what the last check found different at Linq
+    relay:drift                 hash      what the last check found different at Linq, by API: `v3:missing`, `v2:at`
     relay:counts                hash      accepted, duplicate, aside, routed, unmatched
     relay:unmatched             hash      events that no topic wanted, by event type
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from relay.bootstrap.plan import Wanted
 from relay.linq.api import LinqSubscription
-from relay.linq.urls import target_url
+from relay.linq.urls import target_url, v2_url
+from relay.linq.v2_answers import V2Subscription
 from relay.store.keyring import KeyRecord
 
 PUBLIC = "https://relay.example.com"
@@ -53,3 +56,9 @@ def record(
         stored_at=0,
         retire_at=retire_at,
     )
+
+
+def v2_subscription(**fields: Any) -> V2Subscription:
+    """Ours at the v2 API, as it should be but for `fields`."""
+    good = {"id": 1, "webhook_url": v2_url(PUBLIC), "version": 2, "events": EVENTS, "active": True}
+    return V2Subscription.model_validate({**good, "secret_configured": True, **fields})

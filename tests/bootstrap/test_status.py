@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay.bootstrap.reconcile import Survey
-from relay.bootstrap.status import KINDS, LineStatus, differences, statuses
+from relay.bootstrap.status import KINDS, Status, differences, statuses
+from relay.bootstrap.v2 import V2Survey, V2Wanted
+from relay.core.known_secret import V2_FORMER_SECRET
+from relay.core.secret import SigningSecret
 from relay.linq.urls import target_url
 from relay.store.heard import LastEvent
 from tests.bootstrap.building import (
+    EVENTS,
     FOREIGN_URLS,
     GONE_LINE,
     LINE,
@@ -20,11 +24,13 @@ from tests.bootstrap.building import (
     PUBLIC,
     record,
     subscription,
+    v2_subscription,
     wanted,
 )
 
 if TYPE_CHECKING:
     from relay.linq.api import LinqSubscription
+    from relay.linq.v2_answers import V2Subscription
     from relay.store.keyring import KeyRecord
 
 DAY = 86_400.0
@@ -35,7 +41,7 @@ def heard(seconds_ago: float, generation: int = 1) -> LastEvent:
     return LastEvent(round((NOW - seconds_ago) * 1000), generation)
 
 
-def one(there: list[LinqSubscription], held: list[KeyRecord], last: LastEvent | None = None) -> LineStatus:
+def one(there: list[LinqSubscription], held: list[KeyRecord], last: LastEvent | None = None) -> Status:
     """The status of a line in a survey of its own."""
     (row,) = statuses(Survey(wanted(), there, held), {LINE: last} if last else {}, NOW, DAY)
     return row
@@ -43,8 +49,8 @@ def one(there: list[LinqSubscription], held: list[KeyRecord], last: LastEvent | 
 
 def test_a_line_that_is_as_it_should_be() -> None:
     row = one([subscription()], [record()], heard(60))
-    assert row == LineStatus(
-        line=LINE,
+    assert row == Status(
+        owner=LINE,
         generation=1,
         subscription_id="s-1",
         is_active=True,
@@ -91,7 +97,7 @@ def test_a_rotation_under_way_is_no_trouble() -> None:
 def test_the_account_stands_beside_its_lines() -> None:
     want = replace(wanted(), account_events=frozenset({"team_member.added"}))
     rows = statuses(Survey(want, [subscription()], [record()]), {}, NOW, DAY)
-    assert [(row.line, row.state) for row in rows] == [(LINE, "ok"), (None, "the account has no subscription")]
+    assert [(row.owner, row.state) for row in rows] == [(LINE, "ok"), ("account", "the account has no subscription")]
 
 
 def test_differences_are_counted_by_kind() -> None:
@@ -117,3 +123,39 @@ def test_the_end_of_a_rotation_is_no_difference() -> None:
     there = [subscription("s-1"), subscription("s-2", generation=2)]
     held = [record("s-1", retire_at=int(NOW) - 1), record("s-2", generation=2)]
     assert differences(Survey(wanted(), there, held), {}, NOW, DAY) == NOTHING
+
+
+# --- v2 -----------------------------------------------------------------------------------------------
+
+
+def v2_survey(*there: V2Subscription, holder: int | None = 1) -> V2Survey:
+    return V2Survey(V2Wanted(PUBLIC, EVENTS, SigningSecret("ours")), there, holder)
+
+
+def test_the_one_subscription_of_v2() -> None:
+    survey = v2_survey(v2_subscription())
+    (row,) = statuses(survey, {"v2": heard(60, generation=V2_FORMER_SECRET)}, NOW, DAY)
+    assert (row.owner, row.generation, row.subscription_id, row.is_active, row.is_ok) == ("v2", 0, "1", True, True)
+    assert row.last_generation == V2_FORMER_SECRET
+    assert differences(survey, {}, NOW, DAY) == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("survey", "state", "kind"),
+    [
+        (v2_survey(), "there is no v2 subscription", "missing"),
+        (v2_survey(v2_subscription(active=False)), "inactive", "inactive"),
+        (v2_survey(v2_subscription(), holder=None), "its secret may be another one", "changed"),
+        (v2_survey(v2_subscription(), v2_subscription(id=2)), "ok", "extra"),
+        (v2_survey(v2_subscription(), v2_subscription(id=2, webhook_url=FOREIGN_URLS[0])), "ok", "foreign"),
+    ],
+)
+def test_what_is_wrong_with_v2_is_said_and_counted(survey: V2Survey, state: str, kind: str) -> None:
+    assert [row.state for row in statuses(survey, {}, NOW, DAY)] == [state]
+    assert differences(survey, {}, NOW, DAY) == {**NOTHING, kind: 1}
+
+
+def test_v2_can_be_silent_too() -> None:
+    last = {"v2": heard(2 * DAY)}
+    assert [row.state for row in statuses(v2_survey(v2_subscription()), last, NOW, DAY)] == ["silent for 48h"]
+    assert differences(v2_survey(v2_subscription()), last, NOW, DAY) == {**NOTHING, "silent": 1}

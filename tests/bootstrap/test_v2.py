@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -13,14 +13,17 @@ from relay.bootstrap.v2 import V2Wanted, make_v2_plan
 from relay.bootstrap.wanted import v2_events_asked_for
 from relay.core.config import parse_config
 from relay.core.errors import LinqApiError
+from relay.core.event import Dialect
 from relay.core.secret import SigningSecret
 from relay.linq.event_types import V2_TYPES
-from relay.linq.v2_answers import V2Subscription
+from tests.bootstrap.building import EVENTS, v2_subscription
 from tests.properties import quick
+
+if TYPE_CHECKING:
+    from relay.linq.v2_answers import V2Subscription
 
 PUBLIC = "https://relay.example.com/below"
 URL = f"{PUBLIC}/webhooks/linq/v2"
-EVENTS = frozenset({"message.received", "message.sent"})
 WANTED = V2Wanted(PUBLIC, EVENTS, SigningSecret("our-own-secret"))
 FOREIGN_URLS = (
     "https://relay.example.com/webhooks/linq/v2",
@@ -36,8 +39,7 @@ FOREIGN_URLS = (
 
 def there(subscription_id: int = 7, **fields: Any) -> V2Subscription:
     """One of ours, as it should be but for `fields`."""
-    good = {"webhook_url": URL, "version": 2, "events": EVENTS, "active": True, "secret_configured": True}
-    return V2Subscription.model_validate({"id": subscription_id, **good, **fields})
+    return v2_subscription(**{"id": subscription_id, "webhook_url": URL, **fields})
 
 
 def shape(steps: list[Step]) -> list[tuple[Action, str | None]]:
@@ -45,11 +47,15 @@ def shape(steps: list[Step]) -> list[tuple[Action, str | None]]:
 
 
 def test_without_a_subscription_one_is_created() -> None:
-    assert make_v2_plan(WANTED, [], None) == [Step(Action.CREATE, None, 0, "there is no v2 subscription", URL)]
+    assert make_v2_plan(WANTED, [], None) == [
+        Step(Action.CREATE, None, 0, "there is no v2 subscription", URL, dialect=Dialect.V2)
+    ]
 
 
 def test_one_that_is_as_it_should_be_is_kept() -> None:
-    assert make_v2_plan(WANTED, [there()], 7) == [Step(Action.KEEP, None, 0, "as it should be", URL, "7")]
+    assert make_v2_plan(WANTED, [there()], 7) == [
+        Step(Action.KEEP, None, 0, "as it should be", URL, "7", dialect=Dialect.V2)
+    ]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -57,6 +58,7 @@ async def test_plan_tells_what_is_pending_and_apply_does_it(sandbox: RunningSand
     assert planned.json["steps"] == [
         {
             "action": "create",
+            "owner": line,
             "line": line,
             "generation": 1,
             "target_url": target_url(PUBLIC, line, 1),
@@ -263,7 +265,7 @@ async def test_status_shows_each_line_and_what_is_wrong(sandbox: RunningSandbox,
     sandbox.sandbox.state.subscriptions.popitem()
     said = await main_here("bootstrap", "status", "--json")
     assert (said.code, said.json["differences"]["missing"]) == (1, 1)
-    assert [row["is_ok"] for row in said.json["lines"]] == [False, True, False]
+    assert [row["is_ok"] for row in said.json["subscriptions"]] == [False, True, False]
 
 
 @pytest.mark.usefixtures("sandbox")
@@ -287,8 +289,8 @@ async def test_a_secret_key_can_be_replaced(sandbox: RunningSandbox, redis: Redi
 # --- v2 -----------------------------------------------------------------------------------------------
 
 
-async def test_the_v2_subscription_stands_in_the_same_plan(
-    sandbox: RunningSandbox, rules_of_lines: Path, monkeypatch: pytest.MonkeyPatch
+async def test_the_v2_subscription_stands_in_the_same_plan_and_status(
+    sandbox: RunningSandbox, rules_of_lines: Path, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rules_of_lines.write_text(f"{rules_of_lines.read_text()}\n[linq.v2]\n")
     said = await main_here("bootstrap", "plan")
@@ -307,3 +309,17 @@ async def test_the_v2_subscription_stands_in_the_same_plan(
     assert "create  v2" in said.out
     assert [one.secret for one in sandbox.sandbox.state.v2_subscriptions.values()] == ["of our own choosing"]
     assert (await main_here("bootstrap", "plan")).code == 0
+
+    await redis.hset(names.HEARD, "v2", f"{round(time.time() * 1000)} -1")  # type: ignore[misc]
+    said = await main_here("bootstrap", "status")
+    assert said.code == 0
+    (row,) = [line for line in said.out.splitlines() if line.strip().startswith("v2")]
+    assert "its old secret" in row
+    assert row.split()[-2:] == ["ok", "1"]
+    sandbox.sandbox.state.v2_subscriptions.clear()
+    said = await main_here("bootstrap", "status", "--json")
+    assert (said.code, said.json["differences"]["missing"]) == (1, 1)
+    assert {row["owner"]: row["state"] for row in said.json["subscriptions"]} == {
+        **dict.fromkeys(LINES, "ok"),
+        "v2": "there is no v2 subscription",
+    }

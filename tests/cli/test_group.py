@@ -79,6 +79,14 @@ def test_mistakes_in_environment_and_rules_are_told_together(rules: Path) -> Non
     assert "a..b" in str(wrong.value)
 
 
+@pytest.mark.usefixtures("complete")
+def test_what_v2_needs_is_missed_at_the_start(rules: Path) -> None:
+    rules.write_text(f"[linq.v2]\n{rules.read_text()}")
+    with pytest.raises(ConfigError) as wrong:
+        group.load_all()
+    assert {problem.place for problem in wrong.value.problems} == {"LINQ_V2_TOKEN", "LINQ_V2_WEBHOOK_SECRET"}
+
+
 @asynccontextmanager
 async def registering(rules: Path) -> AsyncIterator[None]:
     """The part of `relay up` that registers lines, at work."""

@@ -105,6 +105,16 @@ def test_a_pattern_that_matches_no_known_type_is_a_warning_with_a_hint() -> None
     assert "message.recieved" in invoke("check").out
 
 
+def test_patterns_for_linq_are_held_against_the_api_that_they_are_for() -> None:
+    rules = '[linq]\nevents = ["contact.*"]\n[linq.v2]\nevents = ["poll.*", "message.red"]\n'
+    Path("relay.toml").write_text(f'{rules}[[topics]]\nname = "x"\nevents = ["contact.*", "poll.*"]\n')
+    assert invoke("check", "--json").json["warnings"] == [
+        '[linq]: no event type that we know matches "contact.*"',
+        '[linq.v2]: no event type that we know matches "poll.*"',
+        '[linq.v2]: no event type that we know matches "message.red"; did you mean "message.read"?',
+    ]
+
+
 async def test_every_mistake_is_told_with_its_line_and_exit_code_2() -> None:
     Path("relay.toml").write_text(MISTAKES)
     said = await relay("check")

@@ -5,6 +5,7 @@ from typing import get_args
 import pytest
 from linq.types.webhook_event_type import WebhookEventType
 
+from relay.core.event import Dialect
 from relay.linq.event_types import V2_TYPES, unknown_patterns
 
 
@@ -16,7 +17,7 @@ def test_v2_has_fourteen_types() -> None:
     "patterns", [get_args(WebhookEventType), V2_TYPES, ["*"], ["message.*", "chat.typing_indicator.*", "call.*"], []]
 )
 def test_known_types_and_their_families_need_no_hint(patterns: list[str]) -> None:
-    assert list(unknown_patterns(patterns)) == []
+    assert list(unknown_patterns(patterns, list(Dialect))) == []
 
 
 @pytest.mark.parametrize(
@@ -29,8 +30,16 @@ def test_known_types_and_their_families_need_no_hint(patterns: list[str]) -> Non
     ],
 )
 def test_a_slip_of_the_pen_gets_a_hint(pattern: str, meant: str) -> None:
-    assert list(unknown_patterns(["*", pattern])) == [(pattern, f'; did you mean "{meant}"?')]
+    assert list(unknown_patterns(["*", pattern], list(Dialect))) == [(pattern, f'; did you mean "{meant}"?')]
 
 
 def test_a_type_that_is_like_no_other_gets_no_hint() -> None:
-    assert list(unknown_patterns(["hologram.*", "qqqq"])) == [("hologram.*", ""), ("qqqq", "")]
+    assert list(unknown_patterns(["hologram.*", "qqqq"], list(Dialect))) == [("hologram.*", ""), ("qqqq", "")]
+
+
+def test_a_type_of_the_other_api_is_not_one_of_this() -> None:
+    patterns = ["contact.created", "poll.*", "message.sent"]
+    assert list(unknown_patterns(patterns, [Dialect.V3])) == [
+        ("contact.created", '; did you mean "contact_card.created"?')
+    ]
+    assert [pattern for pattern, _ in unknown_patterns(patterns, [Dialect.V2])] == ["poll.*"]

@@ -24,7 +24,7 @@ async def test_the_last_event_of_each_line_is_kept_with_the_generation_that_veri
     at_ms = int(NOW * 1000)
     assert await last_heard(redis) == {
         LINE: LastEvent(at_ms + 2000, 2),
-        None: LastEvent(at_ms + 3000, 3),
+        "account": LastEvent(at_ms + 3000, 3),
         "v2": LastEvent(at_ms, 0),
     }
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tests.support import Clock
 
 V2_SECRET = "relay-v2-secret"
+V2_FORMER_SECRET = "relay-v2-secret-of-before"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ def settings(redis_url: str) -> Settings:
         redis_url=redis_url,
         relay_secret_key=SecretStr(new_key()),
         linq_v2_webhook_secret=SecretStr(V2_SECRET),
+        linq_v2_webhook_secret_old=SecretStr(V2_FORMER_SECRET),
     )
 
 

@@ -39,7 +39,7 @@ async def test_not_ready_once_it_is_being_stopped(ingress: Running) -> None:
 
 async def test_not_ready_without_any_secret(redis: Redis, settings: Settings) -> None:
     await redis.delete(names.KEYRING)
-    bare = settings.model_copy(update={"linq_v2_webhook_secret": None})
+    bare = settings.model_copy(update={"linq_v2_webhook_secret": None, "linq_v2_webhook_secret_old": None})
     async with ingress_parts(bare) as parts:
         await parts.keys.renew()
         async with (

@@ -16,7 +16,7 @@ from relay.store.aside import Aside
 from tests.building import LINE, OTHER_SECRET, SECRET, body_of, signed
 from tests.conftest import NOW
 from tests.support import eventually, hang_up, hash_of
-from tests.web.conftest import V2_SECRET
+from tests.web.conftest import V2_FORMER_SECRET, V2_SECRET
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -271,6 +271,16 @@ async def test_a_v2_webhook_is_accepted_without_a_line(ingress: Running, redis: 
     assert (answer.status, await answer.read()) == (200, b"")
     [entry] = await inbox(redis)
     assert (entry[b"dialect"], entry[b"line"], entry[b"webhook_id"], entry[b"body"]) == (b"v2", b"", b"e1", body)
+
+
+async def test_while_a_new_v2_secret_is_on_its_way_to_linq_the_old_one_is_taken_too(
+    ingress: Running, redis: Redis
+) -> None:
+    for event_id, secret in (("e1", V2_FORMER_SECRET), ("e2", V2_SECRET)):
+        body = v2_body(event_id)
+        headers = v2.sign(SigningSecret(secret), body)
+        assert (await ingress.http.post("/webhooks/linq/v2", data=body, headers=headers)).status == 200
+    assert len(await inbox(redis)) == 2
 
 
 V2_SIGNATURE = v2.sign(SigningSecret(V2_SECRET), v2_body())

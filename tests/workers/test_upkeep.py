@@ -80,8 +80,8 @@ async def test_what_changed_behind_our_back_is_said_counted_and_healed_if_wanted
     said = await checked(upkeep)
     assert (said["log_level"], said["inactive"], said["missing"]) == ("warning", 1, 1)
     drift = await hash_of(redis, names.DRIFT)
-    assert (drift["inactive"], drift["missing"], drift["extra"]) == ("1", "1", "0")
-    assert abs(int(drift["at"]) - time.time()) < 60
+    assert (drift["v3:inactive"], drift["v3:missing"], drift["v3:extra"]) == ("1", "1", "0")
+    assert abs(int(drift["v3:at"]) - time.time()) < 60
     assert len(sandbox.sandbox.state.subscriptions) == (3 if heal else 2)
     assert (await checked(upkeep))["missing"] == (0 if heal else 1)
 
@@ -120,6 +120,56 @@ async def test_trouble_is_said_in_a_sentence(
     said = await checked(upkeep_of(redis, settings, tmp_path, heal=True))
     assert (said["event"], said["log_level"]) == ("bootstrap.check_failed", "error")
     assert "Feature not enabled (status 403, code 2011)" in said["error"]
+
+
+@pytest.fixture
+def with_v2(settings: Settings, sandbox: RunningSandbox) -> Settings:
+    """All that the upkeep of v2 needs, too."""
+    return settings.model_copy(
+        update={
+            "linq_v2_token": SecretStr(API_KEY),
+            "linq_v2_base_url": f"{sandbox.base_url}/v2",
+            "linq_v2_webhook_secret": SecretStr("of our own choosing"),
+        }
+    )
+
+
+def upkeep_of_v2(redis: Redis, settings: Settings, directory: Path, *, heal: bool) -> Upkeep:
+    upkeep = upkeep_of(redis, settings, directory, heal=heal)
+    rules = directory / "relay.toml"
+    rules.write_text(f"[linq.v2]\n{rules.read_text()}")
+    return Upkeep(redis, ConfigFile(rules), settings, upkeep._clock)
+
+
+async def looked(upkeep: Upkeep) -> dict[str, dict[str, Any]]:
+    """What a look says of each API."""
+    with capture_logs() as logs:
+        await upkeep.look()
+    return {line["api"]: dict(line) for line in logs if line["event"].startswith("bootstrap.")}
+
+
+@pytest.mark.parametrize("heal", [False, True], ids=["only said", "healed"])
+async def test_v2_is_looked_after_as_well(
+    redis: Redis, with_v2: Settings, sandbox: RunningSandbox, tmp_path: Path, *, heal: bool
+) -> None:
+    upkeep = upkeep_of_v2(redis, with_v2, tmp_path, heal=heal)
+    said = await looked(upkeep)
+    assert (said["v3"]["missing"], said["v2"]["missing"], said["v2"]["log_level"]) == (3, 1, "warning")
+    assert (await hash_of(redis, names.DRIFT))["v2:missing"] == "1"
+    assert len(sandbox.sandbox.state.v2_subscriptions) == heal
+    assert (await looked(upkeep))["v2"]["missing"] == (not heal)
+
+
+async def test_trouble_with_one_api_leaves_the_other_in_peace(
+    redis: Redis, with_v2: Settings, sandbox: RunningSandbox, tmp_path: Path
+) -> None:
+    async def forbid(request: web.Request) -> web.StreamResponse | None:
+        return linq_error(403, 2011, "Feature not enabled") if "/v3/" in request.path else None
+
+    sandbox.intercept = forbid
+    said = await looked(upkeep_of_v2(redis, with_v2, tmp_path, heal=True))
+    assert (said["v3"]["event"], said["v2"]["event"]) == ("bootstrap.check_failed", "bootstrap.checked")
+    assert len(sandbox.sandbox.state.v2_subscriptions) == 1
 
 
 def test_without_a_key_of_linqs_there_is_nothing_to_look_after(

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from relay.tasks import meanwhile
+
+
+async def forever(ended: list[str]) -> None:
+    try:
+        await asyncio.Event().wait()
+    finally:
+        ended.append("ended")
+
+
+async def broken() -> None:
+    raise ValueError("broken")
+
+
+async def test_the_result_is_there_for_whoever_awaits_it() -> None:
+    async def answer() -> int:
+        return 42
+
+    async with meanwhile(answer()) as task:
+        assert await task == 42
+
+
+async def test_nothing_goes_on_when_something_else_fails() -> None:
+    ended: list[str] = []
+
+    async def fail_beside_it() -> None:
+        async with meanwhile(forever(ended)):
+            await asyncio.sleep(0)
+            await broken()
+
+    with pytest.raises(ValueError, match="broken"):
+        await fail_beside_it()
+    assert ended == ["ended"]
+
+
+async def test_what_it_raises_is_raised_where_it_is_awaited() -> None:
+    with pytest.raises(ValueError, match="broken"):
+        async with meanwhile(broken()) as task:
+            await task
+
+
+async def test_a_failure_that_nobody_waited_for_makes_no_noise(caplog: pytest.LogCaptureFixture) -> None:
+    async with meanwhile(broken()):
+        await asyncio.sleep(0)
+    assert caplog.records == []
