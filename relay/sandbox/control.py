@@ -20,13 +20,13 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
-from relay.sandbox.emission import Emission, Emissions
+from relay.sandbox.emission import Emission, Emissions, disabling_of
 from relay.sandbox.errors import ApiError, invalid, malformed
 from relay.sandbox.faults import FAULT_REQUEST, Disable
 from relay.sandbox.page import page
 from relay.sandbox.payloads import known_types
 from relay.sandbox.payloads_v2 import v2_types
-from relay.sandbox.state import DELIVERIES_KEPT
+from relay.sandbox.state import DELIVERIES_KEPT, Subscription
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,7 +113,10 @@ class Control:
             disabled = self._state.disable(fault.subscription_id, fault.line)
             if not disabled:
                 raise invalid(f"no subscription is {fault.subscription_id or f'filtered by {fault.line}'}")
-            return _json(200, {"kind": fault.kind, "disabled": disabled})
+            for one in disabled:
+                if isinstance(one, Subscription):
+                    self._emit(disabling_of(one))
+            return _json(200, {"kind": fault.kind, "disabled": [str(one.id) for one in disabled]})
         return _json(201, self._state.faults.add(fault).shown())
 
     async def faults(self, _: web.Request) -> web.Response:

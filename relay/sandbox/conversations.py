@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import uuid
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from relay.sandbox.payloads import Scene
@@ -194,7 +195,7 @@ def _chat(line: str, dice: random.Random) -> Scene:
 
 
 def _next(chat: Scene, text: str, dice: random.Random) -> Scene:
-    return chat.next_message(text, _uuid(dice))
+    return replace(chat.next_message(text, _uuid(dice)), moment=datetime.now(UTC))
 
 
 def _customers(dice: random.Random, count: int) -> list[str]:

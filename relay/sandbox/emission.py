@@ -5,16 +5,29 @@ from __future__ import annotations
 import uuid
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from relay.core.fields import Line
 from relay.sandbox.happening import Happening, V2Telling, V3Telling, Verbatim, telling_of, told_by_both
 from relay.sandbox.payloads import NEW, Scene, data_of
+from relay.sandbox.payloads.messages import FAILURES
 from relay.sandbox.payloads_v2 import v2_types
 
-_OF_THE_SCENE = {"chat_id", "message_id", "customer", "text", "service", "is_group"}
+if TYPE_CHECKING:
+    from relay.sandbox.state import Subscription
+
+_OF_THE_SCENE = {
+    *("chat_id", "message_id", "customer", "others", "text", "service", "is_group"),
+    *("ours", "options", "code", "flagged"),
+}
+
+
+def _failure_code(code: int) -> int:
+    if code not in FAILURES:
+        raise ValueError(f"Linq has no such code; it has {', '.join(map(str, FAILURES))}")
+    return code
 
 
 class Emission(BaseModel):
@@ -33,6 +46,16 @@ class Emission(BaseModel):
     text: str | None = None
     service: Literal["iMessage", "RCS", "SMS"] | None = None
     is_group: bool | None = None
+    others: tuple[str, ...] | None = None
+    """The other members of a group: numbers or e-mail addresses."""
+    ours: bool | None = None
+    """The line acts, where either side can: it calls, edits, reacts, votes or renames."""
+    options: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """A poll's."""
+    code: Annotated[int, AfterValidator(_failure_code)] | None = None
+    """Why sending failed, for `message.failed` and `poll.failed`."""
+    flagged: bool | None = None
+    """What `phone_number.status_updated` comes to."""
     reconciled_at: AwareDatetime | None = None
     """Marks a message that Linq recovered later (payload version 2026-02-03)."""
     version: str | None = None
@@ -53,6 +76,14 @@ class Emissions(Emission):
     """What `POST /sandbox/emit` takes: events that differ in their ids, unless one is given."""
 
     count: int = Field(1, ge=1, le=10_000)
+
+
+def disabling_of(subscription: Subscription) -> Emission:
+    """What tells that Linq has switched a subscription off, to those that are bound to no line."""
+    event_type = "webhook_subscription.disabled"
+    data = data_of(event_type, Scene(line=""), NEW)
+    about = {**data["webhook_subscription"], "id": subscription.id, "target_url": subscription.target_url}
+    return Emission(type=event_type, data={**data, "webhook_subscription": about})
 
 
 def happening_of(emission: Emission, lines: list[str]) -> Happening:

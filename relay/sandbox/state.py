@@ -166,8 +166,8 @@ class SandboxState:
             and state in {None, one.state}
         ]
 
-    def disable(self, subscription_id: str | None, line: str | None) -> list[str]:
-        """Switches off, as Linq might: one subscription of either API, or those filtered by a line; their ids."""
+    def disable(self, subscription_id: str | None, line: str | None) -> list[Subscription | V2Subscription]:
+        """Switches off, as Linq might: one subscription of either API, or those filtered by a line; which they are."""
         found = [
             one
             for one in self.subscriptions.values()
@@ -178,7 +178,7 @@ class SandboxState:
         found_v2 = [one for one in self.v2_subscriptions.values() if str(one.id) == subscription_id]
         for older in found_v2:
             older.active = False
-        return [*(one.id for one in found), *(str(older.id) for older in found_v2)]
+        return [*found, *found_v2]
 
     def shown(self) -> dict[str, Any]:
         """Lines, subscriptions and faults, for `GET /sandbox/state`."""

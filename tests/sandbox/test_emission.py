@@ -21,6 +21,38 @@ async def test_the_scene_can_be_chosen(sandbox: RunningSandbox, endpoint: Endpoi
     assert data["sender_handle"]["handle"] == "+13035550100"
 
 
+@pytest.mark.parametrize(
+    ("event_type", "chosen", "place", "value"),
+    [
+        ("call.initiated", {"ours": True}, ("direction",), "outbound"),
+        ("poll.received", {"options": ["a", "b", "c"]}, ("poll", "options", 2, "text"), "c"),
+        ("message.failed", {"code": 4006}, ("code",), 4006),
+        ("phone_number.status_updated", {"flagged": False}, ("new_status",), "ACTIVE"),
+        (
+            "chat.created",
+            {"is_group": True, "others": ["ana@example.net"]},
+            ("handles", 2, "handle"),
+            "ana@example.net",
+        ),
+    ],
+)
+async def test_so_can_what_only_some_types_are_about(
+    sandbox: RunningSandbox,
+    endpoint: Endpoint,
+    event_type: str,
+    chosen: dict[str, Any],
+    place: tuple[str | int, ...],
+    value: Any,
+) -> None:
+    await sandbox.subscribe(endpoint.url, event_type)
+    await sandbox.emit(event_type, **chosen)
+    await sandbox.settled()
+    found = endpoint.received[0].json["data"]
+    for step in place:
+        found = found[step]
+    assert found == value
+
+
 async def test_several_events_can_be_emitted_at_once(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
     await sandbox.subscribe(endpoint.url)
     answer = await sandbox.emit(count=20)
@@ -77,6 +109,8 @@ async def test_data_of_ones_own_is_for_v3_alone(sandbox: RunningSandbox, endpoin
         ({"line": "16465550123"}, "line"),
         ({"service": "fax"}, "service"),
         ({"count": 0}, "count"),
+        ({"type": "message.failed", "code": 1}, "Linq has no such code; it has 3007"),
+        ({"type": "poll.sent", "options": []}, "options"),
         ({"reconciled_at": "2026-09-14T09:15:02"}, "reconciled_at"),
         ({"colour": "red"}, "colour"),
     ],

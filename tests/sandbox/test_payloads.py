@@ -14,6 +14,7 @@ import pytest
 from relay.core.event import Dialect, Facts
 from relay.linq.api import KNOWN_EVENT_TYPES
 from relay.linq.understanding import understand
+from relay.sandbox.happening import telling_of
 from relay.sandbox.payloads import NEW, OLD, Scene, data_of, envelope, exists_in, known_types
 from relay.sandbox.payloads.messages import FAILURES
 from tests.linq.sdk_payloads import EVENT_TYPES, class_of
@@ -70,7 +71,7 @@ every_version = pytest.mark.parametrize("version", [NEW, OLD])
 
 
 def body_of(event_type: str, version: str, scene: Scene = SCENE) -> bytes:
-    return envelope(event_type, EVENT_ID, data_of(event_type, scene, version), version, MOMENT)
+    return telling_of(event_type, EVENT_ID, MOMENT, scene).content(version, None).body
 
 
 def event_of(event_type: str, version: str, scene: Scene = SCENE) -> Event:
@@ -112,7 +113,7 @@ def test_there_is_a_payload_for_every_type_that_can_be_subscribed_to() -> None:
 @pytest.mark.parametrize("ours", [True, False])
 @pytest.mark.parametrize("event_type", EVENT_TYPES)
 def test_the_newer_version_is_what_the_sdk_defines(event_type: str, *, ours: bool) -> None:
-    body = body_of(event_type, NEW, replace(SCENE, ours=ours, reconciled_at=MOMENT))
+    body = telling_of(event_type, EVENT_ID, MOMENT, replace(SCENE, ours=ours)).content(NEW, MOMENT).body
     event = class_of(event_type).model_validate_json(body, strict=True)
     assert list(unknown_fields(event)) == []
 
@@ -188,10 +189,11 @@ def test_a_message_says_its_service_and_whether_the_chat_is_a_group(
 @every_type
 @every_version
 def test_a_message_that_was_recovered_says_when_in_the_newer_version(event_type: str, version: str) -> None:
-    late = replace(SCENE, reconciled_at=MOMENT + timedelta(hours=3))
+    late = telling_of(event_type, EVENT_ID, MOMENT, SCENE).content(version, MOMENT + timedelta(hours=3)).body
     marked = version == NEW and event_type in LIVE_MESSAGES
-    assert event_of(event_type, version, late).facts.reconciled_at == ("2026-09-14T12:15:02.417Z" if marked else None)
-    data = data_of(event_type, late, version)
+    facts = understand(Dialect.V3, late, None).event.facts
+    assert facts.reconciled_at == ("2026-09-14T12:15:02.417Z" if marked else None)
+    data = json.loads(late)["data"]
     data.pop("reconciled_at", None)
     assert data == data_of(event_type, SCENE, version)
 

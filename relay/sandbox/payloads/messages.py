@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from relay.sandbox.payloads.versions import OLD
-from relay.sandbox.state import rfc3339
 
 if TYPE_CHECKING:
     from relay.sandbox.payloads.scene import Builder, Scene
@@ -44,7 +43,7 @@ def _message(event_type: str, scene: Scene, version: str) -> dict[str, Any]:
 
 
 def _message_new(scene: Scene, times: dict[str, Any], *, inbound: bool) -> dict[str, Any]:
-    data = {
+    return {
         "chat": {**scene.chat, "health_status": scene.health},
         "id": scene.message_id,
         "direction": "inbound" if inbound else "outbound",
@@ -57,7 +56,6 @@ def _message_new(scene: Scene, times: dict[str, Any], *, inbound: bool) -> dict[
         **times,
         "service": scene.service,
     }
-    return data if scene.reconciled_at is None else {**data, "reconciled_at": rfc3339(scene.reconciled_at)}
 
 
 def _message_old(scene: Scene, times: dict[str, Any], *, inbound: bool) -> dict[str, Any]:

@@ -39,8 +39,6 @@ class Scene:
     """What a change of the line's status comes to: flagged, or healthy again."""
     moment: datetime = field(default_factory=lambda: datetime.now(UTC))
     """When it happened."""
-    reconciled_at: datetime | None = None
-    """When Linq recovered a message that it had missed; None if it told of it live."""
 
     def next_message(self, text: str, message_id: str) -> Scene:
         """The same chat, another message."""
