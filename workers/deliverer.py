@@ -1,7 +1,7 @@
 """The deliver job: drains the lanes of one slot.
 
     Deliverer    waits for lanes of its slot to be marked ready, keeps a `LaneDrain` for each of their subscriptions
-    LaneDrain    keeps up to CONCURRENCY POSTs of its lane in flight (`workers.lane_drain`)
+    LaneDrain    keeps as many POSTs of its lane in flight as its gate lets through (`workers.lane_drain`)
     Settler      writes the verdicts, in batches over all lanes (`relay.store.settler`)
 
 A lane looks after itself: a slow one has its own deliveries in flight and nobody else's.
@@ -17,6 +17,7 @@ import structlog
 
 from relay.store import bells
 from relay.store.connect import persistently
+from relay.store.holds import Holds
 from relay.store.lanes import wait_ready
 from relay.store.settler import Settler
 from relay.tasks import end_task
@@ -24,7 +25,7 @@ from workers.lane_drain import LaneDrain
 from workers.shift import Shift
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
     from redis.asyncio import Redis
 
@@ -74,11 +75,12 @@ class Deliverer:
                 await drains.end()
 
     async def _supervise(self, drains: _Drains, slot: int, shift: Shift) -> None:
-        loop = asyncio.get_running_loop()
+        loop, holds = asyncio.get_running_loop(), Holds(self._redis)
         began = busy_at = loop.time()
         while not shift.is_over:
             drains.follow_rules()
             drains.revive()
+            drains.follow_pauses(await persistently("reading pauses", holds.pauses))
             wait = partial(wait_ready, self._redis, slot, _LOOK)
             for name in await persistently("waiting for lanes", wait, drains.suspect):
                 drains.wake(name)
@@ -129,6 +131,11 @@ class _Drains:
                 continue
             log.error("lane.broken", subscription=subscription.name, exc_info=task.exception())
             self._start(subscription, loaded.secrets[subscription.name], None)
+
+    def follow_pauses(self, paused: Container[str]) -> None:
+        """Pauses and resumes drains."""
+        for name, (drain, _) in self._running.items():
+            drain.pause(is_paused=name in paused)
 
     def wake(self, name: str) -> None:
         """Tells a lane that there is something new for it."""

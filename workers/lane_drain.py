@@ -1,7 +1,9 @@
-"""One lane's drain: up to CONCURRENCY POSTs in flight, each settled by what came of it.
+"""One lane's drain: as many POSTs in flight as its gate lets through, each settled by what came of it.
 
     what a former holder left pending   ->  retries that are due  ->  what is new
     POST  ->  outcome  ->  verdict (`relay.core.outcome`, pure)  ->  settled
+
+What the subscription has narrowed out of its topic, and what is too old, is settled without a POST.
 
 Everything that was read is pending in Redis until it is settled, so a worker that dies loses nothing: the next holder
 of the slot finds it (`orphans`). After any trouble with Redis the drain looks for such deliveries too (`suspect`).
@@ -17,12 +19,24 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from relay.core.outcome import Again, Attempt, GivenUp, Outcome, decide
+from relay.core.outcome import (
+    Again,
+    Attempt,
+    Filtered,
+    GivenUp,
+    Outcome,
+    Standing,
+    decide,
+    expiry,
+    is_expired,
+)
+from relay.core.rules import is_wanted
 from relay.store.connect import persistently
 from relay.store.lanes import Delivery, Lane, Ref, Tries
 from relay.store.settler import Settlement
 from relay.store.taking import LeaseLost
 from relay.tasks import end_task
+from workers.gate import Gate
 
 if TYPE_CHECKING:
     from relay.core.config import Subscription
@@ -30,9 +44,7 @@ if TYPE_CHECKING:
     from relay.core.secret import SigningSecret
     from workers.shift import Shift
 
-CONCURRENCY = 50
-"""POSTs of one lane in flight; more than that and aiohttp's client slows down again (measured)."""
-
+_READ = 50  # new deliveries at once, however few may be in flight: reading one by one would cost a round trip each
 _COUNT_EVERY = 10.0  # seconds
 
 log = structlog.get_logger()
@@ -47,6 +59,7 @@ class LaneDrain:
         self._subscription = subscription
         self._secret = secret
         self._lane = Lane(shift.redis, subscription.name, subscription.topic)
+        self._gate = Gate(shift, subscription)
         self._ending = False
         self._changed = asyncio.Event()
         self._read: deque[Delivery] = deque()
@@ -75,6 +88,12 @@ class LaneDrain:
         self._may_have_orphans = True
         self._changed.set()
 
+    def pause(self, *, is_paused: bool) -> None:
+        """Somebody keeps the subscription paused, or no longer."""
+        if self._gate.pause(is_paused=is_paused):
+            log.info("lane.paused" if is_paused else "lane.resumed", subscription=self._lane.name)
+            self._changed.set()
+
     def end(self) -> None:
         """Nothing new is started from now on."""
         self._ending = True
@@ -92,7 +111,8 @@ class LaneDrain:
     @property
     def is_busy(self) -> bool:
         """Whether there is something to do now."""
-        return bool(self.in_flight or self._read or self._orphans or self._may_have_new or self._may_have_orphans)
+        has_work = self._read or self._orphans or self._may_have_new or self._may_have_orphans
+        return bool(self.in_flight or (has_work and not self._gate.is_shut))
 
     async def run(self, after: asyncio.Task[None] | None = None) -> None:
         """Delivers until it is to end; begins when `after`, a former drain of the same lane, is through."""
@@ -100,9 +120,11 @@ class LaneDrain:
             await asyncio.wait([after])
         try:
             await persistently("making a lane", self._lane.ensure)
+            await self._gate.open()
             while not self._is_over:
                 self._changed.clear()
                 await self._count()
+                await self._gate.tick()
                 await self._fill()
                 await self._wait()
         finally:
@@ -110,7 +132,7 @@ class LaneDrain:
 
     async def _fill(self) -> None:
         """Starts deliveries while there is room and something to start."""
-        while (room := CONCURRENCY - len(self.in_flight)) > 0 and not self._is_over:
+        while (room := self._gate.room(len(self.in_flight))) > 0 and not self._is_over:
             if not self._read:
                 try:
                     found = await self._next(room)
@@ -142,10 +164,9 @@ class LaneDrain:
             if due:
                 return due
         if self._may_have_new:
-            # As many as fit in flight, not as there is room for now: reading one by one would cost a round trip each.
             self._may_have_new = False
-            new = await persistently("reading a lane", lambda: self._lane.read_new(CONCURRENCY, token), self.suspect)
-            self._may_have_new |= len(new) >= CONCURRENCY
+            new = await persistently("reading a lane", lambda: self._lane.read_new(_READ, token), self.suspect)
+            self._may_have_new |= len(new) >= _READ
             return new
         return []
 
@@ -177,7 +198,11 @@ class LaneDrain:
             self._next_due = due_ms if self._next_due is None else min(due_ms, self._next_due)
 
     def _start(self, delivery: Delivery) -> None:
-        task = asyncio.create_task(self._deliver(delivery))
+        verdict = self._verdict_without_attempt(delivery)
+        if verdict is None:
+            self._gate.pass_one()
+        work = self._deliver(delivery) if verdict is None else self._settle(delivery, delivery.tries, verdict)
+        task = asyncio.create_task(work)
         self.in_flight.add(task)
         task.add_done_callback(partial(self._done, delivery.ref))
 
@@ -190,15 +215,37 @@ class LaneDrain:
 
     async def _deliver(self, delivery: Delivery) -> None:
         number = delivery.tries.count + 1
+        standing = Standing(number, delivery.since_ms, is_probe=self._gate.is_probing)
         attempt = await self._attempt(delivery, number)
-        tries = Tries(number, delivery.tries.first_ms or attempt.at_ms, attempt.outcome)
-        verdict = decide(attempt, number, self._subscription.retry, self._shift.random)
-        self._say(delivery, attempt, number, verdict)
-        await self._shift.settler.settle(Settlement(self._lane, delivery, attempt, tries, verdict))
+        await self._gate.note(delivery.ref, attempt)
+        verdict = decide(attempt, standing, self._subscription, self._shift.random)
+        self._say(delivery, attempt, standing, verdict)
+        is_free = isinstance(verdict, Again) and not verdict.counts
+        tries = Tries(number - is_free, delivery.tries.first_ms or attempt.at_ms, attempt.outcome)
+        await self._settle(delivery, tries, verdict, attempt)
+
+    async def _settle(self, delivery: Delivery, tries: Tries, verdict: Verdict, attempt: Attempt | None = None) -> None:
+        at_ms = self._shift.now_ms()
+        await self._shift.settler.settle(Settlement(self._lane, delivery, attempt, tries, verdict, at_ms))
         if isinstance(verdict, Again):
             self._expect(verdict.due_ms)
 
-    def _say(self, delivery: Delivery, attempt: Attempt, number: int, verdict: Verdict) -> None:
+    def _verdict_without_attempt(self, delivery: Delivery) -> Verdict | None:
+        """What becomes of a delivery that needs no POST; None if it does."""
+        if not delivery.fields:
+            return GivenUp("lost: the entry was deleted from its stream")
+        subscription = self._subscription
+        try:
+            record = delivery.record
+        except ValueError as error:  # somebody else put it into the stream
+            return GivenUp(f"unreadable: {error}")
+        if not is_wanted(subscription, record.type, record.line, record.freshness):
+            return Filtered()
+        if is_expired(delivery.since_ms, subscription, self._shift.now_ms()):
+            return expiry(subscription)
+        return None
+
+    def _say(self, delivery: Delivery, attempt: Attempt, standing: Standing, verdict: Verdict) -> None:
         record = delivery.record
         write = log.info if attempt.outcome is Outcome.DELIVERED else log.warning
         write(
@@ -208,7 +255,8 @@ class LaneDrain:
             id=record.id,
             type=record.type,
             line=record.line,
-            attempt=number,
+            attempt=standing.tries,
+            probe=standing.is_probe or None,
             outcome=attempt.outcome,
             status=attempt.status,
             ms=attempt.took_ms,
@@ -218,8 +266,6 @@ class LaneDrain:
         )
 
     async def _attempt(self, delivery: Delivery, number: int) -> Attempt:
-        if not delivery.fields:
-            return Attempt(Outcome.LOST, self._shift.now_ms(), 0, detail="the entry was trimmed from its stream")
         try:
             return await self._shift.sender.attempt(self._subscription, self._secret, delivery, number)
         except Exception as error:  # a bug of ours must not leave a delivery pending for ever
@@ -227,12 +273,17 @@ class LaneDrain:
             return Attempt(Outcome.FAILED, self._shift.now_ms(), 0, detail=f"relay: {error!r}")
 
     async def _wait(self) -> None:
-        """Until something changed, a retry is due, or it is time to count."""
-        timeout = max(self._count_at - asyncio.get_running_loop().time(), 0)
-        if self._next_due is not None and len(self.in_flight) < CONCURRENCY:
-            timeout = min(timeout, max(self._next_due - self._shift.now_ms(), 0) / 1000)
+        """Until something changed, a retry is due, the gate opens, or it is time to count."""
+        waits = [self._count_at - asyncio.get_running_loop().time()]
+        if (changes_in := self._gate.changes_in()) is not None:
+            waits.append(changes_in)
+        if self._gate.room(len(self.in_flight)) > 0:
+            if self._next_due is not None:
+                waits.append((self._next_due - self._shift.now_ms()) / 1000)
+        elif (opens_in := self._gate.opens_in()) is not None:
+            waits.append(opens_in)
         with suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(max(min(waits), 0)):
                 await self._changed.wait()
 
     async def _finish(self) -> None:

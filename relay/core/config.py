@@ -17,7 +17,8 @@ from pydantic import ValidationError
 
 from relay.core.durations import parse_duration
 from relay.core.errors import ConfigError, Problem
-from relay.core.fields import Duration, Name, Secret, Table, Url
+from relay.core.event import Freshness
+from relay.core.fields import Duration, Line, Name, Pattern, Secret, Table, Url
 from relay.core.linq_config import LinqConfig
 from relay.core.rules import Topic, TopicIndex
 from relay.core.secret import SecretReference
@@ -39,6 +40,15 @@ class Subscription(Table):
     secret: Secret
     retry: tuple[Duration, ...] = tuple(map(parse_duration, DEFAULT_RETRY))
     """Seconds to wait before the second, third ... attempt; after the last one the delivery is a dead letter."""
+    retry_4xx: bool = False
+    max_age: Duration | None = parse_duration("72h")
+    concurrency: int = 50
+    rate: float | None = None
+    paused: bool = False
+    breaker: bool = True
+    events: tuple[Pattern, ...] | None = None
+    lines: tuple[Line, ...] | None = None
+    freshness: Freshness | None = None
 
 
 class RelayConfig(Table):

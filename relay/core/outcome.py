@@ -1,8 +1,9 @@
 """What came of an attempt, and what follows from it.
 
-An attempt (one POST) ends in one `Outcome` of a closed set; `outcome_of_status` reads it from an HTTP status (DESIGN:
-2xx is delivered; 429, 5xx, timeouts and network errors are worth another try; other answers are not). `decide` turns
-the outcome and the subscription's schedule into the delivery's next state; it does nothing itself.
+An attempt (one POST) ends in one `Outcome` of a closed set; `outcome_of_status` reads it from an HTTP status: 2xx is
+delivered; 429, 5xx, timeouts and network errors are worth another try; 410 pauses the subscription; other answers are
+the end. `decide` turns the outcome and the subscription's policy into the delivery's next state; it does nothing
+itself.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Protocol, assert_never
+
+from relay.core.durations import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,8 +46,6 @@ class Outcome(StrEnum):
     """410."""
     REDIRECTED = "redirected"
     """3xx (or 1xx): never followed, since a POST would lose its body or its signature's meaning on the way."""
-    LOST = "lost"
-    """There was nothing to send: the body is no longer in its topic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,11 @@ class Attempt:
     retry_after: float | None = None
     """Seconds that the subscriber asked for with Retry-After."""
 
+    @property
+    def ended_ms(self) -> int:
+        """When it ended, Unix milliseconds."""
+        return self.at_ms + self.took_ms
+
 
 @dataclass(frozen=True, slots=True)
 class Done:
@@ -69,10 +75,17 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
+class Filtered:
+    """The delivery is settled: the subscription has narrowed its topic to other events."""
+
+
+@dataclass(frozen=True, slots=True)
 class Again:
     """The delivery waits for its next attempt."""
 
     due_ms: int
+    counts: bool = True
+    """Whether the attempt was one of those that the schedule grants."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +95,7 @@ class GivenUp:
     reason: str
 
 
-Verdict = Done | Again | GivenUp
+Verdict = Done | Filtered | Again | GivenUp
 
 
 def outcome_of_status(status: int) -> Outcome:  # noqa: PLR0911  a table, one row a return
@@ -122,24 +135,69 @@ def retry_after_seconds(value: str | None, now: float) -> float | None:
     return min(max(seconds, 0.0), LONGEST_RETRY_AFTER)
 
 
-def decide(attempt: Attempt, tries: int, schedule: Sequence[float], random: Callable[[], float]) -> Verdict:
-    """What becomes of a delivery after `attempt`, its try number `tries` (1 is the first).
+class Policy(Protocol):
+    """What a subscription says about trying again."""
 
-    `schedule` holds the seconds to wait before the second, third ... attempt; `random` gives a number in [0, 1).
-    """
+    @property
+    def retry(self) -> Sequence[float]:
+        """Seconds to wait before the second, third ... attempt."""
+
+    @property
+    def retry_4xx(self) -> bool:
+        """Whether a 4xx that no other rule is for is worth another attempt."""
+
+    @property
+    def max_age(self) -> float | None:
+        """Seconds after which an event is no longer attempted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a delivery stands when an attempt was made."""
+
+    tries: int
+    """The attempts that count, this one included."""
+    since_ms: int
+    """When the event was accepted, or sent back from the dead letters; Unix milliseconds."""
+    is_probe: bool = False
+    """Whether the breaker was open: a probe that fails costs nothing."""
+
+
+def decide(attempt: Attempt, standing: Standing, policy: Policy, random: Callable[[], float]) -> Verdict:
+    """What becomes of a delivery after `attempt`; `random` gives a number in [0, 1)."""
     outcome = attempt.outcome
     match outcome:
         case Outcome.DELIVERED:
             return Done()
         case Outcome.THROTTLED | Outcome.FAILED | Outcome.TIMED_OUT | Outcome.UNREACHABLE:
-            if tries > len(schedule):
-                return GivenUp(f"{outcome}: no attempt left of {tries}")
-            wait = schedule[tries - 1] * (1 + JITTER * (2 * random() - 1))
-            wait = max(wait, attempt.retry_after or 0.0)
-            return Again(attempt.at_ms + attempt.took_ms + round(wait * 1000))
-        case Outcome.REJECTED | Outcome.GONE | Outcome.REDIRECTED:
+            return _again(attempt, standing, policy, random)
+        case Outcome.REJECTED if policy.retry_4xx:
+            return _again(attempt, standing, policy, random)
+        case Outcome.REJECTED | Outcome.REDIRECTED:
             return GivenUp(f"{outcome}: status {attempt.status}")
-        case Outcome.LOST:
-            return GivenUp(f"{outcome}: {attempt.detail}")
+        case Outcome.GONE:
+            return Again(attempt.ended_ms, counts=False)  # it waits until the subscription is resumed
         case _:
             assert_never(outcome)
+
+
+def is_expired(since_ms: int, policy: Policy, at_ms: int) -> bool:
+    """Whether an event is too old to be attempted at `at_ms`."""
+    return policy.max_age is not None and at_ms - since_ms > policy.max_age * 1000
+
+
+def expiry(policy: Policy) -> GivenUp:
+    """The verdict on an event that is too old."""
+    return GivenUp(f"expired: older than {format_duration(policy.max_age or 0)}")
+
+
+def _again(attempt: Attempt, standing: Standing, policy: Policy, random: Callable[[], float]) -> Verdict:
+    schedule, tries = policy.retry, standing.tries
+    if tries > len(schedule) and not standing.is_probe:
+        return GivenUp(f"{attempt.outcome}: no attempt left of {tries}")
+    wait = schedule[min(tries, len(schedule)) - 1] if schedule else 0.0
+    wait = max(wait * (1 + JITTER * (2 * random() - 1)), attempt.retry_after or 0.0)
+    due_ms = attempt.ended_ms + round(wait * 1000)
+    if is_expired(standing.since_ms, policy, due_ms):
+        return expiry(policy)
+    return Again(due_ms, counts=not standing.is_probe)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 from pydantic import BeforeValidator, Field, StrictBool
 
@@ -19,7 +19,7 @@ from relay.core.fields import Line, Name, Pattern, Table, one_or_more
 from relay.core.patterns import matches, patterns_that_match
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from relay.core.event import Event
 
@@ -68,6 +68,31 @@ def mismatches(topic: Topic, event: Event) -> list[str]:
         reasons.append(f"line {event.line or 'is unknown and'} is not one of {', '.join(topic.lines)}")
     reasons.extend(failed_conditions(topic, event))
     return reasons
+
+
+class Narrowing(Protocol):
+    """What a subscription wants of its topic; None wants everything."""
+
+    @property
+    def events(self) -> Sequence[str] | None:
+        """Patterns of event types."""
+
+    @property
+    def lines(self) -> Sequence[str] | None:
+        """E.164."""
+
+    @property
+    def freshness(self) -> Freshness | None:
+        """Only news, or only what Linq recovered later."""
+
+
+def is_wanted(narrowing: Narrowing, event_type: str, line: str | None, freshness: Freshness) -> bool:
+    """Whether a subscription wants an event of its topic."""
+    return (
+        (narrowing.events is None or any(matches(pattern, event_type) for pattern in narrowing.events))
+        and (narrowing.lines is None or line in narrowing.lines)
+        and (narrowing.freshness is None or freshness is narrowing.freshness)
+    )
 
 
 class TopicIndex:

@@ -88,6 +88,11 @@ class Delivery:
         return self.ref.stream.removeprefix(names.TOPIC_PREFIX)
 
     @property
+    def since_ms(self) -> int:
+        """When the event was accepted, or sent back from the dead letters; Unix milliseconds."""
+        return int(self.ref.entry.partition("-")[0]) if self.is_replay else self.record.at
+
+    @property
     def is_replay(self) -> bool:
         """Whether a person sent it back from the dead letters."""
         return self.ref.stream.endswith(":replay")

@@ -1,6 +1,6 @@
 """The ledger: for every subscription, where each event that was routed to it is now. It must balance.
 
-    routed + repeated = delivered + waiting + retrying + dead + lost
+    routed + repeated = delivered + filtered + waiting + retrying + dead + lost
 
 What was routed, and what waits, is read off the streams; what was settled is counted in the step that settles it. Each
 row is read in one transaction, so it balances while the relay works, too.
@@ -56,6 +56,8 @@ class LaneLedger:
     dead: int
     replayed: int
     """How many dead letters were sent back, ever; for information."""
+    filtered: int = 0
+    """How many the subscription did not want, though its topic has them."""
     repeated: int = 0
     """How many were given to the lane again, because somebody deleted its consumer group."""
     lost: int = 0
@@ -64,7 +66,7 @@ class LaneLedger:
     @property
     def balances(self) -> bool:
         """Whether every routed event is somewhere."""
-        settled = self.delivered + self.dead + self.lost
+        settled = self.delivered + self.filtered + self.dead + self.lost
         return self.routed + self.repeated == settled + self.waiting + self.retrying
 
 
@@ -123,6 +125,7 @@ class Ledger:
             retrying=retrying,
             dead=dead,
             replayed=counts["replayed"],
+            filtered=counts["filtered"],
             repeated=sum(counts[f"repeated:{stream}"] for stream in streams),
             lost=sum(counts[f"lost:{stream}"] for stream in streams),
         )

@@ -14,6 +14,8 @@ A push subscription's lane (its place in its topic)
     relay:lane:<name>:replay    stream    dead letters that a person sent back
     relay:lane:<name>:dead      stream    dead letters, oldest first, until a person replays them
     relay:lanes                 set       names of lanes that ever existed: dead letters outlive their subscription
+    relay:paused                hash      lanes that are paused, with since when and why
+    relay:trips                 hash      lanes whose breaker is not closed, with its state (`core.breaker`)
 
 Who works, and who is to be woken
     relay:slot:<n>:ready        zset      lanes of a slot that have something new; a set, so that ringing twice is once
@@ -47,6 +49,8 @@ ASIDE = "relay:aside"
 SEEN_PREFIX = "relay:seen:"
 TOPICS = "relay:topics"
 LANES = "relay:lanes"
+PAUSED = "relay:paused"
+TRIPS = "relay:trips"
 KEYRING = "relay:keyring"
 KEYRING_LOCK = "relay:keyring:lock"
 LINQ_V2 = "relay:linq:v2"

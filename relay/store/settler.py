@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self, assert_never
 
-from relay.core.outcome import Again, Done, GivenUp
+from relay.core.outcome import Again, Done, Filtered, GivenUp
 from relay.store import names
 from relay.store.batcher import Batcher
 from relay.store.connect import persistently
@@ -36,10 +36,13 @@ class Settlement:
 
     lane: Lane
     delivery: Delivery
-    attempt: Attempt
+    attempt: Attempt | None
+    """None where it was decided without one."""
     tries: Tries
     """The attempts, the last one included."""
     verdict: Verdict
+    at_ms: int
+    """When it was decided, Unix milliseconds."""
 
 
 class Settler:
@@ -91,6 +94,8 @@ def _verdict_arguments(settlement: Settlement) -> tuple[str, list[Value]]:
     match verdict:
         case Done():
             return "done", []
+        case Filtered():
+            return "filtered", []
         case Again():
             return "again", [verdict.due_ms, settlement.tries.encode()]
         case GivenUp():
@@ -106,7 +111,8 @@ def _letter(settlement: Settlement, verdict: GivenUp) -> list[Value]:
     for name, value in delivery.fields.items():
         if not name.startswith(_DEAD_PREFIX):
             fields += (name, value)
-    fields += ("dead_topic", delivery.topic, "dead_at", attempt.at_ms + attempt.took_ms, "dead_reason", verdict.reason)
+    fields += ("dead_topic", delivery.topic, "dead_at", settlement.at_ms, "dead_reason", verdict.reason)
     fields += ("dead_tries", settlement.tries.count, "dead_first_at", settlement.tries.first_ms)
-    fields += ("dead_status", attempt.status or "", "dead_detail", attempt.detail)
+    if attempt is not None:
+        fields += ("dead_status", attempt.status or "", "dead_detail", attempt.detail)
     return fields

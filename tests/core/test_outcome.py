@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 
@@ -15,14 +16,18 @@ from relay.core.outcome import (
     Done,
     GivenUp,
     Outcome,
+    Standing,
     decide,
+    is_expired,
     outcome_of_status,
     retry_after_seconds,
 )
 from tests.properties import quick
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
+
+    from relay.core.outcome import Verdict
 
 NOW = 1_789_377_302
 WORTH_ANOTHER_TRY = [Outcome.THROTTLED, Outcome.FAILED, Outcome.TIMED_OUT, Outcome.UNREACHABLE]
@@ -125,61 +130,68 @@ def test_whatever_it_says_the_wait_is_between_nothing_and_an_hour(value: str) ->
     assert seconds is None or 0 <= seconds <= LONGEST_RETRY_AFTER
 
 
+@dataclass(frozen=True)
+class Rules:
+    """What a subscription says about trying again."""
+
+    retry: Sequence[float] = (5.0,)
+    retry_4xx: bool = False
+    max_age: float | None = None
+
+
+def verdict_on(made: Attempt, tries: int, schedule: Sequence[float], random: Callable[[], float]) -> Verdict:
+    """The verdict on an attempt that is no probe, under a schedule."""
+    return decide(made, Standing(tries, NOW * 1000), Rules(schedule), random)
+
+
 # --- what follows from an attempt -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("tries", [1, 2, 100])
 def test_what_was_delivered_is_done(tries: int) -> None:
-    assert decide(attempt(Outcome.DELIVERED, 200), tries, (5.0,), half) == Done()
+    assert verdict_on(attempt(Outcome.DELIVERED, 200), tries, (5.0,), half) == Done()
 
 
 @pytest.mark.parametrize("outcome", WORTH_ANOTHER_TRY)
 def test_what_may_pass_is_tried_again_after_the_waits_of_the_schedule_and_then_given_up(outcome: Outcome) -> None:
     schedule = (5.0, 30.0, 120.0)
     ended = NOW * 1000 + 250
-    assert [decide(attempt(outcome), tries, schedule, half) for tries in (1, 2, 3)] == [
+    assert [verdict_on(attempt(outcome), tries, schedule, half) for tries in (1, 2, 3)] == [
         Again(ended + 5_000),
         Again(ended + 30_000),
         Again(ended + 120_000),
     ]
-    assert decide(attempt(outcome), 4, schedule, half) == GivenUp(f"{outcome.value}: no attempt left of 4")
+    assert verdict_on(attempt(outcome), 4, schedule, half) == GivenUp(f"{outcome.value}: no attempt left of 4")
 
 
 @pytest.mark.parametrize("outcome", WORTH_ANOTHER_TRY)
 def test_without_a_schedule_there_is_one_attempt(outcome: Outcome) -> None:
-    assert decide(attempt(outcome), 1, (), half) == GivenUp(f"{outcome.value}: no attempt left of 1")
+    assert verdict_on(attempt(outcome), 1, (), half) == GivenUp(f"{outcome.value}: no attempt left of 1")
 
 
-@pytest.mark.parametrize(
-    ("outcome", "status"), [(Outcome.REJECTED, 404), (Outcome.GONE, 410), (Outcome.REDIRECTED, 302)]
-)
+@pytest.mark.parametrize(("outcome", "status"), [(Outcome.REJECTED, 404), (Outcome.REDIRECTED, 302)])
 def test_what_will_not_pass_is_given_up_at_once(outcome: Outcome, status: int) -> None:
-    assert decide(attempt(outcome, status), 1, (5.0,), half) == GivenUp(f"{outcome.value}: status {status}")
-
-
-def test_what_has_nothing_to_send_is_given_up() -> None:
-    lost = attempt(Outcome.LOST, detail="trimmed from its topic")
-    assert decide(lost, 1, (5.0,), half) == GivenUp("lost: trimmed from its topic")
+    assert verdict_on(attempt(outcome, status), 1, (5.0,), half) == GivenUp(f"{outcome.value}: status {status}")
 
 
 @pytest.mark.parametrize("outcome", Outcome)
 def test_every_outcome_has_a_verdict(outcome: Outcome) -> None:
-    assert isinstance(decide(attempt(outcome), 1, (1.0,), half), Done | Again | GivenUp)
+    assert isinstance(verdict_on(attempt(outcome), 1, (1.0,), half), Done | Again | GivenUp)
 
 
 @pytest.mark.parametrize(("asked", "waits"), [(None, 10.0), (0.0, 10.0), (3.0, 10.0), (60.0, 60.0), (3600.0, 3600.0)])
 def test_retry_after_makes_a_wait_longer_and_never_shorter(asked: float | None, waits: float) -> None:
-    verdict = decide(attempt(Outcome.THROTTLED, 429, asked), 1, (10.0,), half)
+    verdict = verdict_on(attempt(Outcome.THROTTLED, 429, asked), 1, (10.0,), half)
     assert verdict == Again(NOW * 1000 + 250 + round(waits * 1000))
 
 
 def test_retry_after_does_not_add_attempts() -> None:
-    assert isinstance(decide(attempt(Outcome.THROTTLED, 503, 60.0), 2, (10.0,), half), GivenUp)
+    assert isinstance(verdict_on(attempt(Outcome.THROTTLED, 503, 60.0), 2, (10.0,), half), GivenUp)
 
 
 @pytest.mark.parametrize(("chance", "waits"), [(0.0, 90.0), (0.5, 100.0), (0.75, 105.0), (0.999999, 110.0)])
 def test_jitter_is_a_tenth_at_most_on_either_side(chance: float, waits: float) -> None:
-    verdict = decide(attempt(Outcome.FAILED, 500), 1, (100.0,), lambda: chance)
+    verdict = verdict_on(attempt(Outcome.FAILED, 500), 1, (100.0,), lambda: chance)
     assert verdict == Again(NOW * 1000 + 250 + round(waits * 1000))
 
 
@@ -196,7 +208,7 @@ def test_attempts_are_as_many_as_the_schedule_says_and_due_within_a_tenth_of_it(
     tries = 0
     for outcome, chance in course:
         tries += 1
-        verdict = decide(Attempt(outcome, now_ms, 7), tries, schedule, lambda drawn=chance: drawn)  # type: ignore[misc]  # the value of this round
+        verdict = verdict_on(Attempt(outcome, now_ms, 7), tries, schedule, lambda drawn=chance: drawn)  # type: ignore[misc]  # the value of this round
         if isinstance(verdict, GivenUp):
             break
         assert isinstance(verdict, Again)
@@ -212,7 +224,36 @@ def test_attempts_are_as_many_as_the_schedule_says_and_due_within_a_tenth_of_it(
 def test_nothing_is_due_before_the_attempt_ended_or_much_later_than_was_asked(
     outcome: Outcome, tries: int, schedule: list[float], chance: float, asked: float | None
 ) -> None:
-    verdict = decide(attempt(outcome, 500, asked), tries, schedule, lambda: chance)
-    if isinstance(verdict, Again):
+    verdict = verdict_on(attempt(outcome, 500, asked), tries, schedule, lambda: chance)
+    if isinstance(verdict, Again) and verdict.counts:
         wait = (verdict.due_ms - NOW * 1000 - 250) / 1000
         assert (asked or 0) - 0.001 <= wait <= max(schedule[tries - 1] * 1.1, asked or 0) + 0.001
+
+
+@pytest.mark.parametrize("schedule", [(), (5.0,)])
+def test_a_probe_that_fails_costs_no_attempt_whatever_is_left(schedule: tuple[float, ...]) -> None:
+    probe = Standing(9, NOW * 1000, is_probe=True)
+    wait = round(sum(schedule) * 1000)
+    assert decide(attempt(Outcome.FAILED, 500), probe, Rules(schedule), half) == Again(
+        NOW * 1000 + 250 + wait, counts=False
+    )
+    assert isinstance(decide(attempt(Outcome.REJECTED, 400), probe, Rules(schedule), half), GivenUp)
+
+
+def test_gone_waits_for_somebody_to_resume_the_subscription_and_costs_nothing() -> None:
+    gone = decide(attempt(Outcome.GONE, 410), Standing(1, NOW * 1000), Rules(()), half)
+    assert gone == Again(NOW * 1000 + 250, counts=False)
+
+
+def test_a_4xx_is_tried_again_where_the_subscription_says_so() -> None:
+    rules = Rules(retry_4xx=True)
+    assert decide(attempt(Outcome.REJECTED, 404), Standing(1, NOW * 1000), rules, half) == Again(NOW * 1000 + 5250)
+    assert isinstance(decide(attempt(Outcome.REJECTED, 404), Standing(2, NOW * 1000), rules, half), GivenUp)
+
+
+@pytest.mark.parametrize(("age", "expired"), [(3594.0, False), (3596.0, True)])
+def test_what_would_be_too_old_at_its_next_attempt_is_given_up(age: float, expired: bool) -> None:  # noqa: FBT001
+    since_ms = round((NOW - age) * 1000)
+    verdict = decide(attempt(Outcome.FAILED, 500), Standing(1, since_ms), Rules(max_age=3600.0), half)
+    assert verdict == (GivenUp("expired: older than 1h") if expired else Again(NOW * 1000 + 5250))
+    assert not is_expired(since_ms, Rules(), NOW * 1000 * 2)

@@ -49,9 +49,9 @@ async def test_every_event_is_somewhere_at_every_step(redis: Redis, clock: Clock
     one, two, three, *_ = await lane.read_new(4)
     async with Settler(redis, "job", "me") as settler:
         tries = Tries(1, 1, "failed")
-        await settler.settle(Settlement(lane, one, FAILED, tries, Done()))
-        await settler.settle(Settlement(lane, two, FAILED, tries, Again(due_ms=9)))
-        await settler.settle(Settlement(lane, three, FAILED, tries, GivenUp("x")))
+        await settler.settle(Settlement(lane, one, FAILED, tries, Done(), 1))
+        await settler.settle(Settlement(lane, two, FAILED, tries, Again(due_ms=9), 1))
+        await settler.settle(Settlement(lane, three, FAILED, tries, GivenUp("x"), 1))
         assert await ledger.lanes() == [LaneLedger("bot", 5, delivered=1, waiting=2, retrying=1, dead=1, replayed=0)]
 
         letters = DeadLetters(redis)

@@ -39,7 +39,7 @@ async def feed(redis: Redis, *ids: str, stream: str = STREAM) -> None:
 
 async def settle(redis: Redis, lane: Lane, delivery: Delivery, verdict: Verdict | None = None) -> None:
     async with Settler(redis, "job", "me") as settler:
-        await settler.settle(Settlement(lane, delivery, ATTEMPT, Tries(1, 1, "x"), verdict or Done()))
+        await settler.settle(Settlement(lane, delivery, ATTEMPT, Tries(1, 1, "x"), verdict or Done(), 1))
 
 
 async def row(redis: Redis) -> LaneLedger:

@@ -45,7 +45,7 @@ async def read(redis: Redis, lane: Lane, event_id: str = "e1") -> Delivery:
 
 
 def settlement(lane: Lane, delivery: Delivery, verdict: Verdict, attempt: Attempt = FAILED) -> Settlement:
-    return Settlement(lane, delivery, attempt, Tries(2, 900, attempt.outcome), verdict)
+    return Settlement(lane, delivery, attempt, Tries(2, 900, attempt.outcome), verdict, attempt.ended_ms)
 
 
 async def pending(redis: Redis, lane: Lane) -> int:

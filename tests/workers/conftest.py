@@ -89,8 +89,8 @@ async def sink() -> AsyncIterator[Sink]:
         yield sink
 
 
-def rules_for(sink: Sink, *, retry: str = '["50ms", "50ms"]') -> str:
-    """Two topics with a subscription each, both at `sink`."""
+def rules_for(sink: Sink, *, retry: str = '["50ms", "50ms"]', bot: str = "") -> str:
+    """Two topics with a subscription each, both at `sink`; `bot` are further keys of the first one."""
     return f"""
 [[topics]]
 name = "messages"
@@ -106,6 +106,7 @@ topic = "messages"
 url = "{sink.url}/bot"
 secret = "{SECRET.text}"
 retry = {retry}
+{bot}
 
 [[subscriptions]]
 name = "crm"

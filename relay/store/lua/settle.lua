@@ -1,9 +1,10 @@
--- Settles a batch of deliveries of one slot's lanes: done, again later, or dead.
+-- Settles a batch of deliveries of one slot's lanes: done, filtered out, again later, or dead.
 -- KEYS: lease
 -- ARGV: lease token, then per delivery: verdict, lane key, stream, group, entry id, replay (1 or 0), n, n values:
---         done   (nothing)
---         again  due (ms), what the attempts so far were
---         dead   fields and values of the dead letter
+--         done      (nothing)
+--         filtered  (nothing)
+--         again     due (ms), what the attempts so far were
+--         dead      fields and values of the dead letter
 -- A verdict counts only for a delivery that is still pending: whoever lost the lease in between, or settles a second time, changes nothing.
 -- A success is always taken, since the subscriber has the event whoever sent it. Returns how many verdicts counted.
 local holder = redis.call('GET', KEYS[1])
@@ -37,6 +38,14 @@ local function done(lane, stream, group, entry, replay)
     return 0
 end
 
+local function filtered(lane, stream, group, entry, replay)
+    if held and close(lane, stream, group, entry, replay) then
+        redis.call('HINCRBY', lane, 'filtered', 1)
+        return 1
+    end
+    return 0
+end
+
 local function again(lane, stream, group, entry, at)
     if held and is_pending(stream, group, entry) then
         redis.call('ZADD', lane .. ':retries', ARGV[at], stream .. '|' .. entry)
@@ -63,6 +72,8 @@ while at <= #ARGV do
     at = last + 1
     if verdict == 'done' then
         counted = counted + done(lane, stream, group, entry, replay)
+    elseif verdict == 'filtered' then
+        counted = counted + filtered(lane, stream, group, entry, replay)
     elseif verdict == 'again' then
         counted = counted + again(lane, stream, group, entry, values)
     else

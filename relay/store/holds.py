@@ -1,0 +1,64 @@
+"""What keeps a lane from sending: a person or the subscriber paused it, or its breaker is open.
+
+Kept in Redis, so that it outlives the worker that drains the lane, and so that anybody can look.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import from_json, to_json
+
+from relay.core.breaker import Trip
+from relay.store import names
+from relay.store.connect import ask
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Why and since when a lane is paused."""
+
+    at_ms: int
+    """Unix milliseconds."""
+    reason: str
+
+
+class Holds:
+    """The pauses and open breakers of all lanes."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def pauses(self) -> dict[str, Pause]:
+        """The lanes that are paused."""
+        rows = await ask(self._redis.hgetall(names.PAUSED))
+        return {name.decode(): Pause(**from_json(text)) for name, text in rows.items()}
+
+    async def pause(self, lane: str, reason: str, now_ms: int) -> bool:
+        """Pauses a lane; whether it was not paused before. The first reason stays."""
+        return bool(await ask(self._redis.hsetnx(names.PAUSED, lane, to_json(asdict(Pause(now_ms, reason))).decode())))
+
+    async def resume(self, lane: str) -> bool:
+        """Lets a lane go on; whether it was paused."""
+        return bool(await ask(self._redis.hdel(names.PAUSED, lane)))
+
+    async def trips(self) -> dict[str, Trip]:
+        """The breakers that are not closed."""
+        rows = await ask(self._redis.hgetall(names.TRIPS))
+        return {name.decode(): trip for name, text in rows.items() if (trip := Trip.decode(text))}
+
+    async def trip(self, lane: str) -> Trip | None:
+        """The breaker of a lane, if it is not closed."""
+        text: Any = self._redis.hget(names.TRIPS, lane)  # bytes here, whatever its annotation says
+        return Trip.decode(await ask(text))
+
+    async def save_trip(self, lane: str, trip: Trip | None) -> None:
+        """Keeps the state of a breaker; None says that it is closed."""
+        if trip is None:
+            await ask(self._redis.hdel(names.TRIPS, lane))
+        else:
+            await ask(self._redis.hset(names.TRIPS, lane, trip.encode().decode()))

@@ -1,0 +1,65 @@
+"""Deliverers at work, and events for them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+from relay.store import bells
+from relay.store.lanes import mark_ready
+from relay.store.ledger import Ledger
+from workers.deliverer import Deliverer
+from workers.lease import hold
+from workers.sender import Sender, open_session
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from redis.asyncio import Redis
+
+    from relay.config_file import ConfigFile
+    from relay.store.lanes import Lane
+    from relay.store.ledger import LaneLedger
+
+
+@asynccontextmanager
+async def delivering(redis: Redis, rules: ConfigFile, *names_of_lanes: str) -> AsyncIterator[asyncio.Event]:
+    """The slots of the lanes at work; the event stops them."""
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(open_session())
+        deliverer = Deliverer(redis, rules, Sender(session, time.time), time.time, random.Random(1).random)
+        stop = asyncio.Event()
+        drains = []
+        for slot in {bells.slot_of(name) for name in names_of_lanes or ("bot", "crm")}:
+            lease = await stack.enter_async_context(hold(redis, bells.deliver(slot).job_id))
+            drains.append(asyncio.create_task(deliverer.drain(slot, lease, stop)))
+        try:
+            yield stop
+        finally:
+            stop.set()
+            await asyncio.gather(*drains)
+
+
+def now_ms() -> int:
+    return round(time.time() * 1000)
+
+
+async def feed(redis: Redis, lane: Lane, *event_ids: str, **more: str) -> None:
+    """Routes events to a lane, as the router does; `more` are further fields."""
+    for event_id in event_ids:
+        fields = {
+            "id": event_id,
+            "type": "message.received",
+            "at": str(now_ms()),
+            "version": "2026-02-03",
+            **more,
+        }
+        await redis.xadd(lane.topic_stream, {**fields, "body": f'{{"id": "{event_id}"}}'})  # type: ignore[dict-item]
+    await mark_ready(redis, bells.slot_of(lane.name), [lane.name], 1)
+
+
+async def ledger_of(redis: Redis, name: str) -> LaneLedger:
+    return next(row for row in await Ledger(redis).lanes() if row.subscription == name)
