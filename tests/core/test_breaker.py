@@ -172,7 +172,7 @@ def test_after_some_seconds_that_went_well_it_is_closed_however_little_there_was
 
 def test_or_nothing_at_all() -> None:
     play = Play(concurrency=50).opened()
-    assert play.breaker.ramp_ends_ms is None
+    assert not play.breaker.ramp_ends_ms
     play.probe(Outcome.DELIVERED)
     assert play.breaker.ramp_ends_ms == play.now + 10 * SECOND
     play.breaker.tick(play.now + 9 * SECOND)
