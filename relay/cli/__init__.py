@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from relay import __version__
 from relay.cli.bootstrap import bootstrap
 from relay.cli.dead import dead
+from relay.cli.lanes import lanes
 from relay.cli.rules import check, explain
 from relay.cli.run import ingress, up, worker
 from relay.cli.sandbox import demo, sandbox
@@ -33,6 +34,7 @@ for command in (up, ingress, worker, sandbox, demo, check, explain, ledger):
     app.command()(command)
 app.add_typer(bootstrap)
 app.add_typer(dead)
+app.add_typer(lanes)
 app.add_typer(secret)
 
 

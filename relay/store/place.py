@@ -33,6 +33,25 @@ _ensure = Script("ensure")
 log = structlog.get_logger()
 
 
+async def drop_lane(redis: Redis, subscription: str) -> None:
+    """Forgets a lane: its groups in every stream it ever read, what it is owed, its dead letters and its counters."""
+    lane, group = names.lane(subscription), names.push_group(subscription)
+    fields = await ask(redis.hkeys(lane))
+    streams = [field.decode().removeprefix("start:") for field in fields if field.startswith(b"start:")]
+    async with redis.pipeline(transaction=True) as pipe:
+        for stream in streams:
+            pipe.xgroup_destroy(stream, group)
+        pipe.delete(lane, *(names.lane(subscription, part) for part in ("retries", "tries", "replay", "dead")))
+        pipe.srem(names.LANES, subscription)
+        pipe.hdel(names.PAUSED, subscription)
+        pipe.hdel(names.TRIPS, subscription)
+        for result in await pipe.execute(raise_on_error=False):
+            if isinstance(result, Exception) and "requires the key to exist" not in str(
+                result
+            ):  # a stream that is gone
+                raise result
+
+
 class Place:
     """Where a lane stands in a topic stream."""
 

@@ -11,7 +11,20 @@ import pytest
 from relay import __version__
 from tests.cli.running import invoke, main_here, relay
 
-COMMANDS = ("up", "ingress", "worker", "sandbox", "demo", "check", "explain", "ledger", "bootstrap", "dead", "secret")
+COMMANDS = (
+    "up",
+    "ingress",
+    "worker",
+    "sandbox",
+    "demo",
+    "check",
+    "explain",
+    "ledger",
+    "bootstrap",
+    "dead",
+    "lanes",
+    "secret",
+)
 
 
 async def test_help_names_every_command() -> None:
