@@ -1,0 +1,127 @@
+-- Removes the oldest entries of a topic: those that are too old or too many and that no group needs any more; and
+-- beyond the hard cap also those that are needed.
+-- KEYS: topic stream
+-- ARGV: id that entries have to reach to be young enough, most entries, hard cap of entries (both -1 for any number),
+--       most entries to remove in this step, prefix of lanes' keys, prefix of lanes' groups
+-- What a lane loses to the hard cap is counted: unread entries at once, pending ones when they turn out to be gone.
+-- Returns how many were removed, how many of them were needed, how many are left, and the group that needs the oldest
+-- entry (empty if none does).
+local stream = KEYS[1]
+local young, most, hard, step = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local lane_prefix, group_prefix = ARGV[5], ARGV[6]
+
+local function parts(id)
+    local ms, sequence = string.match(id, '^(%d+)-?(%d*)$')
+    return tonumber(ms), tonumber(sequence) or 0
+end
+
+local function is_before(one, other)
+    local ms, sequence = parts(one)
+    local other_ms, other_sequence = parts(other)
+    return ms < other_ms or (ms == other_ms and sequence < other_sequence)
+end
+
+local function after(id)
+    local ms, sequence = parts(id)
+    return string.format('%.0f-%.0f', ms, sequence + 1)
+end
+
+local function lane_of(group)
+    if string.sub(group, 1, #group_prefix) == group_prefix then
+        return lane_prefix .. string.sub(group, #group_prefix + 1)
+    end
+end
+
+local function groups_of()
+    local found = {}
+    local rows = redis.pcall('XINFO', 'GROUPS', stream)
+    if rows.err then
+        return found
+    end
+    for _, row in ipairs(rows) do
+        local group = {}
+        for at = 1, #row, 2 do
+            group[row[at]] = row[at + 1]
+        end
+        found[#found + 1] = group
+    end
+    return found
+end
+
+-- The oldest entry that a group needs; nothing for a lane that has left the topic and has had what it was owed.
+local function needed_by(group)
+    if group['pending'] > 0 then
+        return redis.call('XPENDING', stream, group['name'])[2]
+    end
+    local lane = lane_of(group['name'])
+    local left = lane and redis.call('HGET', lane, 'left:' .. stream)
+    if left and not is_before(group['last-delivered-id'], left) then
+        return nil
+    end
+    return after(group['last-delivered-id'])
+end
+
+-- The id after the first `count` entries.
+local function id_beyond(count)
+    local rows = redis.call('XRANGE', stream, '-', '+', 'COUNT', math.min(count, step))
+    return #rows > 0 and after(rows[#rows][1]) or '0-0'
+end
+
+local function trim(to)
+    return redis.call('XTRIM', stream, 'MINID', '=', to)
+end
+
+local function skip(group, to)
+    local unread = #redis.call('XRANGE', stream, '(' .. group['last-delivered-id'], '(' .. to, 'COUNT', step)
+    if unread == 0 then
+        return 0
+    end
+    local lane = lane_of(group['name'])
+    if lane then
+        redis.call('HINCRBY', lane, 'lost:' .. stream, unread)
+    end
+    local last = redis.call('XREVRANGE', stream, '(' .. to, '-', 'COUNT', 1)[1][1]
+    if group['entries-read'] then
+        redis.call('XGROUP', 'SETID', stream, group['name'], last, 'ENTRIESREAD', group['entries-read'] + unread)
+    else
+        redis.call('XGROUP', 'SETID', stream, group['name'], last)
+    end
+    return unread
+end
+
+local groups = groups_of()
+local floor, slowest = nil, ''
+for _, group in ipairs(groups) do
+    local need = needed_by(group)
+    if need and (not floor or is_before(need, floor)) then
+        floor, slowest = need, group['name']
+    end
+end
+
+local length = redis.call('XLEN', stream)
+local to = id_beyond(step)
+if most < 0 or length <= most then
+    to = is_before(young, to) and young or to
+else
+    local small = id_beyond(length - most)
+    local wanted = is_before(small, young) and young or small
+    to = is_before(wanted, to) and wanted or to
+end
+if floor and is_before(floor, to) then
+    to = floor
+end
+local removed, needed = trim(to), 0
+
+length = redis.call('XLEN', stream)
+if hard >= 0 and length > hard then
+    to = id_beyond(length - hard)
+    for _, group in ipairs(groups) do
+        skip(group, to)
+    end
+    needed = trim(to)
+end
+local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
+if not first or not floor or is_before(first[1], floor) then
+    return { removed + needed, needed, redis.call('XLEN', stream), '' }
+end
+return { removed + needed, needed, redis.call('XLEN', stream), slowest }
