@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from relay.core.errors import RelayError
 
@@ -22,6 +24,20 @@ _SHUTDOWN_PATIENCE = 10.0  # seconds for requests under way
 _LAST_CALL = 1.0  # seconds for what is still under way then
 _LINGERING = 1.0  # seconds that the rest of a body is read after its answer, so that the sender gets to see the answer
 _BACKLOG = 1024  # connections that wait to be accepted; a burst of Linq's is larger than the default of 128
+
+_log = logging.getLogger(__name__)
+
+
+def _in_a_line(record: logging.LogRecord) -> bool:
+    """Has strangers who do not speak HTTP told of in a line, where aiohttp spends a traceback on each."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, HttpProcessingError):
+        record.msg, record.exc_info = f"{record.msg}: not HTTP: {type(error).__name__}", None
+        record.levelno, record.levelname = logging.INFO, "INFO"
+    return True
+
+
+_log.addFilter(_in_a_line)
 
 
 @asynccontextmanager
@@ -39,6 +55,7 @@ async def listening(app: web.Application, listen: Listen, *, share_port: bool = 
     runner = web.AppRunner(
         app,
         access_log=None,
+        logger=_log,
         auto_decompress=False,  # signatures are over the bytes as they were sent
         shutdown_timeout=_LAST_CALL,
         lingering_time=_LINGERING,

@@ -32,7 +32,9 @@ def sandbox(
     from relay.sandbox.serve import serve_sandbox
     from relay.settings import parse_listen
 
-    lines = line or list(DEFAULT_LINES)
+    lines = list(dict.fromkeys(line or DEFAULT_LINES))
+    if not api_key:
+        raise typer.BadParameter("give a key that clients have to send", param_hint="--api-key")
     for one in lines:
         if not is_line(one):
             raise typer.BadParameter(

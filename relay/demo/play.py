@@ -36,7 +36,6 @@ console = Console()
 class _Played:
     """What was played so far."""
 
-    sent: int = 0
     recent: list[tuple[str, str]] = field(default_factory=list)
     """The last event types and their lines."""
 
@@ -55,14 +54,13 @@ async def run_demo(*, once: bool, seed: int) -> int:
         await play
         with console.status("waiting for retries to end ..."):
             await _settle(stage)
-        return await _balance(stage, played)
+        return await _balance(stage)
 
 
 async def _play(stage: Stage, played: _Played, seed: int, limit: int | None, stop: asyncio.Event) -> None:
     pause = 1 / (_RATE_ONCE if limit else _RATE)
     for beat in itertools.islice(conversations(LINES, seed), limit):
         stage.sandbox.play(beat)
-        played.sent += 1
         played.recent = [*played.recent[1 - _RECENT :], (beat.event_type, beat.scene.line)]
         with suppress(TimeoutError):
             async with asyncio.timeout(pause):
@@ -81,7 +79,7 @@ async def _show(stage: Stage, played: _Played, play: asyncio.Task[None]) -> None
 
 def _picture(stage: Stage, played: _Played, totals: Totals, lanes: list[LaneLedger]) -> RenderableType:
     flow = Table.grid(padding=(0, 2))
-    flow.add_row("Linq sent", f"[bold]{played.sent}[/]")
+    flow.add_row("Linq sent", f"[bold]{stage.sandbox.deliveries.events}[/]")
     flow.add_row("accepted", f"[bold]{totals.accepted}[/] (repeats {totals.duplicate})")
     flow.add_row("routed", f"[bold]{totals.routed}[/] (unmatched {totals.unmatched}, inbox {totals.inbox})")
     for lane in lanes:
@@ -115,7 +113,7 @@ async def _is_settled(stage: Stage, ledger: Ledger) -> bool:
     return not totals.inbox and not waiting and len(stage.archive.ids) >= totals.routed
 
 
-async def _balance(stage: Stage, played: _Played) -> int:
+async def _balance(stage: Stage) -> int:
     """Prints the ledger and what both ends saw; 0 if it all agrees."""
     ledger = Ledger(stage.redis)
     totals, lanes = await ledger.totals(), await ledger.lanes()
@@ -123,7 +121,7 @@ async def _balance(stage: Stage, played: _Played) -> int:
     routed, delivered = (helpdesk.routed, helpdesk.delivered) if helpdesk else (0, 0)
     dead = helpdesk.dead if helpdesk else 0
     checks = [
-        ("every event that Linq sent was accepted, once", played.sent, totals.accepted),
+        ("every event that Linq sent was accepted, once", stage.sandbox.deliveries.events, totals.accepted),
         ("every accepted event was routed or counted as unmatched", totals.accepted, totals.routed + totals.unmatched),
         ("the archive read every event of its topic, once", totals.routed, stage.archive.handled),
         ("helpdesk: routed = delivered + dead", routed, delivered + dead),

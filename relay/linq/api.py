@@ -142,7 +142,7 @@ async def open_linq(api_key: str, base_url: str) -> AsyncIterator[LinqApi]:
 
 
 def _retry_after(error: linq.RateLimitError) -> float:
-    """Seconds that Linq asks to wait (https://docs.linqapp.com/api-reference/errors, `retry_after`)."""
+    """Seconds that Linq asks to wait (https://docs.linqapp.com/error/codes/, `retry_after`)."""
     detail = error.body if isinstance(error.body, dict) else {}
     seconds = detail.get("retry_after")
     return max(float(seconds), 0.0) if isinstance(seconds, (int, float)) else _DEFAULT_RETRY_AFTER

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -50,8 +50,10 @@ class Sandbox:
 
     def play(self, beat: Beat) -> tuple[str, int]:
         """Sends one event of a conversation; its id, and how many subscriptions want it."""
-        telling = telling_of(beat.event_type, str(uuid.uuid4()), datetime.now(UTC), beat.scene)
-        return telling.event_id, self.deliveries.send(told_by_both(telling, beat.scene, beat.scene.line))
+        now = datetime.now(UTC)
+        scene = replace(beat.scene, told=now)
+        telling = telling_of(beat.event_type, str(uuid.uuid4()), now, scene)
+        return telling.event_id, self.deliveries.send(told_by_both(telling, scene, scene.line))
 
 
 @asynccontextmanager
@@ -70,7 +72,7 @@ async def open_sandbox(lines: Sequence[str], *, speed: float = 1.0, seed: int = 
 def sandbox_app(sandbox: Sandbox, api_key: str, *, allow_local: bool) -> web.Application:
     """The HTTP side of `sandbox`."""
     app = web.Application(middlewares=[error_middleware])
-    v3 = V3Api(sandbox.state, api_key, allow_local=allow_local)
+    v3 = V3Api(sandbox.state, api_key, sandbox.emit, allow_local=allow_local)
     v2 = V2Api(sandbox.state, api_key, allow_local=allow_local)
     for prefix in ("/api/partner", ""):
         app.add_subapp(f"{prefix}/v3", v3.app())

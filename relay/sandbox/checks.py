@@ -1,7 +1,7 @@
 """What the v3 API takes as the value of each field; anything else is one of Linq's errors.
 
 Linq publishes codes for missing fields (1001) and numbers that are not E.164 (1002); that the rest is 1005 is our
-choice (https://docs.linqapp.com/api-reference/errors).
+choice (https://docs.linqapp.com/error/codes/).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pydantic import HttpUrl, TypeAdapter, ValidationError
 from relay.core.lines import is_line
 from relay.linq import legacy, standard
 from relay.linq.api import KNOWN_EVENT_TYPES
-from relay.sandbox.errors import invalid, not_e164
+from relay.sandbox.errors import invalid, missing, not_e164
 
 _TARGET = TypeAdapter(HttpUrl)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")  # a token of RFC 9110
@@ -43,7 +43,9 @@ def target_url(url: object, *, allow_local: bool, field: str = "target_url") -> 
 
 def events(value: object) -> list[str]:
     """Event types that exist, each once."""
-    if not isinstance(value, list) or not value or not all(isinstance(event, str) for event in value):
+    if value in (None, []):
+        raise missing("subscribed_events")
+    if not isinstance(value, list) or not all(isinstance(event, str) for event in value):
         raise invalid("subscribed_events must be a list of event types")
     if unknown := [event for event in value if event not in KNOWN_EVENT_TYPES]:
         raise invalid(f"Unknown event type: {unknown[0]}")
@@ -58,7 +60,7 @@ def phone_numbers(value: object) -> list[str]:
         raise invalid("phone_numbers must be a list")
     for number in value:
         if not is_line(number):
-            raise not_e164(number)
+            raise not_e164()
     return value
 
 
@@ -67,7 +69,7 @@ def forwarding_number(value: object) -> str | None:
     if value is None or value == "":
         return None
     if not isinstance(value, str) or not is_line(value):
-        raise not_e164(value)
+        raise not_e164()
     return value
 
 
@@ -90,6 +92,7 @@ def flag(value: object, field: str) -> bool:
 
 
 def _is_private(host: str) -> bool:
+    host = host.rstrip(".")
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

@@ -14,15 +14,16 @@ POST   /sandbox/foreign-subscription  a subscription of another account, for who
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
-from relay.sandbox.emission import Emission, Emissions, disabling_of
+from relay.sandbox import changes
+from relay.sandbox.emission import Emission, Emissions
 from relay.sandbox.errors import ApiError, invalid, malformed
-from relay.sandbox.faults import FAULT_REQUEST, Disable
+from relay.sandbox.faults import FAULT_KINDS, FAULT_REQUEST, Disable
 from relay.sandbox.page import page
 from relay.sandbox.payloads import known_types
 from relay.sandbox.payloads_v2 import v2_types
@@ -44,7 +45,7 @@ class _Wanted(BaseModel):
 
     event_id: str | None = None
     subscription_id: str | None = None
-    state: str | None = None
+    state: Literal["held", "sending", "waiting", "delivered", "failed"] | None = None
     limit: int = Field(1000, ge=1, le=DELIVERIES_KEPT)
 
 
@@ -85,6 +86,8 @@ class Control:
     async def emit(self, request: web.Request) -> web.Response:
         """Emits events."""
         wanted = await _body(_EMISSIONS, request)
+        if wanted.line is not None and wanted.line not in self._state.lines:
+            raise invalid(f"line: {wanted.line} is none of the sandbox's: {', '.join(self._state.lines)}")
         try:
             emitted = [self._emit(wanted) for _ in range(wanted.count)]
         except KeyError:
@@ -115,7 +118,7 @@ class Control:
                 raise invalid(f"no subscription is {fault.subscription_id or f'filtered by {fault.line}'}")
             for one in disabled:
                 if isinstance(one, Subscription):
-                    self._emit(disabling_of(one))
+                    self._emit(changes.disabled_by_linq(one))
             return _json(200, {"kind": fault.kind, "disabled": [str(one.id) for one in disabled]})
         return _json(201, self._state.faults.add(fault).shown())
 
@@ -131,7 +134,7 @@ class Control:
     async def clear_fault(self, request: web.Request) -> web.Response:
         """Ends one fault."""
         if not self._state.faults.clear(int(request.match_info["id"])):
-            raise ApiError(404, 2010, "No such fault is in force")
+            raise ApiError(404, 1005, "No such fault is in force")
         return web.Response(status=204)
 
     async def foreign(self, _: web.Request) -> web.Response:
@@ -149,11 +152,15 @@ def _validated(validate: Callable[[Any], _T], value: Any) -> _T:
     try:
         return validate(value)
     except ValidationError as error:
-        mistakes = (
-            ": ".join(filter(None, (".".join(map(str, mistake["loc"])), mistake["msg"])))
-            for mistake in error.errors(include_url=False, include_context=False, include_input=False)
-        )
-        raise malformed("; ".join(mistakes)) from None
+        raise malformed("; ".join(map(_sentence, error.errors(include_url=False, include_input=False)))) from None
+
+
+def _sentence(mistake: Any) -> str:
+    """Pydantic's finding, with the name of the field."""
+    if mistake["type"].startswith("union_tag"):
+        kinds = mistake["ctx"].get("expected_tags") or ", ".join(f"'{kind}'" for kind in FAULT_KINDS)
+        return f"kind: one of {kinds}"
+    return ": ".join(filter(None, (".".join(map(str, mistake["loc"])), mistake["msg"])))
 
 
 def _json(status: int, value: Any) -> web.Response:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import uuid
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from relay.core.fields import Line
+from relay.linq.event_types import is_of_lines
 from relay.sandbox.happening import Happening, V2Telling, V3Telling, Verbatim, telling_of, told_by_both
 from relay.sandbox.payloads import NEW, Scene, data_of
 from relay.sandbox.payloads.messages import FAILURES
 from relay.sandbox.payloads_v2 import v2_types
-
-if TYPE_CHECKING:
-    from relay.sandbox.state import Subscription
 
 _OF_THE_SCENE = {
     *("chat_id", "message_id", "customer", "others", "text", "service", "is_group"),
@@ -35,11 +33,12 @@ class Emission(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    type: str
+    type: Annotated[str, Field(min_length=1)]
     api: Literal["v3", "v2"] = "v3"
     """Whose type it is. One of v3 goes to v2 subscriptions too, as the v2 event of the same happening."""
     line: Line | None = None
-    event_id: str | None = None
+    event_id: Annotated[str, Field(pattern=r"^[ -~]{1,200}$")] | None = None
+    """What a header can carry."""
     chat_id: str | None = None
     message_id: str | None = None
     customer: str | None = None
@@ -58,17 +57,19 @@ class Emission(BaseModel):
     """What `phone_number.status_updated` comes to."""
     reconciled_at: AwareDatetime | None = None
     """Marks a message that Linq recovered later (payload version 2026-02-03)."""
-    version: str | None = None
-    """A v3 payload version; else what each subscription's URL asks for."""
+    version: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")] | None = None
+    """A v3 payload version, be it a coming one; else what each subscription's URL asks for."""
     data: dict[str, Any] | None = None
     """The `data` of a v3 event, for v3 subscriptions alone; the sandbox makes one for the types it knows."""
     body: str | None = None
     """The whole body, sent as it is to the subscriptions of `api`."""
 
     @model_validator(mode="after")
-    def _v2_has_no_data(self) -> Emission:
+    def _one_payload(self) -> Emission:
         if self.api == "v2" and self.data is not None:
             raise ValueError('"data" is for events of v3; give the whole "body" of a v2 event')
+        if self.data is not None and self.body is not None:
+            raise ValueError('give "data" or "body", not both')
         return self
 
 
@@ -77,17 +78,15 @@ class Emissions(Emission):
 
     count: int = Field(1, ge=1, le=10_000)
 
-
-def disabling_of(subscription: Subscription) -> Emission:
-    """What tells that Linq has switched a subscription off, to those that are bound to no line."""
-    event_type = "webhook_subscription.disabled"
-    data = data_of(event_type, Scene(line=""), NEW)
-    about = {**data["webhook_subscription"], "id": subscription.id, "target_url": subscription.target_url}
-    return Emission(type=event_type, data={**data, "webhook_subscription": about})
+    @model_validator(mode="after")
+    def _one_id_each(self) -> Emissions:
+        if self.event_id is not None and self.count > 1:
+            raise ValueError('"event_id" is for one event; leave it out, or "count"')
+        return self
 
 
 def happening_of(emission: Emission, lines: list[str]) -> Happening:
-    """What has to happen for it; on the first of `lines` if it names none.
+    """What has to happen for it. What is made up happens on the first of `lines` if it names none and needs one.
 
     Raises:
         KeyError: there is no payload for this type, and none was given.
@@ -98,6 +97,8 @@ def happening_of(emission: Emission, lines: list[str]) -> Happening:
     if emission.body is not None:
         verbatim = Verbatim(event_type, event_id, emission.body.encode(), emission.chat_id)
         return Happening(event_type, event_id, line, **{emission.api: verbatim})
+    if line is None and emission.data is None and is_of_lines(event_type):
+        line = lines[0]
     scene = Scene(line=line or lines[0], **emission.model_dump(include=_OF_THE_SCENE, exclude_none=True))
     if emission.api == "v2":
         if event_type not in v2_types():

@@ -1,4 +1,4 @@
-"""Linq's error body and codes, v3 (https://docs.linqapp.com/api-reference/errors)."""
+"""Linq's error body and codes, v3 (https://docs.linqapp.com/error/codes/)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 TRACE_HEADER = "X-Trace-ID"
-_DOC = "https://docs.linqapp.com/error-codes#{code}"
+_DOC = "https://docs.linqapp.com/error/codes/{family}xxx/{code}/"
 
 
 class ApiError(Exception):
@@ -33,9 +33,9 @@ def missing(field: str) -> ApiError:
     return ApiError(400, 1001, f"{field} is required")
 
 
-def not_e164(number: object) -> ApiError:
+def not_e164() -> ApiError:
     """1002: a phone number is not E.164."""
-    return ApiError(400, 1002, f"Phone number must be in E.164 format: {number}")
+    return ApiError(400, 1002, "Phone number must be in E.164 format")
 
 
 def malformed(message: str) -> ApiError:
@@ -94,8 +94,9 @@ async def error_middleware(
     except ApiError as error:
         answer = _answer(error, trace)
     except web.HTTPException as error:
-        code = 2010 if error.status == 404 else 1003
-        answer = _answer(ApiError(error.status, code, error.reason), trace)
+        answer = _answer(ApiError(error.status, 1003, error.reason), trace)
+        if isinstance(error, web.HTTPMethodNotAllowed):
+            answer.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
     except Exception:
         log.exception("sandbox.broken", path=request.path)
         answer = _answer(broken(), trace)
@@ -108,7 +109,7 @@ def _answer(error: ApiError, trace: str) -> web.Response:
         "status": error.status,
         "code": error.code,
         "message": error.message,
-        "doc_url": _DOC.format(code=error.code),
+        "doc_url": _DOC.format(family=error.code // 1000, code=error.code),
     }
     headers = {}
     if error.retry_after is not None:

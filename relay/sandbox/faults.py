@@ -6,7 +6,7 @@ of them or is cleared; `in_force` has the rules.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
@@ -127,3 +127,5 @@ class Disable(BaseModel):
 Fault = Duplicate | Reorder | Late | Timestamp | Forge | Headers | ApiFailure | ApiSlow
 FAULT_REQUEST: TypeAdapter[Fault | Disable] = TypeAdapter(Annotated[Fault | Disable, Field(discriminator="kind")])
 """What `POST /sandbox/faults` takes."""
+
+FAULT_KINDS = tuple(one.model_fields["kind"].default for one in (*get_args(Fault), Disable))

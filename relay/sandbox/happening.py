@@ -41,6 +41,8 @@ class V3Telling:
     version: str | None = None
     """A payload version that every subscription gets, whatever it asks for."""
     reconciled_at: datetime | None = None
+    message: str | None = None
+    """The id of the message that it is about, if it is about one."""
 
     def content(self, version: str, reconciled_at: datetime | None) -> Content:
         """What a subscription to `version` gets; `reconciled_at` marks messages that Linq recovered later."""
@@ -49,7 +51,7 @@ class V3Telling:
         reconciled = reconciled_at or self.reconciled_at
         if reconciled is not None and chosen != OLD and self.event_type in _RECONCILABLE:
             data = {**data, "reconciled_at": rfc3339(reconciled)}
-        body = envelope(self.event_type, self.event_id, data, chosen, self.moment)
+        body = envelope(self.event_type, self.event_id, data, chosen, self.moment, self.message)
         return Content(body, facts_of(Dialect.V3, self.event_type, data).chat)
 
 
@@ -106,7 +108,8 @@ def told_by_both(telling: V3Telling, scene: Scene, line: str | None) -> Happenin
 
 def telling_of(event_type: str, event_id: str, moment: datetime, scene: Scene) -> V3Telling:
     """What v3 tells of a scene."""
-    return V3Telling(event_type, event_id, moment, lambda version: data_of(event_type, scene, version))
+    message = scene.message_id if event_type.startswith("message.") else None
+    return V3Telling(event_type, event_id, moment, lambda version: data_of(event_type, scene, version), message=message)
 
 
 def v2_twin(event_id: str) -> str:

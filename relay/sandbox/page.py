@@ -42,10 +42,28 @@ _EXAMPLES = """\
 curl -d '{{"type": "message.received", "line": "{line}", "text": "Hello"}}' {url}/sandbox/emit
 # A v2 event, to v2 subscriptions.
 curl -d '{{"api": "v2", "type": "message.received", "line": "{line}"}}' {url}/sandbox/emit
-# The next ten events come three times each.
+# Any type, with data of your own, in the older payload version, or a whole body as it is.
+curl -d '{{"type": "message.sent", "line": "{line}", "data": {{"id": "1"}}}}' {url}/sandbox/emit
+curl -d '{{"type": "message.read", "line": "{line}", "version": "2025-01-01"}}' {url}/sandbox/emit
+curl -d '{{"type": "message.sent", "line": "{line}", "body": "not even JSON"}}' {url}/sandbox/emit
+# A message that Linq recovered later; conversations without end are relay sandbox --rate 5.
+curl -d '{{"type": "message.received", "line": "{line}", "reconciled_at": "2026-01-01T00:00:00Z"}}' {url}/sandbox/emit
+# The next ten events come three times each; five at a time in another order; half a minute late, all at once.
 curl -d '{{"kind": "duplicate", "times": 3, "count": 10}}' {url}/sandbox/faults
-# The next two calls of the API are answered 429.
+curl -d '{{"kind": "reorder", "window": 5}}' {url}/sandbox/faults
+curl -d '{{"kind": "late", "seconds": 30}}' {url}/sandbox/faults
+# Signed ten minutes ago (above 0: in the future); signed with a wrong secret; with one header family only.
+curl -d '{{"kind": "timestamp", "offset": -600, "share": 0.5}}' {url}/sandbox/faults
+curl -d '{{"kind": "forge", "line": "{line}", "events": ["message.*"]}}' {url}/sandbox/faults
+curl -d '{{"kind": "headers", "only": "legacy"}}' {url}/sandbox/faults
+# The next two calls of the API are answered 429; every fifth 500 though it is carried out; all take five seconds.
 curl -d '{{"kind": "api_error", "status": 429, "retry_after": 2, "count": 2}}' {url}/sandbox/faults
+curl -d '{{"kind": "api_error", "status": 500, "after": true, "share": 0.2}}' {url}/sandbox/faults
+curl -d '{{"kind": "api_slow", "seconds": 5}}' {url}/sandbox/faults
+# Linq switches off the subscriptions of a line.
+curl -d '{{"kind": "disable", "line": "{line}"}}' {url}/sandbox/faults
+# A subscription of another account, for which every call is 403.
+curl -X POST {url}/sandbox/foreign-subscription
 # Ends every fault, and lets go what they hold back.
 curl -X DELETE {url}/sandbox/faults
 # Every delivery that failed, with its attempts; and everything on this page as JSON.

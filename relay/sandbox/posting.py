@@ -47,7 +47,7 @@ class Poster:
             status, error, again = None, "", False
             answered: Mapping[str, str] = {}
             try:
-                timeout = aiohttp.ClientTimeout(total=TIMEOUT)
+                timeout = aiohttp.ClientTimeout(total=TIMEOUT, ceil_threshold=TIMEOUT)  # not rounded up
                 async with self._session.post(
                     url, data=body, headers=headers, timeout=timeout, allow_redirects=False
                 ) as answer:

@@ -35,12 +35,15 @@ class Deliveries:
         self._speed = speed
         self._pauses = Pauses(speed, seed)
         self._tasks: set[asyncio.Task[None]] = set()
+        self.events = 0
+        """How many events somebody wanted, so far."""
 
     def send(self, happening: Happening) -> int:
         """Starts the deliveries of one event; how many subscriptions want it."""
         takers, v2_takers = takers_v3(happening, self._state), takers_v2(happening, self._state)
         if not takers and not v2_takers:
             return 0
+        self.events += 1
         treatment = self._state.faults.for_event(happening.event_type, happening.line)
         line, errands = happening.line, list[V3Errand | V2Errand]()
         for _ in range(treatment.copies):

@@ -175,6 +175,7 @@ class SandboxState:
         ]
         for one in found:
             one.is_active = False
+            one.updated_at = rfc3339(datetime.now(UTC))
         found_v2 = [one for one in self.v2_subscriptions.values() if str(one.id) == subscription_id]
         for older in found_v2:
             older.active = False

@@ -36,7 +36,7 @@ class V2Api:
     """The endpoints under `/v2`."""
 
     def __init__(self, state: SandboxState, token: str, *, allow_local: bool) -> None:
-        """`allow_local` takes plain http and private addresses, as in v3."""
+        """`allow_local` takes plain http and private addresses; that it refuses them else is our choice, as in v3."""
         self._state = state
         self._token = token
         self._allow_local = allow_local

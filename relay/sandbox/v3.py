@@ -11,7 +11,7 @@ from pydantic_core import to_json
 
 from relay.core.json_text import parse_json
 from relay.linq.api import KNOWN_EVENT_TYPES
-from relay.sandbox import checks
+from relay.sandbox import changes, checks
 from relay.sandbox.api_faults import fault_middleware
 from relay.sandbox.errors import (
     broken,
@@ -27,8 +27,11 @@ from relay.sandbox.errors import (
 from relay.sandbox.state import SandboxState, Subscription, line_id, rfc3339
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aiohttp.typedefs import Handler, Middleware
 
+    from relay.sandbox.emission import Emission
     from relay.sandbox.errors import ApiError
     from relay.sandbox.faults import ApiFailure
 
@@ -38,9 +41,12 @@ _DOC = "https://docs.linqapp.com/channel/imessage/guides/webhooks/events"
 class V3Api:
     """The endpoints under `/v3`."""
 
-    def __init__(self, state: SandboxState, api_key: str, *, allow_local: bool) -> None:
-        """`allow_local` takes plain http and private addresses, which Linq refuses."""
+    def __init__(
+        self, state: SandboxState, api_key: str, tell: Callable[[Emission], object], *, allow_local: bool
+    ) -> None:
+        """`tell` is told of changes; `allow_local` takes plain http and private addresses, which Linq refuses."""
         self._state = state
+        self._tell = tell
         self._api_key = api_key
         self._allow_local = allow_local
 
@@ -101,9 +107,11 @@ class V3Api:
         if "forwarding_number" not in body:
             raise missing("forwarding_number")
         number = checks.forwarding_number(body["forwarding_number"])
-        self._state.forwarding.pop(line, None)
+        before = self._state.forwarding.pop(line, None)
         if number:
             self._state.forwarding[line] = number
+        if number != before:
+            self._tell(changes.forwarded(line, before, number))
         return _json(200, {"id": line_id(line), "phone_number": line, "forwarding_number": number})
 
     async def list(self, _: web.Request) -> web.Response:
@@ -118,6 +126,7 @@ class V3Api:
                 raise missing(field)
         subscription = Subscription(**{"phone_numbers": [], **self._fields(body, None)})
         self._state.subscriptions[subscription.id] = subscription
+        self._tell(changes.created(subscription))
         return _json(201, {**subscription.shown(), "signing_secret": subscription.secret.text})
 
     async def retrieve(self, request: web.Request) -> web.Response:
@@ -132,19 +141,24 @@ class V3Api:
         """
         subscription = self._one(request)
         body = await _object(request)
-        changes = self._fields(body, subscription)
+        fields = self._fields(body, subscription)
         if "is_active" in body:
-            changes["is_active"] = checks.flag(body["is_active"], "is_active")
-        for name, value in changes.items():
+            fields["is_active"] = checks.flag(body["is_active"], "is_active")
+        before = subscription.shown()
+        for name, value in fields.items():
             setattr(subscription, name, value)
         subscription.updated_at = rfc3339(datetime.now(UTC))
         if subscription.routing_key_header is None:
             subscription.tokens.clear()
+        for change in changes.updated(before, subscription):
+            self._tell(change)
         return _json(200, subscription.shown())
 
     async def delete(self, request: web.Request) -> web.Response:
         """`DELETE /v3/webhook-subscriptions/{id}`: 204; events stop at once."""
-        del self._state.subscriptions[self._one(request).id]
+        subscription = self._one(request)
+        del self._state.subscriptions[subscription.id]
+        self._tell(changes.deleted(subscription))
         return web.Response(status=204)
 
     def _one(self, request: web.Request) -> Subscription:

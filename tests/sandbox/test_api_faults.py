@@ -7,7 +7,6 @@ import time
 import linq
 import pytest
 
-from tests.linq.sdk_payloads import class_of
 from tests.sandbox.running import LINE, OTHER_LINE, Endpoint, RunningSandbox
 
 TARGET = "https://relay.example.com/x"
@@ -55,17 +54,6 @@ async def test_linq_can_disable_a_subscription_by_its_id(sandbox: RunningSandbox
     listed = (await sandbox.client.webhook_subscriptions.list()).subscriptions
     assert {one.id: one.is_active for one in listed} == {first.id: False, second.id: True}
     assert (await sandbox.emit())["subscriptions"] == 1
-
-
-async def test_those_that_span_lines_are_told_of_it(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
-    made = await sandbox.subscribe(TARGET, lines=[LINE])
-    await sandbox.subscribe(endpoint.url, "webhook_subscription.disabled")
-    await sandbox.fault("disable", line=LINE)
-    await sandbox.settled()
-    (told,) = endpoint.received
-    about = told.json["data"]["webhook_subscription"]
-    assert (about["id"], about["target_url"]) == (made.id, TARGET)
-    class_of("webhook_subscription.disabled").model_validate_json(told.body, strict=True)
 
 
 async def test_linq_can_disable_the_subscriptions_of_a_line(sandbox: RunningSandbox) -> None:

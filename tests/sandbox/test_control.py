@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from html.parser import HTMLParser
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import linq
 import pytest
 
+from relay.sandbox.faults import FAULT_KINDS
 from tests.sandbox.running import LINE, LINES, Endpoint, RunningSandbox
 
 TARGET = "https://relay.example.com/x"
@@ -98,6 +100,8 @@ async def test_faults_are_put_in_force_listed_and_cleared(sandbox: RunningSandbo
         ({"json": {"kind": "gremlin"}}, "duplicate"),
         ({"json": {"kind": "duplicate", "times": 1}}, "times: Input should be greater than or equal to 2"),
         ({"json": {"kind": "forge", "events": ["*.sent"]}}, "is not an event-type pattern"),
+        ({"json": {}}, "kind: one of 'duplicate', 'reorder', 'late'"),
+        ({"json": {"kind": "flood"}}, "kind: one of 'duplicate', 'reorder', 'late'"),
         ({"json": {"kind": "disable"}}, "name either a subscription_id or a line"),
     ],
 )
@@ -194,7 +198,10 @@ async def test_the_page_of_an_empty_sandbox_says_so(sandbox: RunningSandbox) -> 
 async def test_its_examples_work(sandbox: RunningSandbox) -> None:
     page = await page_of(sandbox)
     examples = re.findall(r"curl -d '(.+)' (\S+)", page.text)
-    assert len(examples) == 4
+    assert len(examples) == 16
+    kinds = {kind for body, _ in examples if (kind := json.loads(body).get("kind"))}
+    assert kinds == set(FAULT_KINDS)
+    await sandbox.subscribe(TARGET, lines=[LINE])
     for body, url in examples:
         assert url.startswith(sandbox.url)
         async with sandbox.http.post(url, data=body) as answer:

@@ -76,6 +76,24 @@ async def test_a_message_can_be_marked_as_reconciled_where_linq_has_the_field(
     assert marked == ("2026-09-14T09:15:02.000Z" if is_marked else None)
 
 
+async def test_without_a_line_it_happens_on_the_first_one(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+    await sandbox.subscribe(endpoint.url, lines=[LINE])
+    assert (await sandbox.emit())["subscriptions"] == 1
+    assert (await sandbox.emit("team_member.added"))["subscriptions"] == 0
+
+
+async def test_events_of_one_message_have_one_trace(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+    types = ["message.sent", "message.read", "reaction.added"]
+    await sandbox.subscribe(endpoint.url, *types)
+    for event_type in types:
+        await sandbox.emit(event_type, message_id="m-1")
+    await sandbox.emit("message.sent", message_id="m-2")
+    await sandbox.settled()
+    sent, read, reaction, other = [one.json["trace_id"] for one in endpoint.received]
+    assert sent == read
+    assert len({sent, reaction, other}) == 3
+
+
 async def test_a_v2_event_goes_to_v2_subscriptions_alone(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
     await sandbox.subscribe(f"{endpoint.url}/v3")
     sandbox.subscribe_v2(f"{endpoint.url}/v2")
@@ -113,6 +131,11 @@ async def test_data_of_ones_own_is_for_v3_alone(sandbox: RunningSandbox, endpoin
         ({"type": "poll.sent", "options": []}, "options"),
         ({"reconciled_at": "2026-09-14T09:15:02"}, "reconciled_at"),
         ({"colour": "red"}, "colour"),
+        ({"line": "+12125550100"}, "+12125550100 is none of the sandbox's: +1646"),
+        ({"data": {}, "body": ""}, 'give "data" or "body"'),
+        ({"event_id": "e-1", "count": 2}, '"event_id" is for one event'),
+        ({"event_id": "two\nlines"}, "event_id"),
+        ({"version": "newest"}, "version"),
     ],
 )
 async def test_what_makes_no_sense_is_400_and_named(sandbox: RunningSandbox, wrong: Any, named: str) -> None:

@@ -47,7 +47,7 @@ GOOD = {"target_url": TARGET, "subscribed_events": ["message.sent"]}
             {"json": {**GOOD, "phone_numbers": ["0123"]}},
             400,
             1002,
-            "Phone number must be in E.164 format: 0123",
+            "Phone number must be in E.164 format",
         ),
         ("POST", SUBSCRIPTIONS, {"data": b"{"}, 400, 1003, "Request body is not valid JSON"),
         ("POST", SUBSCRIPTIONS, {"data": b"\xff"}, 400, 1003, "Request body is not valid JSON"),
@@ -80,7 +80,7 @@ async def test_an_error_has_linqs_shape(
         assert answer.content_type == "application/json"
         assert TRACE.fullmatch(answer.headers["X-Trace-ID"])
     assert TRACE.fullmatch(body.pop("trace_id"))
-    doc_url = f"https://docs.linqapp.com/error-codes#{code}"
+    doc_url = f"https://docs.linqapp.com/error/codes/{code // 1000}xxx/{code}/"
     assert body == {
         "success": False,
         "error": {"status": status, "code": code, "message": message, "doc_url": doc_url},
@@ -97,11 +97,14 @@ async def test_a_url_that_is_taken_is_409_with_code_2015(sandbox: RunningSandbox
     assert body["error"]["code"] == 2015
 
 
+DOC_2010 = "https://docs.linqapp.com/error/codes/2xxx/2010/"
+
+
 async def test_the_sdk_reads_code_message_and_documentation_of_an_error(sandbox: RunningSandbox) -> None:
     with pytest.raises(linq.NotFoundError) as refused:
         await sandbox.client.webhook_subscriptions.retrieve("nothing")
     error = refused.value
-    assert (error.code, error.doc_url, error.retry_after) == (2010, "https://docs.linqapp.com/error-codes#2010", None)
+    assert (error.code, error.doc_url, error.retry_after) == (2010, DOC_2010, None)
     assert isinstance(error.body, dict)
     assert error.body["message"] == "Webhook subscription not found"
 
@@ -147,6 +150,7 @@ async def test_every_other_refusal_has_a_trace_id_and_linqs_shape(
 ) -> None:
     async with sandbox.http.request(method, sandbox.url + path, data=io.BytesIO(b"x" * size)) as answer:
         assert answer.status == status
+        assert answer.headers.get("Allow") == ("GET, HEAD" if status == 405 else None)
         assert TRACE.fullmatch(answer.headers["X-Trace-ID"])
         assert (await answer.json())["error"]["status"] == status
 
@@ -155,7 +159,7 @@ async def test_every_other_refusal_has_a_trace_id_and_linqs_shape(
     ("error", "status", "code"),
     [
         (errors.missing("target_url"), 400, 1001),
-        (errors.not_e164("x"), 400, 1002),
+        (errors.not_e164(), 400, 1002),
         (errors.malformed("no"), 400, 1003),
         (errors.invalid("no"), 400, 1005),
         (errors.unauthorized(), 401, 2004),

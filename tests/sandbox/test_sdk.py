@@ -134,7 +134,7 @@ async def test_errors_come_as_the_sdks_own(client: Any, call: Call, sandbox: Run
         with pytest.raises(kind) as refused:
             await call(method, *arguments, **named)
         error = refused.value
-        assert (error.code, error.doc_url) == (code, f"https://docs.linqapp.com/error-codes#{code}")
+        assert (error.code, error.doc_url) == (code, f"https://docs.linqapp.com/error/codes/{code // 1000}xxx/{code}/")
 
 
 async def test_a_delivery_can_be_unwrapped(

@@ -172,8 +172,9 @@ async def test_message_edited_exists_in_the_newer_version_only(sandbox: RunningS
 
 
 async def test_a_delivery_that_cannot_be_sent_at_all_has_failed(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
-    await sandbox.subscribe(endpoint.url)
-    await sandbox.emit(line=LINE, event_id="two\nlines")
+    made = await sandbox.subscribe(endpoint.url)
+    await sandbox.client.webhook_subscriptions.update(made.id, routing_key_header="X-Key")
+    await sandbox.emit(line=LINE, chat_id="two\nlines")  # which no header can carry
     (delivery,) = await sandbox.settled()
     assert delivery.state == "failed"
 

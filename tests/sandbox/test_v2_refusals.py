@@ -133,7 +133,7 @@ async def test_targets_on_this_machine_and_plain_http_are_taken_by_a_flag_only(u
 @pytest.mark.parametrize("number", ["0123", "call me", 5, False, []])
 async def test_a_number_that_calls_cannot_go_to_is_422(sandbox: RunningSandbox, number: Any) -> None:
     answer = await call(sandbox, "PUT", f"{NUMBERS}/{line_id_v2(LINE)}", json={"forwarding_number": number})
-    sentence = f"Phone number must be in E.164 format: {number}"
+    sentence = "Phone number must be in E.164 format"
     assert one_of_a_list(answer) == (422, "unprocessable_entity", "Unprocessable entity", sentence)
     assert sandbox.sandbox.state.forwarding == {}
 

@@ -78,8 +78,8 @@ async def test_create_refuses_what_linq_refuses(sandbox: RunningSandbox, body: A
 @pytest.mark.parametrize(
     ("change", "code"),
     [
-        ({"subscribed_events": []}, 1005),
-        ({"subscribed_events": None}, 1005),
+        ({"subscribed_events": []}, 1001),
+        ({"subscribed_events": None}, 1001),
         ({"target_url": None}, 1005),
         ({"phone_numbers": ["x"]}, 1002),
         ({"is_active": "yes"}, 1005),

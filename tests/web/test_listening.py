@@ -95,3 +95,14 @@ async def test_connections_that_are_idle_do_not_hold_it_up() -> None:
             assert (answer.status, await answer.read()) == (200, b"x")
         _, writer = await asyncio.open_connection("127.0.0.1", port)
     await hang_up(writer)
+
+
+async def test_who_does_not_speak_http_is_said_in_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    async with listening(Echo().app, HERE) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nno header\r\n\r\n")
+        assert b"400" in await reader.readline()
+        await hang_up(writer)
+    [record] = [record for record in caplog.records if record.name == "relay.listening"]
+    assert (record.levelname, record.exc_info) == ("INFO", None)
+    assert record.getMessage().startswith("Error handling request from 127.0.0.1: not HTTP: ")

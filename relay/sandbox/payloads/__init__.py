@@ -42,8 +42,10 @@ def known_types() -> tuple[str, ...]:
     return tuple(_BUILDERS)
 
 
-def envelope(event_type: str, event_id: str, data: dict[str, Any], version: str, moment: datetime) -> bytes:
-    """The body of a v3 webhook."""
+def envelope(
+    event_type: str, event_id: str, data: dict[str, Any], version: str, moment: datetime, about: str | None = None
+) -> bytes:
+    """The body of a v3 webhook; events that are `about` the same message have one trace."""
     nanoseconds = (
         f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}{uuid.UUID(event_id).int % 1000:03d}Z"
         if _is_uuid(event_id)
@@ -56,7 +58,7 @@ def envelope(event_type: str, event_id: str, data: dict[str, Any], version: str,
             "event_type": event_type,
             "event_id": event_id,
             "created_at": nanoseconds or rfc3339(moment),
-            "trace_id": uuid.uuid5(uuid.NAMESPACE_OID, event_id).hex,
+            "trace_id": uuid.uuid5(uuid.NAMESPACE_OID, about or event_id).hex,
             "partner_id": "prt_sandbox",
             "data": data,
         }

@@ -31,8 +31,8 @@ def receipts(event_type: str, scene: Scene) -> dict[str, Any]:
     delivered = read or event_type.endswith(".delivered")
     return {
         "sent_at": scene.at,
-        "delivered_at": scene.at if delivered else None,
-        "read_at": scene.at if read else None,
+        "delivered_at": scene.told_at if delivered else None,
+        "read_at": scene.told_at if read else None,
     }
 
 

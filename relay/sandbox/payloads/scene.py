@@ -38,7 +38,9 @@ class Scene:
     flagged: bool = True
     """What a change of the line's status comes to: flagged, or healthy again."""
     moment: datetime = field(default_factory=lambda: datetime.now(UTC))
-    """When it happened."""
+    """When it happened; of a message, when it was sent."""
+    told: datetime | None = None
+    """When this event of it happened, such as its being read; None for the same moment."""
 
     def next_message(self, text: str, message_id: str) -> Scene:
         """The same chat, another message."""
@@ -48,6 +50,11 @@ class Scene:
     def at(self) -> str:
         """The moment, as v3 writes it."""
         return rfc3339(self.moment)
+
+    @property
+    def told_at(self) -> str:
+        """The moment of this event, as v3 writes it."""
+        return rfc3339(self.told or self.moment)
 
     @property
     def actor(self) -> str:
