@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from relay.config_file import ConfigFile
 from relay.parts import open_store
 from workers.deliverer import Deliverer
+from workers.retention import Retention
 from workers.router import Router
 from workers.sender import Sender, open_session
 from workers.sweep import Sweeper
@@ -37,6 +38,7 @@ class WorkerParts:
     deliverer: Deliverer
     sweeper: Sweeper
     upkeep: Upkeep
+    retention: Retention
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the process is to end: drains finish what they have and return."""
 
@@ -57,6 +59,7 @@ async def worker_parts(settings: Settings) -> AsyncIterator[WorkerParts]:
             deliverer=Deliverer(redis, rules, Sender(session, time.time), time.time, random.random),  # noqa: S311  jitter
             sweeper=Sweeper(redis, rules, time.time),
             upkeep=Upkeep(redis, rules, settings, time.time),
+            retention=Retention(redis, rules, time.time),
         )
 
 

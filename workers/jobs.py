@@ -1,4 +1,4 @@
-"""The arq jobs: route, deliver, the sweep, and the upkeep of our subscriptions at Linq.
+"""The arq jobs: route, deliver, the sweep, retention, and the upkeep of our subscriptions at Linq.
 
 A drain job is rung by a bell of a fixed id, takes the lease on it, works, and ends. `look_again` runs after arq has
 forgotten the job: an event that arrived while it was ending found its bell still hanging and rang nothing, so we look
@@ -49,6 +49,11 @@ async def sweep(ctx: Context) -> None:
 async def look_after(ctx: Context) -> None:
     """Looks after our subscriptions at Linq."""
     await parts_of(ctx).upkeep.look()
+
+
+async def trim(ctx: Context) -> None:
+    """Trims the topics."""
+    await parts_of(ctx).retention.trim()
 
 
 async def look_again(ctx: Context) -> None:

@@ -34,7 +34,7 @@ from relay.store.connect import WORKER_PATIENCE, RedisTrouble, describe, persist
 from relay.tasks import end_task
 from workers.context import WorkerParts, context_of, worker_parts
 from workers.deliverer import GRACE
-from workers.jobs import deliver, look_after, look_again, route, sweep
+from workers.jobs import deliver, look_after, look_again, route, sweep, trim
 from workers.lease import ARQ_LOCK
 
 if TYPE_CHECKING:
@@ -44,8 +44,9 @@ if TYPE_CHECKING:
 
 _POLL = 0.05  # seconds: what an event waits for when no drain lingers
 _SWEEP = set(range(0, 60, 5))  # seconds of the minute
+_TRIM = 20  # the second of each minute
 _UPKEEP = set(range(0, 60, 5))  # minutes of the hour
-_JOBS = bells.SLOTS + 4  # the router, every slot, the sweep, the upkeep, and one to spare
+_JOBS = bells.SLOTS + 5  # the router, every slot, the sweep, retention, the upkeep, and one to spare
 _LONGEST_JOB = 2 * 3600  # seconds; drains end by themselves long before
 _STOP_PATIENCE = GRACE + 5
 _UNLIMITED = 2**31
@@ -141,7 +142,10 @@ class _Worker(Worker):
 
 
 def _cron_jobs(parts: WorkerParts) -> list[CronJob]:
-    jobs = [cron(sweep, name="sweep", second=_SWEEP, run_at_startup=True, keep_result=0, timeout=60)]
+    jobs = [
+        cron(sweep, name="sweep", second=_SWEEP, run_at_startup=True, keep_result=0, timeout=60),
+        cron(trim, name="trim", second=_TRIM, keep_result=0, timeout=600),
+    ]
     if parts.upkeep.is_possible:
         jobs.append(cron(look_after, name="upkeep", minute=_UPKEEP, second=30, keep_result=0, timeout=1800))
     return jobs

@@ -21,6 +21,7 @@ from relay.cli.run import ingress, up, worker
 from relay.cli.sandbox import demo, sandbox
 from relay.cli.secret import secret
 from relay.cli.show import ledger
+from relay.cli.topics import topics
 from relay.core.errors import RelayError, SeveralProblems
 
 app = typer.Typer(
@@ -30,7 +31,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (up, ingress, worker, sandbox, demo, check, explain, ledger):
+for command in (up, ingress, worker, sandbox, demo, check, explain, ledger, topics):
     app.command()(command)
 app.add_typer(bootstrap)
 app.add_typer(dead)

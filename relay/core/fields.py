@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
 
 from relay.core.durations import parse_duration
 from relay.core.lines import is_line, line_meant_by
@@ -14,6 +23,10 @@ from relay.core.secret import SecretReference
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+_BYTES = TypeAdapter(ByteSize)
+_SMALLEST = 1_000_000
 
 
 def _pattern(text: str) -> str:
@@ -41,6 +54,16 @@ def _url(text: str) -> str:
     return text
 
 
+def _size(text: str) -> int:
+    try:
+        size = _BYTES.validate_python(text)
+    except ValidationError:
+        raise ValueError(f'"{text}" is not a size, such as "500MB" or "2GiB"') from None
+    if size < _SMALLEST:
+        raise ValueError(f'"{text}" is less than 1MB, which is no room for a burst')
+    return int(size)
+
+
 def _text(parse: Callable[[str], Any]) -> Callable[[Any], Any]:
     """`parse` for values that have to be strings."""
 
@@ -61,6 +84,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Pattern = Annotated[str, AfterValidator(_pattern)]
 Line = Annotated[str, AfterValidator(_line)]
 Url = Annotated[str, AfterValidator(_url)]
+Size = Annotated[int, BeforeValidator(_text(_size))]
 Duration = Annotated[float, BeforeValidator(_text(parse_duration))]
 Secret = Annotated[SecretReference, BeforeValidator(_text(SecretReference.parse))]
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Annotated, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol, Self
 
-from pydantic import BeforeValidator, Field, StrictBool
+from pydantic import BeforeValidator, Field, StrictBool, model_validator
 
+from relay.core.durations import parse_duration
 from relay.core.event import Freshness
-from relay.core.fields import Line, Name, Pattern, Table, one_or_more
+from relay.core.fields import Duration, Line, Name, Pattern, Size, Table, one_or_more
 from relay.core.patterns import matches, patterns_that_match
 
 if TYPE_CHECKING:
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
     from relay.core.event import Event
 
 _CACHED_CANDIDATES = 4096  # pairs of event type and line: 75 types x some dozens of lines are alive at a time
+
+
+DEFAULT_AGE = parse_duration("72h")
+DEFAULT_SIZE = 2**30
+DEFAULT_HARD_SIZE = 4 * 2**30
 
 
 class Topic(Table):
@@ -38,6 +44,18 @@ class Topic(Table):
     ] = None
     is_group: StrictBool | None = None
     freshness: Freshness | None = None
+    keep: Duration = DEFAULT_AGE
+    """Seconds that an event is kept, and longer only where somebody still needs it."""
+    size: Size = DEFAULT_SIZE
+    """Bytes of Redis's memory that it may take before the oldest events go that nobody needs."""
+    hard_size: Size = DEFAULT_HARD_SIZE
+    """Bytes beyond which the oldest events go, whoever needs them."""
+
+    @model_validator(mode="after")
+    def _hard_is_more(self) -> Self:
+        if self.hard_size < self.size:
+            raise ValueError('"hard_size" has to be at least "size"')
+        return self
 
     @cached_property
     def has_conditions(self) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from relay.core.rules import DEFAULT_AGE, DEFAULT_HARD_SIZE, DEFAULT_SIZE
 from relay.store import names
 from relay.store.connect import ask
 from relay.store.scripts import Script
@@ -26,11 +27,11 @@ _trim = Script("trim")
 class Bounds:
     """How much a topic keeps."""
 
-    age: float | None
+    age: float = DEFAULT_AGE
     """Seconds."""
-    size: int | None
+    size: int = DEFAULT_SIZE
     """Bytes of Redis's memory."""
-    hard_size: int | None
+    hard_size: int = DEFAULT_HARD_SIZE
     """Bytes, whoever needs the entries."""
 
 
@@ -56,8 +57,8 @@ async def trim_topic(redis: Redis, topic: str, bounds: Bounds, now_ms: int) -> T
     if not entries:
         return Trimmed()
     each = size / entries
-    young = f"{now_ms - round(bounds.age * 1000)}-0" if bounds.age is not None else "0-0"
-    most, hard = (-1 if limit is None else int(limit / each) for limit in (bounds.size, bounds.hard_size))
+    young = f"{max(now_ms - round(bounds.age * 1000), 0)}-0"
+    most, hard = int(bounds.size / each), int(bounds.hard_size / each)
     removed = needed = 0
     while True:
         arguments: list[str | int] = [young, most, hard, _STEP, names.LANE_PREFIX, names.PUSH_GROUP_PREFIX]

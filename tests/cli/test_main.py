@@ -20,6 +20,7 @@ COMMANDS = (
     "check",
     "explain",
     "ledger",
+    "topics",
     "bootstrap",
     "dead",
     "lanes",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 STREAM = names.topic("support")
 NOW = 1_000_000
-FOR_EVER = Bounds(None, None, None)
+ANY = 2**60
 
 
 async def feed(redis: Redis, *at_ms: int) -> None:
@@ -30,8 +30,8 @@ async def feed(redis: Redis, *at_ms: int) -> None:
 async def trim(redis: Redis, age: float | None = None, most: float | None = None, hard: float | None = None) -> Trimmed:
     """Trims to an age in seconds or to numbers of entries of the size that they have."""
     each = (await redis.memory_usage(STREAM) or 0) / max(await redis.xlen(STREAM), 1)
-    sizes = [None if number is None else round(number * each + 1) for number in (most, hard)]
-    return await trim_topic(redis, "support", Bounds(age, *sizes), NOW)
+    sizes = [ANY if number is None else round(number * each + 1) for number in (most, hard)]
+    return await trim_topic(redis, "support", Bounds(ANY if age is None else age, *sizes), NOW)
 
 
 async def left(redis: Redis) -> list[int]:
@@ -76,9 +76,9 @@ async def test_it_goes_by_size(redis: Redis) -> None:
     assert await left(redis) == [*range(71, 101)]
 
 
-async def test_without_bounds_everything_stays(redis: Redis) -> None:
+async def test_within_its_bounds_everything_stays(redis: Redis) -> None:
     await feed(redis, 1, 2, 3)
-    assert (await trim_topic(redis, "support", FOR_EVER, NOW)).removed == 0
+    assert (await trim(redis)).removed == 0
 
 
 async def test_what_a_lane_has_not_settled_stays(redis: Redis, lane: Lane) -> None:

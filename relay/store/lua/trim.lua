@@ -1,8 +1,8 @@
 -- Removes the oldest entries of a topic: those that are too old or too many and that no group needs any more; and
 -- beyond the hard cap also those that are needed.
 -- KEYS: topic stream
--- ARGV: id that entries have to reach to be young enough, most entries, hard cap of entries (both -1 for any number),
---       most entries to remove in this step, prefix of lanes' keys, prefix of lanes' groups
+-- ARGV: id that entries have to reach to be young enough, most entries, hard cap of entries, most entries to remove in
+--       this step, prefix of lanes' keys, prefix of lanes' groups
 -- What a lane loses to the hard cap is counted: unread entries at once, pending ones when they turn out to be gone.
 -- Returns how many were removed, how many of them were needed, how many are left, and the group that needs the oldest
 -- entry (empty if none does).
@@ -100,7 +100,7 @@ end
 
 local length = redis.call('XLEN', stream)
 local to = id_beyond(step)
-if most < 0 or length <= most then
+if length <= most then
     to = is_before(young, to) and young or to
 else
     local small = id_beyond(length - most)
@@ -113,7 +113,7 @@ end
 local removed, needed = trim(to), 0
 
 length = redis.call('XLEN', stream)
-if hard >= 0 and length > hard then
+if length > hard then
     to = id_beyond(length - hard)
     for _, group in ipairs(groups) do
         skip(group, to)

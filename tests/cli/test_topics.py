@@ -1,0 +1,59 @@
+"""`relay topics`: what is in each topic, and who reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relay.store import names
+from relay.store.lanes import Lane
+from tests.cli.running import main_here
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+STREAM = names.topic("support")
+
+
+@pytest.fixture(autouse=True)
+async def _topic(redis: Redis, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    Path("relay.toml").write_text(
+        "".join(f'[[topics]]\nname = "{name}"\nevents = ["*"]\n' for name in ("support", "unused"))
+    )
+    lane = Lane(redis, "bot", "support")
+    await lane.ensure()
+    await redis.xgroup_create(STREAM, "billing", id="0")
+    for n in range(1, 6):
+        await redis.xadd(STREAM, {"id": f"e{n}", "body": "{}"}, id=f"{1_789_377_302_000 + n}-0")
+    await lane.read_new(2)
+    await redis.sadd(names.TOPICS, "support", "former")  # type: ignore[misc]
+
+
+async def test_each_topic_with_its_readers() -> None:
+    said = await main_here("topics", "--json")
+    assert [(one["name"], one["events"], one["oldest_ms"]) for one in said.json] == [
+        ("support", 5, 1_789_377_302_001),
+        ("unused", 0, None),
+        ("former", 0, None),
+    ]
+    assert said.json[0]["size"] > 0
+    assert said.json[0]["groups"] == [
+        {"name": "billing", "is_push": False, "behind": 5, "pending": 0},
+        {"name": "bot", "is_push": True, "behind": 3, "pending": 2},
+    ]
+
+
+async def test_for_a_person() -> None:
+    said = await main_here("topics")
+    assert said.code == 0
+    assert all(text in said.out for text in ("support", "unused", "billing", "pull", "bot", "push"))
+
+
+async def test_a_group_that_was_set_somewhere_is_counted(redis: Redis) -> None:
+    await redis.xgroup_setid(STREAM, "billing", f"{1_789_377_302_003}-0")
+    said = await main_here("topics", "--json")
+    assert said.json[0]["groups"][0]["behind"] == 2

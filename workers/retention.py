@@ -1,0 +1,64 @@
+"""Retention: once a minute every topic loses what nobody needs any more; who is in the way is said in time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from relay.store import names
+from relay.store.connect import ask
+from relay.store.retention import Bounds, trim_topic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from redis.asyncio import Redis
+
+    from relay.config_file import ConfigFile
+    from relay.core.rules import Topic
+    from relay.store.retention import Trimmed
+
+_ALARM = 0.5  # of the hard cap: there is time to act
+
+log = structlog.get_logger()
+
+
+class Retention:
+    """Trims topics."""
+
+    def __init__(self, redis: Redis, rules: ConfigFile, clock: Callable[[], float]) -> None:
+        """`clock` gives Unix seconds."""
+        self._redis = redis
+        self._rules = rules
+        self._clock = clock
+
+    async def trim(self) -> None:
+        """Trims every topic; those that have left relay.toml as those that say nothing."""
+        known = {topic.name: topic for topic in self._rules.current.config.topics}
+        fed = {name.decode() for name in await ask(self._redis.smembers(names.TOPICS))}
+        for name in sorted(known.keys() | fed):
+            topic = known.get(name)
+            bounds = bounds_of(topic) if topic else Bounds()
+            self._say(name, bounds, await trim_topic(self._redis, name, bounds, round(self._clock() * 1000)))
+
+    def _say(self, topic: str, bounds: Bounds, trimmed: Trimmed) -> None:
+        said = {
+            "topic": topic,
+            "removed": trimmed.removed,
+            "entries": trimmed.entries,
+            "bytes": trimmed.size,
+            "hard_cap": bounds.hard_size,
+            "held_by": trimmed.held_by or None,
+        }
+        if trimmed.needed:
+            log.error("topic.overflowed", **said, lost=trimmed.needed)
+        elif trimmed.held_by and trimmed.size > bounds.hard_size * _ALARM:
+            log.error("topic.filling", **said)
+        elif trimmed.removed:
+            log.info("topic.trimmed", **said)
+
+
+def bounds_of(topic: Topic) -> Bounds:
+    """How much a topic keeps."""
+    return Bounds(topic.keep, topic.size, topic.hard_size)
