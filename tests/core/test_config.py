@@ -124,6 +124,11 @@ def test_retries_have_units_and_may_be_none(retry: str, seconds: tuple[float, ..
     assert parse_config(subscription_with(retry=retry)).subscriptions[0].retry == seconds
 
 
+def test_sizes_have_units() -> None:
+    [topic] = parse_config(topic_with('keep = "24h"\nsize = "500MB"\nhard_size = "1GiB"')).topics
+    assert (topic.keep, topic.size, topic.hard_size) == (86_400.0, 500_000_000, 2**30)
+
+
 @pytest.mark.parametrize(("service", "means"), [('"SMS"', ("SMS",)), ('["SMS", "iMessage"]', ("SMS", "iMessage"))])
 def test_a_service_may_be_one_or_several(service: str, means: tuple[str, ...]) -> None:
     assert parse_config(topic_with(f"service = {service}")).topics[0].service == means

@@ -48,7 +48,16 @@ MISTAKES_OF_TOPICS = [
     ('is_group = "yes"', "is_group: Input should be a valid boolean"),
     ("is_group = 1", "is_group: Input should be a valid boolean"),
     ('freshness = "fresh"', "freshness: Input should be 'live' or 'history'"),
+    ('keep = "forever"', f'keep: "forever" {NOT_A_DURATION}'),
+    ('size = "many"', 'size: "many" is not a size, such as "500MB" or "2GiB"'),
+    ("size = 5", "size: write it as a string, not as 5"),
+    ('size = "10kB"', 'size: "10kB" is less than 1MB, which is no room for a burst'),
 ]
+
+
+def test_a_topics_hard_size_is_not_less_than_its_size() -> None:
+    text = topic_with('size = "2GB"\nhard_size = "1GB"')
+    assert problems_of(text) == ['1 topics[0]: "hard_size" has to be at least "size"']
 
 
 @pytest.mark.parametrize(("line", "problem"), MISTAKES_OF_TOPICS, ids=[line for line, _ in MISTAKES_OF_TOPICS])
