@@ -141,6 +141,9 @@ class Service:
 
 
 RULES = """
+[linq]
+account = false  # its subscription would hear of itself, when Linq gets round to it
+
 [[topics]]
 name = "messages"
 events = ["message.*"]

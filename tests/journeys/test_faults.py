@@ -174,7 +174,7 @@ async def test_up_runs_it_all_and_takes_it_all_along(service: Service) -> None:
     del service.environment["REDIS_URL"]
     up = await service.start("up")
     await eventually(service.is_ready)
-    await eventually(lambda: len(service.sandbox.state.subscriptions) == 4)
+    await eventually(lambda: len(service.sandbox.state.subscriptions) == len(LINES))
     wanted = emit(service, 30)
     await eventually(lambda: delivered(service, wanted))
     assert (await ledger(service))["balances"]  # finds the embedded Redis by its data directory
