@@ -71,7 +71,7 @@ def test_every_option_it_mentions_exists() -> None:
         (("--processes",), ["ingress"]),
         (("--processes",), ["worker"]),
         (("--ingress-processes", "--worker-processes"), ["up"]),
-        (("--subscription", "--id", "--all"), ["dead", "replay"]),
+        (("--subscription", "--id", "--all", "--type", "--since", "--dry-run", "--rate"), ["dead", "replay"]),
         (("--allow-local", "--rate", "--speed"), ["sandbox"]),
         (("--line",), ["explain"]),
     ]:

@@ -2,28 +2,58 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
+import structlog
 import typer
+from rich.progress import Progress
 
-from relay.cli.output import JsonOption, console, local_time, print_json, print_table
+from relay.cli.output import JsonOption, console, errors, local_time, print_json, print_table
+from relay.cli.which import (
+    AllOption,
+    DryRunOption,
+    IdOption,
+    LineOption,
+    ReasonOption,
+    SinceOption,
+    SubscriptionOption,
+    TypeOption,
+    UntilOption,
+    meant_by,
+    say_which,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from relay.settings import Settings
     from relay.store.aside import SetAside
-    from relay.store.deadletters import DeadLetter
+    from relay.store.deadletters import DeadLetter, DeadLetters, Which
 
-dead = typer.Typer(name="dead", help="Dead letters: list, show, replay.", no_args_is_help=True)
+dead = typer.Typer(name="dead", help="Dead letters: list, show, replay, drop.", no_args_is_help=True)
 
-SubscriptionOption = Annotated[str | None, typer.Option("--subscription", help="Only of this subscription.")]
-IdOption = Annotated[str | None, typer.Option("--id", help="Only of this event id.")]
+_AT_ONCE = 100  # without a rate
+
+log = structlog.get_logger()
 
 
 @dead.command(name="list")
-def list_(*, subscription: SubscriptionOption = None, event_id: IdOption = None, json: JsonOption = False) -> None:
+def list_(
+    *,
+    subscription: SubscriptionOption = None,
+    event_id: IdOption = None,
+    event_type: TypeOption = None,
+    line: LineOption = None,
+    reason: ReasonOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    json: JsonOption = False,
+) -> None:
     """List dead letters, oldest first, and what was set aside because it could not be read."""
-    found = _find(subscription, event_id)
+    found = _find(subscription, meant_by(event_id, event_type, line, reason, since, until))
     if json:
         print_json([_summary(letter) for letter in found.letters] + [_aside_summary(one) for one in found.aside])
         return
@@ -41,9 +71,19 @@ def list_(*, subscription: SubscriptionOption = None, event_id: IdOption = None,
 
 
 @dead.command()
-def show(*, subscription: SubscriptionOption = None, event_id: IdOption = None, json: JsonOption = False) -> None:
+def show(
+    *,
+    subscription: SubscriptionOption = None,
+    event_id: IdOption = None,
+    event_type: TypeOption = None,
+    line: LineOption = None,
+    reason: ReasonOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    json: JsonOption = False,
+) -> None:
     """Show dead letters whole, with their payloads."""
-    found = _find(subscription, event_id)
+    found = _find(subscription, meant_by(event_id, event_type, line, reason, since, until))
     if json:
         print_json(
             [{**_summary(letter), "body": _text(letter.record.body)} for letter in found.letters]
@@ -71,27 +111,63 @@ def replay(
     *,
     subscription: SubscriptionOption = None,
     event_id: IdOption = None,
-    every: Annotated[
-        bool, typer.Option("--all", help="Every dead letter (of the subscription, if one is named).")
-    ] = False,
+    event_type: TypeOption = None,
+    line: LineOption = None,
+    reason: ReasonOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    every: AllOption = False,
+    dry_run: DryRunOption = False,
+    rate: Annotated[float | None, typer.Option(min=0.1, help="At most this many a second; Ctrl-C stops it.")] = None,
     json: JsonOption = False,
 ) -> None:
     """Send dead letters back to their subscriptions, with a whole budget of attempts."""
-    if not (event_id or every):
-        raise typer.BadParameter("say which: --id ID, or --all", param_hint="--id / --all")
+    which = meant_by(event_id, event_type, line, reason, since, until)
+    say_which(which, every=every)
     from relay.event_loop import run
     from relay.parts import load_settings
 
-    replayed = run(_replay(load_settings(), subscription, event_id))
-    if json:
-        print_json({"replayed": sum(replayed.values()), "subscriptions": replayed})
-    else:
-        for name, count in replayed.items():
-            console.print(f"{name}: {count} sent back")
-        if not replayed:
-            console.print("Nothing to replay.")
+    replayed = run(_replay(load_settings(), subscription, which, rate, dry_run=dry_run))
+    _tell(replayed, "replayed", "would be sent back" if dry_run else "sent back", json=json)
     if event_id and not replayed:
         raise typer.Exit(1)
+
+
+@dead.command()
+def drop(
+    why: Annotated[str, typer.Argument(help="Why, for the log.")],
+    *,
+    subscription: SubscriptionOption = None,
+    event_id: IdOption = None,
+    event_type: TypeOption = None,
+    line: LineOption = None,
+    reason: ReasonOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    every: AllOption = False,
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Drop dead letters for good; the ledger keeps their number."""
+    which = meant_by(event_id, event_type, line, reason, since, until)
+    say_which(which, every=every)
+    from relay.event_loop import run
+    from relay.parts import load_settings
+
+    dropped = run(_drop(load_settings(), subscription, which, why, dry_run=dry_run))
+    _tell(dropped, "dropped", "would be dropped" if dry_run else "dropped", json=json)
+    if event_id and not dropped:
+        raise typer.Exit(1)
+
+
+def _tell(counts: dict[str, int], field: str, what: str, *, json: bool) -> None:
+    if json:
+        print_json({field: sum(counts.values()), "subscriptions": counts})
+        return
+    for name, count in counts.items():
+        console.print(f"{name}: {count} {what}")
+    if not counts:
+        console.print("Nothing found.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,49 +176,86 @@ class _Found:
     aside: list[SetAside]
 
 
-def _find(subscription: str | None, event_id: str | None) -> _Found:
+def _find(subscription: str | None, which: Which) -> _Found:
     from relay.event_loop import run
     from relay.parts import load_settings
 
-    return run(_read(load_settings(), subscription, event_id))
+    return run(_read(load_settings(), subscription, which))
 
 
-async def _read(settings: Any, subscription: str | None, event_id: str | None) -> _Found:
+async def _read(settings: Settings, subscription: str | None, which: Which) -> _Found:
     from relay.parts import open_store
     from relay.store.aside import Aside
     from relay.store.deadletters import DeadLetters
 
     async with open_store(settings) as redis:
-        letters = await _letters(DeadLetters(redis), subscription, event_id)
-        wants_aside = subscription is None
-        aside = [one async for one in Aside(redis).all() if event_id in {None, one.entry}] if wants_aside else []
+        letters = await _letters(DeadLetters(redis), subscription, which)
+        wants_aside = subscription is None and (which.is_any or which.event_id)
+        aside = [one async for one in Aside(redis).all() if which.event_id in {None, one.entry}] if wants_aside else []
         return _Found(letters, aside)
 
 
-async def _replay(settings: Any, subscription: str | None, event_id: str | None) -> dict[str, int]:
+async def _replay(
+    settings: Settings, subscription: str | None, which: Which, rate: float | None, *, dry_run: bool
+) -> dict[str, int]:
     from relay.config_file import read_config
     from relay.core.errors import RelayError
     from relay.parts import open_store
     from relay.store.deadletters import DeadLetters
 
-    replayed: dict[str, int] = {}
     async with open_store(settings) as redis:
         dead_letters = DeadLetters(redis)
-        by_lane: dict[str, list[str]] = {}
-        for letter in await _letters(dead_letters, subscription, event_id):
-            by_lane.setdefault(letter.subscription, []).append(letter.record.entry)
+        by_lane = _by_lane(await _letters(dead_letters, subscription, which))
         known = {one.name for one in read_config(settings.relay_config).subscriptions}
         if gone := sorted(by_lane.keys() - known):
             raise RelayError(
                 f"{', '.join(gone)} stands no longer in {settings.relay_config}, so nobody would deliver its events; "
                 "name others with --subscription"
             )
-        for name, entries in by_lane.items():
-            replayed[name] = await dead_letters.replay(name, entries, round(time.time() * 1000))
+        if dry_run:
+            return {name: len(entries) for name, entries in by_lane.items()}
+        return {name: await _send_back(dead_letters, name, entries, rate) for name, entries in by_lane.items()}
+
+
+async def _send_back(dead_letters: DeadLetters, name: str, entries: Sequence[str], rate: float | None) -> int:
+    """Sends the dead letters of one lane back, a part at a time; each part is whole, whenever somebody stops it."""
+    part = _AT_ONCE if rate is None else max(round(rate / 10), 1)
+    replayed = 0
+    with Progress(console=errors, transient=True, disable=rate is None) as progress:
+        task = progress.add_task(name, total=len(entries))
+        for start in range(0, len(entries), part):
+            if rate is not None and start:
+                await asyncio.sleep(part / rate)
+            replayed += await dead_letters.replay(name, entries[start : start + part], round(time.time() * 1000))
+            progress.advance(task, part)
     return replayed
 
 
-async def _letters(dead_letters: Any, subscription: str | None, event_id: str | None) -> list[DeadLetter]:
+async def _drop(
+    settings: Settings, subscription: str | None, which: Which, why: str, *, dry_run: bool
+) -> dict[str, int]:
+    from relay.parts import open_store
+    from relay.store.deadletters import DeadLetters
+
+    async with open_store(settings) as redis:
+        dead_letters = DeadLetters(redis)
+        by_lane = _by_lane(await _letters(dead_letters, subscription, which))
+        if dry_run:
+            return {name: len(entries) for name, entries in by_lane.items()}
+        dropped = {name: await dead_letters.drop(name, entries) for name, entries in by_lane.items()}
+    for name, count in dropped.items():
+        log.warning("dead.dropped", subscription=name, events=count, why=why)
+    return dropped
+
+
+def _by_lane(letters: Sequence[DeadLetter]) -> dict[str, list[str]]:
+    by_lane: dict[str, list[str]] = {}
+    for letter in letters:
+        by_lane.setdefault(letter.subscription, []).append(letter.record.entry)
+    return by_lane
+
+
+async def _letters(dead_letters: DeadLetters, subscription: str | None, which: Which) -> list[DeadLetter]:
     from relay.core.errors import RelayError
 
     lanes = await dead_letters.lanes()
@@ -151,7 +264,7 @@ async def _letters(dead_letters: Any, subscription: str | None, event_id: str | 
             known = ", ".join(lanes) or "none yet"
             raise RelayError(f'no subscription "{subscription}" ever had an event (known: {known})')
         lanes = [subscription]
-    return [letter for lane in lanes async for letter in dead_letters.of(lane) if event_id in {None, letter.record.id}]
+    return [letter for lane in lanes async for letter in dead_letters.of(lane, which)]
 
 
 def _summary(letter: DeadLetter) -> dict[str, Any]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _WIDE = 200  # columns where nobody looks at a terminal: lines for grep, not for wrapping
 
 console = Console(width=None if sys.stdout.isatty() else _WIDE)
+errors = Console(stderr=True)
+"""Where progress is shown; what a command answers is not mixed with it."""
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 

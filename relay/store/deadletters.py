@@ -1,7 +1,7 @@
 """Dead letters: deliveries the relay gave up on, to be looked at and sent back.
 
 Each lane has a stream of them, oldest first: the event as its topic held it, and `dead_*` fields that say why. They
-stay until a person replays them, also when their subscription has left relay.toml.
+stay until a person replays or drops them, also when their subscription has left relay.toml.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from relay.core.patterns import matches
 from relay.store import bells, names
 from relay.store.connect import ask
 from relay.store.record import Record, record_of
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 _PAGE = 200
-_replay = Script("replay")
+_replay, _drop = Script("replay"), Script("drop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,41 @@ class DeadLetter:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class Which:
+    """Which dead letters are meant: those that fit everything that is given."""
+
+    event_id: str | None = None
+    event_type: str | None = None
+    """A pattern."""
+    line: str | None = None
+    reason: str | None = None
+    """A part of it."""
+    since_ms: float | None = None
+    """When they died, Unix milliseconds."""
+    until_ms: float | None = None
+
+    @property
+    def is_any(self) -> bool:
+        """Whether nothing is given."""
+        return self == Which()
+
+    def fits(self, letter: DeadLetter) -> bool:
+        """Whether `letter` is one of them."""
+        record = letter.record
+        return (
+            self.event_id in {None, record.id}
+            and (self.event_type is None or matches(self.event_type, record.type))
+            and self.line in {None, record.line}
+            and (self.reason is None or self.reason in letter.reason)
+            and (self.since_ms is None or letter.at >= self.since_ms)
+            and (self.until_ms is None or letter.at < self.until_ms)
+        )
+
+
+_ANY = Which()
+
+
 class DeadLetters:
     """The dead letters of every lane."""
 
@@ -52,12 +88,14 @@ class DeadLetters:
         """The names of all subscriptions that ever had a lane."""
         return sorted(name.decode() for name in await ask(self._redis.smembers(names.LANES)))
 
-    async def of(self, subscription: str) -> AsyncIterator[DeadLetter]:
-        """The dead letters of one subscription, oldest first."""
+    async def of(self, subscription: str, which: Which = _ANY) -> AsyncIterator[DeadLetter]:
+        """The dead letters of one subscription that are meant, oldest first."""
         stream, start = names.lane(subscription, "dead"), "-"
         while rows := await self._redis.xrange(stream, start, "+", count=_PAGE):
             for entry, fields in rows:
-                yield _letter(subscription, entry, fields)
+                letter = _letter(subscription, entry, fields)
+                if which.fits(letter):
+                    yield letter
             start = f"({rows[-1][0].decode()}"
 
     async def replay(self, subscription: str, entries: Sequence[str], now_ms: int) -> int:
@@ -77,6 +115,11 @@ class DeadLetters:
             ]
             replayed += await _replay(self._redis, keys, arguments)
         return replayed
+
+    async def drop(self, subscription: str, entries: Sequence[str]) -> int:
+        """Drops dead letters for good; how many were still there."""
+        pages = [entries[start : start + _PAGE] for start in range(0, len(entries), _PAGE)]
+        return sum([await _drop(self._redis, [names.lane(subscription)], page) for page in pages])
 
 
 def _letter(subscription: str, entry: bytes, fields: Mapping[bytes, bytes]) -> DeadLetter:

@@ -1,6 +1,6 @@
 """The ledger: for every subscription, where each event that was routed to it is now. It must balance.
 
-    routed + repeated = delivered + filtered + waiting + retrying + dead + lost
+    routed + repeated = delivered + filtered + waiting + retrying + dead + dropped + lost
 
 What was routed, and what waits, is read off the streams; what was settled is counted in the step that settles it. Each
 row is read in one transaction, so it balances while the relay works, too.
@@ -58,6 +58,8 @@ class LaneLedger:
     """How many dead letters were sent back, ever; for information."""
     filtered: int = 0
     """How many the subscription did not want, though its topic has them."""
+    dropped: int = 0
+    """How many dead letters a person dropped."""
     repeated: int = 0
     """How many were given to the lane again, because somebody deleted its consumer group."""
     lost: int = 0
@@ -66,7 +68,7 @@ class LaneLedger:
     @property
     def balances(self) -> bool:
         """Whether every routed event is somewhere."""
-        settled = self.delivered + self.filtered + self.dead + self.lost
+        settled = self.delivered + self.filtered + self.dead + self.dropped + self.lost
         return self.routed + self.repeated == settled + self.waiting + self.retrying
 
 
@@ -126,6 +128,7 @@ class Ledger:
             dead=dead,
             replayed=counts["replayed"],
             filtered=counts["filtered"],
+            dropped=counts["dropped"],
             repeated=sum(counts[f"repeated:{stream}"] for stream in streams),
             lost=sum(counts[f"lost:{stream}"] for stream in streams),
         )

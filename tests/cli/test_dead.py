@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from relay.core.errors import RelayError
 from relay.core.event import Dialect
@@ -266,7 +267,7 @@ async def test_replay_tells_people_how_many() -> None:
     said = await dead("replay", "--all")
     assert said.out == "audit: 1 sent back\nbot: 2 sent back\n"
     again = await dead("replay", "--all")
-    assert (again.code, again.out.strip()) == (0, "Nothing to replay.")
+    assert (again.code, again.out.strip()) == (0, "Nothing found.")
 
 
 @pytest.mark.usefixtures("graves")
@@ -304,3 +305,69 @@ async def test_the_dead_letters_of_a_subscription_that_is_gone_are_not_sent_wher
         await dead("replay", "--all")
     assert len(ids(await dead("list", "--json"))) == 3
     assert (await dead("replay", "--all", "--subscription", "audit")).code == 0
+
+
+# --- which, how fast, and dropping ------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def many(graves: Redis) -> Redis:
+    """Besides the others: three of another type, line and time."""
+    for n in range(3):
+        await bury(graves, "bot", f"call-{n}", type="call.ended", line="+16465550124", dead_at=str(DIED + 60_000))
+    return graves
+
+
+@pytest.mark.usefixtures("many")
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        (["--type", "call.*"], 3),
+        (["--type", "message.received", "--subscription", "bot"], 2),
+        (["--line", "+16465550124"], 3),
+        (["--reason", "unreachable"], 1),
+        (["--since", "2026-09-14T09:15:10Z"], 3),
+        (["--until", "2026-09-14T09:15:10Z"], 3),
+        (["--since", "2026-09-14T09:15:10Z", "--until", "2026-09-14T09:15:11Z"], 0),
+        (["--since", "2026-09-14T09:15:10Z", "--line", "+16465550123"], 0),
+    ],
+)
+async def test_which_are_meant_can_be_said(options: list[str], found: int) -> None:
+    assert len(ids(await dead("list", *options, "--json"))) == found
+    said = await dead("replay", *options, "--dry-run", "--json")
+    assert (said.code, said.json["replayed"]) == (0, found)
+    assert len(ids(await dead("list", "--json"))) == 6
+
+
+@pytest.mark.usefixtures("many")
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [(["--type", "call..x"], "--type"), (["--line", "123"], "--line"), (["--since", "yesterday"], "--since")],
+)
+async def test_what_makes_no_sense_is_refused(options: list[str], named: str) -> None:
+    said = await dead("list", *options)
+    assert said.code == 2
+    assert named in said.err
+
+
+@pytest.mark.usefixtures("many")
+async def test_replay_keeps_to_a_rate() -> None:
+    began = time.monotonic()
+    said = await dead("replay", "--type", "call.*", "--rate", "20", "--json")
+    assert said.json == {"replayed": 3, "subscriptions": {"bot": 3}}
+    assert time.monotonic() - began >= 0.05
+
+
+@pytest.mark.usefixtures("many")
+async def test_dropping_says_how_many_first_and_the_ledger_keeps_the_number() -> None:
+    assert (await dead("drop", "wrong deploy", "--type", "call.*", "--dry-run")).out == "bot: 3 would be dropped\n"
+    with capture_logs() as logs:
+        assert (await dead("drop", "wrong deploy", "--type", "call.*")).out == "bot: 3 dropped\n"
+    assert [(one["event"], one["subscription"], one["events"], one["why"]) for one in logs] == [
+        ("dead.dropped", "bot", 3, "wrong deploy")
+    ]
+    assert len(ids(await dead("list", "--json"))) == 3
+    [_, bot] = (await invoke_beside("ledger", "--json")).json["subscriptions"]
+    assert (bot["dead"], bot["dropped"], bot["balances"]) == (2, 3, True)
+    assert (await dead("drop", "why", "--id", "call-1")).code == 1
+    assert (await dead("drop", "why")).code == 2

@@ -58,6 +58,7 @@ async def test_the_ledger_says_where_every_event_is() -> None:
                 "dead": 0,
                 "replayed": 0,
                 "filtered": 0,
+                "dropped": 0,
                 "repeated": 0,
                 "lost": 0,
                 "balances": True,

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import pytest
+
+from relay.core.moments import parse_moment
+
+NOW = 1_789_377_302.0
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("2h", NOW - 7200),
+        ("500ms", NOW - 0.5),
+        ("2026-09-14T09:15:02Z", NOW),
+        ("2026-09-14 11:15:02+02:00", NOW),
+        (" 2026-09-14T09:15:02.5Z ", NOW + 0.5),
+    ],
+)
+def test_a_moment_is_so_long_ago_or_a_time(text: str, seconds: float) -> None:
+    assert parse_moment(text, NOW) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2 h", "2026-13-01", "17893773020"])
+def test_anything_else_is_told_what_to_write(text: str) -> None:
+    with pytest.raises(ValueError, match='write how long ago, such as "2h"'):
+        parse_moment(text, NOW)
