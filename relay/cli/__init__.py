@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from relay import __version__
 from relay.cli.bootstrap import bootstrap
 from relay.cli.dead import dead
+from relay.cli.doctor import doctor
 from relay.cli.lanes import lanes
 from relay.cli.rules import check, explain
 from relay.cli.run import ingress, up, worker
@@ -31,7 +32,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (up, ingress, worker, sandbox, demo, check, explain, ledger, topics):
+for command in (up, ingress, worker, sandbox, demo, check, explain, doctor, ledger, topics):
     app.command()(command)
 app.add_typer(bootstrap)
 app.add_typer(dead)

@@ -21,6 +21,7 @@ COMMANDS = (
     "explain",
     "ledger",
     "topics",
+    "doctor",
     "bootstrap",
     "dead",
     "lanes",

@@ -1,0 +1,96 @@
+"""What Redis has to be like: persistent, without eviction, new enough, writable, with room and the right time."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ByteSize
+
+from relay.doctor.finding import Finding, ok, problem, warning
+from relay.store import names
+from relay.store.connect import ask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from redis.asyncio import Redis
+
+AREA = "Redis"
+_OLDEST = (7, 0)
+_FULL, _FILLING = 0.85, 0.6  # of maxmemory
+_SKEW, _SOME_SKEW = 30.0, 2.0  # seconds; signatures are good for five minutes
+
+
+async def examine_redis(redis: Redis) -> list[Finding]:
+    """What is to be said of Redis; raises what the client raises if it cannot be reached."""
+    began = time.time()
+    seconds, microseconds = await redis.time()
+    took = time.time() - began
+    info = await redis.info("everything")
+    skew = seconds + microseconds / 1e6 - (began + took / 2)
+    findings = list(findings_of(info))
+    findings.append(_clock(skew))
+    beats = await ask(redis.exists(f"{names.QUEUE}:health-check"))
+    findings.append(
+        ok(AREA, "a worker is at work")
+        if beats
+        else problem("worker", "no worker is at work: nothing is routed or delivered", "start relay worker")
+    )
+    return findings
+
+
+def findings_of(info: Mapping[str, Any]) -> Iterator[Finding]:
+    """What `INFO everything` says. Pure."""
+    version = str(info.get("valkey_version") or info.get("redis_version") or "0")
+    name = "Valkey" if info.get("valkey_version") else "Redis"
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
+    if numbers < _OLDEST:
+        yield problem(AREA, f"{name} {version} is too old", "use Redis or Valkey 7.0 or newer")
+    else:
+        yield ok(AREA, f"{name} {version}")
+    if info.get("cluster_enabled"):
+        yield problem(AREA, "it is a cluster", "use one primary, with Sentinel for failover")
+    if info.get("role") == "slave":
+        yield problem(AREA, "it is a replica, which takes no writes", "point REDIS_URL at the primary")
+    yield _persistence(info)
+    policy = info.get("maxmemory_policy", "unknown")
+    if policy != "noeviction":
+        yield problem(AREA, f"maxmemory-policy is {policy}: Redis may throw events away", "set it to noeviction")
+    yield _memory(info)
+
+
+def _persistence(info: Mapping[str, Any]) -> Finding:
+    if not info.get("aof_enabled"):
+        what = "appendonly is off: what was answered 200 is lost when Redis dies"
+        return problem(AREA, what, "CONFIG SET appendonly yes, and in redis.conf")
+    bad = [key for key in ("aof_last_write_status", "aof_last_bgrewrite_status") if info.get(key, "ok") != "ok"]
+    if bad:
+        return problem(AREA, f"{bad[0]} is {info[bad[0]]}: it cannot write its file", "look at its disk and its log")
+    return ok(AREA, "the append-only file is on and written")
+
+
+def _memory(info: Mapping[str, Any]) -> Finding:
+    used, most = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
+    total = int(info.get("total_system_memory", 0))
+    said = ByteSize(used).human_readable()
+    if not most:
+        room = f"; the machine has {ByteSize(total).human_readable()}" if total else ""
+        what = f"{said} used, without a limit{room}"
+        return warning(AREA, what, "set maxmemory: Redis then refuses (503, Linq tries again) where it would be killed")
+    share = used / most
+    what = f"{said} used, {share:.0%} of maxmemory"
+    if share > _FULL:
+        return problem(AREA, what, "raise maxmemory, or lower keep and size of topics; relay topics shows them")
+    if share > _FILLING:
+        return warning(AREA, what, "watch it; relay topics shows what is large")
+    return ok(AREA, what)
+
+
+def _clock(skew: float) -> Finding:
+    what = f"its clock and ours differ by {abs(skew):.1f} s"
+    if abs(skew) > _SKEW:
+        return problem("clock", what, "run NTP on both: a clock that is off makes Linq's signatures look stale")
+    if abs(skew) > _SOME_SKEW:
+        return warning("clock", what, "run NTP on both")
+    return ok("clock", what)

@@ -1,0 +1,73 @@
+"""`relay doctor`: everything the relay stands on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relay.core.secret import new_key
+from tests.cli.running import main_here
+from tests.sandbox.running import API_KEY, RunningSandbox, running_sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+@pytest.fixture
+async def sandbox(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RunningSandbox]:
+    """A Linq, and an environment to register lines there."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "relay.toml").write_text('[[topics]]\nname = "all"\nevents = ["message.*"]\n')
+    async with running_sandbox(allow_local=False) as running:
+        for name, value in {
+            "REDIS_URL": redis_url,
+            "RELAY_PUBLIC_URL": "https://relay.example.com",
+            "RELAY_SECRET_KEY": new_key(),
+            "LINQ_API_V3_API_KEY": API_KEY,
+            "LINQ_API_V3_BASE_URL": running.base_url,
+        }.items():
+            monkeypatch.setenv(name, value)
+        yield running
+
+
+async def findings_about(area: str) -> list[tuple[str, str]]:
+    said = await main_here("doctor", "--json")
+    return [(one["state"], one["what"]) for one in said.json["findings"] if one["area"] == area]
+
+
+@pytest.mark.usefixtures("sandbox")
+async def test_it_says_what_is_missing_at_linq_and_what_to_do() -> None:
+    said = await main_here("doctor")
+    assert said.code == 1
+    for text in ("the line has no subscription", "relay bootstrap apply", "no worker is at work", "problems."):
+        assert text in said.out
+    await main_here("bootstrap", "apply")
+    assert await findings_about("Linq") == [("ok", "3 subscriptions are as they should be")]
+
+
+@pytest.mark.usefixtures("sandbox")
+async def test_without_a_key_linq_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LINQ_API_V3_API_KEY")
+    assert await findings_about("Linq") == [("warning", "not looked at: LINQ_API_V3_API_KEY not set")]
+
+
+@pytest.mark.usefixtures("sandbox")
+async def test_a_linq_that_refuses_is_a_finding_and_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINQ_API_V3_API_KEY", "another")
+    [(state, what)] = await findings_about("Linq")
+    assert state == "problem"
+    assert "LINQ_API_V3_API_KEY" in what
+
+
+async def test_a_redis_that_is_away_is_a_finding(
+    no_redis: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "relay.toml").write_text("topics = []")
+    monkeypatch.setenv("REDIS_URL", no_redis)
+    said = await main_here("doctor")
+    assert said.code == 1
+    assert "look at REDIS_URL" in said.out
+    assert said.is_one_message_without_traceback() or not said.err
