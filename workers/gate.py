@@ -19,8 +19,7 @@ from relay.store.connect import persistently
 from relay.store.holds import Holds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from relay.core.breaker import Trip
     from relay.core.config import Subscription
     from relay.core.outcome import Attempt
     from relay.store.lanes import Ref
@@ -95,19 +94,22 @@ class Gate:
 
     async def tick(self) -> None:
         """Closes a breaker that has ramped for long enough."""
-        await self._change(lambda: self._breaker.tick(self._shift.now_ms()))
+        if self._breaker.ramp_ends_ms is not None:
+            before, was = self._breaker.trip, self._breaker.state
+            self._breaker.tick(self._shift.now_ms())
+            await self._follow(before, was)
 
     async def note(self, ref: Ref, attempt: Attempt) -> None:
         """Takes in what came of an attempt."""
         if attempt.outcome is Outcome.GONE:
             await self._pause_for_good(attempt)
         if self._subscription.breaker:
-            await self._change(lambda: self._breaker.note(ref, attempt, self._shift.now_ms()))
+            before, was = self._breaker.trip, self._breaker.state
+            self._breaker.note(ref, attempt, self._shift.now_ms())
+            await self._follow(before, was)
 
-    async def _change(self, change: Callable[[], None]) -> None:
-        """Changes the breaker, says so, and saves what it has become."""
-        before, was = self._breaker.trip, self._breaker.state
-        change()
+    async def _follow(self, before: Trip | None, was: State) -> None:
+        """Says and saves what has become of the breaker."""
         if self._breaker.state is not was:
             self._say(was)
         if self._breaker.trip is not before:
