@@ -11,9 +11,9 @@ import tomllib
 from collections import Counter
 from contextlib import suppress
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import Field, StrictBool, ValidationError
 
 from relay.core.durations import parse_duration
 from relay.core.errors import ConfigError, Problem
@@ -40,15 +40,23 @@ class Subscription(Table):
     secret: Secret
     retry: tuple[Duration, ...] = tuple(map(parse_duration, DEFAULT_RETRY))
     """Seconds to wait before the second, third ... attempt; after the last one the delivery is a dead letter."""
-    retry_4xx: bool = False
+    retry_4xx: StrictBool = False
+    """Whether a 4xx other than 408, 410, 425 and 429 is worth another attempt."""
     max_age: Duration | None = parse_duration("72h")
-    concurrency: int = 50
-    rate: float | None = None
-    paused: bool = False
-    breaker: bool = True
-    events: tuple[Pattern, ...] | None = None
-    lines: tuple[Line, ...] | None = None
+    """Seconds after its acceptance that an event is still attempted."""
+    concurrency: Annotated[int, Field(ge=1, le=200, strict=True)] = 50
+    """POSTs in flight; with more than 50, aiohttp's client slows down again (measured)."""
+    rate: Annotated[float, Field(gt=0)] | None = None
+    """Deliveries a second; None for as many as there are."""
+    breaker: StrictBool = True
+    """Whether events wait, untried, while the subscriber is down."""
+    paused: StrictBool = False
+    events: Annotated[tuple[Pattern, ...] | None, Field(min_length=1)] = None
+    """Patterns of the event types that it wants of its topic; None for all."""
+    lines: Annotated[tuple[Line, ...] | None, Field(min_length=1)] = None
+    """The lines that it wants of its topic; None for all."""
     freshness: Freshness | None = None
+    """Only news, or only what Linq recovered later; None for both."""
 
 
 class RelayConfig(Table):

@@ -91,6 +91,16 @@ MISTAKES_OF_SUBSCRIPTIONS = [
     (9, "retry", '["5s", 5]', "retry[1]: write it as a string, not as 5"),
     (9, "retry", '["5s", "-5s"]', f'retry[1]: "-5s" {NOT_A_DURATION}'),
     (9, "retries", "5", 'retries: unknown key "retries"'),
+    (9, "max_age", '"old"', f'max_age: "old" {NOT_A_DURATION}'),
+    (9, "concurrency", "0", "concurrency: Input should be greater than or equal to 1"),
+    (9, "concurrency", "201", "concurrency: Input should be less than or equal to 200"),
+    (9, "rate", "0", "rate: Input should be greater than 0"),
+    (9, "paused", '"yes"', "paused: Input should be a valid boolean"),
+    (9, "breaker", "1", "breaker: Input should be a valid boolean"),
+    (9, "retry_4xx", "[]", "retry_4xx: Input should be a valid boolean"),
+    (9, "events", "[]", f"events: {EMPTY}, or leave the key out"),
+    (9, "lines", '["123"]', 'lines[0]: "123" is not a phone number in E.164, such as "+16465550123"'),
+    (9, "freshness", '"new"', "freshness: Input should be 'live' or 'history'"),
 ]
 
 
