@@ -24,6 +24,7 @@ DEFAULT_LINQ_V3 = "https://api.linqapp.com/api/partner"
 DEFAULT_LINQ_V2 = "https://api.linqapp.com/api/partner/v2"
 _EVERY_ADDRESS = "0.0.0.0"  # noqa: S104  a container's port is published on purpose
 _LAST_PORT = 65535
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -66,9 +67,12 @@ def _public_url(text: str) -> str:
         raise ValueError(f'"{text}" is not a URL such as https://relay.example.com')
     if url.query or url.fragment or "?" in text or "#" in text:
         raise ValueError("it must have no query and no fragment: the relay adds its own")
+    if url.username or url.password:
+        raise ValueError("it must have no user and no password: Linq shows it to everybody who may see subscriptions")
     if url.scheme == "http" and host not in LOOPBACK:
         raise ValueError("it must be https: Linq posts nowhere else")
-    return text.rstrip("/")
+    default = f":{_DEFAULT_PORTS[url.scheme]}"  # left out, as Linq may
+    return url._replace(netloc=url.netloc.removesuffix(default)).geturl().rstrip("/")
 
 
 def _api_url(text: str) -> str:
@@ -88,6 +92,13 @@ def _redis_url(text: str) -> str:
         raise ValueError("it must start with redis://, rediss:// or unix://")
     url.port  # noqa: B018  raises where it is no number
     return text
+
+
+def _header_value(secret: SecretStr) -> SecretStr:
+    text = secret.get_secret_value().strip()
+    if not text.isascii() or not text.isprintable():
+        raise ValueError("it has a character that no HTTP header can carry; was it copied whole and alone?")
+    return SecretStr(text)
 
 
 def _secret_key(secret: SecretStr) -> SecretStr:
@@ -139,11 +150,11 @@ class Settings(BaseSettings):
     """the least important lines to log"""
     relay_log_format: Literal["auto", "json", "console"] = "auto"
     """auto is console on a terminal, else json"""
-    linq_api_v3_api_key: SecretStr | None = None
+    linq_api_v3_api_key: Annotated[SecretStr, AfterValidator(_header_value)] | None = None
     """Linq's API key"""
     linq_api_v3_base_url: Annotated[str, AfterValidator(_api_url)] = DEFAULT_LINQ_V3
     """where Linq's v3 API is"""
-    linq_v2_token: SecretStr | None = None
+    linq_v2_token: Annotated[SecretStr, AfterValidator(_header_value)] | None = None
     """Linq's integration token for its v2 API"""
     linq_v2_base_url: Annotated[str, AfterValidator(_api_url)] = DEFAULT_LINQ_V2
     """where Linq's v2 API is"""

@@ -311,7 +311,40 @@ def test_a_url_is_shown_without_the_password_in_its_query(url: str) -> None:
     assert "hunter2" not in masked_url(url)
 
 
-@pytest.mark.parametrize("name", ["RELAY_PUBLIC_URL", "LINQ_API_V3_BASE_URL", "LINQ_V2_BASE_URL"])
+@pytest.mark.parametrize("name", ["LINQ_API_V3_BASE_URL", "LINQ_V2_BASE_URL"])
 def test_no_url_is_shown_with_a_password(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "https://user:hunter2@example.com")
     assert "hunter2" not in Settings.load().shown()[name]
+
+
+def test_the_public_url_has_no_credentials_which_linq_would_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RELAY_PUBLIC_URL", "https://user:hunter2@example.com")
+    with pytest.raises(SettingsError, match="no user and no password") as caught:
+        Settings.load()
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "normal"),
+    [
+        ("https://relay.example.com:443/below/", "https://relay.example.com/below"),
+        ("https://relay.example.com:8443", "https://relay.example.com:8443"),
+        ("http://127.0.0.1:80", "http://127.0.0.1"),
+        ("https://[2001:db8::443]", "https://[2001:db8::443]"),
+    ],
+)
+def test_the_public_url_leaves_a_default_port_out(monkeypatch: pytest.MonkeyPatch, url: str, normal: str) -> None:
+    monkeypatch.setenv("RELAY_PUBLIC_URL", url)
+    assert Settings.load().relay_public_url == normal
+
+
+@pytest.mark.parametrize("name", ["LINQ_API_V3_API_KEY", "LINQ_V2_TOKEN"])
+def test_a_key_is_taken_without_what_was_copied_around_it_and_refused_if_no_header_can_carry_it(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, " the-key\n")
+    assert getattr(Settings.load(), name.lower()).get_secret_value() == "the-key"
+    for wrong in ("the-k\u00e9y", "the\nkey", "the\x00key".replace("\x00", "\x07")):
+        monkeypatch.setenv(name, wrong)
+        with pytest.raises(SettingsError, match=f"{name}: it has a character that no HTTP header can carry"):
+            Settings.load()

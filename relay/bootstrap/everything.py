@@ -1,51 +1,90 @@
-"""Everything that bootstrap keeps at Linq: v3's subscriptions, and v2's one where relay.toml has `[linq.v2]`."""
+"""Everything that bootstrap keeps at Linq: v3's subscriptions, and v2's one where relay.toml has `[linq.v2]`.
+
+What is missing from the environment for either is told before anything is changed; after that, trouble with one API
+leaves the other in peace.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from relay.bootstrap.open import open_reconciler
 from relay.bootstrap.v2 import open_v2_reconciler
+from relay.core.errors import LinqApiError, RelayError
+from relay.store.connect import RedisTrouble, describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from redis.asyncio import Redis
 
     from relay.bootstrap.plan import Step
-    from relay.bootstrap.reconcile import Done
+    from relay.bootstrap.reconcile import Done, Reconciler
     from relay.bootstrap.status import Surveyed
+    from relay.bootstrap.v2 import V2Reconciler
     from relay.core.config import RelayConfig
     from relay.settings import Settings
 
-
-async def look_at_everything(settings: Settings, redis: Redis, config: RelayConfig) -> list[Surveyed]:
-    """What is wanted and what is there, at each API; raises as the reconcilers' `look`."""
-    async with open_reconciler(settings, redis, config) as reconciler:
-        surveys: list[Surveyed] = [await reconciler.look()]
-    if config.linq.v2 is not None:
-        async with open_v2_reconciler(settings, redis, config) as v2:
-            surveys.append(await v2.look())
-    return surveys
+T = TypeVar("T")
 
 
-async def plan_everything(settings: Settings, redis: Redis, config: RelayConfig) -> list[Step]:
-    """The steps that `apply_everything` would make; raises as the reconcilers' `plan`."""
-    async with open_reconciler(settings, redis, config) as reconciler:
-        steps = await reconciler.plan()
-    if config.linq.v2 is not None:
-        async with open_v2_reconciler(settings, redis, config) as v2:
-            steps += await v2.plan()
-    return steps
+@dataclass(frozen=True, slots=True)
+class FromBoth(Generic[T]):
+    """What came of both APIs."""
+
+    found: list[T]
+    troubles: list[str]
+    """What is wrong with an API from which nothing came."""
+
+
+async def look_at_everything(settings: Settings, redis: Redis, config: RelayConfig) -> FromBoth[Surveyed]:
+    """What is wanted and what is there, at each API. Raises as `_from_both`."""
+
+    async def look(reconciler: Reconciler | V2Reconciler) -> list[Surveyed]:
+        return [await reconciler.look()]
+
+    return await _from_both(settings, redis, config, look)
+
+
+async def plan_everything(settings: Settings, redis: Redis, config: RelayConfig) -> FromBoth[Step]:
+    """The steps that `apply_everything` would make. Raises as `_from_both`."""
+    return await _from_both(settings, redis, config, lambda reconciler: reconciler.plan())
 
 
 async def apply_everything(
     settings: Settings, redis: Redis, config: RelayConfig, on_done: Callable[[Done], None]
-) -> list[Done]:
-    """Makes everything as it should be; raises as the reconcilers' `apply`."""
-    async with open_reconciler(settings, redis, config) as reconciler:
-        results = await reconciler.apply(on_done)
-    if config.linq.v2 is not None:
-        async with open_v2_reconciler(settings, redis, config) as v2:
-            results += await v2.apply(on_done)
-    return results
+) -> FromBoth[Done]:
+    """Makes everything as it should be; `on_done` hears of each step. Raises as `_from_both`."""
+    return await _from_both(settings, redis, config, lambda reconciler: reconciler.apply(on_done))
+
+
+async def _from_both(
+    settings: Settings,
+    redis: Redis,
+    config: RelayConfig,
+    work: Callable[[Reconciler | V2Reconciler], Awaitable[list[T]]],
+) -> FromBoth[T]:
+    """What `work` finds at each API.
+
+    Raises:
+        SettingsError: something is missing from the environment, or wrong.
+        LinqApiError, StoreError: there is but one API, and it or Redis is in trouble.
+    """
+    async with AsyncExitStack() as stack:
+        v3 = await stack.enter_async_context(open_reconciler(settings, redis, config))
+        if config.linq.v2 is None:
+            return FromBoth(await work(v3), [])
+        gathered: FromBoth[T] = FromBoth([], [])
+        works: dict[str, Reconciler | V2Reconciler] = {"v3": v3}
+        try:
+            works["v2"] = await stack.enter_async_context(open_v2_reconciler(settings, redis, config))
+        except LinqApiError as error:  # relay.toml asks it for nothing
+            gathered.troubles.append(f"v2: {error}")
+        for api, reconciler in works.items():
+            try:
+                gathered.found.extend(await work(reconciler))
+            except (RelayError, *RedisTrouble) as error:
+                gathered.troubles.append(f"{api}: {describe(error)}")
+        return gathered

@@ -201,10 +201,9 @@ def _difference(subscription: LinqSubscription, events: frozenset[str], line: st
 
 def differing_events(there: frozenset[str], wanted: frozenset[str]) -> Iterator[str]:
     """How the event types of a subscription differ from those that it should have, in words."""
-    if missing := wanted - there:
-        yield f"{len(missing)} event types missing"
-    if unwanted := there - wanted:
-        yield f"{len(unwanted)} event types not wanted"
+    for events, what in ((wanted - there, "missing"), (there - wanted, "not wanted")):
+        if events:
+            yield f"{len(events)} event type{'s' * (len(events) > 1)} {what}"
 
 
 def _step(action: Action, one: _Ours, line: str | None, reason: str) -> Step:

@@ -19,7 +19,7 @@ from relay.core.errors import RelayError, StoreError
 from relay.core.event import Dialect, owner_of
 from relay.linq.urls import our_target
 from relay.store import names
-from relay.store.connect import RedisTrouble
+from relay.store.connect import RedisTrouble, describe
 from relay.tasks import meanwhile
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from relay.linq.api import LinqApi, LinqSubscription
     from relay.store.keyring import KeyRecord, Keyring
 
+_REPLACING = {Action.CREATE, Action.UPDATE}
 _AT_ONCE = 8  # calls to Linq under way at the same time
 _STORE_TRIES = 50
 _STORE_PAUSE = 0.2
@@ -139,6 +140,8 @@ class Reconciler:
             owners = survey.wanted.owners if lines is None else lines
             until = self._clock() + overlap
             steps = make_rotation(survey.wanted, survey.existing, survey.secrets, owners, until)
+            if strangers := [line for line in owners if line and line not in survey.wanted.lines]:
+                raise StoreError(f"{', '.join(strangers)}: no line that is to be registered here")
             without = [line or "the account" for line in owners if line not in {step.line for step in steps}]
             if without:
                 raise StoreError(
@@ -159,10 +162,10 @@ class Reconciler:
         results: list[Done] = []
         failed: set[str | None] = set()
         for action in Action:
-            # A line whose new subscription could not be made keeps its old one as it is.
+            # A line whose subscription could not be made or set right keeps its others as they are.
             batch = [s for s in steps if s.action is action and not (_follows_creation(s) and s.line in failed)]
             done = await asyncio.gather(*map(carry_out, batch))
-            failed |= {one.step.line for one in done if action is Action.CREATE and one.error}
+            failed |= {one.step.line for one in done if action in _REPLACING and one.error}
             results += done
         return results
 
@@ -181,7 +184,10 @@ class Reconciler:
                 case Action.KEEP:
                     return Done(step)
         except (RelayError, *RedisTrouble) as trouble:
-            error = str(trouble)
+            error = describe(trouble)
+        except Exception as bug:  # it must not leave the other steps half done
+            log.exception("subscription.broken", line=step.line, action=step.action)
+            error = f"{type(bug).__name__}: {bug}"
         write = log.error if error else log.info
         write(
             "subscription.reconciled",

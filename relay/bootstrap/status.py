@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from relay.bootstrap.plan import INACTIVE, Action
 from relay.core.durations import format_duration
+from relay.core.event import ACCOUNT
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -25,7 +26,7 @@ missing     owners (lines, the account, v2) without a subscription that can be u
 changed     subscriptions that have other events, another line filter or perhaps another secret than they should
 inactive    subscriptions that somebody, or Linq, switched off
 extra       subscriptions of ours that should not be there (duplicates, lines that are gone)
-silent      owners that used to speak and have not for `[linq] silent_after`
+silent      lines (and v2) that used to speak and have not for `[linq] silent_after`
 foreign     subscriptions of somebody else that get the same events; left alone, for information
 """
 
@@ -83,7 +84,7 @@ def statuses(survey: Surveyed, heard: Mapping[str, LastEvent], now: float, silen
         own = [step for step in steps if step.owner == owner]
         used = next((step for step in own if step.action in {Action.KEEP, Action.UPDATE}), None)
         main = used or next(step for step in own if step.action is Action.CREATE)
-        silence = _silence(last, now, silent_after)
+        silence = _silence(owner, last, now, silent_after)
         rows.append(
             Status(
                 owner=owner,
@@ -102,7 +103,7 @@ def statuses(survey: Surveyed, heard: Mapping[str, LastEvent], now: float, silen
 def differences(survey: Surveyed, heard: Mapping[str, LastEvent], now: float, silent_after: float) -> dict[str, int]:
     """How many there are of each of `KINDS`."""
     found = Counter(_kind(step) for step in survey.plan(now))
-    found["silent"] = sum(bool(_silence(heard.get(owner), now, silent_after)) for owner in survey.owners)
+    found["silent"] = sum(bool(_silence(owner, heard.get(owner), now, silent_after)) for owner in survey.owners)
     found["foreign"] = survey.foreign
     return {kind: found[kind] for kind in KINDS}
 
@@ -119,8 +120,8 @@ def _kind(step: Step) -> str:
             return ""
 
 
-def _silence(last: LastEvent | None, now: float, silent_after: float) -> str:
-    """For how long an owner that used to speak has not; empty if it is not silent."""
-    if last is None or now - last.at_ms / 1000 <= silent_after:
+def _silence(owner: str, last: LastEvent | None, now: float, silent_after: float) -> str:
+    """For how long an owner that used to speak has not; empty if it is not silent. The account seldom has a word."""
+    if owner == ACCOUNT or last is None or now - last.at_ms / 1000 <= silent_after:
         return ""
     return f"silent for {format_duration(now - last.at_ms / 1000)}"

@@ -88,7 +88,7 @@ class V2Survey:
     @property
     def active(self) -> set[str]:
         """The ids of the subscriptions that Linq posts to."""
-        return {str(one.id) for one in self.existing if one.active}
+        return {str(one.id) for one in self.existing if one.active is not False}
 
     @property
     def foreign(self) -> int:
@@ -193,13 +193,13 @@ def _differences(wanted: V2Wanted, one: V2Subscription, holder: int | None) -> I
     if one.webhook_url != v2_url(wanted.public_url):
         yield "its URL has more than it should"
     yield from differing_events(one.events, wanted.events)
-    if one.version != VERSION:
+    if one.version not in {None, VERSION}:
         yield f"its version is not {VERSION}"
-    if not one.secret_configured:
+    if one.secret_configured is False:
         yield "without a secret"
     elif one.id != holder:
         yield "its secret may be another one"
-    if not one.active:
+    if one.active is False:
         yield INACTIVE
 
 

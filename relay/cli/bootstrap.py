@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from relay.cli.output import JsonOption, console, local_time, print_json, print_table
+from relay.cli.output import JsonOption, console, counted, local_time, print_json, print_table
 from relay.core import known_secret
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
+    from relay.bootstrap.everything import FromBoth
     from relay.bootstrap.plan import Step
     from relay.bootstrap.reconcile import Done
     from relay.bootstrap.status import Status
@@ -35,14 +36,16 @@ def plan(*, json: JsonOption = False) -> None:
     from relay.bootstrap.plan import Action
     from relay.event_loop import run
 
-    steps = run(_plan())
+    planned = run(_plan())
+    steps = planned.found
     pending = [step for step in steps if step.action is not Action.KEEP]
     if json:
-        print_json({"pending": len(pending), "steps": [_shown(step) for step in steps]})
+        print_json({"pending": len(pending), "steps": [_shown(step) for step in steps], "errors": planned.troubles})
     else:
         columns = ("for", "action", "gen", "target", "why")
         print_table("Plan", columns, [(*_row(step), step.reason) for step in steps])
-        console.print(f"{len(pending)} changes pending." if pending else "Nothing to do.")
+        console.print(f"{counted(len(pending), 'change')} pending." if pending else "Nothing to do.")
+    _end_on(planned.troubles)
     if pending:
         raise typer.Exit(PENDING)
 
@@ -87,14 +90,16 @@ def status(*, json: JsonOption = False) -> None:
     """Show how each line's subscription stands, and v2's; exit code 1 if anything is wrong."""
     from relay.event_loop import run
 
-    rows, differences = run(_status())
+    rows, differences, troubles = run(_status())
     if json:
-        print_json({"subscriptions": [{**asdict(row), "is_ok": row.is_ok} for row in rows], "differences": differences})
+        shown = [{**asdict(row), "is_ok": row.is_ok} for row in rows]
+        print_json({"subscriptions": shown, "differences": differences, "errors": troubles})
     else:
         columns = ("for", "gen", "active", "last event", "verified by", "retiring", "state", "subscription")
         print_table("Subscriptions at Linq", columns, map(_status_row, rows))
         found = ", ".join(f"{count} {kind}" for kind, count in differences.items() if count)
-        console.print(found or "Everything is as it should be.")
+        console.print(found or ("" if troubles else "Everything is as it should be."))
+    _end_on(troubles)
     if any(count for kind, count in differences.items() if kind != "foreign"):
         raise typer.Exit(1)
 
@@ -128,7 +133,7 @@ def _teller(*, json: bool) -> Callable[[Done], None]:
     """What says each step as it is done."""
     from relay.telemetry import configure_logging
 
-    configure_logging("error", "auto")
+    configure_logging("critical", "auto")  # each step is said here; what its log says is the same
 
     def tell(done: Done) -> None:
         step = done.step
@@ -139,54 +144,67 @@ def _teller(*, json: bool) -> Callable[[Done], None]:
     return (lambda _: None) if json else tell
 
 
-def _tell(results: list[Done], *, json: bool) -> None:
+def _end_on(troubles: list[str]) -> None:
+    """Ends with exit code 1 if an API could not be asked."""
+    for trouble in troubles:
+        typer.secho(trouble, err=True, fg=typer.colors.RED)
+    if troubles:
+        raise typer.Exit(1)
+
+
+def _tell(done_at_both: FromBoth[Done], *, json: bool) -> None:
     """The end of a command that changed something; exit code 1 if a step failed."""
+    results, troubles = done_at_both.found, done_at_both.troubles
     failed = [done for done in results if done.error]
     if json:
-        print_json({"failed": len(failed), "steps": [{**_shown(done.step), "error": done.error} for done in results]})
+        steps = [{**_shown(done.step), "error": done.error} for done in results]
+        print_json({"failed": len(failed), "steps": steps, "errors": troubles})
     else:
         changed = sum(done.step.action != "keep" and not done.error for done in results)
         kept = sum(done.step.action == "keep" for done in results)
         console.print(f"{changed} changed, {kept} kept, {len(failed)} failed.")
+    _end_on(troubles)
     if failed:
         raise typer.Exit(1)
 
 
-async def _plan() -> list[Step]:
+async def _plan() -> FromBoth[Step]:
     from relay.bootstrap.everything import plan_everything
 
     async with _account() as (settings, redis, config):
         return await plan_everything(settings, redis, config)
 
 
-async def _apply(tell: Callable[[Done], None]) -> list[Done]:
+async def _apply(tell: Callable[[Done], None]) -> FromBoth[Done]:
     from relay.bootstrap.everything import apply_everything
 
     async with _account() as (settings, redis, config):
         return await apply_everything(settings, redis, config, tell)
 
 
-async def _rotate(lines: list[str] | None, overlap: float | None, tell: Callable[[Done], None]) -> list[Done]:
+async def _rotate(lines: list[str] | None, overlap: float | None, tell: Callable[[Done], None]) -> FromBoth[Done]:
+    from relay.bootstrap.everything import FromBoth
     from relay.bootstrap.open import open_reconciler
 
     async with (
         _account() as (settings, redis, config),
         open_reconciler(settings, redis, config) as reconciler,
     ):
-        return await reconciler.rotate(lines, config.linq.rotate_overlap if overlap is None else overlap, tell)
+        overlap = config.linq.rotate_overlap if overlap is None else overlap
+        return FromBoth(await reconciler.rotate(lines, overlap, tell), [])
 
 
-async def _status() -> tuple[list[Status], dict[str, int]]:
+async def _status() -> tuple[list[Status], dict[str, int], list[str]]:
     from relay.bootstrap.everything import look_at_everything
     from relay.bootstrap.status import KINDS, differences, statuses
     from relay.store.heard import last_heard
 
     async with _account() as (settings, redis, config):
-        surveys = await look_at_everything(settings, redis, config)
+        looked = await look_at_everything(settings, redis, config)
         heard, now, silent_after = await last_heard(redis), time.time(), config.linq.silent_after
-    rows = [row for survey in surveys for row in statuses(survey, heard, now, silent_after)]
-    found = [differences(survey, heard, now, silent_after) for survey in surveys]
-    return rows, {kind: sum(each[kind] for each in found) for kind in KINDS}
+    rows = [row for survey in looked.found for row in statuses(survey, heard, now, silent_after)]
+    found = [differences(survey, heard, now, silent_after) for survey in looked.found]
+    return rows, {kind: sum(each[kind] for each in found) for kind in KINDS}, looked.troubles
 
 
 @asynccontextmanager

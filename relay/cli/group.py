@@ -110,7 +110,9 @@ async def _bootstrap(settings: Settings, rules: ConfigFile) -> None:
             if loaded is not applied:
                 try:
                     results = await apply_everything(settings, redis, loaded.config, lambda _: None)
-                    failed = [done for done in results if done.error]
+                    for trouble in results.troubles:
+                        log.error("bootstrap.failed", error=trouble, again_in_s=_BOOTSTRAP_PAUSE)
+                    failed = bool(results.troubles) or any(done.error for done in results.found)
                 except (RelayError, *RedisTrouble) as error:
                     log.error("bootstrap.failed", error=describe(error), again_in_s=_BOOTSTRAP_PAUSE)  # noqa: TRY400
                 except Exception:  # whatever it is: lines that are never registered would be the worst

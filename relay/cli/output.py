@@ -49,3 +49,8 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
 def local_time(ms: int) -> str:
     """Unix milliseconds as a person reads them."""
     return datetime.fromtimestamp(ms / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def counted(count: int, thing: str) -> str:
+    """A number of things, such as `1 change` or `2 changes`."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.text import Text
 
 from relay.cli.output import JsonOption, console, print_json, print_table
 
@@ -61,7 +62,7 @@ def check(*, json: JsonOption = False) -> None:
         ]
         print_table("Push subscriptions", ("name", "topic", "url", "retry after"), rows)
     for warning in warnings:
-        console.print(f"[yellow]warning[/]: {warning}")
+        console.print(Text.assemble(("warning", "yellow"), f": {warning}"), soft_wrap=True)
     console.print(f"{path} is good.")
 
 

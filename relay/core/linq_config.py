@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictBool, model_validator
 
 from relay.core.durations import parse_duration
 from relay.core.fields import Duration, Line, Pattern, Table
@@ -26,9 +26,9 @@ class LinqConfig(Table):
     """Lines that Linq lists and that are left alone."""
     events: Annotated[tuple[Pattern, ...] | None, Field(min_length=1)] = None
     """Patterns of the event types to subscribe to; without it, those that a topic asks for."""
-    account: bool = True
+    account: StrictBool = True
     """Whether events that belong to no line get a subscription of their own, if any are wanted."""
-    heal: bool = False
+    heal: StrictBool = False
     """Whether workers repair what the check of every few minutes finds, or only say it."""
     silent_after: Duration = parse_duration("24h")
     """Seconds without a verified event after which a line that used to speak counts as silent."""

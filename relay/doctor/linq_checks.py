@@ -29,10 +29,11 @@ async def examine_linq(settings: Settings, redis: Redis, config: RelayConfig, no
     if missing:
         what = f"not looked at: {', '.join(missing)} not set"
         return [warning(AREA, what, "set them here, if this machine is to register lines and look after them")]
-    surveys = await look_at_everything(settings, redis, config)
+    looked = await look_at_everything(settings, redis, config)
     heard = await last_heard(redis)
-    rows = [row for survey in surveys for row in statuses(survey, heard, now, config.linq.silent_after)]
-    bad = [
+    rows = [row for survey in looked.found for row in statuses(survey, heard, now, config.linq.silent_after)]
+    bad = [problem(AREA, trouble, "see what the message says") for trouble in looked.troubles]
+    bad += [
         problem(AREA, f"{row.owner}: {row.state}", "relay bootstrap apply")
         if not row.state.startswith("silent")
         else warning(

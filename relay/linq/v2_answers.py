@@ -35,11 +35,11 @@ class V2Subscription(_Row):
 
     id: int
     webhook_url: str = ""
-    version: int = 0
+    version: int | None = None
     """The payloads' version; 2 for those of this API."""
     events: frozenset[str] = frozenset()
-    active: bool = False
-    secret_configured: bool = False
+    active: bool | None = None
+    secret_configured: bool | None = None
     """Whether it has a secret, which Linq never shows."""
     last_delivered_at: datetime | None = None
     """When an event last got through."""

@@ -112,10 +112,16 @@ class Keyring:
             StoreError: the hash holds something else.
         """
         rows = await ask(self._redis.hgetall(names.KEYRING))
-        try:
-            return [KeyRecord.model_validate_json(row) for row in rows.values()]
-        except ValidationError as error:
-            raise StoreError(f"{names.KEYRING} holds something that is not a key record: {error}") from None
+        records = []
+        for name, row in rows.items():
+            try:
+                records.append(KeyRecord.model_validate_json(row))
+            except ValidationError:
+                raise StoreError(
+                    f"the field {name.decode(errors='replace')} of {names.KEYRING} is no record of a secret: "
+                    "delete it (HDEL), and apply again to replace the subscription"
+                ) from None
+        return records
 
     def open(self, record: KeyRecord) -> KnownSecret:
         """The secret in `record`.

@@ -54,7 +54,7 @@ def test_a_subscription_that_is_as_it_should_be_is_kept() -> None:
 @pytest.mark.parametrize(
     ("there", "reason"),
     [
-        (replace(subscription(), events=frozenset({"message.sent"})), "1 event types missing"),
+        (replace(subscription(), events=frozenset({"message.sent"})), "1 event type missing"),
         (replace(subscription(), events=EVENTS | {"chat.created", "message.read"}), "2 event types not wanted"),
         (replace(subscription(), phone_numbers=frozenset()), "not filtered by its line"),
         (replace(subscription(), phone_numbers=frozenset({OTHER_LINE})), "not filtered by its line"),
@@ -62,7 +62,7 @@ def test_a_subscription_that_is_as_it_should_be_is_kept() -> None:
         (replace(subscription(), is_active=False), "inactive"),
         (
             replace(subscription(), events=frozenset({"chat.created"}), phone_numbers=frozenset(), is_active=False),
-            "2 event types missing, 1 event types not wanted, not filtered by its line, inactive",
+            "2 event types missing, 1 event type not wanted, not filtered by its line, inactive",
         ),
     ],
 )

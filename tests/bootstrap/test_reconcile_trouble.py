@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import linq
 import pytest
@@ -265,3 +266,114 @@ async def test_a_linq_that_does_not_tell_its_event_types_is_taken_to_have_the_sd
 
     bench.sandbox.intercept = not_found
     assert {step.action for step in await bench.plan()} == {Action.CREATE}
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("retry_after", ["1", "90"])
+async def test_a_rate_limit_is_left_to_us_by_the_sdk(sandbox: RunningSandbox, retry_after: str) -> None:
+    asked = 0
+
+    async def limit(_: web.Request) -> web.StreamResponse:
+        nonlocal asked
+        asked += 1
+        return web.Response(status=429, text="<html>slow down</html>", headers={"Retry-After": retry_after})
+
+    sandbox.intercept = limit
+    async with open_linq(API_KEY, sandbox.base_url) as api:
+        with pytest.raises(LinqApiError, match="status 429"):
+            await api.lines()
+        assert api._resume_at - asyncio.get_running_loop().time() <= 0
+    assert asked == 1
+
+
+MALFORMED = [
+    b"",
+    b'{"phone_numbers":[{"id',
+    b"[]",
+    b"{}",
+    b'{"phone_numbers":[null],"subscriptions":[null],"events":[null]}',
+    b'{"phone_numbers":5,"subscriptions":5,"events":5}',
+    b'{"phone_numbers":["x"],"subscriptions":[{"id":null}],"events":[{}]}',
+    b'{"success":false,"error":{"status":500,"code":3006,"message":"Internal"}}',
+]
+
+
+@pytest.mark.parametrize("path", ["/phone_numbers", "/webhook-subscriptions", "/webhook-events"])
+@pytest.mark.parametrize("body", MALFORMED)
+async def test_a_good_status_with_anything_but_linqs_answer_is_one_sentence(
+    bench: Bench, path: str, body: bytes
+) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse | None:
+        return web.Response(body=body, content_type="application/json") if request.path.endswith(path) else None
+
+    bench.sandbox.intercept = answer
+    with pytest.raises(
+        LinqApiError, match=r"^listing [a-z ]+: the answer is not Linq's; is LINQ_API_V3_BASE_URL right"
+    ):
+        await bench.plan()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"signing_secret": ""},
+        {"signing_secret": None},
+        {"id": None},
+        {"target_url": 5},
+        None,
+    ],
+    ids=str,
+)
+async def test_a_creation_that_was_answered_strangely_fails_alone_and_is_replaced_by_the_next_run(
+    bench: Bench, change: dict[str, Any] | None
+) -> None:
+    """As if Linq's first answer to a creation came half, or without the secret that it shows only once."""
+    strange = 0
+
+    async def answer(request: web.Request) -> web.StreamResponse | None:
+        nonlocal strange
+        if request.method != "POST" or strange:
+            return None
+        strange += 1
+        async with bench.sandbox.http.post(
+            f"{bench.sandbox.url}/v3/webhook-subscriptions", json=await request.json()
+        ) as made:
+            body = await made.json()
+        if change is None:
+            return web.Response(status=201, body=b'{"id": "', content_type="application/json")
+        return web.json_response({**body, **change}, status=201)
+
+    bench.sandbox.intercept = answer
+    results = actions(await bench.apply())
+    assert [well for *_, well in results].count(False) == 1
+    assert len(await bench.keyring.records()) == len(LINES) - 1
+    again = actions(await bench.apply())
+    assert [(action, well) for action, _, _, well in again if action != "keep"] == [("create", True), ("delete", True)]
+    assert actions(await bench.apply()) == [("keep", *row[1:]) for row in actions(await bench.apply())]
+    assert len(bench.at_linq()) == len(LINES)
+
+
+async def test_a_bug_of_ours_in_one_step_leaves_the_others_whole(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    create = LinqApi.create
+
+    async def broken(api: LinqApi, url: str, events: Any, line: str | None) -> Any:
+        if line == LINE:
+            raise ZeroDivisionError("oops")
+        return await create(api, url, events, line)
+
+    monkeypatch.setattr(LinqApi, "create", broken)
+    results = await bench.apply()
+    assert [one.error for one in results if one.step.line == LINE] == ["ZeroDivisionError: oops"]
+    assert sum(one.error is None for one in results) == len(LINES) - 1
+
+
+async def test_a_line_that_cannot_be_set_right_keeps_its_other_subscriptions(bench: Bench) -> None:
+    await bench.apply()
+    [first, *_] = bench.sandbox.sandbox.state.subscriptions.values()
+    first.events = ["message.read"]
+    twin = replace(first, id="twin", target_url=first.target_url.replace("gen=1", "gen=2"))
+    bench.sandbox.sandbox.state.subscriptions["twin"] = twin
+    bench.sandbox.intercept = refuse("PUT")
+    results = actions(await bench.apply())
+    assert ("update", first.phone_numbers[0], 1, False) in results
+    assert not [row for row in results if row[0] == "delete"]

@@ -159,3 +159,16 @@ def test_v2_can_be_silent_too() -> None:
     last = {"v2": heard(2 * DAY)}
     assert [row.state for row in statuses(v2_survey(v2_subscription()), last, NOW, DAY)] == ["silent for 48h"]
     assert differences(v2_survey(v2_subscription()), last, NOW, DAY) == {**NOTHING, "silent": 1}
+
+
+def test_the_account_is_not_expected_to_speak() -> None:
+    want = replace(wanted(), account_events=frozenset({"team_member.added"}))
+    url = target_url(PUBLIC, None, 1)
+    there = [
+        subscription(),
+        replace(subscription("s-2", url=url), phone_numbers=frozenset(), events=want.account_events),
+    ]
+    survey = Survey(want, there, [record(), record("s-2", None)])
+    last = {"account": heard(2 * DAY), LINE: heard(1)}
+    assert [row.state for row in statuses(survey, last, NOW, DAY)] == ["ok", "ok"]
+    assert differences(survey, last, NOW, DAY) == NOTHING

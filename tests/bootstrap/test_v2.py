@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,11 +16,9 @@ from relay.core.errors import LinqApiError
 from relay.core.event import Dialect
 from relay.core.secret import SigningSecret
 from relay.linq.event_types import V2_TYPES
+from relay.linq.v2_answers import V2Subscription
 from tests.bootstrap.building import EVENTS, v2_subscription
 from tests.properties import quick
-
-if TYPE_CHECKING:
-    from relay.linq.v2_answers import V2Subscription
 
 PUBLIC = "https://relay.example.com/below"
 URL = f"{PUBLIC}/webhooks/linq/v2"
@@ -46,6 +44,11 @@ def shape(steps: list[Step]) -> list[tuple[Action, str | None]]:
     return [(step.action, step.subscription_id) for step in steps]
 
 
+def test_what_linq_leaves_out_is_no_difference() -> None:
+    bare = V2Subscription.model_validate({"id": 7, "webhook_url": URL, "events": sorted(EVENTS)})
+    assert shape(make_v2_plan(WANTED, [bare], 7)) == [(Action.KEEP, "7")]
+
+
 def test_without_a_subscription_one_is_created() -> None:
     assert make_v2_plan(WANTED, [], None) == [
         Step(Action.CREATE, None, 0, "there is no v2 subscription", URL, dialect=Dialect.V2)
@@ -61,14 +64,14 @@ def test_one_that_is_as_it_should_be_is_kept() -> None:
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"events": {"message.sent"}}, "1 event types missing"),
+        ({"events": {"message.sent"}}, "1 event type missing"),
         ({"events": EVENTS | {"chat.created", "hologram.projected"}}, "2 event types not wanted"),
         ({"events": set()}, "2 event types missing"),
         ({"active": False}, "inactive"),
         ({"version": 1}, "its version is not 2"),
         ({"secret_configured": False}, "without a secret"),
         ({"webhook_url": URL + "?x=1"}, "its URL has more than it should"),
-        ({"active": False, "events": {"message.sent"}}, "1 event types missing, inactive"),
+        ({"active": False, "events": {"message.sent"}}, "1 event type missing, inactive"),
     ],
 )
 def test_one_that_differs_is_updated(fields: dict[str, Any], reason: str) -> None:

@@ -323,3 +323,46 @@ async def test_the_v2_subscription_stands_in_the_same_plan_and_status(
         **dict.fromkeys(LINES, "ok"),
         "v2": "there is no v2 subscription",
     }
+
+
+@pytest.fixture
+def with_v2(sandbox: RunningSandbox, rules_of_lines: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`[linq.v2]`, and all it needs."""
+    rules_of_lines.write_text(f"{rules_of_lines.read_text()}\n[linq.v2]\n")
+    monkeypatch.setenv("LINQ_V2_TOKEN", API_KEY)
+    monkeypatch.setenv("LINQ_V2_BASE_URL", f"{sandbox.base_url}/v2")
+    monkeypatch.setenv("LINQ_V2_WEBHOOK_SECRET", "of our own choosing")
+
+
+@pytest.mark.usefixtures("with_v2")
+async def test_what_v2_lacks_is_told_before_anything_is_changed(
+    sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LINQ_V2_TOKEN")
+    said = await main_here("bootstrap", "apply")
+    assert said.code == 2
+    assert "LINQ_V2_TOKEN" in said.err
+    assert sandbox.changes == []
+
+
+@pytest.mark.usefixtures("with_v2")
+@pytest.mark.parametrize(("away", "there"), [("v2", "v3"), ("v3", "v2")])
+async def test_trouble_with_one_api_neither_hides_nor_stops_the_other(
+    sandbox: RunningSandbox, away: str, there: str
+) -> None:
+    async def forbid(request: web.Request) -> web.StreamResponse | None:
+        return linq_error(403, 2011, "Feature not enabled") if f"/{away}/" in request.path else None
+
+    sandbox.intercept = forbid
+    planned = await main_here("bootstrap", "plan", "--json")
+    assert (planned.code, planned.json["pending"]) == (1, len(LINES) if there == "v3" else 1)
+    [error] = planned.json["errors"]
+    assert error.startswith(f"{away}: ")
+    applied = await main_here("bootstrap", "apply")
+    assert applied.code == 1
+    assert f"{away}: " in applied.err
+    assert f"{len(LINES) if there == 'v3' else 1} changed, 0 kept, 0 failed." in applied.out
+    status = await main_here("bootstrap", "status", "--json")
+    assert status.code == 1
+    assert all(row["is_ok"] for row in status.json["subscriptions"])
+    assert [row["owner"] == "v2" for row in status.json["subscriptions"]].count(True) == (there == "v2")

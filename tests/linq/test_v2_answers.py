@@ -51,7 +51,7 @@ def test_a_subscription_is_read_with_event_types_that_nobody_knows() -> None:
 def test_what_is_null_or_left_out_counts_as_empty(row: dict[str, Any]) -> None:
     (one,) = read(Subscriptions, body_of({"webhook_subscriptions": [row]}), "x").webhook_subscriptions
     assert one == V2Subscription(id=7)
-    assert (one.webhook_url, one.events, one.active, one.secret_configured) == ("", frozenset(), False, False)
+    assert (one.webhook_url, one.events, one.active, one.secret_configured) == ("", frozenset(), None, None)
 
 
 @pytest.mark.parametrize(
