@@ -162,8 +162,7 @@ class Reconciler:
         results: list[Done] = []
         failed: set[str | None] = set()
         for action in Action:
-            # A line whose subscription could not be made or set right keeps its others as they are.
-            batch = [s for s in steps if s.action is action and not (_follows_creation(s) and s.line in failed)]
+            batch = [s for s in steps if s.action is action and not _has_to_wait(s, wanted, failed)]
             done = await asyncio.gather(*map(carry_out, batch))
             failed |= {one.step.line for one in done if action in _REPLACING and one.error}
             results += done
@@ -247,5 +246,10 @@ class Reconciler:
         return True
 
 
-def _follows_creation(step: Step) -> bool:
-    return step.action in {Action.RETIRE, Action.DELETE}
+def _has_to_wait(step: Step, wanted: Wanted, failed: Collection[str | None]) -> bool:
+    """Whether a subscription has to stay because one that should take over could not be made or set right.
+
+    That of a line that is no longer wanted stays if any failed: it may be the one that a mistyped line stands for.
+    """
+    goes = step.action in {Action.RETIRE, Action.DELETE}
+    return goes and bool(failed) and (step.line in failed or step.line not in wanted.owners)

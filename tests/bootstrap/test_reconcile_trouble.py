@@ -21,7 +21,7 @@ from relay.linq.urls import target_url
 from relay.sandbox.state import Subscription
 from relay.store import only_one
 from relay.store.connect import open_redis
-from tests.bootstrap.bench import PUBLIC, SUBSCRIPTIONS, Bench, actions, bench_of, refuse
+from tests.bootstrap.bench import PUBLIC, RULES, SUBSCRIPTIONS, Bench, actions, bench_of, refuse
 from tests.bootstrap.redis_gate import gate_to
 from tests.sandbox.running import API_KEY, LINE, LINES, OTHER_LINE, THIRD_LINE, RunningSandbox, linq_error
 from tests.support import eventually
@@ -377,3 +377,16 @@ async def test_a_line_that_cannot_be_set_right_keeps_its_other_subscriptions(ben
     results = actions(await bench.apply())
     assert ("update", first.phone_numbers[0], 1, False) in results
     assert not [row for row in results if row[0] == "delete"]
+
+
+async def test_while_a_line_cannot_be_registered_the_lines_that_are_no_longer_wanted_keep_theirs(
+    bench: Bench, sandbox: RunningSandbox, redis: Redis, clock: Clock
+) -> None:
+    """The one may be the other, mistyped."""
+    await bench.apply()
+    mistyped = bench_of(sandbox, redis, clock, f'[linq]\nlines = ["{LINE}", "+16469999999"]\n{RULES}')
+    sandbox.intercept = refuse("POST", "+16469999999")
+    assert actions(await mistyped.apply()) == [("create", "+16469999999", 1, False), ("keep", LINE, 1, True)]
+    sandbox.intercept = None
+    await mistyped.apply()
+    assert len(bench.at_linq()) == 2
