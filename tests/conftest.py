@@ -7,6 +7,7 @@ Nothing sleeps where it can wait for a condition: `eventually` asks again until 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from typing import TYPE_CHECKING
 
@@ -36,11 +37,14 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def logs_that_can_be_captured(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Commands that run in this process set up logs as usual, but no logger stays bound to that for later tests."""
-    configure = structlog.configure
+    """Commands that run in this process set up logs as usual, but nothing of it stays for later tests."""
+    configure, root = structlog.configure, logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
     monkeypatch.setattr(structlog, "configure", lambda **how: configure(**how | {"cache_logger_on_first_use": False}))
     yield
     structlog.reset_defaults()
+    root.setLevel(level)
+    root.handlers[:] = handlers
 
 
 @pytest.fixture(scope="session")
