@@ -40,7 +40,7 @@ _RUN = 60.0  # seconds before the job ends at a quiet moment and is rung again, 
 _LONGEST_RUN = 3600.0  # seconds before it does so at any moment
 _LOOK = 1.0  # seconds between two looks at the clock and the rules while nothing is ready
 GRACE = 20.0
-"""Seconds that POSTs in flight have to end when the job has to; longer than any single attempt takes."""
+"""Seconds that POSTs in flight have to end when the job has to: twice the time that an attempt may take by default."""
 
 
 log = structlog.get_logger()

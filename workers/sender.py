@@ -15,6 +15,7 @@ import aiohttp
 from yarl import URL
 
 from relay import __version__
+from relay.core.event import Freshness
 from relay.core.outcome import Attempt, Outcome, outcome_of_status, retry_after_seconds
 from relay.linq import legacy, standard, v2
 
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
     from relay.core.secret import SigningSecret
     from relay.store.lanes import Delivery
 
-_TOTAL = 10.0  # seconds, as Linq itself waits
-_CONNECT = 5.0
+_EXACT = 60.0  # seconds: aiohttp rounds longer timeouts up to whole ones
 _MOST_READ = 64 * 1024  # bytes of an answer; one that is longer costs its connection
 _MOST_KEPT = 4 * 1024
 _KEEP_ALIVE = 2.0  # seconds an idle connection is kept: less than servers keep theirs, or they close it under a POST
@@ -53,8 +53,11 @@ class Sender:
         try:
             headers = headers_of(subscription, secret, delivery, number, int(began))
             url = URL(subscription.url)
+            timeout = aiohttp.ClientTimeout(
+                total=subscription.timeout, sock_connect=subscription.connect_timeout, ceil_threshold=_EXACT
+            )
             async with self._session.post(
-                url, data=delivery.record.body, headers=headers, allow_redirects=False
+                url, data=delivery.record.body, headers=headers, timeout=timeout, allow_redirects=False
             ) as answer:
                 status = answer.status
                 outcome = outcome_of_status(status)
@@ -94,6 +97,10 @@ def headers_of(
     }
     if record.line:
         headers["Relay-Line"] = record.line
+    if record.freshness is Freshness.HISTORY:
+        headers["Relay-Freshness"] = record.freshness
+    if delivery.is_replay:
+        headers["Relay-Replay"] = "true"
     headers |= standard.sign(secret, record.webhook_id, timestamp, record.body)
     if record.version == V2:
         return headers | v2.sign(secret, record.body)
@@ -107,7 +114,6 @@ async def open_session() -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=_TOTAL, sock_connect=_CONNECT),
         headers={"User-Agent": f"linq-relay/{__version__}"},
         skip_auto_headers=("Accept", "Accept-Encoding"),
         auto_decompress=False,

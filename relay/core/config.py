@@ -44,6 +44,10 @@ class Subscription(Table):
     """Whether a 4xx other than 408, 410, 425 and 429 is worth another attempt."""
     max_age: Duration | None = parse_duration("72h")
     """Seconds after its acceptance that an event is still attempted."""
+    timeout: Annotated[Duration, Field(ge=0.1, le=60)] = 10.0
+    """Seconds for a whole attempt; Linq itself waits for ten."""
+    connect_timeout: Annotated[Duration, Field(ge=0.1, le=60)] = 5.0
+    """Seconds of them for the connection."""
     concurrency: Annotated[int, Field(ge=1, le=200, strict=True)] = 50
     """POSTs in flight; with more than 50, aiohttp's client slows down again (measured)."""
     rate: Annotated[float, Field(gt=0)] | None = None

@@ -92,6 +92,8 @@ MISTAKES_OF_SUBSCRIPTIONS = [
     (9, "retry", '["5s", "-5s"]', f'retry[1]: "-5s" {NOT_A_DURATION}'),
     (9, "retries", "5", 'retries: unknown key "retries"'),
     (9, "max_age", '"old"', f'max_age: "old" {NOT_A_DURATION}'),
+    (9, "timeout", '"2m"', "timeout: Input should be less than or equal to 60"),
+    (9, "connect_timeout", '"0s"', "connect_timeout: Input should be greater than or equal to 0.1"),
     (9, "concurrency", "0", "concurrency: Input should be greater than or equal to 1"),
     (9, "concurrency", "201", "concurrency: Input should be less than or equal to 200"),
     (9, "rate", "0", "rate: Input should be greater than 0"),
@@ -205,7 +207,7 @@ def test_every_mistake_is_told_at_once_from_the_top_of_the_file() -> None:
         url = "bot.internal"
         secret = "hunter2"
         retry = ["5s", "soon", 7]
-        timeout = "5s"
+        deadline = "5s"
 
         [[subscriptions]]
         name = "bot"
@@ -226,7 +228,7 @@ def test_every_mistake_is_told_at_once_from_the_top_of_the_file() -> None:
         f"24 subscriptions[0].secret: {NOT_A_SECRET}",
         f'25 subscriptions[0].retry[1]: "soon" {NOT_A_DURATION}',
         "25 subscriptions[0].retry[2]: write it as a string, not as 7",
-        '26 subscriptions[0].timeout: unknown key "timeout"',
+        '26 subscriptions[0].deadline: unknown key "deadline"',
         '28 subscriptions[1].secret: "secret" is missing',
         '29 subscriptions[1].name: the name "bot" is used more than once',
     ]

@@ -5,9 +5,8 @@ import hashlib
 import hmac
 import json
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import aiohttp
 import linq
 import pytest
 from aiohttp import web
@@ -35,8 +34,8 @@ async def sender() -> AsyncIterator[Sender]:
         yield Sender(session, time.time)
 
 
-def subscription(url: str) -> Subscription:
-    return Subscription(name="bot", topic="support", url=url, secret="env:X")  # type: ignore[arg-type]
+def subscription(url: str, **more: Any) -> Subscription:
+    return Subscription.model_validate({"name": "bot", "topic": "support", "url": url, "secret": "env:X", **more})
 
 
 def delivery(body: bytes, event_id: str = "e1", **fields: str) -> Delivery:
@@ -69,6 +68,14 @@ async def test_the_body_arrives_byte_for_byte_under_the_same_id(sender: Sender, 
             "relay-event-id": "e1",
         }.items()
     )
+
+
+async def test_what_is_not_news_says_so(sender: Sender, sink: Sink) -> None:
+    replayed = Delivery(Ref("relay:lane:bot:replay", "5-0"), delivery(b"{}").fields)
+    for sent in (delivery(b"{}"), delivery(b"{}", freshness="history"), replayed):
+        await sender.attempt(subscription(sink.url), NEW_SECRET, sent, 1)
+    told = [(one.headers.get("relay-freshness"), one.headers.get("relay-replay")) for one in sink.received]
+    assert told == [(None, None), ("history", None), (None, "true")]
 
 
 async def test_handlers_written_for_linq_verify_it_with_the_new_secret(sender: Sender, sink: Sink) -> None:
@@ -141,14 +148,12 @@ async def test_a_connection_that_breaks_off_is_unreachable(sender: Sender) -> No
         assert (await attempt(sender, f"http://127.0.0.1:{port}/")).outcome is Outcome.UNREACHABLE
 
 
-@pytest.fixture
-async def impatient() -> AsyncIterator[Sender]:
-    timeout = aiohttp.ClientTimeout(total=0.2)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
-        yield Sender(session, time.time)
+async def impatient(sender: Sender, url: str) -> Attempt:
+    """An attempt that is given up after a fifth of a second."""
+    return await sender.attempt(subscription(url, timeout="200ms"), NEW_SECRET, delivery(b"{}"), 1)
 
 
-async def test_an_endpoint_that_hangs_times_out(impatient: Sender, sink: Sink) -> None:
+async def test_an_endpoint_that_hangs_times_out(sender: Sender, sink: Sink) -> None:
     held = asyncio.Event()
 
     async def answer(_: Received) -> web.Response:
@@ -156,12 +161,13 @@ async def test_an_endpoint_that_hangs_times_out(impatient: Sender, sink: Sink) -
         return web.Response()
 
     sink.answer = answer
-    made = await attempt(impatient, sink.url)
+    made = await impatient(sender, sink.url)
+    assert 200 <= made.took_ms < 1000
     assert (made.outcome, made.status) == (Outcome.TIMED_OUT, None)
     held.set()
 
 
-async def test_an_answer_whose_body_never_ends_counts_by_its_status(impatient: Sender) -> None:
+async def test_an_answer_whose_body_never_ends_counts_by_its_status(sender: Sender) -> None:
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nx")
@@ -169,7 +175,7 @@ async def test_an_answer_whose_body_never_ends_counts_by_its_status(impatient: S
         await reader.read()
 
     async with raw_server(drip) as port:
-        made = await attempt(impatient, f"http://127.0.0.1:{port}/")
+        made = await impatient(sender, f"http://127.0.0.1:{port}/")
     assert (made.outcome, made.status) == (Outcome.DELIVERED, 200)
 
 
