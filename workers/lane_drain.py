@@ -1,12 +1,8 @@
 """One lane's drain: as many POSTs in flight as its gate lets through, each settled by what came of it.
 
-    what a former holder left pending   ->  retries that are due  ->  what is new
-    POST  ->  outcome  ->  verdict (`relay.core.outcome`, pure)  ->  settled
+    what is next (`workers.supply`)  ->  POST  ->  outcome  ->  verdict (`relay.core.outcome`, pure)  ->  settled
 
 What the subscription has narrowed out of its topic, and what is too old, is settled without a POST.
-
-Everything that was read is pending in Redis until it is settled, so a worker that dies loses nothing: the next holder
-of the slot finds it (`orphans`). After any trouble with Redis the drain looks for such deliveries too (`suspect`).
 """
 
 from __future__ import annotations
@@ -32,20 +28,19 @@ from relay.core.outcome import (
 )
 from relay.core.rules import is_wanted
 from relay.store.connect import persistently
-from relay.store.lanes import Delivery, Lane, Ref, Tries
+from relay.store.lanes import Lane, Tries
 from relay.store.settler import Settlement
 from relay.store.taking import LeaseLost
 from relay.tasks import end_task
 from workers.gate import Gate
+from workers.supply import Supply
 
 if TYPE_CHECKING:
     from relay.core.config import Subscription
     from relay.core.outcome import Verdict
     from relay.core.secret import SigningSecret
+    from relay.store.lanes import Delivery, Ref
     from workers.shift import Shift
-
-_READ = 50  # new deliveries at once, however few may be in flight: reading one by one would cost a round trip each
-_COUNT_EVERY = 10.0  # seconds
 
 log = structlog.get_logger()
 
@@ -59,16 +54,11 @@ class LaneDrain:
         self._subscription = subscription
         self._secret = secret
         self._lane = Lane(shift.redis, subscription.name, subscription.topic)
+        self._supply = Supply(shift, self._lane)
         self._gate = Gate(shift, subscription)
         self._ending = False
         self._changed = asyncio.Event()
         self._read: deque[Delivery] = deque()
-        self._orphans: deque[Ref] = deque()
-        self._held: set[Ref] = set()
-        self._may_have_new = True
-        self._may_have_orphans = True
-        self._next_due: int | None = None
-        self._count_at = asyncio.get_running_loop().time() + _COUNT_EVERY
 
     def serves(self, subscription: Subscription, secret: SigningSecret) -> bool:
         """Whether it was started for exactly this."""
@@ -76,16 +66,12 @@ class LaneDrain:
 
     def wake(self) -> None:
         """There may be something new."""
-        self._may_have_new = True
+        self._supply.wake()
         self._changed.set()
 
     def suspect(self) -> None:
-        """There may be deliveries pending that nobody here knows of.
-
-        An answer that was lost may have carried them, or taken retries; and a Redis that was killed may have come back
-        without the last settlements that it had confirmed.
-        """
-        self._may_have_orphans = True
+        """There may be deliveries pending that nobody here knows of: Redis was away."""
+        self._supply.suspect()
         self._changed.set()
 
     def pause(self, *, is_paused: bool) -> None:
@@ -111,8 +97,8 @@ class LaneDrain:
     @property
     def is_busy(self) -> bool:
         """Whether there is something to do now."""
-        has_work = self._read or self._orphans or self._may_have_new or self._may_have_orphans
-        return bool(self.in_flight or (has_work and not self._gate.is_shut))
+        has_work = bool(self._read) or self._supply.may_have_more
+        return bool(self.in_flight) or (has_work and not self._gate.is_shut)
 
     async def run(self, after: asyncio.Task[None] | None = None) -> None:
         """Delivers until it is to end; begins when `after`, a former drain of the same lane, is through."""
@@ -123,7 +109,7 @@ class LaneDrain:
             await self._gate.open()
             while not self._is_over:
                 self._changed.clear()
-                await self._count()
+                await self._supply.check()
                 await self._gate.tick()
                 await self._fill()
                 await self._wait()
@@ -135,12 +121,10 @@ class LaneDrain:
         while (room := self._gate.room(len(self.in_flight))) > 0 and not self._is_over:
             if not self._read:
                 try:
-                    found = await self._next(room)
+                    self._read.extend(await self._supply.next(room))
                 except LeaseLost:
                     self._shift.lease.lost.set()
                     return
-                self._held.update(delivery.ref for delivery in found)
-                self._read.extend(found)
             if not self._read:
                 return
             while not self._shift.lease.is_sure:
@@ -149,53 +133,6 @@ class LaneDrain:
                 await asyncio.sleep(0.05)
             for _ in range(min(room, len(self._read))):
                 self._start(self._read.popleft())
-
-    async def _next(self, room: int) -> list[Delivery]:
-        """What is to be sent next: orphans, then retries that are due, then what is new."""
-        if self._may_have_orphans:
-            await self._find_orphans()
-        if self._orphans:
-            refs = [self._orphans.popleft() for _ in range(min(room, len(self._orphans)))]
-            return await persistently("reading orphans", lambda: self._lane.fetch(refs))
-        token, now_ms = self._shift.lease.token, self._shift.now_ms()
-        if self._next_due is not None and self._next_due <= now_ms:
-            due = await persistently("reading retries", lambda: self._lane.take_due(now_ms, room, token), self.suspect)
-            await self._look_for_retries()
-            if due:
-                return due
-        if self._may_have_new:
-            self._may_have_new = False
-            new = await persistently("reading a lane", lambda: self._lane.read_new(_READ, token), self.suspect)
-            self._may_have_new |= len(new) >= _READ
-            return new
-        return []
-
-    async def _find_orphans(self) -> None:
-        self._may_have_orphans = False
-        held = set(self._held)  # as it was before we ask: what is settled meanwhile is no orphan
-        orphans = await persistently("finding orphans", self._lane.orphans)
-        found = [ref for ref in orphans if ref not in held]
-        self._held.update(found)
-        self._orphans.extend(found)
-        await self._look_for_retries()
-
-    async def _count(self) -> None:
-        """Now and then makes sure that nothing is pending that nobody here has: the net below everything else."""
-        now = asyncio.get_running_loop().time()
-        if now < self._count_at:
-            return
-        self._count_at = now + _COUNT_EVERY
-        if await persistently("counting what is pending", self._lane.in_hand) > len(self._held):
-            self._may_have_orphans = True
-
-    async def _look_for_retries(self) -> None:
-        """Learns when the next retry is due. One that is settled while we ask counts too."""
-        self._next_due = None
-        self._expect(await persistently("finding retries", self._lane.next_due))
-
-    def _expect(self, due_ms: int | None) -> None:
-        if due_ms is not None:
-            self._next_due = due_ms if self._next_due is None else min(due_ms, self._next_due)
 
     def _start(self, delivery: Delivery) -> None:
         verdict = self._verdict_without_attempt(delivery)
@@ -208,7 +145,7 @@ class LaneDrain:
 
     def _done(self, ref: Ref, task: asyncio.Task[None]) -> None:
         self.in_flight.discard(task)
-        self._held.discard(ref)
+        self._supply.release(ref)
         self._changed.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("delivery.broken", subscription=self._lane.name, error=repr(error), exc_info=error)
@@ -228,7 +165,7 @@ class LaneDrain:
         at_ms = self._shift.now_ms()
         await self._shift.settler.settle(Settlement(self._lane, delivery, attempt, tries, verdict, at_ms))
         if isinstance(verdict, Again):
-            self._expect(verdict.due_ms)
+            self._supply.expect(verdict.due_ms)
 
     def _verdict_without_attempt(self, delivery: Delivery) -> Verdict | None:
         """What becomes of a delivery that needs no POST; None if it does."""
@@ -274,12 +211,12 @@ class LaneDrain:
 
     async def _wait(self) -> None:
         """Until something changed, a retry is due, the gate opens, or it is time to count."""
-        waits = [self._count_at - asyncio.get_running_loop().time()]
+        waits = [self._supply.counts_in]
         if (changes_in := self._gate.changes_in()) is not None:
             waits.append(changes_in)
         if self._gate.room(len(self.in_flight)) > 0:
-            if self._next_due is not None:
-                waits.append((self._next_due - self._shift.now_ms()) / 1000)
+            if self._supply.next_due is not None:
+                waits.append((self._supply.next_due - self._shift.now_ms()) / 1000)
         elif (opens_in := self._gate.opens_in()) is not None:
             waits.append(opens_in)
         with suppress(TimeoutError):

@@ -8,7 +8,7 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 import workers.deliverer
-import workers.lane_drain
+import workers.supply
 from relay.config_file import ConfigFile
 from relay.store import bells, names
 from relay.store.deadletters import DeadLetters
@@ -73,7 +73,7 @@ async def test_what_nobody_knows_of_is_looked_for_when_redis_was_away(
 async def test_what_nobody_knows_of_is_found_by_counting(
     redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers.lane_drain, "_COUNT_EVERY", 0.02)
+    monkeypatch.setattr(workers.supply, "_COUNT_EVERY", 0.02)
     async with delivering(redis, rules):
         await feed(redis, lanes["bot"], "first")
         await eventually(lambda: sink.ids("/bot") == ["first"])
