@@ -33,7 +33,7 @@ from relay.store.settler import Settlement
 from relay.store.taking import LeaseLost
 from relay.tasks import end_task
 from workers.gate import Gate
-from workers.supply import Supply
+from workers.ordered_supply import supply_of
 
 if TYPE_CHECKING:
     from relay.core.config import Subscription
@@ -54,7 +54,7 @@ class LaneDrain:
         self._subscription = subscription
         self._secret = secret
         self._lane = Lane(shift.redis, subscription.name, subscription.topic)
-        self._supply = Supply(shift, self._lane)
+        self._supply = supply_of(shift, self._lane, subscription)
         self._gate = Gate(shift, subscription)
         self._ending = False
         self._changed = asyncio.Event()
@@ -163,9 +163,10 @@ class LaneDrain:
 
     async def _settle(self, delivery: Delivery, tries: Tries, verdict: Verdict, attempt: Attempt | None = None) -> None:
         at_ms = self._shift.now_ms()
-        await self._shift.settler.settle(Settlement(self._lane, delivery, attempt, tries, verdict, at_ms))
-        if isinstance(verdict, Again):
-            self._supply.expect(verdict.due_ms)
+        holds_up = delivery.chat if self._subscription.block_on_dead else ""
+        settlement = Settlement(self._lane, delivery, attempt, tries, verdict, at_ms, holds_up)
+        await self._shift.settler.settle(settlement)
+        self._supply.settled(delivery, verdict)
 
     def _verdict_without_attempt(self, delivery: Delivery) -> Verdict | None:
         """What becomes of a delivery that needs no POST; None if it does."""

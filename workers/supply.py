@@ -12,9 +12,13 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
+from relay.core.outcome import Again
 from relay.store.connect import persistently
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from relay.core.outcome import Verdict
     from relay.store.lanes import Delivery, Lane, Ref
     from workers.shift import Shift
 
@@ -31,7 +35,7 @@ class Supply:
         self._shift = shift
         self._lane = lane
         self._orphans: deque[Ref] = deque()
-        self._held: set[Ref] = set()
+        self._held: set[Ref] = set()  # read, and neither settled nor waiting in Redis
         self._may_have_new = True
         self._may_have_orphans = True
         self._count_at = asyncio.get_running_loop().time() + _COUNT_EVERY
@@ -72,37 +76,47 @@ class Supply:
         Raises:
             LeaseLost: the lease of the lane's slot is somebody else's.
         """
-        found = await self._read(room)
-        self._held.update(delivery.ref for delivery in found)
-        return found
+        return await self._read_known(room) or await self._read_new()
 
-    def expect(self, due_ms: int | None) -> None:
-        """A delivery was settled to wait until `due_ms`."""
-        if due_ms is not None:
-            self.next_due = due_ms if self.next_due is None else min(due_ms, self.next_due)
+    def settled(self, delivery: Delivery, verdict: Verdict) -> None:  # noqa: ARG002  for those who keep an order
+        """The verdict on a delivery is written."""
+        if isinstance(verdict, Again):
+            self._expect(verdict.due_ms)
 
     def release(self, ref: Ref) -> None:
-        """A delivery is settled, or waits in Redis for its next attempt."""
+        """Nobody here works on a delivery any more."""
         self._held.discard(ref)
 
-    async def _read(self, room: int) -> list[Delivery]:
+    async def _read_known(self, room: int) -> list[Delivery]:
+        """Up to `room` deliveries that were read before: orphans, then retries that are due."""
         if self._may_have_orphans:
             await self._find_orphans()
         if self._orphans:
             refs = [self._orphans.popleft() for _ in range(min(room, len(self._orphans)))]
-            return await persistently("reading orphans", lambda: self._lane.fetch(refs))
+            return await self._fetch(refs)
         token, now_ms = self._shift.lease.token, self._shift.now_ms()
         if self.next_due is not None and self.next_due <= now_ms:
             due = await persistently("reading retries", lambda: self._lane.take_due(now_ms, room, token), self.suspect)
+            self._hold(due)
             await self._look_for_retries()
-            if due:
-                return due
-        if self._may_have_new:
-            self._may_have_new = False
-            new = await persistently("reading a lane", lambda: self._lane.read_new(_READ, token), self.suspect)
-            self._may_have_new |= len(new) >= _READ
-            return new
+            return due
         return []
+
+    async def _read_new(self) -> list[Delivery]:
+        if not self._may_have_new:
+            return []
+        self._may_have_new = False
+        token = self._shift.lease.token
+        new = await persistently("reading a lane", lambda: self._lane.read_new(_READ, token), self.suspect)
+        self._hold(new)
+        self._may_have_new |= len(new) >= _READ
+        return new
+
+    async def _fetch(self, refs: Sequence[Ref]) -> list[Delivery]:
+        return await persistently("reading deliveries again", lambda: self._lane.fetch(refs))
+
+    def _hold(self, deliveries: Iterable[Delivery]) -> None:
+        self._held.update(delivery.ref for delivery in deliveries)
 
     async def _find_orphans(self) -> None:
         self._may_have_orphans = False
@@ -116,4 +130,8 @@ class Supply:
     async def _look_for_retries(self) -> None:
         """Learns when the next retry is due. One that is settled while we ask counts too."""
         self.next_due = None
-        self.expect(await persistently("finding retries", self._lane.next_due))
+        self._expect(await persistently("finding retries", self._lane.next_due))
+
+    def _expect(self, due_ms: int | None) -> None:
+        if due_ms is not None:
+            self.next_due = due_ms if self.next_due is None else min(due_ms, self.next_due)

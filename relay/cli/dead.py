@@ -242,7 +242,9 @@ async def _drop(
         by_lane = _by_lane(await _letters(dead_letters, subscription, which))
         if dry_run:
             return {name: len(entries) for name, entries in by_lane.items()}
-        dropped = {name: await dead_letters.drop(name, entries) for name, entries in by_lane.items()}
+        dropped = {
+            name: await dead_letters.drop(name, entries, round(time.time() * 1000)) for name, entries in by_lane.items()
+        }
     for name, count in dropped.items():
         log.warning("dead.dropped", subscription=name, events=count, why=why)
     return dropped

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from relay.cli.output import JsonOption, console, local_time, print_json, print_table
+from relay.cli.output import JsonOption, console, counted, local_time, print_json, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -22,6 +22,8 @@ lanes = typer.Typer(
     name="lanes", help="The push subscriptions' lanes: list, pause, resume, drop.", no_args_is_help=True
 )
 
+_HELD_UP = "holding up chats"
+
 NameArgument = Annotated[str, typer.Argument(help="The subscription's name.")]
 
 
@@ -31,13 +33,22 @@ class _Row:
 
     subscription: str
     state: str
-    """`delivering`, `paused`, `breaker open` or `removed`."""
+    """`delivering`, `holding up chats`, `paused`, `breaker open` or `removed`."""
     waiting: int
     retrying: int
     dead: int
     since_ms: int | None
     next_probe_ms: int | None
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What keeps one lane from sending."""
+
+    pause: Pause | None
+    trip: Trip | None
+    chats: int
 
 
 @lanes.command(name="list")
@@ -52,7 +63,7 @@ def list_(*, json: JsonOption = False) -> None:
     else:
         columns = ("subscription", "state", "waiting", "retrying", "dead", "since", "next probe", "why")
         print_table("Lanes", columns, [_shown(row) for row in rows])
-    if any(row.state in {"paused", "breaker open"} for row in rows):
+    if any(row.state in {"paused", "breaker open", _HELD_UP} for row in rows):
         raise typer.Exit(1)
 
 
@@ -106,19 +117,27 @@ async def _rows(settings: Settings) -> list[_Row]:
     async with open_store(settings) as redis:
         holds = Holds(redis)
         pauses, trips, ledger = await holds.pauses(), await holds.trips(), await Ledger(redis).lanes()
-    return [_row(lane, wanted, pauses.get(lane.subscription), trips.get(lane.subscription)) for lane in ledger]
+        held_up = {lane.subscription: await holds.chats_held_up(lane.subscription) for lane in ledger}
+    return [
+        _row(
+            lane, wanted, _Held(pauses.get(lane.subscription), trips.get(lane.subscription), held_up[lane.subscription])
+        )
+        for lane in ledger
+    ]
 
 
-def _row(lane: LaneLedger, wanted: dict[str, bool], pause: Pause | None, trip: Trip | None) -> _Row:
+def _row(lane: LaneLedger, wanted: dict[str, bool], held: _Held) -> _Row:
     state, since, probe, why = "delivering", None, None, ""
     if lane.subscription not in wanted:
         state, why = "removed", "it stands no longer in relay.toml; relay lanes drop forgets it"
     elif wanted[lane.subscription]:
         state, why = "paused", "relay.toml says so"
-    elif pause is not None:
+    elif (pause := held.pause) is not None:
         state, since, why = "paused", pause.at_ms, pause.reason
-    elif trip is not None:
+    elif (trip := held.trip) is not None:
         state, since, probe, why = "breaker open", trip.opened_ms, trip.probe_ms, trip.reason
+    elif held.chats:
+        state, why = _HELD_UP, f"dead letters hold up {counted(held.chats, 'chat')}; relay dead list shows them"
     return _Row(lane.subscription, state, lane.waiting, lane.retrying, lane.dead, since, probe, why)
 
 

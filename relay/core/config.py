@@ -11,9 +11,9 @@ import tomllib
 from collections import Counter
 from contextlib import suppress
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, StrictBool, ValidationError
+from pydantic import Field, StrictBool, ValidationError, model_validator
 
 from relay.core.durations import parse_duration
 from relay.core.errors import ConfigError, Problem
@@ -55,12 +55,22 @@ class Subscription(Table):
     breaker: StrictBool = True
     """Whether events wait, untried, while the subscriber is down."""
     paused: StrictBool = False
+    ordered: Literal["chat"] | None = None
+    """Whether the events of a chat are delivered one at a time, in the order they were accepted."""
+    block_on_dead: StrictBool = False
+    """Whether a dead letter then holds up the rest of its chat until it is replayed or dropped."""
     events: Annotated[tuple[Pattern, ...] | None, Field(min_length=1)] = None
     """Patterns of the event types that it wants of its topic; None for all."""
     lines: Annotated[tuple[Line, ...] | None, Field(min_length=1)] = None
     """The lines that it wants of its topic; None for all."""
     freshness: Freshness | None = None
     """Only news, or only what Linq recovered later; None for both."""
+
+    @model_validator(mode="after")
+    def _blocks_what_is_ordered(self) -> Self:
+        if self.block_on_dead and self.ordered is None:
+            raise ValueError('"block_on_dead" has a meaning only with ordered = "chat"')
+        return self
 
 
 class RelayConfig(Table):

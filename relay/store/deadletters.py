@@ -100,10 +100,17 @@ class DeadLetters:
 
     async def replay(self, subscription: str, entries: Sequence[str], now_ms: int) -> int:
         """Sends dead letters back to their lane, with a whole budget of attempts; how many were still there."""
+        return await self._each_page(_replay, subscription, entries, now_ms)
+
+    async def drop(self, subscription: str, entries: Sequence[str], now_ms: int) -> int:
+        """Drops dead letters for good; how many were still there."""
+        return await self._each_page(_drop, subscription, entries, now_ms)
+
+    async def _each_page(self, script: Script, subscription: str, entries: Sequence[str], now_ms: int) -> int:
         slot = bells.slot_of(subscription)
         bell = bells.deliver(slot)
         keys = [names.lane(subscription), names.ready(slot), names.QUEUE]
-        replayed = 0
+        found = 0
         for start in range(0, len(entries), _PAGE):
             arguments: list[bytes | str | int] = [
                 subscription,
@@ -113,13 +120,8 @@ class DeadLetters:
                 bells.LIFETIME_MS,
                 *entries[start : start + _PAGE],
             ]
-            replayed += await _replay(self._redis, keys, arguments)
-        return replayed
-
-    async def drop(self, subscription: str, entries: Sequence[str]) -> int:
-        """Drops dead letters for good; how many were still there."""
-        pages = [entries[start : start + _PAGE] for start in range(0, len(entries), _PAGE)]
-        return sum([await _drop(self._redis, [names.lane(subscription)], page) for page in pages])
+            found += await script(self._redis, keys, arguments)
+        return found
 
 
 def _letter(subscription: str, entry: bytes, fields: Mapping[bytes, bytes]) -> DeadLetter:

@@ -1,4 +1,4 @@
-"""What keeps a lane from sending: a person or the subscriber paused it, or its breaker is open.
+"""What keeps a lane from sending: it is paused, its breaker is open, or a dead letter holds up a chat.
 
 Kept in Redis, so that it outlives the worker that drains the lane, and so that anybody can look.
 """
@@ -55,6 +55,10 @@ class Holds:
         """The breaker of a lane, if it is not closed."""
         text: Any = self._redis.hget(names.TRIPS, lane)  # bytes here, whatever its annotation says
         return Trip.decode(await ask(text))
+
+    async def chats_held_up(self, lane: str) -> int:
+        """How many chats of an ordered lane wait for a person to replay or drop a dead letter."""
+        return await ask(self._redis.hlen(names.lane(lane, "held_up")))
 
     async def save_trip(self, lane: str, trip: Trip | None) -> None:
         """Keeps the state of a breaker; None says that it is closed."""

@@ -17,6 +17,7 @@ from pydantic_core import from_json, to_json
 from redis.exceptions import ResponseError
 
 from relay.store import bells, names
+from relay.store.connect import ask
 from relay.store.place import Place
 from relay.store.record import Record, record_of
 from relay.store.streams import is_missing_group
@@ -81,6 +82,11 @@ class Delivery:
         return record_of(self.ref.entry.encode(), self.fields)
 
     @property
+    def chat(self) -> str:
+        """The event's chat; empty if it has none."""
+        return self.fields.get(b"chat", b"").decode(errors="replace")
+
+    @property
     def topic(self) -> str:
         """The name of the topic it came through."""
         if self.is_replay:
@@ -97,6 +103,21 @@ class Delivery:
         """Whether a person sent it back from the dead letters."""
         return self.ref.stream.endswith(":replay")
 
+    @property
+    def holds_up(self) -> str:
+        """The chat that waits for this replay of its dead letter; empty if none does."""
+        return self.fields.get(b"dead_holds_up", b"").decode()
+
+    @property
+    def first_entry(self) -> str:
+        """Its entry in the topic that it came through: a replay has one of its own."""
+        return self.fields.get(b"dead_entry", b"").decode() or self.ref.entry
+
+    @property
+    def order(self) -> tuple[int, int, str]:
+        """What sorts deliveries as their events were accepted."""
+        return (*_order(self.first_entry.encode()), self.ref.stream)
+
 
 class Lane:
     """One lane's keys, and what is read from them. Writing is the `Settler`'s, in batches over lanes."""
@@ -112,6 +133,7 @@ class Lane:
         self._place = Place(redis, subscription, self.topic_stream)
         self._retries = names.lane(subscription, "retries")
         self._tries = names.lane(subscription, "tries")
+        self._held_up = names.lane(subscription, "held_up")
         self._left: dict[str, str] = {}  # topics it read before, with the last entry it owes of each
         self._unread: dict[str, str] = {}  # those of them that still have some
 
@@ -196,6 +218,15 @@ class Lane:
         """When the next attempt of a waiting delivery is due, Unix milliseconds; None if none waits."""
         rows = await self._redis.zrange(self._retries, 0, 0, withscores=True)
         return int(rows[0][1]) if rows else None
+
+    async def waiting(self) -> list[Ref]:
+        """Every delivery that waits for its next attempt."""
+        return [Ref.parse(member) for member in await self._redis.zrange(self._retries, 0, -1)]
+
+    async def held_up(self) -> dict[str, Ref]:
+        """The chats that a dead letter holds up, each with that, or with its replay that is on the way."""
+        rows = await ask(self._redis.hgetall(self._held_up))
+        return {chat.decode(): Ref.parse(ref) for chat, ref in rows.items()}
 
     async def fetch(self, refs: Sequence[Ref]) -> list[Delivery]:
         """The deliveries that `refs` name, with their records and tries."""

@@ -13,6 +13,7 @@ A push subscription's lane (its place in its topic)
     relay:lane:<name>:tries     hash      what the attempts so far were, while a delivery is not settled
     relay:lane:<name>:replay    stream    dead letters that a person sent back
     relay:lane:<name>:dead      stream    dead letters, oldest first, until a person replays them
+    relay:lane:<name>:held_up   hash      chats that a dead letter or its replay holds up (`block_on_dead`)
     relay:lanes                 set       names of lanes that ever existed: dead letters outlive their subscription
     relay:paused                hash      lanes that are paused, with since when and why
     relay:trips                 hash      lanes whose breaker is not closed, with its state (`core.breaker`)

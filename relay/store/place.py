@@ -41,7 +41,8 @@ async def drop_lane(redis: Redis, subscription: str) -> None:
     async with redis.pipeline(transaction=True) as pipe:
         for stream in streams:
             pipe.xgroup_destroy(stream, group)
-        pipe.delete(lane, *(names.lane(subscription, part) for part in ("retries", "tries", "replay", "dead")))
+        parts = ("retries", "tries", "replay", "dead", "held_up")
+        pipe.delete(lane, *(names.lane(subscription, part) for part in parts))
         pipe.srem(names.LANES, subscription)
         pipe.hdel(names.PAUSED, subscription)
         pipe.hdel(names.TRIPS, subscription)

@@ -43,6 +43,8 @@ class Settlement:
     verdict: Verdict
     at_ms: int
     """When it was decided, Unix milliseconds."""
+    holds_up: str = ""
+    """The chat whose other deliveries wait for a person should this one die; empty if none do."""
 
 
 class Settler:
@@ -93,15 +95,19 @@ def _verdict_arguments(settlement: Settlement) -> tuple[str, list[Value]]:
     verdict = settlement.verdict
     match verdict:
         case Done():
-            return "done", []
+            return "done", _held_up_by(settlement.delivery)
         case Filtered():
-            return "filtered", []
+            return "filtered", _held_up_by(settlement.delivery)
         case Again():
             return "again", [verdict.due_ms, settlement.tries.encode()]
         case GivenUp():
-            return "dead", _letter(settlement, verdict)
+            return "dead", [settlement.holds_up, *_letter(settlement, verdict)]
         case _:
             assert_never(verdict)
+
+
+def _held_up_by(delivery: Delivery) -> list[Value]:
+    return [delivery.holds_up] if delivery.holds_up else []
 
 
 def _letter(settlement: Settlement, verdict: GivenUp) -> list[Value]:
@@ -111,8 +117,11 @@ def _letter(settlement: Settlement, verdict: GivenUp) -> list[Value]:
     for name, value in delivery.fields.items():
         if not name.startswith(_DEAD_PREFIX):
             fields += (name, value)
-    fields += ("dead_topic", delivery.topic, "dead_at", settlement.at_ms, "dead_reason", verdict.reason)
+    fields += ("dead_topic", delivery.topic, "dead_entry", delivery.first_entry)
+    fields += ("dead_at", settlement.at_ms, "dead_reason", verdict.reason)
     fields += ("dead_tries", settlement.tries.count, "dead_first_at", settlement.tries.first_ms)
+    if settlement.holds_up:
+        fields += ("dead_holds_up", settlement.holds_up)
     if attempt is not None:
         fields += ("dead_status", attempt.status or "", "dead_detail", attempt.detail)
     return fields

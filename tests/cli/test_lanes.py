@@ -56,6 +56,14 @@ async def test_a_lane_that_does_not_deliver_says_since_when_and_why(redis: Redis
     assert (rows["crm"]["since_ms"], rows["crm"]["next_probe_ms"]) == (T, T + 8000)
 
 
+async def test_a_lane_in_which_a_dead_letter_holds_up_its_chat_says_so(redis: Redis) -> None:
+    await redis.hset(names.lane("bot", "held_up"), "chat-1", "x|1-0")  # type: ignore[misc]
+    said = await main_here("lanes", "list")
+    assert said.code == 1
+    assert "dead letters hold up 1 chat;" in said.out
+    assert (await states())["bot"] == "holding up chats"
+
+
 async def test_pausing_and_resuming(redis: Redis) -> None:
     said = await main_here("lanes", "pause", "bot", "--reason", "a release")
     assert (said.code, said.out) == (0, "bot is paused.\n")

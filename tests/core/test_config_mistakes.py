@@ -55,6 +55,11 @@ MISTAKES_OF_TOPICS = [
 ]
 
 
+def test_only_what_is_ordered_can_be_blocked() -> None:
+    [problem] = problems_of(subscription_with(block_on_dead="true"))
+    assert problem.endswith(': "block_on_dead" has a meaning only with ordered = "chat"')
+
+
 def test_a_topics_hard_size_is_not_less_than_its_size() -> None:
     text = topic_with('size = "2GB"\nhard_size = "1GB"')
     assert problems_of(text) == ['1 topics[0]: "hard_size" has to be at least "size"']

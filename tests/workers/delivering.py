@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from relay.store import bells
 from relay.store.lanes import mark_ready
 from relay.store.ledger import Ledger
+from tests.support import eventually
 from workers.deliverer import Deliverer
 from workers.lease import hold
 from workers.sender import Sender, open_session
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from redis.asyncio import Redis
 
@@ -41,6 +42,26 @@ async def delivering(redis: Redis, rules: ConfigFile, *names_of_lanes: str) -> A
         finally:
             stop.set()
             await asyncio.gather(*drains)
+
+
+async def deliver_and_be_killed(redis: Redis, rules: ConfigFile, name: str, when: Callable[[], object]) -> None:
+    """The slot of a lane at work until `when` is true; then nothing of it does anything any more."""
+    async with open_session() as session:
+        deliverer = Deliverer(redis, rules, Sender(session, time.time), time.time, random.Random(1).random)
+        before = asyncio.all_tasks()
+        async with hold(redis, bells.deliver(bells.slot_of(name)).job_id) as lease:
+            drain = asyncio.create_task(deliverer.drain(bells.slot_of(name), lease, asyncio.Event()))
+            await eventually(when)
+            while not drain.done():
+                for task in asyncio.all_tasks() - before:
+                    if _is_of_a_worker(task):
+                        task.cancel()
+                await asyncio.sleep(0)
+
+
+def _is_of_a_worker(task: asyncio.Task[object]) -> bool:
+    code = getattr(task.get_coro(), "cr_code", None)
+    return code is not None and "/workers/" in code.co_filename.replace("/tests/workers/", "/")
 
 
 def now_ms() -> int:

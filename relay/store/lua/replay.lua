@@ -3,13 +3,16 @@
 -- ARGV: lane name, now (ms), bell: job id, payload, lifetime (ms); then ids of entries in the lane's dead-letter stream
 -- Returns how many of them were there and now wait again.
 --#include ring
+--#include letter
 local lane, ready, queue = KEYS[1], KEYS[2], KEYS[3]
 local replayed = 0
 for at = 6, #ARGV do
-    local letter = redis.call('XRANGE', lane .. ':dead', ARGV[at], ARGV[at])[1]
+    local letter, chat = take_letter(lane, ARGV[at])
     if letter then
-        redis.call('XADD', lane .. ':replay', '*', unpack(letter[2]))
-        redis.call('XDEL', lane .. ':dead', ARGV[at])
+        local entry = redis.call('XADD', lane .. ':replay', '*', unpack(letter))
+        if chat then -- it goes on being held up, until the replay has come through
+            redis.call('HSET', lane .. ':held_up', chat, lane .. ':replay|' .. entry)
+        end
         replayed = replayed + 1
     end
 end

@@ -1,0 +1,16 @@
+-- Takes a dead letter out of its lane; its fields and values, and the chat that it holds up, if any.
+local function take_letter(lane, entry)
+    local letter = redis.call('XRANGE', lane .. ':dead', entry, entry)[1]
+    if not letter then
+        return nil
+    end
+    redis.call('XDEL', lane .. ':dead', entry)
+    local fields = letter[2]
+    for at = 1, #fields, 2 do
+        local is_held = fields[at] == 'dead_holds_up'
+        if is_held and redis.call('HGET', lane .. ':held_up', fields[at + 1]) == lane .. ':dead|' .. entry then
+            return fields, fields[at + 1]
+        end
+    end
+    return fields, nil
+end
