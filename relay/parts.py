@@ -106,7 +106,7 @@ async def ingress_parts(settings: Settings, clock: Callable[[], float] = time.ti
     """The parts of an ingress process."""
     async with (
         open_store(settings, REQUEST_PATIENCE) as redis,
-        Acceptor(redis, settings.relay_dedupe_window, clock) as acceptor,
+        Acceptor(redis, settings.relay_dedupe_window, clock, settings.relay_replicas) as acceptor,
         KeyCache(open_keyring(settings, redis), _v2_secrets(settings)) as keys,
         Heard(redis) as heard,
     ):

@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from relay.core.durations import format_duration, parse_duration
 from relay.core.errors import Problem, SettingsError
 from relay.core.secret import normal_key
+from relay.core.sentinel_url import is_sentinel_url, parse_sentinel_url
 
 DEFAULT_LINQ_V3 = "https://api.linqapp.com/api/partner"
 DEFAULT_LINQ_V2 = "https://api.linqapp.com/api/partner/v2"
@@ -87,9 +88,12 @@ def _api_url(text: str) -> str:
 
 
 def _redis_url(text: str) -> str:
+    if is_sentinel_url(text):
+        parse_sentinel_url(text)
+        return text
     url = urlsplit(text)
     if url.scheme not in {"redis", "rediss", "unix"}:
-        raise ValueError("it must start with redis://, rediss:// or unix://")
+        raise ValueError("it must start with redis://, rediss://, unix:// or redis+sentinel://")
     url.port  # noqa: B018  raises where it is no number
     return text
 
@@ -127,7 +131,7 @@ class Settings(BaseSettings):
     )
 
     redis_url: Annotated[str, AfterValidator(_redis_url)] | None = None
-    """Redis or Valkey (redis://, rediss:// or unix://); `relay up` without it starts an embedded one"""
+    """Redis or Valkey (redis://, rediss://, unix://, redis+sentinel://); without it `relay up` starts one of its own"""
     relay_public_url: Annotated[str, AfterValidator(_public_url)] | None = None
     """where Linq reaches the ingress, such as https://relay.example.com"""
     relay_listen: ListenAt = Listen(host=_EVERY_ADDRESS, port=8080)
@@ -144,6 +148,8 @@ class Settings(BaseSettings):
     """
     relay_secret_key_old: Annotated[SecretStr, AfterValidator(_secret_keys)] | None = None
     """former RELAY_SECRET_KEYs, separated by commas; they still open what they sealed"""
+    relay_replicas: Annotated[int, Field(ge=0)] = 0
+    """how many replicas of Redis must have an event, too, before Linq is answered; with fewer the answer is 503"""
     relay_dedupe_window: Annotated[float, BeforeValidator(_duration), Field(ge=1)] = 6 * 3600.0
     """how long an event id is remembered, such as 6h; Linq's own retries end after about 30 minutes"""
     relay_log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -215,7 +221,7 @@ def environment(env_file: Path | None = Path(".env")) -> dict[str, str]:
 
 def masked_url(url: str) -> str:
     """`url` without its password, be it before the host or a parameter."""
-    url = re.sub(r"([?&]password=)[^&]*", r"\1***", url)
+    url = re.sub(r"([?&](?:sentinel_)?password=)[^&]*", r"\1***", url)
     return re.sub(r"(://[^/?#]*?:)[^/?#]*@", r"\1***@", url)
 
 

@@ -22,6 +22,7 @@ GOOD = {
     "RELAY_DATA_DIR": "/var/lib/relay",
     "RELAY_SECRET_KEY": KEY.replace("-", "+").replace("_", "/"),
     "RELAY_SECRET_KEY_OLD": f"{KEY},{KEY}",
+    "RELAY_REPLICAS": "2",
     "RELAY_DEDUPE_WINDOW": "90m",
     "RELAY_LOG_LEVEL": "warning",
     "RELAY_LOG_FORMAT": "json",
@@ -119,8 +120,8 @@ def test_settings_cannot_be_changed() -> None:
 # --- mistakes -------------------------------------------------------------------------------------
 
 WRONG = [
-    ("REDIS_URL", "localhost:6379", "it must start with redis://, rediss:// or unix://"),
-    ("REDIS_URL", "http://localhost", "it must start with redis://, rediss:// or unix://"),
+    ("REDIS_URL", "localhost:6379", "it must start with redis://, rediss://, unix:// or redis+sentinel://"),
+    ("REDIS_URL", "http://localhost", "it must start with redis://, rediss://, unix:// or redis+sentinel://"),
     ("RELAY_PUBLIC_URL", "relay.example.com", "is not a URL such as https://relay.example.com"),
     ("RELAY_PUBLIC_URL", "https://", "is not a URL such as https://relay.example.com"),
     ("RELAY_PUBLIC_URL", "https://[broken", "is not a URL such as https://relay.example.com"),
@@ -283,6 +284,7 @@ def test_every_variable_is_shown_with_its_secrets_masked(monkeypatch: pytest.Mon
 def test_what_is_not_set_is_not_shown() -> None:
     assert set(Settings.load().shown()) == {
         *("RELAY_LISTEN", "RELAY_ADMIN_LISTEN", "RELAY_CONFIG", "RELAY_DATA_DIR", "RELAY_DEDUPE_WINDOW"),
+        "RELAY_REPLICAS",
         *("RELAY_LOG_LEVEL", "RELAY_LOG_FORMAT", "LINQ_API_V3_BASE_URL", "LINQ_V2_BASE_URL"),
     }
 

@@ -22,7 +22,6 @@ from arq import cron
 from arq.connections import ArqRedis
 from arq.worker import Worker, func
 from pydantic_core import from_json
-from redis.asyncio import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -31,6 +30,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from relay.event_loop import stop_on_signals
 from relay.store import bells, names
 from relay.store.connect import WORKER_PATIENCE, RedisTrouble, describe, persistently
+from relay.store.pools import open_pool
 from relay.tasks import end_task
 from workers.context import WorkerParts, context_of, worker_parts
 from workers.deliverer import GRACE
@@ -83,11 +83,9 @@ async def run_worker(settings: Settings) -> None:
 
 def _pool(settings: Settings) -> ArqRedis:
     """Connections for arq itself: patient, since a worker has nothing better to do than to wait for Redis."""
-    pool: Any = ConnectionPool.from_url(
+    pool = open_pool(
         str(settings.redis_url),
-        socket_timeout=WORKER_PATIENCE,
-        socket_connect_timeout=WORKER_PATIENCE,
-        socket_keepalive=True,
+        WORKER_PATIENCE,
         retry=Retry(ExponentialBackoff(cap=1, base=0.05), retries=-1),
         retry_on_error=[RedisConnectionError, RedisTimeoutError, OSError],
         client_name="linq-relay-arq",

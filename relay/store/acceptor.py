@@ -14,7 +14,7 @@ from relay.core.errors import StoreUnavailable
 from relay.store import bells, names
 from relay.store.batcher import Batcher
 from relay.store.connect import REQUEST_PATIENCE, RedisTrouble, describe
-from relay.store.scripts import Script
+from relay.store.scripts import Replication, Script
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,15 +27,18 @@ _LARGEST_BATCH = 256  # events; a script blocks Redis while it runs, this many t
 _LARGEST_BATCH_BYTES = 8 * 1024 * 1024
 _LONGEST_WAIT = 1.1  # seconds for other batches; with REQUEST_PATIENCE for one's own that stays under two
 
+_REPLICATION_PATIENCE = 0.6  # seconds, of REQUEST_PATIENCE
+
 _accept = Script("accept")
 
 
 class Acceptor:
     """Puts verified arrivals into the inbox. Enter it as a context."""
 
-    def __init__(self, redis: Redis, dedupe_window: float, clock: Callable[[], float]) -> None:
-        """`dedupe_window` in seconds; `clock` gives Unix seconds."""
+    def __init__(self, redis: Redis, dedupe_window: float, clock: Callable[[], float], replicas: int = 0) -> None:
+        """`dedupe_window` in seconds; `clock` gives Unix seconds; `replicas` have to have an event, too."""
         self._redis = redis
+        self._replication = Replication(replicas, round(_REPLICATION_PATIENCE * 1000)) if replicas else None
         self._window_ms = round(dedupe_window * 1000)
         self._clock = clock
         self._batcher: Batcher[Arrival, bool] = Batcher(
@@ -86,7 +89,8 @@ class Acceptor:
             )
         try:
             async with asyncio.timeout(REQUEST_PATIENCE):
-                results = await _accept(self._redis, [names.INBOX, names.COUNTS, names.QUEUE], arguments)
+                keys = [names.INBOX, names.COUNTS, names.QUEUE]
+                results = await _accept(self._redis, keys, arguments, self._replication)
         except RedisTrouble as error:
             raise StoreUnavailable(f"Redis did not take the event: {describe(error)}") from error
         return [result == 1 for result in results]

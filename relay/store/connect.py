@@ -8,11 +8,13 @@ Linq tries again. A drain job has nobody waiting and nothing better to do, so it
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import structlog
-from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
+
+from relay.store.pools import open_pool
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -36,14 +38,7 @@ Answer = TypeVar("Answer")
 
 def open_redis(url: str, patience: float) -> Redis:
     """A client of the Redis at `url`, whose round trips fail after `patience` seconds; connects when first used."""
-    pool: Any = ConnectionPool.from_url(
-        url,
-        socket_timeout=patience,
-        socket_connect_timeout=patience,
-        socket_keepalive=True,
-        client_name="linq-relay",
-    )
-    return Redis.from_pool(pool)
+    return Redis.from_pool(open_pool(url, patience, client_name="linq-relay"))
 
 
 async def ask(call: Awaitable[Answer] | Answer) -> Answer:

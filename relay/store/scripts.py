@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from hashlib import sha1
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hiredis import pack_command
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +23,17 @@ if TYPE_CHECKING:
 _LUA = files("relay.store") / "lua"
 
 
+class Replication(NamedTuple):
+    """How many replicas have to have a write before it counts (https://redis.io/docs/latest/commands/wait/)."""
+
+    replicas: int
+    patience_ms: int
+
+
+class NotReplicated(RedisError):
+    """A write is on the primary, and may be lost should that fail now."""
+
+
 class Script:
     """One Lua script, ready to run on any Redis."""
 
@@ -31,14 +42,24 @@ class Script:
         self._source = _read(name)
         self._sha = sha1(self._source).hexdigest().encode()  # noqa: S324  Redis names scripts by their SHA-1
 
-    async def __call__(self, redis: Redis, keys: Sequence[Argument], arguments: Sequence[Argument]) -> Any:
-        """What the script returns; one round trip, or two when Redis has to be told the script."""
+    async def __call__(
+        self,
+        redis: Redis,
+        keys: Sequence[Argument],
+        arguments: Sequence[Argument],
+        replication: Replication | None = None,
+    ) -> Any:
+        """What the script returns; one round trip, or two when Redis has to be told the script.
+
+        Raises:
+            NotReplicated: the script has run, but not enough replicas have confirmed what it wrote.
+        """
         connection = await redis.connection_pool.get_connection()
         try:
             try:
-                return await _round_trip(connection, b"EVALSHA", self._sha, keys, arguments)
+                return await _round_trip(connection, (b"EVALSHA", self._sha, len(keys), *keys, *arguments), replication)
             except NoScriptError:
-                return await _round_trip(connection, b"EVAL", self._source, keys, arguments)
+                return await _round_trip(connection, (b"EVAL", self._source, len(keys), *keys, *arguments), replication)
         finally:
             await redis.connection_pool.release(connection)
 
@@ -52,9 +73,18 @@ def _read(name: str) -> bytes:
     return "\n".join(included).encode()
 
 
-async def _round_trip(
-    connection: Connection, command: bytes, script: bytes, keys: Sequence[Argument], arguments: Sequence[Argument]
-) -> Any:
-    parts: Any = (command, script, len(keys), *keys, *arguments)
-    await connection.send_packed_command(pack_command(parts))
-    return await connection.read_response()
+async def _round_trip(connection: Connection, command: Any, replication: Replication | None) -> Any:
+    if replication is None:
+        await connection.send_packed_command(pack_command(command))
+        return await connection.read_response()
+    wait: Any = (b"WAIT", replication.replicas, replication.patience_ms)
+    await connection.send_packed_command(pack_command(command) + pack_command(wait))
+    try:
+        answer = await connection.read_response()
+    except ResponseError:
+        await connection.read_response()
+        raise
+    confirmed = await connection.read_response()
+    if confirmed < replication.replicas:
+        raise NotReplicated(f"{confirmed} of {replication.replicas} replicas have confirmed it")
+    return answer

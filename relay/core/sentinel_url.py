@@ -1,0 +1,72 @@
+"""Where a Redis is that Sentinels look after: the form of REDIS_URL for it.
+
+    redis+sentinel://[user:password@]host[:port][,host[:port] ...]/service[/db][?sentinel_password=...]
+
+`rediss+sentinel` is the same over TLS. User and password are Redis's own; Sentinels that want some, too, get
+`sentinel_username` and `sentinel_password`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from urllib.parse import parse_qs, unquote, urlsplit
+
+SCHEMES = ("redis+sentinel", "rediss+sentinel")
+_PORT = 26379
+_LAST_PORT = 65535
+_SAMPLE = "redis+sentinel://sentinel-1:26379,sentinel-2:26379/mymaster"
+
+
+@dataclass(frozen=True, slots=True)
+class SentinelUrl:
+    """A service that Sentinels look after."""
+
+    sentinels: tuple[tuple[str, int], ...]
+    """Hosts and ports."""
+    service: str
+    db: int = 0
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    sentinel_username: str | None = None
+    sentinel_password: str | None = field(default=None, repr=False)
+    has_tls: bool = False
+
+
+def is_sentinel_url(text: str) -> bool:
+    """Whether `text` has the form for Sentinels."""
+    return text.startswith(tuple(f"{scheme}://" for scheme in SCHEMES))
+
+
+def parse_sentinel_url(text: str) -> SentinelUrl:
+    """What `text` names.
+
+    Raises:
+        ValueError: it is not of that form.
+    """
+    url = urlsplit(text)
+    user_info, _, hosts = url.netloc.rpartition("@")
+    username, _, password = user_info.partition(":")
+    service, _, db = url.path.strip("/").partition("/")
+    options = {name: values[-1] for name, values in parse_qs(url.query).items()}
+    if unknown := sorted(options.keys() - {"sentinel_username", "sentinel_password"}):
+        raise ValueError(f"it has an option that is not known here: {unknown[0]}")
+    if not hosts or not service or not (db or "0").isdecimal():
+        raise ValueError(f"it is not of the form {_SAMPLE}")
+    return SentinelUrl(
+        sentinels=tuple(map(_host_and_port, hosts.split(","))),
+        service=unquote(service),
+        db=int(db or 0),
+        username=unquote(username) or None,
+        password=unquote(password) or None,
+        has_tls=url.scheme.startswith("rediss"),
+        **options,
+    )
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":") if not text.endswith("]") else (text, "", "")
+    if not colon:
+        host, port = text, str(_PORT)
+    if not host or not port.isdecimal() or not 0 < int(port) <= _LAST_PORT:
+        raise ValueError(f'"{text}" is not HOST or HOST:PORT of a Sentinel, such as in {_SAMPLE}')
+    return host.strip("[]"), int(port)

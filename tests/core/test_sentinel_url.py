@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import pytest
+
+from relay.core.sentinel_url import SentinelUrl, is_sentinel_url, parse_sentinel_url
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("redis+sentinel://a/mymaster", SentinelUrl((("a", 26379),), "mymaster")),
+        ("redis+sentinel://a:1,b:2,[::1]:3/m/4", SentinelUrl((("a", 1), ("b", 2), ("::1", 3)), "m", 4)),
+        ("redis+sentinel://[::1]/m", SentinelUrl((("::1", 26379),), "m")),
+        ("rediss+sentinel://a/m", SentinelUrl((("a", 26379),), "m", has_tls=True)),
+        ("redis+sentinel://:p%40ss@a/m", SentinelUrl((("a", 26379),), "m", password="p@ss")),
+        (
+            "redis+sentinel://u:p@a/m?sentinel_username=v&sentinel_password=q",
+            SentinelUrl((("a", 26379),), "m", 0, "u", "p", "v", "q"),
+        ),
+    ],
+)
+def test_what_is_understood(text: str, meant: SentinelUrl) -> None:
+    assert is_sentinel_url(text)
+    assert parse_sentinel_url(text) == meant
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("redis+sentinel:///m", "not of the form"),
+        ("redis+sentinel://a", "not of the form"),
+        ("redis+sentinel://a/m/x", "not of the form"),
+        ("redis+sentinel://a:0/m", '"a:0" is not HOST'),
+        ("redis+sentinel://a,:2/m", '":2" is not HOST'),
+        ("redis+sentinel://a:x/m", '"a:x" is not HOST'),
+        ("redis+sentinel://a/m?db=1", "not known here: db"),
+    ],
+)
+def test_what_is_refused(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        parse_sentinel_url(text)
+
+
+def test_passwords_are_not_shown() -> None:
+    shown = repr(parse_sentinel_url("redis+sentinel://u:geheim@a/m?sentinel_password=verborgen"))
+    assert "geheim" not in shown
+    assert "verborgen" not in shown
+
+
+def test_a_plain_url_is_another_matter() -> None:
+    assert not is_sentinel_url("redis://a/0")
