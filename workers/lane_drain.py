@@ -40,8 +40,8 @@ from workers.gate import Gate
 
 if TYPE_CHECKING:
     from relay.core.config import Subscription
+    from relay.core.endpoint import Endpoint
     from relay.core.outcome import Verdict
-    from relay.core.secret import SigningSecret
     from workers.shift import Shift
 
 _READ = 50  # new deliveries at once, however few may be in flight: reading one by one would cost a round trip each
@@ -53,11 +53,11 @@ log = structlog.get_logger()
 class LaneDrain:
     """Delivers one lane."""
 
-    def __init__(self, shift: Shift, subscription: Subscription, secret: SigningSecret) -> None:
+    def __init__(self, shift: Shift, subscription: Subscription, endpoint: Endpoint) -> None:
         self.in_flight: set[asyncio.Task[None]] = set()
         self._shift = shift
         self._subscription = subscription
-        self._secret = secret
+        self._endpoint = endpoint
         self._lane = Lane(shift.redis, subscription.name, subscription.topic)
         self._gate = Gate(shift, subscription)
         self._ending = False
@@ -70,9 +70,9 @@ class LaneDrain:
         self._next_due: int | None = None
         self._count_at = asyncio.get_running_loop().time() + _COUNT_EVERY
 
-    def serves(self, subscription: Subscription, secret: SigningSecret) -> bool:
+    def serves(self, subscription: Subscription, endpoint: Endpoint) -> bool:
         """Whether it was started for exactly this."""
-        return (self._subscription, self._secret) == (subscription, secret)
+        return (self._subscription, self._endpoint) == (subscription, endpoint)
 
     def wake(self) -> None:
         """There may be something new."""
@@ -267,7 +267,7 @@ class LaneDrain:
 
     async def _attempt(self, delivery: Delivery, number: int) -> Attempt:
         try:
-            return await self._shift.sender.attempt(self._subscription, self._secret, delivery, number)
+            return await self._shift.sender.attempt(self._subscription, self._endpoint, delivery, number)
         except Exception as error:  # a bug of ours must not leave a delivery pending for ever
             log.exception("attempt.broken", subscription=self._lane.name, id=delivery.record.id)
             return Attempt(Outcome.FAILED, self._shift.now_ms(), 0, detail=f"relay: {error!r}")

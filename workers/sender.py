@@ -1,6 +1,6 @@
 """The HTTP sender: one POST, and what came of it.
 
-The body goes out as Linq signed it, under the same `webhook-id`, signed anew with the subscription's own secret in the
+The body goes out as Linq signed it, under the same `webhook-id`, signed anew with the subscription's own secrets in the
 header families that Linq uses, so that a handler written for Linq works behind the relay with nothing changed but the
 secret. No redirects, a bounded time, a bounded answer; whether to try again is not decided here.
 """
@@ -18,12 +18,13 @@ from relay import __version__
 from relay.core.event import Freshness
 from relay.core.outcome import Attempt, Outcome, outcome_of_status, retry_after_seconds
 from relay.linq import legacy, standard, v2
+from relay.tls import context_for
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from relay.core.config import Subscription
-    from relay.core.secret import SigningSecret
+    from relay.core.endpoint import Endpoint
     from relay.store.lanes import Delivery
 
 _EXACT = 60.0  # seconds: aiohttp rounds longer timeouts up to whole ones
@@ -43,21 +44,24 @@ class Sender:
         self._session = session
         self._clock = clock
 
-    async def attempt(
-        self, subscription: Subscription, secret: SigningSecret, delivery: Delivery, number: int
-    ) -> Attempt:
+    async def attempt(self, subscription: Subscription, endpoint: Endpoint, delivery: Delivery, number: int) -> Attempt:
         """Makes attempt `number` (from 1) of `delivery`."""
         began = self._clock()
         status: int | None = None
         detail, retry_after = "", None
         try:
-            headers = headers_of(subscription, secret, delivery, number, int(began))
+            headers = headers_of(subscription, endpoint, delivery, number, int(began))
             url = URL(subscription.url)
             timeout = aiohttp.ClientTimeout(
                 total=subscription.timeout, sock_connect=subscription.connect_timeout, ceil_threshold=_EXACT
             )
             async with self._session.post(
-                url, data=delivery.record.body, headers=headers, timeout=timeout, allow_redirects=False
+                url,
+                data=delivery.record.body,
+                headers=headers,
+                timeout=timeout,
+                allow_redirects=False,
+                ssl=context_for(endpoint),
             ) as answer:
                 status = answer.status
                 outcome = outcome_of_status(status)
@@ -78,13 +82,13 @@ class Sender:
 
 
 def headers_of(
-    subscription: Subscription, secret: SigningSecret, delivery: Delivery, number: int, timestamp: int
+    subscription: Subscription, endpoint: Endpoint, delivery: Delivery, number: int, timestamp: int
 ) -> dict[str, str]:
     """The headers of one attempt.
 
-    The Standard family always; beside it the older one of the API that the event came through: v3's
-    `X-Webhook-Timestamp` and hex signature, or v2's `sha256=` over the body alone, which share a header's name and
-    cannot both be sent.
+    The Standard family always, with a signature of each secret; beside it the older one of the API that the event came
+    through: v3's `X-Webhook-Timestamp` and hex signature, or v2's `sha256=` over the body alone, which share a header's
+    name and cannot both be sent. An older one has room for one signature, that of the first secret.
     """
     record = delivery.record
     headers = {
@@ -101,10 +105,12 @@ def headers_of(
         headers["Relay-Freshness"] = record.freshness
     if delivery.is_replay:
         headers["Relay-Replay"] = "true"
-    headers |= standard.sign(secret, record.webhook_id, timestamp, record.body)
+    headers |= endpoint.headers
+    newest, *former = endpoint.secrets
+    headers |= standard.sign(newest, record.webhook_id, timestamp, record.body, *former)
     if record.version == V2:
-        return headers | v2.sign(secret, record.body)
-    return headers | legacy.sign(secret, timestamp, record.body)
+        return headers | v2.sign(newest, record.body)
+    return headers | legacy.sign(newest, timestamp, record.body)
 
 
 @asynccontextmanager

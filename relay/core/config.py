@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
-from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, StrictBool, ValidationError
 
 from relay.core.durations import parse_duration
+from relay.core.endpoint import EndpointTable
 from relay.core.errors import ConfigError, Problem
 from relay.core.event import Freshness
-from relay.core.fields import Duration, Line, Name, Pattern, Secret, Table, Url
+from relay.core.fields import Duration, Line, Name, Pattern, Table
 from relay.core.linq_config import LinqConfig
 from relay.core.rules import Topic, TopicIndex
-from relay.core.secret import SecretReference
 from relay.core.toml_places import TomlPlaces
 
 if TYPE_CHECKING:
@@ -31,13 +30,11 @@ DEFAULT_RETRY = ("5s", "15s", "30s", "1m", "2m", "3m", "5m", "6m", "7m")
 """Ten attempts over about 25 minutes, as Linq itself retries (https://docs.linqapp.com/guides/webhooks)."""
 
 
-class Subscription(Table):
+class Subscription(EndpointTable):
     """One `[[subscriptions]]` table: a team that wants a topic by HTTP POST."""
 
     name: Name
     topic: str
-    url: Url
-    secret: Secret
     retry: tuple[Duration, ...] = tuple(map(parse_duration, DEFAULT_RETRY))
     """Seconds to wait before the second, third ... attempt; after the last one the delivery is a dead letter."""
     retry_4xx: StrictBool = False
@@ -107,19 +104,13 @@ def parse_config(text: str, filename: str = "relay.toml") -> RelayConfig:
     return config
 
 
-def secret_references(text: str) -> Iterator[tuple[int, str, SecretReference]]:
-    """Where the subscriptions in `text` say that their secrets are: (position, name, reference).
-
-    Looks at raw data and leaves out what cannot be read, so that it serves for a file with mistakes, too.
-    """
+def subscription_rows(text: str) -> list[dict[str, Any]]:
+    """The tables of the subscriptions in `text`, as TOML has them: what serves for a file with mistakes, too."""
     try:
         rows = _list(tomllib.loads(text).get("subscriptions"))
     except (ValueError, RecursionError):
-        return
-    for position, row in enumerate(rows):
-        if isinstance(row, dict) and isinstance(secret := row.get("secret"), str):
-            with suppress(ValueError):
-                yield position, str(row.get("name")), SecretReference.parse(secret)
+        return []
+    return [row if isinstance(row, dict) else {} for row in rows]
 
 
 def _echo(detail: Any) -> bool:
@@ -140,8 +131,12 @@ def _sentence(detail: Any) -> str:  # noqa: PLR0911  a table, one row a return
             return f"the list is empty; write at least one{way_out}"
         case "string_pattern_mismatch":
             return f'"{detail["input"]}" is not a name; use letters, digits, ".", "_" and "-", at most 64'
+        case "too_long":
+            return f"it has more than {detail['ctx']['max_length']}"
         case "tuple_type":
             return "it has to be a list"
+        case "model_type":
+            return "it has to be a table"
         case "value_error":
             return str(detail["ctx"]["error"])
         case _:

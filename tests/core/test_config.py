@@ -90,8 +90,8 @@ def test_a_good_file_is_read_whole() -> None:
 
 def test_a_subscription_knows_where_its_secret_is_and_how_long_it_waits() -> None:
     bot, crm = parse_config(GOOD).subscriptions
-    assert (bot.secret, bot.retry) == (SecretReference("env", "SUPPORT_BOT_SECRET"), (5.0, 30.0, 120.0, 600.0))
-    assert crm.secret == SecretReference("file", "crm.key")
+    assert (bot.secret, bot.retry) == ((SecretReference("env", "SUPPORT_BOT_SECRET"),), (5.0, 30.0, 120.0, 600.0))
+    assert crm.secret == (SecretReference("file", "crm.key"),)
 
 
 def test_what_is_not_written_has_its_default() -> None:

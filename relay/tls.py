@@ -1,0 +1,39 @@
+"""TLS towards subscribers: one context for all who are trusted alike.
+
+aiohttp keeps connections open by their context, so a new one for each request would open a connection for each.
+"""
+
+from __future__ import annotations
+
+import ssl
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from relay.core.endpoint import Endpoint
+
+
+def context_for(endpoint: Endpoint) -> ssl.SSLContext:
+    """How to speak TLS with `endpoint`; the same object for the same trust."""
+    return _context(endpoint.ca, verify=endpoint.verify_tls)
+
+
+def check_authorities(pem: str) -> None:
+    """Does nothing if `pem` holds certificates.
+
+    Raises:
+        ValueError: it does not.
+    """
+    try:
+        _context(pem, verify=True)
+    except (ssl.SSLError, ValueError) as error:
+        raise ValueError(f"there are no certificates (PEM) in it that can be used: {error}") from None
+
+
+@lru_cache(maxsize=1024)
+def _context(authorities: str | None, *, verify: bool) -> ssl.SSLContext:
+    context = ssl.create_default_context(cadata=authorities)
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
