@@ -43,7 +43,7 @@ def look_up(text: str, path: Path) -> tuple[Found, list[Problem]]:
                 if way == ("ca_file",):
                     check_authorities(value)
                 elif way[0] == "secret" and value in found[-1].values():
-                    raise ValueError("it is the same as the one before it")  # noqa: TRY301  one sentence among others
+                    raise ValueError("it is the same as one before it")  # noqa: TRY301  one sentence among others
             except ValueError as error:
                 place = places.of(("subscriptions", position, *way))
                 problems.append(Problem(place, f"{row.get('name')}: {error}"))

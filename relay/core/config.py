@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 DEFAULT_RETRY = ("5s", "15s", "30s", "1m", "2m", "3m", "5m", "6m", "7m")
 """Ten attempts over about 25 minutes, as Linq itself retries (https://docs.linqapp.com/guides/webhooks)."""
 
+_REQUIRED_LISTS = {("topics", "events"), ("subscriptions", "secret")}
+
 
 class Subscription(EndpointTable):
     """One `[[subscriptions]]` table: a team that wants a topic by HTTP POST."""
@@ -126,7 +128,7 @@ def _sentence(detail: Any) -> str:  # noqa: PLR0911  a table, one row a return
         case "missing":
             return f'"{detail["loc"][-1]}" is missing'
         case "too_short":
-            is_required = (detail["loc"][0], detail["loc"][-1]) == ("topics", "events")
+            is_required = (detail["loc"][0], detail["loc"][-1]) in _REQUIRED_LISTS
             way_out = "" if is_required else ", or leave the key out"
             return f"the list is empty; write at least one{way_out}"
         case "string_pattern_mismatch":
