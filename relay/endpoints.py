@@ -55,7 +55,7 @@ def look_up(text: str, path: Path) -> tuple[Found, list[Problem]]:
 def endpoints_of(config: RelayConfig, found: Found) -> Mapping[str, Endpoint]:
     """The endpoints of the subscriptions of `config`, by name, if nothing is missing in `found`."""
     return {
-        subscription.name: endpoint_of(subscription, values)
+        subscription.name: endpoint_of(subscription, values, config.egress)
         for subscription, values in zip(config.subscriptions, found, strict=True)
     }
 

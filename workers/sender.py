@@ -7,31 +7,27 @@ secret. No redirects, a bounded time, a bounded answer; whether to try again is 
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import aiohttp
 from yarl import URL
 
-from relay import __version__
 from relay.core.event import Freshness
 from relay.core.outcome import Attempt, Outcome, outcome_of_status, retry_after_seconds
 from relay.linq import legacy, standard, v2
 from relay.tls import context_for
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
     from relay.core.config import Subscription
     from relay.core.endpoint import Endpoint
     from relay.store.lanes import Delivery
+    from workers.egress import Sessions
 
 _EXACT = 60.0  # seconds: aiohttp rounds longer timeouts up to whole ones
 _MOST_READ = 64 * 1024  # bytes of an answer; one that is longer costs its connection
 _MOST_KEPT = 4 * 1024
-_KEEP_ALIVE = 2.0  # seconds an idle connection is kept: less than servers keep theirs, or they close it under a POST
-_DNS_CACHE = 30  # seconds
 
 V2 = "v2"
 
@@ -39,9 +35,9 @@ V2 = "v2"
 class Sender:
     """POSTs deliveries."""
 
-    def __init__(self, session: aiohttp.ClientSession, clock: Callable[[], float]) -> None:
+    def __init__(self, sessions: Sessions, clock: Callable[[], float]) -> None:
         """`clock` gives Unix seconds."""
-        self._session = session
+        self._sessions = sessions
         self._clock = clock
 
     async def attempt(self, subscription: Subscription, endpoint: Endpoint, delivery: Delivery, number: int) -> Attempt:
@@ -55,14 +51,17 @@ class Sender:
             timeout = aiohttp.ClientTimeout(
                 total=subscription.timeout, sock_connect=subscription.connect_timeout, ceil_threshold=_EXACT
             )
-            async with self._session.post(
-                url,
-                data=delivery.record.body,
-                headers=headers,
-                timeout=timeout,
-                allow_redirects=False,
-                ssl=context_for(endpoint),
-            ) as answer:
+            async with (
+                self._sessions.toward(url, endpoint.egress) as session,
+                session.post(
+                    url,
+                    data=delivery.record.body,
+                    headers=headers,
+                    timeout=timeout,
+                    allow_redirects=False,
+                    ssl=context_for(endpoint),
+                ) as answer,
+            ):
                 status = answer.status
                 outcome = outcome_of_status(status)
                 retry_after = retry_after_seconds(answer.headers.get("Retry-After"), began)
@@ -111,18 +110,3 @@ def headers_of(
     if record.version == V2:
         return headers | v2.sign(newest, record.body)
     return headers | legacy.sign(newest, timestamp, record.body)
-
-
-@asynccontextmanager
-async def open_session() -> AsyncIterator[aiohttp.ClientSession]:
-    """The worker's one HTTP session. Lanes bound their own concurrency, so the pool does not."""
-    connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=_DNS_CACHE, keepalive_timeout=_KEEP_ALIVE)
-    async with aiohttp.ClientSession(
-        connector=connector,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"User-Agent": f"linq-relay/{__version__}"},
-        skip_auto_headers=("Accept", "Accept-Encoding"),
-        auto_decompress=False,
-    ) as session:
-        yield session
-        await asyncio.sleep(0)  # lets connections that were just used close

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, StrictBool, ValidationError
 
 from relay.core.durations import parse_duration
+from relay.core.egress import Egress
 from relay.core.endpoint import EndpointTable
 from relay.core.errors import ConfigError, Problem
 from relay.core.event import Freshness
@@ -66,6 +68,7 @@ class RelayConfig(Table):
     """The whole of relay.toml."""
 
     linq: LinqConfig = LinqConfig()
+    egress: Egress = Egress()
     topics: tuple[Topic, ...] = ()
     subscriptions: tuple[Subscription, ...] = ()
 
@@ -146,7 +149,7 @@ def _sentence(detail: Any) -> str:  # noqa: PLR0911  a table, one row a return
 
 
 def _contradictions(data: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """What no table can know alone: names used twice, topics that do not exist.
+    """What no table can know alone: names used twice, topics that do not exist, destinations that are refused.
 
     Looks at raw data, so that it finds these also in a file with other mistakes.
     """
@@ -161,12 +164,24 @@ def _contradictions(data: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...
                 seen[name] += 1
                 if seen[name] > 1:
                     yield (kind, position, "name"), f'the name "{name}" is used more than once'
+    egress = _egress(data)
     topics = [row["name"] for row in tables["topics"] if isinstance(row.get("name"), str)]
     for position, row in enumerate(tables["subscriptions"]):
         topic = row.get("topic")
         if isinstance(topic, str) and topic not in topics:
             known = ", ".join(dict.fromkeys(topics)) or "none is defined"
             yield ("subscriptions", position, "topic"), f'there is no topic "{topic}" (topics: {known})'
+        if isinstance(url := row.get("url"), str):
+            with suppress(ValueError):  # no URL at all, which is told elsewhere
+                if refusal := egress.url_refusal(url):
+                    yield ("subscriptions", position, "url"), refusal
+
+
+def _egress(data: dict[str, Any]) -> Egress:
+    try:
+        return Egress.model_validate(data.get("egress", {}))
+    except ValidationError:
+        return Egress()
 
 
 def _list(value: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""How the relay proves itself to a push subscriber: signing secrets, further request headers, TLS.
+"""How the relay speaks with a push subscriber: signing secrets, further request headers, TLS, where it may be.
 
 In relay.toml the values are references (`core.secret`): `references` finds them, `relay.endpoints` looks them up,
 `check_found` looks at what was found, and `endpoint_of` makes one `Endpoint` of it. Nothing here shows a value.
@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, model_validator
 
+from relay.core.egress import Egress
 from relay.core.fields import Table, Url, text_of
 from relay.core.secret import SecretReference, SigningSecret
 
@@ -132,6 +133,8 @@ class Endpoint:
     verify_tls: bool = True
     ca: str | None = field(default=None, repr=False)
     """The authorities that vouch for the subscriber, PEM; None for the system's."""
+    egress: Egress = field(default_factory=Egress)
+    """Where it may be."""
 
 
 def references(row: Mapping[str, Any]) -> Iterator[tuple[Path, SecretReference]]:
@@ -172,7 +175,7 @@ def check_found(path: Path, text: str) -> None:
         raise ValueError("a username has no colon")
 
 
-def endpoint_of(table: EndpointTable, found: Mapping[Path, str]) -> Endpoint:
+def endpoint_of(table: EndpointTable, found: Mapping[Path, str], egress: Egress) -> Endpoint:
     """The endpoint of `table`, with what was `found` for each of its references."""
     secrets = [text for path, text in found.items() if path[0] == "secret"]
     headers = {name: found["headers", name] for name in table.headers}
@@ -181,4 +184,4 @@ def endpoint_of(table: EndpointTable, found: Mapping[Path, str]) -> Endpoint:
     elif table.auth is not None:
         pair = f"{found['auth', 'username']}:{found['auth', 'password']}"
         headers["Authorization"] = f"Basic {b64encode(pair.encode()).decode()}"
-    return Endpoint(tuple(map(SigningSecret, secrets)), headers, table.verify_tls, found.get(("ca_file",)))
+    return Endpoint(tuple(map(SigningSecret, secrets)), headers, table.verify_tls, found.get(("ca_file",)), egress)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 
 from relay.core.config import parse_config, subscription_rows
+from relay.core.egress import Egress
 from relay.core.endpoint import Endpoint, Path, check_found, endpoint_of, references
 from relay.core.errors import ConfigError
 from relay.core.secret import SecretReference
@@ -20,7 +21,7 @@ from tests.properties import any_text, quick
 def endpoint(found: dict[Path, str], **values: str) -> Endpoint:
     """What becomes of a subscription with `values`, in TOML, when its references stand for `found`."""
     [subscription] = parse_config(subscription_with(**values)).subscriptions
-    return endpoint_of(subscription, {("secret",): SECRET.text, **found})
+    return endpoint_of(subscription, {("secret",): SECRET.text, **found}, Egress())
 
 
 def problems_of(**values: str) -> list[str]:
@@ -54,7 +55,7 @@ def test_a_name_and_a_password_are_basic_authorization() -> None:
 def test_secrets_keep_their_order() -> None:
     found: dict[Path, str] = {("secret", 0): OTHER_SECRET.text, ("secret", 1): SECRET.text}
     [subscription] = parse_config(subscription_with(secret='["env:NEW", "env:OLD"]')).subscriptions
-    assert endpoint_of(subscription, found).secrets == (OTHER_SECRET, SECRET)
+    assert endpoint_of(subscription, found, Egress()).secrets == (OTHER_SECRET, SECRET)
 
 
 def test_nothing_that_is_secret_shows() -> None:
@@ -67,7 +68,7 @@ def test_nothing_that_is_secret_shows() -> None:
         ("headers", "X-Key"): "hunter2",
         ("secret",): "whsec_aHVudGVyMg",
     }
-    shown = repr(config) + repr(endpoint_of(config.subscriptions[0], found))
+    shown = repr(config) + repr(endpoint_of(config.subscriptions[0], found, Egress()))
     assert "hunter2" not in shown
     assert "aHVudGVyMg" not in shown
 

@@ -12,8 +12,9 @@ from relay.store import bells
 from relay.store.lanes import mark_ready
 from relay.store.ledger import Ledger
 from workers.deliverer import Deliverer
+from workers.egress import Sessions
 from workers.lease import hold
-from workers.sender import Sender, open_session
+from workers.sender import Sender
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 async def delivering(redis: Redis, rules: ConfigFile, *names_of_lanes: str) -> AsyncIterator[asyncio.Event]:
     """The slots of the lanes at work; the event stops them."""
     async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(open_session())
-        deliverer = Deliverer(redis, rules, Sender(session, time.time), time.time, random.Random(1).random)
+        sessions = await stack.enter_async_context(Sessions())
+        deliverer = Deliverer(redis, rules, Sender(sessions, time.time), time.time, random.Random(1).random)
         stop = asyncio.Event()
         drains = []
         for slot in {bells.slot_of(name) for name in names_of_lanes or ("bot", "crm")}:

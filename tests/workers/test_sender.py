@@ -19,7 +19,8 @@ from relay.core.secret import SigningSecret
 from relay.store.lanes import Delivery, Ref
 from tests.building import LINE, SECRET, body_of
 from tests.support import raw_server
-from workers.sender import Sender, open_session
+from workers.egress import Sessions
+from workers.sender import Sender
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -32,8 +33,8 @@ ENDPOINT = Endpoint((NEW_SECRET,))
 
 @pytest.fixture
 async def sender() -> AsyncIterator[Sender]:
-    async with open_session() as session:
-        yield Sender(session, time.time)
+    async with Sessions() as sessions:
+        yield Sender(sessions, time.time)
 
 
 def subscription(url: str, **more: Any) -> Subscription:

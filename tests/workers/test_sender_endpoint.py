@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import time
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,9 +13,10 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from relay.core.endpoint import Endpoint
 from relay.core.outcome import Outcome
 from tests.building import OTHER_SECRET, SECRET
-from tests.certificates import Authority
+from tests.certificates import Authority, tls_server
 from tests.workers.test_sender import delivery, subscription
-from workers.sender import Sender, open_session
+from workers.egress import Sessions
+from workers.sender import Sender
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -26,13 +25,11 @@ if TYPE_CHECKING:
     from relay.core.outcome import Attempt
     from tests.workers.conftest import Sink
 
-ANSWER = b"HTTP/1.1 204 No Content\r\n\r\n"
-
 
 @pytest.fixture
 async def sender() -> AsyncIterator[Sender]:
-    async with open_session() as session:
-        yield Sender(session, time.time)
+    async with Sessions() as sessions:
+        yield Sender(sessions, time.time)
 
 
 async def attempt(sender: Sender, url: str, endpoint: Endpoint) -> Attempt:
@@ -56,27 +53,6 @@ async def test_during_a_rotation_either_secret_verifies_and_no_other(sender: Sen
     signed = received.headers["x-webhook-timestamp"].encode() + b"." + received.body
     older = hmac.new(OTHER_SECRET.text.encode(), signed, hashlib.sha256).hexdigest()
     assert received.headers["x-webhook-signature"] == older
-
-
-@asynccontextmanager
-async def tls_server(authority: Authority, directory: Path) -> AsyncIterator[tuple[str, list[object]]]:
-    """A server with a certificate of `authority` that answers 204 to all; gives its URL and its connections."""
-    connections: list[object] = []
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connections.append(writer)
-        try:
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-                await reader.readexactly(int(length.partition(b":")[2]))
-                writer.write(ANSWER)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=authority.server_context(directory))
-    async with server:
-        yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/", connections
 
 
 async def test_a_certificate_is_good_if_its_authority_is_known(sender: Sender, tmp_path: Path) -> None:
