@@ -33,6 +33,7 @@ def check_authorities(pem: str) -> None:
 @lru_cache(maxsize=1024)
 def _context(authorities: str | None, *, verify: bool) -> ssl.SSLContext:
     context = ssl.create_default_context(cadata=authorities)
+    context.set_alpn_protocols(["http/1.1"])  # what aiohttp speaks
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

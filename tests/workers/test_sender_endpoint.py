@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import itertools
 import time
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,12 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from relay.core.endpoint import Endpoint
 from relay.core.outcome import Outcome
+from relay.store.lanes import Lane
 from tests.building import OTHER_SECRET, SECRET
 from tests.certificates import Authority, tls_server
+from tests.support import eventually
+from tests.workers.conftest import rules_for
+from tests.workers.delivering import delivering, feed
 from tests.workers.test_sender import delivery, subscription
 from workers.egress import Sessions
 from workers.sender import Sender
@@ -22,6 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from redis.asyncio import Redis
+
+    from relay.config_file import ConfigFile
     from relay.core.outcome import Attempt
     from tests.workers.conftest import Sink
 
@@ -91,3 +99,25 @@ async def test_a_connection_is_kept_for_all_who_trust_alike(sender: Sender, tmp_
         assert len(connections) == 1
         await attempt(sender, url, Endpoint((SECRET,), verify_tls=False))
         assert len(connections) == 2
+
+
+async def test_a_header_that_changes_in_relay_toml_is_sent_by_a_lane_at_work(
+    redis: Redis, rules_file: Path, rules: ConfigFile, sink: Sink
+) -> None:
+    lane = Lane(redis, "bot", "messages")
+    await lane.ensure()
+    numbers = itertools.count()
+
+    async def teams_told() -> set[str | None]:
+        await feed(redis, lane, f"e{next(numbers)}")
+        return {one.headers.get("x-team") for one in sink.received}
+
+    async with delivering(redis, rules, "bot"):
+        await eventually(teams_told)
+        rules_file.write_text(rules_for(sink, bot='headers = { "X-Team" = "crm" }'))
+        rules._reload()
+
+        async def is_told() -> bool:
+            return "crm" in await teams_told()
+
+        await eventually(is_told)
