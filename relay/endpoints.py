@@ -14,7 +14,7 @@ from relay.core.config import subscription_rows
 from relay.core.endpoint import check_found, endpoint_of, references
 from relay.core.errors import Problem
 from relay.core.toml_places import TomlPlaces
-from relay.tls import check_authorities
+from relay.tls import authorities_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -41,7 +41,7 @@ def look_up(text: str, path: Path) -> tuple[Found, list[Problem]]:
                 value = _find(reference, path.parent)
                 check_found(way, value)
                 if way == ("ca_file",):
-                    check_authorities(value)
+                    value = authorities_in(value)
                 elif way[0] == "secret" and value in found[-1].values():
                     raise ValueError("it is the same as one before it")  # noqa: TRY301  one sentence among others
             except ValueError as error:

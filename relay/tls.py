@@ -5,6 +5,7 @@ aiohttp keeps connections open by their context, so a new one for each request w
 
 from __future__ import annotations
 
+import re
 import ssl
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -12,22 +13,28 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from relay.core.endpoint import Endpoint
 
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----")
+
 
 def context_for(endpoint: Endpoint) -> ssl.SSLContext:
     """How to speak TLS with `endpoint`; the same object for the same trust."""
     return _context(endpoint.ca, verify=endpoint.verify_tls)
 
 
-def check_authorities(pem: str) -> None:
-    """Does nothing if `pem` holds certificates.
+def authorities_in(text: str) -> str:
+    """The certificates in `text`, PEM; what stands between them, as in the bundles of systems, is left out.
 
     Raises:
-        ValueError: it does not.
+        ValueError: there are none, or they cannot be used.
     """
+    certificates = "\n".join(_CERTIFICATE.findall(text))
+    if not certificates:
+        raise ValueError("there is no certificate (PEM) in it")
     try:
-        _context(pem, verify=True)
+        _context(certificates, verify=True)
     except (ssl.SSLError, ValueError) as error:
-        raise ValueError(f"there are no certificates (PEM) in it that can be used: {error}") from None
+        raise ValueError(f"a certificate in it cannot be used: {error}") from None
+    return certificates
 
 
 @lru_cache(maxsize=1024)

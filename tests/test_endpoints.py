@@ -83,7 +83,7 @@ def test_everything_that_is_missing_is_told_at_once_with_its_line(path: Path, mo
         "11 subscriptions[0].ca_file",
     ]
     assert "hunter2" not in "".join(problems)
-    assert "no certificates (PEM)" in problems[-1]
+    assert "there is no certificate (PEM) in it" in problems[-1]
 
 
 def test_a_secret_that_stands_in_two_places_of_the_list_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,6 +97,27 @@ def test_authorities_are_read_from_a_file_beside_the_rules(path: Path) -> None:
     (path.parent / "ca.pem").write_text(authority.pem)
     write(path, ca_file='"ca.pem"')
     assert endpoint_in(path).ca == authority.pem.strip()
+
+
+def test_a_bundle_of_authorities_may_say_whose_they_are(path: Path) -> None:
+    first, second = Authority().pem, Authority().pem
+    (path.parent / "ca.pem").write_text(f"# Főtanúsítvány\n{first}\n# another\n{second}")
+    write(path, ca_file='"ca.pem"')
+    assert endpoint_in(path).ca == first + second.strip()
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "there is no certificate (PEM) in it"),
+        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----", "a certificate in it cannot be used"),
+    ],
+)
+def test_a_file_without_authorities_does_not_mean_those_of_the_system(path: Path, text: str, problem: str) -> None:
+    (path.parent / "ca.pem").write_text(text)
+    write(path, ca_file='"ca.pem"')
+    [said] = problems_of(path)
+    assert said.startswith(f"9 subscriptions[0].ca_file: s: {problem}")
 
 
 async def test_every_file_it_refers_to_is_watched(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,10 +56,10 @@ class Sessions:
         """The session for a request to `url`, which resolves its host as `egress` allows.
 
         Raises:
-            Refused: the host is an address that may not be connected to. aiohttp does not resolve those.
+            Refused: the host is an address that may not be connected to; aiohttp does not resolve those.
         """
         host = url.raw_host or ""
-        if address_of(host):
+        if ":" in host or address_of(host):
             check(egress, host, host)
         shared = self._open.get(egress) or self._opened(egress)
         shared.users += 1

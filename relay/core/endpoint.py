@@ -54,6 +54,12 @@ def _headers(value: Any) -> Any:
     return value
 
 
+def _value(value: Any) -> SecretReference:
+    if not isinstance(value, str):
+        raise ValueError("write it as a string")  # noqa: TRY004  pydantic collects ValueErrors; it may be a password
+    return SecretReference.of_value(value)
+
+
 def _secrets(value: Any) -> Any:
     """One secret may be written without a list around it."""
     return value if isinstance(value, list) else (_secret(value),)
@@ -69,7 +75,7 @@ def _each_once(secrets: tuple[SecretReference, ...]) -> tuple[SecretReference, .
     return secrets
 
 
-Value = Annotated[SecretReference, BeforeValidator(text_of(SecretReference.of_value))]
+Value = Annotated[SecretReference, BeforeValidator(_value)]
 Secrets = Annotated[
     tuple[Annotated[SecretReference, BeforeValidator(_secret)], ...],
     BeforeValidator(_secrets),

@@ -209,10 +209,22 @@ values = st.recursive(
     max_leaves=5,
 )
 keys = st.sampled_from(
-    [*Topic.model_fields, *Subscription.model_fields, "topics", "subscriptions", "a.b", '"quoted key"', "colour"]
+    [
+        *Topic.model_fields,
+        *Subscription.model_fields,
+        "topics",
+        "subscriptions",
+        "egress",
+        "allow",
+        "a.b",
+        '"quoted key"',
+        "colour",
+    ]
 )
 toml_lines = st.one_of(
-    st.sampled_from(["[[topics]]", "[[subscriptions]]", "[topics]", "[[topics.x]]", "[topics.0]", "", "# note", '"""']),
+    st.sampled_from(
+        ["[[topics]]", "[[subscriptions]]", "[topics]", "[egress]", "[[topics.x]]", "[topics.0]", "", "# note", '"""']
+    ),
     st.builds("{} = {}".format, keys, values),
     st.text(max_size=12),
 )
