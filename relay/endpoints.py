@@ -35,21 +35,23 @@ def look_up(text: str, path: Path) -> tuple[Found, list[Problem]]:
     found: Found = []
     problems: list[Problem] = []
     for position, row in enumerate(subscription_rows(text)):
-        found.append({})
+        values: dict[Way, str] = {}
         for way, reference in references(row):
             try:
-                value = _find(reference, path.parent)
-                check_found(way, value)
-                if way == ("ca_file",):
-                    value = authorities_in(value)
-                elif way[0] == "secret" and value in found[-1].values():
-                    raise ValueError("it is the same as one before it")  # noqa: TRY301  one sentence among others
+                values[way] = _usable(way, _find(reference, path.parent), values)
             except ValueError as error:
                 place = places.of(("subscriptions", position, *way))
                 problems.append(Problem(place, f"{row.get('name')}: {error}"))
-            else:
-                found[-1][way] = value
+        found.append(values)
     return found, problems
+
+
+def _usable(way: Way, text: str, before: Mapping[Way, str]) -> str:
+    """`text`, which was found for `way`, as it is used; what the same subscription refers to `before` is known."""
+    check_found(way, text)
+    if way[0] == "secret" and text in before.values():
+        raise ValueError("it is the same as one before it")
+    return authorities_in(text) if way[0] == "ca_file" else text
 
 
 def endpoints_of(config: RelayConfig, found: Found) -> Mapping[str, Endpoint]:

@@ -7,6 +7,7 @@ address that was not looked at.
 from __future__ import annotations
 
 import socket
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -61,6 +62,7 @@ class CheckedResolver(AbstractResolver):
         await self._resolver.close()
 
 
+@lru_cache(maxsize=1024)  # an address in a url is looked at before every attempt
 def check(egress: Egress, host: str, address: str) -> None:
     """Does nothing if `host` may be connected to at `address`.
 

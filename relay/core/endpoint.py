@@ -30,7 +30,7 @@ _AUTHORIZATION = "authorization"
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 _SENT_ANYWAY = {"host", "user-agent", "content-type", "content-length"}
-_HTTPS_OWN = {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "expect", "content-encoding"}
+_OF_HTTP = {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "expect", "content-encoding"}
 _FAMILIES = ("webhook-", "x-webhook-", "relay-", "proxy-")
 
 Path = tuple[str | int, ...]
@@ -41,7 +41,7 @@ def _header_problems(names: list[str]) -> Iterator[str]:
     for name in names:
         if not _NAME.fullmatch(name):
             yield f"{name!r} is not the name of a header"
-        elif name.lower() in _SENT_ANYWAY | _HTTPS_OWN or name.lower().startswith(_FAMILIES):
+        elif name.lower() in _SENT_ANYWAY | _OF_HTTP or name.lower().startswith(_FAMILIES):
             yield f'"{name}" is for the relay or for HTTP to say'
     yield from (f'"{name}" is given twice' for name, count in Counter(map(str.lower, names)).items() if count > 1)
 
