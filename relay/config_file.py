@@ -1,28 +1,28 @@
-"""relay.toml as a file: read with its secrets, and read again when it changes.
+"""relay.toml as a file: read with what it refers to, and read again when it changes.
 
 A change that is good replaces the rules at once, without a restart; one that is not is refused with every mistake in
-the log, and the old rules stay. Files that hold secrets count as part of it, so a rotated secret is picked up too.
+the log, and the old rules stay. Files that it refers to count as part of it, so a rotated secret is picked up too.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import structlog
-from dotenv import dotenv_values
 
-from relay.core.config import RelayConfig, parse_config, secret_references
+from relay.core.config import RelayConfig, parse_config
 from relay.core.errors import ConfigError, Problem
-from relay.core.secret import SecretReference, SigningSecret
 from relay.core.toml_places import TomlPlaces
+from relay.endpoints import endpoints_of, files_in, look_up
 from relay.tasks import end_task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from relay.core.endpoint import Endpoint
 
 _INTERVAL = 1.0  # seconds between looks at the file; a stat costs microseconds and works on every mount
 
@@ -31,10 +31,10 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """One version of relay.toml, with the secrets it refers to."""
+    """One version of relay.toml, with what it refers to."""
 
     config: RelayConfig
-    secrets: Mapping[str, SigningSecret]
+    endpoints: Mapping[str, Endpoint]
     """By subscription."""
 
 
@@ -60,57 +60,24 @@ def _read(path: Path) -> str:
 
 
 def load_config(path: Path) -> Loaded:
-    """The rules in the file at `path`, and the secret of every subscription.
+    """The rules in the file at `path`, and the endpoint of every subscription.
 
     Raises:
-        ConfigError: the file is not there or has mistakes, or secrets are missing; all of them.
+        ConfigError: the file is not there or has mistakes, or what it refers to is missing; all of them.
     """
-    text = _read(path)
-    secrets, missing = _secrets_in(text, path)
+    return _load(_read(path), path)
+
+
+def _load(text: str, path: Path) -> Loaded:
+    found, missing = look_up(text, path)
     try:
         config = parse_config(text, str(path))
     except ConfigError as error:
         problems = sorted((*error.problems, *missing), key=lambda problem: TomlPlaces.order(problem.place))
         raise ConfigError(error.heading, tuple(problems)) from None
     if missing:
-        raise ConfigError("Secrets of subscriptions are missing:", tuple(missing))
-    return Loaded(config, {subscription.name: secrets[subscription.name] for subscription in config.subscriptions})
-
-
-def _secrets_in(text: str, path: Path) -> tuple[dict[str, SigningSecret], list[Problem]]:
-    """The secrets of the subscriptions in `text`, and which are missing; what is no reference at all is not our matter.
-
-    Looks at raw data, so that it finds these also in a file with other mistakes.
-    """
-    places = TomlPlaces(text, str(path))
-    secrets: dict[str, SigningSecret] = {}
-    missing: list[Problem] = []
-    for number, name, reference in secret_references(text):
-        try:
-            secrets[name] = _resolve(reference, path.parent)
-        except ValueError as error:
-            missing.append(Problem(places.of(("subscriptions", number, "secret")), f"{name}: {error}"))
-    return secrets, missing
-
-
-def _resolve(reference: SecretReference, base: Path) -> SigningSecret:
-    """The secret that `reference` points at; files are relative to the rules' directory."""
-    match reference.source:
-        case "env":
-            text = os.environ.get(reference.value) or dotenv_values(".env").get(reference.value)
-            if not text:
-                raise ValueError(f"the environment variable {reference.value} is not set")
-        case "file":
-            try:
-                text = (base / reference.value).read_text(encoding="utf-8").strip()
-            except (OSError, UnicodeDecodeError) as error:
-                raise ValueError(f"{reference.value} cannot be read: {error}") from None
-        case _:
-            text = reference.value
-    secret = SigningSecret(text)
-    if secret.decoded is None:
-        raise ValueError("the secret is not whsec_ and base64; `relay secret generate` makes one")
-    return secret
+        raise ConfigError("What subscriptions refer to is missing or cannot be used:", tuple(missing))
+    return Loaded(config, endpoints_of(config, found))
 
 
 class ConfigFile:
@@ -123,8 +90,8 @@ class ConfigFile:
             ConfigError: as `load_config`.
         """
         self._path = path
-        self.current = load_config(path)
-        self._wanted = self.current.config
+        self._files = [path]
+        self.current = self._load()
         self._seen = self._signature()
         self._task: asyncio.Task[None] | None = None
 
@@ -151,8 +118,7 @@ class ConfigFile:
 
     def _reload(self) -> None:
         try:
-            self._wanted = read_config(self._path)
-            loaded = load_config(self._path)
+            loaded = self._load()
         except ConfigError as error:
             log.error(  # noqa: TRY400  sentences for a person, not a bug
                 "config.refused",
@@ -169,15 +135,19 @@ class ConfigFile:
             subscriptions=len(loaded.config.subscriptions),
         )
 
-    def _files(self) -> list[Path]:
-        """The file, and the files with secrets that its last readable version refers to, in force or not."""
-        references = (subscription.secret for subscription in self._wanted.subscriptions)
-        return [self._path, *(self._path.parent / r.value for r in references if r.source == "file")]
+    def _load(self) -> Loaded:
+        text = _read(self._path)
+        self._files = [self._path, *files_in(text, self._path)]  # also those of a version that is refused
+        loaded = _load(text, self._path)
+        for name, endpoint in loaded.endpoints.items():
+            if not endpoint.verify_tls:
+                log.warning("config.tls_not_verified", subscription=name, note="anybody could pose as it; see ca_file")
+        return loaded
 
     def _signature(self) -> dict[Path, object]:
         """What changes when one of the files is written or replaced."""
         signature: dict[Path, object] = {}
-        for file in self._files():
+        for file in self._files:
             try:
                 status = file.stat()
             except OSError:

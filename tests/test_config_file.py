@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from relay import config_file
-from relay.config_file import ConfigFile, load_config, read_config
+from relay.config_file import ConfigFile, Loaded, load_config, read_config
 from relay.core.errors import ConfigError
 from relay.core.secret import SigningSecret
 from tests.building import OTHER_SECRET, SECRET
@@ -41,6 +41,14 @@ def topics_of(file: ConfigFile) -> list[str]:
     return [topic.name for topic in file.current.config.topics]
 
 
+def secrets_of(loaded: Loaded) -> dict[str, SigningSecret]:
+    """The one secret of each subscription."""
+    found = {}
+    for name, endpoint in loaded.endpoints.items():
+        (found[name],) = endpoint.secrets
+    return found
+
+
 def problems_of(path: Path) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         load_config(path)
@@ -59,7 +67,7 @@ def test_a_file_is_read_with_the_secrets_it_refers_to(path: Path, monkeypatch: p
         + subscription("crm", "file:crm.key")
         + subscription("log", SECRET.text)
     )
-    assert load_config(path).secrets == {"bot": SECRET, "crm": OTHER_SECRET, "log": SECRET}
+    assert secrets_of(load_config(path)) == {"bot": SECRET, "crm": OTHER_SECRET, "log": SECRET}
 
 
 def test_a_missing_secret_is_told_with_the_other_mistakes_in_the_order_of_the_file(path: Path) -> None:
@@ -78,14 +86,14 @@ def test_secrets_in_files_are_looked_for_beside_the_rules(path: Path) -> None:
     absolute = path.parent / "elsewhere.key"
     absolute.write_text(OTHER_SECRET.text)
     rules.write_text(TOPIC + subscription("bot", "file:keys/bot") + subscription("crm", f"file:{absolute}"))
-    assert load_config(rules).secrets == {"bot": SECRET, "crm": OTHER_SECRET}
+    assert secrets_of(load_config(rules)) == {"bot": SECRET, "crm": OTHER_SECRET}
 
 
 def test_secrets_in_variables_are_also_looked_for_in_dotenv(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path(".env").write_text(f"BOT_SECRET={SECRET.text}\nCRM_SECRET={SECRET.text}\n")
     monkeypatch.setenv("CRM_SECRET", OTHER_SECRET.text)
     path.write_text(TOPIC + subscription("bot", "env:BOT_SECRET") + subscription("crm", "env:CRM_SECRET"))
-    assert load_config(path).secrets == {"bot": SECRET, "crm": OTHER_SECRET}
+    assert secrets_of(load_config(path)) == {"bot": SECRET, "crm": OTHER_SECRET}
 
 
 def test_rules_can_be_read_without_their_secrets(path: Path) -> None:
@@ -188,7 +196,7 @@ async def test_a_secret_that_is_rotated_in_its_file_is_picked_up(path: Path) -> 
     path.write_text(TOPIC + subscription("bot", "file:bot.key"))
     async with ConfigFile(path) as file:
         key.write_text(OTHER_SECRET.text + "\n")
-        await eventually(lambda: file.current.secrets == {"bot": OTHER_SECRET})
+        await eventually(lambda: secrets_of(file.current) == {"bot": OTHER_SECRET})
 
 
 async def refused(logs: list[MutableMapping[str, Any]]) -> list[MutableMapping[str, Any]]:
@@ -245,7 +253,7 @@ async def test_a_secret_that_is_taken_away_leaves_the_old_one(path: Path) -> Non
             key.unlink()
             (line,) = await refused(logs)
         assert "bot.key cannot be read" in line["problems"][0]
-        assert file.current.secrets == {"bot": SECRET}
+        assert secrets_of(file.current) == {"bot": SECRET}
 
 
 @pytest.mark.usefixtures("quickly")
@@ -274,8 +282,8 @@ def test_what_is_in_force_is_one_thing_that_is_replaced_whole(path: Path) -> Non
     before = file.current
     path.write_text(TOPIC + subscription("crm", OTHER_SECRET.text))
     file._reload()
-    assert (before.config.subscriptions[0].name, before.secrets) == ("bot", {"bot": SECRET})
-    assert (file.current.config.subscriptions[0].name, file.current.secrets) == ("crm", {"crm": OTHER_SECRET})
+    assert (before.config.subscriptions[0].name, secrets_of(before)) == ("bot", {"bot": SECRET})
+    assert (file.current.config.subscriptions[0].name, secrets_of(file.current)) == ("crm", {"crm": OTHER_SECRET})
 
 
 async def test_a_secret_that_comes_after_the_rules_that_need_it_is_picked_up(
@@ -290,7 +298,7 @@ async def test_a_secret_that_comes_after_the_rules_that_need_it_is_picked_up(
         (path.parent / "bot.key").write_text(SECRET.text)
         for _ in range(50):  # so many looks
             await asyncio.sleep(0)
-        assert file.current.secrets == {"bot": SECRET}
+        assert secrets_of(file.current) == {"bot": SECRET}
 
 
 @pytest.mark.usefixtures("quickly")
@@ -300,7 +308,7 @@ async def test_one_change_is_one_reload(path: Path) -> None:
     async with ConfigFile(path) as file:
         with capture_logs() as logs:
             path.write_text(TOPIC + subscription("bot", "file:bot.key"))
-            await eventually(lambda: "bot" in file.current.secrets)
+            await eventually(lambda: "bot" in secrets_of(file.current))
             await eventually(lambda: file._seen == file._signature())
         assert [line["event"] for line in logs] == ["config.reloaded"]
 
@@ -318,4 +326,4 @@ async def test_no_change_ends_the_watch(path: Path) -> None:
 
 def test_a_secret_is_kept_as_it_was_written(path: Path) -> None:
     path.write_text(TOPIC + subscription("bot", "whsec_AAECAw"))
-    assert load_config(path).secrets == {"bot": SigningSecret("whsec_AAECAw")}
+    assert secrets_of(load_config(path)) == {"bot": SigningSecret("whsec_AAECAw")}

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from relay.config_file import ConfigFile
 from relay.parts import open_store
 from workers.deliverer import Deliverer
+from workers.egress import Sessions
 from workers.retention import Retention
 from workers.router import Router
-from workers.sender import Sender, open_session
+from workers.sender import Sender
 from workers.sweep import Sweeper
 from workers.upkeep import Upkeep
 
@@ -51,12 +52,12 @@ async def worker_parts(settings: Settings) -> AsyncIterator[WorkerParts]:
         ConfigError: relay.toml has mistakes or secrets are missing.
     """
     rules = ConfigFile(settings.relay_config)
-    async with open_store(settings) as redis, rules, open_session() as session:
+    async with open_store(settings) as redis, rules, Sessions() as sessions:
         yield WorkerParts(
             redis=redis,
             rules=rules,
             router=Router(redis, rules, time.time),
-            deliverer=Deliverer(redis, rules, Sender(session, time.time), time.time, random.random),  # noqa: S311  jitter
+            deliverer=Deliverer(redis, rules, Sender(sessions, time.time), time.time, random.random),  # noqa: S311  jitter
             sweeper=Sweeper(redis, rules, time.time),
             upkeep=Upkeep(redis, rules, settings, time.time),
             retention=Retention(redis, rules, time.time),

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from relay.config_file import ConfigFile
     from relay.core.config import Subscription
-    from relay.core.secret import SigningSecret
+    from relay.core.endpoint import Endpoint
     from workers.lease import Lease
     from workers.sender import Sender
 
@@ -110,15 +110,15 @@ class _Drains:
         self._seen = loaded
         wanted = {s.name: s for s in loaded.config.subscriptions if bells.slot_of(s.name) == self._slot}
         for name, (drain, _) in self._running.items():
-            if name not in wanted or not drain.serves(wanted[name], loaded.secrets[name]):
+            if name not in wanted or not drain.serves(wanted[name], loaded.endpoints[name]):
                 drain.end()
         for name, subscription in wanted.items():
             former = self._running.get(name)
             if former is None or former[0].is_ending:
-                self._start(subscription, loaded.secrets[name], former[1] if former else None)
+                self._start(subscription, loaded.endpoints[name], former[1] if former else None)
 
-    def _start(self, subscription: Subscription, secret: SigningSecret, after: asyncio.Task[None] | None) -> None:
-        drain = LaneDrain(self._shift, subscription, secret)
+    def _start(self, subscription: Subscription, endpoint: Endpoint, after: asyncio.Task[None] | None) -> None:
+        drain = LaneDrain(self._shift, subscription, endpoint)
         task = asyncio.create_task(drain.run(after), name=f"lane {subscription.name}")
         self._running[subscription.name] = drain, task
 
@@ -130,7 +130,7 @@ class _Drains:
             if drain is None or task is None or not task.done() or task.cancelled() or task.exception() is None:
                 continue
             log.error("lane.broken", subscription=subscription.name, exc_info=task.exception())
-            self._start(subscription, loaded.secrets[subscription.name], None)
+            self._start(subscription, loaded.endpoints[subscription.name], None)
 
     def follow_pauses(self, paused: Container[str]) -> None:
         """Pauses and resumes drains."""

@@ -37,8 +37,8 @@ from workers.ordered_supply import supply_of
 
 if TYPE_CHECKING:
     from relay.core.config import Subscription
+    from relay.core.endpoint import Endpoint
     from relay.core.outcome import Verdict
-    from relay.core.secret import SigningSecret
     from relay.store.lanes import Delivery, Ref
     from workers.shift import Shift
 
@@ -48,11 +48,11 @@ log = structlog.get_logger()
 class LaneDrain:
     """Delivers one lane."""
 
-    def __init__(self, shift: Shift, subscription: Subscription, secret: SigningSecret) -> None:
+    def __init__(self, shift: Shift, subscription: Subscription, endpoint: Endpoint) -> None:
         self.in_flight: set[asyncio.Task[None]] = set()
         self._shift = shift
         self._subscription = subscription
-        self._secret = secret
+        self._endpoint = endpoint
         self._lane = Lane(shift.redis, subscription.name, subscription.topic)
         self._supply = supply_of(shift, self._lane, subscription)
         self._gate = Gate(shift, subscription)
@@ -60,9 +60,9 @@ class LaneDrain:
         self._changed = asyncio.Event()
         self._read: deque[Delivery] = deque()
 
-    def serves(self, subscription: Subscription, secret: SigningSecret) -> bool:
+    def serves(self, subscription: Subscription, endpoint: Endpoint) -> bool:
         """Whether it was started for exactly this."""
-        return (self._subscription, self._secret) == (subscription, secret)
+        return (self._subscription, self._endpoint) == (subscription, endpoint)
 
     def wake(self) -> None:
         """There may be something new."""
@@ -205,7 +205,7 @@ class LaneDrain:
 
     async def _attempt(self, delivery: Delivery, number: int) -> Attempt:
         try:
-            return await self._shift.sender.attempt(self._subscription, self._secret, delivery, number)
+            return await self._shift.sender.attempt(self._subscription, self._endpoint, delivery, number)
         except Exception as error:  # a bug of ours must not leave a delivery pending for ever
             log.exception("attempt.broken", subscription=self._lane.name, id=delivery.record.id)
             return Attempt(Outcome.FAILED, self._shift.now_ms(), 0, detail=f"relay: {error!r}")

@@ -1,36 +1,33 @@
 """The HTTP sender: one POST, and what came of it.
 
-The body goes out as Linq signed it, under the same `webhook-id`, signed anew with the subscription's own secret in the
+The body goes out as Linq signed it, under the same `webhook-id`, signed anew with the subscription's own secrets in the
 header families that Linq uses, so that a handler written for Linq works behind the relay with nothing changed but the
 secret. No redirects, a bounded time, a bounded answer; whether to try again is not decided here.
 """
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import aiohttp
 from yarl import URL
 
-from relay import __version__
 from relay.core.event import Freshness
 from relay.core.outcome import Attempt, Outcome, outcome_of_status, retry_after_seconds
 from relay.linq import legacy, standard, v2
+from relay.tls import context_for
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
     from relay.core.config import Subscription
-    from relay.core.secret import SigningSecret
+    from relay.core.endpoint import Endpoint
     from relay.store.lanes import Delivery
+    from workers.egress import Sessions
 
 _EXACT = 60.0  # seconds: aiohttp rounds longer timeouts up to whole ones
 _MOST_READ = 64 * 1024  # bytes of an answer; one that is longer costs its connection
 _MOST_KEPT = 4 * 1024
-_KEEP_ALIVE = 2.0  # seconds an idle connection is kept: less than servers keep theirs, or they close it under a POST
-_DNS_CACHE = 30  # seconds
 
 V2 = "v2"
 
@@ -38,27 +35,33 @@ V2 = "v2"
 class Sender:
     """POSTs deliveries."""
 
-    def __init__(self, session: aiohttp.ClientSession, clock: Callable[[], float]) -> None:
+    def __init__(self, sessions: Sessions, clock: Callable[[], float]) -> None:
         """`clock` gives Unix seconds."""
-        self._session = session
+        self._sessions = sessions
         self._clock = clock
 
-    async def attempt(
-        self, subscription: Subscription, secret: SigningSecret, delivery: Delivery, number: int
-    ) -> Attempt:
+    async def attempt(self, subscription: Subscription, endpoint: Endpoint, delivery: Delivery, number: int) -> Attempt:
         """Makes attempt `number` (from 1) of `delivery`."""
         began = self._clock()
         status: int | None = None
         detail, retry_after = "", None
         try:
-            headers = headers_of(subscription, secret, delivery, number, int(began))
+            headers = headers_of(subscription, endpoint, delivery, number, int(began))
             url = URL(subscription.url)
             timeout = aiohttp.ClientTimeout(
                 total=subscription.timeout, sock_connect=subscription.connect_timeout, ceil_threshold=_EXACT
             )
-            async with self._session.post(
-                url, data=delivery.record.body, headers=headers, timeout=timeout, allow_redirects=False
-            ) as answer:
+            async with (
+                self._sessions.toward(url, endpoint.egress) as session,
+                session.post(
+                    url,
+                    data=delivery.record.body,
+                    headers=headers,
+                    timeout=timeout,
+                    allow_redirects=False,
+                    ssl=context_for(endpoint),
+                ) as answer,
+            ):
                 status = answer.status
                 outcome = outcome_of_status(status)
                 retry_after = retry_after_seconds(answer.headers.get("Retry-After"), began)
@@ -78,13 +81,13 @@ class Sender:
 
 
 def headers_of(
-    subscription: Subscription, secret: SigningSecret, delivery: Delivery, number: int, timestamp: int
+    subscription: Subscription, endpoint: Endpoint, delivery: Delivery, number: int, timestamp: int
 ) -> dict[str, str]:
     """The headers of one attempt.
 
-    The Standard family always; beside it the older one of the API that the event came through: v3's
-    `X-Webhook-Timestamp` and hex signature, or v2's `sha256=` over the body alone, which share a header's name and
-    cannot both be sent.
+    The Standard family always, with a signature of each secret; beside it the older one of the API that the event came
+    through: v3's `X-Webhook-Timestamp` and hex signature, or v2's `sha256=` over the body alone, which share a header's
+    name and cannot both be sent. An older one has room for one signature, that of the first secret.
     """
     record = delivery.record
     headers = {
@@ -101,22 +104,9 @@ def headers_of(
         headers["Relay-Freshness"] = record.freshness
     if delivery.is_replay:
         headers["Relay-Replay"] = "true"
-    headers |= standard.sign(secret, record.webhook_id, timestamp, record.body)
+    headers |= endpoint.headers
+    newest, *former = endpoint.secrets
+    headers |= standard.sign(newest, record.webhook_id, timestamp, record.body, *former)
     if record.version == V2:
-        return headers | v2.sign(secret, record.body)
-    return headers | legacy.sign(secret, timestamp, record.body)
-
-
-@asynccontextmanager
-async def open_session() -> AsyncIterator[aiohttp.ClientSession]:
-    """The worker's one HTTP session. Lanes bound their own concurrency, so the pool does not."""
-    connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=_DNS_CACHE, keepalive_timeout=_KEEP_ALIVE)
-    async with aiohttp.ClientSession(
-        connector=connector,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"User-Agent": f"linq-relay/{__version__}"},
-        skip_auto_headers=("Accept", "Accept-Encoding"),
-        auto_decompress=False,
-    ) as session:
-        yield session
-        await asyncio.sleep(0)  # lets connections that were just used close
+        return headers | v2.sign(newest, record.body)
+    return headers | legacy.sign(newest, timestamp, record.body)

@@ -44,6 +44,6 @@ async def _examine(settings: Settings) -> list[Finding]:
     from relay.parts import open_store
     from relay.store.connect import REQUEST_PATIENCE
 
-    config = load_config(settings.relay_config).config
+    loaded = load_config(settings.relay_config)
     async with open_store(settings, REQUEST_PATIENCE) as redis:
-        return await examine(settings, redis, config)
+        return await examine(settings, redis, loaded)

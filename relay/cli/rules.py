@@ -23,7 +23,7 @@ def check(*, json: JsonOption = False) -> None:
     from relay.core.errors import ConfigError
     from relay.core.event import Dialect
     from relay.linq.event_types import unknown_patterns
-    from relay.settings import Settings
+    from relay.settings import Settings, masked_url
 
     path = Settings.load().relay_config
     try:
@@ -46,6 +46,11 @@ def check(*, json: JsonOption = False) -> None:
     ]
     if not config.topics:
         warnings.append("there is no topic, so every event will be acknowledged and dropped")
+    warnings += [
+        f"subscription {one.name}: its certificate is not verified, so anybody could pose as it (see ca_file)"
+        for one in config.subscriptions
+        if not one.verify_tls
+    ]
     if json:
         print_json(
             {"ok": True, "topics": len(config.topics), "subscriptions": len(config.subscriptions), "warnings": warnings}
@@ -58,7 +63,8 @@ def check(*, json: JsonOption = False) -> None:
     )
     if config.subscriptions:
         rows = [
-            (s.name, s.topic, s.url, " ".join(map(format_duration, s.retry)) or "never") for s in config.subscriptions
+            (s.name, s.topic, masked_url(s.url), " ".join(map(format_duration, s.retry)) or "never")
+            for s in config.subscriptions
         ]
         print_table("Push subscriptions", ("name", "topic", "url", "retry after"), rows)
     for warning in warnings:

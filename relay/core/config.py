@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, StrictBool, ValidationError, model_validator
 
 from relay.core.durations import parse_duration
+from relay.core.egress import Egress
+from relay.core.endpoint import EndpointTable
 from relay.core.errors import ConfigError, Problem
 from relay.core.event import Freshness
-from relay.core.fields import Duration, Line, Name, Pattern, Secret, Table, Url
+from relay.core.fields import Duration, Line, Name, Pattern, Table
 from relay.core.linq_config import LinqConfig
 from relay.core.rules import Topic, TopicIndex
-from relay.core.secret import SecretReference
 from relay.core.toml_places import TomlPlaces
 
 if TYPE_CHECKING:
@@ -30,14 +31,14 @@ if TYPE_CHECKING:
 DEFAULT_RETRY = ("5s", "15s", "30s", "1m", "2m", "3m", "5m", "6m", "7m")
 """Ten attempts over about 25 minutes, as Linq itself retries (https://docs.linqapp.com/guides/webhooks)."""
 
+_REQUIRED_LISTS = {("topics", "events"), ("subscriptions", "secret")}
 
-class Subscription(Table):
+
+class Subscription(EndpointTable):
     """One `[[subscriptions]]` table: a team that wants a topic by HTTP POST."""
 
     name: Name
     topic: str
-    url: Url
-    secret: Secret
     retry: tuple[Duration, ...] = tuple(map(parse_duration, DEFAULT_RETRY))
     """Seconds to wait before the second, third ... attempt; after the last one the delivery is a dead letter."""
     retry_4xx: StrictBool = False
@@ -77,6 +78,7 @@ class RelayConfig(Table):
     """The whole of relay.toml."""
 
     linq: LinqConfig = LinqConfig()
+    egress: Egress = Egress()
     topics: tuple[Topic, ...] = ()
     subscriptions: tuple[Subscription, ...] = ()
 
@@ -117,19 +119,13 @@ def parse_config(text: str, filename: str = "relay.toml") -> RelayConfig:
     return config
 
 
-def secret_references(text: str) -> Iterator[tuple[int, str, SecretReference]]:
-    """Where the subscriptions in `text` say that their secrets are: (position, name, reference).
-
-    Looks at raw data and leaves out what cannot be read, so that it serves for a file with mistakes, too.
-    """
+def subscription_rows(text: str) -> list[dict[str, Any]]:
+    """The tables of the subscriptions in `text`, as TOML has them: what serves for a file with mistakes, too."""
     try:
         rows = _list(tomllib.loads(text).get("subscriptions"))
     except (ValueError, RecursionError):
-        return
-    for position, row in enumerate(rows):
-        if isinstance(row, dict) and isinstance(secret := row.get("secret"), str):
-            with suppress(ValueError):
-                yield position, str(row.get("name")), SecretReference.parse(secret)
+        return []
+    return [row if isinstance(row, dict) else {} for row in rows]
 
 
 def _echo(detail: Any) -> bool:
@@ -145,13 +141,17 @@ def _sentence(detail: Any) -> str:  # noqa: PLR0911  a table, one row a return
         case "missing":
             return f'"{detail["loc"][-1]}" is missing'
         case "too_short":
-            is_required = (detail["loc"][0], detail["loc"][-1]) == ("topics", "events")
+            is_required = (detail["loc"][0], detail["loc"][-1]) in _REQUIRED_LISTS
             way_out = "" if is_required else ", or leave the key out"
             return f"the list is empty; write at least one{way_out}"
         case "string_pattern_mismatch":
             return f'"{detail["input"]}" is not a name; use letters, digits, ".", "_" and "-", at most 64'
+        case "too_long":
+            return f"it has more than {detail['ctx']['max_length']}"
         case "tuple_type":
             return "it has to be a list"
+        case "model_type":
+            return "it has to be a table"
         case "value_error":
             return str(detail["ctx"]["error"])
         case _:
@@ -159,7 +159,7 @@ def _sentence(detail: Any) -> str:  # noqa: PLR0911  a table, one row a return
 
 
 def _contradictions(data: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """What no table can know alone: names used twice, topics that do not exist.
+    """What no table can know alone: names used twice, topics that do not exist, destinations that are refused.
 
     Looks at raw data, so that it finds these also in a file with other mistakes.
     """
@@ -174,12 +174,24 @@ def _contradictions(data: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...
                 seen[name] += 1
                 if seen[name] > 1:
                     yield (kind, position, "name"), f'the name "{name}" is used more than once'
+    egress = _egress(data)
     topics = [row["name"] for row in tables["topics"] if isinstance(row.get("name"), str)]
     for position, row in enumerate(tables["subscriptions"]):
         topic = row.get("topic")
         if isinstance(topic, str) and topic not in topics:
             known = ", ".join(dict.fromkeys(topics)) or "none is defined"
             yield ("subscriptions", position, "topic"), f'there is no topic "{topic}" (topics: {known})'
+        if isinstance(url := row.get("url"), str):
+            with suppress(ValueError):  # no URL at all, which is told elsewhere
+                if refusal := egress.url_refusal(url):
+                    yield ("subscriptions", position, "url"), refusal
+
+
+def _egress(data: dict[str, Any]) -> Egress:
+    try:
+        return Egress.model_validate(data.get("egress", {}))
+    except ValidationError:
+        return Egress()
 
 
 def _list(value: Any) -> list[Any]:

@@ -19,7 +19,6 @@ from pydantic import (
 from relay.core.durations import parse_duration
 from relay.core.lines import is_line, line_meant_by
 from relay.core.patterns import pattern_problem
-from relay.core.secret import SecretReference
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +63,7 @@ def _size(text: str) -> int:
     return int(size)
 
 
-def _text(parse: Callable[[str], Any]) -> Callable[[Any], Any]:
+def text_of(parse: Callable[[str], Any]) -> Callable[[Any], Any]:
     """`parse` for values that have to be strings."""
 
     def validate(value: Any) -> Any:
@@ -84,9 +83,8 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Pattern = Annotated[str, AfterValidator(_pattern)]
 Line = Annotated[str, AfterValidator(_line)]
 Url = Annotated[str, AfterValidator(_url)]
-Size = Annotated[int, BeforeValidator(_text(_size))]
-Duration = Annotated[float, BeforeValidator(_text(parse_duration))]
-Secret = Annotated[SecretReference, BeforeValidator(_text(SecretReference.parse))]
+Size = Annotated[int, BeforeValidator(text_of(_size))]
+Duration = Annotated[float, BeforeValidator(text_of(parse_duration))]
 
 
 class Table(BaseModel):

@@ -39,7 +39,7 @@ class Outcome(StrEnum):
     """Another 5xx, or 408 or 425."""
     TIMED_OUT = "timed_out"
     UNREACHABLE = "unreachable"
-    """DNS, connect, TLS, or a connection that broke off."""
+    """DNS, connect, TLS, a connection that broke off, or a destination that `[egress]` refuses."""
     REJECTED = "rejected"
     """Another 4xx: the subscriber does not want this event."""
     GONE = "gone"

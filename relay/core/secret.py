@@ -68,7 +68,7 @@ def normal_key(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SecretReference:
-    """Where relay.toml says that a secret is: `env:NAME`, `file:PATH`, or the secret itself."""
+    """Where relay.toml says that a value is that need not stand there: `env:NAME`, `file:PATH`, or the value itself."""
 
     source: str
     """`env`, `file` or `literal`."""
@@ -76,7 +76,7 @@ class SecretReference:
 
     @classmethod
     def parse(cls, text: str) -> SecretReference:
-        """The reference that `text` spells.
+        """The reference to a signing secret that `text` spells.
 
         Raises:
             ValueError: it is none of the three forms.
@@ -87,6 +87,25 @@ class SecretReference:
         if text.startswith(PREFIX) and len(text) > len(PREFIX):
             return cls("literal", text)
         raise ValueError('a secret is written "env:NAME", "file:PATH" or "whsec_..." (relay secret generate makes one)')
+
+    @classmethod
+    def of_value(cls, text: str) -> SecretReference:
+        """The reference to any other value, which may stand there as it is.
+
+        Raises:
+            ValueError: it begins like a reference, and nothing follows.
+        """
+        source, _, value = text.partition(":")
+        if source not in {"env", "file"}:
+            return cls("literal", text)
+        if not value:
+            raise ValueError(f'"{text}" names nothing; write "env:NAME", "file:PATH" or the value itself')
+        return cls(source, value)
+
+    @classmethod
+    def of_file(cls, path: str) -> SecretReference:
+        """The reference to a whole file."""
+        return cls("file", path)
 
     def __repr__(self) -> str:
         return (

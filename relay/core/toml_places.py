@@ -27,8 +27,11 @@ class TomlPlaces:
         table: tuple[str | int, ...] = ()
         for number, line in enumerate(text.splitlines(), start=1):
             if header := _HEADER.match(line):
-                table = tuple(header[2].split("."))
-                if header[1] == "[[":
+                first, *rest = header[2].split(".")
+                table = (first, *rest)
+                if header[1] == "[" and rest and counts[first]:  # it belongs to the last [[table]] above it
+                    table = (first, counts[first] - 1, *rest)
+                elif header[1] == "[[":
                     self._line_of.setdefault(table, number)
                     table = (*table, counts[header[2]])
                     counts[header[2]] += 1

@@ -19,16 +19,17 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from relay.core.config import RelayConfig
+    from relay.config_file import Loaded
     from relay.doctor.finding import Finding
     from relay.settings import Settings
 
 
-async def examine(settings: Settings, redis: Redis, config: RelayConfig) -> list[Finding]:
+async def examine(settings: Settings, redis: Redis, loaded: Loaded) -> list[Finding]:
     """Everything that there is to say, the foundations first."""
+    config = loaded.config
     findings = await _tried(REDIS, examine_redis(redis), "look at REDIS_URL, and whether Redis runs")
     findings += await _tried("subscriptions", examine_lanes(redis, config), "look at Redis")
-    findings += await examine_destinations(config.subscriptions)
+    findings += await examine_destinations(loaded)
     return findings + await _tried(
         LINQ, examine_linq(settings, redis, config, time.time()), "see what the message says; relay bootstrap status"
     )

@@ -8,40 +8,65 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from relay.doctor.finding import Finding, ok, problem, warning
+from relay.resolving import CheckedResolver, Refused
 from relay.store.connect import describe
 from relay.store.holds import Holds
 from relay.store.ledger import Ledger
+from relay.tls import context_for
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from urllib.parse import SplitResult
 
     from redis.asyncio import Redis
 
+    from relay.config_file import Loaded
     from relay.core.config import RelayConfig, Subscription
+    from relay.core.endpoint import Endpoint
 
 _PATIENCE = 5.0  # seconds for a connection
 _PORTS = {"http": 80, "https": 443}
 
 
-async def examine_destinations(subscriptions: Sequence[Subscription]) -> list[Finding]:
-    """Whether each destination takes a connection (TLS included); nothing is sent."""
-    return list(await asyncio.gather(*map(_reach, subscriptions)))
+async def examine_destinations(loaded: Loaded) -> list[Finding]:
+    """Whether each destination takes a connection, as a delivery would make it; nothing is sent."""
+    subscriptions = loaded.config.subscriptions
+    return list(await asyncio.gather(*(_reach(one, loaded.endpoints[one.name]) for one in subscriptions)))
 
 
-async def _reach(subscription: Subscription) -> Finding:
+async def _reach(subscription: Subscription, endpoint: Endpoint) -> Finding:
     url = urlsplit(subscription.url)
     area, where = f"subscription {subscription.name}", f"{url.scheme}://{url.netloc.rpartition('@')[2]}"
     began = time.monotonic()
     try:
         async with asyncio.timeout(_PATIENCE):
-            tls = True if url.scheme == "https" else None
-            _, writer = await asyncio.open_connection(url.hostname, url.port or _PORTS[url.scheme], ssl=tls)
-            writer.close()
+            await _connect(url, endpoint)
+    except Refused as error:
+        return problem(area, f"{where} is {error}", "look at its url, at its DNS, at [egress] in relay.toml")
     except (OSError, ValueError) as error:
         return problem(
             area, f"{where} cannot be reached: {describe(error)}", "look at its name, its port, its certificate"
         )
-    return ok(area, f"{where} can be reached ({(time.monotonic() - began) * 1000:.0f} ms)")
+    reached = f"{where} can be reached ({(time.monotonic() - began) * 1000:.0f} ms)"
+    if not endpoint.verify_tls:
+        return warning(area, f"{reached}, and anybody could pose as it", "give ca_file in place of verify_tls = false")
+    return ok(area, reached)
+
+
+async def _connect(url: SplitResult, endpoint: Endpoint) -> None:
+    """Opens a connection to the first address that takes one, and closes it."""
+    host, port = url.hostname or "", url.port or _PORTS[url.scheme]
+    tls = context_for(endpoint) if url.scheme == "https" else None
+    addresses = await CheckedResolver(endpoint.egress).resolve(host, port)
+    for position, found in enumerate(addresses, start=1):
+        try:
+            name = host if tls else None
+            _, writer = await asyncio.open_connection(found["host"], port, ssl=tls, server_hostname=name)
+        except OSError:
+            if position == len(addresses):
+                raise
+        else:
+            writer.close()
+            return
 
 
 async def examine_lanes(redis: Redis, config: RelayConfig) -> list[Finding]:

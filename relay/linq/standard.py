@@ -52,10 +52,10 @@ def verify(headers: Headers, body: bytes, secrets: Iterable[KnownSecret], now: f
     raise BadSignature("no secret of this URL made the webhook-signature", another_secret_could_help=True)
 
 
-def sign(secret: SigningSecret, webhook_id: str, timestamp: int, body: bytes) -> dict[str, str]:
-    """The headers of this family for `body`; `secret` must be base64."""
-    signature = _signature(secret, webhook_id, str(timestamp), body)
-    return {ID: webhook_id, TIMESTAMP: str(timestamp), SIGNATURE: f"v1,{signature}"}
+def sign(secret: SigningSecret, webhook_id: str, timestamp: int, body: bytes, *former: SigningSecret) -> dict[str, str]:
+    """The headers of this family for `body`, signed with `secret` and each of the `former` ones; all must be base64."""
+    signatures = [f"v1,{_signature(one, webhook_id, str(timestamp), body)}" for one in (secret, *former)]
+    return {ID: webhook_id, TIMESTAMP: str(timestamp), SIGNATURE: " ".join(signatures)}
 
 
 def _signature(secret: SigningSecret, webhook_id: str, timestamp: str, body: bytes) -> str:

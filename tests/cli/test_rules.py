@@ -291,3 +291,13 @@ async def test_without_rules_there_is_nothing_to_explain() -> None:
     said: Any = await main_here("explain", sample("v3-message.sent"))
     assert said.code == 2
     assert "no such file" in said.err
+
+
+async def test_check_warns_of_certificates_that_are_not_verified_and_shows_no_password() -> None:
+    url = "https://user:hunter2@crm.example.com/"
+    text = GOOD.replace("http://[::1]:8080/linq", url).replace("retry =", "verify_tls = false\nretry =")
+    Path("relay.toml").write_text(text)
+    said = await main_here("check")
+    assert said.code == 0
+    assert "subscription bot: its certificate is not verified" in said.out
+    assert "hunter2" not in said.out

@@ -90,8 +90,8 @@ def test_a_good_file_is_read_whole() -> None:
 
 def test_a_subscription_knows_where_its_secret_is_and_how_long_it_waits() -> None:
     bot, crm = parse_config(GOOD).subscriptions
-    assert (bot.secret, bot.retry) == (SecretReference("env", "SUPPORT_BOT_SECRET"), (5.0, 30.0, 120.0, 600.0))
-    assert crm.secret == SecretReference("file", "crm.key")
+    assert (bot.secret, bot.retry) == ((SecretReference("env", "SUPPORT_BOT_SECRET"),), (5.0, 30.0, 120.0, 600.0))
+    assert crm.secret == (SecretReference("file", "crm.key"),)
 
 
 def test_what_is_not_written_has_its_default() -> None:
@@ -209,10 +209,22 @@ values = st.recursive(
     max_leaves=5,
 )
 keys = st.sampled_from(
-    [*Topic.model_fields, *Subscription.model_fields, "topics", "subscriptions", "a.b", '"quoted key"', "colour"]
+    [
+        *Topic.model_fields,
+        *Subscription.model_fields,
+        "topics",
+        "subscriptions",
+        "egress",
+        "allow",
+        "a.b",
+        '"quoted key"',
+        "colour",
+    ]
 )
 toml_lines = st.one_of(
-    st.sampled_from(["[[topics]]", "[[subscriptions]]", "[topics]", "[[topics.x]]", "[topics.0]", "", "# note", '"""']),
+    st.sampled_from(
+        ["[[topics]]", "[[subscriptions]]", "[topics]", "[egress]", "[[topics.x]]", "[topics.0]", "", "# note", '"""']
+    ),
     st.builds("{} = {}".format, keys, values),
     st.text(max_size=12),
 )

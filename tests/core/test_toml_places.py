@@ -47,6 +47,7 @@ key = 1
         (("nowhere", 0, "name"), "relay.toml nowhere[0].name"),
         (("subscriptions", 0, "name"), "relay.toml:17 subscriptions[0].name"),
         (("subscriptions", 0, "secret"), "relay.toml:16 subscriptions[0].secret"),
+        (("subscriptions", 0, "limits", "rate"), "relay.toml:19 subscriptions[0].limits.rate"),
         (("other", "table", "key"), "relay.toml:21 other.table.key"),
         (("nowhere",), "relay.toml nowhere"),
     ],

@@ -4,26 +4,43 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from relay.config_file import Loaded
 from relay.core.breaker import Trip
 from relay.core.config import parse_config
+from relay.core.egress import Egress
+from relay.core.endpoint import Endpoint
 from relay.doctor.finding import State
 from relay.doctor.lane_checks import examine_destinations, examine_lanes
 from relay.listening import listening
 from relay.settings import Listen
 from relay.store.holds import Holds
 from relay.store.lanes import Lane
+from tests.building import SECRET
+from tests.certificates import Authority, tls_server
 from tests.core.writing import subscription_with
 from tests.journeys.conftest import free_port
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from redis.asyncio import Redis
+
+    from relay.doctor.finding import Finding
+
+PLAIN = Endpoint((SECRET,))
+
+
+async def destination(url: str, endpoint: Endpoint = PLAIN, **values: str) -> Finding:
+    """What is said of one."""
+    config = parse_config(subscription_with(url=f'"{url}"', **values))
+    [finding] = await examine_destinations(Loaded(config, {"s": endpoint}))
+    return finding
 
 
 async def test_destinations_that_can_be_reached_and_those_that_cannot() -> None:
     async with listening(web.Application(), Listen(host="127.0.0.1", port=0)) as port:
         urls = (f"http://127.0.0.1:{port}/in", f"http://127.0.0.1:{free_port()}", f"https://127.0.0.1:{port}")
-        subscriptions = [parse_config(subscription_with(url=f'"{url}"')).subscriptions[0] for url in urls]
-        good, refused, no_tls = await examine_destinations(subscriptions)
+        good, refused, no_tls = [await destination(url) for url in urls]
     assert (good.state, refused.state, no_tls.state) == (State.OK, State.PROBLEM, State.PROBLEM)
     assert "cannot be reached" in refused.what
 
@@ -47,3 +64,22 @@ async def test_what_keeps_lanes_is_said(redis: Redis) -> None:
         "former": State.WARNING,
     }
     assert found["paused"].remedy == "relay lanes resume paused"
+
+
+async def test_a_destination_that_is_refused_is_not_connected_to() -> None:
+    async with listening(web.Application(), Listen(host="127.0.0.1", port=0)) as port:
+        named, allowed = f"http://localhost:{port}", Egress(allow=("10.0.0.0/8",))
+        finding = await destination(named, Endpoint((SECRET,), egress=allowed))
+        assert (await destination(named)).state is State.OK
+    assert finding.state is State.PROBLEM
+    assert "is not in allow of [egress]" in finding.what
+    assert "[egress] in relay.toml" in finding.remedy
+
+
+async def test_a_certificate_is_looked_at_as_a_delivery_does(tmp_path: Path) -> None:
+    authority = Authority()
+    endpoints = (PLAIN, Endpoint((SECRET,), ca=authority.pem), Endpoint((SECRET,), verify_tls=False))
+    async with tls_server(authority, tmp_path) as (url, _):
+        unknown, known, unverified = [await destination(url, endpoint) for endpoint in endpoints]
+    assert (unknown.state, known.state, unverified.state) == (State.PROBLEM, State.OK, State.WARNING)
+    assert "verify_tls = false" in unverified.remedy

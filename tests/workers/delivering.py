@@ -13,8 +13,9 @@ from relay.store.lanes import mark_ready
 from relay.store.ledger import Ledger
 from tests.support import eventually
 from workers.deliverer import Deliverer
+from workers.egress import Sessions
 from workers.lease import hold
-from workers.sender import Sender, open_session
+from workers.sender import Sender
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 async def delivering(redis: Redis, rules: ConfigFile, *names_of_lanes: str) -> AsyncIterator[asyncio.Event]:
     """The slots of the lanes at work; the event stops them."""
     async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(open_session())
-        deliverer = Deliverer(redis, rules, Sender(session, time.time), time.time, random.Random(1).random)
+        sessions = await stack.enter_async_context(Sessions())
+        deliverer = Deliverer(redis, rules, Sender(sessions, time.time), time.time, random.Random(1).random)
         stop = asyncio.Event()
         drains = []
         for slot in {bells.slot_of(name) for name in names_of_lanes or ("bot", "crm")}:
@@ -46,8 +47,8 @@ async def delivering(redis: Redis, rules: ConfigFile, *names_of_lanes: str) -> A
 
 async def deliver_and_be_killed(redis: Redis, rules: ConfigFile, name: str, when: Callable[[], object]) -> None:
     """The slot of a lane at work until `when` is true; then nothing of it does anything any more."""
-    async with open_session() as session:
-        deliverer = Deliverer(redis, rules, Sender(session, time.time), time.time, random.Random(1).random)
+    async with Sessions() as sessions:
+        deliverer = Deliverer(redis, rules, Sender(sessions, time.time), time.time, random.Random(1).random)
         before = asyncio.all_tasks()
         async with hold(redis, bells.deliver(bells.slot_of(name)).job_id) as lease:
             drain = asyncio.create_task(deliverer.drain(bells.slot_of(name), lease, asyncio.Event()))

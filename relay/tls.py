@@ -1,0 +1,47 @@
+"""TLS towards subscribers: one context for all who are trusted alike.
+
+aiohttp keeps connections open by their context, so a new one for each request would open a connection for each.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from relay.core.endpoint import Endpoint
+
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----")
+
+
+def context_for(endpoint: Endpoint) -> ssl.SSLContext:
+    """How to speak TLS with `endpoint`; the same object for the same trust."""
+    return _context(endpoint.ca, verify=endpoint.verify_tls)
+
+
+def authorities_in(text: str) -> str:
+    """The certificates in `text`, PEM; what stands between them, as in the bundles of systems, is left out.
+
+    Raises:
+        ValueError: there are none, or they cannot be used.
+    """
+    certificates = "\n".join(_CERTIFICATE.findall(text))
+    if not certificates:
+        raise ValueError("there is no certificate (PEM) in it")
+    try:
+        _context(certificates, verify=True)
+    except (ssl.SSLError, ValueError) as error:
+        raise ValueError(f"a certificate in it cannot be used: {error}") from None
+    return certificates
+
+
+@lru_cache(maxsize=1024)
+def _context(authorities: str | None, *, verify: bool) -> ssl.SSLContext:
+    context = ssl.create_default_context(cadata=authorities)
+    context.set_alpn_protocols(["http/1.1"])  # what aiohttp speaks
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

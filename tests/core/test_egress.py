@@ -1,0 +1,197 @@
+"""Where the relay may connect to."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.core.addresses import address_of
+from relay.core.config import parse_config
+from relay.core.egress import Egress
+from relay.core.errors import ConfigError
+from tests.core.writing import subscription_with
+from tests.properties import any_text, quick
+
+SOME = Egress(allow=("*.internal", "Hooks.Example.COM.", "10.0.0.0/8", "2001:db8::/32", "192.0.2.7"))
+
+
+def refusal(egress: Egress, host: str, address: str | None = None) -> str | None:
+    parsed = address_of(address or host)
+    assert parsed is not None
+    return egress.refusal(host, parsed)
+
+
+def problems_of(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text)
+    return [str(problem).removeprefix("relay.toml:") for problem in caught.value.problems]
+
+
+# --- a destination --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("a.internal", "8.8.8.8"),
+        ("a.b.internal", "8.8.8.8"),
+        ("A.Internal.", "8.8.8.8"),
+        ("hooks.example.com", "8.8.8.8"),
+        ("elsewhere.example", "10.1.2.3"),
+        ("elsewhere.example", "::ffff:10.1.2.3"),
+        ("elsewhere.example", "64:ff9b::a01:203"),
+        ("elsewhere.example", "2001:db8::1"),
+        ("10.1.2.3", "10.1.2.3"),
+        ("192.0.2.7", "192.0.2.7"),
+    ],
+)
+def test_what_is_in_the_list_is_allowed(host: str, address: str) -> None:
+    assert refusal(SOME, host, address) is None
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("internal", "8.8.8.8"),
+        ("evilinternal", "8.8.8.8"),
+        ("a.internal.example", "8.8.8.8"),
+        ("x.hooks.example.com", "8.8.8.8"),
+        ("hooks.example.com.evil.example", "8.8.8.8"),
+        ("elsewhere.example", "11.0.0.1"),
+        ("192.0.2.8", "192.0.2.8"),
+        ("localhost", "127.0.0.1"),
+        ("127.0.0.1", "127.0.0.1"),
+    ],
+)
+def test_what_is_not_in_the_list_is_refused(host: str, address: str) -> None:
+    why = refusal(SOME, host, address)
+    assert why is not None
+    assert why.endswith("is not in allow of [egress]")
+
+
+@pytest.mark.parametrize("egress", [Egress(), Egress(allow=("169.254.0.0/16", "*.internal", "0.0.0.0/0", "::/0"))])
+def test_metadata_services_are_refused_whatever_the_list_says(egress: Egress) -> None:
+    assert refusal(egress, "169.254.169.254") == (
+        "169.254.169.254 is a metadata service of a cloud, where the relay never connects to"
+    )
+    assert refusal(egress, "metadata.internal", "::ffff:169.254.169.254") == (
+        "metadata.internal at ::ffff:a9fe:a9fe (that is 169.254.169.254) is a metadata service of a cloud, "
+        "where the relay never connects to"
+    )
+
+
+@pytest.mark.parametrize("egress", [Egress(), Egress(allow=("127.0.0.0/8", "::1", "*.example", "localhost"))])
+def test_loopback_has_to_be_named(egress: Egress) -> None:
+    for host, address in (("localhost", "127.0.0.1"), ("LOCALHOST.", "::1"), ("127.0.0.1", None), ("::1", None)):
+        assert refusal(egress, host, address) is None
+    for address in ("127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::"):
+        assert refusal(egress, "evil.example", address) is not None
+    assert refusal(egress, "evil.example", "127.0.0.1") == (
+        "evil.example at 127.0.0.1 is loopback, which the url has to name itself"
+    )
+
+
+def test_without_a_list_every_other_destination_is_allowed() -> None:
+    for address in ("8.8.8.8", "10.0.0.1", "192.168.0.1", "fd00::1", "2606:4700::1111"):
+        assert refusal(Egress(), "a.example", address) is None
+
+
+@quick
+@given(any_text, st.ip_addresses())
+def test_any_host_has_an_answer(host: str, address: object) -> None:
+    said = refusal(SOME, host, str(address))
+    assert said is None or said.isprintable() or not host.isprintable()
+
+
+# --- a url, at load -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("http://169.254.169.254/latest", "169.254.169.254 is a metadata service"),
+        ("http://[::ffff:169.254.1.1]/", "is link-local"),
+        ("http://0.0.0.0/", "is unspecified"),
+        ("http://2130706433/", "2130706433 is an odd spelling of an address"),
+        ("http://0x7f.1/", "0x7f.1 is an odd spelling"),
+        ("http://127.1/", "127.1 is an odd spelling"),
+        ("http://0177.0.0.1/", "0177.0.0.1 is an odd spelling"),
+        ("http://127.0.0.1./", "127.0.0.1. is an odd spelling"),
+    ],
+)
+def test_a_url_that_can_never_be_reached_is_told_with_its_line(url: str, problem: str) -> None:
+    [said] = problems_of(subscription_with(url=f'"{url}"'))
+    assert said.startswith("7 subscriptions[0].url: ")
+    assert problem in said
+
+
+@pytest.mark.parametrize(
+    ("allow", "url"),
+    [
+        ('["10.0.0.0/8"]', "http://11.0.0.1/"),
+        ('["*.internal"]', "http://11.0.0.1/"),
+        ('["*.internal"]', "http://crm.example.com/"),
+        ('["*.internal"]', "http://localhost/"),
+    ],
+)
+def test_a_url_that_the_list_can_never_allow_is_told(allow: str, url: str) -> None:
+    [said] = problems_of(f"{subscription_with(url=repr(url))}\n[egress]\nallow = {allow}")
+    assert said.startswith("7 subscriptions[0].url: ")
+    assert said.endswith("is not in allow of [egress]")
+
+
+@pytest.mark.parametrize(
+    ("allow", "url"),
+    [
+        ('["*.internal", "10.0.0.0/8"]', "http://crm.example.com/"),  # it may resolve to 10.0.0.1
+        ('["*.internal"]', "http://crm.internal/"),
+        ('["xn--bcher-kva.example"]', "http://bücher.example/"),
+        ('["bücher.example"]', "http://xn--bcher-kva.example/"),
+        ('["127.0.0.1"]', "http://127.0.0.1:8080/"),
+    ],
+)
+def test_a_url_that_may_be_allowed_is_good(allow: str, url: str) -> None:
+    assert parse_config(f"{subscription_with(url=repr(url))}\n[egress]\nallow = {allow}").egress.allow
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/", "http://[::1]/", "http://localhost/", "http://①②⑦.0.0.1/"])
+def test_loopback_that_is_named_is_good(url: str) -> None:
+    assert parse_config(subscription_with(url=f'"{url}"')).subscriptions[0].url == url
+
+
+# --- the list -------------------------------------------------------------------------------------
+
+NOT_A_DESTINATION = (
+    'is not a destination; write a host ("hooks.example.com"), all below one ("*.internal"), '
+    'an address or a network ("10.0.0.0/8")'
+)
+
+NO_DESTINATIONS = ["", "*", "a.*", "*a.b", "-a.b", "a b", "a.b:80", "http://a.b", "127.1", "0x7f.1", "[::1]"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ("10.0.0.1/8", '"10.0.0.1/8" has bits beyond its mask; did you mean "10.0.0.0/8"?'),
+        *((entry, f'"{entry}" {NOT_A_DESTINATION}') for entry in NO_DESTINATIONS),
+    ],
+)
+def test_what_is_no_destination_is_told(entry: str, problem: str) -> None:
+    assert problems_of(f'[egress]\nallow = ["a.b", "{entry}"]') == [f"2 egress.allow[1]: {problem}"]
+
+
+def test_a_list_that_allows_nothing_is_told() -> None:
+    assert problems_of("[egress]\nallow = []") == [
+        "2 egress.allow: the list is empty; write at least one, or leave the key out"
+    ]
+
+
+def test_lists_that_mean_the_same_are_the_same() -> None:
+    assert Egress(allow=("A.B.", "10.0.0.1", "2001:DB8::/32")) == Egress(allow=("a.b", "10.0.0.1/32", "2001:db8::/32"))
+
+
+def test_a_mistake_in_the_list_does_not_hide_one_in_a_url() -> None:
+    first, second = problems_of(subscription_with(url='"http://169.254.1.1/"') + '\n[egress]\nallow = ["*"]')
+    assert "link-local" in first
+    assert "not a destination" in second

@@ -1,0 +1,187 @@
+"""How the relay proves itself to a subscriber, as relay.toml has it."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from relay.core.config import parse_config, subscription_rows
+from relay.core.egress import Egress
+from relay.core.endpoint import Endpoint, Path, check_found, endpoint_of, references
+from relay.core.errors import ConfigError
+from relay.core.secret import SecretReference
+from tests.building import OTHER_SECRET, SECRET
+from tests.core.writing import subscription_with
+from tests.properties import any_text, quick
+
+
+def endpoint(found: dict[Path, str], **values: str) -> Endpoint:
+    """What becomes of a subscription with `values`, in TOML, when its references stand for `found`."""
+    [subscription] = parse_config(subscription_with(**values)).subscriptions
+    return endpoint_of(subscription, {("secret",): SECRET.text, **found}, Egress())
+
+
+def problems_of(**values: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(subscription_with(**values))
+    return [problem.message for problem in caught.value.problems]
+
+
+def test_without_more_it_is_a_secret_and_the_authorities_of_the_system() -> None:
+    assert endpoint({}) == Endpoint((SECRET,), {}, verify_tls=True, ca=None)
+
+
+def test_headers_are_sent_as_they_are_written() -> None:
+    found: dict[Path, str] = {("headers", "X-Team"): "crm", ("headers", "x-key"): "abc def"}
+    made = endpoint(found, headers='{ "X-Team" = "crm", "x-key" = "env:KEY" }')
+    assert made.headers == {"X-Team": "crm", "x-key": "abc def"}
+
+
+def test_a_bearer_token_is_an_authorization() -> None:
+    made = endpoint({("auth", "bearer"): "t0ken"}, auth='{ bearer = "env:TOKEN" }')
+    assert made.headers == {"Authorization": "Bearer t0ken"}
+
+
+def test_a_name_and_a_password_are_basic_authorization() -> None:
+    found: dict[Path, str] = {("auth", "username"): "relay", ("auth", "password"): "a:b c"}
+    made = endpoint(found, auth='{ username = "relay", password = "env:PASSWORD" }')
+    scheme, _, pair = made.headers["Authorization"].partition(" ")
+    assert (scheme, b64decode(pair)) == ("Basic", b"relay:a:b c")
+
+
+def test_secrets_keep_their_order() -> None:
+    found: dict[Path, str] = {("secret", 0): OTHER_SECRET.text, ("secret", 1): SECRET.text}
+    [subscription] = parse_config(subscription_with(secret='["env:NEW", "env:OLD"]')).subscriptions
+    assert endpoint_of(subscription, found, Egress()).secrets == (OTHER_SECRET, SECRET)
+
+
+def test_nothing_that_is_secret_shows() -> None:
+    text = subscription_with(
+        auth='{ bearer = "hunter2" }', headers='{ "X-Key" = "hunter2" }', secret='"whsec_aHVudGVyMg"'
+    )
+    config = parse_config(text)
+    found: dict[Path, str] = {
+        ("auth", "bearer"): "hunter2",
+        ("headers", "X-Key"): "hunter2",
+        ("secret",): "whsec_aHVudGVyMg",
+    }
+    shown = repr(config) + repr(endpoint_of(config.subscriptions[0], found, Egress()))
+    assert "hunter2" not in shown
+    assert "aHVudGVyMg" not in shown
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Host",
+        "content-length",
+        "Content-Type",
+        "TRANSFER-ENCODING",
+        "Connection",
+        "webhook-id",
+        "Webhook-Anything",
+        "X-Webhook-Signature",
+        "Relay-Topic",
+    ],
+)
+def test_a_header_that_is_not_the_subscribers_to_choose_is_refused(name: str) -> None:
+    assert problems_of(headers=f'{{ "X-Good" = "1", "{name}" = "x" }}') == [
+        f'"{name}" is for the relay or for HTTP to say'
+    ]
+
+
+@pytest.mark.parametrize("name", ["", "a b", "X:Y", "X\\n", "é", "X\\u0000"])
+def test_what_is_no_name_of_a_header_is_refused(name: str) -> None:
+    [problem] = problems_of(headers=f'{{ "{name}" = "x" }}')
+    assert problem.endswith("is not the name of a header")
+
+
+def test_a_header_is_given_once_however_it_is_written() -> None:
+    assert problems_of(headers='{ "X-Team" = "a", "x-team" = "b" }') == ['"x-team" is given twice']
+
+
+def test_every_mistake_in_the_names_of_headers_is_told() -> None:
+    [problem] = problems_of(headers='{ "Host" = "a", "a b" = "b" }')
+    assert problem == "\"Host\" is for the relay or for HTTP to say; 'a b' is not the name of a header"
+
+
+@pytest.mark.parametrize(
+    ("auth", "problem"),
+    [
+        ("{}", "write { bearer"),
+        ('{ username = "a" }', "write { bearer"),
+        ('{ password = "a" }', "write { bearer"),
+        ('{ bearer = "a", username = "b", password = "c" }', "write { bearer"),
+        ('{ bearer = "a", password = "c" }', "write { bearer"),
+        ('{ token = "a" }', 'unknown key "token"'),
+        ('{ bearer = "env:" }', '"env:" names nothing'),
+        ('"Bearer x"', "it has to be a table"),
+    ],
+)
+def test_auth_has_one_of_two_forms(auth: str, problem: str) -> None:
+    assert problem in problems_of(auth=auth)[0]
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"ca_file": '"a.pem"', "verify_tls": "false"}, '"ca_file" contradicts "verify_tls = false"'),
+        ({"ca_file": '"a.pem"', "url": '"http://a.b"'}, "are for an https url"),
+        ({"verify_tls": "false", "url": '"http://a.b"'}, "are for an https url"),
+        ({"auth": '{ bearer = "a" }', "headers": '{ authorization = "b" }'}, 'by "auth" and "headers"'),
+        ({"auth": '{ bearer = "a" }', "url": '"https://user:pw@a.b/"'}, 'by the url and "auth"'),
+    ],
+)
+def test_a_contradiction_is_told(values: dict[str, str], problem: str) -> None:
+    [said] = problems_of(**values)
+    assert problem in said
+
+
+def test_an_authorization_of_ones_own_is_a_header_like_any_other() -> None:
+    made = endpoint({("headers", "Authorization"): "Token x"}, headers='{ Authorization = "env:X" }')
+    assert made.headers == {"Authorization": "Token x"}
+
+
+def test_references_are_found_in_a_table_with_mistakes() -> None:
+    text = subscription_with(
+        secret='["env:NEW", 5, "nonsense"]',
+        headers='{ "X" = "file:x.key", "Y" = 1, "Z" = "env:" }',
+        auth='{ bearer = "t", colour = "env:C" }',
+        ca_file='"ca.pem"',
+        retry="5",
+    )
+    [row] = subscription_rows(text)
+    assert dict(references(row)) == {
+        ("secret", 0): SecretReference("env", "NEW"),
+        ("headers", "X"): SecretReference("file", "x.key"),
+        ("auth", "bearer"): SecretReference("literal", "t"),
+        ("auth", "colour"): SecretReference("env", "C"),
+        ("ca_file",): SecretReference("file", "ca.pem"),
+    }
+
+
+@pytest.mark.parametrize("row", [{"secret": 5, "headers": [], "auth": "x", "ca_file": {}}, {}])
+def test_a_table_that_refers_to_nothing_has_no_references(row: dict[str, Any]) -> None:
+    assert not list(references(row))
+
+
+@quick
+@given(any_text)
+def test_a_value_that_passes_cannot_break_a_request(text: str) -> None:
+    try:
+        check_found(("headers", "X"), text)
+    except ValueError as error:
+        assert len(text) < 4 or text not in str(error)  # noqa: PT017
+    else:
+        assert text.isascii()
+        assert text.isprintable()
+        assert text == text.strip()
+
+
+def test_a_username_has_no_colon() -> None:
+    with pytest.raises(ValueError, match="no colon"):
+        check_found(("auth", "username"), "a:b")
+    check_found(("auth", "password"), "a:b")
