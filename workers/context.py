@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from relay.config_file import ConfigFile
 from relay.parts import open_store
 from workers.deliverer import Deliverer
+from workers.replayer import Replayer
 from workers.retention import Retention
 from workers.router import Router
 from workers.sender import Sender, open_session
@@ -36,6 +37,7 @@ class WorkerParts:
     rules: ConfigFile
     router: Router
     deliverer: Deliverer
+    replayer: Replayer
     sweeper: Sweeper
     upkeep: Upkeep
     retention: Retention
@@ -57,6 +59,7 @@ async def worker_parts(settings: Settings) -> AsyncIterator[WorkerParts]:
             rules=rules,
             router=Router(redis, rules, time.time),
             deliverer=Deliverer(redis, rules, Sender(session, time.time), time.time, random.random),  # noqa: S311  jitter
+            replayer=Replayer(redis, rules, time.time),
             sweeper=Sweeper(redis, rules, time.time),
             upkeep=Upkeep(redis, rules, settings, time.time),
             retention=Retention(redis, rules, time.time),

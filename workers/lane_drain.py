@@ -165,8 +165,8 @@ class LaneDrain:
                 return due
         if self._may_have_new:
             self._may_have_new = False
-            new = await persistently("reading a lane", lambda: self._lane.read_new(_READ, token), self.suspect)
-            self._may_have_new |= len(new) >= _READ
+            new = await persistently("reading a lane", lambda: self._lane.read_new(_READ, token, room), self.suspect)
+            self._may_have_new |= len(new) >= min(_READ, room)
             return new
         return []
 
