@@ -20,7 +20,7 @@ from redis.exceptions import ResponseError
 from relay.store import bells, names
 from relay.store.place import Place
 from relay.store.record import Record, record_of
-from relay.store.streams import is_missing_group
+from relay.store.streams import is_missing_group, order_of
 from relay.store.taking import Claim, Most, take, take_due, take_left
 
 if TYPE_CHECKING:
@@ -219,17 +219,18 @@ class Lane:
         """Whether any stream has an entry that the group has not read; the lane's groups must stand (`ensure`)."""
         for stream in (self.topic_stream, self.replay_stream):
             last = (await self._redis.xinfo_stream(stream))["last-generated-id"]
-            if _order(await self._read_up_to(stream)) < _order(last):
+            if order_of(await self._read_up_to(stream)) < order_of(last.decode()):
                 return True
         for stream, end in self._left.items():
-            if await self._redis.exists(stream) and _order(await self._read_up_to(stream)) < _order(end.encode()):
+            if await self._redis.exists(stream) and order_of(await self._read_up_to(stream)) < order_of(end):
                 return True
         return False
 
-    async def _read_up_to(self, stream: str) -> bytes:
+    async def _read_up_to(self, stream: str) -> str:
         """The last entry that the group has read; the beginning if it has gone missing this moment."""
         groups = await self._redis.xinfo_groups(stream)
-        return next((group["last-delivered-id"] for group in groups if group["name"] == self.group.encode()), b"0-0")
+        found = next((group["last-delivered-id"] for group in groups if group["name"] == self.group.encode()), b"0-0")
+        return found.decode()
 
 
 async def wait_ready(redis: Redis, slot: int, timeout: float) -> list[str]:
@@ -246,8 +247,3 @@ async def mark_ready(redis: Redis, slot: int, lanes: Iterable[str], now_ms: int)
     scores = dict.fromkeys(lanes, now_ms)
     if scores:
         await redis.zadd(names.ready(slot), scores, nx=True)
-
-
-def _order(entry: bytes) -> tuple[int, int]:
-    milliseconds, _, sequence = entry.partition(b"-")
-    return int(milliseconds), int(sequence)
