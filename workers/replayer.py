@@ -142,4 +142,4 @@ class Replayer:
 
 
 def _loss(replay: Replay) -> str:
-    return f"{replay.missed} events were trimmed from the topic before their turn came" if replay.missed else ""
+    return f"trimmed from the topic before their turn came: {replay.missed}" if replay.missed else ""

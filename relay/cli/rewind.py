@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from relay.cli.output import JsonOption, console, counted, local_time, print_json, print_table
-from relay.cli.which import past_moment
+from relay.cli.which import check_topic, past_moment
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -99,22 +99,19 @@ async def _plan(settings: Settings, topic: str, group: str, target: _Target) -> 
 
     config = read_config(settings.relay_config)
     async with open_store(settings) as redis:
-        await _check_group(redis, [one.name for one in config.topics], topic, group)
+        await check_topic(redis, config, topic)
+        await _check_group(redis, topic, group)
         move = await plan_move(redis, topic, group, target.after)
         if target.is_entry and target.after is not None and order_of(target.after) > order_of(move.last):
             raise RelayError(f'"{topic}" ends before that entry, with {move.last}; --to end skips all that is there')
         return _Way(move, await History(redis, topic).extent())
 
 
-async def _check_group(redis: Redis, configured: list[str], topic: str, group: str) -> None:
+async def _check_group(redis: Redis, topic: str, group: str) -> None:
     from relay.core.errors import RelayError
     from relay.store import names
     from relay.store.rewind import groups_of
-    from relay.store.topics import topic_names
 
-    topics = await topic_names(redis, configured)
-    if topic not in topics:
-        raise RelayError(f'no topic "{topic}" (known: {", ".join(topics) or "none"})')
     groups = await groups_of(redis, topic)
     is_lane = group.startswith(names.PUSH_GROUP_PREFIX)
     if is_lane or (group not in groups and names.push_group(group) in groups):

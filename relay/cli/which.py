@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from relay.core.config import RelayConfig
     from relay.store.deadletters import Which
 
 SubscriptionOption = Annotated[str | None, typer.Option("--subscription", help="Only of this subscription.")]
@@ -69,6 +72,16 @@ def past_moment(text: str | None, option: str) -> float | None:
     if ms is not None and ms > time.time() * 1000:
         raise typer.BadParameter(f'"{text}" is in the future', param_hint=option)
     return ms
+
+
+async def check_topic(redis: Redis, config: RelayConfig, topic: str) -> None:
+    """Makes sure that there is, or was, a topic of that name."""
+    from relay.core.errors import RelayError
+    from relay.store.topics import topic_names
+
+    topics = await topic_names(redis, (one.name for one in config.topics))
+    if topic not in topics:
+        raise RelayError(f'no topic "{topic}" (known: {", ".join(topics) or "none"})')
 
 
 def say_which(which: Which, *, every: bool) -> None:

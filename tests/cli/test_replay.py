@@ -132,7 +132,7 @@ async def test_what_cannot_be_ordered_is_said_in_a_sentence(
 async def test_so_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replays, "MOST_RUNNING", 1)
     await order()
-    assert "1 replays are running; wait for one to end, or cancel one" in await refused(
+    assert "more than 1 at a time cannot run; wait for one to end, or cancel one" in await refused(
         "--topic", "support", "--to", "bot"
     )
 
