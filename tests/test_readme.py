@@ -43,8 +43,9 @@ def rows(heading: str) -> list[list[str]]:
 
 def commands(group: object, path: str = "relay") -> Iterator[str]:
     children = getattr(group, "commands", None)
-    if not children:
+    if not children or getattr(group, "invoke_without_command", False):
         yield path
+    if not children:
         return
     for name, command in children.items():
         yield from commands(command, f"{path} {name}")
@@ -72,6 +73,8 @@ def test_every_option_it_mentions_exists() -> None:
         (("--processes",), ["worker"]),
         (("--ingress-processes", "--worker-processes"), ["up"]),
         (("--subscription", "--id", "--all", "--type", "--since", "--dry-run", "--rate"), ["dead", "replay"]),
+        (("--topic", "--to", "--since", "--until", "--type", "--line", "--rate", "--dry-run"), ["replay"]),
+        (("--topic", "--group", "--to", "--yes"), ["rewind"]),
         (("--allow-local", "--rate", "--speed"), ["sandbox"]),
         (("--line",), ["explain"]),
     ]:

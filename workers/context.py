@@ -13,6 +13,7 @@ from relay.config_file import ConfigFile
 from relay.parts import open_store
 from workers.deliverer import Deliverer
 from workers.egress import Sessions
+from workers.replayer import Replayer
 from workers.retention import Retention
 from workers.router import Router
 from workers.sender import Sender
@@ -37,6 +38,7 @@ class WorkerParts:
     rules: ConfigFile
     router: Router
     deliverer: Deliverer
+    replayer: Replayer
     sweeper: Sweeper
     upkeep: Upkeep
     retention: Retention
@@ -58,6 +60,7 @@ async def worker_parts(settings: Settings) -> AsyncIterator[WorkerParts]:
             rules=rules,
             router=Router(redis, rules, time.time),
             deliverer=Deliverer(redis, rules, Sender(sessions, time.time), time.time, random.random),  # noqa: S311  jitter
+            replayer=Replayer(redis, rules, time.time),
             sweeper=Sweeper(redis, rules, time.time),
             upkeep=Upkeep(redis, rules, settings, time.time),
             retention=Retention(redis, rules, time.time),

@@ -1,13 +1,14 @@
-"""The arq jobs: route, deliver, the sweep, retention, and the upkeep of our subscriptions at Linq.
+"""The arq jobs: route, deliver, replay, the sweep, retention, and the upkeep of our subscriptions at Linq.
 
 A drain job is rung by a bell of a fixed id, takes the lease on it, works, and ends. `look_again` runs after arq has
 forgotten the job: an event that arrived while it was ending found its bell still hanging and rang nothing, so we look
-once more.
+once more. Jobs that may outlast arq's short lock hold a lease, too: it keeps the lock (`workers.lease`).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
 from arq.worker import Retry
 
@@ -15,6 +16,11 @@ from relay.store import bells
 from relay.store.connect import persistently
 from workers.context import job_of, parts_of
 from workers.lease import LeaseTaken, hold
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from workers.lease import Lease
 
 Context = dict[Any, Any]
 
@@ -24,21 +30,22 @@ _TAKEN_PAUSE = 1.0  # seconds until a job whose lease somebody else holds looks 
 async def route(ctx: Context) -> None:
     """Drains the inbox into the topics."""
     parts = parts_of(ctx)
-    try:
-        async with hold(parts.redis, bells.ROUTE.job_id) as lease:
-            await parts.router.drain(lease, parts.stop)
-    except LeaseTaken:
-        raise Retry(_TAKEN_PAUSE) from None
+    async with _lease(ctx) as lease:
+        await parts.router.drain(lease, parts.stop)
 
 
 async def deliver(ctx: Context, slot: int) -> None:
     """Drains the lanes of one slot."""
     parts = parts_of(ctx)
-    try:
-        async with hold(parts.redis, bells.deliver(slot).job_id) as lease:
-            await parts.deliverer.drain(slot, lease, parts.stop)
-    except LeaseTaken:
-        raise Retry(_TAKEN_PAUSE) from None
+    async with _lease(ctx) as lease:
+        await parts.deliverer.drain(slot, lease, parts.stop)
+
+
+async def replay(ctx: Context) -> None:
+    """Moves the replays on."""
+    parts = parts_of(ctx)
+    async with _lease(ctx) as lease:
+        await parts.replayer.drain(lease, parts.stop)
 
 
 async def sweep(ctx: Context) -> None:
@@ -48,12 +55,24 @@ async def sweep(ctx: Context) -> None:
 
 async def look_after(ctx: Context) -> None:
     """Looks after our subscriptions at Linq."""
-    await parts_of(ctx).upkeep.look()
+    async with _lease(ctx):
+        await parts_of(ctx).upkeep.look()
 
 
 async def trim(ctx: Context) -> None:
     """Trims the topics."""
-    await parts_of(ctx).retention.trim()
+    async with _lease(ctx):
+        await parts_of(ctx).retention.trim()
+
+
+@asynccontextmanager
+async def _lease(ctx: Context) -> AsyncIterator[Lease]:
+    """The lease on the job while it works; where somebody else holds it, arq is to try again soon."""
+    try:
+        async with hold(parts_of(ctx).redis, job_of(ctx)) as lease:
+            yield lease
+    except LeaseTaken:
+        raise Retry(_TAKEN_PAUSE) from None
 
 
 async def look_again(ctx: Context) -> None:
@@ -61,7 +80,8 @@ async def look_again(ctx: Context) -> None:
     job, sweeper = job_of(ctx), parts_of(ctx).sweeper
     if job == bells.ROUTE.job_id:
         await persistently("looking at the inbox again", sweeper.look_at_inbox)
-        return
+    elif job == bells.REPLAY.job_id:
+        await persistently("looking at replays again", sweeper.look_at_replays)
     slot = bells.slot_of_job(job)
     if slot is not None:
         await persistently("looking at lanes again", lambda: sweeper.look_at_slot(slot))

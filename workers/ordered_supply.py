@@ -71,7 +71,7 @@ class OrderedSupply(Supply):
             self._called += self._turns.hold_up(await persistently("reading chats", self._lane.held_up))
         self._line_up(await self._read_known(room))
         while not (going := await self._begin(room)) and self._has_room:
-            new = await self._read_new()
+            new = await self._read_new(room)
             self._line_up(new)
             if self._may_have_orphans:  # an answer was lost on the way: what it carried goes before this
                 await self._find_orphans()

@@ -1,4 +1,4 @@
-"""The arq worker of one process: wired so that it survives Redis restarts, kills and deploys.
+"""The arq workers of one process, one for each queue: wired so that they survive Redis restarts, kills and deploys.
 
 What differs from arq's defaults, and why (all measured on arq 0.28):
 
@@ -18,9 +18,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from arq import cron
 from arq.connections import ArqRedis
-from arq.worker import Worker, func
+from arq.worker import Worker
 from pydantic_core import from_json
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
@@ -34,22 +33,17 @@ from relay.store.pools import open_pool
 from relay.tasks import end_task
 from workers.context import WorkerParts, context_of, worker_parts
 from workers.deliverer import GRACE
-from workers.jobs import deliver, look_after, look_again, route, sweep, trim
+from workers.jobs import look_again
 from workers.lease import ARQ_LOCK
+from workers.queues import QUEUES, UNLIMITED
 
 if TYPE_CHECKING:
-    from arq.cron import CronJob
+    from collections.abc import Callable
 
     from relay.settings import Settings
+    from workers.queues import Queue
 
-_POLL = 0.05  # seconds: what an event waits for when no drain lingers
-_SWEEP = set(range(0, 60, 5))  # seconds of the minute
-_TRIM = 20  # the second of each minute
-_UPKEEP = set(range(0, 60, 5))  # minutes of the hour
-_JOBS = bells.SLOTS + 5  # the router, every slot, the sweep, retention, the upkeep, and one to spare
-_LONGEST_JOB = 2 * 3600  # seconds; drains end by themselves long before
 _STOP_PATIENCE = GRACE + 5
-_UNLIMITED = 2**31
 
 log = structlog.get_logger()
 
@@ -100,17 +94,28 @@ def _pool(settings: Settings) -> ArqRedis:
 
 
 async def run_arq(pool: ArqRedis, parts: WorkerParts, workers: list[Worker]) -> None:
-    """Runs arq workers one after the other, until cancelled. `workers` keeps those that have jobs."""
+    """Runs an arq worker for each queue, until cancelled. `workers` keeps those that have jobs."""
     await persistently("connecting to Redis", parts.redis.ping)  # arq's own pool waits for it without a word
+    async with asyncio.TaskGroup() as group:
+        for make_queue in QUEUES:
+            group.create_task(_run_queue(make_queue, pool, parts, workers))
+
+
+async def _run_queue(
+    make_queue: Callable[[WorkerParts], Queue], pool: ArqRedis, parts: WorkerParts, workers: list[Worker]
+) -> None:
+    """Runs arq workers of one queue, one after the other."""
     while True:
-        workers[:] = [worker for worker in workers if _jobs_of(worker)]
-        workers.append(_worker(pool, parts))
+        queue = make_queue(parts)
+        worker = _worker(queue, pool, parts)
+        workers[:] = [one for one in workers if one.queue_name != queue.name or _jobs_of(one)]
+        workers.append(worker)
         try:
-            await workers[-1].main()
+            await worker.main()
         except RedisTrouble as error:
-            log.warning("worker.restarting", error=describe(error))
+            log.warning("worker.restarting", queue=queue.name, error=describe(error))
         except Exception:  # whatever it is: a worker that stops picking jobs and lives on would be the worst
-            log.exception("worker.broken")
+            log.exception("worker.broken", queue=queue.name)
         await asyncio.sleep(1)
 
 
@@ -139,32 +144,19 @@ class _Worker(Worker):
         await super().start_jobs([job_id for job_id in job_ids if job_id not in running])
 
 
-def _cron_jobs(parts: WorkerParts) -> list[CronJob]:
-    jobs = [
-        cron(sweep, name="sweep", second=_SWEEP, run_at_startup=True, keep_result=0, timeout=60),
-        cron(trim, name="trim", second=_TRIM, keep_result=0, timeout=600),
-    ]
-    if parts.upkeep.is_possible:
-        jobs.append(cron(look_after, name="upkeep", minute=_UPKEEP, second=30, keep_result=0, timeout=1800))
-    return jobs
-
-
-def _worker(pool: ArqRedis, parts: WorkerParts) -> Worker:
+def _worker(queue: Queue, pool: ArqRedis, parts: WorkerParts) -> Worker:
     worker = _Worker(
-        functions=[
-            func(route, name="route", timeout=_LONGEST_JOB, keep_result=0, max_tries=_UNLIMITED),
-            func(deliver, name="deliver", timeout=_LONGEST_JOB, keep_result=0, max_tries=_UNLIMITED),
-        ],
-        cron_jobs=_cron_jobs(parts),
+        functions=queue.functions,
+        cron_jobs=queue.crons,
         after_job_end=look_again,
-        queue_name=names.QUEUE,
+        queue_name=queue.name,
         redis_pool=pool,
         ctx=context_of(parts),
         handle_signals=False,
-        max_jobs=_JOBS,
-        poll_delay=_POLL,
+        max_jobs=queue.slots,
+        poll_delay=queue.poll,
         keep_result=0,
-        max_tries=_UNLIMITED,
+        max_tries=UNLIMITED,
         health_check_interval=5,
         job_serializer=bells.serialize,
         job_deserializer=from_json,

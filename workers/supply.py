@@ -76,7 +76,7 @@ class Supply:
         Raises:
             LeaseLost: the lease of the lane's slot is somebody else's.
         """
-        return await self._read_known(room) or await self._read_new()
+        return await self._read_known(room) or await self._read_new(room)
 
     def settled(self, delivery: Delivery, verdict: Verdict) -> None:  # noqa: ARG002  for those who keep an order
         """The verdict on a delivery is written."""
@@ -102,14 +102,14 @@ class Supply:
             return due
         return []
 
-    async def _read_new(self) -> list[Delivery]:
+    async def _read_new(self, room: int) -> list[Delivery]:
         if not self._may_have_new:
             return []
         self._may_have_new = False
         token = self._shift.lease.token
-        new = await persistently("reading a lane", lambda: self._lane.read_new(_READ, token), self.suspect)
+        new = await persistently("reading a lane", lambda: self._lane.read_new(_READ, token, room), self.suspect)
         self._hold(new)
-        self._may_have_new |= len(new) >= _READ
+        self._may_have_new |= len(new) >= min(_READ, room)
         return new
 
     async def _fetch(self, refs: Sequence[Ref]) -> list[Delivery]:

@@ -1,8 +1,8 @@
 """The sweep: the net below the bells.
 
 Streams hold the truth and bells only say "look", so a bell that was lost (arq's keys were flushed, a worker died
-between two steps) must not leave work lying. Every few seconds one worker looks at the inbox and at every lane, and
-rings where there is something to do. Ringing where somebody is already at work changes nothing.
+between two steps) must not leave work lying. Every few seconds one worker looks at the inbox, at the replays and at
+every lane, and rings where there is something to do. Ringing where somebody is already at work changes nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from relay.store import bells, names
+from relay.store.connect import ask
 from relay.store.lanes import Lane, mark_ready
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Sweeper:
     async def sweep(self) -> None:
         """Rings every bell that has something to do, and saves each lane's checkpoint."""
         await self.look_at_inbox()
+        await self.look_at_replays()
         for slot in range(bells.SLOTS):
             await self.look_at_slot(slot)
         for lane in self._lanes():
@@ -45,6 +47,11 @@ class Sweeper:
         """Rings the router if the inbox has entries."""
         if await self._redis.xlen(names.INBOX):
             await bells.ring(self._redis, bells.ROUTE)
+
+    async def look_at_replays(self) -> None:
+        """Wakes whoever moves replays on if any has not ended."""
+        if await ask(self._redis.scard(names.REPLAYS_RUNNING)):
+            await bells.ring(self._redis, bells.REPLAY)
 
     async def look_at_slot(self, slot: int) -> None:
         """Rings the deliverer of `slot`, now if a lane of it has something new, or for when a retry will be due."""

@@ -17,6 +17,8 @@ from relay.cli.bootstrap import bootstrap
 from relay.cli.dead import dead
 from relay.cli.doctor import doctor
 from relay.cli.lanes import lanes
+from relay.cli.replay import replay
+from relay.cli.rewind import rewind
 from relay.cli.rules import check, explain
 from relay.cli.run import ingress, up, worker
 from relay.cli.sandbox import demo, sandbox
@@ -32,11 +34,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (up, ingress, worker, sandbox, demo, check, explain, doctor, ledger, topics):
+for command in (up, ingress, worker, sandbox, demo, check, explain, doctor, ledger, topics, rewind):
     app.command()(command)
 app.add_typer(bootstrap)
 app.add_typer(dead)
 app.add_typer(lanes)
+app.add_typer(replay)
 app.add_typer(secret)
 
 

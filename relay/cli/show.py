@@ -40,7 +40,9 @@ def print_ledger(totals: Totals, unmatched: dict[str, int], lanes: list[LaneLedg
         print_table("Events that no topic wanted", ("type", "events"), unmatched.items())
     columns = ["subscription", "routed", "delivered", "waiting", "retrying", "dead", "replayed"]
     columns += [
-        name for name in ("filtered", "dropped", "repeated", "lost") if any(getattr(lane, name) for lane in lanes)
+        name
+        for name in ("from_history", "filtered", "dropped", "repeated", "lost")
+        if any(getattr(lane, name) for lane in lanes)
     ]
     rows = [(*(getattr(lane, name) for name in columns), "yes" if lane.balances else "NO") for lane in lanes]
     print_table("Subscriptions", (*columns, "balances"), rows)

@@ -1,4 +1,4 @@
-"""The options that say which dead letters are meant."""
+"""The options that say which events are meant, and checks of what they are given."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from relay.core.config import RelayConfig
     from relay.store.deadletters import Which
 
 SubscriptionOption = Annotated[str | None, typer.Option("--subscription", help="Only of this subscription.")]
@@ -30,18 +33,25 @@ def meant_by(
     until: str | None,
 ) -> Which:
     """Which dead letters the options mean."""
+    from relay.store.deadletters import Which
+
+    check_type_and_line(event_type, line)
+    return Which(event_id, event_type, line, reason, moment(since, "--since"), moment(until, "--until"))
+
+
+def check_type_and_line(event_type: str | None, line: str | None) -> None:
+    """Makes sure that --type is a pattern and --line a number."""
     from relay.core.lines import is_line
     from relay.core.patterns import pattern_problem
-    from relay.store.deadletters import Which
 
     if event_type and (problem := pattern_problem(event_type)):
         raise typer.BadParameter(problem, param_hint="--type")
     if line and not is_line(line):
         raise typer.BadParameter(f'"{line}" is not a phone number in E.164, such as +16465550123', param_hint="--line")
-    return Which(event_id, event_type, line, reason, _moment(since, "--since"), _moment(until, "--until"))
 
 
-def _moment(text: str | None, option: str) -> float | None:
+def moment(text: str | None, option: str) -> float | None:
+    """The Unix milliseconds that an option names, if it is given."""
     from relay.core.moments import parse_moment
 
     if text is None:
@@ -50,6 +60,28 @@ def _moment(text: str | None, option: str) -> float | None:
         return parse_moment(text, time.time()) * 1000
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=option) from None
+
+
+def past_moment(text: str | None, option: str) -> float | None:
+    """As `moment`, for what must have been.
+
+    Raises:
+        typer.BadParameter: it lies in the future.
+    """
+    ms = moment(text, option)
+    if ms is not None and ms > time.time() * 1000:
+        raise typer.BadParameter(f'"{text}" is in the future', param_hint=option)
+    return ms
+
+
+async def check_topic(redis: Redis, config: RelayConfig, topic: str) -> None:
+    """Makes sure that there is, or was, a topic of that name."""
+    from relay.core.errors import RelayError
+    from relay.store.topics import topic_names
+
+    topics = await topic_names(redis, (one.name for one in config.topics))
+    if topic not in topics:
+        raise RelayError(f'no topic "{topic}" (known: {", ".join(topics) or "none"})')
 
 
 def say_which(which: Which, *, every: bool) -> None:

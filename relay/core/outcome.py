@@ -158,7 +158,7 @@ class Standing:
     tries: int
     """The attempts that count, this one included."""
     since_ms: int
-    """When the event was accepted, or sent back from the dead letters; Unix milliseconds."""
+    """When the event was accepted, or given to the lane again; Unix milliseconds."""
     is_probe: bool = False
     """Whether the breaker was open: a probe that fails costs nothing."""
 

@@ -43,6 +43,7 @@ class Bell:
     job_id: str
     payload: bytes
     """The job as arq stores it, in JSON (`serialize`)."""
+    queue: str = names.QUEUE
 
 
 def serialize(value: object) -> bytes:
@@ -50,18 +51,22 @@ def serialize(value: object) -> bytes:
     return to_json(value)
 
 
-def _bell(job_id: str, function: str, *arguments: int) -> Bell:
-    return Bell(job_id, serialize({"t": None, "f": function, "a": arguments, "k": {}, "et": NOW}))
+def _payload(function: str, *arguments: int) -> bytes:
+    return serialize({"t": None, "f": function, "a": arguments, "k": {}, "et": NOW})
 
 
-ROUTE = _bell("relay:route", "route")
+ROUTE = Bell("relay:route", _payload("route"))
 """Wakes the router. There is one, so that a topic keeps the order in which events were accepted."""
+
+
+REPLAY = Bell("relay:replay", _payload("replay"), names.SLOW_QUEUE)
+"""Wakes whoever moves the replays on, all of them: they are not in a hurry."""
 
 
 @cache
 def deliver(slot: int) -> Bell:
     """Wakes the deliverer of one slot's lanes."""
-    return _bell(f"relay:deliver:{slot}", "deliver", slot)
+    return Bell(f"relay:deliver:{slot}", _payload("deliver", slot))
 
 
 def slot_of_job(job_id: str) -> int | None:
@@ -76,4 +81,4 @@ def slot_of(subscription: str) -> int:
 
 async def ring(redis: Redis, bell: Bell, due_ms: int = NOW) -> None:
     """Rings `bell`, now or at a time (Unix milliseconds)."""
-    await _ring(redis, [names.QUEUE], [bell.job_id, bell.payload, LIFETIME_MS, due_ms])
+    await _ring(redis, [bell.queue], [bell.job_id, bell.payload, LIFETIME_MS, due_ms])

@@ -46,6 +46,13 @@ class Holds:
         """Lets a lane go on; whether it was paused."""
         return bool(await ask(self._redis.hdel(names.PAUSED, lane)))
 
+    async def is_held(self, lane: str) -> bool:
+        """Whether anything keeps a lane from sending at its full pace."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.hexists(names.PAUSED, lane)
+            pipe.hexists(names.TRIPS, lane)
+            return any(await pipe.execute())
+
     async def trips(self) -> dict[str, Trip]:
         """The breakers that are not closed."""
         rows = await ask(self._redis.hgetall(names.TRIPS))

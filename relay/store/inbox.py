@@ -19,7 +19,7 @@ from relay.core.event import Dialect
 from relay.store import bells, names
 from relay.store.scripts import Script
 from relay.store.streams import ensure_group, is_missing_group
-from relay.store.taking import Claim, take
+from relay.store.taking import Claim, Most, take
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -81,7 +81,7 @@ class Inbox:
         """
         claim = Claim(_LEASE, token)
         try:
-            rows = await take(self._redis, claim, names.INBOX_GROUP, [names.INBOX], count, pending=pending)
+            rows = await take(self._redis, claim, names.INBOX_GROUP, [names.INBOX], Most(count), pending=pending)
         except ResponseError as error:
             if is_missing_group(error):
                 raise InboxGroupMissing from None

@@ -1,6 +1,7 @@
 """A push subscription's lane in Redis: what is new for it, what waits for another attempt, what was settled.
 
-A lane reads two streams under one group name: its topic, and its own replay stream of dead letters that were sent back.
+A lane reads two streams under one group name: its topic, and its own replay stream of events that a person has sent to
+it again, be it from the dead letters or from a topic's history. Of that it takes what its topic leaves room for.
 A delivery is named by stream and entry (`Ref`). It stays pending in its group from the moment it was read until it is
 settled, retries included, so that a lane's pending entries are exactly what it owes; `retries` holds the due times of
 those that wait, `tries` what their attempts were. Whoever drains the lane next finds the pending entries that do not
@@ -20,8 +21,8 @@ from relay.store import bells, names
 from relay.store.connect import ask
 from relay.store.place import Place
 from relay.store.record import Record, record_of
-from relay.store.streams import is_missing_group
-from relay.store.taking import Claim, take, take_due, take_left
+from relay.store.streams import is_missing_group, order_of
+from relay.store.taking import Claim, Most, take, take_due, take_left
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -95,12 +96,12 @@ class Delivery:
 
     @property
     def since_ms(self) -> int:
-        """When the event was accepted, or sent back from the dead letters; Unix milliseconds."""
+        """When the event was accepted, or given to the lane again; Unix milliseconds."""
         return int(self.ref.entry.partition("-")[0]) if self.is_replay else self.record.at
 
     @property
     def is_replay(self) -> bool:
-        """Whether a person sent it back from the dead letters."""
+        """Whether a person sent it again: from the dead letters or a topic's history."""
         return self.ref.stream.endswith(":replay")
 
     @property
@@ -116,7 +117,7 @@ class Delivery:
     @property
     def order(self) -> tuple[int, int, str]:
         """What sorts deliveries as their events were accepted."""
-        return (*_order(self.first_entry.encode()), self.ref.stream)
+        return (*order_of(self.first_entry), self.ref.stream)
 
 
 class Lane:
@@ -150,20 +151,23 @@ class Lane:
         """Remembers up to which entry everything is settled."""
         await self._place.save()
 
-    async def read_new(self, count: int, token: str = "") -> list[Delivery]:
-        """Up to `count` deliveries of each stream that nobody has read yet; at once, empty if there are none.
+    async def read_new(self, count: int, token: str = "", room: int | None = None) -> list[Delivery]:
+        """Deliveries that nobody has read yet, at once; empty if there are none.
+
+        Up to `count` of the topic; then replays, as many as those have left of `room` (`count` if it is not given), and
+        at least one: what is read now stands before what is routed next.
 
         Raises:
             LeaseLost: the lease of the lane's slot is somebody's whose token is not `token`.
         """
-        claim = Claim(self._lease, token)
+        claim, most = Claim(self._lease, token), Most(count, count if room is None else room)
         try:
-            rows = await take(self._redis, claim, self.group, (self.topic_stream, self.replay_stream), count)
+            rows = await take(self._redis, claim, self.group, (self.topic_stream, self.replay_stream), most)
         except ResponseError as error:
             if not is_missing_group(error):
                 raise
             await self.ensure()
-            return await self.read_new(count, token)
+            return await self.read_new(count, token, room)
         for stream, last in list(self._unread.items()):
             owed = await take_left(self._redis, claim, self.group, stream, last, count)
             rows = owed + rows
@@ -246,17 +250,18 @@ class Lane:
         """Whether any stream has an entry that the group has not read; the lane's groups must stand (`ensure`)."""
         for stream in (self.topic_stream, self.replay_stream):
             last = (await self._redis.xinfo_stream(stream))["last-generated-id"]
-            if _order(await self._read_up_to(stream)) < _order(last):
+            if order_of(await self._read_up_to(stream)) < order_of(last.decode()):
                 return True
         for stream, end in self._left.items():
-            if await self._redis.exists(stream) and _order(await self._read_up_to(stream)) < _order(end.encode()):
+            if await self._redis.exists(stream) and order_of(await self._read_up_to(stream)) < order_of(end):
                 return True
         return False
 
-    async def _read_up_to(self, stream: str) -> bytes:
+    async def _read_up_to(self, stream: str) -> str:
         """The last entry that the group has read; the beginning if it has gone missing this moment."""
         groups = await self._redis.xinfo_groups(stream)
-        return next((group["last-delivered-id"] for group in groups if group["name"] == self.group.encode()), b"0-0")
+        found = next((group["last-delivered-id"] for group in groups if group["name"] == self.group.encode()), b"0-0")
+        return found.decode()
 
 
 async def wait_ready(redis: Redis, slot: int, timeout: float) -> list[str]:
@@ -273,8 +278,3 @@ async def mark_ready(redis: Redis, slot: int, lanes: Iterable[str], now_ms: int)
     scores = dict.fromkeys(lanes, now_ms)
     if scores:
         await redis.zadd(names.ready(slot), scores, nx=True)
-
-
-def _order(entry: bytes) -> tuple[int, int]:
-    milliseconds, _, sequence = entry.partition(b"-")
-    return int(milliseconds), int(sequence)

@@ -1,6 +1,6 @@
 """The ledger: for every subscription, where each event that was routed to it is now. It must balance.
 
-    routed + repeated = delivered + filtered + waiting + retrying + dead + dropped + lost
+    routed + repeated + from_history = delivered + filtered + waiting + retrying + dead + dropped + lost
 
 What was routed, and what waits, is read off the streams; what was settled is counted in the step that settles it. Each
 row is read in one transaction, so it balances while the relay works, too.
@@ -55,7 +55,7 @@ class LaneLedger:
     retrying: int
     dead: int
     replayed: int
-    """How many dead letters were sent back, ever; for information."""
+    """How many events a person has sent again, ever: dead letters and a topic's history; for information."""
     filtered: int = 0
     """How many the subscription did not want, though its topic has them."""
     dropped: int = 0
@@ -64,12 +64,14 @@ class LaneLedger:
     """How many were given to the lane again, because somebody deleted its consumer group."""
     lost: int = 0
     """How many somebody deleted from the topic before the lane had them."""
+    from_history: int = 0
+    """How many of those sent again came from a topic's history, beside what was routed."""
 
     @property
     def balances(self) -> bool:
         """Whether every routed event is somewhere."""
         settled = self.delivered + self.filtered + self.dead + self.dropped + self.lost
-        return self.routed + self.repeated == settled + self.waiting + self.retrying
+        return self.routed + self.repeated + self.from_history == settled + self.waiting + self.retrying
 
 
 class Ledger:
@@ -129,6 +131,7 @@ class Ledger:
             replayed=counts["replayed"],
             filtered=counts["filtered"],
             dropped=counts["dropped"],
+            from_history=counts["from_history"],
             repeated=sum(counts[f"repeated:{stream}"] for stream in streams),
             lost=sum(counts[f"lost:{stream}"] for stream in streams),
         )

@@ -11,7 +11,7 @@ A push subscription's lane (its place in its topic)
     relay:lane:<name>           hash      counters of the ledger, and its place in each topic stream (`store.place`)
     relay:lane:<name>:retries   zset      deliveries that wait for their next attempt, by due time (ms)
     relay:lane:<name>:tries     hash      what the attempts so far were, while a delivery is not settled
-    relay:lane:<name>:replay    stream    dead letters that a person sent back
+    relay:lane:<name>:replay    stream    what a person sent again: dead letters, and a topic's history
     relay:lane:<name>:dead      stream    dead letters, oldest first, until a person replays them
     relay:lane:<name>:held_up   hash      chats that a dead letter or its replay holds up (`block_on_dead`)
     relay:lanes                 set       names of lanes that ever existed: dead letters outlive their subscription
@@ -22,6 +22,13 @@ Who works, and who is to be woken
     relay:slot:<n>:ready        zset      lanes of a slot that have something new; a set, so that ringing twice is once
     relay:lease:<job>           string    who drains; expires seconds after its holder stopped beating
     arq:job:<job>, relay:arq    arq's     the bell of a drain job and the queue it hangs in (arq's own format)
+
+    relay:arq:slow              arq's     the queue of jobs that take long (`workers.queues`)
+
+Topics' history that is sent to a lane again (`store.replays`)
+    relay:replay:<id>           hash      one replay: what, to whom, how far; forgotten a week after its end
+    relay:replays               zset      the last hundred that were started, by when (ms)
+    relay:replays:running       set       those that have not ended
 
 Whose line a chat is (`store.chat_lines`; forgotten 90 days after the last proof, at most a million chats)
     relay:chats                 hash      line by chat, `v3:<chat id>` or `v2:<chat id>`
@@ -59,6 +66,8 @@ HEARD = "relay:heard"
 DRIFT = "relay:drift"
 COUNTS = "relay:counts"
 UNMATCHED = "relay:unmatched"
+REPLAYS = "relay:replays"
+REPLAYS_RUNNING = "relay:replays:running"
 CHATS = "relay:chats"
 CHATS_PROVED = "relay:chats:proved"
 CHATS_TEACHER = "relay:chats:teacher"
@@ -69,6 +78,7 @@ PUSH_GROUP_PREFIX = "push:"
 """Consumer groups of a topic that belong to lanes; every other group is a pull subscriber's."""
 
 QUEUE = "relay:arq"
+SLOW_QUEUE = "relay:arq:slow"
 ARQ_JOB_PREFIX = "arq:job:"
 ARQ_LOCK_PREFIX = "arq:in-progress:"
 
@@ -91,6 +101,11 @@ def push_group(subscription: str) -> str:
 def lane(subscription: str, part: str = "") -> str:
     """A key of a lane: its hash, or with `part` one of its other keys."""
     return f"{LANE_PREFIX}{subscription}:{part}" if part else LANE_PREFIX + subscription
+
+
+def replay(replay_id: str) -> str:
+    """One replay of a topic's history."""
+    return f"relay:replay:{replay_id}"
 
 
 def ready(slot: int) -> str:

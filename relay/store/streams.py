@@ -41,6 +41,12 @@ async def count_between(redis: Redis, stream: str, after: str, last: str = "+") 
     return count
 
 
+def order_of(entry: str) -> tuple[int, int]:
+    """What a stream id is compared by."""
+    milliseconds, _, sequence = entry.partition("-")
+    return int(milliseconds), int(sequence)
+
+
 def id_before(entry: str) -> str:
     """The greatest stream id below `entry`: where a group has to stand to get `entry` next."""
     milliseconds, sequence = map(int, entry.split("-"))

@@ -41,10 +41,19 @@ class Claim(NamedTuple):
     """An empty one takes only where nobody holds the lease."""
 
 
+class Most(NamedTuple):
+    """How many entries to take."""
+
+    first: int
+    """Of the first stream."""
+    room: int = 0
+    """Of each further one what those before it have left of this, and at least one."""
+
+
 async def take(
-    redis: Redis, claim: Claim, group: str, streams: Sequence[str], count: int, *, pending: bool = False
+    redis: Redis, claim: Claim, group: str, streams: Sequence[str], most: Most, *, pending: bool = False
 ) -> list[Entry]:
-    """Up to `count` entries of each of `streams` that nobody has read yet, or that are pending.
+    """Entries of `streams` that nobody has read yet, or that are pending.
 
     Each is (stream, id, fields); the fields are empty where the entry itself was deleted.
 
@@ -53,7 +62,7 @@ async def take(
         ResponseError: a stream or the group is not there (`is_missing_group`).
     """
     start = "0" if pending else ">"
-    answer: Any = await _take(redis, [claim.lease, *streams], [claim.token, group, names.CONSUMER, count, start])
+    answer: Any = await _take(redis, [claim.lease, *streams], [claim.token, group, names.CONSUMER, start, *most])
     return _entries(answer)
 
 

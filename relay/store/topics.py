@@ -44,8 +44,13 @@ class TopicState:
 
 async def topic_states(redis: Redis, known: Iterable[str]) -> list[TopicState]:
     """The topics in `known`, in their order, and then those that were ever fed."""
+    return [await _state(redis, name) for name in await topic_names(redis, known)]
+
+
+async def topic_names(redis: Redis, known: Iterable[str]) -> list[str]:
+    """The topics in `known`, in their order, and then those that were ever fed."""
     fed = sorted(name.decode() for name in await ask(redis.smembers(names.TOPICS)))
-    return [await _state(redis, name) for name in dict.fromkeys([*known, *fed])]
+    return list(dict.fromkeys([*known, *fed]))
 
 
 async def _state(redis: Redis, name: str) -> TopicState:

@@ -61,6 +61,7 @@ async def test_the_ledger_says_where_every_event_is() -> None:
                 "dropped": 0,
                 "repeated": 0,
                 "lost": 0,
+                "from_history": 0,
                 "balances": True,
             }
         ],

@@ -7,7 +7,7 @@ import pytest
 from relay.store import bells, names
 from relay.store.inbox import Inbox
 from relay.store.lanes import Lane
-from relay.store.taking import Claim, LeaseLost, take, take_due
+from relay.store.taking import Claim, LeaseLost, Most, take, take_due
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -59,9 +59,27 @@ async def test_entries_come_as_they_are_and_deleted_ones_empty(redis: Redis) -> 
     odd = {b"a": b"", b"": b"\xff", b"a ": b"2"}
     entries = [await redis.xadd("s", odd), await redis.xadd("s", {"gone": "1"})]  # type: ignore[arg-type]
     claim = Claim("lease", "me")
-    assert await take(redis, claim, "g", ["s"], 1) == [(b"s", entries[0], odd)]
-    assert len(await take(redis, claim, "g", ["s"], 9)) == 1
-    assert await take(redis, claim, "g", ["s"], 9) == []
+    assert await take(redis, claim, "g", ["s"], Most(1)) == [(b"s", entries[0], odd)]
+    assert len(await take(redis, claim, "g", ["s"], Most(9))) == 1
+    assert await take(redis, claim, "g", ["s"], Most(9)) == []
     await redis.xdel("s", entries[1])
-    assert await take(redis, claim, "g", ["s"], 9, pending=True) == [(b"s", entries[0], odd), (b"s", entries[1], {})]
+    assert await take(redis, claim, "g", ["s"], Most(9), pending=True) == [
+        (b"s", entries[0], odd),
+        (b"s", entries[1], {}),
+    ]
     assert await take_due(redis, claim, "nothing waits", 1, 9) == []
+
+
+async def test_further_streams_give_what_is_left_of_the_room_and_at_least_one(redis: Redis) -> None:
+    for stream in ("s", "replays"):
+        await redis.xgroup_create(stream, "g", mkstream=True)
+        for n in range(9):
+            await redis.xadd(stream, {"n": str(n)})
+
+    async def taken(most: Most) -> list[bytes]:
+        return [stream for stream, _, _ in await take(redis, Claim("lease", "me"), "g", ["s", "replays"], most)]
+
+    assert await taken(Most(3, 5)) == [b"s"] * 3 + [b"replays"] * 2
+    assert await taken(Most(5, 5)) == [b"s"] * 5 + [b"replays"]
+    assert await taken(Most(9, 3)) == [b"s", b"replays", b"replays"]
+    assert await taken(Most(9, 3)) == [b"replays"] * 3

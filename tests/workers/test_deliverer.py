@@ -106,11 +106,11 @@ async def test_a_lane_that_breaks_is_said_and_started_again(
     monkeypatch.setattr(workers.deliverer, "_LOOK", 0.02)
     read_new, broken = Lane.read_new, ["bot"]
 
-    async def breaks_once(lane: Lane, count: int, token: str = "") -> list[Delivery]:
+    async def breaks_once(lane: Lane, count: int, token: str = "", room: int | None = None) -> list[Delivery]:
         if lane.name in broken:
             broken.remove(lane.name)
             raise ZeroDivisionError
-        return await read_new(lane, count, token)
+        return await read_new(lane, count, token, room)
 
     monkeypatch.setattr(Lane, "read_new", breaks_once)
     with capture_logs() as logs:

@@ -10,15 +10,22 @@ from typing import TYPE_CHECKING
 import pytest
 
 import workers.deliverer
+import workers.lease
 import workers.router
+import workers.runner
 from relay.settings import Settings
 from relay.store import bells, names
+from relay.store.bells import Bell
+from relay.store.history import History, Wanted
+from relay.store.replays import Order, Replays, State
 from relay.tasks import end_task
 from tests.building import SECRET, arrival_of
 from tests.support import eventually
 from tests.workers.conftest import accept, rules_for
 from workers.context import worker_parts
 from workers.lease import hold
+from workers.queues import QUEUES
+from workers.retention import Retention
 from workers.runner import _pool, end_jobs, run_arq
 
 if TYPE_CHECKING:
@@ -30,6 +37,9 @@ if TYPE_CHECKING:
 
     from tests.workers.conftest import Sink
     from workers.context import WorkerParts
+
+TRIM = bells.serialize({"t": None, "f": "trim", "a": [], "k": {}, "et": bells.NOW})
+"""A job as arq stores it."""
 
 
 @asynccontextmanager
@@ -176,3 +186,81 @@ async def test_arqs_keys_are_flushed_in_the_middle_of_work(redis: Redis, setting
         await eventually(lambda: len(sink.received) == 12)
         assert time.monotonic() - started < 10
     assert SECRET.text not in str(sink.received[0].headers)
+
+
+# --- Two queues -------------------------------------------------------------------------------------------
+
+
+async def test_each_job_lives_on_one_queue(settings: Settings) -> None:
+    async with worker_parts(settings) as parts:
+        queues = [make_queue(parts) for make_queue in QUEUES]
+    jobs = {queue.name: {one.name for one in queue.functions} | {one.name for one in queue.crons} for queue in queues}
+    assert jobs == {"relay:arq": {"route", "deliver", "sweep"}, "relay:arq:slow": {"replay", "trim"}}
+
+
+async def test_slow_jobs_do_not_keep_events_waiting(
+    redis: Redis, settings: Settings, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = 0
+
+    async def never_ends(_: Retention) -> None:
+        nonlocal begun
+        begun += 1
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Retention, "trim", never_ends)
+    monkeypatch.setattr(workers.runner, "_STOP_PATIENCE", 0.1)
+    async with worker(settings) as parts:
+        for n in range(40):
+            await bells.ring(redis, Bell(f"trim:{n}", TRIM, names.SLOW_QUEUE))
+        (slow,) = [make_queue(parts) for make_queue in QUEUES if make_queue(parts).name == names.SLOW_QUEUE]
+        await eventually(lambda: begun == slow.slots)
+        await accept(redis, arrival_of())
+        await eventually(lambda: len(sink.received) == 2, 3)
+
+
+async def test_a_long_job_keeps_its_lock(redis: Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock itself is short, so that the jobs of a killed worker go on soon."""
+    monkeypatch.setattr(workers.lease, "_BEAT", 0.01)
+    runs = []
+
+    async def takes_long(_: Retention) -> None:
+        runs.append(1)
+        lock = names.ARQ_LOCK_PREFIX + "trim:1"
+        await redis.pexpire(lock, 100)
+
+        async def prolonged() -> bool:
+            left: int = await redis.pttl(lock)
+            return left > 1000
+
+        await eventually(prolonged)
+        runs.append(2)
+
+    monkeypatch.setattr(Retention, "trim", takes_long)
+    async with worker(settings):
+        await bells.ring(redis, Bell("trim:1", TRIM, names.SLOW_QUEUE))
+        await eventually(lambda: runs == [1, 2])
+
+
+async def test_a_replay_outlives_its_worker(redis: Redis, settings: Settings, sink: Sink) -> None:
+    for n in range(30):
+        fields = {"id": f"e{n}", "type": "message.received", "at": "1789377302000", "version": "v2", "body": "{}"}
+        await redis.xadd(names.topic("everything"), fields)  # type: ignore[arg-type]
+    history = History(redis, "everything")
+    survey = await history.survey(await history.span(None, None), Wanted())
+    replay = await Replays(redis).start(Order("everything", "bot", Wanted(), 10, "ann"), survey, 1)
+    began = time.monotonic()
+    async with worker(settings):
+        await eventually(lambda: len(sink.ids("/bot")) >= 12)
+    assert time.monotonic() - began < 8
+    assert len(sink.ids("/bot")) < 30
+    await redis.delete(names.SLOW_QUEUE)  # the sweep finds it
+    async with worker(settings):
+        await eventually(lambda: len(sink.ids("/bot")) >= 30)
+
+        async def is_done() -> bool:
+            ended = await Replays(redis).get(replay.id)
+            return ended is not None and (ended.state, ended.sent) == (State.DONE, 30)
+
+        await eventually(is_done)
+    assert sorted(sink.ids("/bot")) == sorted(f"e{n}" for n in range(30))

@@ -1,16 +1,20 @@
 -- Reads entries with a consumer group, as the holder of a lease: one who lost it must not take what the next would miss.
 -- KEYS: lease, streams
--- ARGV: lease token, group, consumer, count, '>' for entries that nobody has read or '0' for those that are pending
--- Returns what XREADGROUP does (nothing if there is nothing), or -1 if somebody else holds the lease.
+-- ARGV: lease token, group, consumer, '>' for entries that nobody has read or '0' for those that are pending, count of the
+--       first stream, room: each further stream gives what those before it have left of it, and at least one
+-- Returns what XREADGROUP does of each stream that has something, or -1 if somebody else holds the lease.
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then
     return -1
 end
-local arguments = { 'XREADGROUP', 'GROUP', ARGV[2], ARGV[3], 'COUNT', ARGV[4], 'STREAMS' }
+local count, room = tonumber(ARGV[5]), tonumber(ARGV[6])
+local found, taken = {}, 0
 for at = 2, #KEYS do
-    arguments[#arguments + 1] = KEYS[at]
+    local most = at == 2 and count or math.max(room - taken, 1)
+    local rows = redis.call('XREADGROUP', 'GROUP', ARGV[2], ARGV[3], 'COUNT', most, 'STREAMS', KEYS[at], ARGV[4])
+    if rows then
+        found[#found + 1] = rows[1]
+        taken = taken + #rows[1][2]
+    end
 end
-for _ = 2, #KEYS do
-    arguments[#arguments + 1] = ARGV[5]
-end
-return redis.call(unpack(arguments))
+return found
