@@ -18,7 +18,7 @@ from pydantic import Field, StrictBool, ValidationError
 from relay.core.durations import parse_duration
 from relay.core.errors import ConfigError, Problem
 from relay.core.event import Freshness
-from relay.core.fields import Duration, Line, Name, Pattern, Secret, Table, Url
+from relay.core.fields import Duration, Line, Name, Pattern, Secret, Size, Table, Url
 from relay.core.linq_config import LinqConfig
 from relay.core.rules import Topic, TopicIndex
 from relay.core.secret import SecretReference
@@ -29,6 +29,15 @@ if TYPE_CHECKING:
 
 DEFAULT_RETRY = ("5s", "15s", "30s", "1m", "2m", "3m", "5m", "6m", "7m")
 """Ten attempts over about 25 minutes, as Linq itself retries (https://docs.linqapp.com/guides/webhooks)."""
+
+
+class AttemptBounds(Table):
+    """The `attempts` of a subscription: how much the relay remembers of what it tried."""
+
+    keep: Duration = parse_duration("72h")
+    """Seconds."""
+    size: Size = 8 * 2**20
+    """Bytes of Redis's memory, about."""
 
 
 class Subscription(Table):
@@ -61,6 +70,7 @@ class Subscription(Table):
     """The lines that it wants of its topic; None for all."""
     freshness: Freshness | None = None
     """Only news, or only what Linq recovered later; None for both."""
+    attempts: AttemptBounds = AttemptBounds()
 
 
 class RelayConfig(Table):

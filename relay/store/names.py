@@ -13,6 +13,9 @@ A push subscription's lane (its place in its topic)
     relay:lane:<name>:tries     hash      what the attempts so far were, while a delivery is not settled
     relay:lane:<name>:replay    stream    dead letters that a person sent back
     relay:lane:<name>:dead      stream    dead letters, oldest first, until a person replays them
+    relay:lane:<name>:attempts  stream    what was tried and what came of it (`store.remembered`), by the time it was
+                                          settled; as long and as much as the subscription's `attempts` says
+    relay:lane:<name>:answers   stream    the words of those that failed, under the same ids
     relay:lanes                 set       names of lanes that ever existed: dead letters outlive their subscription
     relay:paused                hash      lanes that are paused, with since when and why
     relay:trips                 hash      lanes whose breaker is not closed, with its state (`core.breaker`)
