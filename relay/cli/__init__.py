@@ -13,6 +13,7 @@ import typer
 from redis.exceptions import RedisError
 
 from relay import __version__
+from relay.cli.attempts import attempts
 from relay.cli.bootstrap import bootstrap
 from relay.cli.dead import dead
 from relay.cli.doctor import doctor
@@ -32,7 +33,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (up, ingress, worker, sandbox, demo, check, explain, doctor, ledger, topics):
+for command in (up, ingress, worker, sandbox, demo, check, explain, doctor, ledger, topics, attempts):
     app.command()(command)
 app.add_typer(bootstrap)
 app.add_typer(dead)

@@ -1,4 +1,4 @@
-"""The options that say which dead letters are meant."""
+"""The options that say which dead letters, or which attempts, are meant."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from relay.core.outcome import Outcome
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from relay.store.deadletters import Which
 
 SubscriptionOption = Annotated[str | None, typer.Option("--subscription", help="Only of this subscription.")]
@@ -15,8 +19,12 @@ IdOption = Annotated[str | None, typer.Option("--id", help="Only of this event i
 TypeOption = Annotated[str | None, typer.Option("--type", help="Only of these event types: a pattern, as in a topic.")]
 LineOption = Annotated[str | None, typer.Option("--line", help="Only of this line, E.164.")]
 ReasonOption = Annotated[str | None, typer.Option("--reason", help="Only those whose reason has this in it.")]
-SinceOption = Annotated[str | None, typer.Option("--since", help="Only those that died since: 2h, or a time.")]
-UntilOption = Annotated[str | None, typer.Option("--until", help="Only those that died before: 2h, or a time.")]
+SinceOption = Annotated[str | None, typer.Option("--since", help="Only what happened since: 2h, or a time.")]
+UntilOption = Annotated[str | None, typer.Option("--until", help="Only what happened before: 2h, or a time.")]
+ChatOption = Annotated[str | None, typer.Option("--chat", help="Only of this chat id.")]
+MessageOption = Annotated[str | None, typer.Option("--message", help="Only of this message id.")]
+TraceOption = Annotated[str | None, typer.Option("--trace", help="Only of this trace id.")]
+OutcomeOption = Annotated[list[Outcome] | None, typer.Option("--outcome", help="Only with this outcome; repeatable.")]
 AllOption = Annotated[bool, typer.Option("--all", help="Every dead letter (of the subscription, if one is named).")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say how many it would be.")]
 
@@ -30,18 +38,38 @@ def meant_by(
     until: str | None,
 ) -> Which:
     """Which dead letters the options mean."""
-    from relay.core.lines import is_line
-    from relay.core.patterns import pattern_problem
     from relay.store.deadletters import Which
+
+    return Which(
+        event_id,
+        pattern_meant(event_type),
+        line_meant(line),
+        reason,
+        moment_meant(since, "--since"),
+        moment_meant(until, "--until"),
+    )
+
+
+def pattern_meant(event_type: str | None) -> str | None:
+    """`event_type`, if it is a pattern."""
+    from relay.core.patterns import pattern_problem
 
     if event_type and (problem := pattern_problem(event_type)):
         raise typer.BadParameter(problem, param_hint="--type")
+    return event_type
+
+
+def line_meant(line: str | None) -> str | None:
+    """`line`, if it is one."""
+    from relay.core.lines import is_line
+
     if line and not is_line(line):
         raise typer.BadParameter(f'"{line}" is not a phone number in E.164, such as +16465550123', param_hint="--line")
-    return Which(event_id, event_type, line, reason, _moment(since, "--since"), _moment(until, "--until"))
+    return line
 
 
-def _moment(text: str | None, option: str) -> float | None:
+def moment_meant(text: str | None, option: str) -> float | None:
+    """The Unix milliseconds that `text` names."""
     from relay.core.moments import parse_moment
 
     if text is None:
@@ -50,6 +78,22 @@ def _moment(text: str | None, option: str) -> float | None:
         return parse_moment(text, time.time()) * 1000
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=option) from None
+
+
+def lanes_meant(subscription: str | None, lanes: Sequence[str]) -> Sequence[str]:
+    """The one of `lanes` that is named, or all.
+
+    Raises:
+        RelayError: there is none of that name.
+    """
+    from relay.core.errors import RelayError
+
+    if subscription is None:
+        return lanes
+    if subscription not in lanes:
+        known = ", ".join(lanes) or "none yet"
+        raise RelayError(f'no subscription "{subscription}" ever had an event (known: {known})')
+    return [subscription]
 
 
 def say_which(which: Which, *, every: bool) -> None:

@@ -15,7 +15,7 @@ from relay.store.connect import ask
 from relay.store.remembered import Remembered
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Container, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Container, Mapping, Sequence
 
     from redis.asyncio import Redis
 
@@ -67,7 +67,7 @@ class Sought:
         )
 
 
-async def attempts_of(redis: Redis, subscription: str, sought: Sought) -> AsyncIterator[Found]:
+async def attempts_of(redis: Redis, subscription: str, sought: Sought) -> AsyncGenerator[Found, None]:
     """The attempts of one subscription that are meant, the one that ended last first."""
     stream, end = names.lane(subscription, "attempts"), "+"
     start = "-" if sought.since_ms is None else str(max(int(sought.since_ms) - _SKEW_MS, 0))

@@ -28,7 +28,7 @@ _LONGEST_TEXT = 255  # bytes
 _LARGEST, _MOST_TRIES = 2**32 - 1, 2**16 - 1
 
 _HEAD = Struct("<QQIIHHBBBB")
-"""When it began, the entry's id in two halves, how long it took, number, status, flags; lengths of topic, type, line."""
+"""When it began, the entry's id in two halves, how long it took, number, status, flags, lengths of the three texts."""
 _PROBE, _REPLAY, _PLAIN, _CHAT, _MESSAGE, _TRACE = (1 << bit for bit in range(6))
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _are_regular = re.compile(f"{_UUID}\n(?:{_UUID})?\n(?:{_UUID})?\n(?:[0-9a-f]{{32}})?").fullmatch

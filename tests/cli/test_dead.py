@@ -15,6 +15,7 @@ from relay.core.event import Dialect
 from relay.store import bells, names
 from relay.store.aside import Aside
 from relay.store.lanes import Lane
+from tests.cli.attempting import BAD, GOOD, remember
 from tests.cli.running import Said, invoke_beside, main_here
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ async def test_list_shows_every_dead_letter_with_its_story() -> None:
         "accepted_at": DIED - 60_000,
         "first_attempt_at": DIED - 50_000,
         "died_at": DIED,
-        "attempts": 3,
+        "tries": 3,
         "status": 404,
         "reason": "rejected: status 404",
         "detail": "nothing here",
@@ -219,6 +220,25 @@ async def test_show_prints_a_long_body_on_one_line(graves: Redis, monkeypatch: p
     body = json.dumps({"event_id": "e-4", "text": "word " * 40})
     await bury(graves, "bot", "e-4", body=body)
     assert body in (await dead("show", "--id", "e-4")).out
+
+
+async def test_show_has_the_attempts_of_its_own_delivery(graves: Redis) -> None:
+    died = BAD._replace(number=2, due_ms=None, dead="rejected: status 404")
+    await remember(graves, "bot", BAD, "busy")
+    await remember(graves, "bot", died, "nothing here")
+    await remember(graves, "audit", GOOD)
+    await remember(graves, "bot", BAD._replace(topic="another"))
+    await remember(graves, "bot", BAD._replace(event_id="e-7"))
+    (letter,) = (await dead("show", "--subscription", "bot", "--id", "e-1", "--json")).json
+    assert [(one["attempt"], one["detail"], one["replay"]) for one in letter["attempts"]] == [
+        (1, "busy", False),
+        (2, "nothing here", False),
+    ]
+    (alone,) = (await dead("show", "--id", "e-2", "--json")).json
+    assert alone["attempts"] == []
+    said = await dead("show", "--subscription", "bot", "--id", "e-1")
+    assert "Its attempts, oldest first" in said.out
+    assert "dead: rejected: status 404" in said.out
 
 
 # --- replay --------------------------------------------------------------------------------------------
