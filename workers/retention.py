@@ -1,6 +1,6 @@
 """Retention: once a minute every topic loses what nobody needs any more; who is in the way is said in time.
 
-So do the lanes' attempts, by age.
+So do the lanes' attempts, by age, and what was set aside, by size.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import structlog
 
 from relay.core.config import AttemptBounds
 from relay.store import names
+from relay.store.aside import Aside
 from relay.store.attempts import trim_attempts
 from relay.store.connect import ask
 from relay.store.retention import Bounds, trim_topic
@@ -30,7 +31,7 @@ log = structlog.get_logger()
 
 
 class Retention:
-    """Trims topics and attempts."""
+    """Trims topics, attempts and what was set aside."""
 
     def __init__(self, redis: Redis, rules: ConfigFile, clock: Callable[[], float]) -> None:
         """`clock` gives Unix seconds."""
@@ -42,6 +43,8 @@ class Retention:
         """Trims everything; what has left relay.toml as what says nothing there."""
         await self._trim_topics()
         await self._trim_attempts()
+        if dropped := await Aside(self._redis).trim():
+            log.error("aside.overflowed", dropped=dropped, note="relay aside list shows what is left")
 
     async def _trim_topics(self) -> None:
         known = {topic.name: topic for topic in self._rules.current.config.topics}

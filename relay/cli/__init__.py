@@ -13,6 +13,7 @@ import typer
 from redis.exceptions import RedisError
 
 from relay import __version__
+from relay.cli.aside import aside
 from relay.cli.attempts import attempts
 from relay.cli.bootstrap import bootstrap
 from relay.cli.dead import dead
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 for command in (up, ingress, worker, sandbox, demo, check, explain, doctor, ledger, topics, attempts):
     app.command()(command)
+app.add_typer(aside)
 app.add_typer(bootstrap)
 app.add_typer(dead)
 app.add_typer(lanes)

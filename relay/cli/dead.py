@@ -1,4 +1,4 @@
-"""`relay dead`: deliveries that were given up, and bodies that were set aside."""
+"""`relay dead`: deliveries that were given up."""
 
 from __future__ import annotations
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from relay.settings import Settings
-    from relay.store.aside import SetAside
     from relay.store.attempts import Found
     from relay.store.deadletters import DeadLetter, DeadLetters, Which
 
@@ -57,10 +56,10 @@ def list_(
     until: UntilOption = None,
     json: JsonOption = False,
 ) -> None:
-    """List dead letters, oldest first, and what was set aside because it could not be read."""
+    """List dead letters, oldest first."""
     found = _find(subscription, meant_by(event_id, event_type, line, reason, since, until))
     if json:
-        print_json([_summary(letter) for letter in found.letters] + [_aside_summary(one) for one in found.aside])
+        print_json([_summary(letter) for letter in found.letters])
         return
     columns = ("id", "subscription", "type", "line", "died", "tries", "reason")
     rows = [
@@ -68,11 +67,6 @@ def list_(
         for x in found.letters
     ]
     print_table(f"Dead letters: {len(rows)}", columns, rows)
-    if found.aside:
-        aside = [
-            (one.entry, one.dialect, one.line, local_time(one.at), len(one.body), one.reason) for one in found.aside
-        ]
-        print_table(f"Bodies set aside: {len(aside)}", ("entry", "api", "line", "came", "bytes", "reason"), aside)
 
 
 @dead.command()
@@ -99,13 +93,12 @@ def show(
                 }
                 for letter in found.letters
             ]
-            + [{**_aside_summary(one), "body": _text(one.body)} for one in found.aside]
         )
-    elif not found.letters and not found.aside:
+    elif not found.letters:
         console.print("Nothing found.")
     else:
         _print_whole(found)
-    if not found.letters and not found.aside:
+    if not found.letters:
         raise typer.Exit(1)
 
 
@@ -115,9 +108,6 @@ def _print_whole(found: _Found) -> None:
         if attempts := found.attempts_of(letter):
             print_attempts("Its attempts, oldest first", attempts)
         typer.echo(_text(letter.record.body))
-    for one in found.aside:
-        print_table(f"Set aside {one.entry}", ("field", "value"), _aside_summary(one).items())
-        typer.echo(_text(one.body))
 
 
 @dead.command()
@@ -189,7 +179,6 @@ class _Found:
     letters: list[DeadLetter]
     attempts: dict[tuple[str, str, str], list[Found]]
     """Those of the events of `letters`, oldest first, by subscription, event id and topic."""
-    aside: list[SetAside]
 
     def attempts_of(self, letter: DeadLetter) -> list[Found]:
         return self.attempts.get((letter.subscription, letter.record.id, letter.topic), [])
@@ -204,15 +193,11 @@ def _find(subscription: str | None, which: Which) -> _Found:
 
 async def _read(settings: Settings, subscription: str | None, which: Which) -> _Found:
     from relay.parts import open_store
-    from relay.store.aside import Aside
     from relay.store.deadletters import DeadLetters
 
     async with open_store(settings) as redis:
         letters = await _letters(DeadLetters(redis), subscription, which)
-        attempts = await _attempts(redis, letters)
-        wants_aside = subscription is None and (which.is_any or which.event_id)
-        aside = [one async for one in Aside(redis).all() if which.event_id in {None, one.entry}] if wants_aside else []
-        return _Found(letters, attempts, aside)
+        return _Found(letters, await _attempts(redis, letters))
 
 
 async def _attempts(redis: Redis, letters: Sequence[DeadLetter]) -> dict[tuple[str, str, str], list[Found]]:
@@ -309,17 +294,6 @@ def _summary(letter: DeadLetter) -> dict[str, Any]:
         "status": letter.status,
         "reason": letter.reason,
         "detail": letter.detail,
-    }
-
-
-def _aside_summary(one: SetAside) -> dict[str, Any]:
-    return {
-        "id": one.entry,
-        "subscription": None,
-        "line": one.line,
-        "accepted_at": one.at,
-        "reason": f"unparsable: {one.reason}",
-        "api": one.dialect,
     }
 
 

@@ -119,7 +119,8 @@ class DeadLetters:
     async def drop(self, subscription: str, entries: Sequence[str]) -> int:
         """Drops dead letters for good; how many were still there."""
         pages = [entries[start : start + _PAGE] for start in range(0, len(entries), _PAGE)]
-        return sum([await _drop(self._redis, [names.lane(subscription)], page) for page in pages])
+        keys = [names.lane(subscription, "dead"), names.lane(subscription)]
+        return sum([await _drop(self._redis, keys, ["dropped", *page]) for page in pages])
 
 
 def _letter(subscription: str, entry: bytes, fields: Mapping[bytes, bytes]) -> DeadLetter:

@@ -3,7 +3,7 @@
 The events' way
     relay:inbox                 stream    accepted events; an entry is deleted in the transaction that routes it
     relay:seen:<event id>       string    the dedupe; lives for RELAY_DEDUPE_WINDOW (Linq itself tries for 30 min)
-    relay:aside                 stream    signed by Linq, but no envelope; kept for a person to look at
+    relay:aside                 stream    signed by Linq, but unreadable; until a person drops or retries it (256 MiB)
     relay:topic:<topic>         stream    routed events, the public interface for pull subscribers
     relay:topics                set       names of topics that were ever fed
 
@@ -37,7 +37,7 @@ Everything else
                                           never shows it, and a changed LINQ_V2_WEBHOOK_SECRET has to be sent
     relay:heard                 hash      when each line's last event was verified, and by which generation's secret
     relay:drift                 hash      what the last check found different at Linq, by API: `v3:missing`, `v2:at`
-    relay:counts                hash      accepted, duplicate, aside, routed, unmatched
+    relay:counts                hash      accepted, duplicate, aside, routed, unmatched, poisoned, aside_dropped
     relay:unmatched             hash      events that no topic wanted, by event type
 
 No key is hash-tagged: arq's own keys are not either, so Redis Cluster is out; growth past one primary is several

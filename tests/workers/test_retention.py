@@ -9,7 +9,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from relay.config_file import ConfigFile
+from relay.core.event import Dialect
 from relay.store import names
+from relay.store.aside import Aside
+from relay.store.ledger import Ledger
 from tests.building import SECRET
 from workers.retention import Retention
 
@@ -94,3 +97,18 @@ attempts = {{ keep = "1h" }}
             await redis.xadd(names.lane(name, "attempts"), {"a": "x"}, id=f"{now_ms - hours * 3_600_000}-0")
     await retention.trim()
     assert [await redis.xlen(names.lane(name, "attempts")) for name in ("bot", "gone")] == [1, 2]
+
+
+async def test_what_was_set_aside_is_bounded_and_what_goes_is_counted(
+    redis: Redis, retention: Retention, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(100):
+        await Aside(redis).put(Dialect.V3, None, b"x" * 10_000, "odd", number)
+    assert await said(retention) == []
+    monkeypatch.setattr(Aside.trim, "__defaults__", (500_000,))
+    [line] = await said(retention)
+    assert (line["event"], line["log_level"]) == ("aside.overflowed", "error")
+    left = [one.at async for one in Aside(redis).all()]
+    assert left == [*range(line["dropped"], 100)]
+    assert 40 <= len(left) <= 50
+    assert (await Ledger(redis).totals()).aside_dropped == line["dropped"]

@@ -1,9 +1,9 @@
--- Drops dead letters of one lane for good.
--- KEYS: lane
--- ARGV: ids of entries in the lane's dead-letter stream
+-- Drops entries of a stream for good, and counts them.
+-- KEYS: stream, hash of the count
+-- ARGV: name of the count, ids of entries
 -- Returns how many of them were there.
-local dropped = redis.call('XDEL', KEYS[1] .. ':dead', unpack(ARGV))
+local dropped = redis.call('XDEL', KEYS[1], unpack(ARGV, 2))
 if dropped > 0 then
-    redis.call('HINCRBY', KEYS[1], 'dropped', dropped)
+    redis.call('HINCRBY', KEYS[2], ARGV[1], dropped)
 end
 return dropped
