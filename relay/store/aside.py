@@ -119,5 +119,5 @@ class Aside:
 def fields_of(
     dialect: Dialect, line: str | None, body: bytes, reason: str, at: bytes | int
 ) -> dict[str, bytes | str | int]:
-    """The entry of a body that is set aside, and of one that had been accepted also its `webhook_id`."""
+    """The entry of a body that is set aside; if it had been accepted, its `webhook_id` is to be added."""
     return {"at": at, "dialect": dialect, "line": line or "", "reason": reason.encode(errors="replace"), "body": body}
