@@ -1,7 +1,8 @@
 """An attempt as it is remembered: a POST of the past, whose event it was, and what came of it.
 
 Each lane has two streams of them, under the same ids. `attempts` holds what is short; `answers` the words of those that
-failed, up to 4 KiB each and fewer of them, so that a subscriber that fails does not push the others out of memory.
+failed, up to 4 KiB each and fewer of them, so that a subscriber that fails does not push the others out of memory. One
+whose verdict did not count is marked `moot`.
 
 Most attempts succeed, there are many, and each is written while the next one waits, so a success takes few bytes and is
 packed by C: numbers, three short texts, and the identifiers as the UUIDs that they nearly always are. What is not so
