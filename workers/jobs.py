@@ -60,7 +60,7 @@ async def look_after(ctx: Context) -> None:
 
 
 async def trim(ctx: Context) -> None:
-    """Trims the topics."""
+    """Trims the topics, and the lanes' memory of attempts."""
     async with _lease(ctx):
         await parts_of(ctx).retention.trim()
 

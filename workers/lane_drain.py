@@ -159,12 +159,20 @@ class LaneDrain:
         self._say(delivery, attempt, standing, verdict)
         is_free = isinstance(verdict, Again) and not verdict.counts
         tries = Tries(number - is_free, delivery.tries.first_ms or attempt.at_ms, attempt.outcome)
-        await self._settle(delivery, tries, verdict, attempt)
+        await self._settle(delivery, tries, verdict, attempt, is_probe=standing.is_probe)
 
-    async def _settle(self, delivery: Delivery, tries: Tries, verdict: Verdict, attempt: Attempt | None = None) -> None:
-        at_ms = self._shift.now_ms()
+    async def _settle(
+        self,
+        delivery: Delivery,
+        tries: Tries,
+        verdict: Verdict,
+        attempt: Attempt | None = None,
+        *,
+        is_probe: bool = False,
+    ) -> None:
+        at_ms, bounds = self._shift.now_ms(), self._subscription.attempts
         holds_up = delivery.chat if self._subscription.block_on_dead else ""
-        settlement = Settlement(self._lane, delivery, attempt, tries, verdict, at_ms, holds_up)
+        settlement = Settlement(self._lane, delivery, attempt, tries, verdict, at_ms, is_probe, bounds, holds_up)
         await self._shift.settler.settle(settlement)
         self._supply.settled(delivery, verdict)
 

@@ -1,4 +1,7 @@
-"""Retention: once a minute every topic loses what nobody needs any more; who is in the way is said in time."""
+"""Retention: once a minute every topic loses what nobody needs any more; who is in the way is said in time.
+
+So do the lanes' attempts, by age, and what was set aside, by size.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from relay.core.config import AttemptBounds
 from relay.store import names
+from relay.store.aside import Aside
+from relay.store.attempts import trim_attempts
 from relay.store.connect import ask
 from relay.store.retention import Bounds, trim_topic
 
@@ -25,7 +31,7 @@ log = structlog.get_logger()
 
 
 class Retention:
-    """Trims topics."""
+    """Trims topics, attempts and what was set aside."""
 
     def __init__(self, redis: Redis, rules: ConfigFile, clock: Callable[[], float]) -> None:
         """`clock` gives Unix seconds."""
@@ -34,13 +40,25 @@ class Retention:
         self._clock = clock
 
     async def trim(self) -> None:
-        """Trims every topic; those that have left relay.toml as those that say nothing."""
+        """Trims everything; what has left relay.toml as what says nothing there."""
+        await self._trim_topics()
+        await self._trim_attempts()
+        if dropped := await Aside(self._redis).trim():
+            log.error("aside.overflowed", dropped=dropped, note="relay aside list shows what is left")
+
+    async def _trim_topics(self) -> None:
         known = {topic.name: topic for topic in self._rules.current.config.topics}
         fed = {name.decode() for name in await ask(self._redis.smembers(names.TOPICS))}
         for name in sorted(known.keys() | fed):
             topic = known.get(name)
             bounds = bounds_of(topic) if topic else Bounds()
             self._say(name, bounds, await trim_topic(self._redis, name, bounds, round(self._clock() * 1000)))
+
+    async def _trim_attempts(self) -> None:
+        known = {subscription.name: subscription.attempts for subscription in self._rules.current.config.subscriptions}
+        for name in [name.decode() for name in await ask(self._redis.smembers(names.LANES))]:
+            keep = known.get(name, AttemptBounds()).keep
+            await trim_attempts(self._redis, name, keep, round(self._clock() * 1000))
 
     def _say(self, topic: str, bounds: Bounds, trimmed: Trimmed) -> None:
         said = {

@@ -159,5 +159,6 @@ def _move(entry: InboxEntry, event: Event | Strange, index: TopicIndex) -> Move:
             return Move(entry.entry, event.type, index.match(event), fields)
         except Exception as error:  # noqa: BLE001  see `poisoned`
             event = poisoned(entry, error)
-    pairs = aside.fields_of(entry.dialect, entry.line, entry.body, event.reason, entry.at).items()
+    aside_fields = aside.fields_of(entry.dialect, entry.line, entry.body, event.reason, entry.at)
+    pairs = {**aside_fields, "webhook_id": entry.webhook_id}.items()
     return Move(entry.entry, "", (), [part for pair in pairs for part in pair], aside=True)

@@ -13,6 +13,8 @@ import typer
 from redis.exceptions import RedisError
 
 from relay import __version__
+from relay.cli.aside import aside
+from relay.cli.attempts import attempts
 from relay.cli.bootstrap import bootstrap
 from relay.cli.dead import dead
 from relay.cli.doctor import doctor
@@ -34,8 +36,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (up, ingress, worker, sandbox, demo, check, explain, doctor, ledger, topics, rewind):
+for command in (up, ingress, worker, sandbox, demo, check, explain, doctor, ledger, topics, attempts, rewind):
     app.command()(command)
+app.add_typer(aside)
 app.add_typer(bootstrap)
 app.add_typer(dead)
 app.add_typer(lanes)

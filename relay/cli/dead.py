@@ -1,4 +1,4 @@
-"""`relay dead`: deliveries that were given up, and bodies that were set aside."""
+"""`relay dead`: deliveries that were given up."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import structlog
 import typer
 from rich.progress import Progress
 
+from relay.cli.attempts import attempt_summary, print_attempts
 from relay.cli.output import JsonOption, console, errors, local_time, print_json, print_table
 from relay.cli.which import (
     AllOption,
@@ -22,6 +23,7 @@ from relay.cli.which import (
     SubscriptionOption,
     TypeOption,
     UntilOption,
+    lanes_meant,
     meant_by,
     say_which,
 )
@@ -29,8 +31,10 @@ from relay.cli.which import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from redis.asyncio import Redis
+
     from relay.settings import Settings
-    from relay.store.aside import SetAside
+    from relay.store.attempts import Found
     from relay.store.deadletters import DeadLetter, DeadLetters, Which
 
 dead = typer.Typer(name="dead", help="Dead letters: list, show, replay, drop.", no_args_is_help=True)
@@ -52,10 +56,10 @@ def list_(
     until: UntilOption = None,
     json: JsonOption = False,
 ) -> None:
-    """List dead letters, oldest first, and what was set aside because it could not be read."""
+    """List dead letters, oldest first."""
     found = _find(subscription, meant_by(event_id, event_type, line, reason, since, until))
     if json:
-        print_json([_summary(letter) for letter in found.letters] + [_aside_summary(one) for one in found.aside])
+        print_json([_summary(letter) for letter in found.letters])
         return
     columns = ("id", "subscription", "type", "line", "died", "tries", "reason")
     rows = [
@@ -63,11 +67,6 @@ def list_(
         for x in found.letters
     ]
     print_table(f"Dead letters: {len(rows)}", columns, rows)
-    if found.aside:
-        aside = [
-            (one.entry, one.dialect, one.line, local_time(one.at), len(one.body), one.reason) for one in found.aside
-        ]
-        print_table(f"Bodies set aside: {len(aside)}", ("entry", "api", "line", "came", "bytes", "reason"), aside)
 
 
 @dead.command()
@@ -82,28 +81,33 @@ def show(
     until: UntilOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show dead letters whole, with their payloads."""
+    """Show dead letters whole, with their attempts and payloads."""
     found = _find(subscription, meant_by(event_id, event_type, line, reason, since, until))
     if json:
         print_json(
-            [{**_summary(letter), "body": _text(letter.record.body)} for letter in found.letters]
-            + [{**_aside_summary(one), "body": _text(one.body)} for one in found.aside]
+            [
+                {
+                    **_summary(letter),
+                    "attempts": [attempt_summary(one) for one in found.attempts_of(letter)],
+                    "body": _text(letter.record.body),
+                }
+                for letter in found.letters
+            ]
         )
-    elif not found.letters and not found.aside:
+    elif not found.letters:
         console.print("Nothing found.")
     else:
         _print_whole(found)
-    if not found.letters and not found.aside:
+    if not found.letters:
         raise typer.Exit(1)
 
 
 def _print_whole(found: _Found) -> None:
     for letter in found.letters:
         print_table(f"Dead letter {letter.record.id}", ("field", "value"), _summary(letter).items())
+        if attempts := found.attempts_of(letter):
+            print_attempts("Its attempts, oldest first", attempts)
         typer.echo(_text(letter.record.body))
-    for one in found.aside:
-        print_table(f"Set aside {one.entry}", ("field", "value"), _aside_summary(one).items())
-        typer.echo(_text(one.body))
 
 
 @dead.command()
@@ -173,7 +177,11 @@ def _tell(counts: dict[str, int], field: str, what: str, *, json: bool) -> None:
 @dataclass(frozen=True, slots=True)
 class _Found:
     letters: list[DeadLetter]
-    aside: list[SetAside]
+    attempts: dict[tuple[str, str, str], list[Found]]
+    """Those of the events of `letters`, oldest first, by subscription, event id and topic."""
+
+    def attempts_of(self, letter: DeadLetter) -> list[Found]:
+        return self.attempts.get((letter.subscription, letter.record.id, letter.topic), [])
 
 
 def _find(subscription: str | None, which: Which) -> _Found:
@@ -185,14 +193,24 @@ def _find(subscription: str | None, which: Which) -> _Found:
 
 async def _read(settings: Settings, subscription: str | None, which: Which) -> _Found:
     from relay.parts import open_store
-    from relay.store.aside import Aside
     from relay.store.deadletters import DeadLetters
 
     async with open_store(settings) as redis:
         letters = await _letters(DeadLetters(redis), subscription, which)
-        wants_aside = subscription is None and (which.is_any or which.event_id)
-        aside = [one async for one in Aside(redis).all() if which.event_id in {None, one.entry}] if wants_aside else []
-        return _Found(letters, aside)
+        return _Found(letters, await _attempts(redis, letters))
+
+
+async def _attempts(redis: Redis, letters: Sequence[DeadLetter]) -> dict[tuple[str, str, str], list[Found]]:
+    from relay.store.attempts import Sought, attempts_of
+
+    ids: dict[str, set[str]] = {}
+    for letter in letters:
+        ids.setdefault(letter.subscription, set()).add(letter.record.id)
+    attempts: dict[tuple[str, str, str], list[Found]] = {}
+    for name, event_ids in ids.items():
+        async for one in attempts_of(redis, name, Sought(event_ids=event_ids)):
+            attempts.setdefault((name, one.attempt.event_id, one.attempt.topic), []).insert(0, one)
+    return attempts
 
 
 async def _replay(
@@ -258,14 +276,7 @@ def _by_lane(letters: Sequence[DeadLetter]) -> dict[str, list[str]]:
 
 
 async def _letters(dead_letters: DeadLetters, subscription: str | None, which: Which) -> list[DeadLetter]:
-    from relay.core.errors import RelayError
-
-    lanes = await dead_letters.lanes()
-    if subscription is not None:
-        if subscription not in lanes:
-            known = ", ".join(lanes) or "none yet"
-            raise RelayError(f'no subscription "{subscription}" ever had an event (known: {known})')
-        lanes = [subscription]
+    lanes = lanes_meant(subscription, await dead_letters.lanes())
     return [letter for lane in lanes async for letter in dead_letters.of(lane, which)]
 
 
@@ -281,21 +292,10 @@ def _summary(letter: DeadLetter) -> dict[str, Any]:
         "accepted_at": record.at,
         "first_attempt_at": letter.first_at,
         "died_at": letter.at,
-        "attempts": letter.tries,
+        "tries": letter.tries,
         "status": letter.status,
         "reason": letter.reason,
         "detail": letter.detail,
-    }
-
-
-def _aside_summary(one: SetAside) -> dict[str, Any]:
-    return {
-        "id": one.entry,
-        "subscription": None,
-        "line": one.line,
-        "accepted_at": one.at,
-        "reason": f"unparsable: {one.reason}",
-        "api": one.dialect,
     }
 
 

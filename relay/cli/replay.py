@@ -15,7 +15,7 @@ from rich.progress import Progress
 
 from relay.cli.output import JsonOption, console, counted, errors, print_json
 from relay.cli.replay_shown import Beginning, ending, nothing, print_replays, say_beginning, summary, survey_summary
-from relay.cli.which import DryRunOption, LineOption, TypeOption, check_topic, check_type_and_line, past_moment
+from relay.cli.which import DryRunOption, LineOption, TypeOption, check_topic, line_meant, past_moment, pattern_meant
 
 if TYPE_CHECKING:
     from relay.core.config import RelayConfig
@@ -59,7 +59,7 @@ def start(
 
     if topic is None or to is None:
         raise typer.BadParameter("say whose history, and who is to get it", param_hint="--topic and --to")
-    check_type_and_line(event_type, line)
+    event_type, line = pattern_meant(event_type), line_meant(line)
     moments = _moments(since, until)
     settings = load_settings()
     order = Order(topic, to, Wanted(event_type, line), rate, _who())

@@ -20,7 +20,7 @@ from relay.core.egress import Egress
 from relay.core.endpoint import EndpointTable
 from relay.core.errors import ConfigError, Problem
 from relay.core.event import Freshness
-from relay.core.fields import Duration, Line, Name, Pattern, Table
+from relay.core.fields import Duration, Line, Name, Pattern, Size, Table
 from relay.core.linq_config import LinqConfig
 from relay.core.rules import Topic, TopicIndex
 from relay.core.toml_places import TomlPlaces
@@ -32,6 +32,15 @@ DEFAULT_RETRY = ("5s", "15s", "30s", "1m", "2m", "3m", "5m", "6m", "7m")
 """Ten attempts over about 25 minutes, as Linq itself retries (https://docs.linqapp.com/guides/webhooks)."""
 
 _REQUIRED_LISTS = {("topics", "events"), ("subscriptions", "secret")}
+
+
+class AttemptBounds(Table):
+    """The `attempts` of a subscription: how much the relay remembers of what it tried."""
+
+    keep: Duration = parse_duration("72h")
+    """Seconds."""
+    size: Size = 8 * 2**20
+    """Bytes of Redis's memory, about."""
 
 
 class Subscription(EndpointTable):
@@ -66,6 +75,7 @@ class Subscription(EndpointTable):
     """The lines that it wants of its topic; None for all."""
     freshness: Freshness | None = None
     """Only news, or only what Linq recovered later; None for both."""
+    attempts: AttemptBounds = AttemptBounds()
 
     @model_validator(mode="after")
     def _blocks_what_is_ordered(self) -> Self:

@@ -1,23 +1,32 @@
-"""What Linq signed but we could not read as an envelope: set aside for a person, answered 200, never lost."""
+"""What Linq signed but we could not read: set aside for a person, answered 200.
+
+The ingress sets aside what is no envelope; the router what it cannot understand although the ingress could. They stay
+until a person drops them, or lets them in with a relay that can read them; beyond a size that no honest sender reaches
+the oldest go, and are counted.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from relay.core.errors import StoreUnavailable
-from relay.store import names
-from relay.store.connect import REQUEST_PATIENCE, RedisTrouble, describe
+from relay.store import bells, names
+from relay.store.connect import REQUEST_PATIENCE, RedisTrouble, ask, describe
+from relay.store.scripts import Script
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from redis.asyncio import Redis
 
     from relay.core.event import Dialect
 
-_PAGE = 200
+_PAGE = 50  # bodies of up to 1 MiB each
+MOST_BYTES = 256 * 2**20
+
+_drop, _readmit, _trim = Script("drop"), Script("readmit"), Script("trim_aside")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +40,14 @@ class SetAside:
     line: str | None
     reason: str
     body: bytes
+
+
+class Readable(NamedTuple):
+    """A body that was set aside and turns out to be an event."""
+
+    entry: str
+    event_id: str
+    event_type: str
 
 
 class Aside:
@@ -53,6 +70,36 @@ class Aside:
         except RedisTrouble as error:
             raise StoreUnavailable(f"Redis did not take the body: {describe(error)}") from error
 
+    async def drop(self, entries: Sequence[str]) -> int:
+        """Drops bodies for good; how many were still there."""
+        pages = [entries[start : start + _PAGE] for start in range(0, len(entries), _PAGE)]
+        return sum([await _drop(self._redis, [names.ASIDE, names.COUNTS], ["aside_dropped", *page]) for page in pages])
+
+    async def readmit(self, bodies: Sequence[Readable], window_ms: int, now_ms: int) -> tuple[int, int]:
+        """Lets bodies into the inbox as if they had come now: how many, and how many had come otherwise meanwhile.
+
+        `window_ms` is the dedupe's.
+        """
+        bell = bells.ROUTE
+        keys = [names.ASIDE, names.INBOX, names.COUNTS, names.QUEUE]
+        admitted = repeats = 0
+        for start in range(0, len(bodies), _PAGE):
+            arguments: list[bytes | str | int] = [
+                *(names.SEEN_PREFIX, window_ms, now_ms, bell.job_id, bell.payload, bells.LIFETIME_MS),
+                *(part for body in bodies[start : start + _PAGE] for part in body),
+            ]
+            new, known = await _readmit(self._redis, keys, arguments)
+            admitted, repeats = admitted + new, repeats + known
+        return admitted, repeats
+
+    async def trim(self, most_bytes: int = MOST_BYTES) -> int:
+        """Drops the oldest bodies that are too much to keep; how many they were."""
+        size = int(await ask(self._redis.memory_usage(names.ASIDE, samples=0)) or 0)
+        if size <= most_bytes:
+            return 0
+        most = int(await self._redis.xlen(names.ASIDE)) * most_bytes // size
+        return int(await _trim(self._redis, [names.ASIDE, names.COUNTS], [most]))
+
     async def all(self) -> AsyncIterator[SetAside]:
         """Everything that is set aside, oldest first."""
         start = "-"
@@ -72,5 +119,5 @@ class Aside:
 def fields_of(
     dialect: Dialect, line: str | None, body: bytes, reason: str, at: bytes | int
 ) -> dict[str, bytes | str | int]:
-    """The entry of a body that is set aside."""
+    """The entry of a body that is set aside; if it had been accepted, its `webhook_id` is to be added."""
     return {"at": at, "dialect": dialect, "line": line or "", "reason": reason.encode(errors="replace"), "body": body}

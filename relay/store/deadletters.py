@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 _PAGE = 200
-_replay, _drop = Script("replay"), Script("drop")
+_replay, _drop = Script("replay"), Script("drop_letters")
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,15 +32,20 @@ class Totals:
     accepted: int
     duplicate: int
     aside: int
+    """How many bodies were set aside, ever."""
     routed: int
     unmatched: int
     inbox: int
     """Accepted and not yet routed."""
+    poisoned: int = 0
+    """How many of those aside had been accepted, and turned out to be unreadable only when they were routed."""
+    aside_dropped: int = 0
+    """How many of those aside a person dropped, or were too much to keep."""
 
     @property
     def balances(self) -> bool:
-        """Whether every accepted event is routed, unmatched, or still in the inbox."""
-        return self.accepted == self.routed + self.unmatched + self.inbox
+        """Whether every accepted event is routed, unmatched, aside, or still in the inbox."""
+        return self.accepted == self.routed + self.unmatched + self.poisoned + self.inbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +92,8 @@ class Ledger:
             pipe.xlen(names.INBOX)
             rows, inbox = await pipe.execute()
         counts = {name.decode(): int(value) for name, value in rows.items()}
-        return Totals(
-            **{name: counts.get(name, 0) for name in ("accepted", "duplicate", "aside", "routed", "unmatched")},
-            inbox=inbox,
-        )
+        counted = ("accepted", "duplicate", "aside", "routed", "unmatched", "poisoned", "aside_dropped")
+        return Totals(inbox=inbox, **{name: counts.get(name, 0) for name in counted})
 
     async def unmatched(self) -> dict[str, int]:
         """How many events of each type no topic wanted."""

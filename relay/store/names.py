@@ -3,7 +3,7 @@
 The events' way
     relay:inbox                 stream    accepted events; an entry is deleted in the transaction that routes it
     relay:seen:<event id>       string    the dedupe; lives for RELAY_DEDUPE_WINDOW (Linq itself tries for 30 min)
-    relay:aside                 stream    signed by Linq, but no envelope; kept for a person to look at
+    relay:aside                 stream    signed by Linq, but unreadable; until a person drops or retries it (256 MiB)
     relay:topic:<topic>         stream    routed events, the public interface for pull subscribers
     relay:topics                set       names of topics that were ever fed
 
@@ -14,6 +14,9 @@ A push subscription's lane (its place in its topic)
     relay:lane:<name>:replay    stream    what a person sent again: dead letters, and a topic's history
     relay:lane:<name>:dead      stream    dead letters, oldest first, until a person replays them
     relay:lane:<name>:held_up   hash      chats that a dead letter or its replay holds up (`block_on_dead`)
+    relay:lane:<name>:attempts  stream    what was tried and what came of it (`store.remembered`), by the time it was
+                                          settled; as long and as much as the subscription's `attempts` says
+    relay:lane:<name>:answers   stream    the words of those that failed, under the same ids
     relay:lanes                 set       names of lanes that ever existed: dead letters outlive their subscription
     relay:paused                hash      lanes that are paused, with since when and why
     relay:trips                 hash      lanes whose breaker is not closed, with its state (`core.breaker`)
@@ -42,7 +45,7 @@ Everything else
                                           never shows it, and a changed LINQ_V2_WEBHOOK_SECRET has to be sent
     relay:heard                 hash      when each line's last event was verified, and by which generation's secret
     relay:drift                 hash      what the last check found different at Linq, by API: `v3:missing`, `v2:at`
-    relay:counts                hash      accepted, duplicate, aside, routed, unmatched
+    relay:counts                hash      accepted, duplicate, aside, routed, unmatched, poisoned, aside_dropped
     relay:unmatched             hash      events that no topic wanted, by event type
 
 No key is hash-tagged: arq's own keys are not either, so Redis Cluster is out; growth past one primary is several

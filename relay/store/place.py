@@ -34,14 +34,14 @@ log = structlog.get_logger()
 
 
 async def drop_lane(redis: Redis, subscription: str) -> None:
-    """Forgets a lane: its groups in every stream it ever read, what it is owed, its dead letters and its counters."""
+    """Forgets a lane: its groups in every stream it ever read, what it is owed, its past and its counters."""
     lane, group = names.lane(subscription), names.push_group(subscription)
     fields = await ask(redis.hkeys(lane))
     streams = [field.decode().removeprefix("start:") for field in fields if field.startswith(b"start:")]
     async with redis.pipeline(transaction=True) as pipe:
         for stream in streams:
             pipe.xgroup_destroy(stream, group)
-        parts = ("retries", "tries", "replay", "dead", "held_up")
+        parts = ("retries", "tries", "replay", "dead", "attempts", "answers", "held_up")
         pipe.delete(lane, *(names.lane(subscription, part) for part in parts))
         pipe.srem(names.LANES, subscription)
         pipe.hdel(names.PAUSED, subscription)

@@ -1,18 +1,21 @@
 """Settling: the verdicts on deliveries, written in batches over all lanes of a slot.
 
-One script per batch moves each delivery on and counts it in the same step. A verdict that Redis cannot take now is kept
-and written when it is back: the POST has been made, forgetting what came of it would make it again.
+One script per batch moves each delivery on, counts it and remembers its attempt in the same step. A verdict that Redis
+cannot take now is kept and written when it is back: the POST has been made, forgetting what came of it would make it
+again.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self, assert_never
 
-from relay.core.outcome import Again, Done, Filtered, GivenUp
+from relay.core.config import AttemptBounds
+from relay.core.outcome import Again, Done, Filtered, GivenUp, Outcome
 from relay.store import names
 from relay.store.batcher import Batcher
 from relay.store.connect import persistently
+from relay.store.remembered import Remembered, Room, answer_of
 from relay.store.scripts import Script
 
 if TYPE_CHECKING:
@@ -43,6 +46,10 @@ class Settlement:
     verdict: Verdict
     at_ms: int
     """When it was decided, Unix milliseconds."""
+    is_probe: bool = False
+    """Whether the breaker was open when the attempt was made."""
+    remembered: AttemptBounds = field(default_factory=AttemptBounds)
+    """How much the lane remembers of its attempts."""
     holds_up: str = ""
     """The chat whose other deliveries wait for a person should this one die; empty if none do."""
 
@@ -84,6 +91,7 @@ class Settler:
                 lane.group,
                 ref.entry,
                 int(settlement.delivery.is_replay),
+                *_attempt_arguments(settlement),
                 len(values),
                 *values,
             )
@@ -110,6 +118,35 @@ def _held_up_by(delivery: Delivery) -> list[Value]:
     return [delivery.holds_up] if delivery.holds_up else []
 
 
+def _attempt_arguments(settlement: Settlement) -> tuple[bytes, bytes, int, int]:
+    """What is remembered of the attempt, its failure's words, and how many of each."""
+    delivery, attempt, verdict = settlement.delivery, settlement.attempt, settlement.verdict
+    if attempt is None:
+        return b"", b"", 0, 0
+    record = delivery.record
+    remembered = Remembered(
+        topic=delivery.topic,
+        entry=delivery.ref.entry,
+        event_id=record.id,
+        type=record.type,
+        line=record.line,
+        chat=record.chat,
+        message=record.message,
+        trace=record.trace,
+        number=delivery.tries.count + 1,
+        is_probe=settlement.is_probe,
+        is_replay=delivery.is_replay,
+        at_ms=attempt.at_ms,
+        took_ms=attempt.took_ms,
+        outcome=attempt.outcome,
+        status=attempt.status,
+        due_ms=verdict.due_ms if isinstance(verdict, Again) else None,
+        dead=verdict.reason if isinstance(verdict, GivenUp) else None,
+    )
+    answer = b"" if attempt.outcome is Outcome.DELIVERED else answer_of(attempt.detail)
+    return remembered.encode(), answer, *Room.of(settlement.remembered.size)
+
+
 def _letter(settlement: Settlement, verdict: GivenUp) -> list[Value]:
     """The dead letter: the event as its topic held it, and why it died."""
     delivery, attempt = settlement.delivery, settlement.attempt
@@ -123,5 +160,5 @@ def _letter(settlement: Settlement, verdict: GivenUp) -> list[Value]:
     if settlement.holds_up:
         fields += ("dead_holds_up", settlement.holds_up)
     if attempt is not None:
-        fields += ("dead_status", attempt.status or "", "dead_detail", attempt.detail)
+        fields += ("dead_status", attempt.status or "", "dead_detail", answer_of(attempt.detail))
     return fields

@@ -11,10 +11,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from relay.core.errors import RelayError
-from relay.core.event import Dialect
 from relay.store import bells, names
-from relay.store.aside import Aside
 from relay.store.lanes import Lane
+from tests.cli.attempting import BAD, GOOD, remember
 from tests.cli.running import Said, invoke_beside, main_here
 
 if TYPE_CHECKING:
@@ -64,13 +63,12 @@ async def bury(redis: Redis, subscription: str, event_id: str, **more: str) -> s
 
 @pytest.fixture
 async def graves(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Redis:
-    """Two dead letters of one subscription, one of another, and a body that was set aside."""
+    """Two dead letters of one subscription, and one of another."""
     monkeypatch.setenv("REDIS_URL", redis_url)
     Path("relay.toml").write_text(RULES)
     await bury(redis, "bot", "e-1")
     await bury(redis, "bot", "e-2", line="", chat="", dead_status="", dead_reason="unreachable: no attempt left of 3")
     await bury(redis, "audit", "e-1")
-    await Aside(redis).put(Dialect.V3, LINE, b"not JSON \xff", "the body is not JSON", DIED)
     return redis
 
 
@@ -79,7 +77,7 @@ async def dead(*arguments: str) -> Said:
 
 
 def ids(said: Said) -> list[tuple[str | None, str]]:
-    return [(row["subscription"], row["id"]) for row in said.json if row["subscription"] is not None]
+    return [(row["subscription"], row["id"]) for row in said.json]
 
 
 # --- list ----------------------------------------------------------------------------------------------
@@ -100,25 +98,12 @@ async def test_list_shows_every_dead_letter_with_its_story() -> None:
         "accepted_at": DIED - 60_000,
         "first_attempt_at": DIED - 50_000,
         "died_at": DIED,
-        "attempts": 3,
+        "tries": 3,
         "status": 404,
         "reason": "rejected: status 404",
         "detail": "nothing here",
     }
     assert (said.json[2]["line"], said.json[2]["chat"], said.json[2]["status"]) == (None, None, None)
-
-
-async def test_list_shows_what_was_set_aside(graves: Redis) -> None:
-    (entry,) = [entry.decode() for entry, _ in await graves.xrange(names.ASIDE)]
-    (aside,) = [row for row in (await dead("list", "--json")).json if row["subscription"] is None]
-    assert aside == {
-        "id": entry,
-        "subscription": None,
-        "line": LINE,
-        "accepted_at": DIED,
-        "reason": "unparsable: the body is not JSON",
-        "api": "v3",
-    }
 
 
 @pytest.mark.usefixtures("graves")
@@ -143,8 +128,6 @@ async def test_list_is_a_table_for_people() -> None:
         "e-2",
         "audit",
         "rejected: status 404",
-        "Bodies set aside: 1",
-        "the body is not JSON",
     ):
         assert text in said.out
 
@@ -183,12 +166,6 @@ async def test_show_has_the_body_as_well() -> None:
 
 
 @pytest.mark.usefixtures("graves")
-async def test_show_has_bodies_that_are_no_text() -> None:
-    (aside,) = [row for row in (await dead("show", "--json")).json if row["subscription"] is None]
-    assert aside["body"] == "not JSON \ufffd"
-
-
-@pytest.mark.usefixtures("graves")
 async def test_show_prints_the_body_as_it_is() -> None:
     said = await dead("show", "--id", "e-1", "--subscription", "bot")
     assert BODY in said.out
@@ -219,6 +196,25 @@ async def test_show_prints_a_long_body_on_one_line(graves: Redis, monkeypatch: p
     body = json.dumps({"event_id": "e-4", "text": "word " * 40})
     await bury(graves, "bot", "e-4", body=body)
     assert body in (await dead("show", "--id", "e-4")).out
+
+
+async def test_show_has_the_attempts_of_its_own_delivery(graves: Redis) -> None:
+    died = BAD._replace(number=2, due_ms=None, dead="rejected: status 404")
+    await remember(graves, "bot", BAD, "busy")
+    await remember(graves, "bot", died, "nothing here")
+    await remember(graves, "audit", GOOD)
+    await remember(graves, "bot", BAD._replace(topic="another"))
+    await remember(graves, "bot", BAD._replace(event_id="e-7"))
+    (letter,) = (await dead("show", "--subscription", "bot", "--id", "e-1", "--json")).json
+    assert [(one["attempt"], one["detail"], one["replay"]) for one in letter["attempts"]] == [
+        (1, "busy", False),
+        (2, "nothing here", False),
+    ]
+    (alone,) = (await dead("show", "--id", "e-2", "--json")).json
+    assert alone["attempts"] == []
+    said = await dead("show", "--subscription", "bot", "--id", "e-1")
+    assert "Its attempts, oldest first" in said.out
+    assert "dead: rejected: status 404" in said.out
 
 
 # --- replay --------------------------------------------------------------------------------------------
@@ -254,12 +250,6 @@ async def test_replay_of_all_leaves_none(graves: Redis) -> None:
     assert ids(await dead("list", "--json")) == []
     replayed = [fields[b"id"] for _, fields in await graves.xrange(names.lane("bot", "replay"))]
     assert replayed == [b"e-1", b"e-2"]
-
-
-@pytest.mark.usefixtures("graves")
-async def test_what_was_set_aside_is_not_replayed() -> None:
-    await dead("replay", "--all")
-    assert len((await dead("list", "--json")).json) == 1
 
 
 @pytest.mark.usefixtures("graves")

@@ -13,7 +13,16 @@ from tests.cli.running import invoke_beside, main_here
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-EMPTY = {"accepted": 0, "duplicate": 0, "aside": 0, "routed": 0, "unmatched": 0, "inbox": 0}
+EMPTY = {
+    "accepted": 0,
+    "duplicate": 0,
+    "aside": 0,
+    "routed": 0,
+    "unmatched": 0,
+    "inbox": 0,
+    "poisoned": 0,
+    "aside_dropped": 0,
+}
 
 
 @pytest.fixture
@@ -46,7 +55,16 @@ async def test_the_ledger_says_where_every_event_is() -> None:
     assert said.code == 0
     assert said.json == {
         "balances": True,
-        "totals": {"accepted": 5, "duplicate": 2, "aside": 1, "routed": 4, "unmatched": 1, "inbox": 0},
+        "totals": {
+            "accepted": 5,
+            "duplicate": 2,
+            "aside": 1,
+            "routed": 4,
+            "unmatched": 1,
+            "inbox": 0,
+            "poisoned": 0,
+            "aside_dropped": 0,
+        },
         "unmatched": {"call.ended": 1},
         "subscriptions": [
             {

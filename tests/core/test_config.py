@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core.config import DEFAULT_RETRY, RelayConfig, Subscription, parse_config
+from relay.core.config import DEFAULT_RETRY, AttemptBounds, RelayConfig, Subscription, parse_config
 from relay.core.durations import parse_duration
 from relay.core.errors import ConfigError
 from relay.core.event import Freshness
@@ -127,6 +127,11 @@ def test_retries_have_units_and_may_be_none(retry: str, seconds: tuple[float, ..
 def test_sizes_have_units() -> None:
     [topic] = parse_config(topic_with('keep = "24h"\nsize = "500MB"\nhard_size = "1GiB"')).topics
     assert (topic.keep, topic.size, topic.hard_size) == (86_400.0, 500_000_000, 2**30)
+
+
+def test_what_is_remembered_of_attempts_has_an_age_and_a_size() -> None:
+    [bot] = parse_config(subscription_with(attempts='{ keep = "24h" }')).subscriptions
+    assert bot.attempts == AttemptBounds(keep="24h", size="8MiB")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("service", "means"), [('"SMS"', ("SMS",)), ('["SMS", "iMessage"]', ("SMS", "iMessage"))])

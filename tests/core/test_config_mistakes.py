@@ -71,6 +71,8 @@ def test_a_mistake_in_a_topic_is_told_with_its_line(line: str, problem: str) -> 
 
 
 MISTAKES_OF_SUBSCRIPTIONS = [
+    (9, "attempts", '{ keep = "long" }', f'attempts.keep: "long" {NOT_A_DURATION}'),
+    (9, "attempts", "{ count = 5 }", 'attempts.count: unknown key "count"'),
     (5, "name", '"a b"', f'name: "a b" {NOT_A_NAME}'),
     (5, "name", '""', f'name: "" {NOT_A_NAME}'),
     (5, "name", '"-a"', f'name: "-a" {NOT_A_NAME}'),

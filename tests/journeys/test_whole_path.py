@@ -105,7 +105,7 @@ async def test_a_team_that_fails_is_tried_on_schedule_and_its_dead_letters_come_
         return letters
 
     [letter] = await eventually(dead)
-    assert (letter["id"], letter["subscription"], letter["attempts"], letter["status"]) == (event_id, "bot", 5, 500)
+    assert (letter["id"], letter["subscription"], letter["tries"], letter["status"]) == (event_id, "bot", 5, 500)
     attempts = [one.at for one in running.sink.received if one.path == "/bot"]
     gaps = [later - earlier for earlier, later in pairwise(attempts)]
     assert all(gap >= 0.9 * wanted for gap, wanted in zip(gaps, (0.2, 0.4, 0.8, 1.6), strict=True))
@@ -114,3 +114,12 @@ async def test_a_team_that_fails_is_tried_on_schedule_and_its_dead_letters_come_
     await eventually(lambda: len(running.sink.ids("/bot")) == 6)
     assert json.loads(await running.run("dead", "list", "--json")) == []
     assert json.loads(await running.run("ledger", "--json"))["balances"]
+
+    async def history() -> list[dict[str, object]] | None:
+        found = json.loads(await running.run("attempts", "--subscription", "bot", "--id", event_id, "--json"))
+        return found if len(found) == 6 else None
+
+    assert [(one["attempt"], one["replay"], one["status"]) for one in reversed(await eventually(history))] == [
+        *((number, False, 500) for number in range(1, 6)),
+        (1, True, 200),
+    ]

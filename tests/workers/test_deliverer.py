@@ -10,7 +10,9 @@ from structlog.testing import capture_logs
 import workers.deliverer
 import workers.supply
 from relay.config_file import ConfigFile
+from relay.core.outcome import Outcome
 from relay.store import bells, names
+from relay.store.attempts import Sought, attempts_of
 from relay.store.deadletters import DeadLetters
 from relay.store.lanes import Lane, mark_ready
 from tests.support import eventually
@@ -180,6 +182,32 @@ async def test_a_failure_is_tried_again_on_schedule_then_dead_then_replayed(
 
         await eventually(settled)
     assert (await ledger_of(redis, "bot")).balances
+
+
+async def test_every_attempt_is_remembered_with_what_followed(
+    redis: Redis, rules_file: Path, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
+) -> None:
+    rules_file.write_text(rules_for(sink, retry='["10ms"]'))
+    rules._reload()
+
+    async def answer(received: Received) -> web.Response:
+        return web.Response(status=200 if received.headers["relay-attempt"] == "2" else 500, text="busy")
+
+    sink.answer = answer
+    async with delivering(redis, rules):
+        await feed(redis, lanes["bot"], "e1", chat="chat-1", line="+16465550123")
+
+        async def settled() -> bool:
+            return (await ledger_of(redis, "bot")).delivered == 1
+
+        await eventually(settled)
+    second, first = [one async for one in attempts_of(redis, "bot", Sought(chat="chat-1"))]
+    assert (first.attempt.number, first.attempt.outcome, first.attempt.status) == (1, Outcome.FAILED, 500)
+    assert (first.detail, first.counted, first.attempt.is_probe) == ("busy", True, False)
+    assert first.attempt.due_ms is not None
+    assert first.attempt.due_ms <= second.attempt.at_ms
+    assert (second.attempt.number, second.attempt.outcome, second.detail) == (2, Outcome.DELIVERED, "")
+    assert [one.headers["relay-attempt"] for one in sink.received] == ["1", "2"]
 
 
 @pytest.mark.parametrize("status", [400, 404, 302])

@@ -9,7 +9,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from relay.config_file import ConfigFile
+from relay.core.event import Dialect
 from relay.store import names
+from relay.store.aside import Aside
+from relay.store.ledger import Ledger
+from tests.building import SECRET
 from workers.retention import Retention
 
 if TYPE_CHECKING:
@@ -69,3 +73,42 @@ async def test_a_topic_that_has_left_the_rules_is_trimmed_as_others_are(redis: R
     await redis.xadd(former, {"id": "old"}, id=f"{round((time.time() - 73 * 3600) * 1000)}-0")
     await redis.xadd(former, {"id": "new"})
     assert [(line["topic"], line["removed"]) for line in await said(retention)] == [("former", 1)]
+
+
+async def test_attempts_are_forgotten_by_age_also_those_of_a_subscription_that_is_gone(
+    redis: Redis, tmp_path: Path
+) -> None:
+    text = (
+        RULES
+        + f"""[[subscriptions]]
+name = "bot"
+topic = "support"
+url = "http://x"
+secret = "{SECRET.text}"
+attempts = {{ keep = "1h" }}
+"""
+    )
+    (tmp_path / "relay.toml").write_text(text)
+    retention = Retention(redis, ConfigFile(tmp_path / "relay.toml"), time.time)
+    now_ms = round(time.time() * 1000)
+    for name in ("bot", "gone"):
+        await redis.sadd(names.LANES, name)  # type: ignore[misc]
+        for hours in (73, 2, 0):
+            await redis.xadd(names.lane(name, "attempts"), {"a": "x"}, id=f"{now_ms - hours * 3_600_000}-0")
+    await retention.trim()
+    assert [await redis.xlen(names.lane(name, "attempts")) for name in ("bot", "gone")] == [1, 2]
+
+
+async def test_what_was_set_aside_is_bounded_and_what_goes_is_counted(
+    redis: Redis, retention: Retention, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(100):
+        await Aside(redis).put(Dialect.V3, None, b"x" * 10_000, "odd", number)
+    assert await said(retention) == []
+    monkeypatch.setattr(Aside.trim, "__defaults__", (500_000,))
+    [line] = await said(retention)
+    assert (line["event"], line["log_level"]) == ("aside.overflowed", "error")
+    left = [one.at async for one in Aside(redis).all()]
+    assert left == [*range(line["dropped"], 100)]
+    assert 40 <= len(left) <= 50
+    assert (await Ledger(redis).totals()).aside_dropped == line["dropped"]

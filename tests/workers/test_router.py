@@ -4,12 +4,16 @@ import asyncio
 import json
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+import workers.router
 from relay.core.event import Arrival, Dialect
 from relay.store import bells, names
+from relay.store.aside import Aside, Readable
+from relay.store.ledger import Ledger
 from tests.building import LINE, OTHER_LINE, arrival_of, body_of
 from tests.support import eventually, hash_of
 from tests.workers.conftest import accept, emptied, routing, topic
@@ -115,6 +119,32 @@ async def test_an_unreadable_entry_is_set_aside_and_its_batch_goes_on(redis: Red
     reasons = [fields[b"reason"] for _, fields in await redis.xrange(names.ASIDE)]
     assert len(reasons) == 2
     assert all(reason.startswith(b"the body is not JSON") for reason in reasons)
+
+
+async def test_what_breaks_the_router_is_aside_until_it_is_retried_and_the_ledger_balances(
+    redis: Redis, rules: ConfigFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrival = replace(arrival_of(), webhook_id="another id")
+    with monkeypatch.context() as patch:
+        patch.setattr(workers.router, "fields_of", None)
+        await accept(redis, arrival)
+        async with routing(redis, rules):
+            await eventually(lambda: emptied(redis))
+    ledger = Ledger(redis)
+    totals = await ledger.totals()
+    assert (totals.accepted, totals.poisoned, totals.aside, totals.balances) == (1, 1, 1, True)
+    [body] = [one async for one in Aside(redis).all()]
+    readable = Readable(body.entry, arrival.id, arrival.type)
+    assert await Aside(redis).readmit([readable], 60_000, 7) == (1, 0)
+    assert await Aside(redis).readmit([readable], 60_000, 7) == (0, 0)
+    assert (await ledger.totals()).balances
+    async with routing(redis, rules):
+        await eventually(lambda: emptied(redis))
+    [event] = await topic(redis, "messages")
+    assert (event["id"], event["webhook_id"], event["line"]) == (arrival.id, "another id", arrival.line)
+    assert event["body"] == arrival.body.decode()
+    totals = await ledger.totals()
+    assert (totals.accepted, totals.routed, totals.poisoned, totals.balances) == (1, 1, 0, True)
 
 
 async def test_text_that_no_encoding_can_write_stops_nobody(redis: Redis, rules: ConfigFile) -> None:

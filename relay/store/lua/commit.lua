@@ -51,7 +51,7 @@ for topic in pairs(fed) do
         ring(queue, lane.job, lane.payload, lifetime, 1)
     end
 end
-for name, count in pairs({ routed = routed, unmatched = nowhere, aside = odd }) do
+for name, count in pairs({ routed = routed, unmatched = nowhere, aside = odd, poisoned = odd }) do
     if count > 0 then
         redis.call('HINCRBY', counts, name, count)
     end

@@ -1,12 +1,15 @@
 -- Settles a batch of deliveries of one slot's lanes: done, filtered out, again later, or dead.
 -- KEYS: lease
--- ARGV: lease token, then per delivery: verdict, lane key, stream, group, entry id, replay (1 or 0), n, n values:
+-- ARGV: lease token, then per delivery: verdict, lane key, stream, group, entry id, replay (1 or 0), the attempt (empty if
+--       none was made), the words of its failure (may be empty), most attempts and most such words to remember, n, n values:
 --         done      the chat that the delivery held up, if it did
 --         filtered  the same
 --         again     due (ms), what the attempts so far were
 --         dead      the chat that it holds up (empty if none), fields and values of the dead letter
 -- A verdict counts only for a delivery that is still pending: whoever lost the lease in between, or settles a second time, changes nothing.
--- A success is always taken, since the subscriber has the event whoever sent it. Returns how many verdicts counted.
+-- A success is always taken, since the subscriber has the event whoever sent it.
+-- An attempt is remembered also where its verdict does not count, and marked: it was made, and explains a duplicate.
+-- Returns how many verdicts counted.
 local holder = redis.call('GET', KEYS[1])
 local held = not holder or holder == ARGV[1]
 local counted = 0
@@ -56,9 +59,9 @@ end
 
 local function again(lane, stream, group, entry, at)
     if held and is_pending(stream, group, entry) then
-        redis.call('ZADD', lane .. ':retries', ARGV[at], stream .. '|' .. entry)
+        local is_new = redis.call('ZADD', lane .. ':retries', ARGV[at], stream .. '|' .. entry)
         redis.call('HSET', lane .. ':tries', stream .. '|' .. entry, ARGV[at + 1])
-        return 1
+        return 1, is_new
     end
     return 0
 end
@@ -75,20 +78,53 @@ local function dead(lane, stream, group, entry, replay, at, last)
     return 0
 end
 
+-- Whether an attempt is remembered already, because the answer to this very batch was lost and it is written again.
+local lately = {}
+local function is_known(attempts, attempt)
+    if not lately[attempts] then
+        lately[attempts] = {}
+        for _, row in ipairs(redis.call('XREVRANGE', attempts, '+', '-', 'COUNT', 512)) do
+            lately[attempts][row[2][2]] = true
+        end
+    end
+    return lately[attempts][attempt]
+end
+
+local function remember(lane, is_new, at)
+    local attempt, answer, attempts = ARGV[at], ARGV[at + 1], lane .. ':attempts'
+    if attempt == '' then
+        return
+    end
+    local id
+    if is_new == 1 then
+        id = redis.call('XADD', attempts, 'MAXLEN', '~', ARGV[at + 2], '*', 'a', attempt)
+    elseif redis.call('EXISTS', lane) == 1 and not is_known(attempts, attempt) then  -- not where the lane was dropped
+        id = redis.call('XADD', attempts, 'MAXLEN', '~', ARGV[at + 2], '*', 'a', attempt, 'moot', '1')
+    end
+    if id and answer ~= '' then
+        -- An id that is not the greatest, since somebody deleted one of the streams, costs the answer and no more.
+        redis.pcall('XADD', lane .. ':answers', 'MAXLEN', '~', ARGV[at + 3], id, 'a', answer)
+    end
+end
+
 local at = 2
 while at <= #ARGV do
     local verdict, lane, stream, group, entry, replay = unpack(ARGV, at, at + 5)
-    local values = at + 7
-    local last = values + tonumber(ARGV[at + 6]) - 1
+    local made = at + 6
+    local values = at + 11
+    local last = values + tonumber(ARGV[at + 10]) - 1
     at = last + 1
+    local counts, is_new
     if verdict == 'done' then
-        counted = counted + done(lane, stream, group, entry, replay, values, last)
+        counts = done(lane, stream, group, entry, replay, values, last)
     elseif verdict == 'filtered' then
-        counted = counted + filtered(lane, stream, group, entry, replay, values, last)
+        counts = filtered(lane, stream, group, entry, replay, values, last)
     elseif verdict == 'again' then
-        counted = counted + again(lane, stream, group, entry, values)
+        counts, is_new = again(lane, stream, group, entry, values)
     else
-        counted = counted + dead(lane, stream, group, entry, replay, values, last)
+        counts = dead(lane, stream, group, entry, replay, values, last)
     end
+    counted = counted + counts
+    remember(lane, is_new or counts, made)
 end
 return counted

@@ -1,0 +1,9 @@
+-- Drops the oldest bodies that were set aside, beyond a number of them.
+-- KEYS: aside, counts
+-- ARGV: most bodies
+-- Returns how many were dropped.
+local dropped = redis.call('XTRIM', KEYS[1], 'MAXLEN', '=', ARGV[1])
+if dropped > 0 then
+    redis.call('HINCRBY', KEYS[2], 'aside_dropped', dropped)
+end
+return dropped

@@ -1,0 +1,128 @@
+"""`relay aside`: what could not be read, looked at, read again, dropped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from relay.core.event import Dialect
+from relay.store import bells, names
+from relay.store.aside import Aside
+from tests.building import LINE, body_of
+from tests.cli.running import Said, invoke_beside
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+CAME = 1_789_377_302_417
+GOOD = body_of("message.received", "e-1")
+
+
+@pytest.fixture
+async def bodies(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Redis:
+    """One that is nothing, and two that are the same good event: as if an older relay had not been able to read it."""
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    Path("relay.toml").write_text("")
+    store = Aside(redis)
+    await store.put(Dialect.V3, LINE, b"not JSON \xff [/]", "the body is not JSON", CAME)
+    await store.put(Dialect.V3, LINE, GOOD, "event_id: too modern", CAME + 1000)
+    await store.put(Dialect.V3, None, GOOD, "event_id: too modern", CAME + 2000)
+    return redis
+
+
+async def aside(*arguments: str) -> Said:
+    return await invoke_beside("aside", *arguments)
+
+
+async def listed() -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = (await aside("list", "--json")).json
+    return rows
+
+
+async def test_list_shows_what_was_set_aside(bodies: Redis) -> None:
+    entries = [entry.decode() for entry, _ in await bodies.xrange(names.ASIDE)]
+    assert [row["id"] for row in await listed()] == entries
+    assert (await listed())[0] == {
+        "id": entries[0],
+        "api": "v3",
+        "line": LINE,
+        "came_at": CAME,
+        "bytes": 14,
+        "reason": "the body is not JSON",
+    }
+    said = await aside("list")
+    assert "Bodies set aside: 3" in said.out
+    assert "the body is not JSON" in said.out
+
+
+@pytest.mark.usefixtures("bodies")
+async def test_show_has_bodies_that_are_no_text() -> None:
+    [row, *_] = (await aside("show", "--json")).json
+    assert row["body"] == "not JSON \ufffd [/]"
+    assert "not JSON \ufffd [/]" in (await aside("show", "--id", row["id"])).out
+    said = await aside("show", "--id", "9-9")
+    assert (said.code, said.out.strip()) == (1, "Nothing found.")
+
+
+@pytest.mark.usefixtures("bodies")
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        (["--reason", "too modern"], 2),
+        (["--since", "2026-09-14T09:15:03Z"], 2),
+        (["--until", "2026-09-14T09:15:03Z"], 1),
+        (["--since", "1h", "--reason", "JSON"], 0),
+    ],
+)
+async def test_which_are_meant_can_be_said(options: list[str], count: int) -> None:
+    assert len((await aside("list", *options, "--json")).json) == count
+    assert (await aside("drop", "why", *options, "--dry-run", "--json")).json == {"dropped": count}
+    assert len(await listed()) == 3
+
+
+async def test_retry_lets_in_what_can_be_read_now_once(bodies: Redis) -> None:
+    said = await aside("retry", "--all", "--dry-run", "--json")
+    assert said.json == {"accepted": 2, "repeats": 0, "unreadable": 1}
+    assert len(await listed()) == 3
+    said = await aside("retry", "--all")
+    assert said.out.strip() == "1 accepted, 1 repeated, 1 unreadable"
+    assert [row["reason"] for row in await listed()] == ["the body is not JSON"]
+    [(_, event)] = await bodies.xrange(names.INBOX)
+    assert (event[b"id"], event[b"type"], event[b"line"]) == (b"e-1", b"message.received", LINE.encode())
+    assert (event[b"dialect"], event[b"webhook_id"], event[b"body"]) == (b"v3", b"e-1", GOOD)
+    assert int(event[b"at"]) > CAME
+    assert await bodies.zscore(names.QUEUE, bells.ROUTE.job_id) == bells.NOW
+    totals = (await invoke_beside("ledger", "--json")).json["totals"]
+    assert (totals["accepted"], totals["duplicate"], totals["inbox"]) == (1, 1, 1)
+
+
+@pytest.mark.usefixtures("bodies")
+async def test_what_still_cannot_be_read_stays() -> None:
+    [bad, *_] = await listed()
+    said = await aside("retry", "--id", bad["id"], "--json")
+    assert (said.code, said.json) == (1, {"accepted": 0, "repeats": 0, "unreadable": 1})
+    assert len(await listed()) == 3
+
+
+@pytest.mark.usefixtures("bodies")
+async def test_dropping_is_said_and_counted() -> None:
+    with capture_logs() as logs:
+        said = await aside("drop", "a test of theirs", "--reason", "not JSON")
+    assert said.out.strip() == "1 dropped"
+    assert [(one["event"], one["bodies"], one["why"]) for one in logs] == [("aside.dropped", 1, "a test of theirs")]
+    assert len(await listed()) == 2
+    ledger = (await invoke_beside("ledger", "--json")).json
+    assert (ledger["totals"]["aside"], ledger["totals"]["aside_dropped"], ledger["balances"]) == (3, 1, True)
+    assert (await aside("drop", "why", "--id", "9-9")).code == 1
+
+
+@pytest.mark.usefixtures("bodies")
+@pytest.mark.parametrize("command", [["drop", "why"], ["retry"]])
+async def test_who_names_nothing_has_to_say_all(command: list[str]) -> None:
+    said = await aside(*command)
+    assert said.code == 2
+    assert "--all" in said.err
+    assert len(await listed()) == 3
