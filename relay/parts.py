@@ -110,4 +110,4 @@ async def ingress_parts(settings: Settings, clock: Callable[[], float] = time.ti
         KeyCache(open_keyring(settings, redis), _v2_secrets(settings)) as keys,
         Heard(redis) as heard,
     ):
-        yield IngressParts(redis, acceptor, Aside(redis), keys, heard, clock)
+        yield IngressParts(redis, acceptor, Aside(redis, settings.relay_replicas), keys, heard, clock)

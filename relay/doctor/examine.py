@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 async def examine(settings: Settings, redis: Redis, loaded: Loaded) -> list[Finding]:
     """Everything that there is to say, the foundations first."""
     config = loaded.config
-    findings = await _tried(REDIS, examine_redis(redis), "look at REDIS_URL, and whether Redis runs")
+    findings = await _tried(REDIS, examine_redis(redis, settings), "look at REDIS_URL, and whether Redis runs")
     findings += await _tried("subscriptions", examine_lanes(redis, config), "look at Redis")
     findings += await examine_destinations(loaded)
     return findings + await _tried(

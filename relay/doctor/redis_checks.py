@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ByteSize
 
+from relay.core.sentinel_url import is_sentinel_url
 from relay.doctor.finding import Finding, ok, problem, warning
 from relay.store import names
 from relay.store.connect import ask
@@ -16,21 +17,22 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
+    from relay.settings import Settings
+
 AREA = "Redis"
 _OLDEST = (7, 0)
 _FULL, _FILLING = 0.85, 0.6  # of maxmemory
 _SKEW, _SOME_SKEW = 30.0, 2.0  # seconds; signatures are good for five minutes
 
 
-async def examine_redis(redis: Redis) -> list[Finding]:
+async def examine_redis(redis: Redis, settings: Settings) -> list[Finding]:
     """What is to be said of Redis; raises what the client raises if it cannot be reached."""
     began = time.time()
     seconds, microseconds = await redis.time()
     took = time.time() - began
     info = await redis.info("everything")
     skew = seconds + microseconds / 1e6 - (began + took / 2)
-    findings = list(findings_of(info))
-    findings.append(_clock(skew))
+    findings = [*findings_of(info), *replication_findings(info, settings), _clock(skew)]
     beats = await ask(redis.exists(f"{names.QUEUE}:health-check"))
     findings.append(
         ok(AREA, "a worker is at work")
@@ -38,6 +40,19 @@ async def examine_redis(redis: Redis) -> list[Finding]:
         else problem("worker", "no worker is at work: nothing is routed or delivered", "start relay worker")
     )
     return findings
+
+
+def replication_findings(info: Mapping[str, Any], settings: Settings) -> Iterator[Finding]:
+    """What is to be said of the replicas. Pure."""
+    wanted, there = settings.relay_replicas, int(info.get("connected_slaves", 0))
+    if there < wanted:
+        what = f"{there} of the {wanted} replicas that RELAY_REPLICAS asks for are connected: Linq is answered 503"
+        yield problem(AREA, what, "start the replicas, or lower RELAY_REPLICAS")
+    elif wanted:
+        yield ok(AREA, f"{there} replicas are connected, of which {wanted} must have an event before Linq is answered")
+    elif there or is_sentinel_url(settings.redis_url or ""):
+        what = "what was answered 200 in the last moment before a failover is lost with the primary"
+        yield warning(AREA, what, "set RELAY_REPLICAS to 1")
 
 
 def findings_of(info: Mapping[str, Any]) -> Iterator[Finding]:

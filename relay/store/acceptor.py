@@ -27,8 +27,6 @@ _LARGEST_BATCH = 256  # events; a script blocks Redis while it runs, this many t
 _LARGEST_BATCH_BYTES = 8 * 1024 * 1024
 _LONGEST_WAIT = 1.1  # seconds for other batches; with REQUEST_PATIENCE for one's own that stays under two
 
-_REPLICATION_PATIENCE = 0.6  # seconds, of REQUEST_PATIENCE
-
 _accept = Script("accept")
 
 
@@ -38,7 +36,7 @@ class Acceptor:
     def __init__(self, redis: Redis, dedupe_window: float, clock: Callable[[], float], replicas: int = 0) -> None:
         """`dedupe_window` in seconds; `clock` gives Unix seconds; `replicas` have to have an event, too."""
         self._redis = redis
-        self._replication = Replication(replicas, round(_REPLICATION_PATIENCE * 1000)) if replicas else None
+        self._replication = Replication.to(replicas)
         self._window_ms = round(dedupe_window * 1000)
         self._clock = clock
         self._batcher: Batcher[Arrival, bool] = Batcher(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from relay.core.errors import StoreUnavailable
 from relay.store import bells, names
 from relay.store.connect import REQUEST_PATIENCE, RedisTrouble, ask, describe
-from relay.store.scripts import Script
+from relay.store.scripts import Replication, Script
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _PAGE = 50  # bodies of up to 1 MiB each
 MOST_BYTES = 256 * 2**20
 
-_drop, _readmit, _trim = Script("drop"), Script("readmit"), Script("trim_aside")
+_set_aside, _drop, _readmit, _trim = map(Script, ("set_aside", "drop", "readmit", "trim_aside"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,10 @@ class Readable(NamedTuple):
 class Aside:
     """The stream of bodies that could not be read."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, replicas: int = 0) -> None:
+        """`replicas` have to have a body, too, before it counts as kept."""
         self._redis = redis
+        self._replication = Replication.to(replicas)
 
     async def put(self, dialect: Dialect, line: str | None, body: bytes, reason: str, now_ms: int) -> None:
         """Keeps `body`.
@@ -63,10 +65,10 @@ class Aside:
             StoreUnavailable: Redis did not take it in time.
         """
         try:
-            async with asyncio.timeout(REQUEST_PATIENCE), self._redis.pipeline(transaction=True) as pipe:
-                pipe.xadd(names.ASIDE, fields_of(dialect, line, body, reason, now_ms))  # type: ignore[arg-type]
-                pipe.hincrby(names.COUNTS, "aside", 1)
-                await pipe.execute()
+            async with asyncio.timeout(REQUEST_PATIENCE):
+                fields = fields_of(dialect, line, body, reason, now_ms)
+                flat = [part for field in fields.items() for part in field]
+                await _set_aside(self._redis, [names.ASIDE, names.COUNTS], flat, self._replication)
         except RedisTrouble as error:
             raise StoreUnavailable(f"Redis did not take the body: {describe(error)}") from error
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from hashlib import sha1
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from hiredis import pack_command
 from redis.exceptions import NoScriptError, RedisError, ResponseError
+
+from relay.store.connect import REQUEST_PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from redis.asyncio import Connection, Redis
 
     Argument = bytes | str | int
+
+_REPLICATION_PATIENCE = 0.75 * REQUEST_PATIENCE
 
 _LUA = files("relay.store") / "lua"
 
@@ -28,6 +32,11 @@ class Replication(NamedTuple):
 
     replicas: int
     patience_ms: int
+
+    @classmethod
+    def to(cls, replicas: int) -> Self | None:
+        """Replication to so many replicas, within what a webhook may take; None for none."""
+        return cls(replicas, round(_REPLICATION_PATIENCE * 1000)) if replicas else None
 
 
 class NotReplicated(RedisError):

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from relay.doctor.finding import State
-from relay.doctor.redis_checks import examine_redis, findings_of
+from relay.doctor.redis_checks import examine_redis, findings_of, replication_findings
+from relay.settings import Settings
 from relay.store import names
 
 if TYPE_CHECKING:
@@ -54,9 +55,29 @@ def test_what_is_wrong_is_said(wrong: dict[str, Any], state: State, says: str) -
 
 
 async def test_a_real_one(redis: Redis) -> None:
-    found = {one.what: one for one in await examine_redis(redis)}
+    found = {one.what: one for one in await examine_redis(redis, Settings())}
     assert not [one for one in found.values() if one.state is State.PROBLEM and one.area != "worker"]
     assert any(what.startswith("its clock and ours differ by 0.0") for what in found)
     assert "no worker is at work: nothing is routed or delivered" in found
     await redis.set(f"{names.QUEUE}:health-check", "alive")
-    assert "a worker is at work" in {one.what for one in await examine_redis(redis)}
+    assert "a worker is at work" in {one.what for one in await examine_redis(redis, Settings())}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "there", "url", "state", "says"),
+    [
+        (2, 1, "redis://a", State.PROBLEM, "1 of the 2 replicas"),
+        (1, 2, "redis://a", State.OK, "2 replicas are connected, of which 1 must have an event"),
+        (0, 1, "redis://a", State.WARNING, "before a failover is lost"),
+        (0, 0, "redis+sentinel://a/m", State.WARNING, "before a failover is lost"),
+    ],
+)
+def test_how_many_replicas_have_to_confirm(wanted: int, there: int, url: str, state: State, says: str) -> None:
+    settings = Settings(relay_replicas=wanted, redis_url=url)
+    [found] = replication_findings({"connected_slaves": there}, settings)
+    assert found.state is state
+    assert says in found.what
+
+
+def test_a_redis_without_replicas_of_which_none_are_wanted_needs_no_word() -> None:
+    assert not list(replication_findings({"connected_slaves": 0}, Settings()))
