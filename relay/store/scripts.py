@@ -1,5 +1,8 @@
 """Lua scripts: one file each in `lua/`, sent by hash, and whole when Redis does not know it (a restart, a failover).
 
+Those that settle, trim and keep a lease carry the flag `allow-oom`: they run also when Redis has reached `maxmemory`,
+for what is accepted must be able to leave (https://redis.io/docs/latest/develop/programmability/lua-api/#script_flags).
+
 Arguments are packed by hiredis in C: redis-py's own packing is pure Python and costs more than the round trip for a
 batch of events.
 """

@@ -10,13 +10,15 @@ from structlog.testing import capture_logs
 import workers.deliverer
 import workers.supply
 from relay.config_file import ConfigFile
+from relay.core.errors import StoreUnavailable
 from relay.core.outcome import Outcome
 from relay.store import bells, names
 from relay.store.attempts import Sought, attempts_of
 from relay.store.deadletters import DeadLetters
 from relay.store.lanes import Lane, mark_ready
+from tests.building import arrival_of
 from tests.support import eventually
-from tests.workers.conftest import Received, Sink, rules_for
+from tests.workers.conftest import Received, Sink, accept, rules_for
 from tests.workers.delivering import delivering, feed, ledger_of, now_ms
 
 if TYPE_CHECKING:
@@ -366,3 +368,33 @@ async def test_connections_that_break_cost_no_delivery(
 
         await eventually(settled)
     assert set(sink.ids("/bot")) == set(events)
+
+
+async def test_a_full_redis_accepts_nothing_more_and_what_it_has_is_delivered(
+    redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
+) -> None:
+    events = [f"e{number}" for number in range(120)]
+    fails = set(events[:3])
+
+    async def answer(received: Received) -> web.Response:
+        event_id = received.headers["webhook-id"]
+        is_first = event_id in fails
+        fails.discard(event_id)
+        return web.Response(status=500 if is_first else 200)
+
+    sink.answer = answer
+    await feed(redis, lanes["bot"], *events)
+    await redis.config_set("maxmemory", 1)
+    try:
+        async with delivering(redis, rules, "bot"):
+
+            async def delivered() -> bool:
+                return (await ledger_of(redis, "bot")).delivered == len(events)
+
+            await eventually(delivered)
+        with pytest.raises(StoreUnavailable):
+            await accept(redis, arrival_of())
+    finally:
+        await redis.config_set("maxmemory", 0)
+    assert sorted(sink.ids()) == sorted([*events, *events[:3]])
+    assert (await ledger_of(redis, "bot")).balances

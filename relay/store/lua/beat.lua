@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Takes or prolongs a lease, and with it arq's own lock on the job, so that both end soon after their holder stops beating.
 -- KEYS: lease, arq's lock
 -- ARGV: token, length (ms), length of arq's lock (ms)

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Drops entries of a stream for good, and counts them.
 -- KEYS: stream, hash of the count
 -- ARGV: name of the count, ids of entries

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Drops dead letters of one lane for good.
 -- KEYS: lane, ready set of its slot, arq queue
 -- ARGV: lane name, now (ms), bell: job id, payload, lifetime (ms); then ids of entries in the lane's dead-letter stream

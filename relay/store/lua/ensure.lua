@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Makes a lane's groups if they are not there, and notes its place in the topic stream.
 -- KEYS: lane, retries, topic stream, replay stream, lanes
 -- ARGV: group, lane name

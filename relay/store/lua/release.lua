@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Gives up a lease if the caller holds it.
 -- KEYS: lease
 -- ARGV: token

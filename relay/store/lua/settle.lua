@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Settles a batch of deliveries of one slot's lanes: done, filtered out, again later, or dead.
 -- KEYS: lease
 -- ARGV: lease token, then per delivery: verdict, lane key, stream, group, entry id, replay (1 or 0), the attempt (empty if

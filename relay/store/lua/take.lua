@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Reads entries with a consumer group, as the holder of a lease: one who lost it must not take what the next would miss.
 -- KEYS: lease, streams
 -- ARGV: lease token, group, consumer, '>' for entries that nobody has read or '0' for those that are pending, count of the

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Takes the retries of a lane that are due, the longest due first, as the holder of its slot's lease.
 -- KEYS: lease, retries
 -- ARGV: lease token, now (ms), count

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Reads entries of a topic that the lane has left, up to the last one it still owes, as the holder of a lease.
 -- KEYS: lease, stream
 -- ARGV: lease token, group, consumer, count, last id that is owed

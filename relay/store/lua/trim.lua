@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Removes the oldest entries of a topic: those that are too old or too many and that no group needs any more; and
 -- beyond the hard cap also those that are needed.
 -- KEYS: topic stream

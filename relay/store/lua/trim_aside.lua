@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Drops the oldest bodies that were set aside, beyond a number of them.
 -- KEYS: aside, counts
 -- ARGV: most bodies
