@@ -42,6 +42,8 @@ class WorkerParts:
     sweeper: Sweeper
     upkeep: Upkeep
     retention: Retention
+    replicas: int = 0
+    """How many replicas have to confirm that a lease is held."""
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the process is to end: drains finish what they have and return."""
 
@@ -64,6 +66,7 @@ async def worker_parts(settings: Settings) -> AsyncIterator[WorkerParts]:
             sweeper=Sweeper(redis, rules, time.time),
             upkeep=Upkeep(redis, rules, settings, time.time),
             retention=Retention(redis, rules, time.time),
+            replicas=settings.relay_replicas,
         )
 
 

@@ -69,7 +69,8 @@ async def trim(ctx: Context) -> None:
 async def _lease(ctx: Context) -> AsyncIterator[Lease]:
     """The lease on the job while it works; where somebody else holds it, arq is to try again soon."""
     try:
-        async with hold(parts_of(ctx).redis, job_of(ctx)) as lease:
+        parts = parts_of(ctx)
+        async with hold(parts.redis, job_of(ctx), parts.replicas) as lease:
             yield lease
     except LeaseTaken:
         raise Retry(_TAKEN_PAUSE) from None

@@ -4,6 +4,9 @@ arq runs a job once per id and holds a lock for as long as the job may run plus 
 killed worker's lanes still for minutes, so a drain job keeps both its own lease and arq's lock short and prolongs them
 every second: when a worker dies, its jobs start elsewhere within seconds. The lease carries a token; our scripts refuse
 a holder whose lease has passed on (a process that was stopped for a while and woke up), so two drains never both write.
+
+Where replicas have to have what was accepted (RELAY_REPLICAS), they have to confirm each beat as well: a worker that is
+left with a primary that has been replaced stops sending at once, since whatever it notes there is lost.
 """
 
 from __future__ import annotations
@@ -11,13 +14,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 from contextlib import asynccontextmanager, suppress
+from math import inf
 from typing import TYPE_CHECKING
 
 import structlog
 
 from relay.store import names
 from relay.store.connect import RedisTrouble, persistently
-from relay.store.scripts import Script
+from relay.store.scripts import NotReplicated, Replication, Script
 from relay.tasks import end_task
 
 if TYPE_CHECKING:
@@ -44,23 +48,29 @@ class LeaseTaken(Exception):
 class Lease:
     """What a drain holds while it works."""
 
-    def __init__(self, job_id: str) -> None:
+    def __init__(self, job_id: str, replicas: int = 0) -> None:
         self.token = secrets.token_hex(8)
         self.lost = asyncio.Event()
         """Set once somebody else holds it."""
         self._job_id = job_id
+        self._replication = Replication.to(replicas)
         self._beaten_at = asyncio.get_running_loop().time()
 
     @property
     def is_sure(self) -> bool:
-        """Whether nobody else can have it: the last beat is younger than the lease is long."""
+        """Whether nobody else can have it: the last beat held, and is younger than the lease is long."""
         return not self.lost.is_set() and asyncio.get_running_loop().time() - self._beaten_at < LENGTH
 
     async def beat(self, redis: Redis) -> bool:
         """Takes or prolongs it; False if somebody else holds it."""
         began = asyncio.get_running_loop().time()
         keys = [names.lease(self._job_id), names.ARQ_LOCK_PREFIX + self._job_id]
-        held: bool = await _beat(redis, keys, [self.token, round(LENGTH * 1000), round(ARQ_LOCK * 1000)]) == 1
+        arguments: list[str | int] = [self.token, round(LENGTH * 1000), round(ARQ_LOCK * 1000)]
+        try:
+            held: bool = await _beat(redis, keys, arguments, self._replication) == 1
+        except NotReplicated:
+            self._beaten_at = -inf
+            raise
         if held:
             self._beaten_at = began
         return held
@@ -78,13 +88,13 @@ class Lease:
 
 
 @asynccontextmanager
-async def hold(redis: Redis, job_id: str) -> AsyncIterator[Lease]:
-    """The lease on `job_id` while the context is open.
+async def hold(redis: Redis, job_id: str, replicas: int = 0) -> AsyncIterator[Lease]:
+    """The lease on `job_id` while the context is open, each of its beats confirmed by so many replicas.
 
     Raises:
         LeaseTaken: somebody else holds it.
     """
-    lease = Lease(job_id)
+    lease = Lease(job_id, replicas)
     if not await persistently("taking a lease", lambda: lease.beat(redis)):
         raise LeaseTaken
     heart = asyncio.create_task(lease.beat_forever(redis), name=f"lease {job_id}")

@@ -48,7 +48,7 @@ class Bell:
 
 def serialize(value: object) -> bytes:
     """Arq's job serializer here: JSON, since whoever can write a pickle into Redis could run code in the workers."""
-    return to_json(value)
+    return to_json(value, serialize_unknown=True)  # a result, which nobody reads, may be an exception
 
 
 def _payload(function: str, *arguments: int) -> bytes:

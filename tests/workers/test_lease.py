@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay.store import names
+from relay.store.connect import WORKER_PATIENCE, open_redis
+from tests.sentinels import sentinels
 from tests.support import eventually
 from workers import lease as lease_module
 from workers.lease import LeaseTaken, hold
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from redis.asyncio import Redis
 
 JOB = "relay:route"
@@ -76,3 +80,18 @@ async def test_without_a_beat_it_is_no_longer_sure(redis: Redis, monkeypatch: py
     async with hold(redis, JOB) as lease:
         monkeypatch.setattr(lease_module, "LENGTH", 0.0)
         assert not lease.is_sure
+
+
+async def test_it_is_not_sure_while_the_replicas_that_have_to_confirm_it_are_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease_module, "_BEAT", 0.01)
+    async with sentinels(tmp_path / "servers") as topology, open_redis(topology.url, WORKER_PATIENCE) as redis:
+        [replica] = topology.ports[1:]
+        async with hold(redis, JOB, replicas=1) as lease:
+            assert lease.is_sure
+            topology.kill(replica)
+            await eventually(lambda: not lease.is_sure)
+            assert not lease.lost.is_set()
+            topology.start(replica)
+            await eventually(lambda: lease.is_sure)
