@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-SLICE = 0.05
-"""Seconds."""
+SLICES = 20
+"""Of a second."""
 
 
 class Timeline:
@@ -17,12 +17,12 @@ class Timeline:
 
     def note(self, what: str, at: float, count: int = 1) -> None:
         """Something happened, at `at` monotonic seconds."""
-        self._slices.setdefault(what, Counter())[int(at // SLICE)] += count
+        self._slices.setdefault(what, Counter())[int(at * SLICES)] += count
 
     def count(self, what: str, since: float, until: float) -> int:
         """How often something happened from the slice of `since` until before that of `until`."""
         slices = self._slices.get(what, Counter())
-        return sum(count for at, count in slices.items() if since // SLICE <= at < until // SLICE)
+        return sum(count for at, count in slices.items() if int(since * SLICES) <= at and at + 1 <= until * SLICES)
 
     def total(self, what: str) -> int:
         """How often something happened."""
@@ -30,9 +30,9 @@ class Timeline:
 
     def first_after(self, what: str, moment: float) -> float | None:
         """Seconds from `moment` until something happened next; None if it never did."""
-        first = int(moment // SLICE)
+        first = int(moment * SLICES)
         later = [at for at in self._slices.get(what, ()) if at >= first]
-        return max(0.0, min(later) * SLICE - moment) if later else None
+        return max(0.0, min(later) / SLICES - moment) if later else None
 
     def encode(self) -> dict[str, list[tuple[int, int]]]:
         """As JSON can hold it."""
