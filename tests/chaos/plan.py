@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _PAUSES = (1.0, 5.0)  # seconds
 _OVERLAP = 0.2
+_MARGIN = 1.4  # for what a fault takes beyond its span: to start processes, to wait for its turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,4 +69,4 @@ def round_of(dice: random.Random, kinds: Mapping[str, Span]) -> list[Step]:
 
 def seconds_of_a_round(kinds: Mapping[str, Span]) -> float:
     """How long a round takes, roughly: traffic has to last for as long, if every kind is to meet some."""
-    return sum((span.shortest + span.longest) / 2 + sum(_PAUSES) / 2 for span in kinds.values())
+    return _MARGIN * sum((span.shortest + span.longest) / 2 + sum(_PAUSES) / 2 for span in kinds.values())

@@ -31,4 +31,4 @@ def test_a_span_can_be_cut_short() -> None:
 
 
 def test_a_round_is_reckoned_with_its_pauses() -> None:
-    assert seconds_of_a_round({"kill": Span(1, 3), "flush": Span(0, 0)}) == 2 + 3 + 0 + 3
+    assert seconds_of_a_round({"kill": Span(1, 3), "flush": Span(0, 0)}) == 1.4 * (2 + 3 + 0 + 3)

@@ -63,7 +63,7 @@ class Client:
         reader = writer = None
         try:
             async with asyncio.timeout(timeout):
-                reader, writer = self._idle.pop() if self._idle else await self._connect()
+                reader, writer = self._kept() or await self._connect()
                 lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
                 head = f"POST {path} HTTP/1.1\r\nHost: {self._host}\r\nContent-Length: {len(body)}\r\n{lines}\r\n"
                 writer.write(head.encode() + body)
@@ -83,6 +83,15 @@ class Client:
         for _, writer in self._idle:
             writer.close()
         self._idle.clear()
+
+    def _kept(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        """A connection from before that the server has not closed meanwhile."""
+        while self._idle:
+            reader, writer = self._idle.pop()
+            if not reader.at_eof() and not writer.transport.is_closing():
+                return reader, writer
+            writer.close()
+        return None
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection(self._host, self._port, limit=_MOST_HEAD)
