@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from relay.store import names
 from relay.store.connect import ask
 from tests.chaos.plan import Span
+from tests.chaos.records import DELETE_LANE_GROUPS
 from tests.chaos.teams import TEAMS
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from tests.chaos.stage import Stage
 
-    Act = Callable[[Stage, random.Random, float], Awaitable[str]]
+    Act = Callable[[Stage, random.Random, float], Awaitable[tuple[str, ...]]]
     """Does it for so many seconds, and says to whom."""
 
 _LAP = 1.5  # seconds that a successor has before its predecessor goes
@@ -39,31 +40,31 @@ class Fault:
 
 
 def _kill(kind: str) -> Act:
-    async def act(stage: Stage, dice: random.Random, seconds: float) -> str:
+    async def act(stage: Stage, dice: random.Random, seconds: float) -> tuple[str, ...]:
         async with stage.one_of(kind, dice) as one:
             await one.kill()
             await asyncio.sleep(seconds)
             await stage.replace(one)
-            return one.name
+            return (one.name,)
 
     return act
 
 
 def _stand_still(kind: str) -> Act:
-    async def act(stage: Stage, dice: random.Random, seconds: float) -> str:
+    async def act(stage: Stage, dice: random.Random, seconds: float) -> tuple[str, ...]:
         async with stage.one_of(kind, dice) as one:
             one.signal(signal.SIGSTOP)
             try:
                 await asyncio.sleep(seconds)
             finally:
                 one.signal(signal.SIGCONT)
-            return one.name
+            return (one.name,)
 
     return act
 
 
 def _roll(kind: str) -> Act:
-    async def act(stage: Stage, _: random.Random, __: float) -> str:
+    async def act(stage: Stage, _: random.Random, __: float) -> tuple[str, ...]:
         rolled = []
         for one in stage.all_of(kind):
             async with one.in_use:
@@ -73,88 +74,88 @@ def _roll(kind: str) -> Act:
                 await asyncio.sleep(_LAP)
                 await stage.stop(one)
                 rolled.append(one.name)
-        return ", ".join(rolled)
+        return tuple(rolled)
 
     return act
 
 
-async def _kill_redis(stage: Stage, _: random.Random, seconds: float) -> str:
+async def _kill_redis(stage: Stage, _: random.Random, seconds: float) -> tuple[str, ...]:
     async with stage.redis.in_use:
         try:
             await stage.redis.kill()
             await asyncio.sleep(seconds)
         finally:
             await stage.redis.start()
-    return "redis"
+    return ("redis",)
 
 
-async def _restart_redis(stage: Stage, _: random.Random, seconds: float) -> str:
+async def _restart_redis(stage: Stage, _: random.Random, seconds: float) -> tuple[str, ...]:
     async with stage.redis.in_use:
         try:
             await stage.redis.stop()
             await asyncio.sleep(seconds)
         finally:
             await stage.redis.start()
-    return "redis"
+    return ("redis",)
 
 
-async def _stop_redis(stage: Stage, _: random.Random, seconds: float) -> str:
+async def _stop_redis(stage: Stage, _: random.Random, seconds: float) -> tuple[str, ...]:
     async with stage.redis.in_use:
         stage.redis.signal(signal.SIGSTOP)
         try:
             await asyncio.sleep(seconds)
         finally:
             stage.redis.signal(signal.SIGCONT)
-    return "redis"
+    return ("redis",)
 
 
-async def _sleep_redis(stage: Stage, _: random.Random, seconds: float) -> str:
+async def _sleep_redis(stage: Stage, _: random.Random, seconds: float) -> tuple[str, ...]:
     async with stage.redis.in_use, stage.redis.client() as redis:
         await ask(redis.execute_command("DEBUG", "SLEEP", f"{seconds:.2f}"))  # type: ignore[no-untyped-call]
-    return "redis"
+    return ("redis",)
 
 
-async def _cut_connections(stage: Stage, _: random.Random, seconds: float) -> str:
+async def _cut_connections(stage: Stage, _: random.Random, seconds: float) -> tuple[str, ...]:
     cut, loop = 0, asyncio.get_running_loop()
     ends = loop.time() + seconds
     async with stage.redis.in_use, stage.redis.client() as redis:
         while loop.time() < ends:
             cut += await ask(redis.client_kill_filter(_type="normal", skipme=True))
             await asyncio.sleep(_CUTS)
-    return f"{cut} connections"
+    return (f"{cut} connections",)
 
 
-async def _delete_lane_groups(stage: Stage, dice: random.Random, _: float) -> str:
+async def _delete_lane_groups(stage: Stage, dice: random.Random, _: float) -> tuple[str, ...]:
     doomed = dice.sample(TEAMS, 3)
     async with stage.redis.in_use, stage.redis.client() as redis:
         for team in doomed:
             await redis.xgroup_destroy(names.topic(team.topic), names.push_group(team.name))
-    return ", ".join(team.name for team in doomed)
+    return tuple(team.name for team in doomed)
 
 
-async def _delete_route_group(stage: Stage, _: random.Random, __: float) -> str:
+async def _delete_route_group(stage: Stage, _: random.Random, __: float) -> tuple[str, ...]:
     async with stage.redis.in_use, stage.redis.client() as redis:
         await redis.xgroup_destroy(names.INBOX, names.INBOX_GROUP)
-    return names.INBOX_GROUP
+    return (names.INBOX_GROUP,)
 
 
-async def _flush_scripts(stage: Stage, _: random.Random, __: float) -> str:
+async def _flush_scripts(stage: Stage, _: random.Random, __: float) -> tuple[str, ...]:
     async with stage.redis.in_use, stage.redis.client() as redis:
         await redis.script_flush()
-    return "redis"
+    return ("redis",)
 
 
-async def _fill_memory(stage: Stage, _: random.Random, seconds: float) -> str:
+async def _fill_memory(stage: Stage, _: random.Random, seconds: float) -> tuple[str, ...]:
     async with stage.redis.in_use, stage.redis.client() as redis:
         await redis.config_set("maxmemory", "1mb")
         try:
             await asyncio.sleep(seconds)
         finally:
             await redis.config_set("maxmemory", "0")
-    return "redis"
+    return ("redis",)
 
 
-async def _step_clock(stage: Stage, dice: random.Random, seconds: float) -> str:
+async def _step_clock(stage: Stage, dice: random.Random, seconds: float) -> tuple[str, ...]:
     async with stage.one_of(dice.choice(["ingress", "worker"]), dice) as one:
         step = dice.uniform(5, _LONGEST_STEP) * dice.choice([1, -1])
         one.set_clock(step)
@@ -162,7 +163,7 @@ async def _step_clock(stage: Stage, dice: random.Random, seconds: float) -> str:
             await asyncio.sleep(seconds)
         finally:
             one.set_clock(0)
-        return f"{one.name} by {step:+.0f} s"
+        return (f"{one.name} by {step:+.0f} s",)
 
 
 FAULTS: Mapping[str, Fault] = {
@@ -177,7 +178,7 @@ FAULTS: Mapping[str, Fault] = {
     "roll-workers": Fault(_roll("worker"), Span(0, 0)),
     "sleep-redis": Fault(_sleep_redis, Span(0.5, 8)),
     "cut-connections": Fault(_cut_connections, Span(0, 3)),
-    "delete-lane-groups": Fault(_delete_lane_groups, Span(0, 0)),
+    DELETE_LANE_GROUPS: Fault(_delete_lane_groups, Span(0, 0)),
     "delete-route-group": Fault(_delete_route_group, Span(0, 0)),
     "flush-scripts": Fault(_flush_scripts, Span(0, 0)),
     "fill-memory": Fault(_fill_memory, Span(0.3, 4)),

@@ -13,7 +13,7 @@ from relay.child import python
 from relay.store import names
 from relay.store.ledger import Ledger
 from tests.chaos.events import body_of, number_of
-from tests.chaos.records import Happened, Records, TeamRecord, TopicRecord
+from tests.chaos.records import Happened, Records, Repeat, TeamRecord, TopicRecord
 from tests.chaos.subscribers import PULLED
 from tests.chaos.teams import PULL_GROUP, PULL_TOPIC, TEAMS, TOPICS
 from tests.chaos.timeline import Timeline
@@ -100,8 +100,13 @@ def read_reports(spec: Spec, dead: dict[str, frozenset[int]]) -> tuple[dict[str,
 
     def team_record(name: str) -> TeamRecord:
         told = report["teams"][name]
-        times = (spec.home / f"{name}.seen").read_bytes()
-        return TeamRecord(times, Timeline.decode(told["timeline"]), dead.get(name, frozenset()), told["wrong"])
+        return TeamRecord(
+            times=(spec.home / f"{name}.seen").read_bytes(),
+            timeline=Timeline.decode(told["timeline"]),
+            repeats=[Repeat(*repeat) for repeat in told["repeats"]],
+            dead=dead.get(name, frozenset()),
+            wrong=told["wrong"],
+        )
 
     broke = report["consumer_broke"]
     return (

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.chaos.timeline import Timeline
+
+DELETE_LANE_GROUPS = "delete-lane-groups"
+"""The one fault that has the relay push again what it has settled: there is nobody left who knows."""
+_IN_FLIGHT = 10.0
+"""Seconds that a push may have been under way when the group was deleted; its answer counts for nothing then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +20,20 @@ class Happened:
     kind: str
     began: float
     ended: float
-    said: str
+    whom: tuple[str, ...] = ()
+    """The processes, or the teams, that it hit."""
+
+    def distance(self, moment: float) -> float:
+        """Seconds between a moment and the fault; 0 while it lasts."""
+        return max(self.began - moment, moment - self.ended, 0.0)
+
+
+class Repeat(NamedTuple):
+    """A push of an event that the team had before, in monotonic seconds."""
+
+    number: int
+    first: float
+    again: float
 
 
 @dataclass(slots=True)
@@ -35,7 +53,9 @@ class TeamRecord:
     times: bytes
     """How often each event."""
     timeline: Timeline = field(default_factory=Timeline)
-    """`got` for the first time of an event, `again` for every further one."""
+    """`got` for the first time of an event."""
+    repeats: list[Repeat] = field(default_factory=list)
+    """Every further one."""
     dead: frozenset[int] = frozenset()
     """Its dead letters."""
     wrong: list[str] = field(default_factory=list)
@@ -71,16 +91,21 @@ class Records:
         return sum(sum(team.times) for team in self.teams.values())
 
     @property
-    def repeats(self) -> dict[str, int]:
-        """How many of them were not the first of their event, by team."""
-        return {name: sum(team.times) - _different(team) for name, team in self.teams.items()}
+    def repeats(self) -> int:
+        """How many of them were not the first of their event."""
+        return self.pushes - sum(len(team.times) - team.times.count(0) for team in self.teams.values())
 
     @property
-    def owed_repeats(self) -> dict[str, int]:
-        """How many of those the ledger has given out again, because somebody deleted the lane's group."""
-        given = {row["subscription"]: row["repeated"] for row in self.ledger.get("subscriptions", ())}
-        return {name: min(count, given.get(name, 0)) for name, count in self.repeats.items()}
+    def owed_repeats(self) -> int:
+        """How many of those come from the deletion of their lane's group."""
+        return sum(self.is_owed(name, repeat) for name, team in self.teams.items() for repeat in team.repeats)
 
-
-def _different(team: TeamRecord) -> int:
-    return len(team.times) - team.times.count(0)
+    def is_owed(self, team: str, repeat: Repeat) -> bool:
+        """Whether the lane's group was deleted after the first push, or during it, and before the repeat."""
+        return any(
+            one.kind == DELETE_LANE_GROUPS
+            and team in one.whom
+            and repeat.first - _IN_FLIGHT < one.ended
+            and one.began < repeat.again
+            for one in self.happened
+        )

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from relay.cli.output import console, print_table
 from tests.chaos.linq import ACCEPTED
+from tests.chaos.records import DELETE_LANE_GROUPS
 from tests.chaos.verdict import exact, judge, lost
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tests.chaos.records import Happened, Records
+    from tests.chaos.records import Happened, Records, Repeat
     from tests.chaos.timeline import Timeline
 
 _NO_FAULT = "(none)"
@@ -35,7 +37,7 @@ class Row:
     delivers_after: float = 0.0
     """The longest time to the next event for the good team."""
     repeats: int = 0
-    """Second pushes of an event from its beginning to that of the next fault."""
+    """Further pushes of events whose first push was during it, or nearer to it than to any other fault."""
 
 
 def rows_of(records: Records) -> list[Row]:
@@ -50,8 +52,7 @@ def rows_of(records: Records) -> list[Row]:
 
 def totals_of(records: Records) -> dict[str, Any]:
     """The sums of a run."""
-    pushes, repeats = records.pushes, sum(records.repeats.values())
-    owed = sum(records.owed_repeats.values())
+    pushes, repeats, owed = records.pushes, records.repeats, records.owed_repeats
     return {
         "events": len(records.states),
         "accepted": records.states.count(ACCEPTED),
@@ -114,16 +115,16 @@ def _after(timeline: Timeline, what: str, moment: float) -> float:
     return timeline.first_after(what, moment) or 0.0
 
 
-def _repeats_by_fault(records: Records) -> dict[str, int]:
-    """Each repeat is put down to the fault that began last before it."""
-    begins = sorted((one.began, one.kind) for one in records.happened)
-    spans = [(_NO_FAULT, 0.0, begins[0][0] if begins else float("inf"))]
-    for position, (began, kind) in enumerate(begins):
-        ends = begins[position + 1][0] if position + 1 < len(begins) else float("inf")
-        spans.append((kind, began, ends))
-    found: dict[str, int] = {}
-    for kind, began, ends in spans:
-        count = sum(team.timeline.count("again", began, ends) for team in records.teams.values())
-        if count:
-            found[kind] = found.get(kind, 0) + count
+def _repeats_by_fault(records: Records) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for name, team in records.teams.items():
+        found.update(_cause(records, name, repeat) for repeat in team.repeats)
     return found
+
+
+def _cause(records: Records, team: str, repeat: Repeat) -> str:
+    """The kind of fault that a repeat is put down to."""
+    if records.is_owed(team, repeat):
+        return DELETE_LANE_GROUPS
+    before = [one for one in records.happened if one.began < repeat.again]
+    return min(before, key=lambda one: one.distance(repeat.first)).kind if before else _NO_FAULT

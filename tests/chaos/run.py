@@ -99,9 +99,9 @@ async def _flow(stage: Stage, wanted: Wanted, sender: Process, say: Say) -> list
 
     async def make(step: Step) -> None:
         since = time.monotonic()
-        said = await FAULTS[step.kind].act(stage, random.Random(step.dice), step.seconds)
-        happened.append(Happened(step.kind, since, time.monotonic(), said))
-        say(f"{since - began:6.1f} s  {step.kind}, {time.monotonic() - since:.1f} s: {said}")
+        whom = await FAULTS[step.kind].act(stage, random.Random(step.dice), step.seconds)
+        happened.append(Happened(step.kind, since, time.monotonic(), whom))
+        say(f"{since - began:6.1f} s  {step.kind}, {time.monotonic() - since:.1f} s: {', '.join(whom)}")
 
     async with asyncio.TaskGroup() as group:
         for position, step in enumerate(steps(wanted.seed, wanted.kinds)):

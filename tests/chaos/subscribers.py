@@ -15,6 +15,7 @@ import random
 import signal
 import sys
 import time
+from array import array
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 PULLED = "pulled"
 _MOST_SEEN = 255
 _MOST_KEPT = 100
+_MOST_REPEATS = 100_000
 _CLAIM_AFTER = 15.0
 
 
@@ -49,6 +51,9 @@ class Seen:
         self.name = name
         self.times = bytearray(events)
         self.timeline = Timeline()
+        self.repeats: list[tuple[int, float, float]] = []
+        self._began = time.monotonic()
+        self._first = array("f", bytes(4 * events))  # seconds since we began; doubles would be twice as large
         self.wrong: list[str] = []
 
     def count(self, event: str, body: bytes) -> None:
@@ -59,7 +64,12 @@ class Seen:
             return
         if body != body_of(number):
             self.complain(f"{event} has another body: {body[:200]!r}")
-        self.timeline.note("again" if self.times[number] else "got", time.monotonic())
+        now = time.monotonic()
+        if not self.times[number]:
+            self.timeline.note("got", now)
+            self._first[number] = now - self._began
+        elif len(self.repeats) < _MOST_REPEATS:
+            self.repeats.append((number, self._began + self._first[number], now))
         self.times[number] = min(self.times[number] + 1, _MOST_SEEN)
 
     def complain(self, wrong: str) -> None:
@@ -110,7 +120,10 @@ def _behave(teams: dict[str, PushTeam]) -> None:
 def _report(home: Path, everything: list[Seen], broken: str | None) -> None:
     for seen in everything:
         (home / f"{seen.name}.seen").write_bytes(seen.times)
-    report = {seen.name: {"timeline": seen.timeline.encode(), "wrong": seen.wrong} for seen in everything}
+    report = {
+        seen.name: {"timeline": seen.timeline.encode(), "repeats": seen.repeats, "wrong": seen.wrong}
+        for seen in everything
+    }
     (home / "subscribers.json").write_text(json.dumps({"teams": report, "consumer_broke": broken}))
 
 

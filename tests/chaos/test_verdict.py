@@ -9,7 +9,7 @@ import pytest
 
 from tests.chaos import verdict
 from tests.chaos.linq import ACCEPTED, GIVEN_UP, REFUSED
-from tests.chaos.records import Happened, Records, TeamRecord, TopicRecord
+from tests.chaos.records import DELETE_LANE_GROUPS, Happened, Records, Repeat, TeamRecord, TopicRecord
 from tests.chaos.report import as_json, rows_of, totals_of
 from tests.chaos.teams import PULL_TOPIC, TEAMS, TOPICS, topic_wants
 from tests.chaos.timeline import Timeline
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 EVENTS = 40
-LANE = {"subscription": "good", "repeated": 0}
 
 
 def flawless() -> Records:
@@ -31,7 +30,7 @@ def flawless() -> Records:
         topics={name: TopicRecord(bytearray(topic_wants(name, n) for n in range(EVENTS))) for name in TOPICS},
         teams={team.name: TeamRecord(bytes(team.wants(n) for n in range(EVENTS))) for team in TEAMS},
         pulled=TeamRecord(bytes(topic_wants(PULL_TOPIC, n) for n in range(EVENTS))),
-        ledger={"balances": True, "code": 0, "subscriptions": [LANE]},
+        ledger={"balances": True, "code": 0, "subscriptions": []},
         deaths=[],
         troubles=[],
         unrest="",
@@ -119,12 +118,15 @@ def test_an_event_that_linq_gave_up_may_be_in_a_topic_and_is_then_owed_to_its_te
     assert ["1 missing at good: 7"] not in [one.broken for one in judge(records)]
 
 
-def test_repeats_count_without_those_that_a_deleted_group_gave_out_again() -> None:
-    records = replace(
-        team_with("good", 3, 4)(flawless()), ledger={"code": 0, "subscriptions": [LANE | {"repeated": 2}]}
-    )
+def test_repeats_of_a_lane_whose_group_was_deleted_are_counted_apart() -> None:
+    records = team_with("good", 3, 4)(flawless())
+    records.happened.append(Happened(DELETE_LANE_GROUPS, 20, 20, ("good", "hasty")))
+    repeats = [Repeat(3, 19, 21), Repeat(3, 25, 26), Repeat(3, 19, 19.5)]  # the second: answered after it, begun before
+    records.teams["good"] = replace(records.teams["good"], repeats=repeats)
     totals = totals_of(records)
     assert (totals["repeats"], totals["repeats_of_deleted_groups"]) == (1, 2)
+    assert not records.is_owed("flapping", repeats[0])
+    assert not records.is_owed("good", Repeat(3, 40, 41))
 
 
 def test_too_many_repeats_break_the_promise_in_a_run_that_is_long_enough(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,14 +148,15 @@ def test_the_table_has_a_row_for_each_kind_and_puts_repeats_down_to_the_fault_be
     linq, got = Timeline(), Timeline()
     for what, at in (("sent", 10.1), ("answered 503", 10.2), ("accepted", 12.5), ("accepted", 31.0), ("sent", 30.1)):
         linq.note(what, at)
-    for what, at in (("again", 9.0), ("got", 14.0), ("again", 15.0), ("again", 35.0), ("got", 35.0)):
-        got.note(what, at)
+    for at in (14.0, 35.0):
+        got.note("got", at)
     records = replace(
         flawless(),
         linq=linq,
-        happened=[Happened("kill-redis", 10, 12, "redis"), Happened("kill-worker", 30, 30.5, "worker-1")],
+        happened=[Happened("kill-redis", 10, 12, ("redis",)), Happened("kill-worker", 30, 30.5, ("worker-1",))],
     )
-    records.teams["good"] = replace(records.teams["good"], timeline=got)
+    repeats = [Repeat(1, 8, 9), Repeat(1, 15, 33), Repeat(1, 29.5, 33)]
+    records.teams["good"] = replace(records.teams["good"], timeline=got, repeats=repeats)
     none, redis, worker = rows_of(records)
     assert (none.fault, none.times, none.repeats) == ("(none)", 0, 1)
     assert (redis.times, redis.seconds, redis.sent, redis.busy, redis.accepted, redis.repeats) == (1, 2, 1, 1, 0, 1)

@@ -110,9 +110,9 @@ def _refused(records: Records) -> Iterator[str]:
 
 def _repeats(records: Records) -> Iterator[str]:
     pushes = records.pushes
-    count = sum(records.repeats.values()) - sum(records.owed_repeats.values())
+    count = records.repeats - records.owed_repeats
     if pushes >= LONG_ENOUGH and count > MOST_REPEATS * pushes:
-        yield f"{count} of {pushes} ({count / pushes:.3%}), without what deleted groups gave out again"
+        yield f"{count} of {pushes} ({count / pushes:.3%}), without those of deleted groups"
 
 
 def _missing_in_topic(records: Records, name: str) -> Iterator[int]:
