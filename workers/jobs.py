@@ -10,21 +10,24 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import structlog
 from arq.worker import Retry
 
 from relay.store import bells
-from relay.store.connect import persistently
+from relay.store.connect import RedisTrouble, describe, persistently
 from workers.context import job_of, parts_of
 from workers.lease import LeaseTaken, hold
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable
 
     from workers.lease import Lease
 
 Context = dict[Any, Any]
 
 _TAKEN_PAUSE = 1.0  # seconds until a job whose lease somebody else holds looks again
+
+log = structlog.get_logger()
 
 
 async def route(ctx: Context) -> None:
@@ -50,7 +53,7 @@ async def replay(ctx: Context) -> None:
 
 async def sweep(ctx: Context) -> None:
     """Wakes whoever has work and was not woken."""
-    await parts_of(ctx).sweeper.sweep()
+    await _now_or_next_time("sweeping", parts_of(ctx).sweeper.sweep())
 
 
 async def look_after(ctx: Context) -> None:
@@ -62,7 +65,7 @@ async def look_after(ctx: Context) -> None:
 async def trim(ctx: Context) -> None:
     """Trims the topics, and the lanes' memory of attempts."""
     async with _lease(ctx):
-        await parts_of(ctx).retention.trim()
+        await _now_or_next_time("trimming", parts_of(ctx).retention.trim())
 
 
 @asynccontextmanager
@@ -86,3 +89,11 @@ async def look_again(ctx: Context) -> None:
     slot = bells.slot_of_job(job)
     if slot is not None:
         await persistently("looking at lanes again", lambda: sweeper.look_at_slot(slot))
+
+
+async def _now_or_next_time(what: str, work: Awaitable[None]) -> None:
+    """Does what is soon done again anyway; if Redis cannot now (no connection, no memory), says so and no more."""
+    try:
+        await work
+    except RedisTrouble as error:
+        log.warning("job.put_off", what=what, error=describe(error))

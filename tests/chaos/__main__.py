@@ -1,0 +1,92 @@
+"""`python -m tests.chaos`: kills everything under load, again and again, and checks that every promise was kept."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+import signal
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from relay.cli.output import errors, print_json
+from tests.chaos.faults import FAULTS
+from tests.chaos.report import as_json, show
+from tests.chaos.run import Wanted, run_chaos
+from tests.chaos.verdict import judge
+
+if TYPE_CHECKING:
+    from tests.chaos.records import Records
+
+_LONGEST = 12.0
+
+
+def chaos(
+    *,
+    events: Annotated[int, typer.Option(min=1, help="How many events to send.")] = 30_000,
+    seed: Annotated[int | None, typer.Option(help="Makes the plan of faults repeatable.")] = None,
+    faults: Annotated[str, typer.Option(help=f"Kinds of faults, by commas: {', '.join(FAULTS)}.")] = ",".join(FAULTS),
+    rate: Annotated[float, typer.Option(min=0, help="Events a second, at most; 0 is as many as are accepted.")] = 400,
+    minutes: Annotated[float | None, typer.Option(min=0.1, help="Spread the events over so many minutes.")] = None,
+    longest: Annotated[float, typer.Option(min=0, help="Seconds that a fault lasts at most.")] = _LONGEST,
+    ingresses: Annotated[int, typer.Option(min=1, help="Ingress processes.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 2,
+    fsync: Annotated[Literal["everysec", "always"], typer.Option(help="Redis's appendfsync.")] = "everysec",
+    log_level: Annotated[str, typer.Option(help="The relay's RELAY_LOG_LEVEL.")] = "warning",
+    keep: Annotated[Path | None, typer.Option(help="Write everything into this directory, and keep it.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+) -> None:
+    """Send events, make faults, and check that nothing was lost, repeated in a topic, or left lying.
+
+    Exit code 1 if a promise was broken; the directory with the logs is kept then.
+    """
+    kinds = [kind.strip() for kind in faults.split(",") if kind.strip()]
+    if unknown := [kind for kind in kinds if kind not in FAULTS]:
+        raise typer.BadParameter(f"there is no {unknown[0]}; kinds are {', '.join(FAULTS)}", param_hint="--faults")
+    if not kinds:
+        raise typer.BadParameter("name at least one kind", param_hint="--faults")
+    seed = random.SystemRandom().getrandbits(32) if seed is None else seed
+    directory = keep.resolve() if keep else Path(tempfile.mkdtemp(prefix="relay-chaos-"))
+    directory.mkdir(parents=True, exist_ok=True)
+    wanted = Wanted(
+        events=events,
+        seed=seed,
+        rate=events / (60 * minutes) if minutes else rate,
+        kinds={kind: FAULTS[kind].span.at_most(longest) for kind in kinds},
+        directory=directory,
+        ingresses=ingresses,
+        workers=workers,
+        fsync=fsync,
+        log_level=log_level,
+    )
+    errors.print(f"seed {seed}, {events} events at {wanted.pace or rate:.0f} a second, in {directory}", highlight=False)
+    is_kept = False
+    try:
+        records = asyncio.run(_run(wanted))
+        is_kept = all(promise.is_kept for promise in judge(records))
+        if json:
+            print_json(as_json(seed, records))
+        else:
+            show(seed, records)
+    finally:
+        if is_kept and not keep:
+            shutil.rmtree(directory)
+        else:
+            errors.print(f"everything of it is in {directory}", highlight=False)
+    if not is_kept:
+        raise typer.Exit(1)
+
+
+async def _run(wanted: Wanted) -> Records:
+    """Runs it; SIGTERM breaks it off as Ctrl-C does, and everything is ended in both cases."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await run_chaos(wanted, lambda text: errors.print(text, highlight=False))
+
+
+if __name__ == "__main__":
+    typer.run(chaos)

@@ -1,0 +1,167 @@
+"""Reads what a run has left: the helpers' reports, the streams in Redis, the ledger, the logs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import ResponseError
+
+from relay.child import python
+from relay.store import names
+from relay.store.ledger import Ledger
+from tests.chaos.events import body_of, number_of
+from tests.chaos.records import Happened, Records, Repeat, TeamRecord, TopicRecord
+from tests.chaos.subscribers import PULLED
+from tests.chaos.teams import PULL_GROUP, PULL_TOPIC, TEAMS, TOPICS
+from tests.chaos.timeline import Timeline
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from redis.asyncio import Redis
+
+    from tests.chaos.spec import Spec
+    from tests.chaos.stage import Stage
+
+_PAGE = 1000
+_LOOK = 0.5  # seconds
+_STANDSTILL = 120.0
+"""Seconds without progress after which what is not at rest never will be: twice the longest wait of a breaker."""
+_MOST_KEPT = 100
+_TROUBLE = ("Traceback (most recent call last)", '.broken"')
+
+
+async def rest(stage: Stage) -> str:
+    """Waits until every event is where it shall be; what is not, when nothing moves any more."""
+    loop = asyncio.get_running_loop()
+    left, moved_at = -1, loop.time()
+    async with stage.redis.client() as redis:
+        while (unrest := await _unrest(redis)) and loop.time() - moved_at < _STANDSTILL:
+            if sum(unrest.values()) != left:
+                left, moved_at = sum(unrest.values()), loop.time()
+            await asyncio.sleep(_LOOK)
+    return ", ".join(f"{what}: {count}" for what, count in unrest.items())
+
+
+async def _unrest(redis: Redis) -> dict[str, int]:
+    ledger = Ledger(redis)
+    found = {"inbox": (await ledger.totals()).inbox}
+    for lane in await ledger.lanes():
+        found |= {f"{lane.subscription} waiting": lane.waiting, f"{lane.subscription} retrying": lane.retrying}
+    for group in await redis.xinfo_groups(names.topic(PULL_TOPIC)):
+        if group["name"] == PULL_GROUP.encode():
+            found |= {f"{PULL_GROUP} pending": group["pending"], f"{PULL_GROUP} unread": group["lag"] or 0}
+    return {what: count for what, count in found.items() if count}
+
+
+async def read_ledger(stage: Stage) -> dict[str, Any]:
+    """What `relay ledger --json` says, with its exit code as `code`."""
+    process = await asyncio.create_subprocess_exec(
+        *python("relay", "ledger", "--json"),
+        env={"REDIS_URL": stage.redis.url, "PATH": ""},
+        cwd=stage.spec.home,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=sys.stderr,
+    )
+    output, _ = await process.communicate()
+    said: dict[str, Any] = json.loads(output) if output else {}
+    return {**said, "code": process.returncode}
+
+
+async def read_topics(stage: Stage) -> dict[str, TopicRecord]:
+    """Every topic's stream, compared with what was sent."""
+    found = {}
+    async with stage.redis.client() as redis:
+        for topic in TOPICS:
+            record = found[topic] = TopicRecord(bytearray(stage.spec.events))
+            async for entry, fields in _entries(redis, names.topic(topic)):
+                _note(record, entry, fields)
+    return found
+
+
+async def read_dead(stage: Stage) -> dict[str, frozenset[int]]:
+    """The dead letters of every team."""
+    found = {}
+    async with stage.redis.client() as redis:
+        for team in TEAMS:
+            rows = _entries(redis, names.lane(team.name, "dead"))
+            numbers = [number_of(fields[b"id"].decode()) async for _, fields in rows]
+            found[team.name] = frozenset(number for number in numbers if number is not None)
+    return found
+
+
+def read_reports(spec: Spec, dead: dict[str, frozenset[int]]) -> tuple[dict[str, TeamRecord], TeamRecord, list[str]]:
+    """The push teams, the team that pulls, and what broke in their process."""
+    report = json.loads((spec.home / "subscribers.json").read_text())
+
+    def team_record(name: str) -> TeamRecord:
+        told = report["teams"][name]
+        return TeamRecord(
+            times=(spec.home / f"{name}.seen").read_bytes(),
+            timeline=Timeline.decode(told["timeline"]),
+            repeats=[Repeat(*repeat) for repeat in told["repeats"]],
+            dead=dead.get(name, frozenset()),
+            wrong=told["wrong"],
+        )
+
+    broke = report["consumer_broke"]
+    return (
+        {team.name: team_record(team.name) for team in TEAMS},
+        team_record(PULLED),
+        [f"the consumer broke: {broke}"] if broke else [],
+    )
+
+
+def read_logs(home: Path) -> list[str]:
+    """The lines of all logs that tell of a bug, with the log's name, the first hundred of them."""
+    found: list[str] = []
+    for path in sorted(home.glob("*.log")):
+        with path.open(errors="replace") as log:
+            found += [f"{path.name}: {line.strip()[:2000]}" for line in log if any(sign in line for sign in _TROUBLE)]
+    return found[:_MOST_KEPT]
+
+
+async def gather(stage: Stage, unrest: str, ledger: dict[str, Any], happened: list[Happened]) -> Records:
+    """Everything, once the helpers have reported and while Redis still runs."""
+    spec = stage.spec
+    told = json.loads((spec.home / "linq.json").read_text())
+    teams, pulled, broke = read_reports(spec, await read_dead(stage))
+    return Records(
+        states=(spec.home / "linq.state").read_bytes(),
+        linq=Timeline.decode(told["timeline"]),
+        refused=told["refused"],
+        topics=await read_topics(stage),
+        teams=teams,
+        pulled=pulled,
+        ledger=ledger,
+        deaths=[*stage.deaths, *broke],
+        troubles=read_logs(spec.home),
+        unrest=unrest,
+        happened=happened,
+    )
+
+
+def _note(record: TopicRecord, entry: bytes, fields: dict[bytes, bytes]) -> None:
+    event = fields[b"id"].decode()
+    number = number_of(event)
+    if number is None or number >= len(record.times):
+        record.wrong.append(f"{event} ({entry.decode()}) was never sent")
+        return
+    record.times[number] += 1
+    if fields[b"body"] != body_of(number):
+        record.wrong.append(f"{event} ({entry.decode()}) has another body")
+
+
+async def _entries(redis: Redis, stream: str) -> AsyncIterator[tuple[bytes, dict[bytes, bytes]]]:
+    start = "-"
+    try:
+        while rows := await redis.xrange(stream, start, "+", count=_PAGE):
+            for entry, fields in rows:
+                yield entry, fields
+            start = f"({rows[-1][0].decode()}"
+    except ResponseError as error:
+        raise RuntimeError(f"{stream}: {error}") from error

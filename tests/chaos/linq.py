@@ -1,0 +1,137 @@
+"""`python -m tests.chaos.linq SPEC`: sends the events as Linq does, in a process of its own, and reports.
+
+Signed v3 posts to every line's own URL; what is answered 5xx or 429, or not at all, is tried again with growing,
+jittered waits; any other 4xx is final, and a broken promise of ours. Linq's ten tries over 25 minutes outlast a fault
+of minutes; here faults last seconds and follow each other closely, so the waits are short and the tries many.
+Some events are sent twice, at once or a little later, as Linq does when an answer is lost.
+
+Writes `linq.state` (a byte per event) and `linq.json` (what was answered when).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import sys
+import time
+
+from relay.core.lines import digits_of_line
+from relay.event_loop import run, stop_on_signals
+from relay.linq import legacy, standard
+from relay.tasks import meanwhile
+from tests.chaos.events import LINES, body_of, event_id, line_of, secret_of, type_of
+from tests.chaos.spec import Spec
+from tests.chaos.timeline import Timeline
+from tests.chaos.wire import Client
+
+TIMEOUT = 5.0
+"""Seconds for an answer; half of Linq's own."""
+ACCEPTED, GIVEN_UP, REFUSED = 1, 2, 3
+"""States of an event; 0 is not sent."""
+
+_FIRST_WAIT, _LONGEST_WAIT, _MOST_TRIES = 0.25, 8.0, 25
+_CONNECTIONS = 300
+_AT_ONCE = 64  # events under way when there is no rate
+_MOST_KEPT = 100
+_TOO_MANY = 429
+
+
+class Linq:
+    """The sender."""
+
+    def __init__(self, spec: Spec) -> None:
+        self._spec = spec
+        self._client = Client("127.0.0.1", spec.ingress_port)
+        self._connections = asyncio.Semaphore(_CONNECTIONS)
+        self._dice = random.Random(spec.seed)
+        self._timeline = Timeline()
+        self._states = bytearray(spec.events)
+        self._refused: list[str] = []
+
+    async def send_all(self) -> None:
+        """Sends every event; returns when the last one is decided."""
+        places = asyncio.Semaphore(_AT_ONCE if not self._spec.rate else 100_000)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        async with asyncio.TaskGroup() as group:
+            for number in range(self._spec.events):
+                if self._spec.rate and (early := began + number / self._spec.rate - loop.time()) > 0:
+                    await asyncio.sleep(early)
+                await places.acquire()
+                group.create_task(self._send(number)).add_done_callback(lambda _: places.release())
+
+    async def _send(self, number: int) -> None:
+        """Sends one event, now and then twice."""
+        match number % 50:
+            case 0:
+                await asyncio.gather(self._deliver(number), self._deliver(number))
+            case 25:
+                await self._deliver(number)
+                await asyncio.sleep(3 * self._dice.random())
+                await self._deliver(number)
+            case _:
+                await self._deliver(number)
+
+    async def _deliver(self, number: int) -> None:
+        self._timeline.note("sent", time.monotonic())
+        wait = _FIRST_WAIT
+        for _ in range(_MOST_TRIES):
+            status, said = await self._attempt(number)
+            if 200 <= status < 300:
+                self._states[number] = ACCEPTED
+                return
+            if 300 <= status < 500 and status != _TOO_MANY:
+                self._decide(number, REFUSED, f"{event_id(number)}: {status} {said}")
+                return
+            await asyncio.sleep(wait * (0.5 + self._dice.random()))
+            wait = min(2 * wait, _LONGEST_WAIT)
+        self._decide(number, GIVEN_UP, f"{event_id(number)}: given up, last {status} {said}")
+
+    def _decide(self, number: int, state: int, said: str) -> None:
+        self._states[number] = self._states[number] or state  # its twin may have been accepted
+        if len(self._refused) < _MOST_KEPT:
+            self._refused.append(said)
+
+    async def _attempt(self, number: int) -> tuple[int, str]:
+        """The status (0 if no answer came) and what was said."""
+        body, line = body_of(number), LINES[line_of(number)]
+        secret, now = secret_of(line), int(time.time())
+        headers = {
+            "Content-Type": "application/json",
+            **standard.sign(secret, event_id(number), now, body),
+            legacy.EVENT: type_of(number),
+            legacy.SUBSCRIPTION_ID: f"linq-{digits_of_line(line)}",
+            **legacy.sign(secret, now, body),
+        }
+        path = f"/webhooks/linq?version=2026-02-03&line={digits_of_line(line)}&gen=1"
+        try:
+            async with self._connections:
+                answer = await self._client.post(path, headers, body, TIMEOUT)
+        except (OSError, EOFError, ValueError) as error:
+            self._timeline.note("unanswered", time.monotonic())
+            return 0, repr(error)
+        now_s = time.monotonic()
+        self._timeline.note("accepted" if answer.status < 300 else f"answered {answer.status}", now_s)
+        return answer.status, answer.body[:300].decode(errors="replace")
+
+    def report(self) -> None:
+        """Writes what came of it."""
+        (self._spec.home / "linq.state").write_bytes(self._states)
+        report = {"timeline": self._timeline.encode(), "refused": self._refused}
+        (self._spec.home / "linq.json").write_text(json.dumps(report))
+        self._client.close()
+
+
+async def main(spec: Spec) -> None:
+    """Sends until all is decided, or until told to stop."""
+    linq, stop = Linq(spec), stop_on_signals()
+    async with meanwhile(linq.send_all()) as sending, meanwhile(stop.wait()) as stopped:
+        await asyncio.wait({sending, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if sending.done():
+            await sending
+    linq.report()
+
+
+if __name__ == "__main__":
+    run(main(Spec.read(sys.argv[1])))

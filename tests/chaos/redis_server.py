@@ -1,0 +1,113 @@
+"""A Redis that can be killed, stopped, stood still and started again on the same data and port.
+
+The embedded one's program with an append-only file as the README asks for (`appendfsync everysec`, or `always`), in a
+directory of its own. A run reaches Redis through `url` alone: a primary with a replica and sentinels, made of the same
+program, can stand in its place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from relay.child import death_with_parent
+from relay.store.embedded import server_program
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+_START_PATIENCE = 120.0  # seconds; a large append-only file takes a while to load
+_STOP_PATIENCE = 60.0
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+@dataclass(slots=True)
+class RedisServer:
+    """One server process after the other."""
+
+    directory: Path
+    fsync: str = "everysec"
+    port: int = field(default_factory=free_port)
+    in_use: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by the fault that is at work on it."""
+    _process: asyncio.subprocess.Process | None = None
+
+    @property
+    def url(self) -> str:
+        """As REDIS_URL."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    async def start(self) -> None:
+        """Starts it and waits until it answers."""
+        self.directory.mkdir(exist_ok=True)
+        config = self.directory / "redis.conf"
+        config.write_text(
+            f"port {self.port}\nbind 127.0.0.1\ndir {self.directory}\nlogfile redis.log\n"
+            f'appendonly yes\nappendfsync {self.fsync}\nsave ""\nmaxmemory-policy noeviction\n'
+            "enable-debug-command local\n"
+        )
+        self._process = await asyncio.create_subprocess_exec(
+            server_program(),
+            str(config),
+            stdout=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=death_with_parent(),
+        )
+        async with asyncio.timeout(_START_PATIENCE):
+            while not await self._answers():
+                if self._process.returncode is not None:
+                    raise RuntimeError(f"Redis ended with {self._process.returncode}; see {self.directory}/redis.log")
+                await asyncio.sleep(0.02)
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[Redis]:
+        """A client for an errand."""
+        redis = Redis.from_url(self.url, socket_timeout=30)
+        try:
+            yield redis
+        finally:
+            await redis.aclose()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends it a signal."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(number)
+
+    async def kill(self) -> None:
+        """Ends it the hard way."""
+        self.signal(signal.SIGKILL)
+        if self._process is not None:
+            await self._process.wait()
+
+    async def stop(self) -> None:
+        """Ends it in order; the hard way if it takes too long."""
+        self.signal(signal.SIGCONT)
+        self.signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(_STOP_PATIENCE):
+                if self._process is not None:
+                    await self._process.wait()
+        finally:
+            await self.kill()
+
+    async def _answers(self) -> bool:
+        async with self.client() as redis:
+            try:
+                return bool(await redis.ping())
+            except (RedisError, OSError):
+                return False

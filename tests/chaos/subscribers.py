@@ -1,0 +1,148 @@
+"""`python -m tests.chaos.subscribers SPEC`: the teams' servers and the team that reads the stream, in one process.
+
+Every request is verified with the independent `standardwebhooks` library and its body compared with what was sent,
+byte for byte. An event counts once its 2xx is out: twice means that the relay pushed it twice.
+
+SIGUSR1 has every server behave; SIGTERM ends the process, after it wrote `<team>.seen` (a byte per event: how often)
+and `subscribers.json`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import signal
+import sys
+import time
+from array import array
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from relay.consumer import consume
+from relay.event_loop import run, stop_on_signals
+from relay.tasks import meanwhile
+from tests.chaos.behaviours import BEHAVIOURS, good
+from tests.chaos.events import body_of, number_of, secret_of
+from tests.chaos.spec import Spec
+from tests.chaos.teams import PULL_GROUP, PULL_TOPIC, TEAMS
+from tests.chaos.timeline import Timeline
+from tests.chaos.wire import Message, read_message
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.chaos.teams import Team
+
+PULLED = "pulled"
+_MOST_SEEN = 255
+_MOST_KEPT = 100
+_MOST_REPEATS = 100_000
+_CLAIM_AFTER = 15.0
+
+
+class Seen:
+    """What one team has got."""
+
+    def __init__(self, name: str, events: int) -> None:
+        self.name = name
+        self.times = bytearray(events)
+        self.timeline = Timeline()
+        self.repeats: list[tuple[int, float, float]] = []
+        self._began = time.monotonic()
+        self._first = array("f", bytes(4 * events))  # seconds since we began; doubles would be twice as large
+        self.wrong: list[str] = []
+
+    def count(self, event: str, body: bytes) -> None:
+        """Notes an event."""
+        number = number_of(event)
+        if number is None or number >= len(self.times):
+            self.complain(f"{event} was never sent")
+            return
+        if body != body_of(number):
+            self.complain(f"{event} has another body: {body[:200]!r}")
+        now = time.monotonic()
+        if not self.times[number]:
+            self.timeline.note("got", now)
+            self._first[number] = now - self._began
+        elif len(self.repeats) < _MOST_REPEATS:
+            self.repeats.append((number, self._began + self._first[number], now))
+        self.times[number] = min(self.times[number] + 1, _MOST_SEEN)
+
+    def complain(self, wrong: str) -> None:
+        """Notes something that must not be; so many of them tell enough."""
+        if len(self.wrong) < _MOST_KEPT:
+            self.wrong.append(wrong)
+
+
+class PushTeam:
+    """The server of one team."""
+
+    def __init__(self, team: Team, seen: Seen, dice: random.Random) -> None:
+        self._seen = seen
+        self._dice = dice
+        self._webhook = Webhook(secret_of(team.name).text)
+        self.behaviour = BEHAVIOURS[team.name]
+
+    async def receive(self, message: Message, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Verifies a request and answers it."""
+        try:
+            self._webhook.verify(message.body, message.headers)
+        except WebhookVerificationError as error:
+            self._seen.complain(f"{message.headers.get('webhook-id')}: {error}")
+        if await self.behaviour(reader, writer, self._dice):
+            self._seen.count(message.headers.get("webhook-id", ""), message.body)
+
+
+async def _serve(teams: dict[str, PushTeam], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError, EOFError):
+        while not writer.transport.is_closing():
+            message = await read_message(reader)
+            await teams[message.path.removeprefix("/")].receive(message, reader, writer)
+            await writer.drain()
+    writer.transport.abort()
+
+
+async def _pull(url: str, seen: Seen) -> None:
+    async with consume(url, topic=PULL_TOPIC, group=PULL_GROUP, claim_after=_CLAIM_AFTER) as events:
+        async for event in events:
+            seen.count(event.id, event.body)
+
+
+def _behave(teams: dict[str, PushTeam]) -> None:
+    for team in teams.values():
+        team.behaviour = good
+
+
+def _report(home: Path, everything: list[Seen], broken: str | None) -> None:
+    for seen in everything:
+        (home / f"{seen.name}.seen").write_bytes(seen.times)
+    report = {
+        seen.name: {"timeline": seen.timeline.encode(), "repeats": seen.repeats, "wrong": seen.wrong}
+        for seen in everything
+    }
+    (home / "subscribers.json").write_text(json.dumps({"teams": report, "consumer_broke": broken}))
+
+
+async def main(spec: Spec) -> None:
+    """Serves until told to stop."""
+    stop = stop_on_signals()
+    everything = [Seen(team.name, spec.events) for team in TEAMS]
+    teams = {
+        team.name: PushTeam(team, seen, random.Random(f"{spec.seed} {team.name}"))
+        for team, seen in zip(TEAMS, everything, strict=True)
+    }
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, _behave, teams)
+    pulled = Seen(PULLED, spec.events)
+    server = await asyncio.start_server(partial(_serve, teams), "127.0.0.1", spec.teams_port)
+    async with server, meanwhile(_pull(spec.redis_url, pulled)) as pulling:
+        await stop.wait()
+        broken = repr(pulling.exception()) if pulling.done() else None
+        _report(spec.home, [*everything, pulled], broken)
+
+
+if __name__ == "__main__":
+    run(main(Spec.read(sys.argv[1])))

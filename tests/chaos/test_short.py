@@ -1,0 +1,49 @@
+"""The short form: one round of the hardest faults, with real processes. The long one is `python -m tests.chaos`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+FAULTS = "kill-worker,stop-worker,kill-ingress,kill-redis,cut-connections,delete-lane-groups"
+
+
+async def chaos(*arguments: str) -> tuple[int | None, str, str]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.chaos", *arguments),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+    try:
+        async with asyncio.timeout(300):
+            output, errors = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.terminate()  # it ends its own processes then
+            await process.wait()
+    return process.returncode, output.decode(), errors.decode()
+
+
+async def test_every_promise_is_kept_while_everything_is_killed(tmp_path: Path) -> None:
+    code, output, errors = await chaos(
+        *("--events", "1200", "--seed", "4", "--faults", FAULTS, "--longest", "1.5", "--json"),
+        *("--keep", str(tmp_path)),
+    )
+    found = json.loads(output or "{}")
+    broken = [promise for promise in found.get("promises", ()) if promise["broken"]]
+    assert (code, broken) == (0, []), f"{json.dumps(broken, indent=1)}\n{errors}"
+    totals = found["totals"]
+    assert (totals["accepted"], totals["lost"], totals["exactly_once_in_topics"]) == (1200, 0, 1200)
+    assert {row["fault"] for row in found["faults"] if row["times"]} == set(FAULTS.split(","))
+
+
+async def test_a_fault_that_there_is_not_is_told() -> None:
+    code, _, errors = await chaos("--faults", "kill-worker,unplug")
+    assert code == 2
+    assert "there is no unplug" in errors

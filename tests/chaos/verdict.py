@@ -1,0 +1,144 @@
+"""Whether every promise was kept, from the records of a run. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tests.chaos.linq import ACCEPTED, GIVEN_UP, REFUSED
+from tests.chaos.teams import PULL_TOPIC, TEAMS, topic_wants
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.chaos.records import Records, TeamRecord
+
+MOST_REPEATS = 0.001
+"""Pushes that may be repeats, of all; asked of runs that are long enough to tell."""
+LONG_ENOUGH = 200_000
+"""Pushes. A fault costs a few repeats however much traffic there is, so a short run shows a larger share."""
+
+_MOST_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """One promise, and what there is to say if it was broken."""
+
+    text: str
+    broken: list[str]
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether nothing is to say."""
+        return not self.broken
+
+
+def judge(records: Records) -> list[Promise]:
+    """Every promise."""
+    return [
+        Promise("what was accepted is in each of its topics exactly once, and nothing else", list(_topics(records))),
+        Promise("every push team has each of its events, or there is a dead letter", list(_pushed(records))),
+        Promise("the pull team has each of its events", list(_pulled(records))),
+        Promise("bodies are as they were sent, signatures hold", list(_wrong(records))),
+        Promise("everything comes to rest", [records.unrest] if records.unrest else []),
+        Promise("the ledger balances", list(_ledger(records))),
+        Promise("Linq is never refused, and never has to give up", list(_refused(records))),
+        Promise("no process ends by itself", records.deaths),
+        Promise("the logs tell of no bug", records.troubles),
+        Promise(f"under {MOST_REPEATS:.1%} of pushes are repeats", list(_repeats(records))),
+    ]
+
+
+def lost(records: Records) -> int:
+    """How many accepted events are missing in a topic or at a team."""
+    missing: set[int] = set()
+    for name in records.topics:
+        missing.update(_missing_in_topic(records, name))
+    for team in TEAMS:
+        missing.update(_missing_at_team(records, team.name, team.topic))
+    missing.update(_missing_at(records, records.pulled, PULL_TOPIC))
+    return len(missing)
+
+
+def exact(records: Records) -> int:
+    """How many accepted events are in each of their topics exactly once."""
+    amiss: set[int] = set()
+    for name, topic in records.topics.items():
+        amiss.update(_missing_in_topic(records, name))
+        amiss.update(number for number, times in enumerate(topic.times) if times > 1)
+    return records.states.count(ACCEPTED) - len([number for number in amiss if records.states[number] == ACCEPTED])
+
+
+def _topics(records: Records) -> Iterator[str]:
+    for name, topic in records.topics.items():
+        yield from _named(f"missing in {name}", _missing_in_topic(records, name))
+        yield from _named(f"more than once in {name}", (n for n, times in enumerate(topic.times) if times > 1))
+        strangers = (n for n, times in enumerate(topic.times) if times and not topic_wants(name, n))
+        yield from _named(f"in {name} and of another line", strangers)
+        yield from (f"{name}: {wrong}" for wrong in topic.wrong)
+
+
+def _pushed(records: Records) -> Iterator[str]:
+    for team in TEAMS:
+        yield from _named(f"missing at {team.name}", _missing_at_team(records, team.name, team.topic))
+        strangers = (n for n, times in enumerate(records.teams[team.name].times) if times and not team.wants(n))
+        yield from _named(f"at {team.name}, which did not ask for it", strangers)
+
+
+def _pulled(records: Records) -> Iterator[str]:
+    yield from _named("missing", _missing_at(records, records.pulled, PULL_TOPIC))
+
+
+def _wrong(records: Records) -> Iterator[str]:
+    for name, team in records.teams.items():
+        yield from (f"{name}: {wrong}" for wrong in team.wrong)
+    yield from (f"pulled: {wrong}" for wrong in records.pulled.wrong)
+
+
+def _ledger(records: Records) -> Iterator[str]:
+    if records.ledger.get("code") != 0:
+        yield f"relay ledger ended with {records.ledger.get('code')}: {records.ledger}"
+
+
+def _refused(records: Records) -> Iterator[str]:
+    for state, what in ((REFUSED, "refused"), (GIVEN_UP, "given up"), (0, "never decided")):
+        if count := records.states.count(state):
+            yield f"{count} events were {what}"
+    yield from records.refused
+
+
+def _repeats(records: Records) -> Iterator[str]:
+    pushes = records.pushes
+    count = records.repeats - records.owed_repeats
+    if pushes >= LONG_ENOUGH and count > MOST_REPEATS * pushes:
+        yield f"{count} of {pushes} ({count / pushes:.3%}), without those of deleted groups"
+
+
+def _missing_in_topic(records: Records, name: str) -> Iterator[int]:
+    times = records.topics[name].times
+    for number, state in enumerate(records.states):
+        if state == ACCEPTED and not times[number] and topic_wants(name, number):
+            yield number
+
+
+def _missing_at_team(records: Records, name: str, topic: str) -> Iterator[int]:
+    team = next(team for team in TEAMS if team.name == name)
+    return (number for number in _missing_at(records, records.teams[name], topic) if team.wants(number))
+
+
+def _missing_at(records: Records, team: TeamRecord, topic: str) -> Iterator[int]:
+    """What is in the topic, or was accepted for it, and neither with the team nor a dead letter."""
+    times = records.topics[topic].times
+    for number, state in enumerate(records.states):
+        is_owed = times[number] or (state == ACCEPTED and topic_wants(topic, number))
+        if is_owed and not team.times[number] and number not in team.dead:
+            yield number
+
+
+def _named(what: str, numbers: Iterator[int]) -> Iterator[str]:
+    """One line about `numbers`, if there are any, which names the first few."""
+    found = list(numbers)
+    if found:
+        more = ", ..." if len(found) > _MOST_NAMED else ""
+        yield f"{len(found)} {what}: {', '.join(map(str, found[:_MOST_NAMED]))}{more}"
