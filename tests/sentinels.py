@@ -26,7 +26,9 @@ _SERVER = """port {port}
 bind 127.0.0.1
 dir "{directory}"
 appendonly yes
-appendfsync everysec
+appendfsync {fsync}
+maxmemory-policy noeviction
+enable-debug-command local
 save ""
 repl-diskless-sync yes
 repl-diskless-sync-delay 0
@@ -116,14 +118,16 @@ class Topology:
 
 
 @asynccontextmanager
-async def sentinels(directory: Path, replicas: int = 1, count: int = 1) -> AsyncIterator[Topology]:
+async def sentinels(
+    directory: Path, replicas: int = 1, count: int = 1, fsync: str = "everysec"
+) -> AsyncIterator[Topology]:
     """One primary with `replicas`, and `count` Sentinels of which a majority decides; all in step."""
     topology = Topology(directory)
     try:
         for number in range(1 + replicas):
             port = _free_port()
             follows = f"replicaof 127.0.0.1 {topology.ports[0]}\n" if number else ""
-            topology.write(port, _SERVER.replace("{port}", str(port)) + follows)
+            topology.write(port, _SERVER.replace("{port}", str(port)).replace("{fsync}", fsync) + follows)
             topology.ports.append(port)
             topology.start(port)
             await eventually(lambda port=port: _role(port))  # type: ignore[misc]

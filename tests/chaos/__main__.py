@@ -28,7 +28,10 @@ def chaos(
     *,
     events: Annotated[int, typer.Option(min=1, help="How many events to send.")] = 30_000,
     seed: Annotated[int | None, typer.Option(help="Makes the plan of faults repeatable.")] = None,
-    faults: Annotated[str, typer.Option(help=f"Kinds of faults, by commas: {', '.join(FAULTS)}.")] = ",".join(FAULTS),
+    faults: Annotated[str | None, typer.Option(help=f"Kinds of faults, by commas: {', '.join(FAULTS)}.")] = None,
+    sentinels: Annotated[
+        bool, typer.Option("--sentinels", help="A primary, a replica and three Sentinels instead of one Redis.")
+    ] = False,
     rate: Annotated[float, typer.Option(min=0, help="Events a second, at most; 0 is as many as are accepted.")] = 400,
     minutes: Annotated[float | None, typer.Option(min=0.1, help="Spread the events over so many minutes.")] = None,
     longest: Annotated[float, typer.Option(min=0, help="Seconds that a fault lasts at most.")] = _LONGEST,
@@ -43,9 +46,12 @@ def chaos(
 
     Exit code 1 if a promise was broken; the directory with the logs is kept then.
     """
-    kinds = [kind.strip() for kind in faults.split(",") if kind.strip()]
+    possible = [kind for kind, fault in FAULTS.items() if sentinels or not fault.needs_sentinels]
+    kinds = possible if faults is None else [kind.strip() for kind in faults.split(",") if kind.strip()]
     if unknown := [kind for kind in kinds if kind not in FAULTS]:
         raise typer.BadParameter(f"there is no {unknown[0]}; kinds are {', '.join(FAULTS)}", param_hint="--faults")
+    if impossible := [kind for kind in kinds if kind not in possible]:
+        raise typer.BadParameter(f"{impossible[0]} needs --sentinels", param_hint="--faults")
     if not kinds:
         raise typer.BadParameter("name at least one kind", param_hint="--faults")
     seed = random.SystemRandom().getrandbits(32) if seed is None else seed
@@ -60,6 +66,7 @@ def chaos(
         ingresses=ingresses,
         workers=workers,
         fsync=fsync,
+        sentinels=sentinels,
         log_level=log_level,
     )
     errors.print(f"seed {seed}, {events} events at {wanted.pace or rate:.0f} a second, in {directory}", highlight=False)

@@ -37,6 +37,7 @@ class Fault:
 
     act: Act
     span: Span
+    needs_sentinels: bool = False
 
 
 def _kill(kind: str) -> Act:
@@ -106,12 +107,20 @@ async def _stop_redis(stage: Stage, _: random.Random, seconds: float) -> tuple[s
             await asyncio.sleep(seconds)
         finally:
             stage.redis.signal(signal.SIGCONT)
+        await stage.redis.healed()
     return ("redis",)
 
 
 async def _sleep_redis(stage: Stage, _: random.Random, seconds: float) -> tuple[str, ...]:
     async with stage.redis.in_use, stage.redis.client() as redis:
         await ask(redis.execute_command("DEBUG", "SLEEP", f"{seconds:.2f}"))  # type: ignore[no-untyped-call]
+        await stage.redis.healed()
+    return ("redis",)
+
+
+async def _fail_over(stage: Stage, _: random.Random, __: float) -> tuple[str, ...]:
+    async with stage.redis.in_use:
+        await stage.redis.fail_over()
     return ("redis",)
 
 
@@ -176,6 +185,7 @@ FAULTS: Mapping[str, Fault] = {
     "restart-redis": Fault(_restart_redis, Span(0, 2)),
     "roll-ingresses": Fault(_roll("ingress"), Span(0, 0)),
     "roll-workers": Fault(_roll("worker"), Span(0, 0)),
+    "fail-over": Fault(_fail_over, Span(0, 0), needs_sentinels=True),
     "sleep-redis": Fault(_sleep_redis, Span(0.5, 8)),
     "cut-connections": Fault(_cut_connections, Span(0, 3)),
     DELETE_LANE_GROUPS: Fault(_delete_lane_groups, Span(0, 0)),

@@ -1,8 +1,7 @@
 """A Redis that can be killed, stopped, stood still and started again on the same data and port.
 
 The embedded one's program with an append-only file as the README asks for (`appendfsync everysec`, or `always`), in a
-directory of its own. A run reaches Redis through `url` alone: a primary with a replica and sentinels, made of the same
-program, can stand in its place.
+directory of its own. `tests.chaos.sentinel_redis` can stand in its place.
 """
 
 from __future__ import annotations
@@ -46,6 +45,11 @@ class RedisServer:
     in_use: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by the fault that is at work on it."""
     _process: asyncio.subprocess.Process | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the relay has to be told."""
+        return {"REDIS_URL": self.url}
 
     @property
     def url(self) -> str:
@@ -104,6 +108,17 @@ class RedisServer:
                     await self._process.wait()
         finally:
             await self.kill()
+
+    async def healed(self) -> None:
+        """Nothing has to heal but itself."""
+
+    async def fail_over(self) -> None:
+        """There is nobody who could take over."""
+        raise NotImplementedError
+
+    async def abandon(self) -> None:
+        """Ends it the hard way."""
+        await self.kill()
 
     async def _answers(self) -> bool:
         async with self.client() as redis:

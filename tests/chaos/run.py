@@ -15,6 +15,7 @@ from tests.chaos.faults import FAULTS
 from tests.chaos.plan import seconds_of_a_round, steps
 from tests.chaos.records import Happened
 from tests.chaos.redis_server import RedisServer, free_port
+from tests.chaos.sentinel_redis import SentinelRedis
 from tests.chaos.spec import Spec
 from tests.chaos.stage import open_stage
 
@@ -47,6 +48,7 @@ class Wanted:
     ingresses: int = 2
     workers: int = 2
     fsync: str = "everysec"
+    sentinels: bool = False
     log_level: str = "warning"
 
     @property
@@ -57,7 +59,15 @@ class Wanted:
 
 async def run_chaos(wanted: Wanted, say: Say) -> Records:
     """Runs it."""
-    redis = RedisServer(wanted.directory / "redis", wanted.fsync)
+    redis = (SentinelRedis if wanted.sentinels else RedisServer)(wanted.directory / "redis", wanted.fsync)
+    try:
+        await redis.start()
+        return await _run_on(redis, wanted, say)
+    finally:
+        await redis.abandon()
+
+
+async def _run_on(redis: RedisServer | SentinelRedis, wanted: Wanted, say: Say) -> Records:
     spec = Spec(
         directory=str(wanted.directory),
         seed=wanted.seed,

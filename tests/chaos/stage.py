@@ -23,13 +23,15 @@ from relay.core.secret import new_key
 from relay.parts import open_keyring
 from relay.settings import Settings
 from tests.chaos.events import LINES, secret_of
-from tests.chaos.redis_server import RedisServer, free_port
+from tests.chaos.redis_server import free_port
 from tests.chaos.teams import rules
 
 if TYPE_CHECKING:
     import random
     from collections.abc import AsyncIterator
 
+    from tests.chaos.redis_server import RedisServer
+    from tests.chaos.sentinel_redis import SentinelRedis
     from tests.chaos.spec import Spec
 
 STOP_PATIENCE = 40.0
@@ -85,7 +87,7 @@ class Running:
 class Stage:
     """What runs, and what has gone wrong with it."""
 
-    def __init__(self, spec: Spec, redis: RedisServer, log_level: str) -> None:
+    def __init__(self, spec: Spec, redis: RedisServer | SentinelRedis, log_level: str) -> None:
         self.spec = spec
         self.redis = redis
         self.deaths: list[str] = []
@@ -95,7 +97,7 @@ class Stage:
         self._started = 0
         self._environment = {
             **{name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields},
-            "REDIS_URL": redis.url,
+            **redis.environment,
             "RELAY_LISTEN": f"127.0.0.1:{spec.ingress_port}",
             "RELAY_CONFIG": str(spec.home / "relay.toml"),
             "RELAY_SECRET_KEY": new_key(),
@@ -104,8 +106,7 @@ class Stage:
         }
 
     async def prepare(self) -> None:
-        """Starts Redis, stores what bootstrap would have stored, and writes relay.toml."""
-        await self.redis.start()
+        """Stores what bootstrap would have stored, and writes relay.toml."""
         settings = Settings(relay_secret_key=self._environment["RELAY_SECRET_KEY"], _env_file=None)  # type: ignore[arg-type, call-arg]  # validated, and how pydantic-settings takes it
         async with self.redis.client() as redis:
             keyring = open_keyring(settings, redis)
@@ -173,7 +174,6 @@ class Stage:
             task.cancel()
         await asyncio.gather(*self._watchers, return_exceptions=True)
         await asyncio.gather(*(one.kill() for one in self._running))
-        await self.redis.kill()
 
     async def _spawn(
         self, name: str, command: list[str], environment: dict[str, str], directory: Path | None = None
@@ -211,8 +211,8 @@ class Stage:
 
 
 @asynccontextmanager
-async def open_stage(spec: Spec, redis: RedisServer, log_level: str) -> AsyncIterator[Stage]:
-    """A stage with Redis running and nothing else yet."""
+async def open_stage(spec: Spec, redis: RedisServer | SentinelRedis, log_level: str) -> AsyncIterator[Stage]:
+    """A stage on a Redis that runs, and nothing else yet."""
     stage = Stage(spec, redis, log_level)
     try:
         await stage.prepare()
