@@ -30,7 +30,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from relay.event_loop import stop_on_signals
 from relay.store import bells, names
-from relay.store.connect import WORKER_PATIENCE, RedisTrouble, describe, persistently
+from relay.store.connect import WORKER_PATIENCE, RedisTrouble, describe, persistently, soundly
 from relay.tasks import end_task
 from workers.context import WorkerParts, context_of, worker_parts
 from workers.deliverer import GRACE
@@ -93,7 +93,7 @@ def _pool(settings: Settings) -> ArqRedis:
         client_name="linq-relay-arq",
     )
     return ArqRedis(
-        pool,
+        soundly(pool),
         job_serializer=bells.serialize,
         job_deserializer=from_json,
         default_queue_name=names.QUEUE,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import structlog
 from redis.asyncio import ConnectionPool, Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 if TYPE_CHECKING:
@@ -43,7 +44,26 @@ def open_redis(url: str, patience: float) -> Redis:
         socket_keepalive=True,
         client_name="linq-relay",
     )
-    return Redis.from_pool(pool)
+    return Redis.from_pool(soundly(pool))
+
+
+class _Sound:
+    """Of a connection that is lost while it is being made, redis-py lets uvloop's own error through: a RuntimeError."""
+
+    async def send_packed_command(self, *arguments: Any, **options: Any) -> None:
+        parent: Any = super()
+        try:
+            await parent.send_packed_command(*arguments, **options)
+        except RuntimeError as error:
+            if "the handler is closed" not in str(error):
+                raise
+            raise RedisConnectionError("the connection was closed") from error
+
+
+def soundly(pool: ConnectionPool) -> ConnectionPool:
+    """`pool`, with connections that are lost with a `ConnectionError`, whenever that happens."""
+    pool.connection_class = type("SoundConnection", (_Sound, pool.connection_class), {})
+    return pool
 
 
 async def ask(call: Awaitable[Answer] | Answer) -> Answer:
