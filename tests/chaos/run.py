@@ -46,7 +46,7 @@ class Wanted:
     directory: Path
     ingresses: int = 2
     workers: int = 2
-    fsync: str = "everysec"
+    fsync: str = "always"
     log_level: str = "warning"
 
     @property
