@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from redis.asyncio import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.connection import parse_url
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.asyncio.sentinel import (
+    Sentinel,
+    SentinelConnectionPool,
+    SentinelManagedConnection,
+    SentinelManagedSSLConnection,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError
 
@@ -22,7 +27,20 @@ if TYPE_CHECKING:
     from relay.core.sentinel_url import SentinelUrl
 
 
-class _ToPrimary(Connection):
+class _Sound:
+    """Of a connection that is lost while it is being made, redis-py lets uvloop's own error through: a RuntimeError."""
+
+    async def send_packed_command(self, *arguments: Any, **how: Any) -> None:
+        parent: Any = super()
+        try:
+            await parent.send_packed_command(*arguments, **how)
+        except RuntimeError as error:
+            if "the handler is closed" not in str(error):
+                raise
+            raise RedisConnectionError("the connection was closed") from error
+
+
+class _ToPrimary(_Sound, Connection):
     """Closes when its server is a replica."""
 
     async def read_response(self, *arguments: Any, **how: Any) -> Any:
@@ -46,6 +64,14 @@ _TO_PRIMARY: dict[type, type] = {
     SSLConnection: _TlsToPrimary,
     UnixDomainSocketConnection: _SocketToPrimary,
 }
+
+
+class _OfSentinels(_Sound, SentinelManagedConnection):
+    pass
+
+
+class _TlsOfSentinels(_Sound, SentinelManagedSSLConnection):
+    pass
 
 
 class _SentinelPool(SentinelConnectionPool):
@@ -81,5 +107,6 @@ def _sentinel_pool(url: SentinelUrl, sockets: dict[str, Any], options: dict[str,
     return _SentinelPool(  # type: ignore[no-untyped-call]
         url.service,
         sentinel,
-        **{**sockets, **tls, **options, "db": url.db, "username": url.username, "password": url.password},
+        connection_class=_TlsOfSentinels if url.has_tls else _OfSentinels,
+        **{**sockets, **options, "db": url.db, "username": url.username, "password": url.password},
     )

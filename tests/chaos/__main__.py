@@ -37,7 +37,9 @@ def chaos(
     longest: Annotated[float, typer.Option(min=0, help="Seconds that a fault lasts at most.")] = _LONGEST,
     ingresses: Annotated[int, typer.Option(min=1, help="Ingress processes.")] = 2,
     workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 2,
-    fsync: Annotated[Literal["everysec", "always"], typer.Option(help="Redis's appendfsync.")] = "everysec",
+    fsync: Annotated[
+        Literal["always", "everysec"], typer.Option(help="Redis's appendfsync; everysec may lose when it is killed.")
+    ] = "always",
     log_level: Annotated[str, typer.Option(help="The relay's RELAY_LOG_LEVEL.")] = "warning",
     keep: Annotated[Path | None, typer.Option(help="Write everything into this directory, and keep it.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,

@@ -1,7 +1,9 @@
 """A Redis that can be killed, stopped, stood still and started again on the same data and port.
 
-The embedded one's program with an append-only file as the README asks for (`appendfsync everysec`, or `always`), in a
-directory of its own. `tests.chaos.sentinel_redis` can stand in its place.
+The embedded one's program with an append-only file, in a directory of its own. `appendfsync always`, since `everysec`
+does not keep what the promises need: while the disk syncs it answers before it writes, for up to two seconds
+(`flushAppendOnlyFile` in https://github.com/valkey-io/valkey/blob/unstable/src/aof.c), and a kill takes that along.
+`tests.chaos.sentinel_redis` can stand in its place.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ class RedisServer:
     """One server process after the other."""
 
     directory: Path
-    fsync: str = "everysec"
+    fsync: str = "always"
     port: int = field(default_factory=free_port)
     in_use: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by the fault that is at work on it."""

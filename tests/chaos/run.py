@@ -47,7 +47,7 @@ class Wanted:
     directory: Path
     ingresses: int = 2
     workers: int = 2
-    fsync: str = "everysec"
+    fsync: str = "always"
     sentinels: bool = False
     log_level: str = "warning"
 
