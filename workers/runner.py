@@ -113,7 +113,19 @@ async def run_arq(pool: ArqRedis, parts: WorkerParts, workers: list[Worker]) -> 
             log.warning("worker.restarting", error=describe(error))
         except Exception:  # whatever it is: a worker that stops picking jobs and lives on would be the worst
             log.exception("worker.broken")
+        for task in workers[-1].tasks.values():
+            task.add_done_callback(_say_how_it_ended)
         await asyncio.sleep(1)
+
+
+def _say_how_it_ended(task: asyncio.Task[Any]) -> None:
+    """Of a job that outlives its worker, since nobody else asks."""
+    if task.cancelled() or (error := task.exception()) is None:
+        return
+    if isinstance(error, RedisTrouble):
+        log.warning("job.cut_off", error=describe(error))
+    else:
+        log.error("job.broken", exc_info=error)
 
 
 async def end_jobs(workers: list[Worker]) -> None:

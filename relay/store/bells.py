@@ -46,8 +46,11 @@ class Bell:
 
 
 def serialize(value: object) -> bytes:
-    """Arq's job serializer here: JSON, since whoever can write a pickle into Redis could run code in the workers."""
-    return to_json(value)
+    """Arq's job serializer here: JSON, since whoever can write a pickle into Redis could run code in the workers.
+
+    arq hands it exceptions as well, of jobs that another worker has ended meanwhile; they are kept nowhere.
+    """
+    return to_json(value, fallback=repr)
 
 
 def _bell(job_id: str, function: str, *arguments: int) -> Bell:

@@ -7,10 +7,15 @@ import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import arq.worker
 import pytest
+from arq.worker import JobExecutionFailed
+from redis.exceptions import ConnectionError as RedisConnectionError
+from structlog.testing import capture_logs
 
 import workers.deliverer
 import workers.router
+import workers.runner
 from relay.settings import Settings
 from relay.store import bells, names
 from relay.tasks import end_task
@@ -176,3 +181,32 @@ async def test_arqs_keys_are_flushed_in_the_middle_of_work(redis: Redis, setting
         await eventually(lambda: len(sink.received) == 12)
         assert time.monotonic() - started < 10
     assert SECRET.text not in str(sink.received[0].headers)
+
+
+async def test_a_job_that_outlives_its_arq_worker_and_fails_is_told_of_in_one_line(settings: Settings) -> None:
+    async def fail(error: Exception) -> None:
+        raise error
+
+    class LostRedis(arq.worker.Worker):
+        async def main(self) -> None:
+            for number, error in enumerate((RedisConnectionError("gone"), ValueError("a bug"))):
+                self.tasks[str(number)] = asyncio.create_task(fail(error))
+            raise RedisConnectionError("gone")
+
+    async with worker_parts(settings) as parts:
+        pool = _pool(settings)
+        with capture_logs() as logs, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(workers.runner, "_Worker", LostRedis)
+            task = asyncio.create_task(run_arq(pool, parts, []))
+            await eventually(lambda: len(logs) == 3)
+            await end_task(task)
+        await pool.aclose(close_connection_pool=True)
+    assert [(line["event"], line["log_level"]) for line in logs] == [
+        ("worker.restarting", "warning"),
+        ("job.cut_off", "warning"),
+        ("job.broken", "error"),
+    ]
+
+
+def test_the_failure_of_a_job_that_has_gone_can_be_serialized() -> None:
+    assert b"job expired" in bells.serialize({"r": JobExecutionFailed("job expired")})
