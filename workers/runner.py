@@ -15,6 +15,7 @@ What differs from arq's defaults, and why (all measured on arq 0.28):
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -38,7 +39,7 @@ from workers.lease import ARQ_LOCK
 from workers.queues import QUEUES, UNLIMITED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from relay.settings import Settings
     from workers.queues import Queue
@@ -58,19 +59,16 @@ async def run_worker(settings: Settings) -> None:
     log.info("worker.starting", **settings.shown())
     async with worker_parts(settings) as parts:
         pool = _pool(settings)
-        workers: list[Worker] = []
-        runner = asyncio.create_task(run_arq(pool, parts, workers), name="arq")
-        log.info(
-            "worker.started",
-            looks_after_linq=parts.upkeep.is_possible,
-            topics=len(parts.rules.current.config.topics),
-            subscriptions=len(parts.rules.current.config.subscriptions),
-        )
-        await stop.wait()
-        log.info("worker.stopping")
-        parts.stop.set()
-        await end_task(runner)
-        await end_jobs(workers)
+        async with running_arq(pool, parts):
+            log.info(
+                "worker.started",
+                looks_after_linq=parts.upkeep.is_possible,
+                topics=len(parts.rules.current.config.topics),
+                subscriptions=len(parts.rules.current.config.subscriptions),
+            )
+            await stop.wait()
+            log.info("worker.stopping")
+            parts.stop.set()
         await pool.aclose(close_connection_pool=True)
     log.info("worker.stopped")
 
@@ -93,18 +91,23 @@ def _pool(settings: Settings) -> ArqRedis:
     )
 
 
-async def run_arq(pool: ArqRedis, parts: WorkerParts, workers: list[Worker]) -> None:
-    """Runs an arq worker for each queue, until cancelled. `workers` keeps those that have jobs."""
-    await persistently("connecting to Redis", parts.redis.ping)  # arq's own pool waits for it without a word
-    async with asyncio.TaskGroup() as group:
-        for make_queue in QUEUES:
-            group.create_task(_run_queue(make_queue, pool, parts, workers))
+@asynccontextmanager
+async def running_arq(pool: ArqRedis, parts: WorkerParts) -> AsyncIterator[None]:
+    """An arq worker for each queue, for as long as the context is open; then their jobs have time to end."""
+    workers: list[Worker] = []
+    queues = [asyncio.create_task(_run_queue(make_queue, pool, parts, workers)) for make_queue in QUEUES]
+    try:
+        yield
+    finally:
+        await asyncio.gather(*map(end_task, queues))  # one by one: a TaskGroup would cancel each of them only once
+        await _end_jobs(workers)
 
 
 async def _run_queue(
     make_queue: Callable[[WorkerParts], Queue], pool: ArqRedis, parts: WorkerParts, workers: list[Worker]
 ) -> None:
-    """Runs arq workers of one queue, one after the other."""
+    """Runs arq workers of one queue, one after the other; `workers` keeps those that have jobs."""
+    await persistently("connecting to Redis", parts.redis.ping)  # arq's own pool waits for it without a word
     while True:
         queue = make_queue(parts)
         worker = _worker(queue, pool, parts)
@@ -116,10 +119,22 @@ async def _run_queue(
             log.warning("worker.restarting", queue=queue.name, error=describe(error))
         except Exception:  # whatever it is: a worker that stops picking jobs and lives on would be the worst
             log.exception("worker.broken", queue=queue.name)
+        for task in worker.tasks.values():
+            task.add_done_callback(_say_how_it_ended)
         await asyncio.sleep(1)
 
 
-async def end_jobs(workers: list[Worker]) -> None:
+def _say_how_it_ended(task: asyncio.Task[Any]) -> None:
+    """Of a job that outlives its worker, since nobody else asks."""
+    if task.cancelled() or (error := task.exception()) is None:
+        return
+    if isinstance(error, RedisTrouble):
+        log.warning("job.cut_off", error=describe(error))
+    else:
+        log.error("job.broken", exc_info=error)
+
+
+async def _end_jobs(workers: list[Worker]) -> None:
     """Lets the jobs of `workers` end, for a bounded time."""
     tasks = [task for worker in workers for task in _jobs_of(worker)]
     if tasks:

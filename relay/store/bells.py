@@ -47,8 +47,11 @@ class Bell:
 
 
 def serialize(value: object) -> bytes:
-    """Arq's job serializer here: JSON, since whoever can write a pickle into Redis could run code in the workers."""
-    return to_json(value, serialize_unknown=True)  # a result, which nobody reads, may be an exception
+    """Arq's job serializer here: JSON, since whoever can write a pickle into Redis could run code in the workers.
+
+    arq hands it exceptions as well, of jobs that another worker has ended meanwhile; they are kept nowhere.
+    """
+    return to_json(value, fallback=repr)
 
 
 def _payload(function: str, *arguments: int) -> bytes:

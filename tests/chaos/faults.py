@@ -1,7 +1,8 @@
 """The faults: each is one function that does its damage, lasts for a while and makes it good again.
 
-Who repairs is the fault itself, in a `finally`, so that nothing stays broken when a run is broken off. One that touches
-Redis has it to itself (`RedisServer.in_use`), one that touches a process has that to itself: otherwise any may overlap.
+Who repairs is the fault itself, in a `finally`, so that nothing stays broken when a run is broken off. One that is
+about Redis has it to itself (`RedisServer.in_use`), one that hits a process has that to itself: otherwise any may
+overlap.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ class Fault:
     act: Act
     span: Span
     needs_sentinels: bool = False
+    is_about_redis: bool = False
+    """Whether it has to wait until no other fault is at work on Redis."""
 
 
 def _kill(kind: str) -> Act:
@@ -81,53 +84,49 @@ def _roll(kind: str) -> Act:
 
 
 async def _kill_redis(stage: Stage, _: random.Random, seconds: float) -> tuple[str, ...]:
-    async with stage.redis.in_use:
-        try:
-            await stage.redis.kill()
-            await asyncio.sleep(seconds)
-        finally:
-            await stage.redis.start()
+    try:
+        await stage.redis.kill()
+        await asyncio.sleep(seconds)
+    finally:
+        await stage.redis.start()
     return ("redis",)
 
 
 async def _restart_redis(stage: Stage, _: random.Random, seconds: float) -> tuple[str, ...]:
-    async with stage.redis.in_use:
-        try:
-            await stage.redis.stop()
-            await asyncio.sleep(seconds)
-        finally:
-            await stage.redis.start()
+    try:
+        await stage.redis.stop()
+        await asyncio.sleep(seconds)
+    finally:
+        await stage.redis.start()
     return ("redis",)
 
 
 async def _stop_redis(stage: Stage, _: random.Random, seconds: float) -> tuple[str, ...]:
-    async with stage.redis.in_use:
-        stage.redis.signal(signal.SIGSTOP)
-        try:
-            await asyncio.sleep(seconds)
-        finally:
-            stage.redis.signal(signal.SIGCONT)
-        await stage.redis.healed()
+    stage.redis.signal(signal.SIGSTOP)
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        stage.redis.signal(signal.SIGCONT)
+    await stage.redis.healed()
     return ("redis",)
 
 
 async def _sleep_redis(stage: Stage, _: random.Random, seconds: float) -> tuple[str, ...]:
-    async with stage.redis.in_use, stage.redis.client() as redis:
+    async with stage.redis.client() as redis:
         await ask(redis.execute_command("DEBUG", "SLEEP", f"{seconds:.2f}"))  # type: ignore[no-untyped-call]
         await stage.redis.healed()
     return ("redis",)
 
 
 async def _fail_over(stage: Stage, _: random.Random, __: float) -> tuple[str, ...]:
-    async with stage.redis.in_use:
-        await stage.redis.fail_over()
+    await stage.redis.fail_over()
     return ("redis",)
 
 
 async def _cut_connections(stage: Stage, _: random.Random, seconds: float) -> tuple[str, ...]:
     cut, loop = 0, asyncio.get_running_loop()
     ends = loop.time() + seconds
-    async with stage.redis.in_use, stage.redis.client() as redis:
+    async with stage.redis.client() as redis:
         while loop.time() < ends:
             cut += await ask(redis.client_kill_filter(_type="normal", skipme=True))
             await asyncio.sleep(_CUTS)
@@ -136,26 +135,26 @@ async def _cut_connections(stage: Stage, _: random.Random, seconds: float) -> tu
 
 async def _delete_lane_groups(stage: Stage, dice: random.Random, _: float) -> tuple[str, ...]:
     doomed = dice.sample(TEAMS, 3)
-    async with stage.redis.in_use, stage.redis.client() as redis:
+    async with stage.redis.client() as redis:
         for team in doomed:
             await redis.xgroup_destroy(names.topic(team.topic), names.push_group(team.name))
     return tuple(team.name for team in doomed)
 
 
 async def _delete_route_group(stage: Stage, _: random.Random, __: float) -> tuple[str, ...]:
-    async with stage.redis.in_use, stage.redis.client() as redis:
+    async with stage.redis.client() as redis:
         await redis.xgroup_destroy(names.INBOX, names.INBOX_GROUP)
     return (names.INBOX_GROUP,)
 
 
 async def _flush_scripts(stage: Stage, _: random.Random, __: float) -> tuple[str, ...]:
-    async with stage.redis.in_use, stage.redis.client() as redis:
+    async with stage.redis.client() as redis:
         await redis.script_flush()
     return ("redis",)
 
 
 async def _fill_memory(stage: Stage, _: random.Random, seconds: float) -> tuple[str, ...]:
-    async with stage.redis.in_use, stage.redis.client() as redis:
+    async with stage.redis.client() as redis:
         await redis.config_set("maxmemory", "1mb")
         try:
             await asyncio.sleep(seconds)
@@ -178,20 +177,20 @@ async def _step_clock(stage: Stage, dice: random.Random, seconds: float) -> tupl
 FAULTS: Mapping[str, Fault] = {
     "kill-ingress": Fault(_kill("ingress"), Span(0.2, 3)),
     "kill-worker": Fault(_kill("worker"), Span(0.2, 3)),
-    "kill-redis": Fault(_kill_redis, Span(0.2, 4)),
+    "kill-redis": Fault(_kill_redis, Span(0.2, 4), is_about_redis=True),
     "stop-ingress": Fault(_stand_still("ingress"), Span(0.5, 12)),
     "stop-worker": Fault(_stand_still("worker"), Span(0.5, 12)),
-    "stop-redis": Fault(_stop_redis, Span(0.5, 12)),
-    "restart-redis": Fault(_restart_redis, Span(0, 2)),
+    "stop-redis": Fault(_stop_redis, Span(0.5, 12), is_about_redis=True),
+    "restart-redis": Fault(_restart_redis, Span(0, 2), is_about_redis=True),
     "roll-ingresses": Fault(_roll("ingress"), Span(0, 0)),
     "roll-workers": Fault(_roll("worker"), Span(0, 0)),
-    "fail-over": Fault(_fail_over, Span(0, 0), needs_sentinels=True),
-    "sleep-redis": Fault(_sleep_redis, Span(0.5, 8)),
-    "cut-connections": Fault(_cut_connections, Span(0, 3)),
-    DELETE_LANE_GROUPS: Fault(_delete_lane_groups, Span(0, 0)),
-    "delete-route-group": Fault(_delete_route_group, Span(0, 0)),
-    "flush-scripts": Fault(_flush_scripts, Span(0, 0)),
-    "fill-memory": Fault(_fill_memory, Span(0.3, 4)),
+    "fail-over": Fault(_fail_over, Span(0, 0), is_about_redis=True, needs_sentinels=True),
+    "sleep-redis": Fault(_sleep_redis, Span(0.5, 8), is_about_redis=True),
+    "cut-connections": Fault(_cut_connections, Span(0, 3), is_about_redis=True),
+    DELETE_LANE_GROUPS: Fault(_delete_lane_groups, Span(0, 0), is_about_redis=True),
+    "delete-route-group": Fault(_delete_route_group, Span(0, 0), is_about_redis=True),
+    "flush-scripts": Fault(_flush_scripts, Span(0, 0), is_about_redis=True),
+    "fill-memory": Fault(_fill_memory, Span(0.3, 4), is_about_redis=True),
     "step-clock": Fault(_step_clock, Span(2, 12)),
 }
 """Every kind of fault, by the name that `--faults` takes. A new one is a function and a row."""

@@ -33,7 +33,7 @@ class SentinelRedis:
     """The servers, through their primary."""
 
     directory: Path
-    fsync: str = "everysec"
+    fsync: str = "always"
     in_use: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by the fault that is at work on it."""
     _topology: Topology | None = None

@@ -7,7 +7,11 @@ import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import arq.worker
 import pytest
+from arq.worker import JobExecutionFailed
+from redis.exceptions import ConnectionError as RedisConnectionError
+from structlog.testing import capture_logs
 
 import workers.deliverer
 import workers.lease
@@ -18,7 +22,6 @@ from relay.store import bells, names
 from relay.store.bells import Bell
 from relay.store.history import History, Wanted
 from relay.store.replays import Order, Replays, State
-from relay.tasks import end_task
 from tests.building import SECRET, arrival_of
 from tests.support import eventually
 from tests.workers.conftest import accept, rules_for
@@ -26,13 +29,12 @@ from workers.context import worker_parts
 from workers.lease import hold
 from workers.queues import QUEUES
 from workers.retention import Retention
-from workers.runner import _pool, end_jobs, run_arq
+from workers.runner import _pool, running_arq
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from arq.worker import Worker
     from redis.asyncio import Redis
 
     from tests.workers.conftest import Sink
@@ -47,15 +49,12 @@ async def worker(settings: Settings) -> AsyncIterator[WorkerParts]:
     """A worker at work."""
     async with worker_parts(settings) as parts:
         pool = _pool(settings)
-        arqs: list[Worker] = []
-        task = asyncio.create_task(run_arq(pool, parts, arqs))
-        try:
-            yield parts
-        finally:
-            parts.stop.set()
-            await end_task(task)
-            await end_jobs(arqs)
-            await pool.aclose(close_connection_pool=True)
+        async with running_arq(pool, parts):
+            try:
+                yield parts
+            finally:
+                parts.stop.set()
+        await pool.aclose(close_connection_pool=True)
 
 
 @pytest.fixture
@@ -264,3 +263,33 @@ async def test_a_replay_outlives_its_worker(redis: Redis, settings: Settings, si
 
         await eventually(is_done)
     assert sorted(sink.ids("/bot")) == sorted(f"e{n}" for n in range(30))
+
+
+async def test_a_job_that_outlives_its_arq_worker_and_fails_is_told_of_in_one_line(settings: Settings) -> None:
+    async def fail(error: Exception) -> None:
+        raise error
+
+    class LostRedis(arq.worker.Worker):
+        async def main(self) -> None:
+            if self.queue_name != names.QUEUE:
+                await asyncio.Event().wait()
+            for number, error in enumerate((RedisConnectionError("gone"), ValueError("a bug"))):
+                self.tasks[str(number)] = asyncio.create_task(fail(error))
+            raise RedisConnectionError("gone")
+
+    async with worker_parts(settings) as parts:
+        pool = _pool(settings)
+        with capture_logs() as logs, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(workers.runner, "_Worker", LostRedis)
+            async with running_arq(pool, parts):
+                await eventually(lambda: len(logs) == 3)
+        await pool.aclose(close_connection_pool=True)
+    assert [(line["event"], line["log_level"]) for line in logs] == [
+        ("worker.restarting", "warning"),
+        ("job.cut_off", "warning"),
+        ("job.broken", "error"),
+    ]
+
+
+def test_the_failure_of_a_job_that_has_gone_can_be_serialized() -> None:
+    assert b"job expired" in bells.serialize({"r": JobExecutionFailed("job expired")})
