@@ -23,7 +23,7 @@ from redis.exceptions import ResponseError
 from relay.store import names
 from relay.store.connect import ask
 from relay.store.scripts import Script
-from relay.store.streams import count_between, id_before, is_missing_group
+from relay.store.streams import id_before, is_missing_group
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -75,21 +75,15 @@ class Place:
         ]
         left, *made_again = await _ensure(self._redis, keys, [self._group, self._subscription])
         if made_again:
-            await self._account_for(*made_again)
+            given, surplus = made_again
+            log.error(
+                "lane.group_lost",
+                subscription=self._subscription,
+                stream=self._stream,
+                given_again=given,
+                **{"repeated" if surplus > 0 else "lost": abs(surplus)},
+            )
         return {stream.decode(): last.decode() for stream, last in zip(left[::2], left[1::2], strict=True)}
-
-    async def _account_for(self, after: bytes, last: bytes, expected: int) -> None:
-        """Counts what a lane whose group was made again is given twice, or never."""
-        found = await count_between(self._redis, self._stream, after.decode(), last.decode())
-        kind = "repeated" if found > expected else "lost"
-        await ask(self._redis.hincrby(self._lane, f"{kind}:{self._stream}", abs(found - expected)))
-        log.error(
-            "lane.group_lost",
-            subscription=self._subscription,
-            stream=self._stream,
-            given_again=found,
-            **{kind: abs(found - expected)},
-        )
 
     async def save(self) -> None:
         """Remembers up to which entry everything is settled, and how many entries the stream has had."""

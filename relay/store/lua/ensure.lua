@@ -5,8 +5,9 @@
 -- A lane that is new in the stream begins with what is routed from now on. One whose group was lost goes back to its
 -- checkpoint, or to the beginning if the stream was lost as well, and forgets its waiting retries of that stream.
 -- A topic that the lane read before and does not read now, it has left: what that stream had until now it still owes.
+-- Of a group that was lost, what is given again, or can no longer be given, is counted here, in the same step.
 -- Returns {streams it has left, each followed by the last id that it owes of it}, and for a group that was lost also
--- the id it goes on after, the last id of the stream, and how many entries the ledger expects it to owe.
+-- how many entries it is given now, and how many of them more (or less, if negative) than the ledger expects.
 local lane, retries, stream, replay, lanes = unpack(KEYS)
 local group, name = ARGV[1], ARGV[2]
 
@@ -66,6 +67,17 @@ local function left_streams()
     return left
 end
 
+-- The entries of the stream after an id, a page at a time; more than some thousands only if a lane is far behind.
+local function count_after(id)
+    local count, page = 0, 1000
+    repeat
+        local rows = redis.call('XRANGE', stream, '(' .. id, '+', 'COUNT', page)
+        count = count + #rows
+        id = #rows > 0 and rows[#rows][1] or id
+    until #rows < page
+    return count
+end
+
 make_group(replay, '0')
 redis.call('SADD', lanes, name)
 local left = left_streams()
@@ -92,4 +104,10 @@ for _, ref in ipairs(redis.call('ZRANGE', retries, 0, -1)) do
     end
 end
 local owed = added - number('start') + number('repeated') - number('lost') - number('settled')
-return { left, checkpoint, last, owed }
+local given = count_after(checkpoint)
+if given > owed then
+    redis.call('HINCRBY', lane, 'repeated:' .. stream, given - owed)
+elseif given < owed then
+    redis.call('HINCRBY', lane, 'lost:' .. stream, owed - given)
+end
+return { left, given, given - owed }
