@@ -8,6 +8,8 @@ In the lane's hash, for each topic stream it ever read:
     settled:<stream>      how many of its entries were delivered or died
     repeated:<stream>     how many were given again because the group was lost after they had been settled
     lost:<stream>         how many can no longer be given, because somebody deleted them
+    owing:<stream>        that the group was made again, while that is not accounted for: after which id, the last id of
+                          the stream then, and how many entries the lane owed
     left:<stream>         the last id that the lane still owes of a topic it has left for another; `known` stands still
 
 What was routed to a lane is not counted but read off the stream (`entries-added`), so it is right whoever appended.
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 _ensure = Script("ensure")
+_account = Script("account")
 
 log = structlog.get_logger()
 
@@ -72,23 +75,25 @@ class Place:
             *(self._lane, names.lane(self._subscription, "retries"), self._stream),
             *(names.lane(self._subscription, "replay"), names.LANES),
         ]
-        left, *made_again = await _ensure(self._redis, keys, [self._group, self._subscription])
-        if made_again:
-            await self._account_for(*made_again)
+        left, *note = await _ensure(self._redis, keys, [self._group, self._subscription])
+        if note:
+            await self._account_for(note[0])
         return {stream.decode(): last.decode() for stream, last in zip(left[::2], left[1::2], strict=True)}
 
-    async def _account_for(self, after: bytes, last: bytes, expected: int) -> None:
+    async def _account_for(self, note: bytes) -> None:
         """Counts what a lane whose group was made again is given twice, or never."""
-        found = await count_between(self._redis, self._stream, after.decode(), last.decode())
-        kind = "repeated" if found > expected else "lost"
-        await ask(self._redis.hincrby(self._lane, f"{kind}:{self._stream}", abs(found - expected)))
-        log.error(
-            "lane.group_lost",
-            subscription=self._subscription,
-            stream=self._stream,
-            given_again=found,
-            **{kind: abs(found - expected)},
-        )
+        after, last, expected = note.decode().split()
+        found = await count_between(self._redis, self._stream, after, last)
+        kind, amiss = ("repeated" if found > int(expected) else "lost"), abs(found - int(expected))
+        owing, counter = f"owing:{self._stream}", f"{kind}:{self._stream}"
+        if await _account(self._redis, [self._lane], [owing, note, counter, amiss]):
+            log.error(
+                "lane.group_lost",
+                subscription=self._subscription,
+                stream=self._stream,
+                given_again=found,
+                **{kind: amiss},
+            )
 
     async def save(self) -> None:
         """Remembers up to which entry everything is settled, and how many entries the stream has had."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 
+import relay.store.place
 from relay.core.outcome import Again, Attempt, Done, GivenUp, Outcome
 from relay.store import names
 from relay.store.deadletters import DeadLetters
@@ -65,6 +68,31 @@ async def test_what_is_given_again_after_the_group_was_deleted_is_counted(redis:
     assert await ids(lane) == ["b", "c", "d", "e", "f"]
     after = await row(redis)
     assert after == LaneLedger("bot", 6, delivered=2, waiting=5, retrying=0, dead=1, replayed=0, repeated=2)
+    assert after.balances
+
+
+async def test_what_is_given_again_is_counted_once_though_redis_goes_away_before_that(
+    redis: Redis, lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cut(*_: object) -> int:
+        raise RedisConnectionError("gone")
+
+    await feed(redis, "a", "b")
+    for delivery in await lane.read_new(100):
+        await settle(redis, lane, delivery)
+    for times in (1, 2):  # the second group is lost before the first one is accounted for
+        await redis.xgroup_destroy(STREAM, lane.group)
+        with monkeypatch.context() as patch:
+            patch.setattr(relay.store.place, "count_between", cut)
+            with pytest.raises(RedisConnectionError):
+                await lane.ensure()
+        for delivery in await lane.read_new(100):
+            await settle(redis, lane, delivery)
+        assert (await row(redis)).delivered == 2 + 2 * times
+    await asyncio.gather(lane.ensure(), lane.ensure())
+    await lane.ensure()
+    after = await row(redis)
+    assert after == LaneLedger("bot", 2, delivered=6, waiting=0, retrying=0, dead=0, replayed=0, repeated=4)
     assert after.balances
 
 

@@ -4,8 +4,9 @@
 -- A lane that is new in the stream begins with what is routed from now on. One whose group was lost goes back to its
 -- checkpoint, or to the beginning if the stream was lost as well, and forgets its waiting retries of that stream.
 -- A topic that the lane read before and does not read now, it has left: what that stream had until now it still owes.
--- Returns {streams it has left, each followed by the last id that it owes of it}, and for a group that was lost also
--- the id it goes on after, the last id of the stream, and how many entries the ledger expects it to owe.
+-- Returns {streams it has left, each followed by the last id that it owes of it}, and for a group that was lost a note:
+-- the id it goes on after, the last id of the stream, and how many entries the ledger expects it to owe. The note stays
+-- until it is accounted for, since whoever made the group may die before that; a newer one includes what it said.
 local lane, retries, stream, replay, lanes = unpack(KEYS)
 local group, name = ARGV[1], ARGV[2]
 
@@ -70,7 +71,7 @@ redis.call('SADD', lanes, name)
 local left = left_streams()
 local checkpoint = redis.call('HGET', lane, 'checkpoint:' .. stream)
 if not make_group(stream, checkpoint or '$') then
-    return { left }
+    return { left, redis.call('HGET', lane, 'owing:' .. stream) or nil }
 end
 local last, added = last_and_added(stream)
 if not checkpoint then
@@ -91,4 +92,6 @@ for _, ref in ipairs(redis.call('ZRANGE', retries, 0, -1)) do
     end
 end
 local owed = added - number('start') + number('repeated') - number('lost') - number('settled')
-return { left, checkpoint, last, owed }
+local note = string.format('%s %s %.0f', checkpoint, last, owed)
+redis.call('HSET', lane, 'owing:' .. stream, note)
+return { left, note }
