@@ -80,6 +80,8 @@ def chaos(
             print_json(as_json(seed, records))
         else:
             show(seed, records)
+    except asyncio.CancelledError:
+        errors.print("broken off")
     finally:
         if is_kept and not keep:
             shutil.rmtree(directory)
@@ -90,10 +92,11 @@ def chaos(
 
 
 async def _run(wanted: Wanted) -> Records:
-    """Runs it; SIGTERM breaks it off as Ctrl-C does, and everything is ended in both cases."""
+    """Runs it; Ctrl-C and SIGTERM break it off, and everything is ended."""
     task = asyncio.current_task()
     assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     return await run_chaos(wanted, lambda text: errors.print(text, highlight=False))
 
 

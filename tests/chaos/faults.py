@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from redis.exceptions import ResponseError
 
 from relay.store import names
 from relay.store.connect import ask
@@ -135,16 +138,20 @@ async def _cut_connections(stage: Stage, _: random.Random, seconds: float) -> tu
 
 async def _delete_lane_groups(stage: Stage, dice: random.Random, _: float) -> tuple[str, ...]:
     doomed = dice.sample(TEAMS, 3)
-    async with stage.redis.client() as redis:
-        for team in doomed:
-            await redis.xgroup_destroy(names.topic(team.topic), names.push_group(team.name))
+    for team in doomed:
+        await _delete_group(stage, names.topic(team.topic), names.push_group(team.name))
     return tuple(team.name for team in doomed)
 
 
 async def _delete_route_group(stage: Stage, _: random.Random, __: float) -> tuple[str, ...]:
-    async with stage.redis.client() as redis:
-        await redis.xgroup_destroy(names.INBOX, names.INBOX_GROUP)
+    await _delete_group(stage, names.INBOX, names.INBOX_GROUP)
     return (names.INBOX_GROUP,)
+
+
+async def _delete_group(stage: Stage, stream: str, group: str) -> None:
+    async with stage.redis.client() as redis:
+        with suppress(ResponseError):  # there is no such stream yet
+            await redis.xgroup_destroy(stream, group)
 
 
 async def _flush_scripts(stage: Stage, _: random.Random, __: float) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import os
 import signal
 import struct
 import sys
+import time
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 STOP_PATIENCE = 40.0
 """Seconds that a process of ours has to end after SIGTERM."""
 _READY_PATIENCE = 60.0
+_STARTING = 10.0  # seconds, on a machine that has much else to do
 _ROOT = Path(__file__).resolve().parents[2]
 _CLOCKS = Path(__file__).parent / "clock"
 
@@ -53,6 +55,7 @@ class Running:
     admin_port: int
     in_use: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by the fault that is at work on it."""
+    started_at: float = field(default_factory=time.monotonic)
     is_ours_to_end: bool = False
     """Whether its end is our doing."""
 
@@ -73,13 +76,18 @@ class Running:
         await self.process.wait()
 
     async def stop(self) -> int:
-        """Ends it in order; its exit code, or that of the kill if it took too long."""
+        """Ends it in order; its exit code, or that of the kill if it took too long.
+
+        One that is only starting has no handler yet and ends by the signal, which is as well.
+        """
+        is_starting = time.monotonic() - self.started_at < _STARTING
         self.is_ours_to_end = True
         self.signal(signal.SIGCONT)
         self.signal(signal.SIGTERM)
         with suppress(TimeoutError):
             async with asyncio.timeout(STOP_PATIENCE):
-                return await self.process.wait()
+                code = await self.process.wait()
+                return 0 if is_starting and code == -signal.SIGTERM else code
         self.signal(signal.SIGKILL)
         return await self.process.wait()
 

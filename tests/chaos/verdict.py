@@ -46,7 +46,7 @@ def judge(records: Records) -> list[Promise]:
         Promise("Linq is never refused, and never has to give up", list(_refused(records))),
         Promise("no process ends by itself", records.deaths),
         Promise("the logs tell of no bug", records.troubles),
-        Promise(f"under {MOST_REPEATS:.1%} of pushes are repeats", list(_repeats(records))),
+        Promise(f"of {LONG_ENOUGH} pushes or more, under {MOST_REPEATS:.1%} are repeats", list(_repeats(records))),
     ]
 
 
