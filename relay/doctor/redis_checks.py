@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ByteSize
+from redis.exceptions import ResponseError
 
 from relay.core.sentinel_url import is_sentinel_url
 from relay.doctor.finding import Finding, ok, problem, warning
@@ -32,7 +33,7 @@ async def examine_redis(redis: Redis, settings: Settings) -> list[Finding]:
     took = time.time() - began
     info = await redis.info("everything")
     skew = seconds + microseconds / 1e6 - (began + took / 2)
-    findings = [*findings_of(info), *replication_findings(info, settings), _clock(skew)]
+    findings = [*findings_of(info), *await _fsync(redis), *replication_findings(info, settings), _clock(skew)]
     beats = await ask(redis.exists(f"{names.QUEUE}:health-check"))
     findings.append(
         ok(AREA, "a worker is at work")
@@ -40,6 +41,18 @@ async def examine_redis(redis: Redis, settings: Settings) -> list[Finding]:
         else problem("worker", "no worker is at work: nothing is routed or delivered", "start relay worker")
     )
     return findings
+
+
+async def _fsync(redis: Redis) -> list[Finding]:
+    """What is to be said of appendfsync; nothing where it may not be asked for, as with many a hosted Redis."""
+    try:
+        policy = (await redis.config_get("appendfsync")).get("appendfsync")
+    except ResponseError:
+        return []
+    if policy in {None, "always"}:
+        return []
+    what = f"appendfsync is {policy}: the last second or two may be lost when the machine dies, or Redis is killed"
+    return [warning(AREA, what, "set it to always; the relay's writes share round trips, so it costs little")]
 
 
 def replication_findings(info: Mapping[str, Any], settings: Settings) -> Iterator[Finding]:

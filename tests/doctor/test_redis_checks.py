@@ -59,6 +59,7 @@ async def test_a_real_one(redis: Redis) -> None:
     assert not [one for one in found.values() if one.state is State.PROBLEM and one.area != "worker"]
     assert any(what.startswith("its clock and ours differ by 0.0") for what in found)
     assert "no worker is at work: nothing is routed or delivered" in found
+    assert any(what.startswith("appendfsync is everysec: the last second or two may be lost") for what in found)
     await redis.set(f"{names.QUEUE}:health-check", "alive")
     assert "a worker is at work" in {one.what for one in await examine_redis(redis, Settings())}
 
