@@ -8,16 +8,30 @@ from typing import TYPE_CHECKING, TypeVar
 
 import uvloop
 
+from relay.tasks import end_task
+
 if TYPE_CHECKING:
     from collections.abc import Coroutine
+
+_PATIENCE = 2.0  # seconds for what a command does at its end
 
 Answer = TypeVar("Answer")
 
 
 def run(main: Coroutine[None, None, Answer]) -> Answer:
-    """What `main` returns."""
+    """What `main` returns; Ctrl-C cancels it."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(main)
+        return runner.run(_until_over(main))
+
+
+async def _until_over(main: Coroutine[None, None, Answer]) -> Answer:
+    """`main`, which one cancellation may not end (`end_task`)."""
+    task = asyncio.create_task(main)
+    try:
+        await asyncio.wait({task})
+    finally:
+        await end_task(task, _PATIENCE)
+    return task.result()
 
 
 def stop_on_signals() -> asyncio.Event:

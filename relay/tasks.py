@@ -29,8 +29,8 @@ async def meanwhile(coroutine: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.
             task.exception()  # it was looked at, or something else failed first
 
 
-async def end_task(task: asyncio.Task[Any] | None) -> None:
-    """Cancels `task` until it is over; its result, or what it raised, is the caller's to look at.
+async def end_task(task: asyncio.Task[Any] | None, patience: float = _PATIENCE) -> None:
+    """Cancels `task` until it is over, every `patience` seconds; its result, or what it raised, is the caller's.
 
     Once may not be enough: before Python 3.12 `asyncio.wait_for`, which redis-py writes with, can lose a cancellation
     that arrives as it succeeds (https://github.com/python/cpython/issues/86296), and a loop without end goes on.
@@ -38,4 +38,4 @@ async def end_task(task: asyncio.Task[Any] | None) -> None:
     """
     while task is not None and not task.done():
         task.cancel()
-        await asyncio.wait({task}, timeout=_PATIENCE)
+        await asyncio.wait({task}, timeout=patience)

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+from contextlib import suppress
 
 import pytest
 
+import relay.event_loop
 from relay.tasks import meanwhile
 
 
@@ -49,3 +53,15 @@ async def test_a_failure_that_nobody_waited_for_makes_no_noise(caplog: pytest.Lo
     async with meanwhile(broken()):
         await asyncio.sleep(0)
     assert caplog.records == []
+
+
+def test_one_cancellation_that_is_lost_does_not_keep_a_command_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def loses_one() -> None:
+        with suppress(asyncio.CancelledError):
+            os.kill(os.getpid(), signal.SIGINT)
+            await asyncio.sleep(30)
+        await asyncio.sleep(30)
+
+    monkeypatch.setattr(relay.event_loop, "_PATIENCE", 0.05)
+    with pytest.raises(KeyboardInterrupt):
+        relay.event_loop.run(loses_one())

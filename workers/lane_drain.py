@@ -207,7 +207,9 @@ class LaneDrain:
             status=attempt.status,
             ms=attempt.took_ms,
             age_ms=attempt.at_ms + attempt.took_ms - record.at,
-            next_in_s=round((verdict.due_ms - self._shift.now_ms()) / 1000, 1) if isinstance(verdict, Again) else None,
+            next_in_s=max(round((verdict.due_ms - self._shift.now_ms()) / 1000, 1), 0)
+            if isinstance(verdict, Again)
+            else None,
             dead=verdict.reason if isinstance(verdict, GivenUp) else None,
         )
 

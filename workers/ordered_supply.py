@@ -82,7 +82,10 @@ class OrderedSupply(Supply):
     def settled(self, delivery: Delivery, verdict: Verdict) -> None:
         """The verdict on a delivery is written: the next one of its chat may go, unless it waits or holds them up."""
         super().settled(delivery, verdict)
-        self._may_have_let_go |= self._blocks and (bool(delivery.holds_up) or isinstance(verdict, GivenUp))
+        is_dead = isinstance(verdict, GivenUp)
+        self._may_have_let_go |= self._blocks and (bool(delivery.holds_up) or is_dead)
+        if self._blocks and is_dead and delivery.chat:  # now: Redis is asked a little later
+            self._turns.hold(delivery.chat, delivery.ref)
         end = self._turns.rest if isinstance(verdict, Again) else self._turns.leave
         if (first := end(delivery.ref)) is not None:
             self._called.append(first)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 from yarl import URL
 
+from relay.core.durations import format_duration
 from relay.core.event import Freshness
 from relay.core.outcome import Attempt, Outcome, outcome_of_status, retry_after_seconds
 from relay.linq import legacy, standard, v2
@@ -69,7 +70,7 @@ class Sender:
                 if outcome is not Outcome.DELIVERED:
                     detail = text[:_MOST_KEPT].decode(errors="replace")
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            detail = str(error) or type(error).__name__
+            detail = _words_for(error, subscription)
             if status is None:
                 outcome = Outcome.TIMED_OUT if isinstance(error, TimeoutError) else Outcome.UNREACHABLE
             else:
@@ -78,6 +79,23 @@ class Sender:
             outcome, detail = Outcome.FAILED, str(error)
         took = self._clock() - began
         return Attempt(outcome, round(began * 1000), round(took * 1000), status, detail, retry_after)
+
+
+def _words_for(error: Exception, subscription: Subscription) -> str:
+    """What went wrong, for a person: aiohttp's own words show its insides, or nothing at all."""
+    match error:
+        case aiohttp.ConnectionTimeoutError():
+            return f"no connection within {format_duration(subscription.connect_timeout)}"
+        case TimeoutError():
+            return f"no answer within {format_duration(subscription.timeout)}"
+        case aiohttp.ClientConnectorCertificateError():
+            return f"its certificate is not accepted: {error.certificate_error}"
+        case aiohttp.ClientConnectorError():
+            return f"no connection to {error.host}:{error.port}: {error.os_error.strerror or error.os_error}"
+        case aiohttp.ClientResponseError():
+            return f"its answer is not HTTP: {error.message}"
+        case _:
+            return str(error) or type(error).__name__
 
 
 def headers_of(

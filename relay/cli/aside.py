@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import structlog
 import typer
 
-from relay.cli.output import JsonOption, console, local_time, print_json, print_table
+from relay.cli.output import JsonOption, console, local_time, print_json, print_table, printable
 from relay.cli.which import DryRunOption, ReasonOption, SinceOption, UntilOption, moment_meant
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def show(
     else:
         for one in found:
             print_table(f"Set aside {one.entry}", ("field", "value"), _summary(one).items())
-            typer.echo(one.body.decode(errors="replace"))
+            typer.echo(printable(one.body.decode(errors="replace")))
     if not found:
         raise typer.Exit(1)
 

@@ -12,7 +12,7 @@ import typer
 from rich.progress import Progress
 
 from relay.cli.attempts import attempt_summary, print_attempts
-from relay.cli.output import JsonOption, console, errors, local_time, print_json, print_table
+from relay.cli.output import JsonOption, console, errors, local_time, print_json, print_table, printable
 from relay.cli.which import (
     AllOption,
     DryRunOption,
@@ -107,7 +107,7 @@ def _print_whole(found: _Found) -> None:
         print_table(f"Dead letter {letter.record.id}", ("field", "value"), _summary(letter).items())
         if attempts := found.attempts_of(letter):
             print_attempts("Its attempts, oldest first", attempts)
-        typer.echo(_text(letter.record.body))
+        typer.echo(printable(_text(letter.record.body)))
 
 
 @dead.command()

@@ -41,9 +41,16 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
         table.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=position == 0)
     for row in rows:
         # As text, not as Rich's markup: cells may hold what a stranger wrote.
-        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+        table.add_row(*(Text("" if cell is None else printable(str(cell))) for cell in row))
     console.print(Text(title, style="bold"))
     console.print(table)
+
+
+def printable(text: str) -> str:
+    """`text` with control characters written out: what strangers wrote must not reach a terminal as commands."""
+    return "".join(
+        character if character.isprintable() or character in "\n\t" else repr(character)[1:-1] for character in text
+    )
 
 
 def local_time(ms: int) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, StrictBool, ValidationError, model_validator
 
-from relay.core.durations import parse_duration
+from relay.core.durations import format_duration, parse_duration
 from relay.core.egress import Egress
 from relay.core.endpoint import EndpointTable
 from relay.core.errors import ConfigError, Problem
@@ -52,7 +52,7 @@ class Subscription(EndpointTable):
     """Seconds to wait before the second, third ... attempt; after the last one the delivery is a dead letter."""
     retry_4xx: StrictBool = False
     """Whether a 4xx other than 408, 410, 425 and 429 is worth another attempt."""
-    max_age: Duration | None = parse_duration("72h")
+    max_age: Annotated[Duration, Field(gt=0)] | None = parse_duration("72h")
     """Seconds after its acceptance that an event is still attempted."""
     timeout: Annotated[Duration, Field(ge=0.1, le=60)] = 10.0
     """Seconds for a whole attempt; Linq itself waits for ten."""
@@ -60,7 +60,7 @@ class Subscription(EndpointTable):
     """Seconds of them for the connection."""
     concurrency: Annotated[int, Field(ge=1, le=200, strict=True)] = 50
     """POSTs in flight; with more than 50, aiohttp's client slows down again (measured)."""
-    rate: Annotated[float, Field(gt=0)] | None = None
+    rate: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)] | None = None
     """Deliveries a second; None for as many as there are."""
     breaker: StrictBool = True
     """Whether events wait, untried, while the subscriber is down."""
@@ -81,6 +81,16 @@ class Subscription(EndpointTable):
     def _blocks_what_is_ordered(self) -> Self:
         if self.block_on_dead and self.ordered is None:
             raise ValueError('"block_on_dead" has a meaning only with ordered = "chat"')
+        return self
+
+    @model_validator(mode="after")
+    def _waits_end_before_it_is_too_old(self) -> Self:
+        longest = max(self.retry, default=0.0)
+        if self.max_age is not None and longest > self.max_age:
+            raise ValueError(
+                f'"retry" has a wait of {format_duration(longest)}, and "max_age" gives an event up after '
+                f"{format_duration(self.max_age)}; shorten the one or lengthen the other"
+            )
         return self
 
 

@@ -72,10 +72,15 @@ class Turns(Generic[Ref]):
         return self._first(chat)
 
     def hold_up(self, chats: Mapping[str, Ref]) -> list[Ref]:
-        """Says which chats are held up from now on, each by whom; the firsts of those that no longer are."""
+        """Says which chats are held up from now on, each by whom; who may go that could not before."""
         before, self._held_up = self._held_up, chats
         firsts = map(self._first, before.keys() - chats.keys())
-        return [first for first in firsts if first is not None]
+        holders = [ref for chat, ref in chats.items() if before.get(chat) != ref]
+        return holders + [first for first in firsts if first is not None]
+
+    def hold(self, chat: str, ref: Ref) -> None:
+        """`ref` holds up `chat`, besides those that are held up."""
+        self._held_up = {**self._held_up, chat: ref}
 
     def _first(self, chat: str) -> Ref | None:
         line = self._lines.get(chat)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ByteSize
@@ -35,12 +36,18 @@ async def examine_redis(redis: Redis, settings: Settings) -> list[Finding]:
     skew = seconds + microseconds / 1e6 - (began + took / 2)
     findings = [*findings_of(info), *await _fsync(redis), *replication_findings(info, settings), _clock(skew)]
     beats = await ask(redis.exists(f"{names.QUEUE}:health-check"))
-    findings.append(
-        ok(AREA, "a worker is at work")
-        if beats
-        else problem("worker", "no worker is at work: nothing is routed or delivered", "start relay worker")
-    )
+    if beats:
+        findings.append(ok("worker", "a worker is at work"))
+    elif _share_used(info) >= 1:
+        findings.append(warning("worker", "whether one is at work cannot be told: Redis is full", "make room first"))
+    else:
+        findings.append(problem("worker", "no worker is at work: nothing is routed or delivered", "start relay worker"))
     return findings
+
+
+def _share_used(info: Mapping[str, Any]) -> float:
+    """The part of maxmemory that is used; 0 without a limit."""
+    return int(info.get("used_memory", 0)) / (int(info.get("maxmemory", 0)) or inf)
 
 
 async def _fsync(redis: Redis) -> list[Finding]:

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from relay.cli.output import local_time, print_json, print_table
+from relay.cli.output import local_time, print_json, print_table, printable
 
 
 def test_json_is_printed_as_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,3 +42,7 @@ def test_a_cell_is_shown_as_it_is(cell: str, capsys: pytest.CaptureFixture[str])
 
 def test_a_time_is_shown_to_the_second() -> None:
     assert re.fullmatch(r"2026-09-1[345] \d\d:15:02", local_time(1_789_377_302_417))
+
+
+def test_what_a_stranger_wrote_reaches_no_terminal_as_a_command() -> None:
+    assert printable("a\x1b[31mred\x00\x9b\n\tü✓") == "a\\x1b[31mred\\x00\\x9b\n\tü✓"

@@ -60,6 +60,18 @@ def test_only_what_is_ordered_can_be_blocked() -> None:
     assert problem.endswith(': "block_on_dead" has a meaning only with ordered = "chat"')
 
 
+def test_no_wait_is_longer_than_an_event_is_attempted() -> None:
+    [problem] = problems_of(subscription_with(retry='["5s", "100h"]'))
+    assert problem.endswith(
+        '"retry" has a wait of 100h, and "max_age" gives an event up after 72h; shorten the one or lengthen the other'
+    )
+
+
+@pytest.mark.parametrize("rate", ["inf", "nan", "true", "0", "-1.5"])
+def test_a_rate_is_a_number(rate: str) -> None:
+    assert problems_of(subscription_with(rate=rate))
+
+
 def test_a_topics_hard_size_is_not_less_than_its_size() -> None:
     text = topic_with('size = "2GB"\nhard_size = "1GB"')
     assert problems_of(text) == ['1 topics[0]: "hard_size" has to be at least "size"']

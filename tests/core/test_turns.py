@@ -78,11 +78,21 @@ def test_what_is_under_way_may_be_begun_again() -> None:
 
 def test_nothing_of_a_chat_that_is_held_up_goes_until_it_is_let_go() -> None:
     turns = line_up(("a", 1), ("b", 2))
-    assert turns.hold_up({"a": ("a", 0)}) == []
+    assert turns.hold_up({"a": ("a", 0)}) == [("a", 0)]
     assert not turns.begin(("a", 1))
     assert turns.begin(("b", 2))
     assert turns.hold_up({}) == [("a", 1)]
     assert turns.begin(("a", 1))
+
+
+def test_one_that_leaves_can_hold_up_its_chat_at_once() -> None:
+    turns = line_up(("a", 1), ("a", 2))
+    turns.hold("a", ("a", 1))
+    assert turns.leave(("a", 1)) == ("a", 2)
+    assert not turns.begin(("a", 2))
+    assert turns.hold_up({"a": ("a", 9)}) == [("a", 9)]
+    assert turns.hold_up({}) == [("a", 2)]
+    assert turns.begin(("a", 2))
 
 
 def test_who_holds_up_a_chat_may_go_wherever_it_stands() -> None:

@@ -197,6 +197,31 @@ async def test_where_a_dead_letter_holds_up_its_chat_the_chat_waits_for_its_repl
     assert (row.delivered, row.dead, row.waiting, row.balances) == (6, 0, 0, True)
 
 
+async def test_what_comes_while_the_dead_letter_is_written_waits_too(
+    redis: Redis, blocking: ConfigFile, lane: Lane, sink: Sink
+) -> None:
+    chats = [f"c{number}" for number in range(30)]
+
+    async def answer(received: Received) -> web.Response:
+        chat, _, number = received.headers["webhook-id"].partition("/")
+        if number == "0":
+            await feed(redis, lane, f"{chat}/1", chat=chat)
+        return web.Response(status=400)
+
+    sink.answer = answer
+    async with delivering(redis, blocking, "bot"):
+        for chat in chats:
+            await feed(redis, lane, f"{chat}/0", chat=chat)
+
+        async def are_held_up() -> bool:
+            return len(await lane.held_up()) == len(chats)
+
+        await eventually(are_held_up)
+        await feed(redis, lane, "none/0")
+        await eventually(lambda: "none/0" in sink.ids())
+    assert sorted(sink.ids()) == sorted([*(f"{chat}/0" for chat in chats), "none/0"])
+
+
 async def test_a_dead_letter_that_is_dropped_lets_its_chat_go_on(
     redis: Redis, blocking: ConfigFile, lane: Lane, sink: Sink
 ) -> None:
