@@ -1,0 +1,58 @@
+"""Routing: a worker drains an inbox that was filled beforehand into two of 50 topics; stock arq runs a job an event."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from relay.store import names
+from tests.bench.processes import answer_of
+from tests.bench.sheet import DIY, FLOOR, OURS
+from tests.bench.stage import new_stage, rate_of, topics_by_line
+
+if TYPE_CHECKING:
+    from tests.bench.scale import Scale
+    from tests.bench.sheet import Sheet
+
+PART = "route"
+_PATIENCE = 120.0
+_TOPICS = (1, 10, 1000)
+
+
+async def measure(scale: Scale, sheet: Sheet) -> None:
+    what = "into 2 of 50 topics"
+    for _ in range(scale.rounds):
+        sheet.add(PART, what, OURS, await routed_rate(50, scale.routed))
+        sheet.add(PART, what, FLOOR, await _floor(scale.routed))
+        sheet.add(PART, what, DIY, await _jobs(scale.routed // 10))
+        for topics in _TOPICS if scale.is_wide else ():
+            sheet.add(PART, f"of {topics:,} topics", OURS, await routed_rate(topics, scale.routed))
+
+
+async def routed_rate(topics: int, events: int, backlog: int = 0) -> float:
+    """Events a second that a worker routes while `backlog` more wait behind them."""
+    async with new_stage(topics_by_line(topics)) as stage:
+        await stage.accept(events + backlog, lines=max(topics - 1, 1))
+        async with stage.worker():
+            rate = await rate_of(stage.routed, events, _PATIENCE)
+        totals = await stage.totals()
+        assert totals.accepted == totals.routed + totals.inbox == events + backlog, totals
+    return rate
+
+
+async def _floor(events: int) -> float:
+    async with new_stage() as stage:
+        await stage.accept(events)
+        done = await answer_of("tests.bench.floors", "route", stage.embedded.url, str(events))
+        assert await stage.redis.xlen(names.topic("two")) == events
+    return events / float(done["seconds"])
+
+
+async def _jobs(events: int) -> float:
+    async with new_stage() as stage:
+        await stage.enqueue(events)
+
+        async def done() -> int:
+            return events - int(await stage.redis.zcard("arq:queue"))
+
+        async with stage.diy_worker():
+            return await rate_of(done, events, _PATIENCE)
