@@ -3,7 +3,7 @@
     python -m tests.bench [PART ...] [--short] [--rounds N] [--json] [--markdown] [--charts DIR]
 
 Each part measures one thing, in interleaved rounds, on a Redis of its own; every run of ours ends with a look at the
-ledger: nothing may be lost. Nothing is pinned to a core. Without --short it takes some 20 minutes, with it less than one.
+ledger: nothing may be lost. Nothing is pinned to a core. Without --short it takes some 20 minutes.
 """
 
 from __future__ import annotations

@@ -41,7 +41,9 @@ def chart(title: str, rows: list[Row]) -> str:
             ]
             y += _BAR
         y += _GAP
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {y}" font-family="sans-serif" font-size="12">'
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {y}" font-family="sans-serif" font-size="12">'
+    )
     return "\n".join((head, f'<rect width="{_WIDTH}" height="{y}" fill="white"/>', *shapes, "</svg>\n"))
 
 

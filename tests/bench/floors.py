@@ -1,9 +1,9 @@
 """The floors of what is no server: bare loops on the same libraries, each a process; what they did goes out as JSON.
 
-    python -m tests.bench.floors post URL COUNT CONCURRENCY    aiohttp's client, one session
-    python -m tests.bench.floors route REDIS_URL COUNT         XREADGROUP, a pipeline of two XADD, XACK and XDEL an event
-    python -m tests.bench.floors read REDIS_URL COUNT          XREADGROUP and XACK by the hundred
-    python -m tests.bench.floors consume REDIS_URL COUNT       `relay.consumer`, which is ours
+python -m tests.bench.floors post URL COUNT CONCURRENCY    aiohttp's client, one session
+python -m tests.bench.floors route REDIS_URL COUNT         XREADGROUP, a pipeline of two XADD, XACK and XDEL an event
+python -m tests.bench.floors read REDIS_URL COUNT          XREADGROUP and XACK by the hundred
+python -m tests.bench.floors consume REDIS_URL COUNT       `relay.consumer`, which is ours
 """
 
 from __future__ import annotations

@@ -15,6 +15,8 @@ from rich.table import Table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tests.bench.stage import Speed
+
 OURS, FLOOR, DIY = "ours", "floor", "diy"
 
 
@@ -73,6 +75,12 @@ class Sheet:
         lines = [head, ["---"] * 3 + ["---:"] * len(_HEADINGS)]
         lines += [[row.part, row.what, row.unit, *_numbers(row)] for row in self.rows]
         return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def add_speed(sheet: Sheet, part: str, what: str, who: str, speed: Speed) -> None:
+    """Notes the rate of one round, and what it cost."""
+    sheet.add(part, what, who, speed.rate)
+    sheet.add(part, f"{what}: CPU of the worker per 10,000", who, speed.cpu, "s")
 
 
 _HEADINGS = ("ours", "floor", "x floor", "DIY", "x DIY")

@@ -11,7 +11,7 @@ import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import aiohttp
 from arq.connections import ArqRedis
@@ -160,7 +160,10 @@ class Stage:
             for start in range(0, count, 50):
                 numbers = range(start, min(start + 50, count))
                 await asyncio.gather(
-                    *(arq.enqueue_job("deliver", f"e-{one}", "message.received", event_body(f"e-{one}")) for one in numbers)
+                    *(
+                        arq.enqueue_job("deliver", f"e-{one}", "message.received", event_body(f"e-{one}"))
+                        for one in numbers
+                    )
                 )
 
     async def totals(self) -> Totals:
@@ -237,17 +240,27 @@ async def finished(pending: Any, patience: float) -> float:
     return time.time()
 
 
-async def rate_of(done: Any, count: int, patience: float) -> float:
-    """How many a second `done`, a coroutine function, counts up, from the first until it reaches `count`."""
+class Speed(NamedTuple):
+    """How fast a process did something."""
+
+    rate: float
+    """How many a second."""
+    cpu: float
+    """CPU seconds of its own for ten thousand; what else the machine does matters less to it."""
+
+
+async def speed_of(running: Program, done: Any, count: int, patience: float) -> Speed:
+    """How fast `done`, a coroutine function, counts up, from the first one until it reaches `count`."""
     deadline = time.monotonic() + patience
     while not (first := await done()):
         await asyncio.sleep(_LOOK)
-    began = time.perf_counter()
+    began, before = time.perf_counter(), running.cpu()
     while (now := await done()) < count:
         if time.monotonic() > deadline:
             raise RuntimeError(f"{now} of {count} were done after {patience} s")
         await asyncio.sleep(_LOOK)
-    return float(now - first) / (time.perf_counter() - began)
+    did = float(now - first) or 1.0
+    return Speed(did / (time.perf_counter() - began), (running.cpu() - before) / did * 10_000)
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -1,6 +1,6 @@
 """The ingress that most teams would write: FastAPI, an HMAC check, `SET NX` against repeats, one arq job an event.
 
-    DIY_REDIS_URL=... DIY_SECRET=... uvicorn tests.bench.diy.app:app --loop uvloop --http httptools --no-access-log
+DIY_REDIS_URL=... DIY_SECRET=... uvicorn tests.bench.diy.app:app --loop uvloop --http httptools --no-access-log
 """
 
 from __future__ import annotations

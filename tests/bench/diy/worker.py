@@ -33,7 +33,7 @@ async def shut_down(ctx: dict[str, Any]) -> None:
 
 async def deliver(ctx: dict[str, Any], webhook_id: str, event_type: str, body: bytes) -> None:
     if not _TARGET:
-        _TOPICS.get(event_type.split(".")[0])
+        _TOPICS.get(event_type.split(".", maxsplit=1)[0])
         return
     headers = {"content-type": "application/json", "webhook-id": webhook_id}
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.bench.parts import accept, push, route
+from tests.bench.parts import accept, backlog, isolation, latency, pull, push, redis_cost, route, saturated, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -14,4 +14,7 @@ if TYPE_CHECKING:
 
     Part = Callable[[Scale, Sheet], Coroutine[None, None, None]]
 
-PARTS: dict[str, Part] = {module.PART: module.measure for module in (accept, route, push)}
+PARTS: dict[str, Part] = {
+    module.PART: module.measure
+    for module in (accept, route, push, latency, pull, redis_cost, backlog, isolation, saturated, start)
+}

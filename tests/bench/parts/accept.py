@@ -100,7 +100,9 @@ async def _through(scale: Scale, sheet: Sheet, who: str) -> None:
         worker = stage.worker() if who == OURS else stage.diy_worker()
         async with _ingress(stage, who), worker:
             outcome = await load(Order(stage.port, scale.seconds, round(_FASTEST[who] * scale.seconds)))
-            waiting = (lambda: stage.redis.xlen(names.INBOX)) if who == OURS else (lambda: stage.redis.zcard("arq:queue"))
+            waiting = (
+                (lambda: stage.redis.xlen(names.INBOX)) if who == OURS else (lambda: stage.redis.zcard("arq:queue"))
+            )
             ended = await finished(waiting, _DRAIN)
             if who == OURS:
                 totals = await stage.totals()

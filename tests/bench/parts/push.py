@@ -5,15 +5,16 @@ The floor is a loop on aiohttp's client with 100 in flight. The sink answers at 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tests.bench.processes import answer_of
-from tests.bench.sheet import DIY, FLOOR, OURS
-from tests.bench.stage import finished, new_stage, pushed_to, rate_of, server, stats_of
+from tests.bench.sheet import DIY, FLOOR, OURS, add_speed
+from tests.bench.stage import new_stage, pushed_to, server, speed_of, stats_of
 
 if TYPE_CHECKING:
     from tests.bench.scale import Scale
     from tests.bench.sheet import Sheet
+    from tests.bench.stage import Speed
 
 PART = "push"
 _PATIENCE = 120.0
@@ -23,42 +24,42 @@ _SUBSCRIPTIONS = (1, 10, 100, 500)
 async def measure(scale: Scale, sheet: Sheet) -> None:
     what = "100 in flight"
     for _ in range(scale.rounds):
-        sheet.add(PART, what, OURS, await pushed_rate(2, scale.pushed))
+        add_speed(sheet, PART, what, OURS, await pushed(2, scale.pushed))
         sheet.add(PART, what, FLOOR, await _floor(scale.pushed))
-        sheet.add(PART, what, DIY, await _jobs(scale.pushed // 10))
+        add_speed(sheet, PART, what, DIY, await _jobs(scale.pushed // 10))
         for subscriptions in _SUBSCRIPTIONS if scale.is_wide else ():
-            sheet.add(PART, f"{subscriptions} subscriptions", OURS, await pushed_rate(subscriptions, scale.pushed))
+            add_speed(sheet, PART, f"{subscriptions} subscriptions", OURS, await pushed(subscriptions, scale.pushed))
 
 
-async def pushed_rate(subscriptions: int, deliveries: int, backlog: int = 0) -> float:
-    """Deliveries a second that a worker makes, over the first `deliveries`; `backlog` more wait behind them."""
+async def pushed(subscriptions: int, deliveries: int, backlog: int = 0) -> Speed:
+    """How fast a worker delivers, over the first `deliveries`; `backlog` more wait behind them."""
     async with server("protocol") as port:
         urls = [f"http://127.0.0.1:{port}/{number}" for number in range(subscriptions)]
         async with new_stage(pushed_to(*urls)) as stage:
             events = max(deliveries // subscriptions, 1)
             await stage.fill_topic(events + backlog // subscriptions)
-            async with stage.worker():
-                rate = await rate_of(stage.delivered, events * subscriptions, _PATIENCE)
+            async with stage.worker() as worker:
+                speed = await speed_of(worker, stage.delivered, events * subscriptions, _PATIENCE)
             await stage.lanes()
             got = (await stats_of(port))["count"]
             assert got == await stage.delivered() >= events * subscriptions
-            return rate
+            return speed
 
 
 async def _floor(deliveries: int) -> float:
     async with server("protocol") as port:
         await answer_of("tests.bench.floors", "post", f"http://127.0.0.1:{port}/", str(deliveries), "100")
-        return _rate(await stats_of(port), deliveries)
-
-
-async def _jobs(deliveries: int) -> float:
-    async with server("protocol") as port, new_stage() as stage:
-        await stage.enqueue(deliveries)
-        async with stage.diy_worker(f"http://127.0.0.1:{port}/"):
-            await finished(lambda: stage.redis.zcard("arq:queue"), _PATIENCE)
-        return _rate(await stats_of(port), deliveries)
-
-
-def _rate(stats: dict[str, Any], deliveries: int) -> float:
+        stats = await stats_of(port)
     assert stats["count"] == deliveries, stats["count"]
     return deliveries / float(stats["last"] - stats["first"])
+
+
+async def _jobs(deliveries: int) -> Speed:
+    async with server("protocol") as port, new_stage() as stage:
+        await stage.enqueue(deliveries)
+
+        async def done() -> int:
+            return deliveries - int(await stage.redis.zcard("arq:queue"))
+
+        async with stage.diy_worker(f"http://127.0.0.1:{port}/") as worker:
+            return await speed_of(worker, done, deliveries, _PATIENCE)

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from relay.store import names
 from tests.bench.processes import answer_of
-from tests.bench.sheet import DIY, FLOOR, OURS
-from tests.bench.stage import new_stage, rate_of, topics_by_line
+from tests.bench.sheet import DIY, FLOOR, OURS, add_speed
+from tests.bench.stage import new_stage, speed_of, topics_by_line
 
 if TYPE_CHECKING:
     from tests.bench.scale import Scale
     from tests.bench.sheet import Sheet
+    from tests.bench.stage import Speed
 
 PART = "route"
 _PATIENCE = 120.0
@@ -21,22 +22,22 @@ _TOPICS = (1, 10, 1000)
 async def measure(scale: Scale, sheet: Sheet) -> None:
     what = "into 2 of 50 topics"
     for _ in range(scale.rounds):
-        sheet.add(PART, what, OURS, await routed_rate(50, scale.routed))
+        add_speed(sheet, PART, what, OURS, await routed(50, scale.routed))
         sheet.add(PART, what, FLOOR, await _floor(scale.routed))
-        sheet.add(PART, what, DIY, await _jobs(scale.routed // 10))
+        add_speed(sheet, PART, what, DIY, await _jobs(scale.routed // 10))
         for topics in _TOPICS if scale.is_wide else ():
-            sheet.add(PART, f"of {topics:,} topics", OURS, await routed_rate(topics, scale.routed))
+            add_speed(sheet, PART, f"of {topics:,} topics", OURS, await routed(topics, scale.routed))
 
 
-async def routed_rate(topics: int, events: int, backlog: int = 0) -> float:
-    """Events a second that a worker routes while `backlog` more wait behind them."""
+async def routed(topics: int, events: int, backlog: int = 0) -> Speed:
+    """How fast a worker routes while `backlog` more wait behind them."""
     async with new_stage(topics_by_line(topics)) as stage:
         await stage.accept(events + backlog, lines=max(topics - 1, 1))
-        async with stage.worker():
-            rate = await rate_of(stage.routed, events, _PATIENCE)
+        async with stage.worker() as worker:
+            speed = await speed_of(worker, stage.routed, events, _PATIENCE)
         totals = await stage.totals()
         assert totals.accepted == totals.routed + totals.inbox == events + backlog, totals
-    return rate
+    return speed
 
 
 async def _floor(events: int) -> float:
@@ -47,12 +48,12 @@ async def _floor(events: int) -> float:
     return events / float(done["seconds"])
 
 
-async def _jobs(events: int) -> float:
+async def _jobs(events: int) -> Speed:
     async with new_stage() as stage:
         await stage.enqueue(events)
 
         async def done() -> int:
             return events - int(await stage.redis.zcard("arq:queue"))
 
-        async with stage.diy_worker():
-            return await rate_of(done, events, _PATIENCE)
+        async with stage.diy_worker() as worker:
+            return await speed_of(worker, done, events, _PATIENCE)
