@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,7 @@ from tests.bench.__main__ import show
 from tests.bench.charts import draw
 from tests.bench.parts import PARTS
 from tests.bench.scale import SMOKE
-from tests.bench.sheet import DIY, OURS, Sheet
+from tests.bench.sheet import DIY, FLOOR, OURS, Sheet
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +24,13 @@ async def test_a_part_measures_something_and_loses_nothing(part: str) -> None:
     await PARTS[part](SMOKE, sheet)
     assert {row.part for row in sheet.rows} == {part}
     assert all(value >= 0 for row in sheet.rows for values in row.samples.values() for value in values)
+
+
+async def test_the_floors_and_the_service_it_is_compared_with_work() -> None:
+    sheet = Sheet()
+    await PARTS["pull"](replace(SMOKE, compared=(FLOOR,)), sheet)
+    await PARTS["latency"](replace(SMOKE, compared=(DIY,)), sheet)
+    assert [set(row.samples) for row in sheet.rows] == [{FLOOR}, {DIY}, {DIY}]
 
 
 def test_ratios_are_those_of_the_rounds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

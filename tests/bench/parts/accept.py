@@ -29,18 +29,19 @@ _DRAIN = 60.0
 
 async def measure(scale: Scale, sheet: Sheet) -> None:
     for _ in range(scale.rounds):
-        await _ceiling(scale, sheet)
-        for who in (OURS, FLOOR, DIY):
+        for who in scale.of(OURS, FLOOR, DIY):
+            if who == FLOOR:
+                await _ceiling(scale, sheet)
             await _accept(scale, sheet, who, "1 process, 1 kB")
         if scale.is_wide:
             await _accept(scale, sheet, OURS, "1 process, 1 kB, a line logged per event", log_level="info")
-            for who in (OURS, DIY):
+            for who in scale.of(OURS, DIY):
                 await _accept(scale, sheet, who, "2 processes, 1 kB", processes=2)
-            for who in (OURS, DIY):
+            for who in scale.of(OURS, DIY):
                 await _accept(scale, sheet, who, "1 process, 10 kB", size=10 * 1024)
-            for who in (OURS, DIY):
+            for who in scale.of(OURS, DIY):
                 await _accept(scale, sheet, who, "1 process, 1 kB, all repeats", repeat=True)
-        for who in (OURS, DIY):
+        for who in scale.of(OURS, DIY):
             await _through(scale, sheet, who)
 
 

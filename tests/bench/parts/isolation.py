@@ -39,8 +39,8 @@ async def measure(scale: Scale, sheet: Sheet) -> None:
         healthy, suffering = pushed_to(*well, *cured), pushed_to(*well, *dead)
         async with new_stage(healthy) as stage, stage.ingress(), stage.worker():
             for number in range(scale.rounds):
-                for who, rules in ((FLOOR, healthy), (OURS, suffering)):
-                    stage.rules_file.write_text(rules)
+                for who in scale.of(FLOOR, OURS):
+                    stage.rules_file.write_text(healthy if who == FLOOR else suffering)
                     await asyncio.sleep(_RELOADED)
                     await stats_of(port)
                     seconds = scale.seconds * 2

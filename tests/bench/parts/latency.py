@@ -27,7 +27,7 @@ _DRAIN = 60.0
 async def measure(scale: Scale, sheet: Sheet) -> None:
     for _ in range(scale.rounds):
         for rate in scale.rates:
-            for who in (OURS, DIY):
+            for who in scale.of(OURS, DIY):
                 late_ms = await _late_ms(who, rate, scale.seconds * _LONGER)
                 for share in (50, 99):
                     what = f"accepted to pushed at {rate:,.0f}/s: p{share}"

@@ -25,8 +25,10 @@ async def measure(scale: Scale, sheet: Sheet) -> None:
     what = "100 in flight"
     for _ in range(scale.rounds):
         add_speed(sheet, PART, what, OURS, await pushed(2, scale.pushed))
-        sheet.add(PART, what, FLOOR, await _floor(scale.pushed))
-        add_speed(sheet, PART, what, DIY, await _jobs(scale.pushed // 10))
+        if scale.of(FLOOR):
+            sheet.add(PART, what, FLOOR, await _floor(scale.pushed))
+        if scale.of(DIY):
+            add_speed(sheet, PART, what, DIY, await _jobs(scale.pushed // 10))
         for subscriptions in _SUBSCRIPTIONS if scale.is_wide else ():
             add_speed(sheet, PART, f"{subscriptions} subscriptions", OURS, await pushed(subscriptions, scale.pushed))
 

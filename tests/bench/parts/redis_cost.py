@@ -58,10 +58,11 @@ class Spent:
 
 async def measure(scale: Scale, sheet: Sheet) -> None:
     for _ in range(scale.rounds):
-        for who in (OURS, DIY):
+        for who in scale.of(OURS, DIY):
             await _accepting(scale, sheet, who)
         await _routing(scale, sheet)
-        await _working(scale, sheet)
+        if scale.of(DIY):
+            await _working(scale, sheet)
         await _pushing(scale, sheet)
         for topics in (1, _COPIES):
             await _storing(scale, sheet, topics)

@@ -23,8 +23,10 @@ async def measure(scale: Scale, sheet: Sheet) -> None:
     what = "into 2 of 50 topics"
     for _ in range(scale.rounds):
         add_speed(sheet, PART, what, OURS, await routed(50, scale.routed))
-        sheet.add(PART, what, FLOOR, await _floor(scale.routed))
-        add_speed(sheet, PART, what, DIY, await _jobs(scale.routed // 10))
+        if scale.of(FLOOR):
+            sheet.add(PART, what, FLOOR, await _floor(scale.routed))
+        if scale.of(DIY):
+            add_speed(sheet, PART, what, DIY, await _jobs(scale.routed // 10))
         for topics in _TOPICS if scale.is_wide else ():
             add_speed(sheet, PART, f"of {topics:,} topics", OURS, await routed(topics, scale.routed))
 

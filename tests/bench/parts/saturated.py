@@ -20,8 +20,8 @@ _RATE = 300.0
 
 async def measure(scale: Scale, sheet: Sheet) -> None:
     for _ in range(scale.rounds):
-        for who, waiting in ((FLOOR, 0), (OURS, scale.backlogs[1])):
-            p99 = await _p99(scale.seconds * 2, waiting)
+        for who in scale.of(FLOOR, OURS):
+            p99 = await _p99(scale.seconds * 2, scale.waiting if who == OURS else 0)
             sheet.add(PART, f"accept p99 at {_RATE:.0f}/s, workers busy (floor: no workers)", who, p99, "ms")
 
 

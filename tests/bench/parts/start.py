@@ -20,7 +20,7 @@ _SETTLED = 0.2  # of the soak, after which memory should no longer grow
 
 async def measure(scale: Scale, sheet: Sheet) -> None:
     for _ in range(scale.rounds):
-        for who in (OURS, DIY):
+        for who in scale.of(OURS, DIY):
             await _start(sheet, who)
     await _soak(scale, sheet)
 
