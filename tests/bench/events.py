@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from zlib import crc32
 
 from tests.building import LINE, SECRET, body_of, signed
 
 SIZE = 1024
 """Bytes of a body."""
+_CHATS = 1000  # that the events belong to
 _ENVELOPE = len(body_of("message.received", "", chat_id="", due_ms=0, text=""))
 
 
@@ -19,8 +21,9 @@ def line_of(number: int) -> str:
 
 def event_body(event_id: str, size: int = SIZE, due_ms: float = 0.0) -> bytes:
     """A body of about `size` bytes; `due_ms` says when it is to be sent, Unix milliseconds."""
-    padding = "x" * (size - _ENVELOPE - len(event_id))
-    return body_of("message.received", event_id, chat_id=f"chat-{event_id}", due_ms=due_ms, text=padding)
+    chat = f"chat-{crc32(event_id.encode()) % _CHATS}"
+    padding = "x" * (size - _ENVELOPE - len(event_id) - len(chat))
+    return body_of("message.received", event_id, chat_id=chat, due_ms=due_ms, text=padding)
 
 
 def due_ms_of(body: bytes) -> float:
