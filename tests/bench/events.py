@@ -10,7 +10,7 @@ from tests.building import LINE, SECRET, body_of, signed
 
 SIZE = 1024
 """Bytes of a body."""
-_CHATS = 1000  # that the events belong to
+_CHATS = 100  # of each line
 _ENVELOPE = len(body_of("message.received", "", chat_id="", due_ms=0, text=""))
 
 
@@ -19,9 +19,9 @@ def line_of(number: int) -> str:
     return f"+1646{5_550_000 + number}"
 
 
-def event_body(event_id: str, size: int = SIZE, due_ms: float = 0.0) -> bytes:
+def event_body(event_id: str, size: int = SIZE, due_ms: float = 0.0, line: str = LINE) -> bytes:
     """A body of about `size` bytes; `due_ms` says when it is to be sent, Unix milliseconds."""
-    chat = f"chat-{crc32(event_id.encode()) % _CHATS}"
+    chat = f"chat-{line}-{crc32(event_id.encode()) % _CHATS}"
     padding = "x" * (size - _ENVELOPE - len(event_id) - len(chat))
     return body_of("message.received", event_id, chat_id=chat, due_ms=due_ms, text=padding)
 

@@ -80,7 +80,7 @@ class Sheet:
 def add_speed(sheet: Sheet, part: str, what: str, who: str, speed: Speed) -> None:
     """Notes the rate of one round, and what it cost."""
     sheet.add(part, what, who, speed.rate)
-    sheet.add(part, f"{what}: CPU of the worker per 10,000", who, speed.cpu, "s")
+    sheet.add(part, f"{what}: CPU per 10,000", who, speed.cpu, "s")
 
 
 _HEADINGS = ("ours", "floor", "x floor", "DIY", "x DIY")

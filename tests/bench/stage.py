@@ -31,7 +31,7 @@ from relay.store.lanes import Lane
 from relay.store.ledger import LaneLedger, Ledger, Totals
 from relay.store.record import fields_of
 from tests.bench.events import event_body, line_of
-from tests.bench.processes import Program, answers, cpu_of, free_port, program
+from tests.bench.processes import Program, answer_of, answers, cpu_of, free_port, program
 from tests.building import LINE, SECRET
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ class Stage:
 
 def arrival(event_id: str, line: str) -> Arrival:
     """What the ingress makes of an event."""
-    return Arrival(event_id, "message.received", Dialect.V3, event_id, line, event_body(event_id))
+    return Arrival(event_id, "message.received", Dialect.V3, event_id, line, event_body(event_id, line=line))
 
 
 def _record(arrival: Arrival) -> Any:
@@ -216,10 +216,17 @@ async def new_stage(rules: str = "") -> AsyncIterator[Stage]:
 
 
 @asynccontextmanager
-async def server(kind: str) -> AsyncIterator[int]:
-    """A process of `tests.bench.servers`; gives its port."""
+async def serving(kind: str) -> AsyncIterator[tuple[int, Program]]:
+    """A process of `tests.bench.servers`, and its port."""
     port = free_port()
-    async with program("tests.bench.servers", kind, str(port), ready=answers(port, "/")):
+    async with program("tests.bench.servers", kind, str(port), ready=answers(port, "/")) as running:
+        yield port, running
+
+
+@asynccontextmanager
+async def sink() -> AsyncIterator[int]:
+    """A sink; gives its port."""
+    async with serving("protocol") as (port, _):
         yield port
 
 
@@ -247,6 +254,12 @@ class Speed(NamedTuple):
     """How many a second."""
     cpu: float
     """CPU seconds of its own for ten thousand; what else the machine does matters less to it."""
+
+
+async def speed_of_floor(loop: str, url: str, count: int, *more: int) -> Speed:
+    """How fast a loop of `tests.bench.floors` does `count` things."""
+    done = await answer_of("tests.bench.floors", loop, url, str(count), *map(str, more))
+    return Speed(count / done["seconds"], done["cpu"] / count * 10_000)
 
 
 async def speed_of(running: Program, done: Any, count: int, patience: float) -> Speed:

@@ -30,7 +30,7 @@ async def test_the_floors_and_the_service_it_is_compared_with_work() -> None:
     sheet = Sheet()
     await PARTS["pull"](replace(SMOKE, compared=(FLOOR,)), sheet)
     await PARTS["latency"](replace(SMOKE, compared=(DIY,)), sheet)
-    assert [set(row.samples) for row in sheet.rows] == [{FLOOR}, {DIY}, {DIY}]
+    assert [set(row.samples) for row in sheet.rows] == [{FLOOR}, {FLOOR}, {DIY}, {DIY}]
 
 
 def test_ratios_are_those_of_the_rounds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from relay.store import names
 from tests.bench.events import Order
 from tests.bench.processes import load
 from tests.bench.sheet import DIY, FLOOR, OURS
-from tests.bench.stage import finished, new_stage, server, topics_by_line
+from tests.bench.stage import finished, new_stage, serving, sink, topics_by_line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -46,7 +46,7 @@ async def measure(scale: Scale, sheet: Sheet) -> None:
 
 
 async def _ceiling(scale: Scale, sheet: Sheet) -> None:
-    async with server("protocol") as port:
+    async with sink() as port:
         outcome = await load(Order(port, scale.seconds, 1000, repeat=True))
     sheet.add(PART, "ceiling of the load generator", FLOOR, outcome.rate)
 
@@ -63,9 +63,11 @@ async def _accept(
     log_level: str = "warning",
 ) -> None:
     if who == FLOOR:
-        async with server("aiohttp") as port:
+        async with serving("aiohttp") as (port, running):
+            before = running.cpu()
             outcome = await load(Order(port, scale.seconds, 1000, repeat=True, size=size))
-        _add(sheet, what, who, outcome)
+            spent = running.cpu() - before
+        _add(sheet, what, who, outcome, spent)
         return
     async with new_stage() as stage, _ingress(stage, who, processes, log_level) as running:
         order = Order(stage.port, scale.seconds, round(_FASTEST[who] * scale.seconds), size=size)
@@ -78,8 +80,7 @@ async def _accept(
             totals = await stage.totals()
             assert totals.accepted == (_REPEATED if repeat else outcome.answered), totals
             assert totals.accepted + totals.duplicate == outcome.answered, totals
-    _add(sheet, what, who, outcome)
-    sheet.add(PART, f"{what}: CPU per 10,000 events", who, spent / outcome.answered * 10_000, "s")
+    _add(sheet, what, who, outcome, spent)
 
 
 @asynccontextmanager
@@ -89,10 +90,11 @@ async def _ingress(stage: Stage, who: str, processes: int = 1, log_level: str = 
         yield running
 
 
-def _add(sheet: Sheet, what: str, who: str, outcome: Outcome) -> None:
+def _add(sheet: Sheet, what: str, who: str, outcome: Outcome, spent: float) -> None:
     sheet.add(PART, what, who, outcome.rate)
     sheet.add(PART, f"{what}: p50", who, outcome.p50, "ms")
     sheet.add(PART, f"{what}: p99", who, outcome.p99, "ms")
+    sheet.add(PART, f"{what}: CPU per 10,000, with Redis", who, spent / outcome.answered * 10_000, "s")
 
 
 async def _through(scale: Scale, sheet: Sheet, who: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tests.bench.events import Order
 from tests.bench.processes import free_port, load
 from tests.bench.sheet import FLOOR, OURS
-from tests.bench.stage import new_stage, percentile, pushed_to, server, stats_of
+from tests.bench.stage import new_stage, percentile, pushed_to, sink, stats_of
 
 if TYPE_CHECKING:
     from tests.bench.scale import Scale
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 PART = "isolation"
 _DELIVERIES = 600.0  # a second, over all lanes
 _LAST = 0.5  # seconds for the last deliveries
-_RELOADED = 3.0  # seconds after which a changed relay.toml is surely in force
+_RELOADED = 2.0  # seconds after which a changed relay.toml is surely in force
 
 
 async def measure(scale: Scale, sheet: Sheet) -> None:
     """The ill ones are told apart by the path at the sink, which keeps only what came to those that are always well."""
     ill = scale.lanes // 10
     rate = max(_DELIVERIES / scale.lanes, 1)
-    async with server("protocol") as port:
+    async with sink() as port:
         well = [f"http://127.0.0.1:{port}/{number}" for number in range(scale.lanes - ill)]
         nobody = free_port()
         dead = [

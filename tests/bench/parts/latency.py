@@ -12,7 +12,7 @@ from relay.store import names
 from tests.bench.events import Order
 from tests.bench.processes import load
 from tests.bench.sheet import DIY, OURS
-from tests.bench.stage import finished, new_stage, percentile, pushed_to, server, stats_of
+from tests.bench.stage import finished, new_stage, percentile, pushed_to, sink, stats_of
 
 if TYPE_CHECKING:
     from tests.bench.scale import Scale
@@ -35,7 +35,7 @@ async def measure(scale: Scale, sheet: Sheet) -> None:
 
 
 async def _late_ms(who: str, rate: float, seconds: float) -> list[float]:
-    async with server("protocol") as port, new_stage(pushed_to(f"http://127.0.0.1:{port}/")) as stage:
+    async with sink() as port, new_stage(pushed_to(f"http://127.0.0.1:{port}/")) as stage:
         target = f"http://127.0.0.1:{port}/"
         ingress, worker = (
             (stage.ingress(), stage.worker()) if who == OURS else (stage.diy_ingress(), stage.diy_worker(target))

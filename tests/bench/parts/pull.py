@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 from relay.store import names
 from tests.bench.floors import TOPIC
-from tests.bench.processes import answer_of
-from tests.bench.sheet import FLOOR, OURS
-from tests.bench.stage import new_stage
+from tests.bench.sheet import FLOOR, OURS, add_speed
+from tests.bench.stage import new_stage, speed_of_floor
 
 if TYPE_CHECKING:
     from tests.bench.scale import Scale
@@ -24,7 +23,7 @@ async def measure(scale: Scale, sheet: Sheet) -> None:
             await stage.fill_topic(scale.routed)
             for who in scale.of(OURS, FLOOR):
                 loop, group = _LOOPS[who]
-                done = await answer_of("tests.bench.floors", loop, stage.embedded.url, str(scale.routed))
-                sheet.add(PART, "one consumer", who, scale.routed / done["seconds"])
+                speed = await speed_of_floor(loop, stage.embedded.url, scale.routed)
+                add_speed(sheet, PART, "one consumer", who, speed)
                 pending = await stage.redis.xpending(names.topic(TOPIC), group)
                 assert pending["pending"] == 0, pending

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.bench.processes import answer_of
 from tests.bench.sheet import DIY, FLOOR, OURS, add_speed
-from tests.bench.stage import new_stage, pushed_to, server, speed_of, stats_of
+from tests.bench.stage import new_stage, pushed_to, sink, speed_of, speed_of_floor, stats_of
 
 if TYPE_CHECKING:
     from tests.bench.scale import Scale
@@ -26,7 +25,7 @@ async def measure(scale: Scale, sheet: Sheet) -> None:
     for _ in range(scale.rounds):
         add_speed(sheet, PART, what, OURS, await pushed(2, scale.pushed))
         if scale.of(FLOOR):
-            sheet.add(PART, what, FLOOR, await _floor(scale.pushed))
+            add_speed(sheet, PART, what, FLOOR, await _floor(scale.pushed))
         if scale.of(DIY):
             add_speed(sheet, PART, what, DIY, await _jobs(scale.pushed // 10))
         for subscriptions in _SUBSCRIPTIONS if scale.is_wide else ():
@@ -35,7 +34,7 @@ async def measure(scale: Scale, sheet: Sheet) -> None:
 
 async def pushed(subscriptions: int, deliveries: int, backlog: int = 0) -> Speed:
     """How fast a worker delivers, over the first `deliveries`; `backlog` more wait behind them."""
-    async with server("protocol") as port:
+    async with sink() as port:
         urls = [f"http://127.0.0.1:{port}/{number}" for number in range(subscriptions)]
         async with new_stage(pushed_to(*urls)) as stage:
             events = max(deliveries // subscriptions, 1)
@@ -44,20 +43,19 @@ async def pushed(subscriptions: int, deliveries: int, backlog: int = 0) -> Speed
                 speed = await speed_of(worker, stage.delivered, events * subscriptions, _PATIENCE)
             await stage.lanes()
             got = (await stats_of(port))["count"]
-            assert got == await stage.delivered() >= events * subscriptions
-            return speed
+            assert got == await stage.delivered() >= events * subscriptions, got
+    return speed
 
 
-async def _floor(deliveries: int) -> float:
-    async with server("protocol") as port:
-        await answer_of("tests.bench.floors", "post", f"http://127.0.0.1:{port}/", str(deliveries), "100")
-        stats = await stats_of(port)
-    assert stats["count"] == deliveries, stats["count"]
-    return deliveries / float(stats["last"] - stats["first"])
+async def _floor(deliveries: int) -> Speed:
+    async with sink() as port:
+        speed = await speed_of_floor("post", f"http://127.0.0.1:{port}/", deliveries, 100)
+        assert (await stats_of(port))["count"] == deliveries
+    return speed
 
 
 async def _jobs(deliveries: int) -> Speed:
-    async with server("protocol") as port, new_stage() as stage:
+    async with sink() as port, new_stage() as stage:
         await stage.enqueue(deliveries)
 
         async def done() -> int:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from relay.store import names
-from tests.bench.processes import answer_of
 from tests.bench.sheet import DIY, FLOOR, OURS, add_speed
-from tests.bench.stage import new_stage, speed_of, topics_by_line
+from tests.bench.stage import new_stage, speed_of, speed_of_floor, topics_by_line
 
 if TYPE_CHECKING:
     from tests.bench.scale import Scale
@@ -24,7 +23,7 @@ async def measure(scale: Scale, sheet: Sheet) -> None:
     for _ in range(scale.rounds):
         add_speed(sheet, PART, what, OURS, await routed(50, scale.routed))
         if scale.of(FLOOR):
-            sheet.add(PART, what, FLOOR, await _floor(scale.routed))
+            add_speed(sheet, PART, what, FLOOR, await _floor(scale.routed))
         if scale.of(DIY):
             add_speed(sheet, PART, what, DIY, await _jobs(scale.routed // 10))
         for topics in _TOPICS if scale.is_wide else ():
@@ -42,12 +41,12 @@ async def routed(topics: int, events: int, backlog: int = 0) -> Speed:
     return speed
 
 
-async def _floor(events: int) -> float:
+async def _floor(events: int) -> Speed:
     async with new_stage() as stage:
         await stage.accept(events)
-        done = await answer_of("tests.bench.floors", "route", stage.embedded.url, str(events))
+        speed = await speed_of_floor("route", stage.embedded.url, events)
         assert await stage.redis.xlen(names.topic("two")) == events
-    return events / float(done["seconds"])
+    return speed
 
 
 async def _jobs(events: int) -> Speed:

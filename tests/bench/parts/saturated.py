@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tests.bench.events import Order
 from tests.bench.processes import load
 from tests.bench.sheet import FLOOR, OURS
-from tests.bench.stage import new_stage, pushed_to, server
+from tests.bench.stage import new_stage, pushed_to, sink
 
 if TYPE_CHECKING:
     from tests.bench.scale import Scale
@@ -26,7 +26,7 @@ async def measure(scale: Scale, sheet: Sheet) -> None:
 
 
 async def _p99(seconds: float, waiting: int) -> float:
-    async with server("protocol") as port, new_stage(pushed_to(f"http://127.0.0.1:{port}/")) as stage:
+    async with sink() as port, new_stage(pushed_to(f"http://127.0.0.1:{port}/")) as stage:
         await stage.fill_topic(waiting)
         async with AsyncExitStack() as services:
             await services.enter_async_context(stage.ingress())
@@ -35,5 +35,6 @@ async def _p99(seconds: float, waiting: int) -> float:
             outcome = await load(Order(stage.port, seconds + 1, round(seconds * _RATE), rate=_RATE))
         totals = await stage.totals()
         assert totals.accepted == outcome.answered, totals
-        await stage.lanes()
+        if waiting and not sum(lane.waiting for lane in await stage.lanes()):
+            raise RuntimeError("the worker had nothing to do any more before the load ended: too little was waiting")
     return outcome.p99

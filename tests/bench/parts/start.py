@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tests.bench.events import Order
 from tests.bench.processes import load
 from tests.bench.sheet import DIY, OURS
-from tests.bench.stage import new_stage, pushed_to, server
+from tests.bench.stage import new_stage, pushed_to, sink
 
 if TYPE_CHECKING:
     from tests.bench.scale import Scale
@@ -40,7 +40,7 @@ async def _start(sheet: Sheet, who: str) -> None:
 
 async def _soak(scale: Scale, sheet: Sheet) -> None:
     what = f"memory after {scale.soak:,.0f} s at {_RATE:.0f}/s"
-    async with server("protocol") as port, new_stage(pushed_to(f"http://127.0.0.1:{port}/")) as stage:
+    async with sink() as port, new_stage(pushed_to(f"http://127.0.0.1:{port}/")) as stage:
         async with stage.ingress() as ingress, stage.worker() as worker:
             soaked = 0
             for share in (_SETTLED, 1 - _SETTLED):
