@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from dataclasses import replace
@@ -41,22 +42,28 @@ def main() -> None:
     scale = SHORT if options.short else FULL
     if options.rounds:
         scale = replace(scale, rounds=options.rounds)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # the processes of a part end with us
     sheet = Sheet()
     for name in options.parts or PARTS:
         began = time.monotonic()
-        run(PARTS[name](scale, sheet))
+        part = Sheet()
+        run(PARTS[name](scale, part))
+        sheet.rows += part.rows
         print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr)  # noqa: T201  it takes a while
+        if not options.json:
+            show(part, as_json=False, as_markdown=options.markdown)
     if options.charts:
         draw(sheet, options.charts)
-    show(sheet, as_json=options.json, as_markdown=options.markdown)
+    if options.json:
+        show(sheet, as_json=True, as_markdown=False)
 
 
 def show(sheet: Sheet, *, as_json: bool, as_markdown: bool) -> None:
-    """Writes the sheet to standard output."""
+    """Writes the sheet to standard output, now."""
     if as_json:
         print(json.dumps([row.shown() for row in sheet.rows], indent=2))  # noqa: T201  the answer
     elif as_markdown:
-        print(sheet.markdown())  # noqa: T201  the answer
+        print(sheet.markdown(), flush=True)  # noqa: T201  the answer
     else:
         Console(width=140).print(sheet.table())
 
