@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 PART = "push"
 _PATIENCE = 120.0
+_FEWEST_JOBS = 600  # fewer are done before one can look at them twice
 _SUBSCRIPTIONS = (1, 10, 100, 500)
 
 
@@ -27,7 +28,7 @@ async def measure(scale: Scale, sheet: Sheet) -> None:
         if scale.of(FLOOR):
             add_speed(sheet, PART, what, FLOOR, await _floor(scale.pushed))
         if scale.of(DIY):
-            add_speed(sheet, PART, what, DIY, await _jobs(scale.pushed // 10))
+            add_speed(sheet, PART, what, DIY, await _jobs(max(scale.pushed // 10, _FEWEST_JOBS)))
         for subscriptions in _SUBSCRIPTIONS if scale.is_wide else ():
             add_speed(sheet, PART, f"{subscriptions} subscriptions", OURS, await pushed(subscriptions, scale.pushed))
 
