@@ -42,6 +42,7 @@ def main() -> None:
     scale = SHORT if options.short else FULL
     if options.rounds:
         scale = replace(scale, rounds=options.rounds)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has those in its background ignore it
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # the processes of a part end with us
     sheet = Sheet()
     for name in options.parts or PARTS:
