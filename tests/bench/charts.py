@@ -1,0 +1,59 @@
+"""A part's rows as an SVG: a group of bars each, ours, the floor and the DIY service, with their numbers."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+from tests.bench.sheet import DIY, FLOOR, OURS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.bench.sheet import Row, Sheet
+
+_COLOURS = {OURS: "#2563eb", FLOOR: "#9ca3af", DIY: "#f59e0b"}
+_WIDTH, _LEFT, _RIGHT = 860, 330, 90
+_BAR, _GAP, _TOP = 16, 14, 48
+
+
+def draw(sheet: Sheet, directory: Path) -> None:
+    """Writes a file for each part that has a row with something to compare."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for part in dict.fromkeys(row.part for row in sheet.rows):
+        rows = [row for row in sheet.rows if row.part == part and len(row.samples) > 1]
+        if rows:
+            (directory / f"{part}.svg").write_text(chart(part, rows), encoding="utf-8")
+
+
+def chart(title: str, rows: list[Row]) -> str:
+    """The SVG; every group has a scale of its own, since their units differ."""
+    shapes, y = [_text(12, 24, title, "bold"), *_legend()], _TOP
+    for row in rows:
+        shapes.append(_text(12, y + 12, f"{row.what} ({row.unit})"))
+        medians = {who: value for who in _COLOURS if (value := row.median(who)) is not None}
+        largest = max(medians.values()) or 1.0
+        for who, value in medians.items():
+            width = (_WIDTH - _LEFT - _RIGHT) * value / largest
+            shapes += [
+                f'<rect x="{_LEFT}" y="{y}" width="{width:.1f}" height="{_BAR - 2}" rx="2" fill="{_COLOURS[who]}"/>',
+                _text(_LEFT + width + 6, y + 12, f"{value:,.0f}" if value >= 100 else f"{value:.2f}"),
+            ]
+            y += _BAR
+        y += _GAP
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {y}" font-family="sans-serif" font-size="12">'
+    )
+    return "\n".join((head, f'<rect width="{_WIDTH}" height="{y}" fill="white"/>', *shapes, "</svg>\n"))
+
+
+def _legend() -> list[str]:
+    shapes = []
+    for position, (who, colour) in enumerate(_COLOURS.items()):
+        x = _LEFT + position * 80
+        shapes += [f'<rect x="{x}" y="14" width="12" height="12" fill="{colour}"/>', _text(x + 18, 24, who)]
+    return shapes
+
+
+def _text(x: float, y: float, text: str, weight: str = "normal") -> str:
+    return f'<text x="{x:.1f}" y="{y}" font-weight="{weight}">{escape(text)}</text>'

@@ -1,0 +1,99 @@
+"""The floors of what is no server: bare loops on the same libraries, each a process; what they did goes out as JSON.
+
+python -m tests.bench.floors post URL COUNT CONCURRENCY    aiohttp's client, one session
+python -m tests.bench.floors route REDIS_URL COUNT         XREADGROUP, a pipeline of two XADD, XACK and XDEL an event
+python -m tests.bench.floors read REDIS_URL COUNT          XREADGROUP and XACK by the hundred
+python -m tests.bench.floors consume REDIS_URL COUNT       `relay.consumer`, which is ours
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import aiohttp
+from redis.asyncio import Redis
+
+from relay.consumer import consume
+from relay.event_loop import run
+from relay.store import names
+from tests.bench.events import event_body
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+TOPIC = "everything"
+_BATCH = 100
+
+
+async def post(url: str, count: int, concurrency: int) -> None:
+    """POSTs `count` bodies."""
+    body, numbers = event_body("floor"), iter(range(count))
+
+    async def go_on(session: aiohttp.ClientSession) -> None:
+        for _ in numbers:
+            async with session.post(url, data=body) as answer:
+                await answer.read()
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        await asyncio.gather(*(go_on(session) for _ in range(concurrency)))
+
+
+async def route(url: str, count: int) -> None:
+    """Moves `count` entries of the inbox into two streams."""
+    async with Redis.from_url(url) as redis:
+        await redis.xgroup_create(names.INBOX, "floor", id="0", mkstream=True)
+        moved = 0
+        while moved < count:
+            ((_, rows),) = await redis.xreadgroup("floor", "one", {names.INBOX: ">"}, count=_BATCH)
+            async with redis.pipeline(transaction=True) as pipe:
+                for entry, fields in rows:
+                    for topic in (names.topic("one"), names.topic("two")):
+                        pipe.xadd(topic, fields)
+                    pipe.xack(names.INBOX, "floor", entry)
+                    pipe.xdel(names.INBOX, entry)
+                await pipe.execute()
+            moved += len(rows)
+
+
+async def read(url: str, count: int) -> None:
+    """Reads `count` entries of a topic."""
+    async with Redis.from_url(url) as redis:
+        stream = names.topic(TOPIC)
+        await redis.xgroup_create(stream, "floor", id="0")
+        seen = 0
+        while seen < count:
+            ((_, rows),) = await redis.xreadgroup("floor", "one", {stream: ">"}, count=_BATCH)
+            await redis.xack(stream, "floor", *[entry for entry, _ in rows])
+            seen += len(rows)
+
+
+async def consume_all(url: str, count: int) -> None:
+    """Reads `count` entries of a topic as a team would."""
+    seen = 0
+    async with consume(url, topic=TOPIC, group="bench") as events:
+        async for _ in events:
+            seen += 1
+            if seen == count:
+                break
+
+
+async def timed(what: Callable[..., Awaitable[None]], *arguments: str | int) -> dict[str, float]:
+    """How long it took, and how much CPU of this process; seconds."""
+    began, before = time.perf_counter(), time.process_time()
+    await what(*arguments)
+    return {"seconds": time.perf_counter() - began, "cpu": time.process_time() - before}
+
+
+if __name__ == "__main__":
+    loops: dict[str, Callable[..., Awaitable[None]]] = {
+        "post": post,
+        "route": route,
+        "read": read,
+        "consume": consume_all,
+    }
+    name, url, *numbers = sys.argv[1:]
+    print(json.dumps(run(timed(loops[name], url, *map(int, numbers)))))  # noqa: T201  for the parent

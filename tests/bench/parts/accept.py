@@ -1,0 +1,113 @@
+"""Accepting: requests a second, closed loop over 64 connections, of 1 kB, signed, each with an id of its own."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from relay.store import names
+from tests.bench.events import Order
+from tests.bench.processes import load
+from tests.bench.sheet import DIY, FLOOR, OURS
+from tests.bench.stage import finished, new_stage, serving, sink, topics_by_line
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.bench.load import Outcome
+    from tests.bench.processes import Program
+    from tests.bench.scale import Scale
+    from tests.bench.sheet import Sheet
+    from tests.bench.stage import Stage
+
+PART = "accept"
+_FASTEST = {OURS: 30_000, DIY: 6000}  # requests a second that are signed beforehand
+_REPEATED = 100  # ids that repeats take turns with
+_DRAIN = 60.0
+
+
+async def measure(scale: Scale, sheet: Sheet) -> None:
+    for _ in range(scale.rounds):
+        for who in scale.of(OURS, FLOOR, DIY):
+            if who == FLOOR:
+                await _ceiling(scale, sheet)
+            await _accept(scale, sheet, who, "1 process, 1 kB")
+        if scale.is_wide:
+            await _accept(scale, sheet, OURS, "1 process, 1 kB, a line logged per event", log_level="info")
+            for who in scale.of(OURS, DIY):
+                await _accept(scale, sheet, who, "2 processes, 1 kB", processes=2)
+            for who in scale.of(OURS, DIY):
+                await _accept(scale, sheet, who, "1 process, 10 kB", size=10 * 1024)
+            for who in scale.of(OURS, DIY):
+                await _accept(scale, sheet, who, "1 process, 1 kB, all repeats", repeat=True)
+        for who in scale.of(OURS, DIY):
+            await _through(scale, sheet, who)
+
+
+async def _ceiling(scale: Scale, sheet: Sheet) -> None:
+    async with sink() as port:
+        outcome = await load(Order(port, scale.seconds, 1000, repeat=True))
+    sheet.add(PART, "ceiling of the load generator", FLOOR, outcome.rate)
+
+
+async def _accept(
+    scale: Scale,
+    sheet: Sheet,
+    who: str,
+    what: str,
+    *,
+    processes: int = 1,
+    size: int = 1024,
+    repeat: bool = False,
+    log_level: str = "warning",
+) -> None:
+    if who == FLOOR:
+        async with serving("aiohttp") as (port, running):
+            before = running.cpu()
+            outcome = await load(Order(port, scale.seconds, 1000, repeat=True, size=size))
+            spent = running.cpu() - before
+        _add(sheet, what, who, outcome, spent)
+        return
+    async with new_stage() as stage, _ingress(stage, who, processes, log_level) as running:
+        order = Order(stage.port, scale.seconds, round(_FASTEST[who] * scale.seconds), size=size)
+        if repeat:
+            order = replace(order, events=_REPEATED, repeat=True)
+        before = running.cpu() + stage.redis_cpu()
+        outcome = await load(order)
+        spent = running.cpu() + stage.redis_cpu() - before
+        if who == OURS:
+            totals = await stage.totals()
+            assert totals.accepted == (_REPEATED if repeat else outcome.answered), totals
+            assert totals.accepted + totals.duplicate == outcome.answered, totals
+    _add(sheet, what, who, outcome, spent)
+
+
+@asynccontextmanager
+async def _ingress(stage: Stage, who: str, processes: int = 1, log_level: str = "warning") -> AsyncIterator[Program]:
+    service = stage.ingress(processes, log_level) if who == OURS else stage.diy_ingress(processes)
+    async with service as running:
+        yield running
+
+
+def _add(sheet: Sheet, what: str, who: str, outcome: Outcome, spent: float) -> None:
+    sheet.add(PART, what, who, outcome.rate)
+    sheet.add(PART, f"{what}: p50", who, outcome.p50, "ms")
+    sheet.add(PART, f"{what}: p99", who, outcome.p99, "ms")
+    sheet.add(PART, f"{what}: CPU per 10,000, with Redis", who, spent / outcome.answered * 10_000, "s")
+
+
+async def _through(scale: Scale, sheet: Sheet, who: str) -> None:
+    """Accepted and routed, an ingress and a worker: events by the time until the last one is through."""
+    async with new_stage(topics_by_line(50)) as stage:
+        worker = stage.worker() if who == OURS else stage.diy_worker()
+        async with _ingress(stage, who), worker:
+            outcome = await load(Order(stage.port, scale.seconds, round(_FASTEST[who] * scale.seconds)))
+            waiting = (
+                (lambda: stage.redis.xlen(names.INBOX)) if who == OURS else (lambda: stage.redis.zcard("arq:queue"))
+            )
+            ended = await finished(waiting, _DRAIN)
+            if who == OURS:
+                totals = await stage.totals()
+                assert totals.routed == totals.accepted == outcome.answered, totals
+    sheet.add(PART, "accepted and routed, 1 process each", who, outcome.answered / (ended - outcome.began_at))

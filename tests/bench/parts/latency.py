@@ -1,0 +1,64 @@
+"""From when an event is due at the ingress until its subscriber has it, at a constant rate, everything on one machine.
+
+Open loop: an event that could not be sent in time counts from when it was due, so a service that stands still for a
+moment is not spared the events of that moment.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from relay.store import names
+from tests.bench.events import Order
+from tests.bench.processes import load
+from tests.bench.sheet import DIY, OURS
+from tests.bench.stage import finished, new_stage, percentile, pushed_to, sink, stats_of
+
+if TYPE_CHECKING:
+    from tests.bench.scale import Scale
+    from tests.bench.sheet import Sheet
+    from tests.bench.stage import Stage
+
+PART = "latency"
+_LONGER = 2  # times as long as a closed loop, since there are few events in a second
+_DRAIN = 60.0
+
+
+async def measure(scale: Scale, sheet: Sheet) -> None:
+    for _ in range(scale.rounds):
+        for rate in scale.rates:
+            for who in scale.of(OURS, DIY):
+                late_ms = await _late_ms(who, rate, scale.seconds * _LONGER)
+                for share in (50, 99):
+                    what = f"accepted to pushed at {rate:,.0f}/s: p{share}"
+                    sheet.add(PART, what, who, percentile(late_ms, share / 100), "ms")
+
+
+async def _late_ms(who: str, rate: float, seconds: float) -> list[float]:
+    async with sink() as port, new_stage(pushed_to(f"http://127.0.0.1:{port}/")) as stage:
+        target = f"http://127.0.0.1:{port}/"
+        ingress, worker = (
+            (stage.ingress(), stage.worker()) if who == OURS else (stage.diy_ingress(), stage.diy_worker(target))
+        )
+        async with ingress, worker:
+            await load(Order(stage.port, 1.0, 20, "warm", rate=20))
+            await _drained(stage, who, 20)
+            await stats_of(port)
+            events = max(round(rate * seconds), 1)
+            outcome = await load(Order(stage.port, seconds + 1, events, rate=rate))
+            await _drained(stage, who, outcome.answered + 20)
+            late_ms: list[float] = (await stats_of(port))["late_ms"]
+            assert outcome.answered == events == len(late_ms), (outcome, len(late_ms))
+            if who == OURS:
+                await stage.totals()
+                await stage.lanes()
+    return late_ms
+
+
+async def _drained(stage: Stage, who: str, events: int) -> None:
+    async def missing() -> int:
+        if who == OURS:
+            return events - await stage.delivered() + int(await stage.redis.xlen(names.INBOX))
+        return int(await stage.redis.zcard("arq:queue"))
+
+    await finished(missing, _DRAIN)

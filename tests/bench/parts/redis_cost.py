@@ -1,0 +1,149 @@
+"""What an event costs Redis: commands, round trips and bytes.
+
+Commands are those of `INFO commandstats`, which counts what scripts call, too. Round trips are the answers that Redis
+wrote (`total_writes_processed`): one for all that a client sent at once, and more than one for an answer of over 64 kB,
+so the number is on the high side. What the processes ask while idle is measured before and taken off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from relay.store import names
+from tests.bench.events import Order
+from tests.bench.processes import load
+from tests.bench.sheet import DIY, OURS
+from tests.bench.stage import finished, new_stage, pushed_to, sink, topics_by_line
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from redis.asyncio import Redis
+
+    from tests.bench.processes import Program
+    from tests.bench.scale import Scale
+    from tests.bench.sheet import Sheet
+    from tests.bench.stage import Stage
+
+PART = "redis"
+_PATIENCE = 120.0
+_IDLE = 0.5  # seconds
+_LOOK = 0.05
+_FASTEST = 20_000  # requests a second that are signed beforehand
+_COPIES = 5
+
+
+@dataclass(slots=True)
+class Spent:
+    """What Redis has done so far."""
+
+    commands: float
+    trips: float
+    at: float
+
+    @classmethod
+    async def so_far(cls, redis: Redis) -> Spent:
+        """The numbers of this moment."""
+        stats, commands = await redis.info("stats"), await redis.info("commandstats")
+        return cls(sum(row["calls"] for row in commands.values()), stats["total_writes_processed"], time.monotonic())
+
+    def less(self, before: Spent) -> Spent:
+        """What came since `before`; `at` is then the seconds between."""
+        return Spent(self.commands - before.commands, self.trips - before.trips, self.at - before.at)
+
+
+async def measure(scale: Scale, sheet: Sheet) -> None:
+    for _ in range(scale.rounds):
+        for who in scale.of(OURS, DIY):
+            await _accepting(scale, sheet, who)
+        await _routing(scale, sheet)
+        if scale.of(DIY):
+            await _working(scale, sheet)
+        await _pushing(scale, sheet)
+        for topics in (1, _COPIES) if scale.is_wide else (1,):
+            await _storing(scale, sheet, topics)
+
+
+async def _accepting(scale: Scale, sheet: Sheet, who: str) -> None:
+    async with new_stage() as stage, stage.ingress() if who == OURS else stage.diy_ingress():
+        idle = await _idle(stage)
+        before = await Spent.so_far(stage.redis)
+        outcome = await load(Order(stage.port, scale.seconds, round(_FASTEST * scale.seconds)))
+        _add(sheet, "accept", who, (await Spent.so_far(stage.redis)).less(before), idle, outcome.answered)
+        if who == OURS:
+            assert (await stage.totals()).accepted == outcome.answered
+
+
+async def _routing(scale: Scale, sheet: Sheet) -> None:
+    async with new_stage(topics_by_line(50)) as stage:
+        await stage.accept(scale.routed, lines=49)
+        spent, idle = await _spent_by(stage, stage.worker(), lambda: stage.redis.xlen(names.INBOX))
+        assert (await stage.totals()).routed == scale.routed
+    _add(sheet, "route", OURS, spent, idle, scale.routed)
+
+
+async def _working(scale: Scale, sheet: Sheet) -> None:
+    events = scale.routed // 10
+    async with new_stage() as stage:
+        await stage.enqueue(events)
+        spent, idle = await _spent_by(stage, stage.diy_worker(), lambda: stage.redis.zcard("arq:queue"))
+    _add(sheet, "route", DIY, spent, idle, events)
+
+
+async def _pushing(scale: Scale, sheet: Sheet) -> None:
+    async with sink() as port, new_stage(pushed_to(f"http://127.0.0.1:{port}/", keys="concurrency = 100")) as stage:
+        await stage.fill_topic(scale.pushed)
+
+        async def missing() -> int:
+            delivered = await stage.redis.hget(names.lane("team-0"), "delivered")  # type: ignore[misc]  # typed for the blocking client, too
+            return scale.pushed - int(delivered or 0)
+
+        spent, idle = await _spent_by(stage, stage.worker(), missing)
+        await stage.lanes()
+    _add(sheet, "push", OURS, spent, idle, scale.pushed)
+
+
+async def _spent_by(
+    stage: Stage, worker: AbstractAsyncContextManager[Program], missing: Callable[[], Awaitable[int]]
+) -> tuple[Spent, Spent]:
+    """What a worker asks of Redis until nothing is `missing`, and then while it is idle; our own looks taken off."""
+    before, looks = await Spent.so_far(stage.redis), 0
+    async with worker:
+        while await missing():
+            looks += 1
+            await asyncio.sleep(_LOOK)
+        spent = (await Spent.so_far(stage.redis)).less(before)
+        idle = await _idle(stage)
+    return replace(spent, trips=spent.trips - looks, commands=spent.commands - looks), idle
+
+
+async def _idle(stage: Stage) -> Spent:
+    """What is asked while there is nothing to do."""
+    before = await Spent.so_far(stage.redis)
+    await asyncio.sleep(_IDLE)
+    return (await Spent.so_far(stage.redis)).less(before)
+
+
+def _add(sheet: Sheet, stage: str, who: str, spent: Spent, idle: Spent, events: int) -> None:
+    for what, here, at_rest in (
+        ("commands", spent.commands, idle.commands),
+        ("round trips", spent.trips, idle.trips),
+    ):
+        rest = at_rest / idle.at * spent.at
+        sheet.add(PART, f"{stage}: {what}", who, max(here - rest, 0.0) / events, "/event")
+
+
+async def _storing(scale: Scale, sheet: Sheet, topics: int) -> None:
+    """Bytes of an event, with what the dedupe remembers of it, by the topics that it is in."""
+    rules = "".join(f'[[topics]]\nname = "copy-{number}"\nevents = ["*"]\n' for number in range(topics))
+    async with new_stage(rules) as stage, stage.worker():
+        before = (await stage.redis.info("memory"))["used_memory"]
+        await stage.accept(scale.stored)
+        await finished(lambda: stage.redis.xlen(names.INBOX), _PATIENCE)
+        grown = (await stage.redis.info("memory"))["used_memory"] - before
+        assert (await stage.totals()).routed == scale.stored
+    sheet.add(PART, f"memory in {topics} topic(s), per topic", OURS, grown / scale.stored / topics, "bytes/event")

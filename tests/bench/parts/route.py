@@ -1,0 +1,60 @@
+"""Routing: a worker drains an inbox that was filled beforehand into two of 50 topics; stock arq runs a job an event."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from relay.store import names
+from tests.bench.sheet import DIY, FLOOR, OURS, add_speed
+from tests.bench.stage import new_stage, speed_of, speed_of_floor, topics_by_line
+
+if TYPE_CHECKING:
+    from tests.bench.scale import Scale
+    from tests.bench.sheet import Sheet
+    from tests.bench.stage import Speed
+
+PART = "route"
+_PATIENCE = 120.0
+_TOPICS = (1, 10, 1000)
+
+
+async def measure(scale: Scale, sheet: Sheet) -> None:
+    what = "into 2 of 50 topics"
+    for _ in range(scale.rounds):
+        add_speed(sheet, PART, what, OURS, await routed(50, scale.routed))
+        if scale.of(FLOOR):
+            add_speed(sheet, PART, what, FLOOR, await _floor(scale.routed))
+        if scale.of(DIY):
+            add_speed(sheet, PART, what, DIY, await _jobs(scale.routed // 10))
+        for topics in _TOPICS if scale.is_wide else ():
+            add_speed(sheet, PART, f"of {topics:,} topics", OURS, await routed(topics, scale.routed))
+
+
+async def routed(topics: int, events: int, backlog: int = 0) -> Speed:
+    """How fast a worker routes while `backlog` more wait behind them."""
+    async with new_stage(topics_by_line(topics)) as stage:
+        await stage.accept(events + backlog, lines=max(topics - 1, 1))
+        async with stage.worker() as worker:
+            speed = await speed_of(worker, stage.routed, events, _PATIENCE)
+        totals = await stage.totals()
+        assert totals.accepted == totals.routed + totals.inbox == events + backlog, totals
+    return speed
+
+
+async def _floor(events: int) -> Speed:
+    async with new_stage() as stage:
+        await stage.accept(events)
+        speed = await speed_of_floor("route", stage.embedded.url, events)
+        assert await stage.redis.xlen(names.topic("two")) == events
+    return speed
+
+
+async def _jobs(events: int) -> Speed:
+    async with new_stage() as stage:
+        await stage.enqueue(events)
+
+        async def done() -> int:
+            return events - int(await stage.redis.zcard("arq:queue"))
+
+        async with stage.diy_worker() as worker:
+            return await speed_of(worker, done, events, _PATIENCE)

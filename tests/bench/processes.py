@@ -1,0 +1,135 @@
+"""The processes of a run: each on its own, on loopback, ended by its id; what they cost is read off `/proc` (Linux)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import sys
+import time
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+
+from tests.bench.load import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from tests.bench.events import Order
+
+ROOT = Path(__file__).resolve().parents[2]
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_START_PATIENCE = 30.0
+_STOP_PATIENCE = 10.0
+_LOOK = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A process and its children."""
+
+    pid: int
+    started_in: float
+    """Seconds until it was ready."""
+
+    def cpu(self) -> float:
+        """CPU seconds so far."""
+        return sum(map(_cpu, _family(self.pid)))
+
+    def rss(self) -> float:
+        """Megabytes in memory, children included."""
+        return sum(map(_rss, _family(self.pid)))
+
+
+def cpu_of(pid: int) -> float:
+    """CPU seconds of one process so far."""
+    return _cpu(pid)
+
+
+def _cpu(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def _rss(pid: int) -> float:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE / 1e6
+
+
+def _family(pid: int) -> list[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(member for child in children for member in _family(int(child)))]
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+@asynccontextmanager
+async def program(
+    *arguments: str, ready: Callable[[], Awaitable[object]], **environment: str
+) -> AsyncIterator[Program]:
+    """`python -m` with `arguments`, once it is ready and until the context is left."""
+    began = time.perf_counter()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", *arguments),
+        env=os.environ | environment,
+        cwd=ROOT,
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        async with asyncio.timeout(_START_PATIENCE):
+            while not await ready():
+                if process.returncode is not None:
+                    raise RuntimeError(f"{' '.join(arguments)} ended at once with {process.returncode}")
+                await asyncio.sleep(_LOOK)
+        yield Program(process.pid, time.perf_counter() - began)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        try:
+            async with asyncio.timeout(_STOP_PATIENCE):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+async def answer_of(*arguments: str) -> Any:
+    """What `python -m` with `arguments` writes, in JSON."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", *arguments), cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(arguments)} ended with {process.returncode}")
+    return json.loads(output)
+
+
+async def load(order: Order) -> Outcome:
+    """What came of an order; everything has to be accepted."""
+    outcome = Outcome(**await answer_of("tests.bench.load", json.dumps(asdict(order))))
+    if set(outcome.statuses) != {"200"}:
+        raise RuntimeError(f"the service answered {outcome.statuses}, such as {outcome.first[:300]}")
+    return outcome
+
+
+def answers(port: int, path: str) -> Callable[[], Awaitable[bool]]:
+    """Whether a server answers 200 at `path`."""
+
+    async def look() -> bool:
+        try:
+            async with aiohttp.request("GET", f"http://127.0.0.1:{port}{path}") as answer:
+                return answer.status == 200
+        except aiohttp.ClientError:
+            return False
+
+    return look

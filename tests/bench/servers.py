@@ -1,0 +1,103 @@
+"""What stands around: a sink that costs little, the ceiling of the load generator, and the floor of the ingress.
+
+    python -m tests.bench.servers protocol PORT     answers every request at once, from a bare asyncio Protocol
+    python -m tests.bench.servers aiohttp PORT      reads the body and answers 200, on aiohttp and uvloop
+
+The first one is the sink, too. `/hang` is never answered, `/cured` not counted; `GET /stats` says what came since it
+was last asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from typing import cast
+
+from aiohttp import web
+
+from relay.event_loop import run
+from relay.listening import listening
+from relay.settings import Listen
+from tests.bench.events import due_ms_of
+from tests.bench.load import content_length
+
+_OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+
+@dataclass(slots=True)
+class Stats:
+    """What a sink got."""
+
+    count: int = 0
+    first: float = 0.0
+    """When the first came, Unix seconds."""
+    last: float = 0.0
+    late_ms: list[float] = field(default_factory=list)
+    """Milliseconds from when each was due."""
+
+
+class Sink(asyncio.Protocol):
+    """One connection."""
+
+    stats = Stats()
+
+    def __init__(self) -> None:
+        self._got = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._got += data
+        while (end := self._got.find(b"\r\n\r\n")) >= 0:
+            whole = end + 4 + content_length(self._got[:end])
+            if len(self._got) < whole:
+                return
+            request, self._got = self._got[:whole], self._got[whole:]
+            self._answer(request, request[end + 4 :])
+
+    def _answer(self, request: bytes, body: bytes) -> None:
+        if request.startswith(b"GET /stats"):
+            text = json.dumps(asdict(Sink.stats)).encode()
+            self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(text), text))
+            Sink.stats = Stats()
+        elif request.startswith((b"GET ", b"POST /cured")):
+            self._transport.write(_OK)
+        elif not request.startswith(b"POST /hang"):
+            note(Sink.stats, body)
+            self._transport.write(_OK)
+
+
+def note(stats: Stats, body: bytes) -> None:
+    """Counts a POST."""
+    now = time.time()
+    stats.count += 1
+    stats.first = stats.first or now
+    stats.last = now
+    stats.late_ms.append(round(now * 1000 - due_ms_of(body), 2))
+
+
+async def serve_protocol(port: int) -> None:
+    """Serves until the process is ended."""
+    server = await asyncio.get_running_loop().create_server(Sink, "127.0.0.1", port)
+    await server.serve_forever()
+
+
+async def serve_aiohttp(port: int) -> None:
+    """Serves until the process is ended."""
+
+    async def receive(request: web.Request) -> web.Response:
+        await request.read()
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", receive)
+    async with listening(app, Listen(host="127.0.0.1", port=port)):
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    run({"protocol": serve_protocol, "aiohttp": serve_aiohttp}[sys.argv[1]](int(sys.argv[2])))

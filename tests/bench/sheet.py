@@ -1,0 +1,99 @@
+"""What was measured, and how it is shown: medians over the rounds, and ratios within each round.
+
+Rounds are interleaved (ours, floor, DIY, ours, ...), so that what else the machine does hits all of them; a ratio is
+the median of the rounds' ratios, and the only number that means something elsewhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.bench.stage import Speed
+
+OURS, FLOOR, DIY = "ours", "floor", "diy"
+
+
+@dataclass(slots=True)
+class Row:
+    """One thing that was measured."""
+
+    part: str
+    what: str
+    unit: str
+    samples: dict[str, list[float]] = field(default_factory=dict)
+    """One value a round, by whose it is: ours, the floor's, the DIY service's."""
+
+    def median(self, who: str) -> float | None:
+        """The median of `who`; None if it was not measured."""
+        return median(self.samples[who]) if who in self.samples else None
+
+    def ratio(self, other: str) -> float | None:
+        """Ours by that of `other`."""
+        rounds = list(zip(self.samples.get(OURS, ()), self.samples.get(other, ()), strict=False))
+        ratios = [mine / theirs for mine, theirs in rounds if theirs]
+        return median(ratios) if ratios else None
+
+    def shown(self) -> dict[str, Any]:
+        """As JSON."""
+        ratios = {f"vs_{other}": self.ratio(other) for other in (FLOOR, DIY) if self.ratio(other) is not None}
+        medians = {who: self.median(who) for who in self.samples}
+        return {"part": self.part, "what": self.what, "unit": self.unit, **medians, **ratios, "samples": self.samples}
+
+
+@dataclass(slots=True)
+class Sheet:
+    """All rows of a run."""
+
+    rows: list[Row] = field(default_factory=list)
+
+    def add(self, part: str, what: str, who: str, value: float, unit: str = "/s") -> None:
+        """Notes the value of one round."""
+        row = next((row for row in self.rows if (row.part, row.what) == (part, what)), None)
+        if row is None:
+            self.rows.append(row := Row(part, what, unit))
+        row.samples.setdefault(who, []).append(value)
+
+    def table(self) -> Table:
+        """For a terminal."""
+        table = Table("part", "what", "unit", box=None)
+        for heading in _HEADINGS:
+            table.add_column(heading, justify="right")
+        for row in self.rows:
+            table.add_row(row.part, row.what, row.unit, *_numbers(row))
+        return table
+
+    def markdown(self) -> str:
+        """For a document."""
+        head = ["part", "what", "unit", *_HEADINGS]
+        lines = [head, ["---"] * 3 + ["---:"] * len(_HEADINGS)]
+        lines += [[row.part, row.what, row.unit, *_numbers(row)] for row in self.rows]
+        return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def add_speed(sheet: Sheet, part: str, what: str, who: str, speed: Speed) -> None:
+    """Notes the rate of one round, and what it cost."""
+    sheet.add(part, what, who, speed.rate)
+    sheet.add(part, f"{what}: CPU per 10,000", who, speed.cpu, "s")
+
+
+_HEADINGS = ("ours", "floor", "x floor", "DIY", "x DIY")
+
+
+def _numbers(row: Row) -> Sequence[str]:
+    values = row.median(OURS), row.median(FLOOR), row.ratio(FLOOR), row.median(DIY), row.ratio(DIY)
+    return [_number(value) for value in values]
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"

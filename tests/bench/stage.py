@@ -1,0 +1,281 @@
+"""A stage: a Redis of its own (append-only file, everysec), rules, and the services that are measured on it.
+
+Every measurement has a new one, so that none inherits another's data, memory or append-only file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import aiohttp
+from arq.connections import ArqRedis
+from pydantic import SecretStr
+from redis.asyncio import Redis
+
+from relay.core.config import parse_config
+from relay.core.event import Arrival, Dialect
+from relay.core.secret import new_key
+from relay.linq.understanding import understand
+from relay.parts import open_keyring
+from relay.settings import Settings
+from relay.store import names
+from relay.store.acceptor import Acceptor
+from relay.store.embedded import embedded_redis
+from relay.store.lanes import Lane
+from relay.store.ledger import LaneLedger, Ledger, Totals
+from relay.store.record import fields_of
+from tests.bench.events import event_body, line_of
+from tests.bench.processes import Program, answer_of, answers, cpu_of, free_port, program
+from tests.building import LINE, SECRET
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from relay.store.embedded import Embedded
+
+_CHUNK = 2000  # events that are put in at once
+_LOOK = 0.01
+
+
+def topics_by_line(count: int) -> str:
+    """`count` topics: one for everything, and one for each of `count - 1` lines; an event is wanted by two of them."""
+    rules = '[[topics]]\nname = "everything"\nevents = ["*"]\n'
+    return rules + "".join(
+        f'[[topics]]\nname = "line-{number}"\nevents = ["message.*"]\nlines = ["{line_of(number)}"]\n'
+        for number in range(count - 1)
+    )
+
+
+def pushed_to(*urls: str, keys: str = "") -> str:
+    """A topic for everything and a subscription to it for each URL; `keys` are further ones of theirs."""
+    return topics_by_line(1) + "".join(
+        f'[[subscriptions]]\nname = "team-{number}"\ntopic = "everything"\nurl = "{url}"\n'
+        f'secret = "{SECRET.text}"\n{keys}\n'
+        for number, url in enumerate(urls)
+    )
+
+
+@dataclass(slots=True)
+class Stage:
+    """One measurement's surroundings."""
+
+    directory: Path
+    embedded: Embedded
+    redis: Redis
+    port: int = field(default_factory=free_port)
+    key: str = field(default_factory=new_key)
+
+    @property
+    def rules_file(self) -> Path:
+        return self.directory / "relay.toml"
+
+    def environment(self, log_level: str = "warning") -> dict[str, str]:
+        """That of our processes."""
+        return {
+            "REDIS_URL": self.embedded.url,
+            "RELAY_LISTEN": f"127.0.0.1:{self.port}",
+            "RELAY_ADMIN_LISTEN": f"127.0.0.1:{free_port()}",
+            "RELAY_CONFIG": str(self.rules_file),
+            "RELAY_SECRET_KEY": self.key,
+            "RELAY_LOG_LEVEL": log_level,
+            "RELAY_LOG_FORMAT": "json",
+        }
+
+    @asynccontextmanager
+    async def ingress(self, processes: int = 1, log_level: str = "warning") -> AsyncIterator[Program]:
+        """Our ingress, with the secret of one line in its keyring."""
+        settings = Settings(redis_url=self.embedded.url, relay_secret_key=SecretStr(self.key))
+        await open_keyring(settings, self.redis).store(LINE, 1, "bench", SECRET, time.time())
+        arguments = ("relay", "ingress", "--processes", str(processes))
+        environment = self.environment(log_level)
+        async with program(*arguments, ready=answers(self.port, "/ready"), **environment) as running:
+            yield running
+
+    @asynccontextmanager
+    async def worker(self) -> AsyncIterator[Program]:
+        """Our worker, once arq has it at work."""
+
+        async def ready() -> object:
+            return await self.redis.exists(f"{names.QUEUE}:health-check")
+
+        async with program("relay", "worker", ready=ready, **self.environment()) as running:
+            yield running
+
+    def diy_ingress(self, processes: int = 1) -> AbstractAsyncContextManager[Program]:
+        """The DIY service's ingress."""
+        options = f"--port {self.port} --workers {processes} --loop uvloop --http httptools --log-level warning"
+        return program(
+            *("uvicorn", "tests.bench.diy.app:app", "--no-access-log", *options.split()),
+            ready=answers(self.port, "/ready"),
+            DIY_REDIS_URL=self.embedded.url,
+            DIY_SECRET=SECRET.text,
+        )
+
+    @asynccontextmanager
+    async def diy_worker(self, target: str = "") -> AsyncIterator[Program]:
+        """The DIY service's worker; without a `target` its jobs route and no more."""
+
+        async def ready() -> object:
+            return await self.redis.exists("arq:queue:health-check")
+
+        environment = {"DIY_REDIS_URL": self.embedded.url, "DIY_TARGET": target}
+        async with program("tests.bench.diy.worker", ready=ready, **environment) as running:
+            yield running
+
+    def redis_cpu(self) -> float:
+        """CPU seconds of Redis so far."""
+        return cpu_of(self.embedded.pid)
+
+    async def accept(self, count: int, lines: int = 1, prefix: str = "e") -> None:
+        """Puts events into the inbox, as the ingress does; they take turns with `lines` lines."""
+        async with Acceptor(self.redis, 6 * 3600, time.time) as acceptor:
+            for start in range(0, count, _CHUNK):
+                numbers = range(start, min(start + _CHUNK, count))
+                await asyncio.gather(
+                    *(acceptor.accept(arrival(f"{prefix}-{one}", line_of(one % lines))) for one in numbers)
+                )
+
+    async def fill_topic(self, count: int, prefix: str = "e") -> None:
+        """Puts events into the topic for everything, behind the lanes that the rules have."""
+        for subscription in parse_config(self.rules_file.read_text()).subscriptions:
+            await Lane(self.redis, subscription.name, subscription.topic).ensure()
+            await self.redis.sadd(names.LANES, subscription.name)  # type: ignore[misc]  # typed for the blocking client, too
+        stream = names.topic("everything")
+        for start in range(0, count, _CHUNK):
+            async with self.redis.pipeline(transaction=False) as pipe:
+                for number in range(start, min(start + _CHUNK, count)):
+                    pipe.xadd(stream, _record(arrival(f"{prefix}-{number}", LINE)))
+                await pipe.execute()
+
+    async def enqueue(self, count: int) -> None:
+        """Puts jobs into arq's queue, as the DIY ingress does."""
+        async with ArqRedis.from_url(self.embedded.url) as arq:
+            for start in range(0, count, 50):
+                numbers = range(start, min(start + 50, count))
+                await asyncio.gather(
+                    *(
+                        arq.enqueue_job("deliver", f"e-{one}", "message.received", event_body(f"e-{one}"))
+                        for one in numbers
+                    )
+                )
+
+    async def totals(self) -> Totals:
+        """The ledger's sums, which have to balance."""
+        totals = await Ledger(self.redis).totals()
+        if not totals.balances:
+            raise RuntimeError(f"the ledger does not balance: {totals}")
+        return totals
+
+    async def lanes(self) -> list[LaneLedger]:
+        """The lanes' ledgers, which have to balance."""
+        lanes = await Ledger(self.redis).lanes()
+        if wrong := [lane for lane in lanes if not lane.balances]:
+            raise RuntimeError(f"the ledger does not balance: {wrong}")
+        return lanes
+
+    async def routed(self) -> int:
+        """Events that have been routed."""
+        return int(await self.redis.hget(names.COUNTS, "routed") or 0)  # type: ignore[misc]  # as above
+
+    async def delivered(self) -> int:
+        """Deliveries that have been made, over all lanes."""
+        lanes = await self.redis.smembers(names.LANES)  # type: ignore[misc]  # as above
+        async with self.redis.pipeline(transaction=False) as pipe:
+            for lane in lanes:
+                pipe.hget(names.lane(lane.decode()), "delivered")
+            return sum(int(count or 0) for count in await pipe.execute())
+
+
+def arrival(event_id: str, line: str) -> Arrival:
+    """What the ingress makes of an event."""
+    return Arrival(event_id, "message.received", Dialect.V3, event_id, line, event_body(event_id, line=line))
+
+
+def _record(arrival: Arrival) -> Any:
+    event = understand(arrival.dialect, arrival.body, arrival.line).event
+    fields = fields_of(event, round(time.time() * 1000), arrival.webhook_id, arrival.body)
+    return dict(zip(fields[::2], fields[1::2], strict=True))
+
+
+@asynccontextmanager
+async def new_stage(rules: str = "") -> AsyncIterator[Stage]:
+    """A stage with these rules."""
+    with tempfile.TemporaryDirectory(prefix="relay-bench-") as name:
+        directory = Path(name)
+        async with embedded_redis(directory / "redis") as embedded, Redis.from_url(embedded.url) as redis:
+            stage = Stage(directory, embedded, redis)
+            stage.rules_file.write_text(rules or topics_by_line(1))
+            yield stage
+
+
+@asynccontextmanager
+async def serving(kind: str) -> AsyncIterator[tuple[int, Program]]:
+    """A process of `tests.bench.servers`, and its port."""
+    port = free_port()
+    async with program("tests.bench.servers", kind, str(port), ready=answers(port, "/")) as running:
+        yield port, running
+
+
+@asynccontextmanager
+async def sink() -> AsyncIterator[int]:
+    """A sink; gives its port."""
+    async with serving("protocol") as (port, _):
+        yield port
+
+
+async def stats_of(port: int) -> dict[str, Any]:
+    """What a sink got since it was last asked."""
+    async with aiohttp.request("GET", f"http://127.0.0.1:{port}/stats") as answer:
+        found: dict[str, Any] = await answer.json(content_type=None)
+        return found
+
+
+async def finished(pending: Any, patience: float) -> float:
+    """Waits until `pending`, a coroutine function, gives 0; when it did, Unix seconds."""
+    deadline = time.monotonic() + patience
+    while count := await pending():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{count} were still waiting after {patience} s")
+        await asyncio.sleep(_LOOK)
+    return time.time()
+
+
+class Speed(NamedTuple):
+    """How fast a process did something."""
+
+    rate: float
+    """How many a second."""
+    cpu: float
+    """CPU seconds of its own for ten thousand; what else the machine does matters less to it."""
+
+
+async def speed_of_floor(loop: str, url: str, count: int, *more: int) -> Speed:
+    """How fast a loop of `tests.bench.floors` does `count` things."""
+    done = await answer_of("tests.bench.floors", loop, url, str(count), *map(str, more))
+    return Speed(count / done["seconds"], done["cpu"] / count * 10_000)
+
+
+async def speed_of(running: Program, done: Any, count: int, patience: float) -> Speed:
+    """How fast `done`, a coroutine function, counts up, from the first one until it reaches `count`."""
+    deadline = time.monotonic() + patience
+    while not (first := await done()):
+        await asyncio.sleep(_LOOK)
+    began, before = time.perf_counter(), running.cpu()
+    while (now := await done()) < count:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{now} of {count} were done after {patience} s")
+        await asyncio.sleep(_LOOK)
+    did = float(now - first) or 1.0
+    return Speed(did / (time.perf_counter() - began), (running.cpu() - before) / did * 10_000)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value below which that share of `values` lies."""
+    return sorted(values)[min(int(len(values) * share), len(values) - 1)] if values else 0.0

@@ -1,0 +1,50 @@
+"""Every part of the bench runs, its numbers come out, its ledgers balance; how fast it was matters to nobody here."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.bench.__main__ import show
+from tests.bench.charts import draw
+from tests.bench.parts import PARTS
+from tests.bench.scale import SMOKE
+from tests.bench.sheet import DIY, FLOOR, OURS, Sheet
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("part", PARTS)
+async def test_a_part_measures_something_and_loses_nothing(part: str) -> None:
+    sheet = Sheet()
+    await PARTS[part](SMOKE, sheet)
+    assert {row.part for row in sheet.rows} == {part}
+    assert all(value >= 0 for row in sheet.rows for values in row.samples.values() for value in values)
+
+
+async def test_the_floors_and_the_service_it_is_compared_with_work() -> None:
+    sheet = Sheet()
+    await PARTS["pull"](replace(SMOKE, compared=(FLOOR,)), sheet)
+    await PARTS["latency"](replace(SMOKE, compared=(DIY,)), sheet)
+    assert [set(row.samples) for row in sheet.rows] == [{FLOOR}, {FLOOR}, {DIY}, {DIY}]
+
+
+def test_ratios_are_those_of_the_rounds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sheet = Sheet()
+    for mine, theirs in ((100.0, 10.0), (300.0, 20.0), (80.0, 10.0)):
+        sheet.add("accept", "<all>", OURS, mine)
+        sheet.add("accept", "<all>", DIY, theirs)
+    (row,) = sheet.rows
+    assert (row.median(OURS), row.ratio(DIY)) == (100.0, 10.0)
+    draw(sheet, tmp_path)
+    assert "&lt;all&gt; (/s)" in (tmp_path / "accept.svg").read_text()
+    show(sheet, as_json=True, as_markdown=False)
+    assert json.loads(capsys.readouterr().out)[0]["vs_diy"] == 10.0
+    show(sheet, as_json=False, as_markdown=True)
+    assert "| accept | <all> | /s | 100 |  |  | 10.0 | 10.0 |" in capsys.readouterr().out
+    show(sheet, as_json=False, as_markdown=False)
+    assert "x DIY" in capsys.readouterr().out
