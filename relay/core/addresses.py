@@ -6,6 +6,7 @@ IPv4 one, so what is refused in one spelling has to be refused in all.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,7 @@ _LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")  # RFC 8215
 _NOT_EMBEDDED = {IPv6Address("::"), IPv6Address("::1")}
 
 
+@lru_cache(4096)  # asked of every request's host, of which there are few
 def address_of(text: str) -> Address | None:
     """The address that `text` spells, without its zone; None if it is a name."""
     try:
