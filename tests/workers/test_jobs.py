@@ -2,15 +2,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from redis.exceptions import ConnectionError as RedisConnectionError
 from structlog.testing import capture_logs
 
 from relay.settings import Settings
 from workers.context import context_of, worker_parts
 from workers.jobs import sweep, trim
+from workers.retention import Retention
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
     from redis.asyncio import Redis
 
 
@@ -27,14 +30,20 @@ async def test_the_sweep_of_a_redis_without_memory_is_put_off_in_one_line(
         assert [(line["event"], line["what"], line["log_level"]) for line in logs] == [
             ("job.put_off", "sweeping", "warning")
         ]
-        assert "OOM" in logs[0]["error"]
+        assert "maxmemory" in logs[0]["error"]
         with capture_logs() as logs:
             await sweep(context_of(parts))
         assert not logs
 
 
-async def test_trimming_is_put_off_while_redis_is_away(rules_file: Path) -> None:
-    async with worker_parts(Settings(redis_url="redis://127.0.0.1:1/0", relay_config=rules_file)) as parts:
+async def test_trimming_is_put_off_when_redis_goes_away(
+    redis_url: str, rules_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(_: Retention) -> None:
+        raise RedisConnectionError("gone")
+
+    monkeypatch.setattr(Retention, "trim", fail)
+    async with worker_parts(Settings(redis_url=redis_url, relay_config=rules_file)) as parts:
         with capture_logs() as logs:
-            await trim(context_of(parts))
-    assert [(line["event"], line["what"]) for line in logs] == [("job.put_off", "trimming")]
+            await trim({**context_of(parts), "job_id": "trim"})
+    assert [(line["event"], line["what"], line["error"]) for line in logs] == [("job.put_off", "trimming", "gone")]
