@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -45,6 +46,13 @@ def logs_that_can_be_captured(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     structlog.reset_defaults()
     root.setLevel(level)
     root.handlers[:] = handlers
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_is_heard() -> None:
+    """Also where a shell started the tests in its background, with Ctrl-C ignored by them and all that they start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

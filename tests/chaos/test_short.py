@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-FAULTS = "kill-worker,stop-worker,kill-ingress,kill-redis,delete-lane-groups"
+FAULTS = "kill-worker,kill-ingress,kill-redis,delete-lane-groups"
 
 
 async def chaos(*arguments: str) -> tuple[int | None, str, str]:
