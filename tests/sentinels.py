@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from redis.exceptions import RedisError
 
 from relay.child import death_with_parent
 from relay.store.embedded import server_program
-from tests.support import eventually
+from tests.support import eventually, free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -125,14 +124,14 @@ async def sentinels(
     topology = Topology(directory)
     try:
         for number in range(1 + replicas):
-            port = _free_port()
+            port = free_port()
             follows = f"replicaof 127.0.0.1 {topology.ports[0]}\n" if number else ""
             topology.write(port, _SERVER.replace("{port}", str(port)).replace("{fsync}", fsync) + follows)
             topology.ports.append(port)
             topology.start(port)
             await eventually(lambda port=port: _role(port))  # type: ignore[misc]
         for _ in range(count):
-            port = _free_port()
+            port = free_port()
             topology.sentinels.append(port)
             text = _SENTINEL.replace("{directory}", "\0").format(
                 port=port, service=SERVICE, primary=topology.ports[0], quorum=count // 2 + 1, down_after=_DOWN_AFTER_MS
@@ -156,10 +155,3 @@ async def _role(port: int) -> str | None:
         except (RedisError, OSError):
             return None
         return str(info.get("role", "sentinel"))
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port

@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from relay.child import free_ports
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -40,6 +42,11 @@ async def eventually(condition: Callable[[], Any], patience: float = PATIENCE) -
         if time.monotonic() > deadline:
             raise AssertionError(f"did not come true within {patience} s: {inspect.getsource(condition).strip()}")
         await asyncio.sleep(0.01)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    return free_ports(1)[0]
 
 
 @asynccontextmanager

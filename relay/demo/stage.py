@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import socket
 import tempfile
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import aiohttp
 
 from relay.bootstrap.reconcile import Reconciler
-from relay.child import python
+from relay.child import free_ports, python
 from relay.config_file import read_config
 from relay.core.errors import RelayError
 from relay.core.secret import SigningSecret, new_key, new_secret
@@ -86,7 +85,7 @@ async def set_stage(seed: int, say: Callable[[str], None]) -> AsyncIterator[Stag
     """Everything running, ready for the first event. `say` is called with each step that is done."""
     async with AsyncExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="linq-relay-demo-")))
-        ports = _Ports(*_free_ports(len(_Ports._fields)))
+        ports = _Ports(*free_ports(len(_Ports._fields)))
         key, secret = new_key(), SigningSecret(new_secret())
         embedded = await stack.enter_async_context(embedded_redis(home / "redis"))
         redis = open_redis(embedded.url, WORKER_PATIENCE)
@@ -160,14 +159,3 @@ async def _wait_until_ready(url: str, log: Path) -> None:
             await asyncio.sleep(0.05)
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-10:]) if log.exists() else ""
     raise RelayError(f"the relay was not ready within {_READY_PATIENCE:.0f} s; its last words:\n{tail}")
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for sock in sockets:
-            sock.bind((_LOCAL, 0))
-        return [sock.getsockname()[1] for sock in sockets]
-    finally:
-        for sock in sockets:
-            sock.close()

@@ -16,7 +16,6 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import time
 from contextlib import asynccontextmanager
@@ -27,7 +26,7 @@ import structlog
 from redis import Redis as BlockingRedis
 from redis.exceptions import BusyLoadingError, RedisError
 
-from relay.child import death_with_parent
+from relay.child import death_with_parent, free_ports
 from relay.core.errors import StoreError
 from relay.tasks import end_task
 
@@ -84,7 +83,7 @@ async def embedded_redis(data_dir: Path, port: int | None = None) -> AsyncIterat
         if (left_over := running(data_dir)) is not None:
             yield left_over
             return
-        server = _Server(data_dir, port or _free_port())
+        server = _Server(data_dir, port or free_ports(1)[0])
         keeper = None
         try:
             embedded = await server.start()
@@ -235,10 +234,3 @@ def _write_state(data_dir: Path, embedded: Embedded) -> None:
 
 def _state_file(data_dir: Path) -> Path:
     return data_dir / "redis.json"
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port

@@ -31,8 +31,9 @@ from relay.store.lanes import Lane
 from relay.store.ledger import LaneLedger, Ledger, Totals
 from relay.store.record import fields_of
 from tests.bench.events import event_body, line_of
-from tests.bench.processes import Program, answer_of, answers, cpu_of, free_port, program
+from tests.bench.processes import Program, answer_of, answers, cpu_of, program
 from tests.building import LINE, SECRET
+from tests.support import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

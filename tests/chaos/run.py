@@ -14,10 +14,11 @@ from tests.chaos import gather
 from tests.chaos.faults import FAULTS
 from tests.chaos.plan import seconds_of_a_round, steps
 from tests.chaos.records import Happened
-from tests.chaos.redis_server import RedisServer, free_port
 from tests.chaos.sentinel_redis import SentinelRedis
 from tests.chaos.spec import Spec
 from tests.chaos.stage import open_stage
+from tests.redis_server import RedisServer
+from tests.support import free_port
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process

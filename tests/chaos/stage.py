@@ -24,16 +24,16 @@ from relay.core.secret import new_key
 from relay.parts import open_keyring
 from relay.settings import Settings
 from tests.chaos.events import LINES, secret_of
-from tests.chaos.redis_server import free_port
 from tests.chaos.teams import rules
+from tests.support import free_port
 
 if TYPE_CHECKING:
     import random
     from collections.abc import AsyncIterator
 
-    from tests.chaos.redis_server import RedisServer
     from tests.chaos.sentinel_redis import SentinelRedis
     from tests.chaos.spec import Spec
+    from tests.redis_server import RedisServer
 
 STOP_PATIENCE = 40.0
 """Seconds that a process of ours has to end after SIGTERM."""

@@ -18,7 +18,7 @@ from relay.store.lanes import Lane
 from tests.building import SECRET
 from tests.certificates import Authority, tls_server
 from tests.core.writing import subscription_with
-from tests.journeys.conftest import free_port
+from tests.support import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import sys
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -14,15 +13,14 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
-from redis.asyncio import Redis
 
 from relay.core.secret import new_key
 from relay.listening import listening
 from relay.sandbox.app import Sandbox, open_sandbox, sandbox_app
 from relay.settings import Listen
-from relay.store.embedded import server_program
 from tests.building import OTHER_SECRET, SECRET
-from tests.support import eventually
+from tests.redis_server import RedisServer
+from tests.support import eventually, free_port
 from tests.workers.conftest import Sink, open_sink
 
 if TYPE_CHECKING:
@@ -31,44 +29,6 @@ if TYPE_CHECKING:
 LINES = ("+16465550123", "+16465550124", "+16465550125")
 API_KEY = "journey-key"
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
-@dataclass(slots=True)
-class RedisServer:
-    """A Redis that can be killed and started again on the same data and port."""
-
-    directory: Path
-    port: int = field(default_factory=free_port)
-    process: asyncio.subprocess.Process | None = None
-
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
-
-    async def start(self) -> None:
-        arguments = f"--port {self.port} --bind 127.0.0.1 --appendonly yes --save".split()
-        self.process = await asyncio.create_subprocess_exec(
-            server_program(), *arguments, "", "--dir", str(self.directory), stdout=asyncio.subprocess.DEVNULL
-        )
-        await eventually(self.answers)
-
-    async def answers(self) -> bool:
-        async with Redis.from_url(self.url) as redis:
-            with suppress(Exception):
-                return bool(await redis.ping())
-        return False
-
-    async def kill(self) -> None:
-        assert self.process is not None
-        self.process.kill()
-        await self.process.wait()
 
 
 @dataclass(slots=True)
@@ -173,8 +133,7 @@ retry = ["200ms", "400ms", "800ms", "1600ms"]
 async def open_service(directory: Path) -> AsyncIterator[Service]:
     """Redis, sandbox and sink running; the service's own processes are the test's to start."""
     async with AsyncExitStack() as stack:
-        (directory / "redis").mkdir()
-        redis = RedisServer(directory / "redis")
+        redis = RedisServer(directory / "redis", fsync="everysec")
         await redis.start()
         sink = await stack.enter_async_context(open_sink())
         sandbox = await stack.enter_async_context(open_sandbox(LINES, speed=25))

@@ -62,10 +62,9 @@ async def test_redis_is_killed_and_comes_back_and_nothing_of_ours_is_restarted(r
 
 
 async def test_a_redis_that_stands_still_is_503_within_two_seconds(running: Service) -> None:
-    assert running.redis.process is not None
     wanted = emit(running, 3)
     await eventually(lambda: delivered(running, wanted))
-    running.redis.process.send_signal(signal.SIGSTOP)
+    running.redis.signal(signal.SIGSTOP)
     try:
         secret = next(iter(running.sandbox.state.subscriptions.values())).secret
         body = body_of()
@@ -83,7 +82,7 @@ async def test_a_redis_that_stands_still_is_503_within_two_seconds(running: Serv
         assert {answer.status for answer in answers} == {503}
         assert time.monotonic() - began < 2
     finally:
-        running.redis.process.send_signal(signal.SIGCONT)
+        running.redis.signal(signal.SIGCONT)
     wanted = emit(running, 10)
     await eventually(lambda: delivered(running, wanted))
 

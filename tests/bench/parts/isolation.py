@@ -10,9 +10,10 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from tests.bench.events import Order
-from tests.bench.processes import free_port, load
+from tests.bench.processes import load
 from tests.bench.sheet import FLOOR, OURS
 from tests.bench.stage import new_stage, percentile, pushed_to, sink, stats_of
+from tests.support import free_port
 
 if TYPE_CHECKING:
     from tests.bench.scale import Scale

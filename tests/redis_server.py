@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from redis.exceptions import RedisError
 
 from relay.child import death_with_parent
 from relay.store.embedded import server_program
+from tests.support import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -27,14 +27,6 @@ if TYPE_CHECKING:
 
 _START_PATIENCE = 120.0  # seconds; a large append-only file takes a while to load
 _STOP_PATIENCE = 60.0
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 @dataclass(slots=True)
