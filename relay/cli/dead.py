@@ -57,14 +57,17 @@ def list_(
     json: JsonOption = False,
 ) -> None:
     """List dead letters, oldest first."""
-    found = _find(subscription, meant_by(event_id, event_type, line, reason, since, until))
+    from relay.event_loop import run
+    from relay.parts import load_settings
+
+    letters = run(_list(load_settings(), subscription, meant_by(event_id, event_type, line, reason, since, until)))
     if json:
-        print_json([_summary(letter) for letter in found.letters])
+        print_json([_summary(letter) for letter in letters])
         return
     columns = ("id", "subscription", "type", "line", "died", "tries", "reason")
     rows = [
         (x.record.id, x.subscription, x.record.type, x.record.line, local_time(x.at), x.tries, x.reason)
-        for x in found.letters
+        for x in letters
     ]
     print_table(f"Dead letters: {len(rows)}", columns, rows)
 
@@ -82,7 +85,10 @@ def show(
     json: JsonOption = False,
 ) -> None:
     """Show dead letters whole, with their attempts and payloads."""
-    found = _find(subscription, meant_by(event_id, event_type, line, reason, since, until))
+    from relay.event_loop import run
+    from relay.parts import load_settings
+
+    found = run(_find(load_settings(), subscription, meant_by(event_id, event_type, line, reason, since, until)))
     if json:
         print_json(
             [
@@ -184,14 +190,15 @@ class _Found:
         return self.attempts.get((letter.subscription, letter.record.id, letter.topic), [])
 
 
-def _find(subscription: str | None, which: Which) -> _Found:
-    from relay.event_loop import run
-    from relay.parts import load_settings
+async def _list(settings: Settings, subscription: str | None, which: Which) -> list[DeadLetter]:
+    from relay.parts import open_store
+    from relay.store.deadletters import DeadLetters
 
-    return run(_read(load_settings(), subscription, which))
+    async with open_store(settings) as redis:
+        return await _letters(DeadLetters(redis), subscription, which)
 
 
-async def _read(settings: Settings, subscription: str | None, which: Which) -> _Found:
+async def _find(settings: Settings, subscription: str | None, which: Which) -> _Found:
     from relay.parts import open_store
     from relay.store.deadletters import DeadLetters
 
