@@ -106,14 +106,13 @@ def _persistence(info: Mapping[str, Any]) -> Finding:
 
 
 def _memory(info: Mapping[str, Any]) -> Finding:
-    used, most = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
     total = int(info.get("total_system_memory", 0))
-    said = ByteSize(used).human_readable()
-    if not most:
+    said = ByteSize(int(info.get("used_memory", 0))).human_readable()
+    if not int(info.get("maxmemory", 0)):
         room = f"; the machine has {ByteSize(total).human_readable()}" if total else ""
         what = f"{said} used, without a limit{room}"
         return warning(AREA, what, "set maxmemory: Redis then refuses (503, Linq tries again) where it would be killed")
-    share = used / most
+    share = _share_used(info)
     what = f"{said} used, {share:.0%} of maxmemory"
     if share > _FULL:
         return problem(AREA, what, "raise maxmemory, or lower keep and size of topics; relay topics shows them")
