@@ -17,6 +17,7 @@ import structlog
 from relay.core.outcome import Again, GivenUp
 from relay.core.turns import Turns
 from relay.store.connect import persistently
+from relay.store.streams import pages
 from workers.supply import Supply
 
 if TYPE_CHECKING:
@@ -132,8 +133,8 @@ class OrderedSupply(Supply):
         orphans, self._orphans = self._orphans, deque()
         waiting = await persistently("finding retries", self._lane.waiting)
         unknown = [ref for ref in (*orphans, *waiting) if ref not in self._turns]
-        for start in range(0, len(unknown), _PAGE):
-            for delivery in await self._fetch(unknown[start : start + _PAGE]):
+        for page in pages(unknown, _PAGE):
+            for delivery in await self._fetch(page):
                 self._join(delivery)
         self._here.update(dict.fromkeys(orphans))
         self._called += orphans

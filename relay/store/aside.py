@@ -15,6 +15,7 @@ from relay.core.errors import StoreUnavailable
 from relay.store import bells, names
 from relay.store.connect import REQUEST_PATIENCE, RedisTrouble, ask, describe
 from relay.store.scripts import Replication, Script
+from relay.store.streams import pages
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -74,8 +75,8 @@ class Aside:
 
     async def drop(self, entries: Sequence[str]) -> int:
         """Drops bodies for good; how many were still there."""
-        pages = [entries[start : start + _PAGE] for start in range(0, len(entries), _PAGE)]
-        return sum([await _drop(self._redis, [names.ASIDE, names.COUNTS], ["aside_dropped", *page]) for page in pages])
+        keys = [names.ASIDE, names.COUNTS]
+        return sum([await _drop(self._redis, keys, ["aside_dropped", *page]) for page in pages(entries, _PAGE)])
 
     async def readmit(self, bodies: Sequence[Readable], window_ms: int, now_ms: int) -> tuple[int, int]:
         """Lets bodies into the inbox as if they had come now: how many, and how many had come otherwise meanwhile.
@@ -85,10 +86,10 @@ class Aside:
         bell = bells.ROUTE
         keys = [names.ASIDE, names.INBOX, names.COUNTS, names.QUEUE]
         admitted = repeats = 0
-        for start in range(0, len(bodies), _PAGE):
+        for page in pages(bodies, _PAGE):
             arguments: list[bytes | str | int] = [
                 *(names.SEEN_PREFIX, window_ms, now_ms, bell.job_id, bell.payload, bells.LIFETIME_MS),
-                *(part for body in bodies[start : start + _PAGE] for part in body),
+                *(part for body in page for part in body),
             ]
             new, known = await _readmit(self._redis, keys, arguments)
             admitted, repeats = admitted + new, repeats + known

@@ -14,6 +14,7 @@ from relay.store import bells, names
 from relay.store.connect import ask
 from relay.store.record import Record, record_of
 from relay.store.scripts import Script
+from relay.store.streams import pages
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -111,14 +112,14 @@ class DeadLetters:
         bell = bells.deliver(slot)
         keys = [names.lane(subscription), names.ready(slot), names.QUEUE]
         found = 0
-        for start in range(0, len(entries), _PAGE):
+        for page in pages(entries, _PAGE):
             arguments: list[bytes | str | int] = [
                 subscription,
                 now_ms,
                 bell.job_id,
                 bell.payload,
                 bells.LIFETIME_MS,
-                *entries[start : start + _PAGE],
+                *page,
             ]
             found += await script(self._redis, keys, arguments)
         return found

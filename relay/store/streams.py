@@ -1,16 +1,25 @@
-"""What all our consumer groups need: making one, and telling that one is gone."""
+"""What all our streams need: groups made and missed, ids in order, entries a page at a time."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from redis.exceptions import ResponseError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from redis.asyncio import Redis
 
 _LAST_SEQUENCE = 2**64 - 1
 _PAGE = 1000
+
+Item = TypeVar("Item")
+
+
+def pages(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    """`items` in parts of up to `size`: a script or a pipeline of too many holds Redis up."""
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def is_missing_group(error: ResponseError) -> bool:
