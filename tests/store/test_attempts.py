@@ -16,17 +16,15 @@ from relay.store.deadletters import DeadLetters
 from relay.store.lanes import Lane, Tries
 from relay.store.place import drop_lane
 from relay.store.settler import Settlement, Settler
+from tests.store.conftest import JOB
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from redis.asyncio import Redis
 
     from relay.core.outcome import Verdict
     from relay.store.attempts import Found
     from relay.store.lanes import Delivery
 
-JOB = "relay:deliver:0"
 STREAM = names.topic("support")
 ATTEMPTS, ANSWERS = names.lane("bot", "attempts"), names.lane("bot", "answers")
 LINE = "+16465550123"
@@ -34,20 +32,6 @@ DELIVERED = Attempt(Outcome.DELIVERED, at_ms=1000, took_ms=50, status=204, detai
 FAILED = Attempt(Outcome.FAILED, at_ms=1000, took_ms=50, status=500, detail="no\ud800")
 
 _uuids = (f"00000000-0000-4000-8000-{number:012}" for number in itertools.count())
-
-
-@pytest.fixture
-async def lane(redis: Redis) -> Lane:
-    lane = Lane(redis, "bot", "support")
-    await lane.ensure()
-    return lane
-
-
-@pytest.fixture
-async def settler(redis: Redis) -> AsyncIterator[Settler]:
-    await redis.set(names.lease(JOB), "me")
-    async with Settler(redis, JOB, "me") as settler:
-        yield settler
 
 
 async def read(redis: Redis, lane: Lane, event_id: str = "e1", **more: str) -> Delivery:

@@ -2,40 +2,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from relay.core.outcome import Again, Attempt, Done, GivenUp, Outcome
 from relay.store import bells, names
 from relay.store.deadletters import DeadLetters
 from relay.store.lanes import Lane, Tries
 from relay.store.settler import Settlement, Settler
+from tests.store.conftest import JOB
 from tests.support import hash_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from redis.asyncio import Redis
 
     from relay.core.outcome import Verdict
     from relay.store.lanes import Delivery
 
-JOB = "relay:deliver:0"
 STREAM = "relay:topic:support"
 FAILED = Attempt(Outcome.FAILED, at_ms=1000, took_ms=50, status=500, detail="no")
-
-
-@pytest.fixture
-async def lane(redis: Redis) -> Lane:
-    lane = Lane(redis, "bot", "support")
-    await lane.ensure()
-    return lane
-
-
-@pytest.fixture
-async def settler(redis: Redis) -> AsyncIterator[Settler]:
-    await redis.set(names.lease(JOB), "me")
-    async with Settler(redis, JOB, "me") as settler:
-        yield settler
 
 
 async def read(redis: Redis, lane: Lane, event_id: str = "e1") -> Delivery:

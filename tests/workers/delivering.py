@@ -32,7 +32,7 @@ async def delivering(redis: Redis, rules: ConfigFile, *names_of_lanes: str) -> A
     """The slots of the lanes at work; the event stops them."""
     async with AsyncExitStack() as stack:
         sessions = await stack.enter_async_context(Sessions())
-        deliverer = Deliverer(redis, rules, Sender(sessions, time.time), time.time, random.Random(1).random)
+        deliverer = _deliverer(redis, rules, sessions)
         stop = asyncio.Event()
         drains = []
         for slot in {bells.slot_of(name) for name in names_of_lanes or ("bot", "crm")}:
@@ -48,7 +48,7 @@ async def delivering(redis: Redis, rules: ConfigFile, *names_of_lanes: str) -> A
 async def deliver_and_be_killed(redis: Redis, rules: ConfigFile, name: str, when: Callable[[], object]) -> None:
     """The slot of a lane at work until `when` is true; then nothing of it does anything any more."""
     async with Sessions() as sessions:
-        deliverer = Deliverer(redis, rules, Sender(sessions, time.time), time.time, random.Random(1).random)
+        deliverer = _deliverer(redis, rules, sessions)
         before = asyncio.all_tasks()
         async with hold(redis, bells.deliver(bells.slot_of(name)).job_id) as lease:
             drain = asyncio.create_task(deliverer.drain(bells.slot_of(name), lease, asyncio.Event()))
@@ -58,6 +58,10 @@ async def deliver_and_be_killed(redis: Redis, rules: ConfigFile, name: str, when
                     if _is_of_a_worker(task):
                         task.cancel()
                 await asyncio.sleep(0)
+
+
+def _deliverer(redis: Redis, rules: ConfigFile, sessions: Sessions) -> Deliverer:
+    return Deliverer(redis, rules, Sender(sessions, time.time), time.time, random.Random(1).random)
 
 
 def _is_of_a_worker(task: asyncio.Task[object]) -> bool:

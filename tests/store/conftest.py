@@ -1,0 +1,32 @@
+"""A lane, and a settler that holds the lease of its slot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relay.store import names
+from relay.store.lanes import Lane
+from relay.store.settler import Settler
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from redis.asyncio import Redis
+
+JOB = "relay:deliver:0"
+
+
+@pytest.fixture
+async def lane(redis: Redis) -> Lane:
+    lane = Lane(redis, "bot", "support")
+    await lane.ensure()
+    return lane
+
+
+@pytest.fixture
+async def settler(redis: Redis) -> AsyncIterator[Settler]:
+    await redis.set(names.lease(JOB), "me")
+    async with Settler(redis, JOB, "me") as settler:
+        yield settler
