@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _LARGEST_BATCH = 256  # events; a script blocks Redis while it runs, this many take about 2 ms
 _LARGEST_BATCH_BYTES = 8 * 1024 * 1024
+_BATCHES_AT_ONCE = 2
 _LONGEST_WAIT = 1.1  # seconds for other batches; with REQUEST_PATIENCE for one's own that stays under two
 
 _accept = Script("accept")
@@ -44,6 +45,7 @@ class Acceptor:
             size_of=lambda arrival: len(arrival.body),
             most_items=_LARGEST_BATCH,
             most_bytes=_LARGEST_BATCH_BYTES,
+            at_once=_BATCHES_AT_ONCE,
             longest_wait=_LONGEST_WAIT,
         )
 

@@ -1,19 +1,24 @@
-"""Sharing round trips: while one batch is under way the next one gathers.
+"""Sharing round trips: while batches are under way the next one gathers.
 
-A batch is therefore as large as the load makes it, and a lone item waits for nobody. When a batch fails, everybody who
-waited behind it fails with it, at once and not one timeout later.
+A batch is therefore as large as the load makes it, and a lone item waits for nobody. Where two may be under way, those
+who come in a wave are parted in two, so that we work on one half while the other side works on the other; else both
+would wait for each other. When a batch fails, everybody who waited behind it fails with it, at once and not one timeout
+later.
 """
 
 from __future__ import annotations
 
 import asyncio
-from math import inf
+from math import ceil, inf
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from relay.tasks import end_task
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+
+_WORTH_PARTING = 16
+"""Items; fewer go together, since a round trip costs as much as some ten of them."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -31,34 +36,40 @@ class Batcher(Generic[Item, Result]):
         size_of: Callable[[Item], int],
         most_items: int,
         most_bytes: int,
+        at_once: int = 1,
         longest_wait: float = inf,
     ) -> None:
         """`send` takes a batch and gives one result per item; what it raises reaches every caller.
 
-        An item that has waited for more than `longest_wait` seconds is not sent: its caller gets a TimeoutError.
+        It is called again before it is through, for up to `at_once` batches. An item that has waited for more than
+        `longest_wait` seconds is not sent: its caller gets a TimeoutError.
         """
         self._send = send
         self._size_of = size_of
         self._most_items = most_items
         self._most_bytes = most_bytes
+        self._at_once = at_once
+        self._free = at_once  # batches that may be sent before one of those under way is through
         self._longest_wait = longest_wait
         self._waiting: list[_Waiting[Item, Result]] = []
         self._work = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        # Kept, since asking for the running loop is a system call in Python 3.11: 3 us of the ingress's 35 an event.
+        self._loop = asyncio.get_running_loop()
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._run(), name="batcher")
+        self._tasks = [asyncio.create_task(self._run(), name="batcher") for _ in range(self._at_once)]
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await end_task(self._task)
+        for task in self._tasks:
+            await end_task(task)
         self._fail(self._waiting, asyncio.CancelledError())
 
     async def submit(self, item: Item) -> Result:
         """The result for `item`, once its batch is through."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Result] = loop.create_future()
-        self._waiting.append((item, future, loop.time()))
+        future: asyncio.Future[Result] = self._loop.create_future()
+        self._waiting.append((item, future, self._loop.time()))
         self._work.set()
         return await future
 
@@ -67,6 +78,7 @@ class Batcher(Generic[Item, Result]):
             await self._work.wait()
             self._refuse_late_ones()
             batch = self._take()
+            self._free -= 1
             try:
                 results = await self._send([item for item, *_ in batch]) if batch else ()
             except Exception as error:  # noqa: BLE001  the callers get it, whatever it is
@@ -80,12 +92,13 @@ class Batcher(Generic[Item, Result]):
                 for (_, future, _), result in zip(batch, results, strict=True):
                     if not future.done():
                         future.set_result(result)
+            self._free += 1
             if not self._waiting:
                 self._work.clear()
 
     def _refuse_late_ones(self) -> None:
         """They wait in the order in which they came, so those that are late stand first."""
-        earliest = asyncio.get_running_loop().time() - self._longest_wait
+        earliest = self._loop.time() - self._longest_wait
         late = 0
         while late < len(self._waiting) and self._waiting[late][2] < earliest:
             late += 1
@@ -94,10 +107,11 @@ class Batcher(Generic[Item, Result]):
             self._waiting = self._waiting[late:]
 
     def _take(self) -> list[_Waiting[Item, Result]]:
-        size = 0
+        share = ceil(len(self._waiting) / self._free)
+        most, size = min(max(share, _WORTH_PARTING), self._most_items), 0
         for count, (item, *_) in enumerate(self._waiting):
             size += self._size_of(item)
-            if count == self._most_items or (count and size > self._most_bytes):
+            if count == most or (count and size > self._most_bytes):
                 batch, self._waiting = self._waiting[:count], self._waiting[count:]
                 return batch
         batch, self._waiting = self._waiting, []

@@ -116,3 +116,23 @@ async def test_who_has_waited_for_too_long_is_told_and_not_sent() -> None:
             with pytest.raises(TimeoutError):
                 await task
     assert echo.batches == [["a"], ["d"]]
+
+
+async def test_where_two_may_be_under_way_a_wave_is_parted_in_two() -> None:
+    echo = Echo()
+    numbers = [str(number) for number in range(100)]
+    async with Batcher(echo, size_of=len, most_items=1000, most_bytes=10_000, at_once=2) as parted:
+        wave = [asyncio.create_task(parted.submit(number)) for number in numbers]
+        while len(echo.batches) < 2:
+            await asyncio.sleep(0)
+        echo.open.set()
+        assert await asyncio.gather(*wave) == numbers
+    assert [len(batch) for batch in echo.batches] == [50, 50]
+
+
+async def test_what_is_hardly_worth_a_round_trip_is_not_parted() -> None:
+    echo = Echo()
+    echo.open.set()
+    async with Batcher(echo, size_of=len, most_items=1000, most_bytes=10_000, at_once=2) as parted:
+        await asyncio.gather(*(parted.submit(letter) for letter in "abcdefgh"))
+    assert [len(batch) for batch in echo.batches] == [8]
