@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -14,11 +14,13 @@ from aiohttp.http_exceptions import HttpProcessingError
 from relay.core.errors import RelayError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from aiohttp.typedefs import Handler
 
     from relay.settings import Listen
+
+    ProtocolFactory = Callable[[], asyncio.Protocol]
 
 _SHUTDOWN_PATIENCE = 10.0  # seconds for requests under way
 _LAST_CALL = 1.0  # seconds for what is still under way then
@@ -40,17 +42,76 @@ def _in_a_line(record: logging.LogRecord) -> bool:
 _log.addFilter(_in_a_line)
 
 
+class Requests:
+    """The requests under way. aiohttp's own shutdown stops reading at once, which cuts off bodies still being sent."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._ended: asyncio.Event | None = None
+
+    @property
+    def are_ending(self) -> bool:
+        """Whether each connection is to end with its next answer."""
+        return self._ended is not None
+
+    def begin(self) -> None:
+        """One more is under way."""
+        self._count += 1
+
+    def end(self) -> None:
+        """One has been answered, or will not be."""
+        self._count -= 1
+        if self._ended is not None and not self._count:
+            self._ended.set()
+
+    @web.middleware
+    async def watch(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Counts those of an aiohttp application."""
+        self.begin()
+        try:
+            response = await handler(request)
+            if self.are_ending:
+                response.force_close()
+            return response
+        finally:
+            self.end()
+
+    async def finish(self) -> None:
+        """Waits until none is under way, for a bounded time."""
+        self._ended = asyncio.Event()
+        if self._count:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_SHUTDOWN_PATIENCE):
+                    await self._ended.wait()
+
+
+class Front(Protocol):
+    """Takes the connections of a listener in the application's place; a factory of protocols."""
+
+    def __call__(self) -> asyncio.BaseProtocol:
+        """Takes a connection."""
+
+    def close(self) -> None:
+        """Closes those that are still open."""
+
+
 @asynccontextmanager
-async def listening(app: web.Application, listen: Listen, *, share_port: bool = False) -> AsyncIterator[int]:
+async def listening(
+    app: web.Application,
+    listen: Listen,
+    *,
+    share_port: bool = False,
+    front: Callable[[ProtocolFactory, Requests], Front] | None = None,
+) -> AsyncIterator[int]:
     """Serves `app` while the context is open; gives the port.
 
     Leaving it stops accepting and answers what is under way. With `share_port` several processes may listen on one port
-    (SO_REUSEPORT).
+    (SO_REUSEPORT). A `front` takes the connections; it gets what makes the application's own of them.
 
     Raises:
         RelayError: the address cannot be had.
     """
-    requests = _Requests()
+    requests = Requests()
     app.middlewares.append(requests.watch)
     runner = web.AppRunner(
         app,
@@ -61,47 +122,22 @@ async def listening(app: web.Application, listen: Listen, *, share_port: bool = 
         lingering_time=_LINGERING,
     )
     await runner.setup()
+    makes_connections: Any = runner.server
+    before = front(makes_connections, requests) if front else None
     try:
-        site = web.TCPSite(runner, listen.host, listen.port, reuse_port=share_port or None, backlog=_BACKLOG)
         try:
-            await site.start()
+            listener = await asyncio.get_running_loop().create_server(
+                before or makes_connections, listen.host, listen.port, reuse_port=share_port or None, backlog=_BACKLOG
+            )
         except OSError as error:
             why = os.strerror(error.errno) if error.errno else str(error)
             raise RelayError(f"cannot listen on {listen}: {why}") from None
         try:
-            yield site.port
+            yield listener.sockets[0].getsockname()[1]
         finally:
-            await site.stop()
-            await requests.end()
+            listener.close()
+            await requests.finish()
+            if before:
+                before.close()
     finally:
         await runner.cleanup()
-
-
-class _Requests:
-    """The requests under way. aiohttp's own shutdown stops reading at once, which cuts off bodies still being sent."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._ended: asyncio.Event | None = None
-
-    @web.middleware
-    async def watch(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Counts a request; once we are ending, its connection ends with it."""
-        self._count += 1
-        try:
-            response = await handler(request)
-            if self._ended is not None:
-                response.force_close()
-            return response
-        finally:
-            self._count -= 1
-            if self._ended is not None and not self._count:
-                self._ended.set()
-
-    async def end(self) -> None:
-        """Waits until none is under way, for a bounded time."""
-        self._ended = asyncio.Event()
-        if self._count:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_SHUTDOWN_PATIENCE):
-                    await self._ended.wait()

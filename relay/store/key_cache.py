@@ -76,10 +76,13 @@ class KeyCache:
             return tuple(sorted(secrets, key=lambda known: known.generation != generation))
         return secrets
 
-    def has(self, line: str | None, generation: int | None) -> bool:
-        """Whether there is a secret for this URL: for its generation if it names one, else for its line."""
-        secrets = self._secrets.get(line, ())
-        return any(generation in {None, known.generation} for known in secrets)
+    def know(self, line: str | None) -> bool:
+        """Whether there is a secret of `line`, of whatever generation."""
+        return line in self._secrets
+
+    def has(self, line: str | None, generation: int) -> bool:
+        """Whether there is a secret of this generation of `line`."""
+        return any(known.generation == generation for known in self._secrets.get(line, ()))
 
     async def renew(self) -> None:
         """Returns once the keyring has been read anew, by a read that began after this call.

@@ -6,9 +6,9 @@ other 4xx as final (https://docs.linqapp.com/guides/webhooks).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from http import HTTPStatus
+from typing import TYPE_CHECKING, NamedTuple
 
-from aiohttp import web
 from pydantic_core import to_json
 
 from relay.core.errors import BadSignature, Refusal, SecretUnknown, StoreUnavailable
@@ -19,34 +19,50 @@ if TYPE_CHECKING:
 LARGEST_BODY = 1024 * 1024
 """Bytes of a webhook's body; Linq documents no limit, its own plugins read up to 1 MB."""
 
+
+class Answer(NamedTuple):
+    """One answer; whoever sends it adds its length and the date."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+    def encode(self, date: str, *, closing: bool) -> bytes:
+        """As it goes over the wire; `closing` tells the sender that the connection ends with it."""
+        headers = {**self.headers, "Content-Length": str(len(self.body)), "Date": date}
+        if closing:
+            headers["Connection"] = "close"
+        lines = [f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        return "\r\n".join((*lines, "", "")).encode() + self.body
+
+
 _STATUS: Mapping[type[Refusal], tuple[int, dict[str, str]]] = {
     BadSignature: (401, {}),
     SecretUnknown: (503, {"Retry-After": "5"}),
     StoreUnavailable: (503, {"Retry-After": "1"}),
 }
 
-
-def accepted() -> web.Response:
-    """200 with an empty body: the event is durable."""
-    return web.Response()
+ACCEPTED = Answer(200, {})
+"""200 with an empty body: the event is durable."""
 
 
-def refused(error: Refusal) -> web.Response:
+def refused(error: Refusal) -> Answer:
     """The answer for a webhook that was not accepted."""
     status, headers = _STATUS[type(error)]
     return _answer(status, error.code, str(error), headers)
 
 
-def too_large() -> web.Response:
+def too_large() -> Answer:
     """The answer for a body over the limit; the connection is closed, since the rest of it was not read."""
     return _answer(413, "too_large", f"the body is over {LARGEST_BODY} bytes", {"Connection": "close"})
 
 
-def broken() -> web.Response:
+def broken() -> Answer:
     """The answer when we have a bug: 503, so that Linq tries again."""
     return _answer(503, "internal", "the relay could not handle this webhook", {"Retry-After": "5"})
 
 
-def _answer(status: int, code: str, message: str, headers: Mapping[str, str]) -> web.Response:
+def _answer(status: int, code: str, message: str, headers: Mapping[str, str]) -> Answer:
     body = to_json({"error": {"code": code, "message": message}})
-    return web.Response(status=status, body=body, content_type="application/json", headers=headers)
+    return Answer(status, {"Content-Type": "application/json", **headers}, body)

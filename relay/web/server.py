@@ -7,6 +7,7 @@ is given up after ten seconds), the process ends.
 from __future__ import annotations
 
 import gc
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -15,13 +16,27 @@ from aiohttp import web
 from relay.event_loop import stop_on_signals
 from relay.listening import listening
 from relay.parts import ingress_parts
+from relay.web.app import ingress_app
+from relay.web.express import Express
 from relay.web.health import Readiness, add_health
-from relay.web.ingress import ingress_app
+from relay.web.ingress import Ingress
 
 if TYPE_CHECKING:
-    from relay.settings import Settings
+    from contextlib import AbstractAsyncContextManager
+
+    from relay.parts import IngressParts
+    from relay.settings import Listen, Settings
 
 log = structlog.get_logger()
+
+
+def listening_for_webhooks(
+    parts: IngressParts, readiness: Readiness, listen: Listen, *, share_port: bool = False
+) -> AbstractAsyncContextManager[int]:
+    """Takes webhooks while the context is open; gives the port. As for `listening`, also what it raises."""
+    ingress = Ingress(parts)
+    front = partial(Express, ingress, parts.clock)
+    return listening(ingress_app(ingress, readiness), listen, share_port=share_port, front=front)
 
 
 async def serve_ingress(settings: Settings, *, share_port: bool = False) -> None:
@@ -34,7 +49,7 @@ async def serve_ingress(settings: Settings, *, share_port: bool = False) -> None
         add_health(admin, readiness)
         async with (
             listening(admin, settings.relay_admin_listen, share_port=share_port),
-            listening(ingress_app(parts, readiness), settings.relay_listen, share_port=share_port) as port,
+            listening_for_webhooks(parts, readiness, settings.relay_listen, share_port=share_port) as port,
         ):
             log.info("ingress.listening", host=settings.relay_listen.host, port=port)
             gc.collect()

@@ -18,7 +18,6 @@ from relay.core.config import parse_config
 from relay.core.errors import LinqApiError, StoreError
 from relay.linq.api import LinqApi
 from relay.linq.urls import target_url
-from relay.listening import listening
 from relay.parts import ingress_parts
 from relay.sandbox.app import Emission
 from relay.settings import Settings
@@ -27,7 +26,7 @@ from relay.store.keyring import STRAGGLERS, Keyring
 from relay.store.seal import Seal
 from relay.tasks import end_task
 from relay.web.health import Readiness
-from relay.web.ingress import ingress_app
+from relay.web.server import listening_for_webhooks
 from tests.bootstrap.bench import PUBLIC, SEALING_KEY, SUBSCRIPTIONS, Bench, actions, bench_of, refuse
 from tests.sandbox.running import ANY_PORT, LINE, LINES, OTHER_LINE, RunningSandbox, running_sandbox
 from tests.support import eventually
@@ -92,7 +91,7 @@ async def test_no_event_is_refused_while_secrets_are_rotated_under_traffic(redis
     async with AsyncExitStack() as stack:
         sandbox = await stack.enter_async_context(running_sandbox())
         parts = await stack.enter_async_context(ingress_parts(settings))
-        port = await stack.enter_async_context(listening(ingress_app(parts, Readiness(parts)), ANY_PORT))
+        port = await stack.enter_async_context(listening_for_webhooks(parts, Readiness(parts), ANY_PORT))
         config = parse_config('[[topics]]\nname = "all"\nevents = ["message.*"]\n')
         keyring = Keyring(redis, Seal(SEALING_KEY))
         public_url = f"http://127.0.0.1:{port}"

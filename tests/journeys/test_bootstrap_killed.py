@@ -15,14 +15,13 @@ from relay.bootstrap.open import open_reconciler
 from relay.bootstrap.plan import Action
 from relay.config_file import read_config
 from relay.core.secret import new_key
-from relay.listening import listening
 from relay.parts import ingress_parts
 from relay.sandbox.app import Emission
 from relay.settings import Settings
 from relay.store import names
 from relay.tasks import end_task
 from relay.web.health import Readiness
-from relay.web.ingress import ingress_app
+from relay.web.server import listening_for_webhooks
 from tests.sandbox.running import ANY_PORT, API_KEY, LINES, RunningSandbox, linq_error, running_sandbox
 
 if TYPE_CHECKING:
@@ -108,7 +107,7 @@ async def test_whenever_it_is_killed_the_next_apply_heals(
             monkeypatch.setenv(name, value)
         async with (
             ingress_parts(Settings.load()) as parts,
-            listening(ingress_app(parts, Readiness(parts)), ANY_PORT) as port,
+            listening_for_webhooks(parts, Readiness(parts), ANY_PORT) as port,
         ):
             monkeypatch.setenv("RELAY_PUBLIC_URL", f"http://127.0.0.1:{port}")
             settings = Settings.load()

@@ -10,11 +10,10 @@ import pytest
 from pydantic import SecretStr
 
 from relay.core.secret import new_key
-from relay.listening import listening
 from relay.parts import IngressParts, ingress_parts, open_keyring
 from relay.settings import Listen, Settings
 from relay.web.health import Readiness
-from relay.web.ingress import ingress_app
+from relay.web.server import listening_for_webhooks
 from tests.building import LINE, OTHER_LINE, OTHER_SECRET, SECRET
 from tests.support import eventually
 
@@ -68,7 +67,7 @@ async def ingress(redis: Redis, settings: Settings, clock: Clock) -> AsyncIterat
         await eventually(lambda: parts.keys.is_loaded)
         readiness = Readiness(parts)
         async with (
-            listening(ingress_app(parts, readiness), Listen(host="127.0.0.1", port=0)) as port,
+            listening_for_webhooks(parts, readiness, Listen(host="127.0.0.1", port=0)) as port,
             aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http,
         ):
             yield Running(parts, readiness, keyring, http, port)

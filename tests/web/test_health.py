@@ -12,11 +12,10 @@ if TYPE_CHECKING:
 
 import aiohttp
 
-from relay.listening import listening
 from relay.parts import ingress_parts
 from relay.settings import Listen
 from relay.web.health import Readiness
-from relay.web.ingress import ingress_app
+from relay.web.server import listening_for_webhooks
 
 
 async def test_live_and_ready_when_all_is_well(ingress: Running) -> None:
@@ -43,7 +42,7 @@ async def test_not_ready_without_any_secret(redis: Redis, settings: Settings) ->
     async with ingress_parts(bare) as parts:
         await parts.keys.renew()
         async with (
-            listening(ingress_app(parts, Readiness(parts)), Listen(host="127.0.0.1", port=0)) as port,
+            listening_for_webhooks(parts, Readiness(parts), Listen(host="127.0.0.1", port=0)) as port,
             aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http,
         ):
             answer = await http.get("/ready")

@@ -1,0 +1,61 @@
+"""The ingress as an aiohttp application: webhooks in whatever form HTTP allows, and health checks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+from aiohttp import web
+
+from relay.store.connect import describe
+from relay.web import answers
+from relay.web.health import add_health
+from relay.web.ingress import DIALECTS, Webhook, say_cut_off
+
+if TYPE_CHECKING:
+    from relay.web.answers import Answer
+    from relay.web.health import Readiness
+    from relay.web.ingress import Ingress
+
+log = structlog.get_logger()
+
+
+def ingress_app(ingress: Ingress, readiness: Readiness) -> web.Application:
+    """The application that Linq posts to."""
+
+    async def receive(request: web.Request) -> web.Response:
+        return _response(await _receive(ingress, request))
+
+    app = web.Application(client_max_size=answers.LARGEST_BODY)
+    for path in DIALECTS:
+        app.router.add_post(path, receive)
+    add_health(app, readiness)
+    return app
+
+
+async def _receive(ingress: Ingress, request: web.Request) -> Answer:
+    url = request.rel_url
+    webhook = Webhook.at(DIALECTS[url.path], url.raw_query_string, request.headers, request.remote)
+    try:
+        webhook.body = await _read(request)
+    except web.HTTPRequestEntityTooLarge:
+        return answers.too_large()
+    except (web.RequestPayloadError, ConnectionError) as error:
+        say_cut_off(describe(error), webhook)
+        return answers.broken()
+    except Exception:
+        log.exception("event.broken", dialect=webhook.dialect, line=webhook.target.line)
+        return answers.broken()
+    return await ingress.receive(webhook)
+
+
+async def _read(request: web.Request) -> bytes:
+    """The body, unless it is over the limit, which its length may say before it is sent."""
+    length = request.content_length or 0
+    if length > answers.LARGEST_BODY:
+        raise web.HTTPRequestEntityTooLarge(max_size=answers.LARGEST_BODY, actual_size=length)
+    return await request.read()
+
+
+def _response(answer: Answer) -> web.Response:
+    return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
