@@ -63,15 +63,15 @@ class Refusal(RelayError):
 
     code = "refused"
 
+    def __init__(self, message: str, *, another_secret_could_help: bool = False) -> None:
+        super().__init__(message)
+        self.another_secret_could_help = another_secret_could_help
+
 
 class BadSignature(Refusal):
     """No secret that we hold makes this signature, or the headers cannot be a signature at all."""
 
     code = "bad_signature"
-
-    def __init__(self, message: str, *, another_secret_could_help: bool = False) -> None:
-        super().__init__(message)
-        self.another_secret_could_help = another_secret_could_help
 
 
 class SecretUnknown(Refusal):

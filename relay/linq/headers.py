@@ -22,6 +22,9 @@ class Headers(Protocol):
     def getall(self, key: str, default: tuple[()], /) -> Sequence[str]:
         """Every value of the header `key`."""
 
+    def __contains__(self, key: object, /) -> bool:
+        """Whether the header `key` is there."""
+
 
 def single(headers: Headers, name: str) -> str:
     """The one value of the header `name`: present once, not empty, ASCII.

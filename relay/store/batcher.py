@@ -66,12 +66,12 @@ class Batcher(Generic[Item, Result]):
             await end_task(task)
         self._fail(self._waiting, asyncio.CancelledError())
 
-    async def submit(self, item: Item) -> Result:
+    def submit(self, item: Item) -> asyncio.Future[Result]:
         """The result for `item`, once its batch is through."""
         future: asyncio.Future[Result] = self._loop.create_future()
         self._waiting.append((item, future, self._loop.time()))
         self._work.set()
-        return await future
+        return future
 
     async def _run(self) -> None:
         while True:

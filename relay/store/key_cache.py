@@ -76,10 +76,6 @@ class KeyCache:
             return tuple(sorted(secrets, key=lambda known: known.generation != generation))
         return secrets
 
-    def know(self, line: str | None) -> bool:
-        """Whether there is a secret of `line`, of whatever generation."""
-        return line in self._secrets
-
     def has(self, line: str | None, generation: int) -> bool:
         """Whether there is a secret of this generation of `line`."""
         return any(known.generation == generation for known in self._secrets.get(line, ()))

@@ -91,7 +91,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._leave()
-        if self._task is None and self._is_under_way:
+        if self._is_under_way and self._task is None:
             self._end()
             url = URL(self._got.split(b" ", 2)[1].decode("latin-1"), encoded=True)
             if dialect := DIALECTS.get(url.raw_path):
@@ -154,7 +154,6 @@ class _Connection(asyncio.Protocol):
         answer = await express.ingress.receive(webhook)
         closing = is_last or express.requests.are_ending
         self._transport.write(express.encode(answer, closing=closing))
-        self._task = None
         self._end()
         if closing:
             self._transport.close()
@@ -170,6 +169,7 @@ class _Connection(asyncio.Protocol):
 
     def _end(self) -> None:
         self._is_under_way = False
+        self._task = None
         self._since = self._loop.time()
         self._express.requests.end()
 

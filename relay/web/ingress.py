@@ -70,13 +70,12 @@ class Ingress:
         parts = self._parts
         began = parts.clock()
         try:
-            arrival = await self._admit(webhook)
+            arrival = await self._admit_with_any(webhook)
             is_new = await parts.acceptor.accept(arrival)
         except Unparsable as error:
             return await self._set_aside(webhook, error)
         except Refusal as error:
-            self._say_refused(webhook, error)
-            return answers.refused(error)
+            return self._refuse(webhook, error)
         except Exception:
             log.exception("event.broken", dialect=webhook.dialect, line=webhook.target.line)
             return answers.broken()
@@ -93,43 +92,43 @@ class Ingress:
         )
         return answers.ACCEPTED
 
-    async def _admit(self, webhook: Webhook) -> Arrival:
-        if webhook.dialect is Dialect.V2:
-            return self._admit_v2(webhook)
-        return await self._admit_v3(webhook)
-
-    async def _admit_v3(self, webhook: Webhook) -> Arrival:
+    async def _admit_with_any(self, webhook: Webhook) -> Arrival:
+        """Verified with a secret at hand, or one that is found when the keyring is read anew."""
         keys, target = self._parts.keys, webhook.target
-        if target.named and target.line is None:
-            raise SecretUnknown("the line in the URL is not a phone number")
-        if not keys.know(target.line):
-            await keys.renew()
-            if not keys.know(target.line):
-                whose = target.line or "URLs without a line"
-                raise SecretUnknown(f"no secret is stored for {whose}; relay bootstrap apply stores it")
         try:
-            return self._admit_with_keys(webhook)
-        except BadSignature as error:
-            if not error.another_secret_could_help:
+            return self._admit_with_these(webhook)
+        except Refusal as error:
+            if webhook.dialect is Dialect.V2 or not error.another_secret_could_help:
                 raise
         await keys.renew()
         try:
-            return self._admit_with_keys(webhook)
+            return self._admit_with_these(webhook)
         except BadSignature:
             if target.generation is None or keys.has(target.line, target.generation):
                 raise
             raise SecretUnknown(f"no secret is stored for generation {target.generation} of {target.line}") from None
 
-    def _admit_with_keys(self, webhook: Webhook) -> Arrival:
-        """With the secrets that we hold now."""
-        secrets = self._parts.keys.of(webhook.target.line, webhook.target.generation)
+    def _admit_with_these(self, webhook: Webhook) -> Arrival:
+        """Verified with a secret at hand."""
+        if webhook.dialect is Dialect.V2:
+            return self._admit_v2(webhook)
+        keys, target = self._parts.keys, webhook.target
+        if not (secrets := keys.of(target.line, target.generation)):
+            raise self._unknown(target)
         return admit_v3(webhook.headers, webhook.body, secrets, self._parts.clock())
 
     def _admit_v2(self, webhook: Webhook) -> Arrival:
-        secrets = self._parts.keys.fixed
-        if not secrets:
+        if not (secrets := self._parts.keys.fixed):
             raise SecretUnknown("LINQ_V2_WEBHOOK_SECRET is not set")
         return admit_v2(webhook.headers, webhook.body, secrets)
+
+    @staticmethod
+    def _unknown(target: Target) -> SecretUnknown:
+        if target.named and target.line is None:
+            return SecretUnknown("the line in the URL is not a phone number")
+        whose = target.line or "URLs without a line"
+        message = f"no secret is stored for {whose}; relay bootstrap apply stores it"
+        return SecretUnknown(message, another_secret_could_help=True)
 
     async def _set_aside(self, webhook: Webhook, error: Unparsable) -> Answer:
         parts, line = self._parts, webhook.target.line
@@ -141,7 +140,7 @@ class Ingress:
         return answers.ACCEPTED
 
     @staticmethod
-    def _say_refused(webhook: Webhook, error: Refusal) -> None:
+    def _refuse(webhook: Webhook, error: Refusal) -> Answer:
         log.warning(
             "event.refused",
             code=error.code,
@@ -150,6 +149,7 @@ class Ingress:
             line=webhook.target.line,
             remote=webhook.remote,
         )
+        return answers.refused(error)
 
 
 def say_cut_off(reason: str, webhook: Webhook) -> None:

@@ -35,10 +35,10 @@ async def test_a_lone_item_waits_for_nobody() -> None:
 async def test_what_arrives_while_a_batch_is_under_way_shares_the_next() -> None:
     echo = Echo()
     async with batcher(echo) as shared:
-        first = asyncio.create_task(shared.submit("a"))
+        first = shared.submit("a")
         while not echo.batches:
             await asyncio.sleep(0)
-        others = [asyncio.create_task(shared.submit(letter)) for letter in "bcd"]
+        others = [shared.submit(letter) for letter in "bcd"]
         await asyncio.sleep(0)
         echo.open.set()
         assert await asyncio.gather(first, *others) == ["A", "B", "C", "D"]
@@ -67,10 +67,10 @@ async def test_a_failure_reaches_everybody_who_waited_behind_it_and_nobody_later
         return items
 
     async with batcher(send) as failing:
-        early = [asyncio.create_task(failing.submit("a"))]
+        early = [failing.submit("a")]
         while not calls:
             await asyncio.sleep(0)
-        early.append(asyncio.create_task(failing.submit("b")))
+        early.append(failing.submit("b"))
         await asyncio.sleep(0)
         gate.set()
         answers = await asyncio.gather(*early, return_exceptions=True)
@@ -81,7 +81,7 @@ async def test_a_failure_reaches_everybody_who_waited_behind_it_and_nobody_later
 async def test_a_caller_who_leaves_does_not_disturb_the_others() -> None:
     echo = Echo()
     async with batcher(echo) as left:
-        leaving, staying = asyncio.create_task(left.submit("a")), asyncio.create_task(left.submit("b"))
+        leaving, staying = left.submit("a"), left.submit("b")
         while not echo.batches:
             await asyncio.sleep(0)
         leaving.cancel()
@@ -93,7 +93,7 @@ async def test_a_caller_who_leaves_does_not_disturb_the_others() -> None:
 async def test_leaving_the_context_cancels_who_still_waits() -> None:
     echo = Echo()
     async with batcher(echo) as closed:
-        waiting = asyncio.create_task(closed.submit("a"))
+        waiting = closed.submit("a")
         while not echo.batches:
             await asyncio.sleep(0)
     with pytest.raises(asyncio.CancelledError):
@@ -103,12 +103,12 @@ async def test_leaving_the_context_cancels_who_still_waits() -> None:
 async def test_who_has_waited_for_too_long_is_told_and_not_sent() -> None:
     echo = Echo()
     async with Batcher[str, str](echo, size_of=len, most_items=2, most_bytes=100, longest_wait=0.02) as patient:
-        first = asyncio.create_task(patient.submit("a"))
+        first = patient.submit("a")
         while not echo.batches:
             await asyncio.sleep(0)
-        late = [asyncio.create_task(patient.submit(letter)) for letter in "bc"]
+        late = [patient.submit(letter) for letter in "bc"]
         await asyncio.sleep(0.03)
-        in_time = asyncio.create_task(patient.submit("d"))
+        in_time = patient.submit("d")
         await asyncio.sleep(0)
         echo.open.set()
         assert (await first, await in_time) == ("A", "D")
@@ -122,7 +122,7 @@ async def test_where_two_may_be_under_way_a_wave_is_parted_in_two() -> None:
     echo = Echo()
     numbers = [str(number) for number in range(100)]
     async with Batcher(echo, size_of=len, most_items=1000, most_bytes=10_000, at_once=2) as parted:
-        wave = [asyncio.create_task(parted.submit(number)) for number in numbers]
+        wave = [parted.submit(number) for number in numbers]
         while len(echo.batches) < 2:
             await asyncio.sleep(0)
         echo.open.set()
