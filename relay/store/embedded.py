@@ -184,6 +184,7 @@ class _Server:
                 f'dir "{self._data_dir.resolve()}"',
                 "appendonly yes",
                 "appendfsync everysec",
+                "auto-aof-rewrite-min-size 256mb",  # at its default of 64 a busy relay has Redis fork every few seconds
                 'save ""',
                 "maxmemory-policy noeviction",
                 "daemonize no",

@@ -1,4 +1,7 @@
-"""Whether what waits behind costs anything: the rate of routing and pushing the first events of a long backlog."""
+"""Whether what waits behind costs anything: the rate of routing and pushing the first events of a long backlog.
+
+Beside each stands, as its floor, the rate with the shortest backlog of the same round.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tests.bench.parts.push import pushed
 from tests.bench.parts.route import routed
-from tests.bench.sheet import OURS, add_speed
+from tests.bench.sheet import FLOOR, OURS, add_speed
 
 if TYPE_CHECKING:
     from tests.bench.scale import Scale
@@ -17,11 +20,12 @@ _LONG = 500_000  # events whose making takes so long that one round has to do
 
 
 async def measure(scale: Scale, sheet: Sheet) -> None:
+    shortest, *longer = scale.backlogs
     for number in range(scale.rounds):
-        for backlog in scale.backlogs:
+        for backlog in longer or [shortest]:
             if number and backlog >= _LONG:
                 continue
-            speed = await routed(50, scale.routed // 2, backlog)
-            add_speed(sheet, PART, f"route, {backlog:,} more waiting", OURS, speed)
-            speed = await pushed(1, scale.pushed // 2, backlog)
-            add_speed(sheet, PART, f"push, {backlog:,} more waiting", OURS, speed)
+            for who, waiting in ((FLOOR, shortest), (OURS, backlog)):
+                beside = f"{backlog:,} more waiting (floor: {shortest:,})"
+                add_speed(sheet, PART, f"route, {beside}", who, await routed(50, scale.routed // 2, waiting))
+                add_speed(sheet, PART, f"push, {beside}", who, await pushed(1, scale.pushed // 2, waiting))
