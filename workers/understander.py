@@ -6,7 +6,7 @@ teaches which line a chat belongs to, and an event that proves no line gets the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
@@ -45,7 +45,7 @@ async def understand_batch(entries: Sequence[InboxEntry], chats: ChatLines, toke
     if by_chat:
         log.info("lines.by_chat", events=len(by_chat), known=sum(line is not None for line in by_chat))
     return [
-        replace(event, line=line) if isinstance(event, Event) and event.line != line else event
+        event._replace(line=line) if isinstance(event, Event) and event.line != line else event
         for event, line in zip(found, lines, strict=True)
     ]
 

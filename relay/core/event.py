@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Freshness(StrEnum):
@@ -51,8 +52,7 @@ class Arrival:
     """The `gen` of the Linq subscription whose secret verified it; 0 where there is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """What the payload says about itself. None where this event type does not say."""
 
     line: str | None = None
@@ -66,8 +66,7 @@ class Facts:
     reconciled_at: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """An event that can be matched against rules."""
 
     id: str

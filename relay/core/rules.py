@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Annotated, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Protocol, Self
 
 from pydantic import BeforeValidator, Field, StrictBool, model_validator
 
@@ -113,6 +113,15 @@ def is_wanted(narrowing: Narrowing, event_type: str, line: str | None, freshness
     )
 
 
+class _Candidates(NamedTuple):
+    """The topics whose patterns and lines fit an event, in the file's order, each once."""
+
+    topics: tuple[Topic, ...]
+    names: tuple[str, ...]
+    have_conditions: bool
+    """Whether any of them has."""
+
+
 class TopicIndex:
     """Topics compiled for matching; made once for every version of relay.toml."""
 
@@ -125,19 +134,19 @@ class TopicIndex:
         self._by_key = dict(by_key)
         self._candidates = lru_cache(_CACHED_CANDIDATES)(self._find_candidates)
 
-    def _find_candidates(self, event_type: str, line: str | None) -> tuple[Topic, ...]:
-        """The topics whose patterns and lines fit, in the file's order, each once."""
+    def _find_candidates(self, event_type: str, line: str | None) -> _Candidates:
         found: dict[int, Topic] = {}
         for pattern in patterns_that_match(event_type):
             found.update(self._by_key.get((pattern, None), ()))
             if line is not None:
                 found.update(self._by_key.get((pattern, line), ()))
-        return tuple(topic for _, topic in sorted(found.items(), key=lambda item: item[0]))
+        topics = tuple(topic for _, topic in sorted(found.items(), key=lambda item: item[0]))
+        names = tuple(topic.name for topic in topics)
+        return _Candidates(topics, names, any(topic.has_conditions for topic in topics))
 
     def match(self, event: Event) -> tuple[str, ...]:
         """The names of the topics that `event` belongs to, in the order of relay.toml."""
-        return tuple(
-            topic.name
-            for topic in self._candidates(event.type, event.line)
-            if not topic.has_conditions or next(failed_conditions(topic, event), None) is None
-        )
+        topics, names, have_conditions = self._candidates(event.type, event.line)
+        if not have_conditions:
+            return names
+        return tuple(topic.name for topic in topics if next(failed_conditions(topic, event), None) is None)

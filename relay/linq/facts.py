@@ -15,6 +15,7 @@ types flow.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from relay.core.event import Dialect, Facts
@@ -23,10 +24,15 @@ from relay.core.lines import is_line
 from relay.core.patterns import patterns_that_match
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
-    LineFinder = Callable[[dict[str, Any]], Iterator[object]]
+    LineFinder = Callable[[dict[str, Any]], str | None]
 
+_CACHED_TYPES = 1024  # event types whose row of a table is remembered; Linq has 75
+
+_OUTBOUND = {"outbound": True, "inbound": False}
+_V3_DIRECTION = {"message.failed": "outbound", "contact_card.received": "inbound"}
+_V2_DIRECTION = {"message.received": "inbound", "message.sent": "outbound"}
 _OWN_HANDLES = ("sender_handle", "from_handle", "recipient_handle", "participant", "changed_by_handle", "actor_handle")
 
 
@@ -43,67 +49,72 @@ def facts_of(dialect: Dialect, event_type: str, data: dict[str, Any]) -> Facts:
 def _v3_facts(event_type: str, data: dict[str, Any]) -> Facts:
     chat = _object(data.get("chat"))
     return Facts(
-        line=_first_line(_row(_V3_LINES, event_type, _line_of_any)(data)),
+        line=_v3_line_finder(event_type)(data),
         chat=_text(chat.get("id")) or _text(data.get("id" if event_type == "chat.created" else "chat_id")),
         message=_v3_message(event_type, data),
-        direction=_v3_direction(event_type, data),
+        direction=_direction(data) or _V3_DIRECTION.get(event_type),
         service=_v3_service(data),
         is_group=_bool(chat.get("is_group"), data.get("is_group")),
         reconciled_at=_text(data.get("reconciled_at")),
     )
 
 
-def _line_of_any(data: dict[str, Any]) -> Iterator[object]:
+def _line_of_any(data: dict[str, Any]) -> str | None:
     """Safe for every v3 type: the owner of the chat, and whoever is marked as us."""
-    yield _handle(_object(data.get("chat")).get("owner_handle"))
-    yield _handle(data.get("owner_handle"))
-    yield from _line_of_own_handles(data)
+    return (
+        _handle(_object(data.get("chat")).get("owner_handle"))
+        or _handle(data.get("owner_handle"))
+        or _line_of_own_handles(data)
+    )
 
 
-def _line_of_own_handles(data: dict[str, Any]) -> Iterator[object]:
+def _line_of_own_handles(data: dict[str, Any]) -> str | None:
     for name in _OWN_HANDLES:
-        yield _own_handle(data.get(name))
+        if name in data and (line := _own_handle(data[name])):
+            return line
     for handle in _list(data.get("handles")):
-        yield _own_handle(handle)
+        if line := _own_handle(handle):
+            return line
+    return None
 
 
-def _line_of_message(data: dict[str, Any]) -> Iterator[object]:
+def _line_of_message(data: dict[str, Any]) -> str | None:
     """`message.*`, `poll.*`: the chat's owner (2026-02-03), else the sender or recipient by direction (2025-01-01)."""
-    yield from _line_of_any(data)
-    if _outbound(data) is True:
-        yield _handle(data.get("sender_handle"))
-        yield from _handle_or_text(data, "from_handle", "from")
-    elif _outbound(data) is False:
-        yield from _handle_or_text(data, "recipient_handle", "recipient_phone")
+    if line := _line_of_any(data):
+        return line
+    outbound = _outbound(data)
+    if outbound is True:
+        return _handle(data.get("sender_handle")) or _handle_or_text(data, "from_handle", "from")
+    if outbound is False:
+        return _handle_or_text(data, "recipient_handle", "recipient_phone")
+    return None
 
 
-def _line_of_poll_update(data: dict[str, Any]) -> Iterator[object]:
+def _line_of_poll_update(data: dict[str, Any]) -> str | None:
     """`poll.updated` documents its `sender_handle` as the line."""
-    yield from _line_of_message(data)
-    yield _handle(data.get("sender_handle"))
+    return _line_of_message(data) or _handle(data.get("sender_handle"))
 
 
-def _line_of_reaction(data: dict[str, Any]) -> Iterator[object]:
+def _line_of_reaction(data: dict[str, Any]) -> str | None:
     """Only our own reactions name the line; a customer's carries the customer's number in the same fields."""
-    yield from _line_of_any(data)
-    if data.get("is_from_me") is True:
-        yield from _handle_or_text(data, "from_handle", "from")
+    line = _line_of_any(data)
+    if line is None and data.get("is_from_me") is True:
+        return _handle_or_text(data, "from_handle", "from")
+    return line
 
 
-def _line_of_number(data: dict[str, Any]) -> Iterator[object]:
+def _line_of_number(data: dict[str, Any]) -> str | None:
     """Line and account events: `phone_number` is the line the change is about."""
-    yield data.get("phone_number")
+    return _line(data.get("phone_number"))
 
 
-def _line_of_location(data: dict[str, Any]) -> Iterator[object]:
-    yield data.get("shared_with")
+def _line_of_location(data: dict[str, Any]) -> str | None:
+    return _line(data.get("shared_with"))
 
 
-def _line_of_call(data: dict[str, Any]) -> Iterator[object]:
+def _line_of_call(data: dict[str, Any]) -> str | None:
     """`call.*` has no published payload: the fields that other events use, then the call's ends by its direction."""
-    yield data.get("phone_number")
-    yield from _line_of_any(data)
-    yield from _line_of_call_ends(data)
+    return _line(data.get("phone_number")) or _line_of_any(data) or _line_of_call_ends(data)
 
 
 _V3_LINES: Mapping[str, LineFinder] = {
@@ -123,6 +134,11 @@ _V3_LINES: Mapping[str, LineFinder] = {
 }
 
 
+@lru_cache(_CACHED_TYPES)
+def _v3_line_finder(event_type: str) -> LineFinder:
+    return _row(_V3_LINES, event_type, _line_of_any)
+
+
 def _v3_message(event_type: str, data: dict[str, Any]) -> str | None:
     """The message's id: named in most events, the payload's own id in `message.*` of 2026-02-03."""
     named = _text(data.get("message_id")) or _text(_object(data.get("message")).get("id"))
@@ -131,17 +147,13 @@ def _v3_message(event_type: str, data: dict[str, Any]) -> str | None:
     return named
 
 
-def _v3_direction(event_type: str, data: dict[str, Any]) -> str | None:
-    outbound = _outbound(data)
-    if outbound is not None:
-        return "outbound" if outbound else "inbound"
-    return {"message.failed": "outbound", "contact_card.received": "inbound"}.get(event_type)
-
-
 def _v3_service(data: dict[str, Any]) -> str | None:
-    owner = _object(_object(data.get("chat")).get("owner_handle"))
-    others = (_object(data.get(name)).get("service") for name in ("participant", "changed_by_handle"))
-    return next(filter(None, map(_text, (data.get("service"), owner.get("service"), *others))), None)
+    return (
+        _text(data.get("service"))
+        or _text(_object(_object(data.get("chat")).get("owner_handle")).get("service"))
+        or _text(_object(data.get("participant")).get("service"))
+        or _text(_object(data.get("changed_by_handle")).get("service"))
+    )
 
 
 # --- v2 ---------------------------------------------------------------------------------------------
@@ -149,39 +161,38 @@ def _v3_service(data: dict[str, Any]) -> str | None:
 
 def _v2_facts(event_type: str, data: dict[str, Any]) -> Facts:
     return Facts(
-        line=_first_line(_row(_V2_LINES, event_type, _line_of_chat_handles)(data)),
+        line=_v2_line_finder(event_type)(data),
         chat=_number_or_text(data.get("chat_id")),
         message=_v2_message(event_type, data),
-        direction=_v2_direction(event_type, data),
+        direction=_direction(data) or _V2_DIRECTION.get(event_type),
         service=_text(data.get("service")),
         is_group=_bool(data.get("is_group")),
     )
 
 
-def _line_of_chat_handles(data: dict[str, Any]) -> Iterator[object]:
+def _line_of_chat_handles(data: dict[str, Any]) -> str | None:
     for handle in _list(data.get("chat_handles")):
-        if _object(handle).get("is_me") is True:
-            yield handle.get("identifier")
+        if _object(handle).get("is_me") is True and (line := _line(handle.get("identifier"))):
+            return line
+    return None
 
 
-def _line_of_sent(data: dict[str, Any]) -> Iterator[object]:
-    yield from _line_of_chat_handles(data)
-    yield data.get("from_phone")
+def _line_of_sent(data: dict[str, Any]) -> str | None:
+    return _line_of_chat_handles(data) or _line(data.get("from_phone"))
 
 
-def _line_of_call_ends(data: dict[str, Any]) -> Iterator[object]:
+def _line_of_call_ends(data: dict[str, Any]) -> str | None:
     match data.get("direction"):
         case "inbound":
-            yield data.get("to")
+            return _line(data.get("to"))
         case "outbound":
-            yield data.get("from")
+            return _line(data.get("from"))
         case _:
-            return
+            return None
 
 
-def _line_of_none(_data: dict[str, Any]) -> Iterator[object]:
+def _line_of_none(_data: dict[str, Any]) -> None:
     """`contact.*`: its phone number is the contact's."""
-    return iter(())
 
 
 _V2_LINES: Mapping[str, LineFinder] = {
@@ -191,17 +202,15 @@ _V2_LINES: Mapping[str, LineFinder] = {
 }
 
 
+@lru_cache(_CACHED_TYPES)
+def _v2_line_finder(event_type: str) -> LineFinder:
+    return _row(_V2_LINES, event_type, _line_of_chat_handles)
+
+
 def _v2_message(event_type: str, data: dict[str, Any]) -> str | None:
     if event_type.startswith("reaction."):
         return _text(data.get("chat_message_id"))
     return _text(data.get("id")) if event_type.startswith("message.") else None
-
-
-def _v2_direction(event_type: str, data: dict[str, Any]) -> str | None:
-    outbound = _outbound(data)
-    if outbound is not None:
-        return "outbound" if outbound else "inbound"
-    return {"message.received": "inbound", "message.sent": "outbound"}.get(event_type)
 
 
 # --- both -------------------------------------------------------------------------------------------
@@ -212,36 +221,43 @@ def _row(table: Mapping[str, LineFinder], event_type: str, otherwise: LineFinder
     return next((table[pattern] for pattern in patterns_that_match(event_type) if pattern in table), otherwise)
 
 
-def _first_line(candidates: Iterator[object]) -> str | None:
-    return next((candidate for candidate in candidates if isinstance(candidate, str) and is_line(candidate)), None)
+def _line(value: object) -> str | None:
+    """The value, if it is a line."""
+    return value if isinstance(value, str) and is_line(value) else None
 
 
-def _handle(value: object) -> object:
-    """The number in a place that is documented as the line: a handle object, or in some events a plain string."""
+def _handle(value: object) -> str | None:
+    """The line in a place that is documented as one: a handle object, or in some events a plain string."""
     if isinstance(value, dict):
-        return None if value.get("is_me") is False else value.get("handle")
-    return value
+        return None if value.get("is_me") is False else _line(value.get("handle"))
+    return _line(value)
 
 
-def _handle_or_text(data: dict[str, Any], handle: str, text: str) -> Iterator[object]:
+def _handle_or_text(data: dict[str, Any], handle: str, text: str) -> str | None:
     """A handle and the deprecated text beside it, which is the same number: not ours if the handle is not."""
-    yield _handle(data.get(handle))
-    if _object(data.get(handle)).get("is_me") is not False:
-        yield data.get(text)
+    if line := _handle(data.get(handle)):
+        return line
+    return _line(data.get(text)) if _object(data.get(handle)).get("is_me") is not False else None
 
 
-def _own_handle(value: object) -> object:
-    """The number of a handle object that says it is us."""
-    handle = _object(value)
-    return handle.get("handle") if handle.get("is_me") is True else None
+def _own_handle(value: object) -> str | None:
+    """The line of a handle object that says it is us."""
+    return _line(value.get("handle")) if isinstance(value, dict) and value.get("is_me") is True else None
 
 
 def _outbound(data: dict[str, Any]) -> bool | None:
     """Whether we sent it; None where the payload does not say."""
-    from_me = data.get("is_from_me")
+    from_me, direction = data.get("is_from_me"), data.get("direction")
     if isinstance(from_me, bool):
         return from_me
-    return {"outbound": True, "inbound": False}.get(_text(data.get("direction")) or "")
+    return _OUTBOUND.get(direction) if isinstance(direction, str) else None
+
+
+def _direction(data: dict[str, Any]) -> str | None:
+    outbound = _outbound(data)
+    if outbound is None:
+        return None
+    return "outbound" if outbound else "inbound"
 
 
 def _object(value: object) -> dict[str, Any]:
@@ -253,7 +269,7 @@ def _list(value: object) -> list[Any]:
 
 
 def _text(value: object) -> str | None:
-    return storable(value) or None
+    return storable(value) if value else None
 
 
 def _number_or_text(value: object) -> str | None:
@@ -263,4 +279,7 @@ def _number_or_text(value: object) -> str | None:
 
 
 def _bool(*values: object) -> bool | None:
-    return next((value for value in values if isinstance(value, bool)), None)
+    for value in values:
+        if isinstance(value, bool):
+            return value
+    return None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from relay.core.event import Event
 from relay.linq.envelope import read_envelope
@@ -13,8 +12,7 @@ if TYPE_CHECKING:
     from relay.core.event import Dialect
 
 
-@dataclass(frozen=True, slots=True)
-class Understood:
+class Understood(NamedTuple):
     """An event, and whether its payload names another line than the URL it came through."""
 
     event: Event

@@ -55,30 +55,31 @@ class Record:
         return parse_json(self.body)
 
 
-def fields_of(event: Event, at: bytes | int, webhook_id: str, body: bytes) -> list[bytes]:
+def fields_of(event: Event, at: bytes | int, webhook_id: str, body: bytes) -> list[bytes | str | int]:
     """Field names and values of the entry for `event`, flat, as XADD takes them."""
-    facts = event.facts
+    _, chat, message, direction, service, is_group, _ = event.facts
     fields: list[bytes | str | int] = [
-        *("id", event.id, "type", event.type, "line", event.line or "", "chat", facts.chat or ""),
+        *("id", event.id, "type", event.type, "line", event.line or "", "chat", chat or ""),
         *("at", at, "version", event.version),
     ]
-    for name, value in (
-        ("message", facts.message),
-        ("direction", facts.direction),
-        ("service", facts.service),
-        ("created", event.created_at),
-        ("trace", event.trace_id),
-    ):
-        if value:
-            fields += (name, value)
-    if facts.is_group is not None:
-        fields += ("group", int(facts.is_group))
+    if message:
+        fields += ("message", message)
+    if direction:
+        fields += ("direction", direction)
+    if service:
+        fields += ("service", service)
+    if event.created_at:
+        fields += ("created", event.created_at)
+    if event.trace_id:
+        fields += ("trace", event.trace_id)
+    if is_group is not None:
+        fields += ("group", int(is_group))
     if event.freshness is Freshness.HISTORY:
-        fields += ("freshness", event.freshness)
+        fields += ("freshness", Freshness.HISTORY.value)
     if webhook_id != event.id:
         fields += ("webhook_id", webhook_id)
     fields += ("body", body)
-    return [field if isinstance(field, bytes) else str(field).encode() for field in fields]
+    return fields
 
 
 def record_of(entry: bytes, fields: Mapping[bytes, bytes]) -> Record:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
 from relay.core.event import Event, Facts, Freshness
@@ -15,12 +13,12 @@ EVENT = Event(id="e", type="message.received", version="2026-02-03", line=LINE, 
     [(None, Freshness.LIVE), ("", Freshness.LIVE), ("2026-09-15T00:00:00Z", Freshness.HISTORY)],
 )
 def test_an_event_that_linq_recovered_later_is_history(reconciled_at: str | None, freshness: Freshness) -> None:
-    event = dataclasses.replace(EVENT, facts=Facts(reconciled_at=reconciled_at))
+    event = EVENT._replace(facts=Facts(reconciled_at=reconciled_at))
     assert event.freshness is freshness
 
 
 def test_an_event_cannot_be_changed() -> None:
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         EVENT.line = None  # type: ignore[misc]  # what is tested
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         EVENT.facts.chat = "C"  # type: ignore[misc]  # as above

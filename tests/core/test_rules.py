@@ -196,7 +196,7 @@ def test_topics_that_do_not_match_cost_nothing(others: int) -> None:
     unrelated = [topic(f"type-{n}", f"hologram.n{n}") for n in range(others)]
     index = TopicIndex([*elsewhere, topic("ours", "message.*", lines=[LINE]), *unrelated, topic("all", "*")])
     index._by_key = counted = Counted(index._by_key)
-    assert [one.name for one in index._candidates("message.received", LINE)] == ["ours", "all"]
+    assert [one.name for one in index._candidates("message.received", LINE).topics] == ["ours", "all"]
     assert counted.asked == 2 * len(patterns_that_match("message.received"))
 
 

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def as_redis_gives(fields: list[bytes]) -> Mapping[bytes, bytes]:
-    return dict(zip(fields[::2], fields[1::2], strict=True))
+def as_redis_gives(fields: list[bytes | str | int]) -> Mapping[bytes, bytes]:
+    flat = [field if isinstance(field, bytes) else str(field).encode() for field in fields]
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def test_every_topic_entry_has_the_documented_fields() -> None:
