@@ -7,7 +7,7 @@ They get the line that the chat's last event with one has proved.
     look up   the chats of events without a line, unless they are in the cache; one round trip, mostly none
     walk      through the batch in order: a line that was proved teaches, one that is missing is filled in
     store     what is new, one round trip, before the batch is committed: a router that is killed in between leaves its
-              successor more knowledge, never less
+              successor more knowledge, never less (the batch before may be under way as well)
 
 Both go on until Redis is back, as the commit has to anyway; nothing is routed meanwhile, and nothing without its line.
 

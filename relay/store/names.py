@@ -1,7 +1,7 @@
 """Every Redis key of the relay, what it holds, how long it lives and why.
 
 The events' way
-    relay:inbox                 stream    accepted events; an entry is deleted in the transaction that routes it
+    relay:inbox                 stream    accepted events; an entry is deleted in the step that routes it
     relay:seen:<event id>       string    the dedupe; lives for RELAY_DEDUPE_WINDOW (Linq itself tries for 30 min)
     relay:aside                 stream    signed by Linq, but unreadable; until a person drops or retries it (256 MiB)
     relay:topic:<topic>         stream    routed events, the public interface for pull subscribers
@@ -24,6 +24,8 @@ A push subscription's lane (its place in its topic)
 Who works, and who is to be woken
     relay:slot:<n>:ready        zset      lanes of a slot that have something new; a set, so that ringing twice is once
     relay:lease:<job>           string    who drains; expires seconds after its holder stopped beating
+    relay:prepared              string    the router's mark that the lanes' groups stand; it goes with them if Redis
+                                          loses its data, and nothing is routed until they are made again
     arq:job:<job>, relay:arq    arq's     the bell of a drain job and the queue it hangs in (arq's own format)
 
     relay:arq:slow              arq's     the queue of jobs that take long (`workers.queues`)
@@ -55,7 +57,7 @@ relays.
 from __future__ import annotations
 
 INBOX = "relay:inbox"
-INBOX_GROUP = "route"
+PREPARED = "relay:prepared"
 ASIDE = "relay:aside"
 SEEN_PREFIX = "relay:seen:"
 TOPICS = "relay:topics"

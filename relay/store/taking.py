@@ -50,19 +50,14 @@ class Most(NamedTuple):
     """Of each further one what those before it have left of this, and at least one."""
 
 
-async def take(
-    redis: Redis, claim: Claim, group: str, streams: Sequence[str], most: Most, *, pending: bool = False
-) -> list[Entry]:
-    """Entries of `streams` that nobody has read yet, or that are pending.
-
-    Each is (stream, id, fields); the fields are empty where the entry itself was deleted.
+async def take(redis: Redis, claim: Claim, group: str, streams: Sequence[str], most: Most) -> list[Entry]:
+    """Entries of `streams` that nobody has read yet, each (stream, id, fields).
 
     Raises:
         LeaseLost: the lease is somebody else's.
         ResponseError: a stream or the group is not there (`is_missing_group`).
     """
-    start = "0" if pending else ">"
-    answer: Any = await _take(redis, [claim.lease, *streams], [claim.token, group, names.CONSUMER, start, *most])
+    answer: Any = await _take(redis, [claim.lease, *streams], [claim.token, group, names.CONSUMER, *most])
     return _entries(answer)
 
 
@@ -91,8 +86,8 @@ async def take_due(redis: Redis, claim: Claim, retries: str, now_ms: int, count:
 def _entries(answer: Any) -> list[Entry]:
     if answer == -1:
         raise LeaseLost
-    return [(stream, entry, _fields(flat)) for stream, rows in answer or () for entry, flat in rows]
-
-
-def _fields(flat: Sequence[bytes] | None) -> dict[bytes, bytes]:
-    return dict(zip(flat[::2], flat[1::2], strict=True)) if flat else {}
+    return [
+        (stream, entry, dict(zip(flat[::2], flat[1::2], strict=True)))
+        for stream, rows in answer or ()
+        for entry, flat in rows
+    ]

@@ -143,9 +143,10 @@ async def _delete_lane_groups(stage: Stage, dice: random.Random, _: float) -> tu
     return tuple(team.name for team in doomed)
 
 
-async def _delete_route_group(stage: Stage, _: random.Random, __: float) -> tuple[str, ...]:
-    await _delete_group(stage, names.INBOX, names.INBOX_GROUP)
-    return (names.INBOX_GROUP,)
+async def _forget_preparation(stage: Stage, _: random.Random, __: float) -> tuple[str, ...]:
+    async with stage.redis.client() as redis:
+        await redis.delete(names.PREPARED)
+    return (names.PREPARED,)
 
 
 async def _delete_group(stage: Stage, stream: str, group: str) -> None:
@@ -195,7 +196,7 @@ FAULTS: Mapping[str, Fault] = {
     "sleep-redis": Fault(_sleep_redis, Span(0.5, 8), is_about_redis=True),
     "cut-connections": Fault(_cut_connections, Span(0, 3), is_about_redis=True),
     DELETE_LANE_GROUPS: Fault(_delete_lane_groups, Span(0, 0), is_about_redis=True),
-    "delete-route-group": Fault(_delete_route_group, Span(0, 0), is_about_redis=True),
+    "forget-preparation": Fault(_forget_preparation, Span(0, 0), is_about_redis=True),
     "flush-scripts": Fault(_flush_scripts, Span(0, 0), is_about_redis=True),
     "fill-memory": Fault(_fill_memory, Span(0.3, 4), is_about_redis=True),
     "step-clock": Fault(_step_clock, Span(2, 12)),

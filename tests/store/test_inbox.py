@@ -6,8 +6,10 @@ import pytest
 
 from relay.core.event import Dialect
 from relay.store import bells, names
+from relay.store import inbox as module
 from relay.store.acceptor import Acceptor
-from relay.store.inbox import Inbox, InboxGroupMissing, Move, compile_plan
+from relay.store.inbox import BEGINNING, Inbox, Move, Moved, NotPrepared, Permit, compile_feeds, parts_of
+from relay.store.taking import LeaseLost
 from tests.building import TWO_TOPICS, arrival_of, config_of
 from tests.support import hash_of
 
@@ -17,16 +19,18 @@ if TYPE_CHECKING:
     from relay.store.inbox import InboxEntry
     from tests.support import Clock
 
-TOKEN = "me"
+PERMIT = Permit("me", "prepared")
 NOW_MS = 1_789_377_302_000
+NOTHING = Moved(0, 0, 0)
+TOPICS = ("relay:topic:messages", "relay:topic:everything")
 
 
 @pytest.fixture
 async def inbox(redis: Redis) -> Inbox:
-    """An inbox with its group, and the router's lease in our hands."""
-    await redis.set(names.lease(bells.ROUTE.job_id), TOKEN)
+    """An inbox, with the router's lease in our hands and its preparation done."""
+    await redis.set(names.lease(bells.ROUTE.job_id), PERMIT.token)
     inbox = Inbox(redis)
-    await inbox.ensure()
+    await inbox.mark_prepared(PERMIT.preparation)
     return inbox
 
 
@@ -37,38 +41,62 @@ async def accept(redis: Redis, clock: Clock, count: int = 1) -> None:
 
 
 def move(entry: InboxEntry, *topics: str) -> Move:
-    return Move(entry.entry, "message.received", topics, ["id", "x", "body", entry.body])
+    fields = ("id", "x", "body", entry.body) if topics else ("message.received",)
+    return Move(entry.entry, topics, fields, len(entry.body))
 
 
-async def commit(inbox: Inbox, *moves: Move, token: str = TOKEN) -> bool:
-    plan, positions = compile_plan(config_of(TWO_TOPICS))
-    return await inbox.commit(plan, positions, moves, token, NOW_MS)
+async def commit(inbox: Inbox, *moves: Move, permit: Permit = PERMIT) -> Moved:
+    return await inbox.commit(parts_of(compile_feeds(config_of(TWO_TOPICS)), moves), permit, NOW_MS)
+
+
+async def bodies(redis: Redis, stream: str) -> list[bytes]:
+    return [fields[b"body"] for _, fields in await redis.xrange(stream)]
+
+
+# --- reading --------------------------------------------------------------------------------------
 
 
 async def test_reads_what_was_accepted_in_order(redis: Redis, inbox: Inbox, clock: Clock) -> None:
     await accept(redis, clock, 3)
-    entries = await inbox.read(10, TOKEN)
+    entries = await inbox.read(10)
     assert [entry.entry for entry in entries] == [entry for entry, _ in await redis.xrange(names.INBOX)]
     assert {(entry.dialect, entry.line, entry.at) for entry in entries} == {
         (Dialect.V3, "+16465550123", b"1789377302000")
     }
 
 
-async def test_a_successor_reads_what_was_left_pending(redis: Redis, inbox: Inbox, clock: Clock) -> None:
-    await accept(redis, clock, 2)
-    read = await inbox.read(10, TOKEN)
-    assert await inbox.read(10, TOKEN) == []
-    assert await inbox.read(10, TOKEN, pending=True) == read
+async def test_reading_takes_nothing_away_and_goes_on_after_an_id(redis: Redis, inbox: Inbox, clock: Clock) -> None:
+    await accept(redis, clock, 3)
+    first, second, third = await inbox.read(10)
+    assert await inbox.read(2) == [first, second]
+    assert await inbox.read(10, first.entry) == [second, third]
+    assert await inbox.read(10, third.entry) == []
+    assert await inbox.read(10, BEGINNING, block_ms=1) == [first, second, third]
+
+
+@pytest.mark.parametrize("block_ms", [None, 1])
+async def test_an_inbox_that_was_never_used_is_empty(inbox: Inbox, block_ms: int | None) -> None:
+    assert await inbox.read(10, block_ms=block_ms) == []
+
+
+async def test_an_entry_that_the_ingress_did_not_write_reads_as_empty(redis: Redis, inbox: Inbox) -> None:
+    await redis.xadd(names.INBOX, {"foreign": "entry"})
+    [entry] = await inbox.read(10)
+    assert (entry.body, entry.line, entry.dialect) == (b"", None, Dialect.V3)
+
+
+# --- moving ---------------------------------------------------------------------------------------
 
 
 async def test_a_commit_moves_appends_counts_and_wakes_in_one_step(redis: Redis, inbox: Inbox, clock: Clock) -> None:
     await accept(redis, clock, 2)
-    first, second = await inbox.read(10, TOKEN)
-    assert await commit(inbox, move(first, "messages", "everything"), move(second, "everything"))
+    first, second = await inbox.read(10)
+    assert await commit(inbox, move(first, "messages", "everything"), move(second, "everything")) == (2, 0, 0)
     assert await redis.xlen(names.INBOX) == 0
     assert await redis.xlen("relay:topic:messages") == 1
-    assert [fields[b"body"] for _, fields in await redis.xrange("relay:topic:everything")] == [first.body, second.body]
+    assert await bodies(redis, "relay:topic:everything") == [first.body, second.body]
     assert (await hash_of(redis, names.COUNTS))["routed"] == "2"
+    assert await redis.smembers(names.TOPICS) == {b"messages", b"everything"}  # type: ignore[misc]  # typed for the blocking client, too
     for name in ("bot", "crm"):
         slot = bells.slot_of(name)
         assert name.encode() in await redis.zrange(names.ready(slot), 0, -1)
@@ -78,24 +106,62 @@ async def test_a_commit_moves_appends_counts_and_wakes_in_one_step(redis: Redis,
 
 async def test_an_entry_is_moved_once_however_often_it_is_committed(redis: Redis, inbox: Inbox, clock: Clock) -> None:
     await accept(redis, clock)
-    [entry] = await inbox.read(10, TOKEN)
-    for _ in range(3):
-        assert await commit(inbox, move(entry, "messages"))
+    [entry] = await inbox.read(10)
+    assert await commit(inbox, move(entry, "messages")) == (1, 0, 0)
+    assert await commit(inbox, move(entry, "messages")) == NOTHING
     assert await redis.xlen("relay:topic:messages") == 1
+
+
+async def test_what_is_no_longer_there_feeds_and_wakes_nobody(redis: Redis, inbox: Inbox, clock: Clock) -> None:
+    await accept(redis, clock, 3)
+    first, second, third = await inbox.read(10)
+    await redis.xdel(names.INBOX, second.entry)
+    moved = await commit(inbox, move(first, "messages"), move(second, "everything"), move(third, "messages"))
+    assert moved == (2, 0, 0)
+    assert await bodies(redis, "relay:topic:messages") == [first.body, third.body]
+    assert await redis.smembers(names.TOPICS) == {b"messages"}  # type: ignore[misc]  # as above
+    assert await redis.zcard(names.ready(bells.slot_of("crm"))) == 0
+
+
+async def test_what_came_in_between_stays(redis: Redis, inbox: Inbox, clock: Clock) -> None:
+    """A replica that was behind and became the primary can write an id below those that were read."""
+    await accept(redis, clock, 2)
+    first, second = await inbox.read(10)
+    await redis.delete(names.INBOX)
+    between = await redis.xadd(names.INBOX, {"id": "x"}, id="1-1")
+    await redis.xadd(names.INBOX, {"id": "y"}, id=second.entry)
+    assert await commit(inbox, move(first, "messages"), move(second, "messages")) == (1, 0, 0)
+    assert [entry for entry, _ in await redis.xrange(names.INBOX)] == [between]
 
 
 async def test_who_lost_the_lease_moves_nothing(redis: Redis, inbox: Inbox, clock: Clock) -> None:
     await accept(redis, clock)
-    [entry] = await inbox.read(10, TOKEN)
-    assert await commit(inbox, move(entry, "messages"), token="somebody else") is False
+    [entry] = await inbox.read(10)
+    with pytest.raises(LeaseLost):
+        await commit(inbox, move(entry, "messages"), permit=PERMIT._replace(token="somebody else"))
+    assert await redis.xlen(names.INBOX) == 1
+    assert not await redis.exists("relay:topic:messages")
+
+
+@pytest.mark.parametrize("mark", [None, "another router's"])
+async def test_where_the_lanes_are_not_prepared_nothing_is_moved(
+    redis: Redis, inbox: Inbox, clock: Clock, mark: str | None
+) -> None:
+    await accept(redis, clock)
+    [entry] = await inbox.read(10)
+    await redis.delete(names.PREPARED)
+    if mark:
+        await inbox.mark_prepared(mark)
+    with pytest.raises(NotPrepared):
+        await commit(inbox, move(entry, "messages"))
     assert await redis.xlen(names.INBOX) == 1
     assert not await redis.exists("relay:topic:messages")
 
 
 async def test_what_no_topic_wants_is_counted_by_type(redis: Redis, inbox: Inbox, clock: Clock) -> None:
     await accept(redis, clock, 2)
-    first, second = await inbox.read(10, TOKEN)
-    await commit(inbox, move(first), move(second, "messages"))
+    first, second = await inbox.read(10)
+    assert await commit(inbox, move(first), move(second, "messages")) == (1, 1, 0)
     assert await hash_of(redis, names.UNMATCHED) == {"message.received": "1"}
     counts = await hash_of(redis, names.COUNTS)
     assert (counts["unmatched"], counts["routed"]) == ("1", "1")
@@ -105,24 +171,35 @@ async def test_what_cannot_be_understood_is_set_aside_and_holds_up_nobody(
     redis: Redis, inbox: Inbox, clock: Clock
 ) -> None:
     await accept(redis, clock, 2)
-    first, second = await inbox.read(10, TOKEN)
-    strange = Move(first.entry, "", (), ["reason", "odd", "body", first.body], aside=True)
-    await commit(inbox, strange, move(second, "messages"))
+    first, second = await inbox.read(10)
+    strange = Move(first.entry, (), ["reason", "odd", "body", first.body], len(first.body), aside=True)
+    assert await commit(inbox, strange, move(second, "messages")) == (1, 0, 1)
     [(_, fields)] = await redis.xrange(names.ASIDE)
     assert fields == {b"reason": b"odd", b"body": first.body}
     assert await redis.xlen("relay:topic:messages") == 1
 
 
-async def test_a_missing_group_is_told_and_made_from_the_beginning(redis: Redis, inbox: Inbox, clock: Clock) -> None:
-    await accept(redis, clock)
-    await redis.xgroup_destroy(names.INBOX, names.INBOX_GROUP)
-    with pytest.raises(InboxGroupMissing):
-        await inbox.read(10, TOKEN)
-    await inbox.ensure()
-    assert len(await inbox.read(10, TOKEN)) == 1
+async def test_a_full_redis_lets_move_what_it_has_accepted(redis: Redis, inbox: Inbox, clock: Clock) -> None:
+    await accept(redis, clock, 2)
+    entries = await inbox.read(10)
+    await redis.config_set("maxmemory", "1mb")
+    try:
+        moved = await commit(inbox, *(move(entry, "messages") for entry in entries))
+    finally:
+        await redis.config_set("maxmemory", "0")
+    assert moved == (2, 0, 0)
+    assert await bodies(redis, "relay:topic:messages") == [entry.body for entry in entries]
 
 
-async def test_an_entry_that_the_ingress_did_not_write_reads_as_empty(redis: Redis, inbox: Inbox) -> None:
-    await redis.xadd(names.INBOX, {"foreign": "entry"})
-    [entry] = await inbox.read(10, TOKEN)
-    assert (entry.body, entry.line, entry.dialect) == (b"", None, Dialect.V3)
+@pytest.mark.parametrize(("appended", "size"), [(1, 10**9), (3, 10**9), (1000, 1), (1000, 700), (1000, 10**9)])
+async def test_a_batch_that_would_hold_redis_up_is_moved_in_parts_and_in_order(
+    redis: Redis, inbox: Inbox, clock: Clock, monkeypatch: pytest.MonkeyPatch, appended: int, size: int
+) -> None:
+    monkeypatch.setattr(module, "_MOST_APPENDED", appended)
+    monkeypatch.setattr(module, "_MOST_BYTES", size)
+    await accept(redis, clock, 7)
+    entries = await inbox.read(10)
+    moves = [move(entry, "messages", "everything") if n % 3 else move(entry) for n, entry in enumerate(entries)]
+    assert await commit(inbox, *moves) == (4, 3, 0)
+    for topic in TOPICS:
+        assert await bodies(redis, topic) == [entry.body for n, entry in enumerate(entries) if n % 3]

@@ -6,7 +6,7 @@ from relay.core.outcome import Again, Attempt, Done, GivenUp, Outcome
 from relay.store import bells, names
 from relay.store.acceptor import Acceptor
 from relay.store.deadletters import DeadLetters
-from relay.store.inbox import Inbox, Move, compile_plan
+from relay.store.inbox import Inbox, Move, Permit, compile_feeds, parts_of
 from relay.store.lanes import Lane, Tries
 from relay.store.ledger import LaneLedger, Ledger, Totals
 from relay.store.settler import Settlement, Settler
@@ -35,12 +35,11 @@ async def test_every_event_is_somewhere_at_every_step(redis: Redis, clock: Clock
     assert await ledger.totals() == Totals(accepted=6, duplicate=1, aside=0, routed=0, unmatched=0, inbox=6)
 
     inbox = Inbox(redis)
-    await inbox.ensure()
-    entries = await inbox.read(10, "me")
-    plan, positions = compile_plan(config_of(TWO_TOPICS))
-    moves = [Move(entry.entry, "x", ["messages"], ["id", str(n), "body", "b"]) for n, entry in enumerate(entries[:5])]
-    moves.append(Move(entries[5].entry, "nobody.wants", [], ["id", "5"]))
-    await inbox.commit(plan, positions, moves, "me", 1)
+    await inbox.mark_prepared("now")
+    entries = await inbox.read(10)
+    moves = [Move(entry.entry, ["messages"], ["id", str(n), "body", "b"], 1) for n, entry in enumerate(entries[:5])]
+    moves.append(Move(entries[5].entry, [], ["nobody.wants"], 1))
+    await inbox.commit(parts_of(compile_feeds(config_of(TWO_TOPICS)), moves), Permit("me", "now"), 1)
     totals = await ledger.totals()
     assert (totals.routed, totals.unmatched, totals.inbox, totals.balances) == (5, 1, 0, True)
     assert await ledger.unmatched() == {"nobody.wants": 1}

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay.store import bells, names
-from relay.store.inbox import Inbox
 from relay.store.lanes import Lane
 from relay.store.taking import Claim, LeaseLost, Most, take, take_due
 
@@ -43,18 +42,7 @@ async def test_a_lease_that_nobody_holds_is_nobody_elses(redis: Redis, lane: Lan
     assert len(await lane.read_new(10, "former holder")) == 1
 
 
-async def test_the_inbox_is_the_routers(redis: Redis) -> None:
-    inbox = Inbox(redis)
-    await inbox.ensure()
-    await redis.xadd(names.INBOX, {"id": "e1"})
-    await redis.set(names.lease(bells.ROUTE.job_id), "holder")
-    for pending in (False, True):
-        with pytest.raises(LeaseLost):
-            await inbox.read(10, "somebody else", pending=pending)
-    assert len(await inbox.read(10, "holder")) == 1
-
-
-async def test_entries_come_as_they_are_and_deleted_ones_empty(redis: Redis) -> None:
+async def test_entries_come_as_they_are_and_once(redis: Redis) -> None:
     await redis.xgroup_create("s", "g", mkstream=True)
     odd = {b"a": b"", b"": b"\xff", b"a ": b"2"}
     entries = [await redis.xadd("s", odd), await redis.xadd("s", {"gone": "1"})]  # type: ignore[arg-type]
@@ -62,11 +50,6 @@ async def test_entries_come_as_they_are_and_deleted_ones_empty(redis: Redis) -> 
     assert await take(redis, claim, "g", ["s"], Most(1)) == [(b"s", entries[0], odd)]
     assert len(await take(redis, claim, "g", ["s"], Most(9))) == 1
     assert await take(redis, claim, "g", ["s"], Most(9)) == []
-    await redis.xdel("s", entries[1])
-    assert await take(redis, claim, "g", ["s"], Most(9), pending=True) == [
-        (b"s", entries[0], odd),
-        (b"s", entries[1], {}),
-    ]
     assert await take_due(redis, claim, "nothing waits", 1, 9) == []
 
 

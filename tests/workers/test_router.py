@@ -5,15 +5,18 @@ import json
 import time
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 import workers.router
 from relay.core.event import Arrival, Dialect
 from relay.store import bells, names
 from relay.store.aside import Aside, Readable
+from relay.store.inbox import Inbox
 from relay.store.ledger import Ledger
+from relay.tasks import end_task
 from tests.building import LINE, OTHER_LINE, arrival_of, body_of
 from tests.support import eventually, hash_of
 from tests.workers.conftest import accept, emptied, routing, topic
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from relay.config_file import ConfigFile
+    from relay.store.inbox import Moved
 
 
 async def test_an_event_enters_each_topic_that_wants_it_with_its_facts(redis: Redis, rules: ConfigFile) -> None:
@@ -66,45 +70,93 @@ async def test_what_no_topic_wants_is_counted_and_gone(redis: Redis, rules_file:
     assert await hash_of(redis, names.UNMATCHED) == {"message.received": "1", "a.brand_new.type": "1"}
 
 
-async def test_what_a_killed_router_had_read_is_routed_by_the_next(redis: Redis, rules: ConfigFile) -> None:
-    await redis.xgroup_create(names.INBOX, names.INBOX_GROUP, "0", mkstream=True)
+async def test_an_inbox_that_an_earlier_release_read_with_a_group_is_routed(redis: Redis, rules: ConfigFile) -> None:
     arrivals = [arrival_of() for _ in range(3)]
     await accept(redis, *arrivals)
-    await redis.xreadgroup(names.INBOX_GROUP, names.CONSUMER, {names.INBOX: ">"}, count=2)
+    await redis.xgroup_create(names.INBOX, "route", "0")
+    await redis.xreadgroup("route", "relay", {names.INBOX: ">"}, count=2)
     async with routing(redis, rules):
         await eventually(lambda: emptied(redis))
     assert [entry["id"] for entry in await topic(redis, "messages")] == [arrival.id for arrival in arrivals]
 
 
-@pytest.mark.parametrize("how", ["read unseen", "acknowledged by hand", "group set to the end"])
-async def test_what_lies_in_the_inbox_is_routed_whatever_became_of_the_group(
-    redis: Redis, rules: ConfigFile, how: str
-) -> None:
-    async with routing(redis, rules):
-        await accept(redis, arrival_of())
-        await eventually(lambda: emptied(redis))
-        async with redis.pipeline(transaction=True) as pipe:
-            pipe.xadd(names.INBOX, {"id": "x", "dialect": "v3", "line": LINE, "at": "1", "body": body_of(event_id="x")})
-            if how == "group set to the end":
-                pipe.xgroup_setid(names.INBOX, names.INBOX_GROUP, "$")
-            else:
-                pipe.xreadgroup(names.INBOX_GROUP, names.CONSUMER, {names.INBOX: ">"})
-            [entry, *_] = await pipe.execute()
-        if how == "acknowledged by hand":
-            await redis.xack(names.INBOX, names.INBOX_GROUP, entry)
-        await eventually(lambda: emptied(redis))
-    assert [event["id"] for event in await topic(redis, "everything")][1:] == ["x"]
-
-
-async def test_a_router_whose_lease_has_passed_on_stops_without_moving_anything(
+async def test_a_router_that_was_killed_in_the_middle_leaves_the_next_all_that_is_not_routed(
     redis: Redis, rules: ConfigFile
+) -> None:
+    arrivals = [arrival_of() for _ in range(500)]
+    await accept(redis, *arrivals)
+
+    async def some() -> bool:
+        return len(await topic(redis, "messages")) > 0
+
+    async with hold(redis, bells.ROUTE.job_id) as lease:
+        task = asyncio.create_task(Router(redis, rules, time.time).drain(lease, asyncio.Event()))
+        await eventually(some)
+        await end_task(task)
+    async with routing(redis, rules):
+        await eventually(lambda: emptied(redis))
+    for name in ("messages", "everything"):
+        assert [entry["id"] for entry in await topic(redis, name)] == [arrival.id for arrival in arrivals]
+
+
+async def test_a_batch_whose_answer_was_lost_is_not_routed_twice(
+    redis: Redis, rules: ConfigFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = Inbox.commit
+    lost: list[Moved] = []
+
+    async def lose(self: Inbox, *what: Any) -> Moved:
+        moved = await commit(self, *what)
+        if len(lost) < 2:
+            lost.append(moved)
+            raise RedisConnectionError("the answer was lost")
+        return moved
+
+    monkeypatch.setattr(Inbox, "commit", lose)
+    arrivals = [arrival_of() for _ in range(700)]
+    await accept(redis, *arrivals)
+    async with routing(redis, rules):
+        await eventually(lambda: emptied(redis))
+    assert [moved.routed for moved in lost] == [128, 128]
+    for name in ("messages", "everything"):
+        assert [entry["id"] for entry in await topic(redis, name)] == [arrival.id for arrival in arrivals]
+    assert (await Ledger(redis).totals()).balances
+
+
+async def test_entries_that_were_deleted_by_hand_hold_up_nobody(redis: Redis, rules: ConfigFile) -> None:
+    arrivals = [arrival_of() for _ in range(300)]
+    await accept(redis, *arrivals)
+    entries = [entry for entry, _ in await redis.xrange(names.INBOX)]
+    async with routing(redis, rules):
+        await redis.xdel(names.INBOX, *entries[250:])
+        await eventually(lambda: emptied(redis))
+    routed = [entry["id"] for entry in await topic(redis, "messages")]
+    assert routed == [arrival.id for arrival in arrivals[: len(routed)]]
+    assert len(routed) >= 250
+
+
+async def test_an_inbox_whose_ids_have_gone_back_is_routed(redis: Redis, rules: ConfigFile) -> None:
+    """A replica that was behind has become the primary, or the inbox was lost."""
+    async with routing(redis, rules):
+        await accept(redis, *(arrival_of() for _ in range(3)))
+        await eventually(lambda: emptied(redis))
+        await redis.delete(names.INBOX)
+        fields = {"dialect": "v3", "line": LINE, "at": "1", "body": body_of(event_id="x")}
+        await redis.xadd(names.INBOX, {"id": "x", **fields}, id="1-1")  # type: ignore[dict-item]  # a dict is invariant
+        await eventually(lambda: emptied(redis))
+    assert [event["id"] for event in await topic(redis, "everything")][3:] == ["x"]
+
+
+@pytest.mark.parametrize("events", [1, 400])
+async def test_a_router_whose_lease_has_passed_on_stops_without_moving_anything(
+    redis: Redis, rules: ConfigFile, events: int
 ) -> None:
     async with hold(redis, bells.ROUTE.job_id) as lease:
         await redis.set(names.lease(bells.ROUTE.job_id), "somebody else")
-        await accept(redis, arrival_of())
+        await accept(redis, *(arrival_of() for _ in range(events)))
         async with asyncio.timeout(5):
             await Router(redis, rules, time.time).drain(lease, asyncio.Event())
-    assert await redis.xlen(names.INBOX) == 1
+    assert await redis.xlen(names.INBOX) == events
     assert await topic(redis, "messages") == []
 
 
@@ -156,14 +208,14 @@ async def test_text_that_no_encoding_can_write_stops_nobody(redis: Redis, rules:
     assert (first["id"], first["chat"], first["body"]) == ("e1", "", body.decode())
 
 
-@pytest.mark.parametrize("damage", ["destroy the group", "delete the inbox", "lose everything"])
+@pytest.mark.parametrize("damage", ["forget that it is prepared", "delete the inbox", "lose everything"])
 async def test_heals_when_redis_has_lost_its_groups(redis: Redis, rules: ConfigFile, damage: str) -> None:
     async with routing(redis, rules):
         await accept(redis, arrival_of())
         await eventually(lambda: emptied(redis))
         match damage:
-            case "destroy the group":
-                await redis.xgroup_destroy(names.INBOX, names.INBOX_GROUP)
+            case "forget that it is prepared":
+                await redis.delete(names.PREPARED)
             case "delete the inbox":
                 await redis.delete(names.INBOX)
             case _:

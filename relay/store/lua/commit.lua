@@ -1,54 +1,61 @@
--- Moves a batch of inbox entries into their topics, in one step: acknowledged, deleted, appended, counted, lanes woken.
--- KEYS: inbox, counts, unmatched, aside, topics, lanes, arq queue, lease
--- ARGV: lease token, inbox group, now (ms), bell lifetime (ms), plan (JSON):
---         {topics: [{name, stream, lanes: [lane position]}], lanes: [{name, ready, job, payload}]}
---       then per event: entry id, event type, n, n times a topic's position in the plan (from 1), m, m fields and values.
---       n is -1 for an entry that cannot be understood: it is set aside.
--- Returns how many entries were moved, or -1 if somebody else holds the lease and the caller must not move any.
+-- Moves a batch of inbox entries into their topics, in one step: deleted, appended, counted, lanes woken.
+-- KEYS: inbox, counts, unmatched, aside, topics, arq queue, lease, prepared
+-- ARGV: lease token, preparation, now (ms), bell lifetime (ms), how many events;
+--       then per event: entry id, n, n topic streams, m, m fields and values.
+--       n is 0 for one that no topic wants, and its only field is its type; n is -1 for one that is set aside.
+--       Then per topic that is fed: name, stream, n, n times a lane: name, ready set, job and payload of its slot's bell.
+-- Returns how many were routed, wanted by no topic, and set aside; or, where nothing may be moved,
+-- -1 if somebody else holds the lease and -2 if this Redis has lost the preparation, and with it perhaps lanes' groups.
 --#include ring
-local inbox, counts, unmatched, aside, topics, lanes, queue, lease = unpack(KEYS)
-local token, group, now, lifetime = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local inbox, counts, unmatched, aside, topics, queue, lease, prepared = unpack(KEYS)
+local token, preparation, now, lifetime = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local holder = redis.call('GET', lease)
 if holder and holder ~= token then
     return -1
 end
-local plan = cjson.decode(ARGV[5])
-local moved, routed, nowhere, odd = 0, 0, 0, 0
-local fed = {}
+if redis.call('GET', prepared) ~= preparation then
+    return -2
+end
+local routed, nowhere, odd = 0, 0, 0
+local fed, rung = {}, {}
 local at = 6
-while at <= #ARGV do
-    local entry, event_type, n = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
-    local first = at + 3
-    local m = tonumber(ARGV[first + math.max(n, 0)])
-    local fields = first + math.max(n, 0) + 1
-    at = fields + m
-    -- An entry that was already acknowledged was moved by somebody else, whole.
-    if redis.call('XACK', inbox, group, entry) == 1 then
-        redis.call('XDEL', inbox, entry)
-        moved = moved + 1
-        if n == -1 then
-            redis.call('XADD', aside, '*', unpack(ARGV, fields, at - 1))
-            odd = odd + 1
-        elseif n == 0 then
-            redis.call('HINCRBY', unmatched, event_type, 1)
-            nowhere = nowhere + 1
-        else
-            for position = first, first + n - 1 do
-                local topic = tonumber(ARGV[position])
-                redis.call('XADD', plan.topics[topic].stream, '*', unpack(ARGV, fields, at - 1))
-                fed[topic] = true
+for _ = 1, tonumber(ARGV[5]) do
+    local entry, n = ARGV[at], tonumber(ARGV[at + 1])
+    local first = at + 2
+    local length = first + math.max(n, 0)
+    local fields = length + 1
+    at = fields + tonumber(ARGV[length])
+    -- One that is gone was moved by an earlier commit, or deleted by hand. As the first write, this also lets the others
+    -- happen when Redis has reached `maxmemory`.
+    if redis.call('XDEL', inbox, entry) == 1 then
+        if n > 0 then
+            for position = first, length - 1 do
+                redis.call('XADD', ARGV[position], '*', unpack(ARGV, fields, at - 1))
+                fed[ARGV[position]] = true
             end
             routed = routed + 1
+        elseif n == 0 then
+            redis.call('HINCRBY', unmatched, ARGV[fields], 1)
+            nowhere = nowhere + 1
+        else
+            redis.call('XADD', aside, '*', unpack(ARGV, fields, at - 1))
+            odd = odd + 1
         end
     end
 end
-for topic in pairs(fed) do
-    redis.call('SADD', topics, plan.topics[topic].name)
-    for _, position in ipairs(plan.topics[topic].lanes) do
-        local lane = plan.lanes[position]
-        redis.call('SADD', lanes, lane.name)
-        redis.call('ZADD', lane.ready, 'NX', now, lane.name)
-        ring(queue, lane.job, lane.payload, lifetime, 1)
+while at <= #ARGV do
+    local topic, stream, lanes = ARGV[at], ARGV[at + 1], at + 3
+    at = lanes + 4 * tonumber(ARGV[at + 2])
+    if fed[stream] then
+        redis.call('SADD', topics, topic)
+        for lane = lanes, at - 1, 4 do
+            local job = ARGV[lane + 2]
+            redis.call('ZADD', ARGV[lane + 1], 'NX', now, ARGV[lane])
+            if not rung[job] then
+                ring(queue, job, ARGV[lane + 3], lifetime, 1)
+                rung[job] = true
+            end
+        end
     end
 end
 for name, count in pairs({ routed = routed, unmatched = nowhere, aside = odd, poisoned = odd }) do
@@ -56,4 +63,4 @@ for name, count in pairs({ routed = routed, unmatched = nowhere, aside = odd, po
         redis.call('HINCRBY', counts, name, count)
     end
 end
-return moved
+return { routed, nowhere, odd }

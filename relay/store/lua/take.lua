@@ -1,18 +1,19 @@
 #!lua flags=allow-oom
--- Reads entries with a consumer group, as the holder of a lease: one who lost it must not take what the next would miss.
+-- Reads entries that are new to a consumer group, as the holder of a lease: one who lost it must not take what the next
+-- would miss.
 -- KEYS: lease, streams
--- ARGV: lease token, group, consumer, '>' for entries that nobody has read or '0' for those that are pending, count of the
---       first stream, room: each further stream gives what those before it have left of it, and at least one
+-- ARGV: lease token, group, consumer, count of the first stream, room: each further stream gives what those before it
+--       have left of it, and at least one
 -- Returns what XREADGROUP does of each stream that has something, or -1 if somebody else holds the lease.
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then
     return -1
 end
-local count, room = tonumber(ARGV[5]), tonumber(ARGV[6])
+local count, room = tonumber(ARGV[4]), tonumber(ARGV[5])
 local found, taken = {}, 0
 for at = 2, #KEYS do
     local most = at == 2 and count or math.max(room - taken, 1)
-    local rows = redis.call('XREADGROUP', 'GROUP', ARGV[2], ARGV[3], 'COUNT', most, 'STREAMS', KEYS[at], ARGV[4])
+    local rows = redis.call('XREADGROUP', 'GROUP', ARGV[2], ARGV[3], 'COUNT', most, 'STREAMS', KEYS[at], '>')
     if rows then
         found[#found + 1] = rows[1]
         taken = taken + #rows[1][2]
