@@ -6,63 +6,91 @@ address that was not looked at.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from functools import lru_cache
-from typing import TYPE_CHECKING
-
-import aiohttp
-from aiohttp.abc import AbstractResolver
+from typing import TYPE_CHECKING, Any
 
 from relay.core.addresses import address_of
 
 if TYPE_CHECKING:
-    from aiohttp.abc import ResolveResult
+    from collections.abc import Iterable
 
     from relay.core.egress import Egress
 
+_KEPT = 30.0  # seconds
 
-class Refused(aiohttp.ClientError):
+AddressInfo = tuple[int, int, int, str, tuple[Any, ...]]
+"""What `socket.getaddrinfo` gives: family, type, protocol, canonical name, and the address to connect to."""
+
+
+class Refused(Exception):
     """The relay may not connect to any address of a host; says why."""
 
     def __init__(self, why: str) -> None:
         super().__init__(f"refused: {why}")
 
 
-class CheckedResolver(AbstractResolver):
-    """Resolves hosts to what may be connected to."""
+class Resolver:
+    """Resolves hosts, one question at a time for each, and keeps the answers for half a minute."""
 
-    def __init__(self, egress: Egress) -> None:
-        self._egress = egress
-        self._resolver = aiohttp.ThreadedResolver()
+    def __init__(self) -> None:
+        self._asked: dict[tuple[str, int], tuple[asyncio.Task[list[AddressInfo]], float]] = {}
 
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        """The addresses of `host` that may be connected to.
+    async def resolve(self, host: str, port: int) -> list[AddressInfo]:
+        """The addresses of `host`, allowed or not; an answer may be up to 30 s old.
 
         Raises:
-            Refused: it has none but those that may not.
             OSError: it cannot be resolved.
         """
-        allowed: list[ResolveResult] = []
-        refusal: Refused | None = None
-        for found in await self._resolver.resolve(host, port, family):
-            try:
-                check(self._egress, host, found["host"])
-            except Refused as error:
-                refusal = refusal or error
-            else:
-                allowed.append(found)
-        if refusal and not allowed:
-            raise refusal
-        return allowed
+        now = asyncio.get_running_loop().time()
+        if (host, port) not in self._asked or self._is_stale((host, port), now):
+            for stale in [key for key in self._asked if self._is_stale(key, now)]:
+                del self._asked[stale]
+            self._asked[host, port] = asyncio.create_task(resolve(host, port)), now + _KEPT
+        question, _ = self._asked[host, port]
+        return await asyncio.shield(question)  # others may wait for it, too
 
-    async def close(self) -> None:
-        """Nothing is kept open."""
-        await self._resolver.close()
+    def _is_stale(self, key: tuple[str, int], now: float) -> bool:
+        question, until = self._asked[key]
+        return question.done() and (now >= until or question.cancelled() or question.exception() is not None)
 
 
-@lru_cache(maxsize=1024)  # an address in a url is looked at before every attempt
+async def resolve(host: str, port: int) -> list[AddressInfo]:
+    """The addresses of `host`, allowed or not.
+
+    Raises:
+        OSError: it cannot be resolved.
+    """
+    if ":" in host:
+        return [(socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, port, 0, 0))]
+    if address_of(host):
+        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, port))]
+    loop = asyncio.get_running_loop()
+    return list(await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG))
+
+
+def allowed(egress: Egress, host: str, found: Iterable[AddressInfo]) -> list[AddressInfo]:
+    """Those of the addresses `found` for `host` that may be connected to.
+
+    Raises:
+        Refused: there are none but those that may not.
+    """
+    may_be: list[AddressInfo] = []
+    refusal: Refused | None = None
+    for one in found:
+        try:
+            check(egress, host, one[4][0])
+        except Refused as error:
+            refusal = refusal or error
+        else:
+            may_be.append(one)
+    if refusal and not may_be:
+        raise refusal
+    return may_be
+
+
+@lru_cache(maxsize=1024)
 def check(egress: Egress, host: str, address: str) -> None:
     """Does nothing if `host` may be connected to at `address`.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from relay.config_file import ConfigFile
 from relay.parts import open_store
 from workers.deliverer import Deliverer
-from workers.egress import Sessions
+from workers.egress import Connections
 from workers.replayer import Replayer
 from workers.retention import Retention
 from workers.router import Router
@@ -56,12 +56,12 @@ async def worker_parts(settings: Settings) -> AsyncIterator[WorkerParts]:
         ConfigError: relay.toml has mistakes or secrets are missing.
     """
     rules = ConfigFile(settings.relay_config)
-    async with open_store(settings) as redis, rules, Sessions() as sessions:
+    async with open_store(settings) as redis, rules, Connections() as connections:
         yield WorkerParts(
             redis=redis,
             rules=rules,
             router=Router(redis, rules, time.time),
-            deliverer=Deliverer(redis, rules, Sender(sessions, time.time), time.time, random.random),  # noqa: S311  jitter
+            deliverer=Deliverer(redis, rules, Sender(connections, time.time), time.time, random.random),  # noqa: S311  jitter
             replayer=Replayer(redis, rules, time.time),
             sweeper=Sweeper(redis, rules, time.time),
             upkeep=Upkeep(redis, rules, settings, time.time),

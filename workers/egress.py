@@ -1,90 +1,179 @@
-"""The worker's HTTP sessions, one for each egress policy that is in use.
+"""The worker's connections: for each destination those that are free, and the way to a new one.
 
-aiohttp keeps names that it resolved and connections that it opened. Both were looked at under one policy, so each
-policy has a session of its own; when `[egress]` changes, nothing of the former session is used again, and it is closed
-as soon as the last attempt under it has ended.
+A connection was looked at under one policy and opened with one trust, so both are part of a destination: when
+`[egress]` changes, nothing that was opened before it is used again.
 """
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+import ssl
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple, Self
+from weakref import WeakValueDictionary
 
-import aiohttp
+from aiohappyeyeballs import pop_addr_infos_interleave, start_connection
 
-from relay import __version__
-from relay.core.addresses import address_of
-from relay.resolving import CheckedResolver, check
+from relay.core.durations import format_duration
+from relay.resolving import Resolver, allowed
+from workers.connection import Connection, NoAnswer, TooLate
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from yarl import URL
-
     from relay.core.egress import Egress
+    from relay.resolving import AddressInfo
+    from workers.connection import Answer
 
 _KEEP_ALIVE = 2.0  # seconds an idle connection is kept: less than servers keep theirs, or they close it under a POST
-_DNS_CACHE = 30  # seconds
+_HEAD_START = 0.25  # seconds that an address is tried before the next one is as well (RFC 8305, 5)
 
 
-@dataclass(slots=True)
-class _Shared:
-    """A session and how many attempts are using it."""
+class Destination(NamedTuple):
+    """What a connection leads to."""
 
-    session: aiohttp.ClientSession
-    users: int = 0
+    host: str
+    """A name in ASCII, or an address."""
+    port: int
+    tls: ssl.SSLContext | None
+    """None where it is plain HTTP."""
+    egress: Egress
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
 
 
-class Sessions:
-    """Enter it as a context: its sessions are closed when it is left."""
+class Patience(NamedTuple):
+    """How long an exchange may take, seconds."""
+
+    connect: float
+    total: float
+
+
+class Connections:
+    """Every connection of the process. Enter it as a context: they are closed when it is left."""
 
     def __init__(self) -> None:
-        self._open: dict[Egress, _Shared] = {}
+        self._pools: WeakValueDictionary[Destination, Pool] = WeakValueDictionary()  # for as long as a lane uses them
+        self._open: set[Connection] = set()
+        self._all_closed = asyncio.Event()
+        self._resolver = Resolver()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for egress in list(self._open):
-            await self._close(egress)
-        await asyncio.sleep(0)  # lets connections that were just used close
+        for connection in list(self._open):
+            connection.close()
+        if self._open:
+            self._all_closed.clear()
+            await self._all_closed.wait()
 
-    @asynccontextmanager
-    async def toward(self, url: URL, egress: Egress) -> AsyncIterator[aiohttp.ClientSession]:
-        """The session for a request to `url`, which resolves its host as `egress` allows.
+    def to(self, destination: Destination) -> Pool:
+        """The connections to `destination`."""
+        pool = self._pools.get(destination)
+        if pool is None:
+            pool = self._pools[destination] = Pool(self, destination)
+        return pool
+
+    async def open(self, destination: Destination, within: float) -> Connection:
+        """A new connection to `destination`.
 
         Raises:
-            Refused: the host is an address that may not be connected to; aiohttp does not resolve those.
+            NoAnswer: there is none to be had.
+            Refused: it may not be connected to.
         """
-        host = url.raw_host or ""
-        if ":" in host or address_of(host):
-            check(egress, host, host)
-        shared = self._open.get(egress) or self._opened(egress)
-        shared.users += 1
+        host, port, _, egress = destination
         try:
-            yield shared.session
+            addresses = allowed(egress, host, await self._resolver.resolve(host, port))
+            return await self._open_one_of(addresses, destination, within)
+        except ssl.SSLCertVerificationError as error:
+            raise NoAnswer(f"its certificate is not accepted: {error}") from error
+        except OSError as error:
+            if isinstance(error, TimeoutError) and error.errno is None:
+                raise TooLate(f"no connection within {format_duration(within)}") from error
+            raise NoAnswer(f"no connection to {destination}: {error.strerror or error}") from error
+
+    async def _open_one_of(self, addresses: list[AddressInfo], destination: Destination, within: float) -> Connection:
+        """A connection to the first of `addresses` that gives one, each of them given `within` seconds."""
+        loop = asyncio.get_running_loop()
+        name = destination.host.rstrip(".") if destination.tls else None
+        while True:
+            try:
+                async with asyncio.timeout(within):
+                    socket = await start_connection(addresses, happy_eyeballs_delay=_HEAD_START, interleave=1)
+                    _, connection = await loop.create_connection(
+                        lambda: Connection(self._closed), sock=socket, ssl=destination.tls, server_hostname=name
+                    )
+            except OSError:
+                pop_addr_infos_interleave(addresses, 1)
+                if not addresses:
+                    raise
+            else:
+                self._open.add(connection)
+                return connection
+
+    def _closed(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        if not self._open:
+            self._all_closed.set()
+
+
+class Pool:
+    """The connections to one destination."""
+
+    def __init__(self, connections: Connections, destination: Destination) -> None:
+        self._connections = connections
+        self._destination = destination
+        self._free: deque[tuple[Connection, float]] = deque()  # since when (the loop's clock), the longest first
+        self._sweep: asyncio.TimerHandle | None = None
+
+    async def exchange(self, request: bytes, patience: Patience) -> Answer:
+        """The answer to `request`, on a free connection or a new one.
+
+        Raises:
+            NoAnswer: none came; it is not known whether the request arrived.
+            Refused: the destination may not be connected to.
+        """
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        connection = self._take() or await self._new(began, patience)
+        try:
+            return await connection.exchange(request, began, patience.total)
         finally:
-            shared.users -= 1
-            if len(self._open) > 1:
-                for other in [one for one in self._open if one != egress and not self._open[one].users]:
-                    await self._close(other)
+            if connection.is_free:
+                self._keep(connection)
 
-    def _opened(self, egress: Egress) -> _Shared:
-        session = aiohttp.ClientSession(
-            # Lanes bound their own concurrency, so the pool does not.
-            connector=aiohttp.TCPConnector(
-                limit=0, resolver=CheckedResolver(egress), ttl_dns_cache=_DNS_CACHE, keepalive_timeout=_KEEP_ALIVE
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": f"linq-relay/{__version__}"},
-            skip_auto_headers=("Accept", "Accept-Encoding"),
-            auto_decompress=False,
-            trust_env=False,  # a proxy would resolve names itself
-        )
-        self._open[egress] = _Shared(session)
-        return self._open[egress]
+    async def _new(self, began: float, patience: Patience) -> Connection:
+        try:
+            async with asyncio.timeout_at(began + patience.total):
+                return await self._connections.open(self._destination, patience.connect)
+        except TimeoutError:
+            raise TooLate(f"no answer within {format_duration(patience.total)}") from None
 
-    async def _close(self, egress: Egress) -> None:
-        await self._open.pop(egress).session.close()
+    def _take(self) -> Connection | None:
+        """The free connection that was used last: the others may be dropped the sooner."""
+        self._drop_idle()
+        while self._free:
+            connection, _ = self._free.pop()
+            if connection.is_free:
+                return connection
+        return None
+
+    def _keep(self, connection: Connection) -> None:
+        loop = asyncio.get_running_loop()
+        self._free.append((connection, loop.time()))
+        if self._sweep is None:
+            self._sweep = loop.call_later(_KEEP_ALIVE, self._sweep_up)
+
+    def _sweep_up(self) -> None:
+        self._sweep = None
+        self._drop_idle()
+        if self._free:
+            loop = asyncio.get_running_loop()
+            self._sweep = loop.call_at(self._free[0][1] + _KEEP_ALIVE, self._sweep_up)
+
+    def _drop_idle(self) -> None:
+        """Closes what has been idle for too long."""
+        oldest = asyncio.get_running_loop().time() - _KEEP_ALIVE
+        while self._free and self._free[0][1] <= oldest:
+            connection, _ = self._free.popleft()
+            connection.close()

@@ -53,6 +53,7 @@ class LaneDrain:
         self._shift = shift
         self._subscription = subscription
         self._endpoint = endpoint
+        self._sender = shift.sender.to(subscription, endpoint)
         self._lane = Lane(shift.redis, subscription.name, subscription.topic)
         self._supply = supply_of(shift, self._lane, subscription)
         self._gate = Gate(shift, subscription)
@@ -215,7 +216,7 @@ class LaneDrain:
 
     async def _attempt(self, delivery: Delivery, number: int) -> Attempt:
         try:
-            return await self._shift.sender.attempt(self._subscription, self._endpoint, delivery, number)
+            return await self._sender.attempt(delivery, number)
         except Exception as error:  # a bug of ours must not leave a delivery pending for ever
             log.exception("attempt.broken", subscription=self._lane.name, id=delivery.record.id)
             return Attempt(Outcome.FAILED, self._shift.now_ms(), 0, detail=f"relay: {error!r}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from relay.doctor.finding import Finding, ok, problem, warning
-from relay.resolving import CheckedResolver, Refused
+from relay.resolving import Refused, allowed, resolve
 from relay.store.connect import describe
 from relay.store.holds import Holds
 from relay.store.ledger import Ledger
@@ -56,11 +56,11 @@ async def _connect(url: SplitResult, endpoint: Endpoint) -> None:
     """Opens a connection to the first address that takes one, and closes it."""
     host, port = url.hostname or "", url.port or _PORTS[url.scheme]
     tls = context_for(endpoint) if url.scheme == "https" else None
-    addresses = await CheckedResolver(endpoint.egress).resolve(host, port)
-    for position, found in enumerate(addresses, start=1):
+    addresses = allowed(endpoint.egress, host, await resolve(host, port))
+    for position, (*_, address) in enumerate(addresses, start=1):
         try:
             name = host if tls else None
-            _, writer = await asyncio.open_connection(found["host"], port, ssl=tls, server_hostname=name)
+            _, writer = await asyncio.open_connection(address[0], port, ssl=tls, server_hostname=name)
         except OSError:
             if position == len(addresses):
                 raise

@@ -13,7 +13,7 @@ from relay.store.lanes import mark_ready
 from relay.store.ledger import Ledger
 from tests.support import eventually
 from workers.deliverer import Deliverer
-from workers.egress import Sessions
+from workers.egress import Connections
 from workers.lease import hold
 from workers.sender import Sender
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 async def delivering(redis: Redis, rules: ConfigFile, *names_of_lanes: str) -> AsyncIterator[asyncio.Event]:
     """The slots of the lanes at work; the event stops them."""
     async with AsyncExitStack() as stack:
-        sessions = await stack.enter_async_context(Sessions())
-        deliverer = _deliverer(redis, rules, sessions)
+        connections = await stack.enter_async_context(Connections())
+        deliverer = _deliverer(redis, rules, connections)
         stop = asyncio.Event()
         drains = []
         for slot in {bells.slot_of(name) for name in names_of_lanes or ("bot", "crm")}:
@@ -47,8 +47,8 @@ async def delivering(redis: Redis, rules: ConfigFile, *names_of_lanes: str) -> A
 
 async def deliver_and_be_killed(redis: Redis, rules: ConfigFile, name: str, when: Callable[[], object]) -> None:
     """The slot of a lane at work until `when` is true; then nothing of it does anything any more."""
-    async with Sessions() as sessions:
-        deliverer = _deliverer(redis, rules, sessions)
+    async with Connections() as connections:
+        deliverer = _deliverer(redis, rules, connections)
         before = asyncio.all_tasks()
         async with hold(redis, bells.deliver(bells.slot_of(name)).job_id) as lease:
             drain = asyncio.create_task(deliverer.drain(bells.slot_of(name), lease, asyncio.Event()))
@@ -60,8 +60,8 @@ async def deliver_and_be_killed(redis: Redis, rules: ConfigFile, name: str, when
                 await asyncio.sleep(0)
 
 
-def _deliverer(redis: Redis, rules: ConfigFile, sessions: Sessions) -> Deliverer:
-    return Deliverer(redis, rules, Sender(sessions, time.time), time.time, random.Random(1).random)
+def _deliverer(redis: Redis, rules: ConfigFile, connections: Connections) -> Deliverer:
+    return Deliverer(redis, rules, Sender(connections, time.time), time.time, random.Random(1).random)
 
 
 def _is_of_a_worker(task: asyncio.Task[object]) -> bool:

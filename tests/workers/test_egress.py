@@ -19,7 +19,7 @@ from tests.support import eventually
 from tests.workers.conftest import rules_for
 from tests.workers.delivering import delivering, feed, ledger_of
 from tests.workers.test_sender import delivery, subscription
-from workers.egress import Sessions
+from workers.egress import Connections
 from workers.sender import Sender
 
 if TYPE_CHECKING:
@@ -61,18 +61,18 @@ async def names(monkeypatch: pytest.MonkeyPatch) -> Names:
 
 
 @pytest.fixture
-async def sessions() -> AsyncIterator[Sessions]:
-    async with Sessions() as sessions:
-        yield sessions
+async def connections() -> AsyncIterator[Connections]:
+    async with Connections() as connections:
+        yield connections
 
 
 @pytest.fixture
-def sender(sessions: Sessions) -> Sender:
-    return Sender(sessions, time.time)
+def sender(connections: Connections) -> Sender:
+    return Sender(connections, time.time)
 
 
 async def attempt(sender: Sender, url: str, egress: Egress = EVERYWHERE) -> Attempt:
-    return await sender.attempt(subscription(url), Endpoint((SECRET,), egress=egress), delivery(b"{}"), 1)
+    return await sender.to(subscription(url), Endpoint((SECRET,), egress=egress)).attempt(delivery(b"{}"), 1)
 
 
 @pytest.mark.parametrize(
@@ -118,17 +118,18 @@ async def test_only_addresses_that_passed_are_connected_to_and_none_is_looked_up
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
 async def test_a_changed_policy_holds_for_the_next_attempt_also_on_connections_that_are_open(
-    sender: Sender, sessions: Sessions, sink: Sink, names: Names, host: str
+    sender: Sender, sink: Sink, names: Names, host: str
 ) -> None:
     names.addresses["localhost"] = ["127.0.0.1"]
     url = f"http://{host}:{sink.port}/"
     made = [(await attempt(sender, url, egress)).outcome for egress in (EVERYWHERE, ELSEWHERE, EVERYWHERE)]
     assert made == [Outcome.DELIVERED, Outcome.UNREACHABLE, Outcome.DELIVERED]
     assert len(sink.received) == 2
-    assert list(sessions._open) == [EVERYWHERE]
 
 
-async def test_an_attempt_under_the_former_policy_ends_in_peace(sender: Sender, sessions: Sessions, sink: Sink) -> None:
+async def test_an_attempt_under_the_former_policy_ends_in_peace(
+    sender: Sender, connections: Connections, sink: Sink
+) -> None:
     arrived, go_on = asyncio.Event(), asyncio.Event()
 
     async def answer(_: Received) -> web.Response:
@@ -144,7 +145,7 @@ async def test_an_attempt_under_the_former_policy_ends_in_peace(sender: Sender, 
     await eventually(lambda: len(sink.received) == 2)
     go_on.set()
     assert [(await one).outcome for one in (former, latter)] == [Outcome.DELIVERED] * 2
-    assert len(sessions._open) == 1
+    assert len(connections._open) == 2  # each policy has its own
 
 
 async def test_a_proxy_of_the_environment_is_not_used(

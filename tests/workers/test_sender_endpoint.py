@@ -20,7 +20,7 @@ from tests.support import eventually
 from tests.workers.conftest import rules_for
 from tests.workers.delivering import delivering, feed
 from tests.workers.test_sender import delivery, subscription
-from workers.egress import Sessions
+from workers.egress import Connections
 from workers.sender import Sender
 
 if TYPE_CHECKING:
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 async def sender() -> AsyncIterator[Sender]:
-    async with Sessions() as sessions:
-        yield Sender(sessions, time.time)
+    async with Connections() as connections:
+        yield Sender(connections, time.time)
 
 
 async def attempt(sender: Sender, url: str, endpoint: Endpoint) -> Attempt:
-    return await sender.attempt(subscription(url), endpoint, delivery(b"{}"), 1)
+    return await sender.to(subscription(url), endpoint).attempt(delivery(b"{}"), 1)
 
 
 async def test_headers_and_authorization_arrive(sender: Sender, sink: Sink) -> None:
