@@ -56,6 +56,7 @@ class Connections:
         self._open: set[Connection] = set()
         self._all_closed = asyncio.Event()
         self._resolver = Resolver()
+        self.loop = asyncio.get_running_loop()
 
     async def __aenter__(self) -> Self:
         return self
@@ -94,14 +95,17 @@ class Connections:
 
     async def _open_one_of(self, addresses: list[AddressInfo], destination: Destination, within: float) -> Connection:
         """A connection to the first of `addresses` that gives one, each of them given `within` seconds."""
-        loop = asyncio.get_running_loop()
-        name = destination.host.rstrip(".") if destination.tls else None
+        tls = destination.tls
+        name = destination.host.rstrip(".") if tls else None
         while True:
             try:
                 async with asyncio.timeout(within):
                     socket = await start_connection(addresses, happy_eyeballs_delay=_HEAD_START, interleave=1)
-                    _, connection = await loop.create_connection(
-                        lambda: Connection(self._closed), sock=socket, ssl=destination.tls, server_hostname=name
+                    _, connection = await self.loop.create_connection(
+                        lambda: Connection(self.loop, self._closed),
+                        sock=socket,
+                        ssl=destination.tls,
+                        server_hostname=name,
                     )
             except OSError:
                 pop_addr_infos_interleave(addresses, 1)
@@ -122,6 +126,7 @@ class Pool:
 
     def __init__(self, connections: Connections, destination: Destination) -> None:
         self._connections = connections
+        self._loop = connections.loop
         self._destination = destination
         self._free: deque[tuple[Connection, float]] = deque()  # since when (the loop's clock), the longest first
         self._sweep: asyncio.TimerHandle | None = None
@@ -133,8 +138,7 @@ class Pool:
             NoAnswer: none came; it is not known whether the request arrived.
             Refused: the destination may not be connected to.
         """
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+        began = self._loop.time()
         connection = self._take() or await self._new(began, patience)
         try:
             return await connection.exchange(request, began, patience.total)
@@ -159,21 +163,19 @@ class Pool:
         return None
 
     def _keep(self, connection: Connection) -> None:
-        loop = asyncio.get_running_loop()
-        self._free.append((connection, loop.time()))
+        self._free.append((connection, self._loop.time()))
         if self._sweep is None:
-            self._sweep = loop.call_later(_KEEP_ALIVE, self._sweep_up)
+            self._sweep = self._loop.call_later(_KEEP_ALIVE, self._sweep_up)
 
     def _sweep_up(self) -> None:
         self._sweep = None
         self._drop_idle()
         if self._free:
-            loop = asyncio.get_running_loop()
-            self._sweep = loop.call_at(self._free[0][1] + _KEEP_ALIVE, self._sweep_up)
+            self._sweep = self._loop.call_at(self._free[0][1] + _KEEP_ALIVE, self._sweep_up)
 
     def _drop_idle(self) -> None:
         """Closes what has been idle for too long."""
-        oldest = asyncio.get_running_loop().time() - _KEEP_ALIVE
+        oldest = self._loop.time() - _KEEP_ALIVE
         while self._free and self._free[0][1] <= oldest:
             connection, _ = self._free.popleft()
             connection.close()

@@ -8,9 +8,9 @@ What the subscription has narrowed out of its topic, and what is too old, is set
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -29,6 +29,7 @@ from relay.core.outcome import (
 from relay.core.rules import is_wanted
 from relay.store.connect import persistently
 from relay.store.lanes import Lane, Tries
+from relay.store.remembered import Room
 from relay.store.settler import Settlement
 from relay.store.taking import LeaseLost
 from relay.tasks import end_task
@@ -49,11 +50,13 @@ class LaneDrain:
     """Delivers one lane."""
 
     def __init__(self, shift: Shift, subscription: Subscription, endpoint: Endpoint) -> None:
-        self.in_flight: set[asyncio.Task[None]] = set()
+        self.in_flight: dict[asyncio.Task[None], Ref] = {}
+        self._loop = asyncio.get_running_loop()
         self._shift = shift
         self._subscription = subscription
         self._endpoint = endpoint
         self._sender = shift.sender.to(subscription, endpoint)
+        self._room = Room.of(subscription.attempts.size)
         self._lane = Lane(shift.redis, subscription.name, subscription.topic)
         self._supply = supply_of(shift, self._lane, subscription)
         self._gate = Gate(shift, subscription)
@@ -140,13 +143,12 @@ class LaneDrain:
         if verdict is None:
             self._gate.pass_one()
         work = self._deliver(delivery) if verdict is None else self._settle(delivery, delivery.tries, verdict)
-        task = asyncio.create_task(work)
-        self.in_flight.add(task)
-        task.add_done_callback(partial(self._done, delivery.ref))
+        task = self._loop.create_task(work)
+        self.in_flight[task] = delivery.ref
+        task.add_done_callback(self._done)
 
-    def _done(self, ref: Ref, task: asyncio.Task[None]) -> None:
-        self.in_flight.discard(task)
-        self._supply.release(ref)
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._supply.release(self.in_flight.pop(task))
         self._changed.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("delivery.broken", subscription=self._lane.name, error=repr(error), exc_info=error)
@@ -171,9 +173,9 @@ class LaneDrain:
         *,
         is_probe: bool = False,
     ) -> None:
-        at_ms, bounds = self._shift.now_ms(), self._subscription.attempts
+        at_ms = self._shift.now_ms()
         holds_up = delivery.chat if self._subscription.block_on_dead else ""
-        settlement = Settlement(self._lane, delivery, attempt, tries, verdict, at_ms, is_probe, bounds, holds_up)
+        settlement = Settlement(self._lane, delivery, attempt, tries, verdict, at_ms, is_probe, self._room, holds_up)
         await self._shift.settler.settle(settlement)
         self._supply.settled(delivery, verdict)
 
@@ -193,9 +195,12 @@ class LaneDrain:
         return None
 
     def _say(self, delivery: Delivery, attempt: Attempt, standing: Standing, verdict: Verdict) -> None:
+        level = logging.INFO if attempt.outcome is Outcome.DELIVERED else logging.WARNING
+        if not log.is_enabled_for(level):  # before anything is put together for it: most deliveries are never told
+            return
         record = delivery.record
-        write = log.info if attempt.outcome is Outcome.DELIVERED else log.warning
-        write(
+        log.log(
+            level,
             "delivery.attempted",
             subscription=self._lane.name,
             topic=delivery.topic,

@@ -38,7 +38,8 @@ class Supply:
         self._held: set[Ref] = set()  # read, and neither settled nor waiting in Redis
         self._may_have_new = True
         self._may_have_orphans = True
-        self._count_at = asyncio.get_running_loop().time() + _COUNT_EVERY
+        self._loop = asyncio.get_running_loop()
+        self._count_at = self._loop.time() + _COUNT_EVERY
 
     def wake(self) -> None:
         """There may be something new."""
@@ -60,13 +61,13 @@ class Supply:
     @property
     def counts_in(self) -> float:
         """Seconds until `check` has something to do."""
-        return self._count_at - asyncio.get_running_loop().time()
+        return self._count_at - self._loop.time()
 
     async def check(self) -> None:
         """Now and then makes sure that nothing is pending that nobody here has: the net below everything else."""
         if self.counts_in > 0:
             return
-        self._count_at = asyncio.get_running_loop().time() + _COUNT_EVERY
+        self._count_at = self._loop.time() + _COUNT_EVERY
         if await persistently("counting what is pending", self._lane.in_hand) > len(self._held):
             self._may_have_orphans = True
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol, assert_never
+from typing import TYPE_CHECKING, NamedTuple, Protocol, assert_never
 
 from relay.core.durations import format_duration
 
@@ -151,8 +151,7 @@ class Policy(Protocol):
         """Seconds after which an event is no longer attempted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """Where a delivery stands when an attempt was made."""
 
     tries: int

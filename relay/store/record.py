@@ -13,8 +13,7 @@ message, direction, service, group (0 or 1), created (Linq's created_at), trace,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from relay.core.event import Freshness
 from relay.core.json_text import parse_json
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
 _FLAG = {b"1": True, b"0": False}
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):  # made for every delivery, in a third of the time that a frozen dataclass takes
     """One entry of a topic's stream."""
 
     entry: str

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from relay.core.config import AttemptBounds
 from relay.core.outcome import Again, Attempt, Done, Filtered, GivenUp, Outcome
 from relay.store import attempts as attempts_module
 from relay.store import names
@@ -15,6 +14,7 @@ from relay.store.attempts import Sought, attempts_of, trim_attempts
 from relay.store.deadletters import DeadLetters
 from relay.store.lanes import Lane, Tries
 from relay.store.place import drop_lane
+from relay.store.remembered import Room
 from relay.store.settler import Settlement, Settler
 from tests.store.conftest import JOB
 
@@ -142,12 +142,12 @@ async def test_deleting_one_of_the_streams_by_hand_is_no_error(redis: Redis, lan
 
 
 async def test_a_lane_remembers_as_much_as_it_may(redis: Redis, lane: Lane, settler: Settler) -> None:
-    bounds = AttemptBounds(size="1MB")  # type: ignore[arg-type]
+    room = Room.of(1_000_000)
     failed = Attempt(Outcome.FAILED, at_ms=1000, took_ms=50, status=500, detail="x" * 5000)
     for number in range(400):
         delivery = await read(redis, lane, next(_uuids))
         verdict = Again(due_ms=number)
-        await settler.settle(settlement(lane, delivery, verdict, failed, remembered=bounds))
+        await settler.settle(settlement(lane, delivery, verdict, failed, room=room))
     assert 100 <= await redis.xlen(ANSWERS) <= 115
     assert await redis.xlen(ATTEMPTS) == 400
     assert (await redis.memory_usage(ANSWERS, samples=0) or 0) < 600_000

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from relay.core.outcome import Again, Attempt, Done, GivenUp, Outcome
@@ -8,7 +9,7 @@ from relay.store.deadletters import DeadLetters
 from relay.store.lanes import Lane, Tries
 from relay.store.settler import Settlement, Settler
 from tests.store.conftest import JOB
-from tests.support import hash_of
+from tests.support import eventually, hash_of
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -139,3 +140,28 @@ async def test_settling_after_the_group_has_gone_is_no_error(redis: Redis, lane:
     for verdict in (Done(), Again(due_ms=1), GivenUp("x")):
         await settler.settle(settlement(lane, delivery, verdict))
     assert await counters(redis) == {}
+
+
+async def test_what_else_is_in_a_batch_is_counted_though_one_of_it_cannot_be_written(
+    redis: Redis, lane: Lane, settler: Settler
+) -> None:
+    deliveries = [await read(redis, lane, event_id) for event_id in ("e1", "e2", "e3")]
+    await redis.set("relay:lane:bot:dead", "not a stream")
+    verdicts = (Done(), GivenUp("x"), Done())
+    settling = asyncio.gather(
+        *(settler.settle(settlement(lane, one, verdict)) for one, verdict in zip(deliveries, verdicts, strict=True))
+    )
+    await eventually(lambda: hash_of(redis, "relay:lane:bot"))
+    await redis.delete("relay:lane:bot:dead")
+    await settling
+    assert (await counters(redis))["delivered"] == 2
+
+
+async def test_a_delivery_that_is_tried_again_and_succeeds_in_one_batch_leaves_nothing(
+    redis: Redis, lane: Lane, settler: Settler
+) -> None:
+    delivery, other = await read(redis, lane), await read(redis, lane, "e2")
+    verdicts = ((other, Done()), (delivery, Again(due_ms=77)), (delivery, Done()))
+    await asyncio.gather(*(settler.settle(settlement(lane, one, verdict)) for one, verdict in verdicts))
+    assert await counters(redis) == {"delivered": 2}
+    assert await redis.exists("relay:lane:bot:retries", "relay:lane:bot:tries") == 0

@@ -201,7 +201,7 @@ async def full(listener: socket.socket) -> list[socket.socket]:
     loop, waiting = asyncio.get_running_loop(), []
     while True:
         one = socket.socket()
-        one.setblocking(False)
+        one.setblocking(False)  # noqa: FBT003  its only argument
         waiting.append(one)
         try:
             async with asyncio.timeout(0.2):
@@ -224,7 +224,7 @@ async def test_a_connection_that_does_not_come_is_given_up(connect: float, total
             one.close()
 
 
-async def test_a_handshake_that_does_not_come_is_given_up(tmp_path: Path) -> None:
+async def test_a_handshake_that_does_not_come_is_given_up() -> None:
     async with scripted([], stays=True) as (server, _), Connections() as connections:
         context = ssl.create_default_context(cadata=Authority().pem)
         with pytest.raises(TooLate, match=r"^no connection within 50ms$"):
