@@ -1,6 +1,6 @@
 """TLS towards subscribers: one context for all who are trusted alike.
 
-aiohttp keeps connections open by their context, so a new one for each request would open a connection for each.
+Connections are kept by their context, so a new one for each request would open a connection for each.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def authorities_in(text: str) -> str:
 @lru_cache(maxsize=1024)
 def _context(authorities: str | None, *, verify: bool) -> ssl.SSLContext:
     context = ssl.create_default_context(cadata=authorities)
-    context.set_alpn_protocols(["http/1.1"])  # what aiohttp speaks
+    context.set_alpn_protocols(["http/1.1"])  # what the relay speaks
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

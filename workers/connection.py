@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from httptools import HttpParserError, HttpResponseParser
 
 from relay.core.durations import format_duration
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 MOST_READ = 64 * 1024
 """Bytes of an answer's body; one that is longer costs its connection."""
 _MOST_TAKEN = 2 * MOST_READ  # bytes of a whole answer
 _SWITCHING = 101
+_CLOSED = "it closed the connection"
 _FRAMING = {b"content-length", b"transfer-encoding"}
 
 
@@ -52,12 +50,14 @@ class Answer:
 class Connection(asyncio.Protocol):
     """Exchanges requests for answers, one after the other."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, on_end: Callable[[Connection], object]) -> None:
-        """`on_end` is called when it is closed, whoever closed it."""
+    def __init__(self, loop: asyncio.AbstractEventLoop, among: set[Connection]) -> None:
+        """It is `among` the others for as long as it is open."""
         self._loop = loop  # kept: to ask for the running loop is a system call in Python 3.11
         self.is_free = True
         """Whether another request can go out on it."""
-        self._on_end = on_end
+        self.ended = asyncio.Event()
+        """Set when it is closed, whoever closed it."""
+        self._among = among
         self._transport: asyncio.Transport
         self._parser = HttpResponseParser(self)
         self._parser.set_dangerous_leniencies(  # what aiohttp, curl and browsers put up with
@@ -75,6 +75,8 @@ class Connection(asyncio.Protocol):
         Raises:
             NoAnswer: not even its head came.
         """
+        if not self.is_free:
+            raise NoAnswer(_CLOSED)
         self.is_free, self._answer, self._headers, self._taken = False, None, [], 0
         self._end = self._loop.create_future()
         timer = self._loop.call_at(since + within, self._give_up, within)
@@ -89,11 +91,16 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Ends it; what is not sent by now stays unsent."""
-        self.is_free = False
         if self._transport.get_write_buffer_size():
-            self._transport.abort()
+            self.abort()
         else:
+            self.is_free = False
             self._transport.close()
+
+    def abort(self) -> None:
+        """Ends it without a farewell (TLS has one, and waits for the answer)."""
+        self.is_free = False
+        self._transport.abort()
 
     def _give_up(self, within: float) -> None:
         self._finish(TooLate(f"no answer within {format_duration(within)}"))
@@ -107,7 +114,7 @@ class Connection(asyncio.Protocol):
             self._answer.flaw = trouble
             self._end.set_result(self._answer)
         else:
-            self._end.set_exception(trouble or NoAnswer("it closed the connection"))
+            self._end.set_exception(trouble or NoAnswer(_CLOSED))
 
     def _cut(self) -> None:
         """The answer is too long to be read to its end."""
@@ -117,6 +124,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio: it is open."""
         self._transport = cast("asyncio.Transport", transport)
+        self._among.add(self)
 
     def eof_received(self) -> None:
         """asyncio: the server will send no more; the connection is closed next."""
@@ -125,9 +133,10 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """asyncio: it is closed, which ends an answer that does not say where it ends."""
         is_whole = error is None and self._answer is not None and self._ends_with_the_connection(self._answer)
-        self._finish(None if is_whole else NoAnswer(str(error or "it closed the connection")))
+        self._finish(None if is_whole else NoAnswer(str(error or _CLOSED)))
         self.is_free = False
-        self._on_end(self)
+        self._among.discard(self)
+        self.ended.set()
 
     def data_received(self, data: bytes) -> None:
         """asyncio: a piece of an answer."""

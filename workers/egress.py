@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Self
 from weakref import WeakValueDictionary
 
@@ -54,7 +55,6 @@ class Connections:
     def __init__(self) -> None:
         self._pools: WeakValueDictionary[Destination, Pool] = WeakValueDictionary()  # for as long as a lane uses them
         self._open: set[Connection] = set()
-        self._all_closed = asyncio.Event()
         self._resolver = Resolver()
         self.loop = asyncio.get_running_loop()
 
@@ -62,11 +62,10 @@ class Connections:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for connection in list(self._open):
-            connection.close()
-        if self._open:
-            self._all_closed.clear()
-            await self._all_closed.wait()
+        still_open = list(self._open)
+        for connection in still_open:
+            connection.abort()
+        await asyncio.gather(*(connection.ended.wait() for connection in still_open))
 
     def to(self, destination: Destination) -> Pool:
         """The connections to `destination`."""
@@ -102,23 +101,13 @@ class Connections:
                 async with asyncio.timeout(within):
                     socket = await start_connection(addresses, happy_eyeballs_delay=_HEAD_START, interleave=1)
                     _, connection = await self.loop.create_connection(
-                        lambda: Connection(self.loop, self._closed),
-                        sock=socket,
-                        ssl=destination.tls,
-                        server_hostname=name,
+                        partial(Connection, self.loop, self._open), sock=socket, ssl=tls, server_hostname=name
                     )
+                    return connection
             except OSError:
                 pop_addr_infos_interleave(addresses, 1)
                 if not addresses:
                     raise
-            else:
-                self._open.add(connection)
-                return connection
-
-    def _closed(self, connection: Connection) -> None:
-        self._open.discard(connection)
-        if not self._open:
-            self._all_closed.set()
 
 
 class Pool:

@@ -147,7 +147,7 @@ async def test_what_else_is_in_a_batch_is_counted_though_one_of_it_cannot_be_wri
 ) -> None:
     deliveries = [await read(redis, lane, event_id) for event_id in ("e1", "e2", "e3")]
     await redis.set("relay:lane:bot:dead", "not a stream")
-    verdicts = (Done(), GivenUp("x"), Done())
+    verdicts: tuple[Verdict, ...] = (Done(), GivenUp("x"), Done())
     settling = asyncio.gather(
         *(settler.settle(settlement(lane, one, verdict)) for one, verdict in zip(deliveries, verdicts, strict=True))
     )
@@ -161,7 +161,11 @@ async def test_a_delivery_that_is_tried_again_and_succeeds_in_one_batch_leaves_n
     redis: Redis, lane: Lane, settler: Settler
 ) -> None:
     delivery, other = await read(redis, lane), await read(redis, lane, "e2")
-    verdicts = ((other, Done()), (delivery, Again(due_ms=77)), (delivery, Done()))
+    verdicts: list[tuple[Delivery, Verdict]] = [
+        (other, Done()),
+        (delivery, Again(due_ms=77)),
+        (delivery, Done()),
+    ]
     await asyncio.gather(*(settler.settle(settlement(lane, one, verdict)) for one, verdict in verdicts))
     assert await counters(redis) == {"delivered": 2}
     assert await redis.exists("relay:lane:bot:retries", "relay:lane:bot:tries") == 0

@@ -159,6 +159,38 @@ async def test_all_are_closed_at_the_end_also_those_in_use() -> None:
         await server.hung_up.wait()
 
 
+async def test_one_that_closed_as_soon_as_it_was_open_gives_no_answer() -> None:
+    async with scripted(OK) as (_, pool):
+        await exchange(pool)
+        [(connection, _)] = pool._free
+        await connection.ended.wait()
+        with pytest.raises(NoAnswer, match="closed the connection"):
+            await connection.exchange(REQUEST, 0.0, 0.0)
+
+
+async def test_the_end_does_not_wait_for_a_farewell_that_does_not_come(tmp_path: Path) -> None:
+    authority = Authority()
+    went, over = asyncio.Event(), asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(OK[0])
+        await writer.drain()
+        writer.transport.pause_reading()  # type: ignore[attr-defined]  # it does not even see that the client takes its leave
+        await went.wait()
+        writer.transport.abort()
+        over.set()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=authority.server_context(tmp_path))
+    trusted = ssl.create_default_context(cadata=authority.pem)
+    async with server, asyncio.timeout(5):
+        async with Connections() as connections:
+            pool = connections.to(destination(server.sockets[0].getsockname()[1], trusted))
+            assert (await exchange(pool)).status == 200
+        went.set()
+        await over.wait()
+
+
 async def test_lanes_that_lead_to_the_same_place_share_connections_and_others_do_not() -> None:
     async with Connections() as connections:
         pool = connections.to(destination(1))
