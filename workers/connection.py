@@ -75,7 +75,7 @@ class Connection(asyncio.Protocol):
         Raises:
             NoAnswer: not even its head came.
         """
-        if not self.is_free:
+        if not self.is_free or self._transport.is_closing():
             raise NoAnswer(_CLOSED)
         self.is_free, self._answer, self._headers, self._taken = False, None, [], 0
         self._end = self._loop.create_future()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from workers.egress import Pool
 
 REQUEST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+OK = (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",)
 EVERYWHERE = Egress()
 
 

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +16,7 @@ from workers.connection import MOST_READ, NoAnswer, TooLate
 from workers.egress import Connections
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from workers.connection import Answer
 
@@ -177,3 +178,20 @@ async def test_one_who_stops_waiting_costs_the_connection() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         await gone.wait()
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        test_of_two_headers_the_first_counts_and_none_from_behind_the_body,
+        test_an_answer_that_does_not_come_is_given_up,
+        test_a_body_that_does_not_end_is_given_up_and_its_head_counts,
+        test_trailers_without_end_are_not_read_to_their_end,
+        test_an_answer_may_come_before_the_request_is_read_and_costs_the_connection,
+        test_a_connection_that_is_reset_says_so,
+        test_one_who_stops_waiting_costs_the_connection,
+    ],
+)
+def test_it_is_the_same_on_the_loop_of_a_worker(test: Callable[[], Coroutine[None, None, None]]) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(test())

@@ -5,25 +5,25 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+import uvloop
 
 import workers.egress
 from relay.core.egress import Egress
-from relay.resolving import Refused, Resolver
+from relay.resolving import Refused
 from tests.certificates import Authority, tls_server
 from tests.support import eventually, free_port, raw_server
-from tests.workers.exchanging import REQUEST, Scripted, destination, exchange, read_request, scripted
+from tests.workers.exchanging import OK, REQUEST, Scripted, destination, exchange, read_request, scripted
 from workers.connection import NoAnswer, TooLate
 from workers.egress import Connections, Destination
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
     from pathlib import Path
 
     from workers.egress import Pool
-
-OK = (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",)
 
 
 async def test_a_connection_is_used_again() -> None:
@@ -263,95 +263,6 @@ async def test_a_handshake_that_does_not_come_is_given_up() -> None:
             await exchange(connections.to(destination(server.port, context)), connect=0.05)
 
 
-class Names:
-    """A DNS of one name, whose answers can be held."""
-
-    def __init__(self, *addresses: str) -> None:
-        self.addresses = addresses
-        self.asked = 0
-        self.go_on = asyncio.Event()
-        self.go_on.set()
-
-    async def getaddrinfo(self, _: str, port: int, **__: Any) -> list[tuple[Any, ...]]:
-        self.asked += 1
-        await self.go_on.wait()
-        if not self.addresses:
-            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-        return [
-            (socket.AF_INET6, socket.SOCK_STREAM, 6, "", (address, port, 0, 0))
-            if ":" in address
-            else (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))
-            for address in self.addresses
-        ]
-
-    def use(self, monkeypatch: pytest.MonkeyPatch) -> Names:
-        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", self.getaddrinfo)
-        return self
-
-
-async def test_a_name_that_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    Names().use(monkeypatch)
-    async with Connections() as connections:
-        with pytest.raises(NoAnswer, match=r"^no connection to nowhere:1: Name or service not known$"):
-            await exchange(connections.to(destination(1, host="nowhere")))
-
-
-async def test_each_address_of_a_name_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    Names("127.0.0.2", "::1", "127.0.0.1").use(monkeypatch)
-    server = Scripted([OK])
-    async with raw_server(server.serve) as port, Connections() as connections:
-        assert (await exchange(connections.to(destination(port, host="localhost")))).status == 200
-
-
-async def test_an_address_whose_certificate_is_bad_is_followed_by_the_next(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    authority = Authority()
-    serving = authority.server_context(tmp_path)
-    servers = [Scripted([OK]), Scripted([OK])]
-    bad = await asyncio.start_server(servers[0].serve, "127.0.0.2", 0)
-    port = bad.sockets[0].getsockname()[1]
-    good = await asyncio.start_server(servers[1].serve, "127.0.0.1", port, ssl=serving)
-    context = ssl.create_default_context(cadata=authority.pem)
-    context.check_hostname = False
-    Names("127.0.0.2", "127.0.0.1").use(monkeypatch)
-    async with bad, good, Connections() as connections:
-        assert (await exchange(connections.to(destination(port, context, host="localhost")))).status == 200
-
-
-async def test_a_name_is_asked_for_once_by_all_who_need_it_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = Names("127.0.0.1").use(monkeypatch)
-    names.go_on.clear()
-    resolver = Resolver()
-    first, second = (asyncio.create_task(resolver.resolve("localhost", 1)) for _ in range(2))
-    await eventually(lambda: names.asked)
-    first.cancel()
-    names.go_on.set()
-    assert (await second)[0][4] == ("127.0.0.1", 1)
-    await resolver.resolve("localhost", 1)
-    assert names.asked == 1
-    await resolver.resolve("localhost", 2)
-    assert names.asked == 2
-
-
-async def test_an_answer_about_a_name_is_kept_for_a_while_and_a_failure_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = Names().use(monkeypatch)
-    resolver = Resolver()
-    for asked in (1, 2):
-        with pytest.raises(OSError, match="not known"):
-            await resolver.resolve("localhost", 1)
-        assert names.asked == asked
-    names.addresses = ("127.0.0.1",)
-    for _ in range(2):
-        await resolver.resolve("localhost", 1)
-    assert names.asked == 3
-    monkeypatch.setattr("relay.resolving._KEPT", 0.0)
-    resolver = Resolver()
-    for _ in range(2):
-        await resolver.resolve("localhost", 1)
-    assert names.asked == 5
-
-
 @pytest.mark.parametrize("is_known", [True, False])
 async def test_the_certificate_has_to_be_good(tmp_path: Path, *, is_known: bool) -> None:
     authority = Authority()
@@ -381,3 +292,24 @@ async def test_a_pool_lives_as_long_as_somebody_uses_it() -> None:
         assert len(connections._pools) == 1
         del pool
         assert len(connections._pools) == 0
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        test_a_connection_is_used_again,
+        test_http_1_0_may_keep_its_connection,
+        test_what_is_said_unasked_costs_the_connection,
+        test_a_connection_that_the_server_has_closed_is_not_used,
+        test_a_request_that_crosses_the_end_of_its_connection_is_not_repeated,
+        test_the_one_used_last_is_used_first_and_each_request_in_flight_has_its_own,
+        test_all_are_closed_at_the_end_also_those_in_use,
+        test_one_that_closed_as_soon_as_it_was_open_gives_no_answer,
+        test_nobody_listens,
+        test_a_handshake_that_does_not_come_is_given_up,
+        test_a_server_that_does_not_speak_tls,
+    ],
+)
+def test_it_is_the_same_on_the_loop_of_a_worker(test: Callable[[], Coroutine[None, None, None]]) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(test())
