@@ -152,9 +152,11 @@ class _Connection(asyncio.Protocol):
     async def _answer(self, webhook: Webhook, is_last: bool) -> None:  # noqa: FBT001  as `_read` gives it
         express = self._express
         answer = await express.ingress.receive(webhook)
+        self._end()
+        if self._transport.is_closing():
+            return  # the sender went away without its answer, and will try again
         closing = is_last or express.requests.are_ending
         self._transport.write(express.encode(answer, closing=closing))
-        self._end()
         if closing:
             self._transport.close()
         elif self._got:

@@ -10,21 +10,25 @@ import pytest
 from structlog.testing import capture_logs
 
 import relay.web.express
+from relay.event_loop import run
 from relay.listening import Requests
 from relay.settings import Listen
 from relay.store import names
 from relay.web.answers import ACCEPTED
 from relay.web.express import Express
+from relay.web.ingress import Ingress
 from relay.web.server import listening_for_webhooks
 from tests.building import SECRET, body_of, signed
 from tests.conftest import NOW
-from tests.support import eventually, hang_up
+from tests.support import PATIENCE, eventually, hang_up
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from redis.asyncio import Redis
 
+    from relay.web.answers import Answer
+    from relay.web.ingress import Webhook
     from tests.web.conftest import Running
 
 HERE = Listen(host="127.0.0.1", port=0)
@@ -266,6 +270,35 @@ async def test_who_never_reads_the_answers_is_cut_off() -> None:
     protocol.pause_writing()
     assert transport.is_aborted
     protocol.connection_lost(None)
+
+
+def test_who_goes_away_before_the_answer_costs_nothing() -> None:
+    """On uvloop, as it runs: there a connection that is closed cannot be written to."""
+
+    class Slow(Ingress):
+        def __init__(self) -> None:
+            self.asked, self.may_answer = asyncio.Event(), asyncio.Event()
+
+        async def receive(self, webhook: Webhook) -> Answer:
+            assert webhook.body
+            self.asked.set()
+            await self.may_answer.wait()
+            return ACCEPTED
+
+    async def go_away() -> None:
+        slow, requests = Slow(), Requests()
+        express = Express(slow, lambda: NOW, asyncio.Protocol, requests)
+        async with await asyncio.get_running_loop().create_server(express, "127.0.0.1", 0) as server:
+            _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer.write(request_of())
+            await slow.asked.wait()
+            await hang_up(writer)
+            await eventually(lambda: not express.open)
+            slow.may_answer.set()
+            async with asyncio.timeout(PATIENCE / 3):  # it is under way no longer
+                await requests.finish()
+
+    run(go_away())
 
 
 # --- the end ----------------------------------------------------------------------------------------
