@@ -15,7 +15,6 @@ What differs from arq's defaults, and why (all measured on arq 0.28):
 from __future__ import annotations
 
 import asyncio
-import gc
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +28,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from relay.event_loop import stop_on_signals
+from relay.garbage import spare_events
 from relay.store import bells, names
 from relay.store.connect import WORKER_PATIENCE, RedisTrouble, describe, persistently
 from relay.store.pools import open_pool
@@ -46,9 +46,6 @@ if TYPE_CHECKING:
     from workers.queues import Queue
 
 _STOP_PATIENCE = GRACE + 5
-# Containers made and not yet dropped before Python looks for cycles among them. Batches of events are thousands of them
-# and none is in a cycle: with Python's own 700 the looking is 15 % of what an event costs the router.
-_GARBAGE = 10_000
 
 log = structlog.get_logger()
 
@@ -70,9 +67,7 @@ async def run_worker(settings: Settings) -> None:
                 topics=len(parts.rules.current.config.topics),
                 subscriptions=len(parts.rules.current.config.subscriptions),
             )
-            gc.collect()
-            gc.freeze()  # as in `relay.web.server`
-            gc.set_threshold(_GARBAGE)
+            spare_events()
             await stop.wait()
             log.info("worker.stopping")
             parts.stop.set()

@@ -7,7 +7,6 @@ in both.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -35,8 +34,7 @@ def owner_of(dialect: Dialect, line: str | None) -> str:
     return Dialect.V2.value if dialect is Dialect.V2 else line or ACCOUNT
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """A verified webhook, as it enters the inbox."""
 
     id: str

@@ -11,6 +11,7 @@ envelope is set aside and answered 200, since trying again would not help.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -80,16 +81,8 @@ class Ingress:
             log.exception("event.broken", dialect=webhook.dialect, line=webhook.target.line)
             return answers.broken()
         parts.heard.note(arrival, began)
-        log.info(
-            "event.accepted",
-            id=arrival.id,
-            type=arrival.type,
-            line=arrival.line,
-            dialect=arrival.dialect,
-            repeat=not is_new,
-            bytes=len(arrival.body),
-            ms=round((parts.clock() - began) * 1000, 2),
-        )
+        if log.is_enabled_for(logging.INFO):
+            self._say_accepted(arrival, began, is_new=is_new)
         return answers.ACCEPTED
 
     async def _admit_with_any(self, webhook: Webhook) -> Arrival:
@@ -138,6 +131,18 @@ class Ingress:
             return answers.refused(refusal)
         log.error("event.aside", reason=str(error), dialect=webhook.dialect, line=line, bytes=len(webhook.body))
         return answers.ACCEPTED
+
+    def _say_accepted(self, arrival: Arrival, began: float, *, is_new: bool) -> None:
+        log.info(
+            "event.accepted",
+            id=arrival.id,
+            type=arrival.type,
+            line=arrival.line,
+            dialect=arrival.dialect,
+            repeat=not is_new,
+            bytes=len(arrival.body),
+            ms=round((self._parts.clock() - began) * 1000, 2),
+        )
 
     @staticmethod
     def _refuse(webhook: Webhook, error: Refusal) -> Answer:

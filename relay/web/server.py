@@ -6,7 +6,6 @@ is given up after ten seconds), the process ends.
 
 from __future__ import annotations
 
-import gc
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ import structlog
 from aiohttp import web
 
 from relay.event_loop import stop_on_signals
+from relay.garbage import spare_events
 from relay.listening import listening
 from relay.parts import ingress_parts
 from relay.web.app import ingress_app
@@ -52,8 +52,7 @@ async def serve_ingress(settings: Settings, *, share_port: bool = False) -> None
             listening_for_webhooks(parts, readiness, settings.relay_listen, share_port=share_port) as port,
         ):
             log.info("ingress.listening", host=settings.relay_listen.host, port=port)
-            gc.collect()
-            gc.freeze()  # what exists now lives as long as the process: no collection needs to look at it again
+            spare_events()
             await stop.wait()
             log.info("ingress.stopping")
             readiness.stopping = True

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from relay.core.event import Dialect
@@ -18,8 +17,8 @@ if TYPE_CHECKING:
 async def test_the_last_event_of_each_line_is_kept_with_the_generation_that_verified_it(redis: Redis) -> None:
     async with Heard(redis) as noted:
         for generation, arrival in ((1, arrival_of()), (2, arrival_of()), (3, arrival_of(line=None))):
-            noted.note(replace(arrival, generation=generation), NOW + generation)
-        noted.note(replace(arrival_of(line=None), dialect=Dialect.V2), NOW)
+            noted.note(arrival._replace(generation=generation), NOW + generation)
+        noted.note(arrival_of(line=None)._replace(dialect=Dialect.V2), NOW)
         assert await last_heard(redis) == {}  # not on the way of events
     at_ms = int(NOW * 1000)
     assert await last_heard(redis) == {

@@ -4,7 +4,6 @@ import asyncio
 import json
 import time
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -176,7 +175,7 @@ async def test_an_unreadable_entry_is_set_aside_and_its_batch_goes_on(redis: Red
 async def test_what_breaks_the_router_is_aside_until_it_is_retried_and_the_ledger_balances(
     redis: Redis, rules: ConfigFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arrival = replace(arrival_of(), webhook_id="another id")
+    arrival = arrival_of()._replace(webhook_id="another id")
     with monkeypatch.context() as patch:
         patch.setattr(workers.router, "fields_of", None)
         await accept(redis, arrival)
