@@ -14,6 +14,7 @@ from relay.core.errors import StoreUnavailable
 from relay.store import bells, names
 from relay.store.batcher import Batcher
 from relay.store.connect import REQUEST_PATIENCE, RedisTrouble, describe
+from relay.store.in_order import InOrder
 from relay.store.scripts import Replication, Script
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Acceptor:
 
     def __init__(self, redis: Redis, dedupe_window: float, clock: Callable[[], float], replicas: int = 0) -> None:
         """`dedupe_window` in seconds; `clock` gives Unix seconds; `replicas` have to have an event, too."""
-        self._redis = redis
+        self._line = InOrder(redis)
         self._replication = Replication.to(replicas)
         self._window_ms = round(dedupe_window * 1000)
         self._clock = clock
@@ -55,6 +56,7 @@ class Acceptor:
 
     async def __aexit__(self, *error: object) -> None:
         await self._batcher.__aexit__(*error)
+        await self._line.aclose()
 
     async def accept(self, arrival: Arrival) -> bool:
         """True if the event is new and now durable, False if it had been accepted before.
@@ -90,7 +92,7 @@ class Acceptor:
         try:
             async with asyncio.timeout(REQUEST_PATIENCE):
                 keys = [names.INBOX, names.COUNTS, names.QUEUE]
-                results = await _accept(self._redis, keys, arguments, self._replication)
+                results = await _accept.in_order(self._line, keys, arguments, self._replication)
         except RedisTrouble as error:
             raise StoreUnavailable(f"Redis did not take the event: {describe(error)}") from error
         return [result == 1 for result in results]

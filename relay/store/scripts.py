@@ -9,6 +9,7 @@ batch of events.
 
 from __future__ import annotations
 
+from functools import partial
 from hashlib import sha1
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -19,9 +20,11 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from relay.store.connect import REQUEST_PATIENCE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from redis.asyncio import Connection, Redis
+
+    from relay.store.in_order import InOrder, Read
 
     Argument = bytes | str | int
 
@@ -68,12 +71,33 @@ class Script:
         """
         connection = await redis.connection_pool.get_connection()
         try:
-            try:
-                return await _round_trip(connection, (b"EVALSHA", self._sha, len(keys), *keys, *arguments), replication)
-            except NoScriptError:
-                return await _round_trip(connection, (b"EVAL", self._source, len(keys), *keys, *arguments), replication)
+            return await self._run(partial(_exchange, connection), keys, arguments, replication)
         finally:
             await redis.connection_pool.release(connection)
+
+    async def in_order(
+        self,
+        line: InOrder,
+        keys: Sequence[Argument],
+        arguments: Sequence[Argument],
+        replication: Replication | None = None,
+    ) -> Any:
+        """The same, after all that was called on `line` before."""
+        return await self._run(line.exchange, keys, arguments, replication)
+
+    async def _run(
+        self,
+        exchange: Callable[[bytes, Read], Awaitable[Any]],
+        keys: Sequence[Argument],
+        arguments: Sequence[Argument],
+        replication: Replication | None,
+    ) -> Any:
+        read = _read_answer if replication is None else partial(_read_confirmed, replication)
+        rest = (len(keys), *keys, *arguments)
+        try:
+            return await exchange(_packed((b"EVALSHA", self._sha, *rest), replication), read)
+        except NoScriptError:
+            return await exchange(_packed((b"EVAL", self._source, *rest), replication), read)
 
 
 def _read(name: str) -> bytes:
@@ -85,12 +109,23 @@ def _read(name: str) -> bytes:
     return "\n".join(included).encode()
 
 
-async def _round_trip(connection: Connection, command: Any, replication: Replication | None) -> Any:
-    if replication is None:
-        await connection.send_packed_command(pack_command(command))
-        return await connection.read_response()
-    wait: Any = (b"WAIT", replication.replicas, replication.patience_ms)
-    await connection.send_packed_command(pack_command(command) + pack_command(wait))
+async def _exchange(connection: Connection, packed: bytes, read: Read) -> Any:
+    await connection.send_packed_command(packed)
+    return await read(connection)
+
+
+def _packed(command: Any, replication: Replication | None) -> bytes:
+    commands = [command]
+    if replication is not None:
+        commands.append((b"WAIT", replication.replicas, replication.patience_ms))
+    return b"".join(map(pack_command, commands))
+
+
+async def _read_answer(connection: Connection) -> Any:
+    return await connection.read_response()
+
+
+async def _read_confirmed(replication: Replication, connection: Connection) -> Any:
     try:
         answer = await connection.read_response()
     except ResponseError:
