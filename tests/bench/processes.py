@@ -17,7 +17,7 @@ import aiohttp
 from tests.bench.load import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from tests.bench.events import Order
 
@@ -67,16 +67,23 @@ def _family(pid: int) -> list[int]:
 
 @asynccontextmanager
 async def program(
-    *arguments: str, ready: Callable[[], Awaitable[object]], **environment: str
+    *arguments: str,
+    ready: Callable[[], Awaitable[object]],
+    environment: Mapping[str, str] | None = None,
+    log: Path | None = None,
 ) -> AsyncIterator[Program]:
-    """`python -m` with `arguments`, once it is ready and until the context is left."""
+    """`python -m` with `arguments`, once it is ready and until the context is left; it logs to `log`, or where we do."""
     began = time.perf_counter()
+    errors = log.open("wb") if log else None
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", *arguments),
-        env=os.environ | environment,
+        env={**os.environ, **(environment or {})},
         cwd=ROOT,
         stdout=asyncio.subprocess.DEVNULL,
+        stderr=errors,
     )
+    if errors:
+        errors.close()
     try:
         async with asyncio.timeout(_START_PATIENCE):
             while not await ready():

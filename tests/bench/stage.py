@@ -96,7 +96,8 @@ class Stage:
         await open_keyring(settings, self.redis).store(LINE, 1, "bench", SECRET, time.time())
         arguments = ("relay", "ingress", "--processes", str(processes))
         environment = self.environment(log_level)
-        async with program(*arguments, ready=answers(self.port, "/ready"), **environment) as running:
+        log = None if log_level == "warning" else self.directory / "ingress.log"
+        async with program(*arguments, ready=answers(self.port, "/ready"), environment=environment, log=log) as running:
             yield running
 
     @asynccontextmanager
@@ -106,7 +107,7 @@ class Stage:
         async def ready() -> object:
             return await self.redis.exists(f"{names.QUEUE}:health-check")
 
-        async with program("relay", "worker", ready=ready, **self.environment()) as running:
+        async with program("relay", "worker", ready=ready, environment=self.environment()) as running:
             yield running
 
     def diy_ingress(self, processes: int = 1) -> AbstractAsyncContextManager[Program]:
@@ -115,8 +116,7 @@ class Stage:
         return program(
             *("uvicorn", "tests.bench.diy.app:app", "--no-access-log", *options.split()),
             ready=answers(self.port, "/ready"),
-            DIY_REDIS_URL=self.embedded.url,
-            DIY_SECRET=SECRET.text,
+            environment={"DIY_REDIS_URL": self.embedded.url, "DIY_SECRET": SECRET.text},
         )
 
     @asynccontextmanager
@@ -127,7 +127,7 @@ class Stage:
             return await self.redis.exists("arq:queue:health-check")
 
         environment = {"DIY_REDIS_URL": self.embedded.url, "DIY_TARGET": target}
-        async with program("tests.bench.diy.worker", ready=ready, **environment) as running:
+        async with program("tests.bench.diy.worker", ready=ready, environment=environment) as running:
             yield running
 
     def redis_cpu(self) -> float:
