@@ -72,7 +72,7 @@ async def program(
     environment: Mapping[str, str] | None = None,
     log: Path | None = None,
 ) -> AsyncIterator[Program]:
-    """`python -m` with `arguments`, once it is ready and until the context is left; it logs to `log`, or where we do."""
+    """`python -m` with `arguments`, once it is ready and until the context is left; it logs to `log` or as we do."""
     began = time.perf_counter()
     errors = log.open("wb") if log else None
     process = await asyncio.create_subprocess_exec(
