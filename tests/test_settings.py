@@ -24,6 +24,7 @@ GOOD = {
     "RELAY_SECRET_KEY_OLD": f"{KEY},{KEY}",
     "RELAY_REPLICAS": "2",
     "RELAY_DEDUPE_WINDOW": "90m",
+    "RELAY_WORKER_NICE": "3",
     "RELAY_LOG_LEVEL": "warning",
     "RELAY_LOG_FORMAT": "json",
     "LINQ_API_V3_API_KEY": "linq-key-hunter2",
@@ -70,6 +71,7 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.relay_admin_listen == Listen(host="::1", port=9001)
     assert settings.relay_config == Path("/etc/relay/rules.toml")
     assert settings.relay_dedupe_window == 5400
+    assert settings.relay_worker_nice == 3
     assert settings.relay_secret_key is not None
     assert settings.relay_secret_key.get_secret_value() == KEY
     assert settings.linq_v2_webhook_secret is not None

