@@ -286,7 +286,7 @@ def test_every_variable_is_shown_with_its_secrets_masked(monkeypatch: pytest.Mon
 def test_what_is_not_set_is_not_shown() -> None:
     assert set(Settings.load().shown()) == {
         *("RELAY_LISTEN", "RELAY_ADMIN_LISTEN", "RELAY_CONFIG", "RELAY_DATA_DIR", "RELAY_DEDUPE_WINDOW"),
-        "RELAY_REPLICAS",
+        *("RELAY_REPLICAS", "RELAY_WORKER_NICE"),
         *("RELAY_LOG_LEVEL", "RELAY_LOG_FORMAT", "LINQ_API_V3_BASE_URL", "LINQ_V2_BASE_URL"),
     }
 
