@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from tests.bench.sheet import DIY, FLOOR, OURS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from tests.bench.sheet import Row, Sheet
 
 _COLOURS = {OURS: "#2563eb", FLOOR: "#9ca3af", DIY: "#f59e0b"}
+_NAMES = {OURS: "ours", FLOOR: "floor", DIY: "DIY"}
 _WIDTH, _LEFT, _RIGHT = 860, 330, 90
 _BAR, _GAP, _TOP = 16, 14, 48
 
@@ -28,7 +30,8 @@ def draw(sheet: Sheet, directory: Path) -> None:
 
 def chart(title: str, rows: list[Row]) -> str:
     """The SVG; every group has a scale of its own, since their units differ."""
-    shapes, y = [_text(12, 24, title, "bold"), *_legend()], _TOP
+    shown = [who for who in _COLOURS if any(who in row.samples for row in rows)]
+    shapes, y = [_text(12, 24, title, "bold"), *_legend(shown)], _TOP
     for row in rows:
         shapes.append(_text(12, y + 12, f"{row.what} ({row.unit})"))
         medians = {who: value for who in _COLOURS if (value := row.median(who)) is not None}
@@ -47,11 +50,14 @@ def chart(title: str, rows: list[Row]) -> str:
     return "\n".join((head, f'<rect width="{_WIDTH}" height="{y}" fill="white"/>', *shapes, "</svg>\n"))
 
 
-def _legend() -> list[str]:
+def _legend(shown: Sequence[str]) -> list[str]:
     shapes = []
-    for position, (who, colour) in enumerate(_COLOURS.items()):
+    for position, who in enumerate(shown):
         x = _LEFT + position * 80
-        shapes += [f'<rect x="{x}" y="14" width="12" height="12" fill="{colour}"/>', _text(x + 18, 24, who)]
+        shapes += [
+            f'<rect x="{x}" y="14" width="12" height="12" fill="{_COLOURS[who]}"/>',
+            _text(x + 18, 24, _NAMES[who]),
+        ]
     return shapes
 
 
