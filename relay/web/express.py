@@ -154,8 +154,13 @@ class _Connection(asyncio.Protocol):
 
     async def _answer(self, webhook: Webhook, is_last: bool) -> None:  # noqa: FBT001  as `_read` gives it
         express = self._express
-        answer = await express.ingress.receive(webhook)
-        self._end()
+        try:
+            answer = await express.ingress.receive(webhook)
+        except BaseException:
+            self._transport.close()  # without an answer: the sender tries again
+            raise
+        finally:
+            self._end()
         if self._transport.is_closing():
             return  # the sender went away without its answer, and will try again
         closing = is_last or express.requests.are_ending

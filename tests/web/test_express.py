@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -312,6 +313,30 @@ def test_who_goes_away_before_the_answer_costs_nothing() -> None:
                 await requests.finish()
 
     run(go_away())
+
+
+async def test_a_bug_ends_the_connection_and_is_told_and_nothing_stays_under_way() -> None:
+    class Broken(Ingress):
+        def __init__(self) -> None:
+            """Needs nothing."""
+
+        async def receive(self, webhook: Webhook) -> Answer:
+            raise RuntimeError(f"no room for the log of {webhook.target}")
+
+    loop, told, requests = asyncio.get_running_loop(), asyncio.Event(), Requests()
+    loop.set_exception_handler(lambda _, context: told.set() if "no room" in repr(context) else None)
+    express = Express(Broken(), lambda: NOW, asyncio.Protocol, requests)
+    async with (
+        await loop.create_server(express, "127.0.0.1", 0) as server,
+        connection(server.sockets[0].getsockname()[1]) as (reader, writer),
+    ):
+        writer.write(request_of())
+        async with asyncio.timeout(PATIENCE / 3):
+            assert await reader.read() == b""
+            await requests.finish()
+    gc.collect()
+    async with asyncio.timeout(PATIENCE / 3):
+        await told.wait()
 
 
 # --- the end ----------------------------------------------------------------------------------------
