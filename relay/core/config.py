@@ -59,7 +59,7 @@ class Subscription(EndpointTable):
     connect_timeout: Annotated[Duration, Field(ge=0.1, le=60)] = 5.0
     """Seconds of them for the connection."""
     concurrency: Annotated[int, Field(ge=1, le=200, strict=True)] = 50
-    """POSTs in flight; with more than 50, aiohttp's client slows down again (measured)."""
+    """POSTs in flight, at most."""
     rate: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)] | None = None
     """Deliveries a second; None for as many as there are."""
     breaker: StrictBool = True

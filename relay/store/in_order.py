@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     Read = Callable[[Connection], Awaitable[Any]]
 
+_LOST = "the connection was lost"
+
 
 class InOrder:
     """Makes the connection when it is first needed, and another one after trouble."""
@@ -63,8 +65,11 @@ class _Wire:
                 return await read(self._connection)
         except (ResponseError, NotReplicated):
             raise  # answers like any other
-        except BaseException:
+        except BaseException as error:
+            was_broken = self.is_broken
             await self.break_off()
+            if was_broken and isinstance(error, Exception):  # by another; redis-py stumbles over what it closed itself
+                raise RedisConnectionError(_LOST) from error
             raise
         finally:
             self._under_way -= 1
@@ -75,4 +80,4 @@ class _Wire:
 
     def _check(self) -> None:
         if self.is_broken:
-            raise RedisConnectionError("the connection was lost")
+            raise RedisConnectionError(_LOST)

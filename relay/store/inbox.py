@@ -155,14 +155,15 @@ def _short_parts(moves: Sequence[Move]) -> Iterator[Sequence[Move]]:
 
 
 def _arguments(feeds: Mapping[str, Feed], moves: Sequence[Move]) -> Arguments:
-    arguments: list[bytes | str | int] = [len(moves)]
-    for entry, topics, fields, _, is_aside in moves:
-        arguments += (entry, -1 if is_aside else len(topics))
-        arguments += [feeds[name].stream for name in topics]
+    topics = dict.fromkeys(chain.from_iterable(move.topics for move in moves))
+    arguments: list[bytes | str | int] = [len(topics)]
+    for name in topics:
+        arguments += feeds[name].arguments
+    for entry, wanted_by, fields, _, is_aside in moves:
+        arguments += (entry, -1 if is_aside else len(wanted_by))
+        arguments += [feeds[name].stream for name in wanted_by]
         arguments.append(len(fields))
         arguments += fields
-    for name in dict.fromkeys(chain.from_iterable(move.topics for move in moves)):
-        arguments += feeds[name].arguments
     return arguments
 
 
@@ -186,8 +187,8 @@ def _entry(entry: bytes, fields: Mapping[bytes, bytes]) -> InboxEntry:
     return InboxEntry(
         entry=entry,
         dialect=Dialect.V2 if fields.get(b"dialect") == b"v2" else Dialect.V3,
-        line=fields.get(b"line", b"").decode() or None,
-        webhook_id=fields.get(b"webhook_id", b"").decode(),
+        line=fields.get(b"line", b"").decode(errors="replace") or None,
+        webhook_id=fields.get(b"webhook_id", b"").decode(errors="replace"),
         at=fields.get(b"at", b"0"),
         body=fields.get(b"body", b""),
     )

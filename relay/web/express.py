@@ -31,6 +31,7 @@ _LARGEST = 64 * 1024  # bytes of a request
 _PATIENCE = 30.0  # seconds for a body to come
 _KEEP_ALIVE = 3600.0  # seconds that an idle connection is kept: longer than proxies keep theirs
 _POST = b"POST /webhooks/linq"
+_END_OF_HEAD = b"\r\n\r\n"
 _LENGTH = b"\r\ncontent-length:"
 _EXPECT = b"\r\nexpect:"
 _MOST_DIGITS = 10  # of a length
@@ -145,14 +146,21 @@ class _Connection(asyncio.Protocol):
         dialect = DIALECTS.get(message.url.raw_path)
         if dialect is None or message.upgrade or not payload.is_eof():
             return None
-        query = message.url.raw_query_string
-        webhook = Webhook.at(dialect, query, message.headers, self._remote, payload.read_nowait())
+        body = payload.read_nowait()
+        if data.find(_END_OF_HEAD) + len(_END_OF_HEAD) + len(body) != len(data):
+            return None  # chunks; or the parser has kept the beginning of a next head, of which it says nothing
+        webhook = Webhook.at(dialect, message.url.raw_query_string, message.headers, self._remote, body)
         return webhook, message.should_close
 
     async def _answer(self, webhook: Webhook, is_last: bool) -> None:  # noqa: FBT001  as `_read` gives it
         express = self._express
-        answer = await express.ingress.receive(webhook)
-        self._end()
+        try:
+            answer = await express.ingress.receive(webhook)
+        except BaseException:
+            self._transport.close()  # without an answer: the sender tries again
+            raise
+        finally:
+            self._end()
         if self._transport.is_closing():
             return  # the sender went away without its answer, and will try again
         closing = is_last or express.requests.are_ending
@@ -203,7 +211,7 @@ def _size_of(data: bytes) -> int | None:
 
     This only tells how much to wait for: what there is then is read by aiohttp's parser, and refused if it disagrees.
     """
-    end = data.find(b"\r\n\r\n")
+    end = data.find(_END_OF_HEAD)
     if end < 0 or not data.startswith(_POST):
         return None
     head = data[: end + 2].lower()
@@ -213,5 +221,5 @@ def _size_of(data: bytes) -> int | None:
     length = head[at + len(_LENGTH) : head.index(b"\r\n", at + 2)].strip()
     if not length.isdigit() or len(length) > _MOST_DIGITS:
         return None
-    size = end + 4 + int(length)
+    size = end + len(_END_OF_HEAD) + int(length)
     return size if size <= _LARGEST else None

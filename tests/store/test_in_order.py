@@ -96,6 +96,24 @@ async def test_who_gives_up_waiting_shifts_nobodys_answer(redis: Redis) -> None:
         assert first not in await connections(redis)
 
 
+async def test_who_sends_while_another_gives_up_is_told_that_the_connection_was_lost(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_redis(redis_url, WORKER_PATIENCE) as redis, opened(redis) as line:
+        await ask(line, "PING")
+        wire: Any = line._wire
+        send = wire._connection._send_packed_command
+
+        async def send_too_late(command: Any) -> None:
+            await wire.break_off()
+            await send(command)
+
+        monkeypatch.setattr(wire._connection, "_send_packed_command", send_too_late)
+        with pytest.raises(RedisConnectionError):
+            await ask(line, "PING")
+        assert await ask(line, "PING") == b"PONG"
+
+
 async def test_who_comes_while_redis_is_away_is_told_and_the_next_is_served(redis: Redis, redis_url: str) -> None:
     async with gate_to(redis_url) as gate:
         behind = open_redis(gate.url, WORKER_PATIENCE)

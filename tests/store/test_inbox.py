@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from redis.exceptions import ResponseError
 
 from relay.core.event import Dialect
 from relay.store import bells, names
@@ -83,6 +84,12 @@ async def test_an_entry_that_the_ingress_did_not_write_reads_as_empty(redis: Red
     await redis.xadd(names.INBOX, {"foreign": "entry"})
     [entry] = await inbox.read(10)
     assert (entry.body, entry.line, entry.dialect) == (b"", None, Dialect.V3)
+
+
+async def test_an_entry_that_is_no_text_can_be_read_as_well(redis: Redis, inbox: Inbox) -> None:
+    await redis.xadd(names.INBOX, {"line": b"\xff", "webhook_id": b"\xff"})
+    [entry] = await inbox.read(10)
+    assert (entry.line, entry.webhook_id) == ("\ufffd", "\ufffd")
 
 
 # --- moving ---------------------------------------------------------------------------------------
@@ -189,6 +196,26 @@ async def test_a_full_redis_lets_move_what_it_has_accepted(redis: Redis, inbox: 
         await redis.config_set("maxmemory", "0")
     assert moved == (2, 0, 0)
     assert await bodies(redis, "relay:topic:messages") == [entry.body for entry in entries]
+
+
+@pytest.mark.parametrize("stream", ["relay:topic:everything", names.ASIDE])
+async def test_where_something_else_stands_in_a_streams_place_nothing_is_moved_and_nothing_lost(
+    redis: Redis, inbox: Inbox, clock: Clock, stream: str
+) -> None:
+    await accept(redis, clock, 3)
+    first, second, third = await inbox.read(10)
+    moves = [
+        move(first, "messages"),
+        move(second, "messages", "everything"),
+        Move(third.entry, (), ["reason", "odd"], 0, aside=True),
+    ]
+    await redis.set(stream, "not a stream")
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        await commit(inbox, *moves)
+    assert [entry.entry for entry in await inbox.read(10)] == [first.entry, second.entry, third.entry]
+    await redis.delete(stream)
+    assert await commit(inbox, *moves) == (2, 0, 1)
+    assert (await redis.xlen("relay:topic:messages"), await redis.xlen("relay:topic:everything")) == (2, 1)
 
 
 @pytest.mark.parametrize(("appended", "size"), [(1, 10**9), (3, 10**9), (1000, 1), (1000, 700), (1000, 10**9)])

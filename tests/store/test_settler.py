@@ -154,7 +154,8 @@ async def test_what_else_is_in_a_batch_is_counted_though_one_of_it_cannot_be_wri
     await eventually(lambda: hash_of(redis, "relay:lane:bot"))
     await redis.delete("relay:lane:bot:dead")
     await settling
-    assert (await counters(redis))["delivered"] == 2
+    assert await counters(redis) == {"delivered": 2, "died": 1}
+    assert await redis.xlen("relay:lane:bot:dead") == 1
 
 
 async def test_a_delivery_that_is_tried_again_and_succeeds_in_one_batch_leaves_nothing(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -132,6 +133,19 @@ async def test_webhooks_sent_without_waiting_are_answered_in_their_order(ingress
     assert await stored(redis) == ids
 
 
+@pytest.mark.parametrize("cut", [1, 9, 30, 100, -1])
+async def test_the_beginning_of_a_next_webhook_is_kept_until_the_rest_of_it_comes(
+    ingress: Running, redis: Redis, cut: int
+) -> None:
+    following = request_of("e2")
+    async with connection(ingress.port) as (reader, writer):
+        writer.write(request_of("e1") + following[:cut])
+        assert (await answer_of(reader))[0] == 200
+        writer.write(following[cut:])
+        assert (await answer_of(reader))[0] == 200
+    assert await stored(redis) == ["e1", "e2"]
+
+
 def chunked() -> bytes:
     """A request without a length."""
     head, _, body = request_of(Transfer_Encoding="chunked").partition(b"\r\n\r\n")
@@ -167,13 +181,13 @@ async def test_what_is_unusual_is_left_to_aiohttp_and_accepted(
     assert len(handed_over) == 1
 
 
-async def test_chunks_that_are_all_there_take_the_short_way(
+async def test_chunks_that_are_all_there_are_left_to_aiohttp_as_well(
     ingress: Running, redis: Redis, handed_over: list[str]
 ) -> None:
     async with connection(ingress.port) as (reader, writer):
         writer.write(chunked())
         assert (await answer_of(reader))[0] == 200
-    assert (await stored(redis), handed_over) == (["e1"], [])
+    assert (await stored(redis), len(handed_over)) == (["e1"], 1)
 
 
 async def test_who_expects_to_be_told_to_go_on_is_told(ingress: Running) -> None:
@@ -299,6 +313,30 @@ def test_who_goes_away_before_the_answer_costs_nothing() -> None:
                 await requests.finish()
 
     run(go_away())
+
+
+async def test_a_bug_ends_the_connection_and_is_told_and_nothing_stays_under_way() -> None:
+    class Broken(Ingress):
+        def __init__(self) -> None:
+            """Needs nothing."""
+
+        async def receive(self, webhook: Webhook) -> Answer:
+            raise RuntimeError(f"no room for the log of {webhook.target}")
+
+    loop, told, requests = asyncio.get_running_loop(), asyncio.Event(), Requests()
+    loop.set_exception_handler(lambda _, context: told.set() if "no room" in repr(context) else None)
+    express = Express(Broken(), lambda: NOW, asyncio.Protocol, requests)
+    async with (
+        await loop.create_server(express, "127.0.0.1", 0) as server,
+        connection(server.sockets[0].getsockname()[1]) as (reader, writer),
+    ):
+        writer.write(request_of())
+        async with asyncio.timeout(PATIENCE / 3):
+            assert await reader.read() == b""
+            await requests.finish()
+    gc.collect()
+    async with asyncio.timeout(PATIENCE / 3):
+        await told.wait()
 
 
 # --- the end ----------------------------------------------------------------------------------------

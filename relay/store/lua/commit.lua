@@ -1,9 +1,9 @@
 -- Moves a batch of inbox entries into their topics, in one step: deleted, appended, counted, lanes woken.
 -- KEYS: inbox, counts, unmatched, aside, topics, arq queue, lease, prepared
--- ARGV: lease token, preparation, now (ms), bell lifetime (ms), how many events;
---       then per event: entry id, n, n topic streams, m, m fields and values.
+-- ARGV: lease token, preparation, now (ms), bell lifetime (ms), how many topics;
+--       then per topic: name, stream, n, n times a lane: name, ready set, job and payload of its slot's bell.
+--       Then per event: entry id, n, n topic streams, m, m fields and values.
 --       n is 0 for one that no topic wants, and its only field is its type; n is -1 for one that is set aside.
---       Then per topic that is fed: name, stream, n, n times a lane: name, ready set, job and payload of its slot's bell.
 -- Returns how many were routed, wanted by no topic, and set aside; or, where nothing may be moved,
 -- -1 if somebody else holds the lease and -2 if this Redis has lost the preparation, and with it perhaps lanes' groups.
 --#include ring
@@ -16,10 +16,23 @@ end
 if redis.call('GET', prepared) ~= preparation then
     return -2
 end
+-- Nothing that a script has done is undone when it fails: what could make it fail is looked at before the first write.
+local function has_to_be_a_stream(key)
+    local kind = redis.call('TYPE', key).ok
+    if kind ~= 'stream' and kind ~= 'none' then
+        error('WRONGTYPE ' .. key .. ' is a ' .. kind .. ' and no stream')
+    end
+end
+has_to_be_a_stream(aside)
+local first_topic, topics_given = 6, tonumber(ARGV[5])
+local at = first_topic
+for _ = 1, topics_given do
+    has_to_be_a_stream(ARGV[at + 1])
+    at = at + 3 + 4 * tonumber(ARGV[at + 2])
+end
 local routed, nowhere, odd = 0, 0, 0
 local fed, rung = {}, {}
-local at = 6
-for _ = 1, tonumber(ARGV[5]) do
+while at <= #ARGV do
     local entry, n = ARGV[at], tonumber(ARGV[at + 1])
     local first = at + 2
     local length = first + math.max(n, 0)
@@ -43,7 +56,8 @@ for _ = 1, tonumber(ARGV[5]) do
         end
     end
 end
-while at <= #ARGV do
+at = first_topic
+for _ = 1, topics_given do
     local topic, stream, lanes = ARGV[at], ARGV[at + 1], at + 3
     at = lanes + 4 * tonumber(ARGV[at + 2])
     if fed[stream] then

@@ -88,8 +88,10 @@ local function again(lane, stream, group, entry, at)
 end
 
 local function dead(lane, stream, group, entry, replay, at, last)
-    if held and close(lane, stream, group, entry, replay) then
+    if held and is_pending(stream, group, entry) then
+        -- First of all: nothing is undone when a script fails, and without its letter a delivery must not be closed.
         local letter = redis.call('XADD', lane .. ':dead', '*', unpack(ARGV, at + 1, last))
+        close(lane, stream, group, entry, replay)
         if ARGV[at] ~= '' then
             redis.call('HSET', lane .. ':held_up', ARGV[at], lane .. ':dead|' .. letter)
         end
