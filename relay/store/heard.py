@@ -39,7 +39,7 @@ class Heard:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._unwritten: dict[str, str] = {}
+        self._unwritten: dict[str, tuple[float, int]] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -53,7 +53,7 @@ class Heard:
 
     def note(self, arrival: Arrival, now: float) -> None:
         """Remembers that `arrival` was verified; `now` is Unix seconds."""
-        self._unwritten[owner_of(arrival.dialect, arrival.line)] = f"{round(now * 1000)} {arrival.generation}"
+        self._unwritten[owner_of(arrival.dialect, arrival.line)] = now, arrival.generation
 
     async def _write_forever(self) -> None:
         while True:
@@ -64,7 +64,8 @@ class Heard:
     async def _write(self) -> None:
         if self._unwritten:
             written = dict(self._unwritten)
-            await ask(self._redis.hset(names.HEARD, mapping=written))
+            rows = {owner: f"{round(now * 1000)} {generation}" for owner, (now, generation) in written.items()}
+            await ask(self._redis.hset(names.HEARD, mapping=rows))
             for owner, value in written.items():
                 if self._unwritten[owner] == value:  # and was not heard of again meanwhile
                     del self._unwritten[owner]

@@ -1,6 +1,7 @@
 """One connection for scripts that are to run in the order of their calls, each sent before the last is answered.
 
 Concurrent calls through a pool go over several connections, and Redis runs them in whatever order it comes to them.
+Callers have to bound the time themselves.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class _Wire:
         self.is_broken = False
         self._pool = pool
         self._connection: Any = pool.make_connection()  # type: ignore[no-untyped-call]  # redis-py has no types here
+        self._connection.socket_timeout = None  # a task and timers for every call, where callers have theirs already
         self._sending, self._reading = asyncio.Lock(), asyncio.Lock()  # who comes first gets them first
         self._under_way = 0
 

@@ -65,6 +65,7 @@ class Ingress:
 
     def __init__(self, parts: IngressParts) -> None:
         self._parts = parts
+        self._says_accepted = log.is_enabled_for(logging.INFO)  # asked once: the level stays
 
     async def receive(self, webhook: Webhook) -> Answer:
         """Accepts a webhook, or says why not."""
@@ -81,7 +82,7 @@ class Ingress:
             log.exception("event.broken", dialect=webhook.dialect, line=webhook.target.line)
             return answers.broken()
         parts.heard.note(arrival, began)
-        if log.is_enabled_for(logging.INFO):
+        if self._says_accepted:
             self._say_accepted(arrival, began, is_new=is_new)
         return answers.ACCEPTED
 
