@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 _CHUNK = 2000  # events that are put in at once
 _LOOK = 0.01
+_REST = 120.0  # seconds
 
 
 def topics_by_line(count: int) -> str:
@@ -154,6 +155,15 @@ class Stage:
                 for number in range(start, min(start + _CHUNK, count)):
                     pipe.xadd(stream, _record(arrival(f"{prefix}-{number}", LINE)))
                 await pipe.execute()
+
+    async def at_rest(self) -> None:
+        """Waits until Redis rewrites its file no more: much that was put in has it do that, once."""
+
+        async def rewriting() -> int:
+            info = await self.redis.info("persistence")
+            return int(info["aof_rewrite_in_progress"]) + int(info["aof_rewrite_scheduled"])
+
+        await finished(rewriting, _REST)
 
     async def enqueue(self, count: int) -> None:
         """Puts jobs into arq's queue, as the DIY ingress does."""

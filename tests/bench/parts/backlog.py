@@ -16,15 +16,12 @@ if TYPE_CHECKING:
     from tests.bench.sheet import Sheet
 
 PART = "backlog"
-_LONG = 500_000  # events whose making takes so long that one round has to do
 
 
 async def measure(scale: Scale, sheet: Sheet) -> None:
     shortest, *longer = scale.backlogs
-    for number in range(scale.rounds):
+    for _ in range(scale.rounds):
         for backlog in longer or [shortest]:
-            if number and backlog >= _LONG:
-                continue
             for who, waiting in ((FLOOR, shortest), (OURS, backlog)):
                 beside = f"{backlog:,} more waiting (floor: {shortest:,})"
                 add_speed(sheet, PART, f"route, {beside}", who, await routed(50, scale.routed // 2, waiting))

@@ -40,6 +40,7 @@ async def pushed(subscriptions: int, deliveries: int, backlog: int = 0) -> Speed
         async with new_stage(pushed_to(*urls)) as stage:
             events = max(deliveries // subscriptions, 1)
             await stage.fill_topic(events + backlog // subscriptions)
+            await stage.at_rest()
             async with stage.worker() as worker:
                 speed = await speed_of(worker, stage.delivered, events * subscriptions, _PATIENCE)
             await stage.lanes()

@@ -34,6 +34,7 @@ async def routed(topics: int, events: int, backlog: int = 0) -> Speed:
     """How fast a worker routes while `backlog` more wait behind them."""
     async with new_stage(topics_by_line(topics)) as stage:
         await stage.accept(events + backlog, lines=max(topics - 1, 1))
+        await stage.at_rest()
         async with stage.worker() as worker:
             speed = await speed_of(worker, stage.routed, events, _PATIENCE)
         totals = await stage.totals()
