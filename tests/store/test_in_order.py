@@ -102,13 +102,11 @@ async def test_who_sends_while_another_gives_up_is_told_that_the_connection_was_
     async with open_redis(redis_url, WORKER_PATIENCE) as redis, opened(redis) as line:
         await ask(line, "PING")
         wire: Any = line._wire
-        send = wire._connection._send_packed_command
-
         async def send_too_late(command: Any) -> None:
             await wire.break_off()
-            await send(command)
+            await wire._connection._send_packed_command(command)
 
-        monkeypatch.setattr(wire._connection, "_send_packed_command", send_too_late)
+        monkeypatch.setattr(wire._connection, "send_packed_command", send_too_late)
         with pytest.raises(RedisConnectionError):
             await ask(line, "PING")
         assert await ask(line, "PING") == b"PONG"
