@@ -6,6 +6,7 @@ Every measurement has a new one, so that none inherits another's data, memory or
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 import time
 from contextlib import asynccontextmanager
@@ -157,13 +158,14 @@ class Stage:
                 await pipe.execute()
 
     async def at_rest(self) -> None:
-        """Waits until Redis rewrites its file no more: much that was put in has it do that, once."""
+        """Waits until Redis rewrites its file no more and the disk has it, which much that is put in has both do."""
 
         async def rewriting() -> int:
             info = await self.redis.info("persistence")
             return int(info["aof_rewrite_in_progress"]) + int(info["aof_rewrite_scheduled"])
 
         await finished(rewriting, _REST)
+        await asyncio.to_thread(os.sync)
 
     async def enqueue(self, count: int) -> None:
         """Puts jobs into arq's queue, as the DIY ingress does."""

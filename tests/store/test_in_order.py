@@ -102,6 +102,7 @@ async def test_who_sends_while_another_gives_up_is_told_that_the_connection_was_
     async with open_redis(redis_url, WORKER_PATIENCE) as redis, opened(redis) as line:
         await ask(line, "PING")
         wire: Any = line._wire
+
         async def send_too_late(command: Any) -> None:
             await wire.break_off()
             await wire._connection._send_packed_command(command)

@@ -24,5 +24,5 @@ async def measure(scale: Scale, sheet: Sheet) -> None:
         for backlog in longer or [shortest]:
             for who, waiting in ((FLOOR, shortest), (OURS, backlog)):
                 beside = f"{backlog:,} more waiting (floor: {shortest:,})"
-                add_speed(sheet, PART, f"route, {beside}", who, await routed(50, scale.routed // 2, waiting))
-                add_speed(sheet, PART, f"push, {beside}", who, await pushed(1, scale.pushed // 2, waiting))
+                add_speed(sheet, PART, f"route, {beside}", who, await routed(50, scale.routed, waiting))
+                add_speed(sheet, PART, f"push, {beside}", who, await pushed(1, scale.pushed, waiting))
