@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from yarl import URL
 
 from relay import __version__
-from relay.core.event import Freshness
+from relay.core.event import Dialect, Freshness
 from relay.linq import legacy, standard, v2
 from relay.tls import context_for
 from workers.egress import Destination
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from relay.core.config import Subscription
     from relay.core.endpoint import Endpoint
     from relay.store.lanes import Delivery
-
-V2 = "v2"
 
 _finds_control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search  # RFC 9110, 5.5
 
@@ -77,7 +75,11 @@ class Letterhead:
         """
         record = delivery.record
         newest, *former = self._secrets
-        older = v2.sign(newest, record.body) if record.version == V2 else legacy.sign(newest, timestamp, record.body)
+        older = (
+            v2.sign(newest, record.body)
+            if record.version == Dialect.V2
+            else legacy.sign(newest, timestamp, record.body)
+        )
         return standard.sign(newest, record.webhook_id, timestamp, record.body, *former) | older
 
 

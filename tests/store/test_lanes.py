@@ -2,8 +2,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from relay.store import bells, names
 from relay.store.connect import ask
 from relay.store.lanes import Lane, Ref, Tries, mark_ready, wait_ready
@@ -12,14 +10,6 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 STREAM = "relay:topic:support"
-
-
-@pytest.fixture
-async def lane(redis: Redis) -> Lane:
-    """A lane that exists."""
-    lane = Lane(redis, "bot", "support")
-    await lane.ensure()
-    return lane
 
 
 async def feed(redis: Redis, *ids: str) -> list[Ref]:

@@ -20,6 +20,7 @@ from relay.web.express import Express
 from relay.web.ingress import Ingress
 from relay.web.server import listening_for_webhooks
 from tests.building import SECRET, body_of, signed
+from tests.chaos.wire import read_message
 from tests.conftest import NOW
 from tests.support import PATIENCE, eventually, hang_up
 
@@ -48,9 +49,8 @@ def request_of(event_id: str = "e1", path: str = PATH, size: int = 0, **more: st
 
 async def answer_of(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], bytes]:
     """The next answer: status, headers by their names in lower case, body."""
-    head = (await reader.readuntil(b"\r\n\r\n")).decode().splitlines()
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
-    return int(head[0].split()[1]), headers, await reader.readexactly(int(headers.get("content-length", 0)))
+    message = await read_message(reader)
+    return message.status, message.headers, message.body
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from relay.core.egress import Egress
+from tests.chaos.wire import read_message
 from tests.support import raw_server
 from workers.egress import Connections, Destination, Patience
 
@@ -25,9 +26,7 @@ EVERYWHERE = Egress()
 
 async def read_request(reader: asyncio.StreamReader) -> bytes:
     """The body of the next request."""
-    head = await reader.readuntil(b"\r\n\r\n")
-    length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-    return await reader.readexactly(int(length.partition(b":")[2]))
+    return (await read_message(reader)).body
 
 
 @dataclass(slots=True)
