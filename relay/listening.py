@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from aiohttp.typedefs import Handler
 
-    from relay.settings import Listen
+    from relay.listen_address import Listen
 
     ProtocolFactory = Callable[[], asyncio.Protocol]
 

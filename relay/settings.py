@@ -13,44 +13,19 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from relay.core.durations import format_duration, parse_duration
 from relay.core.errors import Problem, SettingsError
 from relay.core.secret import normal_key
 from relay.core.sentinel_url import is_sentinel_url, parse_sentinel_url
+from relay.listen_address import EVERY_ADDRESS, Listen, parse_listen
 
 DEFAULT_LINQ_V3 = "https://api.linqapp.com/api/partner"
 DEFAULT_LINQ_V2 = "https://api.linqapp.com/api/partner/v2"
-_EVERY_ADDRESS = "0.0.0.0"  # noqa: S104  a container's port is published on purpose
-_LAST_PORT = 65535
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-
-
-class Listen(BaseModel):
-    """An address to listen on."""
-
-    model_config = ConfigDict(frozen=True)
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-def parse_listen(text: str) -> Listen:
-    """The address that `text` names.
-
-    Raises:
-        ValueError: it is not HOST:PORT.
-    """
-    host, _, port = text.rpartition(":")
-    if not port.isdecimal() or int(port) > _LAST_PORT:
-        raise ValueError(f'"{text}" is not HOST:PORT, such as 0.0.0.0:8080')
-    return Listen(host=host.strip("[]") or _EVERY_ADDRESS, port=int(port))
 
 
 def _listen(value: Any) -> Any:
@@ -134,7 +109,7 @@ class Settings(BaseSettings):
     """Redis or Valkey (redis://, rediss://, unix://, redis+sentinel://); without it `relay up` starts one of its own"""
     relay_public_url: Annotated[str, AfterValidator(_public_url)] | None = None
     """where Linq reaches the ingress, such as https://relay.example.com"""
-    relay_listen: ListenAt = Listen(host=_EVERY_ADDRESS, port=8080)
+    relay_listen: ListenAt = Listen(host=EVERY_ADDRESS, port=8080)
     """where the ingress listens"""
     relay_admin_listen: ListenAt = Listen(host="127.0.0.1", port=8081)
     """where health checks are answered apart from Linq's traffic"""

@@ -95,9 +95,9 @@ def test_its_rules_are_good() -> None:
 def test_its_table_for_linq_is_good_and_whole_and_its_defaults_are_true() -> None:
     text = blocks("toml")[1]
     shown, default = parse_config(text).linq, LinqConfig()
-    keys = set(re.findall(r"^(?:# )?(\w+) =", text, flags=re.MULTILINE))
-    assert keys == set(LinqConfig.model_fields) - {"v2"}  # a table of its own
-    for key in keys - {"lines", "exclude", "events"}:
+    options = set(re.findall(r"^(?:# )?(\w+) =", text, flags=re.MULTILINE))
+    assert options == set(LinqConfig.model_fields) - {"v2"}  # a table of its own
+    for key in options - {"lines", "exclude", "events"}:
         assert getattr(shown, key) == getattr(default, key), key
 
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from relay.core.errors import SettingsError
-from relay.settings import DEFAULT_LINQ_V2, DEFAULT_LINQ_V3, Listen, Settings, masked_url, parse_listen
+from relay.listen_address import Listen, parse_listen
+from relay.settings import DEFAULT_LINQ_V2, DEFAULT_LINQ_V3, Settings, masked_url
 from tests.properties import quick
 
 KEY = "4OHi4-Tl5ufo6err7O3u7_Dx8vP09fb3-Pn6-_z9_v8="

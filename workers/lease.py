@@ -21,7 +21,8 @@ import structlog
 
 from relay.store import names
 from relay.store.connect import RedisTrouble, persistently
-from relay.store.scripts import NotReplicated, Replication, Script
+from relay.store.replication import NotReplicated, Replication
+from relay.store.scripts import Script
 from relay.tasks import end_task
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ ARQ_LOCK = 6.0
 """Seconds after the last beat that arq may start the job again: after the lease, so that the new run can have it."""
 _BEAT = 1.0
 
-_beat = Script("beat")
-_release = Script("release")
+_beat = Script("relay.store", "beat")
+_release = Script("relay.store", "release")
 
 log = structlog.get_logger()
 
@@ -64,10 +65,10 @@ class Lease:
     async def beat(self, redis: Redis) -> bool:
         """Takes or prolongs it; False if somebody else holds it."""
         began = asyncio.get_running_loop().time()
-        keys = [names.lease(self._job_id), names.ARQ_LOCK_PREFIX + self._job_id]
+        redis_keys = [names.lease(self._job_id), names.ARQ_LOCK_PREFIX + self._job_id]
         arguments: list[str | int] = [self.token, round(LENGTH * 1000), round(ARQ_LOCK * 1000)]
         try:
-            held: bool = await _beat(redis, keys, arguments, self._replication) == 1
+            held: bool = await _beat(redis, redis_keys, arguments, self._replication) == 1
         except NotReplicated:
             self._beaten_at = -inf
             raise

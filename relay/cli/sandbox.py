@@ -29,8 +29,8 @@ def sandbox(
     """
     from relay.core.lines import is_line
     from relay.event_loop import run
+    from relay.listen_address import parse_listen
     from relay.sandbox.serve import serve_sandbox
-    from relay.settings import parse_listen
 
     lines = list(dict.fromkeys(line or DEFAULT_LINES))
     if not api_key:

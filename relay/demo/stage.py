@@ -23,9 +23,9 @@ from relay.core.errors import RelayError
 from relay.core.secret import SigningSecret, new_key, new_secret
 from relay.demo.teams import Seen, archive_team, helpdesk_app
 from relay.linq.api import open_linq
+from relay.listen_address import Listen
 from relay.listening import listening
 from relay.sandbox.app import Sandbox, open_sandbox, sandbox_app
-from relay.settings import Listen
 from relay.store.connect import WORKER_PATIENCE, open_redis
 from relay.store.embedded import embedded_redis
 from relay.store.keyring import Keyring

@@ -14,8 +14,8 @@ from relay.tasks import end_task
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from relay.listen_address import Listen
     from relay.sandbox.app import Sandbox
-    from relay.settings import Listen
 
 
 async def serve_sandbox(  # noqa: PLR0913  one argument an option of the command

@@ -15,7 +15,8 @@ from relay.store import bells, names
 from relay.store.batcher import Batcher
 from relay.store.connect import REQUEST_PATIENCE, RedisTrouble, describe
 from relay.store.in_order import InOrder
-from relay.store.scripts import Replication, Script
+from relay.store.replication import Replication
+from relay.store.scripts import Script
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +30,7 @@ _LARGEST_BATCH_BYTES = 8 * 1024 * 1024
 _BATCHES_AT_ONCE = 2
 _LONGEST_WAIT = 1.1  # seconds for other batches; with REQUEST_PATIENCE for one's own that stays under two
 
-_accept = Script("accept")
+_accept = Script(__package__, "accept")
 
 
 class Acceptor:
@@ -91,8 +92,8 @@ class Acceptor:
             )
         try:
             async with asyncio.timeout(REQUEST_PATIENCE):
-                keys = [names.INBOX, names.COUNTS, names.QUEUE]
-                results = await _accept.in_order(self._line, keys, arguments, self._replication)
+                redis_keys = [names.INBOX, names.COUNTS, names.QUEUE]
+                results = await _accept.in_order(self._line, redis_keys, arguments, self._replication)
         except RedisTrouble as error:
             raise StoreUnavailable(f"Redis did not take the event: {describe(error)}") from error
         return [result == 1 for result in results]

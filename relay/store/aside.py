@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from relay.core.errors import StoreUnavailable
 from relay.store import bells, names
 from relay.store.connect import REQUEST_PATIENCE, RedisTrouble, ask, describe
-from relay.store.scripts import Replication, Script
+from relay.store.replication import Replication
+from relay.store.scripts import Script
 from relay.store.streams import pages
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 _PAGE = 50  # bodies of up to 1 MiB each
 MOST_BYTES = 256 * 2**20
 
-_set_aside, _drop, _readmit, _trim = map(Script, ("set_aside", "drop", "readmit", "trim_aside"))
+_set_aside, _drop = Script(__package__, "set_aside"), Script(__package__, "drop")
+_readmit, _trim = Script(__package__, "readmit"), Script(__package__, "trim_aside")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +77,8 @@ class Aside:
 
     async def drop(self, entries: Sequence[str]) -> int:
         """Drops bodies for good; how many were still there."""
-        keys = [names.ASIDE, names.COUNTS]
-        return sum([await _drop(self._redis, keys, ["aside_dropped", *page]) for page in pages(entries, _PAGE)])
+        redis_keys = [names.ASIDE, names.COUNTS]
+        return sum([await _drop(self._redis, redis_keys, ["aside_dropped", *page]) for page in pages(entries, _PAGE)])
 
     async def readmit(self, bodies: Sequence[Readable], window_ms: int, now_ms: int) -> tuple[int, int]:
         """Lets bodies into the inbox as if they had come now: how many, and how many had come otherwise meanwhile.
@@ -84,14 +86,14 @@ class Aside:
         `window_ms` is the dedupe's.
         """
         bell = bells.ROUTE
-        keys = [names.ASIDE, names.INBOX, names.COUNTS, names.QUEUE]
+        redis_keys = [names.ASIDE, names.INBOX, names.COUNTS, names.QUEUE]
         admitted = repeats = 0
         for page in pages(bodies, _PAGE):
             arguments: list[bytes | str | int] = [
                 *(names.SEEN_PREFIX, window_ms, now_ms, bell.job_id, bell.payload, bells.LIFETIME_MS),
                 *(part for body in page for part in body),
             ]
-            new, known = await _readmit(self._redis, keys, arguments)
+            new, known = await _readmit(self._redis, redis_keys, arguments)
             admitted, repeats = admitted + new, repeats + known
         return admitted, repeats
 

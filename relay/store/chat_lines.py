@@ -42,7 +42,7 @@ _LONGEST_CHAT = 64  # characters; v3's are UUIDs, v2's integers, and anything lo
 _MOST_SAID = 10_000  # chats whose move was logged
 
 _LEASE = names.lease(bells.ROUTE.job_id)
-_learn = Script("learn")
+_learn = Script(__package__, "learn")
 
 log = structlog.get_logger()
 
@@ -131,10 +131,10 @@ class ChatLines:
             if line is not None and proved is not None:
                 self._cache[key] = _Known(line.decode(), proved)
 
-    async def _read(self, keys: list[str]) -> tuple[list[bytes | None], list[float | None]]:
+    async def _read(self, redis_keys: list[str]) -> tuple[list[bytes | None], list[float | None]]:
         async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.hmget(names.CHATS, keys)
-            pipe.zmscore(names.CHATS_PROVED, keys)
+            pipe.hmget(names.CHATS, redis_keys)
+            pipe.zmscore(names.CHATS_PROVED, redis_keys)
             lines, proofs = await pipe.execute()
         return lines, proofs
 
@@ -154,9 +154,9 @@ class ChatLines:
 
     async def _store(self, token: str, now: int) -> None:
         lifetime = round(self._bounds.lifetime * 1000)
-        keys = [_LEASE, names.CHATS, names.CHATS_PROVED, names.CHATS_TEACHER]
+        redis_keys = [_LEASE, names.CHATS, names.CHATS_PROVED, names.CHATS_TEACHER]
         arguments: list[str | int] = [token, now, lifetime, self._bounds.chats, *self._unstored]
-        moved = await persistently("learning chats", lambda: _learn(self._redis, keys, arguments), self.suspect)
+        moved = await persistently("learning chats", lambda: _learn(self._redis, redis_keys, arguments), self.suspect)
         if moved == -1:
             raise LeaseLost
         self._teacher = token.encode()

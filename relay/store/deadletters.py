@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 _PAGE = 200
-_replay, _drop = Script("replay"), Script("drop_letters")
+_replay, _drop = Script(__package__, "replay"), Script(__package__, "drop_letters")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class DeadLetters:
     async def _each_page(self, script: Script, subscription: str, entries: Sequence[str], now_ms: int) -> int:
         slot = bells.slot_of(subscription)
         bell = bells.deliver(slot)
-        keys = [names.lane(subscription), names.ready(slot), names.QUEUE]
+        redis_keys = [names.lane(subscription), names.ready(slot), names.QUEUE]
         found = 0
         for page in pages(entries, _PAGE):
             arguments: list[bytes | str | int] = [
@@ -121,7 +121,7 @@ class DeadLetters:
                 bells.LIFETIME_MS,
                 *page,
             ]
-            found += await script(self._redis, keys, arguments)
+            found += await script(self._redis, redis_keys, arguments)
         return found
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
-from relay.store.scripts import NotReplicated
+from relay.store.replication import NotReplicated
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

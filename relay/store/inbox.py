@@ -43,7 +43,7 @@ _KEYS = (
     *(names.INBOX, names.COUNTS, names.UNMATCHED, names.ASIDE, names.TOPICS, names.QUEUE),
     *(_LEASE, names.PREPARED),
 )
-_commit = Script("commit")
+_commit = Script(__package__, "commit")
 
 
 class InboxEntry(NamedTuple):

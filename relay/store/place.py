@@ -28,7 +28,7 @@ from relay.store.streams import id_before, is_missing_group
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-_ensure = Script("ensure")
+_ensure = Script(__package__, "ensure")
 
 log = structlog.get_logger()
 
@@ -69,11 +69,11 @@ class Place:
         A lane that is new starts with what is routed from now on. One whose group was lost goes back to its checkpoint,
         and what it is given again, or can no longer be given, is counted.
         """
-        keys = [
+        redis_keys = [
             *(self._lane, names.lane(self._subscription, "retries"), self._stream),
             *(names.lane(self._subscription, "replay"), names.LANES),
         ]
-        left, *made_again = await _ensure(self._redis, keys, [self._group, self._subscription])
+        left, *made_again = await _ensure(self._redis, redis_keys, [self._group, self._subscription])
         if made_again:
             given, surplus = made_again
             log.error(

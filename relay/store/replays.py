@@ -34,7 +34,7 @@ MOST_RUNNING = 20
 _REMEMBERED_MS = 7 * 24 * 3600 * 1000
 _MOST_REMEMBERED = 100
 
-_move_on, _end = Script("replay_history"), Script("end_replay")
+_move_on, _end = Script(__package__, "replay_history"), Script(__package__, "end_replay")
 
 
 class State(StrEnum):
@@ -169,8 +169,8 @@ class Replays:
 
     async def end(self, replay_id: str, state: State, reason: str, now_ms: int) -> bool:
         """Ends a replay; False if it has ended before, or is not known."""
-        keys = [names.replay(replay_id), names.REPLAYS_RUNNING]
-        ended: int = await _end(self._redis, keys, [replay_id, state, reason, now_ms, _REMEMBERED_MS])
+        redis_keys = [names.replay(replay_id), names.REPLAYS_RUNNING]
+        ended: int = await _end(self._redis, redis_keys, [replay_id, state, reason, now_ms, _REMEMBERED_MS])
         return ended == 1
 
 

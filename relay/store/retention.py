@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _STEP = 1000  # entries at once: Redis does nothing else meanwhile
 
-_trim = Script("trim")
+_trim = Script(__package__, "trim")
 
 
 @dataclass(frozen=True, slots=True)

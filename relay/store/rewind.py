@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _PAGE = 1000
 
-_rewind = Script("rewind")
+_rewind = Script(__package__, "rewind")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Lua scripts: one file each in `lua/`, sent by hash, and whole when Redis does not know it (a restart, a failover).
+"""Lua scripts: one file each, sent by hash, and whole when Redis does not know it (a restart, a failover).
 
 Those that settle, trim and keep a lease carry the flag `allow-oom`: they run also when Redis has reached `maxmemory`,
 for what is accepted must be able to leave (https://redis.io/docs/latest/develop/programmability/lua-api/#script_flags).
@@ -12,15 +12,16 @@ from __future__ import annotations
 from functools import partial
 from hashlib import sha1
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any
 
 from hiredis import pack_command
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, ResponseError
 
-from relay.store.connect import REQUEST_PATIENCE
+from relay.store.replication import NotReplicated, Replication
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+    from importlib.resources.abc import Traversable
 
     from redis.asyncio import Connection, Redis
 
@@ -28,33 +29,16 @@ if TYPE_CHECKING:
 
     Argument = bytes | str | int
 
-_REPLICATION_PATIENCE = 0.75 * REQUEST_PATIENCE
-
-_LUA = files("relay.store") / "lua"
-
-
-class Replication(NamedTuple):
-    """How many replicas have to have a write before it counts (https://redis.io/docs/latest/commands/wait/)."""
-
-    replicas: int
-    patience_ms: int
-
-    @classmethod
-    def to(cls, replicas: int) -> Self | None:
-        """Replication to so many replicas, within what a webhook may take; None for none."""
-        return cls(replicas, round(_REPLICATION_PATIENCE * 1000)) if replicas else None
-
-
-class NotReplicated(RedisError):
-    """A write is on the primary, and may be lost should that fail now."""
+_SHARED = files("relay.store") / "lua"
+"""What scripts of several packages include."""
 
 
 class Script:
-    """One Lua script, ready to run on any Redis."""
+    """One Lua script of a package, ready to run on any Redis."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, package: str, name: str) -> None:
         self.name = name
-        self._source = _read(name)
+        self._source = _read(files(package) / "lua", name)
         self._sha = sha1(self._source).hexdigest().encode()  # noqa: S324  Redis names scripts by their SHA-1
 
     async def __call__(
@@ -100,13 +84,17 @@ class Script:
             return await exchange(_packed((b"EVAL", self._source, *rest), replication), read)
 
 
-def _read(name: str) -> bytes:
+def _read(folder: Traversable, name: str) -> bytes:
     """The script's text, with `--#include x` lines replaced by `x.inc.lua`."""
-    lines = (_LUA / f"{name}.lua").read_text().splitlines()
-    included = (
-        (_LUA / f"{line.split()[1]}.inc.lua").read_text() if line.startswith("--#include ") else line for line in lines
-    )
-    return "\n".join(included).encode()
+    return "\n".join(_included(folder, line) for line in (folder / f"{name}.lua").read_text().splitlines()).encode()
+
+
+def _included(folder: Traversable, line: str) -> str:
+    if not line.startswith("--#include "):
+        return line
+    name = f"{line.split()[1]}.inc.lua"
+    own = folder / name
+    return (own if own.is_file() else _SHARED / name).read_text()
 
 
 async def _exchange(connection: Connection, packed: bytes, read: Read) -> Any:

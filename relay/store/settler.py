@@ -32,7 +32,7 @@ _DEAD_PREFIX = b"dead_"
 
 _ROOM = Room.of(AttemptBounds().size)
 
-_settle = Script("settle")
+_settle = Script(__package__, "settle")
 
 
 class Settlement(NamedTuple):

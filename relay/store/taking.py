@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     Entry = tuple[bytes, bytes, dict[bytes, bytes]]
 
-_take = Script("take")
-_take_left = Script("take_left")
-_take_due = Script("take_due")
+_take = Script(__package__, "take")
+_take_left = Script(__package__, "take_left")
+_take_due = Script(__package__, "take_due")
 
 
 class LeaseLost(StoreError):

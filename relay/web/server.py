@@ -24,8 +24,9 @@ from relay.web.ingress import Ingress
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
+    from relay.listen_address import Listen
     from relay.parts import IngressParts
-    from relay.settings import Listen, Settings
+    from relay.settings import Settings
 
 log = structlog.get_logger()
 

@@ -19,8 +19,8 @@ from typing import cast
 from aiohttp import web
 
 from relay.event_loop import run
+from relay.listen_address import Listen
 from relay.listening import listening
-from relay.settings import Listen
 from tests.bench.events import due_ms_of
 from tests.bench.load import content_length
 

@@ -56,11 +56,11 @@ def topics_by_line(count: int) -> str:
     )
 
 
-def pushed_to(*urls: str, keys: str = "") -> str:
-    """A topic for everything and a subscription to it for each URL; `keys` are further ones of theirs."""
+def pushed_to(*urls: str, options: str = "") -> str:
+    """A topic for everything and a subscription to it for each URL; `options` are further ones of theirs."""
     return topics_by_line(1) + "".join(
         f'[[subscriptions]]\nname = "team-{number}"\ntopic = "everything"\nurl = "{url}"\n'
-        f'secret = "{SECRET.text}"\n{keys}\n'
+        f'secret = "{SECRET.text}"\n{options}\n'
         for number, url in enumerate(urls)
     )
 

@@ -11,8 +11,8 @@ from relay.core.egress import Egress
 from relay.core.endpoint import Endpoint
 from relay.doctor.finding import State
 from relay.doctor.lane_checks import examine_destinations, examine_lanes
+from relay.listen_address import Listen
 from relay.listening import listening
-from relay.settings import Listen
 from relay.store.holds import Holds
 from relay.store.lanes import Lane
 from tests.building import SECRET

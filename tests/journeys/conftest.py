@@ -15,9 +15,9 @@ import aiohttp
 import pytest
 
 from relay.core.secret import new_key
+from relay.listen_address import Listen
 from relay.listening import listening
 from relay.sandbox.app import Sandbox, open_sandbox, sandbox_app
-from relay.settings import Listen
 from tests.building import OTHER_SECRET, SECRET
 from tests.redis_server import RedisServer
 from tests.support import eventually, free_port

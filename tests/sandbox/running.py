@@ -17,10 +17,10 @@ import linq
 from aiohttp import web
 from standardwebhooks import Webhook
 
+from relay.listen_address import Listen
 from relay.listening import listening
 from relay.sandbox.app import open_sandbox, sandbox_app
 from relay.sandbox.state import V2Subscription
-from relay.settings import Listen
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence

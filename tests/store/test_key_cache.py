@@ -25,91 +25,91 @@ def keyring(redis: Redis) -> Keyring:
 
 
 async def test_is_loaded_once_there_is_a_secret(keyring: Keyring) -> None:
-    async with KeyCache(keyring) as keys:
-        await keys.renew()
-        assert not keys.is_loaded
+    async with KeyCache(keyring) as cache:
+        await cache.renew()
+        assert not cache.is_loaded
         await keyring.store(LINE, 1, "id", SECRET, 0)
-        await eventually(lambda: keys.is_loaded)
-        assert keys.of(LINE, None) == (known(),)
+        await eventually(lambda: cache.is_loaded)
+        assert cache.of(LINE, None) == (known(),)
 
 
 async def test_a_fixed_secret_is_enough_to_be_loaded(keyring: Keyring) -> None:
-    async with KeyCache(keyring, [known(None, 0)]) as keys:
-        await eventually(lambda: keys.is_loaded)
-        assert keys.fixed == (known(None, 0),)
-        assert keys.of(None, None) == ()
+    async with KeyCache(keyring, [known(None, 0)]) as cache:
+        await eventually(lambda: cache.is_loaded)
+        assert cache.fixed == (known(None, 0),)
+        assert cache.of(None, None) == ()
 
 
 async def test_a_renewal_sees_what_was_stored_before_it(keyring: Keyring) -> None:
-    async with KeyCache(keyring) as keys:
+    async with KeyCache(keyring) as cache:
         for generation in (1, 2, 3):
             await keyring.store(LINE, generation, str(generation), SECRET, 0)
-            await keys.renew()
-            assert keys.has(LINE, generation)
+            await cache.renew()
+            assert cache.has(LINE, generation)
 
 
 async def test_a_crowd_of_renewals_shares_few_reads(redis: Redis, keyring: Keyring) -> None:
-    async with KeyCache(keyring) as keys:
-        await keys.renew()
+    async with KeyCache(keyring) as cache:
+        await cache.renew()
         await redis.config_resetstat()
-        await asyncio.gather(*(keys.renew() for _ in range(500)))
+        await asyncio.gather(*(cache.renew() for _ in range(500)))
         assert (await redis.info("commandstats"))["cmdstat_hgetall"]["calls"] <= 2
 
 
 async def test_more_than_a_crowd_is_told_to_come_back(keyring: Keyring) -> None:
-    async with KeyCache(keyring) as keys:
-        await keys.renew()
-        answers = await asyncio.gather(*(keys.renew() for _ in range(1100)), return_exceptions=True)
+    async with KeyCache(keyring) as cache:
+        await cache.renew()
+        answers = await asyncio.gather(*(cache.renew() for _ in range(1100)), return_exceptions=True)
     assert sum(isinstance(answer, StoreUnavailable) for answer in answers) == 100
 
 
 async def test_the_generation_of_the_url_comes_first(keyring: Keyring) -> None:
     for generation, secret in ((1, SECRET), (2, OTHER_SECRET)):
         await keyring.store(LINE, generation, str(generation), secret, 0)
-    async with KeyCache(keyring) as keys:
-        await keys.renew()
-        assert [secret.generation for secret in keys.of(LINE, None)] == [2, 1]
-        assert [secret.generation for secret in keys.of(LINE, 1)] == [1, 2]
-        assert keys.of(LINE, None)
-        assert keys.has(LINE, 1)
-        assert not keys.has(LINE, 3)
-        assert not keys.of(OTHER_LINE, None)
+    async with KeyCache(keyring) as cache:
+        await cache.renew()
+        assert [secret.generation for secret in cache.of(LINE, None)] == [2, 1]
+        assert [secret.generation for secret in cache.of(LINE, 1)] == [1, 2]
+        assert cache.of(LINE, None)
+        assert cache.has(LINE, 1)
+        assert not cache.has(LINE, 3)
+        assert not cache.of(OTHER_LINE, None)
 
 
 async def test_a_keyring_that_became_empty_is_a_lost_database_not_an_order_to_forget(
     redis: Redis, keyring: Keyring
 ) -> None:
     await keyring.store(LINE, 1, "id", SECRET, 0)
-    async with KeyCache(keyring) as keys:
-        await keys.renew()
+    async with KeyCache(keyring) as cache:
+        await cache.renew()
         await redis.delete(names.KEYRING)
-        await keys.renew()
-        assert keys.of(LINE, None) == (known(),)
+        await cache.renew()
+        assert cache.of(LINE, None) == (known(),)
 
 
 async def test_a_secret_that_was_withdrawn_is_forgotten(keyring: Keyring) -> None:
     for line in (LINE, OTHER_LINE):
         await keyring.store(line, 1, line, SECRET, 0)
-    async with KeyCache(keyring) as keys:
-        await keys.renew()
+    async with KeyCache(keyring) as cache:
+        await cache.renew()
         await keyring.forget(LINE)
-        await keys.renew()
-        assert not keys.of(LINE, None)
-        assert keys.lines == 1
+        await cache.renew()
+        assert not cache.of(LINE, None)
+        assert cache.lines == 1
 
 
 async def test_a_secret_under_another_key_is_passed_over(redis: Redis, keyring: Keyring) -> None:
     await Keyring(redis, Seal(new_key())).store(OTHER_LINE, 1, "other", SECRET, 0)
     await keyring.store(LINE, 1, "id", SECRET, 0)
-    async with KeyCache(keyring) as keys:
-        await keys.renew()
-        assert (bool(keys.of(LINE, None)), keys.of(OTHER_LINE, None)) == (True, ())
+    async with KeyCache(keyring) as cache:
+        await cache.renew()
+        assert (bool(cache.of(LINE, None)), cache.of(OTHER_LINE, None)) == (True, ())
 
 
 async def test_no_redis_is_our_trouble_and_costs_nobody_his_secrets() -> None:
     nowhere = open_redis("redis://127.0.0.1:1/0", 0.5)
-    async with KeyCache(Keyring(nowhere, Seal(new_key()))) as keys:
+    async with KeyCache(Keyring(nowhere, Seal(new_key()))) as cache:
         with pytest.raises(StoreUnavailable):
-            await keys.renew()
-        assert not keys.is_loaded
+            await cache.renew()
+        assert not cache.is_loaded
     await nowhere.aclose()

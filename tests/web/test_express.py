@@ -12,8 +12,8 @@ from structlog.testing import capture_logs
 
 import relay.web.express
 from relay.event_loop import run
+from relay.listen_address import Listen
 from relay.listening import Requests
-from relay.settings import Listen
 from relay.store import names
 from relay.web.answers import ACCEPTED
 from relay.web.express import Express

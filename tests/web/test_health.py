@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 import aiohttp
 
+from relay.listen_address import Listen
 from relay.parts import ingress_parts
-from relay.settings import Listen
 from relay.web.health import Readiness
 from relay.web.server import listening_for_webhooks
 

@@ -11,8 +11,8 @@ from aiohttp import web
 
 import relay.listening
 from relay.core.errors import RelayError
+from relay.listen_address import Listen
 from relay.listening import listening
-from relay.settings import Listen
 from tests.support import eventually, hang_up
 
 HERE = Listen(host="127.0.0.1", port=0)

@@ -14,8 +14,8 @@ from aiohttp import web
 import workers.deliverer
 import workers.router
 from relay.config_file import ConfigFile
+from relay.listen_address import Listen
 from relay.listening import listening
-from relay.settings import Listen
 from relay.store import bells, names
 from relay.store.acceptor import Acceptor
 from tests.building import OTHER_SECRET, SECRET

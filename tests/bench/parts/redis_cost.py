@@ -95,7 +95,7 @@ async def _working(scale: Scale, sheet: Sheet) -> None:
 
 
 async def _pushing(scale: Scale, sheet: Sheet) -> None:
-    async with sink() as port, new_stage(pushed_to(f"http://127.0.0.1:{port}/", keys="concurrency = 100")) as stage:
+    async with sink() as port, new_stage(pushed_to(f"http://127.0.0.1:{port}/", options="concurrency = 100")) as stage:
         await stage.fill_topic(scale.pushed)
 
         async def missing() -> int:
