@@ -9,7 +9,7 @@ from relay.core.errors import SeveralProblems
 from relay.event_loop import run
 from relay.parts import load_settings
 from relay.telemetry import configure_logging
-from workers.runner import run_worker
+from workers.runtime.runner import run_worker
 
 
 def main() -> int:

@@ -28,7 +28,7 @@ Who works, and who is to be woken
                                           loses its data, and nothing is routed until they are made again
     arq:job:<job>, relay:arq    arq's     the bell of a drain job and the queue it hangs in (arq's own format)
 
-    relay:arq:slow              arq's     the queue of jobs that take long (`workers.queues`)
+    relay:arq:slow              arq's     the queue of jobs that take long (`workers.runtime.queues`)
 
 Topics' history that is sent to a lane again (`store.replays`)
     relay:replay:<id>           hash      one replay: what, to whom, how far; forgotten a week after its end

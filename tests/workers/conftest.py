@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import web
 
-import workers.deliverer
-import workers.router
+import workers.delivery.shard_worker
+import workers.routing.router
 from relay.config_file import ConfigFile
 from relay.listen_address import Listen
 from relay.listening import listening
@@ -20,7 +20,7 @@ from relay.store import bells, names
 from relay.store.acceptor import Acceptor
 from tests.building import OTHER_SECRET, SECRET
 from workers.lease import hold
-from workers.router import Router
+from workers.routing.router import Router
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drains look up often, so that a test need not wait for one to notice that it shall stop."""
-    monkeypatch.setattr(workers.router, "_BLOCK_MS", 50)
-    monkeypatch.setattr(workers.deliverer, "_LOOK", 0.05)
+    monkeypatch.setattr(workers.routing.router, "_BLOCK_MS", 50)
+    monkeypatch.setattr(workers.delivery.shard_worker, "_LOOK", 0.05)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from relay.store import bells
 from relay.store.lanes import mark_ready
 from relay.store.ledger import Ledger
 from tests.support import eventually
-from workers.deliverer import Deliverer
-from workers.egress import Connections
+from workers.delivery.shard_worker import Deliverer
 from workers.lease import hold
-from workers.sender import Sender
+from workers.transport.pool import Connections
+from workers.transport.sender import Sender
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

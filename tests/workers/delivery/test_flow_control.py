@@ -1,0 +1,269 @@
+"""What a lane's gate lets through, seen from the subscriber."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from aiohttp import web
+from structlog.testing import capture_logs
+
+import workers.delivery.flow_control
+from relay.core.breaker import Limits
+from relay.store.deadletters import DeadLetters
+from relay.store.holds import Holds
+from relay.store.lanes import Lane
+from tests.support import eventually
+from tests.workers.conftest import Received, Sink, rules_for
+from tests.workers.delivering import delivering, feed, ledger_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from redis.asyncio import Redis
+
+    from relay.config_file import ConfigFile
+
+QUICK = Limits(first_wait=0.05, longest_wait=0.2, window=0.5)
+
+
+@pytest.fixture
+async def bot(redis: Redis) -> Lane:
+    """The lane, standing."""
+    lane = Lane(redis, "bot", "messages")
+    await lane.ensure()
+    return lane
+
+
+@pytest.fixture(autouse=True)
+def quick_breakers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Breakers that probe every fifth of a second."""
+    monkeypatch.setattr(workers.delivery.flow_control, "LIMITS", QUICK)
+
+
+def say(rules_file: Path, rules: ConfigFile, sink: Sink, **more: str) -> None:
+    rules_file.write_text(rules_for(sink, **more))
+    rules._reload()
+
+
+async def delivered(redis: Redis, count: int) -> bool:
+    return (await ledger_of(redis, "bot")).delivered == count
+
+
+# --- the breaker ----------------------------------------------------------------------------------
+
+
+async def test_while_the_subscriber_is_down_only_probes_go_out_and_no_event_is_lost(
+    redis: Redis, rules: ConfigFile, bot: Lane, sink: Sink
+) -> None:
+    """With three attempts a delivery, 50 ms apart, everything would be dead within a fifth of a second."""
+    is_down = True
+
+    async def answer(_: Received) -> web.Response:
+        return web.Response(status=503 if is_down else 200)
+
+    sink.answer = answer
+    events = [f"e{n}" for n in range(300)]
+    async with delivering(redis, rules, "bot"):
+        await feed(redis, bot, *events[:200])
+        began = time.monotonic()
+        await eventually(lambda: time.monotonic() - began > 1.5)
+        assert len(sink.received) <= 50 + 2 * 50 + 25  # what was in flight as it opened, and some probes
+        assert (await Holds(redis).trips())["bot"].reason == "throttled: 503"
+        await feed(redis, bot, *events[200:])
+        is_down = False
+        await eventually(lambda: delivered(redis, 300))
+
+        async def is_closed() -> bool:
+            return await Holds(redis).trips() == {}
+
+        await eventually(is_closed)
+    row = await ledger_of(redis, "bot")
+    assert (row.delivered, row.dead, row.balances) == (300, 0, True)
+    assert set(sink.ids()) == set(events)
+
+
+async def test_a_breaker_that_is_open_is_taken_over_by_the_next_worker(
+    redis: Redis, rules: ConfigFile, bot: Lane, sink: Sink
+) -> None:
+    async def answer(_: Received) -> web.Response:
+        return web.Response(status=500)
+
+    sink.answer = answer
+    async with delivering(redis, rules, "bot"):
+        await feed(redis, bot, *map(str, range(100)))
+        await eventually(Holds(redis).trips)
+    before = len(sink.received)
+    with capture_logs() as logs:
+        async with delivering(redis, rules, "bot"):
+            await eventually(lambda: len(sink.received) >= before + 3)
+    assert {line.get("probe") for line in logs if line["event"] == "delivery.attempted"} == {True}
+
+
+async def test_a_poisonous_event_opens_nothing_and_dies_on_its_schedule(
+    redis: Redis, rules: ConfigFile, bot: Lane, sink: Sink
+) -> None:
+    async def answer(received: Received) -> web.Response:
+        return web.Response(status=500 if received.headers["webhook-id"] == "poison" else 200)
+
+    sink.answer = answer
+    async with delivering(redis, rules, "bot"):
+        await feed(redis, bot, "poison", *map(str, range(20)))
+
+        async def is_over() -> bool:
+            row = await ledger_of(redis, "bot")
+            return (row.delivered, row.dead) == (20, 1)
+
+        await eventually(is_over)
+    assert await Holds(redis).trips() == {}
+
+
+async def test_without_a_breaker_every_delivery_has_its_schedule(
+    redis: Redis, rules_file: Path, rules: ConfigFile, bot: Lane, sink: Sink
+) -> None:
+    say(rules_file, rules, sink, bot="breaker = false")
+
+    async def answer(_: Received) -> web.Response:
+        return web.Response(status=500)
+
+    sink.answer = answer
+    async with delivering(redis, rules, "bot"):
+        await feed(redis, bot, *map(str, range(20)))
+
+        async def are_dead() -> bool:
+            return (await ledger_of(redis, "bot")).dead == 20
+
+        await eventually(are_dead)
+    assert len(sink.received) == 60
+
+
+# --- pauses ---------------------------------------------------------------------------------------
+
+
+async def test_410_pauses_the_subscription_until_somebody_resumes_it(
+    redis: Redis, rules: ConfigFile, bot: Lane, sink: Sink
+) -> None:
+    is_gone = True
+
+    async def answer(_: Received) -> web.Response:
+        return web.Response(status=410 if is_gone else 200)
+
+    sink.answer = answer
+    with capture_logs() as logs:
+        async with delivering(redis, rules, "bot"):
+            await feed(redis, bot, "e1")
+            await eventually(Holds(redis).pauses)
+            await feed(redis, bot, "e2")
+            await asyncio.sleep(0.3)  # nothing is what should happen
+            assert sink.ids() == ["e1"]
+            is_gone = False
+            assert await Holds(redis).resume("bot")
+            await eventually(lambda: delivered(redis, 2))
+    assert "resume bot" in next(line["note"] for line in logs if line["event"] == "lane.paused")
+    assert [one.headers["relay-attempt"] for one in sink.received if one.headers["webhook-id"] == "e1"] == ["1", "1"]
+    assert (await ledger_of(redis, "bot")).balances
+
+
+async def test_a_person_pauses_and_resumes_it(redis: Redis, rules: ConfigFile, bot: Lane, sink: Sink) -> None:
+    async with delivering(redis, rules, "bot"):
+        await feed(redis, bot, "e1")
+        await eventually(lambda: delivered(redis, 1))
+        with capture_logs() as logs:
+            await Holds(redis).pause("bot", "maintenance", 1)
+            await eventually(lambda: [line["event"] for line in logs] == ["lane.paused"])
+        await feed(redis, bot, "e2")
+        await asyncio.sleep(0.2)
+        assert sink.ids() == ["e1"]
+        await Holds(redis).resume("bot")
+        await eventually(lambda: sink.ids() == ["e1", "e2"])
+
+
+async def test_the_rules_can_pause_it(redis: Redis, rules_file: Path, rules: ConfigFile, bot: Lane, sink: Sink) -> None:
+    say(rules_file, rules, sink, bot="paused = true")
+    async with delivering(redis, rules, "bot"):
+        await feed(redis, bot, "e1")
+        await asyncio.sleep(0.2)
+        assert sink.ids() == []
+        say(rules_file, rules, sink)
+        await eventually(lambda: sink.ids() == ["e1"])
+
+
+# --- the rate -------------------------------------------------------------------------------------
+
+
+async def test_a_rate_is_kept(redis: Redis, rules_file: Path, rules: ConfigFile, bot: Lane, sink: Sink) -> None:
+    say(rules_file, rules, sink, bot="rate = 20")
+    async with delivering(redis, rules, "bot"):
+        await feed(redis, bot, *map(str, range(35)))
+        await eventually(lambda: delivered(redis, 35))
+    spread = [one.at - sink.received[0].at for one in sink.received]
+    assert spread[-1] >= 0.7  # 20 at once, and 15 more at 20 a second
+    assert all(sum(at <= one < at + 0.5 for one in spread) <= 20 + 10 + 1 for at in spread)
+
+
+# --- what needs no POST ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("narrowing", "wanted"),
+    [
+        ('events = ["message.sent"]', {"sent"}),
+        ('events = ["message.*"]\nlines = ["+16465550123"]', {"received", "sent"}),
+        ('lines = ["+16465550199"]', {"elsewhere"}),
+        ('freshness = "history"', {"late"}),
+        ('freshness = "live"', {"received", "sent", "elsewhere"}),
+    ],
+)
+async def test_a_subscription_can_narrow_its_topic(
+    redis: Redis, rules_file: Path, rules: ConfigFile, bot: Lane, sink: Sink, narrowing: str, wanted: set[str]
+) -> None:
+    say(rules_file, rules, sink, bot=narrowing)
+    line = "+16465550123"
+    async with delivering(redis, rules, "bot"):
+        await feed(redis, bot, "received", line=line)
+        await feed(redis, bot, "sent", type="message.sent", line=line)
+        await feed(redis, bot, "elsewhere", line="+16465550199")
+        await feed(redis, bot, "late", freshness="history")
+
+        async def is_over() -> bool:
+            row = await ledger_of(redis, "bot")
+            return (row.delivered, row.filtered, row.waiting) == (len(wanted), 4 - len(wanted), 0)
+
+        await eventually(is_over)
+    assert set(sink.ids()) == wanted
+    assert (await ledger_of(redis, "bot")).balances
+
+
+async def test_what_is_too_old_is_a_dead_letter_without_a_post(
+    redis: Redis, rules_file: Path, rules: ConfigFile, bot: Lane, sink: Sink
+) -> None:
+    say(rules_file, rules, sink, bot='max_age = "1h"')
+    an_hour_ago = str(round((time.time() - 3601) * 1000))
+    async with delivering(redis, rules, "bot"):
+        await feed(redis, bot, "old", at=an_hour_ago)
+        await feed(redis, bot, "new")
+        await eventually(lambda: delivered(redis, 1))
+
+        async def letters() -> list[tuple[str, str, int]]:
+            return [(one.record.id, one.reason, one.tries) async for one in DeadLetters(redis).of("bot")]
+
+        await eventually(letters)
+        assert await letters() == [("old", "expired: older than 1h", 0)]
+        [letter] = [one async for one in DeadLetters(redis).of("bot")]
+        await DeadLetters(redis).replay("bot", [letter.record.entry], round(time.time() * 1000))
+        await eventually(lambda: delivered(redis, 2))  # a person who sends it back wants it sent
+    assert sink.ids() == ["new", "old"]
+
+
+async def test_what_cannot_be_read_is_a_dead_letter_and_holds_up_nobody(
+    redis: Redis, rules: ConfigFile, bot: Lane, sink: Sink
+) -> None:
+    async with delivering(redis, rules, "bot"):
+        await feed(redis, bot, "strange", at="yesterday")
+        await feed(redis, bot, "e1")
+        await eventually(lambda: delivered(redis, 1))
+        row = await ledger_of(redis, "bot")
+    assert (row.dead, row.balances) == (1, True)
+    assert sink.ids() == ["e1"]

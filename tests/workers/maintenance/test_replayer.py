@@ -1,0 +1,322 @@
+"""A topic's history on its way to a lane: at its pace, behind what is new, whole whoever dies."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp import web
+from structlog.testing import capture_logs
+
+import workers.maintenance.replayer
+from relay.core.breaker import Trip
+from relay.store import bells, names
+from relay.store.history import History, Wanted
+from relay.store.holds import Holds
+from relay.store.lanes import Lane
+from relay.store.replays import Order, Replay, Replays, State
+from tests.support import eventually
+from tests.workers.conftest import rules_for
+from tests.workers.delivering import delivering, feed, ledger_of, now_ms
+from workers.lease import hold
+from workers.maintenance.replayer import Replayer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from pathlib import Path
+
+    from redis.asyncio import Redis
+
+    from relay.config_file import ConfigFile
+    from tests.workers.conftest import Received, Sink
+
+FAST = 10_000.0
+REPLAY_STREAM = names.lane("bot", "replay")
+
+
+@pytest.fixture(autouse=True)
+def short_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers.maintenance.replayer, "_TICK", 0.01)
+    monkeypatch.setattr(workers.maintenance.replayer, "_BREATH", 0.001)
+
+
+@pytest.fixture(autouse=True)
+async def _history(redis: Redis) -> None:
+    """A topic that bot does not read, with twenty events."""
+    for n in range(20):
+        await add(redis, f"e{n:02}", "message.received" if n % 2 else "reaction.added")
+
+
+async def add(redis: Redis, event_id: str, kind: str = "message.received") -> None:
+    fields = {"id": event_id, "type": kind, "at": "1789377302000", "version": "2026-02-03", "body": "{}"}
+    await redis.xadd(names.topic("everything"), fields)  # type: ignore[arg-type]
+
+
+async def start(redis: Redis, *, to: str = "bot", wanted: Wanted | None = None, rate: float = FAST) -> Replay:
+    order, history = Order("everything", to, wanted or Wanted(), rate, "ann@host"), History(redis, "everything")
+    survey = await history.survey(await history.span(None, None), order.wanted)
+    return await Replays(redis).start(order, survey, now_ms())
+
+
+async def state_of(redis: Redis, replay: Replay) -> Replay:
+    found = await Replays(redis).get(replay.id)
+    assert found is not None
+    return found
+
+
+async def has(redis: Redis, replay: Replay, state: State) -> bool:
+    return (await state_of(redis, replay)).state is state
+
+
+async def sent(redis: Redis) -> list[str]:
+    """What waits in bot's replay stream."""
+    return [fields[b"id"].decode() for _, fields in await redis.xrange(REPLAY_STREAM)]
+
+
+@asynccontextmanager
+async def replaying(redis: Redis, rules: ConfigFile) -> AsyncIterator[asyncio.Task[None]]:
+    """The replay job at work, as often as it is wanted."""
+    replayer, stop = Replayer(redis, rules, time.time), asyncio.Event()
+
+    async def work() -> None:
+        async with hold(redis, bells.REPLAY.job_id) as lease:
+            while not stop.is_set():
+                await replayer.drain(lease, stop)
+                await asyncio.sleep(0.005)
+
+    task = asyncio.create_task(work())
+    try:
+        yield task
+    finally:
+        stop.set()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_history_reaches_the_subscriber_marked_as_what_it_is(redis: Redis, rules: ConfigFile, sink: Sink) -> None:
+    replay = await start(redis)
+    async with delivering(redis, rules), replaying(redis, rules):
+        await eventually(lambda: len(sink.ids("/bot")) == 20)
+        await eventually(lambda: has(redis, replay, State.DONE))
+    got = [one for one in sink.received if one.path == "/bot"]
+    assert sorted(one.headers["webhook-id"] for one in got) == [f"e{n:02}" for n in range(20)]
+    assert {(one.headers["relay-topic"], one.headers["relay-replay"]) for one in got} == {("everything", "true")}
+    ended = await state_of(redis, replay)
+    assert (ended.seen, ended.sent, ended.missed, ended.reason) == (20, 20, 0, "")
+    row = await ledger_of(redis, "bot")
+    assert (row.routed, row.replayed, row.from_history, row.delivered, row.balances) == (0, 20, 20, 20, True)
+
+
+async def test_only_what_is_wanted_is_sent_however_it_lies(
+    redis: Redis, rules: ConfigFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers.maintenance.replayer, "_PAGE", 3)
+    replay = await start(redis, wanted=Wanted("message.*"))
+    await add(redis, "later")
+    async with replaying(redis, rules):
+        await eventually(lambda: has(redis, replay, State.DONE))
+    assert await sent(redis) == [f"e{n:02}" for n in range(1, 20, 2)]
+    assert (await state_of(redis, replay)).seen == 20
+
+
+async def test_whoever_is_killed_in_the_middle_the_next_one_goes_on(
+    redis: Redis, rules: ConfigFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers.maintenance.replayer, "_PAGE", 2)
+    monkeypatch.setattr(workers.maintenance.replayer, "_BREATH", 0.01)
+    replay = await start(redis)
+    kills = 0
+    while await has(redis, replay, State.RUNNING):
+        async with replaying(redis, rules) as task:
+            await asyncio.sleep(0.003 * (kills % 8))
+            kills += 1
+            task.cancel()
+    assert kills > 3
+    assert await sent(redis) == [f"e{n:02}" for n in range(20)]
+
+
+async def test_a_stop_ends_it_at_once_with_its_place_kept(
+    redis: Redis, rules: ConfigFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers.maintenance.replayer, "_TICK", 60.0)
+    replay, stop = await start(redis, rate=5), asyncio.Event()
+    async with hold(redis, bells.REPLAY.job_id) as lease, asyncio.timeout(5):
+        task = asyncio.create_task(Replayer(redis, rules, time.time).drain(lease, stop))
+        await eventually(lambda: redis.xlen(REPLAY_STREAM))
+        stop.set()
+        await task
+    kept = await state_of(redis, replay)
+    assert (kept.state, kept.sent, kept.seen) == (State.RUNNING, 5, 5)
+
+
+async def test_it_ends_now_and_then_for_another_worker(
+    redis: Redis, rules: ConfigFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers.maintenance.replayer, "_RUN", 0.05)
+    await start(redis, rate=1)
+    async with hold(redis, bells.REPLAY.job_id) as lease, asyncio.timeout(5):
+        await Replayer(redis, rules, time.time).drain(lease, asyncio.Event())
+
+
+async def test_it_keeps_to_its_rate(redis: Redis, rules: ConfigFile) -> None:
+    await start(redis, rate=4)
+    async with replaying(redis, rules):
+        began = time.monotonic()
+        await eventually(lambda: redis.xlen(REPLAY_STREAM))
+        assert await redis.xlen(REPLAY_STREAM) == 4  # a second's worth, then one in 250 ms
+        await eventually(lambda: _is_at_least(redis, 6))
+        assert time.monotonic() - began > 0.4
+
+
+async def _is_at_least(redis: Redis, count: int) -> bool:
+    return int(await redis.xlen(REPLAY_STREAM)) >= count
+
+
+async def test_no_more_than_some_wait_in_the_lane(
+    redis: Redis, rules: ConfigFile, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers.maintenance.replayer, "_MOST_WAITING", 5)
+    most, watching = 0, True
+
+    async def watch() -> None:
+        nonlocal most
+        while watching:
+            most = max(most, await redis.xlen(REPLAY_STREAM))
+
+    watcher = asyncio.create_task(watch())
+    replay = await start(redis)
+    async with replaying(redis, rules):
+        await eventually(lambda: _is_at_least(redis, 5))
+        await asyncio.sleep(0.05)
+        assert await sent(redis) == [f"e{n:02}" for n in range(5)]
+        async with delivering(redis, rules):
+            await eventually(lambda: len(sink.ids("/bot")) == 20)
+        await eventually(lambda: has(redis, replay, State.DONE))
+    watching = False
+    await watcher
+    assert most == 5
+
+
+async def test_what_is_new_goes_before_what_is_replayed(
+    redis: Redis, rules_file: Path, rules: ConfigFile, sink: Sink
+) -> None:
+    rules_file.write_text(rules_for(sink, bot="concurrency = 1"))
+    rules._reload()
+    lane = Lane(redis, "bot", "messages")
+    await lane.ensure()
+    let_go = asyncio.Semaphore(0)
+
+    async def answer(received: Received) -> web.Response:
+        if received.path == "/bot":
+            await let_go.acquire()
+        return web.Response()
+
+    sink.answer = answer
+    replay = await start(redis)
+    async with replaying(redis, rules), delivering(redis, rules):
+        await eventually(lambda: has(redis, replay, State.DONE))
+        await eventually(lambda: len(sink.ids("/bot")) == 1)
+        await feed(redis, lane, "live1", "live2")
+        for _ in range(22):
+            let_go.release()
+        await eventually(lambda: len(sink.ids("/bot")) == 22)
+    order = sink.ids("/bot")
+    assert max(order.index("live1"), order.index("live2")) <= 4
+    assert order[-1] == "e19"
+
+
+async def test_a_cancelled_one_sends_nothing_more(redis: Redis, rules: ConfigFile) -> None:
+    replay = await start(redis, rate=5)
+    async with replaying(redis, rules):
+        await eventually(lambda: redis.xlen(REPLAY_STREAM))
+        assert await Replays(redis).end(replay.id, State.CANCELLED, "by ann", now_ms())
+        await asyncio.sleep(0.02)
+        before = await sent(redis)
+        await asyncio.sleep(0.3)
+        assert await sent(redis) == before
+
+
+@pytest.mark.parametrize("how", ["a person", "relay.toml", "the breaker"])
+async def test_it_waits_while_the_lane_does_not_deliver(
+    redis: Redis, rules_file: Path, rules: ConfigFile, sink: Sink, how: str
+) -> None:
+    holds = Holds(redis)
+    match how:
+        case "a person":
+            await holds.pause("bot", "maintenance", 1)
+        case "relay.toml":
+            rules_file.write_text(rules_for(sink, bot="paused = true"))
+            rules._reload()
+        case _:
+            await holds.save_trip("bot", Trip(now_ms(), now_ms() + 60_000, 1, "down"))
+    replay = await start(redis)
+    async with replaying(redis, rules):
+        await asyncio.sleep(0.1)
+        assert await sent(redis) == []
+        await holds.resume("bot")
+        await holds.save_trip("bot", None)
+        rules_file.write_text(rules_for(sink))
+        rules._reload()
+        await eventually(lambda: has(redis, replay, State.DONE))
+    assert len(await sent(redis)) == 20
+
+
+async def test_a_subscription_that_leaves_relay_toml_fails_it(
+    redis: Redis, rules_file: Path, rules: ConfigFile, sink: Sink
+) -> None:
+    replay = await start(redis, rate=5)
+    with capture_logs() as logs:
+        async with replaying(redis, rules):
+            await eventually(lambda: redis.xlen(REPLAY_STREAM))
+            rules_file.write_text(rules_for(sink).replace('name = "bot"', 'name = "successor"'))
+            rules._reload()
+            await eventually(lambda: has(redis, replay, State.FAILED))
+    failed = await state_of(redis, replay)
+    assert failed.reason == 'subscription "bot" has left relay.toml'
+    (line,) = [one for one in logs if one["event"] == "replay.ended"]
+    assert (line["log_level"], line["replay"], line["state"]) == ("error", replay.id, "failed")
+
+
+async def test_what_retention_took_before_its_turn_is_said(redis: Redis, rules: ConfigFile) -> None:
+    replay = await start(redis, rate=2)
+    async with replaying(redis, rules):
+        await eventually(lambda: redis.xlen(REPLAY_STREAM))
+        await redis.xtrim(names.topic("everything"), maxlen=1, approximate=False)
+        await eventually(lambda: has(redis, replay, State.DONE))
+    ended = await state_of(redis, replay)
+    assert ended.missed == 20 - ended.sent
+    assert ended.reason == f"trimmed from the topic before their turn came: {ended.missed}"
+
+
+async def test_one_that_breaks_fails_and_does_not_hold_up_the_others(
+    redis: Redis, rules: ConfigFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, good = await start(redis, wanted=Wanted("message.*")), await start(redis, to="crm")
+    fits = Wanted.fits
+
+    def breaks(wanted: Wanted, fields: Any) -> bool:
+        if wanted == bad.order.wanted:
+            raise ZeroDivisionError
+        return fits(wanted, fields)
+
+    monkeypatch.setattr(Wanted, "fits", breaks)
+    with capture_logs() as logs:
+        async with replaying(redis, rules):
+            await eventually(lambda: has(redis, good, State.DONE))
+            await eventually(lambda: has(redis, bad, State.FAILED))
+    assert "ZeroDivisionError" in (await state_of(redis, bad)).reason
+    assert "replay.broken" in [line["event"] for line in logs]
+
+
+async def test_several_go_on_side_by_side_each_at_its_pace(redis: Redis, rules: ConfigFile) -> None:
+    slow, fast = await start(redis, rate=1), await start(redis, to="crm")
+    async with replaying(redis, rules):
+        await eventually(lambda: has(redis, fast, State.DONE))
+        assert await has(redis, slow, State.RUNNING)
+    assert _ids(await redis.xrange(names.lane("crm", "replay"))) == [f"e{n:02}" for n in range(20)]
+
+
+def _ids(rows: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> list[str]:
+    return [fields[b"id"].decode() for _, fields in rows]

@@ -1,0 +1,114 @@
+"""Retention: what is trimmed, and what is said about it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from relay.config_file import ConfigFile
+from relay.core.event import Dialect
+from relay.store import names
+from relay.store.aside import Aside
+from relay.store.ledger import Ledger
+from tests.building import SECRET
+from workers.maintenance.retention import Retention
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from redis.asyncio import Redis
+
+RULES = '[[topics]]\nname = "support"\nevents = ["*"]\nkeep = "1h"\nsize = "1MB"\nhard_size = "3MB"\n'
+STREAM = names.topic("support")
+
+
+@pytest.fixture
+def retention(redis: Redis, tmp_path: Path) -> Retention:
+    path = tmp_path / "relay.toml"
+    path.write_text(RULES)
+    return Retention(redis, ConfigFile(path), time.time)
+
+
+async def feed(redis: Redis, megabytes: float, stream: str = STREAM) -> None:
+    async with redis.pipeline(transaction=False) as pipe:
+        for _ in range(round(megabytes * 100)):
+            pipe.xadd(stream, {"id": "e", "body": "x" * 10_000})
+        await pipe.execute()
+
+
+async def said(retention: Retention) -> list[dict[str, Any]]:
+    with capture_logs() as logs:
+        await retention.trim()
+    return [dict(line) for line in logs]
+
+
+async def test_a_topic_is_kept_within_its_size(redis: Redis, retention: Retention) -> None:
+    await feed(redis, 2)
+    [line] = await said(retention)
+    assert (line["event"], line["topic"], line["held_by"]) == ("topic.trimmed", "support", None)
+    assert line["bytes"] <= 1_000_000
+    assert await said(retention) == []
+
+
+async def test_what_holds_a_topic_is_said_before_anything_is_lost(redis: Redis, retention: Retention) -> None:
+    await redis.xgroup_create(STREAM, "billing", id="0", mkstream=True)
+    await feed(redis, 1.2)
+    assert await said(retention) == []
+    await feed(redis, 0.8)
+    [line] = await said(retention)
+    assert (line["event"], line["log_level"], line["held_by"]) == ("topic.filling", "error", "billing")
+    assert line["removed"] == 0
+    await feed(redis, 2)
+    [line] = await said(retention)
+    assert (line["event"], line["log_level"]) == ("topic.overflowed", "error")
+    assert line["lost"] > 50
+
+
+async def test_a_topic_that_has_left_the_rules_is_trimmed_as_others_are(redis: Redis, retention: Retention) -> None:
+    former = names.topic("former")
+    await redis.sadd(names.TOPICS, "former")  # type: ignore[misc]
+    await redis.xadd(former, {"id": "old"}, id=f"{round((time.time() - 73 * 3600) * 1000)}-0")
+    await redis.xadd(former, {"id": "new"})
+    assert [(line["topic"], line["removed"]) for line in await said(retention)] == [("former", 1)]
+
+
+async def test_attempts_are_forgotten_by_age_also_those_of_a_subscription_that_is_gone(
+    redis: Redis, tmp_path: Path
+) -> None:
+    text = (
+        RULES
+        + f"""[[subscriptions]]
+name = "bot"
+topic = "support"
+url = "http://x"
+secret = "{SECRET.text}"
+attempts = {{ keep = "1h" }}
+"""
+    )
+    (tmp_path / "relay.toml").write_text(text)
+    retention = Retention(redis, ConfigFile(tmp_path / "relay.toml"), time.time)
+    now_ms = round(time.time() * 1000)
+    for name in ("bot", "gone"):
+        await redis.sadd(names.LANES, name)  # type: ignore[misc]
+        for hours in (73, 2, 0):
+            await redis.xadd(names.lane(name, "attempts"), {"a": "x"}, id=f"{now_ms - hours * 3_600_000}-0")
+    await retention.trim()
+    assert [await redis.xlen(names.lane(name, "attempts")) for name in ("bot", "gone")] == [1, 2]
+
+
+async def test_what_was_set_aside_is_bounded_and_what_goes_is_counted(
+    redis: Redis, retention: Retention, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(100):
+        await Aside(redis).put(Dialect.V3, None, b"x" * 10_000, "odd", number)
+    assert await said(retention) == []
+    monkeypatch.setattr(Aside.trim, "__defaults__", (500_000,))
+    [line] = await said(retention)
+    assert (line["event"], line["log_level"]) == ("aside.overflowed", "error")
+    left = [one.at async for one in Aside(redis).all()]
+    assert left == [*range(line["dropped"], 100)]
+    assert 40 <= len(left) <= 50
+    assert (await Ledger(redis).totals()).aside_dropped == line["dropped"]

@@ -1,0 +1,286 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+import workers.routing.router
+from relay.core.event import Arrival, Dialect
+from relay.store import bells, names
+from relay.store.aside import Aside, Readable
+from relay.store.inbox import Inbox
+from relay.store.ledger import Ledger
+from relay.tasks import end_task
+from tests.building import LINE, OTHER_LINE, arrival_of, body_of
+from tests.support import eventually, hash_of
+from tests.workers.conftest import accept, emptied, routing, topic
+from workers.lease import hold
+from workers.routing.router import Router
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from redis.asyncio import Redis
+
+    from relay.config_file import ConfigFile
+    from relay.store.inbox import Moved
+
+
+async def test_an_event_enters_each_topic_that_wants_it_with_its_facts(redis: Redis, rules: ConfigFile) -> None:
+    arrival = arrival_of("message.failed")
+    await accept(redis, arrival)
+    async with routing(redis, rules):
+        await eventually(lambda: emptied(redis))
+    for name in ("messages", "everything"):
+        [entry] = await topic(redis, name)
+        assert (
+            entry.items()
+            >= {
+                "id": arrival.id,
+                "type": "message.failed",
+                "line": LINE,
+                "chat": "chat-1",
+                "version": "2026-02-03",
+                "body": arrival.body.decode(),
+                "direction": "outbound",
+            }.items()
+        )
+
+
+async def test_a_topic_has_its_events_in_the_order_they_were_accepted(redis: Redis, rules: ConfigFile) -> None:
+    arrivals = [arrival_of() for _ in range(700)]
+    async with routing(redis, rules):
+        await accept(redis, *arrivals)
+        await eventually(lambda: emptied(redis))
+    assert [entry["id"] for entry in await topic(redis, "messages")] == [arrival.id for arrival in arrivals]
+
+
+async def test_what_no_topic_wants_is_counted_and_gone(redis: Redis, rules_file: Path, rules: ConfigFile) -> None:
+    rules_file.write_text('[[topics]]\nname = "none"\nevents = ["call.*"]\n')
+    rules._reload()
+    await accept(redis, arrival_of("message.received"), arrival_of("a.brand_new.type"))
+    async with routing(redis, rules):
+        await eventually(lambda: emptied(redis))
+    assert await hash_of(redis, names.UNMATCHED) == {"message.received": "1", "a.brand_new.type": "1"}
+
+
+async def test_an_inbox_that_an_earlier_release_read_with_a_group_is_routed(redis: Redis, rules: ConfigFile) -> None:
+    arrivals = [arrival_of() for _ in range(3)]
+    await accept(redis, *arrivals)
+    await redis.xgroup_create(names.INBOX, "route", "0")
+    await redis.xreadgroup("route", "relay", {names.INBOX: ">"}, count=2)
+    async with routing(redis, rules):
+        await eventually(lambda: emptied(redis))
+    assert [entry["id"] for entry in await topic(redis, "messages")] == [arrival.id for arrival in arrivals]
+
+
+async def test_a_router_that_was_killed_in_the_middle_leaves_the_next_all_that_is_not_routed(
+    redis: Redis, rules: ConfigFile
+) -> None:
+    arrivals = [arrival_of() for _ in range(500)]
+    await accept(redis, *arrivals)
+
+    async def some() -> bool:
+        return len(await topic(redis, "messages")) > 0
+
+    async with hold(redis, bells.ROUTE.job_id) as lease:
+        task = asyncio.create_task(Router(redis, rules, time.time).drain(lease, asyncio.Event()))
+        await eventually(some)
+        await end_task(task)
+    async with routing(redis, rules):
+        await eventually(lambda: emptied(redis))
+    for name in ("messages", "everything"):
+        assert [entry["id"] for entry in await topic(redis, name)] == [arrival.id for arrival in arrivals]
+
+
+async def test_a_batch_whose_answer_was_lost_is_not_routed_twice(
+    redis: Redis, rules: ConfigFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = Inbox.commit
+    lost: list[Moved] = []
+
+    async def lose(self: Inbox, *what: Any) -> Moved:
+        moved = await commit(self, *what)
+        if len(lost) < 2:
+            lost.append(moved)
+            raise RedisConnectionError("the answer was lost")
+        return moved
+
+    monkeypatch.setattr(Inbox, "commit", lose)
+    arrivals = [arrival_of() for _ in range(700)]
+    await accept(redis, *arrivals)
+    async with routing(redis, rules):
+        await eventually(lambda: emptied(redis))
+    assert [moved.routed for moved in lost] == [128, 128]
+    for name in ("messages", "everything"):
+        assert [entry["id"] for entry in await topic(redis, name)] == [arrival.id for arrival in arrivals]
+    assert (await Ledger(redis).totals()).balances
+
+
+async def test_entries_that_were_deleted_by_hand_hold_up_nobody(redis: Redis, rules: ConfigFile) -> None:
+    arrivals = [arrival_of() for _ in range(300)]
+    await accept(redis, *arrivals)
+    entries = [entry for entry, _ in await redis.xrange(names.INBOX)]
+    async with routing(redis, rules):
+        await redis.xdel(names.INBOX, *entries[250:])
+        await eventually(lambda: emptied(redis))
+    routed = [entry["id"] for entry in await topic(redis, "messages")]
+    assert routed == [arrival.id for arrival in arrivals[: len(routed)]]
+    assert len(routed) >= 250
+
+
+async def test_an_inbox_whose_ids_have_gone_back_is_routed(redis: Redis, rules: ConfigFile) -> None:
+    """A replica that was behind has become the primary, or the inbox was lost."""
+    async with routing(redis, rules):
+        await accept(redis, *(arrival_of() for _ in range(3)))
+        await eventually(lambda: emptied(redis))
+        await redis.delete(names.INBOX)
+        fields = {"dialect": "v3", "line": LINE, "at": "1", "body": body_of(event_id="x")}
+        await redis.xadd(names.INBOX, {"id": "x", **fields}, id="1-1")  # type: ignore[dict-item]  # a dict is invariant
+        await eventually(lambda: emptied(redis))
+    assert [event["id"] for event in await topic(redis, "everything")][3:] == ["x"]
+
+
+@pytest.mark.parametrize("events", [1, 400])
+async def test_a_router_whose_lease_has_passed_on_stops_without_moving_anything(
+    redis: Redis, rules: ConfigFile, events: int
+) -> None:
+    async with hold(redis, bells.ROUTE.job_id) as lease:
+        await redis.set(names.lease(bells.ROUTE.job_id), "somebody else")
+        await accept(redis, *(arrival_of() for _ in range(events)))
+        async with asyncio.timeout(5):
+            await Router(redis, rules, time.time).drain(lease, asyncio.Event())
+    assert await redis.xlen(names.INBOX) == events
+    assert await topic(redis, "messages") == []
+
+
+async def test_an_unreadable_entry_is_set_aside_and_its_batch_goes_on(redis: Redis, rules: ConfigFile) -> None:
+    good = arrival_of()
+    await redis.xadd(names.INBOX, {"id": "x", "line": "", "at": "5", "dialect": "v3", "webhook_id": "x", "body": "{"})
+    await redis.xadd(names.INBOX, {"foreign": "entry"})
+    await accept(redis, good)
+    async with routing(redis, rules):
+        await eventually(lambda: emptied(redis))
+    assert [entry["id"] for entry in await topic(redis, "messages")] == [good.id]
+    reasons = [fields[b"reason"] for _, fields in await redis.xrange(names.ASIDE)]
+    assert len(reasons) == 2
+    assert all(reason.startswith(b"the body is not JSON") for reason in reasons)
+
+
+async def test_what_breaks_the_router_is_aside_until_it_is_retried_and_the_ledger_balances(
+    redis: Redis, rules: ConfigFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrival = arrival_of()._replace(webhook_id="another id")
+    with monkeypatch.context() as patch:
+        patch.setattr(workers.routing.router, "fields_of", None)
+        await accept(redis, arrival)
+        async with routing(redis, rules):
+            await eventually(lambda: emptied(redis))
+    ledger = Ledger(redis)
+    totals = await ledger.totals()
+    assert (totals.accepted, totals.poisoned, totals.aside, totals.balances) == (1, 1, 1, True)
+    [body] = [one async for one in Aside(redis).all()]
+    readable = Readable(body.entry, arrival.id, arrival.type)
+    assert await Aside(redis).readmit([readable], 60_000, 7) == (1, 0)
+    assert await Aside(redis).readmit([readable], 60_000, 7) == (0, 0)
+    assert (await ledger.totals()).balances
+    async with routing(redis, rules):
+        await eventually(lambda: emptied(redis))
+    [event] = await topic(redis, "messages")
+    assert (event["id"], event["webhook_id"], event["line"]) == (arrival.id, "another id", arrival.line)
+    assert event["body"] == arrival.body.decode()
+    totals = await ledger.totals()
+    assert (totals.accepted, totals.routed, totals.poisoned, totals.balances) == (1, 1, 0, True)
+
+
+async def test_text_that_no_encoding_can_write_stops_nobody(redis: Redis, rules: ConfigFile) -> None:
+    body = b'{"event_type": "message.sent", "event_id": "e1", "trace_id": "\\ud83d", "data": {"chat_id": "\\ud83d"}}'
+    await accept(redis, Arrival("e1", "message.sent", Dialect.V3, "e1", None, body), arrival_of())
+    async with routing(redis, rules):
+        await eventually(lambda: emptied(redis))
+    first, _ = await topic(redis, "messages")
+    assert (first["id"], first["chat"], first["body"]) == ("e1", "", body.decode())
+
+
+@pytest.mark.parametrize("damage", ["forget that it is prepared", "delete the inbox", "lose everything"])
+async def test_heals_when_redis_has_lost_its_groups(redis: Redis, rules: ConfigFile, damage: str) -> None:
+    async with routing(redis, rules):
+        await accept(redis, arrival_of())
+        await eventually(lambda: emptied(redis))
+        match damage:
+            case "forget that it is prepared":
+                await redis.delete(names.PREPARED)
+            case "delete the inbox":
+                await redis.delete(names.INBOX)
+            case _:
+                await redis.flushall()
+        after = arrival_of()
+        await accept(redis, after)
+
+        async def arrived() -> bool:
+            return any(entry["id"] == after.id for entry in await topic(redis, "everything"))
+
+        await eventually(arrived)
+    # The lanes' groups stood before the first event was routed again, so no lane missed it.
+    [group] = [row for row in await redis.xinfo_groups(names.topic("everything")) if row["name"] == b"push:crm"]
+    assert group["lag"] == (1 if damage == "lose everything" else 2)
+
+
+async def test_the_lane_of_a_new_subscription_stands_before_an_event_is_routed_under_its_rules(
+    redis: Redis, rules: ConfigFile
+) -> None:
+    await accept(redis, arrival_of())
+    async with routing(redis, rules):
+        await eventually(lambda: emptied(redis))
+    for name, group in (("messages", b"push:bot"), ("everything", b"push:crm")):
+        [row] = await redis.xinfo_groups(names.topic(name))
+        assert (row["name"], row["lag"]) == (group, 1)
+
+
+async def test_a_change_of_the_rules_holds_for_the_next_event(
+    redis: Redis, rules_file: Path, rules: ConfigFile
+) -> None:
+    async with routing(redis, rules):
+        await accept(redis, arrival_of())
+        await eventually(lambda: emptied(redis))
+        rules_file.write_text('[[topics]]\nname = "only"\nevents = ["*"]\n')
+        rules._reload()
+        await accept(redis, arrival_of())
+        await eventually(lambda: emptied(redis))
+    assert [len(await topic(redis, name)) for name in ("messages", "everything", "only")] == [1, 1, 1]
+
+
+async def test_the_line_of_the_url_wins_over_the_payloads(redis: Redis, rules: ConfigFile) -> None:
+    chat = {"id": "c", "owner_handle": {"handle": OTHER_LINE, "is_me": True}}
+    body = body_of("message.received", "e1", chat=chat)
+    await accept(redis, Arrival("e1", "message.received", Dialect.V3, "e1", LINE, body))
+    async with routing(redis, rules):
+        await eventually(lambda: emptied(redis))
+    assert [entry["line"] for entry in await topic(redis, "messages")] == [LINE]
+
+
+async def test_a_v2_event_gets_its_line_from_its_payload(redis: Redis, rules: ConfigFile) -> None:
+    data = {"chat_id": "7", "chat_handles": [{"identifier": LINE, "is_me": True}]}
+    body = json.dumps({"api_version": "v2", "event_type": "message.sent", "event_id": "e1", "data": data}).encode()
+    await accept(redis, Arrival("e1", "message.sent", Dialect.V2, "e1", None, body))
+    async with routing(redis, rules):
+        await eventually(lambda: emptied(redis))
+    [entry] = await topic(redis, "messages")
+    assert (entry["line"], entry["version"], entry["chat"]) == (LINE, "v2", "7")
+
+
+async def test_works_through_a_redis_that_goes_away_for_a_while(redis: Redis, rules: ConfigFile) -> None:
+    async with routing(redis, rules):
+        await accept(redis, arrival_of())
+        await eventually(lambda: emptied(redis))
+        with suppress(Exception):
+            await redis.client_kill_filter(_type="normal", skipme=True)
+        arrivals = [arrival_of() for _ in range(5)]
+        await accept(redis, *arrivals)
+        await eventually(lambda: emptied(redis))
+    assert len(await topic(redis, "messages")) == 6

@@ -1,0 +1,192 @@
+"""Whose line an event is: what the URL or the payload proves, else what its chat is known by."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from structlog.testing import capture_logs
+
+import tests.linq
+from relay.core.event import Arrival, Dialect
+from relay.store import names
+from relay.store.connect import WORKER_PATIENCE, open_redis
+from tests.bootstrap.redis_gate import gate_to
+from tests.building import CUSTOMER, LINE, OTHER_LINE, body_of
+from tests.support import eventually, hash_of
+from tests.workers.conftest import accept, emptied, routing, topic
+from workers.routing.router import Router
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from redis.asyncio import Redis
+
+    from relay.config_file import ConfigFile
+
+SAMPLES = Path(tests.linq.__file__).parent / "samples"
+
+
+def sample(name: str, line: str | None = None, event_id: str | None = None) -> Arrival:
+    """One of Linq's documented payloads, as it comes through a URL of `line` or without one."""
+    envelope = json.loads((SAMPLES / f"{name}.json").read_bytes())
+    envelope["event_id"] = event_id or name
+    dialect = Dialect(envelope["api_version"])
+    return Arrival(
+        envelope["event_id"],
+        envelope["event_type"],
+        dialect,
+        envelope["event_id"],
+        line,
+        json.dumps(envelope).encode(),
+    )
+
+
+def v3(event_id: str, event_type: str, line: str | None = None, **data: object) -> Arrival:
+    return Arrival(event_id, event_type, Dialect.V3, event_id, line, body_of(event_type, event_id, **data))
+
+
+async def routed(redis: Redis, rules: ConfigFile, *arrivals: Arrival) -> None:
+    await accept(redis, *arrivals)
+    async with routing(redis, rules):
+        await eventually(lambda: emptied(redis))
+
+
+async def lines(redis: Redis, name: str = "everything") -> Mapping[str, str]:
+    """The line of each event in a topic, by the event's id, in the topic's order."""
+    return {entry["id"]: entry["line"] for entry in await topic(redis, name)}
+
+
+@pytest.fixture
+def rules_file(rules_file: Path) -> Path:
+    with rules_file.open("a") as file:
+        file.write(f'\n[[topics]]\nname = "support"\nevents = ["*"]\nlines = ["{LINE}"]\n')
+    return rules_file
+
+
+@pytest.mark.parametrize("one_batch", [True, False])
+async def test_a_v2_read_reaches_the_topic_of_its_line_once_a_message_has_taught_the_chat(
+    redis: Redis,
+    rules: ConfigFile,
+    one_batch: bool,  # noqa: FBT001
+) -> None:
+    unknown, message, read = (
+        sample("v2-message.read", event_id="too-early"),
+        sample("v2-message.received"),
+        sample("v2-message.read"),
+    )
+    for arrivals in [(unknown, message, read)] if one_batch else [(unknown,), (message,), (read,)]:
+        await routed(redis, rules, *arrivals)
+    assert await lines(redis) == {"too-early": "", "v2-message.received": LINE, "v2-message.read": LINE}
+    assert list(await lines(redis, "support")) == ["v2-message.received", "v2-message.read"]
+
+
+async def test_a_router_that_begins_again_knows_what_another_learned_in_between(
+    redis: Redis, rules: ConfigFile
+) -> None:
+    one, other = (Router(redis, rules, time.time) for _ in range(2))
+    events = (v3("1", "message.sent", LINE), v3("2", "message.sent", OTHER_LINE), v3("3", "message.failed"))
+    for router, event in zip((one, other, one), events, strict=True):
+        await accept(redis, event)
+        async with routing(redis, rules, router):
+            await eventually(lambda: emptied(redis))
+    assert await lines(redis) == {"1": LINE, "2": OTHER_LINE, "3": OTHER_LINE}
+
+
+@pytest.mark.parametrize("url_line", [LINE, None])
+async def test_v3_events_without_a_number_have_their_chats_line_on_a_url_without_one(
+    redis: Redis, rules: ConfigFile, url_line: str | None
+) -> None:
+    names_only_a_chat = ["v3-message.failed", "v3-chat.typing_indicator.started", "v3-reaction.added"]
+    await routed(redis, rules, sample("v3-message.received", url_line), *map(sample, names_only_a_chat))
+    assert await lines(redis, "support") == dict.fromkeys(["v3-message.received", *names_only_a_chat], LINE)
+
+
+async def test_the_line_of_the_url_wins_over_the_chats_and_is_what_the_chat_is_known_by_from_then_on(
+    redis: Redis, rules: ConfigFile
+) -> None:
+    await routed(redis, rules, v3("1", "message.sent", LINE), v3("2", "message.failed", OTHER_LINE))
+    await routed(redis, rules, v3("3", "message.failed"))
+    assert await lines(redis) == {"1": LINE, "2": OTHER_LINE, "3": OTHER_LINE}
+
+
+async def test_the_line_of_the_payload_wins_over_the_chats(redis: Redis, rules: ConfigFile) -> None:
+    owner = {"id": "chat-1", "owner_handle": {"handle": OTHER_LINE, "is_me": True}}
+    await routed(redis, rules, v3("1", "message.sent", LINE), v3("2", "message.received", chat=owner))
+    assert await lines(redis) == {"1": LINE, "2": OTHER_LINE}
+
+
+async def test_a_chat_of_v2_says_nothing_about_one_of_v3(redis: Redis, rules: ConfigFile) -> None:
+    await routed(redis, rules, sample("v2-message.received"), v3("3", "message.failed", chat_id="771204"))
+    assert (await lines(redis))["3"] == ""
+
+
+async def test_a_customers_number_is_never_learned(redis: Redis, rules: ConfigFile) -> None:
+    theirs = {"handle": CUSTOMER, "is_me": False}
+    await routed(
+        redis,
+        rules,
+        v3("1", "reaction.added", is_from_me=False, from_handle=theirs, **{"from": CUSTOMER}),
+        v3("2", "participant.added", participant=theirs, handle=CUSTOMER),
+        v3("3", "message.received", chat={"id": "chat-1", "owner_handle": theirs}, sender_handle=theirs),
+        v3("4", "message.failed"),
+    )
+    assert set((await lines(redis)).values()) == {""}
+    assert not await redis.exists(names.CHATS)
+
+
+async def test_topics_keep_the_order_of_events_whatever_their_lines_come_from(redis: Redis, rules: ConfigFile) -> None:
+    arrivals = [
+        v3(str(n), "message.sent", LINE if n % 3 == 0 else None, chat_id=f"chat-{n % 50 // 3}") for n in range(600)
+    ]
+    await routed(redis, rules, *arrivals)
+    assert list(await lines(redis)) == [arrival.id for arrival in arrivals]
+    assert list(await lines(redis, "support")) == [arrival.id for arrival in arrivals]
+
+
+async def test_an_unreadable_entry_between_them_keeps_no_chat_from_teaching(redis: Redis, rules: ConfigFile) -> None:
+    await accept(redis, v3("1", "message.sent", LINE))
+    await redis.xadd(names.INBOX, {"foreign": "entry"})
+    with capture_logs() as logs:
+        await routed(redis, rules, v3("2", "message.failed"), v3("3", "message.failed", chat_id="another"))
+    assert await lines(redis) == {"1": LINE, "2": LINE, "3": ""}
+    assert await redis.xlen(names.ASIDE) == 1
+    [entry] = [entry for entry in logs if entry["event"] == "lines.by_chat"]
+    assert (entry["events"], entry["known"]) == (2, 1)
+
+
+async def test_a_redis_that_goes_away_costs_no_event_its_line_or_its_place(
+    redis: Redis, redis_url: str, rules: ConfigFile
+) -> None:
+    async with gate_to(redis_url) as gate:
+        behind = open_redis(gate.url, WORKER_PATIENCE)
+        await accept(redis, v3("1", "message.sent", LINE, chat_id="A"))
+        async with routing(behind, rules):
+            await eventually(lambda: emptied(redis))
+            gate.shut()
+            await accept(redis, v3("2", "message.sent", LINE, chat_id="B"), v3("3", "message.failed", chat_id="B"))
+            await accept(redis, v3("4", "message.failed", chat_id="A"), v3("5", "message.failed", chat_id="C"))
+            await eventually(lambda: gate.refused > 0)
+            gate.open()
+            await eventually(lambda: emptied(redis))
+        await behind.aclose()
+    assert await lines(redis) == {"1": LINE, "2": LINE, "3": LINE, "4": LINE, "5": ""}
+    assert await hash_of(redis, names.CHATS) == {"v3:A": LINE, "v3:B": LINE}
+
+
+async def test_when_redis_has_lost_everything_a_chat_is_learned_again_from_its_next_event(
+    redis: Redis, rules: ConfigFile
+) -> None:
+    async with routing(redis, rules):
+        await accept(redis, v3("1", "message.sent", LINE))
+        await eventually(lambda: emptied(redis))
+        await redis.flushall()
+        await accept(redis, v3("2", "message.sent", LINE))
+
+        async def is_learned() -> bool:
+            return await hash_of(redis, names.CHATS) == {"v3:chat-1": LINE}
+
+        await eventually(is_learned)

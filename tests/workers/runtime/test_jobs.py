@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+from structlog.testing import capture_logs
+
+from relay.settings import Settings
+from workers.maintenance.retention import Retention
+from workers.runtime.jobs import sweep, trim
+from workers.runtime.parts import context_of, worker_parts
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+    from redis.asyncio import Redis
+
+
+async def test_the_sweep_of_a_redis_without_memory_is_put_off_in_one_line(
+    redis: Redis, redis_url: str, rules_file: Path
+) -> None:
+    async with worker_parts(Settings(redis_url=redis_url, relay_config=rules_file)) as parts:
+        await redis.config_set("maxmemory", "1")
+        try:
+            with capture_logs() as logs:
+                await sweep(context_of(parts))
+        finally:
+            await redis.config_set("maxmemory", "0")
+        assert [(line["event"], line["what"], line["log_level"]) for line in logs] == [
+            ("job.put_off", "sweeping", "warning")
+        ]
+        assert "maxmemory" in logs[0]["error"]
+        with capture_logs() as logs:
+            await sweep(context_of(parts))
+        assert not logs
+
+
+async def test_trimming_is_put_off_when_redis_goes_away(
+    redis_url: str, rules_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(_: Retention) -> None:
+        raise RedisConnectionError("gone")
+
+    monkeypatch.setattr(Retention, "trim", fail)
+    async with worker_parts(Settings(redis_url=redis_url, relay_config=rules_file)) as parts:
+        with capture_logs() as logs:
+            await trim({**context_of(parts), "job_id": "trim"})
+    assert [(line["event"], line["what"], line["error"]) for line in logs] == [("job.put_off", "trimming", "gone")]

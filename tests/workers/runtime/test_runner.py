@@ -1,0 +1,295 @@
+"""arq's own worker with our jobs on it, in this process: bells, sweeps and what happens when arq's keys are lost."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import arq.worker
+import pytest
+from arq.worker import JobExecutionFailed
+from redis.exceptions import ConnectionError as RedisConnectionError
+from structlog.testing import capture_logs
+
+import workers.delivery.shard_worker
+import workers.lease
+import workers.routing.router
+import workers.runtime.runner
+from relay.settings import Settings
+from relay.store import bells, names
+from relay.store.bells import Bell
+from relay.store.history import History, Wanted
+from relay.store.replays import Order, Replays, State
+from tests.building import SECRET, arrival_of
+from tests.support import eventually
+from tests.workers.conftest import accept, rules_for
+from workers.lease import hold
+from workers.maintenance.retention import Retention
+from workers.runtime.parts import worker_parts
+from workers.runtime.queues import QUEUES
+from workers.runtime.runner import _pool, running_arq
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from redis.asyncio import Redis
+
+    from tests.workers.conftest import Sink
+    from workers.runtime.parts import WorkerParts
+
+TRIM = bells.serialize({"t": None, "f": "trim", "a": [], "k": {}, "et": bells.NOW})
+"""A job as arq stores it."""
+
+
+@asynccontextmanager
+async def worker(settings: Settings) -> AsyncIterator[WorkerParts]:
+    """A worker at work."""
+    async with worker_parts(settings) as parts:
+        pool = _pool(settings)
+        async with running_arq(pool, parts):
+            try:
+                yield parts
+            finally:
+                parts.stop.set()
+        await pool.aclose(close_connection_pool=True)
+
+
+@pytest.fixture
+def settings(redis_url: str, rules_file: Path) -> Settings:
+    return Settings(redis_url=redis_url, relay_config=rules_file)
+
+
+async def test_an_accepted_event_is_routed_and_delivered_through_arq(
+    redis: Redis, settings: Settings, sink: Sink
+) -> None:
+    async with worker(settings):
+        first = arrival_of()
+        await accept(redis, first)
+        await eventually(lambda: sorted(sink.ids()) == [first.id, first.id])
+
+
+async def test_a_drain_that_lingered_out_is_woken_by_the_next_event(
+    redis: Redis, settings: Settings, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers.routing.router, "_LINGER", 0.1)
+    monkeypatch.setattr(workers.delivery.shard_worker, "_LINGER", 0.1)
+    async with worker(settings):
+        for _ in range(3):
+            await accept(redis, arrival_of())
+
+            async def at_rest() -> bool:
+                return not await redis.exists(names.lease(bells.ROUTE.job_id)) and not await redis.xlen(names.INBOX)
+
+            await eventually(at_rest)
+        await eventually(lambda: len(sink.received) == 6)
+
+
+async def test_nothing_is_stranded_when_events_arrive_while_drains_end(
+    redis: Redis, settings: Settings, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bell hangs until arq has forgotten the job: an event that comes in that moment rings nothing."""
+    monkeypatch.setattr(workers.routing.router, "_LINGER", 0.02)
+    monkeypatch.setattr(workers.routing.router, "_BLOCK_MS", 1)
+    monkeypatch.setattr(workers.delivery.shard_worker, "_LINGER", 0.02)
+    monkeypatch.setattr(workers.delivery.shard_worker, "_LOOK", 0.01)
+    async with worker(settings):
+        arrivals = [arrival_of() for _ in range(60)]
+        for number, arrival in enumerate(arrivals):
+            await accept(redis, arrival)
+            await asyncio.sleep((number % 7) * 0.01)
+        # Without the sweep's help, which comes every five seconds.
+        await eventually(lambda: len(sink.ids("/crm")) == 60, 4)
+    assert sorted(sink.ids("/crm")) == sorted(arrival.id for arrival in arrivals)
+
+
+async def test_the_sweep_finds_what_lost_bells_left(redis: Redis, settings: Settings, sink: Sink) -> None:
+    await accept(redis, arrival_of())
+    await redis.delete(names.QUEUE, "arq:job:relay:route")
+    async with worker(settings):
+        await eventually(lambda: len(sink.received) == 2)
+
+
+async def test_a_retry_is_made_on_time_by_a_deferred_bell(
+    redis: Redis, settings: Settings, rules_file: Path, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from aiohttp import web
+
+    rules_file.write_text(rules_for(sink, retry='["1500ms"]'))
+    monkeypatch.setattr(workers.delivery.shard_worker, "_LINGER", 0.1)
+
+    async def answer(received: object) -> web.Response:
+        del received
+        return web.Response(status=500 if len(sink.received) <= 2 else 200)
+
+    sink.answer = answer
+    async with worker(settings) as parts:
+        await accept(redis, arrival_of())
+        await eventually(lambda: len(sink.received) == 2)
+        job = bells.deliver(bells.slot_of("bot")).job_id
+
+        async def deferred() -> bool:
+            due = await redis.zscore(names.QUEUE, job)
+            return due is not None and due > bells.NOW and not await redis.exists(names.lease(job))
+
+        await eventually(deferred)
+        await eventually(lambda: len(sink.received) == 4)
+        assert parts.stop.is_set() is False
+    first, second = [one.at for one in sink.received if one.path == "/bot"]
+    assert 1.3 < second - first < 2.5
+
+
+async def test_a_job_whose_lease_somebody_else_holds_waits_for_it(redis: Redis, settings: Settings, sink: Sink) -> None:
+    async with hold(redis, bells.ROUTE.job_id):
+        await redis.delete(names.ARQ_LOCK_PREFIX + bells.ROUTE.job_id)
+        async with worker(settings):
+            await accept(redis, arrival_of())
+            await asyncio.sleep(0.3)
+            assert sink.received == []
+    async with worker(settings):
+        await eventually(lambda: len(sink.received) == 2)
+
+
+async def test_a_worker_that_breaks_is_replaced(
+    redis: Redis, settings: Settings, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from workers.runtime.runner import _Worker
+
+    calls = 0
+    whole = _Worker.heart_beat
+
+    async def heart_beat(self: _Worker) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise RuntimeError("a bug")
+        await whole(self)
+
+    monkeypatch.setattr(_Worker, "heart_beat", heart_beat)
+    async with worker(settings):
+        await accept(redis, arrival_of())
+        await eventually(lambda: len(sink.received) == 2)
+    assert calls > 1
+
+
+async def test_arqs_keys_are_flushed_in_the_middle_of_work(redis: Redis, settings: Settings, sink: Sink) -> None:
+    async with worker(settings):
+        await accept(redis, arrival_of())
+        await eventually(lambda: len(sink.received) == 2)
+        await redis.delete(*await redis.keys("arq:*"), names.QUEUE, *await redis.keys("relay:lease:*"))
+        started = time.monotonic()
+        for _ in range(5):
+            await accept(redis, arrival_of())
+        await eventually(lambda: len(sink.received) == 12)
+        assert time.monotonic() - started < 10
+    assert SECRET.text not in str(sink.received[0].headers)
+
+
+# --- Two queues -------------------------------------------------------------------------------------------
+
+
+async def test_each_job_lives_on_one_queue(settings: Settings) -> None:
+    async with worker_parts(settings) as parts:
+        queues = [make_queue(parts) for make_queue in QUEUES]
+    jobs = {queue.name: {one.name for one in queue.functions} | {one.name for one in queue.crons} for queue in queues}
+    assert jobs == {"relay:arq": {"route", "deliver", "sweep"}, "relay:arq:slow": {"replay", "trim"}}
+
+
+async def test_slow_jobs_do_not_keep_events_waiting(
+    redis: Redis, settings: Settings, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = 0
+
+    async def never_ends(_: Retention) -> None:
+        nonlocal begun
+        begun += 1
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Retention, "trim", never_ends)
+    monkeypatch.setattr(workers.runtime.runner, "_STOP_PATIENCE", 0.1)
+    async with worker(settings) as parts:
+        for n in range(40):
+            await bells.ring(redis, Bell(f"trim:{n}", TRIM, names.SLOW_QUEUE))
+        (slow,) = [make_queue(parts) for make_queue in QUEUES if make_queue(parts).name == names.SLOW_QUEUE]
+        await eventually(lambda: begun == slow.slots)
+        await accept(redis, arrival_of())
+        await eventually(lambda: len(sink.received) == 2, 3)
+
+
+async def test_a_long_job_keeps_its_lock(redis: Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock itself is short, so that the jobs of a killed worker go on soon."""
+    monkeypatch.setattr(workers.lease, "_BEAT", 0.01)
+    runs = []
+
+    async def takes_long(_: Retention) -> None:
+        runs.append(1)
+        lock = names.ARQ_LOCK_PREFIX + "trim:1"
+        await redis.pexpire(lock, 100)
+
+        async def prolonged() -> bool:
+            left: int = await redis.pttl(lock)
+            return left > 1000
+
+        await eventually(prolonged)
+        runs.append(2)
+
+    monkeypatch.setattr(Retention, "trim", takes_long)
+    async with worker(settings):
+        await bells.ring(redis, Bell("trim:1", TRIM, names.SLOW_QUEUE))
+        await eventually(lambda: runs == [1, 2])
+
+
+async def test_a_replay_outlives_its_worker(redis: Redis, settings: Settings, sink: Sink) -> None:
+    for n in range(30):
+        fields = {"id": f"e{n}", "type": "message.received", "at": "1789377302000", "version": "v2", "body": "{}"}
+        await redis.xadd(names.topic("everything"), fields)  # type: ignore[arg-type]
+    history = History(redis, "everything")
+    survey = await history.survey(await history.span(None, None), Wanted())
+    replay = await Replays(redis).start(Order("everything", "bot", Wanted(), 10, "ann"), survey, 1)
+    began = time.monotonic()
+    async with worker(settings):
+        await eventually(lambda: len(sink.ids("/bot")) >= 12)
+    assert time.monotonic() - began < 8
+    assert len(sink.ids("/bot")) < 30
+    await redis.delete(names.SLOW_QUEUE)  # the sweep finds it
+    async with worker(settings):
+        await eventually(lambda: len(sink.ids("/bot")) >= 30)
+
+        async def is_done() -> bool:
+            ended = await Replays(redis).get(replay.id)
+            return ended is not None and (ended.state, ended.sent) == (State.DONE, 30)
+
+        await eventually(is_done)
+    assert sorted(sink.ids("/bot")) == sorted(f"e{n}" for n in range(30))
+
+
+async def test_a_job_that_outlives_its_arq_worker_and_fails_is_told_of_in_one_line(settings: Settings) -> None:
+    async def fail(error: Exception) -> None:
+        raise error
+
+    class LostRedis(arq.worker.Worker):
+        async def main(self) -> None:
+            if self.queue_name != names.QUEUE:
+                await asyncio.Event().wait()
+            for number, error in enumerate((RedisConnectionError("gone"), ValueError("a bug"))):
+                self.tasks[str(number)] = asyncio.create_task(fail(error))
+            raise RedisConnectionError("gone")
+
+    async with worker_parts(settings) as parts:
+        pool = _pool(settings)
+        with capture_logs() as logs, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(workers.runtime.runner, "_Worker", LostRedis)
+            async with running_arq(pool, parts):
+                await eventually(lambda: len(logs) == 3)
+        await pool.aclose(close_connection_pool=True)
+    assert [(line["event"], line["log_level"]) for line in logs] == [
+        ("worker.restarting", "warning"),
+        ("job.cut_off", "warning"),
+        ("job.broken", "error"),
+    ]
+
+
+def test_the_failure_of_a_job_that_has_gone_can_be_serialized() -> None:
+    assert b"job expired" in bells.serialize({"r": JobExecutionFailed("job expired")})

@@ -1,0 +1,75 @@
+"""Servers that answer as they are told to, and requests to them."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from relay.core.egress import Egress
+from tests.chaos.wire import read_message
+from tests.support import raw_server
+from workers.transport.pool import Connections, Destination, Patience
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator, Sequence
+
+    from workers.transport.connection import Answer
+    from workers.transport.pool import Pool
+
+REQUEST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+OK = (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",)
+EVERYWHERE = Egress()
+
+
+async def read_request(reader: asyncio.StreamReader) -> bytes:
+    """The body of the next request."""
+    return (await read_message(reader)).body
+
+
+@dataclass(slots=True)
+class Scripted:
+    """A server that says one of `answers` after the other, each in pieces; at the end of them it hangs up."""
+
+    answers: Sequence[Sequence[bytes]]
+    port: int = 0
+    connections: int = 0
+    requests: list[bytes] = field(default_factory=list)
+    hung_up: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a connection has ended."""
+    stays: bool = False
+    """Whether it keeps the connection when it has said everything."""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            while len(self.requests) < len(self.answers):
+                pieces = self.answers[len(self.requests)]
+                self.requests.append(await read_request(reader))
+                for piece in pieces:
+                    writer.write(piece)
+                    await writer.drain()
+                    await asyncio.sleep(0)
+            if not self.stays:
+                return
+            await reader.read()
+        finally:
+            self.hung_up.set()
+
+
+@asynccontextmanager
+async def scripted(*answers: Sequence[bytes], stays: bool = False) -> AsyncIterator[tuple[Scripted, Pool]]:
+    """A server that answers so, and the connections to it."""
+    server = Scripted(answers, stays=stays)
+    async with raw_server(server.serve) as server.port, Connections() as connections:
+        yield server, connections.to(destination(server.port))
+
+
+def destination(port: int, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> Destination:
+    return Destination(host, port, tls, EVERYWHERE)
+
+
+async def exchange(pool: Pool, request: bytes = REQUEST, *, total: float = 10.0, connect: float = 3.0) -> Answer:
+    return await pool.exchange(request, Patience(connect, total))

@@ -1,0 +1,175 @@
+"""Nothing is sent where `[egress]` does not let it go, whatever names resolve to."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp import web
+
+from relay.core.egress import Egress
+from relay.core.endpoint import Endpoint
+from relay.core.outcome import Outcome
+from relay.store.lanes import Lane
+from tests.building import SECRET
+from tests.support import eventually
+from tests.workers.conftest import rules_for
+from tests.workers.delivering import delivering, feed, ledger_of
+from tests.workers.transport.test_sender import delivery, subscription
+from workers.transport.pool import Connections
+from workers.transport.sender import Sender
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from redis.asyncio import Redis
+
+    from relay.config_file import ConfigFile
+    from relay.core.outcome import Attempt
+    from tests.workers.conftest import Received, Sink
+
+EVERYWHERE = Egress()
+ELSEWHERE = Egress(allow=("10.0.0.0/8",))
+
+
+class Names:
+    """A DNS that answers what it is told to."""
+
+    def __init__(self) -> None:
+        self.addresses: dict[str, list[str]] = {}
+        self.asked: list[str] = []
+
+    async def getaddrinfo(self, host: str, port: int, **_: Any) -> list[tuple[Any, ...]]:
+        self.asked.append(host)
+        return [
+            (socket.AF_INET6, socket.SOCK_STREAM, 6, "", (address, port, 0, 0))
+            if ":" in address
+            else (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))
+            for address in self.addresses[host]
+        ]
+
+
+@pytest.fixture
+async def names(monkeypatch: pytest.MonkeyPatch) -> Names:
+    names = Names()
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", names.getaddrinfo)
+    return names
+
+
+@pytest.fixture
+async def connections() -> AsyncIterator[Connections]:
+    async with Connections() as connections:
+        yield connections
+
+
+@pytest.fixture
+def sender(connections: Connections) -> Sender:
+    return Sender(connections, time.time)
+
+
+async def attempt(sender: Sender, url: str, egress: Egress = EVERYWHERE) -> Attempt:
+    return await sender.to(subscription(url), Endpoint((SECRET,), egress=egress)).attempt(delivery(b"{}"), 1)
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("127.0.0.1", "evil.example at 127.0.0.1 is loopback, which the url has to name itself"),
+        ("::1", "evil.example at ::1 is loopback, which the url has to name itself"),
+        ("::ffff:127.0.0.1", "is loopback"),
+        ("169.254.169.254", "is a metadata service of a cloud"),
+        ("64:ff9b::a9fe:a9fe", "is a metadata service of a cloud"),
+        ("fe80::1%lo", "is link-local"),
+        ("0.0.0.0", "is unspecified"),  # noqa: S104
+    ],
+)
+async def test_a_name_that_resolves_to_where_nothing_may_go_is_refused(
+    sender: Sender, sink: Sink, names: Names, address: str, why: str
+) -> None:
+    names.addresses["evil.example"] = [address]
+    made = await attempt(sender, f"http://evil.example:{sink.port}/")
+    assert made.outcome is Outcome.UNREACHABLE
+    assert made.detail.startswith("refused: ")
+    assert why in made.detail
+    assert sink.received == []
+
+
+@pytest.mark.parametrize(
+    "host", ["2130706433", "127.1", "0x7f.1", "0x7f000001", "0177.0.0.1", "[::ffff:169.254.169.254]"]
+)
+async def test_an_odd_spelling_of_an_address_does_not_get_around_it(sender: Sender, sink: Sink, host: str) -> None:
+    made = await attempt(sender, f"http://{host}:{sink.port}/")
+    assert made.outcome is Outcome.UNREACHABLE
+    assert sink.received == []
+
+
+async def test_only_addresses_that_passed_are_connected_to_and_none_is_looked_up_again(
+    sender: Sender, sink: Sink, names: Names
+) -> None:
+    names.addresses["localhost"] = ["169.254.169.254", "127.0.0.1"]
+    made = await attempt(sender, f"http://localhost:{sink.port}/")
+    assert made.outcome is Outcome.DELIVERED
+    assert names.asked == ["localhost"]
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+async def test_a_changed_policy_holds_for_the_next_attempt_also_on_connections_that_are_open(
+    sender: Sender, sink: Sink, names: Names, host: str
+) -> None:
+    names.addresses["localhost"] = ["127.0.0.1"]
+    url = f"http://{host}:{sink.port}/"
+    made = [(await attempt(sender, url, egress)).outcome for egress in (EVERYWHERE, ELSEWHERE, EVERYWHERE)]
+    assert made == [Outcome.DELIVERED, Outcome.UNREACHABLE, Outcome.DELIVERED]
+    assert len(sink.received) == 2
+
+
+async def test_an_attempt_under_the_former_policy_ends_in_peace(
+    sender: Sender, connections: Connections, sink: Sink
+) -> None:
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+
+    async def answer(_: Received) -> web.Response:
+        arrived.set()
+        await go_on.wait()
+        return web.Response()
+
+    sink.answer = answer
+    former = asyncio.create_task(attempt(sender, sink.url))
+    await arrived.wait()
+    allowed = Egress(allow=("127.0.0.0/8",))
+    latter = asyncio.create_task(attempt(sender, sink.url, allowed))
+    await eventually(lambda: len(sink.received) == 2)
+    go_on.set()
+    assert [(await one).outcome for one in (former, latter)] == [Outcome.DELIVERED] * 2
+    assert len(connections._open) == 2  # each policy has its own
+
+
+async def test_a_proxy_of_the_environment_is_not_used(
+    sender: Sender, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    assert (await attempt(sender, sink.url)).outcome is Outcome.DELIVERED
+
+
+async def test_what_was_refused_is_tried_again_and_delivered_once_relay_toml_allows_it(
+    redis: Redis, rules_file: Path, rules: ConfigFile, sink: Sink, names: Names
+) -> None:
+    names.addresses["localhost"] = ["127.0.0.1"]
+    text = rules_for(sink, retry=str(["50ms"] * 200), bot="breaker = false").replace("127.0.0.1", "localhost")
+    lane = Lane(redis, "bot", "messages")
+    await lane.ensure()
+    rules_file.write_text(text + '\n[egress]\nallow = ["10.0.0.0/8"]\n')
+    rules._reload()
+    async with delivering(redis, rules, "bot"):
+        await feed(redis, lane, "e1")
+        await eventually(lane.next_due)
+        assert sink.received == []
+        rules_file.write_text(text)
+        rules._reload()
+        await eventually(lambda: sink.ids("/bot") == ["e1"])
+    row = await ledger_of(redis, "bot")
+    assert (row.delivered, row.dead) == (1, 0)

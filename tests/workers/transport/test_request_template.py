@@ -1,0 +1,121 @@
+"""The bytes of a request."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from typing import Any
+
+import pytest
+
+from relay import __version__
+from relay.core.endpoint import Endpoint
+from relay.core.secret import SigningSecret
+from tests.building import SECRET
+from tests.workers.transport.test_sender import delivery, subscription
+from workers.transport.request_template import Letterhead
+
+EVENT_ID = "event_id"
+LATIN = "zo\u00eb:p\u00e4ss".encode("latin-1")
+
+
+def letterhead(url: str, **more: Any) -> Letterhead:
+    return Letterhead(subscription(url), Endpoint((SECRET,), **more))
+
+
+def head_of(url: str, **more: Any) -> list[str]:
+    head, _, _ = letterhead(url, **more).request(delivery(b"{}"), 1, 5).partition(b"\r\n\r\n")
+    return head.decode().split("\r\n")
+
+
+def test_a_request_is_a_head_and_the_body_as_it_is() -> None:
+    body = b'{"a":\r\n\r\n"\xff"}'
+    request = letterhead("http://example.com/x").request(delivery(body), 3, 1_700_000_000)
+    head, _, sent = request.partition(b"\r\n\r\n")
+    line, *headers = head.decode().split("\r\n")
+    assert (line, sent) == ("POST /x HTTP/1.1", body)
+    told = dict(header.split(": ", 1) for header in headers)
+    assert len(told) == len(headers)
+    assert set(told) >= {"webhook-signature", "X-Webhook-Signature"}
+    assert (
+        told.items()
+        >= {
+            "Host": "example.com",
+            "User-Agent": f"linq-relay/{__version__}",
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            "X-Webhook-Event": "message.received",
+            "X-Webhook-Subscription-ID": "bot",
+            "X-Webhook-Timestamp": "1700000000",
+            "Relay-Topic": "support",
+            "Relay-Attempt": "3",
+            "Relay-Event-Id": "e1",
+            "webhook-id": "e1",
+            "webhook-timestamp": "1700000000",
+        }.items()
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "target", "host", "leads_to"),
+    [
+        ("http://example.com", "/", "example.com", ("example.com", 80)),
+        ("https://Example.COM/a?b=c&d", "/a?b=c&d", "example.com", ("example.com", 443)),
+        ("http://example.com:8080/a#part", "/a", "example.com:8080", ("example.com", 8080)),
+        ("http://example.com:80/", "/", "example.com", ("example.com", 80)),
+        ("http://example.com./", "/", "example.com", ("example.com.", 80)),
+        ("http://[::1]:9/x", "/x", "[::1]:9", ("::1", 9)),
+        ("http://b\u00fccher.example/", "/", "xn--bcher-kva.example", ("xn--bcher-kva.example", 80)),
+        ("http://x/\u00e9%20%2f%zz?q=\u00e9+%26", "/%C3%A9%20%2F%25zz?q=%C3%A9+%26", "x", ("x", 80)),
+        ("http://x/a/../b/./c", "/b/c", "x", ("x", 80)),
+        ("http://me:secret@x:1/", "/", "x:1", ("x", 1)),
+    ],
+)
+def test_a_url_says_where_a_request_goes(url: str, target: str, host: str, leads_to: tuple[str, int]) -> None:
+    head = head_of(url)
+    assert head[:2] == [f"POST {target} HTTP/1.1", f"Host: {host}"]
+    there = letterhead(url).destination
+    assert (there.host, there.port, there.tls is not None) == (*leads_to, url.startswith("https"))
+
+
+@pytest.mark.parametrize(
+    ("userinfo", "pair"),
+    [
+        ("me:secret", b"me:secret"),
+        ("me", b"me:"),
+        (":secret", b":secret"),
+        ("m%40e:a%3Ab", b"m@e:a:b"),
+        ("zo\u00eb:p%C3%A4ss", LATIN),
+    ],
+)
+def test_a_name_and_a_password_in_a_url_become_a_header(userinfo: str, pair: bytes) -> None:
+    assert f"Authorization: Basic {b64encode(pair).decode()}" in head_of(f"http://{userinfo}@x/")
+
+
+@pytest.mark.parametrize("url", ["http://a%3Ab:secret@x/", "http://\u4f60:secret@x/", "http://x:99999/"])
+def test_a_url_that_cannot_be_sent(url: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        letterhead(url)
+
+
+@pytest.mark.parametrize("control", ["\n", "\r", "\r\nX-Injected: 1", "\x00", "\x1f", "\x7f"])
+@pytest.mark.parametrize("field", ["type", "id", "line", "webhook_id"])
+def test_nothing_in_an_event_can_break_out_of_its_header(field: str, control: str) -> None:
+    with pytest.raises(ValueError, match="control character"):
+        letterhead("http://x/").request(delivery(b"{}", **{EVENT_ID if field == "id" else field: f"a{control}b"}), 1, 5)
+
+
+def test_other_scripts_are_sent_as_utf_8() -> None:
+    request = letterhead("http://x/").request(delivery(b"{}", type="caf\u00e9\t\U0001f600"), 1, 5)
+    assert "X-Webhook-Event: caf\u00e9\t\U0001f600\r\n".encode() in request
+
+
+def test_further_headers_are_sent_as_they_are() -> None:
+    assert "X-Team: crm" in head_of("http://x/", headers={"X-Team": "crm"})
+    with pytest.raises(ValueError, match="control character"):
+        letterhead("http://x/", headers={"X-Team": "crm\r\nX: y"})
+
+
+def test_secrets_stand_in_no_request() -> None:
+    secret = SigningSecret("whsec_" + "YWJj" * 11)
+    written = Letterhead(subscription("http://x/"), Endpoint((secret,))).request(delivery(b"{}"), 1, 5)
+    assert secret.text.encode() not in written

@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import linq
+import pytest
+from aiohttp import web
+from standardwebhooks import Webhook
+
+from relay.core.config import Subscription
+from relay.core.endpoint import Endpoint
+from relay.core.outcome import Attempt, Outcome
+from relay.core.secret import SigningSecret
+from relay.store.lanes import Delivery, Ref
+from tests.building import LINE, SECRET, body_of
+from tests.support import raw_server
+from workers.transport.pool import Connections
+from workers.transport.sender import Sender
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.workers.conftest import Received, Sink
+
+NEW_SECRET = SigningSecret("whsec_" + "YWJj" * 11)
+ENDPOINT = Endpoint((NEW_SECRET,))
+
+
+@pytest.fixture
+async def sender() -> AsyncIterator[Sender]:
+    async with Connections() as connections:
+        yield Sender(connections, time.time)
+
+
+def subscription(url: str, **more: Any) -> Subscription:
+    return Subscription.model_validate({"name": "bot", "topic": "support", "url": url, "secret": "env:X", **more})
+
+
+def delivery(body: bytes, event_id: str = "e1", **fields: str) -> Delivery:
+    known = {"id": event_id, "type": "message.received", "line": LINE, "at": "5", "version": "2026-02-03", **fields}
+    entry = {name.encode(): value.encode() for name, value in known.items()}
+    return Delivery(Ref("relay:topic:support", "5-0"), {**entry, b"body": body})
+
+
+async def attempt(sender: Sender, url: str, body: bytes = b'{"a": 1}') -> Attempt:
+    return await sender.to(subscription(url), ENDPOINT).attempt(delivery(body), 1)
+
+
+async def test_the_body_arrives_byte_for_byte_under_the_same_id(sender: Sender, sink: Sink) -> None:
+    body = '{ "z": 1,\n "a" : "h\\u00e9 é 😀", "n": 0.10 }\r\n'.encode()
+    sent = delivery(body, webhook_id="msg_linqs_own")
+    outcome = await sender.to(subscription(sink.url + "/x"), ENDPOINT).attempt(sent, 3)
+    assert (outcome.outcome, outcome.status) == (Outcome.DELIVERED, 204)
+    [received] = sink.received
+    assert received.body == body
+    assert (
+        received.headers.items()
+        >= {
+            "content-type": "application/json",
+            "webhook-id": "msg_linqs_own",
+            "x-webhook-event": "message.received",
+            "x-webhook-subscription-id": "bot",
+            "relay-topic": "support",
+            "relay-line": LINE,
+            "relay-attempt": "3",
+            "relay-event-id": "e1",
+        }.items()
+    )
+
+
+async def test_what_is_not_news_says_so(sender: Sender, sink: Sink) -> None:
+    replayed = Delivery(Ref("relay:lane:bot:replay", "5-0"), delivery(b"{}").fields)
+    for sent in (delivery(b"{}"), delivery(b"{}", freshness="history"), replayed):
+        await sender.to(subscription(sink.url), ENDPOINT).attempt(sent, 1)
+    told = [(one.headers.get("relay-freshness"), one.headers.get("relay-replay")) for one in sink.received]
+    assert told == [(None, None), ("history", None), (None, "true")]
+
+
+async def test_handlers_written_for_linq_verify_it_with_the_new_secret(sender: Sender, sink: Sink) -> None:
+    body = body_of("message.received", "5f607182-93a4-4b5c-86e7-f8091a2b3c45")
+    await sender.to(subscription(sink.url), ENDPOINT).attempt(delivery(body, "5f607182-93a4-4b5c-86e7-f8091a2b3c45"), 1)
+    [received] = sink.received
+    Webhook(NEW_SECRET.text).verify(received.body, received.headers)
+    client = linq.LinqAPIV3(api_key="x")
+    event = client.webhooks.unwrap(received.body.decode(), headers=received.headers, key=NEW_SECRET.text)
+    assert event.event_id == "5f607182-93a4-4b5c-86e7-f8091a2b3c45"
+    signed = received.headers["x-webhook-timestamp"].encode() + b"." + received.body
+    legacy = hmac.new(NEW_SECRET.text.encode(), signed, hashlib.sha256).hexdigest()
+    assert received.headers["x-webhook-signature"] == legacy
+
+
+async def test_a_v2_event_is_signed_as_v2_does_and_in_the_standard_way(sender: Sender, sink: Sink) -> None:
+    body = json.dumps({"api_version": "v2", "event_id": "e1", "event_type": "message.read", "data": {}}).encode()
+    await sender.to(subscription(sink.url), ENDPOINT).attempt(delivery(body, version="v2", line=""), 1)
+    [received] = sink.received
+    v2 = "sha256=" + hmac.new(NEW_SECRET.text.encode(), body, hashlib.sha256).hexdigest()
+    assert received.headers["x-webhook-signature"] == v2
+    assert "x-webhook-timestamp" not in received.headers
+    assert "relay-line" not in received.headers
+    Webhook(NEW_SECRET.text).verify(received.body, received.headers)
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [
+        (200, Outcome.DELIVERED),
+        (202, Outcome.DELIVERED),
+        (301, Outcome.REDIRECTED),
+        (400, Outcome.REJECTED),
+        (401, Outcome.REJECTED),
+        (408, Outcome.FAILED),
+        (410, Outcome.GONE),
+        (429, Outcome.THROTTLED),
+        (500, Outcome.FAILED),
+        (503, Outcome.THROTTLED),
+    ],
+)
+async def test_the_status_says_what_came_of_it(sender: Sender, sink: Sink, status: int, outcome: Outcome) -> None:
+    async def answer(_: Received) -> web.Response:
+        return web.Response(
+            status=status, text="because", headers={"Location": sink.url + "/elsewhere", "Retry-After": "7"}
+        )
+
+    sink.answer = answer
+    made = await attempt(sender, sink.url)
+    assert (made.outcome, made.status, made.retry_after) == (outcome, status, 7.0)
+    assert made.detail == ("" if outcome is Outcome.DELIVERED else "because")
+    assert len(sink.received) == 1
+
+
+async def test_nobody_listening_is_unreachable(sender: Sender) -> None:
+    made = await attempt(sender, "http://127.0.0.1:1/")
+    assert (made.outcome, made.status) == (Outcome.UNREACHABLE, None)
+    assert made.detail
+
+
+async def test_a_name_that_does_not_resolve_is_unreachable(sender: Sender) -> None:
+    assert (await attempt(sender, "http://nowhere.invalid/")).outcome is Outcome.UNREACHABLE
+
+
+async def test_a_connection_that_breaks_off_is_unreachable(sender: Sender) -> None:
+    async def slam(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
+        return
+
+    async with raw_server(slam) as port:
+        assert (await attempt(sender, f"http://127.0.0.1:{port}/")).outcome is Outcome.UNREACHABLE
+
+
+async def impatient(sender: Sender, url: str) -> Attempt:
+    """An attempt that is given up after a fifth of a second."""
+    return await sender.to(subscription(url, timeout="200ms"), ENDPOINT).attempt(delivery(b"{}"), 1)
+
+
+async def test_an_endpoint_that_hangs_times_out(sender: Sender, sink: Sink) -> None:
+    held = asyncio.Event()
+
+    async def answer(_: Received) -> web.Response:
+        await held.wait()
+        return web.Response()
+
+    sink.answer = answer
+    made = await impatient(sender, sink.url)
+    assert 200 <= made.took_ms < 1000
+    assert (made.outcome, made.status) == (Outcome.TIMED_OUT, None)
+    held.set()
+
+
+async def test_an_answer_whose_body_never_ends_counts_by_its_status(sender: Sender) -> None:
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nx")
+        await writer.drain()
+        await reader.read()
+
+    async with raw_server(drip) as port:
+        made = await impatient(sender, f"http://127.0.0.1:{port}/")
+    assert (made.outcome, made.status) == (Outcome.DELIVERED, 200)
+
+
+async def test_a_long_answer_is_kept_in_part(sender: Sender, sink: Sink) -> None:
+    async def answer(_: Received) -> web.Response:
+        return web.Response(status=500, text="x" * 200_000)
+
+    sink.answer = answer
+    made = await attempt(sender, sink.url)
+    assert (made.outcome, len(made.detail)) == (Outcome.FAILED, 4096)
+
+
+async def test_a_header_that_cannot_be_sent_is_a_failure_and_not_a_crash(sender: Sender, sink: Sink) -> None:
+    made = await sender.to(subscription(sink.url), ENDPOINT).attempt(delivery(b"{}", type="a\nb"), 1)
+    assert made.outcome is Outcome.FAILED
+    assert sink.received == []
+
+
+def test_secrets_do_not_show() -> None:
+    assert SECRET.text not in repr(SECRET)

@@ -1,0 +1,123 @@
+"""What a subscription says of its endpoint, as the subscriber sees it."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import itertools
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from relay.core.endpoint import Endpoint
+from relay.core.outcome import Outcome
+from relay.store.lanes import Lane
+from tests.building import OTHER_SECRET, SECRET
+from tests.certificates import Authority, tls_server
+from tests.support import eventually
+from tests.workers.conftest import rules_for
+from tests.workers.delivering import delivering, feed
+from tests.workers.transport.test_sender import delivery, subscription
+from workers.transport.pool import Connections
+from workers.transport.sender import Sender
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from redis.asyncio import Redis
+
+    from relay.config_file import ConfigFile
+    from relay.core.outcome import Attempt
+    from tests.workers.conftest import Sink
+
+
+@pytest.fixture
+async def sender() -> AsyncIterator[Sender]:
+    async with Connections() as connections:
+        yield Sender(connections, time.time)
+
+
+async def attempt(sender: Sender, url: str, endpoint: Endpoint) -> Attempt:
+    return await sender.to(subscription(url), endpoint).attempt(delivery(b"{}"), 1)
+
+
+async def test_headers_and_authorization_arrive(sender: Sender, sink: Sink) -> None:
+    headers = {"X-Team": "crm", "Authorization": "Bearer t0ken"}
+    await attempt(sender, sink.url, Endpoint((SECRET,), headers))
+    [received] = sink.received
+    assert (received.headers["x-team"], received.headers["authorization"]) == ("crm", "Bearer t0ken")
+
+
+async def test_during_a_rotation_either_secret_verifies_and_no_other(sender: Sender, sink: Sink) -> None:
+    await attempt(sender, sink.url, Endpoint((OTHER_SECRET, SECRET)))
+    [received] = sink.received
+    for secret in (OTHER_SECRET, SECRET):
+        Webhook(secret.text).verify(received.body, received.headers)
+    with pytest.raises(WebhookVerificationError):
+        Webhook("whsec_" + "YWJj" * 11).verify(received.body, received.headers)
+    signed = received.headers["x-webhook-timestamp"].encode() + b"." + received.body
+    older = hmac.new(OTHER_SECRET.text.encode(), signed, hashlib.sha256).hexdigest()
+    assert received.headers["x-webhook-signature"] == older
+
+
+async def test_a_certificate_is_good_if_its_authority_is_known(sender: Sender, tmp_path: Path) -> None:
+    authority = Authority()
+    endpoints = {
+        "the system's authorities": Endpoint((SECRET,)),
+        "another authority": Endpoint((SECRET,), ca=Authority().pem),
+        "its own authority": Endpoint((SECRET,), ca=authority.pem),
+        "none is asked for": Endpoint((SECRET,), verify_tls=False),
+    }
+    async with tls_server(authority, tmp_path) as (url, _):
+        made = {name: await attempt(sender, url, endpoint) for name, endpoint in endpoints.items()}
+    assert {name: one.outcome for name, one in made.items()} == {
+        "the system's authorities": Outcome.UNREACHABLE,
+        "another authority": Outcome.UNREACHABLE,
+        "its own authority": Outcome.DELIVERED,
+        "none is asked for": Outcome.DELIVERED,
+    }
+    assert "certificate" in made["another authority"].detail
+
+
+async def test_a_certificate_for_another_name_is_not_good(sender: Sender, tmp_path: Path) -> None:
+    authority = Authority()
+    endpoint = Endpoint((SECRET,), ca=authority.pem)
+    async with tls_server(authority, tmp_path) as (url, _):
+        made = await attempt(sender, url.replace("127.0.0.1", "localhost"), endpoint)
+    assert made.outcome is Outcome.UNREACHABLE
+
+
+async def test_a_connection_is_kept_for_all_who_trust_alike(sender: Sender, tmp_path: Path) -> None:
+    authority = Authority()
+    async with tls_server(authority, tmp_path) as (url, connections):
+        for _ in range(3):
+            made = await attempt(sender, url, Endpoint((SECRET,), ca=authority.pem))
+            assert made.outcome is Outcome.DELIVERED
+        assert len(connections) == 1
+        await attempt(sender, url, Endpoint((SECRET,), verify_tls=False))
+        assert len(connections) == 2
+
+
+async def test_a_header_that_changes_in_relay_toml_is_sent_by_a_lane_at_work(
+    redis: Redis, rules_file: Path, rules: ConfigFile, sink: Sink
+) -> None:
+    lane = Lane(redis, "bot", "messages")
+    await lane.ensure()
+    numbers = itertools.count()
+
+    async def teams_told() -> set[str | None]:
+        await feed(redis, lane, f"e{next(numbers)}")
+        return {one.headers.get("x-team") for one in sink.received}
+
+    async with delivering(redis, rules, "bot"):
+        await eventually(teams_told)
+        rules_file.write_text(rules_for(sink, bot='headers = { "X-Team" = "crm" }'))
+        rules._reload()
+
+        async def is_told() -> bool:
+            return "crm" in await teams_told()
+
+        await eventually(is_told)

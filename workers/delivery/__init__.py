@@ -1,0 +1,1 @@
+"""From a topic to its push subscriptions: sources of deliveries, flow control, and one worker per lane."""

@@ -1,0 +1,1 @@
+"""Scheduled work: the sweep, replays, retention, and drift at Linq."""

@@ -1,0 +1,86 @@
+"""What a worker process is made of, and the one place that touches arq's untyped `ctx`."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from relay.config_file import ConfigFile
+from relay.parts import open_store
+from workers.delivery.shard_worker import Deliverer
+from workers.maintenance.linq_drift import Upkeep
+from workers.maintenance.replayer import Replayer
+from workers.maintenance.retention import Retention
+from workers.maintenance.sweeper import Sweeper
+from workers.routing.router import Router
+from workers.transport.pool import Connections
+from workers.transport.sender import Sender
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from redis.asyncio import Redis
+
+    from relay.settings import Settings
+
+_PARTS = "parts"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerParts:
+    """What the jobs of a worker process share."""
+
+    redis: Redis
+    rules: ConfigFile
+    router: Router
+    deliverer: Deliverer
+    replayer: Replayer
+    sweeper: Sweeper
+    upkeep: Upkeep
+    retention: Retention
+    replicas: int = 0
+    """How many replicas have to confirm that a lease is held."""
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the process is to end: drains finish what they have and return."""
+
+
+@asynccontextmanager
+async def worker_parts(settings: Settings) -> AsyncIterator[WorkerParts]:
+    """The parts of a worker process.
+
+    Raises:
+        ConfigError: relay.toml has mistakes or secrets are missing.
+    """
+    rules = ConfigFile(settings.relay_config)
+    async with open_store(settings) as redis, rules, Connections() as connections:
+        yield WorkerParts(
+            redis=redis,
+            rules=rules,
+            router=Router(redis, rules, time.time),
+            deliverer=Deliverer(redis, rules, Sender(connections, time.time), time.time, random.random),  # noqa: S311  jitter
+            replayer=Replayer(redis, rules, time.time),
+            sweeper=Sweeper(redis, rules, time.time),
+            upkeep=Upkeep(redis, rules, settings, time.time),
+            retention=Retention(redis, rules, time.time),
+            replicas=settings.relay_replicas,
+        )
+
+
+def context_of(parts: WorkerParts) -> dict[Any, Any]:
+    """The `ctx` that arq hands to every job."""
+    return {_PARTS: parts}
+
+
+def parts_of(ctx: dict[Any, Any]) -> WorkerParts:
+    """The parts behind `ctx`."""
+    parts: WorkerParts = ctx[_PARTS]
+    return parts
+
+
+def job_of(ctx: dict[Any, Any]) -> str:
+    """The id of the job that `ctx` belongs to."""
+    return str(ctx["job_id"])

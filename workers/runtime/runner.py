@@ -1,0 +1,183 @@
+"""The arq workers of one process, one for each queue: wired so that they survive Redis restarts, kills and deploys.
+
+What differs from arq's defaults, and why (all measured on arq 0.28):
+
+* its pool retries for ever: the stock worker exits when Redis restarts, and should it still fail, a new one takes over
+  while the jobs of the old one go on;
+* its lock on a job is short and kept alive by the job's lease (`workers.lease`), not as long as the longest job may
+  take;
+* results are not kept: a kept result blocks the same job id, and our ids are fixed;
+* jobs are JSON, not pickles: whoever can write to Redis could run code in us otherwise;
+* tries are unlimited: arq counts a deploy as a try;
+* signals are ours: jobs are asked to end and given time, then cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from arq.connections import ArqRedis
+from arq.worker import Worker
+from pydantic_core import from_json
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from relay.event_loop import stop_on_signals
+from relay.garbage import spare_events
+from relay.store import bells, names
+from relay.store.connect import WORKER_PATIENCE, RedisTrouble, describe, persistently
+from relay.store.pools import open_pool
+from relay.tasks import end_task
+from workers.delivery.shard_worker import GRACE
+from workers.lease import ARQ_LOCK
+from workers.runtime.jobs import look_again
+from workers.runtime.parts import WorkerParts, context_of, worker_parts
+from workers.runtime.queues import QUEUES, UNLIMITED
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from relay.settings import Settings
+    from workers.runtime.queues import Queue
+
+_STOP_PATIENCE = GRACE + 5
+
+log = structlog.get_logger()
+
+
+async def run_worker(settings: Settings) -> None:
+    """Runs a worker until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigError: relay.toml has mistakes or secrets are missing.
+    """
+    stop = stop_on_signals()
+    log.info("worker.starting", **settings.shown())
+    async with worker_parts(settings) as parts:
+        pool = _pool(settings)
+        async with running_arq(pool, parts):
+            log.info(
+                "worker.started",
+                looks_after_linq=parts.upkeep.is_possible,
+                topics=len(parts.rules.current.config.topics),
+                subscriptions=len(parts.rules.current.config.subscriptions),
+            )
+            spare_events()
+            await stop.wait()
+            log.info("worker.stopping")
+            parts.stop.set()
+        await pool.aclose(close_connection_pool=True)
+    log.info("worker.stopped")
+
+
+def _pool(settings: Settings) -> ArqRedis:
+    """Connections for arq itself: patient, since a worker has nothing better to do than to wait for Redis."""
+    pool = open_pool(
+        str(settings.redis_url),
+        WORKER_PATIENCE,
+        retry=Retry(ExponentialBackoff(cap=1, base=0.05), retries=-1),
+        retry_on_error=[RedisConnectionError, RedisTimeoutError, OSError],
+        client_name="linq-relay-arq",
+    )
+    return ArqRedis(
+        pool,
+        job_serializer=bells.serialize,
+        job_deserializer=from_json,
+        default_queue_name=names.QUEUE,
+        expires_extra_ms=bells.LIFETIME_MS,
+    )
+
+
+@asynccontextmanager
+async def running_arq(pool: ArqRedis, parts: WorkerParts) -> AsyncIterator[None]:
+    """An arq worker for each queue, for as long as the context is open; then their jobs have time to end."""
+    workers: list[Worker] = []
+    queues = [asyncio.create_task(_run_queue(make_queue, pool, parts, workers)) for make_queue in QUEUES]
+    try:
+        yield
+    finally:
+        await asyncio.gather(*map(end_task, queues))  # one by one: a TaskGroup would cancel each of them only once
+        await _end_jobs(workers)
+
+
+async def _run_queue(
+    make_queue: Callable[[WorkerParts], Queue], pool: ArqRedis, parts: WorkerParts, workers: list[Worker]
+) -> None:
+    """Runs arq workers of one queue, one after the other; `workers` keeps those that have jobs."""
+    await persistently("connecting to Redis", parts.redis.ping)  # arq's own pool waits for it without a word
+    while True:
+        queue = make_queue(parts)
+        worker = _worker(queue, pool, parts)
+        workers[:] = [one for one in workers if one.queue_name != queue.name or _jobs_of(one)]
+        workers.append(worker)
+        try:
+            await worker.main()
+        except RedisTrouble as error:
+            log.warning("worker.restarting", queue=queue.name, error=describe(error))
+        except Exception:  # whatever it is: a worker that stops picking jobs and lives on would be the worst
+            log.exception("worker.broken", queue=queue.name)
+        for task in worker.tasks.values():
+            task.add_done_callback(_say_how_it_ended)
+        await asyncio.sleep(1)
+
+
+def _say_how_it_ended(task: asyncio.Task[Any]) -> None:
+    """Of a job that outlives its worker, since nobody else asks."""
+    if task.cancelled() or (error := task.exception()) is None:
+        return
+    if isinstance(error, RedisTrouble):
+        log.warning("job.cut_off", error=describe(error))
+    else:
+        log.error("job.broken", exc_info=error)
+
+
+async def _end_jobs(workers: list[Worker]) -> None:
+    """Lets the jobs of `workers` end, for a bounded time."""
+    tasks = [task for worker in workers for task in _jobs_of(worker)]
+    if tasks:
+        _, late = await asyncio.wait(tasks, timeout=_STOP_PATIENCE)
+        await asyncio.gather(*map(end_task, late))
+
+
+def _jobs_of(worker: Worker) -> list[asyncio.Task[Any]]:
+    return [task for task in worker.tasks.values() if not task.done()]
+
+
+class _Worker(Worker):
+    """arq's worker, which does not look at jobs that it is running itself.
+
+    The stock one asks Redis about them on every poll, and would start a second run of one whose lock was lost (a Redis
+    that lost its data), although it keeps its runs by job id.
+    """
+
+    async def start_jobs(self, job_ids: list[bytes]) -> None:
+        """Starts those of `job_ids` that are free."""
+        running = {job_id.encode() for job_id, task in self.tasks.items() if not task.done()}
+        await super().start_jobs([job_id for job_id in job_ids if job_id not in running])
+
+
+def _worker(queue: Queue, pool: ArqRedis, parts: WorkerParts) -> Worker:
+    worker = _Worker(
+        functions=queue.functions,
+        cron_jobs=queue.crons,
+        after_job_end=look_again,
+        queue_name=queue.name,
+        redis_pool=pool,
+        ctx=context_of(parts),
+        handle_signals=False,
+        max_jobs=queue.slots,
+        poll_delay=queue.poll,
+        keep_result=0,
+        max_tries=UNLIMITED,
+        health_check_interval=5,
+        job_serializer=bells.serialize,
+        job_deserializer=from_json,
+        expires_extra_ms=bells.LIFETIME_MS,
+    )
+    worker.in_progress_timeout_s = ARQ_LOCK
+    return worker

@@ -1,0 +1,123 @@
+"""What the requests of one lane have in common, and what each of them adds: the bytes of a POST.
+
+The body goes out as Linq signed it, under the same `webhook-id`, signed anew with the subscription's own secrets in the
+header families that Linq uses, so that a handler written for Linq works behind the relay with nothing changed but the
+secret.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from typing import TYPE_CHECKING
+
+from yarl import URL
+
+from relay import __version__
+from relay.core.event import Dialect, Freshness
+from relay.linq import legacy, standard, v2
+from relay.tls import context_for
+from workers.transport.pool import Destination
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from relay.core.config import Subscription
+    from relay.core.endpoint import Endpoint
+    from relay.store.lanes import Delivery
+
+_finds_control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search  # RFC 9110, 5.5
+
+
+class Letterhead:
+    """Writes the requests of one subscription."""
+
+    def __init__(self, subscription: Subscription, endpoint: Endpoint) -> None:
+        """Does what is the same for all of them.
+
+        Raises:
+            ValueError: its url or one of its headers cannot be sent.
+        """
+        url = URL(subscription.url)
+        host, port = url.raw_host, url.port
+        if not host or port is None:
+            raise ValueError(f"{url} names no host")
+        tls = context_for(endpoint) if url.scheme == "https" else None
+        self.destination = Destination(host, port, tls, endpoint.egress)
+        self._secrets = endpoint.secrets
+        self._head = f"POST {url.raw_path_qs} HTTP/1.1\r\n" + _lines(
+            {
+                "Host": url.host_port_subcomponent or host,
+                "User-Agent": f"linq-relay/{__version__}",
+                "Content-Type": "application/json",
+                legacy.SUBSCRIPTION_ID: subscription.name,
+            }
+            | _authorization_in(url)
+            | dict(endpoint.headers)
+        )
+
+    def request(self, delivery: Delivery, number: int, timestamp: int) -> bytes:
+        """Attempt `number` (from 1) of `delivery`, made at `timestamp` (Unix seconds).
+
+        Raises:
+            ValueError: a header cannot be sent.
+        """
+        body = delivery.record.body
+        headers = _own_headers(delivery, number) | self._signatures(delivery, timestamp)
+        return f"{self._head}{_lines(headers)}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+    def _signatures(self, delivery: Delivery, timestamp: int) -> dict[str, str]:
+        """The Standard family always, with a signature of each secret, and beside it an older one.
+
+        That of the API that the event came through: v3's `X-Webhook-Timestamp` and hex signature, or v2's `sha256=`
+        over the body alone, which share a header's name and cannot both be sent. An older one has room for one
+        signature, that of the first secret.
+        """
+        record = delivery.record
+        newest, *former = self._secrets
+        older = (
+            v2.sign(newest, record.body)
+            if record.version == Dialect.V2
+            else legacy.sign(newest, timestamp, record.body)
+        )
+        return standard.sign(newest, record.webhook_id, timestamp, record.body, *former) | older
+
+
+def _own_headers(delivery: Delivery, number: int) -> dict[str, str]:
+    """What one attempt says of itself, its signatures apart."""
+    record = delivery.record
+    headers = {
+        legacy.EVENT: record.type,
+        "Relay-Topic": delivery.topic,
+        "Relay-Attempt": str(number),
+        "Relay-Event-Id": record.id,
+    }
+    if record.line:
+        headers["Relay-Line"] = record.line
+    if record.freshness is Freshness.HISTORY:
+        headers["Relay-Freshness"] = record.freshness
+    if delivery.is_replay:
+        headers["Relay-Replay"] = "true"
+    return headers
+
+
+def _authorization_in(url: URL) -> dict[str, str]:
+    """The name and the password that a URL may hold (RFC 7617)."""
+    if url.raw_user is None and url.raw_password is None:
+        return {}
+    user = url.user or ""
+    if ":" in user:
+        raise ValueError("the name in the url has a colon")
+    pair = f"{user}:{url.password or ''}".encode("latin-1")
+    return {"Authorization": f"Basic {b64encode(pair).decode()}"}
+
+
+def _lines(headers: Mapping[str, str]) -> str:
+    """The lines of a request's head.
+
+    Raises:
+        ValueError: a value has a character that would end its line, or that no header may have.
+    """
+    if _finds_control("".join(headers.values())):
+        raise ValueError("a header has a control character")
+    return "".join([f"{name}: {value}\r\n" for name, value in headers.items()])

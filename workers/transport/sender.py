@@ -1,0 +1,82 @@
+"""The HTTP sender: one POST, and what came of it.
+
+No redirects, a bounded time, a bounded answer; whether to try again is not decided here.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from relay.core.outcome import Attempt, Outcome, outcome_of_status, retry_after_seconds
+from relay.resolving import Refused
+from workers.transport.connection import NoAnswer, TooLate
+from workers.transport.pool import Patience
+from workers.transport.request_template import Letterhead
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from relay.core.config import Subscription
+    from relay.core.endpoint import Endpoint
+    from relay.store.lanes import Delivery
+    from workers.transport.pool import Connections, Pool
+
+_MOST_KEPT = 4 * 1024  # bytes of an answer
+_RETRY_AFTER = b"retry-after"
+
+
+class Sender:
+    """What the POSTs of a process share."""
+
+    def __init__(self, connections: Connections, clock: Callable[[], float]) -> None:
+        """`clock` gives Unix seconds."""
+        self.connections = connections
+        self.clock = clock
+
+    def to(self, subscription: Subscription, endpoint: Endpoint) -> LaneSender:
+        """Who POSTs to `subscription`."""
+        return LaneSender(self, subscription, endpoint)
+
+
+class LaneSender:
+    """POSTs the deliveries of one lane."""
+
+    def __init__(self, sender: Sender, subscription: Subscription, endpoint: Endpoint) -> None:
+        self._connections = sender.connections
+        self._clock = sender.clock
+        self._subscription = subscription
+        self._endpoint = endpoint
+        self._patience = Patience(subscription.connect_timeout, subscription.timeout)
+
+    @cached_property
+    def _letterhead(self) -> Letterhead:
+        return Letterhead(self._subscription, self._endpoint)
+
+    @cached_property
+    def _pool(self) -> Pool:
+        return self._connections.to(self._letterhead.destination)
+
+    async def attempt(self, delivery: Delivery, number: int) -> Attempt:
+        """Makes attempt `number` (from 1) of `delivery`."""
+        began = self._clock()
+        status, retry_after = None, None
+        try:
+            request = self._letterhead.request(delivery, number, int(began))
+            answer = await self._pool.exchange(request, self._patience)
+        except TooLate as error:
+            outcome, detail = Outcome.TIMED_OUT, str(error)
+        except (NoAnswer, Refused) as error:
+            outcome, detail = Outcome.UNREACHABLE, str(error)
+        except ValueError as error:  # a URL or a header that cannot be sent
+            outcome, detail = Outcome.FAILED, str(error)
+        else:
+            status = answer.status
+            outcome, detail = outcome_of_status(status), ""
+            retry_after = retry_after_seconds(answer.header(_RETRY_AFTER), began)
+            if answer.flaw is not None:
+                detail = str(answer.flaw)
+            elif outcome is not Outcome.DELIVERED:
+                detail = answer.body[:_MOST_KEPT].decode(errors="replace")
+        took = self._clock() - began
+        return Attempt(outcome, round(began * 1000), round(took * 1000), status, detail, retry_after)
