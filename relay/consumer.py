@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from redis.exceptions import ResponseError
 
-from relay.store import names
-from relay.store.connect import WORKER_PATIENCE, RedisTrouble, open_redis, persistently
-from relay.store.record import Record, record_of
-from relay.store.streams import ensure_group, is_missing_group
+from relay.store import keys
+from relay.store.driver.client import WORKER_PATIENCE, RedisTrouble, open_redis, persistently
+from relay.store.driver.streams import ensure_group, is_missing_group
+from relay.store.topics.record import Record, record_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -56,12 +56,12 @@ class Consumer:
     """An async iterator over `Record`s."""
 
     def __init__(self, url: str, topic: str, group: str, member: str, start: str, claim_after: float) -> None:
-        if group.startswith(names.PUSH_GROUP_PREFIX):
+        if group.startswith(keys.PUSH_GROUP_PREFIX):
             raise ValueError(
-                f'the group "{group}" would be the relay\'s own; choose a name without "{names.PUSH_GROUP_PREFIX}"'
+                f'the group "{group}" would be the relay\'s own; choose a name without "{keys.PUSH_GROUP_PREFIX}"'
             )
         self._redis = open_redis(url, WORKER_PATIENCE)
-        self._stream = names.topic(topic)
+        self._stream = keys.topic(topic)
         self._group = group
         self._member = member
         self._start = start

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 from relay.core.errors import Problem, SettingsError
 from relay.core.known_secret import V2_FORMER_SECRET, V2_SECRET, KnownSecret
 from relay.core.secret import SigningSecret
+from relay.process.embedded_redis import running
 from relay.settings import Settings, environment
-from relay.store.acceptor import Acceptor
-from relay.store.aside import Aside
-from relay.store.connect import REQUEST_PATIENCE, WORKER_PATIENCE, open_redis
-from relay.store.embedded import running
-from relay.store.heard import Heard
-from relay.store.key_cache import KeyCache
-from relay.store.keyring import Keyring
-from relay.store.seal import Seal
-from relay.store.sent_secret import SentSecret
+from relay.store.driver.client import REQUEST_PATIENCE, WORKER_PATIENCE, open_redis
+from relay.store.inbox.acceptor import Acceptor
+from relay.store.inbox.quarantine import Aside
+from relay.store.keyring.encryption import Seal
+from relay.store.keyring.key_cache import KeyCache
+from relay.store.keyring.keyring import Keyring
+from relay.store.keyring.last_seen import Heard
+from relay.store.keyring.v2_secret_marker import SentSecret
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

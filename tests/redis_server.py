@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from relay.child import death_with_parent
-from relay.store.embedded import server_program
+from relay.process.embedded_redis import server_program
 from tests.support import free_port
 
 if TYPE_CHECKING:

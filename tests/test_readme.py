@@ -16,7 +16,7 @@ from relay.cli import app
 from relay.core.config import parse_config
 from relay.core.linq_config import LinqConfig
 from relay.settings import Settings
-from relay.store import names
+from relay.store import keys
 from tests.building import LINE, body_of
 from tests.support import eventually
 
@@ -115,7 +115,7 @@ def test_every_file_it_names_exists() -> None:
 def test_the_documented_fields_are_those_of_a_record() -> None:
     from relay.core.event import Dialect
     from relay.linq.understanding import understand
-    from relay.store.record import fields_of
+    from relay.store.topics.record import fields_of
 
     body = body_of(
         "message.received",
@@ -136,7 +136,7 @@ async def test_its_five_lines_read_a_stream(redis: Redis, redis_url: str, tmp_pa
     script = tmp_path / "billing.py"
     script.write_text(program.replace("redis://localhost", redis_url))
     body = body_of("message.received", "e1", text="hello")
-    await redis.xadd(names.topic("support"), {"id": "e1", "type": "message.received", "line": LINE, "body": body})
+    await redis.xadd(keys.topic("support"), {"id": "e1", "type": "message.received", "line": LINE, "body": body})
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-u", str(script)), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from relay.bootstrap.open import open_reconciler
 from relay.bootstrap.v2 import open_v2_reconciler
 from relay.core.errors import LinqApiError, RelayError
-from relay.store.connect import RedisTrouble, describe
+from relay.store.driver.client import RedisTrouble, describe
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

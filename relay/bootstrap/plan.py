@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from relay.linq.api import LinqSubscription
-    from relay.store.keyring import KeyRecord
+    from relay.store.keyring.keyring import KeyRecord
 
 INACTIVE = "inactive"
 """The reason of an update that only switches a subscription on again."""

@@ -18,8 +18,8 @@ from relay.bootstrap.wanted import wanted_of
 from relay.core.errors import RelayError, StoreError
 from relay.core.event import Dialect, owner_of
 from relay.linq.urls import our_target
-from relay.store import names
-from relay.store.connect import RedisTrouble, describe
+from relay.store import keys
+from relay.store.driver.client import RedisTrouble, describe
 from relay.tasks import meanwhile
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from relay.core.config import RelayConfig
     from relay.linq.api import LinqApi, LinqSubscription
-    from relay.store.keyring import KeyRecord, Keyring
+    from relay.store.keyring.keyring import KeyRecord, Keyring
 
 _REPLACING = {Action.CREATE, Action.UPDATE}
 _AT_ONCE = 8  # calls to Linq under way at the same time
@@ -233,7 +233,7 @@ class Reconciler:
         if closed:
             raise StoreError(
                 f"the stored secrets of {', '.join(closed)} were sealed with another RELAY_SECRET_KEY: use that one, "
-                f"or give it in RELAY_SECRET_KEY_OLD; if it is lost, delete {names.KEYRING} from Redis and apply again "
+                f"or give it in RELAY_SECRET_KEY_OLD; if it is lost, delete {keys.KEYRING} from Redis and apply again "
                 "to replace them"
             )
         return records

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from relay.bootstrap.plan import Step
-    from relay.store.heard import LastEvent
+    from relay.store.keyring.last_seen import LastEvent
 
 KINDS = ("missing", "changed", "inactive", "extra", "silent", "foreign")
 """What a check counts:

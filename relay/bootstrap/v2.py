@@ -22,7 +22,7 @@ from relay.core.secret import SigningSecret
 from relay.linq.urls import is_our_v2_url, v2_url
 from relay.linq.v2_api import VERSION, open_linq_v2
 from relay.parts import open_sent_secret
-from relay.store.connect import RedisTrouble, describe
+from relay.store.driver.client import RedisTrouble, describe
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from relay.linq.v2_answers import V2Subscription
     from relay.linq.v2_api import LinqV2Api
     from relay.settings import Settings
-    from relay.store.sent_secret import SentSecret
+    from relay.store.keyring.v2_secret_marker import SentSecret
 
 V2_NEEDS = ("relay_public_url", "relay_secret_key", "linq_v2_token", "linq_v2_webhook_secret")
 """The settings that `[linq.v2]` cannot do without."""

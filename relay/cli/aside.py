@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from relay.settings import Settings
-    from relay.store.aside import Readable, SetAside
+    from relay.store.inbox.quarantine import Readable, SetAside
 
     Filter = Callable[[SetAside], bool]
 
@@ -153,7 +153,7 @@ def _find(fits: Filter) -> list[SetAside]:
 
 async def _read(settings: Settings, fits: Filter) -> list[SetAside]:
     from relay.parts import open_store
-    from relay.store.aside import Aside
+    from relay.store.inbox.quarantine import Aside
 
     async with open_store(settings) as redis:
         return [one async for one in Aside(redis).all() if fits(one)]
@@ -161,7 +161,7 @@ async def _read(settings: Settings, fits: Filter) -> list[SetAside]:
 
 async def _retry(settings: Settings, fits: Filter, *, dry_run: bool) -> dict[str, int]:
     from relay.parts import open_store
-    from relay.store.aside import Aside
+    from relay.store.inbox.quarantine import Aside
 
     async with open_store(settings) as redis:
         found = [_read_again(one) async for one in Aside(redis).all() if fits(one)]
@@ -177,7 +177,7 @@ def _read_again(one: SetAside) -> Readable | None:
     """The event that a body is after all; None if it still cannot be read."""
     from relay.core.event import Dialect
     from relay.linq.understanding import understand
-    from relay.store.aside import Readable
+    from relay.store.inbox.quarantine import Readable
 
     try:
         event = understand(Dialect(one.dialect), one.body, one.line).event
@@ -188,7 +188,7 @@ def _read_again(one: SetAside) -> Readable | None:
 
 async def _drop(settings: Settings, fits: Filter, why: str, *, dry_run: bool) -> int:
     from relay.parts import open_store
-    from relay.store.aside import Aside
+    from relay.store.inbox.quarantine import Aside
 
     async with open_store(settings) as redis:
         entries = [one.entry async for one in Aside(redis).all() if fits(one)]

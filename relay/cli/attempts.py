@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from relay.settings import Settings
-    from relay.store.attempts import Found, Sought
+    from relay.store.lanes.attempt_log import Found, Sought
 
 _SHORT = 60  # characters of an answer in a table
 
@@ -55,7 +55,7 @@ def attempts(
     """Show what was tried for push subscriptions, newest first; exit code 1 if there is nothing for --id."""
     from relay.event_loop import run
     from relay.parts import load_settings
-    from relay.store.attempts import Sought
+    from relay.store.lanes.attempt_log import Sought
 
     sought = Sought(
         event_ids={event_id} if event_id else None,
@@ -145,8 +145,8 @@ def _what_followed(one: Found) -> str:
 
 async def _read(settings: Settings, subscription: str | None, sought: Sought, limit: int) -> list[Found]:
     from relay.parts import open_store
-    from relay.store.attempts import attempts_of
-    from relay.store.deadletters import DeadLetters
+    from relay.store.lanes.attempt_log import attempts_of
+    from relay.store.lanes.dead_letters import DeadLetters
 
     async with open_store(settings) as redis:
         found: list[Found] = []

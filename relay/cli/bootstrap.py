@@ -197,7 +197,7 @@ async def _rotate(lines: list[str] | None, overlap: float | None, tell: Callable
 async def _status() -> tuple[list[Status], dict[str, int], list[str]]:
     from relay.bootstrap.everything import look_at_everything
     from relay.bootstrap.status import KINDS, differences, statuses
-    from relay.store.heard import last_heard
+    from relay.store.keyring.last_seen import last_heard
 
     async with _account() as (settings, redis, config):
         looked = await look_at_everything(settings, redis, config)

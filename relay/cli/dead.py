@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from relay.settings import Settings
-    from relay.store.attempts import Found
-    from relay.store.deadletters import DeadLetter, DeadLetters, Which
+    from relay.store.lanes.attempt_log import Found
+    from relay.store.lanes.dead_letters import DeadLetter, DeadLetters, Which
 
 dead = typer.Typer(name="dead", help="Dead letters: list, show, replay, drop.", no_args_is_help=True)
 
@@ -192,7 +192,7 @@ class _Found:
 
 async def _list(settings: Settings, subscription: str | None, which: Which) -> list[DeadLetter]:
     from relay.parts import open_store
-    from relay.store.deadletters import DeadLetters
+    from relay.store.lanes.dead_letters import DeadLetters
 
     async with open_store(settings) as redis:
         return await _letters(DeadLetters(redis), subscription, which)
@@ -200,7 +200,7 @@ async def _list(settings: Settings, subscription: str | None, which: Which) -> l
 
 async def _find(settings: Settings, subscription: str | None, which: Which) -> _Found:
     from relay.parts import open_store
-    from relay.store.deadletters import DeadLetters
+    from relay.store.lanes.dead_letters import DeadLetters
 
     async with open_store(settings) as redis:
         letters = await _letters(DeadLetters(redis), subscription, which)
@@ -208,7 +208,7 @@ async def _find(settings: Settings, subscription: str | None, which: Which) -> _
 
 
 async def _attempts(redis: Redis, letters: Sequence[DeadLetter]) -> dict[tuple[str, str, str], list[Found]]:
-    from relay.store.attempts import Sought, attempts_of
+    from relay.store.lanes.attempt_log import Sought, attempts_of
 
     ids: dict[str, set[str]] = {}
     for letter in letters:
@@ -226,7 +226,7 @@ async def _replay(
     from relay.config_file import read_config
     from relay.core.errors import RelayError
     from relay.parts import open_store
-    from relay.store.deadletters import DeadLetters
+    from relay.store.lanes.dead_letters import DeadLetters
 
     async with open_store(settings) as redis:
         dead_letters = DeadLetters(redis)
@@ -260,7 +260,7 @@ async def _drop(
     settings: Settings, subscription: str | None, which: Which, why: str, *, dry_run: bool
 ) -> dict[str, int]:
     from relay.parts import open_store
-    from relay.store.deadletters import DeadLetters
+    from relay.store.lanes.dead_letters import DeadLetters
 
     async with open_store(settings) as redis:
         dead_letters = DeadLetters(redis)

@@ -42,7 +42,7 @@ async def _examine(settings: Settings) -> list[Finding]:
     from relay.config_file import load_config
     from relay.doctor.examine import examine
     from relay.parts import open_store
-    from relay.store.connect import REQUEST_PATIENCE
+    from relay.store.driver.client import REQUEST_PATIENCE
 
     loaded = load_config(settings.relay_config)
     async with open_store(settings, REQUEST_PATIENCE) as redis:

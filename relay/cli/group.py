@@ -16,9 +16,9 @@ from relay.config_file import ConfigFile, load_config
 from relay.core.errors import ConfigError, Problem, RelayError, SettingsError
 from relay.event_loop import stop_on_signals
 from relay.parts import open_store
+from relay.process.embedded_redis import embedded_redis
 from relay.settings import Settings, environment, masked_url
-from relay.store.connect import RedisTrouble, describe
-from relay.store.embedded import embedded_redis
+from relay.store.driver.client import RedisTrouble, describe
 from relay.supervise import Program, supervise
 from relay.tasks import end_task
 from relay.telemetry import configure_logging

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from relay.core.breaker import Trip
     from relay.settings import Settings
-    from relay.store.holds import Pause
-    from relay.store.ledger import LaneLedger
+    from relay.store.lanes.ledger import LaneLedger
+    from relay.store.lanes.suspensions import Pause
 
 lanes = typer.Typer(
     name="lanes", help="The push subscriptions' lanes: list, pause, resume, drop.", no_args_is_help=True
@@ -109,8 +109,8 @@ def _shown(row: _Row) -> tuple[object, ...]:
 async def _rows(settings: Settings) -> list[_Row]:
     from relay.config_file import read_config
     from relay.parts import open_store
-    from relay.store.holds import Holds
-    from relay.store.ledger import Ledger
+    from relay.store.lanes.ledger import Ledger
+    from relay.store.lanes.suspensions import Holds
 
     config = read_config(settings.relay_config)
     wanted = {one.name: one.paused for one in config.subscriptions}
@@ -143,7 +143,7 @@ def _row(lane: LaneLedger, wanted: dict[str, bool], held: _Held) -> _Row:
 
 async def _pause(settings: Settings, name: str, reason: str) -> bool:
     from relay.parts import open_store
-    from relay.store.holds import Holds
+    from relay.store.lanes.suspensions import Holds
 
     _known(settings, name)
     async with open_store(settings) as redis:
@@ -153,7 +153,7 @@ async def _pause(settings: Settings, name: str, reason: str) -> bool:
 async def _resume(settings: Settings, name: str) -> bool:
     from relay.core.errors import RelayError
     from relay.parts import open_store
-    from relay.store.holds import Holds
+    from relay.store.lanes.suspensions import Holds
 
     subscription = _known(settings, name)
     async with open_store(settings) as redis:
@@ -177,8 +177,8 @@ async def _drop(settings: Settings, name: str, *, even_with_events: bool) -> int
     from relay.config_file import read_config
     from relay.core.errors import RelayError
     from relay.parts import open_store
-    from relay.store.ledger import Ledger
-    from relay.store.place import drop_lane
+    from relay.store.lanes.ledger import Ledger
+    from relay.store.lanes.position import drop_lane
 
     if name in {one.name for one in read_config(settings.relay_config).subscriptions}:
         raise RelayError(f"{name} stands in {settings.relay_config}; take it out first, or its lane begins anew")

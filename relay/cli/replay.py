@@ -20,7 +20,7 @@ from relay.cli.which import DryRunOption, LineOption, TypeOption, check_topic, l
 if TYPE_CHECKING:
     from relay.core.config import RelayConfig
     from relay.settings import Settings
-    from relay.store.replays import Order, Replay
+    from relay.store.topics.replays import Order, Replay
 
 replay = typer.Typer(
     name="replay",
@@ -54,8 +54,8 @@ def start(
         return
     from relay.event_loop import run
     from relay.parts import load_settings
-    from relay.store.history import Wanted
-    from relay.store.replays import Order
+    from relay.store.topics.history import Wanted
+    from relay.store.topics.replays import Order
 
     if topic is None or to is None:
         raise typer.BadParameter("say whose history, and who is to get it", param_hint="--topic and --to")
@@ -109,8 +109,8 @@ async def _begin(
     from relay.config_file import read_config
     from relay.core.errors import RelayError
     from relay.parts import open_store
-    from relay.store.history import History
-    from relay.store.replays import MOST_RUNNING, Replays
+    from relay.store.topics.history import History
+    from relay.store.topics.replays import MOST_RUNNING, Replays
 
     config = read_config(settings.relay_config)
     async with open_store(settings) as redis:
@@ -155,8 +155,8 @@ def _watch(settings: Settings, replay_id: str) -> Replay | None:
 
 async def _follow(settings: Settings, replay_id: str) -> Replay:
     from relay.parts import open_store
-    from relay.store.holds import Holds
-    from relay.store.replays import Replays, State
+    from relay.store.lanes.suspensions import Holds
+    from relay.store.topics.replays import Replays, State
 
     paused = _paused(settings)
     async with open_store(settings) as redis:
@@ -174,8 +174,8 @@ async def _follow(settings: Settings, replay_id: str) -> Replay:
 
 async def _read(settings: Settings) -> tuple[list[Replay], set[str]]:
     from relay.parts import open_store
-    from relay.store.holds import Holds
-    from relay.store.replays import Replays
+    from relay.store.lanes.suspensions import Holds
+    from relay.store.topics.replays import Replays
 
     async with open_store(settings) as redis:
         holds = Holds(redis)
@@ -193,7 +193,7 @@ def _paused(settings: Settings) -> set[str]:
 async def _cancel(settings: Settings, replay_id: str) -> Replay:
     from relay.core.errors import RelayError
     from relay.parts import open_store
-    from relay.store.replays import Replays, State
+    from relay.store.topics.replays import Replays, State
 
     async with open_store(settings) as redis:
         replays = Replays(redis)

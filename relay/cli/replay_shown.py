@@ -10,8 +10,8 @@ from relay.cli.output import console, counted, local_time, print_table
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
 
-    from relay.store.history import Extent, Survey
-    from relay.store.replays import Order, Replay
+    from relay.store.topics.history import Extent, Survey
+    from relay.store.topics.replays import Order, Replay
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from relay.settings import Settings
-    from relay.store.history import Extent
-    from relay.store.rewind import Move
+    from relay.store.topics.group_seek import Move
+    from relay.store.topics.history import Extent
 
 _ID = re.compile(r"\d{1,16}-\d{1,19}")
 
@@ -75,8 +75,8 @@ class _Way:
 
 
 def _target(text: str) -> _Target:
-    from relay.store.history import BEGINNING, id_at, ms_of
-    from relay.store.streams import id_before
+    from relay.store.driver.streams import id_before
+    from relay.store.topics.history import BEGINNING, id_at, ms_of
 
     if text == "start":
         return _Target(BEGINNING, None)
@@ -93,9 +93,9 @@ async def _plan(settings: Settings, topic: str, group: str, target: _Target) -> 
     from relay.config_file import read_config
     from relay.core.errors import RelayError
     from relay.parts import open_store
-    from relay.store.history import History
-    from relay.store.rewind import plan_move
-    from relay.store.streams import order_of
+    from relay.store.driver.streams import order_of
+    from relay.store.topics.group_seek import plan_move
+    from relay.store.topics.history import History
 
     config = read_config(settings.relay_config)
     async with open_store(settings) as redis:
@@ -109,18 +109,18 @@ async def _plan(settings: Settings, topic: str, group: str, target: _Target) -> 
 
 async def _check_group(redis: Redis, topic: str, group: str) -> None:
     from relay.core.errors import RelayError
-    from relay.store import names
-    from relay.store.rewind import groups_of
+    from relay.store import keys
+    from relay.store.topics.group_seek import groups_of
 
     groups = await groups_of(redis, topic)
-    is_lane = group.startswith(names.PUSH_GROUP_PREFIX)
-    if is_lane or (group not in groups and names.push_group(group) in groups):
-        name = group.removeprefix(names.PUSH_GROUP_PREFIX)
+    is_lane = group.startswith(keys.PUSH_GROUP_PREFIX)
+    if is_lane or (group not in groups and keys.push_group(group) in groups):
+        name = group.removeprefix(keys.PUSH_GROUP_PREFIX)
         raise RelayError(
             f"{name} is a push subscription; relay replay --topic {topic} --to {name} sends it events again"
         )
     if group not in groups:
-        pull = sorted(one for one in groups if not one.startswith(names.PUSH_GROUP_PREFIX))
+        pull = sorted(one for one in groups if not one.startswith(keys.PUSH_GROUP_PREFIX))
         raise RelayError(f'topic "{topic}" has no group "{group}" (pull groups: {", ".join(pull) or "none"})')
 
 
@@ -144,20 +144,20 @@ def _say(way: _Way, target: _Target) -> None:
 
 
 def _place(entry: str) -> str:
-    from relay.store.history import BEGINNING
+    from relay.store.topics.history import BEGINNING
 
     return "at the beginning" if entry == BEGINNING else f"after the event of {_time(entry)}"
 
 
 def _time(entry: str) -> str:
-    from relay.store.history import ms_of
+    from relay.store.topics.history import ms_of
 
     return f"{local_time(ms_of(entry))} ({entry})"
 
 
 async def _go(settings: Settings, move: Move) -> None:
     from relay.parts import open_store
-    from relay.store.rewind import make_move
+    from relay.store.topics.group_seek import make_move
 
     async with open_store(settings) as redis:
         await make_move(redis, move)

@@ -8,7 +8,7 @@ import typer
 
 from relay.cli.output import JsonOption, console, print_json, print_table
 from relay.settings import Settings
-from relay.store.ledger import LaneLedger, Totals
+from relay.store.lanes.ledger import LaneLedger, Totals
 
 
 def ledger(*, json: JsonOption = False) -> None:
@@ -52,7 +52,7 @@ def print_ledger(totals: Totals, unmatched: dict[str, int], lanes: list[LaneLedg
 
 async def _read(settings: Settings) -> tuple[Totals, dict[str, int], list[LaneLedger]]:
     from relay.parts import open_store
-    from relay.store.ledger import Ledger
+    from relay.store.lanes.ledger import Ledger
 
     async with open_store(settings) as redis:
         ledger = Ledger(redis)

@@ -11,7 +11,7 @@ from relay.cli.output import JsonOption, local_time, print_json, print_table
 
 if TYPE_CHECKING:
     from relay.settings import Settings
-    from relay.store.topics import TopicState
+    from relay.store.topics.topics import TopicState
 
 
 def topics(*, json: JsonOption = False) -> None:
@@ -40,7 +40,7 @@ def topics(*, json: JsonOption = False) -> None:
 async def _read(settings: Settings) -> list[TopicState]:
     from relay.config_file import read_config
     from relay.parts import open_store
-    from relay.store.topics import topic_states
+    from relay.store.topics.topics import topic_states
 
     names = [topic.name for topic in read_config(settings.relay_config).topics]
     async with open_store(settings) as redis:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from relay.core.config import RelayConfig
-    from relay.store.deadletters import Which
+    from relay.store.lanes.dead_letters import Which
 
 SubscriptionOption = Annotated[str | None, typer.Option("--subscription", help="Only of this subscription.")]
 IdOption = Annotated[str | None, typer.Option("--id", help="Only of this event id.")]
@@ -41,7 +41,7 @@ def meant_by(
     until: str | None,
 ) -> Which:
     """Which dead letters the options mean."""
-    from relay.store.deadletters import Which
+    from relay.store.lanes.dead_letters import Which
 
     return Which(
         event_id,
@@ -98,7 +98,7 @@ def past_moment(text: str | None, option: str) -> float | None:
 async def check_topic(redis: Redis, config: RelayConfig, topic: str) -> None:
     """Makes sure that there is, or was, a topic of that name."""
     from relay.core.errors import RelayError
-    from relay.store.topics import topic_names
+    from relay.store.topics.topics import topic_names
 
     topics = await topic_names(redis, (one.name for one in config.topics))
     if topic not in topics:

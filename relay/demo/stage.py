@@ -25,11 +25,11 @@ from relay.demo.teams import Seen, archive_team, helpdesk_app
 from relay.linq.api import open_linq
 from relay.listen_address import Listen
 from relay.listening import listening
+from relay.process.embedded_redis import embedded_redis
 from relay.sandbox.app import Sandbox, open_sandbox, sandbox_app
-from relay.store.connect import WORKER_PATIENCE, open_redis
-from relay.store.embedded import embedded_redis
-from relay.store.keyring import Keyring
-from relay.store.seal import Seal
+from relay.store.driver.client import WORKER_PATIENCE, open_redis
+from relay.store.keyring.encryption import Seal
+from relay.store.keyring.keyring import Keyring
 from relay.supervise import Program, supervise
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from relay.doctor.linq_checks import AREA as LINQ
 from relay.doctor.linq_checks import examine_linq
 from relay.doctor.redis_checks import AREA as REDIS
 from relay.doctor.redis_checks import examine_redis
-from relay.store.connect import RedisTrouble, describe
+from relay.store.driver.client import RedisTrouble, describe
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

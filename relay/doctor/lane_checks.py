@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 from relay.doctor.finding import Finding, ok, problem, warning
 from relay.resolving import Refused, allowed, resolve
-from relay.store.connect import describe
-from relay.store.holds import Holds
-from relay.store.ledger import Ledger
+from relay.store.driver.client import describe
+from relay.store.lanes.ledger import Ledger
+from relay.store.lanes.suspensions import Holds
 from relay.tls import context_for
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from relay.bootstrap.everything import look_at_everything
 from relay.bootstrap.open import NEEDS
 from relay.bootstrap.status import statuses
 from relay.doctor.finding import Finding, ok, problem, warning
-from relay.store.heard import last_heard
+from relay.store.keyring.last_seen import last_heard
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

@@ -11,8 +11,8 @@ from redis.exceptions import ResponseError
 
 from relay.core.sentinel_url import is_sentinel_url
 from relay.doctor.finding import Finding, ok, problem, warning
-from relay.store import names
-from relay.store.connect import ask
+from relay.store import keys
+from relay.store.driver.client import ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,7 +35,7 @@ async def examine_redis(redis: Redis, settings: Settings) -> list[Finding]:
     info = await redis.info("everything")
     skew = seconds + microseconds / 1e6 - (began + took / 2)
     findings = [*findings_of(info), *await _fsync(redis), *replication_findings(info, settings), _clock(skew)]
-    beats = await ask(redis.exists(f"{names.QUEUE}:health-check"))
+    beats = await ask(redis.exists(f"{keys.QUEUE}:health-check"))
     if beats:
         findings.append(ok("worker", "a worker is at work"))
     elif _share_used(info) >= 1:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import structlog
 from aiohttp import web
 
-from relay.store.connect import describe
+from relay.store.driver.client import describe
 from relay.web import answers
 from relay.web.health import add_health
 from relay.web.ingress import DIALECTS, Webhook, say_cut_off

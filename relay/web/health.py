@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 from pydantic_core import to_json
 
-from relay.store.connect import REQUEST_PATIENCE, RedisTrouble, describe
+from relay.store.driver.client import REQUEST_PATIENCE, RedisTrouble, describe
 
 if TYPE_CHECKING:
     from relay.parts import IngressParts

@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 
 from relay.consumer import consume
 from relay.event_loop import run
-from relay.store import names
+from relay.store import keys
 from tests.bench.events import event_body
 
 if TYPE_CHECKING:
@@ -45,16 +45,16 @@ async def post(url: str, count: int, concurrency: int) -> None:
 async def route(url: str, count: int) -> None:
     """Moves `count` entries of the inbox into two streams."""
     async with Redis.from_url(url) as redis:
-        await redis.xgroup_create(names.INBOX, "floor", id="0", mkstream=True)
+        await redis.xgroup_create(keys.INBOX, "floor", id="0", mkstream=True)
         moved = 0
         while moved < count:
-            ((_, rows),) = await redis.xreadgroup("floor", "one", {names.INBOX: ">"}, count=_BATCH)
+            ((_, rows),) = await redis.xreadgroup("floor", "one", {keys.INBOX: ">"}, count=_BATCH)
             async with redis.pipeline(transaction=True) as pipe:
                 for entry, fields in rows:
-                    for topic in (names.topic("one"), names.topic("two")):
+                    for topic in (keys.topic("one"), keys.topic("two")):
                         pipe.xadd(topic, fields)
-                    pipe.xack(names.INBOX, "floor", entry)
-                    pipe.xdel(names.INBOX, entry)
+                    pipe.xack(keys.INBOX, "floor", entry)
+                    pipe.xdel(keys.INBOX, entry)
                 await pipe.execute()
             moved += len(rows)
 
@@ -62,7 +62,7 @@ async def route(url: str, count: int) -> None:
 async def read(url: str, count: int) -> None:
     """Reads `count` entries of a topic."""
     async with Redis.from_url(url) as redis:
-        stream = names.topic(TOPIC)
+        stream = keys.topic(TOPIC)
         await redis.xgroup_create(stream, "floor", id="0")
         seen = 0
         while seen < count:

@@ -24,13 +24,13 @@ from relay.core.event import Arrival, Dialect
 from relay.core.secret import new_key
 from relay.linq.understanding import understand
 from relay.parts import open_keyring
+from relay.process.embedded_redis import embedded_redis
 from relay.settings import Settings
-from relay.store import names
-from relay.store.acceptor import Acceptor
-from relay.store.embedded import embedded_redis
-from relay.store.lanes import Lane
-from relay.store.ledger import LaneLedger, Ledger, Totals
-from relay.store.record import fields_of
+from relay.store import keys
+from relay.store.inbox.acceptor import Acceptor
+from relay.store.lanes.lane import Lane
+from relay.store.lanes.ledger import LaneLedger, Ledger, Totals
+from relay.store.topics.record import fields_of
 from tests.bench.events import event_body, line_of
 from tests.bench.processes import Program, answer_of, answers, cpu_of, program
 from tests.building import LINE, SECRET
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from relay.store.embedded import Embedded
+    from relay.process.embedded_redis import Embedded
 
 _CHUNK = 2000  # events that are put in at once
 _LOOK = 0.01
@@ -107,7 +107,7 @@ class Stage:
         """Our worker, once arq has it at work."""
 
         async def ready() -> object:
-            return await self.redis.exists(f"{names.QUEUE}:health-check")
+            return await self.redis.exists(f"{keys.QUEUE}:health-check")
 
         async with program("relay", "worker", ready=ready, environment=self.environment()) as running:
             yield running
@@ -149,8 +149,8 @@ class Stage:
         """Puts events into the topic for everything, behind the lanes that the rules have."""
         for subscription in parse_config(self.rules_file.read_text()).subscriptions:
             await Lane(self.redis, subscription.name, subscription.topic).ensure()
-            await self.redis.sadd(names.LANES, subscription.name)  # type: ignore[misc]  # typed for the blocking client, too
-        stream = names.topic("everything")
+            await self.redis.sadd(keys.LANES, subscription.name)  # type: ignore[misc]  # typed for the blocking client, too
+        stream = keys.topic("everything")
         for start in range(0, count, _CHUNK):
             async with self.redis.pipeline(transaction=False) as pipe:
                 for number in range(start, min(start + _CHUNK, count)):
@@ -195,14 +195,14 @@ class Stage:
 
     async def routed(self) -> int:
         """Events that have been routed."""
-        return int(await self.redis.hget(names.COUNTS, "routed") or 0)  # type: ignore[misc]  # as above
+        return int(await self.redis.hget(keys.COUNTS, "routed") or 0)  # type: ignore[misc]  # as above
 
     async def delivered(self) -> int:
         """Deliveries that have been made, over all lanes."""
-        lanes = await self.redis.smembers(names.LANES)  # type: ignore[misc]  # as above
+        lanes = await self.redis.smembers(keys.LANES)  # type: ignore[misc]  # as above
         async with self.redis.pipeline(transaction=False) as pipe:
             for lane in lanes:
-                pipe.hget(names.lane(lane.decode()), "delivered")
+                pipe.hget(keys.lane(lane.decode()), "delivered")
             return sum(int(count or 0) for count in await pipe.execute())
 
 

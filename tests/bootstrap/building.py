@@ -8,7 +8,7 @@ from relay.bootstrap.plan import Wanted
 from relay.linq.api import LinqSubscription
 from relay.linq.urls import target_url, v2_url
 from relay.linq.v2_answers import V2Subscription
-from relay.store.keyring import KeyRecord
+from relay.store.keyring.keyring import KeyRecord
 
 PUBLIC = "https://relay.example.com"
 LINE = "+16465550123"

@@ -15,9 +15,9 @@ from relay.linq.api import KNOWN_EVENT_TYPES
 from relay.linq.event_types import is_of_lines, is_of_the_account
 from relay.linq.urls import target_url
 from relay.settings import Settings
-from relay.store import names
-from relay.store.keyring import STRAGGLERS, Keyring
-from relay.store.seal import Seal
+from relay.store import keys
+from relay.store.keyring.encryption import Seal
+from relay.store.keyring.keyring import STRAGGLERS, Keyring
 from tests.bootstrap.bench import ASKED_FOR, PUBLIC, RULES, SUBSCRIPTIONS, Bench, actions, bench_of
 from tests.conftest import NOW
 from tests.sandbox.running import LINE, LINES, OTHER_LINE, THIRD_LINE
@@ -55,8 +55,8 @@ async def test_planning_changes_nothing(bench: Bench) -> None:
 
 async def test_secrets_lie_sealed_in_redis(bench: Bench) -> None:
     await bench.apply()
-    assert await bench.redis.keys() == [names.KEYRING.encode()]
-    stored: Any = await bench.redis.hgetall(names.KEYRING)  # type: ignore[misc]
+    assert await bench.redis.keys() == [keys.KEYRING.encode()]
+    stored: Any = await bench.redis.hgetall(keys.KEYRING)  # type: ignore[misc]
     everything = b"".join(part for row in stored.items() for part in row)
     assert b"whsec_" not in everything
     for secret in bench.secrets_at_linq().values():

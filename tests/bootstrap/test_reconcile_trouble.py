@@ -19,8 +19,8 @@ from relay.linq import api as linq_api
 from relay.linq.api import LinqApi, open_linq
 from relay.linq.urls import target_url
 from relay.sandbox.state import Subscription
-from relay.store import only_one
-from relay.store.connect import open_redis
+from relay.store.driver import lock
+from relay.store.driver.client import open_redis
 from tests.bootstrap.bench import PUBLIC, RULES, SUBSCRIPTIONS, Bench, actions, bench_of, refuse
 from tests.bootstrap.redis_gate import gate_to
 from tests.sandbox.running import API_KEY, LINE, LINES, OTHER_LINE, THIRD_LINE, RunningSandbox, linq_error
@@ -148,7 +148,7 @@ async def test_secrets_that_redis_did_not_take_are_replaced_by_the_next_run(
     sandbox: RunningSandbox, redis: Redis, redis_url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reconcile, "_STORE_PAUSE", 0.001)
-    monkeypatch.setattr(only_one, "_LENGTH", 0.1)  # of the lock that cannot be given back
+    monkeypatch.setattr(lock, "_LENGTH", 0.1)  # of the lock that cannot be given back
     async with bench_behind_a_gate(sandbox, redis_url, clock, opens_after=None) as troubled:
         results = await troubled.apply()
     assert actions(results) == [("create", line, 1, False) for line in LINES]

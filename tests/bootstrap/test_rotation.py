@@ -21,9 +21,10 @@ from relay.linq.urls import target_url
 from relay.parts import ingress_parts
 from relay.sandbox.app import Emission
 from relay.settings import Settings
-from relay.store import names, only_one
-from relay.store.keyring import STRAGGLERS, Keyring
-from relay.store.seal import Seal
+from relay.store import keys
+from relay.store.driver import lock
+from relay.store.keyring.encryption import Seal
+from relay.store.keyring.keyring import STRAGGLERS, Keyring
 from relay.tasks import end_task
 from relay.web.health import Readiness
 from relay.web.server import listening_for_webhooks
@@ -114,7 +115,7 @@ async def test_no_event_is_refused_while_secrets_are_rotated_under_traffic(redis
     assert statuses <= {200, 503}
     at_once = {one.event_id for one in deliveries if one.attempts and one.attempts[0].status == 200}
     assert at_once == {one.event_id for one in deliveries}  # if one secret was not there yet, the other was
-    assert await redis.xlen(names.INBOX) == len(at_once)
+    assert await redis.xlen(keys.INBOX) == len(at_once)
 
 
 def has_sent(sandbox: RunningSandbox, count: int) -> bool:
@@ -141,8 +142,8 @@ async def test_two_applies_at_once_do_not_fight(sandbox: RunningSandbox, redis: 
 
 
 async def test_who_waits_for_too_long_is_told_why(bench: Bench, monkeypatch: pytest.MonkeyPatch, redis: Redis) -> None:
-    monkeypatch.setattr(only_one, "PATIENCE", 0.1)
-    await redis.set(names.KEYRING_LOCK, "somebody else")
+    monkeypatch.setattr(lock, "PATIENCE", 0.1)
+    await redis.set(keys.KEYRING_LOCK, "somebody else")
     with pytest.raises(StoreError, match="another bootstrap has been at work"):
         await bench.apply()
     assert bench.sandbox.changes == []

@@ -13,7 +13,7 @@ from relay.bootstrap.v2 import V2Survey, V2Wanted
 from relay.core.known_secret import V2_FORMER_SECRET
 from relay.core.secret import SigningSecret
 from relay.linq.urls import target_url
-from relay.store.heard import LastEvent
+from relay.store.keyring.last_seen import LastEvent
 from tests.bootstrap.building import (
     EVENTS,
     FOREIGN_URLS,
@@ -31,7 +31,7 @@ from tests.bootstrap.building import (
 if TYPE_CHECKING:
     from relay.linq.api import LinqSubscription
     from relay.linq.v2_answers import V2Subscription
-    from relay.store.keyring import KeyRecord
+    from relay.store.keyring.keyring import KeyRecord
 
 DAY = 86_400.0
 NOTHING = dict.fromkeys(KINDS, 0)

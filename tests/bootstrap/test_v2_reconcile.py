@@ -18,10 +18,10 @@ from relay.core.errors import LinqApiError, SettingsError
 from relay.core.secret import SigningSecret
 from relay.linq.v2_api import TOKEN_HEADER, LinqV2Api
 from relay.settings import Settings
-from relay.store import names
-from relay.store.connect import open_redis
-from relay.store.seal import Seal
-from relay.store.sent_secret import SentSecret
+from relay.store import keys
+from relay.store.driver.client import open_redis
+from relay.store.keyring.encryption import Seal
+from relay.store.keyring.v2_secret_marker import SentSecret
 from tests.bootstrap.bench import PUBLIC, SEALING_KEY, refuse
 from tests.bootstrap.redis_gate import gate_to
 from tests.sandbox.calling_v2 import URL, subscribe
@@ -253,7 +253,7 @@ async def test_whoever_dies_after_a_creation_leaves_one_subscription_that_gets_t
 ) -> None:
     async with behind_a_gate_that_shuts_at("POST", sandbox, api, redis_url) as troubled:
         assert await apply(troubled) == [("create", None, False)]
-    await redis.delete(names.KEYRING_LOCK)  # it would be free in 15 s
+    await redis.delete(keys.KEYRING_LOCK)  # it would be free in 15 s
     assert [await apply(reconciler_of(api, redis)) for _ in range(2)] == [
         [("update", "1", True)],
         [("keep", "1", True)],
@@ -266,7 +266,7 @@ async def test_whoever_dies_after_a_changed_secret_was_sent_is_not_thought_to_ha
     await apply(reconciler_of(api, redis, secret="older"))
     async with behind_a_gate_that_shuts_at("PUT", sandbox, api, redis_url) as troubled:
         assert await apply(troubled) == [("update", "1", False)]
-    await redis.delete(names.KEYRING_LOCK)
+    await redis.delete(keys.KEYRING_LOCK)
     assert at_linq(sandbox)[0].secret == SECRET
     assert await apply(reconciler_of(api, redis, secret="older")) == [("update", "1", True)]
     assert at_linq(sandbox)[0].secret == "older"

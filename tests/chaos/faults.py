@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import ResponseError
 
-from relay.store import names
-from relay.store.connect import ask
+from relay.store import keys
+from relay.store.driver.client import ask
 from tests.chaos.plan import Span
 from tests.chaos.records import DELETE_LANE_GROUPS
 from tests.chaos.teams import TEAMS
@@ -139,14 +139,14 @@ async def _cut_connections(stage: Stage, _: random.Random, seconds: float) -> tu
 async def _delete_lane_groups(stage: Stage, dice: random.Random, _: float) -> tuple[str, ...]:
     doomed = dice.sample(TEAMS, 3)
     for team in doomed:
-        await _delete_group(stage, names.topic(team.topic), names.push_group(team.name))
+        await _delete_group(stage, keys.topic(team.topic), keys.push_group(team.name))
     return tuple(team.name for team in doomed)
 
 
 async def _forget_preparation(stage: Stage, _: random.Random, __: float) -> tuple[str, ...]:
     async with stage.redis.client() as redis:
-        await redis.delete(names.PREPARED)
-    return (names.PREPARED,)
+        await redis.delete(keys.PREPARED)
+    return (keys.PREPARED,)
 
 
 async def _delete_group(stage: Stage, stream: str, group: str) -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import ResponseError
 
 from relay.child import python
-from relay.store import names
-from relay.store.ledger import Ledger
+from relay.store import keys
+from relay.store.lanes.ledger import Ledger
 from tests.chaos.events import body_of, number_of
 from tests.chaos.records import Happened, Records, Repeat, TeamRecord, TopicRecord
 from tests.chaos.subscribers import PULLED
@@ -52,7 +52,7 @@ async def _unrest(redis: Redis) -> dict[str, int]:
     found = {"inbox": (await ledger.totals()).inbox}
     for lane in await ledger.lanes():
         found |= {f"{lane.subscription} waiting": lane.waiting, f"{lane.subscription} retrying": lane.retrying}
-    for group in await redis.xinfo_groups(names.topic(PULL_TOPIC)):
+    for group in await redis.xinfo_groups(keys.topic(PULL_TOPIC)):
         if group["name"] == PULL_GROUP.encode():
             found |= {f"{PULL_GROUP} pending": group["pending"], f"{PULL_GROUP} unread": group["lag"] or 0}
     return {what: count for what, count in found.items() if count}
@@ -78,7 +78,7 @@ async def read_topics(stage: Stage) -> dict[str, TopicRecord]:
     async with stage.redis.client() as redis:
         for topic in TOPICS:
             record = found[topic] = TopicRecord(bytearray(stage.spec.events))
-            async for entry, fields in _entries(redis, names.topic(topic)):
+            async for entry, fields in _entries(redis, keys.topic(topic)):
                 _note(record, entry, fields)
     return found
 
@@ -88,7 +88,7 @@ async def read_dead(stage: Stage) -> dict[str, frozenset[int]]:
     found = {}
     async with stage.redis.client() as redis:
         for team in TEAMS:
-            rows = _entries(redis, names.lane(team.name, "dead"))
+            rows = _entries(redis, keys.lane(team.name, "dead"))
             numbers = [number_of(fields[b"id"].decode()) async for _, fields in rows]
             found[team.name] = frozenset(number for number in numbers if number is not None)
     return found

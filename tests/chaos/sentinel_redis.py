@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.asyncio import Redis
 
-from relay.store.connect import open_redis
+from relay.store.driver.client import open_redis
 from tests.sentinels import SERVICE, sentinels
 from tests.support import eventually
 

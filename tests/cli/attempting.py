@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from relay.core.outcome import Outcome
-from relay.store import names
-from relay.store.remembered import Remembered
+from relay.store import keys
+from relay.store.lanes.attempt_record import Remembered
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -37,7 +37,7 @@ async def remember(
 ) -> None:
     """An attempt that stands in Redis, and its lane among the others."""
     fields: Any = {"a": attempt.encode()} | ({"moot": "1"} if moot else {})
-    await redis.sadd(names.LANES, subscription)  # type: ignore[misc]
-    entry = await redis.xadd(names.lane(subscription, "attempts"), fields)
+    await redis.sadd(keys.LANES, subscription)  # type: ignore[misc]
+    entry = await redis.xadd(keys.lane(subscription, "attempts"), fields)
     if detail:
-        await redis.xadd(names.lane(subscription, "answers"), {"a": detail}, id=entry)
+        await redis.xadd(keys.lane(subscription, "answers"), {"a": detail}, id=entry)

@@ -9,8 +9,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from relay.core.event import Dialect
-from relay.store import bells, names
-from relay.store.aside import Aside
+from relay.store import keys, wakeups
+from relay.store.inbox.quarantine import Aside
 from tests.building import LINE, body_of
 from tests.cli.running import Said, invoke_beside
 
@@ -43,7 +43,7 @@ async def listed() -> list[dict[str, Any]]:
 
 
 async def test_list_shows_what_was_set_aside(bodies: Redis) -> None:
-    entries = [entry.decode() for entry, _ in await bodies.xrange(names.ASIDE)]
+    entries = [entry.decode() for entry, _ in await bodies.xrange(keys.ASIDE)]
     assert [row["id"] for row in await listed()] == entries
     assert (await listed())[0] == {
         "id": entries[0],
@@ -90,11 +90,11 @@ async def test_retry_lets_in_what_can_be_read_now_once(bodies: Redis) -> None:
     said = await aside("retry", "--all")
     assert said.out.strip() == "1 accepted, 1 repeated, 1 unreadable"
     assert [row["reason"] for row in await listed()] == ["the body is not JSON"]
-    [(_, event)] = await bodies.xrange(names.INBOX)
+    [(_, event)] = await bodies.xrange(keys.INBOX)
     assert (event[b"id"], event[b"type"], event[b"line"]) == (b"e-1", b"message.received", LINE.encode())
     assert (event[b"dialect"], event[b"webhook_id"], event[b"body"]) == (b"v3", b"e-1", GOOD)
     assert int(event[b"at"]) > CAME
-    assert await bodies.zscore(names.QUEUE, bells.ROUTE.job_id) == bells.NOW
+    assert await bodies.zscore(keys.QUEUE, wakeups.ROUTE.job_id) == wakeups.NOW
     totals = (await invoke_beside("ledger", "--json")).json["totals"]
     assert (totals["accepted"], totals["duplicate"], totals["inbox"]) == (1, 1, 1)
 

@@ -10,9 +10,9 @@ import pytest
 from relay.core.secret import SigningSecret, new_key
 from relay.linq.api import KNOWN_EVENT_TYPES
 from relay.linq.urls import target_url
-from relay.store import names
-from relay.store.keyring import Keyring
-from relay.store.seal import Seal
+from relay.store import keys
+from relay.store.keyring.encryption import Seal
+from relay.store.keyring.keyring import Keyring
 from tests.cli.running import main_here, relay
 from tests.sandbox.running import API_KEY, LINES, OTHER_LINE, RunningSandbox, closed_port, linq_error, running_sandbox
 
@@ -257,7 +257,7 @@ async def test_rotating_what_was_never_registered_says_what_to_do() -> None:
 
 async def test_status_shows_each_line_and_what_is_wrong(sandbox: RunningSandbox, redis: Redis) -> None:
     await main_here("bootstrap", "apply")
-    await redis.hset(names.HEARD, LINES[0], "1789377302000 1")  # type: ignore[misc]
+    await redis.hset(keys.HEARD, LINES[0], "1789377302000 1")  # type: ignore[misc]
     said = await main_here("bootstrap", "status")
     assert said.code == 1  # the line was heard of in September
     for text in (*LINES, "silent for", "never", "gen 1", "1 silent"):
@@ -283,7 +283,7 @@ async def test_a_secret_key_can_be_replaced(sandbox: RunningSandbox, redis: Redi
     assert (await main_here("bootstrap", "apply", **new, RELAY_SECRET_KEY_OLD=f"{new_key()},{KEY}")).code == 0
     assert (await main_here("bootstrap", "plan", **new)).code == 0
     assert sandbox.changes == ["POST /v3/webhook-subscriptions"] * len(LINES)
-    assert await redis.hlen(names.KEYRING) == len(LINES)  # type: ignore[misc]
+    assert await redis.hlen(keys.KEYRING) == len(LINES)  # type: ignore[misc]
 
 
 # --- v2 -----------------------------------------------------------------------------------------------
@@ -310,7 +310,7 @@ async def test_the_v2_subscription_stands_in_the_same_plan_and_status(
     assert [one.secret for one in sandbox.sandbox.state.v2_subscriptions.values()] == ["of our own choosing"]
     assert (await main_here("bootstrap", "plan")).code == 0
 
-    await redis.hset(names.HEARD, "v2", f"{round(time.time() * 1000)} -1")  # type: ignore[misc]
+    await redis.hset(keys.HEARD, "v2", f"{round(time.time() * 1000)} -1")  # type: ignore[misc]
     said = await main_here("bootstrap", "status")
     assert said.code == 0
     (row,) = [line for line in said.out.splitlines() if line.strip().startswith("v2")]

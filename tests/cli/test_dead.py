@@ -11,8 +11,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from relay.core.errors import RelayError
-from relay.store import bells, names
-from relay.store.lanes import Lane
+from relay.store import keys, wakeups
+from relay.store.lanes.lane import Lane
 from tests.cli.attempting import BAD, GOOD, remember
 from tests.cli.running import Said, invoke_beside, main_here
 
@@ -57,7 +57,7 @@ async def bury(redis: Redis, subscription: str, event_id: str, **more: str) -> s
     event = await redis.xadd(lane.topic_stream, {"id": event_id, "body": BODY})
     await lane.read_new(1)
     await redis.xack(lane.topic_stream, lane.group, event)
-    entry: bytes = await redis.xadd(names.lane(subscription, "dead"), fields)
+    entry: bytes = await redis.xadd(keys.lane(subscription, "dead"), fields)
     return entry.decode()
 
 
@@ -224,18 +224,18 @@ async def test_replay_sends_one_event_back_to_its_lane(graves: Redis) -> None:
     said = await dead("replay", "--subscription", "bot", "--id", "e-1", "--json")
     assert (said.code, said.json) == (0, {"replayed": 1, "subscriptions": {"bot": 1}})
     assert ids(await dead("list", "--json")) == [("audit", "e-1"), ("bot", "e-2")]
-    ((_, fields),) = await graves.xrange(names.lane("bot", "replay"))
+    ((_, fields),) = await graves.xrange(keys.lane("bot", "replay"))
     assert (fields[b"id"], fields[b"body"].decode(), fields[b"dead_topic"]) == (b"e-1", BODY, b"support")
 
 
 async def test_replay_wakes_the_lane(graves: Redis) -> None:
     before = time.time() * 1000
     await dead("replay", "--subscription", "bot", "--all")
-    slot = bells.slot_of("bot")
-    ((lane, since),) = await graves.zrange(names.ready(slot), 0, -1, withscores=True)
+    slot = wakeups.slot_of("bot")
+    ((lane, since),) = await graves.zrange(keys.ready(slot), 0, -1, withscores=True)
     assert lane == b"bot"
     assert before - 1 <= since <= time.time() * 1000 + 1
-    assert await graves.zrange(names.QUEUE, 0, -1) == [bells.deliver(slot).job_id.encode()]
+    assert await graves.zrange(keys.QUEUE, 0, -1) == [wakeups.deliver(slot).job_id.encode()]
 
 
 @pytest.mark.usefixtures("graves")
@@ -248,7 +248,7 @@ async def test_replay_of_all_leaves_none(graves: Redis) -> None:
     said = await dead("replay", "--all", "--json")
     assert said.json == {"replayed": 3, "subscriptions": {"audit": 1, "bot": 2}}
     assert ids(await dead("list", "--json")) == []
-    replayed = [fields[b"id"] for _, fields in await graves.xrange(names.lane("bot", "replay"))]
+    replayed = [fields[b"id"] for _, fields in await graves.xrange(keys.lane("bot", "replay"))]
     assert replayed == [b"e-1", b"e-2"]
 
 
@@ -277,7 +277,7 @@ async def test_replay_wants_to_be_told_what(arguments: list[str]) -> None:
 
 
 async def test_the_ledger_balances_before_and_after(graves: Redis) -> None:
-    await graves.hset(names.COUNTS, mapping={"accepted": 3, "routed": 3})  # type: ignore[misc]
+    await graves.hset(keys.COUNTS, mapping={"accepted": 3, "routed": 3})  # type: ignore[misc]
     before = (await invoke_beside("ledger", "--json")).json
     await dead("replay", "--all")
     after = (await invoke_beside("ledger", "--json")).json

@@ -15,7 +15,7 @@ from relay.config_file import ConfigFile
 from relay.core.errors import ConfigError, SettingsError
 from relay.core.secret import new_key
 from relay.settings import Settings
-from relay.store import names
+from relay.store import keys
 from relay.tasks import end_task
 from tests.sandbox.running import API_KEY, LINES, RunningSandbox, linq_error, running_sandbox
 from tests.support import eventually
@@ -105,7 +105,7 @@ def has_all(sandbox: RunningSandbox) -> bool:
 
 async def test_the_lines_are_registered_once(sandbox: RunningSandbox, redis: Redis, rules: Path) -> None:
     async def are_stored() -> bool:
-        return bool(await redis.hlen(names.KEYRING) == len(LINES) + 1)  # type: ignore[misc]
+        return bool(await redis.hlen(keys.KEYRING) == len(LINES) + 1)  # type: ignore[misc]
 
     async with registering(rules):
         await eventually(are_stored)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay.core.breaker import Trip
-from relay.store import names
-from relay.store.holds import Holds, Pause
-from relay.store.lanes import Lane
-from relay.store.ledger import Ledger
+from relay.store import keys
+from relay.store.lanes.lane import Lane
+from relay.store.lanes.ledger import Ledger
+from relay.store.lanes.suspensions import Holds, Pause
 from tests.cli.running import main_here
 from tests.cli.test_dead import bury
 
@@ -30,7 +30,7 @@ async def _lanes(redis: Redis, redis_url: str, tmp_path: Path, monkeypatch: pyte
     Path("relay.toml").write_text(RULES)
     for name in ("bot", "crm", "former"):
         await Lane(redis, name, "support").ensure()
-    await redis.xadd(names.topic("support"), {"id": "e1", "body": "{}"})
+    await redis.xadd(keys.topic("support"), {"id": "e1", "body": "{}"})
 
 
 async def states() -> dict[str, str]:
@@ -57,7 +57,7 @@ async def test_a_lane_that_does_not_deliver_says_since_when_and_why(redis: Redis
 
 
 async def test_a_lane_in_which_a_dead_letter_holds_up_its_chat_says_so(redis: Redis) -> None:
-    await redis.hset(names.lane("bot", "held_up"), "chat-1", "x|1-0")  # type: ignore[misc]
+    await redis.hset(keys.lane("bot", "held_up"), "chat-1", "x|1-0")  # type: ignore[misc]
     said = await main_here("lanes", "list")
     assert said.code == 1
     assert "dead letters hold up 1 chat;" in said.out
@@ -101,12 +101,12 @@ async def test_a_removed_lane_is_forgotten_whole(redis: Redis) -> None:
     assert said.out == "former is forgotten, with 2 events.\n"
     assert {row.subscription for row in await Ledger(redis).lanes()} == {"bot", "crm"}
     assert [key async for key in redis.scan_iter("relay:lane:former*")] == []
-    groups = await redis.xinfo_groups(names.topic("support"))
+    groups = await redis.xinfo_groups(keys.topic("support"))
     assert {group["name"] for group in groups} == {b"push:bot", b"push:crm"}
 
 
 async def test_a_lane_whose_topic_is_gone_can_be_dropped(redis: Redis) -> None:
-    await redis.delete(names.topic("support"))
+    await redis.delete(keys.topic("support"))
     assert (await main_here("lanes", "drop", "former", "--yes")).code == 0
 
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from relay.core.errors import RelayError
-from relay.store import bells, names, replays
-from relay.store.holds import Holds
-from relay.store.replays import Replays, State
+from relay.store import keys, wakeups
+from relay.store.lanes.suspensions import Holds
+from relay.store.topics import replays
+from relay.store.topics.replays import Replays, State
 from tests.cli.running import PATIENCE, ended, invoke_beside, line_with, main_here, relay_process
 from tests.support import eventually
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 LINE = "+16465550123"
-STREAM = names.topic("support")
+STREAM = keys.topic("support")
 HOUR = 3600 * 1000
 RULES = """
 [[topics]]
@@ -73,7 +74,7 @@ async def test_a_dry_run_only_counts(redis: Redis) -> None:
     assert (found["topic"], found["subscription"], found["events"], found["matching"]) == ("support", "bot", 5, 2)
     assert found["is_complete"]
     assert found["last_at"] - found["first_at"] == 4 * HOUR
-    assert not await redis.exists(names.REPLAYS, names.QUEUE, names.SLOW_QUEUE)
+    assert not await redis.exists(keys.REPLAYS, keys.QUEUE, keys.SLOW_QUEUE)
     said = await main_here("replay", "--topic", "support", "--to", "bot", "--dry-run", "--rate", "0.1")
     assert "support has 5 events from" in said.out
     assert "They would be sent to bot in 50s or more." in said.out
@@ -85,7 +86,7 @@ async def test_an_order_is_written_down_and_its_bell_rung(redis: Redis) -> None:
     assert "@" in begun["by"]
     (stored,) = await Replays(redis).running()
     assert stored.id == begun["id"]
-    assert await redis.zscore(names.SLOW_QUEUE, bells.REPLAY.job_id) == bells.NOW
+    assert await redis.zscore(keys.SLOW_QUEUE, wakeups.REPLAY.job_id) == wakeups.NOW
 
 
 async def test_for_a_person() -> None:
@@ -126,7 +127,7 @@ async def test_what_cannot_be_ordered_is_said_in_a_sentence(
     redis: Redis, arguments: tuple[str, ...], message: str
 ) -> None:
     assert message in await refused(*arguments)
-    assert not await redis.exists(names.REPLAYS)
+    assert not await redis.exists(keys.REPLAYS)
 
 
 async def test_so_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

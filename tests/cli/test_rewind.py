@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from relay.store import names
-from relay.store.lanes import Lane
+from relay.store import keys
+from relay.store.lanes.lane import Lane
 from tests.cli.running import Said, main_here
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-STREAM = names.topic("support")
+STREAM = keys.topic("support")
 HOUR = 3600 * 1000
 
 

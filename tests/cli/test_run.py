@@ -16,8 +16,8 @@ import pytest
 from relay.core.secret import SigningSecret, new_key, new_secret
 from relay.parts import ingress_parts
 from relay.settings import Settings
-from relay.store.keyring import Keyring
-from relay.store.seal import Seal
+from relay.store.keyring.encryption import Seal
+from relay.store.keyring.keyring import Keyring
 from tests.cli.running import ended, line_with, main_here, relay, relay_process
 from tests.sandbox.running import LINES
 from tests.support import eventually

@@ -8,7 +8,7 @@ import pytest
 
 from relay.core.secret import SigningSecret
 from relay.settings import Settings
-from relay.store.seal import Seal
+from relay.store.keyring.encryption import Seal
 from tests.cli.running import invoke
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relay.store import names
-from relay.store.lanes import Lane
+from relay.store import keys
+from relay.store.lanes.lane import Lane
 from tests.cli.running import invoke_beside, main_here
 
 if TYPE_CHECKING:
@@ -30,15 +30,15 @@ async def books(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -
     """Five events: four routed to one subscription and one that no topic wanted."""
     monkeypatch.setenv("REDIS_URL", redis_url)
     counts = {"accepted": 5, "duplicate": 2, "aside": 1, "routed": 4, "unmatched": 1}
-    await redis.hset(names.COUNTS, mapping=counts)  # type: ignore[misc]
-    await redis.hset(names.UNMATCHED, "call.ended", "1")  # type: ignore[misc]
+    await redis.hset(keys.COUNTS, mapping=counts)  # type: ignore[misc]
+    await redis.hset(keys.UNMATCHED, "call.ended", "1")  # type: ignore[misc]
     lane = Lane(redis, "bot", "support")
     await lane.ensure()
-    entries = [await redis.xadd(names.topic("support"), {"id": f"e-{n}", "body": "{}"}) for n in range(4)]
+    entries = [await redis.xadd(keys.topic("support"), {"id": f"e-{n}", "body": "{}"}) for n in range(4)]
     await lane.read_new(3)
-    await redis.xack(names.topic("support"), lane.group, entries[0])
-    await redis.zadd(names.lane("bot", "retries"), {f"{names.topic('support')}|{entries[1].decode()}": 9e12})
-    await redis.hset(names.lane("bot"), mapping={"delivered": 1})  # type: ignore[misc]
+    await redis.xack(keys.topic("support"), lane.group, entries[0])
+    await redis.zadd(keys.lane("bot", "retries"), {f"{keys.topic('support')}|{entries[1].decode()}": 9e12})
+    await redis.hset(keys.lane("bot"), mapping={"delivered": 1})  # type: ignore[misc]
     return redis
 
 
@@ -95,7 +95,7 @@ async def test_the_ledger_is_tables_for_people() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "field"), [(names.lane("bot"), "delivered"), (names.COUNTS, "accepted")], ids=["lane", "totals"]
+    ("key", "field"), [(keys.lane("bot"), "delivered"), (keys.COUNTS, "accepted")], ids=["lane", "totals"]
 )
 async def test_a_ledger_that_does_not_balance_is_exit_code_1(books: Redis, key: str, field: str) -> None:
     await books.hincrby(key, field, 1)  # type: ignore[misc]

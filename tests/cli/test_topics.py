@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relay.store import names
-from relay.store.lanes import Lane
+from relay.store import keys
+from relay.store.lanes.lane import Lane
 from tests.cli.running import main_here
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-STREAM = names.topic("support")
+STREAM = keys.topic("support")
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +30,7 @@ async def _topic(redis: Redis, redis_url: str, tmp_path: Path, monkeypatch: pyte
     for n in range(1, 6):
         await redis.xadd(STREAM, {"id": f"e{n}", "body": "{}"}, id=f"{1_789_377_302_000 + n}-0")
     await lane.read_new(2)
-    await redis.sadd(names.TOPICS, "support", "former")  # type: ignore[misc]
+    await redis.sadd(keys.TOPICS, "support", "former")  # type: ignore[misc]
 
 
 async def test_each_topic_with_its_readers() -> None:

@@ -13,8 +13,8 @@ from relay.doctor.finding import State
 from relay.doctor.lane_checks import examine_destinations, examine_lanes
 from relay.listen_address import Listen
 from relay.listening import listening
-from relay.store.holds import Holds
-from relay.store.lanes import Lane
+from relay.store.lanes.lane import Lane
+from relay.store.lanes.suspensions import Holds
 from tests.building import SECRET
 from tests.certificates import Authority, tls_server
 from tests.core.writing import subscription_with

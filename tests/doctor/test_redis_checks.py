@@ -7,7 +7,7 @@ import pytest
 from relay.doctor.finding import State
 from relay.doctor.redis_checks import examine_redis, findings_of, replication_findings
 from relay.settings import Settings
-from relay.store import names
+from relay.store import keys
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -60,7 +60,7 @@ async def test_a_real_one(redis: Redis) -> None:
     assert any(what.startswith("its clock and ours differ by 0.0") for what in found)
     assert "no worker is at work: nothing is routed or delivered" in found
     assert any(what.startswith("appendfsync is everysec: the last second or two may be lost") for what in found)
-    await redis.set(f"{names.QUEUE}:health-check", "alive")
+    await redis.set(f"{keys.QUEUE}:health-check", "alive")
     assert "a worker is at work" in {one.what for one in await examine_redis(redis, Settings())}
 
 

@@ -18,7 +18,7 @@ from relay.core.secret import new_key
 from relay.parts import ingress_parts
 from relay.sandbox.app import Emission
 from relay.settings import Settings
-from relay.store import names
+from relay.store import keys
 from relay.tasks import end_task
 from relay.web.health import Readiness
 from relay.web.server import listening_for_webhooks
@@ -115,9 +115,9 @@ async def test_whenever_it_is_killed_the_next_apply_heals(
             async with open_reconciler(settings, redis, config) as reconciler, talking(sandbox):
                 if secrets == "lost":
                     await reconciler.apply(lambda _: None)
-                    await redis.delete(names.KEYRING)
+                    await redis.delete(keys.KEYRING)
                 await apply_and_be_killed(sandbox, method, number, when)
-                await redis.delete(names.KEYRING_LOCK)  # which ends by itself, seconds after its holder
+                await redis.delete(keys.KEYRING_LOCK)  # which ends by itself, seconds after its holder
                 assert [done.error for done in await reconciler.apply(lambda _: None) if done.error] == []
                 steps = await reconciler.plan()
             assert sorted((step.action, step.line) for step in steps) == [(Action.KEEP, line) for line in LINES]

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relay.store import names
-from relay.store.lanes import Lane
-from relay.store.settler import Settler
+from relay.store import keys
+from relay.store.lanes.lane import Lane
+from relay.store.lanes.settler import Settler
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -27,6 +27,6 @@ async def lane(redis: Redis) -> Lane:
 
 @pytest.fixture
 async def settler(redis: Redis) -> AsyncIterator[Settler]:
-    await redis.set(names.lease(JOB), "me")
+    await redis.set(keys.lease(JOB), "me")
     async with Settler(redis, JOB, "me") as settler:
         yield settler

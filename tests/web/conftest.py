@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from relay.store.keyring import Keyring
+    from relay.store.keyring.keyring import Keyring
     from tests.support import Clock
 
 V2_SECRET = "relay-v2-secret"

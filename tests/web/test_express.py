@@ -14,7 +14,7 @@ import relay.web.express
 from relay.event_loop import run
 from relay.listen_address import Listen
 from relay.listening import Requests
-from relay.store import names
+from relay.store import keys
 from relay.web.answers import ACCEPTED
 from relay.web.express import Express
 from relay.web.ingress import Ingress
@@ -78,7 +78,7 @@ def handed_over(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 async def stored(redis: Redis) -> list[str]:
     """The ids in the inbox."""
-    return [fields[b"id"].decode() for _, fields in await redis.xrange(names.INBOX)]
+    return [fields[b"id"].decode() for _, fields in await redis.xrange(keys.INBOX)]
 
 
 async def test_one_webhook_after_the_other_takes_the_short_way(

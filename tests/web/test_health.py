@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from relay.store import names
+from relay.store import keys
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -37,7 +37,7 @@ async def test_not_ready_once_it_is_being_stopped(ingress: Running) -> None:
 
 
 async def test_not_ready_without_any_secret(redis: Redis, settings: Settings) -> None:
-    await redis.delete(names.KEYRING)
+    await redis.delete(keys.KEYRING)
     bare = settings.model_copy(update={"linq_v2_webhook_secret": None, "linq_v2_webhook_secret_old": None})
     async with ingress_parts(bare) as parts:
         await parts.keys.renew()

@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 
 from relay.core.secret import SigningSecret
 from relay.linq import legacy, standard, v2
-from relay.store import names
-from relay.store.aside import Aside
+from relay.store import keys
+from relay.store.inbox.quarantine import Aside
 from tests.building import LINE, OTHER_SECRET, SECRET, body_of, signed
 from tests.conftest import NOW
 from tests.support import eventually, hang_up, hash_of
@@ -29,7 +29,7 @@ MIB = 1024 * 1024
 
 
 async def inbox(redis: Redis) -> list[dict[bytes, bytes]]:
-    return [fields for _, fields in await redis.xrange(names.INBOX)]
+    return [fields for _, fields in await redis.xrange(keys.INBOX)]
 
 
 # --- what is accepted -------------------------------------------------------------------------------
@@ -84,7 +84,7 @@ async def test_fifty_copies_at_once_are_answered_200_and_stored_once(ingress: Ru
     answers = await asyncio.gather(*(ingress.post(body, signed(body, NOW)) for _ in range(50)))
     assert {answer.status for answer in answers} == {200}
     assert len(await inbox(redis)) == 1
-    assert await hash_of(redis, names.COUNTS) == {"accepted": "1", "duplicate": "49"}
+    assert await hash_of(redis, keys.COUNTS) == {"accepted": "1", "duplicate": "49"}
 
 
 @pytest.mark.parametrize("line", ["16465550123", "%2B16465550123", "+16465550123"])

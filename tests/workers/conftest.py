@@ -16,10 +16,10 @@ import workers.routing.router
 from relay.config_file import ConfigFile
 from relay.listen_address import Listen
 from relay.listening import listening
-from relay.store import bells, names
-from relay.store.acceptor import Acceptor
+from relay.store import keys, wakeups
+from relay.store.driver.lease import hold
+from relay.store.inbox.acceptor import Acceptor
 from tests.building import OTHER_SECRET, SECRET
-from workers.lease import hold
 from workers.routing.router import Router
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from relay.core.event import Arrival
-    from workers.lease import Lease
+    from relay.store.driver.lease import Lease
 
 
 @pytest.fixture(autouse=True)
@@ -141,7 +141,7 @@ async def routing(redis: Redis, rules: ConfigFile, router: Router | None = None)
     """A router at work, a new one if none is given."""
     router = router or Router(redis, rules, time.time)
     stop = asyncio.Event()
-    async with hold(redis, bells.ROUTE.job_id) as lease:
+    async with hold(redis, wakeups.ROUTE.job_id) as lease:
         task = asyncio.create_task(router.drain(lease, stop))
         try:
             yield lease
@@ -152,10 +152,10 @@ async def routing(redis: Redis, rules: ConfigFile, router: Router | None = None)
 
 async def topic(redis: Redis, name: str) -> list[dict[str, str]]:
     """The entries of a topic's stream, oldest first."""
-    rows = await redis.xrange(names.topic(name))
+    rows = await redis.xrange(keys.topic(name))
     return [{key.decode(): value.decode() for key, value in fields.items()} for _, fields in rows]
 
 
 async def emptied(redis: Redis) -> bool:
     """Whether everything that was accepted has been routed."""
-    return not await redis.xlen(names.INBOX)
+    return not await redis.xlen(keys.INBOX)

@@ -8,12 +8,12 @@ import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
-from relay.store import bells
-from relay.store.lanes import mark_ready
-from relay.store.ledger import Ledger
+from relay.store import wakeups
+from relay.store.driver.lease import hold
+from relay.store.lanes.lane import mark_ready
+from relay.store.lanes.ledger import Ledger
 from tests.support import eventually
 from workers.delivery.shard_worker import Deliverer
-from workers.lease import hold
 from workers.transport.pool import Connections
 from workers.transport.sender import Sender
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from relay.config_file import ConfigFile
-    from relay.store.lanes import Lane
-    from relay.store.ledger import LaneLedger
+    from relay.store.lanes.lane import Lane
+    from relay.store.lanes.ledger import LaneLedger
 
 
 @asynccontextmanager
@@ -35,8 +35,8 @@ async def delivering(redis: Redis, rules: ConfigFile, *names_of_lanes: str) -> A
         deliverer = _deliverer(redis, rules, connections)
         stop = asyncio.Event()
         drains = []
-        for slot in {bells.slot_of(name) for name in names_of_lanes or ("bot", "crm")}:
-            lease = await stack.enter_async_context(hold(redis, bells.deliver(slot).job_id))
+        for slot in {wakeups.slot_of(name) for name in names_of_lanes or ("bot", "crm")}:
+            lease = await stack.enter_async_context(hold(redis, wakeups.deliver(slot).job_id))
             drains.append(asyncio.create_task(deliverer.drain(slot, lease, stop)))
         try:
             yield stop
@@ -50,8 +50,8 @@ async def deliver_and_be_killed(redis: Redis, rules: ConfigFile, name: str, when
     async with Connections() as connections:
         deliverer = _deliverer(redis, rules, connections)
         before = asyncio.all_tasks()
-        async with hold(redis, bells.deliver(bells.slot_of(name)).job_id) as lease:
-            drain = asyncio.create_task(deliverer.drain(bells.slot_of(name), lease, asyncio.Event()))
+        async with hold(redis, wakeups.deliver(wakeups.slot_of(name)).job_id) as lease:
+            drain = asyncio.create_task(deliverer.drain(wakeups.slot_of(name), lease, asyncio.Event()))
             await eventually(when)
             while not drain.done():
                 for task in asyncio.all_tasks() - before:
@@ -84,7 +84,7 @@ async def feed(redis: Redis, lane: Lane, *event_ids: str, **more: str) -> None:
             **more,
         }
         await redis.xadd(lane.topic_stream, {**fields, "body": f'{{"id": "{event_id}"}}'})  # type: ignore[dict-item]
-    await mark_ready(redis, bells.slot_of(lane.name), [lane.name], 1)
+    await mark_ready(redis, wakeups.slot_of(lane.name), [lane.name], 1)
 
 
 async def ledger_of(redis: Redis, name: str) -> LaneLedger:

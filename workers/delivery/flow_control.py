@@ -1,7 +1,7 @@
 """The gate of a lane: how many of its deliveries may be in flight right now.
 
 Shut while the subscription is paused; narrow while its breaker is not closed (`relay.core.breaker`); and opened a
-little at a time where the subscription has a rate. What shuts it outlives us in Redis (`relay.store.holds`).
+little at a time where the subscription has a rate. What shuts it outlives us in Redis (`relay.store.lanes.suspensions`).
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import structlog
 from relay.core.breaker import Breaker, Limits, State
 from relay.core.outcome import Outcome
 from relay.core.token_bucket import TokenBucket
-from relay.store.connect import persistently
-from relay.store.holds import Holds
+from relay.store.driver.client import persistently
+from relay.store.lanes.suspensions import Holds
 
 if TYPE_CHECKING:
     from relay.core.breaker import Trip
     from relay.core.config import Subscription
     from relay.core.outcome import Attempt
-    from relay.store.lanes import Ref
+    from relay.store.lanes.lane import Ref
     from workers.delivery.session import Shift
 
 LIMITS = Limits()

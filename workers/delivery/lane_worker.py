@@ -27,11 +27,11 @@ from relay.core.outcome import (
     is_expired,
 )
 from relay.core.rules import is_wanted
-from relay.store.connect import persistently
-from relay.store.lanes import Lane, Tries
-from relay.store.remembered import Room
-from relay.store.settler import Settlement
-from relay.store.taking import LeaseLost
+from relay.store.driver.client import persistently
+from relay.store.driver.fenced_reads import LeaseLost
+from relay.store.lanes.attempt_record import Room
+from relay.store.lanes.lane import Lane, Tries
+from relay.store.lanes.settler import Settlement
 from relay.tasks import end_task
 from workers.delivery.flow_control import Gate
 from workers.delivery.ordered_source import supply_of
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from relay.core.config import Subscription
     from relay.core.endpoint import Endpoint
     from relay.core.outcome import Verdict
-    from relay.store.lanes import Delivery, Ref
+    from relay.store.lanes.lane import Delivery, Ref
     from workers.delivery.session import Shift
 
 log = structlog.get_logger()

@@ -16,14 +16,14 @@ import structlog
 
 from relay.core.outcome import Again, GivenUp
 from relay.core.turns import Turns
-from relay.store.connect import persistently
-from relay.store.streams import pages
+from relay.store.driver.client import persistently
+from relay.store.driver.streams import pages
 from workers.delivery.source import Supply
 
 if TYPE_CHECKING:
     from relay.core.config import Subscription
     from relay.core.outcome import Verdict
-    from relay.store.lanes import Delivery, Lane, Ref
+    from relay.store.lanes.lane import Delivery, Lane, Ref
     from workers.delivery.session import Shift
 
 _MOST_IN_LINE = 20_000

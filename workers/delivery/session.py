@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from relay.store.settler import Settler
-    from workers.lease import Lease
+    from relay.store.driver.lease import Lease
+    from relay.store.lanes.settler import Settler
     from workers.transport.sender import Sender
 
 

@@ -2,7 +2,7 @@
 
     Deliverer    waits for lanes of its slot to be marked ready, keeps a `LaneDrain` for each of their subscriptions
     LaneDrain    keeps as many POSTs of its lane in flight as its gate lets through (`workers.delivery.lane_worker`)
-    Settler      writes the verdicts, in batches over all lanes (`relay.store.settler`)
+    Settler      writes the verdicts, in batches over all lanes (`relay.store.lanes.settler`)
 
 A lane looks after itself: a slow one has its own deliveries in flight and nobody else's.
 """
@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from relay.store import bells
-from relay.store.connect import persistently
-from relay.store.holds import Holds
-from relay.store.lanes import wait_ready
-from relay.store.settler import Settler
+from relay.store import wakeups
+from relay.store.driver.client import persistently
+from relay.store.lanes.lane import wait_ready
+from relay.store.lanes.settler import Settler
+from relay.store.lanes.suspensions import Holds
 from relay.tasks import end_task
 from workers.delivery.lane_worker import LaneDrain
 from workers.delivery.session import Shift
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from relay.config_file import ConfigFile
     from relay.core.config import Subscription
     from relay.core.endpoint import Endpoint
-    from workers.lease import Lease
+    from relay.store.driver.lease import Lease
     from workers.transport.sender import Sender
 
 _LINGER = 30.0  # seconds without work before the job ends
@@ -66,7 +66,7 @@ class Deliverer:
 
     async def drain(self, slot: int, lease: Lease, stop: asyncio.Event) -> None:
         """Delivers for the lanes of `slot` until they are idle for a while, it is stopped, or the lease is lost."""
-        async with Settler(self._redis, bells.deliver(slot).job_id, lease.token) as settler:
+        async with Settler(self._redis, wakeups.deliver(slot).job_id, lease.token) as settler:
             shift = Shift(self._redis, self._sender, settler, lease, stop, self._clock, self._random)
             drains = _Drains(shift, slot, self._rules)
             try:
@@ -108,7 +108,7 @@ class _Drains:
         if loaded is self._seen:
             return
         self._seen = loaded
-        wanted = {s.name: s for s in loaded.config.subscriptions if bells.slot_of(s.name) == self._slot}
+        wanted = {s.name: s for s in loaded.config.subscriptions if wakeups.slot_of(s.name) == self._slot}
         for name, (drain, _) in self._running.items():
             if name not in wanted or not drain.serves(wanted[name], loaded.endpoints[name]):
                 drain.end()

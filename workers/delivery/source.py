@@ -13,13 +13,13 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from relay.core.outcome import Again
-from relay.store.connect import persistently
+from relay.store.driver.client import persistently
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from relay.core.outcome import Verdict
-    from relay.store.lanes import Delivery, Lane, Ref
+    from relay.store.lanes.lane import Delivery, Lane, Ref
     from workers.delivery.session import Shift
 
 _READ = 50  # new deliveries at once, however few may be in flight: reading one by one would cost a round trip each

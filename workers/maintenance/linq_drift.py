@@ -15,9 +15,9 @@ from relay.bootstrap.open import NEEDS, open_reconciler
 from relay.bootstrap.status import differences
 from relay.bootstrap.v2 import open_v2_reconciler
 from relay.core.errors import RelayError
-from relay.store import names
-from relay.store.connect import RedisTrouble, ask, describe
-from relay.store.heard import last_heard
+from relay.store import keys
+from relay.store.driver.client import RedisTrouble, ask, describe
+from relay.store.keyring.last_seen import last_heard
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -77,7 +77,7 @@ class Upkeep:
         """Says and counts what is different; whether it is to be repaired."""
         found = differences(survey, await last_heard(self._redis), now, config.linq.silent_after)
         row = {f"{api}:{kind}": count for kind, count in found.items()}
-        await ask(self._redis.hset(names.DRIFT, mapping={**row, f"{api}:at": round(now)}))
+        await ask(self._redis.hset(keys.DRIFT, mapping={**row, f"{api}:at": round(now)}))
         repairable = sum(found.values()) - found["silent"] - found["foreign"]
         write = log.warning if repairable or found["silent"] else log.info
         write("bootstrap.checked", api=api, **found, heal=config.linq.heal)

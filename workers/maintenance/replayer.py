@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 import structlog
 
 from relay.core.token_bucket import TokenBucket
-from relay.store import names
-from relay.store.connect import persistently
-from relay.store.history import History
-from relay.store.holds import Holds
-from relay.store.lanes import Lane
-from relay.store.replays import Replays, State
+from relay.store import keys
+from relay.store.driver.client import persistently
+from relay.store.lanes.lane import Lane
+from relay.store.lanes.suspensions import Holds
+from relay.store.topics.history import History
+from relay.store.topics.replays import Replays, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from relay.config_file import ConfigFile
     from relay.core.config import Subscription
-    from relay.store.replays import Replay
-    from workers.lease import Lease
+    from relay.store.driver.lease import Lease
+    from relay.store.topics.replays import Replay
 
 _MOST_WAITING = 300  # replayed events in a lane, those that wait for a retry included
 _PAGE = 200  # entries at once
@@ -113,7 +113,7 @@ class Replayer:
         """How many replayed events the lane may be given now."""
         if subscription.paused or await self._holds.is_held(subscription.name):
             return 0
-        return max(_MOST_WAITING - int(await self._redis.xlen(names.lane(subscription.name, "replay"))), 0)
+        return max(_MOST_WAITING - int(await self._redis.xlen(keys.lane(subscription.name, "replay"))), 0)
 
     async def _end(self, replay: Replay, state: State, reason: str = "") -> None:
         if not await self._replays.end(replay.id, state, reason, self._now_ms()):

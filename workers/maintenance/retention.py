@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import structlog
 
 from relay.core.config import AttemptBounds
-from relay.store import names
-from relay.store.aside import Aside
-from relay.store.attempts import trim_attempts
-from relay.store.connect import ask
-from relay.store.retention import Bounds, trim_topic
+from relay.store import keys
+from relay.store.driver.client import ask
+from relay.store.inbox.quarantine import Aside
+from relay.store.lanes.attempt_log import trim_attempts
+from relay.store.topics.retention import Bounds, trim_topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from relay.config_file import ConfigFile
     from relay.core.rules import Topic
-    from relay.store.retention import Trimmed
+    from relay.store.topics.retention import Trimmed
 
 _ALARM = 0.5  # of the hard cap: there is time to act
 
@@ -48,7 +48,7 @@ class Retention:
 
     async def _trim_topics(self) -> None:
         known = {topic.name: topic for topic in self._rules.current.config.topics}
-        fed = {name.decode() for name in await ask(self._redis.smembers(names.TOPICS))}
+        fed = {name.decode() for name in await ask(self._redis.smembers(keys.TOPICS))}
         for name in sorted(known.keys() | fed):
             topic = known.get(name)
             bounds = bounds_of(topic) if topic else Bounds()
@@ -56,7 +56,7 @@ class Retention:
 
     async def _trim_attempts(self) -> None:
         known = {subscription.name: subscription.attempts for subscription in self._rules.current.config.subscriptions}
-        for name in [name.decode() for name in await ask(self._redis.smembers(names.LANES))]:
+        for name in [name.decode() for name in await ask(self._redis.smembers(keys.LANES))]:
             keep = known.get(name, AttemptBounds()).keep
             await trim_attempts(self._redis, name, keep, round(self._clock() * 1000))
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from relay.store import bells, names
-from relay.store.connect import ask
-from relay.store.lanes import Lane, mark_ready
+from relay.store import keys, wakeups
+from relay.store.driver.client import ask
+from relay.store.lanes.lane import Lane, mark_ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,38 +38,38 @@ class Sweeper:
         """Rings every bell that has something to do, and saves each lane's checkpoint."""
         await self.look_at_inbox()
         await self.look_at_replays()
-        for slot in range(bells.SLOTS):
+        for slot in range(wakeups.SLOTS):
             await self.look_at_slot(slot)
         for lane in self._lanes():
             await lane.save_checkpoint()
 
     async def look_at_inbox(self) -> None:
         """Rings the router if the inbox has entries."""
-        if await self._redis.xlen(names.INBOX):
-            await bells.ring(self._redis, bells.ROUTE)
+        if await self._redis.xlen(keys.INBOX):
+            await wakeups.ring(self._redis, wakeups.ROUTE)
 
     async def look_at_replays(self) -> None:
         """Wakes whoever moves replays on if any has not ended."""
-        if await ask(self._redis.scard(names.REPLAYS_RUNNING)):
-            await bells.ring(self._redis, bells.REPLAY)
+        if await ask(self._redis.scard(keys.REPLAYS_RUNNING)):
+            await wakeups.ring(self._redis, wakeups.REPLAY)
 
     async def look_at_slot(self, slot: int) -> None:
         """Rings the deliverer of `slot`, now if a lane of it has something new, or for when a retry will be due."""
         now_ms = round(self._clock() * 1000)
-        is_held = bool(await self._redis.exists(names.lease(bells.deliver(slot).job_id)))
+        is_held = bool(await self._redis.exists(keys.lease(wakeups.deliver(slot).job_id)))
         due: list[int] = []
         for lane in self._lanes(slot):
             await lane.ensure()
             next_due = await lane.next_due()
             if await lane.has_new() or (not is_held and await lane.in_hand()):
                 await mark_ready(self._redis, slot, [lane.name], now_ms)
-                due.append(bells.NOW)
+                due.append(wakeups.NOW)
             elif next_due is not None:
                 due.append(next_due)
         if due:
-            await bells.ring(self._redis, bells.deliver(slot), min(due))
+            await wakeups.ring(self._redis, wakeups.deliver(slot), min(due))
 
     def _lanes(self, slot: int | None = None) -> Iterator[Lane]:
         for subscription in self._rules.current.config.subscriptions:
-            if slot is None or bells.slot_of(subscription.name) == slot:
+            if slot is None or wakeups.slot_of(subscription.name) == slot:
                 yield Lane(self._redis, subscription.name, subscription.topic)

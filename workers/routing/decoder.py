@@ -14,13 +14,13 @@ import structlog
 from relay.core.errors import Unparsable
 from relay.core.event import Event
 from relay.linq.understanding import understand
-from relay.store.chat_lines import Sighting
+from relay.store.inbox.chat_lines import Sighting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from relay.store.chat_lines import ChatLines
-    from relay.store.inbox import InboxEntry
+    from relay.store.inbox.chat_lines import ChatLines
+    from relay.store.inbox.inbox import InboxEntry
 
 log = structlog.get_logger()
 

@@ -23,13 +23,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import structlog
 
 from relay.core.event import Event
-from relay.store import aside
-from relay.store.chat_lines import ChatLines
-from relay.store.connect import persistently
-from relay.store.inbox import Feed, Inbox, InboxEntry, Move, NotPrepared, Permit, compile_feeds, parts_of
-from relay.store.lanes import Lane
-from relay.store.record import fields_of
-from relay.store.taking import LeaseLost
+from relay.store.driver.client import persistently
+from relay.store.driver.fenced_reads import LeaseLost
+from relay.store.inbox import quarantine
+from relay.store.inbox.chat_lines import ChatLines
+from relay.store.inbox.inbox import Feed, Inbox, InboxEntry, Move, NotPrepared, Permit, compile_feeds, parts_of
+from relay.store.lanes.lane import Lane
+from relay.store.topics.record import fields_of
 from relay.tasks import meanwhile
 from workers.routing.decoder import Strange, poisoned, understand_batch
 
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
     from relay.config_file import ConfigFile, Loaded
     from relay.core.rules import TopicIndex
-    from relay.store.inbox import Arguments
-    from workers.lease import Lease
+    from relay.store.driver.lease import Lease
+    from relay.store.inbox.inbox import Arguments
 
 _BATCH = 128
 _BLOCK_MS = 1000
@@ -188,6 +188,6 @@ def _move(entry: InboxEntry, event: Event | Strange, index: TopicIndex) -> Move:
             return Move(entry.entry, topics, fields, len(entry.body))
         except Exception as error:  # noqa: BLE001  see `poisoned`
             event = poisoned(entry, error)
-    aside_fields = aside.fields_of(entry.dialect, entry.line, entry.body, event.reason, entry.at)
+    aside_fields = quarantine.fields_of(entry.dialect, entry.line, entry.body, event.reason, entry.at)
     pairs = {**aside_fields, "webhook_id": entry.webhook_id}.items()
     return Move(entry.entry, (), [part for pair in pairs for part in pair], len(entry.body), aside=True)

@@ -2,7 +2,7 @@
 
 A drain job is rung by a bell of a fixed id, takes the lease on it, works, and ends. `look_again` runs after arq has
 forgotten the job: an event that arrived while it was ending found its bell still hanging and rang nothing, so we look
-once more. Jobs that may outlast arq's short lock hold a lease, too: it keeps the lock (`workers.lease`).
+once more. Jobs that may outlast arq's short lock hold a lease, too: it keeps the lock (`relay.store.driver.lease`).
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from arq.worker import Retry
 
-from relay.store import bells
-from relay.store.connect import RedisTrouble, describe, persistently
-from workers.lease import LeaseTaken, hold
+from relay.store import wakeups
+from relay.store.driver.client import RedisTrouble, describe, persistently
+from relay.store.driver.lease import LeaseTaken, hold
 from workers.runtime.parts import job_of, parts_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
 
-    from workers.lease import Lease
+    from relay.store.driver.lease import Lease
 
 Context = dict[Any, Any]
 
@@ -82,11 +82,11 @@ async def _lease(ctx: Context) -> AsyncIterator[Lease]:
 async def look_again(ctx: Context) -> None:
     """Rings a drain job that has just ended if there is something for it."""
     job, sweeper = job_of(ctx), parts_of(ctx).sweeper
-    if job == bells.ROUTE.job_id:
+    if job == wakeups.ROUTE.job_id:
         await persistently("looking at the inbox again", sweeper.look_at_inbox)
-    elif job == bells.REPLAY.job_id:
+    elif job == wakeups.REPLAY.job_id:
         await persistently("looking at replays again", sweeper.look_at_replays)
-    slot = bells.slot_of_job(job)
+    slot = wakeups.slot_of_job(job)
     if slot is not None:
         await persistently("looking at lanes again", lambda: sweeper.look_at_slot(slot))
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from arq import cron
 from arq.worker import func
 
-from relay.store import bells, names
+from relay.store import keys, wakeups
 from workers.runtime.jobs import deliver, look_after, replay, route, sweep, trim
 
 if TYPE_CHECKING:
@@ -53,10 +53,10 @@ class Queue:
 def _hot(parts: WorkerParts) -> Queue:
     del parts
     return Queue(
-        names.QUEUE,
+        keys.QUEUE,
         functions=(_drain(route, "route"), _drain(deliver, "deliver")),
         crons=(cron(sweep, name="sweep", second=_SWEEP, run_at_startup=True, timeout=60),),
-        slots=bells.SLOTS + 3,  # every slot of lanes, the router, the sweep, and one to spare
+        slots=wakeups.SLOTS + 3,  # every slot of lanes, the router, the sweep, and one to spare
         poll=0.05,  # what an event waits for when no drain lingers
     )
 
@@ -66,7 +66,7 @@ def _slow(parts: WorkerParts) -> Queue:
     if parts.upkeep.is_possible:
         crons.append(cron(look_after, name="upkeep", minute=_UPKEEP, second=30, timeout=1800))
     return Queue(
-        names.SLOW_QUEUE,
+        keys.SLOW_QUEUE,
         functions=(_drain(replay, "replay"),),
         crons=tuple(crons),
         slots=20,  # the replays, and as many runs of the others as their timeouts let overlap

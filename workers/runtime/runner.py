@@ -4,7 +4,7 @@ What differs from arq's defaults, and why (all measured on arq 0.28):
 
 * its pool retries for ever: the stock worker exits when Redis restarts, and should it still fail, a new one takes over
   while the jobs of the old one go on;
-* its lock on a job is short and kept alive by the job's lease (`workers.lease`), not as long as the longest job may
+* its lock on a job is short and kept alive by the job's lease (`relay.store.driver.lease`), not as long as the longest job may
   take;
 * results are not kept: a kept result blocks the same job id, and our ids are fixed;
 * jobs are JSON, not pickles: whoever can write to Redis could run code in us otherwise;
@@ -29,12 +29,12 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from relay.event_loop import stop_on_signals
 from relay.garbage import spare_events
-from relay.store import bells, names
-from relay.store.connect import WORKER_PATIENCE, RedisTrouble, describe, persistently
-from relay.store.pools import open_pool
+from relay.store import keys, wakeups
+from relay.store.driver.client import WORKER_PATIENCE, RedisTrouble, describe, persistently
+from relay.store.driver.failover_pool import open_pool
+from relay.store.driver.lease import ARQ_LOCK
 from relay.tasks import end_task
 from workers.delivery.shard_worker import GRACE
-from workers.lease import ARQ_LOCK
 from workers.runtime.jobs import look_again
 from workers.runtime.parts import WorkerParts, context_of, worker_parts
 from workers.runtime.queues import QUEUES, UNLIMITED
@@ -86,10 +86,10 @@ def _pool(settings: Settings) -> ArqRedis:
     )
     return ArqRedis(
         pool,
-        job_serializer=bells.serialize,
+        job_serializer=wakeups.serialize,
         job_deserializer=from_json,
-        default_queue_name=names.QUEUE,
-        expires_extra_ms=bells.LIFETIME_MS,
+        default_queue_name=keys.QUEUE,
+        expires_extra_ms=wakeups.LIFETIME_MS,
     )
 
 
@@ -175,9 +175,9 @@ def _worker(queue: Queue, pool: ArqRedis, parts: WorkerParts) -> Worker:
         keep_result=0,
         max_tries=UNLIMITED,
         health_check_interval=5,
-        job_serializer=bells.serialize,
+        job_serializer=wakeups.serialize,
         job_deserializer=from_json,
-        expires_extra_ms=bells.LIFETIME_MS,
+        expires_extra_ms=wakeups.LIFETIME_MS,
     )
     worker.in_progress_timeout_s = ARQ_LOCK
     return worker

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from relay.core.config import Subscription
     from relay.core.endpoint import Endpoint
-    from relay.store.lanes import Delivery
+    from relay.store.lanes.lane import Delivery
 
 _finds_control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search  # RFC 9110, 5.5
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from relay.core.config import Subscription
     from relay.core.endpoint import Endpoint
-    from relay.store.lanes import Delivery
+    from relay.store.lanes.lane import Delivery
     from workers.transport.pool import Connections, Pool
 
 _MOST_KEPT = 4 * 1024  # bytes of an answer

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from relay.store import names
+from relay.store import keys
 from tests.bench.events import Order
 from tests.bench.processes import load
 from tests.bench.sheet import DIY, FLOOR, OURS
@@ -104,7 +104,7 @@ async def _through(scale: Scale, sheet: Sheet, who: str) -> None:
         async with _ingress(stage, who), worker:
             outcome = await load(Order(stage.port, scale.seconds, round(_FASTEST[who] * scale.seconds)))
             waiting = (
-                (lambda: stage.redis.xlen(names.INBOX)) if who == OURS else (lambda: stage.redis.zcard("arq:queue"))
+                (lambda: stage.redis.xlen(keys.INBOX)) if who == OURS else (lambda: stage.redis.zcard("arq:queue"))
             )
             ended = await finished(waiting, _DRAIN)
             if who == OURS:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from relay.store import names
+from relay.store import keys
 from tests.bench.events import Order
 from tests.bench.processes import load
 from tests.bench.sheet import DIY, OURS
@@ -58,7 +58,7 @@ async def _late_ms(who: str, rate: float, seconds: float) -> list[float]:
 async def _drained(stage: Stage, who: str, events: int) -> None:
     async def missing() -> int:
         if who == OURS:
-            return events - await stage.delivered() + int(await stage.redis.xlen(names.INBOX))
+            return events - await stage.delivered() + int(await stage.redis.xlen(keys.INBOX))
         return int(await stage.redis.zcard("arq:queue"))
 
     await finished(missing, _DRAIN)

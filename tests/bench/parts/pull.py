@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from relay.store import names
+from relay.store import keys
 from tests.bench.floors import TOPIC
 from tests.bench.sheet import FLOOR, OURS, add_speed
 from tests.bench.stage import new_stage, speed_of_floor
@@ -25,5 +25,5 @@ async def measure(scale: Scale, sheet: Sheet) -> None:
                 loop, group = _LOOPS[who]
                 speed = await speed_of_floor(loop, stage.embedded.url, scale.routed)
                 add_speed(sheet, PART, "one consumer", who, speed)
-                pending = await stage.redis.xpending(names.topic(TOPIC), group)
+                pending = await stage.redis.xpending(keys.topic(TOPIC), group)
                 assert pending["pending"] == 0, pending

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from relay.store import names
+from relay.store import keys
 from tests.bench.events import Order
 from tests.bench.processes import load
 from tests.bench.sheet import DIY, OURS
@@ -81,7 +81,7 @@ async def _accepting(scale: Scale, sheet: Sheet, who: str) -> None:
 async def _routing(scale: Scale, sheet: Sheet) -> None:
     async with new_stage(topics_by_line(50)) as stage:
         await stage.accept(scale.routed, lines=49)
-        spent, idle = await _spent_by(stage, stage.worker(), lambda: stage.redis.xlen(names.INBOX))
+        spent, idle = await _spent_by(stage, stage.worker(), lambda: stage.redis.xlen(keys.INBOX))
         assert (await stage.totals()).routed == scale.routed
     _add(sheet, "route", OURS, spent, idle, scale.routed)
 
@@ -99,7 +99,7 @@ async def _pushing(scale: Scale, sheet: Sheet) -> None:
         await stage.fill_topic(scale.pushed)
 
         async def missing() -> int:
-            delivered = await stage.redis.hget(names.lane("team-0"), "delivered")  # type: ignore[misc]  # typed for the blocking client, too
+            delivered = await stage.redis.hget(keys.lane("team-0"), "delivered")  # type: ignore[misc]  # typed for the blocking client, too
             return scale.pushed - int(delivered or 0)
 
         spent, idle = await _spent_by(stage, stage.worker(), missing)
@@ -143,7 +143,7 @@ async def _storing(scale: Scale, sheet: Sheet, topics: int) -> None:
     async with new_stage(rules) as stage, stage.worker():
         before = (await stage.redis.info("memory"))["used_memory"]
         await stage.accept(scale.stored)
-        await finished(lambda: stage.redis.xlen(names.INBOX), _PATIENCE)
+        await finished(lambda: stage.redis.xlen(keys.INBOX), _PATIENCE)
         grown = (await stage.redis.info("memory"))["used_memory"] - before
         assert (await stage.totals()).routed == scale.stored
     sheet.add(PART, f"memory in {topics} topic(s), per topic", OURS, grown / scale.stored / topics, "bytes/event")

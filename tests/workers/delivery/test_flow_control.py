@@ -12,9 +12,9 @@ from structlog.testing import capture_logs
 
 import workers.delivery.flow_control
 from relay.core.breaker import Limits
-from relay.store.deadletters import DeadLetters
-from relay.store.holds import Holds
-from relay.store.lanes import Lane
+from relay.store.lanes.dead_letters import DeadLetters
+from relay.store.lanes.lane import Lane
+from relay.store.lanes.suspensions import Holds
 from tests.support import eventually
 from tests.workers.conftest import Received, Sink, rules_for
 from tests.workers.delivering import delivering, feed, ledger_of

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from relay.config_file import ConfigFile
-from relay.store import names
-from relay.store.connect import ask
-from relay.store.ledger import Ledger
+from relay.store import keys
+from relay.store.driver.client import ask
+from relay.store.lanes.ledger import Ledger
 from tests.building import SECRET, arrival_of
 from tests.support import eventually
 from tests.workers.conftest import accept, routing
@@ -58,7 +58,7 @@ async def test_of_200_lanes_180_get_their_events_while_20_hang_or_are_unreachabl
     async with ConfigFile(rules_file) as rules, delivering(redis, rules, *(f"s{n}" for n in range(LANES))):
 
         async def all_stand() -> bool:
-            return await ask(redis.scard(names.LANES)) == LANES
+            return await ask(redis.scard(keys.LANES)) == LANES
 
         await eventually(all_stand)
         async with routing(redis, rules):

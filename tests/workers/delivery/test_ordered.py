@@ -11,8 +11,8 @@ from aiohttp import web
 
 import workers.delivery.ordered_source
 from relay.config_file import ConfigFile
-from relay.store.deadletters import DeadLetters
-from relay.store.lanes import Lane
+from relay.store.lanes.dead_letters import DeadLetters
+from relay.store.lanes.lane import Lane
 from tests.support import eventually
 from tests.workers.conftest import Received, Sink, rules_for
 from tests.workers.delivering import deliver_and_be_killed, delivering, feed, ledger_of, now_ms

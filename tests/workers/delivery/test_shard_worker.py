@@ -12,10 +12,10 @@ import workers.delivery.source
 from relay.config_file import ConfigFile
 from relay.core.errors import StoreUnavailable
 from relay.core.outcome import Outcome
-from relay.store import bells, names
-from relay.store.attempts import Sought, attempts_of
-from relay.store.deadletters import DeadLetters
-from relay.store.lanes import Lane, mark_ready
+from relay.store import keys, wakeups
+from relay.store.lanes.attempt_log import Sought, attempts_of
+from relay.store.lanes.dead_letters import DeadLetters
+from relay.store.lanes.lane import Lane, mark_ready
 from tests.building import arrival_of
 from tests.support import eventually
 from tests.workers.conftest import Received, Sink, accept, rules_for
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from relay.store.lanes import Delivery
+    from relay.store.lanes.lane import Delivery
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ async def lanes(redis: Redis) -> dict[str, Lane]:
 
 async def read_unseen(redis: Redis, lane: Lane) -> None:
     """Makes the lane's next delivery pending behind its holder's back."""
-    [[_, [_]]] = await redis.xreadgroup(lane.group, names.CONSUMER, {lane.topic_stream: ">"}, count=1)
+    [[_, [_]]] = await redis.xreadgroup(lane.group, keys.CONSUMER, {lane.topic_stream: ">"}, count=1)
 
 
 async def test_what_is_routed_to_a_lane_is_posted_to_its_url_once(
@@ -96,7 +96,7 @@ async def test_a_subscription_that_moves_to_another_topic_still_gets_what_it_was
     async with ConfigFile(rules_file) as moved, delivering(redis, moved):
         await eventually(lambda: len(sink.ids("/bot")) == len(owed))
         await feed(redis, lanes["crm"], "new")
-        await mark_ready(redis, bells.slot_of("bot"), ["bot"], 1)
+        await mark_ready(redis, wakeups.slot_of("bot"), ["bot"], 1)
         await eventually(lambda: "new" in sink.ids("/bot"))
         await redis.xadd(lanes["bot"].topic_stream, {"id": "not ours any more", "at": "1", "body": "{}"})
     assert sorted(sink.ids("/bot")) == sorted([*owed, "new"])

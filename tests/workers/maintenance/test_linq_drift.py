@@ -13,7 +13,7 @@ from relay.bootstrap.open import open_reconciler
 from relay.config_file import ConfigFile
 from relay.core.secret import new_key
 from relay.settings import Settings
-from relay.store import names
+from relay.store import keys
 from tests.sandbox.running import API_KEY, LINES, RunningSandbox, linq_error, running_sandbox
 from tests.support import hash_of
 from workers.maintenance.linq_drift import Upkeep
@@ -79,7 +79,7 @@ async def test_what_changed_behind_our_back_is_said_counted_and_healed_if_wanted
     del sandbox.sandbox.state.subscriptions[second.id]
     said = await checked(upkeep)
     assert (said["log_level"], said["inactive"], said["missing"]) == ("warning", 1, 1)
-    drift = await hash_of(redis, names.DRIFT)
+    drift = await hash_of(redis, keys.DRIFT)
     assert (drift["v3:inactive"], drift["v3:missing"], drift["v3:extra"]) == ("1", "1", "0")
     assert abs(int(drift["v3:at"]) - time.time()) < 60
     assert len(sandbox.sandbox.state.subscriptions) == (3 if heal else 2)
@@ -91,7 +91,7 @@ async def test_a_line_that_fell_silent_is_said(
 ) -> None:
     upkeep = upkeep_of(redis, settings, tmp_path, heal=True)
     await registered(redis, settings, upkeep)
-    await redis.hset(names.HEARD, LINES[0], f"{round((time.time() - 90_000) * 1000)} 1")  # type: ignore[misc]
+    await redis.hset(keys.HEARD, LINES[0], f"{round((time.time() - 90_000) * 1000)} 1")  # type: ignore[misc]
     before = list(sandbox.changes)
     assert ((said := await checked(upkeep))["log_level"], said["silent"]) == ("warning", 1)
     assert sandbox.changes == before
@@ -155,7 +155,7 @@ async def test_v2_is_looked_after_as_well(
     upkeep = upkeep_of_v2(redis, with_v2, tmp_path, heal=heal)
     said = await looked(upkeep)
     assert (said["v3"]["missing"], said["v2"]["missing"], said["v2"]["log_level"]) == (3, 1, "warning")
-    assert (await hash_of(redis, names.DRIFT))["v2:missing"] == "1"
+    assert (await hash_of(redis, keys.DRIFT))["v2:missing"] == "1"
     assert len(sandbox.sandbox.state.v2_subscriptions) == heal
     assert (await looked(upkeep))["v2"]["missing"] == (not heal)
 

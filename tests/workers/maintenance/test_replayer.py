@@ -13,15 +13,15 @@ from structlog.testing import capture_logs
 
 import workers.maintenance.replayer
 from relay.core.breaker import Trip
-from relay.store import bells, names
-from relay.store.history import History, Wanted
-from relay.store.holds import Holds
-from relay.store.lanes import Lane
-from relay.store.replays import Order, Replay, Replays, State
+from relay.store import keys, wakeups
+from relay.store.driver.lease import hold
+from relay.store.lanes.lane import Lane
+from relay.store.lanes.suspensions import Holds
+from relay.store.topics.history import History, Wanted
+from relay.store.topics.replays import Order, Replay, Replays, State
 from tests.support import eventually
 from tests.workers.conftest import rules_for
 from tests.workers.delivering import delivering, feed, ledger_of, now_ms
-from workers.lease import hold
 from workers.maintenance.replayer import Replayer
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tests.workers.conftest import Received, Sink
 
 FAST = 10_000.0
-REPLAY_STREAM = names.lane("bot", "replay")
+REPLAY_STREAM = keys.lane("bot", "replay")
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +52,7 @@ async def _history(redis: Redis) -> None:
 
 async def add(redis: Redis, event_id: str, kind: str = "message.received") -> None:
     fields = {"id": event_id, "type": kind, "at": "1789377302000", "version": "2026-02-03", "body": "{}"}
-    await redis.xadd(names.topic("everything"), fields)  # type: ignore[arg-type]
+    await redis.xadd(keys.topic("everything"), fields)  # type: ignore[arg-type]
 
 
 async def start(redis: Redis, *, to: str = "bot", wanted: Wanted | None = None, rate: float = FAST) -> Replay:
@@ -82,7 +82,7 @@ async def replaying(redis: Redis, rules: ConfigFile) -> AsyncIterator[asyncio.Ta
     replayer, stop = Replayer(redis, rules, time.time), asyncio.Event()
 
     async def work() -> None:
-        async with hold(redis, bells.REPLAY.job_id) as lease:
+        async with hold(redis, wakeups.REPLAY.job_id) as lease:
             while not stop.is_set():
                 await replayer.drain(lease, stop)
                 await asyncio.sleep(0.005)
@@ -142,7 +142,7 @@ async def test_a_stop_ends_it_at_once_with_its_place_kept(
 ) -> None:
     monkeypatch.setattr(workers.maintenance.replayer, "_TICK", 60.0)
     replay, stop = await start(redis, rate=5), asyncio.Event()
-    async with hold(redis, bells.REPLAY.job_id) as lease, asyncio.timeout(5):
+    async with hold(redis, wakeups.REPLAY.job_id) as lease, asyncio.timeout(5):
         task = asyncio.create_task(Replayer(redis, rules, time.time).drain(lease, stop))
         await eventually(lambda: redis.xlen(REPLAY_STREAM))
         stop.set()
@@ -156,7 +156,7 @@ async def test_it_ends_now_and_then_for_another_worker(
 ) -> None:
     monkeypatch.setattr(workers.maintenance.replayer, "_RUN", 0.05)
     await start(redis, rate=1)
-    async with hold(redis, bells.REPLAY.job_id) as lease, asyncio.timeout(5):
+    async with hold(redis, wakeups.REPLAY.job_id) as lease, asyncio.timeout(5):
         await Replayer(redis, rules, time.time).drain(lease, asyncio.Event())
 
 
@@ -283,7 +283,7 @@ async def test_what_retention_took_before_its_turn_is_said(redis: Redis, rules: 
     replay = await start(redis, rate=2)
     async with replaying(redis, rules):
         await eventually(lambda: redis.xlen(REPLAY_STREAM))
-        await redis.xtrim(names.topic("everything"), maxlen=1, approximate=False)
+        await redis.xtrim(keys.topic("everything"), maxlen=1, approximate=False)
         await eventually(lambda: has(redis, replay, State.DONE))
     ended = await state_of(redis, replay)
     assert ended.missed == 20 - ended.sent
@@ -315,7 +315,7 @@ async def test_several_go_on_side_by_side_each_at_its_pace(redis: Redis, rules: 
     async with replaying(redis, rules):
         await eventually(lambda: has(redis, fast, State.DONE))
         assert await has(redis, slow, State.RUNNING)
-    assert _ids(await redis.xrange(names.lane("crm", "replay"))) == [f"e{n:02}" for n in range(20)]
+    assert _ids(await redis.xrange(keys.lane("crm", "replay"))) == [f"e{n:02}" for n in range(20)]
 
 
 def _ids(rows: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> list[str]:

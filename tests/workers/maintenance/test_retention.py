@@ -10,9 +10,9 @@ from structlog.testing import capture_logs
 
 from relay.config_file import ConfigFile
 from relay.core.event import Dialect
-from relay.store import names
-from relay.store.aside import Aside
-from relay.store.ledger import Ledger
+from relay.store import keys
+from relay.store.inbox.quarantine import Aside
+from relay.store.lanes.ledger import Ledger
 from tests.building import SECRET
 from workers.maintenance.retention import Retention
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 RULES = '[[topics]]\nname = "support"\nevents = ["*"]\nkeep = "1h"\nsize = "1MB"\nhard_size = "3MB"\n'
-STREAM = names.topic("support")
+STREAM = keys.topic("support")
 
 
 @pytest.fixture
@@ -68,8 +68,8 @@ async def test_what_holds_a_topic_is_said_before_anything_is_lost(redis: Redis, 
 
 
 async def test_a_topic_that_has_left_the_rules_is_trimmed_as_others_are(redis: Redis, retention: Retention) -> None:
-    former = names.topic("former")
-    await redis.sadd(names.TOPICS, "former")  # type: ignore[misc]
+    former = keys.topic("former")
+    await redis.sadd(keys.TOPICS, "former")  # type: ignore[misc]
     await redis.xadd(former, {"id": "old"}, id=f"{round((time.time() - 73 * 3600) * 1000)}-0")
     await redis.xadd(former, {"id": "new"})
     assert [(line["topic"], line["removed"]) for line in await said(retention)] == [("former", 1)]
@@ -92,11 +92,11 @@ attempts = {{ keep = "1h" }}
     retention = Retention(redis, ConfigFile(tmp_path / "relay.toml"), time.time)
     now_ms = round(time.time() * 1000)
     for name in ("bot", "gone"):
-        await redis.sadd(names.LANES, name)  # type: ignore[misc]
+        await redis.sadd(keys.LANES, name)  # type: ignore[misc]
         for hours in (73, 2, 0):
-            await redis.xadd(names.lane(name, "attempts"), {"a": "x"}, id=f"{now_ms - hours * 3_600_000}-0")
+            await redis.xadd(keys.lane(name, "attempts"), {"a": "x"}, id=f"{now_ms - hours * 3_600_000}-0")
     await retention.trim()
-    assert [await redis.xlen(names.lane(name, "attempts")) for name in ("bot", "gone")] == [1, 2]
+    assert [await redis.xlen(keys.lane(name, "attempts")) for name in ("bot", "gone")] == [1, 2]
 
 
 async def test_what_was_set_aside_is_bounded_and_what_goes_is_counted(

@@ -11,15 +11,15 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 import workers.routing.router
 from relay.core.event import Arrival, Dialect
-from relay.store import bells, names
-from relay.store.aside import Aside, Readable
-from relay.store.inbox import Inbox
-from relay.store.ledger import Ledger
+from relay.store import keys, wakeups
+from relay.store.driver.lease import hold
+from relay.store.inbox.inbox import Inbox
+from relay.store.inbox.quarantine import Aside, Readable
+from relay.store.lanes.ledger import Ledger
 from relay.tasks import end_task
 from tests.building import LINE, OTHER_LINE, arrival_of, body_of
 from tests.support import eventually, hash_of
 from tests.workers.conftest import accept, emptied, routing, topic
-from workers.lease import hold
 from workers.routing.router import Router
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from relay.config_file import ConfigFile
-    from relay.store.inbox import Moved
+    from relay.store.inbox.inbox import Moved
 
 
 async def test_an_event_enters_each_topic_that_wants_it_with_its_facts(redis: Redis, rules: ConfigFile) -> None:
@@ -66,14 +66,14 @@ async def test_what_no_topic_wants_is_counted_and_gone(redis: Redis, rules_file:
     await accept(redis, arrival_of("message.received"), arrival_of("a.brand_new.type"))
     async with routing(redis, rules):
         await eventually(lambda: emptied(redis))
-    assert await hash_of(redis, names.UNMATCHED) == {"message.received": "1", "a.brand_new.type": "1"}
+    assert await hash_of(redis, keys.UNMATCHED) == {"message.received": "1", "a.brand_new.type": "1"}
 
 
 async def test_an_inbox_that_an_earlier_release_read_with_a_group_is_routed(redis: Redis, rules: ConfigFile) -> None:
     arrivals = [arrival_of() for _ in range(3)]
     await accept(redis, *arrivals)
-    await redis.xgroup_create(names.INBOX, "route", "0")
-    await redis.xreadgroup("route", "relay", {names.INBOX: ">"}, count=2)
+    await redis.xgroup_create(keys.INBOX, "route", "0")
+    await redis.xreadgroup("route", "relay", {keys.INBOX: ">"}, count=2)
     async with routing(redis, rules):
         await eventually(lambda: emptied(redis))
     assert [entry["id"] for entry in await topic(redis, "messages")] == [arrival.id for arrival in arrivals]
@@ -88,7 +88,7 @@ async def test_a_router_that_was_killed_in_the_middle_leaves_the_next_all_that_i
     async def some() -> bool:
         return len(await topic(redis, "messages")) > 0
 
-    async with hold(redis, bells.ROUTE.job_id) as lease:
+    async with hold(redis, wakeups.ROUTE.job_id) as lease:
         task = asyncio.create_task(Router(redis, rules, time.time).drain(lease, asyncio.Event()))
         await eventually(some)
         await end_task(task)
@@ -125,9 +125,9 @@ async def test_a_batch_whose_answer_was_lost_is_not_routed_twice(
 async def test_entries_that_were_deleted_by_hand_hold_up_nobody(redis: Redis, rules: ConfigFile) -> None:
     arrivals = [arrival_of() for _ in range(300)]
     await accept(redis, *arrivals)
-    entries = [entry for entry, _ in await redis.xrange(names.INBOX)]
+    entries = [entry for entry, _ in await redis.xrange(keys.INBOX)]
     async with routing(redis, rules):
-        await redis.xdel(names.INBOX, *entries[250:])
+        await redis.xdel(keys.INBOX, *entries[250:])
         await eventually(lambda: emptied(redis))
     routed = [entry["id"] for entry in await topic(redis, "messages")]
     assert routed == [arrival.id for arrival in arrivals[: len(routed)]]
@@ -139,9 +139,9 @@ async def test_an_inbox_whose_ids_have_gone_back_is_routed(redis: Redis, rules: 
     async with routing(redis, rules):
         await accept(redis, *(arrival_of() for _ in range(3)))
         await eventually(lambda: emptied(redis))
-        await redis.delete(names.INBOX)
+        await redis.delete(keys.INBOX)
         fields = {"dialect": "v3", "line": LINE, "at": "1", "body": body_of(event_id="x")}
-        await redis.xadd(names.INBOX, {"id": "x", **fields}, id="1-1")  # type: ignore[dict-item]  # a dict is invariant
+        await redis.xadd(keys.INBOX, {"id": "x", **fields}, id="1-1")  # type: ignore[dict-item]  # a dict is invariant
         await eventually(lambda: emptied(redis))
     assert [event["id"] for event in await topic(redis, "everything")][3:] == ["x"]
 
@@ -150,24 +150,24 @@ async def test_an_inbox_whose_ids_have_gone_back_is_routed(redis: Redis, rules: 
 async def test_a_router_whose_lease_has_passed_on_stops_without_moving_anything(
     redis: Redis, rules: ConfigFile, events: int
 ) -> None:
-    async with hold(redis, bells.ROUTE.job_id) as lease:
-        await redis.set(names.lease(bells.ROUTE.job_id), "somebody else")
+    async with hold(redis, wakeups.ROUTE.job_id) as lease:
+        await redis.set(keys.lease(wakeups.ROUTE.job_id), "somebody else")
         await accept(redis, *(arrival_of() for _ in range(events)))
         async with asyncio.timeout(5):
             await Router(redis, rules, time.time).drain(lease, asyncio.Event())
-    assert await redis.xlen(names.INBOX) == events
+    assert await redis.xlen(keys.INBOX) == events
     assert await topic(redis, "messages") == []
 
 
 async def test_an_unreadable_entry_is_set_aside_and_its_batch_goes_on(redis: Redis, rules: ConfigFile) -> None:
     good = arrival_of()
-    await redis.xadd(names.INBOX, {"id": "x", "line": "", "at": "5", "dialect": "v3", "webhook_id": "x", "body": "{"})
-    await redis.xadd(names.INBOX, {"foreign": "entry"})
+    await redis.xadd(keys.INBOX, {"id": "x", "line": "", "at": "5", "dialect": "v3", "webhook_id": "x", "body": "{"})
+    await redis.xadd(keys.INBOX, {"foreign": "entry"})
     await accept(redis, good)
     async with routing(redis, rules):
         await eventually(lambda: emptied(redis))
     assert [entry["id"] for entry in await topic(redis, "messages")] == [good.id]
-    reasons = [fields[b"reason"] for _, fields in await redis.xrange(names.ASIDE)]
+    reasons = [fields[b"reason"] for _, fields in await redis.xrange(keys.ASIDE)]
     assert len(reasons) == 2
     assert all(reason.startswith(b"the body is not JSON") for reason in reasons)
 
@@ -214,9 +214,9 @@ async def test_heals_when_redis_has_lost_its_groups(redis: Redis, rules: ConfigF
         await eventually(lambda: emptied(redis))
         match damage:
             case "forget that it is prepared":
-                await redis.delete(names.PREPARED)
+                await redis.delete(keys.PREPARED)
             case "delete the inbox":
-                await redis.delete(names.INBOX)
+                await redis.delete(keys.INBOX)
             case _:
                 await redis.flushall()
         after = arrival_of()
@@ -227,7 +227,7 @@ async def test_heals_when_redis_has_lost_its_groups(redis: Redis, rules: ConfigF
 
         await eventually(arrived)
     # The lanes' groups stood before the first event was routed again, so no lane missed it.
-    [group] = [row for row in await redis.xinfo_groups(names.topic("everything")) if row["name"] == b"push:crm"]
+    [group] = [row for row in await redis.xinfo_groups(keys.topic("everything")) if row["name"] == b"push:crm"]
     assert group["lag"] == (1 if damage == "lose everything" else 2)
 
 
@@ -238,7 +238,7 @@ async def test_the_lane_of_a_new_subscription_stands_before_an_event_is_routed_u
     async with routing(redis, rules):
         await eventually(lambda: emptied(redis))
     for name, group in (("messages", b"push:bot"), ("everything", b"push:crm")):
-        [row] = await redis.xinfo_groups(names.topic(name))
+        [row] = await redis.xinfo_groups(keys.topic(name))
         assert (row["name"], row["lag"]) == (group, 1)
 
 

@@ -12,8 +12,8 @@ from structlog.testing import capture_logs
 
 import tests.linq
 from relay.core.event import Arrival, Dialect
-from relay.store import names
-from relay.store.connect import WORKER_PATIENCE, open_redis
+from relay.store import keys
+from relay.store.driver.client import WORKER_PATIENCE, open_redis
 from tests.bootstrap.redis_gate import gate_to
 from tests.building import CUSTOMER, LINE, OTHER_LINE, body_of
 from tests.support import eventually, hash_of
@@ -135,7 +135,7 @@ async def test_a_customers_number_is_never_learned(redis: Redis, rules: ConfigFi
         v3("4", "message.failed"),
     )
     assert set((await lines(redis)).values()) == {""}
-    assert not await redis.exists(names.CHATS)
+    assert not await redis.exists(keys.CHATS)
 
 
 async def test_topics_keep_the_order_of_events_whatever_their_lines_come_from(redis: Redis, rules: ConfigFile) -> None:
@@ -149,11 +149,11 @@ async def test_topics_keep_the_order_of_events_whatever_their_lines_come_from(re
 
 async def test_an_unreadable_entry_between_them_keeps_no_chat_from_teaching(redis: Redis, rules: ConfigFile) -> None:
     await accept(redis, v3("1", "message.sent", LINE))
-    await redis.xadd(names.INBOX, {"foreign": "entry"})
+    await redis.xadd(keys.INBOX, {"foreign": "entry"})
     with capture_logs() as logs:
         await routed(redis, rules, v3("2", "message.failed"), v3("3", "message.failed", chat_id="another"))
     assert await lines(redis) == {"1": LINE, "2": LINE, "3": ""}
-    assert await redis.xlen(names.ASIDE) == 1
+    assert await redis.xlen(keys.ASIDE) == 1
     [entry] = [entry for entry in logs if entry["event"] == "lines.by_chat"]
     assert (entry["events"], entry["known"]) == (2, 1)
 
@@ -174,7 +174,7 @@ async def test_a_redis_that_goes_away_costs_no_event_its_line_or_its_place(
             await eventually(lambda: emptied(redis))
         await behind.aclose()
     assert await lines(redis) == {"1": LINE, "2": LINE, "3": LINE, "4": LINE, "5": ""}
-    assert await hash_of(redis, names.CHATS) == {"v3:A": LINE, "v3:B": LINE}
+    assert await hash_of(redis, keys.CHATS) == {"v3:A": LINE, "v3:B": LINE}
 
 
 async def test_when_redis_has_lost_everything_a_chat_is_learned_again_from_its_next_event(
@@ -187,6 +187,6 @@ async def test_when_redis_has_lost_everything_a_chat_is_learned_again_from_its_n
         await accept(redis, v3("2", "message.sent", LINE))
 
         async def is_learned() -> bool:
-            return await hash_of(redis, names.CHATS) == {"v3:chat-1": LINE}
+            return await hash_of(redis, keys.CHATS) == {"v3:chat-1": LINE}
 
         await eventually(is_learned)

@@ -13,19 +13,19 @@ from arq.worker import JobExecutionFailed
 from redis.exceptions import ConnectionError as RedisConnectionError
 from structlog.testing import capture_logs
 
+import relay.store.driver.lease
 import workers.delivery.shard_worker
-import workers.lease
 import workers.routing.router
 import workers.runtime.runner
 from relay.settings import Settings
-from relay.store import bells, names
-from relay.store.bells import Bell
-from relay.store.history import History, Wanted
-from relay.store.replays import Order, Replays, State
+from relay.store import keys, wakeups
+from relay.store.driver.lease import hold
+from relay.store.topics.history import History, Wanted
+from relay.store.topics.replays import Order, Replays, State
+from relay.store.wakeups import Bell
 from tests.building import SECRET, arrival_of
 from tests.support import eventually
 from tests.workers.conftest import accept, rules_for
-from workers.lease import hold
 from workers.maintenance.retention import Retention
 from workers.runtime.parts import worker_parts
 from workers.runtime.queues import QUEUES
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from tests.workers.conftest import Sink
     from workers.runtime.parts import WorkerParts
 
-TRIM = bells.serialize({"t": None, "f": "trim", "a": [], "k": {}, "et": bells.NOW})
+TRIM = wakeups.serialize({"t": None, "f": "trim", "a": [], "k": {}, "et": wakeups.NOW})
 """A job as arq stores it."""
 
 
@@ -81,7 +81,7 @@ async def test_a_drain_that_lingered_out_is_woken_by_the_next_event(
             await accept(redis, arrival_of())
 
             async def at_rest() -> bool:
-                return not await redis.exists(names.lease(bells.ROUTE.job_id)) and not await redis.xlen(names.INBOX)
+                return not await redis.exists(keys.lease(wakeups.ROUTE.job_id)) and not await redis.xlen(keys.INBOX)
 
             await eventually(at_rest)
         await eventually(lambda: len(sink.received) == 6)
@@ -107,7 +107,7 @@ async def test_nothing_is_stranded_when_events_arrive_while_drains_end(
 
 async def test_the_sweep_finds_what_lost_bells_left(redis: Redis, settings: Settings, sink: Sink) -> None:
     await accept(redis, arrival_of())
-    await redis.delete(names.QUEUE, "arq:job:relay:route")
+    await redis.delete(keys.QUEUE, "arq:job:relay:route")
     async with worker(settings):
         await eventually(lambda: len(sink.received) == 2)
 
@@ -128,11 +128,11 @@ async def test_a_retry_is_made_on_time_by_a_deferred_bell(
     async with worker(settings) as parts:
         await accept(redis, arrival_of())
         await eventually(lambda: len(sink.received) == 2)
-        job = bells.deliver(bells.slot_of("bot")).job_id
+        job = wakeups.deliver(wakeups.slot_of("bot")).job_id
 
         async def deferred() -> bool:
-            due = await redis.zscore(names.QUEUE, job)
-            return due is not None and due > bells.NOW and not await redis.exists(names.lease(job))
+            due = await redis.zscore(keys.QUEUE, job)
+            return due is not None and due > wakeups.NOW and not await redis.exists(keys.lease(job))
 
         await eventually(deferred)
         await eventually(lambda: len(sink.received) == 4)
@@ -142,8 +142,8 @@ async def test_a_retry_is_made_on_time_by_a_deferred_bell(
 
 
 async def test_a_job_whose_lease_somebody_else_holds_waits_for_it(redis: Redis, settings: Settings, sink: Sink) -> None:
-    async with hold(redis, bells.ROUTE.job_id):
-        await redis.delete(names.ARQ_LOCK_PREFIX + bells.ROUTE.job_id)
+    async with hold(redis, wakeups.ROUTE.job_id):
+        await redis.delete(keys.ARQ_LOCK_PREFIX + wakeups.ROUTE.job_id)
         async with worker(settings):
             await accept(redis, arrival_of())
             await asyncio.sleep(0.3)
@@ -178,7 +178,7 @@ async def test_arqs_keys_are_flushed_in_the_middle_of_work(redis: Redis, setting
     async with worker(settings):
         await accept(redis, arrival_of())
         await eventually(lambda: len(sink.received) == 2)
-        await redis.delete(*await redis.keys("arq:*"), names.QUEUE, *await redis.keys("relay:lease:*"))
+        await redis.delete(*await redis.keys("arq:*"), keys.QUEUE, *await redis.keys("relay:lease:*"))
         started = time.monotonic()
         for _ in range(5):
             await accept(redis, arrival_of())
@@ -211,8 +211,8 @@ async def test_slow_jobs_do_not_keep_events_waiting(
     monkeypatch.setattr(workers.runtime.runner, "_STOP_PATIENCE", 0.1)
     async with worker(settings) as parts:
         for n in range(40):
-            await bells.ring(redis, Bell(f"trim:{n}", TRIM, names.SLOW_QUEUE))
-        (slow,) = [make_queue(parts) for make_queue in QUEUES if make_queue(parts).name == names.SLOW_QUEUE]
+            await wakeups.ring(redis, Bell(f"trim:{n}", TRIM, keys.SLOW_QUEUE))
+        (slow,) = [make_queue(parts) for make_queue in QUEUES if make_queue(parts).name == keys.SLOW_QUEUE]
         await eventually(lambda: begun == slow.slots)
         await accept(redis, arrival_of())
         await eventually(lambda: len(sink.received) == 2, 3)
@@ -220,12 +220,12 @@ async def test_slow_jobs_do_not_keep_events_waiting(
 
 async def test_a_long_job_keeps_its_lock(redis: Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """The lock itself is short, so that the jobs of a killed worker go on soon."""
-    monkeypatch.setattr(workers.lease, "_BEAT", 0.01)
+    monkeypatch.setattr(relay.store.driver.lease, "_BEAT", 0.01)
     runs = []
 
     async def takes_long(_: Retention) -> None:
         runs.append(1)
-        lock = names.ARQ_LOCK_PREFIX + "trim:1"
+        lock = keys.ARQ_LOCK_PREFIX + "trim:1"
         await redis.pexpire(lock, 100)
 
         async def prolonged() -> bool:
@@ -237,14 +237,14 @@ async def test_a_long_job_keeps_its_lock(redis: Redis, settings: Settings, monke
 
     monkeypatch.setattr(Retention, "trim", takes_long)
     async with worker(settings):
-        await bells.ring(redis, Bell("trim:1", TRIM, names.SLOW_QUEUE))
+        await wakeups.ring(redis, Bell("trim:1", TRIM, keys.SLOW_QUEUE))
         await eventually(lambda: runs == [1, 2])
 
 
 async def test_a_replay_outlives_its_worker(redis: Redis, settings: Settings, sink: Sink) -> None:
     for n in range(30):
         fields = {"id": f"e{n}", "type": "message.received", "at": "1789377302000", "version": "v2", "body": "{}"}
-        await redis.xadd(names.topic("everything"), fields)  # type: ignore[arg-type]
+        await redis.xadd(keys.topic("everything"), fields)  # type: ignore[arg-type]
     history = History(redis, "everything")
     survey = await history.survey(await history.span(None, None), Wanted())
     replay = await Replays(redis).start(Order("everything", "bot", Wanted(), 10, "ann"), survey, 1)
@@ -253,7 +253,7 @@ async def test_a_replay_outlives_its_worker(redis: Redis, settings: Settings, si
         await eventually(lambda: len(sink.ids("/bot")) >= 12)
     assert time.monotonic() - began < 8
     assert len(sink.ids("/bot")) < 30
-    await redis.delete(names.SLOW_QUEUE)  # the sweep finds it
+    await redis.delete(keys.SLOW_QUEUE)  # the sweep finds it
     async with worker(settings):
         await eventually(lambda: len(sink.ids("/bot")) >= 30)
 
@@ -271,7 +271,7 @@ async def test_a_job_that_outlives_its_arq_worker_and_fails_is_told_of_in_one_li
 
     class LostRedis(arq.worker.Worker):
         async def main(self) -> None:
-            if self.queue_name != names.QUEUE:
+            if self.queue_name != keys.QUEUE:
                 await asyncio.Event().wait()
             for number, error in enumerate((RedisConnectionError("gone"), ValueError("a bug"))):
                 self.tasks[str(number)] = asyncio.create_task(fail(error))
@@ -292,4 +292,4 @@ async def test_a_job_that_outlives_its_arq_worker_and_fails_is_told_of_in_one_li
 
 
 def test_the_failure_of_a_job_that_has_gone_can_be_serialized() -> None:
-    assert b"job expired" in bells.serialize({"r": JobExecutionFailed("job expired")})
+    assert b"job expired" in wakeups.serialize({"r": JobExecutionFailed("job expired")})

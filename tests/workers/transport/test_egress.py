@@ -13,7 +13,7 @@ from aiohttp import web
 from relay.core.egress import Egress
 from relay.core.endpoint import Endpoint
 from relay.core.outcome import Outcome
-from relay.store.lanes import Lane
+from relay.store.lanes.lane import Lane
 from tests.building import SECRET
 from tests.support import eventually
 from tests.workers.conftest import rules_for

@@ -16,7 +16,7 @@ from relay.core.config import Subscription
 from relay.core.endpoint import Endpoint
 from relay.core.outcome import Attempt, Outcome
 from relay.core.secret import SigningSecret
-from relay.store.lanes import Delivery, Ref
+from relay.store.lanes.lane import Delivery, Ref
 from tests.building import LINE, SECRET, body_of
 from tests.support import raw_server
 from workers.transport.pool import Connections

@@ -13,7 +13,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from relay.core.endpoint import Endpoint
 from relay.core.outcome import Outcome
-from relay.store.lanes import Lane
+from relay.store.lanes.lane import Lane
 from tests.building import OTHER_SECRET, SECRET
 from tests.certificates import Authority, tls_server
 from tests.support import eventually

@@ -1,0 +1,1 @@
+"""Processes: event loop, tasks, child processes, logging, garbage collection, the embedded Redis."""

@@ -1,0 +1,59 @@
+"""Only one of them at a time, over all processes and machines: redis-py's lock, kept alive while it is needed."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+import structlog
+from redis.asyncio.lock import Lock
+from redis.exceptions import LockError
+
+from relay.core.errors import StoreError
+from relay.store.driver.client import RedisTrouble
+from relay.tasks import end_task
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from redis.asyncio import Redis
+
+PATIENCE = 60.0
+"""Seconds that a second one waits for the first."""
+
+_LENGTH = 15.0  # seconds until the lock of one that was killed is free
+_BEAT = 5.0
+
+log = structlog.get_logger()
+
+
+@asynccontextmanager
+async def only_one(redis: Redis, key: str, what: str) -> AsyncIterator[None]:
+    """Holds the lock at `key` while the context is open; `what` names the work in errors.
+
+    Raises:
+        StoreError: somebody else has held it for `PATIENCE` seconds.
+    """
+    lock = Lock(redis, key, timeout=_LENGTH, blocking_timeout=PATIENCE, thread_local=False)
+    if not await lock.acquire():
+        raise StoreError(f"another {what} has been at work for {PATIENCE:.0f} s; try again when it is through")
+    heart = asyncio.create_task(_keep(lock, what), name=f"lock {key}")
+    try:
+        yield
+    finally:
+        await end_task(heart)
+        with suppress(LockError, *RedisTrouble):  # it ends by itself soon
+            await lock.release()
+
+
+async def _keep(lock: Lock, what: str) -> None:
+    while True:
+        await asyncio.sleep(_BEAT)
+        try:
+            await lock.reacquire()
+        except LockError:
+            log.warning("lock.lost", what=what, note="another one may be at work now; the next run puts it right")
+            return
+        except RedisTrouble:
+            continue

@@ -1,0 +1,27 @@
+"""Replication of writes: how many replicas have to have one before it counts."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Self
+
+from redis.exceptions import RedisError
+
+from relay.store.driver.client import REQUEST_PATIENCE
+
+_REPLICATION_PATIENCE = 0.75 * REQUEST_PATIENCE
+
+
+class Replication(NamedTuple):
+    """How many replicas have to have a write before it counts (https://redis.io/docs/latest/commands/wait/)."""
+
+    replicas: int
+    patience_ms: int
+
+    @classmethod
+    def to(cls, replicas: int) -> Self | None:
+        """Replication to so many replicas, within what a webhook may take; None for none."""
+        return cls(replicas, round(_REPLICATION_PATIENCE * 1000)) if replicas else None
+
+
+class NotReplicated(RedisError):
+    """A write is on the primary, and may be lost should that fail now."""

@@ -1,0 +1,125 @@
+"""Lua scripts: one file each beside its caller, sent by hash, and whole when Redis does not know it (a restart, a failover).
+
+Those that settle, trim and keep a lease carry the flag `allow-oom`: they run also when Redis has reached `maxmemory`,
+for what is accepted must be able to leave (https://redis.io/docs/latest/develop/programmability/lua-api/#script_flags).
+
+Arguments are packed by hiredis in C: redis-py's own packing is pure Python and costs more than the round trip for a
+batch of events.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from hashlib import sha1
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from hiredis import pack_command
+from redis.exceptions import NoScriptError, ResponseError
+
+from relay.store.driver.replication import NotReplicated, Replication
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from importlib.resources.abc import Traversable
+
+    from redis.asyncio import Connection, Redis
+
+    from relay.store.driver.ordered_connection import InOrder, Read
+
+    Argument = bytes | str | int
+
+_SHARED = files("relay.store.driver")
+"""What scripts of several packages include."""
+
+
+class Script:
+    """One Lua script of a package, ready to run on any Redis."""
+
+    def __init__(self, package: str, name: str) -> None:
+        self.name = name
+        self._source = _read(files(package), name)
+        self._sha = sha1(self._source).hexdigest().encode()  # noqa: S324  Redis names scripts by their SHA-1
+
+    async def __call__(
+        self,
+        redis: Redis,
+        keys: Sequence[Argument],
+        arguments: Sequence[Argument],
+        replication: Replication | None = None,
+    ) -> Any:
+        """What the script returns; one round trip, or two when Redis has to be told the script.
+
+        Raises:
+            NotReplicated: the script has run, but not enough replicas have confirmed what it wrote.
+        """
+        connection = await redis.connection_pool.get_connection()
+        try:
+            return await self._run(partial(_exchange, connection), keys, arguments, replication)
+        finally:
+            await redis.connection_pool.release(connection)
+
+    async def in_order(
+        self,
+        line: InOrder,
+        keys: Sequence[Argument],
+        arguments: Sequence[Argument],
+        replication: Replication | None = None,
+    ) -> Any:
+        """The same, after all that was called on `line` before."""
+        return await self._run(line.exchange, keys, arguments, replication)
+
+    async def _run(
+        self,
+        exchange: Callable[[bytes, Read], Awaitable[Any]],
+        keys: Sequence[Argument],
+        arguments: Sequence[Argument],
+        replication: Replication | None,
+    ) -> Any:
+        read = _read_answer if replication is None else partial(_read_confirmed, replication)
+        rest = (len(keys), *keys, *arguments)
+        try:
+            return await exchange(_packed((b"EVALSHA", self._sha, *rest), replication), read)
+        except NoScriptError:
+            return await exchange(_packed((b"EVAL", self._source, *rest), replication), read)
+
+
+def _read(folder: Traversable, name: str) -> bytes:
+    """The script's text, with `--#include x` lines replaced by `x.inc.lua`."""
+    return "\n".join(_included(folder, line) for line in (folder / f"{name}.lua").read_text().splitlines()).encode()
+
+
+def _included(folder: Traversable, line: str) -> str:
+    if not line.startswith("--#include "):
+        return line
+    name = f"{line.split()[1]}.inc.lua"
+    own = folder / name
+    return (own if own.is_file() else _SHARED / name).read_text()
+
+
+async def _exchange(connection: Connection, packed: bytes, read: Read) -> Any:
+    await connection.send_packed_command(packed)
+    return await read(connection)
+
+
+def _packed(command: Any, replication: Replication | None) -> bytes:
+    commands = [command]
+    if replication is not None:
+        commands.append((b"WAIT", replication.replicas, replication.patience_ms))
+    return b"".join(map(pack_command, commands))
+
+
+async def _read_answer(connection: Connection) -> Any:
+    return await connection.read_response()
+
+
+async def _read_confirmed(replication: Replication, connection: Connection) -> Any:
+    try:
+        answer = await connection.read_response()
+    except ResponseError:
+        await connection.read_response()
+        raise
+    confirmed = await connection.read_response()
+    if confirmed < replication.replicas:
+        raise NotReplicated(f"{confirmed} of {replication.replicas} replicas have confirmed it")
+    return answer

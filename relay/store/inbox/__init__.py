@@ -1,0 +1,1 @@
+"""Events from acceptance to routing: the inbox, its deduplication, the quarantine, the chat index."""

@@ -1,0 +1,30 @@
+-- Accepts a batch of verified webhooks: each that was not seen before enters the inbox, and the router is woken.
+-- KEYS: inbox, counts, arq queue
+-- ARGV: prefix of the dedupe keys, dedupe window (ms), now (ms), bell: job id, payload, lifetime (ms);
+--       then per event: id, type, dialect, webhook id, line, body
+-- Returns per event 1 if it is new, 0 if it is a repeat.
+--#include wake
+local inbox, counts, queue = KEYS[1], KEYS[2], KEYS[3]
+local prefix, window, now = ARGV[1], ARGV[2], ARGV[3]
+local first, width = 7, 6
+local results, accepted, repeats = {}, 0, 0
+for at = first, #ARGV, width do
+    local id = ARGV[at]
+    if redis.call('SET', prefix .. id, '', 'NX', 'PX', window) then
+        redis.call('XADD', inbox, '*', 'id', id, 'type', ARGV[at + 1], 'dialect', ARGV[at + 2],
+            'webhook_id', ARGV[at + 3], 'line', ARGV[at + 4], 'at', now, 'body', ARGV[at + 5])
+        accepted = accepted + 1
+        results[#results + 1] = 1
+    else
+        repeats = repeats + 1
+        results[#results + 1] = 0
+    end
+end
+if accepted > 0 then
+    redis.call('HINCRBY', counts, 'accepted', accepted)
+    ring(queue, ARGV[4], ARGV[5], ARGV[6], 1)
+end
+if repeats > 0 then
+    redis.call('HINCRBY', counts, 'duplicate', repeats)
+end
+return results

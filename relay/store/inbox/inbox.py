@@ -1,0 +1,194 @@
+"""The inbox, from the router's side: read in batches, moved into topics by one script for each.
+
+It has no consumer group. There is one router at a time, and what is routed leaves the inbox, so whatever lies there is
+to be routed: a router that begins, or had trouble with Redis, reads from the beginning. The script deletes an entry and
+appends it to its topics in one step, passes over what is no longer there, and refuses anyone whose lease has passed on:
+each event enters each of its topics exactly once, however often it is read and committed.
+
+The lanes' groups have to stand before an event is routed past them. Who has made them leaves a mark (`mark_prepared`);
+a Redis that is new, lost its data or is a replica that was behind does not have it, and the script moves nothing.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple
+
+from relay.core.errors import StoreError
+from relay.core.event import Dialect
+from relay.store import keys, wakeups
+from relay.store.driver.client import ask
+from relay.store.driver.fenced_reads import LeaseLost
+from relay.store.driver.scripts import Script
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from redis.asyncio import Redis
+
+    from relay.core.config import RelayConfig
+
+    Arguments = Sequence[bytes | str | int]
+
+BEGINNING = b"0"
+"""The id before every entry."""
+
+# One script appends at most so many entries and so many bytes of bodies: about 2 ms in which Redis answers nobody else
+# (7 us for an entry of 1 kB, 28 us for one of 8 kB, Valkey 9 with its append-only file).
+_MOST_APPENDED = 256
+_MOST_BYTES = 512 * 1024
+
+_LEASE = keys.lease(wakeups.ROUTE.job_id)
+_KEYS = (
+    *(keys.INBOX, keys.COUNTS, keys.UNMATCHED, keys.ASIDE, keys.TOPICS, keys.QUEUE),
+    *(_LEASE, keys.PREPARED),
+)
+_commit = Script(__package__, "route_batch")
+
+
+class InboxEntry(NamedTuple):
+    """One accepted event that no topic has yet."""
+
+    entry: bytes
+    dialect: Dialect
+    line: str | None
+    webhook_id: str
+    at: bytes
+    """When it was accepted, Unix milliseconds in digits."""
+    body: bytes
+
+
+class Move(NamedTuple):
+    """Where one inbox entry goes: to topics, to none, or aside."""
+
+    entry: bytes
+    topics: Sequence[str]
+    fields: Arguments
+    """Those of the entry it becomes, flat; only its type if no topic wants it."""
+    size: int
+    """Bytes of its body."""
+    aside: bool = False
+
+
+class Moved(NamedTuple):
+    """What became of the entries of a batch; those that were no longer there are in none of the numbers."""
+
+    routed: int
+    unmatched: int
+    aside: int
+
+
+class Feed(NamedTuple):
+    """A topic as the commit script needs it."""
+
+    stream: str
+    arguments: Arguments
+    """Its name, its stream, and the lanes to wake."""
+
+
+class Permit(NamedTuple):
+    """What somebody who commits believes to hold."""
+
+    token: str
+    """The router's lease."""
+    preparation: str
+    """The mark that the lanes are prepared."""
+
+
+class NotPrepared(StoreError):
+    """This Redis does not have the mark: it is new, has lost data, or another router has prepared it since."""
+
+    def __init__(self) -> None:
+        super().__init__("the lanes have to be prepared again")
+
+
+class Inbox:
+    """The stream of accepted events."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def mark_prepared(self, preparation: str) -> None:
+        """Notes that the lanes' groups stand, under a name that was never used before."""
+        await ask(self._redis.set(keys.PREPARED, preparation))
+
+    async def read(self, count: int, after: bytes = BEGINNING, block_ms: int | None = None) -> list[InboxEntry]:
+        """Up to `count` entries after the id `after`, waiting up to `block_ms` for the first if it is given."""
+        answer = await self._redis.xread({keys.INBOX: after}, count=count, block=block_ms)
+        return [_entry(entry, fields) for _, rows in answer for entry, fields in rows]
+
+    async def commit(self, parts: Sequence[Arguments], permit: Permit, now_ms: int) -> Moved:
+        """Moves entries into their topics, in order; `parts` is what `parts_of` made of them.
+
+        Raises:
+            LeaseLost: the router's lease is somebody else's.
+            NotPrepared: the lanes have to be prepared before anything may be routed.
+        """
+        answers = [await self._commit(part, permit, now_ms) for part in parts]
+        return Moved(*map(sum, zip(*answers, strict=True)))
+
+    async def _commit(self, part: Arguments, permit: Permit, now_ms: int) -> tuple[int, int, int]:
+        answer = await _commit(self._redis, _KEYS, (*permit, now_ms, wakeups.LIFETIME_MS, *part))
+        if answer == -1:
+            raise LeaseLost
+        if answer == -2:
+            raise NotPrepared
+        routed, unmatched, aside = answer
+        return routed, unmatched, aside
+
+
+def parts_of(feeds: Mapping[str, Feed], moves: Sequence[Move]) -> list[Arguments]:
+    """`moves` as the commit script takes them, in parts of which none holds Redis up for long."""
+    return [_arguments(feeds, part) for part in _short_parts(moves)]
+
+
+def _short_parts(moves: Sequence[Move]) -> Iterator[Sequence[Move]]:
+    start = appended = size = 0
+    for end, move in enumerate(moves):
+        copies = len(move.topics) or 1
+        appended += copies
+        size += copies * move.size
+        if (appended > _MOST_APPENDED or size > _MOST_BYTES) and end > start:
+            yield moves[start:end]
+            start, appended, size = end, copies, copies * move.size
+    yield moves[start:]
+
+
+def _arguments(feeds: Mapping[str, Feed], moves: Sequence[Move]) -> Arguments:
+    topics = dict.fromkeys(chain.from_iterable(move.topics for move in moves))
+    arguments: list[bytes | str | int] = [len(topics)]
+    for name in topics:
+        arguments += feeds[name].arguments
+    for entry, wanted_by, fields, _, is_aside in moves:
+        arguments += (entry, -1 if is_aside else len(wanted_by))
+        arguments += [feeds[name].stream for name in wanted_by]
+        arguments.append(len(fields))
+        arguments += fields
+    return arguments
+
+
+def compile_feeds(config: RelayConfig) -> dict[str, Feed]:
+    """The stream and the lanes behind each topic."""
+    return {topic.name: _feed(config, topic.name) for topic in config.topics}
+
+
+def _feed(config: RelayConfig, topic: str) -> Feed:
+    stream, lanes = keys.topic(topic), config.subscriptions_by_topic.get(topic, ())
+    arguments: list[bytes | str | int] = [topic, stream, len(lanes)]
+    for lane in lanes:
+        slot = wakeups.slot_of(lane.name)
+        bell = wakeups.deliver(slot)
+        arguments += (lane.name, keys.ready(slot), bell.job_id, bell.payload)
+    return Feed(stream, tuple(arguments))
+
+
+def _entry(entry: bytes, fields: Mapping[bytes, bytes]) -> InboxEntry:
+    """The entry; what it lacks is empty, so that one the ingress did not write ends up aside and not in the way."""
+    return InboxEntry(
+        entry=entry,
+        dialect=Dialect.V2 if fields.get(b"dialect") == b"v2" else Dialect.V3,
+        line=fields.get(b"line", b"").decode(errors="replace") or None,
+        webhook_id=fields.get(b"webhook_id", b"").decode(errors="replace"),
+        at=fields.get(b"at", b"0"),
+        body=fields.get(b"body", b""),
+    )

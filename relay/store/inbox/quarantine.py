@@ -1,0 +1,128 @@
+"""What Linq signed but we could not read: set aside for a person, answered 200.
+
+The ingress sets aside what is no envelope; the router what it cannot understand although the ingress could. They stay
+until a person drops them, or lets them in with a relay that can read them; beyond a size that no honest sender reaches
+the oldest go, and are counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from relay.core.errors import StoreUnavailable
+from relay.store import keys, wakeups
+from relay.store.driver.client import REQUEST_PATIENCE, RedisTrouble, ask, describe
+from relay.store.driver.replication import Replication
+from relay.store.driver.scripts import Script
+from relay.store.driver.streams import pages
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from redis.asyncio import Redis
+
+    from relay.core.event import Dialect
+
+_PAGE = 50  # bodies of up to 1 MiB each
+MOST_BYTES = 256 * 2**20
+
+_set_aside, _drop = Script(__package__, "quarantine_put"), Script(__package__, "quarantine_drop")
+_readmit, _trim = Script(__package__, "quarantine_retry"), Script(__package__, "quarantine_trim")
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """One body that is no envelope."""
+
+    entry: str
+    at: int
+    """When it came, Unix milliseconds."""
+    dialect: str
+    line: str | None
+    reason: str
+    body: bytes
+
+
+class Readable(NamedTuple):
+    """A body that was set aside and turns out to be an event."""
+
+    entry: str
+    event_id: str
+    event_type: str
+
+
+class Aside:
+    """The stream of bodies that could not be read."""
+
+    def __init__(self, redis: Redis, replicas: int = 0) -> None:
+        """`replicas` have to have a body, too, before it counts as kept."""
+        self._redis = redis
+        self._replication = Replication.to(replicas)
+
+    async def put(self, dialect: Dialect, line: str | None, body: bytes, reason: str, now_ms: int) -> None:
+        """Keeps `body`.
+
+        Raises:
+            StoreUnavailable: Redis did not take it in time.
+        """
+        try:
+            async with asyncio.timeout(REQUEST_PATIENCE):
+                fields = fields_of(dialect, line, body, reason, now_ms)
+                flat = [part for field in fields.items() for part in field]
+                await _set_aside(self._redis, [keys.ASIDE, keys.COUNTS], flat, self._replication)
+        except RedisTrouble as error:
+            raise StoreUnavailable(f"Redis did not take the body: {describe(error)}") from error
+
+    async def drop(self, entries: Sequence[str]) -> int:
+        """Drops bodies for good; how many were still there."""
+        redis_keys = [keys.ASIDE, keys.COUNTS]
+        return sum([await _drop(self._redis, redis_keys, ["aside_dropped", *page]) for page in pages(entries, _PAGE)])
+
+    async def readmit(self, bodies: Sequence[Readable], window_ms: int, now_ms: int) -> tuple[int, int]:
+        """Lets bodies into the inbox as if they had come now: how many, and how many had come otherwise meanwhile.
+
+        `window_ms` is the dedupe's.
+        """
+        bell = wakeups.ROUTE
+        redis_keys = [keys.ASIDE, keys.INBOX, keys.COUNTS, keys.QUEUE]
+        admitted = repeats = 0
+        for page in pages(bodies, _PAGE):
+            arguments: list[bytes | str | int] = [
+                *(keys.SEEN_PREFIX, window_ms, now_ms, bell.job_id, bell.payload, wakeups.LIFETIME_MS),
+                *(part for body in page for part in body),
+            ]
+            new, known = await _readmit(self._redis, redis_keys, arguments)
+            admitted, repeats = admitted + new, repeats + known
+        return admitted, repeats
+
+    async def trim(self, most_bytes: int = MOST_BYTES) -> int:
+        """Drops the oldest bodies that are too much to keep; how many they were."""
+        size = int(await ask(self._redis.memory_usage(keys.ASIDE, samples=0)) or 0)
+        if size <= most_bytes:
+            return 0
+        most = int(await self._redis.xlen(keys.ASIDE)) * most_bytes // size
+        return int(await _trim(self._redis, [keys.ASIDE, keys.COUNTS], [most]))
+
+    async def all(self) -> AsyncIterator[SetAside]:
+        """Everything that is set aside, oldest first."""
+        start = "-"
+        while rows := await self._redis.xrange(keys.ASIDE, start, "+", count=_PAGE):
+            for entry, fields in rows:
+                yield SetAside(
+                    entry=entry.decode(),
+                    at=int(fields[b"at"]),
+                    dialect=fields[b"dialect"].decode(),
+                    line=fields[b"line"].decode() or None,
+                    reason=fields[b"reason"].decode(errors="replace"),
+                    body=fields[b"body"],
+                )
+            start = f"({rows[-1][0].decode()}"
+
+
+def fields_of(
+    dialect: Dialect, line: str | None, body: bytes, reason: str, at: bytes | int
+) -> dict[str, bytes | str | int]:
+    """The entry of a body that is set aside; if it had been accepted, its `webhook_id` is to be added."""
+    return {"at": at, "dialect": dialect, "line": line or "", "reason": reason.encode(errors="replace"), "body": body}

@@ -1,0 +1,44 @@
+-- Lets bodies that were set aside into the inbox, now that they can be read, and wakes the router.
+-- KEYS: aside, inbox, counts, arq queue
+-- ARGV: prefix of the dedupe keys, dedupe window (ms), now (ms), bell: job id, payload, lifetime (ms);
+--       then per body: id of its entry, event id, event type
+-- One that had been accepted before it was set aside is in no topic, though the dedupe knows it; it is not accepted twice.
+-- Returns how many were let in, and how many were repeats of events that had come otherwise.
+--#include wake
+local aside, inbox, counts, queue = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local prefix, window, now = ARGV[1], ARGV[2], ARGV[3]
+local first, width = 7, 3
+local accepted, again, repeats = 0, 0, 0
+for at = first, #ARGV, width do
+    local entry, id = ARGV[at], ARGV[at + 1]
+    local row = redis.call('XRANGE', aside, entry, entry)[1]
+    if row then
+        local had = {}
+        for n = 1, #row[2], 2 do
+            had[row[2][n]] = row[2][n + 1]
+        end
+        local webhook_id = had.webhook_id ~= '' and had.webhook_id or id
+        local is_new = redis.call('SET', prefix .. id, '', 'NX', 'PX', window)
+        if is_new or had.webhook_id then
+            redis.call('XADD', inbox, '*', 'id', id, 'type', ARGV[at + 2], 'dialect', had.dialect,
+                'webhook_id', webhook_id, 'line', had.line, 'at', now, 'body', had.body)
+        end
+        if had.webhook_id then
+            again = again + 1
+        elseif is_new then
+            accepted = accepted + 1
+        else
+            repeats = repeats + 1
+        end
+        redis.call('XDEL', aside, entry)
+    end
+end
+for name, count in pairs({ accepted = accepted, duplicate = repeats, poisoned = -again }) do
+    if count ~= 0 then
+        redis.call('HINCRBY', counts, name, count)
+    end
+end
+if accepted + again > 0 then
+    ring(queue, ARGV[4], ARGV[5], ARGV[6], 1)
+end
+return { accepted + again, repeats }

@@ -1,0 +1,80 @@
+-- Moves a batch of inbox entries into their topics, in one step: deleted, appended, counted, lanes woken.
+-- KEYS: inbox, counts, unmatched, aside, topics, arq queue, lease, prepared
+-- ARGV: lease token, preparation, now (ms), bell lifetime (ms), how many topics;
+--       then per topic: name, stream, n, n times a lane: name, ready set, job and payload of its slot's bell.
+--       Then per event: entry id, n, n topic streams, m, m fields and values.
+--       n is 0 for one that no topic wants, and its only field is its type; n is -1 for one that is set aside.
+-- Returns how many were routed, wanted by no topic, and set aside; or, where nothing may be moved,
+-- -1 if somebody else holds the lease and -2 if this Redis has lost the preparation, and with it perhaps lanes' groups.
+--#include wake
+local inbox, counts, unmatched, aside, topics, queue, lease, prepared = unpack(KEYS)
+local token, preparation, now, lifetime = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local holder = redis.call('GET', lease)
+if holder and holder ~= token then
+    return -1
+end
+if redis.call('GET', prepared) ~= preparation then
+    return -2
+end
+-- Nothing that a script has done is undone when it fails: what could make it fail is looked at before the first write.
+local function has_to_be_a_stream(key)
+    local kind = redis.call('TYPE', key).ok
+    if kind ~= 'stream' and kind ~= 'none' then
+        error('WRONGTYPE ' .. key .. ' is a ' .. kind .. ' and no stream')
+    end
+end
+has_to_be_a_stream(aside)
+local first_topic, topics_given = 6, tonumber(ARGV[5])
+local at = first_topic
+for _ = 1, topics_given do
+    has_to_be_a_stream(ARGV[at + 1])
+    at = at + 3 + 4 * tonumber(ARGV[at + 2])
+end
+local routed, nowhere, odd = 0, 0, 0
+local fed, rung = {}, {}
+while at <= #ARGV do
+    local entry, n = ARGV[at], tonumber(ARGV[at + 1])
+    local first = at + 2
+    local length = first + math.max(n, 0)
+    local fields = length + 1
+    at = fields + tonumber(ARGV[length])
+    -- One that is gone was moved by an earlier commit, or deleted by hand. As the first write, this also lets the others
+    -- happen when Redis has reached `maxmemory`.
+    if redis.call('XDEL', inbox, entry) == 1 then
+        if n > 0 then
+            for position = first, length - 1 do
+                redis.call('XADD', ARGV[position], '*', unpack(ARGV, fields, at - 1))
+                fed[ARGV[position]] = true
+            end
+            routed = routed + 1
+        elseif n == 0 then
+            redis.call('HINCRBY', unmatched, ARGV[fields], 1)
+            nowhere = nowhere + 1
+        else
+            redis.call('XADD', aside, '*', unpack(ARGV, fields, at - 1))
+            odd = odd + 1
+        end
+    end
+end
+at = first_topic
+for _ = 1, topics_given do
+    local topic, stream, lanes = ARGV[at], ARGV[at + 1], at + 3
+    at = lanes + 4 * tonumber(ARGV[at + 2])
+    if fed[stream] then
+        redis.call('SADD', topics, topic)
+        for lane = lanes, at - 1, 4 do
+            local job = ARGV[lane + 2]
+            redis.call('ZADD', ARGV[lane + 1], 'NX', now, ARGV[lane])
+            if not rung[job] then
+                ring(queue, job, ARGV[lane + 3], lifetime, 1)
+                rung[job] = true
+            end
+        end
+    end
+end
+for name, count in pairs({ routed = routed, unmatched = nowhere, aside = odd, poisoned = odd }) do
+    if count > 0 then
+        redis.call('HINCRBY', counts, name, count)
+    end
+end
+return { routed, nowhere, odd }

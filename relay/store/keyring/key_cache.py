@@ -1,0 +1,144 @@
+"""The ingress's copy of the keyring, re-read often enough and never too often.
+
+A request that finds no secret, or none that fits, asks for a copy that was read after it arrived (`renew`): bootstrap
+may have stored the secret a moment ago. All such requests share the next read, and reads keep a distance, so that a
+flood of forged requests costs Redis a few reads a second and nothing else. A read also happens every few seconds
+without being asked for.
+
+An empty keyring after a full one means that Redis lost its data, not that every secret was withdrawn: the copy is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Self
+
+import structlog
+
+from relay.core.errors import StoreError, StoreUnavailable
+from relay.store.driver.client import REQUEST_PATIENCE, describe
+from relay.tasks import end_task
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from relay.core.known_secret import KnownSecret
+    from relay.store.keyring.keyring import Keyring
+
+_DISTANCE = 0.25  # seconds between the ends of two reads that were asked for
+_INTERVAL = 5.0  # seconds between reads that nobody asked for
+_MOST_WAITING = 1000  # requests; more than that is a flood, and a 503 is the honest answer
+
+log = structlog.get_logger()
+
+
+class KeyCache:
+    """The opened secrets by line. Enter it as a context: reading starts, and goes on until it is left."""
+
+    def __init__(self, keyring: Keyring, fixed: Sequence[KnownSecret] = ()) -> None:
+        """`fixed` are secrets that do not come from Redis and are always there (v2's)."""
+        self._keyring = keyring
+        self._fixed = tuple(fixed)
+        self._secrets: dict[str | None, tuple[KnownSecret, ...]] = {}
+        self._is_read = False
+        self._asked = asyncio.Event()
+        self._waiting: list[asyncio.Future[None]] = []
+        self._task: asyncio.Task[None] | None = None
+        self._complained: set[str] = set()
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._read_forever(), name="key cache")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await end_task(self._task)
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the keyring was read and there is any secret to verify with."""
+        return self._is_read and bool(self._secrets or self._fixed)
+
+    @property
+    def lines(self) -> int:
+        """How many lines have a secret."""
+        return len(self._secrets)
+
+    @property
+    def fixed(self) -> tuple[KnownSecret, ...]:
+        """The secrets that do not come from Redis."""
+        return self._fixed
+
+    def of(self, line: str | None, generation: int | None) -> tuple[KnownSecret, ...]:
+        """The secrets of `line` that are alive, the one of `generation` first."""
+        secrets = self._secrets.get(line, ())
+        if generation is not None and len(secrets) > 1:
+            return tuple(sorted(secrets, key=lambda known: known.generation != generation))
+        return secrets
+
+    def has(self, line: str | None, generation: int) -> bool:
+        """Whether there is a secret of this generation of `line`."""
+        return any(known.generation == generation for known in self._secrets.get(line, ()))
+
+    async def renew(self) -> None:
+        """Returns once the keyring has been read anew, by a read that began after this call.
+
+        Raises:
+            StoreUnavailable: Redis could not be read, or too many wait already.
+        """
+        if len(self._waiting) >= _MOST_WAITING:
+            raise StoreUnavailable("too many requests wait for the keyring")
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        self._asked.set()
+        await future
+
+    async def _read_forever(self) -> None:
+        while True:
+            self._asked.clear()
+            waiting, self._waiting = self._waiting, []
+            try:
+                async with asyncio.timeout(REQUEST_PATIENCE):
+                    await self._read()
+            except Exception as error:  # noqa: BLE001  those who wait must hear of it, whatever it is
+                self._complain("keyring", f"the keyring cannot be read: {describe(error)}")
+                for future in waiting:
+                    if not future.done():
+                        future.set_exception(StoreUnavailable("the keyring could not be read again"))
+            else:
+                self._complained.discard("keyring")
+                for future in waiting:
+                    if not future.done():
+                        future.set_result(None)
+            await asyncio.sleep(_DISTANCE)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_INTERVAL if self.is_loaded else _DISTANCE):
+                    await self._asked.wait()
+
+    async def _read(self) -> None:
+        records = await self._keyring.records()
+        if not records and self._secrets:
+            self._complain(
+                "empty",
+                "the keyring in Redis is empty; going on with the secrets read before. Run relay bootstrap apply",
+            )
+            return
+        self._complained.discard("empty")
+        found: dict[str | None, list[KnownSecret]] = {}
+        for record in records:
+            try:
+                known = self._keyring.open(record)
+            except StoreError as error:
+                self._complain(record.subscription_id, str(error), line=record.line, generation=record.generation)
+            else:
+                found.setdefault(known.line, []).append(known)
+        self._secrets = {
+            line: tuple(sorted(known, key=lambda known: -known.generation)) for line, known in found.items()
+        }
+        self._is_read = True
+
+    def _complain(self, about: str, message: str, **details: object) -> None:
+        """Logs each trouble once, not at every read."""
+        if about not in self._complained:
+            self._complained.add(about)
+            log.error("keyring.trouble", message=message, **details)

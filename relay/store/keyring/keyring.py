@@ -1,0 +1,132 @@
+"""The keyring: the signing secrets of our Linq subscriptions, sealed in one hash, by Linq's id of the subscription.
+
+Linq shows a secret once, so bootstrap stores it here before it does anything else. The ingress keeps what it read in
+memory (`store.key_cache`); nobody else opens the seals.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from relay.core.errors import StoreError
+from relay.core.known_secret import KnownSecret
+from relay.store import keys
+from relay.store.driver.client import ask
+from relay.store.driver.lock import only_one
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from contextlib import AbstractAsyncContextManager
+
+    from redis.asyncio import Redis
+
+    from relay.core.secret import SigningSecret
+    from relay.store.keyring.encryption import Seal
+
+STRAGGLERS = 30 * 60.0
+"""Seconds that a secret is kept after its subscription has gone: Linq tries a delivery for about 25 minutes."""
+
+
+class KeyRecord(BaseModel):
+    """One generation of one line's Linq subscription, with its sealed secret."""
+
+    model_config = ConfigDict(frozen=True)
+
+    line: str | None
+    """None for a Linq subscription that spans the account."""
+    generation: int
+    subscription_id: str
+    """Linq's id of the subscription."""
+    sealed: str
+    key_id: str = ""
+    """Which key sealed it."""
+    stored_at: int
+    """Unix seconds."""
+    retire_at: int | None = None
+    """Unix seconds: when its subscription goes, because a successor took over, or when it was found gone at Linq."""
+
+
+class Keyring:
+    """The hash of sealed secrets."""
+
+    def __init__(self, redis: Redis, seal: Seal) -> None:
+        self._redis = redis
+        self._seal = seal
+
+    async def store(
+        self, line: str | None, generation: int, subscription_id: str, secret: SigningSecret, now: float
+    ) -> None:
+        """Seals and keeps the secret of one subscription."""
+        record = KeyRecord(
+            line=line,
+            generation=generation,
+            subscription_id=subscription_id,
+            sealed=self._seal.close(secret),
+            key_id=self._seal.key_id,
+            stored_at=int(now),
+        )
+        await self._write(record)
+
+    async def retire(self, subscription_id: str, at: float) -> None:
+        """Notes when the subscription of a stored secret goes; Unix seconds."""
+        for record in await self.records():
+            if record.subscription_id == subscription_id:
+                await self._write(record.model_copy(update={"retire_at": int(at)}))
+
+    def exclusively(self) -> AbstractAsyncContextManager[None]:
+        """Held by whoever changes subscriptions at Linq and their secrets here; a second one waits.
+
+        Raises:
+            StoreError: it waited for too long.
+        """
+        return only_one(self._redis, keys.KEYRING_LOCK, "bootstrap")
+
+    async def tidy(self, gone: Collection[str], now: float) -> None:
+        """Drops the secrets of subscriptions that are `gone` from Linq, and seals the others under the newest key.
+
+        Dropped not at once: what Linq signed before its subscription went may still be on its way.
+        """
+        for record in await self.records():
+            if record.subscription_id in gone:
+                if record.retire_at is None:
+                    await self.retire(record.subscription_id, now)
+                elif now > record.retire_at + STRAGGLERS:
+                    await self.forget(record.subscription_id)
+            elif record.key_id != self._seal.key_id:
+                sealed = self._seal.close(self.open(record).secret)
+                await self._write(record.model_copy(update={"sealed": sealed, "key_id": self._seal.key_id}))
+
+    async def forget(self, subscription_id: str) -> None:
+        """Removes the secret of one subscription."""
+        await ask(self._redis.hdel(keys.KEYRING, subscription_id))
+
+    async def _write(self, record: KeyRecord) -> None:
+        await ask(self._redis.hset(keys.KEYRING, record.subscription_id, record.model_dump_json()))
+
+    async def records(self) -> list[KeyRecord]:
+        """Everything that is stored, still sealed.
+
+        Raises:
+            StoreError: the hash holds something else.
+        """
+        rows = await ask(self._redis.hgetall(keys.KEYRING))
+        records = []
+        for name, row in rows.items():
+            try:
+                records.append(KeyRecord.model_validate_json(row))
+            except ValidationError:
+                raise StoreError(
+                    f"the field {name.decode(errors='replace')} of {keys.KEYRING} is no record of a secret: "
+                    "delete it (HDEL), and apply again to replace the subscription"
+                ) from None
+        return records
+
+    def open(self, record: KeyRecord) -> KnownSecret:
+        """The secret in `record`.
+
+        Raises:
+            StoreError: it was sealed with another key.
+        """
+        return KnownSecret(line=record.line, generation=record.generation, secret=self._seal.open(record.sealed))

@@ -1,0 +1,77 @@
+"""When each line was heard of last, and which secret it was that verified: for `relay bootstrap status` and its checks.
+
+Noted in memory by every ingress process and written every few seconds, off the way of events; a process that is killed
+loses some seconds of it and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from relay.core.event import owner_of
+from relay.store import keys
+from relay.store.driver.client import RedisTrouble, ask
+from relay.tasks import end_task
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from relay.core.event import Arrival
+
+_INTERVAL = 5.0  # seconds between two writes
+
+
+@dataclass(frozen=True, slots=True)
+class LastEvent:
+    """The last event that was verified for a Linq subscription."""
+
+    at_ms: int
+    """Unix milliseconds."""
+    generation: int
+    """The generation whose secret verified it."""
+
+
+class Heard:
+    """Notes who was heard of. Enter it as a context: it is written until that is left."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._unwritten: dict[str, tuple[float, int]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._write_forever(), name="heard")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await end_task(self._task)
+        with suppress(*RedisTrouble):
+            await self._write()
+
+    def note(self, arrival: Arrival, now: float) -> None:
+        """Remembers that `arrival` was verified; `now` is Unix seconds."""
+        self._unwritten[owner_of(arrival.dialect, arrival.line)] = now, arrival.generation
+
+    async def _write_forever(self) -> None:
+        while True:
+            await asyncio.sleep(_INTERVAL)
+            with suppress(*RedisTrouble):
+                await self._write()
+
+    async def _write(self) -> None:
+        if self._unwritten:
+            written = dict(self._unwritten)
+            rows = {owner: f"{round(now * 1000)} {generation}" for owner, (now, generation) in written.items()}
+            await ask(self._redis.hset(keys.HEARD, mapping=rows))
+            for owner, value in written.items():
+                if self._unwritten[owner] == value:  # and was not heard of again meanwhile
+                    del self._unwritten[owner]
+
+
+async def last_heard(redis: Redis) -> dict[str, LastEvent]:
+    """The last event by the owner of the Linq subscription (`owner_of`)."""
+    rows = await ask(redis.hgetall(keys.HEARD))
+    return {owner.decode(): LastEvent(*map(int, value.split())) for owner, value in rows.items()}

@@ -1,0 +1,1 @@
+"""State of push subscriptions: position, retries, suspensions, dead letters, attempts, the ledger."""

@@ -1,0 +1,101 @@
+"""The attempts that are remembered: searched, newest first, and forgotten when they are old.
+
+They are written in the step that settles a delivery (`store.settler`), which also keeps them within their number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from relay.core.outcome import Outcome
+from relay.core.patterns import matches
+from relay.store import keys
+from relay.store.driver.client import ask
+from relay.store.lanes.attempt_record import Remembered
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Container, Mapping, Sequence
+
+    from redis.asyncio import Redis
+
+_PAGE = 500
+_SKEW_MS = 60_000
+"""How far our clock may be before Redis's, by which attempts are in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One attempt of a subscription."""
+
+    subscription: str
+    attempt: Remembered
+    counted: bool
+    """False where the verdict came too late: another worker had taken the lane, or the delivery was settled already."""
+    detail: str
+    """The error, or the beginning of the answer; empty for a success, and where it is forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """Which attempts are meant: those that fit everything that is given."""
+
+    event_ids: Container[str] | None = None
+    event_type: str | None = None
+    """A pattern."""
+    line: str | None = None
+    chat: str | None = None
+    message: str | None = None
+    trace: str | None = None
+    outcomes: Container[Outcome] | None = None
+    since_ms: float | None = None
+    """When they began, Unix milliseconds."""
+    until_ms: float | None = None
+
+    def fits(self, attempt: Remembered) -> bool:
+        """Whether `attempt` is one of them."""
+        return (
+            (self.event_ids is None or attempt.event_id in self.event_ids)
+            and (self.outcomes is None or attempt.outcome in self.outcomes)
+            and (self.since_ms is None or attempt.at_ms >= self.since_ms)
+            and (self.until_ms is None or attempt.at_ms < self.until_ms)
+            and self.line in {None, attempt.line}
+            and self.chat in {None, attempt.chat}
+            and self.message in {None, attempt.message}
+            and self.trace in {None, attempt.trace}
+            and (self.event_type is None or matches(self.event_type, attempt.type))
+        )
+
+
+async def attempts_of(redis: Redis, subscription: str, sought: Sought) -> AsyncGenerator[Found, None]:
+    """The attempts of one subscription that are meant, the one that ended last first."""
+    stream, end = keys.lane(subscription, "attempts"), "+"
+    start = "-" if sought.since_ms is None else str(max(int(sought.since_ms) - _SKEW_MS, 0))
+    while rows := await redis.xrevrange(stream, end, start, count=_PAGE):
+        decoded = [(entry, fields, Remembered.decode(fields[b"a"])) for entry, fields in rows]
+        meant = [row for row in decoded if sought.fits(row[2])]
+        details = await _details(redis, subscription, meant)
+        for entry, fields, attempt in meant:
+            yield Found(subscription, attempt, counted=b"moot" not in fields, detail=details.get(entry, ""))
+        end = f"({rows[-1][0].decode()}"
+
+
+async def trim_attempts(redis: Redis, subscription: str, keep: float, now_ms: int) -> int:
+    """Forgets attempts that are older than `keep` seconds; how many they were."""
+    oldest = max(now_ms - round(keep * 1000), 0)
+    await redis.xtrim(keys.lane(subscription, "answers"), minid=oldest, approximate=False)
+    return int(await ask(redis.xtrim(keys.lane(subscription, "attempts"), minid=oldest, approximate=False)))
+
+
+async def _details(
+    redis: Redis, subscription: str, rows: Sequence[tuple[bytes, Mapping[bytes, bytes], Remembered]]
+) -> dict[bytes, str]:
+    """The words of those in `rows` that failed, by entry."""
+    failed = [entry for entry, _, attempt in rows if attempt.outcome is not Outcome.DELIVERED]
+    if not failed:
+        return {}
+    async with redis.pipeline(transaction=False) as pipe:
+        for entry in failed:
+            pipe.xrange(keys.lane(subscription, "answers"), entry, entry)
+        answers: list[Any] = await pipe.execute()
+    return {row[0]: row[1][b"a"].decode(errors="ignore") for found in answers for row in found}

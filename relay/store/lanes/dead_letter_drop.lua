@@ -1,0 +1,24 @@
+#!lua flags=allow-oom
+-- Drops dead letters of one lane for good.
+-- KEYS: lane, ready set of its slot, arq queue
+-- ARGV: lane name, now (ms), bell: job id, payload, lifetime (ms); then ids of entries in the lane's dead-letter stream
+-- Returns how many of them were there.
+--#include wake
+--#include dead_letter
+local lane, ready, queue = KEYS[1], KEYS[2], KEYS[3]
+local dropped = 0
+for at = 6, #ARGV do
+    local letter, chat = take_letter(lane, ARGV[at])
+    if letter then
+        dropped = dropped + 1
+    end
+    if chat then
+        redis.call('HDEL', lane .. ':held_up', chat)
+    end
+end
+if dropped > 0 then
+    redis.call('HINCRBY', lane, 'dropped', dropped)
+    redis.call('ZADD', ready, 'NX', ARGV[2], ARGV[1]) -- a chat may go on now
+    ring(queue, ARGV[3], ARGV[4], ARGV[5], 1)
+end
+return dropped

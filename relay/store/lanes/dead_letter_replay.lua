@@ -1,0 +1,24 @@
+-- Sends dead letters of one lane back to it, as new deliveries with a whole budget of attempts.
+-- KEYS: lane, ready set of its slot, arq queue
+-- ARGV: lane name, now (ms), bell: job id, payload, lifetime (ms); then ids of entries in the lane's dead-letter stream
+-- Returns how many of them were there and now wait again.
+--#include wake
+--#include dead_letter
+local lane, ready, queue = KEYS[1], KEYS[2], KEYS[3]
+local replayed = 0
+for at = 6, #ARGV do
+    local letter, chat = take_letter(lane, ARGV[at])
+    if letter then
+        local entry = redis.call('XADD', lane .. ':replay', '*', unpack(letter))
+        if chat then -- it goes on being held up, until the replay has come through
+            redis.call('HSET', lane .. ':held_up', chat, lane .. ':replay|' .. entry)
+        end
+        replayed = replayed + 1
+    end
+end
+if replayed > 0 then
+    redis.call('HINCRBY', lane, 'replayed', replayed)
+    redis.call('ZADD', ready, 'NX', ARGV[2], ARGV[1])
+    ring(queue, ARGV[3], ARGV[4], ARGV[5], 1)
+end
+return replayed

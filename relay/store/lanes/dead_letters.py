@@ -1,0 +1,142 @@
+"""Dead letters: deliveries the relay gave up on, to be looked at and sent back.
+
+Each lane has a stream of them, oldest first: the event as its topic held it, and `dead_*` fields that say why. They
+stay until a person replays or drops them, also when their subscription has left relay.toml.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from relay.core.patterns import matches
+from relay.store import keys, wakeups
+from relay.store.driver.client import ask
+from relay.store.driver.scripts import Script
+from relay.store.driver.streams import pages
+from relay.store.topics.record import Record, record_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from redis.asyncio import Redis
+
+_PAGE = 200
+_replay, _drop = Script(__package__, "dead_letter_replay"), Script(__package__, "dead_letter_drop")
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One delivery that was given up."""
+
+    subscription: str
+    topic: str
+    record: Record
+    """The event; its `entry` is the dead letter's own place."""
+    at: int
+    """When it was given up, Unix milliseconds."""
+    reason: str
+    tries: int
+    first_at: int
+    """When its first attempt began, Unix milliseconds."""
+    status: int | None
+    """The HTTP status of the last attempt, if an answer came."""
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Which:
+    """Which dead letters are meant: those that fit everything that is given."""
+
+    event_id: str | None = None
+    event_type: str | None = None
+    """A pattern."""
+    line: str | None = None
+    reason: str | None = None
+    """A part of it."""
+    since_ms: float | None = None
+    """When they died, Unix milliseconds."""
+    until_ms: float | None = None
+
+    @property
+    def is_any(self) -> bool:
+        """Whether nothing is given."""
+        return self == Which()
+
+    def fits(self, letter: DeadLetter) -> bool:
+        """Whether `letter` is one of them."""
+        record = letter.record
+        return (
+            self.event_id in {None, record.id}
+            and (self.event_type is None or matches(self.event_type, record.type))
+            and self.line in {None, record.line}
+            and (self.reason is None or self.reason in letter.reason)
+            and (self.since_ms is None or letter.at >= self.since_ms)
+            and (self.until_ms is None or letter.at < self.until_ms)
+        )
+
+
+_ANY = Which()
+
+
+class DeadLetters:
+    """The dead letters of every lane."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def lanes(self) -> list[str]:
+        """The names of all subscriptions that ever had a lane."""
+        return sorted(name.decode() for name in await ask(self._redis.smembers(keys.LANES)))
+
+    async def of(self, subscription: str, which: Which = _ANY) -> AsyncIterator[DeadLetter]:
+        """The dead letters of one subscription that are meant, oldest first."""
+        stream, start = keys.lane(subscription, "dead"), "-"
+        while rows := await self._redis.xrange(stream, start, "+", count=_PAGE):
+            for entry, fields in rows:
+                letter = _letter(subscription, entry, fields)
+                if which.fits(letter):
+                    yield letter
+            start = f"({rows[-1][0].decode()}"
+
+    async def replay(self, subscription: str, entries: Sequence[str], now_ms: int) -> int:
+        """Sends dead letters back to their lane, with a whole budget of attempts; how many were still there."""
+        return await self._each_page(_replay, subscription, entries, now_ms)
+
+    async def drop(self, subscription: str, entries: Sequence[str], now_ms: int) -> int:
+        """Drops dead letters for good; how many were still there."""
+        return await self._each_page(_drop, subscription, entries, now_ms)
+
+    async def _each_page(self, script: Script, subscription: str, entries: Sequence[str], now_ms: int) -> int:
+        slot = wakeups.slot_of(subscription)
+        bell = wakeups.deliver(slot)
+        redis_keys = [keys.lane(subscription), keys.ready(slot), keys.QUEUE]
+        found = 0
+        for page in pages(entries, _PAGE):
+            arguments: list[bytes | str | int] = [
+                subscription,
+                now_ms,
+                bell.job_id,
+                bell.payload,
+                wakeups.LIFETIME_MS,
+                *page,
+            ]
+            found += await script(self._redis, redis_keys, arguments)
+        return found
+
+
+def _letter(subscription: str, entry: bytes, fields: Mapping[bytes, bytes]) -> DeadLetter:
+    def text(name: str) -> str:
+        return fields.get(f"dead_{name}".encode(), b"").decode(errors="replace")
+
+    return DeadLetter(
+        subscription=subscription,
+        topic=text("topic"),
+        record=record_of(entry, fields),
+        at=int(text("at") or 0),
+        reason=text("reason"),
+        tries=int(text("tries") or 0),
+        first_at=int(text("first_at") or 0),
+        status=int(text("status")) if text("status") else None,
+        detail=text("detail"),
+    )

@@ -1,0 +1,280 @@
+"""A push subscription's lane in Redis: what is new for it, what waits for another attempt, what was settled.
+
+A lane reads two streams under one group name: its topic, and its own replay stream of events that a person has sent to
+it again, be it from the dead letters or from a topic's history. Of that it takes what its topic leaves room for.
+A delivery is named by stream and entry (`Ref`). It stays pending in its group from the moment it was read until it is
+settled, retries included, so that a lane's pending entries are exactly what it owes; `retries` holds the due times of
+those that wait, `tries` what their attempts were. Whoever drains the lane next finds the pending entries that do not
+wait, and sends them (`orphans`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from pydantic_core import from_json, to_json
+from redis.exceptions import ResponseError
+
+from relay.store import keys, wakeups
+from relay.store.driver.client import ask
+from relay.store.driver.fenced_reads import Claim, Most, take, take_due, take_left
+from relay.store.driver.streams import is_missing_group, order_of
+from relay.store.lanes.position import Place
+from relay.store.topics.record import Record, record_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from redis.asyncio import Redis
+
+_PAGE = 500
+
+
+class Ref(NamedTuple):
+    """One delivery of a lane: the stream and the entry."""
+
+    stream: str
+    entry: str
+
+    def __str__(self) -> str:
+        return f"{self.stream}|{self.entry}"
+
+    @classmethod
+    def parse(cls, text: bytes) -> Ref:
+        """The ref that `str` wrote."""
+        stream, _, entry = text.decode().rpartition("|")
+        return cls(stream, entry)
+
+
+@dataclass(frozen=True, slots=True)
+class Tries:
+    """What the attempts of a delivery so far were."""
+
+    count: int = 0
+    first_ms: int = 0
+    """When the first attempt began, Unix milliseconds."""
+    last: str = ""
+    """The last outcome."""
+
+    def encode(self) -> bytes:
+        """As `tries` holds it."""
+        return to_json([self.count, self.first_ms, self.last])
+
+    @classmethod
+    def decode(cls, text: bytes | None) -> Tries:
+        """The tries that `encode` wrote; none if there is nothing."""
+        return cls(*from_json(text)) if text else cls()
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One event for one push subscription."""
+
+    ref: Ref
+    fields: Mapping[bytes, bytes]
+    """The entry as its stream holds it; empty if it is no longer there (somebody trimmed it)."""
+    tries: Tries = Tries()
+
+    @cached_property
+    def record(self) -> Record:
+        """The event."""
+        return record_of(self.ref.entry.encode(), self.fields)
+
+    @property
+    def chat(self) -> str:
+        """The event's chat; empty if it has none."""
+        return self.fields.get(b"chat", b"").decode(errors="replace")
+
+    @property
+    def topic(self) -> str:
+        """The name of the topic it came through."""
+        if self.is_replay:
+            return self.fields.get(b"dead_topic", b"").decode()
+        return self.ref.stream.removeprefix(keys.TOPIC_PREFIX)
+
+    @property
+    def since_ms(self) -> int:
+        """When the event was accepted, or given to the lane again; Unix milliseconds."""
+        return int(self.ref.entry.partition("-")[0]) if self.is_replay else self.record.at
+
+    @property
+    def is_replay(self) -> bool:
+        """Whether a person sent it again: from the dead letters or a topic's history."""
+        return self.ref.stream.endswith(":replay")
+
+    @property
+    def holds_up(self) -> str:
+        """The chat that waits for this replay of its dead letter; empty if none does."""
+        return self.fields.get(b"dead_holds_up", b"").decode()
+
+    @property
+    def first_entry(self) -> str:
+        """Its entry in the topic that it came through: a replay has one of its own."""
+        return self.fields.get(b"dead_entry", b"").decode() or self.ref.entry
+
+    @property
+    def order(self) -> tuple[int, int, str]:
+        """What sorts deliveries as their events were accepted."""
+        return (*order_of(self.first_entry), self.ref.stream)
+
+
+class Lane:
+    """One lane's keys, and what is read from them. Writing is the `Settler`'s, in batches over lanes."""
+
+    def __init__(self, redis: Redis, subscription: str, topic: str) -> None:
+        self._redis = redis
+        self.name = subscription
+        self.key = keys.lane(subscription)
+        self.group = keys.push_group(subscription)
+        self.topic_stream = keys.topic(topic)
+        self.replay_stream = keys.lane(subscription, "replay")
+        self._lease = keys.lease(wakeups.deliver(wakeups.slot_of(subscription)).job_id)
+        self._place = Place(redis, subscription, self.topic_stream)
+        self._retries = keys.lane(subscription, "retries")
+        self._tries = keys.lane(subscription, "tries")
+        self._held_up = keys.lane(subscription, "held_up")
+        self._left: dict[str, str] = {}  # topics it read before, with the last entry it owes of each
+        self._unread: dict[str, str] = {}  # those of them that still have some
+
+    async def ensure(self) -> None:
+        """Makes the lane's groups if they are not there, and learns what it still owes elsewhere (`Place.ensure`)."""
+        self._left = await self._place.ensure()
+        self._unread = dict(self._left)
+
+    @property
+    def _streams(self) -> tuple[str, ...]:
+        return (self.topic_stream, self.replay_stream, *self._left)
+
+    async def save_checkpoint(self) -> None:
+        """Remembers up to which entry everything is settled."""
+        await self._place.save()
+
+    async def read_new(self, count: int, token: str = "", room: int | None = None) -> list[Delivery]:
+        """Deliveries that nobody has read yet, at once; empty if there are none.
+
+        Up to `count` of the topic; then replays, as many as those have left of `room` (`count` if it is not given), and
+        at least one: what is read now stands before what is routed next.
+
+        Raises:
+            LeaseLost: the lease of the lane's slot is somebody's whose token is not `token`.
+        """
+        claim, most = Claim(self._lease, token), Most(count, count if room is None else room)
+        try:
+            rows = await take(self._redis, claim, self.group, (self.topic_stream, self.replay_stream), most)
+        except ResponseError as error:
+            if not is_missing_group(error):
+                raise
+            await self.ensure()
+            return await self.read_new(count, token, room)
+        for stream, last in list(self._unread.items()):
+            owed = await take_left(self._redis, claim, self.group, stream, last, count)
+            rows = owed + rows
+            if not owed:
+                del self._unread[stream]
+        return [Delivery(Ref(stream.decode(), entry.decode()), fields) for stream, entry, fields in rows]
+
+    async def orphans(self) -> list[Ref]:
+        """Pending deliveries that wait for nothing: whoever read them is gone."""
+        found: list[Ref] = []
+        for stream in self._streams:
+            start = "-"
+            while rows := await self._pending_page(stream, start):
+                refs = [Ref(stream, row["message_id"].decode()) for row in rows]
+                due = await self._redis.zmscore(self._retries, [str(ref) for ref in refs])
+                found += [ref for ref, score in zip(refs, due, strict=True) if score is None]
+                start = f"({refs[-1].entry}"
+        return found
+
+    async def in_hand(self) -> int:
+        """How many deliveries were read and neither settled nor wait: somebody has them, or they are orphans."""
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.zcard(self._retries)
+            for stream in self._streams:
+                pipe.xpending(stream, self.group)
+            waiting, *pending = await pipe.execute(raise_on_error=False)
+        owed = sum(int(one["pending"]) for one in pending if not isinstance(one, ResponseError))
+        return owed - int(waiting)
+
+    async def _pending_page(self, stream: str, start: str) -> list[dict[str, bytes]]:
+        try:
+            rows: list[dict[str, bytes]] = await self._redis.xpending_range(stream, self.group, start, "+", _PAGE)
+        except ResponseError as error:
+            if not is_missing_group(error):
+                raise
+            await self.ensure()
+            return []
+        return rows
+
+    async def take_due(self, now_ms: int, count: int, token: str = "") -> list[Delivery]:
+        """Up to `count` deliveries whose next attempt is due, the longest due first.
+
+        They no longer wait once they are taken: should we die with them, they are orphans.
+
+        Raises:
+            LeaseLost: as `read_new`.
+        """
+        members = await take_due(self._redis, Claim(self._lease, token), self._retries, now_ms, count)
+        return await self.fetch([Ref.parse(member) for member in members])
+
+    async def next_due(self) -> int | None:
+        """When the next attempt of a waiting delivery is due, Unix milliseconds; None if none waits."""
+        rows = await self._redis.zrange(self._retries, 0, 0, withscores=True)
+        return int(rows[0][1]) if rows else None
+
+    async def waiting(self) -> list[Ref]:
+        """Every delivery that waits for its next attempt."""
+        return [Ref.parse(member) for member in await self._redis.zrange(self._retries, 0, -1)]
+
+    async def held_up(self) -> dict[str, Ref]:
+        """The chats that a dead letter holds up, each with that, or with its replay that is on the way."""
+        rows = await ask(self._redis.hgetall(self._held_up))
+        return {chat.decode(): Ref.parse(ref) for chat, ref in rows.items()}
+
+    async def fetch(self, refs: Sequence[Ref]) -> list[Delivery]:
+        """The deliveries that `refs` name, with their records and tries."""
+        if not refs:
+            return []
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.hmget(self._tries, [str(ref) for ref in refs])
+            for ref in refs:
+                pipe.xrange(ref.stream, ref.entry, ref.entry)
+            tries, *entries = await pipe.execute()
+        return [
+            Delivery(ref, rows[0][1] if rows else {}, Tries.decode(text))
+            for ref, rows, text in zip(refs, entries, tries, strict=True)
+        ]
+
+    async def has_new(self) -> bool:
+        """Whether any stream has an entry that the group has not read; the lane's groups must stand (`ensure`)."""
+        for stream in (self.topic_stream, self.replay_stream):
+            last = (await self._redis.xinfo_stream(stream))["last-generated-id"]
+            if order_of(await self._read_up_to(stream)) < order_of(last.decode()):
+                return True
+        for stream, end in self._left.items():
+            if await self._redis.exists(stream) and order_of(await self._read_up_to(stream)) < order_of(end):
+                return True
+        return False
+
+    async def _read_up_to(self, stream: str) -> str:
+        """The last entry that the group has read; the beginning if it has gone missing this moment."""
+        groups = await self._redis.xinfo_groups(stream)
+        found = next((group["last-delivered-id"] for group in groups if group["name"] == self.group.encode()), b"0-0")
+        return found.decode()
+
+
+async def wait_ready(redis: Redis, slot: int, timeout: float) -> list[str]:
+    """The lanes of `slot` that have something new, waiting up to `timeout` seconds for the first."""
+    first = await redis.bzpopmin([keys.ready(slot)], timeout)
+    if first is None:
+        return []
+    others = await redis.zpopmin(keys.ready(slot), _PAGE)
+    return [first[1].decode(), *(name.decode() for name, _ in others)]
+
+
+async def mark_ready(redis: Redis, slot: int, lanes: Iterable[str], now_ms: int) -> None:
+    """Says that `lanes` have something to look at."""
+    scores = dict.fromkeys(lanes, now_ms)
+    if scores:
+        await redis.zadd(keys.ready(slot), scores, nx=True)

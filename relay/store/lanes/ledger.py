@@ -1,0 +1,165 @@
+"""The ledger: for every subscription, where each event that was routed to it is now. It must balance.
+
+    routed + repeated + from_history = delivered + filtered + waiting + retrying + dead + dropped + lost
+
+What was routed, and what waits, is read off the streams; what was settled is counted in the step that settles it. Each
+row is read in one transaction, so it balances while the relay works, too.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import ResponseError
+
+from relay.store import keys
+from relay.store.driver.client import ask
+from relay.store.driver.streams import count_between
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from redis.asyncio import Redis
+    from redis.asyncio.client import Pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What the relay did with webhooks, all in all."""
+
+    accepted: int
+    duplicate: int
+    aside: int
+    """How many bodies were set aside, ever."""
+    routed: int
+    unmatched: int
+    inbox: int
+    """Accepted and not yet routed."""
+    poisoned: int = 0
+    """How many of those aside had been accepted, and turned out to be unreadable only when they were routed."""
+    aside_dropped: int = 0
+    """How many of those aside a person dropped, or were too much to keep."""
+
+    @property
+    def balances(self) -> bool:
+        """Whether every accepted event is routed, unmatched, aside, or still in the inbox."""
+        return self.accepted == self.routed + self.unmatched + self.poisoned + self.inbox
+
+
+@dataclass(frozen=True, slots=True)
+class LaneLedger:
+    """Where one subscription's events are."""
+
+    subscription: str
+    routed: int
+    delivered: int
+    waiting: int
+    """Not yet attempted, or being attempted now."""
+    retrying: int
+    dead: int
+    replayed: int
+    """How many events a person has sent again, ever: dead letters and a topic's history; for information."""
+    filtered: int = 0
+    """How many the subscription did not want, though its topic has them."""
+    dropped: int = 0
+    """How many dead letters a person dropped."""
+    repeated: int = 0
+    """How many were given to the lane again, because somebody deleted its consumer group."""
+    lost: int = 0
+    """How many somebody deleted from the topic before the lane had them."""
+    from_history: int = 0
+    """How many of those sent again came from a topic's history, beside what was routed."""
+
+    @property
+    def balances(self) -> bool:
+        """Whether every routed event is somewhere."""
+        settled = self.delivered + self.filtered + self.dead + self.dropped + self.lost
+        return self.routed + self.repeated + self.from_history == settled + self.waiting + self.retrying
+
+
+class Ledger:
+    """Reads the ledger."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def totals(self) -> Totals:
+        """The sums over everything."""
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.hgetall(keys.COUNTS)
+            pipe.xlen(keys.INBOX)
+            rows, inbox = await pipe.execute()
+        counts = {name.decode(): int(value) for name, value in rows.items()}
+        counted = ("accepted", "duplicate", "aside", "routed", "unmatched", "poisoned", "aside_dropped")
+        return Totals(inbox=inbox, **{name: counts.get(name, 0) for name in counted})
+
+    async def unmatched(self) -> dict[str, int]:
+        """How many events of each type no topic wanted."""
+        rows = await ask(self._redis.hgetall(keys.UNMATCHED))
+        return {name.decode(): int(value) for name, value in sorted(rows.items())}
+
+    async def lanes(self) -> list[LaneLedger]:
+        """One ledger per subscription that ever had a lane."""
+        found = sorted(name.decode() for name in await ask(self._redis.smembers(keys.LANES)))
+        return [await self._lane(name) for name in found]
+
+    async def _lane(self, name: str) -> LaneLedger:
+        fields = await ask(self._redis.hkeys(keys.lane(name)))
+        streams = [field.decode().removeprefix("start:") for field in fields if field.startswith(b"start:")]
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.hgetall(keys.lane(name))
+            pipe.zcard(keys.lane(name, "retries"))
+            pipe.xlen(keys.lane(name, "dead"))
+            for stream in (keys.lane(name, "replay"), *streams):
+                _ask_for_state(pipe, stream)
+            rows, retrying, dead, *states = await pipe.execute(raise_on_error=False)
+        counts: Counter[str] = Counter({key.decode(): _number(value) for key, value in rows.items()})
+        group = keys.push_group(name)
+        owed = routed = 0
+        for stream, info, groups in zip((None, *streams), states[::2], states[1::2], strict=True):
+            left = rows.get(f"left:{stream}".encode())
+            owed += await self._owed(stream or keys.lane(name, "replay"), group, groups, left)
+            if stream is not None:
+                stands = left is not None or isinstance(info, ResponseError)
+                routed += (counts[f"known:{stream}"] if stands else info["entries-added"]) - counts[f"start:{stream}"]
+        return LaneLedger(
+            subscription=name,
+            routed=routed,
+            delivered=counts["delivered"],
+            waiting=owed - retrying,
+            retrying=retrying,
+            dead=dead,
+            replayed=counts["replayed"],
+            filtered=counts["filtered"],
+            dropped=counts["dropped"],
+            from_history=counts["from_history"],
+            repeated=sum(counts[f"repeated:{stream}"] for stream in streams),
+            lost=sum(counts[f"lost:{stream}"] for stream in streams),
+        )
+
+    async def _owed(
+        self, stream: str, group: str, groups: Sequence[Mapping[str, Any]] | ResponseError, left: bytes | None
+    ) -> int:
+        """How many entries of `stream` the group has not acknowledged, read or not; up to the id `left`, if any."""
+        if isinstance(groups, ResponseError):  # the stream is not there
+            return 0
+        for row in groups:
+            if row["name"] == group.encode():
+                lag = None if left else row.get("lag")
+                if lag is None:  # nor can Redis tell after a group was set to an arbitrary place
+                    read_up_to = row["last-delivered-id"].decode()
+                    lag = await count_between(self._redis, stream, read_up_to, left.decode() if left else "+")
+                return int(row["pending"]) + int(lag)
+        return 0
+
+
+def _ask_for_state(pipe: Pipeline, stream: str) -> None:
+    pipe.xinfo_stream(stream)
+    pipe.xinfo_groups(stream)
+
+
+def _number(value: bytes) -> int:
+    """A counter of a lane's hash; 0 for what is none (a checkpoint is an id)."""
+    return int(value) if value.lstrip(b"-").isdigit() else 0

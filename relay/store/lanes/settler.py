@@ -1,0 +1,166 @@
+"""Settling: the verdicts on deliveries, written in batches over all lanes of a slot.
+
+One script per batch moves each delivery on, counts it and remembers its attempt in the same step. A verdict that Redis
+cannot take now is kept and written when it is back: the POST has been made, forgetting what came of it would make it
+again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Self, assert_never
+
+from relay.core.config import AttemptBounds
+from relay.core.outcome import Again, Done, Filtered, GivenUp, Outcome
+from relay.store import keys
+from relay.store.driver.batcher import Batcher
+from relay.store.driver.client import persistently
+from relay.store.driver.scripts import Script
+from relay.store.lanes.attempt_record import Remembered, Room, answer_of
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from relay.core.outcome import Attempt, Verdict
+    from relay.store.lanes.lane import Delivery, Lane, Tries
+
+    Value = bytes | str | int
+
+_LARGEST_BATCH = 128  # some 0.5 ms of Redis's time, in which it does nothing else; twice that on a busy machine
+_LARGEST_BATCH_BYTES = 8 * 1024 * 1024
+_BATCHES = 2  # at once: no delivery is in both, so it does not matter which comes first
+_DEAD_PREFIX = b"dead_"
+
+_ROOM = Room.of(AttemptBounds().size)
+
+_settle = Script(__package__, "settle")
+
+
+class Settlement(NamedTuple):
+    """A delivery, its last attempt and what becomes of it."""
+
+    lane: Lane
+    delivery: Delivery
+    attempt: Attempt | None
+    """None where it was decided without one."""
+    tries: Tries
+    """The attempts, the last one included."""
+    verdict: Verdict
+    at_ms: int
+    """When it was decided, Unix milliseconds."""
+    is_probe: bool = False
+    """Whether the breaker was open when the attempt was made."""
+    room: Room = _ROOM
+    """How much the lane remembers of its attempts."""
+    holds_up: str = ""
+    """The chat whose other deliveries wait for a person should this one die; empty if none do."""
+
+
+class Settler:
+    """Writes settlements as long as the lease behind `token` is held. Enter it as a context."""
+
+    def __init__(self, redis: Redis, job_id: str, token: str) -> None:
+        self._redis = redis
+        self._lease = keys.lease(job_id)
+        self._token = token
+        self._batcher: Batcher[Settlement, None] = Batcher(
+            self._send,
+            size_of=lambda settlement: len(settlement.delivery.fields.get(b"body", b"")),
+            most_items=_LARGEST_BATCH,
+            most_bytes=_LARGEST_BATCH_BYTES,
+            at_once=_BATCHES,
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._batcher.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._batcher.__aexit__(*error)
+
+    async def settle(self, settlement: Settlement) -> None:
+        """Returns when the verdict is written (or no longer ours to write)."""
+        await self._batcher.submit(settlement)
+
+    async def _send(self, settlements: list[Settlement]) -> list[None]:
+        arguments: list[Value] = [self._token]
+        for settlement in settlements:
+            kind, values = _verdict_arguments(settlement)
+            lane, ref = settlement.lane, settlement.delivery.ref
+            arguments += (
+                kind,
+                lane.key,
+                ref.stream,
+                lane.group,
+                ref.entry,
+                int(settlement.delivery.is_replay),
+                *_attempt_arguments(settlement),
+                len(values),
+                *values,
+            )
+        await persistently("settling deliveries", lambda: _settle(self._redis, [self._lease], arguments))
+        return [None] * len(settlements)
+
+
+def _verdict_arguments(settlement: Settlement) -> tuple[str, list[Value]]:
+    verdict = settlement.verdict
+    match verdict:
+        case Done():
+            return "done", _held_up_by(settlement.delivery)
+        case Filtered():
+            return "filtered", _held_up_by(settlement.delivery)
+        case Again():
+            return "again", [verdict.due_ms, settlement.tries.encode()]
+        case GivenUp():
+            return "dead", [settlement.holds_up, *_letter(settlement, verdict)]
+        case _:
+            assert_never(verdict)
+
+
+def _held_up_by(delivery: Delivery) -> list[Value]:
+    return [delivery.holds_up] if delivery.holds_up else []
+
+
+def _attempt_arguments(settlement: Settlement) -> tuple[bytes, bytes, int, int]:
+    """What is remembered of the attempt, its failure's words, and how many of each."""
+    delivery, attempt, verdict = settlement.delivery, settlement.attempt, settlement.verdict
+    if attempt is None:
+        return b"", b"", 0, 0
+    record = delivery.record
+    remembered = Remembered(
+        topic=delivery.topic,
+        entry=delivery.ref.entry,
+        event_id=record.id,
+        type=record.type,
+        line=record.line,
+        chat=record.chat,
+        message=record.message,
+        trace=record.trace,
+        number=delivery.tries.count + 1,
+        is_probe=settlement.is_probe,
+        is_replay=delivery.is_replay,
+        at_ms=attempt.at_ms,
+        took_ms=attempt.took_ms,
+        outcome=attempt.outcome,
+        status=attempt.status,
+        due_ms=verdict.due_ms if isinstance(verdict, Again) else None,
+        dead=verdict.reason if isinstance(verdict, GivenUp) else None,
+    )
+    answer = b"" if attempt.outcome is Outcome.DELIVERED else answer_of(attempt.detail)
+    return remembered.encode(), answer, *settlement.room
+
+
+def _letter(settlement: Settlement, verdict: GivenUp) -> list[Value]:
+    """The dead letter: the event as its topic held it, and why it died."""
+    delivery, attempt = settlement.delivery, settlement.attempt
+    fields: list[Value] = []
+    for name, value in delivery.fields.items():
+        if not name.startswith(_DEAD_PREFIX):
+            fields += (name, value)
+    fields += ("dead_topic", delivery.topic, "dead_entry", delivery.first_entry)
+    fields += ("dead_at", settlement.at_ms, "dead_reason", verdict.reason)
+    fields += ("dead_tries", settlement.tries.count, "dead_first_at", settlement.tries.first_ms)
+    if settlement.holds_up:
+        fields += ("dead_holds_up", settlement.holds_up)
+    if attempt is not None:
+        fields += ("dead_status", attempt.status or "", "dead_detail", answer_of(attempt.detail))
+    return fields

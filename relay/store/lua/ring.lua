@@ -1,5 +1,0 @@
--- Rings one bell.
--- KEYS: arq queue
--- ARGV: job id, payload, lifetime (ms), due (ms)
---#include ring
-ring(KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4])

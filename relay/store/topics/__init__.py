@@ -1,0 +1,1 @@
+"""Routed events: topic streams, their history, replays and retention."""

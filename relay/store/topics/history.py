@@ -1,0 +1,132 @@
+"""A topic's history: the events that its stream still holds between two moments.
+
+Moments are those at which the events were routed into the topic, which is what entry ids tell; a span ends at an entry
+that is there, so that it does not grow while somebody goes through it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from relay.core.patterns import matches
+from relay.store import keys
+from relay.store.driver.client import ask
+from relay.store.driver.streams import id_before
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from redis.asyncio import Redis
+
+_PAGE = 500
+
+BEGINNING = "0-0"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which events of a topic are meant: those that fit everything that is given."""
+
+    event_type: str | None = None
+    """A pattern."""
+    line: str | None = None
+
+    @property
+    def is_any(self) -> bool:
+        """Whether nothing is given."""
+        return self == Wanted()
+
+    def fits(self, fields: Mapping[bytes, bytes]) -> bool:
+        """Whether an entry with these fields is one of them."""
+        return (
+            self.event_type is None or matches(self.event_type, fields.get(b"type", b"").decode(errors="replace"))
+        ) and (self.line is None or self.line.encode() == fields.get(b"line"))
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A part of a topic's stream."""
+
+    after: str
+    """The id after which it begins."""
+    end: str
+    """The id of its last entry; `after` if it has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a span holds."""
+
+    span: Span
+    events: int
+    matching: int
+    first_ms: int | None
+    """When the first of the events was routed, Unix milliseconds."""
+    last_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How far back a topic's history goes."""
+
+    oldest_ms: int | None
+    """When the oldest event that is kept was routed, Unix milliseconds; None if there is none."""
+    is_whole: bool
+    """Whether nothing was ever removed."""
+
+    def reaches(self, ms: float | None) -> bool:
+        """Whether nothing that was routed since a moment (Unix milliseconds; None: ever) can have been removed."""
+        return self.is_whole or (ms is not None and self.oldest_ms is not None and ms >= self.oldest_ms)
+
+
+class History:
+    """Reads the history of one topic."""
+
+    def __init__(self, redis: Redis, topic: str) -> None:
+        self._redis = redis
+        self._stream = keys.topic(topic)
+
+    async def extent(self) -> Extent:
+        """How far back it goes."""
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.exists(self._stream)
+            pipe.xrange(self._stream, count=1)
+            exists, first = await pipe.execute()
+        if not exists:
+            return Extent(None, is_whole=True)
+        info = await self._redis.xinfo_stream(self._stream)
+        return Extent(ms_of(first[0][0].decode()) if first else None, info["entries-added"] == info["length"])
+
+    async def span(self, since_ms: float | None, until_ms: float | None) -> Span:
+        """The part between two moments, the second one excluded; by default from the beginning to what is there now."""
+        after = BEGINNING if since_ms is None else id_at(since_ms)
+        before = "+" if until_ms is None else f"({round(until_ms)}-0"
+        last = await self._redis.xrevrange(self._stream, before, f"({after}", count=1)
+        return Span(after, last[0][0].decode() if last else after)
+
+    async def survey(self, span: Span, wanted: Wanted) -> Survey:
+        """What `span` holds; reads all of it."""
+        events = matching = 0
+        first: str | None = None
+        after = span.after
+        while rows := await self.read(after, span.end, _PAGE):
+            events += len(rows)
+            matching += sum(wanted.fits(fields) for _, fields in rows)
+            first, after = first or rows[0][0], rows[-1][0]
+        return Survey(span, events, matching, ms_of(first) if first else None, ms_of(after) if first else None)
+
+    async def read(self, after: str, end: str, count: int) -> list[tuple[str, dict[bytes, bytes]]]:
+        """Up to `count` entries after the id `after`, up to and including `end`, oldest first."""
+        rows = await ask(self._redis.xrange(self._stream, f"({after}", end, count=count))
+        return [(entry.decode(), fields) for entry, fields in rows]
+
+
+def ms_of(entry: str) -> int:
+    """When an entry was added, Unix milliseconds."""
+    return int(entry.partition("-")[0])
+
+
+def id_at(ms: float) -> str:
+    """The id after which everything follows that was added at a moment (Unix milliseconds) or later."""
+    return id_before(f"{max(round(ms), 0)}-0")

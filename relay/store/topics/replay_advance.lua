@@ -1,0 +1,32 @@
+-- Moves a replay of a topic's history on: gives the next of its events to the lane and advances its cursor, in one step.
+-- KEYS: replay, topic stream, lane, ready set of its slot, arq queue
+-- ARGV: where the cursor has to stand, where it is to stand, how many entries it passes, topic, lane name, now (ms),
+--       bell: job id, payload, lifetime (ms); then ids of those of the entries that are wanted
+-- Returns how many events the lane was given (one that was trimmed meanwhile is not), or -1 if the replay has ended or
+-- stands elsewhere: somebody has moved it on.
+--#include wake
+local replay, stream, lane, ready, queue = unpack(KEYS)
+if redis.call('HGET', replay, 'state') ~= 'running' or redis.call('HGET', replay, 'cursor') ~= ARGV[1] then
+    return -1
+end
+local sent = 0
+for at = 10, #ARGV do
+    local row = redis.call('XRANGE', stream, ARGV[at], ARGV[at])[1]
+    if row then
+        local fields = row[2]
+        fields[#fields + 1] = 'dead_topic' -- where the lane finds a replay's topic
+        fields[#fields + 1] = ARGV[4]
+        redis.call('XADD', lane .. ':replay', '*', unpack(fields))
+        sent = sent + 1
+    end
+end
+redis.call('HSET', replay, 'cursor', ARGV[2])
+redis.call('HINCRBY', replay, 'seen', ARGV[3])
+redis.call('HINCRBY', replay, 'sent', sent)
+if sent > 0 then
+    redis.call('HINCRBY', lane, 'replayed', sent)
+    redis.call('HINCRBY', lane, 'from_history', sent)
+    redis.call('ZADD', ready, 'NX', ARGV[6], ARGV[5])
+    ring(queue, ARGV[7], ARGV[8], ARGV[9], 1)
+end
+return sent

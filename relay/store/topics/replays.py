@@ -1,0 +1,219 @@
+"""Replays: a topic's history that is sent to a push subscription again, however long that takes.
+
+    running  ->  done         its span is through
+             ->  cancelled    a person did not want it any more
+             ->  failed       its subscription is no longer there, or a bug of ours
+
+A replay is a record in Redis with a cursor, which moves in the same step that gives the lane its events: whoever works
+on it may die at any moment, and the next one goes on where it stood (`workers.maintenance.replayer`). What the lane has got, it
+delivers as any other event, with `Relay-Replay` and attempts of its own.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from relay.store import keys, wakeups
+from relay.store.driver.client import ask
+from relay.store.driver.scripts import Script
+from relay.store.topics.history import Span, Wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from redis.asyncio import Redis
+
+    from relay.store.topics.history import Survey
+
+MOST_RUNNING = 20
+"""Replays at a time."""
+
+_REMEMBERED_MS = 7 * 24 * 3600 * 1000
+_MOST_REMEMBERED = 100
+
+_move_on, _end = Script(__package__, "replay_advance"), Script(__package__, "replay_end")
+
+
+class State(StrEnum):
+    """Whether a replay goes on."""
+
+    RUNNING = "running"
+    DONE = "done"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What somebody wants to be sent again."""
+
+    topic: str
+    to: str
+    """The subscription."""
+    wanted: Wanted
+    rate: float
+    """Events a second, at most."""
+    by: str
+    """Who wants it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """One replay."""
+
+    id: str
+    order: Order
+    span: Span
+    events: int
+    """How many the span held when it began."""
+    matching: int
+    """How many of them were wanted."""
+    cursor: str
+    """The last entry that is through."""
+    seen: int
+    """How many entries are through."""
+    sent: int
+    """How many events the lane was given."""
+    state: State
+    reason: str
+    """Why it ended, if there is something to say."""
+    started_ms: int
+    """Unix milliseconds."""
+    ended_ms: int | None
+
+    @property
+    def is_through(self) -> bool:
+        """Whether nothing of its span is left."""
+        return self.cursor == self.span.end
+
+    @property
+    def missed(self) -> int:
+        """How many events had been trimmed from the topic before their turn came; known once it is through."""
+        return self.events - self.seen if self.is_through else 0
+
+
+class Replays:
+    """The replays that run, and those that ended lately."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def start(self, order: Order, survey: Survey, now_ms: int) -> Replay:
+        """Begins a replay of what was surveyed."""
+        replay = Replay(
+            id=secrets.token_hex(4),
+            order=order,
+            span=survey.span,
+            events=survey.events,
+            matching=survey.matching,
+            cursor=survey.span.after,
+            seen=0,
+            sent=0,
+            state=State.RUNNING,
+            reason="",
+            started_ms=now_ms,
+            ended_ms=None,
+        )
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.hset(keys.replay(replay.id), mapping=_fields(replay))
+            pipe.sadd(keys.REPLAYS_RUNNING, replay.id)
+            pipe.zadd(keys.REPLAYS, {replay.id: now_ms})
+            pipe.zremrangebyrank(keys.REPLAYS, 0, -_MOST_REMEMBERED - 1)
+            await pipe.execute()
+        await wakeups.ring(self._redis, wakeups.REPLAY)
+        return replay
+
+    async def get(self, replay_id: str) -> Replay | None:
+        """One replay, if it is known (still)."""
+        fields = await ask(self._redis.hgetall(keys.replay(replay_id)))
+        return _replay(replay_id, fields) if fields else None
+
+    async def running(self) -> list[Replay]:
+        """Those that have not ended, the oldest first."""
+        ids = [one.decode() for one in await ask(self._redis.smembers(keys.REPLAYS_RUNNING))]
+        found = {one: await self.get(one) for one in ids}
+        if lost := [one for one, replay in found.items() if replay is None]:
+            await ask(self._redis.srem(keys.REPLAYS_RUNNING, *lost))
+        return sorted(filter(None, found.values()), key=lambda replay: (replay.started_ms, replay.id))
+
+    async def all(self) -> list[Replay]:
+        """Those that run and those that ended lately, the oldest first."""
+        ids = [one.decode() for one in await self._redis.zrange(keys.REPLAYS, 0, -1)]
+        found = {one: await self.get(one) for one in ids}
+        if forgotten := [one for one, replay in found.items() if replay is None]:
+            await self._redis.zrem(keys.REPLAYS, *forgotten)
+        replays = {replay.id: replay for replay in found.values() if replay} | {
+            one.id: one for one in await self.running()
+        }
+        return sorted(replays.values(), key=lambda replay: (replay.started_ms, replay.id))
+
+    async def move_on(self, replay: Replay, cursor: str, seen: int, chosen: Sequence[str], now_ms: int) -> int:
+        """Gives the lane the entries `chosen` of the `seen` ones up to `cursor`; how many it got.
+
+        Nothing happens if the replay does not stand any more where `replay` says: an answer may have been lost.
+        """
+        order = replay.order
+        slot = wakeups.slot_of(order.to)
+        bell = wakeups.deliver(slot)
+        arguments: list[str | bytes | int] = [replay.cursor, cursor, seen, order.topic, order.to, now_ms]
+        arguments += (bell.job_id, bell.payload, wakeups.LIFETIME_MS, *chosen)
+        sent: int = await _move_on(
+            self._redis,
+            [keys.replay(replay.id), keys.topic(order.topic), keys.lane(order.to), keys.ready(slot), bell.queue],
+            arguments,
+        )
+        return max(sent, 0)
+
+    async def end(self, replay_id: str, state: State, reason: str, now_ms: int) -> bool:
+        """Ends a replay; False if it has ended before, or is not known."""
+        redis_keys = [keys.replay(replay_id), keys.REPLAYS_RUNNING]
+        ended: int = await _end(self._redis, redis_keys, [replay_id, state, reason, now_ms, _REMEMBERED_MS])
+        return ended == 1
+
+
+def _fields(replay: Replay) -> dict[str | bytes, str | int | float | bytes]:
+    order = replay.order
+    return {
+        "topic": order.topic,
+        "to": order.to,
+        "type": order.wanted.event_type or "",
+        "line": order.wanted.line or "",
+        "rate": order.rate,
+        "by": order.by,
+        "after": replay.span.after,
+        "end": replay.span.end,
+        "events": replay.events,
+        "matching": replay.matching,
+        "cursor": replay.cursor,
+        "state": replay.state,
+        "started": replay.started_ms,
+    }
+
+
+def _replay(replay_id: str, fields: dict[bytes, bytes]) -> Replay:
+    def text(name: str) -> str:
+        return fields.get(name.encode(), b"").decode()
+
+    return Replay(
+        id=replay_id,
+        order=Order(
+            topic=text("topic"),
+            to=text("to"),
+            wanted=Wanted(text("type") or None, text("line") or None),
+            rate=float(text("rate")),
+            by=text("by"),
+        ),
+        span=Span(text("after"), text("end")),
+        events=int(text("events")),
+        matching=int(text("matching")),
+        cursor=text("cursor"),
+        seen=int(text("seen") or 0),
+        sent=int(text("sent") or 0),
+        state=State(text("state")),
+        reason=text("reason"),
+        started_ms=int(text("started")),
+        ended_ms=int(text("ended")) if text("ended") else None,
+    )

@@ -1,0 +1,68 @@
+"""Retention: topics lose their oldest entries by age and size, but none that a group still needs, up to a hard cap.
+
+A lane needs what it has not settled; a pull group what it has not acknowledged, for as long as the group exists. What
+is in the way of trimming is said long before the hard cap is reached; beyond that the oldest go all the same, so that
+Redis and with it every other topic goes on, and each lane counts what it lost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from relay.core.rules import DEFAULT_AGE, DEFAULT_HARD_SIZE, DEFAULT_SIZE
+from relay.store import keys
+from relay.store.driver.client import ask
+from relay.store.driver.scripts import Script
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+_STEP = 1000  # entries at once: Redis does nothing else meanwhile
+
+_trim = Script(__package__, "trim")
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much a topic keeps."""
+
+    age: float = DEFAULT_AGE
+    """Seconds."""
+    size: int = DEFAULT_SIZE
+    """Bytes of Redis's memory."""
+    hard_size: int = DEFAULT_HARD_SIZE
+    """Bytes, whoever needs the entries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trimmed:
+    """What became of a topic."""
+
+    removed: int = 0
+    needed: int = 0
+    """How many of them somebody still needed."""
+    entries: int = 0
+    size: int = 0
+    """Bytes of Redis's memory."""
+    held_by: str = ""
+    """The group that needs the oldest entry."""
+
+
+async def trim_topic(redis: Redis, topic: str, bounds: Bounds, now_ms: int) -> Trimmed:
+    """Removes what may go, in steps between which Redis serves others."""
+    stream = keys.topic(topic)
+    size = int(await ask(redis.memory_usage(stream)) or 0)
+    entries = int(await redis.xlen(stream))
+    if not entries:
+        return Trimmed()
+    each = size / entries
+    young = f"{max(now_ms - round(bounds.age * 1000), 0)}-0"
+    most, hard = int(bounds.size / each), int(bounds.hard_size / each)
+    removed = needed = 0
+    while True:
+        arguments: list[str | int] = [young, most, hard, _STEP, keys.LANE_PREFIX, keys.PUSH_GROUP_PREFIX]
+        gone, missed, entries, held_by = await _trim(redis, [stream], arguments)
+        removed, needed = removed + gone, needed + missed
+        if not gone:
+            return Trimmed(removed, needed, entries, round(each * entries), held_by.decode())

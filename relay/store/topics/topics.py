@@ -1,0 +1,77 @@
+"""What is in the topics' streams, and who reads them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from relay.store import keys
+from relay.store.driver.client import ask
+from relay.store.driver.streams import count_between
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from redis.asyncio import Redis
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """One consumer group of a topic."""
+
+    name: str
+    """Of a push lane, its subscription's."""
+    is_push: bool
+    behind: int
+    """Events that it has not read."""
+    pending: int
+    """Events that it has read and not acknowledged."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicState:
+    """One topic."""
+
+    name: str
+    events: int
+    """Those that are kept."""
+    size: int
+    """Bytes of Redis's memory."""
+    oldest_ms: int | None
+    """When the oldest of them was routed, Unix milliseconds."""
+    groups: tuple[Reader, ...]
+
+
+async def topic_states(redis: Redis, known: Iterable[str]) -> list[TopicState]:
+    """The topics in `known`, in their order, and then those that were ever fed."""
+    return [await _state(redis, name) for name in await topic_names(redis, known)]
+
+
+async def topic_names(redis: Redis, known: Iterable[str]) -> list[str]:
+    """The topics in `known`, in their order, and then those that were ever fed."""
+    fed = sorted(name.decode() for name in await ask(redis.smembers(keys.TOPICS)))
+    return list(dict.fromkeys([*known, *fed]))
+
+
+async def _state(redis: Redis, name: str) -> TopicState:
+    stream = keys.topic(name)
+    if not await redis.exists(stream):
+        return TopicState(name, 0, 0, None, ())
+    async with redis.pipeline(transaction=True) as pipe:
+        pipe.xlen(stream)
+        pipe.memory_usage(stream)
+        pipe.xrange(stream, count=1)
+        pipe.xinfo_groups(stream)
+        events, size, first, groups = await pipe.execute()
+    oldest = int(first[0][0].partition(b"-")[0]) if first else None
+    readers = [await _reader(redis, stream, row) for row in groups]
+    return TopicState(name, events, int(size or 0), oldest, tuple(readers))
+
+
+async def _reader(redis: Redis, stream: str, row: Mapping[str, Any]) -> Reader:
+    name = row["name"].decode(errors="replace")
+    lag = row["lag"]
+    if lag is None:  # Redis cannot tell after a group was set to an arbitrary place
+        lag = await count_between(redis, stream, row["last-delivered-id"].decode())
+    is_push = name.startswith(keys.PUSH_GROUP_PREFIX)
+    return Reader(name.removeprefix(keys.PUSH_GROUP_PREFIX), is_push, int(lag), int(row["pending"]))

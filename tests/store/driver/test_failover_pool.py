@@ -1,0 +1,95 @@
+"""Failover: who is told that its server is a replica goes to the new primary, and nothing accepted is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from relay.core.errors import StoreUnavailable
+from relay.store import keys
+from relay.store.driver.client import REQUEST_PATIENCE, open_redis, persistently
+from relay.store.inbox.acceptor import Acceptor
+from tests.building import arrival_of
+from tests.sentinels import sentinels
+from tests.support import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from redis.asyncio import Redis
+
+    from tests.sentinels import Topology
+
+
+@pytest.fixture
+async def redis(topology: Topology) -> AsyncIterator[Redis]:
+    async with open_redis(topology.url, REQUEST_PATIENCE) as redis:
+        yield redis
+
+
+@pytest.fixture
+async def topology(tmp_path: Path) -> AsyncIterator[Topology]:
+    async with sentinels(tmp_path / "servers") as topology:
+        yield topology
+
+
+async def ids_in_inbox(redis: Redis) -> set[str]:
+    rows = await persistently("reading the inbox", lambda: redis.xrange(keys.INBOX))
+    return {fields[b"id"].decode() for _, fields in rows}
+
+
+async def test_what_was_confirmed_by_a_replica_is_there_after_the_primary_was_killed(
+    redis: Redis, topology: Topology
+) -> None:
+    confirmed: set[str] = set()
+    first = await topology.primary()
+
+    async def accept_for_ever(acceptor: Acceptor) -> None:
+        while True:
+            arrival = arrival_of()
+            try:
+                await acceptor.accept(arrival)
+            except StoreUnavailable:
+                await asyncio.sleep(0.01)
+            else:
+                confirmed.add(arrival.id)
+
+    async with Acceptor(redis, 60.0, time.time, replicas=1) as acceptor:
+        senders = [asyncio.create_task(accept_for_ever(acceptor)) for _ in range(4)]
+        await eventually(lambda: len(confirmed) > 200)
+        topology.kill(first)
+        await eventually(lambda: topology.has_moved_from(first))
+        before = len(confirmed)
+        await topology.follow(first)  # now it is the replica that has to confirm
+        await eventually(lambda: len(confirmed) > before + 200)
+        for sender in senders:
+            sender.cancel()
+        await asyncio.gather(*senders, return_exceptions=True)
+    assert confirmed <= await ids_in_inbox(redis)
+
+
+async def test_without_enough_replicas_an_event_is_not_confirmed_and_later_a_repeat(
+    redis: Redis, topology: Topology
+) -> None:
+    [replica] = topology.ports[1:]
+    arrival = arrival_of()
+    async with Acceptor(redis, 60.0, time.time, replicas=1) as acceptor:
+        await acceptor.accept(arrival_of())
+        topology.kill(replica)
+        with pytest.raises(StoreUnavailable, match="0 of 1 replicas have confirmed it"):
+            await acceptor.accept(arrival)
+        topology.start(replica)
+        await eventually(topology.is_whole)
+        assert not await acceptor.accept(arrival)
+
+
+async def test_a_connection_that_is_told_readonly_is_not_used_again(topology: Topology) -> None:
+    async with open_redis(f"redis://127.0.0.1:{topology.ports[1]}/0", REQUEST_PATIENCE) as redis:
+        with pytest.raises(RedisConnectionError, match="it is a replica now"):
+            await redis.set("x", 1)
+        assert not any(connection.is_connected for connection in redis.connection_pool._available_connections)

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relay.store import keys
+from relay.store.driver import lease as lease_module
+from relay.store.driver.client import WORKER_PATIENCE, open_redis
+from relay.store.driver.lease import LeaseTaken, hold
+from tests.sentinels import sentinels
+from tests.support import eventually
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from redis.asyncio import Redis
+
+JOB = "relay:route"
+
+
+async def test_one_holder_at_a_time(redis: Redis) -> None:
+    async with hold(redis, JOB) as lease:
+        assert lease.is_sure
+        with pytest.raises(LeaseTaken):
+            async with hold(redis, JOB):
+                pass
+    async with hold(redis, JOB):
+        pass
+
+
+async def test_it_and_arqs_lock_end_soon_after_the_last_beat(redis: Redis) -> None:
+    async with hold(redis, JOB):
+        ours, arqs = await redis.pttl(keys.lease(JOB)), await redis.pttl(keys.ARQ_LOCK_PREFIX + JOB)
+        assert 0 < ours <= 5000
+        assert ours < arqs <= 6000
+    assert not await redis.exists(keys.lease(JOB))
+
+
+async def test_it_is_prolonged_as_long_as_it_is_held(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease_module, "_BEAT", 0.01)
+    async with hold(redis, JOB):
+        await redis.pexpire(keys.lease(JOB), 100)
+
+        async def prolonged() -> bool:
+            left: int = await redis.pttl(keys.lease(JOB))
+            return left > 1000
+
+        await eventually(prolonged)
+
+
+async def test_who_finds_somebody_else_in_its_place_knows_that_it_lost(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease_module, "_BEAT", 0.01)
+    async with hold(redis, JOB) as lease:
+        await redis.set(keys.lease(JOB), "somebody else")
+        async with asyncio.timeout(5):
+            await lease.lost.wait()
+        assert not lease.is_sure
+    assert await redis.get(keys.lease(JOB)) == b"somebody else"
+
+
+async def test_a_lease_that_expired_while_nobody_took_it_is_taken_back(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease_module, "_BEAT", 0.01)
+    async with hold(redis, JOB) as lease:
+        await redis.delete(keys.lease(JOB))
+
+        async def is_back() -> bool:
+            return bool(await redis.get(keys.lease(JOB)) == lease.token.encode())
+
+        await eventually(is_back)
+        assert lease.is_sure
+
+
+async def test_without_a_beat_it_is_no_longer_sure(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with hold(redis, JOB) as lease:
+        monkeypatch.setattr(lease_module, "LENGTH", 0.0)
+        assert not lease.is_sure
+
+
+async def test_it_is_not_sure_while_the_replicas_that_have_to_confirm_it_are_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease_module, "_BEAT", 0.01)
+    async with sentinels(tmp_path / "servers") as topology, open_redis(topology.url, WORKER_PATIENCE) as redis:
+        [replica] = topology.ports[1:]
+        async with hold(redis, JOB, replicas=1) as lease:
+            assert lease.is_sure
+            topology.kill(replica)
+            await eventually(lambda: not lease.is_sure)
+            assert not lease.lost.is_set()
+            topology.start(replica)
+            await eventually(lambda: lease.is_sure)

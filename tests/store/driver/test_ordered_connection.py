@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hiredis import pack_command
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
+
+from relay.store.driver.client import WORKER_PATIENCE, open_redis
+from relay.store.driver.ordered_connection import InOrder
+from tests.bootstrap.redis_gate import gate_to
+from tests.support import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from redis.asyncio import Connection, Redis
+
+
+async def read(connection: Connection) -> Any:
+    return await connection.read_response()
+
+
+async def ask(line: InOrder, *command: str | int) -> Any:
+    """The answer to one command."""
+    return await line.exchange(pack_command(command), read)  # type: ignore[arg-type]  # typed for fewer tuples than it takes
+
+
+@asynccontextmanager
+async def opened(redis: Redis) -> AsyncIterator[InOrder]:
+    line = InOrder(redis)
+    try:
+        yield line
+    finally:
+        await line.aclose()
+
+
+async def connections(redis: Redis) -> set[int]:
+    """The ids of those that Redis has, ours apart."""
+    own = await redis.client_id()
+    return {int(client["id"]) for client in await redis.client_list()} - {own}
+
+
+async def is_blocked(redis: Redis, number: int) -> bool:
+    """Whether Redis lets that connection wait."""
+    return any(int(client["id"]) == number and "b" in client["flags"] for client in await redis.client_list())
+
+
+async def test_calls_run_in_their_order_and_each_gets_its_own_answer(redis: Redis) -> None:
+    async with opened(redis) as line:
+        answers = await asyncio.gather(*(ask(line, "RPUSH", "list", number) for number in range(300)))
+    assert answers == list(range(1, 301))
+    assert await redis.lrange("list", 0, -1) == [b"%d" % number for number in range(300)]  # type: ignore[misc]  # typed for the blocking client, too
+
+
+async def test_an_error_is_the_answer_of_the_call_that_made_it_and_of_no_other(redis: Redis) -> None:
+    async with opened(redis) as line:
+        answers = await asyncio.gather(
+            *(ask(line, *command) for command in (("INCR", "n"), ("HGET", "n", "x"), ("INCR", "n"))),
+            return_exceptions=True,
+        )
+        assert await ask(line, "INCR", "n") == 3
+    assert isinstance(answers.pop(1), ResponseError)
+    assert answers == [1, 2]
+
+
+async def test_an_idle_connection_that_redis_has_closed_is_made_anew(redis: Redis) -> None:
+    async with opened(redis) as line:
+        number = await ask(line, "CLIENT", "ID")
+        await redis.client_kill_filter(_id=str(number))
+        assert await ask(line, "CLIENT", "ID") != number
+
+
+async def test_trouble_reaches_all_who_wait_and_nobody_later(redis: Redis) -> None:
+    async with opened(redis) as line:
+        first = await ask(line, "CLIENT", "ID")
+        stuck = [asyncio.ensure_future(ask(line, "BLPOP", "nothing", 0)) for _ in range(3)]
+        await eventually(lambda: is_blocked(redis, first))
+        await redis.client_kill_filter(_id=str(first))
+        for call in stuck:
+            with pytest.raises(RedisConnectionError):
+                await call
+        assert await ask(line, "INCR", "n") == 1
+
+
+async def test_who_gives_up_waiting_shifts_nobodys_answer(redis: Redis) -> None:
+    async with opened(redis) as line:
+        first = await ask(line, "CLIENT", "ID")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await ask(line, "BLPOP", "nothing", 0)
+        assert await ask(line, "ECHO", "mine") == b"mine"
+        assert first not in await connections(redis)
+
+
+async def test_who_sends_while_another_gives_up_is_told_that_the_connection_was_lost(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_redis(redis_url, WORKER_PATIENCE) as redis, opened(redis) as line:
+        await ask(line, "PING")
+        wire: Any = line._wire
+
+        async def send_too_late(command: Any) -> None:
+            await wire.break_off()
+            await wire._connection._send_packed_command(command)
+
+        monkeypatch.setattr(wire._connection, "send_packed_command", send_too_late)
+        with pytest.raises(RedisConnectionError):
+            await ask(line, "PING")
+        assert await ask(line, "PING") == b"PONG"
+
+
+async def test_who_comes_while_redis_is_away_is_told_and_the_next_is_served(redis: Redis, redis_url: str) -> None:
+    async with gate_to(redis_url) as gate:
+        behind = open_redis(gate.url, WORKER_PATIENCE)
+        async with opened(behind) as line:
+            assert await ask(line, "INCR", "n") == 1
+            gate.shut()
+            answers = await asyncio.gather(*(ask(line, "INCR", "n") for _ in range(5)), return_exceptions=True)
+            assert all(isinstance(answer, OSError | RedisConnectionError) for answer in answers)
+            gate.open()
+            assert await ask(line, "PING") == b"PONG"
+        await behind.aclose()
+    assert await redis.get("n") == b"1"

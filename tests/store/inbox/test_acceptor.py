@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relay.core.errors import StoreUnavailable
+from relay.store import keys, wakeups
+from relay.store.driver.client import REQUEST_PATIENCE, open_redis
+from relay.store.inbox.acceptor import Acceptor
+from tests.building import arrival_of
+from tests.support import hash_of, raw_server
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from tests.support import Clock
+
+WINDOW = 3600.0
+
+
+async def test_an_event_enters_the_inbox_whole(redis: Redis, clock: Clock) -> None:
+    arrival = arrival_of()
+    async with Acceptor(redis, WINDOW, clock) as acceptor:
+        assert await acceptor.accept(arrival) is True
+    [(_, fields)] = await redis.xrange(keys.INBOX)
+    assert fields == {
+        b"id": arrival.id.encode(),
+        b"type": arrival.type.encode(),
+        b"dialect": b"v3",
+        b"webhook_id": arrival.webhook_id.encode(),
+        b"line": b"+16465550123",
+        b"at": b"1789377302000",
+        b"body": arrival.body,
+    }
+
+
+async def test_fifty_copies_at_once_enter_once(redis: Redis, clock: Clock) -> None:
+    arrival = arrival_of()
+    async with Acceptor(redis, WINDOW, clock) as acceptor:
+        answers = await asyncio.gather(*(acceptor.accept(arrival) for _ in range(50)))
+    assert sorted(answers) == [False] * 49 + [True]
+    assert await redis.xlen(keys.INBOX) == 1
+    assert await hash_of(redis, keys.COUNTS) == {"accepted": "1", "duplicate": "49"}
+
+
+async def test_copies_through_two_processes_enter_once(redis: Redis, clock: Clock) -> None:
+    arrival = arrival_of()
+    async with Acceptor(redis, WINDOW, clock) as one, Acceptor(redis, WINDOW, clock) as other:
+        answers = await asyncio.gather(*(acceptor.accept(arrival) for acceptor in (one, other) * 25))
+    assert sum(answers) == 1
+
+
+async def test_an_event_is_forgotten_after_the_dedupe_window(redis: Redis, clock: Clock) -> None:
+    async with Acceptor(redis, WINDOW, clock) as acceptor:
+        arrival = arrival_of()
+        await acceptor.accept(arrival)
+    lifetime = await redis.pttl(keys.SEEN_PREFIX + arrival.id)
+    assert WINDOW * 1000 - 5000 < lifetime <= WINDOW * 1000
+
+
+async def test_one_round_trip_for_everything_that_arrives_together(redis: Redis, clock: Clock) -> None:
+    async with Acceptor(redis, WINDOW, clock) as acceptor:
+        await acceptor.accept(arrival_of())
+        await redis.config_resetstat()
+        await asyncio.gather(*(acceptor.accept(arrival_of()) for _ in range(100)))
+        stats = await redis.info("commandstats")
+    assert stats["cmdstat_evalsha"]["calls"] <= 2
+
+
+async def test_the_bell_hangs_in_arqs_own_format(redis: Redis, clock: Clock) -> None:
+    async with Acceptor(redis, WINDOW, clock) as acceptor:
+        await acceptor.accept(arrival_of())
+        await acceptor.accept(arrival_of())
+    assert await redis.get("arq:job:relay:route") == b'{"t":null,"f":"route","a":[],"k":{},"et":1}'
+    assert await redis.zrange(keys.QUEUE, 0, -1, withscores=True) == [(b"relay:route", float(wakeups.NOW))]
+
+
+async def test_a_repeat_rings_nothing(redis: Redis, clock: Clock) -> None:
+    async with Acceptor(redis, WINDOW, clock) as acceptor:
+        arrival = arrival_of()
+        await acceptor.accept(arrival)
+        await redis.delete(keys.QUEUE, "arq:job:relay:route")
+        assert await acceptor.accept(arrival) is False
+    assert not await redis.exists(keys.QUEUE, "arq:job:relay:route")
+
+
+async def test_the_script_is_sent_again_when_redis_has_forgotten_it(redis: Redis, clock: Clock) -> None:
+    async with Acceptor(redis, WINDOW, clock) as acceptor:
+        await acceptor.accept(arrival_of())
+        await redis.script_flush()
+        assert await acceptor.accept(arrival_of()) is True
+
+
+async def test_no_redis_is_said_at_once(clock: Clock) -> None:
+    nowhere = open_redis("redis://127.0.0.1:1/0", REQUEST_PATIENCE)
+    async with Acceptor(nowhere, WINDOW, clock) as acceptor:
+        with pytest.raises(StoreUnavailable, match="Redis did not take the event"):
+            await acceptor.accept(arrival_of())
+    await nowhere.aclose()
+
+
+async def test_a_redis_that_does_not_answer_costs_less_than_two_seconds(clock: Clock) -> None:
+    async def swallow(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with raw_server(swallow) as port:
+        hung = open_redis(f"redis://127.0.0.1:{port}/0", REQUEST_PATIENCE)
+        began = time.monotonic()
+        async with Acceptor(hung, WINDOW, clock) as acceptor:
+            first = asyncio.create_task(acceptor.accept(arrival_of()))
+            await asyncio.sleep(0.1)  # the second arrives while the first batch hangs, and waits behind it
+            answers = await asyncio.gather(first, acceptor.accept(arrival_of()), return_exceptions=True)
+        assert all(isinstance(answer, StoreUnavailable) for answer in answers)
+        assert time.monotonic() - began < 2
+        await hung.aclose()
+
+
+async def test_a_full_redis_refuses_without_leaving_half_an_event(redis: Redis, clock: Clock) -> None:
+    async with Acceptor(redis, WINDOW, clock) as acceptor:
+        await acceptor.accept(arrival_of())
+        before = (await redis.info("memory"))["maxmemory"]
+        await redis.config_set("maxmemory", 1)
+        try:
+            arrival = arrival_of()
+            with pytest.raises(StoreUnavailable):
+                await acceptor.accept(arrival)
+        finally:
+            await redis.config_set("maxmemory", before)
+        assert not await redis.exists(keys.SEEN_PREFIX + arrival.id)
+        assert await acceptor.accept(arrival) is True

@@ -1,0 +1,323 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+from structlog.testing import capture_logs
+
+from relay.core.event import Dialect
+from relay.store import keys, wakeups
+from relay.store.driver.client import WORKER_PATIENCE, open_redis
+from relay.store.driver.fenced_reads import LeaseLost
+from relay.store.inbox.chat_lines import Bounds, ChatLines, Sighting
+from tests.bootstrap.redis_gate import gate_to
+from tests.building import CUSTOMER, LINE, OTHER_LINE
+from tests.conftest import NOW
+from tests.properties import quick
+from tests.support import Clock, eventually, hash_of
+
+if TYPE_CHECKING:
+    from relay.process.embedded_redis import Embedded
+
+TOKEN = "me"
+HOUR = 3600.0
+DAY = 86400.0
+
+
+def seen(chat: str | None = "C", line: str | None = None, dialect: Dialect = Dialect.V3) -> Sighting:
+    return Sighting(dialect, chat, line)
+
+
+async def line_of(chats: ChatLines, sighting: Sighting) -> str | None:
+    [line] = await chats.resolve([sighting], TOKEN)
+    return line
+
+
+async def remembered(redis: Redis) -> list[str]:
+    """The chats in Redis, the one proved longest ago first; both keys say the same."""
+    proved = [chat.decode() for chat in await redis.zrange(keys.CHATS_PROVED, 0, -1)]
+    assert set(proved) == set(await hash_of(redis, keys.CHATS))
+    return proved
+
+
+async def calls(redis: Redis) -> dict[str, int]:
+    """How often each command was called since the last look."""
+    stats: dict[str, Any] = await redis.info("commandstats")
+    await redis.config_resetstat()
+    return {name.removeprefix("cmdstat_"): row["calls"] for name, row in stats.items()}
+
+
+@pytest.fixture
+async def chats(redis: Redis, clock: Clock) -> ChatLines:
+    """The map of the router, whose lease is ours."""
+    await redis.set(keys.lease(wakeups.ROUTE.job_id), TOKEN)
+    return ChatLines(redis, clock)
+
+
+# --- what is learned ------------------------------------------------------------------------------
+
+
+async def test_an_event_that_proves_no_line_gets_the_one_that_was_proved_for_its_chat(chats: ChatLines) -> None:
+    assert await chats.resolve([seen(line=LINE)], TOKEN) == [LINE]
+    assert await chats.resolve([seen(), seen("another"), seen(None)], TOKEN) == [LINE, None, None]
+
+
+async def test_a_successor_knows_what_was_learned(redis: Redis, clock: Clock, chats: ChatLines) -> None:
+    await chats.resolve([seen("C", LINE), seen("D", OTHER_LINE)], TOKEN)
+    successor = ChatLines(redis, clock)
+    assert await successor.resolve([seen("D"), seen("C"), seen("E")], TOKEN) == [OTHER_LINE, LINE, None]
+
+
+async def test_the_events_of_a_batch_teach_those_behind_them(chats: ChatLines) -> None:
+    batch = [seen(), seen(line=LINE), seen(), seen(line=OTHER_LINE), seen()]
+    assert await chats.resolve(batch, TOKEN) == [None, LINE, LINE, OTHER_LINE, OTHER_LINE]
+
+
+async def test_a_proved_line_is_never_overridden(chats: ChatLines) -> None:
+    await chats.resolve([seen(line=LINE)], TOKEN)
+    assert await line_of(chats, seen(line=OTHER_LINE)) == OTHER_LINE
+
+
+async def test_chats_of_v2_and_v3_are_kept_apart(redis: Redis, chats: ChatLines) -> None:
+    await chats.resolve([seen("7", LINE, Dialect.V2), seen("7", OTHER_LINE, Dialect.V3)], TOKEN)
+    wanted = [seen("7", None, Dialect.V2), seen("7", None, Dialect.V3)]
+    assert await chats.resolve(wanted, TOKEN) == [LINE, OTHER_LINE]
+    assert await hash_of(redis, keys.CHATS) == {"v2:7": LINE, "v3:7": OTHER_LINE}
+
+
+async def test_what_cannot_be_a_chats_id_is_not_kept(redis: Redis, chats: ChatLines) -> None:
+    endless = "C" * 1000
+    assert await chats.resolve([seen(endless, LINE), seen(endless)], TOKEN) == [LINE, None]
+    assert await remembered(redis) == []
+
+
+@pytest.mark.parametrize("successor", [True, False])
+async def test_a_chat_that_moves_is_known_by_its_newest_line_and_this_is_said_once(
+    redis: Redis,
+    clock: Clock,
+    chats: ChatLines,
+    successor: bool,  # noqa: FBT001
+) -> None:
+    await chats.resolve([seen("C", LINE), seen("D", LINE)], TOKEN)
+    later = ChatLines(redis, clock) if successor else chats
+    with capture_logs() as logs:
+        for line in (OTHER_LINE, LINE, OTHER_LINE):
+            await later.resolve([seen("C", line), seen("D", LINE)], TOKEN)
+    assert [entry for entry in logs if entry["event"] == "chat.moved"] == [
+        {"event": "chat.moved", "log_level": "warning", "chat": "v3:C", "line": OTHER_LINE, "former_line": LINE}
+    ]
+    assert await ChatLines(redis, clock).resolve([seen("C"), seen("D")], TOKEN) == [OTHER_LINE, LINE]
+
+
+# --- what it costs --------------------------------------------------------------------------------
+
+
+async def test_a_batch_costs_one_round_trip_to_look_up_and_one_to_store(redis: Redis, chats: ChatLines) -> None:
+    await chats.resolve([seen("warm", LINE)], TOKEN)
+    await calls(redis)
+    await chats.resolve([seen(f"C{n}", LINE if n % 2 else None) for n in range(100)], TOKEN)
+    made = await calls(redis)
+    assert (made["hmget"], made["zmscore"], made["evalsha"]) == (1, 1, 1)
+
+
+async def test_events_of_known_chats_cost_nothing(redis: Redis, clock: Clock, chats: ChatLines) -> None:
+    await chats.resolve([seen(line=LINE)], TOKEN)
+    await calls(redis)
+    clock.now += HOUR / 2
+    for _ in range(3):
+        assert await chats.resolve([seen(line=LINE), seen(), seen(None)], TOKEN) == [LINE, LINE, None]
+    assert set(await calls(redis)) <= {"info", "config|resetstat"}
+
+
+async def test_a_chat_that_was_looked_up_is_not_looked_up_again(redis: Redis, clock: Clock, chats: ChatLines) -> None:
+    await chats.resolve([seen(line=LINE)], TOKEN)
+    successor = ChatLines(redis, clock)
+    await line_of(successor, seen())
+    await calls(redis)
+    assert await line_of(successor, seen()) == LINE
+    assert "hmget" not in await calls(redis)
+
+
+async def test_a_busy_chat_is_written_once_an_hour(redis: Redis, clock: Clock, chats: ChatLines) -> None:
+    written = set()
+    for _ in range(12 * 4 + 1):
+        await chats.resolve([seen(line=LINE)], TOKEN)
+        written.add(await redis.zscore(keys.CHATS_PROVED, "v3:C"))
+        clock.now += HOUR / 4
+    assert written == {(NOW + hour * HOUR) * 1000 for hour in range(12 + 1)}
+
+
+async def test_the_cache_is_bounded_and_what_left_it_is_looked_up(redis: Redis, clock: Clock) -> None:
+    chats = ChatLines(redis, clock, Bounds(cached=3))
+    await chats.resolve([seen(f"C{n}", LINE) for n in range(8)], TOKEN)
+    await calls(redis)
+    assert await chats.resolve([seen("C7"), seen("C5")], TOKEN) == [LINE, LINE]
+    assert "hmget" not in await calls(redis)
+    assert await chats.resolve([seen(f"C{n}") for n in range(8)], TOKEN) == [LINE] * 8
+    assert (await calls(redis))["hmget"] == 1
+
+
+# --- what is forgotten ----------------------------------------------------------------------------
+
+
+async def test_beyond_the_bound_the_chats_proved_longest_ago_are_forgotten(redis: Redis, clock: Clock) -> None:
+    chats = ChatLines(redis, clock, Bounds(chats=3))
+    for chat in ("A", "B", "C", "A", "D", "E"):
+        await chats.resolve([seen(chat, LINE)], TOKEN)
+        clock.now += HOUR
+    assert await remembered(redis) == ["v3:A", "v3:D", "v3:E"]
+
+
+async def test_one_batch_cannot_break_the_bound(redis: Redis, clock: Clock) -> None:
+    chats = ChatLines(redis, clock, Bounds(chats=10))
+    for _ in range(3):
+        await chats.resolve([seen(f"C{clock.now}-{n}", LINE) for n in range(500)], TOKEN)
+        clock.now += 1
+    assert len(await remembered(redis)) == 10
+
+
+@pytest.mark.parametrize("bounds", [Bounds(chats=5), Bounds(lifetime=DAY)])
+async def test_a_map_far_beyond_its_bounds_comes_back_into_them_in_small_steps(
+    redis: Redis, clock: Clock, bounds: Bounds
+) -> None:
+    await ChatLines(redis, clock).resolve([seen(f"C{n}", LINE) for n in range(350)], TOKEN)
+    clock.now += 2 * DAY
+    chats = ChatLines(redis, clock, bounds)
+    sizes = []
+    for n in range(5):
+        await chats.resolve([seen(f"new{n}", LINE)], TOKEN)
+        sizes.append(len(await remembered(redis)))
+    assert sizes[:3] == [250, 150, 50]
+    assert sizes[-1] == 5
+
+
+@pytest.mark.parametrize("successor", [True, False])
+async def test_a_chat_is_forgotten_when_its_last_proof_is_too_old(
+    redis: Redis,
+    clock: Clock,
+    successor: bool,  # noqa: FBT001
+) -> None:
+    bounds = Bounds(lifetime=90 * DAY)
+    chats = ChatLines(redis, clock, bounds)
+    await chats.resolve([seen(line=LINE)], TOKEN)
+    clock.now += 90 * DAY - 1
+    assert await line_of(ChatLines(redis, clock, bounds) if successor else chats, seen()) == LINE
+    clock.now += 2
+    assert await line_of(ChatLines(redis, clock, bounds) if successor else chats, seen()) is None
+    await chats.resolve([seen("D", LINE)], TOKEN)
+    assert await remembered(redis) == ["v3:D"]
+
+
+async def test_a_map_that_nobody_adds_to_leaves_redis_in_the_end(redis: Redis, chats: ChatLines) -> None:
+    await chats.resolve([seen(line=LINE)], TOKEN)
+    for key in (keys.CHATS, keys.CHATS_PROVED, keys.CHATS_TEACHER):
+        assert 89 * DAY < await redis.ttl(key) <= 90 * DAY
+
+
+# --- trouble --------------------------------------------------------------------------------------
+
+
+async def test_who_lost_the_lease_teaches_nothing(redis: Redis, chats: ChatLines) -> None:
+    with pytest.raises(LeaseLost):
+        await chats.resolve([seen(line=LINE)], "somebody else")
+    assert await remembered(redis) == []
+    assert await chats.resolve([seen("D", LINE)], TOKEN) == [LINE]
+    assert await remembered(redis) == ["v3:C", "v3:D"]  # with the lease in hand what was proved is stored after all
+
+
+async def test_what_another_router_learned_in_between_goes_before_the_cache(
+    redis: Redis, clock: Clock, chats: ChatLines
+) -> None:
+    await chats.resolve([seen(line=LINE)], TOKEN)
+    await ChatLines(redis, clock).resolve([seen(line=LINE), seen("D", LINE)], TOKEN)
+    await redis.set(keys.lease(wakeups.ROUTE.job_id), "the other")
+    await ChatLines(redis, clock).resolve([seen(line=OTHER_LINE)], "the other")
+    await redis.set(keys.lease(wakeups.ROUTE.job_id), TOKEN)
+    await chats.begin()
+    assert await line_of(chats, seen()) == OTHER_LINE
+
+
+async def test_a_router_that_was_the_last_to_learn_keeps_its_cache(redis: Redis, chats: ChatLines) -> None:
+    await chats.resolve([seen(line=LINE)], TOKEN)
+    await chats.begin()
+    await calls(redis)
+    await chats.resolve([seen(), seen(line=LINE)], TOKEN)
+    assert not {"hmget", "evalsha"} & set(await calls(redis))
+
+
+async def test_what_redis_may_have_lost_is_stored_again(redis: Redis, chats: ChatLines) -> None:
+    await chats.resolve([seen("C", LINE), seen("D", LINE)], TOKEN)
+    await redis.delete(keys.CHATS, keys.CHATS_PROVED)
+    chats.suspect()
+    assert await chats.resolve([seen("C", LINE), seen("D")], TOKEN) == [LINE, LINE]
+    assert await remembered(redis) == ["v3:C"]
+
+
+async def test_while_redis_is_away_a_batch_waits_and_then_has_its_lines(redis_url: str, clock: Clock) -> None:
+    async with gate_to(redis_url) as gate:
+        redis = open_redis(gate.url, WORKER_PATIENCE)
+        chats = ChatLines(redis, clock)
+        await chats.resolve([seen("C", LINE)], TOKEN)
+        gate.shut()
+        waiting = asyncio.create_task(ChatLines(redis, clock).resolve([seen("C"), seen("D", LINE), seen("D")], TOKEN))
+        await eventually(lambda: gate.refused > 1)
+        assert not waiting.done()
+        gate.open()
+        assert await waiting == [LINE, LINE, LINE]
+        assert await remembered(redis) == ["v3:C", "v3:D"]
+        await redis.aclose()
+
+
+async def test_what_was_proved_is_stored_later_if_storing_was_broken_off(redis: Redis, chats: ChatLines) -> None:
+    await redis.set(keys.CHATS, "in the way")
+    task = asyncio.create_task(chats.resolve([seen("C", LINE)], TOKEN))
+    with capture_logs() as logs:
+        await eventually(lambda: any(entry["event"] == "redis.waiting" for entry in logs))
+    task.cancel()
+    await asyncio.wait([task])
+    await redis.delete(keys.CHATS)
+    await chats.resolve([seen("D", LINE)], TOKEN)
+    assert await hash_of(redis, keys.CHATS) == {"v3:C": LINE, "v3:D": LINE}
+
+
+# --- property -------------------------------------------------------------------------------------
+
+sightings = st.builds(
+    Sighting,
+    st.sampled_from(Dialect),
+    st.sampled_from(["1", "2", "3", CUSTOMER]) | st.none(),
+    st.sampled_from([LINE, OTHER_LINE]) | st.none(),
+)
+
+
+async def resolved(url: str, routers: list[list[list[Sighting]]]) -> list[str | None]:
+    """The lines of events that come in batches, to one router after the other."""
+    redis = Redis.from_url(url)
+    await redis.flushall()
+    chats = [ChatLines(redis, Clock(NOW), Bounds(cached=2)) for _ in range(2)]
+    lines: list[str | None] = []
+    for number, batches in enumerate(routers):
+        one = chats[number % 2]
+        await one.begin()
+        for batch in batches:
+            lines += await one.resolve(batch, f"token {number}")
+    await redis.aclose()
+    return lines
+
+
+@quick
+@given(st.lists(st.lists(st.lists(sightings, max_size=6), max_size=3), max_size=4))
+def test_a_line_is_always_the_last_one_that_was_proved_for_the_chat(
+    redis_server: Embedded, routers: list[list[list[Sighting]]]
+) -> None:
+    known: dict[tuple[Dialect, str], str] = {}
+    expected = []
+    for dialect, chat, line in (one for batches in routers for batch in batches for one in batch):
+        if chat and line:
+            known[dialect, chat] = line
+        expected.append(line or known.get((dialect, chat or "")))
+    assert asyncio.run(resolved(redis_server.url, routers)) == expected

@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from redis.exceptions import ResponseError
+
+from relay.core.event import Dialect
+from relay.store import keys, wakeups
+from relay.store.driver.fenced_reads import LeaseLost
+from relay.store.inbox import inbox as module
+from relay.store.inbox.acceptor import Acceptor
+from relay.store.inbox.inbox import BEGINNING, Inbox, Move, Moved, NotPrepared, Permit, compile_feeds, parts_of
+from tests.building import TWO_TOPICS, arrival_of, config_of
+from tests.support import hash_of
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from relay.store.inbox.inbox import InboxEntry
+    from tests.support import Clock
+
+PERMIT = Permit("me", "prepared")
+NOW_MS = 1_789_377_302_000
+NOTHING = Moved(0, 0, 0)
+TOPICS = ("relay:topic:messages", "relay:topic:everything")
+
+
+@pytest.fixture
+async def inbox(redis: Redis) -> Inbox:
+    """An inbox, with the router's lease in our hands and its preparation done."""
+    await redis.set(keys.lease(wakeups.ROUTE.job_id), PERMIT.token)
+    inbox = Inbox(redis)
+    await inbox.mark_prepared(PERMIT.preparation)
+    return inbox
+
+
+async def accept(redis: Redis, clock: Clock, count: int = 1) -> None:
+    async with Acceptor(redis, 60.0, clock) as acceptor:
+        for _ in range(count):
+            await acceptor.accept(arrival_of())
+
+
+def move(entry: InboxEntry, *topics: str) -> Move:
+    fields = ("id", "x", "body", entry.body) if topics else ("message.received",)
+    return Move(entry.entry, topics, fields, len(entry.body))
+
+
+async def commit(inbox: Inbox, *moves: Move, permit: Permit = PERMIT) -> Moved:
+    return await inbox.commit(parts_of(compile_feeds(config_of(TWO_TOPICS)), moves), permit, NOW_MS)
+
+
+async def bodies(redis: Redis, stream: str) -> list[bytes]:
+    return [fields[b"body"] for _, fields in await redis.xrange(stream)]
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+async def test_reads_what_was_accepted_in_order(redis: Redis, inbox: Inbox, clock: Clock) -> None:
+    await accept(redis, clock, 3)
+    entries = await inbox.read(10)
+    assert [entry.entry for entry in entries] == [entry for entry, _ in await redis.xrange(keys.INBOX)]
+    assert {(entry.dialect, entry.line, entry.at) for entry in entries} == {
+        (Dialect.V3, "+16465550123", b"1789377302000")
+    }
+
+
+async def test_reading_takes_nothing_away_and_goes_on_after_an_id(redis: Redis, inbox: Inbox, clock: Clock) -> None:
+    await accept(redis, clock, 3)
+    first, second, third = await inbox.read(10)
+    assert await inbox.read(2) == [first, second]
+    assert await inbox.read(10, first.entry) == [second, third]
+    assert await inbox.read(10, third.entry) == []
+    assert await inbox.read(10, BEGINNING, block_ms=1) == [first, second, third]
+
+
+@pytest.mark.parametrize("block_ms", [None, 1])
+async def test_an_inbox_that_was_never_used_is_empty(inbox: Inbox, block_ms: int | None) -> None:
+    assert await inbox.read(10, block_ms=block_ms) == []
+
+
+async def test_an_entry_that_the_ingress_did_not_write_reads_as_empty(redis: Redis, inbox: Inbox) -> None:
+    await redis.xadd(keys.INBOX, {"foreign": "entry"})
+    [entry] = await inbox.read(10)
+    assert (entry.body, entry.line, entry.dialect) == (b"", None, Dialect.V3)
+
+
+async def test_an_entry_that_is_no_text_can_be_read_as_well(redis: Redis, inbox: Inbox) -> None:
+    await redis.xadd(keys.INBOX, {"line": b"\xff", "webhook_id": b"\xff"})
+    [entry] = await inbox.read(10)
+    assert (entry.line, entry.webhook_id) == ("\ufffd", "\ufffd")
+
+
+# --- moving ---------------------------------------------------------------------------------------
+
+
+async def test_a_commit_moves_appends_counts_and_wakes_in_one_step(redis: Redis, inbox: Inbox, clock: Clock) -> None:
+    await accept(redis, clock, 2)
+    first, second = await inbox.read(10)
+    assert await commit(inbox, move(first, "messages", "everything"), move(second, "everything")) == (2, 0, 0)
+    assert await redis.xlen(keys.INBOX) == 0
+    assert await redis.xlen("relay:topic:messages") == 1
+    assert await bodies(redis, "relay:topic:everything") == [first.body, second.body]
+    assert (await hash_of(redis, keys.COUNTS))["routed"] == "2"
+    assert await redis.smembers(keys.TOPICS) == {b"messages", b"everything"}  # type: ignore[misc]  # typed for the blocking client, too
+    for name in ("bot", "crm"):
+        slot = wakeups.slot_of(name)
+        assert name.encode() in await redis.zrange(keys.ready(slot), 0, -1)
+        assert await redis.get(f"arq:job:{wakeups.deliver(slot).job_id}") == wakeups.deliver(slot).payload
+        assert await redis.zscore(keys.QUEUE, wakeups.deliver(slot).job_id) == wakeups.NOW
+
+
+async def test_an_entry_is_moved_once_however_often_it_is_committed(redis: Redis, inbox: Inbox, clock: Clock) -> None:
+    await accept(redis, clock)
+    [entry] = await inbox.read(10)
+    assert await commit(inbox, move(entry, "messages")) == (1, 0, 0)
+    assert await commit(inbox, move(entry, "messages")) == NOTHING
+    assert await redis.xlen("relay:topic:messages") == 1
+
+
+async def test_what_is_no_longer_there_feeds_and_wakes_nobody(redis: Redis, inbox: Inbox, clock: Clock) -> None:
+    await accept(redis, clock, 3)
+    first, second, third = await inbox.read(10)
+    await redis.xdel(keys.INBOX, second.entry)
+    moved = await commit(inbox, move(first, "messages"), move(second, "everything"), move(third, "messages"))
+    assert moved == (2, 0, 0)
+    assert await bodies(redis, "relay:topic:messages") == [first.body, third.body]
+    assert await redis.smembers(keys.TOPICS) == {b"messages"}  # type: ignore[misc]  # as above
+    assert await redis.zcard(keys.ready(wakeups.slot_of("crm"))) == 0
+
+
+async def test_what_came_in_between_stays(redis: Redis, inbox: Inbox, clock: Clock) -> None:
+    """A replica that was behind and became the primary can write an id below those that were read."""
+    await accept(redis, clock, 2)
+    first, second = await inbox.read(10)
+    await redis.delete(keys.INBOX)
+    between = await redis.xadd(keys.INBOX, {"id": "x"}, id="1-1")
+    await redis.xadd(keys.INBOX, {"id": "y"}, id=second.entry)
+    assert await commit(inbox, move(first, "messages"), move(second, "messages")) == (1, 0, 0)
+    assert [entry for entry, _ in await redis.xrange(keys.INBOX)] == [between]
+
+
+async def test_who_lost_the_lease_moves_nothing(redis: Redis, inbox: Inbox, clock: Clock) -> None:
+    await accept(redis, clock)
+    [entry] = await inbox.read(10)
+    with pytest.raises(LeaseLost):
+        await commit(inbox, move(entry, "messages"), permit=PERMIT._replace(token="somebody else"))
+    assert await redis.xlen(keys.INBOX) == 1
+    assert not await redis.exists("relay:topic:messages")
+
+
+@pytest.mark.parametrize("mark", [None, "another router's"])
+async def test_where_the_lanes_are_not_prepared_nothing_is_moved(
+    redis: Redis, inbox: Inbox, clock: Clock, mark: str | None
+) -> None:
+    await accept(redis, clock)
+    [entry] = await inbox.read(10)
+    await redis.delete(keys.PREPARED)
+    if mark:
+        await inbox.mark_prepared(mark)
+    with pytest.raises(NotPrepared):
+        await commit(inbox, move(entry, "messages"))
+    assert await redis.xlen(keys.INBOX) == 1
+    assert not await redis.exists("relay:topic:messages")
+
+
+async def test_what_no_topic_wants_is_counted_by_type(redis: Redis, inbox: Inbox, clock: Clock) -> None:
+    await accept(redis, clock, 2)
+    first, second = await inbox.read(10)
+    assert await commit(inbox, move(first), move(second, "messages")) == (1, 1, 0)
+    assert await hash_of(redis, keys.UNMATCHED) == {"message.received": "1"}
+    counts = await hash_of(redis, keys.COUNTS)
+    assert (counts["unmatched"], counts["routed"]) == ("1", "1")
+
+
+async def test_what_cannot_be_understood_is_set_aside_and_holds_up_nobody(
+    redis: Redis, inbox: Inbox, clock: Clock
+) -> None:
+    await accept(redis, clock, 2)
+    first, second = await inbox.read(10)
+    strange = Move(first.entry, (), ["reason", "odd", "body", first.body], len(first.body), aside=True)
+    assert await commit(inbox, strange, move(second, "messages")) == (1, 0, 1)
+    [(_, fields)] = await redis.xrange(keys.ASIDE)
+    assert fields == {b"reason": b"odd", b"body": first.body}
+    assert await redis.xlen("relay:topic:messages") == 1
+
+
+async def test_a_full_redis_lets_move_what_it_has_accepted(redis: Redis, inbox: Inbox, clock: Clock) -> None:
+    await accept(redis, clock, 2)
+    entries = await inbox.read(10)
+    await redis.config_set("maxmemory", "1mb")
+    try:
+        moved = await commit(inbox, *(move(entry, "messages") for entry in entries))
+    finally:
+        await redis.config_set("maxmemory", "0")
+    assert moved == (2, 0, 0)
+    assert await bodies(redis, "relay:topic:messages") == [entry.body for entry in entries]
+
+
+@pytest.mark.parametrize("stream", ["relay:topic:everything", keys.ASIDE])
+async def test_where_something_else_stands_in_a_streams_place_nothing_is_moved_and_nothing_lost(
+    redis: Redis, inbox: Inbox, clock: Clock, stream: str
+) -> None:
+    await accept(redis, clock, 3)
+    first, second, third = await inbox.read(10)
+    moves = [
+        move(first, "messages"),
+        move(second, "messages", "everything"),
+        Move(third.entry, (), ["reason", "odd"], 0, aside=True),
+    ]
+    await redis.set(stream, "not a stream")
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        await commit(inbox, *moves)
+    assert [entry.entry for entry in await inbox.read(10)] == [first.entry, second.entry, third.entry]
+    await redis.delete(stream)
+    assert await commit(inbox, *moves) == (2, 0, 1)
+    assert (await redis.xlen("relay:topic:messages"), await redis.xlen("relay:topic:everything")) == (2, 1)
+
+
+@pytest.mark.parametrize(("appended", "size"), [(1, 10**9), (3, 10**9), (1000, 1), (1000, 700), (1000, 10**9)])
+async def test_a_batch_that_would_hold_redis_up_is_moved_in_parts_and_in_order(
+    redis: Redis, inbox: Inbox, clock: Clock, monkeypatch: pytest.MonkeyPatch, appended: int, size: int
+) -> None:
+    monkeypatch.setattr(module, "_MOST_APPENDED", appended)
+    monkeypatch.setattr(module, "_MOST_BYTES", size)
+    await accept(redis, clock, 7)
+    entries = await inbox.read(10)
+    moves = [move(entry, "messages", "everything") if n % 3 else move(entry) for n, entry in enumerate(entries)]
+    assert await commit(inbox, *moves) == (4, 3, 0)
+    for topic in TOPICS:
+        assert await bodies(redis, topic) == [entry.body for n, entry in enumerate(entries) if n % 3]

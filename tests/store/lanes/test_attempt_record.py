@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.core.outcome import Outcome
+from relay.store.lanes.attempt_record import Remembered, Room, answer_of
+from tests.building import LINE
+from tests.properties import quick
+
+GOOD = Remembered(
+    topic="support",
+    entry="1789377302417-12",
+    event_id="3fda5450-b4ab-4967-8555-881267881004",
+    type="message.received",
+    line=LINE,
+    chat="0ed9cc50-bbf8-4318-9c67-c6b5f4326622",
+    message="ba259c88-3be9-42cc-ba32-a2eb3705e4d7",
+    trace="52340b72b01e4474aeb7726b9a83a2aa",
+    number=1,
+    is_probe=False,
+    is_replay=False,
+    at_ms=1_789_377_302_450,
+    took_ms=31,
+    outcome=Outcome.DELIVERED,
+    status=204,
+)
+BAD = GOOD._replace(outcome=Outcome.FAILED, status=500, number=3, dead="failed: no attempt left of 3")
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        GOOD,
+        BAD,
+        GOOD._replace(outcome=Outcome.TIMED_OUT, status=None, due_ms=1_789_377_307_450, is_probe=True),
+        GOOD._replace(line=None, chat=None, message=None, trace=None, is_replay=True),
+        GOOD._replace(chat=None, trace=None),
+        GOOD._replace(message=None),
+        GOOD._replace(event_id="e1", chat="chat-1", message=None, trace="é\n"),
+        GOOD._replace(event_id=str(GOOD.event_id).upper()),
+        BAD._replace(chat=f"{GOOD.chat}\n{GOOD.chat}", message=None),
+    ],
+)
+def test_what_is_remembered_comes_back(attempt: Remembered) -> None:
+    assert Remembered.decode(attempt.encode()) == attempt
+
+
+names = st.none() | st.uuids().map(str) | st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=50)
+
+
+@quick
+@given(names.filter(bool), names, names, names, st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1))
+def test_whatever_its_names_are(
+    event_id: str, chat: str | None, message: str | None, trace: str | None, ms: int, took: int
+) -> None:
+    attempt = BAD._replace(
+        event_id=event_id, chat=chat, message=message, trace=trace, entry=f"{ms}-0", at_ms=ms, took_ms=took
+    )
+    assert Remembered.decode(attempt.encode()) == attempt
+
+
+def test_a_success_takes_few_bytes() -> None:
+    assert len(GOOD.encode()) < 135
+
+
+def test_what_is_too_long_or_too_large_is_cut() -> None:
+    long = GOOD._replace(type="é" * 200, chat="c" * 1000, entry=f"5-{2**33}", took_ms=-1, number=2**20)
+    back = Remembered.decode(long.encode())
+    assert (back.type, back.chat, back.entry) == ("é" * 127, "c" * 256, "5-0")
+    assert (back.took_ms, back.number) == (0, 2**16 - 1)
+    assert len(answer_of("é" * 4096)) == 4096
+    assert answer_of("\ud800") == b"?"
+
+
+def test_half_of_the_room_is_for_answers() -> None:
+    assert Room.of(9_000_000) == Room(30_000, 1000)

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from relay.store import keys, wakeups
+from relay.store.driver.client import ask
+from relay.store.lanes.lane import Lane, Ref, Tries, mark_ready, wait_ready
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+STREAM = "relay:topic:support"
+
+
+async def feed(redis: Redis, *ids: str) -> list[Ref]:
+    return [Ref(STREAM, (await redis.xadd(STREAM, {"id": i, "body": "{}"})).decode()) for i in ids]
+
+
+async def test_a_new_lane_begins_with_what_comes(redis: Redis) -> None:
+    await feed(redis, "before")
+    lane = Lane(redis, "bot", "support")
+    await lane.ensure()
+    await feed(redis, "after")
+    assert [delivery.record.id for delivery in await lane.read_new(10)] == ["after"]
+
+
+async def test_reads_each_delivery_once_with_its_event_and_topic(redis: Redis, lane: Lane) -> None:
+    [ref] = await feed(redis, "e1")
+    [delivery] = await lane.read_new(10)
+    assert (delivery.ref, delivery.record.id, delivery.topic, delivery.is_replay) == (ref, "e1", "support", False)
+    assert await lane.read_new(10) == []
+
+
+async def test_orphans_are_what_is_pending_and_does_not_wait(redis: Redis, lane: Lane) -> None:
+    read, waiting = await feed(redis, "e1", "e2")
+    await lane.read_new(10)
+    await redis.zadd("relay:lane:bot:retries", {str(waiting): 1})
+    assert await lane.orphans() == [read]
+    assert await lane.in_hand() == 1
+
+
+async def test_orphans_are_found_over_many_pages(redis: Redis, lane: Lane) -> None:
+    refs = await feed(redis, *map(str, range(1201)))
+    await lane.read_new(2000)
+    assert await lane.orphans() == refs
+
+
+async def test_takes_retries_that_are_due_the_longest_due_first(redis: Redis, lane: Lane) -> None:
+    late, early, future = await feed(redis, "late", "early", "future")
+    await lane.read_new(10)
+    await redis.zadd("relay:lane:bot:retries", {str(late): 20, str(early): 10, str(future): 99})
+    await ask(redis.hset("relay:lane:bot:tries", str(early), Tries(3, 7, "failed").encode().decode()))
+    assert await lane.next_due() == 10
+    taken = await lane.take_due(50, 10)
+    assert [(delivery.ref, delivery.tries) for delivery in taken] == [(early, Tries(3, 7, "failed")), (late, Tries())]
+    assert await lane.next_due() == 99
+    assert await lane.take_due(50, 10) == []
+    assert await lane.orphans() == [late, early]  # had we died with them
+
+
+async def test_an_entry_that_was_trimmed_is_fetched_empty(redis: Redis, lane: Lane) -> None:
+    [ref] = await feed(redis, "e1")
+    await redis.xdel(STREAM, ref.entry)
+    [delivery] = await lane.fetch([ref])
+    assert delivery.fields == {}
+    assert await lane.fetch([]) == []
+
+
+async def test_knows_whether_there_is_something_new(redis: Redis, lane: Lane) -> None:
+    assert not await lane.has_new()
+    await feed(redis, "e1")
+    assert await lane.has_new()
+    await lane.read_new(10)
+    assert not await lane.has_new()
+    await redis.xadd("relay:lane:bot:replay", {"id": "e2"})
+    assert await lane.has_new()
+
+
+async def test_a_lost_group_is_made_again_where_everything_before_was_settled(redis: Redis, lane: Lane) -> None:
+    settled, owed, _unread = await feed(redis, "settled", "owed", "unread")
+    await lane.read_new(2)
+    await redis.xack(STREAM, lane.group, settled.entry)
+    await lane.save_checkpoint()
+    await redis.zadd("relay:lane:bot:retries", {str(owed): 99})
+    await redis.xgroup_destroy(STREAM, lane.group)
+    assert [delivery.record.id for delivery in await lane.read_new(10)] == ["owed", "unread"]
+    assert await lane.next_due() is None  # it has been read anew instead
+
+
+async def test_a_lane_that_moves_to_another_topic_does_not_take_its_history(redis: Redis, lane: Lane) -> None:
+    await lane.save_checkpoint()
+    await redis.xadd("relay:topic:other", {"id": "history", "body": "{}"})
+    moved = Lane(redis, "bot", "other")
+    await moved.ensure()
+    assert await moved.read_new(10) == []
+
+
+async def test_lanes_become_ready_once_however_often_they_are_marked(redis: Redis) -> None:
+    await mark_ready(redis, 3, ["a", "b"], 1)
+    await mark_ready(redis, 3, ["b", "a"], 2)
+    assert sorted(await wait_ready(redis, 3, 1.0)) == ["a", "b"]
+    assert await wait_ready(redis, 3, 0.01) == []
+
+
+def test_every_lane_has_a_slot_of_its_own_choosing() -> None:
+    slots = {wakeups.slot_of(f"team-{number}") for number in range(200)}
+    assert slots == set(range(wakeups.SLOTS))
+    assert wakeups.slot_of("team-1") == wakeups.slot_of("team-1")
+
+
+def test_refs_and_tries_come_back_as_they_were_written() -> None:
+    ref = Ref(keys.topic("a.b-c"), "17-4")
+    assert Ref.parse(str(ref).encode()) == ref
+    assert Tries.decode(Tries(2, 5, "failed").encode()) == Tries(2, 5, "failed")
+    assert Tries.decode(None) == Tries()

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from relay.core.outcome import Again, Attempt, Done, GivenUp, Outcome
+from relay.store import keys, wakeups
+from relay.store.inbox.acceptor import Acceptor
+from relay.store.inbox.inbox import Inbox, Move, Permit, compile_feeds, parts_of
+from relay.store.lanes.dead_letters import DeadLetters
+from relay.store.lanes.lane import Lane, Tries
+from relay.store.lanes.ledger import LaneLedger, Ledger, Totals
+from relay.store.lanes.settler import Settlement, Settler
+from tests.building import TWO_TOPICS, arrival_of, config_of
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from tests.support import Clock
+
+FAILED = Attempt(Outcome.FAILED, at_ms=1, took_ms=1, status=500)
+
+
+async def test_every_event_is_somewhere_at_every_step(redis: Redis, clock: Clock) -> None:
+    ledger = Ledger(redis)
+    assert await ledger.totals() == Totals(0, 0, 0, 0, 0, 0)
+    lane = Lane(redis, "bot", "messages")
+    await lane.ensure()
+    await redis.set(keys.lease(wakeups.ROUTE.job_id), "me")
+    await redis.set(keys.lease("job"), "me")
+
+    async with Acceptor(redis, 60.0, clock) as acceptor:
+        arrivals = [arrival_of() for _ in range(6)]
+        for arrival in [*arrivals, arrivals[0]]:
+            await acceptor.accept(arrival)
+    assert await ledger.totals() == Totals(accepted=6, duplicate=1, aside=0, routed=0, unmatched=0, inbox=6)
+
+    inbox = Inbox(redis)
+    await inbox.mark_prepared("now")
+    entries = await inbox.read(10)
+    moves = [Move(entry.entry, ["messages"], ["id", str(n), "body", "b"], 1) for n, entry in enumerate(entries[:5])]
+    moves.append(Move(entries[5].entry, [], ["nobody.wants"], 1))
+    await inbox.commit(parts_of(compile_feeds(config_of(TWO_TOPICS)), moves), Permit("me", "now"), 1)
+    totals = await ledger.totals()
+    assert (totals.routed, totals.unmatched, totals.inbox, totals.balances) == (5, 1, 0, True)
+    assert await ledger.unmatched() == {"nobody.wants": 1}
+    assert await ledger.lanes() == [LaneLedger("bot", routed=5, delivered=0, waiting=5, retrying=0, dead=0, replayed=0)]
+
+    one, two, three, *_ = await lane.read_new(4)
+    async with Settler(redis, "job", "me") as settler:
+        tries = Tries(1, 1, "failed")
+        await settler.settle(Settlement(lane, one, FAILED, tries, Done(), 1))
+        await settler.settle(Settlement(lane, two, FAILED, tries, Again(due_ms=9), 1))
+        await settler.settle(Settlement(lane, three, FAILED, tries, GivenUp("x"), 1))
+        assert await ledger.lanes() == [LaneLedger("bot", 5, delivered=1, waiting=2, retrying=1, dead=1, replayed=0)]
+
+        letters = DeadLetters(redis)
+        await letters.replay("bot", [letter.record.entry async for letter in letters.of("bot")], 1)
+        assert await ledger.lanes() == [LaneLedger("bot", 5, delivered=1, waiting=3, retrying=1, dead=0, replayed=1)]
+    assert all(row.balances for row in await ledger.lanes())
+
+
+async def test_counts_what_a_group_owes_where_redis_cannot_tell(redis: Redis) -> None:
+    lane = Lane(redis, "bot", "messages")
+    await lane.ensure()
+    entries = [await redis.xadd("relay:topic:messages", {"id": str(n), "body": "b"}) for n in range(5)]
+    await redis.xgroup_setid("relay:topic:messages", lane.group, entries[1])
+    [row] = await Ledger(redis).lanes()
+    assert row.waiting == 3
+    assert not row.balances  # routed was never counted for these

@@ -1,0 +1,185 @@
+"""What happens to a lane, and to the ledger, when somebody deletes what it stands on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relay.core.outcome import Again, Attempt, Done, GivenUp, Outcome
+from relay.store import keys
+from relay.store.lanes.dead_letters import DeadLetters
+from relay.store.lanes.lane import Lane, Tries
+from relay.store.lanes.ledger import LaneLedger, Ledger
+from relay.store.lanes.settler import Settlement, Settler
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from relay.core.outcome import Verdict
+    from relay.store.lanes.lane import Delivery
+
+STREAM = "relay:topic:support"
+ATTEMPT = Attempt(Outcome.DELIVERED, at_ms=1, took_ms=1, status=200)
+
+
+@pytest.fixture
+async def lane(redis: Redis) -> Lane:
+    """A lane that stands, in a topic that had entries before."""
+    await feed(redis, "before")
+    lane = Lane(redis, "bot", "support")
+    await lane.ensure()
+    return lane
+
+
+async def feed(redis: Redis, *ids: str, stream: str = STREAM) -> None:
+    for event_id in ids:
+        await redis.xadd(stream, {"id": event_id, "body": "{}"})
+
+
+async def settle(redis: Redis, lane: Lane, delivery: Delivery, verdict: Verdict | None = None) -> None:
+    async with Settler(redis, "job", "me") as settler:
+        await settler.settle(Settlement(lane, delivery, ATTEMPT, Tries(1, 1, "x"), verdict or Done(), 1))
+
+
+async def row(redis: Redis) -> LaneLedger:
+    [row] = await Ledger(redis).lanes()
+    return row
+
+
+async def ids(lane: Lane) -> list[str]:
+    return [delivery.record.id for delivery in await lane.read_new(100)]
+
+
+async def test_what_is_given_again_after_the_group_was_deleted_is_counted(redis: Redis, lane: Lane) -> None:
+    await feed(redis, *"abcdef")
+    a, b, c, d, _e = await lane.read_new(5)
+    await settle(redis, lane, a)
+    await lane.save_checkpoint()
+    await settle(redis, lane, c)
+    await settle(redis, lane, d, GivenUp("x"))
+    await settle(redis, lane, b, Again(due_ms=9))
+    assert await row(redis) == LaneLedger("bot", 6, delivered=2, waiting=2, retrying=1, dead=1, replayed=0)
+
+    await redis.xgroup_destroy(STREAM, lane.group)
+    assert await ids(lane) == ["b", "c", "d", "e", "f"]
+    after = await row(redis)
+    assert after == LaneLedger("bot", 6, delivered=2, waiting=5, retrying=0, dead=1, replayed=0, repeated=2)
+    assert after.balances
+
+
+async def test_a_group_that_was_deleted_twice_is_still_in_balance(redis: Redis, lane: Lane) -> None:
+    for _ in range(2):
+        await feed(redis, "a", "b")
+        for delivery in await lane.read_new(100):
+            await settle(redis, lane, delivery)
+        await redis.xgroup_destroy(STREAM, lane.group)
+        await lane.ensure()
+        assert (await row(redis)).balances
+    assert (await row(redis)).repeated == 2 + 4  # the checkpoint was never saved, so everything comes again
+
+
+async def test_what_was_deleted_with_the_topic_is_counted_as_lost(redis: Redis, lane: Lane) -> None:
+    await feed(redis, *"abc")
+    a, *_ = await lane.read_new(2)
+    await settle(redis, lane, a)
+    await lane.save_checkpoint()
+    await redis.delete(STREAM)
+    await feed(redis, "d")
+    assert await ids(lane) == ["d"]
+    assert await row(redis) == LaneLedger("bot", 4, delivered=1, waiting=1, retrying=0, dead=0, replayed=0, lost=2)
+    assert (await row(redis)).balances
+
+
+async def test_a_topic_that_is_deleted_while_nothing_is_owed_loses_nothing(redis: Redis, lane: Lane) -> None:
+    await feed(redis, *"abc")
+    for delivery in await lane.read_new(10):
+        await settle(redis, lane, delivery)
+    await lane.save_checkpoint()
+    await redis.delete(STREAM)
+    assert (await row(redis)).balances  # even before anybody noticed
+    await lane.ensure()
+    await feed(redis, "d")
+    assert await ids(lane) == ["d"]
+    assert await row(redis) == LaneLedger("bot", 4, delivered=3, waiting=1, retrying=0, dead=0, replayed=0)
+
+
+async def test_retries_of_replays_outlive_the_group_of_the_topic(redis: Redis, lane: Lane) -> None:
+    await feed(redis, "a", "b")
+    a, b = await lane.read_new(2)
+    await settle(redis, lane, a, GivenUp("x"))
+    await settle(redis, lane, b, Again(due_ms=9))
+    letters = DeadLetters(redis)
+    await letters.replay("bot", [letter.record.entry async for letter in letters.of("bot")], 1)
+    [again] = await lane.read_new(10)
+    await settle(redis, lane, again, Again(due_ms=5))
+    await redis.xgroup_destroy(STREAM, lane.group)
+    await lane.ensure()
+    assert await redis.zrange(keys.lane("bot", "retries"), 0, -1) == [str(again.ref).encode()]
+    assert (await row(redis)).balances
+
+
+async def test_a_subscription_that_is_gone_for_a_while_keeps_its_place(redis: Redis, lane: Lane) -> None:
+    await feed(redis, "a")  # nobody ensures, reads or rings meanwhile
+    assert await row(redis) == LaneLedger("bot", 1, delivered=0, waiting=1, retrying=0, dead=0, replayed=0)
+    await lane.ensure()
+    assert await ids(lane) == ["a"]
+
+
+async def test_a_lane_that_moves_to_another_topic_takes_along_what_it_owes_and_nothing_else(
+    redis: Redis, lane: Lane
+) -> None:
+    await feed(redis, "a", "b", "c", "d")
+    a, b = await lane.read_new(2)
+    await settle(redis, lane, a)
+    await feed(redis, "history", stream=keys.topic("other"))
+    moved = Lane(redis, "bot", "other")
+    await moved.ensure()
+    await feed(redis, "e", stream=keys.topic("other"))
+    await feed(redis, "after it left")
+
+    assert await moved.has_new()
+    assert await moved.orphans() == [b.ref]
+    assert await moved.in_hand() == 1
+    assert await row(redis) == LaneLedger("bot", 5, delivered=1, waiting=4, retrying=0, dead=0, replayed=0)
+    found = await moved.read_new(1) + await moved.read_new(10)
+    assert [(delivery.record.id, delivery.topic) for delivery in found] == [
+        ("c", "support"),
+        ("e", "other"),
+        ("d", "support"),
+    ]
+    assert not await moved.has_new()
+    for delivery in (*found, b):
+        await settle(redis, moved, delivery)
+    assert await moved.read_new(10) == []
+    assert await moved.in_hand() == 0
+    assert await row(redis) == LaneLedger("bot", 5, delivered=5, waiting=0, retrying=0, dead=0, replayed=0)
+
+
+async def test_a_lane_that_comes_back_goes_on_where_it_was(redis: Redis, lane: Lane) -> None:
+    await Lane(redis, "bot", "other").ensure()
+    await feed(redis, "meanwhile")
+    await lane.ensure()
+    assert await ids(lane) == ["meanwhile"]
+    assert (await row(redis)).balances
+    assert not await redis.hexists("relay:lane:bot", f"left:{STREAM}")  # type: ignore[misc]
+
+
+@pytest.mark.usefixtures("lane")
+async def test_a_topic_that_was_left_and_deleted_is_no_trouble(redis: Redis) -> None:
+    await redis.delete(STREAM)
+    moved = Lane(redis, "bot", "other")
+    await moved.ensure()
+    await feed(redis, "a", stream=keys.topic("other"))
+    assert await moved.has_new()
+    assert await ids(moved) == ["a"]
+    assert [ref.stream for ref in await moved.orphans()] == [keys.topic("other")]
+    assert await moved.in_hand() == 1
+    assert (await row(redis)).balances
+
+
+async def test_saving_where_there_is_no_group_leaves_the_place_as_it_was(redis: Redis, lane: Lane) -> None:
+    before = await redis.hgetall("relay:lane:bot")  # type: ignore[misc]
+    await redis.xgroup_destroy(STREAM, lane.group)
+    await lane.save_checkpoint()
+    assert await redis.hgetall("relay:lane:bot") == before  # type: ignore[misc]

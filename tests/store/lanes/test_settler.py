@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from relay.core.outcome import Again, Attempt, Done, GivenUp, Outcome
+from relay.store import keys, wakeups
+from relay.store.lanes.dead_letters import DeadLetters
+from relay.store.lanes.lane import Lane, Tries
+from relay.store.lanes.settler import Settlement, Settler
+from tests.store.conftest import JOB
+from tests.support import eventually, hash_of
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from relay.core.outcome import Verdict
+    from relay.store.lanes.lane import Delivery
+
+STREAM = "relay:topic:support"
+FAILED = Attempt(Outcome.FAILED, at_ms=1000, took_ms=50, status=500, detail="no")
+
+
+async def read(redis: Redis, lane: Lane, event_id: str = "e1") -> Delivery:
+    await redis.xadd(STREAM, {"id": event_id, "type": "message.received", "at": "5", "body": b"\xff\x00"})
+    [delivery] = await lane.read_new(1)
+    return delivery
+
+
+def settlement(lane: Lane, delivery: Delivery, verdict: Verdict, attempt: Attempt = FAILED) -> Settlement:
+    return Settlement(lane, delivery, attempt, Tries(2, 900, attempt.outcome), verdict, attempt.ended_ms)
+
+
+async def pending(redis: Redis, lane: Lane) -> int:
+    count: int = (await redis.xpending(STREAM, lane.group))["pending"]
+    return count
+
+
+async def counters(redis: Redis) -> dict[str, int]:
+    rows = await hash_of(redis, "relay:lane:bot")
+    return {name: int(value) for name, value in rows.items() if ":" not in name}
+
+
+async def test_a_success_closes_the_delivery_and_counts(redis: Redis, lane: Lane, settler: Settler) -> None:
+    delivery = await read(redis, lane)
+    await settler.settle(settlement(lane, delivery, Done()))
+    assert await pending(redis, lane) == 0
+    assert await counters(redis) == {"delivered": 1}
+
+
+async def test_settling_twice_counts_once(redis: Redis, lane: Lane, settler: Settler) -> None:
+    delivery = await read(redis, lane)
+    for _ in range(2):
+        await settler.settle(settlement(lane, delivery, Done()))
+    assert await counters(redis) == {"delivered": 1}
+
+
+async def test_a_retry_stays_pending_and_remembers_its_tries(redis: Redis, lane: Lane, settler: Settler) -> None:
+    delivery = await read(redis, lane)
+    await settler.settle(settlement(lane, delivery, Again(due_ms=77)))
+    assert await pending(redis, lane) == 1
+    assert await lane.next_due() == 77
+    [taken] = await lane.take_due(77, 10)
+    assert (taken.ref, taken.tries) == (delivery.ref, Tries(2, 900, "failed"))
+
+
+async def test_a_success_after_retries_leaves_nothing_behind(redis: Redis, lane: Lane, settler: Settler) -> None:
+    delivery = await read(redis, lane)
+    await settler.settle(settlement(lane, delivery, Again(due_ms=77)))
+    await settler.settle(settlement(lane, delivery, Done()))
+    assert not await redis.exists("relay:lane:bot:retries", "relay:lane:bot:tries")
+
+
+async def test_a_dead_letter_keeps_the_event_and_the_reason(redis: Redis, lane: Lane, settler: Settler) -> None:
+    delivery = await read(redis, lane)
+    await settler.settle(settlement(lane, delivery, GivenUp("failed: no attempt left of 2")))
+    assert await pending(redis, lane) == 0
+    [letter] = [letter async for letter in DeadLetters(redis).of("bot")]
+    assert (letter.record.id, letter.record.body, letter.topic) == ("e1", b"\xff\x00", "support")
+    assert (letter.reason, letter.tries, letter.first_at, letter.at) == ("failed: no attempt left of 2", 2, 900, 1050)
+    assert (letter.status, letter.detail) == (500, "no")
+
+
+async def test_replaying_gives_the_lane_the_event_again_with_a_whole_budget(
+    redis: Redis, lane: Lane, settler: Settler
+) -> None:
+    delivery = await read(redis, lane)
+    await settler.settle(settlement(lane, delivery, GivenUp("x")))
+    letters = DeadLetters(redis)
+    [letter] = [letter async for letter in letters.of("bot")]
+    assert await letters.replay("bot", [letter.record.entry], 1) == 1
+    assert await letters.replay("bot", [letter.record.entry], 1) == 0
+    [again] = await lane.read_new(10)
+    assert (again.record.id, again.record.body, again.topic, again.is_replay) == ("e1", b"\xff\x00", "support", True)
+    assert again.tries == Tries()
+    assert b"bot" in await redis.zrange(keys.ready(wakeups.slot_of("bot")), 0, -1)
+    assert await redis.zscore(keys.QUEUE, wakeups.deliver(wakeups.slot_of("bot")).job_id) == wakeups.NOW
+
+
+async def test_a_replay_that_succeeds_leaves_its_stream_and_one_that_dies_is_a_dead_letter_again(
+    redis: Redis, lane: Lane, settler: Settler
+) -> None:
+    letters = DeadLetters(redis)
+    for event_id in ("e1", "e2"):
+        await settler.settle(settlement(lane, await read(redis, lane, event_id), GivenUp("x")))
+    entries = [letter.record.entry async for letter in letters.of("bot")]
+    await letters.replay("bot", entries, 1)
+    good, bad = await lane.read_new(10)
+    await settler.settle(settlement(lane, good, Done()))
+    await settler.settle(settlement(lane, bad, GivenUp("y")))
+    assert await redis.xlen("relay:lane:bot:replay") == 0
+    [letter] = [letter async for letter in letters.of("bot")]
+    assert (letter.record.id, letter.reason, letter.topic) == ("e2", "y", "support")
+    assert await counters(redis) == {"delivered": 1, "died": 3, "replayed": 2}
+
+
+async def test_who_lost_the_lease_may_report_a_success_and_nothing_else(
+    redis: Redis, lane: Lane, settler: Settler
+) -> None:
+    await redis.set(keys.lease(JOB), "somebody else")
+    first, second, third = [await read(redis, lane, event_id) for event_id in ("e1", "e2", "e3")]
+    await settler.settle(settlement(lane, first, Done()))
+    await settler.settle(settlement(lane, second, Again(due_ms=77)))
+    await settler.settle(settlement(lane, third, GivenUp("x")))
+    assert await pending(redis, lane) == 2
+    assert await lane.next_due() is None
+    assert await redis.xlen("relay:lane:bot:dead") == 0
+
+
+async def test_a_retry_of_what_was_settled_in_between_is_not_kept(redis: Redis, lane: Lane, settler: Settler) -> None:
+    delivery = await read(redis, lane)
+    await redis.xack(STREAM, lane.group, delivery.ref.entry)
+    await settler.settle(settlement(lane, delivery, Again(due_ms=77)))
+    assert await lane.next_due() is None
+
+
+async def test_settling_after_the_group_has_gone_is_no_error(redis: Redis, lane: Lane, settler: Settler) -> None:
+    delivery = await read(redis, lane)
+    await redis.xgroup_destroy(STREAM, lane.group)
+    for verdict in (Done(), Again(due_ms=1), GivenUp("x")):
+        await settler.settle(settlement(lane, delivery, verdict))
+    assert await counters(redis) == {}
+
+
+async def test_what_else_is_in_a_batch_is_counted_though_one_of_it_cannot_be_written(
+    redis: Redis, lane: Lane, settler: Settler
+) -> None:
+    deliveries = [await read(redis, lane, event_id) for event_id in ("e1", "e2", "e3")]
+    await redis.set("relay:lane:bot:dead", "not a stream")
+    verdicts: tuple[Verdict, ...] = (Done(), GivenUp("x"), Done())
+    settling = asyncio.gather(
+        *(settler.settle(settlement(lane, one, verdict)) for one, verdict in zip(deliveries, verdicts, strict=True))
+    )
+    await eventually(lambda: hash_of(redis, "relay:lane:bot"))
+    await redis.delete("relay:lane:bot:dead")
+    await settling
+    assert await counters(redis) == {"delivered": 2, "died": 1}
+    assert await redis.xlen("relay:lane:bot:dead") == 1
+
+
+async def test_a_delivery_that_is_tried_again_and_succeeds_in_one_batch_leaves_nothing(
+    redis: Redis, lane: Lane, settler: Settler
+) -> None:
+    delivery, other = await read(redis, lane), await read(redis, lane, "e2")
+    verdicts: list[tuple[Delivery, Verdict]] = [
+        (other, Done()),
+        (delivery, Again(due_ms=77)),
+        (delivery, Done()),
+    ]
+    await asyncio.gather(*(settler.settle(settlement(lane, one, verdict)) for one, verdict in verdicts))
+    assert await counters(redis) == {"delivered": 2}
+    assert await redis.exists("relay:lane:bot:retries", "relay:lane:bot:tries") == 0

@@ -1,0 +1,117 @@
+"""Replays as Redis holds them: begun, moved on in whole steps, ended once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relay.store import keys, wakeups
+from relay.store.lanes.lane import Lane
+from relay.store.lanes.ledger import Ledger
+from relay.store.topics import replays as module
+from relay.store.topics.history import History, Wanted
+from relay.store.topics.replays import Order, Replay, Replays, State
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+STREAM = keys.topic("support")
+ORDER = Order("support", "bot", Wanted("message.*", "+16465550123"), 12.5, "ann@host")
+
+
+@pytest.fixture
+async def lane(redis: Redis) -> Lane:
+    """The lane of a subscription to another topic; the topic to replay has four events."""
+    lane = Lane(redis, "bot", "elsewhere")
+    await lane.ensure()
+    for n in range(1, 5):
+        await redis.xadd(STREAM, {"id": f"e{n}", "type": "message.received", "body": b"\xff\x00"}, id=f"{n}-0")
+    return lane
+
+
+async def start(redis: Redis, order: Order = ORDER, now_ms: int = 77) -> Replay:
+    history = History(redis, order.topic)
+    return await Replays(redis).start(order, await history.survey(await history.span(None, None), Wanted()), now_ms)
+
+
+@pytest.mark.usefixtures("lane")
+async def test_what_was_begun_can_be_read_and_its_bell_hangs_in_the_slow_queue(redis: Redis) -> None:
+    replay = await start(redis)
+    assert await Replays(redis).get(replay.id) == replay
+    assert (replay.order, replay.events, replay.matching, replay.cursor) == (ORDER, 4, 4, "0-0")
+    assert await Replays(redis).running() == await Replays(redis).all() == [replay]
+    assert await redis.zrange(keys.SLOW_QUEUE, 0, -1) == [wakeups.REPLAY.job_id.encode()]
+    assert not await redis.exists(keys.QUEUE)
+    assert await redis.ttl(keys.replay(replay.id)) == -1
+
+
+async def test_a_step_gives_the_lane_its_events_and_moves_the_cursor(redis: Redis, lane: Lane) -> None:
+    replay, replays = await start(redis), Replays(redis)
+    assert await replays.move_on(replay, "3-0", 3, ["1-0", "3-0"], 5) == 2
+    moved = await replays.get(replay.id)
+    assert moved == replace(replay, cursor="3-0", seen=3, sent=2)
+    assert moved is not None
+    assert not moved.is_through
+    found = await lane.read_new(10)
+    assert [(one.record.id, one.record.body, one.topic, one.is_replay) for one in found] == [
+        ("e1", b"\xff\x00", "support", True),
+        ("e3", b"\xff\x00", "support", True),
+    ]
+    assert await redis.zscore(keys.QUEUE, wakeups.deliver(wakeups.slot_of("bot")).job_id) == wakeups.NOW
+    assert await redis.zscore(keys.ready(wakeups.slot_of("bot")), "bot") == 5
+
+
+async def test_a_step_that_was_made_already_is_not_made_again(redis: Redis, lane: Lane) -> None:
+    replay, replays = await start(redis), Replays(redis)
+    assert await replays.move_on(replay, "2-0", 2, ["1-0", "2-0"], 5) == 2
+    assert await replays.move_on(replay, "2-0", 2, ["1-0", "2-0"], 5) == 0
+    assert await redis.xlen(lane.replay_stream) == 2
+
+
+async def test_what_was_trimmed_meanwhile_is_missed(redis: Redis, lane: Lane) -> None:
+    replay, replays = await start(redis), Replays(redis)
+    await redis.xtrim(STREAM, minid="3-0", approximate=False)
+    assert await replays.move_on(replay, "4-0", 2, ["2-0", "3-0", "4-0"], 5) == 2
+    moved = await replays.get(replay.id)
+    assert moved is not None
+    assert (moved.is_through, moved.missed, await redis.xlen(lane.replay_stream)) == (True, 2, 2)
+
+
+@pytest.mark.usefixtures("lane")
+async def test_the_ledger_balances_with_replays_from_history(redis: Redis) -> None:
+    replay = await start(redis)
+    await Replays(redis).move_on(replay, "4-0", 4, ["1-0", "2-0", "3-0", "4-0"], 5)
+    (row,) = await Ledger(redis).lanes()
+    assert (row.routed, row.replayed, row.from_history, row.waiting) == (0, 4, 4, 4)
+    assert row.balances
+
+
+@pytest.mark.usefixtures("lane")
+async def test_it_ends_once_and_is_remembered_for_a_week(redis: Redis) -> None:
+    replay, replays = await start(redis), Replays(redis)
+    assert await replays.end(replay.id, State.CANCELLED, "by ann", 99)
+    assert not await replays.end(replay.id, State.DONE, "", 100)
+    ended = replace(replay, state=State.CANCELLED, reason="by ann", ended_ms=99)
+    assert await replays.all() == [ended]
+    assert await replays.running() == []
+    assert 7 * 86400 - 60 < await redis.ttl(keys.replay(replay.id)) <= 7 * 86400
+    assert await replays.move_on(replay, "1-0", 1, ["1-0"], 5) == 0
+    assert not await replays.end("unknown", State.DONE, "", 1)
+
+
+@pytest.mark.usefixtures("lane")
+async def test_no_more_than_the_last_ones_are_remembered_and_all_that_run(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_MOST_REMEMBERED", 3)
+    replays = Replays(redis)
+    ids = [(await start(redis, now_ms=n)).id for n in range(5)]
+    for one in ids[1:]:
+        await replays.end(one, State.DONE, "", 9)
+    assert [one.id for one in await replays.all()] == [ids[0], *ids[2:]]
+    assert [one.id for one in await replays.running()] == ids[:1]
+    await redis.delete(keys.replay(ids[0]), keys.replay(ids[2]))
+    assert [one.id for one in await replays.all()] == ids[3:]
+    assert not await redis.exists(keys.REPLAYS_RUNNING)
