@@ -10,7 +10,7 @@ from relay.core.config import RelayConfig, parse_config
 from relay.core.event import Arrival, Dialect
 from relay.core.known_secret import KnownSecret
 from relay.core.secret import SigningSecret
-from relay.linq import legacy, standard
+from relay.linq.signatures import standard, v3_legacy
 
 LINE = "+16465550123"
 OTHER_LINE = "+16465550124"
@@ -54,9 +54,9 @@ def signed(body: bytes, now: float, secret: SigningSecret = SECRET, webhook_id: 
     return {
         "Content-Type": "application/json",
         **standard.sign(secret, identity, int(now), body),
-        legacy.EVENT: "message.received",
-        legacy.SUBSCRIPTION_ID: "linq-subscription",
-        **legacy.sign(secret, int(now), body),
+        v3_legacy.EVENT: "message.received",
+        v3_legacy.SUBSCRIPTION_ID: "linq-subscription",
+        **v3_legacy.sign(secret, int(now), body),
     }
 
 

@@ -114,7 +114,7 @@ def test_every_file_it_names_exists() -> None:
 
 def test_the_documented_fields_are_those_of_a_record() -> None:
     from relay.core.event import Dialect
-    from relay.linq.understanding import understand
+    from relay.linq.payloads.decode import understand
     from relay.store.topics.record import fields_of
 
     body = body_of(

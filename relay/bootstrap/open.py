@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from relay.bootstrap.reconcile import Reconciler
 from relay.bootstrap.wanted import public_url_of
-from relay.linq.api import open_linq
+from relay.linq.api.v3 import open_linq
 from relay.parts import open_keyring
 
 if TYPE_CHECKING:

@@ -14,12 +14,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from relay.core.event import Dialect, owner_of
-from relay.linq.urls import PAYLOAD_VERSION, Target, our_target, target_url
+from relay.linq.target_urls import PAYLOAD_VERSION, Target, our_target, target_url
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
-    from relay.linq.api import LinqSubscription
+    from relay.linq.api.v3 import LinqSubscription
     from relay.store.keyring.keyring import KeyRecord
 
 INACTIVE = "inactive"

@@ -17,7 +17,7 @@ from relay.bootstrap.plan import Action, Step, Wanted, make_plan, make_rotation
 from relay.bootstrap.wanted import wanted_of
 from relay.core.errors import RelayError, StoreError
 from relay.core.event import Dialect, owner_of
-from relay.linq.urls import our_target
+from relay.linq.target_urls import our_target
 from relay.store import keys
 from relay.store.driver.client import RedisTrouble, describe
 from relay.tasks import meanwhile
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from relay.core.config import RelayConfig
-    from relay.linq.api import LinqApi, LinqSubscription
+    from relay.linq.api.v3 import LinqApi, LinqSubscription
     from relay.store.keyring.keyring import KeyRecord, Keyring
 
 _REPLACING = {Action.CREATE, Action.UPDATE}

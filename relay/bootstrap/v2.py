@@ -19,8 +19,8 @@ from relay.bootstrap.wanted import public_url_of, v2_events_asked_for
 from relay.core.errors import RelayError
 from relay.core.event import Dialect, owner_of
 from relay.core.secret import SigningSecret
-from relay.linq.urls import is_our_v2_url, v2_url
-from relay.linq.v2_api import VERSION, open_linq_v2
+from relay.linq.api.v2 import VERSION, open_linq_v2
+from relay.linq.target_urls import is_our_v2_url, v2_url
 from relay.parts import open_sent_secret
 from relay.store.driver.client import RedisTrouble, describe
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from relay.core.config import RelayConfig
-    from relay.linq.v2_answers import V2Subscription
-    from relay.linq.v2_api import LinqV2Api
+    from relay.linq.api.v2 import LinqV2Api
+    from relay.linq.api.v2_models import V2Subscription
     from relay.settings import Settings
     from relay.store.keyring.v2_secret_marker import SentSecret
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from relay.bootstrap.plan import Wanted
 from relay.core.errors import LinqApiError, Problem, SettingsError
 from relay.core.patterns import matches
-from relay.linq.event_types import V2_TYPES, is_of_lines, is_of_the_account
+from relay.linq.payloads.event_types import V2_TYPES, is_of_lines, is_of_the_account
 from relay.settings import LOOPBACK, Settings
 from relay.tasks import meanwhile
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from relay.core.config import RelayConfig
-    from relay.linq.api import LinqApi
+    from relay.linq.api.v3 import LinqApi
 
 
 async def wanted_of(config: RelayConfig, public_url: str, api: LinqApi) -> Wanted:

@@ -176,7 +176,7 @@ async def _retry(settings: Settings, fits: Filter, *, dry_run: bool) -> dict[str
 def _read_again(one: SetAside) -> Readable | None:
     """The event that a body is after all; None if it still cannot be read."""
     from relay.core.event import Dialect
-    from relay.linq.understanding import understand
+    from relay.linq.payloads.decode import understand
     from relay.store.inbox.quarantine import Readable
 
     try:

@@ -22,7 +22,7 @@ def check(*, json: JsonOption = False) -> None:
     from relay.core.durations import format_duration
     from relay.core.errors import ConfigError
     from relay.core.event import Dialect
-    from relay.linq.event_types import unknown_patterns
+    from relay.linq.payloads.event_types import unknown_patterns
     from relay.settings import Settings, masked_url
 
     path = Settings.load().relay_config
@@ -85,7 +85,7 @@ def explain(
     from relay.core.json_text import parse_json
     from relay.core.lines import is_line
     from relay.core.rules import mismatches
-    from relay.linq.understanding import understand
+    from relay.linq.payloads.decode import understand
     from relay.settings import Settings
 
     config = read_config(Settings.load().relay_config)

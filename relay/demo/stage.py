@@ -22,7 +22,7 @@ from relay.config_file import read_config
 from relay.core.errors import RelayError
 from relay.core.secret import SigningSecret, new_key, new_secret
 from relay.demo.teams import Seen, archive_team, helpdesk_app
-from relay.linq.api import open_linq
+from relay.linq.api.v3 import open_linq
 from relay.listen_address import Listen
 from relay.listening import listening
 from relay.process.embedded_redis import embedded_redis

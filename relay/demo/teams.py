@@ -12,7 +12,7 @@ from aiohttp import web
 from relay.consumer import consume
 from relay.core.errors import BadSignature
 from relay.core.known_secret import KnownSecret
-from relay.linq import standard
+from relay.linq.signatures import standard
 from relay.tasks import end_task
 
 if TYPE_CHECKING:

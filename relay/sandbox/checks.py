@@ -12,8 +12,8 @@ import re
 from pydantic import HttpUrl, TypeAdapter, ValidationError
 
 from relay.core.lines import is_line
-from relay.linq import legacy, standard
-from relay.linq.api import KNOWN_EVENT_TYPES
+from relay.linq.api.v3 import KNOWN_EVENT_TYPES
+from relay.linq.signatures import standard, v3_legacy
 from relay.sandbox.errors import invalid, missing, not_e164
 
 _TARGET = TypeAdapter(HttpUrl)
@@ -22,7 +22,7 @@ _OWN_HEADERS = frozenset(
     name.lower()
     for name in (
         *(standard.ID, standard.TIMESTAMP, standard.SIGNATURE),
-        *(legacy.EVENT, legacy.SUBSCRIPTION_ID, legacy.TIMESTAMP, legacy.SIGNATURE),
+        *(v3_legacy.EVENT, v3_legacy.SUBSCRIPTION_ID, v3_legacy.TIMESTAMP, v3_legacy.SIGNATURE),
         *("Content-Type", "Content-Length", "Host", "Transfer-Encoding", "Connection"),
     )
 )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from relay.core.event import Dialect
-from relay.linq.facts import facts_of
+from relay.linq.payloads.fields import facts_of
 from relay.sandbox.payloads import OLD, data_of, envelope
 from relay.sandbox.payloads_v2 import v2_body, v2_type_of
 from relay.sandbox.state import rfc3339

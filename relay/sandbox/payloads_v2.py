@@ -13,7 +13,7 @@ import uuid
 from datetime import timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from relay.linq.event_types import V2_TYPES
+from relay.linq.payloads.event_types import V2_TYPES
 from relay.sandbox.payloads.scene import name_of
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from relay.core.secret import SigningSecret, new_secret
-from relay.linq import legacy, standard, v2
+from relay.linq.signatures import standard, v2, v3_legacy
 
 if TYPE_CHECKING:
     from relay.sandbox.in_force import Treatment
@@ -23,8 +23,8 @@ def v3_headers(
     if treatment.only != "legacy":
         headers |= standard.sign(secret, event_id, timestamp, body)
     if treatment.only != "standard":
-        headers |= {legacy.EVENT: event_type, legacy.SUBSCRIPTION_ID: subscription.id}
-        headers |= legacy.sign(secret, timestamp, body)
+        headers |= {v3_legacy.EVENT: event_type, v3_legacy.SUBSCRIPTION_ID: subscription.id}
+        headers |= v3_legacy.sign(secret, timestamp, body)
     return headers
 
 

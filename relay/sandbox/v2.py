@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from relay.core.json_text import parse_json, storable
-from relay.linq.event_types import V2_TYPES
-from relay.linq.v2_api import TOKEN_HEADER, VERSION
+from relay.linq.api.v2 import TOKEN_HEADER, VERSION
+from relay.linq.payloads.event_types import V2_TYPES
 from relay.sandbox import checks
 from relay.sandbox.api_faults import fault_middleware
 from relay.sandbox.errors import ApiError

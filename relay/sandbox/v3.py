@@ -10,7 +10,7 @@ from aiohttp import web
 from pydantic_core import to_json
 
 from relay.core.json_text import parse_json
-from relay.linq.api import KNOWN_EVENT_TYPES
+from relay.linq.api.v3 import KNOWN_EVENT_TYPES
 from relay.sandbox import changes, checks
 from relay.sandbox.api_faults import fault_middleware
 from relay.sandbox.errors import (

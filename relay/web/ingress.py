@@ -19,16 +19,16 @@ import structlog
 
 from relay.core.errors import BadSignature, Refusal, SecretUnknown, Unparsable
 from relay.core.event import Dialect
-from relay.linq.admission import admit_v2, admit_v3
-from relay.linq.urls import V2_PATH, V3_PATH, target_of_query
+from relay.linq.signatures.verify import admit_v2, admit_v3
+from relay.linq.target_urls import V2_PATH, V3_PATH, target_of_query
 from relay.web import answers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from relay.core.event import Arrival
-    from relay.linq.headers import Headers
-    from relay.linq.urls import Target
+    from relay.linq.signatures.headers import Headers
+    from relay.linq.target_urls import Target
     from relay.parts import IngressParts
     from relay.web.answers import Answer
 

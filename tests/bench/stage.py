@@ -22,7 +22,7 @@ from redis.asyncio import Redis
 from relay.core.config import parse_config
 from relay.core.event import Arrival, Dialect
 from relay.core.secret import new_key
-from relay.linq.understanding import understand
+from relay.linq.payloads.decode import understand
 from relay.parts import open_keyring
 from relay.process.embedded_redis import embedded_redis
 from relay.settings import Settings

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from relay.bootstrap.reconcile import Done, Reconciler
 from relay.core.config import parse_config
 from relay.core.secret import new_key
-from relay.linq.api import LinqApi
+from relay.linq.api.v3 import LinqApi
 from relay.store.keyring.encryption import Seal
 from relay.store.keyring.keyring import Keyring
 from tests.sandbox.running import RunningSandbox, linq_error

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from relay.bootstrap.plan import Wanted
-from relay.linq.api import LinqSubscription
-from relay.linq.urls import target_url, v2_url
-from relay.linq.v2_answers import V2Subscription
+from relay.linq.api.v2_models import V2Subscription
+from relay.linq.api.v3 import LinqSubscription
+from relay.linq.target_urls import target_url, v2_url
 from relay.store.keyring.keyring import KeyRecord
 
 PUBLIC = "https://relay.example.com"

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay.bootstrap.plan import Action, Step, make_plan, make_rotation
-from relay.linq.api import LinqSubscription
-from relay.linq.urls import target_url
+from relay.linq.api.v3 import LinqSubscription
+from relay.linq.target_urls import target_url
 from tests.bootstrap.building import (
     EVENTS,
     FOREIGN_URLS,

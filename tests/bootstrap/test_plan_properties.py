@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.bootstrap.plan import Action, Step, Wanted, make_plan
-from relay.linq.api import LinqSubscription
-from relay.linq.urls import our_target
+from relay.linq.api.v3 import LinqSubscription
+from relay.linq.target_urls import our_target
 from tests.bootstrap.building import (
     FOREIGN_URLS,
     GONE_LINE,

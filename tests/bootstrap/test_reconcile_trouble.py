@@ -15,9 +15,9 @@ from redis.exceptions import RedisError
 from relay.bootstrap import reconcile
 from relay.bootstrap.plan import Action
 from relay.core.errors import LinqApiError
-from relay.linq import api as linq_api
-from relay.linq.api import LinqApi, open_linq
-from relay.linq.urls import target_url
+from relay.linq.api import v3 as linq_api
+from relay.linq.api.v3 import LinqApi, open_linq
+from relay.linq.target_urls import target_url
 from relay.sandbox.state import Subscription
 from relay.store.driver import lock
 from relay.store.driver.client import open_redis

@@ -16,8 +16,8 @@ from relay.bootstrap.plan import Action
 from relay.bootstrap.reconcile import Reconciler
 from relay.core.config import parse_config
 from relay.core.errors import LinqApiError, StoreError
-from relay.linq.api import LinqApi
-from relay.linq.urls import target_url
+from relay.linq.api.v3 import LinqApi
+from relay.linq.target_urls import target_url
 from relay.parts import ingress_parts
 from relay.sandbox.app import Emission
 from relay.settings import Settings

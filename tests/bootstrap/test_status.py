@@ -12,7 +12,7 @@ from relay.bootstrap.status import KINDS, Status, differences, statuses
 from relay.bootstrap.v2 import V2Survey, V2Wanted
 from relay.core.known_secret import V2_FORMER_SECRET
 from relay.core.secret import SigningSecret
-from relay.linq.urls import target_url
+from relay.linq.target_urls import target_url
 from relay.store.keyring.last_seen import LastEvent
 from tests.bootstrap.building import (
     EVENTS,
@@ -29,8 +29,8 @@ from tests.bootstrap.building import (
 )
 
 if TYPE_CHECKING:
-    from relay.linq.api import LinqSubscription
-    from relay.linq.v2_answers import V2Subscription
+    from relay.linq.api.v2_models import V2Subscription
+    from relay.linq.api.v3 import LinqSubscription
     from relay.store.keyring.keyring import KeyRecord
 
 DAY = 86_400.0

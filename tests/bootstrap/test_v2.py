@@ -15,8 +15,8 @@ from relay.core.config import parse_config
 from relay.core.errors import LinqApiError
 from relay.core.event import Dialect
 from relay.core.secret import SigningSecret
-from relay.linq.event_types import V2_TYPES
-from relay.linq.v2_answers import V2Subscription
+from relay.linq.api.v2_models import V2Subscription
+from relay.linq.payloads.event_types import V2_TYPES
 from tests.bootstrap.building import EVENTS, v2_subscription
 from tests.properties import quick
 

@@ -16,7 +16,7 @@ from relay.bootstrap.v2 import V2_NEEDS, V2Reconciler, V2Wanted, open_v2_reconci
 from relay.core.config import parse_config
 from relay.core.errors import LinqApiError, SettingsError
 from relay.core.secret import SigningSecret
-from relay.linq.v2_api import TOKEN_HEADER, LinqV2Api
+from relay.linq.api.v2 import TOKEN_HEADER, LinqV2Api
 from relay.settings import Settings
 from relay.store import keys
 from relay.store.driver.client import open_redis

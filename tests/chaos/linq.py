@@ -18,7 +18,7 @@ import time
 
 from relay.core.lines import digits_of_line
 from relay.event_loop import run, stop_on_signals
-from relay.linq import legacy, standard
+from relay.linq.signatures import standard, v3_legacy
 from relay.tasks import meanwhile
 from tests.chaos.events import LINES, body_of, event_id, line_of, secret_of, type_of
 from tests.chaos.spec import Spec
@@ -100,9 +100,9 @@ class Linq:
         headers = {
             "Content-Type": "application/json",
             **standard.sign(secret, event_id(number), now, body),
-            legacy.EVENT: type_of(number),
-            legacy.SUBSCRIPTION_ID: f"linq-{digits_of_line(line)}",
-            **legacy.sign(secret, now, body),
+            v3_legacy.EVENT: type_of(number),
+            v3_legacy.SUBSCRIPTION_ID: f"linq-{digits_of_line(line)}",
+            **v3_legacy.sign(secret, now, body),
         }
         path = f"/webhooks/linq?version=2026-02-03&line={digits_of_line(line)}&gen=1"
         try:

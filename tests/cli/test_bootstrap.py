@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay.core.secret import SigningSecret, new_key
-from relay.linq.api import KNOWN_EVENT_TYPES
-from relay.linq.urls import target_url
+from relay.linq.api.v3 import KNOWN_EVENT_TYPES
+from relay.linq.target_urls import target_url
 from relay.store import keys
 from relay.store.keyring.encryption import Seal
 from relay.store.keyring.keyring import Keyring

@@ -11,7 +11,7 @@ import pytest
 from relay.core.config import parse_config
 from relay.core.errors import RelayError
 from relay.core.event import Dialect
-from relay.linq.understanding import understand
+from relay.linq.payloads.decode import understand
 from tests.cli.running import RULES, invoke, main_here, relay
 
 SAMPLES = sorted((Path(__file__).parents[1] / "linq" / "samples").glob("*.json"))

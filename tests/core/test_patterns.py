@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from linq.types.webhook_event_type import WebhookEventType
 
 from relay.core.patterns import matches, pattern_problem, patterns_that_match
-from relay.linq.event_types import V2_TYPES
+from relay.linq.payloads.event_types import V2_TYPES
 from tests.properties import quick
 
 words = st.text("ab_-9", min_size=1, max_size=2)

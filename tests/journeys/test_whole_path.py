@@ -11,7 +11,7 @@ from standardwebhooks import Webhook
 
 from relay.consumer import consume
 from relay.core.secret import SigningSecret
-from relay.linq import v2
+from relay.linq.signatures import v2
 from relay.sandbox.app import Emission
 from tests.building import OTHER_SECRET, SECRET
 from tests.journeys.conftest import LINES

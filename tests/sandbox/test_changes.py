@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from relay.linq.api import KNOWN_EVENT_TYPES
+from relay.linq.api.v3 import KNOWN_EVENT_TYPES
 from relay.sandbox.state import line_id
 from tests.linq.sdk_payloads import class_of
 from tests.sandbox.running import LINE, Endpoint, RunningSandbox

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from relay.core.event import Dialect
 from relay.core.lines import is_line
-from relay.linq.api import KNOWN_EVENT_TYPES
-from relay.linq.understanding import understand
+from relay.linq.api.v3 import KNOWN_EVENT_TYPES
+from relay.linq.payloads.decode import understand
 from relay.sandbox.conversations import Beat, conversation, conversations
 from relay.sandbox.payloads import NEW, OLD, data_of, envelope
 from relay.sandbox.payloads.messages import FAILURES

@@ -12,8 +12,8 @@ import pydantic
 import pytest
 
 from relay.core.event import Dialect, Facts
-from relay.linq.api import KNOWN_EVENT_TYPES
-from relay.linq.understanding import understand
+from relay.linq.api.v3 import KNOWN_EVENT_TYPES
+from relay.linq.payloads.decode import understand
 from relay.sandbox.happening import telling_of
 from relay.sandbox.payloads import NEW, OLD, Scene, data_of, envelope, exists_in, known_types
 from relay.sandbox.payloads.messages import FAILURES

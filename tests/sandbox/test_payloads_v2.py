@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from relay.core.event import Dialect, Facts
-from relay.linq.api import KNOWN_EVENT_TYPES
-from relay.linq.event_types import V2_TYPES
-from relay.linq.understanding import understand
+from relay.linq.api.v3 import KNOWN_EVENT_TYPES
+from relay.linq.payloads.decode import understand
+from relay.linq.payloads.event_types import V2_TYPES
 from relay.sandbox.payloads import Scene
 from relay.sandbox.payloads_v2 import v2_body, v2_type_of, v2_types
 from tests.sandbox.running import LINE

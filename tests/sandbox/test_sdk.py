@@ -9,7 +9,7 @@ import linq
 import pytest
 from standardwebhooks import WebhookVerificationError
 
-from relay.linq.api import KNOWN_EVENT_TYPES
+from relay.linq.api.v3 import KNOWN_EVENT_TYPES
 from tests.sandbox.running import API_KEY, LINE, LINES, OTHER_LINE
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import aiohttp
 import linq
 import pytest
 
-from relay.linq.api import KNOWN_EVENT_TYPES
+from relay.linq.api.v3 import KNOWN_EVENT_TYPES
 from relay.sandbox.serve import serve_sandbox
 from tests.sandbox.running import ANY_PORT, API_KEY, LINES, QUICK, Endpoint
 from tests.support import eventually

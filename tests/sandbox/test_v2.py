@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from relay.linq.event_types import V2_TYPES
+from relay.linq.payloads.event_types import V2_TYPES
 from tests.sandbox.calling_v2 import GOOD, NUMBERS, SUBSCRIPTIONS, URL, call, listed, subscribe
 from tests.sandbox.running import LINE, LINES, OTHER_LINE, Endpoint, RunningSandbox
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
 
-from relay.linq.event_types import V2_TYPES
+from relay.linq.payloads.event_types import V2_TYPES
 from relay.sandbox.v2 import line_id_v2
 from tests.properties import quick
 from tests.sandbox.calling_v2 import TOKEN, subscribe

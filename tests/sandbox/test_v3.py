@@ -9,7 +9,7 @@ from typing import Any
 import linq
 import pytest
 
-from relay.linq.api import KNOWN_EVENT_TYPES
+from relay.linq.api.v3 import KNOWN_EVENT_TYPES
 from tests.sandbox.running import API_KEY, LINE, LINES, OTHER_LINE, RunningSandbox
 
 TARGET = "https://relay.example.com/webhooks/linq?line=1"

@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from relay.core.secret import SigningSecret
-from relay.linq import legacy, standard, v2
+from relay.linq.signatures import standard, v2, v3_legacy
 from relay.store import keys
 from relay.store.inbox.quarantine import Aside
 from tests.building import LINE, OTHER_SECRET, SECRET, body_of, signed
@@ -53,7 +53,7 @@ async def test_the_body_is_stored_byte_for_byte(ingress: Running, redis: Redis) 
 
 async def test_the_older_headers_alone_are_enough(ingress: Running, redis: Redis) -> None:
     body = body_of(event_id="e1")
-    assert (await ingress.post(body, legacy.sign(SECRET, int(NOW), body))).status == 200
+    assert (await ingress.post(body, v3_legacy.sign(SECRET, int(NOW), body))).status == 200
     assert (await inbox(redis))[0][b"webhook_id"] == b"e1"
 
 
@@ -122,7 +122,7 @@ def forged() -> dict[str, list[tuple[str, str]]]:
         headers = {**good, **{name.replace("_", "-"): value for name, value in values.items()}}
         return [(name, value) for name, value in headers.items() if value is not None]
 
-    only_legacy = legacy.sign(SECRET, int(NOW), body)
+    only_legacy = v3_legacy.sign(SECRET, int(NOW), body)
     only_standard = standard.sign(SECRET, "e1", int(NOW), body)
     return {
         "nothing at all": [],
@@ -132,7 +132,7 @@ def forged() -> dict[str, list[tuple[str, str]]]:
         "another timestamp": changed(webhook_timestamp=str(int(NOW) + 1)),
         "stale": list(signed(body, NOW - 301).items()),
         "from the future": list(signed(body, NOW + 301).items()),
-        "stale, older headers": list(legacy.sign(SECRET, int(NOW) - 301, body).items()),
+        "stale, older headers": list(v3_legacy.sign(SECRET, int(NOW) - 301, body).items()),
         "no id": changed(webhook_id=None),
         "no timestamp": changed(webhook_timestamp=None),
         "no signature": changed(webhook_signature=None),

@@ -13,7 +13,7 @@ import structlog
 
 from relay.core.errors import Unparsable
 from relay.core.event import Event
-from relay.linq.understanding import understand
+from relay.linq.payloads.decode import understand
 from relay.store.inbox.chat_lines import Sighting
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from yarl import URL
 
 from relay import __version__
 from relay.core.event import Dialect, Freshness
-from relay.linq import legacy, standard, v2
+from relay.linq.signatures import standard, v2, v3_legacy
 from relay.tls import context_for
 from workers.transport.pool import Destination
 
@@ -50,7 +50,7 @@ class Letterhead:
                 "Host": url.host_port_subcomponent or host,
                 "User-Agent": f"linq-relay/{__version__}",
                 "Content-Type": "application/json",
-                legacy.SUBSCRIPTION_ID: subscription.name,
+                v3_legacy.SUBSCRIPTION_ID: subscription.name,
             }
             | _authorization_in(url)
             | dict(endpoint.headers)
@@ -78,7 +78,7 @@ class Letterhead:
         older = (
             v2.sign(newest, record.body)
             if record.version == Dialect.V2
-            else legacy.sign(newest, timestamp, record.body)
+            else v3_legacy.sign(newest, timestamp, record.body)
         )
         return standard.sign(newest, record.webhook_id, timestamp, record.body, *former) | older
 
@@ -87,7 +87,7 @@ def _own_headers(delivery: Delivery, number: int) -> dict[str, str]:
     """What one attempt says of itself, its signatures apart."""
     record = delivery.record
     headers = {
-        legacy.EVENT: record.type,
+        v3_legacy.EVENT: record.type,
         "Relay-Topic": delivery.topic,
         "Relay-Attempt": str(number),
         "Relay-Event-Id": record.id,

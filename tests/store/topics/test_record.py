@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from relay.core.event import Dialect, Freshness
-from relay.linq.understanding import understand
+from relay.linq.payloads.decode import understand
 from relay.store.topics.record import fields_of, record_of
 from tests.building import LINE, body_of
 

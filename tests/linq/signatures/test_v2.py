@@ -8,7 +8,7 @@ from multidict import CIMultiDict
 from relay.core.errors import BadSignature
 from relay.core.known_secret import KnownSecret
 from relay.core.secret import SigningSecret
-from relay.linq import legacy, v2
+from relay.linq.signatures import v2, v3_legacy
 from tests.linq.building import SENT_AT, V2_BODY, V2_KNOWN, V2_SECRET, V2_SIGNATURE, changed, v2_headers
 from tests.properties import any_text, quick
 
@@ -49,7 +49,7 @@ def test_a_signature_without_its_scheme_is_refused(scheme: str) -> None:
 
 
 def test_a_v3_signature_is_not_a_v2_one() -> None:
-    headers = CIMultiDict(legacy.sign(V2_SECRET, SENT_AT, V2_BODY))
+    headers = CIMultiDict(v3_legacy.sign(V2_SECRET, SENT_AT, V2_BODY))
     with pytest.raises(BadSignature):
         v2.verify(headers, V2_BODY, [V2_KNOWN])
     with pytest.raises(BadSignature):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.core.errors import LinqApiError
-from relay.linq.v2_answers import OneSubscription, Subscriptions, V2Subscription, read, refusal, seconds_of
+from relay.linq.api.v2_models import OneSubscription, Subscriptions, V2Subscription, read, refusal, seconds_of
 from tests.properties import any_text, json_values, quick
 
 NOW = datetime(2026, 9, 14, 9, 15, 2, tzinfo=UTC)

@@ -17,7 +17,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from relay.core.errors import BadSignature
 from relay.core.known_secret import KnownSecret
 from relay.core.secret import SigningSecret
-from relay.linq import standard
+from relay.linq.signatures import standard
 from tests.building import LINE, OTHER_LINE, OTHER_SECRET, SECRET
 from tests.linq.building import BODY, EVENT_ID, KNOWN, SENT_AT, STANDARD_SIGNATURE, changed, standard_headers
 from tests.properties import any_text, quick, visible_ascii

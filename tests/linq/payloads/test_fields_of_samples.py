@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from relay.core.event import Dialect, Event, Facts
-from relay.linq.understanding import understand
+from relay.linq.payloads.decode import understand
 from tests.building import CUSTOMER, LINE, OTHER_LINE
 
 SAMPLES = Path(__file__).parent / "samples"

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import aiohttp
 
 from relay.core.errors import LinqApiError
-from relay.linq.v2_answers import OneSubscription, PhoneNumbers, Subscriptions, read, refusal, seconds_of
+from relay.linq.api.v2_models import OneSubscription, PhoneNumbers, Subscriptions, read, refusal, seconds_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
     from relay.core.secret import SigningSecret
-    from relay.linq.v2_answers import V2PhoneNumber, V2Subscription
+    from relay.linq.api.v2_models import V2PhoneNumber, V2Subscription
 
 TOKEN_HEADER = "X-LINQ-INTEGRATION-TOKEN"  # noqa: S105  a header's name
 

@@ -8,7 +8,7 @@ import linq
 import pytest
 
 from relay.core.errors import LinqApiError
-from relay.linq.api import KNOWN_EVENT_TYPES, LinqApi, LinqSubscription
+from relay.linq.api.v3 import KNOWN_EVENT_TYPES, LinqApi, LinqSubscription
 from tests.building import LINE, OTHER_LINE, SECRET
 
 if TYPE_CHECKING:

@@ -10,15 +10,15 @@ import hmac
 from typing import TYPE_CHECKING
 
 from relay.core.errors import BadSignature
-from relay.linq.headers import single
-from relay.linq.legacy import SIGNATURE
+from relay.linq.signatures.headers import single
+from relay.linq.signatures.v3_legacy import SIGNATURE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from relay.core.known_secret import KnownSecret
     from relay.core.secret import SigningSecret
-    from relay.linq.headers import Headers
+    from relay.linq.signatures.headers import Headers
 
 _SCHEME = "sha256="
 

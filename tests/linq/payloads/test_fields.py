@@ -9,10 +9,10 @@ from linq.types.webhook_event_type import WebhookEventType
 
 from relay.core.event import Dialect, Facts
 from relay.core.lines import is_line
-from relay.linq.event_types import V2_TYPES
-from relay.linq.facts import facts_of
+from relay.linq.payloads.event_types import V2_TYPES
+from relay.linq.payloads.fields import facts_of
 from tests.building import CUSTOMER, LINE
-from tests.linq.payloads import cases, payload
+from tests.linq.sample_payloads import cases, payload
 from tests.properties import json_values, quick
 
 

@@ -6,7 +6,7 @@ import pytest
 from linq.types.webhook_event_type import WebhookEventType
 
 from relay.core.event import Dialect
-from relay.linq.event_types import V2_TYPES, unknown_patterns
+from relay.linq.payloads.event_types import V2_TYPES, unknown_patterns
 
 
 def test_v2_has_fourteen_types() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from relay.core.errors import Unparsable
 from relay.core.event import Dialect, Event, Facts
-from relay.linq.understanding import Understood, understand
+from relay.linq.payloads.decode import Understood, understand
 from tests.building import LINE, OTHER_LINE
 from tests.linq.building import BODY, EVENT_ID, V2_BODY, body_of
 

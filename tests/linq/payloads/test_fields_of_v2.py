@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from relay.core.event import Dialect, Facts
-from relay.linq.event_types import V2_TYPES
-from relay.linq.facts import facts_of
-from tests.linq.payloads import cases, rows
+from relay.linq.payloads.event_types import V2_TYPES
+from relay.linq.payloads.fields import facts_of
+from tests.linq.sample_payloads import cases, rows
 
 TYPES = {
     "MEMBERS": "participant.added participant.removed",

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from relay.core.errors import BadSignature
-from relay.linq.headers import TOLERANCE, fresh_timestamp, single
+from relay.linq.signatures.headers import TOLERANCE, fresh_timestamp, single
 from tests.linq.building import SENT_AT
 from tests.properties import any_text, quick
 

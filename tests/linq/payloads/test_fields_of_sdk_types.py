@@ -11,7 +11,7 @@ import pytest
 from linq.types.webhook_event_type import WebhookEventType
 
 from relay.core.event import Dialect, Event
-from relay.linq.understanding import understand
+from relay.linq.payloads.decode import understand
 from tests.building import LINE
 from tests.linq.sdk_payloads import EVENT_TYPES, NO_CLASS, SCENES, Scene, class_of, instance_of
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from relay.core.event import Event
-from relay.linq.envelope import read_envelope
-from relay.linq.facts import facts_of
+from relay.linq.payloads.envelope import read_envelope
+from relay.linq.payloads.fields import facts_of
 
 if TYPE_CHECKING:
     from relay.core.event import Dialect

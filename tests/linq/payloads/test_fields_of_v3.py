@@ -11,8 +11,8 @@ import pytest
 from linq.types.webhook_event_type import WebhookEventType
 
 from relay.core.event import Dialect, Facts
-from relay.linq.facts import facts_of
-from tests.linq.payloads import cases, rows
+from relay.linq.payloads.fields import facts_of
+from tests.linq.sample_payloads import cases, rows
 
 TYPES = {
     "MESSAGES": "message.received message.sent message.delivered message.read",

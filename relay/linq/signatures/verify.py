@@ -12,14 +12,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from relay.core.event import Arrival, Dialect
-from relay.linq import legacy, standard, v2
-from relay.linq.envelope import read_head
+from relay.linq.payloads.envelope import read_head
+from relay.linq.signatures import standard, v2, v3_legacy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from relay.core.known_secret import KnownSecret
-    from relay.linq.headers import Headers
+    from relay.linq.signatures.headers import Headers
 
 
 def admit_v3(headers: Headers, body: bytes, secrets: Sequence[KnownSecret], now: float) -> Arrival:
@@ -33,7 +33,7 @@ def admit_v3(headers: Headers, body: bytes, secrets: Sequence[KnownSecret], now:
     if standard.is_present(headers):
         webhook_id, known = standard.verify(headers, body, secrets, now)
         return _arrival(Dialect.V3, body, known, webhook_id)
-    return _arrival(Dialect.V3, body, legacy.verify(headers, body, secrets, now))
+    return _arrival(Dialect.V3, body, v3_legacy.verify(headers, body, secrets, now))
 
 
 def admit_v2(headers: Headers, body: bytes, secrets: Sequence[KnownSecret]) -> Arrival:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.linq.urls import Target, is_our_v2_url, our_target, target_of_query, target_url, v2_url
+from relay.linq.target_urls import Target, is_our_v2_url, our_target, target_of_query, target_url, v2_url
 from tests.building import LINE
 from tests.properties import lines, quick
 

@@ -11,8 +11,8 @@ from multidict import CIMultiDict
 from relay.core.errors import BadSignature, Unparsable
 from relay.core.event import Arrival, Dialect
 from relay.core.known_secret import KnownSecret
-from relay.linq import legacy, standard, v2
-from relay.linq.admission import admit_v2, admit_v3
+from relay.linq.signatures import standard, v2, v3_legacy
+from relay.linq.signatures.verify import admit_v2, admit_v3
 from tests.building import LINE, OTHER_LINE, OTHER_SECRET, SECRET
 from tests.linq.building import (
     BODY,
@@ -55,7 +55,7 @@ def test_what_linq_signed_is_admitted(headers: CIMultiDict[str]) -> None:
 
 def test_the_body_is_kept_byte_for_byte() -> None:
     body = b' {"event_type" : "t",\r\n "event_id":"\\u0065-1" , "data":{"b":1.0,"a":1e2}}  '
-    headers = CIMultiDict(legacy.sign(SECRET, SENT_AT, body))
+    headers = CIMultiDict(v3_legacy.sign(SECRET, SENT_AT, body))
     arrival = admit_v3(headers, body, [KNOWN], SENT_AT)
     assert arrival.body == body
     assert arrival.id == "e-1"
@@ -110,7 +110,7 @@ def test_the_line_is_that_of_the_secret_that_verified(headers: CIMultiDict[str],
 
 def test_the_line_is_not_the_one_that_the_payload_names() -> None:
     body = json.dumps({"event_id": "e", "event_type": "phone_number.assigned", "data": {"phone_number": OTHER_LINE}})
-    headers = CIMultiDict(legacy.sign(SECRET, SENT_AT, body.encode()))
+    headers = CIMultiDict(v3_legacy.sign(SECRET, SENT_AT, body.encode()))
     assert admit_v3(headers, body.encode(), [KNOWN], SENT_AT).line == LINE
 
 
@@ -142,7 +142,7 @@ def test_event_types_that_nobody_knows_are_admitted() -> None:
 
 @pytest.mark.parametrize("body", NO_ENVELOPE)
 @pytest.mark.parametrize(
-    "sign", [lambda b: standard.sign(SECRET, "e", SENT_AT, b), lambda b: legacy.sign(SECRET, SENT_AT, b)]
+    "sign", [lambda b: standard.sign(SECRET, "e", SENT_AT, b), lambda b: v3_legacy.sign(SECRET, SENT_AT, b)]
 )
 def test_a_signed_body_that_is_no_envelope_is_unparsable(body: bytes, sign: Callable[[bytes], dict[str, str]]) -> None:
     with pytest.raises(Unparsable):

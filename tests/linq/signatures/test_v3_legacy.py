@@ -11,7 +11,7 @@ from multidict import CIMultiDict
 from relay.core.errors import BadSignature
 from relay.core.known_secret import KnownSecret
 from relay.core.secret import SigningSecret
-from relay.linq import legacy
+from relay.linq.signatures import v3_legacy
 from tests.building import LINE, OTHER_LINE, OTHER_SECRET, SECRET
 from tests.linq.building import (
     BODY,
@@ -28,11 +28,11 @@ NAMES = ("X-Webhook-Timestamp", "X-Webhook-Signature")
 
 
 def test_the_vector_verifies() -> None:
-    assert legacy.verify(legacy_headers(), BODY, [KNOWN], SENT_AT) is KNOWN
+    assert v3_legacy.verify(legacy_headers(), BODY, [KNOWN], SENT_AT) is KNOWN
 
 
 def test_the_vector_is_what_we_sign() -> None:
-    assert legacy.sign(SECRET, SENT_AT, BODY) == dict(legacy_headers())
+    assert v3_legacy.sign(SECRET, SENT_AT, BODY) == dict(legacy_headers())
 
 
 def test_the_key_is_the_whole_secret_as_a_string() -> None:
@@ -42,70 +42,70 @@ def test_the_key_is_the_whole_secret_as_a_string() -> None:
 
 def test_a_signature_of_the_decoded_key_holds_as_well() -> None:
     headers = changed(legacy_headers(), "X-Webhook-Signature", LEGACY_SIGNATURE_OF_DECODED_KEY)
-    assert legacy.verify(headers, BODY, [KNOWN], SENT_AT) is KNOWN
+    assert v3_legacy.verify(headers, BODY, [KNOWN], SENT_AT) is KNOWN
 
 
 def test_upper_case_hex_is_the_same_signature() -> None:
     headers = changed(legacy_headers(), "X-Webhook-Signature", LEGACY_SIGNATURE.upper())
-    assert legacy.verify(headers, BODY, [KNOWN], SENT_AT) is KNOWN
+    assert v3_legacy.verify(headers, BODY, [KNOWN], SENT_AT) is KNOWN
 
 
 def test_a_secret_that_is_not_base64_verifies_as_the_string_it_is() -> None:
     known = KnownSecret(LINE, 1, SigningSecret("issued long ago!"))
-    headers = CIMultiDict(legacy.sign(known.secret, SENT_AT, BODY))
-    assert legacy.verify(headers, BODY, [KNOWN, known], SENT_AT) is known
+    headers = CIMultiDict(v3_legacy.sign(known.secret, SENT_AT, BODY))
+    assert v3_legacy.verify(headers, BODY, [KNOWN, known], SENT_AT) is known
 
 
 def test_an_empty_secret_verifies_nothing() -> None:
     signature = hmac.new(b"", str(SENT_AT).encode() + b"." + BODY, hashlib.sha256).hexdigest()
     headers = changed(legacy_headers(), "X-Webhook-Signature", signature)
     with pytest.raises(BadSignature):
-        legacy.verify(headers, BODY, [KnownSecret(LINE, 1, SigningSecret(""))], SENT_AT)
+        v3_legacy.verify(headers, BODY, [KnownSecret(LINE, 1, SigningSecret(""))], SENT_AT)
 
 
 def test_the_secret_that_signed_is_the_one_that_is_returned() -> None:
-    assert legacy.verify(legacy_headers(), BODY, [KnownSecret(OTHER_LINE, 1, OTHER_SECRET), KNOWN], SENT_AT) is KNOWN
+    assert v3_legacy.verify(legacy_headers(), BODY, [KnownSecret(OTHER_LINE, 1, OTHER_SECRET), KNOWN], SENT_AT) is KNOWN
 
 
 @pytest.mark.parametrize("known", [[], [KnownSecret(LINE, 2, OTHER_SECRET)]])
 def test_another_secret_could_help_where_only_the_signature_is_wrong(known: list[KnownSecret]) -> None:
     with pytest.raises(BadSignature) as caught:
-        legacy.verify(legacy_headers(), BODY, known, SENT_AT)
+        v3_legacy.verify(legacy_headers(), BODY, known, SENT_AT)
     assert caught.value.another_secret_could_help
 
 
 @pytest.mark.parametrize("off", [-300, 300])
 def test_five_minutes_off_is_fresh(off: int) -> None:
-    headers = CIMultiDict(legacy.sign(SECRET, SENT_AT + off, BODY))
-    assert legacy.verify(headers, BODY, [KNOWN], SENT_AT) is KNOWN
+    headers = CIMultiDict(v3_legacy.sign(SECRET, SENT_AT + off, BODY))
+    assert v3_legacy.verify(headers, BODY, [KNOWN], SENT_AT) is KNOWN
 
 
 @pytest.mark.parametrize("off", [-301, 301])
 def test_more_than_five_minutes_off_is_refused(off: int) -> None:
-    headers = CIMultiDict(legacy.sign(SECRET, SENT_AT + off, BODY))
+    headers = CIMultiDict(v3_legacy.sign(SECRET, SENT_AT + off, BODY))
     with pytest.raises(BadSignature, match="300 seconds"):
-        legacy.verify(headers, BODY, [KNOWN], SENT_AT)
+        v3_legacy.verify(headers, BODY, [KNOWN], SENT_AT)
 
 
 def test_the_body_alone_is_not_what_is_signed() -> None:
     body_only = hmac.new(SECRET.whole, BODY, hashlib.sha256).hexdigest()
     with pytest.raises(BadSignature):
-        legacy.verify(changed(legacy_headers(), "X-Webhook-Signature", body_only), BODY, [KNOWN], SENT_AT)
+        v3_legacy.verify(changed(legacy_headers(), "X-Webhook-Signature", body_only), BODY, [KNOWN], SENT_AT)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("values", [(), ("",), ("é",), ("\udcff",), ("a",), ("a", "b")])
 def test_a_header_that_cannot_be_right_is_a_bad_signature(name: str, values: tuple[str, ...]) -> None:
     with pytest.raises(BadSignature):
-        legacy.verify(changed(legacy_headers(), name, *values), BODY, [KNOWN], SENT_AT)
+        v3_legacy.verify(changed(legacy_headers(), name, *values), BODY, [KNOWN], SENT_AT)
 
 
 @quick
 @given(st.text(st.characters(codec="utf-8"), min_size=1), st.binary())
 def test_any_body_that_we_sign_with_any_secret_verifies(secret: str, body: bytes) -> None:
     known = KnownSecret(LINE, 1, SigningSecret(secret))
-    headers = CIMultiDict(legacy.sign(known.secret, SENT_AT, body))
-    assert legacy.verify(headers, body, [known], SENT_AT) is known
+    headers = CIMultiDict(v3_legacy.sign(known.secret, SENT_AT, body))
+    assert v3_legacy.verify(headers, body, [known], SENT_AT) is known
 
 
 @quick
@@ -114,7 +114,7 @@ def test_any_changed_byte_of_the_body_is_refused(position: int, difference: int)
     body = bytearray(BODY)
     body[position] ^= difference
     with pytest.raises(BadSignature):
-        legacy.verify(legacy_headers(), bytes(body), [KNOWN], SENT_AT)
+        v3_legacy.verify(legacy_headers(), bytes(body), [KNOWN], SENT_AT)
 
 
 @quick
@@ -124,7 +124,7 @@ def test_any_changed_character_of_a_header_is_refused(name: str, position: int, 
     position %= len(value)
     value[position] = other if value[position] != other.lower() else "!"
     with pytest.raises(BadSignature):
-        legacy.verify(changed(legacy_headers(), name, "".join(value)), BODY, [KNOWN], SENT_AT)
+        v3_legacy.verify(changed(legacy_headers(), name, "".join(value)), BODY, [KNOWN], SENT_AT)
 
 
 @quick
@@ -134,4 +134,4 @@ def test_junk_in_headers_is_a_bad_signature_and_nothing_else(junk: dict[str, lis
     for name, values in junk.items():
         headers = changed(headers, name, *values)
     with pytest.raises(BadSignature):
-        legacy.verify(headers, body, [KNOWN], SENT_AT)
+        v3_legacy.verify(headers, body, [KNOWN], SENT_AT)

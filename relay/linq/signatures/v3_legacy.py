@@ -11,14 +11,14 @@ import hmac
 from typing import TYPE_CHECKING
 
 from relay.core.errors import BadSignature
-from relay.linq.headers import fresh_timestamp, single
+from relay.linq.signatures.headers import fresh_timestamp, single
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from relay.core.known_secret import KnownSecret
     from relay.core.secret import SigningSecret
-    from relay.linq.headers import Headers
+    from relay.linq.signatures.headers import Headers
 
 EVENT = "X-Webhook-Event"
 SUBSCRIPTION_ID = "X-Webhook-Subscription-ID"

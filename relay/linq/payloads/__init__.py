@@ -1,0 +1,1 @@
+"""Decoding of Linq's payloads: envelope, fields, event types."""

@@ -1,0 +1,1 @@
+"""Verification of Linq's three signature dialects."""
