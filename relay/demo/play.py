@@ -15,7 +15,7 @@ from rich.table import Table
 
 from relay.demo.stage import LINES, Stage, set_stage
 from relay.event_loop import stop_on_signals
-from relay.sandbox.conversations import conversations
+from relay.sandbox.events.conversations import conversations
 from relay.store.lanes.ledger import LaneLedger, Ledger, Totals
 from relay.telemetry import configure_logging
 

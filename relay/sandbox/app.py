@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING
 import aiohttp
 from aiohttp import web
 
+from relay.sandbox.api.v2 import V2Api
+from relay.sandbox.api.v3 import V3Api
+from relay.sandbox.api.v3_errors import error_middleware
 from relay.sandbox.control import Control
-from relay.sandbox.emission import Emission, happening_of
-from relay.sandbox.errors import error_middleware
-from relay.sandbox.happening import telling_of, told_by_both
-from relay.sandbox.posting import Poster
-from relay.sandbox.sender import Deliveries
+from relay.sandbox.delivery.post import Poster
+from relay.sandbox.delivery.sender import Deliveries
+from relay.sandbox.events.emit import Emission, happening_of
+from relay.sandbox.events.event import telling_of, told_by_both
 from relay.sandbox.state import SandboxState
-from relay.sandbox.v2 import V2Api
-from relay.sandbox.v3 import V3Api
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from relay.sandbox.conversations import Beat
+    from relay.sandbox.events.conversations import Beat
 
 __all__ = ["Emission", "Sandbox", "open_sandbox", "sandbox_app"]
 

@@ -20,13 +20,13 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
-from relay.sandbox import changes
-from relay.sandbox.emission import Emission, Emissions
-from relay.sandbox.errors import ApiError, invalid, malformed
-from relay.sandbox.faults import FAULT_KINDS, FAULT_REQUEST, Disable
+from relay.sandbox.api.v3_errors import ApiError, invalid, malformed
+from relay.sandbox.events import account_changes
+from relay.sandbox.events.emit import Emission, Emissions
+from relay.sandbox.faults.models import FAULT_KINDS, FAULT_REQUEST, Disable
 from relay.sandbox.page import page
 from relay.sandbox.payloads import known_types
-from relay.sandbox.payloads_v2 import v2_types
+from relay.sandbox.payloads.v2 import v2_types
 from relay.sandbox.state import DELIVERIES_KEPT, Subscription
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Control:
                 raise invalid(f"no subscription is {fault.subscription_id or f'filtered by {fault.line}'}")
             for one in disabled:
                 if isinstance(one, Subscription):
-                    self._emit(changes.disabled_by_linq(one))
+                    self._emit(account_changes.disabled_by_linq(one))
             return _json(200, {"kind": fault.kind, "disabled": [str(one.id) for one in disabled]})
         return _json(201, self._state.faults.add(fault).shown())
 

@@ -11,7 +11,7 @@ from relay.linq.api.v3 import KNOWN_EVENT_TYPES
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from relay.sandbox.in_force import Active
+    from relay.sandbox.faults.active import Active
     from relay.sandbox.state import Attempt, Delivery, SandboxState, Subscription, V2Subscription
 
 _RECENT = 50

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from relay.event_loop import stop_on_signals
 from relay.listening import listening
 from relay.sandbox.app import open_sandbox, sandbox_app
-from relay.sandbox.conversations import conversations
+from relay.sandbox.events.conversations import conversations
 from relay.tasks import end_task
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from relay.core.secret import SigningSecret, new_secret
-from relay.sandbox.in_force import Faults
+from relay.sandbox.faults.active import Faults
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

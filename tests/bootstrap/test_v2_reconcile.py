@@ -24,7 +24,7 @@ from relay.store.keyring.encryption import Seal
 from relay.store.keyring.v2_secret_marker import SentSecret
 from tests.bootstrap.bench import PUBLIC, SEALING_KEY, refuse
 from tests.bootstrap.redis_gate import gate_to
-from tests.sandbox.calling_v2 import URL, subscribe
+from tests.sandbox.api.calling_v2 import URL, subscribe
 from tests.sandbox.running import API_KEY, RunningSandbox
 
 if TYPE_CHECKING:

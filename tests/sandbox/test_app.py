@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from relay.sandbox.app import Emission
-from relay.sandbox.conversations import Beat
+from relay.sandbox.events.conversations import Beat
 from relay.sandbox.payloads import NEW, OLD, Scene, known_types
 from tests.sandbox.running import LINE, LINES, OTHER_LINE, Endpoint, RunningSandbox
 

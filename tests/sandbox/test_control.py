@@ -10,7 +10,7 @@ from typing import Any
 import linq
 import pytest
 
-from relay.sandbox.faults import FAULT_KINDS
+from relay.sandbox.faults.models import FAULT_KINDS
 from tests.sandbox.running import LINE, LINES, Endpoint, RunningSandbox
 
 TARGET = "https://relay.example.com/x"

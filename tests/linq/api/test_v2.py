@@ -13,7 +13,7 @@ from aiohttp import web
 from relay.core.errors import LinqApiError
 from relay.linq.api.v2 import TOKEN_HEADER, LinqV2Api, open_linq_v2
 from tests.building import OTHER_SECRET, SECRET
-from tests.sandbox.calling_v2 import URL, listed, subscribe
+from tests.sandbox.api.calling_v2 import URL, listed, subscribe
 from tests.sandbox.running import API_KEY, LINES, RunningSandbox, closed_port, running_sandbox
 from tests.support import eventually, raw_server
 

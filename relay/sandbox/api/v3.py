@@ -1,0 +1,207 @@
+"""Linq's v3 API, as far as webhooks go: subscriptions, event types, phone numbers."""
+
+from __future__ import annotations
+
+import hmac
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+from pydantic_core import to_json
+
+from relay.core.json_text import parse_json
+from relay.linq.api.v3 import KNOWN_EVENT_TYPES
+from relay.sandbox.api import validation
+from relay.sandbox.api.v3_errors import (
+    broken,
+    foreign,
+    malformed,
+    missing,
+    not_found,
+    rate_limited,
+    taken,
+    unauthorized,
+    unknown_line,
+)
+from relay.sandbox.events import account_changes
+from relay.sandbox.faults.api import fault_middleware
+from relay.sandbox.state import SandboxState, Subscription, line_id, rfc3339
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiohttp.typedefs import Handler, Middleware
+
+    from relay.sandbox.api.v3_errors import ApiError
+    from relay.sandbox.events.emit import Emission
+    from relay.sandbox.faults.models import ApiFailure
+
+_DOC = "https://docs.linqapp.com/channel/imessage/guides/webhooks/events"
+
+
+class V3Api:
+    """The endpoints under `/v3`."""
+
+    def __init__(
+        self, state: SandboxState, api_key: str, tell: Callable[[Emission], object], *, allow_local: bool
+    ) -> None:
+        """`tell` is told of changes; `allow_local` takes plain http and private addresses, which Linq refuses."""
+        self._state = state
+        self._tell = tell
+        self._api_key = api_key
+        self._allow_local = allow_local
+
+    def app(self) -> web.Application:
+        """The API as an application of its own, to stand under one that has `error_middleware`."""
+        app = web.Application(middlewares=[fault_middleware(self._state.faults, _error_of), self._authorize])
+        app.router.add_get("/webhook-events", self.event_types)
+        app.router.add_get("/phone_numbers", self.phone_numbers)
+        app.router.add_put("/phone_numbers/{id}", self.forward)
+        app.router.add_get("/phonenumbers", self.phonenumbers)
+        app.router.add_get("/webhook-subscriptions", self.list)
+        app.router.add_post("/webhook-subscriptions", self.create)
+        app.router.add_get("/webhook-subscriptions/{id}", self.retrieve)
+        app.router.add_put("/webhook-subscriptions/{id}", self.update)
+        app.router.add_delete("/webhook-subscriptions/{id}", self.delete)
+        return app
+
+    @property
+    def _authorize(self) -> Middleware:
+        @web.middleware
+        async def authorize(request: web.Request, handler: Handler) -> web.StreamResponse:
+            given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
+            if not hmac.compare_digest(given, f"Bearer {self._api_key}".encode()):
+                raise unauthorized()
+            return await handler(request)
+
+        return authorize
+
+    async def event_types(self, _: web.Request) -> web.Response:
+        """`GET /v3/webhook-events`."""
+        return _json(200, {"events": KNOWN_EVENT_TYPES, "doc_url": _DOC})
+
+    async def phone_numbers(self, _: web.Request) -> web.Response:
+        """`GET /v3/phone_numbers`."""
+        return _json(200, {"phone_numbers": self._state.phone_numbers()})
+
+    async def phonenumbers(self, _: web.Request) -> web.Response:
+        """`GET /v3/phonenumbers`, the deprecated list."""
+        capabilities = {"sms": True, "mms": True, "voice": True}
+        rows = [
+            {
+                "id": line_id(line),
+                "phone_number": line,
+                "capabilities": capabilities,
+                "country_code": None,
+                "type": None,
+            }
+            for line in self._state.lines
+        ]
+        return _json(200, {"phone_numbers": rows})
+
+    async def forward(self, request: web.Request) -> web.Response:
+        """`PUT /v3/phone_numbers/{id}`: null or "" ends the forwarding."""
+        line = next((one for one in self._state.lines if line_id(one) == request.match_info["id"]), None)
+        if line is None:
+            raise unknown_line()
+        body = await _object(request)
+        if "forwarding_number" not in body:
+            raise missing("forwarding_number")
+        number = validation.forwarding_number(body["forwarding_number"])
+        before = self._state.forwarding.pop(line, None)
+        if number:
+            self._state.forwarding[line] = number
+        if number != before:
+            self._tell(account_changes.forwarded(line, before, number))
+        return _json(200, {"id": line_id(line), "phone_number": line, "forwarding_number": number})
+
+    async def list(self, _: web.Request) -> web.Response:
+        """`GET /v3/webhook-subscriptions`: active and inactive ones."""
+        return _json(200, {"subscriptions": [one.shown() for one in self._state.subscriptions.values()]})
+
+    async def create(self, request: web.Request) -> web.Response:
+        """`POST /v3/webhook-subscriptions`: 201, with the secret, this once."""
+        body = await _object(request)
+        for field in ("target_url", "subscribed_events"):
+            if not body.get(field):
+                raise missing(field)
+        subscription = Subscription(**{"phone_numbers": [], **self._fields(body, None)})
+        self._state.subscriptions[subscription.id] = subscription
+        self._tell(account_changes.created(subscription))
+        return _json(201, {**subscription.shown(), "signing_secret": subscription.secret.text})
+
+    async def retrieve(self, request: web.Request) -> web.Response:
+        """`GET /v3/webhook-subscriptions/{id}`."""
+        return _json(200, self._one(request).shown())
+
+    async def update(self, request: web.Request) -> web.Response:
+        """`PUT /v3/webhook-subscriptions/{id}`: what is left out stays.
+
+        null or [] removes the line filter; null or "" ends delivery affinity and forgets its tokens, or brings back the
+        default header of the chat id.
+        """
+        subscription = self._one(request)
+        body = await _object(request)
+        fields = self._fields(body, subscription)
+        if "is_active" in body:
+            fields["is_active"] = validation.flag(body["is_active"], "is_active")
+        before = subscription.shown()
+        for name, value in fields.items():
+            setattr(subscription, name, value)
+        subscription.updated_at = rfc3339(datetime.now(UTC))
+        if subscription.routing_key_header is None:
+            subscription.tokens.clear()
+        for change in account_changes.updated(before, subscription):
+            self._tell(change)
+        return _json(200, subscription.shown())
+
+    async def delete(self, request: web.Request) -> web.Response:
+        """`DELETE /v3/webhook-subscriptions/{id}`: 204; events stop at once."""
+        subscription = self._one(request)
+        del self._state.subscriptions[subscription.id]
+        self._tell(account_changes.deleted(subscription))
+        return web.Response(status=204)
+
+    def _one(self, request: web.Request) -> Subscription:
+        wanted = request.match_info["id"]
+        if wanted in self._state.foreign:
+            raise foreign()
+        subscription = self._state.subscriptions.get(wanted)
+        if subscription is None:
+            raise not_found()
+        return subscription
+
+    def _fields(self, body: dict[str, Any], of: Subscription | None) -> dict[str, Any]:
+        """The fields that `body` gives, checked; `of` is the subscription that they are for, None for a new one."""
+        fields: dict[str, Any] = {}
+        if "target_url" in body:
+            fields["target_url"] = validation.target_url(body["target_url"], allow_local=self._allow_local)
+        if "subscribed_events" in body:
+            fields["events"] = validation.events(body["subscribed_events"])
+        if "phone_numbers" in body:
+            fields["phone_numbers"] = validation.phone_numbers(body["phone_numbers"])
+        for name in ("routing_key_header", "routing_id_header"):
+            if name in body:
+                fields[name] = validation.header_name(body[name], name)
+        others = {other.target_url for other in self._state.subscriptions.values() if other is not of}
+        if fields.get("target_url") in others:
+            raise taken()
+        return fields
+
+
+def _error_of(failure: ApiFailure) -> ApiError:
+    return rate_limited(failure.retry_after) if failure.status == 429 else broken()
+
+
+async def _object(request: web.Request) -> dict[str, Any]:
+    try:
+        body = parse_json(await request.read())
+    except ValueError:
+        raise malformed("Request body is not valid JSON") from None
+    if not isinstance(body, dict):
+        raise malformed("Request body must be a JSON object")
+    return body
+
+
+def _json(status: int, value: Any) -> web.Response:
+    return web.Response(status=status, body=to_json(value), content_type="application/json")

@@ -1,0 +1,1 @@
+"""Webhook delivery as Linq does it: signatures, headers, retries."""
