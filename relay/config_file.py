@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Self
 
 import structlog
 
-from relay.core.config import RelayConfig, parse_config
+from relay.core.config.relay_toml import RelayConfig, parse_config
+from relay.core.config.toml_positions import TomlPlaces
 from relay.core.errors import ConfigError, Problem
-from relay.core.toml_places import TomlPlaces
 from relay.endpoints import endpoints_of, files_in, look_up
 from relay.tasks import end_task
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from relay.core.endpoint import Endpoint
+    from relay.core.config.endpoint import Endpoint
 
 _INTERVAL = 1.0  # seconds between looks at the file; a stat costs microseconds and works on every mount
 

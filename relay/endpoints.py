@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 
 from dotenv import dotenv_values
 
-from relay.core.config import subscription_rows
-from relay.core.endpoint import check_found, endpoint_of, references
+from relay.core.config.endpoint import check_found, endpoint_of, references
+from relay.core.config.relay_toml import subscription_rows
+from relay.core.config.toml_positions import TomlPlaces
 from relay.core.errors import Problem
-from relay.core.toml_places import TomlPlaces
 from relay.tls import authorities_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from relay.core.config import RelayConfig
-    from relay.core.endpoint import Endpoint
-    from relay.core.endpoint import Path as Way
+    from relay.core.config.endpoint import Endpoint
+    from relay.core.config.endpoint import Path as Way
+    from relay.core.config.relay_toml import RelayConfig
     from relay.core.secret import SecretReference
 
 Found = list[dict["Way", str]]

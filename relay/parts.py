@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relay.core.errors import Problem, SettingsError
-from relay.core.known_secret import V2_FORMER_SECRET, V2_SECRET, KnownSecret
+from relay.core.line_secret import V2_FORMER_SECRET, V2_SECRET, KnownSecret
 from relay.core.secret import SigningSecret
 from relay.process.embedded_redis import running
 from relay.settings import Settings, environment

@@ -16,7 +16,7 @@ from relay.core.addresses import address_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from relay.core.egress import Egress
+    from relay.core.config.egress import Egress
 
 _KEPT = 30.0  # seconds
 

@@ -6,9 +6,9 @@ import itertools
 import json
 from typing import Any
 
-from relay.core.config import RelayConfig, parse_config
+from relay.core.config.relay_toml import RelayConfig, parse_config
 from relay.core.event import Arrival, Dialect
-from relay.core.known_secret import KnownSecret
+from relay.core.line_secret import KnownSecret
 from relay.core.secret import SigningSecret
 from relay.linq.signatures import standard, v3_legacy
 

@@ -18,7 +18,7 @@ from tests.support import eventually
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from relay.core.endpoint import Endpoint
+    from relay.core.config.endpoint import Endpoint
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import typer.main
 
 from relay.cli import app
-from relay.core.config import parse_config
-from relay.core.linq_config import LinqConfig
+from relay.core.config.linq import LinqConfig
+from relay.core.config.relay_toml import parse_config
 from relay.settings import Settings
 from relay.store import keys
 from tests.building import LINE, body_of

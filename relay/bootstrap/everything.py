@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from relay.bootstrap.reconcile import Done, Reconciler
     from relay.bootstrap.status import Surveyed
     from relay.bootstrap.v2 import V2Reconciler
-    from relay.core.config import RelayConfig
+    from relay.core.config.relay_toml import RelayConfig
     from relay.settings import Settings
 
 T = TypeVar("T")

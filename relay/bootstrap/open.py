@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from relay.core.config import RelayConfig
+    from relay.core.config.relay_toml import RelayConfig
     from relay.settings import Settings
 
 NEEDS = ("relay_public_url", "relay_secret_key", "linq_api_v3_api_key")

@@ -25,7 +25,7 @@ from relay.tasks import meanwhile
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from relay.core.config import RelayConfig
+    from relay.core.config.relay_toml import RelayConfig
     from relay.linq.api.v3 import LinqApi, LinqSubscription
     from relay.store.keyring.keyring import KeyRecord, Keyring
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from relay.core.config import RelayConfig
+    from relay.core.config.relay_toml import RelayConfig
     from relay.linq.api.v2 import LinqV2Api
     from relay.linq.api.v2_models import V2Subscription
     from relay.settings import Settings

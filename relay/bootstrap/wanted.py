@@ -15,7 +15,7 @@ from relay.tasks import meanwhile
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from relay.core.config import RelayConfig
+    from relay.core.config.relay_toml import RelayConfig
     from relay.linq.api.v3 import LinqApi
 
 

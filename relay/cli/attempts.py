@@ -25,8 +25,8 @@ from relay.cli.which import (
     moment_meant,
     pattern_meant,
 )
+from relay.core.delivery.outcome import Outcome
 from relay.core.durations import format_duration
-from relay.core.outcome import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from relay.cli.output import JsonOption, console, counted, local_time, print_json, print_table
-from relay.core import known_secret
+from relay.core import line_secret
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from relay.bootstrap.plan import Step
     from relay.bootstrap.reconcile import Done
     from relay.bootstrap.status import Status
-    from relay.core.config import RelayConfig
+    from relay.core.config.relay_toml import RelayConfig
     from relay.settings import Settings
 
 PENDING = 2
@@ -121,9 +121,9 @@ def _secret_name(generation: int | None) -> str:
     match generation:
         case None:
             return ""
-        case known_secret.V2_SECRET:
+        case line_secret.V2_SECRET:
             return "its secret"
-        case known_secret.V2_FORMER_SECRET:
+        case line_secret.V2_FORMER_SECRET:
             return "its old secret"
         case _:
             return f"gen {generation}"

@@ -13,7 +13,7 @@ from relay.cli.output import JsonOption, console, counted, local_time, print_jso
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from relay.core.breaker import Trip
+    from relay.core.delivery.circuit_breaker import Trip
     from relay.settings import Settings
     from relay.store.lanes.ledger import LaneLedger
     from relay.store.lanes.suspensions import Pause

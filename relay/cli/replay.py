@@ -18,7 +18,7 @@ from relay.cli.replay_shown import Beginning, ending, nothing, print_replays, sa
 from relay.cli.which import DryRunOption, LineOption, TypeOption, check_topic, line_meant, past_moment, pattern_meant
 
 if TYPE_CHECKING:
-    from relay.core.config import RelayConfig
+    from relay.core.config.relay_toml import RelayConfig
     from relay.settings import Settings
     from relay.store.topics.replays import Order, Replay
 

@@ -12,8 +12,8 @@ from rich.text import Text
 from relay.cli.output import JsonOption, console, print_json, print_table
 
 if TYPE_CHECKING:
+    from relay.core.config.topics import Topic
     from relay.core.event import Event
-    from relay.core.rules import Topic
 
 
 def check(*, json: JsonOption = False) -> None:
@@ -80,11 +80,11 @@ def explain(
 ) -> None:
     """Say which topics an event matches, and why not the others."""
     from relay.config_file import read_config
+    from relay.core.config.topics import mismatches
     from relay.core.errors import RelayError, Unparsable
     from relay.core.event import Dialect
     from relay.core.json_text import parse_json
     from relay.core.lines import is_line
-    from relay.core.rules import mismatches
     from relay.linq.payloads.decode import understand
     from relay.settings import Settings
 

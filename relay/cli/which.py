@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relay.core.outcome import Outcome
+from relay.core.delivery.outcome import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from redis.asyncio import Redis
 
-    from relay.core.config import RelayConfig
+    from relay.core.config.relay_toml import RelayConfig
     from relay.store.lanes.dead_letters import Which
 
 SubscriptionOption = Annotated[str | None, typer.Option("--subscription", help="Only of this subscription.")]
@@ -73,7 +73,7 @@ def line_meant(line: str | None) -> str | None:
 
 def moment_meant(text: str | None, option: str) -> float | None:
     """The Unix milliseconds that `text` names."""
-    from relay.core.moments import parse_moment
+    from relay.core.timestamps import parse_moment
 
     if text is None:
         return None

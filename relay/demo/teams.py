@@ -11,7 +11,7 @@ from aiohttp import web
 
 from relay.consumer import consume
 from relay.core.errors import BadSignature
-from relay.core.known_secret import KnownSecret
+from relay.core.line_secret import KnownSecret
 from relay.linq.signatures import standard
 from relay.tasks import end_task
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from relay.config_file import Loaded
-    from relay.core.config import RelayConfig, Subscription
-    from relay.core.endpoint import Endpoint
+    from relay.core.config.endpoint import Endpoint
+    from relay.core.config.relay_toml import RelayConfig, Subscription
 
 _PATIENCE = 5.0  # seconds for a connection
 _PORTS = {"http": 80, "https": 443}

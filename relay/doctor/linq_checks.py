@@ -13,7 +13,7 @@ from relay.store.keyring.last_seen import last_heard
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from relay.core.config import RelayConfig
+    from relay.core.config.relay_toml import RelayConfig
     from relay.settings import Settings
 
 AREA = "Linq"

@@ -19,7 +19,7 @@ from arq.connections import ArqRedis
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from relay.core.config import parse_config
+from relay.core.config.relay_toml import parse_config
 from relay.core.event import Arrival, Dialect
 from relay.core.secret import new_key
 from relay.linq.payloads.decode import understand

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from relay.bootstrap.reconcile import Done, Reconciler
-from relay.core.config import parse_config
+from relay.core.config.relay_toml import parse_config
 from relay.core.secret import new_key
 from relay.linq.api.v3 import LinqApi
 from relay.store.keyring.encryption import Seal

@@ -8,7 +8,7 @@ import pytest
 
 from relay.bootstrap.plan import Action
 from relay.bootstrap.wanted import events_asked_for, public_url_of
-from relay.core.config import parse_config
+from relay.core.config.relay_toml import parse_config
 from relay.core.errors import LinqApiError, SettingsError, StoreError
 from relay.core.secret import new_key
 from relay.linq.api.v3 import KNOWN_EVENT_TYPES

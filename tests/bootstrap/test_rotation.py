@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from relay.bootstrap.plan import Action
 from relay.bootstrap.reconcile import Reconciler
-from relay.core.config import parse_config
+from relay.core.config.relay_toml import parse_config
 from relay.core.errors import LinqApiError, StoreError
 from relay.linq.api.v3 import LinqApi
 from relay.linq.target_urls import target_url

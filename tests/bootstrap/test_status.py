@@ -10,7 +10,7 @@ import pytest
 from relay.bootstrap.reconcile import Survey
 from relay.bootstrap.status import KINDS, Status, differences, statuses
 from relay.bootstrap.v2 import V2Survey, V2Wanted
-from relay.core.known_secret import V2_FORMER_SECRET
+from relay.core.line_secret import V2_FORMER_SECRET
 from relay.core.secret import SigningSecret
 from relay.linq.target_urls import target_url
 from relay.store.keyring.last_seen import LastEvent

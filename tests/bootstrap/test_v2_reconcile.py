@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from relay.bootstrap.plan import Action
 from relay.bootstrap.v2 import V2_NEEDS, V2Reconciler, V2Wanted, open_v2_reconciler
-from relay.core.config import parse_config
+from relay.core.config.relay_toml import parse_config
 from relay.core.errors import LinqApiError, SettingsError
 from relay.core.secret import SigningSecret
 from relay.linq.api.v2 import TOKEN_HEADER, LinqV2Api

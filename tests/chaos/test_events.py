@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from struct import pack
 
-from relay.core.config import parse_config
+from relay.core.config.relay_toml import parse_config
 from tests.chaos.events import LINES, body_of, event_id, line_of, number_of, type_of
 from tests.chaos.teams import TEAMS, TOPICS, rules, topic_wants
 

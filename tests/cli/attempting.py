@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from relay.core.outcome import Outcome
+from relay.core.delivery.outcome import Outcome
 from relay.store import keys
 from relay.store.lanes.attempt_record import Remembered
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from relay.core.delivery.outcome import Outcome
 from relay.core.errors import RelayError
-from relay.core.outcome import Outcome
 from tests.cli.attempting import BAD, BEGAN, GOOD, remember
 from tests.cli.running import Said, invoke_beside, main_here
 

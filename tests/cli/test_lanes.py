@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relay.core.breaker import Trip
+from relay.core.delivery.circuit_breaker import Trip
 from relay.store import keys
 from relay.store.lanes.lane import Lane
 from relay.store.lanes.ledger import Ledger

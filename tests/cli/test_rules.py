@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from relay.core.config import parse_config
+from relay.core.config.relay_toml import parse_config
 from relay.core.errors import RelayError
 from relay.core.event import Dialect
 from relay.linq.payloads.decode import understand

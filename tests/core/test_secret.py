@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core.known_secret import KnownSecret
+from relay.core.line_secret import KnownSecret
 from relay.core.secret import SecretReference, SigningSecret, new_key, new_secret, normal_key
 from tests.building import LINE, SECRET
 from tests.properties import any_text, quick

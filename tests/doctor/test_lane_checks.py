@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from relay.config_file import Loaded
-from relay.core.breaker import Trip
-from relay.core.config import parse_config
-from relay.core.egress import Egress
-from relay.core.endpoint import Endpoint
+from relay.core.config.egress import Egress
+from relay.core.config.endpoint import Endpoint
+from relay.core.config.relay_toml import parse_config
+from relay.core.delivery.circuit_breaker import Trip
 from relay.doctor.finding import State
 from relay.doctor.lane_checks import examine_destinations, examine_lanes
 from relay.listen_address import Listen

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from multidict import CIMultiDict
 
-from relay.core.known_secret import KnownSecret
+from relay.core.line_secret import KnownSecret
 from relay.core.secret import SigningSecret
 from tests.building import LINE, SECRET
 

@@ -1,6 +1,6 @@
 """The gate of a lane: how many of its deliveries may be in flight right now.
 
-Shut while the subscription is paused; narrow while its breaker is not closed (`relay.core.breaker`); and opened a
+Shut while the subscription is paused; narrow while its breaker is not closed (`relay.core.delivery.circuit_breaker`); and opened a
 little at a time where the subscription has a rate. What shuts it outlives us in Redis (`relay.store.lanes.suspensions`).
 """
 
@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from relay.core.breaker import Breaker, Limits, State
-from relay.core.outcome import Outcome
-from relay.core.token_bucket import TokenBucket
+from relay.core.delivery.circuit_breaker import Breaker, Limits, State
+from relay.core.delivery.outcome import Outcome
+from relay.core.delivery.token_bucket import TokenBucket
 from relay.store.driver.client import persistently
 from relay.store.lanes.suspensions import Holds
 
 if TYPE_CHECKING:
-    from relay.core.breaker import Trip
-    from relay.core.config import Subscription
-    from relay.core.outcome import Attempt
+    from relay.core.config.relay_toml import Subscription
+    from relay.core.delivery.circuit_breaker import Trip
+    from relay.core.delivery.outcome import Attempt
     from relay.store.lanes.lane import Ref
     from workers.delivery.session import Shift
 

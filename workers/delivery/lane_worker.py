@@ -1,6 +1,6 @@
 """One lane's drain: as many POSTs in flight as its gate lets through, each settled by what came of it.
 
-    what is next (`workers.delivery.source`)  ->  POST  ->  outcome  ->  verdict (`relay.core.outcome`, pure)  ->  settled
+    what is next (`workers.delivery.source`)  ->  POST  ->  outcome  ->  verdict (`relay.core.delivery.outcome`, pure)  ->  settled
 
 What the subscription has narrowed out of its topic, and what is too old, is settled without a POST.
 """
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from relay.core.outcome import (
+from relay.core.config.topics import is_wanted
+from relay.core.delivery.outcome import (
     Again,
     Attempt,
     Filtered,
@@ -26,7 +27,6 @@ from relay.core.outcome import (
     expiry,
     is_expired,
 )
-from relay.core.rules import is_wanted
 from relay.store.driver.client import persistently
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.lanes.attempt_record import Room
@@ -37,9 +37,9 @@ from workers.delivery.flow_control import Gate
 from workers.delivery.ordered_source import supply_of
 
 if TYPE_CHECKING:
-    from relay.core.config import Subscription
-    from relay.core.endpoint import Endpoint
-    from relay.core.outcome import Verdict
+    from relay.core.config.endpoint import Endpoint
+    from relay.core.config.relay_toml import Subscription
+    from relay.core.delivery.outcome import Verdict
     from relay.store.lanes.lane import Delivery, Ref
     from workers.delivery.session import Shift
 

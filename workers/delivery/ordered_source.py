@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from relay.core.outcome import Again, GivenUp
-from relay.core.turns import Turns
+from relay.core.delivery.chat_order import Turns
+from relay.core.delivery.outcome import Again, GivenUp
 from relay.store.driver.client import persistently
 from relay.store.driver.streams import pages
 from workers.delivery.source import Supply
 
 if TYPE_CHECKING:
-    from relay.core.config import Subscription
-    from relay.core.outcome import Verdict
+    from relay.core.config.relay_toml import Subscription
+    from relay.core.delivery.outcome import Verdict
     from relay.store.lanes.lane import Delivery, Lane, Ref
     from workers.delivery.session import Shift
 

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from relay.config_file import ConfigFile
-    from relay.core.config import Subscription
-    from relay.core.endpoint import Endpoint
+    from relay.core.config.endpoint import Endpoint
+    from relay.core.config.relay_toml import Subscription
     from relay.store.driver.lease import Lease
     from workers.transport.sender import Sender
 

@@ -12,13 +12,13 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
-from relay.core.outcome import Again
+from relay.core.delivery.outcome import Again
 from relay.store.driver.client import persistently
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from relay.core.outcome import Verdict
+    from relay.core.delivery.outcome import Verdict
     from relay.store.lanes.lane import Delivery, Lane, Ref
     from workers.delivery.session import Shift
 

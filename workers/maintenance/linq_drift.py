@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from relay.bootstrap.status import Surveyed
     from relay.config_file import ConfigFile
-    from relay.core.config import RelayConfig
+    from relay.core.config.relay_toml import RelayConfig
     from relay.settings import Settings
 
 log = structlog.get_logger()

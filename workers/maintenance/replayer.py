@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from relay.core.token_bucket import TokenBucket
+from relay.core.delivery.token_bucket import TokenBucket
 from relay.store import keys
 from relay.store.driver.client import persistently
 from relay.store.lanes.lane import Lane
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from relay.config_file import ConfigFile
-    from relay.core.config import Subscription
+    from relay.core.config.relay_toml import Subscription
     from relay.store.driver.lease import Lease
     from relay.store.topics.replays import Replay
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from relay.core.config import AttemptBounds
+from relay.core.config.relay_toml import AttemptBounds
 from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.inbox.quarantine import Aside
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from relay.config_file import ConfigFile
-    from relay.core.rules import Topic
+    from relay.core.config.topics import Topic
     from relay.store.topics.retention import Trimmed
 
 _ALARM = 0.5  # of the hard cap: there is time to act

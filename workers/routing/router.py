@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from relay.config_file import ConfigFile, Loaded
-    from relay.core.rules import TopicIndex
+    from relay.core.config.topics import TopicIndex
     from relay.store.driver.lease import Lease
     from relay.store.inbox.inbox import Arguments
 

@@ -20,7 +20,7 @@ from relay.resolving import Resolver, allowed
 from workers.transport.connection import Connection, NoAnswer, TooLate
 
 if TYPE_CHECKING:
-    from relay.core.egress import Egress
+    from relay.core.config.egress import Egress
     from relay.resolving import AddressInfo
     from workers.transport.connection import Answer
 

@@ -22,8 +22,8 @@ from workers.transport.pool import Destination
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from relay.core.config import Subscription
-    from relay.core.endpoint import Endpoint
+    from relay.core.config.endpoint import Endpoint
+    from relay.core.config.relay_toml import Subscription
     from relay.store.lanes.lane import Delivery
 
 _finds_control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search  # RFC 9110, 5.5

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from relay.core.outcome import Attempt, Outcome, outcome_of_status, retry_after_seconds
+from relay.core.delivery.outcome import Attempt, Outcome, outcome_of_status, retry_after_seconds
 from relay.resolving import Refused
 from workers.transport.connection import NoAnswer, TooLate
 from workers.transport.pool import Patience
@@ -17,8 +17,8 @@ from workers.transport.request_template import Letterhead
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from relay.core.config import Subscription
-    from relay.core.endpoint import Endpoint
+    from relay.core.config.endpoint import Endpoint
+    from relay.core.config.relay_toml import Subscription
     from relay.store.lanes.lane import Delivery
     from workers.transport.pool import Connections, Pool
 

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 import linq
 from linq.types.webhook_event_type import WebhookEventType
 
+from relay.core.delivery.outcome import retry_after_seconds
 from relay.core.errors import LinqApiError
 from relay.core.lines import is_line
-from relay.core.outcome import retry_after_seconds
 from relay.core.secret import SigningSecret
 
 if TYPE_CHECKING:

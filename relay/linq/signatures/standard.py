@@ -17,7 +17,7 @@ from relay.linq.signatures.headers import fresh_timestamp, single
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from relay.core.known_secret import KnownSecret
+    from relay.core.line_secret import KnownSecret
     from relay.core.secret import SigningSecret
     from relay.linq.signatures.headers import Headers
 

@@ -18,7 +18,7 @@ from relay.linq.signatures import standard, v2, v3_legacy
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from relay.core.known_secret import KnownSecret
+    from relay.core.line_secret import KnownSecret
     from relay.linq.signatures.headers import Headers
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from relay.core.fields import Line
+from relay.core.config.fields import Line
 from relay.linq.payloads.event_types import is_of_lines
 from relay.sandbox.events.event import Happening, V2Telling, V3Telling, Verbatim, telling_of, told_by_both
 from relay.sandbox.payloads import NEW, Scene, data_of

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
-from relay.core.fields import Line, Pattern
+from relay.core.config.fields import Line, Pattern
 from relay.core.patterns import matches
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from relay.core.config import RelayConfig
+    from relay.core.config.relay_toml import RelayConfig
 
     Arguments = Sequence[bytes | str | int]
 

@@ -23,7 +23,7 @@ from relay.tasks import end_task
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from relay.core.known_secret import KnownSecret
+    from relay.core.line_secret import KnownSecret
     from relay.store.keyring.keyring import Keyring
 
 _DISTANCE = 0.25  # seconds between the ends of two reads that were asked for

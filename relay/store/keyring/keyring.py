@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from relay.core.errors import StoreError
-from relay.core.known_secret import KnownSecret
+from relay.core.line_secret import KnownSecret
 from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.driver.lock import only_one

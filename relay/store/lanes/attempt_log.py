@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from relay.core.outcome import Outcome
+from relay.core.delivery.outcome import Outcome
 from relay.core.patterns import matches
 from relay.store import keys
 from relay.store.driver.client import ask

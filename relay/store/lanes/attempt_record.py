@@ -19,7 +19,7 @@ from uuid import UUID
 
 from pydantic_core import from_json, to_json
 
-from relay.core.outcome import Outcome
+from relay.core.delivery.outcome import Outcome
 
 _ATTEMPT_SIZE = 150  # bytes of Redis's memory that a success takes, about
 _ANSWER_SIZE = 4500  # one of 4 KiB

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Self, assert_never
 
-from relay.core.config import AttemptBounds
-from relay.core.outcome import Again, Done, Filtered, GivenUp, Outcome
+from relay.core.config.relay_toml import AttemptBounds
+from relay.core.delivery.outcome import Again, Done, Filtered, GivenUp, Outcome
 from relay.store import keys
 from relay.store.driver.batcher import Batcher
 from relay.store.driver.client import persistently
@@ -20,7 +20,7 @@ from relay.store.lanes.attempt_record import Remembered, Room, answer_of
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from relay.core.outcome import Attempt, Verdict
+    from relay.core.delivery.outcome import Attempt, Verdict
     from relay.store.lanes.lane import Delivery, Lane, Tries
 
     Value = bytes | str | int

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json, to_json
 
-from relay.core.breaker import Trip
+from relay.core.delivery.circuit_breaker import Trip
 from relay.store import keys
 from relay.store.driver.client import ask
 

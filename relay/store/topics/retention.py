@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from relay.core.rules import DEFAULT_AGE, DEFAULT_HARD_SIZE, DEFAULT_SIZE
+from relay.core.config.topics import DEFAULT_AGE, DEFAULT_HARD_SIZE, DEFAULT_SIZE
 from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.driver.scripts import Script

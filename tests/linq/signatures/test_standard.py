@@ -15,7 +15,7 @@ from multidict import CIMultiDict
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from relay.core.errors import BadSignature
-from relay.core.known_secret import KnownSecret
+from relay.core.line_secret import KnownSecret
 from relay.core.secret import SigningSecret
 from relay.linq.signatures import standard
 from tests.building import LINE, OTHER_LINE, OTHER_SECRET, SECRET

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from relay.core.errors import BadSignature
-from relay.core.known_secret import KnownSecret
+from relay.core.line_secret import KnownSecret
 from relay.core.secret import SigningSecret
 from relay.linq.signatures import v2, v3_legacy
 from tests.linq.building import SENT_AT, V2_BODY, V2_KNOWN, V2_SECRET, V2_SIGNATURE, changed, v2_headers

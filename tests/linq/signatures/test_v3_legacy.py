@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from relay.core.errors import BadSignature
-from relay.core.known_secret import KnownSecret
+from relay.core.line_secret import KnownSecret
 from relay.core.secret import SigningSecret
 from relay.linq.signatures import v3_legacy
 from tests.building import LINE, OTHER_LINE, OTHER_SECRET, SECRET

@@ -10,7 +10,7 @@ from multidict import CIMultiDict
 
 from relay.core.errors import BadSignature, Unparsable
 from relay.core.event import Arrival, Dialect
-from relay.core.known_secret import KnownSecret
+from relay.core.line_secret import KnownSecret
 from relay.linq.signatures import standard, v2, v3_legacy
 from relay.linq.signatures.verify import admit_v2, admit_v3
 from tests.building import LINE, OTHER_LINE, OTHER_SECRET, SECRET

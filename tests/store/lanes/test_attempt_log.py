@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from relay.core.outcome import Again, Attempt, Done, Filtered, GivenUp, Outcome
+from relay.core.delivery.outcome import Again, Attempt, Done, Filtered, GivenUp, Outcome
 from relay.store import keys
 from relay.store.lanes import attempt_log as attempts_module
 from relay.store.lanes.attempt_log import Sought, attempts_of, trim_attempts
@@ -21,7 +21,7 @@ from tests.store.conftest import JOB
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from relay.core.outcome import Verdict
+    from relay.core.delivery.outcome import Verdict
     from relay.store.lanes.attempt_log import Found
     from relay.store.lanes.lane import Delivery
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core.outcome import Outcome
+from relay.core.delivery.outcome import Outcome
 from relay.store.lanes.attempt_record import Remembered, Room, answer_of
 from tests.building import LINE
 from tests.properties import quick

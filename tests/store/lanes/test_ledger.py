@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from relay.core.outcome import Again, Attempt, Done, GivenUp, Outcome
+from relay.core.delivery.outcome import Again, Attempt, Done, GivenUp, Outcome
 from relay.store import keys, wakeups
 from relay.store.inbox.acceptor import Acceptor
 from relay.store.inbox.inbox import Inbox, Move, Permit, compile_feeds, parts_of

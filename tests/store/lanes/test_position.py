@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relay.core.outcome import Again, Attempt, Done, GivenUp, Outcome
+from relay.core.delivery.outcome import Again, Attempt, Done, GivenUp, Outcome
 from relay.store import keys
 from relay.store.lanes.dead_letters import DeadLetters
 from relay.store.lanes.lane import Lane, Tries
@@ -16,7 +16,7 @@ from relay.store.lanes.settler import Settlement, Settler
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from relay.core.outcome import Verdict
+    from relay.core.delivery.outcome import Verdict
     from relay.store.lanes.lane import Delivery
 
 STREAM = "relay:topic:support"

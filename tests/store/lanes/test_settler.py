@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from relay.core.outcome import Again, Attempt, Done, GivenUp, Outcome
+from relay.core.delivery.outcome import Again, Attempt, Done, GivenUp, Outcome
 from relay.store import keys, wakeups
 from relay.store.lanes.dead_letters import DeadLetters
 from relay.store.lanes.lane import Lane, Tries
@@ -14,7 +14,7 @@ from tests.support import eventually, hash_of
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from relay.core.outcome import Verdict
+    from relay.core.delivery.outcome import Verdict
     from relay.store.lanes.lane import Delivery
 
 STREAM = "relay:topic:support"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from relay.core.breaker import Trip
+from relay.core.delivery.circuit_breaker import Trip
 from relay.store.lanes.suspensions import Holds, Pause
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relay.core.outcome import Done
+from relay.core.delivery.outcome import Done
 from relay.store import keys
 from relay.store.lanes.lane import Lane, Tries
 from relay.store.lanes.ledger import Ledger

@@ -11,7 +11,7 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 import workers.delivery.flow_control
-from relay.core.breaker import Limits
+from relay.core.delivery.circuit_breaker import Limits
 from relay.store.lanes.dead_letters import DeadLetters
 from relay.store.lanes.lane import Lane
 from relay.store.lanes.suspensions import Holds

@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 import workers.delivery.shard_worker
 import workers.delivery.source
 from relay.config_file import ConfigFile
+from relay.core.delivery.outcome import Outcome
 from relay.core.errors import StoreUnavailable
-from relay.core.outcome import Outcome
 from relay.store import keys, wakeups
 from relay.store.lanes.attempt_log import Sought, attempts_of
 from relay.store.lanes.dead_letters import DeadLetters

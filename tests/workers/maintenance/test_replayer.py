@@ -12,7 +12,7 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 import workers.maintenance.replayer
-from relay.core.breaker import Trip
+from relay.core.delivery.circuit_breaker import Trip
 from relay.store import keys, wakeups
 from relay.store.driver.lease import hold
 from relay.store.lanes.lane import Lane

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from relay.core.egress import Egress
+from relay.core.config.egress import Egress
 from tests.chaos.wire import read_message
 from tests.support import raw_server
 from workers.transport.pool import Connections, Destination, Patience

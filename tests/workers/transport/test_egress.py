@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiohttp import web
 
-from relay.core.egress import Egress
-from relay.core.endpoint import Endpoint
-from relay.core.outcome import Outcome
+from relay.core.config.egress import Egress
+from relay.core.config.endpoint import Endpoint
+from relay.core.delivery.outcome import Outcome
 from relay.store.lanes.lane import Lane
 from tests.building import SECRET
 from tests.support import eventually
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from relay.config_file import ConfigFile
-    from relay.core.outcome import Attempt
+    from relay.core.delivery.outcome import Attempt
     from tests.workers.conftest import Received, Sink
 
 EVERYWHERE = Egress()

@@ -11,7 +11,7 @@ import pytest
 import uvloop
 
 import workers.transport.pool
-from relay.core.egress import Egress
+from relay.core.config.egress import Egress
 from relay.resolving import Refused
 from tests.certificates import Authority, tls_server
 from tests.support import eventually, free_port, raw_server

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from relay import __version__
-from relay.core.endpoint import Endpoint
+from relay.core.config.endpoint import Endpoint
 from relay.core.secret import SigningSecret
 from tests.building import SECRET
 from tests.workers.transport.test_sender import delivery, subscription

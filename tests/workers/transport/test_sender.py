@@ -12,9 +12,9 @@ import pytest
 from aiohttp import web
 from standardwebhooks import Webhook
 
-from relay.core.config import Subscription
-from relay.core.endpoint import Endpoint
-from relay.core.outcome import Attempt, Outcome
+from relay.core.config.endpoint import Endpoint
+from relay.core.config.relay_toml import Subscription
+from relay.core.delivery.outcome import Attempt, Outcome
 from relay.core.secret import SigningSecret
 from relay.store.lanes.lane import Delivery, Ref
 from tests.building import LINE, SECRET, body_of

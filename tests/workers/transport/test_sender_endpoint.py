@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from relay.core.endpoint import Endpoint
-from relay.core.outcome import Outcome
+from relay.core.config.endpoint import Endpoint
+from relay.core.delivery.outcome import Outcome
 from relay.store.lanes.lane import Lane
 from tests.building import OTHER_SECRET, SECRET
 from tests.certificates import Authority, tls_server
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from relay.config_file import ConfigFile
-    from relay.core.outcome import Attempt
+    from relay.core.delivery.outcome import Attempt
     from tests.workers.conftest import Sink
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core.token_bucket import TokenBucket
+from relay.core.delivery.token_bucket import TokenBucket
 from tests.properties import quick
 
 

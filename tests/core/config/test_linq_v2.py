@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from relay.core.config import parse_config
+from relay.core.config.linq import LinqV2
+from relay.core.config.relay_toml import parse_config
 from relay.core.errors import ConfigError
-from relay.core.linq_config import LinqV2
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core.breaker import Breaker, Limits, State, Trip
-from relay.core.outcome import Attempt, Outcome
+from relay.core.delivery.circuit_breaker import Breaker, Limits, State, Trip
+from relay.core.delivery.outcome import Attempt, Outcome
 from tests.properties import quick
 
 SECOND = 1000

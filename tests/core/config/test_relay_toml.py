@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core.config import DEFAULT_RETRY, AttemptBounds, RelayConfig, Subscription, parse_config
+from relay.core.config.relay_toml import DEFAULT_RETRY, AttemptBounds, RelayConfig, Subscription, parse_config
+from relay.core.config.topics import Topic
 from relay.core.durations import parse_duration
 from relay.core.errors import ConfigError
 from relay.core.event import Freshness
-from relay.core.rules import Topic
 from relay.core.secret import SecretReference
 from tests.building import LINE, OTHER_LINE
 from tests.core.writing import subscription_with, topic_with

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from relay.core.moments import parse_moment
+from relay.core.timestamps import parse_moment
 
 NOW = 1_789_377_302.0
 

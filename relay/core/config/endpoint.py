@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, model_validator
 
-from relay.core.egress import Egress
-from relay.core.fields import Table, Url, text_of
+from relay.core.config.egress import Egress
+from relay.core.config.fields import Table, Url, text_of
 from relay.core.secret import SecretReference, SigningSecret
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.core.config.topics import Topic, TopicIndex, failed_conditions, mismatches
 from relay.core.event import Event, Facts, Freshness
 from relay.core.patterns import patterns_that_match
-from relay.core.rules import Topic, TopicIndex, failed_conditions, mismatches
 from tests.building import LINE, OTHER_LINE
 from tests.properties import quick
 

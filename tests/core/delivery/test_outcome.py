@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core.outcome import (
+from relay.core.delivery.outcome import (
     LONGEST_RETRY_AFTER,
     Again,
     Attempt,
@@ -27,7 +27,7 @@ from tests.properties import quick
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from relay.core.outcome import Verdict
+    from relay.core.delivery.outcome import Verdict
 
 NOW = 1_789_377_302
 WORTH_ANOTHER_TRY = [Outcome.THROTTLED, Outcome.FAILED, Outcome.TIMED_OUT, Outcome.UNREACHABLE]

@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from relay.core.config import parse_config
+from relay.core.config.relay_toml import parse_config
 from relay.core.errors import ConfigError
 from tests.core.writing import subscription_with, topic_with
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from relay.core.config import parse_config, subscription_rows
-from relay.core.egress import Egress
-from relay.core.endpoint import Endpoint, Path, check_found, endpoint_of, references
+from relay.core.config.egress import Egress
+from relay.core.config.endpoint import Endpoint, Path, check_found, endpoint_of, references
+from relay.core.config.relay_toml import parse_config, subscription_rows
 from relay.core.errors import ConfigError
 from relay.core.secret import SecretReference
 from tests.building import OTHER_SECRET, SECRET

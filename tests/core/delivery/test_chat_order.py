@@ -6,7 +6,7 @@ from collections import defaultdict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core.turns import Turns
+from relay.core.delivery.chat_order import Turns
 
 
 def line_up(*refs: tuple[str, int]) -> Turns[tuple[str, int]]:

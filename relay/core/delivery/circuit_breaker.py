@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING
 
 from pydantic_core import from_json, to_json
 
-from relay.core.outcome import JITTER, Outcome
+from relay.core.delivery.outcome import JITTER, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-    from relay.core.outcome import Attempt
+    from relay.core.delivery.outcome import Attempt
 
 _DOWN = {Outcome.THROTTLED, Outcome.FAILED, Outcome.TIMED_OUT, Outcome.UNREACHABLE}
 """Outcomes that may mean that the subscriber is down; all others but success say nothing about that."""

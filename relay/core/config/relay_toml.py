@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, StrictBool, ValidationError, model_validator
 
+from relay.core.config.egress import Egress
+from relay.core.config.endpoint import EndpointTable
+from relay.core.config.fields import Duration, Line, Name, Pattern, Size, Table
+from relay.core.config.linq import LinqConfig
+from relay.core.config.toml_positions import TomlPlaces
+from relay.core.config.topics import Topic, TopicIndex
 from relay.core.durations import format_duration, parse_duration
-from relay.core.egress import Egress
-from relay.core.endpoint import EndpointTable
 from relay.core.errors import ConfigError, Problem
 from relay.core.event import Freshness
-from relay.core.fields import Duration, Line, Name, Pattern, Size, Table
-from relay.core.linq_config import LinqConfig
-from relay.core.rules import Topic, TopicIndex
-from relay.core.toml_places import TomlPlaces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

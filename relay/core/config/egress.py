@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field
 
 from relay.core.addresses import address_of, kind_never_met, meanings
-from relay.core.fields import Table
+from relay.core.config.fields import Table
 
 if TYPE_CHECKING:
     from relay.core.addresses import Address, Network

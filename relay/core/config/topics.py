@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Protocol, Self
 
 from pydantic import BeforeValidator, Field, StrictBool, model_validator
 
+from relay.core.config.fields import Duration, Line, Name, Pattern, Size, Table, one_or_more
 from relay.core.durations import parse_duration
 from relay.core.event import Freshness
-from relay.core.fields import Duration, Line, Name, Pattern, Size, Table, one_or_more
 from relay.core.patterns import matches, patterns_that_match
 
 if TYPE_CHECKING:

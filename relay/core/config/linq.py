@@ -6,8 +6,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, StrictBool, model_validator
 
+from relay.core.config.fields import Duration, Line, Pattern, Table
 from relay.core.durations import parse_duration
-from relay.core.fields import Duration, Line, Pattern, Table
 
 
 class LinqV2(Table):

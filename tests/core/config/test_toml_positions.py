@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core.toml_places import TomlPlaces
+from relay.core.config.toml_positions import TomlPlaces
 from tests.properties import quick
 
 TEXT = """\

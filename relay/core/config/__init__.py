@@ -1,0 +1,1 @@
+"""The schema of relay.toml and its messages about mistakes."""

@@ -1,0 +1,1 @@
+"""Delivery policy without I/O: outcomes, retries, circuit breaker, rate, per-chat order."""
