@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from relay.config.settings import Settings, environment
 from relay.core.errors import Problem, SettingsError
 from relay.core.line_secret import V2_FORMER_SECRET, V2_SECRET, KnownSecret
 from relay.core.secret import SigningSecret
 from relay.process.embedded_redis import running
-from relay.settings import Settings, environment
 from relay.store.driver.client import REQUEST_PATIENCE, WORKER_PATIENCE, open_redis
 from relay.store.inbox.acceptor import Acceptor
 from relay.store.inbox.quarantine import Aside

@@ -16,8 +16,8 @@ import pytest
 import structlog
 from redis.asyncio import Redis
 
+from relay.config.settings import Settings
 from relay.process.embedded_redis import Embedded, embedded_redis
-from relay.settings import Settings
 from tests.support import Clock
 
 if TYPE_CHECKING:

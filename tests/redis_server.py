@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from relay.child import death_with_parent
 from relay.process.embedded_redis import server_program
+from relay.process.subprocesses import death_with_parent
 from tests.support import free_port
 
 if TYPE_CHECKING:

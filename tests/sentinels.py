@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from relay.child import death_with_parent
 from relay.process.embedded_redis import server_program
+from relay.process.subprocesses import death_with_parent
 from tests.support import eventually, free_port
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import typer.main
 
 from relay.cli import app
+from relay.config.settings import Settings
 from relay.core.config.linq import LinqConfig
 from relay.core.config.relay_toml import parse_config
-from relay.settings import Settings
 from relay.store import keys
 from tests.building import LINE, body_of
 from tests.support import eventually

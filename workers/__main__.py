@@ -6,9 +6,9 @@ import os
 import sys
 
 from relay.core.errors import SeveralProblems
-from relay.event_loop import run
 from relay.parts import load_settings
-from relay.telemetry import configure_logging
+from relay.process.event_loop import run
+from relay.process.logs import configure_logging
 from workers.runtime.runner import run_worker
 
 

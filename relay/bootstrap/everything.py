@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from relay.bootstrap.reconcile import Done, Reconciler
     from relay.bootstrap.status import Surveyed
     from relay.bootstrap.v2 import V2Reconciler
+    from relay.config.settings import Settings
     from relay.core.config.relay_toml import RelayConfig
-    from relay.settings import Settings
 
 T = TypeVar("T")
 

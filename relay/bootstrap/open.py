@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
+    from relay.config.settings import Settings
     from relay.core.config.relay_toml import RelayConfig
-    from relay.settings import Settings
 
 NEEDS = ("relay_public_url", "relay_secret_key", "linq_api_v3_api_key")
 """The settings that nothing at Linq can be done without."""

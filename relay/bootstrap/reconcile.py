@@ -18,9 +18,9 @@ from relay.bootstrap.wanted import wanted_of
 from relay.core.errors import RelayError, StoreError
 from relay.core.event import Dialect, owner_of
 from relay.linq.target_urls import our_target
+from relay.process.tasks import meanwhile
 from relay.store import keys
 from relay.store.driver.client import RedisTrouble, describe
-from relay.tasks import meanwhile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence

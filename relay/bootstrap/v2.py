@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
+    from relay.config.settings import Settings
     from relay.core.config.relay_toml import RelayConfig
     from relay.linq.api.v2 import LinqV2Api
     from relay.linq.api.v2_models import V2Subscription
-    from relay.settings import Settings
     from relay.store.keyring.v2_secret_marker import SentSecret
 
 V2_NEEDS = ("relay_public_url", "relay_secret_key", "linq_v2_token", "linq_v2_webhook_secret")

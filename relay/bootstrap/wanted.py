@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from relay.bootstrap.plan import Wanted
+from relay.config.settings import LOOPBACK, Settings
 from relay.core.errors import LinqApiError, Problem, SettingsError
 from relay.core.patterns import matches
 from relay.linq.payloads.event_types import V2_TYPES, is_of_lines, is_of_the_account
-from relay.settings import LOOPBACK, Settings
-from relay.tasks import meanwhile
+from relay.process.tasks import meanwhile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

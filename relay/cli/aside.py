@@ -14,7 +14,7 @@ from relay.cli.which import DryRunOption, ReasonOption, SinceOption, UntilOption
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from relay.settings import Settings
+    from relay.config.settings import Settings
     from relay.store.inbox.quarantine import Readable, SetAside
 
     Filter = Callable[[SetAside], bool]
@@ -84,8 +84,8 @@ def retry(
 ) -> None:
     """Read such bodies again, as after an upgrade; those that can be read now go the way of every event."""
     fits = _filter(entry, reason, since, until, every=every)
-    from relay.event_loop import run
     from relay.parts import load_settings
+    from relay.process.event_loop import run
 
     result = run(_retry(load_settings(), fits, dry_run=dry_run))
     if json:
@@ -113,8 +113,8 @@ def drop(
 ) -> None:
     """Drop such bodies for good; the ledger keeps their number."""
     fits = _filter(entry, reason, since, until, every=every)
-    from relay.event_loop import run
     from relay.parts import load_settings
+    from relay.process.event_loop import run
 
     dropped = run(_drop(load_settings(), fits, why, dry_run=dry_run))
     if json:
@@ -145,8 +145,8 @@ def _filter(
 
 
 def _find(fits: Filter) -> list[SetAside]:
-    from relay.event_loop import run
     from relay.parts import load_settings
+    from relay.process.event_loop import run
 
     return run(_read(load_settings(), fits))
 

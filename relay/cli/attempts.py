@@ -31,7 +31,7 @@ from relay.core.durations import format_duration
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from relay.settings import Settings
+    from relay.config.settings import Settings
     from relay.store.lanes.attempt_log import Found, Sought
 
 _SHORT = 60  # characters of an answer in a table
@@ -53,8 +53,8 @@ def attempts(
     json: JsonOption = False,
 ) -> None:
     """Show what was tried for push subscriptions, newest first; exit code 1 if there is nothing for --id."""
-    from relay.event_loop import run
     from relay.parts import load_settings
+    from relay.process.event_loop import run
     from relay.store.lanes.attempt_log import Sought
 
     sought = Sought(

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from relay.bootstrap.plan import Step
     from relay.bootstrap.reconcile import Done
     from relay.bootstrap.status import Status
+    from relay.config.settings import Settings
     from relay.core.config.relay_toml import RelayConfig
-    from relay.settings import Settings
 
 PENDING = 2
 
@@ -34,7 +34,7 @@ bootstrap = typer.Typer(name="bootstrap", help="Register every line at Linq, and
 def plan(*, json: JsonOption = False) -> None:
     """Show what apply would do; exit code 2 if that is anything. Changes nothing."""
     from relay.bootstrap.plan import Action
-    from relay.event_loop import run
+    from relay.process.event_loop import run
 
     planned = run(_plan())
     steps = planned.found
@@ -53,7 +53,7 @@ def plan(*, json: JsonOption = False) -> None:
 @bootstrap.command()
 def apply(*, json: JsonOption = False) -> None:
     """Make Linq's subscriptions as they should be; exit code 1 if any step failed."""
-    from relay.event_loop import run
+    from relay.process.event_loop import run
 
     _tell(run(_apply(_teller(json=json))), json=json)
 
@@ -73,7 +73,7 @@ def rotate(
     """
     from relay.core.durations import parse_duration
     from relay.core.lines import is_line
-    from relay.event_loop import run
+    from relay.process.event_loop import run
 
     for one in line or ():
         if not is_line(one):
@@ -88,7 +88,7 @@ def rotate(
 @bootstrap.command()
 def status(*, json: JsonOption = False) -> None:
     """Show how each line's subscription stands, and v2's; exit code 1 if anything is wrong."""
-    from relay.event_loop import run
+    from relay.process.event_loop import run
 
     rows, differences, troubles = run(_status())
     if json:
@@ -131,7 +131,7 @@ def _secret_name(generation: int | None) -> str:
 
 def _teller(*, json: bool) -> Callable[[Done], None]:
     """What says each step as it is done."""
-    from relay.telemetry import configure_logging
+    from relay.process.logs import configure_logging
 
     configure_logging("critical", "auto")  # each step is said here; what its log says is the same
 
@@ -211,7 +211,7 @@ async def _status() -> tuple[list[Status], dict[str, int], list[str]]:
 async def _account() -> AsyncIterator[tuple[Settings, Redis, RelayConfig]]:
     """What there is to work with."""
     from relay.bootstrap.open import NEEDS
-    from relay.config_file import read_config
+    from relay.config.file import read_config
     from relay.parts import load_settings, open_store
 
     settings = load_settings(*NEEDS)

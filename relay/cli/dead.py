@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from relay.settings import Settings
+    from relay.config.settings import Settings
     from relay.store.lanes.attempt_log import Found
     from relay.store.lanes.dead_letters import DeadLetter, DeadLetters, Which
 
@@ -57,8 +57,8 @@ def list_(
     json: JsonOption = False,
 ) -> None:
     """List dead letters, oldest first."""
-    from relay.event_loop import run
     from relay.parts import load_settings
+    from relay.process.event_loop import run
 
     letters = run(_list(load_settings(), subscription, meant_by(event_id, event_type, line, reason, since, until)))
     if json:
@@ -85,8 +85,8 @@ def show(
     json: JsonOption = False,
 ) -> None:
     """Show dead letters whole, with their attempts and payloads."""
-    from relay.event_loop import run
     from relay.parts import load_settings
+    from relay.process.event_loop import run
 
     found = run(_find(load_settings(), subscription, meant_by(event_id, event_type, line, reason, since, until)))
     if json:
@@ -134,8 +134,8 @@ def replay(
     """Send dead letters back to their subscriptions, with a whole budget of attempts."""
     which = meant_by(event_id, event_type, line, reason, since, until)
     say_which(which, every=every)
-    from relay.event_loop import run
     from relay.parts import load_settings
+    from relay.process.event_loop import run
 
     replayed = run(_replay(load_settings(), subscription, which, rate, dry_run=dry_run))
     _tell(replayed, "replayed", "would be sent back" if dry_run else "sent back", json=json)
@@ -161,8 +161,8 @@ def drop(
     """Drop dead letters for good; the ledger keeps their number."""
     which = meant_by(event_id, event_type, line, reason, since, until)
     say_which(which, every=every)
-    from relay.event_loop import run
     from relay.parts import load_settings
+    from relay.process.event_loop import run
 
     dropped = run(_drop(load_settings(), subscription, which, why, dry_run=dry_run))
     _tell(dropped, "dropped", "would be dropped" if dry_run else "dropped", json=json)
@@ -223,7 +223,7 @@ async def _attempts(redis: Redis, letters: Sequence[DeadLetter]) -> dict[tuple[s
 async def _replay(
     settings: Settings, subscription: str | None, which: Which, rate: float | None, *, dry_run: bool
 ) -> dict[str, int]:
-    from relay.config_file import read_config
+    from relay.config.file import read_config
     from relay.core.errors import RelayError
     from relay.parts import open_store
     from relay.store.lanes.dead_letters import DeadLetters

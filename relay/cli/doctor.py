@@ -11,8 +11,8 @@ from rich.text import Text
 from relay.cli.output import JsonOption, console, print_json
 
 if TYPE_CHECKING:
+    from relay.config.settings import Settings
     from relay.doctor.finding import Finding
-    from relay.settings import Settings
 
 _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "problem": ("✗", "red")}
 
@@ -20,8 +20,8 @@ _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "problem": ("✗",
 def doctor(*, json: JsonOption = False) -> None:
     """Look at Redis, Linq and every destination, and say what to do; exit code 1 if there is a problem."""
     from relay.doctor.finding import State
-    from relay.event_loop import run
     from relay.parts import load_settings
+    from relay.process.event_loop import run
 
     findings = run(_examine(load_settings()))
     problems = sum(one.state is State.PROBLEM for one in findings)
@@ -39,7 +39,7 @@ def doctor(*, json: JsonOption = False) -> None:
 
 
 async def _examine(settings: Settings) -> list[Finding]:
-    from relay.config_file import load_config
+    from relay.config.file import load_config
     from relay.doctor.examine import examine
     from relay.parts import open_store
     from relay.store.driver.client import REQUEST_PATIENCE

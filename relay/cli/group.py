@@ -11,22 +11,22 @@ import structlog
 
 from relay.bootstrap.v2 import V2_NEEDS
 from relay.bootstrap.wanted import public_url_of
-from relay.child import python
-from relay.config_file import ConfigFile, load_config
+from relay.config.file import ConfigFile, load_config
+from relay.config.settings import Settings, environment, masked_url
 from relay.core.errors import ConfigError, Problem, RelayError, SettingsError
-from relay.event_loop import stop_on_signals
 from relay.parts import open_store
 from relay.process.embedded_redis import embedded_redis
-from relay.settings import Settings, environment, masked_url
+from relay.process.event_loop import stop_on_signals
+from relay.process.logs import configure_logging
+from relay.process.subprocesses import python
+from relay.process.supervisor import Program, supervise
+from relay.process.tasks import end_task
 from relay.store.driver.client import RedisTrouble, describe
-from relay.supervise import Program, supervise
-from relay.tasks import end_task
-from relay.telemetry import configure_logging
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from relay.config_file import Loaded
+    from relay.config.file import Loaded
 
 _BOOTSTRAP_PAUSE = 15.0  # seconds between two attempts to reach Linq
 _LOOK = 1.0  # seconds between two looks whether relay.toml has changed

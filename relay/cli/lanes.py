@@ -13,8 +13,8 @@ from relay.cli.output import JsonOption, console, counted, local_time, print_jso
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from relay.config.settings import Settings
     from relay.core.delivery.circuit_breaker import Trip
-    from relay.settings import Settings
     from relay.store.lanes.ledger import LaneLedger
     from relay.store.lanes.suspensions import Pause
 
@@ -54,8 +54,8 @@ class _Held:
 @lanes.command(name="list")
 def list_(*, json: JsonOption = False) -> None:
     """Show whether each lane delivers, and why not; exit code 1 if one does not."""
-    from relay.event_loop import run
     from relay.parts import load_settings
+    from relay.process.event_loop import run
 
     rows = run(_rows(load_settings()))
     if json:
@@ -70,8 +70,8 @@ def list_(*, json: JsonOption = False) -> None:
 @lanes.command()
 def pause(name: NameArgument, *, reason: Annotated[str, typer.Option(help="Why, for whoever looks.")] = "") -> None:
     """Stop delivering to a subscription; its events wait in its topic."""
-    from relay.event_loop import run
     from relay.parts import load_settings
+    from relay.process.event_loop import run
 
     is_new = run(_pause(load_settings(), name, reason or "relay lanes pause"))
     console.print(f"{name} is paused." if is_new else f"{name} was paused already.")
@@ -80,8 +80,8 @@ def pause(name: NameArgument, *, reason: Annotated[str, typer.Option(help="Why, 
 @lanes.command()
 def resume(name: NameArgument) -> None:
     """Go on delivering to a subscription that was paused, be it by a person or by its 410."""
-    from relay.event_loop import run
     from relay.parts import load_settings
+    from relay.process.event_loop import run
 
     was_paused = run(_resume(load_settings(), name))
     console.print(f"{name} goes on." if was_paused else f"{name} was not paused.")
@@ -94,8 +94,8 @@ def drop(
     yes: Annotated[bool, typer.Option("--yes", help="Also if events wait in it, or dead letters.")] = False,
 ) -> None:
     """Forget a lane whose subscription has left relay.toml, with everything that it is owed."""
-    from relay.event_loop import run
     from relay.parts import load_settings
+    from relay.process.event_loop import run
 
     lost = run(_drop(load_settings(), name, even_with_events=yes))
     console.print(f"{name} is forgotten, with {lost} events.")
@@ -107,7 +107,7 @@ def _shown(row: _Row) -> tuple[object, ...]:
 
 
 async def _rows(settings: Settings) -> list[_Row]:
-    from relay.config_file import read_config
+    from relay.config.file import read_config
     from relay.parts import open_store
     from relay.store.lanes.ledger import Ledger
     from relay.store.lanes.suspensions import Holds
@@ -165,7 +165,7 @@ async def _resume(settings: Settings, name: str) -> bool:
 
 def _known(settings: Settings, name: str) -> Any:
     """The subscription of that name."""
-    from relay.config_file import read_config
+    from relay.config.file import read_config
 
     subscriptions = {one.name: one for one in read_config(settings.relay_config).subscriptions}
     if name not in subscriptions:
@@ -174,7 +174,7 @@ def _known(settings: Settings, name: str) -> Any:
 
 
 async def _drop(settings: Settings, name: str, *, even_with_events: bool) -> int:
-    from relay.config_file import read_config
+    from relay.config.file import read_config
     from relay.core.errors import RelayError
     from relay.parts import open_store
     from relay.store.lanes.ledger import Ledger

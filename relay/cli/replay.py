@@ -18,8 +18,8 @@ from relay.cli.replay_shown import Beginning, ending, nothing, print_replays, sa
 from relay.cli.which import DryRunOption, LineOption, TypeOption, check_topic, line_meant, past_moment, pattern_meant
 
 if TYPE_CHECKING:
+    from relay.config.settings import Settings
     from relay.core.config.relay_toml import RelayConfig
-    from relay.settings import Settings
     from relay.store.topics.replays import Order, Replay
 
 replay = typer.Typer(
@@ -52,8 +52,8 @@ def start(
     """Send a topic's history to a push subscription again; list and cancel such replays."""
     if context.invoked_subcommand is not None:
         return
-    from relay.event_loop import run
     from relay.parts import load_settings
+    from relay.process.event_loop import run
     from relay.store.topics.history import Wanted
     from relay.store.topics.replays import Order
 
@@ -81,8 +81,8 @@ def start(
 @replay.command(name="list")
 def list_(*, json: JsonOption = False) -> None:
     """Show the replays that run, and those that ended in the last week."""
-    from relay.event_loop import run
     from relay.parts import load_settings
+    from relay.process.event_loop import run
 
     replays, held = run(_read(load_settings()))
     if json:
@@ -94,8 +94,8 @@ def list_(*, json: JsonOption = False) -> None:
 @replay.command()
 def cancel(replay_id: Annotated[str, typer.Argument(metavar="ID", help="Which one; relay replay list tells.")]) -> None:
     """Stop a replay; what its subscription's lane has got already is delivered."""
-    from relay.event_loop import run
     from relay.parts import load_settings
+    from relay.process.event_loop import run
 
     cancelled = run(_cancel(load_settings(), replay_id))
     console.print(
@@ -106,7 +106,7 @@ def cancel(replay_id: Annotated[str, typer.Argument(metavar="ID", help="Which on
 async def _begin(
     settings: Settings, order: Order, moments: tuple[float | None, float | None], *, dry_run: bool
 ) -> Beginning:
-    from relay.config_file import read_config
+    from relay.config.file import read_config
     from relay.core.errors import RelayError
     from relay.parts import open_store
     from relay.store.topics.history import History
@@ -144,7 +144,7 @@ def _moments(since: str | None, until: str | None) -> tuple[float | None, float 
 
 def _watch(settings: Settings, replay_id: str) -> Replay | None:
     """Shows how far a replay is until it has ended; None if somebody stops looking."""
-    from relay.event_loop import run
+    from relay.process.event_loop import run
 
     try:
         return run(_follow(settings, replay_id))
@@ -185,7 +185,7 @@ async def _read(settings: Settings) -> tuple[list[Replay], set[str]]:
 
 def _paused(settings: Settings) -> set[str]:
     """The subscriptions that relay.toml keeps paused."""
-    from relay.config_file import read_config
+    from relay.config.file import read_config
 
     return {one.name for one in read_config(settings.relay_config).subscriptions if one.paused}
 

@@ -15,7 +15,7 @@ from relay.cli.which import check_topic, past_moment
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from relay.settings import Settings
+    from relay.config.settings import Settings
     from relay.store.topics.group_seek import Move
     from relay.store.topics.history import Extent
 
@@ -34,8 +34,8 @@ def rewind(
     json: JsonOption = False,
 ) -> None:
     """Let a pull group read events of its topic again, or skip some; shows first what that means."""
-    from relay.event_loop import run
     from relay.parts import load_settings
+    from relay.process.event_loop import run
 
     target = _target(to)
     settings = load_settings()
@@ -90,7 +90,7 @@ def _target(text: str) -> _Target:
 
 
 async def _plan(settings: Settings, topic: str, group: str, target: _Target) -> _Way:
-    from relay.config_file import read_config
+    from relay.config.file import read_config
     from relay.core.errors import RelayError
     from relay.parts import open_store
     from relay.store.driver.streams import order_of

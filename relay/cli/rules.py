@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 def check(*, json: JsonOption = False) -> None:
     """Say whether relay.toml can be used, with every mistake and its place."""
-    from relay.config_file import load_config
+    from relay.config.file import load_config
+    from relay.config.settings import Settings, masked_url
     from relay.core.durations import format_duration
     from relay.core.errors import ConfigError
     from relay.core.event import Dialect
     from relay.linq.payloads.event_types import unknown_patterns
-    from relay.settings import Settings, masked_url
 
     path = Settings.load().relay_config
     try:
@@ -79,14 +79,14 @@ def explain(
     json: JsonOption = False,
 ) -> None:
     """Say which topics an event matches, and why not the others."""
-    from relay.config_file import read_config
+    from relay.config.file import read_config
+    from relay.config.settings import Settings
     from relay.core.config.topics import mismatches
     from relay.core.errors import RelayError, Unparsable
     from relay.core.event import Dialect
     from relay.core.json_text import parse_json
     from relay.core.lines import is_line
     from relay.linq.payloads.decode import understand
-    from relay.settings import Settings
 
     config = read_config(Settings.load().relay_config)
     if line is not None and not is_line(line):

@@ -17,9 +17,9 @@ def ingress(
     share_port: Annotated[bool, typer.Option("--share-port", hidden=True)] = False,
 ) -> None:
     """Receive Linq's webhooks (needs REDIS_URL, RELAY_SECRET_KEY)."""
-    from relay.event_loop import run
     from relay.parts import load_settings
-    from relay.telemetry import configure_logging
+    from relay.process.event_loop import run
+    from relay.process.logs import configure_logging
 
     settings = load_settings("relay_secret_key")
     configure_logging(settings.relay_log_level, settings.relay_log_format)
@@ -32,9 +32,9 @@ def ingress(
 
 def worker(*, processes: Processes = 1) -> None:
     """Route and deliver (needs REDIS_URL and relay.toml)."""
-    from relay.child import python
     from relay.parts import load_settings
-    from relay.telemetry import configure_logging
+    from relay.process.logs import configure_logging
+    from relay.process.subprocesses import python
 
     settings = load_settings()
     configure_logging(settings.relay_log_level, settings.relay_log_format)
@@ -51,16 +51,16 @@ def up(
 ) -> None:
     """Run it all: an embedded Redis if there is no REDIS_URL, bootstrap if there is a Linq key, ingress and worker."""
     from relay.cli.group import run_group
-    from relay.event_loop import run
+    from relay.process.event_loop import run
 
     raise typer.Exit(run(run_group(ingress_processes, worker_processes)))
 
 
 def _supervise(programs: list[tuple[str, ...]]) -> int:
     """Runs (name, module, arguments ...) each as a process, until we are stopped."""
-    from relay.child import python
-    from relay.event_loop import run, stop_on_signals
-    from relay.supervise import Program, supervise
+    from relay.process.event_loop import run, stop_on_signals
+    from relay.process.subprocesses import python
+    from relay.process.supervisor import Program, supervise
 
     async def group() -> int:
         return await supervise(

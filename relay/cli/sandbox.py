@@ -28,8 +28,8 @@ def sandbox(
     GET /sandbox is a page that shows everything and says how to make things happen.
     """
     from relay.core.lines import is_line
-    from relay.event_loop import run
-    from relay.listen_address import parse_listen
+    from relay.net.listen_address import parse_listen
+    from relay.process.event_loop import run
     from relay.sandbox.serve import serve_sandbox
 
     lines = list(dict.fromkeys(line or DEFAULT_LINES))
@@ -64,6 +64,6 @@ def demo(
 ) -> None:
     """Run it all on this machine, with a sandbox in Linq's place and two sample teams, and watch."""
     from relay.demo.play import run_demo
-    from relay.event_loop import run
+    from relay.process.event_loop import run
 
     raise typer.Exit(run(run_demo(once=once, seed=seed)))

@@ -7,14 +7,14 @@ from dataclasses import asdict
 import typer
 
 from relay.cli.output import JsonOption, console, print_json, print_table
-from relay.settings import Settings
+from relay.config.settings import Settings
 from relay.store.lanes.ledger import LaneLedger, Totals
 
 
 def ledger(*, json: JsonOption = False) -> None:
     """Show where every event is, and whether the numbers balance (exit code 1 if not)."""
-    from relay.event_loop import run
     from relay.parts import load_settings
+    from relay.process.event_loop import run
 
     totals, unmatched, lanes = run(_read(load_settings()))
     balances = totals.balances and all(lane.balances for lane in lanes)

@@ -10,14 +10,14 @@ from pydantic import ByteSize
 from relay.cli.output import JsonOption, local_time, print_json, print_table
 
 if TYPE_CHECKING:
-    from relay.settings import Settings
+    from relay.config.settings import Settings
     from relay.store.topics.topics import TopicState
 
 
 def topics(*, json: JsonOption = False) -> None:
     """Show what is in each topic, which groups read it, and how far behind they are."""
-    from relay.event_loop import run
     from relay.parts import load_settings
+    from relay.process.event_loop import run
 
     states = run(_read(load_settings()))
     if json:
@@ -38,7 +38,7 @@ def topics(*, json: JsonOption = False) -> None:
 
 
 async def _read(settings: Settings) -> list[TopicState]:
-    from relay.config_file import read_config
+    from relay.config.file import read_config
     from relay.parts import open_store
     from relay.store.topics.topics import topic_states
 

@@ -14,10 +14,10 @@ from rich.panel import Panel
 from rich.table import Table
 
 from relay.demo.stage import LINES, Stage, set_stage
-from relay.event_loop import stop_on_signals
+from relay.process.event_loop import stop_on_signals
+from relay.process.logs import configure_logging
 from relay.sandbox.events.conversations import conversations
 from relay.store.lanes.ledger import LaneLedger, Ledger, Totals
-from relay.telemetry import configure_logging
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

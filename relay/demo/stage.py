@@ -17,20 +17,20 @@ from typing import TYPE_CHECKING, NamedTuple
 import aiohttp
 
 from relay.bootstrap.reconcile import Reconciler
-from relay.child import free_ports, python
-from relay.config_file import read_config
+from relay.config.file import read_config
 from relay.core.errors import RelayError
 from relay.core.secret import SigningSecret, new_key, new_secret
 from relay.demo.teams import Seen, archive_team, helpdesk_app
 from relay.linq.api.v3 import open_linq
-from relay.listen_address import Listen
-from relay.listening import listening
+from relay.net.http_listener import listening
+from relay.net.listen_address import Listen
 from relay.process.embedded_redis import embedded_redis
+from relay.process.subprocesses import free_ports, python
+from relay.process.supervisor import Program, supervise
 from relay.sandbox.app import Sandbox, open_sandbox, sandbox_app
 from relay.store.driver.client import WORKER_PATIENCE, open_redis
 from relay.store.keyring.encryption import Seal
 from relay.store.keyring.keyring import Keyring
-from relay.supervise import Program, supervise
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -13,7 +13,7 @@ from relay.consumer import consume
 from relay.core.errors import BadSignature
 from relay.core.line_secret import KnownSecret
 from relay.linq.signatures import standard
-from relay.tasks import end_task
+from relay.process.tasks import end_task
 
 if TYPE_CHECKING:
     import random

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from relay.config_file import Loaded
+    from relay.config.file import Loaded
+    from relay.config.settings import Settings
     from relay.doctor.finding import Finding
-    from relay.settings import Settings
 
 
 async def examine(settings: Settings, redis: Redis, loaded: Loaded) -> list[Finding]:

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from relay.doctor.finding import Finding, ok, problem, warning
-from relay.resolving import Refused, allowed, resolve
+from relay.net.resolver import Refused, allowed, resolve
+from relay.net.tls import context_for
 from relay.store.driver.client import describe
 from relay.store.lanes.ledger import Ledger
 from relay.store.lanes.suspensions import Holds
-from relay.tls import context_for
 
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
     from redis.asyncio import Redis
 
-    from relay.config_file import Loaded
+    from relay.config.file import Loaded
     from relay.core.config.endpoint import Endpoint
     from relay.core.config.relay_toml import RelayConfig, Subscription
 

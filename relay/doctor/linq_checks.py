@@ -13,8 +13,8 @@ from relay.store.keyring.last_seen import last_heard
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
+    from relay.config.settings import Settings
     from relay.core.config.relay_toml import RelayConfig
-    from relay.settings import Settings
 
 AREA = "Linq"
 

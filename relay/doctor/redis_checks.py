@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from relay.settings import Settings
+    from relay.config.settings import Settings
 
 AREA = "Redis"
 _OLDEST = (7, 0)

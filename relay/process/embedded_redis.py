@@ -26,9 +26,9 @@ import structlog
 from redis import Redis as BlockingRedis
 from redis.exceptions import BusyLoadingError, RedisError
 
-from relay.child import death_with_parent, free_ports
 from relay.core.errors import StoreError
-from relay.tasks import end_task
+from relay.process.subprocesses import death_with_parent, free_ports
+from relay.process.tasks import end_task
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

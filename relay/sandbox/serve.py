@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from relay.event_loop import stop_on_signals
-from relay.listening import listening
+from relay.net.http_listener import listening
+from relay.process.event_loop import stop_on_signals
+from relay.process.tasks import end_task
 from relay.sandbox.app import open_sandbox, sandbox_app
 from relay.sandbox.events.conversations import conversations
-from relay.tasks import end_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from relay.listen_address import Listen
+    from relay.net.listen_address import Listen
     from relay.sandbox.app import Sandbox
 
 

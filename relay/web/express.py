@@ -23,7 +23,7 @@ from relay.web.ingress import DIALECTS, Webhook, say_cut_off
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from relay.listening import ProtocolFactory, Requests
+    from relay.net.http_listener import ProtocolFactory, Requests
     from relay.web.answers import Answer
     from relay.web.ingress import Ingress
 

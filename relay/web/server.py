@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import structlog
 from aiohttp import web
 
-from relay.event_loop import stop_on_signals
-from relay.garbage import spare_events
-from relay.listening import listening
+from relay.net.http_listener import listening
 from relay.parts import ingress_parts
+from relay.process.event_loop import stop_on_signals
+from relay.process.gc_tuning import spare_events
 from relay.web.app import ingress_app
 from relay.web.express import Express
 from relay.web.health import Readiness, add_health
@@ -24,9 +24,9 @@ from relay.web.ingress import Ingress
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
-    from relay.listen_address import Listen
+    from relay.config.settings import Settings
+    from relay.net.listen_address import Listen
     from relay.parts import IngressParts
-    from relay.settings import Settings
 
 log = structlog.get_logger()
 

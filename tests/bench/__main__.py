@@ -18,7 +18,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from relay.event_loop import run
+from relay.process.event_loop import run
 from tests.bench.charts import draw
 from tests.bench.parts import PARTS
 from tests.bench.scale import FULL, SHORT

@@ -18,7 +18,7 @@ import aiohttp
 from redis.asyncio import Redis
 
 from relay.consumer import consume
-from relay.event_loop import run
+from relay.process.event_loop import run
 from relay.store import keys
 from tests.bench.events import event_body
 

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import cycle
 from typing import TYPE_CHECKING, cast
 
-from relay.event_loop import run
+from relay.process.event_loop import run
 from tests.bench.events import Order, requests_of
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ from typing import cast
 
 from aiohttp import web
 
-from relay.event_loop import run
-from relay.listen_address import Listen
-from relay.listening import listening
+from relay.net.http_listener import listening
+from relay.net.listen_address import Listen
+from relay.process.event_loop import run
 from tests.bench.events import due_ms_of
 from tests.bench.load import content_length
 

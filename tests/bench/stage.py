@@ -19,13 +19,13 @@ from arq.connections import ArqRedis
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
+from relay.config.settings import Settings
 from relay.core.config.relay_toml import parse_config
 from relay.core.event import Arrival, Dialect
 from relay.core.secret import new_key
 from relay.linq.payloads.decode import understand
 from relay.parts import open_keyring
 from relay.process.embedded_redis import embedded_redis
-from relay.settings import Settings
 from relay.store import keys
 from relay.store.inbox.acceptor import Acceptor
 from relay.store.lanes.lane import Lane

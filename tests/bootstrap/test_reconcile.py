@@ -8,13 +8,13 @@ import pytest
 
 from relay.bootstrap.plan import Action
 from relay.bootstrap.wanted import events_asked_for, public_url_of
+from relay.config.settings import Settings
 from relay.core.config.relay_toml import parse_config
 from relay.core.errors import LinqApiError, SettingsError, StoreError
 from relay.core.secret import new_key
 from relay.linq.api.v3 import KNOWN_EVENT_TYPES
 from relay.linq.payloads.event_types import is_of_lines, is_of_the_account
 from relay.linq.target_urls import target_url
-from relay.settings import Settings
 from relay.store import keys
 from relay.store.keyring.encryption import Seal
 from relay.store.keyring.keyring import STRAGGLERS, Keyring

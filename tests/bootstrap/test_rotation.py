@@ -14,18 +14,18 @@ from pydantic import SecretStr
 
 from relay.bootstrap.plan import Action
 from relay.bootstrap.reconcile import Reconciler
+from relay.config.settings import Settings
 from relay.core.config.relay_toml import parse_config
 from relay.core.errors import LinqApiError, StoreError
 from relay.linq.api.v3 import LinqApi
 from relay.linq.target_urls import target_url
 from relay.parts import ingress_parts
+from relay.process.tasks import end_task
 from relay.sandbox.app import Emission
-from relay.settings import Settings
 from relay.store import keys
 from relay.store.driver import lock
 from relay.store.keyring.encryption import Seal
 from relay.store.keyring.keyring import STRAGGLERS, Keyring
-from relay.tasks import end_task
 from relay.web.health import Readiness
 from relay.web.server import listening_for_webhooks
 from tests.bootstrap.bench import PUBLIC, SEALING_KEY, SUBSCRIPTIONS, Bench, actions, bench_of, refuse

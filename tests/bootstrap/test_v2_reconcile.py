@@ -13,11 +13,11 @@ from structlog.testing import capture_logs
 
 from relay.bootstrap.plan import Action
 from relay.bootstrap.v2 import V2_NEEDS, V2Reconciler, V2Wanted, open_v2_reconciler
+from relay.config.settings import Settings
 from relay.core.config.relay_toml import parse_config
 from relay.core.errors import LinqApiError, SettingsError
 from relay.core.secret import SigningSecret
 from relay.linq.api.v2 import TOKEN_HEADER, LinqV2Api
-from relay.settings import Settings
 from relay.store import keys
 from relay.store.driver.client import open_redis
 from relay.store.keyring.encryption import Seal

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ResponseError
 
-from relay.child import python
+from relay.process.subprocesses import python
 from relay.store import keys
 from relay.store.lanes.ledger import Ledger
 from tests.chaos.events import body_of, number_of

@@ -17,9 +17,9 @@ import sys
 import time
 
 from relay.core.lines import digits_of_line
-from relay.event_loop import run, stop_on_signals
 from relay.linq.signatures import standard, v3_legacy
-from relay.tasks import meanwhile
+from relay.process.event_loop import run, stop_on_signals
+from relay.process.tasks import meanwhile
 from tests.chaos.events import LINES, body_of, event_id, line_of, secret_of, type_of
 from tests.chaos.spec import Spec
 from tests.chaos.timeline import Timeline

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
-from relay.child import death_with_parent, python
+from relay.config.settings import Settings
 from relay.core.secret import new_key
 from relay.parts import open_keyring
-from relay.settings import Settings
+from relay.process.subprocesses import death_with_parent, python
 from tests.chaos.events import LINES, secret_of
 from tests.chaos.teams import rules
 from tests.support import free_port

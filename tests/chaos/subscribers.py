@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from relay.consumer import consume
-from relay.event_loop import run, stop_on_signals
-from relay.tasks import meanwhile
+from relay.process.event_loop import run, stop_on_signals
+from relay.process.tasks import meanwhile
 from tests.chaos.behaviours import BEHAVIOURS, good
 from tests.chaos.events import body_of, number_of, secret_of
 from tests.chaos.spec import Spec

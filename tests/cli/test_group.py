@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
-from relay import config_file
 from relay.cli import group
-from relay.config_file import ConfigFile
+from relay.config import file as config_file
+from relay.config.file import ConfigFile
+from relay.config.settings import Settings
 from relay.core.errors import ConfigError, SettingsError
 from relay.core.secret import new_key
-from relay.settings import Settings
+from relay.process.tasks import end_task
 from relay.store import keys
-from relay.tasks import end_task
 from tests.sandbox.running import API_KEY, LINES, RunningSandbox, linq_error, running_sandbox
 from tests.support import eventually
 

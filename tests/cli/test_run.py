@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
+from relay.config.settings import Settings
 from relay.core.secret import SigningSecret, new_key, new_secret
 from relay.parts import ingress_parts
-from relay.settings import Settings
 from relay.store.keyring.encryption import Seal
 from relay.store.keyring.keyring import Keyring
 from tests.cli.running import ended, line_with, main_here, relay, relay_process

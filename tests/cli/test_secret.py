@@ -6,8 +6,8 @@ import base64
 
 import pytest
 
+from relay.config.settings import Settings
 from relay.core.secret import SigningSecret
-from relay.settings import Settings
 from relay.store.keyring.encryption import Seal
 from tests.cli.running import invoke
 

@@ -4,15 +4,15 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from relay.config_file import Loaded
+from relay.config.file import Loaded
 from relay.core.config.egress import Egress
 from relay.core.config.endpoint import Endpoint
 from relay.core.config.relay_toml import parse_config
 from relay.core.delivery.circuit_breaker import Trip
 from relay.doctor.finding import State
 from relay.doctor.lane_checks import examine_destinations, examine_lanes
-from relay.listen_address import Listen
-from relay.listening import listening
+from relay.net.http_listener import listening
+from relay.net.listen_address import Listen
 from relay.store.lanes.lane import Lane
 from relay.store.lanes.suspensions import Holds
 from tests.building import SECRET

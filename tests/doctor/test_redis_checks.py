@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from relay.config.settings import Settings
 from relay.doctor.finding import State
 from relay.doctor.redis_checks import examine_redis, findings_of, replication_findings
-from relay.settings import Settings
 from relay.store import keys
 
 if TYPE_CHECKING:

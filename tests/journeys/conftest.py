@@ -15,8 +15,8 @@ import aiohttp
 import pytest
 
 from relay.core.secret import new_key
-from relay.listen_address import Listen
-from relay.listening import listening
+from relay.net.http_listener import listening
+from relay.net.listen_address import Listen
 from relay.sandbox.app import Sandbox, open_sandbox, sandbox_app
 from tests.building import OTHER_SECRET, SECRET
 from tests.redis_server import RedisServer

@@ -13,13 +13,13 @@ import pytest
 
 from relay.bootstrap.open import open_reconciler
 from relay.bootstrap.plan import Action
-from relay.config_file import read_config
+from relay.config.file import read_config
+from relay.config.settings import Settings
 from relay.core.secret import new_key
 from relay.parts import ingress_parts
+from relay.process.tasks import end_task
 from relay.sandbox.app import Emission
-from relay.settings import Settings
 from relay.store import keys
-from relay.tasks import end_task
 from relay.web.health import Readiness
 from relay.web.server import listening_for_webhooks
 from tests.sandbox.running import ANY_PORT, API_KEY, LINES, RunningSandbox, linq_error, running_sandbox

@@ -17,8 +17,8 @@ import linq
 from aiohttp import web
 from standardwebhooks import Webhook
 
-from relay.listen_address import Listen
-from relay.listening import listening
+from relay.net.http_listener import listening
+from relay.net.listen_address import Listen
 from relay.sandbox.app import open_sandbox, sandbox_app
 from relay.sandbox.state import V2Subscription
 

@@ -9,10 +9,10 @@ import aiohttp
 import pytest
 from pydantic import SecretStr
 
+from relay.config.settings import Settings
 from relay.core.secret import new_key
-from relay.listen_address import Listen
+from relay.net.listen_address import Listen
 from relay.parts import IngressParts, ingress_parts, open_keyring
-from relay.settings import Settings
 from relay.web.health import Readiness
 from relay.web.server import listening_for_webhooks
 from tests.building import LINE, OTHER_LINE, OTHER_SECRET, SECRET

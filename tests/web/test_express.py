@@ -11,9 +11,9 @@ import pytest
 from structlog.testing import capture_logs
 
 import relay.web.express
-from relay.event_loop import run
-from relay.listen_address import Listen
-from relay.listening import Requests
+from relay.net.http_listener import Requests
+from relay.net.listen_address import Listen
+from relay.process.event_loop import run
 from relay.store import keys
 from relay.web.answers import ACCEPTED
 from relay.web.express import Express

@@ -7,12 +7,12 @@ from relay.store import keys
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from relay.settings import Settings
+    from relay.config.settings import Settings
     from tests.web.conftest import Running
 
 import aiohttp
 
-from relay.listen_address import Listen
+from relay.net.listen_address import Listen
 from relay.parts import ingress_parts
 from relay.web.health import Readiness
 from relay.web.server import listening_for_webhooks

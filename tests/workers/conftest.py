@@ -13,9 +13,9 @@ from aiohttp import web
 
 import workers.delivery.shard_worker
 import workers.routing.router
-from relay.config_file import ConfigFile
-from relay.listen_address import Listen
-from relay.listening import listening
+from relay.config.file import ConfigFile
+from relay.net.http_listener import listening
+from relay.net.listen_address import Listen
 from relay.store import keys, wakeups
 from relay.store.driver.lease import hold
 from relay.store.inbox.acceptor import Acceptor

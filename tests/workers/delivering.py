@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from relay.config_file import ConfigFile
+    from relay.config.file import ConfigFile
     from relay.store.lanes.lane import Lane
     from relay.store.lanes.ledger import LaneLedger
 

@@ -27,12 +27,12 @@ from relay.core.delivery.outcome import (
     expiry,
     is_expired,
 )
+from relay.process.tasks import end_task
 from relay.store.driver.client import persistently
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.lanes.attempt_record import Room
 from relay.store.lanes.lane import Lane, Tries
 from relay.store.lanes.settler import Settlement
-from relay.tasks import end_task
 from workers.delivery.flow_control import Gate
 from workers.delivery.ordered_source import supply_of
 

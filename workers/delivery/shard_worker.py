@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from relay.process.tasks import end_task
 from relay.store import wakeups
 from relay.store.driver.client import persistently
 from relay.store.lanes.lane import wait_ready
 from relay.store.lanes.settler import Settler
 from relay.store.lanes.suspensions import Holds
-from relay.tasks import end_task
 from workers.delivery.lane_worker import LaneDrain
 from workers.delivery.session import Shift
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from relay.config_file import ConfigFile
+    from relay.config.file import ConfigFile
     from relay.core.config.endpoint import Endpoint
     from relay.core.config.relay_toml import Subscription
     from relay.store.driver.lease import Lease

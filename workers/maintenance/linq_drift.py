@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from relay.bootstrap.status import Surveyed
-    from relay.config_file import ConfigFile
+    from relay.config.file import ConfigFile
+    from relay.config.settings import Settings
     from relay.core.config.relay_toml import RelayConfig
-    from relay.settings import Settings
 
 log = structlog.get_logger()
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from relay.config_file import ConfigFile
+    from relay.config.file import ConfigFile
     from relay.core.config.relay_toml import Subscription
     from relay.store.driver.lease import Lease
     from relay.store.topics.replays import Replay

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from relay.config_file import ConfigFile
+    from relay.config.file import ConfigFile
 
 log = structlog.get_logger()
 

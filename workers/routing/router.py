@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import structlog
 
 from relay.core.event import Event
+from relay.process.tasks import meanwhile
 from relay.store.driver.client import persistently
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.inbox import quarantine
@@ -30,7 +31,6 @@ from relay.store.inbox.chat_lines import ChatLines
 from relay.store.inbox.inbox import Feed, Inbox, InboxEntry, Move, NotPrepared, Permit, compile_feeds, parts_of
 from relay.store.lanes.lane import Lane
 from relay.store.topics.record import fields_of
-from relay.tasks import meanwhile
 from workers.routing.decoder import Strange, poisoned, understand_batch
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from relay.config_file import ConfigFile, Loaded
+    from relay.config.file import ConfigFile, Loaded
     from relay.core.config.topics import TopicIndex
     from relay.store.driver.lease import Lease
     from relay.store.inbox.inbox import Arguments

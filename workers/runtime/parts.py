@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from relay.config_file import ConfigFile
+from relay.config.file import ConfigFile
 from relay.parts import open_store
 from workers.delivery.shard_worker import Deliverer
 from workers.maintenance.linq_drift import Upkeep
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from relay.settings import Settings
+    from relay.config.settings import Settings
 
 _PARTS = "parts"
 

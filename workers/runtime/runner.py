@@ -27,13 +27,13 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from relay.event_loop import stop_on_signals
-from relay.garbage import spare_events
+from relay.process.event_loop import stop_on_signals
+from relay.process.gc_tuning import spare_events
+from relay.process.tasks import end_task
 from relay.store import keys, wakeups
 from relay.store.driver.client import WORKER_PATIENCE, RedisTrouble, describe, persistently
 from relay.store.driver.failover_pool import open_pool
 from relay.store.driver.lease import ARQ_LOCK
-from relay.tasks import end_task
 from workers.delivery.shard_worker import GRACE
 from workers.runtime.jobs import look_again
 from workers.runtime.parts import WorkerParts, context_of, worker_parts
@@ -42,7 +42,7 @@ from workers.runtime.queues import QUEUES, UNLIMITED
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from relay.settings import Settings
+    from relay.config.settings import Settings
     from workers.runtime.queues import Queue
 
 _STOP_PATIENCE = GRACE + 5

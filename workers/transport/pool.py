@@ -16,12 +16,12 @@ from weakref import WeakValueDictionary
 from aiohappyeyeballs import pop_addr_infos_interleave, start_connection
 
 from relay.core.durations import format_duration
-from relay.resolving import Resolver, allowed
+from relay.net.resolver import Resolver, allowed
 from workers.transport.connection import Connection, NoAnswer, TooLate
 
 if TYPE_CHECKING:
     from relay.core.config.egress import Egress
-    from relay.resolving import AddressInfo
+    from relay.net.resolver import AddressInfo
     from workers.transport.connection import Answer
 
 _KEEP_ALIVE = 2.0  # seconds an idle connection is kept: less than servers keep theirs, or they close it under a POST

@@ -16,7 +16,7 @@ from yarl import URL
 from relay import __version__
 from relay.core.event import Dialect, Freshness
 from relay.linq.signatures import standard, v2, v3_legacy
-from relay.tls import context_for
+from relay.net.tls import context_for
 from workers.transport.pool import Destination
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from relay.core.delivery.outcome import Attempt, Outcome, outcome_of_status, retry_after_seconds
-from relay.resolving import Refused
+from relay.net.resolver import Refused
 from workers.transport.connection import NoAnswer, TooLate
 from workers.transport.pool import Patience
 from workers.transport.request_template import Letterhead

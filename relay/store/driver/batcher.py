@@ -12,7 +12,7 @@ import asyncio
 from math import ceil, inf
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
-from relay.tasks import end_task
+from relay.process.tasks import end_task
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

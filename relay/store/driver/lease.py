@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from relay.process.tasks import end_task
 from relay.store import keys
 from relay.store.driver.client import RedisTrouble, persistently
 from relay.store.driver.replication import NotReplicated, Replication
 from relay.store.driver.scripts import Script
-from relay.tasks import end_task
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -11,8 +11,8 @@ from redis.asyncio.lock import Lock
 from redis.exceptions import LockError
 
 from relay.core.errors import StoreError
+from relay.process.tasks import end_task
 from relay.store.driver.client import RedisTrouble
-from relay.tasks import end_task
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Self
 import structlog
 
 from relay.core.errors import StoreError, StoreUnavailable
+from relay.process.tasks import end_task
 from relay.store.driver.client import REQUEST_PATIENCE, describe
-from relay.tasks import end_task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

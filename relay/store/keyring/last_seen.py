@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from relay.core.event import owner_of
+from relay.process.tasks import end_task
 from relay.store import keys
 from relay.store.driver.client import RedisTrouble, ask
-from relay.tasks import end_task
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

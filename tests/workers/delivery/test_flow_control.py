@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from relay.config_file import ConfigFile
+    from relay.config.file import ConfigFile
 
 QUICK = Limits(first_wait=0.05, longest_wait=0.2, window=0.5)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from relay.config_file import ConfigFile
+from relay.config.file import ConfigFile
 from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.lanes.ledger import Ledger

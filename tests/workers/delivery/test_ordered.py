@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 import workers.delivery.ordered_source
-from relay.config_file import ConfigFile
+from relay.config.file import ConfigFile
 from relay.store.lanes.dead_letters import DeadLetters
 from relay.store.lanes.lane import Lane
 from tests.support import eventually

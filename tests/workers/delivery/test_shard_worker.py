@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 import workers.delivery.shard_worker
 import workers.delivery.source
-from relay.config_file import ConfigFile
+from relay.config.file import ConfigFile
 from relay.core.delivery.outcome import Outcome
 from relay.core.errors import StoreUnavailable
 from relay.store import keys, wakeups

@@ -10,9 +10,9 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from relay.bootstrap.open import open_reconciler
-from relay.config_file import ConfigFile
+from relay.config.file import ConfigFile
+from relay.config.settings import Settings
 from relay.core.secret import new_key
-from relay.settings import Settings
 from relay.store import keys
 from tests.sandbox.running import API_KEY, LINES, RunningSandbox, linq_error, running_sandbox
 from tests.support import hash_of

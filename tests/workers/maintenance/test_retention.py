@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from structlog.testing import capture_logs
 
-from relay.config_file import ConfigFile
+from relay.config.file import ConfigFile
 from relay.core.event import Dialect
 from relay.store import keys
 from relay.store.inbox.quarantine import Aside

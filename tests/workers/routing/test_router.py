@@ -11,12 +11,12 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 import workers.routing.router
 from relay.core.event import Arrival, Dialect
+from relay.process.tasks import end_task
 from relay.store import keys, wakeups
 from relay.store.driver.lease import hold
 from relay.store.inbox.inbox import Inbox
 from relay.store.inbox.quarantine import Aside, Readable
 from relay.store.lanes.ledger import Ledger
-from relay.tasks import end_task
 from tests.building import LINE, OTHER_LINE, arrival_of, body_of
 from tests.support import eventually, hash_of
 from tests.workers.conftest import accept, emptied, routing, topic
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from relay.config_file import ConfigFile
+    from relay.config.file import ConfigFile
     from relay.store.inbox.inbox import Moved
 
 

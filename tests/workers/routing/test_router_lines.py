@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from relay.config_file import ConfigFile
+    from relay.config.file import ConfigFile
 
 SAMPLES = Path(tests.linq.__file__).parent / "samples"
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from redis.exceptions import ConnectionError as RedisConnectionError
 from structlog.testing import capture_logs
 
-from relay.settings import Settings
+from relay.config.settings import Settings
 from workers.maintenance.retention import Retention
 from workers.runtime.jobs import sweep, trim
 from workers.runtime.parts import context_of, worker_parts

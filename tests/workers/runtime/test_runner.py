@@ -17,7 +17,7 @@ import relay.store.driver.lease
 import workers.delivery.shard_worker
 import workers.routing.router
 import workers.runtime.runner
-from relay.settings import Settings
+from relay.config.settings import Settings
 from relay.store import keys, wakeups
 from relay.store.driver.lease import hold
 from relay.store.topics.history import History, Wanted

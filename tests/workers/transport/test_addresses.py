@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from relay.resolving import Resolver
+from relay.net.resolver import Resolver
 from tests.certificates import Authority
 from tests.support import eventually, raw_server
 from tests.workers.transport.exchanging import OK, Scripted, destination, exchange
@@ -102,7 +102,7 @@ async def test_an_answer_about_a_name_is_kept_for_a_while_and_a_failure_not(monk
     for _ in range(2):
         await resolver.resolve("localhost", 1)
     assert names.asked == 3
-    monkeypatch.setattr("relay.resolving._KEPT", 0.0)
+    monkeypatch.setattr("relay.net.resolver._KEPT", 0.0)
     resolver = Resolver()
     for _ in range(2):
         await resolver.resolve("localhost", 1)

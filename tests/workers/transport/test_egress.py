@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from relay.config_file import ConfigFile
+    from relay.config.file import ConfigFile
     from relay.core.delivery.outcome import Attempt
     from tests.workers.conftest import Received, Sink
 

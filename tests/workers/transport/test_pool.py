@@ -12,7 +12,7 @@ import uvloop
 
 import workers.transport.pool
 from relay.core.config.egress import Egress
-from relay.resolving import Refused
+from relay.net.resolver import Refused
 from tests.certificates import Authority, tls_server
 from tests.support import eventually, free_port, raw_server
 from tests.workers.transport.exchanging import OK, REQUEST, Scripted, destination, exchange, read_request, scripted

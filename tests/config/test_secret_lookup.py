@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
-from relay import config_file
-from relay.config_file import ConfigFile, load_config
+from relay.config import file as config_file
+from relay.config.file import ConfigFile, load_config
 from relay.core.errors import ConfigError
 from tests.building import OTHER_SECRET, SECRET
 from tests.certificates import Authority

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from aiohttp.typedefs import Handler
 
-    from relay.listen_address import Listen
+    from relay.net.listen_address import Listen
 
     ProtocolFactory = Callable[[], asyncio.Protocol]
 

@@ -14,7 +14,7 @@ from relay.core.config.endpoint import check_found, endpoint_of, references
 from relay.core.config.relay_toml import subscription_rows
 from relay.core.config.toml_positions import TomlPlaces
 from relay.core.errors import Problem
-from relay.tls import authorities_in
+from relay.net.tls import authorities_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

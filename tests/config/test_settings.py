@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from relay.config.settings import DEFAULT_LINQ_V2, DEFAULT_LINQ_V3, Settings, masked_url
 from relay.core.errors import SettingsError
-from relay.listen_address import Listen, parse_listen
-from relay.settings import DEFAULT_LINQ_V2, DEFAULT_LINQ_V3, Settings, masked_url
+from relay.net.listen_address import Listen, parse_listen
 from tests.properties import quick
 
 KEY = "4OHi4-Tl5ufo6err7O3u7_Dx8vP09fb3-Pn6-_z9_v8="

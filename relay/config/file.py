@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Self
 
 import structlog
 
+from relay.config.secret_lookup import endpoints_of, files_in, look_up
 from relay.core.config.relay_toml import RelayConfig, parse_config
 from relay.core.config.toml_positions import TomlPlaces
 from relay.core.errors import ConfigError, Problem
-from relay.endpoints import endpoints_of, files_in, look_up
-from relay.tasks import end_task
+from relay.process.tasks import end_task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

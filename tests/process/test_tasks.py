@@ -7,8 +7,8 @@ from contextlib import suppress
 
 import pytest
 
-import relay.event_loop
-from relay.tasks import meanwhile
+import relay.process.event_loop
+from relay.process.tasks import meanwhile
 
 
 async def forever(ended: list[str]) -> None:
@@ -62,6 +62,6 @@ def test_one_cancellation_that_is_lost_does_not_keep_a_command_running(monkeypat
             await asyncio.sleep(30)
         await asyncio.sleep(30)
 
-    monkeypatch.setattr(relay.event_loop, "_PATIENCE", 0.05)
+    monkeypatch.setattr(relay.process.event_loop, "_PATIENCE", 0.05)
     with pytest.raises(KeyboardInterrupt):
-        relay.event_loop.run(loses_one())
+        relay.process.event_loop.run(loses_one())

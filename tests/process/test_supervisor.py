@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
-from relay import supervise as module
-from relay.supervise import WRONG_SETTINGS, Program, supervise
+from relay.process import supervisor as module
+from relay.process.supervisor import WRONG_SETTINGS, Program, supervise
 from tests.support import eventually
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from relay.core.durations import format_duration, parse_duration
 from relay.core.errors import Problem, SettingsError
 from relay.core.secret import normal_key
 from relay.core.sentinel_url import is_sentinel_url, parse_sentinel_url
-from relay.listen_address import EVERY_ADDRESS, Listen, parse_listen
+from relay.net.listen_address import EVERY_ADDRESS, Listen, parse_listen
 
 DEFAULT_LINQ_V3 = "https://api.linqapp.com/api/partner"
 DEFAULT_LINQ_V2 = "https://api.linqapp.com/api/partner/v2"

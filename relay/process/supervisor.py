@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from relay.child import death_with_parent
+from relay.process.subprocesses import death_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from structlog.testing import capture_logs
 
-from relay import config_file
-from relay.config_file import ConfigFile, Loaded, load_config, read_config
+from relay.config import file as config_file
+from relay.config.file import ConfigFile, Loaded, load_config, read_config
 from relay.core.errors import ConfigError
 from relay.core.secret import SigningSecret
 from tests.building import OTHER_SECRET, SECRET

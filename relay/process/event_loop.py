@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import uvloop
 
-from relay.tasks import end_task
+from relay.process.tasks import end_task
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

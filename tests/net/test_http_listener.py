@@ -9,10 +9,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-import relay.listening
+import relay.net.http_listener
 from relay.core.errors import RelayError
-from relay.listen_address import Listen
-from relay.listening import listening
+from relay.net.http_listener import listening
+from relay.net.listen_address import Listen
 from tests.support import eventually, hang_up
 
 HERE = Listen(host="127.0.0.1", port=0)
@@ -44,7 +44,7 @@ async def refuses(port: int) -> bool:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay.listening, "_SHUTDOWN_PATIENCE", 0.05)
+    monkeypatch.setattr(relay.net.http_listener, "_SHUTDOWN_PATIENCE", 0.05)
 
 
 async def test_a_body_that_is_still_being_sent_is_read_to_its_end_and_answered() -> None:
@@ -103,6 +103,6 @@ async def test_who_does_not_speak_http_is_said_in_a_line(caplog: pytest.LogCaptu
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nno header\r\n\r\n")
         assert b"400" in await reader.readline()
         await hang_up(writer)
-    [record] = [record for record in caplog.records if record.name == "relay.listening"]
+    [record] = [record for record in caplog.records if record.name == "relay.net.http_listener"]
     assert (record.levelname, record.exc_info) == ("INFO", None)
     assert record.getMessage().startswith("Error handling request from 127.0.0.1: not HTTP: ")

@@ -1,0 +1,1 @@
+"""Listening sockets, name resolution, TLS."""
