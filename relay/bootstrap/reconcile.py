@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from relay.bootstrap.desired import wanted_of
 from relay.bootstrap.plan import Action, Step, Wanted, make_plan, make_rotation
-from relay.bootstrap.wanted import wanted_of
 from relay.core.errors import RelayError, StoreError
 from relay.core.event import Dialect, owner_of
 from relay.linq.target_urls import our_target

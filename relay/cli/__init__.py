@@ -13,19 +13,19 @@ import typer
 from redis.exceptions import RedisError
 
 from relay import __version__
-from relay.cli.aside import aside
 from relay.cli.attempts import attempts
 from relay.cli.bootstrap import bootstrap
+from relay.cli.check import check, explain
 from relay.cli.dead import dead
 from relay.cli.doctor import doctor
 from relay.cli.lanes import lanes
+from relay.cli.ledger import ledger
+from relay.cli.quarantine import aside
 from relay.cli.replay import replay
 from relay.cli.rewind import rewind
-from relay.cli.rules import check, explain
-from relay.cli.run import ingress, up, worker
 from relay.cli.sandbox import demo, sandbox
 from relay.cli.secret import secret
-from relay.cli.show import ledger
+from relay.cli.serve import ingress, up, worker
 from relay.cli.topics import topics
 from relay.core.errors import RelayError, SeveralProblems
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from relay.cli.output import JsonOption, console, local_time, print_json, print_table
-from relay.cli.which import (
+from relay.cli.filters import (
     ChatOption,
     IdOption,
     LineOption,
@@ -25,6 +24,7 @@ from relay.cli.which import (
     moment_meant,
     pattern_meant,
 )
+from relay.cli.output import JsonOption, console, local_time, print_json, print_table
 from relay.core.delivery.outcome import Outcome
 from relay.core.durations import format_duration
 

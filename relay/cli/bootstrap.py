@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from relay.bootstrap.everything import FromBoth
+    from relay.bootstrap.both_apis import FromBoth
     from relay.bootstrap.plan import Step
     from relay.bootstrap.reconcile import Done
     from relay.bootstrap.status import Status
@@ -169,22 +169,22 @@ def _tell(done_at_both: FromBoth[Done], *, json: bool) -> None:
 
 
 async def _plan() -> FromBoth[Step]:
-    from relay.bootstrap.everything import plan_everything
+    from relay.bootstrap.both_apis import plan_everything
 
     async with _account() as (settings, redis, config):
         return await plan_everything(settings, redis, config)
 
 
 async def _apply(tell: Callable[[Done], None]) -> FromBoth[Done]:
-    from relay.bootstrap.everything import apply_everything
+    from relay.bootstrap.both_apis import apply_everything
 
     async with _account() as (settings, redis, config):
         return await apply_everything(settings, redis, config, tell)
 
 
 async def _rotate(lines: list[str] | None, overlap: float | None, tell: Callable[[Done], None]) -> FromBoth[Done]:
-    from relay.bootstrap.everything import FromBoth
-    from relay.bootstrap.open import open_reconciler
+    from relay.bootstrap.both_apis import FromBoth
+    from relay.bootstrap.factory import open_reconciler
 
     async with (
         _account() as (settings, redis, config),
@@ -195,7 +195,7 @@ async def _rotate(lines: list[str] | None, overlap: float | None, tell: Callable
 
 
 async def _status() -> tuple[list[Status], dict[str, int], list[str]]:
-    from relay.bootstrap.everything import look_at_everything
+    from relay.bootstrap.both_apis import look_at_everything
     from relay.bootstrap.status import KINDS, differences, statuses
     from relay.store.keyring.last_seen import last_heard
 
@@ -210,7 +210,7 @@ async def _status() -> tuple[list[Status], dict[str, int], list[str]]:
 @asynccontextmanager
 async def _account() -> AsyncIterator[tuple[Settings, Redis, RelayConfig]]:
     """What there is to work with."""
-    from relay.bootstrap.open import NEEDS
+    from relay.bootstrap.factory import NEEDS
     from relay.config.file import read_config
     from relay.parts import load_settings, open_store
 

@@ -12,8 +12,7 @@ import typer
 from rich.progress import Progress
 
 from relay.cli.attempts import attempt_summary, print_attempts
-from relay.cli.output import JsonOption, console, errors, local_time, print_json, print_table, printable
-from relay.cli.which import (
+from relay.cli.filters import (
     AllOption,
     DryRunOption,
     IdOption,
@@ -27,6 +26,7 @@ from relay.cli.which import (
     meant_by,
     say_which,
 )
+from relay.cli.output import JsonOption, console, errors, local_time, print_json, print_table, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

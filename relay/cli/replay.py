@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import Progress
 
+from relay.cli.filters import DryRunOption, LineOption, TypeOption, check_topic, line_meant, past_moment, pattern_meant
 from relay.cli.output import JsonOption, console, counted, errors, print_json
-from relay.cli.replay_shown import Beginning, ending, nothing, print_replays, say_beginning, summary, survey_summary
-from relay.cli.which import DryRunOption, LineOption, TypeOption, check_topic, line_meant, past_moment, pattern_meant
+from relay.cli.replay_view import Beginning, ending, nothing, print_replays, say_beginning, summary, survey_summary
 
 if TYPE_CHECKING:
     from relay.config.settings import Settings

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from relay.cli.filters import check_topic, past_moment
 from relay.cli.output import JsonOption, console, counted, local_time, print_json, print_table
-from relay.cli.which import check_topic, past_moment
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

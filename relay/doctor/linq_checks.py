@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from relay.bootstrap.everything import look_at_everything
-from relay.bootstrap.open import NEEDS
+from relay.bootstrap.both_apis import look_at_everything
+from relay.bootstrap.factory import NEEDS
 from relay.bootstrap.status import statuses
 from relay.doctor.finding import Finding, ok, problem, warning
 from relay.store.keyring.last_seen import last_heard

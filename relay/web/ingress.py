@@ -21,7 +21,7 @@ from relay.core.errors import BadSignature, Refusal, SecretUnknown, Unparsable
 from relay.core.event import Dialect
 from relay.linq.signatures.verify import admit_v2, admit_v3
 from relay.linq.target_urls import V2_PATH, V3_PATH, target_of_query
-from relay.web import answers
+from relay.web import responses
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from relay.linq.signatures.headers import Headers
     from relay.linq.target_urls import Target
     from relay.parts import IngressParts
-    from relay.web.answers import Answer
+    from relay.web.responses import Answer
 
 DIALECTS: Mapping[str, Dialect] = {V3_PATH: Dialect.V3, V2_PATH: Dialect.V2}
 """The paths that Linq posts to, and what comes there."""
@@ -80,11 +80,11 @@ class Ingress:
             return self._refuse(webhook, error)
         except Exception:
             log.exception("event.broken", dialect=webhook.dialect, line=webhook.target.line)
-            return answers.broken()
+            return responses.broken()
         parts.heard.note(arrival, began)
         if self._says_accepted:
             self._say_accepted(arrival, began, is_new=is_new)
-        return answers.ACCEPTED
+        return responses.ACCEPTED
 
     async def _admit_with_any(self, webhook: Webhook) -> Arrival:
         """Verified with a secret at hand, or one that is found when the keyring is read anew."""
@@ -129,9 +129,9 @@ class Ingress:
         try:
             await parts.aside.put(webhook.dialect, line, webhook.body, str(error), round(parts.clock() * 1000))
         except Refusal as refusal:
-            return answers.refused(refusal)
+            return responses.refused(refusal)
         log.error("event.aside", reason=str(error), dialect=webhook.dialect, line=line, bytes=len(webhook.body))
-        return answers.ACCEPTED
+        return responses.ACCEPTED
 
     def _say_accepted(self, arrival: Arrival, began: float, *, is_new: bool) -> None:
         log.info(
@@ -155,7 +155,7 @@ class Ingress:
             line=webhook.target.line,
             remote=webhook.remote,
         )
-        return answers.refused(error)
+        return responses.refused(error)
 
 
 def say_cut_off(reason: str, webhook: Webhook) -> None:

@@ -16,8 +16,8 @@ from relay.net.http_listener import listening
 from relay.parts import ingress_parts
 from relay.process.event_loop import stop_on_signals
 from relay.process.gc_tuning import spare_events
-from relay.web.app import ingress_app
-from relay.web.express import Express
+from relay.web.aiohttp_app import ingress_app
+from relay.web.fast_path import Express
 from relay.web.health import Readiness, add_health
 from relay.web.ingress import Ingress
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from relay.bootstrap.desired import events_asked_for, public_url_of
 from relay.bootstrap.plan import Action
-from relay.bootstrap.wanted import events_asked_for, public_url_of
 from relay.config.settings import Settings
 from relay.core.config.relay_toml import parse_config
 from relay.core.errors import LinqApiError, SettingsError, StoreError

@@ -9,7 +9,7 @@ import pytest
 
 from relay.bootstrap.reconcile import Survey
 from relay.bootstrap.status import KINDS, Status, differences, statuses
-from relay.bootstrap.v2 import V2Survey, V2Wanted
+from relay.bootstrap.v2_reconcile import V2Survey, V2Wanted
 from relay.core.line_secret import V2_FORMER_SECRET
 from relay.core.secret import SigningSecret
 from relay.linq.target_urls import target_url

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from relay.bootstrap.plan import Action
-from relay.bootstrap.v2 import V2_NEEDS, V2Reconciler, V2Wanted, open_v2_reconciler
+from relay.bootstrap.v2_reconcile import V2_NEEDS, V2Reconciler, V2Wanted, open_v2_reconciler
 from relay.config.settings import Settings
 from relay.core.config.relay_toml import parse_config
 from relay.core.errors import LinqApiError, SettingsError

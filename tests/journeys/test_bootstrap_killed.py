@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relay.bootstrap.open import open_reconciler
+from relay.bootstrap.factory import open_reconciler
 from relay.bootstrap.plan import Action
 from relay.config.file import read_config
 from relay.config.settings import Settings

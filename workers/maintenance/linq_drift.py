@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from relay.bootstrap.open import NEEDS, open_reconciler
+from relay.bootstrap.factory import NEEDS, open_reconciler
 from relay.bootstrap.status import differences
-from relay.bootstrap.v2 import open_v2_reconciler
+from relay.bootstrap.v2_reconcile import open_v2_reconciler
 from relay.core.errors import RelayError
 from relay.store import keys
 from relay.store.driver.client import RedisTrouble, ask, describe

@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from relay.bootstrap.open import open_reconciler
+from relay.bootstrap.factory import open_reconciler
 from relay.config.file import ConfigFile
 from relay.config.settings import Settings
 from relay.core.secret import new_key

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
-import relay.web.express
+import relay.web.fast_path
 from relay.net.http_listener import Requests
 from relay.net.listen_address import Listen
 from relay.process.event_loop import run
 from relay.store import keys
-from relay.web.answers import ACCEPTED
-from relay.web.express import Express
+from relay.web.fast_path import Express
 from relay.web.ingress import Ingress
+from relay.web.responses import ACCEPTED
 from relay.web.server import listening_for_webhooks
 from tests.building import SECRET, body_of, signed
 from tests.chaos.wire import read_message
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from relay.web.answers import Answer
     from relay.web.ingress import Webhook
+    from relay.web.responses import Answer
     from tests.web.conftest import Running
 
 HERE = Listen(host="127.0.0.1", port=0)
@@ -66,13 +66,13 @@ async def connection(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asy
 def handed_over(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Grows by one for each connection that is left to aiohttp."""
     found: list[str] = []
-    hand_over = relay.web.express._Connection._hand_over
+    hand_over = relay.web.fast_path._Connection._hand_over
 
-    def note(self: relay.web.express._Connection) -> None:
+    def note(self: relay.web.fast_path._Connection) -> None:
         found.append("handed over")
         hand_over(self)
 
-    monkeypatch.setattr(relay.web.express._Connection, "_hand_over", note)
+    monkeypatch.setattr(relay.web.fast_path._Connection, "_hand_over", note)
     return found
 
 
@@ -247,7 +247,7 @@ async def test_a_refusal_leaves_the_connection_open(ingress: Running) -> None:
 
 
 async def test_a_body_that_does_not_come_ends_its_connection(ingress: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay.web.express, "_PATIENCE", 0.02)
+    monkeypatch.setattr(relay.web.fast_path, "_PATIENCE", 0.02)
     with capture_logs() as logs:
         async with connection(ingress.port) as (reader, writer):
             writer.write(request_of()[:-1])
@@ -259,8 +259,8 @@ async def test_a_body_that_does_not_come_ends_its_connection(ingress: Running, m
 async def test_an_idle_connection_is_kept_for_longer_than_a_body_is_waited_for(
     ingress: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay.web.express, "_PATIENCE", 0.01)
-    monkeypatch.setattr(relay.web.express, "_KEEP_ALIVE", 0.1)
+    monkeypatch.setattr(relay.web.fast_path, "_PATIENCE", 0.01)
+    monkeypatch.setattr(relay.web.fast_path, "_KEEP_ALIVE", 0.1)
     loop = asyncio.get_running_loop()
     async with connection(ingress.port) as (reader, writer):
         writer.write(request_of())

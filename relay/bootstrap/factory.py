@@ -6,8 +6,8 @@ import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from relay.bootstrap.desired import public_url_of
 from relay.bootstrap.reconcile import Reconciler
-from relay.bootstrap.wanted import public_url_of
 from relay.linq.api.v3 import open_linq
 from relay.parts import open_keyring
 

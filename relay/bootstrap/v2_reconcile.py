@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from relay.bootstrap.desired import public_url_of, v2_events_asked_for
 from relay.bootstrap.plan import INACTIVE, Action, Step, differing_events
 from relay.bootstrap.reconcile import Done
-from relay.bootstrap.wanted import public_url_of, v2_events_asked_for
 from relay.core.errors import RelayError
 from relay.core.event import Dialect, owner_of
 from relay.core.secret import SigningSecret

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.bootstrap.desired import v2_events_asked_for
 from relay.bootstrap.plan import Action, Step
-from relay.bootstrap.v2 import V2Wanted, make_v2_plan
-from relay.bootstrap.wanted import v2_events_asked_for
+from relay.bootstrap.v2_reconcile import V2Wanted, make_v2_plan
 from relay.core.config.relay_toml import parse_config
 from relay.core.errors import LinqApiError
 from relay.core.event import Dialect

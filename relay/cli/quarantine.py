@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import structlog
 import typer
 
+from relay.cli.filters import DryRunOption, ReasonOption, SinceOption, UntilOption, moment_meant
 from relay.cli.output import JsonOption, console, local_time, print_json, print_table, printable
-from relay.cli.which import DryRunOption, ReasonOption, SinceOption, UntilOption, moment_meant
 
 if TYPE_CHECKING:
     from collections.abc import Callable

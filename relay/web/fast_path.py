@@ -17,15 +17,15 @@ from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict
 from yarl import URL
 
-from relay.web.answers import ACCEPTED
 from relay.web.ingress import DIALECTS, Webhook, say_cut_off
+from relay.web.responses import ACCEPTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from relay.net.http_listener import ProtocolFactory, Requests
-    from relay.web.answers import Answer
     from relay.web.ingress import Ingress
+    from relay.web.responses import Answer
 
 _LARGEST = 64 * 1024  # bytes of a request
 _PATIENCE = 30.0  # seconds for a body to come

@@ -50,7 +50,7 @@ def up(
     worker_processes: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
 ) -> None:
     """Run it all: an embedded Redis if there is no REDIS_URL, bootstrap if there is a Linq key, ingress and worker."""
-    from relay.cli.group import run_group
+    from relay.cli.up import run_group
     from relay.process.event_loop import run
 
     raise typer.Exit(run(run_group(ingress_processes, worker_processes)))

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from relay.bootstrap.v2 import V2_NEEDS
-from relay.bootstrap.wanted import public_url_of
+from relay.bootstrap.desired import public_url_of
+from relay.bootstrap.v2_reconcile import V2_NEEDS
 from relay.config.file import ConfigFile, load_config
 from relay.config.settings import Settings, environment, masked_url
 from relay.core.errors import ConfigError, Problem, RelayError, SettingsError
@@ -101,7 +101,7 @@ def _programs(name: str, arguments: Sequence[str], count: int, environment: dict
 
 async def _bootstrap(settings: Settings, rules: ConfigFile) -> None:
     """Registers the lines at Linq, again after every change of relay.toml, trying until it has worked."""
-    from relay.bootstrap.everything import apply_everything
+    from relay.bootstrap.both_apis import apply_everything
 
     async with rules, open_store(settings) as redis:
         applied: Loaded | None = None

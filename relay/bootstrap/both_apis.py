@@ -10,8 +10,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from relay.bootstrap.open import open_reconciler
-from relay.bootstrap.v2 import open_v2_reconciler
+from relay.bootstrap.factory import open_reconciler
+from relay.bootstrap.v2_reconcile import open_v2_reconciler
 from relay.core.errors import LinqApiError, RelayError
 from relay.store.driver.client import RedisTrouble, describe
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from relay.bootstrap.plan import Step
     from relay.bootstrap.reconcile import Done, Reconciler
     from relay.bootstrap.status import Surveyed
-    from relay.bootstrap.v2 import V2Reconciler
+    from relay.bootstrap.v2_reconcile import V2Reconciler
     from relay.config.settings import Settings
     from relay.core.config.relay_toml import RelayConfig
 

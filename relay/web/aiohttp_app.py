@@ -8,14 +8,14 @@ import structlog
 from aiohttp import web
 
 from relay.store.driver.client import describe
-from relay.web import answers
+from relay.web import responses
 from relay.web.health import add_health
 from relay.web.ingress import DIALECTS, Webhook, say_cut_off
 
 if TYPE_CHECKING:
-    from relay.web.answers import Answer
     from relay.web.health import Readiness
     from relay.web.ingress import Ingress
+    from relay.web.responses import Answer
 
 log = structlog.get_logger()
 
@@ -26,7 +26,7 @@ def ingress_app(ingress: Ingress, readiness: Readiness) -> web.Application:
     async def receive(request: web.Request) -> web.Response:
         return _response(await _receive(ingress, request))
 
-    app = web.Application(client_max_size=answers.LARGEST_BODY)
+    app = web.Application(client_max_size=responses.LARGEST_BODY)
     for path in DIALECTS:
         app.router.add_post(path, receive)
     add_health(app, readiness)
@@ -39,21 +39,21 @@ async def _receive(ingress: Ingress, request: web.Request) -> Answer:
     try:
         webhook.body = await _read(request)
     except web.HTTPRequestEntityTooLarge:
-        return answers.too_large()
+        return responses.too_large()
     except (web.RequestPayloadError, ConnectionError) as error:
         say_cut_off(describe(error), webhook)
-        return answers.broken()
+        return responses.broken()
     except Exception:
         log.exception("event.broken", dialect=webhook.dialect, line=webhook.target.line)
-        return answers.broken()
+        return responses.broken()
     return await ingress.receive(webhook)
 
 
 async def _read(request: web.Request) -> bytes:
     """The body, unless it is over the limit, which its length may say before it is sent."""
     length = request.content_length or 0
-    if length > answers.LARGEST_BODY:
-        raise web.HTTPRequestEntityTooLarge(max_size=answers.LARGEST_BODY, actual_size=length)
+    if length > responses.LARGEST_BODY:
+        raise web.HTTPRequestEntityTooLarge(max_size=responses.LARGEST_BODY, actual_size=length)
     return await request.read()
 
 
