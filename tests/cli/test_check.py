@@ -14,7 +14,7 @@ from relay.core.event import Dialect
 from relay.linq.payloads.decode import understand
 from tests.cli.running import RULES, invoke, main_here, relay
 
-SAMPLES = sorted((Path(__file__).parents[1] / "linq" / "samples").glob("*.json"))
+SAMPLES = sorted((Path(__file__).parents[1] / "linq" / "payloads" / "samples").glob("*.json"))
 SECRET = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 
 GOOD = f"""

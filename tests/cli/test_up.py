@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 from structlog.testing import capture_logs
 
-from relay.cli import up
+from relay.cli.up import _bootstrap, load_all
 from relay.config import file as config_file
 from relay.config.file import ConfigFile
 from relay.config.settings import Settings
@@ -43,7 +44,7 @@ def complete(monkeypatch: pytest.MonkeyPatch, rules: Path) -> None:
 async def sandbox(complete: None, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RunningSandbox]:
     """A sandbox in Linq's place, and no time between two attempts to reach it."""
     del complete
-    monkeypatch.setattr(up, "_BOOTSTRAP_PAUSE", 0.01)
+    monkeypatch.setattr(sys.modules["relay.cli.up"], "_BOOTSTRAP_PAUSE", 0.01)
     async with running_sandbox(allow_local=False) as running:
         monkeypatch.setenv("LINQ_API_V3_BASE_URL", running.base_url)
         monkeypatch.setenv("REDIS_URL", redis_url)
@@ -52,29 +53,29 @@ async def sandbox(complete: None, redis_url: str, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.usefixtures("complete")
 def test_with_everything_there_the_settings_are_given() -> None:
-    assert up.load_all().relay_public_url == "https://relay.example.com"
+    assert load_all().relay_public_url == "https://relay.example.com"
 
 
 @pytest.mark.usefixtures("rules")
 def test_a_public_url_is_needed_only_with_a_linq_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RELAY_SECRET_KEY", KEY)
-    assert up.load_all().relay_public_url is None
+    assert load_all().relay_public_url is None
     monkeypatch.setenv("LINQ_API_V3_API_KEY", API_KEY)
     with pytest.raises(SettingsError, match="RELAY_PUBLIC_URL"):
-        up.load_all()
+        load_all()
 
 
 @pytest.mark.usefixtures("complete")
 def test_rules_that_are_wrong_stop_it(rules: Path) -> None:
     rules.write_text("[[topics]]\n")
     with pytest.raises(ConfigError):
-        up.load_all()
+        load_all()
 
 
 def test_mistakes_in_environment_and_rules_are_told_together(rules: Path) -> None:
     rules.write_text('[[topics]]\nname = "x"\nevents = ["a..b"]\n')
     with pytest.raises((SettingsError, ConfigError)) as wrong:
-        up.load_all()
+        load_all()
     assert "RELAY_SECRET_KEY" in str(wrong.value)
     assert "a..b" in str(wrong.value)
 
@@ -83,14 +84,14 @@ def test_mistakes_in_environment_and_rules_are_told_together(rules: Path) -> Non
 def test_what_v2_needs_is_missed_at_the_start(rules: Path) -> None:
     rules.write_text(f"[linq.v2]\n{rules.read_text()}")
     with pytest.raises(ConfigError) as wrong:
-        up.load_all()
+        load_all()
     assert {problem.place for problem in wrong.value.problems} == {"LINQ_V2_TOKEN", "LINQ_V2_WEBHOOK_SECRET"}
 
 
 @asynccontextmanager
 async def registering(rules: Path) -> AsyncIterator[None]:
     """The part of `relay up` that registers lines, at work."""
-    task = asyncio.create_task(up._bootstrap(Settings.load(), ConfigFile(rules)))
+    task = asyncio.create_task(_bootstrap(Settings.load(), ConfigFile(rules)))
     try:
         yield
         assert not task.done()
@@ -117,7 +118,7 @@ async def test_a_change_of_the_rules_reaches_linq(
     sandbox: RunningSandbox, rules: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(config_file, "_INTERVAL", 0.01)
-    monkeypatch.setattr(up, "_LOOK", 0.01)
+    monkeypatch.setattr(sys.modules["relay.cli.up"], "_LOOK", 0.01)
 
     def subscribed() -> set[str]:
         return {event for one in sandbox.sandbox.state.subscriptions.values() for event in one.events}
@@ -175,4 +176,4 @@ async def test_a_redis_that_is_in_trouble_is_asked_again(
 def test_a_public_url_that_linq_would_refuse_stops_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RELAY_PUBLIC_URL", "http://127.0.0.1:8080")
     with pytest.raises(ConfigError, match=r"RELAY_PUBLIC_URL.*must be https"):
-        up.load_all()
+        load_all()

@@ -1,7 +1,8 @@
 """The gate of a lane: how many of its deliveries may be in flight right now.
 
-Shut while the subscription is paused; narrow while its breaker is not closed (`relay.core.delivery.circuit_breaker`); and opened a
-little at a time where the subscription has a rate. What shuts it outlives us in Redis (`relay.store.lanes.suspensions`).
+Shut while the subscription is paused; narrow while its breaker is not closed (`relay.core.delivery.circuit_breaker`);
+and opened a little at a time where the subscription has a rate. What shuts it outlives us in Redis
+(`relay.store.lanes.suspensions`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One lane's drain: as many POSTs in flight as its gate lets through, each settled by what came of it.
 
-    what is next (`workers.delivery.source`)  ->  POST  ->  outcome  ->  verdict (`relay.core.delivery.outcome`, pure)  ->  settled
+    what is next (`workers.delivery.source`)  ->  POST  ->  outcome  ->  verdict (`core.delivery.outcome`)  ->  settled
 
 What the subscription has narrowed out of its topic, and what is too old, is settled without a POST.
 """

@@ -4,8 +4,8 @@ What differs from arq's defaults, and why (all measured on arq 0.28):
 
 * its pool retries for ever: the stock worker exits when Redis restarts, and should it still fail, a new one takes over
   while the jobs of the old one go on;
-* its lock on a job is short and kept alive by the job's lease (`relay.store.driver.lease`), not as long as the longest job may
-  take;
+* its lock on a job is short and kept alive by the job's lease (`relay.store.driver.lease`), not as long as the longest
+  job may take;
 * results are not kept: a kept result blocks the same job id, and our ids are fixed;
 * jobs are JSON, not pickles: whoever can write to Redis could run code in us otherwise;
 * tries are unlimited: arq counts a deploy as a try;

@@ -1,7 +1,7 @@
 """How the relay speaks with a push subscriber: signing secrets, further request headers, TLS, where it may be.
 
-In relay.toml the values are references (`core.secret`): `references` finds them, `relay.config.secret_lookup` looks them up,
-`check_found` looks at what was found, and `endpoint_of` makes one `Endpoint` of it. Nothing here shows a value.
+In relay.toml the values are references (`core.secret`): `references` finds them, `relay.config.secret_lookup` looks
+them up, `check_found` looks at what was found, and `endpoint_of` makes one `Endpoint` of it. Nothing shows a value.
 """
 
 from __future__ import annotations

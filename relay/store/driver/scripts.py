@@ -1,4 +1,4 @@
-"""Lua scripts: one file each beside its caller, sent by hash, and whole when Redis does not know it (a restart, a failover).
+"""Lua scripts: one file each beside its caller, sent by hash, and whole when Redis does not know it (after a restart).
 
 Those that settle, trim and keep a lease carry the flag `allow-oom`: they run also when Redis has reached `maxmemory`,
 for what is accepted must be able to leave (https://redis.io/docs/latest/develop/programmability/lua-api/#script_flags).

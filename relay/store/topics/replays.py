@@ -5,8 +5,8 @@
              ->  failed       its subscription is no longer there, or a bug of ours
 
 A replay is a record in Redis with a cursor, which moves in the same step that gives the lane its events: whoever works
-on it may die at any moment, and the next one goes on where it stood (`workers.maintenance.replayer`). What the lane has got, it
-delivers as any other event, with `Relay-Replay` and attempts of its own.
+on it may die at any moment, and the next one goes on where it stood (`workers.maintenance.replayer`). What the
+lane has got, it delivers as any other event, with `Relay-Replay` and attempts of its own.
 """
 
 from __future__ import annotations

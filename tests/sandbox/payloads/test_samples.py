@@ -13,7 +13,7 @@ from relay.sandbox.payloads.v2 import v2_body
 from tests import linq
 from tests.sandbox.running import LINE
 
-SAMPLES = sorted((Path(linq.__file__).parent / "samples").glob("*.json"))
+SAMPLES = sorted((Path(linq.__file__).parent / "payloads" / "samples").glob("*.json"))
 EVENT_ID = "7a5b1f0e-9c34-4d27-8b61-3e5f2a9d0c71"
 SCENE = Scene(line=LINE)
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from relay.config.file import ConfigFile
 
-SAMPLES = Path(tests.linq.__file__).parent / "samples"
+SAMPLES = Path(tests.linq.__file__).parent / "payloads" / "samples"
 
 
 def sample(name: str, line: str | None = None, event_id: str | None = None) -> Arrival:
