@@ -33,7 +33,7 @@ LIFETIME_MS = 24 * 3600 * 1000
 """How long arq keeps the bell's payload. A bell nobody answered for that long is rung anew by the next event or sweep.
 """
 
-_ring = Script(__package__, "wake")
+_ring = Script("relay.store.driver", "wake")
 
 
 @dataclass(frozen=True, slots=True)
