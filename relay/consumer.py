@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 from redis.exceptions import ResponseError
 
 from relay.store import keys
-from relay.store.driver.client import WORKER_PATIENCE, RedisTrouble, open_redis, persistently
+from relay.store.driver.client import WORKER_TIMEOUT, RedisTrouble, open_redis, retry_until_redis_answers
 from relay.store.driver.streams import ensure_group, is_missing_group
 from relay.store.topics.record import Record, record_of
 
@@ -60,7 +60,7 @@ class Consumer:
             raise ValueError(
                 f'the group "{group}" would be the relay\'s own; choose a name without "{keys.PUSH_GROUP_PREFIX}"'
             )
-        self._redis = open_redis(url, WORKER_PATIENCE)
+        self._redis = open_redis(url, WORKER_TIMEOUT)
         self._stream = keys.topic(topic)
         self._group = group
         self._member = member
@@ -73,7 +73,7 @@ class Consumer:
         self._acked_at = self._claimed_at = 0.0
 
     async def __aenter__(self) -> Self:
-        await persistently("joining a group", self._ensure_group)
+        await retry_until_redis_answers("joining a group", self._ensure_group)
         return self
 
     async def __aexit__(self, error: type[BaseException] | None, *_: object) -> None:
@@ -101,10 +101,10 @@ class Consumer:
             self._handled.append(self._current.entry)
             self._current = None
         if self._handled and (not self._read or loop.time() - self._acked_at > _ACK_EVERY):
-            await persistently("acknowledging", self._acknowledge)
+            await retry_until_redis_answers("acknowledging", self._acknowledge)
             self._acked_at = loop.time()
         if self._read and loop.time() - self._claimed_at > self._claim_after / 3:
-            await persistently("keeping events", self._keep)
+            await retry_until_redis_answers("keeping events", self._keep)
             self._claimed_at = loop.time()
         while not self._read:
             await self._fill()
@@ -118,7 +118,9 @@ class Consumer:
             rows = await self._reading("0", block_ms=None)
             self._may_be_pending = bool(rows)
         elif loop.time() - self._claimed_at > self._claim_after / 3:
-            rows = await persistently("taking over events", lambda: self._healed(self._claim), self._suspect)
+            rows = await retry_until_redis_answers(
+                "taking over events", lambda: self._healed(self._claim), self._resync
+            )
             self._claimed_at = loop.time()
         else:
             rows = await self._reading(">", block_ms=_BLOCK_MS)
@@ -135,9 +137,9 @@ class Consumer:
             )
             return list(answer[0][1]) if answer else []
 
-        return await persistently("reading a topic", lambda: self._healed(read), self._suspect)
+        return await retry_until_redis_answers("reading a topic", lambda: self._healed(read), self._resync)
 
-    def _suspect(self) -> None:
+    def _resync(self) -> None:
         """An answer that was lost may have made events pending that we have not seen."""
         self._may_be_pending = not self._read
 

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 from relay.config.settings import Settings, environment
 from relay.core.errors import Problem, SettingsError
-from relay.core.line_secret import V2_FORMER_SECRET, V2_SECRET, KnownSecret
+from relay.core.line_secret import V2_FORMER_SECRET, V2_SECRET, LineSecret
 from relay.core.secret import SigningSecret
 from relay.process.embedded_redis import running
-from relay.store.driver.client import REQUEST_PATIENCE, WORKER_PATIENCE, open_redis
+from relay.store.driver.client import REQUEST_TIMEOUT, WORKER_TIMEOUT, open_redis
 from relay.store.inbox.acceptor import Acceptor
-from relay.store.inbox.quarantine import Aside
-from relay.store.keyring.encryption import Seal
+from relay.store.inbox.quarantine import Quarantine
+from relay.store.keyring.encryption import Cipher
 from relay.store.keyring.key_cache import KeyCache
 from relay.store.keyring.keyring import Keyring
-from relay.store.keyring.last_seen import Heard
-from relay.store.keyring.v2_secret_marker import SentSecret
+from relay.store.keyring.last_seen import LastSeen
+from relay.store.keyring.v2_secret_marker import V2SecretMarker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -34,9 +34,9 @@ class IngressParts:
 
     redis: Redis
     acceptor: Acceptor
-    aside: Aside
+    quarantine: Quarantine
     keys: KeyCache
-    heard: Heard
+    last_seen: LastSeen
     clock: Callable[[], float]
     """Unix seconds."""
 
@@ -63,7 +63,7 @@ def load_settings(*needs: str) -> Settings:
 
 
 @asynccontextmanager
-async def open_store(settings: Settings, patience: float = WORKER_PATIENCE) -> AsyncIterator[Redis]:
+async def open_store(settings: Settings, patience: float = WORKER_TIMEOUT) -> AsyncIterator[Redis]:
     """A client of the Redis of `settings`, which must have one, for as long as the context is open."""
     redis = open_redis(str(settings.redis_url), patience)
     try:
@@ -74,28 +74,28 @@ async def open_store(settings: Settings, patience: float = WORKER_PATIENCE) -> A
 
 def open_keyring(settings: Settings, redis: Redis) -> Keyring:
     """The keyring under RELAY_SECRET_KEY, which `settings` must have."""
-    return Keyring(redis, _seal(settings))
+    return Keyring(redis, _cipher(settings))
 
 
-def open_sent_secret(settings: Settings, redis: Redis) -> SentSecret:
+def open_v2_secret_marker(settings: Settings, redis: Redis) -> V2SecretMarker:
     """The note of the v2 secret, under RELAY_SECRET_KEY, which `settings` must have."""
-    return SentSecret(redis, _seal(settings))
+    return V2SecretMarker(redis, _cipher(settings))
 
 
-def _seal(settings: Settings) -> Seal:
+def _cipher(settings: Settings) -> Cipher:
     assert settings.relay_secret_key is not None  # noqa: S101  the command asked for it
     old = settings.relay_secret_key_old
     old_keys = old.get_secret_value().split(",") if old else ()
-    return Seal(settings.relay_secret_key.get_secret_value(), *old_keys)
+    return Cipher(settings.relay_secret_key.get_secret_value(), *old_keys)
 
 
-def _v2_secrets(settings: Settings) -> list[KnownSecret]:
+def _v2_secrets(settings: Settings) -> list[LineSecret]:
     found = {
         V2_SECRET: settings.linq_v2_webhook_secret,
         V2_FORMER_SECRET: settings.linq_v2_webhook_secret_old,
     }
     return [
-        KnownSecret(None, generation, SigningSecret(secret.get_secret_value()))
+        LineSecret(None, generation, SigningSecret(secret.get_secret_value()))
         for generation, secret in found.items()
         if secret is not None
     ]
@@ -105,9 +105,9 @@ def _v2_secrets(settings: Settings) -> list[KnownSecret]:
 async def ingress_parts(settings: Settings, clock: Callable[[], float] = time.time) -> AsyncIterator[IngressParts]:
     """The parts of an ingress process."""
     async with (
-        open_store(settings, REQUEST_PATIENCE) as redis,
+        open_store(settings, REQUEST_TIMEOUT) as redis,
         Acceptor(redis, settings.relay_dedupe_window, clock, settings.relay_replicas) as acceptor,
         KeyCache(open_keyring(settings, redis), _v2_secrets(settings)) as keys,
-        Heard(redis) as heard,
+        LastSeen(redis) as heard,
     ):
-        yield IngressParts(redis, acceptor, Aside(redis, settings.relay_replicas), keys, heard, clock)
+        yield IngressParts(redis, acceptor, Quarantine(redis, settings.relay_replicas), keys, heard, clock)

@@ -7,8 +7,8 @@ import json
 from typing import Any
 
 from relay.core.config.relay_toml import RelayConfig, parse_config
-from relay.core.event import Arrival, Dialect
-from relay.core.line_secret import KnownSecret
+from relay.core.event import Dialect, VerifiedWebhook
+from relay.core.line_secret import LineSecret
 from relay.core.secret import SigningSecret
 from relay.linq.signatures import standard, v3_legacy
 
@@ -36,16 +36,18 @@ def body_of(event_type: str = "message.received", event_id: str | None = None, *
     return json.dumps(envelope).encode()
 
 
-def arrival_of(event_type: str = "message.received", line: str | None = LINE, event_id: str | None = None) -> Arrival:
+def arrival_of(
+    event_type: str = "message.received", line: str | None = LINE, event_id: str | None = None
+) -> VerifiedWebhook:
     """A verified arrival."""
     event_id = event_id or f"event-{next(_numbers)}"
     body = body_of(event_type, event_id)
-    return Arrival(id=event_id, type=event_type, dialect=Dialect.V3, webhook_id=event_id, line=line, body=body)
+    return VerifiedWebhook(id=event_id, type=event_type, dialect=Dialect.V3, webhook_id=event_id, line=line, body=body)
 
 
-def known(line: str | None = LINE, generation: int = 1, secret: SigningSecret = SECRET) -> KnownSecret:
+def known(line: str | None = LINE, generation: int = 1, secret: SigningSecret = SECRET) -> LineSecret:
     """A secret as the keyring knows it."""
-    return KnownSecret(line, generation, secret)
+    return LineSecret(line, generation, secret)
 
 
 def signed(body: bytes, now: float, secret: SigningSecret = SECRET, webhook_id: str | None = None) -> dict[str, str]:

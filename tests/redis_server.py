@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-_START_PATIENCE = 120.0  # seconds; a large append-only file takes a while to load
-_STOP_PATIENCE = 60.0
+_START_TIMEOUT = 120.0  # seconds; a large append-only file takes a while to load
+_STOP_TIMEOUT = 60.0
 
 
 @dataclass(slots=True)
@@ -66,7 +66,7 @@ class RedisServer:
             start_new_session=True,
             preexec_fn=death_with_parent(),
         )
-        async with asyncio.timeout(_START_PATIENCE):
+        async with asyncio.timeout(_START_TIMEOUT):
             while not await self._answers():
                 if self._process.returncode is not None:
                     raise RuntimeError(f"Redis ended with {self._process.returncode}; see {self.directory}/redis.log")
@@ -97,7 +97,7 @@ class RedisServer:
         self.signal(signal.SIGCONT)
         self.signal(signal.SIGTERM)
         try:
-            async with asyncio.timeout(_STOP_PATIENCE):
+            async with asyncio.timeout(_STOP_TIMEOUT):
                 if self._process is not None:
                     await self._process.wait()
         finally:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-PATIENCE = 15.0
+TIMEOUT = 15.0
 """Seconds after which a condition that does not hold is a failure; far more than anything takes."""
 
 
@@ -30,7 +30,7 @@ class Clock:
         return self.now
 
 
-async def eventually(condition: Callable[[], Any], patience: float = PATIENCE) -> Any:
+async def eventually(condition: Callable[[], Any], patience: float = TIMEOUT) -> Any:
     """The first truthy value of `condition`, which may be a coroutine function; fails when it does not come."""
     deadline = time.monotonic() + patience
     while True:

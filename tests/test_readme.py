@@ -114,7 +114,7 @@ def test_every_file_it_names_exists() -> None:
 
 def test_the_documented_fields_are_those_of_a_record() -> None:
     from relay.core.event import Dialect
-    from relay.linq.payloads.decode import understand
+    from relay.linq.payloads.decode import decode
     from relay.store.topics.record import fields_of
 
     body = body_of(
@@ -125,7 +125,7 @@ def test_the_documented_fields_are_those_of_a_record() -> None:
         service="RCS",
         reconciled_at="2026-09-14T09:15:02Z",
     )
-    event = understand(Dialect.V3, body, LINE).event
+    event = decode(Dialect.V3, body, LINE).event
     written = set(fields_of(event, 1, "another", body)[::2])
     documented = {name for row in rows("Fields of a topic's stream") for name in re.findall(r"`(\w+)`", row[0])}
     assert written == documented - {"0", "1", "history"}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from relay.bootstrap.plan import Step
-    from relay.bootstrap.reconcile import Done, Reconciler
+    from relay.bootstrap.reconcile import AppliedStep, Reconciler
     from relay.bootstrap.status import Surveyed
     from relay.bootstrap.v2_reconcile import V2Reconciler
     from relay.config.settings import Settings
@@ -39,23 +39,23 @@ class FromBoth(Generic[T]):
     """What is wrong with an API from which nothing came."""
 
 
-async def look_at_everything(settings: Settings, redis: Redis, config: RelayConfig) -> FromBoth[Surveyed]:
+async def survey_both(settings: Settings, redis: Redis, config: RelayConfig) -> FromBoth[Surveyed]:
     """What is wanted and what is there, at each API. Raises as `_from_both`."""
 
     async def look(reconciler: Reconciler | V2Reconciler) -> list[Surveyed]:
-        return [await reconciler.look()]
+        return [await reconciler.survey()]
 
     return await _from_both(settings, redis, config, look)
 
 
-async def plan_everything(settings: Settings, redis: Redis, config: RelayConfig) -> FromBoth[Step]:
-    """The steps that `apply_everything` would make. Raises as `_from_both`."""
+async def plan_both(settings: Settings, redis: Redis, config: RelayConfig) -> FromBoth[Step]:
+    """The steps that `apply_both` would make. Raises as `_from_both`."""
     return await _from_both(settings, redis, config, lambda reconciler: reconciler.plan())
 
 
-async def apply_everything(
-    settings: Settings, redis: Redis, config: RelayConfig, on_done: Callable[[Done], None]
-) -> FromBoth[Done]:
+async def apply_both(
+    settings: Settings, redis: Redis, config: RelayConfig, on_done: Callable[[AppliedStep], None]
+) -> FromBoth[AppliedStep]:
     """Makes everything as it should be; `on_done` hears of each step. Raises as `_from_both`."""
     return await _from_both(settings, redis, config, lambda reconciler: reconciler.apply(on_done))
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from relay.bootstrap.plan import Wanted
+from relay.bootstrap.plan import DesiredState
 from relay.config.settings import LOOPBACK, Settings
 from relay.core.errors import LinqApiError, Problem, SettingsError
 from relay.core.patterns import matches
 from relay.linq.payloads.event_types import V2_TYPES, is_of_lines, is_of_the_account
-from relay.process.tasks import meanwhile
+from relay.process.tasks import in_background
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from relay.linq.api.v3 import LinqApi
 
 
-async def wanted_of(config: RelayConfig, public_url: str, api: LinqApi) -> Wanted:
+async def desired_state_of(config: RelayConfig, public_url: str, api: LinqApi) -> DesiredState:
     """What relay.toml and the account come to.
 
     Raises:
         LinqApiError: Linq did not answer as it should, or there is nothing to register.
     """
-    async with meanwhile(api.event_types()) as event_types:
+    async with in_background(api.event_types()) as event_types:
         lines, offered = await _lines(config, api), await event_types
     events = events_asked_for(config, offered)
     of_lines = frozenset(filter(is_of_lines, events))
     of_the_account = frozenset(filter(is_of_the_account, events)) if config.linq.account else frozenset()
-    return Wanted(public_url, lines if of_lines else (), of_lines, of_the_account)
+    return DesiredState(public_url, lines if of_lines else (), of_lines, of_the_account)
 
 
 async def _lines(config: RelayConfig, api: LinqApi) -> Sequence[str]:

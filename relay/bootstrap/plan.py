@@ -67,7 +67,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class DesiredState:
     """What should be at Linq."""
 
     public_url: str
@@ -100,7 +100,7 @@ class _Ours:
 
 
 def make_plan(
-    wanted: Wanted, existing: Iterable[LinqSubscription], secrets: Sequence[KeyRecord], now: float
+    wanted: DesiredState, existing: Iterable[LinqSubscription], secrets: Sequence[KeyRecord], now: float
 ) -> list[Step]:
     """The steps in the order they should happen: what is new first, so that a line is never without a subscription.
 
@@ -117,7 +117,7 @@ def make_plan(
 
 
 def make_rotation(
-    wanted: Wanted,
+    wanted: DesiredState,
     existing: Iterable[LinqSubscription],
     secrets: Sequence[KeyRecord],
     of: Collection[str | None],
@@ -141,7 +141,7 @@ def make_rotation(
     return _in_order(steps)
 
 
-def _by_owner(wanted: Wanted, existing: Iterable[LinqSubscription]) -> dict[str | None, list[_Ours]]:
+def _by_owner(wanted: DesiredState, existing: Iterable[LinqSubscription]) -> dict[str | None, list[_Ours]]:
     """Our subscriptions by the line that their URL names, the newest generation first."""
     ours: dict[str | None, list[_Ours]] = {}
     for subscription in existing:
@@ -152,7 +152,7 @@ def _by_owner(wanted: Wanted, existing: Iterable[LinqSubscription]) -> dict[str 
 
 
 def _steps_of(
-    wanted: Wanted, line: str | None, ours: list[_Ours], secrets: list[KeyRecord], now: float
+    wanted: DesiredState, line: str | None, ours: list[_Ours], secrets: list[KeyRecord], now: float
 ) -> Iterator[Step]:
     held = {record.subscription_id: record for record in secrets}
     usable = [one for one in ours if one.subscription.id in held]
@@ -183,7 +183,7 @@ def _steps_of(
             yield _step(Action.DELETE, one, line, why if retires is None else _ROTATED_OUT)
 
 
-def _creation(wanted: Wanted, line: str | None, ours: list[_Ours], secrets: list[KeyRecord], reason: str) -> Step:
+def _creation(wanted: DesiredState, line: str | None, ours: list[_Ours], secrets: list[KeyRecord], reason: str) -> Step:
     known = [one.generation for one in ours] + [record.generation for record in secrets]
     generation = max(known, default=0) + 1
     return Step(Action.CREATE, line, generation, reason, target_url(wanted.public_url, line, generation))

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from relay.bootstrap.desired import wanted_of
-from relay.bootstrap.plan import Action, Step, Wanted, make_plan, make_rotation
+from relay.bootstrap.desired import desired_state_of
+from relay.bootstrap.plan import Action, DesiredState, Step, make_plan, make_rotation
 from relay.core.errors import RelayError, StoreError
 from relay.core.event import Dialect, owner_of
 from relay.linq.target_urls import our_target
-from relay.process.tasks import meanwhile
+from relay.process.tasks import in_background
 from relay.store import keys
 from relay.store.driver.client import RedisTrouble, describe
 
@@ -38,7 +38,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class AppliedStep:
     """One step and how it went."""
 
     step: Step
@@ -49,7 +49,7 @@ class Done:
 class Survey:
     """What is wanted, and what is there."""
 
-    wanted: Wanted
+    wanted: DesiredState
     existing: Sequence[LinqSubscription]
     """Every subscription at Linq, ours and others'."""
     secrets: Sequence[KeyRecord]
@@ -91,7 +91,7 @@ class Reconciler:
         self._public_url = public_url
         self._clock = clock
 
-    async def look(self) -> Survey:
+    async def survey(self) -> Survey:
         """What is wanted and what is there; changes nothing.
 
         Raises:
@@ -99,17 +99,19 @@ class Reconciler:
             StoreError: stored secrets cannot be opened with this RELAY_SECRET_KEY.
         """
         async with (
-            meanwhile(wanted_of(self._config, self._public_url, self._api)) as wanted,
-            meanwhile(self._api.subscriptions()) as existing,
+            in_background(desired_state_of(self._config, self._public_url, self._api)) as wanted,
+            in_background(self._api.subscriptions()) as existing,
         ):
             secrets = await self._secrets()
             return Survey(await wanted, await existing, secrets)
 
     async def plan(self) -> list[Step]:
         """The steps that `apply` would make; changes nothing, and raises as `look`."""
-        return (await self.look()).plan(self._clock())
+        return (await self.survey()).plan(self._clock())
 
-    async def apply(self, on_done: Callable[[Done], None], only: Callable[[Step], bool] = lambda _: True) -> list[Done]:
+    async def apply(
+        self, on_done: Callable[[AppliedStep], None], only: Callable[[Step], bool] = lambda _: True
+    ) -> list[AppliedStep]:
         """Makes Linq's subscriptions as they should be, or as far as the steps go that `only` lets pass.
 
         Goes on past a step that fails; `on_done` hears of each as it is over. Raises as `look`, and
@@ -118,7 +120,7 @@ class Reconciler:
             StoreError: somebody else has been at it for too long.
         """
         async with self._keyring.exclusively():
-            survey = await self.look()
+            survey = await self.survey()
             results = await self.carry_out(
                 survey.wanted, [step for step in survey.plan(self._clock()) if only(step)], on_done
             )
@@ -126,8 +128,8 @@ class Reconciler:
         return results
 
     async def rotate(
-        self, lines: Collection[str | None] | None, overlap: float, on_done: Callable[[Done], None]
-    ) -> list[Done]:
+        self, lines: Collection[str | None] | None, overlap: float, on_done: Callable[[AppliedStep], None]
+    ) -> list[AppliedStep]:
         """Gives `lines` (None: every one, and the account) new secrets; the old ones live on for `overlap` seconds.
 
         Raises as `apply`, and
@@ -136,7 +138,7 @@ class Reconciler:
             StoreError: one of `lines` has no secret that could be rotated.
         """
         async with self._keyring.exclusively():
-            survey = await self.look()
+            survey = await self.survey()
             owners = survey.wanted.owners if lines is None else lines
             until = self._clock() + overlap
             steps = make_rotation(survey.wanted, survey.existing, survey.secrets, owners, until)
@@ -149,17 +151,19 @@ class Reconciler:
                 )
             return await self.carry_out(survey.wanted, steps, on_done)
 
-    async def carry_out(self, wanted: Wanted, steps: Sequence[Step], on_done: Callable[[Done], None]) -> list[Done]:
+    async def carry_out(
+        self, wanted: DesiredState, steps: Sequence[Step], on_done: Callable[[AppliedStep], None]
+    ) -> list[AppliedStep]:
         """Makes `steps`, several at once, in the order of their actions."""
         at_once = asyncio.Semaphore(_AT_ONCE)
 
-        async def carry_out(step: Step) -> Done:
+        async def carry_out(step: Step) -> AppliedStep:
             async with at_once:
                 done = await self._carry_out(wanted, step)
             on_done(done)
             return done
 
-        results: list[Done] = []
+        results: list[AppliedStep] = []
         failed: set[str | None] = set()
         for action in Action:
             batch = [s for s in steps if s.action is action and not _has_to_wait(s, wanted, failed)]
@@ -168,7 +172,7 @@ class Reconciler:
             results += done
         return results
 
-    async def _carry_out(self, wanted: Wanted, step: Step) -> Done:
+    async def _carry_out(self, wanted: DesiredState, step: Step) -> AppliedStep:
         error = None
         try:
             match step.action:
@@ -181,11 +185,11 @@ class Reconciler:
                 case Action.DELETE:
                     await self._api.delete(str(step.subscription_id))
                 case Action.KEEP:
-                    return Done(step)
+                    return AppliedStep(step)
         except (RelayError, *RedisTrouble) as trouble:
             error = describe(trouble)
         except Exception as bug:  # it must not leave the other steps half done
-            log.exception("subscription.broken", line=step.line, action=step.action)
+            log.exception("subscription.error", line=step.line, action=step.action)
             error = f"{type(bug).__name__}: {bug}"
         write = log.error if error else log.info
         write(
@@ -197,9 +201,9 @@ class Reconciler:
             reason=step.reason,
             error=error,
         )
-        return Done(step, error)
+        return AppliedStep(step, error)
 
-    async def _create(self, wanted: Wanted, step: Step) -> None:
+    async def _create(self, wanted: DesiredState, step: Step) -> None:
         subscription, secret = await self._api.create(step.target_url, sorted(wanted.events_of(step.line)), step.line)
         # Linq will not show the secret again: a short trouble with Redis must not cost it.
         for _ in range(_STORE_TRIES):
@@ -212,7 +216,7 @@ class Reconciler:
         owner = step.line or "the account"
         raise StoreError(f"Redis did not take the secret of {owner}; the next apply replaces this subscription")
 
-    async def _tidy(self, survey: Survey, results: Sequence[Done]) -> None:
+    async def _tidy(self, survey: Survey, results: Sequence[AppliedStep]) -> None:
         at_linq = {subscription.id for subscription in survey.existing}
         at_linq -= {
             str(done.step.subscription_id) for done in results if done.step.action is Action.DELETE and not done.error
@@ -221,7 +225,7 @@ class Reconciler:
         try:
             await self._keyring.tidy(gone, self._clock())
         except RedisTrouble as error:
-            log.warning("keyring.untidy", error=str(error), note="the next run tidies it")
+            log.warning("keyring.cleanup_failed", error=str(error), note="the next run tidies it")
 
     async def _secrets(self) -> list[KeyRecord]:
         """The stored secrets, each of which can be opened.
@@ -246,7 +250,7 @@ class Reconciler:
         return True
 
 
-def _has_to_wait(step: Step, wanted: Wanted, failed: Collection[str | None]) -> bool:
+def _has_to_wait(step: Step, wanted: DesiredState, failed: Collection[str | None]) -> bool:
     """Whether a subscription has to stay because one that should take over could not be made or set right.
 
     That of a line that is no longer wanted stays if any failed: it may be the one that a mistyped line stands for.

@@ -15,13 +15,13 @@ import structlog
 
 from relay.bootstrap.desired import public_url_of, v2_events_asked_for
 from relay.bootstrap.plan import INACTIVE, Action, Step, differing_events
-from relay.bootstrap.reconcile import Done
+from relay.bootstrap.reconcile import AppliedStep
 from relay.core.errors import RelayError
 from relay.core.event import Dialect, owner_of
 from relay.core.secret import SigningSecret
 from relay.linq.api.v2 import VERSION, open_linq_v2
 from relay.linq.target_urls import is_our_v2_url, v2_url
-from relay.parts import open_sent_secret
+from relay.parts import open_v2_secret_marker
 from relay.store.driver.client import RedisTrouble, describe
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from relay.core.config.relay_toml import RelayConfig
     from relay.linq.api.v2 import LinqV2Api
     from relay.linq.api.v2_models import V2Subscription
-    from relay.store.keyring.v2_secret_marker import SentSecret
+    from relay.store.keyring.v2_secret_marker import V2SecretMarker
 
 V2_NEEDS = ("relay_public_url", "relay_secret_key", "linq_v2_token", "linq_v2_webhook_secret")
 """The settings that `[linq.v2]` cannot do without."""
@@ -42,7 +42,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class V2Wanted:
+class V2DesiredState:
     """What should be at Linq."""
 
     public_url: str
@@ -50,7 +50,7 @@ class V2Wanted:
     secret: SigningSecret
 
 
-def make_v2_plan(wanted: V2Wanted, existing: Iterable[V2Subscription], holder: int | None) -> list[Step]:
+def make_v2_plan(wanted: V2DesiredState, existing: Iterable[V2Subscription], holder: int | None) -> list[Step]:
     """The steps in the order they should happen; `holder` is the id of the one that has our secret, if that is known.
 
     A subscription is ours if its URL is under our public URL and v2's path; every other is left alone.
@@ -70,7 +70,7 @@ def make_v2_plan(wanted: V2Wanted, existing: Iterable[V2Subscription], holder: i
 class V2Survey:
     """What is wanted, and what is there."""
 
-    wanted: V2Wanted
+    wanted: V2DesiredState
     existing: Sequence[V2Subscription]
     """Every subscription at Linq's v2 API, ours and others'."""
     holder: int | None
@@ -99,12 +99,12 @@ class V2Survey:
 class V2Reconciler:
     """Keeps it so."""
 
-    def __init__(self, api: LinqV2Api, sent: SentSecret, wanted: V2Wanted) -> None:
+    def __init__(self, api: LinqV2Api, sent: V2SecretMarker, wanted: V2DesiredState) -> None:
         self._api = api
         self._sent = sent
         self._wanted = wanted
 
-    async def look(self) -> V2Survey:
+    async def survey(self) -> V2Survey:
         """What is wanted and what is there; changes nothing.
 
         Raises:
@@ -116,9 +116,9 @@ class V2Reconciler:
 
     async def plan(self) -> list[Step]:
         """The steps that `apply` would make; changes nothing, and raises as `look`."""
-        return (await self.look()).plan()
+        return (await self.survey()).plan()
 
-    async def apply(self, on_done: Callable[[Done], None]) -> list[Done]:
+    async def apply(self, on_done: Callable[[AppliedStep], None]) -> list[AppliedStep]:
         """Makes it as it should be; `on_done` hears of each step as it is over.
 
         Raises as `look`, and
@@ -126,7 +126,7 @@ class V2Reconciler:
         Raises:
             StoreError: somebody else has been at it for too long.
         """
-        results: list[Done] = []
+        results: list[AppliedStep] = []
         async with self._sent.exclusively():
             for step in await self.plan():
                 done = await self._carry_out(step)
@@ -136,9 +136,9 @@ class V2Reconciler:
                     break  # its twins stay: one of them may be what works
         return results
 
-    async def _carry_out(self, step: Step) -> Done:
+    async def _carry_out(self, step: Step) -> AppliedStep:
         if step.action is Action.KEEP:
-            return Done(step)
+            return AppliedStep(step)
         error = None
         try:
             await self._make(step)
@@ -153,7 +153,7 @@ class V2Reconciler:
             reason=step.reason,
             error=error,
         )
-        return Done(step, error)
+        return AppliedStep(step, error)
 
     async def _make(self, step: Step) -> None:
         if step.action is Action.DELETE:
@@ -165,7 +165,7 @@ class V2Reconciler:
             made = await self._api.create(url, events, secret)
         else:
             made = await self._api.update(int(step.subscription_id), url, events, secret)
-        await self._sent.note(secret, made.id)
+        await self._sent.record(secret, made.id)
 
 
 @asynccontextmanager
@@ -179,16 +179,16 @@ async def open_v2_reconciler(settings: Settings, redis: Redis, config: RelayConf
     settings.require(*V2_NEEDS, because="relay.toml has [linq.v2]")
     assert settings.linq_v2_token is not None  # noqa: S101  it was just required
     assert settings.linq_v2_webhook_secret is not None  # noqa: S101  as above
-    wanted = V2Wanted(
+    wanted = V2DesiredState(
         public_url_of(settings, settings.linq_v2_base_url),
         v2_events_asked_for(config),
         SigningSecret(settings.linq_v2_webhook_secret.get_secret_value()),
     )
     async with open_linq_v2(settings.linq_v2_token.get_secret_value(), settings.linq_v2_base_url) as api:
-        yield V2Reconciler(api, open_sent_secret(settings, redis), wanted)
+        yield V2Reconciler(api, open_v2_secret_marker(settings, redis), wanted)
 
 
-def _differences(wanted: V2Wanted, one: V2Subscription, holder: int | None) -> Iterator[str]:
+def _differences(wanted: V2DesiredState, one: V2Subscription, holder: int | None) -> Iterator[str]:
     """What is not as it should be, in words."""
     if one.webhook_url != v2_url(wanted.public_url):
         yield "its URL has more than it should"

@@ -18,14 +18,14 @@ from relay.cli.bootstrap import bootstrap
 from relay.cli.check import check, explain
 from relay.cli.dead import dead
 from relay.cli.doctor import doctor
-from relay.cli.lanes import lanes
 from relay.cli.ledger import ledger
-from relay.cli.quarantine import aside
+from relay.cli.quarantine import quarantine
 from relay.cli.replay import replay
 from relay.cli.rewind import rewind
 from relay.cli.sandbox import demo, sandbox
 from relay.cli.secret import secret
 from relay.cli.serve import ingress, up, worker
+from relay.cli.subscriptions import subscriptions
 from relay.cli.topics import topics
 from relay.core.errors import RelayError, SeveralProblems
 
@@ -38,10 +38,10 @@ app = typer.Typer(
 )
 for command in (up, ingress, worker, sandbox, demo, check, explain, doctor, ledger, topics, attempts, rewind):
     app.command()(command)
-app.add_typer(aside)
+app.add_typer(quarantine)
 app.add_typer(bootstrap)
 app.add_typer(dead)
-app.add_typer(lanes)
+app.add_typer(subscriptions)
 app.add_typer(replay)
 app.add_typer(secret)
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from relay.config.settings import Settings
-    from relay.store.lanes.attempt_log import Found, Sought
+    from relay.store.lanes.attempt_log import AttemptFilter, FoundAttempt
 
 _SHORT = 60  # characters of an answer in a table
 
@@ -55,9 +55,9 @@ def attempts(
     """Show what was tried for push subscriptions, newest first; exit code 1 if there is nothing for --id."""
     from relay.parts import load_settings
     from relay.process.event_loop import run
-    from relay.store.lanes.attempt_log import Sought
+    from relay.store.lanes.attempt_log import AttemptFilter
 
-    sought = Sought(
+    sought = AttemptFilter(
         event_ids={event_id} if event_id else None,
         event_type=pattern_meant(event_type),
         line=line_meant(line),
@@ -79,13 +79,13 @@ def attempts(
         raise typer.Exit(1)
 
 
-def print_attempts(title: str, found: Iterable[Found]) -> None:
+def print_attempts(title: str, found: Iterable[FoundAttempt]) -> None:
     """Prints attempts for a person."""
     columns = ("when", "subscription", "id", "type", "line", "n", "outcome", "status", "ms", "then", "detail")
     print_table(title, columns, [_row(one) for one in found])
 
 
-def attempt_summary(one: Found) -> dict[str, Any]:
+def attempt_summary(one: FoundAttempt) -> dict[str, Any]:
     """An attempt for machines; `_at` is Unix milliseconds."""
     attempt = one.attempt
     return {
@@ -112,7 +112,7 @@ def attempt_summary(one: Found) -> dict[str, Any]:
     }
 
 
-def _row(one: Found) -> tuple[object, ...]:
+def _row(one: FoundAttempt) -> tuple[object, ...]:
     attempt = one.attempt
     marks = [name for name, is_so in (("probe", attempt.is_probe), ("replay", attempt.is_replay)) if is_so]
     return (
@@ -130,7 +130,7 @@ def _row(one: Found) -> tuple[object, ...]:
     )
 
 
-def _what_followed(one: Found) -> str:
+def _what_followed(one: FoundAttempt) -> str:
     attempt = one.attempt
     if not one.counted:
         return "nothing: it came too late"
@@ -143,13 +143,13 @@ def _what_followed(one: Found) -> str:
     return "delivered"
 
 
-async def _read(settings: Settings, subscription: str | None, sought: Sought, limit: int) -> list[Found]:
+async def _read(settings: Settings, subscription: str | None, sought: AttemptFilter, limit: int) -> list[FoundAttempt]:
     from relay.parts import open_store
     from relay.store.lanes.attempt_log import attempts_of
     from relay.store.lanes.dead_letters import DeadLetters
 
     async with open_store(settings) as redis:
-        found: list[Found] = []
+        found: list[FoundAttempt] = []
         for lane in lanes_meant(subscription, await DeadLetters(redis).lanes()):
             most = len(found) + limit
             async with aclosing(attempts_of(redis, lane, sought)) as newest_first:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from relay.bootstrap.both_apis import FromBoth
     from relay.bootstrap.plan import Step
-    from relay.bootstrap.reconcile import Done
+    from relay.bootstrap.reconcile import AppliedStep
     from relay.bootstrap.status import Status
     from relay.config.settings import Settings
     from relay.core.config.relay_toml import RelayConfig
@@ -129,13 +129,13 @@ def _secret_name(generation: int | None) -> str:
             return f"gen {generation}"
 
 
-def _teller(*, json: bool) -> Callable[[Done], None]:
+def _teller(*, json: bool) -> Callable[[AppliedStep], None]:
     """What says each step as it is done."""
     from relay.process.logs import configure_logging
 
     configure_logging("critical", "auto")  # each step is said here; what its log says is the same
 
-    def tell(done: Done) -> None:
+    def tell(done: AppliedStep) -> None:
         step = done.step
         result = f"failed: {done.error}" if done.error else "done"
         said = f"{step.action:<7} {step.owner:<16} {_generation(step):<7} {step.reason}: {result}"
@@ -152,7 +152,7 @@ def _end_on(troubles: list[str]) -> None:
         raise typer.Exit(1)
 
 
-def _tell(done_at_both: FromBoth[Done], *, json: bool) -> None:
+def _tell(done_at_both: FromBoth[AppliedStep], *, json: bool) -> None:
     """The end of a command that changed something; exit code 1 if a step failed."""
     results, troubles = done_at_both.found, done_at_both.troubles
     failed = [done for done in results if done.error]
@@ -169,20 +169,22 @@ def _tell(done_at_both: FromBoth[Done], *, json: bool) -> None:
 
 
 async def _plan() -> FromBoth[Step]:
-    from relay.bootstrap.both_apis import plan_everything
+    from relay.bootstrap.both_apis import plan_both
 
     async with _account() as (settings, redis, config):
-        return await plan_everything(settings, redis, config)
+        return await plan_both(settings, redis, config)
 
 
-async def _apply(tell: Callable[[Done], None]) -> FromBoth[Done]:
-    from relay.bootstrap.both_apis import apply_everything
+async def _apply(tell: Callable[[AppliedStep], None]) -> FromBoth[AppliedStep]:
+    from relay.bootstrap.both_apis import apply_both
 
     async with _account() as (settings, redis, config):
-        return await apply_everything(settings, redis, config, tell)
+        return await apply_both(settings, redis, config, tell)
 
 
-async def _rotate(lines: list[str] | None, overlap: float | None, tell: Callable[[Done], None]) -> FromBoth[Done]:
+async def _rotate(
+    lines: list[str] | None, overlap: float | None, tell: Callable[[AppliedStep], None]
+) -> FromBoth[AppliedStep]:
     from relay.bootstrap.both_apis import FromBoth
     from relay.bootstrap.factory import open_reconciler
 
@@ -195,13 +197,13 @@ async def _rotate(lines: list[str] | None, overlap: float | None, tell: Callable
 
 
 async def _status() -> tuple[list[Status], dict[str, int], list[str]]:
-    from relay.bootstrap.both_apis import look_at_everything
+    from relay.bootstrap.both_apis import survey_both
     from relay.bootstrap.status import KINDS, differences, statuses
-    from relay.store.keyring.last_seen import last_heard
+    from relay.store.keyring.last_seen import last_events
 
     async with _account() as (settings, redis, config):
-        looked = await look_at_everything(settings, redis, config)
-        heard, now, silent_after = await last_heard(redis), time.time(), config.linq.silent_after
+        looked = await survey_both(settings, redis, config)
+        heard, now, silent_after = await last_events(redis), time.time(), config.linq.silent_after
     rows = [row for survey in looked.found for row in statuses(survey, heard, now, silent_after)]
     found = [differences(survey, heard, now, silent_after) for survey in looked.found]
     return rows, {kind: sum(each[kind] for each in found) for kind in KINDS}, looked.troubles

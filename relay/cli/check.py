@@ -86,7 +86,7 @@ def explain(
     from relay.core.event import Dialect
     from relay.core.json_text import parse_json
     from relay.core.lines import is_line
-    from relay.linq.payloads.decode import understand
+    from relay.linq.payloads.decode import decode
 
     config = read_config(Settings.load().relay_config)
     if line is not None and not is_line(line):
@@ -102,7 +102,7 @@ def explain(
         raise RelayError(f"{file}: not an event: Linq's are JSON objects")
     dialect = Dialect.V2 if envelope.get("api_version") == "v2" else Dialect.V3
     try:
-        event = understand(dialect, body, line).event
+        event = decode(dialect, body, line).event
     except Unparsable as error:
         raise RelayError(f"{file}: not an event: {error}") from None
     reasons = {topic.name: mismatches(topic, event) for topic in config.topics}
@@ -121,7 +121,7 @@ def explain(
 
 
 def _facts(event: Event) -> dict[str, Any]:
-    facts = event.facts
+    facts = event.fields
     return {
         "id": event.id,
         "type": event.type,

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from relay.config.settings import Settings
-    from relay.store.lanes.attempt_log import Found
-    from relay.store.lanes.dead_letters import DeadLetter, DeadLetters, Which
+    from relay.store.lanes.attempt_log import FoundAttempt
+    from relay.store.lanes.dead_letters import DeadLetter, DeadLetterFilter, DeadLetters
 
 dead = typer.Typer(name="dead", help="Dead letters: list, show, replay, drop.", no_args_is_help=True)
 
@@ -183,14 +183,14 @@ def _tell(counts: dict[str, int], field: str, what: str, *, json: bool) -> None:
 @dataclass(frozen=True, slots=True)
 class _Found:
     letters: list[DeadLetter]
-    attempts: dict[tuple[str, str, str], list[Found]]
+    attempts: dict[tuple[str, str, str], list[FoundAttempt]]
     """Those of the events of `letters`, oldest first, by subscription, event id and topic."""
 
-    def attempts_of(self, letter: DeadLetter) -> list[Found]:
+    def attempts_of(self, letter: DeadLetter) -> list[FoundAttempt]:
         return self.attempts.get((letter.subscription, letter.record.id, letter.topic), [])
 
 
-async def _list(settings: Settings, subscription: str | None, which: Which) -> list[DeadLetter]:
+async def _list(settings: Settings, subscription: str | None, which: DeadLetterFilter) -> list[DeadLetter]:
     from relay.parts import open_store
     from relay.store.lanes.dead_letters import DeadLetters
 
@@ -198,7 +198,7 @@ async def _list(settings: Settings, subscription: str | None, which: Which) -> l
         return await _letters(DeadLetters(redis), subscription, which)
 
 
-async def _find(settings: Settings, subscription: str | None, which: Which) -> _Found:
+async def _find(settings: Settings, subscription: str | None, which: DeadLetterFilter) -> _Found:
     from relay.parts import open_store
     from relay.store.lanes.dead_letters import DeadLetters
 
@@ -207,21 +207,21 @@ async def _find(settings: Settings, subscription: str | None, which: Which) -> _
         return _Found(letters, await _attempts(redis, letters))
 
 
-async def _attempts(redis: Redis, letters: Sequence[DeadLetter]) -> dict[tuple[str, str, str], list[Found]]:
-    from relay.store.lanes.attempt_log import Sought, attempts_of
+async def _attempts(redis: Redis, letters: Sequence[DeadLetter]) -> dict[tuple[str, str, str], list[FoundAttempt]]:
+    from relay.store.lanes.attempt_log import AttemptFilter, attempts_of
 
     ids: dict[str, set[str]] = {}
     for letter in letters:
         ids.setdefault(letter.subscription, set()).add(letter.record.id)
-    attempts: dict[tuple[str, str, str], list[Found]] = {}
+    attempts: dict[tuple[str, str, str], list[FoundAttempt]] = {}
     for name, event_ids in ids.items():
-        async for one in attempts_of(redis, name, Sought(event_ids=event_ids)):
+        async for one in attempts_of(redis, name, AttemptFilter(event_ids=event_ids)):
             attempts.setdefault((name, one.attempt.event_id, one.attempt.topic), []).insert(0, one)
     return attempts
 
 
 async def _replay(
-    settings: Settings, subscription: str | None, which: Which, rate: float | None, *, dry_run: bool
+    settings: Settings, subscription: str | None, which: DeadLetterFilter, rate: float | None, *, dry_run: bool
 ) -> dict[str, int]:
     from relay.config.file import read_config
     from relay.core.errors import RelayError
@@ -257,7 +257,7 @@ async def _send_back(dead_letters: DeadLetters, name: str, entries: Sequence[str
 
 
 async def _drop(
-    settings: Settings, subscription: str | None, which: Which, why: str, *, dry_run: bool
+    settings: Settings, subscription: str | None, which: DeadLetterFilter, why: str, *, dry_run: bool
 ) -> dict[str, int]:
     from relay.parts import open_store
     from relay.store.lanes.dead_letters import DeadLetters
@@ -282,7 +282,7 @@ def _by_lane(letters: Sequence[DeadLetter]) -> dict[str, list[str]]:
     return by_lane
 
 
-async def _letters(dead_letters: DeadLetters, subscription: str | None, which: Which) -> list[DeadLetter]:
+async def _letters(dead_letters: DeadLetters, subscription: str | None, which: DeadLetterFilter) -> list[DeadLetter]:
     lanes = lanes_meant(subscription, await dead_letters.lanes())
     return [letter for lane in lanes async for letter in dead_letters.of(lane, which)]
 

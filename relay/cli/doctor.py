@@ -42,8 +42,8 @@ async def _examine(settings: Settings) -> list[Finding]:
     from relay.config.file import load_config
     from relay.doctor.examine import examine
     from relay.parts import open_store
-    from relay.store.driver.client import REQUEST_PATIENCE
+    from relay.store.driver.client import REQUEST_TIMEOUT
 
     loaded = load_config(settings.relay_config)
-    async with open_store(settings, REQUEST_PATIENCE) as redis:
+    async with open_store(settings, REQUEST_TIMEOUT) as redis:
         return await examine(settings, redis, loaded)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from relay.core.config.relay_toml import RelayConfig
-    from relay.store.lanes.dead_letters import Which
+    from relay.store.lanes.dead_letters import DeadLetterFilter
 
 SubscriptionOption = Annotated[str | None, typer.Option("--subscription", help="Only of this subscription.")]
 IdOption = Annotated[str | None, typer.Option("--id", help="Only of this event id.")]
@@ -39,11 +39,11 @@ def meant_by(
     reason: str | None,
     since: str | None,
     until: str | None,
-) -> Which:
+) -> DeadLetterFilter:
     """Which dead letters the options mean."""
-    from relay.store.lanes.dead_letters import Which
+    from relay.store.lanes.dead_letters import DeadLetterFilter
 
-    return Which(
+    return DeadLetterFilter(
         event_id,
         pattern_meant(event_type),
         line_meant(line),
@@ -73,12 +73,12 @@ def line_meant(line: str | None) -> str | None:
 
 def moment_meant(text: str | None, option: str) -> float | None:
     """The Unix milliseconds that `text` names."""
-    from relay.core.timestamps import parse_moment
+    from relay.core.timestamps import parse_time
 
     if text is None:
         return None
     try:
-        return parse_moment(text, time.time()) * 1000
+        return parse_time(text, time.time()) * 1000
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=option) from None
 
@@ -121,7 +121,7 @@ def lanes_meant(subscription: str | None, lanes: Sequence[str]) -> Sequence[str]
     return [subscription]
 
 
-def say_which(which: Which, *, every: bool) -> None:
+def say_which(which: DeadLetterFilter, *, every: bool) -> None:
     """Makes sure that somebody who names nothing means everything."""
     if which.is_any and not every:
         raise typer.BadParameter("say which: --id, --type, --line, --reason, --since, --until, or --all")

@@ -1,4 +1,4 @@
-"""`relay aside`: what Linq signed and the relay could not read."""
+"""`relay quarantine`: what Linq signed and the relay could not read."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from relay.config.settings import Settings
-    from relay.store.inbox.quarantine import Readable, SetAside
+    from relay.store.inbox.quarantine import QuarantinedBody, Readable
 
-    Filter = Callable[[SetAside], bool]
+    Filter = Callable[[QuarantinedBody], bool]
 
-aside = typer.Typer(
-    name="aside", help="Bodies that Linq signed and nobody could read: list, show, retry, drop.", no_args_is_help=True
+quarantine = typer.Typer(
+    name="quarantine",
+    help="Bodies that Linq signed and nobody could read: list, show, retry, drop.",
+    no_args_is_help=True,
 )
 
 EntryOption = Annotated[str | None, typer.Option("--id", help="Only the one of this id.")]
@@ -29,7 +31,7 @@ AllOption = Annotated[bool, typer.Option("--all", help="Everything that was set 
 log = structlog.get_logger()
 
 
-@aside.command(name="list")
+@quarantine.command(name="list")
 def list_(
     *,
     entry: EntryOption = None,
@@ -48,7 +50,7 @@ def list_(
     print_table(f"Bodies set aside: {len(rows)}", columns, rows)
 
 
-@aside.command()
+@quarantine.command()
 def show(
     *,
     entry: EntryOption = None,
@@ -71,7 +73,7 @@ def show(
         raise typer.Exit(1)
 
 
-@aside.command()
+@quarantine.command()
 def retry(
     *,
     entry: EntryOption = None,
@@ -99,7 +101,7 @@ def retry(
         raise typer.Exit(1)
 
 
-@aside.command()
+@quarantine.command()
 def drop(
     why: Annotated[str, typer.Argument(help="Why, for the log.")],
     *,
@@ -133,7 +135,7 @@ def _filter(
         raise typer.BadParameter("say which: --id, --reason, --since, --until, or --all")
     since_ms, until_ms = moment_meant(since, "--since"), moment_meant(until, "--until")
 
-    def fits(one: SetAside) -> bool:
+    def fits(one: QuarantinedBody) -> bool:
         return (
             entry in {None, one.entry}
             and (reason is None or reason in one.reason)
@@ -144,43 +146,43 @@ def _filter(
     return fits
 
 
-def _find(fits: Filter) -> list[SetAside]:
+def _find(fits: Filter) -> list[QuarantinedBody]:
     from relay.parts import load_settings
     from relay.process.event_loop import run
 
     return run(_read(load_settings(), fits))
 
 
-async def _read(settings: Settings, fits: Filter) -> list[SetAside]:
+async def _read(settings: Settings, fits: Filter) -> list[QuarantinedBody]:
     from relay.parts import open_store
-    from relay.store.inbox.quarantine import Aside
+    from relay.store.inbox.quarantine import Quarantine
 
     async with open_store(settings) as redis:
-        return [one async for one in Aside(redis).all() if fits(one)]
+        return [one async for one in Quarantine(redis).all() if fits(one)]
 
 
 async def _retry(settings: Settings, fits: Filter, *, dry_run: bool) -> dict[str, int]:
     from relay.parts import open_store
-    from relay.store.inbox.quarantine import Aside
+    from relay.store.inbox.quarantine import Quarantine
 
     async with open_store(settings) as redis:
-        found = [_read_again(one) async for one in Aside(redis).all() if fits(one)]
+        found = [_read_again(one) async for one in Quarantine(redis).all() if fits(one)]
         readable = [one for one in found if one is not None]
         accepted, repeats = len(readable), 0
         if not dry_run:
             window_ms = round(settings.relay_dedupe_window * 1000)
-            accepted, repeats = await Aside(redis).readmit(readable, window_ms, round(time.time() * 1000))
+            accepted, repeats = await Quarantine(redis).retry(readable, window_ms, round(time.time() * 1000))
     return {"accepted": accepted, "repeats": repeats, "unreadable": len(found) - len(readable)}
 
 
-def _read_again(one: SetAside) -> Readable | None:
+def _read_again(one: QuarantinedBody) -> Readable | None:
     """The event that a body is after all; None if it still cannot be read."""
     from relay.core.event import Dialect
-    from relay.linq.payloads.decode import understand
+    from relay.linq.payloads.decode import decode
     from relay.store.inbox.quarantine import Readable
 
     try:
-        event = understand(Dialect(one.dialect), one.body, one.line).event
+        event = decode(Dialect(one.dialect), one.body, one.line).event
     except Exception:  # noqa: BLE001  what broke the router once may break us here, and stays where it is
         return None
     return Readable(one.entry, event.id, event.type)
@@ -188,18 +190,18 @@ def _read_again(one: SetAside) -> Readable | None:
 
 async def _drop(settings: Settings, fits: Filter, why: str, *, dry_run: bool) -> int:
     from relay.parts import open_store
-    from relay.store.inbox.quarantine import Aside
+    from relay.store.inbox.quarantine import Quarantine
 
     async with open_store(settings) as redis:
-        entries = [one.entry async for one in Aside(redis).all() if fits(one)]
+        entries = [one.entry async for one in Quarantine(redis).all() if fits(one)]
         if dry_run:
             return len(entries)
-        dropped = await Aside(redis).drop(entries)
-    log.warning("aside.dropped", bodies=dropped, why=why)
+        dropped = await Quarantine(redis).drop(entries)
+    log.warning("quarantine.dropped", bodies=dropped, why=why)
     return dropped
 
 
-def _summary(one: SetAside) -> dict[str, Any]:
+def _summary(one: QuarantinedBody) -> dict[str, Any]:
     return {
         "id": one.entry,
         "api": one.dialect,

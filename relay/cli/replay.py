@@ -29,7 +29,7 @@ replay = typer.Typer(
     no_args_is_help=True,
 )
 
-_LOOK = 0.25  # seconds between two looks at how far a replay is
+_POLL_INTERVAL = 0.25  # seconds between two looks at how far a replay is
 
 
 @replay.callback()
@@ -54,7 +54,7 @@ def start(
         return
     from relay.parts import load_settings
     from relay.process.event_loop import run
-    from relay.store.topics.history import Wanted
+    from relay.store.topics.history import HistoryFilter
     from relay.store.topics.replays import Order
 
     if topic is None or to is None:
@@ -62,7 +62,7 @@ def start(
     event_type, line = pattern_meant(event_type), line_meant(line)
     moments = _moments(since, until)
     settings = load_settings()
-    order = Order(topic, to, Wanted(event_type, line), rate, _who())
+    order = Order(topic, to, HistoryFilter(event_type, line), rate, _who())
     began = run(_begin(settings, order, moments, dry_run=dry_run))
     if not json:
         say_beginning(began)
@@ -110,7 +110,7 @@ async def _begin(
     from relay.core.errors import RelayError
     from relay.parts import open_store
     from relay.store.topics.history import History
-    from relay.store.topics.replays import MOST_RUNNING, Replays
+    from relay.store.topics.replays import MAX_RUNNING, Replays
 
     config = read_config(settings.relay_config)
     async with open_store(settings) as redis:
@@ -121,8 +121,8 @@ async def _begin(
         survey = await history.survey(await history.span(*moments), order.wanted)
         if not survey.matching:
             raise RelayError(nothing(order, survey, extent))
-        if not dry_run and len(await replays.running()) >= MOST_RUNNING:
-            raise RelayError(f"more than {MOST_RUNNING} at a time cannot run; wait for one to end, or cancel one")
+        if not dry_run and len(await replays.running()) >= MAX_RUNNING:
+            raise RelayError(f"more than {MAX_RUNNING} at a time cannot run; wait for one to end, or cancel one")
         started = None if dry_run else await replays.start(order, survey, round(time.time() * 1000))
         return Beginning(order, survey, extent, not extent.reaches(moments[0]), started)
 
@@ -155,7 +155,7 @@ def _watch(settings: Settings, replay_id: str) -> Replay | None:
 
 async def _follow(settings: Settings, replay_id: str) -> Replay:
     from relay.parts import open_store
-    from relay.store.lanes.suspensions import Holds
+    from relay.store.lanes.suspensions import Suspensions
     from relay.store.topics.replays import Replays, State
 
     paused = _paused(settings)
@@ -166,20 +166,20 @@ async def _follow(settings: Settings, replay_id: str) -> Replay:
                 found = _known(await Replays(redis).get(replay_id), replay_id)
                 if found.state is not State.RUNNING:
                     return found
-                waits = found.order.to in paused or await Holds(redis).is_held(found.order.to)
+                waits = found.order.to in paused or await Suspensions(redis).is_suspended(found.order.to)
                 description = f"{replay_id}: {found.order.to} is not delivering" if waits else replay_id
                 progress.update(task, total=found.matching, completed=found.sent, description=description)
-                await asyncio.sleep(_LOOK)
+                await asyncio.sleep(_POLL_INTERVAL)
 
 
 async def _read(settings: Settings) -> tuple[list[Replay], set[str]]:
     from relay.parts import open_store
-    from relay.store.lanes.suspensions import Holds
+    from relay.store.lanes.suspensions import Suspensions
     from relay.store.topics.replays import Replays
 
     async with open_store(settings) as redis:
-        holds = Holds(redis)
-        held = {*await holds.pauses(), *await holds.trips(), *_paused(settings)}
+        holds = Suspensions(redis)
+        held = {*await holds.pauses(), *await holds.open_breakers(), *_paused(settings)}
         return await Replays(redis).all(), held
 
 

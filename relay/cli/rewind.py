@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from relay.config.settings import Settings
-    from relay.store.topics.group_seek import Move
+    from relay.store.topics.group_seek import Seek
     from relay.store.topics.history import Extent
 
 _ID = re.compile(r"\d{1,16}-\d{1,19}")
@@ -70,7 +70,7 @@ class _Target:
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    move: Move
+    move: Seek
     extent: Extent
 
 
@@ -94,14 +94,14 @@ async def _plan(settings: Settings, topic: str, group: str, target: _Target) -> 
     from relay.core.errors import RelayError
     from relay.parts import open_store
     from relay.store.driver.streams import order_of
-    from relay.store.topics.group_seek import plan_move
+    from relay.store.topics.group_seek import plan_seek
     from relay.store.topics.history import History
 
     config = read_config(settings.relay_config)
     async with open_store(settings) as redis:
         await check_topic(redis, config, topic)
         await _check_group(redis, topic, group)
-        move = await plan_move(redis, topic, group, target.after)
+        move = await plan_seek(redis, topic, group, target.after)
         if target.is_entry and target.after is not None and order_of(target.after) > order_of(move.last):
             raise RelayError(f'"{topic}" ends before that entry, with {move.last}; --to end skips all that is there')
         return _Way(move, await History(redis, topic).extent())
@@ -155,9 +155,9 @@ def _time(entry: str) -> str:
     return f"{local_time(ms_of(entry))} ({entry})"
 
 
-async def _go(settings: Settings, move: Move) -> None:
+async def _go(settings: Settings, move: Seek) -> None:
     from relay.parts import open_store
-    from relay.store.topics.group_seek import make_move
+    from relay.store.topics.group_seek import seek
 
     async with open_store(settings) as redis:
-        await make_move(redis, move)
+        await seek(redis, move)

@@ -29,7 +29,7 @@ def topics(*, json: JsonOption = False) -> None:
     ]
     print_table("Topics", ("topic", "events", "memory", "oldest"), rows)
     groups = [
-        (group.name, one.name, "push" if group.is_push else "pull", group.behind, group.pending)
+        (group.name, one.name, "push" if group.is_push else "pull", group.lag, group.pending)
         for one in states
         for group in one.groups
     ]

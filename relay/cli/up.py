@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from relay.config.file import Loaded
 
 _BOOTSTRAP_PAUSE = 15.0  # seconds between two attempts to reach Linq
-_LOOK = 1.0  # seconds between two looks whether relay.toml has changed
+_POLL_INTERVAL = 1.0  # seconds between two looks whether relay.toml has changed
 
 log = structlog.get_logger()
 
@@ -101,7 +101,7 @@ def _programs(name: str, arguments: Sequence[str], count: int, environment: dict
 
 async def _bootstrap(settings: Settings, rules: ConfigFile) -> None:
     """Registers the lines at Linq, again after every change of relay.toml, trying until it has worked."""
-    from relay.bootstrap.both_apis import apply_everything
+    from relay.bootstrap.both_apis import apply_both
 
     async with rules, open_store(settings) as redis:
         applied: Loaded | None = None
@@ -109,14 +109,14 @@ async def _bootstrap(settings: Settings, rules: ConfigFile) -> None:
             loaded = rules.current
             if loaded is not applied:
                 try:
-                    results = await apply_everything(settings, redis, loaded.config, lambda _: None)
+                    results = await apply_both(settings, redis, loaded.config, lambda _: None)
                     for trouble in results.troubles:
                         log.error("bootstrap.failed", error=trouble, again_in_s=_BOOTSTRAP_PAUSE)
                     failed = bool(results.troubles) or any(done.error for done in results.found)
                 except (RelayError, *RedisTrouble) as error:
                     log.error("bootstrap.failed", error=describe(error), again_in_s=_BOOTSTRAP_PAUSE)  # noqa: TRY400
                 except Exception:  # whatever it is: lines that are never registered would be the worst
-                    log.exception("bootstrap.broken", again_in_s=_BOOTSTRAP_PAUSE)
+                    log.exception("bootstrap.error", again_in_s=_BOOTSTRAP_PAUSE)
                 else:
                     applied = None if failed else loaded
-            await asyncio.sleep(_BOOTSTRAP_PAUSE if applied is None else _LOOK)
+            await asyncio.sleep(_BOOTSTRAP_PAUSE if applied is None else _POLL_INTERVAL)

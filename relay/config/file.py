@@ -14,7 +14,7 @@ import structlog
 
 from relay.config.secret_lookup import endpoints_of, files_in, look_up
 from relay.core.config.relay_toml import RelayConfig, parse_config
-from relay.core.config.toml_positions import TomlPlaces
+from relay.core.config.toml_positions import TomlPositions
 from relay.core.errors import ConfigError, Problem
 from relay.process.tasks import end_task
 
@@ -73,7 +73,7 @@ def _load(text: str, path: Path) -> Loaded:
     try:
         config = parse_config(text, str(path))
     except ConfigError as error:
-        problems = sorted((*error.problems, *missing), key=lambda problem: TomlPlaces.order(problem.place))
+        problems = sorted((*error.problems, *missing), key=lambda problem: TomlPositions.order(problem.place))
         raise ConfigError(error.heading, tuple(problems)) from None
     if missing:
         raise ConfigError("What subscriptions refer to is missing or cannot be used:", tuple(missing))
@@ -109,14 +109,15 @@ class ConfigFile:
             if before == self._seen:
                 continue
             try:
-                self._reload()
+                self.reload()
             except Exception:  # whatever it is, the file has to be looked at again when it changes again
-                log.exception("config.broken", file=str(self._path))
+                log.exception("config.error", file=str(self._path))
             # A file that was written while we read it differs from its state before, and is read again.
             after = self._signature()
             self._seen = {file: before.get(file, after[file]) for file in after}
 
-    def _reload(self) -> None:
+    def reload(self) -> None:
+        """Read the file again. A broken file is logged and refused; the former rules stay in force."""
         try:
             loaded = self._load()
         except ConfigError as error:

@@ -12,7 +12,7 @@ from dotenv import dotenv_values
 
 from relay.core.config.endpoint import check_found, endpoint_of, references
 from relay.core.config.relay_toml import subscription_rows
-from relay.core.config.toml_positions import TomlPlaces
+from relay.core.config.toml_positions import TomlPositions
 from relay.core.errors import Problem
 from relay.net.tls import authorities_in
 
@@ -31,7 +31,7 @@ Found = list[dict["Way", str]]
 
 def look_up(text: str, path: Path) -> tuple[Found, list[Problem]]:
     """What the references in `text`, the rules at `path`, stand for, and what is missing or cannot be used."""
-    places = TomlPlaces(text, str(path))
+    places = TomlPositions(text, str(path))
     found: Found = []
     problems: list[Problem] = []
     for position, row in enumerate(subscription_rows(text)):

@@ -1,14 +1,14 @@
 """Every error that the relay raises on purpose, in one tree.
 
-    RelayError                      what a person can be told in one sentence
+    RelayError                      can be explained to an operator in one sentence
     ├── SettingsError               the environment is wrong: exit code 2
     ├── ConfigError                 relay.toml is wrong: exit code 2
-    ├── Refusal                     a request the ingress does not accept; `web.answers` maps each to a status
+    ├── RejectedWebhook             the ingress does not accept a request; `web.responses` maps each to a status
     │   ├── BadSignature            the sender could not prove to be Linq
-    │   ├── SecretUnknown           we hold no secret for that URL (yet): our fault, try again
-    │   └── StoreUnavailable        Redis did not take it in time: our fault, try again
-    ├── Unparsable                  signed by Linq, but not an envelope: set aside, never refused
-    ├── StoreError                  Redis is there but cannot be used as it is (wrong key for a sealed secret, ...)
+    │   ├── SecretUnknown           no secret is stored for that URL (yet): our fault, Linq retries
+    │   └── StoreUnavailable        Redis did not take the event in time: our fault, Linq retries
+    ├── Unparsable                  valid signature, but not an envelope: quarantined, never refused
+    ├── StoreError                  Redis is reachable but unusable (wrong key for an encrypted secret, ...)
     └── LinqApiError                Linq's API answered with an error, or not at all
 
 `code` is a short stable name for logs, metrics and JSON answers; the message is for people.
@@ -58,7 +58,7 @@ class ConfigError(SeveralProblems):
     code = "config"
 
 
-class Refusal(RelayError):
+class RejectedWebhook(RelayError):
     """A webhook that the ingress does not accept."""
 
     code = "refused"
@@ -68,19 +68,19 @@ class Refusal(RelayError):
         self.another_secret_could_help = another_secret_could_help
 
 
-class BadSignature(Refusal):
+class BadSignature(RejectedWebhook):
     """No secret that we hold makes this signature, or the headers cannot be a signature at all."""
 
     code = "bad_signature"
 
 
-class SecretUnknown(Refusal):
+class SecretUnknown(RejectedWebhook):
     """The URL names a line (or a generation of it) whose secret is not in the keyring: bootstrap may be storing it."""
 
     code = "secret_unknown"
 
 
-class StoreUnavailable(Refusal):
+class StoreUnavailable(RejectedWebhook):
     """Redis is down, slow, full or loading; nothing was promised to the sender."""
 
     code = "store_unavailable"

@@ -1,8 +1,8 @@
 """The event: one thing Linq told us, as the envelope fields that rules and subscribers need, and the raw body.
 
-An `Arrival` is what the ingress has proved and read (`linq.admission` makes it, nothing else does); an `Event` is an
-arrival that the router has understood: its line, chat and so on are known. The body is what Linq signed, byte for byte,
-in both.
+A `VerifiedWebhook` is what the ingress has verified and read (only `linq.signatures.verify` makes one); an `Event` is a
+webhook that the router has decoded: its line, chat and so on are known. Both hold the body that Linq signed, byte for
+byte.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def owner_of(dialect: Dialect, line: str | None) -> str:
     return Dialect.V2.value if dialect is Dialect.V2 else line or ACCOUNT
 
 
-class Arrival(NamedTuple):
+class VerifiedWebhook(NamedTuple):
     """A verified webhook, as it enters the inbox."""
 
     id: str
@@ -50,7 +50,7 @@ class Arrival(NamedTuple):
     """The `gen` of the Linq subscription whose secret verified it; 0 where there is none."""
 
 
-class Facts(NamedTuple):
+class PayloadFields(NamedTuple):
     """What the payload says about itself. None where this event type does not say."""
 
     line: str | None = None
@@ -75,7 +75,7 @@ class Event(NamedTuple):
     """The line the event belongs to, E.164: from the authenticated URL, else from the payload, else the one that an
     earlier event of its chat proved.
     """
-    facts: Facts
+    fields: PayloadFields
     created_at: str | None = None
     """When Linq made the event, as Linq wrote it (RFC 3339, up to nanoseconds)."""
     trace_id: str | None = None
@@ -83,4 +83,4 @@ class Event(NamedTuple):
     @property
     def freshness(self) -> Freshness:
         """History if Linq recovered the event later, else live."""
-        return Freshness.HISTORY if self.facts.reconciled_at else Freshness.LIVE
+        return Freshness.HISTORY if self.fields.reconciled_at else Freshness.LIVE

@@ -7,11 +7,11 @@ from typing import Any
 
 from pydantic_core import from_json
 
-_MOST_DIGITS = 4300  # Python's own limit for turning text into an int
+_MAX_DIGITS = 4300  # Python's own limit for turning text into an int
 
 
 def _number(digits: str) -> float:
-    return int(digits) if len(digits) <= _MOST_DIGITS else float(digits)
+    return int(digits) if len(digits) <= _MAX_DIGITS else float(digits)
 
 
 def storable(value: object) -> str | None:

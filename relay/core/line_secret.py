@@ -15,7 +15,7 @@ V2_FORMER_SECRET = -1
 
 
 @dataclass(frozen=True, slots=True)
-class KnownSecret:
+class LineSecret:
     """The secret of one generation of one line's Linq subscription; several are alive while a rotation goes on."""
 
     line: str | None

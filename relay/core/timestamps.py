@@ -7,7 +7,7 @@ from datetime import datetime
 from relay.core.durations import parse_duration
 
 
-def parse_moment(text: str, now: float) -> float:
+def parse_time(text: str, now: float) -> float:
     """The Unix seconds that `text` names, seen from `now`; a time without a zone is this machine's.
 
     Raises:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _EVENTS_ONCE = 400
 _RATE_ONCE = 50.0  # events a second
 _RATE = 10.0
-_SETTLE_PATIENCE = 40.0  # seconds for retries at the end
+_SETTLE_TIMEOUT = 40.0  # seconds for retries at the end
 _REFRESH = 0.25
 _RECENT = 8
 
@@ -100,7 +100,7 @@ async def _settle(stage: Stage) -> None:
     """Until nothing is on its way any more, or patience ends."""
     ledger = Ledger(stage.redis)
     with suppress(TimeoutError):
-        async with asyncio.timeout(_SETTLE_PATIENCE):
+        async with asyncio.timeout(_SETTLE_TIMEOUT):
             await stage.sandbox.deliveries.settled()
             while not await _is_settled(stage, ledger):  # noqa: ASYNC110  streams in another process have no event
                 await asyncio.sleep(_REFRESH)

@@ -28,8 +28,8 @@ from relay.process.embedded_redis import embedded_redis
 from relay.process.subprocesses import free_ports, python
 from relay.process.supervisor import Program, supervise
 from relay.sandbox.app import Sandbox, open_sandbox, sandbox_app
-from relay.store.driver.client import WORKER_PATIENCE, open_redis
-from relay.store.keyring.encryption import Seal
+from relay.store.driver.client import WORKER_TIMEOUT, open_redis
+from relay.store.keyring.encryption import Cipher
 from relay.store.keyring.keyring import Keyring
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 LINES = ("+16465550123", "+16465550124", "+16465550125")
 _API_KEY = "demo-key"
 _LOCAL = "127.0.0.1"
-_READY_PATIENCE = 30.0
+_READY_TIMEOUT = 30.0
 
 _RULES = """\
 [[topics]]
@@ -88,7 +88,7 @@ async def set_stage(seed: int, say: Callable[[str], None]) -> AsyncIterator[Stag
         ports = _Ports(*free_ports(len(_Ports._fields)))
         key, secret = new_key(), SigningSecret(new_secret())
         embedded = await stack.enter_async_context(embedded_redis(home / "redis"))
-        redis = open_redis(embedded.url, WORKER_PATIENCE)
+        redis = open_redis(embedded.url, WORKER_TIMEOUT)
         stack.push_async_callback(redis.aclose)
         say(f"Redis (embedded) on port {embedded.port}")
 
@@ -101,7 +101,7 @@ async def set_stage(seed: int, say: Callable[[str], None]) -> AsyncIterator[Stag
         rules.write_text(_RULES.format(port=ports.helpdesk), encoding="utf-8")
         public_url = f"http://{_LOCAL}:{ports.ingress}"
         async with open_linq(_API_KEY, f"http://{_LOCAL}:{ports.linq}/api/partner") as api:
-            reconciler = Reconciler(api, Keyring(redis, Seal(key)), read_config(rules), public_url, time.time)
+            reconciler = Reconciler(api, Keyring(redis, Cipher(key)), read_config(rules), public_url, time.time)
             done = await reconciler.apply(lambda _: None)
         if failed := [one.error for one in done if one.error]:
             raise RelayError(f"bootstrap failed: {failed[0]}")
@@ -147,7 +147,7 @@ async def _processes(environment: dict[str, str], log: Path) -> AsyncIterator[No
 
 
 async def _wait_until_ready(url: str, log: Path) -> None:
-    deadline = time.monotonic() + _READY_PATIENCE
+    deadline = time.monotonic() + _READY_TIMEOUT
     async with aiohttp.ClientSession() as session:
         while time.monotonic() < deadline:
             try:
@@ -158,4 +158,4 @@ async def _wait_until_ready(url: str, log: Path) -> None:
                 pass
             await asyncio.sleep(0.05)
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-10:]) if log.exists() else ""
-    raise RelayError(f"the relay was not ready within {_READY_PATIENCE:.0f} s; its last words:\n{tail}")
+    raise RelayError(f"the relay was not ready within {_READY_TIMEOUT:.0f} s; its last words:\n{tail}")

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from relay.consumer import consume
 from relay.core.errors import BadSignature
-from relay.core.line_secret import KnownSecret
+from relay.core.line_secret import LineSecret
 from relay.linq.signatures import standard
 from relay.process.tasks import end_task
 
@@ -36,7 +36,7 @@ class Seen:
 
 def helpdesk_app(secret: SigningSecret, seen: Seen, clock: Callable[[], float], dice: random.Random) -> web.Application:
     """The team with an endpoint: verifies as it would verify Linq, and fails one time in eight."""
-    known = KnownSecret(None, 0, secret)
+    known = LineSecret(None, 0, secret)
 
     async def receive(request: web.Request) -> web.Response:
         body = await request.read()

@@ -12,7 +12,7 @@ from relay.net.resolver import Refused, allowed, resolve
 from relay.net.tls import context_for
 from relay.store.driver.client import describe
 from relay.store.lanes.ledger import Ledger
-from relay.store.lanes.suspensions import Holds
+from relay.store.lanes.suspensions import Suspensions
 
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from relay.core.config.endpoint import Endpoint
     from relay.core.config.relay_toml import RelayConfig, Subscription
 
-_PATIENCE = 5.0  # seconds for a connection
+_TIMEOUT = 5.0  # seconds for a connection
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -38,7 +38,7 @@ async def _reach(subscription: Subscription, endpoint: Endpoint) -> Finding:
     area, where = f"subscription {subscription.name}", f"{url.scheme}://{url.netloc.rpartition('@')[2]}"
     began = time.monotonic()
     try:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_TIMEOUT):
             await _connect(url, endpoint)
     except Refused as error:
         return problem(area, f"{where} is {error}", "look at its url, at its DNS, at [egress] in relay.toml")
@@ -71,18 +71,18 @@ async def _connect(url: SplitResult, endpoint: Endpoint) -> None:
 
 async def examine_lanes(redis: Redis, config: RelayConfig) -> list[Finding]:
     """What keeps a lane from delivering, and what was given up."""
-    holds = Holds(redis)
-    pauses, trips, ledger = await holds.pauses(), await holds.trips(), await Ledger(redis).lanes()
+    holds = Suspensions(redis)
+    pauses, trips, ledger = await holds.pauses(), await holds.open_breakers(), await Ledger(redis).lanes()
     wanted = {one.name for one in config.subscriptions}
     findings = []
     for lane in ledger:
         area = f"subscription {lane.subscription}"
         if lane.subscription not in wanted:
             what = "it has left relay.toml, and what it is owed is kept"
-            findings.append(warning(area, what, f"relay lanes drop {lane.subscription}, or put it back"))
+            findings.append(warning(area, what, f"relay subscriptions drop {lane.subscription}, or put it back"))
         elif lane.subscription in pauses:
             why = pauses[lane.subscription].reason
-            findings.append(warning(area, f"paused: {why}", f"relay lanes resume {lane.subscription}"))
+            findings.append(warning(area, f"paused: {why}", f"relay subscriptions resume {lane.subscription}"))
         elif lane.subscription in trips:
             findings.append(problem(area, f"down: {trips[lane.subscription].reason}", "it is tried again by itself"))
         if lane.dead:

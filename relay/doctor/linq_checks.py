@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from relay.bootstrap.both_apis import look_at_everything
+from relay.bootstrap.both_apis import survey_both
 from relay.bootstrap.factory import NEEDS
 from relay.bootstrap.status import statuses
 from relay.doctor.finding import Finding, ok, problem, warning
-from relay.store.keyring.last_seen import last_heard
+from relay.store.keyring.last_seen import last_events
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -29,8 +29,8 @@ async def examine_linq(settings: Settings, redis: Redis, config: RelayConfig, no
     if missing:
         what = f"not looked at: {', '.join(missing)} not set"
         return [warning(AREA, what, "set them here, if this machine is to register lines and look after them")]
-    looked = await look_at_everything(settings, redis, config)
-    heard = await last_heard(redis)
+    looked = await survey_both(settings, redis, config)
+    heard = await last_events(redis)
     rows = [row for survey in looked.found for row in statuses(survey, heard, now, config.linq.silent_after)]
     bad = [problem(AREA, trouble, "see what the message says") for trouble in looked.troubles]
     bad += [

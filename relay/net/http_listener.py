@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 
     ProtocolFactory = Callable[[], asyncio.Protocol]
 
-_SHUTDOWN_PATIENCE = 10.0  # seconds for requests under way
+_SHUTDOWN_TIMEOUT = 10.0  # seconds for requests under way
 _LAST_CALL = 1.0  # seconds for what is still under way then
-_LINGERING = 1.0  # seconds that the rest of a body is read after its answer, so that the sender gets to see the answer
+_LINGER_TIMEOUT = (
+    1.0  # seconds that the rest of a body is read after its answer, so that the sender gets to see the answer
+)
 _BACKLOG = 1024  # connections that wait to be accepted; a burst of Linq's is larger than the default of 128
 
 _log = logging.getLogger(__name__)
@@ -81,7 +83,7 @@ class Requests:
         self._ended = asyncio.Event()
         if self._count:
             with suppress(TimeoutError):
-                async with asyncio.timeout(_SHUTDOWN_PATIENCE):
+                async with asyncio.timeout(_SHUTDOWN_TIMEOUT):
                     await self._ended.wait()
 
 
@@ -119,7 +121,7 @@ async def listening(
         logger=_log,
         auto_decompress=False,  # signatures are over the bytes as they were sent
         shutdown_timeout=_LAST_CALL,
-        lingering_time=_LINGERING,
+        lingering_time=_LINGER_TIMEOUT,
     )
     await runner.setup()
     makes_connections: Any = runner.server

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-_START_PATIENCE = 30.0  # seconds; a large append-only file takes a while to load
-_STOP_PATIENCE = 10.0
-_LOOK = 0.25  # seconds between two looks whether it still runs
+_START_TIMEOUT = 30.0  # seconds; a large append-only file takes a while to load
+_STOP_TIMEOUT = 10.0
+_POLL_INTERVAL = 0.25  # seconds between two looks whether it still runs
 _PAUSE = 5.0  # seconds before it is started once more when it cannot be
 
 log = structlog.get_logger()
@@ -115,7 +115,7 @@ def server_program() -> str:
 
 async def _somebody_elses(data_dir: Path) -> Embedded:
     """The Redis that another process has on `data_dir`, which may only be starting."""
-    deadline = asyncio.get_running_loop().time() + _START_PATIENCE
+    deadline = asyncio.get_running_loop().time() + _START_TIMEOUT
     while (embedded := await asyncio.to_thread(running, data_dir)) is None:
         if asyncio.get_running_loop().time() > deadline:
             raise StoreError(f"another process holds {data_dir / 'redis.lock'}, but its Redis does not answer")
@@ -142,12 +142,12 @@ class _Server:
         self._process = process = self._spawn()
         embedded = Embedded(process.pid, self._port, self._password)
         output = self._data_dir / "redis.log"
-        deadline = time.monotonic() + _START_PATIENCE
+        deadline = time.monotonic() + _START_TIMEOUT
         while not await asyncio.to_thread(_answers, embedded):
             if process.poll() is not None:
                 raise StoreError(f"the embedded Redis ended at once with {process.returncode}; {output} says why")
             if time.monotonic() > deadline:
-                raise StoreError(f"the embedded Redis did not start within {_START_PATIENCE:.0f} s; see {output}")
+                raise StoreError(f"the embedded Redis did not start within {_START_TIMEOUT:.0f} s; see {output}")
             await asyncio.sleep(0.01)
         _write_state(self._data_dir, embedded)
         return embedded
@@ -155,14 +155,14 @@ class _Server:
     async def keep(self) -> None:
         """Starts it again whenever it ends."""
         while True:
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(_POLL_INTERVAL)
             if self._process is None or (code := self._process.poll()) is None:
                 continue
             log.error("redis.ended", code=code, log=str(self._data_dir / "redis.log"))
             try:
                 embedded = await self.start()
             except (StoreError, OSError) as error:
-                log.error("redis.does_not_start", error=str(error), again_in_s=_PAUSE)  # noqa: TRY400  a sentence
+                log.error("redis.start_failed", error=str(error), again_in_s=_PAUSE)  # noqa: TRY400  a sentence
                 await self.stop()
                 await asyncio.sleep(_PAUSE)
             else:
@@ -221,7 +221,7 @@ def _answers(embedded: Embedded) -> bool:
 def _stop(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
-        process.wait(_STOP_PATIENCE)
+        process.wait(_STOP_TIMEOUT)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

@@ -13,7 +13,7 @@ from relay.process.tasks import end_task
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-_PATIENCE = 2.0  # seconds for what a command does at its end
+_TIMEOUT = 2.0  # seconds for what a command does at its end
 
 Answer = TypeVar("Answer")
 
@@ -30,7 +30,7 @@ async def _until_over(main: Coroutine[None, None, Answer]) -> Answer:
     try:
         await asyncio.wait({task})
     finally:
-        await end_task(task, _PATIENCE)
+        await end_task(task, _TIMEOUT)
     return task.result()
 
 

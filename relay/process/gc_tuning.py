@@ -9,7 +9,7 @@ import gc
 _THRESHOLD = 10_000
 
 
-def spare_events() -> None:
+def tune_gc() -> None:
     """Looks for garbage seldom, and never among what exists now, which lives as long as the process."""
     gc.collect()
     gc.freeze()

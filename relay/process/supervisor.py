@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WRONG_SETTINGS = 2
-STOP_PATIENCE = 40.0
+STOP_TIMEOUT = 40.0
 """Seconds a process has to end after SIGTERM: a worker's own bound, and some."""
 
 _FIRST_PAUSE = 0.5
-_LONGEST_PAUSE = 10.0
+_MAX_PAUSE = 10.0
 _STEADY = 30.0  # seconds after which a process counts as well started, and its next end as a first one
 
 log = structlog.get_logger()
@@ -71,7 +71,7 @@ async def _keep(program: Program, stop: asyncio.Event) -> bool:
         if code == WRONG_SETTINGS and is_first:
             return False
         is_first = False
-        pause = _FIRST_PAUSE if loop.time() - began > _STEADY else min(2 * pause, _LONGEST_PAUSE)
+        pause = _FIRST_PAUSE if loop.time() - began > _STEADY else min(2 * pause, _MAX_PAUSE)
         log.error("process.ended", name=program.name, code=code, again_in_s=pause)
         await _wait(stop, pause)
     return True
@@ -95,12 +95,12 @@ async def _run_once(program: Program, stop: asyncio.Event) -> int:
         await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if not ended.done():
             process.terminate()
-            await asyncio.wait({ended}, timeout=STOP_PATIENCE)
+            await asyncio.wait({ended}, timeout=STOP_TIMEOUT)
         return await ended if ended.done() else process.returncode or -1
     finally:
         stopped.cancel()
         if process.returncode is None:
-            log.error("process.killed", name=program.name, pid=process.pid, after_s=STOP_PATIENCE)
+            log.error("process.killed", name=program.name, pid=process.pid, after_s=STOP_TIMEOUT)
             process.kill()
             await process.wait()
 

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_PATIENCE = 0.1  # seconds until a cancellation counts as lost
+_TIMEOUT = 0.1  # seconds until a cancellation counts as lost
 
 
 @asynccontextmanager
-async def meanwhile(coroutine: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Task[T]]:
+async def in_background(coroutine: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Task[T]]:
     """Runs `coroutine` as a task while the context is open; whoever wants its result awaits the task in there.
 
     Unlike `asyncio.gather`, nothing is left running when something else fails.
@@ -29,7 +29,7 @@ async def meanwhile(coroutine: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.
             task.exception()  # it was looked at, or something else failed first
 
 
-async def end_task(task: asyncio.Task[Any] | None, patience: float = _PATIENCE) -> None:
+async def end_task(task: asyncio.Task[Any] | None, patience: float = _TIMEOUT) -> None:
     """Cancels `task` until it is over, every `patience` seconds; its result, or what it raised, is the caller's.
 
     Once may not be enough: before Python 3.12 `asyncio.wait_for`, which redis-py writes with, can lose a cancellation

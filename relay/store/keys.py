@@ -1,73 +1,72 @@
 """Every Redis key of the relay, what it holds, how long it lives and why.
 
-The events' way
+The way of an event
     relay:inbox                 stream    accepted events; an entry is deleted in the step that routes it
-    relay:seen:<event id>       string    the dedupe; lives for RELAY_DEDUPE_WINDOW (Linq itself tries for 30 min)
-    relay:aside                 stream    signed by Linq, but unreadable; until a person drops or retries it (256 MiB)
+    relay:seen:<event id>       string    deduplication; lives for RELAY_DEDUPE_WINDOW (Linq retries for 30 minutes)
+    relay:quarantine            stream    valid signature, but unparsable; until an operator drops or retries it
     relay:topic:<topic>         stream    routed events, the public interface for pull subscribers
     relay:topics                set       names of topics that were ever fed
 
-A push subscription's lane (its place in its topic)
-    relay:lane:<name>           hash      counters of the ledger, and its place in each topic stream (`store.place`)
+The lane of a push subscription (its state in its topic)
+    relay:lane:<name>           hash      counters of the ledger, and its position in each topic stream
     relay:lane:<name>:retries   zset      deliveries that wait for their next attempt, by due time (ms)
-    relay:lane:<name>:tries     hash      what the attempts so far were, while a delivery is not settled
-    relay:lane:<name>:replay    stream    what a person sent again: dead letters, and a topic's history
-    relay:lane:<name>:dead      stream    dead letters, oldest first, until a person replays them
-    relay:lane:<name>:held_up   hash      chats that a dead letter or its replay holds up (`block_on_dead`)
-    relay:lane:<name>:attempts  stream    what was tried and what came of it (`store.remembered`), by the time it was
-                                          settled; as long and as much as the subscription's `attempts` says
-    relay:lane:<name>:answers   stream    the words of those that failed, under the same ids
+    relay:lane:<name>:tries     hash      the attempts so far of each delivery that is not settled
+    relay:lane:<name>:replay    stream    events that an operator sent again: dead letters, and a topic's history
+    relay:lane:<name>:dead      stream    dead letters, oldest first, until an operator replays or drops them
+    relay:lane:<name>:blocked   hash      chats that a dead letter or its replay blocks (`block_on_dead`)
+    relay:lane:<name>:attempts  stream    attempts and their outcomes (`lanes.attempt_record`), in the order they were
+                                          settled; bounded by the subscription's `attempts`
+    relay:lane:<name>:answers   stream    response bodies and errors of failed attempts, under the same ids
     relay:lanes                 set       names of lanes that ever existed: dead letters outlive their subscription
-    relay:paused                hash      lanes that are paused, with since when and why
-    relay:trips                 hash      lanes whose breaker is not closed, with its state (`core.breaker`)
+    relay:paused                hash      paused lanes, with since when and why
+    relay:breakers              hash      lanes whose circuit breaker is not closed, with its state (`core.delivery`)
 
-Who works, and who is to be woken
-    relay:slot:<n>:ready        zset      lanes of a slot that have something new; a set, so that ringing twice is once
-    relay:lease:<job>           string    who drains; expires seconds after its holder stopped beating
-    relay:prepared              string    the router's mark that the lanes' groups stand; it goes with them if Redis
-                                          loses its data, and nothing is routed until they are made again
-    arq:job:<job>, relay:arq    arq's     the bell of a drain job and the queue it hangs in (arq's own format)
+Work and wake-ups
+    relay:partition:<n>:ready   zset      lanes of a partition that have new events; a set, so marking twice is once
+    relay:lease:<job>           string    the worker that runs a drain job; expires seconds after its last renewal
+    relay:prepared              string    the router's mark that the consumer groups of all lanes exist; lost together
+                                          with them, and nothing is routed until they are made again
+    arq:job:<job>, relay:arq    arq's     the wake-up of a drain job and the queue it waits in (arq's own format)
+    relay:arq:slow              arq's     the queue of long jobs (`workers.runtime.queues`)
 
-    relay:arq:slow              arq's     the queue of jobs that take long (`workers.runtime.queues`)
+Replays of a topic's history (`topics.replays`)
+    relay:replay:<id>           hash      one replay: what, to which subscription, progress; kept a week after its end
+    relay:replays               zset      the last hundred replays, by start time (ms)
+    relay:replays:running       set       replays that have not ended
 
-Topics' history that is sent to a lane again (`store.replays`)
-    relay:replay:<id>           hash      one replay: what, to whom, how far; forgotten a week after its end
-    relay:replays               zset      the last hundred that were started, by when (ms)
-    relay:replays:running       set       those that have not ended
-
-Whose line a chat is (`store.chat_lines`; forgotten 90 days after the last proof, at most a million chats)
+Chat -> line index (`inbox.chat_lines`; kept 90 days after the last proof, at most a million chats)
     relay:chats                 hash      line by chat, `v3:<chat id>` or `v2:<chat id>`
     relay:chats:proved          zset      the same chats by the last event that proved the line (ms, to the hour)
-    relay:chats:teacher         string    the lease token that stored last: for all others what they cache may be old
+    relay:chats:last_writer     string    the lease token that wrote last: caches of other workers may be out of date
 
 Everything else
-    relay:keyring               hash      sealed signing secrets of our Linq subscriptions, by Linq's id of them
-    relay:keyring:lock          string    held by whoever changes subscriptions at Linq (redis-py's lock)
+    relay:keyring               hash      encrypted signing secrets of our Linq subscriptions, by Linq's subscription id
+    relay:keyring:lock          string    held by the process that changes subscriptions at Linq (redis-py's lock)
     relay:linq:v2               string    a fingerprint of the secret that our v2 subscription was given last; Linq
                                           never shows it, and a changed LINQ_V2_WEBHOOK_SECRET has to be sent
-    relay:heard                 hash      when each line's last event was verified, and by which generation's secret
-    relay:drift                 hash      what the last check found different at Linq, by API: `v3:missing`, `v2:at`
-    relay:counts                hash      accepted, duplicate, aside, routed, unmatched, poisoned, aside_dropped
+    relay:last_seen             hash      time of each line's last verified event, and the generation of its secret
+    relay:drift                 hash      drift at Linq that the last check found, by API: `v3:missing`, `v2:at`
+    relay:counts                hash      accepted, duplicate, quarantined, routed, unmatched, poisoned,
+                                          quarantine_dropped
     relay:unmatched             hash      events that no topic wanted, by event type
 
-No key is hash-tagged: arq's own keys are not either, so Redis Cluster is out; growth past one primary is several
-relays.
+No key has a hash tag: arq's own keys have none either, so Redis Cluster is not supported.
 """
 
 from __future__ import annotations
 
 INBOX = "relay:inbox"
 PREPARED = "relay:prepared"
-ASIDE = "relay:aside"
+QUARANTINE = "relay:quarantine"
 SEEN_PREFIX = "relay:seen:"
 TOPICS = "relay:topics"
 LANES = "relay:lanes"
 PAUSED = "relay:paused"
-TRIPS = "relay:trips"
+BREAKERS = "relay:breakers"
 KEYRING = "relay:keyring"
 KEYRING_LOCK = "relay:keyring:lock"
 LINQ_V2 = "relay:linq:v2"
-HEARD = "relay:heard"
+LAST_SEEN = "relay:last_seen"
 DRIFT = "relay:drift"
 COUNTS = "relay:counts"
 UNMATCHED = "relay:unmatched"
@@ -75,7 +74,7 @@ REPLAYS = "relay:replays"
 REPLAYS_RUNNING = "relay:replays:running"
 CHATS = "relay:chats"
 CHATS_PROVED = "relay:chats:proved"
-CHATS_TEACHER = "relay:chats:teacher"
+CHATS_LAST_WRITER = "relay:chats:last_writer"
 
 TOPIC_PREFIX = "relay:topic:"
 LANE_PREFIX = "relay:lane:"
@@ -113,9 +112,9 @@ def replay(replay_id: str) -> str:
     return f"relay:replay:{replay_id}"
 
 
-def ready(slot: int) -> str:
-    """The lanes of a slot that have something new."""
-    return f"relay:slot:{slot}:ready"
+def ready(partition: int) -> str:
+    """The lanes of a partition that have something new."""
+    return f"relay:partition:{partition}:ready"
 
 
 def lease(job_id: str) -> str:

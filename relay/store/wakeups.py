@@ -1,9 +1,9 @@
-"""Bells: how a drain job is woken.
+"""Wake-up jobs. A wake-up is an arq job with a fixed id and no payload that starts a drain.
 
-A bell is an arq job with a fixed id, written in arq's own format by our scripts or by `ring`. It carries no event, only
-says "look". Ringing one that hangs already does nothing. Lanes are spread over a fixed number of slots and a bell wakes
-a slot, not a lane: arq looks at every job in flight on every poll, so there must be few of them however many lanes
-there are.
+It is written in arq's own format by our scripts or by `wake`; enqueueing one that is already queued is a no-op. Lanes
+are spread over a fixed number of partitions, and a wake-up wakes a partition, not a lane: arq looks at every job in
+flight on every poll, so there must be few of them however many lanes there are. Losing a wake-up loses no event: the
+sweeper enqueues it again.
 """
 
 from __future__ import annotations
@@ -21,23 +21,22 @@ from relay.store.driver.scripts import Script
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-SLOTS = 8
-"""Drain jobs that can deliver at the same time, in the whole fleet. A constant: a lane belongs to the slot its name
-hashes to.
+PARTITIONS = 8
+"""Partitions of lanes: deliver jobs that can run at the same time in the whole fleet. A constant, because a lane's name
+hashes to its partition.
 """
 
 NOW = 1
-"""The due time of a bell that is rung for now: earlier than any worker's clock, whichever runs ahead."""
+"""Due time of an immediate wake-up: earlier than any worker's clock, even one that runs ahead."""
 
 LIFETIME_MS = 24 * 3600 * 1000
-"""How long arq keeps the bell's payload. A bell nobody answered for that long is rung anew by the next event or sweep.
-"""
+"""Lifetime of a wake-up's payload at arq. The next event or sweep enqueues one that expired unanswered."""
 
-_ring = Script("relay.store.driver", "wake")
+_wake = Script("relay.store.driver", "wake")
 
 
 @dataclass(frozen=True, slots=True)
-class Bell:
+class WakeUp:
     """The arq job that drains something."""
 
     job_id: str
@@ -58,30 +57,30 @@ def _payload(function: str, *arguments: int) -> bytes:
     return serialize({"t": None, "f": function, "a": arguments, "k": {}, "et": NOW})
 
 
-ROUTE = Bell("relay:route", _payload("route"))
+ROUTE = WakeUp("relay:route", _payload("route"))
 """Wakes the router. There is one, so that a topic keeps the order in which events were accepted."""
 
 
-REPLAY = Bell("relay:replay", _payload("replay"), keys.SLOW_QUEUE)
-"""Wakes whoever moves the replays on, all of them: they are not in a hurry."""
+REPLAY = WakeUp("relay:replay", _payload("replay"), keys.SLOW_QUEUE)
+"""Wakes the replayer, which advances all replays."""
 
 
 @cache
-def deliver(slot: int) -> Bell:
-    """Wakes the deliverer of one slot's lanes."""
-    return Bell(f"relay:deliver:{slot}", _payload("deliver", slot))
+def deliver(partition: int) -> WakeUp:
+    """Return the wake-up of one partition's deliver job."""
+    return WakeUp(f"relay:deliver:{partition}", _payload("deliver", partition))
 
 
-def slot_of_job(job_id: str) -> int | None:
-    """The slot whose deliverer the job is; None for another job."""
-    return next((slot for slot in range(SLOTS) if deliver(slot).job_id == job_id), None)
+def partition_of_job(job_id: str) -> int | None:
+    """Return the partition that the job delivers for; None for another job."""
+    return next((partition for partition in range(PARTITIONS) if deliver(partition).job_id == job_id), None)
 
 
-def slot_of(subscription: str) -> int:
-    """The slot that a subscription's lane belongs to."""
-    return crc32(subscription.encode()) % SLOTS
+def partition_of(subscription: str) -> int:
+    """Return the partition of a subscription's lane."""
+    return crc32(subscription.encode()) % PARTITIONS
 
 
-async def ring(redis: Redis, bell: Bell, due_ms: int = NOW) -> None:
-    """Rings `bell`, now or at a time (Unix milliseconds)."""
-    await _ring(redis, [bell.queue], [bell.job_id, bell.payload, LIFETIME_MS, due_ms])
+async def wake(redis: Redis, wakeup: WakeUp, due_ms: int = NOW) -> None:
+    """Enqueue `wakeup`, for now or for a time (Unix milliseconds)."""
+    await _wake(redis, [wakeup.queue], [wakeup.job_id, wakeup.payload, LIFETIME_MS, due_ms])

@@ -10,12 +10,12 @@ from aiohttp import web
 from relay.store.driver.client import describe
 from relay.web import responses
 from relay.web.health import add_health
-from relay.web.ingress import DIALECTS, Webhook, say_cut_off
+from relay.web.ingress import DIALECTS, Webhook, log_interrupted
 
 if TYPE_CHECKING:
     from relay.web.health import Readiness
     from relay.web.ingress import Ingress
-    from relay.web.responses import Answer
+    from relay.web.responses import Response
 
 log = structlog.get_logger()
 
@@ -26,14 +26,14 @@ def ingress_app(ingress: Ingress, readiness: Readiness) -> web.Application:
     async def receive(request: web.Request) -> web.Response:
         return _response(await _receive(ingress, request))
 
-    app = web.Application(client_max_size=responses.LARGEST_BODY)
+    app = web.Application(client_max_size=responses.MAX_BODY)
     for path in DIALECTS:
         app.router.add_post(path, receive)
     add_health(app, readiness)
     return app
 
 
-async def _receive(ingress: Ingress, request: web.Request) -> Answer:
+async def _receive(ingress: Ingress, request: web.Request) -> Response:
     url = request.rel_url
     webhook = Webhook.at(DIALECTS[url.path], url.raw_query_string, request.headers, request.remote)
     try:
@@ -41,21 +41,21 @@ async def _receive(ingress: Ingress, request: web.Request) -> Answer:
     except web.HTTPRequestEntityTooLarge:
         return responses.too_large()
     except (web.RequestPayloadError, ConnectionError) as error:
-        say_cut_off(describe(error), webhook)
-        return responses.broken()
+        log_interrupted(describe(error), webhook)
+        return responses.internal_error()
     except Exception:
-        log.exception("event.broken", dialect=webhook.dialect, line=webhook.target.line)
-        return responses.broken()
+        log.exception("event.error", dialect=webhook.dialect, line=webhook.target.line)
+        return responses.internal_error()
     return await ingress.receive(webhook)
 
 
 async def _read(request: web.Request) -> bytes:
     """The body, unless it is over the limit, which its length may say before it is sent."""
     length = request.content_length or 0
-    if length > responses.LARGEST_BODY:
-        raise web.HTTPRequestEntityTooLarge(max_size=responses.LARGEST_BODY, actual_size=length)
+    if length > responses.MAX_BODY:
+        raise web.HTTPRequestEntityTooLarge(max_size=responses.MAX_BODY, actual_size=length)
     return await request.read()
 
 
-def _response(answer: Answer) -> web.Response:
+def _response(answer: Response) -> web.Response:
     return web.Response(status=answer.status, headers=answer.headers, body=answer.body)

@@ -17,7 +17,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict
 from yarl import URL
 
-from relay.web.ingress import DIALECTS, Webhook, say_cut_off
+from relay.web.ingress import DIALECTS, Webhook, log_interrupted
 from relay.web.responses import ACCEPTED
 
 if TYPE_CHECKING:
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 
     from relay.net.http_listener import ProtocolFactory, Requests
     from relay.web.ingress import Ingress
-    from relay.web.responses import Answer
+    from relay.web.responses import Response
 
 _LARGEST = 64 * 1024  # bytes of a request
-_PATIENCE = 30.0  # seconds for a body to come
+_TIMEOUT = 30.0  # seconds for a body to come
 _KEEP_ALIVE = 3600.0  # seconds that an idle connection is kept: longer than proxies keep theirs
 _POST = b"POST /webhooks/linq"
 _END_OF_HEAD = b"\r\n\r\n"
 _LENGTH = b"\r\ncontent-length:"
 _EXPECT = b"\r\nexpect:"
-_MOST_DIGITS = 10  # of a length
+_MAX_DIGITS = 10  # of a length
 
 
-class Express:
+class FastPath:
     """The connections of a listener: a factory of protocols that knows which are open."""
 
     def __init__(
@@ -62,7 +62,7 @@ class Express:
         for connection in list(self.open):
             connection.close()
 
-    def encode(self, answer: Answer, *, closing: bool) -> bytes:
+    def encode(self, answer: Response, *, closing: bool) -> bytes:
         """`answer` as it goes over the wire; the usual one is written out once a second."""
         if (second := int(self._clock())) != self._second:
             self._second, self._date = second, formatdate(second, usegmt=True)
@@ -75,7 +75,7 @@ class Express:
 class _Connection(asyncio.Protocol):
     """One connection, with one webhook under way at most."""
 
-    def __init__(self, express: Express) -> None:
+    def __init__(self, express: FastPath) -> None:
         self._express = express
         self._loop = asyncio.get_running_loop()
         self._reads_for = BaseProtocol(self._loop)
@@ -88,7 +88,7 @@ class _Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._remote: str | None = (transport.get_extra_info("peername") or (None,))[0]
         self._express.open.add(self)
-        self._timer = self._loop.call_later(_PATIENCE, self._look_at_the_clock)
+        self._timer = self._loop.call_later(_TIMEOUT, self._look_at_the_clock)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._leave()
@@ -97,7 +97,7 @@ class _Connection(asyncio.Protocol):
             url = URL(self._got.split(b" ", 2)[1].decode("latin-1"), encoded=True)
             if dialect := DIALECTS.get(url.raw_path):
                 webhook = Webhook.at(dialect, url.raw_query_string, CIMultiDict(), self._remote)
-                say_cut_off(str(exc or "the connection was closed"), webhook)
+                log_interrupted(str(exc or "the connection was closed"), webhook)
 
     def data_received(self, data: bytes) -> None:
         self._got = self._got + data if self._got else data
@@ -200,10 +200,10 @@ class _Connection(asyncio.Protocol):
     def _look_at_the_clock(self) -> None:
         """Closes the connection if it has waited for too long."""
         waited = self._loop.time() - self._since
-        if self._task is None and waited > (_PATIENCE if self._is_under_way else _KEEP_ALIVE):
+        if self._task is None and waited > (_TIMEOUT if self._is_under_way else _KEEP_ALIVE):
             self.close()
         else:
-            self._timer = self._loop.call_later(_PATIENCE, self._look_at_the_clock)
+            self._timer = self._loop.call_later(_TIMEOUT, self._look_at_the_clock)
 
 
 def _size_of(data: bytes) -> int | None:
@@ -219,7 +219,7 @@ def _size_of(data: bytes) -> int | None:
     if at < 0 or _EXPECT in head:
         return None
     length = head[at + len(_LENGTH) : head.index(b"\r\n", at + 2)].strip()
-    if not length.isdigit() or len(length) > _MOST_DIGITS:
+    if not length.isdigit() or len(length) > _MAX_DIGITS:
         return None
     size = end + len(_END_OF_HEAD) + int(length)
     return size if size <= _LARGEST else None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 from pydantic_core import to_json
 
-from relay.store.driver.client import REQUEST_PATIENCE, RedisTrouble, describe
+from relay.store.driver.client import REQUEST_TIMEOUT, RedisTrouble, describe
 
 if TYPE_CHECKING:
     from relay.parts import IngressParts
@@ -31,7 +31,7 @@ class Readiness:
 
     async def _redis(self) -> str:
         try:
-            async with asyncio.timeout(REQUEST_PATIENCE):
+            async with asyncio.timeout(REQUEST_TIMEOUT):
                 await self._parts.redis.ping()
         except RedisTrouble as error:
             return f"unreachable: {describe(error)}"

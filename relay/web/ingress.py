@@ -17,20 +17,20 @@ from typing import TYPE_CHECKING, Self
 
 import structlog
 
-from relay.core.errors import BadSignature, Refusal, SecretUnknown, Unparsable
+from relay.core.errors import BadSignature, RejectedWebhook, SecretUnknown, Unparsable
 from relay.core.event import Dialect
-from relay.linq.signatures.verify import admit_v2, admit_v3
+from relay.linq.signatures.verify import verify_v2, verify_v3
 from relay.linq.target_urls import V2_PATH, V3_PATH, target_of_query
 from relay.web import responses
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from relay.core.event import Arrival
+    from relay.core.event import VerifiedWebhook
     from relay.linq.signatures.headers import Headers
     from relay.linq.target_urls import Target
     from relay.parts import IngressParts
-    from relay.web.responses import Answer
+    from relay.web.responses import Response
 
 DIALECTS: Mapping[str, Dialect] = {V3_PATH: Dialect.V3, V2_PATH: Dialect.V2}
 """The paths that Linq posts to, and what comes there."""
@@ -67,54 +67,54 @@ class Ingress:
         self._parts = parts
         self._says_accepted = log.is_enabled_for(logging.INFO)  # asked once: the level stays
 
-    async def receive(self, webhook: Webhook) -> Answer:
+    async def receive(self, webhook: Webhook) -> Response:
         """Accepts a webhook, or says why not."""
         parts = self._parts
         began = parts.clock()
         try:
-            arrival = await self._admit_with_any(webhook)
+            arrival = await self._verify_with_any(webhook)
             is_new = await parts.acceptor.accept(arrival)
         except Unparsable as error:
-            return await self._set_aside(webhook, error)
-        except Refusal as error:
+            return await self._quarantine(webhook, error)
+        except RejectedWebhook as error:
             return self._refuse(webhook, error)
         except Exception:
-            log.exception("event.broken", dialect=webhook.dialect, line=webhook.target.line)
-            return responses.broken()
-        parts.heard.note(arrival, began)
+            log.exception("event.error", dialect=webhook.dialect, line=webhook.target.line)
+            return responses.internal_error()
+        parts.last_seen.record(arrival, began)
         if self._says_accepted:
-            self._say_accepted(arrival, began, is_new=is_new)
+            self._log_accepted(arrival, began, is_new=is_new)
         return responses.ACCEPTED
 
-    async def _admit_with_any(self, webhook: Webhook) -> Arrival:
+    async def _verify_with_any(self, webhook: Webhook) -> VerifiedWebhook:
         """Verified with a secret at hand, or one that is found when the keyring is read anew."""
         keys, target = self._parts.keys, webhook.target
         try:
-            return self._admit_with_these(webhook)
-        except Refusal as error:
+            return self._verify_with(webhook)
+        except RejectedWebhook as error:
             if webhook.dialect is Dialect.V2 or not error.another_secret_could_help:
                 raise
         await keys.renew()
         try:
-            return self._admit_with_these(webhook)
+            return self._verify_with(webhook)
         except BadSignature:
             if target.generation is None or keys.has(target.line, target.generation):
                 raise
             raise SecretUnknown(f"no secret is stored for generation {target.generation} of {target.line}") from None
 
-    def _admit_with_these(self, webhook: Webhook) -> Arrival:
+    def _verify_with(self, webhook: Webhook) -> VerifiedWebhook:
         """Verified with a secret at hand."""
         if webhook.dialect is Dialect.V2:
-            return self._admit_v2(webhook)
+            return self._verify_v2(webhook)
         keys, target = self._parts.keys, webhook.target
-        if not (secrets := keys.of(target.line, target.generation)):
+        if not (secrets := keys.secrets_for(target.line, target.generation)):
             raise self._unknown(target)
-        return admit_v3(webhook.headers, webhook.body, secrets, self._parts.clock())
+        return verify_v3(webhook.headers, webhook.body, secrets, self._parts.clock())
 
-    def _admit_v2(self, webhook: Webhook) -> Arrival:
+    def _verify_v2(self, webhook: Webhook) -> VerifiedWebhook:
         if not (secrets := self._parts.keys.fixed):
             raise SecretUnknown("LINQ_V2_WEBHOOK_SECRET is not set")
-        return admit_v2(webhook.headers, webhook.body, secrets)
+        return verify_v2(webhook.headers, webhook.body, secrets)
 
     @staticmethod
     def _unknown(target: Target) -> SecretUnknown:
@@ -124,16 +124,16 @@ class Ingress:
         message = f"no secret is stored for {whose}; relay bootstrap apply stores it"
         return SecretUnknown(message, another_secret_could_help=True)
 
-    async def _set_aside(self, webhook: Webhook, error: Unparsable) -> Answer:
+    async def _quarantine(self, webhook: Webhook, error: Unparsable) -> Response:
         parts, line = self._parts, webhook.target.line
         try:
-            await parts.aside.put(webhook.dialect, line, webhook.body, str(error), round(parts.clock() * 1000))
-        except Refusal as refusal:
+            await parts.quarantine.put(webhook.dialect, line, webhook.body, str(error), round(parts.clock() * 1000))
+        except RejectedWebhook as refusal:
             return responses.refused(refusal)
-        log.error("event.aside", reason=str(error), dialect=webhook.dialect, line=line, bytes=len(webhook.body))
+        log.error("event.quarantined", reason=str(error), dialect=webhook.dialect, line=line, bytes=len(webhook.body))
         return responses.ACCEPTED
 
-    def _say_accepted(self, arrival: Arrival, began: float, *, is_new: bool) -> None:
+    def _log_accepted(self, arrival: VerifiedWebhook, began: float, *, is_new: bool) -> None:
         log.info(
             "event.accepted",
             id=arrival.id,
@@ -146,7 +146,7 @@ class Ingress:
         )
 
     @staticmethod
-    def _refuse(webhook: Webhook, error: Refusal) -> Answer:
+    def _refuse(webhook: Webhook, error: RejectedWebhook) -> Response:
         log.warning(
             "event.refused",
             code=error.code,
@@ -158,7 +158,7 @@ class Ingress:
         return responses.refused(error)
 
 
-def say_cut_off(reason: str, webhook: Webhook) -> None:
+def log_interrupted(reason: str, webhook: Webhook) -> None:
     """Logs a sender that went away in the middle of a body."""
     log.warning(
         "event.cut_off", reason=reason, dialect=webhook.dialect, line=webhook.target.line, remote=webhook.remote

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic_core import to_json
 
-from relay.core.errors import BadSignature, Refusal, SecretUnknown, StoreUnavailable
+from relay.core.errors import BadSignature, RejectedWebhook, SecretUnknown, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-LARGEST_BODY = 1024 * 1024
+MAX_BODY = 1024 * 1024
 """Bytes of a webhook's body; Linq documents no limit, its own plugins read up to 1 MB."""
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """One answer; whoever sends it adds its length and the date."""
 
     status: int
@@ -37,32 +37,32 @@ class Answer(NamedTuple):
         return "\r\n".join((*lines, "", "")).encode() + self.body
 
 
-_STATUS: Mapping[type[Refusal], tuple[int, dict[str, str]]] = {
+_STATUS: Mapping[type[RejectedWebhook], tuple[int, dict[str, str]]] = {
     BadSignature: (401, {}),
     SecretUnknown: (503, {"Retry-After": "5"}),
     StoreUnavailable: (503, {"Retry-After": "1"}),
 }
 
-ACCEPTED = Answer(200, {})
+ACCEPTED = Response(200, {})
 """200 with an empty body: the event is durable."""
 
 
-def refused(error: Refusal) -> Answer:
+def refused(error: RejectedWebhook) -> Response:
     """The answer for a webhook that was not accepted."""
     status, headers = _STATUS[type(error)]
-    return _answer(status, error.code, str(error), headers)
+    return _response(status, error.code, str(error), headers)
 
 
-def too_large() -> Answer:
+def too_large() -> Response:
     """The answer for a body over the limit; the connection is closed, since the rest of it was not read."""
-    return _answer(413, "too_large", f"the body is over {LARGEST_BODY} bytes", {"Connection": "close"})
+    return _response(413, "too_large", f"the body is over {MAX_BODY} bytes", {"Connection": "close"})
 
 
-def broken() -> Answer:
+def internal_error() -> Response:
     """The answer when we have a bug: 503, so that Linq tries again."""
-    return _answer(503, "internal", "the relay could not handle this webhook", {"Retry-After": "5"})
+    return _response(503, "internal", "the relay could not handle this webhook", {"Retry-After": "5"})
 
 
-def _answer(status: int, code: str, message: str, headers: Mapping[str, str]) -> Answer:
+def _response(status: int, code: str, message: str, headers: Mapping[str, str]) -> Response:
     body = to_json({"error": {"code": code, "message": message}})
-    return Answer(status, {"Content-Type": "application/json", **headers}, body)
+    return Response(status, {"Content-Type": "application/json", **headers}, body)

@@ -15,9 +15,9 @@ from aiohttp import web
 from relay.net.http_listener import listening
 from relay.parts import ingress_parts
 from relay.process.event_loop import stop_on_signals
-from relay.process.gc_tuning import spare_events
+from relay.process.gc_tuning import tune_gc
 from relay.web.aiohttp_app import ingress_app
-from relay.web.fast_path import Express
+from relay.web.fast_path import FastPath
 from relay.web.health import Readiness, add_health
 from relay.web.ingress import Ingress
 
@@ -36,7 +36,7 @@ def listening_for_webhooks(
 ) -> AbstractAsyncContextManager[int]:
     """Takes webhooks while the context is open; gives the port. As for `listening`, also what it raises."""
     ingress = Ingress(parts)
-    front = partial(Express, ingress, parts.clock)
+    front = partial(FastPath, ingress, parts.clock)
     return listening(ingress_app(ingress, readiness), listen, share_port=share_port, front=front)
 
 
@@ -53,7 +53,7 @@ async def serve_ingress(settings: Settings, *, share_port: bool = False) -> None
             listening_for_webhooks(parts, readiness, settings.relay_listen, share_port=share_port) as port,
         ):
             log.info("ingress.listening", host=settings.relay_listen.host, port=port)
-            spare_events()
+            tune_gc()
             await stop.wait()
             log.info("ingress.stopping")
             readiness.stopping = True

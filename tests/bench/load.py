@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _WARM_UP = 0.2  # of the time, not measured
-_PATIENCE = 10.0  # seconds for answers after the last request
+_TIMEOUT = 10.0  # seconds for answers after the last request
 _LEAD = 0.3  # seconds between the signing of the last request and the moment at which the first is due
 
 
@@ -91,7 +91,7 @@ class Load:
             self.next(connection)
         if self._order.rate:
             await self._send_at_fixed_moments(began)
-        while self.under_way and time.perf_counter() < self.ends_at + _PATIENCE:
+        while self.under_way and time.perf_counter() < self.ends_at + _TIMEOUT:
             await asyncio.sleep(0.005)
         return self._outcome(began)
 

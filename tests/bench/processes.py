@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-_START_PATIENCE = 30.0
-_STOP_PATIENCE = 10.0
-_LOOK = 0.01
+_START_TIMEOUT = 30.0
+_STOP_TIMEOUT = 10.0
+_POLL_INTERVAL = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +85,17 @@ async def program(
     if errors:
         errors.close()
     try:
-        async with asyncio.timeout(_START_PATIENCE):
+        async with asyncio.timeout(_START_TIMEOUT):
             while not await ready():
                 if process.returncode is not None:
                     raise RuntimeError(f"{' '.join(arguments)} ended at once with {process.returncode}")
-                await asyncio.sleep(_LOOK)
+                await asyncio.sleep(_POLL_INTERVAL)
         yield Program(process.pid, time.perf_counter() - began)
     finally:
         if process.returncode is None:
             process.terminate()
         try:
-            async with asyncio.timeout(_STOP_PATIENCE):
+            async with asyncio.timeout(_STOP_TIMEOUT):
                 await process.wait()
         except TimeoutError:
             process.kill()

@@ -21,9 +21,9 @@ from redis.asyncio import Redis
 
 from relay.config.settings import Settings
 from relay.core.config.relay_toml import parse_config
-from relay.core.event import Arrival, Dialect
+from relay.core.event import Dialect, VerifiedWebhook
 from relay.core.secret import new_key
-from relay.linq.payloads.decode import understand
+from relay.linq.payloads.decode import decode
 from relay.parts import open_keyring
 from relay.process.embedded_redis import embedded_redis
 from relay.store import keys
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from relay.process.embedded_redis import Embedded
 
 _CHUNK = 2000  # events that are put in at once
-_LOOK = 0.01
+_POLL_INTERVAL = 0.01
 _REST = 120.0  # seconds
 
 
@@ -206,13 +206,13 @@ class Stage:
             return sum(int(count or 0) for count in await pipe.execute())
 
 
-def arrival(event_id: str, line: str) -> Arrival:
+def arrival(event_id: str, line: str) -> VerifiedWebhook:
     """What the ingress makes of an event."""
-    return Arrival(event_id, "message.received", Dialect.V3, event_id, line, event_body(event_id, line=line))
+    return VerifiedWebhook(event_id, "message.received", Dialect.V3, event_id, line, event_body(event_id, line=line))
 
 
-def _record(arrival: Arrival) -> Any:
-    event = understand(arrival.dialect, arrival.body, arrival.line).event
+def _record(arrival: VerifiedWebhook) -> Any:
+    event = decode(arrival.dialect, arrival.body, arrival.line).event
     fields = fields_of(event, round(time.time() * 1000), arrival.webhook_id, arrival.body)
     return dict(zip(fields[::2], fields[1::2], strict=True))
 
@@ -256,7 +256,7 @@ async def finished(pending: Any, patience: float) -> float:
     while count := await pending():
         if time.monotonic() > deadline:
             raise RuntimeError(f"{count} were still waiting after {patience} s")
-        await asyncio.sleep(_LOOK)
+        await asyncio.sleep(_POLL_INTERVAL)
     return time.time()
 
 
@@ -279,12 +279,12 @@ async def speed_of(running: Program, done: Any, count: int, patience: float) -> 
     """How fast `done`, a coroutine function, counts up, from the first one until it reaches `count`."""
     deadline = time.monotonic() + patience
     while not (first := await done()):
-        await asyncio.sleep(_LOOK)
+        await asyncio.sleep(_POLL_INTERVAL)
     began, before = time.perf_counter(), running.cpu()
     while (now := await done()) < count:
         if time.monotonic() > deadline:
             raise RuntimeError(f"{now} of {count} were done after {patience} s")
-        await asyncio.sleep(_LOOK)
+        await asyncio.sleep(_POLL_INTERVAL)
     did = float(now - first) or 1.0
     return Speed(did / (time.perf_counter() - began), (running.cpu() - before) / did * 10_000)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from relay.bootstrap.reconcile import Done, Reconciler
+from relay.bootstrap.reconcile import AppliedStep, Reconciler
 from relay.core.config.relay_toml import parse_config
 from relay.core.secret import new_key
 from relay.linq.api.v3 import LinqApi
-from relay.store.keyring.encryption import Seal
+from relay.store.keyring.encryption import Cipher
 from relay.store.keyring.keyring import Keyring
 from tests.sandbox.running import RunningSandbox, linq_error
 
@@ -44,12 +44,12 @@ class Bench:
     redis: Redis
     keyring: Keyring
     reconciler: Reconciler
-    heard: list[Done] = field(default_factory=list)
+    heard: list[AppliedStep] = field(default_factory=list)
 
     async def plan(self) -> list[Step]:
         return await self.reconciler.plan()
 
-    async def apply(self) -> list[Done]:
+    async def apply(self) -> list[AppliedStep]:
         self.heard.clear()
         return await self.reconciler.apply(self.heard.append)
 
@@ -66,12 +66,12 @@ class Bench:
 
 
 def bench_of(sandbox: RunningSandbox, redis: Redis, clock: Clock, rules: str = RULES) -> Bench:
-    keyring = Keyring(redis, Seal(SEALING_KEY))
+    keyring = Keyring(redis, Cipher(SEALING_KEY))
     reconciler = Reconciler(LinqApi(sandbox.client), keyring, parse_config(rules), PUBLIC, clock)
     return Bench(sandbox, redis, keyring, reconciler)
 
 
-def actions(done: list[Done]) -> list[tuple[str, str | None, int, bool]]:
+def actions(done: list[AppliedStep]) -> list[tuple[str, str | None, int, bool]]:
     """What was done to which line and generation, and whether it went well."""
     return sorted((one.step.action.value, one.step.line, one.step.generation, one.error is None) for one in done)
 

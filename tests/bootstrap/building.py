@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from relay.bootstrap.plan import Wanted
+from relay.bootstrap.plan import DesiredState
 from relay.linq.api.v2_models import V2Subscription
 from relay.linq.api.v3 import LinqSubscription
 from relay.linq.target_urls import target_url, v2_url
@@ -27,8 +27,8 @@ FOREIGN_URLS = (
 )
 
 
-def wanted(*lines: str, events: frozenset[str] = EVENTS, public_url: str = PUBLIC) -> Wanted:
-    return Wanted(public_url, lines or (LINE,), events)
+def wanted(*lines: str, events: frozenset[str] = EVENTS, public_url: str = PUBLIC) -> DesiredState:
+    return DesiredState(public_url, lines or (LINE,), events)
 
 
 def subscription(

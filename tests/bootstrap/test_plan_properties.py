@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.bootstrap.plan import Action, Step, Wanted, make_plan
+from relay.bootstrap.plan import Action, DesiredState, Step, make_plan
 from relay.linq.api.v3 import LinqSubscription
 from relay.linq.target_urls import our_target
 from tests.bootstrap.building import (
@@ -35,7 +35,7 @@ class SimulatedLinq:
     secrets: list[KeyRecord] = field(default_factory=list)
     ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
-    def carry_out(self, step: Step, want: Wanted) -> None:
+    def carry_out(self, step: Step, want: DesiredState) -> None:
         match step.action:
             case Action.CREATE:
                 self._create(step, want)
@@ -52,7 +52,7 @@ class SimulatedLinq:
             case Action.KEEP:
                 assert step.subscription_id in self.subscriptions
 
-    def _create(self, step: Step, want: Wanted) -> None:
+    def _create(self, step: Step, want: DesiredState) -> None:
         assert step.target_url not in {there.target_url for there in self.subscriptions.values()}, "used once"
         made = LinqSubscription(
             f"new-{next(self.ids)}",
@@ -66,7 +66,7 @@ class SimulatedLinq:
             held for held in self.secrets if (held.line, held.generation) != (step.line, step.generation)
         ] + [record(made.id, step.line, step.generation)]
 
-    def plan(self, want: Wanted) -> list[Step]:
+    def plan(self, want: DesiredState) -> list[Step]:
         return make_plan(want, self.subscriptions.values(), self.secrets, NOW)
 
 
@@ -115,7 +115,7 @@ def worlds(draw: st.DrawFn) -> SimulatedLinq:
 
 
 wishes = st.builds(
-    Wanted,
+    DesiredState,
     st.just(PUBLIC),
     st.lists(st.sampled_from(LINES[:3]), unique=True, min_size=1).map(tuple),
     event_sets,
@@ -135,7 +135,7 @@ def untouchable(world: SimulatedLinq) -> dict[str, LinqSubscription]:
 
 @quick
 @given(world=worlds(), want=wishes)
-def test_carried_out_once_there_is_nothing_left_to_do(world: SimulatedLinq, want: Wanted) -> None:
+def test_carried_out_once_there_is_nothing_left_to_do(world: SimulatedLinq, want: DesiredState) -> None:
     left_alone = untouchable(world)
     for step in world.plan(want):
         world.carry_out(step, want)
@@ -148,7 +148,7 @@ def test_carried_out_once_there_is_nothing_left_to_do(world: SimulatedLinq, want
 
 @quick
 @given(world=worlds(), want=wishes)
-def test_a_line_that_has_a_subscription_never_goes_without_one(world: SimulatedLinq, want: Wanted) -> None:
+def test_a_line_that_has_a_subscription_never_goes_without_one(world: SimulatedLinq, want: DesiredState) -> None:
     def covered() -> set[str]:
         targets = (our_target(PUBLIC, there.target_url) for there in world.subscriptions.values())
         return {str(target.line) for target in targets if target is not None} & set(want.lines)
@@ -162,7 +162,7 @@ def test_a_line_that_has_a_subscription_never_goes_without_one(world: SimulatedL
 
 @quick
 @given(world=worlds(), want=wishes)
-def test_a_plan_names_every_subscription_at_most_once(world: SimulatedLinq, want: Wanted) -> None:
+def test_a_plan_names_every_subscription_at_most_once(world: SimulatedLinq, want: DesiredState) -> None:
     steps = world.plan(want)
     named = [step.subscription_id for step in steps if step.subscription_id is not None]
     assert len(named) == len(set(named))

@@ -16,7 +16,7 @@ from relay.linq.api.v3 import KNOWN_EVENT_TYPES
 from relay.linq.payloads.event_types import is_of_lines, is_of_the_account
 from relay.linq.target_urls import target_url
 from relay.store import keys
-from relay.store.keyring.encryption import Seal
+from relay.store.keyring.encryption import Cipher
 from relay.store.keyring.keyring import STRAGGLERS, Keyring
 from tests.bootstrap.bench import ASKED_FOR, PUBLIC, RULES, SUBSCRIPTIONS, Bench, actions, bench_of
 from tests.conftest import NOW
@@ -76,7 +76,7 @@ async def test_secrets_open_with_the_key_that_sealed_them_only(bench: Bench) -> 
     await bench.apply()
     record, *_ = await bench.keyring.records()
     with pytest.raises(StoreError, match="another RELAY_SECRET_KEY"):
-        Keyring(bench.redis, Seal(new_key())).open(record)
+        Keyring(bench.redis, Cipher(new_key())).open(record)
 
 
 async def test_applying_again_changes_nothing(bench: Bench) -> None:
@@ -200,7 +200,7 @@ async def test_a_new_line_is_registered_and_the_others_are_kept(bench: Bench) ->
 async def test_a_subscription_that_is_deleted_in_between_is_as_good_as_deleted(bench: Bench) -> None:
     await bench.apply()
     await bench.keyring.forget(next(one for one, url in bench.at_linq().items() if "16465550123" in url))
-    survey = await bench.reconciler.look()
+    survey = await bench.reconciler.survey()
     steps = survey.plan(NOW)
     (old,) = [step.subscription_id for step in steps if step.action is Action.DELETE]
     await bench.sandbox.client.webhook_subscriptions.delete(str(old))

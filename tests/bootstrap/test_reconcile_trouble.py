@@ -195,7 +195,7 @@ async def answer_429(_: web.Request) -> web.StreamResponse:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Does not wait until Linq's rate limit is over."""
-    monkeypatch.setattr(linq_api, "RATE_PATIENCE", 0.0)
+    monkeypatch.setattr(linq_api, "RATE_TIMEOUT", 0.0)
 
 
 @pytest.mark.usefixtures("impatient")

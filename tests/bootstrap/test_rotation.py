@@ -24,7 +24,7 @@ from relay.process.tasks import end_task
 from relay.sandbox.app import Emission
 from relay.store import keys
 from relay.store.driver import lock
-from relay.store.keyring.encryption import Seal
+from relay.store.keyring.encryption import Cipher
 from relay.store.keyring.keyring import STRAGGLERS, Keyring
 from relay.web.health import Readiness
 from relay.web.server import listening_for_webhooks
@@ -94,7 +94,7 @@ async def test_no_event_is_refused_while_secrets_are_rotated_under_traffic(redis
         parts = await stack.enter_async_context(ingress_parts(settings))
         port = await stack.enter_async_context(listening_for_webhooks(parts, Readiness(parts), ANY_PORT))
         config = parse_config('[[topics]]\nname = "all"\nevents = ["message.*"]\n')
-        keyring = Keyring(redis, Seal(SEALING_KEY))
+        keyring = Keyring(redis, Cipher(SEALING_KEY))
         public_url = f"http://127.0.0.1:{port}"
         reconciler = Reconciler(LinqApi(sandbox.client), keyring, config, public_url, time.time)
         await reconciler.apply(lambda _: None)
@@ -142,7 +142,7 @@ async def test_two_applies_at_once_do_not_fight(sandbox: RunningSandbox, redis: 
 
 
 async def test_who_waits_for_too_long_is_told_why(bench: Bench, monkeypatch: pytest.MonkeyPatch, redis: Redis) -> None:
-    monkeypatch.setattr(lock, "PATIENCE", 0.1)
+    monkeypatch.setattr(lock, "TIMEOUT", 0.1)
     await redis.set(keys.KEYRING_LOCK, "somebody else")
     with pytest.raises(StoreError, match="another bootstrap has been at work"):
         await bench.apply()

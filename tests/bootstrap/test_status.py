@@ -9,7 +9,7 @@ import pytest
 
 from relay.bootstrap.reconcile import Survey
 from relay.bootstrap.status import KINDS, Status, differences, statuses
-from relay.bootstrap.v2_reconcile import V2Survey, V2Wanted
+from relay.bootstrap.v2_reconcile import V2DesiredState, V2Survey
 from relay.core.line_secret import V2_FORMER_SECRET
 from relay.core.secret import SigningSecret
 from relay.linq.target_urls import target_url
@@ -129,7 +129,7 @@ def test_the_end_of_a_rotation_is_no_difference() -> None:
 
 
 def v2_survey(*there: V2Subscription, holder: int | None = 1) -> V2Survey:
-    return V2Survey(V2Wanted(PUBLIC, EVENTS, SigningSecret("ours")), there, holder)
+    return V2Survey(V2DesiredState(PUBLIC, EVENTS, SigningSecret("ours")), there, holder)
 
 
 def test_the_one_subscription_of_v2() -> None:

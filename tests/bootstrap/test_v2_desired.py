@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from relay.bootstrap.desired import v2_events_asked_for
 from relay.bootstrap.plan import Action, Step
-from relay.bootstrap.v2_reconcile import V2Wanted, make_v2_plan
+from relay.bootstrap.v2_reconcile import V2DesiredState, make_v2_plan
 from relay.core.config.relay_toml import parse_config
 from relay.core.errors import LinqApiError
 from relay.core.event import Dialect
@@ -22,7 +22,7 @@ from tests.properties import quick
 
 PUBLIC = "https://relay.example.com/below"
 URL = f"{PUBLIC}/webhooks/linq/v2"
-WANTED = V2Wanted(PUBLIC, EVENTS, SigningSecret("our-own-secret"))
+WANTED = V2DesiredState(PUBLIC, EVENTS, SigningSecret("our-own-secret"))
 FOREIGN_URLS = (
     "https://relay.example.com/webhooks/linq/v2",
     "https://elsewhere.example.com/below/webhooks/linq/v2",

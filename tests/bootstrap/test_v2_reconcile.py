@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from relay.bootstrap.plan import Action
-from relay.bootstrap.v2_reconcile import V2_NEEDS, V2Reconciler, V2Wanted, open_v2_reconciler
+from relay.bootstrap.v2_reconcile import V2_NEEDS, V2DesiredState, V2Reconciler, open_v2_reconciler
 from relay.config.settings import Settings
 from relay.core.config.relay_toml import parse_config
 from relay.core.errors import LinqApiError, SettingsError
@@ -20,8 +20,8 @@ from relay.core.secret import SigningSecret
 from relay.linq.api.v2 import TOKEN_HEADER, LinqV2Api
 from relay.store import keys
 from relay.store.driver.client import open_redis
-from relay.store.keyring.encryption import Seal
-from relay.store.keyring.v2_secret_marker import SentSecret
+from relay.store.keyring.encryption import Cipher
+from relay.store.keyring.v2_secret_marker import V2SecretMarker
 from tests.bootstrap.bench import PUBLIC, SEALING_KEY, refuse
 from tests.bootstrap.redis_gate import gate_to
 from tests.sandbox.api.calling_v2 import URL, subscribe
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from aiohttp import web
     from redis.asyncio import Redis
 
-    from relay.bootstrap.reconcile import Done
+    from relay.bootstrap.reconcile import AppliedStep
     from relay.sandbox.state import V2Subscription
 
 EVENTS = frozenset({"message.received", "chat.created"})
@@ -50,7 +50,7 @@ async def api(sandbox: RunningSandbox) -> AsyncIterator[LinqV2Api]:
 def reconciler_of(
     api: LinqV2Api, redis: Redis, secret: str = SECRET, events: frozenset[str] = EVENTS, key: str = SEALING_KEY
 ) -> V2Reconciler:
-    return V2Reconciler(api, SentSecret(redis, Seal(key)), V2Wanted(PUBLIC, events, SigningSecret(secret)))
+    return V2Reconciler(api, V2SecretMarker(redis, Cipher(key)), V2DesiredState(PUBLIC, events, SigningSecret(secret)))
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def reconciler(api: LinqV2Api, redis: Redis) -> V2Reconciler:
 
 async def apply(reconciler: V2Reconciler) -> list[tuple[str, str | None, bool]]:
     """Action, subscription and success of every step, which are also told one by one."""
-    heard: list[Done] = []
+    heard: list[AppliedStep] = []
     assert await reconciler.apply(heard.append) == heard
     return [(one.step.action.value, one.step.subscription_id, one.error is None) for one in heard]
 

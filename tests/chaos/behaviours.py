@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter, random.Random], Awaitable[bool]]
     """Answers; whether it was a whole 2xx, so that the team has handled the event and counts it."""
 
-_LONGEST_HANG = 30.0
+_MAX_HANG = 30.0
 _ERRORS = (500, 502, 503, 408, 429, 404)  # the last is final, so it makes a dead letter
 
 
@@ -31,7 +31,7 @@ async def hanging(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _:
     """For two of every ten seconds, never answers."""
     if time.monotonic() % 10 >= 2:
         return _answer(writer, 204)
-    await asyncio.wait({asyncio.ensure_future(reader.read(1))}, timeout=_LONGEST_HANG)  # until the relay hangs up
+    await asyncio.wait({asyncio.ensure_future(reader.read(1))}, timeout=_MAX_HANG)  # until the relay hangs up
     writer.transport.abort()
     return False
 

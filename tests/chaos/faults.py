@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     """Does it for so many seconds, and says to whom."""
 
 _LAP = 1.5  # seconds that a successor has before its predecessor goes
-_LONGEST_STEP = 200.0  # seconds a clock goes wrong by: less than the five minutes that signatures bear
+_MAX_STEP = 200.0  # seconds a clock goes wrong by: less than the five minutes that signatures bear
 _CUTS = 0.3  # seconds between two
 
 
@@ -173,7 +173,7 @@ async def _fill_memory(stage: Stage, _: random.Random, seconds: float) -> tuple[
 
 async def _step_clock(stage: Stage, dice: random.Random, seconds: float) -> tuple[str, ...]:
     async with stage.one_of(dice.choice(["ingress", "worker"]), dice) as one:
-        step = dice.uniform(5, _LONGEST_STEP) * dice.choice([1, -1])
+        step = dice.uniform(5, _MAX_STEP) * dice.choice([1, -1])
         one.set_clock(step)
         try:
             await asyncio.sleep(seconds)

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from tests.chaos.stage import Stage
 
 _PAGE = 1000
-_LOOK = 0.5  # seconds
+_POLL_INTERVAL = 0.5  # seconds
 _STANDSTILL = 120.0
 """Seconds without progress after which what is not at rest never will be: twice the longest wait of a breaker."""
-_MOST_KEPT = 100
+_MAX_KEPT = 100
 _TROUBLE = ("Traceback (most recent call last)", '.broken"')
 
 
@@ -43,7 +43,7 @@ async def rest(stage: Stage) -> str:
         while (unrest := await _unrest(redis)) and loop.time() - moved_at < _STANDSTILL:
             if sum(unrest.values()) != left:
                 left, moved_at = sum(unrest.values()), loop.time()
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(_POLL_INTERVAL)
     return ", ".join(f"{what}: {count}" for what, count in unrest.items())
 
 
@@ -122,7 +122,7 @@ def read_logs(home: Path) -> list[str]:
     for path in sorted(home.glob("*.log")):
         with path.open(errors="replace") as log:
             found += [f"{path.name}: {line.strip()[:2000]}" for line in log if any(sign in line for sign in _TROUBLE)]
-    return found[:_MOST_KEPT]
+    return found[:_MAX_KEPT]
 
 
 async def gather(stage: Stage, unrest: str, ledger: dict[str, Any], happened: list[Happened]) -> Records:

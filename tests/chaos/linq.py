@@ -19,7 +19,7 @@ import time
 from relay.core.lines import digits_of_line
 from relay.linq.signatures import standard, v3_legacy
 from relay.process.event_loop import run, stop_on_signals
-from relay.process.tasks import meanwhile
+from relay.process.tasks import in_background
 from tests.chaos.events import LINES, body_of, event_id, line_of, secret_of, type_of
 from tests.chaos.spec import Spec
 from tests.chaos.timeline import Timeline
@@ -30,10 +30,10 @@ TIMEOUT = 5.0
 ACCEPTED, GIVEN_UP, REFUSED = 1, 2, 3
 """States of an event; 0 is not sent."""
 
-_FIRST_WAIT, _LONGEST_WAIT, _MOST_TRIES = 0.25, 8.0, 25
+_FIRST_WAIT, _MAX_WAIT, _MAX_TRIES = 0.25, 8.0, 25
 _CONNECTIONS = 300
 _AT_ONCE = 64  # events under way when there is no rate
-_MOST_KEPT = 100
+_MAX_KEPT = 100
 _TOO_MANY = 429
 
 
@@ -76,7 +76,7 @@ class Linq:
     async def _deliver(self, number: int) -> None:
         self._timeline.note("sent", time.monotonic())
         wait = _FIRST_WAIT
-        for _ in range(_MOST_TRIES):
+        for _ in range(_MAX_TRIES):
             status, said = await self._attempt(number)
             if 200 <= status < 300:
                 self._states[number] = ACCEPTED
@@ -85,12 +85,12 @@ class Linq:
                 self._decide(number, REFUSED, f"{event_id(number)}: {status} {said}")
                 return
             await asyncio.sleep(wait * (0.5 + self._dice.random()))
-            wait = min(2 * wait, _LONGEST_WAIT)
+            wait = min(2 * wait, _MAX_WAIT)
         self._decide(number, GIVEN_UP, f"{event_id(number)}: given up, last {status} {said}")
 
     def _decide(self, number: int, state: int, said: str) -> None:
         self._states[number] = self._states[number] or state  # its twin may have been accepted
-        if len(self._refused) < _MOST_KEPT:
+        if len(self._refused) < _MAX_KEPT:
             self._refused.append(said)
 
     async def _attempt(self, number: int) -> tuple[int, str]:
@@ -126,7 +126,7 @@ class Linq:
 async def main(spec: Spec) -> None:
     """Sends until all is decided, or until told to stop."""
     linq, stop = Linq(spec), stop_on_signals()
-    async with meanwhile(linq.send_all()) as sending, meanwhile(stop.wait()) as stopped:
+    async with in_background(linq.send_all()) as sending, in_background(stop.wait()) as stopped:
         await asyncio.wait({sending, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if sending.done():
             await sending

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     Say = Callable[[str], None]
 
-_HELPER_PATIENCE = 60.0
-_LONGEST_TAIL = 900.0
+_HELPER_TIMEOUT = 60.0
+_MAX_TAIL = 900.0
 """Seconds that the sender may need beyond its own pace: for what it has to try again, and for what we cannot take."""
 _NO_PACE = 100.0  # events a second that are expected at least where there is no rate: faults go on for no longer
 
@@ -106,7 +106,7 @@ async def _flow(stage: Stage, wanted: Wanted, sender: Process, say: Say) -> list
     began = time.monotonic()
     sending = asyncio.create_task(sender.wait())
     last_new = began + wanted.events / (wanted.pace or _NO_PACE)
-    latest = last_new + seconds_of_a_round(wanted.kinds) + _LONGEST_TAIL
+    latest = last_new + seconds_of_a_round(wanted.kinds) + _MAX_TAIL
     under_way: set[asyncio.Task[None]] = set()
 
     async def make(step: Step) -> None:
@@ -142,7 +142,7 @@ async def _end(helper: Process) -> None:
     if helper.returncode is None:
         helper.terminate()
     with suppress(TimeoutError):
-        async with asyncio.timeout(_HELPER_PATIENCE):
+        async with asyncio.timeout(_HELPER_TIMEOUT):
             await helper.wait()
     if helper.returncode is None:
         helper.kill()

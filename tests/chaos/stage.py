@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from tests.chaos.spec import Spec
     from tests.redis_server import RedisServer
 
-STOP_PATIENCE = 40.0
+STOP_TIMEOUT = 40.0
 """Seconds that a process of ours has to end after SIGTERM."""
-_READY_PATIENCE = 60.0
+_READY_TIMEOUT = 60.0
 _STARTING = 10.0  # seconds, on a machine that has much else to do
 _ROOT = Path(__file__).resolve().parents[2]
 _CLOCKS = Path(__file__).parent / "clock"
@@ -85,7 +85,7 @@ class Running:
         self.signal(signal.SIGCONT)
         self.signal(signal.SIGTERM)
         with suppress(TimeoutError):
-            async with asyncio.timeout(STOP_PATIENCE):
+            async with asyncio.timeout(STOP_TIMEOUT):
                 code = await self.process.wait()
                 return 0 if is_starting and code == -signal.SIGTERM else code
         self.signal(signal.SIGKILL)
@@ -209,7 +209,7 @@ class Stage:
         """Until it could accept an event, which waits for Redis as well; or a while, since Redis may be away."""
         async with aiohttp.ClientSession() as http:
             with suppress(TimeoutError):
-                async with asyncio.timeout(_READY_PATIENCE):
+                async with asyncio.timeout(_READY_TIMEOUT):
                     while one.process.returncode is None:
                         with suppress(aiohttp.ClientError):
                             async with http.get(f"http://127.0.0.1:{one.admin_port}/ready") as answer:

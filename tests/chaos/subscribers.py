@@ -24,7 +24,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from relay.consumer import consume
 from relay.process.event_loop import run, stop_on_signals
-from relay.process.tasks import meanwhile
+from relay.process.tasks import in_background
 from tests.chaos.behaviours import BEHAVIOURS, good
 from tests.chaos.events import body_of, number_of, secret_of
 from tests.chaos.spec import Spec
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from tests.chaos.teams import Team
 
 PULLED = "pulled"
-_MOST_SEEN = 255
-_MOST_KEPT = 100
-_MOST_REPEATS = 100_000
+_MAX_SEEN = 255
+_MAX_KEPT = 100
+_MAX_REPEATS = 100_000
 _CLAIM_AFTER = 15.0
 
 
@@ -68,13 +68,13 @@ class Seen:
         if not self.times[number]:
             self.timeline.note("got", now)
             self._first[number] = now - self._began
-        elif len(self.repeats) < _MOST_REPEATS:
+        elif len(self.repeats) < _MAX_REPEATS:
             self.repeats.append((number, self._began + self._first[number], now))
-        self.times[number] = min(self.times[number] + 1, _MOST_SEEN)
+        self.times[number] = min(self.times[number] + 1, _MAX_SEEN)
 
     def complain(self, wrong: str) -> None:
         """Notes something that must not be; so many of them tell enough."""
-        if len(self.wrong) < _MOST_KEPT:
+        if len(self.wrong) < _MAX_KEPT:
             self.wrong.append(wrong)
 
 
@@ -138,7 +138,7 @@ async def main(spec: Spec) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, _behave, teams)
     pulled = Seen(PULLED, spec.events)
     server = await asyncio.start_server(partial(_serve, teams), "127.0.0.1", spec.teams_port)
-    async with server, meanwhile(_pull(spec.redis_url, pulled)) as pulling:
+    async with server, in_background(_pull(spec.redis_url, pulled)) as pulling:
         await stop.wait()
         broken = repr(pulling.exception()) if pulling.done() else None
         _report(spec.home, [*everything, pulled], broken)

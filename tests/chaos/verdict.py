@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
     from tests.chaos.records import Records, TeamRecord
 
-MOST_REPEATS = 0.001
+MAX_REPEATS = 0.001
 """Pushes that may be repeats, of all; asked of runs that are long enough to tell."""
 LONG_ENOUGH = 200_000
 """Pushes. A fault costs a few repeats however much traffic there is, so a short run shows a larger share."""
 
-_MOST_NAMED = 5
+_MAX_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def judge(records: Records) -> list[Promise]:
         Promise("Linq is never refused, and never has to give up", list(_refused(records))),
         Promise("no process ends by itself", records.deaths),
         Promise("the logs tell of no bug", records.troubles),
-        Promise(f"of {LONG_ENOUGH} pushes or more, under {MOST_REPEATS:.1%} are repeats", list(_repeats(records))),
+        Promise(f"of {LONG_ENOUGH} pushes or more, under {MAX_REPEATS:.1%} are repeats", list(_repeats(records))),
     ]
 
 
@@ -111,7 +111,7 @@ def _refused(records: Records) -> Iterator[str]:
 def _repeats(records: Records) -> Iterator[str]:
     pushes = records.pushes
     count = records.repeats - records.owed_repeats
-    if pushes >= LONG_ENOUGH and count > MOST_REPEATS * pushes:
+    if pushes >= LONG_ENOUGH and count > MAX_REPEATS * pushes:
         yield f"{count} of {pushes} ({count / pushes:.3%}), without those of deleted groups"
 
 
@@ -140,5 +140,5 @@ def _named(what: str, numbers: Iterator[int]) -> Iterator[str]:
     """One line about `numbers`, if there are any, which names the first few."""
     found = list(numbers)
     if found:
-        more = ", ..." if len(found) > _MOST_NAMED else ""
-        yield f"{len(found)} {what}: {', '.join(map(str, found[:_MOST_NAMED]))}{more}"
+        more = ", ..." if len(found) > _MAX_NAMED else ""
+        yield f"{len(found)} {what}: {', '.join(map(str, found[:_MAX_NAMED]))}{more}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple
 
-_MOST_HEAD = 64 * 1024
+_MAX_HEAD = 64 * 1024
 
 
 class Message(NamedTuple):
@@ -94,4 +94,4 @@ class Client:
         return None
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection(self._host, self._port, limit=_MOST_HEAD)
+        return await asyncio.open_connection(self._host, self._port, limit=_MAX_HEAD)

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from relay.core.delivery.outcome import Outcome
 from relay.store import keys
-from relay.store.lanes.attempt_record import Remembered
+from relay.store.lanes.attempt_record import AttemptRecord
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 BEGAN = 1_789_377_302_417
-GOOD = Remembered(
+GOOD = AttemptRecord(
     topic="support",
     entry="5-0",
     event_id="e-1",
@@ -33,7 +33,7 @@ BAD = GOOD._replace(outcome=Outcome.FAILED, status=500, due_ms=BEGAN + 5031)
 
 
 async def remember(
-    redis: Redis, subscription: str, attempt: Remembered, detail: str = "", *, moot: bool = False
+    redis: Redis, subscription: str, attempt: AttemptRecord, detail: str = "", *, moot: bool = False
 ) -> None:
     """An attempt that stands in Redis, and its lane among the others."""
     fields: Any = {"a": attempt.encode()} | ({"moot": "1"} if moot else {})

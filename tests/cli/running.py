@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
-PATIENCE = 20.0
+TIMEOUT = 20.0
 """Seconds for a command to end, or for a process to say something."""
 
 RULES = """
@@ -90,7 +90,7 @@ async def relay(*arguments: str | Path, **environment: str) -> Said:
     """Runs `python -m relay` with these arguments until it ends; `environment` is on top of ours."""
     process = await _start(arguments, environment)
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             out, err = await process.communicate()
     finally:
         await _end(process)
@@ -112,7 +112,7 @@ async def line_with(text: str, stream: asyncio.StreamReader | None) -> str:
     """The next line of `stream` that has `text` in it."""
     assert stream is not None
     seen = ""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while line := (await stream.readline()).decode():
             seen += line
             if text in line:
@@ -122,7 +122,7 @@ async def line_with(text: str, stream: asyncio.StreamReader | None) -> str:
 
 async def ended(process: asyncio.subprocess.Process) -> Said:
     """What a process said after what was read, once it has ended."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         out, err = await process.communicate()
     assert process.returncode is not None
     return Said(process.returncode, out.decode(), err.decode())

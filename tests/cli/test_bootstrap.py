@@ -11,7 +11,7 @@ from relay.core.secret import SigningSecret, new_key
 from relay.linq.api.v3 import KNOWN_EVENT_TYPES
 from relay.linq.target_urls import target_url
 from relay.store import keys
-from relay.store.keyring.encryption import Seal
+from relay.store.keyring.encryption import Cipher
 from relay.store.keyring.keyring import Keyring
 from tests.cli.running import main_here, relay
 from tests.sandbox.running import API_KEY, LINES, OTHER_LINE, RunningSandbox, closed_port, linq_error, running_sandbox
@@ -74,7 +74,7 @@ async def test_plan_tells_what_is_pending_and_apply_does_it(sandbox: RunningSand
     assert (applied.code, applied.json["failed"]) == (0, 0)
     assert [(step["action"], step["error"]) for step in applied.json["steps"]] == [("create", None)] * 3
     there = {one.id: one.secret.text for one in sandbox.sandbox.state.subscriptions.values()}
-    keyring = Keyring(redis, Seal(KEY))
+    keyring = Keyring(redis, Cipher(KEY))
     assert {one.subscription_id: keyring.open(one).secret.text for one in await keyring.records()} == there
     assert not any(secret in applied.out + applied.err for secret in there.values())
 
@@ -150,7 +150,7 @@ async def test_a_redis_that_is_down_is_one_message_and_exit_code_1(no_redis: str
 
 async def test_secrets_that_cannot_be_opened_are_replaced_or_told(sandbox: RunningSandbox, redis: Redis) -> None:
     """After a change of RELAY_SECRET_KEY the ingress can verify nothing, so "nothing to do" is not the truth."""
-    sealed_with_another_key = Keyring(redis, Seal(new_key()))
+    sealed_with_another_key = Keyring(redis, Cipher(new_key()))
     for line in LINES:
         made = await sandbox.subscribe(target_url(PUBLIC, line, 1), *KNOWN_EVENT_TYPES, lines=[line])
         await sealed_with_another_key.store(line, 1, made.id, SigningSecret(made.signing_secret), 0)
@@ -257,7 +257,7 @@ async def test_rotating_what_was_never_registered_says_what_to_do() -> None:
 
 async def test_status_shows_each_line_and_what_is_wrong(sandbox: RunningSandbox, redis: Redis) -> None:
     await main_here("bootstrap", "apply")
-    await redis.hset(keys.HEARD, LINES[0], "1789377302000 1")  # type: ignore[misc]
+    await redis.hset(keys.LAST_SEEN, LINES[0], "1789377302000 1")  # type: ignore[misc]
     said = await main_here("bootstrap", "status")
     assert said.code == 1  # the line was heard of in September
     for text in (*LINES, "silent for", "never", "gen 1", "1 silent"):
@@ -310,7 +310,7 @@ async def test_the_v2_subscription_stands_in_the_same_plan_and_status(
     assert [one.secret for one in sandbox.sandbox.state.v2_subscriptions.values()] == ["of our own choosing"]
     assert (await main_here("bootstrap", "plan")).code == 0
 
-    await redis.hset(keys.HEARD, "v2", f"{round(time.time() * 1000)} -1")  # type: ignore[misc]
+    await redis.hset(keys.LAST_SEEN, "v2", f"{round(time.time() * 1000)} -1")  # type: ignore[misc]
     said = await main_here("bootstrap", "status")
     assert said.code == 0
     (row,) = [line for line in said.out.splitlines() if line.strip().startswith("v2")]

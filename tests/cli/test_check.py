@@ -11,7 +11,7 @@ import pytest
 from relay.core.config.relay_toml import parse_config
 from relay.core.errors import RelayError
 from relay.core.event import Dialect
-from relay.linq.payloads.decode import understand
+from relay.linq.payloads.decode import decode
 from tests.cli.running import RULES, invoke, main_here, relay
 
 SAMPLES = sorted((Path(__file__).parents[1] / "linq" / "payloads" / "samples").glob("*.json"))
@@ -175,7 +175,7 @@ def test_every_sample_is_explained_as_the_router_would_route_it(path: Path) -> N
     assert said.code == 0
     body = path.read_bytes()
     dialect = Dialect(json.loads(body)["api_version"])
-    event = understand(dialect, body, None).event
+    event = decode(dialect, body, None).event
     assert said.json["topics"] == list(parse_config(RULES).index.match(event))
     assert {*said.json["topics"], *said.json["not"]} == {"support", "everything"}
     shown = said.json["event"]

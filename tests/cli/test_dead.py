@@ -231,11 +231,11 @@ async def test_replay_sends_one_event_back_to_its_lane(graves: Redis) -> None:
 async def test_replay_wakes_the_lane(graves: Redis) -> None:
     before = time.time() * 1000
     await dead("replay", "--subscription", "bot", "--all")
-    slot = wakeups.slot_of("bot")
-    ((lane, since),) = await graves.zrange(keys.ready(slot), 0, -1, withscores=True)
+    partition = wakeups.partition_of("bot")
+    ((lane, since),) = await graves.zrange(keys.ready(partition), 0, -1, withscores=True)
     assert lane == b"bot"
     assert before - 1 <= since <= time.time() * 1000 + 1
-    assert await graves.zrange(keys.QUEUE, 0, -1) == [wakeups.deliver(slot).job_id.encode()]
+    assert await graves.zrange(keys.QUEUE, 0, -1) == [wakeups.deliver(partition).job_id.encode()]
 
 
 @pytest.mark.usefixtures("graves")

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 EMPTY = {
     "accepted": 0,
     "duplicate": 0,
-    "aside": 0,
+    "quarantined": 0,
     "routed": 0,
     "unmatched": 0,
     "inbox": 0,
     "poisoned": 0,
-    "aside_dropped": 0,
+    "quarantine_dropped": 0,
 }
 
 
@@ -29,7 +29,7 @@ EMPTY = {
 async def books(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Redis:
     """Five events: four routed to one subscription and one that no topic wanted."""
     monkeypatch.setenv("REDIS_URL", redis_url)
-    counts = {"accepted": 5, "duplicate": 2, "aside": 1, "routed": 4, "unmatched": 1}
+    counts = {"accepted": 5, "duplicate": 2, "quarantined": 1, "routed": 4, "unmatched": 1}
     await redis.hset(keys.COUNTS, mapping=counts)  # type: ignore[misc]
     await redis.hset(keys.UNMATCHED, "call.ended", "1")  # type: ignore[misc]
     lane = Lane(redis, "bot", "support")
@@ -58,12 +58,12 @@ async def test_the_ledger_says_where_every_event_is() -> None:
         "totals": {
             "accepted": 5,
             "duplicate": 2,
-            "aside": 1,
+            "quarantined": 1,
             "routed": 4,
             "unmatched": 1,
             "inbox": 0,
             "poisoned": 0,
-            "aside_dropped": 0,
+            "quarantine_dropped": 0,
         },
         "unmatched": {"call.ended": 1},
         "subscriptions": [

@@ -24,7 +24,7 @@ COMMANDS = (
     "doctor",
     "bootstrap",
     "dead",
-    "lanes",
+    "subscriptions",
     "secret",
 )
 

@@ -1,4 +1,4 @@
-"""`relay aside`: what could not be read, looked at, read again, dropped."""
+"""`relay quarantine`: what could not be read, looked at, read again, dropped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from relay.core.event import Dialect
 from relay.store import keys, wakeups
-from relay.store.inbox.quarantine import Aside
+from relay.store.inbox.quarantine import Quarantine
 from tests.building import LINE, body_of
 from tests.cli.running import Said, invoke_beside
 
@@ -26,24 +26,24 @@ async def bodies(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) 
     """One that is nothing, and two that are the same good event: as if an older relay had not been able to read it."""
     monkeypatch.setenv("REDIS_URL", redis_url)
     Path("relay.toml").write_text("")
-    store = Aside(redis)
+    store = Quarantine(redis)
     await store.put(Dialect.V3, LINE, b"not JSON \xff [/]", "the body is not JSON", CAME)
     await store.put(Dialect.V3, LINE, GOOD, "event_id: too modern", CAME + 1000)
     await store.put(Dialect.V3, None, GOOD, "event_id: too modern", CAME + 2000)
     return redis
 
 
-async def aside(*arguments: str) -> Said:
-    return await invoke_beside("aside", *arguments)
+async def quarantine(*arguments: str) -> Said:
+    return await invoke_beside("quarantine", *arguments)
 
 
 async def listed() -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = (await aside("list", "--json")).json
+    rows: list[dict[str, Any]] = (await quarantine("list", "--json")).json
     return rows
 
 
 async def test_list_shows_what_was_set_aside(bodies: Redis) -> None:
-    entries = [entry.decode() for entry, _ in await bodies.xrange(keys.ASIDE)]
+    entries = [entry.decode() for entry, _ in await bodies.xrange(keys.QUARANTINE)]
     assert [row["id"] for row in await listed()] == entries
     assert (await listed())[0] == {
         "id": entries[0],
@@ -53,17 +53,17 @@ async def test_list_shows_what_was_set_aside(bodies: Redis) -> None:
         "bytes": 14,
         "reason": "the body is not JSON",
     }
-    said = await aside("list")
+    said = await quarantine("list")
     assert "Bodies set aside: 3" in said.out
     assert "the body is not JSON" in said.out
 
 
 @pytest.mark.usefixtures("bodies")
 async def test_show_has_bodies_that_are_no_text() -> None:
-    [row, *_] = (await aside("show", "--json")).json
+    [row, *_] = (await quarantine("show", "--json")).json
     assert row["body"] == "not JSON \ufffd [/]"
-    assert "not JSON \ufffd [/]" in (await aside("show", "--id", row["id"])).out
-    said = await aside("show", "--id", "9-9")
+    assert "not JSON \ufffd [/]" in (await quarantine("show", "--id", row["id"])).out
+    said = await quarantine("show", "--id", "9-9")
     assert (said.code, said.out.strip()) == (1, "Nothing found.")
 
 
@@ -78,16 +78,16 @@ async def test_show_has_bodies_that_are_no_text() -> None:
     ],
 )
 async def test_which_are_meant_can_be_said(options: list[str], count: int) -> None:
-    assert len((await aside("list", *options, "--json")).json) == count
-    assert (await aside("drop", "why", *options, "--dry-run", "--json")).json == {"dropped": count}
+    assert len((await quarantine("list", *options, "--json")).json) == count
+    assert (await quarantine("drop", "why", *options, "--dry-run", "--json")).json == {"dropped": count}
     assert len(await listed()) == 3
 
 
 async def test_retry_lets_in_what_can_be_read_now_once(bodies: Redis) -> None:
-    said = await aside("retry", "--all", "--dry-run", "--json")
+    said = await quarantine("retry", "--all", "--dry-run", "--json")
     assert said.json == {"accepted": 2, "repeats": 0, "unreadable": 1}
     assert len(await listed()) == 3
-    said = await aside("retry", "--all")
+    said = await quarantine("retry", "--all")
     assert said.out.strip() == "1 accepted, 1 repeated, 1 unreadable"
     assert [row["reason"] for row in await listed()] == ["the body is not JSON"]
     [(_, event)] = await bodies.xrange(keys.INBOX)
@@ -102,7 +102,7 @@ async def test_retry_lets_in_what_can_be_read_now_once(bodies: Redis) -> None:
 @pytest.mark.usefixtures("bodies")
 async def test_what_still_cannot_be_read_stays() -> None:
     [bad, *_] = await listed()
-    said = await aside("retry", "--id", bad["id"], "--json")
+    said = await quarantine("retry", "--id", bad["id"], "--json")
     assert (said.code, said.json) == (1, {"accepted": 0, "repeats": 0, "unreadable": 1})
     assert len(await listed()) == 3
 
@@ -110,19 +110,21 @@ async def test_what_still_cannot_be_read_stays() -> None:
 @pytest.mark.usefixtures("bodies")
 async def test_dropping_is_said_and_counted() -> None:
     with capture_logs() as logs:
-        said = await aside("drop", "a test of theirs", "--reason", "not JSON")
+        said = await quarantine("drop", "a test of theirs", "--reason", "not JSON")
     assert said.out.strip() == "1 dropped"
-    assert [(one["event"], one["bodies"], one["why"]) for one in logs] == [("aside.dropped", 1, "a test of theirs")]
+    assert [(one["event"], one["bodies"], one["why"]) for one in logs] == [
+        ("quarantine.dropped", 1, "a test of theirs")
+    ]
     assert len(await listed()) == 2
     ledger = (await invoke_beside("ledger", "--json")).json
-    assert (ledger["totals"]["aside"], ledger["totals"]["aside_dropped"], ledger["balances"]) == (3, 1, True)
-    assert (await aside("drop", "why", "--id", "9-9")).code == 1
+    assert (ledger["totals"]["quarantined"], ledger["totals"]["quarantine_dropped"], ledger["balances"]) == (3, 1, True)
+    assert (await quarantine("drop", "why", "--id", "9-9")).code == 1
 
 
 @pytest.mark.usefixtures("bodies")
 @pytest.mark.parametrize("command", [["drop", "why"], ["retry"]])
 async def test_who_names_nothing_has_to_say_all(command: list[str]) -> None:
-    said = await aside(*command)
+    said = await quarantine(*command)
     assert said.code == 2
     assert "--all" in said.err
     assert len(await listed()) == 3

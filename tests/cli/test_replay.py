@@ -12,10 +12,10 @@ import pytest
 
 from relay.core.errors import RelayError
 from relay.store import keys, wakeups
-from relay.store.lanes.suspensions import Holds
+from relay.store.lanes.suspensions import Suspensions
 from relay.store.topics import replays
 from relay.store.topics.replays import Replays, State
-from tests.cli.running import PATIENCE, ended, invoke_beside, line_with, main_here, relay_process
+from tests.cli.running import TIMEOUT, ended, invoke_beside, line_with, main_here, relay_process
 from tests.support import eventually
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ async def test_what_cannot_be_ordered_is_said_in_a_sentence(
 
 
 async def test_so_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replays, "MOST_RUNNING", 1)
+    monkeypatch.setattr(replays, "MAX_RUNNING", 1)
     await order()
     assert "more than 1 at a time cannot run; wait for one to end, or cancel one" in await refused(
         "--topic", "support", "--to", "bot"
@@ -160,7 +160,7 @@ async def test_ctrl_c_only_stops_looking(redis: Redis) -> None:
 
         await eventually(is_looking)
         process.send_signal(signal.SIGINT)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             said = await ended(process)
     (running,) = await Replays(redis).running()
     assert said.code == 0
@@ -180,7 +180,7 @@ async def test_list_and_cancel(redis: Redis) -> None:
         (first["id"], "cancelled"),
         (second["id"], "running"),
     ]
-    await Holds(redis).pause("bot", "maintenance", 1)
+    await Suspensions(redis).pause("bot", "maintenance", 1)
     table = (await main_here("replay", "list")).out
     assert all(text in table for text in (first["id"], "cancelled", "message.*", "waits: the lane is not delivering"))
 

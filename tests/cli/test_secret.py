@@ -8,7 +8,7 @@ import pytest
 
 from relay.config.settings import Settings
 from relay.core.secret import SigningSecret
-from relay.store.keyring.encryption import Seal
+from relay.store.keyring.encryption import Cipher
 from tests.cli.running import invoke
 
 
@@ -29,8 +29,8 @@ def test_either_can_be_the_relays_secret_key(purpose: str, monkeypatch: pytest.M
     monkeypatch.setenv("RELAY_SECRET_KEY", invoke("secret", "generate", "--for", purpose).out.strip())
     key = Settings.load("relay_secret_key").relay_secret_key
     assert key is not None
-    seal = Seal(key.get_secret_value())
-    assert seal.open(seal.close(SigningSecret("whsec_x"))).text == "whsec_x"
+    seal = Cipher(key.get_secret_value())
+    assert seal.decrypt(seal.encrypt(SigningSecret("whsec_x"))).text == "whsec_x"
 
 
 def test_no_two_are_the_same() -> None:

@@ -16,7 +16,7 @@ import pytest
 from relay.config.settings import Settings
 from relay.core.secret import SigningSecret, new_key, new_secret
 from relay.parts import ingress_parts
-from relay.store.keyring.encryption import Seal
+from relay.store.keyring.encryption import Cipher
 from relay.store.keyring.keyring import Keyring
 from tests.cli.running import ended, line_with, main_here, relay, relay_process
 from tests.sandbox.running import LINES
@@ -86,7 +86,7 @@ async def test_rules_that_cannot_be_used_are_told_with_exit_code_2(command: str,
 
 
 async def test_the_ingress_comes_up_is_ready_and_leaves(redis: Redis, redis_url: str) -> None:
-    await Keyring(redis, Seal(KEY)).store(LINES[0], 1, "s-1", SigningSecret(new_secret()), 0)
+    await Keyring(redis, Cipher(KEY)).store(LINES[0], 1, "s-1", SigningSecret(new_secret()), 0)
 
     async def status_of(path: str) -> int:
         async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{port}{path}") as answer:

@@ -42,8 +42,8 @@ async def test_each_topic_with_its_readers() -> None:
     ]
     assert said.json[0]["size"] > 0
     assert said.json[0]["groups"] == [
-        {"name": "billing", "is_push": False, "behind": 5, "pending": 0},
-        {"name": "bot", "is_push": True, "behind": 3, "pending": 2},
+        {"name": "billing", "is_push": False, "lag": 5, "pending": 0},
+        {"name": "bot", "is_push": True, "lag": 3, "pending": 2},
     ]
 
 
@@ -56,4 +56,4 @@ async def test_for_a_person() -> None:
 async def test_a_group_that_was_set_somewhere_is_counted(redis: Redis) -> None:
     await redis.xgroup_setid(STREAM, "billing", f"{1_789_377_302_003}-0")
     said = await main_here("topics", "--json")
-    assert said.json[0]["groups"][0]["behind"] == 2
+    assert said.json[0]["groups"][0]["lag"] == 2

@@ -118,7 +118,7 @@ async def test_a_change_of_the_rules_reaches_linq(
     sandbox: RunningSandbox, rules: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(config_file, "_INTERVAL", 0.01)
-    monkeypatch.setattr(sys.modules["relay.cli.up"], "_LOOK", 0.01)
+    monkeypatch.setattr(sys.modules["relay.cli.up"], "_POLL_INTERVAL", 0.01)
 
     def subscribed() -> set[str]:
         return {event for one in sandbox.sandbox.state.subscriptions.values() for event in one.events}

@@ -270,7 +270,7 @@ def test_a_good_change_is_logged_with_what_it_holds(path: Path) -> None:
     file = ConfigFile(path)
     path.write_text(TOPIC + subscription("bot", SECRET.text))
     with capture_logs() as logs:
-        file._reload()
+        file.reload()
     (line,) = logs
     assert (line["event"], line["topics"], line["subscriptions"]) == ("config.reloaded", 1, 1)
     assert SECRET.text not in str(line)
@@ -281,7 +281,7 @@ def test_what_is_in_force_is_one_thing_that_is_replaced_whole(path: Path) -> Non
     file = ConfigFile(path)
     before = file.current
     path.write_text(TOPIC + subscription("crm", OTHER_SECRET.text))
-    file._reload()
+    file.reload()
     assert (before.config.subscriptions[0].name, secrets_of(before)) == ("bot", {"bot": SECRET})
     assert (file.current.config.subscriptions[0].name, secrets_of(file.current)) == ("crm", {"crm": OTHER_SECRET})
 

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from relay.core.event import Event, Facts, Freshness
+from relay.core.event import Event, Freshness, PayloadFields
 from tests.building import LINE
 
-EVENT = Event(id="e", type="message.received", version="2026-02-03", line=LINE, facts=Facts())
+EVENT = Event(id="e", type="message.received", version="2026-02-03", line=LINE, fields=PayloadFields())
 
 
 @pytest.mark.parametrize(
@@ -13,7 +13,7 @@ EVENT = Event(id="e", type="message.received", version="2026-02-03", line=LINE, 
     [(None, Freshness.LIVE), ("", Freshness.LIVE), ("2026-09-15T00:00:00Z", Freshness.HISTORY)],
 )
 def test_an_event_that_linq_recovered_later_is_history(reconciled_at: str | None, freshness: Freshness) -> None:
-    event = EVENT._replace(facts=Facts(reconciled_at=reconciled_at))
+    event = EVENT._replace(fields=PayloadFields(reconciled_at=reconciled_at))
     assert event.freshness is freshness
 
 
@@ -21,4 +21,4 @@ def test_an_event_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         EVENT.line = None  # type: ignore[misc]  # what is tested
     with pytest.raises(AttributeError):
-        EVENT.facts.chat = "C"  # type: ignore[misc]  # as above
+        EVENT.fields.chat = "C"  # type: ignore[misc]  # as above

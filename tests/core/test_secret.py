@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core.line_secret import KnownSecret
+from relay.core.line_secret import LineSecret
 from relay.core.secret import SecretReference, SigningSecret, new_key, new_secret, normal_key
 from tests.building import LINE, SECRET
 from tests.properties import any_text, quick
@@ -57,7 +57,7 @@ def test_no_text_makes_decoding_stumble(text: str) -> None:
 
 
 def test_a_secret_never_shows_itself() -> None:
-    for holder in (SECRET, KnownSecret(LINE, 1, SECRET), [SECRET], {"secret": SECRET}):
+    for holder in (SECRET, LineSecret(LINE, 1, SECRET), [SECRET], {"secret": SECRET}):
         assert "AAECAw" not in repr(holder)
         assert "AAECAw" not in f"{holder}"
 

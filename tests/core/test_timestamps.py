@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from relay.core.timestamps import parse_moment
+from relay.core.timestamps import parse_time
 
 NOW = 1_789_377_302.0
 
@@ -18,10 +18,10 @@ NOW = 1_789_377_302.0
     ],
 )
 def test_a_moment_is_so_long_ago_or_a_time(text: str, seconds: float) -> None:
-    assert parse_moment(text, NOW) == seconds
+    assert parse_time(text, NOW) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "2 h", "2026-13-01", "17893773020"])
 def test_anything_else_is_told_what_to_write(text: str) -> None:
     with pytest.raises(ValueError, match='write how long ago, such as "2h"'):
-        parse_moment(text, NOW)
+        parse_time(text, NOW)

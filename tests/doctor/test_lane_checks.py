@@ -8,13 +8,13 @@ from relay.config.file import Loaded
 from relay.core.config.egress import Egress
 from relay.core.config.endpoint import Endpoint
 from relay.core.config.relay_toml import parse_config
-from relay.core.delivery.circuit_breaker import Trip
+from relay.core.delivery.circuit_breaker import OpenBreaker
 from relay.doctor.finding import State
 from relay.doctor.lane_checks import examine_destinations, examine_lanes
 from relay.net.http_listener import listening
 from relay.net.listen_address import Listen
 from relay.store.lanes.lane import Lane
-from relay.store.lanes.suspensions import Holds
+from relay.store.lanes.suspensions import Suspensions
 from tests.building import SECRET
 from tests.certificates import Authority, tls_server
 from tests.core.writing import subscription_with
@@ -55,15 +55,15 @@ async def test_what_keeps_lanes_is_said(redis: Redis) -> None:
     )
     for name in ("paused", "down", "fine", "former"):
         await Lane(redis, name, "t").ensure()
-    await Holds(redis).pause("paused", "it answered 410", 1)
-    await Holds(redis).save_trip("down", Trip(1, 2, 3, "timed_out: "))
+    await Suspensions(redis).pause("paused", "it answered 410", 1)
+    await Suspensions(redis).save_open_breaker("down", OpenBreaker(1, 2, 3, "timed_out: "))
     found = {one.area.removeprefix("subscription "): one for one in await examine_lanes(redis, config)}
     assert {name: one.state for name, one in found.items()} == {
         "paused": State.WARNING,
         "down": State.PROBLEM,
         "former": State.WARNING,
     }
-    assert found["paused"].remedy == "relay lanes resume paused"
+    assert found["paused"].remedy == "relay subscriptions resume paused"
 
 
 async def test_a_destination_that_is_refused_is_not_connected_to() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from multidict import CIMultiDict
 
-from relay.core.line_secret import KnownSecret
+from relay.core.line_secret import LineSecret
 from relay.core.secret import SigningSecret
 from tests.building import LINE, SECRET
 
@@ -38,8 +38,8 @@ V2_BODY = (
 )
 V2_SIGNATURE = "sha256=76021dbd2ad1945ff937014efc498dae830372878679a1f7d2434baf9dc7086e"
 
-KNOWN = KnownSecret(LINE, 1, SECRET)
-V2_KNOWN = KnownSecret(None, 0, V2_SECRET)
+KNOWN = LineSecret(LINE, 1, SECRET)
+V2_KNOWN = LineSecret(None, 0, V2_SECRET)
 
 
 def standard_headers() -> CIMultiDict[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from relay.core.event import Facts
+from relay.core.event import PayloadFields
 from tests.building import CUSTOMER, LINE
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def payload(text: str) -> dict[str, Any]:
     return data
 
 
-def rows(table: str, groups: Mapping[str, str] = MappingProxyType({})) -> list[tuple[str, str, Facts]]:
+def rows(table: str, groups: Mapping[str, str] = MappingProxyType({})) -> list[tuple[str, str, PayloadFields]]:
     """Event type, payload and facts of each line of `table`: `types | payload | the facts in their order`.
 
     The types are one of `groups` or written out; `-` is nothing, lines with `#` are remarks.
@@ -94,7 +94,7 @@ def rows(table: str, groups: Mapping[str, str] = MappingProxyType({})) -> list[t
         types, fields, says = line.split("|")
         values = [None if word == "-" else WORDS.get(word, word) for word in says.split()]
         found += [
-            (event_type, " ".join(fields.split()), Facts(*values))
+            (event_type, " ".join(fields.split()), PayloadFields(*values))
             for name in types.split()
             for event_type in groups.get(name, name).split()
         ]

@@ -44,7 +44,7 @@ async def refuses(port: int) -> bool:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay.net.http_listener, "_SHUTDOWN_PATIENCE", 0.05)
+    monkeypatch.setattr(relay.net.http_listener, "_SHUTDOWN_TIMEOUT", 0.05)
 
 
 async def test_a_body_that_is_still_being_sent_is_read_to_its_end_and_answered() -> None:

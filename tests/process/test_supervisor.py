@@ -38,7 +38,7 @@ def program(file: Path, *codes: int) -> Program:
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Starts again at once."""
     monkeypatch.setattr(module, "_FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(module, "_LONGEST_PAUSE", 0.02)
+    monkeypatch.setattr(module, "_MAX_PAUSE", 0.02)
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 
 import relay.process.event_loop
-from relay.process.tasks import meanwhile
+from relay.process.tasks import in_background
 
 
 async def forever(ended: list[str]) -> None:
@@ -26,7 +26,7 @@ async def test_the_result_is_there_for_whoever_awaits_it() -> None:
     async def answer() -> int:
         return 42
 
-    async with meanwhile(answer()) as task:
+    async with in_background(answer()) as task:
         assert await task == 42
 
 
@@ -34,7 +34,7 @@ async def test_nothing_goes_on_when_something_else_fails() -> None:
     ended: list[str] = []
 
     async def fail_beside_it() -> None:
-        async with meanwhile(forever(ended)):
+        async with in_background(forever(ended)):
             await asyncio.sleep(0)
             await broken()
 
@@ -45,12 +45,12 @@ async def test_nothing_goes_on_when_something_else_fails() -> None:
 
 async def test_what_it_raises_is_raised_where_it_is_awaited() -> None:
     with pytest.raises(ValueError, match="broken"):
-        async with meanwhile(broken()) as task:
+        async with in_background(broken()) as task:
             await task
 
 
 async def test_a_failure_that_nobody_waited_for_makes_no_noise(caplog: pytest.LogCaptureFixture) -> None:
-    async with meanwhile(broken()):
+    async with in_background(broken()):
         await asyncio.sleep(0)
     assert caplog.records == []
 
@@ -62,6 +62,6 @@ def test_one_cancellation_that_is_lost_does_not_keep_a_command_running(monkeypat
             await asyncio.sleep(30)
         await asyncio.sleep(30)
 
-    monkeypatch.setattr(relay.process.event_loop, "_PATIENCE", 0.05)
+    monkeypatch.setattr(relay.process.event_loop, "_TIMEOUT", 0.05)
     with pytest.raises(KeyboardInterrupt):
         relay.process.event_loop.run(loses_one())

@@ -1,4 +1,4 @@
-"""A lane, and a settler that holds the lease of its slot."""
+"""A lane, and a settler that holds the lease of its partition."""
 
 from __future__ import annotations
 

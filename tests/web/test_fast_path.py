@@ -15,14 +15,14 @@ from relay.net.http_listener import Requests
 from relay.net.listen_address import Listen
 from relay.process.event_loop import run
 from relay.store import keys
-from relay.web.fast_path import Express
+from relay.web.fast_path import FastPath
 from relay.web.ingress import Ingress
 from relay.web.responses import ACCEPTED
 from relay.web.server import listening_for_webhooks
 from tests.building import SECRET, body_of, signed
 from tests.chaos.wire import read_message
 from tests.conftest import NOW
-from tests.support import PATIENCE, eventually, hang_up
+from tests.support import TIMEOUT, eventually, hang_up
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from relay.web.ingress import Webhook
-    from relay.web.responses import Answer
+    from relay.web.responses import Response
     from tests.web.conftest import Running
 
 HERE = Listen(host="127.0.0.1", port=0)
@@ -247,7 +247,7 @@ async def test_a_refusal_leaves_the_connection_open(ingress: Running) -> None:
 
 
 async def test_a_body_that_does_not_come_ends_its_connection(ingress: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay.web.fast_path, "_PATIENCE", 0.02)
+    monkeypatch.setattr(relay.web.fast_path, "_TIMEOUT", 0.02)
     with capture_logs() as logs:
         async with connection(ingress.port) as (reader, writer):
             writer.write(request_of()[:-1])
@@ -259,7 +259,7 @@ async def test_a_body_that_does_not_come_ends_its_connection(ingress: Running, m
 async def test_an_idle_connection_is_kept_for_longer_than_a_body_is_waited_for(
     ingress: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay.web.fast_path, "_PATIENCE", 0.01)
+    monkeypatch.setattr(relay.web.fast_path, "_TIMEOUT", 0.01)
     monkeypatch.setattr(relay.web.fast_path, "_KEEP_ALIVE", 0.1)
     loop = asyncio.get_running_loop()
     async with connection(ingress.port) as (reader, writer):
@@ -278,7 +278,7 @@ async def test_who_never_reads_the_answers_is_cut_off() -> None:
             self.is_aborted = True
 
     requests = Requests()
-    protocol = Express(None, lambda: NOW, asyncio.Protocol, requests)()  # type: ignore[arg-type]  # not asked
+    protocol = FastPath(None, lambda: NOW, asyncio.Protocol, requests)()  # type: ignore[arg-type]  # not asked
     transport = Transport()
     protocol.connection_made(transport)
     protocol.pause_writing()
@@ -293,7 +293,7 @@ def test_who_goes_away_before_the_answer_costs_nothing() -> None:
         def __init__(self) -> None:
             self.asked, self.may_answer = asyncio.Event(), asyncio.Event()
 
-        async def receive(self, webhook: Webhook) -> Answer:
+        async def receive(self, webhook: Webhook) -> Response:
             assert webhook.body
             self.asked.set()
             await self.may_answer.wait()
@@ -301,7 +301,7 @@ def test_who_goes_away_before_the_answer_costs_nothing() -> None:
 
     async def go_away() -> None:
         slow, requests = Slow(), Requests()
-        express = Express(slow, lambda: NOW, asyncio.Protocol, requests)
+        express = FastPath(slow, lambda: NOW, asyncio.Protocol, requests)
         async with await asyncio.get_running_loop().create_server(express, "127.0.0.1", 0) as server:
             _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
             writer.write(request_of())
@@ -309,7 +309,7 @@ def test_who_goes_away_before_the_answer_costs_nothing() -> None:
             await hang_up(writer)
             await eventually(lambda: not express.open)
             slow.may_answer.set()
-            async with asyncio.timeout(PATIENCE / 3):  # it is under way no longer
+            async with asyncio.timeout(TIMEOUT / 3):  # it is under way no longer
                 await requests.finish()
 
     run(go_away())
@@ -320,22 +320,22 @@ async def test_a_bug_ends_the_connection_and_is_told_and_nothing_stays_under_way
         def __init__(self) -> None:
             """Needs nothing."""
 
-        async def receive(self, webhook: Webhook) -> Answer:
+        async def receive(self, webhook: Webhook) -> Response:
             raise RuntimeError(f"no room for the log of {webhook.target}")
 
     loop, told, requests = asyncio.get_running_loop(), asyncio.Event(), Requests()
     loop.set_exception_handler(lambda _, context: told.set() if "no room" in repr(context) else None)
-    express = Express(Broken(), lambda: NOW, asyncio.Protocol, requests)
+    express = FastPath(Broken(), lambda: NOW, asyncio.Protocol, requests)
     async with (
         await loop.create_server(express, "127.0.0.1", 0) as server,
         connection(server.sockets[0].getsockname()[1]) as (reader, writer),
     ):
         writer.write(request_of())
-        async with asyncio.timeout(PATIENCE / 3):
+        async with asyncio.timeout(TIMEOUT / 3):
             assert await reader.read() == b""
             await requests.finish()
     gc.collect()
-    async with asyncio.timeout(PATIENCE / 3):
+    async with asyncio.timeout(TIMEOUT / 3):
         await told.wait()
 
 
@@ -367,7 +367,7 @@ async def test_at_the_end_bodies_are_read_and_answered_and_idle_connections_clos
 
 def test_the_usual_answer_is_written_out_once_a_second() -> None:
     now = NOW
-    express = Express(None, lambda: now, asyncio.Protocol, Requests())  # type: ignore[arg-type]  # not asked
+    express = FastPath(None, lambda: now, asyncio.Protocol, Requests())  # type: ignore[arg-type]  # not asked
     first = express.encode(ACCEPTED, closing=False)
     assert express.encode(ACCEPTED, closing=False) is first
     assert b"Connection: close" in express.encode(ACCEPTED, closing=True)

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from relay.core.secret import SigningSecret
 from relay.linq.signatures import standard, v2, v3_legacy
 from relay.store import keys
-from relay.store.inbox.quarantine import Aside
+from relay.store.inbox.quarantine import Quarantine
 from tests.building import LINE, OTHER_SECRET, SECRET, body_of, signed
 from tests.conftest import NOW
 from tests.support import eventually, hang_up, hash_of
@@ -203,7 +203,7 @@ async def test_signed_but_unreadable_is_kept_aside_and_answered_200(ingress: Run
     ):
         headers = standard.sign(SECRET, "x", int(NOW), body)
         assert (await ingress.post(body, headers)).status == 200
-    kept = [one async for one in Aside(redis).all()]
+    kept = [one async for one in Quarantine(redis).all()]
     assert [one.body for one in kept][:2] == [b"not json", b"[]"]
     assert len(kept) == 6
     assert {(one.line, one.dialect, one.at) for one in kept} == {(LINE, "v3", int(NOW * 1000))}

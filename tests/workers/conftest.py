@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import web
 
-import workers.delivery.shard_worker
+import workers.delivery.partition_worker
 import workers.routing.router
 from relay.config.file import ConfigFile
 from relay.net.http_listener import listening
 from relay.net.listen_address import Listen
 from relay.store import keys, wakeups
-from relay.store.driver.lease import hold
+from relay.store.driver.lease import acquire_lease
 from relay.store.inbox.acceptor import Acceptor
 from tests.building import OTHER_SECRET, SECRET
 from workers.routing.router import Router
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from relay.core.event import Arrival
+    from relay.core.event import VerifiedWebhook
     from relay.store.driver.lease import Lease
 
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 def short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drains look up often, so that a test need not wait for one to notice that it shall stop."""
     monkeypatch.setattr(workers.routing.router, "_BLOCK_MS", 50)
-    monkeypatch.setattr(workers.delivery.shard_worker, "_LOOK", 0.05)
+    monkeypatch.setattr(workers.delivery.partition_worker, "_POLL_INTERVAL", 0.05)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ async def rules(rules_file: Path) -> AsyncIterator[ConfigFile]:
         yield rules
 
 
-async def accept(redis: Redis, *arrivals: Arrival) -> None:
+async def accept(redis: Redis, *arrivals: VerifiedWebhook) -> None:
     """Puts events into the inbox, as the ingress does."""
     async with Acceptor(redis, 60.0, time.time) as acceptor:
         await asyncio.gather(*map(acceptor.accept, arrivals))
@@ -141,7 +141,7 @@ async def routing(redis: Redis, rules: ConfigFile, router: Router | None = None)
     """A router at work, a new one if none is given."""
     router = router or Router(redis, rules, time.time)
     stop = asyncio.Event()
-    async with hold(redis, wakeups.ROUTE.job_id) as lease:
+    async with acquire_lease(redis, wakeups.ROUTE.job_id) as lease:
         task = asyncio.create_task(router.drain(lease, stop))
         try:
             yield lease

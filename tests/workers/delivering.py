@@ -9,12 +9,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from relay.store import wakeups
-from relay.store.driver.lease import hold
+from relay.store.driver.lease import acquire_lease
 from relay.store.lanes.lane import mark_ready
 from relay.store.lanes.ledger import Ledger
 from tests.support import eventually
-from workers.delivery.shard_worker import Deliverer
-from workers.transport.pool import Connections
+from workers.delivery.partition_worker import PartitionWorker
+from workers.transport.pool import ConnectionPools
 from workers.transport.sender import Sender
 
 if TYPE_CHECKING:
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def delivering(redis: Redis, rules: ConfigFile, *names_of_lanes: str) -> AsyncIterator[asyncio.Event]:
-    """The slots of the lanes at work; the event stops them."""
+    """The partitions of the lanes at work; the event stops them."""
     async with AsyncExitStack() as stack:
-        connections = await stack.enter_async_context(Connections())
+        connections = await stack.enter_async_context(ConnectionPools())
         deliverer = _deliverer(redis, rules, connections)
         stop = asyncio.Event()
         drains = []
-        for slot in {wakeups.slot_of(name) for name in names_of_lanes or ("bot", "crm")}:
-            lease = await stack.enter_async_context(hold(redis, wakeups.deliver(slot).job_id))
-            drains.append(asyncio.create_task(deliverer.drain(slot, lease, stop)))
+        for partition in {wakeups.partition_of(name) for name in names_of_lanes or ("bot", "crm")}:
+            lease = await stack.enter_async_context(acquire_lease(redis, wakeups.deliver(partition).job_id))
+            drains.append(asyncio.create_task(deliverer.drain(partition, lease, stop)))
         try:
             yield stop
         finally:
@@ -46,12 +46,12 @@ async def delivering(redis: Redis, rules: ConfigFile, *names_of_lanes: str) -> A
 
 
 async def deliver_and_be_killed(redis: Redis, rules: ConfigFile, name: str, when: Callable[[], object]) -> None:
-    """The slot of a lane at work until `when` is true; then nothing of it does anything any more."""
-    async with Connections() as connections:
+    """The partition of a lane at work until `when` is true; then nothing of it does anything any more."""
+    async with ConnectionPools() as connections:
         deliverer = _deliverer(redis, rules, connections)
         before = asyncio.all_tasks()
-        async with hold(redis, wakeups.deliver(wakeups.slot_of(name)).job_id) as lease:
-            drain = asyncio.create_task(deliverer.drain(wakeups.slot_of(name), lease, asyncio.Event()))
+        async with acquire_lease(redis, wakeups.deliver(wakeups.partition_of(name)).job_id) as lease:
+            drain = asyncio.create_task(deliverer.drain(wakeups.partition_of(name), lease, asyncio.Event()))
             await eventually(when)
             while not drain.done():
                 for task in asyncio.all_tasks() - before:
@@ -60,8 +60,8 @@ async def deliver_and_be_killed(redis: Redis, rules: ConfigFile, name: str, when
                 await asyncio.sleep(0)
 
 
-def _deliverer(redis: Redis, rules: ConfigFile, connections: Connections) -> Deliverer:
-    return Deliverer(redis, rules, Sender(connections, time.time), time.time, random.Random(1).random)
+def _deliverer(redis: Redis, rules: ConfigFile, connections: ConnectionPools) -> PartitionWorker:
+    return PartitionWorker(redis, rules, Sender(connections, time.time), time.time, random.Random(1).random)
 
 
 def _is_of_a_worker(task: asyncio.Task[object]) -> bool:
@@ -84,7 +84,7 @@ async def feed(redis: Redis, lane: Lane, *event_ids: str, **more: str) -> None:
             **more,
         }
         await redis.xadd(lane.topic_stream, {**fields, "body": f'{{"id": "{event_id}"}}'})  # type: ignore[dict-item]
-    await mark_ready(redis, wakeups.slot_of(lane.name), [lane.name], 1)
+    await mark_ready(redis, wakeups.partition_of(lane.name), [lane.name], 1)
 
 
 async def ledger_of(redis: Redis, name: str) -> LaneLedger:

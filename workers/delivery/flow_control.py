@@ -13,44 +13,44 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from relay.core.delivery.circuit_breaker import Breaker, Limits, State
+from relay.core.delivery.circuit_breaker import CircuitBreaker, Limits, State
 from relay.core.delivery.outcome import Outcome
 from relay.core.delivery.token_bucket import TokenBucket
-from relay.store.driver.client import persistently
-from relay.store.lanes.suspensions import Holds
+from relay.store.driver.client import retry_until_redis_answers
+from relay.store.lanes.suspensions import Suspensions
 
 if TYPE_CHECKING:
     from relay.core.config.relay_toml import Subscription
-    from relay.core.delivery.circuit_breaker import Trip
+    from relay.core.delivery.circuit_breaker import OpenBreaker
     from relay.core.delivery.outcome import Attempt
     from relay.store.lanes.lane import Ref
-    from workers.delivery.session import Shift
+    from workers.delivery.session import Session
 
 LIMITS = Limits()
 
 log = structlog.get_logger()
 
 
-class Gate:
+class FlowControl:
     """Lets the deliveries of one lane through."""
 
-    def __init__(self, shift: Shift, subscription: Subscription) -> None:
+    def __init__(self, shift: Session, subscription: Subscription) -> None:
         self._shift = shift
         self._subscription = subscription
-        self._holds = Holds(shift.redis)
+        self._holds = Suspensions(shift.redis)
         self._is_paused = subscription.paused
-        self._breaker = Breaker(subscription.concurrency, shift.random, None, LIMITS)
+        self._breaker = CircuitBreaker(subscription.concurrency, shift.random, None, LIMITS)
         self._saving = asyncio.Lock()
         self._bucket = TokenBucket(subscription.rate, self._now()) if subscription.rate else None
 
     async def open(self) -> None:
         """Takes over what a former holder of the lane left; to be called before anything is let through."""
         name = self._subscription.name
-        pauses = await persistently("reading pauses", self._holds.pauses)
-        trip = await persistently("reading a breaker", lambda: self._holds.trip(name))
+        pauses = await retry_until_redis_answers("reading pauses", self._holds.pauses)
+        trip = await retry_until_redis_answers("reading a breaker", lambda: self._holds.open_breaker(name))
         self.pause(is_paused=name in pauses)
         if self._subscription.breaker:
-            self._breaker = Breaker(self._subscription.concurrency, self._shift.random, trip, LIMITS)
+            self._breaker = CircuitBreaker(self._subscription.concurrency, self._shift.random, trip, LIMITS)
 
     def pause(self, *, is_paused: bool) -> bool:
         """Says whether somebody keeps the lane paused; whether that is news."""
@@ -100,32 +100,34 @@ class Gate:
             self._breaker.tick(self._shift.now_ms())
             await self._follow(before, was)
 
-    async def note(self, ref: Ref, attempt: Attempt) -> None:
+    async def record(self, ref: Ref, attempt: Attempt) -> None:
         """Takes in what came of an attempt."""
         if attempt.outcome is Outcome.GONE:
             await self._pause_for_good(attempt)
         if self._subscription.breaker:
             before, was = self._breaker.trip, self._breaker.state
-            self._breaker.note(ref, attempt, self._shift.now_ms())
+            self._breaker.record(ref, attempt, self._shift.now_ms())
             await self._follow(before, was)
 
-    async def _follow(self, before: Trip | None, was: State) -> None:
+    async def _follow(self, before: OpenBreaker | None, was: State) -> None:
         """Says and saves what has become of the breaker."""
         if self._breaker.state is not was:
-            self._say(was)
+            self._log(was)
         if self._breaker.trip is not before:
             async with self._saving:  # one after the other, each what it is then: the last one saved is true
-                save = partial(self._holds.save_trip, self._subscription.name, self._breaker.trip)
-                await persistently("saving a breaker", save)
+                save = partial(self._holds.save_open_breaker, self._subscription.name, self._breaker.trip)
+                await retry_until_redis_answers("saving a breaker", save)
 
     async def _pause_for_good(self, attempt: Attempt) -> None:
         self._is_paused = True
         name, now_ms = self._subscription.name, self._shift.now_ms()
         reason = f"the subscriber answered {attempt.status}: it does not want events any more"
-        if await persistently("pausing a lane", lambda: self._holds.pause(name, reason, now_ms)):
-            log.error("lane.paused", subscription=name, reason=reason, note=f"relay lanes resume {name} lets it go on")
+        if await retry_until_redis_answers("pausing a lane", lambda: self._holds.pause(name, reason, now_ms)):
+            log.error(
+                "lane.paused", subscription=name, reason=reason, note=f"relay subscriptions resume {name} lets it go on"
+            )
 
-    def _say(self, was: State) -> None:
+    def _log(self, was: State) -> None:
         trip, state = self._breaker.trip, self._breaker.state
         write = log.warning if state is State.OPEN else log.info
         write(

@@ -17,49 +17,49 @@ import structlog
 
 from relay.core.config.topics import is_wanted
 from relay.core.delivery.outcome import (
-    Again,
     Attempt,
+    AttemptContext,
+    DeadLettered,
     Filtered,
-    GivenUp,
     Outcome,
-    Standing,
+    RetryAt,
     decide,
     expiry,
     is_expired,
 )
 from relay.process.tasks import end_task
-from relay.store.driver.client import persistently
+from relay.store.driver.client import retry_until_redis_answers
 from relay.store.driver.fenced_reads import LeaseLost
-from relay.store.lanes.attempt_record import Room
+from relay.store.lanes.attempt_record import AttemptLimits
 from relay.store.lanes.lane import Lane, Tries
 from relay.store.lanes.settler import Settlement
-from workers.delivery.flow_control import Gate
-from workers.delivery.ordered_source import supply_of
+from workers.delivery.flow_control import FlowControl
+from workers.delivery.ordered_source import source_for
 
 if TYPE_CHECKING:
     from relay.core.config.endpoint import Endpoint
     from relay.core.config.relay_toml import Subscription
     from relay.core.delivery.outcome import Verdict
     from relay.store.lanes.lane import Delivery, Ref
-    from workers.delivery.session import Shift
+    from workers.delivery.session import Session
 
 log = structlog.get_logger()
 
 
-class LaneDrain:
+class LaneWorker:
     """Delivers one lane."""
 
-    def __init__(self, shift: Shift, subscription: Subscription, endpoint: Endpoint) -> None:
+    def __init__(self, shift: Session, subscription: Subscription, endpoint: Endpoint) -> None:
         self.in_flight: dict[asyncio.Task[None], Ref] = {}
         self._loop = asyncio.get_running_loop()
         self._shift = shift
         self._subscription = subscription
         self._endpoint = endpoint
-        self._sender = shift.sender.to(subscription, endpoint)
-        self._room = Room.of(subscription.attempts.size)
+        self._sender = shift.sender.sender_for(subscription, endpoint)
+        self._room = AttemptLimits.from_size(subscription.attempts.size)
         self._lane = Lane(shift.redis, subscription.name, subscription.topic)
-        self._supply = supply_of(shift, self._lane, subscription)
-        self._gate = Gate(shift, subscription)
+        self._supply = source_for(shift, self._lane, subscription)
+        self._gate = FlowControl(shift, subscription)
         self._ending = False
         self._changed = asyncio.Event()
         self._read: deque[Delivery] = deque()
@@ -73,9 +73,9 @@ class LaneDrain:
         self._supply.wake()
         self._changed.set()
 
-    def suspect(self) -> None:
+    def resync(self) -> None:
         """There may be deliveries pending that nobody here knows of: Redis was away."""
-        self._supply.suspect()
+        self._supply.resync()
         self._changed.set()
 
     def pause(self, *, is_paused: bool) -> None:
@@ -109,7 +109,7 @@ class LaneDrain:
         if after is not None:
             await asyncio.wait([after])
         try:
-            await persistently("making a lane", self._lane.ensure)
+            await retry_until_redis_answers("making a lane", self._lane.ensure)
             await self._gate.open()
             while not self._is_over:
                 self._changed.clear()
@@ -151,16 +151,16 @@ class LaneDrain:
         self._supply.release(self.in_flight.pop(task))
         self._changed.set()
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("delivery.broken", subscription=self._lane.name, error=repr(error), exc_info=error)
+            log.error("delivery.error", subscription=self._lane.name, error=repr(error), exc_info=error)
 
     async def _deliver(self, delivery: Delivery) -> None:
         number = delivery.tries.count + 1
-        standing = Standing(number, delivery.since_ms, is_probe=self._gate.is_probing)
+        standing = AttemptContext(number, delivery.since_ms, is_probe=self._gate.is_probing)
         attempt = await self._attempt(delivery, number)
-        await self._gate.note(delivery.ref, attempt)
+        await self._gate.record(delivery.ref, attempt)
         verdict = decide(attempt, standing, self._subscription, self._shift.random)
-        self._say(delivery, attempt, standing, verdict)
-        is_free = isinstance(verdict, Again) and not verdict.counts
+        self._log(delivery, attempt, standing, verdict)
+        is_free = isinstance(verdict, RetryAt) and not verdict.counts
         tries = Tries(number - is_free, delivery.tries.first_ms or attempt.at_ms, attempt.outcome)
         await self._settle(delivery, tries, verdict, attempt, is_probe=standing.is_probe)
 
@@ -174,27 +174,27 @@ class LaneDrain:
         is_probe: bool = False,
     ) -> None:
         at_ms = self._shift.now_ms()
-        holds_up = delivery.chat if self._subscription.block_on_dead else ""
-        settlement = Settlement(self._lane, delivery, attempt, tries, verdict, at_ms, is_probe, self._room, holds_up)
+        blocks = delivery.chat if self._subscription.block_on_dead else ""
+        settlement = Settlement(self._lane, delivery, attempt, tries, verdict, at_ms, is_probe, self._room, blocks)
         await self._shift.settler.settle(settlement)
         self._supply.settled(delivery, verdict)
 
     def _verdict_without_attempt(self, delivery: Delivery) -> Verdict | None:
         """What becomes of a delivery that needs no POST; None if it does."""
         if not delivery.fields:
-            return GivenUp("lost: the entry was deleted from its stream")
+            return DeadLettered("lost: the entry was deleted from its stream")
         subscription = self._subscription
         try:
             record = delivery.record
         except ValueError as error:  # somebody else put it into the stream
-            return GivenUp(f"unreadable: {error}")
+            return DeadLettered(f"unreadable: {error}")
         if not is_wanted(subscription, record.type, record.line, record.freshness):
             return Filtered()
         if is_expired(delivery.since_ms, subscription, self._shift.now_ms()):
             return expiry(subscription)
         return None
 
-    def _say(self, delivery: Delivery, attempt: Attempt, standing: Standing, verdict: Verdict) -> None:
+    def _log(self, delivery: Delivery, attempt: Attempt, standing: AttemptContext, verdict: Verdict) -> None:
         level = logging.INFO if attempt.outcome is Outcome.DELIVERED else logging.WARNING
         if not log.is_enabled_for(level):  # before anything is put together for it: most deliveries are never told
             return
@@ -214,16 +214,16 @@ class LaneDrain:
             ms=attempt.took_ms,
             age_ms=attempt.at_ms + attempt.took_ms - record.at,
             next_in_s=max(round((verdict.due_ms - self._shift.now_ms()) / 1000, 1), 0)
-            if isinstance(verdict, Again)
+            if isinstance(verdict, RetryAt)
             else None,
-            dead=verdict.reason if isinstance(verdict, GivenUp) else None,
+            dead=verdict.reason if isinstance(verdict, DeadLettered) else None,
         )
 
     async def _attempt(self, delivery: Delivery, number: int) -> Attempt:
         try:
             return await self._sender.attempt(delivery, number)
         except Exception as error:  # a bug of ours must not leave a delivery pending for ever
-            log.exception("attempt.broken", subscription=self._lane.name, id=delivery.record.id)
+            log.exception("attempt.error", subscription=self._lane.name, id=delivery.record.id)
             return Attempt(Outcome.FAILED, self._shift.now_ms(), 0, detail=f"relay: {error!r}")
 
     async def _wait(self) -> None:

@@ -1,4 +1,4 @@
-"""A shift: what the drains of one slot share for as long as the slot's lease is held."""
+"""A shift: what the drains of one partition share for as long as the partition's lease is held."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Shift:
+class Session:
     """Everything a lane's drain works with, its subscription apart."""
 
     redis: Redis

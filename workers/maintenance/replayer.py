@@ -20,9 +20,9 @@ import structlog
 
 from relay.core.delivery.token_bucket import TokenBucket
 from relay.store import keys
-from relay.store.driver.client import persistently
+from relay.store.driver.client import retry_until_redis_answers
 from relay.store.lanes.lane import Lane
-from relay.store.lanes.suspensions import Holds
+from relay.store.lanes.suspensions import Suspensions
 from relay.store.topics.history import History
 from relay.store.topics.replays import Replays, State
 
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from relay.store.driver.lease import Lease
     from relay.store.topics.replays import Replay
 
-_MOST_WAITING = 300  # replayed events in a lane, those that wait for a retry included
+_MAX_WAITING = 300  # replayed events in a lane, those that wait for a retry included
 _PAGE = 200  # entries at once
 _TICK = 0.1  # seconds between two steps that the rate or the lane has bounded
-_BREATH = 0.01  # seconds between two steps that nothing has bounded: others work in this process
+_MIN_PAUSE = 0.01  # seconds between two steps that nothing has bounded: others work in this process
 _RUN = 60.0  # seconds before the job ends and is rung again, so that another worker can have it
 
 log = structlog.get_logger()
@@ -54,30 +54,30 @@ class Replayer:
         self._rules = rules
         self._clock = clock
         self._replays = Replays(redis)
-        self._holds = Holds(redis)
+        self._holds = Suspensions(redis)
 
     async def drain(self, lease: Lease, stop: asyncio.Event) -> None:
         """Moves replays on until none runs, it has run for a while, is stopped or loses its lease."""
         began = self._now()
         buckets: dict[str, TokenBucket] = {}
         while not (stop.is_set() or lease.lost.is_set()):
-            replays = await persistently("reading replays", self._replays.running)
+            replays = await retry_until_redis_answers("reading replays", self._replays.running)
             if not replays or self._now() - began > _RUN:
                 return
             steps = [await self._safely(replay, buckets) for replay in replays]
             with suppress(TimeoutError):
-                async with asyncio.timeout(_BREATH if any(steps) else _TICK):
+                async with asyncio.timeout(_MIN_PAUSE if any(steps) else _TICK):
                     await stop.wait()
 
     async def _safely(self, replay: Replay, buckets: dict[str, TokenBucket]) -> bool:
         """One step of one replay; whether the next may follow at once. One that breaks must not hold up the others."""
         step = partial(self._step, replay, buckets)
         try:
-            return await persistently("moving a replay on", step)
+            return await retry_until_redis_answers("moving a replay on", step)
         except Exception as error:
-            log.exception("replay.broken", replay=replay.id)
+            log.exception("replay.error", replay=replay.id)
             reason = f"relay: {error!r}"
-            await persistently("ending a replay", lambda: self._end(replay, State.FAILED, reason))
+            await retry_until_redis_answers("ending a replay", lambda: self._end(replay, State.FAILED, reason))
             return False
 
     async def _step(self, replay: Replay, buckets: dict[str, TokenBucket]) -> bool:
@@ -100,7 +100,7 @@ class Replayer:
         wanted = replay.order.wanted
         page = most if wanted.is_any else _PAGE
         rows = await History(self._redis, replay.order.topic).read(replay.cursor, replay.span.end, page)
-        chosen = [position for position, (_, fields) in enumerate(rows) if wanted.fits(fields)]
+        chosen = [position for position, (_, fields) in enumerate(rows) if wanted.matches(fields)]
         seen = len(rows) if len(chosen) < most else chosen[most - 1] + 1
         is_last = seen == len(rows) < page
         cursor = replay.span.end if is_last else rows[seen - 1][0]
@@ -111,9 +111,9 @@ class Replayer:
 
     async def _room(self, subscription: Subscription) -> int:
         """How many replayed events the lane may be given now."""
-        if subscription.paused or await self._holds.is_held(subscription.name):
+        if subscription.paused or await self._holds.is_suspended(subscription.name):
             return 0
-        return max(_MOST_WAITING - int(await self._redis.xlen(keys.lane(subscription.name, "replay"))), 0)
+        return max(_MAX_WAITING - int(await self._redis.xlen(keys.lane(subscription.name, "replay"))), 0)
 
     async def _end(self, replay: Replay, state: State, reason: str = "") -> None:
         if not await self._replays.end(replay.id, state, reason, self._now_ms()):

@@ -12,7 +12,7 @@ import structlog
 from relay.core.config.relay_toml import AttemptBounds
 from relay.store import keys
 from relay.store.driver.client import ask
-from relay.store.inbox.quarantine import Aside
+from relay.store.inbox.quarantine import Quarantine
 from relay.store.lanes.attempt_log import trim_attempts
 from relay.store.topics.retention import Bounds, trim_topic
 
@@ -43,8 +43,8 @@ class Retention:
         """Trims everything; what has left relay.toml as what says nothing there."""
         await self._trim_topics()
         await self._trim_attempts()
-        if dropped := await Aside(self._redis).trim():
-            log.error("aside.overflowed", dropped=dropped, note="relay aside list shows what is left")
+        if dropped := await Quarantine(self._redis).trim():
+            log.error("quarantine.overflowed", dropped=dropped, note="relay quarantine list shows what is left")
 
     async def _trim_topics(self) -> None:
         known = {topic.name: topic for topic in self._rules.current.config.topics}
@@ -52,7 +52,7 @@ class Retention:
         for name in sorted(known.keys() | fed):
             topic = known.get(name)
             bounds = bounds_of(topic) if topic else Bounds()
-            self._say(name, bounds, await trim_topic(self._redis, name, bounds, round(self._clock() * 1000)))
+            self._log(name, bounds, await trim_topic(self._redis, name, bounds, round(self._clock() * 1000)))
 
     async def _trim_attempts(self) -> None:
         known = {subscription.name: subscription.attempts for subscription in self._rules.current.config.subscriptions}
@@ -60,7 +60,7 @@ class Retention:
             keep = known.get(name, AttemptBounds()).keep
             await trim_attempts(self._redis, name, keep, round(self._clock() * 1000))
 
-    def _say(self, topic: str, bounds: Bounds, trimmed: Trimmed) -> None:
+    def _log(self, topic: str, bounds: Bounds, trimmed: Trimmed) -> None:
         said = {
             "topic": topic,
             "removed": trimmed.removed,

@@ -1,6 +1,6 @@
-"""The sweep: the net below the bells.
+"""The sweep: the net below the wakeups.
 
-Streams hold the truth and bells only say "look", so a bell that was lost (arq's keys were flushed, a worker died
+Streams hold the truth and wakeups only say "look", so a wakeup that was lost (arq's keys were flushed, a worker died
 between two steps) must not leave work lying. Every few seconds one worker looks at the inbox, at the replays and at
 every lane, and rings where there is something to do. Ringing where somebody is already at work changes nothing.
 """
@@ -35,41 +35,41 @@ class Sweeper:
         self._clock = clock
 
     async def sweep(self) -> None:
-        """Rings every bell that has something to do, and saves each lane's checkpoint."""
-        await self.look_at_inbox()
-        await self.look_at_replays()
-        for slot in range(wakeups.SLOTS):
-            await self.look_at_slot(slot)
+        """Rings every wakeup that has something to do, and saves each lane's checkpoint."""
+        await self.check_inbox()
+        await self.check_replays()
+        for partition in range(wakeups.PARTITIONS):
+            await self.check_partition(partition)
         for lane in self._lanes():
             await lane.save_checkpoint()
 
-    async def look_at_inbox(self) -> None:
+    async def check_inbox(self) -> None:
         """Rings the router if the inbox has entries."""
         if await self._redis.xlen(keys.INBOX):
-            await wakeups.ring(self._redis, wakeups.ROUTE)
+            await wakeups.wake(self._redis, wakeups.ROUTE)
 
-    async def look_at_replays(self) -> None:
+    async def check_replays(self) -> None:
         """Wakes whoever moves replays on if any has not ended."""
         if await ask(self._redis.scard(keys.REPLAYS_RUNNING)):
-            await wakeups.ring(self._redis, wakeups.REPLAY)
+            await wakeups.wake(self._redis, wakeups.REPLAY)
 
-    async def look_at_slot(self, slot: int) -> None:
-        """Rings the deliverer of `slot`, now if a lane of it has something new, or for when a retry will be due."""
+    async def check_partition(self, partition: int) -> None:
+        """Wake the worker of `partition`: now if a lane has new events, else when its next retry is due."""
         now_ms = round(self._clock() * 1000)
-        is_held = bool(await self._redis.exists(keys.lease(wakeups.deliver(slot).job_id)))
+        is_held = bool(await self._redis.exists(keys.lease(wakeups.deliver(partition).job_id)))
         due: list[int] = []
-        for lane in self._lanes(slot):
+        for lane in self._lanes(partition):
             await lane.ensure()
             next_due = await lane.next_due()
             if await lane.has_new() or (not is_held and await lane.in_hand()):
-                await mark_ready(self._redis, slot, [lane.name], now_ms)
+                await mark_ready(self._redis, partition, [lane.name], now_ms)
                 due.append(wakeups.NOW)
             elif next_due is not None:
                 due.append(next_due)
         if due:
-            await wakeups.ring(self._redis, wakeups.deliver(slot), min(due))
+            await wakeups.wake(self._redis, wakeups.deliver(partition), min(due))
 
-    def _lanes(self, slot: int | None = None) -> Iterator[Lane]:
+    def _lanes(self, partition: int | None = None) -> Iterator[Lane]:
         for subscription in self._rules.current.config.subscriptions:
-            if slot is None or wakeups.slot_of(subscription.name) == slot:
+            if partition is None or wakeups.partition_of(subscription.name) == partition:
                 yield Lane(self._redis, subscription.name, subscription.topic)

@@ -1,6 +1,6 @@
 """From inbox entries to events that rules can be matched against.
 
-Each entry is understood by itself; one that cannot be is `Strange`, and holds up nobody. Then the batch as a whole
+Each entry is understood by itself; one that cannot be is `Undecodable`, and holds up nobody. Then the batch as a whole
 teaches which line a chat belongs to, and an event that proves no line gets the one its chat is known by.
 """
 
@@ -13,7 +13,7 @@ import structlog
 
 from relay.core.errors import Unparsable
 from relay.core.event import Event
-from relay.linq.payloads.decode import understand
+from relay.linq.payloads.decode import decode
 from relay.store.inbox.chat_lines import Sighting
 
 if TYPE_CHECKING:
@@ -26,19 +26,19 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Strange:
+class Undecodable:
     """What stands in the place of an event that could not be made."""
 
     reason: str
 
 
-async def understand_batch(entries: Sequence[InboxEntry], chats: ChatLines, token: str) -> list[Event | Strange]:
+async def decode_batch(entries: Sequence[InboxEntry], chats: ChatLines, token: str) -> list[Event | Undecodable]:
     """The event in each entry, in order.
 
     Raises:
         LeaseLost: the router's lease is somebody's whose token is not `token`.
     """
-    found = [_understand(entry) for entry in entries]
+    found = [_decode(entry) for entry in entries]
     sightings = [_sighting(entry, event) for entry, event in zip(entries, found, strict=True)]
     lines = await chats.resolve(sightings, token)
     by_chat = [line for line, sighting in zip(lines, sightings, strict=True) if sighting.chat and not sighting.line]
@@ -50,28 +50,28 @@ async def understand_batch(entries: Sequence[InboxEntry], chats: ChatLines, toke
     ]
 
 
-def poisoned(entry: InboxEntry, error: Exception) -> Strange:
+def poisoned(entry: InboxEntry, error: Exception) -> Undecodable:
     """For an entry that something of ours fails on, whatever it is: one strange event must not hold up the others."""
     log.error("event.poisoned", entry=entry.entry.decode(), exc_info=error)
-    return Strange(f"{type(error).__name__}: {error}")
+    return Undecodable(f"{type(error).__name__}: {error}")
 
 
-def _understand(entry: InboxEntry) -> Event | Strange:
+def _decode(entry: InboxEntry) -> Event | Undecodable:
     try:
-        understood = understand(entry.dialect, entry.body, entry.line)
+        understood = decode(entry.dialect, entry.body, entry.line)
     except Unparsable as error:
-        return Strange(str(error))
+        return Undecodable(str(error))
     except Exception as error:  # noqa: BLE001  see `poisoned`
         return poisoned(entry, error)
     event = understood.event
     if understood.line_disputed:
         log.warning(
-            "event.line_disputed", id=event.id, type=event.type, url_line=event.line, payload_line=event.facts.line
+            "event.line_disputed", id=event.id, type=event.type, url_line=event.line, payload_line=event.fields.line
         )
     return event
 
 
-def _sighting(entry: InboxEntry, event: Event | Strange) -> Sighting:
+def _sighting(entry: InboxEntry, event: Event | Undecodable) -> Sighting:
     if isinstance(event, Event):
-        return Sighting(entry.dialect, event.facts.chat, event.line)
+        return Sighting(entry.dialect, event.fields.chat, event.line)
     return Sighting(entry.dialect, None, None)

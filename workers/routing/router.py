@@ -23,15 +23,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import structlog
 
 from relay.core.event import Event
-from relay.process.tasks import meanwhile
-from relay.store.driver.client import persistently
+from relay.process.tasks import in_background
+from relay.store.driver.client import retry_until_redis_answers
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.inbox import quarantine
 from relay.store.inbox.chat_lines import ChatLines
 from relay.store.inbox.inbox import Feed, Inbox, InboxEntry, Move, NotPrepared, Permit, compile_feeds, parts_of
 from relay.store.lanes.lane import Lane
 from relay.store.topics.record import fields_of
-from workers.routing.decoder import Strange, poisoned, understand_batch
+from workers.routing.decoder import Undecodable, decode_batch, poisoned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -48,7 +48,7 @@ _BLOCK_MS = 1000
 # Turns of the loop until redis-py, which first looks whether its connection still stands, has written what it is to
 # ask. Only then is Redis at work while we understand: 33,800 events/s on two cores, and 25,800 with a single turn.
 _TURNS = 8
-_LINGER = 30.0  # seconds without an event before the job ends; the next event then waits for arq's poll
+_IDLE_TIMEOUT = 30.0  # seconds without an event before the job ends; the next event then waits for arq's poll
 _RUN = 60.0  # seconds before the job ends and is rung again, so that another worker can have it
 
 log = structlog.get_logger()
@@ -96,15 +96,15 @@ class Router:
         await self._chats.begin()
         while not (stop.is_set() or lease.lost.is_set()):
             now = loop.time()
-            if now - busy_at > _LINGER or now - began > _RUN:
+            if now - busy_at > _IDLE_TIMEOUT or now - began > _RUN:
                 return
             try:
-                if await persistently("routing", partial(self._step, lease), self._suspect):
+                if await retry_until_redis_answers("routing", partial(self._step, lease), self._resync):
                     busy_at = loop.time()
             except LeaseLost:
                 lease.lost.set()
             except NotPrepared:
-                self._suspect()
+                self._resync()
                 self._prepared = await self._prepare()
 
     async def _prepare(self) -> _Prepared:
@@ -112,25 +112,25 @@ class Router:
         loaded, mark = self._rules.current, secrets.token_hex(8)
         for subscription in loaded.config.subscriptions:
             lane = Lane(self._redis, subscription.name, subscription.topic)
-            await persistently("preparing lanes", lane.ensure)
-        await persistently("preparing lanes", lambda: self._inbox.mark_prepared(mark))
+            await retry_until_redis_answers("preparing lanes", lane.ensure)
+        await retry_until_redis_answers("preparing lanes", lambda: self._inbox.mark_prepared(mark))
         return _Prepared(loaded, compile_feeds(loaded.config), mark)
 
     def _drop(self) -> None:
         """Forgets what is in hand: it lies in the inbox as long as it is not routed."""
         self._entries, self._batch = [], None
 
-    def _suspect(self) -> None:
+    def _resync(self) -> None:
         """Redis may have lost something, or may be another one."""
         self._drop()
-        self._chats.suspect()
+        self._chats.resync()
 
     async def _step(self, lease: Lease) -> bool:
         """Goes on with what is in hand, or else waits a while for something; False if nothing came."""
         if self._batch or len(self._entries) == _BATCH:
             await self._all_at_once(lease)
         elif self._entries:
-            await self._commit(await self._understand(lease), lease)
+            await self._commit(await self._decode(lease), lease)
             self._drop()
         else:
             self._entries = await self._inbox.read(_BATCH, block_ms=_BLOCK_MS)
@@ -139,10 +139,13 @@ class Router:
 
     async def _all_at_once(self, lease: Lease) -> None:
         """Commits a batch, understands the next and reads the one behind it."""
-        async with meanwhile(self._commit(self._batch, lease)) as committing, meanwhile(self._read_on()) as reading:
+        async with (
+            in_background(self._commit(self._batch, lease)) as committing,
+            in_background(self._read_on()) as reading,
+        ):
             for _ in range(_TURNS):
                 await asyncio.sleep(0)
-            batch = await self._understand(lease)
+            batch = await self._decode(lease)
             await committing
             self._batch, self._entries = batch, await reading
 
@@ -152,14 +155,14 @@ class Router:
             return []
         return await self._inbox.read(_BATCH, self._entries[-1].entry)
 
-    async def _understand(self, lease: Lease) -> _Batch | None:
+    async def _decode(self, lease: Lease) -> _Batch | None:
         if not self._entries:
             return None
         began, entries = self._clock(), self._entries
         if self._rules.current is not self._prepared.loaded:
             self._prepared = await self._prepare()
         prepared = self._prepared
-        events = await understand_batch(entries, self._chats, lease.token)
+        events = await decode_batch(entries, self._chats, lease.token)
         index = prepared.loaded.config.index
         moves = [_move(entry, event, index) for entry, event in zip(entries, events, strict=True)]
         return _Batch(parts_of(prepared.feeds, moves), len(moves), prepared.mark, began)
@@ -174,12 +177,12 @@ class Router:
             events=events,
             routed=moved.routed,
             unmatched=moved.unmatched,
-            aside=moved.aside,
+            quarantined=moved.quarantined,
             ms=round((self._clock() - began) * 1000, 2),
         )
 
 
-def _move(entry: InboxEntry, event: Event | Strange, index: TopicIndex) -> Move:
+def _move(entry: InboxEntry, event: Event | Undecodable, index: TopicIndex) -> Move:
     """Where an entry goes by the rules; aside if it cannot be told."""
     if isinstance(event, Event):
         try:
@@ -190,4 +193,4 @@ def _move(entry: InboxEntry, event: Event | Strange, index: TopicIndex) -> Move:
             event = poisoned(entry, error)
     aside_fields = quarantine.fields_of(entry.dialect, entry.line, entry.body, event.reason, entry.at)
     pairs = {**aside_fields, "webhook_id": entry.webhook_id}.items()
-    return Move(entry.entry, (), [part for pair in pairs for part in pair], len(entry.body), aside=True)
+    return Move(entry.entry, (), [part for pair in pairs for part in pair], len(entry.body), quarantined=True)

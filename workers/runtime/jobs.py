@@ -1,7 +1,7 @@
 """The arq jobs: route, deliver, replay, the sweep, retention, and the upkeep of our subscriptions at Linq.
 
-A drain job is rung by a bell of a fixed id, takes the lease on it, works, and ends. `look_again` runs after arq has
-forgotten the job: an event that arrived while it was ending found its bell still hanging and rang nothing, so we look
+A drain job is rung by a wakeup of a fixed id, takes the lease on it, works, and ends. `drain_again` runs after arq has
+forgotten the job: an event that arrived while it was ending found its wakeup still hanging and rang nothing, so we look
 once more. Jobs that may outlast arq's short lock hold a lease, too: it keeps the lock (`relay.store.driver.lease`).
 """
 
@@ -14,8 +14,8 @@ import structlog
 from arq.worker import Retry
 
 from relay.store import wakeups
-from relay.store.driver.client import RedisTrouble, describe, persistently
-from relay.store.driver.lease import LeaseTaken, hold
+from relay.store.driver.client import RedisTrouble, describe, retry_until_redis_answers
+from relay.store.driver.lease import LeaseTaken, acquire_lease
 from workers.runtime.parts import job_of, parts_of
 
 if TYPE_CHECKING:
@@ -37,11 +37,11 @@ async def route(ctx: Context) -> None:
         await parts.router.drain(lease, parts.stop)
 
 
-async def deliver(ctx: Context, slot: int) -> None:
-    """Drains the lanes of one slot."""
+async def deliver(ctx: Context, partition: int) -> None:
+    """Drains the lanes of one partition."""
     parts = parts_of(ctx)
     async with _lease(ctx) as lease:
-        await parts.deliverer.drain(slot, lease, parts.stop)
+        await parts.deliverer.drain(partition, lease, parts.stop)
 
 
 async def replay(ctx: Context) -> None:
@@ -56,10 +56,10 @@ async def sweep(ctx: Context) -> None:
     await _now_or_next_time("sweeping", parts_of(ctx).sweeper.sweep())
 
 
-async def look_after(ctx: Context) -> None:
+async def check_linq(ctx: Context) -> None:
     """Looks after our subscriptions at Linq."""
     async with _lease(ctx):
-        await parts_of(ctx).upkeep.look()
+        await parts_of(ctx).drift_check.check()
 
 
 async def trim(ctx: Context) -> None:
@@ -73,22 +73,22 @@ async def _lease(ctx: Context) -> AsyncIterator[Lease]:
     """The lease on the job while it works; where somebody else holds it, arq is to try again soon."""
     try:
         parts = parts_of(ctx)
-        async with hold(parts.redis, job_of(ctx), parts.replicas) as lease:
+        async with acquire_lease(parts.redis, job_of(ctx), parts.replicas) as lease:
             yield lease
     except LeaseTaken:
         raise Retry(_TAKEN_PAUSE) from None
 
 
-async def look_again(ctx: Context) -> None:
+async def drain_again(ctx: Context) -> None:
     """Rings a drain job that has just ended if there is something for it."""
     job, sweeper = job_of(ctx), parts_of(ctx).sweeper
     if job == wakeups.ROUTE.job_id:
-        await persistently("looking at the inbox again", sweeper.look_at_inbox)
+        await retry_until_redis_answers("looking at the inbox again", sweeper.check_inbox)
     elif job == wakeups.REPLAY.job_id:
-        await persistently("looking at replays again", sweeper.look_at_replays)
-    slot = wakeups.slot_of_job(job)
-    if slot is not None:
-        await persistently("looking at lanes again", lambda: sweeper.look_at_slot(slot))
+        await retry_until_redis_answers("looking at replays again", sweeper.check_replays)
+    partition = wakeups.partition_of_job(job)
+    if partition is not None:
+        await retry_until_redis_answers("looking at lanes again", lambda: sweeper.check_partition(partition))
 
 
 async def _now_or_next_time(what: str, work: Awaitable[None]) -> None:
@@ -96,4 +96,4 @@ async def _now_or_next_time(what: str, work: Awaitable[None]) -> None:
     try:
         await work
     except RedisTrouble as error:
-        log.warning("job.put_off", what=what, error=describe(error))
+        log.warning("job.deferred", what=what, error=describe(error))

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from relay.config.file import ConfigFile
 from relay.parts import open_store
-from workers.delivery.shard_worker import Deliverer
-from workers.maintenance.linq_drift import Upkeep
+from workers.delivery.partition_worker import PartitionWorker
+from workers.maintenance.linq_drift import DriftCheck
 from workers.maintenance.replayer import Replayer
 from workers.maintenance.retention import Retention
 from workers.maintenance.sweeper import Sweeper
 from workers.routing.router import Router
-from workers.transport.pool import Connections
+from workers.transport.pool import ConnectionPools
 from workers.transport.sender import Sender
 
 if TYPE_CHECKING:
@@ -37,10 +37,10 @@ class WorkerParts:
     redis: Redis
     rules: ConfigFile
     router: Router
-    deliverer: Deliverer
+    deliverer: PartitionWorker
     replayer: Replayer
     sweeper: Sweeper
-    upkeep: Upkeep
+    drift_check: DriftCheck
     retention: Retention
     replicas: int = 0
     """How many replicas have to confirm that a lease is held."""
@@ -56,15 +56,15 @@ async def worker_parts(settings: Settings) -> AsyncIterator[WorkerParts]:
         ConfigError: relay.toml has mistakes or secrets are missing.
     """
     rules = ConfigFile(settings.relay_config)
-    async with open_store(settings) as redis, rules, Connections() as connections:
+    async with open_store(settings) as redis, rules, ConnectionPools() as connections:
         yield WorkerParts(
             redis=redis,
             rules=rules,
             router=Router(redis, rules, time.time),
-            deliverer=Deliverer(redis, rules, Sender(connections, time.time), time.time, random.random),  # noqa: S311  jitter
+            deliverer=PartitionWorker(redis, rules, Sender(connections, time.time), time.time, random.random),  # noqa: S311  jitter
             replayer=Replayer(redis, rules, time.time),
             sweeper=Sweeper(redis, rules, time.time),
-            upkeep=Upkeep(redis, rules, settings, time.time),
+            drift_check=DriftCheck(redis, rules, settings, time.time),
             retention=Retention(redis, rules, time.time),
             replicas=settings.relay_replicas,
         )

@@ -1,11 +1,11 @@
-"""Which job lives on which arq queue.
+"""The arq queue of each job.
 
-    hot     route, deliver, sweep          what events wait for: looked at twenty times a second
-    slow    replay, retention, upkeep      what may take minutes, and for which nobody waits
+    hot     route, deliver, sweep          events wait for these: polled twenty times a second
+    slow    replay, retention, drift       may take minutes; no event waits for these
 
-arq has a bounded number of slots for each queue and looks at the oldest jobs first, so jobs that take long would keep
-those that are quick from starting. Each queue has a worker of its own in every process, with a slot for each of its
-jobs: neither can starve the other.
+arq runs a bounded number of jobs per queue and starts the oldest first, so long jobs would keep quick ones from
+starting. Each queue has an arq worker of its own in every process, with a slot for each of its jobs: neither can starve
+the other.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from arq import cron
 from arq.worker import func
 
 from relay.store import keys, wakeups
-from workers.runtime.jobs import deliver, look_after, replay, route, sweep, trim
+from workers.runtime.jobs import check_linq, deliver, replay, route, sweep, trim
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +34,7 @@ UNLIMITED = 2**31
 _SWEEP = set(range(0, 60, 5))  # seconds of the minute
 _TRIM = 20  # the second of each minute
 _UPKEEP = set(range(0, 60, 5))  # minutes of the hour
-_LONGEST_DRAIN = 2 * 3600  # seconds; drains end by themselves long before
+_MAX_DRAIN = 2 * 3600  # seconds; drains end by themselves long before
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Queue:
     name: str
     functions: tuple[Function, ...]
     crons: tuple[CronJob, ...]
-    slots: int
+    partitions: int
     """Jobs at once in one process."""
     poll: float
     """Seconds between two looks for jobs."""
@@ -56,20 +56,20 @@ def _hot(parts: WorkerParts) -> Queue:
         keys.QUEUE,
         functions=(_drain(route, "route"), _drain(deliver, "deliver")),
         crons=(cron(sweep, name="sweep", second=_SWEEP, run_at_startup=True, timeout=60),),
-        slots=wakeups.SLOTS + 3,  # every slot of lanes, the router, the sweep, and one to spare
+        partitions=wakeups.PARTITIONS + 3,  # every partition of lanes, the router, the sweep, and one to spare
         poll=0.05,  # what an event waits for when no drain lingers
     )
 
 
 def _slow(parts: WorkerParts) -> Queue:
     crons = [cron(trim, name="trim", second=_TRIM, timeout=600)]
-    if parts.upkeep.is_possible:
-        crons.append(cron(look_after, name="upkeep", minute=_UPKEEP, second=30, timeout=1800))
+    if parts.drift_check.is_possible:
+        crons.append(cron(check_linq, name="upkeep", minute=_UPKEEP, second=30, timeout=1800))
     return Queue(
         keys.SLOW_QUEUE,
         functions=(_drain(replay, "replay"),),
         crons=tuple(crons),
-        slots=20,  # the replays, and as many runs of the others as their timeouts let overlap
+        partitions=20,  # the replays, and as many runs of the others as their timeouts let overlap
         poll=0.5,
     )
 
@@ -79,4 +79,4 @@ QUEUES: tuple[Callable[[WorkerParts], Queue], ...] = (_hot, _slow)
 
 
 def _drain(job: WorkerCoroutine, name: str) -> Function:
-    return func(job, name=name, timeout=_LONGEST_DRAIN, keep_result=0, max_tries=UNLIMITED)
+    return func(job, name=name, timeout=_MAX_DRAIN, keep_result=0, max_tries=UNLIMITED)

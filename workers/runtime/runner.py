@@ -28,14 +28,14 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from relay.process.event_loop import stop_on_signals
-from relay.process.gc_tuning import spare_events
+from relay.process.gc_tuning import tune_gc
 from relay.process.tasks import end_task
 from relay.store import keys, wakeups
-from relay.store.driver.client import WORKER_PATIENCE, RedisTrouble, describe, persistently
+from relay.store.driver.client import WORKER_TIMEOUT, RedisTrouble, describe, retry_until_redis_answers
 from relay.store.driver.failover_pool import open_pool
 from relay.store.driver.lease import ARQ_LOCK
-from workers.delivery.shard_worker import GRACE
-from workers.runtime.jobs import look_again
+from workers.delivery.partition_worker import GRACE
+from workers.runtime.jobs import drain_again
 from workers.runtime.parts import WorkerParts, context_of, worker_parts
 from workers.runtime.queues import QUEUES, UNLIMITED
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from relay.config.settings import Settings
     from workers.runtime.queues import Queue
 
-_STOP_PATIENCE = GRACE + 5
+_STOP_TIMEOUT = GRACE + 5
 
 log = structlog.get_logger()
 
@@ -63,11 +63,11 @@ async def run_worker(settings: Settings) -> None:
         async with running_arq(pool, parts):
             log.info(
                 "worker.started",
-                looks_after_linq=parts.upkeep.is_possible,
+                looks_after_linq=parts.drift_check.is_possible,
                 topics=len(parts.rules.current.config.topics),
                 subscriptions=len(parts.rules.current.config.subscriptions),
             )
-            spare_events()
+            tune_gc()
             await stop.wait()
             log.info("worker.stopping")
             parts.stop.set()
@@ -79,7 +79,7 @@ def _pool(settings: Settings) -> ArqRedis:
     """Connections for arq itself: patient, since a worker has nothing better to do than to wait for Redis."""
     pool = open_pool(
         str(settings.redis_url),
-        WORKER_PATIENCE,
+        WORKER_TIMEOUT,
         retry=Retry(ExponentialBackoff(cap=1, base=0.05), retries=-1),
         retry_on_error=[RedisConnectionError, RedisTimeoutError, OSError],
         client_name="linq-relay-arq",
@@ -109,7 +109,9 @@ async def _run_queue(
     make_queue: Callable[[WorkerParts], Queue], pool: ArqRedis, parts: WorkerParts, workers: list[Worker]
 ) -> None:
     """Runs arq workers of one queue, one after the other; `workers` keeps those that have jobs."""
-    await persistently("connecting to Redis", parts.redis.ping)  # arq's own pool waits for it without a word
+    await retry_until_redis_answers(
+        "connecting to Redis", parts.redis.ping
+    )  # arq's own pool waits for it without a word
     while True:
         queue = make_queue(parts)
         worker = _worker(queue, pool, parts)
@@ -120,7 +122,7 @@ async def _run_queue(
         except RedisTrouble as error:
             log.warning("worker.restarting", queue=queue.name, error=describe(error))
         except Exception:  # whatever it is: a worker that stops picking jobs and lives on would be the worst
-            log.exception("worker.broken", queue=queue.name)
+            log.exception("worker.error", queue=queue.name)
         for task in worker.tasks.values():
             task.add_done_callback(_say_how_it_ended)
         await asyncio.sleep(1)
@@ -131,16 +133,16 @@ def _say_how_it_ended(task: asyncio.Task[Any]) -> None:
     if task.cancelled() or (error := task.exception()) is None:
         return
     if isinstance(error, RedisTrouble):
-        log.warning("job.cut_off", error=describe(error))
+        log.warning("job.interrupted", error=describe(error))
     else:
-        log.error("job.broken", exc_info=error)
+        log.error("job.error", exc_info=error)
 
 
 async def _end_jobs(workers: list[Worker]) -> None:
     """Lets the jobs of `workers` end, for a bounded time."""
     tasks = [task for worker in workers for task in _jobs_of(worker)]
     if tasks:
-        _, late = await asyncio.wait(tasks, timeout=_STOP_PATIENCE)
+        _, late = await asyncio.wait(tasks, timeout=_STOP_TIMEOUT)
         await asyncio.gather(*map(end_task, late))
 
 
@@ -165,12 +167,12 @@ def _worker(queue: Queue, pool: ArqRedis, parts: WorkerParts) -> Worker:
     worker = _Worker(
         functions=queue.functions,
         cron_jobs=queue.crons,
-        after_job_end=look_again,
+        after_job_end=drain_again,
         queue_name=queue.name,
         redis_pool=pool,
         ctx=context_of(parts),
         handle_signals=False,
-        max_jobs=queue.slots,
+        max_jobs=queue.partitions,
         poll_delay=queue.poll,
         keep_result=0,
         max_tries=UNLIMITED,

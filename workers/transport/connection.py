@@ -14,24 +14,24 @@ from httptools import HttpParserError, HttpResponseParser
 
 from relay.core.durations import format_duration
 
-MOST_READ = 64 * 1024
+MAX_READ = 64 * 1024
 """Bytes of an answer's body; one that is longer costs its connection."""
-_MOST_TAKEN = 2 * MOST_READ  # bytes of a whole answer
+_MAX_TAKEN = 2 * MAX_READ  # bytes of a whole answer
 _SWITCHING = 101
 _CLOSED = "it closed the connection"
 _FRAMING = {b"content-length", b"transfer-encoding"}
 
 
-class NoAnswer(Exception):
+class NoResponse(Exception):
     """No answer came, or not all of it; says why, for a person."""
 
 
-class TooLate(NoAnswer):
+class DeadlineExceeded(NoResponse):
     """It took longer than it may."""
 
 
 @dataclass(slots=True)
-class Answer:
+class Response:
     """What a server says to a request."""
 
     status: int
@@ -39,7 +39,7 @@ class Answer:
     """As they were sent, in that order."""
     body: bytearray = field(default_factory=bytearray)
     """The first 64 kB."""
-    flaw: NoAnswer | None = None
+    flaw: NoResponse | None = None
     """Why the rest of its body did not come; None if it did, or was too long to be waited for."""
 
     def header(self, name: bytes) -> str | None:
@@ -63,20 +63,20 @@ class Connection(asyncio.Protocol):
         self._parser.set_dangerous_leniencies(  # what aiohttp, curl and browsers put up with
             lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
         )
-        self._end: asyncio.Future[Answer] | None = None
-        self._answer: Answer | None = None
+        self._end: asyncio.Future[Response] | None = None
+        self._answer: Response | None = None
         self._headers: list[tuple[bytes, bytes]] = []
         self._keeps = False
         self._taken = 0
 
-    async def exchange(self, request: bytes, since: float, within: float) -> Answer:
+    async def exchange(self, request: bytes, since: float, within: float) -> Response:
         """The answer to `request`, whole or with a flaw; it has `within` seconds from `since` (the loop's clock).
 
         Raises:
             NoAnswer: not even its head came.
         """
         if not self.is_free or self._transport.is_closing():
-            raise NoAnswer(_CLOSED)
+            raise NoResponse(_CLOSED)
         self.is_free, self._answer, self._headers, self._taken = False, None, [], 0
         self._end = self._loop.create_future()
         timer = self._loop.call_at(since + within, self._give_up, within)
@@ -103,9 +103,9 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def _give_up(self, within: float) -> None:
-        self._finish(TooLate(f"no answer within {format_duration(within)}"))
+        self._finish(DeadlineExceeded(f"no answer within {format_duration(within)}"))
 
-    def _finish(self, trouble: NoAnswer | None = None) -> None:
+    def _finish(self, trouble: NoResponse | None = None) -> None:
         """There will be no more of the answer: it is whole, or in trouble."""
         if self._end is None or self._end.done():
             return
@@ -114,12 +114,12 @@ class Connection(asyncio.Protocol):
             self._answer.flaw = trouble
             self._end.set_result(self._answer)
         else:
-            self._end.set_exception(trouble or NoAnswer(_CLOSED))
+            self._end.set_exception(trouble or NoResponse(_CLOSED))
 
     def _cut(self) -> None:
         """The answer is too long to be read to its end."""
         self._keeps = False
-        self._finish(NoAnswer("its answer is not HTTP: its head does not end") if self._answer is None else None)
+        self._finish(NoResponse("its answer is not HTTP: its head does not end") if self._answer is None else None)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio: it is open."""
@@ -133,7 +133,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """asyncio: it is closed, which ends an answer that does not say where it ends."""
         is_whole = error is None and self._answer is not None and self._ends_with_the_connection(self._answer)
-        self._finish(None if is_whole else NoAnswer(str(error or _CLOSED)))
+        self._finish(None if is_whole else NoResponse(str(error or _CLOSED)))
         self.is_free = False
         self._among.discard(self)
         self.ended.set()
@@ -147,13 +147,13 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except HttpParserError as error:  # also where it speaks another protocol from now on
-            self._finish(NoAnswer(f"its answer is not HTTP: {error}"))
+            self._finish(NoResponse(f"its answer is not HTTP: {error}"))
             self.is_free = False
-        if self._taken > _MOST_TAKEN:
+        if self._taken > _MAX_TAKEN:
             self._cut()
 
     @staticmethod
-    def _ends_with_the_connection(answer: Answer) -> bool:
+    def _ends_with_the_connection(answer: Response) -> bool:
         return not any(name.lower() in _FRAMING for name, _ in answer.headers)
 
     def on_message_begin(self) -> None:
@@ -171,14 +171,14 @@ class Connection(asyncio.Protocol):
         if status < 200 and status != _SWITCHING:
             self._headers = []  # the answer is still to come
         else:
-            self._answer, self._headers = Answer(status, self._headers), []  # what follows the body is left alone
+            self._answer, self._headers = Response(status, self._headers), []  # what follows the body is left alone
             self._keeps = self._parser.should_keep_alive()
 
     def on_body(self, data: bytes) -> None:
         """httptools: a piece of the body."""
-        answer = cast("Answer", self._answer)
-        answer.body += data[: MOST_READ - len(answer.body)]
-        if len(answer.body) == MOST_READ:
+        answer = cast("Response", self._answer)
+        answer.body += data[: MAX_READ - len(answer.body)]
+        if len(answer.body) == MAX_READ:
             self._cut()
 
     def on_message_complete(self) -> None:

@@ -17,12 +17,12 @@ from aiohappyeyeballs import pop_addr_infos_interleave, start_connection
 
 from relay.core.durations import format_duration
 from relay.net.resolver import Resolver, allowed
-from workers.transport.connection import Connection, NoAnswer, TooLate
+from workers.transport.connection import Connection, DeadlineExceeded, NoResponse
 
 if TYPE_CHECKING:
     from relay.core.config.egress import Egress
     from relay.net.resolver import AddressInfo
-    from workers.transport.connection import Answer
+    from workers.transport.connection import Response
 
 _KEEP_ALIVE = 2.0  # seconds an idle connection is kept: less than servers keep theirs, or they close it under a POST
 _HEAD_START = 0.25  # seconds that an address is tried before the next one is as well (RFC 8305, 5)
@@ -42,18 +42,20 @@ class Destination(NamedTuple):
         return f"{self.host}:{self.port}"
 
 
-class Patience(NamedTuple):
+class Timeouts(NamedTuple):
     """How long an exchange may take, seconds."""
 
     connect: float
     total: float
 
 
-class Connections:
+class ConnectionPools:
     """Every connection of the process. Enter it as a context: they are closed when it is left."""
 
     def __init__(self) -> None:
-        self._pools: WeakValueDictionary[Destination, Pool] = WeakValueDictionary()  # for as long as a lane uses them
+        self._pools: WeakValueDictionary[Destination, ConnectionPool] = (
+            WeakValueDictionary()
+        )  # for as long as a lane uses them
         self._open: set[Connection] = set()
         self._resolver = Resolver()
         self.loop = asyncio.get_running_loop()
@@ -67,11 +69,11 @@ class Connections:
             connection.abort()
         await asyncio.gather(*(connection.ended.wait() for connection in still_open))
 
-    def to(self, destination: Destination) -> Pool:
+    def pool_for(self, destination: Destination) -> ConnectionPool:
         """The connections to `destination`."""
         pool = self._pools.get(destination)
         if pool is None:
-            pool = self._pools[destination] = Pool(self, destination)
+            pool = self._pools[destination] = ConnectionPool(self, destination)
         return pool
 
     async def open(self, destination: Destination, within: float) -> Connection:
@@ -86,11 +88,11 @@ class Connections:
             addresses = allowed(egress, host, await self._resolver.resolve(host, port))
             return await self._open_one_of(addresses, destination, within)
         except ssl.SSLCertVerificationError as error:
-            raise NoAnswer(f"its certificate is not accepted: {error}") from error
+            raise NoResponse(f"its certificate is not accepted: {error}") from error
         except OSError as error:
             if isinstance(error, TimeoutError) and error.errno is None:
-                raise TooLate(f"no connection within {format_duration(within)}") from error
-            raise NoAnswer(f"no connection to {destination}: {error.strerror or error}") from error
+                raise DeadlineExceeded(f"no connection within {format_duration(within)}") from error
+            raise NoResponse(f"no connection to {destination}: {error.strerror or error}") from error
 
     async def _open_one_of(self, addresses: list[AddressInfo], destination: Destination, within: float) -> Connection:
         """A connection to the first of `addresses` that gives one, each of them given `within` seconds."""
@@ -110,17 +112,17 @@ class Connections:
                     raise
 
 
-class Pool:
+class ConnectionPool:
     """The connections to one destination."""
 
-    def __init__(self, connections: Connections, destination: Destination) -> None:
+    def __init__(self, connections: ConnectionPools, destination: Destination) -> None:
         self._connections = connections
         self._loop = connections.loop
         self._destination = destination
         self._free: deque[tuple[Connection, float]] = deque()  # since when (the loop's clock), the longest first
         self._sweep: asyncio.TimerHandle | None = None
 
-    async def exchange(self, request: bytes, patience: Patience) -> Answer:
+    async def exchange(self, request: bytes, patience: Timeouts) -> Response:
         """The answer to `request`, on a free connection or a new one.
 
         Raises:
@@ -135,12 +137,12 @@ class Pool:
             if connection.is_free:
                 self._keep(connection)
 
-    async def _new(self, began: float, patience: Patience) -> Connection:
+    async def _new(self, began: float, patience: Timeouts) -> Connection:
         try:
             async with asyncio.timeout_at(began + patience.total):
                 return await self._connections.open(self._destination, patience.connect)
         except TimeoutError:
-            raise TooLate(f"no answer within {format_duration(patience.total)}") from None
+            raise DeadlineExceeded(f"no answer within {format_duration(patience.total)}") from None
 
     def _take(self) -> Connection | None:
         """The free connection that was used last: the others may be dropped the sooner."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _finds_control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search  # RFC 9110, 5.5
 
 
-class Letterhead:
+class RequestTemplate:
     """Writes the requests of one subscription."""
 
     def __init__(self, subscription: Subscription, endpoint: Endpoint) -> None:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from relay.core.delivery.outcome import Attempt, Outcome, outcome_of_status, retry_after_seconds
 from relay.net.resolver import Refused
-from workers.transport.connection import NoAnswer, TooLate
-from workers.transport.pool import Patience
-from workers.transport.request_template import Letterhead
+from workers.transport.connection import DeadlineExceeded, NoResponse
+from workers.transport.pool import Timeouts
+from workers.transport.request_template import RequestTemplate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from relay.core.config.endpoint import Endpoint
     from relay.core.config.relay_toml import Subscription
     from relay.store.lanes.lane import Delivery
-    from workers.transport.pool import Connections, Pool
+    from workers.transport.pool import ConnectionPool, ConnectionPools
 
-_MOST_KEPT = 4 * 1024  # bytes of an answer
+_MAX_KEPT = 4 * 1024  # bytes of an answer
 _RETRY_AFTER = b"retry-after"
 
 
 class Sender:
     """What the POSTs of a process share."""
 
-    def __init__(self, connections: Connections, clock: Callable[[], float]) -> None:
+    def __init__(self, connections: ConnectionPools, clock: Callable[[], float]) -> None:
         """`clock` gives Unix seconds."""
         self.connections = connections
         self.clock = clock
 
-    def to(self, subscription: Subscription, endpoint: Endpoint) -> LaneSender:
+    def sender_for(self, subscription: Subscription, endpoint: Endpoint) -> LaneSender:
         """Who POSTs to `subscription`."""
         return LaneSender(self, subscription, endpoint)
 
@@ -47,15 +47,15 @@ class LaneSender:
         self._clock = sender.clock
         self._subscription = subscription
         self._endpoint = endpoint
-        self._patience = Patience(subscription.connect_timeout, subscription.timeout)
+        self._patience = Timeouts(subscription.connect_timeout, subscription.timeout)
 
     @cached_property
-    def _letterhead(self) -> Letterhead:
-        return Letterhead(self._subscription, self._endpoint)
+    def _letterhead(self) -> RequestTemplate:
+        return RequestTemplate(self._subscription, self._endpoint)
 
     @cached_property
-    def _pool(self) -> Pool:
-        return self._connections.to(self._letterhead.destination)
+    def _pool(self) -> ConnectionPool:
+        return self._connections.pool_for(self._letterhead.destination)
 
     async def attempt(self, delivery: Delivery, number: int) -> Attempt:
         """Makes attempt `number` (from 1) of `delivery`."""
@@ -64,9 +64,9 @@ class LaneSender:
         try:
             request = self._letterhead.request(delivery, number, int(began))
             answer = await self._pool.exchange(request, self._patience)
-        except TooLate as error:
+        except DeadlineExceeded as error:
             outcome, detail = Outcome.TIMED_OUT, str(error)
-        except (NoAnswer, Refused) as error:
+        except (NoResponse, Refused) as error:
             outcome, detail = Outcome.UNREACHABLE, str(error)
         except ValueError as error:  # a URL or a header that cannot be sent
             outcome, detail = Outcome.FAILED, str(error)
@@ -77,6 +77,6 @@ class LaneSender:
             if answer.flaw is not None:
                 detail = str(answer.flaw)
             elif outcome is not Outcome.DELIVERED:
-                detail = answer.body[:_MOST_KEPT].decode(errors="replace")
+                detail = answer.body[:_MAX_KEPT].decode(errors="replace")
         took = self._clock() - began
         return Attempt(outcome, round(began * 1000), round(took * 1000), status, detail, retry_after)

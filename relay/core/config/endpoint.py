@@ -23,7 +23,7 @@ from relay.core.secret import SecretReference, SigningSecret
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-MOST_SECRETS = 5
+MAX_SECRETS = 5
 """A rotation needs two; each costs a signature an attempt, and room in a header."""
 
 _AUTHORIZATION = "authorization"
@@ -79,7 +79,7 @@ Value = Annotated[SecretReference, BeforeValidator(_value)]
 Secrets = Annotated[
     tuple[Annotated[SecretReference, BeforeValidator(_secret)], ...],
     BeforeValidator(_secrets),
-    Field(min_length=1, max_length=MOST_SECRETS),
+    Field(min_length=1, max_length=MAX_SECRETS),
     AfterValidator(_each_once),
 ]
 

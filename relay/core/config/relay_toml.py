@@ -19,7 +19,7 @@ from relay.core.config.egress import Egress
 from relay.core.config.endpoint import EndpointTable
 from relay.core.config.fields import Duration, Line, Name, Pattern, Size, Table
 from relay.core.config.linq import LinqConfig
-from relay.core.config.toml_positions import TomlPlaces
+from relay.core.config.toml_positions import TomlPositions
 from relay.core.config.topics import Topic, TopicIndex
 from relay.core.durations import format_duration, parse_duration
 from relay.core.errors import ConfigError, Problem
@@ -125,7 +125,7 @@ def parse_config(text: str, filename: str = "relay.toml") -> RelayConfig:
         data = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # a TOMLDecodeError, or numbers and nesting beyond reason
         raise ConfigError(heading, (Problem(filename, f"not TOML: {error}"),)) from None
-    places = TomlPlaces(text, filename)
+    places = TomlPositions(text, filename)
     problems = [Problem(places.of(path), message) for path, message in _contradictions(data)]
     config = None
     try:

@@ -17,7 +17,7 @@ _HEADER = re.compile(r"\s*(\[\[|\[)\s*([\w.-]+)\s*\]")
 _KEY = re.compile(r"""\s*["']?([\w-]+)["']?\s*(?:\.[^=]*)?=""")
 
 
-class TomlPlaces:
+class TomlPositions:
     """The lines of every table and key of one file."""
 
     def __init__(self, text: str, filename: str) -> None:

@@ -65,7 +65,7 @@ class Topic(Table):
 
 def failed_conditions(topic: Topic, event: Event) -> Iterator[str]:
     """Why `event` does not fulfil the topic's conditions; empty if it does. Patterns and lines are not looked at."""
-    facts = event.facts
+    facts = event.fields
     if topic.direction is not None and facts.direction != topic.direction:
         yield f"direction is {facts.direction or 'unknown'}, not {topic.direction}"
     if topic.service is not None and facts.service not in topic.service:

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 Ref = TypeVar("Ref", bound="Hashable")
 
 
-class Turns(Generic[Ref]):
+class ChatOrder(Generic[Ref]):
     """Who may go next; refs name deliveries and are never looked into."""
 
     def __init__(self) -> None:
         self._chats: dict[Ref, str] = {}
         self._lines: dict[str, list[tuple[Any, Ref]]] = {}
         self._under_way: dict[str, Ref] = {}
-        self._held_up: Mapping[str, Ref] = {}
+        self._blocked: Mapping[str, Ref] = {}
 
     def __len__(self) -> int:
         """How many stand in line, those under way included."""
@@ -33,33 +33,33 @@ class Turns(Generic[Ref]):
         return ref in self._chats
 
     @property
-    def are_held_up(self) -> bool:
+    def are_blocked(self) -> bool:
         """Whether any chat is held up."""
-        return bool(self._held_up)
+        return bool(self._blocked)
 
-    def join(self, ref: Ref, chat: str, order: Any) -> None:
+    def add(self, ref: Ref, chat: str, order: Any) -> None:
         """Takes its place in the line of `chat`, by `order`; nothing if it stands there."""
         if ref not in self._chats:
             self._chats[ref] = chat
             insort(self._lines.setdefault(chat, []), (order, ref))
 
-    def begin(self, ref: Ref) -> bool:
+    def start(self, ref: Ref) -> bool:
         """Whether `ref` may go now; if so, it is under way. One that never joined always may."""
         chat = self._chats.get(ref)
         if chat is None:
             return True
-        if self._under_way.get(chat, ref) != ref or self._held_up.get(chat, self._first(chat)) != ref:
+        if self._under_way.get(chat, ref) != ref or self._blocked.get(chat, self._first(chat)) != ref:
             return False
         self._under_way[chat] = ref
         return True
 
-    def rest(self, ref: Ref) -> Ref | None:
+    def wait(self, ref: Ref) -> Ref | None:
         """`ref` waits for another attempt; who is the first of its chat now, if that is somebody else."""
         chat = self._end(ref)
         first = self._first(chat) if chat is not None else None
         return None if first == ref else first
 
-    def leave(self, ref: Ref) -> Ref | None:
+    def remove(self, ref: Ref) -> Ref | None:
         """`ref` is settled; who is the first of its chat now, if anybody."""
         chat = self._end(ref)
         if chat is None:
@@ -71,16 +71,16 @@ class Turns(Generic[Ref]):
             del self._lines[chat]
         return self._first(chat)
 
-    def hold_up(self, chats: Mapping[str, Ref]) -> list[Ref]:
+    def block(self, chats: Mapping[str, Ref]) -> list[Ref]:
         """Says which chats are held up from now on, each by whom; who may go that could not before."""
-        before, self._held_up = self._held_up, chats
+        before, self._blocked = self._blocked, chats
         firsts = map(self._first, before.keys() - chats.keys())
         holders = [ref for chat, ref in chats.items() if before.get(chat) != ref]
         return holders + [first for first in firsts if first is not None]
 
     def hold(self, chat: str, ref: Ref) -> None:
         """`ref` holds up `chat`, besides those that are held up."""
-        self._held_up = {**self._held_up, chat: ref}
+        self._blocked = {**self._blocked, chat: ref}
 
     def _first(self, chat: str) -> Ref | None:
         line = self._lines.get(chat)

@@ -30,7 +30,7 @@ _DOWN = {Outcome.THROTTLED, Outcome.FAILED, Outcome.TIMED_OUT, Outcome.UNREACHAB
 
 
 class State(StrEnum):
-    """Where a breaker stands; the values are what logs and `relay lanes list` say."""
+    """Where a breaker stands; the values are what logs and `relay subscriptions list` say."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -56,7 +56,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Trip:
+class OpenBreaker:
     """Why and since when a breaker is not closed; what outlives the process."""
 
     opened_ms: int
@@ -72,15 +72,15 @@ class Trip:
         return to_json(asdict(self))
 
     @classmethod
-    def decode(cls, text: bytes | None) -> Trip | None:
+    def decode(cls, text: bytes | None) -> OpenBreaker | None:
         """What `encode` wrote."""
         return cls(**from_json(text)) if text else None
 
 
-class Breaker:
+class CircuitBreaker:
     """Decides how many deliveries of a lane may be in flight."""
 
-    def __init__(self, concurrency: int, random: Callable[[], float], trip: Trip | None, limits: Limits) -> None:
+    def __init__(self, concurrency: int, random: Callable[[], float], trip: OpenBreaker | None, limits: Limits) -> None:
         """`random` gives a number in [0, 1); `trip` is what a former holder of the lane left, if it was not closed."""
         self.trip = trip
         self._concurrency = concurrency
@@ -107,7 +107,7 @@ class Breaker:
             return self._concurrency
         return self._ramp or int(now_ms >= self.trip.probe_ms)
 
-    def note(self, delivery: Hashable, attempt: Attempt, now_ms: int) -> None:
+    def record(self, delivery: Hashable, attempt: Attempt, now_ms: int) -> None:
         """Takes in what came of an attempt on `delivery`; `trip` changes where it opens or closes, or a probe fails."""
         is_success = attempt.outcome is Outcome.DELIVERED
         if not is_success and attempt.outcome not in _DOWN:
@@ -150,7 +150,7 @@ class Breaker:
         wait = max(wait * (1 + JITTER * (2 * self._random() - 1)), attempt.retry_after or 0.0)
         opened_ms = former.opened_ms if former else now_ms
         reason = f"{attempt.outcome}: {attempt.status or attempt.detail}"
-        self.trip = Trip(opened_ms, now_ms + round(wait * 1000), probes, reason)
+        self.trip = OpenBreaker(opened_ms, now_ms + round(wait * 1000), probes, reason)
         self._tripped_ms = now_ms
         self._forget()
 

@@ -25,7 +25,7 @@ readable.
 """
 
 
-LONGEST_RETRY_AFTER = 3600.0
+MAX_RETRY_AFTER = 3600.0
 """Seconds that a subscriber can put us off with one Retry-After."""
 
 
@@ -70,7 +70,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class Delivered:
     """The delivery is settled: the subscriber has the event."""
 
 
@@ -80,7 +80,7 @@ class Filtered:
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
+class RetryAt:
     """The delivery waits for its next attempt."""
 
     due_ms: int
@@ -89,13 +89,13 @@ class Again:
 
 
 @dataclass(frozen=True, slots=True)
-class GivenUp:
+class DeadLettered:
     """The delivery becomes a dead letter."""
 
     reason: str
 
 
-Verdict = Done | Filtered | Again | GivenUp
+Verdict = Delivered | Filtered | RetryAt | DeadLettered
 
 
 def outcome_of_status(status: int) -> Outcome:  # noqa: PLR0911  a table, one row a return
@@ -132,7 +132,7 @@ def retry_after_seconds(value: str | None, now: float) -> float | None:
             seconds = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - now  # without a zone it means UTC
     except (ValueError, OverflowError):
         return None
-    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER)
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER)
 
 
 class Policy(Protocol):
@@ -151,7 +151,7 @@ class Policy(Protocol):
         """Seconds after which an event is no longer attempted."""
 
 
-class Standing(NamedTuple):
+class AttemptContext(NamedTuple):
     """Where a delivery stands when an attempt was made."""
 
     tries: int
@@ -162,20 +162,20 @@ class Standing(NamedTuple):
     """Whether the breaker was open: a probe that fails costs nothing."""
 
 
-def decide(attempt: Attempt, standing: Standing, policy: Policy, random: Callable[[], float]) -> Verdict:
+def decide(attempt: Attempt, standing: AttemptContext, policy: Policy, random: Callable[[], float]) -> Verdict:
     """What becomes of a delivery after `attempt`; `random` gives a number in [0, 1)."""
     outcome = attempt.outcome
     match outcome:
         case Outcome.DELIVERED:
-            return Done()
+            return Delivered()
         case Outcome.THROTTLED | Outcome.FAILED | Outcome.TIMED_OUT | Outcome.UNREACHABLE:
-            return _again(attempt, standing, policy, random)
+            return _retry_at(attempt, standing, policy, random)
         case Outcome.REJECTED if policy.retry_4xx:
-            return _again(attempt, standing, policy, random)
+            return _retry_at(attempt, standing, policy, random)
         case Outcome.REJECTED | Outcome.REDIRECTED:
-            return GivenUp(f"{outcome}: status {attempt.status}")
+            return DeadLettered(f"{outcome}: status {attempt.status}")
         case Outcome.GONE:
-            return Again(attempt.ended_ms, counts=False)  # it waits until the subscription is resumed
+            return RetryAt(attempt.ended_ms, counts=False)  # it waits until the subscription is resumed
         case _:
             assert_never(outcome)
 
@@ -185,18 +185,18 @@ def is_expired(since_ms: int, policy: Policy, at_ms: int) -> bool:
     return policy.max_age is not None and at_ms - since_ms > policy.max_age * 1000
 
 
-def expiry(policy: Policy) -> GivenUp:
+def expiry(policy: Policy) -> DeadLettered:
     """The verdict on an event that is too old."""
-    return GivenUp(f"expired: older than {format_duration(policy.max_age or 0)}")
+    return DeadLettered(f"expired: older than {format_duration(policy.max_age or 0)}")
 
 
-def _again(attempt: Attempt, standing: Standing, policy: Policy, random: Callable[[], float]) -> Verdict:
+def _retry_at(attempt: Attempt, standing: AttemptContext, policy: Policy, random: Callable[[], float]) -> Verdict:
     schedule, tries = policy.retry, standing.tries
     if tries > len(schedule) and not standing.is_probe:
-        return GivenUp(f"{attempt.outcome}: no attempt left of {tries}")
+        return DeadLettered(f"{attempt.outcome}: no attempt left of {tries}")
     wait = schedule[min(tries, len(schedule)) - 1] if schedule else 0.0
     wait = max(wait * (1 + JITTER * (2 * random() - 1)), attempt.retry_after or 0.0)
     due_ms = attempt.ended_ms + round(wait * 1000)
     if is_expired(standing.since_ms, policy, due_ms):
         return expiry(policy)
-    return Again(due_ms, counts=not standing.is_probe)
+    return RetryAt(due_ms, counts=not standing.is_probe)

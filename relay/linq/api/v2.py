@@ -34,7 +34,7 @@ PAUSES = (0.5, 2.0)
 """Seconds before the second and the third attempt, less up to a quarter by chance."""
 
 _TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5)
-_LONGEST_WAIT = 60.0  # seconds; a Linq that asks for more has failed, as in its own SDKs
+_MAX_WAIT = 60.0  # seconds; a Linq that asks for more has failed, as in its own SDKs
 _SUBSCRIPTIONS = "/webhook_subscriptions"
 
 Answer = TypeVar("Answer")
@@ -138,7 +138,7 @@ class LinqV2Api:
             try:
                 return await attempt()
             except _TryAgain as trouble:
-                if trouble.wait > _LONGEST_WAIT:
+                if trouble.wait > _MAX_WAIT:
                     raise trouble.error from None
                 jittered = pause * (1 - random.random() / 4)  # noqa: S311  no secret
                 await asyncio.sleep(max(trouble.wait, jittered))

@@ -26,11 +26,11 @@ from relay.core.secret import SigningSecret
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-RATE_PATIENCE = 300.0
+RATE_TIMEOUT = 300.0
 """Seconds that a call whose rate Linq limits is made again; then it has failed."""
 
 _DEFAULT_RETRY_AFTER = 5.0
-_LONGEST_SAID = 500  # characters of an error that may be a whole page of HTML
+_MAX_SAID = 500  # characters of an error that may be a whole page of HTML
 
 Answer = TypeVar("Answer")
 
@@ -126,7 +126,7 @@ class LinqApi:
     async def _paced(self, call: Callable[[], Awaitable[Any]]) -> Any:
         """What `call` answers, made again after the time that Linq names when it limits the rate."""
         clock = asyncio.get_running_loop().time
-        give_up_at = clock() + RATE_PATIENCE
+        give_up_at = clock() + RATE_TIMEOUT
         while True:
             await asyncio.sleep(max(self._resume_at - clock(), 0))
             try:
@@ -172,7 +172,7 @@ def _translated(error: linq.LinqApiv3Error, what: str) -> LinqApiError:
         return LinqApiError(f"{what}: Linq cannot be reached: {error}")
     detail: dict[str, Any] = error.body if isinstance(error.body, dict) else {}  # the SDK unwraps Linq's `error` object
     said = str(detail.get("message") or error.message)
-    said = said if len(said) <= _LONGEST_SAID else f"{said[:_LONGEST_SAID]} ..."
+    said = said if len(said) <= _MAX_SAID else f"{said[:_MAX_SAID]} ..."
     if not detail and (isinstance(error, linq.NotFoundError) or error.status_code < HTTPStatus.BAD_REQUEST):
         # nobody there knows Linq's errors
         said = f"{said}; is LINQ_API_V3_BASE_URL right?"

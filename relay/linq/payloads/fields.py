@@ -18,7 +18,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from relay.core.event import Dialect, Facts
+from relay.core.event import Dialect, PayloadFields
 from relay.core.json_text import storable
 from relay.core.lines import is_line
 from relay.core.patterns import patterns_that_match
@@ -36,19 +36,19 @@ _V2_DIRECTION = {"message.received": "inbound", "message.sent": "outbound"}
 _OWN_HANDLES = ("sender_handle", "from_handle", "recipient_handle", "participant", "changed_by_handle", "actor_handle")
 
 
-def facts_of(dialect: Dialect, event_type: str, data: dict[str, Any]) -> Facts:
+def payload_fields(dialect: Dialect, event_type: str, data: dict[str, Any]) -> PayloadFields:
     """Everything that `data` of an event of this type says."""
     if dialect is Dialect.V2:
-        return _v2_facts(event_type, data)
-    return _v3_facts(event_type, data)
+        return _v2_fields(event_type, data)
+    return _v3_fields(event_type, data)
 
 
 # --- v3 ---------------------------------------------------------------------------------------------
 
 
-def _v3_facts(event_type: str, data: dict[str, Any]) -> Facts:
+def _v3_fields(event_type: str, data: dict[str, Any]) -> PayloadFields:
     chat = _object(data.get("chat"))
-    return Facts(
+    return PayloadFields(
         line=_v3_line_finder(event_type)(data),
         chat=_text(chat.get("id")) or _text(data.get("id" if event_type == "chat.created" else "chat_id")),
         message=_v3_message(event_type, data),
@@ -159,8 +159,8 @@ def _v3_service(data: dict[str, Any]) -> str | None:
 # --- v2 ---------------------------------------------------------------------------------------------
 
 
-def _v2_facts(event_type: str, data: dict[str, Any]) -> Facts:
-    return Facts(
+def _v2_fields(event_type: str, data: dict[str, Any]) -> PayloadFields:
+    return PayloadFields(
         line=_v2_line_finder(event_type)(data),
         chat=_number_or_text(data.get("chat_id")),
         message=_v2_message(event_type, data),

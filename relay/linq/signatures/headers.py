@@ -13,7 +13,7 @@ TOLERANCE = 300
 """Seconds that a signed timestamp may be in the past or the future (Linq's docs and Standard Webhooks: five minutes).
 """
 
-_LONGEST_TIMESTAMP = 12  # digits of a Unix time in seconds; more cannot be within the tolerance
+_MAX_TIMESTAMP = 12  # digits of a Unix time in seconds; more cannot be within the tolerance
 
 
 class Headers(Protocol):
@@ -48,7 +48,7 @@ def fresh_timestamp(headers: Headers, name: str, now: float) -> str:
         BadSignature: it is not a number, too old or too new.
     """
     text = single(headers, name)
-    if not text.isdigit() or len(text) > _LONGEST_TIMESTAMP:
+    if not text.isdigit() or len(text) > _MAX_TIMESTAMP:
         raise BadSignature(f"the header {name} is not a Unix time in seconds")
     if abs(now - int(text)) > TOLERANCE:
         raise BadSignature(

@@ -17,14 +17,14 @@ from relay.linq.signatures.headers import fresh_timestamp, single
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from relay.core.line_secret import KnownSecret
+    from relay.core.line_secret import LineSecret
     from relay.core.secret import SigningSecret
     from relay.linq.signatures.headers import Headers
 
 ID = "webhook-id"
 TIMESTAMP = "webhook-timestamp"
 SIGNATURE = "webhook-signature"
-_MOST_SIGNATURES = 32  # a rotation needs two; a longer list is only work
+_MAX_SIGNATURES = 32  # a rotation needs two; a longer list is only work
 
 
 def is_present(headers: Headers) -> bool:
@@ -32,7 +32,7 @@ def is_present(headers: Headers) -> bool:
     return SIGNATURE in headers or ID in headers or TIMESTAMP in headers
 
 
-def verify(headers: Headers, body: bytes, secrets: Iterable[KnownSecret], now: float) -> tuple[str, KnownSecret]:
+def verify(headers: Headers, body: bytes, secrets: Iterable[LineSecret], now: float) -> tuple[str, LineSecret]:
     """The `webhook-id` and the secret that signed it.
 
     Raises:
@@ -42,7 +42,7 @@ def verify(headers: Headers, body: bytes, secrets: Iterable[KnownSecret], now: f
     timestamp = fresh_timestamp(headers, TIMESTAMP, now)
     offered = [
         signature.removeprefix("v1,")
-        for signature in single(headers, SIGNATURE).split(" ", _MOST_SIGNATURES)[:_MOST_SIGNATURES]
+        for signature in single(headers, SIGNATURE).split(" ", _MAX_SIGNATURES)[:_MAX_SIGNATURES]
         if signature.startswith("v1,")
     ]
     for known in secrets:

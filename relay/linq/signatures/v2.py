@@ -16,14 +16,14 @@ from relay.linq.signatures.v3_legacy import SIGNATURE
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from relay.core.line_secret import KnownSecret
+    from relay.core.line_secret import LineSecret
     from relay.core.secret import SigningSecret
     from relay.linq.signatures.headers import Headers
 
 _SCHEME = "sha256="
 
 
-def verify(headers: Headers, body: bytes, secrets: Iterable[KnownSecret]) -> KnownSecret:
+def verify(headers: Headers, body: bytes, secrets: Iterable[LineSecret]) -> LineSecret:
     """The secret that signed.
 
     Raises:

@@ -16,7 +16,7 @@ from relay.linq.signatures.headers import fresh_timestamp, single
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from relay.core.line_secret import KnownSecret
+    from relay.core.line_secret import LineSecret
     from relay.core.secret import SigningSecret
     from relay.linq.signatures.headers import Headers
 
@@ -26,7 +26,7 @@ TIMESTAMP = "X-Webhook-Timestamp"
 SIGNATURE = "X-Webhook-Signature"
 
 
-def verify(headers: Headers, body: bytes, secrets: Iterable[KnownSecret], now: float) -> KnownSecret:
+def verify(headers: Headers, body: bytes, secrets: Iterable[LineSecret], now: float) -> LineSecret:
     """The secret that signed.
 
     Raises:

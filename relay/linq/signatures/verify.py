@@ -1,4 +1,4 @@
-"""The brain of the ingress, without I/O: headers + body + secrets + now in, a verified `Arrival` out, or a raise.
+"""The decisions of the ingress, without I/O: headers, body, secrets and now in, a `VerifiedWebhook` out, or a raise.
 
     verify   the Standard family where the sender used it, else the older headers (v3); `sha256=` (v2)
     read     the event's id and type
@@ -11,18 +11,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from relay.core.event import Arrival, Dialect
+from relay.core.event import Dialect, VerifiedWebhook
 from relay.linq.payloads.envelope import read_head
 from relay.linq.signatures import standard, v2, v3_legacy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from relay.core.line_secret import KnownSecret
+    from relay.core.line_secret import LineSecret
     from relay.linq.signatures.headers import Headers
 
 
-def admit_v3(headers: Headers, body: bytes, secrets: Sequence[KnownSecret], now: float) -> Arrival:
+def verify_v3(headers: Headers, body: bytes, secrets: Sequence[LineSecret], now: float) -> VerifiedWebhook:
     """The verified arrival of a v3 delivery; `now` is Unix seconds.
 
     Raises:
@@ -32,23 +32,23 @@ def admit_v3(headers: Headers, body: bytes, secrets: Sequence[KnownSecret], now:
     """
     if standard.is_present(headers):
         webhook_id, known = standard.verify(headers, body, secrets, now)
-        return _arrival(Dialect.V3, body, known, webhook_id)
-    return _arrival(Dialect.V3, body, v3_legacy.verify(headers, body, secrets, now))
+        return _verified(Dialect.V3, body, known, webhook_id)
+    return _verified(Dialect.V3, body, v3_legacy.verify(headers, body, secrets, now))
 
 
-def admit_v2(headers: Headers, body: bytes, secrets: Sequence[KnownSecret]) -> Arrival:
+def verify_v2(headers: Headers, body: bytes, secrets: Sequence[LineSecret]) -> VerifiedWebhook:
     """The verified arrival of a v2 delivery.
 
     Raises:
         BadSignature: it is not from Linq.
         Unparsable: it is from Linq, but no envelope.
     """
-    return _arrival(Dialect.V2, body, v2.verify(headers, body, secrets))
+    return _verified(Dialect.V2, body, v2.verify(headers, body, secrets))
 
 
-def _arrival(dialect: Dialect, body: bytes, known: KnownSecret, webhook_id: str | None = None) -> Arrival:
+def _verified(dialect: Dialect, body: bytes, known: LineSecret, webhook_id: str | None = None) -> VerifiedWebhook:
     head = read_head(body)
-    return Arrival(
+    return VerifiedWebhook(
         id=head.event_id,
         type=head.event_type,
         dialect=dialect,

@@ -52,7 +52,7 @@ async def error_middleware_v2(request: web.Request, handler: Handler) -> web.Str
     except web.HTTPException as error:
         return _answer(V2Error(error.status, error.reason), request.path)
     except Exception:
-        log.exception("sandbox.broken", path=request.path)
+        log.exception("sandbox.error", path=request.path)
         return _answer(V2Error(500, "Internal server error"), request.path)
 
 

@@ -98,7 +98,7 @@ async def error_middleware(
         if isinstance(error, web.HTTPMethodNotAllowed):
             answer.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
     except Exception:
-        log.exception("sandbox.broken", path=request.path)
+        log.exception("sandbox.error", path=request.path)
         answer = _answer(broken(), trace)
     answer.headers[TRACE_HEADER] = trace
     return answer

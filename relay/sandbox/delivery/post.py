@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 TIMEOUT = 10.0
 """Seconds for an answer (https://docs.linqapp.com/guides/webhooks)."""
 
-_MOST_AT_ONCE = 500  # a process has about a thousand sockets; what waits here has not begun its ten seconds
+_MAX_AT_ONCE = 500  # a process has about a thousand sockets; what waits here has not begun its ten seconds
 _TOO_MANY = 429
 _SERVER_ERROR = 500
 
@@ -38,7 +38,7 @@ class Poster:
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
-        self._slots = asyncio.Semaphore(_MOST_AT_ONCE)
+        self._slots = asyncio.Semaphore(_MAX_AT_ONCE)
 
     async def post(self, url: str, headers: dict[str, str], body: bytes) -> Answer:
         """Posts `body`; follows no redirect."""

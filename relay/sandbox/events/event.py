@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from relay.core.event import Dialect
-from relay.linq.payloads.fields import facts_of
+from relay.linq.payloads.fields import payload_fields
 from relay.sandbox.payloads import OLD, data_of, envelope
 from relay.sandbox.payloads.v2 import v2_body, v2_type_of
 from relay.sandbox.state import rfc3339
@@ -52,7 +52,7 @@ class V3Telling:
         if reconciled is not None and chosen != OLD and self.event_type in _RECONCILABLE:
             data = {**data, "reconciled_at": rfc3339(reconciled)}
         body = envelope(self.event_type, self.event_id, data, chosen, self.moment, self.message)
-        return Content(body, facts_of(Dialect.V3, self.event_type, data).chat)
+        return Content(body, payload_fields(Dialect.V3, self.event_type, data).chat)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 Two temperaments. A request that somebody waits for fails fast (`open_redis(..., patience=0.9)`): the answer is 503 and
 Linq tries again. A drain job has nobody waiting and nothing better to do, so its loops go on until Redis is back
-(`persistently`).
+(`retry_until_redis_answers`).
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 RedisTrouble = (RedisError, OSError, asyncio.TimeoutError)
 """Everything that says "Redis cannot do this now"; a bug of ours never looks like one of these."""
 
-REQUEST_PATIENCE = 0.8
+REQUEST_TIMEOUT = 0.8
 """Seconds for one round trip that a webhook waits for; its answer is promised within two."""
 
-WORKER_PATIENCE = 5.0
+WORKER_TIMEOUT = 5.0
 """Seconds for one round trip of a worker, longer than any of its blocking reads."""
 
-_LONGEST_PAUSE = 1.0
+_MAX_PAUSE = 1.0
 _FIRST_PAUSE = 0.05
 _SAY_EVERY = 30.0  # seconds between two warnings about the same wait
 
@@ -51,7 +51,7 @@ def describe(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-async def persistently(
+async def retry_until_redis_answers(
     what: str, attempt: Callable[[], Awaitable[Answer]], on_trouble: Callable[[], None] | None = None
 ) -> Answer:
     """The answer of `attempt`, tried again with growing pauses for as long as Redis is in trouble.
@@ -77,10 +77,10 @@ async def persistently(
                     error_type=type(error).__name__,
                 )
                 said = waited
-            pause = min(max(2 * pause, _FIRST_PAUSE), _LONGEST_PAUSE)
+            pause = min(max(2 * pause, _FIRST_PAUSE), _MAX_PAUSE)
             await asyncio.sleep(pause)
             waited += pause
         else:
             if waited:
-                log.info("redis.back", what=what)
+                log.info("redis.recovered", what=what)
             return answer

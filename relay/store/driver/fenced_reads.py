@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     Entry = tuple[bytes, bytes, dict[bytes, bytes]]
 
-_take = Script(__package__, "read_new")
-_take_left = Script(__package__, "read_left")
-_take_due = Script(__package__, "read_due")
+_read_new = Script(__package__, "read_new")
+_read_left = Script(__package__, "read_left")
+_read_due = Script(__package__, "read_due")
 
 
 class LeaseLost(StoreError):
@@ -41,7 +41,7 @@ class Claim(NamedTuple):
     """An empty one takes only where nobody holds the lease."""
 
 
-class Most(NamedTuple):
+class ReadLimits(NamedTuple):
     """How many entries to take."""
 
     first: int
@@ -50,34 +50,34 @@ class Most(NamedTuple):
     """Of each further one what those before it have left of this, and at least one."""
 
 
-async def take(redis: Redis, claim: Claim, group: str, streams: Sequence[str], most: Most) -> list[Entry]:
+async def read_new(redis: Redis, claim: Claim, group: str, streams: Sequence[str], most: ReadLimits) -> list[Entry]:
     """Entries of `streams` that nobody has read yet, each (stream, id, fields).
 
     Raises:
         LeaseLost: the lease is somebody else's.
         ResponseError: a stream or the group is not there (`is_missing_group`).
     """
-    answer: Any = await _take(redis, [claim.lease, *streams], [claim.token, group, keys.CONSUMER, *most])
+    answer: Any = await _read_new(redis, [claim.lease, *streams], [claim.token, group, keys.CONSUMER, *most])
     return _entries(answer)
 
 
-async def take_left(redis: Redis, claim: Claim, group: str, stream: str, last: str, count: int) -> list[Entry]:
+async def read_left(redis: Redis, claim: Claim, group: str, stream: str, last: str, count: int) -> list[Entry]:
     """Up to `count` entries that nobody has read of a `stream` that the group's lane has left, up to the id `last`.
 
     Raises:
         LeaseLost: the lease is somebody else's.
     """
-    answer: Any = await _take_left(redis, [claim.lease, stream], [claim.token, group, keys.CONSUMER, count, last])
+    answer: Any = await _read_left(redis, [claim.lease, stream], [claim.token, group, keys.CONSUMER, count, last])
     return _entries(answer)
 
 
-async def take_due(redis: Redis, claim: Claim, retries: str, now_ms: int, count: int) -> list[bytes]:
+async def read_due(redis: Redis, claim: Claim, retries: str, now_ms: int, count: int) -> list[bytes]:
     """Up to `count` members of `retries` that are due, the longest due first; they no longer wait.
 
     Raises:
         LeaseLost: the lease is somebody else's.
     """
-    members: Any = await _take_due(redis, [claim.lease, retries], [claim.token, now_ms, count])
+    members: Any = await _read_due(redis, [claim.lease, retries], [claim.token, now_ms, count])
     if members == -1:
         raise LeaseLost
     return list(members)

@@ -21,7 +21,7 @@ import structlog
 
 from relay.process.tasks import end_task
 from relay.store import keys
-from relay.store.driver.client import RedisTrouble, persistently
+from relay.store.driver.client import RedisTrouble, retry_until_redis_answers
 from relay.store.driver.replication import NotReplicated, Replication
 from relay.store.driver.scripts import Script
 
@@ -34,9 +34,9 @@ LENGTH = 5.0
 """Seconds after its holder's last beat that a lease ends."""
 ARQ_LOCK = 6.0
 """Seconds after the last beat that arq may start the job again: after the lease, so that the new run can have it."""
-_BEAT = 1.0
+_RENEW_INTERVAL = 1.0
 
-_beat = Script(__package__, "lease_renew")
+_renew = Script(__package__, "lease_renew")
 _release = Script(__package__, "lease_release")
 
 log = structlog.get_logger()
@@ -54,7 +54,7 @@ class Lease:
         self.lost = asyncio.Event()
         """Set once somebody else holds it."""
         self._job_id = job_id
-        self._replication = Replication.to(replicas)
+        self._replication = Replication.of_replicas(replicas)
         self._beaten_at = asyncio.get_running_loop().time()
 
     @property
@@ -62,13 +62,13 @@ class Lease:
         """Whether nobody else can have it: the last beat held, and is younger than the lease is long."""
         return not self.lost.is_set() and asyncio.get_running_loop().time() - self._beaten_at < LENGTH
 
-    async def beat(self, redis: Redis) -> bool:
+    async def renew(self, redis: Redis) -> bool:
         """Takes or prolongs it; False if somebody else holds it."""
         began = asyncio.get_running_loop().time()
         redis_keys = [keys.lease(self._job_id), keys.ARQ_LOCK_PREFIX + self._job_id]
         arguments: list[str | int] = [self.token, round(LENGTH * 1000), round(ARQ_LOCK * 1000)]
         try:
-            held: bool = await _beat(redis, redis_keys, arguments, self._replication) == 1
+            held: bool = await _renew(redis, redis_keys, arguments, self._replication) == 1
         except NotReplicated:
             self._beaten_at = -inf
             raise
@@ -76,10 +76,10 @@ class Lease:
             self._beaten_at = began
         return held
 
-    async def beat_forever(self, redis: Redis) -> None:
+    async def renew_forever(self, redis: Redis) -> None:
         """Prolongs it every second, until it is lost."""
-        while await persistently("prolonging a lease", lambda: self.beat(redis)):  # noqa: ASYNC110  a heart, not a wait
-            await asyncio.sleep(_BEAT)
+        while await retry_until_redis_answers("prolonging a lease", lambda: self.renew(redis)):  # noqa: ASYNC110  a heart, not a wait
+            await asyncio.sleep(_RENEW_INTERVAL)
         log.warning("lease.lost", job=self._job_id, note="it could not be prolonged in time; another worker took over")
         self.lost.set()
 
@@ -89,16 +89,16 @@ class Lease:
 
 
 @asynccontextmanager
-async def hold(redis: Redis, job_id: str, replicas: int = 0) -> AsyncIterator[Lease]:
+async def acquire_lease(redis: Redis, job_id: str, replicas: int = 0) -> AsyncIterator[Lease]:
     """The lease on `job_id` while the context is open, each of its beats confirmed by so many replicas.
 
     Raises:
         LeaseTaken: somebody else holds it.
     """
     lease = Lease(job_id, replicas)
-    if not await persistently("taking a lease", lambda: lease.beat(redis)):
+    if not await retry_until_redis_answers("taking a lease", lambda: lease.renew(redis)):
         raise LeaseTaken
-    heart = asyncio.create_task(lease.beat_forever(redis), name=f"lease {job_id}")
+    heart = asyncio.create_task(lease.renew_forever(redis), name=f"lease {job_id}")
     try:
         yield lease
     finally:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 """Seconds that a second one waits for the first."""
 
 _LENGTH = 15.0  # seconds until the lock of one that was killed is free
@@ -29,15 +29,15 @@ log = structlog.get_logger()
 
 
 @asynccontextmanager
-async def only_one(redis: Redis, key: str, what: str) -> AsyncIterator[None]:
+async def exclusive_lock(redis: Redis, key: str, what: str) -> AsyncIterator[None]:
     """Holds the lock at `key` while the context is open; `what` names the work in errors.
 
     Raises:
-        StoreError: somebody else has held it for `PATIENCE` seconds.
+        StoreError: somebody else has held it for `TIMEOUT` seconds.
     """
-    lock = Lock(redis, key, timeout=_LENGTH, blocking_timeout=PATIENCE, thread_local=False)
+    lock = Lock(redis, key, timeout=_LENGTH, blocking_timeout=TIMEOUT, thread_local=False)
     if not await lock.acquire():
-        raise StoreError(f"another {what} has been at work for {PATIENCE:.0f} s; try again when it is through")
+        raise StoreError(f"another {what} has been at work for {TIMEOUT:.0f} s; try again when it is through")
     heart = asyncio.create_task(_keep(lock, what), name=f"lock {key}")
     try:
         yield

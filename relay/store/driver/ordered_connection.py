@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _LOST = "the connection was lost"
 
 
-class InOrder:
+class OrderedConnection:
     """Makes the connection when it is first needed, and another one after trouble."""
 
     def __init__(self, redis: Redis) -> None:

@@ -6,9 +6,9 @@ from typing import NamedTuple, Self
 
 from redis.exceptions import RedisError
 
-from relay.store.driver.client import REQUEST_PATIENCE
+from relay.store.driver.client import REQUEST_TIMEOUT
 
-_REPLICATION_PATIENCE = 0.75 * REQUEST_PATIENCE
+_REPLICATION_TIMEOUT = 0.75 * REQUEST_TIMEOUT
 
 
 class Replication(NamedTuple):
@@ -18,9 +18,9 @@ class Replication(NamedTuple):
     patience_ms: int
 
     @classmethod
-    def to(cls, replicas: int) -> Self | None:
+    def of_replicas(cls, replicas: int) -> Self | None:
         """Replication to so many replicas, within what a webhook may take; None for none."""
-        return cls(replicas, round(_REPLICATION_PATIENCE * 1000)) if replicas else None
+        return cls(replicas, round(_REPLICATION_TIMEOUT * 1000)) if replicas else None
 
 
 class NotReplicated(RedisError):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Connection, Redis
 
-    from relay.store.driver.ordered_connection import InOrder, Read
+    from relay.store.driver.ordered_connection import OrderedConnection, Read
 
     Argument = bytes | str | int
 
@@ -61,7 +61,7 @@ class Script:
 
     async def in_order(
         self,
-        line: InOrder,
+        line: OrderedConnection,
         keys: Sequence[Argument],
         arguments: Sequence[Argument],
         replication: Replication | None = None,

@@ -1,4 +1,4 @@
--- Rings one bell.
+-- Rings one wakeup.
 -- KEYS: arq queue
 -- ARGV: job id, payload, lifetime (ms), due (ms)
 --#include wake

@@ -1,6 +1,6 @@
 -- Accepts a batch of verified webhooks: each that was not seen before enters the inbox, and the router is woken.
 -- KEYS: inbox, counts, arq queue
--- ARGV: prefix of the dedupe keys, dedupe window (ms), now (ms), bell: job id, payload, lifetime (ms);
+-- ARGV: prefix of the dedupe keys, dedupe window (ms), now (ms), wakeup: job id, payload, lifetime (ms);
 --       then per event: id, type, dialect, webhook id, line, body
 -- Returns per event 1 if it is new, 0 if it is a repeat.
 --#include wake

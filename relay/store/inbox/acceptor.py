@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Self
 from relay.core.errors import StoreUnavailable
 from relay.store import keys, wakeups
 from relay.store.driver.batcher import Batcher
-from relay.store.driver.client import REQUEST_PATIENCE, RedisTrouble, describe
-from relay.store.driver.ordered_connection import InOrder
+from relay.store.driver.client import REQUEST_TIMEOUT, RedisTrouble, describe
+from relay.store.driver.ordered_connection import OrderedConnection
 from relay.store.driver.replication import Replication
 from relay.store.driver.scripts import Script
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from relay.core.event import Arrival
+    from relay.core.event import VerifiedWebhook
 
-_LARGEST_BATCH = 256  # events; a script blocks Redis while it runs, this many take about 2 ms
-_LARGEST_BATCH_BYTES = 8 * 1024 * 1024
+_MAX_BATCH = 256  # events; a script blocks Redis while it runs, this many take about 2 ms
+_MAX_BATCH_BYTES = 8 * 1024 * 1024
 _BATCHES_AT_ONCE = 2
-_LONGEST_WAIT = 1.1  # seconds for other batches; with REQUEST_PATIENCE for one's own that stays under two
+_MAX_WAIT = 1.1  # seconds for other batches; with REQUEST_TIMEOUT for one's own that stays under two
 
 _accept = Script(__package__, "accept")
 
@@ -38,17 +38,17 @@ class Acceptor:
 
     def __init__(self, redis: Redis, dedupe_window: float, clock: Callable[[], float], replicas: int = 0) -> None:
         """`dedupe_window` in seconds; `clock` gives Unix seconds; `replicas` have to have an event, too."""
-        self._line = InOrder(redis)
-        self._replication = Replication.to(replicas)
+        self._line = OrderedConnection(redis)
+        self._replication = Replication.of_replicas(replicas)
         self._window_ms = round(dedupe_window * 1000)
         self._clock = clock
-        self._batcher: Batcher[Arrival, bool] = Batcher(
+        self._batcher: Batcher[VerifiedWebhook, bool] = Batcher(
             self._send,
             size_of=lambda arrival: len(arrival.body),
-            most_items=_LARGEST_BATCH,
-            most_bytes=_LARGEST_BATCH_BYTES,
+            most_items=_MAX_BATCH,
+            most_bytes=_MAX_BATCH_BYTES,
             at_once=_BATCHES_AT_ONCE,
-            longest_wait=_LONGEST_WAIT,
+            longest_wait=_MAX_WAIT,
         )
 
     async def __aenter__(self) -> Self:
@@ -59,7 +59,7 @@ class Acceptor:
         await self._batcher.__aexit__(*error)
         await self._line.aclose()
 
-    async def accept(self, arrival: Arrival) -> bool:
+    async def accept(self, arrival: VerifiedWebhook) -> bool:
         """True if the event is new and now durable, False if it had been accepted before.
 
         Raises:
@@ -70,15 +70,15 @@ class Acceptor:
         except TimeoutError as error:
             raise StoreUnavailable(f"Redis is too slow for what comes in: {error}") from None
 
-    async def _send(self, arrivals: list[Arrival]) -> list[bool]:
-        bell = wakeups.ROUTE
+    async def _send(self, arrivals: list[VerifiedWebhook]) -> list[bool]:
+        wakeup = wakeups.ROUTE
         now_ms = round(self._clock() * 1000)
         arguments: list[bytes | str | int] = [
             keys.SEEN_PREFIX,
             self._window_ms,
             now_ms,
-            bell.job_id,
-            bell.payload,
+            wakeup.job_id,
+            wakeup.payload,
             wakeups.LIFETIME_MS,
         ]
         for arrival in arrivals:
@@ -91,7 +91,7 @@ class Acceptor:
                 arrival.body,
             )
         try:
-            async with asyncio.timeout(REQUEST_PATIENCE):
+            async with asyncio.timeout(REQUEST_TIMEOUT):
                 redis_keys = [keys.INBOX, keys.COUNTS, keys.QUEUE]
                 results = await _accept.in_order(self._line, redis_keys, arguments, self._replication)
         except RedisTrouble as error:

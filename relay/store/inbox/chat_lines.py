@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import structlog
 
 from relay.store import keys, wakeups
-from relay.store.driver.client import ask, persistently
+from relay.store.driver.client import ask, retry_until_redis_answers
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.driver.scripts import Script
 
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
     from relay.core.event import Dialect
 
-_LONGEST_CHAT = 64  # characters; v3's are UUIDs, v2's integers, and anything longer would make the bound meaningless
-_MOST_SAID = 10_000  # chats whose move was logged
+_MAX_CHAT = 64  # characters; v3's are UUIDs, v2's integers, and anything longer would make the bound meaningless
+_MAX_SAID = 10_000  # chats whose move was logged
 
 _LEASE = keys.lease(wakeups.ROUTE.job_id)
 _learn = Script(__package__, "learn_chat_lines")
@@ -88,20 +88,22 @@ class ChatLines:
         self._bounds = bounds
         self._cache: OrderedDict[str, _Known] = OrderedDict()
         self._unstored: list[str] = []  # chat, line, chat, line, ...
-        self._suspected = 0
+        self._resyncing = 0
         self._teacher: bytes | None = None
         self._said: set[str] = set()
 
     async def begin(self) -> None:
         """To be called by a router that has just got its lease: another may have learned something in between."""
-        teacher = await persistently("looking who learned chats", lambda: ask(self._redis.get(keys.CHATS_TEACHER)))
+        teacher = await retry_until_redis_answers(
+            "looking who learned chats", lambda: ask(self._redis.get(keys.CHATS_LAST_WRITER))
+        )
         if teacher != self._teacher:
             self._cache.clear()
             self._unstored.clear()
 
-    def suspect(self) -> None:
+    def resync(self) -> None:
         """Redis may have lost what is cached as stored; each chat is stored again when it is proved again."""
-        self._suspected = self._now_ms()
+        self._resyncing = self._now_ms()
 
     async def resolve(self, sightings: Sequence[Sighting], token: str) -> list[str | None]:
         """The line of each event, in order: the one that it proves, else the one that its chat had then.
@@ -126,7 +128,7 @@ class ChatLines:
         unknown = [key for key in wanted if key not in self._cache]
         if not unknown:
             return
-        lines, proofs = await persistently("looking up chats", lambda: self._read(unknown), self.suspect)
+        lines, proofs = await retry_until_redis_answers("looking up chats", lambda: self._read(unknown), self.resync)
         for key, line, proved in zip(unknown, lines, proofs, strict=True):
             if line is not None and proved is not None:
                 self._cache[key] = _Known(line.decode(), proved)
@@ -145,7 +147,7 @@ class ChatLines:
         known = self._cache.get(key)
         if line is None:
             return known.line if known and known.proved > now - self._bounds.lifetime * 1000 else None
-        stored_after = max(now - self._bounds.renewal * 1000, self._suspected)
+        stored_after = max(now - self._bounds.renewal * 1000, self._resyncing)
         if known is None or known.line != line or known.proved <= stored_after:
             self._cache[key] = _Known(line, now)
             self._cache.move_to_end(key)
@@ -154,21 +156,23 @@ class ChatLines:
 
     async def _store(self, token: str, now: int) -> None:
         lifetime = round(self._bounds.lifetime * 1000)
-        redis_keys = [_LEASE, keys.CHATS, keys.CHATS_PROVED, keys.CHATS_TEACHER]
+        redis_keys = [_LEASE, keys.CHATS, keys.CHATS_PROVED, keys.CHATS_LAST_WRITER]
         arguments: list[str | int] = [token, now, lifetime, self._bounds.chats, *self._unstored]
-        moved = await persistently("learning chats", lambda: _learn(self._redis, redis_keys, arguments), self.suspect)
+        moved = await retry_until_redis_answers(
+            "learning chats", lambda: _learn(self._redis, redis_keys, arguments), self.resync
+        )
         if moved == -1:
             raise LeaseLost
         self._teacher = token.encode()
         self._unstored.clear()
         for chat, former, line in zip(moved[::3], moved[1::3], moved[2::3], strict=True):
-            self._say_moved(chat.decode(), former.decode(), line.decode())
+            self._log_moved(chat.decode(), former.decode(), line.decode())
 
-    def _say_moved(self, chat: str, former: str, line: str) -> None:
+    def _log_moved(self, chat: str, former: str, line: str) -> None:
         """Logs a chat's move; once, should it go to and fro."""
         if chat in self._said:
             return
-        if len(self._said) >= _MOST_SAID:
+        if len(self._said) >= _MAX_SAID:
             self._said.clear()
         self._said.add(chat)
         log.warning("chat.moved", chat=chat, line=line, former_line=former)
@@ -180,4 +184,4 @@ class ChatLines:
 def _key(sighting: Sighting) -> str | None:
     """The chat's name in the map: both APIs number their chats, each in its own way."""
     dialect, chat, _ = sighting
-    return f"{dialect}:{chat}" if chat is not None and len(chat) <= _LONGEST_CHAT else None
+    return f"{dialect}:{chat}" if chat is not None and len(chat) <= _MAX_CHAT else None

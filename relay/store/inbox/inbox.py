@@ -35,12 +35,12 @@ BEGINNING = b"0"
 
 # One script appends at most so many entries and so many bytes of bodies: about 2 ms in which Redis answers nobody else
 # (7 us for an entry of 1 kB, 28 us for one of 8 kB, Valkey 9 with its append-only file).
-_MOST_APPENDED = 256
-_MOST_BYTES = 512 * 1024
+_MAX_APPENDED = 256
+_MAX_BYTES = 512 * 1024
 
 _LEASE = keys.lease(wakeups.ROUTE.job_id)
 _KEYS = (
-    *(keys.INBOX, keys.COUNTS, keys.UNMATCHED, keys.ASIDE, keys.TOPICS, keys.QUEUE),
+    *(keys.INBOX, keys.COUNTS, keys.UNMATCHED, keys.QUARANTINE, keys.TOPICS, keys.QUEUE),
     *(_LEASE, keys.PREPARED),
 )
 _commit = Script(__package__, "route_batch")
@@ -67,7 +67,7 @@ class Move(NamedTuple):
     """Those of the entry it becomes, flat; only its type if no topic wants it."""
     size: int
     """Bytes of its body."""
-    aside: bool = False
+    quarantined: bool = False
 
 
 class Moved(NamedTuple):
@@ -75,7 +75,7 @@ class Moved(NamedTuple):
 
     routed: int
     unmatched: int
-    aside: int
+    quarantined: int
 
 
 class Feed(NamedTuple):
@@ -133,8 +133,8 @@ class Inbox:
             raise LeaseLost
         if answer == -2:
             raise NotPrepared
-        routed, unmatched, aside = answer
-        return routed, unmatched, aside
+        routed, unmatched, quarantined = answer
+        return routed, unmatched, quarantined
 
 
 def parts_of(feeds: Mapping[str, Feed], moves: Sequence[Move]) -> list[Arguments]:
@@ -148,7 +148,7 @@ def _short_parts(moves: Sequence[Move]) -> Iterator[Sequence[Move]]:
         copies = len(move.topics) or 1
         appended += copies
         size += copies * move.size
-        if (appended > _MOST_APPENDED or size > _MOST_BYTES) and end > start:
+        if (appended > _MAX_APPENDED or size > _MAX_BYTES) and end > start:
             yield moves[start:end]
             start, appended, size = end, copies, copies * move.size
     yield moves[start:]
@@ -176,9 +176,9 @@ def _feed(config: RelayConfig, topic: str) -> Feed:
     stream, lanes = keys.topic(topic), config.subscriptions_by_topic.get(topic, ())
     arguments: list[bytes | str | int] = [topic, stream, len(lanes)]
     for lane in lanes:
-        slot = wakeups.slot_of(lane.name)
-        bell = wakeups.deliver(slot)
-        arguments += (lane.name, keys.ready(slot), bell.job_id, bell.payload)
+        partition = wakeups.partition_of(lane.name)
+        wakeup = wakeups.deliver(partition)
+        arguments += (lane.name, keys.ready(partition), wakeup.job_id, wakeup.payload)
     return Feed(stream, tuple(arguments))
 
 

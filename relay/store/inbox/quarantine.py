@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from relay.core.errors import StoreUnavailable
 from relay.store import keys, wakeups
-from relay.store.driver.client import REQUEST_PATIENCE, RedisTrouble, ask, describe
+from relay.store.driver.client import REQUEST_TIMEOUT, RedisTrouble, ask, describe
 from relay.store.driver.replication import Replication
 from relay.store.driver.scripts import Script
 from relay.store.driver.streams import pages
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from relay.core.event import Dialect
 
 _PAGE = 50  # bodies of up to 1 MiB each
-MOST_BYTES = 256 * 2**20
+MAX_BYTES = 256 * 2**20
 
-_set_aside, _drop = Script(__package__, "quarantine_put"), Script(__package__, "quarantine_drop")
-_readmit, _trim = Script(__package__, "quarantine_retry"), Script(__package__, "quarantine_trim")
+_put, _drop = Script(__package__, "quarantine_put"), Script(__package__, "quarantine_drop")
+_retry, _trim = Script(__package__, "quarantine_retry"), Script(__package__, "quarantine_trim")
 
 
 @dataclass(frozen=True, slots=True)
-class SetAside:
+class QuarantinedBody:
     """One body that is no envelope."""
 
     entry: str
@@ -53,13 +53,13 @@ class Readable(NamedTuple):
     event_type: str
 
 
-class Aside:
+class Quarantine:
     """The stream of bodies that could not be read."""
 
     def __init__(self, redis: Redis, replicas: int = 0) -> None:
         """`replicas` have to have a body, too, before it counts as kept."""
         self._redis = redis
-        self._replication = Replication.to(replicas)
+        self._replication = Replication.of_replicas(replicas)
 
     async def put(self, dialect: Dialect, line: str | None, body: bytes, reason: str, now_ms: int) -> None:
         """Keeps `body`.
@@ -68,49 +68,51 @@ class Aside:
             StoreUnavailable: Redis did not take it in time.
         """
         try:
-            async with asyncio.timeout(REQUEST_PATIENCE):
+            async with asyncio.timeout(REQUEST_TIMEOUT):
                 fields = fields_of(dialect, line, body, reason, now_ms)
                 flat = [part for field in fields.items() for part in field]
-                await _set_aside(self._redis, [keys.ASIDE, keys.COUNTS], flat, self._replication)
+                await _put(self._redis, [keys.QUARANTINE, keys.COUNTS], flat, self._replication)
         except RedisTrouble as error:
             raise StoreUnavailable(f"Redis did not take the body: {describe(error)}") from error
 
     async def drop(self, entries: Sequence[str]) -> int:
         """Drops bodies for good; how many were still there."""
-        redis_keys = [keys.ASIDE, keys.COUNTS]
-        return sum([await _drop(self._redis, redis_keys, ["aside_dropped", *page]) for page in pages(entries, _PAGE)])
+        redis_keys = [keys.QUARANTINE, keys.COUNTS]
+        return sum(
+            [await _drop(self._redis, redis_keys, ["quarantine_dropped", *page]) for page in pages(entries, _PAGE)]
+        )
 
-    async def readmit(self, bodies: Sequence[Readable], window_ms: int, now_ms: int) -> tuple[int, int]:
+    async def retry(self, bodies: Sequence[Readable], window_ms: int, now_ms: int) -> tuple[int, int]:
         """Lets bodies into the inbox as if they had come now: how many, and how many had come otherwise meanwhile.
 
         `window_ms` is the dedupe's.
         """
-        bell = wakeups.ROUTE
-        redis_keys = [keys.ASIDE, keys.INBOX, keys.COUNTS, keys.QUEUE]
+        wakeup = wakeups.ROUTE
+        redis_keys = [keys.QUARANTINE, keys.INBOX, keys.COUNTS, keys.QUEUE]
         admitted = repeats = 0
         for page in pages(bodies, _PAGE):
             arguments: list[bytes | str | int] = [
-                *(keys.SEEN_PREFIX, window_ms, now_ms, bell.job_id, bell.payload, wakeups.LIFETIME_MS),
+                *(keys.SEEN_PREFIX, window_ms, now_ms, wakeup.job_id, wakeup.payload, wakeups.LIFETIME_MS),
                 *(part for body in page for part in body),
             ]
-            new, known = await _readmit(self._redis, redis_keys, arguments)
+            new, known = await _retry(self._redis, redis_keys, arguments)
             admitted, repeats = admitted + new, repeats + known
         return admitted, repeats
 
-    async def trim(self, most_bytes: int = MOST_BYTES) -> int:
+    async def trim(self, most_bytes: int = MAX_BYTES) -> int:
         """Drops the oldest bodies that are too much to keep; how many they were."""
-        size = int(await ask(self._redis.memory_usage(keys.ASIDE, samples=0)) or 0)
+        size = int(await ask(self._redis.memory_usage(keys.QUARANTINE, samples=0)) or 0)
         if size <= most_bytes:
             return 0
-        most = int(await self._redis.xlen(keys.ASIDE)) * most_bytes // size
-        return int(await _trim(self._redis, [keys.ASIDE, keys.COUNTS], [most]))
+        most = int(await self._redis.xlen(keys.QUARANTINE)) * most_bytes // size
+        return int(await _trim(self._redis, [keys.QUARANTINE, keys.COUNTS], [most]))
 
-    async def all(self) -> AsyncIterator[SetAside]:
+    async def all(self) -> AsyncIterator[QuarantinedBody]:
         """Everything that is set aside, oldest first."""
         start = "-"
-        while rows := await self._redis.xrange(keys.ASIDE, start, "+", count=_PAGE):
+        while rows := await self._redis.xrange(keys.QUARANTINE, start, "+", count=_PAGE):
             for entry, fields in rows:
-                yield SetAside(
+                yield QuarantinedBody(
                     entry=entry.decode(),
                     at=int(fields[b"at"]),
                     dialect=fields[b"dialect"].decode(),

@@ -2,4 +2,4 @@
 -- KEYS: stream, hash of the count
 -- ARGV: fields and values of the entry
 redis.call('XADD', KEYS[1], '*', unpack(ARGV))
-redis.call('HINCRBY', KEYS[2], 'aside', 1)
+redis.call('HINCRBY', KEYS[2], 'quarantined', 1)

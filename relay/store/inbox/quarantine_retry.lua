@@ -1,17 +1,17 @@
 -- Lets bodies that were set aside into the inbox, now that they can be read, and wakes the router.
--- KEYS: aside, inbox, counts, arq queue
--- ARGV: prefix of the dedupe keys, dedupe window (ms), now (ms), bell: job id, payload, lifetime (ms);
+-- KEYS: quarantine, inbox, counts, arq queue
+-- ARGV: prefix of the dedupe keys, dedupe window (ms), now (ms), wakeup: job id, payload, lifetime (ms);
 --       then per body: id of its entry, event id, event type
 -- One that had been accepted before it was set aside is in no topic, though the dedupe knows it; it is not accepted twice.
 -- Returns how many were let in, and how many were repeats of events that had come otherwise.
 --#include wake
-local aside, inbox, counts, queue = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local quarantine, inbox, counts, queue = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local prefix, window, now = ARGV[1], ARGV[2], ARGV[3]
 local first, width = 7, 3
 local accepted, again, repeats = 0, 0, 0
 for at = first, #ARGV, width do
     local entry, id = ARGV[at], ARGV[at + 1]
-    local row = redis.call('XRANGE', aside, entry, entry)[1]
+    local row = redis.call('XRANGE', quarantine, entry, entry)[1]
     if row then
         local had = {}
         for n = 1, #row[2], 2 do
@@ -30,7 +30,7 @@ for at = first, #ARGV, width do
         else
             repeats = repeats + 1
         end
-        redis.call('XDEL', aside, entry)
+        redis.call('XDEL', quarantine, entry)
     end
 end
 for name, count in pairs({ accepted = accepted, duplicate = repeats, poisoned = -again }) do

@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
 -- Drops the oldest bodies that were set aside, beyond a number of them.
--- KEYS: aside, counts
+-- KEYS: quarantine, counts
 -- ARGV: most bodies
 -- Returns how many were dropped.
 local dropped = redis.call('XTRIM', KEYS[1], 'MAXLEN', '=', ARGV[1])
 if dropped > 0 then
-    redis.call('HINCRBY', KEYS[2], 'aside_dropped', dropped)
+    redis.call('HINCRBY', KEYS[2], 'quarantine_dropped', dropped)
 end
 return dropped

@@ -1,13 +1,13 @@
 -- Moves a batch of inbox entries into their topics, in one step: deleted, appended, counted, lanes woken.
--- KEYS: inbox, counts, unmatched, aside, topics, arq queue, lease, prepared
--- ARGV: lease token, preparation, now (ms), bell lifetime (ms), how many topics;
---       then per topic: name, stream, n, n times a lane: name, ready set, job and payload of its slot's bell.
+-- KEYS: inbox, counts, unmatched, quarantine, topics, arq queue, lease, prepared
+-- ARGV: lease token, preparation, now (ms), wakeup lifetime (ms), how many topics;
+--       then per topic: name, stream, n, n times a lane: name, ready set, job and payload of its partition's wakeup.
 --       Then per event: entry id, n, n topic streams, m, m fields and values.
 --       n is 0 for one that no topic wants, and its only field is its type; n is -1 for one that is set aside.
 -- Returns how many were routed, wanted by no topic, and set aside; or, where nothing may be moved,
 -- -1 if somebody else holds the lease and -2 if this Redis has lost the preparation, and with it perhaps lanes' groups.
 --#include wake
-local inbox, counts, unmatched, aside, topics, queue, lease, prepared = unpack(KEYS)
+local inbox, counts, unmatched, quarantine, topics, queue, lease, prepared = unpack(KEYS)
 local token, preparation, now, lifetime = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local holder = redis.call('GET', lease)
 if holder and holder ~= token then
@@ -23,7 +23,7 @@ local function has_to_be_a_stream(key)
         error('WRONGTYPE ' .. key .. ' is a ' .. kind .. ' and no stream')
     end
 end
-has_to_be_a_stream(aside)
+has_to_be_a_stream(quarantine)
 local first_topic, topics_given = 6, tonumber(ARGV[5])
 local at = first_topic
 for _ = 1, topics_given do
@@ -51,7 +51,7 @@ while at <= #ARGV do
             redis.call('HINCRBY', unmatched, ARGV[fields], 1)
             nowhere = nowhere + 1
         else
-            redis.call('XADD', aside, '*', unpack(ARGV, fields, at - 1))
+            redis.call('XADD', quarantine, '*', unpack(ARGV, fields, at - 1))
             odd = odd + 1
         end
     end
@@ -72,7 +72,7 @@ for _ = 1, topics_given do
         end
     end
 end
-for name, count in pairs({ routed = routed, unmatched = nowhere, aside = odd, poisoned = odd }) do
+for name, count in pairs({ routed = routed, unmatched = nowhere, quarantined = odd, poisoned = odd }) do
     if count > 0 then
         redis.call('HINCRBY', counts, name, count)
     end

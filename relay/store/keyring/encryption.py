@@ -15,7 +15,7 @@ from relay.core.errors import StoreError
 from relay.core.secret import SigningSecret, normal_key
 
 
-class Seal:
+class Cipher:
     """Encrypts secrets with one key, and decrypts them with that one or older ones."""
 
     def __init__(self, key: str, *old: str) -> None:
@@ -24,7 +24,7 @@ class Seal:
         self._key = normal_key(key).encode()
         self._fernet = MultiFernet([Fernet(normal_key(one)) for one in (key, *old)])
 
-    def close(self, secret: SigningSecret) -> str:
+    def encrypt(self, secret: SigningSecret) -> str:
         """`secret`, sealed."""
         return self._fernet.encrypt(secret.text.encode()).decode()
 
@@ -32,7 +32,7 @@ class Seal:
         """Names `secret` and what it is `of` without giving it away; under another key, it is another name."""
         return hmac.digest(self._key, f"fingerprint\0{of}\0".encode() + secret.whole, "sha256").hex()
 
-    def open(self, sealed: str) -> SigningSecret:
+    def decrypt(self, sealed: str) -> SigningSecret:
         """The secret in `sealed`.
 
         Raises:

@@ -18,17 +18,17 @@ import structlog
 
 from relay.core.errors import StoreError, StoreUnavailable
 from relay.process.tasks import end_task
-from relay.store.driver.client import REQUEST_PATIENCE, describe
+from relay.store.driver.client import REQUEST_TIMEOUT, describe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from relay.core.line_secret import KnownSecret
+    from relay.core.line_secret import LineSecret
     from relay.store.keyring.keyring import Keyring
 
 _DISTANCE = 0.25  # seconds between the ends of two reads that were asked for
 _INTERVAL = 5.0  # seconds between reads that nobody asked for
-_MOST_WAITING = 1000  # requests; more than that is a flood, and a 503 is the honest answer
+_MAX_WAITING = 1000  # requests; more than that is a flood, and a 503 is the honest answer
 
 log = structlog.get_logger()
 
@@ -36,11 +36,11 @@ log = structlog.get_logger()
 class KeyCache:
     """The opened secrets by line. Enter it as a context: reading starts, and goes on until it is left."""
 
-    def __init__(self, keyring: Keyring, fixed: Sequence[KnownSecret] = ()) -> None:
+    def __init__(self, keyring: Keyring, fixed: Sequence[LineSecret] = ()) -> None:
         """`fixed` are secrets that do not come from Redis and are always there (v2's)."""
         self._keyring = keyring
         self._fixed = tuple(fixed)
-        self._secrets: dict[str | None, tuple[KnownSecret, ...]] = {}
+        self._secrets: dict[str | None, tuple[LineSecret, ...]] = {}
         self._is_read = False
         self._asked = asyncio.Event()
         self._waiting: list[asyncio.Future[None]] = []
@@ -65,11 +65,11 @@ class KeyCache:
         return len(self._secrets)
 
     @property
-    def fixed(self) -> tuple[KnownSecret, ...]:
+    def fixed(self) -> tuple[LineSecret, ...]:
         """The secrets that do not come from Redis."""
         return self._fixed
 
-    def of(self, line: str | None, generation: int | None) -> tuple[KnownSecret, ...]:
+    def secrets_for(self, line: str | None, generation: int | None) -> tuple[LineSecret, ...]:
         """The secrets of `line` that are alive, the one of `generation` first."""
         secrets = self._secrets.get(line, ())
         if generation is not None and len(secrets) > 1:
@@ -86,7 +86,7 @@ class KeyCache:
         Raises:
             StoreUnavailable: Redis could not be read, or too many wait already.
         """
-        if len(self._waiting) >= _MOST_WAITING:
+        if len(self._waiting) >= _MAX_WAITING:
             raise StoreUnavailable("too many requests wait for the keyring")
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
@@ -98,7 +98,7 @@ class KeyCache:
             self._asked.clear()
             waiting, self._waiting = self._waiting, []
             try:
-                async with asyncio.timeout(REQUEST_PATIENCE):
+                async with asyncio.timeout(REQUEST_TIMEOUT):
                     await self._read()
             except Exception as error:  # noqa: BLE001  those who wait must hear of it, whatever it is
                 self._complain("keyring", f"the keyring cannot be read: {describe(error)}")
@@ -124,7 +124,7 @@ class KeyCache:
             )
             return
         self._complained.discard("empty")
-        found: dict[str | None, list[KnownSecret]] = {}
+        found: dict[str | None, list[LineSecret]] = {}
         for record in records:
             try:
                 known = self._keyring.open(record)
@@ -141,4 +141,4 @@ class KeyCache:
         """Logs each trouble once, not at every read."""
         if about not in self._complained:
             self._complained.add(about)
-            log.error("keyring.trouble", message=message, **details)
+            log.error("keyring.error", message=message, **details)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from relay.core.errors import StoreError
-from relay.core.line_secret import KnownSecret
+from relay.core.line_secret import LineSecret
 from relay.store import keys
 from relay.store.driver.client import ask
-from relay.store.driver.lock import only_one
+from relay.store.driver.lock import exclusive_lock
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from relay.core.secret import SigningSecret
-    from relay.store.keyring.encryption import Seal
+    from relay.store.keyring.encryption import Cipher
 
 STRAGGLERS = 30 * 60.0
 """Seconds that a secret is kept after its subscription has gone: Linq tries a delivery for about 25 minutes."""
@@ -51,7 +51,7 @@ class KeyRecord(BaseModel):
 class Keyring:
     """The hash of sealed secrets."""
 
-    def __init__(self, redis: Redis, seal: Seal) -> None:
+    def __init__(self, redis: Redis, seal: Cipher) -> None:
         self._redis = redis
         self._seal = seal
 
@@ -63,7 +63,7 @@ class Keyring:
             line=line,
             generation=generation,
             subscription_id=subscription_id,
-            sealed=self._seal.close(secret),
+            sealed=self._seal.encrypt(secret),
             key_id=self._seal.key_id,
             stored_at=int(now),
         )
@@ -81,7 +81,7 @@ class Keyring:
         Raises:
             StoreError: it waited for too long.
         """
-        return only_one(self._redis, keys.KEYRING_LOCK, "bootstrap")
+        return exclusive_lock(self._redis, keys.KEYRING_LOCK, "bootstrap")
 
     async def tidy(self, gone: Collection[str], now: float) -> None:
         """Drops the secrets of subscriptions that are `gone` from Linq, and seals the others under the newest key.
@@ -95,7 +95,7 @@ class Keyring:
                 elif now > record.retire_at + STRAGGLERS:
                     await self.forget(record.subscription_id)
             elif record.key_id != self._seal.key_id:
-                sealed = self._seal.close(self.open(record).secret)
+                sealed = self._seal.encrypt(self.open(record).secret)
                 await self._write(record.model_copy(update={"sealed": sealed, "key_id": self._seal.key_id}))
 
     async def forget(self, subscription_id: str) -> None:
@@ -123,10 +123,10 @@ class Keyring:
                 ) from None
         return records
 
-    def open(self, record: KeyRecord) -> KnownSecret:
+    def open(self, record: KeyRecord) -> LineSecret:
         """The secret in `record`.
 
         Raises:
             StoreError: it was sealed with another key.
         """
-        return KnownSecret(line=record.line, generation=record.generation, secret=self._seal.open(record.sealed))
+        return LineSecret(line=record.line, generation=record.generation, secret=self._seal.decrypt(record.sealed))

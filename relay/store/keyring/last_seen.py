@@ -19,7 +19,7 @@ from relay.store.driver.client import RedisTrouble, ask
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from relay.core.event import Arrival
+    from relay.core.event import VerifiedWebhook
 
 _INTERVAL = 5.0  # seconds between two writes
 
@@ -34,7 +34,7 @@ class LastEvent:
     """The generation whose secret verified it."""
 
 
-class Heard:
+class LastSeen:
     """Notes who was heard of. Enter it as a context: it is written until that is left."""
 
     def __init__(self, redis: Redis) -> None:
@@ -51,7 +51,7 @@ class Heard:
         with suppress(*RedisTrouble):
             await self._write()
 
-    def note(self, arrival: Arrival, now: float) -> None:
+    def record(self, arrival: VerifiedWebhook, now: float) -> None:
         """Remembers that `arrival` was verified; `now` is Unix seconds."""
         self._unwritten[owner_of(arrival.dialect, arrival.line)] = now, arrival.generation
 
@@ -65,13 +65,13 @@ class Heard:
         if self._unwritten:
             written = dict(self._unwritten)
             rows = {owner: f"{round(now * 1000)} {generation}" for owner, (now, generation) in written.items()}
-            await ask(self._redis.hset(keys.HEARD, mapping=rows))
+            await ask(self._redis.hset(keys.LAST_SEEN, mapping=rows))
             for owner, value in written.items():
                 if self._unwritten[owner] == value:  # and was not heard of again meanwhile
                     del self._unwritten[owner]
 
 
-async def last_heard(redis: Redis) -> dict[str, LastEvent]:
+async def last_events(redis: Redis) -> dict[str, LastEvent]:
     """The last event by the owner of the Linq subscription (`owner_of`)."""
-    rows = await ask(redis.hgetall(keys.HEARD))
+    rows = await ask(redis.hgetall(keys.LAST_SEEN))
     return {owner.decode(): LastEvent(*map(int, value.split())) for owner, value in rows.items()}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from relay.store import keys
 from relay.store.driver.client import ask
-from relay.store.driver.lock import only_one
+from relay.store.driver.lock import exclusive_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from relay.core.secret import SigningSecret
-    from relay.store.keyring.encryption import Seal
+    from relay.store.keyring.encryption import Cipher
 
 
-class SentSecret:
+class V2SecretMarker:
     """The note of it."""
 
-    def __init__(self, redis: Redis, seal: Seal) -> None:
+    def __init__(self, redis: Redis, seal: Cipher) -> None:
         self._redis = redis
         self._seal = seal
 
@@ -37,14 +37,14 @@ class SentSecret:
         Raises:
             StoreError: it waited for too long.
         """
-        return only_one(self._redis, keys.KEYRING_LOCK, "bootstrap")
+        return exclusive_lock(self._redis, keys.KEYRING_LOCK, "bootstrap")
 
     async def holder(self, secret: SigningSecret, ids: Iterable[int]) -> int | None:
         """Which of the subscriptions with these ids was given `secret`, and no other since; None if that is unknown."""
         noted: bytes | None = await ask(self._redis.get(keys.LINQ_V2))
         return next((one for one in ids if noted and hmac.compare_digest(self._name(secret, one), noted)), None)
 
-    async def note(self, secret: SigningSecret, subscription_id: int) -> None:
+    async def record(self, secret: SigningSecret, subscription_id: int) -> None:
         """Linq has taken `secret` for this subscription."""
         await ask(self._redis.set(keys.LINQ_V2, self._name(secret, subscription_id)))
 

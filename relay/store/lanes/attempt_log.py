@@ -12,7 +12,7 @@ from relay.core.delivery.outcome import Outcome
 from relay.core.patterns import matches
 from relay.store import keys
 from relay.store.driver.client import ask
-from relay.store.lanes.attempt_record import Remembered
+from relay.store.lanes.attempt_record import AttemptRecord
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Container, Mapping, Sequence
@@ -25,11 +25,11 @@ _SKEW_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundAttempt:
     """One attempt of a subscription."""
 
     subscription: str
-    attempt: Remembered
+    attempt: AttemptRecord
     counted: bool
     """False where the verdict came too late: another worker had taken the lane, or the delivery was settled already."""
     detail: str
@@ -37,7 +37,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Sought:
+class AttemptFilter:
     """Which attempts are meant: those that fit everything that is given."""
 
     event_ids: Container[str] | None = None
@@ -52,7 +52,7 @@ class Sought:
     """When they began, Unix milliseconds."""
     until_ms: float | None = None
 
-    def fits(self, attempt: Remembered) -> bool:
+    def matches(self, attempt: AttemptRecord) -> bool:
         """Whether `attempt` is one of them."""
         return (
             (self.event_ids is None or attempt.event_id in self.event_ids)
@@ -67,16 +67,16 @@ class Sought:
         )
 
 
-async def attempts_of(redis: Redis, subscription: str, sought: Sought) -> AsyncGenerator[Found, None]:
+async def attempts_of(redis: Redis, subscription: str, sought: AttemptFilter) -> AsyncGenerator[FoundAttempt, None]:
     """The attempts of one subscription that are meant, the one that ended last first."""
     stream, end = keys.lane(subscription, "attempts"), "+"
     start = "-" if sought.since_ms is None else str(max(int(sought.since_ms) - _SKEW_MS, 0))
     while rows := await redis.xrevrange(stream, end, start, count=_PAGE):
-        decoded = [(entry, fields, Remembered.decode(fields[b"a"])) for entry, fields in rows]
-        meant = [row for row in decoded if sought.fits(row[2])]
+        decoded = [(entry, fields, AttemptRecord.decode(fields[b"a"])) for entry, fields in rows]
+        meant = [row for row in decoded if sought.matches(row[2])]
         details = await _details(redis, subscription, meant)
         for entry, fields, attempt in meant:
-            yield Found(subscription, attempt, counted=b"moot" not in fields, detail=details.get(entry, ""))
+            yield FoundAttempt(subscription, attempt, counted=b"moot" not in fields, detail=details.get(entry, ""))
         end = f"({rows[-1][0].decode()}"
 
 
@@ -88,7 +88,7 @@ async def trim_attempts(redis: Redis, subscription: str, keep: float, now_ms: in
 
 
 async def _details(
-    redis: Redis, subscription: str, rows: Sequence[tuple[bytes, Mapping[bytes, bytes], Remembered]]
+    redis: Redis, subscription: str, rows: Sequence[tuple[bytes, Mapping[bytes, bytes], AttemptRecord]]
 ) -> dict[bytes, str]:
     """The words of those in `rows` that failed, by entry."""
     failed = [entry for entry, _, attempt in rows if attempt.outcome is not Outcome.DELIVERED]

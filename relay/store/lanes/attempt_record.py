@@ -23,10 +23,10 @@ from relay.core.delivery.outcome import Outcome
 
 _ATTEMPT_SIZE = 150  # bytes of Redis's memory that a success takes, about
 _ANSWER_SIZE = 4500  # one of 4 KiB
-_LONGEST_DETAIL = 4096  # bytes
-_LONGEST_NAME = 256  # characters of an identifier
-_LONGEST_TEXT = 255  # bytes
-_LARGEST, _MOST_TRIES = 2**32 - 1, 2**16 - 1
+_MAX_DETAIL = 4096  # bytes
+_MAX_NAME = 256  # characters of an identifier
+_MAX_TEXT = 255  # bytes
+_LARGEST, _MAX_TRIES = 2**32 - 1, 2**16 - 1
 
 _HEAD = Struct("<QQIIHHBBBB")
 """When it began, the entry's id in two halves, how long it took, number, status, flags, lengths of the three texts."""
@@ -35,19 +35,19 @@ _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _are_regular = re.compile(f"{_UUID}\n(?:{_UUID})?\n(?:{_UUID})?\n(?:[0-9a-f]{{32}})?").fullmatch
 
 
-class Room(NamedTuple):
+class AttemptLimits(NamedTuple):
     """How many attempts and answers a lane remembers at most."""
 
     attempts: int
     answers: int
 
     @classmethod
-    def of(cls, size: int) -> Self:
+    def from_size(cls, size: int) -> Self:
         """What `size` bytes of Redis's memory hold: one half for the attempts, one for the answers."""
         return cls(size // 2 // _ATTEMPT_SIZE, size // 2 // _ANSWER_SIZE)
 
 
-class Remembered(NamedTuple):
+class AttemptRecord(NamedTuple):
     """One attempt."""
 
     topic: str
@@ -88,15 +88,15 @@ class Remembered(NamedTuple):
         else:
             packed = b""
             flags |= _PLAIN
-            rest = [self.outcome, self.due_ms, self.dead, *(name[:_LONGEST_NAME] for name in names)]
-        texts = [text.encode()[:_LONGEST_TEXT] for text in (self.topic, self.type, self.line or "")]
+            rest = [self.outcome, self.due_ms, self.dead, *(name[:_MAX_NAME] for name in names)]
+        texts = [text.encode()[:_MAX_TEXT] for text in (self.topic, self.type, self.line or "")]
         milliseconds, _, sequence = self.entry.partition("-")
         head = _HEAD.pack(
             self.at_ms,
             int(milliseconds),
             int(sequence) & _LARGEST,  # Redis counts anew in each millisecond; only a person writes more
             min(max(self.took_ms, 0), _LARGEST),
-            min(self.number, _MOST_TRIES),
+            min(self.number, _MAX_TRIES),
             self.status or 0,
             flags,
             *map(len, texts),
@@ -141,4 +141,4 @@ def _uuid(data: bytes) -> str:
 
 def answer_of(detail: str) -> bytes:
     """The words of a failure as `answers` holds them."""
-    return detail.encode(errors="replace")[:_LONGEST_DETAIL]
+    return detail.encode(errors="replace")[:_MAX_DETAIL]

@@ -7,8 +7,8 @@ local function take_letter(lane, entry)
     redis.call('XDEL', lane .. ':dead', entry)
     local fields = letter[2]
     for at = 1, #fields, 2 do
-        local is_held = fields[at] == 'dead_holds_up'
-        if is_held and redis.call('HGET', lane .. ':held_up', fields[at + 1]) == lane .. ':dead|' .. entry then
+        local is_held = fields[at] == 'dead_blocks'
+        if is_held and redis.call('HGET', lane .. ':blocked', fields[at + 1]) == lane .. ':dead|' .. entry then
             return fields, fields[at + 1]
         end
     end

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Drops dead letters of one lane for good.
--- KEYS: lane, ready set of its slot, arq queue
--- ARGV: lane name, now (ms), bell: job id, payload, lifetime (ms); then ids of entries in the lane's dead-letter stream
+-- KEYS: lane, ready set of its partition, arq queue
+-- ARGV: lane name, now (ms), wakeup: job id, payload, lifetime (ms); then ids of entries in the lane's dead-letter stream
 -- Returns how many of them were there.
 --#include wake
 --#include dead_letter
@@ -13,7 +13,7 @@ for at = 6, #ARGV do
         dropped = dropped + 1
     end
     if chat then
-        redis.call('HDEL', lane .. ':held_up', chat)
+        redis.call('HDEL', lane .. ':blocked', chat)
     end
 end
 if dropped > 0 then

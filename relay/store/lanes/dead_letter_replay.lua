@@ -1,6 +1,6 @@
 -- Sends dead letters of one lane back to it, as new deliveries with a whole budget of attempts.
--- KEYS: lane, ready set of its slot, arq queue
--- ARGV: lane name, now (ms), bell: job id, payload, lifetime (ms); then ids of entries in the lane's dead-letter stream
+-- KEYS: lane, ready set of its partition, arq queue
+-- ARGV: lane name, now (ms), wakeup: job id, payload, lifetime (ms); then ids of entries in the lane's dead-letter stream
 -- Returns how many of them were there and now wait again.
 --#include wake
 --#include dead_letter
@@ -11,7 +11,7 @@ for at = 6, #ARGV do
     if letter then
         local entry = redis.call('XADD', lane .. ':replay', '*', unpack(letter))
         if chat then -- it goes on being held up, until the replay has come through
-            redis.call('HSET', lane .. ':held_up', chat, lane .. ':replay|' .. entry)
+            redis.call('HSET', lane .. ':blocked', chat, lane .. ':replay|' .. entry)
         end
         replayed = replayed + 1
     end

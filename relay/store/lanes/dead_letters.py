@@ -45,7 +45,7 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True)
-class Which:
+class DeadLetterFilter:
     """Which dead letters are meant: those that fit everything that is given."""
 
     event_id: str | None = None
@@ -61,9 +61,9 @@ class Which:
     @property
     def is_any(self) -> bool:
         """Whether nothing is given."""
-        return self == Which()
+        return self == DeadLetterFilter()
 
-    def fits(self, letter: DeadLetter) -> bool:
+    def matches(self, letter: DeadLetter) -> bool:
         """Whether `letter` is one of them."""
         record = letter.record
         return (
@@ -76,7 +76,7 @@ class Which:
         )
 
 
-_ANY = Which()
+_ANY = DeadLetterFilter()
 
 
 class DeadLetters:
@@ -89,13 +89,13 @@ class DeadLetters:
         """The names of all subscriptions that ever had a lane."""
         return sorted(name.decode() for name in await ask(self._redis.smembers(keys.LANES)))
 
-    async def of(self, subscription: str, which: Which = _ANY) -> AsyncIterator[DeadLetter]:
+    async def of(self, subscription: str, which: DeadLetterFilter = _ANY) -> AsyncIterator[DeadLetter]:
         """The dead letters of one subscription that are meant, oldest first."""
         stream, start = keys.lane(subscription, "dead"), "-"
         while rows := await self._redis.xrange(stream, start, "+", count=_PAGE):
             for entry, fields in rows:
                 letter = _letter(subscription, entry, fields)
-                if which.fits(letter):
+                if which.matches(letter):
                     yield letter
             start = f"({rows[-1][0].decode()}"
 
@@ -108,16 +108,16 @@ class DeadLetters:
         return await self._each_page(_drop, subscription, entries, now_ms)
 
     async def _each_page(self, script: Script, subscription: str, entries: Sequence[str], now_ms: int) -> int:
-        slot = wakeups.slot_of(subscription)
-        bell = wakeups.deliver(slot)
-        redis_keys = [keys.lane(subscription), keys.ready(slot), keys.QUEUE]
+        partition = wakeups.partition_of(subscription)
+        wakeup = wakeups.deliver(partition)
+        redis_keys = [keys.lane(subscription), keys.ready(partition), keys.QUEUE]
         found = 0
         for page in pages(entries, _PAGE):
             arguments: list[bytes | str | int] = [
                 subscription,
                 now_ms,
-                bell.job_id,
-                bell.payload,
+                wakeup.job_id,
+                wakeup.payload,
                 wakeups.LIFETIME_MS,
                 *page,
             ]

@@ -19,9 +19,9 @@ from redis.exceptions import ResponseError
 
 from relay.store import keys, wakeups
 from relay.store.driver.client import ask
-from relay.store.driver.fenced_reads import Claim, Most, take, take_due, take_left
+from relay.store.driver.fenced_reads import Claim, ReadLimits, read_due, read_left, read_new
 from relay.store.driver.streams import is_missing_group, order_of
-from relay.store.lanes.position import Place
+from relay.store.lanes.position import Position
 from relay.store.topics.record import Record, record_of
 
 if TYPE_CHECKING:
@@ -105,9 +105,9 @@ class Delivery:
         return self.ref.stream.endswith(":replay")
 
     @property
-    def holds_up(self) -> str:
+    def blocks(self) -> str:
         """The chat that waits for this replay of its dead letter; empty if none does."""
-        return self.fields.get(b"dead_holds_up", b"").decode()
+        return self.fields.get(b"dead_blocks", b"").decode()
 
     @property
     def first_entry(self) -> str:
@@ -130,11 +130,11 @@ class Lane:
         self.group = keys.push_group(subscription)
         self.topic_stream = keys.topic(topic)
         self.replay_stream = keys.lane(subscription, "replay")
-        self._lease = keys.lease(wakeups.deliver(wakeups.slot_of(subscription)).job_id)
-        self._place = Place(redis, subscription, self.topic_stream)
+        self._lease = keys.lease(wakeups.deliver(wakeups.partition_of(subscription)).job_id)
+        self._place = Position(redis, subscription, self.topic_stream)
         self._retries = keys.lane(subscription, "retries")
         self._tries = keys.lane(subscription, "tries")
-        self._held_up = keys.lane(subscription, "held_up")
+        self._blocked = keys.lane(subscription, "blocked")
         self._left: dict[str, str] = {}  # topics it read before, with the last entry it owes of each
         self._unread: dict[str, str] = {}  # those of them that still have some
 
@@ -158,18 +158,18 @@ class Lane:
         at least one: what is read now stands before what is routed next.
 
         Raises:
-            LeaseLost: the lease of the lane's slot is somebody's whose token is not `token`.
+            LeaseLost: the lease of the lane's partition is somebody's whose token is not `token`.
         """
-        claim, most = Claim(self._lease, token), Most(count, count if room is None else room)
+        claim, most = Claim(self._lease, token), ReadLimits(count, count if room is None else room)
         try:
-            rows = await take(self._redis, claim, self.group, (self.topic_stream, self.replay_stream), most)
+            rows = await read_new(self._redis, claim, self.group, (self.topic_stream, self.replay_stream), most)
         except ResponseError as error:
             if not is_missing_group(error):
                 raise
             await self.ensure()
             return await self.read_new(count, token, room)
         for stream, last in list(self._unread.items()):
-            owed = await take_left(self._redis, claim, self.group, stream, last, count)
+            owed = await read_left(self._redis, claim, self.group, stream, last, count)
             rows = owed + rows
             if not owed:
                 del self._unread[stream]
@@ -207,7 +207,7 @@ class Lane:
             return []
         return rows
 
-    async def take_due(self, now_ms: int, count: int, token: str = "") -> list[Delivery]:
+    async def read_due(self, now_ms: int, count: int, token: str = "") -> list[Delivery]:
         """Up to `count` deliveries whose next attempt is due, the longest due first.
 
         They no longer wait once they are taken: should we die with them, they are orphans.
@@ -215,7 +215,7 @@ class Lane:
         Raises:
             LeaseLost: as `read_new`.
         """
-        members = await take_due(self._redis, Claim(self._lease, token), self._retries, now_ms, count)
+        members = await read_due(self._redis, Claim(self._lease, token), self._retries, now_ms, count)
         return await self.fetch([Ref.parse(member) for member in members])
 
     async def next_due(self) -> int | None:
@@ -227,9 +227,9 @@ class Lane:
         """Every delivery that waits for its next attempt."""
         return [Ref.parse(member) for member in await self._redis.zrange(self._retries, 0, -1)]
 
-    async def held_up(self) -> dict[str, Ref]:
+    async def blocked_chats(self) -> dict[str, Ref]:
         """The chats that a dead letter holds up, each with that, or with its replay that is on the way."""
-        rows = await ask(self._redis.hgetall(self._held_up))
+        rows = await ask(self._redis.hgetall(self._blocked))
         return {chat.decode(): Ref.parse(ref) for chat, ref in rows.items()}
 
     async def fetch(self, refs: Sequence[Ref]) -> list[Delivery]:
@@ -264,17 +264,17 @@ class Lane:
         return found.decode()
 
 
-async def wait_ready(redis: Redis, slot: int, timeout: float) -> list[str]:
-    """The lanes of `slot` that have something new, waiting up to `timeout` seconds for the first."""
-    first = await redis.bzpopmin([keys.ready(slot)], timeout)
+async def wait_ready(redis: Redis, partition: int, timeout: float) -> list[str]:
+    """The lanes of `partition` that have something new, waiting up to `timeout` seconds for the first."""
+    first = await redis.bzpopmin([keys.ready(partition)], timeout)
     if first is None:
         return []
-    others = await redis.zpopmin(keys.ready(slot), _PAGE)
+    others = await redis.zpopmin(keys.ready(partition), _PAGE)
     return [first[1].decode(), *(name.decode() for name, _ in others)]
 
 
-async def mark_ready(redis: Redis, slot: int, lanes: Iterable[str], now_ms: int) -> None:
+async def mark_ready(redis: Redis, partition: int, lanes: Iterable[str], now_ms: int) -> None:
     """Says that `lanes` have something to look at."""
     scores = dict.fromkeys(lanes, now_ms)
     if scores:
-        await redis.zadd(keys.ready(slot), scores, nx=True)
+        await redis.zadd(keys.ready(partition), scores, nx=True)

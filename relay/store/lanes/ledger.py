@@ -31,7 +31,7 @@ class Totals:
 
     accepted: int
     duplicate: int
-    aside: int
+    quarantined: int
     """How many bodies were set aside, ever."""
     routed: int
     unmatched: int
@@ -39,12 +39,12 @@ class Totals:
     """Accepted and not yet routed."""
     poisoned: int = 0
     """How many of those aside had been accepted, and turned out to be unreadable only when they were routed."""
-    aside_dropped: int = 0
+    quarantine_dropped: int = 0
     """How many of those aside a person dropped, or were too much to keep."""
 
     @property
     def balances(self) -> bool:
-        """Whether every accepted event is routed, unmatched, aside, or still in the inbox."""
+        """Whether every accepted event is routed, unmatched, quarantined, or still in the inbox."""
         return self.accepted == self.routed + self.unmatched + self.poisoned + self.inbox
 
 
@@ -92,7 +92,7 @@ class Ledger:
             pipe.xlen(keys.INBOX)
             rows, inbox = await pipe.execute()
         counts = {name.decode(): int(value) for name, value in rows.items()}
-        counted = ("accepted", "duplicate", "aside", "routed", "unmatched", "poisoned", "aside_dropped")
+        counted = ("accepted", "duplicate", "quarantined", "routed", "unmatched", "poisoned", "quarantine_dropped")
         return Totals(inbox=inbox, **{name: counts.get(name, 0) for name in counted})
 
     async def unmatched(self) -> dict[str, int]:

@@ -41,11 +41,11 @@ async def drop_lane(redis: Redis, subscription: str) -> None:
     async with redis.pipeline(transaction=True) as pipe:
         for stream in streams:
             pipe.xgroup_destroy(stream, group)
-        parts = ("retries", "tries", "replay", "dead", "attempts", "answers", "held_up")
+        parts = ("retries", "tries", "replay", "dead", "attempts", "answers", "blocked")
         pipe.delete(lane, *(keys.lane(subscription, part) for part in parts))
         pipe.srem(keys.LANES, subscription)
         pipe.hdel(keys.PAUSED, subscription)
-        pipe.hdel(keys.TRIPS, subscription)
+        pipe.hdel(keys.BREAKERS, subscription)
         for result in await pipe.execute(raise_on_error=False):
             if isinstance(result, Exception) and "requires the key to exist" not in str(
                 result
@@ -53,7 +53,7 @@ async def drop_lane(redis: Redis, subscription: str) -> None:
                 raise result
 
 
-class Place:
+class Position:
     """Where a lane stands in a topic stream."""
 
     def __init__(self, redis: Redis, subscription: str, stream: str) -> None:

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Settles a batch of deliveries of one slot's lanes: done, filtered out, again later, or dead.
+-- Settles a batch of deliveries of one partition's lanes: done, filtered out, again later, or dead.
 -- KEYS: lease
 -- ARGV: lease token, then per delivery: verdict, lane key, stream, group, entry id, replay (1 or 0), the attempt (empty if
 --       none was made), the words of its failure (may be empty), most attempts and most such words to remember, n, n values:
@@ -54,8 +54,8 @@ local function is_pending(stream, group, entry)
 end
 
 local function let_go(lane, stream, entry, at, last)
-    if at <= last and redis.call('HGET', lane .. ':held_up', ARGV[at]) == stream .. '|' .. entry then
-        redis.call('HDEL', lane .. ':held_up', ARGV[at])
+    if at <= last and redis.call('HGET', lane .. ':blocked', ARGV[at]) == stream .. '|' .. entry then
+        redis.call('HDEL', lane .. ':blocked', ARGV[at])
     end
 end
 
@@ -93,7 +93,7 @@ local function dead(lane, stream, group, entry, replay, at, last)
         local letter = redis.call('XADD', lane .. ':dead', '*', unpack(ARGV, at + 1, last))
         close(lane, stream, group, entry, replay)
         if ARGV[at] ~= '' then
-            redis.call('HSET', lane .. ':held_up', ARGV[at], lane .. ':dead|' .. letter)
+            redis.call('HSET', lane .. ':blocked', ARGV[at], lane .. ':dead|' .. letter)
         end
         count(lane, 'died')
         return 1

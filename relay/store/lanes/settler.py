@@ -1,4 +1,4 @@
-"""Settling: the verdicts on deliveries, written in batches over all lanes of a slot.
+"""Settling: the verdicts on deliveries, written in batches over all lanes of a partition.
 
 One script per batch moves each delivery on, counts it and remembers its attempt in the same step. A verdict that Redis
 cannot take now is kept and written when it is back: the POST has been made, forgetting what came of it would make it
@@ -10,12 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Self, assert_never
 
 from relay.core.config.relay_toml import AttemptBounds
-from relay.core.delivery.outcome import Again, Done, Filtered, GivenUp, Outcome
+from relay.core.delivery.outcome import DeadLettered, Delivered, Filtered, Outcome, RetryAt
 from relay.store import keys
 from relay.store.driver.batcher import Batcher
-from relay.store.driver.client import persistently
+from relay.store.driver.client import retry_until_redis_answers
 from relay.store.driver.scripts import Script
-from relay.store.lanes.attempt_record import Remembered, Room, answer_of
+from relay.store.lanes.attempt_record import AttemptLimits, AttemptRecord, answer_of
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
     Value = bytes | str | int
 
-_LARGEST_BATCH = 128  # some 0.5 ms of Redis's time, in which it does nothing else; twice that on a busy machine
-_LARGEST_BATCH_BYTES = 8 * 1024 * 1024
+_MAX_BATCH = 128  # some 0.5 ms of Redis's time, in which it does nothing else; twice that on a busy machine
+_MAX_BATCH_BYTES = 8 * 1024 * 1024
 _BATCHES = 2  # at once: no delivery is in both, so it does not matter which comes first
 _DEAD_PREFIX = b"dead_"
 
-_ROOM = Room.of(AttemptBounds().size)
+_ROOM = AttemptLimits.from_size(AttemptBounds().size)
 
 _settle = Script(__package__, "settle")
 
@@ -49,9 +49,9 @@ class Settlement(NamedTuple):
     """When it was decided, Unix milliseconds."""
     is_probe: bool = False
     """Whether the breaker was open when the attempt was made."""
-    room: Room = _ROOM
+    room: AttemptLimits = _ROOM
     """How much the lane remembers of its attempts."""
-    holds_up: str = ""
+    blocks: str = ""
     """The chat whose other deliveries wait for a person should this one die; empty if none do."""
 
 
@@ -65,8 +65,8 @@ class Settler:
         self._batcher: Batcher[Settlement, None] = Batcher(
             self._send,
             size_of=lambda settlement: len(settlement.delivery.fields.get(b"body", b"")),
-            most_items=_LARGEST_BATCH,
-            most_bytes=_LARGEST_BATCH_BYTES,
+            most_items=_MAX_BATCH,
+            most_bytes=_MAX_BATCH_BYTES,
             at_once=_BATCHES,
         )
 
@@ -97,27 +97,27 @@ class Settler:
                 len(values),
                 *values,
             )
-        await persistently("settling deliveries", lambda: _settle(self._redis, [self._lease], arguments))
+        await retry_until_redis_answers("settling deliveries", lambda: _settle(self._redis, [self._lease], arguments))
         return [None] * len(settlements)
 
 
 def _verdict_arguments(settlement: Settlement) -> tuple[str, list[Value]]:
     verdict = settlement.verdict
     match verdict:
-        case Done():
-            return "done", _held_up_by(settlement.delivery)
+        case Delivered():
+            return "done", _blocked_by(settlement.delivery)
         case Filtered():
-            return "filtered", _held_up_by(settlement.delivery)
-        case Again():
+            return "filtered", _blocked_by(settlement.delivery)
+        case RetryAt():
             return "again", [verdict.due_ms, settlement.tries.encode()]
-        case GivenUp():
-            return "dead", [settlement.holds_up, *_letter(settlement, verdict)]
+        case DeadLettered():
+            return "dead", [settlement.blocks, *_letter(settlement, verdict)]
         case _:
             assert_never(verdict)
 
 
-def _held_up_by(delivery: Delivery) -> list[Value]:
-    return [delivery.holds_up] if delivery.holds_up else []
+def _blocked_by(delivery: Delivery) -> list[Value]:
+    return [delivery.blocks] if delivery.blocks else []
 
 
 def _attempt_arguments(settlement: Settlement) -> tuple[bytes, bytes, int, int]:
@@ -126,7 +126,7 @@ def _attempt_arguments(settlement: Settlement) -> tuple[bytes, bytes, int, int]:
     if attempt is None:
         return b"", b"", 0, 0
     record = delivery.record
-    remembered = Remembered(
+    remembered = AttemptRecord(
         topic=delivery.topic,
         entry=delivery.ref.entry,
         event_id=record.id,
@@ -142,14 +142,14 @@ def _attempt_arguments(settlement: Settlement) -> tuple[bytes, bytes, int, int]:
         took_ms=attempt.took_ms,
         outcome=attempt.outcome,
         status=attempt.status,
-        due_ms=verdict.due_ms if isinstance(verdict, Again) else None,
-        dead=verdict.reason if isinstance(verdict, GivenUp) else None,
+        due_ms=verdict.due_ms if isinstance(verdict, RetryAt) else None,
+        dead=verdict.reason if isinstance(verdict, DeadLettered) else None,
     )
     answer = b"" if attempt.outcome is Outcome.DELIVERED else answer_of(attempt.detail)
     return remembered.encode(), answer, *settlement.room
 
 
-def _letter(settlement: Settlement, verdict: GivenUp) -> list[Value]:
+def _letter(settlement: Settlement, verdict: DeadLettered) -> list[Value]:
     """The dead letter: the event as its topic held it, and why it died."""
     delivery, attempt = settlement.delivery, settlement.attempt
     fields: list[Value] = []
@@ -159,8 +159,8 @@ def _letter(settlement: Settlement, verdict: GivenUp) -> list[Value]:
     fields += ("dead_topic", delivery.topic, "dead_entry", delivery.first_entry)
     fields += ("dead_at", settlement.at_ms, "dead_reason", verdict.reason)
     fields += ("dead_tries", settlement.tries.count, "dead_first_at", settlement.tries.first_ms)
-    if settlement.holds_up:
-        fields += ("dead_holds_up", settlement.holds_up)
+    if settlement.blocks:
+        fields += ("dead_blocks", settlement.blocks)
     if attempt is not None:
         fields += ("dead_status", attempt.status or "", "dead_detail", answer_of(attempt.detail))
     return fields

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json, to_json
 
-from relay.core.delivery.circuit_breaker import Trip
+from relay.core.delivery.circuit_breaker import OpenBreaker
 from relay.store import keys
 from relay.store.driver.client import ask
 
@@ -27,7 +27,7 @@ class Pause:
     reason: str
 
 
-class Holds:
+class Suspensions:
     """The pauses and open breakers of all lanes."""
 
     def __init__(self, redis: Redis) -> None:
@@ -46,30 +46,30 @@ class Holds:
         """Lets a lane go on; whether it was paused."""
         return bool(await ask(self._redis.hdel(keys.PAUSED, lane)))
 
-    async def is_held(self, lane: str) -> bool:
+    async def is_suspended(self, lane: str) -> bool:
         """Whether anything keeps a lane from sending at its full pace."""
         async with self._redis.pipeline(transaction=False) as pipe:
             pipe.hexists(keys.PAUSED, lane)
-            pipe.hexists(keys.TRIPS, lane)
+            pipe.hexists(keys.BREAKERS, lane)
             return any(await pipe.execute())
 
-    async def trips(self) -> dict[str, Trip]:
+    async def open_breakers(self) -> dict[str, OpenBreaker]:
         """The breakers that are not closed."""
-        rows = await ask(self._redis.hgetall(keys.TRIPS))
-        return {name.decode(): trip for name, text in rows.items() if (trip := Trip.decode(text))}
+        rows = await ask(self._redis.hgetall(keys.BREAKERS))
+        return {name.decode(): trip for name, text in rows.items() if (trip := OpenBreaker.decode(text))}
 
-    async def trip(self, lane: str) -> Trip | None:
+    async def open_breaker(self, lane: str) -> OpenBreaker | None:
         """The breaker of a lane, if it is not closed."""
-        text: Any = self._redis.hget(keys.TRIPS, lane)  # bytes here, whatever its annotation says
-        return Trip.decode(await ask(text))
+        text: Any = self._redis.hget(keys.BREAKERS, lane)  # bytes here, whatever its annotation says
+        return OpenBreaker.decode(await ask(text))
 
-    async def chats_held_up(self, lane: str) -> int:
+    async def blocked_chats(self, lane: str) -> int:
         """How many chats of an ordered lane wait for a person to replay or drop a dead letter."""
-        return await ask(self._redis.hlen(keys.lane(lane, "held_up")))
+        return await ask(self._redis.hlen(keys.lane(lane, "blocked")))
 
-    async def save_trip(self, lane: str, trip: Trip | None) -> None:
+    async def save_open_breaker(self, lane: str, trip: OpenBreaker | None) -> None:
         """Keeps the state of a breaker; None says that it is closed."""
         if trip is None:
-            await ask(self._redis.hdel(keys.TRIPS, lane))
+            await ask(self._redis.hdel(keys.BREAKERS, lane))
         else:
-            await ask(self._redis.hset(keys.TRIPS, lane, trip.encode().decode()))
+            await ask(self._redis.hset(keys.BREAKERS, lane, trip.encode().decode()))

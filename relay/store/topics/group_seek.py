@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 _PAGE = 1000
 
-_rewind = Script(__package__, "seek_group")
+_seek = Script(__package__, "seek_group")
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class PendingConsumer:
     """A consumer of the group that has events pending."""
 
     name: str
@@ -37,7 +37,7 @@ class Holder:
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class Seek:
     """A group's way to another place."""
 
     topic: str
@@ -54,7 +54,7 @@ class Move:
     """The last entry of the stream."""
     entries_read: int
     """How many entries the stream had ever had up to `after`."""
-    holders: tuple[Holder, ...]
+    holders: tuple[PendingConsumer, ...]
 
     @property
     def is_back(self) -> bool:
@@ -75,7 +75,7 @@ async def groups_of(redis: Redis, topic: str) -> list[str]:
         return []
 
 
-async def plan_move(redis: Redis, topic: str, group: str, after: str | None) -> Move:
+async def plan_seek(redis: Redis, topic: str, group: str, after: str | None) -> Seek:
     """What it means to let `group` go on after the id `after`, or at the end, if that is None or beyond it.
 
     Raises:
@@ -93,7 +93,7 @@ async def plan_move(redis: Redis, topic: str, group: str, after: str | None) -> 
     after = last if after is None or order_of(after) > order_of(last) else after
     low, high = sorted((stands, after), key=order_of)
     following = await redis.xrange(stream, f"({after}", "+", count=1)
-    return Move(
+    return Seek(
         topic=topic,
         group=group,
         stands=stands,
@@ -106,7 +106,7 @@ async def plan_move(redis: Redis, topic: str, group: str, after: str | None) -> 
     )
 
 
-async def _holders(redis: Redis, stream: str, group: str, after: str) -> tuple[Holder, ...]:
+async def _holders(redis: Redis, stream: str, group: str, after: str) -> tuple[PendingConsumer, ...]:
     counts: dict[str, list[int]] = {}
     start = "-"
     while rows := await _pending(redis, stream, group, start):
@@ -114,7 +114,7 @@ async def _holders(redis: Redis, stream: str, group: str, after: str) -> tuple[H
             is_beyond = order_of(row["message_id"].decode()) > order_of(after)
             counts.setdefault(row["consumer"].decode(errors="replace"), [0, 0])[is_beyond] += 1
         start = f"({rows[-1]['message_id'].decode()}"
-    return tuple(Holder(name, *count) for name, count in sorted(counts.items()))
+    return tuple(PendingConsumer(name, *count) for name, count in sorted(counts.items()))
 
 
 async def _pending(redis: Redis, stream: str, group: str, start: str) -> list[dict[str, Any]]:
@@ -122,6 +122,6 @@ async def _pending(redis: Redis, stream: str, group: str, start: str) -> list[di
     return rows
 
 
-async def make_move(redis: Redis, move: Move) -> int:
+async def seek(redis: Redis, move: Seek) -> int:
     """Moves the group; how many events that were pending beyond the new place are given out again."""
-    return int(await _rewind(redis, [keys.topic(move.topic)], [move.group, move.after, move.entries_read]))
+    return int(await _seek(redis, [keys.topic(move.topic)], [move.group, move.after, move.entries_read]))

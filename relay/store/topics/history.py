@@ -25,7 +25,7 @@ BEGINNING = "0-0"
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class HistoryFilter:
     """Which events of a topic are meant: those that fit everything that is given."""
 
     event_type: str | None = None
@@ -35,9 +35,9 @@ class Wanted:
     @property
     def is_any(self) -> bool:
         """Whether nothing is given."""
-        return self == Wanted()
+        return self == HistoryFilter()
 
-    def fits(self, fields: Mapping[bytes, bytes]) -> bool:
+    def matches(self, fields: Mapping[bytes, bytes]) -> bool:
         """Whether an entry with these fields is one of them."""
         return (
             self.event_type is None or matches(self.event_type, fields.get(b"type", b"").decode(errors="replace"))
@@ -105,14 +105,14 @@ class History:
         last = await self._redis.xrevrange(self._stream, before, f"({after}", count=1)
         return Span(after, last[0][0].decode() if last else after)
 
-    async def survey(self, span: Span, wanted: Wanted) -> Survey:
+    async def survey(self, span: Span, wanted: HistoryFilter) -> Survey:
         """What `span` holds; reads all of it."""
         events = matching = 0
         first: str | None = None
         after = span.after
         while rows := await self.read(after, span.end, _PAGE):
             events += len(rows)
-            matching += sum(wanted.fits(fields) for _, fields in rows)
+            matching += sum(wanted.matches(fields) for _, fields in rows)
             first, after = first or rows[0][0], rows[-1][0]
         return Survey(span, events, matching, ms_of(first) if first else None, ms_of(after) if first else None)
 

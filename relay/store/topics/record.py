@@ -55,7 +55,7 @@ class Record(NamedTuple):  # made for every delivery, in a third of the time tha
 
 def fields_of(event: Event, at: bytes | int, webhook_id: str, body: bytes) -> list[bytes | str | int]:
     """Field names and values of the entry for `event`, flat, as XADD takes them."""
-    _, chat, message, direction, service, is_group, _ = event.facts
+    _, chat, message, direction, service, is_group, _ = event.fields
     fields: list[bytes | str | int] = [
         *("id", event.id, "type", event.type, "line", event.line or "", "chat", chat or ""),
         *("at", at, "version", event.version),

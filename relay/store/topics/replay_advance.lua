@@ -1,7 +1,7 @@
 -- Moves a replay of a topic's history on: gives the next of its events to the lane and advances its cursor, in one step.
--- KEYS: replay, topic stream, lane, ready set of its slot, arq queue
+-- KEYS: replay, topic stream, lane, ready set of its partition, arq queue
 -- ARGV: where the cursor has to stand, where it is to stand, how many entries it passes, topic, lane name, now (ms),
---       bell: job id, payload, lifetime (ms); then ids of those of the entries that are wanted
+--       wakeup: job id, payload, lifetime (ms); then ids of those of the entries that are wanted
 -- Returns how many events the lane was given (one that was trimmed meanwhile is not), or -1 if the replay has ended or
 -- stands elsewhere: somebody has moved it on.
 --#include wake

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from relay.store import keys, wakeups
 from relay.store.driver.client import ask
 from relay.store.driver.scripts import Script
-from relay.store.topics.history import Span, Wanted
+from relay.store.topics.history import HistoryFilter, Span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
     from relay.store.topics.history import Survey
 
-MOST_RUNNING = 20
+MAX_RUNNING = 20
 """Replays at a time."""
 
 _REMEMBERED_MS = 7 * 24 * 3600 * 1000
-_MOST_REMEMBERED = 100
+_MAX_REMEMBERED = 100
 
 _move_on, _end = Script(__package__, "replay_advance"), Script(__package__, "replay_end")
 
@@ -53,7 +53,7 @@ class Order:
     topic: str
     to: str
     """The subscription."""
-    wanted: Wanted
+    wanted: HistoryFilter
     rate: float
     """Events a second, at most."""
     by: str
@@ -121,9 +121,9 @@ class Replays:
             pipe.hset(keys.replay(replay.id), mapping=_fields(replay))
             pipe.sadd(keys.REPLAYS_RUNNING, replay.id)
             pipe.zadd(keys.REPLAYS, {replay.id: now_ms})
-            pipe.zremrangebyrank(keys.REPLAYS, 0, -_MOST_REMEMBERED - 1)
+            pipe.zremrangebyrank(keys.REPLAYS, 0, -_MAX_REMEMBERED - 1)
             await pipe.execute()
-        await wakeups.ring(self._redis, wakeups.REPLAY)
+        await wakeups.wake(self._redis, wakeups.REPLAY)
         return replay
 
     async def get(self, replay_id: str) -> Replay | None:
@@ -156,13 +156,13 @@ class Replays:
         Nothing happens if the replay does not stand any more where `replay` says: an answer may have been lost.
         """
         order = replay.order
-        slot = wakeups.slot_of(order.to)
-        bell = wakeups.deliver(slot)
+        partition = wakeups.partition_of(order.to)
+        wakeup = wakeups.deliver(partition)
         arguments: list[str | bytes | int] = [replay.cursor, cursor, seen, order.topic, order.to, now_ms]
-        arguments += (bell.job_id, bell.payload, wakeups.LIFETIME_MS, *chosen)
+        arguments += (wakeup.job_id, wakeup.payload, wakeups.LIFETIME_MS, *chosen)
         sent: int = await _move_on(
             self._redis,
-            [keys.replay(replay.id), keys.topic(order.topic), keys.lane(order.to), keys.ready(slot), bell.queue],
+            [keys.replay(replay.id), keys.topic(order.topic), keys.lane(order.to), keys.ready(partition), wakeup.queue],
             arguments,
         )
         return max(sent, 0)
@@ -202,7 +202,7 @@ def _replay(replay_id: str, fields: dict[bytes, bytes]) -> Replay:
         order=Order(
             topic=text("topic"),
             to=text("to"),
-            wanted=Wanted(text("type") or None, text("line") or None),
+            wanted=HistoryFilter(text("type") or None, text("line") or None),
             rate=float(text("rate")),
             by=text("by"),
         ),

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class GroupState:
     """One consumer group of a topic."""
 
     name: str
     """Of a push lane, its subscription's."""
     is_push: bool
-    behind: int
+    lag: int
     """Events that it has not read."""
     pending: int
     """Events that it has read and not acknowledged."""
@@ -39,7 +39,7 @@ class TopicState:
     """Bytes of Redis's memory."""
     oldest_ms: int | None
     """When the oldest of them was routed, Unix milliseconds."""
-    groups: tuple[Reader, ...]
+    groups: tuple[GroupState, ...]
 
 
 async def topic_states(redis: Redis, known: Iterable[str]) -> list[TopicState]:
@@ -68,10 +68,10 @@ async def _state(redis: Redis, name: str) -> TopicState:
     return TopicState(name, events, int(size or 0), oldest, tuple(readers))
 
 
-async def _reader(redis: Redis, stream: str, row: Mapping[str, Any]) -> Reader:
+async def _reader(redis: Redis, stream: str, row: Mapping[str, Any]) -> GroupState:
     name = row["name"].decode(errors="replace")
     lag = row["lag"]
     if lag is None:  # Redis cannot tell after a group was set to an arbitrary place
         lag = await count_between(redis, stream, row["last-delivered-id"].decode())
     is_push = name.startswith(keys.PUSH_GROUP_PREFIX)
-    return Reader(name.removeprefix(keys.PUSH_GROUP_PREFIX), is_push, int(lag), int(row["pending"]))
+    return GroupState(name.removeprefix(keys.PUSH_GROUP_PREFIX), is_push, int(lag), int(row["pending"]))

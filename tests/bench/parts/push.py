@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from tests.bench.stage import Speed
 
 PART = "push"
-_PATIENCE = 120.0
-_FEWEST_JOBS = 600  # fewer are done before one can look at them twice
+_TIMEOUT = 120.0
+_MIN_JOBS = 600  # fewer are done before one can look at them twice
 _SUBSCRIPTIONS = (1, 10, 100, 500)
 
 
@@ -28,7 +28,7 @@ async def measure(scale: Scale, sheet: Sheet) -> None:
         if scale.of(FLOOR):
             add_speed(sheet, PART, what, FLOOR, await _floor(scale.pushed))
         if scale.of(DIY):
-            add_speed(sheet, PART, what, DIY, await _jobs(max(scale.pushed // 10, _FEWEST_JOBS)))
+            add_speed(sheet, PART, what, DIY, await _jobs(max(scale.pushed // 10, _MIN_JOBS)))
         for subscriptions in _SUBSCRIPTIONS if scale.is_wide else ():
             add_speed(sheet, PART, f"{subscriptions} subscriptions", OURS, await pushed(subscriptions, scale.pushed))
 
@@ -42,7 +42,7 @@ async def pushed(subscriptions: int, deliveries: int, backlog: int = 0) -> Speed
             await stage.fill_topic(events + backlog // subscriptions)
             await stage.at_rest()
             async with stage.worker() as worker:
-                speed = await speed_of(worker, stage.delivered, events * subscriptions, _PATIENCE)
+                speed = await speed_of(worker, stage.delivered, events * subscriptions, _TIMEOUT)
             await stage.lanes()
             got = (await stats_of(port))["count"]
             assert got == await stage.delivered() >= events * subscriptions, got
@@ -64,4 +64,4 @@ async def _jobs(deliveries: int) -> Speed:
             return deliveries - int(await stage.redis.zcard("arq:queue"))
 
         async with stage.diy_worker(f"http://127.0.0.1:{port}/") as worker:
-            return await speed_of(worker, done, deliveries, _PATIENCE)
+            return await speed_of(worker, done, deliveries, _TIMEOUT)

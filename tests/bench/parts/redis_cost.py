@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from tests.bench.stage import Stage
 
 PART = "redis"
-_PATIENCE = 120.0
+_TIMEOUT = 120.0
 _IDLE = 0.5  # seconds
-_LOOK = 0.05
+_POLL_INTERVAL = 0.05
 _FASTEST = 45_000  # requests a second that are signed beforehand
 _COPIES = 5
 
@@ -115,7 +115,7 @@ async def _spent_by(
     async with worker:
         while await missing():
             looks += 1
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(_POLL_INTERVAL)
         spent = (await Spent.so_far(stage.redis)).less(before)
         idle = await _idle(stage)
     return replace(spent, trips=spent.trips - looks, commands=spent.commands - looks), idle
@@ -143,7 +143,7 @@ async def _storing(scale: Scale, sheet: Sheet, topics: int) -> None:
     async with new_stage(rules) as stage, stage.worker():
         before = (await stage.redis.info("memory"))["used_memory"]
         await stage.accept(scale.stored)
-        await finished(lambda: stage.redis.xlen(keys.INBOX), _PATIENCE)
+        await finished(lambda: stage.redis.xlen(keys.INBOX), _TIMEOUT)
         grown = (await stage.redis.info("memory"))["used_memory"] - before
         assert (await stage.totals()).routed == scale.stored
     sheet.add(PART, f"memory in {topics} topic(s), per topic", OURS, grown / scale.stored / topics, "bytes/event")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.bench.stage import Speed
 
 PART = "route"
-_PATIENCE = 120.0
+_TIMEOUT = 120.0
 _TOPICS = (1, 10, 1000)
 
 
@@ -36,7 +36,7 @@ async def routed(topics: int, events: int, backlog: int = 0) -> Speed:
         await stage.accept(events + backlog, lines=max(topics - 1, 1))
         await stage.at_rest()
         async with stage.worker() as worker:
-            speed = await speed_of(worker, stage.routed, events, _PATIENCE)
+            speed = await speed_of(worker, stage.routed, events, _TIMEOUT)
         totals = await stage.totals()
         assert totals.accepted == totals.routed + totals.inbox == events + backlog, totals
     return speed
@@ -58,4 +58,4 @@ async def _jobs(events: int) -> Speed:
             return events - int(await stage.redis.zcard("arq:queue"))
 
         async with stage.diy_worker() as worker:
-            return await speed_of(worker, done, events, _PATIENCE)
+            return await speed_of(worker, done, events, _TIMEOUT)

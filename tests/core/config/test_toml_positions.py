@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core.config.toml_positions import TomlPlaces
+from relay.core.config.toml_positions import TomlPositions
 from tests.properties import quick
 
 TEXT = """\
@@ -55,29 +55,29 @@ key = 1
 def test_the_place_of_a_value_is_its_line_or_that_of_the_nearest_thing_above_it(
     path: tuple[str | int, ...], place: str
 ) -> None:
-    assert TomlPlaces(TEXT, "relay.toml").of(path) == place
+    assert TomlPositions(TEXT, "relay.toml").of(path) == place
 
 
 def test_a_value_of_an_inline_table_has_the_line_of_its_key() -> None:
-    places = TomlPlaces('x = 1\ntopics = [{name = "a", events = ["*"]}]\n', "relay.toml")
+    places = TomlPositions('x = 1\ntopics = [{name = "a", events = ["*"]}]\n', "relay.toml")
     assert places.of(("topics", 0, "events", 0)) == "relay.toml:2 topics[0].events[0]"
 
 
 def test_windows_line_ends_are_line_ends() -> None:
-    assert TomlPlaces("\r\n[[topics]]\r\nname = 1\r\n", "r").of(("topics", 0, "name")) == "r:3 topics[0].name"
+    assert TomlPositions("\r\n[[topics]]\r\nname = 1\r\n", "r").of(("topics", 0, "name")) == "r:3 topics[0].name"
 
 
 def test_a_list_of_tables_has_the_line_of_its_first() -> None:
-    assert TomlPlaces(TEXT, "relay.toml").of(("topics",)) == "relay.toml:4 topics"
+    assert TomlPositions(TEXT, "relay.toml").of(("topics",)) == "relay.toml:4 topics"
 
 
 def test_a_dotted_key_has_a_line() -> None:
-    assert TomlPlaces("x = 1\nretry.first = 5\n", "relay.toml").of(("retry",)) == "relay.toml:2 retry"
+    assert TomlPositions("x = 1\nretry.first = 5\n", "relay.toml").of(("retry",)) == "relay.toml:2 retry"
 
 
 def test_places_are_ordered_from_the_top_of_the_file() -> None:
     places = ["relay.toml:10 b", "relay.toml:9 z", "relay.toml a", "relay.toml:9 a", "relay.toml:100 a"]
-    assert sorted(places, key=TomlPlaces.order) == [
+    assert sorted(places, key=TomlPositions.order) == [
         *("relay.toml a", "relay.toml:9 a", "relay.toml:9 z", "relay.toml:10 b", "relay.toml:100 a"),
     ]
 
@@ -85,4 +85,4 @@ def test_places_are_ordered_from_the_top_of_the_file() -> None:
 @quick
 @given(st.text(alphabet='[]"=.\n\r abc#') | st.text(), st.lists(st.text() | st.integers(0, 3), min_size=1, max_size=4))
 def test_no_text_and_no_path_makes_it_stumble(text: str, path: list[str | int]) -> None:
-    assert TomlPlaces(text, "relay.toml").of(path).startswith("relay.toml")
+    assert TomlPositions(text, "relay.toml").of(path).startswith("relay.toml")

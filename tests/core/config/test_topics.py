@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.core.config.topics import Topic, TopicIndex, failed_conditions, mismatches
-from relay.core.event import Event, Facts, Freshness
+from relay.core.event import Event, Freshness, PayloadFields
 from relay.core.patterns import patterns_that_match
 from tests.building import LINE, OTHER_LINE
 from tests.properties import quick
@@ -23,7 +23,7 @@ def topic(name: str = "topic", *events: str, **rule: Any) -> Topic:
 
 def event(event_type: str = "message.received", line: str | None = LINE, **facts: Any) -> Event:
     """An event of this type and line."""
-    return Event(id="e", type=event_type, version="2026-02-03", line=line, facts=Facts(**facts))
+    return Event(id="e", type=event_type, version="2026-02-03", line=line, fields=PayloadFields(**facts))
 
 
 def match(topics: Iterable[Topic], what: Event) -> tuple[str, ...]:
@@ -140,8 +140,8 @@ events = st.builds(
     type=st.sampled_from(TYPES) | st.text(max_size=8),
     version=st.just("2026-02-03"),
     line=st.sampled_from([*LINES, None]),
-    facts=st.builds(
-        Facts,
+    fields=st.builds(
+        PayloadFields,
         direction=st.sampled_from(["inbound", "outbound", None]),
         service=st.sampled_from([*SERVICES, "Fax", None]),
         is_group=st.sampled_from([True, False, None]),
@@ -152,7 +152,7 @@ events = st.builds(
 
 def plainly_belongs(one: Topic, what: Event) -> bool:
     """What a rule means, without an index in mind."""
-    facts = what.facts
+    facts = what.fields
     return (
         any(
             pattern in {"*", what.type} or (pattern[-2:] == ".*" and what.type.startswith(pattern[:-1]))

@@ -6,105 +6,105 @@ from collections import defaultdict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core.delivery.chat_order import Turns
+from relay.core.delivery.chat_order import ChatOrder
 
 
-def line_up(*refs: tuple[str, int]) -> Turns[tuple[str, int]]:
+def line_up(*refs: tuple[str, int]) -> ChatOrder[tuple[str, int]]:
     """Turns in which each ref is its chat and its order."""
-    turns: Turns[tuple[str, int]] = Turns()
+    turns: ChatOrder[tuple[str, int]] = ChatOrder()
     for chat, order in refs:
-        turns.join((chat, order), chat, order)
+        turns.add((chat, order), chat, order)
     return turns
 
 
 def test_of_one_chat_only_the_oldest_may_go() -> None:
     turns = line_up(("a", 2), ("a", 1), ("b", 3))
-    assert [turns.begin(ref) for ref in (("a", 2), ("a", 1), ("b", 3))] == [False, True, True]
+    assert [turns.start(ref) for ref in (("a", 2), ("a", 1), ("b", 3))] == [False, True, True]
 
 
 def test_the_next_one_is_named_when_one_is_settled() -> None:
     turns = line_up(("a", 1), ("a", 2))
-    assert turns.begin(("a", 1))
-    assert turns.leave(("a", 1)) == ("a", 2)
-    assert turns.begin(("a", 2))
-    assert turns.leave(("a", 2)) is None
+    assert turns.start(("a", 1))
+    assert turns.remove(("a", 1)) == ("a", 2)
+    assert turns.start(("a", 2))
+    assert turns.remove(("a", 2)) is None
     assert len(turns) == 0
 
 
 def test_one_that_waits_for_another_attempt_keeps_the_others_of_its_chat_waiting() -> None:
     turns = line_up(("a", 1), ("a", 2))
-    assert turns.begin(("a", 1))
-    assert turns.rest(("a", 1)) is None
-    assert not turns.begin(("a", 2))
-    assert turns.begin(("a", 1))
+    assert turns.start(("a", 1))
+    assert turns.wait(("a", 1)) is None
+    assert not turns.start(("a", 2))
+    assert turns.start(("a", 1))
 
 
 def test_an_older_one_that_joins_late_waits_for_the_one_under_way_and_goes_then() -> None:
     turns = line_up(("a", 5))
-    assert turns.begin(("a", 5))
-    turns.join(("a", 1), "a", 1)
-    assert not turns.begin(("a", 1))
-    assert turns.rest(("a", 5)) == ("a", 1)
-    assert not turns.begin(("a", 5))
-    assert turns.begin(("a", 1))
-    assert turns.leave(("a", 1)) == ("a", 5)
+    assert turns.start(("a", 5))
+    turns.add(("a", 1), "a", 1)
+    assert not turns.start(("a", 1))
+    assert turns.wait(("a", 5)) == ("a", 1)
+    assert not turns.start(("a", 5))
+    assert turns.start(("a", 1))
+    assert turns.remove(("a", 1)) == ("a", 5)
 
 
 def test_one_that_is_settled_out_of_its_turn_leaves_the_line_in_order() -> None:
     turns = line_up(("a", 1), ("a", 2), ("a", 3))
-    assert turns.leave(("a", 2)) == ("a", 1)
-    assert turns.begin(("a", 1))
-    assert turns.leave(("a", 1)) == ("a", 3)
+    assert turns.remove(("a", 2)) == ("a", 1)
+    assert turns.start(("a", 1))
+    assert turns.remove(("a", 1)) == ("a", 3)
 
 
 def test_one_without_a_chat_always_may() -> None:
     turns = line_up()
-    assert turns.begin(("", 1))
-    assert turns.leave(("", 1)) is None
-    assert turns.rest(("", 1)) is None
+    assert turns.start(("", 1))
+    assert turns.remove(("", 1)) is None
+    assert turns.wait(("", 1)) is None
 
 
 def test_joining_twice_is_joining_once() -> None:
     turns = line_up(("a", 1), ("a", 1))
     assert len(turns) == 1
-    assert turns.leave(("a", 1)) is None
+    assert turns.remove(("a", 1)) is None
 
 
 def test_what_is_under_way_may_be_begun_again() -> None:
     turns = line_up(("a", 1))
-    assert turns.begin(("a", 1))
-    assert turns.begin(("a", 1))
+    assert turns.start(("a", 1))
+    assert turns.start(("a", 1))
 
 
 def test_nothing_of_a_chat_that_is_held_up_goes_until_it_is_let_go() -> None:
     turns = line_up(("a", 1), ("b", 2))
-    assert turns.hold_up({"a": ("a", 0)}) == [("a", 0)]
-    assert not turns.begin(("a", 1))
-    assert turns.begin(("b", 2))
-    assert turns.hold_up({}) == [("a", 1)]
-    assert turns.begin(("a", 1))
+    assert turns.block({"a": ("a", 0)}) == [("a", 0)]
+    assert not turns.start(("a", 1))
+    assert turns.start(("b", 2))
+    assert turns.block({}) == [("a", 1)]
+    assert turns.start(("a", 1))
 
 
 def test_one_that_leaves_can_hold_up_its_chat_at_once() -> None:
     turns = line_up(("a", 1), ("a", 2))
     turns.hold("a", ("a", 1))
-    assert turns.leave(("a", 1)) == ("a", 2)
-    assert not turns.begin(("a", 2))
-    assert turns.hold_up({"a": ("a", 9)}) == [("a", 9)]
-    assert turns.hold_up({}) == [("a", 2)]
-    assert turns.begin(("a", 2))
+    assert turns.remove(("a", 1)) == ("a", 2)
+    assert not turns.start(("a", 2))
+    assert turns.block({"a": ("a", 9)}) == [("a", 9)]
+    assert turns.block({}) == [("a", 2)]
+    assert turns.start(("a", 2))
 
 
 def test_who_holds_up_a_chat_may_go_wherever_it_stands() -> None:
     turns = line_up(("a", 1), ("a", 2))
-    turns.hold_up({"a": ("a", 2)})
-    assert [turns.begin(("a", 1)), turns.begin(("a", 2))] == [False, True]
+    turns.block({"a": ("a", 2)})
+    assert [turns.start(("a", 1)), turns.start(("a", 2))] == [False, True]
 
 
 @given(st.lists(st.integers(0, 3), max_size=40), st.integers(1, 5), st.integers(0, 2**32))
 def test_each_chat_is_served_in_order_and_alone_whatever_fails(chats: list[int], room: int, seed: int) -> None:
     chance = random.Random(seed)
-    turns: Turns[int] = Turns()
+    turns: ChatOrder[int] = ChatOrder()
     arriving = list(enumerate(chats))
     in_hand: set[int] = set()
     under_way: list[int] = []
@@ -112,9 +112,9 @@ def test_each_chat_is_served_in_order_and_alone_whatever_fails(chats: list[int],
     while arriving or in_hand or under_way:
         if arriving and chance.random() < 0.5:
             ref, chat = arriving.pop(0)
-            turns.join(ref, str(chat), ref)
+            turns.add(ref, str(chat), ref)
             in_hand.add(ref)
-        going = [ref for ref in sorted(in_hand)[: room - len(under_way)] if turns.begin(ref)]
+        going = [ref for ref in sorted(in_hand)[: room - len(under_way)] if turns.start(ref)]
         assert going or arriving or under_way, "nobody may go"
         in_hand.difference_update(going)
         under_way += going
@@ -122,10 +122,10 @@ def test_each_chat_is_served_in_order_and_alone_whatever_fails(chats: list[int],
         if under_way:
             ref = under_way.pop(chance.randrange(len(under_way)))
             if chance.random() < 0.3:
-                turns.rest(ref)
+                turns.wait(ref)
                 in_hand.add(ref)
             else:
-                turns.leave(ref)
+                turns.remove(ref)
                 settled[chats[ref]].append(ref)
     assert all(refs == sorted(refs) for refs in settled.values())
     assert len(turns) == 0

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core.delivery.circuit_breaker import Breaker, Limits, State, Trip
+from relay.core.delivery.circuit_breaker import CircuitBreaker, Limits, OpenBreaker, State
 from relay.core.delivery.outcome import Attempt, Outcome
 from tests.properties import quick
 
@@ -19,15 +19,15 @@ INDIFFERENT = [Outcome.REJECTED, Outcome.GONE, Outcome.REDIRECTED]
 class Play:
     """A breaker and a clock."""
 
-    def __init__(self, concurrency: int = 10, trip: Trip | None = None) -> None:
-        self.breaker = Breaker(concurrency, lambda: 0.5, trip, Limits())
+    def __init__(self, concurrency: int = 10, trip: OpenBreaker | None = None) -> None:
+        self.breaker = CircuitBreaker(concurrency, lambda: 0.5, trip, Limits())
         self.now = T
         self._names = count()
 
     def note(self, outcome: Outcome, name: object = None, retry_after: float | None = None, ago: int = 0) -> None:
         """An attempt that began `ago` ms before now; of a delivery of its own if none is named."""
         attempt = Attempt(outcome, self.now - ago, ago, 503, retry_after=retry_after)
-        self.breaker.note(next(self._names) if name is None else name, attempt, self.now)
+        self.breaker.record(next(self._names) if name is None else name, attempt, self.now)
 
     def opened(self) -> Play:
         """After enough failures to open it."""
@@ -46,7 +46,7 @@ class Play:
         return self.breaker.state
 
     @property
-    def trip(self) -> Trip:
+    def trip(self) -> OpenBreaker:
         """That of a breaker that is not closed."""
         assert self.breaker.trip is not None
         return self.breaker.trip
@@ -68,7 +68,7 @@ def test_it_opens_after_a_run_of_failures_of_different_deliveries(outcome: Outco
         assert play.state() is State.CLOSED, n
         play.note(outcome)
     assert (play.state(), play.most) == (State.OPEN, 0)
-    assert play.breaker.trip == Trip(T, T + SECOND, 0, f"{outcome}: 503")
+    assert play.breaker.trip == OpenBreaker(T, T + SECOND, 0, f"{outcome}: 503")
 
 
 def test_one_delivery_alone_opens_nothing_however_often_it_fails() -> None:
@@ -195,9 +195,9 @@ def test_on_the_way_back_two_failures_in_a_row_open_it_again_and_one_does_not() 
 
 
 def test_a_successor_takes_it_over_as_it_was() -> None:
-    trip = Trip(T, T + 30 * SECOND, 5, "timed_out: ")
-    assert Trip.decode(trip.encode()) == trip
-    assert Trip.decode(None) is None
+    trip = OpenBreaker(T, T + 30 * SECOND, 5, "timed_out: ")
+    assert OpenBreaker.decode(trip.encode()) == trip
+    assert OpenBreaker.decode(None) is None
     play = Play(trip=trip)
     assert (play.state(), play.most) == (State.OPEN, 0)
     play.probe(Outcome.FAILED)

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.core.delivery.outcome import (
-    LONGEST_RETRY_AFTER,
-    Again,
+    MAX_RETRY_AFTER,
     Attempt,
-    Done,
-    GivenUp,
+    AttemptContext,
+    DeadLettered,
+    Delivered,
     Outcome,
-    Standing,
+    RetryAt,
     decide,
     is_expired,
     outcome_of_status,
@@ -75,12 +75,12 @@ def test_every_status_of_http_has_an_outcome_that_an_answer_can_have() -> None:
         ("120", 120.0),
         (" 120 ", 120.0),
         ("3600", 3600.0),
-        ("3601", LONGEST_RETRY_AFTER),
-        ("9" * 400, LONGEST_RETRY_AFTER),
+        ("3601", MAX_RETRY_AFTER),
+        ("9" * 400, MAX_RETRY_AFTER),
         (formatdate(NOW + 90, usegmt=True), 90.0),
         (formatdate(NOW, usegmt=True), 0.0),
         (formatdate(NOW - 90, usegmt=True), 0.0),
-        (formatdate(NOW + 86400, usegmt=True), LONGEST_RETRY_AFTER),
+        (formatdate(NOW + 86400, usegmt=True), MAX_RETRY_AFTER),
         ("Mon, 14 Sep 2026 03:16:02 -0600", 60.0),
         ("Monday, 14-Sep-26 09:16:02 GMT", 60.0),
     ],
@@ -127,7 +127,7 @@ def test_a_date_without_a_zone_is_utc(value: str) -> None:
 @given(st.text() | st.integers(-5, 5000).map(str) | st.datetimes().map(lambda at: f"{at:%a, %d %b %Y %H:%M:%S} GMT"))
 def test_whatever_it_says_the_wait_is_between_nothing_and_an_hour(value: str) -> None:
     seconds = retry_after_seconds(value, NOW)
-    assert seconds is None or 0 <= seconds <= LONGEST_RETRY_AFTER
+    assert seconds is None or 0 <= seconds <= MAX_RETRY_AFTER
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class Rules:
 
 def verdict_on(made: Attempt, tries: int, schedule: Sequence[float], random: Callable[[], float]) -> Verdict:
     """The verdict on an attempt that is no probe, under a schedule."""
-    return decide(made, Standing(tries, NOW * 1000), Rules(schedule), random)
+    return decide(made, AttemptContext(tries, NOW * 1000), Rules(schedule), random)
 
 
 # --- what follows from an attempt -----------------------------------------------------------------
@@ -149,7 +149,7 @@ def verdict_on(made: Attempt, tries: int, schedule: Sequence[float], random: Cal
 
 @pytest.mark.parametrize("tries", [1, 2, 100])
 def test_what_was_delivered_is_done(tries: int) -> None:
-    assert verdict_on(attempt(Outcome.DELIVERED, 200), tries, (5.0,), half) == Done()
+    assert verdict_on(attempt(Outcome.DELIVERED, 200), tries, (5.0,), half) == Delivered()
 
 
 @pytest.mark.parametrize("outcome", WORTH_ANOTHER_TRY)
@@ -157,42 +157,42 @@ def test_what_may_pass_is_tried_again_after_the_waits_of_the_schedule_and_then_g
     schedule = (5.0, 30.0, 120.0)
     ended = NOW * 1000 + 250
     assert [verdict_on(attempt(outcome), tries, schedule, half) for tries in (1, 2, 3)] == [
-        Again(ended + 5_000),
-        Again(ended + 30_000),
-        Again(ended + 120_000),
+        RetryAt(ended + 5_000),
+        RetryAt(ended + 30_000),
+        RetryAt(ended + 120_000),
     ]
-    assert verdict_on(attempt(outcome), 4, schedule, half) == GivenUp(f"{outcome.value}: no attempt left of 4")
+    assert verdict_on(attempt(outcome), 4, schedule, half) == DeadLettered(f"{outcome.value}: no attempt left of 4")
 
 
 @pytest.mark.parametrize("outcome", WORTH_ANOTHER_TRY)
 def test_without_a_schedule_there_is_one_attempt(outcome: Outcome) -> None:
-    assert verdict_on(attempt(outcome), 1, (), half) == GivenUp(f"{outcome.value}: no attempt left of 1")
+    assert verdict_on(attempt(outcome), 1, (), half) == DeadLettered(f"{outcome.value}: no attempt left of 1")
 
 
 @pytest.mark.parametrize(("outcome", "status"), [(Outcome.REJECTED, 404), (Outcome.REDIRECTED, 302)])
 def test_what_will_not_pass_is_given_up_at_once(outcome: Outcome, status: int) -> None:
-    assert verdict_on(attempt(outcome, status), 1, (5.0,), half) == GivenUp(f"{outcome.value}: status {status}")
+    assert verdict_on(attempt(outcome, status), 1, (5.0,), half) == DeadLettered(f"{outcome.value}: status {status}")
 
 
 @pytest.mark.parametrize("outcome", Outcome)
 def test_every_outcome_has_a_verdict(outcome: Outcome) -> None:
-    assert isinstance(verdict_on(attempt(outcome), 1, (1.0,), half), Done | Again | GivenUp)
+    assert isinstance(verdict_on(attempt(outcome), 1, (1.0,), half), Delivered | RetryAt | DeadLettered)
 
 
 @pytest.mark.parametrize(("asked", "waits"), [(None, 10.0), (0.0, 10.0), (3.0, 10.0), (60.0, 60.0), (3600.0, 3600.0)])
 def test_retry_after_makes_a_wait_longer_and_never_shorter(asked: float | None, waits: float) -> None:
     verdict = verdict_on(attempt(Outcome.THROTTLED, 429, asked), 1, (10.0,), half)
-    assert verdict == Again(NOW * 1000 + 250 + round(waits * 1000))
+    assert verdict == RetryAt(NOW * 1000 + 250 + round(waits * 1000))
 
 
 def test_retry_after_does_not_add_attempts() -> None:
-    assert isinstance(verdict_on(attempt(Outcome.THROTTLED, 503, 60.0), 2, (10.0,), half), GivenUp)
+    assert isinstance(verdict_on(attempt(Outcome.THROTTLED, 503, 60.0), 2, (10.0,), half), DeadLettered)
 
 
 @pytest.mark.parametrize(("chance", "waits"), [(0.0, 90.0), (0.5, 100.0), (0.75, 105.0), (0.999999, 110.0)])
 def test_jitter_is_a_tenth_at_most_on_either_side(chance: float, waits: float) -> None:
     verdict = verdict_on(attempt(Outcome.FAILED, 500), 1, (100.0,), lambda: chance)
-    assert verdict == Again(NOW * 1000 + 250 + round(waits * 1000))
+    assert verdict == RetryAt(NOW * 1000 + 250 + round(waits * 1000))
 
 
 schedules = st.lists(st.floats(0, 86400), max_size=12)
@@ -209,9 +209,9 @@ def test_attempts_are_as_many_as_the_schedule_says_and_due_within_a_tenth_of_it(
     for outcome, chance in course:
         tries += 1
         verdict = verdict_on(Attempt(outcome, now_ms, 7), tries, schedule, lambda drawn=chance: drawn)  # type: ignore[misc]  # the value of this round
-        if isinstance(verdict, GivenUp):
+        if isinstance(verdict, DeadLettered):
             break
-        assert isinstance(verdict, Again)
+        assert isinstance(verdict, RetryAt)
         wait_ms = verdict.due_ms - now_ms - 7
         planned_ms = schedule[tries - 1] * 1000
         assert planned_ms * 0.9 - 1 <= wait_ms <= planned_ms * 1.1 + 1
@@ -220,40 +220,42 @@ def test_attempts_are_as_many_as_the_schedule_says_and_due_within_a_tenth_of_it(
 
 
 @quick
-@given(st.sampled_from(Outcome), st.integers(1, 20), schedules, chances, st.none() | st.floats(0, LONGEST_RETRY_AFTER))
+@given(st.sampled_from(Outcome), st.integers(1, 20), schedules, chances, st.none() | st.floats(0, MAX_RETRY_AFTER))
 def test_nothing_is_due_before_the_attempt_ended_or_much_later_than_was_asked(
     outcome: Outcome, tries: int, schedule: list[float], chance: float, asked: float | None
 ) -> None:
     verdict = verdict_on(attempt(outcome, 500, asked), tries, schedule, lambda: chance)
-    if isinstance(verdict, Again) and verdict.counts:
+    if isinstance(verdict, RetryAt) and verdict.counts:
         wait = (verdict.due_ms - NOW * 1000 - 250) / 1000
         assert (asked or 0) - 0.001 <= wait <= max(schedule[tries - 1] * 1.1, asked or 0) + 0.001
 
 
 @pytest.mark.parametrize("schedule", [(), (5.0,)])
 def test_a_probe_that_fails_costs_no_attempt_whatever_is_left(schedule: tuple[float, ...]) -> None:
-    probe = Standing(9, NOW * 1000, is_probe=True)
+    probe = AttemptContext(9, NOW * 1000, is_probe=True)
     wait = round(sum(schedule) * 1000)
-    assert decide(attempt(Outcome.FAILED, 500), probe, Rules(schedule), half) == Again(
+    assert decide(attempt(Outcome.FAILED, 500), probe, Rules(schedule), half) == RetryAt(
         NOW * 1000 + 250 + wait, counts=False
     )
-    assert isinstance(decide(attempt(Outcome.REJECTED, 400), probe, Rules(schedule), half), GivenUp)
+    assert isinstance(decide(attempt(Outcome.REJECTED, 400), probe, Rules(schedule), half), DeadLettered)
 
 
 def test_gone_waits_for_somebody_to_resume_the_subscription_and_costs_nothing() -> None:
-    gone = decide(attempt(Outcome.GONE, 410), Standing(1, NOW * 1000), Rules(()), half)
-    assert gone == Again(NOW * 1000 + 250, counts=False)
+    gone = decide(attempt(Outcome.GONE, 410), AttemptContext(1, NOW * 1000), Rules(()), half)
+    assert gone == RetryAt(NOW * 1000 + 250, counts=False)
 
 
 def test_a_4xx_is_tried_again_where_the_subscription_says_so() -> None:
     rules = Rules(retry_4xx=True)
-    assert decide(attempt(Outcome.REJECTED, 404), Standing(1, NOW * 1000), rules, half) == Again(NOW * 1000 + 5250)
-    assert isinstance(decide(attempt(Outcome.REJECTED, 404), Standing(2, NOW * 1000), rules, half), GivenUp)
+    assert decide(attempt(Outcome.REJECTED, 404), AttemptContext(1, NOW * 1000), rules, half) == RetryAt(
+        NOW * 1000 + 5250
+    )
+    assert isinstance(decide(attempt(Outcome.REJECTED, 404), AttemptContext(2, NOW * 1000), rules, half), DeadLettered)
 
 
 @pytest.mark.parametrize(("age", "expired"), [(3594.0, False), (3596.0, True)])
 def test_what_would_be_too_old_at_its_next_attempt_is_given_up(age: float, expired: bool) -> None:  # noqa: FBT001
     since_ms = round((NOW - age) * 1000)
-    verdict = decide(attempt(Outcome.FAILED, 500), Standing(1, since_ms), Rules(max_age=3600.0), half)
-    assert verdict == (GivenUp("expired: older than 1h") if expired else Again(NOW * 1000 + 5250))
+    verdict = decide(attempt(Outcome.FAILED, 500), AttemptContext(1, since_ms), Rules(max_age=3600.0), half)
+    assert verdict == (DeadLettered("expired: older than 1h") if expired else RetryAt(NOW * 1000 + 5250))
     assert not is_expired(since_ms, Rules(), NOW * 1000 * 2)

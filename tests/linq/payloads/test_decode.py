@@ -5,8 +5,8 @@ import json
 import pytest
 
 from relay.core.errors import Unparsable
-from relay.core.event import Dialect, Event, Facts
-from relay.linq.payloads.decode import Understood, understand
+from relay.core.event import Dialect, Event, PayloadFields
+from relay.linq.payloads.decode import Decoded, decode
 from tests.building import LINE, OTHER_LINE
 from tests.linq.building import BODY, EVENT_ID, V2_BODY, body_of
 
@@ -15,13 +15,13 @@ ABOUT_NONE = body_of("chat.typing_indicator.started", {"chat_id": "C"})
 
 
 def test_an_event_is_its_envelope_and_its_facts() -> None:
-    assert understand(Dialect.V3, BODY, LINE) == Understood(
+    assert decode(Dialect.V3, BODY, LINE) == Decoded(
         Event(
             id=EVENT_ID,
             type="chat.typing_indicator.started",
             version="2026-02-03",
             line=LINE,
-            facts=Facts(chat="5d1c7e0a-3b52-4c8e-9a41-0f6b7d2e8c11"),
+            fields=PayloadFields(chat="5d1c7e0a-3b52-4c8e-9a41-0f6b7d2e8c11"),
             created_at="2026-09-14T09:15:02Z",
             trace_id="6b1f0c9d2a7e4583b0d4e1f29a8c7d35",
         ),
@@ -30,8 +30,8 @@ def test_an_event_is_its_envelope_and_its_facts() -> None:
 
 
 def test_a_v2_event_is_read_by_the_rules_of_v2() -> None:
-    event = understand(Dialect.V2, V2_BODY, None).event
-    assert (event.version, event.line, event.facts) == ("v2", None, Facts(chat="11111", message="12345"))
+    event = decode(Dialect.V2, V2_BODY, None).event
+    assert (event.version, event.line, event.fields) == ("v2", None, PayloadFields(chat="11111", message="12345"))
 
 
 @pytest.mark.parametrize(
@@ -50,14 +50,14 @@ def test_the_line_of_the_url_wins_and_the_payload_may_disagree(
     line: str | None,
     disputed: bool,  # noqa: FBT001
 ) -> None:
-    understood = understand(Dialect.V3, body, proved)
+    understood = decode(Dialect.V3, body, proved)
     assert (understood.event.line, understood.line_disputed) == (line, disputed)
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"event_id":"e"}'])
 def test_what_is_no_envelope_is_unparsable(body: bytes) -> None:
     with pytest.raises(Unparsable):
-        understand(Dialect.V3, body, LINE)
+        decode(Dialect.V3, body, LINE)
 
 
 HALF = "\ud83d"  # half of a surrogate pair: JSON can write it, UTF-8 cannot
@@ -77,6 +77,6 @@ HALF = "\ud83d"  # half of a surrogate pair: JSON can write it, UTF-8 cannot
 )
 def test_all_text_of_an_event_can_be_stored(envelope: dict[str, object]) -> None:
     body = json.dumps({"event_id": "e", "event_type": "message.sent", **envelope}).encode()
-    event = understand(Dialect.V3, body, LINE).event
-    for value in (*event.facts, event.created_at, event.trace_id, event.version):
+    event = decode(Dialect.V3, body, LINE).event
+    for value in (*event.fields, event.created_at, event.trace_id, event.version):
         str(value).encode()

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from linq.types.webhook_event_type import WebhookEventType
 
-from relay.core.event import Dialect, Facts
+from relay.core.event import Dialect, PayloadFields
 from relay.core.lines import is_line
 from relay.linq.payloads.event_types import V2_TYPES
-from relay.linq.payloads.fields import facts_of
+from relay.linq.payloads.fields import payload_fields
 from tests.building import CUSTOMER, LINE
 from tests.linq.sample_payloads import cases, payload
 from tests.properties import json_values, quick
@@ -18,12 +18,12 @@ from tests.properties import json_values, quick
 
 def test_a_message_that_linq_recovered_later_says_when() -> None:
     data = payload("message in chat.owner_handle=OURS reconciled_at=2026-09-14T09:15:02Z")
-    assert facts_of(Dialect.V3, "message.received", data).reconciled_at == "2026-09-14T09:15:02Z"
+    assert payload_fields(Dialect.V3, "message.received", data).reconciled_at == "2026-09-14T09:15:02Z"
 
 
 def test_what_the_chat_itself_says_goes_before_what_stands_beside_it() -> None:
     data = payload("message chat_id=elsewhere is_group=true chat.is_group=false")
-    facts = facts_of(Dialect.V3, "message.received", data)
+    facts = payload_fields(Dialect.V3, "message.received", data)
     assert (facts.chat, facts.is_group) == ("C", False)
 
 
@@ -31,20 +31,20 @@ def test_what_the_chat_itself_says_goes_before_what_stands_beside_it() -> None:
     "number", ["16465550123", "+0646555012", "+1 646 555 0123", "+1646555012345678", "+1646\n", ""]
 )
 def test_what_is_not_e164_is_no_line(number: str) -> None:
-    assert facts_of(Dialect.V3, "phone_number.assigned", {"phone_number": number}).line is None
+    assert payload_fields(Dialect.V3, "phone_number.assigned", {"phone_number": number}).line is None
 
 
 @pytest.mark.parametrize("odd", [7, True, [], {}, ["+16465550123"], {"handle": LINE}, None])
 def test_a_plain_number_that_is_no_text_is_no_line(odd: object) -> None:
-    assert facts_of(Dialect.V3, "phone_number.assigned", {"phone_number": odd}).line is None
+    assert payload_fields(Dialect.V3, "phone_number.assigned", {"phone_number": odd}).line is None
 
 
 @pytest.mark.parametrize("is_me", ["true", 1, "yes", {}, [True]])
 def test_only_true_marks_a_handle_as_ours(is_me: object) -> None:
     handle = {"handle": CUSTOMER, "is_me": is_me}
-    assert facts_of(Dialect.V3, "participant.added", {"participant": handle}).line is None
+    assert payload_fields(Dialect.V3, "participant.added", {"participant": handle}).line is None
     handles = [{"identifier": CUSTOMER, "is_me": is_me}]
-    assert facts_of(Dialect.V2, "chat.created", {"chat_handles": handles}).line is None
+    assert payload_fields(Dialect.V2, "chat.created", {"chat_handles": handles}).line is None
 
 
 CONTRADICTIONS = """
@@ -56,9 +56,9 @@ reaction.added   | reaction is_from_me=true from=CUSTOMER from_handle=THEIRS | -
 
 @pytest.mark.parametrize(("event_type", "data", "facts"), cases(CONTRADICTIONS))
 def test_the_text_beside_a_handle_that_is_not_us_is_no_line(
-    event_type: str, data: dict[str, Any], facts: Facts
+    event_type: str, data: dict[str, Any], facts: PayloadFields
 ) -> None:
-    assert facts_of(Dialect.V3, event_type, data) == facts
+    assert payload_fields(Dialect.V3, event_type, data) == facts
 
 
 # --- properties -----------------------------------------------------------------------------------
@@ -105,7 +105,7 @@ data_of_all_kinds = st.builds(
 def test_whatever_comes_a_line_is_e164_and_never_a_number_that_is_marked_as_not_us(
     dialect: Dialect, event_type: str, data: dict[str, Any]
 ) -> None:
-    facts = facts_of(dialect, event_type, data)
+    facts = payload_fields(dialect, event_type, data)
     assert facts.line is None or is_line(facts.line)
     assert facts.line not in THEIR_NUMBERS
     assert facts.direction in {None, "inbound", "outbound"}
@@ -117,4 +117,4 @@ def test_whatever_comes_a_line_is_e164_and_never_a_number_that_is_marked_as_not_
 @quick
 @given(st.sampled_from(Dialect), any_type | st.text(), st.dictionaries(st.text() | names, json_values))
 def test_no_json_makes_it_stumble(dialect: Dialect, event_type: str, data: dict[str, Any]) -> None:
-    assert isinstance(facts_of(dialect, event_type, data), Facts)
+    assert isinstance(payload_fields(dialect, event_type, data), PayloadFields)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from relay.core.event import Dialect, Event, Facts
-from relay.linq.payloads.decode import understand
+from relay.core.event import Dialect, Event, PayloadFields
+from relay.linq.payloads.decode import decode
 from tests.building import CUSTOMER, LINE, OTHER_LINE
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -21,34 +21,34 @@ OUR_MESSAGE = "0c8d5e7f-12ab-4f60-9d3e-8a7b6c5d4e3f"
 APPLE = "iMessage"
 
 FACTS = {
-    "v3-message.received": Facts(LINE, CHAT, THEIR_MESSAGE, "inbound", APPLE, is_group=False),
-    "v3-message.sent": Facts(LINE, CHAT, OUR_MESSAGE, "outbound", APPLE, is_group=False),
-    "v3-message.delivered": Facts(LINE, CHAT, OUR_MESSAGE, "outbound", APPLE, is_group=False),
-    "v3-message.read": Facts(LINE, CHAT, OUR_MESSAGE, "outbound", APPLE, is_group=False),
-    "v3-message.edited": Facts(LINE, CHAT, THEIR_MESSAGE, "inbound", APPLE, is_group=False),
-    "v3-message.failed": Facts(None, CHAT, OUR_MESSAGE, "outbound", APPLE),
-    "v3-message.received-2025-01-01": Facts(LINE, CHAT, THEIR_MESSAGE, "inbound", APPLE, is_group=False),
-    "v3-message.sent-2025-01-01": Facts(LINE, CHAT, OUR_MESSAGE, "outbound", APPLE, is_group=False),
-    "v3-reaction.added": Facts(None, CHAT, OUR_MESSAGE, "inbound", APPLE),
-    "v3-participant.added": Facts(None, GROUP, None, None, APPLE),
-    "v3-chat.created": Facts(LINE, CHAT, None, None, APPLE, is_group=False),
-    "v3-chat.group_name_updated": Facts(None, GROUP, None, None, APPLE),
-    "v3-chat.typing_indicator.started": Facts(None, CHAT),
-    "v3-phone_number.status_updated": Facts(LINE),
-    "v3-contact_card.received": Facts(LINE, direction="inbound"),
-    "v3-location.sharing.started": Facts(LINE, CHAT),
-    "v3-webhook_subscription.disabled": Facts(),
-    "v3-call.ended": Facts(LINE, direction="inbound"),
-    "v2-message.received": Facts(LINE, "771204", "40118223", "inbound", APPLE),
-    "v2-message.sent": Facts(LINE, "771204", "40118240", "outbound", APPLE),
-    "v2-message.read": Facts(None, "771204", "40118240"),
-    "v2-reaction.received": Facts(LINE, "771204", "40118240", "inbound"),
-    "v2-typing_indicator.received": Facts(LINE, "771204"),
-    "v2-call.completed": Facts(LINE, direction="inbound"),
-    "v2-chat.created": Facts(LINE, "771204", service=APPLE, is_group=False),
-    "v2-participant.added": Facts(LINE, "771300"),
-    "v2-contact.created": Facts(),
-    "v2-contact.deleted": Facts(),
+    "v3-message.received": PayloadFields(LINE, CHAT, THEIR_MESSAGE, "inbound", APPLE, is_group=False),
+    "v3-message.sent": PayloadFields(LINE, CHAT, OUR_MESSAGE, "outbound", APPLE, is_group=False),
+    "v3-message.delivered": PayloadFields(LINE, CHAT, OUR_MESSAGE, "outbound", APPLE, is_group=False),
+    "v3-message.read": PayloadFields(LINE, CHAT, OUR_MESSAGE, "outbound", APPLE, is_group=False),
+    "v3-message.edited": PayloadFields(LINE, CHAT, THEIR_MESSAGE, "inbound", APPLE, is_group=False),
+    "v3-message.failed": PayloadFields(None, CHAT, OUR_MESSAGE, "outbound", APPLE),
+    "v3-message.received-2025-01-01": PayloadFields(LINE, CHAT, THEIR_MESSAGE, "inbound", APPLE, is_group=False),
+    "v3-message.sent-2025-01-01": PayloadFields(LINE, CHAT, OUR_MESSAGE, "outbound", APPLE, is_group=False),
+    "v3-reaction.added": PayloadFields(None, CHAT, OUR_MESSAGE, "inbound", APPLE),
+    "v3-participant.added": PayloadFields(None, GROUP, None, None, APPLE),
+    "v3-chat.created": PayloadFields(LINE, CHAT, None, None, APPLE, is_group=False),
+    "v3-chat.group_name_updated": PayloadFields(None, GROUP, None, None, APPLE),
+    "v3-chat.typing_indicator.started": PayloadFields(None, CHAT),
+    "v3-phone_number.status_updated": PayloadFields(LINE),
+    "v3-contact_card.received": PayloadFields(LINE, direction="inbound"),
+    "v3-location.sharing.started": PayloadFields(LINE, CHAT),
+    "v3-webhook_subscription.disabled": PayloadFields(),
+    "v3-call.ended": PayloadFields(LINE, direction="inbound"),
+    "v2-message.received": PayloadFields(LINE, "771204", "40118223", "inbound", APPLE),
+    "v2-message.sent": PayloadFields(LINE, "771204", "40118240", "outbound", APPLE),
+    "v2-message.read": PayloadFields(None, "771204", "40118240"),
+    "v2-reaction.received": PayloadFields(LINE, "771204", "40118240", "inbound"),
+    "v2-typing_indicator.received": PayloadFields(LINE, "771204"),
+    "v2-call.completed": PayloadFields(LINE, direction="inbound"),
+    "v2-chat.created": PayloadFields(LINE, "771204", service=APPLE, is_group=False),
+    "v2-participant.added": PayloadFields(LINE, "771300"),
+    "v2-contact.created": PayloadFields(),
+    "v2-contact.deleted": PayloadFields(),
 }
 
 
@@ -60,7 +60,7 @@ def sample(name: str) -> dict[str, Any]:
 
 def event_of(envelope: dict[str, Any], line: str | None = None) -> Event:
     """What is understood of `envelope`."""
-    return understand(Dialect(envelope["api_version"]), json.dumps(envelope).encode(), line).event
+    return decode(Dialect(envelope["api_version"]), json.dumps(envelope).encode(), line).event
 
 
 def test_every_sample_is_in_the_table() -> None:
@@ -68,14 +68,14 @@ def test_every_sample_is_in_the_table() -> None:
 
 
 @pytest.mark.parametrize(("name", "facts"), FACTS.items(), ids=FACTS)
-def test_a_sample_says(name: str, facts: Facts) -> None:
+def test_a_sample_says(name: str, facts: PayloadFields) -> None:
     envelope = sample(name)
     assert event_of(envelope) == Event(
         id=envelope["event_id"],
         type=envelope["event_type"],
         version=envelope.get("webhook_version", "v2"),
         line=facts.line,
-        facts=facts,
+        fields=facts,
         created_at=envelope["created_at"],
         trace_id=envelope.get("trace_id"),
     )
@@ -105,7 +105,7 @@ def test_receipts_of_2025_01_01_are_about_our_own_message(receipt: str) -> None:
     at = "2026-09-14T09:16:12.044Z"
     envelope["data"] |= {"message_id": OUR_MESSAGE, f"{receipt}_at": at}
     envelope["data"]["message"] |= {f"is_{receipt}": True, f"{receipt}_at": at}
-    assert event_of(envelope).facts == FACTS["v3-message.sent-2025-01-01"]
+    assert event_of(envelope).fields == FACTS["v3-message.sent-2025-01-01"]
 
 
 def test_the_handle_of_the_recipient_is_enough_on_2025_01_01() -> None:
@@ -124,7 +124,7 @@ def test_a_received_event_of_our_own_message_has_its_line_in_the_sender() -> Non
     envelope = sample("v3-message.sent-2025-01-01")
     envelope["event_type"] = "message.received"
     envelope["data"]["recipient_phone"] = CUSTOMER
-    assert event_of(envelope).facts == FACTS["v3-message.sent-2025-01-01"]
+    assert event_of(envelope).fields == FACTS["v3-message.sent-2025-01-01"]
 
 
 @pytest.mark.parametrize("owner", [None, {"handle": "support@example.com", "is_me": True}])
@@ -145,7 +145,7 @@ def test_our_own_reaction_names_the_line() -> None:
     envelope = sample("v3-reaction.added")
     ours = sample("v3-message.sent")["data"]["sender_handle"]
     envelope["data"] |= {"is_from_me": True, "from": LINE, "from_handle": ours}
-    assert event_of(envelope).facts == Facts(LINE, CHAT, OUR_MESSAGE, "outbound", APPLE)
+    assert event_of(envelope).fields == PayloadFields(LINE, CHAT, OUR_MESSAGE, "outbound", APPLE)
 
 
 def test_a_line_that_joins_a_group_is_the_line() -> None:
@@ -157,7 +157,7 @@ def test_a_line_that_joins_a_group_is_the_line() -> None:
 def test_an_outbound_call_of_v2_has_its_line_at_the_other_end() -> None:
     envelope = sample("v2-call.completed")
     envelope["data"] |= {"direction": "outbound", "from": LINE, "to": CUSTOMER}
-    assert event_of(envelope).facts == Facts(LINE, direction="outbound")
+    assert event_of(envelope).fields == PayloadFields(LINE, direction="outbound")
 
 
 def test_a_message_that_linq_recovered_belongs_to_history() -> None:

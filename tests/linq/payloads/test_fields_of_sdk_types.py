@@ -11,7 +11,7 @@ import pytest
 from linq.types.webhook_event_type import WebhookEventType
 
 from relay.core.event import Dialect, Event
-from relay.linq.payloads.decode import understand
+from relay.linq.payloads.decode import decode
 from tests.building import LINE
 from tests.linq.sdk_payloads import EVENT_TYPES, NO_CLASS, SCENES, Scene, class_of, instance_of
 
@@ -65,7 +65,7 @@ def carries_the_line(event_type: str, scene: Scene) -> bool:
 def event_of(webhook: BaseModel) -> Event:
     """What is understood of an SDK object as Linq would write it."""
     body = json.dumps(webhook.model_dump(mode="json", by_alias=True, exclude_unset=True)).encode()
-    return understand(Dialect.V3, body, None).event
+    return decode(Dialect.V3, body, None).event
 
 
 def test_every_class_of_the_sdk_is_tried() -> None:
@@ -84,7 +84,7 @@ def test_the_line_is_found_where_it_stands_and_no_customer_is_taken_for_it(event
 @pytest.mark.parametrize("ours", [True, False])
 @pytest.mark.parametrize("event_type", sorted(MESSAGES | POLLS))
 def test_messages_and_polls_say_their_chat_message_direction_and_service(event_type: str, ours: bool) -> None:  # noqa: FBT001
-    facts = event_of(instance_of(event_type, Scene(ours))).facts
+    facts = event_of(instance_of(event_type, Scene(ours))).fields
     assert facts.chat == "id-1"
     assert facts.message == ("message_id-1" if event_type in POLLS else "id-1")
     assert facts.direction == ("outbound" if ours else "inbound")
@@ -95,7 +95,7 @@ def test_messages_and_polls_say_their_chat_message_direction_and_service(event_t
 @pytest.mark.parametrize("ours", [True, False])
 @pytest.mark.parametrize("event_type", sorted(REACTIONS))
 def test_reactions_say_their_chat_message_direction_and_service(event_type: str, ours: bool) -> None:  # noqa: FBT001
-    facts = event_of(instance_of(event_type, Scene(ours))).facts
+    facts = event_of(instance_of(event_type, Scene(ours))).fields
     assert (facts.chat, facts.message) == ("chat_id-1", "message_id-1")
     assert (facts.direction, facts.service) == ("outbound" if ours else "inbound", "iMessage")
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from relay.core.event import Dialect, Facts
+from relay.core.event import Dialect, PayloadFields
 from relay.linq.payloads.event_types import V2_TYPES
-from relay.linq.payloads.fields import facts_of
+from relay.linq.payloads.fields import payload_fields
 from tests.linq.sample_payloads import cases, rows
 
 TYPES = {
@@ -41,13 +41,13 @@ NEW              | chat_id=C chat_handles=V2-BOTH from_phone=CUSTOMER       | LI
 
 
 @pytest.mark.parametrize(("event_type", "data", "facts"), cases(TABLE, TYPES))
-def test_a_payload_says(event_type: str, data: dict[str, Any], facts: Facts) -> None:
-    assert facts_of(Dialect.V2, event_type, data) == facts
+def test_a_payload_says(event_type: str, data: dict[str, Any], facts: PayloadFields) -> None:
+    assert payload_fields(Dialect.V2, event_type, data) == facts
 
 
 @pytest.mark.parametrize(("chat", "understood"), [(771204, "771204"), ("771204", "771204"), (True, None), (-1, None)])
 def test_a_chats_number_may_stand_without_quotes(chat: object, understood: str | None) -> None:
-    assert facts_of(Dialect.V2, "message.read", {"chat_id": chat}).chat == understood
+    assert payload_fields(Dialect.V2, "message.read", {"chat_id": chat}).chat == understood
 
 
 def test_every_event_type_of_v2_has_a_row() -> None:

@@ -10,8 +10,8 @@ from typing import Any, get_args
 import pytest
 from linq.types.webhook_event_type import WebhookEventType
 
-from relay.core.event import Dialect, Facts
-from relay.linq.payloads.fields import facts_of
+from relay.core.event import Dialect, PayloadFields
+from relay.linq.payloads.fields import payload_fields
 from tests.linq.sample_payloads import cases, rows
 
 TYPES = {
@@ -145,8 +145,8 @@ NEW            | phone_number=CUSTOMER from=CUSTOMER sender_handle=THEIRS?      
 
 
 @pytest.mark.parametrize(("event_type", "data", "facts"), cases(TABLE, TYPES))
-def test_a_payload_says(event_type: str, data: dict[str, Any], facts: Facts) -> None:
-    assert facts_of(Dialect.V3, event_type, data) == facts
+def test_a_payload_says(event_type: str, data: dict[str, Any], facts: PayloadFields) -> None:
+    assert payload_fields(Dialect.V3, event_type, data) == facts
 
 
 def test_every_event_type_of_the_sdk_has_a_row() -> None:

@@ -15,7 +15,7 @@ from multidict import CIMultiDict
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from relay.core.errors import BadSignature
-from relay.core.line_secret import KnownSecret
+from relay.core.line_secret import LineSecret
 from relay.core.secret import SigningSecret
 from relay.linq.signatures import standard
 from tests.building import LINE, OTHER_LINE, OTHER_SECRET, SECRET
@@ -89,12 +89,12 @@ def test_only_a_blank_separates_signatures(separator: str) -> None:
 
 
 def test_the_secret_that_signed_is_the_one_that_is_returned() -> None:
-    others = [KnownSecret(OTHER_LINE, 7, OTHER_SECRET), KnownSecret(None, 2, SigningSecret("not base64!"))]
+    others = [LineSecret(OTHER_LINE, 7, OTHER_SECRET), LineSecret(None, 2, SigningSecret("not base64!"))]
     assert standard.verify(standard_headers(), BODY, [*others, KNOWN], SENT_AT)[1] is KNOWN
 
 
-@pytest.mark.parametrize("known", [[], [KnownSecret(LINE, 2, OTHER_SECRET)]])
-def test_another_secret_could_help_where_only_the_signature_is_wrong(known: list[KnownSecret]) -> None:
+@pytest.mark.parametrize("known", [[], [LineSecret(LINE, 2, OTHER_SECRET)]])
+def test_another_secret_could_help_where_only_the_signature_is_wrong(known: list[LineSecret]) -> None:
     with pytest.raises(BadSignature) as caught:
         standard.verify(standard_headers(), BODY, known, SENT_AT)
     assert caught.value.another_secret_could_help
@@ -102,7 +102,7 @@ def test_another_secret_could_help_where_only_the_signature_is_wrong(known: list
 
 @pytest.mark.parametrize("signature", ["v1,", "v1,=", "v1, v1,"])
 def test_a_secret_that_is_not_base64_verifies_nothing(signature: str) -> None:
-    known = KnownSecret(LINE, 1, SigningSecret("whsec_!!!"))
+    known = LineSecret(LINE, 1, SigningSecret("whsec_!!!"))
     with pytest.raises(BadSignature):
         standard.verify(changed(standard_headers(), "webhook-signature", signature), BODY, [known], SENT_AT)
 
@@ -149,7 +149,7 @@ def test_any_header_of_the_family_makes_it_present(name: str) -> None:
 @quick
 @given(secrets, ids, st.binary())
 def test_any_body_that_we_sign_verifies(secret: SigningSecret, webhook_id: str, body: bytes) -> None:
-    known = KnownSecret(LINE, 1, secret)
+    known = LineSecret(LINE, 1, secret)
     headers = CIMultiDict(standard.sign(secret, webhook_id, SENT_AT, body))
     assert standard.verify(headers, body, [known], SENT_AT) == (webhook_id, known)
 
@@ -182,7 +182,7 @@ def test_junk_in_headers_is_a_bad_signature_and_nothing_else(junk: dict[str, lis
     for name, values in junk.items():
         headers = changed(headers, name, *values)
     with pytest.raises(BadSignature):
-        standard.verify(headers, body, [KNOWN, KnownSecret(LINE, 0, SigningSecret("odd"))], SENT_AT)
+        standard.verify(headers, body, [KNOWN, LineSecret(LINE, 0, SigningSecret("odd"))], SENT_AT)
 
 
 # --- the same as others do ------------------------------------------------------------------------
@@ -194,7 +194,7 @@ def test_the_standardwebhooks_library_signs_as_we_do(secret: SigningSecret, webh
     theirs = Webhook(secret.text).sign(webhook_id, datetime.fromtimestamp(SENT_AT, UTC), text)
     assert standard.sign(secret, webhook_id, SENT_AT, text.encode())["webhook-signature"] == theirs
     headers = changed(changed(standard_headers(), "webhook-signature", theirs), "webhook-id", webhook_id)
-    known = KnownSecret(LINE, 1, secret)
+    known = LineSecret(LINE, 1, secret)
     assert standard.verify(headers, text.encode(), [known], SENT_AT) == (webhook_id, known)
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from relay.core.errors import BadSignature
-from relay.core.line_secret import KnownSecret
+from relay.core.line_secret import LineSecret
 from relay.core.secret import SigningSecret
 from relay.linq.signatures import v2, v3_legacy
 from tests.linq.building import SENT_AT, V2_BODY, V2_KNOWN, V2_SECRET, V2_SIGNATURE, changed, v2_headers
@@ -29,12 +29,12 @@ def test_upper_case_hex_is_the_same_signature() -> None:
 
 
 def test_the_secret_that_signed_is_the_one_that_is_returned() -> None:
-    other = KnownSecret(None, 0, SigningSecret("another"))
+    other = LineSecret(None, 0, SigningSecret("another"))
     assert v2.verify(v2_headers(), V2_BODY, [other, V2_KNOWN]) is V2_KNOWN
 
 
-@pytest.mark.parametrize("known", [[], [KnownSecret(None, 0, SigningSecret("another"))]])
-def test_another_secret_could_help_where_only_the_signature_is_wrong(known: list[KnownSecret]) -> None:
+@pytest.mark.parametrize("known", [[], [LineSecret(None, 0, SigningSecret("another"))]])
+def test_another_secret_could_help_where_only_the_signature_is_wrong(known: list[LineSecret]) -> None:
     with pytest.raises(BadSignature) as caught:
         v2.verify(v2_headers(), V2_BODY, known)
     assert caught.value.another_secret_could_help
@@ -65,7 +65,7 @@ def test_a_header_that_cannot_be_right_is_a_bad_signature(values: tuple[str, ...
 @quick
 @given(st.text(st.characters(codec="utf-8"), min_size=1), st.binary())
 def test_any_body_that_we_sign_with_any_secret_verifies(secret: str, body: bytes) -> None:
-    known = KnownSecret(None, 0, SigningSecret(secret))
+    known = LineSecret(None, 0, SigningSecret(secret))
     assert v2.verify(CIMultiDict(v2.sign(known.secret, body)), body, [known]) is known
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from relay.core.errors import BadSignature
-from relay.core.line_secret import KnownSecret
+from relay.core.line_secret import LineSecret
 from relay.core.secret import SigningSecret
 from relay.linq.signatures import v3_legacy
 from tests.building import LINE, OTHER_LINE, OTHER_SECRET, SECRET
@@ -51,7 +51,7 @@ def test_upper_case_hex_is_the_same_signature() -> None:
 
 
 def test_a_secret_that_is_not_base64_verifies_as_the_string_it_is() -> None:
-    known = KnownSecret(LINE, 1, SigningSecret("issued long ago!"))
+    known = LineSecret(LINE, 1, SigningSecret("issued long ago!"))
     headers = CIMultiDict(v3_legacy.sign(known.secret, SENT_AT, BODY))
     assert v3_legacy.verify(headers, BODY, [KNOWN, known], SENT_AT) is known
 
@@ -60,15 +60,15 @@ def test_an_empty_secret_verifies_nothing() -> None:
     signature = hmac.new(b"", str(SENT_AT).encode() + b"." + BODY, hashlib.sha256).hexdigest()
     headers = changed(legacy_headers(), "X-Webhook-Signature", signature)
     with pytest.raises(BadSignature):
-        v3_legacy.verify(headers, BODY, [KnownSecret(LINE, 1, SigningSecret(""))], SENT_AT)
+        v3_legacy.verify(headers, BODY, [LineSecret(LINE, 1, SigningSecret(""))], SENT_AT)
 
 
 def test_the_secret_that_signed_is_the_one_that_is_returned() -> None:
-    assert v3_legacy.verify(legacy_headers(), BODY, [KnownSecret(OTHER_LINE, 1, OTHER_SECRET), KNOWN], SENT_AT) is KNOWN
+    assert v3_legacy.verify(legacy_headers(), BODY, [LineSecret(OTHER_LINE, 1, OTHER_SECRET), KNOWN], SENT_AT) is KNOWN
 
 
-@pytest.mark.parametrize("known", [[], [KnownSecret(LINE, 2, OTHER_SECRET)]])
-def test_another_secret_could_help_where_only_the_signature_is_wrong(known: list[KnownSecret]) -> None:
+@pytest.mark.parametrize("known", [[], [LineSecret(LINE, 2, OTHER_SECRET)]])
+def test_another_secret_could_help_where_only_the_signature_is_wrong(known: list[LineSecret]) -> None:
     with pytest.raises(BadSignature) as caught:
         v3_legacy.verify(legacy_headers(), BODY, known, SENT_AT)
     assert caught.value.another_secret_could_help
@@ -103,7 +103,7 @@ def test_a_header_that_cannot_be_right_is_a_bad_signature(name: str, values: tup
 @quick
 @given(st.text(st.characters(codec="utf-8"), min_size=1), st.binary())
 def test_any_body_that_we_sign_with_any_secret_verifies(secret: str, body: bytes) -> None:
-    known = KnownSecret(LINE, 1, SigningSecret(secret))
+    known = LineSecret(LINE, 1, SigningSecret(secret))
     headers = CIMultiDict(v3_legacy.sign(known.secret, SENT_AT, body))
     assert v3_legacy.verify(headers, body, [known], SENT_AT) is known
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from relay.core.errors import BadSignature, Unparsable
-from relay.core.event import Arrival, Dialect
-from relay.core.line_secret import KnownSecret
+from relay.core.event import Dialect, VerifiedWebhook
+from relay.core.line_secret import LineSecret
 from relay.linq.signatures import standard, v2, v3_legacy
-from relay.linq.signatures.verify import admit_v2, admit_v3
+from relay.linq.signatures.verify import verify_v2, verify_v3
 from tests.building import LINE, OTHER_LINE, OTHER_SECRET, SECRET
 from tests.linq.building import (
     BODY,
@@ -48,7 +48,7 @@ NO_ENVELOPE = [b"", b"hello", b"[]", b"{}", b'{"event_id":"e"}', b'{"event_type"
 
 @pytest.mark.parametrize("headers", [both_headers(), standard_headers(), legacy_headers()], ids=["both", "new", "old"])
 def test_what_linq_signed_is_admitted(headers: CIMultiDict[str]) -> None:
-    assert admit_v3(headers, BODY, [KNOWN], SENT_AT) == Arrival(
+    assert verify_v3(headers, BODY, [KNOWN], SENT_AT) == VerifiedWebhook(
         id=EVENT_ID, type=TYPE, dialect=Dialect.V3, webhook_id=EVENT_ID, line=LINE, body=BODY, generation=1
     )
 
@@ -56,14 +56,14 @@ def test_what_linq_signed_is_admitted(headers: CIMultiDict[str]) -> None:
 def test_the_body_is_kept_byte_for_byte() -> None:
     body = b' {"event_type" : "t",\r\n "event_id":"\\u0065-1" , "data":{"b":1.0,"a":1e2}}  '
     headers = CIMultiDict(v3_legacy.sign(SECRET, SENT_AT, body))
-    arrival = admit_v3(headers, body, [KNOWN], SENT_AT)
+    arrival = verify_v3(headers, body, [KNOWN], SENT_AT)
     assert arrival.body == body
     assert arrival.id == "e-1"
 
 
 def test_a_valid_standard_signature_decides_even_if_the_older_one_is_wrong() -> None:
     headers = changed(both_headers(), "X-Webhook-Signature", "0" * 64)
-    assert admit_v3(headers, BODY, [KNOWN], SENT_AT).webhook_id == EVENT_ID
+    assert verify_v3(headers, BODY, [KNOWN], SENT_AT).webhook_id == EVENT_ID
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_valid_standard_signature_decides_even_if_the_older_one_is_wrong() -> 
 )
 def test_a_valid_older_signature_does_not_rescue_a_wrong_standard_one(name: str, values: tuple[str, ...]) -> None:
     with pytest.raises(BadSignature):
-        admit_v3(changed(both_headers(), name, *values), BODY, [KNOWN], SENT_AT)
+        verify_v3(changed(both_headers(), name, *values), BODY, [KNOWN], SENT_AT)
 
 
 @pytest.mark.parametrize("name", STANDARD_NAMES)
@@ -90,12 +90,12 @@ def test_one_standard_header_alone_beside_a_valid_older_signature_is_refused(nam
     headers = legacy_headers()
     headers.add(name, both_headers()[name])
     with pytest.raises(BadSignature):
-        admit_v3(headers, BODY, [KNOWN], SENT_AT)
+        verify_v3(headers, BODY, [KNOWN], SENT_AT)
 
 
 def test_no_signature_at_all_is_refused() -> None:
     with pytest.raises(BadSignature, match="missing"):
-        admit_v3(CIMultiDict[str](), BODY, [KNOWN], SENT_AT)
+        verify_v3(CIMultiDict[str](), BODY, [KNOWN], SENT_AT)
 
 
 # --- v3: what the arrival says --------------------------------------------------------------------
@@ -104,37 +104,37 @@ def test_no_signature_at_all_is_refused() -> None:
 @pytest.mark.parametrize("headers", [standard_headers(), legacy_headers()], ids=["new", "old"])
 @pytest.mark.parametrize("line", [LINE, OTHER_LINE, None])
 def test_the_line_is_that_of_the_secret_that_verified(headers: CIMultiDict[str], line: str | None) -> None:
-    secrets = [KnownSecret("+19995550100", 1, OTHER_SECRET), KnownSecret(line, 3, SECRET)]
-    assert admit_v3(headers, BODY, secrets, SENT_AT).line == line
+    secrets = [LineSecret("+19995550100", 1, OTHER_SECRET), LineSecret(line, 3, SECRET)]
+    assert verify_v3(headers, BODY, secrets, SENT_AT).line == line
 
 
 def test_the_line_is_not_the_one_that_the_payload_names() -> None:
     body = json.dumps({"event_id": "e", "event_type": "phone_number.assigned", "data": {"phone_number": OTHER_LINE}})
     headers = CIMultiDict(v3_legacy.sign(SECRET, SENT_AT, body.encode()))
-    assert admit_v3(headers, body.encode(), [KNOWN], SENT_AT).line == LINE
+    assert verify_v3(headers, body.encode(), [KNOWN], SENT_AT).line == LINE
 
 
 @pytest.mark.parametrize("signer", [SECRET, OTHER_SECRET])
 def test_each_of_several_live_secrets_verifies_while_a_rotation_goes_on(signer: SigningSecret) -> None:
-    secrets = [KnownSecret(LINE, 2, OTHER_SECRET), KnownSecret(LINE, 1, SECRET)]
+    secrets = [LineSecret(LINE, 2, OTHER_SECRET), LineSecret(LINE, 1, SECRET)]
     headers = CIMultiDict(standard.sign(signer, "msg-1", SENT_AT, BODY))
-    assert admit_v3(headers, BODY, secrets, SENT_AT).line == LINE
+    assert verify_v3(headers, BODY, secrets, SENT_AT).line == LINE
 
 
 def test_the_webhook_id_is_the_one_that_was_signed() -> None:
     headers = CIMultiDict(standard.sign(SECRET, "msg_2Lml", SENT_AT, BODY))
-    arrival = admit_v3(headers, BODY, [KNOWN], SENT_AT)
+    arrival = verify_v3(headers, BODY, [KNOWN], SENT_AT)
     assert (arrival.webhook_id, arrival.id) == ("msg_2Lml", EVENT_ID)
 
 
 def test_the_webhook_id_is_the_event_id_where_none_was_signed() -> None:
-    assert admit_v3(legacy_headers(), BODY, [KNOWN], SENT_AT).webhook_id == EVENT_ID
+    assert verify_v3(legacy_headers(), BODY, [KNOWN], SENT_AT).webhook_id == EVENT_ID
 
 
 def test_event_types_that_nobody_knows_are_admitted() -> None:
     body = b'{"event_id":"e","event_type":"hologram.projected"}'
     headers = CIMultiDict(standard.sign(SECRET, "e", SENT_AT, body))
-    assert admit_v3(headers, body, [KNOWN], SENT_AT).type == "hologram.projected"
+    assert verify_v3(headers, body, [KNOWN], SENT_AT).type == "hologram.projected"
 
 
 # --- what is no envelope --------------------------------------------------------------------------
@@ -146,21 +146,21 @@ def test_event_types_that_nobody_knows_are_admitted() -> None:
 )
 def test_a_signed_body_that_is_no_envelope_is_unparsable(body: bytes, sign: Callable[[bytes], dict[str, str]]) -> None:
     with pytest.raises(Unparsable):
-        admit_v3(CIMultiDict(sign(body)), body, [KNOWN], SENT_AT)
+        verify_v3(CIMultiDict(sign(body)), body, [KNOWN], SENT_AT)
 
 
 @pytest.mark.parametrize("body", NO_ENVELOPE)
 @pytest.mark.parametrize("headers", [both_headers(), standard_headers(), legacy_headers()], ids=["both", "new", "old"])
 def test_a_body_that_nobody_signed_is_not_even_read(body: bytes, headers: CIMultiDict[str]) -> None:
     with pytest.raises(BadSignature):
-        admit_v3(headers, body, [KNOWN], SENT_AT)
+        verify_v3(headers, body, [KNOWN], SENT_AT)
 
 
 # --- v2 -------------------------------------------------------------------------------------------
 
 
 def test_what_linq_signed_for_v2_is_admitted_without_a_line() -> None:
-    assert admit_v2(v2_headers(), V2_BODY, [V2_KNOWN]) == Arrival(
+    assert verify_v2(v2_headers(), V2_BODY, [V2_KNOWN]) == VerifiedWebhook(
         id="0f1e2d3c-4b5a-4697-8879-6a5b4c3d2e1f",
         type="message.read",
         dialect=Dialect.V2,
@@ -173,15 +173,15 @@ def test_what_linq_signed_for_v2_is_admitted_without_a_line() -> None:
 @pytest.mark.parametrize("body", NO_ENVELOPE)
 def test_a_signed_v2_body_that_is_no_envelope_is_unparsable(body: bytes) -> None:
     with pytest.raises(Unparsable):
-        admit_v2(CIMultiDict(v2.sign(V2_SECRET, body)), body, [V2_KNOWN])
+        verify_v2(CIMultiDict(v2.sign(V2_SECRET, body)), body, [V2_KNOWN])
     with pytest.raises(BadSignature):
-        admit_v2(v2_headers(), body, [V2_KNOWN])
+        verify_v2(v2_headers(), body, [V2_KNOWN])
 
 
 def test_a_webhook_id_that_v2_did_not_sign_is_not_taken() -> None:
     headers = v2_headers()
     headers.add("webhook-id", "forged")
-    assert admit_v2(headers, V2_BODY, [V2_KNOWN]).webhook_id == "0f1e2d3c-4b5a-4697-8879-6a5b4c3d2e1f"
+    assert verify_v2(headers, V2_BODY, [V2_KNOWN]).webhook_id == "0f1e2d3c-4b5a-4697-8879-6a5b4c3d2e1f"
 
 
 # --- properties -----------------------------------------------------------------------------------
@@ -199,8 +199,8 @@ def test_any_object_with_an_id_and_a_type_is_admitted(
 ) -> None:
     envelope = {**more, "event_id": event_id, "event_type": event_type}
     body = json.dumps(envelope, ensure_ascii=ascii_only).encode()
-    arrival = admit_v3(CIMultiDict(standard.sign(SECRET, "w", SENT_AT, body)), body, [KNOWN], SENT_AT)
-    assert arrival == Arrival(event_id, event_type, Dialect.V3, "w", LINE, body, generation=1)
+    arrival = verify_v3(CIMultiDict(standard.sign(SECRET, "w", SENT_AT, body)), body, [KNOWN], SENT_AT)
+    assert arrival == VerifiedWebhook(event_id, event_type, Dialect.V3, "w", LINE, body, generation=1)
 
 
 junk = st.dictionaries(
@@ -214,6 +214,6 @@ junk = st.dictionaries(
 def test_nothing_but_a_bad_signature_comes_of_junk(junk: dict[str, list[str]], body: bytes) -> None:
     headers = CIMultiDict((name, value) for name, values in junk.items() for value in values)
     with pytest.raises(BadSignature):
-        admit_v3(headers, body, [KNOWN], SENT_AT)
+        verify_v3(headers, body, [KNOWN], SENT_AT)
     with pytest.raises(BadSignature):
-        admit_v2(headers, body, [V2_KNOWN])
+        verify_v2(headers, body, [V2_KNOWN])

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from relay.core.event import Dialect
 from relay.core.lines import is_line
 from relay.linq.api.v3 import KNOWN_EVENT_TYPES
-from relay.linq.payloads.decode import understand
+from relay.linq.payloads.decode import decode
 from relay.sandbox.events.conversations import Beat, conversation, conversations
 from relay.sandbox.payloads import NEW, OLD, data_of, envelope
 from relay.sandbox.payloads.messages import FAILURES
@@ -70,7 +70,7 @@ def scenes_of(beats: list[Beat], *event_types: str) -> list[Scene]:
 
 def event_of(beat: Beat, version: str) -> Event:
     body = envelope(beat.event_type, "e-1", data_of(beat.event_type, beat.scene, version), version, MOMENT)
-    return understand(Dialect.V3, body, None).event
+    return decode(Dialect.V3, body, None).event
 
 
 def test_the_same_seed_makes_the_same_events_but_for_the_time() -> None:
@@ -251,7 +251,7 @@ def test_every_beat_has_a_payload_that_the_relay_understands(seed: int, version:
         event = event_of(beat, version)
         assert event.type == beat.event_type
         assert event.line in {None, beat.scene.line}
-        assert event.facts.chat in {None, beat.scene.chat_id}
+        assert event.fields.chat in {None, beat.scene.chat_id}
 
 
 @quick
@@ -261,8 +261,8 @@ def test_v2_tells_of_a_beat_what_v3_tells(seed: int) -> None:
         v2_type = v2_type_of(beat.event_type)
         if v2_type is None:
             continue
-        v2 = understand(Dialect.V2, v2_body(v2_type, beat.scene, "e-1", MOMENT), None).event
+        v2 = decode(Dialect.V2, v2_body(v2_type, beat.scene, "e-1", MOMENT), None).event
         v3 = event_of(beat, NEW)
         assert v2.line in {None, beat.scene.line}
-        assert v2.facts.direction in {None, v3.facts.direction}
-        assert (v2.facts.chat is None) == (v3.facts.chat is None)
+        assert v2.fields.direction in {None, v3.fields.direction}
+        assert (v2.fields.chat is None) == (v3.fields.chat is None)

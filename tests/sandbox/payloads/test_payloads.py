@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pydantic
 import pytest
 
-from relay.core.event import Dialect, Facts
+from relay.core.event import Dialect, PayloadFields
 from relay.linq.api.v3 import KNOWN_EVENT_TYPES
-from relay.linq.payloads.decode import understand
+from relay.linq.payloads.decode import decode
 from relay.sandbox.events.event import telling_of
 from relay.sandbox.payloads import NEW, OLD, Scene, data_of, envelope, exists_in, known_types
 from relay.sandbox.payloads.messages import FAILURES
@@ -75,7 +75,7 @@ def body_of(event_type: str, version: str, scene: Scene = SCENE) -> bytes:
 
 
 def event_of(event_type: str, version: str, scene: Scene = SCENE) -> Event:
-    return understand(Dialect.V3, body_of(event_type, version, scene), None).event
+    return decode(Dialect.V3, body_of(event_type, version, scene), None).event
 
 
 def unknown_fields(value: object, place: str = "") -> Iterator[str]:
@@ -89,14 +89,14 @@ def unknown_fields(value: object, place: str = "") -> Iterator[str]:
             yield from unknown_fields(one, f"{place}[{position}]")
 
 
-def expected_facts(event_type: str, scene: Scene) -> Facts:
+def expected_facts(event_type: str, scene: Scene) -> PayloadFields:
     acting = "outbound" if scene.ours else "inbound"
     directions = {
         **dict.fromkeys(OUTBOUND, "outbound"),
         **dict.fromkeys(INBOUND, "inbound"),
         **dict.fromkeys(EITHER_WAY, acting),
     }
-    return Facts(
+    return PayloadFields(
         line=LINE if event_type in (NAMES_ITS_LINE_WHEN_IT_ACTS if scene.ours else NAMES_ITS_LINE) else None,
         chat=None if event_type in HAS_NO_CHAT else "chat-1",
         message="message-1" if event_type in HAS_MESSAGE else None,
@@ -164,7 +164,7 @@ def test_the_relay_understands_who_did_what_where(event_type: str, version: str,
     scene = replace(SCENE, ours=ours)
     event = event_of(event_type, version, scene)
     assert (event.type, event.version) == (event_type, version)
-    assert event.facts == expected_facts(event_type, scene)
+    assert event.fields == expected_facts(event_type, scene)
 
 
 @every_type
@@ -182,7 +182,7 @@ def test_a_message_says_its_service_and_whether_the_chat_is_a_group(
     version: str, service: str, *, is_group: bool
 ) -> None:
     scene = Scene(line=LINE, service=service, is_group=is_group)
-    facts = event_of("message.received", version, scene).facts
+    facts = event_of("message.received", version, scene).fields
     assert (facts.service, facts.is_group) == (service, is_group)
 
 
@@ -191,7 +191,7 @@ def test_a_message_says_its_service_and_whether_the_chat_is_a_group(
 def test_a_message_that_was_recovered_says_when_in_the_newer_version(event_type: str, version: str) -> None:
     late = telling_of(event_type, EVENT_ID, MOMENT, SCENE).content(version, MOMENT + timedelta(hours=3)).body
     marked = version == NEW and event_type in LIVE_MESSAGES
-    facts = understand(Dialect.V3, late, None).event.facts
+    facts = decode(Dialect.V3, late, None).event.fields
     assert facts.reconciled_at == ("2026-09-14T12:15:02.417Z" if marked else None)
     data = json.loads(late)["data"]
     data.pop("reconciled_at", None)

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from relay.core.event import Dialect, Facts
+from relay.core.event import Dialect, PayloadFields
 from relay.linq.api.v3 import KNOWN_EVENT_TYPES
-from relay.linq.payloads.decode import understand
+from relay.linq.payloads.decode import decode
 from relay.linq.payloads.event_types import V2_TYPES
 from relay.sandbox.payloads import Scene
 from relay.sandbox.payloads.v2 import v2_body, v2_type_of, v2_types
@@ -44,8 +44,8 @@ def made(event_type: str, scene: Scene = SCENE) -> Any:
     return json.loads(v2_body(event_type, scene, EVENT_ID, MOMENT))
 
 
-def facts_of(event_type: str, scene: Scene = SCENE) -> Facts:
-    return understand(Dialect.V2, v2_body(event_type, scene, EVENT_ID, MOMENT), None).event.facts
+def facts_of(event_type: str, scene: Scene = SCENE) -> PayloadFields:
+    return decode(Dialect.V2, v2_body(event_type, scene, EVENT_ID, MOMENT), None).event.fields
 
 
 def test_the_types_are_the_14_of_v2() -> None:
@@ -57,7 +57,7 @@ def test_the_types_are_the_14_of_v2() -> None:
 def test_the_relay_understands_who_did_what_where(event_type: str) -> None:
     data = made(event_type)["data"]
     ids = {"message": data.get("chat_message_id") if event_type in REACTIONS else data.get("id")}
-    assert facts_of(event_type) == Facts(
+    assert facts_of(event_type) == PayloadFields(
         line=LINE if event_type in NAMES_ITS_LINE else None,
         chat=data["chat_id"] if event_type in HAS_CHAT else None,
         message=ids["message"] if event_type in MESSAGES | REACTIONS else None,

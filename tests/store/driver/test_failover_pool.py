@@ -11,7 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from relay.core.errors import StoreUnavailable
 from relay.store import keys
-from relay.store.driver.client import REQUEST_PATIENCE, open_redis, persistently
+from relay.store.driver.client import REQUEST_TIMEOUT, open_redis, retry_until_redis_answers
 from relay.store.inbox.acceptor import Acceptor
 from tests.building import arrival_of
 from tests.sentinels import sentinels
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 async def redis(topology: Topology) -> AsyncIterator[Redis]:
-    async with open_redis(topology.url, REQUEST_PATIENCE) as redis:
+    async with open_redis(topology.url, REQUEST_TIMEOUT) as redis:
         yield redis
 
 
@@ -39,7 +39,7 @@ async def topology(tmp_path: Path) -> AsyncIterator[Topology]:
 
 
 async def ids_in_inbox(redis: Redis) -> set[str]:
-    rows = await persistently("reading the inbox", lambda: redis.xrange(keys.INBOX))
+    rows = await retry_until_redis_answers("reading the inbox", lambda: redis.xrange(keys.INBOX))
     return {fields[b"id"].decode() for _, fields in rows}
 
 
@@ -89,7 +89,7 @@ async def test_without_enough_replicas_an_event_is_not_confirmed_and_later_a_rep
 
 
 async def test_a_connection_that_is_told_readonly_is_not_used_again(topology: Topology) -> None:
-    async with open_redis(f"redis://127.0.0.1:{topology.ports[1]}/0", REQUEST_PATIENCE) as redis:
+    async with open_redis(f"redis://127.0.0.1:{topology.ports[1]}/0", REQUEST_TIMEOUT) as redis:
         with pytest.raises(RedisConnectionError, match="it is a replica now"):
             await redis.set("x", 1)
         assert not any(connection.is_connected for connection in redis.connection_pool._available_connections)

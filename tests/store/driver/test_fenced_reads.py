@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay.store import keys, wakeups
-from relay.store.driver.fenced_reads import Claim, LeaseLost, Most, take, take_due
+from relay.store.driver.fenced_reads import Claim, LeaseLost, ReadLimits, read_due, read_new
 from relay.store.lanes.lane import Lane
 
 if TYPE_CHECKING:
@@ -16,12 +16,12 @@ STREAM = "relay:topic:support"
 
 @pytest.fixture
 async def lane(redis: Redis) -> Lane:
-    """A lane with something to read and something due, whose slot is leased to "holder"."""
+    """A lane with something to read and something due, whose partition is leased to "holder"."""
     lane = Lane(redis, "bot", "support")
     await lane.ensure()
     await redis.xadd(STREAM, {"id": "e1", "body": "b"})
     await redis.zadd(keys.lane("bot", "retries"), {f"{STREAM}|1-1": 1, f"{STREAM}|1-2": 99})
-    await redis.set(keys.lease(wakeups.deliver(wakeups.slot_of("bot")).job_id), "holder")
+    await redis.set(keys.lease(wakeups.deliver(wakeups.partition_of("bot")).job_id), "holder")
     return lane
 
 
@@ -30,15 +30,15 @@ async def test_who_lost_the_lease_takes_nothing(redis: Redis, lane: Lane, token:
     with pytest.raises(LeaseLost):
         await lane.read_new(10, token)
     with pytest.raises(LeaseLost):
-        await lane.take_due(50, 10, token)
+        await lane.read_due(50, 10, token)
     assert (await redis.xpending(STREAM, lane.group))["pending"] == 0
     assert await redis.zcard(keys.lane("bot", "retries")) == 2
     assert [delivery.record.id for delivery in await lane.read_new(10, "holder")] == ["e1"]
-    assert [str(delivery.ref) for delivery in await lane.take_due(50, 10, "holder")] == [f"{STREAM}|1-1"]
+    assert [str(delivery.ref) for delivery in await lane.read_due(50, 10, "holder")] == [f"{STREAM}|1-1"]
 
 
 async def test_a_lease_that_nobody_holds_is_nobody_elses(redis: Redis, lane: Lane) -> None:
-    await redis.delete(keys.lease(wakeups.deliver(wakeups.slot_of("bot")).job_id))
+    await redis.delete(keys.lease(wakeups.deliver(wakeups.partition_of("bot")).job_id))
     assert len(await lane.read_new(10, "former holder")) == 1
 
 
@@ -47,10 +47,10 @@ async def test_entries_come_as_they_are_and_once(redis: Redis) -> None:
     odd = {b"a": b"", b"": b"\xff", b"a ": b"2"}
     entries = [await redis.xadd("s", odd), await redis.xadd("s", {"gone": "1"})]  # type: ignore[arg-type]
     claim = Claim("lease", "me")
-    assert await take(redis, claim, "g", ["s"], Most(1)) == [(b"s", entries[0], odd)]
-    assert len(await take(redis, claim, "g", ["s"], Most(9))) == 1
-    assert await take(redis, claim, "g", ["s"], Most(9)) == []
-    assert await take_due(redis, claim, "nothing waits", 1, 9) == []
+    assert await read_new(redis, claim, "g", ["s"], ReadLimits(1)) == [(b"s", entries[0], odd)]
+    assert len(await read_new(redis, claim, "g", ["s"], ReadLimits(9))) == 1
+    assert await read_new(redis, claim, "g", ["s"], ReadLimits(9)) == []
+    assert await read_due(redis, claim, "nothing waits", 1, 9) == []
 
 
 async def test_further_streams_give_what_is_left_of_the_room_and_at_least_one(redis: Redis) -> None:
@@ -59,10 +59,10 @@ async def test_further_streams_give_what_is_left_of_the_room_and_at_least_one(re
         for n in range(9):
             await redis.xadd(stream, {"n": str(n)})
 
-    async def taken(most: Most) -> list[bytes]:
-        return [stream for stream, _, _ in await take(redis, Claim("lease", "me"), "g", ["s", "replays"], most)]
+    async def taken(most: ReadLimits) -> list[bytes]:
+        return [stream for stream, _, _ in await read_new(redis, Claim("lease", "me"), "g", ["s", "replays"], most)]
 
-    assert await taken(Most(3, 5)) == [b"s"] * 3 + [b"replays"] * 2
-    assert await taken(Most(5, 5)) == [b"s"] * 5 + [b"replays"]
-    assert await taken(Most(9, 3)) == [b"s", b"replays", b"replays"]
-    assert await taken(Most(9, 3)) == [b"replays"] * 3
+    assert await taken(ReadLimits(3, 5)) == [b"s"] * 3 + [b"replays"] * 2
+    assert await taken(ReadLimits(5, 5)) == [b"s"] * 5 + [b"replays"]
+    assert await taken(ReadLimits(9, 3)) == [b"s", b"replays", b"replays"]
+    assert await taken(ReadLimits(9, 3)) == [b"replays"] * 3

@@ -7,8 +7,8 @@ import pytest
 
 from relay.store import keys
 from relay.store.driver import lease as lease_module
-from relay.store.driver.client import WORKER_PATIENCE, open_redis
-from relay.store.driver.lease import LeaseTaken, hold
+from relay.store.driver.client import WORKER_TIMEOUT, open_redis
+from relay.store.driver.lease import LeaseTaken, acquire_lease
 from tests.sentinels import sentinels
 from tests.support import eventually
 
@@ -21,17 +21,17 @@ JOB = "relay:route"
 
 
 async def test_one_holder_at_a_time(redis: Redis) -> None:
-    async with hold(redis, JOB) as lease:
+    async with acquire_lease(redis, JOB) as lease:
         assert lease.is_sure
         with pytest.raises(LeaseTaken):
-            async with hold(redis, JOB):
+            async with acquire_lease(redis, JOB):
                 pass
-    async with hold(redis, JOB):
+    async with acquire_lease(redis, JOB):
         pass
 
 
 async def test_it_and_arqs_lock_end_soon_after_the_last_beat(redis: Redis) -> None:
-    async with hold(redis, JOB):
+    async with acquire_lease(redis, JOB):
         ours, arqs = await redis.pttl(keys.lease(JOB)), await redis.pttl(keys.ARQ_LOCK_PREFIX + JOB)
         assert 0 < ours <= 5000
         assert ours < arqs <= 6000
@@ -39,8 +39,8 @@ async def test_it_and_arqs_lock_end_soon_after_the_last_beat(redis: Redis) -> No
 
 
 async def test_it_is_prolonged_as_long_as_it_is_held(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease_module, "_BEAT", 0.01)
-    async with hold(redis, JOB):
+    monkeypatch.setattr(lease_module, "_RENEW_INTERVAL", 0.01)
+    async with acquire_lease(redis, JOB):
         await redis.pexpire(keys.lease(JOB), 100)
 
         async def prolonged() -> bool:
@@ -53,8 +53,8 @@ async def test_it_is_prolonged_as_long_as_it_is_held(redis: Redis, monkeypatch: 
 async def test_who_finds_somebody_else_in_its_place_knows_that_it_lost(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lease_module, "_BEAT", 0.01)
-    async with hold(redis, JOB) as lease:
+    monkeypatch.setattr(lease_module, "_RENEW_INTERVAL", 0.01)
+    async with acquire_lease(redis, JOB) as lease:
         await redis.set(keys.lease(JOB), "somebody else")
         async with asyncio.timeout(5):
             await lease.lost.wait()
@@ -65,8 +65,8 @@ async def test_who_finds_somebody_else_in_its_place_knows_that_it_lost(
 async def test_a_lease_that_expired_while_nobody_took_it_is_taken_back(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lease_module, "_BEAT", 0.01)
-    async with hold(redis, JOB) as lease:
+    monkeypatch.setattr(lease_module, "_RENEW_INTERVAL", 0.01)
+    async with acquire_lease(redis, JOB) as lease:
         await redis.delete(keys.lease(JOB))
 
         async def is_back() -> bool:
@@ -77,7 +77,7 @@ async def test_a_lease_that_expired_while_nobody_took_it_is_taken_back(
 
 
 async def test_without_a_beat_it_is_no_longer_sure(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with hold(redis, JOB) as lease:
+    async with acquire_lease(redis, JOB) as lease:
         monkeypatch.setattr(lease_module, "LENGTH", 0.0)
         assert not lease.is_sure
 
@@ -85,10 +85,10 @@ async def test_without_a_beat_it_is_no_longer_sure(redis: Redis, monkeypatch: py
 async def test_it_is_not_sure_while_the_replicas_that_have_to_confirm_it_are_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lease_module, "_BEAT", 0.01)
-    async with sentinels(tmp_path / "servers") as topology, open_redis(topology.url, WORKER_PATIENCE) as redis:
+    monkeypatch.setattr(lease_module, "_RENEW_INTERVAL", 0.01)
+    async with sentinels(tmp_path / "servers") as topology, open_redis(topology.url, WORKER_TIMEOUT) as redis:
         [replica] = topology.ports[1:]
-        async with hold(redis, JOB, replicas=1) as lease:
+        async with acquire_lease(redis, JOB, replicas=1) as lease:
             assert lease.is_sure
             topology.kill(replica)
             await eventually(lambda: not lease.is_sure)

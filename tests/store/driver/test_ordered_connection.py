@@ -9,8 +9,8 @@ from hiredis import pack_command
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
-from relay.store.driver.client import WORKER_PATIENCE, open_redis
-from relay.store.driver.ordered_connection import InOrder
+from relay.store.driver.client import WORKER_TIMEOUT, open_redis
+from relay.store.driver.ordered_connection import OrderedConnection
 from tests.bootstrap.redis_gate import gate_to
 from tests.support import eventually
 
@@ -24,14 +24,14 @@ async def read(connection: Connection) -> Any:
     return await connection.read_response()
 
 
-async def ask(line: InOrder, *command: str | int) -> Any:
+async def ask(line: OrderedConnection, *command: str | int) -> Any:
     """The answer to one command."""
     return await line.exchange(pack_command(command), read)  # type: ignore[arg-type]  # typed for fewer tuples than it takes
 
 
 @asynccontextmanager
-async def opened(redis: Redis) -> AsyncIterator[InOrder]:
-    line = InOrder(redis)
+async def opened(redis: Redis) -> AsyncIterator[OrderedConnection]:
+    line = OrderedConnection(redis)
     try:
         yield line
     finally:
@@ -99,7 +99,7 @@ async def test_who_gives_up_waiting_shifts_nobodys_answer(redis: Redis) -> None:
 async def test_who_sends_while_another_gives_up_is_told_that_the_connection_was_lost(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with open_redis(redis_url, WORKER_PATIENCE) as redis, opened(redis) as line:
+    async with open_redis(redis_url, WORKER_TIMEOUT) as redis, opened(redis) as line:
         await ask(line, "PING")
         wire: Any = line._wire
 
@@ -115,7 +115,7 @@ async def test_who_sends_while_another_gives_up_is_told_that_the_connection_was_
 
 async def test_who_comes_while_redis_is_away_is_told_and_the_next_is_served(redis: Redis, redis_url: str) -> None:
     async with gate_to(redis_url) as gate:
-        behind = open_redis(gate.url, WORKER_PATIENCE)
+        behind = open_redis(gate.url, WORKER_TIMEOUT)
         async with opened(behind) as line:
             assert await ask(line, "INCR", "n") == 1
             gate.shut()

@@ -8,7 +8,7 @@ import pytest
 
 from relay.core.errors import StoreUnavailable
 from relay.store import keys, wakeups
-from relay.store.driver.client import REQUEST_PATIENCE, open_redis
+from relay.store.driver.client import REQUEST_TIMEOUT, open_redis
 from relay.store.inbox.acceptor import Acceptor
 from tests.building import arrival_of
 from tests.support import hash_of, raw_server
@@ -95,7 +95,7 @@ async def test_the_script_is_sent_again_when_redis_has_forgotten_it(redis: Redis
 
 
 async def test_no_redis_is_said_at_once(clock: Clock) -> None:
-    nowhere = open_redis("redis://127.0.0.1:1/0", REQUEST_PATIENCE)
+    nowhere = open_redis("redis://127.0.0.1:1/0", REQUEST_TIMEOUT)
     async with Acceptor(nowhere, WINDOW, clock) as acceptor:
         with pytest.raises(StoreUnavailable, match="Redis did not take the event"):
             await acceptor.accept(arrival_of())
@@ -107,7 +107,7 @@ async def test_a_redis_that_does_not_answer_costs_less_than_two_seconds(clock: C
         await reader.read()
 
     async with raw_server(swallow) as port:
-        hung = open_redis(f"redis://127.0.0.1:{port}/0", REQUEST_PATIENCE)
+        hung = open_redis(f"redis://127.0.0.1:{port}/0", REQUEST_TIMEOUT)
         began = time.monotonic()
         async with Acceptor(hung, WINDOW, clock) as acceptor:
             first = asyncio.create_task(acceptor.accept(arrival_of()))

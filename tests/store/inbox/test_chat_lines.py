@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from relay.core.event import Dialect
 from relay.store import keys, wakeups
-from relay.store.driver.client import WORKER_PATIENCE, open_redis
+from relay.store.driver.client import WORKER_TIMEOUT, open_redis
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.inbox.chat_lines import Bounds, ChatLines, Sighting
 from tests.bootstrap.redis_gate import gate_to
@@ -214,7 +214,7 @@ async def test_a_chat_is_forgotten_when_its_last_proof_is_too_old(
 
 async def test_a_map_that_nobody_adds_to_leaves_redis_in_the_end(redis: Redis, chats: ChatLines) -> None:
     await chats.resolve([seen(line=LINE)], TOKEN)
-    for key in (keys.CHATS, keys.CHATS_PROVED, keys.CHATS_TEACHER):
+    for key in (keys.CHATS, keys.CHATS_PROVED, keys.CHATS_LAST_WRITER):
         assert 89 * DAY < await redis.ttl(key) <= 90 * DAY
 
 
@@ -252,14 +252,14 @@ async def test_a_router_that_was_the_last_to_learn_keeps_its_cache(redis: Redis,
 async def test_what_redis_may_have_lost_is_stored_again(redis: Redis, chats: ChatLines) -> None:
     await chats.resolve([seen("C", LINE), seen("D", LINE)], TOKEN)
     await redis.delete(keys.CHATS, keys.CHATS_PROVED)
-    chats.suspect()
+    chats.resync()
     assert await chats.resolve([seen("C", LINE), seen("D")], TOKEN) == [LINE, LINE]
     assert await remembered(redis) == ["v3:C"]
 
 
 async def test_while_redis_is_away_a_batch_waits_and_then_has_its_lines(redis_url: str, clock: Clock) -> None:
     async with gate_to(redis_url) as gate:
-        redis = open_redis(gate.url, WORKER_PATIENCE)
+        redis = open_redis(gate.url, WORKER_TIMEOUT)
         chats = ChatLines(redis, clock)
         await chats.resolve([seen("C", LINE)], TOKEN)
         gate.shut()

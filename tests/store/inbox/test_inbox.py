@@ -105,10 +105,10 @@ async def test_a_commit_moves_appends_counts_and_wakes_in_one_step(redis: Redis,
     assert (await hash_of(redis, keys.COUNTS))["routed"] == "2"
     assert await redis.smembers(keys.TOPICS) == {b"messages", b"everything"}  # type: ignore[misc]  # typed for the blocking client, too
     for name in ("bot", "crm"):
-        slot = wakeups.slot_of(name)
-        assert name.encode() in await redis.zrange(keys.ready(slot), 0, -1)
-        assert await redis.get(f"arq:job:{wakeups.deliver(slot).job_id}") == wakeups.deliver(slot).payload
-        assert await redis.zscore(keys.QUEUE, wakeups.deliver(slot).job_id) == wakeups.NOW
+        partition = wakeups.partition_of(name)
+        assert name.encode() in await redis.zrange(keys.ready(partition), 0, -1)
+        assert await redis.get(f"arq:job:{wakeups.deliver(partition).job_id}") == wakeups.deliver(partition).payload
+        assert await redis.zscore(keys.QUEUE, wakeups.deliver(partition).job_id) == wakeups.NOW
 
 
 async def test_an_entry_is_moved_once_however_often_it_is_committed(redis: Redis, inbox: Inbox, clock: Clock) -> None:
@@ -127,7 +127,7 @@ async def test_what_is_no_longer_there_feeds_and_wakes_nobody(redis: Redis, inbo
     assert moved == (2, 0, 0)
     assert await bodies(redis, "relay:topic:messages") == [first.body, third.body]
     assert await redis.smembers(keys.TOPICS) == {b"messages"}  # type: ignore[misc]  # as above
-    assert await redis.zcard(keys.ready(wakeups.slot_of("crm"))) == 0
+    assert await redis.zcard(keys.ready(wakeups.partition_of("crm"))) == 0
 
 
 async def test_what_came_in_between_stays(redis: Redis, inbox: Inbox, clock: Clock) -> None:
@@ -179,9 +179,9 @@ async def test_what_cannot_be_understood_is_set_aside_and_holds_up_nobody(
 ) -> None:
     await accept(redis, clock, 2)
     first, second = await inbox.read(10)
-    strange = Move(first.entry, (), ["reason", "odd", "body", first.body], len(first.body), aside=True)
+    strange = Move(first.entry, (), ["reason", "odd", "body", first.body], len(first.body), quarantined=True)
     assert await commit(inbox, strange, move(second, "messages")) == (1, 0, 1)
-    [(_, fields)] = await redis.xrange(keys.ASIDE)
+    [(_, fields)] = await redis.xrange(keys.QUARANTINE)
     assert fields == {b"reason": b"odd", b"body": first.body}
     assert await redis.xlen("relay:topic:messages") == 1
 
@@ -198,7 +198,7 @@ async def test_a_full_redis_lets_move_what_it_has_accepted(redis: Redis, inbox: 
     assert await bodies(redis, "relay:topic:messages") == [entry.body for entry in entries]
 
 
-@pytest.mark.parametrize("stream", ["relay:topic:everything", keys.ASIDE])
+@pytest.mark.parametrize("stream", ["relay:topic:everything", keys.QUARANTINE])
 async def test_where_something_else_stands_in_a_streams_place_nothing_is_moved_and_nothing_lost(
     redis: Redis, inbox: Inbox, clock: Clock, stream: str
 ) -> None:
@@ -207,7 +207,7 @@ async def test_where_something_else_stands_in_a_streams_place_nothing_is_moved_a
     moves = [
         move(first, "messages"),
         move(second, "messages", "everything"),
-        Move(third.entry, (), ["reason", "odd"], 0, aside=True),
+        Move(third.entry, (), ["reason", "odd"], 0, quarantined=True),
     ]
     await redis.set(stream, "not a stream")
     with pytest.raises(ResponseError, match="WRONGTYPE"):
@@ -222,8 +222,8 @@ async def test_where_something_else_stands_in_a_streams_place_nothing_is_moved_a
 async def test_a_batch_that_would_hold_redis_up_is_moved_in_parts_and_in_order(
     redis: Redis, inbox: Inbox, clock: Clock, monkeypatch: pytest.MonkeyPatch, appended: int, size: int
 ) -> None:
-    monkeypatch.setattr(module, "_MOST_APPENDED", appended)
-    monkeypatch.setattr(module, "_MOST_BYTES", size)
+    monkeypatch.setattr(module, "_MAX_APPENDED", appended)
+    monkeypatch.setattr(module, "_MAX_BYTES", size)
     await accept(redis, clock, 7)
     entries = await inbox.read(10)
     moves = [move(entry, "messages", "everything") if n % 3 else move(entry) for n, entry in enumerate(entries)]

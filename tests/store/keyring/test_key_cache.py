@@ -9,7 +9,7 @@ from relay.core.errors import StoreUnavailable
 from relay.core.secret import new_key
 from relay.store import keys
 from relay.store.driver.client import open_redis
-from relay.store.keyring.encryption import Seal
+from relay.store.keyring.encryption import Cipher
 from relay.store.keyring.key_cache import KeyCache
 from relay.store.keyring.keyring import Keyring
 from tests.building import LINE, OTHER_LINE, OTHER_SECRET, SECRET, known
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def keyring(redis: Redis) -> Keyring:
-    return Keyring(redis, Seal(new_key()))
+    return Keyring(redis, Cipher(new_key()))
 
 
 async def test_is_loaded_once_there_is_a_secret(keyring: Keyring) -> None:
@@ -30,14 +30,14 @@ async def test_is_loaded_once_there_is_a_secret(keyring: Keyring) -> None:
         assert not cache.is_loaded
         await keyring.store(LINE, 1, "id", SECRET, 0)
         await eventually(lambda: cache.is_loaded)
-        assert cache.of(LINE, None) == (known(),)
+        assert cache.secrets_for(LINE, None) == (known(),)
 
 
 async def test_a_fixed_secret_is_enough_to_be_loaded(keyring: Keyring) -> None:
     async with KeyCache(keyring, [known(None, 0)]) as cache:
         await eventually(lambda: cache.is_loaded)
         assert cache.fixed == (known(None, 0),)
-        assert cache.of(None, None) == ()
+        assert cache.secrets_for(None, None) == ()
 
 
 async def test_a_renewal_sees_what_was_stored_before_it(keyring: Keyring) -> None:
@@ -68,12 +68,12 @@ async def test_the_generation_of_the_url_comes_first(keyring: Keyring) -> None:
         await keyring.store(LINE, generation, str(generation), secret, 0)
     async with KeyCache(keyring) as cache:
         await cache.renew()
-        assert [secret.generation for secret in cache.of(LINE, None)] == [2, 1]
-        assert [secret.generation for secret in cache.of(LINE, 1)] == [1, 2]
-        assert cache.of(LINE, None)
+        assert [secret.generation for secret in cache.secrets_for(LINE, None)] == [2, 1]
+        assert [secret.generation for secret in cache.secrets_for(LINE, 1)] == [1, 2]
+        assert cache.secrets_for(LINE, None)
         assert cache.has(LINE, 1)
         assert not cache.has(LINE, 3)
-        assert not cache.of(OTHER_LINE, None)
+        assert not cache.secrets_for(OTHER_LINE, None)
 
 
 async def test_a_keyring_that_became_empty_is_a_lost_database_not_an_order_to_forget(
@@ -84,7 +84,7 @@ async def test_a_keyring_that_became_empty_is_a_lost_database_not_an_order_to_fo
         await cache.renew()
         await redis.delete(keys.KEYRING)
         await cache.renew()
-        assert cache.of(LINE, None) == (known(),)
+        assert cache.secrets_for(LINE, None) == (known(),)
 
 
 async def test_a_secret_that_was_withdrawn_is_forgotten(keyring: Keyring) -> None:
@@ -94,21 +94,21 @@ async def test_a_secret_that_was_withdrawn_is_forgotten(keyring: Keyring) -> Non
         await cache.renew()
         await keyring.forget(LINE)
         await cache.renew()
-        assert not cache.of(LINE, None)
+        assert not cache.secrets_for(LINE, None)
         assert cache.lines == 1
 
 
 async def test_a_secret_under_another_key_is_passed_over(redis: Redis, keyring: Keyring) -> None:
-    await Keyring(redis, Seal(new_key())).store(OTHER_LINE, 1, "other", SECRET, 0)
+    await Keyring(redis, Cipher(new_key())).store(OTHER_LINE, 1, "other", SECRET, 0)
     await keyring.store(LINE, 1, "id", SECRET, 0)
     async with KeyCache(keyring) as cache:
         await cache.renew()
-        assert (bool(cache.of(LINE, None)), cache.of(OTHER_LINE, None)) == (True, ())
+        assert (bool(cache.secrets_for(LINE, None)), cache.secrets_for(OTHER_LINE, None)) == (True, ())
 
 
 async def test_no_redis_is_our_trouble_and_costs_nobody_his_secrets() -> None:
     nowhere = open_redis("redis://127.0.0.1:1/0", 0.5)
-    async with KeyCache(Keyring(nowhere, Seal(new_key()))) as cache:
+    async with KeyCache(Keyring(nowhere, Cipher(new_key()))) as cache:
         with pytest.raises(StoreUnavailable):
             await cache.renew()
         assert not cache.is_loaded

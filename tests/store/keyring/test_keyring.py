@@ -8,7 +8,7 @@ from relay.core.errors import StoreError
 from relay.core.secret import new_key
 from relay.store import keys
 from relay.store.driver.client import ask
-from relay.store.keyring.encryption import Seal
+from relay.store.keyring.encryption import Cipher
 from relay.store.keyring.keyring import STRAGGLERS, Keyring
 from tests.building import LINE, OTHER_LINE, SECRET, known
 from tests.support import hash_of
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 async def test_a_secret_comes_back_and_never_lies_open(redis: Redis) -> None:
-    keyring = Keyring(redis, Seal(new_key()))
+    keyring = Keyring(redis, Cipher(new_key()))
     await keyring.store(LINE, 2, "linq-id", SECRET, 17.9)
     [record] = await keyring.records()
     assert keyring.open(record) == known(LINE, 2, SECRET)
@@ -28,7 +28,7 @@ async def test_a_secret_comes_back_and_never_lies_open(redis: Redis) -> None:
 
 
 async def test_generations_and_lines_stand_beside_each_other(redis: Redis) -> None:
-    keyring = Keyring(redis, Seal(new_key()))
+    keyring = Keyring(redis, Cipher(new_key()))
     for line, generation in ((LINE, 1), (LINE, 2), (OTHER_LINE, 1), (None, 1)):
         await keyring.store(line, generation, f"{line}-{generation}", SECRET, 0)
     await keyring.forget(f"{LINE}-1")
@@ -40,8 +40,8 @@ async def test_generations_and_lines_stand_beside_each_other(redis: Redis) -> No
 
 
 async def test_another_key_opens_nothing(redis: Redis) -> None:
-    await Keyring(redis, Seal(new_key())).store(LINE, 1, "id", SECRET, 0)
-    other = Keyring(redis, Seal(new_key()))
+    await Keyring(redis, Cipher(new_key())).store(LINE, 1, "id", SECRET, 0)
+    other = Keyring(redis, Cipher(new_key()))
     [record] = await other.records()
     with pytest.raises(StoreError, match="another RELAY_SECRET_KEY"):
         other.open(record)
@@ -50,24 +50,24 @@ async def test_another_key_opens_nothing(redis: Redis) -> None:
 async def test_a_record_that_is_none_is_told(redis: Redis) -> None:
     await ask(redis.hset(keys.KEYRING, "x", "{}"))
     with pytest.raises(StoreError, match="of relay:keyring is no record of a secret: delete it"):
-        await Keyring(redis, Seal(new_key())).records()
+        await Keyring(redis, Cipher(new_key())).records()
 
 
 async def test_a_new_key_takes_over_what_the_old_one_sealed(redis: Redis) -> None:
     old, new = new_key(), new_key()
-    await Keyring(redis, Seal(old)).store(LINE, 1, "linq-id", SECRET, 0)
-    both = Keyring(redis, Seal(new, old))
+    await Keyring(redis, Cipher(old)).store(LINE, 1, "linq-id", SECRET, 0)
+    both = Keyring(redis, Cipher(new, old))
     [before] = await both.records()
     assert both.open(before).secret == SECRET
-    assert before.key_id == Seal(old).key_id
+    assert before.key_id == Cipher(old).key_id
     await both.tidy(gone=(), now=0)
-    [after] = await Keyring(redis, Seal(new)).records()
-    assert after.key_id == Seal(new).key_id
-    assert Keyring(redis, Seal(new)).open(after).secret == SECRET
+    [after] = await Keyring(redis, Cipher(new)).records()
+    assert after.key_id == Cipher(new).key_id
+    assert Keyring(redis, Cipher(new)).open(after).secret == SECRET
 
 
 async def test_what_is_gone_is_forgotten_when_its_stragglers_are_in(redis: Redis) -> None:
-    keyring = Keyring(redis, Seal(new_key()))
+    keyring = Keyring(redis, Cipher(new_key()))
     await keyring.store(LINE, 1, "gone", SECRET, 0)
     await keyring.store(LINE, 2, "there", SECRET, 0)
     for now, kept in ((1000.0, {"gone", "there"}), (1000.0 + STRAGGLERS, {"gone", "there"}), (2801.0, {"there"})):
@@ -76,6 +76,6 @@ async def test_what_is_gone_is_forgotten_when_its_stragglers_are_in(redis: Redis
 
 
 async def test_retiring_what_is_not_there_changes_nothing(redis: Redis) -> None:
-    keyring = Keyring(redis, Seal(new_key()))
+    keyring = Keyring(redis, Cipher(new_key()))
     await keyring.retire("nobody", 5.0)
     assert await keyring.records() == []

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from relay.core.event import Dialect
 from relay.store.keyring import last_seen
-from relay.store.keyring.last_seen import Heard, LastEvent, last_heard
+from relay.store.keyring.last_seen import LastEvent, LastSeen, last_events
 from tests.building import LINE, arrival_of
 from tests.conftest import NOW
 from tests.support import eventually
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 async def test_the_last_event_of_each_line_is_kept_with_the_generation_that_verified_it(redis: Redis) -> None:
-    async with Heard(redis) as noted:
+    async with LastSeen(redis) as noted:
         for generation, arrival in ((1, arrival_of()), (2, arrival_of()), (3, arrival_of(line=None))):
-            noted.note(arrival._replace(generation=generation), NOW + generation)
-        noted.note(arrival_of(line=None)._replace(dialect=Dialect.V2), NOW)
-        assert await last_heard(redis) == {}  # not on the way of events
+            noted.record(arrival._replace(generation=generation), NOW + generation)
+        noted.record(arrival_of(line=None)._replace(dialect=Dialect.V2), NOW)
+        assert await last_events(redis) == {}  # not on the way of events
     at_ms = int(NOW * 1000)
-    assert await last_heard(redis) == {
+    assert await last_events(redis) == {
         LINE: LastEvent(at_ms + 2000, 2),
         "account": LastEvent(at_ms + 3000, 3),
         "v2": LastEvent(at_ms, 0),
@@ -32,13 +32,13 @@ async def test_it_is_written_now_and_then_and_after_trouble_again(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(last_seen, "_INTERVAL", 0.01)
-    async with Heard(redis) as noted:
-        noted.note(arrival_of(), NOW)
-        await eventually(lambda: last_heard(redis))
+    async with LastSeen(redis) as noted:
+        noted.record(arrival_of(), NOW)
+        await eventually(lambda: last_events(redis))
         await redis.client_kill_filter(_type="normal", skipme=True)
-        noted.note(arrival_of(), NOW + 5)
+        noted.record(arrival_of(), NOW + 5)
 
         async def is_written() -> bool:
-            return (await last_heard(redis))[LINE].at_ms == int((NOW + 5) * 1000)
+            return (await last_events(redis))[LINE].at_ms == int((NOW + 5) * 1000)
 
         await eventually(is_written)

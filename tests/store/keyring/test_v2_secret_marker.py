@@ -6,8 +6,8 @@ import pytest
 
 from relay.core.secret import SigningSecret, new_key
 from relay.store import keys
-from relay.store.keyring.encryption import Seal
-from relay.store.keyring.v2_secret_marker import SentSecret
+from relay.store.keyring.encryption import Cipher
+from relay.store.keyring.v2_secret_marker import V2SecretMarker
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -17,41 +17,41 @@ SECRET, OTHER = SigningSecret("our-own-secret"), SigningSecret("another-secret")
 
 
 @pytest.fixture
-def sent(redis: Redis) -> SentSecret:
-    return SentSecret(redis, Seal(KEY))
+def sent(redis: Redis) -> V2SecretMarker:
+    return V2SecretMarker(redis, Cipher(KEY))
 
 
-async def test_nobody_has_a_secret_before_one_was_sent(sent: SentSecret) -> None:
+async def test_nobody_has_a_secret_before_one_was_sent(sent: V2SecretMarker) -> None:
     assert await sent.holder(SECRET, [1, 2]) is None
 
 
-async def test_the_one_that_was_given_the_secret_is_known(sent: SentSecret) -> None:
-    await sent.note(SECRET, 2)
+async def test_the_one_that_was_given_the_secret_is_known(sent: V2SecretMarker) -> None:
+    await sent.record(SECRET, 2)
     assert await sent.holder(SECRET, [1, 2, 3]) == 2
     assert await sent.holder(SECRET, [1, 3]) is None
     assert await sent.holder(OTHER, [1, 2, 3]) is None
 
 
-async def test_only_the_last_one_counts(sent: SentSecret) -> None:
-    await sent.note(SECRET, 2)
-    await sent.note(OTHER, 2)
+async def test_only_the_last_one_counts(sent: V2SecretMarker) -> None:
+    await sent.record(SECRET, 2)
+    await sent.record(OTHER, 2)
     assert await sent.holder(SECRET, [2]) is None
     assert await sent.holder(OTHER, [2]) == 2
     await sent.forget()
     assert await sent.holder(OTHER, [2]) is None
 
 
-async def test_under_another_key_nothing_is_known(redis: Redis, sent: SentSecret) -> None:
-    await sent.note(SECRET, 2)
-    assert await SentSecret(redis, Seal(new_key())).holder(SECRET, [2]) is None
-    assert await SentSecret(redis, Seal(KEY, new_key())).holder(SECRET, [2]) == 2
+async def test_under_another_key_nothing_is_known(redis: Redis, sent: V2SecretMarker) -> None:
+    await sent.record(SECRET, 2)
+    assert await V2SecretMarker(redis, Cipher(new_key())).holder(SECRET, [2]) is None
+    assert await V2SecretMarker(redis, Cipher(KEY, new_key())).holder(SECRET, [2]) == 2
 
 
-async def test_what_lies_in_redis_does_not_give_the_secret_away(redis: Redis, sent: SentSecret) -> None:
-    await sent.note(SECRET, 2)
+async def test_what_lies_in_redis_does_not_give_the_secret_away(redis: Redis, sent: V2SecretMarker) -> None:
+    await sent.record(SECRET, 2)
     assert await redis.keys() == [keys.LINQ_V2.encode()]
     noted: bytes = await redis.get(keys.LINQ_V2)
     assert SECRET.whole not in noted
     assert len(bytes.fromhex(noted.decode())) == 32
-    await sent.note(SECRET, 3)
+    await sent.record(SECRET, 3)
     assert await redis.get(keys.LINQ_V2) != noted

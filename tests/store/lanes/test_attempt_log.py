@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from relay.core.delivery.outcome import Again, Attempt, Done, Filtered, GivenUp, Outcome
+from relay.core.delivery.outcome import Attempt, DeadLettered, Delivered, Filtered, Outcome, RetryAt
 from relay.store import keys
 from relay.store.lanes import attempt_log as attempts_module
-from relay.store.lanes.attempt_log import Sought, attempts_of, trim_attempts
-from relay.store.lanes.attempt_record import Room
+from relay.store.lanes.attempt_log import AttemptFilter, attempts_of, trim_attempts
+from relay.store.lanes.attempt_record import AttemptLimits
 from relay.store.lanes.dead_letters import DeadLetters
 from relay.store.lanes.lane import Lane, Tries
 from relay.store.lanes.position import drop_lane
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from relay.core.delivery.outcome import Verdict
-    from relay.store.lanes.attempt_log import Found
+    from relay.store.lanes.attempt_log import FoundAttempt
     from relay.store.lanes.lane import Delivery
 
 STREAM = keys.topic("support")
@@ -48,8 +48,8 @@ def settlement(
     return Settlement(lane, delivery, attempt, Tries(1, 900, "failed"), verdict, 1050, **more)
 
 
-async def found(redis: Redis, **sought: Any) -> list[Found]:
-    return [one async for one in attempts_of(redis, "bot", Sought(**sought))]
+async def found(redis: Redis, **sought: Any) -> list[FoundAttempt]:
+    return [one async for one in attempts_of(redis, "bot", AttemptFilter(**sought))]
 
 
 async def ids(redis: Redis, **sought: Any) -> list[str]:
@@ -60,9 +60,9 @@ async def test_an_attempt_is_remembered_with_whose_event_it_was_and_what_came_of
     redis: Redis, lane: Lane, settler: Settler
 ) -> None:
     delivery = await read(redis, lane, chat="chat-1", message="m1", trace="t1")
-    await settler.settle(settlement(lane, delivery, Again(due_ms=77), FAILED, is_probe=True))
-    [delivery] = await lane.take_due(77, 1)
-    await settler.settle(settlement(lane, delivery, GivenUp("failed: no attempt left of 2"), FAILED))
+    await settler.settle(settlement(lane, delivery, RetryAt(due_ms=77), FAILED, is_probe=True))
+    [delivery] = await lane.read_due(77, 1)
+    await settler.settle(settlement(lane, delivery, DeadLettered("failed: no attempt left of 2"), FAILED))
     second, first = await found(redis)
     assert (first.subscription, first.counted, first.detail) == ("bot", True, "no?")
     attempt = first.attempt
@@ -81,7 +81,7 @@ async def test_an_attempt_is_remembered_with_whose_event_it_was_and_what_came_of
 
 
 async def test_a_success_keeps_nothing_of_the_answer(redis: Redis, lane: Lane, settler: Settler) -> None:
-    await settler.settle(settlement(lane, await read(redis, lane), Done()))
+    await settler.settle(settlement(lane, await read(redis, lane), Delivered()))
     [one] = await found(redis)
     assert (one.attempt.outcome, one.attempt.status, one.detail) == (Outcome.DELIVERED, 204, "")
     assert not await redis.exists(ANSWERS)
@@ -89,16 +89,16 @@ async def test_a_success_keeps_nothing_of_the_answer(redis: Redis, lane: Lane, s
 
 async def test_what_was_settled_without_a_post_is_no_attempt(redis: Redis, lane: Lane, settler: Settler) -> None:
     await settler.settle(settlement(lane, await read(redis, lane), Filtered(), None))
-    await settler.settle(settlement(lane, await read(redis, lane), GivenUp("expired"), None))
+    await settler.settle(settlement(lane, await read(redis, lane), DeadLettered("expired"), None))
     assert await found(redis) == []
 
 
 async def test_a_replay_is_told_from_the_first_time(redis: Redis, lane: Lane, settler: Settler) -> None:
-    await settler.settle(settlement(lane, await read(redis, lane), GivenUp("x"), FAILED))
+    await settler.settle(settlement(lane, await read(redis, lane), DeadLettered("x"), FAILED))
     letters = DeadLetters(redis)
     await letters.replay("bot", [letter.record.entry async for letter in letters.of("bot")], 1)
     [again] = await lane.read_new(10)
-    await settler.settle(settlement(lane, again, Done()))
+    await settler.settle(settlement(lane, again, Delivered()))
     assert [(one.attempt.is_replay, one.attempt.topic) for one in await found(redis)] == [
         (True, "support"),
         (False, "support"),
@@ -108,16 +108,16 @@ async def test_a_replay_is_told_from_the_first_time(redis: Redis, lane: Lane, se
 async def test_an_attempt_whose_verdict_does_not_count_is_marked(redis: Redis, lane: Lane, settler: Settler) -> None:
     one, two = await read(redis, lane, "e1"), await read(redis, lane, "e2")
     await redis.set(keys.lease(JOB), "somebody else")
-    await settler.settle(settlement(lane, one, Again(due_ms=7), FAILED))
+    await settler.settle(settlement(lane, one, RetryAt(due_ms=7), FAILED))
     await redis.xack(STREAM, lane.group, two.ref.entry)  # the other one was quicker
-    await settler.settle(settlement(lane, two, Done()))
+    await settler.settle(settlement(lane, two, Delivered()))
     assert [(one.attempt.event_id, one.counted, one.detail) for one in await found(redis)] == [
         ("e2", False, ""),
         ("e1", False, "no?"),
     ]
 
 
-@pytest.mark.parametrize("verdict", [Done(), Again(due_ms=7), GivenUp("x")])
+@pytest.mark.parametrize("verdict", [Delivered(), RetryAt(due_ms=7), DeadLettered("x")])
 async def test_a_batch_that_is_written_twice_is_remembered_once(
     redis: Redis, lane: Lane, settler: Settler, verdict: Verdict
 ) -> None:
@@ -129,24 +129,24 @@ async def test_a_batch_that_is_written_twice_is_remembered_once(
 
 async def test_a_lane_that_was_dropped_is_not_remembered(redis: Redis, lane: Lane, settler: Settler) -> None:
     first, second = await read(redis, lane, "e1"), await read(redis, lane, "e2")
-    await settler.settle(settlement(lane, first, GivenUp("x"), FAILED))
+    await settler.settle(settlement(lane, first, DeadLettered("x"), FAILED))
     await drop_lane(redis, "bot")
-    await settler.settle(settlement(lane, second, Done()))
+    await settler.settle(settlement(lane, second, Delivered()))
     assert not await redis.exists(ATTEMPTS, ANSWERS)
 
 
 async def test_deleting_one_of_the_streams_by_hand_is_no_error(redis: Redis, lane: Lane, settler: Settler) -> None:
     await redis.xadd(ANSWERS, {"a": "x"}, id="99999999999999-0")
-    await settler.settle(settlement(lane, await read(redis, lane), GivenUp("x"), FAILED))
+    await settler.settle(settlement(lane, await read(redis, lane), DeadLettered("x"), FAILED))
     assert [one.detail for one in await found(redis)] == [""]
 
 
 async def test_a_lane_remembers_as_much_as_it_may(redis: Redis, lane: Lane, settler: Settler) -> None:
-    room = Room.of(1_000_000)
+    room = AttemptLimits.from_size(1_000_000)
     failed = Attempt(Outcome.FAILED, at_ms=1000, took_ms=50, status=500, detail="x" * 5000)
     for number in range(400):
         delivery = await read(redis, lane, next(_uuids))
-        verdict = Again(due_ms=number)
+        verdict = RetryAt(due_ms=number)
         await settler.settle(settlement(lane, delivery, verdict, failed, room=room))
     assert 100 <= await redis.xlen(ANSWERS) <= 115
     assert await redis.xlen(ATTEMPTS) == 400
@@ -161,7 +161,7 @@ async def test_a_success_takes_little_memory(redis: Redis, lane: Lane, settler: 
             pipe.xadd(STREAM, {**fields, "chat": next(_uuids), "message": next(_uuids)})  # type: ignore[dict-item]
         await pipe.execute()
     for delivery in await lane.read_new(500):
-        await settler.settle(settlement(lane, delivery, Done()))
+        await settler.settle(settlement(lane, delivery, Delivered()))
     assert (await redis.memory_usage(ATTEMPTS, samples=0) or 0) / 500 < 160
 
 
@@ -179,7 +179,7 @@ async def history(redis: Redis, lane: Lane, settler: Settler) -> Redis:
     ):
         delivery = await read(redis, lane, event_id, **more)
         made = Attempt(attempt.outcome, 1000 * number, 50, attempt.status, attempt.detail)
-        await settler.settle(settlement(lane, delivery, Done(), made))
+        await settler.settle(settlement(lane, delivery, Delivered(), made))
     return redis
 
 

@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.core.delivery.outcome import Outcome
-from relay.store.lanes.attempt_record import Remembered, Room, answer_of
+from relay.store.lanes.attempt_record import AttemptLimits, AttemptRecord, answer_of
 from tests.building import LINE
 from tests.properties import quick
 
-GOOD = Remembered(
+GOOD = AttemptRecord(
     topic="support",
     entry="1789377302417-12",
     event_id="3fda5450-b4ab-4967-8555-881267881004",
@@ -43,8 +43,8 @@ BAD = GOOD._replace(outcome=Outcome.FAILED, status=500, number=3, dead="failed: 
         BAD._replace(chat=f"{GOOD.chat}\n{GOOD.chat}", message=None),
     ],
 )
-def test_what_is_remembered_comes_back(attempt: Remembered) -> None:
-    assert Remembered.decode(attempt.encode()) == attempt
+def test_what_is_remembered_comes_back(attempt: AttemptRecord) -> None:
+    assert AttemptRecord.decode(attempt.encode()) == attempt
 
 
 names = st.none() | st.uuids().map(str) | st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=50)
@@ -58,7 +58,7 @@ def test_whatever_its_names_are(
     attempt = BAD._replace(
         event_id=event_id, chat=chat, message=message, trace=trace, entry=f"{ms}-0", at_ms=ms, took_ms=took
     )
-    assert Remembered.decode(attempt.encode()) == attempt
+    assert AttemptRecord.decode(attempt.encode()) == attempt
 
 
 def test_a_success_takes_few_bytes() -> None:
@@ -67,7 +67,7 @@ def test_a_success_takes_few_bytes() -> None:
 
 def test_what_is_too_long_or_too_large_is_cut() -> None:
     long = GOOD._replace(type="é" * 200, chat="c" * 1000, entry=f"5-{2**33}", took_ms=-1, number=2**20)
-    back = Remembered.decode(long.encode())
+    back = AttemptRecord.decode(long.encode())
     assert (back.type, back.chat, back.entry) == ("é" * 127, "c" * 256, "5-0")
     assert (back.took_ms, back.number) == (0, 2**16 - 1)
     assert len(answer_of("é" * 4096)) == 4096
@@ -75,4 +75,4 @@ def test_what_is_too_long_or_too_large_is_cut() -> None:
 
 
 def test_half_of_the_room_is_for_answers() -> None:
-    assert Room.of(9_000_000) == Room(30_000, 1000)
+    assert AttemptLimits.from_size(9_000_000) == AttemptLimits(30_000, 1000)

@@ -51,10 +51,10 @@ async def test_takes_retries_that_are_due_the_longest_due_first(redis: Redis, la
     await redis.zadd("relay:lane:bot:retries", {str(late): 20, str(early): 10, str(future): 99})
     await ask(redis.hset("relay:lane:bot:tries", str(early), Tries(3, 7, "failed").encode().decode()))
     assert await lane.next_due() == 10
-    taken = await lane.take_due(50, 10)
+    taken = await lane.read_due(50, 10)
     assert [(delivery.ref, delivery.tries) for delivery in taken] == [(early, Tries(3, 7, "failed")), (late, Tries())]
     assert await lane.next_due() == 99
-    assert await lane.take_due(50, 10) == []
+    assert await lane.read_due(50, 10) == []
     assert await lane.orphans() == [late, early]  # had we died with them
 
 
@@ -103,9 +103,9 @@ async def test_lanes_become_ready_once_however_often_they_are_marked(redis: Redi
 
 
 def test_every_lane_has_a_slot_of_its_own_choosing() -> None:
-    slots = {wakeups.slot_of(f"team-{number}") for number in range(200)}
-    assert slots == set(range(wakeups.SLOTS))
-    assert wakeups.slot_of("team-1") == wakeups.slot_of("team-1")
+    partitions = {wakeups.partition_of(f"team-{number}") for number in range(200)}
+    assert partitions == set(range(wakeups.PARTITIONS))
+    assert wakeups.partition_of("team-1") == wakeups.partition_of("team-1")
 
 
 def test_refs_and_tries_come_back_as_they_were_written() -> None:

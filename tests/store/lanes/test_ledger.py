@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from relay.core.delivery.outcome import Again, Attempt, Done, GivenUp, Outcome
+from relay.core.delivery.outcome import Attempt, DeadLettered, Delivered, Outcome, RetryAt
 from relay.store import keys, wakeups
 from relay.store.inbox.acceptor import Acceptor
 from relay.store.inbox.inbox import Inbox, Move, Permit, compile_feeds, parts_of
@@ -32,7 +32,7 @@ async def test_every_event_is_somewhere_at_every_step(redis: Redis, clock: Clock
         arrivals = [arrival_of() for _ in range(6)]
         for arrival in [*arrivals, arrivals[0]]:
             await acceptor.accept(arrival)
-    assert await ledger.totals() == Totals(accepted=6, duplicate=1, aside=0, routed=0, unmatched=0, inbox=6)
+    assert await ledger.totals() == Totals(accepted=6, duplicate=1, quarantined=0, routed=0, unmatched=0, inbox=6)
 
     inbox = Inbox(redis)
     await inbox.mark_prepared("now")
@@ -48,9 +48,9 @@ async def test_every_event_is_somewhere_at_every_step(redis: Redis, clock: Clock
     one, two, three, *_ = await lane.read_new(4)
     async with Settler(redis, "job", "me") as settler:
         tries = Tries(1, 1, "failed")
-        await settler.settle(Settlement(lane, one, FAILED, tries, Done(), 1))
-        await settler.settle(Settlement(lane, two, FAILED, tries, Again(due_ms=9), 1))
-        await settler.settle(Settlement(lane, three, FAILED, tries, GivenUp("x"), 1))
+        await settler.settle(Settlement(lane, one, FAILED, tries, Delivered(), 1))
+        await settler.settle(Settlement(lane, two, FAILED, tries, RetryAt(due_ms=9), 1))
+        await settler.settle(Settlement(lane, three, FAILED, tries, DeadLettered("x"), 1))
         assert await ledger.lanes() == [LaneLedger("bot", 5, delivered=1, waiting=2, retrying=1, dead=1, replayed=0)]
 
         letters = DeadLetters(redis)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relay.core.delivery.outcome import Again, Attempt, Done, GivenUp, Outcome
+from relay.core.delivery.outcome import Attempt, DeadLettered, Delivered, Outcome, RetryAt
 from relay.store import keys
 from relay.store.lanes.dead_letters import DeadLetters
 from relay.store.lanes.lane import Lane, Tries
@@ -39,7 +39,7 @@ async def feed(redis: Redis, *ids: str, stream: str = STREAM) -> None:
 
 async def settle(redis: Redis, lane: Lane, delivery: Delivery, verdict: Verdict | None = None) -> None:
     async with Settler(redis, "job", "me") as settler:
-        await settler.settle(Settlement(lane, delivery, ATTEMPT, Tries(1, 1, "x"), verdict or Done(), 1))
+        await settler.settle(Settlement(lane, delivery, ATTEMPT, Tries(1, 1, "x"), verdict or Delivered(), 1))
 
 
 async def row(redis: Redis) -> LaneLedger:
@@ -57,8 +57,8 @@ async def test_what_is_given_again_after_the_group_was_deleted_is_counted(redis:
     await settle(redis, lane, a)
     await lane.save_checkpoint()
     await settle(redis, lane, c)
-    await settle(redis, lane, d, GivenUp("x"))
-    await settle(redis, lane, b, Again(due_ms=9))
+    await settle(redis, lane, d, DeadLettered("x"))
+    await settle(redis, lane, b, RetryAt(due_ms=9))
     assert await row(redis) == LaneLedger("bot", 6, delivered=2, waiting=2, retrying=1, dead=1, replayed=0)
 
     await redis.xgroup_destroy(STREAM, lane.group)
@@ -107,12 +107,12 @@ async def test_a_topic_that_is_deleted_while_nothing_is_owed_loses_nothing(redis
 async def test_retries_of_replays_outlive_the_group_of_the_topic(redis: Redis, lane: Lane) -> None:
     await feed(redis, "a", "b")
     a, b = await lane.read_new(2)
-    await settle(redis, lane, a, GivenUp("x"))
-    await settle(redis, lane, b, Again(due_ms=9))
+    await settle(redis, lane, a, DeadLettered("x"))
+    await settle(redis, lane, b, RetryAt(due_ms=9))
     letters = DeadLetters(redis)
     await letters.replay("bot", [letter.record.entry async for letter in letters.of("bot")], 1)
     [again] = await lane.read_new(10)
-    await settle(redis, lane, again, Again(due_ms=5))
+    await settle(redis, lane, again, RetryAt(due_ms=5))
     await redis.xgroup_destroy(STREAM, lane.group)
     await lane.ensure()
     assert await redis.zrange(keys.lane("bot", "retries"), 0, -1) == [str(again.ref).encode()]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from relay.core.delivery.outcome import Again, Attempt, Done, GivenUp, Outcome
+from relay.core.delivery.outcome import Attempt, DeadLettered, Delivered, Outcome, RetryAt
 from relay.store import keys, wakeups
 from relay.store.lanes.dead_letters import DeadLetters
 from relay.store.lanes.lane import Lane, Tries
@@ -43,7 +43,7 @@ async def counters(redis: Redis) -> dict[str, int]:
 
 async def test_a_success_closes_the_delivery_and_counts(redis: Redis, lane: Lane, settler: Settler) -> None:
     delivery = await read(redis, lane)
-    await settler.settle(settlement(lane, delivery, Done()))
+    await settler.settle(settlement(lane, delivery, Delivered()))
     assert await pending(redis, lane) == 0
     assert await counters(redis) == {"delivered": 1}
 
@@ -51,29 +51,29 @@ async def test_a_success_closes_the_delivery_and_counts(redis: Redis, lane: Lane
 async def test_settling_twice_counts_once(redis: Redis, lane: Lane, settler: Settler) -> None:
     delivery = await read(redis, lane)
     for _ in range(2):
-        await settler.settle(settlement(lane, delivery, Done()))
+        await settler.settle(settlement(lane, delivery, Delivered()))
     assert await counters(redis) == {"delivered": 1}
 
 
 async def test_a_retry_stays_pending_and_remembers_its_tries(redis: Redis, lane: Lane, settler: Settler) -> None:
     delivery = await read(redis, lane)
-    await settler.settle(settlement(lane, delivery, Again(due_ms=77)))
+    await settler.settle(settlement(lane, delivery, RetryAt(due_ms=77)))
     assert await pending(redis, lane) == 1
     assert await lane.next_due() == 77
-    [taken] = await lane.take_due(77, 10)
+    [taken] = await lane.read_due(77, 10)
     assert (taken.ref, taken.tries) == (delivery.ref, Tries(2, 900, "failed"))
 
 
 async def test_a_success_after_retries_leaves_nothing_behind(redis: Redis, lane: Lane, settler: Settler) -> None:
     delivery = await read(redis, lane)
-    await settler.settle(settlement(lane, delivery, Again(due_ms=77)))
-    await settler.settle(settlement(lane, delivery, Done()))
+    await settler.settle(settlement(lane, delivery, RetryAt(due_ms=77)))
+    await settler.settle(settlement(lane, delivery, Delivered()))
     assert not await redis.exists("relay:lane:bot:retries", "relay:lane:bot:tries")
 
 
 async def test_a_dead_letter_keeps_the_event_and_the_reason(redis: Redis, lane: Lane, settler: Settler) -> None:
     delivery = await read(redis, lane)
-    await settler.settle(settlement(lane, delivery, GivenUp("failed: no attempt left of 2")))
+    await settler.settle(settlement(lane, delivery, DeadLettered("failed: no attempt left of 2")))
     assert await pending(redis, lane) == 0
     [letter] = [letter async for letter in DeadLetters(redis).of("bot")]
     assert (letter.record.id, letter.record.body, letter.topic) == ("e1", b"\xff\x00", "support")
@@ -85,7 +85,7 @@ async def test_replaying_gives_the_lane_the_event_again_with_a_whole_budget(
     redis: Redis, lane: Lane, settler: Settler
 ) -> None:
     delivery = await read(redis, lane)
-    await settler.settle(settlement(lane, delivery, GivenUp("x")))
+    await settler.settle(settlement(lane, delivery, DeadLettered("x")))
     letters = DeadLetters(redis)
     [letter] = [letter async for letter in letters.of("bot")]
     assert await letters.replay("bot", [letter.record.entry], 1) == 1
@@ -93,8 +93,8 @@ async def test_replaying_gives_the_lane_the_event_again_with_a_whole_budget(
     [again] = await lane.read_new(10)
     assert (again.record.id, again.record.body, again.topic, again.is_replay) == ("e1", b"\xff\x00", "support", True)
     assert again.tries == Tries()
-    assert b"bot" in await redis.zrange(keys.ready(wakeups.slot_of("bot")), 0, -1)
-    assert await redis.zscore(keys.QUEUE, wakeups.deliver(wakeups.slot_of("bot")).job_id) == wakeups.NOW
+    assert b"bot" in await redis.zrange(keys.ready(wakeups.partition_of("bot")), 0, -1)
+    assert await redis.zscore(keys.QUEUE, wakeups.deliver(wakeups.partition_of("bot")).job_id) == wakeups.NOW
 
 
 async def test_a_replay_that_succeeds_leaves_its_stream_and_one_that_dies_is_a_dead_letter_again(
@@ -102,12 +102,12 @@ async def test_a_replay_that_succeeds_leaves_its_stream_and_one_that_dies_is_a_d
 ) -> None:
     letters = DeadLetters(redis)
     for event_id in ("e1", "e2"):
-        await settler.settle(settlement(lane, await read(redis, lane, event_id), GivenUp("x")))
+        await settler.settle(settlement(lane, await read(redis, lane, event_id), DeadLettered("x")))
     entries = [letter.record.entry async for letter in letters.of("bot")]
     await letters.replay("bot", entries, 1)
     good, bad = await lane.read_new(10)
-    await settler.settle(settlement(lane, good, Done()))
-    await settler.settle(settlement(lane, bad, GivenUp("y")))
+    await settler.settle(settlement(lane, good, Delivered()))
+    await settler.settle(settlement(lane, bad, DeadLettered("y")))
     assert await redis.xlen("relay:lane:bot:replay") == 0
     [letter] = [letter async for letter in letters.of("bot")]
     assert (letter.record.id, letter.reason, letter.topic) == ("e2", "y", "support")
@@ -119,9 +119,9 @@ async def test_who_lost_the_lease_may_report_a_success_and_nothing_else(
 ) -> None:
     await redis.set(keys.lease(JOB), "somebody else")
     first, second, third = [await read(redis, lane, event_id) for event_id in ("e1", "e2", "e3")]
-    await settler.settle(settlement(lane, first, Done()))
-    await settler.settle(settlement(lane, second, Again(due_ms=77)))
-    await settler.settle(settlement(lane, third, GivenUp("x")))
+    await settler.settle(settlement(lane, first, Delivered()))
+    await settler.settle(settlement(lane, second, RetryAt(due_ms=77)))
+    await settler.settle(settlement(lane, third, DeadLettered("x")))
     assert await pending(redis, lane) == 2
     assert await lane.next_due() is None
     assert await redis.xlen("relay:lane:bot:dead") == 0
@@ -130,14 +130,14 @@ async def test_who_lost_the_lease_may_report_a_success_and_nothing_else(
 async def test_a_retry_of_what_was_settled_in_between_is_not_kept(redis: Redis, lane: Lane, settler: Settler) -> None:
     delivery = await read(redis, lane)
     await redis.xack(STREAM, lane.group, delivery.ref.entry)
-    await settler.settle(settlement(lane, delivery, Again(due_ms=77)))
+    await settler.settle(settlement(lane, delivery, RetryAt(due_ms=77)))
     assert await lane.next_due() is None
 
 
 async def test_settling_after_the_group_has_gone_is_no_error(redis: Redis, lane: Lane, settler: Settler) -> None:
     delivery = await read(redis, lane)
     await redis.xgroup_destroy(STREAM, lane.group)
-    for verdict in (Done(), Again(due_ms=1), GivenUp("x")):
+    for verdict in (Delivered(), RetryAt(due_ms=1), DeadLettered("x")):
         await settler.settle(settlement(lane, delivery, verdict))
     assert await counters(redis) == {}
 
@@ -147,7 +147,7 @@ async def test_what_else_is_in_a_batch_is_counted_though_one_of_it_cannot_be_wri
 ) -> None:
     deliveries = [await read(redis, lane, event_id) for event_id in ("e1", "e2", "e3")]
     await redis.set("relay:lane:bot:dead", "not a stream")
-    verdicts: tuple[Verdict, ...] = (Done(), GivenUp("x"), Done())
+    verdicts: tuple[Verdict, ...] = (Delivered(), DeadLettered("x"), Delivered())
     settling = asyncio.gather(
         *(settler.settle(settlement(lane, one, verdict)) for one, verdict in zip(deliveries, verdicts, strict=True))
     )
@@ -163,9 +163,9 @@ async def test_a_delivery_that_is_tried_again_and_succeeds_in_one_batch_leaves_n
 ) -> None:
     delivery, other = await read(redis, lane), await read(redis, lane, "e2")
     verdicts: list[tuple[Delivery, Verdict]] = [
-        (other, Done()),
-        (delivery, Again(due_ms=77)),
-        (delivery, Done()),
+        (other, Delivered()),
+        (delivery, RetryAt(due_ms=77)),
+        (delivery, Delivered()),
     ]
     await asyncio.gather(*(settler.settle(settlement(lane, one, verdict)) for one, verdict in verdicts))
     assert await counters(redis) == {"delivered": 2}

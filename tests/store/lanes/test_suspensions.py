@@ -2,15 +2,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from relay.core.delivery.circuit_breaker import Trip
-from relay.store.lanes.suspensions import Holds, Pause
+from relay.core.delivery.circuit_breaker import OpenBreaker
+from relay.store.lanes.suspensions import Pause, Suspensions
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 
 async def test_a_pause_keeps_its_first_reason_until_it_is_lifted(redis: Redis) -> None:
-    holds = Holds(redis)
+    holds = Suspensions(redis)
     assert await holds.pause("bot", "410", 5)
     assert not await holds.pause("bot", "again", 6)
     assert await holds.pauses() == {"bot": Pause(5, "410")}
@@ -20,9 +20,9 @@ async def test_a_pause_keeps_its_first_reason_until_it_is_lifted(redis: Redis) -
 
 
 async def test_a_breaker_is_kept_until_it_is_closed(redis: Redis) -> None:
-    holds, trip = Holds(redis), Trip(1, 2, 3, "failed: 500")
-    await holds.save_trip("bot", trip)
-    assert (await holds.trip("bot"), await holds.trip("crm")) == (trip, None)
-    assert await holds.trips() == {"bot": trip}
-    await holds.save_trip("bot", None)
-    assert await holds.trips() == {}
+    holds, trip = Suspensions(redis), OpenBreaker(1, 2, 3, "failed: 500")
+    await holds.save_open_breaker("bot", trip)
+    assert (await holds.open_breaker("bot"), await holds.open_breaker("crm")) == (trip, None)
+    assert await holds.open_breakers() == {"bot": trip}
+    await holds.save_open_breaker("bot", None)
+    assert await holds.open_breakers() == {}

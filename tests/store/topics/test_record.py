@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from relay.core.event import Dialect, Freshness
-from relay.linq.payloads.decode import understand
+from relay.linq.payloads.decode import decode
 from relay.store.topics.record import fields_of, record_of
 from tests.building import LINE, body_of
 
@@ -18,7 +18,7 @@ def as_redis_gives(fields: list[bytes | str | int]) -> Mapping[bytes, bytes]:
 
 def test_every_topic_entry_has_the_documented_fields() -> None:
     body = body_of("chat.typing_indicator.started", "e1")
-    event = understand(Dialect.V3, body, None).event
+    event = decode(Dialect.V3, body, None).event
     fields = as_redis_gives(fields_of(event, 17, "e1", body))
     assert {b"id", b"type", b"line", b"chat", b"at", b"version", b"body"} <= set(fields)
     assert fields[b"line"] == b""
@@ -36,7 +36,7 @@ def test_a_record_says_what_the_event_said() -> None:
         service="RCS",
         reconciled_at="2026-09-14T09:15:02Z",
     )
-    event = understand(Dialect.V3, body, LINE).event
+    event = decode(Dialect.V3, body, LINE).event
     record = record_of(b"5-0", as_redis_gives(fields_of(event, 17, "another-id", body)))
     assert (record.entry, record.id, record.type, record.line, record.chat) == (
         "5-0",

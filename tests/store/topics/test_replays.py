@@ -11,14 +11,14 @@ from relay.store import keys, wakeups
 from relay.store.lanes.lane import Lane
 from relay.store.lanes.ledger import Ledger
 from relay.store.topics import replays as module
-from relay.store.topics.history import History, Wanted
+from relay.store.topics.history import History, HistoryFilter
 from relay.store.topics.replays import Order, Replay, Replays, State
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 STREAM = keys.topic("support")
-ORDER = Order("support", "bot", Wanted("message.*", "+16465550123"), 12.5, "ann@host")
+ORDER = Order("support", "bot", HistoryFilter("message.*", "+16465550123"), 12.5, "ann@host")
 
 
 @pytest.fixture
@@ -33,7 +33,9 @@ async def lane(redis: Redis) -> Lane:
 
 async def start(redis: Redis, order: Order = ORDER, now_ms: int = 77) -> Replay:
     history = History(redis, order.topic)
-    return await Replays(redis).start(order, await history.survey(await history.span(None, None), Wanted()), now_ms)
+    return await Replays(redis).start(
+        order, await history.survey(await history.span(None, None), HistoryFilter()), now_ms
+    )
 
 
 @pytest.mark.usefixtures("lane")
@@ -59,8 +61,8 @@ async def test_a_step_gives_the_lane_its_events_and_moves_the_cursor(redis: Redi
         ("e1", b"\xff\x00", "support", True),
         ("e3", b"\xff\x00", "support", True),
     ]
-    assert await redis.zscore(keys.QUEUE, wakeups.deliver(wakeups.slot_of("bot")).job_id) == wakeups.NOW
-    assert await redis.zscore(keys.ready(wakeups.slot_of("bot")), "bot") == 5
+    assert await redis.zscore(keys.QUEUE, wakeups.deliver(wakeups.partition_of("bot")).job_id) == wakeups.NOW
+    assert await redis.zscore(keys.ready(wakeups.partition_of("bot")), "bot") == 5
 
 
 async def test_a_step_that_was_made_already_is_not_made_again(redis: Redis, lane: Lane) -> None:
@@ -105,7 +107,7 @@ async def test_it_ends_once_and_is_remembered_for_a_week(redis: Redis) -> None:
 async def test_no_more_than_the_last_ones_are_remembered_and_all_that_run(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_MOST_REMEMBERED", 3)
+    monkeypatch.setattr(module, "_MAX_REMEMBERED", 3)
     replays = Replays(redis)
     ids = [(await start(redis, now_ms=n)).id for n in range(5)]
     for one in ids[1:]:

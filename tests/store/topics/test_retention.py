@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relay.core.delivery.outcome import Done
+from relay.core.delivery.outcome import Delivered
 from relay.store import keys
 from relay.store.lanes.lane import Lane, Tries
 from relay.store.lanes.ledger import Ledger
@@ -42,7 +42,7 @@ async def left(redis: Redis) -> list[int]:
 async def settle(redis: Redis, lane: Lane, *deliveries: Delivery) -> None:
     async with Settler(redis, "job", "me") as settler:
         for delivery in deliveries:
-            await settler.settle(Settlement(lane, delivery, None, Tries(), Done(), 1))
+            await settler.settle(Settlement(lane, delivery, None, Tries(), Delivered(), 1))
 
 
 async def row(redis: Redis) -> LaneLedger:

@@ -14,7 +14,7 @@ import workers.delivery.flow_control
 from relay.core.delivery.circuit_breaker import Limits
 from relay.store.lanes.dead_letters import DeadLetters
 from relay.store.lanes.lane import Lane
-from relay.store.lanes.suspensions import Holds
+from relay.store.lanes.suspensions import Suspensions
 from tests.support import eventually
 from tests.workers.conftest import Received, Sink, rules_for
 from tests.workers.delivering import delivering, feed, ledger_of
@@ -45,7 +45,7 @@ def quick_breakers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def say(rules_file: Path, rules: ConfigFile, sink: Sink, **more: str) -> None:
     rules_file.write_text(rules_for(sink, **more))
-    rules._reload()
+    rules.reload()
 
 
 async def delivered(redis: Redis, count: int) -> bool:
@@ -71,13 +71,13 @@ async def test_while_the_subscriber_is_down_only_probes_go_out_and_no_event_is_l
         began = time.monotonic()
         await eventually(lambda: time.monotonic() - began > 1.5)
         assert len(sink.received) <= 50 + 2 * 50 + 25  # what was in flight as it opened, and some probes
-        assert (await Holds(redis).trips())["bot"].reason == "throttled: 503"
+        assert (await Suspensions(redis).open_breakers())["bot"].reason == "throttled: 503"
         await feed(redis, bot, *events[200:])
         is_down = False
         await eventually(lambda: delivered(redis, 300))
 
         async def is_closed() -> bool:
-            return await Holds(redis).trips() == {}
+            return await Suspensions(redis).open_breakers() == {}
 
         await eventually(is_closed)
     row = await ledger_of(redis, "bot")
@@ -94,7 +94,7 @@ async def test_a_breaker_that_is_open_is_taken_over_by_the_next_worker(
     sink.answer = answer
     async with delivering(redis, rules, "bot"):
         await feed(redis, bot, *map(str, range(100)))
-        await eventually(Holds(redis).trips)
+        await eventually(Suspensions(redis).open_breakers)
     before = len(sink.received)
     with capture_logs() as logs:
         async with delivering(redis, rules, "bot"):
@@ -117,7 +117,7 @@ async def test_a_poisonous_event_opens_nothing_and_dies_on_its_schedule(
             return (row.delivered, row.dead) == (20, 1)
 
         await eventually(is_over)
-    assert await Holds(redis).trips() == {}
+    assert await Suspensions(redis).open_breakers() == {}
 
 
 async def test_without_a_breaker_every_delivery_has_its_schedule(
@@ -154,12 +154,12 @@ async def test_410_pauses_the_subscription_until_somebody_resumes_it(
     with capture_logs() as logs:
         async with delivering(redis, rules, "bot"):
             await feed(redis, bot, "e1")
-            await eventually(Holds(redis).pauses)
+            await eventually(Suspensions(redis).pauses)
             await feed(redis, bot, "e2")
             await asyncio.sleep(0.3)  # nothing is what should happen
             assert sink.ids() == ["e1"]
             is_gone = False
-            assert await Holds(redis).resume("bot")
+            assert await Suspensions(redis).resume("bot")
             await eventually(lambda: delivered(redis, 2))
     assert "resume bot" in next(line["note"] for line in logs if line["event"] == "lane.paused")
     assert [one.headers["relay-attempt"] for one in sink.received if one.headers["webhook-id"] == "e1"] == ["1", "1"]
@@ -171,12 +171,12 @@ async def test_a_person_pauses_and_resumes_it(redis: Redis, rules: ConfigFile, b
         await feed(redis, bot, "e1")
         await eventually(lambda: delivered(redis, 1))
         with capture_logs() as logs:
-            await Holds(redis).pause("bot", "maintenance", 1)
+            await Suspensions(redis).pause("bot", "maintenance", 1)
             await eventually(lambda: [line["event"] for line in logs] == ["lane.paused"])
         await feed(redis, bot, "e2")
         await asyncio.sleep(0.2)
         assert sink.ids() == ["e1"]
-        await Holds(redis).resume("bot")
+        await Suspensions(redis).resume("bot")
         await eventually(lambda: sink.ids() == ["e1", "e2"])
 
 

@@ -106,8 +106,8 @@ async def test_little_room_for_those_that_wait_changes_nothing(
     most_in_line: int,
     most_kept: int,
 ) -> None:
-    monkeypatch.setattr(workers.delivery.ordered_source, "_MOST_IN_LINE", most_in_line)
-    monkeypatch.setattr(workers.delivery.ordered_source, "_MOST_KEPT", most_kept)
+    monkeypatch.setattr(workers.delivery.ordered_source, "_MAX_IN_LINE", most_in_line)
+    monkeypatch.setattr(workers.delivery.ordered_source, "_MAX_KEPT", most_kept)
     watch = Watch(sink, failures=0.1)
     await feed_chats(redis, lane, chats=3, each=20)
     async with delivering(redis, ordered, "bot"):
@@ -183,7 +183,7 @@ async def test_where_a_dead_letter_holds_up_its_chat_the_chat_waits_for_its_repl
         await feed(redis, lane, "d/0", chat="d")
         await eventually(lambda: len(sink.received) == 3)
     assert sorted(sink.ids()) == ["c/0", "c/1", "d/0"]
-    assert list(await lane.held_up()) == ["c"]
+    assert list(await lane.blocked_chats()) == ["c"]
     sink.answer = None
     async with delivering(redis, blocking, "bot"):
         await feed(redis, lane, "d/1", chat="d")
@@ -192,7 +192,7 @@ async def test_where_a_dead_letter_holds_up_its_chat_the_chat_waits_for_its_repl
         await DeadLetters(redis).replay("bot", [letter.record.entry], now_ms())
         await eventually(lambda: len(sink.received) == 7)
     assert sink.ids()[3:] == ["d/1", "c/1", "c/2", "c/3"]
-    assert await lane.held_up() == {}
+    assert await lane.blocked_chats() == {}
     row = await ledger_of(redis, "bot")
     assert (row.delivered, row.dead, row.waiting, row.balances) == (6, 0, 0, True)
 
@@ -214,7 +214,7 @@ async def test_what_comes_while_the_dead_letter_is_written_waits_too(
             await feed(redis, lane, f"{chat}/0", chat=chat)
 
         async def are_held_up() -> bool:
-            return len(await lane.held_up()) == len(chats)
+            return len(await lane.blocked_chats()) == len(chats)
 
         await eventually(are_held_up)
         await feed(redis, lane, "last/9")
@@ -236,4 +236,4 @@ async def test_a_dead_letter_that_is_dropped_lets_its_chat_go_on(
         entries = await eventually(died)
         assert await letters.drop("bot", entries, now_ms()) == 1
         await eventually(lambda: sink.ids() == ["c/1", "c/2"])
-    assert await lane.held_up() == {}
+    assert await lane.blocked_chats() == {}

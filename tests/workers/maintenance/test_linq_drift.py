@@ -16,7 +16,7 @@ from relay.core.secret import new_key
 from relay.store import keys
 from tests.sandbox.running import API_KEY, LINES, RunningSandbox, linq_error, running_sandbox
 from tests.support import hash_of
-from workers.maintenance.linq_drift import Upkeep
+from workers.maintenance.linq_drift import DriftCheck
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -47,21 +47,21 @@ def settings(sandbox: RunningSandbox, redis_url: str) -> Settings:
     )
 
 
-def upkeep_of(redis: Redis, settings: Settings, directory: Path, *, heal: bool, ahead: float = 0.0) -> Upkeep:
+def upkeep_of(redis: Redis, settings: Settings, directory: Path, *, heal: bool, ahead: float = 0.0) -> DriftCheck:
     rules = directory / "relay.toml"
     rules.write_text(RULES.format(heal=str(heal).lower()))
-    return Upkeep(redis, ConfigFile(rules), settings, lambda: time.time() + ahead)
+    return DriftCheck(redis, ConfigFile(rules), settings, lambda: time.time() + ahead)
 
 
-async def registered(redis: Redis, settings: Settings, upkeep: Upkeep) -> None:
+async def registered(redis: Redis, settings: Settings, upkeep: DriftCheck) -> None:
     async with open_reconciler(settings, redis, upkeep._rules.current.config) as reconciler:
         assert all(done.error is None for done in await reconciler.apply(lambda _: None))
 
 
-async def checked(upkeep: Upkeep) -> dict[str, Any]:
+async def checked(upkeep: DriftCheck) -> dict[str, Any]:
     """What a look says."""
     with capture_logs() as logs:
-        await upkeep.look()
+        await upkeep.check()
     (line,) = [dict(line) for line in logs if line["event"].startswith("bootstrap.")]
     return line
 
@@ -91,7 +91,7 @@ async def test_a_line_that_fell_silent_is_said(
 ) -> None:
     upkeep = upkeep_of(redis, settings, tmp_path, heal=True)
     await registered(redis, settings, upkeep)
-    await redis.hset(keys.HEARD, LINES[0], f"{round((time.time() - 90_000) * 1000)} 1")  # type: ignore[misc]
+    await redis.hset(keys.LAST_SEEN, LINES[0], f"{round((time.time() - 90_000) * 1000)} 1")  # type: ignore[misc]
     before = list(sandbox.changes)
     assert ((said := await checked(upkeep))["log_level"], said["silent"]) == ("warning", 1)
     assert sandbox.changes == before
@@ -105,7 +105,7 @@ async def test_a_rotation_is_brought_to_its_end_even_without_heal(
     async with open_reconciler(settings, redis, upkeep._rules.current.config) as reconciler:
         await reconciler.rotate(None, -1.0, lambda _: None)
     sandbox.sandbox.state.lines.append("+16465550199")  # which is not registered for that
-    await upkeep.look()
+    await upkeep.check()
     assert {one.target_url[-5:] for one in sandbox.sandbox.state.subscriptions.values()} == {"gen=2"}
     assert len(sandbox.sandbox.state.subscriptions) == len(LINES)
 
@@ -134,17 +134,17 @@ def with_v2(settings: Settings, sandbox: RunningSandbox) -> Settings:
     )
 
 
-def upkeep_of_v2(redis: Redis, settings: Settings, directory: Path, *, heal: bool) -> Upkeep:
+def upkeep_of_v2(redis: Redis, settings: Settings, directory: Path, *, heal: bool) -> DriftCheck:
     upkeep = upkeep_of(redis, settings, directory, heal=heal)
     rules = directory / "relay.toml"
     rules.write_text(f"[linq.v2]\n{rules.read_text()}")
-    return Upkeep(redis, ConfigFile(rules), settings, upkeep._clock)
+    return DriftCheck(redis, ConfigFile(rules), settings, upkeep._clock)
 
 
-async def looked(upkeep: Upkeep) -> dict[str, dict[str, Any]]:
+async def looked(upkeep: DriftCheck) -> dict[str, dict[str, Any]]:
     """What a look says of each API."""
     with capture_logs() as logs:
-        await upkeep.look()
+        await upkeep.check()
     return {line["api"]: dict(line) for line in logs if line["event"].startswith("bootstrap.")}
 
 

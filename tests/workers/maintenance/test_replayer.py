@@ -12,12 +12,12 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 import workers.maintenance.replayer
-from relay.core.delivery.circuit_breaker import Trip
+from relay.core.delivery.circuit_breaker import OpenBreaker
 from relay.store import keys, wakeups
-from relay.store.driver.lease import hold
+from relay.store.driver.lease import acquire_lease
 from relay.store.lanes.lane import Lane
-from relay.store.lanes.suspensions import Holds
-from relay.store.topics.history import History, Wanted
+from relay.store.lanes.suspensions import Suspensions
+from relay.store.topics.history import History, HistoryFilter
 from relay.store.topics.replays import Order, Replay, Replays, State
 from tests.support import eventually
 from tests.workers.conftest import rules_for
@@ -40,7 +40,7 @@ REPLAY_STREAM = keys.lane("bot", "replay")
 @pytest.fixture(autouse=True)
 def short_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers.maintenance.replayer, "_TICK", 0.01)
-    monkeypatch.setattr(workers.maintenance.replayer, "_BREATH", 0.001)
+    monkeypatch.setattr(workers.maintenance.replayer, "_MIN_PAUSE", 0.001)
 
 
 @pytest.fixture(autouse=True)
@@ -55,8 +55,8 @@ async def add(redis: Redis, event_id: str, kind: str = "message.received") -> No
     await redis.xadd(keys.topic("everything"), fields)  # type: ignore[arg-type]
 
 
-async def start(redis: Redis, *, to: str = "bot", wanted: Wanted | None = None, rate: float = FAST) -> Replay:
-    order, history = Order("everything", to, wanted or Wanted(), rate, "ann@host"), History(redis, "everything")
+async def start(redis: Redis, *, to: str = "bot", wanted: HistoryFilter | None = None, rate: float = FAST) -> Replay:
+    order, history = Order("everything", to, wanted or HistoryFilter(), rate, "ann@host"), History(redis, "everything")
     survey = await history.survey(await history.span(None, None), order.wanted)
     return await Replays(redis).start(order, survey, now_ms())
 
@@ -82,7 +82,7 @@ async def replaying(redis: Redis, rules: ConfigFile) -> AsyncIterator[asyncio.Ta
     replayer, stop = Replayer(redis, rules, time.time), asyncio.Event()
 
     async def work() -> None:
-        async with hold(redis, wakeups.REPLAY.job_id) as lease:
+        async with acquire_lease(redis, wakeups.REPLAY.job_id) as lease:
             while not stop.is_set():
                 await replayer.drain(lease, stop)
                 await asyncio.sleep(0.005)
@@ -113,7 +113,7 @@ async def test_only_what_is_wanted_is_sent_however_it_lies(
     redis: Redis, rules: ConfigFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers.maintenance.replayer, "_PAGE", 3)
-    replay = await start(redis, wanted=Wanted("message.*"))
+    replay = await start(redis, wanted=HistoryFilter("message.*"))
     await add(redis, "later")
     async with replaying(redis, rules):
         await eventually(lambda: has(redis, replay, State.DONE))
@@ -125,7 +125,7 @@ async def test_whoever_is_killed_in_the_middle_the_next_one_goes_on(
     redis: Redis, rules: ConfigFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers.maintenance.replayer, "_PAGE", 2)
-    monkeypatch.setattr(workers.maintenance.replayer, "_BREATH", 0.01)
+    monkeypatch.setattr(workers.maintenance.replayer, "_MIN_PAUSE", 0.01)
     replay = await start(redis)
     kills = 0
     while await has(redis, replay, State.RUNNING):
@@ -142,7 +142,7 @@ async def test_a_stop_ends_it_at_once_with_its_place_kept(
 ) -> None:
     monkeypatch.setattr(workers.maintenance.replayer, "_TICK", 60.0)
     replay, stop = await start(redis, rate=5), asyncio.Event()
-    async with hold(redis, wakeups.REPLAY.job_id) as lease, asyncio.timeout(5):
+    async with acquire_lease(redis, wakeups.REPLAY.job_id) as lease, asyncio.timeout(5):
         task = asyncio.create_task(Replayer(redis, rules, time.time).drain(lease, stop))
         await eventually(lambda: redis.xlen(REPLAY_STREAM))
         stop.set()
@@ -156,7 +156,7 @@ async def test_it_ends_now_and_then_for_another_worker(
 ) -> None:
     monkeypatch.setattr(workers.maintenance.replayer, "_RUN", 0.05)
     await start(redis, rate=1)
-    async with hold(redis, wakeups.REPLAY.job_id) as lease, asyncio.timeout(5):
+    async with acquire_lease(redis, wakeups.REPLAY.job_id) as lease, asyncio.timeout(5):
         await Replayer(redis, rules, time.time).drain(lease, asyncio.Event())
 
 
@@ -177,7 +177,7 @@ async def _is_at_least(redis: Redis, count: int) -> bool:
 async def test_no_more_than_some_wait_in_the_lane(
     redis: Redis, rules: ConfigFile, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers.maintenance.replayer, "_MOST_WAITING", 5)
+    monkeypatch.setattr(workers.maintenance.replayer, "_MAX_WAITING", 5)
     most, watching = 0, True
 
     async def watch() -> None:
@@ -203,7 +203,7 @@ async def test_what_is_new_goes_before_what_is_replayed(
     redis: Redis, rules_file: Path, rules: ConfigFile, sink: Sink
 ) -> None:
     rules_file.write_text(rules_for(sink, bot="concurrency = 1"))
-    rules._reload()
+    rules.reload()
     lane = Lane(redis, "bot", "messages")
     await lane.ensure()
     let_go = asyncio.Semaphore(0)
@@ -242,23 +242,23 @@ async def test_a_cancelled_one_sends_nothing_more(redis: Redis, rules: ConfigFil
 async def test_it_waits_while_the_lane_does_not_deliver(
     redis: Redis, rules_file: Path, rules: ConfigFile, sink: Sink, how: str
 ) -> None:
-    holds = Holds(redis)
+    holds = Suspensions(redis)
     match how:
         case "a person":
             await holds.pause("bot", "maintenance", 1)
         case "relay.toml":
             rules_file.write_text(rules_for(sink, bot="paused = true"))
-            rules._reload()
+            rules.reload()
         case _:
-            await holds.save_trip("bot", Trip(now_ms(), now_ms() + 60_000, 1, "down"))
+            await holds.save_open_breaker("bot", OpenBreaker(now_ms(), now_ms() + 60_000, 1, "down"))
     replay = await start(redis)
     async with replaying(redis, rules):
         await asyncio.sleep(0.1)
         assert await sent(redis) == []
         await holds.resume("bot")
-        await holds.save_trip("bot", None)
+        await holds.save_open_breaker("bot", None)
         rules_file.write_text(rules_for(sink))
-        rules._reload()
+        rules.reload()
         await eventually(lambda: has(redis, replay, State.DONE))
     assert len(await sent(redis)) == 20
 
@@ -271,7 +271,7 @@ async def test_a_subscription_that_leaves_relay_toml_fails_it(
         async with replaying(redis, rules):
             await eventually(lambda: redis.xlen(REPLAY_STREAM))
             rules_file.write_text(rules_for(sink).replace('name = "bot"', 'name = "successor"'))
-            rules._reload()
+            rules.reload()
             await eventually(lambda: has(redis, replay, State.FAILED))
     failed = await state_of(redis, replay)
     assert failed.reason == 'subscription "bot" has left relay.toml'
@@ -293,21 +293,21 @@ async def test_what_retention_took_before_its_turn_is_said(redis: Redis, rules: 
 async def test_one_that_breaks_fails_and_does_not_hold_up_the_others(
     redis: Redis, rules: ConfigFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bad, good = await start(redis, wanted=Wanted("message.*")), await start(redis, to="crm")
-    fits = Wanted.fits
+    bad, good = await start(redis, wanted=HistoryFilter("message.*")), await start(redis, to="crm")
+    fits = HistoryFilter.matches
 
-    def breaks(wanted: Wanted, fields: Any) -> bool:
+    def breaks(wanted: HistoryFilter, fields: Any) -> bool:
         if wanted == bad.order.wanted:
             raise ZeroDivisionError
         return fits(wanted, fields)
 
-    monkeypatch.setattr(Wanted, "fits", breaks)
+    monkeypatch.setattr(HistoryFilter, "matches", breaks)
     with capture_logs() as logs:
         async with replaying(redis, rules):
             await eventually(lambda: has(redis, good, State.DONE))
             await eventually(lambda: has(redis, bad, State.FAILED))
     assert "ZeroDivisionError" in (await state_of(redis, bad)).reason
-    assert "replay.broken" in [line["event"] for line in logs]
+    assert "replay.error" in [line["event"] for line in logs]
 
 
 async def test_several_go_on_side_by_side_each_at_its_pace(redis: Redis, rules: ConfigFile) -> None:

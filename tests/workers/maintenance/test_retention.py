@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from relay.config.file import ConfigFile
 from relay.core.event import Dialect
 from relay.store import keys
-from relay.store.inbox.quarantine import Aside
+from relay.store.inbox.quarantine import Quarantine
 from relay.store.lanes.ledger import Ledger
 from tests.building import SECRET
 from workers.maintenance.retention import Retention
@@ -103,12 +103,12 @@ async def test_what_was_set_aside_is_bounded_and_what_goes_is_counted(
     redis: Redis, retention: Retention, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(100):
-        await Aside(redis).put(Dialect.V3, None, b"x" * 10_000, "odd", number)
+        await Quarantine(redis).put(Dialect.V3, None, b"x" * 10_000, "odd", number)
     assert await said(retention) == []
-    monkeypatch.setattr(Aside.trim, "__defaults__", (500_000,))
+    monkeypatch.setattr(Quarantine.trim, "__defaults__", (500_000,))
     [line] = await said(retention)
-    assert (line["event"], line["log_level"]) == ("aside.overflowed", "error")
-    left = [one.at async for one in Aside(redis).all()]
+    assert (line["event"], line["log_level"]) == ("quarantine.overflowed", "error")
+    left = [one.at async for one in Quarantine(redis).all()]
     assert left == [*range(line["dropped"], 100)]
     assert 40 <= len(left) <= 50
-    assert (await Ledger(redis).totals()).aside_dropped == line["dropped"]
+    assert (await Ledger(redis).totals()).quarantine_dropped == line["dropped"]

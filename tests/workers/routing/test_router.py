@@ -10,12 +10,12 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 import workers.routing.router
-from relay.core.event import Arrival, Dialect
+from relay.core.event import Dialect, VerifiedWebhook
 from relay.process.tasks import end_task
 from relay.store import keys, wakeups
-from relay.store.driver.lease import hold
+from relay.store.driver.lease import acquire_lease
 from relay.store.inbox.inbox import Inbox
-from relay.store.inbox.quarantine import Aside, Readable
+from relay.store.inbox.quarantine import Quarantine, Readable
 from relay.store.lanes.ledger import Ledger
 from tests.building import LINE, OTHER_LINE, arrival_of, body_of
 from tests.support import eventually, hash_of
@@ -62,7 +62,7 @@ async def test_a_topic_has_its_events_in_the_order_they_were_accepted(redis: Red
 
 async def test_what_no_topic_wants_is_counted_and_gone(redis: Redis, rules_file: Path, rules: ConfigFile) -> None:
     rules_file.write_text('[[topics]]\nname = "none"\nevents = ["call.*"]\n')
-    rules._reload()
+    rules.reload()
     await accept(redis, arrival_of("message.received"), arrival_of("a.brand_new.type"))
     async with routing(redis, rules):
         await eventually(lambda: emptied(redis))
@@ -88,7 +88,7 @@ async def test_a_router_that_was_killed_in_the_middle_leaves_the_next_all_that_i
     async def some() -> bool:
         return len(await topic(redis, "messages")) > 0
 
-    async with hold(redis, wakeups.ROUTE.job_id) as lease:
+    async with acquire_lease(redis, wakeups.ROUTE.job_id) as lease:
         task = asyncio.create_task(Router(redis, rules, time.time).drain(lease, asyncio.Event()))
         await eventually(some)
         await end_task(task)
@@ -150,7 +150,7 @@ async def test_an_inbox_whose_ids_have_gone_back_is_routed(redis: Redis, rules: 
 async def test_a_router_whose_lease_has_passed_on_stops_without_moving_anything(
     redis: Redis, rules: ConfigFile, events: int
 ) -> None:
-    async with hold(redis, wakeups.ROUTE.job_id) as lease:
+    async with acquire_lease(redis, wakeups.ROUTE.job_id) as lease:
         await redis.set(keys.lease(wakeups.ROUTE.job_id), "somebody else")
         await accept(redis, *(arrival_of() for _ in range(events)))
         async with asyncio.timeout(5):
@@ -167,7 +167,7 @@ async def test_an_unreadable_entry_is_set_aside_and_its_batch_goes_on(redis: Red
     async with routing(redis, rules):
         await eventually(lambda: emptied(redis))
     assert [entry["id"] for entry in await topic(redis, "messages")] == [good.id]
-    reasons = [fields[b"reason"] for _, fields in await redis.xrange(keys.ASIDE)]
+    reasons = [fields[b"reason"] for _, fields in await redis.xrange(keys.QUARANTINE)]
     assert len(reasons) == 2
     assert all(reason.startswith(b"the body is not JSON") for reason in reasons)
 
@@ -183,11 +183,11 @@ async def test_what_breaks_the_router_is_aside_until_it_is_retried_and_the_ledge
             await eventually(lambda: emptied(redis))
     ledger = Ledger(redis)
     totals = await ledger.totals()
-    assert (totals.accepted, totals.poisoned, totals.aside, totals.balances) == (1, 1, 1, True)
-    [body] = [one async for one in Aside(redis).all()]
+    assert (totals.accepted, totals.poisoned, totals.quarantined, totals.balances) == (1, 1, 1, True)
+    [body] = [one async for one in Quarantine(redis).all()]
     readable = Readable(body.entry, arrival.id, arrival.type)
-    assert await Aside(redis).readmit([readable], 60_000, 7) == (1, 0)
-    assert await Aside(redis).readmit([readable], 60_000, 7) == (0, 0)
+    assert await Quarantine(redis).retry([readable], 60_000, 7) == (1, 0)
+    assert await Quarantine(redis).retry([readable], 60_000, 7) == (0, 0)
     assert (await ledger.totals()).balances
     async with routing(redis, rules):
         await eventually(lambda: emptied(redis))
@@ -200,7 +200,7 @@ async def test_what_breaks_the_router_is_aside_until_it_is_retried_and_the_ledge
 
 async def test_text_that_no_encoding_can_write_stops_nobody(redis: Redis, rules: ConfigFile) -> None:
     body = b'{"event_type": "message.sent", "event_id": "e1", "trace_id": "\\ud83d", "data": {"chat_id": "\\ud83d"}}'
-    await accept(redis, Arrival("e1", "message.sent", Dialect.V3, "e1", None, body), arrival_of())
+    await accept(redis, VerifiedWebhook("e1", "message.sent", Dialect.V3, "e1", None, body), arrival_of())
     async with routing(redis, rules):
         await eventually(lambda: emptied(redis))
     first, _ = await topic(redis, "messages")
@@ -249,7 +249,7 @@ async def test_a_change_of_the_rules_holds_for_the_next_event(
         await accept(redis, arrival_of())
         await eventually(lambda: emptied(redis))
         rules_file.write_text('[[topics]]\nname = "only"\nevents = ["*"]\n')
-        rules._reload()
+        rules.reload()
         await accept(redis, arrival_of())
         await eventually(lambda: emptied(redis))
     assert [len(await topic(redis, name)) for name in ("messages", "everything", "only")] == [1, 1, 1]
@@ -258,7 +258,7 @@ async def test_a_change_of_the_rules_holds_for_the_next_event(
 async def test_the_line_of_the_url_wins_over_the_payloads(redis: Redis, rules: ConfigFile) -> None:
     chat = {"id": "c", "owner_handle": {"handle": OTHER_LINE, "is_me": True}}
     body = body_of("message.received", "e1", chat=chat)
-    await accept(redis, Arrival("e1", "message.received", Dialect.V3, "e1", LINE, body))
+    await accept(redis, VerifiedWebhook("e1", "message.received", Dialect.V3, "e1", LINE, body))
     async with routing(redis, rules):
         await eventually(lambda: emptied(redis))
     assert [entry["line"] for entry in await topic(redis, "messages")] == [LINE]
@@ -267,7 +267,7 @@ async def test_the_line_of_the_url_wins_over_the_payloads(redis: Redis, rules: C
 async def test_a_v2_event_gets_its_line_from_its_payload(redis: Redis, rules: ConfigFile) -> None:
     data = {"chat_id": "7", "chat_handles": [{"identifier": LINE, "is_me": True}]}
     body = json.dumps({"api_version": "v2", "event_type": "message.sent", "event_id": "e1", "data": data}).encode()
-    await accept(redis, Arrival("e1", "message.sent", Dialect.V2, "e1", None, body))
+    await accept(redis, VerifiedWebhook("e1", "message.sent", Dialect.V2, "e1", None, body))
     async with routing(redis, rules):
         await eventually(lambda: emptied(redis))
     [entry] = await topic(redis, "messages")

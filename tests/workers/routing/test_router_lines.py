@@ -11,9 +11,9 @@ import pytest
 from structlog.testing import capture_logs
 
 import tests.linq
-from relay.core.event import Arrival, Dialect
+from relay.core.event import Dialect, VerifiedWebhook
 from relay.store import keys
-from relay.store.driver.client import WORKER_PATIENCE, open_redis
+from relay.store.driver.client import WORKER_TIMEOUT, open_redis
 from tests.bootstrap.redis_gate import gate_to
 from tests.building import CUSTOMER, LINE, OTHER_LINE, body_of
 from tests.support import eventually, hash_of
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 SAMPLES = Path(tests.linq.__file__).parent / "payloads" / "samples"
 
 
-def sample(name: str, line: str | None = None, event_id: str | None = None) -> Arrival:
+def sample(name: str, line: str | None = None, event_id: str | None = None) -> VerifiedWebhook:
     """One of Linq's documented payloads, as it comes through a URL of `line` or without one."""
     envelope = json.loads((SAMPLES / f"{name}.json").read_bytes())
     envelope["event_id"] = event_id or name
     dialect = Dialect(envelope["api_version"])
-    return Arrival(
+    return VerifiedWebhook(
         envelope["event_id"],
         envelope["event_type"],
         dialect,
@@ -45,11 +45,11 @@ def sample(name: str, line: str | None = None, event_id: str | None = None) -> A
     )
 
 
-def v3(event_id: str, event_type: str, line: str | None = None, **data: object) -> Arrival:
-    return Arrival(event_id, event_type, Dialect.V3, event_id, line, body_of(event_type, event_id, **data))
+def v3(event_id: str, event_type: str, line: str | None = None, **data: object) -> VerifiedWebhook:
+    return VerifiedWebhook(event_id, event_type, Dialect.V3, event_id, line, body_of(event_type, event_id, **data))
 
 
-async def routed(redis: Redis, rules: ConfigFile, *arrivals: Arrival) -> None:
+async def routed(redis: Redis, rules: ConfigFile, *arrivals: VerifiedWebhook) -> None:
     await accept(redis, *arrivals)
     async with routing(redis, rules):
         await eventually(lambda: emptied(redis))
@@ -153,7 +153,7 @@ async def test_an_unreadable_entry_between_them_keeps_no_chat_from_teaching(redi
     with capture_logs() as logs:
         await routed(redis, rules, v3("2", "message.failed"), v3("3", "message.failed", chat_id="another"))
     assert await lines(redis) == {"1": LINE, "2": LINE, "3": ""}
-    assert await redis.xlen(keys.ASIDE) == 1
+    assert await redis.xlen(keys.QUARANTINE) == 1
     [entry] = [entry for entry in logs if entry["event"] == "lines.by_chat"]
     assert (entry["events"], entry["known"]) == (2, 1)
 
@@ -162,7 +162,7 @@ async def test_a_redis_that_goes_away_costs_no_event_its_line_or_its_place(
     redis: Redis, redis_url: str, rules: ConfigFile
 ) -> None:
     async with gate_to(redis_url) as gate:
-        behind = open_redis(gate.url, WORKER_PATIENCE)
+        behind = open_redis(gate.url, WORKER_TIMEOUT)
         await accept(redis, v3("1", "message.sent", LINE, chat_id="A"))
         async with routing(behind, rules):
             await eventually(lambda: emptied(redis))

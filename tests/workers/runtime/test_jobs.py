@@ -28,7 +28,7 @@ async def test_the_sweep_of_a_redis_without_memory_is_put_off_in_one_line(
         finally:
             await redis.config_set("maxmemory", "0")
         assert [(line["event"], line["what"], line["log_level"]) for line in logs] == [
-            ("job.put_off", "sweeping", "warning")
+            ("job.deferred", "sweeping", "warning")
         ]
         assert "maxmemory" in logs[0]["error"]
         with capture_logs() as logs:
@@ -46,4 +46,4 @@ async def test_trimming_is_put_off_when_redis_goes_away(
     async with worker_parts(Settings(redis_url=redis_url, relay_config=rules_file)) as parts:
         with capture_logs() as logs:
             await trim({**context_of(parts), "job_id": "trim"})
-    assert [(line["event"], line["what"], line["error"]) for line in logs] == [("job.put_off", "trimming", "gone")]
+    assert [(line["event"], line["what"], line["error"]) for line in logs] == [("job.deferred", "trimming", "gone")]

@@ -1,4 +1,4 @@
-"""arq's own worker with our jobs on it, in this process: bells, sweeps and what happens when arq's keys are lost."""
+"""arq's own worker with our jobs on it, in this process: wakeups, sweeps and what happens when arq's keys are lost."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from structlog.testing import capture_logs
 
 import relay.store.driver.lease
-import workers.delivery.shard_worker
+import workers.delivery.partition_worker
 import workers.routing.router
 import workers.runtime.runner
 from relay.config.settings import Settings
 from relay.store import keys, wakeups
-from relay.store.driver.lease import hold
-from relay.store.topics.history import History, Wanted
+from relay.store.driver.lease import acquire_lease
+from relay.store.topics.history import History, HistoryFilter
 from relay.store.topics.replays import Order, Replays, State
-from relay.store.wakeups import Bell
+from relay.store.wakeups import WakeUp
 from tests.building import SECRET, arrival_of
 from tests.support import eventually
 from tests.workers.conftest import accept, rules_for
@@ -74,8 +74,8 @@ async def test_an_accepted_event_is_routed_and_delivered_through_arq(
 async def test_a_drain_that_lingered_out_is_woken_by_the_next_event(
     redis: Redis, settings: Settings, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers.routing.router, "_LINGER", 0.1)
-    monkeypatch.setattr(workers.delivery.shard_worker, "_LINGER", 0.1)
+    monkeypatch.setattr(workers.routing.router, "_IDLE_TIMEOUT", 0.1)
+    monkeypatch.setattr(workers.delivery.partition_worker, "_IDLE_TIMEOUT", 0.1)
     async with worker(settings):
         for _ in range(3):
             await accept(redis, arrival_of())
@@ -90,11 +90,11 @@ async def test_a_drain_that_lingered_out_is_woken_by_the_next_event(
 async def test_nothing_is_stranded_when_events_arrive_while_drains_end(
     redis: Redis, settings: Settings, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The bell hangs until arq has forgotten the job: an event that comes in that moment rings nothing."""
-    monkeypatch.setattr(workers.routing.router, "_LINGER", 0.02)
+    """The wakeup hangs until arq has forgotten the job: an event that comes in that moment rings nothing."""
+    monkeypatch.setattr(workers.routing.router, "_IDLE_TIMEOUT", 0.02)
     monkeypatch.setattr(workers.routing.router, "_BLOCK_MS", 1)
-    monkeypatch.setattr(workers.delivery.shard_worker, "_LINGER", 0.02)
-    monkeypatch.setattr(workers.delivery.shard_worker, "_LOOK", 0.01)
+    monkeypatch.setattr(workers.delivery.partition_worker, "_IDLE_TIMEOUT", 0.02)
+    monkeypatch.setattr(workers.delivery.partition_worker, "_POLL_INTERVAL", 0.01)
     async with worker(settings):
         arrivals = [arrival_of() for _ in range(60)]
         for number, arrival in enumerate(arrivals):
@@ -118,7 +118,7 @@ async def test_a_retry_is_made_on_time_by_a_deferred_bell(
     from aiohttp import web
 
     rules_file.write_text(rules_for(sink, retry='["1500ms"]'))
-    monkeypatch.setattr(workers.delivery.shard_worker, "_LINGER", 0.1)
+    monkeypatch.setattr(workers.delivery.partition_worker, "_IDLE_TIMEOUT", 0.1)
 
     async def answer(received: object) -> web.Response:
         del received
@@ -128,7 +128,7 @@ async def test_a_retry_is_made_on_time_by_a_deferred_bell(
     async with worker(settings) as parts:
         await accept(redis, arrival_of())
         await eventually(lambda: len(sink.received) == 2)
-        job = wakeups.deliver(wakeups.slot_of("bot")).job_id
+        job = wakeups.deliver(wakeups.partition_of("bot")).job_id
 
         async def deferred() -> bool:
             due = await redis.zscore(keys.QUEUE, job)
@@ -142,7 +142,7 @@ async def test_a_retry_is_made_on_time_by_a_deferred_bell(
 
 
 async def test_a_job_whose_lease_somebody_else_holds_waits_for_it(redis: Redis, settings: Settings, sink: Sink) -> None:
-    async with hold(redis, wakeups.ROUTE.job_id):
+    async with acquire_lease(redis, wakeups.ROUTE.job_id):
         await redis.delete(keys.ARQ_LOCK_PREFIX + wakeups.ROUTE.job_id)
         async with worker(settings):
             await accept(redis, arrival_of())
@@ -208,19 +208,19 @@ async def test_slow_jobs_do_not_keep_events_waiting(
         await asyncio.Event().wait()
 
     monkeypatch.setattr(Retention, "trim", never_ends)
-    monkeypatch.setattr(workers.runtime.runner, "_STOP_PATIENCE", 0.1)
+    monkeypatch.setattr(workers.runtime.runner, "_STOP_TIMEOUT", 0.1)
     async with worker(settings) as parts:
         for n in range(40):
-            await wakeups.ring(redis, Bell(f"trim:{n}", TRIM, keys.SLOW_QUEUE))
+            await wakeups.wake(redis, WakeUp(f"trim:{n}", TRIM, keys.SLOW_QUEUE))
         (slow,) = [make_queue(parts) for make_queue in QUEUES if make_queue(parts).name == keys.SLOW_QUEUE]
-        await eventually(lambda: begun == slow.slots)
+        await eventually(lambda: begun == slow.partitions)
         await accept(redis, arrival_of())
         await eventually(lambda: len(sink.received) == 2, 3)
 
 
 async def test_a_long_job_keeps_its_lock(redis: Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """The lock itself is short, so that the jobs of a killed worker go on soon."""
-    monkeypatch.setattr(relay.store.driver.lease, "_BEAT", 0.01)
+    monkeypatch.setattr(relay.store.driver.lease, "_RENEW_INTERVAL", 0.01)
     runs = []
 
     async def takes_long(_: Retention) -> None:
@@ -237,7 +237,7 @@ async def test_a_long_job_keeps_its_lock(redis: Redis, settings: Settings, monke
 
     monkeypatch.setattr(Retention, "trim", takes_long)
     async with worker(settings):
-        await wakeups.ring(redis, Bell("trim:1", TRIM, keys.SLOW_QUEUE))
+        await wakeups.wake(redis, WakeUp("trim:1", TRIM, keys.SLOW_QUEUE))
         await eventually(lambda: runs == [1, 2])
 
 
@@ -246,8 +246,8 @@ async def test_a_replay_outlives_its_worker(redis: Redis, settings: Settings, si
         fields = {"id": f"e{n}", "type": "message.received", "at": "1789377302000", "version": "v2", "body": "{}"}
         await redis.xadd(keys.topic("everything"), fields)  # type: ignore[arg-type]
     history = History(redis, "everything")
-    survey = await history.survey(await history.span(None, None), Wanted())
-    replay = await Replays(redis).start(Order("everything", "bot", Wanted(), 10, "ann"), survey, 1)
+    survey = await history.survey(await history.span(None, None), HistoryFilter())
+    replay = await Replays(redis).start(Order("everything", "bot", HistoryFilter(), 10, "ann"), survey, 1)
     began = time.monotonic()
     async with worker(settings):
         await eventually(lambda: len(sink.ids("/bot")) >= 12)
@@ -286,8 +286,8 @@ async def test_a_job_that_outlives_its_arq_worker_and_fails_is_told_of_in_one_li
         await pool.aclose(close_connection_pool=True)
     assert [(line["event"], line["log_level"]) for line in logs] == [
         ("worker.restarting", "warning"),
-        ("job.cut_off", "warning"),
-        ("job.broken", "error"),
+        ("job.interrupted", "warning"),
+        ("job.error", "error"),
     ]
 
 

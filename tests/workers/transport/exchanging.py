@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from relay.core.config.egress import Egress
 from tests.chaos.wire import read_message
 from tests.support import raw_server
-from workers.transport.pool import Connections, Destination, Patience
+from workers.transport.pool import ConnectionPools, Destination, Timeouts
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Sequence
 
-    from workers.transport.connection import Answer
-    from workers.transport.pool import Pool
+    from workers.transport.connection import Response
+    from workers.transport.pool import ConnectionPool
 
 REQUEST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
 OK = (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",)
@@ -60,16 +60,18 @@ class Scripted:
 
 
 @asynccontextmanager
-async def scripted(*answers: Sequence[bytes], stays: bool = False) -> AsyncIterator[tuple[Scripted, Pool]]:
+async def scripted(*answers: Sequence[bytes], stays: bool = False) -> AsyncIterator[tuple[Scripted, ConnectionPool]]:
     """A server that answers so, and the connections to it."""
     server = Scripted(answers, stays=stays)
-    async with raw_server(server.serve) as server.port, Connections() as connections:
-        yield server, connections.to(destination(server.port))
+    async with raw_server(server.serve) as server.port, ConnectionPools() as connections:
+        yield server, connections.pool_for(destination(server.port))
 
 
 def destination(port: int, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> Destination:
     return Destination(host, port, tls, EVERYWHERE)
 
 
-async def exchange(pool: Pool, request: bytes = REQUEST, *, total: float = 10.0, connect: float = 3.0) -> Answer:
-    return await pool.exchange(request, Patience(connect, total))
+async def exchange(
+    pool: ConnectionPool, request: bytes = REQUEST, *, total: float = 10.0, connect: float = 3.0
+) -> Response:
+    return await pool.exchange(request, Timeouts(connect, total))

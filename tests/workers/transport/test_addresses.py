@@ -13,8 +13,8 @@ from relay.net.resolver import Resolver
 from tests.certificates import Authority
 from tests.support import eventually, raw_server
 from tests.workers.transport.exchanging import OK, Scripted, destination, exchange
-from workers.transport.connection import NoAnswer
-from workers.transport.pool import Connections
+from workers.transport.connection import NoResponse
+from workers.transport.pool import ConnectionPools
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,16 +48,16 @@ class Names:
 
 async def test_a_name_that_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
     Names().use(monkeypatch)
-    async with Connections() as connections:
-        with pytest.raises(NoAnswer, match=r"^no connection to nowhere:1: Name or service not known$"):
-            await exchange(connections.to(destination(1, host="nowhere")))
+    async with ConnectionPools() as connections:
+        with pytest.raises(NoResponse, match=r"^no connection to nowhere:1: Name or service not known$"):
+            await exchange(connections.pool_for(destination(1, host="nowhere")))
 
 
 async def test_each_address_of_a_name_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     Names("127.0.0.2", "::1", "127.0.0.1").use(monkeypatch)
     server = Scripted([OK])
-    async with raw_server(server.serve) as port, Connections() as connections:
-        assert (await exchange(connections.to(destination(port, host="localhost")))).status == 200
+    async with raw_server(server.serve) as port, ConnectionPools() as connections:
+        assert (await exchange(connections.pool_for(destination(port, host="localhost")))).status == 200
 
 
 async def test_an_address_whose_certificate_is_bad_is_followed_by_the_next(
@@ -72,8 +72,8 @@ async def test_an_address_whose_certificate_is_bad_is_followed_by_the_next(
     context = ssl.create_default_context(cadata=authority.pem)
     context.check_hostname = False
     Names("127.0.0.2", "127.0.0.1").use(monkeypatch)
-    async with bad, good, Connections() as connections:
-        assert (await exchange(connections.to(destination(port, context, host="localhost")))).status == 200
+    async with bad, good, ConnectionPools() as connections:
+        assert (await exchange(connections.pool_for(destination(port, context, host="localhost")))).status == 200
 
 
 async def test_a_name_is_asked_for_once_by_all_who_need_it_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

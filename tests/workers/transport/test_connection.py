@@ -12,18 +12,18 @@ from hypothesis import strategies as st
 
 from tests.support import raw_server
 from tests.workers.transport.exchanging import REQUEST, destination, exchange, read_request, scripted
-from workers.transport.connection import MOST_READ, NoAnswer, TooLate
-from workers.transport.pool import Connections
+from workers.transport.connection import MAX_READ, DeadlineExceeded, NoResponse
+from workers.transport.pool import ConnectionPools
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
-    from workers.transport.connection import Answer
+    from workers.transport.connection import Response
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
-async def answer_to(*pieces: bytes, stays: bool = False, total: float = 10.0) -> Answer:
+async def answer_to(*pieces: bytes, stays: bool = False, total: float = 10.0) -> Response:
     async with scripted(pieces, stays=stays) as (_, pool):
         return await exchange(pool, total=total)
 
@@ -85,7 +85,7 @@ async def test_of_two_headers_the_first_counts_and_none_from_behind_the_body() -
         ([b"HTTP/2 200 OK\r\n\r\n"], "its answer is not HTTP: "),
         ([b"HTTP/1.1 99 Few\r\n\r\n"], "its answer is not HTTP: "),
         ([b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxy"], "its answer is not HTTP: "),
-        ([b"HTTP/1.1 200 OK\r\nX: " + b"y" * 3 * MOST_READ], "its answer is not HTTP: its head does not end"),
+        ([b"HTTP/1.1 200 OK\r\nX: " + b"y" * 3 * MAX_READ], "its answer is not HTTP: its head does not end"),
         ([b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000], "its answer is not HTTP: its head does not end"),
         ([], "it closed the connection"),
         ([b"HTTP/1.1 200 O"], "it closed the connection"),
@@ -93,7 +93,7 @@ async def test_of_two_headers_the_first_counts_and_none_from_behind_the_body() -
     ],
 )
 async def test_what_is_no_answer_says_why(pieces: Sequence[bytes], why: str) -> None:
-    with pytest.raises(NoAnswer, match=why):
+    with pytest.raises(NoResponse, match=why):
         await answer_to(*pieces)
 
 
@@ -112,7 +112,7 @@ async def test_an_answer_that_breaks_off_counts_with_a_flaw(rest: bytes, why: st
 
 
 async def test_an_answer_that_does_not_come_is_given_up() -> None:
-    with pytest.raises(TooLate, match=r"^no answer within 50ms$"):
+    with pytest.raises(DeadlineExceeded, match=r"^no answer within 50ms$"):
         await answer_to(b"HTTP/1.1 200 OK\r\n", stays=True, total=0.05)
 
 
@@ -125,7 +125,7 @@ async def test_a_body_that_does_not_end_is_given_up_and_its_head_counts() -> Non
 async def test_a_long_body_is_read_in_part_and_costs_the_connection(head: bytes) -> None:
     async with scripted([b"HTTP/1.1 500 Oh\r\n" + head + b"\r\n" + b"x" * 300_000], stays=True) as (server, pool):
         answer = await exchange(pool)
-        assert (answer.status, len(answer.body), answer.flaw) == (500, MOST_READ, None)
+        assert (answer.status, len(answer.body), answer.flaw) == (500, MAX_READ, None)
         await server.hung_up.wait()
 
 
@@ -144,10 +144,10 @@ async def test_an_answer_may_come_before_the_request_is_read_and_costs_the_conne
         await held.wait()
 
     request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 30000000\r\n\r\n" + b"x" * 30_000_000
-    async with raw_server(answer_early) as port, Connections() as connections:
-        answer = await exchange(connections.to(destination(port)), request)
+    async with raw_server(answer_early) as port, ConnectionPools() as connections:
+        answer = await exchange(connections.pool_for(destination(port)), request)
         assert answer.status == 413
-        assert not connections.to(destination(port))._free
+        assert not connections.pool_for(destination(port))._free
         held.set()
 
 
@@ -156,9 +156,9 @@ async def test_a_connection_that_is_reset_says_so() -> None:
         await reader.read(1)  # what is left unread makes the kernel reset the connection
         writer.transport.abort()
 
-    async with raw_server(reset) as port, Connections() as connections:
-        with pytest.raises(NoAnswer, match=r"Connection reset|closed the connection"):
-            await exchange(connections.to(destination(port)), REQUEST + b"x" * 100_000)
+    async with raw_server(reset) as port, ConnectionPools() as connections:
+        with pytest.raises(NoResponse, match=r"Connection reset|closed the connection"):
+            await exchange(connections.pool_for(destination(port)), REQUEST + b"x" * 100_000)
 
 
 async def test_one_who_stops_waiting_costs_the_connection() -> None:
@@ -171,8 +171,8 @@ async def test_one_who_stops_waiting_costs_the_connection() -> None:
         await reader.read()
         gone.set()
 
-    async with raw_server(listen) as port, Connections() as connections:
-        task = asyncio.create_task(exchange(connections.to(destination(port))))
+    async with raw_server(listen) as port, ConnectionPools() as connections:
+        task = asyncio.create_task(exchange(connections.pool_for(destination(port))))
         await asked.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

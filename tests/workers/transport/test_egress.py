@@ -19,7 +19,7 @@ from tests.support import eventually
 from tests.workers.conftest import rules_for
 from tests.workers.delivering import delivering, feed, ledger_of
 from tests.workers.transport.test_sender import delivery, subscription
-from workers.transport.pool import Connections
+from workers.transport.pool import ConnectionPools
 from workers.transport.sender import Sender
 
 if TYPE_CHECKING:
@@ -61,18 +61,18 @@ async def names(monkeypatch: pytest.MonkeyPatch) -> Names:
 
 
 @pytest.fixture
-async def connections() -> AsyncIterator[Connections]:
-    async with Connections() as connections:
+async def connections() -> AsyncIterator[ConnectionPools]:
+    async with ConnectionPools() as connections:
         yield connections
 
 
 @pytest.fixture
-def sender(connections: Connections) -> Sender:
+def sender(connections: ConnectionPools) -> Sender:
     return Sender(connections, time.time)
 
 
 async def attempt(sender: Sender, url: str, egress: Egress = EVERYWHERE) -> Attempt:
-    return await sender.to(subscription(url), Endpoint((SECRET,), egress=egress)).attempt(delivery(b"{}"), 1)
+    return await sender.sender_for(subscription(url), Endpoint((SECRET,), egress=egress)).attempt(delivery(b"{}"), 1)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ async def test_a_changed_policy_holds_for_the_next_attempt_also_on_connections_t
 
 
 async def test_an_attempt_under_the_former_policy_ends_in_peace(
-    sender: Sender, connections: Connections, sink: Sink
+    sender: Sender, connections: ConnectionPools, sink: Sink
 ) -> None:
     arrived, go_on = asyncio.Event(), asyncio.Event()
 
@@ -163,13 +163,13 @@ async def test_what_was_refused_is_tried_again_and_delivered_once_relay_toml_all
     lane = Lane(redis, "bot", "messages")
     await lane.ensure()
     rules_file.write_text(text + '\n[egress]\nallow = ["10.0.0.0/8"]\n')
-    rules._reload()
+    rules.reload()
     async with delivering(redis, rules, "bot"):
         await feed(redis, lane, "e1")
         await eventually(lane.next_due)
         assert sink.received == []
         rules_file.write_text(text)
-        rules._reload()
+        rules.reload()
         await eventually(lambda: sink.ids("/bot") == ["e1"])
     row = await ledger_of(redis, "bot")
     assert (row.delivered, row.dead) == (1, 0)

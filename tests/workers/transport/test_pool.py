@@ -16,14 +16,14 @@ from relay.net.resolver import Refused
 from tests.certificates import Authority, tls_server
 from tests.support import eventually, free_port, raw_server
 from tests.workers.transport.exchanging import OK, REQUEST, Scripted, destination, exchange, read_request, scripted
-from workers.transport.connection import NoAnswer, TooLate
-from workers.transport.pool import Connections, Destination
+from workers.transport.connection import DeadlineExceeded, NoResponse
+from workers.transport.pool import ConnectionPools, Destination
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from pathlib import Path
 
-    from workers.transport.pool import Pool
+    from workers.transport.pool import ConnectionPool
 
 
 async def test_a_connection_is_used_again() -> None:
@@ -69,8 +69,8 @@ async def test_what_is_said_unasked_costs_the_connection() -> None:
         writer.write(b"HTTP/1.1 408 Request Timeout\r\n\r\n")
         await reader.read()
 
-    async with raw_server(talk) as port, Connections() as connections:
-        pool = connections.to(destination(port))
+    async with raw_server(talk) as port, ConnectionPools() as connections:
+        pool = connections.pool_for(destination(port))
         await exchange(pool)
         [(connection, _)] = pool._free
         hello.set()
@@ -96,10 +96,10 @@ async def test_a_request_that_crosses_the_end_of_its_connection_is_not_repeated(
         requests.append(await read_request(reader))
 
     requests: list[bytes] = []
-    async with raw_server(read_and_close) as port, Connections() as connections:
-        pool = connections.to(destination(port))
+    async with raw_server(read_and_close) as port, ConnectionPools() as connections:
+        pool = connections.pool_for(destination(port))
         await exchange(pool)
-        with pytest.raises(NoAnswer, match="closed the connection"):
+        with pytest.raises(NoResponse, match="closed the connection"):
             await exchange(pool)
     assert requests == [b"{}"]
 
@@ -137,8 +137,8 @@ async def test_the_one_used_last_is_used_first_and_each_request_in_flight_has_it
         await reader.read()
 
     again: list[asyncio.StreamWriter] = []
-    async with raw_server(serve) as port, Connections() as connections:
-        pool = connections.to(destination(port))
+    async with raw_server(serve) as port, ConnectionPools() as connections:
+        pool = connections.pool_for(destination(port))
         await asyncio.gather(*(exchange(pool) for _ in range(3)))
         free = [connection for connection, _ in pool._free]
         assert len(set(free)) == 3
@@ -149,12 +149,12 @@ async def test_the_one_used_last_is_used_first_and_each_request_in_flight_has_it
 async def test_all_are_closed_at_the_end_also_those_in_use() -> None:
     server = Scripted([OK, ()], stays=True)
     async with raw_server(server.serve) as port:
-        async with Connections() as connections:
-            pool = connections.to(destination(port))
+        async with ConnectionPools() as connections:
+            pool = connections.pool_for(destination(port))
             await exchange(pool)
             in_use = asyncio.create_task(exchange(pool))
             await eventually(lambda: len(server.requests) == 2)
-        with pytest.raises(NoAnswer):
+        with pytest.raises(NoResponse):
             await in_use
         await server.hung_up.wait()
 
@@ -164,7 +164,7 @@ async def test_one_that_closed_as_soon_as_it_was_open_gives_no_answer() -> None:
         await exchange(pool)
         [(connection, _)] = pool._free
         await connection.ended.wait()
-        with pytest.raises(NoAnswer, match="closed the connection"):
+        with pytest.raises(NoResponse, match="closed the connection"):
             await connection.exchange(REQUEST, 0.0, 0.0)
 
 
@@ -184,40 +184,40 @@ async def test_the_end_does_not_wait_for_a_farewell_that_does_not_come(tmp_path:
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=authority.server_context(tmp_path))
     trusted = ssl.create_default_context(cadata=authority.pem)
     async with server, asyncio.timeout(5):
-        async with Connections() as connections:
-            pool = connections.to(destination(server.sockets[0].getsockname()[1], trusted))
+        async with ConnectionPools() as connections:
+            pool = connections.pool_for(destination(server.sockets[0].getsockname()[1], trusted))
             assert (await exchange(pool)).status == 200
         went.set()
         await over.wait()
 
 
 async def test_lanes_that_lead_to_the_same_place_share_connections_and_others_do_not() -> None:
-    async with Connections() as connections:
-        pool = connections.to(destination(1))
-        assert connections.to(destination(1)) is pool
+    async with ConnectionPools() as connections:
+        pool = connections.pool_for(destination(1))
+        assert connections.pool_for(destination(1)) is pool
         for other in (
             destination(2),
             destination(1, host="localhost"),
             destination(1, ssl.create_default_context()),
             Destination("127.0.0.1", 1, None, Egress(allow=("127.0.0.0/8",))),
         ):
-            assert connections.to(other) is not pool
+            assert connections.pool_for(other) is not pool
 
 
 async def test_a_destination_that_is_refused_is_not_connected_to() -> None:
     server = Scripted([OK])
-    async with raw_server(server.serve) as port, Connections() as connections:
-        pool = connections.to(Destination("127.0.0.1", port, None, Egress(allow=("10.0.0.0/8",))))
+    async with raw_server(server.serve) as port, ConnectionPools() as connections:
+        pool = connections.pool_for(Destination("127.0.0.1", port, None, Egress(allow=("10.0.0.0/8",))))
         with pytest.raises(Refused, match=r"127\.0\.0\.1 is not in allow"):
             await exchange(pool)
     assert server.connections == 0
 
 
 async def test_nobody_listens() -> None:
-    async with Connections() as connections:
+    async with ConnectionPools() as connections:
         port = free_port()
-        with pytest.raises(NoAnswer, match=rf"^no connection to 127\.0\.0\.1:{port}: .*onnect"):
-            await exchange(connections.to(destination(port)))
+        with pytest.raises(NoResponse, match=rf"^no connection to 127\.0\.0\.1:{port}: .*onnect"):
+            await exchange(connections.pool_for(destination(port)))
 
 
 def mute_listener() -> socket.socket:
@@ -249,31 +249,33 @@ async def full(listener: socket.socket) -> list[socket.socket]:
 async def test_a_connection_that_does_not_come_is_given_up(connect: float, total: float, why: str) -> None:
     with mute_listener() as listener:
         waiting = await full(listener)
-        async with Connections() as connections:
-            with pytest.raises(TooLate, match=why):
-                await exchange(connections.to(destination(listener.getsockname()[1])), connect=connect, total=total)
+        async with ConnectionPools() as connections:
+            with pytest.raises(DeadlineExceeded, match=why):
+                await exchange(
+                    connections.pool_for(destination(listener.getsockname()[1])), connect=connect, total=total
+                )
         for one in waiting:
             one.close()
 
 
 async def test_a_handshake_that_does_not_come_is_given_up() -> None:
-    async with scripted([], stays=True) as (server, _), Connections() as connections:
+    async with scripted([], stays=True) as (server, _), ConnectionPools() as connections:
         context = ssl.create_default_context(cadata=Authority().pem)
-        with pytest.raises(TooLate, match=r"^no connection within 50ms$"):
-            await exchange(connections.to(destination(server.port, context)), connect=0.05)
+        with pytest.raises(DeadlineExceeded, match=r"^no connection within 50ms$"):
+            await exchange(connections.pool_for(destination(server.port, context)), connect=0.05)
 
 
 @pytest.mark.parametrize("is_known", [True, False])
 async def test_the_certificate_has_to_be_good(tmp_path: Path, *, is_known: bool) -> None:
     authority = Authority()
     trusted = ssl.create_default_context(cadata=authority.pem if is_known else Authority().pem)
-    async with tls_server(authority, tmp_path) as (url, accepted), Connections() as connections:
-        pool = connections.to(destination(int(url.rpartition(":")[2].strip("/")), trusted))
+    async with tls_server(authority, tmp_path) as (url, accepted), ConnectionPools() as connections:
+        pool = connections.pool_for(destination(int(url.rpartition(":")[2].strip("/")), trusted))
         if is_known:
             assert [(await exchange(pool, REQUEST)).status for _ in range(2)] == [204, 204]
             assert len(accepted) == 1
         else:
-            with pytest.raises(NoAnswer, match=r"^its certificate is not accepted: .*verify failed"):
+            with pytest.raises(NoResponse, match=r"^its certificate is not accepted: .*verify failed"):
                 await exchange(pool, REQUEST)
 
 
@@ -281,14 +283,14 @@ async def test_a_server_that_does_not_speak_tls() -> None:
     async def refuse(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
-    async with raw_server(refuse) as port, Connections() as connections:
-        with pytest.raises(NoAnswer, match="no connection to"):
-            await exchange(connections.to(destination(port, ssl.create_default_context())))
+    async with raw_server(refuse) as port, ConnectionPools() as connections:
+        with pytest.raises(NoResponse, match="no connection to"):
+            await exchange(connections.pool_for(destination(port, ssl.create_default_context())))
 
 
 async def test_a_pool_lives_as_long_as_somebody_uses_it() -> None:
-    async with Connections() as connections:
-        pool: Pool | None = connections.to(destination(1))
+    async with ConnectionPools() as connections:
+        pool: ConnectionPool | None = connections.pool_for(destination(1))
         assert len(connections._pools) == 1
         del pool
         assert len(connections._pools) == 0

@@ -12,14 +12,14 @@ from relay.core.config.endpoint import Endpoint
 from relay.core.secret import SigningSecret
 from tests.building import SECRET
 from tests.workers.transport.test_sender import delivery, subscription
-from workers.transport.request_template import Letterhead
+from workers.transport.request_template import RequestTemplate
 
 EVENT_ID = "event_id"
 LATIN = "zo\u00eb:p\u00e4ss".encode("latin-1")
 
 
-def letterhead(url: str, **more: Any) -> Letterhead:
-    return Letterhead(subscription(url), Endpoint((SECRET,), **more))
+def letterhead(url: str, **more: Any) -> RequestTemplate:
+    return RequestTemplate(subscription(url), Endpoint((SECRET,), **more))
 
 
 def head_of(url: str, **more: Any) -> list[str]:
@@ -117,5 +117,5 @@ def test_further_headers_are_sent_as_they_are() -> None:
 
 def test_secrets_stand_in_no_request() -> None:
     secret = SigningSecret("whsec_" + "YWJj" * 11)
-    written = Letterhead(subscription("http://x/"), Endpoint((secret,))).request(delivery(b"{}"), 1, 5)
+    written = RequestTemplate(subscription("http://x/"), Endpoint((secret,))).request(delivery(b"{}"), 1, 5)
     assert secret.text.encode() not in written

@@ -19,7 +19,7 @@ from relay.core.secret import SigningSecret
 from relay.store.lanes.lane import Delivery, Ref
 from tests.building import LINE, SECRET, body_of
 from tests.support import raw_server
-from workers.transport.pool import Connections
+from workers.transport.pool import ConnectionPools
 from workers.transport.sender import Sender
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ ENDPOINT = Endpoint((NEW_SECRET,))
 
 @pytest.fixture
 async def sender() -> AsyncIterator[Sender]:
-    async with Connections() as connections:
+    async with ConnectionPools() as connections:
         yield Sender(connections, time.time)
 
 
@@ -48,13 +48,13 @@ def delivery(body: bytes, event_id: str = "e1", **fields: str) -> Delivery:
 
 
 async def attempt(sender: Sender, url: str, body: bytes = b'{"a": 1}') -> Attempt:
-    return await sender.to(subscription(url), ENDPOINT).attempt(delivery(body), 1)
+    return await sender.sender_for(subscription(url), ENDPOINT).attempt(delivery(body), 1)
 
 
 async def test_the_body_arrives_byte_for_byte_under_the_same_id(sender: Sender, sink: Sink) -> None:
     body = '{ "z": 1,\n "a" : "h\\u00e9 é 😀", "n": 0.10 }\r\n'.encode()
     sent = delivery(body, webhook_id="msg_linqs_own")
-    outcome = await sender.to(subscription(sink.url + "/x"), ENDPOINT).attempt(sent, 3)
+    outcome = await sender.sender_for(subscription(sink.url + "/x"), ENDPOINT).attempt(sent, 3)
     assert (outcome.outcome, outcome.status) == (Outcome.DELIVERED, 204)
     [received] = sink.received
     assert received.body == body
@@ -76,14 +76,16 @@ async def test_the_body_arrives_byte_for_byte_under_the_same_id(sender: Sender, 
 async def test_what_is_not_news_says_so(sender: Sender, sink: Sink) -> None:
     replayed = Delivery(Ref("relay:lane:bot:replay", "5-0"), delivery(b"{}").fields)
     for sent in (delivery(b"{}"), delivery(b"{}", freshness="history"), replayed):
-        await sender.to(subscription(sink.url), ENDPOINT).attempt(sent, 1)
+        await sender.sender_for(subscription(sink.url), ENDPOINT).attempt(sent, 1)
     told = [(one.headers.get("relay-freshness"), one.headers.get("relay-replay")) for one in sink.received]
     assert told == [(None, None), ("history", None), (None, "true")]
 
 
 async def test_handlers_written_for_linq_verify_it_with_the_new_secret(sender: Sender, sink: Sink) -> None:
     body = body_of("message.received", "5f607182-93a4-4b5c-86e7-f8091a2b3c45")
-    await sender.to(subscription(sink.url), ENDPOINT).attempt(delivery(body, "5f607182-93a4-4b5c-86e7-f8091a2b3c45"), 1)
+    await sender.sender_for(subscription(sink.url), ENDPOINT).attempt(
+        delivery(body, "5f607182-93a4-4b5c-86e7-f8091a2b3c45"), 1
+    )
     [received] = sink.received
     Webhook(NEW_SECRET.text).verify(received.body, received.headers)
     client = linq.LinqAPIV3(api_key="x")
@@ -96,7 +98,7 @@ async def test_handlers_written_for_linq_verify_it_with_the_new_secret(sender: S
 
 async def test_a_v2_event_is_signed_as_v2_does_and_in_the_standard_way(sender: Sender, sink: Sink) -> None:
     body = json.dumps({"api_version": "v2", "event_id": "e1", "event_type": "message.read", "data": {}}).encode()
-    await sender.to(subscription(sink.url), ENDPOINT).attempt(delivery(body, version="v2", line=""), 1)
+    await sender.sender_for(subscription(sink.url), ENDPOINT).attempt(delivery(body, version="v2", line=""), 1)
     [received] = sink.received
     v2 = "sha256=" + hmac.new(NEW_SECRET.text.encode(), body, hashlib.sha256).hexdigest()
     assert received.headers["x-webhook-signature"] == v2
@@ -153,7 +155,7 @@ async def test_a_connection_that_breaks_off_is_unreachable(sender: Sender) -> No
 
 async def impatient(sender: Sender, url: str) -> Attempt:
     """An attempt that is given up after a fifth of a second."""
-    return await sender.to(subscription(url, timeout="200ms"), ENDPOINT).attempt(delivery(b"{}"), 1)
+    return await sender.sender_for(subscription(url, timeout="200ms"), ENDPOINT).attempt(delivery(b"{}"), 1)
 
 
 async def test_an_endpoint_that_hangs_times_out(sender: Sender, sink: Sink) -> None:
@@ -192,7 +194,7 @@ async def test_a_long_answer_is_kept_in_part(sender: Sender, sink: Sink) -> None
 
 
 async def test_a_header_that_cannot_be_sent_is_a_failure_and_not_a_crash(sender: Sender, sink: Sink) -> None:
-    made = await sender.to(subscription(sink.url), ENDPOINT).attempt(delivery(b"{}", type="a\nb"), 1)
+    made = await sender.sender_for(subscription(sink.url), ENDPOINT).attempt(delivery(b"{}", type="a\nb"), 1)
     assert made.outcome is Outcome.FAILED
     assert sink.received == []
 

@@ -20,7 +20,7 @@ from tests.support import eventually
 from tests.workers.conftest import rules_for
 from tests.workers.delivering import delivering, feed
 from tests.workers.transport.test_sender import delivery, subscription
-from workers.transport.pool import Connections
+from workers.transport.pool import ConnectionPools
 from workers.transport.sender import Sender
 
 if TYPE_CHECKING:
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 async def sender() -> AsyncIterator[Sender]:
-    async with Connections() as connections:
+    async with ConnectionPools() as connections:
         yield Sender(connections, time.time)
 
 
 async def attempt(sender: Sender, url: str, endpoint: Endpoint) -> Attempt:
-    return await sender.to(subscription(url), endpoint).attempt(delivery(b"{}"), 1)
+    return await sender.sender_for(subscription(url), endpoint).attempt(delivery(b"{}"), 1)
 
 
 async def test_headers_and_authorization_arrive(sender: Sender, sink: Sink) -> None:
@@ -115,7 +115,7 @@ async def test_a_header_that_changes_in_relay_toml_is_sent_by_a_lane_at_work(
     async with delivering(redis, rules, "bot"):
         await eventually(teams_told)
         rules_file.write_text(rules_for(sink, bot='headers = { "X-Team" = "crm" }'))
-        rules._reload()
+        rules.reload()
 
         async def is_told() -> bool:
             return "crm" in await teams_told()

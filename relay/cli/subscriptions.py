@@ -1,4 +1,4 @@
-"""`relay lanes`: how the push subscriptions do, and stopping and starting them."""
+"""`relay subscriptions`: how the push subscriptions do, and stopping and starting them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from relay.config.settings import Settings
-    from relay.core.delivery.circuit_breaker import Trip
+    from relay.core.delivery.circuit_breaker import OpenBreaker
     from relay.store.lanes.ledger import LaneLedger
     from relay.store.lanes.suspensions import Pause
 
-lanes = typer.Typer(
-    name="lanes", help="The push subscriptions' lanes: list, pause, resume, drop.", no_args_is_help=True
+subscriptions = typer.Typer(
+    name="subscriptions", help="The push subscriptions' lanes: list, pause, resume, drop.", no_args_is_help=True
 )
 
 _HELD_UP = "holding up chats"
@@ -47,11 +47,11 @@ class _Held:
     """What keeps one lane from sending."""
 
     pause: Pause | None
-    trip: Trip | None
+    trip: OpenBreaker | None
     chats: int
 
 
-@lanes.command(name="list")
+@subscriptions.command(name="list")
 def list_(*, json: JsonOption = False) -> None:
     """Show whether each lane delivers, and why not; exit code 1 if one does not."""
     from relay.parts import load_settings
@@ -67,17 +67,17 @@ def list_(*, json: JsonOption = False) -> None:
         raise typer.Exit(1)
 
 
-@lanes.command()
+@subscriptions.command()
 def pause(name: NameArgument, *, reason: Annotated[str, typer.Option(help="Why, for whoever looks.")] = "") -> None:
     """Stop delivering to a subscription; its events wait in its topic."""
     from relay.parts import load_settings
     from relay.process.event_loop import run
 
-    is_new = run(_pause(load_settings(), name, reason or "relay lanes pause"))
+    is_new = run(_pause(load_settings(), name, reason or "relay subscriptions pause"))
     console.print(f"{name} is paused." if is_new else f"{name} was paused already.")
 
 
-@lanes.command()
+@subscriptions.command()
 def resume(name: NameArgument) -> None:
     """Go on delivering to a subscription that was paused, be it by a person or by its 410."""
     from relay.parts import load_settings
@@ -87,7 +87,7 @@ def resume(name: NameArgument) -> None:
     console.print(f"{name} goes on." if was_paused else f"{name} was not paused.")
 
 
-@lanes.command()
+@subscriptions.command()
 def drop(
     name: NameArgument,
     *,
@@ -110,17 +110,17 @@ async def _rows(settings: Settings) -> list[_Row]:
     from relay.config.file import read_config
     from relay.parts import open_store
     from relay.store.lanes.ledger import Ledger
-    from relay.store.lanes.suspensions import Holds
+    from relay.store.lanes.suspensions import Suspensions
 
     config = read_config(settings.relay_config)
     wanted = {one.name: one.paused for one in config.subscriptions}
     async with open_store(settings) as redis:
-        holds = Holds(redis)
-        pauses, trips, ledger = await holds.pauses(), await holds.trips(), await Ledger(redis).lanes()
-        held_up = {lane.subscription: await holds.chats_held_up(lane.subscription) for lane in ledger}
+        holds = Suspensions(redis)
+        pauses, trips, ledger = await holds.pauses(), await holds.open_breakers(), await Ledger(redis).lanes()
+        blocked = {lane.subscription: await holds.blocked_chats(lane.subscription) for lane in ledger}
     return [
         _row(
-            lane, wanted, _Held(pauses.get(lane.subscription), trips.get(lane.subscription), held_up[lane.subscription])
+            lane, wanted, _Held(pauses.get(lane.subscription), trips.get(lane.subscription), blocked[lane.subscription])
         )
         for lane in ledger
     ]
@@ -129,7 +129,7 @@ async def _rows(settings: Settings) -> list[_Row]:
 def _row(lane: LaneLedger, wanted: dict[str, bool], held: _Held) -> _Row:
     state, since, probe, why = "delivering", None, None, ""
     if lane.subscription not in wanted:
-        state, why = "removed", "it stands no longer in relay.toml; relay lanes drop forgets it"
+        state, why = "removed", "it stands no longer in relay.toml; relay subscriptions drop forgets it"
     elif wanted[lane.subscription]:
         state, why = "paused", "relay.toml says so"
     elif (pause := held.pause) is not None:
@@ -143,21 +143,21 @@ def _row(lane: LaneLedger, wanted: dict[str, bool], held: _Held) -> _Row:
 
 async def _pause(settings: Settings, name: str, reason: str) -> bool:
     from relay.parts import open_store
-    from relay.store.lanes.suspensions import Holds
+    from relay.store.lanes.suspensions import Suspensions
 
     _known(settings, name)
     async with open_store(settings) as redis:
-        return await Holds(redis).pause(name, reason, round(time.time() * 1000))
+        return await Suspensions(redis).pause(name, reason, round(time.time() * 1000))
 
 
 async def _resume(settings: Settings, name: str) -> bool:
     from relay.core.errors import RelayError
     from relay.parts import open_store
-    from relay.store.lanes.suspensions import Holds
+    from relay.store.lanes.suspensions import Suspensions
 
     subscription = _known(settings, name)
     async with open_store(settings) as redis:
-        was_paused = await Holds(redis).resume(name)
+        was_paused = await Suspensions(redis).resume(name)
     if subscription.paused:
         raise RelayError(f"{settings.relay_config} says that {name} is paused; take that out of it")
     return was_paused

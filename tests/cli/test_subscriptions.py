@@ -1,4 +1,4 @@
-"""`relay lanes`: how the push subscriptions do, and stopping and starting them."""
+"""`relay subscriptions`: how the push subscriptions do, and stopping and starting them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relay.core.delivery.circuit_breaker import Trip
+from relay.core.delivery.circuit_breaker import OpenBreaker
 from relay.store import keys
 from relay.store.lanes.lane import Lane
 from relay.store.lanes.ledger import Ledger
-from relay.store.lanes.suspensions import Holds, Pause
+from relay.store.lanes.suspensions import Pause, Suspensions
 from tests.cli.running import main_here
 from tests.cli.test_dead import bury
 
@@ -34,59 +34,59 @@ async def _lanes(redis: Redis, redis_url: str, tmp_path: Path, monkeypatch: pyte
 
 
 async def states() -> dict[str, str]:
-    said = await main_here("lanes", "list", "--json")
+    said = await main_here("subscriptions", "list", "--json")
     return {row["subscription"]: row["state"] for row in said.json}
 
 
 async def test_lanes_that_deliver() -> None:
-    said = await main_here("lanes", "list")
+    said = await main_here("subscriptions", "list")
     assert said.code == 0
     assert await states() == {"bot": "delivering", "crm": "delivering", "former": "removed"}
-    assert "relay lanes drop" in said.out
+    assert "relay subscriptions drop" in said.out
 
 
 async def test_a_lane_that_does_not_deliver_says_since_when_and_why(redis: Redis) -> None:
-    await Holds(redis).pause("bot", "it answered 410", T)
-    await Holds(redis).save_trip("crm", Trip(T, T + 8000, 3, "timed_out: "))
-    said = await main_here("lanes", "list")
+    await Suspensions(redis).pause("bot", "it answered 410", T)
+    await Suspensions(redis).save_open_breaker("crm", OpenBreaker(T, T + 8000, 3, "timed_out: "))
+    said = await main_here("subscriptions", "list")
     assert said.code == 1
     assert all(text in said.out for text in ("paused", "it answered 410", "breaker open", "timed_out"))
-    rows = {row["subscription"]: row for row in (await main_here("lanes", "list", "--json")).json}
+    rows = {row["subscription"]: row for row in (await main_here("subscriptions", "list", "--json")).json}
     assert (rows["bot"]["since_ms"], rows["bot"]["waiting"]) == (T, 1)
     assert (rows["crm"]["since_ms"], rows["crm"]["next_probe_ms"]) == (T, T + 8000)
 
 
 async def test_a_lane_in_which_a_dead_letter_holds_up_its_chat_says_so(redis: Redis) -> None:
-    await redis.hset(keys.lane("bot", "held_up"), "chat-1", "x|1-0")  # type: ignore[misc]
-    said = await main_here("lanes", "list")
+    await redis.hset(keys.lane("bot", "blocked"), "chat-1", "x|1-0")  # type: ignore[misc]
+    said = await main_here("subscriptions", "list")
     assert said.code == 1
     assert "dead letters hold up 1 chat;" in said.out
     assert (await states())["bot"] == "holding up chats"
 
 
 async def test_pausing_and_resuming(redis: Redis) -> None:
-    said = await main_here("lanes", "pause", "bot", "--reason", "a release")
+    said = await main_here("subscriptions", "pause", "bot", "--reason", "a release")
     assert (said.code, said.out) == (0, "bot is paused.\n")
-    [pause] = (await Holds(redis).pauses()).values()
+    [pause] = (await Suspensions(redis).pauses()).values()
     assert isinstance(pause, Pause)
     assert pause.reason == "a release"
-    assert "already" in (await main_here("lanes", "pause", "bot")).out
-    assert (await main_here("lanes", "resume", "bot")).out == "bot goes on.\n"
-    assert (await main_here("lanes", "resume", "bot")).out == "bot was not paused.\n"
+    assert "already" in (await main_here("subscriptions", "pause", "bot")).out
+    assert (await main_here("subscriptions", "resume", "bot")).out == "bot goes on.\n"
+    assert (await main_here("subscriptions", "resume", "bot")).out == "bot was not paused.\n"
     assert await states() == {"bot": "delivering", "crm": "delivering", "former": "removed"}
 
 
 async def test_what_relay_toml_pauses_is_resumed_there() -> None:
     Path("relay.toml").write_text(RULES + "paused = true\n")
     assert (await states())["crm"] == "paused"
-    said = await main_here("lanes", "resume", "crm")
+    said = await main_here("subscriptions", "resume", "crm")
     assert said.code == 1
     assert "take that out of it" in said.err
 
 
 @pytest.mark.parametrize("command", ["pause", "resume", "drop"])
 async def test_a_name_that_nobody_has_is_refused(command: str) -> None:
-    said = await main_here("lanes", command, "bott")
+    said = await main_here("subscriptions", command, "bott")
     assert said.code == 1
     assert '"bott"' in said.err
     assert said.is_one_message_without_traceback()
@@ -94,10 +94,10 @@ async def test_a_name_that_nobody_has_is_refused(command: str) -> None:
 
 async def test_a_removed_lane_is_forgotten_whole(redis: Redis) -> None:
     await bury(redis, "former", "dead one")
-    said = await main_here("lanes", "drop", "former")
+    said = await main_here("subscriptions", "drop", "former")
     assert said.code == 1
     assert "1 events waiting, 0 retrying and 1 dead letters" in said.err
-    said = await main_here("lanes", "drop", "former", "--yes")
+    said = await main_here("subscriptions", "drop", "former", "--yes")
     assert said.out == "former is forgotten, with 2 events.\n"
     assert {row.subscription for row in await Ledger(redis).lanes()} == {"bot", "crm"}
     assert [key async for key in redis.scan_iter("relay:lane:former*")] == []
@@ -107,10 +107,10 @@ async def test_a_removed_lane_is_forgotten_whole(redis: Redis) -> None:
 
 async def test_a_lane_whose_topic_is_gone_can_be_dropped(redis: Redis) -> None:
     await redis.delete(keys.topic("support"))
-    assert (await main_here("lanes", "drop", "former", "--yes")).code == 0
+    assert (await main_here("subscriptions", "drop", "former", "--yes")).code == 0
 
 
 async def test_a_lane_in_use_is_not_dropped() -> None:
-    said = await main_here("lanes", "drop", "bot", "--yes")
+    said = await main_here("subscriptions", "drop", "bot", "--yes")
     assert said.code == 1
     assert "take it out first" in said.err

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Takes the retries of a lane that are due, the longest due first, as the holder of its slot's lease.
+-- Takes the retries of a lane that are due, the longest due first, as the holder of its partition's lease.
 -- KEYS: lease, retries
 -- ARGV: lease token, now (ms), count
 -- Returns their members, or -1 if somebody else holds the lease.

@@ -1,10 +1,10 @@
-"""The deliver job: drains the lanes of one slot.
+"""The deliver job: drains the lanes of one partition.
 
-    Deliverer    waits for lanes of its slot to be marked ready, keeps a `LaneDrain` for each of their subscriptions
-    LaneDrain    keeps as many POSTs of its lane in flight as its gate lets through (`workers.delivery.lane_worker`)
-    Settler      writes the verdicts, in batches over all lanes (`relay.store.lanes.settler`)
+    PartitionWorker   waits until lanes of its partition are marked ready; runs a `LaneWorker` for each of them
+    LaneWorker        keeps as many POSTs of its lane in flight as flow control allows (`workers.delivery.lane_worker`)
+    Settler           writes the verdicts, in batches over all lanes (`relay.store.lanes.settler`)
 
-A lane looks after itself: a slow one has its own deliveries in flight and nobody else's.
+Lanes are independent: a slow subscriber delays only its own deliveries.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import structlog
 
 from relay.process.tasks import end_task
 from relay.store import wakeups
-from relay.store.driver.client import persistently
+from relay.store.driver.client import retry_until_redis_answers
 from relay.store.lanes.lane import wait_ready
 from relay.store.lanes.settler import Settler
-from relay.store.lanes.suspensions import Holds
-from workers.delivery.lane_worker import LaneDrain
-from workers.delivery.session import Shift
+from relay.store.lanes.suspensions import Suspensions
+from workers.delivery.lane_worker import LaneWorker
+from workers.delivery.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from relay.store.driver.lease import Lease
     from workers.transport.sender import Sender
 
-_LINGER = 30.0  # seconds without work before the job ends
+_IDLE_TIMEOUT = 30.0  # seconds without work before the job ends
 _RUN = 60.0  # seconds before the job ends at a quiet moment and is rung again, so that another worker can have it
-_LONGEST_RUN = 3600.0  # seconds before it does so at any moment
-_LOOK = 1.0  # seconds between two looks at the clock and the rules while nothing is ready
+_MAX_RUN = 3600.0  # seconds before it does so at any moment
+_POLL_INTERVAL = 1.0  # seconds between two looks at the clock and the rules while nothing is ready
 GRACE = 20.0
 """Seconds that POSTs in flight have to end when the job has to: twice the time that an attempt may take by default."""
 
@@ -46,8 +46,8 @@ GRACE = 20.0
 log = structlog.get_logger()
 
 
-class Deliverer:
-    """What the deliver job of any slot works with."""
+class PartitionWorker:
+    """What the deliver job of any partition works with."""
 
     def __init__(
         self,
@@ -64,42 +64,42 @@ class Deliverer:
         self._clock = clock
         self._random = random
 
-    async def drain(self, slot: int, lease: Lease, stop: asyncio.Event) -> None:
-        """Delivers for the lanes of `slot` until they are idle for a while, it is stopped, or the lease is lost."""
-        async with Settler(self._redis, wakeups.deliver(slot).job_id, lease.token) as settler:
-            shift = Shift(self._redis, self._sender, settler, lease, stop, self._clock, self._random)
-            drains = _Drains(shift, slot, self._rules)
+    async def drain(self, partition: int, lease: Lease, stop: asyncio.Event) -> None:
+        """Deliver for the lanes of `partition` until all are idle, `stop` is set, or the lease is lost."""
+        async with Settler(self._redis, wakeups.deliver(partition).job_id, lease.token) as settler:
+            shift = Session(self._redis, self._sender, settler, lease, stop, self._clock, self._random)
+            drains = _LaneWorkers(shift, partition, self._rules)
             try:
-                await self._supervise(drains, slot, shift)
+                await self._supervise(drains, partition, shift)
             finally:
                 await drains.end()
 
-    async def _supervise(self, drains: _Drains, slot: int, shift: Shift) -> None:
-        loop, holds = asyncio.get_running_loop(), Holds(self._redis)
+    async def _supervise(self, drains: _LaneWorkers, partition: int, shift: Session) -> None:
+        loop, holds = asyncio.get_running_loop(), Suspensions(self._redis)
         began = busy_at = loop.time()
         while not shift.is_over:
             drains.follow_rules()
             drains.revive()
-            drains.follow_pauses(await persistently("reading pauses", holds.pauses))
-            wait = partial(wait_ready, self._redis, slot, _LOOK)
-            for name in await persistently("waiting for lanes", wait, drains.suspect):
+            drains.follow_pauses(await retry_until_redis_answers("reading pauses", holds.pauses))
+            wait = partial(wait_ready, self._redis, partition, _POLL_INTERVAL)
+            for name in await retry_until_redis_answers("waiting for lanes", wait, drains.resync):
                 drains.wake(name)
             now = loop.time()
             if drains.are_busy:
                 busy_at = now
             ran = now - began
-            if now - busy_at > _LINGER or (ran > _RUN and not drains.have_posts) or ran > _LONGEST_RUN:
+            if now - busy_at > _IDLE_TIMEOUT or (ran > _RUN and not drains.have_posts) or ran > _MAX_RUN:
                 return
 
 
-class _Drains:
-    """The lane drains of one slot, kept in step with relay.toml."""
+class _LaneWorkers:
+    """The lane drains of one partition, kept in step with relay.toml."""
 
-    def __init__(self, shift: Shift, slot: int, rules: ConfigFile) -> None:
+    def __init__(self, shift: Session, partition: int, rules: ConfigFile) -> None:
         self._shift = shift
-        self._slot = slot
+        self._partition = partition
         self._rules = rules
-        self._running: dict[str, tuple[LaneDrain, asyncio.Task[None]]] = {}
+        self._running: dict[str, tuple[LaneWorker, asyncio.Task[None]]] = {}
         self._seen: object = None
 
     def follow_rules(self) -> None:
@@ -108,7 +108,7 @@ class _Drains:
         if loaded is self._seen:
             return
         self._seen = loaded
-        wanted = {s.name: s for s in loaded.config.subscriptions if wakeups.slot_of(s.name) == self._slot}
+        wanted = {s.name: s for s in loaded.config.subscriptions if wakeups.partition_of(s.name) == self._partition}
         for name, (drain, _) in self._running.items():
             if name not in wanted or not drain.serves(wanted[name], loaded.endpoints[name]):
                 drain.end()
@@ -118,7 +118,7 @@ class _Drains:
                 self._start(subscription, loaded.endpoints[name], former[1] if former else None)
 
     def _start(self, subscription: Subscription, endpoint: Endpoint, after: asyncio.Task[None] | None) -> None:
-        drain = LaneDrain(self._shift, subscription, endpoint)
+        drain = LaneWorker(self._shift, subscription, endpoint)
         task = asyncio.create_task(drain.run(after), name=f"lane {subscription.name}")
         self._running[subscription.name] = drain, task
 
@@ -129,7 +129,7 @@ class _Drains:
             drain, task = self._running.get(subscription.name, (None, None))
             if drain is None or task is None or not task.done() or task.cancelled() or task.exception() is None:
                 continue
-            log.error("lane.broken", subscription=subscription.name, exc_info=task.exception())
+            log.error("lane.error", subscription=subscription.name, exc_info=task.exception())
             self._start(subscription, loaded.endpoints[subscription.name], None)
 
     def follow_pauses(self, paused: Container[str]) -> None:
@@ -142,10 +142,10 @@ class _Drains:
         if name in self._running:
             self._running[name][0].wake()
 
-    def suspect(self) -> None:
+    def resync(self) -> None:
         """Redis was away: it may have come back with less than it had told us."""
         for drain, _ in self._running.values():
-            drain.suspect()
+            drain.resync()
 
     @property
     def are_busy(self) -> bool:

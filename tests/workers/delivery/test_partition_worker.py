@@ -7,13 +7,13 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-import workers.delivery.shard_worker
+import workers.delivery.partition_worker
 import workers.delivery.source
 from relay.config.file import ConfigFile
 from relay.core.delivery.outcome import Outcome
 from relay.core.errors import StoreUnavailable
 from relay.store import keys, wakeups
-from relay.store.lanes.attempt_log import Sought, attempts_of
+from relay.store.lanes.attempt_log import AttemptFilter, attempts_of
 from relay.store.lanes.dead_letters import DeadLetters
 from relay.store.lanes.lane import Lane, mark_ready
 from tests.building import arrival_of
@@ -96,7 +96,7 @@ async def test_a_subscription_that_moves_to_another_topic_still_gets_what_it_was
     async with ConfigFile(rules_file) as moved, delivering(redis, moved):
         await eventually(lambda: len(sink.ids("/bot")) == len(owed))
         await feed(redis, lanes["crm"], "new")
-        await mark_ready(redis, wakeups.slot_of("bot"), ["bot"], 1)
+        await mark_ready(redis, wakeups.partition_of("bot"), ["bot"], 1)
         await eventually(lambda: "new" in sink.ids("/bot"))
         await redis.xadd(lanes["bot"].topic_stream, {"id": "not ours any more", "at": "1", "body": "{}"})
     assert sorted(sink.ids("/bot")) == sorted([*owed, "new"])
@@ -107,7 +107,7 @@ async def test_a_subscription_that_moves_to_another_topic_still_gets_what_it_was
 async def test_a_lane_that_breaks_is_said_and_started_again(
     redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers.delivery.shard_worker, "_LOOK", 0.02)
+    monkeypatch.setattr(workers.delivery.partition_worker, "_POLL_INTERVAL", 0.02)
     read_new, broken = Lane.read_new, ["bot"]
 
     async def breaks_once(lane: Lane, count: int, token: str = "", room: int | None = None) -> list[Delivery]:
@@ -121,14 +121,14 @@ async def test_a_lane_that_breaks_is_said_and_started_again(
         async with delivering(redis, rules):
             await feed(redis, lanes["bot"], "e1")
             await eventually(lambda: sink.ids("/bot") == ["e1"])
-    assert [line["subscription"] for line in logs if line["event"] == "lane.broken"] == ["bot"]
+    assert [line["subscription"] for line in logs if line["event"] == "lane.error"] == ["bot"]
 
 
 async def test_no_more_than_its_concurrency_is_in_flight(
     redis: Redis, rules_file: Path, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
 ) -> None:
     rules_file.write_text(rules_for(sink, bot="concurrency = 7"))
-    rules._reload()
+    rules.reload()
     now, most = 0, 0
 
     async def answer(_: Received) -> web.Response:
@@ -150,7 +150,7 @@ async def test_a_failure_is_tried_again_on_schedule_then_dead_then_replayed(
     redis: Redis, rules_file: Path, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
 ) -> None:
     rules_file.write_text(rules_for(sink, retry='["200ms", "400ms"]'))
-    rules._reload()
+    rules.reload()
     works = False
 
     async def answer(_: Received) -> web.Response:
@@ -190,7 +190,7 @@ async def test_every_attempt_is_remembered_with_what_followed(
     redis: Redis, rules_file: Path, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
 ) -> None:
     rules_file.write_text(rules_for(sink, retry='["10ms"]'))
-    rules._reload()
+    rules.reload()
 
     async def answer(received: Received) -> web.Response:
         return web.Response(status=200 if received.headers["relay-attempt"] == "2" else 500, text="busy")
@@ -203,7 +203,7 @@ async def test_every_attempt_is_remembered_with_what_followed(
             return (await ledger_of(redis, "bot")).delivered == 1
 
         await eventually(settled)
-    second, first = [one async for one in attempts_of(redis, "bot", Sought(chat="chat-1"))]
+    second, first = [one async for one in attempts_of(redis, "bot", AttemptFilter(chat="chat-1"))]
     assert (first.attempt.number, first.attempt.outcome, first.attempt.status) == (1, Outcome.FAILED, 500)
     assert (first.detail, first.counted, first.attempt.is_probe) == ("busy", True, False)
     assert first.attempt.due_ms is not None
@@ -233,7 +233,7 @@ async def test_what_a_subscriber_does_not_want_is_dead_at_once(
 async def test_a_subscriber_that_hangs_holds_up_nobody_else(
     redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers.delivery.shard_worker, "GRACE", 0.1)
+    monkeypatch.setattr(workers.delivery.partition_worker, "GRACE", 0.1)
 
     held = asyncio.Event()
 
@@ -265,7 +265,7 @@ async def test_a_retry_that_was_waiting_when_its_worker_ended_is_made_by_the_nex
     redis: Redis, rules_file: Path, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
 ) -> None:
     rules_file.write_text(rules_for(sink, retry='["300ms"]'))
-    rules._reload()
+    rules.reload()
 
     async def answer(received: Received) -> web.Response:
         return web.Response(status=500 if received.headers["relay-attempt"] == "1" else 200)
@@ -284,7 +284,7 @@ async def test_stopping_finishes_what_is_in_flight_and_hands_back_the_rest(
     redis: Redis, rules_file: Path, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
 ) -> None:
     rules_file.write_text(rules_for(sink, bot="concurrency = 5"))
-    rules._reload()
+    rules.reload()
     held = asyncio.Event()
 
     async def answer(_: Received) -> web.Response:
@@ -324,13 +324,13 @@ async def test_an_entry_that_was_trimmed_is_a_dead_letter_and_not_a_hole(
 async def test_a_subscription_that_is_added_changed_or_removed_is_followed(
     redis: Redis, rules_file: Path, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
 ) -> None:
-    slots = ("bot", "crm", "late")
-    async with delivering(redis, rules, *slots):
+    partitions = ("bot", "crm", "late")
+    async with delivering(redis, rules, *partitions):
         await feed(redis, lanes["bot"], "e1")
         await eventually(lambda: sink.ids("/bot") == ["e1"])
 
         rules_file.write_text(rules_for(sink).replace("/bot", "/moved").replace('name = "crm"', 'name = "late"'))
-        rules._reload()
+        rules.reload()
         late = Lane(redis, "late", "everything")
         await late.ensure()
         await feed(redis, late, "e2")
