@@ -9,6 +9,7 @@ from relay.core.errors import SeveralProblems
 from relay.parts import load_settings
 from relay.process.event_loop import run
 from relay.process.logs import configure_logging
+from relay.process.timings import load_timings
 from workers.runtime.runner import run_worker
 
 
@@ -18,7 +19,7 @@ def main() -> int:
         settings = load_settings()
         configure_logging(settings.relay_log_level, settings.relay_log_format)
         os.nice(settings.relay_worker_nice)  # accept fast, work later: with busy workers, answers come a third sooner
-        run(run_worker(settings))
+        run(run_worker(settings, load_timings()))
     except SeveralProblems as error:
         print(error, file=sys.stderr)  # noqa: T201  to a person, before there is anything to log
         return 2

@@ -21,15 +21,13 @@ from relay.process.logs import configure_logging
 from relay.process.subprocesses import python
 from relay.process.supervisor import Program, supervise
 from relay.process.tasks import end_task
+from relay.process.timings import Timings, load_timings
 from relay.store.driver.client import RedisTrouble, describe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from relay.config.file import Loaded
-
-_BOOTSTRAP_PAUSE = 15.0  # seconds between two attempts to reach Linq
-_POLL_INTERVAL = 1.0  # seconds between two looks whether relay.toml has changed
 
 log = structlog.get_logger()
 
@@ -51,7 +49,9 @@ async def run_group(ingress_processes: int, worker_processes: int) -> int:
             environment["REDIS_URL"] = embedded.url
             log.info("redis.embedded", url=masked_url(embedded.url), data=str(settings.relay_data_dir))
         if settings.linq_api_v3_api_key is not None:
-            bootstrap = asyncio.create_task(_bootstrap(settings, ConfigFile(settings.relay_config)), name="bootstrap")
+            timings = load_timings()
+            rules = ConfigFile(settings.relay_config, timings.config_poll)
+            bootstrap = asyncio.create_task(_bootstrap(settings, rules, timings), name="bootstrap")
             stack.push_async_callback(end_task, bootstrap)
         share = ["--share-port"] if ingress_processes > 1 else []
         return await supervise(
@@ -99,7 +99,7 @@ def _programs(name: str, arguments: Sequence[str], count: int, environment: dict
     return [Program(name, arguments, environment) for _ in range(count)]
 
 
-async def _bootstrap(settings: Settings, rules: ConfigFile) -> None:
+async def _bootstrap(settings: Settings, rules: ConfigFile, timings: Timings) -> None:
     """Registers the lines at Linq, again after every change of relay.toml, trying until it has worked."""
     from relay.bootstrap.both_apis import apply_both
 
@@ -111,12 +111,12 @@ async def _bootstrap(settings: Settings, rules: ConfigFile) -> None:
                 try:
                     results = await apply_both(settings, redis, loaded.config, lambda _: None)
                     for trouble in results.troubles:
-                        log.error("bootstrap.failed", error=trouble, again_in_s=_BOOTSTRAP_PAUSE)
+                        log.error("bootstrap.failed", error=trouble, again_in_s=timings.bootstrap_retry)
                     failed = bool(results.troubles) or any(done.error for done in results.found)
                 except (RelayError, *RedisTrouble) as error:
-                    log.error("bootstrap.failed", error=describe(error), again_in_s=_BOOTSTRAP_PAUSE)  # noqa: TRY400
+                    log.error("bootstrap.failed", error=describe(error), again_in_s=timings.bootstrap_retry)  # noqa: TRY400
                 except Exception:  # whatever it is: lines that are never registered would be the worst
-                    log.exception("bootstrap.error", again_in_s=_BOOTSTRAP_PAUSE)
+                    log.exception("bootstrap.error", again_in_s=timings.bootstrap_retry)
                 else:
                     applied = None if failed else loaded
-            await asyncio.sleep(_BOOTSTRAP_PAUSE if applied is None else _POLL_INTERVAL)
+            await asyncio.sleep(timings.bootstrap_retry if applied is None else timings.bootstrap_poll)

@@ -17,14 +17,13 @@ from relay.core.config.relay_toml import RelayConfig, parse_config
 from relay.core.config.toml_positions import TomlPositions
 from relay.core.errors import ConfigError, Problem
 from relay.process.tasks import end_task
+from relay.process.timings import DEFAULTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from relay.core.config.endpoint import Endpoint
-
-_INTERVAL = 1.0  # seconds between looks at the file; a stat costs microseconds and works on every mount
 
 log = structlog.get_logger()
 
@@ -83,13 +82,14 @@ def _load(text: str, path: Path) -> Loaded:
 class ConfigFile:
     """The rules in force. Enter it as a context: the file is watched until it is left."""
 
-    def __init__(self, path: Path) -> None:
-        """Reads the file.
+    def __init__(self, path: Path, poll_interval: float = DEFAULTS.config_poll) -> None:
+        """Read the file; it is checked for changes every `poll_interval` seconds.
 
         Raises:
             ConfigError: as `load_config`.
         """
         self._path = path
+        self._poll_interval = poll_interval
         self._files = [path]
         self.current = self._load()
         self._seen = self._signature()
@@ -104,7 +104,7 @@ class ConfigFile:
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(_INTERVAL)
+            await asyncio.sleep(self._poll_interval)
             before = self._signature()
             if before == self._seen:
                 continue

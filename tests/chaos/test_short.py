@@ -8,6 +8,8 @@ import os
 import sys
 from pathlib import Path
 
+from tests.journeys.conftest import QUICK_TAKEOVER
+
 ROOT = Path(__file__).resolve().parents[2]
 FAULTS = "kill-worker,kill-ingress,kill-redis,delete-lane-groups"
 
@@ -18,7 +20,7 @@ async def chaos(*arguments: str) -> tuple[int | None, str, str]:
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "COLUMNS": "200"},
+        env={**os.environ, "COLUMNS": "200", "RELAY_TEST_TIMINGS": QUICK_TAKEOVER},
     )
     try:
         async with asyncio.timeout(300):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -11,12 +10,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from relay.cli.up import _bootstrap, load_all
-from relay.config import file as config_file
 from relay.config.file import ConfigFile
 from relay.config.settings import Settings
 from relay.core.errors import ConfigError, SettingsError
 from relay.core.secret import new_key
 from relay.process.tasks import end_task
+from relay.process.timings import Timings
 from relay.store import keys
 from tests.sandbox.running import API_KEY, LINES, RunningSandbox, linq_error, running_sandbox
 from tests.support import eventually
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 KEY = new_key()
+TIMINGS = Timings(config_poll=0.01, bootstrap_retry=0.01, bootstrap_poll=0.01)
 
 
 @pytest.fixture
@@ -42,9 +42,8 @@ def complete(monkeypatch: pytest.MonkeyPatch, rules: Path) -> None:
 
 @pytest.fixture
 async def sandbox(complete: None, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RunningSandbox]:
-    """A sandbox in Linq's place, and no time between two attempts to reach it."""
+    """A sandbox in Linq's place."""
     del complete
-    monkeypatch.setattr(sys.modules["relay.cli.up"], "_BOOTSTRAP_PAUSE", 0.01)
     async with running_sandbox(allow_local=False) as running:
         monkeypatch.setenv("LINQ_API_V3_BASE_URL", running.base_url)
         monkeypatch.setenv("REDIS_URL", redis_url)
@@ -91,7 +90,7 @@ def test_what_v2_needs_is_missed_at_the_start(rules: Path) -> None:
 @asynccontextmanager
 async def registering(rules: Path) -> AsyncIterator[None]:
     """The part of `relay up` that registers lines, at work."""
-    task = asyncio.create_task(_bootstrap(Settings.load(), ConfigFile(rules)))
+    task = asyncio.create_task(_bootstrap(Settings.load(), ConfigFile(rules, TIMINGS.config_poll), TIMINGS))
     try:
         yield
         assert not task.done()
@@ -114,12 +113,7 @@ async def test_the_lines_are_registered_once(sandbox: RunningSandbox, redis: Red
     assert len(sandbox.changes) == len(LINES) + 1
 
 
-async def test_a_change_of_the_rules_reaches_linq(
-    sandbox: RunningSandbox, rules: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(config_file, "_INTERVAL", 0.01)
-    monkeypatch.setattr(sys.modules["relay.cli.up"], "_POLL_INTERVAL", 0.01)
-
+async def test_a_change_of_the_rules_reaches_linq(sandbox: RunningSandbox, rules: Path) -> None:
     def subscribed() -> set[str]:
         return {event for one in sandbox.sandbox.state.subscriptions.values() for event in one.events}
 

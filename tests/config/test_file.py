@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from structlog.testing import capture_logs
 
-from relay.config import file as config_file
 from relay.config.file import ConfigFile, Loaded, load_config, read_config
 from relay.core.errors import ConfigError
 from relay.core.secret import SigningSecret
@@ -34,7 +33,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks at the file all the time."""
-    monkeypatch.setattr(config_file, "_INTERVAL", 0.001)
+    monkeypatch.setattr(ConfigFile.__init__, "__defaults__", (0.001,))
 
 
 def topics_of(file: ConfigFile) -> list[str]:
@@ -287,11 +286,10 @@ def test_what_is_in_force_is_one_thing_that_is_replaced_whole(path: Path) -> Non
 
 
 async def test_a_secret_that_comes_after_the_rules_that_need_it_is_picked_up(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path,
 ) -> None:
-    monkeypatch.setattr(config_file, "_INTERVAL", 0)
     path.write_text(TOPIC)
-    async with ConfigFile(path) as file:
+    async with ConfigFile(path, 0) as file:
         with capture_logs() as logs:
             path.write_text(TOPIC + subscription("bot", "file:bot.key"))
             await refused(logs)

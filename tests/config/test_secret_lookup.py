@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
-from relay.config import file as config_file
 from relay.config.file import ConfigFile, load_config
 from relay.core.errors import ConfigError
 from tests.building import OTHER_SECRET, SECRET
@@ -120,8 +119,7 @@ def test_a_file_without_authorities_does_not_mean_those_of_the_system(path: Path
     assert said.startswith(f"9 subscriptions[0].ca_file: s: {problem}")
 
 
-async def test_every_file_it_refers_to_is_watched(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(config_file, "_INTERVAL", 0.001)
+async def test_every_file_it_refers_to_is_watched(path: Path) -> None:
     former, latter = Authority(), Authority()
     files = {name: path.parent / name for name in ("new.key", "x.key", "token", "ca.pem")}
     for file, text in zip(files.values(), (SECRET.text, "a", "b", former.pem), strict=True):
@@ -133,7 +131,7 @@ async def test_every_file_it_refers_to_is_watched(path: Path, monkeypatch: pytes
         auth='{ bearer = "file:token" }',
         ca_file='"ca.pem"',
     )
-    async with ConfigFile(path) as rules:
+    async with ConfigFile(path, 0.001) as rules:
 
         def in_force() -> Endpoint:
             return rules.current.endpoints["s"]

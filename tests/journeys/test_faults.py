@@ -87,7 +87,7 @@ async def test_a_redis_that_stands_still_is_503_within_two_seconds(running: Serv
     await eventually(lambda: delivered(running, wanted))
 
 
-async def test_what_a_killed_worker_leaves_moves_on_elsewhere_within_ten_seconds(running: Service) -> None:
+async def test_killed_workers_deliveries_continue_within_five_seconds(running: Service) -> None:
     held = asyncio.Event()
 
     async def answer(received: Received) -> web.Response:
@@ -108,7 +108,7 @@ async def test_what_a_killed_worker_leaves_moves_on_elsewhere_within_ten_seconds
     held.set()
     later = emit(running, 20)
     await eventually(lambda: delivered(running, wanted | later), 20)
-    assert time.monotonic() - killed < 10
+    assert time.monotonic() - killed < 5  # arq's lock of 1.5 s, and slack; in production the lock alone is 6 s
 
     async def balances() -> bool:
         found = await ledger(running)

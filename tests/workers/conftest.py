@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import web
 
-import workers.delivery.partition_worker
-import workers.routing.router
 from relay.config.file import ConfigFile
 from relay.net.http_listener import listening
 from relay.net.listen_address import Listen
+from relay.process.timings import Timings
 from relay.store import keys, wakeups
 from relay.store.driver.lease import acquire_lease
 from relay.store.inbox.acceptor import Acceptor
@@ -32,11 +31,8 @@ if TYPE_CHECKING:
     from relay.store.driver.lease import Lease
 
 
-@pytest.fixture(autouse=True)
-def short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drains look up often, so that a test need not wait for one to notice that it shall stop."""
-    monkeypatch.setattr(workers.routing.router, "_BLOCK_MS", 50)
-    monkeypatch.setattr(workers.delivery.partition_worker, "_POLL_INTERVAL", 0.05)
+TIMINGS = Timings(router_block=0.05, ready_poll=0.05)
+"""Drains check often whether they must stop, so that no test waits for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +135,7 @@ async def accept(redis: Redis, *arrivals: VerifiedWebhook) -> None:
 @asynccontextmanager
 async def routing(redis: Redis, rules: ConfigFile, router: Router | None = None) -> AsyncIterator[Lease]:
     """A router at work, a new one if none is given."""
-    router = router or Router(redis, rules, time.time)
+    router = router or Router(redis, rules, time.time, TIMINGS)
     stop = asyncio.Event()
     async with acquire_lease(redis, wakeups.ROUTE.job_id) as lease:
         task = asyncio.create_task(router.drain(lease, stop))

@@ -8,11 +8,13 @@ import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
+from relay.core.delivery.circuit_breaker import Limits
 from relay.store import wakeups
 from relay.store.driver.lease import acquire_lease
 from relay.store.lanes.lane import mark_ready
 from relay.store.lanes.ledger import Ledger
 from tests.support import eventually
+from tests.workers.conftest import TIMINGS
 from workers.delivery.partition_worker import PartitionWorker
 from workers.transport.pool import ConnectionPools
 from workers.transport.sender import Sender
@@ -23,16 +25,26 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from relay.config.file import ConfigFile
+    from relay.process.timings import Timings
     from relay.store.lanes.lane import Lane
     from relay.store.lanes.ledger import LaneLedger
 
+BREAKER_LIMITS = Limits()
+"""Those of production."""
+
 
 @asynccontextmanager
-async def delivering(redis: Redis, rules: ConfigFile, *names_of_lanes: str) -> AsyncIterator[asyncio.Event]:
-    """The partitions of the lanes at work; the event stops them."""
+async def delivering(
+    redis: Redis,
+    rules: ConfigFile,
+    *names_of_lanes: str,
+    timings: Timings = TIMINGS,
+    breaker_limits: Limits = BREAKER_LIMITS,
+) -> AsyncIterator[asyncio.Event]:
+    """Run the partitions of the lanes; the event stops them."""
     async with AsyncExitStack() as stack:
         connections = await stack.enter_async_context(ConnectionPools())
-        deliverer = _deliverer(redis, rules, connections)
+        deliverer = _deliverer(redis, rules, connections, timings, breaker_limits)
         stop = asyncio.Event()
         drains = []
         for partition in {wakeups.partition_of(name) for name in names_of_lanes or ("bot", "crm")}:
@@ -60,8 +72,15 @@ async def deliver_and_be_killed(redis: Redis, rules: ConfigFile, name: str, when
                 await asyncio.sleep(0)
 
 
-def _deliverer(redis: Redis, rules: ConfigFile, connections: ConnectionPools) -> PartitionWorker:
-    return PartitionWorker(redis, rules, Sender(connections, time.time), time.time, random.Random(1).random)
+def _deliverer(
+    redis: Redis,
+    rules: ConfigFile,
+    connections: ConnectionPools,
+    timings: Timings = TIMINGS,
+    breaker_limits: Limits = BREAKER_LIMITS,
+) -> PartitionWorker:
+    sender, dice = Sender(connections, time.time), random.Random(1)
+    return PartitionWorker(redis, rules, sender, time.time, dice.random, timings, breaker_limits)
 
 
 def _is_of_a_worker(task: asyncio.Task[object]) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from relay.core.delivery.circuit_breaker import CircuitBreaker, Limits, State
+from relay.core.delivery.circuit_breaker import CircuitBreaker, State
 from relay.core.delivery.outcome import Outcome
 from relay.core.delivery.token_bucket import TokenBucket
 from relay.store.driver.client import retry_until_redis_answers
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from relay.store.lanes.lane import Ref
     from workers.delivery.session import Session
 
-LIMITS = Limits()
-
 log = structlog.get_logger()
 
 
@@ -39,7 +37,7 @@ class FlowControl:
         self._subscription = subscription
         self._holds = Suspensions(shift.redis)
         self._is_paused = subscription.paused
-        self._breaker = CircuitBreaker(subscription.concurrency, shift.random, None, LIMITS)
+        self._breaker = CircuitBreaker(subscription.concurrency, shift.random, None, shift.breaker_limits)
         self._saving = asyncio.Lock()
         self._bucket = TokenBucket(subscription.rate, self._now()) if subscription.rate else None
 
@@ -50,7 +48,9 @@ class FlowControl:
         trip = await retry_until_redis_answers("reading a breaker", lambda: self._holds.open_breaker(name))
         self.pause(is_paused=name in pauses)
         if self._subscription.breaker:
-            self._breaker = CircuitBreaker(self._subscription.concurrency, self._shift.random, trip, LIMITS)
+            self._breaker = CircuitBreaker(
+                self._subscription.concurrency, self._shift.random, trip, self._shift.breaker_limits
+            )
 
     def pause(self, *, is_paused: bool) -> bool:
         """Says whether somebody keeps the lane paused; whether that is news."""

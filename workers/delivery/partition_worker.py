@@ -10,12 +10,15 @@ Lanes are independent: a slow subscriber delays only its own deliveries.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 
+from relay.core.delivery.circuit_breaker import Limits as BreakerLimits
 from relay.process.tasks import end_task
+from relay.process.timings import DEFAULTS, Timings
 from relay.store import wakeups
 from relay.store.driver.client import retry_until_redis_answers
 from relay.store.lanes.lane import wait_ready
@@ -35,60 +38,58 @@ if TYPE_CHECKING:
     from relay.store.driver.lease import Lease
     from workers.transport.sender import Sender
 
-_IDLE_TIMEOUT = 30.0  # seconds without work before the job ends
-_RUN = 60.0  # seconds before the job ends at a quiet moment and is rung again, so that another worker can have it
-_MAX_RUN = 3600.0  # seconds before it does so at any moment
-_POLL_INTERVAL = 1.0  # seconds between two looks at the clock and the rules while nothing is ready
-GRACE = 20.0
-"""Seconds that POSTs in flight have to end when the job has to: twice the time that an attempt may take by default."""
-
-
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
 class PartitionWorker:
-    """What the deliver job of any partition works with."""
+    """The deliver job of any partition."""
 
-    def __init__(
-        self,
-        redis: Redis,
-        rules: ConfigFile,
-        sender: Sender,
-        clock: Callable[[], float],
-        random: Callable[[], float],
-    ) -> None:
-        """`clock` gives Unix seconds, `random` a number in [0, 1)."""
-        self._redis = redis
-        self._rules = rules
-        self._sender = sender
-        self._clock = clock
-        self._random = random
+    redis: Redis
+    rules: ConfigFile
+    sender: Sender
+    clock: Callable[[], float]
+    """Unix seconds."""
+    random: Callable[[], float]
+    """A number in [0, 1)."""
+    timings: Timings = DEFAULTS
+    breaker_limits: BreakerLimits = field(default_factory=BreakerLimits)
 
     async def drain(self, partition: int, lease: Lease, stop: asyncio.Event) -> None:
         """Deliver for the lanes of `partition` until all are idle, `stop` is set, or the lease is lost."""
-        async with Settler(self._redis, wakeups.deliver(partition).job_id, lease.token) as settler:
-            shift = Session(self._redis, self._sender, settler, lease, stop, self._clock, self._random)
-            drains = _LaneWorkers(shift, partition, self._rules)
+        async with Settler(self.redis, wakeups.deliver(partition).job_id, lease.token) as settler:
+            shift = Session(
+                self.redis,
+                self.sender,
+                settler,
+                lease,
+                stop,
+                self.clock,
+                self.random,
+                self.timings,
+                self.breaker_limits,
+            )
+            drains = _LaneWorkers(shift, partition, self.rules)
             try:
                 await self._supervise(drains, partition, shift)
             finally:
                 await drains.end()
 
     async def _supervise(self, drains: _LaneWorkers, partition: int, shift: Session) -> None:
-        loop, holds = asyncio.get_running_loop(), Suspensions(self._redis)
+        loop, holds, timings = asyncio.get_running_loop(), Suspensions(self.redis), self.timings
         began = busy_at = loop.time()
         while not shift.is_over:
             drains.follow_rules()
             drains.revive()
             drains.follow_pauses(await retry_until_redis_answers("reading pauses", holds.pauses))
-            wait = partial(wait_ready, self._redis, partition, _POLL_INTERVAL)
+            wait = partial(wait_ready, self.redis, partition, timings.ready_poll)
             for name in await retry_until_redis_answers("waiting for lanes", wait, drains.resync):
                 drains.wake(name)
             now = loop.time()
             if drains.are_busy:
                 busy_at = now
             ran = now - began
-            if now - busy_at > _IDLE_TIMEOUT or (ran > _RUN and not drains.have_posts) or ran > _MAX_RUN:
+            if now - busy_at > timings.idle or (ran > timings.run and not drains.have_posts) or ran > timings.max_run:
                 return
 
 
@@ -163,5 +164,5 @@ class _LaneWorkers:
             drain.end()
         tasks = [task for _, task in self._running.values()]
         if tasks:
-            await asyncio.wait(tasks, timeout=GRACE)
+            await asyncio.wait(tasks, timeout=self._shift.timings.grace)
         await asyncio.gather(*map(end_task, tasks))

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
+    from relay.core.delivery.circuit_breaker import Limits as BreakerLimits
+    from relay.process.timings import Timings
     from relay.store.driver.lease import Lease
     from relay.store.lanes.settler import Settler
     from workers.transport.sender import Sender
@@ -30,6 +32,8 @@ class Session:
     """Unix seconds."""
     random: Callable[[], float]
     """A number in [0, 1)."""
+    timings: Timings
+    breaker_limits: BreakerLimits
 
     def now_ms(self) -> int:
         """Unix milliseconds."""

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from workers.delivery.session import Session
 
 _READ = 50  # new deliveries at once, however few may be in flight: reading one by one would cost a round trip each
-_COUNT_EVERY = 10.0  # seconds
 
 
 class Source:
@@ -39,7 +38,8 @@ class Source:
         self._may_have_new = True
         self._may_have_orphans = True
         self._loop = asyncio.get_running_loop()
-        self._count_at = self._loop.time() + _COUNT_EVERY
+        self._count_interval = shift.timings.pending_count
+        self._count_at = self._loop.time() + self._count_interval
 
     def wake(self) -> None:
         """There may be something new."""
@@ -67,7 +67,7 @@ class Source:
         """Now and then makes sure that nothing is pending that nobody here has: the net below everything else."""
         if self.counts_in > 0:
             return
-        self._count_at = self._loop.time() + _COUNT_EVERY
+        self._count_at = self._loop.time() + self._count_interval
         if await retry_until_redis_answers("counting what is pending", self._lane.in_hand) > len(self._held):
             self._may_have_orphans = True
 

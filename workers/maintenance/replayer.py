@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from relay.core.delivery.token_bucket import TokenBucket
+from relay.process.timings import DEFAULTS, Timings
 from relay.store import keys
 from relay.store.driver.client import retry_until_redis_answers
 from relay.store.lanes.lane import Lane
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
 
 _MAX_WAITING = 300  # replayed events in a lane, those that wait for a retry included
 _PAGE = 200  # entries at once
-_TICK = 0.1  # seconds between two steps that the rate or the lane has bounded
-_MIN_PAUSE = 0.01  # seconds between two steps that nothing has bounded: others work in this process
-_RUN = 60.0  # seconds before the job ends and is rung again, so that another worker can have it
 
 log = structlog.get_logger()
 
@@ -48,11 +46,14 @@ log = structlog.get_logger()
 class Replayer:
     """Moves replays on."""
 
-    def __init__(self, redis: Redis, rules: ConfigFile, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, redis: Redis, rules: ConfigFile, clock: Callable[[], float], timings: Timings = DEFAULTS
+    ) -> None:
         """`clock` gives Unix seconds."""
         self._redis = redis
         self._rules = rules
         self._clock = clock
+        self._timings = timings
         self._replays = Replays(redis)
         self._holds = Suspensions(redis)
 
@@ -62,11 +63,11 @@ class Replayer:
         buckets: dict[str, TokenBucket] = {}
         while not (stop.is_set() or lease.lost.is_set()):
             replays = await retry_until_redis_answers("reading replays", self._replays.running)
-            if not replays or self._now() - began > _RUN:
+            if not replays or self._now() - began > self._timings.run:
                 return
             steps = [await self._safely(replay, buckets) for replay in replays]
             with suppress(TimeoutError):
-                async with asyncio.timeout(_MIN_PAUSE if any(steps) else _TICK):
+                async with asyncio.timeout(self._timings.replay_pause if any(steps) else self._timings.replay_tick):
                     await stop.wait()
 
     async def _safely(self, replay: Replay, buckets: dict[str, TokenBucket]) -> bool:

@@ -24,6 +24,7 @@ import structlog
 
 from relay.core.event import Event
 from relay.process.tasks import in_background
+from relay.process.timings import DEFAULTS, Timings
 from relay.store.driver.client import retry_until_redis_answers
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.inbox import quarantine
@@ -44,12 +45,9 @@ if TYPE_CHECKING:
     from relay.store.inbox.inbox import Arguments
 
 _BATCH = 128
-_BLOCK_MS = 1000
 # Turns of the loop until redis-py, which first looks whether its connection still stands, has written what it is to
 # ask. Only then is Redis at work while we understand: 33,800 events/s on two cores, and 25,800 with a single turn.
 _TURNS = 8
-_IDLE_TIMEOUT = 30.0  # seconds without an event before the job ends; the next event then waits for arq's poll
-_RUN = 60.0  # seconds before the job ends and is rung again, so that another worker can have it
 
 log = structlog.get_logger()
 
@@ -76,13 +74,17 @@ class _Batch(NamedTuple):
 class Router:
     """Drains the inbox."""
 
-    def __init__(self, redis: Redis, rules: ConfigFile, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, redis: Redis, rules: ConfigFile, clock: Callable[[], float], timings: Timings = DEFAULTS
+    ) -> None:
         """`clock` gives Unix seconds."""
         self._redis = redis
         self._inbox = Inbox(redis)
         self._chats = ChatLines(redis, clock)
         self._rules = rules
         self._clock = clock
+        self._idle_timeout, self._max_run = timings.idle, timings.run
+        self._block_ms = round(timings.router_block * 1000)
         self._prepared: _Prepared  # as soon as it drains
         self._entries: list[InboxEntry] = []  # to be understood next
         self._batch: _Batch | None = None  # to be committed next
@@ -96,7 +98,7 @@ class Router:
         await self._chats.begin()
         while not (stop.is_set() or lease.lost.is_set()):
             now = loop.time()
-            if now - busy_at > _IDLE_TIMEOUT or now - began > _RUN:
+            if now - busy_at > self._idle_timeout or now - began > self._max_run:
                 return
             try:
                 if await retry_until_redis_answers("routing", partial(self._step, lease), self._resync):
@@ -133,7 +135,7 @@ class Router:
             await self._commit(await self._decode(lease), lease)
             self._drop()
         else:
-            self._entries = await self._inbox.read(_BATCH, block_ms=_BLOCK_MS)
+            self._entries = await self._inbox.read(_BATCH, block_ms=self._block_ms)
             return bool(self._entries)
         return True
 

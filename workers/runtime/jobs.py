@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 Context = dict[Any, Any]
 
-_TAKEN_PAUSE = 1.0  # seconds until a job whose lease somebody else holds looks again
-
 log = structlog.get_logger()
 
 
@@ -71,12 +69,12 @@ async def trim(ctx: Context) -> None:
 @asynccontextmanager
 async def _lease(ctx: Context) -> AsyncIterator[Lease]:
     """The lease on the job while it works; where somebody else holds it, arq is to try again soon."""
+    parts = parts_of(ctx)
     try:
-        parts = parts_of(ctx)
-        async with acquire_lease(parts.redis, job_of(ctx), parts.replicas) as lease:
+        async with acquire_lease(parts.redis, job_of(ctx), parts.replicas, parts.timings) as lease:
             yield lease
     except LeaseTaken:
-        raise Retry(_TAKEN_PAUSE) from None
+        raise Retry(parts.timings.lease_retry) from None
 
 
 async def drain_again(ctx: Context) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from relay.config.file import ConfigFile
 from relay.parts import open_store
+from relay.process.timings import DEFAULTS, Timings
 from workers.delivery.partition_worker import PartitionWorker
 from workers.maintenance.linq_drift import DriftCheck
 from workers.maintenance.replayer import Replayer
@@ -44,29 +45,31 @@ class WorkerParts:
     retention: Retention
     replicas: int = 0
     """How many replicas have to confirm that a lease is held."""
+    timings: Timings = DEFAULTS
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the process is to end: drains finish what they have and return."""
 
 
 @asynccontextmanager
-async def worker_parts(settings: Settings) -> AsyncIterator[WorkerParts]:
+async def worker_parts(settings: Settings, timings: Timings = DEFAULTS) -> AsyncIterator[WorkerParts]:
     """The parts of a worker process.
 
     Raises:
         ConfigError: relay.toml has mistakes or secrets are missing.
     """
-    rules = ConfigFile(settings.relay_config)
-    async with open_store(settings) as redis, rules, ConnectionPools() as connections:
+    rules = ConfigFile(settings.relay_config, timings.config_poll)
+    async with open_store(settings) as redis, rules, ConnectionPools(timings.keep_alive) as connections:
         yield WorkerParts(
             redis=redis,
             rules=rules,
-            router=Router(redis, rules, time.time),
-            deliverer=PartitionWorker(redis, rules, Sender(connections, time.time), time.time, random.random),  # noqa: S311  jitter
-            replayer=Replayer(redis, rules, time.time),
+            router=Router(redis, rules, time.time, timings),
+            deliverer=PartitionWorker(redis, rules, Sender(connections, time.time), time.time, random.random, timings),  # noqa: S311  jitter
+            replayer=Replayer(redis, rules, time.time, timings),
             sweeper=Sweeper(redis, rules, time.time),
             drift_check=DriftCheck(redis, rules, settings, time.time),
             retention=Retention(redis, rules, time.time),
             replicas=settings.relay_replicas,
+            timings=timings,
         )
 
 

@@ -33,8 +33,6 @@ from relay.process.tasks import end_task
 from relay.store import keys, wakeups
 from relay.store.driver.client import WORKER_TIMEOUT, RedisTrouble, describe, retry_until_redis_answers
 from relay.store.driver.failover_pool import open_pool
-from relay.store.driver.lease import ARQ_LOCK
-from workers.delivery.partition_worker import GRACE
 from workers.runtime.jobs import drain_again
 from workers.runtime.parts import WorkerParts, context_of, worker_parts
 from workers.runtime.queues import QUEUES, UNLIMITED
@@ -43,14 +41,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from relay.config.settings import Settings
+    from relay.process.timings import Timings
     from workers.runtime.queues import Queue
-
-_STOP_TIMEOUT = GRACE + 5
 
 log = structlog.get_logger()
 
 
-async def run_worker(settings: Settings) -> None:
+async def run_worker(settings: Settings, timings: Timings) -> None:
     """Runs a worker until SIGTERM or SIGINT.
 
     Raises:
@@ -58,7 +55,7 @@ async def run_worker(settings: Settings) -> None:
     """
     stop = stop_on_signals()
     log.info("worker.starting", **settings.shown())
-    async with worker_parts(settings) as parts:
+    async with worker_parts(settings, timings) as parts:
         pool = _pool(settings)
         async with running_arq(pool, parts):
             log.info(
@@ -102,7 +99,7 @@ async def running_arq(pool: ArqRedis, parts: WorkerParts) -> AsyncIterator[None]
         yield
     finally:
         await asyncio.gather(*map(end_task, queues))  # one by one: a TaskGroup would cancel each of them only once
-        await _end_jobs(workers)
+        await _end_jobs(workers, parts.timings.stop)
 
 
 async def _run_queue(
@@ -138,11 +135,11 @@ def _say_how_it_ended(task: asyncio.Task[Any]) -> None:
         log.error("job.error", exc_info=error)
 
 
-async def _end_jobs(workers: list[Worker]) -> None:
+async def _end_jobs(workers: list[Worker], timeout: float) -> None:
     """Lets the jobs of `workers` end, for a bounded time."""
     tasks = [task for worker in workers for task in _jobs_of(worker)]
     if tasks:
-        _, late = await asyncio.wait(tasks, timeout=_STOP_TIMEOUT)
+        _, late = await asyncio.wait(tasks, timeout=timeout)
         await asyncio.gather(*map(end_task, late))
 
 
@@ -181,5 +178,5 @@ def _worker(queue: Queue, pool: ArqRedis, parts: WorkerParts) -> Worker:
         job_deserializer=from_json,
         expires_extra_ms=wakeups.LIFETIME_MS,
     )
-    worker.in_progress_timeout_s = ARQ_LOCK
+    worker.in_progress_timeout_s = parts.timings.arq_lock
     return worker

@@ -17,6 +17,7 @@ from aiohappyeyeballs import pop_addr_infos_interleave, start_connection
 
 from relay.core.durations import format_duration
 from relay.net.resolver import Resolver, allowed
+from relay.process.timings import DEFAULTS
 from workers.transport.connection import Connection, DeadlineExceeded, NoResponse
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from relay.net.resolver import AddressInfo
     from workers.transport.connection import Response
 
-_KEEP_ALIVE = 2.0  # seconds an idle connection is kept: less than servers keep theirs, or they close it under a POST
 _HEAD_START = 0.25  # seconds that an address is tried before the next one is as well (RFC 8305, 5)
 
 
@@ -52,7 +52,9 @@ class Timeouts(NamedTuple):
 class ConnectionPools:
     """Every connection of the process. Enter it as a context: they are closed when it is left."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep_alive: float = DEFAULTS.keep_alive) -> None:
+        """`keep_alive` is how long an idle connection is kept, seconds."""
+        self.keep_alive = keep_alive
         self._pools: WeakValueDictionary[Destination, ConnectionPool] = (
             WeakValueDictionary()
         )  # for as long as a lane uses them
@@ -118,9 +120,15 @@ class ConnectionPool:
     def __init__(self, connections: ConnectionPools, destination: Destination) -> None:
         self._connections = connections
         self._loop = connections.loop
+        self._keep_alive = connections.keep_alive
         self._destination = destination
         self._free: deque[tuple[Connection, float]] = deque()  # since when (the loop's clock), the longest first
         self._sweep: asyncio.TimerHandle | None = None
+
+    @property
+    def idle(self) -> tuple[Connection, ...]:
+        """The connections that wait for a request, the longest idle first."""
+        return tuple(connection for connection, _ in self._free)
 
     async def exchange(self, request: bytes, patience: Timeouts) -> Response:
         """The answer to `request`, on a free connection or a new one.
@@ -156,17 +164,17 @@ class ConnectionPool:
     def _keep(self, connection: Connection) -> None:
         self._free.append((connection, self._loop.time()))
         if self._sweep is None:
-            self._sweep = self._loop.call_later(_KEEP_ALIVE, self._sweep_up)
+            self._sweep = self._loop.call_later(self._keep_alive, self._sweep_up)
 
     def _sweep_up(self) -> None:
         self._sweep = None
         self._drop_idle()
         if self._free:
-            self._sweep = self._loop.call_at(self._free[0][1] + _KEEP_ALIVE, self._sweep_up)
+            self._sweep = self._loop.call_at(self._free[0][1] + self._keep_alive, self._sweep_up)
 
     def _drop_idle(self) -> None:
         """Closes what has been idle for too long."""
-        oldest = self._loop.time() - _KEEP_ALIVE
+        oldest = self._loop.time() - self._keep_alive
         while self._free and self._free[0][1] <= oldest:
             connection, _ = self._free.popleft()
             connection.close()

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from relay.process.tasks import end_task
+from relay.process.timings import DEFAULTS, Timings
 from relay.store import keys
 from relay.store.driver.client import RedisTrouble, retry_until_redis_answers
 from relay.store.driver.replication import NotReplicated, Replication
@@ -29,12 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from redis.asyncio import Redis
-
-LENGTH = 5.0
-"""Seconds after its holder's last beat that a lease ends."""
-ARQ_LOCK = 6.0
-"""Seconds after the last beat that arq may start the job again: after the lease, so that the new run can have it."""
-_RENEW_INTERVAL = 1.0
 
 _renew = Script(__package__, "lease_renew")
 _release = Script(__package__, "lease_release")
@@ -49,24 +44,27 @@ class LeaseTaken(Exception):
 class Lease:
     """What a drain holds while it works."""
 
-    def __init__(self, job_id: str, replicas: int = 0) -> None:
+    def __init__(self, job_id: str, replicas: int = 0, timings: Timings = DEFAULTS) -> None:
         self.token = secrets.token_hex(8)
         self.lost = asyncio.Event()
         """Set once somebody else holds it."""
         self._job_id = job_id
         self._replication = Replication.of_replicas(replicas)
+        self._length = timings.lease
+        self._renew_interval = timings.lease_renew
+        self._lengths_ms = round(timings.lease * 1000), round(timings.arq_lock * 1000)
         self._beaten_at = asyncio.get_running_loop().time()
 
     @property
     def is_sure(self) -> bool:
         """Whether nobody else can have it: the last beat held, and is younger than the lease is long."""
-        return not self.lost.is_set() and asyncio.get_running_loop().time() - self._beaten_at < LENGTH
+        return not self.lost.is_set() and asyncio.get_running_loop().time() - self._beaten_at < self._length
 
     async def renew(self, redis: Redis) -> bool:
         """Takes or prolongs it; False if somebody else holds it."""
         began = asyncio.get_running_loop().time()
         redis_keys = [keys.lease(self._job_id), keys.ARQ_LOCK_PREFIX + self._job_id]
-        arguments: list[str | int] = [self.token, round(LENGTH * 1000), round(ARQ_LOCK * 1000)]
+        arguments: list[str | int] = [self.token, *self._lengths_ms]
         try:
             held: bool = await _renew(redis, redis_keys, arguments, self._replication) == 1
         except NotReplicated:
@@ -79,7 +77,7 @@ class Lease:
     async def renew_forever(self, redis: Redis) -> None:
         """Prolongs it every second, until it is lost."""
         while await retry_until_redis_answers("prolonging a lease", lambda: self.renew(redis)):  # noqa: ASYNC110  a heart, not a wait
-            await asyncio.sleep(_RENEW_INTERVAL)
+            await asyncio.sleep(self._renew_interval)
         log.warning("lease.lost", job=self._job_id, note="it could not be prolonged in time; another worker took over")
         self.lost.set()
 
@@ -89,13 +87,15 @@ class Lease:
 
 
 @asynccontextmanager
-async def acquire_lease(redis: Redis, job_id: str, replicas: int = 0) -> AsyncIterator[Lease]:
+async def acquire_lease(
+    redis: Redis, job_id: str, replicas: int = 0, timings: Timings = DEFAULTS
+) -> AsyncIterator[Lease]:
     """The lease on `job_id` while the context is open, each of its beats confirmed by so many replicas.
 
     Raises:
         LeaseTaken: somebody else holds it.
     """
-    lease = Lease(job_id, replicas)
+    lease = Lease(job_id, replicas, timings)
     if not await retry_until_redis_answers("taking a lease", lambda: lease.renew(redis)):
         raise LeaseTaken
     heart = asyncio.create_task(lease.renew_forever(redis), name=f"lease {job_id}")

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from relay.process.timings import Timings
 from relay.store import keys
-from relay.store.driver import lease as lease_module
 from relay.store.driver.client import WORKER_TIMEOUT, open_redis
 from relay.store.driver.lease import LeaseTaken, acquire_lease
 from tests.sentinels import sentinels
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 JOB = "relay:route"
+QUICK = Timings(lease_renew=0.01)
 
 
 async def test_one_holder_at_a_time(redis: Redis) -> None:
@@ -38,9 +39,8 @@ async def test_it_and_arqs_lock_end_soon_after_the_last_beat(redis: Redis) -> No
     assert not await redis.exists(keys.lease(JOB))
 
 
-async def test_it_is_prolonged_as_long_as_it_is_held(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease_module, "_RENEW_INTERVAL", 0.01)
-    async with acquire_lease(redis, JOB):
+async def test_it_is_prolonged_as_long_as_it_is_held(redis: Redis) -> None:
+    async with acquire_lease(redis, JOB, timings=QUICK):
         await redis.pexpire(keys.lease(JOB), 100)
 
         async def prolonged() -> bool:
@@ -50,11 +50,8 @@ async def test_it_is_prolonged_as_long_as_it_is_held(redis: Redis, monkeypatch: 
         await eventually(prolonged)
 
 
-async def test_who_finds_somebody_else_in_its_place_knows_that_it_lost(
-    redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lease_module, "_RENEW_INTERVAL", 0.01)
-    async with acquire_lease(redis, JOB) as lease:
+async def test_who_finds_somebody_else_in_its_place_knows_that_it_lost(redis: Redis) -> None:
+    async with acquire_lease(redis, JOB, timings=QUICK) as lease:
         await redis.set(keys.lease(JOB), "somebody else")
         async with asyncio.timeout(5):
             await lease.lost.wait()
@@ -62,11 +59,8 @@ async def test_who_finds_somebody_else_in_its_place_knows_that_it_lost(
     assert await redis.get(keys.lease(JOB)) == b"somebody else"
 
 
-async def test_a_lease_that_expired_while_nobody_took_it_is_taken_back(
-    redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lease_module, "_RENEW_INTERVAL", 0.01)
-    async with acquire_lease(redis, JOB) as lease:
+async def test_a_lease_that_expired_while_nobody_took_it_is_taken_back(redis: Redis) -> None:
+    async with acquire_lease(redis, JOB, timings=QUICK) as lease:
         await redis.delete(keys.lease(JOB))
 
         async def is_back() -> bool:
@@ -76,19 +70,16 @@ async def test_a_lease_that_expired_while_nobody_took_it_is_taken_back(
         assert lease.is_sure
 
 
-async def test_without_a_beat_it_is_no_longer_sure(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with acquire_lease(redis, JOB) as lease:
-        monkeypatch.setattr(lease_module, "LENGTH", 0.0)
-        assert not lease.is_sure
+async def test_without_a_beat_it_is_no_longer_sure(redis: Redis) -> None:
+    async with acquire_lease(redis, JOB, timings=Timings(lease=0.05, lease_renew=60.0)) as lease:
+        assert lease.is_sure
+        await eventually(lambda: not lease.is_sure)
 
 
-async def test_it_is_not_sure_while_the_replicas_that_have_to_confirm_it_are_away(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lease_module, "_RENEW_INTERVAL", 0.01)
+async def test_it_is_not_sure_while_the_replicas_that_have_to_confirm_it_are_away(tmp_path: Path) -> None:
     async with sentinels(tmp_path / "servers") as topology, open_redis(topology.url, WORKER_TIMEOUT) as redis:
         [replica] = topology.ports[1:]
-        async with acquire_lease(redis, JOB, replicas=1) as lease:
+        async with acquire_lease(redis, JOB, replicas=1, timings=QUICK) as lease:
             assert lease.is_sure
             topology.kill(replica)
             await eventually(lambda: not lease.is_sure)

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-import workers.delivery.flow_control
 from relay.core.delivery.circuit_breaker import Limits
 from relay.store.lanes.dead_letters import DeadLetters
 from relay.store.lanes.lane import Lane
 from relay.store.lanes.suspensions import Suspensions
 from tests.support import eventually
 from tests.workers.conftest import Received, Sink, rules_for
-from tests.workers.delivering import delivering, feed, ledger_of
+from tests.workers.delivering import delivering as delivering_with
+from tests.workers.delivering import feed, ledger_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 
     from relay.config.file import ConfigFile
 
-QUICK = Limits(first_wait=0.05, longest_wait=0.2, window=0.5)
+delivering = partial(
+    delivering_with, breaker_limits=Limits(first_wait=0.05, longest_wait=0.2, window=0.5)
+)  # probes every fifth of a second
 
 
 @pytest.fixture
@@ -35,12 +38,6 @@ async def bot(redis: Redis) -> Lane:
     lane = Lane(redis, "bot", "messages")
     await lane.ensure()
     return lane
-
-
-@pytest.fixture(autouse=True)
-def quick_breakers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Breakers that probe every fifth of a second."""
-    monkeypatch.setattr(workers.delivery.flow_control, "LIMITS", QUICK)
 
 
 def say(rules_file: Path, rules: ConfigFile, sink: Sink, **more: str) -> None:

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-import workers.delivery.partition_worker
-import workers.delivery.source
 from relay.config.file import ConfigFile
 from relay.core.delivery.outcome import Outcome
 from relay.core.errors import StoreUnavailable
@@ -18,7 +17,7 @@ from relay.store.lanes.dead_letters import DeadLetters
 from relay.store.lanes.lane import Lane, mark_ready
 from tests.building import arrival_of
 from tests.support import eventually
-from tests.workers.conftest import Received, Sink, accept, rules_for
+from tests.workers.conftest import TIMINGS, Received, Sink, accept, rules_for
 from tests.workers.delivering import delivering, feed, ledger_of, now_ms
 
 if TYPE_CHECKING:
@@ -75,10 +74,9 @@ async def test_what_nobody_knows_of_is_looked_for_when_redis_was_away(
 
 
 async def test_what_nobody_knows_of_is_found_by_counting(
-    redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink, monkeypatch: pytest.MonkeyPatch
+    redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
 ) -> None:
-    monkeypatch.setattr(workers.delivery.source, "_COUNT_EVERY", 0.02)
-    async with delivering(redis, rules):
+    async with delivering(redis, rules, timings=replace(TIMINGS, pending_count=0.02)):
         await feed(redis, lanes["bot"], "first")
         await eventually(lambda: sink.ids("/bot") == ["first"])
         await redis.xadd(lanes["bot"].topic_stream, {"id": "unknown", "at": now_ms(), "body": "{}"})
@@ -107,7 +105,6 @@ async def test_a_subscription_that_moves_to_another_topic_still_gets_what_it_was
 async def test_a_lane_that_breaks_is_said_and_started_again(
     redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers.delivery.partition_worker, "_POLL_INTERVAL", 0.02)
     read_new, broken = Lane.read_new, ["bot"]
 
     async def breaks_once(lane: Lane, count: int, token: str = "", room: int | None = None) -> list[Delivery]:
@@ -231,10 +228,8 @@ async def test_what_a_subscriber_does_not_want_is_dead_at_once(
 
 
 async def test_a_subscriber_that_hangs_holds_up_nobody_else(
-    redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink, monkeypatch: pytest.MonkeyPatch
+    redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
 ) -> None:
-    monkeypatch.setattr(workers.delivery.partition_worker, "GRACE", 0.1)
-
     held = asyncio.Event()
 
     async def answer(received: Received) -> web.Response:
@@ -243,7 +238,7 @@ async def test_a_subscriber_that_hangs_holds_up_nobody_else(
         return web.Response()
 
     sink.answer = answer
-    async with delivering(redis, rules):
+    async with delivering(redis, rules, timings=replace(TIMINGS, grace=0.1)):
         await feed(redis, lanes["bot"], *map(str, range(80)))
         await eventually(lambda: len(sink.ids("/bot")) == 50)
         await feed(redis, lanes["crm"], *map(str, range(100)))

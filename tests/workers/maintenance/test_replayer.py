@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +14,7 @@ from structlog.testing import capture_logs
 
 import workers.maintenance.replayer
 from relay.core.delivery.circuit_breaker import OpenBreaker
+from relay.process.timings import Timings
 from relay.store import keys, wakeups
 from relay.store.driver.lease import acquire_lease
 from relay.store.lanes.lane import Lane
@@ -34,13 +36,8 @@ if TYPE_CHECKING:
     from tests.workers.conftest import Received, Sink
 
 FAST = 10_000.0
+TIMINGS = Timings(replay_tick=0.01, replay_pause=0.001)
 REPLAY_STREAM = keys.lane("bot", "replay")
-
-
-@pytest.fixture(autouse=True)
-def short_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers.maintenance.replayer, "_TICK", 0.01)
-    monkeypatch.setattr(workers.maintenance.replayer, "_MIN_PAUSE", 0.001)
 
 
 @pytest.fixture(autouse=True)
@@ -77,9 +74,9 @@ async def sent(redis: Redis) -> list[str]:
 
 
 @asynccontextmanager
-async def replaying(redis: Redis, rules: ConfigFile) -> AsyncIterator[asyncio.Task[None]]:
+async def replaying(redis: Redis, rules: ConfigFile, timings: Timings = TIMINGS) -> AsyncIterator[asyncio.Task[None]]:
     """The replay job at work, as often as it is wanted."""
-    replayer, stop = Replayer(redis, rules, time.time), asyncio.Event()
+    replayer, stop = Replayer(redis, rules, time.time, timings), asyncio.Event()
 
     async def work() -> None:
         async with acquire_lease(redis, wakeups.REPLAY.job_id) as lease:
@@ -125,11 +122,10 @@ async def test_whoever_is_killed_in_the_middle_the_next_one_goes_on(
     redis: Redis, rules: ConfigFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers.maintenance.replayer, "_PAGE", 2)
-    monkeypatch.setattr(workers.maintenance.replayer, "_MIN_PAUSE", 0.01)
     replay = await start(redis)
     kills = 0
     while await has(redis, replay, State.RUNNING):
-        async with replaying(redis, rules) as task:
+        async with replaying(redis, rules, replace(TIMINGS, replay_pause=0.01)) as task:
             await asyncio.sleep(0.003 * (kills % 8))
             kills += 1
             task.cancel()
@@ -137,13 +133,12 @@ async def test_whoever_is_killed_in_the_middle_the_next_one_goes_on(
     assert await sent(redis) == [f"e{n:02}" for n in range(20)]
 
 
-async def test_a_stop_ends_it_at_once_with_its_place_kept(
-    redis: Redis, rules: ConfigFile, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(workers.maintenance.replayer, "_TICK", 60.0)
+async def test_a_stop_ends_it_at_once_with_its_place_kept(redis: Redis, rules: ConfigFile) -> None:
     replay, stop = await start(redis, rate=5), asyncio.Event()
     async with acquire_lease(redis, wakeups.REPLAY.job_id) as lease, asyncio.timeout(5):
-        task = asyncio.create_task(Replayer(redis, rules, time.time).drain(lease, stop))
+        task = asyncio.create_task(
+            Replayer(redis, rules, time.time, replace(TIMINGS, replay_tick=60.0)).drain(lease, stop)
+        )
         await eventually(lambda: redis.xlen(REPLAY_STREAM))
         stop.set()
         await task
@@ -151,13 +146,10 @@ async def test_a_stop_ends_it_at_once_with_its_place_kept(
     assert (kept.state, kept.sent, kept.seen) == (State.RUNNING, 5, 5)
 
 
-async def test_it_ends_now_and_then_for_another_worker(
-    redis: Redis, rules: ConfigFile, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(workers.maintenance.replayer, "_RUN", 0.05)
+async def test_it_ends_now_and_then_for_another_worker(redis: Redis, rules: ConfigFile) -> None:
     await start(redis, rate=1)
     async with acquire_lease(redis, wakeups.REPLAY.job_id) as lease, asyncio.timeout(5):
-        await Replayer(redis, rules, time.time).drain(lease, asyncio.Event())
+        await Replayer(redis, rules, time.time, replace(TIMINGS, run=0.05)).drain(lease, asyncio.Event())
 
 
 async def test_it_keeps_to_its_rate(redis: Redis, rules: ConfigFile) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import arq.worker
@@ -13,11 +14,9 @@ from arq.worker import JobExecutionFailed
 from redis.exceptions import ConnectionError as RedisConnectionError
 from structlog.testing import capture_logs
 
-import relay.store.driver.lease
-import workers.delivery.partition_worker
-import workers.routing.router
 import workers.runtime.runner
 from relay.config.settings import Settings
+from relay.process.timings import Timings
 from relay.store import keys, wakeups
 from relay.store.driver.lease import acquire_lease
 from relay.store.topics.history import History, HistoryFilter
@@ -25,7 +24,7 @@ from relay.store.topics.replays import Order, Replays, State
 from relay.store.wakeups import WakeUp
 from tests.building import SECRET, arrival_of
 from tests.support import eventually
-from tests.workers.conftest import accept, rules_for
+from tests.workers.conftest import TIMINGS, accept, rules_for
 from workers.maintenance.retention import Retention
 from workers.runtime.parts import worker_parts
 from workers.runtime.queues import QUEUES
@@ -45,9 +44,9 @@ TRIM = wakeups.serialize({"t": None, "f": "trim", "a": [], "k": {}, "et": wakeup
 
 
 @asynccontextmanager
-async def worker(settings: Settings) -> AsyncIterator[WorkerParts]:
-    """A worker at work."""
-    async with worker_parts(settings) as parts:
+async def worker(settings: Settings, timings: Timings = TIMINGS) -> AsyncIterator[WorkerParts]:
+    """Run a worker."""
+    async with worker_parts(settings, timings) as parts:
         pool = _pool(settings)
         async with running_arq(pool, parts):
             try:
@@ -72,11 +71,9 @@ async def test_an_accepted_event_is_routed_and_delivered_through_arq(
 
 
 async def test_a_drain_that_lingered_out_is_woken_by_the_next_event(
-    redis: Redis, settings: Settings, sink: Sink, monkeypatch: pytest.MonkeyPatch
+    redis: Redis, settings: Settings, sink: Sink
 ) -> None:
-    monkeypatch.setattr(workers.routing.router, "_IDLE_TIMEOUT", 0.1)
-    monkeypatch.setattr(workers.delivery.partition_worker, "_IDLE_TIMEOUT", 0.1)
-    async with worker(settings):
+    async with worker(settings, replace(TIMINGS, idle=0.1)):
         for _ in range(3):
             await accept(redis, arrival_of())
 
@@ -88,14 +85,10 @@ async def test_a_drain_that_lingered_out_is_woken_by_the_next_event(
 
 
 async def test_nothing_is_stranded_when_events_arrive_while_drains_end(
-    redis: Redis, settings: Settings, sink: Sink, monkeypatch: pytest.MonkeyPatch
+    redis: Redis, settings: Settings, sink: Sink
 ) -> None:
     """The wakeup hangs until arq has forgotten the job: an event that comes in that moment rings nothing."""
-    monkeypatch.setattr(workers.routing.router, "_IDLE_TIMEOUT", 0.02)
-    monkeypatch.setattr(workers.routing.router, "_BLOCK_MS", 1)
-    monkeypatch.setattr(workers.delivery.partition_worker, "_IDLE_TIMEOUT", 0.02)
-    monkeypatch.setattr(workers.delivery.partition_worker, "_POLL_INTERVAL", 0.01)
-    async with worker(settings):
+    async with worker(settings, Timings(router_block=0.001, ready_poll=0.01, idle=0.02)):
         arrivals = [arrival_of() for _ in range(60)]
         for number, arrival in enumerate(arrivals):
             await accept(redis, arrival)
@@ -113,19 +106,18 @@ async def test_the_sweep_finds_what_lost_bells_left(redis: Redis, settings: Sett
 
 
 async def test_a_retry_is_made_on_time_by_a_deferred_bell(
-    redis: Redis, settings: Settings, rules_file: Path, sink: Sink, monkeypatch: pytest.MonkeyPatch
+    redis: Redis, settings: Settings, rules_file: Path, sink: Sink
 ) -> None:
     from aiohttp import web
 
     rules_file.write_text(rules_for(sink, retry='["1500ms"]'))
-    monkeypatch.setattr(workers.delivery.partition_worker, "_IDLE_TIMEOUT", 0.1)
 
     async def answer(received: object) -> web.Response:
         del received
         return web.Response(status=500 if len(sink.received) <= 2 else 200)
 
     sink.answer = answer
-    async with worker(settings) as parts:
+    async with worker(settings, replace(TIMINGS, idle=0.1)) as parts:
         await accept(redis, arrival_of())
         await eventually(lambda: len(sink.received) == 2)
         job = wakeups.deliver(wakeups.partition_of("bot")).job_id
@@ -142,7 +134,8 @@ async def test_a_retry_is_made_on_time_by_a_deferred_bell(
 
 
 async def test_a_job_whose_lease_somebody_else_holds_waits_for_it(redis: Redis, settings: Settings, sink: Sink) -> None:
-    async with acquire_lease(redis, wakeups.ROUTE.job_id):
+    timings = replace(TIMINGS, lease=1.0, lease_renew=0.2, arq_lock=1.2)
+    async with acquire_lease(redis, wakeups.ROUTE.job_id, timings=timings):
         await redis.delete(keys.ARQ_LOCK_PREFIX + wakeups.ROUTE.job_id)
         async with worker(settings):
             await accept(redis, arrival_of())
@@ -208,8 +201,7 @@ async def test_slow_jobs_do_not_keep_events_waiting(
         await asyncio.Event().wait()
 
     monkeypatch.setattr(Retention, "trim", never_ends)
-    monkeypatch.setattr(workers.runtime.runner, "_STOP_TIMEOUT", 0.1)
-    async with worker(settings) as parts:
+    async with worker(settings, replace(TIMINGS, stop=0.1)) as parts:
         for n in range(40):
             await wakeups.wake(redis, WakeUp(f"trim:{n}", TRIM, keys.SLOW_QUEUE))
         (slow,) = [make_queue(parts) for make_queue in QUEUES if make_queue(parts).name == keys.SLOW_QUEUE]
@@ -220,7 +212,6 @@ async def test_slow_jobs_do_not_keep_events_waiting(
 
 async def test_a_long_job_keeps_its_lock(redis: Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """The lock itself is short, so that the jobs of a killed worker go on soon."""
-    monkeypatch.setattr(relay.store.driver.lease, "_RENEW_INTERVAL", 0.01)
     runs = []
 
     async def takes_long(_: Retention) -> None:
@@ -236,7 +227,7 @@ async def test_a_long_job_keeps_its_lock(redis: Redis, settings: Settings, monke
         runs.append(2)
 
     monkeypatch.setattr(Retention, "trim", takes_long)
-    async with worker(settings):
+    async with worker(settings, replace(TIMINGS, lease_renew=0.01)):
         await wakeups.wake(redis, WakeUp("trim:1", TRIM, keys.SLOW_QUEUE))
         await eventually(lambda: runs == [1, 2])
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from relay.core.config.egress import Egress
+from relay.process.timings import DEFAULTS
 from tests.chaos.wire import read_message
 from tests.support import raw_server
 from workers.transport.pool import ConnectionPools, Destination, Timeouts
@@ -60,10 +61,12 @@ class Scripted:
 
 
 @asynccontextmanager
-async def scripted(*answers: Sequence[bytes], stays: bool = False) -> AsyncIterator[tuple[Scripted, ConnectionPool]]:
+async def scripted(
+    *answers: Sequence[bytes], stays: bool = False, keep_alive: float = DEFAULTS.keep_alive
+) -> AsyncIterator[tuple[Scripted, ConnectionPool]]:
     """A server that answers so, and the connections to it."""
     server = Scripted(answers, stays=stays)
-    async with raw_server(server.serve) as server.port, ConnectionPools() as connections:
+    async with raw_server(server.serve) as server.port, ConnectionPools(keep_alive) as connections:
         yield server, connections.pool_for(destination(server.port))
 
 

@@ -73,7 +73,8 @@ async def test_an_address_whose_certificate_is_bad_is_followed_by_the_next(
     context.check_hostname = False
     Names("127.0.0.2", "127.0.0.1").use(monkeypatch)
     async with bad, good, ConnectionPools() as connections:
-        assert (await exchange(connections.pool_for(destination(port, context, host="localhost")))).status == 200
+        pool = connections.pool_for(destination(port, context, host="localhost"))
+        assert (await exchange(pool, connect=0.5)).status == 200
 
 
 async def test_a_name_is_asked_for_once_by_all_who_need_it_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,74 @@
+"""Timings: how long the loops and locks of a process wait, in one frozen record.
+
+Each part of a process gets the record from its constructor; production runs on the defaults. Tests pass a record with
+shorter times, and hand one to the processes that they start through `RELAY_TEST_TIMINGS`: a JSON object of field names
+and seconds. That variable is no setting for operators, since the values depend on one another; only `load_timings`
+reads it.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from pydantic_core import from_json
+
+_VARIABLE = "RELAY_TEST_TIMINGS"
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Waits and time limits of a process, seconds."""
+
+    lease: float = 5.0
+    """From the last renewal of a lease to its end: five renewals may fail before a healthy worker loses its work."""
+    lease_renew: float = 1.0
+    """From one renewal of a lease to the next."""
+    arq_lock: float = 6.0
+    """From the last renewal to the moment when arq may start the job elsewhere. It is longer than the lease, so that
+    the new run can acquire the lease at once.
+    """
+    lease_retry: float = 1.0
+    """Until a job that found its lease taken runs again: a renewal's interval, since it is freed no sooner."""
+    router_block: float = 1.0
+    """Time that one read of the inbox waits for an entry, and with it the longest delay until the router sees that it
+    must stop.
+    """
+    ready_poll: float = 1.0
+    """Time that a partition worker waits for a lane to be marked ready before it checks the time and the rules."""
+    idle: float = 30.0
+    """Time without work after which a drain ends. Its next event waits for arq's poll, so ending is kept rare."""
+    run: float = 60.0
+    """Time after which a drain ends at a quiet moment and is woken again, so that another worker can get it."""
+    max_run: float = 3600.0
+    """Time after which a partition worker does so at any moment: a lane that is never quiet must not keep it for ever.
+    """
+    grace: float = 20.0
+    """Time that POSTs in flight have to end when their drain ends: twice an attempt's default timeout."""
+    stop: float = 25.0
+    """Time that the jobs of a worker have to end when the process stops: the grace, and some to write the outcome."""
+    pending_count: float = 10.0
+    """From one count of a lane's pending deliveries to the next: it finds what every other mechanism has missed."""
+    replay_tick: float = 0.1
+    """From one step of the replays to the next when the rate or the lane limits them."""
+    replay_pause: float = 0.01
+    """The same when nothing limits them: the other jobs of the process need their turn."""
+    keep_alive: float = 2.0
+    """Time that an idle connection to a subscriber is kept: less than servers keep theirs, so that they do not close it
+    under a POST.
+    """
+    config_poll: float = 1.0
+    """From one check of relay.toml to the next: a stat costs microseconds and works on every mount."""
+    bootstrap_retry: float = 15.0
+    """Until `relay up` tries again to register the lines at Linq."""
+    bootstrap_poll: float = 1.0
+    """From one check of `relay up` for changed rules to the next."""
+
+
+DEFAULTS = Timings()
+"""The timings of production."""
+
+
+def load_timings() -> Timings:
+    """Return the timings of this process: the defaults, with those that a test has shortened."""
+    return Timings(**from_json(os.environ.get(_VARIABLE, "{}")))
