@@ -1,1 +1,1 @@
-"""The arq side: the route and deliver jobs, the sweep, and the HTTP sender."""
+"""The worker process: arq jobs that route events, deliver them and keep Redis and Linq in order."""

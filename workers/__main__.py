@@ -14,14 +14,16 @@ from workers.runtime.runner import run_worker
 
 
 def main() -> int:
-    """Runs a worker; 2 if the environment or relay.toml is wrong."""
+    """Run a worker. Returns the exit code: 2 if the environment or relay.toml is wrong."""
     try:
         settings = load_settings()
         configure_logging(settings.relay_log_level, settings.relay_log_format)
-        os.nice(settings.relay_worker_nice)  # accept fast, work later: with busy workers, answers come a third sooner
+        os.nice(
+            settings.relay_worker_nice
+        )  # accept fast, work later: with busy workers, the ingress responds a third sooner
         run(run_worker(settings, load_timings()))
     except SeveralProblems as error:
-        print(error, file=sys.stderr)  # noqa: T201  to a person, before there is anything to log
+        print(error, file=sys.stderr)  # noqa: T201  before logs are configured
         return 2
     return 0
 

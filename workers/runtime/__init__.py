@@ -1,1 +1,1 @@
-"""The arq worker: its queues, its jobs, and what a worker process is made of. The only folder that knows arq."""
+"""The arq workers of a process: queues, jobs and parts. The only folder that knows arq."""

@@ -1,8 +1,9 @@
-"""The arq jobs: route, deliver, replay, the sweep, retention, and the upkeep of our subscriptions at Linq.
+"""The arq jobs: route, deliver, replay, sweep, trim, and the drift check of our subscriptions at Linq.
 
-A drain job is rung by a wakeup of a fixed id, takes the lease on it, works, and ends. `drain_again` runs after arq has
-forgotten the job: an event that arrived while it was ending found its wakeup still hanging and rang nothing, so we look
-once more. Jobs that may outlast arq's short lock hold a lease, too: it keeps the lock (`relay.store.driver.lease`).
+A drain job (route, deliver, replay) is enqueued by a wake-up with a fixed id, acquires the lease on that id, works, and
+ends. An event that arrives while the job ends cannot enqueue it, since arq still knows the id. So `wake_for_rest` runs
+after arq has forgotten the job, and enqueues it again if there is work. Jobs that may outlast arq's short lock also
+acquire a lease, which renews that lock (`relay.store.driver.lease`).
 """
 
 from __future__ import annotations
@@ -29,46 +30,46 @@ log = structlog.get_logger()
 
 
 async def route(ctx: Context) -> None:
-    """Drains the inbox into the topics."""
+    """Drain the inbox into the topics."""
     parts = parts_of(ctx)
     async with _lease(ctx) as lease:
         await parts.router.drain(lease, parts.stop)
 
 
 async def deliver(ctx: Context, partition: int) -> None:
-    """Drains the lanes of one partition."""
+    """Drain the lanes of one partition."""
     parts = parts_of(ctx)
     async with _lease(ctx) as lease:
-        await parts.deliverer.drain(partition, lease, parts.stop)
+        await parts.partition_worker.drain(partition, lease, parts.stop)
 
 
 async def replay(ctx: Context) -> None:
-    """Moves the replays on."""
+    """Advance the replays."""
     parts = parts_of(ctx)
     async with _lease(ctx) as lease:
         await parts.replayer.drain(lease, parts.stop)
 
 
 async def sweep(ctx: Context) -> None:
-    """Wakes whoever has work and was not woken."""
-    await _now_or_next_time("sweeping", parts_of(ctx).sweeper.sweep())
+    """Enqueue the drain jobs that have work and no wake-up."""
+    await _unless_redis_fails("sweeping", parts_of(ctx).sweeper.sweep())
 
 
 async def check_linq(ctx: Context) -> None:
-    """Looks after our subscriptions at Linq."""
+    """Compare our subscriptions at Linq with relay.toml."""
     async with _lease(ctx):
         await parts_of(ctx).drift_check.check()
 
 
 async def trim(ctx: Context) -> None:
-    """Trims the topics, and the lanes' memory of attempts."""
+    """Trim the topics, the attempt logs and the quarantine."""
     async with _lease(ctx):
-        await _now_or_next_time("trimming", parts_of(ctx).retention.trim())
+        await _unless_redis_fails("trimming", parts_of(ctx).retention.trim())
 
 
 @asynccontextmanager
 async def _lease(ctx: Context) -> AsyncIterator[Lease]:
-    """The lease on the job while it works; where somebody else holds it, arq is to try again soon."""
+    """Acquire the lease of the job while it works; if another worker has it, arq retries the job soon."""
     parts = parts_of(ctx)
     try:
         async with acquire_lease(parts.redis, job_of(ctx), parts.replicas, parts.timings) as lease:
@@ -77,20 +78,20 @@ async def _lease(ctx: Context) -> AsyncIterator[Lease]:
         raise Retry(parts.timings.lease_retry) from None
 
 
-async def drain_again(ctx: Context) -> None:
-    """Rings a drain job that has just ended if there is something for it."""
+async def wake_for_rest(ctx: Context) -> None:
+    """Enqueue a drain job that has just ended again if there is work for it."""
     job, sweeper = job_of(ctx), parts_of(ctx).sweeper
     if job == wakeups.ROUTE.job_id:
-        await retry_until_redis_answers("looking at the inbox again", sweeper.check_inbox)
+        await retry_until_redis_answers("checking the inbox", sweeper.check_inbox)
     elif job == wakeups.REPLAY.job_id:
-        await retry_until_redis_answers("looking at replays again", sweeper.check_replays)
+        await retry_until_redis_answers("checking replays", sweeper.check_replays)
     partition = wakeups.partition_of_job(job)
     if partition is not None:
-        await retry_until_redis_answers("looking at lanes again", lambda: sweeper.check_partition(partition))
+        await retry_until_redis_answers("checking lanes", lambda: sweeper.check_partition(partition))
 
 
-async def _now_or_next_time(what: str, work: Awaitable[None]) -> None:
-    """Does what is soon done again anyway; if Redis cannot now (no connection, no memory), says so and no more."""
+async def _unless_redis_fails(what: str, work: Awaitable[None]) -> None:
+    """Run work that its cron repeats soon; an error of Redis (no connection, no memory) is logged and not retried."""
     try:
         await work
     except RedisTrouble as error:

@@ -1,4 +1,4 @@
-"""What a worker process is made of, and the one place that touches arq's untyped `ctx`."""
+"""The parts of a worker process, and the only code that touches arq's untyped `ctx`."""
 
 from __future__ import annotations
 
@@ -33,37 +33,38 @@ _PARTS = "parts"
 
 @dataclass(frozen=True, slots=True)
 class WorkerParts:
-    """What the jobs of a worker process share."""
+    """Objects that the jobs of a worker process share."""
 
     redis: Redis
     rules: ConfigFile
     router: Router
-    deliverer: PartitionWorker
+    partition_worker: PartitionWorker
     replayer: Replayer
     sweeper: Sweeper
     drift_check: DriftCheck
     retention: Retention
     replicas: int = 0
-    """How many replicas have to confirm that a lease is held."""
+    """Replicas that must confirm each renewal of a lease."""
     timings: Timings = DEFAULTS
     stop: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when the process is to end: drains finish what they have and return."""
+    """Set when the process must end: drains finish the work in hand and return."""
 
 
 @asynccontextmanager
 async def worker_parts(settings: Settings, timings: Timings = DEFAULTS) -> AsyncIterator[WorkerParts]:
-    """The parts of a worker process.
+    """Build the parts of a worker process, and close them in reverse.
 
     Raises:
         ConfigError: relay.toml has mistakes or secrets are missing.
     """
     rules = ConfigFile(settings.relay_config, timings.config_poll)
     async with open_store(settings) as redis, rules, ConnectionPools(timings.keep_alive) as connections:
+        sender = Sender(connections, time.time)
         yield WorkerParts(
             redis=redis,
             rules=rules,
             router=Router(redis, rules, time.time, timings),
-            deliverer=PartitionWorker(redis, rules, Sender(connections, time.time), time.time, random.random, timings),  # noqa: S311  jitter
+            partition_worker=PartitionWorker(redis, rules, sender, time.time, random.random, timings),  # noqa: S311  jitter
             replayer=Replayer(redis, rules, time.time, timings),
             sweeper=Sweeper(redis, rules, time.time),
             drift_check=DriftCheck(redis, rules, settings, time.time),
@@ -74,16 +75,16 @@ async def worker_parts(settings: Settings, timings: Timings = DEFAULTS) -> Async
 
 
 def context_of(parts: WorkerParts) -> dict[Any, Any]:
-    """The `ctx` that arq hands to every job."""
+    """Return the `ctx` that arq passes to every job."""
     return {_PARTS: parts}
 
 
 def parts_of(ctx: dict[Any, Any]) -> WorkerParts:
-    """The parts behind `ctx`."""
+    """Return the parts in `ctx`."""
     parts: WorkerParts = ctx[_PARTS]
     return parts
 
 
 def job_of(ctx: dict[Any, Any]) -> str:
-    """The id of the job that `ctx` belongs to."""
+    """Return the id of the job that `ctx` belongs to."""
     return str(ctx["job_id"])

@@ -1,11 +1,11 @@
 """The arq queue of each job.
 
     hot     route, deliver, sweep          events wait for these: polled twenty times a second
-    slow    replay, retention, drift       may take minutes; no event waits for these
+    slow    replay, trim, check_linq       may take minutes; no event waits for these
 
 arq runs a bounded number of jobs per queue and starts the oldest first, so long jobs would keep quick ones from
-starting. Each queue has an arq worker of its own in every process, with a slot for each of its jobs: neither can starve
-the other.
+starting. Each queue has an arq worker of its own in every process, with room for all of its jobs: neither queue can
+starve the other.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ UNLIMITED = 2**31
 
 _SWEEP = set(range(0, 60, 5))  # seconds of the minute
 _TRIM = 20  # the second of each minute
-_UPKEEP = set(range(0, 60, 5))  # minutes of the hour
-_MAX_DRAIN = 2 * 3600  # seconds; drains end by themselves long before
+_CHECK_LINQ = set(range(0, 60, 5))  # minutes of the hour
+_MAX_DRAIN = 2 * 3600  # seconds; drains end on their own long before
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +44,10 @@ class Queue:
     name: str
     functions: tuple[Function, ...]
     crons: tuple[CronJob, ...]
-    partitions: int
-    """Jobs at once in one process."""
+    max_jobs: int
+    """Jobs that run at once in one process."""
     poll: float
-    """Seconds between two looks for jobs."""
+    """Seconds from one poll for jobs to the next."""
 
 
 def _hot(parts: WorkerParts) -> Queue:
@@ -56,26 +56,26 @@ def _hot(parts: WorkerParts) -> Queue:
         keys.QUEUE,
         functions=(_drain(route, "route"), _drain(deliver, "deliver")),
         crons=(cron(sweep, name="sweep", second=_SWEEP, run_at_startup=True, timeout=60),),
-        partitions=wakeups.PARTITIONS + 3,  # every partition of lanes, the router, the sweep, and one to spare
-        poll=0.05,  # what an event waits for when no drain lingers
+        max_jobs=wakeups.PARTITIONS + 3,  # every partition of lanes, the router, the sweep, and one to spare
+        poll=0.05,  # the wait of an event while no drain runs
     )
 
 
 def _slow(parts: WorkerParts) -> Queue:
     crons = [cron(trim, name="trim", second=_TRIM, timeout=600)]
     if parts.drift_check.is_possible:
-        crons.append(cron(check_linq, name="upkeep", minute=_UPKEEP, second=30, timeout=1800))
+        crons.append(cron(check_linq, name="check_linq", minute=_CHECK_LINQ, second=30, timeout=1800))
     return Queue(
         keys.SLOW_QUEUE,
         functions=(_drain(replay, "replay"),),
         crons=tuple(crons),
-        partitions=20,  # the replays, and as many runs of the others as their timeouts let overlap
+        max_jobs=20,  # the replays, and as many runs of the others as their timeouts let overlap
         poll=0.5,
     )
 
 
 QUEUES: tuple[Callable[[WorkerParts], Queue], ...] = (_hot, _slow)
-"""What makes each queue; every arq worker wants one of its own, since cron jobs remember when they are due."""
+"""Factories of the queues: each arq worker needs its own copy, since a cron job remembers when it is due."""
 
 
 def _drain(job: WorkerCoroutine, name: str) -> Function:

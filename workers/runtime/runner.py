@@ -2,14 +2,14 @@
 
 What differs from arq's defaults, and why (all measured on arq 0.28):
 
-* its pool retries for ever: the stock worker exits when Redis restarts, and should it still fail, a new one takes over
-  while the jobs of the old one go on;
-* its lock on a job is short and kept alive by the job's lease (`relay.store.driver.lease`), not as long as the longest
+* its connection pool retries for ever: the stock worker exits when Redis restarts. If a worker fails all the same, a
+  new one replaces it while the jobs of the old one continue;
+* its lock on a job is short and renewed by the job's lease (`relay.store.driver.lease`), not as long as the longest
   job may take;
 * results are not kept: a kept result blocks the same job id, and our ids are fixed;
-* jobs are JSON, not pickles: whoever can write to Redis could run code in us otherwise;
+* jobs are JSON, not pickles: otherwise a client that can write to Redis could run code here;
 * tries are unlimited: arq counts a deploy as a try;
-* signals are ours: jobs are asked to end and given time, then cancelled.
+* signals are handled here: jobs are asked to end, get time to do so, and are then cancelled.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from relay.process.tasks import end_task
 from relay.store import keys, wakeups
 from relay.store.driver.client import WORKER_TIMEOUT, RedisTrouble, describe, retry_until_redis_answers
 from relay.store.driver.failover_pool import open_pool
-from workers.runtime.jobs import drain_again
+from workers.runtime.jobs import wake_for_rest
 from workers.runtime.parts import WorkerParts, context_of, worker_parts
 from workers.runtime.queues import QUEUES, UNLIMITED
 
@@ -48,7 +48,7 @@ log = structlog.get_logger()
 
 
 async def run_worker(settings: Settings, timings: Timings) -> None:
-    """Runs a worker until SIGTERM or SIGINT.
+    """Run a worker until SIGTERM or SIGINT.
 
     Raises:
         ConfigError: relay.toml has mistakes or secrets are missing.
@@ -60,7 +60,7 @@ async def run_worker(settings: Settings, timings: Timings) -> None:
         async with running_arq(pool, parts):
             log.info(
                 "worker.started",
-                looks_after_linq=parts.drift_check.is_possible,
+                checks_linq=parts.drift_check.is_possible,
                 topics=len(parts.rules.current.config.topics),
                 subscriptions=len(parts.rules.current.config.subscriptions),
             )
@@ -73,7 +73,7 @@ async def run_worker(settings: Settings, timings: Timings) -> None:
 
 
 def _pool(settings: Settings) -> ArqRedis:
-    """Connections for arq itself: patient, since a worker has nothing better to do than to wait for Redis."""
+    """Open the connection pool of arq itself, which waits for Redis however long it is away."""
     pool = open_pool(
         str(settings.redis_url),
         WORKER_TIMEOUT,
@@ -92,41 +92,40 @@ def _pool(settings: Settings) -> ArqRedis:
 
 @asynccontextmanager
 async def running_arq(pool: ArqRedis, parts: WorkerParts) -> AsyncIterator[None]:
-    """An arq worker for each queue, for as long as the context is open; then their jobs have time to end."""
+    """Run an arq worker for each queue while the context is open; then give their jobs time to end."""
     workers: list[Worker] = []
     queues = [asyncio.create_task(_run_queue(make_queue, pool, parts, workers)) for make_queue in QUEUES]
     try:
         yield
     finally:
-        await asyncio.gather(*map(end_task, queues))  # one by one: a TaskGroup would cancel each of them only once
+        await asyncio.gather(*map(end_task, queues))  # a TaskGroup would cancel each of them only once
         await _end_jobs(workers, parts.timings.stop)
 
 
 async def _run_queue(
     make_queue: Callable[[WorkerParts], Queue], pool: ArqRedis, parts: WorkerParts, workers: list[Worker]
 ) -> None:
-    """Runs arq workers of one queue, one after the other; `workers` keeps those that have jobs."""
-    await retry_until_redis_answers(
-        "connecting to Redis", parts.redis.ping
-    )  # arq's own pool waits for it without a word
+    """Run arq workers of one queue, one after the other; `workers` keeps those that still have jobs."""
+    # arq's own pool would wait for Redis without a log line.
+    await retry_until_redis_answers("connecting to Redis", parts.redis.ping)
     while True:
         queue = make_queue(parts)
         worker = _worker(queue, pool, parts)
-        workers[:] = [one for one in workers if one.queue_name != queue.name or _jobs_of(one)]
+        workers[:] = [former for former in workers if former.queue_name != queue.name or _jobs_of(former)]
         workers.append(worker)
         try:
             await worker.main()
         except RedisTrouble as error:
             log.warning("worker.restarting", queue=queue.name, error=describe(error))
-        except Exception:  # whatever it is: a worker that stops picking jobs and lives on would be the worst
+        except Exception:  # any bug: a process that lives on and runs no jobs would be worse
             log.exception("worker.error", queue=queue.name)
         for task in worker.tasks.values():
-            task.add_done_callback(_say_how_it_ended)
+            task.add_done_callback(_log_failure)
         await asyncio.sleep(1)
 
 
-def _say_how_it_ended(task: asyncio.Task[Any]) -> None:
-    """Of a job that outlives its worker, since nobody else asks."""
+def _log_failure(task: asyncio.Task[Any]) -> None:
+    """Log the error of a job that outlived its worker, which no longer does."""
     if task.cancelled() or (error := task.exception()) is None:
         return
     if isinstance(error, RedisTrouble):
@@ -136,7 +135,7 @@ def _say_how_it_ended(task: asyncio.Task[Any]) -> None:
 
 
 async def _end_jobs(workers: list[Worker], timeout: float) -> None:
-    """Lets the jobs of `workers` end, for a bounded time."""
+    """Wait up to `timeout` seconds for the jobs of `workers`, then cancel them."""
     tasks = [task for worker in workers for task in _jobs_of(worker)]
     if tasks:
         _, late = await asyncio.wait(tasks, timeout=timeout)
@@ -148,14 +147,14 @@ def _jobs_of(worker: Worker) -> list[asyncio.Task[Any]]:
 
 
 class _Worker(Worker):
-    """arq's worker, which does not look at jobs that it is running itself.
+    """arq's worker, but without a second run of a job that it is running itself.
 
-    The stock one asks Redis about them on every poll, and would start a second run of one whose lock was lost (a Redis
-    that lost its data), although it keeps its runs by job id.
+    The stock worker asks Redis about its own jobs on every poll, and would start a job again whose lock was lost (a
+    Redis that lost its data), although it keeps its runs by job id.
     """
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
-        """Starts those of `job_ids` that are free."""
+        """Start the jobs of `job_ids` that are not running here."""
         running = {job_id.encode() for job_id, task in self.tasks.items() if not task.done()}
         await super().start_jobs([job_id for job_id in job_ids if job_id not in running])
 
@@ -164,12 +163,12 @@ def _worker(queue: Queue, pool: ArqRedis, parts: WorkerParts) -> Worker:
     worker = _Worker(
         functions=queue.functions,
         cron_jobs=queue.crons,
-        after_job_end=drain_again,
+        after_job_end=wake_for_rest,
         queue_name=queue.name,
         redis_pool=pool,
         ctx=context_of(parts),
         handle_signals=False,
-        max_jobs=queue.partitions,
+        max_jobs=queue.max_jobs,
         poll_delay=queue.poll,
         keep_result=0,
         max_tries=UNLIMITED,

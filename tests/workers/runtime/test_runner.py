@@ -205,7 +205,7 @@ async def test_slow_jobs_do_not_keep_events_waiting(
         for n in range(40):
             await wakeups.wake(redis, WakeUp(f"trim:{n}", TRIM, keys.SLOW_QUEUE))
         (slow,) = [make_queue(parts) for make_queue in QUEUES if make_queue(parts).name == keys.SLOW_QUEUE]
-        await eventually(lambda: begun == slow.partitions)
+        await eventually(lambda: begun == slow.max_jobs)
         await accept(redis, arrival_of())
         await eventually(lambda: len(sink.received) == 2, 3)
 
