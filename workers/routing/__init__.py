@@ -1,1 +1,1 @@
-"""From the inbox into topics: the router and the decoder of inbox entries."""
+"""From the inbox into the topics: the router, and the decoder of inbox entries."""

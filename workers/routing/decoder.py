@@ -1,7 +1,7 @@
 """From inbox entries to events that rules can be matched against.
 
-Each entry is understood by itself; one that cannot be is `Undecodable`, and holds up nobody. Then the batch as a whole
-teaches which line a chat belongs to, and an event that proves no line gets the one its chat is known by.
+Each entry is decoded by itself; one that cannot be decoded becomes `Undecodable` and does not block the others. Then
+the chat -> line index learns from the whole batch, and an event that proves no line gets the one of its chat.
 """
 
 from __future__ import annotations
@@ -27,44 +27,44 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Undecodable:
-    """What stands in the place of an event that could not be made."""
+    """The result for an entry that is no event; it is quarantined."""
 
     reason: str
 
 
 async def decode_batch(entries: Sequence[InboxEntry], chats: ChatLines, token: str) -> list[Event | Undecodable]:
-    """The event in each entry, in order.
+    """Decode the event in each entry, in order; `token` is that of the router's lease.
 
     Raises:
-        LeaseLost: the router's lease is somebody's whose token is not `token`.
+        LeaseLost: another worker holds the router's lease.
     """
-    found = [_decode(entry) for entry in entries]
-    sightings = [_sighting(entry, event) for entry, event in zip(entries, found, strict=True)]
+    decoded = [_decode(entry) for entry in entries]
+    sightings = [_sighting(entry, event) for entry, event in zip(entries, decoded, strict=True)]
     lines = await chats.resolve(sightings, token)
     by_chat = [line for line, sighting in zip(lines, sightings, strict=True) if sighting.chat and not sighting.line]
     if by_chat:
         log.info("lines.by_chat", events=len(by_chat), known=sum(line is not None for line in by_chat))
     return [
         event._replace(line=line) if isinstance(event, Event) and event.line != line else event
-        for event, line in zip(found, lines, strict=True)
+        for event, line in zip(decoded, lines, strict=True)
     ]
 
 
 def poisoned(entry: InboxEntry, error: Exception) -> Undecodable:
-    """For an entry that something of ours fails on, whatever it is: one strange event must not hold up the others."""
+    """Log a bug that an entry has triggered and return its result: one poison message must not block the others."""
     log.error("event.poisoned", entry=entry.entry.decode(), exc_info=error)
     return Undecodable(f"{type(error).__name__}: {error}")
 
 
 def _decode(entry: InboxEntry) -> Event | Undecodable:
     try:
-        understood = decode(entry.dialect, entry.body, entry.line)
+        decoded = decode(entry.dialect, entry.body, entry.line)
     except Unparsable as error:
         return Undecodable(str(error))
     except Exception as error:  # noqa: BLE001  see `poisoned`
         return poisoned(entry, error)
-    event = understood.event
-    if understood.line_disputed:
+    event = decoded.event
+    if decoded.line_disputed:
         log.warning(
             "event.line_disputed", id=event.id, type=event.type, url_line=event.line, payload_line=event.fields.line
         )

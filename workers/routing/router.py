@@ -1,16 +1,16 @@
 """The route job: from the inbox into the topics.
 
-    read         up to 128 entries, waiting for the first; behind a full batch the next is read at once
-    understand   each by itself, and its line by its chat if it does not prove one (`workers.routing.decoder`)
-    match        each against relay.toml, pure
-    commit       one script: delete, append to topics, count, wake the lanes that were fed
+    read      up to 128 entries, waiting for the first; after a full batch the next is read at once
+    decode    each entry by itself, and its line by its chat if it proves none (`workers.routing.decoder`)
+    match     each event against relay.toml, pure
+    commit    one script: delete, append to topics, count, wake the lanes that got events
 
-While a batch is committed the one behind it is understood and the one behind that is read, so that Redis and Python
-work at the same time; commits follow one another. After any trouble all that is in hand is dropped and read again:
-what has left the inbox was routed, and nothing else.
+While a batch is committed, the next is decoded and the one after that is read, so that Redis and Python work at the
+same time; commits follow one another. After any error the batches in hand are dropped and read again: an entry leaves
+the inbox only in the commit that routes it.
 
-There is one router at a time, so a topic has its events in the order they were accepted. An event that cannot be
-understood is set aside in the same commit; it never holds up its batch.
+There is one router at a time, so a topic has its events in the order they were accepted. An entry that cannot be
+decoded is quarantined in the same commit; it never blocks its batch.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ if TYPE_CHECKING:
     from relay.store.inbox.inbox import Arguments
 
 _BATCH = 128
-# Turns of the loop until redis-py, which first looks whether its connection still stands, has written what it is to
-# ask. Only then is Redis at work while we understand: 33,800 events/s on two cores, and 25,800 with a single turn.
+# Turns of the loop until redis-py, which first checks whether its connection is still open, has written its commands.
+# Only then does Redis work while the next batch is decoded: 33,800 events/s on two cores, and 25,800 with a single turn.
 _TURNS = 8
 
 log = structlog.get_logger()
 
 
 class _Prepared(NamedTuple):
-    """Rules whose lanes stand."""
+    """Rules, once the lanes of all their subscriptions exist."""
 
     loaded: Loaded
     feeds: Mapping[str, Feed]
@@ -66,13 +66,13 @@ class _Batch(NamedTuple):
     parts: Sequence[Arguments]
     events: int
     mark: str
-    """That of the rules they were matched with."""
+    """The mark of the rules they were matched with."""
     began: float
-    """When the first of them was looked at, Unix seconds."""
+    """When their decoding began, Unix seconds."""
 
 
 class Router:
-    """Drains the inbox."""
+    """The route job's work: drains the inbox into the topics."""
 
     def __init__(
         self, redis: Redis, rules: ConfigFile, clock: Callable[[], float], timings: Timings = DEFAULTS
@@ -85,12 +85,12 @@ class Router:
         self._clock = clock
         self._idle_timeout, self._max_run = timings.idle, timings.run
         self._block_ms = round(timings.router_block * 1000)
-        self._prepared: _Prepared  # as soon as it drains
-        self._entries: list[InboxEntry] = []  # to be understood next
+        self._prepared: _Prepared  # set when a drain begins
+        self._entries: list[InboxEntry] = []  # to be decoded next
         self._batch: _Batch | None = None  # to be committed next
 
     async def drain(self, lease: Lease, stop: asyncio.Event) -> None:
-        """Routes until it has been idle for a while, has run for a while, is stopped or loses its lease."""
+        """Route until the inbox was idle for long, the drain has run for long, `stop` is set or the lease is lost."""
         loop = asyncio.get_running_loop()
         began = busy_at = loop.time()
         self._drop()
@@ -110,7 +110,7 @@ class Router:
                 self._prepared = await self._prepare()
 
     async def _prepare(self) -> _Prepared:
-        """Makes sure that every lane's group stands before an event is routed under the rules in force."""
+        """Create the consumer group of every lane before an event is routed under the rules in force."""
         loaded, mark = self._rules.current, secrets.token_hex(8)
         for subscription in loaded.config.subscriptions:
             lane = Lane(self._redis, subscription.name, subscription.topic)
@@ -119,18 +119,18 @@ class Router:
         return _Prepared(loaded, compile_feeds(loaded.config), mark)
 
     def _drop(self) -> None:
-        """Forgets what is in hand: it lies in the inbox as long as it is not routed."""
+        """Forget the batches in hand: their entries stay in the inbox until they are routed."""
         self._entries, self._batch = [], None
 
     def _resync(self) -> None:
-        """Redis may have lost something, or may be another one."""
+        """Start over from Redis, which may have lost data or have failed over."""
         self._drop()
         self._chats.resync()
 
     async def _step(self, lease: Lease) -> bool:
-        """Goes on with what is in hand, or else waits a while for something; False if nothing came."""
+        """Advance the batches in hand, or wait for entries. Returns False if none came."""
         if self._batch or len(self._entries) == _BATCH:
-            await self._all_at_once(lease)
+            await self._overlap(lease)
         elif self._entries:
             await self._commit(await self._decode(lease), lease)
             self._drop()
@@ -139,11 +139,11 @@ class Router:
             return bool(self._entries)
         return True
 
-    async def _all_at_once(self, lease: Lease) -> None:
-        """Commits a batch, understands the next and reads the one behind it."""
+    async def _overlap(self, lease: Lease) -> None:
+        """Commit a batch, decode the next and read the one after it, all at the same time."""
         async with (
             in_background(self._commit(self._batch, lease)) as committing,
-            in_background(self._read_on()) as reading,
+            in_background(self._read_ahead()) as reading,
         ):
             for _ in range(_TURNS):
                 await asyncio.sleep(0)
@@ -151,8 +151,8 @@ class Router:
             await committing
             self._batch, self._entries = batch, await reading
 
-    async def _read_on(self) -> list[InboxEntry]:
-        """What follows; behind a batch that is not full nothing, so that what comes meanwhile can gather."""
+    async def _read_ahead(self) -> list[InboxEntry]:
+        """Read the next entries; none after a batch that is not full, so that the next batch can fill up."""
         if len(self._entries) < _BATCH:
             return []
         return await self._inbox.read(_BATCH, self._entries[-1].entry)
@@ -185,7 +185,7 @@ class Router:
 
 
 def _move(entry: InboxEntry, event: Event | Undecodable, index: TopicIndex) -> Move:
-    """Where an entry goes by the rules; aside if it cannot be told."""
+    """Return the topics of an entry by the rules; it is quarantined if it cannot be routed."""
     if isinstance(event, Event):
         try:
             topics = index.match(event)
@@ -193,6 +193,6 @@ def _move(entry: InboxEntry, event: Event | Undecodable, index: TopicIndex) -> M
             return Move(entry.entry, topics, fields, len(entry.body))
         except Exception as error:  # noqa: BLE001  see `poisoned`
             event = poisoned(entry, error)
-    aside_fields = quarantine.fields_of(entry.dialect, entry.line, entry.body, event.reason, entry.at)
-    pairs = {**aside_fields, "webhook_id": entry.webhook_id}.items()
+    quarantine_fields = quarantine.fields_of(entry.dialect, entry.line, entry.body, event.reason, entry.at)
+    pairs = {**quarantine_fields, "webhook_id": entry.webhook_id}.items()
     return Move(entry.entry, (), [part for pair in pairs for part in pair], len(entry.body), quarantined=True)
