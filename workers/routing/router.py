@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 _BATCH = 128
 # Turns of the loop until redis-py, which first checks whether its connection is still open, has written its commands.
-# Only then does Redis work while the next batch is decoded: 33,800 events/s on two cores, and 25,800 with a single turn.
+# Only then does Redis work while the next batch is decoded: 33,800 events/s on two cores, and 25,800 with one turn.
 _TURNS = 8
 
 log = structlog.get_logger()
@@ -68,11 +68,11 @@ class _Batch(NamedTuple):
     mark: str
     """The mark of the rules they were matched with."""
     began: float
-    """When their decoding began, Unix seconds."""
+    """Start of their decoding, Unix seconds."""
 
 
 class Router:
-    """The route job's work: drains the inbox into the topics."""
+    """The drain of the inbox into the topics."""
 
     def __init__(
         self, redis: Redis, rules: ConfigFile, clock: Callable[[], float], timings: Timings = DEFAULTS

@@ -1,7 +1,7 @@
-"""The worker's connections: for each destination those that are free, and the way to a new one.
+"""The worker's connection pools: for each destination its idle connections, and the opening of new ones.
 
-A connection was looked at under one policy and opened with one trust, so both are part of a destination: when
-`[egress]` changes, nothing that was opened before it is used again.
+A connection was checked under one egress policy and opened with one set of trusted authorities, so both are part of a
+destination: when `[egress]` changes, no connection that was opened before is used again.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from relay.net.resolver import AddressInfo
     from workers.transport.connection import Response
 
-_HEAD_START = 0.25  # seconds that an address is tried before the next one is as well (RFC 8305, 5)
+_HEAD_START = 0.25  # seconds until the next address is tried in parallel (RFC 8305, 5)
 
 
 class Destination(NamedTuple):
-    """What a connection leads to."""
+    """The target of a connection."""
 
     host: str
     """A name in ASCII, or an address."""
     port: int
     tls: ssl.SSLContext | None
-    """None where it is plain HTTP."""
+    """None for plain HTTP."""
     egress: Egress
 
     def __str__(self) -> str:
@@ -43,7 +43,7 @@ class Destination(NamedTuple):
 
 
 class Timeouts(NamedTuple):
-    """How long an exchange may take, seconds."""
+    """Time limits of an exchange, seconds."""
 
     connect: float
     total: float
@@ -53,11 +53,9 @@ class ConnectionPools:
     """Every connection of the process. Enter it as a context: they are closed when it is left."""
 
     def __init__(self, keep_alive: float = DEFAULTS.keep_alive) -> None:
-        """`keep_alive` is how long an idle connection is kept, seconds."""
+        """Keep idle connections for `keep_alive` seconds."""
         self.keep_alive = keep_alive
-        self._pools: WeakValueDictionary[Destination, ConnectionPool] = (
-            WeakValueDictionary()
-        )  # for as long as a lane uses them
+        self._pools = WeakValueDictionary[Destination, ConnectionPool]()  # weak: as long as a lane uses them
         self._open: set[Connection] = set()
         self._resolver = Resolver()
         self.loop = asyncio.get_running_loop()
@@ -72,32 +70,32 @@ class ConnectionPools:
         await asyncio.gather(*(connection.ended.wait() for connection in still_open))
 
     def pool_for(self, destination: Destination) -> ConnectionPool:
-        """The connections to `destination`."""
+        """Return the pool of connections to `destination`."""
         pool = self._pools.get(destination)
         if pool is None:
             pool = self._pools[destination] = ConnectionPool(self, destination)
         return pool
 
     async def open(self, destination: Destination, within: float) -> Connection:
-        """A new connection to `destination`.
+        """Open a new connection to `destination`.
 
         Raises:
-            NoAnswer: there is none to be had.
-            Refused: it may not be connected to.
+            NoResponse: no connection could be opened.
+            Refused: `[egress]` forbids the destination.
         """
         host, port, _, egress = destination
         try:
             addresses = allowed(egress, host, await self._resolver.resolve(host, port))
-            return await self._open_one_of(addresses, destination, within)
+            return await self._open_first(addresses, destination, within)
         except ssl.SSLCertVerificationError as error:
-            raise NoResponse(f"its certificate is not accepted: {error}") from error
+            raise NoResponse(f"the subscriber's certificate was rejected: {error}") from error
         except OSError as error:
             if isinstance(error, TimeoutError) and error.errno is None:
                 raise DeadlineExceeded(f"no connection within {format_duration(within)}") from error
             raise NoResponse(f"no connection to {destination}: {error.strerror or error}") from error
 
-    async def _open_one_of(self, addresses: list[AddressInfo], destination: Destination, within: float) -> Connection:
-        """A connection to the first of `addresses` that gives one, each of them given `within` seconds."""
+    async def _open_first(self, addresses: list[AddressInfo], destination: Destination, within: float) -> Connection:
+        """Connect to the first of `addresses` that accepts, with `within` seconds for each."""
         tls = destination.tls
         name = destination.host.rstrip(".") if tls else None
         while True:
@@ -122,59 +120,59 @@ class ConnectionPool:
         self._loop = connections.loop
         self._keep_alive = connections.keep_alive
         self._destination = destination
-        self._free: deque[tuple[Connection, float]] = deque()  # since when (the loop's clock), the longest first
-        self._sweep: asyncio.TimerHandle | None = None
+        self._idle: deque[tuple[Connection, float]] = deque()  # with the time it became idle, the oldest first
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def idle(self) -> tuple[Connection, ...]:
         """The connections that wait for a request, the longest idle first."""
-        return tuple(connection for connection, _ in self._free)
+        return tuple(connection for connection, _ in self._idle)
 
-    async def exchange(self, request: bytes, patience: Timeouts) -> Response:
-        """The answer to `request`, on a free connection or a new one.
+    async def exchange(self, request: bytes, timeouts: Timeouts) -> Response:
+        """Send `request` on an idle connection or a new one, and return the response.
 
         Raises:
-            NoAnswer: none came; it is not known whether the request arrived.
-            Refused: the destination may not be connected to.
+            NoResponse: none arrived; the request may have arrived all the same.
+            Refused: `[egress]` forbids the destination.
         """
         began = self._loop.time()
-        connection = self._take() or await self._new(began, patience)
+        connection = self._take() or await self._new(began, timeouts)
         try:
-            return await connection.exchange(request, began, patience.total)
+            return await connection.exchange(request, began, timeouts.total)
         finally:
             if connection.is_free:
                 self._keep(connection)
 
-    async def _new(self, began: float, patience: Timeouts) -> Connection:
+    async def _new(self, began: float, timeouts: Timeouts) -> Connection:
         try:
-            async with asyncio.timeout_at(began + patience.total):
-                return await self._connections.open(self._destination, patience.connect)
+            async with asyncio.timeout_at(began + timeouts.total):
+                return await self._connections.open(self._destination, timeouts.connect)
         except TimeoutError:
-            raise DeadlineExceeded(f"no answer within {format_duration(patience.total)}") from None
+            raise DeadlineExceeded(f"no response within {format_duration(timeouts.total)}") from None
 
     def _take(self) -> Connection | None:
-        """The free connection that was used last: the others may be dropped the sooner."""
+        """Return the idle connection that was used last, so that the others reach their keep-alive limit."""
         self._drop_idle()
-        while self._free:
-            connection, _ = self._free.pop()
+        while self._idle:
+            connection, _ = self._idle.pop()
             if connection.is_free:
                 return connection
         return None
 
     def _keep(self, connection: Connection) -> None:
-        self._free.append((connection, self._loop.time()))
-        if self._sweep is None:
-            self._sweep = self._loop.call_later(self._keep_alive, self._sweep_up)
+        self._idle.append((connection, self._loop.time()))
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._keep_alive, self._close_idle)
 
-    def _sweep_up(self) -> None:
-        self._sweep = None
+    def _close_idle(self) -> None:
+        self._timer = None
         self._drop_idle()
-        if self._free:
-            self._sweep = self._loop.call_at(self._free[0][1] + self._keep_alive, self._sweep_up)
+        if self._idle:
+            self._timer = self._loop.call_at(self._idle[0][1] + self._keep_alive, self._close_idle)
 
     def _drop_idle(self) -> None:
-        """Closes what has been idle for too long."""
+        """Close the connections that have been idle for too long."""
         oldest = self._loop.time() - self._keep_alive
-        while self._free and self._free[0][1] <= oldest:
-            connection, _ = self._free.popleft()
+        while self._idle and self._idle[0][1] <= oldest:
+            connection, _ = self._idle.popleft()
             connection.close()

@@ -1,8 +1,7 @@
-"""What the requests of one lane have in common, and what each of them adds: the bytes of a POST.
+"""Request template: the bytes of a POST, from the head that all requests of a lane share and the headers of each.
 
-The body goes out as Linq signed it, under the same `webhook-id`, signed anew with the subscription's own secrets in the
-header families that Linq uses, so that a handler written for Linq works behind the relay with nothing changed but the
-secret.
+The body is sent as Linq signed it, under the same `webhook-id`, and signed again with the subscription's own secrets in
+the header families that Linq uses: a handler written for Linq works behind the relay with only its secret changed.
 """
 
 from __future__ import annotations
@@ -30,18 +29,18 @@ _finds_control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search  # RFC 9110, 5.5
 
 
 class RequestTemplate:
-    """Writes the requests of one subscription."""
+    """The template of one subscription's requests."""
 
     def __init__(self, subscription: Subscription, endpoint: Endpoint) -> None:
-        """Does what is the same for all of them.
+        """Build the shared head.
 
         Raises:
-            ValueError: its url or one of its headers cannot be sent.
+            ValueError: the url or a header cannot be sent.
         """
         url = URL(subscription.url)
         host, port = url.raw_host, url.port
         if not host or port is None:
-            raise ValueError(f"{url} names no host")
+            raise ValueError(f"{url} has no host")
         tls = context_for(endpoint) if url.scheme == "https" else None
         self.destination = Destination(host, port, tls, endpoint.egress)
         self._secrets = endpoint.secrets
@@ -57,7 +56,7 @@ class RequestTemplate:
         )
 
     def request(self, delivery: Delivery, number: int, timestamp: int) -> bytes:
-        """Attempt `number` (from 1) of `delivery`, made at `timestamp` (Unix seconds).
+        """Return the request of attempt `number` (from 1) of `delivery`, made at `timestamp` (Unix seconds).
 
         Raises:
             ValueError: a header cannot be sent.
@@ -67,11 +66,11 @@ class RequestTemplate:
         return f"{self._head}{_lines(headers)}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
     def _signatures(self, delivery: Delivery, timestamp: int) -> dict[str, str]:
-        """The Standard family always, with a signature of each secret, and beside it an older one.
+        """Return the Standard Webhooks headers, with a signature of each secret, and those of one older family.
 
-        That of the API that the event came through: v3's `X-Webhook-Timestamp` and hex signature, or v2's `sha256=`
-        over the body alone, which share a header's name and cannot both be sent. An older one has room for one
-        signature, that of the first secret.
+        The older family is that of the API that the event came through: v3's `X-Webhook-Timestamp` and hex signature,
+        or v2's `sha256=` over the body alone. They share a header's name, so only one can be sent, and it has room for
+        one signature: that of the first secret.
         """
         record = delivery.record
         newest, *former = self._secrets
@@ -84,7 +83,7 @@ class RequestTemplate:
 
 
 def _own_headers(delivery: Delivery, number: int) -> dict[str, str]:
-    """What one attempt says of itself, its signatures apart."""
+    """Return the headers of one attempt, without its signatures."""
     record = delivery.record
     headers = {
         v3_legacy.EVENT: record.type,
@@ -102,21 +101,21 @@ def _own_headers(delivery: Delivery, number: int) -> dict[str, str]:
 
 
 def _authorization_in(url: URL) -> dict[str, str]:
-    """The name and the password that a URL may hold (RFC 7617)."""
+    """Return the Authorization header for the user and password of a URL, if it has any (RFC 7617)."""
     if url.raw_user is None and url.raw_password is None:
         return {}
     user = url.user or ""
     if ":" in user:
-        raise ValueError("the name in the url has a colon")
+        raise ValueError("the user name in the url has a colon")
     pair = f"{user}:{url.password or ''}".encode("latin-1")
     return {"Authorization": f"Basic {b64encode(pair).decode()}"}
 
 
 def _lines(headers: Mapping[str, str]) -> str:
-    """The lines of a request's head.
+    """Format headers as the lines of a request's head.
 
     Raises:
-        ValueError: a value has a character that would end its line, or that no header may have.
+        ValueError: a value has a control character, which could end its line.
     """
     if _finds_control("".join(headers.values())):
         raise ValueError("a header has a control character")

@@ -1,6 +1,7 @@
-"""The HTTP sender: one POST, and what came of it.
+"""The HTTP sender: makes one POST and returns its outcome.
 
-No redirects, a bounded time, a bounded answer; whether to try again is not decided here.
+Redirects are not followed, time and response size are bounded. The retry policy is not decided here
+(`relay.core.delivery.outcome`).
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ if TYPE_CHECKING:
     from relay.store.lanes.lane import Delivery
     from workers.transport.pool import ConnectionPool, ConnectionPools
 
-_MAX_KEPT = 4 * 1024  # bytes of an answer
+_MAX_KEPT = 4 * 1024  # bytes of a response
 _RETRY_AFTER = b"retry-after"
 
 
 class Sender:
-    """What the POSTs of a process share."""
+    """Connections and clock that the POSTs of a process share."""
 
     def __init__(self, connections: ConnectionPools, clock: Callable[[], float]) -> None:
         """`clock` gives Unix seconds."""
@@ -35,35 +36,35 @@ class Sender:
         self.clock = clock
 
     def sender_for(self, subscription: Subscription, endpoint: Endpoint) -> LaneSender:
-        """Who POSTs to `subscription`."""
+        """Return the sender of `subscription`'s lane."""
         return LaneSender(self, subscription, endpoint)
 
 
 class LaneSender:
-    """POSTs the deliveries of one lane."""
+    """The sender of one lane's deliveries."""
 
     def __init__(self, sender: Sender, subscription: Subscription, endpoint: Endpoint) -> None:
         self._connections = sender.connections
         self._clock = sender.clock
         self._subscription = subscription
         self._endpoint = endpoint
-        self._patience = Timeouts(subscription.connect_timeout, subscription.timeout)
+        self._timeouts = Timeouts(subscription.connect_timeout, subscription.timeout)
 
     @cached_property
-    def _letterhead(self) -> RequestTemplate:
+    def _template(self) -> RequestTemplate:
         return RequestTemplate(self._subscription, self._endpoint)
 
     @cached_property
     def _pool(self) -> ConnectionPool:
-        return self._connections.pool_for(self._letterhead.destination)
+        return self._connections.pool_for(self._template.destination)
 
     async def attempt(self, delivery: Delivery, number: int) -> Attempt:
-        """Makes attempt `number` (from 1) of `delivery`."""
+        """Make attempt `number` (from 1) of `delivery`."""
         began = self._clock()
         status, retry_after = None, None
         try:
-            request = self._letterhead.request(delivery, number, int(began))
-            answer = await self._pool.exchange(request, self._patience)
+            request = self._template.request(delivery, number, int(began))
+            response = await self._pool.exchange(request, self._timeouts)
         except DeadlineExceeded as error:
             outcome, detail = Outcome.TIMED_OUT, str(error)
         except (NoResponse, Refused) as error:
@@ -71,12 +72,12 @@ class LaneSender:
         except ValueError as error:  # a URL or a header that cannot be sent
             outcome, detail = Outcome.FAILED, str(error)
         else:
-            status = answer.status
+            status = response.status
             outcome, detail = outcome_of_status(status), ""
-            retry_after = retry_after_seconds(answer.header(_RETRY_AFTER), began)
-            if answer.flaw is not None:
-                detail = str(answer.flaw)
+            retry_after = retry_after_seconds(response.header(_RETRY_AFTER), began)
+            if response.flaw is not None:
+                detail = str(response.flaw)
             elif outcome is not Outcome.DELIVERED:
-                detail = answer.body[:_MAX_KEPT].decode(errors="replace")
+                detail = response.body[:_MAX_KEPT].decode(errors="replace")
         took = self._clock() - began
         return Attempt(outcome, round(began * 1000), round(took * 1000), status, detail, retry_after)

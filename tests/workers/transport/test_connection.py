@@ -80,16 +80,16 @@ async def test_of_two_headers_the_first_counts_and_none_from_behind_the_body() -
 @pytest.mark.parametrize(
     ("pieces", "why"),
     [
-        ([b"SSH-2.0-OpenSSH_9.6\r\n"], "its answer is not HTTP: "),
-        ([b"<html>Sorry</html>"], "its answer is not HTTP: "),
-        ([b"HTTP/2 200 OK\r\n\r\n"], "its answer is not HTTP: "),
-        ([b"HTTP/1.1 99 Few\r\n\r\n"], "its answer is not HTTP: "),
-        ([b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxy"], "its answer is not HTTP: "),
-        ([b"HTTP/1.1 200 OK\r\nX: " + b"y" * 3 * MAX_READ], "its answer is not HTTP: its head does not end"),
-        ([b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000], "its answer is not HTTP: its head does not end"),
-        ([], "it closed the connection"),
-        ([b"HTTP/1.1 200 O"], "it closed the connection"),
-        ([b"HTTP/1.1 100 Continue\r\n\r\n"], "it closed the connection"),
+        ([b"SSH-2.0-OpenSSH_9.6\r\n"], "the response is not HTTP: "),
+        ([b"<html>Sorry</html>"], "the response is not HTTP: "),
+        ([b"HTTP/2 200 OK\r\n\r\n"], "the response is not HTTP: "),
+        ([b"HTTP/1.1 99 Few\r\n\r\n"], "the response is not HTTP: "),
+        ([b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxy"], "the response is not HTTP: "),
+        ([b"HTTP/1.1 200 OK\r\nX: " + b"y" * 3 * MAX_READ], "the response is not HTTP: its head does not end"),
+        ([b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000], "the response is not HTTP: its head does not end"),
+        ([], "the subscriber closed the connection"),
+        ([b"HTTP/1.1 200 O"], "the subscriber closed the connection"),
+        ([b"HTTP/1.1 100 Continue\r\n\r\n"], "the subscriber closed the connection"),
     ],
 )
 async def test_what_is_no_answer_says_why(pieces: Sequence[bytes], why: str) -> None:
@@ -100,9 +100,9 @@ async def test_what_is_no_answer_says_why(pieces: Sequence[bytes], why: str) -> 
 @pytest.mark.parametrize(
     ("rest", "why"),
     [
-        (b"Content-Length: 9\r\n\r\nok", "it closed the connection"),
-        (b"Transfer-Encoding: chunked\r\n\r\n2\r\nok", "it closed the connection"),
-        (b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\nrubbish\r\n", "its answer is not HTTP: "),
+        (b"Content-Length: 9\r\n\r\nok", "the subscriber closed the connection"),
+        (b"Transfer-Encoding: chunked\r\n\r\n2\r\nok", "the subscriber closed the connection"),
+        (b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\nrubbish\r\n", "the response is not HTTP: "),
     ],
 )
 async def test_an_answer_that_breaks_off_counts_with_a_flaw(rest: bytes, why: str) -> None:
@@ -112,13 +112,13 @@ async def test_an_answer_that_breaks_off_counts_with_a_flaw(rest: bytes, why: st
 
 
 async def test_an_answer_that_does_not_come_is_given_up() -> None:
-    with pytest.raises(DeadlineExceeded, match=r"^no answer within 50ms$"):
+    with pytest.raises(DeadlineExceeded, match=r"^no response within 50ms$"):
         await answer_to(b"HTTP/1.1 200 OK\r\n", stays=True, total=0.05)
 
 
 async def test_a_body_that_does_not_end_is_given_up_and_its_head_counts() -> None:
     answer = await answer_to(OK[:-1], stays=True, total=0.05)
-    assert (answer.status, bytes(answer.body), str(answer.flaw)) == (200, b"o", "no answer within 50ms")
+    assert (answer.status, bytes(answer.body), str(answer.flaw)) == (200, b"o", "no response within 50ms")
 
 
 @pytest.mark.parametrize("head", [b"Content-Length: 300000\r\n", b""], ids=["of known length", "of unknown length"])

@@ -242,7 +242,7 @@ async def full(listener: socket.socket) -> list[socket.socket]:
 
 @pytest.mark.parametrize(
     ("connect", "total", "why"),
-    [(0.05, 10.0, "^no connection within 50ms$"), (10.0, 0.05, "^no answer within 50ms$")],
+    [(0.05, 10.0, "^no connection within 50ms$"), (10.0, 0.05, "^no response within 50ms$")],
 )
 async def test_a_connection_that_does_not_come_is_given_up(connect: float, total: float, why: str) -> None:
     with mute_listener() as listener:
@@ -273,7 +273,7 @@ async def test_the_certificate_has_to_be_good(tmp_path: Path, *, is_known: bool)
             assert [(await exchange(pool, REQUEST)).status for _ in range(2)] == [204, 204]
             assert len(accepted) == 1
         else:
-            with pytest.raises(NoResponse, match=r"^its certificate is not accepted: .*verify failed"):
+            with pytest.raises(NoResponse, match=r"^the subscriber's certificate was rejected: .*verify failed"):
                 await exchange(pool, REQUEST)
 
 
