@@ -1,8 +1,8 @@
-"""The upkeep: every few minutes a look at what Linq has of us, said, counted, and repaired if relay.toml says so.
+"""The drift check: every five minutes it compares our subscriptions at Linq with relay.toml.
 
-Subscriptions change behind our back: somebody deletes one, Linq switches one off, a line comes or goes. Whether or not
-`heal` is on, a rotation that a person began is brought to its end. Trouble with one of Linq's APIs leaves the other in
-peace.
+Subscriptions change without the relay: an operator deletes one, Linq deactivates one, a line is added or removed.
+Drift is logged and counted, and repaired if `heal` is on in relay.toml. A rotation of secrets that an operator began is
+completed in either case. A failure of one of Linq's APIs does not stop the check of the other.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ log = structlog.get_logger()
 
 
 class DriftCheck:
-    """Looks after our subscriptions at Linq."""
+    """The check of our subscriptions at Linq."""
 
     def __init__(self, redis: Redis, rules: ConfigFile, settings: Settings, clock: Callable[[], float]) -> None:
         """`clock` gives Unix seconds."""
@@ -44,37 +44,37 @@ class DriftCheck:
 
     @property
     def is_possible(self) -> bool:
-        """Whether the settings have what it takes."""
+        """True if the settings have all that the check needs."""
         return all(getattr(self._settings, need) is not None for need in NEEDS)
 
     async def check(self) -> None:
-        """Compares, says and counts, and repairs what it may. What goes wrong is said; the next look is soon."""
+        """Compare, log, count, and repair if allowed. Errors are logged; the next check retries."""
         config = self._rules.current.config
-        await self._tried("v3", self._check_v3(config))
+        await self._check_api("v3", self._check_v3(config))
         if config.linq.v2 is not None:
-            await self._tried("v2", self._check_v2(config))
+            await self._check_api("v2", self._check_v2(config))
 
-    async def _tried(self, api: str, look: Awaitable[None]) -> None:
+    async def _check_api(self, api: str, check: Awaitable[None]) -> None:
         try:
-            await look
+            await check
         except (RelayError, *RedisTrouble) as error:
-            log.error("bootstrap.check_failed", api=api, error=describe(error))  # noqa: TRY400  a sentence, not a bug
+            log.error("bootstrap.check_failed", api=api, error=describe(error))  # noqa: TRY400  expected: no traceback
 
     async def _check_v3(self, config: RelayConfig) -> None:
         async with open_reconciler(self._settings, self._redis, config) as reconciler:
             survey, now = await reconciler.survey(), self._clock()
-            if await self._count("v3", survey, config, now):
+            if await self._record_drift("v3", survey, config, now):
                 await reconciler.apply(lambda _: None)
             elif any(step.ends_rotation for step in survey.plan(now)):
                 await reconciler.apply(lambda _: None, only=lambda step: step.ends_rotation)
 
     async def _check_v2(self, config: RelayConfig) -> None:
         async with open_v2_reconciler(self._settings, self._redis, config) as reconciler:
-            if await self._count("v2", await reconciler.survey(), config, self._clock()):
+            if await self._record_drift("v2", await reconciler.survey(), config, self._clock()):
                 await reconciler.apply(lambda _: None)
 
-    async def _count(self, api: str, survey: Surveyed, config: RelayConfig, now: float) -> bool:
-        """Says and counts what is different; whether it is to be repaired."""
+    async def _record_drift(self, api: str, survey: Surveyed, config: RelayConfig, now: float) -> bool:
+        """Log and store the differences. Returns True if they must be repaired."""
         found = differences(survey, await last_events(self._redis), now, config.linq.silent_after)
         row = {f"{api}:{kind}": count for kind, count in found.items()}
         await ask(self._redis.hset(keys.DRIFT, mapping={**row, f"{api}:at": round(now)}))

@@ -1,12 +1,12 @@
-"""The replay job: moves every replay on, each at its own pace, all of them behind what is new.
+"""The replay job: advances every replay, each at its own rate, all of them behind new events.
 
-    history    the next entries of the topic, as many as the replay's rate and its lane's room allow
-    move on    one script: the wanted ones into the lane's replay stream, and the cursor past them
+    read       the next entries of the topic, as many as the replay's rate and its lane's capacity allow
+    advance    one script: appends the matching ones to the lane's replay stream and moves the cursor past them
 
 A lane never has more than a few hundred replayed events waiting, so a replay of a million neither fills Redis nor
-stands before a dead letter that is sent back; the lane itself takes them only where its topic leaves room
-(`Lane.read_new`). While a lane is paused or its breaker is not closed, its replays wait. Whoever loses the job loses
-nothing: the cursor and the events are moved in one step.
+delays the replay of a dead letter; the lane reads them only while its topic leaves capacity (`Lane.read_new`). While a
+lane is paused or its breaker is not closed, its replays wait. A job that is lost loses no event, since the cursor and
+the events move in one step.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ if TYPE_CHECKING:
     from relay.store.driver.lease import Lease
     from relay.store.topics.replays import Replay
 
-_MAX_WAITING = 300  # replayed events in a lane, those that wait for a retry included
-_PAGE = 200  # entries at once
+_MAX_WAITING = 300  # replayed events in a lane, including those that wait for a retry
+_PAGE = 200  # entries a read
 
 log = structlog.get_logger()
 
 
 class Replayer:
-    """Moves replays on."""
+    """The drain of all replays."""
 
     def __init__(
         self, redis: Redis, rules: ConfigFile, clock: Callable[[], float], timings: Timings = DEFAULTS
@@ -55,26 +55,26 @@ class Replayer:
         self._clock = clock
         self._timings = timings
         self._replays = Replays(redis)
-        self._holds = Suspensions(redis)
+        self._suspensions = Suspensions(redis)
 
     async def drain(self, lease: Lease, stop: asyncio.Event) -> None:
-        """Moves replays on until none runs, it has run for a while, is stopped or loses its lease."""
+        """Advance replays until none is running, the drain has run for long, `stop` is set or the lease is lost."""
         began = self._now()
         buckets: dict[str, TokenBucket] = {}
         while not (stop.is_set() or lease.lost.is_set()):
             replays = await retry_until_redis_answers("reading replays", self._replays.running)
             if not replays or self._now() - began > self._timings.run:
                 return
-            steps = [await self._safely(replay, buckets) for replay in replays]
+            steps = [await self._step_safely(replay, buckets) for replay in replays]
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._timings.replay_pause if any(steps) else self._timings.replay_tick):
                     await stop.wait()
 
-    async def _safely(self, replay: Replay, buckets: dict[str, TokenBucket]) -> bool:
-        """One step of one replay; whether the next may follow at once. One that breaks must not hold up the others."""
+    async def _step_safely(self, replay: Replay, buckets: dict[str, TokenBucket]) -> bool:
+        """Make one step of a replay; a bug in it fails this replay and no other. Returns True if it was not limited."""
         step = partial(self._step, replay, buckets)
         try:
-            return await retry_until_redis_answers("moving a replay on", step)
+            return await retry_until_redis_answers("advancing a replay", step)
         except Exception as error:
             log.exception("replay.error", replay=replay.id)
             reason = f"relay: {error!r}"
@@ -84,35 +84,35 @@ class Replayer:
     async def _step(self, replay: Replay, buckets: dict[str, TokenBucket]) -> bool:
         subscription = self._subscription(replay.order.to)
         if subscription is None:
-            await self._end(replay, State.FAILED, f'subscription "{replay.order.to}" has left relay.toml')
+            await self._end(replay, State.FAILED, f'subscription "{replay.order.to}" is not in relay.toml any more')
             return False
         if replay.is_through:
-            await self._end(replay, State.DONE, _loss(replay))
+            await self._end(replay, State.DONE, _missed_reason(replay))
             return False
         if replay.id not in buckets:
             await Lane(self._redis, subscription.name, subscription.topic).ensure()
             buckets[replay.id] = TokenBucket(replay.order.rate, self._now())
         bucket = buckets[replay.id]
-        most = min(bucket.available(self._now()), await self._room(subscription), _PAGE)
-        return most > 0 and await self._move(replay, most, bucket)
+        limit = min(bucket.available(self._now()), await self._capacity(subscription), _PAGE)
+        return limit > 0 and await self._advance(replay, limit, bucket)
 
-    async def _move(self, replay: Replay, most: int, bucket: TokenBucket) -> bool:
-        """Moves a replay on by up to `most` events; whether there was nothing that bounded it."""
-        wanted = replay.order.wanted
-        page = most if wanted.is_any else _PAGE
+    async def _advance(self, replay: Replay, limit: int, bucket: TokenBucket) -> bool:
+        """Advance a replay by at most `limit` events. Returns True if the limit was not reached."""
+        history_filter = replay.order.wanted
+        page = limit if history_filter.is_any else _PAGE
         rows = await History(self._redis, replay.order.topic).read(replay.cursor, replay.span.end, page)
-        chosen = [position for position, (_, fields) in enumerate(rows) if wanted.matches(fields)]
-        seen = len(rows) if len(chosen) < most else chosen[most - 1] + 1
+        matching = [position for position, (_, fields) in enumerate(rows) if history_filter.matches(fields)]
+        seen = len(rows) if len(matching) < limit else matching[limit - 1] + 1
         is_last = seen == len(rows) < page
         cursor = replay.span.end if is_last else rows[seen - 1][0]
-        entries = [rows[position][0] for position in chosen[:most]]
+        entries = [rows[position][0] for position in matching[:limit]]
         for _ in range(await self._replays.move_on(replay, cursor, seen, entries, self._now_ms())):
             bucket.take()
-        return is_last or len(entries) < most
+        return is_last or len(entries) < limit
 
-    async def _room(self, subscription: Subscription) -> int:
-        """How many replayed events the lane may be given now."""
-        if subscription.paused or await self._holds.is_suspended(subscription.name):
+    async def _capacity(self, subscription: Subscription) -> int:
+        """Return the number of replayed events that the lane can take now."""
+        if subscription.paused or await self._suspensions.is_suspended(subscription.name):
             return 0
         return max(_MAX_WAITING - int(await self._redis.xlen(keys.lane(subscription.name, "replay"))), 0)
 
@@ -132,7 +132,7 @@ class Replayer:
         )
 
     def _subscription(self, name: str) -> Subscription | None:
-        return next((one for one in self._rules.current.config.subscriptions if one.name == name), None)
+        return next((known for known in self._rules.current.config.subscriptions if known.name == name), None)
 
     def _now_ms(self) -> int:
         return round(self._clock() * 1000)
@@ -142,5 +142,5 @@ class Replayer:
         return asyncio.get_running_loop().time()
 
 
-def _loss(replay: Replay) -> str:
-    return f"trimmed from the topic before their turn came: {replay.missed}" if replay.missed else ""
+def _missed_reason(replay: Replay) -> str:
+    return f"{replay.missed} events were trimmed from the topic before they were replayed" if replay.missed else ""

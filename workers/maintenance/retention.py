@@ -1,6 +1,6 @@
-"""Retention: once a minute every topic loses what nobody needs any more; who is in the way is said in time.
+"""Retention: trims every topic once a minute, and warns before the hard cap which consumer group prevents trimming.
 
-So do the lanes' attempts, by age, and what was set aside, by size.
+The attempt logs of the lanes are trimmed by age, the quarantine by size.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from relay.core.config.topics import Topic
     from relay.store.topics.retention import Trimmed
 
-_ALARM = 0.5  # of the hard cap: there is time to act
+_ALARM = 0.5  # of the hard cap: early enough for an operator to act
 
 log = structlog.get_logger()
 
 
 class Retention:
-    """Trims topics, attempts and what was set aside."""
+    """The trimming of topics, attempt logs and the quarantine."""
 
     def __init__(self, redis: Redis, rules: ConfigFile, clock: Callable[[], float]) -> None:
         """`clock` gives Unix seconds."""
@@ -40,11 +40,13 @@ class Retention:
         self._clock = clock
 
     async def trim(self) -> None:
-        """Trims everything; what has left relay.toml as what says nothing there."""
+        """Trim everything; topics and lanes that are not in relay.toml any more by the default bounds."""
         await self._trim_topics()
         await self._trim_attempts()
         if dropped := await Quarantine(self._redis).trim():
-            log.error("quarantine.overflowed", dropped=dropped, note="relay quarantine list shows what is left")
+            log.error(
+                "quarantine.overflowed", dropped=dropped, note="see the remaining ones with: relay quarantine list"
+            )
 
     async def _trim_topics(self) -> None:
         known = {topic.name: topic for topic in self._rules.current.config.topics}
@@ -61,7 +63,7 @@ class Retention:
             await trim_attempts(self._redis, name, keep, round(self._clock() * 1000))
 
     def _log(self, topic: str, bounds: Bounds, trimmed: Trimmed) -> None:
-        said = {
+        fields = {
             "topic": topic,
             "removed": trimmed.removed,
             "entries": trimmed.entries,
@@ -70,13 +72,13 @@ class Retention:
             "held_by": trimmed.held_by or None,
         }
         if trimmed.needed:
-            log.error("topic.overflowed", **said, lost=trimmed.needed)
+            log.error("topic.overflowed", **fields, lost=trimmed.needed)
         elif trimmed.held_by and trimmed.size > bounds.hard_size * _ALARM:
-            log.error("topic.filling", **said)
+            log.error("topic.filling", **fields)
         elif trimmed.removed:
-            log.info("topic.trimmed", **said)
+            log.info("topic.trimmed", **fields)
 
 
 def bounds_of(topic: Topic) -> Bounds:
-    """How much a topic keeps."""
+    """Return the bounds that a topic is trimmed to."""
     return Bounds(topic.keep, topic.size, topic.hard_size)

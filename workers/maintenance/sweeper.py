@@ -1,8 +1,8 @@
-"""The sweep: the net below the wakeups.
+"""The sweeper: finds work without a wake-up.
 
-Streams hold the truth and wakeups only say "look", so a wakeup that was lost (arq's keys were flushed, a worker died
-between two steps) must not leave work lying. Every few seconds one worker looks at the inbox, at the replays and at
-every lane, and rings where there is something to do. Ringing where somebody is already at work changes nothing.
+Streams hold the truth and wake-ups carry no data, so a wake-up that was lost (arq's keys were flushed, a worker died
+between two steps) must not strand work. Every five seconds one worker checks the inbox, the replays and every lane, and
+wakes the jobs that have work. Waking a job that is queued or running changes nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 
 class Sweeper:
-    """Looks for work that nobody was woken for."""
+    """The search for work that has no wake-up."""
 
     def __init__(self, redis: Redis, rules: ConfigFile, clock: Callable[[], float]) -> None:
         """`clock` gives Unix seconds."""
@@ -35,7 +35,7 @@ class Sweeper:
         self._clock = clock
 
     async def sweep(self) -> None:
-        """Rings every wakeup that has something to do, and saves each lane's checkpoint."""
+        """Wake every job that has work, and save each lane's checkpoint."""
         await self.check_inbox()
         await self.check_replays()
         for partition in range(wakeups.PARTITIONS):
@@ -44,24 +44,24 @@ class Sweeper:
             await lane.save_checkpoint()
 
     async def check_inbox(self) -> None:
-        """Rings the router if the inbox has entries."""
+        """Wake the router if the inbox has entries."""
         if await self._redis.xlen(keys.INBOX):
             await wakeups.wake(self._redis, wakeups.ROUTE)
 
     async def check_replays(self) -> None:
-        """Wakes whoever moves replays on if any has not ended."""
+        """Wake the replay job if a replay is running."""
         if await ask(self._redis.scard(keys.REPLAYS_RUNNING)):
             await wakeups.wake(self._redis, wakeups.REPLAY)
 
     async def check_partition(self, partition: int) -> None:
         """Wake the worker of `partition`: now if a lane has new events, else when its next retry is due."""
         now_ms = round(self._clock() * 1000)
-        is_held = bool(await self._redis.exists(keys.lease(wakeups.deliver(partition).job_id)))
+        is_leased = bool(await self._redis.exists(keys.lease(wakeups.deliver(partition).job_id)))
         due: list[int] = []
         for lane in self._lanes(partition):
             await lane.ensure()
             next_due = await lane.next_due()
-            if await lane.has_new() or (not is_held and await lane.in_hand()):
+            if await lane.has_new() or (not is_leased and await lane.in_hand()):
                 await mark_ready(self._redis, partition, [lane.name], now_ms)
                 due.append(wakeups.NOW)
             elif next_due is not None:
