@@ -1,1 +1,1 @@
-"""From a topic to its push subscriptions: sources of deliveries, flow control, and one worker per lane."""
+"""From a topic to its push subscriptions: sources of deliveries, flow control, and one worker for each lane."""

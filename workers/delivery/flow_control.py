@@ -1,8 +1,8 @@
-"""The gate of a lane: how many of its deliveries may be in flight right now.
+"""Flow control of a lane: how many of its deliveries may be in flight now.
 
-Shut while the subscription is paused; narrow while its breaker is not closed (`relay.core.delivery.circuit_breaker`);
-and opened a little at a time where the subscription has a rate. What shuts it outlives us in Redis
-(`relay.store.lanes.suspensions`).
+None while the subscription is paused; few while its circuit breaker is not closed
+(`relay.core.delivery.circuit_breaker`); and no more than its rate allows. Pauses and open breakers are stored in Redis
+(`relay.store.lanes.suspensions`), so that the next worker of the lane continues with them.
 """
 
 from __future__ import annotations
@@ -30,104 +30,103 @@ log = structlog.get_logger()
 
 
 class FlowControl:
-    """Lets the deliveries of one lane through."""
+    """The flow control of one lane."""
 
-    def __init__(self, shift: Session, subscription: Subscription) -> None:
-        self._shift = shift
+    def __init__(self, session: Session, subscription: Subscription) -> None:
+        self._session = session
         self._subscription = subscription
-        self._holds = Suspensions(shift.redis)
+        self._suspensions = Suspensions(session.redis)
         self._is_paused = subscription.paused
-        self._breaker = CircuitBreaker(subscription.concurrency, shift.random, None, shift.breaker_limits)
+        self._breaker = CircuitBreaker(subscription.concurrency, session.random, None, session.breaker_limits)
         self._saving = asyncio.Lock()
         self._bucket = TokenBucket(subscription.rate, self._now()) if subscription.rate else None
 
     async def open(self) -> None:
-        """Takes over what a former holder of the lane left; to be called before anything is let through."""
+        """Load the pauses and the breaker that are stored for the lane; must be called before the first delivery."""
         name = self._subscription.name
-        pauses = await retry_until_redis_answers("reading pauses", self._holds.pauses)
-        trip = await retry_until_redis_answers("reading a breaker", lambda: self._holds.open_breaker(name))
+        pauses = await retry_until_redis_answers("reading pauses", self._suspensions.pauses)
+        stored = await retry_until_redis_answers("reading a breaker", lambda: self._suspensions.open_breaker(name))
         self.pause(is_paused=name in pauses)
         if self._subscription.breaker:
             self._breaker = CircuitBreaker(
-                self._subscription.concurrency, self._shift.random, trip, self._shift.breaker_limits
+                self._subscription.concurrency, self._session.random, stored, self._session.breaker_limits
             )
 
     def pause(self, *, is_paused: bool) -> bool:
-        """Says whether somebody keeps the lane paused; whether that is news."""
+        """Set the operator's pause flag. Returns True if it changed whether the lane is paused."""
         before, self._is_paused = self._is_paused, is_paused or self._subscription.paused
         return before != self._is_paused
 
     @property
-    def is_shut(self) -> bool:
-        """Whether nothing gets through until somebody resumes the subscription."""
+    def is_paused(self) -> bool:
+        """True if nothing is delivered until an operator resumes the subscription."""
         return self._is_paused
 
     @property
     def is_probing(self) -> bool:
-        """Whether what gets through is a probe."""
+        """True if the next delivery is a probe of the breaker."""
         return self._breaker.state is State.OPEN
 
-    def room(self, in_flight: int) -> int:
-        """How many more may be in flight now."""
+    def capacity(self, in_flight: int) -> int:
+        """Return the number of deliveries that may be started beside the `in_flight` ones."""
         if self._is_paused:
             return 0
-        room = self._breaker.most_in_flight(self._shift.now_ms()) - in_flight
-        return min(room, self._bucket.available(self._now())) if self._bucket else room
+        capacity = self._breaker.most_in_flight(self._session.now_ms()) - in_flight
+        return min(capacity, self._bucket.available(self._now())) if self._bucket else capacity
 
-    def pass_one(self) -> None:
-        """One goes through."""
+    def admit(self) -> None:
+        """Count a delivery that is started against the rate."""
         if self._bucket:
             self._bucket.take()
 
     def opens_in(self) -> float | None:
-        """Seconds until more may get through though nothing else changes; None if that will not be."""
+        """Return the seconds until the capacity grows on its own, or None if it does not."""
         if self._is_paused:
             return None
         wait = self._bucket.wait(self._now()) if self._bucket else 0.0
         if self.is_probing and self._breaker.trip:
-            wait = max(wait, (self._breaker.trip.probe_ms - self._shift.now_ms()) / 1000)
+            wait = max(wait, (self._breaker.trip.probe_ms - self._session.now_ms()) / 1000)
         return wait if wait > 0 else None
 
-    def changes_in(self) -> float | None:
-        """Seconds until `tick` has something to do; None if it has not."""
+    def ramp_ends_in(self) -> float | None:
+        """Return the seconds until `tick` closes the breaker, or None if it is not ramping."""
         ends_ms = self._breaker.ramp_ends_ms
-        return None if ends_ms is None else (ends_ms - self._shift.now_ms()) / 1000
+        return None if ends_ms is None else (ends_ms - self._session.now_ms()) / 1000
 
     async def tick(self) -> None:
-        """Closes a breaker that has ramped for long enough."""
+        """Close a breaker that has ramped for long enough."""
         if self._breaker.ramp_ends_ms is not None:
             before, was = self._breaker.trip, self._breaker.state
-            self._breaker.tick(self._shift.now_ms())
-            await self._follow(before, was)
+            self._breaker.tick(self._session.now_ms())
+            await self._store_breaker(before, was)
 
     async def record(self, ref: Ref, attempt: Attempt) -> None:
-        """Takes in what came of an attempt."""
+        """Take the outcome of an attempt into account."""
         if attempt.outcome is Outcome.GONE:
-            await self._pause_for_good(attempt)
+            await self._pause_gone(attempt)
         if self._subscription.breaker:
             before, was = self._breaker.trip, self._breaker.state
-            self._breaker.record(ref, attempt, self._shift.now_ms())
-            await self._follow(before, was)
+            self._breaker.record(ref, attempt, self._session.now_ms())
+            await self._store_breaker(before, was)
 
-    async def _follow(self, before: OpenBreaker | None, was: State) -> None:
-        """Says and saves what has become of the breaker."""
+    async def _store_breaker(self, before: OpenBreaker | None, was: State) -> None:
+        """Log and store the state of the breaker if it changed."""
         if self._breaker.state is not was:
-            self._log(was)
+            self._log_breaker(was)
         if self._breaker.trip is not before:
-            async with self._saving:  # one after the other, each what it is then: the last one saved is true
-                save = partial(self._holds.save_open_breaker, self._subscription.name, self._breaker.trip)
+            async with self._saving:  # one at a time, each the state of its moment: the last one stored is the latest
+                save = partial(self._suspensions.save_open_breaker, self._subscription.name, self._breaker.trip)
                 await retry_until_redis_answers("saving a breaker", save)
 
-    async def _pause_for_good(self, attempt: Attempt) -> None:
+    async def _pause_gone(self, attempt: Attempt) -> None:
         self._is_paused = True
-        name, now_ms = self._subscription.name, self._shift.now_ms()
-        reason = f"the subscriber answered {attempt.status}: it does not want events any more"
-        if await retry_until_redis_answers("pausing a lane", lambda: self._holds.pause(name, reason, now_ms)):
-            log.error(
-                "lane.paused", subscription=name, reason=reason, note=f"relay subscriptions resume {name} lets it go on"
-            )
+        name, now_ms = self._subscription.name, self._session.now_ms()
+        reason = f"the subscriber responded {attempt.status} Gone"
+        if await retry_until_redis_answers("pausing a lane", lambda: self._suspensions.pause(name, reason, now_ms)):
+            note = f"resume with: relay subscriptions resume {name}"
+            log.error("lane.paused", subscription=name, reason=reason, note=note)
 
-    def _log(self, was: State) -> None:
+    def _log_breaker(self, was: State) -> None:
         trip, state = self._breaker.trip, self._breaker.state
         write = log.warning if state is State.OPEN else log.info
         write(
@@ -135,7 +134,7 @@ class FlowControl:
             subscription=self._subscription.name,
             was=was,
             reason=trip.reason if trip else None,
-            next_probe_in_s=round((trip.probe_ms - self._shift.now_ms()) / 1000, 1) if trip else None,
+            next_probe_in_s=round((trip.probe_ms - self._session.now_ms()) / 1000, 1) if trip else None,
         )
 
     @staticmethod

@@ -1,10 +1,10 @@
-"""What a lane has to send next when the events of a chat go one at a time, in the order they were accepted.
+"""Ordered source: the events of a chat one at a time, in the order they were accepted.
 
-    whatever there is, as `Source` reads it  ->  the line of its chat  ->  sent when its turn has come
+    read as by `Source`  ->  queue of its chat  ->  sent when it is the first of its chat
 
-A line stands also while its first waits for another attempt, and across workers: who takes a lane over lines up all
-that is pending before anything is sent. What waits for its turn is remembered by name, and read again when it comes;
-only some of it is kept whole. An ordered lane reads no further while very many stand in line.
+A chat's queue also waits while its first delivery waits for a retry, and across workers: a worker that takes a lane
+over queues everything pending before it sends anything. A queued delivery is kept by its reference and read again when
+its turn comes; only some are kept whole. An ordered lane reads no further while its queues are full.
 """
 
 from __future__ import annotations
@@ -26,117 +26,117 @@ if TYPE_CHECKING:
     from relay.store.lanes.lane import Delivery, Lane, Ref
     from workers.delivery.session import Session
 
-_MAX_IN_LINE = 20_000
+_MAX_QUEUED = 20_000
 _MAX_KEPT = 8 * 1024 * 1024  # bytes of bodies
 _PAGE = 50
 
 log = structlog.get_logger()
 
 
-def source_for(shift: Session, lane: Lane, subscription: Subscription) -> Source:
-    """What a subscription's lane has to send, in the order that it wants."""
-    return OrderedSource(shift, lane, subscription) if subscription.ordered else Source(shift, lane)
+def source_for(session: Session, lane: Lane, subscription: Subscription) -> Source:
+    """Return the source of a subscription's lane, ordered if the subscription asks for it."""
+    return OrderedSource(session, lane, subscription) if subscription.ordered else Source(session, lane)
 
 
 class OrderedSource(Source):
-    """Reads one lane, a chat's events in their order."""
+    """The source of one lane that keeps the order of each chat."""
 
-    def __init__(self, shift: Session, lane: Lane, subscription: Subscription) -> None:
-        super().__init__(shift, lane)
+    def __init__(self, session: Session, lane: Lane, subscription: Subscription) -> None:
+        super().__init__(session, lane)
         self._blocks = subscription.block_on_dead
-        self._turns: ChatOrder[Ref] = ChatOrder()
-        self._here: dict[Ref, Delivery | None] = {}  # held and not begun; whole, as long as there is room
+        self._order: ChatOrder[Ref] = ChatOrder()
+        self._queued: dict[Ref, Delivery | None] = {}  # in hand and not started; whole, as far as memory allows
         self._kept_bytes = 0
-        self._called: deque[Ref] = deque()  # whose turn may have come
-        self._may_have_let_go = self._blocks
+        self._candidates: deque[Ref] = deque()  # deliveries that may be the first of their chat
+        self._may_have_unblocked = self._blocks
         self._is_full = False
 
     def wake(self) -> None:
-        """There may be something new, or a chat that was held up may go on."""
+        """Read new events and the blocked chats at the next call of `next`."""
         super().wake()
-        self._may_have_let_go |= self._turns.are_blocked
+        self._may_have_unblocked |= self._order.are_blocked
 
     @property
     def may_have_more(self) -> bool:
-        """Whether `next` may find something now."""
-        return bool(self._called) or self._may_have_let_go or super().may_have_more
+        """True if `next` may find a delivery now."""
+        return bool(self._candidates) or self._may_have_unblocked or super().may_have_more
 
-    async def next(self, room: int) -> list[Delivery]:
-        """Up to `room` deliveries whose turn has come.
+    async def next(self, capacity: int) -> list[Delivery]:
+        """Read at most `capacity` deliveries that are the first of their chats.
 
         Raises:
-            LeaseLost: the lease of the lane's partition is somebody else's.
+            LeaseLost: another worker holds the lease of the lane's partition.
         """
-        if self._may_have_let_go:
-            self._may_have_let_go = False
-            self._called += self._turns.block(
+        if self._may_have_unblocked:
+            self._may_have_unblocked = False
+            self._candidates += self._order.block(
                 await retry_until_redis_answers("reading chats", self._lane.blocked_chats)
             )
-        self._line_up(await self._read_known(room))
-        while not (going := await self._begin(room)) and self._has_room:
-            new = await self._read_new(room)
-            self._line_up(new)
-            if self._may_have_orphans:  # an answer was lost on the way: what it carried goes before this
+        self._enqueue(await self._read_pending(capacity))
+        while not (started := await self._start(capacity)) and self._has_room:
+            new = await self._read_new(capacity)
+            self._enqueue(new)
+            if self._may_have_orphans:  # a response was lost: the deliveries in it go before these
                 await self._find_orphans()
             elif not new:
                 break
-        return going
+        return started
 
     def settled(self, delivery: Delivery, verdict: Verdict) -> None:
-        """The verdict on a delivery is written: the next one of its chat may go, unless it waits or holds them up."""
+        """Let the next delivery of the chat start, unless this one waits for a retry or blocks the chat."""
         super().settled(delivery, verdict)
         is_dead = isinstance(verdict, DeadLettered)
-        self._may_have_let_go |= self._blocks and (bool(delivery.blocks) or is_dead)
-        if self._blocks and is_dead and delivery.chat:  # now: Redis is asked a little later
-            self._turns.hold(delivery.chat, delivery.ref)
-        end = self._turns.wait if isinstance(verdict, RetryAt) else self._turns.remove
+        self._may_have_unblocked |= self._blocks and (bool(delivery.blocks) or is_dead)
+        if self._blocks and is_dead and delivery.chat:  # at once: Redis is read a little later
+            self._order.hold(delivery.chat, delivery.ref)
+        end = self._order.wait if isinstance(verdict, RetryAt) else self._order.remove
         if (first := end(delivery.ref)) is not None:
-            self._called.append(first)
+            self._candidates.append(first)
 
     @property
     def _has_room(self) -> bool:
-        was_full, self._is_full = self._is_full, len(self._turns) >= _MAX_IN_LINE
+        was_full, self._is_full = self._is_full, len(self._order) >= _MAX_QUEUED
         if self._is_full and not was_full:
-            log.warning("lane.order_buffer_full", subscription=self._lane.name, in_line=len(self._turns))
+            log.warning("lane.order_buffer_full", subscription=self._lane.name, queued=len(self._order))
         return not self._is_full
 
-    def _line_up(self, found: list[Delivery]) -> None:
-        for delivery in found:
-            self._join(delivery)
+    def _enqueue(self, deliveries: list[Delivery]) -> None:
+        for delivery in deliveries:
+            self._add_to_order(delivery)
             size = len(delivery.fields.get(b"body", b""))
             is_kept = self._kept_bytes + size <= _MAX_KEPT
-            self._here[delivery.ref] = delivery if is_kept else None
+            self._queued[delivery.ref] = delivery if is_kept else None
             self._kept_bytes += size if is_kept else 0
-            self._called.append(delivery.ref)
+            self._candidates.append(delivery.ref)
 
-    def _join(self, delivery: Delivery) -> None:
+    def _add_to_order(self, delivery: Delivery) -> None:
         if chat := delivery.chat:
-            self._turns.add(delivery.ref, chat, delivery.order)
+            self._order.add(delivery.ref, chat, delivery.order)
 
-    async def _begin(self, room: int) -> list[Delivery]:
-        """Up to `room` of those that were called and whose turn it is."""
-        going: list[Delivery] = []
+    async def _start(self, capacity: int) -> list[Delivery]:
+        """Start at most `capacity` candidates that are the first of their chats."""
+        started: list[Delivery] = []
         to_read: list[Ref] = []
-        while self._called and len(going) + len(to_read) < room:
-            ref = self._called.popleft()
-            if ref not in self._here or not self._turns.start(ref):
+        while self._candidates and len(started) + len(to_read) < capacity:
+            ref = self._candidates.popleft()
+            if ref not in self._queued or not self._order.start(ref):
                 continue
-            delivery = self._here.pop(ref)
+            delivery = self._queued.pop(ref)
             if delivery is None:
                 to_read.append(ref)
             else:
                 self._kept_bytes -= len(delivery.fields.get(b"body", b""))
-                going.append(delivery)
-        return [*going, *await self._fetch(to_read)] if to_read else going
+                started.append(delivery)
+        return [*started, *await self._fetch(to_read)] if to_read else started
 
     async def _find_orphans(self) -> None:
-        """Lines up all that is pending; what waits for its next attempt, too."""
+        """Queue everything pending, including deliveries that wait for a retry."""
         await super()._find_orphans()
         orphans, self._orphans = self._orphans, deque()
         waiting = await retry_until_redis_answers("finding retries", self._lane.waiting)
-        unknown = [ref for ref in (*orphans, *waiting) if ref not in self._turns]
+        unknown = [ref for ref in (*orphans, *waiting) if ref not in self._order]
         for page in pages(unknown, _PAGE):
             for delivery in await self._fetch(page):
-                self._join(delivery)
-        self._here.update(dict.fromkeys(orphans))
-        self._called += orphans
+                self._add_to_order(delivery)
+        self._queued.update(dict.fromkeys(orphans))
+        self._candidates += orphans

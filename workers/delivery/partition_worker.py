@@ -1,7 +1,7 @@
 """The deliver job: drains the lanes of one partition.
 
-    PartitionWorker   waits until lanes of its partition are marked ready; runs a `LaneWorker` for each of them
-    LaneWorker        keeps as many POSTs of its lane in flight as flow control allows (`workers.delivery.lane_worker`)
+    PartitionWorker   waits until lanes of its partition are marked ready; runs a `LaneWorker` for each lane
+    LaneWorker        keeps as many POSTs of its lane in flight as flow control allows (`workers.delivery.flow_control`)
     Settler           writes the verdicts, in batches over all lanes (`relay.store.lanes.settler`)
 
 Lanes are independent: a slow subscriber delays only its own deliveries.
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from relay.config.file import ConfigFile
+    from relay.config.file import ConfigFile, Loaded
     from relay.core.config.endpoint import Endpoint
     from relay.core.config.relay_toml import Subscription
     from relay.store.driver.lease import Lease
@@ -43,7 +43,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class PartitionWorker:
-    """The deliver job of any partition."""
+    """The deliver job's parts; `drain` works for any partition."""
 
     redis: Redis
     rules: ConfigFile
@@ -58,7 +58,7 @@ class PartitionWorker:
     async def drain(self, partition: int, lease: Lease, stop: asyncio.Event) -> None:
         """Deliver for the lanes of `partition` until all are idle, `stop` is set, or the lease is lost."""
         async with Settler(self.redis, wakeups.deliver(partition).job_id, lease.token) as settler:
-            shift = Session(
+            session = Session(
                 self.redis,
                 self.sender,
                 settler,
@@ -69,100 +69,100 @@ class PartitionWorker:
                 self.timings,
                 self.breaker_limits,
             )
-            drains = _LaneWorkers(shift, partition, self.rules)
+            lanes = _LaneWorkers(session, partition, self.rules)
             try:
-                await self._supervise(drains, partition, shift)
+                await self._supervise(lanes, partition, session)
             finally:
-                await drains.end()
+                await lanes.end()
 
-    async def _supervise(self, drains: _LaneWorkers, partition: int, shift: Session) -> None:
-        loop, holds, timings = asyncio.get_running_loop(), Suspensions(self.redis), self.timings
+    async def _supervise(self, lanes: _LaneWorkers, partition: int, session: Session) -> None:
+        loop, suspensions, timings = asyncio.get_running_loop(), Suspensions(self.redis), self.timings
         began = busy_at = loop.time()
-        while not shift.is_over:
-            drains.follow_rules()
-            drains.revive()
-            drains.follow_pauses(await retry_until_redis_answers("reading pauses", holds.pauses))
+        while not session.is_over:
+            lanes.follow_rules()
+            lanes.revive()
+            lanes.follow_pauses(await retry_until_redis_answers("reading pauses", suspensions.pauses))
             wait = partial(wait_ready, self.redis, partition, timings.ready_poll)
-            for name in await retry_until_redis_answers("waiting for lanes", wait, drains.resync):
-                drains.wake(name)
+            for name in await retry_until_redis_answers("waiting for lanes", wait, lanes.resync):
+                lanes.wake(name)
             now = loop.time()
-            if drains.are_busy:
+            if lanes.are_busy:
                 busy_at = now
             ran = now - began
-            if now - busy_at > timings.idle or (ran > timings.run and not drains.have_posts) or ran > timings.max_run:
+            if now - busy_at > timings.idle or (ran > timings.run and not lanes.have_posts) or ran > timings.max_run:
                 return
 
 
 class _LaneWorkers:
-    """The lane drains of one partition, kept in step with relay.toml."""
+    """The lane workers of one partition, kept up to date with relay.toml."""
 
-    def __init__(self, shift: Session, partition: int, rules: ConfigFile) -> None:
-        self._shift = shift
+    def __init__(self, session: Session, partition: int, rules: ConfigFile) -> None:
+        self._session = session
         self._partition = partition
         self._rules = rules
         self._running: dict[str, tuple[LaneWorker, asyncio.Task[None]]] = {}
-        self._seen: object = None
+        self._loaded: Loaded | None = None
 
     def follow_rules(self) -> None:
-        """Ends the drains of subscriptions that are gone or changed, and starts those that are new or changed."""
+        """End the workers of removed or changed subscriptions, and start those of new or changed ones."""
         loaded = self._rules.current
-        if loaded is self._seen:
+        if loaded is self._loaded:
             return
-        self._seen = loaded
-        wanted = {s.name: s for s in loaded.config.subscriptions if wakeups.partition_of(s.name) == self._partition}
-        for name, (drain, _) in self._running.items():
-            if name not in wanted or not drain.serves(wanted[name], loaded.endpoints[name]):
-                drain.end()
-        for name, subscription in wanted.items():
+        self._loaded = loaded
+        configured = {s.name: s for s in loaded.config.subscriptions if wakeups.partition_of(s.name) == self._partition}
+        for name, (worker, _) in self._running.items():
+            if name not in configured or not worker.serves(configured[name], loaded.endpoints[name]):
+                worker.end()
+        for name, subscription in configured.items():
             former = self._running.get(name)
             if former is None or former[0].is_ending:
                 self._start(subscription, loaded.endpoints[name], former[1] if former else None)
 
     def _start(self, subscription: Subscription, endpoint: Endpoint, after: asyncio.Task[None] | None) -> None:
-        drain = LaneWorker(self._shift, subscription, endpoint)
-        task = asyncio.create_task(drain.run(after), name=f"lane {subscription.name}")
-        self._running[subscription.name] = drain, task
+        worker = LaneWorker(self._session, subscription, endpoint)
+        task = asyncio.create_task(worker.run(after), name=f"lane {subscription.name}")
+        self._running[subscription.name] = worker, task
 
     def revive(self) -> None:
-        """Starts drains again that broke, which is a bug of ours; their lanes must not stand still for it."""
+        """Restart workers that a bug has ended, so that their lanes do not stop."""
         loaded = self._rules.current
         for subscription in loaded.config.subscriptions:
-            drain, task = self._running.get(subscription.name, (None, None))
-            if drain is None or task is None or not task.done() or task.cancelled() or task.exception() is None:
+            worker, task = self._running.get(subscription.name, (None, None))
+            if worker is None or task is None or not task.done() or task.cancelled() or task.exception() is None:
                 continue
             log.error("lane.error", subscription=subscription.name, exc_info=task.exception())
             self._start(subscription, loaded.endpoints[subscription.name], None)
 
     def follow_pauses(self, paused: Container[str]) -> None:
-        """Pauses and resumes drains."""
-        for name, (drain, _) in self._running.items():
-            drain.pause(is_paused=name in paused)
+        """Pause and resume lanes as operators demand."""
+        for name, (worker, _) in self._running.items():
+            worker.pause(is_paused=name in paused)
 
     def wake(self, name: str) -> None:
-        """Tells a lane that there is something new for it."""
+        """Wake the worker of a lane that has new events."""
         if name in self._running:
             self._running[name][0].wake()
 
     def resync(self) -> None:
-        """Redis was away: it may have come back with less than it had told us."""
-        for drain, _ in self._running.values():
-            drain.resync()
+        """Make every lane search for orphans: Redis was away, and may have lost what it had confirmed."""
+        for worker, _ in self._running.values():
+            worker.resync()
 
     @property
     def are_busy(self) -> bool:
-        """Whether any lane has something to do."""
-        return any(drain.is_busy for drain, _ in self._running.values())
+        """True if a lane has work."""
+        return any(worker.is_busy for worker, _ in self._running.values())
 
     @property
     def have_posts(self) -> bool:
-        """Whether any lane has a POST in flight."""
-        return any(drain.in_flight for drain, _ in self._running.values())
+        """True if a lane has a POST in flight."""
+        return any(worker.in_flight for worker, _ in self._running.values())
 
     async def end(self) -> None:
-        """Lets what is in flight end, for a bounded time; the rest stays pending for the next holder."""
-        for drain, _ in self._running.values():
-            drain.end()
+        """Give the POSTs in flight time to end; the other deliveries stay pending for the next worker."""
+        for worker, _ in self._running.values():
+            worker.end()
         tasks = [task for _, task in self._running.values()]
         if tasks:
-            await asyncio.wait(tasks, timeout=self._shift.timings.grace)
+            await asyncio.wait(tasks, timeout=self._session.timings.grace)
         await asyncio.gather(*map(end_task, tasks))

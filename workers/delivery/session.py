@@ -1,4 +1,4 @@
-"""A shift: what the drains of one partition share for as long as the partition's lease is held."""
+"""Session: the parts that the lane workers of one partition share while they have the partition's lease."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Everything a lane's drain works with, its subscription apart."""
+    """The parts of a lane worker, without its subscription."""
 
     redis: Redis
     sender: Sender
     settler: Settler
     lease: Lease
     stop: asyncio.Event
-    """Set when the process is to end."""
+    """Set when the process must end."""
     clock: Callable[[], float]
     """Unix seconds."""
     random: Callable[[], float]
@@ -36,10 +36,10 @@ class Session:
     breaker_limits: BreakerLimits
 
     def now_ms(self) -> int:
-        """Unix milliseconds."""
+        """Return the time, Unix milliseconds."""
         return round(self.clock() * 1000)
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing new may be started: the process or the lease has come to its end."""
+        """True if no new work may be started: the process is stopping or the lease is lost."""
         return self.stop.is_set() or self.lease.lost.is_set()

@@ -1,0 +1,65 @@
+"""Log lines of a lane's deliveries; one wide line for each attempt."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import structlog
+
+from relay.core.delivery.outcome import DeadLettered, Outcome, RetryAt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from relay.core.delivery.outcome import Attempt, AttemptContext, Verdict
+    from relay.store.lanes.lane import Delivery
+
+log = structlog.get_logger()
+
+
+def log_pause(lane: str, *, is_paused: bool) -> None:
+    """Log that a lane was paused or resumed."""
+    log.info("lane.paused" if is_paused else "lane.resumed", subscription=lane)
+
+
+def log_attempt(
+    lane: str,
+    delivery: Delivery,
+    attempt: Attempt,
+    context: AttemptContext,
+    verdict: Verdict,
+    now_ms: Callable[[], int],
+) -> None:
+    """Log an attempt and its verdict: at INFO if it was delivered, else at WARNING."""
+    level = logging.INFO if attempt.outcome is Outcome.DELIVERED else logging.WARNING
+    if not log.is_enabled_for(level):  # before the fields are built: most deliveries are never logged
+        return
+    record = delivery.record
+    log.log(
+        level,
+        "delivery.attempted",
+        subscription=lane,
+        topic=delivery.topic,
+        id=record.id,
+        type=record.type,
+        line=record.line,
+        attempt=context.tries,
+        probe=context.is_probe or None,
+        outcome=attempt.outcome,
+        status=attempt.status,
+        ms=attempt.took_ms,
+        age_ms=attempt.at_ms + attempt.took_ms - record.at,
+        next_in_s=max(round((verdict.due_ms - now_ms()) / 1000, 1), 0) if isinstance(verdict, RetryAt) else None,
+        dead=verdict.reason if isinstance(verdict, DeadLettered) else None,
+    )
+
+
+def log_attempt_error(lane: str, delivery: Delivery, error: Exception) -> None:
+    """Log the bug that an attempt has raised."""
+    log.error("attempt.error", subscription=lane, id=delivery.record.id, exc_info=error)
+
+
+def log_delivery_error(lane: str, error: BaseException) -> None:
+    """Log the bug that ended the work on a delivery."""
+    log.error("delivery.error", subscription=lane, error=repr(error), exc_info=error)
