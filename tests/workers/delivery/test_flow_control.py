@@ -52,7 +52,7 @@ async def delivered(redis: Redis, count: int) -> bool:
 # --- the breaker ----------------------------------------------------------------------------------
 
 
-async def test_while_the_subscriber_is_down_only_probes_go_out_and_no_event_is_lost(
+async def test_open_breaker_sends_only_probes_and_loses_no_event(
     redis: Redis, rules: ConfigFile, bot: Lane, sink: Sink
 ) -> None:
     """With three attempts a delivery, 50 ms apart, everything would be dead within a fifth of a second."""
@@ -82,9 +82,7 @@ async def test_while_the_subscriber_is_down_only_probes_go_out_and_no_event_is_l
     assert set(sink.ids()) == set(events)
 
 
-async def test_a_breaker_that_is_open_is_taken_over_by_the_next_worker(
-    redis: Redis, rules: ConfigFile, bot: Lane, sink: Sink
-) -> None:
+async def test_next_worker_takes_over_an_open_breaker(redis: Redis, rules: ConfigFile, bot: Lane, sink: Sink) -> None:
     async def answer(_: Received) -> web.Response:
         return web.Response(status=500)
 
@@ -99,7 +97,7 @@ async def test_a_breaker_that_is_open_is_taken_over_by_the_next_worker(
     assert {line.get("probe") for line in logs if line["event"] == "delivery.attempted"} == {True}
 
 
-async def test_a_poisonous_event_opens_nothing_and_dies_on_its_schedule(
+async def test_poison_message_opens_no_breaker_and_is_dead_lettered(
     redis: Redis, rules: ConfigFile, bot: Lane, sink: Sink
 ) -> None:
     async def answer(received: Received) -> web.Response:
@@ -117,7 +115,7 @@ async def test_a_poisonous_event_opens_nothing_and_dies_on_its_schedule(
     assert await Suspensions(redis).open_breakers() == {}
 
 
-async def test_without_a_breaker_every_delivery_has_its_schedule(
+async def test_without_breaker_every_delivery_follows_its_schedule(
     redis: Redis, rules_file: Path, rules: ConfigFile, bot: Lane, sink: Sink
 ) -> None:
     say(rules_file, rules, sink, bot="breaker = false")
@@ -139,7 +137,7 @@ async def test_without_a_breaker_every_delivery_has_its_schedule(
 # --- pauses ---------------------------------------------------------------------------------------
 
 
-async def test_410_pauses_the_subscription_until_somebody_resumes_it(
+async def test_410_pauses_the_subscription_until_it_is_resumed(
     redis: Redis, rules: ConfigFile, bot: Lane, sink: Sink
 ) -> None:
     is_gone = True
@@ -163,7 +161,7 @@ async def test_410_pauses_the_subscription_until_somebody_resumes_it(
     assert (await ledger_of(redis, "bot")).balances
 
 
-async def test_a_person_pauses_and_resumes_it(redis: Redis, rules: ConfigFile, bot: Lane, sink: Sink) -> None:
+async def test_operator_pauses_and_resumes_a_lane(redis: Redis, rules: ConfigFile, bot: Lane, sink: Sink) -> None:
     async with delivering(redis, rules, "bot"):
         await feed(redis, bot, "e1")
         await eventually(lambda: delivered(redis, 1))
@@ -177,7 +175,9 @@ async def test_a_person_pauses_and_resumes_it(redis: Redis, rules: ConfigFile, b
         await eventually(lambda: sink.ids() == ["e1", "e2"])
 
 
-async def test_the_rules_can_pause_it(redis: Redis, rules_file: Path, rules: ConfigFile, bot: Lane, sink: Sink) -> None:
+async def test_relay_toml_pauses_a_lane(
+    redis: Redis, rules_file: Path, rules: ConfigFile, bot: Lane, sink: Sink
+) -> None:
     say(rules_file, rules, sink, bot="paused = true")
     async with delivering(redis, rules, "bot"):
         await feed(redis, bot, "e1")
@@ -190,7 +190,7 @@ async def test_the_rules_can_pause_it(redis: Redis, rules_file: Path, rules: Con
 # --- the rate -------------------------------------------------------------------------------------
 
 
-async def test_a_rate_is_kept(redis: Redis, rules_file: Path, rules: ConfigFile, bot: Lane, sink: Sink) -> None:
+async def test_rate_is_kept(redis: Redis, rules_file: Path, rules: ConfigFile, bot: Lane, sink: Sink) -> None:
     say(rules_file, rules, sink, bot="rate = 20")
     async with delivering(redis, rules, "bot"):
         await feed(redis, bot, *map(str, range(35)))
@@ -213,7 +213,7 @@ async def test_a_rate_is_kept(redis: Redis, rules_file: Path, rules: ConfigFile,
         ('freshness = "live"', {"received", "sent", "elsewhere"}),
     ],
 )
-async def test_a_subscription_can_narrow_its_topic(
+async def test_subscription_filters_its_topic(
     redis: Redis, rules_file: Path, rules: ConfigFile, bot: Lane, sink: Sink, narrowing: str, wanted: set[str]
 ) -> None:
     say(rules_file, rules, sink, bot=narrowing)
@@ -233,7 +233,7 @@ async def test_a_subscription_can_narrow_its_topic(
     assert (await ledger_of(redis, "bot")).balances
 
 
-async def test_what_is_too_old_is_a_dead_letter_without_a_post(
+async def test_expired_event_is_dead_lettered_without_a_post(
     redis: Redis, rules_file: Path, rules: ConfigFile, bot: Lane, sink: Sink
 ) -> None:
     say(rules_file, rules, sink, bot='max_age = "1h"')
@@ -254,7 +254,7 @@ async def test_what_is_too_old_is_a_dead_letter_without_a_post(
     assert sink.ids() == ["new", "old"]
 
 
-async def test_what_cannot_be_read_is_a_dead_letter_and_holds_up_nobody(
+async def test_unreadable_entry_is_dead_lettered_and_blocks_no_other(
     redis: Redis, rules: ConfigFile, bot: Lane, sink: Sink
 ) -> None:
     async with delivering(redis, rules, "bot"):

@@ -40,9 +40,7 @@ def rules_of(sink: Sink) -> str:
     return text
 
 
-async def test_of_200_lanes_180_get_their_events_while_20_hang_or_are_unreachable(
-    redis: Redis, rules_file: Path, sink: Sink
-) -> None:
+async def test_20_bad_subscribers_do_not_delay_180_others(redis: Redis, rules_file: Path, sink: Sink) -> None:
     let_go = asyncio.Event()
 
     async def answer(received: Received) -> web.Response:

@@ -82,7 +82,7 @@ async def feed_chats(redis: Redis, lane: Lane, chats: int, each: int) -> None:
             await feed(redis, lane, f"c{chat}/{number}", chat=f"c{chat}")
 
 
-async def test_each_chat_is_delivered_in_order_one_at_a_time_whatever_fails(
+async def test_chat_is_delivered_in_order_one_at_a_time_despite_failures(
     redis: Redis, ordered: ConfigFile, lane: Lane, sink: Sink
 ) -> None:
     watch = Watch(sink, failures=0.2)
@@ -96,7 +96,7 @@ async def test_each_chat_is_delivered_in_order_one_at_a_time_whatever_fails(
 
 
 @pytest.mark.parametrize(("most_in_line", "most_kept"), [(5, 0), (20_000, 0), (7, 8_000_000)])
-async def test_little_room_for_those_that_wait_changes_nothing(
+async def test_small_order_buffer_changes_no_order(
     redis: Redis,
     ordered: ConfigFile,
     lane: Lane,
@@ -106,7 +106,7 @@ async def test_little_room_for_those_that_wait_changes_nothing(
     most_in_line: int,
     most_kept: int,
 ) -> None:
-    monkeypatch.setattr(workers.delivery.ordered_source, "_MAX_IN_LINE", most_in_line)
+    monkeypatch.setattr(workers.delivery.ordered_source, "_MAX_QUEUED", most_in_line)
     monkeypatch.setattr(workers.delivery.ordered_source, "_MAX_KEPT", most_kept)
     watch = Watch(sink, failures=0.1)
     await feed_chats(redis, lane, chats=3, each=20)
@@ -115,9 +115,7 @@ async def test_little_room_for_those_that_wait_changes_nothing(
     assert all(numbers == list(range(20)) for numbers in watch.taken.values())
 
 
-async def test_the_order_outlives_workers_that_are_killed(
-    redis: Redis, ordered: ConfigFile, lane: Lane, sink: Sink
-) -> None:
+async def test_order_outlives_killed_workers(redis: Redis, ordered: ConfigFile, lane: Lane, sink: Sink) -> None:
     watch = Watch(sink, failures=0.2)
     await feed_chats(redis, lane, chats=5, each=20)
     for goal in (10, 25, 45, 70):
@@ -130,7 +128,7 @@ async def test_the_order_outlives_workers_that_are_killed(
     assert (await ledger_of(redis, "bot")).balances
 
 
-async def test_a_chat_that_waits_for_its_next_attempt_keeps_nobody_else_waiting(
+async def test_chat_that_waits_for_a_retry_delays_no_other_chat(
     redis: Redis, rules_file: Path, lane: Lane, sink: Sink
 ) -> None:
     rules_file.write_text(rules_for(sink, retry='["1h"]', bot=ORDERED))
@@ -159,7 +157,7 @@ async def refuse(received: Received) -> web.Response:
     return web.Response(status=400 if received.headers["webhook-id"] == "c/1" else 200)
 
 
-async def test_on_a_dead_letter_the_chat_goes_on(redis: Redis, ordered: ConfigFile, lane: Lane, sink: Sink) -> None:
+async def test_chat_continues_after_a_dead_letter(redis: Redis, ordered: ConfigFile, lane: Lane, sink: Sink) -> None:
     sink.answer = refuse
     async with delivering(redis, ordered, "bot"):
         await feed(redis, lane, "c/0", "c/1", "c/2", chat="c")
@@ -174,7 +172,7 @@ async def blocking(rules_file: Path, sink: Sink) -> AsyncIterator[ConfigFile]:
         yield rules
 
 
-async def test_where_a_dead_letter_holds_up_its_chat_the_chat_waits_for_its_replay_which_goes_first(
+async def test_blocked_chat_waits_for_the_replay_of_its_dead_letter(
     redis: Redis, blocking: ConfigFile, lane: Lane, sink: Sink
 ) -> None:
     sink.answer = refuse
@@ -197,7 +195,7 @@ async def test_where_a_dead_letter_holds_up_its_chat_the_chat_waits_for_its_repl
     assert (row.delivered, row.dead, row.waiting, row.balances) == (6, 0, 0, True)
 
 
-async def test_what_comes_while_the_dead_letter_is_written_waits_too(
+async def test_events_that_arrive_while_a_dead_letter_is_written_wait(
     redis: Redis, blocking: ConfigFile, lane: Lane, sink: Sink
 ) -> None:
     chats = [f"c{number}" for number in range(30)]
@@ -222,7 +220,7 @@ async def test_what_comes_while_the_dead_letter_is_written_waits_too(
     assert sorted(sink.ids()) == sorted([*(f"{chat}/0" for chat in chats), "last/9"])
 
 
-async def test_a_dead_letter_that_is_dropped_lets_its_chat_go_on(
+async def test_dropping_a_dead_letter_unblocks_its_chat(
     redis: Redis, blocking: ConfigFile, lane: Lane, sink: Sink
 ) -> None:
     sink.answer = refuse

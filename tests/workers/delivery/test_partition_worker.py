@@ -42,7 +42,7 @@ async def read_unseen(redis: Redis, lane: Lane) -> None:
     [[_, [_]]] = await redis.xreadgroup(lane.group, keys.CONSUMER, {lane.topic_stream: ">"}, count=1)
 
 
-async def test_what_is_routed_to_a_lane_is_posted_to_its_url_once(
+async def test_each_event_of_a_lane_is_posted_once(
     redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
 ) -> None:
     events = [f"e{number}" for number in range(300)]
@@ -61,7 +61,7 @@ async def test_what_is_routed_to_a_lane_is_posted_to_its_url_once(
     assert (row.routed, row.delivered, row.waiting, row.balances) == (300, 300, 0, True)
 
 
-async def test_what_nobody_knows_of_is_looked_for_when_redis_was_away(
+async def test_unknown_pending_delivery_is_found_after_a_redis_outage(
     redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
 ) -> None:
     async with delivering(redis, rules):
@@ -73,7 +73,7 @@ async def test_what_nobody_knows_of_is_looked_for_when_redis_was_away(
         await eventually(lambda: sink.ids("/bot") == ["first", "unknown"])
 
 
-async def test_what_nobody_knows_of_is_found_by_counting(
+async def test_unknown_pending_delivery_is_found_by_count(
     redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
 ) -> None:
     async with delivering(redis, rules, timings=replace(TIMINGS, pending_count=0.02)):
@@ -84,7 +84,7 @@ async def test_what_nobody_knows_of_is_found_by_counting(
         await eventually(lambda: sink.ids("/bot") == ["first", "unknown"])
 
 
-async def test_a_subscription_that_moves_to_another_topic_still_gets_what_it_was_owed(
+async def test_subscription_that_changes_topic_gets_its_waiting_events(
     redis: Redis, rules_file: Path, lanes: dict[str, Lane], sink: Sink
 ) -> None:
     owed = [f"e{number}" for number in range(120)]
@@ -102,7 +102,7 @@ async def test_a_subscription_that_moves_to_another_topic_still_gets_what_it_was
     assert (row.routed, row.delivered, row.waiting, row.balances) == (121, 121, 0, True)
 
 
-async def test_a_lane_that_breaks_is_said_and_started_again(
+async def test_failed_lane_worker_is_logged_and_restarted(
     redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read_new, broken = Lane.read_new, ["bot"]
@@ -121,7 +121,7 @@ async def test_a_lane_that_breaks_is_said_and_started_again(
     assert [line["subscription"] for line in logs if line["event"] == "lane.error"] == ["bot"]
 
 
-async def test_no_more_than_its_concurrency_is_in_flight(
+async def test_deliveries_in_flight_stay_within_concurrency(
     redis: Redis, rules_file: Path, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
 ) -> None:
     rules_file.write_text(rules_for(sink, bot="concurrency = 7"))
@@ -143,7 +143,7 @@ async def test_no_more_than_its_concurrency_is_in_flight(
     assert most == 7
 
 
-async def test_a_failure_is_tried_again_on_schedule_then_dead_then_replayed(
+async def test_failure_is_retried_then_dead_lettered_then_replayed(
     redis: Redis, rules_file: Path, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
 ) -> None:
     rules_file.write_text(rules_for(sink, retry='["200ms", "400ms"]'))
@@ -183,7 +183,7 @@ async def test_a_failure_is_tried_again_on_schedule_then_dead_then_replayed(
     assert (await ledger_of(redis, "bot")).balances
 
 
-async def test_every_attempt_is_remembered_with_what_followed(
+async def test_every_attempt_is_recorded_with_its_verdict(
     redis: Redis, rules_file: Path, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
 ) -> None:
     rules_file.write_text(rules_for(sink, retry='["10ms"]'))
@@ -210,7 +210,7 @@ async def test_every_attempt_is_remembered_with_what_followed(
 
 
 @pytest.mark.parametrize("status", [400, 404, 302])
-async def test_what_a_subscriber_does_not_want_is_dead_at_once(
+async def test_rejected_delivery_is_dead_lettered_at_once(
     redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink, status: int
 ) -> None:
     async def answer(_: Received) -> web.Response:
@@ -227,7 +227,7 @@ async def test_what_a_subscriber_does_not_want_is_dead_at_once(
     assert len(sink.received) == 1
 
 
-async def test_a_subscriber_that_hangs_holds_up_nobody_else(
+async def test_hanging_subscriber_delays_no_other(
     redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
 ) -> None:
     held = asyncio.Event()
@@ -247,7 +247,7 @@ async def test_a_subscriber_that_hangs_holds_up_nobody_else(
     held.set()
 
 
-async def test_what_a_killed_worker_had_in_hand_is_delivered_by_the_next(
+async def test_next_worker_delivers_what_a_killed_one_had_read(
     redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
 ) -> None:
     await feed(redis, lanes["bot"], "read", "unread")
@@ -256,7 +256,7 @@ async def test_what_a_killed_worker_had_in_hand_is_delivered_by_the_next(
         await eventually(lambda: sorted(sink.ids("/bot")) == ["read", "unread"])
 
 
-async def test_a_retry_that_was_waiting_when_its_worker_ended_is_made_by_the_next(
+async def test_next_worker_makes_a_retry_that_was_waiting(
     redis: Redis, rules_file: Path, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
 ) -> None:
     rules_file.write_text(rules_for(sink, retry='["300ms"]'))
@@ -275,7 +275,7 @@ async def test_a_retry_that_was_waiting_when_its_worker_ended_is_made_by_the_nex
     assert sink.received[1].headers["relay-attempt"] == "2"
 
 
-async def test_stopping_finishes_what_is_in_flight_and_hands_back_the_rest(
+async def test_stop_finishes_deliveries_in_flight_and_leaves_the_rest(
     redis: Redis, rules_file: Path, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
 ) -> None:
     rules_file.write_text(rules_for(sink, bot="concurrency = 5"))
@@ -299,7 +299,7 @@ async def test_stopping_finishes_what_is_in_flight_and_hands_back_the_rest(
     assert len(set(sink.ids())) == 20
 
 
-async def test_an_entry_that_was_trimmed_is_a_dead_letter_and_not_a_hole(
+async def test_trimmed_entry_is_dead_lettered(
     redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
 ) -> None:
     await feed(redis, lanes["bot"], "e1")
@@ -316,7 +316,7 @@ async def test_an_entry_that_was_trimmed_is_a_dead_letter_and_not_a_hole(
     assert sink.received == []
 
 
-async def test_a_subscription_that_is_added_changed_or_removed_is_followed(
+async def test_added_changed_and_removed_subscriptions_are_followed(
     redis: Redis, rules_file: Path, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
 ) -> None:
     partitions = ("bot", "crm", "late")
@@ -338,7 +338,7 @@ async def test_a_subscription_that_is_added_changed_or_removed_is_followed(
     assert (await ledger_of(redis, "crm")).waiting == 2  # it has left relay.toml; what it is owed is kept
 
 
-async def test_a_lane_whose_group_was_destroyed_goes_on_without_a_gap(
+async def test_lane_continues_without_a_gap_after_its_group_was_destroyed(
     redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
 ) -> None:
     async with delivering(redis, rules):
@@ -349,7 +349,7 @@ async def test_a_lane_whose_group_was_destroyed_goes_on_without_a_gap(
         await eventually(lambda: "e2" in sink.ids("/bot"))
 
 
-async def test_connections_that_break_cost_no_delivery(
+async def test_broken_redis_connections_lose_no_delivery(
     redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
 ) -> None:
     events = [str(number) for number in range(200)]
@@ -365,7 +365,7 @@ async def test_connections_that_break_cost_no_delivery(
     assert set(sink.ids("/bot")) == set(events)
 
 
-async def test_a_full_redis_accepts_nothing_more_and_what_it_has_is_delivered(
+async def test_full_redis_accepts_no_event_and_delivers_what_it_has(
     redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
 ) -> None:
     events = [f"e{number}" for number in range(120)]

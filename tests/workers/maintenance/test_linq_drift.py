@@ -67,7 +67,7 @@ async def checked(upkeep: DriftCheck) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("heal", [False, True], ids=["only said", "healed"])
-async def test_what_changed_behind_our_back_is_said_counted_and_healed_if_wanted(
+async def test_drift_is_logged_counted_and_healed_if_enabled(
     redis: Redis, settings: Settings, sandbox: RunningSandbox, tmp_path: Path, *, heal: bool
 ) -> None:
     upkeep = upkeep_of(redis, settings, tmp_path, heal=heal)
@@ -86,7 +86,7 @@ async def test_what_changed_behind_our_back_is_said_counted_and_healed_if_wanted
     assert (await checked(upkeep))["missing"] == (0 if heal else 1)
 
 
-async def test_a_line_that_fell_silent_is_said(
+async def test_silent_line_is_reported(
     redis: Redis, settings: Settings, sandbox: RunningSandbox, tmp_path: Path
 ) -> None:
     upkeep = upkeep_of(redis, settings, tmp_path, heal=True)
@@ -97,7 +97,7 @@ async def test_a_line_that_fell_silent_is_said(
     assert sandbox.changes == before
 
 
-async def test_a_rotation_is_brought_to_its_end_even_without_heal(
+async def test_rotation_is_completed_even_without_heal(
     redis: Redis, settings: Settings, sandbox: RunningSandbox, tmp_path: Path
 ) -> None:
     upkeep = upkeep_of(redis, settings, tmp_path, heal=False)
@@ -110,7 +110,7 @@ async def test_a_rotation_is_brought_to_its_end_even_without_heal(
     assert len(sandbox.sandbox.state.subscriptions) == len(LINES)
 
 
-async def test_trouble_is_said_in_a_sentence(
+async def test_api_error_is_logged_in_one_sentence(
     redis: Redis, settings: Settings, sandbox: RunningSandbox, tmp_path: Path
 ) -> None:
     async def forbid(_: web.Request) -> web.StreamResponse:
@@ -149,7 +149,7 @@ async def looked(upkeep: DriftCheck) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("heal", [False, True], ids=["only said", "healed"])
-async def test_v2_is_looked_after_as_well(
+async def test_v2_drift_is_checked_as_well(
     redis: Redis, with_v2: Settings, sandbox: RunningSandbox, tmp_path: Path, *, heal: bool
 ) -> None:
     upkeep = upkeep_of_v2(redis, with_v2, tmp_path, heal=heal)
@@ -160,7 +160,7 @@ async def test_v2_is_looked_after_as_well(
     assert (await looked(upkeep))["v2"]["missing"] == (not heal)
 
 
-async def test_trouble_with_one_api_leaves_the_other_in_peace(
+async def test_failure_of_one_api_does_not_stop_the_other(
     redis: Redis, with_v2: Settings, sandbox: RunningSandbox, tmp_path: Path
 ) -> None:
     async def forbid(request: web.Request) -> web.StreamResponse | None:
@@ -172,9 +172,7 @@ async def test_trouble_with_one_api_leaves_the_other_in_peace(
     assert len(sandbox.sandbox.state.v2_subscriptions) == 1
 
 
-def test_without_a_key_of_linqs_there_is_nothing_to_look_after(
-    redis: Redis, settings: Settings, tmp_path: Path
-) -> None:
+def test_check_needs_a_linq_api_key(redis: Redis, settings: Settings, tmp_path: Path) -> None:
     assert upkeep_of(redis, settings, tmp_path, heal=True).is_possible
     without = settings.model_copy(update={"linq_api_v3_api_key": None})
     assert not upkeep_of(redis, without, tmp_path, heal=True).is_possible

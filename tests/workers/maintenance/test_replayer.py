@@ -92,7 +92,9 @@ async def replaying(redis: Redis, rules: ConfigFile, timings: Timings = TIMINGS)
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_history_reaches_the_subscriber_marked_as_what_it_is(redis: Redis, rules: ConfigFile, sink: Sink) -> None:
+async def test_replayed_events_reach_the_subscriber_marked_as_replay(
+    redis: Redis, rules: ConfigFile, sink: Sink
+) -> None:
     replay = await start(redis)
     async with delivering(redis, rules), replaying(redis, rules):
         await eventually(lambda: len(sink.ids("/bot")) == 20)
@@ -106,7 +108,7 @@ async def test_history_reaches_the_subscriber_marked_as_what_it_is(redis: Redis,
     assert (row.routed, row.replayed, row.from_history, row.delivered, row.balances) == (0, 20, 20, 20, True)
 
 
-async def test_only_what_is_wanted_is_sent_however_it_lies(
+async def test_only_matching_events_are_replayed(
     redis: Redis, rules: ConfigFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers.maintenance.replayer, "_PAGE", 3)
@@ -118,7 +120,7 @@ async def test_only_what_is_wanted_is_sent_however_it_lies(
     assert (await state_of(redis, replay)).seen == 20
 
 
-async def test_whoever_is_killed_in_the_middle_the_next_one_goes_on(
+async def test_next_worker_continues_a_replay_after_a_kill(
     redis: Redis, rules: ConfigFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers.maintenance.replayer, "_PAGE", 2)
@@ -133,7 +135,7 @@ async def test_whoever_is_killed_in_the_middle_the_next_one_goes_on(
     assert await sent(redis) == [f"e{n:02}" for n in range(20)]
 
 
-async def test_a_stop_ends_it_at_once_with_its_place_kept(redis: Redis, rules: ConfigFile) -> None:
+async def test_stop_ends_the_drain_at_once_and_keeps_the_position(redis: Redis, rules: ConfigFile) -> None:
     replay, stop = await start(redis, rate=5), asyncio.Event()
     async with acquire_lease(redis, wakeups.REPLAY.job_id) as lease, asyncio.timeout(5):
         task = asyncio.create_task(
@@ -146,13 +148,13 @@ async def test_a_stop_ends_it_at_once_with_its_place_kept(redis: Redis, rules: C
     assert (kept.state, kept.sent, kept.seen) == (State.RUNNING, 5, 5)
 
 
-async def test_it_ends_now_and_then_for_another_worker(redis: Redis, rules: ConfigFile) -> None:
+async def test_drain_ends_after_its_run_for_another_worker(redis: Redis, rules: ConfigFile) -> None:
     await start(redis, rate=1)
     async with acquire_lease(redis, wakeups.REPLAY.job_id) as lease, asyncio.timeout(5):
         await Replayer(redis, rules, time.time, replace(TIMINGS, run=0.05)).drain(lease, asyncio.Event())
 
 
-async def test_it_keeps_to_its_rate(redis: Redis, rules: ConfigFile) -> None:
+async def test_replay_keeps_its_rate(redis: Redis, rules: ConfigFile) -> None:
     await start(redis, rate=4)
     async with replaying(redis, rules):
         began = time.monotonic()
@@ -166,7 +168,7 @@ async def _is_at_least(redis: Redis, count: int) -> bool:
     return int(await redis.xlen(REPLAY_STREAM)) >= count
 
 
-async def test_no_more_than_some_wait_in_the_lane(
+async def test_waiting_replayed_events_are_bounded(
     redis: Redis, rules: ConfigFile, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers.maintenance.replayer, "_MAX_WAITING", 5)
@@ -191,7 +193,7 @@ async def test_no_more_than_some_wait_in_the_lane(
     assert most == 5
 
 
-async def test_what_is_new_goes_before_what_is_replayed(
+async def test_new_events_go_before_replayed_ones(
     redis: Redis, rules_file: Path, rules: ConfigFile, sink: Sink
 ) -> None:
     rules_file.write_text(rules_for(sink, bot="concurrency = 1"))
@@ -219,7 +221,7 @@ async def test_what_is_new_goes_before_what_is_replayed(
     assert order[-1] == "e19"
 
 
-async def test_a_cancelled_one_sends_nothing_more(redis: Redis, rules: ConfigFile) -> None:
+async def test_cancelled_replay_sends_nothing_more(redis: Redis, rules: ConfigFile) -> None:
     replay = await start(redis, rate=5)
     async with replaying(redis, rules):
         await eventually(lambda: redis.xlen(REPLAY_STREAM))
@@ -231,7 +233,7 @@ async def test_a_cancelled_one_sends_nothing_more(redis: Redis, rules: ConfigFil
 
 
 @pytest.mark.parametrize("how", ["a person", "relay.toml", "the breaker"])
-async def test_it_waits_while_the_lane_does_not_deliver(
+async def test_replay_waits_while_its_lane_is_suspended(
     redis: Redis, rules_file: Path, rules: ConfigFile, sink: Sink, how: str
 ) -> None:
     holds = Suspensions(redis)
@@ -255,7 +257,7 @@ async def test_it_waits_while_the_lane_does_not_deliver(
     assert len(await sent(redis)) == 20
 
 
-async def test_a_subscription_that_leaves_relay_toml_fails_it(
+async def test_replay_fails_when_its_subscription_is_removed(
     redis: Redis, rules_file: Path, rules: ConfigFile, sink: Sink
 ) -> None:
     replay = await start(redis, rate=5)
@@ -271,7 +273,7 @@ async def test_a_subscription_that_leaves_relay_toml_fails_it(
     assert (line["log_level"], line["replay"], line["state"]) == ("error", replay.id, "failed")
 
 
-async def test_what_retention_took_before_its_turn_is_said(redis: Redis, rules: ConfigFile) -> None:
+async def test_replay_reports_events_that_were_trimmed_before_it(redis: Redis, rules: ConfigFile) -> None:
     replay = await start(redis, rate=2)
     async with replaying(redis, rules):
         await eventually(lambda: redis.xlen(REPLAY_STREAM))
@@ -282,7 +284,7 @@ async def test_what_retention_took_before_its_turn_is_said(redis: Redis, rules: 
     assert ended.reason == f"{ended.missed} events were trimmed from the topic before they were replayed"
 
 
-async def test_one_that_breaks_fails_and_does_not_hold_up_the_others(
+async def test_replay_with_a_bug_fails_and_blocks_no_other(
     redis: Redis, rules: ConfigFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad, good = await start(redis, wanted=HistoryFilter("message.*")), await start(redis, to="crm")
@@ -302,7 +304,7 @@ async def test_one_that_breaks_fails_and_does_not_hold_up_the_others(
     assert "replay.error" in [line["event"] for line in logs]
 
 
-async def test_several_go_on_side_by_side_each_at_its_pace(redis: Redis, rules: ConfigFile) -> None:
+async def test_replays_run_side_by_side_each_at_its_rate(redis: Redis, rules: ConfigFile) -> None:
     slow, fast = await start(redis, rate=1), await start(redis, to="crm")
     async with replaying(redis, rules):
         await eventually(lambda: has(redis, fast, State.DONE))

@@ -45,7 +45,7 @@ async def said(retention: Retention) -> list[dict[str, Any]]:
     return [dict(line) for line in logs]
 
 
-async def test_a_topic_is_kept_within_its_size(redis: Redis, retention: Retention) -> None:
+async def test_topic_is_kept_within_its_size(redis: Redis, retention: Retention) -> None:
     await feed(redis, 2)
     [line] = await said(retention)
     assert (line["event"], line["topic"], line["held_by"]) == ("topic.trimmed", "support", None)
@@ -53,7 +53,7 @@ async def test_a_topic_is_kept_within_its_size(redis: Redis, retention: Retentio
     assert await said(retention) == []
 
 
-async def test_what_holds_a_topic_is_said_before_anything_is_lost(redis: Redis, retention: Retention) -> None:
+async def test_group_that_prevents_trimming_is_named_before_any_loss(redis: Redis, retention: Retention) -> None:
     await redis.xgroup_create(STREAM, "billing", id="0", mkstream=True)
     await feed(redis, 1.2)
     assert await said(retention) == []
@@ -67,7 +67,7 @@ async def test_what_holds_a_topic_is_said_before_anything_is_lost(redis: Redis, 
     assert line["lost"] > 50
 
 
-async def test_a_topic_that_has_left_the_rules_is_trimmed_as_others_are(redis: Redis, retention: Retention) -> None:
+async def test_topic_that_left_relay_toml_is_trimmed_too(redis: Redis, retention: Retention) -> None:
     former = keys.topic("former")
     await redis.sadd(keys.TOPICS, "former")  # type: ignore[misc]
     await redis.xadd(former, {"id": "old"}, id=f"{round((time.time() - 73 * 3600) * 1000)}-0")
@@ -75,9 +75,7 @@ async def test_a_topic_that_has_left_the_rules_is_trimmed_as_others_are(redis: R
     assert [(line["topic"], line["removed"]) for line in await said(retention)] == [("former", 1)]
 
 
-async def test_attempts_are_forgotten_by_age_also_those_of_a_subscription_that_is_gone(
-    redis: Redis, tmp_path: Path
-) -> None:
+async def test_attempts_are_trimmed_by_age_for_removed_subscriptions_too(redis: Redis, tmp_path: Path) -> None:
     text = (
         RULES
         + f"""[[subscriptions]]
@@ -99,7 +97,7 @@ attempts = {{ keep = "1h" }}
     assert [await redis.xlen(keys.lane(name, "attempts")) for name in ("bot", "gone")] == [1, 2]
 
 
-async def test_what_was_set_aside_is_bounded_and_what_goes_is_counted(
+async def test_quarantine_is_bounded_and_its_losses_are_counted(
     redis: Redis, retention: Retention, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(100):

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from relay.store.inbox.inbox import Moved
 
 
-async def test_an_event_enters_each_topic_that_wants_it_with_its_facts(redis: Redis, rules: ConfigFile) -> None:
+async def test_event_enters_each_matching_topic_with_its_fields(redis: Redis, rules: ConfigFile) -> None:
     arrival = arrival_of("message.failed")
     await accept(redis, arrival)
     async with routing(redis, rules):
@@ -52,7 +52,7 @@ async def test_an_event_enters_each_topic_that_wants_it_with_its_facts(redis: Re
         )
 
 
-async def test_a_topic_has_its_events_in_the_order_they_were_accepted(redis: Redis, rules: ConfigFile) -> None:
+async def test_topic_has_events_in_the_order_of_acceptance(redis: Redis, rules: ConfigFile) -> None:
     arrivals = [arrival_of() for _ in range(700)]
     async with routing(redis, rules):
         await accept(redis, *arrivals)
@@ -60,7 +60,7 @@ async def test_a_topic_has_its_events_in_the_order_they_were_accepted(redis: Red
     assert [entry["id"] for entry in await topic(redis, "messages")] == [arrival.id for arrival in arrivals]
 
 
-async def test_what_no_topic_wants_is_counted_and_gone(redis: Redis, rules_file: Path, rules: ConfigFile) -> None:
+async def test_unmatched_event_is_counted_and_removed(redis: Redis, rules_file: Path, rules: ConfigFile) -> None:
     rules_file.write_text('[[topics]]\nname = "none"\nevents = ["call.*"]\n')
     rules.reload()
     await accept(redis, arrival_of("message.received"), arrival_of("a.brand_new.type"))
@@ -69,7 +69,7 @@ async def test_what_no_topic_wants_is_counted_and_gone(redis: Redis, rules_file:
     assert await hash_of(redis, keys.UNMATCHED) == {"message.received": "1", "a.brand_new.type": "1"}
 
 
-async def test_an_inbox_that_an_earlier_release_read_with_a_group_is_routed(redis: Redis, rules: ConfigFile) -> None:
+async def test_inbox_with_a_group_of_an_earlier_release_is_routed(redis: Redis, rules: ConfigFile) -> None:
     arrivals = [arrival_of() for _ in range(3)]
     await accept(redis, *arrivals)
     await redis.xgroup_create(keys.INBOX, "route", "0")
@@ -79,9 +79,7 @@ async def test_an_inbox_that_an_earlier_release_read_with_a_group_is_routed(redi
     assert [entry["id"] for entry in await topic(redis, "messages")] == [arrival.id for arrival in arrivals]
 
 
-async def test_a_router_that_was_killed_in_the_middle_leaves_the_next_all_that_is_not_routed(
-    redis: Redis, rules: ConfigFile
-) -> None:
+async def test_killed_router_leaves_all_unrouted_events_to_the_next(redis: Redis, rules: ConfigFile) -> None:
     arrivals = [arrival_of() for _ in range(500)]
     await accept(redis, *arrivals)
 
@@ -98,7 +96,7 @@ async def test_a_router_that_was_killed_in_the_middle_leaves_the_next_all_that_i
         assert [entry["id"] for entry in await topic(redis, name)] == [arrival.id for arrival in arrivals]
 
 
-async def test_a_batch_whose_answer_was_lost_is_not_routed_twice(
+async def test_batch_whose_response_was_lost_is_not_routed_twice(
     redis: Redis, rules: ConfigFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commit = Inbox.commit
@@ -122,7 +120,7 @@ async def test_a_batch_whose_answer_was_lost_is_not_routed_twice(
     assert (await Ledger(redis).totals()).balances
 
 
-async def test_entries_that_were_deleted_by_hand_hold_up_nobody(redis: Redis, rules: ConfigFile) -> None:
+async def test_entries_deleted_by_an_operator_do_not_block_others(redis: Redis, rules: ConfigFile) -> None:
     arrivals = [arrival_of() for _ in range(300)]
     await accept(redis, *arrivals)
     entries = [entry for entry, _ in await redis.xrange(keys.INBOX)]
@@ -134,7 +132,7 @@ async def test_entries_that_were_deleted_by_hand_hold_up_nobody(redis: Redis, ru
     assert len(routed) >= 250
 
 
-async def test_an_inbox_whose_ids_have_gone_back_is_routed(redis: Redis, rules: ConfigFile) -> None:
+async def test_inbox_whose_ids_went_back_is_routed(redis: Redis, rules: ConfigFile) -> None:
     """A replica that was behind has become the primary, or the inbox was lost."""
     async with routing(redis, rules):
         await accept(redis, *(arrival_of() for _ in range(3)))
@@ -147,9 +145,7 @@ async def test_an_inbox_whose_ids_have_gone_back_is_routed(redis: Redis, rules: 
 
 
 @pytest.mark.parametrize("events", [1, 400])
-async def test_a_router_whose_lease_has_passed_on_stops_without_moving_anything(
-    redis: Redis, rules: ConfigFile, events: int
-) -> None:
+async def test_router_with_a_lost_lease_moves_nothing(redis: Redis, rules: ConfigFile, events: int) -> None:
     async with acquire_lease(redis, wakeups.ROUTE.job_id) as lease:
         await redis.set(keys.lease(wakeups.ROUTE.job_id), "somebody else")
         await accept(redis, *(arrival_of() for _ in range(events)))
@@ -159,7 +155,7 @@ async def test_a_router_whose_lease_has_passed_on_stops_without_moving_anything(
     assert await topic(redis, "messages") == []
 
 
-async def test_an_unreadable_entry_is_set_aside_and_its_batch_goes_on(redis: Redis, rules: ConfigFile) -> None:
+async def test_undecodable_entry_is_quarantined_and_its_batch_continues(redis: Redis, rules: ConfigFile) -> None:
     good = arrival_of()
     await redis.xadd(keys.INBOX, {"id": "x", "line": "", "at": "5", "dialect": "v3", "webhook_id": "x", "body": "{"})
     await redis.xadd(keys.INBOX, {"foreign": "entry"})
@@ -172,7 +168,7 @@ async def test_an_unreadable_entry_is_set_aside_and_its_batch_goes_on(redis: Red
     assert all(reason.startswith(b"the body is not JSON") for reason in reasons)
 
 
-async def test_what_breaks_the_router_is_aside_until_it_is_retried_and_the_ledger_balances(
+async def test_poison_message_is_quarantined_and_can_be_retried(
     redis: Redis, rules: ConfigFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arrival = arrival_of()._replace(webhook_id="another id")
@@ -198,7 +194,7 @@ async def test_what_breaks_the_router_is_aside_until_it_is_retried_and_the_ledge
     assert (totals.accepted, totals.routed, totals.poisoned, totals.balances) == (1, 1, 0, True)
 
 
-async def test_text_that_no_encoding_can_write_stops_nobody(redis: Redis, rules: ConfigFile) -> None:
+async def test_text_that_cannot_be_encoded_blocks_no_event(redis: Redis, rules: ConfigFile) -> None:
     body = b'{"event_type": "message.sent", "event_id": "e1", "trace_id": "\\ud83d", "data": {"chat_id": "\\ud83d"}}'
     await accept(redis, VerifiedWebhook("e1", "message.sent", Dialect.V3, "e1", None, body), arrival_of())
     async with routing(redis, rules):
@@ -208,7 +204,7 @@ async def test_text_that_no_encoding_can_write_stops_nobody(redis: Redis, rules:
 
 
 @pytest.mark.parametrize("damage", ["forget that it is prepared", "delete the inbox", "lose everything"])
-async def test_heals_when_redis_has_lost_its_groups(redis: Redis, rules: ConfigFile, damage: str) -> None:
+async def test_router_heals_when_redis_lost_its_groups(redis: Redis, rules: ConfigFile, damage: str) -> None:
     async with routing(redis, rules):
         await accept(redis, arrival_of())
         await eventually(lambda: emptied(redis))
@@ -231,9 +227,7 @@ async def test_heals_when_redis_has_lost_its_groups(redis: Redis, rules: ConfigF
     assert group["lag"] == (1 if damage == "lose everything" else 2)
 
 
-async def test_the_lane_of_a_new_subscription_stands_before_an_event_is_routed_under_its_rules(
-    redis: Redis, rules: ConfigFile
-) -> None:
+async def test_lane_is_created_before_events_are_routed_by_its_rules(redis: Redis, rules: ConfigFile) -> None:
     await accept(redis, arrival_of())
     async with routing(redis, rules):
         await eventually(lambda: emptied(redis))
@@ -242,9 +236,7 @@ async def test_the_lane_of_a_new_subscription_stands_before_an_event_is_routed_u
         assert (row["name"], row["lag"]) == (group, 1)
 
 
-async def test_a_change_of_the_rules_holds_for_the_next_event(
-    redis: Redis, rules_file: Path, rules: ConfigFile
-) -> None:
+async def test_changed_rules_apply_to_the_next_event(redis: Redis, rules_file: Path, rules: ConfigFile) -> None:
     async with routing(redis, rules):
         await accept(redis, arrival_of())
         await eventually(lambda: emptied(redis))
@@ -255,7 +247,7 @@ async def test_a_change_of_the_rules_holds_for_the_next_event(
     assert [len(await topic(redis, name)) for name in ("messages", "everything", "only")] == [1, 1, 1]
 
 
-async def test_the_line_of_the_url_wins_over_the_payloads(redis: Redis, rules: ConfigFile) -> None:
+async def test_url_line_wins_over_payload_line(redis: Redis, rules: ConfigFile) -> None:
     chat = {"id": "c", "owner_handle": {"handle": OTHER_LINE, "is_me": True}}
     body = body_of("message.received", "e1", chat=chat)
     await accept(redis, VerifiedWebhook("e1", "message.received", Dialect.V3, "e1", LINE, body))
@@ -264,7 +256,7 @@ async def test_the_line_of_the_url_wins_over_the_payloads(redis: Redis, rules: C
     assert [entry["line"] for entry in await topic(redis, "messages")] == [LINE]
 
 
-async def test_a_v2_event_gets_its_line_from_its_payload(redis: Redis, rules: ConfigFile) -> None:
+async def test_v2_event_gets_its_line_from_its_payload(redis: Redis, rules: ConfigFile) -> None:
     data = {"chat_id": "7", "chat_handles": [{"identifier": LINE, "is_me": True}]}
     body = json.dumps({"api_version": "v2", "event_type": "message.sent", "event_id": "e1", "data": data}).encode()
     await accept(redis, VerifiedWebhook("e1", "message.sent", Dialect.V2, "e1", None, body))
@@ -274,7 +266,7 @@ async def test_a_v2_event_gets_its_line_from_its_payload(redis: Redis, rules: Co
     assert (entry["line"], entry["version"], entry["chat"]) == (LINE, "v2", "7")
 
 
-async def test_works_through_a_redis_that_goes_away_for_a_while(redis: Redis, rules: ConfigFile) -> None:
+async def test_router_survives_a_redis_outage(redis: Redis, rules: ConfigFile) -> None:
     async with routing(redis, rules):
         await accept(redis, arrival_of())
         await eventually(lambda: emptied(redis))

@@ -68,7 +68,7 @@ def rules_file(rules_file: Path) -> Path:
 
 
 @pytest.mark.parametrize("one_batch", [True, False])
-async def test_a_v2_read_reaches_the_topic_of_its_line_once_a_message_has_taught_the_chat(
+async def test_v2_event_without_line_gets_that_of_its_learned_chat(
     redis: Redis,
     rules: ConfigFile,
     one_batch: bool,  # noqa: FBT001
@@ -84,9 +84,7 @@ async def test_a_v2_read_reaches_the_topic_of_its_line_once_a_message_has_taught
     assert list(await lines(redis, "support")) == ["v2-message.received", "v2-message.read"]
 
 
-async def test_a_router_that_begins_again_knows_what_another_learned_in_between(
-    redis: Redis, rules: ConfigFile
-) -> None:
+async def test_restarted_router_knows_chats_that_another_learned(redis: Redis, rules: ConfigFile) -> None:
     one, other = (Router(redis, rules, time.time) for _ in range(2))
     events = (v3("1", "message.sent", LINE), v3("2", "message.sent", OTHER_LINE), v3("3", "message.failed"))
     for router, event in zip((one, other, one), events, strict=True):
@@ -97,7 +95,7 @@ async def test_a_router_that_begins_again_knows_what_another_learned_in_between(
 
 
 @pytest.mark.parametrize("url_line", [LINE, None])
-async def test_v3_events_without_a_number_have_their_chats_line_on_a_url_without_one(
+async def test_v3_event_without_line_gets_that_of_its_chat(
     redis: Redis, rules: ConfigFile, url_line: str | None
 ) -> None:
     names_only_a_chat = ["v3-message.failed", "v3-chat.typing_indicator.started", "v3-reaction.added"]
@@ -105,26 +103,24 @@ async def test_v3_events_without_a_number_have_their_chats_line_on_a_url_without
     assert await lines(redis, "support") == dict.fromkeys(["v3-message.received", *names_only_a_chat], LINE)
 
 
-async def test_the_line_of_the_url_wins_over_the_chats_and_is_what_the_chat_is_known_by_from_then_on(
-    redis: Redis, rules: ConfigFile
-) -> None:
+async def test_url_line_wins_over_chat_line_and_is_learned(redis: Redis, rules: ConfigFile) -> None:
     await routed(redis, rules, v3("1", "message.sent", LINE), v3("2", "message.failed", OTHER_LINE))
     await routed(redis, rules, v3("3", "message.failed"))
     assert await lines(redis) == {"1": LINE, "2": OTHER_LINE, "3": OTHER_LINE}
 
 
-async def test_the_line_of_the_payload_wins_over_the_chats(redis: Redis, rules: ConfigFile) -> None:
+async def test_payload_line_wins_over_chat_line(redis: Redis, rules: ConfigFile) -> None:
     owner = {"id": "chat-1", "owner_handle": {"handle": OTHER_LINE, "is_me": True}}
     await routed(redis, rules, v3("1", "message.sent", LINE), v3("2", "message.received", chat=owner))
     assert await lines(redis) == {"1": LINE, "2": OTHER_LINE}
 
 
-async def test_a_chat_of_v2_says_nothing_about_one_of_v3(redis: Redis, rules: ConfigFile) -> None:
+async def test_v2_chat_does_not_teach_a_v3_chat(redis: Redis, rules: ConfigFile) -> None:
     await routed(redis, rules, sample("v2-message.received"), v3("3", "message.failed", chat_id="771204"))
     assert (await lines(redis))["3"] == ""
 
 
-async def test_a_customers_number_is_never_learned(redis: Redis, rules: ConfigFile) -> None:
+async def test_customer_number_is_never_learned(redis: Redis, rules: ConfigFile) -> None:
     theirs = {"handle": CUSTOMER, "is_me": False}
     await routed(
         redis,
@@ -138,7 +134,7 @@ async def test_a_customers_number_is_never_learned(redis: Redis, rules: ConfigFi
     assert not await redis.exists(keys.CHATS)
 
 
-async def test_topics_keep_the_order_of_events_whatever_their_lines_come_from(redis: Redis, rules: ConfigFile) -> None:
+async def test_topics_keep_event_order_whatever_the_source_of_lines(redis: Redis, rules: ConfigFile) -> None:
     arrivals = [
         v3(str(n), "message.sent", LINE if n % 3 == 0 else None, chat_id=f"chat-{n % 50 // 3}") for n in range(600)
     ]
@@ -147,7 +143,7 @@ async def test_topics_keep_the_order_of_events_whatever_their_lines_come_from(re
     assert list(await lines(redis, "support")) == [arrival.id for arrival in arrivals]
 
 
-async def test_an_unreadable_entry_between_them_keeps_no_chat_from_teaching(redis: Redis, rules: ConfigFile) -> None:
+async def test_undecodable_entry_does_not_stop_chat_learning(redis: Redis, rules: ConfigFile) -> None:
     await accept(redis, v3("1", "message.sent", LINE))
     await redis.xadd(keys.INBOX, {"foreign": "entry"})
     with capture_logs() as logs:
@@ -158,9 +154,7 @@ async def test_an_unreadable_entry_between_them_keeps_no_chat_from_teaching(redi
     assert (entry["events"], entry["known"]) == (2, 1)
 
 
-async def test_a_redis_that_goes_away_costs_no_event_its_line_or_its_place(
-    redis: Redis, redis_url: str, rules: ConfigFile
-) -> None:
+async def test_redis_outage_changes_no_line_and_no_order(redis: Redis, redis_url: str, rules: ConfigFile) -> None:
     async with gate_to(redis_url) as gate:
         behind = open_redis(gate.url, WORKER_TIMEOUT)
         await accept(redis, v3("1", "message.sent", LINE, chat_id="A"))
@@ -177,9 +171,7 @@ async def test_a_redis_that_goes_away_costs_no_event_its_line_or_its_place(
     assert await hash_of(redis, keys.CHATS) == {"v3:A": LINE, "v3:B": LINE}
 
 
-async def test_when_redis_has_lost_everything_a_chat_is_learned_again_from_its_next_event(
-    redis: Redis, rules: ConfigFile
-) -> None:
+async def test_chat_is_learned_again_after_redis_lost_its_data(redis: Redis, rules: ConfigFile) -> None:
     async with routing(redis, rules):
         await accept(redis, v3("1", "message.sent", LINE))
         await eventually(lambda: emptied(redis))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 
-async def test_the_sweep_of_a_redis_without_memory_is_put_off_in_one_line(
+async def test_sweep_of_a_full_redis_is_deferred_in_one_log_line(
     redis: Redis, redis_url: str, rules_file: Path
 ) -> None:
     async with worker_parts(Settings(redis_url=redis_url, relay_config=rules_file)) as parts:
@@ -36,7 +36,7 @@ async def test_the_sweep_of_a_redis_without_memory_is_put_off_in_one_line(
         assert not logs
 
 
-async def test_trimming_is_put_off_when_redis_goes_away(
+async def test_trimming_is_deferred_when_redis_is_away(
     redis_url: str, rules_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(_: Retention) -> None:

@@ -61,18 +61,14 @@ def settings(redis_url: str, rules_file: Path) -> Settings:
     return Settings(redis_url=redis_url, relay_config=rules_file)
 
 
-async def test_an_accepted_event_is_routed_and_delivered_through_arq(
-    redis: Redis, settings: Settings, sink: Sink
-) -> None:
+async def test_accepted_event_is_routed_and_delivered_through_arq(redis: Redis, settings: Settings, sink: Sink) -> None:
     async with worker(settings):
         first = arrival_of()
         await accept(redis, first)
         await eventually(lambda: sorted(sink.ids()) == [first.id, first.id])
 
 
-async def test_a_drain_that_lingered_out_is_woken_by_the_next_event(
-    redis: Redis, settings: Settings, sink: Sink
-) -> None:
+async def test_next_event_wakes_a_drain_that_ended_idle(redis: Redis, settings: Settings, sink: Sink) -> None:
     async with worker(settings, replace(TIMINGS, idle=0.1)):
         for _ in range(3):
             await accept(redis, arrival_of())
@@ -84,7 +80,7 @@ async def test_a_drain_that_lingered_out_is_woken_by_the_next_event(
         await eventually(lambda: len(sink.received) == 6)
 
 
-async def test_nothing_is_stranded_when_events_arrive_while_drains_end(
+async def test_events_that_arrive_while_drains_end_are_not_stranded(
     redis: Redis, settings: Settings, sink: Sink
 ) -> None:
     """The wakeup hangs until arq has forgotten the job: an event that comes in that moment rings nothing."""
@@ -98,14 +94,14 @@ async def test_nothing_is_stranded_when_events_arrive_while_drains_end(
     assert sorted(sink.ids("/crm")) == sorted(arrival.id for arrival in arrivals)
 
 
-async def test_the_sweep_finds_what_lost_bells_left(redis: Redis, settings: Settings, sink: Sink) -> None:
+async def test_sweep_finds_work_whose_wakeup_was_lost(redis: Redis, settings: Settings, sink: Sink) -> None:
     await accept(redis, arrival_of())
     await redis.delete(keys.QUEUE, "arq:job:relay:route")
     async with worker(settings):
         await eventually(lambda: len(sink.received) == 2)
 
 
-async def test_a_retry_is_made_on_time_by_a_deferred_bell(
+async def test_deferred_wakeup_makes_a_retry_on_time(
     redis: Redis, settings: Settings, rules_file: Path, sink: Sink
 ) -> None:
     from aiohttp import web
@@ -133,7 +129,7 @@ async def test_a_retry_is_made_on_time_by_a_deferred_bell(
     assert 1.3 < second - first < 2.5
 
 
-async def test_a_job_whose_lease_somebody_else_holds_waits_for_it(redis: Redis, settings: Settings, sink: Sink) -> None:
+async def test_job_waits_for_a_lease_that_is_taken(redis: Redis, settings: Settings, sink: Sink) -> None:
     timings = replace(TIMINGS, lease=1.0, lease_renew=0.2, arq_lock=1.2)
     async with acquire_lease(redis, wakeups.ROUTE.job_id, timings=timings):
         await redis.delete(keys.ARQ_LOCK_PREFIX + wakeups.ROUTE.job_id)
@@ -145,7 +141,7 @@ async def test_a_job_whose_lease_somebody_else_holds_waits_for_it(redis: Redis, 
         await eventually(lambda: len(sink.received) == 2)
 
 
-async def test_a_worker_that_breaks_is_replaced(
+async def test_failed_arq_worker_is_replaced(
     redis: Redis, settings: Settings, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from workers.runtime.runner import _Worker
@@ -167,7 +163,7 @@ async def test_a_worker_that_breaks_is_replaced(
     assert calls > 1
 
 
-async def test_arqs_keys_are_flushed_in_the_middle_of_work(redis: Redis, settings: Settings, sink: Sink) -> None:
+async def test_work_continues_after_arqs_keys_are_flushed(redis: Redis, settings: Settings, sink: Sink) -> None:
     async with worker(settings):
         await accept(redis, arrival_of())
         await eventually(lambda: len(sink.received) == 2)
@@ -183,14 +179,14 @@ async def test_arqs_keys_are_flushed_in_the_middle_of_work(redis: Redis, setting
 # --- Two queues -------------------------------------------------------------------------------------------
 
 
-async def test_each_job_lives_on_one_queue(settings: Settings) -> None:
+async def test_each_job_belongs_to_one_queue(settings: Settings) -> None:
     async with worker_parts(settings) as parts:
         queues = [make_queue(parts) for make_queue in QUEUES]
     jobs = {queue.name: {one.name for one in queue.functions} | {one.name for one in queue.crons} for queue in queues}
     assert jobs == {"relay:arq": {"route", "deliver", "sweep"}, "relay:arq:slow": {"replay", "trim"}}
 
 
-async def test_slow_jobs_do_not_keep_events_waiting(
+async def test_slow_jobs_do_not_delay_events(
     redis: Redis, settings: Settings, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun = 0
@@ -210,7 +206,7 @@ async def test_slow_jobs_do_not_keep_events_waiting(
         await eventually(lambda: len(sink.received) == 2, 3)
 
 
-async def test_a_long_job_keeps_its_lock(redis: Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_long_job_keeps_its_lock(redis: Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """The lock itself is short, so that the jobs of a killed worker go on soon."""
     runs = []
 
@@ -232,7 +228,7 @@ async def test_a_long_job_keeps_its_lock(redis: Redis, settings: Settings, monke
         await eventually(lambda: runs == [1, 2])
 
 
-async def test_a_replay_outlives_its_worker(redis: Redis, settings: Settings, sink: Sink) -> None:
+async def test_replay_outlives_its_worker(redis: Redis, settings: Settings, sink: Sink) -> None:
     for n in range(30):
         fields = {"id": f"e{n}", "type": "message.received", "at": "1789377302000", "version": "v2", "body": "{}"}
         await redis.xadd(keys.topic("everything"), fields)  # type: ignore[arg-type]
@@ -256,7 +252,7 @@ async def test_a_replay_outlives_its_worker(redis: Redis, settings: Settings, si
     assert sorted(sink.ids("/bot")) == sorted(f"e{n}" for n in range(30))
 
 
-async def test_a_job_that_outlives_its_arq_worker_and_fails_is_told_of_in_one_line(settings: Settings) -> None:
+async def test_failure_of_a_job_that_outlives_its_worker_is_logged_once(settings: Settings) -> None:
     async def fail(error: Exception) -> None:
         raise error
 
@@ -282,5 +278,5 @@ async def test_a_job_that_outlives_its_arq_worker_and_fails_is_told_of_in_one_li
     ]
 
 
-def test_the_failure_of_a_job_that_has_gone_can_be_serialized() -> None:
+def test_failure_of_an_expired_job_can_be_serialized() -> None:
     assert b"job expired" in wakeups.serialize({"r": JobExecutionFailed("job expired")})

@@ -46,7 +46,7 @@ class Names:
         return self
 
 
-async def test_a_name_that_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unknown_name_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     Names().use(monkeypatch)
     async with ConnectionPools() as connections:
         with pytest.raises(NoResponse, match=r"^no connection to nowhere:1: Name or service not known$"):
@@ -60,9 +60,7 @@ async def test_each_address_of_a_name_is_tried(monkeypatch: pytest.MonkeyPatch) 
         assert (await exchange(connections.pool_for(destination(port, host="localhost")))).status == 200
 
 
-async def test_an_address_whose_certificate_is_bad_is_followed_by_the_next(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+async def test_next_address_is_tried_after_a_failed_handshake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     authority = Authority()
     serving = authority.server_context(tmp_path)
     servers = [Scripted([OK]), Scripted([OK])]
@@ -77,7 +75,7 @@ async def test_an_address_whose_certificate_is_bad_is_followed_by_the_next(
         assert (await exchange(pool, connect=0.5)).status == 200
 
 
-async def test_a_name_is_asked_for_once_by_all_who_need_it_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_concurrent_lookups_of_a_name_share_one_query(monkeypatch: pytest.MonkeyPatch) -> None:
     names = Names("127.0.0.1").use(monkeypatch)
     names.go_on.clear()
     resolver = Resolver()
@@ -92,7 +90,7 @@ async def test_a_name_is_asked_for_once_by_all_who_need_it_at_once(monkeypatch: 
     assert names.asked == 2
 
 
-async def test_an_answer_about_a_name_is_kept_for_a_while_and_a_failure_not(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_lookup_result_is_cached_and_a_failure_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     names = Names().use(monkeypatch)
     resolver = Resolver()
     for asked in (1, 2):

@@ -57,21 +57,21 @@ async def answer_to(*pieces: bytes, stays: bool = False, total: float = 10.0) ->
         ),
     ],
 )
-async def test_an_answer_is_read_whole(pieces: Sequence[bytes], status: int, body: bytes) -> None:
+async def test_response_is_read_completely(pieces: Sequence[bytes], status: int, body: bytes) -> None:
     answer = await answer_to(*pieces)
     assert (answer.status, bytes(answer.body), answer.flaw) == (status, body, None)
 
 
 @given(cuts=st.lists(st.integers(0, 90), max_size=6).map(sorted))
 @settings(max_examples=40, deadline=None)
-def test_it_does_not_matter_where_an_answer_is_cut(cuts: list[int]) -> None:
+def test_response_may_arrive_in_any_parts(cuts: list[int]) -> None:
     whole = b"HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nwait\r\n0\r\nX: y\r\n\r\n"
     pieces = [whole[start:end] for start, end in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
     answer = asyncio.run(answer_to(*pieces))
     assert (answer.status, bytes(answer.body), answer.header(b"retry-after")) == (503, b"wait", "7")
 
 
-async def test_of_two_headers_the_first_counts_and_none_from_behind_the_body() -> None:
+async def test_first_of_two_headers_counts_and_trailers_do_not() -> None:
     head = b"HTTP/1.1 200 OK\r\nX-A: 1\r\nx-a: 2\r\nTransfer-Encoding: chunked\r\n\r\n"
     answer = await answer_to(head + b"0\r\nX-B: 3\r\n\r\n")
     assert (answer.header(b"x-a"), answer.header(b"x-b")) == ("1", None)
@@ -92,7 +92,7 @@ async def test_of_two_headers_the_first_counts_and_none_from_behind_the_body() -
         ([b"HTTP/1.1 100 Continue\r\n\r\n"], "the subscriber closed the connection"),
     ],
 )
-async def test_what_is_no_answer_says_why(pieces: Sequence[bytes], why: str) -> None:
+async def test_invalid_response_is_an_error_with_a_reason(pieces: Sequence[bytes], why: str) -> None:
     with pytest.raises(NoResponse, match=why):
         await answer_to(*pieces)
 
@@ -105,37 +105,37 @@ async def test_what_is_no_answer_says_why(pieces: Sequence[bytes], why: str) -> 
         (b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\nrubbish\r\n", "the response is not HTTP: "),
     ],
 )
-async def test_an_answer_that_breaks_off_counts_with_a_flaw(rest: bytes, why: str) -> None:
+async def test_response_that_breaks_off_counts_with_a_flaw(rest: bytes, why: str) -> None:
     answer = await answer_to(b"HTTP/1.1 200 OK\r\n" + rest)
     assert (answer.status, bytes(answer.body)) == (200, b"ok")
     assert str(answer.flaw).startswith(why)
 
 
-async def test_an_answer_that_does_not_come_is_given_up() -> None:
+async def test_missing_response_times_out() -> None:
     with pytest.raises(DeadlineExceeded, match=r"^no response within 50ms$"):
         await answer_to(b"HTTP/1.1 200 OK\r\n", stays=True, total=0.05)
 
 
-async def test_a_body_that_does_not_end_is_given_up_and_its_head_counts() -> None:
+async def test_body_that_does_not_end_times_out_and_its_head_counts() -> None:
     answer = await answer_to(OK[:-1], stays=True, total=0.05)
     assert (answer.status, bytes(answer.body), str(answer.flaw)) == (200, b"o", "no response within 50ms")
 
 
 @pytest.mark.parametrize("head", [b"Content-Length: 300000\r\n", b""], ids=["of known length", "of unknown length"])
-async def test_a_long_body_is_read_in_part_and_costs_the_connection(head: bytes) -> None:
+async def test_long_body_is_read_in_part_and_costs_the_connection(head: bytes) -> None:
     async with scripted([b"HTTP/1.1 500 Oh\r\n" + head + b"\r\n" + b"x" * 300_000], stays=True) as (server, pool):
         answer = await exchange(pool)
         assert (answer.status, len(answer.body), answer.flaw) == (500, MAX_READ, None)
         await server.hung_up.wait()
 
 
-async def test_trailers_without_end_are_not_read_to_their_end() -> None:
+async def test_endless_trailers_are_not_read_to_their_end() -> None:
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
     answer = await answer_to(head, b"X: yyyyyyyyyyyyyyyyyyyyyyyyy\r\n" * 10_000, stays=True)
     assert (answer.status, answer.flaw) == (200, None)
 
 
-async def test_an_answer_may_come_before_the_request_is_read_and_costs_the_connection() -> None:
+async def test_response_before_the_request_is_read_costs_the_connection() -> None:
     held = asyncio.Event()
 
     async def answer_early(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -151,7 +151,7 @@ async def test_an_answer_may_come_before_the_request_is_read_and_costs_the_conne
         held.set()
 
 
-async def test_a_connection_that_is_reset_says_so() -> None:
+async def test_reset_connection_is_reported() -> None:
     async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)  # what is left unread makes the kernel reset the connection
         writer.transport.abort()
@@ -161,7 +161,7 @@ async def test_a_connection_that_is_reset_says_so() -> None:
             await exchange(connections.pool_for(destination(port)), REQUEST + b"x" * 100_000)
 
 
-async def test_one_who_stops_waiting_costs_the_connection() -> None:
+async def test_cancelled_exchange_costs_the_connection() -> None:
     asked = asyncio.Event()
     gone = asyncio.Event()
 
@@ -183,15 +183,15 @@ async def test_one_who_stops_waiting_costs_the_connection() -> None:
 @pytest.mark.parametrize(
     "test",
     [
-        test_of_two_headers_the_first_counts_and_none_from_behind_the_body,
-        test_an_answer_that_does_not_come_is_given_up,
-        test_a_body_that_does_not_end_is_given_up_and_its_head_counts,
-        test_trailers_without_end_are_not_read_to_their_end,
-        test_an_answer_may_come_before_the_request_is_read_and_costs_the_connection,
-        test_a_connection_that_is_reset_says_so,
-        test_one_who_stops_waiting_costs_the_connection,
+        test_first_of_two_headers_counts_and_trailers_do_not,
+        test_missing_response_times_out,
+        test_body_that_does_not_end_times_out_and_its_head_counts,
+        test_endless_trailers_are_not_read_to_their_end,
+        test_response_before_the_request_is_read_costs_the_connection,
+        test_reset_connection_is_reported,
+        test_cancelled_exchange_costs_the_connection,
     ],
 )
-def test_it_is_the_same_on_the_loop_of_a_worker(test: Callable[[], Coroutine[None, None, None]]) -> None:
+def test_behaviour_is_the_same_on_uvloop(test: Callable[[], Coroutine[None, None, None]]) -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(test())

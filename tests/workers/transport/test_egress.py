@@ -87,7 +87,7 @@ async def attempt(sender: Sender, url: str, egress: Egress = EVERYWHERE) -> Atte
         ("0.0.0.0", "is unspecified"),  # noqa: S104
     ],
 )
-async def test_a_name_that_resolves_to_where_nothing_may_go_is_refused(
+async def test_name_that_resolves_to_a_forbidden_address_is_refused(
     sender: Sender, sink: Sink, names: Names, address: str, why: str
 ) -> None:
     names.addresses["evil.example"] = [address]
@@ -101,13 +101,13 @@ async def test_a_name_that_resolves_to_where_nothing_may_go_is_refused(
 @pytest.mark.parametrize(
     "host", ["2130706433", "127.1", "0x7f.1", "0x7f000001", "0177.0.0.1", "[::ffff:169.254.169.254]"]
 )
-async def test_an_odd_spelling_of_an_address_does_not_get_around_it(sender: Sender, sink: Sink, host: str) -> None:
+async def test_odd_spelling_of_an_address_does_not_bypass_the_policy(sender: Sender, sink: Sink, host: str) -> None:
     made = await attempt(sender, f"http://{host}:{sink.port}/")
     assert made.outcome is Outcome.UNREACHABLE
     assert sink.received == []
 
 
-async def test_only_addresses_that_passed_are_connected_to_and_none_is_looked_up_again(
+async def test_only_checked_addresses_are_used_without_a_second_lookup(
     sender: Sender, sink: Sink, names: Names
 ) -> None:
     names.addresses["localhost"] = ["169.254.169.254", "127.0.0.1"]
@@ -117,7 +117,7 @@ async def test_only_addresses_that_passed_are_connected_to_and_none_is_looked_up
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
-async def test_a_changed_policy_holds_for_the_next_attempt_also_on_connections_that_are_open(
+async def test_changed_policy_also_applies_to_open_connections(
     sender: Sender, sink: Sink, names: Names, host: str
 ) -> None:
     names.addresses["localhost"] = ["127.0.0.1"]
@@ -127,7 +127,7 @@ async def test_a_changed_policy_holds_for_the_next_attempt_also_on_connections_t
     assert len(sink.received) == 2
 
 
-async def test_an_attempt_under_the_former_policy_ends_in_peace(
+async def test_attempt_under_the_former_policy_completes(
     sender: Sender, connections: ConnectionPools, sink: Sink
 ) -> None:
     arrived, go_on = asyncio.Event(), asyncio.Event()
@@ -148,14 +148,12 @@ async def test_an_attempt_under_the_former_policy_ends_in_peace(
     assert len(connections._open) == 2  # each policy has its own
 
 
-async def test_a_proxy_of_the_environment_is_not_used(
-    sender: Sender, sink: Sink, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_proxy_of_the_environment_is_ignored(sender: Sender, sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     assert (await attempt(sender, sink.url)).outcome is Outcome.DELIVERED
 
 
-async def test_what_was_refused_is_tried_again_and_delivered_once_relay_toml_allows_it(
+async def test_refused_delivery_is_retried_once_relay_toml_allows_it(
     redis: Redis, rules_file: Path, rules: ConfigFile, sink: Sink, names: Names
 ) -> None:
     names.addresses["localhost"] = ["127.0.0.1"]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from workers.transport.pool import ConnectionPool
 
 
-async def test_a_connection_is_used_again() -> None:
+async def test_connection_is_reused() -> None:
     async with scripted(OK, OK, OK) as (server, pool):
         for _ in range(3):
             assert (await exchange(pool)).status == 200
@@ -44,7 +44,7 @@ async def test_a_connection_is_used_again() -> None:
     ],
     ids=["close", "1.0", "another protocol", "two answers", "surplus"],
 )
-async def test_an_answer_may_cost_its_connection(last: tuple[bytes, ...]) -> None:
+async def test_connection_that_cannot_be_reused_is_closed(last: tuple[bytes, ...]) -> None:
     async with scripted(last, OK, stays=True) as (server, pool):
         assert (await exchange(pool)).status in {101, 200}
         await server.hung_up.wait()
@@ -52,14 +52,14 @@ async def test_an_answer_may_cost_its_connection(last: tuple[bytes, ...]) -> Non
         assert server.connections == 2
 
 
-async def test_http_1_0_may_keep_its_connection() -> None:
+async def test_http_1_0_connection_can_be_kept() -> None:
     keeps = (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n",)
     async with scripted(keeps, OK) as (server, pool):
         assert [(await exchange(pool)).status for _ in range(2)] == [200, 200]
         assert server.connections == 1
 
 
-async def test_what_is_said_unasked_costs_the_connection() -> None:
+async def test_unsolicited_response_costs_the_connection() -> None:
     hello = asyncio.Event()
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -77,7 +77,7 @@ async def test_what_is_said_unasked_costs_the_connection() -> None:
         await eventually(lambda: not connection.is_free)
 
 
-async def test_a_connection_that_the_server_has_closed_is_not_used() -> None:
+async def test_connection_closed_by_the_server_is_not_used() -> None:
     async with scripted(OK) as (server, pool):
         await exchange(pool)
         [connection] = pool.idle
@@ -87,7 +87,7 @@ async def test_a_connection_that_the_server_has_closed_is_not_used() -> None:
         assert server.connections == 2
 
 
-async def test_a_request_that_crosses_the_end_of_its_connection_is_not_repeated() -> None:
+async def test_request_on_a_closing_connection_is_not_repeated() -> None:
     """Whether it arrived is not known: that is for the retries to decide."""
 
     async def read_and_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -113,7 +113,7 @@ async def test_idle_connections_are_closed() -> None:
         assert server.connections == 2
 
 
-async def test_one_that_was_idle_for_too_long_is_not_used_though_nobody_has_closed_it_yet() -> None:
+async def test_connection_past_its_keep_alive_is_not_used() -> None:
     async with scripted(OK, OK, stays=True, keep_alive=0.05) as (server, pool):
         await exchange(pool)
         time.sleep(0.06)  # noqa: ASYNC251  the timer that closes idle connections must not run meanwhile
@@ -122,7 +122,7 @@ async def test_one_that_was_idle_for_too_long_is_not_used_though_nobody_has_clos
         assert server.connections == 2
 
 
-async def test_the_one_used_last_is_used_first_and_each_request_in_flight_has_its_own() -> None:
+async def test_last_used_connection_is_used_first() -> None:
     together = asyncio.Barrier(3)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -144,7 +144,7 @@ async def test_the_one_used_last_is_used_first_and_each_request_in_flight_has_it
         assert pool.idle == idle
 
 
-async def test_all_are_closed_at_the_end_also_those_in_use() -> None:
+async def test_all_connections_are_closed_at_exit() -> None:
     server = Scripted([OK, ()], stays=True)
     async with raw_server(server.serve) as port:
         async with ConnectionPools() as connections:
@@ -157,7 +157,7 @@ async def test_all_are_closed_at_the_end_also_those_in_use() -> None:
         await server.hung_up.wait()
 
 
-async def test_one_that_closed_as_soon_as_it_was_open_gives_no_answer() -> None:
+async def test_exchange_on_a_closed_connection_is_an_error() -> None:
     async with scripted(OK) as (_, pool):
         await exchange(pool)
         [connection] = pool.idle
@@ -166,7 +166,7 @@ async def test_one_that_closed_as_soon_as_it_was_open_gives_no_answer() -> None:
             await connection.exchange(REQUEST, 0.0, 0.0)
 
 
-async def test_the_end_does_not_wait_for_a_farewell_that_does_not_come(tmp_path: Path) -> None:
+async def test_exit_does_not_wait_for_tls_close_notify(tmp_path: Path) -> None:
     authority = Authority()
     went, over = asyncio.Event(), asyncio.Event()
 
@@ -189,7 +189,7 @@ async def test_the_end_does_not_wait_for_a_farewell_that_does_not_come(tmp_path:
         await over.wait()
 
 
-async def test_lanes_that_lead_to_the_same_place_share_connections_and_others_do_not() -> None:
+async def test_equal_destinations_share_a_pool() -> None:
     async with ConnectionPools() as connections:
         pool = connections.pool_for(destination(1))
         assert connections.pool_for(destination(1)) is pool
@@ -202,7 +202,7 @@ async def test_lanes_that_lead_to_the_same_place_share_connections_and_others_do
             assert connections.pool_for(other) is not pool
 
 
-async def test_a_destination_that_is_refused_is_not_connected_to() -> None:
+async def test_refused_destination_is_not_connected_to() -> None:
     server = Scripted([OK])
     async with raw_server(server.serve) as port, ConnectionPools() as connections:
         pool = connections.pool_for(Destination("127.0.0.1", port, None, Egress(allow=("10.0.0.0/8",))))
@@ -211,7 +211,7 @@ async def test_a_destination_that_is_refused_is_not_connected_to() -> None:
     assert server.connections == 0
 
 
-async def test_nobody_listens() -> None:
+async def test_closed_port_is_an_error() -> None:
     async with ConnectionPools() as connections:
         port = free_port()
         with pytest.raises(NoResponse, match=rf"^no connection to 127\.0\.0\.1:{port}: .*onnect"):
@@ -244,7 +244,7 @@ async def full(listener: socket.socket) -> list[socket.socket]:
     ("connect", "total", "why"),
     [(0.05, 10.0, "^no connection within 50ms$"), (10.0, 0.05, "^no response within 50ms$")],
 )
-async def test_a_connection_that_does_not_come_is_given_up(connect: float, total: float, why: str) -> None:
+async def test_connection_attempt_times_out(connect: float, total: float, why: str) -> None:
     with mute_listener() as listener:
         waiting = await full(listener)
         async with ConnectionPools() as connections:
@@ -256,7 +256,7 @@ async def test_a_connection_that_does_not_come_is_given_up(connect: float, total
             one.close()
 
 
-async def test_a_handshake_that_does_not_come_is_given_up() -> None:
+async def test_tls_handshake_times_out() -> None:
     async with scripted([], stays=True) as (server, _), ConnectionPools() as connections:
         context = ssl.create_default_context(cadata=Authority().pem)
         with pytest.raises(DeadlineExceeded, match=r"^no connection within 50ms$"):
@@ -264,7 +264,7 @@ async def test_a_handshake_that_does_not_come_is_given_up() -> None:
 
 
 @pytest.mark.parametrize("is_known", [True, False])
-async def test_the_certificate_has_to_be_good(tmp_path: Path, *, is_known: bool) -> None:
+async def test_certificate_must_be_trusted(tmp_path: Path, *, is_known: bool) -> None:
     authority = Authority()
     trusted = ssl.create_default_context(cadata=authority.pem if is_known else Authority().pem)
     async with tls_server(authority, tmp_path) as (url, accepted), ConnectionPools() as connections:
@@ -277,7 +277,7 @@ async def test_the_certificate_has_to_be_good(tmp_path: Path, *, is_known: bool)
                 await exchange(pool, REQUEST)
 
 
-async def test_a_server_that_does_not_speak_tls() -> None:
+async def test_server_without_tls_is_an_error() -> None:
     async def refuse(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
@@ -286,7 +286,7 @@ async def test_a_server_that_does_not_speak_tls() -> None:
             await exchange(connections.pool_for(destination(port, ssl.create_default_context())))
 
 
-async def test_a_pool_lives_as_long_as_somebody_uses_it() -> None:
+async def test_pool_lives_as_long_as_it_is_used() -> None:
     async with ConnectionPools() as connections:
         pool: ConnectionPool | None = connections.pool_for(destination(1))
         assert len(connections._pools) == 1
@@ -297,19 +297,19 @@ async def test_a_pool_lives_as_long_as_somebody_uses_it() -> None:
 @pytest.mark.parametrize(
     "test",
     [
-        test_a_connection_is_used_again,
-        test_http_1_0_may_keep_its_connection,
-        test_what_is_said_unasked_costs_the_connection,
-        test_a_connection_that_the_server_has_closed_is_not_used,
-        test_a_request_that_crosses_the_end_of_its_connection_is_not_repeated,
-        test_the_one_used_last_is_used_first_and_each_request_in_flight_has_its_own,
-        test_all_are_closed_at_the_end_also_those_in_use,
-        test_one_that_closed_as_soon_as_it_was_open_gives_no_answer,
-        test_nobody_listens,
-        test_a_handshake_that_does_not_come_is_given_up,
-        test_a_server_that_does_not_speak_tls,
+        test_connection_is_reused,
+        test_http_1_0_connection_can_be_kept,
+        test_unsolicited_response_costs_the_connection,
+        test_connection_closed_by_the_server_is_not_used,
+        test_request_on_a_closing_connection_is_not_repeated,
+        test_last_used_connection_is_used_first,
+        test_all_connections_are_closed_at_exit,
+        test_exchange_on_a_closed_connection_is_an_error,
+        test_closed_port_is_an_error,
+        test_tls_handshake_times_out,
+        test_server_without_tls_is_an_error,
     ],
 )
-def test_it_is_the_same_on_the_loop_of_a_worker(test: Callable[[], Coroutine[None, None, None]]) -> None:
+def test_behaviour_is_the_same_on_uvloop(test: Callable[[], Coroutine[None, None, None]]) -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(test())

@@ -27,7 +27,7 @@ def head_of(url: str, **more: Any) -> list[str]:
     return head.decode().split("\r\n")
 
 
-def test_a_request_is_a_head_and_the_body_as_it_is() -> None:
+def test_request_is_a_head_and_the_unchanged_body() -> None:
     body = b'{"a":\r\n\r\n"\xff"}'
     request = letterhead("http://example.com/x").request(delivery(body), 3, 1_700_000_000)
     head, _, sent = request.partition(b"\r\n\r\n")
@@ -70,7 +70,7 @@ def test_a_request_is_a_head_and_the_body_as_it_is() -> None:
         ("http://me:secret@x:1/", "/", "x:1", ("x", 1)),
     ],
 )
-def test_a_url_says_where_a_request_goes(url: str, target: str, host: str, leads_to: tuple[str, int]) -> None:
+def test_url_gives_target_host_and_destination(url: str, target: str, host: str, leads_to: tuple[str, int]) -> None:
     head = head_of(url)
     assert head[:2] == [f"POST {target} HTTP/1.1", f"Host: {host}"]
     there = letterhead(url).destination
@@ -87,35 +87,35 @@ def test_a_url_says_where_a_request_goes(url: str, target: str, host: str, leads
         ("zo\u00eb:p%C3%A4ss", LATIN),
     ],
 )
-def test_a_name_and_a_password_in_a_url_become_a_header(userinfo: str, pair: bytes) -> None:
+def test_user_and_password_in_a_url_become_a_header(userinfo: str, pair: bytes) -> None:
     assert f"Authorization: Basic {b64encode(pair).decode()}" in head_of(f"http://{userinfo}@x/")
 
 
 @pytest.mark.parametrize("url", ["http://a%3Ab:secret@x/", "http://\u4f60:secret@x/", "http://x:99999/"])
-def test_a_url_that_cannot_be_sent(url: str) -> None:
+def test_url_that_cannot_be_sent_is_an_error(url: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         letterhead(url)
 
 
 @pytest.mark.parametrize("control", ["\n", "\r", "\r\nX-Injected: 1", "\x00", "\x1f", "\x7f"])
 @pytest.mark.parametrize("field", ["type", "id", "line", "webhook_id"])
-def test_nothing_in_an_event_can_break_out_of_its_header(field: str, control: str) -> None:
+def test_event_fields_cannot_inject_headers(field: str, control: str) -> None:
     with pytest.raises(ValueError, match="control character"):
         letterhead("http://x/").request(delivery(b"{}", **{EVENT_ID if field == "id" else field: f"a{control}b"}), 1, 5)
 
 
-def test_other_scripts_are_sent_as_utf_8() -> None:
+def test_non_ascii_headers_are_sent_as_utf_8() -> None:
     request = letterhead("http://x/").request(delivery(b"{}", type="caf\u00e9\t\U0001f600"), 1, 5)
     assert "X-Webhook-Event: caf\u00e9\t\U0001f600\r\n".encode() in request
 
 
-def test_further_headers_are_sent_as_they_are() -> None:
+def test_configured_headers_are_sent_unchanged() -> None:
     assert "X-Team: crm" in head_of("http://x/", headers={"X-Team": "crm"})
     with pytest.raises(ValueError, match="control character"):
         letterhead("http://x/", headers={"X-Team": "crm\r\nX: y"})
 
 
-def test_secrets_stand_in_no_request() -> None:
+def test_request_does_not_contain_the_secret() -> None:
     secret = SigningSecret("whsec_" + "YWJj" * 11)
     written = RequestTemplate(subscription("http://x/"), Endpoint((secret,))).request(delivery(b"{}"), 1, 5)
     assert secret.text.encode() not in written

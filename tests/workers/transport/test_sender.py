@@ -51,7 +51,7 @@ async def attempt(sender: Sender, url: str, body: bytes = b'{"a": 1}') -> Attemp
     return await sender.sender_for(subscription(url), ENDPOINT).attempt(delivery(body), 1)
 
 
-async def test_the_body_arrives_byte_for_byte_under_the_same_id(sender: Sender, sink: Sink) -> None:
+async def test_body_arrives_byte_for_byte_under_the_same_id(sender: Sender, sink: Sink) -> None:
     body = '{ "z": 1,\n "a" : "h\\u00e9 é 😀", "n": 0.10 }\r\n'.encode()
     sent = delivery(body, webhook_id="msg_linqs_own")
     outcome = await sender.sender_for(subscription(sink.url + "/x"), ENDPOINT).attempt(sent, 3)
@@ -73,7 +73,7 @@ async def test_the_body_arrives_byte_for_byte_under_the_same_id(sender: Sender, 
     )
 
 
-async def test_what_is_not_news_says_so(sender: Sender, sink: Sink) -> None:
+async def test_late_and_replayed_events_are_marked(sender: Sender, sink: Sink) -> None:
     replayed = Delivery(Ref("relay:lane:bot:replay", "5-0"), delivery(b"{}").fields)
     for sent in (delivery(b"{}"), delivery(b"{}", freshness="history"), replayed):
         await sender.sender_for(subscription(sink.url), ENDPOINT).attempt(sent, 1)
@@ -81,7 +81,7 @@ async def test_what_is_not_news_says_so(sender: Sender, sink: Sink) -> None:
     assert told == [(None, None), ("history", None), (None, "true")]
 
 
-async def test_handlers_written_for_linq_verify_it_with_the_new_secret(sender: Sender, sink: Sink) -> None:
+async def test_handlers_written_for_linq_verify_the_new_signature(sender: Sender, sink: Sink) -> None:
     body = body_of("message.received", "5f607182-93a4-4b5c-86e7-f8091a2b3c45")
     await sender.sender_for(subscription(sink.url), ENDPOINT).attempt(
         delivery(body, "5f607182-93a4-4b5c-86e7-f8091a2b3c45"), 1
@@ -96,7 +96,7 @@ async def test_handlers_written_for_linq_verify_it_with_the_new_secret(sender: S
     assert received.headers["x-webhook-signature"] == legacy
 
 
-async def test_a_v2_event_is_signed_as_v2_does_and_in_the_standard_way(sender: Sender, sink: Sink) -> None:
+async def test_v2_event_has_v2_and_standard_signatures(sender: Sender, sink: Sink) -> None:
     body = json.dumps({"api_version": "v2", "event_id": "e1", "event_type": "message.read", "data": {}}).encode()
     await sender.sender_for(subscription(sink.url), ENDPOINT).attempt(delivery(body, version="v2", line=""), 1)
     [received] = sink.received
@@ -122,7 +122,7 @@ async def test_a_v2_event_is_signed_as_v2_does_and_in_the_standard_way(sender: S
         (503, Outcome.THROTTLED),
     ],
 )
-async def test_the_status_says_what_came_of_it(sender: Sender, sink: Sink, status: int, outcome: Outcome) -> None:
+async def test_status_determines_the_outcome(sender: Sender, sink: Sink, status: int, outcome: Outcome) -> None:
     async def answer(_: Received) -> web.Response:
         return web.Response(
             status=status, text="because", headers={"Location": sink.url + "/elsewhere", "Retry-After": "7"}
@@ -135,17 +135,17 @@ async def test_the_status_says_what_came_of_it(sender: Sender, sink: Sink, statu
     assert len(sink.received) == 1
 
 
-async def test_nobody_listening_is_unreachable(sender: Sender) -> None:
+async def test_closed_port_is_unreachable(sender: Sender) -> None:
     made = await attempt(sender, "http://127.0.0.1:1/")
     assert (made.outcome, made.status) == (Outcome.UNREACHABLE, None)
     assert made.detail
 
 
-async def test_a_name_that_does_not_resolve_is_unreachable(sender: Sender) -> None:
+async def test_name_that_does_not_resolve_is_unreachable(sender: Sender) -> None:
     assert (await attempt(sender, "http://nowhere.invalid/")).outcome is Outcome.UNREACHABLE
 
 
-async def test_a_connection_that_breaks_off_is_unreachable(sender: Sender) -> None:
+async def test_connection_that_breaks_off_is_unreachable(sender: Sender) -> None:
     async def slam(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
         return
 
@@ -158,7 +158,7 @@ async def impatient(sender: Sender, url: str) -> Attempt:
     return await sender.sender_for(subscription(url, timeout="200ms"), ENDPOINT).attempt(delivery(b"{}"), 1)
 
 
-async def test_an_endpoint_that_hangs_times_out(sender: Sender, sink: Sink) -> None:
+async def test_hanging_endpoint_times_out(sender: Sender, sink: Sink) -> None:
     held = asyncio.Event()
 
     async def answer(_: Received) -> web.Response:
@@ -172,7 +172,7 @@ async def test_an_endpoint_that_hangs_times_out(sender: Sender, sink: Sink) -> N
     held.set()
 
 
-async def test_an_answer_whose_body_never_ends_counts_by_its_status(sender: Sender) -> None:
+async def test_response_whose_body_never_ends_counts_by_its_status(sender: Sender) -> None:
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nx")
@@ -184,7 +184,7 @@ async def test_an_answer_whose_body_never_ends_counts_by_its_status(sender: Send
     assert (made.outcome, made.status) == (Outcome.DELIVERED, 200)
 
 
-async def test_a_long_answer_is_kept_in_part(sender: Sender, sink: Sink) -> None:
+async def test_long_response_is_kept_in_part(sender: Sender, sink: Sink) -> None:
     async def answer(_: Received) -> web.Response:
         return web.Response(status=500, text="x" * 200_000)
 
@@ -193,11 +193,11 @@ async def test_a_long_answer_is_kept_in_part(sender: Sender, sink: Sink) -> None
     assert (made.outcome, len(made.detail)) == (Outcome.FAILED, 4096)
 
 
-async def test_a_header_that_cannot_be_sent_is_a_failure_and_not_a_crash(sender: Sender, sink: Sink) -> None:
+async def test_header_that_cannot_be_sent_is_a_failed_attempt(sender: Sender, sink: Sink) -> None:
     made = await sender.sender_for(subscription(sink.url), ENDPOINT).attempt(delivery(b"{}", type="a\nb"), 1)
     assert made.outcome is Outcome.FAILED
     assert sink.received == []
 
 
-def test_secrets_do_not_show() -> None:
+def test_repr_hides_the_secret() -> None:
     assert SECRET.text not in repr(SECRET)

@@ -51,7 +51,7 @@ async def test_headers_and_authorization_arrive(sender: Sender, sink: Sink) -> N
     assert (received.headers["x-team"], received.headers["authorization"]) == ("crm", "Bearer t0ken")
 
 
-async def test_during_a_rotation_either_secret_verifies_and_no_other(sender: Sender, sink: Sink) -> None:
+async def test_both_secrets_verify_during_a_rotation(sender: Sender, sink: Sink) -> None:
     await attempt(sender, sink.url, Endpoint((OTHER_SECRET, SECRET)))
     [received] = sink.received
     for secret in (OTHER_SECRET, SECRET):
@@ -63,7 +63,7 @@ async def test_during_a_rotation_either_secret_verifies_and_no_other(sender: Sen
     assert received.headers["x-webhook-signature"] == older
 
 
-async def test_a_certificate_is_good_if_its_authority_is_known(sender: Sender, tmp_path: Path) -> None:
+async def test_certificate_is_accepted_if_its_authority_is_known(sender: Sender, tmp_path: Path) -> None:
     authority = Authority()
     endpoints = {
         "the system's authorities": Endpoint((SECRET,)),
@@ -82,7 +82,7 @@ async def test_a_certificate_is_good_if_its_authority_is_known(sender: Sender, t
     assert "certificate" in made["another authority"].detail
 
 
-async def test_a_certificate_for_another_name_is_not_good(sender: Sender, tmp_path: Path) -> None:
+async def test_certificate_for_another_name_is_rejected(sender: Sender, tmp_path: Path) -> None:
     authority = Authority()
     endpoint = Endpoint((SECRET,), ca=authority.pem)
     async with tls_server(authority, tmp_path) as (url, _):
@@ -90,7 +90,7 @@ async def test_a_certificate_for_another_name_is_not_good(sender: Sender, tmp_pa
     assert made.outcome is Outcome.UNREACHABLE
 
 
-async def test_a_connection_is_kept_for_all_who_trust_alike(sender: Sender, tmp_path: Path) -> None:
+async def test_lanes_with_equal_trust_share_a_connection(sender: Sender, tmp_path: Path) -> None:
     authority = Authority()
     async with tls_server(authority, tmp_path) as (url, connections):
         for _ in range(3):
@@ -101,7 +101,7 @@ async def test_a_connection_is_kept_for_all_who_trust_alike(sender: Sender, tmp_
         assert len(connections) == 2
 
 
-async def test_a_header_that_changes_in_relay_toml_is_sent_by_a_lane_at_work(
+async def test_changed_header_is_sent_by_a_running_lane(
     redis: Redis, rules_file: Path, rules: ConfigFile, sink: Sink
 ) -> None:
     lane = Lane(redis, "bot", "messages")
