@@ -1,4 +1,4 @@
-"""A worker's parts on a real Redis: rules in a file, a sink that answers what it is told to."""
+"""A worker's parts on a real Redis: rules in a file, and a sink in the place of subscribers."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 
 TIMINGS = Timings(router_block=0.05, ready_poll=0.05)
-"""Drains check often whether they must stop, so that no test waits for that."""
+"""Timings of drains that check often whether they must stop, so that no test waits for that."""
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One POST that a sink got."""
+    """A POST that a sink received."""
 
     path: str
     body: bytes
@@ -48,7 +48,7 @@ class Received:
 
 @dataclass(slots=True)
 class Sink:
-    """An HTTP server that remembers what it got and answers what it is told to."""
+    """An HTTP server that records requests and responds as a test decides."""
 
     port: int = 0
     received: list[Received] = field(default_factory=list)
@@ -59,8 +59,8 @@ class Sink:
         return f"http://127.0.0.1:{self.port}"
 
     def ids(self, path: str | None = None) -> list[str]:
-        """The webhook ids it got, in order."""
-        return [one.headers["webhook-id"] for one in self.received if path in {None, one.path}]
+        """Return the webhook ids it received, in order."""
+        return [post.headers["webhook-id"] for post in self.received if path in {None, post.path}]
 
     async def receive(self, request: web.Request) -> web.StreamResponse:
         headers = {name.lower(): value for name, value in request.headers.items()}
@@ -71,7 +71,7 @@ class Sink:
 
 @asynccontextmanager
 async def open_sink() -> AsyncIterator[Sink]:
-    """A sink that listens."""
+    """Open a sink that listens on a free port."""
     sink = Sink()
     app = web.Application(client_max_size=2**22)
     app.router.add_post("/{tail:.*}", sink.receive)
@@ -86,7 +86,7 @@ async def sink() -> AsyncIterator[Sink]:
 
 
 def rules_for(sink: Sink, *, retry: str = '["50ms", "50ms"]', bot: str = "") -> str:
-    """Two topics with a subscription each, both at `sink`; `bot` are further keys of the first one."""
+    """Return rules with two topics and a subscription each, both at `sink`; `bot` are further keys of the first."""
     return f"""
 [[topics]]
 name = "messages"
@@ -126,15 +126,15 @@ async def rules(rules_file: Path) -> AsyncIterator[ConfigFile]:
         yield rules
 
 
-async def accept(redis: Redis, *arrivals: VerifiedWebhook) -> None:
-    """Puts events into the inbox, as the ingress does."""
+async def accept(redis: Redis, *webhooks: VerifiedWebhook) -> None:
+    """Put events into the inbox, as the ingress does."""
     async with Acceptor(redis, 60.0, time.time) as acceptor:
-        await asyncio.gather(*map(acceptor.accept, arrivals))
+        await asyncio.gather(*map(acceptor.accept, webhooks))
 
 
 @asynccontextmanager
 async def routing(redis: Redis, rules: ConfigFile, router: Router | None = None) -> AsyncIterator[Lease]:
-    """A router at work, a new one if none is given."""
+    """Run a router, a new one if none is given."""
     router = router or Router(redis, rules, time.time, TIMINGS)
     stop = asyncio.Event()
     async with acquire_lease(redis, wakeups.ROUTE.job_id) as lease:
@@ -147,11 +147,11 @@ async def routing(redis: Redis, rules: ConfigFile, router: Router | None = None)
 
 
 async def topic(redis: Redis, name: str) -> list[dict[str, str]]:
-    """The entries of a topic's stream, oldest first."""
+    """Return the entries of a topic's stream, oldest first."""
     rows = await redis.xrange(keys.topic(name))
     return [{key.decode(): value.decode() for key, value in fields.items()} for _, fields in rows]
 
 
 async def emptied(redis: Redis) -> bool:
-    """Whether everything that was accepted has been routed."""
+    """Return True if everything that was accepted has been routed."""
     return not await redis.xlen(keys.INBOX)

@@ -1,4 +1,4 @@
-"""Deliverers at work, and events for them."""
+"""Running partition workers, and events for them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from relay.store.lanes.ledger import LaneLedger
 
 BREAKER_LIMITS = Limits()
-"""Those of production."""
+"""The breaker limits of production."""
 
 
 @asynccontextmanager
@@ -44,12 +44,12 @@ async def delivering(
     """Run the partitions of the lanes; the event stops them."""
     async with AsyncExitStack() as stack:
         connections = await stack.enter_async_context(ConnectionPools())
-        deliverer = _deliverer(redis, rules, connections, timings, breaker_limits)
+        partition_worker = _partition_worker(redis, rules, connections, timings, breaker_limits)
         stop = asyncio.Event()
         drains = []
         for partition in {wakeups.partition_of(name) for name in names_of_lanes or ("bot", "crm")}:
             lease = await stack.enter_async_context(acquire_lease(redis, wakeups.deliver(partition).job_id))
-            drains.append(asyncio.create_task(deliverer.drain(partition, lease, stop)))
+            drains.append(asyncio.create_task(partition_worker.drain(partition, lease, stop)))
         try:
             yield stop
         finally:
@@ -58,12 +58,12 @@ async def delivering(
 
 
 async def deliver_and_be_killed(redis: Redis, rules: ConfigFile, name: str, when: Callable[[], object]) -> None:
-    """The partition of a lane at work until `when` is true; then nothing of it does anything any more."""
+    """Run the partition of a lane until `when` is true; then cancel all its tasks at once, as a kill would."""
     async with ConnectionPools() as connections:
-        deliverer = _deliverer(redis, rules, connections)
+        partition_worker = _partition_worker(redis, rules, connections)
         before = asyncio.all_tasks()
         async with acquire_lease(redis, wakeups.deliver(wakeups.partition_of(name)).job_id) as lease:
-            drain = asyncio.create_task(deliverer.drain(wakeups.partition_of(name), lease, asyncio.Event()))
+            drain = asyncio.create_task(partition_worker.drain(wakeups.partition_of(name), lease, asyncio.Event()))
             await eventually(when)
             while not drain.done():
                 for task in asyncio.all_tasks() - before:
@@ -72,7 +72,7 @@ async def deliver_and_be_killed(redis: Redis, rules: ConfigFile, name: str, when
                 await asyncio.sleep(0)
 
 
-def _deliverer(
+def _partition_worker(
     redis: Redis,
     rules: ConfigFile,
     connections: ConnectionPools,
@@ -93,7 +93,7 @@ def now_ms() -> int:
 
 
 async def feed(redis: Redis, lane: Lane, *event_ids: str, **more: str) -> None:
-    """Routes events to a lane, as the router does; `more` are further fields."""
+    """Route events to a lane, as the router does; `more` are further fields."""
     for event_id in event_ids:
         fields = {
             "id": event_id,

@@ -1,4 +1,4 @@
-"""What a lane's gate lets through, seen from the subscriber."""
+"""Flow control of a lane, as its subscriber sees it."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ delivering = partial(
 
 @pytest.fixture
 async def bot(redis: Redis) -> Lane:
-    """The lane, standing."""
+    """The lane, created."""
     lane = Lane(redis, "bot", "messages")
     await lane.ensure()
     return lane
 
 
-def say(rules_file: Path, rules: ConfigFile, sink: Sink, **more: str) -> None:
+def write_rules(rules_file: Path, rules: ConfigFile, sink: Sink, **more: str) -> None:
     rules_file.write_text(rules_for(sink, **more))
     rules.reload()
 
@@ -55,7 +55,7 @@ async def delivered(redis: Redis, count: int) -> bool:
 async def test_open_breaker_sends_only_probes_and_loses_no_event(
     redis: Redis, rules: ConfigFile, bot: Lane, sink: Sink
 ) -> None:
-    """With three attempts a delivery, 50 ms apart, everything would be dead within a fifth of a second."""
+    """With three attempts 50 ms apart, every delivery would be dead-lettered within a fifth of a second."""
     is_down = True
 
     async def answer(_: Received) -> web.Response:
@@ -67,7 +67,7 @@ async def test_open_breaker_sends_only_probes_and_loses_no_event(
         await feed(redis, bot, *events[:200])
         began = time.monotonic()
         await eventually(lambda: time.monotonic() - began > 1.5)
-        assert len(sink.received) <= 50 + 2 * 50 + 25  # what was in flight as it opened, and some probes
+        assert len(sink.received) <= 50 + 2 * 50 + 25  # those in flight when it opened, and some probes
         assert (await Suspensions(redis).open_breakers())["bot"].reason == "throttled: 503"
         await feed(redis, bot, *events[200:])
         is_down = False
@@ -118,7 +118,7 @@ async def test_poison_message_opens_no_breaker_and_is_dead_lettered(
 async def test_without_breaker_every_delivery_follows_its_schedule(
     redis: Redis, rules_file: Path, rules: ConfigFile, bot: Lane, sink: Sink
 ) -> None:
-    say(rules_file, rules, sink, bot="breaker = false")
+    write_rules(rules_file, rules, sink, bot="breaker = false")
 
     async def answer(_: Received) -> web.Response:
         return web.Response(status=500)
@@ -151,13 +151,13 @@ async def test_410_pauses_the_subscription_until_it_is_resumed(
             await feed(redis, bot, "e1")
             await eventually(Suspensions(redis).pauses)
             await feed(redis, bot, "e2")
-            await asyncio.sleep(0.3)  # nothing is what should happen
+            await asyncio.sleep(0.3)  # nothing may happen
             assert sink.ids() == ["e1"]
             is_gone = False
             assert await Suspensions(redis).resume("bot")
             await eventually(lambda: delivered(redis, 2))
     assert "resume bot" in next(line["note"] for line in logs if line["event"] == "lane.paused")
-    assert [one.headers["relay-attempt"] for one in sink.received if one.headers["webhook-id"] == "e1"] == ["1", "1"]
+    assert [post.headers["relay-attempt"] for post in sink.received if post.headers["webhook-id"] == "e1"] == ["1", "1"]
     assert (await ledger_of(redis, "bot")).balances
 
 
@@ -178,12 +178,12 @@ async def test_operator_pauses_and_resumes_a_lane(redis: Redis, rules: ConfigFil
 async def test_relay_toml_pauses_a_lane(
     redis: Redis, rules_file: Path, rules: ConfigFile, bot: Lane, sink: Sink
 ) -> None:
-    say(rules_file, rules, sink, bot="paused = true")
+    write_rules(rules_file, rules, sink, bot="paused = true")
     async with delivering(redis, rules, "bot"):
         await feed(redis, bot, "e1")
         await asyncio.sleep(0.2)
         assert sink.ids() == []
-        say(rules_file, rules, sink)
+        write_rules(rules_file, rules, sink)
         await eventually(lambda: sink.ids() == ["e1"])
 
 
@@ -191,20 +191,20 @@ async def test_relay_toml_pauses_a_lane(
 
 
 async def test_rate_is_kept(redis: Redis, rules_file: Path, rules: ConfigFile, bot: Lane, sink: Sink) -> None:
-    say(rules_file, rules, sink, bot="rate = 20")
+    write_rules(rules_file, rules, sink, bot="rate = 20")
     async with delivering(redis, rules, "bot"):
         await feed(redis, bot, *map(str, range(35)))
         await eventually(lambda: delivered(redis, 35))
-    spread = [one.at - sink.received[0].at for one in sink.received]
-    assert spread[-1] >= 0.7  # 20 at once, and 15 more at 20 a second
-    assert all(sum(at <= one < at + 0.5 for one in spread) <= 20 + 10 + 1 for at in spread)
+    spread = [post.at - sink.received[0].at for post in sink.received]
+    assert spread[-1] >= 0.7  # a burst of 20, and 15 more at 20 a second
+    assert all(sum(start <= at < start + 0.5 for at in spread) <= 20 + 10 + 1 for start in spread)
 
 
-# --- what needs no POST ---------------------------------------------------------------------------
+# --- verdicts without a POST ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("narrowing", "wanted"),
+    ("filters", "expected"),
     [
         ('events = ["message.sent"]', {"sent"}),
         ('events = ["message.*"]\nlines = ["+16465550123"]', {"received", "sent"}),
@@ -214,9 +214,9 @@ async def test_rate_is_kept(redis: Redis, rules_file: Path, rules: ConfigFile, b
     ],
 )
 async def test_subscription_filters_its_topic(
-    redis: Redis, rules_file: Path, rules: ConfigFile, bot: Lane, sink: Sink, narrowing: str, wanted: set[str]
+    redis: Redis, rules_file: Path, rules: ConfigFile, bot: Lane, sink: Sink, filters: str, expected: set[str]
 ) -> None:
-    say(rules_file, rules, sink, bot=narrowing)
+    write_rules(rules_file, rules, sink, bot=filters)
     line = "+16465550123"
     async with delivering(redis, rules, "bot"):
         await feed(redis, bot, "received", line=line)
@@ -226,17 +226,17 @@ async def test_subscription_filters_its_topic(
 
         async def is_over() -> bool:
             row = await ledger_of(redis, "bot")
-            return (row.delivered, row.filtered, row.waiting) == (len(wanted), 4 - len(wanted), 0)
+            return (row.delivered, row.filtered, row.waiting) == (len(expected), 4 - len(expected), 0)
 
         await eventually(is_over)
-    assert set(sink.ids()) == wanted
+    assert set(sink.ids()) == expected
     assert (await ledger_of(redis, "bot")).balances
 
 
 async def test_expired_event_is_dead_lettered_without_a_post(
     redis: Redis, rules_file: Path, rules: ConfigFile, bot: Lane, sink: Sink
 ) -> None:
-    say(rules_file, rules, sink, bot='max_age = "1h"')
+    write_rules(rules_file, rules, sink, bot='max_age = "1h"')
     an_hour_ago = str(round((time.time() - 3601) * 1000))
     async with delivering(redis, rules, "bot"):
         await feed(redis, bot, "old", at=an_hour_ago)
@@ -244,13 +244,13 @@ async def test_expired_event_is_dead_lettered_without_a_post(
         await eventually(lambda: delivered(redis, 1))
 
         async def letters() -> list[tuple[str, str, int]]:
-            return [(one.record.id, one.reason, one.tries) async for one in DeadLetters(redis).of("bot")]
+            return [(letter.record.id, letter.reason, letter.tries) async for letter in DeadLetters(redis).of("bot")]
 
         await eventually(letters)
         assert await letters() == [("old", "expired: older than 1h", 0)]
-        [letter] = [one async for one in DeadLetters(redis).of("bot")]
+        [letter] = [letter async for letter in DeadLetters(redis).of("bot")]
         await DeadLetters(redis).replay("bot", [letter.record.entry], round(time.time() * 1000))
-        await eventually(lambda: delivered(redis, 2))  # a person who sends it back wants it sent
+        await eventually(lambda: delivered(redis, 2))  # an operator who replays it wants it delivered
     assert sink.ids() == ["new", "old"]
 
 
@@ -258,7 +258,7 @@ async def test_unreadable_entry_is_dead_lettered_and_blocks_no_other(
     redis: Redis, rules: ConfigFile, bot: Lane, sink: Sink
 ) -> None:
     async with delivering(redis, rules, "bot"):
-        await feed(redis, bot, "strange", at="yesterday")
+        await feed(redis, bot, "unreadable", at="yesterday")
         await feed(redis, bot, "e1")
         await eventually(lambda: delivered(redis, 1))
         row = await ledger_of(redis, "bot")

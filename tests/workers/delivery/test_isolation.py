@@ -1,4 +1,4 @@
-"""Many lanes, some of whose subscribers hang or are not there: nobody else notices."""
+"""Isolation: lanes whose subscribers hang or are unreachable do not delay the others."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from tests.workers.conftest import Received, Sink
 
 LANES, HUNG, ABSENT, EVENTS = 200, 10, 10, 6
-NOBODY = "http://127.0.0.1:9"
+CLOSED_PORT = "http://127.0.0.1:9"
 
 
-def rules_of(sink: Sink) -> str:
+def rules_with_bad_subscribers(sink: Sink) -> str:
     text = '[[topics]]\nname = "everything"\nevents = ["*"]\n'
     for number in range(LANES):
-        url = NOBODY if HUNG <= number < HUNG + ABSENT else sink.url
+        url = CLOSED_PORT if HUNG <= number < HUNG + ABSENT else sink.url
         path = "hang" if number < HUNG else "good"
         text += (
             f'[[subscriptions]]\nname = "s{number}"\ntopic = "everything"\nurl = "{url}/{path}/{number}"\n'
@@ -52,13 +52,13 @@ async def test_20_bad_subscribers_do_not_delay_180_others(redis: Redis, rules_fi
         return sum(received.path.startswith(f"/{kind}/") for received in sink.received) == count
 
     sink.answer = answer
-    rules_file.write_text(rules_of(sink))
+    rules_file.write_text(rules_with_bad_subscribers(sink))
     async with ConfigFile(rules_file) as rules, delivering(redis, rules, *(f"s{n}" for n in range(LANES))):
 
-        async def all_stand() -> bool:
+        async def all_exist() -> bool:
             return await ask(redis.scard(keys.LANES)) == LANES
 
-        await eventually(all_stand)
+        await eventually(all_exist)
         async with routing(redis, rules):
             for number in range(1, EVENTS + 1):
                 await accept(redis, arrival_of())

@@ -43,40 +43,40 @@ async def ordered(rules_file: Path, sink: Sink) -> AsyncIterator[ConfigFile]:
 
 
 class Watch:
-    """A subscriber that knows of each chat's events what it took, in order, and never two at a time of one chat."""
+    """A subscriber that records the order of each chat's events, and rejects two at a time of a chat."""
 
     def __init__(self, sink: Sink, failures: float = 0.0) -> None:
-        self.taken: defaultdict[str, list[int]] = defaultdict(list)
+        self.accepted: defaultdict[str, list[int]] = defaultdict(list)
         self.most_at_once = 0
         self._failures = failures
         self._chance = random.Random(7)
-        self._here: set[str] = set()
+        self._in_flight: set[str] = set()
         sink.answer = self.answer
 
     async def answer(self, received: Received) -> web.Response:
         chat, _, number = received.headers["webhook-id"].partition("/")
-        assert chat not in self._here, f"two of {chat} at a time"
-        self._here.add(chat)
-        self.most_at_once = max(self.most_at_once, len(self._here))
+        assert chat not in self._in_flight, f"two of {chat} at a time"
+        self._in_flight.add(chat)
+        self.most_at_once = max(self.most_at_once, len(self._in_flight))
         try:
             await asyncio.sleep(self._chance.random() * 0.004)
         finally:
-            self._here.discard(chat)
+            self._in_flight.discard(chat)
         if self._chance.random() < self._failures:
             return web.Response(status=503)
-        self.taken[chat].append(int(number))
+        self.accepted[chat].append(int(number))
         return web.Response()
 
     @property
     def count(self) -> int:
-        return sum(len(set(numbers)) for numbers in self.taken.values())
+        return sum(len(set(numbers)) for numbers in self.accepted.values())
 
     def has(self, count: int) -> bool:
         return self.count >= count
 
 
 async def feed_chats(redis: Redis, lane: Lane, chats: int, each: int) -> None:
-    """Events of several chats, in turn."""
+    """Feed events of several chats, in turn."""
     for number in range(each):
         for chat in range(chats):
             await feed(redis, lane, f"c{chat}/{number}", chat=f"c{chat}")
@@ -89,13 +89,13 @@ async def test_chat_is_delivered_in_order_one_at_a_time_despite_failures(
     await feed_chats(redis, lane, chats=6, each=12)
     async with delivering(redis, ordered, "bot"):
         await eventually(lambda: watch.count == 72)
-    assert all(numbers == list(range(12)) for numbers in watch.taken.values())
+    assert all(numbers == list(range(12)) for numbers in watch.accepted.values())
     assert watch.most_at_once > 1
     row = await ledger_of(redis, "bot")
     assert (row.delivered, row.dead, row.waiting, row.retrying, row.balances) == (72, 0, 0, 0, True)
 
 
-@pytest.mark.parametrize(("most_in_line", "most_kept"), [(5, 0), (20_000, 0), (7, 8_000_000)])
+@pytest.mark.parametrize(("max_queued", "max_kept"), [(5, 0), (20_000, 0), (7, 8_000_000)])
 async def test_small_order_buffer_changes_no_order(
     redis: Redis,
     ordered: ConfigFile,
@@ -103,16 +103,16 @@ async def test_small_order_buffer_changes_no_order(
     sink: Sink,
     monkeypatch: pytest.MonkeyPatch,
     *,
-    most_in_line: int,
-    most_kept: int,
+    max_queued: int,
+    max_kept: int,
 ) -> None:
-    monkeypatch.setattr(workers.delivery.ordered_source, "_MAX_QUEUED", most_in_line)
-    monkeypatch.setattr(workers.delivery.ordered_source, "_MAX_KEPT", most_kept)
+    monkeypatch.setattr(workers.delivery.ordered_source, "_MAX_QUEUED", max_queued)
+    monkeypatch.setattr(workers.delivery.ordered_source, "_MAX_KEPT", max_kept)
     watch = Watch(sink, failures=0.1)
     await feed_chats(redis, lane, chats=3, each=20)
     async with delivering(redis, ordered, "bot"):
         await eventually(lambda: watch.count == 60)
-    assert all(numbers == list(range(20)) for numbers in watch.taken.values())
+    assert all(numbers == list(range(20)) for numbers in watch.accepted.values())
 
 
 async def test_order_outlives_killed_workers(redis: Redis, ordered: ConfigFile, lane: Lane, sink: Sink) -> None:
@@ -122,8 +122,8 @@ async def test_order_outlives_killed_workers(redis: Redis, ordered: ConfigFile, 
         await deliver_and_be_killed(redis, ordered, "bot", partial(watch.has, goal))
     async with delivering(redis, ordered, "bot"):
         await eventually(lambda: watch.count == 100)
-    for numbers in watch.taken.values():
-        assert numbers == sorted(numbers)  # what was in flight when a worker died may have come twice
+    for numbers in watch.accepted.values():
+        assert numbers == sorted(numbers)  # an event that was in flight when a worker died may arrive twice
         assert set(numbers) == set(range(20))
     assert (await ledger_of(redis, "bot")).balances
 
@@ -143,7 +143,7 @@ async def test_chat_that_waits_for_a_retry_delays_no_other_chat(
         await feed(redis, lane, "none/0")
         await eventually(lambda: len(sink.received) == 4)
     assert sorted(sink.ids()) == ["none/0", "other/0", "other/1", "slow/0"]
-    # Another worker knows that the chat waits, though what waits behind its first event is nobody's at this moment.
+    # Another worker knows that the chat waits, though no worker has the events after its first one in hand now.
     async with ConfigFile(rules_file) as rules, delivering(redis, rules, "bot"):
         await feed(redis, lane, "slow/2", chat="slow")
         await feed(redis, lane, "other/2", chat="other")
@@ -211,10 +211,10 @@ async def test_events_that_arrive_while_a_dead_letter_is_written_wait(
         for chat in chats:
             await feed(redis, lane, f"{chat}/0", chat=chat)
 
-        async def are_held_up() -> bool:
+        async def are_blocked() -> bool:
             return len(await lane.blocked_chats()) == len(chats)
 
-        await eventually(are_held_up)
+        await eventually(are_blocked)
         await feed(redis, lane, "last/9")
         await eventually(lambda: "last/9" in sink.ids())
     assert sorted(sink.ids()) == sorted([*(f"{chat}/0" for chat in chats), "last/9"])
@@ -228,10 +228,10 @@ async def test_dropping_a_dead_letter_unblocks_its_chat(
         await feed(redis, lane, "c/1", "c/2", chat="c")
         letters = DeadLetters(redis)
 
-        async def died() -> list[str]:
+        async def dead_letters() -> list[str]:
             return [letter.record.entry async for letter in letters.of("bot")]
 
-        entries = await eventually(died)
+        entries = await eventually(dead_letters)
         assert await letters.drop("bot", entries, now_ms()) == 1
         await eventually(lambda: sink.ids() == ["c/1", "c/2"])
     assert await lane.blocked_chats() == {}

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 async def lanes(redis: Redis) -> dict[str, Lane]:
-    """Both lanes, standing."""
+    """Both lanes, created."""
     lanes = {"bot": Lane(redis, "bot", "messages"), "crm": Lane(redis, "crm", "everything")}
     for lane in lanes.values():
         await lane.ensure()
@@ -38,7 +38,7 @@ async def lanes(redis: Redis) -> dict[str, Lane]:
 
 
 async def read_unseen(redis: Redis, lane: Lane) -> None:
-    """Makes the lane's next delivery pending behind its holder's back."""
+    """Make the lane's next delivery pending without its worker."""
     [[_, [_]]] = await redis.xreadgroup(lane.group, keys.CONSUMER, {lane.topic_stream: ">"}, count=1)
 
 
@@ -87,17 +87,17 @@ async def test_unknown_pending_delivery_is_found_by_count(
 async def test_subscription_that_changes_topic_gets_its_waiting_events(
     redis: Redis, rules_file: Path, lanes: dict[str, Lane], sink: Sink
 ) -> None:
-    owed = [f"e{number}" for number in range(120)]
-    await feed(redis, lanes["bot"], *owed)
-    await lanes["bot"].read_new(70)  # some were read by a worker that is gone
+    waiting = [f"e{number}" for number in range(120)]
+    await feed(redis, lanes["bot"], *waiting)
+    await lanes["bot"].read_new(70)  # some were read by a worker that has died
     rules_file.write_text(rules_file.read_text().replace('topic = "messages"', 'topic = "everything"'))
     async with ConfigFile(rules_file) as moved, delivering(redis, moved):
-        await eventually(lambda: len(sink.ids("/bot")) == len(owed))
+        await eventually(lambda: len(sink.ids("/bot")) == len(waiting))
         await feed(redis, lanes["crm"], "new")
         await mark_ready(redis, wakeups.partition_of("bot"), ["bot"], 1)
         await eventually(lambda: "new" in sink.ids("/bot"))
-        await redis.xadd(lanes["bot"].topic_stream, {"id": "not ours any more", "at": "1", "body": "{}"})
-    assert sorted(sink.ids("/bot")) == sorted([*owed, "new"])
+        await redis.xadd(lanes["bot"].topic_stream, {"id": "of the former topic", "at": "1", "body": "{}"})
+    assert sorted(sink.ids("/bot")) == sorted([*waiting, "new"])
     row = await ledger_of(redis, "bot")
     assert (row.routed, row.delivered, row.waiting, row.balances) == (121, 121, 0, True)
 
@@ -157,13 +157,13 @@ async def test_failure_is_retried_then_dead_lettered_then_replayed(
     async with delivering(redis, rules):
         await feed(redis, lanes["bot"], "e1")
 
-        async def died() -> list[object]:
+        async def dead_letters() -> list[object]:
             return [letter async for letter in DeadLetters(redis).of("bot")]
 
-        await eventually(died)
+        await eventually(dead_letters)
         assert sink.ids() == ["e1"] * 3
-        assert [one.headers["relay-attempt"] for one in sink.received] == ["1", "2", "3"]
-        first, second, third = [one.at for one in sink.received]
+        assert [post.headers["relay-attempt"] for post in sink.received] == ["1", "2", "3"]
+        first, second, third = [post.at for post in sink.received]
         assert second - first >= 0.18
         assert third - second >= 0.36
         letters = [letter async for letter in DeadLetters(redis).of("bot")]
@@ -200,13 +200,13 @@ async def test_every_attempt_is_recorded_with_its_verdict(
             return (await ledger_of(redis, "bot")).delivered == 1
 
         await eventually(settled)
-    second, first = [one async for one in attempts_of(redis, "bot", AttemptFilter(chat="chat-1"))]
+    second, first = [attempt async for attempt in attempts_of(redis, "bot", AttemptFilter(chat="chat-1"))]
     assert (first.attempt.number, first.attempt.outcome, first.attempt.status) == (1, Outcome.FAILED, 500)
     assert (first.detail, first.counted, first.attempt.is_probe) == ("busy", True, False)
     assert first.attempt.due_ms is not None
     assert first.attempt.due_ms <= second.attempt.at_ms
     assert (second.attempt.number, second.attempt.outcome, second.detail) == (2, Outcome.DELIVERED, "")
-    assert [one.headers["relay-attempt"] for one in sink.received] == ["1", "2"]
+    assert [post.headers["relay-attempt"] for post in sink.received] == ["1", "2"]
 
 
 @pytest.mark.parametrize("status", [400, 404, 302])
@@ -230,11 +230,11 @@ async def test_rejected_delivery_is_dead_lettered_at_once(
 async def test_hanging_subscriber_delays_no_other(
     redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
 ) -> None:
-    held = asyncio.Event()
+    released = asyncio.Event()
 
     async def answer(received: Received) -> web.Response:
         if received.path == "/bot":
-            await held.wait()
+            await released.wait()
         return web.Response()
 
     sink.answer = answer
@@ -244,7 +244,7 @@ async def test_hanging_subscriber_delays_no_other(
         await feed(redis, lanes["crm"], *map(str, range(100)))
         await eventually(lambda: len(sink.ids("/crm")) == 100)
     assert len(sink.ids("/bot")) == 50
-    held.set()
+    released.set()
 
 
 async def test_next_worker_delivers_what_a_killed_one_had_read(
@@ -280,10 +280,10 @@ async def test_stop_finishes_deliveries_in_flight_and_leaves_the_rest(
 ) -> None:
     rules_file.write_text(rules_for(sink, bot="concurrency = 5"))
     rules.reload()
-    held = asyncio.Event()
+    released = asyncio.Event()
 
     async def answer(_: Received) -> web.Response:
-        await held.wait()
+        await released.wait()
         return web.Response()
 
     sink.answer = answer
@@ -291,7 +291,7 @@ async def test_stop_finishes_deliveries_in_flight_and_leaves_the_rest(
     async with delivering(redis, rules) as stop:
         await eventually(lambda: len(sink.received) == 5)
         stop.set()
-        held.set()
+        released.set()
     row = await ledger_of(redis, "bot")
     assert (row.delivered, row.waiting, len(sink.received)) == (5, 15, 5)
     async with delivering(redis, rules):
@@ -335,7 +335,7 @@ async def test_added_changed_and_removed_subscriptions_are_followed(
         await feed(redis, lanes["crm"], "e4")
         await asyncio.sleep(0.2)
     assert sink.ids("/crm") == ["e2"]
-    assert (await ledger_of(redis, "crm")).waiting == 2  # it has left relay.toml; what it is owed is kept
+    assert (await ledger_of(redis, "crm")).waiting == 2  # it is not in relay.toml any more, and keeps its events
 
 
 async def test_lane_continues_without_a_gap_after_its_group_was_destroyed(

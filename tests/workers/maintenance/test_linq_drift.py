@@ -1,4 +1,4 @@
-"""The upkeep: what changed at Linq is said, counted, and repaired where relay.toml says so."""
+"""The drift check: changes at Linq are logged, counted, and repaired if relay.toml allows it."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ RULES = '[linq]\nheal = {heal}\n[[topics]]\nname = "all"\nevents = ["message.*"]
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[RunningSandbox]:
-    """A Linq."""
+    """A sandbox in the place of Linq."""
     async with running_sandbox(allow_local=False) as running:
         yield running
 
 
 @pytest.fixture
 def settings(sandbox: RunningSandbox, redis_url: str) -> Settings:
-    """All that the upkeep needs."""
+    """Settings with all that the check needs."""
     return Settings(
         redis_url=redis_url,
         relay_public_url="https://relay.example.com",
@@ -47,66 +47,66 @@ def settings(sandbox: RunningSandbox, redis_url: str) -> Settings:
     )
 
 
-def upkeep_of(redis: Redis, settings: Settings, directory: Path, *, heal: bool, ahead: float = 0.0) -> DriftCheck:
+def drift_check(redis: Redis, settings: Settings, directory: Path, *, heal: bool, ahead: float = 0.0) -> DriftCheck:
     rules = directory / "relay.toml"
     rules.write_text(RULES.format(heal=str(heal).lower()))
     return DriftCheck(redis, ConfigFile(rules), settings, lambda: time.time() + ahead)
 
 
-async def registered(redis: Redis, settings: Settings, upkeep: DriftCheck) -> None:
-    async with open_reconciler(settings, redis, upkeep._rules.current.config) as reconciler:
+async def register(redis: Redis, settings: Settings, check: DriftCheck) -> None:
+    async with open_reconciler(settings, redis, check._rules.current.config) as reconciler:
         assert all(done.error is None for done in await reconciler.apply(lambda _: None))
 
 
-async def checked(upkeep: DriftCheck) -> dict[str, Any]:
-    """What a look says."""
+async def log_of(check: DriftCheck) -> dict[str, Any]:
+    """Run a check and return its log line."""
     with capture_logs() as logs:
-        await upkeep.check()
+        await check.check()
     (line,) = [dict(line) for line in logs if line["event"].startswith("bootstrap.")]
     return line
 
 
-@pytest.mark.parametrize("heal", [False, True], ids=["only said", "healed"])
+@pytest.mark.parametrize("heal", [False, True], ids=["only logged", "healed"])
 async def test_drift_is_logged_counted_and_healed_if_enabled(
     redis: Redis, settings: Settings, sandbox: RunningSandbox, tmp_path: Path, *, heal: bool
 ) -> None:
-    upkeep = upkeep_of(redis, settings, tmp_path, heal=heal)
-    await registered(redis, settings, upkeep)
-    assert (await checked(upkeep))["log_level"] == "info"
+    check = drift_check(redis, settings, tmp_path, heal=heal)
+    await register(redis, settings, check)
+    assert (await log_of(check))["log_level"] == "info"
 
     first, second, _ = sandbox.sandbox.state.subscriptions.values()
     first.is_active = False
     del sandbox.sandbox.state.subscriptions[second.id]
-    said = await checked(upkeep)
-    assert (said["log_level"], said["inactive"], said["missing"]) == ("warning", 1, 1)
+    logged = await log_of(check)
+    assert (logged["log_level"], logged["inactive"], logged["missing"]) == ("warning", 1, 1)
     drift = await hash_of(redis, keys.DRIFT)
     assert (drift["v3:inactive"], drift["v3:missing"], drift["v3:extra"]) == ("1", "1", "0")
     assert abs(int(drift["v3:at"]) - time.time()) < 60
     assert len(sandbox.sandbox.state.subscriptions) == (3 if heal else 2)
-    assert (await checked(upkeep))["missing"] == (0 if heal else 1)
+    assert (await log_of(check))["missing"] == (0 if heal else 1)
 
 
 async def test_silent_line_is_reported(
     redis: Redis, settings: Settings, sandbox: RunningSandbox, tmp_path: Path
 ) -> None:
-    upkeep = upkeep_of(redis, settings, tmp_path, heal=True)
-    await registered(redis, settings, upkeep)
+    check = drift_check(redis, settings, tmp_path, heal=True)
+    await register(redis, settings, check)
     await redis.hset(keys.LAST_SEEN, LINES[0], f"{round((time.time() - 90_000) * 1000)} 1")  # type: ignore[misc]
     before = list(sandbox.changes)
-    assert ((said := await checked(upkeep))["log_level"], said["silent"]) == ("warning", 1)
+    assert ((logged := await log_of(check))["log_level"], logged["silent"]) == ("warning", 1)
     assert sandbox.changes == before
 
 
 async def test_rotation_is_completed_even_without_heal(
     redis: Redis, settings: Settings, sandbox: RunningSandbox, tmp_path: Path
 ) -> None:
-    upkeep = upkeep_of(redis, settings, tmp_path, heal=False)
-    await registered(redis, settings, upkeep)
-    async with open_reconciler(settings, redis, upkeep._rules.current.config) as reconciler:
+    check = drift_check(redis, settings, tmp_path, heal=False)
+    await register(redis, settings, check)
+    async with open_reconciler(settings, redis, check._rules.current.config) as reconciler:
         await reconciler.rotate(None, -1.0, lambda _: None)
-    sandbox.sandbox.state.lines.append("+16465550199")  # which is not registered for that
-    await upkeep.check()
-    assert {one.target_url[-5:] for one in sandbox.sandbox.state.subscriptions.values()} == {"gen=2"}
+    sandbox.sandbox.state.lines.append("+16465550199")  # a new line, which the check must not register
+    await check.check()
+    assert {linq.target_url[-5:] for linq in sandbox.sandbox.state.subscriptions.values()} == {"gen=2"}
     assert len(sandbox.sandbox.state.subscriptions) == len(LINES)
 
 
@@ -117,14 +117,14 @@ async def test_api_error_is_logged_in_one_sentence(
         return linq_error(403, 2011, "Feature not enabled")
 
     sandbox.intercept = forbid
-    said = await checked(upkeep_of(redis, settings, tmp_path, heal=True))
-    assert (said["event"], said["log_level"]) == ("bootstrap.check_failed", "error")
-    assert "Feature not enabled (status 403, code 2011)" in said["error"]
+    logged = await log_of(drift_check(redis, settings, tmp_path, heal=True))
+    assert (logged["event"], logged["log_level"]) == ("bootstrap.check_failed", "error")
+    assert "Feature not enabled (status 403, code 2011)" in logged["error"]
 
 
 @pytest.fixture
 def with_v2(settings: Settings, sandbox: RunningSandbox) -> Settings:
-    """All that the upkeep of v2 needs, too."""
+    """Settings with all that the check of v2 needs, too."""
     return settings.model_copy(
         update={
             "linq_v2_token": SecretStr(API_KEY),
@@ -134,30 +134,30 @@ def with_v2(settings: Settings, sandbox: RunningSandbox) -> Settings:
     )
 
 
-def upkeep_of_v2(redis: Redis, settings: Settings, directory: Path, *, heal: bool) -> DriftCheck:
-    upkeep = upkeep_of(redis, settings, directory, heal=heal)
+def v2_drift_check(redis: Redis, settings: Settings, directory: Path, *, heal: bool) -> DriftCheck:
+    check = drift_check(redis, settings, directory, heal=heal)
     rules = directory / "relay.toml"
     rules.write_text(f"[linq.v2]\n{rules.read_text()}")
-    return DriftCheck(redis, ConfigFile(rules), settings, upkeep._clock)
+    return DriftCheck(redis, ConfigFile(rules), settings, check._clock)
 
 
-async def looked(upkeep: DriftCheck) -> dict[str, dict[str, Any]]:
-    """What a look says of each API."""
+async def logs_of(check: DriftCheck) -> dict[str, dict[str, Any]]:
+    """Run a check and return its log line of each API."""
     with capture_logs() as logs:
-        await upkeep.check()
+        await check.check()
     return {line["api"]: dict(line) for line in logs if line["event"].startswith("bootstrap.")}
 
 
-@pytest.mark.parametrize("heal", [False, True], ids=["only said", "healed"])
+@pytest.mark.parametrize("heal", [False, True], ids=["only logged", "healed"])
 async def test_v2_drift_is_checked_as_well(
     redis: Redis, with_v2: Settings, sandbox: RunningSandbox, tmp_path: Path, *, heal: bool
 ) -> None:
-    upkeep = upkeep_of_v2(redis, with_v2, tmp_path, heal=heal)
-    said = await looked(upkeep)
-    assert (said["v3"]["missing"], said["v2"]["missing"], said["v2"]["log_level"]) == (3, 1, "warning")
+    check = v2_drift_check(redis, with_v2, tmp_path, heal=heal)
+    logged = await logs_of(check)
+    assert (logged["v3"]["missing"], logged["v2"]["missing"], logged["v2"]["log_level"]) == (3, 1, "warning")
     assert (await hash_of(redis, keys.DRIFT))["v2:missing"] == "1"
     assert len(sandbox.sandbox.state.v2_subscriptions) == heal
-    assert (await looked(upkeep))["v2"]["missing"] == (not heal)
+    assert (await logs_of(check))["v2"]["missing"] == (not heal)
 
 
 async def test_failure_of_one_api_does_not_stop_the_other(
@@ -167,12 +167,12 @@ async def test_failure_of_one_api_does_not_stop_the_other(
         return linq_error(403, 2011, "Feature not enabled") if "/v3/" in request.path else None
 
     sandbox.intercept = forbid
-    said = await looked(upkeep_of_v2(redis, with_v2, tmp_path, heal=True))
-    assert (said["v3"]["event"], said["v2"]["event"]) == ("bootstrap.check_failed", "bootstrap.checked")
+    logged = await logs_of(v2_drift_check(redis, with_v2, tmp_path, heal=True))
+    assert (logged["v3"]["event"], logged["v2"]["event"]) == ("bootstrap.check_failed", "bootstrap.checked")
     assert len(sandbox.sandbox.state.v2_subscriptions) == 1
 
 
 def test_check_needs_a_linq_api_key(redis: Redis, settings: Settings, tmp_path: Path) -> None:
-    assert upkeep_of(redis, settings, tmp_path, heal=True).is_possible
+    assert drift_check(redis, settings, tmp_path, heal=True).is_possible
     without = settings.model_copy(update={"linq_api_v3_api_key": None})
-    assert not upkeep_of(redis, without, tmp_path, heal=True).is_possible
+    assert not drift_check(redis, without, tmp_path, heal=True).is_possible

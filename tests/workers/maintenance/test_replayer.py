@@ -1,4 +1,4 @@
-"""A topic's history on its way to a lane: at its pace, behind what is new, whole whoever dies."""
+"""Replays of a topic's history: at their rate, behind new events, and complete although workers die."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ REPLAY_STREAM = keys.lane("bot", "replay")
 
 @pytest.fixture(autouse=True)
 async def _history(redis: Redis) -> None:
-    """A topic that bot does not read, with twenty events."""
+    """Fill a topic that bot does not read with twenty events."""
     for n in range(20):
         await add(redis, f"e{n:02}", "message.received" if n % 2 else "reaction.added")
 
@@ -52,8 +52,13 @@ async def add(redis: Redis, event_id: str, kind: str = "message.received") -> No
     await redis.xadd(keys.topic("everything"), fields)  # type: ignore[arg-type]
 
 
-async def start(redis: Redis, *, to: str = "bot", wanted: HistoryFilter | None = None, rate: float = FAST) -> Replay:
-    order, history = Order("everything", to, wanted or HistoryFilter(), rate, "ann@host"), History(redis, "everything")
+async def start(
+    redis: Redis, *, to: str = "bot", history_filter: HistoryFilter | None = None, rate: float = FAST
+) -> Replay:
+    order, history = (
+        Order("everything", to, history_filter or HistoryFilter(), rate, "ann@host"),
+        History(redis, "everything"),
+    )
     survey = await history.survey(await history.span(None, None), order.wanted)
     return await Replays(redis).start(order, survey, now_ms())
 
@@ -69,13 +74,13 @@ async def has(redis: Redis, replay: Replay, state: State) -> bool:
 
 
 async def sent(redis: Redis) -> list[str]:
-    """What waits in bot's replay stream."""
+    """Return the event ids in bot's replay stream."""
     return [fields[b"id"].decode() for _, fields in await redis.xrange(REPLAY_STREAM)]
 
 
 @asynccontextmanager
 async def replaying(redis: Redis, rules: ConfigFile, timings: Timings = TIMINGS) -> AsyncIterator[asyncio.Task[None]]:
-    """The replay job at work, as often as it is wanted."""
+    """Run the replay job, again and again."""
     replayer, stop = Replayer(redis, rules, time.time, timings), asyncio.Event()
 
     async def work() -> None:
@@ -99,9 +104,9 @@ async def test_replayed_events_reach_the_subscriber_marked_as_replay(
     async with delivering(redis, rules), replaying(redis, rules):
         await eventually(lambda: len(sink.ids("/bot")) == 20)
         await eventually(lambda: has(redis, replay, State.DONE))
-    got = [one for one in sink.received if one.path == "/bot"]
-    assert sorted(one.headers["webhook-id"] for one in got) == [f"e{n:02}" for n in range(20)]
-    assert {(one.headers["relay-topic"], one.headers["relay-replay"]) for one in got} == {("everything", "true")}
+    posts = [post for post in sink.received if post.path == "/bot"]
+    assert sorted(post.headers["webhook-id"] for post in posts) == [f"e{n:02}" for n in range(20)]
+    assert {(post.headers["relay-topic"], post.headers["relay-replay"]) for post in posts} == {("everything", "true")}
     ended = await state_of(redis, replay)
     assert (ended.seen, ended.sent, ended.missed, ended.reason) == (20, 20, 0, "")
     row = await ledger_of(redis, "bot")
@@ -112,7 +117,7 @@ async def test_only_matching_events_are_replayed(
     redis: Redis, rules: ConfigFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers.maintenance.replayer, "_PAGE", 3)
-    replay = await start(redis, wanted=HistoryFilter("message.*"))
+    replay = await start(redis, history_filter=HistoryFilter("message.*"))
     await add(redis, "later")
     async with replaying(redis, rules):
         await eventually(lambda: has(redis, replay, State.DONE))
@@ -159,7 +164,7 @@ async def test_replay_keeps_its_rate(redis: Redis, rules: ConfigFile) -> None:
     async with replaying(redis, rules):
         began = time.monotonic()
         await eventually(lambda: redis.xlen(REPLAY_STREAM))
-        assert await redis.xlen(REPLAY_STREAM) == 4  # a second's worth, then one in 250 ms
+        assert await redis.xlen(REPLAY_STREAM) == 4  # the events of a second at once, then one in 250 ms
         await eventually(lambda: _is_at_least(redis, 6))
         assert time.monotonic() - began > 0.4
 
@@ -200,11 +205,11 @@ async def test_new_events_go_before_replayed_ones(
     rules.reload()
     lane = Lane(redis, "bot", "messages")
     await lane.ensure()
-    let_go = asyncio.Semaphore(0)
+    released = asyncio.Semaphore(0)
 
     async def answer(received: Received) -> web.Response:
         if received.path == "/bot":
-            await let_go.acquire()
+            await released.acquire()
         return web.Response()
 
     sink.answer = answer
@@ -214,7 +219,7 @@ async def test_new_events_go_before_replayed_ones(
         await eventually(lambda: len(sink.ids("/bot")) == 1)
         await feed(redis, lane, "live1", "live2")
         for _ in range(22):
-            let_go.release()
+            released.release()
         await eventually(lambda: len(sink.ids("/bot")) == 22)
     order = sink.ids("/bot")
     assert max(order.index("live1"), order.index("live2")) <= 4
@@ -232,25 +237,25 @@ async def test_cancelled_replay_sends_nothing_more(redis: Redis, rules: ConfigFi
         assert await sent(redis) == before
 
 
-@pytest.mark.parametrize("how", ["a person", "relay.toml", "the breaker"])
+@pytest.mark.parametrize("how", ["an operator", "relay.toml", "the breaker"])
 async def test_replay_waits_while_its_lane_is_suspended(
     redis: Redis, rules_file: Path, rules: ConfigFile, sink: Sink, how: str
 ) -> None:
-    holds = Suspensions(redis)
+    suspensions = Suspensions(redis)
     match how:
-        case "a person":
-            await holds.pause("bot", "maintenance", 1)
+        case "an operator":
+            await suspensions.pause("bot", "maintenance", 1)
         case "relay.toml":
             rules_file.write_text(rules_for(sink, bot="paused = true"))
             rules.reload()
         case _:
-            await holds.save_open_breaker("bot", OpenBreaker(now_ms(), now_ms() + 60_000, 1, "down"))
+            await suspensions.save_open_breaker("bot", OpenBreaker(now_ms(), now_ms() + 60_000, 1, "down"))
     replay = await start(redis)
     async with replaying(redis, rules):
         await asyncio.sleep(0.1)
         assert await sent(redis) == []
-        await holds.resume("bot")
-        await holds.save_open_breaker("bot", None)
+        await suspensions.resume("bot")
+        await suspensions.save_open_breaker("bot", None)
         rules_file.write_text(rules_for(sink))
         rules.reload()
         await eventually(lambda: has(redis, replay, State.DONE))
@@ -269,7 +274,7 @@ async def test_replay_fails_when_its_subscription_is_removed(
             await eventually(lambda: has(redis, replay, State.FAILED))
     failed = await state_of(redis, replay)
     assert failed.reason == 'subscription "bot" is not in relay.toml any more'
-    (line,) = [one for one in logs if one["event"] == "replay.ended"]
+    (line,) = [line for line in logs if line["event"] == "replay.ended"]
     assert (line["log_level"], line["replay"], line["state"]) == ("error", replay.id, "failed")
 
 
@@ -287,13 +292,13 @@ async def test_replay_reports_events_that_were_trimmed_before_it(redis: Redis, r
 async def test_replay_with_a_bug_fails_and_blocks_no_other(
     redis: Redis, rules: ConfigFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bad, good = await start(redis, wanted=HistoryFilter("message.*")), await start(redis, to="crm")
-    fits = HistoryFilter.matches
+    bad, good = await start(redis, history_filter=HistoryFilter("message.*")), await start(redis, to="crm")
+    matches = HistoryFilter.matches
 
-    def breaks(wanted: HistoryFilter, fields: Any) -> bool:
-        if wanted == bad.order.wanted:
+    def breaks(history_filter: HistoryFilter, fields: Any) -> bool:
+        if history_filter == bad.order.wanted:
             raise ZeroDivisionError
-        return fits(wanted, fields)
+        return matches(history_filter, fields)
 
     monkeypatch.setattr(HistoryFilter, "matches", breaks)
     with capture_logs() as logs:

@@ -1,4 +1,4 @@
-"""Retention: what is trimmed, and what is said about it."""
+"""Retention: trimming, and its log lines."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def feed(redis: Redis, megabytes: float, stream: str = STREAM) -> None:
         await pipe.execute()
 
 
-async def said(retention: Retention) -> list[dict[str, Any]]:
+async def logs_of(retention: Retention) -> list[dict[str, Any]]:
     with capture_logs() as logs:
         await retention.trim()
     return [dict(line) for line in logs]
@@ -47,22 +47,22 @@ async def said(retention: Retention) -> list[dict[str, Any]]:
 
 async def test_topic_is_kept_within_its_size(redis: Redis, retention: Retention) -> None:
     await feed(redis, 2)
-    [line] = await said(retention)
+    [line] = await logs_of(retention)
     assert (line["event"], line["topic"], line["held_by"]) == ("topic.trimmed", "support", None)
     assert line["bytes"] <= 1_000_000
-    assert await said(retention) == []
+    assert await logs_of(retention) == []
 
 
 async def test_group_that_prevents_trimming_is_named_before_any_loss(redis: Redis, retention: Retention) -> None:
     await redis.xgroup_create(STREAM, "billing", id="0", mkstream=True)
     await feed(redis, 1.2)
-    assert await said(retention) == []
+    assert await logs_of(retention) == []
     await feed(redis, 0.8)
-    [line] = await said(retention)
+    [line] = await logs_of(retention)
     assert (line["event"], line["log_level"], line["held_by"]) == ("topic.filling", "error", "billing")
     assert line["removed"] == 0
     await feed(redis, 2)
-    [line] = await said(retention)
+    [line] = await logs_of(retention)
     assert (line["event"], line["log_level"]) == ("topic.overflowed", "error")
     assert line["lost"] > 50
 
@@ -72,7 +72,7 @@ async def test_topic_that_left_relay_toml_is_trimmed_too(redis: Redis, retention
     await redis.sadd(keys.TOPICS, "former")  # type: ignore[misc]
     await redis.xadd(former, {"id": "old"}, id=f"{round((time.time() - 73 * 3600) * 1000)}-0")
     await redis.xadd(former, {"id": "new"})
-    assert [(line["topic"], line["removed"]) for line in await said(retention)] == [("former", 1)]
+    assert [(line["topic"], line["removed"]) for line in await logs_of(retention)] == [("former", 1)]
 
 
 async def test_attempts_are_trimmed_by_age_for_removed_subscriptions_too(redis: Redis, tmp_path: Path) -> None:
@@ -102,11 +102,11 @@ async def test_quarantine_is_bounded_and_its_losses_are_counted(
 ) -> None:
     for number in range(100):
         await Quarantine(redis).put(Dialect.V3, None, b"x" * 10_000, "odd", number)
-    assert await said(retention) == []
+    assert await logs_of(retention) == []
     monkeypatch.setattr(Quarantine.trim, "__defaults__", (500_000,))
-    [line] = await said(retention)
+    [line] = await logs_of(retention)
     assert (line["event"], line["log_level"]) == ("quarantine.overflowed", "error")
-    left = [one.at async for one in Quarantine(redis).all()]
+    left = [body.at async for body in Quarantine(redis).all()]
     assert left == [*range(line["dropped"], 100)]
     assert 40 <= len(left) <= 50
     assert (await Ledger(redis).totals()).quarantine_dropped == line["dropped"]

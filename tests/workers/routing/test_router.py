@@ -19,7 +19,7 @@ from relay.store.inbox.quarantine import Quarantine, Readable
 from relay.store.lanes.ledger import Ledger
 from tests.building import LINE, OTHER_LINE, arrival_of, body_of
 from tests.support import eventually, hash_of
-from tests.workers.conftest import accept, emptied, routing, topic
+from tests.workers.conftest import TIMINGS, accept, emptied, routing, topic
 from workers.routing.router import Router
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 
 async def test_event_enters_each_matching_topic_with_its_fields(redis: Redis, rules: ConfigFile) -> None:
-    arrival = arrival_of("message.failed")
-    await accept(redis, arrival)
+    webhook = arrival_of("message.failed")
+    await accept(redis, webhook)
     async with routing(redis, rules):
         await eventually(lambda: emptied(redis))
     for name in ("messages", "everything"):
@@ -41,23 +41,23 @@ async def test_event_enters_each_matching_topic_with_its_fields(redis: Redis, ru
         assert (
             entry.items()
             >= {
-                "id": arrival.id,
+                "id": webhook.id,
                 "type": "message.failed",
                 "line": LINE,
                 "chat": "chat-1",
                 "version": "2026-02-03",
-                "body": arrival.body.decode(),
+                "body": webhook.body.decode(),
                 "direction": "outbound",
             }.items()
         )
 
 
 async def test_topic_has_events_in_the_order_of_acceptance(redis: Redis, rules: ConfigFile) -> None:
-    arrivals = [arrival_of() for _ in range(700)]
+    webhooks = [arrival_of() for _ in range(700)]
     async with routing(redis, rules):
-        await accept(redis, *arrivals)
+        await accept(redis, *webhooks)
         await eventually(lambda: emptied(redis))
-    assert [entry["id"] for entry in await topic(redis, "messages")] == [arrival.id for arrival in arrivals]
+    assert [entry["id"] for entry in await topic(redis, "messages")] == [webhook.id for webhook in webhooks]
 
 
 async def test_unmatched_event_is_counted_and_removed(redis: Redis, rules_file: Path, rules: ConfigFile) -> None:
@@ -70,30 +70,30 @@ async def test_unmatched_event_is_counted_and_removed(redis: Redis, rules_file: 
 
 
 async def test_inbox_with_a_group_of_an_earlier_release_is_routed(redis: Redis, rules: ConfigFile) -> None:
-    arrivals = [arrival_of() for _ in range(3)]
-    await accept(redis, *arrivals)
+    webhooks = [arrival_of() for _ in range(3)]
+    await accept(redis, *webhooks)
     await redis.xgroup_create(keys.INBOX, "route", "0")
     await redis.xreadgroup("route", "relay", {keys.INBOX: ">"}, count=2)
     async with routing(redis, rules):
         await eventually(lambda: emptied(redis))
-    assert [entry["id"] for entry in await topic(redis, "messages")] == [arrival.id for arrival in arrivals]
+    assert [entry["id"] for entry in await topic(redis, "messages")] == [webhook.id for webhook in webhooks]
 
 
 async def test_killed_router_leaves_all_unrouted_events_to_the_next(redis: Redis, rules: ConfigFile) -> None:
-    arrivals = [arrival_of() for _ in range(500)]
-    await accept(redis, *arrivals)
+    webhooks = [arrival_of() for _ in range(500)]
+    await accept(redis, *webhooks)
 
-    async def some() -> bool:
+    async def are_routed() -> bool:
         return len(await topic(redis, "messages")) > 0
 
     async with acquire_lease(redis, wakeups.ROUTE.job_id) as lease:
-        task = asyncio.create_task(Router(redis, rules, time.time).drain(lease, asyncio.Event()))
-        await eventually(some)
+        task = asyncio.create_task(Router(redis, rules, time.time, TIMINGS).drain(lease, asyncio.Event()))
+        await eventually(are_routed)
         await end_task(task)
     async with routing(redis, rules):
         await eventually(lambda: emptied(redis))
     for name in ("messages", "everything"):
-        assert [entry["id"] for entry in await topic(redis, name)] == [arrival.id for arrival in arrivals]
+        assert [entry["id"] for entry in await topic(redis, name)] == [webhook.id for webhook in webhooks]
 
 
 async def test_batch_whose_response_was_lost_is_not_routed_twice(
@@ -106,29 +106,29 @@ async def test_batch_whose_response_was_lost_is_not_routed_twice(
         moved = await commit(self, *what)
         if len(lost) < 2:
             lost.append(moved)
-            raise RedisConnectionError("the answer was lost")
+            raise RedisConnectionError("the response was lost")
         return moved
 
     monkeypatch.setattr(Inbox, "commit", lose)
-    arrivals = [arrival_of() for _ in range(700)]
-    await accept(redis, *arrivals)
+    webhooks = [arrival_of() for _ in range(700)]
+    await accept(redis, *webhooks)
     async with routing(redis, rules):
         await eventually(lambda: emptied(redis))
     assert [moved.routed for moved in lost] == [128, 128]
     for name in ("messages", "everything"):
-        assert [entry["id"] for entry in await topic(redis, name)] == [arrival.id for arrival in arrivals]
+        assert [entry["id"] for entry in await topic(redis, name)] == [webhook.id for webhook in webhooks]
     assert (await Ledger(redis).totals()).balances
 
 
 async def test_entries_deleted_by_an_operator_do_not_block_others(redis: Redis, rules: ConfigFile) -> None:
-    arrivals = [arrival_of() for _ in range(300)]
-    await accept(redis, *arrivals)
+    webhooks = [arrival_of() for _ in range(300)]
+    await accept(redis, *webhooks)
     entries = [entry for entry, _ in await redis.xrange(keys.INBOX)]
     async with routing(redis, rules):
         await redis.xdel(keys.INBOX, *entries[250:])
         await eventually(lambda: emptied(redis))
     routed = [entry["id"] for entry in await topic(redis, "messages")]
-    assert routed == [arrival.id for arrival in arrivals[: len(routed)]]
+    assert routed == [webhook.id for webhook in webhooks[: len(routed)]]
     assert len(routed) >= 250
 
 
@@ -147,10 +147,10 @@ async def test_inbox_whose_ids_went_back_is_routed(redis: Redis, rules: ConfigFi
 @pytest.mark.parametrize("events", [1, 400])
 async def test_router_with_a_lost_lease_moves_nothing(redis: Redis, rules: ConfigFile, events: int) -> None:
     async with acquire_lease(redis, wakeups.ROUTE.job_id) as lease:
-        await redis.set(keys.lease(wakeups.ROUTE.job_id), "somebody else")
+        await redis.set(keys.lease(wakeups.ROUTE.job_id), "another worker")
         await accept(redis, *(arrival_of() for _ in range(events)))
         async with asyncio.timeout(5):
-            await Router(redis, rules, time.time).drain(lease, asyncio.Event())
+            await Router(redis, rules, time.time, TIMINGS).drain(lease, asyncio.Event())
     assert await redis.xlen(keys.INBOX) == events
     assert await topic(redis, "messages") == []
 
@@ -171,25 +171,25 @@ async def test_undecodable_entry_is_quarantined_and_its_batch_continues(redis: R
 async def test_poison_message_is_quarantined_and_can_be_retried(
     redis: Redis, rules: ConfigFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arrival = arrival_of()._replace(webhook_id="another id")
+    webhook = arrival_of()._replace(webhook_id="another id")
     with monkeypatch.context() as patch:
         patch.setattr(workers.routing.router, "fields_of", None)
-        await accept(redis, arrival)
+        await accept(redis, webhook)
         async with routing(redis, rules):
             await eventually(lambda: emptied(redis))
     ledger = Ledger(redis)
     totals = await ledger.totals()
     assert (totals.accepted, totals.poisoned, totals.quarantined, totals.balances) == (1, 1, 1, True)
-    [body] = [one async for one in Quarantine(redis).all()]
-    readable = Readable(body.entry, arrival.id, arrival.type)
+    [body] = [body async for body in Quarantine(redis).all()]
+    readable = Readable(body.entry, webhook.id, webhook.type)
     assert await Quarantine(redis).retry([readable], 60_000, 7) == (1, 0)
     assert await Quarantine(redis).retry([readable], 60_000, 7) == (0, 0)
     assert (await ledger.totals()).balances
     async with routing(redis, rules):
         await eventually(lambda: emptied(redis))
     [event] = await topic(redis, "messages")
-    assert (event["id"], event["webhook_id"], event["line"]) == (arrival.id, "another id", arrival.line)
-    assert event["body"] == arrival.body.decode()
+    assert (event["id"], event["webhook_id"], event["line"]) == (webhook.id, "another id", webhook.line)
+    assert event["body"] == webhook.body.decode()
     totals = await ledger.totals()
     assert (totals.accepted, totals.routed, totals.poisoned, totals.balances) == (1, 1, 0, True)
 
@@ -222,7 +222,7 @@ async def test_router_heals_when_redis_lost_its_groups(redis: Redis, rules: Conf
             return any(entry["id"] == after.id for entry in await topic(redis, "everything"))
 
         await eventually(arrived)
-    # The lanes' groups stood before the first event was routed again, so no lane missed it.
+    # The groups of the lanes existed before the first event was routed again, so no lane missed it.
     [group] = [row for row in await redis.xinfo_groups(keys.topic("everything")) if row["name"] == b"push:crm"]
     assert group["lag"] == (1 if damage == "lose everything" else 2)
 
@@ -272,7 +272,7 @@ async def test_router_survives_a_redis_outage(redis: Redis, rules: ConfigFile) -
         await eventually(lambda: emptied(redis))
         with suppress(Exception):
             await redis.client_kill_filter(_type="normal", skipme=True)
-        arrivals = [arrival_of() for _ in range(5)]
-        await accept(redis, *arrivals)
+        webhooks = [arrival_of() for _ in range(5)]
+        await accept(redis, *webhooks)
         await eventually(lambda: emptied(redis))
     assert len(await topic(redis, "messages")) == 6

@@ -1,4 +1,4 @@
-"""Whose line an event is: what the URL or the payload proves, else what its chat is known by."""
+"""The line of an event: from the URL or the payload, else the learned line of its chat."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from relay.store.driver.client import WORKER_TIMEOUT, open_redis
 from tests.bootstrap.redis_gate import gate_to
 from tests.building import CUSTOMER, LINE, OTHER_LINE, body_of
 from tests.support import eventually, hash_of
-from tests.workers.conftest import accept, emptied, routing, topic
+from tests.workers.conftest import TIMINGS, accept, emptied, routing, topic
 from workers.routing.router import Router
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ SAMPLES = Path(tests.linq.__file__).parent / "payloads" / "samples"
 
 
 def sample(name: str, line: str | None = None, event_id: str | None = None) -> VerifiedWebhook:
-    """One of Linq's documented payloads, as it comes through a URL of `line` or without one."""
+    """Return a documented payload of Linq as a webhook, through a URL of `line` or without one."""
     envelope = json.loads((SAMPLES / f"{name}.json").read_bytes())
     envelope["event_id"] = event_id or name
     dialect = Dialect(envelope["api_version"])
@@ -49,14 +49,14 @@ def v3(event_id: str, event_type: str, line: str | None = None, **data: object) 
     return VerifiedWebhook(event_id, event_type, Dialect.V3, event_id, line, body_of(event_type, event_id, **data))
 
 
-async def routed(redis: Redis, rules: ConfigFile, *arrivals: VerifiedWebhook) -> None:
-    await accept(redis, *arrivals)
+async def routed(redis: Redis, rules: ConfigFile, *webhooks: VerifiedWebhook) -> None:
+    await accept(redis, *webhooks)
     async with routing(redis, rules):
         await eventually(lambda: emptied(redis))
 
 
 async def lines(redis: Redis, name: str = "everything") -> Mapping[str, str]:
-    """The line of each event in a topic, by the event's id, in the topic's order."""
+    """Return the line of each event in a topic, by the event's id, in the topic's order."""
     return {entry["id"]: entry["line"] for entry in await topic(redis, name)}
 
 
@@ -78,16 +78,16 @@ async def test_v2_event_without_line_gets_that_of_its_learned_chat(
         sample("v2-message.received"),
         sample("v2-message.read"),
     )
-    for arrivals in [(unknown, message, read)] if one_batch else [(unknown,), (message,), (read,)]:
-        await routed(redis, rules, *arrivals)
+    for webhooks in [(unknown, message, read)] if one_batch else [(unknown,), (message,), (read,)]:
+        await routed(redis, rules, *webhooks)
     assert await lines(redis) == {"too-early": "", "v2-message.received": LINE, "v2-message.read": LINE}
     assert list(await lines(redis, "support")) == ["v2-message.received", "v2-message.read"]
 
 
 async def test_restarted_router_knows_chats_that_another_learned(redis: Redis, rules: ConfigFile) -> None:
-    one, other = (Router(redis, rules, time.time) for _ in range(2))
+    first, second = (Router(redis, rules, time.time, TIMINGS) for _ in range(2))
     events = (v3("1", "message.sent", LINE), v3("2", "message.sent", OTHER_LINE), v3("3", "message.failed"))
-    for router, event in zip((one, other, one), events, strict=True):
+    for router, event in zip((first, second, first), events, strict=True):
         await accept(redis, event)
         async with routing(redis, rules, router):
             await eventually(lambda: emptied(redis))
@@ -135,12 +135,12 @@ async def test_customer_number_is_never_learned(redis: Redis, rules: ConfigFile)
 
 
 async def test_topics_keep_event_order_whatever_the_source_of_lines(redis: Redis, rules: ConfigFile) -> None:
-    arrivals = [
+    webhooks = [
         v3(str(n), "message.sent", LINE if n % 3 == 0 else None, chat_id=f"chat-{n % 50 // 3}") for n in range(600)
     ]
-    await routed(redis, rules, *arrivals)
-    assert list(await lines(redis)) == [arrival.id for arrival in arrivals]
-    assert list(await lines(redis, "support")) == [arrival.id for arrival in arrivals]
+    await routed(redis, rules, *webhooks)
+    assert list(await lines(redis)) == [webhook.id for webhook in webhooks]
+    assert list(await lines(redis, "support")) == [webhook.id for webhook in webhooks]
 
 
 async def test_undecodable_entry_does_not_stop_chat_learning(redis: Redis, rules: ConfigFile) -> None:

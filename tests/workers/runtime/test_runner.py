@@ -1,4 +1,4 @@
-"""arq's own worker with our jobs on it, in this process: wakeups, sweeps and what happens when arq's keys are lost."""
+"""arq's own worker with our jobs, in this process: wake-ups, sweeps, and the loss of arq's keys."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from workers.runtime.parts import WorkerParts
 
 TRIM = wakeups.serialize({"t": None, "f": "trim", "a": [], "k": {}, "et": wakeups.NOW})
-"""A job as arq stores it."""
+"""A trim job as arq stores it."""
 
 
 @asynccontextmanager
@@ -73,25 +73,25 @@ async def test_next_event_wakes_a_drain_that_ended_idle(redis: Redis, settings: 
         for _ in range(3):
             await accept(redis, arrival_of())
 
-            async def at_rest() -> bool:
+            async def is_idle() -> bool:
                 return not await redis.exists(keys.lease(wakeups.ROUTE.job_id)) and not await redis.xlen(keys.INBOX)
 
-            await eventually(at_rest)
+            await eventually(is_idle)
         await eventually(lambda: len(sink.received) == 6)
 
 
 async def test_events_that_arrive_while_drains_end_are_not_stranded(
     redis: Redis, settings: Settings, sink: Sink
 ) -> None:
-    """The wakeup hangs until arq has forgotten the job: an event that comes in that moment rings nothing."""
+    """The wake-up stays until arq has forgotten the job, so an event that arrives in that moment enqueues nothing."""
     async with worker(settings, Timings(router_block=0.001, ready_poll=0.01, idle=0.02)):
-        arrivals = [arrival_of() for _ in range(60)]
-        for number, arrival in enumerate(arrivals):
-            await accept(redis, arrival)
+        webhooks = [arrival_of() for _ in range(60)]
+        for number, webhook in enumerate(webhooks):
+            await accept(redis, webhook)
             await asyncio.sleep((number % 7) * 0.01)
-        # Without the sweep's help, which comes every five seconds.
+        # Sooner than the sweep, which runs every five seconds, could help.
         await eventually(lambda: len(sink.ids("/crm")) == 60, 4)
-    assert sorted(sink.ids("/crm")) == sorted(arrival.id for arrival in arrivals)
+    assert sorted(sink.ids("/crm")) == sorted(webhook.id for webhook in webhooks)
 
 
 async def test_sweep_finds_work_whose_wakeup_was_lost(redis: Redis, settings: Settings, sink: Sink) -> None:
@@ -125,7 +125,7 @@ async def test_deferred_wakeup_makes_a_retry_on_time(
         await eventually(deferred)
         await eventually(lambda: len(sink.received) == 4)
         assert parts.stop.is_set() is False
-    first, second = [one.at for one in sink.received if one.path == "/bot"]
+    first, second = [post.at for post in sink.received if post.path == "/bot"]
     assert 1.3 < second - first < 2.5
 
 
@@ -147,14 +147,14 @@ async def test_failed_arq_worker_is_replaced(
     from workers.runtime.runner import _Worker
 
     calls = 0
-    whole = _Worker.heart_beat
+    heart_beat_of_arq = _Worker.heart_beat
 
     async def heart_beat(self: _Worker) -> None:
         nonlocal calls
         calls += 1
         if calls == 1:
             raise RuntimeError("a bug")
-        await whole(self)
+        await heart_beat_of_arq(self)
 
     monkeypatch.setattr(_Worker, "heart_beat", heart_beat)
     async with worker(settings):
@@ -182,7 +182,7 @@ async def test_work_continues_after_arqs_keys_are_flushed(redis: Redis, settings
 async def test_each_job_belongs_to_one_queue(settings: Settings) -> None:
     async with worker_parts(settings) as parts:
         queues = [make_queue(parts) for make_queue in QUEUES]
-    jobs = {queue.name: {one.name for one in queue.functions} | {one.name for one in queue.crons} for queue in queues}
+    jobs = {queue.name: {job.name for job in queue.functions} | {job.name for job in queue.crons} for queue in queues}
     assert jobs == {"relay:arq": {"route", "deliver", "sweep"}, "relay:arq:slow": {"replay", "trim"}}
 
 
@@ -207,7 +207,7 @@ async def test_slow_jobs_do_not_delay_events(
 
 
 async def test_long_job_keeps_its_lock(redis: Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The lock itself is short, so that the jobs of a killed worker go on soon."""
+    """The lock itself is short, so that the jobs of a killed worker continue elsewhere soon."""
     runs = []
 
     async def takes_long(_: Retention) -> None:
@@ -215,11 +215,11 @@ async def test_long_job_keeps_its_lock(redis: Redis, settings: Settings, monkeyp
         lock = keys.ARQ_LOCK_PREFIX + "trim:1"
         await redis.pexpire(lock, 100)
 
-        async def prolonged() -> bool:
+        async def renewed() -> bool:
             left: int = await redis.pttl(lock)
             return left > 1000
 
-        await eventually(prolonged)
+        await eventually(renewed)
         runs.append(2)
 
     monkeypatch.setattr(Retention, "trim", takes_long)

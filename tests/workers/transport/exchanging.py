@@ -1,4 +1,4 @@
-"""Servers that answer as they are told to, and requests to them."""
+"""Servers that send scripted responses, and requests to them."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ EVERYWHERE = Egress()
 
 
 async def read_request(reader: asyncio.StreamReader) -> bytes:
-    """The body of the next request."""
+    """Read a request and return its body."""
     return (await read_message(reader)).body
 
 
 @dataclass(slots=True)
 class Scripted:
-    """A server that says one of `answers` after the other, each in pieces; at the end of them it hangs up."""
+    """A server that sends the `answers` one after the other, each in pieces, and then closes the connection."""
 
     answers: Sequence[Sequence[bytes]]
     port: int = 0
@@ -41,7 +41,7 @@ class Scripted:
     hung_up: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a connection has ended."""
     stays: bool = False
-    """Whether it keeps the connection when it has said everything."""
+    """True if it keeps the connection open after the last answer."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -64,7 +64,7 @@ class Scripted:
 async def scripted(
     *answers: Sequence[bytes], stays: bool = False, keep_alive: float = DEFAULTS.keep_alive
 ) -> AsyncIterator[tuple[Scripted, ConnectionPool]]:
-    """A server that answers so, and the connections to it."""
+    """Open a server with these answers, and a pool of connections to it."""
     server = Scripted(answers, stays=stays)
     async with raw_server(server.serve) as server.port, ConnectionPools(keep_alive) as connections:
         yield server, connections.pool_for(destination(server.port))

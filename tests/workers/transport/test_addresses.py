@@ -1,4 +1,4 @@
-"""From a name to a connection: which of its addresses are tried, and how long they are known."""
+"""From a name to a connection: the addresses that are tried, and the cache of lookups."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 
 class Names:
-    """A DNS of one name, whose answers can be held."""
+    """A DNS of one name that a test can delay."""
 
     def __init__(self, *addresses: str) -> None:
         self.addresses = addresses
         self.asked = 0
-        self.go_on = asyncio.Event()
-        self.go_on.set()
+        self.released = asyncio.Event()
+        self.released.set()
 
     async def getaddrinfo(self, _: str, port: int, **__: Any) -> list[tuple[Any, ...]]:
         self.asked += 1
-        await self.go_on.wait()
+        await self.released.wait()
         if not self.addresses:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return [
@@ -77,12 +77,12 @@ async def test_next_address_is_tried_after_a_failed_handshake(monkeypatch: pytes
 
 async def test_concurrent_lookups_of_a_name_share_one_query(monkeypatch: pytest.MonkeyPatch) -> None:
     names = Names("127.0.0.1").use(monkeypatch)
-    names.go_on.clear()
+    names.released.clear()
     resolver = Resolver()
     first, second = (asyncio.create_task(resolver.resolve("localhost", 1)) for _ in range(2))
     await eventually(lambda: names.asked)
     first.cancel()
-    names.go_on.set()
+    names.released.set()
     assert (await second)[0][4] == ("127.0.0.1", 1)
     await resolver.resolve("localhost", 1)
     assert names.asked == 1

@@ -1,4 +1,4 @@
-"""One exchange, with servers that behave and servers that do not."""
+"""Exchanges with correct and with faulty servers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
-async def answer_to(*pieces: bytes, stays: bool = False, total: float = 10.0) -> Response:
+async def response_to(*pieces: bytes, stays: bool = False, total: float = 10.0) -> Response:
     async with scripted(pieces, stays=stays) as (_, pool):
         return await exchange(pool, total=total)
 
@@ -58,8 +58,8 @@ async def answer_to(*pieces: bytes, stays: bool = False, total: float = 10.0) ->
     ],
 )
 async def test_response_is_read_completely(pieces: Sequence[bytes], status: int, body: bytes) -> None:
-    answer = await answer_to(*pieces)
-    assert (answer.status, bytes(answer.body), answer.flaw) == (status, body, None)
+    response = await response_to(*pieces)
+    assert (response.status, bytes(response.body), response.flaw) == (status, body, None)
 
 
 @given(cuts=st.lists(st.integers(0, 90), max_size=6).map(sorted))
@@ -67,18 +67,18 @@ async def test_response_is_read_completely(pieces: Sequence[bytes], status: int,
 def test_response_may_arrive_in_any_parts(cuts: list[int]) -> None:
     whole = b"HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nwait\r\n0\r\nX: y\r\n\r\n"
     pieces = [whole[start:end] for start, end in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
-    answer = asyncio.run(answer_to(*pieces))
-    assert (answer.status, bytes(answer.body), answer.header(b"retry-after")) == (503, b"wait", "7")
+    response = asyncio.run(response_to(*pieces))
+    assert (response.status, bytes(response.body), response.header(b"retry-after")) == (503, b"wait", "7")
 
 
 async def test_first_of_two_headers_counts_and_trailers_do_not() -> None:
     head = b"HTTP/1.1 200 OK\r\nX-A: 1\r\nx-a: 2\r\nTransfer-Encoding: chunked\r\n\r\n"
-    answer = await answer_to(head + b"0\r\nX-B: 3\r\n\r\n")
-    assert (answer.header(b"x-a"), answer.header(b"x-b")) == ("1", None)
+    response = await response_to(head + b"0\r\nX-B: 3\r\n\r\n")
+    assert (response.header(b"x-a"), response.header(b"x-b")) == ("1", None)
 
 
 @pytest.mark.parametrize(
-    ("pieces", "why"),
+    ("pieces", "reason"),
     [
         ([b"SSH-2.0-OpenSSH_9.6\r\n"], "the response is not HTTP: "),
         ([b"<html>Sorry</html>"], "the response is not HTTP: "),
@@ -92,63 +92,63 @@ async def test_first_of_two_headers_counts_and_trailers_do_not() -> None:
         ([b"HTTP/1.1 100 Continue\r\n\r\n"], "the subscriber closed the connection"),
     ],
 )
-async def test_invalid_response_is_an_error_with_a_reason(pieces: Sequence[bytes], why: str) -> None:
-    with pytest.raises(NoResponse, match=why):
-        await answer_to(*pieces)
+async def test_invalid_response_is_an_error_with_a_reason(pieces: Sequence[bytes], reason: str) -> None:
+    with pytest.raises(NoResponse, match=reason):
+        await response_to(*pieces)
 
 
 @pytest.mark.parametrize(
-    ("rest", "why"),
+    ("rest", "reason"),
     [
         (b"Content-Length: 9\r\n\r\nok", "the subscriber closed the connection"),
         (b"Transfer-Encoding: chunked\r\n\r\n2\r\nok", "the subscriber closed the connection"),
         (b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\nrubbish\r\n", "the response is not HTTP: "),
     ],
 )
-async def test_response_that_breaks_off_counts_with_a_flaw(rest: bytes, why: str) -> None:
-    answer = await answer_to(b"HTTP/1.1 200 OK\r\n" + rest)
-    assert (answer.status, bytes(answer.body)) == (200, b"ok")
-    assert str(answer.flaw).startswith(why)
+async def test_response_that_breaks_off_counts_with_a_flaw(rest: bytes, reason: str) -> None:
+    response = await response_to(b"HTTP/1.1 200 OK\r\n" + rest)
+    assert (response.status, bytes(response.body)) == (200, b"ok")
+    assert str(response.flaw).startswith(reason)
 
 
 async def test_missing_response_times_out() -> None:
     with pytest.raises(DeadlineExceeded, match=r"^no response within 50ms$"):
-        await answer_to(b"HTTP/1.1 200 OK\r\n", stays=True, total=0.05)
+        await response_to(b"HTTP/1.1 200 OK\r\n", stays=True, total=0.05)
 
 
 async def test_body_that_does_not_end_times_out_and_its_head_counts() -> None:
-    answer = await answer_to(OK[:-1], stays=True, total=0.05)
-    assert (answer.status, bytes(answer.body), str(answer.flaw)) == (200, b"o", "no response within 50ms")
+    response = await response_to(OK[:-1], stays=True, total=0.05)
+    assert (response.status, bytes(response.body), str(response.flaw)) == (200, b"o", "no response within 50ms")
 
 
 @pytest.mark.parametrize("head", [b"Content-Length: 300000\r\n", b""], ids=["of known length", "of unknown length"])
 async def test_long_body_is_read_in_part_and_costs_the_connection(head: bytes) -> None:
     async with scripted([b"HTTP/1.1 500 Oh\r\n" + head + b"\r\n" + b"x" * 300_000], stays=True) as (server, pool):
-        answer = await exchange(pool)
-        assert (answer.status, len(answer.body), answer.flaw) == (500, MAX_READ, None)
+        response = await exchange(pool)
+        assert (response.status, len(response.body), response.flaw) == (500, MAX_READ, None)
         await server.hung_up.wait()
 
 
 async def test_endless_trailers_are_not_read_to_their_end() -> None:
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
-    answer = await answer_to(head, b"X: yyyyyyyyyyyyyyyyyyyyyyyyy\r\n" * 10_000, stays=True)
-    assert (answer.status, answer.flaw) == (200, None)
+    response = await response_to(head, b"X: yyyyyyyyyyyyyyyyyyyyyyyyy\r\n" * 10_000, stays=True)
+    assert (response.status, response.flaw) == (200, None)
 
 
 async def test_response_before_the_request_is_read_costs_the_connection() -> None:
-    held = asyncio.Event()
+    released = asyncio.Event()
 
     async def answer_early(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
-        await held.wait()
+        await released.wait()
 
     request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 30000000\r\n\r\n" + b"x" * 30_000_000
     async with raw_server(answer_early) as port, ConnectionPools() as connections:
-        answer = await exchange(connections.pool_for(destination(port)), request)
-        assert answer.status == 413
+        response = await exchange(connections.pool_for(destination(port)), request)
+        assert response.status == 413
         assert not connections.pool_for(destination(port)).idle
-        held.set()
+        released.set()
 
 
 async def test_reset_connection_is_reported() -> None:

@@ -1,4 +1,4 @@
-"""Nothing is sent where `[egress]` does not let it go, whatever names resolve to."""
+"""Egress policy: no request reaches a forbidden address, whatever names resolve to."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ELSEWHERE = Egress(allow=("10.0.0.0/8",))
 
 
 class Names:
-    """A DNS that answers what it is told to."""
+    """A DNS with the addresses that a test sets."""
 
     def __init__(self) -> None:
         self.addresses: dict[str, list[str]] = {}
@@ -130,11 +130,11 @@ async def test_changed_policy_also_applies_to_open_connections(
 async def test_attempt_under_the_former_policy_completes(
     sender: Sender, connections: ConnectionPools, sink: Sink
 ) -> None:
-    arrived, go_on = asyncio.Event(), asyncio.Event()
+    arrived, released = asyncio.Event(), asyncio.Event()
 
     async def answer(_: Received) -> web.Response:
         arrived.set()
-        await go_on.wait()
+        await released.wait()
         return web.Response()
 
     sink.answer = answer
@@ -143,8 +143,8 @@ async def test_attempt_under_the_former_policy_completes(
     allowed = Egress(allow=("127.0.0.0/8",))
     latter = asyncio.create_task(attempt(sender, sink.url, allowed))
     await eventually(lambda: len(sink.received) == 2)
-    go_on.set()
-    assert [(await one).outcome for one in (former, latter)] == [Outcome.DELIVERED] * 2
+    released.set()
+    assert [(await task).outcome for task in (former, latter)] == [Outcome.DELIVERED] * 2
     assert len(connections._open) == 2  # each policy has its own
 
 

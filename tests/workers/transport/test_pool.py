@@ -1,4 +1,4 @@
-"""Which connection a request goes out on, and how a new one is made."""
+"""The choice of a connection for a request, and the opening of new ones."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ async def test_connection_closed_by_the_server_is_not_used() -> None:
 
 
 async def test_request_on_a_closing_connection_is_not_repeated() -> None:
-    """Whether it arrived is not known: that is for the retries to decide."""
+    """It may have arrived, so only the retry policy may send it again."""
 
     async def read_and_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
@@ -168,16 +168,16 @@ async def test_exchange_on_a_closed_connection_is_an_error() -> None:
 
 async def test_exit_does_not_wait_for_tls_close_notify(tmp_path: Path) -> None:
     authority = Authority()
-    went, over = asyncio.Event(), asyncio.Event()
+    left, closed = asyncio.Event(), asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
         writer.write(OK[0])
         await writer.drain()
-        writer.transport.pause_reading()  # type: ignore[attr-defined]  # it does not even see that the client takes its leave
-        await went.wait()
+        writer.transport.pause_reading()  # type: ignore[attr-defined]  # it does not even see that the client closes
+        await left.wait()
         writer.transport.abort()
-        over.set()
+        closed.set()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=authority.server_context(tmp_path))
     trusted = ssl.create_default_context(cadata=authority.pem)
@@ -185,8 +185,8 @@ async def test_exit_does_not_wait_for_tls_close_notify(tmp_path: Path) -> None:
         async with ConnectionPools() as connections:
             pool = connections.pool_for(destination(server.sockets[0].getsockname()[1], trusted))
             assert (await exchange(pool)).status == 200
-        went.set()
-        await over.wait()
+        left.set()
+        await closed.wait()
 
 
 async def test_equal_destinations_share_a_pool() -> None:
@@ -219,7 +219,7 @@ async def test_closed_port_is_an_error() -> None:
 
 
 def mute_listener() -> socket.socket:
-    """A socket that takes no connection: its queue is full."""
+    """Return a socket that accepts no connection, since its queue is full."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen(0)
@@ -227,33 +227,33 @@ def mute_listener() -> socket.socket:
 
 
 async def full(listener: socket.socket) -> list[socket.socket]:
-    """Connections that fill the queue of `listener`."""
+    """Fill the queue of `listener`, and return the connections."""
     loop, waiting = asyncio.get_running_loop(), []
     while True:
-        one = socket.socket()
-        one.setblocking(False)  # noqa: FBT003  its only argument
-        waiting.append(one)
+        client = socket.socket()
+        client.setblocking(False)  # noqa: FBT003  its only argument
+        waiting.append(client)
         try:
             async with asyncio.timeout(0.2):
-                await loop.sock_connect(one, listener.getsockname())
+                await loop.sock_connect(client, listener.getsockname())
         except TimeoutError:
             return waiting
 
 
 @pytest.mark.parametrize(
-    ("connect", "total", "why"),
+    ("connect", "total", "reason"),
     [(0.05, 10.0, "^no connection within 50ms$"), (10.0, 0.05, "^no response within 50ms$")],
 )
-async def test_connection_attempt_times_out(connect: float, total: float, why: str) -> None:
+async def test_connection_attempt_times_out(connect: float, total: float, reason: str) -> None:
     with mute_listener() as listener:
         waiting = await full(listener)
         async with ConnectionPools() as connections:
-            with pytest.raises(DeadlineExceeded, match=why):
+            with pytest.raises(DeadlineExceeded, match=reason):
                 await exchange(
                     connections.pool_for(destination(listener.getsockname()[1])), connect=connect, total=total
                 )
-        for one in waiting:
-            one.close()
+        for client in waiting:
+            client.close()
 
 
 async def test_tls_handshake_times_out() -> None:

@@ -18,26 +18,26 @@ EVENT_ID = "event_id"
 LATIN = "zo\u00eb:p\u00e4ss".encode("latin-1")
 
 
-def letterhead(url: str, **more: Any) -> RequestTemplate:
+def template(url: str, **more: Any) -> RequestTemplate:
     return RequestTemplate(subscription(url), Endpoint((SECRET,), **more))
 
 
 def head_of(url: str, **more: Any) -> list[str]:
-    head, _, _ = letterhead(url, **more).request(delivery(b"{}"), 1, 5).partition(b"\r\n\r\n")
+    head, _, _ = template(url, **more).request(delivery(b"{}"), 1, 5).partition(b"\r\n\r\n")
     return head.decode().split("\r\n")
 
 
 def test_request_is_a_head_and_the_unchanged_body() -> None:
     body = b'{"a":\r\n\r\n"\xff"}'
-    request = letterhead("http://example.com/x").request(delivery(body), 3, 1_700_000_000)
+    request = template("http://example.com/x").request(delivery(body), 3, 1_700_000_000)
     head, _, sent = request.partition(b"\r\n\r\n")
     line, *headers = head.decode().split("\r\n")
     assert (line, sent) == ("POST /x HTTP/1.1", body)
-    told = dict(header.split(": ", 1) for header in headers)
-    assert len(told) == len(headers)
-    assert set(told) >= {"webhook-signature", "X-Webhook-Signature"}
+    sent_headers = dict(header.split(": ", 1) for header in headers)
+    assert len(sent_headers) == len(headers)
+    assert set(sent_headers) >= {"webhook-signature", "X-Webhook-Signature"}
     assert (
-        told.items()
+        sent_headers.items()
         >= {
             "Host": "example.com",
             "User-Agent": f"linq-relay/{__version__}",
@@ -73,8 +73,11 @@ def test_request_is_a_head_and_the_unchanged_body() -> None:
 def test_url_gives_target_host_and_destination(url: str, target: str, host: str, leads_to: tuple[str, int]) -> None:
     head = head_of(url)
     assert head[:2] == [f"POST {target} HTTP/1.1", f"Host: {host}"]
-    there = letterhead(url).destination
-    assert (there.host, there.port, there.tls is not None) == (*leads_to, url.startswith("https"))
+    target_of_url = template(url).destination
+    assert (target_of_url.host, target_of_url.port, target_of_url.tls is not None) == (
+        *leads_to,
+        url.startswith("https"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -94,25 +97,25 @@ def test_user_and_password_in_a_url_become_a_header(userinfo: str, pair: bytes) 
 @pytest.mark.parametrize("url", ["http://a%3Ab:secret@x/", "http://\u4f60:secret@x/", "http://x:99999/"])
 def test_url_that_cannot_be_sent_is_an_error(url: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        letterhead(url)
+        template(url)
 
 
 @pytest.mark.parametrize("control", ["\n", "\r", "\r\nX-Injected: 1", "\x00", "\x1f", "\x7f"])
 @pytest.mark.parametrize("field", ["type", "id", "line", "webhook_id"])
 def test_event_fields_cannot_inject_headers(field: str, control: str) -> None:
     with pytest.raises(ValueError, match="control character"):
-        letterhead("http://x/").request(delivery(b"{}", **{EVENT_ID if field == "id" else field: f"a{control}b"}), 1, 5)
+        template("http://x/").request(delivery(b"{}", **{EVENT_ID if field == "id" else field: f"a{control}b"}), 1, 5)
 
 
 def test_non_ascii_headers_are_sent_as_utf_8() -> None:
-    request = letterhead("http://x/").request(delivery(b"{}", type="caf\u00e9\t\U0001f600"), 1, 5)
+    request = template("http://x/").request(delivery(b"{}", type="caf\u00e9\t\U0001f600"), 1, 5)
     assert "X-Webhook-Event: caf\u00e9\t\U0001f600\r\n".encode() in request
 
 
 def test_configured_headers_are_sent_unchanged() -> None:
     assert "X-Team: crm" in head_of("http://x/", headers={"X-Team": "crm"})
     with pytest.raises(ValueError, match="control character"):
-        letterhead("http://x/", headers={"X-Team": "crm\r\nX: y"})
+        template("http://x/", headers={"X-Team": "crm\r\nX: y"})
 
 
 def test_request_does_not_contain_the_secret() -> None:

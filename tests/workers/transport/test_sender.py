@@ -77,8 +77,8 @@ async def test_late_and_replayed_events_are_marked(sender: Sender, sink: Sink) -
     replayed = Delivery(Ref("relay:lane:bot:replay", "5-0"), delivery(b"{}").fields)
     for sent in (delivery(b"{}"), delivery(b"{}", freshness="history"), replayed):
         await sender.sender_for(subscription(sink.url), ENDPOINT).attempt(sent, 1)
-    told = [(one.headers.get("relay-freshness"), one.headers.get("relay-replay")) for one in sink.received]
-    assert told == [(None, None), ("history", None), (None, "true")]
+    marks = [(post.headers.get("relay-freshness"), post.headers.get("relay-replay")) for post in sink.received]
+    assert marks == [(None, None), ("history", None), (None, "true")]
 
 
 async def test_handlers_written_for_linq_verify_the_new_signature(sender: Sender, sink: Sink) -> None:
@@ -153,23 +153,23 @@ async def test_connection_that_breaks_off_is_unreachable(sender: Sender) -> None
         assert (await attempt(sender, f"http://127.0.0.1:{port}/")).outcome is Outcome.UNREACHABLE
 
 
-async def impatient(sender: Sender, url: str) -> Attempt:
-    """An attempt that is given up after a fifth of a second."""
+async def attempt_with_short_timeout(sender: Sender, url: str) -> Attempt:
+    """Make an attempt that times out after a fifth of a second."""
     return await sender.sender_for(subscription(url, timeout="200ms"), ENDPOINT).attempt(delivery(b"{}"), 1)
 
 
 async def test_hanging_endpoint_times_out(sender: Sender, sink: Sink) -> None:
-    held = asyncio.Event()
+    released = asyncio.Event()
 
     async def answer(_: Received) -> web.Response:
-        await held.wait()
+        await released.wait()
         return web.Response()
 
     sink.answer = answer
-    made = await impatient(sender, sink.url)
+    made = await attempt_with_short_timeout(sender, sink.url)
     assert 200 <= made.took_ms < 1000
     assert (made.outcome, made.status) == (Outcome.TIMED_OUT, None)
-    held.set()
+    released.set()
 
 
 async def test_response_whose_body_never_ends_counts_by_its_status(sender: Sender) -> None:
@@ -180,7 +180,7 @@ async def test_response_whose_body_never_ends_counts_by_its_status(sender: Sende
         await reader.read()
 
     async with raw_server(drip) as port:
-        made = await impatient(sender, f"http://127.0.0.1:{port}/")
+        made = await attempt_with_short_timeout(sender, f"http://127.0.0.1:{port}/")
     assert (made.outcome, made.status) == (Outcome.DELIVERED, 200)
 
 

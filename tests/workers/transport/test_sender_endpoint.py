@@ -1,4 +1,4 @@
-"""What a subscription says of its endpoint, as the subscriber sees it."""
+"""Secrets, headers and TLS of an endpoint, as its subscriber sees them."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ async def test_certificate_is_accepted_if_its_authority_is_known(sender: Sender,
     }
     async with tls_server(authority, tmp_path) as (url, _):
         made = {name: await attempt(sender, url, endpoint) for name, endpoint in endpoints.items()}
-    assert {name: one.outcome for name, one in made.items()} == {
+    assert {name: attempted.outcome for name, attempted in made.items()} == {
         "the system's authorities": Outcome.UNREACHABLE,
         "another authority": Outcome.UNREACHABLE,
         "its own authority": Outcome.DELIVERED,
@@ -108,16 +108,16 @@ async def test_changed_header_is_sent_by_a_running_lane(
     await lane.ensure()
     numbers = itertools.count()
 
-    async def teams_told() -> set[str | None]:
+    async def teams_sent() -> set[str | None]:
         await feed(redis, lane, f"e{next(numbers)}")
-        return {one.headers.get("x-team") for one in sink.received}
+        return {post.headers.get("x-team") for post in sink.received}
 
     async with delivering(redis, rules, "bot"):
-        await eventually(teams_told)
+        await eventually(teams_sent)
         rules_file.write_text(rules_for(sink, bot='headers = { "X-Team" = "crm" }'))
         rules.reload()
 
-        async def is_told() -> bool:
-            return "crm" in await teams_told()
+        async def is_sent() -> bool:
+            return "crm" in await teams_sent()
 
-        await eventually(is_told)
+        await eventually(is_sent)
