@@ -34,7 +34,9 @@ class Refused(Exception):
 class Resolver:
     """Resolves hosts, one question at a time for each, and keeps the answers for half a minute."""
 
-    def __init__(self) -> None:
+    def __init__(self, kept: float = _KEPT) -> None:
+        """Keep each result for `kept` seconds."""
+        self._kept = kept
         self._asked: dict[tuple[str, int], tuple[asyncio.Task[list[AddressInfo]], float]] = {}
 
     async def resolve(self, host: str, port: int) -> list[AddressInfo]:
@@ -47,7 +49,7 @@ class Resolver:
         if (host, port) not in self._asked or self._is_stale((host, port), now):
             for stale in [key for key in self._asked if self._is_stale(key, now)]:
                 del self._asked[stale]
-            self._asked[host, port] = asyncio.create_task(resolve(host, port)), now + _KEPT
+            self._asked[host, port] = asyncio.create_task(resolve(host, port)), now + self._kept
         question, _ = self._asked[host, port]
         return await asyncio.shield(question)  # others may wait for it, too
 

@@ -25,11 +25,11 @@ def log_pause(lane: str, *, is_paused: bool) -> None:
 
 def log_attempt(
     lane: str,
+    now_ms: Callable[[], int],
     delivery: Delivery,
     attempt: Attempt,
     context: AttemptContext,
     verdict: Verdict,
-    now_ms: Callable[[], int],
 ) -> None:
     """Log an attempt and its verdict: at INFO if it was delivered, else at WARNING."""
     level = logging.INFO if attempt.outcome is Outcome.DELIVERED else logging.WARNING

@@ -54,8 +54,8 @@ class FlowControl:
 
     def pause(self, *, is_paused: bool) -> bool:
         """Set the operator's pause flag. Returns True if it changed whether the lane is paused."""
-        before, self._is_paused = self._is_paused, is_paused or self._subscription.paused
-        return before != self._is_paused
+        was_paused, self._is_paused = self._is_paused, is_paused or self._subscription.paused
+        return was_paused != self._is_paused
 
     @property
     def is_paused(self) -> bool:
@@ -96,24 +96,24 @@ class FlowControl:
     async def tick(self) -> None:
         """Close a breaker that has ramped for long enough."""
         if self._breaker.ramp_ends_ms is not None:
-            before, was = self._breaker.trip, self._breaker.state
+            former, former_state = self._breaker.trip, self._breaker.state
             self._breaker.tick(self._session.now_ms())
-            await self._store_breaker(before, was)
+            await self._store_breaker(former, former_state)
 
     async def record(self, ref: Ref, attempt: Attempt) -> None:
         """Take the outcome of an attempt into account."""
         if attempt.outcome is Outcome.GONE:
             await self._pause_gone(attempt)
         if self._subscription.breaker:
-            before, was = self._breaker.trip, self._breaker.state
+            former, former_state = self._breaker.trip, self._breaker.state
             self._breaker.record(ref, attempt, self._session.now_ms())
-            await self._store_breaker(before, was)
+            await self._store_breaker(former, former_state)
 
-    async def _store_breaker(self, before: OpenBreaker | None, was: State) -> None:
+    async def _store_breaker(self, former: OpenBreaker | None, former_state: State) -> None:
         """Log and store the state of the breaker if it changed."""
-        if self._breaker.state is not was:
-            self._log_breaker(was)
-        if self._breaker.trip is not before:
+        if self._breaker.state is not former_state:
+            self._log_breaker(former_state)
+        if self._breaker.trip is not former:
             async with self._saving:  # one at a time, each the state of its moment: the last one stored is the latest
                 save = partial(self._suspensions.save_open_breaker, self._subscription.name, self._breaker.trip)
                 await retry_until_redis_answers("saving a breaker", save)
@@ -126,15 +126,15 @@ class FlowControl:
             note = f"resume with: relay subscriptions resume {name}"
             log.error("lane.paused", subscription=name, reason=reason, note=note)
 
-    def _log_breaker(self, was: State) -> None:
-        trip, state = self._breaker.trip, self._breaker.state
+    def _log_breaker(self, former_state: State) -> None:
+        opened, state = self._breaker.trip, self._breaker.state
         write = log.warning if state is State.OPEN else log.info
         write(
             f"breaker.{state}",
             subscription=self._subscription.name,
-            was=was,
-            reason=trip.reason if trip else None,
-            next_probe_in_s=round((trip.probe_ms - self._session.now_ms()) / 1000, 1) if trip else None,
+            was=former_state,
+            reason=opened.reason if opened else None,
+            next_probe_in_s=round((opened.probe_ms - self._session.now_ms()) / 1000, 1) if opened else None,
         )
 
     @staticmethod

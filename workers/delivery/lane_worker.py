@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from relay.core.delivery.outcome import Attempt, AttemptContext, Outcome, RetryAt, decide
@@ -45,6 +46,7 @@ class LaneWorker:
         self._sender = session.sender.sender_for(subscription, endpoint)
         self._attempt_limits = AttemptLimits.from_size(subscription.attempts.size)
         self._lane = Lane(session.redis, subscription.name, subscription.topic)
+        self._log_attempt = partial(log_attempt, subscription.name, session.now_ms)
         self._source = source_for(session, self._lane, subscription)
         self._flow_control = FlowControl(session, subscription)
         self._is_ending = False
@@ -146,7 +148,7 @@ class LaneWorker:
         attempt = await self._attempt(delivery, number)
         await self._flow_control.record(delivery.ref, attempt)
         verdict = decide(attempt, context, self._subscription, self._session.random)
-        log_attempt(self._lane.name, delivery, attempt, context, verdict, self._session.now_ms)
+        self._log_attempt(delivery, attempt, context, verdict)
         is_uncounted = isinstance(verdict, RetryAt) and not verdict.counts
         tries = Tries(number - is_uncounted, delivery.tries.first_ms or attempt.at_ms, attempt.outcome)
         await self._settle(delivery, tries, verdict, attempt, is_probe=context.is_probe)
