@@ -47,9 +47,17 @@ class Replayer:
     """The drain of all replays."""
 
     def __init__(
-        self, redis: Redis, rules: ConfigFile, clock: Callable[[], float], timings: Timings = DEFAULTS
+        self,
+        redis: Redis,
+        rules: ConfigFile,
+        clock: Callable[[], float],
+        timings: Timings = DEFAULTS,
+        max_waiting: int = _MAX_WAITING,
+        page: int = _PAGE,
     ) -> None:
         """`clock` gives Unix seconds."""
+        self._max_waiting = max_waiting
+        self._page = page
         self._redis = redis
         self._rules = rules
         self._clock = clock
@@ -93,13 +101,13 @@ class Replayer:
             await Lane(self._redis, subscription.name, subscription.topic).ensure()
             buckets[replay.id] = TokenBucket(replay.order.rate, self._now())
         bucket = buckets[replay.id]
-        limit = min(bucket.available(self._now()), await self._capacity(subscription), _PAGE)
+        limit = min(bucket.available(self._now()), await self._capacity(subscription), self._page)
         return limit > 0 and await self._advance(replay, limit, bucket)
 
     async def _advance(self, replay: Replay, limit: int, bucket: TokenBucket) -> bool:
         """Advance a replay by at most `limit` events. Returns True if the limit was not reached."""
         history_filter = replay.order.wanted
-        page = limit if history_filter.is_any else _PAGE
+        page = limit if history_filter.is_any else self._page
         rows = await History(self._redis, replay.order.topic).read(replay.cursor, replay.span.end, page)
         matching = [position for position, (_, fields) in enumerate(rows) if history_filter.matches(fields)]
         seen = len(rows) if len(matching) < limit else matching[limit - 1] + 1
@@ -114,7 +122,7 @@ class Replayer:
         """Return the number of replayed events that the lane can take now."""
         if subscription.paused or await self._suspensions.is_suspended(subscription.name):
             return 0
-        return max(_MAX_WAITING - int(await self._redis.xlen(keys.lane(subscription.name, "replay"))), 0)
+        return max(self._max_waiting - int(await self._redis.xlen(keys.lane(subscription.name, "replay"))), 0)
 
     async def _end(self, replay: Replay, state: State, reason: str = "") -> None:
         if not await self._replays.end(replay.id, state, reason, self._now_ms()):

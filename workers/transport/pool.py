@@ -124,9 +124,9 @@ class ConnectionPool:
         self._timer: asyncio.TimerHandle | None = None
 
     @property
-    def idle(self) -> tuple[Connection, ...]:
-        """The connections that wait for a request, the longest idle first."""
-        return tuple(connection for connection, _ in self._idle)
+    def idle(self) -> list[Connection]:
+        """Idle connections, the one used last at the end."""
+        return [connection for connection, _ in self._idle]
 
     async def exchange(self, request: bytes, timeouts: Timeouts) -> Response:
         """Send `request` on an idle connection or a new one, and return the response.

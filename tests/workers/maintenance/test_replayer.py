@@ -12,7 +12,6 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-import workers.maintenance.replayer
 from relay.core.delivery.circuit_breaker import OpenBreaker
 from relay.process.timings import Timings
 from relay.store import keys, wakeups
@@ -79,9 +78,11 @@ async def sent(redis: Redis) -> list[str]:
 
 
 @asynccontextmanager
-async def replaying(redis: Redis, rules: ConfigFile, timings: Timings = TIMINGS) -> AsyncIterator[asyncio.Task[None]]:
+async def replaying(
+    redis: Redis, rules: ConfigFile, timings: Timings = TIMINGS, **sizes: int
+) -> AsyncIterator[asyncio.Task[None]]:
     """Run the replay job, again and again."""
-    replayer, stop = Replayer(redis, rules, time.time, timings), asyncio.Event()
+    replayer, stop = Replayer(redis, rules, time.time, timings, **sizes), asyncio.Event()
 
     async def work() -> None:
         async with acquire_lease(redis, wakeups.REPLAY.job_id) as lease:
@@ -113,26 +114,20 @@ async def test_replayed_events_reach_the_subscriber_marked_as_replay(
     assert (row.routed, row.replayed, row.from_history, row.delivered, row.balances) == (0, 20, 20, 20, True)
 
 
-async def test_only_matching_events_are_replayed(
-    redis: Redis, rules: ConfigFile, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(workers.maintenance.replayer, "_PAGE", 3)
+async def test_only_matching_events_are_replayed(redis: Redis, rules: ConfigFile) -> None:
     replay = await start(redis, history_filter=HistoryFilter("message.*"))
     await add(redis, "later")
-    async with replaying(redis, rules):
+    async with replaying(redis, rules, page=3):
         await eventually(lambda: has(redis, replay, State.DONE))
     assert await sent(redis) == [f"e{n:02}" for n in range(1, 20, 2)]
     assert (await state_of(redis, replay)).seen == 20
 
 
-async def test_next_worker_continues_a_replay_after_a_kill(
-    redis: Redis, rules: ConfigFile, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(workers.maintenance.replayer, "_PAGE", 2)
+async def test_next_worker_continues_a_replay_after_a_kill(redis: Redis, rules: ConfigFile) -> None:
     replay = await start(redis)
     kills = 0
     while await has(redis, replay, State.RUNNING):
-        async with replaying(redis, rules, replace(TIMINGS, replay_pause=0.01)) as task:
+        async with replaying(redis, rules, replace(TIMINGS, replay_pause=0.01), page=2) as task:
             await asyncio.sleep(0.003 * (kills % 8))
             kills += 1
             task.cancel()
@@ -173,10 +168,7 @@ async def _is_at_least(redis: Redis, count: int) -> bool:
     return int(await redis.xlen(REPLAY_STREAM)) >= count
 
 
-async def test_waiting_replayed_events_are_bounded(
-    redis: Redis, rules: ConfigFile, sink: Sink, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(workers.maintenance.replayer, "_MAX_WAITING", 5)
+async def test_waiting_replayed_events_are_bounded(redis: Redis, rules: ConfigFile, sink: Sink) -> None:
     most, watching = 0, True
 
     async def watch() -> None:
@@ -186,7 +178,7 @@ async def test_waiting_replayed_events_are_bounded(
 
     watcher = asyncio.create_task(watch())
     replay = await start(redis)
-    async with replaying(redis, rules):
+    async with replaying(redis, rules, max_waiting=5):
         await eventually(lambda: _is_at_least(redis, 5))
         await asyncio.sleep(0.05)
         assert await sent(redis) == [f"e{n:02}" for n in range(5)]
