@@ -18,8 +18,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from relay.core.durations import format_duration, parse_duration
 from relay.core.errors import Problem, SettingsError
+from relay.core.redis_url import check_redis_url
 from relay.core.secret import normal_key
-from relay.core.sentinel_url import is_sentinel_url, parse_sentinel_url
 from relay.net.listen_address import EVERY_ADDRESS, Listen, parse_listen
 
 DEFAULT_LINQ_V3 = "https://api.linqapp.com/api/partner"
@@ -63,13 +63,7 @@ def _api_url(text: str) -> str:
 
 
 def _redis_url(text: str) -> str:
-    if is_sentinel_url(text):
-        parse_sentinel_url(text)
-        return text
-    url = urlsplit(text)
-    if url.scheme not in {"redis", "rediss", "unix"}:
-        raise ValueError("it must start with redis://, rediss://, unix:// or redis+sentinel://")
-    url.port  # noqa: B018  raises where it is no number
+    check_redis_url(text)
     return text
 
 
