@@ -25,6 +25,7 @@ from pydantic_core import from_json
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from relay.process.event_loop import stop_on_signals
@@ -38,6 +39,7 @@ from workers.delivery.partition_worker import GRACE
 from workers.runtime.jobs import drain_again
 from workers.runtime.parts import WorkerParts, context_of, worker_parts
 from workers.runtime.queues import QUEUES, UNLIMITED
+from workers.runtime.without_arq import run_until_there_is_memory
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -97,16 +99,21 @@ def _pool(settings: Settings) -> ArqRedis:
 async def running_arq(pool: ArqRedis, parts: WorkerParts) -> AsyncIterator[None]:
     """An arq worker for each queue, for as long as the context is open; then their jobs have time to end."""
     workers: list[Worker] = []
-    queues = [asyncio.create_task(_run_queue(make_queue, pool, parts, workers)) for make_queue in QUEUES]
+    without_arq: set[asyncio.Task[None]] = set()
+    queues = [asyncio.create_task(_run_queue(make_queue, pool, parts, workers, without_arq)) for make_queue in QUEUES]
     try:
         yield
     finally:
         await asyncio.gather(*map(end_task, queues))  # one by one: a TaskGroup would cancel each of them only once
-        await _end_jobs(workers)
+        await _end_jobs([*(task for worker in workers for task in _jobs_of(worker)), *without_arq])
 
 
 async def _run_queue(
-    make_queue: Callable[[WorkerParts], Queue], pool: ArqRedis, parts: WorkerParts, workers: list[Worker]
+    make_queue: Callable[[WorkerParts], Queue],
+    pool: ArqRedis,
+    parts: WorkerParts,
+    workers: list[Worker],
+    without_arq: set[asyncio.Task[None]],
 ) -> None:
     """Runs arq workers of one queue, one after the other; `workers` keeps those that have jobs."""
     await retry_until_redis_answers(
@@ -119,6 +126,8 @@ async def _run_queue(
         workers.append(worker)
         try:
             await worker.main()
+        except OutOfMemoryError:
+            await run_until_there_is_memory(parts, queue.without_arq, without_arq)
         except RedisTrouble as error:
             log.warning("worker.restarting", queue=queue.name, error=describe(error))
         except Exception:  # whatever it is: a worker that stops picking jobs and lives on would be the worst
@@ -138,9 +147,8 @@ def _say_how_it_ended(task: asyncio.Task[Any]) -> None:
         log.error("job.error", exc_info=error)
 
 
-async def _end_jobs(workers: list[Worker]) -> None:
-    """Lets the jobs of `workers` end, for a bounded time."""
-    tasks = [task for worker in workers for task in _jobs_of(worker)]
+async def _end_jobs(tasks: list[asyncio.Task[Any]]) -> None:
+    """Lets jobs end, for a bounded time."""
     if tasks:
         _, late = await asyncio.wait(tasks, timeout=_STOP_TIMEOUT)
         await asyncio.gather(*map(end_task, late))

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Keeps which line each chat belongs to, the newest proof over the older ones, and drops the chats proved longest ago.
 -- KEYS: lease, lines by chat, chats by their last proof (ms), teacher
 -- ARGV: lease token, now (ms), lifetime (ms), most chats; then per proof: chat, line
