@@ -121,6 +121,10 @@ class Settings(BaseSettings):
     """how many replicas of Redis must have an event, too, before Linq is answered; with fewer the answer is 503"""
     relay_dedupe_window: Annotated[float, BeforeValidator(_duration), Field(ge=1)] = 6 * 3600.0
     """how long an event id is remembered, such as 6h; Linq's own retries end after about 30 minutes"""
+    relay_memory_high_water: Annotated[float, Field(ge=0.1, le=1)] = 0.9
+    """the part of Redis's maxmemory up to which events are accepted; above it Linq gets 503 and retries, and what was
+    accepted has room to leave
+    """
     relay_worker_nice: Annotated[int, Field(ge=0, le=19)] = 10
     """how far a worker gives way to other processes of its machine, Redis and the ingress first of all"""
     relay_log_level: Literal["debug", "info", "warning", "error"] = "info"
