@@ -30,8 +30,9 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from relay.process.event_loop import stop_on_signals
 from relay.process.gc_tuning import tune_gc
-from relay.process.tasks import end_task
+from relay.process.tasks import end_task, in_background
 from relay.store import keys, wakeups
+from relay.store.driver.access import wait_for_access
 from relay.store.driver.client import WORKER_TIMEOUT, RedisTrouble, describe, retry_until_redis_answers
 from relay.store.driver.failover_pool import open_pool
 from relay.store.driver.lease import ARQ_LOCK
@@ -61,6 +62,8 @@ async def run_worker(settings: Settings) -> None:
     stop = stop_on_signals()
     log.info("worker.starting", **settings.shown())
     async with worker_parts(settings) as parts:
+        if not await _has_access(parts, stop):
+            return
         pool = _pool(settings)
         async with running_arq(pool, parts):
             log.info(
@@ -75,6 +78,15 @@ async def run_worker(settings: Settings) -> None:
             parts.stop.set()
         await pool.aclose(close_connection_pool=True)
     log.info("worker.stopped")
+
+
+async def _has_access(parts: WorkerParts, stop: asyncio.Event) -> bool:
+    """Wait for Redis and check the rights there; False if the process is stopped meanwhile."""
+    async with in_background(wait_for_access(parts.redis)) as access, in_background(stop.wait()) as stopped:
+        await asyncio.wait({access, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if access.done():
+            access.result()
+        return access.done()
 
 
 def _pool(settings: Settings) -> ArqRedis:
