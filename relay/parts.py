@@ -15,6 +15,7 @@ from relay.core.secret import SigningSecret
 from relay.process.embedded_redis import running
 from relay.store.driver.client import REQUEST_TIMEOUT, WORKER_TIMEOUT, open_redis
 from relay.store.inbox.acceptor import Acceptor
+from relay.store.inbox.memory_guard import MemoryGuard
 from relay.store.inbox.quarantine import Quarantine
 from relay.store.keyring.encryption import Cipher
 from relay.store.keyring.key_cache import KeyCache
@@ -37,6 +38,7 @@ class IngressParts:
     quarantine: Quarantine
     keys: KeyCache
     last_seen: LastSeen
+    memory: MemoryGuard
     clock: Callable[[], float]
     """Unix seconds."""
 
@@ -109,5 +111,7 @@ async def ingress_parts(settings: Settings, clock: Callable[[], float] = time.ti
         Acceptor(redis, settings.relay_dedupe_window, clock, settings.relay_replicas) as acceptor,
         KeyCache(open_keyring(settings, redis), _v2_secrets(settings)) as keys,
         LastSeen(redis) as heard,
+        MemoryGuard(redis, settings.relay_memory_high_water) as memory,
     ):
-        yield IngressParts(redis, acceptor, Quarantine(redis, settings.relay_replicas), keys, heard, clock)
+        quarantine = Quarantine(redis, settings.relay_replicas)
+        yield IngressParts(redis, acceptor, quarantine, keys, heard, memory, clock)

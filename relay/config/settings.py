@@ -18,8 +18,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from relay.core.durations import format_duration, parse_duration
 from relay.core.errors import Problem, SettingsError
+from relay.core.redis_url import check_redis_url
 from relay.core.secret import normal_key
-from relay.core.sentinel_url import is_sentinel_url, parse_sentinel_url
 from relay.net.listen_address import EVERY_ADDRESS, Listen, parse_listen
 
 DEFAULT_LINQ_V3 = "https://api.linqapp.com/api/partner"
@@ -63,13 +63,7 @@ def _api_url(text: str) -> str:
 
 
 def _redis_url(text: str) -> str:
-    if is_sentinel_url(text):
-        parse_sentinel_url(text)
-        return text
-    url = urlsplit(text)
-    if url.scheme not in {"redis", "rediss", "unix"}:
-        raise ValueError("it must start with redis://, rediss://, unix:// or redis+sentinel://")
-    url.port  # noqa: B018  raises where it is no number
+    check_redis_url(text)
     return text
 
 
@@ -127,6 +121,10 @@ class Settings(BaseSettings):
     """how many replicas of Redis must have an event, too, before Linq is answered; with fewer the answer is 503"""
     relay_dedupe_window: Annotated[float, BeforeValidator(_duration), Field(ge=1)] = 6 * 3600.0
     """how long an event id is remembered, such as 6h; Linq's own retries end after about 30 minutes"""
+    relay_memory_high_water: Annotated[float, Field(ge=0.1, le=1)] = 0.9
+    """the part of Redis's maxmemory up to which events are accepted; above it Linq gets 503 and retries, and what was
+    accepted has room to leave
+    """
     relay_worker_nice: Annotated[int, Field(ge=0, le=19)] = 10
     """how far a worker gives way to other processes of its machine, Redis and the ingress first of all"""
     relay_log_level: Literal["debug", "info", "warning", "error"] = "info"

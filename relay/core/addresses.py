@@ -22,7 +22,7 @@ _REFUSED: tuple[tuple[str, tuple[str, ...]], ...] = (
         METADATA,
         (
             "169.254.169.254",
-            "fd00:ec2::254",  # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
+            "fd00:ec2::/32",  # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
             "fd20:ce::254",  # https://cloud.google.com/compute/docs/metadata/querying-metadata
             "168.63.129.16",  # https://learn.microsoft.com/en-us/azure/virtual-network/what-is-ip-address-168-63-129-16
             "100.100.100.200",  # https://www.alibabacloud.com/help/en/ecs/user-guide/view-instance-metadata

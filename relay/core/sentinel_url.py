@@ -48,12 +48,15 @@ def parse_sentinel_url(text: str) -> SentinelUrl:
     username, _, password = user_info.partition(":")
     service, _, db = url.path.strip("/").partition("/")
     options = {name: values[-1] for name, values in parse_qs(url.query).items()}
-    if unknown := sorted(options.keys() - {"sentinel_username", "sentinel_password"}):
-        raise ValueError(f"it has an option that is not known here: {unknown[0]}")
+    if options.keys() - {"sentinel_username", "sentinel_password"}:
+        raise ValueError(
+            "it has an option that is not known here: it knows sentinel_username and sentinel_password; "
+            "percent-encode special characters of passwords"
+        )
     if not hosts or not service or not (db or "0").isdecimal():
         raise ValueError(f"it is not of the form {_SAMPLE}")
     return SentinelUrl(
-        sentinels=tuple(map(_host_and_port, hosts.split(","))),
+        sentinels=tuple(_host_and_port(number, host) for number, host in enumerate(hosts.split(","), 1)),
         service=unquote(service),
         db=int(db or 0),
         username=unquote(username) or None,
@@ -63,10 +66,10 @@ def parse_sentinel_url(text: str) -> SentinelUrl:
     )
 
 
-def _host_and_port(text: str) -> tuple[str, int]:
+def _host_and_port(number: int, text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":") if not text.endswith("]") else (text, "", "")
     if not colon:
         host, port = text, str(_PORT)
     if not host or not port.isdecimal() or not 0 < int(port) <= _LAST_PORT:
-        raise ValueError(f'"{text}" is not HOST or HOST:PORT of a Sentinel, such as in {_SAMPLE}')
+        raise ValueError(f"Sentinel {number} is not HOST or HOST:PORT, such as in {_SAMPLE}; percent-encode passwords")
     return host.strip("[]"), int(port)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -97,6 +98,13 @@ class Front(Protocol):
         """Closes those that are still open."""
 
 
+def _dual_stack_socket(port: int, *, share_port: bool) -> socket.socket:
+    """Bind a socket that takes IPv4 and IPv6 connections; asyncio would make one for IPv6 only."""
+    return socket.create_server(
+        ("::", port), family=socket.AF_INET6, dualstack_ipv6=True, reuse_port=share_port, backlog=_BACKLOG
+    )
+
+
 @asynccontextmanager
 async def listening(
     app: web.Application,
@@ -128,8 +136,11 @@ async def listening(
     before = front(makes_connections, requests) if front else None
     try:
         try:
+            place: dict[str, Any] = {"host": listen.host, "port": listen.port, "reuse_port": share_port or None}
+            if listen.host == "::" and socket.has_dualstack_ipv6():
+                place = {"sock": _dual_stack_socket(listen.port, share_port=share_port)}
             listener = await asyncio.get_running_loop().create_server(
-                before or makes_connections, listen.host, listen.port, reuse_port=share_port or None, backlog=_BACKLOG
+                before or makes_connections, **place, backlog=_BACKLOG
             )
         except OSError as error:
             why = os.strerror(error.errno) if error.errno else str(error)

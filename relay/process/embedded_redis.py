@@ -73,6 +73,7 @@ async def embedded_redis(data_dir: Path, port: int | None = None) -> AsyncIterat
         StoreError: there is no server program, or it does not start.
     """
     data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    data_dir.chmod(0o700)  # also one that was there: it holds bodies of events
     with (data_dir / "redis.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

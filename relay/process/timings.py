@@ -57,6 +57,10 @@ class Timings:
     """Time that an idle connection to a subscriber is kept: less than servers keep theirs, so that they do not close it
     under a POST.
     """
+    memory_probe: float = 0.5
+    """From one probe to the next whether a Redis that was at `maxmemory` accepts writes again."""
+    trim_while_full: float = 5.0
+    """From one run of retention to the next while Redis is at `maxmemory`: trimming is what makes room."""
     config_poll: float = 1.0
     """From one check of relay.toml to the next: a stat costs microseconds and works on every mount."""
     bootstrap_retry: float = 15.0

@@ -49,6 +49,7 @@ Everything else
     relay:counts                hash      accepted, duplicate, quarantined, routed, unmatched, poisoned,
                                           quarantine_dropped
     relay:unmatched             hash      events that no topic wanted, by event type
+    relay:memory_probe          string    written by a worker to see whether Redis accepts writes; lives a second
 
 No key has a hash tag: arq's own keys have none either, so Redis Cluster is not supported.
 """
@@ -70,6 +71,7 @@ LAST_SEEN = "relay:last_seen"
 DRIFT = "relay:drift"
 COUNTS = "relay:counts"
 UNMATCHED = "relay:unmatched"
+MEMORY_PROBE = "relay:memory_probe"
 REPLAYS = "relay:replays"
 REPLAYS_RUNNING = "relay:replays:running"
 CHATS = "relay:chats"

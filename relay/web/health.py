@@ -35,7 +35,7 @@ class Readiness:
                 await self._parts.redis.ping()
         except RedisTrouble as error:
             return f"unreachable: {describe(error)}"
-        return "ok"
+        return self._parts.memory.refusal or "ok"
 
 
 def add_health(app: web.Application, readiness: Readiness) -> None:

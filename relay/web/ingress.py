@@ -73,6 +73,7 @@ class Ingress:
         began = parts.clock()
         try:
             arrival = await self._verify_with_any(webhook)
+            parts.memory.check()
             is_new = await parts.acceptor.accept(arrival)
         except Unparsable as error:
             return await self._quarantine(webhook, error)

@@ -16,6 +16,7 @@ from relay.net.http_listener import listening
 from relay.parts import ingress_parts
 from relay.process.event_loop import stop_on_signals
 from relay.process.gc_tuning import tune_gc
+from relay.store.driver.access import check_access
 from relay.web.aiohttp_app import ingress_app
 from relay.web.fast_path import FastPath
 from relay.web.health import Readiness, add_health
@@ -45,6 +46,7 @@ async def serve_ingress(settings: Settings, *, share_port: bool = False) -> None
     stop = stop_on_signals()
     log.info("ingress.starting", **settings.shown())
     async with ingress_parts(settings) as parts:
+        await check_access(parts.redis)
         readiness = Readiness(parts)
         admin = web.Application()
         add_health(admin, readiness)

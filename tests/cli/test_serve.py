@@ -9,6 +9,7 @@ import signal
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -140,3 +141,36 @@ async def test_an_ingress_can_be_left_at_any_moment_of_its_start(
             for _ in range(ticks):
                 await asyncio.sleep(0)
         assert not patience.expired(), f"not left after {ticks} turns of the event loop"
+
+
+@pytest.mark.parametrize("command", ["ingress", "worker"])
+@pytest.mark.usefixtures("rules")
+async def test_wrong_credentials_of_redis_end_it_with_exit_code_2(command: str, redis_url: str) -> None:
+    wrong = redis_url.replace("redis://:", "redis://:hunter2")
+    said = await relay(command, REDIS_URL=wrong, RELAY_SECRET_KEY=KEY, **ANY_PORTS)
+    assert said.code == 2
+    assert "REDIS_URL: wrong user name or password" in said.err
+    assert "hunter2" not in said.err
+    assert "Traceback" not in said.err
+
+
+@pytest.mark.parametrize("command", ["ingress", "worker"])
+@pytest.mark.usefixtures("rules")
+async def test_missing_rights_at_redis_end_it_with_exit_code_2(command: str, redis: Redis, redis_url: str) -> None:
+    await redis.acl_setuser("poor", enabled=True, passwords=["+secret"], keys=["*"], commands=["+@all", "-info"])
+    try:
+        poor = f"redis://poor:secret@127.0.0.1:{urlsplit(redis_url).port}/0"
+        said = await relay(command, REDIS_URL=poor, RELAY_SECRET_KEY=KEY, **ANY_PORTS)
+    finally:
+        await redis.acl_deluser("poor")
+    assert said.code == 2
+    assert "may not use INFO" in said.err
+    assert "ACL SETUSER relay" in said.err
+
+
+@pytest.mark.usefixtures("rules")
+async def test_a_worker_that_waits_for_redis_can_be_stopped() -> None:
+    async with relay_process("worker", REDIS_URL="redis://127.0.0.1:1/0", RELAY_LOG_FORMAT="json") as process:
+        await line_with("redis.waiting", process.stderr)
+        process.send_signal(signal.SIGTERM)
+        assert (await ended(process)).code == 0

@@ -325,3 +325,8 @@ async def test_no_change_ends_the_watch(path: Path) -> None:
 def test_a_secret_is_kept_as_it_was_written(path: Path) -> None:
     path.write_text(TOPIC + subscription("bot", "whsec_AAECAw"))
     assert secrets_of(load_config(path)) == {"bot": SigningSecret("whsec_AAECAw")}
+
+
+def test_a_byte_order_mark_is_ignored(path: Path) -> None:
+    path.write_text(TOPIC, encoding="utf-8-sig")
+    assert [topic.name for topic in read_config(path).topics] == ["t"]

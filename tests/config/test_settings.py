@@ -26,6 +26,7 @@ GOOD = {
     "RELAY_REPLICAS": "2",
     "RELAY_DEDUPE_WINDOW": "90m",
     "RELAY_WORKER_NICE": "3",
+    "RELAY_MEMORY_HIGH_WATER": "0.8",
     "RELAY_LOG_LEVEL": "warning",
     "RELAY_LOG_FORMAT": "json",
     "LINQ_API_V3_API_KEY": "linq-key-hunter2",
@@ -287,7 +288,7 @@ def test_every_variable_is_shown_with_its_secrets_masked(monkeypatch: pytest.Mon
 def test_what_is_not_set_is_not_shown() -> None:
     assert set(Settings.load().shown()) == {
         *("RELAY_LISTEN", "RELAY_ADMIN_LISTEN", "RELAY_CONFIG", "RELAY_DATA_DIR", "RELAY_DEDUPE_WINDOW"),
-        *("RELAY_REPLICAS", "RELAY_WORKER_NICE"),
+        *("RELAY_REPLICAS", "RELAY_WORKER_NICE", "RELAY_MEMORY_HIGH_WATER"),
         *("RELAY_LOG_LEVEL", "RELAY_LOG_FORMAT", "LINQ_API_V3_BASE_URL", "LINQ_V2_BASE_URL"),
     }
 

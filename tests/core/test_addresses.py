@@ -88,6 +88,7 @@ def test_link_local_and_multicast_of_ipv6_are_refused(v6: IPv6Address) -> None:
     [
         ("169.254.169.254", "a metadata service of a cloud"),
         ("fd00:ec2::254", "a metadata service of a cloud"),
+        ("fd00:ec2::23", "a metadata service of a cloud"),
         ("100.100.100.200", "a metadata service of a cloud"),
         ("192.0.0.192", "a metadata service of a cloud"),
         ("169.254.1.1", "link-local"),

@@ -30,10 +30,10 @@ def test_what_is_understood(text: str, meant: SentinelUrl) -> None:
         ("redis+sentinel:///m", "not of the form"),
         ("redis+sentinel://a", "not of the form"),
         ("redis+sentinel://a/m/x", "not of the form"),
-        ("redis+sentinel://a:0/m", '"a:0" is not HOST'),
-        ("redis+sentinel://a,:2/m", '":2" is not HOST'),
-        ("redis+sentinel://a:x/m", '"a:x" is not HOST'),
-        ("redis+sentinel://a/m?db=1", "not known here: db"),
+        ("redis+sentinel://a:0/m", "Sentinel 1 is not HOST"),
+        ("redis+sentinel://a,:2/m", "Sentinel 2 is not HOST"),
+        ("redis+sentinel://a:x/m", "Sentinel 1 is not HOST"),
+        ("redis+sentinel://a/m?db=1", "not known here: it knows sentinel_username"),
     ],
 )
 def test_what_is_refused(text: str, said: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from functools import partial
 
 import aiohttp
@@ -106,3 +107,11 @@ async def test_who_does_not_speak_http_is_said_in_a_line(caplog: pytest.LogCaptu
     [record] = [record for record in caplog.records if record.name == "relay.net.http_listener"]
     assert (record.levelname, record.exc_info) == ("INFO", None)
     assert record.getMessage().startswith("Error handling request from 127.0.0.1: not HTTP: ")
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+async def test_the_ipv6_wildcard_serves_ipv4_as_well() -> None:
+    async with listening(Echo().app, Listen(host="::", port=0)) as port, aiohttp.ClientSession() as http:
+        for host in ("127.0.0.1", "[::1]"):
+            async with http.post(f"http://{host}:{port}/", data=b"hello") as response:
+                assert await response.read() == b"hello"

@@ -115,3 +115,9 @@ async def test_is_started_again_at_the_same_address_when_it_dies(tmp_path: Path)
         async with Redis.from_url(embedded.url) as redis:
             assert await redis.get("kept") == b"yes"
     assert running(tmp_path) is None
+
+
+async def test_a_directory_that_was_there_becomes_private(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    async with embedded_redis(tmp_path):
+        assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from relay.core.secret import SigningSecret
 from relay.linq.signatures import standard, v2, v3_legacy
 from relay.store import keys
+from relay.store.inbox.memory_guard import memory_of
 from relay.store.inbox.quarantine import Quarantine
 from tests.building import LINE, OTHER_SECRET, SECRET, body_of, signed
 from tests.conftest import NOW
@@ -323,7 +324,11 @@ async def test_a_redis_that_refuses_is_503_and_accepting_goes_on_when_it_no_long
         assert answer.headers["Retry-After"]
     finally:
         await redis.config_set("maxmemory", 0)
-    assert (await ingress.post(body, signed(body, NOW))).status == 200
+
+    async def accepted() -> bool:
+        return (await ingress.post(body, signed(body, NOW))).status == 200
+
+    await eventually(accepted)
 
 
 async def test_a_crowd_of_forgeries_costs_redis_a_few_reads(ingress: Running, redis: Redis) -> None:
@@ -332,3 +337,19 @@ async def test_a_crowd_of_forgeries_costs_redis_a_few_reads(ingress: Running, re
     answers = await asyncio.gather(*(ingress.post(body, signed(body, NOW, OTHER_SECRET)) for _ in range(80)))
     assert {answer.status for answer in answers} == {401}
     assert (await redis.info("commandstats"))["cmdstat_hgetall"]["calls"] <= 4
+
+
+async def test_events_are_refused_with_503_above_the_high_water_mark(ingress: Running, redis: Redis) -> None:
+    for number in range(40):  # a few connections more or less do not matter then
+        await redis.set(f"ballast:{number}", bytes(MIB // 2))
+    await redis.config_set("maxmemory", round((await memory_of(redis)).used / 0.95))
+    try:
+
+        async def refused() -> bool:
+            body = body_of()
+            return (await ingress.post(body, signed(body, NOW))).status == 503
+
+        await eventually(refused)
+        assert await redis.set("delivering", "goes on")
+    finally:
+        await redis.config_set("maxmemory", 0)

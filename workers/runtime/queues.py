@@ -17,6 +17,7 @@ from arq import cron
 from arq.worker import func
 
 from relay.store import keys, wakeups
+from workers.runtime import without_arq
 from workers.runtime.jobs import check_linq, deliver, replay, route, sweep, trim
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from arq.worker import Function
 
     from workers.runtime.parts import WorkerParts
+    from workers.runtime.without_arq import Job
 
 UNLIMITED = 2**31
 """Tries of a job: arq counts a deploy as one."""
@@ -48,6 +50,8 @@ class Queue:
     """Jobs that run at once in one process."""
     poll: float
     """Seconds from one poll for jobs to the next."""
+    without_arq: tuple[Job, ...]
+    """The jobs that free memory, run by the worker itself while Redis has none for arq."""
 
 
 def _hot(parts: WorkerParts) -> Queue:
@@ -58,6 +62,7 @@ def _hot(parts: WorkerParts) -> Queue:
         crons=(cron(sweep, name="sweep", second=_SWEEP, run_at_startup=True, timeout=60),),
         max_jobs=wakeups.PARTITIONS + 3,  # every partition of lanes, the router, the sweep, and one to spare
         poll=0.05,  # the wait of an event while no drain runs
+        without_arq=without_arq.DRAINS,
     )
 
 
@@ -71,6 +76,7 @@ def _slow(parts: WorkerParts) -> Queue:
         crons=tuple(crons),
         max_jobs=20,  # the replays, and as many runs of the others as their timeouts let overlap
         poll=0.5,
+        without_arq=(without_arq.trim,),
     )
 
 

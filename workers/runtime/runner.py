@@ -25,17 +25,20 @@ from pydantic_core import from_json
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from relay.process.event_loop import stop_on_signals
 from relay.process.gc_tuning import tune_gc
-from relay.process.tasks import end_task
+from relay.process.tasks import end_task, in_background
 from relay.store import keys, wakeups
+from relay.store.driver.access import wait_for_access
 from relay.store.driver.client import WORKER_TIMEOUT, RedisTrouble, describe, retry_until_redis_answers
 from relay.store.driver.failover_pool import open_pool
 from workers.runtime.jobs import wake_for_rest
 from workers.runtime.parts import WorkerParts, context_of, worker_parts
 from workers.runtime.queues import QUEUES, UNLIMITED
+from workers.runtime.without_arq import run_until_there_is_memory
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -56,6 +59,8 @@ async def run_worker(settings: Settings, timings: Timings) -> None:
     stop = stop_on_signals()
     log.info("worker.starting", **settings.shown())
     async with worker_parts(settings, timings) as parts:
+        if not await _has_access(parts, stop):
+            return
         pool = _pool(settings)
         async with running_arq(pool, parts):
             log.info(
@@ -70,6 +75,15 @@ async def run_worker(settings: Settings, timings: Timings) -> None:
             parts.stop.set()
         await pool.aclose(close_connection_pool=True)
     log.info("worker.stopped")
+
+
+async def _has_access(parts: WorkerParts, stop: asyncio.Event) -> bool:
+    """Wait for Redis and check the rights there; False if the process is stopped meanwhile."""
+    async with in_background(wait_for_access(parts.redis)) as access, in_background(stop.wait()) as stopped:
+        await asyncio.wait({access, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if access.done():
+            access.result()
+        return access.done()
 
 
 def _pool(settings: Settings) -> ArqRedis:
@@ -94,16 +108,21 @@ def _pool(settings: Settings) -> ArqRedis:
 async def running_arq(pool: ArqRedis, parts: WorkerParts) -> AsyncIterator[None]:
     """Run an arq worker for each queue while the context is open; then give their jobs time to end."""
     workers: list[Worker] = []
-    queues = [asyncio.create_task(_run_queue(make_queue, pool, parts, workers)) for make_queue in QUEUES]
+    without_arq: set[asyncio.Task[None]] = set()
+    queues = [asyncio.create_task(_run_queue(make_queue, pool, parts, workers, without_arq)) for make_queue in QUEUES]
     try:
         yield
     finally:
         await asyncio.gather(*map(end_task, queues))  # a TaskGroup would cancel each of them only once
-        await _end_jobs(workers, parts.timings.stop)
+        await _end_jobs([*(task for worker in workers for task in _jobs_of(worker)), *without_arq], parts.timings.stop)
 
 
 async def _run_queue(
-    make_queue: Callable[[WorkerParts], Queue], pool: ArqRedis, parts: WorkerParts, workers: list[Worker]
+    make_queue: Callable[[WorkerParts], Queue],
+    pool: ArqRedis,
+    parts: WorkerParts,
+    workers: list[Worker],
+    without_arq: set[asyncio.Task[None]],
 ) -> None:
     """Run arq workers of one queue, one after the other; `workers` keeps those that still have jobs."""
     # arq's own pool would wait for Redis without a log line.
@@ -115,6 +134,8 @@ async def _run_queue(
         workers.append(worker)
         try:
             await worker.main()
+        except OutOfMemoryError:
+            await run_until_there_is_memory(parts, queue.without_arq, without_arq)
         except RedisTrouble as error:
             log.warning("worker.restarting", queue=queue.name, error=describe(error))
         except Exception:  # any bug: a process that lives on and runs no jobs would be worse
@@ -134,9 +155,8 @@ def _log_failure(task: asyncio.Task[Any]) -> None:
         log.error("job.error", exc_info=error)
 
 
-async def _end_jobs(workers: list[Worker], timeout: float) -> None:
-    """Wait up to `timeout` seconds for the jobs of `workers`, then cancel them."""
-    tasks = [task for worker in workers for task in _jobs_of(worker)]
+async def _end_jobs(tasks: list[asyncio.Task[Any]], timeout: float) -> None:
+    """Wait up to `timeout` seconds for jobs to end, then cancel them."""
     if tasks:
         _, late = await asyncio.wait(tasks, timeout=timeout)
         await asyncio.gather(*map(end_task, late))

@@ -40,22 +40,27 @@ class _Sound:
             raise RedisConnectionError("the connection was closed") from error
 
 
-class _ToPrimary(_Sound, Connection):
-    """Closes when its server is a replica."""
+class _LeavesReplicas(_Sound):
+    """Closes when its server is a replica. A mixin: a subclass of `Connection` would always connect by TCP."""
 
     async def read_response(self, *arguments: Any, **how: Any) -> Any:
+        parent: Any = super()
         try:
-            return await super().read_response(*arguments, **how)
+            return await parent.read_response(*arguments, **how)
         except ReadOnlyError:
-            await self.disconnect(nowait=True)
+            await parent.disconnect(nowait=True)
             raise RedisConnectionError("it is a replica now") from None
 
 
-class _TlsToPrimary(_ToPrimary, SSLConnection):
+class _ToPrimary(_LeavesReplicas, Connection):
     pass
 
 
-class _SocketToPrimary(_ToPrimary, UnixDomainSocketConnection):
+class _TlsToPrimary(_LeavesReplicas, SSLConnection):
+    pass
+
+
+class _SocketToPrimary(_LeavesReplicas, UnixDomainSocketConnection):
     pass
 
 
@@ -90,11 +95,14 @@ def open_pool(url: str, patience: float, **options: Any) -> ConnectionPool:
     Raises:
         ValueError: `url` is not one of the forms above.
     """
-    sockets = {"socket_timeout": patience, "socket_connect_timeout": patience, "socket_keepalive": True}
+    sockets: dict[str, Any] = {"socket_timeout": patience, "socket_connect_timeout": patience, "socket_keepalive": True}
     if is_sentinel_url(url):
         return _sentinel_pool(parse_sentinel_url(url), sockets, options)
     parsed: dict[str, Any] = dict(parse_url(url))
-    parsed["connection_class"] = _TO_PRIMARY[parsed.get("connection_class", Connection)]
+    connection_class = parsed.get("connection_class", Connection)
+    if connection_class is UnixDomainSocketConnection:
+        del sockets["socket_keepalive"]  # TCP's
+    parsed["connection_class"] = _TO_PRIMARY[connection_class]
     return ConnectionPool(**{**sockets, **options, **parsed})
 
 

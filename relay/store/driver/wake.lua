@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Rings one wakeup.
 -- KEYS: arq queue
 -- ARGV: job id, payload, lifetime (ms), due (ms)

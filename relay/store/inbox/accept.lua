@@ -4,7 +4,11 @@
 --       then per event: id, type, dialect, webhook id, line, body
 -- Returns per event 1 if it is new, 0 if it is a repeat.
 --#include wake
+--#include types
 local inbox, counts, queue = KEYS[1], KEYS[2], KEYS[3]
+must_be('stream', inbox)
+must_be('hash', counts)
+must_be('zset', queue)
 local prefix, window, now = ARGV[1], ARGV[2], ARGV[3]
 local first, width = 7, 6
 local results, accepted, repeats = {}, 0, 0

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from relay.core.errors import StoreError
 from relay.core.event import Dialect
 from relay.store import keys, wakeups
-from relay.store.driver.client import ask
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.driver.scripts import Script
 
@@ -44,6 +43,7 @@ _KEYS = (
     *(_LEASE, keys.PREPARED),
 )
 _commit = Script(__package__, "route_batch")
+_mark_prepared = Script(__package__, "mark_prepared")
 
 
 class InboxEntry(NamedTuple):
@@ -110,7 +110,7 @@ class Inbox:
 
     async def mark_prepared(self, preparation: str) -> None:
         """Notes that the lanes' groups stand, under a name that was never used before."""
-        await ask(self._redis.set(keys.PREPARED, preparation))
+        await _mark_prepared(self._redis, [keys.PREPARED], [preparation])
 
     async def read(self, count: int, after: bytes = BEGINNING, block_ms: int | None = None) -> list[InboxEntry]:
         """Up to `count` entries after the id `after`, waiting up to `block_ms` for the first if it is given."""

@@ -1,7 +1,9 @@
+#!lua flags=allow-oom
 -- Keeps which line each chat belongs to, the newest proof over the older ones, and drops the chats proved longest ago.
 -- KEYS: lease, lines by chat, chats by their last proof (ms), teacher
 -- ARGV: lease token, now (ms), lifetime (ms), most chats; then per proof: chat, line
 -- Returns chat, former line and line of each that has moved, flat; or -1 if somebody else holds the lease.
+--#include types
 local lease, lines, proved, teacher = unpack(KEYS)
 local token, now, lifetime, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local first, width = 5, 2
@@ -9,6 +11,8 @@ local holder = redis.call('GET', lease)
 if holder and holder ~= token then
     return -1
 end
+must_be('hash', lines)
+must_be('zset', proved)
 local moved = {}
 for at = first, #ARGV, width do
     local chat, line = ARGV[at], ARGV[at + 1]

@@ -5,7 +5,11 @@
 -- One that had been accepted before it was set aside is in no topic, though the dedupe knows it; it is not accepted twice.
 -- Returns how many were let in, and how many were repeats of events that had come otherwise.
 --#include wake
+--#include types
 local quarantine, inbox, counts, queue = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+must_be('stream', quarantine, inbox)
+must_be('hash', counts)
+must_be('zset', queue)
 local prefix, window, now = ARGV[1], ARGV[2], ARGV[3]
 local first, width = 7, 3
 local accepted, again, repeats = 0, 0, 0

@@ -7,6 +7,7 @@
 -- Returns how many were routed, wanted by no topic, and set aside; or, where nothing may be moved,
 -- -1 if somebody else holds the lease and -2 if this Redis has lost the preparation, and with it perhaps lanes' groups.
 --#include wake
+--#include types
 local inbox, counts, unmatched, quarantine, topics, queue, lease, prepared = unpack(KEYS)
 local token, preparation, now, lifetime = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local holder = redis.call('GET', lease)
@@ -16,19 +17,19 @@ end
 if redis.call('GET', prepared) ~= preparation then
     return -2
 end
--- Nothing that a script has done is undone when it fails: what could make it fail is looked at before the first write.
-local function has_to_be_a_stream(key)
-    local kind = redis.call('TYPE', key).ok
-    if kind ~= 'stream' and kind ~= 'none' then
-        error('WRONGTYPE ' .. key .. ' is a ' .. kind .. ' and no stream')
-    end
-end
-has_to_be_a_stream(quarantine)
+must_be('stream', inbox, quarantine)
+must_be('hash', counts, unmatched)
+must_be('set', topics)
+must_be('zset', queue)
 local first_topic, topics_given = 6, tonumber(ARGV[5])
 local at = first_topic
 for _ = 1, topics_given do
-    has_to_be_a_stream(ARGV[at + 1])
-    at = at + 3 + 4 * tonumber(ARGV[at + 2])
+    must_be('stream', ARGV[at + 1])
+    local lanes = at + 3
+    at = lanes + 4 * tonumber(ARGV[at + 2])
+    for lane = lanes, at - 1, 4 do
+        must_be('zset', ARGV[lane + 1])
+    end
 end
 local routed, nowhere, odd = 0, 0, 0
 local fed, rung = {}, {}

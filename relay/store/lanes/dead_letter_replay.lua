@@ -4,7 +4,11 @@
 -- Returns how many of them were there and now wait again.
 --#include wake
 --#include dead_letter
+--#include types
 local lane, ready, queue = KEYS[1], KEYS[2], KEYS[3]
+must_be('stream', lane .. ':dead', lane .. ':replay')
+must_be('hash', lane, lane .. ':blocked')
+must_be('zset', ready, queue)
 local replayed = 0
 for at = 6, #ARGV do
     local letter, chat = take_letter(lane, ARGV[at])

@@ -8,6 +8,7 @@
 -- Of a group that was lost, what is given again, or can no longer be given, is counted here, in the same step.
 -- Returns {streams it has left, each followed by the last id that it owes of it}, and for a group that was lost also
 -- how many entries it is given now, and how many of them more (or less, if negative) than the ledger expects.
+--#include types
 local lane, retries, stream, replay, lanes = unpack(KEYS)
 local group, name = ARGV[1], ARGV[2]
 
@@ -78,6 +79,10 @@ local function count_after(id)
     return count
 end
 
+must_be('stream', stream, replay)
+must_be('hash', lane)
+must_be('zset', retries)
+must_be('set', lanes)
 make_group(replay, '0')
 redis.call('SADD', lanes, name)
 local left = left_streams()

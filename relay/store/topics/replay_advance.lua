@@ -5,10 +5,14 @@
 -- Returns how many events the lane was given (one that was trimmed meanwhile is not), or -1 if the replay has ended or
 -- stands elsewhere: somebody has moved it on.
 --#include wake
+--#include types
 local replay, stream, lane, ready, queue = unpack(KEYS)
 if redis.call('HGET', replay, 'state') ~= 'running' or redis.call('HGET', replay, 'cursor') ~= ARGV[1] then
     return -1
 end
+must_be('stream', stream, lane .. ':replay')
+must_be('hash', replay, lane)
+must_be('zset', ready, queue)
 local sent = 0
 for at = 10, #ARGV do
     local row = redis.call('XRANGE', stream, ARGV[at], ARGV[at])[1]

@@ -2,6 +2,8 @@
 -- KEYS: replay, ids of those that run
 -- ARGV: id, state, reason, now (ms), how long it is remembered (ms)
 -- Returns 1 if it ran until now, else 0.
+--#include types
+must_be('hash', KEYS[1])
 redis.call('SREM', KEYS[2], ARGV[1])
 if redis.call('HGET', KEYS[1], 'state') ~= 'running' then
     return 0

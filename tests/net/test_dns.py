@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relay.net.dns import Dns, LookupFailed
+from tests.dns_server import DnsServer, dns_server
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+@asynccontextmanager
+async def asking(server: DnsServer, timeout: float = 2.0) -> AsyncIterator[Dns]:
+    dns = Dns(["127.0.0.1"], timeout, udp_port=server.port, tcp_port=server.port)
+    try:
+        yield dns
+    finally:
+        await dns.aclose()
+
+
+async def failure(dns: Dns, name: str) -> LookupFailed:
+    with pytest.raises(LookupFailed) as caught:
+        await dns.lookup(name, 80)
+    return caught.value
+
+
+async def test_a_name_has_its_addresses() -> None:
+    async with dns_server() as server, asking(server) as dns:
+        [(_, _, _, _, address)] = await dns.lookup("good.test", 443)
+        assert address == ("127.0.0.1", 443)
+
+
+async def test_the_hosts_file_is_honoured() -> None:
+    async with dns_server() as server, asking(server) as dns:
+        assert ("127.0.0.1", 80) in [address for *_, address in await dns.lookup("localhost", 80)]
+        assert not server.asked
+
+
+async def test_a_name_that_does_not_exist_is_final() -> None:
+    async with dns_server() as server, asking(server) as dns:
+        error = await failure(dns, "none.test")
+        assert (error.strerror, error.is_final, error.is_ours) == ("Domain name not found", True, False)
+
+
+async def test_a_server_that_fails_for_one_name_is_not_final() -> None:
+    async with dns_server() as server, asking(server) as dns:
+        error = await failure(dns, "fail.test")
+        assert (error.is_final, error.is_ours) == (False, False)
+
+
+async def test_silent_names_do_not_delay_others() -> None:
+    async with dns_server() as server, asking(server) as dns:
+        silent = [asyncio.create_task(failure(dns, f"silent{number}.test")) for number in range(200)]
+        async with asyncio.timeout(1):
+            for number in range(50):
+                await dns.lookup(f"good{number}.test", 80)
+        assert not any(task.done() and not task.cancelled() and task.result().is_ours for task in silent)
+        assert {(await task).is_ours for task in silent} == {False}
+
+
+async def test_a_resolver_that_answers_nothing_is_our_fault() -> None:
+    async with dns_server() as server, asking(server, 0.2) as dns:
+        await dns.lookup("good.test", 80)
+        server.is_silent = True
+        assert (await failure(dns, "silent.test")).is_ours
+        server.is_silent = False
+        await dns.lookup("good.test", 80)
+        assert not (await failure(dns, "silent.test")).is_ours
+
+
+async def test_a_resolver_that_is_not_there_is_our_fault() -> None:
+    async with dns_server() as server:
+        nowhere = DnsServer(port=server.port)
+    async with asking(nowhere) as dns:
+        assert (await failure(dns, "good.test")).is_ours

@@ -1,0 +1,98 @@
+"""Every documented form of REDIS_URL, connected to end to end."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relay.process.embedded_redis import server_program
+from relay.process.subprocesses import death_with_parent
+from relay.store.driver.client import WORKER_TIMEOUT, ask, open_redis
+from tests.certificates import Authority
+from tests.support import eventually, free_port
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+PASSWORD = "p@ss/w:rd#?"
+ENCODED = "p%40ss%2Fw%3Ard%23%3F"
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[tuple[int, Path]]:
+    """A Redis that listens on a port and on a Unix socket, with a password and a user of its own."""
+    port, socket = free_port(), tmp_path / "redis.sock"
+    config = tmp_path / "redis.conf"
+    config.write_text(
+        f'port {port}\nbind 127.0.0.1\nunixsocket {socket}\ndir {tmp_path}\nsave ""\n'
+        f'requirepass "{PASSWORD}"\nuser relay on ">{PASSWORD}" ~* &* +@all\n'
+    )
+    process = await asyncio.create_subprocess_exec(
+        server_program(), str(config), stdout=asyncio.subprocess.DEVNULL, preexec_fn=death_with_parent()
+    )
+    try:
+        await eventually(socket.exists)
+        yield port, socket
+    finally:
+        process.kill()
+        await process.wait()
+
+
+@asynccontextmanager
+async def tls_in_front_of(port: int, context: ssl.SSLContext) -> AsyncIterator[int]:
+    """A port that speaks TLS and passes everything on to `port`."""
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(copy(reader, inner_writer), copy(inner_reader, writer), return_exceptions=True)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def identity(url: str) -> tuple[str, int]:
+    """The user and the database that a client of `url` works with."""
+    async with open_redis(url, WORKER_TIMEOUT) as redis:
+        info = await ask(redis.client_info())
+        await redis.set("seen", url)
+        assert await redis.get("seen") == url.encode()
+        return info["user"], int(info["db"])
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("redis://:{password}@127.0.0.1:{port}", ("default", 0)),
+        ("redis://:{password}@localhost:{port}/3", ("default", 3)),
+        ("redis://relay:{password}@127.0.0.1:{port}/0", ("relay", 0)),
+        ("redis://relay:{password}@127.0.0.1:{port}?db=5", ("relay", 5)),
+        ("unix://:{password}@{socket}", ("default", 0)),
+        ("unix://relay:{password}@{socket}?db=2", ("relay", 2)),
+    ],
+)
+async def test_plain_and_socket_urls(server: tuple[int, Path], url: str, expected: tuple[str, int]) -> None:
+    port, socket = server
+    assert await identity(url.format(port=port, socket=socket, password=ENCODED)) == expected
+
+
+async def test_tls_urls(server: tuple[int, Path], tmp_path: Path) -> None:
+    port, _ = server
+    authority = Authority()
+    (tmp_path / "ca.pem").write_text(authority.pem)
+    async with tls_in_front_of(port, authority.server_context(tmp_path)) as tls_port:
+        base = f"rediss://relay:{ENCODED}@127.0.0.1:{tls_port}/4"
+        assert await identity(f"{base}?ssl_ca_certs={tmp_path}/ca.pem") == ("relay", 4)
+        assert await identity(f"{base}?ssl_cert_reqs=none&ssl_check_hostname=false") == ("relay", 4)
+        with pytest.raises(Exception, match="certificate verify failed"):
+            await identity(base)

@@ -1,0 +1,129 @@
+"""A key of another type than ours: every script fails before its first write, and works once the key is gone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from redis.exceptions import RedisError
+
+from relay.core.errors import StoreUnavailable
+from relay.core.event import Dialect
+from relay.store import keys, wakeups
+from relay.store.driver.client import ask
+from relay.store.inbox.acceptor import Acceptor
+from relay.store.inbox.inbox import Inbox, Move, Permit, compile_feeds, parts_of
+from relay.store.inbox.quarantine import Quarantine, Readable
+from relay.store.lanes.dead_letters import DeadLetters
+from relay.store.lanes.lane import Lane
+from tests.building import TWO_TOPICS, arrival_of, config_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from redis.asyncio import Redis
+
+    Operation = Callable[[Redis], Awaitable[object]]
+
+NOW_MS = 1_789_377_302_000
+READY = keys.ready(wakeups.partition_of("bot"))
+BLOCKED, DEAD = keys.lane("bot", "blocked"), keys.lane("bot", "dead")
+
+
+async def accept(redis: Redis) -> object:
+    async with Acceptor(redis, 60.0, lambda: NOW_MS / 1000) as acceptor:
+        return await acceptor.accept(arrival_of(event_id="e1"))
+
+
+async def route(redis: Redis) -> object:
+    inbox, permit = Inbox(redis), Permit("token", "prepared")
+    await redis.set(keys.PREPARED, permit.preparation)
+    if not await redis.exists(keys.INBOX):
+        await redis.xadd(keys.INBOX, {"id": "e1", "body": "{}"}, id="1-1")
+    moves = [Move(b"1-1", ("messages",), ("id", "e1", "body", b"{}"), 2)]
+    return await inbox.commit(parts_of(compile_feeds(config_of(TWO_TOPICS)), moves), permit, NOW_MS)
+
+
+async def quarantine(redis: Redis) -> None:
+    await Quarantine(redis).put(Dialect.V3, None, b"not JSON", "not JSON", NOW_MS)
+
+
+async def retry_quarantined(redis: Redis) -> object:
+    if not await redis.exists(keys.QUARANTINE):
+        await redis.xadd(keys.QUARANTINE, {"dialect": "v3", "line": "", "body": "{}"}, id="1-1")
+    return await Quarantine(redis).retry([Readable("1-1", "e1", "message.received")], 60_000, NOW_MS)
+
+
+async def ensure_lane(redis: Redis) -> None:
+    await Lane(redis, "bot", "support").ensure()
+
+
+def on_dead_letters(method: Callable[[DeadLetters, str, list[str], int], Awaitable[int]]) -> Operation:
+    async def operate(redis: Redis) -> object:
+        if not await redis.exists(DEAD):
+            await redis.xadd(DEAD, {"id": "e1", "body": "{}", "dead_blocks": "chat"}, id="1-1")
+        if not await redis.exists(BLOCKED):
+            await ask(redis.hset(BLOCKED, "chat", f"{DEAD}|1-1"))
+        return await method(DeadLetters(redis), "bot", ["1-1"], NOW_MS)
+
+    return operate
+
+
+CASES: list[tuple[str, Operation, list[str]]] = [
+    ("accept", accept, [keys.INBOX, keys.COUNTS, keys.QUEUE]),
+    (
+        "route",
+        route,
+        [
+            keys.INBOX,
+            keys.COUNTS,
+            keys.UNMATCHED,
+            keys.QUARANTINE,
+            keys.TOPICS,
+            keys.QUEUE,
+            keys.topic("messages"),
+            READY,
+        ],
+    ),
+    ("quarantine", quarantine, [keys.QUARANTINE, keys.COUNTS]),
+    ("retry quarantined", retry_quarantined, [keys.QUARANTINE, keys.INBOX, keys.COUNTS, keys.QUEUE]),
+    (
+        "ensure lane",
+        ensure_lane,
+        [
+            *(keys.LANES, keys.lane("bot"), keys.lane("bot", "retries"), keys.lane("bot", "replay")),
+            keys.topic("support"),
+        ],
+    ),
+    ("replay dead letters", on_dead_letters(DeadLetters.replay), [keys.lane("bot"), keys.lane("bot", "replay"), READY]),
+    ("drop dead letters", on_dead_letters(DeadLetters.drop), [keys.lane("bot"), BLOCKED, READY, keys.QUEUE]),
+]
+
+
+async def everything(redis: Redis) -> dict[bytes, bytes]:
+    return {key: await redis.dump(key) for key in await redis.keys()}
+
+
+@pytest.mark.parametrize(
+    ("operate", "key"),
+    [pytest.param(operate, key, id=f"{name}: {key}") for name, operate, broken in CASES for key in broken],
+)
+async def test_a_script_fails_before_its_first_write(redis: Redis, operate: Operation, key: str) -> None:
+    await redis.set(key, "not ours")
+    with pytest.raises((RedisError, StoreUnavailable), match="WRONGTYPE"):
+        await operate(redis)
+    before = await everything(redis)
+    with pytest.raises((RedisError, StoreUnavailable), match="WRONGTYPE"):
+        await operate(redis)
+    assert await everything(redis) == before
+    await redis.delete(key)
+    await operate(redis)
+
+
+async def test_an_event_that_was_refused_for_a_wrong_type_is_new_when_it_is_retried(redis: Redis) -> None:
+    await redis.set(keys.INBOX, "not ours")
+    with pytest.raises(StoreUnavailable):
+        await accept(redis)
+    await redis.delete(keys.INBOX)
+    assert await accept(redis) is True
+    assert await redis.xlen(keys.INBOX) == 1
