@@ -21,7 +21,7 @@ class Finding:
     """The result of one check."""
 
     area: str
-    """The part that was checked, such as `Redis` or `subscription crm`."""
+    """Part that was checked, such as `Redis` or `subscription crm`."""
     state: State
     what: str
     """The finding, in a sentence."""

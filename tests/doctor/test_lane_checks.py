@@ -68,9 +68,9 @@ async def test_suspended_and_orphaned_lanes_are_findings(redis: Redis) -> None:
 
 async def test_destination_outside_egress_is_not_connected_to() -> None:
     async with listening(web.Application(), Listen(host="127.0.0.1", port=0)) as port:
-        named, allowed = f"http://localhost:{port}", Egress(allow=("10.0.0.0/8",))
-        finding = await examine_destination(named, Endpoint((SECRET,), egress=allowed))
-        assert (await examine_destination(named)).state is State.OK
+        url, allowed = f"http://localhost:{port}", Egress(allow=("10.0.0.0/8",))
+        finding = await examine_destination(url, Endpoint((SECRET,), egress=allowed))
+        assert (await examine_destination(url)).state is State.OK
     assert finding.state is State.PROBLEM
     assert "is not in allow of [egress]" in finding.what
     assert "[egress] in relay.toml" in finding.remedy
