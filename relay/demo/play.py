@@ -68,7 +68,7 @@ async def _play(stage: Stage, progress: _Progress, seed: int, limit: int | None,
     pause = 1 / (_RATE_ONCE if limit else _RATE)
     for step in itertools.islice(conversations(LINES, seed), limit):
         stage.sandbox.play(step)
-        progress.recent = [*progress.recent[1 - _MAX_RECENT :], (step.event_type, step.scene.line)]
+        progress.recent = [*progress.recent[1 - _MAX_RECENT :], (step.event_type, step.scenario.line)]
         with suppress(TimeoutError):
             async with asyncio.timeout(pause):
                 await stop.wait()

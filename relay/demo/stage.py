@@ -110,8 +110,8 @@ async def set_stage(seed: int, on_step: Callable[[str], None]) -> AsyncIterator[
         on_step(f"bootstrap registered {len(LINES)} lines and the account at Linq, each on its own URL")
 
         helpdesk, archive = TeamStats(), TeamStats()
-        dice = random.Random(seed)  # noqa: S311  a simulation, not a secret
-        app = helpdesk_app(secret, helpdesk, time.time, dice)
+        rng = random.Random(seed)  # noqa: S311  a simulation, not a secret
+        app = helpdesk_app(secret, helpdesk, time.time, rng)
         await stack.enter_async_context(listening(app, Listen(host=_LOCALHOST, port=ports.helpdesk)))
         await stack.enter_async_context(archive_team(embedded.url, "everything", archive))
         on_step("two teams: helpdesk (HTTP, fails at times) and archive (reads a stream)")

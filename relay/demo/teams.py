@@ -35,7 +35,7 @@ class TeamStats:
 
 
 def helpdesk_app(
-    secret: SigningSecret, stats: TeamStats, clock: Callable[[], float], dice: random.Random
+    secret: SigningSecret, stats: TeamStats, clock: Callable[[], float], rng: random.Random
 ) -> web.Application:
     """Return the endpoint of helpdesk: it verifies like a direct receiver of Linq, and fails one delivery in eight."""
     line_secret = LineSecret(None, 0, secret)
@@ -47,7 +47,7 @@ def helpdesk_app(
         except BadSignature:
             stats.forged += 1
             return web.Response(status=401)
-        if dice.random() < 1 / 8:
+        if rng.random() < 1 / 8:
             stats.failed += 1
             return web.Response(status=500, text="simulated failure")
         stats.ids.add(event_id)
