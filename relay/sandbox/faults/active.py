@@ -126,7 +126,7 @@ class Faults:
 
     def add(self, fault: Fault) -> ActiveFault:
         """Activate a fault."""
-        active = ActiveFault(next(self._ids), fault, fault.count, random.Random(fault.seed))  # noqa: S311  a simulation, not a secret
+        active = ActiveFault(next(self._ids), fault, fault.count, random.Random(fault.seed))  # noqa: S311  not a secret
         self._active.append(active)
         return active
 

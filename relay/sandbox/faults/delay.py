@@ -1,7 +1,7 @@
 """Delaying of events, for the faults that deliver them late or in another order.
 
 The first event that a fault delays opens a batch and a task that releases it on time; later events join the batch.
-It is released early when the window of a `reorder` is full, the fault has no hits left, or the fault is removed.
+It is released early when the fault is removed; that of a `reorder` also when its window is full or it has no hits left.
 """
 
 from __future__ import annotations
