@@ -1,1 +1,1 @@
-"""The demo: everything on one machine, and a picture of it."""
+"""The demo: sandbox, relay and two sample teams on one machine, with a live display."""

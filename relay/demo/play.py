@@ -1,4 +1,9 @@
-"""Playing the demo: conversations over three lines, a live picture, and in the end the ledger, seen from both ends."""
+"""The demo: conversations over three lines, a live display, and a final check of the ledger from both ends.
+
+The sandbox sends the events of simulated conversations until Ctrl-C, or a fixed number of them with `--once`. Then the
+demo waits until all retries have ended, and compares the counts of the sandbox (sent), of the relay (accepted, routed,
+delivered) and of the teams (handled). The exit code is 1 if they differ.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +13,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
+from rich.text import Text
 
 from relay.demo.stage import LINES, Stage, set_stage
 from relay.process.event_loop import stop_on_signals
@@ -25,43 +32,43 @@ if TYPE_CHECKING:
 _EVENTS_ONCE = 400
 _RATE_ONCE = 50.0  # events a second
 _RATE = 10.0
-_SETTLE_TIMEOUT = 40.0  # seconds for retries at the end
-_REFRESH = 0.25
-_RECENT = 8
+_SETTLE_TIMEOUT = 40.0  # seconds for the retries at the end
+_REFRESH_INTERVAL = 0.25  # seconds
+_MAX_RECENT = 8
 
 console = Console()
 
 
 @dataclass(slots=True)
-class _Played:
-    """What was played so far."""
+class _Progress:
+    """The last events that were sent."""
 
     recent: list[tuple[str, str]] = field(default_factory=list)
-    """The last event types and their lines."""
+    """Event types and lines, oldest first."""
 
 
 async def run_demo(*, once: bool, seed: int) -> int:
-    """Plays; 0 if the ledger balances in the end."""
+    """Run the demo; return the exit code, 0 if the ledger balances at the end."""
     stop = stop_on_signals()
     configure_logging("error", "console")
-    async with set_stage(seed, lambda step: console.print(f"[green]✓[/] {step}")) as stage:
-        played = _Played()
-        play = asyncio.create_task(_play(stage, played, seed, _EVENTS_ONCE if once else None, stop))
+    async with set_stage(seed, lambda step: console.print(f"[green]ok[/] {step}", highlight=False)) as stage:
+        progress = _Progress()
+        play = asyncio.create_task(_play(stage, progress, seed, _EVENTS_ONCE if once else None, stop))
         if console.is_terminal:
-            await _show(stage, played, play)
+            await _show(stage, progress, play)
         else:
-            console.print(f"playing conversations over {len(LINES)} lines ...")
+            console.print(f"simulating conversations on {len(LINES)} lines ...")
         await play
-        with console.status("waiting for retries to end ..."):
+        with console.status("waiting until all retries have ended ...", spinner="line"):
             await _settle(stage)
         return await _balance(stage)
 
 
-async def _play(stage: Stage, played: _Played, seed: int, limit: int | None, stop: asyncio.Event) -> None:
+async def _play(stage: Stage, progress: _Progress, seed: int, limit: int | None, stop: asyncio.Event) -> None:
     pause = 1 / (_RATE_ONCE if limit else _RATE)
-    for beat in itertools.islice(conversations(LINES, seed), limit):
-        stage.sandbox.play(beat)
-        played.recent = [*played.recent[1 - _RECENT :], (beat.event_type, beat.scene.line)]
+    for step in itertools.islice(conversations(LINES, seed), limit):
+        stage.sandbox.play(step)
+        progress.recent = [*progress.recent[1 - _MAX_RECENT :], (step.event_type, step.scenario.line)]
         with suppress(TimeoutError):
             async with asyncio.timeout(pause):
                 await stop.wait()
@@ -69,72 +76,76 @@ async def _play(stage: Stage, played: _Played, seed: int, limit: int | None, sto
             return
 
 
-async def _show(stage: Stage, played: _Played, play: asyncio.Task[None]) -> None:
+async def _show(stage: Stage, progress: _Progress, play: asyncio.Task[None]) -> None:
     ledger = Ledger(stage.redis)
-    with Live(console=console, refresh_per_second=round(1 / _REFRESH)) as live:
+    with Live(console=console, refresh_per_second=round(1 / _REFRESH_INTERVAL)) as live:
         while not play.done():
-            live.update(_picture(stage, played, await ledger.totals(), await ledger.lanes()))
-            await asyncio.wait({play}, timeout=_REFRESH)
+            live.update(_display(stage, progress, await ledger.totals(), await ledger.lanes()))
+            await asyncio.wait({play}, timeout=_REFRESH_INTERVAL)
 
 
-def _picture(stage: Stage, played: _Played, totals: Totals, lanes: list[LaneLedger]) -> RenderableType:
+def _display(stage: Stage, progress: _Progress, totals: Totals, lanes: list[LaneLedger]) -> RenderableType:
     flow = Table.grid(padding=(0, 2))
     flow.add_row("Linq sent", f"[bold]{stage.sandbox.deliveries.events}[/]")
-    flow.add_row("accepted", f"[bold]{totals.accepted}[/] (repeats {totals.duplicate})")
+    flow.add_row("accepted", f"[bold]{totals.accepted}[/] (duplicates {totals.duplicate})")
     flow.add_row("routed", f"[bold]{totals.routed}[/] (unmatched {totals.unmatched}, inbox {totals.inbox})")
     for lane in lanes:
         state = f"waiting {lane.waiting}, retrying {lane.retrying}, dead {lane.dead}"
         flow.add_row(f"{lane.subscription} (push)", f"[bold]{lane.delivered}[/] of {lane.routed}: {state}")
-    flow.add_row("", f"it answered 500 on purpose {stage.helpdesk.refused} times")
+    flow.add_row("", f"{stage.helpdesk.failed} responses 500 on purpose, each retried")
     flow.add_row("archive (pull)", f"[bold]{stage.archive.handled}[/] read from the stream")
     recent = Table.grid(padding=(0, 2))
-    for event_type, line in played.recent:
+    for event_type, line in progress.recent:
         recent.add_row(line, event_type)
     return Group(
-        Panel(flow, title="the way of an event", title_align="left"),
-        Panel(recent, title=f"on the lines (Ctrl-C ends; log: {stage.log})", title_align="left"),
+        Panel(flow, title="events", title_align="left"),
+        Panel(recent, title="latest events", title_align="left"),
+        Text(f"Ctrl-C ends the demo. Log: {stage.log}", overflow="fold"),
     )
 
 
 async def _settle(stage: Stage) -> None:
-    """Until nothing is on its way any more, or patience ends."""
+    """Wait until every event is delivered or dead-lettered, or until the timeout."""
     ledger = Ledger(stage.redis)
     with suppress(TimeoutError):
         async with asyncio.timeout(_SETTLE_TIMEOUT):
             await stage.sandbox.deliveries.settled()
             while not await _is_settled(stage, ledger):  # noqa: ASYNC110  streams in another process have no event
-                await asyncio.sleep(_REFRESH)
+                await asyncio.sleep(_REFRESH_INTERVAL)
 
 
 async def _is_settled(stage: Stage, ledger: Ledger) -> bool:
     totals = await ledger.totals()
     lanes = await ledger.lanes()
-    waiting = sum(lane.waiting + lane.retrying for lane in lanes)
-    return not totals.inbox and not waiting and len(stage.archive.ids) >= totals.routed
+    unsettled = sum(lane.waiting + lane.retrying for lane in lanes)
+    return not totals.inbox and not unsettled and len(stage.archive.ids) >= totals.routed
 
 
 async def _balance(stage: Stage) -> int:
-    """Prints the ledger and what both ends saw; 0 if it all agrees."""
+    """Print the ledger beside the counts of sandbox and teams; return the exit code, 0 if all agree."""
     ledger = Ledger(stage.redis)
     totals, lanes = await ledger.totals(), await ledger.lanes()
     helpdesk = next((lane for lane in lanes if lane.subscription == "helpdesk"), None)
     routed, delivered = (helpdesk.routed, helpdesk.delivered) if helpdesk else (0, 0)
     dead = helpdesk.dead if helpdesk else 0
     checks = [
-        ("every event that Linq sent was accepted, once", stage.sandbox.deliveries.events, totals.accepted),
-        ("every accepted event was routed or counted as unmatched", totals.accepted, totals.routed + totals.unmatched),
-        ("the archive read every event of its topic, once", totals.routed, stage.archive.handled),
+        ("every event that Linq sent was accepted once", stage.sandbox.deliveries.events, totals.accepted),
+        ("every accepted event was routed or counted unmatched", totals.accepted, totals.routed + totals.unmatched),
+        ("archive read every event of its topic once", totals.routed, stage.archive.handled),
         ("helpdesk: routed = delivered + dead", routed, delivered + dead),
-        ("helpdesk handled every event that counts as delivered", delivered, len(stage.helpdesk.ids)),
-        ("no signature failed to verify", 0, stage.helpdesk.forged),
+        ("helpdesk handled every delivered event", delivered, len(stage.helpdesk.ids)),
+        ("wrong signatures seen by helpdesk", 0, stage.helpdesk.forged),
     ]
-    table = Table(title="The ledger", title_justify="left", title_style="bold")
-    for column in ("what must hold", "should be", "is", ""):
-        table.add_column(column, justify="right" if column in {"should be", "is"} else "left")
-    for what, expected, found in checks:
-        table.add_row(what, str(expected), str(found), "[green]✓[/]" if expected == found else "[red]✗[/]")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("check", no_wrap=True)
+    table.add_column("expected", justify="right")
+    table.add_column("actual", justify="right")
+    table.add_column("")
+    for check, expected, actual in checks:
+        table.add_row(check, str(expected), str(actual), "[green]ok[/]" if expected == actual else "[red]WRONG[/]")
+    console.print("[bold]The ledger[/]")
     console.print(table)
-    console.print(f"helpdesk answered 500 on purpose {stage.helpdesk.refused} times; each was tried again.")
-    balances = all(expected == found for _, expected, found in checks)
+    console.print(f"helpdesk responded 500 on purpose {stage.helpdesk.failed} times; each delivery was retried.")
+    balances = all(expected == actual for _, expected, actual in checks)
     console.print("[green]The ledger balances.[/]" if balances else "[red]The ledger does not balance.[/]")
     return 0 if balances else 1

@@ -1,6 +1,8 @@
-"""The demo's stage: everything that plays, set up in order and taken down in reverse.
+"""Set-up of the demo: all parts, started in order and stopped in reverse.
 
 embedded Redis -> sandbox -> relay.toml -> bootstrap -> ingress and worker (processes of their own) -> two teams
+
+The first part that fails to start ends the demo; the parts that are already running are stopped.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from relay.bootstrap.reconcile import Reconciler
 from relay.config.file import read_config
 from relay.core.errors import RelayError
 from relay.core.secret import SigningSecret, new_key, new_secret
-from relay.demo.teams import Seen, archive_team, helpdesk_app
+from relay.demo.teams import TeamStats, archive_team, helpdesk_app
 from relay.linq.api.v3 import open_linq
 from relay.net.http_listener import listening
 from relay.net.listen_address import Listen
@@ -39,10 +41,10 @@ if TYPE_CHECKING:
 
 LINES = ("+16465550123", "+16465550124", "+16465550125")
 _API_KEY = "demo-key"
-_LOCAL = "127.0.0.1"
+_LOCALHOST = "127.0.0.1"
 _READY_TIMEOUT = 30.0
 
-_RULES = """\
+_RELAY_TOML = """\
 [[topics]]
 name = "support"
 events = ["message.received", "message.failed", "reaction.*"]
@@ -70,19 +72,19 @@ class _Ports(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What is on stage."""
+    """The running parts of the demo."""
 
     sandbox: Sandbox
     redis: Redis
-    helpdesk: Seen
-    archive: Seen
+    helpdesk: TeamStats
+    archive: TeamStats
     log: Path
     public_url: str
 
 
 @asynccontextmanager
-async def set_stage(seed: int, say: Callable[[str], None]) -> AsyncIterator[Stage]:
-    """Everything running, ready for the first event. `say` is called with each step that is done."""
+async def set_stage(seed: int, on_step: Callable[[str], None]) -> AsyncIterator[Stage]:
+    """Start all parts and yield once the relay is ready for events; `on_step` gets the text of each finished step."""
     async with AsyncExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="linq-relay-demo-")))
         ports = _Ports(*free_ports(len(_Ports._fields)))
@@ -90,44 +92,44 @@ async def set_stage(seed: int, say: Callable[[str], None]) -> AsyncIterator[Stag
         embedded = await stack.enter_async_context(embedded_redis(home / "redis"))
         redis = open_redis(embedded.url, WORKER_TIMEOUT)
         stack.push_async_callback(redis.aclose)
-        say(f"Redis (embedded) on port {embedded.port}")
+        on_step(f"Redis (embedded) on port {embedded.port}")
 
         sandbox = await stack.enter_async_context(open_sandbox(LINES, speed=20, seed=seed))
         linq = sandbox_app(sandbox, _API_KEY, allow_local=True)
-        await stack.enter_async_context(listening(linq, Listen(host=_LOCAL, port=ports.linq)))
-        say(f"Linq (sandbox) with {len(LINES)} lines on port {ports.linq}")
+        await stack.enter_async_context(listening(linq, Listen(host=_LOCALHOST, port=ports.linq)))
+        on_step(f"Linq (sandbox) with {len(LINES)} lines on port {ports.linq}")
 
-        rules = home / "relay.toml"
-        rules.write_text(_RULES.format(port=ports.helpdesk), encoding="utf-8")
-        public_url = f"http://{_LOCAL}:{ports.ingress}"
-        async with open_linq(_API_KEY, f"http://{_LOCAL}:{ports.linq}/api/partner") as api:
-            reconciler = Reconciler(api, Keyring(redis, Cipher(key)), read_config(rules), public_url, time.time)
-            done = await reconciler.apply(lambda _: None)
-        if failed := [one.error for one in done if one.error]:
+        config_file = home / "relay.toml"
+        config_file.write_text(_RELAY_TOML.format(port=ports.helpdesk), encoding="utf-8")
+        public_url = f"http://{_LOCALHOST}:{ports.ingress}"
+        async with open_linq(_API_KEY, f"http://{_LOCALHOST}:{ports.linq}/api/partner") as api:
+            reconciler = Reconciler(api, Keyring(redis, Cipher(key)), read_config(config_file), public_url, time.time)
+            steps = await reconciler.apply(lambda _: None)
+        if failed := [step.error for step in steps if step.error]:
             raise RelayError(f"bootstrap failed: {failed[0]}")
-        say(f"bootstrap registered {len(LINES)} lines and the account, each on its own URL")
+        on_step(f"bootstrap registered {len(LINES)} lines and the account at Linq, each on its own URL")
 
-        helpdesk, archive = Seen(), Seen()
-        dice = random.Random(seed)  # noqa: S311  a play, not a secret
-        app = helpdesk_app(secret, helpdesk, time.time, dice)
-        await stack.enter_async_context(listening(app, Listen(host=_LOCAL, port=ports.helpdesk)))
+        helpdesk, archive = TeamStats(), TeamStats()
+        rng = random.Random(seed)  # noqa: S311  a simulation, not a secret
+        app = helpdesk_app(secret, helpdesk, time.time, rng)
+        await stack.enter_async_context(listening(app, Listen(host=_LOCALHOST, port=ports.helpdesk)))
         await stack.enter_async_context(archive_team(embedded.url, "everything", archive))
-        say("two teams: helpdesk (HTTP, has bad moments) and archive (reads the stream)")
+        on_step("two teams: helpdesk (HTTP, fails at times) and archive (reads a stream)")
 
         environment = {
             "REDIS_URL": embedded.url,
             "RELAY_SECRET_KEY": key,
             "RELAY_PUBLIC_URL": public_url,
-            "RELAY_LISTEN": f"{_LOCAL}:{ports.ingress}",
-            "RELAY_ADMIN_LISTEN": f"{_LOCAL}:{ports.admin}",
-            "RELAY_CONFIG": str(rules),
+            "RELAY_LISTEN": f"{_LOCALHOST}:{ports.ingress}",
+            "RELAY_ADMIN_LISTEN": f"{_LOCALHOST}:{ports.admin}",
+            "RELAY_CONFIG": str(config_file),
             "HELPDESK_SECRET": secret.text,
             "RELAY_LOG_FORMAT": "json",
         }
         log = home / "relay.log"
         await stack.enter_async_context(_processes(environment, log))
-        await _wait_until_ready(f"http://{_LOCAL}:{ports.admin}/ready", log)
-        say(f"ingress and worker running on port {ports.ingress}")
+        await _wait_until_ready(f"http://{_LOCALHOST}:{ports.admin}/ready", log)
+        on_step(f"ingress and worker running on port {ports.ingress}")
         yield Stage(sandbox, redis, helpdesk, archive, log, public_url)
 
 
@@ -151,11 +153,11 @@ async def _wait_until_ready(url: str, log: Path) -> None:
     async with aiohttp.ClientSession() as session:
         while time.monotonic() < deadline:
             try:
-                async with session.get(url) as answer:
-                    if answer.status == 200:
+                async with session.get(url) as response:
+                    if response.status == 200:
                         return
             except aiohttp.ClientError:
                 pass
             await asyncio.sleep(0.05)
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-10:]) if log.exists() else ""
-    raise RelayError(f"the relay was not ready within {_READY_TIMEOUT:.0f} s; its last words:\n{tail}")
+    raise RelayError(f"the relay was not ready within {_READY_TIMEOUT:.0f} s; end of its log:\n{tail}")

@@ -1,4 +1,4 @@
-"""Two sample teams: one has an HTTP endpoint that fails now and then, one reads a topic's stream itself."""
+"""Two sample teams: helpdesk has an HTTP endpoint that fails now and then, archive reads the stream of a topic."""
 
 from __future__ import annotations
 
@@ -23,33 +23,35 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Seen:
-    """What a team has seen so far."""
+class TeamStats:
+    """Counters of one team."""
 
     ids: set[str] = field(default_factory=set)
     handled: int = 0
-    refused: int = 0
-    """How often it answered 500 on purpose."""
+    failed: int = 0
+    """Deliveries that it responded to with 500 on purpose."""
     forged: int = 0
-    """How often a signature did not hold; never, if all is well."""
+    """Deliveries with a wrong signature; 0 if the relay signs correctly."""
 
 
-def helpdesk_app(secret: SigningSecret, seen: Seen, clock: Callable[[], float], dice: random.Random) -> web.Application:
-    """The team with an endpoint: verifies as it would verify Linq, and fails one time in eight."""
-    known = LineSecret(None, 0, secret)
+def helpdesk_app(
+    secret: SigningSecret, stats: TeamStats, clock: Callable[[], float], rng: random.Random
+) -> web.Application:
+    """Return the endpoint of helpdesk: it verifies like a direct receiver of Linq, and fails one delivery in eight."""
+    line_secret = LineSecret(None, 0, secret)
 
     async def receive(request: web.Request) -> web.Response:
         body = await request.read()
         try:
-            event_id, _ = standard.verify(request.headers, body, [known], clock())
+            event_id, _ = standard.verify(request.headers, body, [line_secret], clock())
         except BadSignature:
-            seen.forged += 1
+            stats.forged += 1
             return web.Response(status=401)
-        if dice.random() < 1 / 8:
-            seen.refused += 1
-            return web.Response(status=500, text="the sample team has a bad moment")
-        seen.ids.add(event_id)
-        seen.handled += 1
+        if rng.random() < 1 / 8:
+            stats.failed += 1
+            return web.Response(status=500, text="simulated failure")
+        stats.ids.add(event_id)
+        stats.handled += 1
         return web.Response(status=204)
 
     app = web.Application()
@@ -58,14 +60,14 @@ def helpdesk_app(secret: SigningSecret, seen: Seen, clock: Callable[[], float], 
 
 
 @asynccontextmanager
-async def archive_team(redis_url: str, topic: str, seen: Seen) -> AsyncIterator[None]:
-    """The team that reads a stream: five lines."""
+async def archive_team(redis_url: str, topic: str, stats: TeamStats) -> AsyncIterator[None]:
+    """Run the team that reads a stream: with `consume`, this takes five lines."""
 
     async def read() -> None:
         async with consume(redis_url, topic=topic, group="archive") as events:
             async for event in events:
-                seen.ids.add(event.id)
-                seen.handled += 1
+                stats.ids.add(event.id)
+                stats.handled += 1
 
     task = asyncio.create_task(read(), name="archive team")
     try:

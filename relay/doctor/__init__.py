@@ -1,1 +1,1 @@
-"""The doctor: looks at everything the relay stands on and says what to do. It changes nothing."""
+"""The doctor: checks Redis, Linq and every push endpoint, and reports findings with remedies. It changes nothing."""

@@ -1,4 +1,8 @@
-"""The whole examination; what cannot be examined is a finding, too."""
+"""The examination: all checks, run one after the other.
+
+An area that cannot be checked (Redis is down, Linq refuses the API key) is itself a finding, and the other areas are
+still checked.
+"""
 
 from __future__ import annotations
 
@@ -25,18 +29,23 @@ if TYPE_CHECKING:
 
 
 async def examine(settings: Settings, redis: Redis, loaded: Loaded) -> list[Finding]:
-    """Everything that there is to say, the foundations first."""
+    """Return the findings of all areas: Redis, subscriptions and their endpoints, Linq."""
     config = loaded.config
-    findings = await _tried(REDIS, examine_redis(redis, settings), "look at REDIS_URL, and whether Redis runs")
-    findings += await _tried("subscriptions", examine_lanes(redis, config), "look at Redis")
+    findings = await _errors_as_findings(
+        REDIS, examine_redis(redis, settings), "check REDIS_URL, and that Redis is running"
+    )
+    findings += await _errors_as_findings(
+        "subscriptions", examine_lanes(redis, config), "check Redis: see the findings about it"
+    )
     findings += await examine_destinations(loaded)
-    return findings + await _tried(
-        LINQ, examine_linq(settings, redis, config, time.time()), "see what the message says; relay bootstrap status"
+    return findings + await _errors_as_findings(
+        LINQ, examine_linq(settings, redis, config, time.time()), "fix the cause, then run: relay bootstrap status"
     )
 
 
-async def _tried(area: str, examination: Awaitable[list[Finding]], remedy: str) -> list[Finding]:
+async def _errors_as_findings(area: str, check: Awaitable[list[Finding]], remedy: str) -> list[Finding]:
+    """Return the findings of `check`; an error of the relay or of Redis becomes a problem with `remedy`."""
     try:
-        return await examination
+        return await check
     except (RelayError, *RedisTrouble) as error:
         return [problem(area, describe(error), remedy)]

@@ -1,4 +1,4 @@
-"""What the doctor finds."""
+"""Findings of the doctor: what was checked, the result, and what to do about it."""
 
 from __future__ import annotations
 
@@ -7,37 +7,38 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """How bad it is."""
+    """The severity of a finding."""
 
     OK = "ok"
     WARNING = "warning"
-    """It works, and may not tomorrow."""
+    """Works now, and may fail later."""
     PROBLEM = "problem"
     """Events are, or could be, lost or late."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     area: str
+    """Part that was checked, such as `Redis` or `subscription crm`."""
     state: State
     what: str
-    """What was found, in a sentence."""
+    """The finding, in a sentence."""
     remedy: str = ""
-    """What to do about it; empty if nothing."""
+    """The command to run or the setting to change; empty if nothing needs to be done."""
 
 
 def ok(area: str, what: str) -> Finding:
-    """All is well."""
+    """Return a finding that needs no remedy."""
     return Finding(area, State.OK, what)
 
 
 def warning(area: str, what: str, remedy: str) -> Finding:
-    """It may not be well tomorrow."""
+    """Return a finding about something that works now and may fail later."""
     return Finding(area, State.WARNING, what, remedy)
 
 
 def problem(area: str, what: str, remedy: str) -> Finding:
-    """It is not well."""
+    """Return a finding about something that loses or delays events, or could."""
     return Finding(area, State.PROBLEM, what, remedy)

@@ -1,4 +1,4 @@
-"""Whether the push subscriptions get their events: the way to each, and what keeps its lane."""
+"""Checks of the push subscriptions: can the endpoint be connected to, and what stops the lane from delivering."""
 
 from __future__ import annotations
 
@@ -28,32 +28,41 @@ _PORTS = {"http": 80, "https": 443}
 
 
 async def examine_destinations(loaded: Loaded) -> list[Finding]:
-    """Whether each destination takes a connection, as a delivery would make it; nothing is sent."""
-    subscriptions = loaded.config.subscriptions
-    return list(await asyncio.gather(*(_reach(one, loaded.endpoints[one.name]) for one in subscriptions)))
+    """Connect to the endpoint of each subscription with the TLS and egress settings of a delivery; send nothing."""
+    checks = (
+        _examine_endpoint(subscription, loaded.endpoints[subscription.name])
+        for subscription in loaded.config.subscriptions
+    )
+    return list(await asyncio.gather(*checks))
 
 
-async def _reach(subscription: Subscription, endpoint: Endpoint) -> Finding:
+async def _examine_endpoint(subscription: Subscription, endpoint: Endpoint) -> Finding:
     url = urlsplit(subscription.url)
-    area, where = f"subscription {subscription.name}", f"{url.scheme}://{url.netloc.rpartition('@')[2]}"
+    area, origin = f"subscription {subscription.name}", f"{url.scheme}://{url.netloc.rpartition('@')[2]}"
     began = time.monotonic()
     try:
         async with asyncio.timeout(_TIMEOUT):
             await _connect(url, endpoint)
     except Refused as error:
-        return problem(area, f"{where} is {error}", "look at its url, at its DNS, at [egress] in relay.toml")
+        return problem(area, f"{origin} is {error}", "check its url, its DNS record, and [egress] in relay.toml")
     except (OSError, ValueError) as error:
         return problem(
-            area, f"{where} cannot be reached: {describe(error)}", "look at its name, its port, its certificate"
+            area,
+            f"cannot connect to {origin}: {describe(error)}",
+            "check that the endpoint is running, and the host, port and TLS certificate of its url",
         )
-    reached = f"{where} can be reached ({(time.monotonic() - began) * 1000:.0f} ms)"
+    connected = f"{origin} accepts connections ({(time.monotonic() - began) * 1000:.0f} ms)"
     if not endpoint.verify_tls:
-        return warning(area, f"{reached}, and anybody could pose as it", "give ca_file in place of verify_tls = false")
-    return ok(area, reached)
+        return warning(
+            area,
+            f"{connected}, but its certificate is not verified: another server could impersonate it",
+            "in relay.toml, set ca_file instead of verify_tls = false",
+        )
+    return ok(area, connected)
 
 
 async def _connect(url: SplitResult, endpoint: Endpoint) -> None:
-    """Opens a connection to the first address that takes one, and closes it."""
+    """Connect to the first address that accepts, and close the connection."""
     host, port = url.hostname or "", url.port or _PORTS[url.scheme]
     tls = context_for(endpoint) if url.scheme == "https" else None
     addresses = allowed(endpoint.egress, host, await resolve(host, port))
@@ -70,23 +79,28 @@ async def _connect(url: SplitResult, endpoint: Endpoint) -> None:
 
 
 async def examine_lanes(redis: Redis, config: RelayConfig) -> list[Finding]:
-    """What keeps a lane from delivering, and what was given up."""
-    holds = Suspensions(redis)
-    pauses, trips, ledger = await holds.pauses(), await holds.open_breakers(), await Ledger(redis).lanes()
-    wanted = {one.name for one in config.subscriptions}
+    """Return a finding for each paused, suspended or orphaned lane, for dead letters, and for a wrong ledger."""
+    suspensions = Suspensions(redis)
+    pauses, breakers = await suspensions.pauses(), await suspensions.open_breakers()
+    configured = {subscription.name for subscription in config.subscriptions}
     findings = []
-    for lane in ledger:
-        area = f"subscription {lane.subscription}"
-        if lane.subscription not in wanted:
-            what = "it has left relay.toml, and what it is owed is kept"
-            findings.append(warning(area, what, f"relay subscriptions drop {lane.subscription}, or put it back"))
-        elif lane.subscription in pauses:
-            why = pauses[lane.subscription].reason
-            findings.append(warning(area, f"paused: {why}", f"relay subscriptions resume {lane.subscription}"))
-        elif lane.subscription in trips:
-            findings.append(problem(area, f"down: {trips[lane.subscription].reason}", "it is tried again by itself"))
+    for lane in await Ledger(redis).lanes():
+        name = lane.subscription
+        area = f"subscription {name}"
+        if name not in configured:
+            what = "not in relay.toml any more; its undelivered events are kept"
+            remedy = f"relay subscriptions drop {name} deletes them; or add {name} to relay.toml again"
+            findings.append(warning(area, what, remedy))
+        elif name in pauses:
+            findings.append(warning(area, f"paused: {pauses[name].reason}", f"relay subscriptions resume {name}"))
+        elif name in breakers:
+            what = f"circuit breaker is open: {breakers[name].reason}"
+            findings.append(problem(area, what, "fix the endpoint; the relay probes it and then resumes by itself"))
         if lane.dead:
-            findings.append(warning(area, f"{lane.dead} dead letters", "relay dead list, then replay or drop"))
+            what = f"{lane.dead} dead letter{'' if lane.dead == 1 else 's'}"
+            remedy = f"relay dead list --subscription {name}, then relay dead replay or relay dead drop"
+            findings.append(warning(area, what, remedy))
         if not lane.balances:
-            findings.append(problem(area, "its ledger does not balance", "relay ledger shows it; please report it"))
+            what = "the ledger does not balance: an event was lost or counted twice"
+            findings.append(problem(area, what, "please report this bug with the output of: relay ledger --json"))
     return findings

@@ -1,4 +1,4 @@
-"""Whether Linq's side is as it should be: secrets that open, subscriptions that stand."""
+"""Checks of the subscriptions at Linq: registered, active, and with a secret that can be decrypted."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ AREA = "Linq"
 
 
 async def examine_linq(settings: Settings, redis: Redis, config: RelayConfig, now: float) -> list[Finding]:
-    """What `relay bootstrap status` would complain of; `now` is Unix seconds.
+    """Return a finding for each row of `relay bootstrap status` that is not ok; `now` is Unix seconds.
 
     Raises:
-        RelayError: Linq or the keyring cannot be looked at.
+        RelayError: Linq or the keyring cannot be read.
     """
     missing = [need.upper() for need in NEEDS if getattr(settings, need) is None]
     if missing:
-        what = f"not looked at: {', '.join(missing)} not set"
-        return [warning(AREA, what, "set them here, if this machine is to register lines and look after them")]
-    looked = await survey_both(settings, redis, config)
-    heard = await last_events(redis)
-    rows = [row for survey in looked.found for row in statuses(survey, heard, now, config.linq.silent_after)]
-    bad = [problem(AREA, trouble, "see what the message says") for trouble in looked.troubles]
+        what = f"not checked: {', '.join(missing)} not set"
+        return [warning(AREA, what, "set these variables if this machine registers lines at Linq")]
+    surveys = await survey_both(settings, redis, config)
+    last_seen = await last_events(redis)
+    rows = [row for survey in surveys.found for row in statuses(survey, last_seen, now, config.linq.silent_after)]
+    bad = [problem(AREA, error, "fix the cause, then run: relay bootstrap status") for error in surveys.troubles]
     bad += [
         problem(AREA, f"{row.owner}: {row.state}", "relay bootstrap apply")
         if not row.state.startswith("silent")
         else warning(
-            AREA, f"{row.owner}: {row.state}", "look whether the line is still in use, and at Linq's dashboard"
+            AREA, f"{row.owner}: {row.state}", "check that the line is still in use, and its status in Linq's dashboard"
         )
         for row in rows
         if not row.is_ok
     ]
-    return bad or [ok(AREA, f"{len(rows)} subscriptions are as they should be")]
+    return bad or [ok(AREA, f"{len(rows)} subscriptions are registered as configured")]

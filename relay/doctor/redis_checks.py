@@ -1,4 +1,4 @@
-"""What Redis has to be like: persistent, without eviction, new enough, writable, with room and the right time."""
+"""Checks of Redis: version, role, persistence, eviction, memory, replicas and clock; and that a worker is running."""
 
 from __future__ import annotations
 
@@ -22,109 +22,130 @@ if TYPE_CHECKING:
     from relay.config.settings import Settings
 
 AREA = "Redis"
-_OLDEST = (7, 0)
-_FULL, _FILLING = 0.85, 0.6  # of maxmemory
-_SKEW, _SOME_SKEW = 30.0, 2.0  # seconds; signatures are good for five minutes
+_MIN_VERSION = (7, 0)
+_MEMORY_PROBLEM, _MEMORY_WARNING = 0.85, 0.6  # of maxmemory
+_SKEW_PROBLEM, _SKEW_WARNING = 30.0, 2.0  # seconds; signatures are valid for five minutes
 
 
 async def examine_redis(redis: Redis, settings: Settings) -> list[Finding]:
-    """What is to be said of Redis; raises what the client raises if it cannot be reached."""
+    """Return the findings about Redis and the worker; raises the error of the client if Redis cannot be reached."""
     began = time.time()
     seconds, microseconds = await redis.time()
     took = time.time() - began
     info = await redis.info("everything")
     skew = seconds + microseconds / 1e6 - (began + took / 2)
     findings = [*findings_of(info), *await _fsync(redis), *replication_findings(info, settings), _clock(skew)]
-    beats = await ask(redis.exists(f"{keys.QUEUE}:health-check"))
-    if beats:
-        findings.append(ok("worker", "a worker is at work"))
+    has_worker = await ask(redis.exists(f"{keys.QUEUE}:health-check"))
+    if has_worker:
+        findings.append(ok("worker", "a worker is running"))
     elif _share_used(info) >= 1:
-        findings.append(warning("worker", "whether one is at work cannot be told: Redis is full", "make room first"))
+        what = "cannot tell if a worker is running: Redis is full, so heartbeats cannot be written"
+        findings.append(warning("worker", what, "free memory in Redis first, or raise maxmemory"))
     else:
-        findings.append(problem("worker", "no worker is at work: nothing is routed or delivered", "start relay worker"))
+        what = "no worker is running: events are accepted, but not routed or delivered"
+        findings.append(problem("worker", what, "start one: relay worker"))
     return findings
 
 
 def _share_used(info: Mapping[str, Any]) -> float:
-    """The part of maxmemory that is used; 0 without a limit."""
+    """Return the used share of maxmemory; 0 without a limit."""
     return int(info.get("used_memory", 0)) / (int(info.get("maxmemory", 0)) or inf)
 
 
 async def _fsync(redis: Redis) -> list[Finding]:
-    """What is to be said of appendfsync; nothing where it may not be asked for, as with many a hosted Redis."""
+    """Warn if appendfsync is not `always`; return nothing if CONFIG GET is denied, as at many hosted Redis services."""
     try:
         policy = (await redis.config_get("appendfsync")).get("appendfsync")
     except ResponseError:
         return []
     if policy in {None, "always"}:
         return []
-    what = f"appendfsync is {policy}: the last second or two may be lost when the machine dies, or Redis is killed"
-    return [warning(AREA, what, "set it to always; the relay's writes share round trips, so it costs little")]
+    what = f"appendfsync is {policy}: the last one or two seconds can be lost if the machine crashes or Redis is killed"
+    remedy = (
+        "CONFIG SET appendfsync always, and in redis.conf; it costs little, as the relay's writes share round trips"
+    )
+    return [warning(AREA, what, remedy)]
 
 
 def replication_findings(info: Mapping[str, Any], settings: Settings) -> Iterator[Finding]:
-    """What is to be said of the replicas. Pure."""
-    wanted, there = settings.relay_replicas, int(info.get("connected_slaves", 0))
-    if there < wanted:
-        what = f"{there} of the {wanted} replicas that RELAY_REPLICAS asks for are connected: Linq is answered 503"
-        yield problem(AREA, what, "start the replicas, or lower RELAY_REPLICAS")
-    elif wanted:
-        yield ok(AREA, f"{there} replicas are connected, of which {wanted} must have an event before Linq is answered")
-    elif there or is_sentinel_url(settings.redis_url or ""):
-        what = "what was answered 200 in the last moment before a failover is lost with the primary"
-        yield warning(AREA, what, "set RELAY_REPLICAS to 1")
+    """Yield the finding about the number of replicas; none if there are none and none are required. Pure."""
+    required, connected = settings.relay_replicas, int(info.get("connected_slaves", 0))
+    if connected < required:
+        what = f"{connected} of the {required} replicas that RELAY_REPLICAS requires are connected: Linq gets 503"
+        yield problem(AREA, what, "start the missing replicas, or lower RELAY_REPLICAS")
+    elif required:
+        yield ok(AREA, f"replicas connected: {connected}; {required} must confirm each event before Linq gets 200")
+    elif connected or is_sentinel_url(settings.redis_url or ""):
+        what = "events accepted just before a failover are lost with the primary"
+        yield warning(AREA, what, "set RELAY_REPLICAS=1")
 
 
 def findings_of(info: Mapping[str, Any]) -> Iterator[Finding]:
-    """What `INFO everything` says. Pure."""
+    """Yield the findings about the output of `INFO everything`. Pure."""
     version = str(info.get("valkey_version") or info.get("redis_version") or "0")
     name = "Valkey" if info.get("valkey_version") else "Redis"
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
-    if numbers < _OLDEST:
-        yield problem(AREA, f"{name} {version} is too old", "use Redis or Valkey 7.0 or newer")
+    if numbers < _MIN_VERSION:
+        yield problem(AREA, f"{name} {version} is too old", "upgrade to Redis or Valkey 7.0 or later")
     else:
         yield ok(AREA, f"{name} {version}")
     if info.get("cluster_enabled"):
-        yield problem(AREA, "it is a cluster", "use one primary, with Sentinel for failover")
+        yield problem(
+            AREA,
+            f"{name} runs in cluster mode, which the relay does not support",
+            "use one primary, with Sentinel for failover",
+        )
     if info.get("role") == "slave":
-        yield problem(AREA, "it is a replica, which takes no writes", "point REDIS_URL at the primary")
+        yield problem(AREA, "REDIS_URL points at a replica, which rejects writes", "point REDIS_URL at the primary")
     yield _persistence(info)
     policy = info.get("maxmemory_policy", "unknown")
     if policy != "noeviction":
-        yield problem(AREA, f"maxmemory-policy is {policy}: Redis may throw events away", "set it to noeviction")
+        what = f"maxmemory-policy is {policy}: Redis can evict events when memory is full"
+        yield problem(AREA, what, "CONFIG SET maxmemory-policy noeviction, and in redis.conf")
     yield _memory(info)
 
 
 def _persistence(info: Mapping[str, Any]) -> Finding:
     if not info.get("aof_enabled"):
-        what = "appendonly is off: what was answered 200 is lost when Redis dies"
+        what = "appendonly is off: accepted events are lost when Redis crashes"
         return problem(AREA, what, "CONFIG SET appendonly yes, and in redis.conf")
     bad = [key for key in ("aof_last_write_status", "aof_last_bgrewrite_status") if info.get(key, "ok") != "ok"]
     if bad:
-        return problem(AREA, f"{bad[0]} is {info[bad[0]]}: it cannot write its file", "look at its disk and its log")
-    return ok(AREA, "the append-only file is on and written")
+        return problem(
+            AREA,
+            f"{bad[0]} is {info[bad[0]]}: Redis cannot write its append-only file",
+            "check the disk and the log of Redis",
+        )
+    return ok(AREA, "the append-only file is enabled and being written")
 
 
 def _memory(info: Mapping[str, Any]) -> Finding:
     total = int(info.get("total_system_memory", 0))
-    said = ByteSize(int(info.get("used_memory", 0))).human_readable()
+    used = ByteSize(int(info.get("used_memory", 0))).human_readable()
     if not int(info.get("maxmemory", 0)):
         room = f"; the machine has {ByteSize(total).human_readable()}" if total else ""
-        what = f"{said} used, without a limit{room}"
-        return warning(AREA, what, "set maxmemory: Redis then refuses (503, Linq tries again) where it would be killed")
+        what = f"{used} used, no maxmemory limit{room}"
+        remedy = (
+            "set maxmemory: at the limit the relay responds 503 and Linq retries, where the kernel would kill Redis"
+        )
+        return warning(AREA, what, remedy)
     share = _share_used(info)
-    what = f"{said} used, {share:.0%} of maxmemory"
-    if share > _FULL:
-        return problem(AREA, what, "raise maxmemory, or lower keep and size of topics; relay topics shows them")
-    if share > _FILLING:
-        return warning(AREA, what, "watch it; relay topics shows what is large")
+    what = f"{used} used, {share:.0%} of maxmemory"
+    if share > _MEMORY_PROBLEM:
+        return problem(
+            AREA, what, "raise maxmemory, or lower keep and size of the largest topics; list them with: relay topics"
+        )
+    if share > _MEMORY_WARNING:
+        return warning(AREA, what, "plan for more memory; list the largest topics with: relay topics")
     return ok(AREA, what)
 
 
 def _clock(skew: float) -> Finding:
-    what = f"its clock and ours differ by {abs(skew):.1f} s"
-    if abs(skew) > _SKEW:
-        return problem("clock", what, "run NTP on both: a clock that is off makes Linq's signatures look stale")
-    if abs(skew) > _SOME_SKEW:
-        return warning("clock", what, "run NTP on both")
+    what = f"the clocks of Redis and this machine differ by {abs(skew):.1f} s"
+    if abs(skew) > _SKEW_PROBLEM:
+        return problem(
+            "clock", what, "run NTP on both machines: with a wrong clock, valid signatures of Linq look expired"
+        )
+    if abs(skew) > _SKEW_WARNING:
+        return warning("clock", what, "run NTP on both machines")
     return ok("clock", what)

@@ -1,1 +1,1 @@
-"""A Linq of one's own: enough of the real one to run and test the relay without an account."""
+"""A simulated Linq, complete enough to run and test the relay without an account."""

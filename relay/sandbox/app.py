@@ -1,6 +1,7 @@
-"""The sandbox as one HTTP server: Linq's v3 and v2 APIs, and `/sandbox` to make things happen and to see what happened.
+"""The sandbox as one HTTP server: Linq's v3 and v2 APIs, and a control API under `/sandbox`.
 
-Everything it knows is in memory and gone with it.
+A call of an API changes the state (`state.py`); an event (`events`) is matched with the subscriptions in the state and
+delivered to each (`delivery`), subject to the active faults (`faults`). All state is in memory and lost on exit.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from relay.sandbox.api.v3_errors import error_middleware
 from relay.sandbox.control import Control
 from relay.sandbox.delivery.post import Poster
 from relay.sandbox.delivery.sender import Deliveries
-from relay.sandbox.events.emit import Emission, happening_of
-from relay.sandbox.events.event import telling_of, told_by_both
+from relay.sandbox.events.emit import Emission, build_event
+from relay.sandbox.events.event import event_for_both_apis, v3_event_of
 from relay.sandbox.state import SandboxState
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from relay.sandbox.events.conversations import Beat
+    from relay.sandbox.events.conversations import ConversationStep
 
 __all__ = ["Emission", "Sandbox", "open_sandbox", "sandbox_app"]
 
@@ -40,27 +41,27 @@ class Sandbox:
     deliveries: Deliveries
 
     def emit(self, emission: Emission) -> tuple[str, int]:
-        """Sends one event; its id, and how many subscriptions want it.
+        """Send one event; return its id and the number of subscriptions that match it.
 
         Raises:
-            KeyError: there is no payload for this type, and none was given.
+            KeyError: the sandbox has no payload for this type, and none was given.
         """
-        happening = happening_of(emission, self.state.lines)
+        happening = build_event(emission, self.state.lines)
         return happening.event_id, self.deliveries.send(happening)
 
-    def play(self, beat: Beat) -> tuple[str, int]:
-        """Sends one event of a conversation; its id, and how many subscriptions want it."""
+    def play(self, step: ConversationStep) -> tuple[str, int]:
+        """Send one event of a conversation; return its id and the number of subscriptions that match it."""
         now = datetime.now(UTC)
-        scene = replace(beat.scene, told=now)
-        telling = telling_of(beat.event_type, str(uuid.uuid4()), now, scene)
-        return telling.event_id, self.deliveries.send(told_by_both(telling, scene, scene.line))
+        scenario = replace(step.scenario, event_time=now)
+        telling = v3_event_of(step.event_type, str(uuid.uuid4()), now, scenario)
+        return telling.event_id, self.deliveries.send(event_for_both_apis(telling, scenario, scenario.line))
 
 
 @asynccontextmanager
 async def open_sandbox(lines: Sequence[str], *, speed: float = 1.0, seed: int = 1) -> AsyncIterator[Sandbox]:
-    """A sandbox with these lines; `speed` divides its waits between attempts."""
+    """Run a sandbox with these lines; `speed` divides its delays between attempts."""
     state = SandboxState(lines)
-    connector = aiohttp.TCPConnector(limit=0)  # the poster has the limit
+    connector = aiohttp.TCPConnector(limit=0)  # the limit is in Poster
     async with aiohttp.ClientSession(connector=connector, headers={"User-Agent": "linq-sandbox"}) as session:
         deliveries = Deliveries(state, Poster(session), speed, seed)
         try:
@@ -70,7 +71,7 @@ async def open_sandbox(lines: Sequence[str], *, speed: float = 1.0, seed: int = 
 
 
 def sandbox_app(sandbox: Sandbox, api_key: str, *, allow_local: bool) -> web.Application:
-    """The HTTP side of `sandbox`."""
+    """Return the HTTP application of `sandbox`."""
     app = web.Application(middlewares=[error_middleware])
     v3 = V3Api(sandbox.state, api_key, sandbox.emit, allow_local=allow_local)
     v2 = V2Api(sandbox.state, api_key, allow_local=allow_local)

@@ -1,14 +1,14 @@
-"""What the sandbox has beside Linq's APIs: making things happen, and seeing what happened.
+"""The control API of the sandbox: send events, inject faults, inspect deliveries.
 
-GET    /sandbox                       everything on a page
-GET    /sandbox/state                 everything but the deliveries, as JSON
-POST   /sandbox/emit                  {"type": "message.received", "line": "+16465550123"}: to all who want it
-GET    /sandbox/deliveries            deliveries with their attempts; ?event_id= ?subscription_id= ?state= ?limit=
-DELETE /sandbox/deliveries            forgets them
-POST   /sandbox/faults                {"kind": "duplicate", "times": 3, "count": 10}
-GET    /sandbox/faults                those in force
-DELETE /sandbox/faults[/{id}]         ends all, or one, and lets go what they hold back
-POST   /sandbox/foreign-subscription  a subscription of another account, for whoever wants to see a 403
+GET    /sandbox                       page with lines, subscriptions, faults, recent deliveries and examples
+GET    /sandbox/state                 the same as JSON; deliveries only as counts by state
+POST   /sandbox/emit                  {"type": "message.received", "line": "+16465550123"}: send an event
+GET    /sandbox/deliveries            deliveries with attempts; ?event_id= ?subscription_id= ?state= ?limit=
+DELETE /sandbox/deliveries            delete the list of deliveries
+POST   /sandbox/faults                {"kind": "duplicate", "times": 3, "count": 10}: add a fault
+GET    /sandbox/faults                list the active faults
+DELETE /sandbox/faults[/{id}]         remove all faults, or one; their delayed events are sent
+POST   /sandbox/foreign-subscription  create a subscription of another account: calls for it get 403
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from relay.sandbox.faults.models import FAULT_KINDS, FAULT_REQUEST, Disable
 from relay.sandbox.page import page
 from relay.sandbox.payloads import known_types
 from relay.sandbox.payloads.v2 import v2_types
-from relay.sandbox.state import DELIVERIES_KEPT, Subscription
+from relay.sandbox.state import MAX_DELIVERIES, Subscription
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ _T = TypeVar("_T")
 _EMISSIONS = TypeAdapter(Emissions)
 
 
-class _Wanted(BaseModel):
+class _DeliveryQuery(BaseModel):
     """The query of `GET /sandbox/deliveries`."""
 
     model_config = ConfigDict(extra="forbid")
@@ -46,10 +46,10 @@ class _Wanted(BaseModel):
     event_id: str | None = None
     subscription_id: str | None = None
     state: Literal["held", "sending", "waiting", "delivered", "failed"] | None = None
-    limit: int = Field(1000, ge=1, le=DELIVERIES_KEPT)
+    limit: int = Field(1000, ge=1, le=MAX_DELIVERIES)
 
 
-_WANTED = TypeAdapter(_Wanted)
+_DELIVERY_QUERY = TypeAdapter(_DeliveryQuery)
 
 
 class Control:
@@ -60,7 +60,7 @@ class Control:
         self._emit = emit
 
     def routes(self) -> list[web.RouteDef]:
-        """Where each is."""
+        """Return the routes of the control API."""
         return [
             web.get("/sandbox", self.page),
             web.get("/sandbox/state", self.state),
@@ -75,70 +75,76 @@ class Control:
         ]
 
     async def page(self, request: web.Request) -> web.Response:
-        """The page for people."""
+        """Return the HTML page."""
         html = page(self._state, f"{request.scheme}://{request.host}")
         return web.Response(text=html, content_type="text/html", charset="utf-8")
 
     async def state(self, _: web.Request) -> web.Response:
-        """Lines, subscriptions, faults; no secrets."""
-        return _json(200, self._state.shown())
+        """Return lines, subscriptions, faults and counts of deliveries; no secrets."""
+        return _json(200, self._state.as_json())
 
     async def emit(self, request: web.Request) -> web.Response:
-        """Emits events."""
-        wanted = await _body(_EMISSIONS, request)
-        if wanted.line is not None and wanted.line not in self._state.lines:
-            raise invalid(f"line: {wanted.line} is none of the sandbox's: {', '.join(self._state.lines)}")
+        """Send events to the subscriptions that match them."""
+        emission = await _body(_EMISSIONS, request)
+        if emission.line is not None and emission.line not in self._state.lines:
+            raise invalid(
+                f"line: {emission.line} is not a line of this sandbox; its lines: {', '.join(self._state.lines)}"
+            )
         try:
-            emitted = [self._emit(wanted) for _ in range(wanted.count)]
+            emitted = [self._emit(emission) for _ in range(emission.count)]
         except KeyError:
-            known = ", ".join(v2_types() if wanted.api == "v2" else known_types())
-            remedy = '"body"' if wanted.api == "v2" else '"data"'
-            raise invalid(f"give {remedy} for {wanted.type}; the sandbox makes payloads for {known}") from None
+            known = ", ".join(v2_types() if emission.api == "v2" else known_types())
+            field = '"body"' if emission.api == "v2" else '"data"'
+            raise invalid(f"type: no built-in payload for {emission.type}; add {field}, or use: {known}") from None
         ids = [event_id for event_id, _ in emitted]
         return _json(200, {"event_id": ids[0], "event_ids": ids, "subscriptions": emitted[0][1]})
 
     async def deliveries(self, request: web.Request) -> web.Response:
-        """The newest deliveries that fit, in the order they began."""
-        wanted = _validated(_WANTED.validate_python, dict(request.query))
-        found = self._state.deliveries_of(wanted.event_id, wanted.subscription_id, wanted.state)
-        shown = [delivery.shown() for delivery in found[-wanted.limit :]]
-        return _json(200, {"deliveries": shown, "total": len(found)})
+        """Return the latest deliveries that match the query, oldest first."""
+        query = _validated(_DELIVERY_QUERY.validate_python, dict(request.query))
+        found = self._state.deliveries_of(query.event_id, query.subscription_id, query.state)
+        latest = [delivery.as_json() for delivery in found[-query.limit :]]
+        return _json(200, {"deliveries": latest, "total": len(found)})
 
     async def forget(self, _: web.Request) -> web.Response:
-        """Forgets every delivery; those on their way go on."""
+        """Delete the list of deliveries; those in flight continue."""
         self._state.deliveries.clear()
         return web.Response(status=204)
 
     async def add_fault(self, request: web.Request) -> web.Response:
-        """Puts a fault in force, or has Linq disable subscriptions."""
+        """Activate a fault, or disable subscriptions as Linq does."""
         fault = await _body(FAULT_REQUEST, request)
         if isinstance(fault, Disable):
             disabled = self._state.disable(fault.subscription_id, fault.line)
             if not disabled:
-                raise invalid(f"no subscription is {fault.subscription_id or f'filtered by {fault.line}'}")
-            for one in disabled:
-                if isinstance(one, Subscription):
-                    self._emit(account_changes.disabled_by_linq(one))
-            return _json(200, {"kind": fault.kind, "disabled": [str(one.id) for one in disabled]})
-        return _json(201, self._state.faults.add(fault).shown())
+                raise invalid(
+                    f"subscription_id: no subscription {fault.subscription_id}"
+                    if fault.subscription_id
+                    else f"line: no subscription filters by {fault.line}"
+                )
+            for subscription in disabled:
+                if isinstance(subscription, Subscription):
+                    self._emit(account_changes.disabled_by_linq(subscription))
+            return _json(200, {"kind": fault.kind, "disabled": [str(subscription.id) for subscription in disabled]})
+        return _json(201, self._state.faults.add(fault).as_json())
 
     async def faults(self, _: web.Request) -> web.Response:
-        """The faults in force."""
-        return _json(200, {"faults": [active.shown() for active in self._state.faults.active]})
+        """Return the active faults."""
+        return _json(200, {"faults": [active.as_json() for active in self._state.faults.active]})
 
     async def clear_faults(self, _: web.Request) -> web.Response:
-        """Ends every fault."""
+        """Remove every fault and send the events that they delay."""
         self._state.faults.clear()
         return web.Response(status=204)
 
     async def clear_fault(self, request: web.Request) -> web.Response:
-        """Ends one fault."""
+        """Remove one fault and send the events that it delays."""
         if not self._state.faults.clear(int(request.match_info["id"])):
-            raise ApiError(404, 1005, "No such fault is in force")
+            raise ApiError(404, 1005, "No active fault has this id; GET /sandbox/faults lists them")
         return web.Response(status=204)
 
     async def foreign(self, _: web.Request) -> web.Response:
-        """A subscription that the API key has no right to: every call for it is 403."""
+        """Create a subscription of another account: every call for it gets 403."""
         foreign_id = str(uuid.uuid4())
         self._state.foreign.add(foreign_id)
         return _json(201, {"id": foreign_id})
@@ -152,15 +158,15 @@ def _validated(validate: Callable[[Any], _T], value: Any) -> _T:
     try:
         return validate(value)
     except ValidationError as error:
-        raise malformed("; ".join(map(_sentence, error.errors(include_url=False, include_input=False)))) from None
+        raise malformed("; ".join(map(_message, error.errors(include_url=False, include_input=False)))) from None
 
 
-def _sentence(mistake: Any) -> str:
-    """Pydantic's finding, with the name of the field."""
-    if mistake["type"].startswith("union_tag"):
-        kinds = mistake["ctx"].get("expected_tags") or ", ".join(f"'{kind}'" for kind in FAULT_KINDS)
+def _message(error: Any) -> str:
+    """Return the message of a Pydantic error, with the name of the field."""
+    if error["type"].startswith("union_tag"):
+        kinds = error["ctx"].get("expected_tags") or ", ".join(f"'{kind}'" for kind in FAULT_KINDS)
         return f"kind: one of {kinds}"
-    return ": ".join(filter(None, (".".join(map(str, mistake["loc"])), mistake["msg"])))
+    return ": ".join(filter(None, (".".join(map(str, error["loc"])), error["msg"])))
 
 
 def _json(status: int, value: Any) -> web.Response:

@@ -1,4 +1,4 @@
-"""The sandbox on a page that a person can read, with no script in it; everything is escaped."""
+"""The HTML page of the sandbox: no script, and every value is escaped."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from relay.linq.api.v3 import KNOWN_EVENT_TYPES
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from relay.sandbox.faults.active import Active
+    from relay.sandbox.faults.active import ActiveFault
     from relay.sandbox.state import Attempt, Delivery, SandboxState, Subscription, V2Subscription
 
-_RECENT = 50
+_MAX_RECENT = 50
+_MAX_SHORT = 18  # characters: `message.delivered` and any E.164 number
 
 _PAGE = """\
 <!doctype html>
@@ -27,6 +28,7 @@ body {{ font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 75r
 table {{ border-collapse: collapse; width: 100% }}
 th, td {{ border-bottom: 1px solid #ccc; padding: .25rem .75rem .25rem 0; text-align: left; vertical-align: top }}
 td {{ overflow-wrap: anywhere }}
+td.short {{ white-space: nowrap }}
 pre {{ background: #f3f3f3; overflow-x: auto; padding: .75rem }}
 </style>
 </head>
@@ -38,43 +40,43 @@ pre {{ background: #f3f3f3; overflow-x: auto; padding: .75rem }}
 """
 
 _EXAMPLES = """\
-# A message to a line; "count": 100 sends a hundred.
+# Send a message to a line; with "count": 100, a hundred messages.
 curl -d '{{"type": "message.received", "line": "{line}", "text": "Hello"}}' {url}/sandbox/emit
-# A v2 event, to v2 subscriptions.
+# Send a v2 event to v2 subscriptions.
 curl -d '{{"api": "v2", "type": "message.received", "line": "{line}"}}' {url}/sandbox/emit
-# Any type, with data of your own, in the older payload version, or a whole body as it is.
+# Send any event type: with custom data, in the older payload version, or with a verbatim body.
 curl -d '{{"type": "message.sent", "line": "{line}", "data": {{"id": "1"}}}}' {url}/sandbox/emit
 curl -d '{{"type": "message.read", "line": "{line}", "version": "2025-01-01"}}' {url}/sandbox/emit
 curl -d '{{"type": "message.sent", "line": "{line}", "body": "not even JSON"}}' {url}/sandbox/emit
-# A message that Linq recovered later; conversations without end are relay sandbox --rate 5.
+# Send a message that Linq recovered later. (For endless conversations, start: relay sandbox --rate 5)
 curl -d '{{"type": "message.received", "line": "{line}", "reconciled_at": "2026-01-01T00:00:00Z"}}' {url}/sandbox/emit
-# The next ten events come three times each; five at a time in another order; half a minute late, all at once.
+# Send the next ten events three times each; shuffle events in groups of five; delay events by 30 seconds.
 curl -d '{{"kind": "duplicate", "times": 3, "count": 10}}' {url}/sandbox/faults
 curl -d '{{"kind": "reorder", "window": 5}}' {url}/sandbox/faults
 curl -d '{{"kind": "late", "seconds": 30}}' {url}/sandbox/faults
-# Signed ten minutes ago (above 0: in the future); signed with a wrong secret; with one header family only.
+# Sign half the events with a timestamp 10 minutes old; sign with a wrong secret; send one header family only.
 curl -d '{{"kind": "timestamp", "offset": -600, "share": 0.5}}' {url}/sandbox/faults
 curl -d '{{"kind": "forge", "line": "{line}", "events": ["message.*"]}}' {url}/sandbox/faults
 curl -d '{{"kind": "headers", "only": "legacy"}}' {url}/sandbox/faults
-# The next two calls of the API are answered 429; every fifth 500 though it is carried out; all take five seconds.
+# Respond 429 to the next two API calls; respond 500 to every fifth but carry it out; delay each by 5 seconds.
 curl -d '{{"kind": "api_error", "status": 429, "retry_after": 2, "count": 2}}' {url}/sandbox/faults
 curl -d '{{"kind": "api_error", "status": 500, "after": true, "share": 0.2}}' {url}/sandbox/faults
 curl -d '{{"kind": "api_slow", "seconds": 5}}' {url}/sandbox/faults
-# Linq switches off the subscriptions of a line.
+# Disable the subscriptions of a line, as Linq does.
 curl -d '{{"kind": "disable", "line": "{line}"}}' {url}/sandbox/faults
-# A subscription of another account, for which every call is 403.
+# Create a subscription of another account: every call for it gets 403.
 curl -X POST {url}/sandbox/foreign-subscription
-# Ends every fault, and lets go what they hold back.
+# Remove all faults and send the events that they delay.
 curl -X DELETE {url}/sandbox/faults
-# Every delivery that failed, with its attempts; and everything on this page as JSON.
+# List failed deliveries with their attempts; get the content of this page as JSON.
 curl '{url}/sandbox/deliveries?state=failed'
 curl {url}/sandbox/state
 """
 
 
 def page(state: SandboxState, url: str) -> str:
-    """The page; `url` is where the sandbox was asked for it."""
-    recent = list(islice(reversed(state.deliveries), _RECENT))
+    """Render the page; `url` is the base URL for the examples."""
+    recent = list(islice(reversed(state.deliveries), _MAX_RECENT))
     examples = _EXAMPLES.format(line=state.lines[0] if state.lines else "+16465550123", url=url)
     sections = (
         _section("Lines", ("line", "forwarded to"), ((line, state.forwarding.get(line, "")) for line in state.lines)),
@@ -89,13 +91,13 @@ def page(state: SandboxState, url: str) -> str:
             map(_v2_subscription, state.v2_subscriptions.values()),
         ),
         _section(
-            "Faults in force",
-            ("id", "kind", "still hits", "holds back", "details"),
+            "Active faults",
+            ("id", "kind", "hits left", "delayed events", "settings"),
             map(_fault, state.faults.active),
         ),
-        f"<h2>Making things happen</h2>\n<pre>{escape(examples)}</pre>",
+        f"<h2>Examples</h2>\n<pre>{escape(examples)}</pre>",
         _section(
-            f"Deliveries (the last {len(recent)} of {len(state.deliveries)}, newest first)",
+            f"Deliveries (latest {len(recent)} of {len(state.deliveries)}, newest first)",
             ("event", "type", "line", "API", "subscription", "state", "faults", "attempts"),
             map(_delivery, recent),
         ),
@@ -110,47 +112,62 @@ def _section(title: str, columns: tuple[str, ...], rows: Iterable[tuple[object, 
 
 
 def _row(tag: str, cells: Iterable[object]) -> str:
-    return "<tr>" + "".join(f"<{tag}>{escape(str(cell))}</{tag}>" for cell in cells) + "</tr>"
+    return "<tr>" + "".join(_cell(tag, str(cell)) for cell in cells) + "</tr>"
 
 
-def _subscription(one: Subscription) -> tuple[object, ...]:
-    affinity = f"{one.routing_key_header}, {one.id_header}" if one.routing_key_header else ""
-    events = "all" if {*one.events} >= {*KNOWN_EVENT_TYPES} else ", ".join(one.events)
-    lines = ", ".join(one.phone_numbers) or "all"
-    return one.id, one.target_url, events, lines, _yes(one.is_active), affinity
+def _cell(tag: str, text: str) -> str:
+    # Numbers and event types stay on one line; only URLs, ids and lists are broken to fit.
+    style = ' class="short"' if len(text) <= _MAX_SHORT else ""
+    return f"<{tag}{style}>{escape(text)}</{tag}>"
 
 
-def _v2_subscription(one: V2Subscription) -> tuple[object, ...]:
+def _subscription(subscription: Subscription) -> tuple[object, ...]:
+    affinity = f"{subscription.routing_key_header}, {subscription.id_header}" if subscription.routing_key_header else ""
+    events = "all" if {*subscription.events} >= {*KNOWN_EVENT_TYPES} else ", ".join(subscription.events)
+    lines = ", ".join(subscription.phone_numbers) or "all"
+    return subscription.id, subscription.target_url, events, lines, _yes_or_no(subscription.is_active), affinity
+
+
+def _v2_subscription(subscription: V2Subscription) -> tuple[object, ...]:
     return (
-        *(one.id, one.webhook_url, ", ".join(one.events), _yes(one.active), _yes(bool(one.secret))),
-        *(one.last_delivered_at or "never", one.delivery_attempts),
+        subscription.id,
+        subscription.webhook_url,
+        ", ".join(subscription.events),
+        _yes_or_no(subscription.active),
+        _yes_or_no(bool(subscription.secret)),
+        subscription.last_delivered_at or "never",
+        subscription.delivery_attempts,
     )
 
 
-def _fault(active: Active) -> tuple[object, ...]:
+def _fault(active: ActiveFault) -> tuple[object, ...]:
     chosen = active.fault.model_dump(mode="json", exclude_defaults=True, exclude={"kind", "count"})
-    left = "all" if active.left is None else active.left
+    hits_left = "unlimited" if active.hits_left is None else active.hits_left
     return (
         active.id,
         active.fault.kind,
-        left,
-        active.held,
+        hits_left,
+        active.delayed_count,
         ", ".join(f"{name} {value}" for name, value in chosen.items()),
     )
 
 
-def _delivery(one: Delivery) -> tuple[object, ...]:
-    attempts = "; ".join(map(_attempt, one.attempts))
-    line = one.line or "none"
+def _delivery(delivery: Delivery) -> tuple[object, ...]:
     return (
-        *(one.event_id, one.event_type, line, one.api, one.subscription_id),
-        *(one.state, ", ".join(one.faults), attempts),
+        delivery.event_id,
+        delivery.event_type,
+        delivery.line or "none",
+        delivery.api,
+        delivery.subscription_id,
+        delivery.state,
+        ", ".join(delivery.faults),
+        "; ".join(map(_attempt, delivery.attempts)),
     )
 
 
-def _attempt(one: Attempt) -> str:
-    return f"{one.at}: {one.status or one.error} ({one.ms} ms)"
+def _attempt(attempt: Attempt) -> str:
+    return f"{attempt.at}: {attempt.status or attempt.error} ({attempt.ms} ms)"
 
 
-def _yes(value: bool) -> str:  # noqa: FBT001  a word for it
+def _yes_or_no(value: bool) -> str:  # noqa: FBT001  the value to format
     return "yes" if value else "no"

@@ -1,4 +1,4 @@
-"""The sandbox as a process of its own."""
+"""The sandbox as a process: serves HTTP until a signal, and simulates conversations if a rate is given."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from relay.sandbox.app import Sandbox
 
 
-async def serve_sandbox(  # noqa: PLR0913  one argument an option of the command
+async def serve_sandbox(  # noqa: PLR0913  an argument for each option of the command
     listen: Listen,
     lines: Sequence[str],
     api_key: str,
@@ -29,7 +29,7 @@ async def serve_sandbox(  # noqa: PLR0913  one argument an option of the command
     rate: float,
     seed: int,
 ) -> None:
-    """Runs a sandbox until SIGTERM or SIGINT; `on_ready` is told the port."""
+    """Run a sandbox until SIGTERM or SIGINT; call `on_ready` with the port once it listens."""
     stop = stop_on_signals()
     async with (
         open_sandbox(lines, speed=speed, seed=seed) as sandbox,
@@ -44,6 +44,8 @@ async def serve_sandbox(  # noqa: PLR0913  one argument an option of the command
 async def _play(sandbox: Sandbox, rate: float, seed: int) -> None:
     clock = asyncio.get_running_loop().time
     began = clock()
-    for number, beat in enumerate(conversations(sandbox.state.lines, seed), 1):
-        sandbox.play(beat)
-        await asyncio.sleep(began + number / rate - clock())  # what one sleep takes too long, the next makes up for
+    for number, step in enumerate(conversations(sandbox.state.lines, seed), 1):
+        sandbox.play(step)
+        await asyncio.sleep(
+            began + number / rate - clock()
+        )  # an absolute schedule: late wake-ups do not lower the rate

@@ -1,4 +1,4 @@
-"""What the sandbox knows: its lines, the webhook subscriptions made at it, and every delivery with its attempts."""
+"""In-memory state of the sandbox: lines, webhook subscriptions, faults, and deliveries with their attempts."""
 
 from __future__ import annotations
 
@@ -14,48 +14,48 @@ from relay.sandbox.faults.active import Faults
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-DELIVERIES_KEPT = 20_000
+MAX_DELIVERIES = 20_000
 DEFAULT_ROUTING_ID_HEADER = "Linq-Chat-Id"
-_TOKENS_KEPT = 10_000
+_MAX_TOKENS = 10_000
 
 
 @dataclass(slots=True)
 class Subscription:
-    """One webhook subscription."""
+    """A webhook subscription of the v3 API."""
 
     target_url: str
     events: list[str]
     phone_numbers: list[str]
     routing_key_header: str | None = None
-    """The header of the routing token; None while delivery affinity is off."""
+    """Header of the routing token; None while delivery affinity is off."""
     routing_id_header: str | None = None
-    """The header of the chat id; None for the default."""
+    """Header of the chat id; None for the default."""
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     secret: SigningSecret = field(default_factory=lambda: SigningSecret(new_secret()))
     is_active: bool = True
     created_at: str = field(default_factory=lambda: rfc3339(datetime.now(UTC)))
     updated_at: str = field(default_factory=lambda: rfc3339(datetime.now(UTC)))
     tokens: dict[str, str] = field(default_factory=dict)
-    """The routing token that was last learned for a chat."""
+    """The latest routing token of each chat, from least to most recently learned."""
 
-    def wants(self, event_type: str, line: str | None) -> bool:
-        """Whether Linq would send it an event of this type and line."""
+    def matches(self, event_type: str, line: str | None) -> bool:
+        """Return True if Linq would send it an event of this type and line."""
         return self.is_active and event_type in self.events and (not self.phone_numbers or line in self.phone_numbers)
 
     @property
     def id_header(self) -> str | None:
-        """The header of the chat id as it is used: none without a header for the token."""
+        """The effective header of the chat id; None while delivery affinity is off."""
         return (self.routing_id_header or DEFAULT_ROUTING_ID_HEADER) if self.routing_key_header else None
 
-    def learn(self, chat: str, token: str) -> None:
-        """Remembers the token of a chat, and forgets the oldest when there are too many."""
+    def learn_token(self, chat: str, token: str) -> None:
+        """Store the routing token of a chat; evict the least recently learned above the limit."""
         self.tokens.pop(chat, None)
         self.tokens[chat] = token
-        if len(self.tokens) > _TOKENS_KEPT:
+        if len(self.tokens) > _MAX_TOKENS:
             del self.tokens[next(iter(self.tokens))]
 
-    def shown(self) -> dict[str, Any]:
-        """The subscription as the API shows it; without its secret."""
+    def as_json(self) -> dict[str, Any]:
+        """Return the subscription as the API does, without its secret."""
         return {
             "id": self.id,
             "target_url": self.target_url,
@@ -71,7 +71,7 @@ class Subscription:
 
 @dataclass(slots=True)
 class V2Subscription:
-    """One webhook subscription of the older v2 API, whose secret the caller chooses."""
+    """A webhook subscription of the older v2 API; its secret is chosen by the caller."""
 
     id: int
     webhook_url: str
@@ -83,12 +83,12 @@ class V2Subscription:
     created_at: str = field(default_factory=lambda: rfc3339(datetime.now(UTC)))
     updated_at: str = field(default_factory=lambda: rfc3339(datetime.now(UTC)))
 
-    def wants(self, event_type: str) -> bool:
-        """Whether Linq would send it an event of this type; v2 has no filter for lines."""
+    def matches(self, event_type: str) -> bool:
+        """Return True if Linq would send it an event of this type; v2 has no line filter."""
         return self.active and event_type in self.events
 
-    def shown(self) -> dict[str, Any]:
-        """The subscription as the API shows it; without its secret."""
+    def as_json(self) -> dict[str, Any]:
+        """Return the subscription as the API does, without its secret."""
         return {
             "id": self.id,
             "webhook_url": self.webhook_url,
@@ -105,31 +105,35 @@ class V2Subscription:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One POST."""
+    """A single POST."""
 
     at: str
+    """Start, RFC 3339."""
     ms: int
+    """Duration, milliseconds."""
     status: int | None
+    """HTTP status; None without a response."""
     error: str
+    """The network error; empty without one."""
 
 
 @dataclass(slots=True)
 class Delivery:
-    """One event on its way to one subscription."""
+    """The delivery of one event to one subscription."""
 
     event_id: str
     event_type: str
     line: str | None
     subscription_id: str
     state: str = "sending"
-    """`held` (by a fault), `sending`, `waiting` (for its next attempt), `delivered` or `failed`."""
+    """`held` (delayed by a fault), `sending`, `waiting` (for the next attempt), `delivered` or `failed`."""
     api: str = "v3"
     faults: tuple[str, ...] = ()
-    """The kinds of the faults that hit it."""
+    """Kinds of the faults that were applied to it."""
     attempts: list[Attempt] = field(default_factory=list)
 
-    def shown(self) -> dict[str, Any]:
-        """The delivery and its attempts, for `/sandbox/deliveries`."""
+    def as_json(self) -> dict[str, Any]:
+        """Return the delivery and its attempts, for `GET /sandbox/deliveries`."""
         return {
             "event_id": self.event_id,
             "event_type": self.event_type,
@@ -143,57 +147,59 @@ class Delivery:
 
 
 class SandboxState:
-    """Everything above, in memory."""
+    """The state of one sandbox."""
 
     def __init__(self, lines: Sequence[str]) -> None:
         self.lines = list(lines)
         self.forwarding: dict[str, str] = {}
-        """The number that calls to a line are forwarded to."""
+        """Line -> number that its calls are forwarded to."""
         self.subscriptions: dict[str, Subscription] = {}
         self.foreign: set[str] = set()
-        """Ids of webhook subscriptions that belong to another account."""
+        """Ids of webhook subscriptions of another account."""
         self.v2_subscriptions: dict[int, V2Subscription] = {}
-        self.deliveries: deque[Delivery] = deque(maxlen=DELIVERIES_KEPT)
+        self.deliveries: deque[Delivery] = deque(maxlen=MAX_DELIVERIES)
         self.faults = Faults()
 
     def deliveries_of(self, event_id: str | None, subscription_id: str | None, state: str | None) -> list[Delivery]:
-        """The deliveries of an event, to a subscription, in a state; None does not ask."""
+        """Return the deliveries that match all given values; None matches any."""
         return [
-            one
-            for one in self.deliveries
-            if event_id in {None, one.event_id}
-            and subscription_id in {None, one.subscription_id}
-            and state in {None, one.state}
+            delivery
+            for delivery in self.deliveries
+            if event_id in {None, delivery.event_id}
+            and subscription_id in {None, delivery.subscription_id}
+            and state in {None, delivery.state}
         ]
 
     def disable(self, subscription_id: str | None, line: str | None) -> list[Subscription | V2Subscription]:
-        """Switches off, as Linq might: one subscription of either API, or those filtered by a line; which they are."""
+        """Disable the subscription with this id (of either API) or those that filter by `line`; return them."""
         found = [
-            one
-            for one in self.subscriptions.values()
-            if one.id == subscription_id or (line is not None and line in one.phone_numbers)
+            subscription
+            for subscription in self.subscriptions.values()
+            if subscription.id == subscription_id or (line is not None and line in subscription.phone_numbers)
         ]
-        for one in found:
-            one.is_active = False
-            one.updated_at = rfc3339(datetime.now(UTC))
-        found_v2 = [one for one in self.v2_subscriptions.values() if str(one.id) == subscription_id]
-        for older in found_v2:
-            older.active = False
+        for subscription in found:
+            subscription.is_active = False
+            subscription.updated_at = rfc3339(datetime.now(UTC))
+        found_v2 = [
+            subscription for subscription in self.v2_subscriptions.values() if str(subscription.id) == subscription_id
+        ]
+        for v2_subscription in found_v2:
+            v2_subscription.active = False
         return [*found, *found_v2]
 
-    def shown(self) -> dict[str, Any]:
-        """Lines, subscriptions and faults, for `GET /sandbox/state`."""
+    def as_json(self) -> dict[str, Any]:
+        """Return lines, subscriptions, faults and counts of deliveries, for `GET /sandbox/state`."""
         return {
             "lines": self.lines,
-            "subscriptions": [one.shown() for one in self.subscriptions.values()],
-            "v2_subscriptions": [one.shown() for one in self.v2_subscriptions.values()],
+            "subscriptions": [subscription.as_json() for subscription in self.subscriptions.values()],
+            "v2_subscriptions": [subscription.as_json() for subscription in self.v2_subscriptions.values()],
             "foreign_subscriptions": sorted(self.foreign),
-            "faults": [active.shown() for active in self.faults.active],
+            "faults": [fault.as_json() for fault in self.faults.active],
             "deliveries": dict(Counter(delivery.state for delivery in self.deliveries)),
         }
 
     def phone_numbers(self) -> list[dict[str, Any]]:
-        """The lines as `GET /v3/phone_numbers` lists them."""
+        """Return the lines as `GET /v3/phone_numbers` lists them."""
         return [
             {
                 "id": line_id(line),
@@ -210,10 +216,10 @@ class SandboxState:
 
 
 def line_id(line: str) -> str:
-    """The id of a line in v3: the same in every sandbox."""
+    """Return the id of a line in v3, the same in every sandbox."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, line))
 
 
-def rfc3339(moment: datetime) -> str:
-    """`moment` as Linq writes times: UTC, milliseconds, `Z`."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def rfc3339(time: datetime) -> str:
+    """Format a time as Linq does: UTC, milliseconds, `Z`."""
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -157,7 +157,7 @@ async def test_subscriptions_of_others_are_left_alone(sandbox: RunningSandbox, r
     theirs = [await subscribe(sandbox, webhook_url=f"https://{name}.example.com/webhooks/linq/v2") for name in "ab"]
     await apply(reconciler)
     await apply(reconciler)
-    assert [one.shown() for one in at_linq(sandbox)[:2]] == theirs
+    assert [one.as_json() for one in at_linq(sandbox)[:2]] == theirs
     assert len(at_linq(sandbox)) == 3
 
 

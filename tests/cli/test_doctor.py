@@ -41,16 +41,16 @@ async def findings_about(area: str) -> list[tuple[str, str]]:
 async def test_it_says_what_is_missing_at_linq_and_what_to_do() -> None:
     said = await main_here("doctor")
     assert said.code == 1
-    for text in ("the line has no subscription", "relay bootstrap apply", "no worker is at work", "problems."):
+    for text in ("the line has no subscription", "relay bootstrap apply", "no worker is running", "problems."):
         assert text in said.out
     await main_here("bootstrap", "apply")
-    assert await findings_about("Linq") == [("ok", "3 subscriptions are as they should be")]
+    assert await findings_about("Linq") == [("ok", "3 subscriptions are registered as configured")]
 
 
 @pytest.mark.usefixtures("sandbox")
 async def test_without_a_key_linq_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LINQ_API_V3_API_KEY")
-    assert await findings_about("Linq") == [("warning", "not looked at: LINQ_API_V3_API_KEY not set")]
+    assert await findings_about("Linq") == [("warning", "not checked: LINQ_API_V3_API_KEY not set")]
 
 
 @pytest.mark.usefixtures("sandbox")
@@ -69,5 +69,5 @@ async def test_a_redis_that_is_away_is_a_finding(
     monkeypatch.setenv("REDIS_URL", no_redis)
     said = await main_here("doctor")
     assert said.code == 1
-    assert "look at REDIS_URL" in said.out
+    assert "check REDIS_URL" in said.out
     assert said.is_one_message_without_traceback() or not said.err

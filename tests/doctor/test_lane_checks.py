@@ -30,22 +30,22 @@ if TYPE_CHECKING:
 PLAIN = Endpoint((SECRET,))
 
 
-async def destination(url: str, endpoint: Endpoint = PLAIN, **values: str) -> Finding:
-    """What is said of one."""
+async def examine_destination(url: str, endpoint: Endpoint = PLAIN, **values: str) -> Finding:
+    """Return the finding about one destination."""
     config = parse_config(subscription_with(url=f'"{url}"', **values))
     [finding] = await examine_destinations(Loaded(config, {"s": endpoint}))
     return finding
 
 
-async def test_destinations_that_can_be_reached_and_those_that_cannot() -> None:
+async def test_destinations_are_connected_to() -> None:
     async with listening(web.Application(), Listen(host="127.0.0.1", port=0)) as port:
         urls = (f"http://127.0.0.1:{port}/in", f"http://127.0.0.1:{free_port()}", f"https://127.0.0.1:{port}")
-        good, refused, no_tls = [await destination(url) for url in urls]
+        good, refused, no_tls = [await examine_destination(url) for url in urls]
     assert (good.state, refused.state, no_tls.state) == (State.OK, State.PROBLEM, State.PROBLEM)
-    assert "cannot be reached" in refused.what
+    assert "cannot connect to" in refused.what
 
 
-async def test_what_keeps_lanes_is_said(redis: Redis) -> None:
+async def test_suspended_and_orphaned_lanes_are_findings(redis: Redis) -> None:
     config = parse_config(
         subscription_with(name='"paused"')
         + "".join(
@@ -57,8 +57,8 @@ async def test_what_keeps_lanes_is_said(redis: Redis) -> None:
         await Lane(redis, name, "t").ensure()
     await Suspensions(redis).pause("paused", "it answered 410", 1)
     await Suspensions(redis).save_open_breaker("down", OpenBreaker(1, 2, 3, "timed_out: "))
-    found = {one.area.removeprefix("subscription "): one for one in await examine_lanes(redis, config)}
-    assert {name: one.state for name, one in found.items()} == {
+    found = {finding.area.removeprefix("subscription "): finding for finding in await examine_lanes(redis, config)}
+    assert {name: finding.state for name, finding in found.items()} == {
         "paused": State.WARNING,
         "down": State.PROBLEM,
         "former": State.WARNING,
@@ -66,20 +66,20 @@ async def test_what_keeps_lanes_is_said(redis: Redis) -> None:
     assert found["paused"].remedy == "relay subscriptions resume paused"
 
 
-async def test_a_destination_that_is_refused_is_not_connected_to() -> None:
+async def test_destination_outside_egress_is_not_connected_to() -> None:
     async with listening(web.Application(), Listen(host="127.0.0.1", port=0)) as port:
-        named, allowed = f"http://localhost:{port}", Egress(allow=("10.0.0.0/8",))
-        finding = await destination(named, Endpoint((SECRET,), egress=allowed))
-        assert (await destination(named)).state is State.OK
+        url, allowed = f"http://localhost:{port}", Egress(allow=("10.0.0.0/8",))
+        finding = await examine_destination(url, Endpoint((SECRET,), egress=allowed))
+        assert (await examine_destination(url)).state is State.OK
     assert finding.state is State.PROBLEM
     assert "is not in allow of [egress]" in finding.what
     assert "[egress] in relay.toml" in finding.remedy
 
 
-async def test_a_certificate_is_looked_at_as_a_delivery_does(tmp_path: Path) -> None:
+async def test_certificate_is_verified_as_for_a_delivery(tmp_path: Path) -> None:
     authority = Authority()
     endpoints = (PLAIN, Endpoint((SECRET,), ca=authority.pem), Endpoint((SECRET,), verify_tls=False))
     async with tls_server(authority, tmp_path) as (url, _):
-        unknown, known, unverified = [await destination(url, endpoint) for endpoint in endpoints]
+        unknown, known, unverified = [await examine_destination(url, endpoint) for endpoint in endpoints]
     assert (unknown.state, known.state, unverified.state) == (State.PROBLEM, State.OK, State.WARNING)
     assert "verify_tls = false" in unverified.remedy

@@ -24,18 +24,18 @@ GOOD: dict[str, Any] = {
 }
 
 
-def bad(info: dict[str, Any]) -> list[tuple[State, str]]:
-    return [(one.state, one.what) for one in findings_of(info) if one.state is not State.OK]
+def bad_findings(info: dict[str, Any]) -> list[tuple[State, str]]:
+    return [(finding.state, finding.what) for finding in findings_of(info) if finding.state is not State.OK]
 
 
-def test_a_redis_as_it_should_be() -> None:
-    assert bad(GOOD) == []
-    assert next(one.what for one in findings_of(GOOD)) == "Redis 7.4.1"
+def test_well_configured_redis_has_no_findings() -> None:
+    assert bad_findings(GOOD) == []
+    assert next(findings_of(GOOD)).what == "Redis 7.4.1"
     assert next(findings_of({**GOOD, "valkey_version": "9.0.0"})).what == "Valkey 9.0.0"
 
 
 @pytest.mark.parametrize(
-    ("wrong", "state", "says"),
+    ("wrong", "state", "text"),
     [
         ({"redis_version": "6.2.14"}, State.PROBLEM, "too old"),
         ({"cluster_enabled": 1}, State.PROBLEM, "cluster"),
@@ -48,37 +48,37 @@ def test_a_redis_as_it_should_be() -> None:
         ({"used_memory": 900}, State.PROBLEM, "90% of maxmemory"),
     ],
 )
-def test_what_is_wrong_is_said(wrong: dict[str, Any], state: State, says: str) -> None:
-    [(found, what)] = bad({**GOOD, **wrong})
+def test_each_wrong_setting_is_one_finding(wrong: dict[str, Any], state: State, text: str) -> None:
+    [(found, what)] = bad_findings({**GOOD, **wrong})
     assert found is state
-    assert says in what
+    assert text in what
 
 
-async def test_a_real_one(redis: Redis) -> None:
-    found = {one.what: one for one in await examine_redis(redis, Settings())}
-    assert not [one for one in found.values() if one.state is State.PROBLEM and one.area != "worker"]
-    assert any(what.startswith("its clock and ours differ by 0.0") for what in found)
-    assert "no worker is at work: nothing is routed or delivered" in found
-    assert any(what.startswith("appendfsync is everysec: the last second or two may be lost") for what in found)
+async def test_examine_real_redis(redis: Redis) -> None:
+    found = {finding.what: finding for finding in await examine_redis(redis, Settings())}
+    assert not [finding for finding in found.values() if finding.state is State.PROBLEM and finding.area != "worker"]
+    assert any(what.startswith("the clocks of Redis and this machine differ by 0.0") for what in found)
+    assert "no worker is running: events are accepted, but not routed or delivered" in found
+    assert any(what.startswith("appendfsync is everysec: the last one or two seconds can be lost") for what in found)
     await redis.set(f"{keys.QUEUE}:health-check", "alive")
-    assert "a worker is at work" in {one.what for one in await examine_redis(redis, Settings())}
+    assert "a worker is running" in {finding.what for finding in await examine_redis(redis, Settings())}
 
 
 @pytest.mark.parametrize(
-    ("wanted", "there", "url", "state", "says"),
+    ("required", "connected", "url", "state", "text"),
     [
         (2, 1, "redis://a", State.PROBLEM, "1 of the 2 replicas"),
-        (1, 2, "redis://a", State.OK, "2 replicas are connected, of which 1 must have an event"),
-        (0, 1, "redis://a", State.WARNING, "before a failover is lost"),
-        (0, 0, "redis+sentinel://a/m", State.WARNING, "before a failover is lost"),
+        (1, 2, "redis://a", State.OK, "replicas connected: 2; 1 must confirm each event"),
+        (0, 1, "redis://a", State.WARNING, "before a failover are lost"),
+        (0, 0, "redis+sentinel://a/m", State.WARNING, "before a failover are lost"),
     ],
 )
-def test_how_many_replicas_have_to_confirm(wanted: int, there: int, url: str, state: State, says: str) -> None:
-    settings = Settings(relay_replicas=wanted, redis_url=url)
-    [found] = replication_findings({"connected_slaves": there}, settings)
+def test_replica_count_is_checked(required: int, connected: int, url: str, state: State, text: str) -> None:
+    settings = Settings(relay_replicas=required, redis_url=url)
+    [found] = replication_findings({"connected_slaves": connected}, settings)
     assert found.state is state
-    assert says in found.what
+    assert text in found.what
 
 
-def test_a_redis_without_replicas_of_which_none_are_wanted_needs_no_word() -> None:
+def test_no_replicas_and_none_required_is_no_finding() -> None:
     assert not list(replication_findings({"connected_slaves": 0}, Settings()))

@@ -1,4 +1,4 @@
-"""A sandbox that takes local targets and hurries, and an endpoint to send to."""
+"""Fixtures: a fast sandbox that accepts local targets, and an endpoint."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ async def sandbox() -> AsyncIterator[RunningSandbox]:
 
 @pytest.fixture
 async def endpoint() -> AsyncIterator[Endpoint]:
-    """A subscriber that answers 200."""
+    """A subscriber that responds 200."""
     async with running_endpoint() as running:
         yield running
 
 
 @pytest.fixture
-def deaf_port() -> Iterator[int]:
+def refusing_port() -> Iterator[int]:
     """A port that refuses connections."""
     with closed_port() as port:
         yield port

@@ -1,4 +1,4 @@
-"""A sandbox that listens, with the official SDK as its client, and an endpoint that stands for whoever subscribes."""
+"""Test servers: a sandbox with the official SDK as its client, and the endpoint of a subscriber."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ OTHER_LINE = "+16465550124"
 THIRD_LINE = "+16465550125"
 LINES = (LINE, OTHER_LINE, THIRD_LINE)
 QUICK = 10_000.0
-"""A speed at which 25 minutes of retries take a fraction of a second."""
+"""Speed at which 25 minutes of retries take a fraction of a second."""
 
 ANY_PORT = Listen(host="127.0.0.1", port=0)
 
@@ -50,46 +50,46 @@ class RunningSandbox:
     sandbox: Sandbox
     url: str
     http: aiohttp.ClientSession
-    """Sends the right key with every request."""
+    """Sends the API key with every request."""
     client: linq.AsyncLinqAPIV3
-    """The official SDK, told not to try again by itself."""
+    """The official SDK, with its own retries disabled."""
     calls: list[str] = field(default_factory=list)
-    """Every request to the API, as `POST /v3/webhook-subscriptions`."""
+    """All requests to the API, such as `POST /v3/webhook-subscriptions`."""
     intercept: Interceptor | None = None
-    """Sees every request first; what it answers stands in for the sandbox's own answer."""
+    """Gets every request first; a response that it returns replaces that of the sandbox."""
 
     @property
     def base_url(self) -> str:
-        """Where the SDK finds the API."""
+        """Base URL of the API for the SDK."""
         return f"{self.url}/api/partner"
 
     @property
     def changes(self) -> list[str]:
-        """The calls that can change something."""
+        """Requests that can change state."""
         return [call for call in self.calls if not call.startswith("GET")]
 
     @property
     def log(self) -> list[Delivery]:
-        """Every delivery, in the order they began."""
+        """All deliveries, oldest first."""
         return list(self.sandbox.state.deliveries)
 
     async def subscribe(
         self, target_url: str, *events: str, lines: Sequence[str] = ()
     ) -> WebhookSubscriptionCreateResponse:
-        """A subscription made through the SDK, to `message.received` if no event is named."""
-        wanted: Any = list(events) or ["message.received"]
+        """Subscribe through the SDK, by default to `message.received`."""
+        subscribed: Any = list(events) or ["message.received"]
         return await self.client.webhook_subscriptions.create(
-            target_url=target_url, subscribed_events=wanted, phone_numbers=list(lines)
+            target_url=target_url, subscribed_events=subscribed, phone_numbers=list(lines)
         )
 
     async def emit(self, event_type: str = "message.received", **more: Any) -> Any:
-        """What `POST /sandbox/emit` answers."""
-        async with self.http.post(f"{self.url}/sandbox/emit", json={"type": event_type, **more}) as answer:
-            assert answer.status == 200, await answer.text()
-            return await answer.json()
+        """Call `POST /sandbox/emit` and return the response."""
+        async with self.http.post(f"{self.url}/sandbox/emit", json={"type": event_type, **more}) as response:
+            assert response.status == 200, await response.text()
+            return await response.json()
 
     def subscribe_v2(self, webhook_url: str, *events: str, secret: str | None = "v2-secret") -> V2Subscription:
-        """A subscription of the v2 API, to `message.received` if no event is named."""
+        """Add a subscription of the v2 API, by default to `message.received`."""
         state = self.sandbox.state
         subscription = V2Subscription(
             len(state.v2_subscriptions) + 1, webhook_url, list(events) or ["message.received"], secret
@@ -98,24 +98,24 @@ class RunningSandbox:
         return subscription
 
     async def fault(self, kind: str, **more: Any) -> Any:
-        """What `POST /sandbox/faults` answers."""
-        async with self.http.post(f"{self.url}/sandbox/faults", json={"kind": kind, **more}) as answer:
-            assert answer.status in {200, 201}, await answer.text()
-            return await answer.json()
+        """Call `POST /sandbox/faults` and return the response."""
+        async with self.http.post(f"{self.url}/sandbox/faults", json={"kind": kind, **more}) as response:
+            assert response.status in {200, 201}, await response.text()
+            return await response.json()
 
     async def clear_faults(self) -> None:
-        """Ends every fault."""
-        async with self.http.delete(f"{self.url}/sandbox/faults") as answer:
-            assert answer.status == 204
+        """Remove every fault."""
+        async with self.http.delete(f"{self.url}/sandbox/faults") as response:
+            assert response.status == 204
 
     async def get(self, path: str) -> Any:
-        """The JSON at a path of the sandbox."""
-        async with self.http.get(self.url + path) as answer:
-            assert answer.status == 200, await answer.text()
-            return await answer.json()
+        """Return the JSON at a path of the sandbox."""
+        async with self.http.get(self.url + path) as response:
+            assert response.status == 200, await response.text()
+            return await response.json()
 
     async def settled(self) -> list[Delivery]:
-        """Every delivery, once none is on its way any more."""
+        """Wait until no delivery is in flight; return all deliveries."""
         async with asyncio.timeout(15):
             await self.sandbox.deliveries.settled()
         return self.log
@@ -125,7 +125,7 @@ class RunningSandbox:
 async def running_sandbox(
     lines: Sequence[str] = LINES, *, allow_local: bool = True, speed: float = QUICK
 ) -> AsyncIterator[RunningSandbox]:
-    """A sandbox for as long as the context is open."""
+    """Run a sandbox."""
     async with open_sandbox(lines, speed=speed) as sandbox:
         app = sandbox_app(sandbox, API_KEY, allow_local=allow_local)
         running: RunningSandbox | None = None
@@ -137,8 +137,8 @@ async def running_sandbox(
             assert running is not None
             if not request.path.startswith("/sandbox"):
                 running.calls.append(f"{request.method} {request.path.removeprefix('/api/partner')}")
-            answer = await running.intercept(request) if running.intercept else None
-            return await handler(request) if answer is None else answer
+            response = await running.intercept(request) if running.intercept else None
+            return await handler(request) if response is None else response
 
         app.middlewares.append(watch)
         async with (
@@ -154,12 +154,12 @@ async def running_sandbox(
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One POST that an endpoint got."""
+    """A POST received by an endpoint."""
 
     path: str
-    """With its query."""
+    """Path with query."""
     headers: dict[str, str]
-    """Names in lower case."""
+    """Headers with lower-case names."""
     body: bytes
 
     @property
@@ -168,39 +168,39 @@ class Received:
         return json.loads(self.body)
 
     def verify_standard(self, secret: str) -> None:
-        """Has the `standardwebhooks` library verify it, which raises if it cannot."""
+        """Verify with the `standardwebhooks` library, which raises if the signature is wrong."""
         Webhook(secret).verify(self.body, self.headers)
 
     def legacy_signature(self, secret: str) -> str:
-        """What X-Webhook-Signature has to be: hex HMAC over `{timestamp}.{body}`, keyed with the whole secret."""
+        """Return the expected X-Webhook-Signature: hex HMAC over `{timestamp}.{body}`, keyed with the whole secret."""
         signed = self.headers["x-webhook-timestamp"].encode() + b"." + self.body
         return hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
 
     def is_signed_by_v2(self, secret: str) -> bool:
-        """Whether X-Webhook-Signature is the one of v2: over the body alone."""
+        """Return True if X-Webhook-Signature is that of v2, over the body alone."""
         expected = hmac.new(secret.encode(), self.body, hashlib.sha256).hexdigest()
         return self.headers["x-webhook-signature"] == f"sha256={expected}"
 
 
 @dataclass(slots=True)
 class Endpoint:
-    """A subscriber: keeps what it gets, answers what it is told to, then 200."""
+    """A subscriber: stores the requests, responds with the given statuses, then 200."""
 
     url: str = ""
     received: list[Received] = field(default_factory=list)
-    answers: deque[int] = field(default_factory=deque)
-    """The statuses of the next answers; 0 breaks the connection off without one."""
+    statuses: deque[int] = field(default_factory=deque)
+    """Statuses of the next responses; 0 closes the connection without a response."""
     headers: dict[str, str] = field(default_factory=dict)
-    """Headers of every answer."""
-    before_answering: Callable[[], Awaitable[Any]] | None = None
+    """Headers of every response."""
+    before_response: Callable[[], Awaitable[Any]] | None = None
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Takes one delivery."""
+        """Receive a delivery."""
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.received.append(Received(request.path_qs, headers, await request.read()))
-        status = self.answers.popleft() if self.answers else 200
-        if self.before_answering is not None:
-            await self.before_answering()
+        status = self.statuses.popleft() if self.statuses else 200
+        if self.before_response is not None:
+            await self.before_response()
         if status == 0:
             assert request.transport is not None
             request.transport.close()
@@ -210,7 +210,7 @@ class Endpoint:
 
 @asynccontextmanager
 async def running_endpoint() -> AsyncIterator[Endpoint]:
-    """An endpoint for as long as the context is open."""
+    """Run an endpoint."""
     endpoint = Endpoint()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", endpoint.handle)
@@ -221,14 +221,14 @@ async def running_endpoint() -> AsyncIterator[Endpoint]:
 
 @contextmanager
 def closed_port() -> Iterator[int]:
-    """A port that refuses connections: bound, so that nobody else takes it, and never listened on."""
+    """Reserve a port that refuses connections: bound, so that no other process takes it, but not listening."""
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
         yield reserved.getsockname()[1]
 
 
 def linq_error(status: int, code: int, message: str, **more: Any) -> web.Response:
-    """An error as Linq answers it; the SDK does not try again by itself."""
+    """Build an error response of Linq with `x-should-retry: false`, so that the SDK does not retry."""
     error = {"status": status, "code": code, "message": message, "doc_url": f"https://docs.linqapp.com/#{code}", **more}
     return web.json_response(
         {"success": False, "error": error, "trace_id": "0" * 32}, status=status, headers={"x-should-retry": "false"}

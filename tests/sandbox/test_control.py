@@ -1,4 +1,4 @@
-"""The endpoints beside Linq's APIs: the log of deliveries, faults, state, and the page."""
+"""The control API: deliveries, faults, state and the page."""
 
 from __future__ import annotations
 
@@ -19,20 +19,18 @@ TARGET = "https://relay.example.com/x"
 # --- Deliveries ---------------------------------------------------------------------------------------
 
 
-async def test_deliveries_can_be_asked_for_by_event_subscription_and_state(
-    sandbox: RunningSandbox, endpoint: Endpoint
-) -> None:
+async def test_deliveries_are_filtered_by_event_subscription_state(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
     first, second = await sandbox.subscribe(f"{endpoint.url}/1"), await sandbox.subscribe(f"{endpoint.url}/2")
-    endpoint.answers.append(404)
+    endpoint.statuses.append(404)
     emitted = (await sandbox.emit())["event_id"]
     await sandbox.settled()
     await sandbox.emit(count=3)
     await sandbox.settled()
 
     async def total(query: str) -> int:
-        answer = await sandbox.get(f"/sandbox/deliveries{query}")
-        assert len(answer["deliveries"]) == answer["total"]
-        return int(answer["total"])
+        response = await sandbox.get(f"/sandbox/deliveries{query}")
+        assert len(response["deliveries"]) == response["total"]
+        return int(response["total"])
 
     assert await total("") == 8
     assert await total(f"?event_id={emitted}") == 2
@@ -42,33 +40,33 @@ async def test_deliveries_can_be_asked_for_by_event_subscription_and_state(
     assert await total("?event_id=nothing") == 0
 
 
-async def test_the_newest_come_when_there_is_a_limit(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+async def test_limit_returns_newest_deliveries(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
     await sandbox.subscribe(endpoint.url)
     sent = (await sandbox.emit(count=5))["event_ids"]
-    answer = await sandbox.get("/sandbox/deliveries?limit=2")
-    assert ([one["event_id"] for one in answer["deliveries"]], answer["total"]) == (sent[3:], 5)
+    response = await sandbox.get("/sandbox/deliveries?limit=2")
+    assert ([delivery["event_id"] for delivery in response["deliveries"]], response["total"]) == (sent[3:], 5)
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=many", "colour=red"])
-async def test_a_query_that_makes_no_sense_is_400(sandbox: RunningSandbox, query: str) -> None:
-    async with sandbox.http.get(f"{sandbox.url}/sandbox/deliveries?{query}") as answer:
-        assert answer.status == 400
-        assert query.split("=", maxsplit=1)[0] in (await answer.json())["error"]["message"]
+async def test_invalid_query_is_400(sandbox: RunningSandbox, query: str) -> None:
+    async with sandbox.http.get(f"{sandbox.url}/sandbox/deliveries?{query}") as response:
+        assert response.status == 400
+        assert query.split("=", maxsplit=1)[0] in (await response.json())["error"]["message"]
 
 
-async def test_deliveries_can_be_forgotten(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+async def test_deliveries_can_be_deleted(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
     await sandbox.subscribe(endpoint.url)
     await sandbox.emit()
     await sandbox.settled()
-    async with sandbox.http.delete(f"{sandbox.url}/sandbox/deliveries") as answer:
-        assert answer.status == 204
+    async with sandbox.http.delete(f"{sandbox.url}/sandbox/deliveries") as response:
+        assert response.status == 204
     assert (await sandbox.get("/sandbox/deliveries"))["total"] == 0
 
 
 # --- Faults -------------------------------------------------------------------------------------------
 
 
-async def test_faults_are_put_in_force_listed_and_cleared(sandbox: RunningSandbox) -> None:
+async def test_faults_are_added_listed_and_removed(sandbox: RunningSandbox) -> None:
     made = await sandbox.fault("duplicate", times=3, count=10, line=LINE)
     assert made == {
         "id": 1,
@@ -84,17 +82,17 @@ async def test_faults_are_put_in_force_listed_and_cleared(sandbox: RunningSandbo
     }
     other = await sandbox.fault("forge")
     assert (await sandbox.get("/sandbox/faults"))["faults"] == [made, other]
-    async with sandbox.http.delete(f"{sandbox.url}/sandbox/faults/{made['id']}") as answer:
-        assert answer.status == 204
-    async with sandbox.http.delete(f"{sandbox.url}/sandbox/faults/{made['id']}") as answer:
-        assert answer.status == 404
+    async with sandbox.http.delete(f"{sandbox.url}/sandbox/faults/{made['id']}") as response:
+        assert response.status == 204
+    async with sandbox.http.delete(f"{sandbox.url}/sandbox/faults/{made['id']}") as response:
+        assert response.status == 404
     assert (await sandbox.get("/sandbox/faults"))["faults"] == [other]
     await sandbox.clear_faults()
     assert (await sandbox.get("/sandbox/faults"))["faults"] == []
 
 
 @pytest.mark.parametrize(
-    ("sent", "named"),
+    ("sent", "text"),
     [
         ({"data": b"{"}, "JSON"),
         ({"json": {"kind": "gremlin"}}, "duplicate"),
@@ -102,22 +100,22 @@ async def test_faults_are_put_in_force_listed_and_cleared(sandbox: RunningSandbo
         ({"json": {"kind": "forge", "events": ["*.sent"]}}, "is not an event-type pattern"),
         ({"json": {}}, "kind: one of 'duplicate', 'reorder', 'late'"),
         ({"json": {"kind": "flood"}}, "kind: one of 'duplicate', 'reorder', 'late'"),
-        ({"json": {"kind": "disable"}}, "name either a subscription_id or a line"),
+        ({"json": {"kind": "disable"}}, "give either subscription_id or line"),
     ],
 )
-async def test_a_wrong_fault_is_400_and_says_what_is_wrong(sandbox: RunningSandbox, sent: Any, named: str) -> None:
-    async with sandbox.http.post(f"{sandbox.url}/sandbox/faults", **sent) as answer:
-        assert answer.status == 400
-        assert named in (await answer.json())["error"]["message"]
+async def test_invalid_fault_is_400_with_the_reason(sandbox: RunningSandbox, sent: Any, text: str) -> None:
+    async with sandbox.http.post(f"{sandbox.url}/sandbox/faults", **sent) as response:
+        assert response.status == 400
+        assert text in (await response.json())["error"]["message"]
 
 
 # --- Another account ----------------------------------------------------------------------------------
 
 
-async def test_a_subscription_of_another_account_is_403_and_not_listed(sandbox: RunningSandbox) -> None:
-    async with sandbox.http.post(f"{sandbox.url}/sandbox/foreign-subscription") as answer:
-        assert answer.status == 201
-        foreign = (await answer.json())["id"]
+async def test_foreign_subscription_is_403_and_not_listed(sandbox: RunningSandbox) -> None:
+    async with sandbox.http.post(f"{sandbox.url}/sandbox/foreign-subscription") as response:
+        assert response.status == 201
+        foreign = (await response.json())["id"]
     api = sandbox.client.webhook_subscriptions
     for call in (api.retrieve(foreign), api.update(foreign, is_active=True), api.delete(foreign)):
         with pytest.raises(linq.PermissionDeniedError) as refused:
@@ -126,10 +124,10 @@ async def test_a_subscription_of_another_account_is_403_and_not_listed(sandbox: 
     assert (await api.list()).subscriptions == []
 
 
-# --- Everything at a glance ---------------------------------------------------------------------------
+# --- State and page -----------------------------------------------------------------------------------
 
 
-async def test_the_state_shows_everything_but_secrets(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+async def test_state_has_everything_except_secrets(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
     made = await sandbox.subscribe(endpoint.url)
     sandbox.subscribe_v2(endpoint.url, "message.sent", secret="v2-secret")
     await sandbox.fault("forge")
@@ -137,16 +135,16 @@ async def test_the_state_shows_everything_but_secrets(sandbox: RunningSandbox, e
     await sandbox.settled()
     state = await sandbox.get("/sandbox/state")
     assert state["lines"] == list(LINES)
-    assert [one["id"] for one in state["subscriptions"]] == [made.id]
-    assert [one["secret_configured"] for one in state["v2_subscriptions"]] == [True]
-    assert [one["kind"] for one in state["faults"]] == ["forge"]
+    assert [subscription["id"] for subscription in state["subscriptions"]] == [made.id]
+    assert [subscription["secret_configured"] for subscription in state["v2_subscriptions"]] == [True]
+    assert [fault["kind"] for fault in state["faults"]] == ["forge"]
     assert state["deliveries"] == {"delivered": 1}
     assert made.signing_secret not in str(state)
     assert "v2-secret" not in str(state)
 
 
 class Outline(HTMLParser):
-    """The tags of a page, and whether each that opens closes."""
+    """Tags and text of a page; asserts that every tag is closed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -167,35 +165,35 @@ class Outline(HTMLParser):
 
 
 async def page_of(sandbox: RunningSandbox) -> Outline:
-    async with sandbox.http.get(f"{sandbox.url}/sandbox") as answer:
-        assert (answer.status, answer.content_type) == (200, "text/html")
+    async with sandbox.http.get(f"{sandbox.url}/sandbox") as response:
+        assert (response.status, response.content_type) == (200, "text/html")
         outline = Outline()
-        outline.feed(await answer.text())
+        outline.feed(await response.text())
         assert outline.open == []
         return outline
 
 
-async def test_the_page_shows_what_there_is(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+async def test_page_shows_lines_subscriptions_faults_deliveries(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
     made = await sandbox.subscribe(f"{endpoint.url}/v3", lines=[LINE])
     sandbox.subscribe_v2(f"{endpoint.url}/v2")
     await sandbox.fault("timestamp", offset=-600)
-    endpoint.answers.extend([500, 500])
+    endpoint.statuses.extend([500, 500])
     event_id = (await sandbox.emit(line=LINE))["event_id"]
     await sandbox.settled()
     page = await page_of(sandbox)
-    for shown in (*LINES, made.id, f"{endpoint.url}/v3", f"{endpoint.url}/v2", "offset -600", event_id, "delivered"):
-        assert shown in page.text
+    for text in (*LINES, made.id, f"{endpoint.url}/v3", f"{endpoint.url}/v2", "offset -600", event_id, "delivered"):
+        assert text in page.text
     assert re.search(r": 500 \(\d+ ms\)", page.text)
     assert made.signing_secret not in page.text
 
 
-async def test_the_page_of_an_empty_sandbox_says_so(sandbox: RunningSandbox) -> None:
+async def test_page_of_empty_sandbox_says_none(sandbox: RunningSandbox) -> None:
     page = await page_of(sandbox)
     assert page.text.count("None.") == 4
     assert "script" not in page.tags
 
 
-async def test_its_examples_work(sandbox: RunningSandbox) -> None:
+async def test_examples_on_the_page_work(sandbox: RunningSandbox) -> None:
     page = await page_of(sandbox)
     examples = re.findall(r"curl -d '(.+)' (\S+)", page.text)
     assert len(examples) == 16
@@ -204,21 +202,21 @@ async def test_its_examples_work(sandbox: RunningSandbox) -> None:
     await sandbox.subscribe(TARGET, lines=[LINE])
     for body, url in examples:
         assert url.startswith(sandbox.url)
-        async with sandbox.http.post(url, data=body) as answer:
-            assert answer.ok, await answer.text()
+        async with sandbox.http.post(url, data=body) as response:
+            assert response.ok, await response.text()
 
 
-async def test_everything_on_the_page_is_escaped(sandbox: RunningSandbox) -> None:
-    nasty = "<script>alert(1)</script>"
-    await sandbox.subscribe(f"http://127.0.0.1:9/?{nasty}")
-    await sandbox.emit(event_id=nasty)
-    async with sandbox.http.get(f"{sandbox.url}/sandbox", headers={"Host": f'"{nasty}"'}) as answer:
-        page = await answer.text()
-    assert nasty not in page
+async def test_page_escapes_every_value(sandbox: RunningSandbox) -> None:
+    malicious = "<script>alert(1)</script>"
+    await sandbox.subscribe(f"http://127.0.0.1:9/?{malicious}")
+    await sandbox.emit(event_id=malicious)
+    async with sandbox.http.get(f"{sandbox.url}/sandbox", headers={"Host": f'"{malicious}"'}) as response:
+        page = await response.text()
+    assert malicious not in page
     assert "&lt;script&gt;" in page
 
 
-async def test_the_page_shows_the_last_deliveries(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+async def test_page_shows_latest_50_deliveries(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
     await sandbox.subscribe(endpoint.url)
     sent = (await sandbox.emit(count=60))["event_ids"]
     await sandbox.settled()

@@ -1,4 +1,4 @@
-"""The sandbox as a process: serves until it is told to stop, and plays conversations if it is asked to."""
+"""The sandbox as a process: serving until a signal, and simulated conversations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support import eventually
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
-async def test_serves_until_it_is_told_to_stop(stop: signal.Signals) -> None:
+async def test_serves_until_a_signal(stop: signal.Signals) -> None:
     port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     serving = asyncio.create_task(
         serve_sandbox(ANY_PORT, LINES, API_KEY, port.set_result, allow_local=False, speed=QUICK, rate=0, seed=1)
@@ -30,7 +30,7 @@ async def test_serves_until_it_is_told_to_stop(stop: signal.Signals) -> None:
             await client.phone_numbers.list()
 
 
-async def test_plays_conversations_at_a_rate(endpoint: Endpoint) -> None:
+async def test_simulates_conversations_at_a_rate(endpoint: Endpoint) -> None:
     port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     serving = asyncio.create_task(
         serve_sandbox(ANY_PORT, LINES, API_KEY, port.set_result, allow_local=True, speed=QUICK, rate=500, seed=1)
@@ -38,10 +38,10 @@ async def test_plays_conversations_at_a_rate(endpoint: Endpoint) -> None:
     base_url = f"http://127.0.0.1:{await port}"
     async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {API_KEY}"}) as http:
         target = {"target_url": endpoint.url, "subscribed_events": KNOWN_EVENT_TYPES}
-        async with http.post(f"{base_url}/v3/webhook-subscriptions", json=target) as answer:
-            assert answer.status == 201
+        async with http.post(f"{base_url}/v3/webhook-subscriptions", json=target) as response:
+            assert response.status == 201
         await eventually(lambda: len(endpoint.received) > 20)
     signal.raise_signal(signal.SIGTERM)
     await asyncio.wait_for(serving, 10)
-    types = {one.json["event_type"] for one in endpoint.received}
+    types = {request.json["event_type"] for request in endpoint.received}
     assert {"message.received", "message.sent"} <= types

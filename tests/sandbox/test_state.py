@@ -1,4 +1,4 @@
-"""What the sandbox keeps."""
+"""The in-memory state of the sandbox."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def subscription(*lines: str, is_active: bool = True) -> Subscription:
 
 
 @pytest.mark.parametrize(
-    ("one", "event_type", "line", "wants"),
+    ("subscribed", "event_type", "line", "expected"),
     [
         (subscription(), "message.sent", LINE, True),
         (subscription(), "message.sent", None, True),
@@ -27,25 +27,25 @@ def subscription(*lines: str, is_active: bool = True) -> Subscription:
         (subscription(is_active=False), "message.sent", LINE, False),
     ],
 )
-def test_a_subscription_wants_active_type_and_line(
-    one: Subscription, event_type: str, line: str | None, *, wants: bool
+def test_subscription_matches_active_type_and_line(
+    subscribed: Subscription, event_type: str, line: str | None, *, expected: bool
 ) -> None:
-    assert one.wants(event_type, line) is wants
+    assert subscribed.matches(event_type, line) is expected
 
 
-def test_a_subscription_never_shows_its_secret() -> None:
-    one = subscription(LINE)
-    assert one.secret.text not in str(one.shown())
-    assert one.secret.text not in repr(one)
+def test_subscription_json_has_no_secret() -> None:
+    subscribed = subscription(LINE)
+    assert subscribed.secret.text not in str(subscribed.as_json())
+    assert subscribed.secret.text not in repr(subscribed)
 
 
-def test_every_subscription_has_an_id_and_a_secret_of_its_own() -> None:
+def test_subscriptions_have_unique_ids_and_secrets() -> None:
     first, second = subscription(), subscription()
     assert first.id != second.id
     assert first.secret.text != second.secret.text
 
 
-def test_a_delivery_shows_its_attempts() -> None:
+def test_delivery_json_has_attempts() -> None:
     delivery = Delivery(
         "e-1",
         "message.sent",
@@ -56,7 +56,7 @@ def test_a_delivery_shows_its_attempts() -> None:
         ("forge",),
         [Attempt("2026-09-14T09:15:02.000Z", 7, 500, "")],
     )
-    assert delivery.shown() == {
+    assert delivery.as_json() == {
         "event_id": "e-1",
         "event_type": "message.sent",
         "line": LINE,
@@ -68,12 +68,12 @@ def test_a_delivery_shows_its_attempts() -> None:
     }
 
 
-def test_a_phone_number_has_the_same_id_in_every_sandbox() -> None:
+def test_phone_number_id_is_stable() -> None:
     first, second = SandboxState(LINES).phone_numbers(), SandboxState(LINES[::-1]).phone_numbers()
     assert {row["phone_number"]: row["id"] for row in first} == {row["phone_number"]: row["id"] for row in second}
 
 
 def test_times_are_utc_with_milliseconds() -> None:
-    moment = datetime(2026, 9, 14, 3, 15, 2, 417_203, tzinfo=timezone(timedelta(hours=-6)))
-    assert rfc3339(moment) == "2026-09-14T09:15:02.417Z"
+    occurred_at = datetime(2026, 9, 14, 3, 15, 2, 417_203, tzinfo=timezone(timedelta(hours=-6)))
+    assert rfc3339(occurred_at) == "2026-09-14T09:15:02.417Z"
     assert rfc3339(datetime(2026, 9, 14, tzinfo=UTC)) == "2026-09-14T00:00:00.000Z"

@@ -1,1 +1,1 @@
-"""Linq's v3 and v2 HTTP APIs, as the sandbox serves them."""
+"""Linq's v3 and v2 HTTP APIs as served by the sandbox."""

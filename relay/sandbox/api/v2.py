@@ -1,8 +1,8 @@
-"""Linq's older v2 API, as far as webhooks go: subscriptions and phone numbers (https://docs.linqapp.com/v2/api).
+"""The webhook endpoints of Linq's older v2 API: subscriptions and phone numbers (https://docs.linqapp.com/v2/api).
 
-The token is the one that v3 takes as a bearer. Other than in v3, a URL may be used by several subscriptions, each of
-which gets every event, the caller chooses the secret, and an update names the whole subscription (but for the secret
-and `active`, which stay as they are when they are left out).
+The token is the same as the bearer token of v3. Unlike in v3, several subscriptions can have the same URL, and each
+gets every event; the caller chooses the secret; and an update replaces the whole subscription, except for the secret
+and `active`, which are kept if left out.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ class V2Api:
     """The endpoints under `/v2`."""
 
     def __init__(self, state: SandboxState, token: str, *, allow_local: bool) -> None:
-        """`allow_local` takes plain http and private addresses; that it refuses them else is our choice, as in v3."""
+        """`allow_local` accepts plain http and private addresses; rejecting them by default is our choice, as in v3."""
         self._state = state
         self._token = token
         self._allow_local = allow_local
         self._last_id = 0
 
     def app(self) -> web.Application:
-        """The API as an application of its own, with errors of its own."""
+        """Return the API as an aiohttp application with its own error format."""
         app = web.Application(
             middlewares=[error_middleware_v2, fault_middleware(self._state.faults, _error_of), self._authorize]
         )
@@ -67,29 +67,29 @@ class V2Api:
         return authorize
 
     async def list(self, _: web.Request) -> web.Response:
-        """`GET /v2/webhook_subscriptions`: active and inactive ones."""
-        rows = [one.shown() for one in self._state.v2_subscriptions.values()]
+        """`GET /v2/webhook_subscriptions`: active and inactive subscriptions."""
+        rows = [subscription.as_json() for subscription in self._state.v2_subscriptions.values()]
         return web.json_response({"webhook_subscriptions": rows})
 
     async def create(self, request: web.Request) -> web.Response:
-        """`POST /v2/webhook_subscriptions`: 201; also for a URL and events that another one has."""
+        """`POST /v2/webhook_subscriptions`: 201, also for duplicates of an existing subscription."""
         fields = self._fields(await _object(request))
         self._last_id = max(self._last_id, *self._state.v2_subscriptions, 0) + 1
         subscription = V2Subscription(id=self._last_id, **fields)
         self._state.v2_subscriptions[subscription.id] = subscription
-        return web.json_response({"webhook_subscription": subscription.shown()}, status=201)
+        return web.json_response({"webhook_subscription": subscription.as_json()}, status=201)
 
     async def update(self, request: web.Request) -> web.Response:
         """`PUT /v2/webhook_subscriptions/{id}`."""
-        subscription = self._one(request)
+        subscription = self._find(request)
         for name, value in self._fields(await _object(request)).items():
             setattr(subscription, name, value)
         subscription.updated_at = rfc3339(datetime.now(UTC))
-        return web.json_response({"webhook_subscription": subscription.shown()})
+        return web.json_response({"webhook_subscription": subscription.as_json()})
 
     async def delete(self, request: web.Request) -> web.Response:
         """`DELETE /v2/webhook_subscriptions/{id}`: 204; events stop at once."""
-        del self._state.v2_subscriptions[self._one(request).id]
+        del self._state.v2_subscriptions[self._find(request).id]
         return web.Response(status=204)
 
     async def phone_numbers(self, _: web.Request) -> web.Response:
@@ -97,8 +97,8 @@ class V2Api:
         return web.json_response({"phone_numbers": [self._number(line) for line in self._state.lines]})
 
     async def forward(self, request: web.Request) -> web.Response:
-        """`PUT /v2/phone_numbers/{id}`: null or "" ends the forwarding."""
-        line = next((one for one in self._state.lines if line_id_v2(one) == int(request.match_info["id"])), None)
+        """`PUT /v2/phone_numbers/{id}`: null or "" stops forwarding."""
+        line = next((line for line in self._state.lines if line_id_v2(line) == int(request.match_info["id"])), None)
         if line is None:
             raise V2Error(403, "Phone number doesn't belong to your organization")
         body = await _object(request)
@@ -120,14 +120,14 @@ class V2Api:
             "response_rate": _RESPONSE_RATE,
         }
 
-    def _one(self, request: web.Request) -> V2Subscription:
+    def _find(self, request: web.Request) -> V2Subscription:
         subscription = self._state.v2_subscriptions.get(int(request.match_info["id"]))
         if subscription is None:
             raise V2Error(404, "Webhook subscription not found")
         return subscription
 
     def _fields(self, body: dict[str, Any]) -> dict[str, Any]:
-        """What the body's `webhook_subscription` says, checked; everything that is wrong with it is told."""
+        """Validate `webhook_subscription` in the body and return its fields; all problems are reported at once."""
         given = body.get("webhook_subscription")
         if not isinstance(given, dict):
             raise V2Error(400, "webhook_subscription is required")
@@ -149,7 +149,7 @@ class V2Api:
 
 
 def line_id_v2(line: str) -> int:
-    """The id of a line in v2: the same in every sandbox."""
+    """Return the id of a line in v2, the same in every sandbox."""
     return zlib.crc32(line.encode())
 
 

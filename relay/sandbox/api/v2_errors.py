@@ -3,8 +3,8 @@
     subscriptions      {"status": "422", "error_code": "...", "message": "...", "errors": ["...", ...]}
     everything else    {"errors": [{"status": 422, "code": "...", "title": "...", "detail": "..."}, ...]}
 
-Linq documents 403 for a number that is not yours and 422 for one it cannot forward to; the other statuses, and what the
-codes are, is our choice.
+Linq documents 403 for a number that is not yours and 422 for one it cannot forward to; the other statuses and
+the codes are our choice.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ log = structlog.get_logger()
 
 
 class V2Error(Exception):
-    """An answer other than 2xx: the HTTP status, and what is wrong, a sentence each; `retry_after` in seconds."""
+    """A response other than 2xx: the HTTP status, and a sentence for each problem; `retry_after` in seconds."""
 
     def __init__(self, status: int, *problems: str, retry_after: int | None = None) -> None:
         super().__init__(", ".join(problems))
@@ -44,25 +44,25 @@ class V2Error(Exception):
 
 @web.middleware
 async def error_middleware_v2(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turns errors into the shape that Linq has for the path."""
+    """Turn errors into responses of the shape that Linq uses for the path."""
     try:
         return await handler(request)
     except V2Error as error:
-        return _answer(error, request.path)
+        return _response(error, request.path)
     except web.HTTPException as error:
-        return _answer(V2Error(error.status, error.reason), request.path)
+        return _response(V2Error(error.status, error.reason), request.path)
     except Exception:
         log.exception("sandbox.error", path=request.path)
-        return _answer(V2Error(500, "Internal server error"), request.path)
+        return _response(V2Error(500, "Internal server error"), request.path)
 
 
-def _answer(error: V2Error, path: str) -> web.Response:
+def _response(error: V2Error, path: str) -> web.Response:
     headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
-    body = _standard(error) if "/webhook_subscriptions" in path else _listed(error)
+    body = _subscription_body(error) if "/webhook_subscriptions" in path else _list_body(error)
     return web.json_response(body, status=error.status, headers=headers)
 
 
-def _standard(error: V2Error) -> dict[str, Any]:
+def _subscription_body(error: V2Error) -> dict[str, Any]:
     return {
         "status": str(error.status),
         "error_code": _code(error),
@@ -71,7 +71,7 @@ def _standard(error: V2Error) -> dict[str, Any]:
     }
 
 
-def _listed(error: V2Error) -> dict[str, Any]:
+def _list_body(error: V2Error) -> dict[str, Any]:
     code = _code(error)
     title = code.replace("_", " ").capitalize()
     return {

@@ -1,4 +1,4 @@
-"""Linq's v3 API, as far as webhooks go: subscriptions, event types, phone numbers."""
+"""The webhook endpoints of Linq's v3 API: subscriptions, event types, phone numbers."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from relay.core.json_text import parse_json
 from relay.linq.api.v3 import KNOWN_EVENT_TYPES
 from relay.sandbox.api import validation
 from relay.sandbox.api.v3_errors import (
-    broken,
+    duplicate_target_url,
     foreign,
+    internal_error,
     malformed,
-    missing,
+    missing_field,
     not_found,
     rate_limited,
-    taken,
     unauthorized,
     unknown_line,
 )
@@ -43,16 +43,16 @@ class V3Api:
     """The endpoints under `/v3`."""
 
     def __init__(
-        self, state: SandboxState, api_key: str, tell: Callable[[Emission], object], *, allow_local: bool
+        self, state: SandboxState, api_key: str, emit: Callable[[Emission], object], *, allow_local: bool
     ) -> None:
-        """`tell` is told of changes; `allow_local` takes plain http and private addresses, which Linq refuses."""
+        """`emit` sends the account events of changes; `allow_local` accepts plain http and private addresses."""
         self._state = state
-        self._tell = tell
+        self._emit = emit
         self._api_key = api_key
         self._allow_local = allow_local
 
     def app(self) -> web.Application:
-        """The API as an application of its own, to stand under one that has `error_middleware`."""
+        """Return the API as an aiohttp application, to be mounted below `error_middleware`."""
         app = web.Application(middlewares=[fault_middleware(self._state.faults, _error_of), self._authorize])
         app.router.add_get("/webhook-events", self.event_types)
         app.router.add_get("/phone_numbers", self.phone_numbers)
@@ -100,79 +100,81 @@ class V3Api:
         return _json(200, {"phone_numbers": rows})
 
     async def forward(self, request: web.Request) -> web.Response:
-        """`PUT /v3/phone_numbers/{id}`: null or "" ends the forwarding."""
-        line = next((one for one in self._state.lines if line_id(one) == request.match_info["id"]), None)
+        """`PUT /v3/phone_numbers/{id}`: null or "" stops forwarding."""
+        line = next((line for line in self._state.lines if line_id(line) == request.match_info["id"]), None)
         if line is None:
             raise unknown_line()
         body = await _object(request)
         if "forwarding_number" not in body:
-            raise missing("forwarding_number")
+            raise missing_field("forwarding_number")
         number = validation.forwarding_number(body["forwarding_number"])
         before = self._state.forwarding.pop(line, None)
         if number:
             self._state.forwarding[line] = number
         if number != before:
-            self._tell(account_changes.forwarded(line, before, number))
+            self._emit(account_changes.forwarded(line, before, number))
         return _json(200, {"id": line_id(line), "phone_number": line, "forwarding_number": number})
 
     async def list(self, _: web.Request) -> web.Response:
-        """`GET /v3/webhook-subscriptions`: active and inactive ones."""
-        return _json(200, {"subscriptions": [one.shown() for one in self._state.subscriptions.values()]})
+        """`GET /v3/webhook-subscriptions`: active and inactive subscriptions."""
+        return _json(
+            200, {"subscriptions": [subscription.as_json() for subscription in self._state.subscriptions.values()]}
+        )
 
     async def create(self, request: web.Request) -> web.Response:
-        """`POST /v3/webhook-subscriptions`: 201, with the secret, this once."""
+        """`POST /v3/webhook-subscriptions`: 201, the only response with the secret."""
         body = await _object(request)
         for field in ("target_url", "subscribed_events"):
             if not body.get(field):
-                raise missing(field)
+                raise missing_field(field)
         subscription = Subscription(**{"phone_numbers": [], **self._fields(body, None)})
         self._state.subscriptions[subscription.id] = subscription
-        self._tell(account_changes.created(subscription))
-        return _json(201, {**subscription.shown(), "signing_secret": subscription.secret.text})
+        self._emit(account_changes.created(subscription))
+        return _json(201, {**subscription.as_json(), "signing_secret": subscription.secret.text})
 
     async def retrieve(self, request: web.Request) -> web.Response:
         """`GET /v3/webhook-subscriptions/{id}`."""
-        return _json(200, self._one(request).shown())
+        return _json(200, self._find(request).as_json())
 
     async def update(self, request: web.Request) -> web.Response:
-        """`PUT /v3/webhook-subscriptions/{id}`: what is left out stays.
+        """`PUT /v3/webhook-subscriptions/{id}`: fields that are left out are kept.
 
-        null or [] removes the line filter; null or "" ends delivery affinity and forgets its tokens, or brings back the
-        default header of the chat id.
+        null or [] removes the line filter. null or "" as routing_key_header disables delivery affinity and deletes its
+        tokens; as routing_id_header, it restores the default.
         """
-        subscription = self._one(request)
+        subscription = self._find(request)
         body = await _object(request)
         fields = self._fields(body, subscription)
         if "is_active" in body:
             fields["is_active"] = validation.flag(body["is_active"], "is_active")
-        before = subscription.shown()
+        before = subscription.as_json()
         for name, value in fields.items():
             setattr(subscription, name, value)
         subscription.updated_at = rfc3339(datetime.now(UTC))
         if subscription.routing_key_header is None:
             subscription.tokens.clear()
         for change in account_changes.updated(before, subscription):
-            self._tell(change)
-        return _json(200, subscription.shown())
+            self._emit(change)
+        return _json(200, subscription.as_json())
 
     async def delete(self, request: web.Request) -> web.Response:
         """`DELETE /v3/webhook-subscriptions/{id}`: 204; events stop at once."""
-        subscription = self._one(request)
+        subscription = self._find(request)
         del self._state.subscriptions[subscription.id]
-        self._tell(account_changes.deleted(subscription))
+        self._emit(account_changes.deleted(subscription))
         return web.Response(status=204)
 
-    def _one(self, request: web.Request) -> Subscription:
-        wanted = request.match_info["id"]
-        if wanted in self._state.foreign:
+    def _find(self, request: web.Request) -> Subscription:
+        subscription_id = request.match_info["id"]
+        if subscription_id in self._state.foreign:
             raise foreign()
-        subscription = self._state.subscriptions.get(wanted)
+        subscription = self._state.subscriptions.get(subscription_id)
         if subscription is None:
             raise not_found()
         return subscription
 
-    def _fields(self, body: dict[str, Any], of: Subscription | None) -> dict[str, Any]:
-        """The fields that `body` gives, checked; `of` is the subscription that they are for, None for a new one."""
+    def _fields(self, body: dict[str, Any], current: Subscription | None) -> dict[str, Any]:
+        """Validate the fields in `body` and return them; `current` is the updated subscription, None for a new one."""
         fields: dict[str, Any] = {}
         if "target_url" in body:
             fields["target_url"] = validation.target_url(body["target_url"], allow_local=self._allow_local)
@@ -183,14 +185,14 @@ class V3Api:
         for name in ("routing_key_header", "routing_id_header"):
             if name in body:
                 fields[name] = validation.header_name(body[name], name)
-        others = {other.target_url for other in self._state.subscriptions.values() if other is not of}
+        others = {other.target_url for other in self._state.subscriptions.values() if other is not current}
         if fields.get("target_url") in others:
-            raise taken()
+            raise duplicate_target_url()
         return fields
 
 
 def _error_of(failure: ApiFailure) -> ApiError:
-    return rate_limited(failure.retry_after) if failure.status == 429 else broken()
+    return rate_limited(failure.retry_after) if failure.status == 429 else internal_error()
 
 
 async def _object(request: web.Request) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Linq's error body and codes, v3 (https://docs.linqapp.com/error/codes/)."""
+"""Error bodies and codes of Linq's v3 API (https://docs.linqapp.com/error/codes/)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DOC = "https://docs.linqapp.com/error/codes/{family}xxx/{code}/"
 
 
 class ApiError(Exception):
-    """An answer other than 2xx: the HTTP status, Linq's code, and its sentence; `retry_after` in seconds."""
+    """A response other than 2xx: the HTTP status, Linq's code and message; `retry_after` in seconds."""
 
     def __init__(self, status: int, code: int, message: str, retry_after: int | None = None) -> None:
         super().__init__(message)
@@ -28,8 +28,8 @@ class ApiError(Exception):
         self.message = message
 
 
-def missing(field: str) -> ApiError:
-    """1001: a required field is not there."""
+def missing_field(field: str) -> ApiError:
+    """1001: a required field is missing."""
     return ApiError(400, 1001, f"{field} is required")
 
 
@@ -39,7 +39,7 @@ def not_e164() -> ApiError:
 
 
 def malformed(message: str) -> ApiError:
-    """1003: the body is not JSON of the right shape."""
+    """1003: the body is not JSON, or has the wrong shape."""
     return ApiError(400, 1003, message)
 
 
@@ -49,12 +49,12 @@ def invalid(message: str) -> ApiError:
 
 
 def unauthorized() -> ApiError:
-    """2004: no token, or not the right one."""
+    """2004: the token is missing or wrong."""
     return ApiError(401, 2004, "Unauthorized - missing or invalid authentication token")
 
 
 def rate_limited(retry_after: int) -> ApiError:
-    """1007: too many calls; the same seconds stand in the body and in Retry-After."""
+    """1007: too many calls; body and Retry-After header have the same number of seconds."""
     return ApiError(429, 1007, "Rate limit exceeded", retry_after)
 
 
@@ -68,18 +68,18 @@ def unknown_line() -> ApiError:
     return ApiError(404, 2019, "Phone number not found")
 
 
-def broken() -> ApiError:
-    """3006: something went wrong inside Linq."""
+def internal_error() -> ApiError:
+    """3006: an internal error of Linq."""
     return ApiError(500, 3006, "Internal server error")
 
 
 def not_found() -> ApiError:
-    """2010: no such subscription."""
+    """2010: no subscription has this id."""
     return ApiError(404, 2010, "Webhook subscription not found")
 
 
-def taken() -> ApiError:
-    """2015: a target URL can be used once per account; Linq does not document the code it answers then."""
+def duplicate_target_url() -> ApiError:
+    """2015: a target URL is unique per account; Linq does not document the code of this error."""
     return ApiError(409, 2015, "A webhook subscription with this target_url already exists")
 
 
@@ -87,24 +87,24 @@ def taken() -> ApiError:
 async def error_middleware(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """Turns errors into Linq's shape, and gives every answer its trace id."""
+    """Turn errors into responses of Linq's shape, and add a trace id to every response."""
     trace = secrets.token_hex(16)
     try:
-        answer = await handler(request)
+        response = await handler(request)
     except ApiError as error:
-        answer = _answer(error, trace)
+        response = _response(error, trace)
     except web.HTTPException as error:
-        answer = _answer(ApiError(error.status, 1003, error.reason), trace)
+        response = _response(ApiError(error.status, 1003, error.reason), trace)
         if isinstance(error, web.HTTPMethodNotAllowed):
-            answer.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
+            response.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
     except Exception:
         log.exception("sandbox.error", path=request.path)
-        answer = _answer(broken(), trace)
-    answer.headers[TRACE_HEADER] = trace
-    return answer
+        response = _response(internal_error(), trace)
+    response.headers[TRACE_HEADER] = trace
+    return response
 
 
-def _answer(error: ApiError, trace: str) -> web.Response:
+def _response(error: ApiError, trace: str) -> web.Response:
     detail: dict[str, int | str] = {
         "status": error.status,
         "code": error.code,

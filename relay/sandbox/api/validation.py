@@ -1,6 +1,6 @@
-"""What the v3 API takes as the value of each field; anything else is one of Linq's errors.
+"""Validation of each field of the v3 API; an invalid value raises one of Linq's errors.
 
-Linq publishes codes for missing fields (1001) and numbers that are not E.164 (1002); that the rest is 1005 is our
+Linq publishes codes for missing fields (1001) and numbers that are not E.164 (1002); 1005 for everything else is our
 choice (https://docs.linqapp.com/error/codes/).
 """
 
@@ -14,7 +14,7 @@ from pydantic import HttpUrl, TypeAdapter, ValidationError
 from relay.core.lines import is_line
 from relay.linq.api.v3 import KNOWN_EVENT_TYPES
 from relay.linq.signatures import standard, v3_legacy
-from relay.sandbox.api.v3_errors import invalid, missing, not_e164
+from relay.sandbox.api.v3_errors import invalid, missing_field, not_e164
 
 _TARGET = TypeAdapter(HttpUrl)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")  # a token of RFC 9110
@@ -29,7 +29,7 @@ _OWN_HEADERS = frozenset(
 
 
 def target_url(url: object, *, allow_local: bool, field: str = "target_url") -> str:
-    """An https URL of a public host; with `allow_local` also plain http and private addresses."""
+    """Return an https URL of a public host; with `allow_local` also plain http and private addresses."""
     try:
         target = _TARGET.validate_python(url)
     except ValidationError:
@@ -42,9 +42,9 @@ def target_url(url: object, *, allow_local: bool, field: str = "target_url") -> 
 
 
 def events(value: object) -> list[str]:
-    """Event types that exist, each once."""
+    """Return known event types without duplicates."""
     if value in (None, []):
-        raise missing("subscribed_events")
+        raise missing_field("subscribed_events")
     if not isinstance(value, list) or not all(isinstance(event, str) for event in value):
         raise invalid("subscribed_events must be a list of event types")
     if unknown := [event for event in value if event not in KNOWN_EVENT_TYPES]:
@@ -53,7 +53,7 @@ def events(value: object) -> list[str]:
 
 
 def phone_numbers(value: object) -> list[str]:
-    """Numbers in E.164; none for null."""
+    """Return numbers in E.164; none for null."""
     if value is None:
         return []
     if not isinstance(value, list):
@@ -65,7 +65,7 @@ def phone_numbers(value: object) -> list[str]:
 
 
 def forwarding_number(value: object) -> str | None:
-    """A number in E.164; None for null and for an empty string."""
+    """Return a number in E.164; None for null and an empty string."""
     if value is None or value == "":
         return None
     if not isinstance(value, str) or not is_line(value):
@@ -74,7 +74,7 @@ def forwarding_number(value: object) -> str | None:
 
 
 def header_name(value: object, field: str) -> str | None:
-    """The name of a header that Linq does not send already; None for null and for an empty string."""
+    """Return the name of a header that deliveries do not have yet; None for null and an empty string."""
     if value is None or value == "":
         return None
     if not isinstance(value, str) or not _HEADER_NAME.fullmatch(value):
@@ -85,7 +85,7 @@ def header_name(value: object, field: str) -> str | None:
 
 
 def flag(value: object, field: str) -> bool:
-    """True or false."""
+    """Return a boolean."""
     if not isinstance(value, bool):
         raise invalid(f"{field} must be a boolean")
     return value

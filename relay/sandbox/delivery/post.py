@@ -1,4 +1,4 @@
-"""One POST to a subscriber, and what its answer means."""
+"""A POST to a subscriber, and its result: delivered, retryable or final."""
 
 from __future__ import annotations
 
@@ -16,47 +16,48 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 TIMEOUT = 10.0
-"""Seconds for an answer (https://docs.linqapp.com/guides/webhooks)."""
+"""Seconds until the response must be complete (https://docs.linqapp.com/guides/webhooks)."""
 
-_MAX_AT_ONCE = 500  # a process has about a thousand sockets; what waits here has not begun its ten seconds
-_TOO_MANY = 429
+_MAX_CONCURRENCY = 500  # a process has about 1,000 sockets; the timeout of a POST starts after this queue
+_TOO_MANY_REQUESTS = 429
 _SERVER_ERROR = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What came of a POST."""
+class PostResult:
+    """The result of a POST."""
 
     attempt: Attempt
     is_ok: bool
-    can_try_again: bool
+    is_retryable: bool
     headers: Mapping[str, str]
+    """The headers of the response."""
 
 
 class Poster:
-    """Posts, many at once."""
+    """HTTP client with a limit on concurrent POSTs."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
-        self._slots = asyncio.Semaphore(_MAX_AT_ONCE)
+        self._semaphore = asyncio.Semaphore(_MAX_CONCURRENCY)
 
-    async def post(self, url: str, headers: dict[str, str], body: bytes) -> Answer:
-        """Posts `body`; follows no redirect."""
-        async with self._slots:
+    async def post(self, url: str, headers: dict[str, str], body: bytes) -> PostResult:
+        """POST `body` and return the result; redirects are not followed."""
+        async with self._semaphore:
             began, at = time.monotonic(), rfc3339(datetime.now(UTC))
-            status, error, again = None, "", False
-            answered: Mapping[str, str] = {}
+            status, error, is_retryable = None, "", False
+            response_headers: Mapping[str, str] = {}
             try:
                 timeout = aiohttp.ClientTimeout(total=TIMEOUT, ceil_threshold=TIMEOUT)  # not rounded up
                 async with self._session.post(
                     url, data=body, headers=headers, timeout=timeout, allow_redirects=False
-                ) as answer:
-                    status, answered = answer.status, answer.headers
-                    again = status == _TOO_MANY or status >= _SERVER_ERROR
-                    await answer.read()
-            except (aiohttp.ClientConnectorDNSError, ValueError) as trouble:
-                error = str(trouble)  # a name or a header that cannot be: trying again would not help
-            except (TimeoutError, aiohttp.ClientError, OSError) as trouble:
-                error, again = str(trouble) or type(trouble).__name__, again or status is None
+                ) as response:
+                    status, response_headers = response.status, response.headers
+                    is_retryable = status == _TOO_MANY_REQUESTS or status >= _SERVER_ERROR
+                    await response.read()
+            except (aiohttp.ClientConnectorDNSError, ValueError) as cause:
+                error = str(cause)  # an unknown host or an invalid header: a retry cannot succeed
+            except (TimeoutError, aiohttp.ClientError, OSError) as cause:
+                error, is_retryable = str(cause) or type(cause).__name__, is_retryable or status is None
             attempt = Attempt(at, round((time.monotonic() - began) * 1000), status, error)
-            return Answer(attempt, status is not None and 200 <= status < 300, again, answered)
+            return PostResult(attempt, status is not None and 200 <= status < 300, is_retryable, response_headers)

@@ -1,4 +1,4 @@
-"""How a v2 event gets to one subscription: one POST, signed over the body alone (https://docs.linqapp.com/v2/api)."""
+"""Delivery of a v2 event: a single POST, signed over the body alone (https://docs.linqapp.com/v2/api)."""
 
 from __future__ import annotations
 
@@ -11,41 +11,45 @@ from relay.sandbox.state import rfc3339
 
 if TYPE_CHECKING:
     from relay.sandbox.delivery.post import Poster
-    from relay.sandbox.events.event import Happening, V2Telling, Verbatim
-    from relay.sandbox.faults.active import Treatment
+    from relay.sandbox.events.event import RawEvent, SandboxEvent, V2Event
+    from relay.sandbox.faults.active import DeliveryEffects
     from relay.sandbox.state import Delivery, SandboxState, V2Subscription
 
 
 @dataclass(frozen=True, slots=True)
-class V2Errand:
-    """One event on its way to one subscription."""
+class V2DeliveryTask:
+    """The delivery of one event to one subscription."""
 
     subscription: V2Subscription
-    telling: V2Telling | Verbatim
-    treatment: Treatment
+    event: V2Event | RawEvent
+    effects: DeliveryEffects
     delivery: Delivery
     state: SandboxState
     poster: Poster
 
     async def run(self, _: datetime | None) -> None:
-        """Tries once; v2 has no mark for what was reconciled."""
-        one = self.subscription
-        if not (one.active and one.id in self.state.v2_subscriptions):
+        """POST once; v2 events have no `reconciled_at`."""
+        subscription = self.subscription
+        if not (subscription.active and subscription.id in self.state.v2_subscriptions):
             self.delivery.state = "failed"
             return
         self.delivery.state = "sending"
-        one.delivery_attempts += 1
-        body = self.telling.body()
-        answer = await self.poster.post(one.webhook_url, v2_headers(one, body, self.treatment), body)
-        self.delivery.attempts.append(answer.attempt)
-        self.delivery.state = "delivered" if answer.is_ok else "failed"
-        if answer.is_ok:
-            one.last_delivered_at = rfc3339(datetime.now(UTC))
+        subscription.delivery_attempts += 1
+        body = self.event.body()
+        result = await self.poster.post(subscription.webhook_url, v2_headers(subscription, body, self.effects), body)
+        self.delivery.attempts.append(result.attempt)
+        self.delivery.state = "delivered" if result.is_ok else "failed"
+        if result.is_ok:
+            subscription.last_delivered_at = rfc3339(datetime.now(UTC))
 
 
-def takers_v2(happening: Happening, state: SandboxState) -> list[tuple[V2Subscription, V2Telling | Verbatim]]:
-    """The subscriptions that want the event that v2 makes of it, each with that event."""
-    telling = happening.v2
-    if telling is None:
+def v2_targets(event: SandboxEvent, state: SandboxState) -> list[tuple[V2Subscription, V2Event | RawEvent]]:
+    """Return the v2 subscriptions that match the event, each with the v2 form of the event."""
+    v2_event = event.v2
+    if v2_event is None:
         return []
-    return [(one, telling) for one in state.v2_subscriptions.values() if one.wants(telling.event_type)]
+    return [
+        (subscription, v2_event)
+        for subscription in state.v2_subscriptions.values()
+        if subscription.matches(v2_event.event_type)
+    ]

@@ -1,8 +1,9 @@
-"""How a v3 event gets to one subscription (https://docs.linqapp.com/guides/webhooks).
+"""Delivery of a v3 event with retries (https://docs.linqapp.com/guides/webhooks).
 
-Both header families, a new timestamp on every attempt, and with delivery affinity the chat's id and its routing token,
-which is learned from the 2xx answers. 5xx, 429 and network errors are tried again (ten attempts over about 25 minutes,
-exponential, jittered, no wait over ten minutes); any other 4xx and a name that does not resolve are final.
+Each attempt is signed in both header families with a new timestamp. With delivery affinity, it also carries the chat id
+and the routing token of the chat, which is learned from 2xx responses. 5xx, 429 and network errors are retried: ten
+attempts over about 25 minutes, exponential backoff with jitter, no delay over ten minutes. Any other status and a host
+name that does not resolve are final.
 """
 
 from __future__ import annotations
@@ -20,88 +21,89 @@ from relay.sandbox.payloads import NEW, exists_in
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from relay.sandbox.delivery.post import Answer, Poster
-    from relay.sandbox.events.event import Happening, V3Telling, Verbatim
-    from relay.sandbox.faults.active import Treatment
+    from relay.sandbox.delivery.post import Poster, PostResult
+    from relay.sandbox.events.event import RawEvent, SandboxEvent, V3Event
+    from relay.sandbox.faults.active import DeliveryEffects
     from relay.sandbox.state import Delivery, SandboxState, Subscription
 
-WAITS = (5, 10, 20, 40, 80, 160, 320, 430, 430)
-"""Seconds before the second ... tenth attempt: 25 minutes. Linq does not publish its own."""
+RETRY_DELAYS = (5, 10, 20, 40, 80, 160, 320, 430, 430)
+"""Seconds before the second to tenth attempt, 25 minutes in total. Linq does not publish its own delays."""
 
 _JITTER = 0.1
 
 
-class Pauses:
-    """The waits between attempts."""
+class Backoff:
+    """Delays between attempts, with jitter."""
 
     def __init__(self, speed: float, seed: int) -> None:
-        """`speed` divides them; `seed` makes their jitter repeatable."""
+        """`speed` divides the delays; `seed` makes the jitter repeatable."""
         self._speed = speed
-        self._random = random.Random(seed)  # noqa: S311  jitter is no secret
+        self._rng = random.Random(seed)  # noqa: S311  jitter, not a secret
 
-    async def sleep(self, wait: float) -> None:
-        """Waits for about `wait` seconds."""
-        await asyncio.sleep(wait * (1 + _JITTER * (2 * self._random.random() - 1)) / self._speed)
+    async def sleep(self, delay: float) -> None:
+        """Sleep for `delay` seconds, give or take the jitter."""
+        await asyncio.sleep(delay * (1 + _JITTER * (2 * self._rng.random() - 1)) / self._speed)
 
 
 @dataclass(frozen=True, slots=True)
-class V3Errand:
-    """One event on its way to one subscription."""
+class V3DeliveryTask:
+    """The delivery of one event to one subscription."""
 
     subscription: Subscription
-    telling: V3Telling | Verbatim
-    treatment: Treatment
+    event: V3Event | RawEvent
+    effects: DeliveryEffects
     delivery: Delivery
     state: SandboxState
     poster: Poster
-    pauses: Pauses
+    backoff: Backoff
 
     async def run(self, reconciled_at: datetime | None) -> None:
-        """Tries until it is delivered or there is no point in trying; notes each attempt."""
-        body, chat = self.telling.content(_version_of(self.subscription), reconciled_at)
+        """Attempt the delivery until it succeeds, fails for good or runs out of retries; record each attempt."""
+        body, chat = self.event.content(_version_of(self.subscription), reconciled_at)
         is_delivered = False
-        for wait in (0, *WAITS):
-            if wait:
+        for delay in (0, *RETRY_DELAYS):
+            if delay:
                 self.delivery.state = "waiting"
-                await self.pauses.sleep(wait)
-            if not self._is_wanted_still():
+                await self.backoff.sleep(delay)
+            if not self._is_subscribed():
                 break
             self.delivery.state = "sending"
-            answer = await self._attempt(body, chat)
-            if not answer.can_try_again:
-                is_delivered = answer.is_ok
+            result = await self._attempt(body, chat)
+            if not result.is_retryable:
+                is_delivered = result.is_ok
                 break
         self.delivery.state = "delivered" if is_delivered else "failed"
 
-    async def _attempt(self, body: bytes, chat: str | None) -> Answer:
-        one, telling = self.subscription, self.telling
-        timestamp = int(time.time()) + self.treatment.offset
-        headers = routing_headers(one, chat)
-        headers |= v3_headers(one, telling.event_type, telling.event_id, timestamp, body, self.treatment)
-        answer = await self.poster.post(one.target_url, headers, body)
-        self.delivery.attempts.append(answer.attempt)
-        key = one.routing_key_header
-        if answer.is_ok and key and chat and (token := answer.headers.get(key)):
-            one.learn(chat, token)
-        return answer
+    async def _attempt(self, body: bytes, chat: str | None) -> PostResult:
+        subscription, event = self.subscription, self.event
+        timestamp = int(time.time()) + self.effects.offset
+        headers = routing_headers(subscription, chat)
+        headers |= v3_headers(subscription, event.event_type, event.event_id, timestamp, body, self.effects)
+        result = await self.poster.post(subscription.target_url, headers, body)
+        self.delivery.attempts.append(result.attempt)
+        key = subscription.routing_key_header
+        if result.is_ok and key and chat and (token := result.headers.get(key)):
+            subscription.learn_token(chat, token)
+        return result
 
-    def _is_wanted_still(self) -> bool:
-        """Events stop at once when a subscription is paused or deleted."""
+    def _is_subscribed(self) -> bool:
+        """Return False once the subscription is inactive or deleted: Linq then stops its retries at once."""
         return self.subscription.is_active and self.subscription.id in self.state.subscriptions
 
 
-def takers_v3(happening: Happening, state: SandboxState) -> list[tuple[Subscription, V3Telling | Verbatim]]:
-    """The subscriptions that want the event that v3 makes of it, each with that event."""
-    telling = happening.v3
-    if telling is None:
+def v3_targets(event: SandboxEvent, state: SandboxState) -> list[tuple[Subscription, V3Event | RawEvent]]:
+    """Return the v3 subscriptions that match the event, each with the v3 form of the event."""
+    v3_event = event.v3
+    if v3_event is None:
         return []
     return [
-        (one, telling)
-        for one in state.subscriptions.values()
-        if one.wants(telling.event_type, happening.line) and exists_in(telling.event_type, _version_of(one))
+        (subscription, v3_event)
+        for subscription in state.subscriptions.values()
+        if subscription.matches(v3_event.event_type, event.line)
+        and exists_in(v3_event.event_type, _version_of(subscription))
     ]
 
 
 def _version_of(subscription: Subscription) -> str:
-    """The payload version that the target URL asks for; the newest without one."""
+    """Return the payload version in the query of the target URL; by default the newest."""
     return parse_qs(urlsplit(subscription.target_url).query).get("version", [NEW])[0]

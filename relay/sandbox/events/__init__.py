@@ -1,1 +1,1 @@
-"""Events that happen in the sandbox: emitted on request, by conversations, by account changes."""
+"""Events of the sandbox: sent on request, by simulated conversations, and by account changes."""

@@ -1,8 +1,8 @@
-"""Conversations: what happens on lines, in the order it happens, repeatable by a seed.
+"""Simulated conversations: endless events over all lines, in a realistic order, repeatable by a seed.
 
-Most are a customer who writes and gets an answer. Now and then one takes another turn: a group, a poll, a call, a
-message that fails, a line that Linq flags. What a service cannot do does not happen on it: SMS has no edits or
-reactions, and neither SMS nor groups have typing or receipts (https://docs.linqapp.com/guides/webhooks/events).
+In most conversations a customer writes and gets a reply. Some contain a group, a poll, a call, a message that fails or
+a line that Linq flags. Events that a service does not have are not generated: SMS has no edits or reactions, and
+neither SMS nor groups have typing indicators or receipts (https://docs.linqapp.com/guides/webhooks/events).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from relay.sandbox.payloads import Scene
+from relay.sandbox.payloads import Scenario
 from relay.sandbox.payloads.lines import LOCATION_SHARED_FOR
 from relay.sandbox.payloads.messages import FAILURES
 
@@ -32,115 +32,119 @@ _APPLE_IDS = ("ana.ruiz@example.net", "theo@example.org")
 _CUSTOMERS = range(13035550100, 13035550200)
 
 
-class Beat(NamedTuple):
-    """One event of a conversation."""
+class ConversationStep(NamedTuple):
+    """An event of a conversation."""
 
     event_type: str
-    scene: Scene
+    scenario: Scenario
 
 
-def conversations(lines: Sequence[str], seed: int) -> Iterator[Beat]:
-    """Endless conversations over all lines, the same for the same seed."""
-    dice = random.Random(seed)  # noqa: S311  a play, not a secret
+def conversations(lines: Sequence[str], seed: int) -> Iterator[ConversationStep]:
+    """Yield the events of endless conversations over all lines, the same for the same seed."""
+    rng = random.Random(seed)  # noqa: S311  a simulation, not a secret
     while True:
-        yield from conversation(dice.choice(lines), dice)
+        yield from conversation(rng.choice(lines), rng)
 
 
-def conversation(line: str, dice: random.Random) -> Iterator[Beat]:
-    """What happens on `line` with one customer, by a script that the dice choose."""
-    (script,) = dice.choices(list(_SCRIPTS), list(_SCRIPTS.values()))
-    return script(line, dice)
+def conversation(line: str, rng: random.Random) -> Iterator[ConversationStep]:
+    """Yield the events of one conversation on `line`, with a randomly chosen flow."""
+    (flow,) = rng.choices(list(_FLOWS), list(_FLOWS.values()))
+    return flow(line, rng)
 
 
-def _talk(line: str, dice: random.Random) -> Iterator[Beat]:
-    """The plain one: a question or three, each with its answer."""
-    chat = _chat(line, dice)
-    yield Beat("chat.created", chat)
-    for _ in range(dice.randint(1, 3)):
-        yield from _exchange(chat, dice)
+def _questions(line: str, rng: random.Random) -> Iterator[ConversationStep]:
+    """Generate one to three questions, each with its reply."""
+    chat = _chat(line, rng)
+    yield ConversationStep("chat.created", chat)
+    for _ in range(rng.randint(1, 3)):
+        yield from _exchange(chat, rng)
 
 
-def _failure(line: str, dice: random.Random) -> Iterator[Beat]:
-    """An answer that fails; seldom it gets there all the same."""
-    chat = _chat(line, dice)
-    yield Beat("chat.created", chat)
-    question, answer = dice.choice(_EXCHANGES)
-    yield from _question(_next(chat, question, dice))
-    failed = replace(_next(chat, answer, dice), code=dice.choice(list(FAILURES)))
-    yield Beat("message.failed", failed)
-    if _is_live(chat) and dice.random() < 0.1:
-        yield Beat("message.delivered", failed)
+def _failure(line: str, rng: random.Random) -> Iterator[ConversationStep]:
+    """Generate a reply that fails; in rare cases it is delivered after all."""
+    chat = _chat(line, rng)
+    yield ConversationStep("chat.created", chat)
+    question, reply = rng.choice(_EXCHANGES)
+    yield from _question(_next(chat, question, rng))
+    failed = replace(_next(chat, reply, rng), code=rng.choice(list(FAILURES)))
+    yield ConversationStep("message.failed", failed)
+    if _has_receipts(chat) and rng.random() < 0.1:
+        yield ConversationStep("message.delivered", failed)
 
 
-def _group(line: str, dice: random.Random) -> Iterator[Beat]:
-    """A group that gets a name and a member for a while."""
-    customer, other, another = _customers(dice, 3)
-    newcomer = dice.choice((another, *_APPLE_IDS))
-    chat = replace(_chat(line, dice), is_group=True, customer=customer, others=(other,))
+def _group(line: str, rng: random.Random) -> Iterator[ConversationStep]:
+    """Generate a group that is named and gets a new member, who may leave again."""
+    customer, other, another = _customers(rng, 3)
+    newcomer = rng.choice((another, *_APPLE_IDS))
+    chat = replace(_chat(line, rng), is_group=True, customer=customer, others=(other,))
     larger = replace(chat, others=(other, newcomer))
     joins = replace(chat, customer=newcomer, others=(customer, other))
-    yield Beat("chat.created", chat)
-    yield Beat("chat.group_name_updated", replace(chat, text=dice.choice(_GROUP_NAMES), ours=dice.random() < 0.3))
-    yield from _exchange(chat, dice)
-    yield Beat("participant.added", joins)
-    yield from _exchange(larger, dice)
-    if dice.random() < 0.5:
-        yield Beat("participant.removed", joins)
+    yield ConversationStep("chat.created", chat)
+    yield ConversationStep(
+        "chat.group_name_updated", replace(chat, text=rng.choice(_GROUP_NAMES), ours=rng.random() < 0.3)
+    )
+    yield from _exchange(chat, rng)
+    yield ConversationStep("participant.added", joins)
+    yield from _exchange(larger, rng)
+    if rng.random() < 0.5:
+        yield ConversationStep("participant.removed", joins)
 
 
-def _poll(line: str, dice: random.Random) -> Iterator[Beat]:
-    """A poll, by the customer or by us: votes, an option that is missing, a change of mind."""
-    chat = replace(_chat(line, dice), service="iMessage")
-    yield Beat("chat.created", chat)
-    poll = _next(chat, "Which day?", dice)
-    if dice.random() < 0.5:
-        yield Beat("poll.received", poll)
+def _poll(line: str, rng: random.Random) -> Iterator[ConversationStep]:
+    """Generate a poll of the customer or of the line: votes, a new option, a changed vote."""
+    chat = replace(_chat(line, rng), service="iMessage")
+    yield ConversationStep("chat.created", chat)
+    poll = _next(chat, "Which day?", rng)
+    if rng.random() < 0.5:
+        yield ConversationStep("poll.received", poll)
     else:
-        yield from (Beat(event_type, poll) for event_type in ("poll.sent", "poll.delivered", "poll.read"))
+        yield from (ConversationStep(event_type, poll) for event_type in ("poll.sent", "poll.delivered", "poll.read"))
     longer = replace(poll, options=(*poll.options, "another day"))
-    yield Beat("poll.vote.added", poll)
-    yield Beat("poll.updated", longer)
-    yield Beat("poll.vote.removed", poll)
-    yield Beat("poll.vote.added", longer)
-    yield from _exchange(chat, dice)
+    yield ConversationStep("poll.vote.added", poll)
+    yield ConversationStep("poll.updated", longer)
+    yield ConversationStep("poll.vote.removed", poll)
+    yield ConversationStep("poll.vote.added", longer)
+    yield from _exchange(chat, rng)
 
 
-def _call(line: str, dice: random.Random) -> Iterator[Beat]:
-    """A call either way, which is answered more often than not."""
-    call = replace(_chat(line, dice), ours=dice.random() < 0.5)
-    (course,) = dice.choices(
+def _call(line: str, rng: random.Random) -> Iterator[ConversationStep]:
+    """Generate an inbound or outbound call, which is usually answered."""
+    call = replace(_chat(line, rng), ours=rng.random() < 0.5)
+    (outcome,) = rng.choices(
         (("ringing", "answered", "ended"), ("ringing", "no_answer"), ("ringing", "declined"), ("failed",)), (6, 2, 1, 1)
     )
-    yield Beat("call.initiated", call)
-    yield from (Beat(f"call.{what}", call) for what in course)
+    yield ConversationStep("call.initiated", call)
+    yield from (ConversationStep(f"call.{status}", call) for status in outcome)
 
 
-def _flagged(line: str, dice: random.Random) -> Iterator[Beat]:
-    """A line that Linq flags, and that is healthy again after a talk."""
-    chat = _chat(line, dice)
-    yield Beat("phone_number.status_updated", replace(chat, flagged=True))
-    yield from _exchange(chat, dice)
-    yield Beat("phone_number.status_updated", replace(chat, flagged=False))
+def _flagged(line: str, rng: random.Random) -> Iterator[ConversationStep]:
+    """Generate a line that Linq flags, and that is healthy again after an exchange."""
+    chat = _chat(line, rng)
+    yield ConversationStep("phone_number.status_updated", replace(chat, flagged=True))
+    yield from _exchange(chat, rng)
+    yield ConversationStep("phone_number.status_updated", replace(chat, flagged=False))
 
 
-def _contact_card(line: str, dice: random.Random) -> Iterator[Beat]:
-    """A customer who says who they are."""
-    chat = _chat(line, dice)
-    yield Beat("chat.created", chat)
-    yield Beat("contact_card.received", chat)
-    yield from _exchange(chat, dice)
+def _contact_card(line: str, rng: random.Random) -> Iterator[ConversationStep]:
+    """Generate a customer who shares their contact card."""
+    chat = _chat(line, rng)
+    yield ConversationStep("chat.created", chat)
+    yield ConversationStep("contact_card.received", chat)
+    yield from _exchange(chat, rng)
 
 
-def _location(line: str, dice: random.Random) -> Iterator[Beat]:
-    """A customer who shows for a while where they are."""
-    chat = replace(_chat(line, dice), service="iMessage")
-    yield Beat("location.sharing.started", chat)
-    yield from _exchange(chat, dice)
-    yield Beat("location.sharing.stopped", replace(chat, moment=chat.moment + LOCATION_SHARED_FOR))
+def _location(line: str, rng: random.Random) -> Iterator[ConversationStep]:
+    """Generate a customer who shares their location for a while."""
+    chat = replace(_chat(line, rng), service="iMessage")
+    yield ConversationStep("location.sharing.started", chat)
+    yield from _exchange(chat, rng)
+    yield ConversationStep(
+        "location.sharing.stopped", replace(chat, occurred_at=chat.occurred_at + LOCATION_SHARED_FOR)
+    )
 
 
-_SCRIPTS: dict[Callable[[str, random.Random], Iterator[Beat]], int] = {
-    _talk: 70,
+_FLOWS: dict[Callable[[str, random.Random], Iterator[ConversationStep]], int] = {
+    _questions: 70,
     _failure: 8,
     _group: 8,
     _poll: 4,
@@ -149,58 +153,58 @@ _SCRIPTS: dict[Callable[[str, random.Random], Iterator[Beat]], int] = {
     _contact_card: 3,
     _location: 1,
 }
-"""The scripts, and how often of a hundred times each is played."""
+"""Conversation flows with their frequency in percent."""
 
 
-def _exchange(chat: Scene, dice: random.Random) -> Iterator[Beat]:
-    """A question and its answer, with what the service has: edits, receipts, a reaction that may be taken back."""
-    question, answer = dice.choice(_EXCHANGES)
-    asked, answered = _next(chat, question, dice), _next(chat, answer, dice)
+def _exchange(chat: Scenario, rng: random.Random) -> Iterator[ConversationStep]:
+    """Generate a question and its reply, with edits, receipts and reactions if the service has them."""
+    question, reply = rng.choice(_EXCHANGES)
+    asked, replied = _next(chat, question, rng), _next(chat, reply, rng)
     yield from _question(asked)
-    if chat.service == "iMessage" and dice.random() < 0.1:
-        yield Beat("message.edited", replace(asked, text=f"{question} Please?"))
-    yield Beat("message.sent", answered)
-    if _is_live(chat):
-        yield Beat("message.delivered", answered)
-        yield Beat("message.read", answered)
-    if chat.service != "SMS" and dice.random() < 0.3:
-        yield Beat("reaction.added", answered)
-        if dice.random() < 0.3:
-            yield Beat("reaction.removed", answered)
+    if chat.service == "iMessage" and rng.random() < 0.1:
+        yield ConversationStep("message.edited", replace(asked, text=f"{question} Please?"))
+    yield ConversationStep("message.sent", replied)
+    if _has_receipts(chat):
+        yield ConversationStep("message.delivered", replied)
+        yield ConversationStep("message.read", replied)
+    if chat.service != "SMS" and rng.random() < 0.3:
+        yield ConversationStep("reaction.added", replied)
+        if rng.random() < 0.3:
+            yield ConversationStep("reaction.removed", replied)
 
 
-def _question(asked: Scene) -> Iterator[Beat]:
-    live = _is_live(asked)
-    if live:
-        yield Beat("chat.typing_indicator.started", asked)
-    yield Beat("message.received", asked)
-    if live:
-        yield Beat("chat.typing_indicator.stopped", asked)
+def _question(asked: Scenario) -> Iterator[ConversationStep]:
+    has_typing = _has_receipts(asked)
+    if has_typing:
+        yield ConversationStep("chat.typing_indicator.started", asked)
+    yield ConversationStep("message.received", asked)
+    if has_typing:
+        yield ConversationStep("chat.typing_indicator.stopped", asked)
 
 
-def _is_live(chat: Scene) -> bool:
-    """Whether typing and receipts are told of."""
+def _has_receipts(chat: Scenario) -> bool:
+    """Return True if the chat has typing indicators and receipts."""
     return chat.service != "SMS" and not chat.is_group
 
 
-def _chat(line: str, dice: random.Random) -> Scene:
-    (customer,) = _customers(dice, 1)
-    return Scene(
+def _chat(line: str, rng: random.Random) -> Scenario:
+    (customer,) = _customers(rng, 1)
+    return Scenario(
         line=line,
         customer=customer,
-        chat_id=_uuid(dice),
-        message_id=_uuid(dice),
-        service=dice.choice(("iMessage", "iMessage", "RCS", "SMS")),
+        chat_id=_uuid(rng),
+        message_id=_uuid(rng),
+        service=rng.choice(("iMessage", "iMessage", "RCS", "SMS")),
     )
 
 
-def _next(chat: Scene, text: str, dice: random.Random) -> Scene:
-    return replace(chat.next_message(text, _uuid(dice)), moment=datetime.now(UTC))
+def _next(chat: Scenario, text: str, rng: random.Random) -> Scenario:
+    return replace(chat.next_message(text, _uuid(rng)), occurred_at=datetime.now(UTC))
 
 
-def _customers(dice: random.Random, count: int) -> list[str]:
-    return [f"+{number}" for number in dice.sample(_CUSTOMERS, count)]
+def _customers(rng: random.Random, count: int) -> list[str]:
+    return [f"+{number}" for number in rng.sample(_CUSTOMERS, count)]
 
 
-def _uuid(dice: random.Random) -> str:
-    return str(uuid.UUID(int=dice.getrandbits(128), version=4))
+def _uuid(rng: random.Random) -> str:
+    return str(uuid.UUID(int=rng.getrandbits(128), version=4))

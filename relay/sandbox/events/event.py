@@ -1,4 +1,4 @@
-"""Something that happened on a line, and how each of Linq's APIs tells it."""
+"""An event in the form of each of Linq's APIs: v3 in any payload version, v2, or a verbatim body."""
 
 from __future__ import annotations
 
@@ -16,62 +16,62 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from relay.sandbox.payloads import Scene
+    from relay.sandbox.payloads import Scenario
 
 _RECONCILABLE = frozenset({"message.sent", "message.received", "message.delivered", "message.read"})
 
 
 class Content(NamedTuple):
-    """What a v3 delivery carries."""
+    """The content of a v3 delivery."""
 
     body: bytes
     chat: str | None
-    """The id of the chat it is about."""
+    """Id of the chat; None if the event has none."""
 
 
 @dataclass(frozen=True, slots=True)
-class V3Telling:
-    """The event that v3 makes of a happening."""
+class V3Event:
+    """An event in the form of v3."""
 
     event_type: str
     event_id: str
-    moment: datetime
+    occurred_at: datetime
     data: Callable[[str], dict[str, Any]]
-    """Of a payload version."""
+    """Builds the `data` for a payload version."""
     version: str | None = None
-    """A payload version that every subscription gets, whatever it asks for."""
+    """Payload version for all subscriptions; None for the version that each requests."""
     reconciled_at: datetime | None = None
     message: str | None = None
-    """The id of the message that it is about, if it is about one."""
+    """Id of the message; None if it is not a message event."""
 
     def content(self, version: str, reconciled_at: datetime | None) -> Content:
-        """What a subscription to `version` gets; `reconciled_at` marks messages that Linq recovered later."""
+        """Build the content for payload version `version`; `reconciled_at` marks messages that Linq recovered later."""
         chosen = self.version or version
         data = self.data(chosen)
         reconciled = reconciled_at or self.reconciled_at
         if reconciled is not None and chosen != OLD and self.event_type in _RECONCILABLE:
             data = {**data, "reconciled_at": rfc3339(reconciled)}
-        body = envelope(self.event_type, self.event_id, data, chosen, self.moment, self.message)
+        body = envelope(self.event_type, self.event_id, data, chosen, self.occurred_at, self.message)
         return Content(body, payload_fields(Dialect.V3, self.event_type, data).chat)
 
 
 @dataclass(frozen=True, slots=True)
-class V2Telling:
-    """The event that v2 makes of a happening."""
+class V2Event:
+    """An event in the form of v2."""
 
     event_type: str
     event_id: str
-    moment: datetime
-    scene: Scene
+    occurred_at: datetime
+    scenario: Scenario
 
     def body(self) -> bytes:
-        """What every subscription gets."""
-        return v2_body(self.event_type, self.scene, self.event_id, self.moment)
+        """Build the body for all subscriptions."""
+        return v2_body(self.event_type, self.scenario, self.event_id, self.occurred_at)
 
 
 @dataclass(frozen=True, slots=True)
-class Verbatim:
-    """An event whose body was given, for either API."""
+class RawEvent:
+    """An event with a verbatim body, for either API."""
 
     event_type: str
     event_id: str
@@ -79,39 +79,41 @@ class Verbatim:
     chat: str | None = None
 
     def content(self, _: str, __: datetime | None) -> Content:
-        """What every v3 subscription gets."""
+        """Return the content for all v3 subscriptions."""
         return Content(self.text, self.chat)
 
     def body(self) -> bytes:
-        """What every v2 subscription gets."""
+        """Return the body for all v2 subscriptions."""
         return self.text
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
-    """One thing that happened, with the event that each API makes of it."""
+class SandboxEvent:
+    """An event with its form in each API; None where the API has no such event."""
 
     event_type: str
     event_id: str
-    """As the API says whose type it is."""
+    """Event id in the API of `event_type`."""
     line: str | None
-    v3: V3Telling | Verbatim | None = None
-    v2: V2Telling | Verbatim | None = None
+    v3: V3Event | RawEvent | None = None
+    v2: V2Event | RawEvent | None = None
 
 
-def told_by_both(telling: V3Telling, scene: Scene, line: str | None) -> Happening:
-    """What v3 tells with `telling`, told by v2 as well if it has an event for it."""
-    v2_type = v2_type_of(telling.event_type)
-    v2 = V2Telling(v2_type, v2_twin(telling.event_id), telling.moment, scene) if v2_type else None
-    return Happening(telling.event_type, telling.event_id, line, telling, v2)
+def event_for_both_apis(v3_event: V3Event, scenario: Scenario, line: str | None) -> SandboxEvent:
+    """Build an event from its v3 form, with the v2 form if v2 has an event type for it."""
+    v2_type = v2_type_of(v3_event.event_type)
+    v2 = V2Event(v2_type, v2_event_id(v3_event.event_id), v3_event.occurred_at, scenario) if v2_type else None
+    return SandboxEvent(v3_event.event_type, v3_event.event_id, line, v3_event, v2)
 
 
-def telling_of(event_type: str, event_id: str, moment: datetime, scene: Scene) -> V3Telling:
-    """What v3 tells of a scene."""
-    message = scene.message_id if event_type.startswith("message.") else None
-    return V3Telling(event_type, event_id, moment, lambda version: data_of(event_type, scene, version), message=message)
+def v3_event_of(event_type: str, event_id: str, occurred_at: datetime, scenario: Scenario) -> V3Event:
+    """Build the v3 form of an event."""
+    message = scenario.message_id if event_type.startswith("message.") else None
+    return V3Event(
+        event_type, event_id, occurred_at, lambda version: data_of(event_type, scenario, version), message=message
+    )
 
 
-def v2_twin(event_id: str) -> str:
-    """The id of the v2 event of the same happening: Linq says nowhere that both APIs use one."""
+def v2_event_id(event_id: str) -> str:
+    """Derive the id of the v2 form: Linq does not document that both APIs use the same id."""
     return str(uuid.uuid5(uuid.NAMESPACE_OID, f"v2 {event_id}"))

@@ -1,1 +1,1 @@
-"""Faults that the sandbox injects on request."""
+"""Fault injection: misbehaviour of Linq on request."""

@@ -1,8 +1,8 @@
-"""The faults in force, and what they do to an event or a call.
+"""The active faults, and their combined effects on an event or an API call.
 
-Faults of different kinds add up; of several of one kind, the oldest that hits counts. What hits an event hits all its
-deliveries, retries included, and an event is held back by one fault at most. A fault that is cleared lets go what it
-holds.
+Faults of different kinds add up; of several faults of one kind, the oldest that hits is applied. A fault that hits an
+event affects all its deliveries, retries included, and an event is delayed by one fault at most. Removing a fault sends
+the events that it delays.
 """
 
 from __future__ import annotations
@@ -32,148 +32,149 @@ if TYPE_CHECKING:
 
     from relay.sandbox.faults.models import Fault
 
-    Start = Callable[[datetime | None], None]
-    """Begins the deliveries of one event; with a time, marked as reconciled then."""
+    StartDelivery = Callable[[datetime | None], None]
+    """Starts the deliveries of one event; with a time, they are marked as reconciled at that time."""
 
 
 @dataclass(slots=True, eq=False)
-class Batch:
-    """Events that a fault holds back together."""
+class DelayedBatch:
+    """Events that a fault delays together."""
 
     ready: asyncio.Event
-    starts: list[Start] = field(default_factory=list)
+    starts: list[StartDelivery] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)
-class Active:
-    """A fault in force."""
+class ActiveFault:
+    """An active fault."""
 
     id: int
     fault: Fault
-    left: int | None
-    """How many it will still hit; None for no end."""
-    dice: random.Random
-    batch: Batch | None = None
-    """What it holds back at the moment."""
+    hits_left: int | None
+    """Number of remaining hits; None for no limit."""
+    rng: random.Random
+    batch: DelayedBatch | None = None
+    """Events that it delays now."""
 
     @property
-    def held(self) -> int:
-        """How many events it holds back."""
+    def delayed_count(self) -> int:
+        """Number of events that it delays."""
         return len(self.batch.starts) if self.batch else 0
 
-    def shown(self) -> dict[str, Any]:
-        """The fault for `GET /sandbox/faults`."""
-        return {"id": self.id, "left": self.left, "held": self.held, **self.fault.model_dump()}
+    def as_json(self) -> dict[str, Any]:
+        """Return the fault for `GET /sandbox/faults`."""
+        return {"id": self.id, "left": self.hits_left, "held": self.delayed_count, **self.fault.model_dump()}
 
-    def hits(self) -> bool:
-        """Whether it hits this time; counts."""
-        if self.left == 0 or self.dice.random() >= self.fault.share:
+    def consume_hit(self) -> bool:
+        """Decide by chance and the remaining hits if it hits this time; count the hit."""
+        if self.hits_left == 0 or self.rng.random() >= self.fault.share:
             return False
-        if self.left is not None:
-            self.left -= 1
+        if self.hits_left is not None:
+            self.hits_left -= 1
         return True
 
-    def let_go(self) -> None:
-        """What it holds may leave."""
+    def release_batch(self) -> None:
+        """Release the events that it delays."""
         if self.batch is not None:
             self.batch.ready.set()
             self.batch = None
 
 
-class Holder(NamedTuple):
-    """A fault that holds events back."""
+class DelayingFault(NamedTuple):
+    """A fault that delays events."""
 
-    active: Active
+    active: ActiveFault
     fault: Late | Reorder
 
 
 @dataclass(frozen=True, slots=True)
-class Treatment:
-    """What the faults in force do to the deliveries of one event."""
+class DeliveryEffects:
+    """The combined effects of the active faults on the deliveries of one event."""
 
     copies: int = 1
     offset: int = 0
-    """Seconds that its timestamps are off."""
+    """Seconds added to the signed timestamps."""
     is_forged: bool = False
     only: Literal["standard", "legacy"] | None = None
-    """The one header family of v3 that is sent; None for both."""
-    holder: Holder | None = None
-    """The fault that holds it back."""
+    """The only header family of v3 that is sent; None for both."""
+    delayed_by: DelayingFault | None = None
+    """Fault that delays it."""
     kinds: tuple[str, ...] = ()
+    """Kinds of the faults that were applied."""
 
 
-class Trouble(NamedTuple):
-    """What the faults in force do to one call of the API."""
+class CallEffects(NamedTuple):
+    """The combined effects of the active faults on one API call."""
 
-    seconds: float = 0.0
-    """How much longer it takes."""
+    delay: float = 0.0
+    """Additional seconds before the call is carried out."""
     failure: ApiFailure | None = None
 
 
 class Faults:
-    """The faults in force, oldest first."""
+    """All active faults, oldest first."""
 
     def __init__(self) -> None:
-        self._active: list[Active] = []
+        self._active: list[ActiveFault] = []
         self._ids = itertools.count(1)
 
     @property
-    def active(self) -> list[Active]:
-        """Those that will still hit something, or hold something back."""
-        self._active = [one for one in self._active if one.left != 0 or one.batch is not None]
+    def active(self) -> list[ActiveFault]:
+        """Return the faults that have hits left or delay events; drop the others."""
+        self._active = [fault for fault in self._active if fault.hits_left != 0 or fault.batch is not None]
         return list(self._active)
 
-    def add(self, fault: Fault) -> Active:
-        """Puts a fault in force."""
-        active = Active(next(self._ids), fault, fault.count, random.Random(fault.seed))  # noqa: S311  no secret
+    def add(self, fault: Fault) -> ActiveFault:
+        """Activate a fault."""
+        active = ActiveFault(next(self._ids), fault, fault.count, random.Random(fault.seed))  # noqa: S311  not a secret
         self._active.append(active)
         return active
 
     def clear(self, fault_id: int | None = None) -> int:
-        """Ends one fault, or all without an id; how many that were."""
-        ending = [active for active in self.active if fault_id in {None, active.id}]
-        for active in ending:
+        """Remove one fault, or all without an id; return the number of removed faults."""
+        removed = [active for active in self.active if fault_id in {None, active.id}]
+        for active in removed:
             self._active.remove(active)
-            active.let_go()
-        return len(ending)
+            active.release_batch()
+        return len(removed)
 
-    def for_event(self, event_type: str, line: str | None) -> Treatment:
-        """What hits an event that is about to be sent."""
-        treatment = Treatment()
-        for active in self._hitting(lambda fault: isinstance(fault, DeliveryFault) and fault.fits(event_type, line)):
-            treatment = replace(_with(treatment, active), kinds=(*treatment.kinds, active.fault.kind))
-        return treatment
+    def effects_on_event(self, event_type: str, line: str | None) -> DeliveryEffects:
+        """Return the effects on an event that is about to be sent, and count the hits."""
+        effects = DeliveryEffects()
+        for active in self._hits(lambda fault: isinstance(fault, DeliveryFault) and fault.matches(event_type, line)):
+            effects = replace(_combine(effects, active), kinds=(*effects.kinds, active.fault.kind))
+        return effects
 
-    def for_call(self, method: str, path: str) -> Trouble:
-        """What hits a call of the API; `path` begins with its version, such as `/v3`."""
-        trouble = Trouble()
-        for active in self._hitting(lambda fault: isinstance(fault, ApiFault) and fault.fits(method, path)):
+    def effects_on_call(self, method: str, path: str) -> CallEffects:
+        """Return the effects on an API call, and count the hits; `path` starts with its version, such as `/v3`."""
+        effects = CallEffects()
+        for active in self._hits(lambda fault: isinstance(fault, ApiFault) and fault.matches(method, path)):
             if isinstance(active.fault, ApiSlow):
-                trouble = trouble._replace(seconds=active.fault.seconds)
+                effects = effects._replace(delay=active.fault.seconds)
             elif isinstance(active.fault, ApiFailure):
-                trouble = trouble._replace(failure=active.fault)
-        return trouble
+                effects = effects._replace(failure=active.fault)
+        return effects
 
-    def _hitting(self, fits: Callable[[Fault], bool]) -> Iterator[Active]:
-        taken = set()
+    def _hits(self, matches: Callable[[Fault], bool]) -> Iterator[ActiveFault]:
+        applied = set()
         for active in self.active:
-            kind = "hold" if isinstance(active.fault, Late | Reorder) else active.fault.kind
-            if kind not in taken and fits(active.fault) and active.hits():
-                taken.add(kind)
+            kind = "delay" if isinstance(active.fault, Late | Reorder) else active.fault.kind
+            if kind not in applied and matches(active.fault) and active.consume_hit():
+                applied.add(kind)
                 yield active
 
 
-def _with(treatment: Treatment, active: Active) -> Treatment:
+def _combine(effects: DeliveryEffects, active: ActiveFault) -> DeliveryEffects:
     match active.fault:
         case Duplicate(times=times):
-            return replace(treatment, copies=times)
+            return replace(effects, copies=times)
         case Timestamp(offset=offset):
-            return replace(treatment, offset=offset)
+            return replace(effects, offset=offset)
         case Forge():
-            return replace(treatment, is_forged=True)
+            return replace(effects, is_forged=True)
         case Headers(only=only):
-            return replace(treatment, only=only)
+            return replace(effects, only=only)
         case Late() | Reorder() as fault:
-            return replace(treatment, holder=Holder(active, fault))
+            return replace(effects, delayed_by=DelayingFault(active, fault))
         case _:
-            return treatment
+            return effects

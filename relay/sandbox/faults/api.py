@@ -1,4 +1,4 @@
-"""How the faults that are in force reach calls of the API."""
+"""Middleware that injects the active faults into API calls."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _PREFIX = "/api/partner"
 
 
 def fault_middleware(faults: Faults, error_of: Callable[[ApiFailure], Exception]) -> Middleware:
-    """Slows calls down and fails them as `faults` says; `error_of` gives the API's own error."""
+    """Delay and fail calls as `faults` demands; `error_of` builds the error in the format of the API."""
 
     @web.middleware
-    async def suffer(request: web.Request, handler: Handler) -> web.StreamResponse:
-        trouble = faults.for_call(request.method, request.path.removeprefix(_PREFIX))
-        if trouble.seconds:
-            await asyncio.sleep(trouble.seconds)
-        failure = trouble.failure
+    async def inject_faults(request: web.Request, handler: Handler) -> web.StreamResponse:
+        effects = faults.effects_on_call(request.method, request.path.removeprefix(_PREFIX))
+        if effects.delay:
+            await asyncio.sleep(effects.delay)
+        failure = effects.failure
         if failure is not None and not failure.after:
             raise error_of(failure)
-        answer = await handler(request)
+        response = await handler(request)
         if failure is not None:
             raise error_of(failure)
-        return answer
+        return response
 
-    return suffer
+    return inject_faults

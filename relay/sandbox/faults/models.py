@@ -1,7 +1,7 @@
-"""Faults that can be asked for: what Linq may do to deliveries and to calls of its API.
+"""Models of the faults that can be injected: misbehaviour of Linq in deliveries and API calls.
 
-A fault hits every event or call that fits its filter, or a `share` of them (chosen by a seed), until it has hit `count`
-of them or is cleared; `in_force` has the rules.
+A fault hits the events or calls that match its filter, or a random `share` of them (repeatable by `seed`), until it has
+hit `count` of them or is removed. `active.py` combines several faults.
 """
 
 from __future__ import annotations
@@ -18,34 +18,34 @@ class _Fault(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     count: int | None = Field(None, ge=1)
-    """How many it hits; None for all until it is cleared."""
+    """Number of hits; None for no limit."""
     share: float = Field(1.0, gt=0, le=1)
-    """The share of what fits that it hits."""
+    """Share of the matching events or calls that it hits."""
     seed: int = 1
-    """Makes what it does by chance repeatable."""
+    """Seed of its random choices."""
 
 
 class DeliveryFault(_Fault):
-    """A fault of deliveries."""
+    """A fault in deliveries."""
 
     events: tuple[Pattern, ...] = ("*",)
     line: Line | None = None
     """Only events of this line."""
 
-    def fits(self, event_type: str, line: str | None) -> bool:
-        """Whether it is meant for such an event."""
+    def matches(self, event_type: str, line: str | None) -> bool:
+        """Return True if its filter matches the event."""
         return self.line in {None, line} and any(matches(pattern, event_type) for pattern in self.events)
 
 
 class Duplicate(DeliveryFault):
-    """Every delivery is sent several times at once."""
+    """Duplicates: every delivery is sent several times, in parallel."""
 
     kind: Literal["duplicate"] = "duplicate"
     times: int = Field(2, ge=2, le=100)
 
 
 class Reorder(DeliveryFault):
-    """Events are held back, for `seconds` or until there are `window` of them, and leave in another order."""
+    """Reordering: events are delayed for `seconds` or until there are `window` of them, then sent in another order."""
 
     kind: Literal["reorder"] = "reorder"
     window: int = Field(5, ge=2, le=1000)
@@ -53,63 +53,63 @@ class Reorder(DeliveryFault):
 
 
 class Late(DeliveryFault):
-    """Events are held back for `seconds` after the first, and leave all at once, marked with `reconciled_at`."""
+    """Lateness: events are delayed for `seconds` after the first, then all sent at once with `reconciled_at`."""
 
     kind: Literal["late"] = "late"
     seconds: float = Field(60.0, gt=0)
 
 
 class Timestamp(DeliveryFault):
-    """The signed timestamps are off by `offset` seconds: stale below zero, in the future above."""
+    """Wrong timestamps: off by `offset` seconds and signed; negative is stale, positive in the future."""
 
     kind: Literal["timestamp"] = "timestamp"
     offset: int = Field(ge=-1_000_000_000, le=1_000_000_000)
 
 
 class Forge(DeliveryFault):
-    """Signatures are made with a secret that nobody has."""
+    """Forged signatures: made with a random secret, so that no receiver can verify them."""
 
     kind: Literal["forge"] = "forge"
 
 
 class Headers(DeliveryFault):
-    """Only one of the two header families of v3 is sent."""
+    """Missing headers: only one of the two header families of v3 is sent."""
 
     kind: Literal["headers"] = "headers"
     only: Literal["standard", "legacy"]
 
 
 class ApiFault(_Fault):
-    """A fault of the API."""
+    """A fault in API calls."""
 
     method: Literal["GET", "POST", "PUT", "DELETE"] | None = None
     path: str = Field("/", pattern="^/")
-    """What the path begins with, such as `/v3/webhook-subscriptions`."""
+    """Prefix of the path, such as `/v3/webhook-subscriptions`."""
 
-    def fits(self, method: str, path: str) -> bool:
-        """Whether it is meant for such a call."""
+    def matches(self, method: str, path: str) -> bool:
+        """Return True if its filter matches the call."""
         return self.method in {None, method} and path.startswith(self.path)
 
 
 class ApiFailure(ApiFault):
-    """Calls are answered 429 or 500; with `after` they are carried out all the same."""
+    """Failing calls: the response is 429 or 500; with `after`, the call is carried out first."""
 
     kind: Literal["api_error"] = "api_error"
     status: Literal[429, 500]
     retry_after: int = Field(1, ge=0, le=3600)
-    """Seconds, told with a 429."""
+    """Seconds in the Retry-After header of a 429."""
     after: bool = False
 
 
 class ApiSlow(ApiFault):
-    """Calls take `seconds` longer; `--speed` does not change that."""
+    """Slow calls: each takes `seconds` longer; `--speed` does not divide it."""
 
     kind: Literal["api_slow"] = "api_slow"
     seconds: float = Field(gt=0, le=600)
 
 
 class Disable(BaseModel):
-    """Linq switches subscriptions off: one by its id, or all that are filtered by a line. Done at once, and once."""
+    """Disabled subscriptions: the one with an id, or all that filter by a line. Applied at once, and only once."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -118,14 +118,14 @@ class Disable(BaseModel):
     line: Line | None = None
 
     @model_validator(mode="after")
-    def _names_one(self) -> Disable:
+    def _has_one_selector(self) -> Disable:
         if (self.subscription_id is None) == (self.line is None):
-            raise ValueError("name either a subscription_id or a line")
+            raise ValueError("give either subscription_id or line")
         return self
 
 
 Fault = Duplicate | Reorder | Late | Timestamp | Forge | Headers | ApiFailure | ApiSlow
 FAULT_REQUEST: TypeAdapter[Fault | Disable] = TypeAdapter(Annotated[Fault | Disable, Field(discriminator="kind")])
-"""What `POST /sandbox/faults` takes."""
+"""The body of `POST /sandbox/faults`."""
 
-FAULT_KINDS = tuple(one.model_fields["kind"].default for one in (*get_args(Fault), Disable))
+FAULT_KINDS = tuple(model.model_fields["kind"].default for model in (*get_args(Fault), Disable))

@@ -1,8 +1,8 @@
-"""What the account tells of itself: changes of lines, tokens, environments, subscriptions and the team.
+"""Account events: changes of lines, tokens, environments, subscriptions and team members.
 
-One shape for all: who changed what, and from what to what. A field that does not apply is absent, `null` means "none"
-inside `change`, and created and deleted things carry no `change` (the SDK's docstrings say so). What type the values
-of a change have is not published for every event; where it is not, they are what the thing itself would show.
+All have the same shape: actor, object, old and new value. A field that does not apply is absent, `null` means "none"
+inside `change`, and created and deleted objects carry no `change` (documented in the SDK). The type of the values is
+not published for every event; where it is not, they have the type that the object has elsewhere.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from relay.sandbox.state import rfc3339
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from relay.sandbox.payloads.scene import Builder, Scene
+    from relay.sandbox.payloads.scenario import Builder, Scenario
 
-    What = Callable[[Scene], dict[str, Any]]
+    Details = Callable[[Scenario], dict[str, Any]]
 
 _PRODUCTION = {"name": "Production", "type": "environment"}
 _STAGING = {"name": "Staging", "type": "environment"}
@@ -28,7 +28,7 @@ _ROUTING = {"routing_key_header": "X-Routing-Key", "routing_id_header": "Linq-Ch
 _TOKEN_LIFE = timedelta(days=90)
 
 _MEMBER = {"type": "team_member", "id": "usr_31", "email": "ops@example.org", "name": "Ivo Brandt"}
-_DONE_BY: dict[str, dict[str, Any]] = {
+_ORIGINS: dict[str, dict[str, Any]] = {
     "dashboard": {"origin": "dashboard", "actor": _MEMBER},
     "api": {"origin": "api", "actor": {"type": "api"}},
     "linq": {"origin": "linq", "actor": {"type": "system"}},
@@ -39,51 +39,51 @@ def _change(before: Any, after: Any) -> dict[str, Any]:
     return {"change": {"from": before, "to": after}}
 
 
-def _line(scene: Scene) -> dict[str, Any]:
-    return {"phone_number": scene.line}
+def _line(scenario: Scenario) -> dict[str, Any]:
+    return {"phone_number": scenario.line}
 
 
-def _contact_card(scene: Scene) -> dict[str, Any]:
-    return {**_line(scene), "contact_card": {"id": scene.id_of("contact card"), "first_name": "Support"}}
+def _contact_card(scenario: Scenario) -> dict[str, Any]:
+    return {**_line(scenario), "contact_card": {"id": scenario.id_of("contact card"), "first_name": "Support"}}
 
 
-def _renamed_card(scene: Scene) -> dict[str, Any]:
-    return {**_contact_card(scene), "change": {"first_name": {"from": "Help", "to": "Support"}}}
+def _renamed_card(scenario: Scenario) -> dict[str, Any]:
+    return {**_contact_card(scenario), "change": {"first_name": {"from": "Help", "to": "Support"}}}
 
 
-def _token(scene: Scene, **more: Any) -> dict[str, Any]:
-    token = {"id": scene.id_of("token"), "token_prefix": "lq_3f9a", "name": "relay"}
+def _token(scenario: Scenario, **more: Any) -> dict[str, Any]:
+    token = {"id": scenario.id_of("token"), "token_prefix": "lq_3f9a", "name": "relay"}
     return {"api_token": {**token, **more}}
 
 
-def _expiring_token(scene: Scene) -> dict[str, Any]:
-    expires_at = rfc3339(scene.moment + _TOKEN_LIFE)
-    return {**_token(scene, expires_at=expires_at), **_change(None, expires_at)}
+def _expiring_token(scenario: Scenario) -> dict[str, Any]:
+    expires_at = rfc3339(scenario.occurred_at + _TOKEN_LIFE)
+    return {**_token(scenario, expires_at=expires_at), **_change(None, expires_at)}
 
 
-def _subscription(scene: Scene, **more: Any) -> dict[str, Any]:
-    return {"webhook_subscription": {"id": scene.id_of("subscription"), "target_url": _URL, **more}}
+def _subscription(scenario: Scenario, **more: Any) -> dict[str, Any]:
+    return {"webhook_subscription": {"id": scenario.id_of("subscription"), "target_url": _URL, **more}}
 
 
-def _team_member(scene: Scene, **more: Any) -> dict[str, Any]:
-    return {"team_member": {"id": scene.id_of("team member"), "name": "Ivo Brandt", **more}}
+def _team_member(scenario: Scenario, **more: Any) -> dict[str, Any]:
+    return {"team_member": {"id": scenario.id_of("team member"), "name": "Ivo Brandt", **more}}
 
 
-_CHANGES: dict[str, tuple[str, str, What]] = {
+_CHANGES: dict[str, tuple[str, str, Details]] = {
     "zero_day_retention.updated": (
         "dashboard",
         "Zero-day retention turned on",
-        lambda scene: {**_line(scene), **_change(before=False, after=True)},
+        lambda scenario: {**_line(scenario), **_change(before=False, after=True)},
     ),
     "phone_number.forwarding_updated": (
         "api",
         "Forwarding number set",
-        lambda scene: {**_line(scene), **_change(None, _FORWARDED_TO)},
+        lambda scenario: {**_line(scenario), **_change(None, _FORWARDED_TO)},
     ),
     "environment.line_moved": (
         "dashboard",
         "Line moved to Staging",
-        lambda scene: {**_line(scene), **_change(_PRODUCTION, _STAGING)},
+        lambda scenario: {**_line(scenario), **_change(_PRODUCTION, _STAGING)},
     ),
     "contact_card.created": ("api", "Contact card created", _contact_card),
     "contact_card.updated": ("api", "Contact card updated", _renamed_card),
@@ -92,10 +92,10 @@ _CHANGES: dict[str, tuple[str, str, What]] = {
     "api_token.renamed": (
         "dashboard",
         "API token renamed",
-        lambda scene: {**_token(scene), **_change("test", "relay")},
+        lambda scenario: {**_token(scenario), **_change("test", "relay")},
     ),
     "api_token.expiry_scheduled": ("dashboard", "API token expiry scheduled", _expiring_token),
-    "api_token.expired": ("linq", "API token expired", lambda scene: _token(scene, expires_at=scene.at)),
+    "api_token.expired": ("linq", "API token expired", lambda scenario: _token(scenario, expires_at=scenario.at)),
     "api_token.activated": ("dashboard", "API token activated", _token),
     "api_token.deleted": ("dashboard", "API token deleted", _token),
     "environment.created": ("dashboard", "Environment created", lambda _: {"environment": _STAGING}),
@@ -112,50 +112,50 @@ _CHANGES: dict[str, tuple[str, str, What]] = {
     "webhook_subscription.created": (
         "api",
         "Webhook subscription created",
-        lambda scene: _subscription(scene, events=list(_EVENTS)),
+        lambda scenario: _subscription(scenario, events=list(_EVENTS)),
     ),
     "webhook_subscription.deleted": ("api", "Webhook subscription deleted", _subscription),
     "webhook_subscription.target_url_changed": (
         "api",
         "Webhook subscription URL changed",
-        lambda scene: {**_subscription(scene), **_change(f"{_URL}/old", _URL)},
+        lambda scenario: {**_subscription(scenario), **_change(f"{_URL}/old", _URL)},
     ),
     "webhook_subscription.enabled": ("api", "Webhook subscription enabled", _subscription),
     "webhook_subscription.disabled": ("linq", "Webhook subscription disabled", _subscription),
     "webhook_subscription.events.updated": (
         "api",
         "Webhook subscription events updated",
-        lambda scene: {**_subscription(scene), **_change(list(_EVENTS[:1]), list(_EVENTS))},
+        lambda scenario: {**_subscription(scenario), **_change(list(_EVENTS[:1]), list(_EVENTS))},
     ),
     "webhook_subscription.phone_numbers.updated": (
         "api",
         "Webhook subscription phone numbers updated",
-        lambda scene: {**_subscription(scene), **_change(None, [scene.line])},
+        lambda scenario: {**_subscription(scenario), **_change(None, [scenario.line])},
     ),
     "webhook_subscription.routing_headers_set": (
         "api",
         "Webhook subscription routing headers set",
-        lambda scene: {**_subscription(scene), **_change(None, _ROUTING)},
+        lambda scenario: {**_subscription(scenario), **_change(None, _ROUTING)},
     ),
     "webhook_subscription.routing_headers_cleared": (
         "api",
         "Webhook subscription routing headers cleared",
-        lambda scene: {**_subscription(scene), **_change(_ROUTING, None)},
+        lambda scenario: {**_subscription(scenario), **_change(_ROUTING, None)},
     ),
-    "team_member.added": ("dashboard", "Team member added", lambda scene: _team_member(scene, role="member")),
+    "team_member.added": ("dashboard", "Team member added", lambda scenario: _team_member(scenario, role="member")),
     "team_member.signed_in": (
         "dashboard",
         "Team member signed in",
-        lambda scene: {**_team_member(scene), "method": "code"},
+        lambda scenario: {**_team_member(scenario), "method": "code"},
     ),
     "team_member.signed_out": ("dashboard", "Team member signed out", _team_member),
 }
-"""Where each is done, what the Activity page calls it, and what has changed."""
+"""Origin, summary on the Activity page, and builder of the object and its change, by event type."""
 
 
-def _account(event_type: str, scene: Scene, _: str) -> dict[str, Any]:
-    origin, summary, what = _CHANGES[event_type]
-    return {"summary": summary, "occurred_at": scene.at, **_DONE_BY[origin], **what(scene)}
+def _account(event_type: str, scenario: Scenario, _: str) -> dict[str, Any]:
+    origin, summary, details = _CHANGES[event_type]
+    return {"summary": summary, "occurred_at": scenario.at, **_ORIGINS[origin], **details(scenario)}
 
 
 BUILDERS: dict[str, Builder] = dict.fromkeys(_CHANGES, _account)

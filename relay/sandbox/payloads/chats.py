@@ -1,4 +1,4 @@
-"""What chats tell: `chat.*` and `participant.*`, as the SDK has it."""
+"""Payloads of chats: `chat.*` and `participant.*`, as defined by the SDK."""
 
 from __future__ import annotations
 
@@ -7,76 +7,76 @@ from typing import TYPE_CHECKING, Any
 from relay.sandbox.payloads.versions import OLD
 
 if TYPE_CHECKING:
-    from relay.sandbox.payloads.scene import Builder, Scene
+    from relay.sandbox.payloads.scenario import Builder, Scenario
 
 _CHANGE_FAILED = 4001
-"""The code that every kind of chat update can fail with."""
+"""Error code of every kind of failed chat update."""
 
 
-def _created(_: str, scene: Scene, version: str) -> dict[str, Any]:
-    members = (scene.line, scene.customer, *scene.others)
+def _created(_: str, scenario: Scenario, version: str) -> dict[str, Any]:
+    members = (scenario.line, scenario.customer, *scenario.others)
     data = {
-        "id": scene.chat_id,
+        "id": scenario.chat_id,
         "display_name": ", ".join(members),
-        "service": scene.service,
-        "is_group": scene.is_group,
-        "handles": [scene.handle(member) for member in members],
-        "created_at": scene.at,
-        "updated_at": scene.at,
+        "service": scenario.service,
+        "is_group": scenario.is_group,
+        "handles": [scenario.handle(member) for member in members],
+        "created_at": scenario.at,
+        "updated_at": scenario.at,
     }
-    return data if version == OLD else {**data, "health_status": scene.health}
+    return data if version == OLD else {**data, "health_status": scenario.health}
 
 
-def _typing(_: str, scene: Scene, __: str) -> dict[str, Any]:
-    return {"chat_id": scene.chat_id, "actor_handle": scene.handle(scene.customer)}
+def _typing(_: str, scenario: Scenario, __: str) -> dict[str, Any]:
+    return {"chat_id": scenario.chat_id, "actor_handle": scenario.handle(scenario.customer)}
 
 
-def _added(_: str, scene: Scene, __: str) -> dict[str, Any]:
+def _added(_: str, scenario: Scenario, __: str) -> dict[str, Any]:
     return {
-        "chat_id": scene.chat_id,
-        "handle": scene.actor,
-        "participant": scene.handle(scene.actor),
-        "added_at": scene.at,
-    }
-
-
-def _removed(_: str, scene: Scene, __: str) -> dict[str, Any]:
-    return {
-        "chat_id": scene.chat_id,
-        "handle": scene.actor,
-        "participant": {**scene.handle(scene.actor), "status": "removed", "left_at": scene.at},
-        "removed_at": scene.at,
+        "chat_id": scenario.chat_id,
+        "handle": scenario.actor,
+        "participant": scenario.handle(scenario.actor),
+        "added_at": scenario.at,
     }
 
 
-def _group_value(scene: Scene, new_value: str) -> dict[str, Any]:
+def _removed(_: str, scenario: Scenario, __: str) -> dict[str, Any]:
     return {
-        "chat_id": scene.chat_id,
+        "chat_id": scenario.chat_id,
+        "handle": scenario.actor,
+        "participant": {**scenario.handle(scenario.actor), "status": "removed", "left_at": scenario.at},
+        "removed_at": scenario.at,
+    }
+
+
+def _group_value(scenario: Scenario, new_value: str) -> dict[str, Any]:
+    return {
+        "chat_id": scenario.chat_id,
         "old_value": None,
         "new_value": new_value,
-        "changed_by_handle": scene.handle(scene.actor),
-        "updated_at": scene.at,
+        "changed_by_handle": scenario.handle(scenario.actor),
+        "updated_at": scenario.at,
     }
 
 
-def _group_name(_: str, scene: Scene, __: str) -> dict[str, Any]:
-    return _group_value(scene, scene.text)
+def _group_name(_: str, scenario: Scenario, __: str) -> dict[str, Any]:
+    return _group_value(scenario, scenario.text)
 
 
-def _group_icon(_: str, scene: Scene, __: str) -> dict[str, Any]:
-    return _group_value(scene, f"https://cdn.linqapp.com/group-icons/{scene.chat_id}.png")
+def _group_icon(_: str, scenario: Scenario, __: str) -> dict[str, Any]:
+    return _group_value(scenario, f"https://cdn.linqapp.com/group-icons/{scenario.chat_id}.png")
 
 
-def _background(_: str, scene: Scene, __: str) -> dict[str, Any]:
+def _background(_: str, scenario: Scenario, __: str) -> dict[str, Any]:
     return {
-        "chat": scene.chat,
-        "actor_handle": scene.handle(scene.actor),
+        "chat": scenario.chat,
+        "actor_handle": scenario.handle(scenario.actor),
         "background": {"type": "color", "variant": "custom", "shades": ["#1d3557", "#a8dadc"]},
     }
 
 
-def _update_failed(_: str, scene: Scene, __: str) -> dict[str, Any]:
-    return {"chat_id": scene.chat_id, "error_code": _CHANGE_FAILED, "failed_at": scene.at}
+def _update_failed(_: str, scenario: Scenario, __: str) -> dict[str, Any]:
+    return {"chat_id": scenario.chat_id, "error_code": _CHANGE_FAILED, "failed_at": scenario.at}
 
 
 BUILDERS: dict[str, Builder] = {

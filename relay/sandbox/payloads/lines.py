@@ -1,7 +1,7 @@
-"""What happens on a line outside its chats: its status, calls, shared contact cards and locations.
+"""Payloads of lines outside chats: status, calls, shared contact cards and locations.
 
-As the SDK has it, but for `call.*`: those can be subscribed to, and Linq publishes no payload of them. Theirs is the
-least that a call has, in the names that v2 gives it.
+They are as defined by the SDK, except `call.*`, which can be subscribed to but has no published payload. Ours has the
+minimum of a call, with the field names of v2.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from relay.sandbox.payloads.scene import name_of
+from relay.sandbox.payloads.scenario import name_of
 from relay.sandbox.state import rfc3339
 
 if TYPE_CHECKING:
-    from relay.sandbox.payloads.scene import Builder, Scene
+    from relay.sandbox.payloads.scenario import Builder, Scenario
 
 LOCATION_SHARED_FOR = timedelta(hours=1)
 
@@ -21,59 +21,59 @@ _HEALTHY = ("ACTIVE", "HEALTHY")
 _FLAGGED = ("FLAGGED", "CRITICAL")
 
 
-def _status(_: str, scene: Scene, __: str) -> dict[str, Any]:
-    before, after = (_HEALTHY, _FLAGGED) if scene.flagged else (_FLAGGED, _HEALTHY)
+def _status(_: str, scenario: Scenario, __: str) -> dict[str, Any]:
+    before, after = (_HEALTHY, _FLAGGED) if scenario.flagged else (_FLAGGED, _HEALTHY)
     return {
-        "phone_number": scene.line,
+        "phone_number": scenario.line,
         "previous_status": before[0],
         "new_status": after[0],
         "previous_reputation": before[1],
         "new_reputation": after[1],
-        "changed_at": scene.at,
+        "changed_at": scenario.at,
     }
 
 
-def _ownership(_: str, scene: Scene, __: str) -> dict[str, Any]:
-    return {"phone_number": scene.line, "changed_at": scene.at}
+def _ownership(_: str, scenario: Scenario, __: str) -> dict[str, Any]:
+    return {"phone_number": scenario.line, "changed_at": scenario.at}
 
 
-def _contact_card(_: str, scene: Scene, __: str) -> dict[str, Any]:
-    first_name, last_name = name_of(scene.customer)
+def _contact_card(_: str, scenario: Scenario, __: str) -> dict[str, Any]:
+    first_name, last_name = name_of(scenario.customer)
     return {
         "first_name": first_name,
         "last_name": last_name,
-        "owner_handle": scene.line,
-        "sender_handle": scene.customer,
+        "owner_handle": scenario.line,
+        "sender_handle": scenario.customer,
         "media_url": None,
     }
 
 
-def _location_started(_: str, scene: Scene, __: str) -> dict[str, Any]:
+def _location_started(_: str, scenario: Scenario, __: str) -> dict[str, Any]:
     return {
-        "shared_by": scene.customer,
-        "shared_with": scene.line,
-        "began_at": scene.at,
-        "ends_at": rfc3339(scene.moment + LOCATION_SHARED_FOR),
-        "chat_id": scene.chat_id,
+        "shared_by": scenario.customer,
+        "shared_with": scenario.line,
+        "began_at": scenario.at,
+        "ends_at": rfc3339(scenario.occurred_at + LOCATION_SHARED_FOR),
+        "chat_id": scenario.chat_id,
     }
 
 
-def _location_stopped(_: str, scene: Scene, __: str) -> dict[str, Any]:
+def _location_stopped(_: str, scenario: Scenario, __: str) -> dict[str, Any]:
     return {
-        "shared_by": scene.customer,
-        "shared_with": scene.line,
-        "began_at": rfc3339(scene.moment - LOCATION_SHARED_FOR),
-        "ended_at": scene.at,
-        "chat_id": scene.chat_id,
+        "shared_by": scenario.customer,
+        "shared_with": scenario.line,
+        "began_at": rfc3339(scenario.occurred_at - LOCATION_SHARED_FOR),
+        "ended_at": scenario.at,
+        "chat_id": scenario.chat_id,
     }
 
 
-def _call(_: str, scene: Scene, __: str) -> dict[str, Any]:
+def _call(_: str, scenario: Scenario, __: str) -> dict[str, Any]:
     return {
-        "id": scene.message_id,
-        "direction": scene.direction,
-        "from": scene.actor,
-        "to": scene.other_side,
+        "id": scenario.message_id,
+        "direction": scenario.direction,
+        "from": scenario.actor,
+        "to": scenario.other_side,
     }
 
 

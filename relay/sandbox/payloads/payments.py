@@ -1,25 +1,25 @@
-"""What payments tell: `payment.*` and `connection.*`, which the SDK gives one shape, the payment request."""
+"""Payloads of payments: `payment.*` and `connection.*`, which in the SDK share the shape of a payment request."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from relay.sandbox.payloads.scene import Builder, Scene
+    from relay.sandbox.payloads.scenario import Builder, Scenario
 
 _STATUSES = {
     "payment.succeeded": "succeeded",
     "payment.canceled": "canceled",
     "payment.expired": "expired",
     "payment.declined": "failed",
-    "payment.authorized": "succeeded",  # the SDK knows no status between asked for and succeeded
+    "payment.authorized": "succeeded",  # the SDK has no status between requested and succeeded
     "connection.created": "succeeded",
     "connection.revoked": "canceled",
 }
 
 
-def _payment(event_type: str, scene: Scene, _: str) -> dict[str, Any]:
-    request = scene.id_of("payment request")
+def _payment(event_type: str, scenario: Scenario, _: str) -> dict[str, Any]:
+    request = scenario.id_of("payment request")
     return {
         "id": request,
         "object": "payment_request",
@@ -30,9 +30,9 @@ def _payment(event_type: str, scene: Scene, _: str) -> dict[str, Any]:
         "mode": "payment",
         "rail": "stripe",
         "stripe": {"payment_intent_id": f"pi_{request[-12:]}"},
-        "metadata": {"chat_id": scene.chat_id},
-        "created_at": scene.at,
-        "updated_at": scene.at,
+        "metadata": {"chat_id": scenario.chat_id},
+        "created_at": scenario.at,
+        "updated_at": scenario.at,
     }
 
 

@@ -1,4 +1,4 @@
-"""What polls tell: `poll.*`, as the SDK has it. A poll is a message whose options carry votes."""
+"""Payloads of polls: `poll.*`, as defined by the SDK. A poll is a message with options that carry votes."""
 
 from __future__ import annotations
 
@@ -7,88 +7,88 @@ from typing import TYPE_CHECKING, Any
 from relay.sandbox.payloads.messages import FAILURES, reaction, receipts
 
 if TYPE_CHECKING:
-    from relay.sandbox.payloads.scene import Builder, Scene
+    from relay.sandbox.payloads.scenario import Builder, Scenario
 
 
-def _base(scene: Scene, direction: str, sender: dict[str, Any] | None) -> dict[str, Any]:
+def _base(scenario: Scenario, direction: str, sender: dict[str, Any] | None) -> dict[str, Any]:
     return {
-        "chat": scene.chat,
-        "message_id": scene.message_id,
+        "chat": scenario.chat,
+        "message_id": scenario.message_id,
         "direction": direction,
-        "service": scene.service,
+        "service": scenario.service,
         "sender_handle": sender,
     }
 
 
-def _option(scene: Scene, text: str, creator: str) -> dict[str, Any]:
+def _option(scenario: Scenario, text: str, creator: str) -> dict[str, Any]:
     return {
-        "option_id": scene.id_of(f"option {text}"),
+        "option_id": scenario.id_of(f"option {text}"),
         "text": text,
         "can_be_edited": True,
-        "creator_handle": scene.handle(creator),
+        "creator_handle": scenario.handle(creator),
         "voters": [],
     }
 
 
-def _poll(scene: Scene, creator: str) -> dict[str, Any]:
-    """The poll as it was made: nobody has voted yet."""
-    return {"options": [_option(scene, text, creator) for text in scene.options], "total_voters": 0}
+def _poll(scenario: Scenario, creator: str) -> dict[str, Any]:
+    """Build a new poll, without votes."""
+    return {"options": [_option(scenario, text, creator) for text in scenario.options], "total_voters": 0}
 
 
-def _received(_: str, scene: Scene, __: str) -> dict[str, Any]:
+def _received(_: str, scenario: Scenario, __: str) -> dict[str, Any]:
     return {
-        **_base(scene, "inbound", scene.handle(scene.customer)),
-        "poll": _poll(scene, scene.customer),
-        "created_at": scene.at,
-        "updated_at": scene.at,
-        "received_at": scene.at,
+        **_base(scenario, "inbound", scenario.handle(scenario.customer)),
+        "poll": _poll(scenario, scenario.customer),
+        "created_at": scenario.at,
+        "updated_at": scenario.at,
+        "received_at": scenario.at,
     }
 
 
-def _sent(event_type: str, scene: Scene, _: str) -> dict[str, Any]:
+def _sent(event_type: str, scenario: Scenario, _: str) -> dict[str, Any]:
     return {
-        **_base(scene, "outbound", scene.handle(scene.line)),
-        "poll": _poll(scene, scene.line),
-        "created_at": scene.at,
-        "updated_at": scene.at,
-        **receipts(event_type, scene),
+        **_base(scenario, "outbound", scenario.handle(scenario.line)),
+        "poll": _poll(scenario, scenario.line),
+        "created_at": scenario.at,
+        "updated_at": scenario.at,
+        **receipts(event_type, scenario),
     }
 
 
-def _failed(_: str, scene: Scene, __: str) -> dict[str, Any]:
+def _failed(_: str, scenario: Scenario, __: str) -> dict[str, Any]:
     return {
-        **_base(scene, "outbound", None),  # the send never landed
-        "poll": _poll(scene, scene.line),
-        "error": {"code": scene.code, "message": FAILURES[scene.code]},
-        "failed_at": scene.at,
+        **_base(scenario, "outbound", None),  # the message was never sent
+        "poll": _poll(scenario, scenario.line),
+        "error": {"code": scenario.code, "message": FAILURES[scenario.code]},
+        "failed_at": scenario.at,
     }
 
 
-def _updated(_: str, scene: Scene, __: str) -> dict[str, Any]:
-    """An option more. The sender is the line, whoever added it; that stands in the option."""
+def _updated(_: str, scenario: Scenario, __: str) -> dict[str, Any]:
+    """Build an added option. The sender is always the line; the creator is in the option."""
     return {
-        **_base(scene, scene.direction, scene.handle(scene.line)),
-        "added_options": [_option(scene, scene.options[-1], scene.actor)],
+        **_base(scenario, scenario.direction, scenario.handle(scenario.line)),
+        "added_options": [_option(scenario, scenario.options[-1], scenario.actor)],
     }
 
 
-def _vote(_: str, scene: Scene, __: str) -> dict[str, Any]:
+def _vote(_: str, scenario: Scenario, __: str) -> dict[str, Any]:
     return {
-        **_base(scene, scene.direction, scene.handle(scene.actor)),
-        "option_id": scene.id_of(f"option {scene.options[-1]}"),
+        **_base(scenario, scenario.direction, scenario.handle(scenario.actor)),
+        "option_id": scenario.id_of(f"option {scenario.options[-1]}"),
     }
 
 
-def _reaction(event_type: str, scene: Scene, version: str) -> dict[str, Any]:
-    """A sticker: the only reaction a poll can get, and one that stays."""
+def _reaction(event_type: str, scenario: Scenario, version: str) -> dict[str, Any]:
+    """Build a sticker: the only kind of reaction to a poll, and it cannot be removed."""
     sticker = {
-        "url": f"https://cdn.linqapp.com/stickers/{scene.id_of('sticker')}.png",
+        "url": f"https://cdn.linqapp.com/stickers/{scenario.id_of('sticker')}.png",
         "file_name": "sticker.png",
         "mime_type": "image/png",
         "width": 320,
         "height": 320,
     }
-    return {**reaction(event_type, scene, version), "reaction_type": "sticker", "sticker": sticker}
+    return {**reaction(event_type, scenario, version), "reaction_type": "sticker", "sticker": sticker}
 
 
 BUILDERS: dict[str, Builder] = {

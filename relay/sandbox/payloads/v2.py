@@ -1,9 +1,9 @@
-"""Webhook payloads of v2 as Linq makes them: all 14 event types (https://docs.linqapp.com/v2/api).
+"""Webhook payloads of v2: all 14 event types (https://docs.linqapp.com/v2/api).
 
-The happenings are those of v3; what differs is how they are told. Keys are sorted at every level, times have an offset,
-and ids are numbers, derived from the scene's own so that a chat keeps its id: as text for chats, messages, calls,
-reactions and handles, as integers for contacts. Linq documents no payload for `participant.*`; theirs is the chat and
-its handles, which every other event of a chat has.
+They are built from the same scenarios as those of v3, in another format. Keys are sorted at every level, times have an
+offset, and ids are numbers, derived from those of the scenario so that a chat keeps its id: strings for chats,
+messages, calls, reactions and handles, integers for contacts. Linq documents no payload for `participant.*`; ours has
+the chat id and the handles, as every other event of a chat.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from datetime import timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from relay.linq.payloads.event_types import V2_TYPES
-from relay.sandbox.payloads.scene import name_of
+from relay.sandbox.payloads.scenario import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from relay.sandbox.payloads.scene import Scene
+    from relay.sandbox.payloads.scenario import Scenario
 
-    Builder = Callable[[str, Scene], dict[str, Any]]
+    Builder = Callable[[str, Scenario], dict[str, Any]]
 
 _ZONE = timezone(timedelta(hours=-6))
-"""The offset of the times in Linq's samples."""
+"""Offset of the times in Linq's samples."""
 
 _IDS = 10**9
 _CALL_LASTED = timedelta(seconds=252)
@@ -37,7 +37,7 @@ _OWNER = {
     "name": "Ivo Brandt",
 }
 
-_SAME_IN_V3 = {
+_V2_TYPE_BY_V3_TYPE = {
     "message.sent": "message.sent",
     "message.received": "message.received",
     "message.read": "message.read",
@@ -52,17 +52,17 @@ _SAME_IN_V3 = {
 
 
 def v2_types() -> tuple[str, ...]:
-    """The event types of v2."""
+    """Return the event types of v2."""
     return V2_TYPES
 
 
 def v2_type_of(v3_type: str) -> str | None:
-    """The v2 event type that tells of the same, if there is one; of a reaction, that of a customer's."""
-    return _SAME_IN_V3.get(v3_type)
+    """Return the v2 type of a v3 event, None if v2 has none; for a reaction, the type of a customer's reaction."""
+    return _V2_TYPE_BY_V3_TYPE.get(v3_type)
 
 
-def v2_body(v2_type: str, scene: Scene, event_id: str, moment: datetime) -> bytes:
-    """The body of a v2 webhook.
+def v2_body(v2_type: str, scenario: Scenario, event_id: str, created_at: datetime) -> bytes:
+    """Build the body of a v2 webhook.
 
     Raises:
         KeyError: v2 has no such type.
@@ -71,147 +71,147 @@ def v2_body(v2_type: str, scene: Scene, event_id: str, moment: datetime) -> byte
         "api_version": "v2",
         "event_type": v2_type,
         "event_id": event_id,
-        "created_at": _iso(moment),
-        "data": _BUILDERS[v2_type](v2_type, scene),
+        "created_at": _iso(created_at),
+        "data": _BUILDERS[v2_type](v2_type, scenario),
     }
     return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def _iso(moment: datetime) -> str:
-    return moment.astimezone(_ZONE).isoformat(timespec="seconds")
+def _iso(time: datetime) -> str:
+    return time.astimezone(_ZONE).isoformat(timespec="seconds")
 
 
-def _spaced(moment: datetime) -> str:
-    return f"{moment.astimezone(_ZONE):%Y-%m-%d %H:%M:%S %z}"
+def _spaced(time: datetime) -> str:
+    return f"{time.astimezone(_ZONE):%Y-%m-%d %H:%M:%S %z}"
 
 
-def _number(of: str) -> int:
-    return uuid.uuid5(uuid.NAMESPACE_OID, of).int % _IDS + 1
+def _number(name: str) -> int:
+    return uuid.uuid5(uuid.NAMESPACE_OID, name).int % _IDS + 1
 
 
-def _id(of: str) -> str:
-    return str(_number(of))
+def _id(name: str) -> str:
+    return str(_number(name))
 
 
-def _handles(scene: Scene) -> list[dict[str, Any]]:
+def _handles(scenario: Scenario) -> list[dict[str, Any]]:
     return [
         {
-            "identifier": one,
-            "display_name": "Support line" if one == scene.line else " ".join(name_of(one)),
-            "is_me": one == scene.line,
+            "identifier": handle,
+            "display_name": "Support line" if handle == scenario.line else " ".join(name_of(handle)),
+            "is_me": handle == scenario.line,
         }
-        for one in (scene.customer, scene.line, *scene.others)
+        for handle in (scenario.customer, scenario.line, *scenario.others)
     ]
 
 
-def _message(v2_type: str, scene: Scene) -> dict[str, Any]:
+def _message(v2_type: str, scenario: Scenario) -> dict[str, Any]:
     return {
-        "id": _id(scene.message_id),
-        "chat_id": _id(scene.chat_id),
-        "text": scene.text,
-        "sent_at": _spaced(scene.moment),
+        "id": _id(scenario.message_id),
+        "chat_id": _id(scenario.chat_id),
+        "text": scenario.text,
+        "sent_at": _spaced(scenario.occurred_at),
         "is_read": False,
-        "from_phone": scene.line if v2_type == "message.sent" else scene.customer,
-        "service": scene.service,
+        "from_phone": scenario.line if v2_type == "message.sent" else scenario.customer,
+        "service": scenario.service,
         "reaction_id": None,
         "replied_to_chat_message_id": None,
-        "chat_handles": _handles(scene),
+        "chat_handles": _handles(scenario),
         "attachments": [],
     }
 
 
-def _read(_: str, scene: Scene) -> dict[str, Any]:
-    return {"id": _id(scene.message_id), "chat_id": _id(scene.chat_id), "read_at": _iso(scene.moment)}
+def _read(_: str, scenario: Scenario) -> dict[str, Any]:
+    return {"id": _id(scenario.message_id), "chat_id": _id(scenario.chat_id), "read_at": _iso(scenario.occurred_at)}
 
 
-def _call(_: str, scene: Scene) -> dict[str, Any]:
+def _call(_: str, scenario: Scenario) -> dict[str, Any]:
     return {
-        "id": _id(scene.message_id),
-        "to": scene.other_side,
-        "from": scene.actor,
+        "id": _id(scenario.message_id),
+        "to": scenario.other_side,
+        "from": scenario.actor,
         "status": "completed",
-        "direction": scene.direction,
-        "start_time": _spaced(scene.moment - _CALL_LASTED),
-        "end_time": _spaced(scene.moment),
+        "direction": scenario.direction,
+        "start_time": _spaced(scenario.occurred_at - _CALL_LASTED),
+        "end_time": _spaced(scenario.occurred_at),
         "duration": _CALL_LASTED.seconds,
         "call_type": "normal",
         "forwarded_from": None,
-        "answered_by": scene.other_side,
+        "answered_by": scenario.other_side,
         "voicemail": False,
         "has_recording": False,
         "recording_data": None,
     }
 
 
-def _reaction(v2_type: str, scene: Scene) -> dict[str, Any]:
+def _reaction(v2_type: str, scenario: Scenario) -> dict[str, Any]:
     ours = v2_type == "reaction.sent"
-    reactor = scene.line if ours else scene.customer
+    reactor = scenario.line if ours else scenario.customer
     return {
-        "id": _id(f"reaction of {reactor} to {scene.message_id}"),
-        "chat_message_id": _id(scene.message_id),
-        "chat_id": _id(scene.chat_id),
+        "id": _id(f"reaction of {reactor} to {scenario.message_id}"),
+        "chat_message_id": _id(scenario.message_id),
+        "chat_id": _id(scenario.chat_id),
         "reaction": "like",
         "is_from_me": ours,
-        "sent_at": _spaced(scene.moment),
-        "created_at": _spaced(scene.moment),
+        "sent_at": _spaced(scenario.occurred_at),
+        "created_at": _spaced(scenario.occurred_at),
         "chat_handle": {"id": _id(reactor), "identifier": reactor},
-        "chat_handles": _handles(scene),
+        "chat_handles": _handles(scenario),
         "associated_message": {
-            "id": _id(scene.message_id),
-            "text": scene.text,
-            "sent_at": _spaced(scene.moment),
+            "id": _id(scenario.message_id),
+            "text": scenario.text,
+            "sent_at": _spaced(scenario.occurred_at),
         },
     }
 
 
-def _typing(v2_type: str, scene: Scene) -> dict[str, Any]:
+def _typing(v2_type: str, scenario: Scenario) -> dict[str, Any]:
     return {
-        "chat_id": _id(scene.chat_id),
+        "chat_id": _id(scenario.chat_id),
         "display": v2_type == "typing_indicator.received",
-        "timestamp": _spaced(scene.moment),
-        "chat_handles": _handles(scene),
+        "timestamp": _spaced(scenario.occurred_at),
+        "chat_handles": _handles(scenario),
     }
 
 
-def _chat(_: str, scene: Scene) -> dict[str, Any]:
+def _chat(_: str, scenario: Scenario) -> dict[str, Any]:
     return {
-        "chat_id": _id(scene.chat_id),
-        "service": scene.service,
-        "is_direct": not scene.is_group,
-        "is_group": scene.is_group,
-        "display_name": " ".join(name_of(scene.customer)),
+        "chat_id": _id(scenario.chat_id),
+        "service": scenario.service,
+        "is_direct": not scenario.is_group,
+        "is_group": scenario.is_group,
+        "display_name": " ".join(name_of(scenario.customer)),
         "chat_handles": [
-            {**handle, "id": _id(handle["identifier"]), "is_departed": False} for handle in _handles(scene)
+            {**handle, "id": _id(handle["identifier"]), "is_departed": False} for handle in _handles(scenario)
         ],
-        "created_at": _iso(scene.moment),
+        "created_at": _iso(scenario.occurred_at),
     }
 
 
-def _contact(_: str, scene: Scene) -> dict[str, Any]:
-    first_name, last_name = name_of(scene.customer)
+def _contact(_: str, scenario: Scenario) -> dict[str, Any]:
+    first_name, last_name = name_of(scenario.customer)
     return {
-        "id": _number(scene.customer),
+        "id": _number(scenario.customer),
         "first_name": first_name,
         "last_name": last_name,
         "full_name": f"{first_name} {last_name}",
         "email": f"{first_name.lower()}@example.net",
-        "phone_number": scene.customer,
+        "phone_number": scenario.customer,
         "company": None,
         "title": None,
         "location": None,
         "image_url": None,
-        "created_at": _iso(scene.moment),
-        "updated_at": _iso(scene.moment),
+        "created_at": _iso(scenario.occurred_at),
+        "updated_at": _iso(scenario.occurred_at),
         "contact_owner": _OWNER,
     }
 
 
-def _contact_deleted(_: str, scene: Scene) -> dict[str, Any]:
-    return {"id": _number(scene.customer)}
+def _contact_deleted(_: str, scenario: Scenario) -> dict[str, Any]:
+    return {"id": _number(scenario.customer)}
 
 
-def _participant(_: str, scene: Scene) -> dict[str, Any]:
-    return {"chat_id": _id(scene.chat_id), "chat_handles": _handles(scene)}
+def _participant(_: str, scenario: Scenario) -> dict[str, Any]:
+    return {"chat_id": _id(scenario.chat_id), "chat_handles": _handles(scenario)}
 
 
 _BUILDERS: dict[str, Builder] = {

@@ -1,4 +1,4 @@
-"""The payload versions of v3, which a target URL asks for with `?version=`."""
+"""The payload versions of v3, which a target URL selects with `?version=`."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ OLD = "2025-01-01"
 
 
 def exists_in(event_type: str, version: str) -> bool:
-    """Whether Linq delivers events of this type in this payload version."""
+    """Return True if Linq delivers events of this type in this payload version."""
     return not (event_type == "message.edited" and version == OLD)

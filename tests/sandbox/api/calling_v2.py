@@ -1,4 +1,4 @@
-"""The sandbox's v2 API, called as anybody could."""
+"""Client of the v2 API for tests, over plain HTTP."""
 
 from __future__ import annotations
 
@@ -16,32 +16,34 @@ SUBSCRIPTIONS = "/v2/webhook_subscriptions"
 NUMBERS = "/v2/phone_numbers"
 URL = "https://relay.example.com/webhooks/linq/v2"
 GOOD = {"webhook_url": URL, "version": 2, "events": ["message.sent", "message.received"]}
-"""The least that a subscription has to have."""
+"""The mandatory fields of a subscription."""
 
 
-class Answer(NamedTuple):
-    """What came back."""
+class ApiResponse(NamedTuple):
+    """Status, headers and body of a response."""
 
     status: int
     json: Any
     headers: Mapping[str, str]
 
 
-async def call(sandbox: RunningSandbox, method: str, path: str, token: str | None = API_KEY, **request: Any) -> Answer:
-    """One call; `request` is what aiohttp takes, such as `json`."""
+async def call(
+    sandbox: RunningSandbox, method: str, path: str, token: str | None = API_KEY, **request: Any
+) -> ApiResponse:
+    """Call the API; `request` has the arguments of aiohttp, such as `json`."""
     headers = {} if token is None else {TOKEN: token}
-    async with sandbox.http.request(method, sandbox.url + path, headers=headers, **request) as answer:
-        return Answer(answer.status, await answer.json() if answer.status != 204 else None, answer.headers)
+    async with sandbox.http.request(method, sandbox.url + path, headers=headers, **request) as response:
+        return ApiResponse(response.status, await response.json() if response.status != 204 else None, response.headers)
 
 
 async def subscribe(sandbox: RunningSandbox, **fields: Any) -> Any:
-    """A subscription as the API shows it: `GOOD`, but for `fields`."""
-    answer = await call(sandbox, "POST", SUBSCRIPTIONS, json={"webhook_subscription": GOOD | fields})
-    assert answer.status == 201, answer
-    return answer.json["webhook_subscription"]
+    """Create a subscription with `GOOD` and `fields`, and return it as the API does."""
+    response = await call(sandbox, "POST", SUBSCRIPTIONS, json={"webhook_subscription": GOOD | fields})
+    assert response.status == 201, response
+    return response.json["webhook_subscription"]
 
 
 async def listed(sandbox: RunningSandbox) -> list[Any]:
-    """The subscriptions as the API lists them."""
+    """Return the subscriptions as the API lists them."""
     rows: list[Any] = (await call(sandbox, "GET", SUBSCRIPTIONS)).json["webhook_subscriptions"]
     return rows

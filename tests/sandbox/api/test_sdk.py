@@ -1,4 +1,4 @@
-"""The official SDK as it comes, blocking and asyncio: all of it that webhooks need, against the sandbox."""
+"""The official SDK, blocking and asyncio, against the sandbox: all calls that concern webhooks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROUTING = {"routing_key_header": "X-Cell", "routing_id_header": "X-Chat"}
 
 @pytest.fixture(params=["asyncio", "blocking"])
 async def client(request: pytest.FixtureRequest, sandbox: RunningSandbox) -> AsyncIterator[Any]:
-    """The SDK's client of either kind."""
+    """Provide the blocking and the asyncio client of the SDK."""
     if request.param == "asyncio":
         async with linq.AsyncLinqAPIV3(api_key=API_KEY, base_url=sandbox.base_url, max_retries=0) as running:
             yield running
@@ -35,23 +35,23 @@ async def client(request: pytest.FixtureRequest, sandbox: RunningSandbox) -> Asy
 
 @pytest.fixture
 def call(client: Any) -> Call:
-    """Calls a method of the client, in a thread if it blocks."""
+    """Return a function that calls a method of the client, in a thread if it blocks."""
 
-    async def called(method: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    async def called(method: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
         if isinstance(client, linq.LinqAPIV3):
-            return await asyncio.to_thread(method, *arguments, **named)
-        return await method(*arguments, **named)
+            return await asyncio.to_thread(method, *arguments, **keywords)
+        return await method(*arguments, **keywords)
 
     return called
 
 
-def valid(answer: Any) -> Any:
-    """The answer, if it is what the SDK's own type says; the SDK itself does not complain."""
-    type(answer).model_validate(answer.to_dict())
-    return answer
+def valid(response: Any) -> Any:
+    """Validate a response with its SDK type and return it; the SDK itself does not validate."""
+    type(response).model_validate(response.to_dict())
+    return response
 
 
-async def test_the_whole_life_of_a_subscription(client: Any, call: Call, endpoint: Endpoint) -> None:
+async def test_subscription_lifecycle(client: Any, call: Call, endpoint: Endpoint) -> None:
     api = client.webhook_subscriptions
     made = valid(
         await call(
@@ -65,8 +65,8 @@ async def test_the_whole_life_of_a_subscription(client: Any, call: Call, endpoin
     assert made.signing_secret.startswith("whsec_")
     assert (made.routing_key_header, made.routing_id_header) == ("X-Cell", "X-Chat")
 
-    shown = valid(await call(api.retrieve, made.id))
-    assert shown.to_dict() == {name: value for name, value in made.to_dict().items() if name != "signing_secret"}
+    retrieved = valid(await call(api.retrieve, made.id))
+    assert retrieved.to_dict() == {name: value for name, value in made.to_dict().items() if name != "signing_secret"}
 
     changed = valid(
         await call(
@@ -85,36 +85,41 @@ async def test_the_whole_life_of_a_subscription(client: Any, call: Call, endpoin
     assert (changed.routing_key_header, changed.routing_id_header) == (None, None)
 
     listed = valid(await call(api.list)).subscriptions
-    assert [one.to_dict() for one in listed] == [changed.to_dict()]
+    assert [subscription.to_dict() for subscription in listed] == [changed.to_dict()]
     assert await call(api.delete, made.id) is None
     assert (await call(api.list)).subscriptions == []
 
 
-async def test_what_can_be_looked_up(client: Any, call: Call) -> None:
+async def test_phone_numbers_and_event_types_are_listed(client: Any, call: Call) -> None:
     types = valid(await call(client.webhook_events.list))
     assert tuple(types.events) == KNOWN_EVENT_TYPES
     assert types.doc_url.startswith("https://docs.linqapp.com/")
     numbers = valid(await call(client.phone_numbers.list)).phone_numbers
     with pytest.warns(DeprecationWarning, match="deprecated"):
         older = valid(await call(client.phonenumbers.list)).phone_numbers
-    assert tuple(one.phone_number for one in numbers) == LINES
-    assert [(one.id, one.phone_number) for one in older] == [(one.id, one.phone_number) for one in numbers]
-    assert all(one.capabilities.sms and one.country_code is None and one.type is None for one in older)
+    assert tuple(number.phone_number for number in numbers) == LINES
+    assert [(number.id, number.phone_number) for number in older] == [
+        (number.id, number.phone_number) for number in numbers
+    ]
+    assert all(number.capabilities.sms and number.country_code is None and number.type is None for number in older)
 
 
-async def test_calls_of_a_line_can_be_forwarded(client: Any, call: Call) -> None:
+async def test_calls_to_a_line_can_be_forwarded(client: Any, call: Call) -> None:
     number = next(
-        one for one in (await call(client.phone_numbers.list)).phone_numbers if one.phone_number == OTHER_LINE
+        number for number in (await call(client.phone_numbers.list)).phone_numbers if number.phone_number == OTHER_LINE
     )
     forwarded = valid(await call(client.phone_numbers.update, number.id, forwarding_number="+13035550100"))
     assert (forwarded.phone_number, forwarded.forwarding_number) == (OTHER_LINE, "+13035550100")
-    listed = {one.id: one.forwarding_number for one in (await call(client.phone_numbers.list)).phone_numbers}
+    listed = {
+        subscription.id: subscription.forwarding_number
+        for subscription in (await call(client.phone_numbers.list)).phone_numbers
+    }
     assert listed.pop(number.id) == "+13035550100"
     assert set(listed.values()) == {None}
     assert (await call(client.phone_numbers.update, number.id, forwarding_number="")).forwarding_number is None
 
 
-async def test_errors_come_as_the_sdks_own(client: Any, call: Call, sandbox: RunningSandbox) -> None:
+async def test_errors_are_sdk_errors(client: Any, call: Call, sandbox: RunningSandbox) -> None:
     api = client.webhook_subscriptions
     good: Any = {"target_url": "https://relay.example.com/x", "subscribed_events": ["message.sent"]}
     foreign = (await (await sandbox.http.post(f"{sandbox.url}/sandbox/foreign-subscription")).json())["id"]
@@ -130,16 +135,14 @@ async def test_errors_come_as_the_sdks_own(client: Any, call: Call, sandbox: Run
         (linq.NotFoundError, 2019, client.phone_numbers.update, ("nothing",), {"forwarding_number": None}),
         (linq.AuthenticationError, 2004, client.with_options(api_key="wrong").webhook_subscriptions.list, (), {}),
     ]
-    for kind, code, method, arguments, named in expected:
+    for kind, code, method, arguments, keywords in expected:
         with pytest.raises(kind) as refused:
-            await call(method, *arguments, **named)
+            await call(method, *arguments, **keywords)
         error = refused.value
         assert (error.code, error.doc_url) == (code, f"https://docs.linqapp.com/error/codes/{code // 1000}xxx/{code}/")
 
 
-async def test_a_delivery_can_be_unwrapped(
-    client: Any, call: Call, sandbox: RunningSandbox, endpoint: Endpoint
-) -> None:
+async def test_delivery_can_be_unwrapped(client: Any, call: Call, sandbox: RunningSandbox, endpoint: Endpoint) -> None:
     events = ["message.received", "chat.typing_indicator.started", "reaction.added"]
     made = await call(client.webhook_subscriptions.create, target_url=endpoint.url, subscribed_events=events)
     ids = {(await sandbox.emit(event_type, line=LINE))["event_id"]: event_type for event_type in events}
@@ -154,7 +157,7 @@ async def test_a_delivery_can_be_unwrapped(
 
 
 @pytest.mark.parametrize(("status", "code", "seconds"), [(429, 1007, 7), (500, 3006, None)])
-async def test_errors_on_request_come_as_the_sdks_own_too(
+async def test_injected_errors_are_sdk_errors(
     client: Any, call: Call, sandbox: RunningSandbox, status: int, code: int, seconds: int | None
 ) -> None:
     await sandbox.fault("api_error", status=status, retry_after=7, count=1)

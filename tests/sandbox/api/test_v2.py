@@ -1,4 +1,4 @@
-"""Linq's v2 API as the sandbox plays it."""
+"""The v2 API."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from relay.linq.payloads.event_types import V2_TYPES
 from tests.sandbox.api.calling_v2 import GOOD, NUMBERS, SUBSCRIPTIONS, URL, call, listed, subscribe
 from tests.sandbox.running import LINE, LINES, OTHER_LINE, Endpoint, RunningSandbox
 
-# --- The life of a subscription -----------------------------------------------------------------------
+# --- Subscriptions -----------------------------------------------------------------------------------
 
 
-async def test_create_answers_201_with_the_subscription_in_its_wrapper(sandbox: RunningSandbox) -> None:
-    wanted = GOOD | {"secret": "our-own-secret", "active": True}
-    answer = await call(sandbox, "POST", SUBSCRIPTIONS, json={"webhook_subscription": wanted})
-    assert answer.status == 201
-    made = answer.json["webhook_subscription"]
+async def test_create_returns_the_wrapped_subscription(sandbox: RunningSandbox) -> None:
+    fields = GOOD | {"secret": "our-own-secret", "active": True}
+    response = await call(sandbox, "POST", SUBSCRIPTIONS, json={"webhook_subscription": fields})
+    assert response.status == 201
+    made = response.json["webhook_subscription"]
     assert datetime.now(UTC) - datetime.fromisoformat(made.pop("created_at")) < timedelta(minutes=1)
     assert datetime.now(UTC) - datetime.fromisoformat(made.pop("updated_at")) < timedelta(minutes=1)
     assert made == {
@@ -31,40 +31,44 @@ async def test_create_answers_201_with_the_subscription_in_its_wrapper(sandbox: 
     }
 
 
-async def test_secret_and_active_may_be_left_out(sandbox: RunningSandbox) -> None:
+async def test_secret_and_active_are_optional(sandbox: RunningSandbox) -> None:
     made = await subscribe(sandbox)
     assert (made["secret_configured"], made["active"]) == (False, True)
 
 
-async def test_the_secret_is_never_shown(sandbox: RunningSandbox) -> None:
+async def test_secret_is_never_returned(sandbox: RunningSandbox) -> None:
     body = {"webhook_subscription": GOOD | {"secret": "our-own-secret"}}
     made = await call(sandbox, "POST", SUBSCRIPTIONS, json=body)
     changed = await call(sandbox, "PUT", f"{SUBSCRIPTIONS}/1", json=body)
-    for answer in (made, changed, await call(sandbox, "GET", SUBSCRIPTIONS)):
-        assert "our-own-secret" not in str(answer)
+    for response in (made, changed, await call(sandbox, "GET", SUBSCRIPTIONS)):
+        assert "our-own-secret" not in str(response)
     assert sandbox.sandbox.state.v2_subscriptions[1].secret == "our-own-secret"
 
 
-async def test_every_event_type_can_be_subscribed_to_and_counts_once(sandbox: RunningSandbox) -> None:
+async def test_every_event_type_is_accepted_without_duplicates(sandbox: RunningSandbox) -> None:
     made = await subscribe(sandbox, events=[*V2_TYPES, *V2_TYPES])
     assert tuple(made["events"]) == V2_TYPES
 
 
-async def test_a_url_may_be_used_again_with_the_same_events(sandbox: RunningSandbox) -> None:
+async def test_duplicate_subscription_is_allowed(sandbox: RunningSandbox) -> None:
     made = [await subscribe(sandbox) for _ in range(3)]
-    assert [one["id"] for one in await listed(sandbox)] == [one["id"] for one in made] == [1, 2, 3]
+    assert (
+        [subscription["id"] for subscription in await listed(sandbox)]
+        == [subscription["id"] for subscription in made]
+        == [1, 2, 3]
+    )
 
 
-async def test_list_shows_active_and_inactive_ones(sandbox: RunningSandbox) -> None:
+async def test_list_has_active_and_inactive_subscriptions(sandbox: RunningSandbox) -> None:
     assert await listed(sandbox) == []
     first, second = await subscribe(sandbox), await subscribe(sandbox, active=False)
     assert await listed(sandbox) == [first, second]
     assert [first["active"], second["active"]] == [True, False]
 
 
-async def test_what_is_subscribed_is_delivered_signed_and_counted(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+async def test_subscribed_event_is_delivered_signed_and_counted(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
     await subscribe(sandbox, webhook_url=endpoint.url, secret="our-own-secret")
-    endpoint.answers.append(500)
+    endpoint.statuses.append(500)
     for attempts in (1, 2):
         await sandbox.emit("message.received", api="v2")
         await sandbox.settled()
@@ -74,7 +78,7 @@ async def test_what_is_subscribed_is_delivered_signed_and_counted(sandbox: Runni
     assert all(received.is_signed_by_v2("our-own-secret") for received in endpoint.received)
 
 
-async def test_of_two_with_one_url_both_are_delivered_to(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+async def test_both_subscriptions_with_one_url_get_events(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
     for _ in range(2):
         await subscribe(sandbox, webhook_url=endpoint.url)
     await sandbox.emit("message.received", api="v2", event_id="once")
@@ -82,35 +86,35 @@ async def test_of_two_with_one_url_both_are_delivered_to(sandbox: RunningSandbox
     assert [received.json["event_id"] for received in endpoint.received] == ["once", "once"]
 
 
-async def test_update_answers_200_with_the_subscription_as_it_is_now(sandbox: RunningSandbox) -> None:
+async def test_update_returns_the_updated_subscription(sandbox: RunningSandbox) -> None:
     before = await subscribe(sandbox, secret="old")
-    wanted = {"webhook_url": URL + "/x", "version": 2, "events": ["chat.created"], "secret": "new", "active": False}
-    answer = await call(sandbox, "PUT", f"{SUBSCRIPTIONS}/{before['id']}", json={"webhook_subscription": wanted})
-    after = answer.json["webhook_subscription"]
-    assert answer.status == 200
+    fields = {"webhook_url": URL + "/x", "version": 2, "events": ["chat.created"], "secret": "new", "active": False}
+    response = await call(sandbox, "PUT", f"{SUBSCRIPTIONS}/{before['id']}", json={"webhook_subscription": fields})
+    after = response.json["webhook_subscription"]
+    assert response.status == 200
     assert after["updated_at"] >= before["updated_at"]
-    del wanted["secret"]
-    assert after == before | wanted | {"updated_at": after["updated_at"]}
+    del fields["secret"]
+    assert after == before | fields | {"updated_at": after["updated_at"]}
     assert await listed(sandbox) == [after]
     assert sandbox.sandbox.state.v2_subscriptions[before["id"]].secret == "new"
 
 
-async def test_update_keeps_secret_and_active_where_they_are_left_out(sandbox: RunningSandbox) -> None:
+async def test_update_keeps_omitted_secret_and_active(sandbox: RunningSandbox) -> None:
     made = await subscribe(sandbox, secret="kept", active=False)
-    answer = await call(sandbox, "PUT", f"{SUBSCRIPTIONS}/{made['id']}", json={"webhook_subscription": GOOD})
-    after = answer.json["webhook_subscription"]
+    response = await call(sandbox, "PUT", f"{SUBSCRIPTIONS}/{made['id']}", json={"webhook_subscription": GOOD})
+    after = response.json["webhook_subscription"]
     assert (after["secret_configured"], after["active"]) == (True, False)
     assert sandbox.sandbox.state.v2_subscriptions[made["id"]].secret == "kept"
 
 
-async def test_an_empty_secret_is_none(sandbox: RunningSandbox) -> None:
+async def test_empty_secret_is_no_secret(sandbox: RunningSandbox) -> None:
     made = await subscribe(sandbox, secret="kept")
-    wanted = {"webhook_subscription": GOOD | {"secret": ""}}
-    answer = await call(sandbox, "PUT", f"{SUBSCRIPTIONS}/{made['id']}", json=wanted)
-    assert answer.json["webhook_subscription"]["secret_configured"] is False
+    fields = {"webhook_subscription": GOOD | {"secret": ""}}
+    response = await call(sandbox, "PUT", f"{SUBSCRIPTIONS}/{made['id']}", json=fields)
+    assert response.json["webhook_subscription"]["secret_configured"] is False
 
 
-async def test_delete_answers_204_and_the_id_is_not_given_again(sandbox: RunningSandbox) -> None:
+async def test_deleted_id_is_not_reused(sandbox: RunningSandbox) -> None:
     first = await subscribe(sandbox)
     assert (await call(sandbox, "DELETE", f"{SUBSCRIPTIONS}/{first['id']}")).status == 204
     assert await listed(sandbox) == []
@@ -129,7 +133,7 @@ async def test_phone_numbers_are_the_lines_of_the_account(sandbox: RunningSandbo
 
 
 @pytest.mark.parametrize("cleared", ["", None])
-async def test_calls_to_a_line_can_be_forwarded_and_no_more(sandbox: RunningSandbox, cleared: str | None) -> None:
+async def test_call_forwarding_is_set_and_removed(sandbox: RunningSandbox, cleared: str | None) -> None:
     row = (await call(sandbox, "GET", NUMBERS)).json["phone_numbers"][1]
     steps: list[tuple[Any, str | None]] = [
         ({"forwarding_number": LINE}, LINE),
@@ -137,29 +141,29 @@ async def test_calls_to_a_line_can_be_forwarded_and_no_more(sandbox: RunningSand
         ({"forwarding_number": cleared}, None),
     ]
     for asked, then in steps:
-        answer = await call(sandbox, "PUT", f"{NUMBERS}/{row['id']}", json=asked)
-        assert (answer.status, answer.json) == (200, row | {"forwarding_number": then})
+        response = await call(sandbox, "PUT", f"{NUMBERS}/{row['id']}", json=asked)
+        assert (response.status, response.json) == (200, row | {"forwarding_number": then})
         assert row["phone_number"] == OTHER_LINE
-        assert (await call(sandbox, "GET", NUMBERS)).json["phone_numbers"][1] == answer.json
+        assert (await call(sandbox, "GET", NUMBERS)).json["phone_numbers"][1] == response.json
 
 
-async def test_a_line_is_forwarded_in_both_apis(sandbox: RunningSandbox) -> None:
+async def test_forwarding_is_shared_by_both_apis(sandbox: RunningSandbox) -> None:
     row = (await call(sandbox, "GET", NUMBERS)).json["phone_numbers"][0]
     await call(sandbox, "PUT", f"{NUMBERS}/{row['id']}", json={"forwarding_number": OTHER_LINE})
     numbers = (await sandbox.client.phone_numbers.list()).phone_numbers
-    assert [one.forwarding_number for one in numbers] == [OTHER_LINE, None, None]
+    assert [number.forwarding_number for number in numbers] == [OTHER_LINE, None, None]
 
 
-# --- Where it is --------------------------------------------------------------------------------------
+# --- Prefix -------------------------------------------------------------------------------------------
 
 
-async def test_the_api_is_there_with_and_without_the_prefix_of_linqs_host(sandbox: RunningSandbox) -> None:
+async def test_api_is_served_with_and_without_prefix(sandbox: RunningSandbox) -> None:
     made = await subscribe(sandbox)
-    answer = await call(sandbox, "GET", f"/api/partner{SUBSCRIPTIONS}")
-    assert answer.json == {"webhook_subscriptions": [made]}
+    response = await call(sandbox, "GET", f"/api/partner{SUBSCRIPTIONS}")
+    assert response.json == {"webhook_subscriptions": [made]}
 
 
-async def test_the_subscriptions_of_the_two_apis_are_apart(sandbox: RunningSandbox) -> None:
+async def test_subscriptions_of_the_two_apis_are_separate(sandbox: RunningSandbox) -> None:
     await subscribe(sandbox)
     assert (await sandbox.client.webhook_subscriptions.list()).subscriptions == []
     await sandbox.subscribe(URL)

@@ -1,4 +1,4 @@
-"""What the sandbox's v2 API refuses, in v2's two shapes of errors."""
+"""Errors of the v2 API, in the two shapes of v2."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from typing import Any
 import pytest
 
 from relay.sandbox.api.v2 import line_id_v2
-from tests.sandbox.api.calling_v2 import GOOD, NUMBERS, SUBSCRIPTIONS, URL, Answer, call, listed, subscribe
+from tests.sandbox.api.calling_v2 import GOOD, NUMBERS, SUBSCRIPTIONS, URL, ApiResponse, call, listed, subscribe
 from tests.sandbox.running import API_KEY, LINE, RunningSandbox, running_sandbox
 
 
-def standard(answer: Answer) -> tuple[int, str, list[str]]:
-    """Status, code and sentences of an error of subscriptions, whose shape it checks."""
-    assert list(answer.json) == ["status", "error_code", "message", "errors"]
-    assert answer.json["status"] == str(answer.status)
-    assert answer.json["message"] == ", ".join(answer.json["errors"])
-    return answer.status, answer.json["error_code"], answer.json["errors"]
+def subscription_error(response: ApiResponse) -> tuple[int, str, list[str]]:
+    """Return status, code and messages of a subscription error, after a check of its shape."""
+    assert list(response.json) == ["status", "error_code", "message", "errors"]
+    assert response.json["status"] == str(response.status)
+    assert response.json["message"] == ", ".join(response.json["errors"])
+    return response.status, response.json["error_code"], response.json["errors"]
 
 
-def one_of_a_list(answer: Answer) -> tuple[int, str, str, str]:
-    """Status, code, title and detail of an error of anything else, whose shape it checks."""
-    assert list(answer.json) == ["errors"]
-    (error,) = answer.json["errors"]
+def listed_error(response: ApiResponse) -> tuple[int, str, str, str]:
+    """Return status, code, title and detail of any other error, after a check of its shape."""
+    assert list(response.json) == ["errors"]
+    (error,) = response.json["errors"]
     assert list(error) == ["status", "code", "title", "detail"]
-    assert error["status"] == answer.status
+    assert error["status"] == response.status
     return error["status"], error["code"], error["title"], error["detail"]
 
 
 @pytest.mark.parametrize("token", [None, "", "wrong", API_KEY + "x", API_KEY[:-1], f"Bearer {API_KEY}", "é"])
-async def test_another_token_is_refused_in_the_shape_of_the_path(sandbox: RunningSandbox, token: str | None) -> None:
+async def test_wrong_token_is_401_in_the_shape_of_the_path(sandbox: RunningSandbox, token: str | None) -> None:
     sentence = "Missing or invalid integration token"
-    assert standard(await call(sandbox, "GET", SUBSCRIPTIONS, token)) == (401, "unauthorized", [sentence])
-    assert one_of_a_list(await call(sandbox, "GET", NUMBERS, token)) == (401, "unauthorized", "Unauthorized", sentence)
+    assert subscription_error(await call(sandbox, "GET", SUBSCRIPTIONS, token)) == (401, "unauthorized", [sentence])
+    assert listed_error(await call(sandbox, "GET", NUMBERS, token)) == (401, "unauthorized", "Unauthorized", sentence)
 
 
 @pytest.mark.parametrize(
@@ -48,10 +48,10 @@ async def test_another_token_is_refused_in_the_shape_of_the_path(sandbox: Runnin
         ({"json": {"webhook_subscription": [GOOD]}}, "webhook_subscription is required"),
     ],
 )
-async def test_a_body_without_its_wrapper_is_400(sandbox: RunningSandbox, sent: Any, sentence: str) -> None:
+async def test_body_without_wrapper_is_400(sandbox: RunningSandbox, sent: Any, sentence: str) -> None:
     await subscribe(sandbox)
     for method, path in (("POST", SUBSCRIPTIONS), ("PUT", f"{SUBSCRIPTIONS}/1")):
-        assert standard(await call(sandbox, method, path, **sent)) == (400, "bad_request", [sentence])
+        assert subscription_error(await call(sandbox, method, path, **sent)) == (400, "bad_request", [sentence])
     assert len(await listed(sandbox)) == 1
 
 
@@ -77,19 +77,17 @@ async def test_a_body_without_its_wrapper_is_400(sandbox: RunningSandbox, sent: 
         ({"active": None}, "active must be a boolean"),
     ],
 )
-async def test_a_value_that_is_not_allowed_is_422_and_changes_nothing(
-    sandbox: RunningSandbox, change: Any, sentence: str
-) -> None:
+async def test_invalid_value_is_422_and_changes_nothing(sandbox: RunningSandbox, change: Any, sentence: str) -> None:
     made = await subscribe(sandbox, active=False)
     for method, path in (("POST", SUBSCRIPTIONS), ("PUT", f"{SUBSCRIPTIONS}/1")):
-        answer = await call(sandbox, method, path, json={"webhook_subscription": GOOD | change})
-        assert standard(answer) == (422, "unprocessable_entity", [sentence])
+        response = await call(sandbox, method, path, json={"webhook_subscription": GOOD | change})
+        assert subscription_error(response) == (422, "unprocessable_entity", [sentence])
     assert await listed(sandbox) == [made]
 
 
-async def test_everything_that_is_wrong_is_told_at_once(sandbox: RunningSandbox) -> None:
+async def test_all_problems_are_reported_at_once(sandbox: RunningSandbox) -> None:
     body = {"webhook_subscription": {"version": 1, "events": ["a", "b"], "secret": []}}
-    assert standard(await call(sandbox, "POST", SUBSCRIPTIONS, json=body))[2] == [
+    assert subscription_error(await call(sandbox, "POST", SUBSCRIPTIONS, json=body))[2] == [
         "webhook_url is required",
         "version must be 2",
         "events contains an unknown event type: a",
@@ -99,31 +97,31 @@ async def test_everything_that_is_wrong_is_told_at_once(sandbox: RunningSandbox)
 
 
 @pytest.mark.parametrize("field", GOOD)
-async def test_an_update_has_to_name_all_that_a_subscription_needs(sandbox: RunningSandbox, field: str) -> None:
+async def test_update_requires_all_mandatory_fields(sandbox: RunningSandbox, field: str) -> None:
     await subscribe(sandbox)
     body = {"webhook_subscription": {name: value for name, value in GOOD.items() if name != field}}
     for method, path in (("POST", SUBSCRIPTIONS), ("PUT", f"{SUBSCRIPTIONS}/1")):
-        assert standard(await call(sandbox, method, path, json=body))[2] == [f"{field} is required"]
+        assert subscription_error(await call(sandbox, method, path, json=body))[2] == [f"{field} is required"]
 
 
-@pytest.mark.parametrize("wanted", ["2", "0", "999999999999999999", "9" * 30, "-1", "x", "1.0"])
-async def test_an_unknown_subscription_is_404(sandbox: RunningSandbox, wanted: str) -> None:
+@pytest.mark.parametrize("subscription_id", ["2", "0", "999999999999999999", "9" * 30, "-1", "x", "1.0"])
+async def test_unknown_subscription_is_404(sandbox: RunningSandbox, subscription_id: str) -> None:
     await subscribe(sandbox)
     for method in ("PUT", "DELETE"):
-        path, body = f"{SUBSCRIPTIONS}/{wanted}", {"webhook_subscription": GOOD}
-        status, code, _ = standard(await call(sandbox, method, path, json=body))
+        path, body = f"{SUBSCRIPTIONS}/{subscription_id}", {"webhook_subscription": GOOD}
+        status, code, _ = subscription_error(await call(sandbox, method, path, json=body))
         assert (status, code) == (404, "not_found")
     assert len(await listed(sandbox)) == 1
 
 
-async def test_a_single_subscription_cannot_be_asked_for(sandbox: RunningSandbox) -> None:
+async def test_single_subscription_cannot_be_retrieved(sandbox: RunningSandbox) -> None:
     made = await subscribe(sandbox)
-    status, code, _ = standard(await call(sandbox, "GET", f"{SUBSCRIPTIONS}/{made['id']}"))
+    status, code, _ = subscription_error(await call(sandbox, "GET", f"{SUBSCRIPTIONS}/{made['id']}"))
     assert (status, code) == (405, "method_not_allowed")
 
 
 @pytest.mark.parametrize("url", ["http://relay.example.com/x", "https://10.1.2.3/x", "https://localhost/x"])
-async def test_targets_on_this_machine_and_plain_http_are_taken_by_a_flag_only(url: str) -> None:
+async def test_local_targets_require_allow_local(url: str) -> None:
     body = {"webhook_subscription": GOOD | {"webhook_url": url}}
     for allow_local, status in ((False, 422), (True, 201)):
         async with running_sandbox(allow_local=allow_local) as sandbox:
@@ -131,37 +129,37 @@ async def test_targets_on_this_machine_and_plain_http_are_taken_by_a_flag_only(u
 
 
 @pytest.mark.parametrize("number", ["0123", "call me", 5, False, []])
-async def test_a_number_that_calls_cannot_go_to_is_422(sandbox: RunningSandbox, number: Any) -> None:
-    answer = await call(sandbox, "PUT", f"{NUMBERS}/{line_id_v2(LINE)}", json={"forwarding_number": number})
+async def test_invalid_forwarding_number_is_422(sandbox: RunningSandbox, number: Any) -> None:
+    response = await call(sandbox, "PUT", f"{NUMBERS}/{line_id_v2(LINE)}", json={"forwarding_number": number})
     sentence = "Phone number must be in E.164 format"
-    assert one_of_a_list(answer) == (422, "unprocessable_entity", "Unprocessable entity", sentence)
+    assert listed_error(response) == (422, "unprocessable_entity", "Unprocessable entity", sentence)
     assert sandbox.sandbox.state.forwarding == {}
 
 
-async def test_a_number_of_somebody_elses_is_403(sandbox: RunningSandbox) -> None:
-    answer = await call(sandbox, "PUT", f"{NUMBERS}/1", json={"forwarding_number": LINE})
+async def test_phone_number_of_another_account_is_403(sandbox: RunningSandbox) -> None:
+    response = await call(sandbox, "PUT", f"{NUMBERS}/1", json={"forwarding_number": LINE})
     sentence = "Phone number doesn't belong to your organization"
-    assert one_of_a_list(answer) == (403, "forbidden", "Forbidden", sentence)
+    assert listed_error(response) == (403, "forbidden", "Forbidden", sentence)
 
 
-async def test_a_path_that_does_not_exist_is_404(sandbox: RunningSandbox) -> None:
-    answer = await call(sandbox, "GET", "/v2/chats")
-    assert one_of_a_list(answer) == (404, "not_found", "Not found", "Not Found")
+async def test_unknown_path_is_404(sandbox: RunningSandbox) -> None:
+    response = await call(sandbox, "GET", "/v2/chats")
+    assert listed_error(response) == (404, "not_found", "Not found", "Not Found")
 
 
-async def test_every_answer_has_a_trace_id(sandbox: RunningSandbox) -> None:
+async def test_every_response_has_a_trace_id(sandbox: RunningSandbox) -> None:
     for path, token in ((SUBSCRIPTIONS, API_KEY), (SUBSCRIPTIONS, None), (NUMBERS, None)):
-        answer = await call(sandbox, "GET", path, token)
-        assert re.fullmatch("[0-9a-f]{32}", answer.headers["X-Trace-ID"])
+        response = await call(sandbox, "GET", path, token)
+        assert re.fullmatch("[0-9a-f]{32}", response.headers["X-Trace-ID"])
 
 
-async def test_faults_that_are_asked_for_have_the_shapes_of_v2(sandbox: RunningSandbox) -> None:
+async def test_injected_errors_have_the_shapes_of_v2(sandbox: RunningSandbox) -> None:
     await sandbox.fault("api_error", status=429, retry_after=7, count=2, path="/v2")
     limited = await call(sandbox, "GET", SUBSCRIPTIONS)
-    assert standard(limited) == (429, "too_many_requests", ["Rate limit exceeded"])
+    assert subscription_error(limited) == (429, "too_many_requests", ["Rate limit exceeded"])
     assert limited.headers["Retry-After"] == "7"
-    assert one_of_a_list(await call(sandbox, "GET", NUMBERS))[:2] == (429, "too_many_requests")
+    assert listed_error(await call(sandbox, "GET", NUMBERS))[:2] == (429, "too_many_requests")
     await sandbox.fault("api_error", status=500, count=1, path="/v2", after=True)
-    answer = await call(sandbox, "POST", SUBSCRIPTIONS, json={"webhook_subscription": GOOD})
-    assert standard(answer) == (500, "internal_server_error", ["Internal server error"])
-    assert [one["webhook_url"] for one in await listed(sandbox)] == [URL]
+    response = await call(sandbox, "POST", SUBSCRIPTIONS, json={"webhook_subscription": GOOD})
+    assert subscription_error(response) == (500, "internal_server_error", ["Internal server error"])
+    assert [subscription["webhook_url"] for subscription in await listed(sandbox)] == [URL]

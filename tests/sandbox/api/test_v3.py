@@ -1,4 +1,4 @@
-"""Linq's v3 API as the sandbox plays it, called with the official SDK as it comes."""
+"""The v3 API, called with the official SDK."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ TARGET = "https://relay.example.com/webhooks/linq?line=1"
 OTHER_TARGET = "https://relay.example.com/webhooks/linq?line=2"
 
 
-# --- The life of a subscription -----------------------------------------------------------------------
+# --- Subscriptions -----------------------------------------------------------------------------------
 
 
-async def test_create_answers_201_with_the_subscription_and_its_secret(sandbox: RunningSandbox) -> None:
-    answer = await sandbox.client.webhook_subscriptions.with_raw_response.create(
+async def test_create_returns_subscription_and_secret(sandbox: RunningSandbox) -> None:
+    response = await sandbox.client.webhook_subscriptions.with_raw_response.create(
         target_url=TARGET, subscribed_events=["message.received", "message.sent"], phone_numbers=[LINE]
     )
-    assert answer.status_code == 201
-    made = await answer.parse()
+    assert response.status_code == 201
+    made = await response.parse()
     assert made.target_url == TARGET
     assert made.subscribed_events == ["message.received", "message.sent"]
     assert made.phone_numbers == [LINE]
@@ -33,7 +33,7 @@ async def test_create_answers_201_with_the_subscription_and_its_secret(sandbox: 
     assert len(made.id) == 36
 
 
-async def test_a_secret_is_whsec_and_32_random_bytes(sandbox: RunningSandbox) -> None:
+async def test_secret_is_whsec_and_32_random_bytes(sandbox: RunningSandbox) -> None:
     secrets = {(await sandbox.subscribe(target)).signing_secret for target in (TARGET, OTHER_TARGET)}
     assert len(secrets) == 2
     for secret in secrets:
@@ -41,35 +41,39 @@ async def test_a_secret_is_whsec_and_32_random_bytes(sandbox: RunningSandbox) ->
         assert len(base64.b64decode(secret.removeprefix("whsec_"), validate=True)) == 32
 
 
-async def test_a_secret_is_shown_once(sandbox: RunningSandbox) -> None:
+async def test_secret_is_returned_by_create_only(sandbox: RunningSandbox) -> None:
     made = await sandbox.subscribe(TARGET)
     api = sandbox.client.webhook_subscriptions.with_raw_response
     events: Any = ["message.sent"]
-    for answer in (await api.list(), await api.retrieve(made.id), await api.update(made.id, subscribed_events=events)):
-        assert made.id in await answer.text()
-        assert "whsec_" not in await answer.text()
+    for response in (
+        await api.list(),
+        await api.retrieve(made.id),
+        await api.update(made.id, subscribed_events=events),
+    ):
+        assert made.id in await response.text()
+        assert "whsec_" not in await response.text()
 
 
-async def test_list_shows_active_and_inactive_ones(sandbox: RunningSandbox) -> None:
+async def test_list_has_active_and_inactive_subscriptions(sandbox: RunningSandbox) -> None:
     assert (await sandbox.client.webhook_subscriptions.list()).subscriptions == []
     first, second = await sandbox.subscribe(TARGET), await sandbox.subscribe(OTHER_TARGET)
     await sandbox.client.webhook_subscriptions.update(second.id, is_active=False)
     listed = (await sandbox.client.webhook_subscriptions.list()).subscriptions
-    assert {one.id: one.is_active for one in listed} == {first.id: True, second.id: False}
+    assert {subscription.id: subscription.is_active for subscription in listed} == {first.id: True, second.id: False}
 
 
-async def test_retrieve_shows_one(sandbox: RunningSandbox) -> None:
+async def test_retrieve_returns_the_subscription(sandbox: RunningSandbox) -> None:
     made = await sandbox.subscribe(TARGET, "message.read", lines=[OTHER_LINE])
-    shown = await sandbox.client.webhook_subscriptions.retrieve(made.id)
-    assert shown.to_dict() == {key: value for key, value in made.to_dict().items() if key != "signing_secret"}
+    retrieved = await sandbox.client.webhook_subscriptions.retrieve(made.id)
+    assert retrieved.to_dict() == {key: value for key, value in made.to_dict().items() if key != "signing_secret"}
 
 
-async def test_a_subscription_without_lines_shows_none(sandbox: RunningSandbox) -> None:
+async def test_subscription_without_lines_has_null_phone_numbers(sandbox: RunningSandbox) -> None:
     made = await sandbox.client.webhook_subscriptions.create(target_url=TARGET, subscribed_events=["message.sent"])
     assert made.phone_numbers is None
 
 
-async def test_event_types_named_twice_count_once(sandbox: RunningSandbox) -> None:
+async def test_duplicate_event_types_are_removed(sandbox: RunningSandbox) -> None:
     made = await sandbox.subscribe(TARGET, "message.sent", "message.read", "message.sent")
     assert made.subscribed_events == ["message.sent", "message.read"]
 
@@ -84,7 +88,7 @@ async def test_event_types_named_twice_count_once(sandbox: RunningSandbox) -> No
     ],
     ids=lambda change: next(iter(change)),
 )
-async def test_update_changes_what_is_named_and_nothing_else(sandbox: RunningSandbox, change: Any) -> None:
+async def test_update_changes_only_given_fields(sandbox: RunningSandbox, change: Any) -> None:
     made = await sandbox.subscribe(TARGET, lines=[LINE])
     before = await sandbox.client.webhook_subscriptions.retrieve(made.id)
     updated = await sandbox.client.webhook_subscriptions.update(made.id, **change)
@@ -95,13 +99,13 @@ async def test_update_changes_what_is_named_and_nothing_else(sandbox: RunningSan
 
 
 @pytest.mark.parametrize("cleared", [None, []], ids=["null", "empty"])
-async def test_update_with_null_or_an_empty_list_removes_the_line_filter(sandbox: RunningSandbox, cleared: Any) -> None:
+async def test_update_with_null_or_empty_list_removes_line_filter(sandbox: RunningSandbox, cleared: Any) -> None:
     made = await sandbox.subscribe(TARGET, lines=[LINE])
     updated = await sandbox.client.webhook_subscriptions.update(made.id, phone_numbers=cleared)
     assert updated.phone_numbers is None
 
 
-async def test_update_may_name_the_url_that_the_subscription_has(sandbox: RunningSandbox) -> None:
+async def test_update_accepts_the_current_url(sandbox: RunningSandbox) -> None:
     made = await sandbox.subscribe(TARGET)
     assert (await sandbox.client.webhook_subscriptions.update(made.id, target_url=TARGET)).target_url == TARGET
 
@@ -112,16 +116,16 @@ async def test_update_keeps_the_secret(sandbox: RunningSandbox) -> None:
     assert sandbox.sandbox.state.subscriptions[made.id].secret.text == made.signing_secret
 
 
-async def test_delete_answers_204_and_the_subscription_is_gone(sandbox: RunningSandbox) -> None:
+async def test_delete_removes_the_subscription(sandbox: RunningSandbox) -> None:
     made = await sandbox.subscribe(TARGET)
-    answer = await sandbox.client.webhook_subscriptions.with_raw_response.delete(made.id)
-    assert (answer.status_code, await answer.read()) == (204, b"")
+    response = await sandbox.client.webhook_subscriptions.with_raw_response.delete(made.id)
+    assert (response.status_code, await response.read()) == (204, b"")
     with pytest.raises(linq.NotFoundError):
         await sandbox.client.webhook_subscriptions.retrieve(made.id)
     assert (await sandbox.client.webhook_subscriptions.list()).subscriptions == []
 
 
-async def test_the_url_of_a_deleted_subscription_can_be_used_again(sandbox: RunningSandbox) -> None:
+async def test_url_of_a_deleted_subscription_can_be_reused(sandbox: RunningSandbox) -> None:
     first = await sandbox.subscribe(TARGET)
     await sandbox.client.webhook_subscriptions.delete(first.id)
     second = await sandbox.subscribe(TARGET)
@@ -129,28 +133,28 @@ async def test_the_url_of_a_deleted_subscription_can_be_used_again(sandbox: Runn
     assert second.signing_secret != first.signing_secret
 
 
-# --- What can be looked up ----------------------------------------------------------------------------
+# --- Event types and phone numbers ---------------------------------------------------------------------------
 
 
-async def test_event_types_are_the_ones_that_the_sdk_knows(sandbox: RunningSandbox) -> None:
-    answer = await sandbox.client.webhook_events.list()
-    assert tuple(answer.events) == KNOWN_EVENT_TYPES
-    type(answer).model_validate(answer.to_dict())  # the SDK itself would not complain
+async def test_event_types_are_those_of_the_sdk(sandbox: RunningSandbox) -> None:
+    response = await sandbox.client.webhook_events.list()
+    assert tuple(response.events) == KNOWN_EVENT_TYPES
+    type(response).model_validate(response.to_dict())  # the SDK itself does not validate
 
 
 async def test_phone_numbers_are_the_lines_of_the_account(sandbox: RunningSandbox) -> None:
-    answer = await sandbox.client.phone_numbers.list()
-    assert tuple(number.phone_number for number in answer.phone_numbers) == LINES
-    assert len({number.id for number in answer.phone_numbers}) == len(LINES)
-    assert {number.reputation.status for number in answer.phone_numbers} == {"HEALTHY"}
-    type(answer).model_validate(answer.to_dict())
+    response = await sandbox.client.phone_numbers.list()
+    assert tuple(number.phone_number for number in response.phone_numbers) == LINES
+    assert len({number.id for number in response.phone_numbers}) == len(LINES)
+    assert {number.reputation.status for number in response.phone_numbers} == {"HEALTHY"}
+    type(response).model_validate(response.to_dict())
 
 
-# --- Where it is --------------------------------------------------------------------------------------
+# --- Prefix -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("prefix", ["/api/partner", ""])
-async def test_the_api_is_there_with_and_without_the_prefix_of_linqs_host(sandbox: RunningSandbox, prefix: str) -> None:
+async def test_api_is_served_with_and_without_prefix(sandbox: RunningSandbox, prefix: str) -> None:
     async with linq.AsyncLinqAPIV3(api_key=API_KEY, base_url=sandbox.url + prefix) as client:
         made = await client.webhook_subscriptions.create(target_url=TARGET, subscribed_events=["message.sent"])
         assert (await client.webhook_subscriptions.list()).subscriptions[0].id == made.id

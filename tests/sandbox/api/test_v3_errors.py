@@ -1,4 +1,4 @@
-"""What an error looks like on the wire, and the trace id that every answer has."""
+"""Error bodies of the v3 API, and the trace id of every response."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ GOOD = {"target_url": TARGET, "subscribed_events": ["message.sent"]}
         ("GET", f"{SUBSCRIPTIONS}/nothing", {}, 404, 2010, "Webhook subscription not found"),
     ],
 )
-async def test_an_error_has_linqs_shape(
+async def test_error_has_the_shape_of_linq(
     sandbox: RunningSandbox,
     prefix: str,
     method: str,
@@ -74,11 +74,11 @@ async def test_an_error_has_linqs_shape(
     code: int,
     message: str,
 ) -> None:
-    async with sandbox.http.request(method, sandbox.url + prefix + path, **request_of) as answer:
-        body = await answer.json()
-        assert answer.status == status
-        assert answer.content_type == "application/json"
-        assert TRACE.fullmatch(answer.headers["X-Trace-ID"])
+    async with sandbox.http.request(method, sandbox.url + prefix + path, **request_of) as response:
+        body = await response.json()
+        assert response.status == status
+        assert response.content_type == "application/json"
+        assert TRACE.fullmatch(response.headers["X-Trace-ID"])
     assert TRACE.fullmatch(body.pop("trace_id"))
     doc_url = f"https://docs.linqapp.com/error/codes/{code // 1000}xxx/{code}/"
     assert body == {
@@ -87,11 +87,11 @@ async def test_an_error_has_linqs_shape(
     }
 
 
-async def test_a_url_that_is_taken_is_409_with_code_2015(sandbox: RunningSandbox) -> None:
+async def test_duplicate_url_is_409_with_code_2015(sandbox: RunningSandbox) -> None:
     for expected in (201, 409):
-        async with sandbox.http.post(sandbox.url + SUBSCRIPTIONS, json=GOOD) as answer:
-            assert answer.status == expected
-            body = await answer.json()
+        async with sandbox.http.post(sandbox.url + SUBSCRIPTIONS, json=GOOD) as response:
+            assert response.status == expected
+            body = await response.json()
     assert body["success"] is False
     assert body["error"]["status"] == 409
     assert body["error"]["code"] == 2015
@@ -100,7 +100,7 @@ async def test_a_url_that_is_taken_is_409_with_code_2015(sandbox: RunningSandbox
 DOC_2010 = "https://docs.linqapp.com/error/codes/2xxx/2010/"
 
 
-async def test_the_sdk_reads_code_message_and_documentation_of_an_error(sandbox: RunningSandbox) -> None:
+async def test_sdk_reads_code_message_and_doc_url(sandbox: RunningSandbox) -> None:
     with pytest.raises(linq.NotFoundError) as refused:
         await sandbox.client.webhook_subscriptions.retrieve("nothing")
     error = refused.value
@@ -109,7 +109,7 @@ async def test_the_sdk_reads_code_message_and_documentation_of_an_error(sandbox:
     assert error.body["message"] == "Webhook subscription not found"
 
 
-async def test_every_good_answer_has_a_trace_id_of_its_own(sandbox: RunningSandbox) -> None:
+async def test_successful_responses_have_unique_trace_ids(sandbox: RunningSandbox) -> None:
     made = await sandbox.subscribe(TARGET)
     traces = []
     for method, path in (
@@ -120,24 +120,24 @@ async def test_every_good_answer_has_a_trace_id_of_its_own(sandbox: RunningSandb
         ("GET", "/sandbox/deliveries"),
         ("DELETE", f"{SUBSCRIPTIONS}/{made.id}"),
     ):
-        async with sandbox.http.request(method, sandbox.url + path) as answer:
-            assert answer.ok
-            traces.append(answer.headers["X-Trace-ID"])
+        async with sandbox.http.request(method, sandbox.url + path) as response:
+            assert response.ok
+            traces.append(response.headers["X-Trace-ID"])
     assert all(TRACE.fullmatch(trace) for trace in traces)
     assert len(set(traces)) == len(traces)
 
 
-async def test_the_trace_id_of_an_error_is_the_same_in_header_and_body(sandbox: RunningSandbox) -> None:
-    async with sandbox.http.get(f"{sandbox.url}{SUBSCRIPTIONS}/nothing") as answer:
-        assert (await answer.json())["trace_id"] == answer.headers["X-Trace-ID"]
+async def test_error_has_the_same_trace_id_in_header_and_body(sandbox: RunningSandbox) -> None:
+    async with sandbox.http.get(f"{sandbox.url}{SUBSCRIPTIONS}/nothing") as response:
+        assert (await response.json())["trace_id"] == response.headers["X-Trace-ID"]
 
 
 @pytest.mark.parametrize("path", ["/v3/chats", "/api/partner/v3/chats", "/elsewhere"])
-async def test_a_path_that_does_not_exist_is_404_in_linqs_shape(sandbox: RunningSandbox, path: str) -> None:
-    async with sandbox.http.get(sandbox.url + path) as answer:
-        assert answer.status == 404
-        assert TRACE.fullmatch(answer.headers["X-Trace-ID"])
-        assert (await answer.json())["error"]["status"] == 404
+async def test_unknown_path_is_404_in_the_shape_of_linq(sandbox: RunningSandbox, path: str) -> None:
+    async with sandbox.http.get(sandbox.url + path) as response:
+        assert response.status == 404
+        assert TRACE.fullmatch(response.headers["X-Trace-ID"])
+        assert (await response.json())["error"]["status"] == 404
 
 
 @pytest.mark.parametrize(
@@ -145,29 +145,29 @@ async def test_a_path_that_does_not_exist_is_404_in_linqs_shape(sandbox: Running
     [("POST", "/v3/phone_numbers", 0, 405), ("POST", SUBSCRIPTIONS, 2 * 1024 * 1024, 413)],
     ids=["wrong method", "too large"],
 )
-async def test_every_other_refusal_has_a_trace_id_and_linqs_shape(
+async def test_other_errors_have_trace_id_and_shape_of_linq(
     sandbox: RunningSandbox, method: str, path: str, size: int, status: int
 ) -> None:
-    async with sandbox.http.request(method, sandbox.url + path, data=io.BytesIO(b"x" * size)) as answer:
-        assert answer.status == status
-        assert answer.headers.get("Allow") == ("GET, HEAD" if status == 405 else None)
-        assert TRACE.fullmatch(answer.headers["X-Trace-ID"])
-        assert (await answer.json())["error"]["status"] == status
+    async with sandbox.http.request(method, sandbox.url + path, data=io.BytesIO(b"x" * size)) as response:
+        assert response.status == status
+        assert response.headers.get("Allow") == ("GET, HEAD" if status == 405 else None)
+        assert TRACE.fullmatch(response.headers["X-Trace-ID"])
+        assert (await response.json())["error"]["status"] == status
 
 
 @pytest.mark.parametrize(
     ("error", "status", "code"),
     [
-        (v3_errors.missing("target_url"), 400, 1001),
+        (v3_errors.missing_field("target_url"), 400, 1001),
         (v3_errors.not_e164(), 400, 1002),
         (v3_errors.malformed("no"), 400, 1003),
         (v3_errors.invalid("no"), 400, 1005),
         (v3_errors.unauthorized(), 401, 2004),
         (v3_errors.not_found(), 404, 2010),
-        (v3_errors.taken(), 409, 2015),
+        (v3_errors.duplicate_target_url(), 409, 2015),
     ],
     ids=lambda value: str(value) if isinstance(value, v3_errors.ApiError) else "",
 )
-def test_codes_stand_for_statuses(error: v3_errors.ApiError, status: int, code: int) -> None:
+def test_error_codes_map_to_statuses(error: v3_errors.ApiError, status: int, code: int) -> None:
     assert (error.status, error.code) == (status, code)
     assert str(error) == error.message

@@ -1,4 +1,4 @@
-"""What the sandbox's v3 API refuses, as the official SDK sees it."""
+"""Errors of the v3 API, as seen by the official SDK."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ OTHER_TARGET = "https://relay.example.com/webhooks/linq?line=2"
 
 
 @pytest.mark.parametrize("key", ["wrong", API_KEY + "x", API_KEY[:-1]])
-async def test_another_key_is_refused(sandbox: RunningSandbox, key: str) -> None:
+async def test_wrong_api_key_is_401(sandbox: RunningSandbox, key: str) -> None:
     async with linq.AsyncLinqAPIV3(api_key=key, base_url=sandbox.base_url, max_retries=0) as client:
         with pytest.raises(linq.AuthenticationError) as refused:
             await client.webhook_subscriptions.list()
     assert (refused.value.status_code, refused.value.code) == (401, 2004)
 
 
-async def test_a_url_can_be_used_once(sandbox: RunningSandbox) -> None:
+async def test_target_url_is_unique(sandbox: RunningSandbox) -> None:
     await sandbox.subscribe(TARGET)
     with pytest.raises(linq.ConflictError) as refused:
         await sandbox.subscribe(TARGET)
@@ -29,13 +29,13 @@ async def test_a_url_can_be_used_once(sandbox: RunningSandbox) -> None:
     assert len(sandbox.sandbox.state.subscriptions) == 1
 
 
-async def test_another_query_is_another_url(sandbox: RunningSandbox) -> None:
+async def test_urls_with_other_queries_are_distinct(sandbox: RunningSandbox) -> None:
     await sandbox.subscribe(TARGET)
     await sandbox.subscribe(TARGET + "&gen=2")
     assert len(sandbox.sandbox.state.subscriptions) == 2
 
 
-async def test_an_update_cannot_take_the_url_of_another(sandbox: RunningSandbox) -> None:
+async def test_update_to_the_url_of_another_is_409(sandbox: RunningSandbox) -> None:
     await sandbox.subscribe(TARGET)
     second = await sandbox.subscribe(OTHER_TARGET)
     with pytest.raises(linq.ConflictError) as refused:
@@ -43,7 +43,7 @@ async def test_an_update_cannot_take_the_url_of_another(sandbox: RunningSandbox)
     assert refused.value.code == 2015
 
 
-async def test_an_unknown_subscription_is_404(sandbox: RunningSandbox) -> None:
+async def test_unknown_subscription_is_404(sandbox: RunningSandbox) -> None:
     api = sandbox.client.webhook_subscriptions
     for call in (api.retrieve("nothing"), api.update("nothing", is_active=True), api.delete("nothing")):
         with pytest.raises(linq.NotFoundError) as refused:
@@ -68,7 +68,7 @@ async def test_an_unknown_subscription_is_404(sandbox: RunningSandbox) -> None:
         ({"target_url": "https://", "subscribed_events": ["message.sent"]}, 1005),
     ],
 )
-async def test_create_refuses_what_linq_refuses(sandbox: RunningSandbox, body: Any, code: int) -> None:
+async def test_create_rejects_invalid_fields(sandbox: RunningSandbox, body: Any, code: int) -> None:
     with pytest.raises(linq.BadRequestError) as refused:
         await sandbox.client.post("/v3/webhook-subscriptions", body=body, cast_to=object)
     assert (refused.value.status_code, refused.value.code) == (400, code)
@@ -86,7 +86,7 @@ async def test_create_refuses_what_linq_refuses(sandbox: RunningSandbox, body: A
         ({"is_active": None}, 1005),
     ],
 )
-async def test_update_refuses_what_linq_refuses(sandbox: RunningSandbox, change: Any, code: int) -> None:
+async def test_update_rejects_invalid_fields(sandbox: RunningSandbox, change: Any, code: int) -> None:
     made = await sandbox.subscribe(TARGET)
     before = await sandbox.client.webhook_subscriptions.retrieve(made.id)
     with pytest.raises(linq.BadRequestError) as refused:
@@ -95,7 +95,7 @@ async def test_update_refuses_what_linq_refuses(sandbox: RunningSandbox, change:
     assert await sandbox.client.webhook_subscriptions.retrieve(made.id) == before
 
 
-async def test_an_update_that_is_refused_changes_nothing(sandbox: RunningSandbox) -> None:
+async def test_rejected_update_changes_nothing(sandbox: RunningSandbox) -> None:
     made = await sandbox.subscribe(TARGET)
     with pytest.raises(linq.BadRequestError):
         await sandbox.client.webhook_subscriptions.update(made.id, target_url=OTHER_TARGET, phone_numbers=["x"])
@@ -117,7 +117,7 @@ async def test_an_update_that_is_refused_changes_nothing(sandbox: RunningSandbox
         "https://[fd00::1]/x",
     ],
 )
-async def test_only_https_to_public_addresses_is_taken(target: str) -> None:
+async def test_only_https_to_public_addresses_is_accepted(target: str) -> None:
     async with running_sandbox(allow_local=False) as sandbox:
         with pytest.raises(linq.BadRequestError) as refused:
             await sandbox.subscribe(target)
@@ -127,19 +127,19 @@ async def test_only_https_to_public_addresses_is_taken(target: str) -> None:
 
 
 @pytest.mark.parametrize("target", ["http://127.0.0.1:8080/x", "http://localhost/x", "https://10.1.2.3/x"])
-async def test_local_targets_are_taken_when_they_are_allowed(sandbox: RunningSandbox, target: str) -> None:
+async def test_local_targets_are_accepted_with_allow_local(sandbox: RunningSandbox, target: str) -> None:
     assert (await sandbox.subscribe(target)).target_url == target
 
 
 @pytest.mark.parametrize("target", ["https://[relay/x", "https://relay.example.com/\ud800"])
-async def test_a_target_that_is_no_url_at_all_is_400(sandbox: RunningSandbox, target: str) -> None:
+async def test_target_that_is_not_a_url_is_400(sandbox: RunningSandbox, target: str) -> None:
     body = {"target_url": target, "subscribed_events": ["message.sent"]}
-    async with sandbox.http.post(f"{sandbox.url}/v3/webhook-subscriptions", json=body) as answer:
-        assert answer.status == 400
-        assert (await answer.json())["error"]["code"] == 1005
+    async with sandbox.http.post(f"{sandbox.url}/v3/webhook-subscriptions", json=body) as response:
+        assert response.status == 400
+        assert (await response.json())["error"]["code"] == 1005
 
 
 @pytest.mark.parametrize("target", ["https://relay.example.com:99999/x", "https://relay example.com/x"])
-async def test_a_target_that_nobody_can_post_to_is_refused(sandbox: RunningSandbox, target: str) -> None:
+async def test_unusable_target_url_is_400(sandbox: RunningSandbox, target: str) -> None:
     with pytest.raises(linq.BadRequestError):
         await sandbox.subscribe(target)

@@ -24,15 +24,15 @@ async def made_with(sandbox: RunningSandbox, target_url: str = TARGET, **more: A
     return made
 
 
-def headers_of(one: Any) -> tuple[str | None, str | None]:
-    return one.routing_key_header, one.routing_id_header
+def headers_of(subscription: Any) -> tuple[str | None, str | None]:
+    return subscription.routing_key_header, subscription.routing_id_header
 
 
 # --- The fields ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("given", "shown"),
+    ("given", "expected"),
     [
         ({}, (None, None)),
         ({"routing_key_header": "X-Cell"}, ("X-Cell", "Linq-Chat-Id")),
@@ -42,14 +42,14 @@ def headers_of(one: Any) -> tuple[str | None, str | None]:
         ({"routing_key_header": ""}, (None, None)),
     ],
 )
-async def test_the_id_header_counts_only_with_a_key_header(
-    sandbox: RunningSandbox, given: Any, shown: tuple[str | None, str | None]
+async def test_id_header_requires_a_key_header(
+    sandbox: RunningSandbox, given: Any, expected: tuple[str | None, str | None]
 ) -> None:
-    assert headers_of(await made_with(sandbox, **given)) == shown
+    assert headers_of(await made_with(sandbox, **given)) == expected
 
 
 @pytest.mark.parametrize("nothing", [None, ""], ids=["null", "empty"])
-async def test_an_update_can_switch_it_off_or_bring_back_the_default(sandbox: RunningSandbox, nothing: Any) -> None:
+async def test_update_disables_affinity_or_restores_default(sandbox: RunningSandbox, nothing: Any) -> None:
     made = await made_with(sandbox, routing_key_header="X-Cell", routing_id_header="X-Chat")
     api = sandbox.client.webhook_subscriptions
     assert headers_of(await api.update(made.id, is_active=True)) == ("X-Cell", "X-Chat")
@@ -60,7 +60,7 @@ async def test_an_update_can_switch_it_off_or_bring_back_the_default(sandbox: Ru
 
 @pytest.mark.parametrize("field", ["routing_key_header", "routing_id_header"])
 @pytest.mark.parametrize("name", ["two words", "colon:", "é", 5, ["X-Cell"], "webhook-id", "Content-Length", "x" * 300])
-async def test_what_cannot_be_such_a_header_is_1005(sandbox: RunningSandbox, field: str, name: Any) -> None:
+async def test_invalid_routing_header_is_1005(sandbox: RunningSandbox, field: str, name: Any) -> None:
     made = await made_with(sandbox)
     for call in (
         made_with(sandbox, TARGET + "?gen=2", **{field: name}),
@@ -74,46 +74,44 @@ async def test_what_cannot_be_such_a_header_is_1005(sandbox: RunningSandbox, fie
 # --- Deliveries ---------------------------------------------------------------------------------------
 
 
-async def test_a_token_from_a_2xx_comes_back_with_the_next_events_of_its_chat(
+async def test_token_of_a_2xx_is_sent_with_later_events_of_the_chat(
     sandbox: RunningSandbox, endpoint: Endpoint
 ) -> None:
     made = await made_with(sandbox, endpoint.url, routing_key_header="X-Cell")
     endpoint.headers["x-cell"] = "cell-7"
-    for chat in ("one", "one", "two"):
+    for chat in ("first", "first", "second"):
         await sandbox.emit(chat_id=chat)
         await sandbox.settled()
-    seen = [(one.headers["linq-chat-id"], one.headers.get("x-cell")) for one in endpoint.received]
-    assert seen == [("one", None), ("one", "cell-7"), ("two", None)]
+    seen = [(request.headers["linq-chat-id"], request.headers.get("x-cell")) for request in endpoint.received]
+    assert seen == [("first", None), ("first", "cell-7"), ("second", None)]
 
     endpoint.received.clear()
     api = sandbox.client.webhook_subscriptions
     await api.update(made.id, routing_key_header=None)
-    await sandbox.emit(chat_id="one")
+    await sandbox.emit(chat_id="first")
     await sandbox.settled()
     await api.update(made.id, routing_key_header="X-Cell")
-    await sandbox.emit(chat_id="one")
+    await sandbox.emit(chat_id="first")
     await sandbox.settled()
-    assert [(one.headers.get("linq-chat-id"), one.headers.get("x-cell")) for one in endpoint.received] == [
+    assert [(request.headers.get("linq-chat-id"), request.headers.get("x-cell")) for request in endpoint.received] == [
         (None, None),
-        ("one", None),  # switching it off has dropped the tokens
+        ("first", None),  # disabling affinity has deleted the tokens
     ]
 
 
-async def test_a_refusal_teaches_no_token_and_the_retry_has_what_is_known(
-    sandbox: RunningSandbox, endpoint: Endpoint
-) -> None:
+async def test_token_of_an_error_response_is_ignored(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
     await made_with(sandbox, endpoint.url, routing_key_header="X-Cell", routing_id_header="X-Chat")
     endpoint.headers["X-Cell"] = "cell-7"
-    endpoint.answers.extend([500, 404])
-    await sandbox.emit(chat_id="one")
+    endpoint.statuses.extend([500, 404])
+    await sandbox.emit(chat_id="first")
     await sandbox.settled()
-    await sandbox.emit(chat_id="one")
+    await sandbox.emit(chat_id="first")
     await sandbox.settled()
-    assert [one.headers.get("x-cell") for one in endpoint.received] == [None, None, None]
-    assert {one.headers["x-chat"] for one in endpoint.received} == {"one"}
+    assert [request.headers.get("x-cell") for request in endpoint.received] == [None, None, None]
+    assert {request.headers["x-chat"] for request in endpoint.received} == {"first"}
 
 
-async def test_an_event_without_a_chat_has_neither_header(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+async def test_event_without_chat_has_no_routing_headers(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
     await sandbox.client.webhook_subscriptions.create(
         target_url=endpoint.url, subscribed_events=["phone_number.status_updated"], routing_key_header="X-Cell"
     )
@@ -123,12 +121,12 @@ async def test_an_event_without_a_chat_has_neither_header(sandbox: RunningSandbo
     assert not {"linq-chat-id", "x-cell"} & received.headers.keys()
 
 
-def test_the_oldest_token_is_forgotten_when_there_are_too_many() -> None:
-    one = Subscription(TARGET, ["message.received"], [])
+def test_oldest_token_is_evicted_above_the_limit() -> None:
+    subscription = Subscription(TARGET, ["message.received"], [])
     for number in range(10_000):
-        one.learn(str(number), "cell-7")
-    one.learn("0", "cell-8")
-    one.learn("10000", "cell-8")
-    assert len(one.tokens) == 10_000
-    assert "1" not in one.tokens
-    assert (one.tokens["0"], one.tokens["10000"]) == ("cell-8", "cell-8")
+        subscription.learn_token(str(number), "cell-7")
+    subscription.learn_token("0", "cell-8")
+    subscription.learn_token("10000", "cell-8")
+    assert len(subscription.tokens) == 10_000
+    assert "1" not in subscription.tokens
+    assert (subscription.tokens["0"], subscription.tokens["10000"]) == ("cell-8", "cell-8")

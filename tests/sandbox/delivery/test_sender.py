@@ -1,4 +1,4 @@
-"""How the sandbox delivers: who gets an event, and how it is signed."""
+"""Delivery to v3 subscriptions: matching and signatures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support import eventually
 # --- Signatures and headers ---------------------------------------------------------------------------
 
 
-async def test_the_standard_signature_holds(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+async def test_standard_signature_is_valid(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
     made = await sandbox.subscribe(endpoint.url)
     emitted = await sandbox.emit(line=LINE)
     await sandbox.settled()
@@ -27,7 +27,7 @@ async def test_the_standard_signature_holds(sandbox: RunningSandbox, endpoint: E
 
 
 @pytest.mark.parametrize("changed", ["body", "id", "timestamp", "secret"])
-async def test_the_standard_signature_covers_id_timestamp_and_body(
+async def test_standard_signature_covers_id_timestamp_and_body(
     sandbox: RunningSandbox, endpoint: Endpoint, changed: str
 ) -> None:
     secret = (await sandbox.subscribe(endpoint.url)).signing_secret
@@ -46,7 +46,7 @@ async def test_the_standard_signature_covers_id_timestamp_and_body(
         Received(real.path, headers, body).verify_standard(secret)
 
 
-async def test_the_legacy_signature_is_bare_hex_with_the_whole_secret_as_key(
+async def test_legacy_signature_is_bare_hex_keyed_with_whole_secret(
     sandbox: RunningSandbox, endpoint: Endpoint
 ) -> None:
     made = await sandbox.subscribe(endpoint.url)
@@ -60,7 +60,7 @@ async def test_the_legacy_signature_is_bare_hex_with_the_whole_secret_as_key(
     assert received.headers["content-type"] == "application/json"
 
 
-async def test_the_official_sdk_unwraps_a_delivery(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+async def test_official_sdk_unwraps_a_delivery(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
     made = await sandbox.subscribe(endpoint.url)
     await sandbox.emit(line=LINE)
     await sandbox.settled()
@@ -69,15 +69,15 @@ async def test_the_official_sdk_unwraps_a_delivery(sandbox: RunningSandbox, endp
     assert (event.event_type, event.event_id) == ("message.received", received.headers["webhook-id"])
 
 
-async def test_the_target_is_posted_to_with_its_query(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+async def test_target_url_keeps_its_query(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
     await sandbox.subscribe(f"{endpoint.url}/webhooks/linq?version={NEW}&line=16465550123&gen=1")
     await sandbox.emit(line=LINE)
     await sandbox.settled()
-    assert [one.path for one in endpoint.received] == [f"/webhooks/linq?version={NEW}&line=16465550123&gen=1"]
+    assert [request.path for request in endpoint.received] == [f"/webhooks/linq?version={NEW}&line=16465550123&gen=1"]
 
 
 @pytest.mark.parametrize(("query", "version"), [(f"?version={OLD}", OLD), (f"?version={NEW}", NEW), ("", NEW)])
-async def test_the_targets_query_chooses_the_payload_version(
+async def test_target_query_selects_payload_version(
     sandbox: RunningSandbox, endpoint: Endpoint, query: str, version: str
 ) -> None:
     await sandbox.subscribe(endpoint.url + "/" + query)
@@ -88,44 +88,40 @@ async def test_the_targets_query_chooses_the_payload_version(
     assert ("recipient_phone" in received.json["data"]) == (version == OLD)
 
 
-# --- Who gets an event --------------------------------------------------------------------------------
+# --- Matching -----------------------------------------------------------------------------------------
 
 
-async def test_a_subscription_gets_the_types_it_asked_for(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+async def test_only_subscribed_types_are_delivered(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
     await sandbox.subscribe(endpoint.url, "message.sent", "reaction.added")
-    wanted_by = [
+    matches = [
         (await sandbox.emit(event_type, line=LINE))["subscriptions"]
         for event_type in ("message.sent", "message.read", "reaction.added", "reaction.removed")
     ]
     await sandbox.settled()
-    assert wanted_by == [1, 0, 1, 0]
-    assert {one.json["event_type"] for one in endpoint.received} == {"message.sent", "reaction.added"}
+    assert matches == [1, 0, 1, 0]
+    assert {request.json["event_type"] for request in endpoint.received} == {"message.sent", "reaction.added"}
 
 
-async def test_a_subscription_with_lines_gets_the_events_of_those_lines(
-    sandbox: RunningSandbox, endpoint: Endpoint
-) -> None:
+async def test_line_filter_selects_events(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
     await sandbox.subscribe(endpoint.url, "message.failed", lines=[LINE, OTHER_LINE])
-    for line in LINES:  # a message.failed names no line itself
+    for line in LINES:  # the data of message.failed has no line
         await sandbox.emit("message.failed", line=line, event_id=f"about {line}")
     await sandbox.settled()
-    assert {one.headers["webhook-id"] for one in endpoint.received} == {f"about {LINE}", f"about {OTHER_LINE}"}
+    assert {request.headers["webhook-id"] for request in endpoint.received} == {f"about {LINE}", f"about {OTHER_LINE}"}
 
 
-async def test_a_subscription_without_lines_gets_the_events_of_every_line_and_of_none(
-    sandbox: RunningSandbox, endpoint: Endpoint
-) -> None:
+async def test_no_line_filter_matches_every_line_and_none(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
     await sandbox.subscribe(endpoint.url)
     filtered = await sandbox.subscribe(f"{endpoint.url}/filtered", lines=[LINE])
     for line in LINES:
         await sandbox.emit(line=line)
     await sandbox.emit(data={"id": "of no line"})
     log = await sandbox.settled()
-    assert [one.line for one in log if one.subscription_id != filtered.id] == [*LINES, None]
-    assert [one.line for one in log if one.subscription_id == filtered.id] == [LINE]
+    assert [delivery.line for delivery in log if delivery.subscription_id != filtered.id] == [*LINES, None]
+    assert [delivery.line for delivery in log if delivery.subscription_id == filtered.id] == [LINE]
 
 
-async def test_every_subscription_gets_its_own_copy_signed_with_its_own_secret(
+async def test_each_subscription_gets_a_copy_signed_with_its_secret(
     sandbox: RunningSandbox, endpoint: Endpoint
 ) -> None:
     secrets = {}
@@ -134,41 +130,37 @@ async def test_every_subscription_gets_its_own_copy_signed_with_its_own_secret(
         secrets[f"/{name}"] = (made.id, made.signing_secret)
     assert (await sandbox.emit(line=LINE))["subscriptions"] == 3
     await sandbox.settled()
-    assert {one.path for one in endpoint.received} == set(secrets)
-    assert len({one.headers["webhook-id"] for one in endpoint.received}) == 1
+    assert {request.path for request in endpoint.received} == set(secrets)
+    assert len({request.headers["webhook-id"] for request in endpoint.received}) == 1
     for received in endpoint.received:
         subscription_id, secret = secrets[received.path]
         received.verify_standard(secret)
         assert received.headers["x-webhook-subscription-id"] == subscription_id
 
 
-async def test_an_inactive_subscription_gets_nothing_until_it_is_active_again(
-    sandbox: RunningSandbox, endpoint: Endpoint
-) -> None:
+async def test_inactive_subscription_gets_nothing(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
     made = await sandbox.subscribe(endpoint.url)
     await sandbox.client.webhook_subscriptions.update(made.id, is_active=False)
     assert (await sandbox.emit(line=LINE, event_id="missed"))["subscriptions"] == 0
     await sandbox.client.webhook_subscriptions.update(made.id, is_active=True)
-    assert (await sandbox.emit(line=LINE, event_id="heard"))["subscriptions"] == 1
+    assert (await sandbox.emit(line=LINE, event_id="delivered"))["subscriptions"] == 1
     await sandbox.settled()
-    assert [one.headers["webhook-id"] for one in endpoint.received] == ["heard"]
+    assert [request.headers["webhook-id"] for request in endpoint.received] == ["delivered"]
 
 
-async def test_a_deleted_subscription_gets_nothing(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+async def test_deleted_subscription_gets_nothing(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
     made = await sandbox.subscribe(endpoint.url)
     await sandbox.client.webhook_subscriptions.delete(made.id)
     assert (await sandbox.emit(line=LINE))["subscriptions"] == 0
     assert await sandbox.settled() == []
 
 
-async def test_an_event_does_not_wait_for_the_answer_to_an_earlier_one(
-    sandbox: RunningSandbox, endpoint: Endpoint
-) -> None:
-    both_here = asyncio.Event()
-    endpoint.before_answering = both_here.wait
+async def test_events_are_delivered_in_parallel(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+    both_received = asyncio.Event()
+    endpoint.before_response = both_received.wait
     await sandbox.subscribe(endpoint.url)
     await sandbox.emit(line=LINE)
     await sandbox.emit(line=LINE)
     await eventually(lambda: len(endpoint.received) == 2)
-    both_here.set()
-    assert [one.state for one in await sandbox.settled()] == ["delivered", "delivered"]
+    both_received.set()
+    assert [delivery.state for delivery in await sandbox.settled()] == ["delivered", "delivered"]

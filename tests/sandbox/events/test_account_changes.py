@@ -1,4 +1,4 @@
-"""What the account tells of changes that are made at it."""
+"""Account events about changes made through the API."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ from tests.sandbox.running import LINE, Endpoint, RunningSandbox
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-OWN = [one for one in KNOWN_EVENT_TYPES if one.startswith("webhook_subscription.")] + [
+OWN = [event_type for event_type in KNOWN_EVENT_TYPES if event_type.startswith("webhook_subscription.")] + [
     "phone_number.forwarding_updated"
 ]
 TARGET = "https://relay.example.com/in"
 
 
-async def told(sandbox: RunningSandbox, endpoint: Endpoint) -> list[tuple[str, Mapping[str, Any]]]:
-    """The events that came since the last look, each as the SDK defines it."""
+async def received_events(sandbox: RunningSandbox, endpoint: Endpoint) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return type and data of the events since the last call, after validation with the SDK."""
     await sandbox.settled()
-    events = [one.json for one in endpoint.received]
-    for one in endpoint.received:
-        class_of(one.json["event_type"]).model_validate_json(one.body, strict=True)
+    events = [request.json for request in endpoint.received]
+    for request in endpoint.received:
+        class_of(request.json["event_type"]).model_validate_json(request.body, strict=True)
     endpoint.received.clear()
-    return [(one["event_type"].removeprefix("webhook_subscription."), one["data"]) for one in events]
+    return [(event["event_type"].removeprefix("webhook_subscription."), event["data"]) for event in events]
 
 
 @pytest.fixture
 async def listener(sandbox: RunningSandbox, endpoint: Endpoint) -> str:
-    """The id of a subscription that hears of everything, and has heard of itself."""
+    """Create a subscription to all event types, discard the event about itself, and return its id."""
     made = await sandbox.subscribe(endpoint.url, *OWN)
-    [(event, data)] = await told(sandbox, endpoint)
+    [(event, data)] = await received_events(sandbox, endpoint)
     assert (event, data["webhook_subscription"]["id"]) == ("created", made.id)
     assert data["webhook_subscription"]["events"] == OWN
     return str(made.id)
 
 
 @pytest.mark.usefixtures("listener")
-async def test_the_life_of_a_subscription_is_told(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+async def test_subscription_changes_are_account_events(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
     api = sandbox.client.webhook_subscriptions
     made = await sandbox.subscribe(TARGET, "message.sent")
-    await told(sandbox, endpoint)
+    await received_events(sandbox, endpoint)
 
     async def changed(**fields: Any) -> list[tuple[str, Any]]:
         await api.update(made.id, **fields)
-        return [(event, data.get("change")) for event, data in await told(sandbox, endpoint)]
+        return [(event, data.get("change")) for event, data in await received_events(sandbox, endpoint)]
 
     assert await changed(target_url=f"{TARGET}2") == [("target_url_changed", {"from": TARGET, "to": f"{TARGET}2"})]
     assert await changed(subscribed_events=["message.read"]) == [
@@ -64,31 +64,31 @@ async def test_the_life_of_a_subscription_is_told(sandbox: RunningSandbox, endpo
     assert await changed() == await changed(is_active=True) == []
 
     await api.delete(made.id)
-    [(event, data)] = await told(sandbox, endpoint)
+    [(event, data)] = await received_events(sandbox, endpoint)
     assert (event, data["webhook_subscription"]["id"], data["origin"]) == ("deleted", made.id, "api")
 
 
-async def test_who_switched_it_off_is_said(sandbox: RunningSandbox, endpoint: Endpoint, listener: str) -> None:
+async def test_disabled_event_has_its_origin(sandbox: RunningSandbox, endpoint: Endpoint, listener: str) -> None:
     made = await sandbox.subscribe(TARGET, lines=[LINE])
     await sandbox.client.webhook_subscriptions.update(made.id, is_active=False)
     await sandbox.client.webhook_subscriptions.update(made.id, is_active=True)
     before = (await sandbox.client.webhook_subscriptions.retrieve(made.id)).updated_at
     await sandbox.fault("disable", line=LINE)
-    _created, by_api, _enabled, by_linq = await told(sandbox, endpoint)
+    _created, by_api, _enabled, by_linq = await received_events(sandbox, endpoint)
     assert (by_api[0], by_api[1]["origin"]) == (by_linq[0], "api") == ("disabled", "api")
     assert (by_linq[1]["origin"], by_linq[1]["webhook_subscription"]["target_url"]) == ("linq", TARGET)
     assert (await sandbox.client.webhook_subscriptions.retrieve(made.id)).updated_at > before
     await sandbox.client.webhook_subscriptions.delete(listener)
-    assert await told(sandbox, endpoint) == []  # nobody is left to be told
+    assert await received_events(sandbox, endpoint) == []  # there is no subscription left
 
 
 @pytest.mark.usefixtures("listener")
-async def test_forwarding_of_a_line_is_told(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+async def test_forwarding_change_is_an_account_event(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
     url = f"{sandbox.url}/v3/phone_numbers/{line_id(LINE)}"
     for number in ("+12125550142", "+12125550142", None):
-        async with sandbox.http.put(url, data=json.dumps({"forwarding_number": number})) as answer:
-            assert answer.status == 200
-    assert [(data["phone_number"], data["change"]) for _, data in await told(sandbox, endpoint)] == [
+        async with sandbox.http.put(url, data=json.dumps({"forwarding_number": number})) as response:
+            assert response.status == 200
+    assert [(data["phone_number"], data["change"]) for _, data in await received_events(sandbox, endpoint)] == [
         (LINE, {"from": None, "to": "+12125550142"}),
         (LINE, {"from": "+12125550142", "to": None}),
     ]

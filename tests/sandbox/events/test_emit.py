@@ -1,4 +1,4 @@
-"""What of an event can be chosen when it is emitted."""
+"""Fields of events that can be chosen in `POST /sandbox/emit`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from relay.sandbox.payloads import NEW, OLD
 from tests.sandbox.running import LINE, Endpoint, RunningSandbox
 
 
-async def test_the_scene_can_be_chosen(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+async def test_scenario_fields_can_be_chosen(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
     await sandbox.subscribe(endpoint.url)
     chosen: Any = {"chat_id": "chat-7", "message_id": "message-7", "text": "Hello", "service": "RCS", "is_group": True}
     await sandbox.emit(**chosen, customer="+13035550100")
@@ -36,7 +36,7 @@ async def test_the_scene_can_be_chosen(sandbox: RunningSandbox, endpoint: Endpoi
         ),
     ],
 )
-async def test_so_can_what_only_some_types_are_about(
+async def test_fields_of_specific_types_can_be_chosen(
     sandbox: RunningSandbox,
     endpoint: Endpoint,
     event_type: str,
@@ -53,20 +53,20 @@ async def test_so_can_what_only_some_types_are_about(
     assert found == value
 
 
-async def test_several_events_can_be_emitted_at_once(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+async def test_several_events_can_be_sent_at_once(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
     await sandbox.subscribe(endpoint.url)
-    answer = await sandbox.emit(count=20)
-    assert (len(answer["event_ids"]), answer["subscriptions"]) == (20, 1)
-    assert answer["event_id"] == answer["event_ids"][0]
+    response = await sandbox.emit(count=20)
+    assert (len(response["event_ids"]), response["subscriptions"]) == (20, 1)
+    assert response["event_id"] == response["event_ids"][0]
     await sandbox.settled()
-    assert {one.json["event_id"] for one in endpoint.received} == set(answer["event_ids"])
+    assert {request.json["event_id"] for request in endpoint.received} == set(response["event_ids"])
 
 
 @pytest.mark.parametrize(
     ("event_type", "version", "is_marked"),
     [("message.received", NEW, True), ("message.received", OLD, False), ("message.failed", NEW, False)],
 )
-async def test_a_message_can_be_marked_as_reconciled_where_linq_has_the_field(
+async def test_reconciled_at_is_set_on_messages_only(
     sandbox: RunningSandbox, endpoint: Endpoint, event_type: str, version: str, *, is_marked: bool
 ) -> None:
     await sandbox.subscribe(f"{endpoint.url}/?version={version}", event_type)
@@ -76,70 +76,70 @@ async def test_a_message_can_be_marked_as_reconciled_where_linq_has_the_field(
     assert marked == ("2026-09-14T09:15:02.000Z" if is_marked else None)
 
 
-async def test_without_a_line_it_happens_on_the_first_one(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+async def test_default_line_is_the_first(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
     await sandbox.subscribe(endpoint.url, lines=[LINE])
     assert (await sandbox.emit())["subscriptions"] == 1
     assert (await sandbox.emit("team_member.added"))["subscriptions"] == 0
 
 
-async def test_events_of_one_message_have_one_trace(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+async def test_events_of_a_message_share_a_trace_id(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
     types = ["message.sent", "message.read", "reaction.added"]
     await sandbox.subscribe(endpoint.url, *types)
     for event_type in types:
         await sandbox.emit(event_type, message_id="m-1")
     await sandbox.emit("message.sent", message_id="m-2")
     await sandbox.settled()
-    sent, read, reaction, other = [one.json["trace_id"] for one in endpoint.received]
+    sent, read, reaction, other = [request.json["trace_id"] for request in endpoint.received]
     assert sent == read
     assert len({sent, reaction, other}) == 3
 
 
-async def test_a_v2_event_goes_to_v2_subscriptions_alone(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+async def test_v2_event_is_sent_to_v2_subscriptions_only(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
     await sandbox.subscribe(f"{endpoint.url}/v3")
     sandbox.subscribe_v2(f"{endpoint.url}/v2")
-    answer = await sandbox.emit(api="v2", line=LINE, event_id="wh_evt_1")
-    assert (answer["event_id"], answer["subscriptions"]) == ("wh_evt_1", 1)
+    response = await sandbox.emit(api="v2", line=LINE, event_id="wh_evt_1")
+    assert (response["event_id"], response["subscriptions"]) == ("wh_evt_1", 1)
     await sandbox.settled()
     (received,) = endpoint.received
     assert (received.path, received.json["event_id"], received.json["api_version"]) == ("/v2", "wh_evt_1", "v2")
 
 
-async def test_a_whole_body_goes_to_the_subscriptions_of_its_api(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+async def test_verbatim_body_is_sent_to_its_api_only(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
     await sandbox.subscribe(f"{endpoint.url}/v3", "message.received")
     sandbox.subscribe_v2(f"{endpoint.url}/v2", "message.received", "anything.new")
     await sandbox.emit(body="for v3")
     await sandbox.emit("anything.new", api="v2", body="for v2")
     await sandbox.settled()
-    assert {(one.path, one.body) for one in endpoint.received} == {("/v3", b"for v3"), ("/v2", b"for v2")}
+    assert {(request.path, request.body) for request in endpoint.received} == {("/v3", b"for v3"), ("/v2", b"for v2")}
 
 
-async def test_data_of_ones_own_is_for_v3_alone(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+async def test_custom_data_is_sent_to_v3_only(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
     sandbox.subscribe_v2(endpoint.url)
     assert (await sandbox.emit(data={"id": "1"}))["subscriptions"] == 0
 
 
 @pytest.mark.parametrize(
-    ("wrong", "named"),
+    ("wrong", "text"),
     [
         ({"api": "v2", "data": {}}, '"body"'),
-        ({"api": "v2", "type": "message.teleported"}, 'give "body" for message.teleported'),
+        ({"api": "v2", "type": "message.teleported"}, 'no built-in payload for message.teleported; add "body"'),
         ({"api": "v4"}, "api"),
         ({"line": "16465550123"}, "line"),
         ({"service": "fax"}, "service"),
         ({"count": 0}, "count"),
-        ({"type": "message.failed", "code": 1}, "Linq has no such code; it has 3007"),
+        ({"type": "message.failed", "code": 1}, "not an error code of Linq; use one of 3007"),
         ({"type": "poll.sent", "options": []}, "options"),
         ({"reconciled_at": "2026-09-14T09:15:02"}, "reconciled_at"),
         ({"colour": "red"}, "colour"),
-        ({"line": "+12125550100"}, "+12125550100 is none of the sandbox's: +1646"),
+        ({"line": "+12125550100"}, "+12125550100 is not a line of this sandbox; its lines: +1646"),
         ({"data": {}, "body": ""}, 'give "data" or "body"'),
-        ({"event_id": "e-1", "count": 2}, '"event_id" is for one event'),
+        ({"event_id": "e-1", "count": 2}, '"event_id" is for a single event'),
         ({"event_id": "two\nlines"}, "event_id"),
         ({"version": "newest"}, "version"),
     ],
 )
-async def test_what_makes_no_sense_is_400_and_named(sandbox: RunningSandbox, wrong: Any, named: str) -> None:
-    async with sandbox.http.post(f"{sandbox.url}/sandbox/emit", json={"type": "message.received", **wrong}) as answer:
-        assert answer.status == 400
-        assert named in (await answer.json())["error"]["message"]
+async def test_invalid_field_is_400_with_its_name(sandbox: RunningSandbox, wrong: Any, text: str) -> None:
+    async with sandbox.http.post(f"{sandbox.url}/sandbox/emit", json={"type": "message.received", **wrong}) as response:
+        assert response.status == 400
+        assert text in (await response.json())["error"]["message"]
     assert sandbox.log == []

@@ -1,4 +1,4 @@
-"""Faults of deliveries, as a subscriber sees them."""
+"""Faults in deliveries, as seen by a subscriber."""
 
 from __future__ import annotations
 
@@ -19,38 +19,36 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 async def slow_sandbox() -> AsyncIterator[RunningSandbox]:
-    """A sandbox in which what is held stays held for as long as a test looks."""
+    """A sandbox in real time, so that delayed events stay delayed during a test."""
     async with running_sandbox(speed=1) as running:
         yield running
 
 
-async def test_duplicates_are_the_same_delivery_several_times(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+async def test_duplicates_are_identical_deliveries(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
     made = await sandbox.subscribe(endpoint.url)
     await sandbox.fault("duplicate", times=3, count=1)
     first = await sandbox.emit()
     second = await sandbox.emit()
     assert first["subscriptions"] == 1
     log = await sandbox.settled()
-    ids = [one.headers["webhook-id"] for one in endpoint.received]
+    ids = [request.headers["webhook-id"] for request in endpoint.received]
     assert (ids.count(first["event_id"]), ids.count(second["event_id"])) == (3, 1)
-    assert [one.faults for one in log] == [("duplicate",)] * 3 + [()]
-    assert len({one.body for one in endpoint.received}) == 2
+    assert [delivery.faults for delivery in log] == [("duplicate",)] * 3 + [()]
+    assert len({request.body for request in endpoint.received}) == 2
     for received in endpoint.received:
         received.verify_standard(made.signing_secret)
 
 
-async def test_duplicates_are_sent_at_once_and_not_one_after_another(
-    sandbox: RunningSandbox, endpoint: Endpoint
-) -> None:
+async def test_duplicates_are_sent_in_parallel(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
     await sandbox.subscribe(endpoint.url)
     await sandbox.fault("duplicate", times=5)
 
-    async def until_all_are_here() -> None:
+    async def wait_for_all() -> None:
         await eventually(lambda: len(endpoint.received) == 5)
 
-    endpoint.before_answering = until_all_are_here
+    endpoint.before_response = wait_for_all
     await sandbox.emit()
-    assert [one.state for one in await sandbox.settled()] == ["delivered"] * 5
+    assert [delivery.state for delivery in await sandbox.settled()] == ["delivered"] * 5
 
 
 @pytest.mark.parametrize("offset", [-3600, 3600])
@@ -69,15 +67,15 @@ async def test_timestamps_can_be_stale_or_in_the_future(
         received.verify_standard(made.signing_secret)
 
 
-async def test_forged_signatures_look_right_and_are_not(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+async def test_forged_signatures_have_valid_form_only(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
     made = await sandbox.subscribe(f"{endpoint.url}/v3")
     sandbox.subscribe_v2(f"{endpoint.url}/v2", secret="v2-secret")
     await sandbox.fault("forge", count=1)
     for _ in range(2):
         await sandbox.emit()
         await sandbox.settled()
-    (forged, real) = (one for one in endpoint.received if one.path == "/v3")
-    (forged_v2, real_v2) = (one for one in endpoint.received if one.path == "/v2")
+    (forged, real) = (request for request in endpoint.received if request.path == "/v3")
+    (forged_v2, real_v2) = (request for request in endpoint.received if request.path == "/v2")
     real.verify_standard(made.signing_secret)
     assert forged.headers.keys() == real.headers.keys()
     assert forged.headers["x-webhook-signature"] != forged.legacy_signature(made.signing_secret)
@@ -103,16 +101,16 @@ async def test_one_header_family_can_be_left_out(sandbox: RunningSandbox, endpoi
         assert received.headers["x-webhook-signature"] == received.legacy_signature(made.signing_secret)
 
 
-async def test_a_fault_stays_with_an_event_through_its_retries(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+async def test_fault_applies_to_retries_of_an_event(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
     await sandbox.subscribe(endpoint.url)
     await sandbox.fault("headers", only="legacy", count=1)
-    endpoint.answers.extend([500, 500])
+    endpoint.statuses.extend([500, 500])
     await sandbox.emit()
     await sandbox.settled()
-    assert [("webhook-id" in one.headers) for one in endpoint.received] == [False] * 3
+    assert [("webhook-id" in request.headers) for request in endpoint.received] == [False] * 3
 
 
-async def test_only_events_that_somebody_wants_use_up_a_fault(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+async def test_unsubscribed_events_consume_no_hits(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
     await sandbox.subscribe(endpoint.url)
     await sandbox.fault("forge", count=1)
     await sandbox.emit("reaction.added")
@@ -121,35 +119,35 @@ async def test_only_events_that_somebody_wants_use_up_a_fault(sandbox: RunningSa
     assert (await sandbox.get("/sandbox/faults"))["faults"] == []
 
 
-# --- Held back ----------------------------------------------------------------------------------------
+# --- Delays -------------------------------------------------------------------------------------------
 
 
-async def test_events_are_held_until_the_window_is_full(slow_sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+async def test_reorder_delays_events_until_window_is_full(slow_sandbox: RunningSandbox, endpoint: Endpoint) -> None:
     sandbox = slow_sandbox
     await sandbox.subscribe(endpoint.url)
     await sandbox.fault("reorder", window=4, seconds=600)
     sent = (await sandbox.emit(count=3))["event_ids"]
-    assert [one.state for one in sandbox.log] == ["held"] * 3
+    assert [delivery.state for delivery in sandbox.log] == ["held"] * 3
     assert (await sandbox.get("/sandbox/faults"))["faults"][0]["held"] == 3
     sent += (await sandbox.emit(count=2))["event_ids"]
     await eventually(lambda: len(endpoint.received) == 4)
-    assert {one.headers["webhook-id"] for one in endpoint.received} == set(sent[:4])
+    assert {request.headers["webhook-id"] for request in endpoint.received} == set(sent[:4])
     assert sandbox.log[-1].state == "held"
 
 
-async def test_events_leave_in_another_order(slow_sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+async def test_reorder_changes_the_order(slow_sandbox: RunningSandbox, endpoint: Endpoint) -> None:
     sandbox = slow_sandbox
     await sandbox.subscribe(endpoint.url)
     await sandbox.fault("reorder", window=30, count=30, seconds=600)
     sent = (await sandbox.emit(count=30))["event_ids"]
     await sandbox.settled()
-    came = [one.headers["webhook-id"] for one in endpoint.received]
-    assert sorted(came) == sorted(sent)
-    assert came != sent
+    received_ids = [request.headers["webhook-id"] for request in endpoint.received]
+    assert sorted(received_ids) == sorted(sent)
+    assert received_ids != sent
 
 
 @pytest.mark.parametrize("end", ["cleared", "count", "time"])
-async def test_nothing_stays_held_for_ever(slow_sandbox: RunningSandbox, endpoint: Endpoint, end: str) -> None:
+async def test_delayed_events_are_always_sent(slow_sandbox: RunningSandbox, endpoint: Endpoint, end: str) -> None:
     sandbox = slow_sandbox
     await sandbox.subscribe(endpoint.url)
     count = 3 if end == "count" else None
@@ -157,10 +155,10 @@ async def test_nothing_stays_held_for_ever(slow_sandbox: RunningSandbox, endpoin
     await sandbox.emit(count=3)
     if end == "cleared":
         await sandbox.clear_faults()
-    assert [one.state for one in await sandbox.settled()] == ["delivered"] * 3
+    assert [delivery.state for delivery in await sandbox.settled()] == ["delivered"] * 3
 
 
-async def test_a_late_burst_comes_at_once_and_says_that_it_is_late(
+async def test_late_events_are_sent_at_once_with_reconciled_at(
     slow_sandbox: RunningSandbox, endpoint: Endpoint
 ) -> None:
     sandbox = slow_sandbox
@@ -172,7 +170,7 @@ async def test_a_late_burst_comes_at_once_and_says_that_it_is_late(
     released = rfc3339(datetime.now(UTC))
     await sandbox.clear_faults()
     await sandbox.settled()
-    live, *late = (one.json for one in endpoint.received)
+    live, *late = (request.json for request in endpoint.received)
     assert "reconciled_at" not in live["data"]
     assert len(late) == 5
     for event in late:
@@ -181,21 +179,21 @@ async def test_a_late_burst_comes_at_once_and_says_that_it_is_late(
         assert event["data"]["sent_at"] <= event["data"]["reconciled_at"]
 
 
-async def test_a_late_burst_is_late_even_if_its_count_is_full(slow_sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+async def test_late_events_wait_even_without_hits_left(slow_sandbox: RunningSandbox, endpoint: Endpoint) -> None:
     sandbox = slow_sandbox
     await sandbox.subscribe(endpoint.url)
     await sandbox.fault("late", seconds=600, count=2)
     await sandbox.emit(count=3)
     await eventually(lambda: endpoint.received)
-    assert [one.state for one in sandbox.log[:2]] == ["held"] * 2
+    assert [delivery.state for delivery in sandbox.log[:2]] == ["held"] * 2
     (fault,) = (await sandbox.get("/sandbox/faults"))["faults"]
     assert (fault["left"], fault["held"]) == (0, 2)
     await sandbox.clear_faults()
-    assert [one.state for one in await sandbox.settled()] == ["delivered"] * 3
+    assert [delivery.state for delivery in await sandbox.settled()] == ["delivered"] * 3
     assert (await sandbox.get("/sandbox/faults"))["faults"] == []
 
 
-async def test_what_is_held_for_a_deleted_subscription_is_not_sent(
+async def test_delayed_event_of_deleted_subscription_is_not_sent(
     slow_sandbox: RunningSandbox, endpoint: Endpoint
 ) -> None:
     sandbox = slow_sandbox
@@ -208,9 +206,9 @@ async def test_what_is_held_for_a_deleted_subscription_is_not_sent(
     assert (delivery.state, delivery.attempts) == ("failed", [])
 
 
-async def test_waits_of_faults_shrink_with_the_speed(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+async def test_delays_of_faults_are_divided_by_speed(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
     await sandbox.subscribe(endpoint.url)
-    await sandbox.fault("late", seconds=600)  # at this speed 60 ms
+    await sandbox.fault("late", seconds=600)  # 60 ms at this speed
     await sandbox.emit()
-    assert [one.state for one in await sandbox.settled()] == ["delivered"]
+    assert [delivery.state for delivery in await sandbox.settled()] == ["delivered"]
     assert len(endpoint.received) == 1

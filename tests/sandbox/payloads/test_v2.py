@@ -1,4 +1,4 @@
-"""The v2 payloads that the sandbox makes, and what the relay reads in them."""
+"""Payloads of v2, and the fields that the relay decodes from them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from relay.core.event import Dialect, PayloadFields
 from relay.linq.api.v3 import KNOWN_EVENT_TYPES
 from relay.linq.payloads.decode import decode
 from relay.linq.payloads.event_types import V2_TYPES
-from relay.sandbox.payloads import Scene
+from relay.sandbox.payloads import Scenario
 from relay.sandbox.payloads.v2 import v2_body, v2_type_of, v2_types
 from tests.sandbox.running import LINE
 
 EVENT_ID = "0b5c1d7e-48a2-4f6b-9d30-7e1a2c3b4d5f"
-MOMENT = datetime(2026, 9, 14, 9, 15, 2, 417_203, tzinfo=UTC)
+TIME = datetime(2026, 9, 14, 9, 15, 2, 417_203, tzinfo=UTC)
 CUSTOMER = "+13035550188"
-SCENE = Scene(line=LINE, customer=CUSTOMER, chat_id="chat-1", message_id="message-1", moment=MOMENT)
+SCENARIO = Scenario(line=LINE, customer=CUSTOMER, chat_id="chat-1", message_id="message-1", occurred_at=TIME)
 
 CONTACTS = {"contact.created", "contact.updated", "contact.deleted"}
 REACTIONS = {"reaction.sent", "reaction.received"}
@@ -40,24 +40,24 @@ DIRECTIONS = {
 every_type = pytest.mark.parametrize("event_type", v2_types())
 
 
-def made(event_type: str, scene: Scene = SCENE) -> Any:
-    return json.loads(v2_body(event_type, scene, EVENT_ID, MOMENT))
+def data_of_type(event_type: str, scenario: Scenario = SCENARIO) -> Any:
+    return json.loads(v2_body(event_type, scenario, EVENT_ID, TIME))
 
 
-def facts_of(event_type: str, scene: Scene = SCENE) -> PayloadFields:
-    return decode(Dialect.V2, v2_body(event_type, scene, EVENT_ID, MOMENT), None).event.fields
+def fields_of(event_type: str, scenario: Scenario = SCENARIO) -> PayloadFields:
+    return decode(Dialect.V2, v2_body(event_type, scenario, EVENT_ID, TIME), None).event.fields
 
 
-def test_the_types_are_the_14_of_v2() -> None:
+def test_types_are_the_14_of_v2() -> None:
     assert v2_types() == V2_TYPES
     assert len(v2_types()) == 14
 
 
 @every_type
-def test_the_relay_understands_who_did_what_where(event_type: str) -> None:
-    data = made(event_type)["data"]
+def test_relay_decodes_the_payload_fields(event_type: str) -> None:
+    data = data_of_type(event_type)["data"]
     ids = {"message": data.get("chat_message_id") if event_type in REACTIONS else data.get("id")}
-    assert facts_of(event_type) == PayloadFields(
+    assert fields_of(event_type) == PayloadFields(
         line=LINE if event_type in NAMES_ITS_LINE else None,
         chat=data["chat_id"] if event_type in HAS_CHAT else None,
         message=ids["message"] if event_type in MESSAGES | REACTIONS else None,
@@ -68,8 +68,8 @@ def test_the_relay_understands_who_did_what_where(event_type: str) -> None:
 
 
 @every_type
-def test_the_envelope_is_what_linq_sends_around_every_payload(event_type: str) -> None:
-    body = made(event_type)
+def test_envelope_has_the_fields_of_linq(event_type: str) -> None:
+    body = data_of_type(event_type)
     assert isinstance(body.pop("data"), dict)
     assert body == {
         "api_version": "v2",
@@ -80,55 +80,55 @@ def test_the_envelope_is_what_linq_sends_around_every_payload(event_type: str) -
 
 
 @every_type
-def test_a_body_is_canonical_json_that_is_the_same_every_time(event_type: str) -> None:
-    body = v2_body(event_type, SCENE, EVENT_ID, MOMENT)
+def test_body_is_reproducible_canonical_json(event_type: str) -> None:
+    body = v2_body(event_type, SCENARIO, EVENT_ID, TIME)
     assert body == json.dumps(json.loads(body), sort_keys=True, separators=(",", ":")).encode()
-    assert body == v2_body(event_type, replace(SCENE), EVENT_ID, MOMENT)
+    assert body == v2_body(event_type, replace(SCENARIO), EVENT_ID, TIME)
 
 
-def test_text_stands_in_a_body_as_it_is() -> None:
-    assert "Où ? 👍".encode() in v2_body("message.sent", replace(SCENE, text="Où ? 👍"), EVENT_ID, MOMENT)
+def test_text_is_not_escaped() -> None:
+    assert "Où ? 👍".encode() in v2_body("message.sent", replace(SCENARIO, text="Où ? 👍"), EVENT_ID, TIME)
 
 
-def test_ids_are_numbers_as_text_and_those_of_contacts_are_integers() -> None:
+def test_ids_are_numeric_strings_except_contacts() -> None:
     for event_type in HAS_CHAT:
-        assert re.fullmatch(r"[1-9]\d*", made(event_type)["data"]["chat_id"])
+        assert re.fullmatch(r"[1-9]\d*", data_of_type(event_type)["data"]["chat_id"])
     for event_type in MESSAGES | {"call.completed"} | REACTIONS:
-        assert re.fullmatch(r"[1-9]\d*", made(event_type)["data"]["id"])
-    assert {type(made(event_type)["data"]["id"]) for event_type in CONTACTS} == {int}
+        assert re.fullmatch(r"[1-9]\d*", data_of_type(event_type)["data"]["id"])
+    assert {type(data_of_type(event_type)["data"]["id"]) for event_type in CONTACTS} == {int}
 
 
-def test_a_chat_a_message_and_a_contact_keep_their_ids() -> None:
-    assert len({made(event_type)["data"]["chat_id"] for event_type in HAS_CHAT}) == 1
-    assert len({made(event_type)["data"]["id"] for event_type in MESSAGES}) == 1
-    assert len({made(event_type)["data"]["id"] for event_type in CONTACTS}) == 1
-    elsewhere = replace(SCENE, chat_id="chat-2", message_id="message-2", customer="+13035550189")
+def test_ids_of_chat_message_and_contact_are_stable() -> None:
+    assert len({data_of_type(event_type)["data"]["chat_id"] for event_type in HAS_CHAT}) == 1
+    assert len({data_of_type(event_type)["data"]["id"] for event_type in MESSAGES}) == 1
+    assert len({data_of_type(event_type)["data"]["id"] for event_type in CONTACTS}) == 1
+    elsewhere = replace(SCENARIO, chat_id="chat-2", message_id="message-2", customer="+13035550189")
     for event_type, name in (("message.sent", "chat_id"), ("message.sent", "id"), ("contact.created", "id")):
-        assert made(event_type, elsewhere)["data"][name] != made(event_type)["data"][name]
+        assert data_of_type(event_type, elsewhere)["data"][name] != data_of_type(event_type)["data"][name]
 
 
-def test_messages_are_told_alike_whichever_way_they_go() -> None:
-    sent, received = made("message.sent")["data"], made("message.received")["data"]
+def test_messages_have_one_shape_in_both_directions() -> None:
+    sent, received = data_of_type("message.sent")["data"], data_of_type("message.received")["data"]
     assert (sent.pop("from_phone"), received.pop("from_phone")) == (LINE, CUSTOMER)
     assert sent == received
 
 
-def test_times_inside_have_a_blank_before_the_offset() -> None:
-    assert made("message.sent")["data"]["sent_at"] == "2026-09-14 03:15:02 -0600"
-    assert made("message.read")["data"]["read_at"] == "2026-09-14T03:15:02-06:00"
+def test_data_times_have_a_blank_before_the_offset() -> None:
+    assert data_of_type("message.sent")["data"]["sent_at"] == "2026-09-14 03:15:02 -0600"
+    assert data_of_type("message.read")["data"]["read_at"] == "2026-09-14T03:15:02-06:00"
 
 
-def test_typing_is_shown_until_it_is_removed() -> None:
-    shown = [made(f"typing_indicator.{what}")["data"]["display"] for what in ("received", "removed")]
-    assert shown == [True, False]
+def test_typing_is_displayed_until_removed() -> None:
+    displayed = [data_of_type(f"typing_indicator.{event}")["data"]["display"] for event in ("received", "removed")]
+    assert displayed == [True, False]
 
 
 @pytest.mark.parametrize(("ours", "ends"), [(True, (LINE, CUSTOMER)), (False, (CUSTOMER, LINE))])
-def test_a_call_goes_from_who_calls_to_the_other_side(ends: tuple[str, str], *, ours: bool) -> None:
-    scene = replace(SCENE, ours=ours)
-    data = made("call.completed", scene)["data"]
+def test_call_goes_from_actor_to_other_side(ends: tuple[str, str], *, ours: bool) -> None:
+    scenario = replace(SCENARIO, ours=ours)
+    data = data_of_type("call.completed", scenario)["data"]
     assert (data["from"], data["to"], data["answered_by"]) == (*ends, ends[1])
-    assert facts_of("call.completed", scene).line == LINE
+    assert fields_of("call.completed", scenario).line == LINE
     assert (data["start_time"], data["end_time"], data["duration"]) == (
         "2026-09-14 03:10:50 -0600",
         "2026-09-14 03:15:02 -0600",
@@ -137,21 +137,21 @@ def test_a_call_goes_from_who_calls_to_the_other_side(ends: tuple[str, str], *, 
 
 
 @every_type
-def test_the_relay_never_takes_a_number_that_is_not_the_lines_for_it(event_type: str) -> None:
-    scene = replace(SCENE, is_group=True, others=("+15035550177", "ana.ruiz@example.net"))
-    assert facts_of(event_type, scene).line in {LINE, None}
+def test_relay_never_mistakes_another_number_for_the_line(event_type: str) -> None:
+    scenario = replace(SCENARIO, is_group=True, others=("+15035550177", "ana.ruiz@example.net"))
+    assert fields_of(event_type, scenario).line in {LINE, None}
 
 
-def test_a_group_names_all_its_members() -> None:
-    scene = replace(SCENE, is_group=True, others=("+15035550177",))
-    data = made("chat.created", scene)["data"]
+def test_group_has_all_members() -> None:
+    scenario = replace(SCENARIO, is_group=True, others=("+15035550177",))
+    data = data_of_type("chat.created", scenario)["data"]
     assert (data["is_group"], data["is_direct"]) == (True, False)
-    assert {one["identifier"] for one in data["chat_handles"]} == {LINE, CUSTOMER, "+15035550177"}
+    assert {handle["identifier"] for handle in data["chat_handles"]} == {LINE, CUSTOMER, "+15035550177"}
 
 
-def test_what_v3_tells_is_told_by_v2_where_it_has_a_type_for_it() -> None:
-    told = {event_type: v2_type_of(event_type) for event_type in KNOWN_EVENT_TYPES if v2_type_of(event_type)}
-    assert told == {
+def test_v3_types_map_to_v2_types() -> None:
+    event_time = {event_type: v2_type_of(event_type) for event_type in KNOWN_EVENT_TYPES if v2_type_of(event_type)}
+    assert event_time == {
         "message.sent": "message.sent",
         "message.received": "message.received",
         "message.read": "message.read",
@@ -165,8 +165,8 @@ def test_what_v3_tells_is_told_by_v2_where_it_has_a_type_for_it() -> None:
     }
 
 
-def test_a_type_that_v2_does_not_have_is_none_or_a_key_error() -> None:
+def test_unknown_v2_type_is_none_or_key_error() -> None:
     assert v2_type_of("message.delivered") is None
     assert v2_type_of("hologram.projected") is None
     with pytest.raises(KeyError):
-        v2_body("message.delivered", SCENE, EVENT_ID, MOMENT)
+        v2_body("message.delivered", SCENARIO, EVENT_ID, TIME)
