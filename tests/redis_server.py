@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 
 from relay.process.embedded_redis import server_program
 from relay.process.subprocesses import death_with_parent
-from tests.support import free_port
+from tests.support import reserve_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -35,7 +35,7 @@ class RedisServer:
 
     directory: Path
     fsync: str = "always"
-    port: int = field(default_factory=free_port)
+    port: int = field(default_factory=reserve_port)
     in_use: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by the fault that is at work on it."""
     _process: asyncio.subprocess.Process | None = None

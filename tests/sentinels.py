@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 
 from relay.process.embedded_redis import server_program
 from relay.process.subprocesses import death_with_parent
-from tests.support import eventually, free_port
+from tests.support import eventually, reserve_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -124,14 +124,14 @@ async def sentinels(
     topology = Topology(directory)
     try:
         for number in range(1 + replicas):
-            port = free_port()
+            port = reserve_port()
             follows = f"replicaof 127.0.0.1 {topology.ports[0]}\n" if number else ""
             topology.write(port, _SERVER.replace("{port}", str(port)).replace("{fsync}", fsync) + follows)
             topology.ports.append(port)
             topology.start(port)
             await eventually(lambda port=port: _role(port))  # type: ignore[misc]
         for _ in range(count):
-            port = free_port()
+            port = reserve_port()
             topology.sentinels.append(port)
             text = _SENTINEL.replace("{directory}", "\0").format(
                 port=port, service=SERVICE, primary=topology.ports[0], quorum=count // 2 + 1, down_after=_DOWN_AFTER_MS

@@ -12,7 +12,7 @@ import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import aiohttp
 
@@ -25,7 +25,7 @@ from relay.linq.api.v3 import open_linq
 from relay.net.http_listener import listening
 from relay.net.listen_address import Listen
 from relay.process.embedded_redis import embedded_redis
-from relay.process.subprocesses import free_ports, python
+from relay.process.subprocesses import python, reserved_port
 from relay.process.supervisor import Program, supervise
 from relay.sandbox.app import Sandbox, open_sandbox, sandbox_app
 from relay.store.driver.client import WORKER_TIMEOUT, open_redis
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 LINES = ("+16465550123", "+16465550124", "+16465550125")
 _API_KEY = "demo-key"
 _LOCAL = "127.0.0.1"
+_ANY_PORT = Listen(host=_LOCAL, port=0)
 _READY_TIMEOUT = 30.0
 
 _RULES = """\
@@ -61,13 +62,6 @@ retry = ["500ms", "1s", "2s", "4s", "8s"]
 """
 
 
-class _Ports(NamedTuple):
-    ingress: int
-    admin: int
-    helpdesk: int
-    linq: int
-
-
 @dataclass(frozen=True, slots=True)
 class Stage:
     """What is on stage."""
@@ -85,7 +79,7 @@ async def set_stage(seed: int, say: Callable[[str], None]) -> AsyncIterator[Stag
     """Everything running, ready for the first event. `say` is called with each step that is done."""
     async with AsyncExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="linq-relay-demo-")))
-        ports = _Ports(*free_ports(len(_Ports._fields)))
+        ingress_port = stack.enter_context(reserved_port())  # known to Linq before the ingress runs
         key, secret = new_key(), SigningSecret(new_secret())
         embedded = await stack.enter_async_context(embedded_redis(home / "redis"))
         redis = open_redis(embedded.url, WORKER_TIMEOUT)
@@ -94,23 +88,23 @@ async def set_stage(seed: int, say: Callable[[str], None]) -> AsyncIterator[Stag
 
         sandbox = await stack.enter_async_context(open_sandbox(LINES, speed=20, seed=seed))
         linq = sandbox_app(sandbox, _API_KEY, allow_local=True)
-        await stack.enter_async_context(listening(linq, Listen(host=_LOCAL, port=ports.linq)))
-        say(f"Linq (sandbox) with {len(LINES)} lines on port {ports.linq}")
+        linq_port = await stack.enter_async_context(listening(linq, _ANY_PORT))
+        say(f"Linq (sandbox) with {len(LINES)} lines on port {linq_port}")
 
+        helpdesk, archive = Seen(), Seen()
+        dice = random.Random(seed)  # noqa: S311  a play, not a secret
+        app = helpdesk_app(secret, helpdesk, time.time, dice)
+        helpdesk_port = await stack.enter_async_context(listening(app, _ANY_PORT))
         rules = home / "relay.toml"
-        rules.write_text(_RULES.format(port=ports.helpdesk), encoding="utf-8")
-        public_url = f"http://{_LOCAL}:{ports.ingress}"
-        async with open_linq(_API_KEY, f"http://{_LOCAL}:{ports.linq}/api/partner") as api:
+        rules.write_text(_RULES.format(port=helpdesk_port), encoding="utf-8")
+        public_url = f"http://{_LOCAL}:{ingress_port}"
+        async with open_linq(_API_KEY, f"http://{_LOCAL}:{linq_port}/api/partner") as api:
             reconciler = Reconciler(api, Keyring(redis, Cipher(key)), read_config(rules), public_url, time.time)
             done = await reconciler.apply(lambda _: None)
         if failed := [one.error for one in done if one.error]:
             raise RelayError(f"bootstrap failed: {failed[0]}")
         say(f"bootstrap registered {len(LINES)} lines and the account, each on its own URL")
 
-        helpdesk, archive = Seen(), Seen()
-        dice = random.Random(seed)  # noqa: S311  a play, not a secret
-        app = helpdesk_app(secret, helpdesk, time.time, dice)
-        await stack.enter_async_context(listening(app, Listen(host=_LOCAL, port=ports.helpdesk)))
         await stack.enter_async_context(archive_team(embedded.url, "everything", archive))
         say("two teams: helpdesk (HTTP, has bad moments) and archive (reads the stream)")
 
@@ -118,16 +112,16 @@ async def set_stage(seed: int, say: Callable[[str], None]) -> AsyncIterator[Stag
             "REDIS_URL": embedded.url,
             "RELAY_SECRET_KEY": key,
             "RELAY_PUBLIC_URL": public_url,
-            "RELAY_LISTEN": f"{_LOCAL}:{ports.ingress}",
-            "RELAY_ADMIN_LISTEN": f"{_LOCAL}:{ports.admin}",
+            "RELAY_LISTEN": f"{_LOCAL}:{ingress_port}",
+            "RELAY_ADMIN_LISTEN": f"{_LOCAL}:0",
             "RELAY_CONFIG": str(rules),
             "HELPDESK_SECRET": secret.text,
             "RELAY_LOG_FORMAT": "json",
         }
         log = home / "relay.log"
         await stack.enter_async_context(_processes(environment, log))
-        await _wait_until_ready(f"http://{_LOCAL}:{ports.admin}/ready", log)
-        say(f"ingress and worker running on port {ports.ingress}")
+        await _wait_until_ready(f"http://{_LOCAL}:{ingress_port}/ready", log)
+        say(f"ingress and worker running on port {ingress_port}")
         yield Stage(sandbox, redis, helpdesk, archive, log, public_url)
 
 

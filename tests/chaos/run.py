@@ -18,7 +18,7 @@ from tests.chaos.sentinel_redis import SentinelRedis
 from tests.chaos.spec import Spec
 from tests.chaos.stage import open_stage
 from tests.redis_server import RedisServer
-from tests.support import free_port
+from tests.support import reserve_port
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -74,8 +74,8 @@ async def _run_on(redis: RedisServer | SentinelRedis, wanted: Wanted, say: Say) 
         seed=wanted.seed,
         events=wanted.events,
         rate=wanted.pace,
-        ingress_port=free_port(),
-        teams_port=free_port(),
+        ingress_port=reserve_port(),
+        teams_port=reserve_port(),
         redis_url=redis.url,
     )
     spec.write()

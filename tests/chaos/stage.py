@@ -12,7 +12,7 @@ import signal
 import struct
 import sys
 import time
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,10 +22,9 @@ import aiohttp
 from relay.config.settings import Settings
 from relay.core.secret import new_key
 from relay.parts import open_keyring
-from relay.process.subprocesses import death_with_parent, python
+from relay.process.subprocesses import death_with_parent, python, reserved_port
 from tests.chaos.events import LINES, secret_of
 from tests.chaos.teams import rules
-from tests.support import free_port
 
 if TYPE_CHECKING:
     import random
@@ -53,6 +52,8 @@ class Running:
     process: asyncio.subprocess.Process
     clock: Path
     admin_port: int
+    reservation: ExitStack
+    """Keeps the admin port free for the process until it has ended."""
     in_use: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by the fault that is at work on it."""
     started_at: float = field(default_factory=time.monotonic)
@@ -138,7 +139,9 @@ class Stage:
     async def start(self, kind: str) -> Running:
         """Starts an `ingress` or a `worker`, and waits until an ingress is ready."""
         self._started += 1
-        name, admin_port = f"{kind}-{self._started}", free_port()
+        name = f"{kind}-{self._started}"
+        reservation = ExitStack()
+        admin_port = reservation.enter_context(reserved_port())
         clock = self.spec.home / f"{name}.clock"
         clock.write_bytes(bytes(8))
         environment = {
@@ -149,7 +152,7 @@ class Stage:
         }
         arguments = ("ingress", "--share-port") if kind == "ingress" else ("worker",)
         process = await self._spawn(name, python("relay", *arguments), environment)
-        one = Running(kind, name, process, clock, admin_port)
+        one = Running(kind, name, process, clock, admin_port, reservation)
         self._running.append(one)
         watcher = asyncio.create_task(self._watch(one))
         self._watchers.add(watcher)
@@ -198,7 +201,8 @@ class Stage:
             )
 
     async def _watch(self, one: Running) -> None:
-        code = await one.process.wait()
+        with one.reservation:
+            code = await one.process.wait()
         self._running.remove(one)
         if not one.is_ours_to_end:
             self.deaths.append(f"{one.name} ended by itself with {code}")

@@ -18,7 +18,7 @@ from relay.store.lanes.suspensions import Suspensions
 from tests.building import SECRET
 from tests.certificates import Authority, tls_server
 from tests.core.writing import subscription_with
-from tests.support import free_port
+from tests.support import reserve_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +39,7 @@ async def destination(url: str, endpoint: Endpoint = PLAIN, **values: str) -> Fi
 
 async def test_destinations_that_can_be_reached_and_those_that_cannot() -> None:
     async with listening(web.Application(), Listen(host="127.0.0.1", port=0)) as port:
-        urls = (f"http://127.0.0.1:{port}/in", f"http://127.0.0.1:{free_port()}", f"https://127.0.0.1:{port}")
+        urls = (f"http://127.0.0.1:{port}/in", f"http://127.0.0.1:{reserve_port()}", f"https://127.0.0.1:{port}")
         good, refused, no_tls = [await destination(url) for url in urls]
     assert (good.state, refused.state, no_tls.state) == (State.OK, State.PROBLEM, State.PROBLEM)
     assert "cannot be reached" in refused.what

@@ -20,7 +20,7 @@ from relay.net.listen_address import Listen
 from relay.sandbox.app import Sandbox, open_sandbox, sandbox_app
 from tests.building import OTHER_SECRET, SECRET
 from tests.redis_server import RedisServer
-from tests.support import eventually, free_port
+from tests.support import eventually, reserve_port
 from tests.workers.conftest import Sink, open_sink
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Service:
     async def is_ready(self) -> bool:
         async with aiohttp.ClientSession() as http:
             with suppress(aiohttp.ClientError):
-                async with http.get(f"http://{self.environment['RELAY_ADMIN_LISTEN']}/ready") as answer:
+                async with http.get(f"{self.url}/ready") as answer:
                     return answer.status == 200
         return False
 
@@ -139,7 +139,7 @@ async def open_service(directory: Path) -> AsyncIterator[Service]:
         sandbox = await stack.enter_async_context(open_sandbox(LINES, speed=25))
         app = sandbox_app(sandbox, API_KEY, allow_local=True)
         linq = await stack.enter_async_context(listening(app, Listen(host="127.0.0.1", port=0)))
-        ingress = free_port()
+        ingress = reserve_port()
         rules = directory / "relay.toml"
         rules.write_text(RULES.format(sink=sink.url))
         service = Service(
@@ -148,7 +148,7 @@ async def open_service(directory: Path) -> AsyncIterator[Service]:
                 "REDIS_URL": redis.url,
                 "RELAY_PUBLIC_URL": f"http://127.0.0.1:{ingress}",
                 "RELAY_LISTEN": f"127.0.0.1:{ingress}",
-                "RELAY_ADMIN_LISTEN": f"127.0.0.1:{free_port()}",
+                "RELAY_ADMIN_LISTEN": "127.0.0.1:0",
                 "RELAY_CONFIG": str(rules),
                 "RELAY_DATA_DIR": str(directory / "data"),
                 "RELAY_SECRET_KEY": new_key(),
