@@ -122,6 +122,11 @@ class ConnectionPool:
         self._free: deque[tuple[Connection, float]] = deque()  # since when (the loop's clock), the longest first
         self._sweep: asyncio.TimerHandle | None = None
 
+    @property
+    def idle(self) -> list[Connection]:
+        """Idle connections, the one used last at the end."""
+        return [connection for connection, _ in self._free]
+
     async def exchange(self, request: bytes, patience: Timeouts) -> Response:
         """The answer to `request`, on a free connection or a new one.
 

@@ -147,7 +147,7 @@ async def test_an_answer_may_come_before_the_request_is_read_and_costs_the_conne
     async with raw_server(answer_early) as port, ConnectionPools() as connections:
         answer = await exchange(connections.pool_for(destination(port)), request)
         assert answer.status == 413
-        assert not connections.pool_for(destination(port))._free
+        assert not connections.pool_for(destination(port)).idle
         held.set()
 
 

@@ -72,7 +72,7 @@ async def test_what_is_said_unasked_costs_the_connection() -> None:
     async with raw_server(talk) as port, ConnectionPools() as connections:
         pool = connections.pool_for(destination(port))
         await exchange(pool)
-        [(connection, _)] = pool._free
+        [connection] = pool.idle
         hello.set()
         await eventually(lambda: not connection.is_free)
 
@@ -80,7 +80,7 @@ async def test_what_is_said_unasked_costs_the_connection() -> None:
 async def test_a_connection_that_the_server_has_closed_is_not_used() -> None:
     async with scripted(OK) as (server, pool):
         await exchange(pool)
-        [(connection, _)] = pool._free
+        [connection] = pool.idle
         await eventually(lambda: not connection.is_free)
         server.answers = [*server.answers, OK]
         assert (await exchange(pool)).status == 200
@@ -109,7 +109,7 @@ async def test_idle_connections_are_closed(monkeypatch: pytest.MonkeyPatch) -> N
     async with scripted(OK, OK, stays=True) as (server, pool):
         await exchange(pool)
         await server.hung_up.wait()
-        assert not pool._free
+        assert not pool.idle
         await exchange(pool)
         assert server.connections == 2
 
@@ -140,10 +140,10 @@ async def test_the_one_used_last_is_used_first_and_each_request_in_flight_has_it
     async with raw_server(serve) as port, ConnectionPools() as connections:
         pool = connections.pool_for(destination(port))
         await asyncio.gather(*(exchange(pool) for _ in range(3)))
-        free = [connection for connection, _ in pool._free]
-        assert len(set(free)) == 3
+        idle = pool.idle
+        assert len(set(idle)) == 3
         await exchange(pool)
-        assert [connection for connection, _ in pool._free] == free
+        assert pool.idle == idle
 
 
 async def test_all_are_closed_at_the_end_also_those_in_use() -> None:
@@ -162,7 +162,7 @@ async def test_all_are_closed_at_the_end_also_those_in_use() -> None:
 async def test_one_that_closed_as_soon_as_it_was_open_gives_no_answer() -> None:
     async with scripted(OK) as (_, pool):
         await exchange(pool)
-        [(connection, _)] = pool._free
+        [connection] = pool.idle
         await connection.ended.wait()
         with pytest.raises(NoResponse, match="closed the connection"):
             await connection.exchange(REQUEST, 0.0, 0.0)
