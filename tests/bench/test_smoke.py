@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.mark.parametrize("part", ["accept", "route", "push", "latency", "pull"])
 async def test_a_part_measures_something_and_loses_nothing(part: str) -> None:
     sheet = Sheet()

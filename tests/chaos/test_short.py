@@ -8,6 +8,10 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 FAULTS = "kill-worker,kill-ingress,kill-redis,delete-lane-groups"
 
@@ -30,6 +34,7 @@ async def chaos(*arguments: str) -> tuple[int | None, str, str]:
     return process.returncode, output.decode(), errors.decode()
 
 
+@pytest.mark.timeout(330)
 async def test_every_promise_is_kept_while_everything_is_killed(tmp_path: Path) -> None:
     code, output, errors = await chaos(
         *("--events", "1000", "--seed", "4", "--faults", FAULTS, "--longest", "1.5", "--json"),

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 import aiohttp
+import pytest
 from aiohttp import web
 from redis.asyncio import Redis
 
@@ -18,6 +19,9 @@ from tests.support import eventually
 if TYPE_CHECKING:
     from tests.journeys.conftest import Service
     from tests.workers.conftest import Received
+
+
+pytestmark = pytest.mark.slow
 
 
 async def delivered(service: Service, wanted: set[str]) -> bool:

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import aiohttp
+import pytest
 from aiohttp import web
 from standardwebhooks import Webhook
 
@@ -20,6 +21,8 @@ from tests.support import eventually
 if TYPE_CHECKING:
     from tests.journeys.conftest import Service
     from tests.workers.conftest import Received
+
+pytestmark = pytest.mark.slow
 
 TYPES = ("message.received", "message.failed", "reaction.added", "chat.typing_indicator.started", "chat.created")
 
