@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 NOW = 1_789_377_302.0
 """Time of the tests' clock, and of the samples: 2026-09-14T09:15:02Z."""
-
 _MISSING_TOOL = "missing tool: "
+_VARIABLES = {field.upper() for field in Settings.model_fields}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -56,11 +56,29 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keep variables of this machine from the test, and start it in an empty directory without `.env` and `.relay`."""
-    for name in [name for name in os.environ if name in {field.upper() for field in Settings.model_fields}]:
+def clean_environment(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, work_directory: Path
+) -> Iterator[None]:
+    """Keep variables of this machine from the test, and start it in an empty directory without `.env` and `.relay`.
+
+    The directory is `tmp_path` where a test uses that; for the thousands of others a plain one costs a third of it.
+    """
+    for name in _VARIABLES & os.environ.keys():
         monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
+    if "tmp_path" in request.fixturenames:
+        monkeypatch.chdir(request.getfixturevalue("tmp_path"))
+        yield
+        return
+    work_directory.mkdir()
+    monkeypatch.chdir(work_directory)
+    yield
+    shutil.rmtree(work_directory)
+
+
+@pytest.fixture(scope="session")
+def work_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the path of the directory in which a test runs that has no other."""
+    return tmp_path_factory.mktemp("work") / "here"
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,10 @@ import asyncio
 import random
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import workers
 from relay.store import wakeups
 from relay.store.driver.lease import acquire_lease
 from relay.store.lanes.lane import mark_ready
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from relay.config.file import ConfigFile
     from relay.store.lanes.lane import Lane
     from relay.store.lanes.ledger import LaneLedger
+
+_WORKERS = str(Path(workers.__path__[0]))
 
 
 @asynccontextmanager
@@ -66,7 +70,7 @@ def _deliverer(redis: Redis, rules: ConfigFile, connections: ConnectionPools) ->
 
 def _is_of_a_worker(task: asyncio.Task[object]) -> bool:
     code = getattr(task.get_coro(), "cr_code", None)
-    return code is not None and "/workers/" in code.co_filename.replace("/tests/workers/", "/")
+    return code is not None and code.co_filename.startswith(_WORKERS)
 
 
 def now_ms() -> int:
