@@ -37,7 +37,7 @@ async def ledger(service: Service) -> dict[str, object]:
     return found
 
 
-async def test_redis_is_killed_and_comes_back_and_nothing_of_ours_is_restarted(running: Service) -> None:
+async def test_redis_kill_needs_no_restart_of_the_relay(running: Service) -> None:
     wanted = emit(running, 60)
     await eventually(lambda: delivered(running, wanted))
     await running.redis.kill()
@@ -65,7 +65,7 @@ async def test_redis_is_killed_and_comes_back_and_nothing_of_ours_is_restarted(r
     assert (await ledger(running))["balances"]
 
 
-async def test_a_redis_that_stands_still_is_503_within_two_seconds(running: Service) -> None:
+async def test_paused_redis_is_503_within_two_seconds(running: Service) -> None:
     wanted = emit(running, 3)
     await eventually(lambda: delivered(running, wanted))
     running.redis.signal(signal.SIGSTOP)
@@ -91,7 +91,7 @@ async def test_a_redis_that_stands_still_is_503_within_two_seconds(running: Serv
     await eventually(lambda: delivered(running, wanted))
 
 
-async def test_what_a_killed_worker_leaves_moves_on_elsewhere_within_ten_seconds(running: Service) -> None:
+async def test_work_of_a_killed_worker_resumes_within_ten_seconds(running: Service) -> None:
     held = asyncio.Event()
 
     async def answer(received: Received) -> web.Response:
@@ -123,7 +123,7 @@ async def test_what_a_killed_worker_leaves_moves_on_elsewhere_within_ten_seconds
     await eventually(balances)
 
 
-async def test_stopping_in_order_loses_and_repeats_nothing(running: Service) -> None:
+async def test_graceful_restart_loses_and_repeats_nothing(running: Service) -> None:
     ingress, worker = running.processes
     wanted: set[str] = set()
     for _ in range(3):
@@ -147,7 +147,7 @@ async def test_stopping_in_order_loses_and_repeats_nothing(running: Service) -> 
     assert (await ledger(running))["balances"]
 
 
-async def test_everything_redis_held_is_lost_and_the_service_goes_on(running: Service) -> None:
+async def test_service_continues_after_redis_lost_everything(running: Service) -> None:
     wanted = emit(running, 10)
     await eventually(lambda: delivered(running, wanted))
     async with Redis.from_url(running.redis.url) as redis:
@@ -159,7 +159,7 @@ async def test_everything_redis_held_is_lost_and_the_service_goes_on(running: Se
     await eventually(lambda: delivered(running, later), 20)
 
 
-async def test_two_ingress_processes_share_one_port_and_end_together(service: Service) -> None:
+async def test_two_ingress_processes_share_one_port(service: Service) -> None:
     await service.run("bootstrap", "apply")
     ingress = await service.start("ingress", "--processes", "2")
     await service.start("worker", "--processes", "2")
@@ -173,7 +173,7 @@ async def test_two_ingress_processes_share_one_port_and_end_together(service: Se
     assert service.logged("ingress.stopped") == 2
 
 
-async def test_up_runs_it_all_and_takes_it_all_along(service: Service) -> None:
+async def test_up_starts_and_stops_everything(service: Service) -> None:
     del service.environment["REDIS_URL"]
     up = await service.start("up")
     await eventually(service.is_ready)
@@ -186,7 +186,7 @@ async def test_up_runs_it_all_and_takes_it_all_along(service: Service) -> None:
     assert (service.logged("ingress.stopped"), service.logged("worker.stopped")) == (1, 1)
 
 
-async def test_up_says_everything_that_is_wrong_at_once_and_ends_with_2(service: Service) -> None:
+async def test_up_reports_all_mistakes_at_once(service: Service) -> None:
     for name in ("RELAY_SECRET_KEY", "RELAY_PUBLIC_URL"):
         del service.environment[name]
     service.environment["RELAY_LISTEN"] = "nowhere"
