@@ -1,7 +1,10 @@
-"""What every test can ask for: a Redis of this run's own, emptied for each test, and a clock that stands still.
+"""Fixtures for all tests: a Redis that is emptied for each test, a clock that stands still, a clean environment.
 
-The Redis is the embedded one on a free port, in a directory of this run; a machine's own server is never touched.
-Nothing sleeps where it can wait for a condition: `eventually` asks again until it holds.
+The Redis is the embedded one on a free port, in a directory of its own; under pytest-xdist each process has its own. A
+machine's own server is never touched. Nothing sleeps where it can wait for a condition: `eventually` polls for it.
+
+Slow tests run first, so that two processes end at about the same time. A test that is marked `needs_tool("name")` is
+skipped where the program is missing, and the summary names what was skipped for it.
 """
 
 from __future__ import annotations
@@ -9,7 +12,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 import signal
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,23 +30,65 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NOW = 1_789_377_302.0
-"""The moment that the clock of tests stands at: 2026-09-14T09:15:02Z, that of the samples."""
+"""Time of the tests' clock, and of the samples: 2026-09-14T09:15:02Z."""
+_MISSING_TOOL = "missing tool: "
+_VARIABLES = {field.upper() for field in Settings.model_fields}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put slow tests first, and the commands next, some of which start processes too."""
+    items.sort(key=lambda item: (item.get_closest_marker("slow") is None, "tests/cli" not in item.nodeid))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test for which no tool is there that it needs."""
+    for marker in item.iter_markers("needs_tool"):
+        if not any(map(shutil.which, marker.args)):
+            pytest.skip(_MISSING_TOOL + " or ".join(marker.args))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name each tool that is missing, with the number of tests that were skipped for it."""
+    reasons = (str(report.longrepr) for report in terminalreporter.stats.get("skipped", ()))
+    missing = Counter(reason.partition(_MISSING_TOOL)[2].rstrip("')") for reason in reasons if _MISSING_TOOL in reason)
+    for tool, tests in missing.items():
+        terminalreporter.write_line(f"NOT TESTED: {tool} is not installed, {tests} tests skipped", red=True, bold=True)
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No variable of this machine reaches a test, and `.env` and `.relay` are looked for in an empty directory."""
-    for name in [name for name in os.environ if name in {field.upper() for field in Settings.model_fields}]:
+def clean_environment(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, work_directory: Path
+) -> Iterator[None]:
+    """Keep variables of this machine from the test, and start it in an empty directory without `.env` and `.relay`.
+
+    The directory is `tmp_path` where a test uses that; for the thousands of others a plain one costs a third of it.
+    """
+    for name in _VARIABLES & os.environ.keys():
         monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
+    if "tmp_path" in request.fixturenames:
+        monkeypatch.chdir(request.getfixturevalue("tmp_path"))
+        yield
+        return
+    work_directory.mkdir()
+    monkeypatch.chdir(work_directory)
+    yield
+    shutil.rmtree(work_directory)
+
+
+@pytest.fixture(scope="session")
+def work_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the path of the directory in which a test runs that has no other."""
+    return tmp_path_factory.mktemp("work") / "here"
 
 
 @pytest.fixture(autouse=True)
-def logs_that_can_be_captured(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Commands that run in this process set up logs as usual, but nothing of it stays for later tests."""
+def restored_logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Undo the logging configuration of commands that run in this process, and keep their loggers capturable."""
     configure, root = structlog.configure, logging.getLogger()
     level, handlers = root.level, root.handlers[:]
-    monkeypatch.setattr(structlog, "configure", lambda **how: configure(**how | {"cache_logger_on_first_use": False}))
+    monkeypatch.setattr(
+        structlog, "configure", lambda **options: configure(**options | {"cache_logger_on_first_use": False})
+    )
     yield
     structlog.reset_defaults()
     root.setLevel(level)
@@ -49,15 +96,15 @@ def logs_that_can_be_captured(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def ctrl_c_is_heard() -> None:
-    """Also where a shell started the tests in its background, with Ctrl-C ignored by them and all that they start."""
+def ctrl_c_works() -> None:
+    """Handle Ctrl-C also where a shell runs the tests in the background and has them, and their children, ignore it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
-    """The Redis of this test run."""
+    """Start the Redis of this process."""
     with asyncio.Runner() as runner:
         context = embedded_redis(tmp_path_factory.mktemp("redis"))
         embedded = runner.run(context.__aenter__())
@@ -67,7 +114,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]
 
 @pytest.fixture
 async def redis(redis_server: Embedded) -> AsyncIterator[Redis]:
-    """A client of an empty Redis."""
+    """Return a client of an empty Redis."""
     client = Redis.from_url(redis_server.url)
     await client.flushall()
     yield client
@@ -76,12 +123,12 @@ async def redis(redis_server: Embedded) -> AsyncIterator[Redis]:
 
 @pytest.fixture
 def redis_url(redis_server: Embedded, redis: Redis) -> str:
-    """Where the empty Redis is."""
+    """Return the URL of the empty Redis."""
     del redis  # it only has to have been emptied
     return redis_server.url
 
 
 @pytest.fixture
 def clock() -> Clock:
-    """A clock that moves when it is told to."""
+    """Return a clock that moves only when a test moves it."""
     return Clock(NOW)

@@ -1,4 +1,4 @@
-"""What property tests share: how they run, and values of many shapes."""
+"""Settings and strategies that property tests share."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 quick = settings(
-    max_examples=100,
+    max_examples=50,
     deadline=None,  # a busy machine is not a bug
-    derandomize=True,  # the same examples every time: what fails, fails because of a change
+    derandomize=True,  # the same examples every time, so a failure comes from a change
     suppress_health_check=[HealthCheck.too_slow],
 )
 
 any_text = st.text(st.characters())
-"""Text with everything in it, lone surrogates too: what a header can hold after its bytes were decoded."""
+"""Text of any characters, lone surrogates too, as a header can hold after its bytes were decoded."""
 
 visible_ascii = st.characters(min_codepoint=0x21, max_codepoint=0x7E)
 

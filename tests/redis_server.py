@@ -1,9 +1,9 @@
-"""A Redis that can be killed, stopped, stood still and started again on the same data and port.
+"""A Redis that can be killed, stopped, paused and started again on the same data and port.
 
 The embedded one's program with an append-only file, in a directory of its own. `appendfsync always`, since `everysec`
-does not keep what the promises need: while the disk syncs it answers before it writes, for up to two seconds
+does not keep what the guarantees need: while the disk syncs it responds before it writes, for up to two seconds
 (`flushAppendOnlyFile` in https://github.com/valkey-io/valkey/blob/unstable/src/aof.c), and a kill takes that along.
-`tests.chaos.sentinel_redis` can stand in its place.
+`tests.chaos.sentinel_redis` has the same interface.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 
 from relay.process.embedded_redis import server_program
 from relay.process.subprocesses import death_with_parent
-from tests.support import free_port
+from tests.support import reserve_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,27 +31,27 @@ _STOP_TIMEOUT = 60.0
 
 @dataclass(slots=True)
 class RedisServer:
-    """One server process after the other."""
+    """A server, one process after the other."""
 
     directory: Path
     fsync: str = "always"
-    port: int = field(default_factory=free_port)
+    port: int = field(default_factory=reserve_port)
     in_use: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held by the fault that is at work on it."""
+    """Acquired by the fault that affects Redis."""
     _process: asyncio.subprocess.Process | None = None
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the relay has to be told."""
+        """Environment variables for the relay."""
         return {"REDIS_URL": self.url}
 
     @property
     def url(self) -> str:
-        """As REDIS_URL."""
+        """Value for REDIS_URL."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     async def start(self) -> None:
-        """Starts it and waits until it answers."""
+        """Start it and wait until it responds."""
         self.directory.mkdir(exist_ok=True)
         config = self.directory / "redis.conf"
         config.write_text(
@@ -74,7 +74,7 @@ class RedisServer:
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Redis]:
-        """A client for an errand."""
+        """Open a client."""
         redis = Redis.from_url(self.url, socket_timeout=30)
         try:
             yield redis
@@ -82,18 +82,18 @@ class RedisServer:
             await redis.aclose()
 
     def signal(self, number: signal.Signals) -> None:
-        """Sends it a signal."""
+        """Send it a signal."""
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(number)
 
     async def kill(self) -> None:
-        """Ends it the hard way."""
+        """Kill it."""
         self.signal(signal.SIGKILL)
         if self._process is not None:
             await self._process.wait()
 
     async def stop(self) -> None:
-        """Ends it in order; the hard way if it takes too long."""
+        """Stop it gracefully; kill it if that takes too long."""
         self.signal(signal.SIGCONT)
         self.signal(signal.SIGTERM)
         try:
@@ -103,15 +103,15 @@ class RedisServer:
         finally:
             await self.kill()
 
-    async def healed(self) -> None:
-        """Nothing has to heal but itself."""
+    async def wait_until_healthy(self) -> None:
+        """Do nothing: a single server is healthy when it runs."""
 
     async def fail_over(self) -> None:
-        """There is nobody who could take over."""
+        """Raise: there is no replica."""
         raise NotImplementedError
 
-    async def abandon(self) -> None:
-        """Ends it the hard way."""
+    async def kill_all(self) -> None:
+        """Kill it."""
         await self.kill()
 
     async def _answers(self) -> bool:

@@ -1,4 +1,4 @@
-"""A primary, replicas, and Sentinels that look after them: real servers on free ports, in a directory of their own."""
+"""A primary, replicas and Sentinels: real servers on free ports, in a directory of their own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 
 from relay.process.embedded_redis import server_program
 from relay.process.subprocesses import death_with_parent
-from tests.support import eventually, free_port
+from tests.support import eventually, reserve_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -46,27 +46,27 @@ sentinel failover-timeout {service} 3000
 
 @dataclass(slots=True)
 class Topology:
-    """The servers, and what happens to them."""
+    """The servers and their processes."""
 
     directory: Path
     ports: list[int] = field(default_factory=list)
-    """Of the data servers; the first is the first primary."""
+    """Ports of the data servers; the first is the first primary."""
     sentinels: list[int] = field(default_factory=list)
     processes: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
-    """By port."""
+    """Processes by port."""
 
     @property
     def url(self) -> str:
-        """As REDIS_URL."""
+        """Value for REDIS_URL."""
         hosts = ",".join(f"127.0.0.1:{port}" for port in self.sentinels)
         return f"redis+sentinel://{hosts}/{SERVICE}/0"
 
     def start(self, port: int) -> None:
-        """Starts a data server or a Sentinel, for the first time or again, with the configuration that it has."""
+        """Start a data server or a Sentinel with its present configuration."""
         file = self.directory / str(port) / "server.conf"
-        how = ["--sentinel"] if port in self.sentinels else []
+        mode = ["--sentinel"] if port in self.sentinels else []
         self.processes[port] = subprocess.Popen(  # noqa: S603  a server that we looked for ourselves
-            [server_program(), str(file), *how],
+            [server_program(), str(file), *mode],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
@@ -74,43 +74,43 @@ class Topology:
         )
 
     async def follow(self, port: int) -> None:
-        """Starts a former primary again as what it is now: a Sentinel would tell it, too, after some ten seconds."""
+        """Start a former primary as a replica, as a Sentinel would make it after some ten seconds."""
         file = self.directory / str(port) / "server.conf"
         file.write_text(f"{file.read_text()}\nreplicaof 127.0.0.1 {await self.primary()}\n")
         self.start(port)
 
     def kill(self, port: int) -> None:
-        """SIGKILL."""
+        """Kill the server with SIGKILL."""
         self.processes[port].kill()
         self.processes[port].wait()
 
     async def primary(self) -> int:
-        """The port of the server that the first Sentinel takes for the primary."""
+        """Return the port of the primary according to the first Sentinel."""
         async with Redis(port=self.sentinels[0]) as sentinel:
-            where: Any = sentinel.sentinel_get_master_addr_by_name(SERVICE)  # type: ignore[no-untyped-call]
-            _, port = await where
+            reply: Any = sentinel.sentinel_get_master_addr_by_name(SERVICE)  # type: ignore[no-untyped-call]
+            _, port = await reply
             return int(port)
 
     async def has_moved_from(self, port: int) -> bool:
-        """Whether another server is the primary now, and takes writes."""
+        """Return True if another server is the primary now and takes writes."""
         primary = await self.primary()
         return primary != port and await _role(primary) == "master"
 
     async def is_whole(self) -> bool:
-        """Whether every replica is in step with the primary, and every Sentinel sees them all."""
+        """Return True if every replica has caught up with the primary and every Sentinel sees them all."""
         for port in self.sentinels:
             async with Redis(port=port) as sentinel:
-                asked: Any = sentinel.sentinel_master(SERVICE)  # type: ignore[no-untyped-call]
-                state = await asked
+                reply: Any = sentinel.sentinel_master(SERVICE)  # type: ignore[no-untyped-call]
+                state = await reply
             others = (state["num-slaves"], state["num-other-sentinels"])
             if others != (len(self.ports) - 1, len(self.sentinels) - 1) or state["is_sdown"]:
                 return False
         async with Redis(port=await self.primary(), single_connection_client=True) as redis:
-            await redis.set("step", 1)  # what is waited for is what this connection wrote
+            await redis.set("step", 1)  # WAIT waits for the writes of its own connection
             return bool(await redis.wait(len(self.ports) - 1, 200) == len(self.ports) - 1)
 
     def write(self, port: int, text: str) -> None:
-        """Writes the configuration of the server at `port`."""
+        """Write the configuration of the server at `port`."""
         directory = self.directory / str(port)
         directory.mkdir(parents=True)
         (directory / "server.conf").write_text(text.replace("{directory}", str(directory)))
@@ -120,18 +120,18 @@ class Topology:
 async def sentinels(
     directory: Path, replicas: int = 1, count: int = 1, fsync: str = "everysec"
 ) -> AsyncIterator[Topology]:
-    """One primary with `replicas`, and `count` Sentinels of which a majority decides; all in step."""
+    """Start a primary, `replicas` and `count` Sentinels, of which a majority decides; wait until all are in sync."""
     topology = Topology(directory)
     try:
         for number in range(1 + replicas):
-            port = free_port()
+            port = reserve_port()
             follows = f"replicaof 127.0.0.1 {topology.ports[0]}\n" if number else ""
             topology.write(port, _SERVER.replace("{port}", str(port)).replace("{fsync}", fsync) + follows)
             topology.ports.append(port)
             topology.start(port)
             await eventually(lambda port=port: _role(port))  # type: ignore[misc]
         for _ in range(count):
-            port = free_port()
+            port = reserve_port()
             topology.sentinels.append(port)
             text = _SENTINEL.replace("{directory}", "\0").format(
                 port=port, service=SERVICE, primary=topology.ports[0], quorum=count // 2 + 1, down_after=_DOWN_AFTER_MS
@@ -148,7 +148,7 @@ async def sentinels(
 
 
 async def _role(port: int) -> str | None:
-    """What the server at `port` says that it is; None if it does not answer."""
+    """Return the role that the server at `port` reports; None if it does not respond."""
     async with Redis(port=port, socket_timeout=1, socket_connect_timeout=1, decode_responses=True) as redis:
         try:
             info: dict[str, Any] = await redis.info("replication")

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import inspect
 import time
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from relay.process.subprocesses import free_ports
+from relay.process.subprocesses import reserved_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from redis.asyncio import Redis
+
+_reservations = ExitStack()
+atexit.register(_reservations.close)
 
 TIMEOUT = 15.0
 """Seconds after which a condition that does not hold is a failure; far more than anything takes."""
@@ -44,9 +48,9 @@ async def eventually(condition: Callable[[], Any], patience: float = TIMEOUT) ->
         await asyncio.sleep(0.01)
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
-    return free_ports(1)[0]
+def reserve_port() -> int:
+    """Reserve a port of 127.0.0.1 until this process ends; nothing listens on it but what is given it."""
+    return _reservations.enter_context(reserved_port())
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import aiohttp
 
@@ -27,7 +27,7 @@ from relay.linq.api.v3 import open_linq
 from relay.net.http_listener import listening
 from relay.net.listen_address import Listen
 from relay.process.embedded_redis import embedded_redis
-from relay.process.subprocesses import free_ports, python
+from relay.process.subprocesses import python, reserved_port
 from relay.process.supervisor import Program, supervise
 from relay.sandbox.app import Sandbox, open_sandbox, sandbox_app
 from relay.store.driver.client import WORKER_TIMEOUT, open_redis
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 LINES = ("+16465550123", "+16465550124", "+16465550125")
 _API_KEY = "demo-key"
 _LOCALHOST = "127.0.0.1"
+_ANY_PORT = Listen(host=_LOCALHOST, port=0)
 _READY_TIMEOUT = 30.0
 
 _RELAY_TOML = """\
@@ -63,13 +64,6 @@ retry = ["500ms", "1s", "2s", "4s", "8s"]
 """
 
 
-class _Ports(NamedTuple):
-    ingress: int
-    admin: int
-    helpdesk: int
-    linq: int
-
-
 @dataclass(frozen=True, slots=True)
 class Stage:
     """The running parts of the demo."""
@@ -87,7 +81,7 @@ async def set_stage(seed: int, on_step: Callable[[str], None]) -> AsyncIterator[
     """Start all parts and yield once the relay is ready for events; `on_step` gets the text of each finished step."""
     async with AsyncExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="linq-relay-demo-")))
-        ports = _Ports(*free_ports(len(_Ports._fields)))
+        ingress_port = stack.enter_context(reserved_port())  # known to Linq before the ingress runs
         key, secret = new_key(), SigningSecret(new_secret())
         embedded = await stack.enter_async_context(embedded_redis(home / "redis"))
         redis = open_redis(embedded.url, WORKER_TIMEOUT)
@@ -96,23 +90,23 @@ async def set_stage(seed: int, on_step: Callable[[str], None]) -> AsyncIterator[
 
         sandbox = await stack.enter_async_context(open_sandbox(LINES, speed=20, seed=seed))
         linq = sandbox_app(sandbox, _API_KEY, allow_local=True)
-        await stack.enter_async_context(listening(linq, Listen(host=_LOCALHOST, port=ports.linq)))
-        on_step(f"Linq (sandbox) with {len(LINES)} lines on port {ports.linq}")
+        linq_port = await stack.enter_async_context(listening(linq, _ANY_PORT))
+        on_step(f"Linq (sandbox) with {len(LINES)} lines on port {linq_port}")
 
+        helpdesk, archive = TeamStats(), TeamStats()
+        rng = random.Random(seed)  # noqa: S311  a simulation, not a secret
+        app = helpdesk_app(secret, helpdesk, time.time, rng)
+        helpdesk_port = await stack.enter_async_context(listening(app, _ANY_PORT))
         config_file = home / "relay.toml"
-        config_file.write_text(_RELAY_TOML.format(port=ports.helpdesk), encoding="utf-8")
-        public_url = f"http://{_LOCALHOST}:{ports.ingress}"
-        async with open_linq(_API_KEY, f"http://{_LOCALHOST}:{ports.linq}/api/partner") as api:
+        config_file.write_text(_RELAY_TOML.format(port=helpdesk_port), encoding="utf-8")
+        public_url = f"http://{_LOCALHOST}:{ingress_port}"
+        async with open_linq(_API_KEY, f"http://{_LOCALHOST}:{linq_port}/api/partner") as api:
             reconciler = Reconciler(api, Keyring(redis, Cipher(key)), read_config(config_file), public_url, time.time)
             steps = await reconciler.apply(lambda _: None)
         if failed := [step.error for step in steps if step.error]:
             raise RelayError(f"bootstrap failed: {failed[0]}")
         on_step(f"bootstrap registered {len(LINES)} lines and the account at Linq, each on its own URL")
 
-        helpdesk, archive = TeamStats(), TeamStats()
-        rng = random.Random(seed)  # noqa: S311  a simulation, not a secret
-        app = helpdesk_app(secret, helpdesk, time.time, rng)
-        await stack.enter_async_context(listening(app, Listen(host=_LOCALHOST, port=ports.helpdesk)))
         await stack.enter_async_context(archive_team(embedded.url, "everything", archive))
         on_step("two teams: helpdesk (HTTP, fails at times) and archive (reads a stream)")
 
@@ -120,16 +114,16 @@ async def set_stage(seed: int, on_step: Callable[[str], None]) -> AsyncIterator[
             "REDIS_URL": embedded.url,
             "RELAY_SECRET_KEY": key,
             "RELAY_PUBLIC_URL": public_url,
-            "RELAY_LISTEN": f"{_LOCALHOST}:{ports.ingress}",
-            "RELAY_ADMIN_LISTEN": f"{_LOCALHOST}:{ports.admin}",
+            "RELAY_LISTEN": f"{_LOCALHOST}:{ingress_port}",
+            "RELAY_ADMIN_LISTEN": f"{_LOCALHOST}:0",
             "RELAY_CONFIG": str(config_file),
             "HELPDESK_SECRET": secret.text,
             "RELAY_LOG_FORMAT": "json",
         }
         log = home / "relay.log"
         await stack.enter_async_context(_processes(environment, log))
-        await _wait_until_ready(f"http://{_LOCALHOST}:{ports.admin}/ready", log)
-        on_step(f"ingress and worker running on port {ports.ingress}")
+        await _wait_until_ready(f"http://{_LOCALHOST}:{ingress_port}/ready", log)
+        on_step(f"ingress and worker running on port {ingress_port}")
         yield Stage(sandbox, redis, helpdesk, archive, log, public_url)
 
 

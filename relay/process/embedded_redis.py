@@ -27,7 +27,7 @@ from redis import Redis as BlockingRedis
 from redis.exceptions import BusyLoadingError, RedisError
 
 from relay.core.errors import StoreError
-from relay.process.subprocesses import death_with_parent, free_ports
+from relay.process.subprocesses import death_with_parent, reserved_port
 from relay.process.tasks import end_task
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def running(data_dir: Path) -> Embedded | None:
 
 
 @asynccontextmanager
-async def embedded_redis(data_dir: Path, port: int | None = None) -> AsyncIterator[Embedded]:
+async def embedded_redis(data_dir: Path) -> AsyncIterator[Embedded]:
     """A Redis on `data_dir` for as long as the context is open; one that runs there already is shared, and left alone.
 
     Raises:
@@ -74,7 +74,7 @@ async def embedded_redis(data_dir: Path, port: int | None = None) -> AsyncIterat
     """
     data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     data_dir.chmod(0o700)  # also one that was there: it holds bodies of events
-    with (data_dir / "redis.lock").open("w") as lock:
+    with (data_dir / "redis.lock").open("w") as lock, reserved_port() as port:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -84,7 +84,7 @@ async def embedded_redis(data_dir: Path, port: int | None = None) -> AsyncIterat
         if (left_over := running(data_dir)) is not None:
             yield left_over
             return
-        server = _Server(data_dir, port or free_ports(1)[0])
+        server = _Server(data_dir, port)
         keeper = None
         try:
             embedded = await server.start()

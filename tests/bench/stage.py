@@ -26,6 +26,7 @@ from relay.core.secret import new_key
 from relay.linq.payloads.decode import decode
 from relay.parts import open_keyring
 from relay.process.embedded_redis import embedded_redis
+from relay.process.subprocesses import reserved_port
 from relay.store import keys
 from relay.store.inbox.acceptor import Acceptor
 from relay.store.lanes.lane import Lane
@@ -34,7 +35,6 @@ from relay.store.topics.record import fields_of
 from tests.bench.events import event_body, line_of
 from tests.bench.processes import Program, answer_of, answers, cpu_of, program
 from tests.building import LINE, SECRET
-from tests.support import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -72,7 +72,8 @@ class Stage:
     directory: Path
     embedded: Embedded
     redis: Redis
-    port: int = field(default_factory=free_port)
+    port: int
+    """Where the ingress listens."""
     key: str = field(default_factory=new_key)
 
     @property
@@ -84,7 +85,7 @@ class Stage:
         return {
             "REDIS_URL": self.embedded.url,
             "RELAY_LISTEN": f"127.0.0.1:{self.port}",
-            "RELAY_ADMIN_LISTEN": f"127.0.0.1:{free_port()}",
+            "RELAY_ADMIN_LISTEN": "127.0.0.1:0",
             "RELAY_CONFIG": str(self.rules_file),
             "RELAY_SECRET_KEY": self.key,
             "RELAY_LOG_LEVEL": log_level,
@@ -220,10 +221,10 @@ def _record(arrival: VerifiedWebhook) -> Any:
 @asynccontextmanager
 async def new_stage(rules: str = "") -> AsyncIterator[Stage]:
     """A stage with these rules."""
-    with tempfile.TemporaryDirectory(prefix="relay-bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="relay-bench-") as name, reserved_port() as port:
         directory = Path(name)
         async with embedded_redis(directory / "redis") as embedded, Redis.from_url(embedded.url) as redis:
-            stage = Stage(directory, embedded, redis)
+            stage = Stage(directory, embedded, redis, port)
             stage.rules_file.write_text(rules or topics_by_line(1))
             yield stage
 
@@ -231,9 +232,9 @@ async def new_stage(rules: str = "") -> AsyncIterator[Stage]:
 @asynccontextmanager
 async def serving(kind: str) -> AsyncIterator[tuple[int, Program]]:
     """A process of `tests.bench.servers`, and its port."""
-    port = free_port()
-    async with program("tests.bench.servers", kind, str(port), ready=answers(port, "/")) as running:
-        yield port, running
+    with reserved_port() as port:
+        async with program("tests.bench.servers", kind, str(port), ready=answers(port, "/")) as running:
+            yield port, running
 
 
 @asynccontextmanager

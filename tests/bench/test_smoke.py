@@ -21,22 +21,25 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.mark.parametrize("part", ["accept", "route", "push", "latency", "pull"])
-async def test_a_part_measures_something_and_loses_nothing(part: str) -> None:
+async def test_part_measures_and_loses_nothing(part: str) -> None:
     sheet = Sheet()
     await PARTS[part](SMOKE, sheet)
     assert {row.part for row in sheet.rows} == {part}
     assert all(value >= 0 for row in sheet.rows for values in row.samples.values() for value in values)
 
 
-async def test_the_floors_and_the_service_it_is_compared_with_work() -> None:
+async def test_floors_and_diy_service_work() -> None:
     sheet = Sheet()
     await PARTS["pull"](replace(SMOKE, compared=(FLOOR,)), sheet)
     await PARTS["latency"](replace(SMOKE, compared=(DIY,)), sheet)
     assert [set(row.samples) for row in sheet.rows] == [{FLOOR}, {FLOOR}, {DIY}, {DIY}]
 
 
-def test_ratios_are_those_of_the_rounds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ratio_is_the_median_of_the_rounds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sheet = Sheet()
     for mine, theirs in ((100.0, 10.0), (300.0, 20.0), (80.0, 10.0)):
         sheet.add("accept", "<all>", OURS, mine)

@@ -1,4 +1,4 @@
-"""`python -m tests.chaos`: kills everything under load, again and again, and checks that every promise was kept."""
+"""`python -m tests.chaos`: kill everything under load, again and again, and check that every promise was kept."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import typer
 from relay.cli.output import errors, print_json
 from tests.chaos.faults import FAULTS
 from tests.chaos.report import as_json, show
-from tests.chaos.run import Wanted, run_chaos
+from tests.chaos.run import RunOptions, run_chaos
 from tests.chaos.verdict import judge
 
 if TYPE_CHECKING:
@@ -26,32 +26,35 @@ _LONGEST = 12.0
 
 def chaos(
     *,
-    events: Annotated[int, typer.Option(min=1, help="How many events to send.")] = 30_000,
+    events: Annotated[int, typer.Option(min=1, help="Number of events to send.")] = 30_000,
     seed: Annotated[int | None, typer.Option(help="Makes the plan of faults repeatable.")] = None,
-    faults: Annotated[str | None, typer.Option(help=f"Kinds of faults, by commas: {', '.join(FAULTS)}.")] = None,
+    faults: Annotated[
+        str | None, typer.Option(help=f"Kinds of faults, separated by commas: {', '.join(FAULTS)}.")
+    ] = None,
     sentinels: Annotated[
-        bool, typer.Option("--sentinels", help="A primary, a replica and three Sentinels instead of one Redis.")
+        bool,
+        typer.Option("--sentinels", help="Use a primary, a replica and three Sentinels instead of a single Redis."),
     ] = False,
-    rate: Annotated[float, typer.Option(min=0, help="Events a second, at most; 0 is as many as are accepted.")] = 400,
-    minutes: Annotated[float | None, typer.Option(min=0.1, help="Spread the events over so many minutes.")] = None,
-    longest: Annotated[float, typer.Option(min=0, help="Seconds that a fault lasts at most.")] = _LONGEST,
+    rate: Annotated[float, typer.Option(min=0, help="Events a second at most; 0 sends as many as are accepted.")] = 400,
+    minutes: Annotated[float | None, typer.Option(min=0.1, help="Spread the events over this many minutes.")] = None,
+    longest: Annotated[float, typer.Option(min=0, help="Maximum length of a fault, in seconds.")] = _LONGEST,
     ingresses: Annotated[int, typer.Option(min=1, help="Ingress processes.")] = 2,
     workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 2,
     fsync: Annotated[
-        Literal["always", "everysec"], typer.Option(help="Redis's appendfsync; everysec may lose when it is killed.")
+        Literal["always", "everysec"], typer.Option(help="appendfsync of Redis; with everysec a kill may lose events.")
     ] = "always",
-    log_level: Annotated[str, typer.Option(help="The relay's RELAY_LOG_LEVEL.")] = "warning",
-    keep: Annotated[Path | None, typer.Option(help="Write everything into this directory, and keep it.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+    log_level: Annotated[str, typer.Option(help="RELAY_LOG_LEVEL of the relay.")] = "warning",
+    keep: Annotated[Path | None, typer.Option(help="Write everything into this directory and keep it.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Send events, make faults, and check that nothing was lost, repeated in a topic, or left lying.
+    """Send events, cause faults, and check that nothing was lost, repeated in a topic, or left unfinished.
 
     Exit code 1 if a promise was broken; the directory with the logs is kept then.
     """
     possible = [kind for kind, fault in FAULTS.items() if sentinels or not fault.needs_sentinels]
     kinds = possible if faults is None else [kind.strip() for kind in faults.split(",") if kind.strip()]
     if unknown := [kind for kind in kinds if kind not in FAULTS]:
-        raise typer.BadParameter(f"there is no {unknown[0]}; kinds are {', '.join(FAULTS)}", param_hint="--faults")
+        raise typer.BadParameter(f"unknown kind {unknown[0]}; the kinds are {', '.join(FAULTS)}", param_hint="--faults")
     if impossible := [kind for kind in kinds if kind not in possible]:
         raise typer.BadParameter(f"{impossible[0]} needs --sentinels", param_hint="--faults")
     if not kinds:
@@ -59,7 +62,7 @@ def chaos(
     seed = random.SystemRandom().getrandbits(32) if seed is None else seed
     directory = keep.resolve() if keep else Path(tempfile.mkdtemp(prefix="relay-chaos-"))
     directory.mkdir(parents=True, exist_ok=True)
-    wanted = Wanted(
+    options = RunOptions(
         events=events,
         seed=seed,
         rate=events / (60 * minutes) if minutes else rate,
@@ -71,33 +74,35 @@ def chaos(
         sentinels=sentinels,
         log_level=log_level,
     )
-    errors.print(f"seed {seed}, {events} events at {wanted.pace or rate:.0f} a second, in {directory}", highlight=False)
+    errors.print(
+        f"seed {seed}, {events} events at {options.pace or rate:.0f} a second, in {directory}", highlight=False
+    )
     is_kept = False
     try:
-        records = asyncio.run(_run(wanted))
+        records = asyncio.run(_run(options))
         is_kept = all(promise.is_kept for promise in judge(records))
         if json:
             print_json(as_json(seed, records))
         else:
             show(seed, records)
     except asyncio.CancelledError:
-        errors.print("broken off")
+        errors.print("interrupted")
     finally:
         if is_kept and not keep:
             shutil.rmtree(directory)
         else:
-            errors.print(f"everything of it is in {directory}", highlight=False)
+            errors.print(f"logs and records are in {directory}", highlight=False)
     if not is_kept:
         raise typer.Exit(1)
 
 
-async def _run(wanted: Wanted) -> Records:
-    """Runs it; Ctrl-C and SIGTERM break it off, and everything is ended."""
+async def _run(options: RunOptions) -> Records:
+    """Run it; Ctrl-C and SIGTERM interrupt it, and end every process."""
     task = asyncio.current_task()
     assert task is not None
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    return await run_chaos(wanted, lambda text: errors.print(text, highlight=False))
+    return await run_chaos(options, lambda text: errors.print(text, highlight=False))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How each team's server answers a request it has read; all answer well once the run is over."""
+"""Behaviour of each team's server; all behave well once the traffic has ended."""
 
 from __future__ import annotations
 
@@ -11,33 +11,35 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter, random.Random], Awaitable[bool]]
-    """Answers; whether it was a whole 2xx, so that the team has handled the event and counts it."""
+    """Respond; return True if it was a complete 2xx, so that the event counts as received."""
 
 _MAX_HANG = 30.0
-_ERRORS = (500, 502, 503, 408, 429, 404)  # the last is final, so it makes a dead letter
+_ERRORS = (500, 502, 503, 408, 429, 404)  # 404 is final and makes a dead letter
 
 
 async def good(_: asyncio.StreamReader, writer: asyncio.StreamWriter, __: random.Random) -> bool:
-    """Answers at once."""
+    """Respond at once."""
     return _answer(writer, 204)
 
 
 async def flapping(_: asyncio.StreamReader, writer: asyncio.StreamWriter, __: random.Random) -> bool:
-    """Is down for two of every seven seconds."""
+    """Fail for two of every seven seconds."""
     return _answer(writer, 503 if time.monotonic() % 7 < 2 else 204)
 
 
 async def hanging(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _: random.Random) -> bool:
-    """For two of every ten seconds, never answers."""
+    """Never respond, for two of every ten seconds."""
     if time.monotonic() % 10 >= 2:
         return _answer(writer, 204)
-    await asyncio.wait({asyncio.ensure_future(reader.read(1))}, timeout=_MAX_HANG)  # until the relay hangs up
+    await asyncio.wait(
+        {asyncio.ensure_future(reader.read(1))}, timeout=_MAX_HANG
+    )  # until the relay closes the connection
     writer.transport.abort()
     return False
 
 
 async def resetting(_: asyncio.StreamReader, writer: asyncio.StreamWriter, dice: random.Random) -> bool:
-    """Resets one connection in six."""
+    """Reset one connection in six."""
     if dice.random() < 1 / 6:
         writer.transport.abort()
         return False
@@ -45,7 +47,7 @@ async def resetting(_: asyncio.StreamReader, writer: asyncio.StreamWriter, dice:
 
 
 async def dripping(_: asyncio.StreamReader, writer: asyncio.StreamWriter, dice: random.Random) -> bool:
-    """Answers byte by byte, in a quarter of a second or, one time in forty, in more than the relay waits."""
+    """Respond byte by byte, in a quarter of a second or, one time in forty, in more than the relay's timeout."""
     pause = 0.2 if dice.random() < 1 / 40 else 0.01
     for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n":
         if writer.transport.is_closing():
@@ -56,19 +58,19 @@ async def dripping(_: asyncio.StreamReader, writer: asyncio.StreamWriter, dice: 
 
 
 async def erring(_: asyncio.StreamReader, writer: asyncio.StreamWriter, dice: random.Random) -> bool:
-    """Fails one time in five."""
+    """Fail one time in five."""
     return _answer(writer, dice.choice(_ERRORS) if dice.random() < 1 / 5 else 204)
 
 
 async def hasty(_: asyncio.StreamReader, writer: asyncio.StreamWriter, dice: random.Random) -> bool:
-    """Fails one time in five; with one retry only, some of its events die."""
+    """Fail one time in five; with one retry only, some of its events are dead-lettered."""
     return _answer(writer, 500 if dice.random() < 1 / 5 else 204)
 
 
 BEHAVIOURS: Mapping[str, Behaviour] = {
     behaviour.__name__: behaviour for behaviour in (good, flapping, hanging, resetting, dripping, erring, hasty)
 }
-"""By the name of the team."""
+"""Behaviours by the name of the team."""
 
 
 def _answer(writer: asyncio.StreamWriter, status: int) -> bool:

@@ -1,4 +1,4 @@
-"""What is sent: every event is a function of its number, so nobody has to remember an event to know it again."""
+"""Events of a run: each is a function of its number, so it can be checked without being stored."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ _TYPES = (
     "message.received",
     "message.delivered",
     "reaction.added",
-    "message.failed",  # like the next, it carries no number at Linq either: the URL proves the line
+    "message.failed",  # like the next, it has no phone number at Linq either: the URL proves the line
     "chat.typing_indicator.started",
 )
 _CHATS = 200  # of each line
-_TEXT = "Käse, 漢字 \\u00e9 and a smile \U0001f642; "  # what a relay that parsed and wrote it again would change
+_TEXT = "Käse, 漢字 \\u00e9 and a smile \U0001f642; "  # a relay that parsed and serialised it again would change it
 
 
 def event_id(number: int) -> str:
-    """The id of an event."""
+    """Return the id of an event."""
     return f"{_PREFIX}{number}"
 
 
 def number_of(event: str) -> int | None:
-    """The number behind an event's id; None for an id that is not of ours."""
+    """Return the number of an event from its id; None for an id that this module did not make."""
     digits = event.removeprefix(_PREFIX)
     return int(digits) if event.startswith(_PREFIX) and digits.isdecimal() else None
 
 
 def line_of(number: int) -> int:
-    """The position in `LINES` of an event's line."""
+    """Return the position in `LINES` of an event's line."""
     return number % len(LINES)
 
 
 def type_of(number: int) -> str:
-    """The type of an event."""
+    """Return the type of an event."""
     return _TYPES[number // len(LINES) % len(_TYPES)]
 
 
 def body_of(number: int) -> bytes:
-    """What Linq signs and posts: the envelope of v3, with blanks where they need not be."""
+    """Return the body that Linq signs and posts: a v3 envelope with unusual white space."""
     chat = number // len(LINES) % _CHATS
     return (
         f'{{"api_version": "v3",  "webhook_version":"2026-02-03", "event_type": "{type_of(number)}",'
@@ -57,7 +57,7 @@ def body_of(number: int) -> bytes:
 
 @cache
 def secret_of(owner: str) -> SigningSecret:
-    """The secret of a line or of a team: made from its name, and good for nothing but a run on this machine."""
+    """Derive the secret of a line or team from its name; of no use outside a run."""
     return SigningSecret("whsec_" + base64.b64encode(sha256(owner.encode()).digest()).decode())
 
 

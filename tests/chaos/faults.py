@@ -1,8 +1,7 @@
-"""The faults: each is one function that does its damage, lasts for a while and makes it good again.
+"""Faults: each is a function that causes a failure, waits, and repairs it.
 
-Who repairs is the fault itself, in a `finally`, so that nothing stays broken when a run is broken off. One that is
-about Redis has it to itself (`RedisServer.in_use`), one that hits a process has that to itself: otherwise any may
-overlap.
+The repair is in a `finally`, so that nothing stays broken when a run is interrupted. Only one fault at a time affects
+Redis (`RedisServer.in_use`), or one process; otherwise faults may overlap.
 """
 
 from __future__ import annotations
@@ -28,11 +27,11 @@ if TYPE_CHECKING:
     from tests.chaos.stage import Stage
 
     Act = Callable[[Stage, random.Random, float], Awaitable[tuple[str, ...]]]
-    """Does it for so many seconds, and says to whom."""
+    """Does it for so many seconds, and says to targets."""
 
-_LAP = 1.5  # seconds that a successor has before its predecessor goes
-_MAX_STEP = 200.0  # seconds a clock goes wrong by: less than the five minutes that signatures bear
-_CUTS = 0.3  # seconds between two
+_LAP = 1.5  # seconds between the start of a successor and the stop of its predecessor
+_MAX_STEP = 200.0  # seconds that a clock is off: less than the tolerance of signatures, five minutes
+_CUT_INTERVAL = 0.3  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,29 +42,29 @@ class Fault:
     span: Span
     needs_sentinels: bool = False
     is_about_redis: bool = False
-    """Whether it has to wait until no other fault is at work on Redis."""
+    """True if it must wait until no other fault affects Redis."""
 
 
 def _kill(kind: str) -> Act:
     async def act(stage: Stage, dice: random.Random, seconds: float) -> tuple[str, ...]:
-        async with stage.one_of(kind, dice) as one:
-            await one.kill()
+        async with stage.pick(kind, dice) as service:
+            await service.kill()
             await asyncio.sleep(seconds)
-            await stage.replace(one)
-            return (one.name,)
+            await stage.replace(service)
+            return (service.name,)
 
     return act
 
 
-def _stand_still(kind: str) -> Act:
+def _pause(kind: str) -> Act:
     async def act(stage: Stage, dice: random.Random, seconds: float) -> tuple[str, ...]:
-        async with stage.one_of(kind, dice) as one:
-            one.signal(signal.SIGSTOP)
+        async with stage.pick(kind, dice) as service:
+            service.signal(signal.SIGSTOP)
             try:
                 await asyncio.sleep(seconds)
             finally:
-                one.signal(signal.SIGCONT)
-            return (one.name,)
+                service.signal(signal.SIGCONT)
+            return (service.name,)
 
     return act
 
@@ -73,14 +72,14 @@ def _stand_still(kind: str) -> Act:
 def _roll(kind: str) -> Act:
     async def act(stage: Stage, _: random.Random, __: float) -> tuple[str, ...]:
         rolled = []
-        for one in stage.all_of(kind):
-            async with one.in_use:
-                if one.process.returncode is not None:
-                    continue  # another fault killed it while we waited
+        for service in stage.processes(kind):
+            async with service.in_use:
+                if service.process.returncode is not None:
+                    continue  # another fault killed it meanwhile
                 await stage.start(kind)
                 await asyncio.sleep(_LAP)
-                await stage.stop(one)
-                rolled.append(one.name)
+                await stage.stop(service)
+                rolled.append(service.name)
         return tuple(rolled)
 
     return act
@@ -110,14 +109,14 @@ async def _stop_redis(stage: Stage, _: random.Random, seconds: float) -> tuple[s
         await asyncio.sleep(seconds)
     finally:
         stage.redis.signal(signal.SIGCONT)
-    await stage.redis.healed()
+    await stage.redis.wait_until_healthy()
     return ("redis",)
 
 
 async def _sleep_redis(stage: Stage, _: random.Random, seconds: float) -> tuple[str, ...]:
     async with stage.redis.client() as redis:
         await ask(redis.execute_command("DEBUG", "SLEEP", f"{seconds:.2f}"))  # type: ignore[no-untyped-call]
-        await stage.redis.healed()
+        await stage.redis.wait_until_healthy()
     return ("redis",)
 
 
@@ -132,15 +131,15 @@ async def _cut_connections(stage: Stage, _: random.Random, seconds: float) -> tu
     async with stage.redis.client() as redis:
         while loop.time() < ends:
             cut += await ask(redis.client_kill_filter(_type="normal", skipme=True))
-            await asyncio.sleep(_CUTS)
+            await asyncio.sleep(_CUT_INTERVAL)
     return (f"{cut} connections",)
 
 
 async def _delete_lane_groups(stage: Stage, dice: random.Random, _: float) -> tuple[str, ...]:
-    doomed = dice.sample(TEAMS, 3)
-    for team in doomed:
+    chosen = dice.sample(TEAMS, 3)
+    for team in chosen:
         await _delete_group(stage, keys.topic(team.topic), keys.push_group(team.name))
-    return tuple(team.name for team in doomed)
+    return tuple(team.name for team in chosen)
 
 
 async def _forget_preparation(stage: Stage, _: random.Random, __: float) -> tuple[str, ...]:
@@ -151,7 +150,7 @@ async def _forget_preparation(stage: Stage, _: random.Random, __: float) -> tupl
 
 async def _delete_group(stage: Stage, stream: str, group: str) -> None:
     async with stage.redis.client() as redis:
-        with suppress(ResponseError):  # there is no such stream yet
+        with suppress(ResponseError):  # the stream does not exist yet
             await redis.xgroup_destroy(stream, group)
 
 
@@ -172,22 +171,22 @@ async def _fill_memory(stage: Stage, _: random.Random, seconds: float) -> tuple[
 
 
 async def _step_clock(stage: Stage, dice: random.Random, seconds: float) -> tuple[str, ...]:
-    async with stage.one_of(dice.choice(["ingress", "worker"]), dice) as one:
+    async with stage.pick(dice.choice(["ingress", "worker"]), dice) as service:
         step = dice.uniform(5, _MAX_STEP) * dice.choice([1, -1])
-        one.set_clock(step)
+        service.set_clock(step)
         try:
             await asyncio.sleep(seconds)
         finally:
-            one.set_clock(0)
-        return (f"{one.name} by {step:+.0f} s",)
+            service.set_clock(0)
+        return (f"{service.name} by {step:+.0f} s",)
 
 
 FAULTS: Mapping[str, Fault] = {
     "kill-ingress": Fault(_kill("ingress"), Span(0.2, 3)),
     "kill-worker": Fault(_kill("worker"), Span(0.2, 3)),
     "kill-redis": Fault(_kill_redis, Span(0.2, 4), is_about_redis=True),
-    "stop-ingress": Fault(_stand_still("ingress"), Span(0.5, 12)),
-    "stop-worker": Fault(_stand_still("worker"), Span(0.5, 12)),
+    "stop-ingress": Fault(_pause("ingress"), Span(0.5, 12)),
+    "stop-worker": Fault(_pause("worker"), Span(0.5, 12)),
     "stop-redis": Fault(_stop_redis, Span(0.5, 12), is_about_redis=True),
     "restart-redis": Fault(_restart_redis, Span(0, 2), is_about_redis=True),
     "roll-ingresses": Fault(_roll("ingress"), Span(0, 0)),
@@ -201,4 +200,4 @@ FAULTS: Mapping[str, Fault] = {
     "fill-memory": Fault(_fill_memory, Span(0.3, 4), is_about_redis=True),
     "step-clock": Fault(_step_clock, Span(2, 12)),
 }
-"""Every kind of fault, by the name that `--faults` takes. A new one is a function and a row."""
+"""Every kind of fault, by the name that `--faults` takes. To add one, add a function and a row."""

@@ -1,4 +1,4 @@
-"""Reads what a run has left: the helpers' reports, the streams in Redis, the ledger, the logs."""
+"""Read the results of a run: the helpers' reports, the streams in Redis, the ledger, the logs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from relay.process.subprocesses import python
 from relay.store import keys
 from relay.store.lanes.ledger import Ledger
 from tests.chaos.events import body_of, number_of
-from tests.chaos.records import Happened, Records, Repeat, TeamRecord, TopicRecord
+from tests.chaos.records import FaultRecord, Records, Repeat, TeamRecord, TopicRecord
 from tests.chaos.subscribers import PULLED
 from tests.chaos.teams import PULL_GROUP, PULL_TOPIC, TEAMS, TOPICS
 from tests.chaos.timeline import Timeline
@@ -30,24 +30,24 @@ if TYPE_CHECKING:
 _PAGE = 1000
 _POLL_INTERVAL = 0.5  # seconds
 _STANDSTILL = 120.0
-"""Seconds without progress after which what is not at rest never will be: twice the longest wait of a breaker."""
+"""Seconds without progress after which work counts as stuck: twice the longest wait of a breaker."""
 _MAX_KEPT = 100
-_TROUBLE = ("Traceback (most recent call last)", '.broken"')
+_TRACEBACK = "Traceback (most recent call last)"
 
 
 async def rest(stage: Stage) -> str:
-    """Waits until every event is where it shall be; what is not, when nothing moves any more."""
+    """Wait until all work is finished; return the unfinished work if there is no more progress."""
     loop = asyncio.get_running_loop()
     left, moved_at = -1, loop.time()
     async with stage.redis.client() as redis:
-        while (unrest := await _unrest(redis)) and loop.time() - moved_at < _STANDSTILL:
-            if sum(unrest.values()) != left:
-                left, moved_at = sum(unrest.values()), loop.time()
+        while (unfinished := await _unfinished(redis)) and loop.time() - moved_at < _STANDSTILL:
+            if sum(unfinished.values()) != left:
+                left, moved_at = sum(unfinished.values()), loop.time()
             await asyncio.sleep(_POLL_INTERVAL)
-    return ", ".join(f"{what}: {count}" for what, count in unrest.items())
+    return ", ".join(f"{what}: {count}" for what, count in unfinished.items())
 
 
-async def _unrest(redis: Redis) -> dict[str, int]:
+async def _unfinished(redis: Redis) -> dict[str, int]:
     ledger = Ledger(redis)
     found = {"inbox": (await ledger.totals()).inbox}
     for lane in await ledger.lanes():
@@ -59,7 +59,7 @@ async def _unrest(redis: Redis) -> dict[str, int]:
 
 
 async def read_ledger(stage: Stage) -> dict[str, Any]:
-    """What `relay ledger --json` says, with its exit code as `code`."""
+    """Return the output of `relay ledger --json`, with its exit code as `code`."""
     process = await asyncio.create_subprocess_exec(
         *python("relay", "ledger", "--json"),
         env={"REDIS_URL": stage.redis.url, "PATH": ""},
@@ -73,18 +73,18 @@ async def read_ledger(stage: Stage) -> dict[str, Any]:
 
 
 async def read_topics(stage: Stage) -> dict[str, TopicRecord]:
-    """Every topic's stream, compared with what was sent."""
+    """Read every topic's stream and compare it with what was sent."""
     found = {}
     async with stage.redis.client() as redis:
         for topic in TOPICS:
             record = found[topic] = TopicRecord(bytearray(stage.spec.events))
             async for entry, fields in _entries(redis, keys.topic(topic)):
-                _note(record, entry, fields)
+                _record_entry(record, entry, fields)
     return found
 
 
 async def read_dead(stage: Stage) -> dict[str, frozenset[int]]:
-    """The dead letters of every team."""
+    """Read the dead letters of every team."""
     found = {}
     async with stage.redis.client() as redis:
         for team in TEAMS:
@@ -95,57 +95,57 @@ async def read_dead(stage: Stage) -> dict[str, frozenset[int]]:
 
 
 def read_reports(spec: Spec, dead: dict[str, frozenset[int]]) -> tuple[dict[str, TeamRecord], TeamRecord, list[str]]:
-    """The push teams, the team that pulls, and what broke in their process."""
+    """Read the records of the push teams and the pull team, and the errors of their process."""
     report = json.loads((spec.home / "subscribers.json").read_text())
 
     def team_record(name: str) -> TeamRecord:
-        told = report["teams"][name]
+        team = report["teams"][name]
         return TeamRecord(
             times=(spec.home / f"{name}.seen").read_bytes(),
-            timeline=Timeline.decode(told["timeline"]),
-            repeats=[Repeat(*repeat) for repeat in told["repeats"]],
+            timeline=Timeline.decode(team["timeline"]),
+            repeats=[Repeat(*repeat) for repeat in team["repeats"]],
             dead=dead.get(name, frozenset()),
-            wrong=told["wrong"],
+            wrong=team["wrong"],
         )
 
     broke = report["consumer_broke"]
     return (
         {team.name: team_record(team.name) for team in TEAMS},
         team_record(PULLED),
-        [f"the consumer broke: {broke}"] if broke else [],
+        [f"the consumer failed: {broke}"] if broke else [],
     )
 
 
 def read_logs(home: Path) -> list[str]:
-    """The lines of all logs that tell of a bug, with the log's name, the first hundred of them."""
+    """Return the first hundred log lines that show a bug, with the name of the log."""
     found: list[str] = []
     for path in sorted(home.glob("*.log")):
         with path.open(errors="replace") as log:
-            found += [f"{path.name}: {line.strip()[:2000]}" for line in log if any(sign in line for sign in _TROUBLE)]
+            found += [f"{path.name}: {line.strip()[:2000]}" for line in log if _TRACEBACK in line]
     return found[:_MAX_KEPT]
 
 
-async def gather(stage: Stage, unrest: str, ledger: dict[str, Any], happened: list[Happened]) -> Records:
-    """Everything, once the helpers have reported and while Redis still runs."""
+async def gather(stage: Stage, unfinished: str, ledger: dict[str, Any], faults: list[FaultRecord]) -> Records:
+    """Gather all records, once the helpers have reported and while Redis still runs."""
     spec = stage.spec
-    told = json.loads((spec.home / "linq.json").read_text())
+    sender = json.loads((spec.home / "linq.json").read_text())
     teams, pulled, broke = read_reports(spec, await read_dead(stage))
     return Records(
         states=(spec.home / "linq.state").read_bytes(),
-        linq=Timeline.decode(told["timeline"]),
-        refused=told["refused"],
+        linq=Timeline.decode(sender["timeline"]),
+        refused=sender["refused"],
         topics=await read_topics(stage),
         teams=teams,
         pulled=pulled,
         ledger=ledger,
         deaths=[*stage.deaths, *broke],
-        troubles=read_logs(spec.home),
-        unrest=unrest,
-        happened=happened,
+        log_errors=read_logs(spec.home),
+        unfinished=unfinished,
+        faults=faults,
     )
 
 
-def _note(record: TopicRecord, entry: bytes, fields: dict[bytes, bytes]) -> None:
+def _record_entry(record: TopicRecord, entry: bytes, fields: dict[bytes, bytes]) -> None:
     event = fields[b"id"].decode()
     number = number_of(event)
     if number is None or number >= len(record.times):

@@ -1,11 +1,11 @@
-"""`python -m tests.chaos.linq SPEC`: sends the events as Linq does, in a process of its own, and reports.
+"""`python -m tests.chaos.linq SPEC`: send the events as Linq does, in a process of its own, and report.
 
-Signed v3 posts to every line's own URL; what is answered 5xx or 429, or not at all, is tried again with growing,
-jittered waits; any other 4xx is final, and a broken promise of ours. Linq's ten tries over 25 minutes outlast a fault
-of minutes; here faults last seconds and follow each other closely, so the waits are short and the tries many.
-Some events are sent twice, at once or a little later, as Linq does when an answer is lost.
+Signed v3 webhooks go to every line's own URL. 5xx, 429 and missing responses are retried with growing, jittered waits;
+any other 4xx is final and breaks a promise. Linq's ten attempts over 25 minutes outlast a fault of minutes; here faults
+last seconds and follow each other closely, so the waits are short and the attempts many. Some events are sent twice, at
+once or a little later, as Linq does when a response is lost.
 
-Writes `linq.state` (a byte per event) and `linq.json` (what was answered when).
+Writes `linq.state` (a byte per event) and `linq.json` (the responses by time).
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from tests.chaos.timeline import Timeline
 from tests.chaos.wire import Client
 
 TIMEOUT = 5.0
-"""Seconds for an answer; half of Linq's own."""
+"""Timeout of a response in seconds, half of Linq's."""
 ACCEPTED, GIVEN_UP, REFUSED = 1, 2, 3
 """States of an event; 0 is not sent."""
 
 _FIRST_WAIT, _MAX_WAIT, _MAX_TRIES = 0.25, 8.0, 25
 _CONNECTIONS = 300
-_AT_ONCE = 64  # events under way when there is no rate
+_AT_ONCE = 64  # events in flight when there is no rate
 _MAX_KEPT = 100
 _TOO_MANY = 429
 
@@ -50,19 +50,19 @@ class Linq:
         self._refused: list[str] = []
 
     async def send_all(self) -> None:
-        """Sends every event; returns when the last one is decided."""
-        places = asyncio.Semaphore(_AT_ONCE if not self._spec.rate else 100_000)
+        """Send every event; return when the last one is decided."""
+        slots = asyncio.Semaphore(_AT_ONCE if not self._spec.rate else 100_000)
         loop = asyncio.get_running_loop()
         began = loop.time()
         async with asyncio.TaskGroup() as group:
             for number in range(self._spec.events):
                 if self._spec.rate and (early := began + number / self._spec.rate - loop.time()) > 0:
                     await asyncio.sleep(early)
-                await places.acquire()
-                group.create_task(self._send(number)).add_done_callback(lambda _: places.release())
+                await slots.acquire()
+                group.create_task(self._send(number)).add_done_callback(lambda _: slots.release())
 
     async def _send(self, number: int) -> None:
-        """Sends one event, now and then twice."""
+        """Send an event, sometimes twice."""
         match number % 50:
             case 0:
                 await asyncio.gather(self._deliver(number), self._deliver(number))
@@ -74,27 +74,27 @@ class Linq:
                 await self._deliver(number)
 
     async def _deliver(self, number: int) -> None:
-        self._timeline.note("sent", time.monotonic())
+        self._timeline.record("sent", time.monotonic())
         wait = _FIRST_WAIT
         for _ in range(_MAX_TRIES):
-            status, said = await self._attempt(number)
+            status, excerpt = await self._attempt(number)
             if 200 <= status < 300:
                 self._states[number] = ACCEPTED
                 return
             if 300 <= status < 500 and status != _TOO_MANY:
-                self._decide(number, REFUSED, f"{event_id(number)}: {status} {said}")
+                self._decide(number, REFUSED, f"{event_id(number)}: {status} {excerpt}")
                 return
             await asyncio.sleep(wait * (0.5 + self._dice.random()))
             wait = min(2 * wait, _MAX_WAIT)
-        self._decide(number, GIVEN_UP, f"{event_id(number)}: given up, last {status} {said}")
+        self._decide(number, GIVEN_UP, f"{event_id(number)}: given up, last {status} {excerpt}")
 
-    def _decide(self, number: int, state: int, said: str) -> None:
-        self._states[number] = self._states[number] or state  # its twin may have been accepted
+    def _decide(self, number: int, state: int, message: str) -> None:
+        self._states[number] = self._states[number] or state  # its duplicate may have been accepted
         if len(self._refused) < _MAX_KEPT:
-            self._refused.append(said)
+            self._refused.append(message)
 
     async def _attempt(self, number: int) -> tuple[int, str]:
-        """The status (0 if no answer came) and what was said."""
+        """Post an event; return the status (0 without a response) and an excerpt of the body."""
         body, line = body_of(number), LINES[line_of(number)]
         secret, now = secret_of(line), int(time.time())
         headers = {
@@ -109,14 +109,14 @@ class Linq:
             async with self._connections:
                 answer = await self._client.post(path, headers, body, TIMEOUT)
         except (OSError, EOFError, ValueError) as error:
-            self._timeline.note("unanswered", time.monotonic())
+            self._timeline.record("unanswered", time.monotonic())
             return 0, repr(error)
         now_s = time.monotonic()
-        self._timeline.note("accepted" if answer.status < 300 else f"answered {answer.status}", now_s)
+        self._timeline.record("accepted" if answer.status < 300 else f"answered {answer.status}", now_s)
         return answer.status, answer.body[:300].decode(errors="replace")
 
     def report(self) -> None:
-        """Writes what came of it."""
+        """Write the results."""
         (self._spec.home / "linq.state").write_bytes(self._states)
         report = {"timeline": self._timeline.encode(), "refused": self._refused}
         (self._spec.home / "linq.json").write_text(json.dumps(report))
@@ -124,7 +124,7 @@ class Linq:
 
 
 async def main(spec: Spec) -> None:
-    """Sends until all is decided, or until told to stop."""
+    """Send until every event is decided, or until SIGTERM."""
     linq, stop = Linq(spec), stop_on_signals()
     async with in_background(linq.send_all()) as sending, in_background(stop.wait()) as stopped:
         await asyncio.wait({sending, stopped}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,7 +1,7 @@
-"""The plan of a run: which fault comes when, for how long, from a seed. Pure.
+"""Plan of a run, from a seed: the kind, time and length of each fault. Pure.
 
-Faults come in rounds: every kind once, in an order of its own. Between two there is a pause; one in five begins while
-the former is still under way.
+Faults come in rounds: every kind once, in random order. Between two there is a pause; one in five begins while the
+former is still under way.
 """
 
 from __future__ import annotations
@@ -15,44 +15,44 @@ if TYPE_CHECKING:
 
 _PAUSES = (1.0, 5.0)  # seconds
 _OVERLAP = 0.2
-_MARGIN = 1.4  # for what a fault takes beyond its span: to start processes, to wait for its turn
+_MARGIN = 1.4  # for the time that a fault takes beyond its span: to start processes, to wait for a lock
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """How long a kind of fault may last, in seconds."""
+    """Range of the length of a kind of fault, in seconds."""
 
     shortest: float
     longest: float
 
     def at_most(self, seconds: float) -> Span:
-        """The same, but not longer than `seconds`."""
+        """Return the span, cut to at most `seconds`."""
         return Span(min(self.shortest, seconds), min(self.longest, seconds))
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One fault to come."""
+    """A planned fault."""
 
     kind: str
     pause: float
     """Seconds to wait before it."""
     overlaps: bool
-    """Whether it begins without waiting for the end of the one before."""
+    """True if it begins without waiting for the end of the fault before it."""
     seconds: float
     dice: int
-    """The seed of whatever else is left to chance in it."""
+    """Seed of its other random choices."""
 
 
 def steps(seed: int, kinds: Mapping[str, Span]) -> Iterator[Step]:
-    """The steps of a run, without end; the same for the same arguments."""
+    """Yield the steps of a run, without end; the same for the same arguments."""
     dice = random.Random(seed)
     while True:
         yield from round_of(dice, kinds)
 
 
 def round_of(dice: random.Random, kinds: Mapping[str, Span]) -> list[Step]:
-    """Every kind once."""
+    """Return a round: every kind once."""
     order = sorted(kinds)
     dice.shuffle(order)
     return [
@@ -68,5 +68,5 @@ def round_of(dice: random.Random, kinds: Mapping[str, Span]) -> list[Step]:
 
 
 def seconds_of_a_round(kinds: Mapping[str, Span]) -> float:
-    """How long a round takes, roughly: traffic has to last for as long, if every kind is to meet some."""
+    """Estimate the length of a round; traffic must last as long for every kind of fault to meet some."""
     return _MARGIN * sum((span.shortest + span.longest) / 2 + sum(_PAUSES) / 2 for span in kinds.values())

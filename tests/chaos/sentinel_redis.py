@@ -1,8 +1,8 @@
-"""A primary with a replica, and three Sentinels that look after them, in the place of the one Redis.
+"""A primary with a replica and three Sentinels, in place of the single Redis.
 
-What is done to "Redis" is done to whoever is the primary then: killed, stopped or slow for long enough, it is replaced,
-and comes back as the replica. A fault ends only when both are in step again, since two failures at once are more than
-one replica can bear. Linq's answers wait for the replica (`RELAY_REPLICAS=1`).
+A fault affects the current primary: killed, stopped or slow for long enough, it is replaced, and returns as the
+replica. A fault ends only when the replica has caught up, since one replica does not survive two failures at once.
+Responses to Linq wait for the replica (`RELAY_REPLICAS=1`).
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
     from tests.sentinels import Topology
 
-_HEALING = 120.0  # seconds; a primary that was only still is told after some ten seconds that it is none any more
+_HEALING = 120.0  # seconds; a primary that was only stopped learns after some ten seconds that it no longer is one
 
 
 @dataclass(slots=True)
 class SentinelRedis:
-    """The servers, through their primary."""
+    """The servers, accessed through their primary."""
 
     directory: Path
     fsync: str = "always"
     in_use: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held by the fault that is at work on it."""
+    """Acquired by the fault that affects Redis."""
     _topology: Topology | None = None
     _primary: int = 0
     _is_down: bool = False
@@ -43,63 +43,63 @@ class SentinelRedis:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the relay has to be told."""
+        """Environment variables for the relay."""
         return {"REDIS_URL": self.url, "RELAY_REPLICAS": "1"}
 
     @property
     def url(self) -> str:
-        """As REDIS_URL."""
+        """Value for REDIS_URL."""
         return self._servers.url
 
     @property
     def _servers(self) -> Topology:
-        assert self._topology is not None, "it was not started"
+        assert self._topology is not None, "not started"
         return self._topology
 
     async def start(self) -> None:
-        """Starts everything; later, the server that was killed, as a replica of the one that took over."""
+        """Start everything; later, start the killed server as a replica of the new primary."""
         if self._topology is None:
             self._topology = await self._stack.enter_async_context(sentinels(self.directory, count=3, fsync=self.fsync))
         elif self._is_down:
             killed, self._is_down = self._primary, False
             await eventually(lambda: self._servers.has_moved_from(killed), _HEALING)
             await self._servers.follow(killed)
-        await self.healed()
+        await self.wait_until_healthy()
 
-    async def healed(self) -> None:
-        """Waits until there is a primary that takes writes, with its replica in step."""
+    async def wait_until_healthy(self) -> None:
+        """Wait until a primary takes writes and its replica has caught up."""
         await eventually(self._servers.is_whole, _HEALING)
         self._primary = await self._servers.primary()
 
     async def fail_over(self) -> None:
-        """Asks the Sentinels for a failover, as before maintenance."""
+        """Ask the Sentinels for a failover, as before maintenance."""
         async with Redis(port=self._servers.sentinels[0]) as sentinel:
             asked: Any = sentinel.execute_command("SENTINEL", "FAILOVER", SERVICE)  # type: ignore[no-untyped-call]
             await asked
         await eventually(lambda: self._servers.has_moved_from(self._primary), _HEALING)
-        await self.healed()
+        await self.wait_until_healthy()
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Redis]:
-        """A client of the primary, for an errand."""
+        """Open a client of the primary."""
         async with open_redis(self.url, 30) as redis:
             yield redis
 
     def signal(self, number: signal.Signals) -> None:
-        """Sends it to the server that was the primary when all was well last."""
+        """Send a signal to the server that was the primary when everything was healthy last."""
         self._servers.processes[self._primary].send_signal(number)
 
     async def kill(self) -> None:
-        """Ends the primary the hard way."""
+        """Kill the primary."""
         self._is_down = True
         self._servers.kill(self._primary)
 
     async def stop(self) -> None:
-        """Ends the primary in order."""
+        """Stop the primary gracefully."""
         self._is_down = True
         self.signal(signal.SIGTERM)
         await asyncio.to_thread(self._servers.processes[self._primary].wait)
 
-    async def abandon(self) -> None:
-        """Ends everything."""
+    async def kill_all(self) -> None:
+        """Kill all servers."""
         await self._stack.aclose()

@@ -1,4 +1,4 @@
-"""What all processes of a run have to know, handed to them as a file."""
+"""Parameters that all processes of a run share, passed to them as a file."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """One run."""
+    """Parameters of a run."""
 
     directory: str
-    """Where everything of the run is written."""
+    """Directory of everything that the run writes."""
     seed: int
     events: int
     rate: float
-    """Events a second; 0 for as many as are accepted."""
+    """Events a second; 0 sends as many as are accepted."""
     ingress_port: int
     teams_port: int
     redis_url: str
 
     @property
     def home(self) -> Path:
-        """`directory`."""
+        """Path of `directory`."""
         return Path(self.directory)
 
     def write(self) -> Path:
-        """Writes it for `read`; the file."""
+        """Write the parameters for `read`, and return the file."""
         path = self.home / "spec.json"
         path.write_text(json.dumps(asdict(self)))
         return path
 
     @classmethod
     def read(cls, path: str) -> Spec:
-        """What `write` wrote."""
+        """Read the parameters that `write` wrote."""
         return cls(**json.loads(Path(path).read_text()))

@@ -1,7 +1,7 @@
-"""The processes of a run: the relay's own, several of each, through its command line, each with a clock of its own.
+"""Processes of a run: several of each kind of the relay's, from its command line, each with its own clock.
 
-What ends without being told to is noted as a death and started again, as a supervisor would; a clean end has to have
-the exit code 0. Everything is ended by its process id when the stage is left, however that happens.
+A process that ends by itself is recorded as a death and restarted, as a supervisor would; a graceful end must have the
+exit code 0. Every process is ended by its id when the stage is left, however that happens.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import signal
 import struct
 import sys
 import time
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,10 +22,9 @@ import aiohttp
 from relay.config.settings import Settings
 from relay.core.secret import new_key
 from relay.parts import open_keyring
-from relay.process.subprocesses import death_with_parent, python
+from relay.process.subprocesses import death_with_parent, python, reserved_port
 from tests.chaos.events import LINES, secret_of
 from tests.chaos.teams import rules
-from tests.support import free_port
 
 if TYPE_CHECKING:
     import random
@@ -38,13 +37,13 @@ if TYPE_CHECKING:
 STOP_TIMEOUT = 40.0
 """Seconds that a process of ours has to end after SIGTERM."""
 _READY_TIMEOUT = 60.0
-_STARTING = 10.0  # seconds, on a machine that has much else to do
+_STARTING = 10.0  # seconds, on a busy machine
 _ROOT = Path(__file__).resolve().parents[2]
 _CLOCKS = Path(__file__).parent / "clock"
 
 
 @dataclass(slots=True)
-class Running:
+class ServiceProcess:
     """A process under test."""
 
     kind: str
@@ -53,35 +52,37 @@ class Running:
     process: asyncio.subprocess.Process
     clock: Path
     admin_port: int
+    reservation: ExitStack
+    """Keeps the admin port free for the process until it has ended."""
     in_use: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held by the fault that is at work on it."""
+    """Acquired by the fault that affects it."""
     started_at: float = field(default_factory=time.monotonic)
-    is_ours_to_end: bool = False
-    """Whether its end is our doing."""
+    is_expected_to_end: bool = False
+    """True if the run ends it."""
 
     def set_clock(self, seconds: float) -> None:
-        """Puts its clock off by so many seconds."""
+        """Shift its clock by so many seconds."""
         with self.clock.open("r+b") as file:
             file.write(struct.pack("d", seconds))
 
     def signal(self, number: signal.Signals) -> None:
-        """Sends it a signal."""
+        """Send it a signal."""
         if self.process.returncode is None:
             self.process.send_signal(number)
 
     async def kill(self) -> None:
-        """Ends it the hard way."""
-        self.is_ours_to_end = True
+        """Kill it."""
+        self.is_expected_to_end = True
         self.signal(signal.SIGKILL)
         await self.process.wait()
 
     async def stop(self) -> int:
-        """Ends it in order; its exit code, or that of the kill if it took too long.
+        """Stop it gracefully and return its exit code, or that of the kill if it takes too long.
 
-        One that is only starting has no handler yet and ends by the signal, which is as well.
+        A process that is still starting has no handler yet and ends by the signal, which counts as 0.
         """
         is_starting = time.monotonic() - self.started_at < _STARTING
-        self.is_ours_to_end = True
+        self.is_expected_to_end = True
         self.signal(signal.SIGCONT)
         self.signal(signal.SIGTERM)
         with suppress(TimeoutError):
@@ -93,14 +94,14 @@ class Running:
 
 
 class Stage:
-    """What runs, and what has gone wrong with it."""
+    """Running processes, and the failures among them."""
 
     def __init__(self, spec: Spec, redis: RedisServer | SentinelRedis, log_level: str) -> None:
         self.spec = spec
         self.redis = redis
         self.deaths: list[str] = []
-        """Processes that ended by themselves, or not as they were told to."""
-        self._running: list[Running] = []
+        """Processes that ended by themselves, or with another code than 0."""
+        self._services: list[ServiceProcess] = []
         self._watchers: set[asyncio.Task[None]] = set()
         self._started = 0
         self._environment = {
@@ -114,7 +115,7 @@ class Stage:
         }
 
     async def prepare(self) -> None:
-        """Stores what bootstrap would have stored, and writes relay.toml."""
+        """Store what bootstrap would store, and write relay.toml."""
         settings = Settings(relay_secret_key=self._environment["RELAY_SECRET_KEY"], _env_file=None)  # type: ignore[arg-type, call-arg]  # validated, and how pydantic-settings takes it
         async with self.redis.client() as redis:
             keyring = open_keyring(settings, redis)
@@ -122,23 +123,25 @@ class Stage:
                 await keyring.store(line, 1, f"linq-{line}", secret_of(line), 0)
         (self.spec.home / "relay.toml").write_text(rules(self.spec.teams_port))
 
-    def all_of(self, kind: str) -> list[Running]:
-        """The processes of a kind that are there."""
-        return [one for one in self._running if one.kind == kind]
+    def processes(self, kind: str) -> list[ServiceProcess]:
+        """Return the running processes of a kind."""
+        return [service for service in self._services if service.kind == kind]
 
     @asynccontextmanager
-    async def one_of(self, kind: str, dice: random.Random) -> AsyncIterator[Running]:
-        """One process of a kind that no other fault is at work on, for as long as the context is open."""
-        while not (free := [one for one in self.all_of(kind) if not one.in_use.locked()]):
+    async def pick(self, kind: str, dice: random.Random) -> AsyncIterator[ServiceProcess]:
+        """Lock a process of a kind that no other fault affects, while the context is open."""
+        while not (free := [service for service in self.processes(kind) if not service.in_use.locked()]):
             await asyncio.sleep(0.1)
-        one = dice.choice(free)
-        async with one.in_use:
-            yield one
+        service = dice.choice(free)
+        async with service.in_use:
+            yield service
 
-    async def start(self, kind: str) -> Running:
-        """Starts an `ingress` or a `worker`, and waits until an ingress is ready."""
+    async def start(self, kind: str) -> ServiceProcess:
+        """Start an `ingress` or a `worker`; wait until an ingress is ready."""
         self._started += 1
-        name, admin_port = f"{kind}-{self._started}", free_port()
+        name = f"{kind}-{self._started}"
+        reservation = ExitStack()
+        admin_port = reservation.enter_context(reserved_port())
         clock = self.spec.home / f"{name}.clock"
         clock.write_bytes(bytes(8))
         environment = {
@@ -149,39 +152,39 @@ class Stage:
         }
         arguments = ("ingress", "--share-port") if kind == "ingress" else ("worker",)
         process = await self._spawn(name, python("relay", *arguments), environment)
-        one = Running(kind, name, process, clock, admin_port)
-        self._running.append(one)
-        watcher = asyncio.create_task(self._watch(one))
+        service = ServiceProcess(kind, name, process, clock, admin_port, reservation)
+        self._services.append(service)
+        watcher = asyncio.create_task(self._watch(service))
         self._watchers.add(watcher)
         watcher.add_done_callback(self._watchers.discard)
         if kind == "ingress":
-            await self._wait_until_ready(one)
-        return one
+            await self._wait_until_ready(service)
+        return service
 
-    async def replace(self, one: Running) -> None:
-        """Starts a successor of a process that was killed."""
-        await self.start(one.kind)
+    async def replace(self, service: ServiceProcess) -> None:
+        """Start a successor of a killed process."""
+        await self.start(service.kind)
 
-    async def stop(self, one: Running) -> None:
-        """Ends a process in order; anything but 0 is noted."""
-        if (code := await one.stop()) != 0:
-            self.deaths.append(f"{one.name} ended with {code} when it was told to stop")
+    async def stop(self, service: ServiceProcess) -> None:
+        """Stop a process gracefully; record another exit code than 0."""
+        if (code := await service.stop()) != 0:
+            self.deaths.append(f"{service.name} ended with {code} after SIGTERM")
 
     async def helper(self, module: str) -> asyncio.subprocess.Process:
-        """Starts a process of the suite itself."""
+        """Start a process of the suite itself."""
         command = [sys.executable, "-m", module, str(self.spec.home / "spec.json")]
         return await self._spawn(module.rpartition(".")[2], command, self._environment, _ROOT)
 
     async def close(self) -> None:
-        """Ends what is there, in order."""
-        await asyncio.gather(*map(self.stop, list(self._running)))
+        """Stop all processes gracefully."""
+        await asyncio.gather(*map(self.stop, list(self._services)))
 
-    async def abandon(self) -> None:
-        """Ends what is still there, the hard way."""
+    async def kill_all(self) -> None:
+        """Kill all remaining processes."""
         for task in self._watchers:
             task.cancel()
         await asyncio.gather(*self._watchers, return_exceptions=True)
-        await asyncio.gather(*(one.kill() for one in self._running))
+        await asyncio.gather(*(service.kill() for service in self._services))
 
     async def _spawn(
         self, name: str, command: list[str], environment: dict[str, str], directory: Path | None = None
@@ -197,33 +200,34 @@ class Stage:
                 preexec_fn=death_with_parent(),
             )
 
-    async def _watch(self, one: Running) -> None:
-        code = await one.process.wait()
-        self._running.remove(one)
-        if not one.is_ours_to_end:
-            self.deaths.append(f"{one.name} ended by itself with {code}")
+    async def _watch(self, service: ServiceProcess) -> None:
+        with service.reservation:
+            code = await service.process.wait()
+        self._services.remove(service)
+        if not service.is_expected_to_end:
+            self.deaths.append(f"{service.name} ended by itself with {code}")
             await asyncio.sleep(1)
-            await self.start(one.kind)
+            await self.start(service.kind)
 
-    async def _wait_until_ready(self, one: Running) -> None:
-        """Until it could accept an event, which waits for Redis as well; or a while, since Redis may be away."""
+    async def _wait_until_ready(self, service: ServiceProcess) -> None:
+        """Wait until it could accept an event, for a bounded time, since Redis may be down."""
         async with aiohttp.ClientSession() as http:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_READY_TIMEOUT):
-                    while one.process.returncode is None:
+                    while service.process.returncode is None:
                         with suppress(aiohttp.ClientError):
-                            async with http.get(f"http://127.0.0.1:{one.admin_port}/ready") as answer:
-                                if answer.status == 200:
+                            async with http.get(f"http://127.0.0.1:{service.admin_port}/ready") as response:
+                                if response.status == 200:
                                     return
                         await asyncio.sleep(0.05)
 
 
 @asynccontextmanager
 async def open_stage(spec: Spec, redis: RedisServer | SentinelRedis, log_level: str) -> AsyncIterator[Stage]:
-    """A stage on a Redis that runs, and nothing else yet."""
+    """Open a stage on a running Redis, without processes."""
     stage = Stage(spec, redis, log_level)
     try:
         await stage.prepare()
         yield stage
     finally:
-        await stage.abandon()
+        await stage.kill_all()

@@ -1,10 +1,10 @@
-"""`python -m tests.chaos.subscribers SPEC`: the teams' servers and the team that reads the stream, in one process.
+"""`python -m tests.chaos.subscribers SPEC`: the servers of the push teams and the pull team, in one process.
 
 Every request is verified with the independent `standardwebhooks` library and its body compared with what was sent,
-byte for byte. An event counts once its 2xx is out: twice means that the relay pushed it twice.
+byte for byte. An event counts when its 2xx is written; twice means that the relay pushed it twice.
 
-SIGUSR1 has every server behave; SIGTERM ends the process, after it wrote `<team>.seen` (a byte per event: how often)
-and `subscribers.json`.
+On SIGUSR1 every server behaves; SIGTERM ends the process, after it wrote `<team>.seen` (a byte per event: the number of
+deliveries) and `subscribers.json`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _CLAIM_AFTER = 15.0
 
 
 class Seen:
-    """What one team has got."""
+    """Events that a team received."""
 
     def __init__(self, name: str, events: int) -> None:
         self.name = name
@@ -53,33 +53,33 @@ class Seen:
         self.timeline = Timeline()
         self.repeats: list[tuple[int, float, float]] = []
         self._began = time.monotonic()
-        self._first = array("f", bytes(4 * events))  # seconds since we began; doubles would be twice as large
+        self._first = array("f", bytes(4 * events))  # seconds since the start; doubles would be twice as large
         self.wrong: list[str] = []
 
     def count(self, event: str, body: bytes) -> None:
-        """Notes an event."""
+        """Record an event."""
         number = number_of(event)
         if number is None or number >= len(self.times):
-            self.complain(f"{event} was never sent")
+            self.record_error(f"{event} was never sent")
             return
         if body != body_of(number):
-            self.complain(f"{event} has another body: {body[:200]!r}")
+            self.record_error(f"{event} has another body: {body[:200]!r}")
         now = time.monotonic()
         if not self.times[number]:
-            self.timeline.note("got", now)
+            self.timeline.record("got", now)
             self._first[number] = now - self._began
         elif len(self.repeats) < _MAX_REPEATS:
             self.repeats.append((number, self._began + self._first[number], now))
         self.times[number] = min(self.times[number] + 1, _MAX_SEEN)
 
-    def complain(self, wrong: str) -> None:
-        """Notes something that must not be; so many of them tell enough."""
+    def record_error(self, wrong: str) -> None:
+        """Record an error, up to a limit."""
         if len(self.wrong) < _MAX_KEPT:
             self.wrong.append(wrong)
 
 
 class PushTeam:
-    """The server of one team."""
+    """Server of a push team."""
 
     def __init__(self, team: Team, seen: Seen, dice: random.Random) -> None:
         self._seen = seen
@@ -88,11 +88,11 @@ class PushTeam:
         self.behaviour = BEHAVIOURS[team.name]
 
     async def receive(self, message: Message, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Verifies a request and answers it."""
+        """Verify a request and respond."""
         try:
             self._webhook.verify(message.body, message.headers)
         except WebhookVerificationError as error:
-            self._seen.complain(f"{message.headers.get('webhook-id')}: {error}")
+            self._seen.record_error(f"{message.headers.get('webhook-id')}: {error}")
         if await self.behaviour(reader, writer, self._dice):
             self._seen.count(message.headers.get("webhook-id", ""), message.body)
 
@@ -128,7 +128,7 @@ def _report(home: Path, everything: list[Seen], broken: str | None) -> None:
 
 
 async def main(spec: Spec) -> None:
-    """Serves until told to stop."""
+    """Serve until SIGTERM."""
     stop = stop_on_signals()
     everything = [Seen(team.name, spec.events) for team in TEAMS]
     teams = {

@@ -1,7 +1,7 @@
-"""Who wants what: the topics, the push subscriptions and how each of their servers behaves, and relay.toml of it all.
+"""Topics, push subscriptions, the behaviour of their servers, and the relay.toml for them.
 
-Only the good team has every event. The others, which are trouble in one way each, have a line or two, so that a run is
-about what they do to the relay and not about how many requests this machine can serve.
+Only the good team gets every event. The others, which misbehave in one way each, have a line or two, so that a run
+tests their effect on the relay and not how many requests this machine can serve.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from tests.chaos.events import LINES, line_of, secret_of
 
 PULL_TOPIC = "everything"
 PULL_GROUP = "archive"
-"""The consumer group of the team that reads the stream itself."""
+"""Consumer group of the pull team."""
 
 TOPICS: dict[str, frozenset[int]] = {
     "everything": frozenset(range(len(LINES))),
@@ -22,24 +22,24 @@ TOPICS: dict[str, frozenset[int]] = {
     "dripping": frozenset({3}),
     "pair": frozenset({4, 5}),
 }
-"""The lines (positions in `LINES`) of each topic."""
+"""Lines (positions in `LINES`) of each topic."""
 
 _RETRY = '["100ms", "300ms", "1s", "2s", "4s", "8s", "8s", "8s", "8s", "8s", "8s", "8s"]'
 
 
 @dataclass(frozen=True, slots=True)
 class Team:
-    """A push subscription; its name is also that of its server's behaviour (`tests.chaos.behaviours`)."""
+    """Push subscription; its name selects the behaviour of its server (`tests.chaos.behaviours`)."""
 
     name: str
     topic: str
     retry: str = _RETRY
     options: str = ""
     lines: frozenset[int] | None = None
-    """To what it narrows its topic; None for all of it."""
+    """Lines of the topic that it subscribes to; None for all."""
 
     def wants(self, number: int) -> bool:
-        """Whether it gets an event."""
+        """Return True if the team gets the event."""
         line = line_of(number)
         return line in TOPICS[self.topic] and (self.lines is None or line in self.lines)
 
@@ -56,12 +56,12 @@ TEAMS = (
 
 
 def topic_wants(topic: str, number: int) -> bool:
-    """Whether an event belongs into a topic."""
+    """Return True if the event belongs in the topic."""
     return line_of(number) in TOPICS[topic]
 
 
 def rules(port: int) -> str:
-    """relay.toml, with every team's server on one port of this machine."""
+    """Return a relay.toml that has every team's server on one port of this machine."""
     topics = (
         f'[[topics]]\nname = "{name}"\nevents = ["*"]\nlines = {_lines(lines)}\nsize = "16GiB"\nhard_size = "16GiB"\n'
         for name, lines in TOPICS.items()

@@ -1,4 +1,4 @@
-"""The verdict on made-up records: what is right is kept, and each single thing that is wrong breaks its promise."""
+"""The verdict on made-up records: each single error breaks its promise and no other."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from tests.chaos import verdict
 from tests.chaos.linq import ACCEPTED, GIVEN_UP, REFUSED
-from tests.chaos.records import DELETE_LANE_GROUPS, Happened, Records, Repeat, TeamRecord, TopicRecord
+from tests.chaos.records import DELETE_LANE_GROUPS, FaultRecord, Records, Repeat, TeamRecord, TopicRecord
 from tests.chaos.report import as_json, rows_of, totals_of
 from tests.chaos.teams import PULL_TOPIC, TEAMS, TOPICS, topic_wants
 from tests.chaos.timeline import Timeline
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 EVENTS = 40
 
 
-def flawless() -> Records:
-    """A run in which everything went well."""
+def perfect_run() -> Records:
+    """Return the records of a run without errors."""
     return Records(
         states=bytes([ACCEPTED]) * EVENTS,
         linq=Timeline(),
@@ -32,8 +32,8 @@ def flawless() -> Records:
         pulled=TeamRecord(bytes(topic_wants(PULL_TOPIC, n) for n in range(EVENTS))),
         ledger={"balances": True, "code": 0, "subscriptions": []},
         deaths=[],
-        troubles=[],
-        unrest="",
+        log_errors=[],
+        unfinished="",
     )
 
 
@@ -63,8 +63,8 @@ def topic_with(name: str, number: int, times: int) -> Callable[[Records], Record
     return change
 
 
-def test_nothing_is_broken_when_all_went_well() -> None:
-    records = flawless()
+def test_perfect_run_keeps_every_promise() -> None:
+    records = perfect_run()
     assert [promise.text for promise in judge(records) if not promise.is_kept] == []
     totals = totals_of(records)
     assert (totals["accepted"], totals["lost"], totals["exactly_once_in_topics"]) == (EVENTS, 0, EVENTS)
@@ -72,56 +72,58 @@ def test_nothing_is_broken_when_all_went_well() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "promise", "said"),
+    ("spoil", "text", "evidence"),
     [
         (topic_with("everything", 3, 0), "exactly once", "1 missing in everything: 3"),
         (topic_with("everything", 3, 2), "exactly once", "1 more than once in everything: 3"),
         (topic_with("flapping", 1, 1), "exactly once", "1 in flapping and of another line: 1"),
         (team_with("good", 9, 0), "every push team", "1 missing at good: 9"),
-        (team_with("hasty", 12, 1), "every push team", "1 at hasty, which did not ask for it: 12"),
+        (team_with("hasty", 12, 1), "every push team", "1 at hasty, which is not subscribed to them: 12"),
         (lambda r: replace(r, pulled=with_times(r.pulled, 5, 0)), "the pull team", "1 missing: 5"),
         (
             lambda r: replace(r, pulled=replace(r.pulled, wrong=["chaos-1 has another body"])),
-            "signatures hold",
+            "signatures verify",
             "pulled: chaos-1 has another body",
         ),
-        (lambda r: replace(r, unrest="inbox: 3"), "comes to rest", "inbox: 3"),
+        (lambda r: replace(r, unfinished="inbox: 3"), "comes to rest", "inbox: 3"),
         (lambda r: replace(r, ledger={"code": 1}), "ledger", "relay ledger ended with 1: {'code': 1}"),
         (lambda r: with_state(r, 2, REFUSED), "never refused", "1 events were refused"),
         (lambda r: with_state(r, 2, 0), "never refused", "1 events were never decided"),
         (lambda r: replace(r, deaths=["worker-1 ended by itself with 1"]), "no process", "worker-1 ended by itself"),
-        (lambda r: replace(r, troubles=["worker-1.log: Traceback"]), "no bug", "worker-1.log: Traceback"),
+        (lambda r: replace(r, log_errors=["worker-1.log: Traceback"]), "no traceback", "worker-1.log: Traceback"),
     ],
 )
-def test_each_thing_that_is_wrong_breaks_its_promise_alone(
-    spoil: Callable[[Records], Records], promise: str, said: str
-) -> None:
-    [broken] = [one for one in judge(spoil(flawless())) if not one.is_kept]
-    assert promise in broken.text
-    assert broken.broken[0].startswith(said)
+def test_each_error_breaks_its_promise_only(spoil: Callable[[Records], Records], text: str, evidence: str) -> None:
+    [broken] = [promise for promise in judge(spoil(perfect_run())) if not promise.is_kept]
+    assert text in broken.text
+    assert broken.broken[0].startswith(evidence)
 
 
-def test_a_dead_letter_stands_for_a_delivery() -> None:
-    records = team_with("hasty", 5, 0)(flawless())
+def test_dead_letter_counts_as_delivered() -> None:
+    records = team_with("hasty", 5, 0)(perfect_run())
     assert lost(records) == 1
     records.teams["hasty"] = replace(records.teams["hasty"], dead=frozenset({5}))
     assert lost(records) == 0
-    assert all(one.is_kept for one in judge(records))
+    assert all(promise.is_kept for promise in judge(records))
 
 
-def test_an_event_that_linq_gave_up_may_be_in_a_topic_and_is_then_owed_to_its_teams() -> None:
-    records = with_state(flawless(), 7, GIVEN_UP)
-    assert [one.broken for one in judge(records) if not one.is_kept] == [["1 events were given up"]]
+def test_event_given_up_by_linq_is_owed_if_in_a_topic() -> None:
+    records = with_state(perfect_run(), 7, GIVEN_UP)
+    assert [promise.broken for promise in judge(records) if not promise.is_kept] == [["1 events were given up on"]]
     records = team_with("good", 7, 0)(records)
-    assert ["1 missing at good: 7"] in [one.broken for one in judge(records)]
+    assert ["1 missing at good: 7"] in [promise.broken for promise in judge(records)]
     records = topic_with("everything", 7, 0)(records)
-    assert ["1 missing at good: 7"] not in [one.broken for one in judge(records)]
+    assert ["1 missing at good: 7"] not in [promise.broken for promise in judge(records)]
 
 
-def test_repeats_of_a_lane_whose_group_was_deleted_are_counted_apart() -> None:
-    records = team_with("good", 3, 4)(flawless())
-    records.happened.append(Happened(DELETE_LANE_GROUPS, 20, 20, ("good", "hasty")))
-    repeats = [Repeat(3, 19, 21), Repeat(3, 25, 26), Repeat(3, 19, 19.5)]  # the second: answered after it, begun before
+def test_repeats_after_group_deletion_are_counted_apart() -> None:
+    records = team_with("good", 3, 4)(perfect_run())
+    records.faults.append(FaultRecord(DELETE_LANE_GROUPS, 20, 20, ("good", "hasty")))
+    repeats = [
+        Repeat(3, 19, 21),
+        Repeat(3, 25, 26),
+        Repeat(3, 19, 19.5),
+    ]  # the second: its first push began before the deletion and ended after it
     records.teams["good"] = replace(records.teams["good"], repeats=repeats)
     totals = totals_of(records)
     assert (totals["repeats"], totals["repeats_of_deleted_groups"]) == (1, 2)
@@ -129,31 +131,31 @@ def test_repeats_of_a_lane_whose_group_was_deleted_are_counted_apart() -> None:
     assert not records.is_owed("good", Repeat(3, 40, 41))
 
 
-def test_too_many_repeats_break_the_promise_in_a_run_that_is_long_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    records = team_with("good", 3, 2)(flawless())
-    assert all(one.is_kept for one in judge(records))
+def test_too_many_repeats_break_the_promise_in_a_long_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    records = team_with("good", 3, 2)(perfect_run())
+    assert all(promise.is_kept for promise in judge(records))
     monkeypatch.setattr(verdict, "LONG_ENOUGH", records.pushes)
-    [broken] = [one for one in judge(records) if not one.is_kept]
+    [broken] = [promise for promise in judge(records) if not promise.is_kept]
     assert broken.broken[0].startswith(f"1 of {records.pushes} ")
 
 
-def test_a_long_list_of_events_is_cut_short() -> None:
-    records = flawless()
+def test_long_list_of_events_is_truncated() -> None:
+    records = perfect_run()
     records.topics["everything"].times[:] = bytes(EVENTS)
-    broken: list[Any] = [line for one in judge(records) for line in one.broken]
+    broken: list[Any] = [line for promise in judge(records) for line in promise.broken]
     assert broken[0] == f"{EVENTS} missing in everything: 0, 1, 2, 3, 4, ..."
 
 
-def test_the_table_has_a_row_for_each_kind_and_puts_repeats_down_to_the_fault_before_them() -> None:
+def test_table_attributes_repeats_to_the_fault_before_them() -> None:
     linq, got = Timeline(), Timeline()
     for what, at in (("sent", 10.1), ("answered 503", 10.2), ("accepted", 12.5), ("accepted", 31.0), ("sent", 30.1)):
-        linq.note(what, at)
+        linq.record(what, at)
     for at in (14.0, 35.0):
-        got.note("got", at)
+        got.record("got", at)
     records = replace(
-        flawless(),
+        perfect_run(),
         linq=linq,
-        happened=[Happened("kill-redis", 10, 12, ("redis",)), Happened("kill-worker", 30, 30.5, ("worker-1",))],
+        faults=[FaultRecord("kill-redis", 10, 12, ("redis",)), FaultRecord("kill-worker", 30, 30.5, ("worker-1",))],
     )
     repeats = [Repeat(1, 8, 9), Repeat(1, 15, 33), Repeat(1, 29.5, 33)]
     records.teams["good"] = replace(records.teams["good"], timeline=got, repeats=repeats)

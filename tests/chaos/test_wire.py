@@ -8,7 +8,7 @@ from tests.chaos.wire import Client, read_message
 from tests.support import raw_server
 
 
-async def test_messages_go_back_and_forth_over_one_connection() -> None:
+async def test_messages_share_one_connection() -> None:
     connections = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -28,7 +28,7 @@ async def test_messages_go_back_and_forth_over_one_connection() -> None:
     assert connections == 1
 
 
-async def test_a_server_that_does_not_answer_costs_the_timeout_and_the_connection() -> None:
+async def test_silent_server_costs_the_timeout_and_the_connection() -> None:
     async def serve(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await reader.read()
 
@@ -37,7 +37,7 @@ async def test_a_server_that_does_not_answer_costs_the_timeout_and_the_connectio
             await Client("127.0.0.1", port).post("/", {}, b"", 0.05)
 
 
-async def test_a_connection_that_ends_is_an_error() -> None:
+async def test_closed_connection_is_an_error() -> None:
     async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe")
 
@@ -46,7 +46,7 @@ async def test_a_connection_that_ends_is_an_error() -> None:
             await Client("127.0.0.1", port).post("/", {}, b"", 5)
 
 
-async def test_a_body_without_a_length_is_not_spoken_here() -> None:
+async def test_body_without_a_length_is_rejected() -> None:
     reader = asyncio.StreamReader()
     reader.feed_data(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
     with pytest.raises(ValueError, match="without a length"):

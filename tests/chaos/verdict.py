@@ -1,4 +1,4 @@
-"""Whether every promise was kept, from the records of a run. Pure."""
+"""Check every promise against the records of a run. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.chaos.records import Records, TeamRecord
 
 MAX_REPEATS = 0.001
-"""Pushes that may be repeats, of all; asked of runs that are long enough to tell."""
+"""Highest share of repeats among all pushes, for runs that are long enough to tell."""
 LONG_ENOUGH = 200_000
 """Pushes. A fault costs a few repeats however much traffic there is, so a short run shows a larger share."""
 
@@ -23,35 +23,37 @@ _MAX_NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """One promise, and what there is to say if it was broken."""
+    """A promise, and the evidence if it was broken."""
 
     text: str
     broken: list[str]
 
     @property
     def is_kept(self) -> bool:
-        """Whether nothing is to say."""
+        """True if there is no evidence against it."""
         return not self.broken
 
 
 def judge(records: Records) -> list[Promise]:
-    """Every promise."""
+    """Return every promise with its evidence."""
     return [
-        Promise("what was accepted is in each of its topics exactly once, and nothing else", list(_topics(records))),
+        Promise(
+            "an accepted event is in each of its topics exactly once, and nothing else is there", list(_topics(records))
+        ),
         Promise("every push team has each of its events, or there is a dead letter", list(_pushed(records))),
         Promise("the pull team has each of its events", list(_pulled(records))),
-        Promise("bodies are as they were sent, signatures hold", list(_wrong(records))),
-        Promise("everything comes to rest", [records.unrest] if records.unrest else []),
+        Promise("bodies are as they were sent, and signatures verify", list(_wrong(records))),
+        Promise("everything comes to rest", [records.unfinished] if records.unfinished else []),
         Promise("the ledger balances", list(_ledger(records))),
-        Promise("Linq is never refused, and never has to give up", list(_refused(records))),
+        Promise("Linq is never refused, and never gives up", list(_refused(records))),
         Promise("no process ends by itself", records.deaths),
-        Promise("the logs tell of no bug", records.troubles),
+        Promise("the logs have no traceback", records.log_errors),
         Promise(f"of {LONG_ENOUGH} pushes or more, under {MAX_REPEATS:.1%} are repeats", list(_repeats(records))),
     ]
 
 
 def lost(records: Records) -> int:
-    """How many accepted events are missing in a topic or at a team."""
+    """Count the accepted events that are missing in a topic or at a team."""
     missing: set[int] = set()
     for name in records.topics:
         missing.update(_missing_in_topic(records, name))
@@ -62,7 +64,7 @@ def lost(records: Records) -> int:
 
 
 def exact(records: Records) -> int:
-    """How many accepted events are in each of their topics exactly once."""
+    """Count the accepted events that are in each of their topics exactly once."""
     amiss: set[int] = set()
     for name, topic in records.topics.items():
         amiss.update(_missing_in_topic(records, name))
@@ -83,7 +85,7 @@ def _pushed(records: Records) -> Iterator[str]:
     for team in TEAMS:
         yield from _named(f"missing at {team.name}", _missing_at_team(records, team.name, team.topic))
         strangers = (n for n, times in enumerate(records.teams[team.name].times) if times and not team.wants(n))
-        yield from _named(f"at {team.name}, which did not ask for it", strangers)
+        yield from _named(f"at {team.name}, which is not subscribed to them", strangers)
 
 
 def _pulled(records: Records) -> Iterator[str]:
@@ -102,7 +104,7 @@ def _ledger(records: Records) -> Iterator[str]:
 
 
 def _refused(records: Records) -> Iterator[str]:
-    for state, what in ((REFUSED, "refused"), (GIVEN_UP, "given up"), (0, "never decided")):
+    for state, what in ((REFUSED, "refused"), (GIVEN_UP, "given up on"), (0, "never decided")):
         if count := records.states.count(state):
             yield f"{count} events were {what}"
     yield from records.refused
@@ -128,7 +130,7 @@ def _missing_at_team(records: Records, name: str, topic: str) -> Iterator[int]:
 
 
 def _missing_at(records: Records, team: TeamRecord, topic: str) -> Iterator[int]:
-    """What is in the topic, or was accepted for it, and neither with the team nor a dead letter."""
+    """Yield events that are in the topic, or were accepted for it, but are neither at the team nor dead letters."""
     times = records.topics[topic].times
     for number, state in enumerate(records.states):
         is_owed = times[number] or (state == ACCEPTED and topic_wants(topic, number))
@@ -137,7 +139,7 @@ def _missing_at(records: Records, team: TeamRecord, topic: str) -> Iterator[int]
 
 
 def _named(what: str, numbers: Iterator[int]) -> Iterator[str]:
-    """One line about `numbers`, if there are any, which names the first few."""
+    """Yield a line about `numbers` that names the first few, if there are any."""
     found = list(numbers)
     if found:
         more = ", ..." if len(found) > _MAX_NAMED else ""

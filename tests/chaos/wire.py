@@ -1,6 +1,6 @@
-"""As much HTTP/1.1 as a run needs: messages with a length, over connections that are kept.
+"""Minimal HTTP/1.1: messages with a length, over keep-alive connections.
 
-A sender and servers made of this cost a fraction of what a library's do, which leaves the machine to the relay.
+It costs the sender and the servers a fraction of what a library does, which leaves the machine to the relay.
 """
 
 from __future__ import annotations
@@ -12,31 +12,31 @@ _MAX_HEAD = 64 * 1024
 
 
 class Message(NamedTuple):
-    """A request or an answer."""
+    """A request or a response."""
 
     first: str
     """The request line or the status line."""
     headers: dict[str, str]
-    """By their names in lower case."""
+    """Headers by their names in lower case."""
     body: bytes
 
     @property
     def status(self) -> int:
-        """Of an answer."""
+        """Status of a response."""
         return int(self.first.split(" ", 2)[1])
 
     @property
     def path(self) -> str:
-        """Of a request."""
+        """Path of a request."""
         return self.first.split(" ", 2)[1]
 
 
 async def read_message(reader: asyncio.StreamReader) -> Message:
-    """The next message of a connection.
+    """Read the next message of a connection.
 
     Raises:
         IncompleteReadError: the connection ended.
-        ValueError: it is not HTTP as we speak it.
+        ValueError: its body has no length.
     """
     head = (await reader.readuntil(b"\r\n\r\n"))[:-4].decode("latin-1")
     first, *lines = head.split("\r\n")
@@ -47,7 +47,7 @@ async def read_message(reader: asyncio.StreamReader) -> Message:
 
 
 class Client:
-    """Posts to one address over a pool of connections."""
+    """Client of one address, with a pool of connections."""
 
     def __init__(self, host: str, port: int) -> None:
         self._host = host
@@ -55,10 +55,10 @@ class Client:
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     async def post(self, path: str, headers: dict[str, str], body: bytes, timeout: float) -> Message:
-        """The answer.
+        """Post a request and return the response.
 
         Raises:
-            OSError, EOFError, TimeoutError, ValueError: none came within `timeout` seconds, or no HTTP.
+            OSError, EOFError, TimeoutError, ValueError: no response within `timeout` seconds, or no HTTP.
         """
         reader = writer = None
         try:
@@ -79,13 +79,13 @@ class Client:
         return answer
 
     def close(self) -> None:
-        """Closes the connections that are kept."""
+        """Close the idle connections."""
         for _, writer in self._idle:
             writer.close()
         self._idle.clear()
 
     def _kept(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
-        """A connection from before that the server has not closed meanwhile."""
+        """Return an idle connection that the server has not closed, if there is one."""
         while self._idle:
             reader, writer = self._idle.pop()
             if not reader.at_eof() and not writer.transport.is_closing():

@@ -255,12 +255,17 @@ async def test_a_secret_that_is_taken_away_leaves_the_old_one(path: Path) -> Non
         assert secrets_of(file.current) == {"bot": SECRET}
 
 
+def watcher() -> asyncio.Task[None]:
+    """Return the task that watches the file."""
+    [task] = [task for task in asyncio.all_tasks() if task.get_name() == "config file"]
+    return task
+
+
 @pytest.mark.usefixtures("quickly")
 async def test_a_file_is_not_watched_after_it_is_left(path: Path) -> None:
     path.write_text(TOPIC)
-    async with ConfigFile(path) as file:
-        task = file._task
-    assert task is not None
+    async with ConfigFile(path):
+        task = watcher()
     assert task.cancelled()
 
 
@@ -314,12 +319,12 @@ async def test_one_change_is_one_reload(path: Path) -> None:
 @pytest.mark.usefixtures("quickly")
 async def test_no_change_ends_the_watch(path: Path) -> None:
     path.write_text(TOPIC)
-    async with ConfigFile(path) as file:
-        assert file._task is not None
+    async with ConfigFile(path):
+        task = watcher()
         path.write_text("x = " + "1" * 5000)
         with capture_logs() as logs:
-            await eventually(lambda: file._task is None or file._task.done() or logs)
-        assert not file._task.done(), file._task.exception()
+            await eventually(lambda: task.done() or logs)
+        assert not task.done(), task.exception()
 
 
 def test_a_secret_is_kept_as_it_was_written(path: Path) -> None:

@@ -18,7 +18,7 @@ from relay.store.lanes.suspensions import Suspensions
 from tests.building import SECRET
 from tests.certificates import Authority, tls_server
 from tests.core.writing import subscription_with
-from tests.support import free_port
+from tests.support import reserve_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +39,7 @@ async def examine_destination(url: str, endpoint: Endpoint = PLAIN, **values: st
 
 async def test_destinations_are_connected_to() -> None:
     async with listening(web.Application(), Listen(host="127.0.0.1", port=0)) as port:
-        urls = (f"http://127.0.0.1:{port}/in", f"http://127.0.0.1:{free_port()}", f"https://127.0.0.1:{port}")
+        urls = (f"http://127.0.0.1:{port}/in", f"http://127.0.0.1:{reserve_port()}", f"https://127.0.0.1:{port}")
         good, refused, no_tls = [await examine_destination(url) for url in urls]
     assert (good.state, refused.state, no_tls.state) == (State.OK, State.PROBLEM, State.PROBLEM)
     assert "cannot connect to" in refused.what

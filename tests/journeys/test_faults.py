@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 import aiohttp
+import pytest
 from aiohttp import web
 from redis.asyncio import Redis
 
@@ -18,6 +19,9 @@ from tests.support import eventually
 if TYPE_CHECKING:
     from tests.journeys.conftest import Service
     from tests.workers.conftest import Received
+
+
+pytestmark = pytest.mark.slow
 
 
 async def delivered(service: Service, wanted: set[str]) -> bool:
@@ -33,7 +37,7 @@ async def ledger(service: Service) -> dict[str, object]:
     return found
 
 
-async def test_redis_is_killed_and_comes_back_and_nothing_of_ours_is_restarted(running: Service) -> None:
+async def test_redis_kill_needs_no_restart_of_the_relay(running: Service) -> None:
     wanted = emit(running, 60)
     await eventually(lambda: delivered(running, wanted))
     await running.redis.kill()
@@ -61,7 +65,7 @@ async def test_redis_is_killed_and_comes_back_and_nothing_of_ours_is_restarted(r
     assert (await ledger(running))["balances"]
 
 
-async def test_a_redis_that_stands_still_is_503_within_two_seconds(running: Service) -> None:
+async def test_paused_redis_is_503_within_two_seconds(running: Service) -> None:
     wanted = emit(running, 3)
     await eventually(lambda: delivered(running, wanted))
     running.redis.signal(signal.SIGSTOP)
@@ -119,7 +123,7 @@ async def test_killed_workers_deliveries_continue_within_five_seconds(running: S
     await eventually(balances)
 
 
-async def test_stopping_in_order_loses_and_repeats_nothing(running: Service) -> None:
+async def test_graceful_restart_loses_and_repeats_nothing(running: Service) -> None:
     ingress, worker = running.processes
     wanted: set[str] = set()
     for _ in range(3):
@@ -143,7 +147,7 @@ async def test_stopping_in_order_loses_and_repeats_nothing(running: Service) -> 
     assert (await ledger(running))["balances"]
 
 
-async def test_everything_redis_held_is_lost_and_the_service_goes_on(running: Service) -> None:
+async def test_service_continues_after_redis_lost_everything(running: Service) -> None:
     wanted = emit(running, 10)
     await eventually(lambda: delivered(running, wanted))
     async with Redis.from_url(running.redis.url) as redis:
@@ -155,7 +159,7 @@ async def test_everything_redis_held_is_lost_and_the_service_goes_on(running: Se
     await eventually(lambda: delivered(running, later), 20)
 
 
-async def test_two_ingress_processes_share_one_port_and_end_together(service: Service) -> None:
+async def test_two_ingress_processes_share_one_port(service: Service) -> None:
     await service.run("bootstrap", "apply")
     ingress = await service.start("ingress", "--processes", "2")
     await service.start("worker", "--processes", "2")
@@ -169,7 +173,7 @@ async def test_two_ingress_processes_share_one_port_and_end_together(service: Se
     assert service.logged("ingress.stopped") == 2
 
 
-async def test_up_runs_it_all_and_takes_it_all_along(service: Service) -> None:
+async def test_up_starts_and_stops_everything(service: Service) -> None:
     del service.environment["REDIS_URL"]
     up = await service.start("up")
     await eventually(service.is_ready)
@@ -182,7 +186,7 @@ async def test_up_runs_it_all_and_takes_it_all_along(service: Service) -> None:
     assert (service.logged("ingress.stopped"), service.logged("worker.stopped")) == (1, 1)
 
 
-async def test_up_says_everything_that_is_wrong_at_once_and_ends_with_2(service: Service) -> None:
+async def test_up_reports_all_mistakes_at_once(service: Service) -> None:
     for name in ("RELAY_SECRET_KEY", "RELAY_PUBLIC_URL"):
         del service.environment[name]
     service.environment["RELAY_LISTEN"] = "nowhere"

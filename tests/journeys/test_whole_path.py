@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import aiohttp
+import pytest
 from aiohttp import web
 from standardwebhooks import Webhook
 
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
     from tests.journeys.conftest import Service
     from tests.workers.conftest import Received
 
+pytestmark = pytest.mark.slow
+
 TYPES = ("message.received", "message.failed", "reaction.added", "chat.typing_indicator.started", "chat.created")
 
 
-async def test_every_event_of_every_line_reaches_every_team_that_wants_it(running: Service) -> None:
+async def test_every_event_reaches_every_matching_team(running: Service) -> None:
     sent = {
         running.sandbox.emit(Emission(type=event_type, line=line))[0]: (event_type, line)
         for line in LINES
@@ -51,7 +54,7 @@ async def test_every_event_of_every_line_reaches_every_team_that_wants_it(runnin
     assert {row["subscription"]: row["delivered"] for row in ledger["subscriptions"]} == {"bot": 16, "crm": 60}
 
 
-async def test_a_team_reads_the_stream_itself_in_five_lines(running: Service) -> None:
+async def test_pull_team_reads_its_stream_in_five_lines(running: Service) -> None:
     event_id, _ = running.sandbox.emit(Emission(type="message.received", line=LINES[0]))
     async with asyncio.timeout(10), consume(running.redis.url, topic="messages", group="billing") as events:
         async for event in events:
@@ -60,7 +63,7 @@ async def test_a_team_reads_the_stream_itself_in_five_lines(running: Service) ->
             break
 
 
-async def test_v2_goes_the_same_way(running: Service) -> None:
+async def test_v2_webhook_is_delivered(running: Service) -> None:
     data = {"chat_id": "7", "chat_handles": [{"identifier": LINES[0], "is_me": True}]}
     body = json.dumps({"api_version": "v2", "event_type": "message.sent", "event_id": "v2-1", "data": data}).encode()
     async with aiohttp.ClientSession() as http:
@@ -68,12 +71,12 @@ async def test_v2_goes_the_same_way(running: Service) -> None:
         async with http.post(f"{running.url}/webhooks/linq/v2", data=body, headers=headers) as answer:
             assert answer.status == 200
     await eventually(lambda: running.sink.ids("/bot") == ["v2-1"])
-    [received] = [one for one in running.sink.received if one.path == "/bot"]
+    [received] = [received for received in running.sink.received if received.path == "/bot"]
     assert received.body == body
     assert received.headers["x-webhook-signature"] == v2.sign(SECRET, body)["X-Webhook-Signature"]
 
 
-async def test_rules_that_change_hold_without_a_restart_and_broken_ones_are_refused(running: Service) -> None:
+async def test_rules_are_reloaded_and_invalid_ones_refused(running: Service) -> None:
     good = running.rules.read_text()
     running.rules.write_text(good.replace('events = ["message.*"]', 'events = ["message.*", "call.ended"]'))
     await eventually(lambda: running.logged("config.reloaded"))
@@ -89,7 +92,7 @@ async def test_rules_that_change_hold_without_a_restart_and_broken_ones_are_refu
     await eventually(lambda: event_id in running.sink.ids("/bot"))
 
 
-async def test_a_team_that_fails_is_tried_on_schedule_and_its_dead_letters_come_back_when_it_asks(
+async def test_failing_team_is_retried_then_dead_letters_are_replayed(
     running: Service,
 ) -> None:
     works = False
@@ -106,7 +109,7 @@ async def test_a_team_that_fails_is_tried_on_schedule_and_its_dead_letters_come_
 
     [letter] = await eventually(dead)
     assert (letter["id"], letter["subscription"], letter["tries"], letter["status"]) == (event_id, "bot", 5, 500)
-    attempts = [one.at for one in running.sink.received if one.path == "/bot"]
+    attempts = [received.at for received in running.sink.received if received.path == "/bot"]
     gaps = [later - earlier for earlier, later in pairwise(attempts)]
     assert all(gap >= 0.9 * wanted for gap, wanted in zip(gaps, (0.2, 0.4, 0.8, 1.6), strict=True))
     works = True
@@ -119,7 +122,10 @@ async def test_a_team_that_fails_is_tried_on_schedule_and_its_dead_letters_come_
         found = json.loads(await running.run("attempts", "--subscription", "bot", "--id", event_id, "--json"))
         return found if len(found) == 6 else None
 
-    assert [(one["attempt"], one["replay"], one["status"]) for one in reversed(await eventually(history))] == [
+    assert [
+        (received["attempt"], received["replay"], received["status"])
+        for received in reversed(await eventually(history))
+    ] == [
         *((number, False, 500) for number in range(1, 6)),
         (1, True, 200),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from functools import partial
 
 import aiohttp
@@ -81,12 +82,14 @@ async def test_an_address_that_is_taken_is_told() -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_a_body_that_never_ends_does_not_hold_it_up() -> None:
+async def test_endless_body_does_not_delay_the_stop() -> None:
     echo = Echo()
     async with listening(echo.app, HERE) as port:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(HALF)
         await echo.begun.wait()
+        began = time.monotonic()
+    assert 0.05 <= time.monotonic() - began < 5
     await hang_up(writer)
 
 

@@ -6,8 +6,10 @@ import asyncio
 import random
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import workers
 from relay.core.delivery.circuit_breaker import Limits
 from relay.store import wakeups
 from relay.store.driver.lease import acquire_lease
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 BREAKER_LIMITS = Limits()
 """The breaker limits of production."""
+_WORKERS = str(Path(workers.__path__[0]))
 
 
 @asynccontextmanager
@@ -85,7 +88,7 @@ def _partition_worker(
 
 def _is_of_a_worker(task: asyncio.Task[object]) -> bool:
     code = getattr(task.get_coro(), "cr_code", None)
-    return code is not None and "/workers/" in code.co_filename.replace("/tests/workers/", "/")
+    return code is not None and code.co_filename.startswith(_WORKERS)
 
 
 def now_ms() -> int:

@@ -13,7 +13,7 @@ from tests.bench.events import Order
 from tests.bench.processes import load
 from tests.bench.sheet import FLOOR, OURS
 from tests.bench.stage import new_stage, percentile, pushed_to, sink, stats_of
-from tests.support import free_port
+from tests.support import reserve_port
 
 if TYPE_CHECKING:
     from tests.bench.scale import Scale
@@ -31,7 +31,7 @@ async def measure(scale: Scale, sheet: Sheet) -> None:
     rate = max(_DELIVERIES / scale.lanes, 1)
     async with sink() as port:
         well = [f"http://127.0.0.1:{port}/{number}" for number in range(scale.lanes - ill)]
-        nobody = free_port()
+        nobody = reserve_port()
         dead = [
             f"http://127.0.0.1:{port}/hang/{number}" if number % 2 else f"http://127.0.0.1:{nobody}/{number}"
             for number in range(ill)

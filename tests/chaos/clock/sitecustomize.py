@@ -1,8 +1,8 @@
-"""Python runs this at the start of every process that has this directory on its PYTHONPATH: those under test.
+"""Run by Python at the start of every process that has this directory on its PYTHONPATH: the processes under test.
 
-`time.time` there is the real one plus the number of seconds (a double) that the file named in CHAOS_CLOCK holds, so
-that a run can step a process's clock. `datetime.now` is left alone: the relay reads it for its logs only, and arq for
-the second at which a cron job is due.
+`time.time` there is the real time plus the number of seconds (a double) in the file named by CHAOS_CLOCK, so that a run
+can step a process's clock. `datetime.now` is unchanged: the relay reads it for its logs only, and arq for the second at
+which a cron job is due.
 """
 
 from __future__ import annotations

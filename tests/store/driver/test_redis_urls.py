@@ -12,7 +12,7 @@ from relay.process.embedded_redis import server_program
 from relay.process.subprocesses import death_with_parent
 from relay.store.driver.client import WORKER_TIMEOUT, ask, open_redis
 from tests.certificates import Authority
-from tests.support import eventually, free_port
+from tests.support import eventually, reserve_port
 
 if TYPE_CHECKING:
     import ssl
@@ -26,7 +26,7 @@ ENCODED = "p%40ss%2Fw%3Ard%23%3F"
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[tuple[int, Path]]:
     """A Redis that listens on a port and on a Unix socket, with a password and a user of its own."""
-    port, socket = free_port(), tmp_path / "redis.sock"
+    port, socket = reserve_port(), tmp_path / "redis.sock"
     config = tmp_path / "redis.conf"
     config.write_text(
         f'port {port}\nbind 127.0.0.1\nunixsocket {socket}\ndir {tmp_path}\nsave ""\n'

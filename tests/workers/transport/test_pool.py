@@ -14,7 +14,7 @@ import uvloop
 from relay.core.config.egress import Egress
 from relay.net.resolver import Refused
 from tests.certificates import Authority, tls_server
-from tests.support import eventually, free_port, raw_server
+from tests.support import eventually, raw_server, reserve_port
 from tests.workers.transport.exchanging import OK, REQUEST, Scripted, destination, exchange, read_request, scripted
 from workers.transport.connection import DeadlineExceeded, NoResponse
 from workers.transport.pool import ConnectionPools, Destination
@@ -213,7 +213,7 @@ async def test_refused_destination_is_not_connected_to() -> None:
 
 async def test_closed_port_is_an_error() -> None:
     async with ConnectionPools() as connections:
-        port = free_port()
+        port = reserve_port()
         with pytest.raises(NoResponse, match=rf"^no connection to 127\.0\.0\.1:{port}: .*onnect"):
             await exchange(connections.pool_for(destination(port)))
 
