@@ -47,10 +47,13 @@ async def drop_lane(redis: Redis, subscription: str) -> None:
         pipe.hdel(keys.PAUSED, subscription)
         pipe.hdel(keys.BREAKERS, subscription)
         for result in await pipe.execute(raise_on_error=False):
-            if isinstance(result, Exception) and "requires the key to exist" not in str(
-                result
-            ):  # a stream that is gone
+            if isinstance(result, Exception) and not _is_missing_stream(result):
                 raise result
+
+
+def _is_missing_stream(error: Exception) -> bool:
+    """Return True if XGROUP failed because its stream does not exist."""
+    return "requires the key to exist" in str(error)
 
 
 class Position:

@@ -33,3 +33,4 @@ def test_a_connection_that_is_lost_under_uvloop_is_trouble_with_redis(redis_serv
         runner.run(lose_it())
     assert isinstance(caught.value, RedisTrouble)
     assert isinstance(caught.value.__cause__, RuntimeError)
+    assert "the handler is closed" in str(caught.value.__cause__)  # `failover_pool` matches uvloop's text

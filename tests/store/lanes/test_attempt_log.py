@@ -219,3 +219,10 @@ async def test_they_are_forgotten_when_they_are_old(history: Redis) -> None:
     assert await ids(history) == []
     assert await history.xlen(ANSWERS) == 0
     assert await trim_attempts(history, "nobody", 10.0, newest) == 0
+
+
+@pytest.mark.parametrize("record", [{"a": b"\xff" + b"x" * 60}, {"a": b""}, {"other": b"1"}])
+async def test_unreadable_attempt_is_left_out(history: Redis, record: dict[str, bytes]) -> None:
+    readable = await ids(history)
+    await history.xadd(ATTEMPTS, record)  # type: ignore[arg-type]
+    assert await ids(history) == readable
