@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from relay.process.embedded_redis import Embedded
 
 
-def test_a_connection_that_is_lost_under_uvloop_is_trouble_with_redis(redis_server: Embedded) -> None:
+def test_connection_lost_under_uvloop_is_a_redis_error(redis_server: Embedded) -> None:
     async def lose_it() -> None:
         redis = open_redis(redis_server.url, 5)
         connection: Any = await redis.connection_pool.get_connection()
