@@ -3,9 +3,9 @@
 -- ARGV: lease token, preparation, now (ms), wakeup lifetime (ms), how many topics;
 --       then per topic: name, stream, n, n times a lane: name, ready set, job and payload of its partition's wakeup.
 --       Then per event: entry id, n, n topic streams, m, m fields and values.
---       n is 0 for one that no topic wants, and its only field is its type; n is -1 for one that is set aside.
--- Returns how many were routed, wanted by no topic, and set aside; or, where nothing may be moved,
--- -1 if somebody else holds the lease and -2 if this Redis has lost the preparation, and with it perhaps lanes' groups.
+--       n is 0 for one that matches no topic, and its only field is its type; n is -1 for one that is quarantined.
+-- Returns how many were routed, wanted by no topic, and quarantined; or, where nothing may be moved,
+-- -1 if another worker holds the lease and -2 if this Redis has lost the preparation, and with it perhaps lanes' groups.
 --#include wake
 local inbox, counts, unmatched, quarantine, topics, queue, lease, prepared = unpack(KEYS)
 local token, preparation, now, lifetime = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -17,21 +17,21 @@ if redis.call('GET', prepared) ~= preparation then
     return -2
 end
 -- Nothing that a script has done is undone when it fails: what could make it fail is looked at before the first write.
-local function has_to_be_a_stream(key)
+local function check_is_stream(key)
     local kind = redis.call('TYPE', key).ok
     if kind ~= 'stream' and kind ~= 'none' then
         error('WRONGTYPE ' .. key .. ' is a ' .. kind .. ' and no stream')
     end
 end
-has_to_be_a_stream(quarantine)
+check_is_stream(quarantine)
 local first_topic, topics_given = 6, tonumber(ARGV[5])
 local at = first_topic
 for _ = 1, topics_given do
-    has_to_be_a_stream(ARGV[at + 1])
+    check_is_stream(ARGV[at + 1])
     at = at + 3 + 4 * tonumber(ARGV[at + 2])
 end
 local routed, nowhere, odd = 0, 0, 0
-local fed, rung = {}, {}
+local fed, woken = {}, {}
 while at <= #ARGV do
     local entry, n = ARGV[at], tonumber(ARGV[at + 1])
     local first = at + 2
@@ -65,9 +65,9 @@ for _ = 1, topics_given do
         for lane = lanes, at - 1, 4 do
             local job = ARGV[lane + 2]
             redis.call('ZADD', ARGV[lane + 1], 'NX', now, ARGV[lane])
-            if not rung[job] then
-                ring(queue, job, ARGV[lane + 3], lifetime, 1)
-                rung[job] = true
+            if not woken[job] then
+                wake_up(queue, job, ARGV[lane + 3], lifetime, 1)
+                woken[job] = true
             end
         end
     end
