@@ -48,11 +48,11 @@ class Settlement(NamedTuple):
     at_ms: int
     """When it was decided, Unix milliseconds."""
     is_probe: bool = False
-    """Whether the breaker was open when the attempt was made."""
+    """True if the breaker was open when the attempt was made."""
     room: AttemptLimits = _ROOM
     """How much the lane remembers of its attempts."""
     blocks: str = ""
-    """The chat whose other deliveries wait for a person should this one die; empty if none do."""
+    """The chat whose other deliveries wait for an operator should this one be dead-lettered; empty if none do."""
 
 
 class Settler:
@@ -121,7 +121,7 @@ def _blocked_by(delivery: Delivery) -> list[Value]:
 
 
 def _attempt_arguments(settlement: Settlement) -> tuple[bytes, bytes, int, int]:
-    """What is remembered of the attempt, its failure's words, and how many of each."""
+    """Return the attempt record, the failure's detail, and the limit of each."""
     delivery, attempt, verdict = settlement.delivery, settlement.attempt, settlement.verdict
     if attempt is None:
         return b"", b"", 0, 0

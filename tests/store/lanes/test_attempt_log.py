@@ -56,9 +56,7 @@ async def ids(redis: Redis, **sought: Any) -> list[str]:
     return [one.attempt.event_id for one in await found(redis, **sought)]
 
 
-async def test_an_attempt_is_remembered_with_whose_event_it_was_and_what_came_of_it(
-    redis: Redis, lane: Lane, settler: Settler
-) -> None:
+async def test_attempt_is_stored_with_its_event_and_outcome(redis: Redis, lane: Lane, settler: Settler) -> None:
     delivery = await read(redis, lane, chat="chat-1", message="m1", trace="t1")
     await settler.settle(settlement(lane, delivery, RetryAt(due_ms=77), FAILED, is_probe=True))
     [delivery] = await lane.read_due(77, 1)
