@@ -12,7 +12,8 @@ They get the line that the chat's last event with one has proved.
 Both go on until Redis is back, as the commit has to anyway; nothing is routed meanwhile, and nothing without its line.
 
 The cache holds pairs that are stored already, so a busy chat costs one write an hour. It is right as long as no
-other router learns: there is one router at a time, and one that begins forgets its cache if another was the last to store.
+other router learns: there is one router at a time, and one that begins forgets its cache if another was the last to
+store.
 
 A chat takes about 200 bytes of Redis if its id is a UUID, and 140 if it is one of v2's numbers (Valkey 9, a million of
 each), so a full map takes 200 MB.
