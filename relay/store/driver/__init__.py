@@ -1,1 +1,1 @@
-"""How Redis is spoken to: clients, scripts, leases and locks, streams."""
+"""Access to Redis: clients, scripts, leases and locks, streams."""

@@ -1,9 +1,8 @@
-"""Sharing round trips: while batches are under way the next one gathers.
+"""Batching of concurrent calls: while batches are in flight, the next one fills.
 
-A batch is therefore as large as the load makes it, and a lone item waits for nobody. Where two may be under way, those
-who come in a wave are parted in two, so that we work on one half while the other side works on the other; else both
-would wait for each other. When a batch fails, everybody who waited behind it fails with it, at once and not one timeout
-later.
+The load therefore sets the size of a batch, and a lone item does not wait. Where two batches can be in flight, a burst
+is split in two, so that this process works on one half while Redis works on the other; otherwise each would wait for
+the other. When a batch fails, every item that waits behind it fails at once, not one timeout later.
 """
 
 from __future__ import annotations
@@ -17,17 +16,17 @@ from relay.process.tasks import end_task
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-_WORTH_PARTING = 16
-"""Items; fewer go together, since a round trip costs as much as some ten of them."""
+_MIN_SPLIT = 16
+"""Items; fewer are not split, since a round trip costs as much as some ten of them."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _Waiting = tuple[Item, asyncio.Future[Result], float]
-"""An item, its caller, and since when it waits (seconds of the loop's clock)."""
+"""An item, its caller's future, and the time of its arrival (seconds of the loop's clock)."""
 
 
 class Batcher(Generic[Item, Result]):
-    """Collects items of concurrent callers and hands them on in batches. Enter it as a context."""
+    """Collects items of concurrent callers and sends them in batches. Enter it as a context."""
 
     def __init__(
         self,
@@ -67,7 +66,7 @@ class Batcher(Generic[Item, Result]):
         self._fail(self._waiting, asyncio.CancelledError())
 
     def submit(self, item: Item) -> asyncio.Future[Result]:
-        """The result for `item`, once its batch is through."""
+        """Queue `item`; the future gets its result when its batch is done."""
         future: asyncio.Future[Result] = self._loop.create_future()
         self._waiting.append((item, future, self._loop.time()))
         self._work.set()
@@ -76,7 +75,7 @@ class Batcher(Generic[Item, Result]):
     async def _run(self) -> None:
         while True:
             await self._work.wait()
-            self._refuse_late_ones()
+            self._fail_expired()
             batch = self._take()
             self._free -= 1
             try:
@@ -96,8 +95,8 @@ class Batcher(Generic[Item, Result]):
             if not self._waiting:
                 self._work.clear()
 
-    def _refuse_late_ones(self) -> None:
-        """They wait in the order in which they came, so those that are late stand first."""
+    def _fail_expired(self) -> None:
+        """Fail the items that have waited too long; they are first, since items wait in their order of arrival."""
         earliest = self._loop.time() - self._longest_wait
         late = 0
         while late < len(self._waiting) and self._waiting[late][2] < earliest:
@@ -108,7 +107,7 @@ class Batcher(Generic[Item, Result]):
 
     def _take(self) -> list[_Waiting[Item, Result]]:
         share = ceil(len(self._waiting) / self._free)
-        most, size = min(max(share, _WORTH_PARTING), self._most_items), 0
+        most, size = min(max(share, _MIN_SPLIT), self._most_items), 0
         for count, (item, *_) in enumerate(self._waiting):
             size += self._size_of(item)
             if count == most or (count and size > self._most_bytes):

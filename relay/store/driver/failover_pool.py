@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from relay.core.sentinel_url import SentinelUrl
 
 
+_UVLOOP_CLOSED = "the handler is closed"
+
+
 class _Sound:
     """Of a connection that is lost while it is being made, redis-py lets uvloop's own error through: a RuntimeError."""
 
@@ -35,7 +38,9 @@ class _Sound:
         try:
             await parent.send_packed_command(*arguments, **how)
         except RuntimeError as error:
-            if "the handler is closed" not in str(error):
+            # uvloop has no exception of its own for a closed transport, so its text is all there is to match:
+            # `_ensure_alive` in https://github.com/MagicStack/uvloop/blob/master/uvloop/handles/handle.pyx
+            if _UVLOOP_CLOSED not in str(error):
                 raise
             raise RedisConnectionError("the connection was closed") from error
 

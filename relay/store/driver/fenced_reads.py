@@ -1,8 +1,8 @@
-"""Taking work out of Redis as the holder of a lease.
+"""Reads from Redis that are fenced by a lease.
 
-A process that stood still for longer than its lease lasts wakes up believing that it still holds it. What it read then
-would be pending with nobody to look after it, since its successor has looked for such entries already. So Redis checks
-the lease in the step that reads.
+A worker that was stopped for longer than its lease lasts resumes and assumes that it still holds the lease. Entries
+that it read then would stay pending without an owner, since its successor has already looked for orphans. So Redis
+checks the fencing token in the step that reads.
 """
 
 from __future__ import annotations
@@ -26,35 +26,35 @@ _read_due = Script(__package__, "read_due")
 
 
 class LeaseLost(StoreError):
-    """Somebody else holds the lease now."""
+    """Another worker holds the lease now."""
 
     def __init__(self) -> None:
-        super().__init__("somebody else holds the lease")
+        super().__init__("another worker holds the lease")
 
 
 class Claim(NamedTuple):
-    """What somebody who takes believes to hold."""
+    """The lease that a worker expects to hold."""
 
     lease: str
     """The lease's key."""
     token: str
-    """An empty one takes only where nobody holds the lease."""
+    """The fencing token; an empty one reads only while the lease is free."""
 
 
 class ReadLimits(NamedTuple):
-    """How many entries to take."""
+    """The largest number of entries to read."""
 
     first: int
     """Of the first stream."""
     room: int = 0
-    """Of each further one what those before it have left of this, and at least one."""
+    """Of each further stream: the rest of this that the streams before it have left, and at least one."""
 
 
 async def read_new(redis: Redis, claim: Claim, group: str, streams: Sequence[str], most: ReadLimits) -> list[Entry]:
-    """Entries of `streams` that nobody has read yet, each (stream, id, fields).
+    """Read new entries of `streams`, each (stream, id, fields).
 
     Raises:
-        LeaseLost: the lease is somebody else's.
+        LeaseLost: another worker holds the lease.
         ResponseError: a stream or the group is not there (`is_missing_group`).
     """
     answer: Any = await _read_new(redis, [claim.lease, *streams], [claim.token, group, keys.CONSUMER, *most])
@@ -62,20 +62,20 @@ async def read_new(redis: Redis, claim: Claim, group: str, streams: Sequence[str
 
 
 async def read_left(redis: Redis, claim: Claim, group: str, stream: str, last: str, count: int) -> list[Entry]:
-    """Up to `count` entries that nobody has read of a `stream` that the group's lane has left, up to the id `last`.
+    """Read at most `count` new entries of a `stream` that the lane has left, up to the id `last`.
 
     Raises:
-        LeaseLost: the lease is somebody else's.
+        LeaseLost: another worker holds the lease.
     """
     answer: Any = await _read_left(redis, [claim.lease, stream], [claim.token, group, keys.CONSUMER, count, last])
     return _entries(answer)
 
 
 async def read_due(redis: Redis, claim: Claim, retries: str, now_ms: int, count: int) -> list[bytes]:
-    """Up to `count` members of `retries` that are due, the longest due first; they no longer wait.
+    """Remove and return at most `count` members of `retries` that are due, the longest due first.
 
     Raises:
-        LeaseLost: the lease is somebody else's.
+        LeaseLost: another worker holds the lease.
     """
     members: Any = await _read_due(redis, [claim.lease, retries], [claim.token, now_ms, count])
     if members == -1:

@@ -1,12 +1,12 @@
-"""A lease on a drain job: the right to read its streams, kept by a heartbeat.
+"""A lease on a drain job: the right to read its streams, renewed by a heartbeat.
 
-arq runs a job once per id and holds a lock for as long as the job may run plus ten seconds. That lock would keep a
-killed worker's lanes still for minutes, so a drain job keeps both its own lease and arq's lock short and prolongs them
-every second: when a worker dies, its jobs start elsewhere within seconds. The lease carries a token; our scripts refuse
-a holder whose lease has passed on (a process that was stopped for a while and woke up), so two drains never both write.
+arq runs a job once per id and holds a lock for as long as the job may run plus ten seconds. That lock would block a
+killed worker's lanes for minutes, so a drain job keeps both its own lease and arq's lock short and renews them every
+second: when a worker dies, its jobs start elsewhere within seconds. The lease carries a fencing token; our scripts
+refuse a worker that has lost its lease (a process that was stopped for a while), so two drains never both write.
 
-Where replicas have to have what was accepted (RELAY_REPLICAS), they have to confirm each beat as well: a worker that is
-left with a primary that has been replaced stops sending at once, since whatever it notes there is lost.
+If replicas must confirm accepted events (RELAY_REPLICAS), they must confirm each renewal as well: a worker that is
+still connected to a replaced primary stops sending at once, since whatever it writes there is lost.
 """
 
 from __future__ import annotations
@@ -42,47 +42,47 @@ class LeaseTaken(Exception):
 
 
 class Lease:
-    """What a drain holds while it works."""
+    """The lease of one drain job."""
 
     def __init__(self, job_id: str, replicas: int = 0, timings: Timings = DEFAULTS) -> None:
         self.token = secrets.token_hex(8)
         self.lost = asyncio.Event()
-        """Set once somebody else holds it."""
+        """Set when another worker holds it."""
         self._job_id = job_id
         self._replication = Replication.of_replicas(replicas)
         self._length = timings.lease
         self._renew_interval = timings.lease_renew
         self._lengths_ms = round(timings.lease * 1000), round(timings.arq_lock * 1000)
-        self._beaten_at = asyncio.get_running_loop().time()
+        self._renewed_at = asyncio.get_running_loop().time()
 
     @property
     def is_sure(self) -> bool:
-        """Whether nobody else can have it: the last beat held, and is younger than the lease is long."""
-        return not self.lost.is_set() and asyncio.get_running_loop().time() - self._beaten_at < self._length
+        """True if no other worker can hold it: the last renewal succeeded and has not expired."""
+        return not self.lost.is_set() and asyncio.get_running_loop().time() - self._renewed_at < self._length
 
     async def renew(self, redis: Redis) -> bool:
-        """Takes or prolongs it; False if somebody else holds it."""
+        """Acquire or renew it; return False if another worker holds it."""
         began = asyncio.get_running_loop().time()
         redis_keys = [keys.lease(self._job_id), keys.ARQ_LOCK_PREFIX + self._job_id]
         arguments: list[str | int] = [self.token, *self._lengths_ms]
         try:
             held: bool = await _renew(redis, redis_keys, arguments, self._replication) == 1
         except NotReplicated:
-            self._beaten_at = -inf
+            self._renewed_at = -inf
             raise
         if held:
-            self._beaten_at = began
+            self._renewed_at = began
         return held
 
     async def renew_forever(self, redis: Redis) -> None:
-        """Prolongs it every second, until it is lost."""
-        while await retry_until_redis_answers("prolonging a lease", lambda: self.renew(redis)):  # noqa: ASYNC110  a heart, not a wait
+        """Renew it at every interval, until it is lost."""
+        while await retry_until_redis_answers("renewing a lease", lambda: self.renew(redis)):  # noqa: ASYNC110  a heartbeat, not a wait
             await asyncio.sleep(self._renew_interval)
-        log.warning("lease.lost", job=self._job_id, note="it could not be prolonged in time; another worker took over")
+        log.warning("lease.lost", job=self._job_id, note="it could not be renewed in time; another worker took over")
         self.lost.set()
 
     async def release(self, redis: Redis) -> None:
-        """Gives it up, if it is still ours."""
+        """Release it, if it is still ours."""
         await _release(redis, [keys.lease(self._job_id)], [self.token])
 
 
@@ -90,18 +90,18 @@ class Lease:
 async def acquire_lease(
     redis: Redis, job_id: str, replicas: int = 0, timings: Timings = DEFAULTS
 ) -> AsyncIterator[Lease]:
-    """The lease on `job_id` while the context is open, each of its beats confirmed by so many replicas.
+    """Hold the lease on `job_id` while the context is open; `replicas` must confirm each renewal.
 
     Raises:
-        LeaseTaken: somebody else holds it.
+        LeaseTaken: another worker holds it.
     """
     lease = Lease(job_id, replicas, timings)
-    if not await retry_until_redis_answers("taking a lease", lambda: lease.renew(redis)):
+    if not await retry_until_redis_answers("acquiring a lease", lambda: lease.renew(redis)):
         raise LeaseTaken
-    heart = asyncio.create_task(lease.renew_forever(redis), name=f"lease {job_id}")
+    heartbeat = asyncio.create_task(lease.renew_forever(redis), name=f"lease {job_id}")
     try:
         yield lease
     finally:
-        await end_task(heart)
+        await end_task(heartbeat)
         with suppress(*RedisTrouble):  # it ends by itself soon
             await lease.release(redis)

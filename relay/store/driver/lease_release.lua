@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Gives up a lease if the caller holds it.
+-- Releases a lease if the caller holds it.
 -- KEYS: lease
 -- ARGV: token
 if redis.call('GET', KEYS[1]) == ARGV[1] then

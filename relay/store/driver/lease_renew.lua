@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- Takes or prolongs a lease, and with it arq's own lock on the job, so that both end soon after their holder stops beating.
+-- Acquires or renews a lease, and with it arq's own lock on the job, so that both end soon after the last renewal.
 -- KEYS: lease, arq's lock
 -- ARGV: token, length (ms), length of arq's lock (ms)
--- Returns 1 if the caller holds the lease now, 0 if somebody else does.
+-- Returns 1 if the caller holds the lease now, 0 if another worker does.
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then
     return 0

@@ -1,4 +1,4 @@
-"""Only one of them at a time, over all processes and machines: redis-py's lock, kept alive while it is needed."""
+"""Mutual exclusion over all processes and machines: redis-py's lock, renewed while it is needed."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 TIMEOUT = 60.0
-"""Seconds that a second one waits for the first."""
+"""Seconds that a second process waits for the first."""
 
 _LENGTH = 15.0  # seconds until the lock of one that was killed is free
-_BEAT = 5.0
+_RENEW_INTERVAL = 5.0
 
 log = structlog.get_logger()
 
@@ -33,23 +33,23 @@ async def exclusive_lock(redis: Redis, key: str, what: str) -> AsyncIterator[Non
     """Holds the lock at `key` while the context is open; `what` names the work in errors.
 
     Raises:
-        StoreError: somebody else has held it for `TIMEOUT` seconds.
+        StoreError: another process has held it for `TIMEOUT` seconds.
     """
     lock = Lock(redis, key, timeout=_LENGTH, blocking_timeout=TIMEOUT, thread_local=False)
     if not await lock.acquire():
-        raise StoreError(f"another {what} has been at work for {TIMEOUT:.0f} s; try again when it is through")
-    heart = asyncio.create_task(_keep(lock, what), name=f"lock {key}")
+        raise StoreError(f"another {what} has been at work for {TIMEOUT:.0f} s; try again when it is done")
+    heartbeat = asyncio.create_task(_keep(lock, what), name=f"lock {key}")
     try:
         yield
     finally:
-        await end_task(heart)
+        await end_task(heartbeat)
         with suppress(LockError, *RedisTrouble):  # it ends by itself soon
             await lock.release()
 
 
 async def _keep(lock: Lock, what: str) -> None:
     while True:
-        await asyncio.sleep(_BEAT)
+        await asyncio.sleep(_RENEW_INTERVAL)
         try:
             await lock.reacquire()
         except LockError:

@@ -1,7 +1,7 @@
-"""One connection for scripts that are to run in the order of their calls, each sent before the last is answered.
+"""One connection for scripts that must run in the order of their calls, pipelined.
 
-Concurrent calls through a pool go over several connections, and Redis runs them in whatever order it comes to them.
-Callers have to bound the time themselves.
+Concurrent calls through a pool go over several connections, and Redis runs them in any order.
+Callers must set their own timeouts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LOST = "the connection was lost"
 
 
 class OrderedConnection:
-    """Makes the connection when it is first needed, and another one after trouble."""
+    """Connects on first use, and again after an error."""
 
     def __init__(self, redis: Redis) -> None:
         self._pool = redis.connection_pool
@@ -37,14 +37,14 @@ class OrderedConnection:
             await self._wire.break_off()
 
     async def exchange(self, packed: bytes, read: Read) -> Any:
-        """Sends `packed` after what was sent before, and gives what `read` makes of its answer."""
+        """Send `packed` after what was sent before, and return what `read` makes of its reply."""
         if self._wire is None or self._wire.is_broken:
             self._wire = _Wire(self._pool)
         return await self._wire.exchange(packed, read)
 
 
 class _Wire:
-    """One connection. Trouble breaks it for all who use it: an answer that is missed would shift those behind it."""
+    """One connection. An error breaks it for all callers: a missed reply would shift those behind it."""
 
     def __init__(self, pool: ConnectionPool) -> None:
         self.is_broken = False
@@ -59,7 +59,7 @@ class _Wire:
         try:
             async with self._sending:
                 self._check()
-                if self._under_way == 1:  # nobody would notice that the server has closed it meanwhile
+                if self._under_way == 1:  # no pending read would notice that the server has closed it meanwhile
                     await self._pool.ensure_connection(self._connection)
                 await self._connection.send_packed_command(packed)
             async with self._reading:

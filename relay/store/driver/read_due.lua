@@ -2,7 +2,7 @@
 -- Takes the retries of a lane that are due, the longest due first, as the holder of its partition's lease.
 -- KEYS: lease, retries
 -- ARGV: lease token, now (ms), count
--- Returns their members, or -1 if somebody else holds the lease.
+-- Returns their members, or -1 if another worker holds the lease.
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then
     return -1

@@ -4,7 +4,7 @@
 -- KEYS: lease, streams
 -- ARGV: lease token, group, consumer, count of the first stream, room: each further stream gives what those before it
 --       have left of it, and at least one
--- Returns what XREADGROUP does of each stream that has something, or -1 if somebody else holds the lease.
+-- Returns what XREADGROUP does of each stream that has something, or -1 if another worker holds the lease.
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then
     return -1

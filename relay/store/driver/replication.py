@@ -1,4 +1,4 @@
-"""Replication of writes: how many replicas have to have one before it counts."""
+"""Replication of writes: the number of replicas that must confirm one before it counts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _REPLICATION_TIMEOUT = 0.75 * REQUEST_TIMEOUT
 
 
 class Replication(NamedTuple):
-    """How many replicas have to have a write before it counts (https://redis.io/docs/latest/commands/wait/)."""
+    """The number of replicas that must confirm a write before it counts (https://redis.io/docs/latest/commands/wait/)."""
 
     replicas: int
     patience_ms: int

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Argument = bytes | str | int
 
 _SHARED = files("relay.store.driver")
-"""What scripts of several packages include."""
+"""The folder of files that scripts of several packages include."""
 
 
 class Script:
@@ -48,7 +48,7 @@ class Script:
         arguments: Sequence[Argument],
         replication: Replication | None = None,
     ) -> Any:
-        """What the script returns; one round trip, or two when Redis has to be told the script.
+        """Run the script and return its result, in one round trip, or two if Redis does not have the script.
 
         Raises:
             NotReplicated: the script has run, but not enough replicas have confirmed what it wrote.

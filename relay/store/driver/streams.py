@@ -1,4 +1,4 @@
-"""What all our streams need: groups made and missed, ids in order, entries a page at a time."""
+"""Operations on any stream: groups made and missed, ids in order, entries a page at a time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def pages(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
 
 
 def is_missing_group(error: ResponseError) -> bool:
-    """Whether Redis says that the stream or its group does not exist (any more)."""
+    """Return True if Redis says that the stream or its group does not exist (any more)."""
     return "NOGROUP" in str(error) or "UNBLOCKED" in str(error)
 
 
@@ -42,7 +42,7 @@ async def ensure_group(redis: Redis, stream: str, group: str, start: str) -> boo
 
 
 async def count_between(redis: Redis, stream: str, after: str, last: str = "+") -> int:
-    """How many entries of `stream` there are after the id `after`, up to and including `last`; reads them all."""
+    """Count the entries of `stream` after the id `after`, up to and including `last`; reads them all."""
     count, start = 0, f"({after}"
     while rows := await redis.xrange(stream, start, last, count=_PAGE):
         count += len(rows)
@@ -51,7 +51,7 @@ async def count_between(redis: Redis, stream: str, after: str, last: str = "+") 
 
 
 def order_of(entry: str) -> tuple[int, int]:
-    """What a stream id is compared by."""
+    """Return the sort key of a stream id."""
     milliseconds, _, sequence = entry.partition("-")
     return int(milliseconds), int(sequence)
 

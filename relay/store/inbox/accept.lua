@@ -26,7 +26,7 @@ for at = first, #ARGV, width do
 end
 if accepted > 0 then
     redis.call('HINCRBY', counts, 'accepted', accepted)
-    ring(queue, ARGV[4], ARGV[5], ARGV[6], 1)
+    wake_up(queue, ARGV[4], ARGV[5], ARGV[6], 1)
 end
 if repeats > 0 then
     redis.call('HINCRBY', counts, 'duplicate', repeats)

@@ -1,4 +1,4 @@
-"""Accepting: what makes a webhook durable before it is answered.
+"""Durable acceptance of webhooks, before the response.
 
 One script does the dedupe, the append to the inbox and the wake of the router, for every event of a batch; concurrent
 requests share its round trip. A caller knows within two seconds: its event is durable, or Redis is in trouble and the
@@ -37,7 +37,7 @@ class Acceptor:
     """Puts verified arrivals into the inbox. Enter it as a context."""
 
     def __init__(self, redis: Redis, dedupe_window: float, clock: Callable[[], float], replicas: int = 0) -> None:
-        """`dedupe_window` in seconds; `clock` gives Unix seconds; `replicas` have to have an event, too."""
+        """`dedupe_window` in seconds; `clock` gives Unix seconds; `replicas` must confirm an event as well."""
         self._line = OrderedConnection(redis)
         self._replication = Replication.of_replicas(replicas)
         self._window_ms = round(dedupe_window * 1000)

@@ -1,4 +1,4 @@
-"""Which line a chat belongs to, learned from the events that say both.
+"""The chat -> line index, learned from the events that say both.
 
 A Linq subscription of one line needs none of this, its URL names the line. One that spans lines (all of v2, and v3 on a
 URL without a line) also brings events with a chat and no number, such as v2 `message.read` or v3 `message.failed`.
@@ -11,8 +11,9 @@ They get the line that the chat's last event with one has proved.
 
 Both go on until Redis is back, as the commit has to anyway; nothing is routed meanwhile, and nothing without its line.
 
-The cache holds pairs that are stored already, so a busy chat costs one write an hour. It is right as long as nobody
-else learns: there is one router at a time, and one that begins forgets its cache if another was the last to store.
+The cache holds pairs that are stored already, so a busy chat costs one write an hour. It is right as long as no
+other router learns: there is one router at a time, and one that begins forgets its cache if another was the last to
+store.
 
 A chat takes about 200 bytes of Redis if its id is a UUID, and 140 if it is one of v2's numbers (Valkey 9, a million of
 each), so a full map takes 200 MB.
@@ -48,7 +49,7 @@ log = structlog.get_logger()
 
 
 class Sighting(NamedTuple):
-    """What one event says about its chat."""
+    """The chat of one event, and the line if the event proves it."""
 
     dialect: Dialect
     chat: str | None
@@ -58,7 +59,7 @@ class Sighting(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much is remembered, and for how long."""
+    """The limits of the index."""
 
     chats: int = 1_000_000
     lifetime: float = 90 * 86400.0
@@ -89,15 +90,15 @@ class ChatLines:
         self._cache: OrderedDict[str, _Known] = OrderedDict()
         self._unstored: list[str] = []  # chat, line, chat, line, ...
         self._resyncing = 0
-        self._teacher: bytes | None = None
+        self._last_writer: bytes | None = None
         self._said: set[str] = set()
 
     async def begin(self) -> None:
-        """To be called by a router that has just got its lease: another may have learned something in between."""
-        teacher = await retry_until_redis_answers(
+        """Clear the cache if another router has written since; call it after acquiring the lease."""
+        last_writer = await retry_until_redis_answers(
             "looking who learned chats", lambda: ask(self._redis.get(keys.CHATS_LAST_WRITER))
         )
-        if teacher != self._teacher:
+        if last_writer != self._last_writer:
             self._cache.clear()
             self._unstored.clear()
 
@@ -111,7 +112,7 @@ class ChatLines:
         What is proved is stored when this returns.
 
         Raises:
-            LeaseLost: the router's lease is somebody's whose token is not `token`.
+            LeaseLost: another router holds the lease.
         """
         await self._look_up(sightings)
         now = self._now_ms()
@@ -163,7 +164,7 @@ class ChatLines:
         )
         if moved == -1:
             raise LeaseLost
-        self._teacher = token.encode()
+        self._last_writer = token.encode()
         self._unstored.clear()
         for chat, former, line in zip(moved[::3], moved[1::3], moved[2::3], strict=True):
             self._log_moved(chat.decode(), former.decode(), line.decode())

@@ -59,7 +59,7 @@ class InboxEntry(NamedTuple):
 
 
 class Move(NamedTuple):
-    """Where one inbox entry goes: to topics, to none, or aside."""
+    """The destination of one inbox entry: topics, none, or the quarantine."""
 
     entry: bytes
     topics: Sequence[str]
@@ -71,7 +71,7 @@ class Move(NamedTuple):
 
 
 class Moved(NamedTuple):
-    """What became of the entries of a batch; those that were no longer there are in none of the numbers."""
+    """The result of a batch; entries that no longer existed are not counted."""
 
     routed: int
     unmatched: int
@@ -87,7 +87,7 @@ class Feed(NamedTuple):
 
 
 class Permit(NamedTuple):
-    """What somebody who commits believes to hold."""
+    """The lease and the mark that a commit requires."""
 
     token: str
     """The router's lease."""
@@ -109,11 +109,11 @@ class Inbox:
         self._redis = redis
 
     async def mark_prepared(self, preparation: str) -> None:
-        """Notes that the lanes' groups stand, under a name that was never used before."""
+        """Record that the lanes' groups exist, under a name that was never used before."""
         await _mark_prepared(self._redis, [keys.PREPARED], [preparation])
 
     async def read(self, count: int, after: bytes = BEGINNING, block_ms: int | None = None) -> list[InboxEntry]:
-        """Up to `count` entries after the id `after`, waiting up to `block_ms` for the first if it is given."""
+        """Read at most `count` entries after the id `after`, waiting at most `block_ms` if it is given."""
         answer = await self._redis.xread({keys.INBOX: after}, count=count, block=block_ms)
         return [_entry(entry, fields) for _, rows in answer for entry, fields in rows]
 
@@ -121,7 +121,7 @@ class Inbox:
         """Moves entries into their topics, in order; `parts` is what `parts_of` made of them.
 
         Raises:
-            LeaseLost: the router's lease is somebody else's.
+            LeaseLost: another router holds the lease.
             NotPrepared: the lanes have to be prepared before anything may be routed.
         """
         answers = [await self._commit(part, permit, now_ms) for part in parts]
@@ -159,9 +159,9 @@ def _arguments(feeds: Mapping[str, Feed], moves: Sequence[Move]) -> Arguments:
     arguments: list[bytes | str | int] = [len(topics)]
     for name in topics:
         arguments += feeds[name].arguments
-    for entry, wanted_by, fields, _, is_aside in moves:
-        arguments += (entry, -1 if is_aside else len(wanted_by))
-        arguments += [feeds[name].stream for name in wanted_by]
+    for entry, matched, fields, _, quarantined in moves:
+        arguments += (entry, -1 if quarantined else len(matched))
+        arguments += [feeds[name].stream for name in matched]
         arguments.append(len(fields))
         arguments += fields
     return arguments
@@ -183,7 +183,7 @@ def _feed(config: RelayConfig, topic: str) -> Feed:
 
 
 def _entry(entry: bytes, fields: Mapping[bytes, bytes]) -> InboxEntry:
-    """The entry; what it lacks is empty, so that one the ingress did not write ends up aside and not in the way."""
+    """The entry; what it lacks is empty, so that one the ingress did not write is quarantined and blocks no other."""
     return InboxEntry(
         entry=entry,
         dialect=Dialect.V2 if fields.get(b"dialect") == b"v2" else Dialect.V3,

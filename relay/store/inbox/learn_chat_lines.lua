@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
 -- Keeps which line each chat belongs to, the newest proof over the older ones, and drops the chats proved longest ago.
--- KEYS: lease, lines by chat, chats by their last proof (ms), teacher
+-- KEYS: lease, lines by chat, chats by their last proof (ms), last_writer
 -- ARGV: lease token, now (ms), lifetime (ms), most chats; then per proof: chat, line
--- Returns chat, former line and line of each that has moved, flat; or -1 if somebody else holds the lease.
+-- Returns chat, former line and line of each that has moved, flat; or -1 if another worker holds the lease.
 --#include types
-local lease, lines, proved, teacher = unpack(KEYS)
+local lease, lines, proved, last_writer = unpack(KEYS)
 local token, now, lifetime, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local first, width = 5, 2
 local holder = redis.call('GET', lease)
@@ -39,7 +39,7 @@ if leaving > 0 then
     end
     redis.call('ZREMRANGEBYRANK', proved, 0, leaving - 1)
 end
-redis.call('SET', teacher, token, 'PX', lifetime)
+redis.call('SET', last_writer, token, 'PX', lifetime)
 redis.call('PEXPIRE', lines, lifetime)
 redis.call('PEXPIRE', proved, lifetime)
 return moved

@@ -1,8 +1,8 @@
-"""What Linq signed but we could not read: set aside for a person, answered 200.
+"""The quarantine: webhooks with a valid signature that cannot be parsed; the response to Linq is 200.
 
-The ingress sets aside what is no envelope; the router what it cannot understand although the ingress could. They stay
-until a person drops them, or lets them in with a relay that can read them; beyond a size that no honest sender reaches
-the oldest go, and are counted.
+The ingress quarantines a body that is not an envelope; the router quarantines an accepted event that it cannot decode.
+Bodies stay until an operator drops them, or retries them with a release that can parse them. Beyond a size that no
+legitimate sender reaches, the oldest are dropped and counted.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _retry, _trim = Script(__package__, "quarantine_retry"), Script(__package__, "qu
 
 @dataclass(frozen=True, slots=True)
 class QuarantinedBody:
-    """One body that is no envelope."""
+    """One body that could not be parsed."""
 
     entry: str
     at: int
@@ -46,7 +46,7 @@ class QuarantinedBody:
 
 
 class Readable(NamedTuple):
-    """A body that was set aside and turns out to be an event."""
+    """A quarantined body that can be parsed now."""
 
     entry: str
     event_id: str
@@ -54,15 +54,15 @@ class Readable(NamedTuple):
 
 
 class Quarantine:
-    """The stream of bodies that could not be read."""
+    """The stream of quarantined bodies."""
 
     def __init__(self, redis: Redis, replicas: int = 0) -> None:
-        """`replicas` have to have a body, too, before it counts as kept."""
+        """`replicas` must confirm a body before it counts as stored."""
         self._redis = redis
         self._replication = Replication.of_replicas(replicas)
 
     async def put(self, dialect: Dialect, line: str | None, body: bytes, reason: str, now_ms: int) -> None:
-        """Keeps `body`.
+        """Store `body`.
 
         Raises:
             StoreUnavailable: Redis did not take it in time.
@@ -76,14 +76,14 @@ class Quarantine:
             raise StoreUnavailable(f"Redis did not take the body: {describe(error)}") from error
 
     async def drop(self, entries: Sequence[str]) -> int:
-        """Drops bodies for good; how many were still there."""
+        """Delete bodies; return the number that still existed."""
         redis_keys = [keys.QUARANTINE, keys.COUNTS]
         return sum(
             [await _drop(self._redis, redis_keys, ["quarantine_dropped", *page]) for page in pages(entries, _PAGE)]
         )
 
     async def retry(self, bodies: Sequence[Readable], window_ms: int, now_ms: int) -> tuple[int, int]:
-        """Lets bodies into the inbox as if they had come now: how many, and how many had come otherwise meanwhile.
+        """Move bodies to the inbox; return the numbers of accepted events and of duplicates.
 
         `window_ms` is the dedupe's.
         """
@@ -100,7 +100,7 @@ class Quarantine:
         return admitted, repeats
 
     async def trim(self, most_bytes: int = MAX_BYTES) -> int:
-        """Drops the oldest bodies that are too much to keep; how many they were."""
+        """Delete the oldest bodies beyond `most_bytes`; return their number."""
         size = int(await ask(self._redis.memory_usage(keys.QUARANTINE, samples=0)) or 0)
         if size <= most_bytes:
             return 0
@@ -108,7 +108,7 @@ class Quarantine:
         return int(await _trim(self._redis, [keys.QUARANTINE, keys.COUNTS], [most]))
 
     async def all(self) -> AsyncIterator[QuarantinedBody]:
-        """Everything that is set aside, oldest first."""
+        """Yield every quarantined body, oldest first."""
         start = "-"
         while rows := await self._redis.xrange(keys.QUARANTINE, start, "+", count=_PAGE):
             for entry, fields in rows:
@@ -126,5 +126,5 @@ class Quarantine:
 def fields_of(
     dialect: Dialect, line: str | None, body: bytes, reason: str, at: bytes | int
 ) -> dict[str, bytes | str | int]:
-    """The entry of a body that is set aside; if it had been accepted, its `webhook_id` is to be added."""
+    """Return the fields of a quarantined body; for an accepted event, the caller adds `webhook_id`."""
     return {"at": at, "dialect": dialect, "line": line or "", "reason": reason.encode(errors="replace"), "body": body}

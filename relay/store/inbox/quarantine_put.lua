@@ -1,4 +1,4 @@
--- Sets a body aside and counts it.
+-- Quarantines a body and counts it.
 -- KEYS: stream, hash of the count
 -- ARGV: fields and values of the entry
 --#include types

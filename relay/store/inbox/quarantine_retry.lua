@@ -1,8 +1,8 @@
--- Lets bodies that were set aside into the inbox, now that they can be read, and wakes the router.
+-- Lets quarantined bodies into the inbox, now that they can be read, and wakes the router.
 -- KEYS: quarantine, inbox, counts, arq queue
 -- ARGV: prefix of the dedupe keys, dedupe window (ms), now (ms), wakeup: job id, payload, lifetime (ms);
 --       then per body: id of its entry, event id, event type
--- One that had been accepted before it was set aside is in no topic, though the dedupe knows it; it is not accepted twice.
+-- One that had been accepted before it was quarantined is in no topic, though the dedupe knows it; it is not accepted twice.
 -- Returns how many were let in, and how many were repeats of events that had come otherwise.
 --#include wake
 --#include types
@@ -43,6 +43,6 @@ for name, count in pairs({ accepted = accepted, duplicate = repeats, poisoned = 
     end
 end
 if accepted + again > 0 then
-    ring(queue, ARGV[4], ARGV[5], ARGV[6], 1)
+    wake_up(queue, ARGV[4], ARGV[5], ARGV[6], 1)
 end
 return { accepted + again, repeats }

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Drops the oldest bodies that were set aside, beyond a number of them.
+-- Drops the oldest quarantined bodies, beyond a number of them.
 -- KEYS: quarantine, counts
 -- ARGV: most bodies
 -- Returns how many were dropped.

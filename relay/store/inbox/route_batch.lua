@@ -3,9 +3,9 @@
 -- ARGV: lease token, preparation, now (ms), wakeup lifetime (ms), how many topics;
 --       then per topic: name, stream, n, n times a lane: name, ready set, job and payload of its partition's wakeup.
 --       Then per event: entry id, n, n topic streams, m, m fields and values.
---       n is 0 for one that no topic wants, and its only field is its type; n is -1 for one that is set aside.
--- Returns how many were routed, wanted by no topic, and set aside; or, where nothing may be moved,
--- -1 if somebody else holds the lease and -2 if this Redis has lost the preparation, and with it perhaps lanes' groups.
+--       n is 0 for one that matches no topic, and its only field is its type; n is -1 for one that is quarantined.
+-- Returns how many were routed, wanted by no topic, and quarantined; or, where nothing may be moved,
+-- -1 if another worker holds the lease and -2 if this Redis has lost the preparation, and with it perhaps lanes' groups.
 --#include wake
 --#include types
 local inbox, counts, unmatched, quarantine, topics, queue, lease, prepared = unpack(KEYS)
@@ -32,7 +32,7 @@ for _ = 1, topics_given do
     end
 end
 local routed, nowhere, odd = 0, 0, 0
-local fed, rung = {}, {}
+local fed, woken = {}, {}
 while at <= #ARGV do
     local entry, n = ARGV[at], tonumber(ARGV[at + 1])
     local first = at + 2
@@ -66,9 +66,9 @@ for _ = 1, topics_given do
         for lane = lanes, at - 1, 4 do
             local job = ARGV[lane + 2]
             redis.call('ZADD', ARGV[lane + 1], 'NX', now, ARGV[lane])
-            if not rung[job] then
-                ring(queue, job, ARGV[lane + 3], lifetime, 1)
-                rung[job] = true
+            if not woken[job] then
+                wake_up(queue, job, ARGV[lane + 3], lifetime, 1)
+                woken[job] = true
             end
         end
     end

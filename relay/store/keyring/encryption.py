@@ -1,7 +1,7 @@
-"""Sealing: secrets lie in Redis encrypted and authenticated (Fernet), under RELAY_SECRET_KEY.
+"""Encryption: secrets are stored in Redis encrypted and authenticated (Fernet), under RELAY_SECRET_KEY.
 
-A new key takes over by standing first: the old ones (RELAY_SECRET_KEY_OLD) still open what they sealed, and the next
-`relay bootstrap apply` seals it anew.
+Old keys (RELAY_SECRET_KEY_OLD) still decrypt the secrets that they encrypted; the next `relay bootstrap apply` encrypts
+these again with the new key.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class Cipher:
         self.key_id = sha256(normal_key(key).encode()).hexdigest()[:8]
         """Names the key without giving it away; kept beside what it sealed."""
         self._key = normal_key(key).encode()
-        self._fernet = MultiFernet([Fernet(normal_key(one)) for one in (key, *old)])
+        self._fernet = MultiFernet([Fernet(normal_key(text)) for text in (key, *old)])
 
     def encrypt(self, secret: SigningSecret) -> str:
-        """`secret`, sealed."""
+        """Return `secret`, encrypted."""
         return self._fernet.encrypt(secret.text.encode()).decode()
 
     def fingerprint(self, secret: SigningSecret, of: str) -> str:
@@ -33,7 +33,7 @@ class Cipher:
         return hmac.digest(self._key, f"fingerprint\0{of}\0".encode() + secret.whole, "sha256").hex()
 
     def decrypt(self, sealed: str) -> SigningSecret:
-        """The secret in `sealed`.
+        """Return the secret in `sealed`.
 
         Raises:
             StoreError: it was sealed with another key, or changed.
@@ -41,4 +41,6 @@ class Cipher:
         try:
             return SigningSecret(self._fernet.decrypt(sealed.encode()).decode())
         except InvalidToken:
-            raise StoreError("a stored secret cannot be opened: it was sealed with another RELAY_SECRET_KEY") from None
+            raise StoreError(
+                "a stored secret cannot be decrypted: it was encrypted with another RELAY_SECRET_KEY"
+            ) from None

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from relay.store.keyring.keyring import Keyring
 
 _DISTANCE = 0.25  # seconds between the ends of two reads that were asked for
-_INTERVAL = 5.0  # seconds between reads that nobody asked for
+_INTERVAL = 5.0  # seconds between reads without a request
 _MAX_WAITING = 1000  # requests; more than that is a flood, and a 503 is the honest answer
 
 log = structlog.get_logger()
@@ -45,7 +45,7 @@ class KeyCache:
         self._asked = asyncio.Event()
         self._waiting: list[asyncio.Future[None]] = []
         self._task: asyncio.Task[None] | None = None
-        self._complained: set[str] = set()
+        self._logged: set[str] = set()
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._read_forever(), name="key cache")
@@ -56,12 +56,12 @@ class KeyCache:
 
     @property
     def is_loaded(self) -> bool:
-        """Whether the keyring was read and there is any secret to verify with."""
+        """True if the keyring was read and there is any secret to verify with."""
         return self._is_read and bool(self._secrets or self._fixed)
 
     @property
     def lines(self) -> int:
-        """How many lines have a secret."""
+        """The number of lines that have a secret."""
         return len(self._secrets)
 
     @property
@@ -77,7 +77,7 @@ class KeyCache:
         return secrets
 
     def has(self, line: str | None, generation: int) -> bool:
-        """Whether there is a secret of this generation of `line`."""
+        """Return True if there is a secret of this generation of `line`."""
         return any(known.generation == generation for known in self._secrets.get(line, ()))
 
     async def renew(self) -> None:
@@ -101,12 +101,12 @@ class KeyCache:
                 async with asyncio.timeout(REQUEST_TIMEOUT):
                     await self._read()
             except Exception as error:  # noqa: BLE001  those who wait must hear of it, whatever it is
-                self._complain("keyring", f"the keyring cannot be read: {describe(error)}")
+                self._log_once("keyring", f"the keyring cannot be read: {describe(error)}")
                 for future in waiting:
                     if not future.done():
                         future.set_exception(StoreUnavailable("the keyring could not be read again"))
             else:
-                self._complained.discard("keyring")
+                self._logged.discard("keyring")
                 for future in waiting:
                     if not future.done():
                         future.set_result(None)
@@ -118,18 +118,18 @@ class KeyCache:
     async def _read(self) -> None:
         records = await self._keyring.records()
         if not records and self._secrets:
-            self._complain(
+            self._log_once(
                 "empty",
                 "the keyring in Redis is empty; going on with the secrets read before. Run relay bootstrap apply",
             )
             return
-        self._complained.discard("empty")
+        self._logged.discard("empty")
         found: dict[str | None, list[LineSecret]] = {}
         for record in records:
             try:
                 known = self._keyring.open(record)
             except StoreError as error:
-                self._complain(record.subscription_id, str(error), line=record.line, generation=record.generation)
+                self._log_once(record.subscription_id, str(error), line=record.line, generation=record.generation)
             else:
                 found.setdefault(known.line, []).append(known)
         self._secrets = {
@@ -137,8 +137,8 @@ class KeyCache:
         }
         self._is_read = True
 
-    def _complain(self, about: str, message: str, **details: object) -> None:
-        """Logs each trouble once, not at every read."""
-        if about not in self._complained:
-            self._complained.add(about)
+    def _log_once(self, about: str, message: str, **details: object) -> None:
+        """Log each error once, not at every read."""
+        if about not in self._logged:
+            self._logged.add(about)
             log.error("keyring.error", message=message, **details)

@@ -1,7 +1,7 @@
 """The keyring: the signing secrets of our Linq subscriptions, sealed in one hash, by Linq's id of the subscription.
 
 Linq shows a secret once, so bootstrap stores it here before it does anything else. The ingress keeps what it read in
-memory (`store.key_cache`); nobody else opens the seals.
+memory (`store.key_cache`); no other process decrypts them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class KeyRecord(BaseModel):
     """Linq's id of the subscription."""
     sealed: str
     key_id: str = ""
-    """Which key sealed it."""
+    """The id of the key that encrypted it."""
     stored_at: int
     """Unix seconds."""
     retire_at: int | None = None
@@ -76,7 +76,7 @@ class Keyring:
                 await self._write(record.model_copy(update={"retire_at": int(at)}))
 
     def exclusively(self) -> AbstractAsyncContextManager[None]:
-        """Held by whoever changes subscriptions at Linq and their secrets here; a second one waits.
+        """Hold the lock for changes of subscriptions at Linq and of secrets here; a second process waits.
 
         Raises:
             StoreError: it waited for too long.

@@ -1,4 +1,4 @@
-"""When each line was heard of last, and which secret it was that verified: for `relay bootstrap status` and its checks.
+"""The last verified event of each line, and the generation of its secret: for `relay bootstrap status` and its checks.
 
 Noted in memory by every ingress process and written every few seconds, off the way of events; a process that is killed
 loses some seconds of it and nothing else.
@@ -35,7 +35,7 @@ class LastEvent:
 
 
 class LastSeen:
-    """Notes who was heard of. Enter it as a context: it is written until that is left."""
+    """Records the last event of each line, and writes it while its context is open."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -43,7 +43,7 @@ class LastSeen:
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._write_forever(), name="heard")
+        self._task = asyncio.create_task(self._write_forever(), name="last seen")
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -67,7 +67,7 @@ class LastSeen:
             rows = {owner: f"{round(now * 1000)} {generation}" for owner, (now, generation) in written.items()}
             await ask(self._redis.hset(keys.LAST_SEEN, mapping=rows))
             for owner, value in written.items():
-                if self._unwritten[owner] == value:  # and was not heard of again meanwhile
+                if self._unwritten[owner] == value:  # and no event came meanwhile
                     del self._unwritten[owner]
 
 

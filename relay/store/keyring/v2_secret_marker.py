@@ -1,8 +1,8 @@
-"""Which of our v2 subscriptions at Linq was given which secret last, as a keyed fingerprint.
+"""A marker of the v2 subscription that was given our secret last, as a keyed fingerprint.
 
-v2's secret is of our own choosing and Linq never shows it, so a changed one could not be seen at Linq. The note is
-taken away before a secret is sent and written when Linq has taken it: whoever dies in between leaves none, and the next
-run sends the secret again. Under a new RELAY_SECRET_KEY it is sent once more as well.
+v2's secret is of our own choosing and Linq never shows it, so a changed one could not be seen at Linq. The marker is
+deleted before a secret is sent and written when Linq has accepted it: a process that dies in between leaves none, and
+the next run sends the secret again. Under a new RELAY_SECRET_KEY it is sent once more as well.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 
 class V2SecretMarker:
-    """The note of it."""
+    """The marker in Redis."""
 
     def __init__(self, redis: Redis, seal: Cipher) -> None:
         self._redis = redis
         self._seal = seal
 
     def exclusively(self) -> AbstractAsyncContextManager[None]:
-        """Held by whoever changes subscriptions at Linq, in either API; a second one waits.
+        """Hold the lock for changes of subscriptions at Linq, in either API; a second process waits.
 
         Raises:
             StoreError: it waited for too long.
@@ -40,16 +40,16 @@ class V2SecretMarker:
         return exclusive_lock(self._redis, keys.KEYRING_LOCK, "bootstrap")
 
     async def holder(self, secret: SigningSecret, ids: Iterable[int]) -> int | None:
-        """Which of the subscriptions with these ids was given `secret`, and no other since; None if that is unknown."""
+        """Return the id of the subscription that has `secret`; None if that is unknown."""
         noted: bytes | None = await ask(self._redis.get(keys.LINQ_V2))
-        return next((one for one in ids if noted and hmac.compare_digest(self._name(secret, one), noted)), None)
+        return next((known for known in ids if noted and hmac.compare_digest(self._name(secret, known), noted)), None)
 
     async def record(self, secret: SigningSecret, subscription_id: int) -> None:
-        """Linq has taken `secret` for this subscription."""
+        """Record that Linq has accepted `secret` for this subscription."""
         await ask(self._redis.set(keys.LINQ_V2, self._name(secret, subscription_id)))
 
     async def forget(self) -> None:
-        """A secret is about to be sent."""
+        """Delete the marker, before a secret is sent."""
         await ask(self._redis.delete(keys.LINQ_V2))
 
     def _name(self, secret: SigningSecret, subscription_id: int) -> bytes:

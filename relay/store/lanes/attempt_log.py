@@ -1,10 +1,12 @@
-"""The attempts that are remembered: searched, newest first, and forgotten when they are old.
+"""The log of attempts: search, newest first, and removal by age.
 
-They are written in the step that settles a delivery (`store.settler`), which also keeps them within their number.
+Attempts are written in the step that settles a delivery (`lanes.settler`), which also keeps them within their number.
+A record that this release cannot read is left out of a search.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +14,18 @@ from relay.core.delivery.outcome import Outcome
 from relay.core.patterns import matches
 from relay.store import keys
 from relay.store.driver.client import ask
-from relay.store.lanes.attempt_record import AttemptRecord
+from relay.store.lanes.attempt_record import AttemptRecord, UnreadableAttempt
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Container, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Container, Iterable, Iterator, Mapping, Sequence
 
     from redis.asyncio import Redis
 
+    Row = tuple[bytes, Mapping[bytes, bytes], AttemptRecord]
+
 _PAGE = 500
 _SKEW_MS = 60_000
-"""How far our clock may be before Redis's, by which attempts are in order."""
+"""Tolerated lead of our clock over Redis's, which orders the attempts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +35,14 @@ class FoundAttempt:
     subscription: str
     attempt: AttemptRecord
     counted: bool
-    """False where the verdict came too late: another worker had taken the lane, or the delivery was settled already."""
+    """False if the verdict came too late: another worker had the lane, or the delivery was settled already."""
     detail: str
-    """The error, or the beginning of the answer; empty for a success, and where it is forgotten."""
+    """The error, or the start of the response; empty for a success, and if it was trimmed."""
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptFilter:
-    """Which attempts are meant: those that fit everything that is given."""
+    """Conditions on attempts; one that is None matches every attempt."""
 
     event_ids: Container[str] | None = None
     event_type: str | None = None
@@ -49,11 +53,11 @@ class AttemptFilter:
     trace: str | None = None
     outcomes: Container[Outcome] | None = None
     since_ms: float | None = None
-    """When they began, Unix milliseconds."""
+    """Earliest start, Unix milliseconds."""
     until_ms: float | None = None
 
     def matches(self, attempt: AttemptRecord) -> bool:
-        """Whether `attempt` is one of them."""
+        """Return True if `attempt` meets every condition."""
         return (
             (self.event_ids is None or attempt.event_id in self.event_ids)
             and (self.outcomes is None or attempt.outcome in self.outcomes)
@@ -68,29 +72,33 @@ class AttemptFilter:
 
 
 async def attempts_of(redis: Redis, subscription: str, sought: AttemptFilter) -> AsyncGenerator[FoundAttempt, None]:
-    """The attempts of one subscription that are meant, the one that ended last first."""
+    """Yield the matching attempts of one subscription, the one that ended last first."""
     stream, end = keys.lane(subscription, "attempts"), "+"
     start = "-" if sought.since_ms is None else str(max(int(sought.since_ms) - _SKEW_MS, 0))
     while rows := await redis.xrevrange(stream, end, start, count=_PAGE):
-        decoded = [(entry, fields, AttemptRecord.decode(fields[b"a"])) for entry, fields in rows]
-        meant = [row for row in decoded if sought.matches(row[2])]
-        details = await _details(redis, subscription, meant)
-        for entry, fields, attempt in meant:
+        matching = [row for row in _decoded(rows) if sought.matches(row[2])]
+        details = await _details(redis, subscription, matching)
+        for entry, fields, attempt in matching:
             yield FoundAttempt(subscription, attempt, counted=b"moot" not in fields, detail=details.get(entry, ""))
         end = f"({rows[-1][0].decode()}"
 
 
 async def trim_attempts(redis: Redis, subscription: str, keep: float, now_ms: int) -> int:
-    """Forgets attempts that are older than `keep` seconds; how many they were."""
+    """Delete attempts older than `keep` seconds; return their number."""
     oldest = max(now_ms - round(keep * 1000), 0)
     await redis.xtrim(keys.lane(subscription, "answers"), minid=oldest, approximate=False)
     return int(await ask(redis.xtrim(keys.lane(subscription, "attempts"), minid=oldest, approximate=False)))
 
 
-async def _details(
-    redis: Redis, subscription: str, rows: Sequence[tuple[bytes, Mapping[bytes, bytes], AttemptRecord]]
-) -> dict[bytes, str]:
-    """The words of those in `rows` that failed, by entry."""
+def _decoded(rows: Iterable[tuple[bytes, Mapping[bytes, bytes]]]) -> Iterator[Row]:
+    """Yield the attempts that this release can read; another release may have written the others."""
+    for entry, fields in rows:
+        with suppress(UnreadableAttempt):
+            yield entry, fields, AttemptRecord.decode(fields.get(b"a", b""))
+
+
+async def _details(redis: Redis, subscription: str, rows: Sequence[Row]) -> dict[bytes, str]:
+    """Return the error or response body of each failed attempt in `rows`, by entry."""
     failed = [entry for entry, _, attempt in rows if attempt.outcome is not Outcome.DELIVERED]
     if not failed:
         return {}

@@ -1,50 +1,62 @@
-"""An attempt as it is remembered: a POST of the past, whose event it was, and what came of it.
+"""The stored form of an attempt: one POST, the event that it delivered, and its outcome.
 
-Each lane has two streams of them, under the same ids. `attempts` holds what is short; `answers` the words of those that
-failed, up to 4 KiB each and fewer of them, so that a subscriber that fails does not push the others out of memory. One
-whose verdict did not count is marked `moot`.
+Each lane has two streams of them, under the same ids. `attempts` holds the short part of every attempt; `answers` holds
+the response body or error of each failed one, up to 4 KiB each and fewer of them, so that a failing subscriber does not
+push the others out of memory. An attempt whose verdict did not count is marked `moot`.
 
 Most attempts succeed, there are many, and each is written while the next one waits, so a success takes few bytes and is
-packed by C: numbers, three short texts, and the identifiers as the UUIDs that they nearly always are. What is not so
-regular follows as JSON.
+packed by C:
+
+    version     1 byte; a reader that does not know it skips the record
+    head        times, entry id, number, status, flags, lengths of the three texts that follow
+    texts       topic, event type, line
+    identifiers event id, chat, message, trace as UUIDs, which they nearly always are
+    rest        JSON: outcome, due time, dead-letter reason of a failure, then identifiers that are not UUIDs
 """
 
 from __future__ import annotations
 
 import re
-from itertools import accumulate, pairwise
 from struct import Struct
-from typing import Any, NamedTuple, Self
+from struct import error as StructError  # noqa: N812  an exception class
+from typing import NamedTuple, Self
 from uuid import UUID
 
 from pydantic_core import from_json, to_json
 
 from relay.core.delivery.outcome import Outcome
 
+_VERSION = 1
 _ATTEMPT_SIZE = 150  # bytes of Redis's memory that a success takes, about
-_ANSWER_SIZE = 4500  # one of 4 KiB
+_ANSWER_SIZE = 4500  # bytes of Redis's memory that a response of 4 KiB takes, about
 _MAX_DETAIL = 4096  # bytes
 _MAX_NAME = 256  # characters of an identifier
 _MAX_TEXT = 255  # bytes
-_LARGEST, _MAX_TRIES = 2**32 - 1, 2**16 - 1
+_MAX_UINT32, _MAX_UINT16 = 2**32 - 1, 2**16 - 1
 
-_HEAD = Struct("<QQIIHHBBBB")
-"""When it began, the entry's id in two halves, how long it took, number, status, flags, lengths of the three texts."""
+_HEAD = Struct("<BQQIIHHBBBB")
+"""Version, start time, entry id in two halves, duration, attempt number, status, flags, lengths of the three texts."""
+# Plain integers: the operators of an IntFlag take longer than the packing.
 _PROBE, _REPLAY, _PLAIN, _CHAT, _MESSAGE, _TRACE = (1 << bit for bit in range(6))
+_SUCCESS = b'["%s", null, null]' % Outcome.DELIVERED.encode()
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _are_regular = re.compile(f"{_UUID}\n(?:{_UUID})?\n(?:{_UUID})?\n(?:[0-9a-f]{{32}})?").fullmatch
 
 
 class AttemptLimits(NamedTuple):
-    """How many attempts and answers a lane remembers at most."""
+    """The largest number of attempts and of responses that a lane keeps."""
 
     attempts: int
     answers: int
 
     @classmethod
     def from_size(cls, size: int) -> Self:
-        """What `size` bytes of Redis's memory hold: one half for the attempts, one for the answers."""
+        """Return the limits for `size` bytes of Redis's memory: one half for attempts, one for responses."""
         return cls(size // 2 // _ATTEMPT_SIZE, size // 2 // _ANSWER_SIZE)
+
+
+class UnreadableAttempt(ValueError):
+    """A record of an unknown version, or a damaged one."""
 
 
 class AttemptRecord(NamedTuple):
@@ -60,66 +72,79 @@ class AttemptRecord(NamedTuple):
     message: str | None
     trace: str | None
     number: int
-    """1, 2, ...: what the subscriber read in `Relay-Attempt`."""
+    """1, 2, ...: the value of `Relay-Attempt`."""
     is_probe: bool
-    """Whether the breaker was open."""
+    """True if the breaker was open."""
     is_replay: bool
-    """Whether somebody had sent it back from the dead letters."""
+    """True if the delivery was a replay."""
     at_ms: int
-    """When it began, Unix milliseconds."""
+    """Start, Unix milliseconds."""
     took_ms: int
     outcome: Outcome
     status: int | None
-    """The HTTP status, if an answer came."""
+    """The HTTP status; None without a response."""
     due_ms: int | None = None
-    """When the next attempt was due; None if that was the last one."""
+    """Due time of the next attempt, Unix milliseconds; None after the last one."""
     dead: str | None = None
-    """Why the delivery became a dead letter; None if it did not."""
+    """Reason why the delivery was dead-lettered; None if it was not."""
 
     def encode(self) -> bytes:
-        """As `attempts` holds it."""
-        flags = (_PROBE if self.is_probe else 0) | (_REPLAY if self.is_replay else 0)
-        names = (self.event_id, self.chat or "", self.message or "", self.trace or "")
-        lines = "\n".join(names)
-        if _are_regular(lines):
-            packed = bytes.fromhex(lines.replace("-", ""))  # it skips the ends of lines
-            flags |= (_CHAT if names[1] else 0) | (_MESSAGE if names[2] else 0) | (_TRACE if names[3] else 0)
-            rest: list[object] = [] if self.outcome is Outcome.DELIVERED else [self.outcome, self.due_ms, self.dead]
-        else:
-            packed = b""
-            flags |= _PLAIN
-            rest = [self.outcome, self.due_ms, self.dead, *(name[:_MAX_NAME] for name in names)]
+        """Return the record as `attempts` stores it."""
+        flags, identifiers, rest = self._pack_identifiers()
         texts = [text.encode()[:_MAX_TEXT] for text in (self.topic, self.type, self.line or "")]
         milliseconds, _, sequence = self.entry.partition("-")
         head = _HEAD.pack(
+            _VERSION,
             self.at_ms,
             int(milliseconds),
-            int(sequence) & _LARGEST,  # Redis counts anew in each millisecond; only a person writes more
-            min(max(self.took_ms, 0), _LARGEST),
-            min(self.number, _MAX_TRIES),
+            int(sequence) & _MAX_UINT32,  # Redis starts at 0 in each millisecond; only ids written by hand are larger
+            min(max(self.took_ms, 0), _MAX_UINT32),
+            min(self.number, _MAX_UINT16),
             self.status or 0,
-            flags,
+            flags | _PROBE * self.is_probe | _REPLAY * self.is_replay,
             *map(len, texts),
         )
-        return b"".join((head, *texts, packed, to_json(rest) if rest else b""))
+        return b"".join((head, *texts, identifiers, to_json(rest) if rest else b""))
+
+    def _pack_identifiers(self) -> tuple[int, bytes, list[object]]:
+        """Return the flags and the bytes of the identifiers, and the values that follow as JSON."""
+        chat, message, trace = self.chat or "", self.message or "", self.trace or ""
+        verdict: list[object] = [self.outcome, self.due_ms, self.dead]
+        lines = f"{self.event_id}\n{chat}\n{message}\n{trace}"
+        if not _are_regular(lines):
+            return _PLAIN, b"", verdict + [name[:_MAX_NAME] for name in (self.event_id, chat, message, trace)]
+        flags = _CHAT * bool(chat) | _MESSAGE * bool(message) | _TRACE * bool(trace)
+        packed = bytes.fromhex(lines.replace("-", ""))  # it skips the line ends
+        return flags, packed, [] if self.outcome is Outcome.DELIVERED else verdict
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
-        """The attempt that `encode` wrote."""
-        at_ms, milliseconds, sequence, took_ms, number, status, flags, *lengths = _HEAD.unpack_from(data)
-        if not flags & _PLAIN:
-            lengths += [16, *(16 if flags & name else 0 for name in (_CHAT, _MESSAGE, _TRACE))]
-        ends = list(accumulate(lengths, initial=_HEAD.size))
-        topic, event_type, line, *packed = (data[start:end] for start, end in pairwise(ends))
-        rest: list[Any] = from_json(data[ends[-1] :] or b"[]")
-        outcome, due_ms, dead, *plain = rest or [Outcome.DELIVERED, None, None]
-        event_id, chat, message, trace = plain or (*map(_uuid, packed[:3]), packed[3].hex())
+        """Return the attempt that `encode` wrote.
+
+        Raises:
+            UnreadableAttempt: the version is unknown, or the record is damaged.
+        """
+        if data[:1] != bytes([_VERSION]):
+            raise UnreadableAttempt(f"version {data[0]} of an attempt is unknown" if data else "the attempt is empty")
+        try:
+            return cls._decode(data)
+        except (StructError, TypeError, ValueError) as error:
+            raise UnreadableAttempt(f"the attempt is damaged: {error}") from None
+
+    @classmethod
+    def _decode(cls, data: bytes) -> Self:
+        _, at_ms, milliseconds, sequence, took_ms, number, status, flags, *lengths = _HEAD.unpack_from(data)
+        reader = _Reader(data, _HEAD.size)
+        topic, event_type, line = (reader.text(length) for length in lengths)
+        packed = () if flags & _PLAIN else _unpack_identifiers(reader, flags)
+        outcome, due_ms, dead, *plain = from_json(reader.rest() or _SUCCESS)
+        event_id, chat, message, trace = packed or plain
         return cls(
-            topic=topic.decode(),
+            topic=topic,
             entry=f"{milliseconds}-{sequence}",
             event_id=event_id,
-            type=event_type.decode(errors="ignore"),
-            line=line.decode(errors="ignore") or None,
+            type=event_type,
+            line=line or None,
             chat=chat or None,
             message=message or None,
             trace=trace or None,
@@ -135,10 +160,40 @@ class AttemptRecord(NamedTuple):
         )
 
 
-def _uuid(data: bytes) -> str:
-    return str(UUID(bytes=data)) if data else ""
+class _Reader:
+    """A cursor over the bytes of a record."""
+
+    def __init__(self, data: bytes, position: int) -> None:
+        self._data = data
+        self._position = position
+
+    def take(self, length: int) -> bytes:
+        start, self._position = self._position, self._position + length
+        if self._position > len(self._data):
+            raise UnreadableAttempt("it ends too early")
+        return self._data[start : self._position]
+
+    def text(self, length: int) -> str:
+        return self.take(length).decode(errors="ignore")  # its last character may be cut
+
+    def rest(self) -> bytes:
+        return self._data[self._position :]
 
 
-def answer_of(detail: str) -> bytes:
-    """The words of a failure as `answers` holds them."""
+def _unpack_identifiers(reader: _Reader, flags: int) -> tuple[str, str, str, str]:
+    """Return event id, chat, message and trace, in the order of their bytes."""
+    return (
+        _uuid(reader),
+        _uuid(reader) if flags & _CHAT else "",
+        _uuid(reader) if flags & _MESSAGE else "",
+        reader.take(16).hex() if flags & _TRACE else "",
+    )
+
+
+def _uuid(reader: _Reader) -> str:
+    return str(UUID(bytes=reader.take(16)))
+
+
+def encode_detail(detail: str) -> bytes:
+    """Return the error or response body of a failure as `answers` stores it."""
     return detail.encode(errors="replace")[:_MAX_DETAIL]

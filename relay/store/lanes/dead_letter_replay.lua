@@ -23,6 +23,6 @@ end
 if replayed > 0 then
     redis.call('HINCRBY', lane, 'replayed', replayed)
     redis.call('ZADD', ready, 'NX', ARGV[2], ARGV[1])
-    ring(queue, ARGV[3], ARGV[4], ARGV[5], 1)
+    wake_up(queue, ARGV[3], ARGV[4], ARGV[5], 1)
 end
 return replayed

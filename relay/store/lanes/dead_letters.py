@@ -1,7 +1,7 @@
-"""Dead letters: deliveries the relay gave up on, to be looked at and sent back.
+"""Dead letters: deliveries that failed for good, for inspection and replay.
 
 Each lane has a stream of them, oldest first: the event as its topic held it, and `dead_*` fields that say why. They
-stay until a person replays or drops them, also when their subscription has left relay.toml.
+stay until an operator replays or drops them, also when their subscription has left relay.toml.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ _replay, _drop = Script(__package__, "dead_letter_replay"), Script(__package__, 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One delivery that was given up."""
+    """One dead-lettered delivery."""
 
     subscription: str
     topic: str
     record: Record
     """The event; its `entry` is the dead letter's own place."""
     at: int
-    """When it was given up, Unix milliseconds."""
+    """Time of dead-lettering, Unix milliseconds."""
     reason: str
     tries: int
     first_at: int
     """When its first attempt began, Unix milliseconds."""
     status: int | None
-    """The HTTP status of the last attempt, if an answer came."""
+    """The HTTP status of the last attempt; None without a response."""
     detail: str
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterFilter:
-    """Which dead letters are meant: those that fit everything that is given."""
+    """Conditions on dead letters; one that is None matches every dead letter."""
 
     event_id: str | None = None
     event_type: str | None = None
@@ -55,16 +55,16 @@ class DeadLetterFilter:
     reason: str | None = None
     """A part of it."""
     since_ms: float | None = None
-    """When they died, Unix milliseconds."""
+    """Earliest time of dead-lettering, Unix milliseconds."""
     until_ms: float | None = None
 
     @property
     def is_any(self) -> bool:
-        """Whether nothing is given."""
+        """True if nothing is given."""
         return self == DeadLetterFilter()
 
     def matches(self, letter: DeadLetter) -> bool:
-        """Whether `letter` is one of them."""
+        """Return True if `letter` is one of them."""
         record = letter.record
         return (
             self.event_id in {None, record.id}
@@ -100,11 +100,11 @@ class DeadLetters:
             start = f"({rows[-1][0].decode()}"
 
     async def replay(self, subscription: str, entries: Sequence[str], now_ms: int) -> int:
-        """Sends dead letters back to their lane, with a whole budget of attempts; how many were still there."""
+        """Replay dead letters, with a new budget of attempts; return the number that still existed."""
         return await self._each_page(_replay, subscription, entries, now_ms)
 
     async def drop(self, subscription: str, entries: Sequence[str], now_ms: int) -> int:
-        """Drops dead letters for good; how many were still there."""
+        """Delete dead letters; return the number that still existed."""
         return await self._each_page(_drop, subscription, entries, now_ms)
 
     async def _each_page(self, script: Script, subscription: str, entries: Sequence[str], now_ms: int) -> int:

@@ -1,7 +1,7 @@
 """A push subscription's lane in Redis: what is new for it, what waits for another attempt, what was settled.
 
-A lane reads two streams under one group name: its topic, and its own replay stream of events that a person has sent to
-it again, be it from the dead letters or from a topic's history. Of that it takes what its topic leaves room for.
+A lane reads two streams under one group name: its topic, and its own replay stream of events that an operator has
+replayed, from the dead letters or from a topic's history. Of that it takes what its topic leaves room for.
 A delivery is named by stream and entry (`Ref`). It stays pending in its group from the moment it was read until it is
 settled, retries included, so that a lane's pending entries are exactly what it owes; `retries` holds the due times of
 those that wait, `tries` what their attempts were. Whoever drains the lane next finds the pending entries that do not
@@ -50,7 +50,7 @@ class Ref(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Tries:
-    """What the attempts of a delivery so far were."""
+    """The attempts of a delivery so far."""
 
     count: int = 0
     first_ms: int = 0
@@ -74,7 +74,7 @@ class Delivery:
 
     ref: Ref
     fields: Mapping[bytes, bytes]
-    """The entry as its stream holds it; empty if it is no longer there (somebody trimmed it)."""
+    """The entry as its stream holds it; empty if it is no longer there (it was trimmed)."""
     tries: Tries = Tries()
 
     @cached_property
@@ -101,7 +101,7 @@ class Delivery:
 
     @property
     def is_replay(self) -> bool:
-        """Whether a person sent it again: from the dead letters or a topic's history."""
+        """True if an operator replayed it: from the dead letters or a topic's history."""
         return self.ref.stream.endswith(":replay")
 
     @property
@@ -116,7 +116,7 @@ class Delivery:
 
     @property
     def order(self) -> tuple[int, int, str]:
-        """What sorts deliveries as their events were accepted."""
+        """The sort key that orders deliveries as their events were accepted."""
         return (*order_of(self.first_entry), self.ref.stream)
 
 
@@ -152,13 +152,13 @@ class Lane:
         await self._place.save()
 
     async def read_new(self, count: int, token: str = "", room: int | None = None) -> list[Delivery]:
-        """Deliveries that nobody has read yet, at once; empty if there are none.
+        """Read new deliveries without waiting; empty if there are none.
 
         Up to `count` of the topic; then replays, as many as those have left of `room` (`count` if it is not given), and
         at least one: what is read now stands before what is routed next.
 
         Raises:
-            LeaseLost: the lease of the lane's partition is somebody's whose token is not `token`.
+            LeaseLost: another worker holds the lease of the lane's partition.
         """
         claim, most = Claim(self._lease, token), ReadLimits(count, count if room is None else room)
         try:
@@ -176,7 +176,7 @@ class Lane:
         return [Delivery(Ref(stream.decode(), entry.decode()), fields) for stream, entry, fields in rows]
 
     async def orphans(self) -> list[Ref]:
-        """Pending deliveries that wait for nothing: whoever read them is gone."""
+        """Return the pending deliveries that wait for nothing: the worker that read them is gone."""
         found: list[Ref] = []
         for stream in self._streams:
             start = "-"
@@ -188,13 +188,13 @@ class Lane:
         return found
 
     async def in_hand(self) -> int:
-        """How many deliveries were read and neither settled nor wait: somebody has them, or they are orphans."""
+        """Count the deliveries that are in flight or orphans: read, not settled, and not waiting."""
         async with self._redis.pipeline(transaction=True) as pipe:
             pipe.zcard(self._retries)
             for stream in self._streams:
                 pipe.xpending(stream, self.group)
             waiting, *pending = await pipe.execute(raise_on_error=False)
-        owed = sum(int(one["pending"]) for one in pending if not isinstance(one, ResponseError))
+        owed = sum(int(state["pending"]) for state in pending if not isinstance(state, ResponseError))
         return owed - int(waiting)
 
     async def _pending_page(self, stream: str, start: str) -> list[dict[str, bytes]]:
@@ -208,7 +208,7 @@ class Lane:
         return rows
 
     async def read_due(self, now_ms: int, count: int, token: str = "") -> list[Delivery]:
-        """Up to `count` deliveries whose next attempt is due, the longest due first.
+        """Take at most `count` deliveries that are due for a retry, the longest due first.
 
         They no longer wait once they are taken: should we die with them, they are orphans.
 
@@ -219,7 +219,7 @@ class Lane:
         return await self.fetch([Ref.parse(member) for member in members])
 
     async def next_due(self) -> int | None:
-        """When the next attempt of a waiting delivery is due, Unix milliseconds; None if none waits."""
+        """Return the due time of the next retry, Unix milliseconds; None if none waits."""
         rows = await self._redis.zrange(self._retries, 0, 0, withscores=True)
         return int(rows[0][1]) if rows else None
 
@@ -247,7 +247,7 @@ class Lane:
         ]
 
     async def has_new(self) -> bool:
-        """Whether any stream has an entry that the group has not read; the lane's groups must stand (`ensure`)."""
+        """Return True if any stream has an entry that the group has not read; call `ensure` first."""
         for stream in (self.topic_stream, self.replay_stream):
             last = (await self._redis.xinfo_stream(stream))["last-generated-id"]
             if order_of(await self._read_up_to(stream)) < order_of(last.decode()):
@@ -274,7 +274,7 @@ async def wait_ready(redis: Redis, partition: int, timeout: float) -> list[str]:
 
 
 async def mark_ready(redis: Redis, partition: int, lanes: Iterable[str], now_ms: int) -> None:
-    """Says that `lanes` have something to look at."""
+    """Mark `lanes` as ready: they have new deliveries."""
     scores = dict.fromkeys(lanes, now_ms)
     if scores:
         await redis.zadd(keys.ready(partition), scores, nx=True)

@@ -27,30 +27,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What the relay did with webhooks, all in all."""
+    """The totals over all webhooks."""
 
     accepted: int
     duplicate: int
     quarantined: int
-    """How many bodies were set aside, ever."""
+    """The number of bodies ever quarantined."""
     routed: int
     unmatched: int
     inbox: int
     """Accepted and not yet routed."""
     poisoned: int = 0
-    """How many of those aside had been accepted, and turned out to be unreadable only when they were routed."""
+    """The number of quarantined bodies that had been accepted, and failed to decode when they were routed."""
     quarantine_dropped: int = 0
-    """How many of those aside a person dropped, or were too much to keep."""
+    """The number of quarantined bodies that an operator dropped, or that exceeded the limit."""
 
     @property
     def balances(self) -> bool:
-        """Whether every accepted event is routed, unmatched, quarantined, or still in the inbox."""
+        """True if every accepted event is routed, unmatched, quarantined, or still in the inbox."""
         return self.accepted == self.routed + self.unmatched + self.poisoned + self.inbox
 
 
 @dataclass(frozen=True, slots=True)
 class LaneLedger:
-    """Where one subscription's events are."""
+    """The ledger of one subscription."""
 
     subscription: str
     routed: int
@@ -60,21 +60,21 @@ class LaneLedger:
     retrying: int
     dead: int
     replayed: int
-    """How many events a person has sent again, ever: dead letters and a topic's history; for information."""
+    """The number of events ever replayed: dead letters and a topic's history; for information."""
     filtered: int = 0
-    """How many the subscription did not want, though its topic has them."""
+    """The number of events that the subscription's filter excluded."""
     dropped: int = 0
-    """How many dead letters a person dropped."""
+    """The number of dead letters that an operator dropped."""
     repeated: int = 0
-    """How many were given to the lane again, because somebody deleted its consumer group."""
+    """The number of events that were given to the lane again, because its consumer group was deleted."""
     lost: int = 0
-    """How many somebody deleted from the topic before the lane had them."""
+    """The number of events that were deleted from the topic before the lane read them."""
     from_history: int = 0
-    """How many of those sent again came from a topic's history, beside what was routed."""
+    """The number of replayed events that came from a topic's history, beside what was routed."""
 
     @property
     def balances(self) -> bool:
-        """Whether every routed event is somewhere."""
+        """True if every routed event is somewhere."""
         settled = self.delivered + self.filtered + self.dead + self.dropped + self.lost
         return self.routed + self.repeated + self.from_history == settled + self.waiting + self.retrying
 
@@ -96,7 +96,7 @@ class Ledger:
         return Totals(inbox=inbox, **{name: counts.get(name, 0) for name in counted})
 
     async def unmatched(self) -> dict[str, int]:
-        """How many events of each type no topic wanted."""
+        """Return the number of events that matched no topic, by type."""
         rows = await ask(self._redis.hgetall(keys.UNMATCHED))
         return {name.decode(): int(value) for name, value in sorted(rows.items())}
 
@@ -142,7 +142,7 @@ class Ledger:
     async def _owed(
         self, stream: str, group: str, groups: Sequence[Mapping[str, Any]] | ResponseError, left: bytes | None
     ) -> int:
-        """How many entries of `stream` the group has not acknowledged, read or not; up to the id `left`, if any."""
+        """Count the unacknowledged entries of `stream`, read or not; up to the id `left`, if any."""
         if isinstance(groups, ResponseError):  # the stream is not there
             return 0
         for row in groups:

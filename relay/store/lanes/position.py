@@ -7,7 +7,7 @@ In the lane's hash, for each topic stream it ever read:
     known:<stream>        how many it had lately; fewer now means that the stream was lost and is another one
     settled:<stream>      how many of its entries were delivered or died
     repeated:<stream>     how many were given again because the group was lost after they had been settled
-    lost:<stream>         how many can no longer be given, because somebody deleted them
+    lost:<stream>         how many can no longer be given, because they were deleted
     left:<stream>         the last id that the lane still owes of a topic it has left for another; `known` stands still
 
 What was routed to a lane is not counted but read off the stream (`entries-added`), so it is right whoever appended.
@@ -47,14 +47,17 @@ async def drop_lane(redis: Redis, subscription: str) -> None:
         pipe.hdel(keys.PAUSED, subscription)
         pipe.hdel(keys.BREAKERS, subscription)
         for result in await pipe.execute(raise_on_error=False):
-            if isinstance(result, Exception) and "requires the key to exist" not in str(
-                result
-            ):  # a stream that is gone
+            if isinstance(result, Exception) and not _is_missing_stream(result):
                 raise result
 
 
+def _is_missing_stream(error: Exception) -> bool:
+    """Return True if XGROUP failed because its stream does not exist."""
+    return "requires the key to exist" in str(error)
+
+
 class Position:
-    """Where a lane stands in a topic stream."""
+    """The position of a lane in a topic stream."""
 
     def __init__(self, redis: Redis, subscription: str, stream: str) -> None:
         self._redis = redis

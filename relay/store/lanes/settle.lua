@@ -7,8 +7,8 @@
 --         filtered  the same
 --         again     due (ms), what the attempts so far were
 --         dead      the chat that it holds up (empty if none), fields and values of the dead letter
--- A verdict counts only for a delivery that is still pending: whoever lost the lease in between, or settles a second time, changes nothing.
--- A success is always taken, since the subscriber has the event whoever sent it.
+-- A verdict counts only for a delivery that is still pending: a worker that lost the lease, or settles a second time, changes nothing.
+-- A success is always taken, since the subscriber has the event, whichever worker sent it.
 -- An attempt is remembered also where its verdict does not count, and marked: it was made, and explains a duplicate.
 -- Returns how many verdicts counted.
 local holder = redis.call('GET', KEYS[1])
@@ -53,7 +53,7 @@ local function is_pending(stream, group, entry)
     return not rows.err and #rows == 1
 end
 
-local function let_go(lane, stream, entry, at, last)
+local function unblock(lane, stream, entry, at, last)
     if at <= last and redis.call('HGET', lane .. ':blocked', ARGV[at]) == stream .. '|' .. entry then
         redis.call('HDEL', lane .. ':blocked', ARGV[at])
     end
@@ -62,7 +62,7 @@ end
 local function done(lane, stream, group, entry, replay, at, last)
     if close(lane, stream, group, entry, replay) then
         count(lane, 'delivered')
-        let_go(lane, stream, entry, at, last)
+        unblock(lane, stream, entry, at, last)
         return 1
     end
     return 0
@@ -71,7 +71,7 @@ end
 local function filtered(lane, stream, group, entry, replay, at, last)
     if held and close(lane, stream, group, entry, replay) then
         count(lane, 'filtered')
-        let_go(lane, stream, entry, at, last)
+        unblock(lane, stream, entry, at, last)
         return 1
     end
     return 0
@@ -125,7 +125,7 @@ local function remember(lane, is_new, at)
         id = redis.call('XADD', attempts, 'MAXLEN', '~', ARGV[at + 2], '*', 'a', attempt, 'moot', '1')
     end
     if id and answer ~= '' then
-        -- An id that is not the greatest, since somebody deleted one of the streams, costs the answer and no more.
+        -- An id that is not the greatest, since one of the streams was deleted, costs the answer and no more.
         redis.pcall('XADD', lane .. ':answers', 'MAXLEN', '~', ARGV[at + 3], id, 'a', answer)
     end
 end

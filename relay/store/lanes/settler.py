@@ -15,7 +15,7 @@ from relay.store import keys
 from relay.store.driver.batcher import Batcher
 from relay.store.driver.client import retry_until_redis_answers
 from relay.store.driver.scripts import Script
-from relay.store.lanes.attempt_record import AttemptLimits, AttemptRecord, answer_of
+from relay.store.lanes.attempt_record import AttemptLimits, AttemptRecord, encode_detail
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -48,11 +48,11 @@ class Settlement(NamedTuple):
     at_ms: int
     """When it was decided, Unix milliseconds."""
     is_probe: bool = False
-    """Whether the breaker was open when the attempt was made."""
+    """True if the breaker was open when the attempt was made."""
     room: AttemptLimits = _ROOM
     """How much the lane remembers of its attempts."""
     blocks: str = ""
-    """The chat whose other deliveries wait for a person should this one die; empty if none do."""
+    """The chat whose other deliveries wait for an operator should this one be dead-lettered; empty if none do."""
 
 
 class Settler:
@@ -121,7 +121,7 @@ def _blocked_by(delivery: Delivery) -> list[Value]:
 
 
 def _attempt_arguments(settlement: Settlement) -> tuple[bytes, bytes, int, int]:
-    """What is remembered of the attempt, its failure's words, and how many of each."""
+    """Return the attempt record, the failure's detail, and the limit of each."""
     delivery, attempt, verdict = settlement.delivery, settlement.attempt, settlement.verdict
     if attempt is None:
         return b"", b"", 0, 0
@@ -145,7 +145,7 @@ def _attempt_arguments(settlement: Settlement) -> tuple[bytes, bytes, int, int]:
         due_ms=verdict.due_ms if isinstance(verdict, RetryAt) else None,
         dead=verdict.reason if isinstance(verdict, DeadLettered) else None,
     )
-    answer = b"" if attempt.outcome is Outcome.DELIVERED else answer_of(attempt.detail)
+    answer = b"" if attempt.outcome is Outcome.DELIVERED else encode_detail(attempt.detail)
     return remembered.encode(), answer, *settlement.room
 
 
@@ -162,5 +162,5 @@ def _letter(settlement: Settlement, verdict: DeadLettered) -> list[Value]:
     if settlement.blocks:
         fields += ("dead_blocks", settlement.blocks)
     if attempt is not None:
-        fields += ("dead_status", attempt.status or "", "dead_detail", answer_of(attempt.detail))
+        fields += ("dead_status", attempt.status or "", "dead_detail", encode_detail(attempt.detail))
     return fields

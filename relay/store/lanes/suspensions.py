@@ -1,6 +1,6 @@
-"""What keeps a lane from sending: it is paused, its breaker is open, or a dead letter holds up a chat.
+"""Reasons why a lane does not send: it is paused, its breaker is open, or a dead letter holds up a chat.
 
-Kept in Redis, so that it outlives the worker that drains the lane, and so that anybody can look.
+Kept in Redis, so that it outlives the worker that drains the lane, and so that operators can see it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Why and since when a lane is paused."""
+    """The start and the reason of a pause."""
 
     at_ms: int
     """Unix milliseconds."""
@@ -47,7 +47,7 @@ class Suspensions:
         return bool(await ask(self._redis.hdel(keys.PAUSED, lane)))
 
     async def is_suspended(self, lane: str) -> bool:
-        """Whether anything keeps a lane from sending at its full pace."""
+        """Return True if anything keeps a lane from sending at its full pace."""
         async with self._redis.pipeline(transaction=False) as pipe:
             pipe.hexists(keys.PAUSED, lane)
             pipe.hexists(keys.BREAKERS, lane)
@@ -64,7 +64,7 @@ class Suspensions:
         return OpenBreaker.decode(await ask(text))
 
     async def blocked_chats(self, lane: str) -> int:
-        """How many chats of an ordered lane wait for a person to replay or drop a dead letter."""
+        """Count the chats of an ordered lane that wait until an operator replays or drops a dead letter."""
         return await ask(self._redis.hlen(keys.lane(lane, "blocked")))
 
     async def save_open_breaker(self, lane: str, trip: OpenBreaker | None) -> None:

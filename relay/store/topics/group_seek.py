@@ -31,9 +31,9 @@ class PendingConsumer:
 
     name: str
     before: int
-    """How many lie before the new place; they stay with it."""
+    """Events before the new position; they stay with the consumer."""
     beyond: int
-    """How many lie beyond it; they are given out again."""
+    """Events beyond it; they are delivered again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +47,23 @@ class Seek:
     after: str
     """The entry after which it goes on."""
     events: int
-    """How many lie between the two."""
+    """The number of events between the two."""
     next: str | None
     """The first entry that it is given then, if there is one yet."""
     last: str
     """The last entry of the stream."""
     entries_read: int
-    """How many entries the stream had ever had up to `after`."""
+    """The number of entries ever added up to `after`."""
     holders: tuple[PendingConsumer, ...]
 
     @property
     def is_back(self) -> bool:
-        """Whether events are read again, not skipped."""
+        """True if events are read again, not skipped."""
         return order_of(self.after) < order_of(self.stands)
 
     @property
     def is_nothing(self) -> bool:
-        """Whether the group stands there already."""
+        """True if the group stands there already."""
         return self.after == self.stands or (not self.events and not any(holder.beyond for holder in self.holders))
 
 
@@ -76,7 +76,7 @@ async def groups_of(redis: Redis, topic: str) -> list[str]:
 
 
 async def plan_seek(redis: Redis, topic: str, group: str, after: str | None) -> Seek:
-    """What it means to let `group` go on after the id `after`, or at the end, if that is None or beyond it.
+    """Plan the seek of `group` to the id `after`, or to the end, if that is None or beyond it.
 
     Raises:
         StoreError: the topic has no such group (any more).
@@ -123,5 +123,5 @@ async def _pending(redis: Redis, stream: str, group: str, start: str) -> list[di
 
 
 async def seek(redis: Redis, move: Seek) -> int:
-    """Moves the group; how many events that were pending beyond the new place are given out again."""
+    """Move the group; return the number of pending events that are delivered again."""
     return int(await _seek(redis, [keys.topic(move.topic)], [move.group, move.after, move.entries_read]))

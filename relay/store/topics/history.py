@@ -1,7 +1,7 @@
 """A topic's history: the events that its stream still holds between two moments.
 
 Moments are those at which the events were routed into the topic, which is what entry ids tell; a span ends at an entry
-that is there, so that it does not grow while somebody goes through it.
+that is there, so that it does not grow while it is read.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BEGINNING = "0-0"
 
 @dataclass(frozen=True, slots=True)
 class HistoryFilter:
-    """Which events of a topic are meant: those that fit everything that is given."""
+    """Conditions on events of a topic; one that is None matches every event."""
 
     event_type: str | None = None
     """A pattern."""
@@ -34,11 +34,11 @@ class HistoryFilter:
 
     @property
     def is_any(self) -> bool:
-        """Whether nothing is given."""
+        """True if nothing is given."""
         return self == HistoryFilter()
 
     def matches(self, fields: Mapping[bytes, bytes]) -> bool:
-        """Whether an entry with these fields is one of them."""
+        """Return True if an entry with these fields is one of them."""
         return (
             self.event_type is None or matches(self.event_type, fields.get(b"type", b"").decode(errors="replace"))
         ) and (self.line is None or self.line.encode() == fields.get(b"line"))
@@ -56,7 +56,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What a span holds."""
+    """The contents of a span."""
 
     span: Span
     events: int
@@ -68,15 +68,15 @@ class Survey:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How far back a topic's history goes."""
+    """The reach of a topic's history."""
 
     oldest_ms: int | None
     """When the oldest event that is kept was routed, Unix milliseconds; None if there is none."""
     is_whole: bool
-    """Whether nothing was ever removed."""
+    """True if nothing was ever removed."""
 
     def reaches(self, ms: float | None) -> bool:
-        """Whether nothing that was routed since a moment (Unix milliseconds; None: ever) can have been removed."""
+        """Return True if nothing routed since `ms` (Unix milliseconds; None: ever) can have been removed."""
         return self.is_whole or (ms is not None and self.oldest_ms is not None and ms >= self.oldest_ms)
 
 
@@ -88,7 +88,7 @@ class History:
         self._stream = keys.topic(topic)
 
     async def extent(self) -> Extent:
-        """How far back it goes."""
+        """Return the reach of the history."""
         async with self._redis.pipeline(transaction=True) as pipe:
             pipe.exists(self._stream)
             pipe.xrange(self._stream, count=1)
@@ -106,7 +106,7 @@ class History:
         return Span(after, last[0][0].decode() if last else after)
 
     async def survey(self, span: Span, wanted: HistoryFilter) -> Survey:
-        """What `span` holds; reads all of it."""
+        """Count the events of `span`; reads all of it."""
         events = matching = 0
         first: str | None = None
         after = span.after
@@ -117,7 +117,7 @@ class History:
         return Survey(span, events, matching, ms_of(first) if first else None, ms_of(after) if first else None)
 
     async def read(self, after: str, end: str, count: int) -> list[tuple[str, dict[bytes, bytes]]]:
-        """Up to `count` entries after the id `after`, up to and including `end`, oldest first."""
+        """Read at most `count` entries after the id `after`, up to and including `end`, oldest first."""
         rows = await ask(self._redis.xrange(self._stream, f"({after}", end, count=count))
         return [(entry.decode(), fields) for entry, fields in rows]
 

@@ -3,7 +3,7 @@
 -- ARGV: where the cursor has to stand, where it is to stand, how many entries it passes, topic, lane name, now (ms),
 --       wakeup: job id, payload, lifetime (ms); then ids of those of the entries that are wanted
 -- Returns how many events the lane was given (one that was trimmed meanwhile is not), or -1 if the replay has ended or
--- stands elsewhere: somebody has moved it on.
+-- stands elsewhere: another worker has advanced it.
 --#include wake
 --#include types
 local replay, stream, lane, ready, queue = unpack(KEYS)
@@ -31,6 +31,6 @@ if sent > 0 then
     redis.call('HINCRBY', lane, 'replayed', sent)
     redis.call('HINCRBY', lane, 'from_history', sent)
     redis.call('ZADD', ready, 'NX', ARGV[6], ARGV[5])
-    ring(queue, ARGV[7], ARGV[8], ARGV[9], 1)
+    wake_up(queue, ARGV[7], ARGV[8], ARGV[9], 1)
 end
 return sent

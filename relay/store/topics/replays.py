@@ -1,11 +1,11 @@
 """Replays: a topic's history that is sent to a push subscription again, however long that takes.
 
     running  ->  done         its span is through
-             ->  cancelled    a person did not want it any more
+             ->  cancelled    an operator has cancelled it
              ->  failed       its subscription is no longer there, or a bug of ours
 
-A replay is a record in Redis with a cursor, which moves in the same step that gives the lane its events: whoever works
-on it may die at any moment, and the next one goes on where it stood (`workers.maintenance.replayer`). What the
+A replay is a record in Redis with a cursor, which moves in the same step that gives the lane its events: a worker can
+die at any moment, and the next one resumes at the cursor (`workers.maintenance.replayer`). What the
 lane has got, it delivers as any other event, with `Relay-Replay` and attempts of its own.
 """
 
@@ -38,7 +38,7 @@ _move_on, _end = Script(__package__, "replay_advance"), Script(__package__, "rep
 
 
 class State(StrEnum):
-    """Whether a replay goes on."""
+    """True if a replay goes on."""
 
     RUNNING = "running"
     DONE = "done"
@@ -48,7 +48,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What somebody wants to be sent again."""
+    """A request for a replay."""
 
     topic: str
     to: str
@@ -57,7 +57,7 @@ class Order:
     rate: float
     """Events a second, at most."""
     by: str
-    """Who wants it."""
+    """The requester."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,30 +68,30 @@ class Replay:
     order: Order
     span: Span
     events: int
-    """How many the span held when it began."""
+    """The number of events in the span at the start."""
     matching: int
-    """How many of them were wanted."""
+    """The number of events that matched."""
     cursor: str
     """The last entry that is through."""
     seen: int
-    """How many entries are through."""
+    """The number of entries that were processed."""
     sent: int
-    """How many events the lane was given."""
+    """The number of events that the lane was given."""
     state: State
     reason: str
-    """Why it ended, if there is something to say."""
+    """The reason for its end, if there is one."""
     started_ms: int
     """Unix milliseconds."""
     ended_ms: int | None
 
     @property
     def is_through(self) -> bool:
-        """Whether nothing of its span is left."""
+        """True if nothing of its span is left."""
         return self.cursor == self.span.end
 
     @property
     def missed(self) -> int:
-        """How many events had been trimmed from the topic before their turn came; known once it is through."""
+        """The number of events that were trimmed before their turn; 0 until the replay is complete."""
         return self.events - self.seen if self.is_through else 0
 
 

@@ -25,23 +25,23 @@ _trim = Script(__package__, "trim")
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much a topic keeps."""
+    """The limits of a topic."""
 
     age: float = DEFAULT_AGE
     """Seconds."""
     size: int = DEFAULT_SIZE
     """Bytes of Redis's memory."""
     hard_size: int = DEFAULT_HARD_SIZE
-    """Bytes, whoever needs the entries."""
+    """Bytes, even if a group needs the entries."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trimmed:
-    """What became of a topic."""
+    """The result of trimming a topic."""
 
     removed: int = 0
     needed: int = 0
-    """How many of them somebody still needed."""
+    """The number of removed entries that a group still needed."""
     entries: int = 0
     size: int = 0
     """Bytes of Redis's memory."""
@@ -50,7 +50,7 @@ class Trimmed:
 
 
 async def trim_topic(redis: Redis, topic: str, bounds: Bounds, now_ms: int) -> Trimmed:
-    """Removes what may go, in steps between which Redis serves others."""
+    """Trim the topic, in steps between which Redis serves other clients."""
     stream = keys.topic(topic)
     size = int(await ask(redis.memory_usage(stream)) or 0)
     entries = int(await redis.xlen(stream))

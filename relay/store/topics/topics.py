@@ -1,4 +1,4 @@
-"""What is in the topics' streams, and who reads them."""
+"""The state of topics: size, age, and consumer groups."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class Echo:
         return [item.upper() for item in items]
 
 
-async def test_a_lone_item_waits_for_nobody() -> None:
+async def test_lone_item_is_sent_at_once() -> None:
     echo = Echo()
     echo.open.set()
     async with batcher(echo) as lone:
@@ -32,7 +32,7 @@ async def test_a_lone_item_waits_for_nobody() -> None:
     assert echo.batches == [["a"]]
 
 
-async def test_what_arrives_while_a_batch_is_under_way_shares_the_next() -> None:
+async def test_items_that_arrive_during_a_batch_share_the_next() -> None:
     echo = Echo()
     async with batcher(echo) as shared:
         first = shared.submit("a")
@@ -54,7 +54,7 @@ async def test_batches_are_bounded_by_count_and_by_bytes() -> None:
     assert [len(batch) for batch in echo.batches] == [2, 2, 1, 1]
 
 
-async def test_a_failure_reaches_everybody_who_waited_behind_it_and_nobody_later() -> None:
+async def test_failure_reaches_all_waiting_items_and_none_later() -> None:
     gate = asyncio.Event()
     calls = 0
 
@@ -78,7 +78,7 @@ async def test_a_failure_reaches_everybody_who_waited_behind_it_and_nobody_later
         assert await failing.submit("c") == "c"
 
 
-async def test_a_caller_who_leaves_does_not_disturb_the_others() -> None:
+async def test_cancelled_caller_does_not_disturb_the_others() -> None:
     echo = Echo()
     async with batcher(echo) as left:
         leaving, staying = left.submit("a"), left.submit("b")
@@ -90,7 +90,7 @@ async def test_a_caller_who_leaves_does_not_disturb_the_others() -> None:
         assert await staying == "B"
 
 
-async def test_leaving_the_context_cancels_who_still_waits() -> None:
+async def test_leaving_the_context_cancels_waiting_callers() -> None:
     echo = Echo()
     async with batcher(echo) as closed:
         waiting = closed.submit("a")
@@ -100,7 +100,7 @@ async def test_leaving_the_context_cancels_who_still_waits() -> None:
         await waiting
 
 
-async def test_who_has_waited_for_too_long_is_told_and_not_sent() -> None:
+async def test_expired_item_times_out_and_is_not_sent() -> None:
     echo = Echo()
     async with Batcher[str, str](echo, size_of=len, most_items=2, most_bytes=100, longest_wait=0.02) as patient:
         first = patient.submit("a")
@@ -118,7 +118,7 @@ async def test_who_has_waited_for_too_long_is_told_and_not_sent() -> None:
     assert echo.batches == [["a"], ["d"]]
 
 
-async def test_where_two_may_be_under_way_a_wave_is_parted_in_two() -> None:
+async def test_burst_is_split_when_two_batches_can_be_in_flight() -> None:
     echo = Echo()
     numbers = [str(number) for number in range(100)]
     async with Batcher(echo, size_of=len, most_items=1000, most_bytes=10_000, at_once=2) as parted:
@@ -130,7 +130,7 @@ async def test_where_two_may_be_under_way_a_wave_is_parted_in_two() -> None:
     assert [len(batch) for batch in echo.batches] == [50, 50]
 
 
-async def test_what_is_hardly_worth_a_round_trip_is_not_parted() -> None:
+async def test_small_burst_is_not_split() -> None:
     echo = Echo()
     echo.open.set()
     async with Batcher(echo, size_of=len, most_items=1000, most_bytes=10_000, at_once=2) as parted:

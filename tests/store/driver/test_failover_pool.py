@@ -43,9 +43,7 @@ async def ids_in_inbox(redis: Redis) -> set[str]:
     return {fields[b"id"].decode() for _, fields in rows}
 
 
-async def test_what_was_confirmed_by_a_replica_is_there_after_the_primary_was_killed(
-    redis: Redis, topology: Topology
-) -> None:
+async def test_confirmed_events_survive_the_loss_of_the_primary(redis: Redis, topology: Topology) -> None:
     confirmed: set[str] = set()
     first = await topology.primary()
 
@@ -73,9 +71,7 @@ async def test_what_was_confirmed_by_a_replica_is_there_after_the_primary_was_ki
     assert confirmed <= await ids_in_inbox(redis)
 
 
-async def test_without_enough_replicas_an_event_is_not_confirmed_and_later_a_repeat(
-    redis: Redis, topology: Topology
-) -> None:
+async def test_unconfirmed_event_is_refused_and_is_a_duplicate_later(redis: Redis, topology: Topology) -> None:
     [replica] = topology.ports[1:]
     arrival = arrival_of()
     async with Acceptor(redis, 60.0, time.time, replicas=1) as acceptor:
@@ -88,7 +84,7 @@ async def test_without_enough_replicas_an_event_is_not_confirmed_and_later_a_rep
         assert not await acceptor.accept(arrival)
 
 
-async def test_a_connection_that_is_told_readonly_is_not_used_again(topology: Topology) -> None:
+async def test_connection_is_closed_after_readonly(topology: Topology) -> None:
     async with open_redis(f"redis://127.0.0.1:{topology.ports[1]}/0", REQUEST_TIMEOUT) as redis:
         with pytest.raises(RedisConnectionError, match="it is a replica now"):
             await redis.set("x", 1)

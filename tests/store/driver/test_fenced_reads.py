@@ -26,7 +26,7 @@ async def lane(redis: Redis) -> Lane:
 
 
 @pytest.mark.parametrize("token", ["somebody else", ""])
-async def test_who_lost_the_lease_takes_nothing(redis: Redis, lane: Lane, token: str) -> None:
+async def test_worker_without_the_lease_reads_nothing(redis: Redis, lane: Lane, token: str) -> None:
     with pytest.raises(LeaseLost):
         await lane.read_new(10, token)
     with pytest.raises(LeaseLost):
@@ -37,7 +37,7 @@ async def test_who_lost_the_lease_takes_nothing(redis: Redis, lane: Lane, token:
     assert [str(delivery.ref) for delivery in await lane.read_due(50, 10, "holder")] == [f"{STREAM}|1-1"]
 
 
-async def test_a_lease_that_nobody_holds_is_nobody_elses(redis: Redis, lane: Lane) -> None:
+async def test_free_lease_does_not_block_reads(redis: Redis, lane: Lane) -> None:
     await redis.delete(keys.lease(wakeups.deliver(wakeups.partition_of("bot")).job_id))
     assert len(await lane.read_new(10, "former holder")) == 1
 
@@ -53,7 +53,7 @@ async def test_entries_come_as_they_are_and_once(redis: Redis) -> None:
     assert await read_due(redis, claim, "nothing waits", 1, 9) == []
 
 
-async def test_further_streams_give_what_is_left_of_the_room_and_at_least_one(redis: Redis) -> None:
+async def test_further_streams_share_the_room_left_and_get_at_least_one(redis: Redis) -> None:
     for stream in ("s", "replays"):
         await redis.xgroup_create(stream, "g", mkstream=True)
         for n in range(9):

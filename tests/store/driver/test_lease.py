@@ -31,7 +31,7 @@ async def test_one_holder_at_a_time(redis: Redis) -> None:
         pass
 
 
-async def test_it_and_arqs_lock_end_soon_after_the_last_beat(redis: Redis) -> None:
+async def test_lease_and_arq_lock_end_soon_after_the_last_renewal(redis: Redis) -> None:
     async with acquire_lease(redis, JOB):
         ours, arqs = await redis.pttl(keys.lease(JOB)), await redis.pttl(keys.ARQ_LOCK_PREFIX + JOB)
         assert 0 < ours <= 5000
@@ -39,7 +39,7 @@ async def test_it_and_arqs_lock_end_soon_after_the_last_beat(redis: Redis) -> No
     assert not await redis.exists(keys.lease(JOB))
 
 
-async def test_it_is_prolonged_as_long_as_it_is_held(redis: Redis) -> None:
+async def test_lease_is_renewed_while_held(redis: Redis) -> None:
     async with acquire_lease(redis, JOB, timings=QUICK):
         await redis.pexpire(keys.lease(JOB), 100)
 
@@ -50,7 +50,7 @@ async def test_it_is_prolonged_as_long_as_it_is_held(redis: Redis) -> None:
         await eventually(prolonged)
 
 
-async def test_who_finds_somebody_else_in_its_place_knows_that_it_lost(redis: Redis) -> None:
+async def test_worker_detects_that_another_took_its_lease(redis: Redis) -> None:
     async with acquire_lease(redis, JOB, timings=QUICK) as lease:
         await redis.set(keys.lease(JOB), "somebody else")
         async with asyncio.timeout(5):
@@ -59,7 +59,7 @@ async def test_who_finds_somebody_else_in_its_place_knows_that_it_lost(redis: Re
     assert await redis.get(keys.lease(JOB)) == b"somebody else"
 
 
-async def test_a_lease_that_expired_while_nobody_took_it_is_taken_back(redis: Redis) -> None:
+async def test_expired_free_lease_is_reacquired(redis: Redis) -> None:
     async with acquire_lease(redis, JOB, timings=QUICK) as lease:
         await redis.delete(keys.lease(JOB))
 
@@ -70,13 +70,13 @@ async def test_a_lease_that_expired_while_nobody_took_it_is_taken_back(redis: Re
         assert lease.is_sure
 
 
-async def test_without_a_beat_it_is_no_longer_sure(redis: Redis) -> None:
+async def test_lease_is_not_sure_without_renewal(redis: Redis) -> None:
     async with acquire_lease(redis, JOB, timings=Timings(lease=0.05, lease_renew=60.0)) as lease:
         assert lease.is_sure
         await eventually(lambda: not lease.is_sure)
 
 
-async def test_it_is_not_sure_while_the_replicas_that_have_to_confirm_it_are_away(tmp_path: Path) -> None:
+async def test_lease_is_not_sure_without_replica_confirmation(tmp_path: Path) -> None:
     async with sentinels(tmp_path / "servers") as topology, open_redis(topology.url, WORKER_TIMEOUT) as redis:
         [replica] = topology.ports[1:]
         async with acquire_lease(redis, JOB, replicas=1, timings=QUICK) as lease:

@@ -49,14 +49,14 @@ async def is_blocked(redis: Redis, number: int) -> bool:
     return any(int(client["id"]) == number and "b" in client["flags"] for client in await redis.client_list())
 
 
-async def test_calls_run_in_their_order_and_each_gets_its_own_answer(redis: Redis) -> None:
+async def test_calls_run_in_order_and_each_gets_its_own_reply(redis: Redis) -> None:
     async with opened(redis) as line:
         answers = await asyncio.gather(*(ask(line, "RPUSH", "list", number) for number in range(300)))
     assert answers == list(range(1, 301))
     assert await redis.lrange("list", 0, -1) == [b"%d" % number for number in range(300)]  # type: ignore[misc]  # typed for the blocking client, too
 
 
-async def test_an_error_is_the_answer_of_the_call_that_made_it_and_of_no_other(redis: Redis) -> None:
+async def test_error_reply_reaches_only_its_own_call(redis: Redis) -> None:
     async with opened(redis) as line:
         answers = await asyncio.gather(
             *(ask(line, *command) for command in (("INCR", "n"), ("HGET", "n", "x"), ("INCR", "n"))),
@@ -74,7 +74,7 @@ async def test_an_idle_connection_that_redis_has_closed_is_made_anew(redis: Redi
         assert await ask(line, "CLIENT", "ID") != number
 
 
-async def test_trouble_reaches_all_who_wait_and_nobody_later(redis: Redis) -> None:
+async def test_connection_error_reaches_all_waiting_calls_and_none_later(redis: Redis) -> None:
     async with opened(redis) as line:
         first = await ask(line, "CLIENT", "ID")
         stuck = [asyncio.ensure_future(ask(line, "BLPOP", "nothing", 0)) for _ in range(3)]
@@ -86,7 +86,7 @@ async def test_trouble_reaches_all_who_wait_and_nobody_later(redis: Redis) -> No
         assert await ask(line, "INCR", "n") == 1
 
 
-async def test_who_gives_up_waiting_shifts_nobodys_answer(redis: Redis) -> None:
+async def test_cancelled_call_does_not_shift_replies(redis: Redis) -> None:
     async with opened(redis) as line:
         first = await ask(line, "CLIENT", "ID")
         with pytest.raises(TimeoutError):
@@ -96,7 +96,7 @@ async def test_who_gives_up_waiting_shifts_nobodys_answer(redis: Redis) -> None:
         assert first not in await connections(redis)
 
 
-async def test_who_sends_while_another_gives_up_is_told_that_the_connection_was_lost(
+async def test_send_during_a_cancellation_fails_with_connection_lost(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with open_redis(redis_url, WORKER_TIMEOUT) as redis, opened(redis) as line:
@@ -113,7 +113,7 @@ async def test_who_sends_while_another_gives_up_is_told_that_the_connection_was_
         assert await ask(line, "PING") == b"PONG"
 
 
-async def test_who_comes_while_redis_is_away_is_told_and_the_next_is_served(redis: Redis, redis_url: str) -> None:
+async def test_call_during_an_outage_fails_and_the_next_succeeds(redis: Redis, redis_url: str) -> None:
     async with gate_to(redis_url) as gate:
         behind = open_redis(gate.url, WORKER_TIMEOUT)
         async with opened(behind) as line:

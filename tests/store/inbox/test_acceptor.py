@@ -70,7 +70,7 @@ async def test_one_round_trip_for_everything_that_arrives_together(redis: Redis,
     assert stats["cmdstat_evalsha"]["calls"] <= 2
 
 
-async def test_the_bell_hangs_in_arqs_own_format(redis: Redis, clock: Clock) -> None:
+async def test_wake_up_is_queued_in_arq_format(redis: Redis, clock: Clock) -> None:
     async with Acceptor(redis, WINDOW, clock) as acceptor:
         await acceptor.accept(arrival_of())
         await acceptor.accept(arrival_of())
@@ -78,7 +78,7 @@ async def test_the_bell_hangs_in_arqs_own_format(redis: Redis, clock: Clock) -> 
     assert await redis.zrange(keys.QUEUE, 0, -1, withscores=True) == [(b"relay:route", float(wakeups.NOW))]
 
 
-async def test_a_repeat_rings_nothing(redis: Redis, clock: Clock) -> None:
+async def test_duplicate_wakes_no_router(redis: Redis, clock: Clock) -> None:
     async with Acceptor(redis, WINDOW, clock) as acceptor:
         arrival = arrival_of()
         await acceptor.accept(arrival)
@@ -94,7 +94,7 @@ async def test_the_script_is_sent_again_when_redis_has_forgotten_it(redis: Redis
         assert await acceptor.accept(arrival_of()) is True
 
 
-async def test_no_redis_is_said_at_once(clock: Clock) -> None:
+async def test_unavailable_redis_fails_at_once(clock: Clock) -> None:
     nowhere = open_redis("redis://127.0.0.1:1/0", REQUEST_TIMEOUT)
     async with Acceptor(nowhere, WINDOW, clock) as acceptor:
         with pytest.raises(StoreUnavailable, match="Redis did not take the event"):

@@ -61,7 +61,7 @@ async def chats(redis: Redis, clock: Clock) -> ChatLines:
 # --- what is learned ------------------------------------------------------------------------------
 
 
-async def test_an_event_that_proves_no_line_gets_the_one_that_was_proved_for_its_chat(chats: ChatLines) -> None:
+async def test_event_without_line_gets_the_line_of_its_chat(chats: ChatLines) -> None:
     assert await chats.resolve([seen(line=LINE)], TOKEN) == [LINE]
     assert await chats.resolve([seen(), seen("another"), seen(None)], TOKEN) == [LINE, None, None]
 
@@ -96,7 +96,7 @@ async def test_what_cannot_be_a_chats_id_is_not_kept(redis: Redis, chats: ChatLi
 
 
 @pytest.mark.parametrize("successor", [True, False])
-async def test_a_chat_that_moves_is_known_by_its_newest_line_and_this_is_said_once(
+async def test_moved_chat_gets_its_newest_line_and_is_logged_once(
     redis: Redis,
     clock: Clock,
     chats: ChatLines,
@@ -181,9 +181,7 @@ async def test_one_batch_cannot_break_the_bound(redis: Redis, clock: Clock) -> N
 
 
 @pytest.mark.parametrize("bounds", [Bounds(chats=5), Bounds(lifetime=DAY)])
-async def test_a_map_far_beyond_its_bounds_comes_back_into_them_in_small_steps(
-    redis: Redis, clock: Clock, bounds: Bounds
-) -> None:
+async def test_oversized_index_shrinks_in_small_steps(redis: Redis, clock: Clock, bounds: Bounds) -> None:
     await ChatLines(redis, clock).resolve([seen(f"C{n}", LINE) for n in range(350)], TOKEN)
     clock.now += 2 * DAY
     chats = ChatLines(redis, clock, bounds)
@@ -212,7 +210,7 @@ async def test_a_chat_is_forgotten_when_its_last_proof_is_too_old(
     assert await remembered(redis) == ["v3:D"]
 
 
-async def test_a_map_that_nobody_adds_to_leaves_redis_in_the_end(redis: Redis, chats: ChatLines) -> None:
+async def test_unused_index_expires(redis: Redis, chats: ChatLines) -> None:
     await chats.resolve([seen(line=LINE)], TOKEN)
     for key in (keys.CHATS, keys.CHATS_PROVED, keys.CHATS_LAST_WRITER):
         assert 89 * DAY < await redis.ttl(key) <= 90 * DAY
@@ -221,7 +219,7 @@ async def test_a_map_that_nobody_adds_to_leaves_redis_in_the_end(redis: Redis, c
 # --- trouble --------------------------------------------------------------------------------------
 
 
-async def test_who_lost_the_lease_teaches_nothing(redis: Redis, chats: ChatLines) -> None:
+async def test_router_without_the_lease_stores_nothing(redis: Redis, chats: ChatLines) -> None:
     with pytest.raises(LeaseLost):
         await chats.resolve([seen(line=LINE)], "somebody else")
     assert await remembered(redis) == []

@@ -119,7 +119,7 @@ async def test_an_entry_is_moved_once_however_often_it_is_committed(redis: Redis
     assert await redis.xlen("relay:topic:messages") == 1
 
 
-async def test_what_is_no_longer_there_feeds_and_wakes_nobody(redis: Redis, inbox: Inbox, clock: Clock) -> None:
+async def test_missing_entry_feeds_and_wakes_no_lane(redis: Redis, inbox: Inbox, clock: Clock) -> None:
     await accept(redis, clock, 3)
     first, second, third = await inbox.read(10)
     await redis.xdel(keys.INBOX, second.entry)
@@ -141,7 +141,7 @@ async def test_what_came_in_between_stays(redis: Redis, inbox: Inbox, clock: Clo
     assert [entry for entry, _ in await redis.xrange(keys.INBOX)] == [between]
 
 
-async def test_who_lost_the_lease_moves_nothing(redis: Redis, inbox: Inbox, clock: Clock) -> None:
+async def test_router_without_the_lease_moves_nothing(redis: Redis, inbox: Inbox, clock: Clock) -> None:
     await accept(redis, clock)
     [entry] = await inbox.read(10)
     with pytest.raises(LeaseLost):
@@ -174,9 +174,7 @@ async def test_what_no_topic_wants_is_counted_by_type(redis: Redis, inbox: Inbox
     assert (counts["unmatched"], counts["routed"]) == ("1", "1")
 
 
-async def test_what_cannot_be_understood_is_set_aside_and_holds_up_nobody(
-    redis: Redis, inbox: Inbox, clock: Clock
-) -> None:
+async def test_undecodable_event_is_quarantined_and_blocks_no_other(redis: Redis, inbox: Inbox, clock: Clock) -> None:
     await accept(redis, clock, 2)
     first, second = await inbox.read(10)
     strange = Move(first.entry, (), ["reason", "odd", "body", first.body], len(first.body), quarantined=True)
@@ -199,9 +197,7 @@ async def test_a_full_redis_lets_move_what_it_has_accepted(redis: Redis, inbox: 
 
 
 @pytest.mark.parametrize("stream", ["relay:topic:everything", keys.QUARANTINE])
-async def test_where_something_else_stands_in_a_streams_place_nothing_is_moved_and_nothing_lost(
-    redis: Redis, inbox: Inbox, clock: Clock, stream: str
-) -> None:
+async def test_wrong_key_type_moves_and_loses_nothing(redis: Redis, inbox: Inbox, clock: Clock, stream: str) -> None:
     await accept(redis, clock, 3)
     first, second, third = await inbox.read(10)
     moves = [
@@ -219,7 +215,7 @@ async def test_where_something_else_stands_in_a_streams_place_nothing_is_moved_a
 
 
 @pytest.mark.parametrize(("appended", "size"), [(1, 10**9), (3, 10**9), (1000, 1), (1000, 700), (1000, 10**9)])
-async def test_a_batch_that_would_hold_redis_up_is_moved_in_parts_and_in_order(
+async def test_large_batch_is_moved_in_ordered_parts(
     redis: Redis, inbox: Inbox, clock: Clock, monkeypatch: pytest.MonkeyPatch, appended: int, size: int
 ) -> None:
     monkeypatch.setattr(module, "_MAX_APPENDED", appended)

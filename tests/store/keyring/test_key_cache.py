@@ -56,7 +56,7 @@ async def test_a_crowd_of_renewals_shares_few_reads(redis: Redis, keyring: Keyri
         assert (await redis.info("commandstats"))["cmdstat_hgetall"]["calls"] <= 2
 
 
-async def test_more_than_a_crowd_is_told_to_come_back(keyring: Keyring) -> None:
+async def test_too_many_renewals_are_refused(keyring: Keyring) -> None:
     async with KeyCache(keyring) as cache:
         await cache.renew()
         answers = await asyncio.gather(*(cache.renew() for _ in range(1100)), return_exceptions=True)
@@ -76,9 +76,7 @@ async def test_the_generation_of_the_url_comes_first(keyring: Keyring) -> None:
         assert not cache.secrets_for(OTHER_LINE, None)
 
 
-async def test_a_keyring_that_became_empty_is_a_lost_database_not_an_order_to_forget(
-    redis: Redis, keyring: Keyring
-) -> None:
+async def test_emptied_keyring_keeps_the_secrets(redis: Redis, keyring: Keyring) -> None:
     await keyring.store(LINE, 1, "id", SECRET, 0)
     async with KeyCache(keyring) as cache:
         await cache.renew()
@@ -106,7 +104,7 @@ async def test_a_secret_under_another_key_is_passed_over(redis: Redis, keyring: 
         assert (bool(cache.secrets_for(LINE, None)), cache.secrets_for(OTHER_LINE, None)) == (True, ())
 
 
-async def test_no_redis_is_our_trouble_and_costs_nobody_his_secrets() -> None:
+async def test_redis_outage_keeps_the_secrets() -> None:
     nowhere = open_redis("redis://127.0.0.1:1/0", 0.5)
     async with KeyCache(Keyring(nowhere, Cipher(new_key()))) as cache:
         with pytest.raises(StoreUnavailable):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 
-async def test_the_last_event_of_each_line_is_kept_with_the_generation_that_verified_it(redis: Redis) -> None:
+async def test_last_event_of_each_line_is_kept_with_its_generation(redis: Redis) -> None:
     async with LastSeen(redis) as noted:
         for generation, arrival in ((1, arrival_of()), (2, arrival_of()), (3, arrival_of(line=None))):
             noted.record(arrival._replace(generation=generation), NOW + generation)

@@ -21,7 +21,7 @@ def sent(redis: Redis) -> V2SecretMarker:
     return V2SecretMarker(redis, Cipher(KEY))
 
 
-async def test_nobody_has_a_secret_before_one_was_sent(sent: V2SecretMarker) -> None:
+async def test_no_holder_before_a_secret_is_sent(sent: V2SecretMarker) -> None:
     assert await sent.holder(SECRET, [1, 2]) is None
 
 
@@ -47,7 +47,7 @@ async def test_under_another_key_nothing_is_known(redis: Redis, sent: V2SecretMa
     assert await V2SecretMarker(redis, Cipher(KEY, new_key())).holder(SECRET, [2]) == 2
 
 
-async def test_what_lies_in_redis_does_not_give_the_secret_away(redis: Redis, sent: V2SecretMarker) -> None:
+async def test_marker_does_not_reveal_the_secret(redis: Redis, sent: V2SecretMarker) -> None:
     await sent.record(SECRET, 2)
     assert await redis.keys() == [keys.LINQ_V2.encode()]
     noted: bytes = await redis.get(keys.LINQ_V2)

@@ -56,9 +56,7 @@ async def ids(redis: Redis, **sought: Any) -> list[str]:
     return [one.attempt.event_id for one in await found(redis, **sought)]
 
 
-async def test_an_attempt_is_remembered_with_whose_event_it_was_and_what_came_of_it(
-    redis: Redis, lane: Lane, settler: Settler
-) -> None:
+async def test_attempt_is_stored_with_its_event_and_outcome(redis: Redis, lane: Lane, settler: Settler) -> None:
     delivery = await read(redis, lane, chat="chat-1", message="m1", trace="t1")
     await settler.settle(settlement(lane, delivery, RetryAt(due_ms=77), FAILED, is_probe=True))
     [delivery] = await lane.read_due(77, 1)
@@ -219,3 +217,10 @@ async def test_they_are_forgotten_when_they_are_old(history: Redis) -> None:
     assert await ids(history) == []
     assert await history.xlen(ANSWERS) == 0
     assert await trim_attempts(history, "nobody", 10.0, newest) == 0
+
+
+@pytest.mark.parametrize("record", [{"a": b"\xff" + b"x" * 60}, {"a": b""}, {"other": b"1"}])
+async def test_unreadable_attempt_is_left_out(history: Redis, record: dict[str, bytes]) -> None:
+    readable = await ids(history)
+    await history.xadd(ATTEMPTS, record)  # type: ignore[arg-type]
+    assert await ids(history) == readable

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.core.delivery.outcome import Outcome
-from relay.store.lanes.attempt_record import AttemptLimits, AttemptRecord, answer_of
+from relay.store.lanes.attempt_record import AttemptLimits, AttemptRecord, UnreadableAttempt, encode_detail
 from tests.building import LINE
 from tests.properties import quick
 
@@ -43,7 +43,7 @@ BAD = GOOD._replace(outcome=Outcome.FAILED, status=500, number=3, dead="failed: 
         BAD._replace(chat=f"{GOOD.chat}\n{GOOD.chat}", message=None),
     ],
 )
-def test_what_is_remembered_comes_back(attempt: AttemptRecord) -> None:
+def test_encoded_attempt_is_decoded_unchanged(attempt: AttemptRecord) -> None:
     assert AttemptRecord.decode(attempt.encode()) == attempt
 
 
@@ -52,7 +52,7 @@ names = st.none() | st.uuids().map(str) | st.text(st.characters(exclude_categori
 
 @quick
 @given(names.filter(bool), names, names, names, st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1))
-def test_whatever_its_names_are(
+def test_any_identifiers_survive_encoding(
     event_id: str, chat: str | None, message: str | None, trace: str | None, ms: int, took: int
 ) -> None:
     attempt = BAD._replace(
@@ -61,18 +61,35 @@ def test_whatever_its_names_are(
     assert AttemptRecord.decode(attempt.encode()) == attempt
 
 
-def test_a_success_takes_few_bytes() -> None:
+def test_success_takes_few_bytes() -> None:
     assert len(GOOD.encode()) < 135
 
 
-def test_what_is_too_long_or_too_large_is_cut() -> None:
+def test_long_texts_and_large_numbers_are_truncated() -> None:
     long = GOOD._replace(type="é" * 200, chat="c" * 1000, entry=f"5-{2**33}", took_ms=-1, number=2**20)
     back = AttemptRecord.decode(long.encode())
     assert (back.type, back.chat, back.entry) == ("é" * 127, "c" * 256, "5-0")
     assert (back.took_ms, back.number) == (0, 2**16 - 1)
-    assert len(answer_of("é" * 4096)) == 4096
-    assert answer_of("\ud800") == b"?"
+    assert len(encode_detail("é" * 4096)) == 4096
+    assert encode_detail("\ud800") == b"?"
 
 
-def test_half_of_the_room_is_for_answers() -> None:
+def test_half_of_the_memory_is_for_responses() -> None:
     assert AttemptLimits.from_size(9_000_000) == AttemptLimits(30_000, 1000)
+
+
+@pytest.mark.parametrize("attempt", [GOOD, BAD])
+def test_record_starts_with_its_version(attempt: AttemptRecord) -> None:
+    assert attempt.encode()[0] == 1
+
+
+@pytest.mark.parametrize("version", [0, 2, 255])
+def test_unknown_version_is_unreadable(version: int) -> None:
+    with pytest.raises(UnreadableAttempt, match=f"version {version}"):
+        AttemptRecord.decode(bytes([version]) + GOOD.encode()[1:])
+
+
+@pytest.mark.parametrize("data", [b"", b"\x01", GOOD.encode()[:60], GOOD.encode() + b"[", GOOD.encode() + b'{"a": 1}'])
+def test_damaged_record_is_unreadable(data: bytes) -> None:
+    with pytest.raises(UnreadableAttempt):
+        AttemptRecord.decode(data)

@@ -102,7 +102,7 @@ async def test_lanes_become_ready_once_however_often_they_are_marked(redis: Redi
     assert await wait_ready(redis, 3, 0.01) == []
 
 
-def test_every_lane_has_a_slot_of_its_own_choosing() -> None:
+def test_every_lane_has_a_partition() -> None:
     partitions = {wakeups.partition_of(f"team-{number}") for number in range(200)}
     assert partitions == set(range(wakeups.PARTITIONS))
     assert wakeups.partition_of("team-1") == wakeups.partition_of("team-1")

@@ -126,9 +126,7 @@ async def test_a_subscription_that_is_gone_for_a_while_keeps_its_place(redis: Re
     assert await ids(lane) == ["a"]
 
 
-async def test_a_lane_that_moves_to_another_topic_takes_along_what_it_owes_and_nothing_else(
-    redis: Redis, lane: Lane
-) -> None:
+async def test_lane_that_changes_topic_keeps_only_owed_deliveries(redis: Redis, lane: Lane) -> None:
     await feed(redis, "a", "b", "c", "d")
     a, b = await lane.read_new(2)
     await settle(redis, lane, a)

@@ -81,9 +81,7 @@ async def test_a_dead_letter_keeps_the_event_and_the_reason(redis: Redis, lane: 
     assert (letter.status, letter.detail) == (500, "no")
 
 
-async def test_replaying_gives_the_lane_the_event_again_with_a_whole_budget(
-    redis: Redis, lane: Lane, settler: Settler
-) -> None:
+async def test_replay_gets_a_new_budget_of_attempts(redis: Redis, lane: Lane, settler: Settler) -> None:
     delivery = await read(redis, lane)
     await settler.settle(settlement(lane, delivery, DeadLettered("x")))
     letters = DeadLetters(redis)
@@ -97,9 +95,7 @@ async def test_replaying_gives_the_lane_the_event_again_with_a_whole_budget(
     assert await redis.zscore(keys.QUEUE, wakeups.deliver(wakeups.partition_of("bot")).job_id) == wakeups.NOW
 
 
-async def test_a_replay_that_succeeds_leaves_its_stream_and_one_that_dies_is_a_dead_letter_again(
-    redis: Redis, lane: Lane, settler: Settler
-) -> None:
+async def test_replay_succeeds_or_is_dead_lettered_again(redis: Redis, lane: Lane, settler: Settler) -> None:
     letters = DeadLetters(redis)
     for event_id in ("e1", "e2"):
         await settler.settle(settlement(lane, await read(redis, lane, event_id), DeadLettered("x")))
@@ -114,9 +110,7 @@ async def test_a_replay_that_succeeds_leaves_its_stream_and_one_that_dies_is_a_d
     assert await counters(redis) == {"delivered": 1, "died": 3, "replayed": 2}
 
 
-async def test_who_lost_the_lease_may_report_a_success_and_nothing_else(
-    redis: Redis, lane: Lane, settler: Settler
-) -> None:
+async def test_worker_without_the_lease_can_only_report_success(redis: Redis, lane: Lane, settler: Settler) -> None:
     await redis.set(keys.lease(JOB), "somebody else")
     first, second, third = [await read(redis, lane, event_id) for event_id in ("e1", "e2", "e3")]
     await settler.settle(settlement(lane, first, Delivered()))
@@ -142,9 +136,7 @@ async def test_settling_after_the_group_has_gone_is_no_error(redis: Redis, lane:
     assert await counters(redis) == {}
 
 
-async def test_what_else_is_in_a_batch_is_counted_though_one_of_it_cannot_be_written(
-    redis: Redis, lane: Lane, settler: Settler
-) -> None:
+async def test_rest_of_a_batch_is_counted_when_one_write_fails(redis: Redis, lane: Lane, settler: Settler) -> None:
     deliveries = [await read(redis, lane, event_id) for event_id in ("e1", "e2", "e3")]
     await redis.set("relay:lane:bot:dead", "not a stream")
     verdicts: tuple[Verdict, ...] = (Delivered(), DeadLettered("x"), Delivered())
@@ -158,9 +150,7 @@ async def test_what_else_is_in_a_batch_is_counted_though_one_of_it_cannot_be_wri
     assert await redis.xlen("relay:lane:bot:dead") == 1
 
 
-async def test_a_delivery_that_is_tried_again_and_succeeds_in_one_batch_leaves_nothing(
-    redis: Redis, lane: Lane, settler: Settler
-) -> None:
+async def test_retry_and_success_in_one_batch_leave_nothing(redis: Redis, lane: Lane, settler: Settler) -> None:
     delivery, other = await read(redis, lane), await read(redis, lane, "e2")
     verdicts: list[tuple[Delivery, Verdict]] = [
         (other, Delivered()),

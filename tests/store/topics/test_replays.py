@@ -39,7 +39,7 @@ async def start(redis: Redis, order: Order = ORDER, now_ms: int = 77) -> Replay:
 
 
 @pytest.mark.usefixtures("lane")
-async def test_what_was_begun_can_be_read_and_its_bell_hangs_in_the_slow_queue(redis: Redis) -> None:
+async def test_started_replay_is_stored_and_wakes_the_slow_queue(redis: Redis) -> None:
     replay = await start(redis)
     assert await Replays(redis).get(replay.id) == replay
     assert (replay.order, replay.events, replay.matching, replay.cursor) == (ORDER, 4, 4, "0-0")

@@ -63,7 +63,7 @@ async def test_a_topic_that_is_not_there_is_fine(redis: Redis) -> None:
     assert await trim(redis, age=1.0) == Trimmed()
 
 
-async def test_what_nobody_reads_goes_by_age(redis: Redis) -> None:
+async def test_unread_entries_expire_by_age(redis: Redis) -> None:
     await feed(redis, 900_000, 989_999, 990_000, 999_999)
     assert (await trim(redis, age=10.0)).removed == 2
     assert await left(redis) == [990_000, 999_999]
@@ -124,7 +124,7 @@ async def test_a_lane_that_has_left_the_topic_needs_only_what_it_is_owed(redis: 
     assert (await row(redis)).delivered == 2
 
 
-async def test_beyond_the_hard_cap_the_oldest_go_and_the_lane_counts_what_it_lost(redis: Redis, lane: Lane) -> None:
+async def test_hard_cap_drops_the_oldest_and_the_lane_counts_losses(redis: Redis, lane: Lane) -> None:
     await feed(redis, *range(1, 11))
     read = await lane.read_new(2)
     await feed(redis, *range(11, 51))
