@@ -50,7 +50,7 @@ def test_text_is_a_duration_or_a_value_error(text: str) -> None:
     assert seconds >= 0
 
 
-def test_a_duration_beyond_all_time_is_refused() -> None:
+def test_infinite_duration_is_refused() -> None:
     with pytest.raises(ValueError, match="is not a duration"):
         parse_duration("9" * 400 + "h")
 
