@@ -1,4 +1,4 @@
-"""What starting child processes of ours takes."""
+"""Start of child processes: command line, ports, signal on the parent's death."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def python(module: str, *arguments: str) -> list[str]:
-    """The command line that runs `module` with this interpreter, and not a file of the working directory (`-P`)."""
+    """Return the command line that runs `module` with this interpreter; `-P` ignores files of the working directory."""
     return [sys.executable, "-P", "-m", module, *arguments]
 
 
@@ -32,7 +32,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def death_with_parent() -> Callable[[], None] | None:
-    """For `preexec_fn`: has the kernel send SIGTERM to the child when its parent dies, however it dies (Linux only)."""
+    """Return a `preexec_fn` that has the kernel send SIGTERM to the child when its parent dies; None outside Linux."""
     if sys.platform != "linux":
         return None
     libc = ctypes.CDLL(None, use_errno=True)
