@@ -1,1 +1,1 @@
-"""Configuration as it is read: the environment, relay.toml and the secrets they refer to."""
+"""Sources of configuration: the environment, relay.toml and the secrets that it refers to."""

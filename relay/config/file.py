@@ -1,7 +1,7 @@
-"""relay.toml as a file: read with what it refers to, and read again when it changes.
+"""relay.toml as a file: loaded with the secrets it refers to, and reloaded when it changes.
 
-A change that is good replaces the rules at once, without a restart; one that is not is refused with every mistake in
-the log, and the old rules stay. Files that it refers to count as part of it, so a rotated secret is picked up too.
+A valid change replaces the rules at once, without a restart. An invalid one is refused, every mistake is logged, and
+the old rules stay in force. Files that relay.toml refers to are watched too, so a rotated secret is picked up.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """One version of relay.toml, with what it refers to."""
+    """One version of relay.toml, with the values of its references."""
 
     config: RelayConfig
     endpoints: Mapping[str, Endpoint]
@@ -38,10 +38,10 @@ class Loaded:
 
 
 def read_config(path: Path) -> RelayConfig:
-    """The rules in the file at `path`, without looking for secrets.
+    """Read the rules in the file at `path`, without looking up secrets.
 
     Raises:
-        ConfigError: the file is not there or has mistakes; all of them.
+        ConfigError: the file does not exist or has mistakes; lists all of them.
     """
     return parse_config(_read(path), str(path))
 
@@ -51,18 +51,22 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")  # some editors begin a file with a byte order mark
     except FileNotFoundError:
         raise ConfigError(
-            "There are no rules:",
-            (Problem(str(path), "no such file; RELAY_CONFIG says where it is, the README what stands in it"),),
+            "There is no relay.toml:",
+            (
+                Problem(
+                    str(path), "no such file; create it (the README has an example) or set RELAY_CONFIG to its path"
+                ),
+            ),
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError("The rules cannot be read:", (Problem(str(path), str(error)),)) from None
+        raise ConfigError("relay.toml cannot be read:", (Problem(str(path), str(error)),)) from None
 
 
 def load_config(path: Path) -> Loaded:
-    """The rules in the file at `path`, and the endpoint of every subscription.
+    """Read the rules in the file at `path`, and the endpoint of every subscription.
 
     Raises:
-        ConfigError: the file is not there or has mistakes, or what it refers to is missing; all of them.
+        ConfigError: the file does not exist or has mistakes, or a secret it refers to is missing; lists all of them.
     """
     return _load(_read(path), path)
 
@@ -75,12 +79,12 @@ def _load(text: str, path: Path) -> Loaded:
         problems = sorted((*error.problems, *missing), key=lambda problem: TomlPositions.order(problem.place))
         raise ConfigError(error.heading, tuple(problems)) from None
     if missing:
-        raise ConfigError("What subscriptions refer to is missing or cannot be used:", tuple(missing))
+        raise ConfigError("Values that subscriptions refer to are missing or invalid:", tuple(missing))
     return Loaded(config, endpoints_of(config, found))
 
 
 class ConfigFile:
-    """The rules in force. Enter it as a context: the file is watched until it is left."""
+    """The rules in force. As a context manager, it watches the file while the context is open."""
 
     def __init__(self, path: Path, poll_interval: float = DEFAULTS.config_poll) -> None:
         """Read the file; it is checked for changes every `poll_interval` seconds.
@@ -92,7 +96,7 @@ class ConfigFile:
         self._poll_interval = poll_interval
         self._files = [path]
         self.current = self._load()
-        self._seen = self._signature()
+        self._last_seen = self._signature()
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -106,26 +110,26 @@ class ConfigFile:
         while True:
             await asyncio.sleep(self._poll_interval)
             before = self._signature()
-            if before == self._seen:
+            if before == self._last_seen:
                 continue
             try:
                 self.reload()
-            except Exception:  # whatever it is, the file has to be looked at again when it changes again
+            except Exception:  # any error: the watch must go on, so that the next change is read
                 log.exception("config.error", file=str(self._path))
-            # A file that was written while we read it differs from its state before, and is read again.
+            # A file that was written during the reload differs from its state before, and is read again.
             after = self._signature()
-            self._seen = {file: before.get(file, after[file]) for file in after}
+            self._last_seen = {file: before.get(file, after[file]) for file in after}
 
     def reload(self) -> None:
-        """Read the file again. A broken file is logged and refused; the former rules stay in force."""
+        """Reload the file. An invalid file is logged and refused; the former rules stay in force."""
         try:
             loaded = self._load()
         except ConfigError as error:
-            log.error(  # noqa: TRY400  sentences for a person, not a bug
+            log.error(  # noqa: TRY400  a mistake of the operator, not a bug: no traceback
                 "config.refused",
                 file=str(self._path),
                 problems=[str(problem) for problem in error.problems],
-                note="the rules in force stay as they were",
+                note="the previous rules stay in force",
             )
             return
         self.current = loaded
@@ -138,15 +142,19 @@ class ConfigFile:
 
     def _load(self) -> Loaded:
         text = _read(self._path)
-        self._files = [self._path, *files_in(text, self._path)]  # also those of a version that is refused
+        self._files = [self._path, *files_in(text, self._path)]  # before parsing: a refused version is watched too
         loaded = _load(text, self._path)
         for name, endpoint in loaded.endpoints.items():
             if not endpoint.verify_tls:
-                log.warning("config.tls_not_verified", subscription=name, note="anybody could pose as it; see ca_file")
+                log.warning(
+                    "config.tls_not_verified",
+                    subscription=name,
+                    note="the certificate is not checked, so another server could receive its events; use ca_file",
+                )
         return loaded
 
     def _signature(self) -> dict[Path, object]:
-        """What changes when one of the files is written or replaced."""
+        """Return a value that changes when one of the files is written or replaced."""
         signature: dict[Path, object] = {}
         for file in self._files:
             try:

@@ -1,6 +1,7 @@
-"""From the references in relay.toml to endpoints: variables and files are looked up, all that is missing is told.
+"""Lookup of the references in relay.toml (`env:NAME`, `file:PATH`): from references to endpoints.
 
-Works on tables as TOML has them, so that what is missing is found also in a file with other mistakes.
+Works on raw TOML tables, so that missing values are also reported for a file with other mistakes. Every missing or
+invalid value is reported, not only the first.
 """
 
 from __future__ import annotations
@@ -21,41 +22,41 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from relay.core.config.endpoint import Endpoint
-    from relay.core.config.endpoint import Path as Way
+    from relay.core.config.endpoint import Path as KeyPath
     from relay.core.config.relay_toml import RelayConfig
     from relay.core.secret import SecretReference
 
-Found = list[dict["Way", str]]
-"""What was found for each subscription."""
+Found = list[dict["KeyPath", str]]
+"""The values of the references of each subscription, in the order of the file."""
 
 
 def look_up(text: str, path: Path) -> tuple[Found, list[Problem]]:
-    """What the references in `text`, the rules at `path`, stand for, and what is missing or cannot be used."""
-    places = TomlPositions(text, str(path))
+    """Look up the references in `text`, the content of the file at `path`; return the values and the problems."""
+    positions = TomlPositions(text, str(path))
     found: Found = []
     problems: list[Problem] = []
     for position, row in enumerate(subscription_rows(text)):
-        values: dict[Way, str] = {}
-        for way, reference in references(row):
+        values: dict[KeyPath, str] = {}
+        for key_path, reference in references(row):
             try:
-                values[way] = _usable(way, _find(reference, path.parent), values)
+                values[key_path] = _checked(key_path, _find(reference, path.parent), values)
             except ValueError as error:
-                place = places.of(("subscriptions", position, *way))
+                place = positions.of(("subscriptions", position, *key_path))
                 problems.append(Problem(place, f"{row.get('name')}: {error}"))
         found.append(values)
     return found, problems
 
 
-def _usable(way: Way, text: str, before: Mapping[Way, str]) -> str:
-    """`text`, which was found for `way`, as it is used; what the same subscription refers to `before` is known."""
-    check_found(way, text)
-    if way[0] == "secret" and text in before.values():
-        raise ValueError("it is the same as one before it")
-    return authorities_in(text) if way[0] == "ca_file" else text
+def _checked(key_path: KeyPath, text: str, before: Mapping[KeyPath, str]) -> str:
+    """Return the value at `key_path` if it is valid; `before` are the subscription's values that precede it."""
+    check_found(key_path, text)
+    if key_path[0] == "secret" and text in before.values():
+        raise ValueError("the same secret is listed before it; remove one of them")
+    return authorities_in(text) if key_path[0] == "ca_file" else text
 
 
 def endpoints_of(config: RelayConfig, found: Found) -> Mapping[str, Endpoint]:
-    """The endpoints of the subscriptions of `config`, by name, if nothing is missing in `found`."""
+    """Return the endpoints of the subscriptions of `config` by name; no value may be missing in `found`."""
     return {
         subscription.name: endpoint_of(subscription, values, config.egress)
         for subscription, values in zip(config.subscriptions, found, strict=True)
@@ -63,13 +64,13 @@ def endpoints_of(config: RelayConfig, found: Found) -> Mapping[str, Endpoint]:
 
 
 def files_in(text: str, path: Path) -> Iterator[Path]:
-    """The files that `text`, the rules at `path`, refers to."""
+    """Yield the files that `text`, the content of the file at `path`, refers to."""
     for row in subscription_rows(text):
-        yield from (path.parent / one.value for _, one in references(row) if one.source == "file")
+        yield from (path.parent / reference.value for _, reference in references(row) if reference.source == "file")
 
 
 def _find(reference: SecretReference, base: Path) -> str:
-    """What `reference` points at, without blanks around it; files are relative to `base`."""
+    """Return the value that `reference` points at, stripped of whitespace; files are relative to `base`."""
     match reference.source:
         case "env":
             text = os.environ.get(reference.value) or dotenv_values(".env").get(reference.value)

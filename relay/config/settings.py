@@ -1,15 +1,19 @@
-"""The environment, read once: every variable the relay knows, typed, frozen, with all mistakes told together by name.
+"""The environment, read once: every variable of the relay, typed and frozen.
 
-Variables come from the environment and, below it, from `.env` in the working directory. A command names the ones it
-cannot do without (`Settings.load(needs=...)`).
+Variables come from the environment and, with lower precedence, from `.env` in the working directory. A command names
+the variables that it requires (`Settings.load("relay_secret_key")`). All mistakes are reported together, by variable
+name. A `RELAY_*` variable that the relay does not know is only warned of: it may be a misspelt name.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import sys
+from contextlib import suppress
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
@@ -22,8 +26,12 @@ from relay.core.redis_url import check_redis_url
 from relay.core.secret import normal_key
 from relay.net.listen_address import EVERY_ADDRESS, Listen, parse_listen
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
 DEFAULT_LINQ_V3 = "https://api.linqapp.com/api/partner"
 DEFAULT_LINQ_V2 = "https://api.linqapp.com/api/partner/v2"
+_DEFAULT_CONFIG = "relay.toml"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -36,28 +44,28 @@ def _public_url(text: str) -> str:
     try:
         url = urlsplit(text)
         host = url.hostname
-        fits = url.port != 0 and not any(map(str.isspace, text))  # reading the port checks it
+        is_valid = url.port != 0 and not any(map(str.isspace, text))  # reading the port checks it
     except ValueError:
-        host, fits = None, False
-    if not host or not fits or url.scheme not in {"http", "https"}:
+        host, is_valid = None, False
+    if not host or not is_valid or url.scheme not in {"http", "https"}:
         raise ValueError(f'"{text}" is not a URL such as https://relay.example.com')
     if url.query or url.fragment or "?" in text or "#" in text:
         raise ValueError("it must have no query and no fragment: the relay adds its own")
     if url.username or url.password:
-        raise ValueError("it must have no user and no password: Linq shows it to everybody who may see subscriptions")
+        raise ValueError("it must have no user and no password: Linq shows the URL to every user of the account")
     if url.scheme == "http" and host not in LOOPBACK:
-        raise ValueError("it must be https: Linq posts nowhere else")
-    default = f":{_DEFAULT_PORTS[url.scheme]}"  # left out, as Linq may
+        raise ValueError("it must be https: Linq posts to https only (http is for a sandbox on this machine)")
+    default = f":{_DEFAULT_PORTS[url.scheme]}"  # removed, because Linq may remove it too
     return url._replace(netloc=url.netloc.removesuffix(default)).geturl().rstrip("/")
 
 
 def _api_url(text: str) -> str:
     try:
         url = urlsplit(text)
-        fits = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+        is_valid = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
     except ValueError:
-        fits = False
-    if not fits:
+        is_valid = False
+    if not is_valid:
         raise ValueError(f'"{masked_url(text)}" is not a URL such as {DEFAULT_LINQ_V3}')
     return text
 
@@ -70,7 +78,7 @@ def _redis_url(text: str) -> str:
 def _header_value(secret: SecretStr) -> SecretStr:
     text = secret.get_secret_value().strip()
     if not text.isascii() or not text.isprintable():
-        raise ValueError("it has a character that no HTTP header can carry; was it copied whole and alone?")
+        raise ValueError("it has a character that is not allowed in an HTTP header; copy the value again, alone")
     return SecretStr(text)
 
 
@@ -90,9 +98,10 @@ ListenAt = Annotated[Listen, NoDecode, BeforeValidator(_listen)]
 
 
 class Settings(BaseSettings):
-    """What the environment says.
+    """The variables of the relay.
 
-    A field's name is its variable's in lower case; its docstring is what is said when the variable is missing.
+    A field is named like its variable, in lower case. Its docstring is the reference documentation of the variable, and
+    the explanation in the error when the variable is missing.
     """
 
     model_config = SettingsConfigDict(
@@ -100,75 +109,97 @@ class Settings(BaseSettings):
     )
 
     redis_url: Annotated[str, AfterValidator(_redis_url)] | None = None
-    """Redis or Valkey (redis://, rediss://, unix://, redis+sentinel://); without it `relay up` starts one of its own"""
+    """URL of Redis or Valkey, 7.0 or newer: `redis://`, `rediss://`, `unix://`, or behind Sentinel
+    `redis+sentinel://host1:26379,host2:26379/mymaster` (`rediss+sentinel://` for TLS; `:password@` is the password of
+    Redis, `?sentinel_password=` the password of the Sentinels). Without it, `relay up` starts an embedded Redis in
+    `RELAY_DATA_DIR`, and other commands use that one.
+    """
     relay_public_url: Annotated[str, AfterValidator(_public_url)] | None = None
-    """where Linq reaches the ingress, such as https://relay.example.com"""
+    """Base URL at which Linq reaches the ingress, such as `https://relay.example.com`. It must be https (http is
+    allowed for a sandbox on the same machine) and have no query; bootstrap requires it.
+    """
     relay_listen: ListenAt = Listen(host=EVERY_ADDRESS, port=8080)
-    """where the ingress listens"""
+    """Address and port on which the ingress listens, such as `127.0.0.1:8080`."""
     relay_admin_listen: ListenAt = Listen(host="127.0.0.1", port=8081)
-    """where health checks are answered apart from Linq's traffic"""
-    relay_config: Path = Path("relay.toml")
-    """the file with topics and subscriptions"""
+    """Address and port of the admin listener, which serves `/live` and `/ready` apart from Linq's traffic."""
+    relay_config: Path = Path(_DEFAULT_CONFIG)
+    """Path of relay.toml, the file with the topics and the subscriptions."""
     relay_data_dir: Path = Path(".relay")
-    """where the embedded Redis keeps its data"""
+    """Directory of the embedded Redis: its data, its log, and the address at which other commands find it."""
     relay_secret_key: Annotated[SecretStr, AfterValidator(_secret_key)] | None = None
-    """urlsafe base64 of 32 bytes, which seals Linq's signing secrets at rest; `relay secret generate --for relay` makes
-    one
+    """Key that encrypts Linq's signing secrets in Redis: 32 bytes in urlsafe base64. To make one, run
+    `relay secret generate --for relay`.
     """
     relay_secret_key_old: Annotated[SecretStr, AfterValidator(_secret_keys)] | None = None
-    """former RELAY_SECRET_KEYs, separated by commas; they still open what they sealed"""
+    """Former values of `RELAY_SECRET_KEY`, separated by commas. They still decrypt the secrets that they encrypted,
+    until the next `relay bootstrap apply` encrypts these with the new key.
+    """
     relay_replicas: Annotated[int, Field(ge=0)] = 0
-    """how many replicas of Redis must have an event, too, before Linq is answered; with fewer the answer is 503"""
+    """Number of Redis replicas that must have an event before Linq gets its 200; with fewer, the response is 503. `0`
+    does not wait for replicas; set `1` with Sentinel.
+    """
     relay_dedupe_window: Annotated[float, BeforeValidator(_duration), Field(ge=1)] = 6 * 3600.0
-    """how long an event id is remembered, such as 6h; Linq's own retries end after about 30 minutes"""
+    """Time for which an event id is remembered and repeats of it are dropped, such as `6h` or `90m`; at least `1s`.
+    Linq's own retries end after about 30 minutes.
+    """
     relay_memory_high_water: Annotated[float, Field(ge=0.1, le=1)] = 0.9
-    """the part of Redis's maxmemory up to which events are accepted; above it Linq gets 503 and retries, and what was
-    accepted has room to leave
+    """Part of Redis's `maxmemory` up to which events are accepted, from 0.1 to 1. Above it Linq gets 503 and retries;
+    the rest is room for routing and delivery, which free memory.
     """
     relay_worker_nice: Annotated[int, Field(ge=0, le=19)] = 10
-    """how far a worker gives way to other processes of its machine, Redis and the ingress first of all"""
+    """Niceness of a worker process, from 0 (normal priority) to 19 (lowest). A higher value gives other processes of
+    the machine, such as the ingress and Redis, precedence.
+    """
     relay_log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """the least important lines to log"""
+    """Lowest severity that is logged: `debug`, `info`, `warning` or `error`."""
     relay_log_format: Literal["auto", "json", "console"] = "auto"
-    """auto is console on a terminal, else json"""
+    """Format of the logs on standard error: `json`, `console`, or `auto`, which is `console` on a terminal and `json`
+    elsewhere.
+    """
     linq_api_v3_api_key: Annotated[SecretStr, AfterValidator(_header_value)] | None = None
-    """Linq's API key"""
+    """API key for Linq's v3 API. Bootstrap requires it to register the lines."""
     linq_api_v3_base_url: Annotated[str, AfterValidator(_api_url)] = DEFAULT_LINQ_V3
-    """where Linq's v3 API is"""
+    """Base URL of Linq's v3 API; change it to use a sandbox."""
     linq_v2_token: Annotated[SecretStr, AfterValidator(_header_value)] | None = None
-    """Linq's integration token for its v2 API"""
+    """Integration token for Linq's v2 API. It is required only if relay.toml has a `[linq.v2]` table."""
     linq_v2_base_url: Annotated[str, AfterValidator(_api_url)] = DEFAULT_LINQ_V2
-    """where Linq's v2 API is"""
+    """Base URL of Linq's v2 API; change it to use a sandbox."""
     linq_v2_webhook_secret: SecretStr | None = None
-    """the secret of the Linq v2 subscription, of your own choosing; without it /webhooks/linq/v2 answers 503"""
+    """Signing secret of the Linq v2 subscription that points at `/webhooks/linq/v2`; you choose it. Without it, that
+    path responds with 503.
+    """
     linq_v2_webhook_secret_old: SecretStr | None = None
-    """the former LINQ_V2_WEBHOOK_SECRET, still accepted: v2 does not try again what is refused"""
+    """Former value of `LINQ_V2_WEBHOOK_SECRET`, still accepted during a rotation, because Linq's v2 API does not retry
+    a refused event.
+    """
 
     @classmethod
     def load(cls, *needs: str, env_file: Path | None = Path(".env"), **needed_with: str) -> Self:
-        """The settings.
+        """Read the settings; warn of unknown `RELAY_*` variables on standard error.
 
-        `needs` are the fields that may not be missing; `needed_with` maps a field to another, with which it may not.
+        `needs` are the fields that are required; `needed_with` maps a field to another one, with which it is required.
 
         Raises:
-            SettingsError: naming every variable that is wrong or missing.
+            SettingsError: variables are wrong or missing; names each of them.
         """
-        given = environment(env_file)
-        needs += tuple(need for need, other in needed_with.items() if other.upper() in given)
-        problems = [cls._not_set(need) for need in needs if need.upper() not in given]
+        variables = environment(env_file)
+        for warning in unknown_variables(variables):
+            sys.stderr.write(f"warning: {warning}\n")  # not logged: the format of the logs is only being read
+        needs += tuple(need for need, other in needed_with.items() if other.upper() in variables)
+        problems = [cls._not_set(need) for need in needs if need.upper() not in variables]
         try:
-            settings = cls(_env_file=env_file)  # type: ignore[call-arg]  # how pydantic-settings takes it
+            settings = cls(_env_file=env_file)  # type: ignore[call-arg]  # a documented argument of pydantic-settings
         except ValidationError as error:
-            problems += [Problem(str(detail["loc"][0]).upper(), _sentence(detail)) for detail in error.errors()]
+            problems += [Problem(str(detail["loc"][0]).upper(), _message(detail)) for detail in error.errors()]
         if problems:
             raise SettingsError("The environment is not complete:", tuple(problems))
         return settings
 
     def require(self, *needs: str, because: str) -> None:
-        """Makes sure that the fields in `needs` are there; `because` says what wants them.
+        """Check that the fields in `needs` are set; `because` is the reason in the error.
 
         Raises:
-            SettingsError: naming every variable that is missing.
+            SettingsError: variables are missing; names each of them.
         """
         problems = tuple(self._not_set(need) for need in needs if getattr(self, need) is None)
         if problems:
@@ -179,7 +210,7 @@ class Settings(BaseSettings):
         return Problem(need.upper(), f"not set: {' '.join(str(cls.model_fields[need].description).split())}")
 
     def shown(self) -> dict[str, str]:
-        """Every variable as it may be logged: secrets masked, durations readable."""
+        """Return every variable for the log: secrets masked, durations readable."""
         shown = {name.upper(): str(value) for name, value in self if value is not None}
         for name in ("REDIS_URL", "RELAY_PUBLIC_URL", "LINQ_API_V3_BASE_URL", "LINQ_V2_BASE_URL"):
             if name in shown:
@@ -189,18 +220,32 @@ class Settings(BaseSettings):
 
 
 def environment(env_file: Path | None = Path(".env")) -> dict[str, str]:
-    """The variables that are set and not empty, those of `env_file` included, by their names in upper case."""
+    """Return the variables that are set and not empty, including those of `env_file`, by name in upper case."""
     from_file = dotenv_values(env_file) if env_file else {}
     return {name.upper(): value for source in (from_file, os.environ) for name, value in source.items() if value}
 
 
+def unknown_variables(variables: Mapping[str, str]) -> Iterator[str]:
+    """Yield a warning for each `RELAY_*` variable that is neither known nor referred to in relay.toml."""
+    known = [name.upper() for name in Settings.model_fields]
+    unknown = sorted(name for name in variables if name.startswith("RELAY_") and name not in known)
+    rules = ""
+    if unknown:
+        with suppress(OSError, ValueError):  # commands that need the file report what is wrong with it
+            rules = Path(variables.get("RELAY_CONFIG", _DEFAULT_CONFIG)).read_text(encoding="utf-8").upper()
+    for name in unknown:
+        if f'"ENV:{name}"' not in rules:
+            nearest = get_close_matches(name, known, n=1, cutoff=0.8)
+            yield f"{name} is not a variable of the relay{f'; did you mean {nearest[0]}?' if nearest else ''}"
+
+
 def masked_url(url: str) -> str:
-    """`url` without its password, be it before the host or a parameter."""
+    """Return `url` with its password masked, before the host and in the query."""
     url = re.sub(r"([?&](?:sentinel_)?password=)[^&]*", r"\1***", url)
     return re.sub(r"(://[^/?#]*?:)[^/?#]*@", r"\1***@", url)
 
 
-def _sentence(detail: Any) -> str:
+def _message(detail: Any) -> str:
     if detail["type"] == "value_error":
         return str(detail["ctx"]["error"])
     return str(detail["msg"])

@@ -1,1 +1,1 @@
-"""Words and rules without I/O: values and `now` come in, values go out."""
+"""Types and rules without I/O: functions take values and `now`, and return values."""

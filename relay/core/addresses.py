@@ -1,7 +1,7 @@
-"""What an IP address stands for: itself, and the IPv4 address that may be embedded in it; and what must never be met.
+"""Meanings of an IP address (itself, and an IPv4 address embedded in it), and the networks that are always refused.
 
 A gateway on the way (NAT64, 6to4, Teredo) or the operating system (IPv4-mapped) turns an IPv6 address back into the
-IPv4 one, so what is refused in one spelling has to be refused in all.
+IPv4 one, so an address that is refused in one form must be refused in all.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-METADATA = "a metadata service of a cloud"
+METADATA = "a cloud metadata service"
 _REFUSED: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         METADATA,
@@ -52,9 +52,9 @@ _LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")  # RFC 8215
 _NOT_EMBEDDED = {IPv6Address("::"), IPv6Address("::1")}
 
 
-@lru_cache(4096)  # asked of every request's host, of which there are few
+@lru_cache(4096)  # called for every request's host, of which there are few
 def address_of(text: str) -> Address | None:
-    """The address that `text` spells, without its zone; None if it is a name."""
+    """Parse `text` as an address, without its zone; None if it is a name."""
     try:
         address = ip_address(text)
     except ValueError:
@@ -63,7 +63,7 @@ def address_of(text: str) -> Address | None:
 
 
 def kind_never_met(address: Address) -> str | None:
-    """Why `address` is never connected to; None if it may be."""
+    """Return the kind of `address` if it is always refused; None if it may be connected to."""
     for kind, networks in _NEVER:
         if any(address in network for network in networks):
             return kind
@@ -71,7 +71,7 @@ def kind_never_met(address: Address) -> str | None:
 
 
 def meanings(address: Address) -> tuple[Address, ...]:
-    """`address`, and every IPv4 address that it may be turned into on the way."""
+    """Return `address` and every IPv4 address that it may be translated to on the way."""
     if isinstance(address, IPv4Address):
         return (address,)
     return (address, *_embedded(address))
@@ -91,7 +91,7 @@ def _embedded(address: IPv6Address) -> Iterator[IPv4Address]:
 
 
 def _locally_translated(bits: int, last: IPv4Address) -> Iterator[IPv4Address]:
-    """Networks choose how long their prefix in 64:ff9b:1::/48 is; the two usual lengths are read (RFC 6052, 2.2).
+    """Yield the IPv4 addresses for the two usual prefix lengths in 64:ff9b:1::/48 (RFC 6052, 2.2).
 
     With 96 bits the address is at the end. With 48 it is after the prefix, around the eight bits that are always zero.
     """

@@ -1,4 +1,4 @@
-"""Durations as people write them: a number and a unit (`250ms`, `5s`, `2m`, `1.5h`)."""
+"""Durations as text: a number and a unit (`250ms`, `5s`, `2m`, `1.5h`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)", re.ASCII)
 
 
 def parse_duration(text: str) -> float:
-    """Seconds in `text`.
+    """Parse `text` into seconds.
 
     Raises:
         ValueError: `text` is not a number directly followed by ms, s, m or h.
@@ -21,12 +21,12 @@ def parse_duration(text: str) -> float:
     number, unit = match.groups()
     seconds = float(number) * _SECONDS[unit]
     if not isfinite(seconds):
-        raise ValueError(f'"{text[:20]}..." is not a duration that will ever end')
+        raise ValueError(f'"{text[:20]}..." is too long for a duration')
     return seconds
 
 
 def format_duration(seconds: float) -> str:
-    """`seconds` in the largest unit that keeps it short, such as `5s` or `1.5m`."""
+    """Format `seconds` in the largest unit that keeps it short, such as `5s` or `1.5m`."""
     for unit, length in (("h", 3600.0), ("m", 60.0), ("s", 1.0)):
         if seconds >= 0.9995 * length:
             return f"{_short(seconds / length)}{unit}"
@@ -34,5 +34,5 @@ def format_duration(seconds: float) -> str:
 
 
 def _short(number: float) -> str:
-    """Three digits, and all of those before the point."""
+    """Format with three significant digits, and never fewer than the integer part has."""
     return f"{number:.0f}" if number >= 999.5 else f"{number:.3g}"

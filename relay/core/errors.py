@@ -1,17 +1,17 @@
 """Every error that the relay raises on purpose, in one tree.
 
-    RelayError                      can be explained to an operator in one sentence
+    RelayError                      has a message of one sentence for the operator
     ├── SettingsError               the environment is wrong: exit code 2
     ├── ConfigError                 relay.toml is wrong: exit code 2
     ├── RejectedWebhook             the ingress does not accept a request; `web.responses` maps each to a status
-    │   ├── BadSignature            the sender could not prove to be Linq
+    │   ├── BadSignature            the sender did not prove to be Linq
     │   ├── SecretUnknown           no secret is stored for that URL (yet): our fault, Linq retries
-    │   └── StoreUnavailable        Redis did not take the event in time: our fault, Linq retries
+    │   └── StoreUnavailable        Redis did not store the event in time: our fault, Linq retries
     ├── Unparsable                  valid signature, but not an envelope: quarantined, never refused
     ├── StoreError                  Redis is reachable but unusable (wrong key for an encrypted secret, ...)
-    └── LinqApiError                Linq's API answered with an error, or not at all
+    └── LinqApiError                Linq's API responded with an error, or not at all
 
-`code` is a short stable name for logs, metrics and JSON answers; the message is for people.
+`code` is a short stable name for logs, metrics and JSON responses; the message is for operators.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from typing import ClassVar
 
 
 class RelayError(Exception):
-    """The root: str() is one sentence that says what is wrong and, where one can, what to do."""
+    """Root of the tree: str() is one sentence with what is wrong and, where possible, what to do."""
 
     code: ClassVar[str] = "error"
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake and the place it stands in, such as `relay.toml:14 topics[1].lines[0]` or `REDIS_URL`."""
+    """One mistake and its place, such as `relay.toml:14 topics[1].lines[0]` or `REDIS_URL`."""
 
     place: str
     message: str
@@ -38,7 +38,7 @@ class Problem:
 
 
 class SeveralProblems(RelayError):
-    """Mistakes that were found together and are told together."""
+    """Mistakes that were found together and are reported together."""
 
     def __init__(self, heading: str, problems: tuple[Problem, ...]) -> None:
         self.heading = heading
@@ -47,13 +47,13 @@ class SeveralProblems(RelayError):
 
 
 class SettingsError(SeveralProblems):
-    """Environment variables are missing or wrong; all of them, by name."""
+    """Missing or wrong environment variables; lists all of them, by name."""
 
     code = "settings"
 
 
 class ConfigError(SeveralProblems):
-    """relay.toml has mistakes; all of them, each with its place."""
+    """Mistakes in relay.toml; lists all of them, each with its place."""
 
     code = "config"
 
@@ -69,36 +69,36 @@ class RejectedWebhook(RelayError):
 
 
 class BadSignature(RejectedWebhook):
-    """No secret that we hold makes this signature, or the headers cannot be a signature at all."""
+    """No stored secret makes this signature, or the headers are not a signature at all."""
 
     code = "bad_signature"
 
 
 class SecretUnknown(RejectedWebhook):
-    """The URL names a line (or a generation of it) whose secret is not in the keyring: bootstrap may be storing it."""
+    """The keyring has no secret for the line (or its generation) in the URL: bootstrap may be about to store it."""
 
     code = "secret_unknown"
 
 
 class StoreUnavailable(RejectedWebhook):
-    """Redis is down, slow, full or loading; nothing was promised to the sender."""
+    """Redis is down, slow, full or loading; the event is not acknowledged."""
 
     code = "store_unavailable"
 
 
 class Unparsable(RelayError):
-    """The signature holds, but the body is not an envelope that can be routed."""
+    """The signature is valid, but the body is not an envelope that can be routed."""
 
     code = "unparsable"
 
 
 class StoreError(RelayError):
-    """Something that Redis holds cannot be used."""
+    """Data in Redis cannot be used."""
 
     code = "store"
 
 
 class LinqApiError(RelayError):
-    """A call to Linq's API failed; carries what Linq said."""
+    """A call to Linq's API failed; the message has Linq's own."""
 
     code = "linq_api"

@@ -1,8 +1,8 @@
-"""The event: one thing Linq told us, as the envelope fields that rules and subscribers need, and the raw body.
+"""The event: the envelope fields that rules and subscribers need.
 
-A `VerifiedWebhook` is what the ingress has verified and read (only `linq.signatures.verify` makes one); an `Event` is a
-webhook that the router has decoded: its line, chat and so on are known. Both hold the body that Linq signed, byte for
-byte.
+A `VerifiedWebhook` is a request that the ingress has verified, with the body that Linq signed, byte for byte; only
+`linq.signatures.verify` creates one. An `Event` is the result of the router's decoding: its line, chat and so on are
+known.
 """
 
 from __future__ import annotations
@@ -12,46 +12,46 @@ from typing import NamedTuple
 
 
 class Freshness(StrEnum):
-    """Whether an event is news or was recovered later by Linq (`data.reconciled_at`) and belongs to the past."""
+    """Freshness of an event: live, or recovered later by Linq (`data.reconciled_at`)."""
 
     LIVE = "live"
     HISTORY = "history"
 
 
 class Dialect(StrEnum):
-    """Which of Linq's webhook APIs an event came through."""
+    """Webhook API of Linq through which an event arrived."""
 
     V2 = "v2"
     V3 = "v3"
 
 
 ACCOUNT = "account"
-"""The owner of the v3 subscription that is bound to no line."""
+"""Owner of the v3 subscription that is not bound to a line."""
 
 
 def owner_of(dialect: Dialect, line: str | None) -> str:
-    """Whose a Linq subscription is: a line's (E.164), the account's, or v2's, which has one for all lines."""
+    """Return the owner of a Linq subscription: a line (E.164), the account, or v2, which has one for all lines."""
     return Dialect.V2.value if dialect is Dialect.V2 else line or ACCOUNT
 
 
 class VerifiedWebhook(NamedTuple):
-    """A verified webhook, as it enters the inbox."""
+    """Verified webhook, as it enters the inbox."""
 
     id: str
-    """Linq's `event_id`, the key of the dedupe."""
+    """Linq's `event_id`, the deduplication key."""
     type: str
     dialect: Dialect
     webhook_id: str
-    """The `webhook-id` header that Linq signed; the event id where it sent none."""
+    """The `webhook-id` header that Linq signed; the event id if there is none."""
     line: str | None
     """The line whose secret verified the signature; None for a Linq subscription that is not bound to one."""
     body: bytes
     generation: int = 0
-    """The `gen` of the Linq subscription whose secret verified it; 0 where there is none."""
+    """The `gen` of the Linq subscription whose secret verified it; 0 if there is none."""
 
 
 class PayloadFields(NamedTuple):
-    """What the payload says about itself. None where this event type does not say."""
+    """Fields of the payload. None if this event type does not have the field."""
 
     line: str | None = None
     chat: str | None = None
@@ -65,19 +65,19 @@ class PayloadFields(NamedTuple):
 
 
 class Event(NamedTuple):
-    """An event that can be matched against rules."""
+    """Decoded event, which can be matched against rules."""
 
     id: str
     type: str
     version: str
     """The payload's shape: a v3 `webhook_version` such as `2026-02-03`, or `v2`."""
     line: str | None
-    """The line the event belongs to, E.164: from the authenticated URL, else from the payload, else the one that an
-    earlier event of its chat proved.
+    """Line of the event, E.164: from the authenticated URL, else from the payload, else from an earlier event of its
+    chat.
     """
     fields: PayloadFields
     created_at: str | None = None
-    """When Linq made the event, as Linq wrote it (RFC 3339, up to nanoseconds)."""
+    """Time at which Linq created the event, as Linq wrote it (RFC 3339, up to nanoseconds)."""
     trace_id: str | None = None
 
     @property

@@ -1,4 +1,4 @@
-"""JSON as it comes from outside."""
+"""Parsing of untrusted JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _number(digits: str) -> float:
 
 
 def storable(value: object) -> str | None:
-    """`value` if it is text that UTF-8 can write; JSON can also write half a surrogate pair."""
+    """Return `value` if it is text that UTF-8 can encode, else None; JSON can contain lone surrogates."""
     if not isinstance(value, str):
         return None
     try:
@@ -26,9 +26,9 @@ def storable(value: object) -> str | None:
 
 
 def parse_json(body: bytes) -> Any:
-    """The value in `body`.
+    """Parse `body`.
 
-    pydantic's parser is quick but refuses lone surrogates and deep nesting; the standard library's takes them.
+    pydantic's parser is fast but refuses lone surrogates and deep nesting; the standard library's accepts them.
 
     Raises:
         ValueError: `body` is not JSON.

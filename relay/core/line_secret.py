@@ -1,4 +1,4 @@
-"""A signing secret that we hold for one of our Linq subscriptions."""
+"""Signing secret of one of our Linq subscriptions."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
 V2_SECRET = 0
 V2_FORMER_SECRET = -1
-"""The generations of the two secrets that v2 events may be signed with."""
+"""Generations of the two secrets that v2 events may be signed with."""
 
 
 @dataclass(frozen=True, slots=True)
 class LineSecret:
-    """The secret of one generation of one line's Linq subscription; several are alive while a rotation goes on."""
+    """Secret of one generation of one line's Linq subscription; several are valid during a rotation."""
 
     line: str | None
-    """The line the Linq subscription is bound to; None for one that spans the account."""
+    """Line of the Linq subscription; None for one that spans the account."""
     generation: int
-    """The `gen` parameter of the subscription's target URL; `V2_SECRET` or `V2_FORMER_SECRET` for v2's."""
+    """The `gen` parameter of the subscription's target URL; `V2_SECRET` or `V2_FORMER_SECRET` for v2."""
     secret: SigningSecret

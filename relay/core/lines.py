@@ -1,6 +1,6 @@
-"""A line: a phone number the company owns at Linq, written in E.164.
+"""Lines: phone numbers the company owns at Linq, in E.164.
 
-In a URL a line is its digits (`line=16465550123`), everywhere else it has its plus sign. Handles in payloads may also
+In a URL a line is its digits (`line=16465550123`); everywhere else it has its plus sign. Handles in payloads may also
 be e-mail addresses; those are never lines.
 """
 
@@ -14,26 +14,26 @@ _E164 = re.compile(r"\+[1-9][0-9]{1,14}")  # ITU-T E.164: at most 15 digits, no 
 
 
 def is_line(text: object) -> bool:
-    """Whether `text` is a number in E.164, such as +16465550123."""
+    """Return True if `text` is a number in E.164, such as +16465550123."""
     return isinstance(text, str) and _E164.fullmatch(text) is not None
 
 
 def line_of_digits(digits: str) -> str | None:
-    """The line that a URL's `line` parameter names; None if it cannot be one.
+    """Parse a URL's `line` parameter; None if it is not a line.
 
-    A plus sign that was not percent-encoded arrives as a blank; both are taken.
+    A plus sign that was not percent-encoded arrives as a space; both are accepted.
     """
     line = "+" + digits.strip().removeprefix("+")
     return line if is_line(line) else None
 
 
 def digits_of_line(line: str) -> str:
-    """The line as a URL carries it."""
+    """Return the digits of `line`, for a URL."""
     return line.removeprefix("+")
 
 
 def line_meant_by(text: str) -> str | None:
-    """The line a person may have meant with `+1 (646) 555-0123`, for an error's hint; None if there is no telling."""
+    """Guess the line that was meant with text such as `+1 (646) 555-0123`, for an error's hint; None if unclear."""
     try:
         number = phonenumbers.parse(text, None)
     except phonenumbers.NumberParseException:

@@ -1,6 +1,6 @@
-"""Event-type patterns: `message.received` (exactly it), `message.*` (everything below `message.`) and `*` (everything).
+"""Event-type patterns: `message.received` (exact), `message.*` (everything below `message.`) and `*` (everything).
 
-Event types are an open set (Linq's list went from 18 to 75 in a few months), so a pattern is checked for its form only.
+Event types are an open set (Linq's list grew from 18 to 75 in a few months), so only the form of a pattern is checked.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ _PATTERN = re.compile(r"\*|[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*(?:\.\*)?")
 
 
 def pattern_problem(pattern: str) -> str | None:
-    """What is wrong with `pattern`, in a sentence; None if it is one."""
+    """Return an error message if `pattern` is not a pattern; None if it is."""
     if _PATTERN.fullmatch(pattern):
         return None
     return (
         f'"{pattern}" is not an event-type pattern; write an event type ("message.received"), '
-        'a family of them ("message.*") or everything ("*")'
+        'a family ("message.*") or everything ("*")'
     )
 
 
 def patterns_that_match(event_type: str) -> tuple[str, ...]:
-    """Every pattern that matches `event_type`, most exact first: what an index is asked for.
+    """Return every pattern that matches `event_type`, most specific first; these are the keys to look up in an index.
 
     `chat.typing_indicator.started` gives itself, `chat.typing_indicator.*`, `chat.*` and `*`.
     """
@@ -36,5 +36,5 @@ def patterns_that_match(event_type: str) -> tuple[str, ...]:
 
 
 def matches(pattern: str, event_type: str) -> bool:
-    """Whether `pattern` matches `event_type`."""
+    """Return True if `pattern` matches `event_type`."""
     return pattern in patterns_that_match(event_type)

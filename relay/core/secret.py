@@ -1,7 +1,7 @@
-"""Signing secrets: `whsec_` and the base64 of random bytes, as Linq and Standard Webhooks write them.
+"""Signing secrets: `whsec_` and the base64 of random bytes, the form of Linq and Standard Webhooks.
 
-One secret gives two keys (https://docs.linqapp.com/guides/webhooks, reference in the README): the Standard family signs
-with the decoded bytes, Linq's older headers with the UTF-8 bytes of the whole string, prefix included.
+One secret gives two keys (https://docs.linqapp.com/guides/webhooks): the Standard Webhooks headers are signed with the
+decoded bytes, Linq's older headers with the UTF-8 bytes of the whole string, including the prefix.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _RANDOM_BYTES = 32
 
 @dataclass(frozen=True)
 class SigningSecret:
-    """One shared secret; never shows itself in a repr or a log."""
+    """Shared secret; its repr hides it."""
 
     text: str
 
@@ -27,12 +27,12 @@ class SigningSecret:
 
     @cached_property
     def whole(self) -> bytes:
-        """The key of the older headers: the string as it is."""
+        """Key of the older headers: the bytes of the whole string."""
         return self.text.encode()
 
     @cached_property
     def decoded(self) -> bytes | None:
-        """The key of the Standard headers; None for a string that is not base64, as Linq may once have issued."""
+        """Key of the Standard Webhooks headers; None if the string is not base64, as old secrets of Linq may be."""
         encoded = self.text.removeprefix(PREFIX)
         try:
             return base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True) or None
@@ -41,17 +41,17 @@ class SigningSecret:
 
 
 def new_secret() -> str:
-    """A new signing secret of 32 random bytes."""
+    """Generate a signing secret of 32 random bytes."""
     return PREFIX + base64.b64encode(secrets.token_bytes(_RANDOM_BYTES)).decode()
 
 
 def new_key() -> str:
-    """A new RELAY_SECRET_KEY."""
+    """Generate a RELAY_SECRET_KEY."""
     return base64.urlsafe_b64encode(secrets.token_bytes(_RANDOM_BYTES)).decode()
 
 
 def normal_key(text: str) -> str:
-    """`text` as the urlsafe base64 of 32 bytes; the standard alphabet and a `whsec_` in front are taken as well.
+    """Normalize `text` to the urlsafe base64 of 32 bytes; the standard alphabet and a `whsec_` prefix are accepted.
 
     Raises:
         ValueError: it is not 32 bytes in base64.
@@ -62,13 +62,13 @@ def normal_key(text: str) -> str:
     except (binascii.Error, ValueError):
         key = b""
     if len(key) != _RANDOM_BYTES:
-        raise ValueError("not the urlsafe base64 of 32 bytes; `relay secret generate --for relay` makes one")
+        raise ValueError("not the urlsafe base64 of 32 bytes; make one with `relay secret generate --for relay`")
     return base64.urlsafe_b64encode(key).decode()
 
 
 @dataclass(frozen=True, slots=True)
 class SecretReference:
-    """Where relay.toml says that a value is that need not stand there: `env:NAME`, `file:PATH`, or the value itself."""
+    """Reference to a value in relay.toml: `env:NAME`, `file:PATH`, or the value itself."""
 
     source: str
     """`env`, `file` or `literal`."""
@@ -76,35 +76,37 @@ class SecretReference:
 
     @classmethod
     def parse(cls, text: str) -> SecretReference:
-        """The reference to a signing secret that `text` spells.
+        """Parse a reference to a signing secret.
 
         Raises:
-            ValueError: it is none of the three forms.
+            ValueError: it has none of the three forms.
         """
         source, _, value = text.partition(":")
         if source in {"env", "file"} and value:
             return cls(source, value)
         if text.startswith(PREFIX) and len(text) > len(PREFIX):
             return cls("literal", text)
-        raise ValueError('a secret is written "env:NAME", "file:PATH" or "whsec_..." (relay secret generate makes one)')
+        raise ValueError(
+            'write the secret as "env:NAME", "file:PATH" or "whsec_..." (make one with `relay secret generate`)'
+        )
 
     @classmethod
     def of_value(cls, text: str) -> SecretReference:
-        """The reference to any other value, which may stand there as it is.
+        """Parse a reference to any other value, or the value itself.
 
         Raises:
-            ValueError: it begins like a reference, and nothing follows.
+            ValueError: it has the prefix of a reference, and nothing after it.
         """
         source, _, value = text.partition(":")
         if source not in {"env", "file"}:
             return cls("literal", text)
         if not value:
-            raise ValueError(f'"{text}" names nothing; write "env:NAME", "file:PATH" or the value itself')
+            raise ValueError(f'"{text}" is incomplete; write "env:NAME", "file:PATH" or the value itself')
         return cls(source, value)
 
     @classmethod
     def of_file(cls, path: str) -> SecretReference:
-        """The reference to a whole file."""
+        """Return the reference to the whole content of a file."""
         return cls("file", path)
 
     def __repr__(self) -> str:

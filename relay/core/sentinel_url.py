@@ -1,9 +1,9 @@
-"""Where a Redis is that Sentinels look after: the form of REDIS_URL for it.
+"""Form of REDIS_URL for a Redis behind Sentinel.
 
     redis+sentinel://[user:password@]host[:port][,host[:port] ...]/service[/db][?sentinel_password=...]
 
-`rediss+sentinel` is the same over TLS. User and password are Redis's own; Sentinels that want some, too, get
-`sentinel_username` and `sentinel_password`.
+`rediss+sentinel` is the same over TLS. User and password are those of Redis; `sentinel_username` and
+`sentinel_password` are those of the Sentinels.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _SAMPLE = "redis+sentinel://sentinel-1:26379,sentinel-2:26379/mymaster"
 
 @dataclass(frozen=True, slots=True)
 class SentinelUrl:
-    """A service that Sentinels look after."""
+    """Service that Sentinels monitor."""
 
     sentinels: tuple[tuple[str, int], ...]
-    """Hosts and ports."""
+    """Hosts and ports of the Sentinels."""
     service: str
     db: int = 0
     username: str | None = None
@@ -33,15 +33,15 @@ class SentinelUrl:
 
 
 def is_sentinel_url(text: str) -> bool:
-    """Whether `text` has the form for Sentinels."""
+    """Return True if `text` has a Sentinel scheme."""
     return text.startswith(tuple(f"{scheme}://" for scheme in SCHEMES))
 
 
 def parse_sentinel_url(text: str) -> SentinelUrl:
-    """What `text` names.
+    """Parse a URL of a Redis behind Sentinel.
 
     Raises:
-        ValueError: it is not of that form.
+        ValueError: it does not have that form.
     """
     url = urlsplit(text)
     user_info, _, hosts = url.netloc.rpartition("@")
@@ -50,11 +50,11 @@ def parse_sentinel_url(text: str) -> SentinelUrl:
     options = {name: values[-1] for name, values in parse_qs(url.query).items()}
     if options.keys() - {"sentinel_username", "sentinel_password"}:
         raise ValueError(
-            "it has an option that is not known here: it knows sentinel_username and sentinel_password; "
-            "percent-encode special characters of passwords"
+            "unknown option; known are sentinel_username and sentinel_password "
+            "(percent-encode special characters of passwords)"
         )
     if not hosts or not service or not (db or "0").isdecimal():
-        raise ValueError(f"it is not of the form {_SAMPLE}")
+        raise ValueError(f"it does not have the form {_SAMPLE}")
     return SentinelUrl(
         sentinels=tuple(_host_and_port(number, host) for number, host in enumerate(hosts.split(","), 1)),
         service=unquote(service),

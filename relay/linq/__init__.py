@@ -1,1 +1,1 @@
-"""What speaks Linq: signatures, envelopes, line extraction, target URLs and the API client."""
+"""Linq's interfaces: signatures, envelopes, line extraction, target URLs and the API clients."""

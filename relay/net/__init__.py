@@ -1,1 +1,1 @@
-"""Listening sockets, name resolution, TLS."""
+"""Network: listening sockets, name resolution, TLS."""

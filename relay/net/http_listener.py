@@ -1,4 +1,4 @@
-"""Serving an aiohttp application on an address, and stopping it without cutting anybody off."""
+"""HTTP listener: serves an aiohttp application on an address, and drains requests in flight before it stops."""
 
 from __future__ import annotations
 
@@ -23,18 +23,16 @@ if TYPE_CHECKING:
 
     ProtocolFactory = Callable[[], asyncio.Protocol]
 
-_SHUTDOWN_TIMEOUT = 10.0  # seconds for requests under way
-_LAST_CALL = 1.0  # seconds for what is still under way then
-_LINGER_TIMEOUT = (
-    1.0  # seconds that the rest of a body is read after its answer, so that the sender gets to see the answer
-)
+_SHUTDOWN_TIMEOUT = 10.0  # seconds for requests in flight
+_HANDLER_TIMEOUT = 1.0  # seconds for requests that are still in flight after that
+_LINGER_TIMEOUT = 1.0  # seconds that the rest of a body is read after its response, so that the sender can read that
 _BACKLOG = 1024  # connections that wait to be accepted; a burst of Linq's is larger than the default of 128
 
 _log = logging.getLogger(__name__)
 
 
-def _in_a_line(record: logging.LogRecord) -> bool:
-    """Has strangers who do not speak HTTP told of in a line, where aiohttp spends a traceback on each."""
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """Log malformed HTTP as one INFO line; aiohttp would log a traceback per request."""
     error = record.exc_info[1] if record.exc_info else None
     if isinstance(error, HttpProcessingError):
         record.msg, record.exc_info = f"{record.msg}: not HTTP: {type(error).__name__}", None
@@ -42,11 +40,11 @@ def _in_a_line(record: logging.LogRecord) -> bool:
     return True
 
 
-_log.addFilter(_in_a_line)
+_log.addFilter(_without_traceback)
 
 
 class Requests:
-    """The requests under way. aiohttp's own shutdown stops reading at once, which cuts off bodies still being sent."""
+    """Requests in flight. aiohttp's own shutdown stops reading at once, which cuts off bodies still being sent."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -54,22 +52,22 @@ class Requests:
 
     @property
     def are_ending(self) -> bool:
-        """Whether each connection is to end with its next answer."""
+        """True if each connection is closed after its next response."""
         return self._ended is not None
 
     def begin(self) -> None:
-        """One more is under way."""
+        """Count a request that has begun."""
         self._count += 1
 
     def end(self) -> None:
-        """One has been answered, or will not be."""
+        """Count a request that has ended, with or without a response."""
         self._count -= 1
         if self._ended is not None and not self._count:
             self._ended.set()
 
     @web.middleware
     async def watch(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Counts those of an aiohttp application."""
+        """Count the requests of an aiohttp application (middleware)."""
         self.begin()
         try:
             response = await handler(request)
@@ -80,7 +78,7 @@ class Requests:
             self.end()
 
     async def finish(self) -> None:
-        """Waits until none is under way, for a bounded time."""
+        """Wait until no request is in flight, with a timeout."""
         self._ended = asyncio.Event()
         if self._count:
             with suppress(TimeoutError):
@@ -89,13 +87,13 @@ class Requests:
 
 
 class Front(Protocol):
-    """Takes the connections of a listener in the application's place; a factory of protocols."""
+    """Protocol factory that takes the connections of a listener in place of the application."""
 
     def __call__(self) -> asyncio.BaseProtocol:
-        """Takes a connection."""
+        """Return the protocol of a new connection."""
 
     def close(self) -> None:
-        """Closes those that are still open."""
+        """Close the connections that are still open."""
 
 
 def _dual_stack_socket(port: int, *, share_port: bool) -> socket.socket:
@@ -113,13 +111,14 @@ async def listening(
     share_port: bool = False,
     front: Callable[[ProtocolFactory, Requests], Front] | None = None,
 ) -> AsyncIterator[int]:
-    """Serves `app` while the context is open; gives the port.
+    """Serve `app` while the context is open; yield the port.
 
-    Leaving it stops accepting and answers what is under way. With `share_port` several processes may listen on one port
-    (SO_REUSEPORT). A `front` takes the connections; it gets what makes the application's own of them.
+    On exit, it stops accepting connections and drains the requests in flight. With `share_port`, several processes can
+    listen on one port (SO_REUSEPORT). A `front` takes the connections; it gets the application's protocol factory, for
+    connections that it hands over.
 
     Raises:
-        RelayError: the address cannot be had.
+        RelayError: the address is not available.
     """
     requests = Requests()
     app.middlewares.append(requests.watch)
@@ -127,30 +126,30 @@ async def listening(
         app,
         access_log=None,
         logger=_log,
-        auto_decompress=False,  # signatures are over the bytes as they were sent
-        shutdown_timeout=_LAST_CALL,
+        auto_decompress=False,  # signatures cover the bytes as they were sent
+        shutdown_timeout=_HANDLER_TIMEOUT,
         lingering_time=_LINGER_TIMEOUT,
     )
     await runner.setup()
-    makes_connections: Any = runner.server
-    before = front(makes_connections, requests) if front else None
+    app_protocol: Any = runner.server
+    front_protocol = front(app_protocol, requests) if front else None
     try:
         try:
             place: dict[str, Any] = {"host": listen.host, "port": listen.port, "reuse_port": share_port or None}
             if listen.host == "::" and socket.has_dualstack_ipv6():
                 place = {"sock": _dual_stack_socket(listen.port, share_port=share_port)}
             listener = await asyncio.get_running_loop().create_server(
-                before or makes_connections, **place, backlog=_BACKLOG
+                front_protocol or app_protocol, **place, backlog=_BACKLOG
             )
         except OSError as error:
-            why = os.strerror(error.errno) if error.errno else str(error)
-            raise RelayError(f"cannot listen on {listen}: {why}") from None
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise RelayError(f"cannot listen on {listen}: {reason}") from None
         try:
             yield listener.sockets[0].getsockname()[1]
         finally:
             listener.close()
             await requests.finish()
-            if before:
-                before.close()
+            if front_protocol:
+                front_protocol.close()
     finally:
         await runner.cleanup()

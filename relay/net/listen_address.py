@@ -21,7 +21,7 @@ class Listen(BaseModel):
 
 
 def parse_listen(text: str) -> Listen:
-    """The address that `text` names.
+    """Parse HOST:PORT.
 
     Raises:
         ValueError: it is not HOST:PORT.

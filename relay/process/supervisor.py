@@ -1,8 +1,8 @@
-"""A group of processes that live and die together: each is started again when it ends, all are ended when we are.
+"""Supervisor of a group of processes: restarts each when it exits, and stops all when it is stopped.
 
-A process that ends with 2 at its first start has found the environment or relay.toml wrong and told so; starting it
-again would only repeat that, so the whole group ends with 2. One that had run before is started again all the same:
-relay.toml may be broken just now, and the others go on with the rules that they have.
+Exit code 2 at the first start means that the process found a mistake in the environment or relay.toml and reported it.
+A restart would only repeat that, so the whole group exits with 2. A process that has run before is restarted even then:
+relay.toml may be invalid for a moment, while the other processes keep their rules.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ if TYPE_CHECKING:
 
 WRONG_SETTINGS = 2
 STOP_TIMEOUT = 40.0
-"""Seconds a process has to end after SIGTERM: a worker's own bound, and some."""
+"""Seconds until SIGKILL after SIGTERM: longer than a worker's own shutdown timeout."""
 
 _FIRST_PAUSE = 0.5
 _MAX_PAUSE = 10.0
-_STEADY = 30.0  # seconds after which a process counts as well started, and its next end as a first one
+_STEADY = 30.0  # seconds of running after which the restart backoff is reset
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What to run."""
+    """Program to run."""
 
     name: str
     arguments: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
-    """On top of our own environment."""
+    """Variables in addition to those of this process."""
     log: Path | None = None
-    """Where its output goes; None for ours."""
+    """File for its output; None for the output of this process."""
 
 
 async def supervise(programs: Sequence[Program], stop: asyncio.Event) -> int:
-    """Keeps `programs` running until `stop` is set, then ends them; the exit code for the whole group."""
+    """Keep `programs` running until `stop` is set, then stop them; return the exit code of the whole group."""
 
     async def keep(program: Program) -> bool:
         can_run = await _keep(program, stop)
@@ -59,7 +59,7 @@ async def supervise(programs: Sequence[Program], stop: asyncio.Event) -> int:
 
 
 async def _keep(program: Program, stop: asyncio.Event) -> bool:
-    """Runs one program until `stop`, again and again; False if it said that it cannot run."""
+    """Run a program, with restarts, until `stop`; return False if its first start found wrong settings."""
     pause = _FIRST_PAUSE
     loop = asyncio.get_running_loop()
     is_first = True
@@ -85,7 +85,7 @@ async def _run_once(program: Program, stop: asyncio.Event) -> int:
             env={**os.environ, **program.environment},
             stdout=output,
             stderr=output,
-            start_new_session=True,  # Ctrl-C reaches us alone, and we end them in order
+            start_new_session=True,  # Ctrl-C must reach the supervisor only, which stops the programs in order
             preexec_fn=death_with_parent(),
         )
     log.debug("process.started", name=program.name, pid=process.pid)

@@ -1,4 +1,4 @@
-"""Background tasks that end with whoever needs them."""
+"""Background tasks that end with the scope that started them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_TIMEOUT = 0.1  # seconds until a cancellation counts as lost
+_CANCEL_INTERVAL = 0.1  # seconds until a cancellation counts as lost
 
 
 @asynccontextmanager
 async def in_background(coroutine: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Task[T]]:
-    """Runs `coroutine` as a task while the context is open; whoever wants its result awaits the task in there.
+    """Run `coroutine` as a task while the context is open; await the task inside it to get its result.
 
-    Unlike `asyncio.gather`, nothing is left running when something else fails.
+    Unlike with `asyncio.gather`, the task does not stay running if the body of the context fails.
     """
     task = asyncio.create_task(coroutine)
     try:
@@ -26,16 +26,16 @@ async def in_background(coroutine: Coroutine[Any, Any, T]) -> AsyncIterator[asyn
     finally:
         await end_task(task)
         if not task.cancelled():
-            task.exception()  # it was looked at, or something else failed first
+            task.exception()  # mark it as retrieved: the body awaited the task, or failed first
 
 
-async def end_task(task: asyncio.Task[Any] | None, patience: float = _TIMEOUT) -> None:
-    """Cancels `task` until it is over, every `patience` seconds; its result, or what it raised, is the caller's.
+async def end_task(task: asyncio.Task[Any] | None, interval: float = _CANCEL_INTERVAL) -> None:
+    """Cancel `task` every `interval` seconds until it is done; the caller reads its result or exception.
 
-    Once may not be enough: before Python 3.12 `asyncio.wait_for`, which redis-py writes with, can lose a cancellation
-    that arrives as it succeeds (https://github.com/python/cpython/issues/86296), and a loop without end goes on.
-    Not for a task that needs time to end: it would be cancelled again meanwhile.
+    A single cancellation can be lost: before Python 3.12, `asyncio.wait_for`, which redis-py uses for writes, loses one
+    that arrives as it succeeds (https://github.com/python/cpython/issues/86296), and an endless loop would continue.
+    Not for a task whose cleanup takes longer than `interval`: the cleanup would be cancelled too.
     """
     while task is not None and not task.done():
         task.cancel()
-        await asyncio.wait({task}, timeout=patience)
+        await asyncio.wait({task}, timeout=interval)

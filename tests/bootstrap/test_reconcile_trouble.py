@@ -307,9 +307,7 @@ async def test_a_good_status_with_anything_but_linqs_answer_is_one_sentence(
         return web.Response(body=body, content_type="application/json") if request.path.endswith(path) else None
 
     bench.sandbox.intercept = answer
-    with pytest.raises(
-        LinqApiError, match=r"^listing [a-z ]+: the answer is not Linq's; is LINQ_API_V3_BASE_URL right"
-    ):
+    with pytest.raises(LinqApiError, match=r"^listing [a-z ]+: the response is not Linq's; check LINQ_API_V3_BASE_URL"):
         await bench.plan()
 
 

@@ -117,7 +117,7 @@ async def test_history_that_is_gone_is_said(redis: Redis) -> None:
         (("--topic", "support", "--to", "bot", "--since", "1h", "--until", "2h"), '"1h" is not before "2h"'),
         (("--topic", "support", "--to", "bot", "--since", "2999-01-01"), '"2999-01-01" is in the future'),
         (("--topic", "support", "--to", "bot", "--until", "2999-01-01"), '"2999-01-01" is in the future'),
-        (("--topic", "support", "--to", "bot", "--until", "soon"), '"soon" is no moment'),
+        (("--topic", "support", "--to", "bot", "--until", "soon"), '"soon" is not a time'),
         (("--topic", "support", "--to", "bot", "--type", "**"), "is not an event-type pattern"),
         (("--topic", "support", "--to", "bot", "--line", "12"), "is not a phone number"),
         (("--topic", "support"), "say whose history, and who is to get it"),

@@ -129,7 +129,7 @@ async def test_where_it_stands_already_nothing_is_asked() -> None:
         ("start", {"group": "bot"}, "bot is a push subscription"),
         ("9000000000000-0", {}, "ends before that entry"),
         ("2999-01-01", {}, "is in the future"),
-        ("yesterday", {}, "is no moment"),
+        ("yesterday", {}, "is not a time"),
     ],
 )
 async def test_what_cannot_be_done_is_said_in_a_sentence(

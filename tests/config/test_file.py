@@ -69,7 +69,7 @@ def test_a_file_is_read_with_the_secrets_it_refers_to(path: Path, monkeypatch: p
     assert secrets_of(load_config(path)) == {"bot": SECRET, "crm": OTHER_SECRET, "log": SECRET}
 
 
-def test_a_missing_secret_is_told_with_the_other_mistakes_in_the_order_of_the_file(path: Path) -> None:
+def test_missing_secret_is_reported_in_file_order(path: Path) -> None:
     path.write_text(TOPIC.replace('"t"', '"a b"') + subscription("bot", "env:NOWHERE") + '[[topics]]\nname = "late"\n')
     first, second, third, fourth = problems_of(path)
     assert '"a b" is not a name' in first
@@ -139,23 +139,23 @@ def test_every_secret_that_is_missing_is_named_at_once(path: Path, monkeypatch: 
     assert "hunter2" not in "".join(problems)
 
 
-def test_a_file_that_is_not_there_is_told_about(path: Path) -> None:
+def test_missing_file_is_an_error(path: Path) -> None:
     assert problems_of(path) == [
-        f"{path}: no such file; RELAY_CONFIG says where it is, the README what stands in it"
+        f"{path}: no such file; create it (the README has an example) or set RELAY_CONFIG to its path"
     ]  # fmt: skip
 
 
-def test_a_file_that_cannot_be_read_is_told_about(path: Path) -> None:
+def test_unreadable_file_is_an_error(path: Path) -> None:
     path.mkdir()
     assert problems_of(path)[0].startswith(f"{path}: ")
 
 
-def test_a_file_that_is_not_utf8_is_told_about(path: Path) -> None:
+def test_non_utf8_file_is_an_error(path: Path) -> None:
     path.write_bytes(b'name = "\xff"')
     assert "utf-8" in problems_of(path)[0]
 
 
-def test_mistakes_are_told_with_the_path_of_the_file(path: Path) -> None:
+def test_mistakes_are_reported_with_the_path(path: Path) -> None:
     path.write_text("colour = 1\n")
     assert problems_of(path) == [f'{path}:1 colour: unknown key "colour"']
 
@@ -207,7 +207,7 @@ async def refused(logs: list[MutableMapping[str, Any]]) -> list[MutableMapping[s
 
 
 @pytest.mark.usefixtures("quickly")
-async def test_a_broken_change_is_refused_with_every_mistake_and_the_old_rules_stay(path: Path) -> None:
+async def test_invalid_change_is_refused_and_old_rules_stay(path: Path) -> None:
     path.write_text(TOPIC)
     async with ConfigFile(path) as file:
         before = file.current
@@ -231,7 +231,7 @@ async def test_a_change_that_is_repaired_is_picked_up(path: Path) -> None:
 
 
 @pytest.mark.usefixtures("quickly")
-async def test_a_file_that_is_taken_away_leaves_the_old_rules_until_it_is_back(path: Path) -> None:
+async def test_removed_file_leaves_the_old_rules(path: Path) -> None:
     path.write_text(TOPIC)
     async with ConfigFile(path) as file:
         with capture_logs() as logs:
@@ -280,7 +280,7 @@ def test_a_good_change_is_logged_with_what_it_holds(path: Path) -> None:
     assert SECRET.text not in str(line)
 
 
-def test_what_is_in_force_is_one_thing_that_is_replaced_whole(path: Path) -> None:
+def test_rules_are_replaced_as_a_whole(path: Path) -> None:
     path.write_text(TOPIC + subscription("bot", SECRET.text))
     file = ConfigFile(path)
     before = file.current
@@ -290,9 +290,7 @@ def test_what_is_in_force_is_one_thing_that_is_replaced_whole(path: Path) -> Non
     assert (file.current.config.subscriptions[0].name, secrets_of(file.current)) == ("crm", {"crm": OTHER_SECRET})
 
 
-async def test_a_secret_that_comes_after_the_rules_that_need_it_is_picked_up(
-    path: Path,
-) -> None:
+async def test_secret_created_after_the_rules_is_picked_up(path: Path) -> None:
     path.write_text(TOPIC)
     async with ConfigFile(path, 0) as file:
         with capture_logs() as logs:
@@ -312,7 +310,7 @@ async def test_one_change_is_one_reload(path: Path) -> None:
         with capture_logs() as logs:
             path.write_text(TOPIC + subscription("bot", "file:bot.key"))
             await eventually(lambda: "bot" in secrets_of(file.current))
-            await eventually(lambda: file._seen == file._signature())
+            await eventually(lambda: file._last_seen == file._signature())
         assert [line["event"] for line in logs] == ["config.reloaded"]
 
 

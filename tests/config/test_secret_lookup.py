@@ -39,9 +39,7 @@ def problems_of(path: Path) -> list[str]:
     return [str(problem).removeprefix(f"{path}:") for problem in caught.value.problems]
 
 
-def test_values_of_headers_come_from_the_table_from_variables_and_from_files(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_header_values_are_literal_env_or_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CRM_API_KEY", "from the environment")
     (path.parent / "crm.key").write_text("from a file\n")
     write(path, headers='{ "X-Team" = "crm", "X-Api-Key" = "env:CRM_API_KEY", "X-Other" = "file:crm.key" }')
@@ -60,7 +58,7 @@ def test_headers_may_be_a_table_of_their_own(path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_everything_that_is_missing_is_told_at_once_with_its_line(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_missing_values_are_reported_with_their_lines(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TWO_LINES", "hunter2\nX-Evil: 1")
     (path.parent / "not.pem").write_text("hunter2")
     write(
@@ -82,13 +80,15 @@ def test_everything_that_is_missing_is_told_at_once_with_its_line(path: Path, mo
         "11 subscriptions[0].ca_file",
     ]
     assert "hunter2" not in "".join(problems)
-    assert "there is no certificate (PEM) in it" in problems[-1]
+    assert "the file contains no certificate (PEM)" in problems[-1]
 
 
-def test_a_secret_that_stands_in_two_places_of_the_list_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_duplicate_secret_value_is_reported(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SAME", SECRET.text)
     write(path, secret=f'["{SECRET.text}", "env:SAME"]')
-    assert problems_of(path) == ["8 subscriptions[0].secret[1]: s: it is the same as one before it"]
+    assert problems_of(path) == [
+        "8 subscriptions[0].secret[1]: s: the same secret is listed before it; remove one of them"
+    ]
 
 
 def test_authorities_are_read_from_a_file_beside_the_rules(path: Path) -> None:
@@ -98,7 +98,7 @@ def test_authorities_are_read_from_a_file_beside_the_rules(path: Path) -> None:
     assert endpoint_in(path).ca == authority.pem.strip()
 
 
-def test_a_bundle_of_authorities_may_say_whose_they_are(path: Path) -> None:
+def test_text_between_certificates_is_ignored(path: Path) -> None:
     first, second = Authority().pem, Authority().pem
     (path.parent / "ca.pem").write_text(f"# Főtanúsítvány\n{first}\n# another\n{second}")
     write(path, ca_file='"ca.pem"')
@@ -108,8 +108,8 @@ def test_a_bundle_of_authorities_may_say_whose_they_are(path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "there is no certificate (PEM) in it"),
-        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----", "a certificate in it cannot be used"),
+        ("", "the file contains no certificate (PEM)"),
+        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----", "the file contains an invalid certificate"),
     ],
 )
 def test_a_file_without_authorities_does_not_mean_those_of_the_system(path: Path, text: str, problem: str) -> None:
@@ -146,7 +146,7 @@ async def test_every_file_it_refers_to_is_watched(path: Path) -> None:
         await eventually(lambda: in_force().ca == latter.pem.strip())
 
 
-def test_certificates_that_are_not_looked_at_are_warned_of(path: Path) -> None:
+def test_unverified_tls_is_warned_of(path: Path) -> None:
     write(path, verify_tls="false")
     with capture_logs() as logs:
         ConfigFile(path)

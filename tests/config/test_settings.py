@@ -100,7 +100,7 @@ def test_a_dotenv_file_can_be_left_out() -> None:
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "")
     assert Settings.load() == Settings.load(env_file=None)
     assert getattr(Settings.load(), name.lower()) == Settings.model_fields[name.lower()].default
@@ -130,7 +130,7 @@ WRONG = [
     ("RELAY_PUBLIC_URL", "https://", "is not a URL such as https://relay.example.com"),
     ("RELAY_PUBLIC_URL", "https://[broken", "is not a URL such as https://relay.example.com"),
     ("RELAY_PUBLIC_URL", "ftp://relay.example.com", "is not a URL such as https://relay.example.com"),
-    ("RELAY_PUBLIC_URL", "http://relay.example.com", "it must be https: Linq posts nowhere else"),
+    ("RELAY_PUBLIC_URL", "http://relay.example.com", "it must be https: Linq posts to https only"),
     ("RELAY_PUBLIC_URL", "https://relay.example.com?x=1", "it must have no query and no fragment"),
     ("RELAY_PUBLIC_URL", "https://relay.example.com/?", "it must have no query and no fragment"),
     ("RELAY_PUBLIC_URL", "https://relay.example.com/#top", "it must have no query and no fragment"),
@@ -139,7 +139,7 @@ WRONG = [
     (
         "RELAY_SECRET_KEY",
         "hunter2",
-        "not the urlsafe base64 of 32 bytes; `relay secret generate --for relay` makes one",
+        "not the urlsafe base64 of 32 bytes; make one with `relay secret generate --for relay`",
     ),
     ("RELAY_DEDUPE_WINDOW", "6", '"6" is not a duration'),
     ("RELAY_DEDUPE_WINDOW", "-6h", '"-6h" is not a duration'),
@@ -175,7 +175,7 @@ def test_a_value_that_cannot_work_is_refused(monkeypatch: pytest.MonkeyPatch, na
     assert set(problems_with()) == {name}
 
 
-def test_every_mistake_is_told_at_once_missing_ones_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_mistakes_are_reported_missing_ones_first(monkeypatch: pytest.MonkeyPatch) -> None:
     set_all(monkeypatch, {"RELAY_LISTEN": "nowhere", "RELAY_LOG_LEVEL": "loud", "RELAY_SECRET_KEY": "short"})
     problems = problems_with("redis_url", "relay_secret_key", "linq_api_v3_api_key", "relay_public_url")
     assert list(problems) == [
@@ -192,7 +192,7 @@ def test_a_variable_may_be_needed_only_beside_another(monkeypatch: pytest.Monkey
     assert [problem.place for problem in caught.value.problems] == ["RELAY_SECRET_KEY"]
 
 
-def test_what_turns_out_to_be_needed_is_told_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_required_variables_are_reported_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LINQ_V2_TOKEN", "token")
     settings = Settings.load()
     settings.require("linq_v2_token", because="nothing")
@@ -200,7 +200,7 @@ def test_what_turns_out_to_be_needed_is_told_with_the_reason(monkeypatch: pytest
         settings.require("linq_v2_token", "relay_public_url", "linq_v2_webhook_secret", because="v2 wants it")
     assert caught.value.heading == "The environment is not complete (v2 wants it):"
     assert [problem.place for problem in caught.value.problems] == ["RELAY_PUBLIC_URL", "LINQ_V2_WEBHOOK_SECRET"]
-    assert caught.value.problems[0].message.startswith("not set: where Linq reaches the ingress")
+    assert caught.value.problems[0].message.startswith("not set: Base URL at which Linq reaches the ingress")
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -211,7 +211,7 @@ def test_a_variable_that_is_missing_is_explained(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_no_secret_is_told_with_a_mistake(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_errors_do_not_contain_secrets(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     set_all(monkeypatch, GOOD | {"RELAY_SECRET_KEY": "hunter2", "REDIS_URL": "http://:hunter2@redis"})
     monkeypatch.delenv(name)
     with pytest.raises(SettingsError) as caught:
@@ -345,12 +345,54 @@ def test_the_public_url_leaves_a_default_port_out(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("name", ["LINQ_API_V3_API_KEY", "LINQ_V2_TOKEN"])
-def test_a_key_is_taken_without_what_was_copied_around_it_and_refused_if_no_header_can_carry_it(
-    monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_key_is_stripped_and_must_fit_a_header(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, " the-key\n")
     assert getattr(Settings.load(), name.lower()).get_secret_value() == "the-key"
     for wrong in ("the-k\u00e9y", "the\nkey", "the\x00key".replace("\x00", "\x07")):
         monkeypatch.setenv(name, wrong)
-        with pytest.raises(SettingsError, match=f"{name}: it has a character that no HTTP header can carry"):
+        with pytest.raises(SettingsError, match=f"{name}: it has a character that is not allowed in an HTTP header"):
             Settings.load()
+
+
+# --- unknown variables ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "warning"),
+    [
+        (
+            "RELAY_DEDUP_WINDOW",
+            "warning: RELAY_DEDUP_WINDOW is not a variable of the relay; did you mean RELAY_DEDUPE_WINDOW?\n",
+        ),
+        ("relay_log_levle", "warning: RELAY_LOG_LEVLE is not a variable of the relay; did you mean RELAY_LOG_LEVEL?\n"),
+        ("RELAY_XYZZY_0815_QUUX", "warning: RELAY_XYZZY_0815_QUUX is not a variable of the relay\n"),
+    ],
+)
+@pytest.mark.parametrize("in_file", [False, True])
+def test_unknown_variable_is_warned_of_with_the_nearest(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, warning: str, *, in_file: bool
+) -> None:
+    if in_file:
+        Path(".env").write_text(f"{name}=hunter2\n")
+    else:
+        monkeypatch.setenv(name, "hunter2")
+    assert Settings.load().relay_dedupe_window == 6 * 3600
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", warning)
+
+
+def test_known_and_foreign_variables_are_not_warned_of(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_all(monkeypatch, GOOD | {"LINQ_SOMETHING": "1", "MY_RELAY_LOG_LEVLE": "1"})
+    Settings.load()
+    assert capsys.readouterr().err == ""
+
+
+def test_variable_that_relay_toml_refers_to_is_not_warned_of(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("relay.toml").write_text('[[subscriptions]]\nsecret = "env:RELAY_CRM_SECRET"\n')
+    set_all(monkeypatch, {"RELAY_CRM_SECRET": "1", "RELAY_CRM_SECRETS": "1"})
+    Settings.load()
+    assert capsys.readouterr().err == "warning: RELAY_CRM_SECRETS is not a variable of the relay\n"

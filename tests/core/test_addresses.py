@@ -86,11 +86,11 @@ def test_link_local_and_multicast_of_ipv6_are_refused(v6: IPv6Address) -> None:
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        ("169.254.169.254", "a metadata service of a cloud"),
-        ("fd00:ec2::254", "a metadata service of a cloud"),
-        ("fd00:ec2::23", "a metadata service of a cloud"),
-        ("100.100.100.200", "a metadata service of a cloud"),
-        ("192.0.0.192", "a metadata service of a cloud"),
+        ("169.254.169.254", "a cloud metadata service"),
+        ("fd00:ec2::254", "a cloud metadata service"),
+        ("fd00:ec2::23", "a cloud metadata service"),
+        ("100.100.100.200", "a cloud metadata service"),
+        ("192.0.0.192", "a cloud metadata service"),
         ("169.254.1.1", "link-local"),
         ("fe80::1", "link-local"),
         ("fe80::1%eth0", "link-local"),
@@ -108,13 +108,13 @@ def test_link_local_and_multicast_of_ipv6_are_refused(v6: IPv6Address) -> None:
         ("fd00::1", None),
     ],
 )
-def test_what_is_never_met_has_a_name(text: str, kind: str | None) -> None:
+def test_refused_address_has_a_kind(text: str, kind: str | None) -> None:
     address = address_of(text)
     assert address is not None
     assert kind_never_met(address) == kind
 
 
-def test_loopback_and_unspecified_are_not_taken_for_embedded_addresses() -> None:
+def test_loopback_and_unspecified_are_not_embedded_addresses() -> None:
     assert [meanings(IPv6Address(text)) for text in ("::", "::1")] == [(IPv6Address("::"),), (IPv6Address("::1"),)]
 
 

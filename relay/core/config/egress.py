@@ -1,11 +1,11 @@
-"""Where the relay may connect to: `[egress]` in relay.toml, and what is refused whatever it says.
+"""Destinations that the relay may connect to: `[egress]` in relay.toml, and the addresses that are always refused.
 
-The check is on a name *and* the address that it has just been resolved to, so that a name cannot change its mind
-between the check and the connection.
+The check takes a host name *and* the address that it was just resolved to, so that DNS cannot change the address
+between the check and the connection (DNS rebinding).
 
     never          link-local and metadata, multicast, unspecified, broadcast, reserved; in every embedding
-    only if named  loopback: the url has the address, or `localhost`; a name that resolves to it is refused
-    allow          if it is there, the host or the address has to be in it
+    only if named  loopback: the url must contain the address or `localhost`; a name that resolves to it is refused
+    allow          if the key is present, the host or the address must be in it
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ if TYPE_CHECKING:
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
-_BELOW = "*."
+_WILDCARD = "*."
 
 
 def normal_host(host: str) -> str:
-    """`host` as it is compared: lower case, ASCII (IDNA), without the dot of the root."""
+    """Normalize `host` for comparison: lower case, ASCII (IDNA), without the dot of the root."""
     if not host.isascii():
-        with suppress(UnicodeError):  # it cannot be resolved either
+        with suppress(UnicodeError):  # a host that IDNA rejects cannot be resolved either
             host = host.encode("idna").decode()
     return host.lower().removesuffix(".")
 
 
 def _ends_in_a_number(host: str) -> bool:
-    """Whether `host` can only be an IPv4 address (https://url.spec.whatwg.org/#ends-in-a-number-checker)."""
+    """Return True if `host` can only be an IPv4 address (https://url.spec.whatwg.org/#ends-in-a-number-checker)."""
     return _NUMBER.fullmatch(host.rpartition(".")[2]) is not None
 
 
 def _network(text: str) -> Network | None:
-    """The network or address that `text` spells; None for a host.
+    """Parse `text` as a network or an address; None for a host.
 
     Raises:
         ValueError: it has bits beyond its mask.
@@ -65,50 +65,56 @@ def _destination(text: str) -> str:
     host = normal_host(text)
     if not _HOST.fullmatch(host) or _ends_in_a_number(host):
         raise ValueError(
-            f'"{text}" is not a destination; write a host ("hooks.example.com"), all below one ("*.internal"), '
-            'an address or a network ("10.0.0.0/8")'
+            f'"{text}" is not a destination; write a host ("hooks.example.com"), all names below a domain '
+            '("*.internal"), an address or a network ("10.0.0.0/8")'
         )
     return host
 
 
 class Egress(Table):
-    """The `[egress]` table."""
+    """The `[egress]` table: the destinations that push deliveries may connect to.
+
+    Without it, events may go to every `url` of the file, except addresses that are always refused: cloud metadata,
+    link-local, multicast and the like.
+    """
 
     allow: Annotated[tuple[Annotated[str, AfterValidator(_destination)], ...] | None, Field(min_length=1)] = None
-    """Hosts, names below one, addresses and networks; None for every destination that is not refused anyway."""
+    """Allowed destinations: hosts, names below a domain, addresses and networks, such as `["hooks.example.com",
+    "*.internal", "10.0.0.0/8", "2001:db8::/32"]`. Absent: every destination that is not always refused.
+    """
 
     @cached_property
     def _networks(self) -> tuple[Network, ...]:
-        return tuple(network for one in self.allow or () if (network := _network(one)))
+        return tuple(network for destination in self.allow or () if (network := _network(destination)))
 
     @cached_property
     def _hosts(self) -> frozenset[str]:
-        return frozenset(one for one in self.allow or () if _network(one) is None)
+        return frozenset(destination for destination in self.allow or () if _network(destination) is None)
 
     def refusal(self, host: str, address: Address) -> str | None:
-        """Why nothing is sent to `host` at `address`, in a sentence; None if it may be."""
-        stands_for = meanings(address)
-        named = normal_host(host)
-        for meant in stands_for:
-            if kind := kind_never_met(meant):
-                return f"{_told(named, address, meant)} is {kind}, where the relay never connects to"
-            if meant.is_loopback and not _names_loopback(named):
-                return f"{_told(named, address, meant)} is loopback, which the url has to name itself"
-        if self.allow is None or self._has_host(named) or self._has_address(stands_for):
+        """Return the reason why the relay must not connect to `host` at `address`; None if it may."""
+        equivalents = meanings(address)
+        name = normal_host(host)
+        for equivalent in equivalents:
+            if kind := kind_never_met(equivalent):
+                return f"{_described(name, address, equivalent)} is {kind}, to which the relay never connects"
+            if equivalent.is_loopback and not _names_loopback(name):
+                return f"{_described(name, address, equivalent)} is loopback; write the address itself in the url"
+        if self.allow is None or self._has_host(name) or self._has_address(equivalents):
             return None
-        return f"{_told(named, address, address)} is not in allow of [egress]"
+        return f"{_described(name, address, address)} is not in allow of [egress]"
 
     def url_refusal(self, url: str) -> str | None:
-        """Why nothing can ever be sent to `url`, whatever its host resolves to; None if that depends.
+        """Return the reason why `url` is refused whatever its host resolves to; None if that depends on the address.
 
         Raises:
-            ValueError: it is no URL.
+            ValueError: it is not a URL.
         """
         written = urlsplit(url).hostname or ""
         host = normal_host(written)
         address = address_of(host)
         if _ends_in_a_number(host) and (address is None or written.endswith(".")):
-            return f"{written} is an odd spelling of an address; write it as four numbers, such as 10.0.0.7"
+            return f"{written} is not the usual form of an address; write it as four numbers, such as 10.0.0.7"
         if address is not None:
             return self.refusal(host, address)
         if self.allow is None or self._networks or self._has_host(host):
@@ -117,11 +123,11 @@ class Egress(Table):
 
     def _has_host(self, host: str) -> bool:
         labels = host.split(".")
-        above = (_BELOW + ".".join(labels[start:]) for start in range(1, len(labels)))
-        return not self._hosts.isdisjoint((host, *above))
+        wildcards = (_WILDCARD + ".".join(labels[start:]) for start in range(1, len(labels)))
+        return not self._hosts.isdisjoint((host, *wildcards))
 
-    def _has_address(self, stands_for: tuple[Address, ...]) -> bool:
-        address, *embedded = stands_for
+    def _has_address(self, equivalents: tuple[Address, ...]) -> bool:
+        address, *embedded = equivalents
         return self._covers(address) or (bool(embedded) and all(map(self._covers, embedded)))
 
     def _covers(self, address: Address) -> bool:
@@ -130,10 +136,10 @@ class Egress(Table):
 
 def _names_loopback(host: str) -> bool:
     address = address_of(host)
-    return host == "localhost" if address is None else any(meant.is_loopback for meant in meanings(address))
+    return host == "localhost" if address is None else any(meaning.is_loopback for meaning in meanings(address))
 
 
-def _told(host: str, address: Address, meant: Address) -> str:
-    """Which destination is spoken of, as far as it does not go without saying."""
-    said = str(address) if meant == address else f"{address} (that is {meant})"
-    return said if address_of(host) == address else f"{host} at {said}"
+def _described(host: str, address: Address, equivalent: Address) -> str:
+    """Describe a destination for an error: the host if it is a name, the address, and the address it stands for."""
+    text = str(address) if equivalent == address else f"{address} (that is {equivalent})"
+    return text if address_of(host) == address else f"{host} at {text}"

@@ -1,7 +1,8 @@
-"""How the relay speaks with a push subscriber: signing secrets, further request headers, TLS, where it may be.
+"""Endpoint of a push subscriber: signing secrets, request headers, TLS, allowed destinations.
 
 In relay.toml the values are references (`core.secret`): `references` finds them, `relay.config.secret_lookup` looks
-them up, `check_found` looks at what was found, and `endpoint_of` makes one `Endpoint` of it. Nothing shows a value.
+them up, `check_found` checks the values, and `endpoint_of` builds an `Endpoint` from them. No error or repr contains a
+value.
 """
 
 from __future__ import annotations
@@ -24,26 +25,37 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 MAX_SECRETS = 5
-"""A rotation needs two; each costs a signature an attempt, and room in a header."""
+"""Maximum number of secrets. A rotation needs two; each costs one signature per attempt, and room in a header."""
 
 _AUTHORIZATION = "authorization"
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
-_SENT_ANYWAY = {"host", "user-agent", "content-type", "content-length"}
-_OF_HTTP = {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "expect", "content-encoding"}
-_FAMILIES = ("webhook-", "x-webhook-", "relay-", "proxy-")
+_SET_BY_RELAY = {"host", "user-agent", "content-type", "content-length"}
+_SET_BY_HTTP = {
+    "connection",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "expect",
+    "content-encoding",
+}
+_RESERVED_PREFIXES = ("webhook-", "x-webhook-", "relay-", "proxy-")
 
 Path = tuple[str | int, ...]
-"""The way to a value from the table of its subscription, such as ("headers", "X-Team")."""
+"""Path of a value from the table of its subscription, such as ("headers", "X-Team")."""
 
 
 def _header_problems(names: list[str]) -> Iterator[str]:
     for name in names:
         if not _NAME.fullmatch(name):
-            yield f"{name!r} is not the name of a header"
-        elif name.lower() in _SENT_ANYWAY | _OF_HTTP or name.lower().startswith(_FAMILIES):
-            yield f'"{name}" is for the relay or for HTTP to say'
-    yield from (f'"{name}" is given twice' for name, count in Counter(map(str.lower, names)).items() if count > 1)
+            yield f"{name!r} is not a valid header name"
+        elif name.lower() in _SET_BY_RELAY | _SET_BY_HTTP or name.lower().startswith(_RESERVED_PREFIXES):
+            yield f'header "{name}" is set by the relay or by HTTP and cannot be overridden'
+    yield from (
+        f'header "{name}" is given twice' for name, count in Counter(map(str.lower, names)).items() if count > 1
+    )
 
 
 def _headers(value: Any) -> Any:
@@ -56,12 +68,12 @@ def _headers(value: Any) -> Any:
 
 def _value(value: Any) -> SecretReference:
     if not isinstance(value, str):
-        raise ValueError("write it as a string")  # noqa: TRY004  pydantic collects ValueErrors; it may be a password
+        raise ValueError("write it as a string")  # noqa: TRY004  pydantic collects ValueErrors; no value: it may be secret
     return SecretReference.of_value(value)
 
 
 def _secrets(value: Any) -> Any:
-    """One secret may be written without a list around it."""
+    """Turn a single secret into a list; `secret` may be either."""
     return value if isinstance(value, list) else (_secret(value),)
 
 
@@ -69,9 +81,9 @@ def _secret(value: Any) -> Any:
     return value if isinstance(value, SecretReference) else text_of(SecretReference.parse)(value)
 
 
-def _each_once(secrets: tuple[SecretReference, ...]) -> tuple[SecretReference, ...]:
+def _without_duplicates(secrets: tuple[SecretReference, ...]) -> tuple[SecretReference, ...]:
     if len(set(secrets)) < len(secrets):
-        raise ValueError("a secret stands in the list twice")
+        raise ValueError("a secret is listed twice; remove one of them")
     return secrets
 
 
@@ -80,16 +92,19 @@ Secrets = Annotated[
     tuple[Annotated[SecretReference, BeforeValidator(_secret)], ...],
     BeforeValidator(_secrets),
     Field(min_length=1, max_length=MAX_SECRETS),
-    AfterValidator(_each_once),
+    AfterValidator(_without_duplicates),
 ]
 
 
 class Auth(Table):
-    """`auth` of a subscription: a bearer token (RFC 6750), or a name and a password (RFC 7617)."""
+    """The `auth` of a subscription: a bearer token (RFC 6750), or a username and a password (RFC 7617)."""
 
     bearer: Value | None = None
+    """Bearer token, or a reference to it, such as `"env:TOKEN"` or `"file:PATH"`."""
     username: Value | None = None
+    """Username for Basic authentication, or a reference to it; needs `password`."""
     password: Value | None = None
+    """Password for Basic authentication, or a reference to it, such as `"env:PASSWORD"`; needs `username`."""
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
@@ -99,65 +114,79 @@ class Auth(Table):
 
 
 class EndpointTable(Table):
-    """The part of a `[[subscriptions]]` table that says where its events go, and with which proofs."""
+    """The keys of a `[[subscriptions]]` table that describe the endpoint: URL, secrets, headers, TLS."""
 
     url: Url
+    """URL to which the events are POSTed, such as `"https://hooks.example.com/linq"`; http or https."""
     secret: Secrets
-    """Newest first; all of them sign."""
+    """Signing secret: `"env:NAME"`, `"file:PATH"` or `"whsec_..."`. For a rotation, a list of up to five, newest first:
+    `webhook-signature` has a signature of each. The older headers have room for the first one only, so a handler that
+    checks only those needs the secret it knows to stay first.
+    """
     headers: Annotated[dict[str, Value], BeforeValidator(_headers)] = Field(default_factory=dict)
+    """Additional request headers, such as `{ "X-Team" = "crm", "X-Api-Key" = "env:CRM_API_KEY" }`; a value may also be
+    `"file:PATH"`.
+    """
     auth: Auth | None = None
+    """The `Authorization` header: `{ bearer = "env:TOKEN" }` or `{ username = "relay", password = "env:PASSWORD" }`.
+    Absent: none is sent, unless the url or `headers` has one.
+    """
     verify_tls: StrictBool = True
-    """Whether the subscriber has to show a certificate that is good for its name."""
+    """True if the subscriber's certificate is verified. `false` accepts any certificate; `relay check` and
+    `relay doctor` warn of it.
+    """
     ca_file: Annotated[str, Field(min_length=1)] | None = None
-    """A PEM file of the authorities that vouch for it, in place of the system's."""
+    """Path of a PEM file with the certificate authorities that are trusted for the subscriber, relative to relay.toml.
+    Absent: the authorities of the operating system.
+    """
 
     @model_validator(mode="after")
     def _no_contradiction(self) -> Self:
         is_https = self.url.lower().startswith("https:")
         if self.ca_file is not None and not self.verify_tls:
-            raise ValueError('"ca_file" contradicts "verify_tls = false": leave one of them out')
+            raise ValueError('"ca_file" contradicts "verify_tls = false"; remove one of them')
         if not is_https and (self.ca_file is not None or not self.verify_tls):
-            raise ValueError('"ca_file" and "verify_tls" are for an https url')
-        says = [
+            raise ValueError('"ca_file" and "verify_tls" need an https url')
+        sources = [
             "the url" if urlsplit(self.url).username is not None else None,
             '"auth"' if self.auth else None,
             '"headers"' if _AUTHORIZATION in map(str.lower, self.headers) else None,
         ]
-        if len(found := [one for one in says if one]) > 1:
-            raise ValueError(f"the request's Authorization is given by {' and '.join(found)}: leave one of them out")
+        if len(found := [source for source in sources if source]) > 1:
+            raise ValueError(f"the Authorization header is set by {' and '.join(found)}; keep only one of them")
         return self
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """What it takes to reach one subscriber, its url apart."""
+    """Everything needed to send to a subscriber, except its url."""
 
     secrets: tuple[SigningSecret, ...]
     """Newest first; all of them sign."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Further request headers, Authorization among them."""
+    """Additional request headers, including Authorization."""
     verify_tls: bool = True
     ca: str | None = field(default=None, repr=False)
-    """The authorities that vouch for the subscriber, PEM; None for the system's."""
+    """Certificate authorities trusted for the subscriber, PEM; None for those of the operating system."""
     egress: Egress = field(default_factory=Egress)
-    """Where it may be."""
+    """Allowed destinations."""
 
 
 def references(row: Mapping[str, Any]) -> Iterator[tuple[Path, SecretReference]]:
-    """Every reference in `row`, the table of a subscription as TOML has it.
+    """Yield every reference in `row`, the raw TOML table of a subscription.
 
-    Leaves out what cannot be read, so that it serves for a table with mistakes, too.
+    Skips unreadable values, so that it also works for a table with mistakes.
     """
-    for path, value, parse in _written(row):
+    for path, value, parse in _candidates(row):
         if isinstance(value, str):
             with suppress(ValueError):
                 yield path, parse(value)
 
 
-def _written(row: Mapping[str, Any]) -> Iterator[tuple[Path, Any, Callable[[str], SecretReference]]]:
+def _candidates(row: Mapping[str, Any]) -> Iterator[tuple[Path, Any, Callable[[str], SecretReference]]]:
     secret = row.get("secret")
     if isinstance(secret, list):
-        yield from ((("secret", position), one, SecretReference.parse) for position, one in enumerate(secret))
+        yield from ((("secret", position), item, SecretReference.parse) for position, item in enumerate(secret))
     else:
         yield ("secret",), secret, SecretReference.parse
     for key in ("headers", "auth"):
@@ -168,21 +197,21 @@ def _written(row: Mapping[str, Any]) -> Iterator[tuple[Path, Any, Callable[[str]
 
 
 def check_found(path: Path, text: str) -> None:
-    """Does nothing if `text`, which was found for `path`, can stand there.
+    """Check `text`, the value that was found for `path`.
 
     Raises:
-        ValueError: it cannot; `text` is not repeated.
+        ValueError: it is invalid; the message does not contain `text`.
     """
     if path[0] == "secret" and SigningSecret(text).decoded is None:
-        raise ValueError("the secret is not whsec_ and base64; `relay secret generate` makes one")
+        raise ValueError("the secret is not whsec_ and base64; make one with `relay secret generate`")
     if path[0] in {"headers", "auth"} and not _VALUE.fullmatch(text):
-        raise ValueError("the value is not one line of printable ASCII without blanks around it")
+        raise ValueError("the value must be one line of printable ASCII without spaces around it")
     if path == ("auth", "username") and ":" in text:
-        raise ValueError("a username has no colon")
+        raise ValueError("a username must not contain a colon")
 
 
 def endpoint_of(table: EndpointTable, found: Mapping[Path, str], egress: Egress) -> Endpoint:
-    """The endpoint of `table`, with what was `found` for each of its references."""
+    """Build the endpoint of `table` from the values `found` for its references."""
     secrets = [text for path, text in found.items() if path[0] == "secret"]
     headers = {name: found["headers", name] for name in table.headers}
     if table.auth is not None and table.auth.bearer is not None:

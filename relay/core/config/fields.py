@@ -1,4 +1,4 @@
-"""What the tables of relay.toml are made of: field types that check their form and say what is wrong with it."""
+"""Field types of the tables of relay.toml, each with a check of its form and an error that shows the right form."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 _BYTES = TypeAdapter(ByteSize)
-_SMALLEST = 1_000_000
+_MIN_SIZE = 1_000_000
 
 
 def _pattern(text: str) -> str:
@@ -45,10 +45,10 @@ def _line(text: str) -> str:
 def _url(text: str) -> str:
     try:
         url = urlsplit(text)
-        fits = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+        is_valid = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
     except ValueError:
-        fits = False
-    if not fits or any(character.isspace() for character in text):
+        is_valid = False
+    if not is_valid or any(character.isspace() for character in text):
         raise ValueError(f'"{text}" is not an http or https URL')
     return text
 
@@ -58,13 +58,13 @@ def _size(text: str) -> int:
         size = _BYTES.validate_python(text)
     except ValidationError:
         raise ValueError(f'"{text}" is not a size, such as "500MB" or "2GiB"') from None
-    if size < _SMALLEST:
-        raise ValueError(f'"{text}" is less than 1MB, which is no room for a burst')
+    if size < _MIN_SIZE:
+        raise ValueError(f'"{text}" is less than 1MB, which is too small for a burst of events')
     return int(size)
 
 
 def text_of(parse: Callable[[str], Any]) -> Callable[[Any], Any]:
-    """`parse` for values that have to be strings."""
+    """Return `parse` for values that must be strings."""
 
     def validate(value: Any) -> Any:
         if not isinstance(value, str):
@@ -75,7 +75,7 @@ def text_of(parse: Callable[[str], Any]) -> Callable[[Any], Any]:
 
 
 def one_or_more(value: Any) -> Any:
-    """A condition may be written as one value or as a list of them."""
+    """Turn a single value into a list; a condition may be either."""
     return [value] if isinstance(value, str) else value
 
 
@@ -88,6 +88,6 @@ Duration = Annotated[float, BeforeValidator(text_of(parse_duration))]
 
 
 class Table(BaseModel):
-    """One table: frozen, and without keys that nobody knows."""
+    """One table: frozen, and without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)

@@ -1,4 +1,4 @@
-"""`[linq]` in relay.toml: what bootstrap keeps at Linq, and how it looks after it."""
+"""`[linq]` in relay.toml: the Linq subscriptions that bootstrap maintains, and the checks for drift."""
 
 from __future__ import annotations
 
@@ -11,34 +11,46 @@ from relay.core.durations import parse_duration
 
 
 class LinqV2(Table):
-    """The `[linq.v2]` table; with it, bootstrap keeps one subscription at Linq's older v2 API."""
+    """The `[linq.v2]` table.
+
+    If it is there, bootstrap maintains one subscription at Linq's older v2 API, signed with `LINQ_V2_WEBHOOK_SECRET`.
+    """
 
     events: Annotated[tuple[Pattern, ...] | None, Field(min_length=1)] = None
-    """Patterns of the v2 event types to subscribe to; without it, those that a topic asks for."""
+    """Patterns of the v2 event types to subscribe to, such as `["message.*"]`. Absent: the event types that a topic
+    matches.
+    """
 
 
 class LinqConfig(Table):
-    """The `[linq]` table; without it, every line of the account gets what the topics ask for."""
+    """The `[linq]` table: the subscriptions that bootstrap maintains at Linq.
+
+    Without it, every line of the account is subscribed to the event types that the topics match.
+    """
 
     lines: Annotated[tuple[Line, ...] | None, Field(min_length=1)] = None
-    """The lines to register; without it, all that Linq lists for the key."""
+    """Lines to register, in E.164, such as `["+16465550123"]`. Absent: every line that Linq lists for the API key."""
     exclude: tuple[Line, ...] = ()
-    """Lines that Linq lists and that are left alone."""
+    """Lines to leave unregistered, in E.164: all but these are registered. It cannot be combined with `lines`."""
     events: Annotated[tuple[Pattern, ...] | None, Field(min_length=1)] = None
-    """Patterns of the event types to subscribe to; without it, those that a topic asks for."""
+    """Patterns of the event types to subscribe to, such as `["message.*"]`. Absent: the event types that a topic
+    matches.
+    """
     account: StrictBool = True
-    """Whether events that belong to no line get a subscription of their own, if any are wanted."""
+    """True if events that belong to no line get a Linq subscription of their own; it is created only if a topic matches
+    such events.
+    """
     heal: StrictBool = False
-    """Whether workers repair what the check of every few minutes finds, or only say it."""
+    """True if workers repair the drift that they find at Linq; otherwise they only log and count it."""
     silent_after: Duration = parse_duration("24h")
-    """Seconds without a verified event after which a line that used to speak counts as silent."""
+    """Time without a verified event after which an active line is reported as silent, such as `"24h"`."""
     rotate_overlap: Duration = parse_duration("1h")
-    """Seconds that the old secret of a rotation lives on."""
+    """Time for which the former secret of a rotation stays valid, such as `"1h"`."""
     v2: LinqV2 | None = None
-    """What to keep at the v2 API; without it, nothing there is looked at."""
+    """The `[linq.v2]` table. Absent: the v2 API is not used."""
 
     @model_validator(mode="after")
     def _one_choice_of_lines(self) -> Self:
         if self.lines is not None and self.exclude:
-            raise ValueError('give "lines" or "exclude", not both')
+            raise ValueError('"lines" and "exclude" cannot be combined; remove one of them')
         return self

@@ -1,8 +1,8 @@
 """relay.toml: the topics and the push subscriptions, as frozen records.
 
-`parse_config` reads the text and either returns a whole `RelayConfig` or raises one `ConfigError` that names every
-mistake with its line in the file. Nothing outside the text is read here: secrets stay references until a sender needs
-them.
+`parse_config` parses the text and either returns a whole `RelayConfig` or raises one `ConfigError` that lists every
+mistake with its line in the file. Nothing outside the text is read here: secrets stay references until
+`relay.config.secret_lookup` looks them up.
 """
 
 from __future__ import annotations
@@ -35,61 +35,88 @@ _REQUIRED_LISTS = {("topics", "events"), ("subscriptions", "secret")}
 
 
 class AttemptBounds(Table):
-    """The `attempts` of a subscription: how much the relay remembers of what it tried."""
+    """The `attempts` of a subscription: limits of the log of its delivery attempts."""
 
     keep: Duration = parse_duration("72h")
-    """Seconds."""
+    """Time for which an attempt is remembered, such as `"72h"`."""
     size: Size = 8 * 2**20
-    """Bytes of Redis's memory, about."""
+    """Approximate size of the log in Redis's memory, such as `"8MiB"`: half for some 28,000 attempts of 150 bytes, half
+    for some 900 failure responses of 4 KiB.
+    """
 
 
 class Subscription(EndpointTable):
-    """One `[[subscriptions]]` table: a team that wants a topic by HTTP POST."""
+    """One `[[subscriptions]]` table: a push subscription, which delivers a topic to a team by HTTP POST."""
 
     name: Name
+    """Unique name: letters, digits, `.`, `_` and `-`, at most 64, such as `"crm"`."""
     topic: str
+    """Name of the topic whose events are delivered; it must be defined in the same file."""
     retry: tuple[Duration, ...] = tuple(map(parse_duration, DEFAULT_RETRY))
-    """Seconds to wait before the second, third ... attempt; after the last one the delivery is a dead letter."""
+    """Waits before the second, third, ... attempt, such as `["5s", "1m", "5m"]`; after the last one, the delivery
+    becomes a dead letter. Default: ten attempts over about 25 minutes, as Linq itself retries; `[]` is a single
+    attempt.
+    """
     retry_4xx: StrictBool = False
-    """Whether a 4xx other than 408, 410, 425 and 429 is worth another attempt."""
+    """True if 4xx responses that would be a dead letter at once are retried too: all but 408, 410, 425 and 429, which
+    have their own rules.
+    """
     max_age: Annotated[Duration, Field(gt=0)] | None = parse_duration("72h")
-    """Seconds after its acceptance that an event is still attempted."""
+    """Time after an event was accepted during which it is attempted, such as `"72h"`; after that, it becomes a dead
+    letter.
+    """
     timeout: Annotated[Duration, Field(ge=0.1, le=60)] = 10.0
-    """Seconds for a whole attempt; Linq itself waits for ten."""
+    """Timeout of a whole attempt, from `"100ms"` to `"1m"`; Linq itself waits for ten seconds."""
     connect_timeout: Annotated[Duration, Field(ge=0.1, le=60)] = 5.0
-    """Seconds of them for the connection."""
+    """Timeout of the connection, as part of `timeout`, from `"100ms"` to `"1m"`."""
     concurrency: Annotated[int, Field(ge=1, le=200, strict=True)] = 50
-    """POSTs in flight, at most."""
+    """Maximum number of requests in flight, from 1 to 200."""
     rate: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)] | None = None
-    """Deliveries a second; None for as many as there are."""
+    """Maximum number of deliveries per second, such as `20`. Absent: no limit."""
     breaker: StrictBool = True
-    """Whether events wait, untried, while the subscriber is down."""
+    """True if a circuit breaker protects the subscriber: while it is down, events wait and use no attempts. `false`
+    attempts every event at once, on its own schedule.
+    """
     paused: StrictBool = False
+    """True if the subscription is paused: all events wait. `relay subscriptions pause` does the same without a change
+    of the file.
+    """
     ordered: Literal["chat"] | None = None
-    """Whether the events of a chat are delivered one at a time, in the order they were accepted."""
+    """`"chat"` delivers the events of a chat one at a time, in the order in which they were accepted; other chats do
+    not wait. Absent: no order.
+    """
     block_on_dead: StrictBool = False
-    """Whether a dead letter then holds up the rest of its chat until it is replayed or dropped."""
+    """True if a dead letter blocks its chat until it is replayed (before the events that wait behind it) or dropped;
+    only with `ordered`.
+    """
     events: Annotated[tuple[Pattern, ...] | None, Field(min_length=1)] = None
-    """Patterns of the event types that it wants of its topic; None for all."""
+    """Patterns of the event types to deliver, as in a topic, such as `["message.*"]`; other events of the topic count
+    as `filtered`. Absent: all.
+    """
     lines: Annotated[tuple[Line, ...] | None, Field(min_length=1)] = None
-    """The lines that it wants of its topic; None for all."""
+    """Lines whose events are delivered, in E.164, as in a topic; events of other lines count as `filtered`. Absent:
+    all.
+    """
     freshness: Freshness | None = None
-    """Only news, or only what Linq recovered later; None for both."""
+    """`"live"` delivers only new events, `"history"` only those that Linq recovered later; the rest counts as
+    `filtered`. Absent: both.
+    """
     attempts: AttemptBounds = AttemptBounds()
+    """Limits of the attempt log, such as `{ keep = "72h", size = "8MiB" }`."""
 
     @model_validator(mode="after")
-    def _blocks_what_is_ordered(self) -> Self:
+    def _blocking_needs_order(self) -> Self:
         if self.block_on_dead and self.ordered is None:
-            raise ValueError('"block_on_dead" has a meaning only with ordered = "chat"')
+            raise ValueError('"block_on_dead" needs ordered = "chat"; add it, or remove "block_on_dead"')
         return self
 
     @model_validator(mode="after")
-    def _waits_end_before_it_is_too_old(self) -> Self:
+    def _waits_end_before_max_age(self) -> Self:
         longest = max(self.retry, default=0.0)
         if self.max_age is not None and longest > self.max_age:
             raise ValueError(
-                f'"retry" has a wait of {format_duration(longest)}, and "max_age" gives an event up after '
-                f"{format_duration(self.max_age)}; shorten the one or lengthen the other"
+                f'"retry" has a wait of {format_duration(longest)}, but "max_age" ends the attempts after '
+                f"{format_duration(self.max_age)}; shorten the wait or raise max_age"
             )
         return self
 
@@ -98,49 +125,55 @@ class RelayConfig(Table):
     """The whole of relay.toml."""
 
     linq: LinqConfig = LinqConfig()
+    """The `[linq]` table: the subscriptions that bootstrap maintains at Linq."""
     egress: Egress = Egress()
+    """The `[egress]` table: the destinations that push deliveries may connect to."""
     topics: tuple[Topic, ...] = ()
+    """The `[[topics]]` tables."""
     subscriptions: tuple[Subscription, ...] = ()
+    """The `[[subscriptions]]` tables: push subscriptions. Pull subscribers need none; they read the topic's stream."""
 
     @cached_property
     def index(self) -> TopicIndex:
-        """The topics, compiled for matching."""
+        """Topics compiled for matching."""
         return TopicIndex(self.topics)
 
     @cached_property
     def subscriptions_by_topic(self) -> dict[str, tuple[Subscription, ...]]:
-        """The push subscriptions of each topic that has any."""
+        """Push subscriptions by the name of their topic."""
         names = dict.fromkeys(subscription.topic for subscription in self.subscriptions)
         return {name: tuple(s for s in self.subscriptions if s.topic == name) for name in names}
 
 
 def parse_config(text: str, filename: str = "relay.toml") -> RelayConfig:
-    """The config that `text` spells.
+    """Parse the config in `text`.
 
     Raises:
-        ConfigError: with every mistake, each at its line.
+        ConfigError: it has mistakes; lists each with its line.
     """
     heading = f"{filename} cannot be used:"
     try:
         data = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # a TOMLDecodeError, or numbers and nesting beyond reason
+    except (ValueError, RecursionError) as error:  # a TOMLDecodeError, or numbers too long and nesting too deep
         raise ConfigError(heading, (Problem(filename, f"not TOML: {error}"),)) from None
-    places = TomlPositions(text, filename)
-    problems = [Problem(places.of(path), message) for path, message in _contradictions(data)]
+    positions = TomlPositions(text, filename)
+    problems = [Problem(positions.of(path), message) for path, message in _contradictions(data)]
     config = None
     try:
         config = RelayConfig.model_validate(data)
     except ValidationError as error:
         problems.extend(
-            Problem(places.of(detail["loc"]), _sentence(detail)) for detail in error.errors() if not _echo(detail)
+            Problem(positions.of(detail["loc"]), _message(detail))
+            for detail in error.errors()
+            if not _is_consequence(detail)
         )
     if problems or config is None:
-        raise ConfigError(heading, tuple(sorted(problems, key=lambda problem: places.order(problem.place))))
+        raise ConfigError(heading, tuple(sorted(problems, key=lambda problem: positions.order(problem.place))))
     return config
 
 
 def subscription_rows(text: str) -> list[dict[str, Any]]:
-    """The tables of the subscriptions in `text`, as TOML has them: what serves for a file with mistakes, too."""
+    """Return the raw TOML tables of the subscriptions in `text`; also works for a file with mistakes."""
     try:
         rows = _list(tomllib.loads(text).get("subscriptions"))
     except (ValueError, RecursionError):
@@ -148,13 +181,13 @@ def subscription_rows(text: str) -> list[dict[str, Any]]:
     return [row if isinstance(row, dict) else {} for row in rows]
 
 
-def _echo(detail: Any) -> bool:
-    """Whether pydantic calls a list too short only because its items were refused, each with an error of its own."""
+def _is_consequence(detail: Any) -> bool:
+    """Return True if a list is too short only because its items were refused, each with an error of its own."""
     return detail["type"] == "too_short" and bool(detail["input"])
 
 
-def _sentence(detail: Any) -> str:  # noqa: PLR0911  a table, one row a return
-    """Pydantic's finding in the words of this file."""
+def _message(detail: Any) -> str:  # noqa: PLR0911  a table, one row per return
+    """Translate an error of pydantic into a message in TOML's terms."""
     match detail["type"]:
         case "extra_forbidden":
             return f'unknown key "{detail["loc"][-1]}"'
@@ -162,16 +195,16 @@ def _sentence(detail: Any) -> str:  # noqa: PLR0911  a table, one row a return
             return f'"{detail["loc"][-1]}" is missing'
         case "too_short":
             is_required = (detail["loc"][0], detail["loc"][-1]) in _REQUIRED_LISTS
-            way_out = "" if is_required else ", or leave the key out"
-            return f"the list is empty; write at least one{way_out}"
+            alternative = "" if is_required else ", or remove the key"
+            return f"the list is empty; write at least one item{alternative}"
         case "string_pattern_mismatch":
             return f'"{detail["input"]}" is not a name; use letters, digits, ".", "_" and "-", at most 64'
         case "too_long":
-            return f"it has more than {detail['ctx']['max_length']}"
+            return f"the list has more than {detail['ctx']['max_length']} items"
         case "tuple_type":
-            return "it has to be a list"
+            return "it must be a list"
         case "model_type":
-            return "it has to be a table"
+            return "it must be a table"
         case "value_error":
             return str(detail["ctx"]["error"])
         case _:
@@ -179,9 +212,9 @@ def _sentence(detail: Any) -> str:  # noqa: PLR0911  a table, one row a return
 
 
 def _contradictions(data: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """What no table can know alone: names used twice, topics that do not exist, destinations that are refused.
+    """Yield the mistakes that span tables: duplicate names, topics that do not exist, refused destinations.
 
-    Looks at raw data, so that it finds these also in a file with other mistakes.
+    Works on raw data, so that these are also found in a file with other mistakes.
     """
     tables = {
         kind: [t if isinstance(t, dict) else {} for t in _list(data.get(kind))] for kind in ("topics", "subscriptions")
@@ -202,7 +235,7 @@ def _contradictions(data: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...
             known = ", ".join(dict.fromkeys(topics)) or "none is defined"
             yield ("subscriptions", position, "topic"), f'there is no topic "{topic}" (topics: {known})'
         if isinstance(url := row.get("url"), str):
-            with suppress(ValueError):  # no URL at all, which is told elsewhere
+            with suppress(ValueError):  # not a URL, which is reported elsewhere
                 if refusal := egress.url_refusal(url):
                     yield ("subscriptions", position, "url"), refusal
 

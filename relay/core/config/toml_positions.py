@@ -1,7 +1,7 @@
-"""Where in a TOML file a value stands: tomllib does not say, and a mistake without its line is hard to find.
+"""Line numbers of the values in a TOML file, for error messages; tomllib does not provide them.
 
-Looks for table headers and keys at the start of lines, which is how such files are written; a value inside an inline
-table or a multi-line string gets the place of the nearest key above it.
+Scans for table headers and keys at the start of lines, which is how such files are written. A value inside an inline
+table or a multi-line string gets the line of the nearest key above it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _KEY = re.compile(r"""\s*["']?([\w-]+)["']?\s*(?:\.[^=]*)?=""")
 
 
 class TomlPositions:
-    """The lines of every table and key of one file."""
+    """Line numbers of every table and key of one file."""
 
     def __init__(self, text: str, filename: str) -> None:
         self._filename = filename
@@ -40,7 +40,7 @@ class TomlPositions:
                 self._line_of.setdefault((*table, key[1]), number)
 
     def of(self, path: Sequence[str | int]) -> str:
-        """The place of the value at `path`, such as `relay.toml:14 topics[1].lines[0]`."""
+        """Return the position of the value at `path`, such as `relay.toml:14 topics[1].lines[0]`."""
         written = ""
         for step in path:
             written += f"[{step}]" if isinstance(step, int) else f".{step}" if written else step
@@ -52,6 +52,6 @@ class TomlPositions:
 
     @staticmethod
     def order(place: str) -> tuple[int, str]:
-        """Sorts places from the top of the file to its end."""
+        """Return a key that sorts positions from the top of the file to its end."""
         number = re.search(r":(\d+) ", place)
         return (int(number[1]) if number else 0, place)

@@ -1,9 +1,9 @@
-"""Routing: which topics an event belongs to.
+"""Routing rules: match events with topics.
 
 A topic is a rule (event-type patterns x lines x conditions) and nothing else. `TopicIndex.match` looks up the few
 patterns that an event type can match, with the event's line and without one, so that its cost grows with the topics
-that match and not with the topics that exist. `mismatches` is the same rule asked for its reasons; `relay explain`
-prints them.
+that match and not with the topics that exist. `mismatches` applies the same rule and returns the reasons;
+`relay explain` prints them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from relay.core.event import Event
 
-_CACHED_CANDIDATES = 4096  # pairs of event type and line: 75 types x some dozens of lines are alive at a time
+_CACHED_CANDIDATES = 4096  # pairs of event type and line: 75 types x some dozens of lines are in use at a time
 
 
 DEFAULT_AGE = parse_duration("72h")
@@ -33,52 +33,73 @@ DEFAULT_HARD_SIZE = 4 * 2**30
 
 
 class Topic(Table):
-    """One `[[topics]]` table: a named stream of the events that match."""
+    """One `[[topics]]` table: a named stream of the events that match its rule.
+
+    An event type, a line and every given condition must match; an event without a field does not match a condition on
+    that field.
+    """
 
     name: Name
+    """Unique name: letters, digits, `.`, `_` and `-`, at most 64, such as `"support"`. It is part of the stream's key,
+    `relay:topic:support`.
+    """
     events: Annotated[tuple[Pattern, ...], Field(min_length=1)]
+    """Patterns of event types, of which one must match: an event type (`"message.received"`), a family (`"message.*"`)
+    or everything (`"*"`).
+    """
     lines: Annotated[tuple[Line, ...] | None, Field(min_length=1)] = None
+    """Lines, in E.164, such as `["+16465550123"]`. Absent: every line, and events without a line."""
     direction: Literal["inbound", "outbound"] | None = None
+    """Direction of the event: `"inbound"` or `"outbound"`. Absent: any."""
     service: Annotated[
         tuple[Literal["iMessage", "RCS", "SMS"], ...] | None, BeforeValidator(one_or_more), Field(min_length=1)
     ] = None
+    """Service of the message: `"iMessage"`, `"RCS"` or `"SMS"`, or a list of them. Absent: any."""
     is_group: StrictBool | None = None
+    """`true` for group chats only, `false` for one-to-one chats only. Absent: both."""
     freshness: Freshness | None = None
+    """`"live"` for new events only, `"history"` for events that Linq recovered later only. Absent: both."""
     keep: Duration = DEFAULT_AGE
-    """Seconds that an event is kept, and longer only where somebody still needs it."""
+    """Time for which an event is kept, such as `"72h"`; longer while a subscription or a pull group still needs it, up
+    to `hard_size`.
+    """
     size: Size = DEFAULT_SIZE
-    """Bytes of Redis's memory that it may take before the oldest events go that nobody needs."""
+    """Size in Redis's memory, such as `"500MB"` or `"1GiB"`, above which the oldest events that no subscription or pull
+    group needs are removed.
+    """
     hard_size: Size = DEFAULT_HARD_SIZE
-    """Bytes beyond which the oldest events go, whoever needs them."""
+    """Size in Redis's memory, such as `"4GiB"`, above which the oldest events are removed even if they are still
+    needed; the ledger counts these as lost. At least `size`.
+    """
 
     @model_validator(mode="after")
-    def _hard_is_more(self) -> Self:
+    def _hard_size_is_larger(self) -> Self:
         if self.hard_size < self.size:
-            raise ValueError('"hard_size" has to be at least "size"')
+            raise ValueError('"hard_size" must be at least "size"')
         return self
 
     @cached_property
     def has_conditions(self) -> bool:
-        """Whether patterns and lines alone do not decide."""
+        """True if the topic has conditions beyond patterns and lines."""
         return any(value is not None for value in (self.direction, self.service, self.is_group, self.freshness))
 
 
 def failed_conditions(topic: Topic, event: Event) -> Iterator[str]:
-    """Why `event` does not fulfil the topic's conditions; empty if it does. Patterns and lines are not looked at."""
-    facts = event.fields
-    if topic.direction is not None and facts.direction != topic.direction:
-        yield f"direction is {facts.direction or 'unknown'}, not {topic.direction}"
-    if topic.service is not None and facts.service not in topic.service:
-        yield f"service is {facts.service or 'unknown'}, not {' or '.join(topic.service)}"
-    if topic.is_group is not None and facts.is_group != topic.is_group:
-        known = "unknown" if facts.is_group is None else str(facts.is_group).lower()
+    """Yield a reason for each condition of the topic that `event` fails; patterns and lines are not checked."""
+    fields = event.fields
+    if topic.direction is not None and fields.direction != topic.direction:
+        yield f"direction is {fields.direction or 'unknown'}, not {topic.direction}"
+    if topic.service is not None and fields.service not in topic.service:
+        yield f"service is {fields.service or 'unknown'}, not {' or '.join(topic.service)}"
+    if topic.is_group is not None and fields.is_group != topic.is_group:
+        known = "unknown" if fields.is_group is None else str(fields.is_group).lower()
         yield f"is_group is {known}, not {str(topic.is_group).lower()}"
     if topic.freshness is not None and event.freshness != topic.freshness:
         yield f"freshness is {event.freshness}, not {topic.freshness}"
 
 
 def mismatches(topic: Topic, event: Event) -> list[str]:
-    """Every reason why `event` is not in `topic`; empty if it is."""
+    """Return every reason why `event` is not in `topic`; empty if it is."""
     reasons = []
     if not any(matches(pattern, event.type) for pattern in topic.events):
         reasons.append(f"type {event.type} matches none of {', '.join(topic.events)}")
@@ -89,7 +110,7 @@ def mismatches(topic: Topic, event: Event) -> list[str]:
 
 
 class Narrowing(Protocol):
-    """What a subscription wants of its topic; None wants everything."""
+    """Filter of a subscription on its topic; None matches everything."""
 
     @property
     def events(self) -> Sequence[str] | None:
@@ -101,11 +122,11 @@ class Narrowing(Protocol):
 
     @property
     def freshness(self) -> Freshness | None:
-        """Only news, or only what Linq recovered later."""
+        """Only new events, or only those that Linq recovered later."""
 
 
 def is_wanted(narrowing: Narrowing, event_type: str, line: str | None, freshness: Freshness) -> bool:
-    """Whether a subscription wants an event of its topic."""
+    """Return True if an event of the topic passes the filter of a subscription."""
     return (
         (narrowing.events is None or any(matches(pattern, event_type) for pattern in narrowing.events))
         and (narrowing.lines is None or line in narrowing.lines)
@@ -114,16 +135,16 @@ def is_wanted(narrowing: Narrowing, event_type: str, line: str | None, freshness
 
 
 class _Candidates(NamedTuple):
-    """The topics whose patterns and lines fit an event, in the file's order, each once."""
+    """Topics whose patterns and lines match an event, in the order of the file, without duplicates."""
 
     topics: tuple[Topic, ...]
     names: tuple[str, ...]
     have_conditions: bool
-    """Whether any of them has."""
+    """True if any of them has conditions."""
 
 
 class TopicIndex:
-    """Topics compiled for matching; made once for every version of relay.toml."""
+    """Topics compiled for matching; built once per version of relay.toml."""
 
     def __init__(self, topics: Iterable[Topic]) -> None:
         by_key: defaultdict[tuple[str, str | None], list[tuple[int, Topic]]] = defaultdict(list)
@@ -145,7 +166,7 @@ class TopicIndex:
         return _Candidates(topics, names, any(topic.has_conditions for topic in topics))
 
     def match(self, event: Event) -> tuple[str, ...]:
-        """The names of the topics that `event` belongs to, in the order of relay.toml."""
+        """Return the names of the topics that match `event`, in the order of relay.toml."""
         topics, names, have_conditions = self._candidates(event.type, event.line)
         if not have_conditions:
             return names

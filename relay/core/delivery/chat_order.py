@@ -1,8 +1,8 @@
-"""Turns: of one chat one delivery at a time, the oldest first; chats do not wait for each other.
+"""Order of deliveries within chats: one delivery of a chat at a time, oldest first; chats do not wait for each other.
 
-A delivery joins the line of its chat, begins when it is the first and no other of the chat is under way, rests while
-it waits for another attempt (and stays where it is in the line), and leaves when it is settled. A chat can be held up
-by one delivery: then no other of it begins until it is let go.
+A delivery is added to the queue of its chat, starts when it is the first and no other of the chat is in flight, waits
+for its next attempt (and keeps its place in the queue), and is removed when it is settled. One delivery can block its
+chat: then no other delivery of the chat starts until it is unblocked.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ Ref = TypeVar("Ref", bound="Hashable")
 
 
 class ChatOrder(Generic[Ref]):
-    """Who may go next; refs name deliveries and are never looked into."""
+    """Queues of deliveries by chat; refs identify deliveries and are opaque."""
 
     def __init__(self) -> None:
         self._chats: dict[Ref, str] = {}
-        self._lines: dict[str, list[tuple[Any, Ref]]] = {}
-        self._under_way: dict[str, Ref] = {}
+        self._queues: dict[str, list[tuple[Any, Ref]]] = {}
+        self._in_flight: dict[str, Ref] = {}
         self._blocked: Mapping[str, Ref] = {}
 
     def __len__(self) -> int:
-        """How many stand in line, those under way included."""
+        """Return the number of queued deliveries, including those in flight."""
         return len(self._chats)
 
     def __contains__(self, ref: Ref) -> bool:
@@ -34,61 +34,61 @@ class ChatOrder(Generic[Ref]):
 
     @property
     def are_blocked(self) -> bool:
-        """Whether any chat is held up."""
+        """True if any chat is blocked."""
         return bool(self._blocked)
 
     def add(self, ref: Ref, chat: str, order: Any) -> None:
-        """Takes its place in the line of `chat`, by `order`; nothing if it stands there."""
+        """Queue a delivery of `chat` by `order`; does nothing if it is queued already."""
         if ref not in self._chats:
             self._chats[ref] = chat
-            insort(self._lines.setdefault(chat, []), (order, ref))
+            insort(self._queues.setdefault(chat, []), (order, ref))
 
     def start(self, ref: Ref) -> bool:
-        """Whether `ref` may go now; if so, it is under way. One that never joined always may."""
+        """Start `ref` and return True if its turn has come; a delivery that was never added can always start."""
         chat = self._chats.get(ref)
         if chat is None:
             return True
-        if self._under_way.get(chat, ref) != ref or self._blocked.get(chat, self._first(chat)) != ref:
+        if self._in_flight.get(chat, ref) != ref or self._blocked.get(chat, self._first(chat)) != ref:
             return False
-        self._under_way[chat] = ref
+        self._in_flight[chat] = ref
         return True
 
     def wait(self, ref: Ref) -> Ref | None:
-        """`ref` waits for another attempt; who is the first of its chat now, if that is somebody else."""
+        """End an attempt of `ref`, which waits for its next; return the first delivery of its chat if it is another."""
         chat = self._end(ref)
         first = self._first(chat) if chat is not None else None
         return None if first == ref else first
 
     def remove(self, ref: Ref) -> Ref | None:
-        """`ref` is settled; who is the first of its chat now, if anybody."""
+        """Remove `ref`, which is settled; return the delivery of its chat that is now first, if any."""
         chat = self._end(ref)
         if chat is None:
             return None
         del self._chats[ref]
-        line = self._lines[chat]
-        line[:] = [place for place in line if place[1] != ref] if line[0][1] != ref else line[1:]
-        if not line:
-            del self._lines[chat]
+        queue = self._queues[chat]
+        queue[:] = [entry for entry in queue if entry[1] != ref] if queue[0][1] != ref else queue[1:]
+        if not queue:
+            del self._queues[chat]
         return self._first(chat)
 
     def block(self, chats: Mapping[str, Ref]) -> list[Ref]:
-        """Says which chats are held up from now on, each by whom; who may go that could not before."""
+        """Replace the blocked chats, each with its blocking delivery; return the deliveries that can start now."""
         before, self._blocked = self._blocked, chats
         firsts = map(self._first, before.keys() - chats.keys())
-        holders = [ref for chat, ref in chats.items() if before.get(chat) != ref]
-        return holders + [first for first in firsts if first is not None]
+        blockers = [ref for chat, ref in chats.items() if before.get(chat) != ref]
+        return blockers + [first for first in firsts if first is not None]
 
     def hold(self, chat: str, ref: Ref) -> None:
-        """`ref` holds up `chat`, besides those that are held up."""
+        """Block `chat` by `ref`, in addition to the chats that are blocked."""
         self._blocked = {**self._blocked, chat: ref}
 
     def _first(self, chat: str) -> Ref | None:
-        line = self._lines.get(chat)
-        return line[0][1] if line else None
+        queue = self._queues.get(chat)
+        return queue[0][1] if queue else None
 
     def _end(self, ref: Ref) -> str | None:
-        """Its attempt is over; its chat."""
+        """End the attempt of `ref`; return its chat."""
         chat = self._chats.get(ref)
-        if chat is not None and self._under_way.get(chat) == ref:
-            del self._under_way[chat]
+        if chat is not None and self._in_flight.get(chat) == ref:
+            del self._in_flight[chat]
         return chat

@@ -1,12 +1,12 @@
-"""The breaker of a lane: it opens when the subscriber is down, so that events wait instead of burning their attempts.
+"""Circuit breaker of a lane: opens when the subscriber is down, so that events wait instead of using up their attempts.
 
-    closed    everything may be in flight; opens after a run of failures of different deliveries, or if most fail
-    open      nothing is sent until the next probe is due; then one delivery at a time, after longer and longer waits
-    ramping   a probe got through: a little more may be in flight with every round that succeeds, until all may, or it
-              has gone well for a while
+    closed    full concurrency; opens after a run of failures of different deliveries, or if most attempts fail
+    open      nothing is sent until the next probe is due; then one delivery at a time, with exponential backoff
+    ramping   a probe succeeded: the limit of deliveries in flight grows with every round that succeeds, until it is the
+              full concurrency or the ramp has lasted long enough
 
-A probe costs its delivery none of its attempts. A run of failures of one delivery alone opens nothing: that may be the
-event and not the subscriber, and the delivery's own schedule deals with it. Pure.
+A failed probe does not count as one of its delivery's attempts. A run of failures of a single delivery does not open
+the breaker: the cause may be the event and not the subscriber, and the delivery's own schedule handles it. Pure.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from relay.core.delivery.outcome import Attempt
 
 _DOWN = {Outcome.THROTTLED, Outcome.FAILED, Outcome.TIMED_OUT, Outcome.UNREACHABLE}
-"""Outcomes that may mean that the subscriber is down; all others but success say nothing about that."""
+"""Outcomes that may mean that the subscriber is down; all others, except success, are neutral."""
 
 
 class State(StrEnum):
-    """Where a breaker stands; the values are what logs and `relay subscriptions list` say."""
+    """State of a breaker; the values appear in logs and in `relay subscriptions list`."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -39,49 +39,51 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When it opens, and how it comes back."""
+    """Thresholds for opening, and timing of probes and of the ramp."""
 
     run: int = 5
-    """Different deliveries that failed one after the other."""
+    """Number of different deliveries that fail in a row before the breaker opens."""
     run_of_ramp: int = 2
     """The same, while it is ramping."""
     window: float = 10.0
-    """Seconds that are looked back, and that a ramp lasts at most."""
+    """Seconds of the sliding window, and the maximum length of a ramp."""
     fewest: int = 20
-    """Attempts in the window that tell something about their share of failures."""
+    """Minimum number of attempts in the window for `share` to apply."""
     share: float = 0.8
+    """Share of failed attempts in the window at which the breaker opens."""
     first_wait: float = 1.0
     """Seconds until the first probe; each later wait is twice as long."""
     longest_wait: float = 60.0
+    """Maximum seconds between probes."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenBreaker:
-    """Why and since when a breaker is not closed; what outlives the process."""
+    """Reason and times of a breaker that is not closed; stored in Redis, so that it outlives the process."""
 
     opened_ms: int
     """Unix milliseconds, as all times here."""
     probe_ms: int
-    """When the next probe is due."""
+    """Time at which the next probe is due."""
     probes: int
-    """How many have failed."""
+    """Number of failed probes."""
     reason: str
 
     def encode(self) -> bytes:
-        """As Redis keeps it."""
+        """Encode for Redis."""
         return to_json(asdict(self))
 
     @classmethod
     def decode(cls, text: bytes | None) -> OpenBreaker | None:
-        """What `encode` wrote."""
+        """Decode the result of `encode`; None for None."""
         return cls(**from_json(text)) if text else None
 
 
 class CircuitBreaker:
-    """Decides how many deliveries of a lane may be in flight."""
+    """Circuit breaker: limits the deliveries of a lane that may be in flight."""
 
     def __init__(self, concurrency: int, random: Callable[[], float], trip: OpenBreaker | None, limits: Limits) -> None:
-        """`random` gives a number in [0, 1); `trip` is what a former holder of the lane left, if it was not closed."""
+        """Restore from `trip`, the stored state if it was not closed; `random` returns a number in [0, 1)."""
         self.trip = trip
         self._concurrency = concurrency
         self._random = random
@@ -90,37 +92,37 @@ class CircuitBreaker:
         self._run: set[Hashable] = set()
         self._recent: deque[tuple[int, bool]] = deque()
         self._failures = 0
-        self._ramp = 0  # how many may be in flight on the way back; 0 while it is open or closed
+        self._ramp = 0  # limit of deliveries in flight while ramping; 0 while open or closed
         self._ramped_ms = 0
         self._succeeded = 0  # in this round of the ramp
 
     @property
     def state(self) -> State:
-        """Where it stands."""
+        """Current state."""
         if self.trip is None:
             return State.CLOSED
         return State.RAMPING if self._ramp else State.OPEN
 
     def most_in_flight(self, now_ms: int) -> int:
-        """How many deliveries may be in flight."""
+        """Return the number of deliveries that may be in flight."""
         if self.trip is None:
             return self._concurrency
         return self._ramp or int(now_ms >= self.trip.probe_ms)
 
     def record(self, delivery: Hashable, attempt: Attempt, now_ms: int) -> None:
-        """Takes in what came of an attempt on `delivery`; `trip` changes where it opens or closes, or a probe fails."""
+        """Record an attempt of `delivery`; `trip` changes if the breaker opens or closes, or a probe fails."""
         is_success = attempt.outcome is Outcome.DELIVERED
         if not is_success and attempt.outcome not in _DOWN:
             return
         if attempt.at_ms < self._tripped_ms:
-            return  # it was on its way already when this opened
+            return  # it was in flight already when the breaker opened
         if is_success:
             self._run.clear()
         else:
             self._run.add(delivery)
         match self.state:
             case State.CLOSED:
-                self._note_closed(attempt, now_ms, is_success=is_success)
+                self._record_closed(attempt, now_ms, is_success=is_success)
             case State.OPEN if is_success:
                 self._ramp, self._ramped_ms, self._succeeded = 1, now_ms, 1
                 self._widen(now_ms)
@@ -132,7 +134,7 @@ class CircuitBreaker:
             case State.RAMPING if len(self._run) >= self._limits.run_of_ramp:
                 self._open(attempt, now_ms)
 
-    def _note_closed(self, attempt: Attempt, now_ms: int, *, is_success: bool) -> None:
+    def _record_closed(self, attempt: Attempt, now_ms: int, *, is_success: bool) -> None:
         limits, recent = self._limits, self._recent
         recent.append((now_ms, is_success))
         self._failures += not is_success
@@ -155,7 +157,7 @@ class CircuitBreaker:
         self._forget()
 
     def _widen(self, now_ms: int) -> None:
-        """Lets one more be in flight after a round of successes; closes it when that is everything."""
+        """Raise the limit by one after a round of successes; close the breaker at the full concurrency."""
         if self._succeeded >= self._ramp:
             self._ramp += 1
             self._succeeded = 0
@@ -165,14 +167,14 @@ class CircuitBreaker:
             self.tick(now_ms)
 
     def tick(self, now_ms: int) -> None:
-        """Closes it when it has ramped for long enough, be it for want of deliveries."""
+        """Close the breaker if it has ramped for long enough, even without deliveries."""
         ends_ms = self.ramp_ends_ms
         if ends_ms is not None and now_ms >= ends_ms:
             self._close()
 
     @property
     def ramp_ends_ms(self) -> int | None:
-        """When it will be closed at the latest; None if it is not ramping."""
+        """Latest time at which the ramp ends; None if it is not ramping."""
         return self._ramped_ms + round(self._limits.window * 1000) if self._ramp else None
 
     def _close(self) -> None:

@@ -1,9 +1,8 @@
-"""What came of an attempt, and what follows from it.
+"""Outcome of an attempt, and the decision that follows from it.
 
-An attempt (one POST) ends in one `Outcome` of a closed set; `outcome_of_status` reads it from an HTTP status: 2xx is
-delivered; 429, 5xx, timeouts and network errors are worth another try; 410 pauses the subscription; other answers are
-the end. `decide` turns the outcome and the subscription's policy into the delivery's next state; it does nothing
-itself.
+An attempt (one POST) ends in one `Outcome` of a closed set; `outcome_of_status` derives it from an HTTP status: 2xx is
+delivered; 429, 5xx, timeouts and network errors are retried; 410 pauses the subscription; other responses are final.
+`decide` turns the outcome and the subscription's policy into the delivery's next state; it has no side effects.
 """
 
 from __future__ import annotations
@@ -20,52 +19,52 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 JITTER = 0.1
-"""Waits are stretched or shortened by up to this part, so that retries of one moment spread out but a schedule stays
-readable.
+"""Maximum share by which a wait is lengthened or shortened at random, so that simultaneous retries spread out but a
+schedule stays readable.
 """
 
 
 MAX_RETRY_AFTER = 3600.0
-"""Seconds that a subscriber can put us off with one Retry-After."""
+"""Maximum seconds that are honoured of one Retry-After."""
 
 
 class Outcome(StrEnum):
-    """What came of one attempt; the values are what logs, metrics and dead letters say."""
+    """Outcome of one attempt; the values appear in logs, metrics and dead letters."""
 
     DELIVERED = "delivered"
     THROTTLED = "throttled"
-    """429 or 503: the subscriber asks for patience."""
+    """429 or 503: the subscriber asks to slow down."""
     FAILED = "failed"
     """Another 5xx, or 408 or 425."""
     TIMED_OUT = "timed_out"
     UNREACHABLE = "unreachable"
-    """DNS, connect, TLS, a connection that broke off, or a destination that `[egress]` refuses."""
+    """DNS, connect, TLS, a lost connection, or a destination that `[egress]` refuses."""
     REJECTED = "rejected"
-    """Another 4xx: the subscriber does not want this event."""
+    """Another 4xx: the subscriber rejects this event."""
     GONE = "gone"
     """410."""
     REDIRECTED = "redirected"
-    """3xx (or 1xx): never followed, since a POST would lose its body or its signature's meaning on the way."""
+    """3xx (or 1xx): never followed, since a redirected POST would lose its body or invalidate its signature."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One POST and what came of it."""
+    """One POST and its outcome."""
 
     outcome: Outcome
     at_ms: int
-    """When it began, Unix milliseconds."""
+    """Start time, Unix milliseconds."""
     took_ms: int
     status: int | None = None
-    """The HTTP status, if an answer came."""
+    """HTTP status, if there was a response."""
     detail: str = ""
-    """The error, or the beginning of an answer that was not 2xx."""
+    """Error, or the beginning of a response that was not 2xx."""
     retry_after: float | None = None
-    """Seconds that the subscriber asked for with Retry-After."""
+    """Seconds that the subscriber requested with Retry-After."""
 
     @property
     def ended_ms(self) -> int:
-        """When it ended, Unix milliseconds."""
+        """End time, Unix milliseconds."""
         return self.at_ms + self.took_ms
 
 
@@ -76,7 +75,7 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Filtered:
-    """The delivery is settled: the subscription has narrowed its topic to other events."""
+    """The delivery is settled: the subscription's filter does not match the event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,7 @@ class RetryAt:
 
     due_ms: int
     counts: bool = True
-    """Whether the attempt was one of those that the schedule grants."""
+    """True if the attempt counts as one of the schedule's attempts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +97,8 @@ class DeadLettered:
 Verdict = Delivered | Filtered | RetryAt | DeadLettered
 
 
-def outcome_of_status(status: int) -> Outcome:  # noqa: PLR0911  a table, one row a return
-    """The outcome that an HTTP status stands for."""
+def outcome_of_status(status: int) -> Outcome:  # noqa: PLR0911  a table, one row per return
+    """Return the outcome for an HTTP status."""
     match status:
         case _ if 200 <= status < 300:
             return Outcome.DELIVERED
@@ -118,9 +117,9 @@ def outcome_of_status(status: int) -> Outcome:  # noqa: PLR0911  a table, one ro
 
 
 def retry_after_seconds(value: str | None, now: float) -> float | None:
-    """Seconds that a Retry-After header asks for, at most an hour; None if it says nothing.
+    """Parse a Retry-After header into seconds, at most an hour; None if it is absent or invalid.
 
-    The header holds a number or an HTTP date (RFC 9110, 10.2.3).
+    The header is a number or an HTTP date (RFC 9110, 10.2.3).
     """
     if value is None:
         return None
@@ -136,15 +135,15 @@ def retry_after_seconds(value: str | None, now: float) -> float | None:
 
 
 class Policy(Protocol):
-    """What a subscription says about trying again."""
+    """Retry policy of a subscription."""
 
     @property
     def retry(self) -> Sequence[float]:
-        """Seconds to wait before the second, third ... attempt."""
+        """Seconds to wait before the second, third, ... attempt."""
 
     @property
     def retry_4xx(self) -> bool:
-        """Whether a 4xx that no other rule is for is worth another attempt."""
+        """True if a 4xx without a rule of its own is retried."""
 
     @property
     def max_age(self) -> float | None:
@@ -152,26 +151,26 @@ class Policy(Protocol):
 
 
 class AttemptContext(NamedTuple):
-    """Where a delivery stands when an attempt was made."""
+    """State of a delivery at the time of an attempt."""
 
     tries: int
-    """The attempts that count, this one included."""
+    """Number of attempts that count, including this one."""
     since_ms: int
-    """When the event was accepted, or given to the lane again; Unix milliseconds."""
+    """Time at which the event was accepted, or replayed to the lane; Unix milliseconds."""
     is_probe: bool = False
-    """Whether the breaker was open: a probe that fails costs nothing."""
+    """True if the breaker was open: a failed probe does not count as an attempt."""
 
 
-def decide(attempt: Attempt, standing: AttemptContext, policy: Policy, random: Callable[[], float]) -> Verdict:
-    """What becomes of a delivery after `attempt`; `random` gives a number in [0, 1)."""
+def decide(attempt: Attempt, context: AttemptContext, policy: Policy, random: Callable[[], float]) -> Verdict:
+    """Decide the next state of a delivery after `attempt`; `random` returns a number in [0, 1)."""
     outcome = attempt.outcome
     match outcome:
         case Outcome.DELIVERED:
             return Delivered()
         case Outcome.THROTTLED | Outcome.FAILED | Outcome.TIMED_OUT | Outcome.UNREACHABLE:
-            return _retry_at(attempt, standing, policy, random)
+            return _retry_at(attempt, context, policy, random)
         case Outcome.REJECTED if policy.retry_4xx:
-            return _retry_at(attempt, standing, policy, random)
+            return _retry_at(attempt, context, policy, random)
         case Outcome.REJECTED | Outcome.REDIRECTED:
             return DeadLettered(f"{outcome}: status {attempt.status}")
         case Outcome.GONE:
@@ -181,22 +180,22 @@ def decide(attempt: Attempt, standing: AttemptContext, policy: Policy, random: C
 
 
 def is_expired(since_ms: int, policy: Policy, at_ms: int) -> bool:
-    """Whether an event is too old to be attempted at `at_ms`."""
+    """Return True if an event is too old to be attempted at `at_ms`."""
     return policy.max_age is not None and at_ms - since_ms > policy.max_age * 1000
 
 
 def expiry(policy: Policy) -> DeadLettered:
-    """The verdict on an event that is too old."""
+    """Return the verdict on an event that is too old."""
     return DeadLettered(f"expired: older than {format_duration(policy.max_age or 0)}")
 
 
-def _retry_at(attempt: Attempt, standing: AttemptContext, policy: Policy, random: Callable[[], float]) -> Verdict:
-    schedule, tries = policy.retry, standing.tries
-    if tries > len(schedule) and not standing.is_probe:
+def _retry_at(attempt: Attempt, context: AttemptContext, policy: Policy, random: Callable[[], float]) -> Verdict:
+    schedule, tries = policy.retry, context.tries
+    if tries > len(schedule) and not context.is_probe:
         return DeadLettered(f"{attempt.outcome}: no attempt left of {tries}")
     wait = schedule[min(tries, len(schedule)) - 1] if schedule else 0.0
     wait = max(wait * (1 + JITTER * (2 * random() - 1)), attempt.retry_after or 0.0)
     due_ms = attempt.ended_ms + round(wait * 1000)
-    if is_expired(standing.since_ms, policy, due_ms):
+    if is_expired(context.since_ms, policy, due_ms):
         return expiry(policy)
-    return RetryAt(due_ms, counts=not standing.is_probe)
+    return RetryAt(due_ms, counts=not context.is_probe)

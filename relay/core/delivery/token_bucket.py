@@ -1,28 +1,28 @@
-"""A rate limit: so many a second, and after a quiet time a second's worth at once. Pure."""
+"""Rate limit (token bucket): a number of deliveries per second, with a burst of one second's worth. Pure."""
 
 from __future__ import annotations
 
 
 class TokenBucket:
-    """Tokens that come back with time. `now` is seconds of any clock that does not go backwards."""
+    """Tokens that refill with time. `now` is seconds of any monotonic clock."""
 
     def __init__(self, rate: float, now: float) -> None:
-        """`rate` is tokens a second."""
+        """Start with a full bucket; `rate` is tokens per second."""
         self._rate = rate
         self._size = max(rate, 1.0)
         self._tokens = self._size
         self._at = now
 
     def available(self, now: float) -> int:
-        """How many can be taken."""
+        """Return the number of tokens that can be taken."""
         self._tokens = min(self._size, self._tokens + (now - self._at) * self._rate)
         self._at = now
-        return int(self._tokens + 1e-9)  # a tenth of a second at ten a second is one, whatever floats say
+        return int(self._tokens + 1e-9)  # 0.1 s at 10 per second is one token in spite of float rounding
 
     def take(self) -> None:
-        """Takes one that is available."""
+        """Take a token, which must be available."""
         self._tokens -= 1
 
     def wait(self, now: float) -> float:
-        """Seconds until one is available."""
+        """Return the seconds until a token is available."""
         return 0.0 if self.available(now) else (1 - self._tokens) / self._rate

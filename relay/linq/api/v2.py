@@ -1,9 +1,9 @@
 """Linq's v2 API, for which there is no SDK: webhook subscriptions and phone numbers (https://docs.linqapp.com/v2/api).
 
-Connection errors, timeouts, 429 and 5xx are tried again twice, after the time that Retry-After names or a short one of
-our own; what still fails becomes a `LinqApiError` that says what Linq said. Linq takes a URL as often as it is given
-one and delivers every event once for each, so a creation that may have reached Linq is not simply made again: first we
-look whether it is there.
+Connection errors, timeouts, 429 and 5xx are retried twice, after the time in Retry-After or a short pause; a call that
+still fails raises a `LinqApiError` with Linq's message. Creation is not idempotent: Linq accepts the same URL several
+times and delivers every event once for each. So a creation that may have reached Linq is not simply repeated: the
+retry first checks whether the subscription exists.
 """
 
 from __future__ import annotations
@@ -28,50 +28,50 @@ if TYPE_CHECKING:
 TOKEN_HEADER = "X-LINQ-INTEGRATION-TOKEN"  # noqa: S105  a header's name
 
 VERSION = 2
-"""What `version` has to be in a subscription of this API."""
+"""The `version` of a subscription of this API."""
 
 PAUSES = (0.5, 2.0)
-"""Seconds before the second and the third attempt, less up to a quarter by chance."""
+"""Seconds before the second and the third attempt, less a random share of up to a quarter (jitter)."""
 
 _TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5)
-_MAX_WAIT = 60.0  # seconds; a Linq that asks for more has failed, as in its own SDKs
+_MAX_WAIT = 60.0  # seconds; a longer Retry-After fails the call, as in Linq's SDKs
 _SUBSCRIPTIONS = "/webhook_subscriptions"
 
 Answer = TypeVar("Answer")
 
 
-class _TryAgain(Exception):
-    """An attempt that failed where the next may not."""
+class _RetryableError(Exception):
+    """Failure of an attempt that can be retried."""
 
     def __init__(self, error: LinqApiError, *, may_be_done: bool, wait: float = 0.0) -> None:
-        """`may_be_done`: Linq may have done it all the same; `wait` is the seconds that Linq asks for."""
+        """Keep `error`; `may_be_done` is True if the request may have succeeded, `wait` is Linq's Retry-After."""
         self.error = error
         self.may_be_done = may_be_done
         self.wait = wait
 
 
 class LinqV2Api:
-    """The calls that bootstrap needs."""
+    """Calls that bootstrap needs."""
 
     def __init__(self, session: aiohttp.ClientSession, base_url: str, pauses: Iterable[float] = PAUSES) -> None:
-        """`session` sends the token with every request; `pauses` are seconds."""
+        """Use `session`, which sends the token with every request; `pauses` are seconds."""
         self._session = session
         self._base_url = base_url.rstrip("/")
         self._pauses = tuple(pauses)
 
     async def subscriptions(self) -> list[V2Subscription]:
-        """Every v2 webhook subscription of the account, ours and others'.
+        """List every v2 webhook subscription of the account, ours and others'.
 
         Raises:
             LinqApiError: the call failed.
         """
-        return await self._persistently(self._list)
+        return await self._retried(self._list)
 
     async def create(self, webhook_url: str, events: Iterable[str], secret: SigningSecret) -> V2Subscription:
-        """A new, active subscription; of several attempts one counts.
+        """Create an active subscription, exactly one in spite of retries.
 
         Raises:
-            LinqApiError: it failed, or there is no telling whether it did.
+            LinqApiError: the call failed, or its result is unknown.
         """
         may_be_there = False
         what = "creating the v2 subscription"
@@ -80,48 +80,49 @@ class LinqV2Api:
         async def attempt() -> V2Subscription:
             nonlocal may_be_there
             if may_be_there:
-                there = [one for one in await self._list() if one.webhook_url == webhook_url]
-                if there:  # ours or somebody's: with what we want, it is what we want
-                    return await self._put(max(one.id for one in there), content)
+                listed = await self._list()
+                existing = [subscription.id for subscription in listed if subscription.webhook_url == webhook_url]
+                if existing:  # from this attempt or not: an update makes it the one that was to be created
+                    return await self._put(max(existing), content)
             try:
-                answer = await self._send("POST", _SUBSCRIPTIONS, what, content)
-            except _TryAgain as trouble:
-                may_be_there |= trouble.may_be_done
+                body = await self._send("POST", _SUBSCRIPTIONS, what, content)
+            except _RetryableError as failure:
+                may_be_there |= failure.may_be_done
                 raise
-            return read(OneSubscription, answer, what).webhook_subscription
+            return read(OneSubscription, body, what).webhook_subscription
 
-        return await self._persistently(attempt)
+        return await self._retried(attempt)
 
     async def update(
         self, subscription_id: int, webhook_url: str, events: Iterable[str], secret: SigningSecret
     ) -> V2Subscription:
-        """Gives a subscription this URL, these events and this secret, and makes it active.
+        """Set the URL, the events and the secret of a subscription, and activate it.
 
         Raises:
             LinqApiError: the call failed.
         """
         content = _content(webhook_url, events, secret)
-        return await self._persistently(lambda: self._put(subscription_id, content))
+        return await self._retried(lambda: self._put(subscription_id, content))
 
     async def delete(self, subscription_id: int) -> None:
-        """Deletes a subscription; one that is gone already is fine.
+        """Delete a subscription; succeeds if it does not exist.
 
         Raises:
             LinqApiError: the call failed.
         """
         what = f"deleting v2 subscription {subscription_id}"
         path = f"{_SUBSCRIPTIONS}/{subscription_id}"
-        await self._persistently(lambda: self._send("DELETE", path, what, gone_is_fine=True))
+        await self._retried(lambda: self._send("DELETE", path, what, gone_is_fine=True))
 
     async def phone_numbers(self) -> list[V2PhoneNumber]:
-        """The lines of the account.
+        """List the lines of the account.
 
         Raises:
             LinqApiError: the call failed.
         """
         what = "listing v2 phone numbers"
-        answer = await self._persistently(lambda: self._send("GET", "/phone_numbers", what))
-        return list(read(PhoneNumbers, answer, what).phone_numbers)
+        body = await self._retried(lambda: self._send("GET", "/phone_numbers", what))
+        return list(read(PhoneNumbers, body, what).phone_numbers)
 
     async def _list(self) -> list[V2Subscription]:
         what = "listing v2 subscriptions"
@@ -129,54 +130,54 @@ class LinqV2Api:
 
     async def _put(self, subscription_id: int, content: dict[str, Any]) -> V2Subscription:
         what = f"updating v2 subscription {subscription_id}"
-        answer = await self._send("PUT", f"{_SUBSCRIPTIONS}/{subscription_id}", what, content)
-        return read(OneSubscription, answer, what).webhook_subscription
+        body = await self._send("PUT", f"{_SUBSCRIPTIONS}/{subscription_id}", what, content)
+        return read(OneSubscription, body, what).webhook_subscription
 
-    async def _persistently(self, attempt: Callable[[], Awaitable[Answer]]) -> Answer:
-        """What `attempt` gives, made again while that can help."""
+    async def _retried(self, attempt: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Make `attempt`, and retry it while its failure can be retried."""
         for pause in self._pauses:
             try:
                 return await attempt()
-            except _TryAgain as trouble:
-                if trouble.wait > _MAX_WAIT:
-                    raise trouble.error from None
+            except _RetryableError as failure:
+                if failure.wait > _MAX_WAIT:
+                    raise failure.error from None
                 jittered = pause * (1 - random.random() / 4)  # noqa: S311  no secret
-                await asyncio.sleep(max(trouble.wait, jittered))
+                await asyncio.sleep(max(failure.wait, jittered))
         try:
             return await attempt()
-        except _TryAgain as trouble:
-            raise trouble.error from None
+        except _RetryableError as failure:
+            raise failure.error from None
 
     async def _send(
         self, method: str, path: str, what: str, content: dict[str, Any] | None = None, *, gone_is_fine: bool = False
     ) -> bytes:
-        """The body of a 2xx; `what` says in errors what this was about."""
+        """Send a request and return the body of a 2xx; `what` names the call in errors."""
         try:
             async with self._session.request(
                 method, self._base_url + path, json=content, timeout=_TIMEOUT, allow_redirects=False
-            ) as answer:
-                body = await answer.read()
+            ) as response:
+                body = await response.read()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            unreachable = LinqApiError(f"{what}: Linq cannot be reached: {str(error) or 'no answer in time'}")
+            unreachable = LinqApiError(f"{what}: Linq cannot be reached: {str(error) or 'timeout'}")
             may_be_done = not isinstance(error, aiohttp.ClientConnectorError)
-            raise _TryAgain(unreachable, may_be_done=may_be_done) from error
-        if 200 <= answer.status < 300 or (gone_is_fine and answer.status == 404):
+            raise _RetryableError(unreachable, may_be_done=may_be_done) from error
+        if 200 <= response.status < 300 or (gone_is_fine and response.status == 404):
             return body
-        refused = refusal(what, answer.status, body, self._hidden(content))
-        if answer.status == 429 or answer.status >= 500:
-            wait = seconds_of(answer.headers.get("Retry-After", ""), datetime.now(UTC))
-            raise _TryAgain(refused, may_be_done=answer.status != 429, wait=wait)
+        refused = refusal(what, response.status, body, self._hidden(content))
+        if response.status == 429 or response.status >= 500:
+            wait = seconds_of(response.headers.get("Retry-After", ""), datetime.now(UTC))
+            raise _RetryableError(refused, may_be_done=response.status != 429, wait=wait)
         raise refused
 
     def _hidden(self, content: dict[str, Any] | None) -> list[str]:
-        """What no error may repeat: the token, and the secret that was sent."""
+        """Return the texts that must not appear in an error: the token, and the secret that was sent."""
         secret = [content["webhook_subscription"]["secret"]] if content else []
         return [self._session.headers.get(TOKEN_HEADER, ""), *secret]
 
 
 @asynccontextmanager
 async def open_linq_v2(token: str, base_url: str) -> AsyncIterator[LinqV2Api]:
-    """A client of the Linq whose v2 API is at `base_url`."""
+    """Open a client of Linq's v2 API at `base_url`."""
     async with aiohttp.ClientSession(headers={TOKEN_HEADER: token}) as session:
         yield LinqV2Api(session, base_url)
 

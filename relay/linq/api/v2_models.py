@@ -1,4 +1,4 @@
-"""What Linq's v2 API answers, good and bad (https://docs.linqapp.com/v2/api).
+"""Responses of Linq's v2 API, successes and errors (https://docs.linqapp.com/v2/api).
 
 Errors have two shapes. Subscriptions: `{status, error_code, message, errors}`, where `errors` are sentences; everything
 else: `{"errors": [{status, code, title, detail}]}`.
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class _Row(BaseModel):
-    """Part of an answer: Linq's schema requires no field, so one that is null counts as left out."""
+    """Part of a response: Linq's schema requires no field, so null counts as absent."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -31,46 +31,46 @@ class _Row(BaseModel):
 
 
 class V2Subscription(_Row):
-    """A webhook subscription of the v2 API."""
+    """Webhook subscription of the v2 API."""
 
     id: int
     webhook_url: str = ""
     version: int | None = None
-    """The payloads' version; 2 for those of this API."""
+    """Version of the payloads; 2 for this API."""
     events: frozenset[str] = frozenset()
     active: bool | None = None
     secret_configured: bool | None = None
-    """Whether it has a secret, which Linq never shows."""
+    """True if it has a secret, which Linq never shows."""
     last_delivered_at: datetime | None = None
-    """When an event last got through."""
+    """Time of the last successful delivery."""
     delivery_attempts: int = 0
 
 
 class V2PhoneNumber(_Row):
-    """A line as the v2 API lists it."""
+    """Line in the v2 API."""
 
     id: int
     phone_number: str
     forwarding_number: str | None = None
-    """Where calls go."""
+    """Number to which calls are forwarded."""
     response_rate: int | None = None
-    """Messages a second."""
+    """Messages per second."""
 
 
 class OneSubscription(BaseModel):
-    """The answer to a creation and to an update."""
+    """Response to a creation and to an update."""
 
     webhook_subscription: V2Subscription
 
 
 class Subscriptions(BaseModel):
-    """The answer to `GET /webhook_subscriptions`."""
+    """Response to `GET /webhook_subscriptions`."""
 
     webhook_subscriptions: tuple[V2Subscription, ...]
 
 
 class PhoneNumbers(BaseModel):
-    """The answer to `GET /phone_numbers`."""
+    """Response to `GET /phone_numbers`."""
 
     phone_numbers: tuple[V2PhoneNumber, ...]
 
@@ -79,42 +79,42 @@ Answer = TypeVar("Answer", bound=BaseModel)
 
 
 def read(answer: type[Answer], body: bytes, what: str) -> Answer:
-    """The good answer in `body`; `what` says in the error what this was about.
+    """Parse the body of a 2xx; `what` names the call in the error.
 
     Raises:
-        LinqApiError: it is something else.
+        LinqApiError: the body has another shape.
     """
     try:
         return answer.model_validate(parse_json(body))
     except ValueError:  # not JSON, or pydantic's: JSON of another shape
-        raise LinqApiError(f"{what}: the answer is not Linq's; is LINQ_V2_BASE_URL right?") from None
+        raise LinqApiError(f"{what}: the response is not Linq's; check LINQ_V2_BASE_URL") from None
 
 
 def refusal(what: str, status: int, body: bytes, hidden: Iterable[str] = ()) -> LinqApiError:
-    """What a status other than 2xx comes to; what is `hidden` is not repeated, should Linq have said it."""
+    """Return the error for a status other than 2xx; texts in `hidden` are masked in Linq's message."""
     if status == 401:
         return LinqApiError(f"{what}: Linq refuses the token in LINQ_V2_TOKEN (401)")
-    said, code = _said(body)
+    message, code = _message_and_code(body)
     for secret in filter(None, hidden):
-        said = said.replace(secret, "***")
-    if not said:
-        said = "nothing that Linq would say; is LINQ_V2_BASE_URL right?"
-    return LinqApiError(f"{what}: {said} (status {status}{f', code {code}' if code else ''})")
+        message = message.replace(secret, "***")
+    if not message:
+        message = "the response is not Linq's; check LINQ_V2_BASE_URL"
+    return LinqApiError(f"{what}: {message} (status {status}{f', code {code}' if code else ''})")
 
 
 def seconds_of(retry_after: str, now: datetime) -> float:
-    """Seconds that a Retry-After header asks to wait, which may name a time instead; 0 without one."""
+    """Parse a Retry-After header, a number or an HTTP date, into seconds; 0 without one."""
     if retry_after.isascii() and retry_after.isdecimal():
         return float(retry_after)
     try:
-        moment = parsedate_to_datetime(retry_after)
+        time = parsedate_to_datetime(retry_after)
     except ValueError:
         return 0.0
-    return max((moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds(), 0.0)
+    return max((time.replace(tzinfo=time.tzinfo or UTC) - now).total_seconds(), 0.0)
 
 
-def _said(body: bytes) -> tuple[str, str]:
-    """The sentence and the code of an error; both empty for a body that has neither."""
+def _message_and_code(body: bytes) -> tuple[str, str]:
+    """Return the message and the code of an error; both empty for a body that has neither."""
     try:
         error = parse_json(body)
     except ValueError:

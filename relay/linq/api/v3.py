@@ -1,8 +1,8 @@
 """Linq's v3 API, through its official SDK: lines, event types, webhook subscriptions.
 
-The SDK retries connection errors, 408, 409 and 5xx twice. A rate limit is waited out here, since the SDK ignores a
-Retry-After of more than a minute. What still fails becomes a `LinqApiError` that says what Linq said, and so does an
-answer that is not Linq's: the SDK hands on whatever came with a 2xx.
+The SDK retries connection errors, 408, 409 and 5xx twice. Rate limits are handled here, since the SDK ignores a
+Retry-After of more than a minute. A call that still fails raises a `LinqApiError` with Linq's message, and so does a
+response that is not Linq's: the SDK passes on any body of a 2xx.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 RATE_TIMEOUT = 300.0
-"""Seconds that a call whose rate Linq limits is made again; then it has failed."""
+"""Seconds for which a rate-limited call is retried before it fails."""
 
 _DEFAULT_RETRY_AFTER = 5.0
-_MAX_SAID = 500  # characters of an error that may be a whole page of HTML
+_MAX_MESSAGE = 500  # characters of an error, which may be a whole page of HTML
 
 Answer = TypeVar("Answer")
 
 KNOWN_EVENT_TYPES: tuple[str, ...] = get_args(WebhookEventType)
-"""The event types of the SDK that is installed; Linq may offer more."""
+"""Event types of the installed SDK; Linq may offer more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +46,19 @@ class LinqSubscription:
     target_url: str
     events: frozenset[str]
     phone_numbers: frozenset[str]
-    """The lines it is filtered by; empty for all."""
+    """Lines that it is filtered by; empty for all."""
     is_active: bool
 
 
 class LinqApi:
-    """The calls that bootstrap needs. When Linq limits their rate, all of them wait as long as it says."""
+    """Calls that bootstrap needs. When Linq limits the rate, all of them wait for the time it requests."""
 
     def __init__(self, client: linq.AsyncLinqAPIV3) -> None:
         self._client = client
         self._resume_at = 0.0  # seconds of the loop's clock
 
     async def lines(self) -> list[str]:
-        """Every line of the account, E.164.
+        """List every line of the account, E.164.
 
         Raises:
             LinqApiError: the call failed, or Linq lists none.
@@ -66,11 +66,13 @@ class LinqApi:
         numbers = await self._ask("listing phone numbers", self._client.phone_numbers.list, _phone_numbers)
         lines = [number for number in numbers if is_line(number)]
         if not lines:
-            raise LinqApiError("Linq lists no phone numbers for this key; is it the key of the right environment?")
+            raise LinqApiError(
+                "Linq lists no phone numbers for this key; check that LINQ_API_V3_API_KEY is of the right environment"
+            )
         return sorted(set(lines))
 
     async def event_types(self) -> list[str]:
-        """Every event type that can be subscribed to; the SDK's list if this Linq does not tell."""
+        """List every event type that can be subscribed to; the SDK's list if this Linq has no such endpoint."""
         try:
             return await self._ask("listing event types", self._client.webhook_events.list, _event_types)
         except LinqApiError as error:
@@ -79,13 +81,13 @@ class LinqApi:
             raise
 
     async def subscriptions(self) -> list[LinqSubscription]:
-        """Every webhook subscription of the account, ours and others'."""
+        """List every webhook subscription of the account, ours and others'."""
         return await self._ask("listing webhook subscriptions", self._client.webhook_subscriptions.list, _subscriptions)
 
     async def create(
         self, target_url: str, events: Sequence[str], line: str | None
     ) -> tuple[LinqSubscription, SigningSecret]:
-        """A new subscription for `line` or for the account, and its secret, which Linq shows this once."""
+        """Create a subscription for `line` or for the account; return it and its secret, which Linq shows only once."""
         call = partial(
             self._client.webhook_subscriptions.create,
             target_url=target_url,
@@ -95,7 +97,7 @@ class LinqApi:
         return await self._ask(f"creating the subscription of {line or 'the account'}", call, _created)
 
     async def update(self, subscription_id: str, events: Sequence[str], line: str | None) -> None:
-        """Sets the events and the line (None: all lines) of a subscription, and makes it active."""
+        """Set the events and the line (None: all lines) of a subscription, and activate it."""
         call = partial(
             self._client.webhook_subscriptions.update,
             subscription_id,
@@ -106,7 +108,7 @@ class LinqApi:
         await self._ask(f"updating the subscription of {line or 'the account'}", call, _subscription)
 
     async def delete(self, subscription_id: str) -> None:
-        """Deletes a subscription; one that is gone already is fine."""
+        """Delete a subscription; succeeds if it does not exist."""
         try:
             await self._paced(partial(self._client.webhook_subscriptions.delete, subscription_id))
         except linq.NotFoundError:
@@ -115,16 +117,16 @@ class LinqApi:
             raise _translated(error, f"deleting subscription {subscription_id}") from error
 
     async def _ask(self, what: str, call: Callable[[], Awaitable[Any]], read: Callable[[Any], Answer]) -> Answer:
-        """What `read` makes of the answer."""
+        """Make a call and return what `read` extracts from the response; `what` names the call in errors."""
         try:
             return read(await self._paced(call))
         except linq.LinqApiv3Error as error:
             raise _translated(error, what) from error
         except (ValueError, TypeError, AttributeError, LookupError) as error:
-            raise LinqApiError(f"{what}: the answer is not Linq's; is LINQ_API_V3_BASE_URL right?") from error
+            raise LinqApiError(f"{what}: the response is not Linq's; check LINQ_API_V3_BASE_URL") from error
 
     async def _paced(self, call: Callable[[], Awaitable[Any]]) -> Any:
-        """What `call` answers, made again after the time that Linq names when it limits the rate."""
+        """Make `call`; retry it after the time that Linq requests while it limits the rate."""
         clock = asyncio.get_running_loop().time
         give_up_at = clock() + RATE_TIMEOUT
         while True:
@@ -140,20 +142,20 @@ class LinqApi:
 
 @asynccontextmanager
 async def open_linq(api_key: str, base_url: str) -> AsyncIterator[LinqApi]:
-    """A client of the Linq at `base_url`."""
-    http = linq.DefaultAsyncHttpxClient(event_hooks={"response": [_leave_rate_limits_to_us]})
+    """Open a client of Linq's v3 API at `base_url`."""
+    http = linq.DefaultAsyncHttpxClient(event_hooks={"response": [_disable_sdk_retry_of_429]})
     async with linq.AsyncLinqAPIV3(api_key=api_key, base_url=base_url, http_client=http) as client:
         yield LinqApi(client)
 
 
-async def _leave_rate_limits_to_us(response: Any) -> None:
-    """Has the SDK not retry a 429; the header is its own (`x-should-retry`)."""
+async def _disable_sdk_retry_of_429(response: Any) -> None:
+    """Keep the SDK from retrying a 429, with a header that it defines (`x-should-retry`)."""
     if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
         response.headers["x-should-retry"] = "false"
 
 
 def _retry_after(error: linq.RateLimitError) -> float:
-    """Seconds that Linq asks to wait, in the body or in the header (https://docs.linqapp.com/error/codes/)."""
+    """Return the seconds that Linq requests, in the body or in the header (https://docs.linqapp.com/error/codes/)."""
     detail = error.body if isinstance(error.body, dict) else {}
     seconds = detail.get("retry_after")
     if isinstance(seconds, (int, float)):
@@ -161,8 +163,8 @@ def _retry_after(error: linq.RateLimitError) -> float:
     headers = error.response.headers
     if (milliseconds := headers.get("retry-after-ms", "")).isdecimal():  # as the SDK takes it
         return float(milliseconds) / 1000
-    told = retry_after_seconds(headers.get("Retry-After"), time.time())
-    return _DEFAULT_RETRY_AFTER if told is None else told
+    seconds = retry_after_seconds(headers.get("Retry-After"), time.time())
+    return _DEFAULT_RETRY_AFTER if seconds is None else seconds
 
 
 def _translated(error: linq.LinqApiv3Error, what: str) -> LinqApiError:
@@ -171,14 +173,14 @@ def _translated(error: linq.LinqApiv3Error, what: str) -> LinqApiError:
     if not isinstance(error, linq.APIStatusError):
         return LinqApiError(f"{what}: Linq cannot be reached: {error}")
     detail: dict[str, Any] = error.body if isinstance(error.body, dict) else {}  # the SDK unwraps Linq's `error` object
-    said = str(detail.get("message") or error.message)
-    said = said if len(said) <= _MAX_SAID else f"{said[:_MAX_SAID]} ..."
+    message = str(detail.get("message") or error.message)
+    message = message if len(message) <= _MAX_MESSAGE else f"{message[:_MAX_MESSAGE]} ..."
     if not detail and (isinstance(error, linq.NotFoundError) or error.status_code < HTTPStatus.BAD_REQUEST):
-        # nobody there knows Linq's errors
-        said = f"{said}; is LINQ_API_V3_BASE_URL right?"
+        # an error without Linq's error object: probably another server
+        message = f"{message}; check LINQ_API_V3_BASE_URL"
     code = f", code {detail['code']}" if detail.get("code") else ""
     doc = f"; see {detail['doc_url']}" if detail.get("doc_url") else ""
-    return LinqApiError(f"{what}: {said} (status {error.status_code}{code}){doc}")
+    return LinqApiError(f"{what}: {message} (status {error.status_code}{code}){doc}")
 
 
 def _phone_numbers(answer: Any) -> list[str]:
@@ -198,7 +200,7 @@ def _created(row: Any) -> tuple[LinqSubscription, SigningSecret]:
 
 
 def _rows(answer: Any, field: str) -> Sequence[Any]:
-    """The list that an answer has to have, though it may be null; none at all is not the same as an empty one."""
+    """Return the list `field`, which may be null; a response without the field is not Linq's."""
     if field not in answer.model_fields_set:
         raise ValueError(f"no {field}")
     return getattr(answer, field) or ()
@@ -206,7 +208,7 @@ def _rows(answer: Any, field: str) -> Sequence[Any]:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{value!r} is no text")
+        raise ValueError(f"{value!r} is not a text")
     return value
 
 

@@ -1,4 +1,4 @@
-"""From an arrival to an event: the envelope read whole, the payload's facts, and whose line it is."""
+"""Decoding of a verified webhook into an event: the whole envelope, the payload's fields, and the line."""
 
 from __future__ import annotations
 
@@ -13,29 +13,30 @@ if TYPE_CHECKING:
 
 
 class Decoded(NamedTuple):
-    """An event, and whether its payload names another line than the URL it came through."""
+    """Decoded event."""
 
     event: Event
     line_disputed: bool
+    """True if the payload has another line than the URL through which the event arrived."""
 
 
 def decode(dialect: Dialect, body: bytes, line: str | None) -> Decoded:
-    """The event in `body`.
+    """Decode `body`.
 
-    `line` is the one that the authenticated URL proved, if it was bound to one; it wins over the payload's.
+    `line` is the line of the authenticated URL, if the URL has one; it takes precedence over the payload's.
 
     Raises:
-        Unparsable: `body` is no envelope.
+        Unparsable: `body` is not an envelope.
     """
     envelope = read_envelope(body)
-    facts = payload_fields(dialect, envelope.event_type, envelope.data)
+    fields = payload_fields(dialect, envelope.event_type, envelope.data)
     event = Event(
         id=envelope.event_id,
         type=envelope.event_type,
         version=envelope.version(dialect),
-        line=line or facts.line,
-        fields=facts,
+        line=line or fields.line,
+        fields=fields,
         created_at=envelope.created_at,
         trace_id=envelope.trace_id,
     )
-    return Decoded(event, line_disputed=bool(line and facts.line and line != facts.line))
+    return Decoded(event, line_disputed=bool(line and fields.line and line != fields.line))

@@ -1,8 +1,7 @@
-"""The envelope of a webhook: v3 of both payload versions, and v2.
+"""Envelope of a webhook: v3 of both payload versions, and v2.
 
-Only the event's id and type have to be there, in characters that can stand in a header; every other field is taken if
-it is what it should be and ignored if not, since Linq adds and changes fields often and no event may be refused for
-that.
+Only the event's id and type are required, in characters that are allowed in a header. Every other field is ignored if
+it has another type than expected, since Linq adds and changes fields often and no event must be refused for that.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from relay.core.event import Dialect
 from relay.core.json_text import parse_json, storable
 
 OLDEST_V3 = "2025-01-01"
-"""What a v3 envelope without `webhook_version` is: senders before 2026-02-03 did not write the field."""
+"""Version of a v3 envelope without `webhook_version`: senders before 2026-02-03 did not write the field."""
 
 Model = TypeVar("Model", bound="Head")
 Token = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,256}$")]
@@ -25,7 +24,7 @@ Object = Annotated[dict[str, Any], BeforeValidator(lambda value: value if isinst
 
 
 class Head(BaseModel):
-    """What the ingress needs of an envelope."""
+    """Fields of an envelope that the ingress needs."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -34,7 +33,7 @@ class Head(BaseModel):
 
 
 class Envelope(Head):
-    """What the router needs of an envelope."""
+    """Fields of an envelope that the router needs."""
 
     webhook_version: Text = None
     created_at: Text = None
@@ -43,12 +42,12 @@ class Envelope(Head):
     data: Object = Field(default_factory=dict)
 
     def version(self, dialect: Dialect) -> str:
-        """The payload's shape: `v2`, or the v3 `webhook_version`."""
+        """Return the payload's version: `v2`, or the v3 `webhook_version`."""
         return "v2" if dialect is Dialect.V2 else self.webhook_version or OLDEST_V3
 
 
 def read_head(body: bytes) -> Head:
-    """The event id and type in `body`.
+    """Parse the event id and type in `body`.
 
     Raises:
         Unparsable: `body` is not a JSON object with both.
@@ -57,7 +56,7 @@ def read_head(body: bytes) -> Head:
 
 
 def read_envelope(body: bytes) -> Envelope:
-    """The whole envelope in `body`.
+    """Parse the whole envelope in `body`.
 
     Raises:
         Unparsable: as for `read_head`.
@@ -69,7 +68,7 @@ def _read(model: type[Model], body: bytes) -> Model:
     try:
         return model.model_validate_json(body)
     except ValidationError:
-        pass  # the slow way has the better error, and may succeed
+        pass  # the slow parser below accepts more and has the better error
     try:
         return model.model_validate(parse_json(body))
     except ValidationError as error:

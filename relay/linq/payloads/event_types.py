@@ -1,4 +1,4 @@
-"""Event types that Linq is known to offer, for hints only: nothing may reject a type that is not here.
+"""Event types that Linq is known to offer, for hints only: a type that is not listed here must not be rejected.
 
 v3: the SDK's list. v2: https://docs.linqapp.com/v2/api (14 types).
 """
@@ -38,14 +38,15 @@ _FAMILIES_OF_THE_ACCOUNT = {
 
 
 def is_of_lines(event_type: str) -> bool:
-    """Whether events of this type may belong to a line; true for families that are not known."""
+    """Return True if events of this type may belong to a line; True for unknown families."""
     return _family(event_type) not in _FAMILIES_OF_THE_ACCOUNT
 
 
 def is_of_the_account(event_type: str) -> bool:
-    """Whether events of this type may belong to no line, or to one that was not there yet; true for unknown families.
+    """Return True if events of this type may belong to no line, or to one that is not registered yet.
 
-    A type of which both is true comes through both kinds of Linq subscription, and the dedupe takes one.
+    True for unknown families. A type for which both functions return True arrives through both kinds of Linq
+    subscription, and deduplication keeps one.
     """
     return _family(event_type) not in _FAMILIES_OF_LINES
 
@@ -55,8 +56,8 @@ def _family(event_type: str) -> str:
 
 
 def unknown_patterns(patterns: Iterable[str], dialects: Collection[Dialect]) -> Iterator[tuple[str, str]]:
-    """The patterns that match no type known of `dialects`, each with a hint at what may have been meant."""
-    from linq.types.webhook_event_type import WebhookEventType  # a large package, wanted by few commands
+    """Yield the patterns that match no known type of `dialects`, each with a hint at the nearest type."""
+    from linq.types.webhook_event_type import WebhookEventType  # a large package that few commands need
 
     by_dialect = {Dialect.V3: get_args(WebhookEventType), Dialect.V2: V2_TYPES}
     known = [event_type for dialect in dialects for event_type in by_dialect[dialect]]

@@ -1,16 +1,17 @@
-"""What a payload says about itself: line, chat, message, direction, service, group. Pure lookups, one table a dialect.
+"""Extraction of line, chat, message, direction, service and group from payloads; one lookup table per API version.
 
-Linq puts the line's own number in a different place for nearly every event type, and next to it the customer's. The
-tables below follow the shapes in Linq's SDK types and v2 reference, row by row, and never guess from a field that can
-hold the other side:
+Linq puts the line's own number in a different field for nearly every event type, and next to it the customer's. The
+tables below follow, row by row, the shapes in Linq's SDK types and documentation (v3:
+https://docs.linqapp.com/guides/webhooks/events, v2: https://docs.linqapp.com/v2/api), and never guess from a field that
+can hold the other side:
 
-* a handle object counts as the line only if it says `is_me: true`, or stands where Linq documents the line
-  (`owner_handle`, `recipient_handle` of an inbound message) and does not say `is_me: false`;
+* a handle object is the line only if it has `is_me: true`, or if it is in a field that Linq documents as the line
+  (`owner_handle`, `recipient_handle` of an inbound message) and does not have `is_me: false`;
 * `phone_number` is the line in v3 line and account events and a customer in v2 `contact.*`;
 * an e-mail address is never a line, although a line can appear under one.
 
 An event type that is not listed gets the rules that are safe for any (`owner_handle`, handles with `is_me`), so new
-types flow.
+types flow. Pure.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     LineFinder = Callable[[dict[str, Any]], str | None]
 
-_CACHED_TYPES = 1024  # event types whose row of a table is remembered; Linq has 75
+_CACHED_TYPES = 1024  # event types whose table row is cached; Linq has 75
 
 _OUTBOUND = {"outbound": True, "inbound": False}
 _V3_DIRECTION = {"message.failed": "outbound", "contact_card.received": "inbound"}
@@ -37,13 +38,13 @@ _OWN_HANDLES = ("sender_handle", "from_handle", "recipient_handle", "participant
 
 
 def payload_fields(dialect: Dialect, event_type: str, data: dict[str, Any]) -> PayloadFields:
-    """Everything that `data` of an event of this type says."""
+    """Extract the fields from the `data` of an event of this type."""
     if dialect is Dialect.V2:
         return _v2_fields(event_type, data)
     return _v3_fields(event_type, data)
 
 
-# --- v3 ---------------------------------------------------------------------------------------------
+# --- v3 (https://docs.linqapp.com/guides/webhooks/events) -------------------------------------------
 
 
 def _v3_fields(event_type: str, data: dict[str, Any]) -> PayloadFields:
@@ -60,7 +61,7 @@ def _v3_fields(event_type: str, data: dict[str, Any]) -> PayloadFields:
 
 
 def _line_of_any(data: dict[str, Any]) -> str | None:
-    """Safe for every v3 type: the owner of the chat, and whoever is marked as us."""
+    """Find the line in fields that are safe for every v3 type: the chat's owner, and handles with `is_me`."""
     return (
         _handle(_object(data.get("chat")).get("owner_handle"))
         or _handle(data.get("owner_handle"))
@@ -79,7 +80,10 @@ def _line_of_own_handles(data: dict[str, Any]) -> str | None:
 
 
 def _line_of_message(data: dict[str, Any]) -> str | None:
-    """`message.*`, `poll.*`: the chat's owner (2026-02-03), else the sender or recipient by direction (2025-01-01)."""
+    """Find the line of `message.*` and `poll.*`.
+
+    It is the chat's owner (2026-02-03), else the sender or the recipient, by direction (2025-01-01).
+    """
     if line := _line_of_any(data):
         return line
     outbound = _outbound(data)
@@ -91,12 +95,12 @@ def _line_of_message(data: dict[str, Any]) -> str | None:
 
 
 def _line_of_poll_update(data: dict[str, Any]) -> str | None:
-    """`poll.updated` documents its `sender_handle` as the line."""
+    """Find the line of `poll.updated`, whose `sender_handle` is documented as the line."""
     return _line_of_message(data) or _handle(data.get("sender_handle"))
 
 
 def _line_of_reaction(data: dict[str, Any]) -> str | None:
-    """Only our own reactions name the line; a customer's carries the customer's number in the same fields."""
+    """Find the line of a reaction: only our own have it; a customer's has the customer's number in the same fields."""
     line = _line_of_any(data)
     if line is None and data.get("is_from_me") is True:
         return _handle_or_text(data, "from_handle", "from")
@@ -104,7 +108,7 @@ def _line_of_reaction(data: dict[str, Any]) -> str | None:
 
 
 def _line_of_number(data: dict[str, Any]) -> str | None:
-    """Line and account events: `phone_number` is the line the change is about."""
+    """Find the line of line and account events: `phone_number` is the line that changed."""
     return _line(data.get("phone_number"))
 
 
@@ -113,7 +117,10 @@ def _line_of_location(data: dict[str, Any]) -> str | None:
 
 
 def _line_of_call(data: dict[str, Any]) -> str | None:
-    """`call.*` has no published payload: the fields that other events use, then the call's ends by its direction."""
+    """Find the line of `call.*`, which has no published payload.
+
+    Uses the fields of other events, then the ends of the call by its direction.
+    """
     return _line(data.get("phone_number")) or _line_of_any(data) or _line_of_call_ends(data)
 
 
@@ -140,11 +147,11 @@ def _v3_line_finder(event_type: str) -> LineFinder:
 
 
 def _v3_message(event_type: str, data: dict[str, Any]) -> str | None:
-    """The message's id: named in most events, the payload's own id in `message.*` of 2026-02-03."""
-    named = _text(data.get("message_id")) or _text(_object(data.get("message")).get("id"))
-    if named is None and event_type.startswith("message."):
+    """Return the message's id: a field of its own in most events, the payload's id in `message.*` of 2026-02-03."""
+    message_id = _text(data.get("message_id")) or _text(_object(data.get("message")).get("id"))
+    if message_id is None and event_type.startswith("message."):
         return _text(data.get("id"))
-    return named
+    return message_id
 
 
 def _v3_service(data: dict[str, Any]) -> str | None:
@@ -156,7 +163,7 @@ def _v3_service(data: dict[str, Any]) -> str | None:
     )
 
 
-# --- v2 ---------------------------------------------------------------------------------------------
+# --- v2 (https://docs.linqapp.com/v2/api) -----------------------------------------------------------
 
 
 def _v2_fields(event_type: str, data: dict[str, Any]) -> PayloadFields:
@@ -192,7 +199,7 @@ def _line_of_call_ends(data: dict[str, Any]) -> str | None:
 
 
 def _line_of_none(_data: dict[str, Any]) -> None:
-    """`contact.*`: its phone number is the contact's."""
+    """Find no line in `contact.*`: its phone number is the contact's."""
 
 
 _V2_LINES: Mapping[str, LineFinder] = {
@@ -217,36 +224,36 @@ def _v2_message(event_type: str, data: dict[str, Any]) -> str | None:
 
 
 def _row(table: Mapping[str, LineFinder], event_type: str, otherwise: LineFinder) -> LineFinder:
-    """The most exact row of `table` for this type."""
+    """Return the most specific row of `table` for this type."""
     return next((table[pattern] for pattern in patterns_that_match(event_type) if pattern in table), otherwise)
 
 
 def _line(value: object) -> str | None:
-    """The value, if it is a line."""
+    """Return the value if it is a line."""
     return value if isinstance(value, str) and is_line(value) else None
 
 
 def _handle(value: object) -> str | None:
-    """The line in a place that is documented as one: a handle object, or in some events a plain string."""
+    """Return the line in a field that is documented as one: a handle object, or in some events a plain string."""
     if isinstance(value, dict):
         return None if value.get("is_me") is False else _line(value.get("handle"))
     return _line(value)
 
 
 def _handle_or_text(data: dict[str, Any], handle: str, text: str) -> str | None:
-    """A handle and the deprecated text beside it, which is the same number: not ours if the handle is not."""
+    """Return the line in a handle or in the deprecated text field with the same number; None if `is_me` is false."""
     if line := _handle(data.get(handle)):
         return line
     return _line(data.get(text)) if _object(data.get(handle)).get("is_me") is not False else None
 
 
 def _own_handle(value: object) -> str | None:
-    """The line of a handle object that says it is us."""
+    """Return the line of a handle object with `is_me: true`."""
     return _line(value.get("handle")) if isinstance(value, dict) and value.get("is_me") is True else None
 
 
 def _outbound(data: dict[str, Any]) -> bool | None:
-    """Whether we sent it; None where the payload does not say."""
+    """Return True if the line sent it; None if the payload does not have a direction."""
     from_me, direction = data.get("is_from_me"), data.get("direction")
     if isinstance(from_me, bool):
         return from_me
@@ -273,7 +280,7 @@ def _text(value: object) -> str | None:
 
 
 def _number_or_text(value: object) -> str | None:
-    """An id of v2: digits in quotes in its events, without them in its API's answers."""
+    """Return an id of v2: a string of digits in events, a number in the API's responses."""
     is_number = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
     return str(value) if is_number else _text(value)
 

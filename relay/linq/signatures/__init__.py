@@ -1,1 +1,1 @@
-"""Verification of Linq's three signature dialects."""
+"""Verification of Linq's three signature families."""

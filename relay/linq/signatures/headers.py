@@ -1,4 +1,4 @@
-"""Reading signature headers with suspicion: a value that cannot be right is a bad signature, never a bug of ours."""
+"""Strict parsing of signature headers: an invalid value is a bad signature, never an internal error."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 TOLERANCE = 300
-"""Seconds that a signed timestamp may be in the past or the future (Linq's docs and Standard Webhooks: five minutes).
+"""Maximum seconds between a signed timestamp and now: five minutes, as in Linq's documentation and in Standard Webhooks
+(https://docs.linqapp.com/guides/webhooks).
 """
 
 _MAX_TIMESTAMP = 12  # digits of a Unix time in seconds; more cannot be within the tolerance
@@ -20,17 +21,17 @@ class Headers(Protocol):
     """A case-insensitive multi-dict of header values, such as aiohttp's."""
 
     def getall(self, key: str, default: tuple[()], /) -> Sequence[str]:
-        """Every value of the header `key`."""
+        """Return every value of the header `key`."""
 
     def __contains__(self, key: object, /) -> bool:
-        """Whether the header `key` is there."""
+        """Return True if the header `key` is present."""
 
 
 def single(headers: Headers, name: str) -> str:
-    """The one value of the header `name`: present once, not empty, ASCII.
+    """Return the value of the header `name`, which must be present once, not empty and ASCII.
 
     Raises:
-        BadSignature: it is anything else.
+        BadSignature: it is not.
     """
     values = headers.getall(name, ())
     if len(values) != 1:
@@ -42,7 +43,7 @@ def single(headers: Headers, name: str) -> str:
 
 
 def fresh_timestamp(headers: Headers, name: str, now: float) -> str:
-    """The header `name` as Unix seconds within five minutes of `now`, in the digits that were signed.
+    """Return the header `name`, Unix seconds within five minutes of `now`, in the digits that were signed.
 
     Raises:
         BadSignature: it is not a number, too old or too new.
@@ -51,7 +52,5 @@ def fresh_timestamp(headers: Headers, name: str, now: float) -> str:
     if not text.isdigit() or len(text) > _MAX_TIMESTAMP:
         raise BadSignature(f"the header {name} is not a Unix time in seconds")
     if abs(now - int(text)) > TOLERANCE:
-        raise BadSignature(
-            f"the header {name} is more than {TOLERANCE} seconds off; is the clock of this machine right?"
-        )
+        raise BadSignature(f"the header {name} is more than {TOLERANCE} seconds off; check the clock of this machine")
     return text

@@ -1,8 +1,8 @@
-"""The Standard Webhooks family: `webhook-id`, `webhook-timestamp`, `webhook-signature`.
+"""Standard Webhooks family: `webhook-id`, `webhook-timestamp`, `webhook-signature`.
 
 HMAC-SHA256 over `{id}.{timestamp}.{body}` with the base64-decoded secret, written `v1,<base64>`; several signatures are
-separated by blanks and one of them has to hold
-(https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md).
+separated by spaces and one of them must be valid (https://docs.linqapp.com/guides/webhooks,
+https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md).
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _MAX_SIGNATURES = 32  # a rotation needs two; a longer list is only work
 
 
 def is_present(headers: Headers) -> bool:
-    """Whether the sender used this family: any of its headers counts, so stripping one does not weaken the check."""
+    """Return True if any header of this family is present, so that removing one does not weaken the check."""
     return SIGNATURE in headers or ID in headers or TIMESTAMP in headers
 
 
 def verify(headers: Headers, body: bytes, secrets: Iterable[LineSecret], now: float) -> tuple[str, LineSecret]:
-    """The `webhook-id` and the secret that signed it.
+    """Return the `webhook-id` and the secret that signed it.
 
     Raises:
-        BadSignature: no secret fits, or the headers are not what the family demands.
+        BadSignature: no secret made the signature, or the headers are invalid.
     """
     webhook_id = single(headers, ID)
     timestamp = fresh_timestamp(headers, TIMESTAMP, now)
@@ -53,13 +53,13 @@ def verify(headers: Headers, body: bytes, secrets: Iterable[LineSecret], now: fl
 
 
 def sign(secret: SigningSecret, webhook_id: str, timestamp: int, body: bytes, *former: SigningSecret) -> dict[str, str]:
-    """The headers of this family for `body`, signed with `secret` and each of the `former` ones; all must be base64."""
-    signatures = [f"v1,{_signature(one, webhook_id, str(timestamp), body)}" for one in (secret, *former)]
+    """Return the headers of this family for `body`, signed with `secret` and each `former` secret; all are base64."""
+    signatures = [f"v1,{_signature(key, webhook_id, str(timestamp), body)}" for key in (secret, *former)]
     return {ID: webhook_id, TIMESTAMP: str(timestamp), SIGNATURE: " ".join(signatures)}
 
 
 def _signature(secret: SigningSecret, webhook_id: str, timestamp: str, body: bytes) -> str:
-    """The base64 after `v1,`; empty if the secret has no decoded key."""
+    """Return the base64 after `v1,`; empty if the secret has no decoded key."""
     if secret.decoded is None:
         return ""
     signed = b"%b.%b.%b" % (webhook_id.encode(), timestamp.encode(), body)

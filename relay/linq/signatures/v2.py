@@ -1,7 +1,8 @@
 """Linq's v2 family: `X-Webhook-Signature: sha256=<hex>`.
 
-HMAC-SHA256 over the raw body alone, with the UTF-8 of a secret of our choosing as its key.
-No timestamp and no id: a replay cannot be told from a delivery here, only by the dedupe on the event id.
+HMAC-SHA256 over the raw body alone; the key is the UTF-8 of a secret that the operator chose
+(https://docs.linqapp.com/v2/api). There is no timestamp and no id, so a replayed request is not detected here, but by
+the deduplication of event ids.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ _SCHEME = "sha256="
 
 
 def verify(headers: Headers, body: bytes, secrets: Iterable[LineSecret]) -> LineSecret:
-    """The secret that signed.
+    """Return the secret that signed.
 
     Raises:
-        BadSignature: no secret fits, or the header is not what v2 sends.
+        BadSignature: no secret made the signature, or the header is invalid.
     """
     offered = single(headers, SIGNATURE)
     if not offered.startswith(_SCHEME):
@@ -39,7 +40,7 @@ def verify(headers: Headers, body: bytes, secrets: Iterable[LineSecret]) -> Line
 
 
 def sign(secret: SigningSecret, body: bytes) -> dict[str, str]:
-    """The signature header of this family for `body`."""
+    """Return the signature header of this family for `body`."""
     return {SIGNATURE: _signature(secret, body)}
 
 

@@ -1,8 +1,9 @@
 """Linq's older v3 family: `X-Webhook-Timestamp`, `X-Webhook-Signature` (deprecated, still sent with every delivery).
 
-Lower-case hex HMAC-SHA256 over `{timestamp}.{body}`. The key is the UTF-8 of the whole secret, `whsec_` included;
-should Linq ever sign these with the decoded bytes, that is accepted as well (its newest documents no longer print the
-construction).
+Lower-case hex HMAC-SHA256 over `{timestamp}.{body}` (https://docs.linqapp.com/guides/webhooks, and more detailed
+https://v3-api-docs.pages.dev/guides/webhooks). The key is the UTF-8 of the whole secret, including `whsec_`. A
+signature with the decoded bytes is accepted too, since Linq's newest documentation no longer describes the
+construction.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ SIGNATURE = "X-Webhook-Signature"
 
 
 def verify(headers: Headers, body: bytes, secrets: Iterable[LineSecret], now: float) -> LineSecret:
-    """The secret that signed.
+    """Return the secret that signed.
 
     Raises:
-        BadSignature: no secret fits, or the headers are not what the family demands.
+        BadSignature: no secret made the signature, or the headers are invalid.
     """
     offered = single(headers, SIGNATURE).lower()
     signed = b"%b.%b" % (fresh_timestamp(headers, TIMESTAMP, now).encode(), body)
@@ -42,6 +43,6 @@ def verify(headers: Headers, body: bytes, secrets: Iterable[LineSecret], now: fl
 
 
 def sign(secret: SigningSecret, timestamp: int, body: bytes) -> dict[str, str]:
-    """The signature headers of this family for `body`."""
+    """Return the signature headers of this family for `body`."""
     signature = hmac.digest(secret.whole, b"%d.%b" % (timestamp, body), "sha256").hex()
     return {TIMESTAMP: str(timestamp), SIGNATURE: signature}

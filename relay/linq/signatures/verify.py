@@ -1,10 +1,10 @@
-"""The decisions of the ingress, without I/O: headers, body, secrets and now in, a `VerifiedWebhook` out, or a raise.
+"""Verification of a webhook, without I/O: takes headers, body, secrets and now; returns a `VerifiedWebhook` or raises.
 
-    verify   the Standard family where the sender used it, else the older headers (v3); `sha256=` (v2)
+    verify   Standard Webhooks headers if present, else the older headers (v3); `sha256=` (v2)
     read     the event's id and type
 
-The line comes from the secret that verified, not from the payload. A body that Linq signed but that is no envelope
-raises `Unparsable` only after its signature held, so the caller can set it aside as Linq's and answer 200.
+The line comes from the secret that verified, not from the payload. A body that Linq signed but that is not an envelope
+raises `Unparsable` only after its signature was verified, so that the caller can quarantine it and respond with 200.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 
 def verify_v3(headers: Headers, body: bytes, secrets: Sequence[LineSecret], now: float) -> VerifiedWebhook:
-    """The verified arrival of a v3 delivery; `now` is Unix seconds.
+    """Verify a v3 webhook; `now` is Unix seconds.
 
     Raises:
-        BadSignature: it is not from Linq, or not fresh. A valid older signature does not rescue a wrong Standard one:
-            only the latter covers `webhook-id`.
-        Unparsable: it is from Linq, but no envelope.
+        BadSignature: it is not from Linq, or not fresh. A valid older signature does not make up for a wrong Standard
+            Webhooks one: only the latter covers `webhook-id`.
+        Unparsable: it is from Linq, but not an envelope.
     """
     if standard.is_present(headers):
         webhook_id, known = standard.verify(headers, body, secrets, now)
@@ -37,11 +37,11 @@ def verify_v3(headers: Headers, body: bytes, secrets: Sequence[LineSecret], now:
 
 
 def verify_v2(headers: Headers, body: bytes, secrets: Sequence[LineSecret]) -> VerifiedWebhook:
-    """The verified arrival of a v2 delivery.
+    """Verify a v2 webhook.
 
     Raises:
         BadSignature: it is not from Linq.
-        Unparsable: it is from Linq, but no envelope.
+        Unparsable: it is from Linq, but not an envelope.
     """
     return _verified(Dialect.V2, body, v2.verify(headers, body, secrets))
 

@@ -73,22 +73,22 @@ def test_what_is_not_in_the_list_is_refused(host: str, address: str) -> None:
 @pytest.mark.parametrize("egress", [Egress(), Egress(allow=("169.254.0.0/16", "*.internal", "0.0.0.0/0", "::/0"))])
 def test_metadata_services_are_refused_whatever_the_list_says(egress: Egress) -> None:
     assert refusal(egress, "169.254.169.254") == (
-        "169.254.169.254 is a metadata service of a cloud, where the relay never connects to"
+        "169.254.169.254 is a cloud metadata service, to which the relay never connects"
     )
     assert refusal(egress, "metadata.internal", "::ffff:169.254.169.254") == (
-        "metadata.internal at ::ffff:a9fe:a9fe (that is 169.254.169.254) is a metadata service of a cloud, "
-        "where the relay never connects to"
+        "metadata.internal at ::ffff:a9fe:a9fe (that is 169.254.169.254) is a cloud metadata service, "
+        "to which the relay never connects"
     )
 
 
 @pytest.mark.parametrize("egress", [Egress(), Egress(allow=("127.0.0.0/8", "::1", "*.example", "localhost"))])
-def test_loopback_has_to_be_named(egress: Egress) -> None:
+def test_loopback_must_be_in_the_url(egress: Egress) -> None:
     for host, address in (("localhost", "127.0.0.1"), ("LOCALHOST.", "::1"), ("127.0.0.1", None), ("::1", None)):
         assert refusal(egress, host, address) is None
     for address in ("127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::"):
         assert refusal(egress, "evil.example", address) is not None
     assert refusal(egress, "evil.example", "127.0.0.1") == (
-        "evil.example at 127.0.0.1 is loopback, which the url has to name itself"
+        "evil.example at 127.0.0.1 is loopback; write the address itself in the url"
     )
 
 
@@ -110,17 +110,17 @@ def test_any_host_has_an_answer(host: str, address: object) -> None:
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
-        ("http://169.254.169.254/latest", "169.254.169.254 is a metadata service"),
+        ("http://169.254.169.254/latest", "169.254.169.254 is a cloud metadata service"),
         ("http://[::ffff:169.254.1.1]/", "is link-local"),
         ("http://0.0.0.0/", "is unspecified"),
-        ("http://2130706433/", "2130706433 is an odd spelling of an address"),
-        ("http://0x7f.1/", "0x7f.1 is an odd spelling"),
-        ("http://127.1/", "127.1 is an odd spelling"),
-        ("http://0177.0.0.1/", "0177.0.0.1 is an odd spelling"),
-        ("http://127.0.0.1./", "127.0.0.1. is an odd spelling"),
+        ("http://2130706433/", "2130706433 is not the usual form of an address"),
+        ("http://0x7f.1/", "0x7f.1 is not the usual form"),
+        ("http://127.1/", "127.1 is not the usual form"),
+        ("http://0177.0.0.1/", "0177.0.0.1 is not the usual form"),
+        ("http://127.0.0.1./", "127.0.0.1. is not the usual form"),
     ],
 )
-def test_a_url_that_can_never_be_reached_is_told_with_its_line(url: str, problem: str) -> None:
+def test_unreachable_url_is_reported_with_its_line(url: str, problem: str) -> None:
     [said] = problems_of(subscription_with(url=f'"{url}"'))
     assert said.startswith("7 subscriptions[0].url: ")
     assert problem in said
@@ -135,7 +135,7 @@ def test_a_url_that_can_never_be_reached_is_told_with_its_line(url: str, problem
         ('["*.internal"]', "http://localhost/"),
     ],
 )
-def test_a_url_that_the_list_can_never_allow_is_told(allow: str, url: str) -> None:
+def test_url_outside_the_list_is_reported(allow: str, url: str) -> None:
     [said] = problems_of(f"{subscription_with(url=repr(url))}\n[egress]\nallow = {allow}")
     assert said.startswith("7 subscriptions[0].url: ")
     assert said.endswith("is not in allow of [egress]")
@@ -163,7 +163,7 @@ def test_loopback_that_is_named_is_good(url: str) -> None:
 # --- the list -------------------------------------------------------------------------------------
 
 NOT_A_DESTINATION = (
-    'is not a destination; write a host ("hooks.example.com"), all below one ("*.internal"), '
+    'is not a destination; write a host ("hooks.example.com"), all names below a domain ("*.internal"), '
     'an address or a network ("10.0.0.0/8")'
 )
 
@@ -177,13 +177,13 @@ NO_DESTINATIONS = ["", "*", "a.*", "*a.b", "-a.b", "a b", "a.b:80", "http://a.b"
         *((entry, f'"{entry}" {NOT_A_DESTINATION}') for entry in NO_DESTINATIONS),
     ],
 )
-def test_what_is_no_destination_is_told(entry: str, problem: str) -> None:
+def test_invalid_destination_is_reported(entry: str, problem: str) -> None:
     assert problems_of(f'[egress]\nallow = ["a.b", "{entry}"]') == [f"2 egress.allow[1]: {problem}"]
 
 
-def test_a_list_that_allows_nothing_is_told() -> None:
+def test_empty_list_is_reported() -> None:
     assert problems_of("[egress]\nallow = []") == [
-        "2 egress.allow: the list is empty; write at least one, or leave the key out"
+        "2 egress.allow: the list is empty; write at least one item, or remove the key"
     ]
 
 

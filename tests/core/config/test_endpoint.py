@@ -30,7 +30,7 @@ def problems_of(**values: str) -> list[str]:
     return [problem.message for problem in caught.value.problems]
 
 
-def test_without_more_it_is_a_secret_and_the_authorities_of_the_system() -> None:
+def test_defaults_are_a_secret_and_the_system_authorities() -> None:
     assert endpoint({}) == Endpoint((SECRET,), {}, verify_tls=True, ca=None)
 
 
@@ -58,7 +58,7 @@ def test_secrets_keep_their_order() -> None:
     assert endpoint_of(subscription, found, Egress()).secrets == (OTHER_SECRET, SECRET)
 
 
-def test_nothing_that_is_secret_shows() -> None:
+def test_secrets_are_not_shown() -> None:
     text = subscription_with(
         auth='{ bearer = "hunter2" }', headers='{ "X-Key" = "hunter2" }', secret='"whsec_aHVudGVyMg"'
     )
@@ -87,25 +87,28 @@ def test_nothing_that_is_secret_shows() -> None:
         "Relay-Topic",
     ],
 )
-def test_a_header_that_is_not_the_subscribers_to_choose_is_refused(name: str) -> None:
+def test_reserved_header_is_refused(name: str) -> None:
     assert problems_of(headers=f'{{ "X-Good" = "1", "{name}" = "x" }}') == [
-        f'"{name}" is for the relay or for HTTP to say'
+        f'header "{name}" is set by the relay or by HTTP and cannot be overridden'
     ]
 
 
 @pytest.mark.parametrize("name", ["", "a b", "X:Y", "X\\n", "é", "X\\u0000"])
-def test_what_is_no_name_of_a_header_is_refused(name: str) -> None:
+def test_invalid_header_name_is_refused(name: str) -> None:
     [problem] = problems_of(headers=f'{{ "{name}" = "x" }}')
-    assert problem.endswith("is not the name of a header")
+    assert problem.endswith("is not a valid header name")
 
 
 def test_a_header_is_given_once_however_it_is_written() -> None:
-    assert problems_of(headers='{ "X-Team" = "a", "x-team" = "b" }') == ['"x-team" is given twice']
+    assert problems_of(headers='{ "X-Team" = "a", "x-team" = "b" }') == ['header "x-team" is given twice']
 
 
-def test_every_mistake_in_the_names_of_headers_is_told() -> None:
+def test_every_invalid_header_name_is_reported() -> None:
     [problem] = problems_of(headers='{ "Host" = "a", "a b" = "b" }')
-    assert problem == "\"Host\" is for the relay or for HTTP to say; 'a b' is not the name of a header"
+    assert (
+        problem
+        == "header \"Host\" is set by the relay or by HTTP and cannot be overridden; 'a b' is not a valid header name"
+    )
 
 
 @pytest.mark.parametrize(
@@ -117,8 +120,8 @@ def test_every_mistake_in_the_names_of_headers_is_told() -> None:
         ('{ bearer = "a", username = "b", password = "c" }', "write { bearer"),
         ('{ bearer = "a", password = "c" }', "write { bearer"),
         ('{ token = "a" }', 'unknown key "token"'),
-        ('{ bearer = "env:" }', '"env:" names nothing'),
-        ('"Bearer x"', "it has to be a table"),
+        ('{ bearer = "env:" }', '"env:" is incomplete'),
+        ('"Bearer x"', "it must be a table"),
     ],
 )
 def test_auth_has_one_of_two_forms(auth: str, problem: str) -> None:
@@ -129,18 +132,18 @@ def test_auth_has_one_of_two_forms(auth: str, problem: str) -> None:
     ("values", "problem"),
     [
         ({"ca_file": '"a.pem"', "verify_tls": "false"}, '"ca_file" contradicts "verify_tls = false"'),
-        ({"ca_file": '"a.pem"', "url": '"http://a.b"'}, "are for an https url"),
-        ({"verify_tls": "false", "url": '"http://a.b"'}, "are for an https url"),
+        ({"ca_file": '"a.pem"', "url": '"http://a.b"'}, "need an https url"),
+        ({"verify_tls": "false", "url": '"http://a.b"'}, "need an https url"),
         ({"auth": '{ bearer = "a" }', "headers": '{ authorization = "b" }'}, 'by "auth" and "headers"'),
         ({"auth": '{ bearer = "a" }', "url": '"https://user:pw@a.b/"'}, 'by the url and "auth"'),
     ],
 )
-def test_a_contradiction_is_told(values: dict[str, str], problem: str) -> None:
+def test_contradiction_is_reported(values: dict[str, str], problem: str) -> None:
     [said] = problems_of(**values)
     assert problem in said
 
 
-def test_an_authorization_of_ones_own_is_a_header_like_any_other() -> None:
+def test_authorization_can_be_a_custom_header() -> None:
     made = endpoint({("headers", "Authorization"): "Token x"}, headers='{ Authorization = "env:X" }')
     assert made.headers == {"Authorization": "Token x"}
 
@@ -182,6 +185,6 @@ def test_a_value_that_passes_cannot_break_a_request(text: str) -> None:
 
 
 def test_a_username_has_no_colon() -> None:
-    with pytest.raises(ValueError, match="no colon"):
+    with pytest.raises(ValueError, match="must not contain a colon"):
         check_found(("auth", "username"), "a:b")
     check_found(("auth", "password"), "a:b")

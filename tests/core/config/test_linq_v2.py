@@ -29,7 +29,7 @@ def test_the_table_is_there_or_not(rules: str, v2: LinqV2 | None) -> None:
         ("enabled = true", "relay.toml:2 linq.v2.enabled", 'unknown key "enabled"'),
     ],
 )
-def test_a_mistake_in_it_is_told_with_its_line(line: str, place: str, message: str) -> None:
+def test_mistake_in_v2_table_is_reported_with_its_line(line: str, place: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_config(f"[linq.v2]\n{line}\n")
     (problem,) = caught.value.problems

@@ -21,12 +21,11 @@ def problems_of(text: str) -> list[str]:
 
 NOT_A_NAME = 'is not a name; use letters, digits, ".", "_" and "-", at most 64'
 NOT_A_PATTERN = (
-    'is not an event-type pattern; write an event type ("message.received"), '
-    'a family of them ("message.*") or everything ("*")'
+    'is not an event-type pattern; write an event type ("message.received"), a family ("message.*") or everything ("*")'
 )
 NOT_A_DURATION = 'is not a duration; write a number and a unit, such as "250ms", "5s", "2m" or "1h"'
-NOT_A_SECRET = 'a secret is written "env:NAME", "file:PATH" or "whsec_..." (relay secret generate makes one)'
-EMPTY = "the list is empty; write at least one"
+NOT_A_SECRET = 'write the secret as "env:NAME", "file:PATH" or "whsec_..." (make one with `relay secret generate`)'
+EMPTY = "the list is empty; write at least one item"
 
 MISTAKES_OF_TOPICS = [
     ("colour = 1", 'colour: unknown key "colour"'),
@@ -34,7 +33,7 @@ MISTAKES_OF_TOPICS = [
     ("events = [7]", "events[0]: Input should be a valid string"),
     ('events = ["*", "message"  , ".*"]', f'events[2]: ".*" {NOT_A_PATTERN}'),
     ('events = [""]', f'events[0]: "" {NOT_A_PATTERN}'),
-    ("lines = []", f"lines: {EMPTY}, or leave the key out"),
+    ("lines = []", f"lines: {EMPTY}, or remove the key"),
     ('lines = ["16465550123"]', 'lines[0]: "16465550123" is not a phone number in E.164, such as "+16465550123"'),
     (
         'lines = ["+16465550123", "+1 (646) 555-0124"]',
@@ -44,26 +43,26 @@ MISTAKES_OF_TOPICS = [
     ('direction = "in"', "direction: Input should be 'inbound' or 'outbound'"),
     ('service = "Fax"', "service[0]: Input should be 'iMessage', 'RCS' or 'SMS'"),
     ('service = ["SMS", "sms"]', "service[1]: Input should be 'iMessage', 'RCS' or 'SMS'"),
-    ("service = []", f"service: {EMPTY}, or leave the key out"),
+    ("service = []", f"service: {EMPTY}, or remove the key"),
     ('is_group = "yes"', "is_group: Input should be a valid boolean"),
     ("is_group = 1", "is_group: Input should be a valid boolean"),
     ('freshness = "fresh"', "freshness: Input should be 'live' or 'history'"),
     ('keep = "forever"', f'keep: "forever" {NOT_A_DURATION}'),
     ('size = "many"', 'size: "many" is not a size, such as "500MB" or "2GiB"'),
     ("size = 5", "size: write it as a string, not as 5"),
-    ('size = "10kB"', 'size: "10kB" is less than 1MB, which is no room for a burst'),
+    ('size = "10kB"', 'size: "10kB" is less than 1MB, which is too small for a burst of events'),
 ]
 
 
-def test_only_what_is_ordered_can_be_blocked() -> None:
+def test_block_on_dead_needs_ordered() -> None:
     [problem] = problems_of(subscription_with(block_on_dead="true"))
-    assert problem.endswith(': "block_on_dead" has a meaning only with ordered = "chat"')
+    assert problem.endswith(': "block_on_dead" needs ordered = "chat"; add it, or remove "block_on_dead"')
 
 
-def test_no_wait_is_longer_than_an_event_is_attempted() -> None:
+def test_wait_longer_than_max_age_is_refused() -> None:
     [problem] = problems_of(subscription_with(retry='["5s", "100h"]'))
     assert problem.endswith(
-        '"retry" has a wait of 100h, and "max_age" gives an event up after 72h; shorten the one or lengthen the other'
+        '"retry" has a wait of 100h, but "max_age" ends the attempts after 72h; shorten the wait or raise max_age'
     )
 
 
@@ -74,11 +73,11 @@ def test_a_rate_is_a_number(rate: str) -> None:
 
 def test_a_topics_hard_size_is_not_less_than_its_size() -> None:
     text = topic_with('size = "2GB"\nhard_size = "1GB"')
-    assert problems_of(text) == ['1 topics[0]: "hard_size" has to be at least "size"']
+    assert problems_of(text) == ['1 topics[0]: "hard_size" must be at least "size"']
 
 
 @pytest.mark.parametrize(("line", "problem"), MISTAKES_OF_TOPICS, ids=[line for line, _ in MISTAKES_OF_TOPICS])
-def test_a_mistake_in_a_topic_is_told_with_its_line(line: str, problem: str) -> None:
+def test_mistake_in_topic_is_reported_with_its_line(line: str, problem: str) -> None:
     assert problems_of(topic_with(line)) == [f"3 topics[0].{problem}"]
 
 
@@ -108,8 +107,8 @@ MISTAKES_OF_SUBSCRIPTIONS = [
     (8, "secret", "5", "secret: write it as a string, not as 5"),
     (8, "secret", "[]", f"secret: {EMPTY}"),
     (8, "secret", '["env:A", "hunter2"]', f"secret[1]: {NOT_A_SECRET}"),
-    (8, "secret", '["env:A", "env:B", "env:A"]', "secret: a secret stands in the list twice"),
-    (8, "secret", '["env:A", "env:B", "env:C", "env:D", "env:E", "env:F"]', "secret: it has more than 5"),
+    (8, "secret", '["env:A", "env:B", "env:A"]', "secret: a secret is listed twice; remove one of them"),
+    (8, "secret", '["env:A", "env:B", "env:C", "env:D", "env:E", "env:F"]', "secret: the list has more than 5 items"),
     (9, "headers", '"X: y"', 'headers: write a table, such as { "X-Team" = "crm" }'),
     (9, "headers", '{ "X-Team" = 5 }', "headers.X-Team: write it as a string"),
     (9, "auth", "{ bearer = 12345 }", "auth.bearer: write it as a string"),
@@ -128,18 +127,18 @@ MISTAKES_OF_SUBSCRIPTIONS = [
     (9, "paused", '"yes"', "paused: Input should be a valid boolean"),
     (9, "breaker", "1", "breaker: Input should be a valid boolean"),
     (9, "retry_4xx", "[]", "retry_4xx: Input should be a valid boolean"),
-    (9, "events", "[]", f"events: {EMPTY}, or leave the key out"),
+    (9, "events", "[]", f"events: {EMPTY}, or remove the key"),
     (9, "lines", '["123"]', 'lines[0]: "123" is not a phone number in E.164, such as "+16465550123"'),
     (9, "freshness", '"new"', "freshness: Input should be 'live' or 'history'"),
 ]
 
 
 @pytest.mark.parametrize(("place", "key", "value", "problem"), MISTAKES_OF_SUBSCRIPTIONS)
-def test_a_mistake_in_a_subscription_is_told_with_its_line(place: int, key: str, value: str, problem: str) -> None:
+def test_mistake_in_subscription_is_reported_with_its_line(place: int, key: str, value: str, problem: str) -> None:
     assert problems_of(subscription_with(**{key: value})) == [f"{place} subscriptions[0].{problem}"]
 
 
-def test_a_key_that_is_missing_is_told_with_the_line_of_its_table() -> None:
+def test_missing_key_is_reported_with_the_line_of_its_table() -> None:
     assert problems_of("[[topics]]\n\n[[subscriptions]]\n") == [
         '1 topics[0].events: "events" is missing',
         '1 topics[0].name: "name" is missing',
@@ -147,12 +146,12 @@ def test_a_key_that_is_missing_is_told_with_the_line_of_its_table() -> None:
     ]
 
 
-def test_a_name_that_is_used_twice_is_told_at_its_second_place() -> None:
+def test_duplicate_name_is_reported_at_its_second_use() -> None:
     text = topic_with('events = ["*"]') + "\n" + topic_with('events = ["call.*"]')
     assert problems_of(text) == ['5 topics[1].name: the name "t" is used more than once']
 
 
-def test_a_name_that_is_used_by_two_subscriptions_is_told_even_if_a_third_is_broken() -> None:
+def test_duplicate_name_is_reported_beside_other_mistakes() -> None:
     again = subscription_with().partition("[[subscriptions]]")[2]
     text = f"{subscription_with()}\n[[subscriptions]]{again}\n[[subscriptions]]{again}"
     assert problems_of(text) == [
@@ -161,31 +160,31 @@ def test_a_name_that_is_used_by_two_subscriptions_is_told_even_if_a_third_is_bro
     ]
 
 
-def test_a_topic_that_is_defined_nowhere_is_told_with_those_that_are() -> None:
+def test_undefined_topic_is_reported_with_the_defined_ones() -> None:
     assert problems_of('[[subscriptions]]\nname = "s"\ntopic = "t"\nurl = "http://a"\nsecret = "env:S"') == [
         '3 subscriptions[0].topic: there is no topic "t" (topics: none is defined)'
     ]
 
 
-def test_a_table_that_nobody_knows_is_told() -> None:
+def test_unknown_table_is_reported() -> None:
     assert problems_of("\n[limits]\nrate = 5") == ['2 limits: unknown key "limits"']
 
 
-def test_a_list_of_tables_that_nobody_knows_is_told_with_its_line() -> None:
+def test_unknown_list_of_tables_is_reported_with_its_line() -> None:
     assert problems_of("\n[[topic]]\nname = 'x'") == ['2 topic: unknown key "topic"']
 
 
 @pytest.mark.parametrize(
     "text", ["topics", "topics = ", "[[topics]", 'name = "x', "a = 1\na = 2", "\x00", "x = 2026-13-01"]
 )
-def test_what_is_not_toml_is_told_with_where_it_stops_being_it(text: str) -> None:
+def test_toml_syntax_error_is_reported_with_its_position(text: str) -> None:
     (problem,) = problems_of(text)
     assert problem.startswith(" not TOML: ")
     assert "(at " in problem
 
 
 @pytest.mark.parametrize("table", ["topics = 5", "topics = {}", 'topics = "x"', "[topics]", "topics = [5]"])
-def test_topics_that_are_no_list_of_tables_are_told(table: str) -> None:
+def test_topics_that_are_not_tables_are_reported(table: str) -> None:
     (problem,) = problems_of(table)
     assert problem.startswith("1 topics")
 
@@ -198,17 +197,17 @@ NO_LISTS = {
 
 
 @pytest.mark.parametrize(("text", "place"), NO_LISTS.items())
-def test_what_should_be_a_list_is_told_with_its_line(text: str, place: str) -> None:
+def test_value_in_place_of_a_list_is_reported_with_its_line(text: str, place: str) -> None:
     (problem,) = problems_of(text)
     assert problem.startswith(f"{place}: ")
 
 
 @pytest.mark.parametrize("text", NO_LISTS)
-def test_the_words_of_a_mistake_are_those_of_the_file(text: str) -> None:
+def test_messages_use_the_terms_of_the_file(text: str) -> None:
     assert not any("tuple" in problem for problem in problems_of(text))
 
 
-def test_every_mistake_is_told_at_once_from_the_top_of_the_file() -> None:
+def test_all_mistakes_are_reported_in_file_order() -> None:
     text = """\
         colour = "green"
 
@@ -278,6 +277,6 @@ def test_a_mistake_in_a_secret_does_not_repeat_it(secret: str) -> None:
     ["x = " + "[" * 5000 + "]" * 5000, "x = " + "{a = " * 5000 + "1" + "}" * 5000, "x = " + "1" * 5000],
     ids=["deep lists", "deep tables", "a number of 5000 digits"],
 )
-def test_a_file_beyond_reason_is_a_config_error(text: str) -> None:
+def test_excessive_nesting_and_numbers_are_config_errors(text: str) -> None:
     with pytest.raises(ConfigError):
         parse_config(text)

@@ -58,7 +58,7 @@ def subscription(**fields: Any) -> Subscription:
 # --- good files -----------------------------------------------------------------------------------
 
 
-def test_a_good_file_is_read_whole() -> None:
+def test_valid_file_is_parsed_whole() -> None:
     assert parse_config(GOOD) == RelayConfig(
         topics=(
             Topic(name="support", events=("message.received", "message.failed", "reaction.*"), lines=(LINE,)),
@@ -88,20 +88,20 @@ def test_a_good_file_is_read_whole() -> None:
     )
 
 
-def test_a_subscription_knows_where_its_secret_is_and_how_long_it_waits() -> None:
+def test_subscription_has_secret_reference_and_waits() -> None:
     bot, crm = parse_config(GOOD).subscriptions
     assert (bot.secret, bot.retry) == ((SecretReference("env", "SUPPORT_BOT_SECRET"),), (5.0, 30.0, 120.0, 600.0))
     assert crm.secret == (SecretReference("file", "crm.key"),)
 
 
-def test_what_is_not_written_has_its_default() -> None:
+def test_absent_keys_have_defaults() -> None:
     config = parse_config(subscription_with())
     (topic,), (bot,) = config.topics, config.subscriptions
     assert (topic.lines, topic.direction, topic.service, topic.is_group, topic.freshness) == (None,) * 5
     assert bot.retry == tuple(map(parse_duration, DEFAULT_RETRY))
 
 
-def test_the_default_retries_are_ten_attempts_over_about_twenty_five_minutes() -> None:
+def test_default_retry_is_ten_attempts_in_25_minutes() -> None:
     assert len(DEFAULT_RETRY) + 1 == 10
     assert sum(map(parse_duration, DEFAULT_RETRY)) == pytest.approx(25 * 60, rel=0.05)
     assert list(map(parse_duration, DEFAULT_RETRY)) == sorted(map(parse_duration, DEFAULT_RETRY))
@@ -129,7 +129,7 @@ def test_sizes_have_units() -> None:
     assert (topic.keep, topic.size, topic.hard_size) == (86_400.0, 500_000_000, 2**30)
 
 
-def test_what_is_remembered_of_attempts_has_an_age_and_a_size() -> None:
+def test_attempt_log_has_age_and_size_limits() -> None:
     [bot] = parse_config(subscription_with(attempts='{ keep = "24h" }')).subscriptions
     assert bot.attempts == AttemptBounds(keep="24h", size="8MiB")  # type: ignore[arg-type]
 
@@ -152,7 +152,7 @@ def test_urls_of_subscriptions_are_http_or_https(url: str) -> None:
     assert parse_config(subscription_with(url=f'"{url}"')).subscriptions[0].url == url
 
 
-def test_event_types_that_nobody_knows_are_patterns() -> None:
+def test_unknown_event_types_are_patterns() -> None:
     assert parse_config(topic_with('events = ["hologram.projected", "hologram.*"]')).topics
 
 
@@ -183,7 +183,7 @@ patterns = st.sampled_from(["*", "message.*", "message.received", "chat.typing_i
         names, st.tuples(st.lists(patterns, min_size=1, max_size=3), st.lists(lines, max_size=3)), max_size=4
     )
 )
-def test_a_file_that_is_written_well_is_read_as_it_was_meant(topics: dict[str, tuple[list[str], list[str]]]) -> None:
+def test_valid_file_is_parsed_as_intended(topics: dict[str, tuple[list[str], list[str]]]) -> None:
     text = ""
     for name, (events, of_lines) in topics.items():
         text += f'[[topics]]\nname = "{name}"\nevents = {events}\n'

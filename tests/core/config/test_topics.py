@@ -44,7 +44,7 @@ def test_an_event_belongs_to_each_topic_once_in_the_order_of_the_file() -> None:
     assert match(topics, event()) == ("z-everything", "received", "a-messages")
 
 
-def test_a_topic_that_repeats_itself_is_named_once() -> None:
+def test_topic_with_duplicate_patterns_matches_once() -> None:
     topics = [topic("t", "*", "message.*", "*", lines=[LINE, LINE])]
     assert match(topics, event()) == ("t",)
 
@@ -86,7 +86,7 @@ def test_without_topics_an_event_belongs_to_none() -> None:
         ({"freshness": "history"}, {}, "freshness is live, not history"),
     ],
 )
-def test_a_condition_holds_or_says_why_not(rule: dict[str, Any], facts: dict[str, Any], reason: str | None) -> None:
+def test_condition_holds_or_has_a_reason(rule: dict[str, Any], facts: dict[str, Any], reason: str | None) -> None:
     one, what = topic("t", **rule), event(**facts)
     assert list(failed_conditions(one, what)) == ([] if reason is None else [reason])
     assert match([one], what) == (("t",) if reason is None else ())
@@ -200,7 +200,7 @@ def test_topics_that_do_not_match_cost_nothing(others: int) -> None:
     assert counted.asked == 2 * len(patterns_that_match("message.received"))
 
 
-def test_an_event_of_a_known_type_and_line_is_not_looked_up_again() -> None:
+def test_candidates_of_type_and_line_are_cached() -> None:
     index = TopicIndex([topic("all", "*", direction="inbound")])
     index._by_key = counted = Counted(index._by_key)
     assert [index.match(event(direction=direction)) for direction in ("inbound", "outbound")] == [("all",), ()]

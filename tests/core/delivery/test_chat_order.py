@@ -31,7 +31,7 @@ def test_the_next_one_is_named_when_one_is_settled() -> None:
     assert len(turns) == 0
 
 
-def test_one_that_waits_for_another_attempt_keeps_the_others_of_its_chat_waiting() -> None:
+def test_waiting_delivery_keeps_its_place() -> None:
     turns = line_up(("a", 1), ("a", 2))
     assert turns.start(("a", 1))
     assert turns.wait(("a", 1)) is None
@@ -39,7 +39,7 @@ def test_one_that_waits_for_another_attempt_keeps_the_others_of_its_chat_waiting
     assert turns.start(("a", 1))
 
 
-def test_an_older_one_that_joins_late_waits_for_the_one_under_way_and_goes_then() -> None:
+def test_older_delivery_added_late_is_next() -> None:
     turns = line_up(("a", 5))
     assert turns.start(("a", 5))
     turns.add(("a", 1), "a", 1)
@@ -50,7 +50,7 @@ def test_an_older_one_that_joins_late_waits_for_the_one_under_way_and_goes_then(
     assert turns.remove(("a", 1)) == ("a", 5)
 
 
-def test_one_that_is_settled_out_of_its_turn_leaves_the_line_in_order() -> None:
+def test_removal_out_of_turn_keeps_the_order() -> None:
     turns = line_up(("a", 1), ("a", 2), ("a", 3))
     assert turns.remove(("a", 2)) == ("a", 1)
     assert turns.start(("a", 1))
@@ -70,13 +70,13 @@ def test_joining_twice_is_joining_once() -> None:
     assert turns.remove(("a", 1)) is None
 
 
-def test_what_is_under_way_may_be_begun_again() -> None:
+def test_delivery_in_flight_can_be_started_again() -> None:
     turns = line_up(("a", 1))
     assert turns.start(("a", 1))
     assert turns.start(("a", 1))
 
 
-def test_nothing_of_a_chat_that_is_held_up_goes_until_it_is_let_go() -> None:
+def test_blocked_chat_starts_nothing_until_unblocked() -> None:
     turns = line_up(("a", 1), ("b", 2))
     assert turns.block({"a": ("a", 0)}) == [("a", 0)]
     assert not turns.start(("a", 1))
@@ -85,7 +85,7 @@ def test_nothing_of_a_chat_that_is_held_up_goes_until_it_is_let_go() -> None:
     assert turns.start(("a", 1))
 
 
-def test_one_that_leaves_can_hold_up_its_chat_at_once() -> None:
+def test_removed_delivery_can_block_its_chat() -> None:
     turns = line_up(("a", 1), ("a", 2))
     turns.hold("a", ("a", 1))
     assert turns.remove(("a", 1)) == ("a", 2)
@@ -95,14 +95,14 @@ def test_one_that_leaves_can_hold_up_its_chat_at_once() -> None:
     assert turns.start(("a", 2))
 
 
-def test_who_holds_up_a_chat_may_go_wherever_it_stands() -> None:
+def test_blocking_delivery_can_start_from_any_position() -> None:
     turns = line_up(("a", 1), ("a", 2))
     turns.block({"a": ("a", 2)})
     assert [turns.start(("a", 1)), turns.start(("a", 2))] == [False, True]
 
 
 @given(st.lists(st.integers(0, 3), max_size=40), st.integers(1, 5), st.integers(0, 2**32))
-def test_each_chat_is_served_in_order_and_alone_whatever_fails(chats: list[int], room: int, seed: int) -> None:
+def test_each_chat_is_served_in_order_one_at_a_time(chats: list[int], room: int, seed: int) -> None:
     chance = random.Random(seed)
     turns: ChatOrder[int] = ChatOrder()
     arriving = list(enumerate(chats))

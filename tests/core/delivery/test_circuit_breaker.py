@@ -71,7 +71,7 @@ def test_it_opens_after_a_run_of_failures_of_different_deliveries(outcome: Outco
     assert play.breaker.trip == OpenBreaker(T, T + SECOND, 0, f"{outcome}: 503")
 
 
-def test_one_delivery_alone_opens_nothing_however_often_it_fails() -> None:
+def test_single_failing_delivery_does_not_open() -> None:
     play = Play()
     for _ in range(19):
         play.note(Outcome.FAILED, "poison")
@@ -86,7 +86,7 @@ def test_a_success_ends_a_run() -> None:
     assert play.state() is State.CLOSED
 
 
-def test_it_opens_when_most_attempts_of_the_last_seconds_fail_though_some_succeed() -> None:
+def test_opens_when_most_recent_attempts_fail() -> None:
     play = Play()
     for outcome in [*[Outcome.FAILED] * 4, Outcome.DELIVERED] * 4:
         play.note(outcome)
@@ -105,7 +105,7 @@ def test_failures_of_long_ago_are_no_longer_a_share() -> None:
 
 
 @pytest.mark.parametrize("outcome", INDIFFERENT)
-def test_answers_that_say_nothing_about_being_down_change_nothing(outcome: Outcome) -> None:
+def test_neutral_outcomes_change_nothing(outcome: Outcome) -> None:
     play = Play()
     for _ in range(50):
         play.note(outcome)
@@ -134,14 +134,14 @@ def test_an_hour_of_being_down_costs_some_dozens_of_probes() -> None:
     assert probes <= 66
 
 
-def test_a_subscriber_that_asks_for_patience_gets_it() -> None:
+def test_retry_after_delays_the_probe() -> None:
     play = Play()
     for _ in range(5):
         play.note(Outcome.THROTTLED, retry_after=300.0)
     assert play.trip.probe_ms == T + 300 * SECOND
 
 
-def test_what_was_on_its_way_when_it_opened_says_nothing_any_more() -> None:
+def test_attempts_in_flight_at_opening_are_ignored() -> None:
     play = Play().opened()
     trip = play.breaker.trip
     play.now += SECOND
@@ -150,7 +150,7 @@ def test_what_was_on_its_way_when_it_opened_says_nothing_any_more() -> None:
     assert play.breaker.trip is trip
 
 
-def test_it_comes_back_gently() -> None:
+def test_ramps_up_one_at_a_time() -> None:
     play = Play(concurrency=4).opened()
     play.probe(Outcome.DELIVERED)
     widths = [play.most]
@@ -162,7 +162,7 @@ def test_it_comes_back_gently() -> None:
     assert (play.state(), play.breaker.trip, play.most) == (State.CLOSED, None, 4)
 
 
-def test_after_some_seconds_that_went_well_it_is_closed_however_little_there_was() -> None:
+def test_ramp_ends_after_the_window_with_little_traffic() -> None:
     play = Play(concurrency=50).opened()
     play.probe(Outcome.DELIVERED)
     play.now += 10 * SECOND
@@ -170,7 +170,7 @@ def test_after_some_seconds_that_went_well_it_is_closed_however_little_there_was
     assert play.state() is State.CLOSED
 
 
-def test_or_nothing_at_all() -> None:
+def test_ramp_ends_after_the_window_without_traffic() -> None:
     play = Play(concurrency=50).opened()
     assert not play.breaker.ramp_ends_ms
     play.probe(Outcome.DELIVERED)
@@ -181,7 +181,7 @@ def test_or_nothing_at_all() -> None:
     assert (play.state(), play.breaker.trip) == (State.CLOSED, None)
 
 
-def test_on_the_way_back_two_failures_in_a_row_open_it_again_and_one_does_not() -> None:
+def test_two_failures_in_a_row_reopen_a_ramp() -> None:
     play = Play(concurrency=50).opened()
     play.probe(Outcome.FAILED)
     play.probe(Outcome.DELIVERED)
@@ -194,7 +194,7 @@ def test_on_the_way_back_two_failures_in_a_row_open_it_again_and_one_does_not() 
     assert (play.trip.probes, play.trip.probe_ms - play.now) == (2, 4 * SECOND)
 
 
-def test_a_successor_takes_it_over_as_it_was() -> None:
+def test_state_survives_a_restart() -> None:
     trip = OpenBreaker(T, T + 30 * SECOND, 5, "timed_out: ")
     assert OpenBreaker.decode(trip.encode()) == trip
     assert OpenBreaker.decode(None) is None
@@ -206,7 +206,7 @@ def test_a_successor_takes_it_over_as_it_was() -> None:
 
 @quick
 @given(st.lists(st.tuples(st.sampled_from(Outcome), st.integers(0, 5), st.integers(0, 5000)), max_size=200))
-def test_whatever_happens_it_lets_something_through_within_its_longest_wait(
+def test_always_allows_a_delivery_within_the_longest_wait(
     course: list[tuple[Outcome, int, int]],
 ) -> None:
     play = Play(concurrency=3)

@@ -134,7 +134,7 @@ async def test_a_call_is_made_three_times(
 
 @every_call
 @pytest.mark.parametrize("status", [302, 400, 403, 422])
-async def test_what_cannot_get_better_is_not_tried_again(
+async def test_permanent_errors_are_not_retried(
     sandbox: RunningSandbox, api: LinqV2Api, call: Callable[[LinqV2Api], Awaitable[object]], status: int
 ) -> None:
     sandbox.intercept = trouble(answer(status, Location="/elsewhere"))
@@ -143,7 +143,7 @@ async def test_what_cannot_get_better_is_not_tried_again(
     assert len(sandbox.calls) == 1
 
 
-async def test_what_linq_repeats_of_our_secrets_is_not_told(sandbox: RunningSandbox, api: LinqV2Api) -> None:
+async def test_secrets_in_linqs_message_are_masked(sandbox: RunningSandbox, api: LinqV2Api) -> None:
     said = f"secret {SECRET.text} is too long for {API_KEY}"
     sandbox.intercept = trouble(web.json_response({"message": said, "errors": [said + "!"]}, status=422))
     with pytest.raises(LinqApiError, match=r"secret \*\*\* is too long for \*\*\*") as caught:
@@ -162,7 +162,7 @@ async def test_retry_after_is_waited_for(sandbox: RunningSandbox, api: LinqV2Api
     waiting.cancel()
 
 
-async def test_a_linq_that_asks_for_too_long_a_wait_has_failed(sandbox: RunningSandbox, api: LinqV2Api) -> None:
+async def test_too_long_retry_after_fails_the_call(sandbox: RunningSandbox, api: LinqV2Api) -> None:
     sandbox.intercept = trouble(answer(429, **{"Retry-After": "61"}))
     with pytest.raises(LinqApiError, match="status 429"):
         await api.subscriptions()
@@ -170,7 +170,7 @@ async def test_a_linq_that_asks_for_too_long_a_wait_has_failed(sandbox: RunningS
 
 
 @every_call
-async def test_a_linq_that_cannot_be_reached_is_told_about(call: Callable[[LinqV2Api], Awaitable[object]]) -> None:
+async def test_unreachable_linq_is_an_error(call: Callable[[LinqV2Api], Awaitable[object]]) -> None:
     with closed_port() as port:
         async with api_at(f"http://127.0.0.1:{port}/v2") as client:
             with pytest.raises(LinqApiError, match="Linq cannot be reached") as caught:
@@ -178,7 +178,7 @@ async def test_a_linq_that_cannot_be_reached_is_told_about(call: Callable[[LinqV
     assert API_KEY not in str(caught.value)
 
 
-async def test_a_linq_that_hangs_up_gets_a_creation_once() -> None:
+async def test_lost_connection_creates_once() -> None:
     asked = []
 
     async def hang_up(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
@@ -192,7 +192,7 @@ async def test_a_linq_that_hangs_up_gets_a_creation_once() -> None:
 
 
 @pytest.mark.parametrize("call", [CALLS[name] for name in CALLS if name != "delete"])
-async def test_a_page_instead_of_an_answer_is_told_about(
+async def test_html_response_is_an_error(
     sandbox: RunningSandbox, api: LinqV2Api, call: Callable[[LinqV2Api], Awaitable[object]]
 ) -> None:
     sandbox.intercept = trouble(web.Response(text="<h1>Welcome</h1>", content_type="text/html"))
@@ -222,7 +222,7 @@ def made_all_the_same(sandbox: RunningSandbox, how_often: int = 1) -> Intercept:
     return intercept
 
 
-async def test_a_creation_whose_answer_got_lost_is_not_made_twice(sandbox: RunningSandbox, api: LinqV2Api) -> None:
+async def test_creation_with_lost_response_is_not_repeated(sandbox: RunningSandbox, api: LinqV2Api) -> None:
     sandbox.intercept = made_all_the_same(sandbox)
     made = await api.create(URL, EVENTS, SECRET)
     assert [one.id for one in await api.subscriptions()] == [made.id]
@@ -230,7 +230,7 @@ async def test_a_creation_whose_answer_got_lost_is_not_made_twice(sandbox: Runni
     assert sandbox.sandbox.state.v2_subscriptions[made.id].secret == SECRET.text
 
 
-async def test_what_is_found_instead_gets_what_we_want(sandbox: RunningSandbox, api: LinqV2Api) -> None:
+async def test_existing_subscription_is_updated(sandbox: RunningSandbox, api: LinqV2Api) -> None:
     theirs = await subscribe(sandbox, secret="theirs", active=False, events=["message.read"])
     elsewhere = await subscribe(sandbox, webhook_url=URL + "/not")
     sandbox.intercept = trouble(answer(500), of="POST")
@@ -240,22 +240,20 @@ async def test_what_is_found_instead_gets_what_we_want(sandbox: RunningSandbox, 
     assert (await listed(sandbox))[1] == elsewhere
 
 
-async def test_a_creation_that_did_not_happen_is_made_again(sandbox: RunningSandbox, api: LinqV2Api) -> None:
+async def test_failed_creation_is_retried(sandbox: RunningSandbox, api: LinqV2Api) -> None:
     sandbox.intercept = trouble(answer(500), of="POST")
     made = await api.create(URL, EVENTS, SECRET)
     assert sandbox.calls == [CREATE, LIST, CREATE]
     assert [one.id for one in await api.subscriptions()] == [made.id]
 
 
-async def test_a_creation_that_linq_only_put_off_is_made_again_without_a_look(
-    sandbox: RunningSandbox, api: LinqV2Api
-) -> None:
+async def test_rate_limited_creation_is_retried_without_a_check(sandbox: RunningSandbox, api: LinqV2Api) -> None:
     sandbox.intercept = trouble(answer(429))
     await api.create(URL, EVENTS, SECRET)
     assert sandbox.calls == [CREATE, CREATE]
 
 
-async def test_a_creation_is_not_made_again_while_nobody_can_look(sandbox: RunningSandbox, api: LinqV2Api) -> None:
+async def test_creation_is_not_retried_while_the_check_fails(sandbox: RunningSandbox, api: LinqV2Api) -> None:
     sandbox.intercept = trouble(answer(500), answer(500), answer(500))
     with pytest.raises(LinqApiError, match="listing v2 subscriptions"):
         await api.create(URL, EVENTS, SECRET)

@@ -34,7 +34,7 @@ def body_of(value: object) -> bytes:
 # --- good answers ---------------------------------------------------------------------------------
 
 
-def test_a_subscription_is_read_with_event_types_that_nobody_knows() -> None:
+def test_subscription_with_unknown_event_types_is_parsed() -> None:
     assert read(OneSubscription, body_of({"webhook_subscription": ROW}), "x").webhook_subscription == V2Subscription(
         id=123,
         webhook_url="https://relay.example.com/webhooks/linq/v2",
@@ -59,7 +59,7 @@ def test_what_is_null_or_left_out_counts_as_empty(row: dict[str, Any]) -> None:
     [b"", b"<h1>Welcome</h1>", b"[]", b"{}", b'{"webhook_subscriptions": null}', b'{"webhook_subscriptions": [{}]}'],
 )
 def test_anything_else_is_not_taken_for_an_empty_list(answer: bytes) -> None:
-    with pytest.raises(LinqApiError, match="listing: the answer is not Linq's; is LINQ_V2_BASE_URL right"):
+    with pytest.raises(LinqApiError, match="listing: the response is not Linq's; check LINQ_V2_BASE_URL"):
         read(Subscriptions, answer, "listing")
 
 
@@ -88,7 +88,7 @@ def test_anything_else_is_not_taken_for_an_empty_list(answer: bytes) -> None:
         ),
     ],
 )
-def test_both_shapes_of_errors_say_what_linq_said(error: Any, said: str) -> None:
+def test_both_error_shapes_give_linqs_message(error: Any, said: str) -> None:
     assert str(refusal("creating", 422, body_of(error))) == said
 
 
@@ -106,7 +106,7 @@ def test_an_error_that_is_not_linqs_has_its_status_and_a_hint(body: bytes) -> No
 
 @quick
 @given(st.binary() | json_values.map(body_of), st.integers(300, 599))
-def test_whatever_comes_makes_one_sentence(body: bytes, status: int) -> None:
+def test_any_body_gives_one_sentence(body: bytes, status: int) -> None:
     assert str(status) in str(refusal("listing", status, body))
     with pytest.raises(LinqApiError):
         read(OneSubscription, body, "listing")

@@ -76,7 +76,7 @@ async def test_lines_are_the_phone_numbers_each_once_and_sorted() -> None:
 
 
 @pytest.mark.parametrize("answer", [{"phone_numbers": []}, {"phone_numbers": None}])
-async def test_an_account_without_lines_is_told_about(answer: dict[str, Any]) -> None:
+async def test_account_without_lines_is_an_error(answer: dict[str, Any]) -> None:
     with pytest.raises(LinqApiError, match="no phone numbers"):
         await Linq(200, answer).api.lines()
 
@@ -87,7 +87,7 @@ async def test_event_types_are_those_that_linq_offers_now() -> None:
     assert here.asked == ("GET", "/api/partner/v3/webhook-events", None)
 
 
-async def test_event_types_are_those_of_the_sdk_where_linq_does_not_tell() -> None:
+async def test_event_types_fall_back_to_the_sdk() -> None:
     assert await Linq(404, UNKNOWN).api.event_types() == list(KNOWN_EVENT_TYPES)
 
 
@@ -147,7 +147,7 @@ CALLS: dict[str, Callable[[LinqApi], Awaitable[object]]] = {
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-async def test_what_linq_says_is_passed_on_as_a_sentence(call: Callable[[LinqApi], Awaitable[object]]) -> None:
+async def test_linqs_message_is_in_the_error(call: Callable[[LinqApi], Awaitable[object]]) -> None:
     doc_url = "https://docs.linqapp.com/errors#1002"
     error = {"status": 400, "code": 1002, "message": "phone number must be E.164", "doc_url": doc_url}
     with pytest.raises(LinqApiError) as caught:
@@ -162,7 +162,7 @@ async def test_a_refused_key_is_named(call: Callable[[LinqApi], Awaitable[object
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-async def test_a_linq_that_cannot_be_reached_is_told_about(call: Callable[[LinqApi], Awaitable[object]]) -> None:
+async def test_unreachable_linq_is_an_error(call: Callable[[LinqApi], Awaitable[object]]) -> None:
     def refuse(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("connection refused", request=request)
 
@@ -177,7 +177,7 @@ async def test_an_error_in_another_shape_still_says_its_status(answer: object) -
 
 
 @pytest.mark.parametrize("call", [CALLS[name] for name in CALLS if name != "delete"])
-async def test_a_page_instead_of_an_answer_is_told_about(call: Callable[[LinqApi], Awaitable[object]]) -> None:
+async def test_html_response_is_an_error(call: Callable[[LinqApi], Awaitable[object]]) -> None:
     def page(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, html="<h1>Welcome</h1>", request=request)
 

@@ -14,7 +14,7 @@ ABOUT_LINE = body_of("phone_number.assigned", {"phone_number": LINE})
 ABOUT_NONE = body_of("chat.typing_indicator.started", {"chat_id": "C"})
 
 
-def test_an_event_is_its_envelope_and_its_facts() -> None:
+def test_event_has_envelope_and_payload_fields() -> None:
     assert decode(Dialect.V3, BODY, LINE) == Decoded(
         Event(
             id=EVENT_ID,

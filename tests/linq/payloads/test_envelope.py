@@ -98,7 +98,7 @@ def test_data_that_is_no_object_is_as_good_as_missing(odd: object) -> None:
     assert read_envelope(body).data == {}
 
 
-def test_fields_that_nobody_knows_are_left_alone() -> None:
+def test_unknown_fields_are_ignored() -> None:
     assert read_envelope(b'{%b,"hologram":{"depth":3}}' % REQUIRED).event_id == "e-1"
 
 
@@ -188,7 +188,7 @@ def test_what_is_not_json_is_no_envelope(body: bytes) -> None:
             read(body)
 
 
-def test_the_complaint_says_nothing_of_the_body() -> None:
+def test_error_does_not_contain_the_body() -> None:
     with pytest.raises(Unparsable) as caught:
         read_head(b'{"event_id":"e","text":"private words"}')
     assert "private" not in str(caught.value)

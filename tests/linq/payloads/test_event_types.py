@@ -29,7 +29,7 @@ def test_known_types_and_their_families_need_no_hint(patterns: list[str]) -> Non
         ("typing_indicator.recieved", "typing_indicator.received"),
     ],
 )
-def test_a_slip_of_the_pen_gets_a_hint(pattern: str, meant: str) -> None:
+def test_misspelt_type_gets_a_hint(pattern: str, meant: str) -> None:
     assert list(unknown_patterns(["*", pattern], list(Dialect))) == [(pattern, f'; did you mean "{meant}"?')]
 
 

@@ -120,7 +120,7 @@ def test_the_phone_of_the_recipient_is_enough_on_2025_01_01() -> None:
     assert event_of(envelope).line == LINE
 
 
-def test_a_received_event_of_our_own_message_has_its_line_in_the_sender() -> None:
+def test_own_message_has_its_line_in_the_sender() -> None:
     envelope = sample("v3-message.sent-2025-01-01")
     envelope["event_type"] = "message.received"
     envelope["data"]["recipient_phone"] = CUSTOMER
@@ -128,14 +128,14 @@ def test_a_received_event_of_our_own_message_has_its_line_in_the_sender() -> Non
 
 
 @pytest.mark.parametrize("owner", [None, {"handle": "support@example.com", "is_me": True}])
-def test_an_owner_without_a_number_leaves_the_line_of_an_inbound_message_open(owner: object) -> None:
+def test_inbound_owner_without_number_gives_no_line(owner: object) -> None:
     envelope = sample("v3-message.received")
     envelope["data"]["chat"]["owner_handle"] = owner
     assert event_of(envelope).line is None
 
 
 @pytest.mark.parametrize("owner", [None, {"handle": "support@example.com", "is_me": True}])
-def test_an_owner_without_a_number_does_not_hide_the_sender_of_our_own_message(owner: object) -> None:
+def test_outbound_owner_without_number_uses_the_sender(owner: object) -> None:
     envelope = sample("v3-message.sent")
     envelope["data"]["chat"]["owner_handle"] = owner
     assert event_of(envelope).line == LINE

@@ -76,14 +76,14 @@ def test_every_class_of_the_sdk_is_tried() -> None:
 
 
 @pytest.mark.parametrize("event_type", EVENT_TYPES)
-def test_the_line_is_found_where_it_stands_and_no_customer_is_taken_for_it(event_type: str) -> None:
+def test_line_is_found_and_never_a_customer(event_type: str) -> None:
     found = {str(scene): event_of(instance_of(event_type, scene)).line for scene in SCENES}
     assert found == {str(scene): LINE if carries_the_line(event_type, scene) else None for scene in SCENES}
 
 
 @pytest.mark.parametrize("ours", [True, False])
 @pytest.mark.parametrize("event_type", sorted(MESSAGES | POLLS))
-def test_messages_and_polls_say_their_chat_message_direction_and_service(event_type: str, ours: bool) -> None:  # noqa: FBT001
+def test_messages_and_polls_have_all_fields(event_type: str, ours: bool) -> None:  # noqa: FBT001
     facts = event_of(instance_of(event_type, Scene(ours))).fields
     assert facts.chat == "id-1"
     assert facts.message == ("message_id-1" if event_type in POLLS else "id-1")
@@ -94,7 +94,7 @@ def test_messages_and_polls_say_their_chat_message_direction_and_service(event_t
 
 @pytest.mark.parametrize("ours", [True, False])
 @pytest.mark.parametrize("event_type", sorted(REACTIONS))
-def test_reactions_say_their_chat_message_direction_and_service(event_type: str, ours: bool) -> None:  # noqa: FBT001
+def test_reactions_have_all_fields(event_type: str, ours: bool) -> None:  # noqa: FBT001
     facts = event_of(instance_of(event_type, Scene(ours))).fields
     assert (facts.chat, facts.message) == ("chat_id-1", "message_id-1")
     assert (facts.direction, facts.service) == ("outbound" if ours else "inbound", "iMessage")

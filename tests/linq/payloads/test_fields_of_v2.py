@@ -46,7 +46,7 @@ def test_a_payload_says(event_type: str, data: dict[str, Any], facts: PayloadFie
 
 
 @pytest.mark.parametrize(("chat", "understood"), [(771204, "771204"), ("771204", "771204"), (True, None), (-1, None)])
-def test_a_chats_number_may_stand_without_quotes(chat: object, understood: str | None) -> None:
+def test_chat_id_may_be_a_number(chat: object, understood: str | None) -> None:
     assert payload_fields(Dialect.V2, "message.read", {"chat_id": chat}).chat == understood
 
 

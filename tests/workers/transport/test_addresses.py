@@ -101,7 +101,7 @@ async def test_lookup_result_is_cached_and_a_failure_is_not(monkeypatch: pytest.
     for _ in range(2):
         await resolver.resolve("localhost", 1)
     assert names.asked == 3
-    resolver = Resolver(kept=0.0)
+    resolver = Resolver(cache_ttl=0.0)
     for _ in range(2):
         await resolver.resolve("localhost", 1)
     assert names.asked == 5

@@ -78,11 +78,11 @@ async def attempt(sender: Sender, url: str, egress: Egress = EVERYWHERE) -> Atte
 @pytest.mark.parametrize(
     ("address", "why"),
     [
-        ("127.0.0.1", "evil.example at 127.0.0.1 is loopback, which the url has to name itself"),
-        ("::1", "evil.example at ::1 is loopback, which the url has to name itself"),
+        ("127.0.0.1", "evil.example at 127.0.0.1 is loopback; write the address itself in the url"),
+        ("::1", "evil.example at ::1 is loopback; write the address itself in the url"),
         ("::ffff:127.0.0.1", "is loopback"),
-        ("169.254.169.254", "is a metadata service of a cloud"),
-        ("64:ff9b::a9fe:a9fe", "is a metadata service of a cloud"),
+        ("169.254.169.254", "is a cloud metadata service"),
+        ("64:ff9b::a9fe:a9fe", "is a cloud metadata service"),
         ("fe80::1%lo", "is link-local"),
         ("0.0.0.0", "is unspecified"),  # noqa: S104
     ],

@@ -1,0 +1,31 @@
+"""The settings of a command that uses Redis: from REDIS_URL, or else from the embedded Redis in the data directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from relay.config.settings import Settings, environment
+from relay.core.errors import Problem, SettingsError
+from relay.process.embedded_redis import running
+
+
+def load_settings(*needs: str) -> Settings:
+    """Load the settings with a Redis URL: REDIS_URL, or else that of the embedded Redis on the data directory.
+
+    Raises:
+        SettingsError: variables are wrong or missing, REDIS_URL among them; names each of them.
+    """
+    variables = environment()
+    data_dir = Path(variables.get("RELAY_DATA_DIR", Settings.model_fields["relay_data_dir"].default))
+    embedded = None if "REDIS_URL" in variables else running(data_dir)
+    problems: tuple[Problem, ...] = ()
+    if "REDIS_URL" not in variables and embedded is None:
+        message = f"not set, and no embedded Redis runs in {data_dir}; set it, or start one with `relay up`"
+        problems = (Problem("REDIS_URL", message),)
+    try:
+        settings = Settings.load(*needs)
+    except SettingsError as error:
+        raise SettingsError(error.heading, (*problems, *error.problems)) from None
+    if problems:
+        raise SettingsError("The environment is not complete:", problems)
+    return settings if embedded is None else settings.model_copy(update={"redis_url": embedded.url})
