@@ -41,7 +41,7 @@ _MAX_DRAIN = 2 * 3600  # seconds; drains end on their own long before
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """One arq queue and its jobs."""
+    """An arq queue and its jobs."""
 
     name: str
     functions: tuple[Function, ...]

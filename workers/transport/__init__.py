@@ -1,1 +1,1 @@
-"""One HTTP request to a subscriber: request template, connection pool, connection, outcome."""
+"""HTTP requests to subscribers: request template, connection pool, connection, outcome."""

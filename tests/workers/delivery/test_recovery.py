@@ -1,0 +1,201 @@
+"""Recovery of deliveries: after kills, Redis outages, lost entries and a full Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from aiohttp import web
+from structlog.testing import capture_logs
+
+from relay.core.errors import StoreUnavailable
+from relay.store import keys
+from relay.store.lanes.dead_letters import DeadLetters
+from relay.store.lanes.lane import Lane
+from tests.building import arrival_of
+from tests.support import eventually
+from tests.workers.conftest import TIMINGS, Received, Sink, accept, rules_for
+from tests.workers.delivering import delivering, feed, ledger_of, now_ms
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from redis.asyncio import Redis
+
+    from relay.config.file import ConfigFile
+    from relay.store.lanes.lane import Delivery
+
+
+async def read_unseen(redis: Redis, lane: Lane) -> None:
+    """Make the lane's next delivery pending without its worker."""
+    [[_, [_]]] = await redis.xreadgroup(lane.group, keys.CONSUMER, {lane.topic_stream: ">"}, count=1)
+
+
+async def test_unknown_pending_delivery_is_found_after_a_redis_outage(
+    redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
+) -> None:
+    async with delivering(redis, rules):
+        await feed(redis, lanes["bot"], "first")
+        await eventually(lambda: sink.ids("/bot") == ["first"])
+        await redis.xadd(lanes["bot"].topic_stream, {"id": "unknown", "at": now_ms(), "body": "{}"})
+        await read_unseen(redis, lanes["bot"])  # as if Redis had forgotten that it was settled
+        await redis.client_kill_filter(_type="normal", skipme=True)
+        await eventually(lambda: sink.ids("/bot") == ["first", "unknown"])
+
+
+async def test_unknown_pending_delivery_is_found_by_count(
+    redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
+) -> None:
+    async with delivering(redis, rules, timings=replace(TIMINGS, pending_count=0.02)):
+        await feed(redis, lanes["bot"], "first")
+        await eventually(lambda: sink.ids("/bot") == ["first"])
+        await redis.xadd(lanes["bot"].topic_stream, {"id": "unknown", "at": now_ms(), "body": "{}"})
+        await read_unseen(redis, lanes["bot"])
+        await eventually(lambda: sink.ids("/bot") == ["first", "unknown"])
+
+
+async def test_next_worker_delivers_what_a_killed_one_had_read(
+    redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
+) -> None:
+    await feed(redis, lanes["bot"], "read", "unread")
+    await lanes["bot"].read_new(1)
+    async with delivering(redis, rules):
+        await eventually(lambda: sorted(sink.ids("/bot")) == ["read", "unread"])
+
+
+async def test_next_worker_makes_a_retry_that_was_waiting(
+    redis: Redis, rules_file: Path, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
+) -> None:
+    rules_file.write_text(rules_for(sink, retry='["300ms"]'))
+    rules.reload()
+
+    async def answer(received: Received) -> web.Response:
+        return web.Response(status=500 if received.headers["relay-attempt"] == "1" else 200)
+
+    sink.answer = answer
+    async with delivering(redis, rules):
+        await feed(redis, lanes["bot"], "e1")
+        await eventually(lanes["bot"].next_due)
+    assert len(sink.received) == 1
+    async with delivering(redis, rules):
+        await eventually(lambda: len(sink.received) == 2)
+    assert sink.received[1].headers["relay-attempt"] == "2"
+
+
+async def test_stop_finishes_deliveries_in_flight_and_leaves_the_rest(
+    redis: Redis, rules_file: Path, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
+) -> None:
+    rules_file.write_text(rules_for(sink, bot="concurrency = 5"))
+    rules.reload()
+    released = asyncio.Event()
+
+    async def answer(_: Received) -> web.Response:
+        await released.wait()
+        return web.Response()
+
+    sink.answer = answer
+    await feed(redis, lanes["bot"], *map(str, range(20)))
+    async with delivering(redis, rules) as stop:
+        await eventually(lambda: len(sink.received) == 5)
+        stop.set()
+        released.set()
+    row = await ledger_of(redis, "bot")
+    assert (row.delivered, row.waiting, len(sink.received)) == (5, 15, 5)
+    async with delivering(redis, rules):
+        await eventually(lambda: len(sink.received) == 20)
+    assert len(set(sink.ids())) == 20
+
+
+async def test_trimmed_entry_is_dead_lettered(
+    redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
+) -> None:
+    await feed(redis, lanes["bot"], "e1")
+    await lanes["bot"].read_new(1)
+    await redis.xtrim(lanes["bot"].topic_stream, maxlen=0, approximate=False)
+    async with delivering(redis, rules):
+
+        async def dead() -> bool:
+            return (await ledger_of(redis, "bot")).dead == 1
+
+        await eventually(dead)
+    [letter] = [letter async for letter in DeadLetters(redis).of("bot")]
+    assert letter.reason == "lost: the entry was deleted from its stream"
+    assert sink.received == []
+
+
+async def test_lane_continues_without_a_gap_after_its_group_was_destroyed(
+    redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
+) -> None:
+    async with delivering(redis, rules):
+        await feed(redis, lanes["bot"], "e1")
+        await eventually(lambda: sink.ids("/bot") == ["e1"])
+        await redis.xgroup_destroy(lanes["bot"].topic_stream, lanes["bot"].group)
+        await feed(redis, lanes["bot"], "e2")
+        await eventually(lambda: "e2" in sink.ids("/bot"))
+
+
+async def test_broken_redis_connections_lose_no_delivery(
+    redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
+) -> None:
+    events = [str(number) for number in range(200)]
+    async with delivering(redis, rules):
+        for start in range(0, 200, 20):
+            await feed(redis, lanes["bot"], *events[start : start + 20])
+            await redis.client_kill_filter(_type="normal", skipme=True)
+
+        async def settled() -> bool:
+            return (await ledger_of(redis, "bot")).delivered == 200
+
+        await eventually(settled)
+    assert set(sink.ids("/bot")) == set(events)
+
+
+async def test_full_redis_accepts_no_event_and_delivers_what_it_has(
+    redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink
+) -> None:
+    events = [f"e{number}" for number in range(120)]
+    fails = set(events[:3])
+
+    async def answer(received: Received) -> web.Response:
+        event_id = received.headers["webhook-id"]
+        is_first = event_id in fails
+        fails.discard(event_id)
+        return web.Response(status=500 if is_first else 200)
+
+    sink.answer = answer
+    await feed(redis, lanes["bot"], *events)
+    await redis.config_set("maxmemory", 1)
+    try:
+        async with delivering(redis, rules, "bot"):
+
+            async def delivered() -> bool:
+                return (await ledger_of(redis, "bot")).delivered == len(events)
+
+            await eventually(delivered)
+        with pytest.raises(StoreUnavailable):
+            await accept(redis, arrival_of())
+    finally:
+        await redis.config_set("maxmemory", 0)
+    assert sorted(sink.ids()) == sorted([*events, *events[:3]])
+    assert (await ledger_of(redis, "bot")).balances
+
+
+async def test_failed_lane_worker_is_logged_and_restarted(
+    redis: Redis, rules: ConfigFile, lanes: dict[str, Lane], sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_new, broken = Lane.read_new, ["bot"]
+
+    async def breaks_once(lane: Lane, count: int, token: str = "", room: int | None = None) -> list[Delivery]:
+        if lane.name in broken:
+            broken.remove(lane.name)
+            raise ZeroDivisionError
+        return await read_new(lane, count, token, room)
+
+    monkeypatch.setattr(Lane, "read_new", breaks_once)
+    with capture_logs() as logs:
+        async with delivering(redis, rules):
+            await feed(redis, lanes["bot"], "e1")
+            await eventually(lambda: sink.ids("/bot") == ["e1"])
+    assert [line["subscription"] for line in logs if line["event"] == "lane.error"] == ["bot"]
