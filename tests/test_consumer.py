@@ -25,7 +25,7 @@ async def pending(redis: Redis, group: str = "g") -> int:
 
 
 async def take(url: str, count: int, group: str = "g", member: str = "m", **options: object) -> list[str]:
-    """The first `count` events that a member gets."""
+    """Return the first `count` events that a member gets."""
     taken: list[str] = []
     async with asyncio.timeout(10), consume(url, topic="support", group=group, member=member, **options) as events:  # type: ignore[arg-type]
         async for event in events:

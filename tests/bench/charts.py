@@ -1,11 +1,11 @@
-"""A part's rows as an SVG: a group of bars each, ours, the floor and the DIY service, with their numbers."""
+"""SVG of a part: a group of bars for each row, of the relay, the floor and the DIY service, with their values."""
 
 from __future__ import annotations
 
 from html import escape
 from typing import TYPE_CHECKING
 
-from tests.bench.sheet import DIY, FLOOR, OURS
+from tests.bench.sheet import DIY, FLOOR, RELAY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
     from tests.bench.sheet import Row, Sheet
 
-_COLOURS = {OURS: "#2563eb", FLOOR: "#9ca3af", DIY: "#f59e0b"}
-_NAMES = {OURS: "ours", FLOOR: "floor", DIY: "DIY"}
+_COLOURS = {RELAY: "#2563eb", FLOOR: "#9ca3af", DIY: "#f59e0b"}
+_NAMES = {RELAY: "relay", FLOOR: "floor", DIY: "DIY"}
 _WIDTH, _LEFT, _RIGHT = 860, 330, 90
 _BAR, _GAP, _TOP = 16, 14, 48
 
 
 def draw(sheet: Sheet, directory: Path) -> None:
-    """Writes a file for each part that has a row with something to compare."""
+    """Write a file for each part that has a row with something to compare."""
     directory.mkdir(parents=True, exist_ok=True)
     for part in dict.fromkeys(row.part for row in sheet.rows):
         rows = [row for row in sheet.rows if row.part == part and len(row.samples) > 1]
@@ -29,7 +29,7 @@ def draw(sheet: Sheet, directory: Path) -> None:
 
 
 def chart(title: str, rows: list[Row]) -> str:
-    """The SVG; every group has a scale of its own, since their units differ."""
+    """Return the SVG; every group has its own scale, since units differ."""
     shown = [who for who in _COLOURS if any(who in row.samples for row in rows)]
     shapes, y = [_text(12, 24, title, "bold"), *_legend(shown)], _TOP
     for row in rows:

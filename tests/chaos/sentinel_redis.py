@@ -1,8 +1,8 @@
 """A primary with a replica and three Sentinels, in place of the single Redis.
 
 A fault affects the current primary: killed, stopped or slow for long enough, it is replaced, and returns as the
-replica. A fault ends only when the replica has caught up, since one replica does not survive two failures at once. Responses to
-Linq wait for the replica (`RELAY_REPLICAS=1`).
+replica. A fault ends only when the replica has caught up, since one replica does not survive two failures at once.
+Responses to Linq wait for the replica (`RELAY_REPLICAS=1`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The ingress that most teams would write: FastAPI, an HMAC check, `SET NX` against repeats, one arq job an event.
+"""The ingress that most teams would write: FastAPI, an HMAC check, `SET NX` against duplicates, one arq job per event.
 
 DIY_REDIS_URL=... DIY_SECRET=... uvicorn tests.bench.diy.app:app --loop uvloop --http httptools --no-access-log
 """
