@@ -30,16 +30,16 @@ def draw(sheet: Sheet, directory: Path) -> None:
 
 def chart(title: str, rows: list[Row]) -> str:
     """Return the SVG; every group has its own scale, since units differ."""
-    shown = [who for who in _COLOURS if any(who in row.samples for row in rows)]
+    shown = [system for system in _COLOURS if any(system in row.samples for row in rows)]
     shapes, y = [_text(12, 24, title, "bold"), *_legend(shown)], _TOP
     for row in rows:
         shapes.append(_text(12, y + 12, f"{row.what} ({row.unit})"))
-        medians = {who: value for who in _COLOURS if (value := row.median(who)) is not None}
+        medians = {system: value for system in _COLOURS if (value := row.median(system)) is not None}
         largest = max(medians.values()) or 1.0
-        for who, value in medians.items():
+        for system, value in medians.items():
             width = (_WIDTH - _LEFT - _RIGHT) * value / largest
             shapes += [
-                f'<rect x="{_LEFT}" y="{y}" width="{width:.1f}" height="{_BAR - 2}" rx="2" fill="{_COLOURS[who]}"/>',
+                f'<rect x="{_LEFT}" y="{y}" width="{width:.1f}" height="{_BAR - 2}" rx="2" fill="{_COLOURS[system]}"/>',
                 _text(_LEFT + width + 6, y + 12, f"{value:,.0f}" if value >= 100 else f"{value:.2f}"),
             ]
             y += _BAR
@@ -52,11 +52,11 @@ def chart(title: str, rows: list[Row]) -> str:
 
 def _legend(shown: Sequence[str]) -> list[str]:
     shapes = []
-    for position, who in enumerate(shown):
+    for position, system in enumerate(shown):
         x = _LEFT + position * 80
         shapes += [
-            f'<rect x="{x}" y="14" width="12" height="12" fill="{_COLOURS[who]}"/>',
-            _text(x + 18, 24, _NAMES[who]),
+            f'<rect x="{x}" y="14" width="12" height="12" fill="{_COLOURS[system]}"/>',
+            _text(x + 18, 24, _NAMES[system]),
         ]
     return shapes
 

@@ -34,9 +34,9 @@ class Scale:
     compared: tuple[str, ...] = (RELAY, FLOOR, DIY)
     """Systems that are measured."""
 
-    def of(self, *whose: str) -> list[str]:
-        """Return the systems among `whose` that are measured, in that order."""
-        return [who for who in whose if who in self.compared]
+    def measured(self, *systems: str) -> list[str]:
+        """Return the systems among `systems` that are measured, in that order."""
+        return [system for system in systems if system in self.compared]
 
 
 FULL = Scale(3, 4.0, 60_000, 20_000, 20_000, (50, 300, 1000), (1000, 100_000, 1_000_000), 250_000, 200, 300.0)

@@ -30,9 +30,9 @@ class Row:
     samples: dict[str, list[float]] = field(default_factory=dict)
     """Values, one a round, of the relay, the floor and the DIY service."""
 
-    def median(self, who: str) -> float | None:
-        """Return the median of `who`; None if it was not measured."""
-        return median(self.samples[who]) if who in self.samples else None
+    def median(self, system: str) -> float | None:
+        """Return the median of `system`; None if it was not measured."""
+        return median(self.samples[system]) if system in self.samples else None
 
     def ratio(self, other: str) -> float | None:
         """Return the ratio of the relay to `other`."""
@@ -43,7 +43,7 @@ class Row:
     def shown(self) -> dict[str, Any]:
         """Return the row for JSON."""
         ratios = {f"vs_{other}": self.ratio(other) for other in (FLOOR, DIY) if self.ratio(other) is not None}
-        medians = {who: self.median(who) for who in self.samples}
+        medians = {system: self.median(system) for system in self.samples}
         return {"part": self.part, "what": self.what, "unit": self.unit, **medians, **ratios, "samples": self.samples}
 
 
@@ -53,12 +53,12 @@ class Sheet:
 
     rows: list[Row] = field(default_factory=list)
 
-    def add(self, part: str, what: str, who: str, value: float, unit: str = "/s") -> None:
+    def add(self, part: str, what: str, system: str, value: float, unit: str = "/s") -> None:
         """Add the value of one round."""
         row = next((row for row in self.rows if (row.part, row.what) == (part, what)), None)
         if row is None:
             self.rows.append(row := Row(part, what, unit))
-        row.samples.setdefault(who, []).append(value)
+        row.samples.setdefault(system, []).append(value)
 
     def table(self) -> Table:
         """Return the table for a terminal."""
@@ -77,10 +77,10 @@ class Sheet:
         return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
-def add_speed(sheet: Sheet, part: str, what: str, who: str, speed: Speed) -> None:
+def add_speed(sheet: Sheet, part: str, what: str, system: str, speed: Speed) -> None:
     """Add the rate of one round and its CPU cost."""
-    sheet.add(part, what, who, speed.rate)
-    sheet.add(part, f"{what}: CPU per 10,000", who, speed.cpu, "s")
+    sheet.add(part, what, system, speed.rate)
+    sheet.add(part, f"{what}: CPU per 10,000", system, speed.cpu, "s")
 
 
 _HEADINGS = ("relay", "floor", "x floor", "DIY", "x DIY")

@@ -57,7 +57,7 @@ async def receive(
     signed = f"{webhook_id}.{webhook_timestamp}.".encode() + body
     expected = "v1," + base64.b64encode(hmac.new(_KEY, signed, hashlib.sha256).digest()).decode()
     is_fresh = abs(time.time() - webhook_timestamp) < _TOLERANCE
-    if not is_fresh or not any(hmac.compare_digest(expected, one) for one in webhook_signature.split(" ")):
+    if not is_fresh or not any(hmac.compare_digest(expected, signature) for signature in webhook_signature.split(" ")):
         raise HTTPException(401)
     event = Envelope.model_validate_json(body)
     redis = request.app.state.redis

@@ -22,7 +22,7 @@ async def measure(scale: Scale, sheet: Sheet) -> None:
     shortest, *longer = scale.backlogs
     for _ in range(scale.rounds):
         for backlog in longer or [shortest]:
-            for who, waiting in ((FLOOR, shortest), (RELAY, backlog)):
+            for system, waiting in ((FLOOR, shortest), (RELAY, backlog)):
                 beside = f"{backlog:,} more waiting (floor: {shortest:,})"
-                add_speed(sheet, PART, f"route, {beside}", who, await routed(50, scale.routed, waiting))
-                add_speed(sheet, PART, f"push, {beside}", who, await pushed(1, scale.pushed, waiting))
+                add_speed(sheet, PART, f"route, {beside}", system, await routed(50, scale.routed, waiting))
+                add_speed(sheet, PART, f"push, {beside}", system, await pushed(1, scale.pushed, waiting))

@@ -40,16 +40,18 @@ async def measure(scale: Scale, sheet: Sheet) -> None:
         healthy, suffering = pushed_to(*well, *cured), pushed_to(*well, *dead)
         async with new_stage(healthy) as stage, stage.ingress(), stage.worker():
             for number in range(scale.rounds):
-                for who in scale.of(FLOOR, RELAY):
-                    stage.rules_file.write_text(healthy if who == FLOOR else suffering)
+                for system in scale.measured(FLOOR, RELAY):
+                    stage.rules_file.write_text(healthy if system == FLOOR else suffering)
                     await asyncio.sleep(_RELOADED)
                     await stats_of(port)
                     seconds = scale.seconds * 2
-                    order = Order(stage.port, seconds + 1, max(round(rate * seconds), 1), f"{who}-{number}", rate=rate)
+                    order = Order(
+                        stage.port, seconds + 1, max(round(rate * seconds), 1), f"{system}-{number}", rate=rate
+                    )
                     await load(order)
                     await asyncio.sleep(_LAST)
                     late = (await stats_of(port))["late_ms"]
                     for share in (50, 99):
                         what = f"p{share} of the {len(well)} healthy lanes, {ill} others failing (floor: none)"
-                        sheet.add(PART, what, who, percentile(late, share / 100), "ms")
+                        sheet.add(PART, what, system, percentile(late, share / 100), "ms")
             await stage.lanes()

@@ -21,9 +21,9 @@ async def measure(scale: Scale, sheet: Sheet) -> None:
     for _ in range(scale.rounds):
         async with new_stage() as stage:
             await stage.fill_topic(scale.routed)
-            for who in scale.of(RELAY, FLOOR):
-                loop, group = _LOOPS[who]
+            for system in scale.measured(RELAY, FLOOR):
+                loop, group = _LOOPS[system]
                 speed = await speed_of_floor(loop, stage.embedded.url, scale.routed)
-                add_speed(sheet, PART, "one consumer", who, speed)
+                add_speed(sheet, PART, "one consumer", system, speed)
                 pending = await stage.redis.xpending(keys.topic(TOPIC), group)
                 assert pending["pending"] == 0, pending

@@ -25,9 +25,9 @@ async def measure(scale: Scale, sheet: Sheet) -> None:
     what = "100 in flight"
     for _ in range(scale.rounds):
         add_speed(sheet, PART, what, RELAY, await pushed(2, scale.pushed))
-        if scale.of(FLOOR):
+        if scale.measured(FLOOR):
             add_speed(sheet, PART, what, FLOOR, await _floor(scale.pushed))
-        if scale.of(DIY):
+        if scale.measured(DIY):
             add_speed(sheet, PART, what, DIY, await _jobs(max(scale.pushed // 10, _MIN_JOBS)))
         for subscriptions in _SUBSCRIPTIONS if scale.is_wide else ():
             add_speed(sheet, PART, f"{subscriptions} subscriptions", RELAY, await pushed(subscriptions, scale.pushed))

@@ -58,23 +58,23 @@ class Spent:
 
 async def measure(scale: Scale, sheet: Sheet) -> None:
     for _ in range(scale.rounds):
-        for who in scale.of(RELAY, DIY):
-            await _accepting(scale, sheet, who)
+        for system in scale.measured(RELAY, DIY):
+            await _accepting(scale, sheet, system)
         await _routing(scale, sheet)
-        if scale.of(DIY):
+        if scale.measured(DIY):
             await _working(scale, sheet)
         await _pushing(scale, sheet)
         for topics in (1, _COPIES) if scale.is_wide else (1,):
             await _storing(scale, sheet, topics)
 
 
-async def _accepting(scale: Scale, sheet: Sheet, who: str) -> None:
-    async with new_stage() as stage, stage.ingress() if who == RELAY else stage.diy_ingress():
+async def _accepting(scale: Scale, sheet: Sheet, system: str) -> None:
+    async with new_stage() as stage, stage.ingress() if system == RELAY else stage.diy_ingress():
         idle = await _idle(stage)
         before = await Spent.so_far(stage.redis)
         outcome = await load(Order(stage.port, scale.seconds, round(_FASTEST * scale.seconds)))
-        _add(sheet, "accept", who, (await Spent.so_far(stage.redis)).less(before), idle, outcome.answered)
-        if who == RELAY:
+        _add(sheet, "accept", system, (await Spent.so_far(stage.redis)).less(before), idle, outcome.answered)
+        if system == RELAY:
             assert (await stage.totals()).accepted == outcome.answered
 
 
@@ -128,13 +128,13 @@ async def _idle(stage: Stage) -> Spent:
     return (await Spent.so_far(stage.redis)).less(before)
 
 
-def _add(sheet: Sheet, stage: str, who: str, spent: Spent, idle: Spent, events: int) -> None:
+def _add(sheet: Sheet, stage: str, system: str, spent: Spent, idle: Spent, events: int) -> None:
     for what, here, at_rest in (
         ("commands", spent.commands, idle.commands),
         ("round trips", spent.trips, idle.trips),
     ):
         rest = at_rest / idle.at * spent.at
-        sheet.add(PART, f"{stage}: {what}", who, max(here - rest, 0.0) / events, "/event")
+        sheet.add(PART, f"{stage}: {what}", system, max(here - rest, 0.0) / events, "/event")
 
 
 async def _storing(scale: Scale, sheet: Sheet, topics: int) -> None:

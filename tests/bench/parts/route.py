@@ -22,9 +22,9 @@ async def measure(scale: Scale, sheet: Sheet) -> None:
     what = "into 2 of 50 topics"
     for _ in range(scale.rounds):
         add_speed(sheet, PART, what, RELAY, await routed(50, scale.routed))
-        if scale.of(FLOOR):
+        if scale.measured(FLOOR):
             add_speed(sheet, PART, what, FLOOR, await _floor(scale.routed))
-        if scale.of(DIY):
+        if scale.measured(DIY):
             add_speed(sheet, PART, what, DIY, await _jobs(scale.routed // 10))
         for topics in _TOPICS if scale.is_wide else ():
             add_speed(sheet, PART, f"of {topics:,} topics", RELAY, await routed(topics, scale.routed))

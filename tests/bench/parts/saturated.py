@@ -20,9 +20,9 @@ _RATE = 300.0
 
 async def measure(scale: Scale, sheet: Sheet) -> None:
     for _ in range(scale.rounds):
-        for who in scale.of(FLOOR, RELAY):
-            p99 = await _p99(scale.seconds * 2, scale.waiting if who == RELAY else 0)
-            sheet.add(PART, f"accept p99 at {_RATE:.0f}/s, workers busy (floor: no workers)", who, p99, "ms")
+        for system in scale.measured(FLOOR, RELAY):
+            p99 = await _p99(scale.seconds * 2, scale.waiting if system == RELAY else 0)
+            sheet.add(PART, f"accept p99 at {_RATE:.0f}/s, workers busy (floor: no workers)", system, p99, "ms")
 
 
 async def _p99(seconds: float, waiting: int) -> float:

@@ -20,22 +20,22 @@ _SETTLED = 0.2  # of the soak, after which memory should no longer grow
 
 async def measure(scale: Scale, sheet: Sheet) -> None:
     for _ in range(scale.rounds):
-        for who in scale.of(RELAY, DIY):
-            await _start(sheet, who)
+        for system in scale.measured(RELAY, DIY):
+            await _start(sheet, system)
     await _soak(scale, sheet)
 
 
-async def _start(sheet: Sheet, who: str) -> None:
+async def _start(sheet: Sheet, system: str) -> None:
     async with new_stage() as stage:
         services = (
             {"ingress": stage.ingress(), "worker": stage.worker()}
-            if who == RELAY
+            if system == RELAY
             else {"ingress": stage.diy_ingress(), "worker": stage.diy_worker()}
         )
         for name, service in services.items():
             async with service as running:
-                sheet.add(PART, f"{name}: ready after", who, running.started_in, "s")
-                sheet.add(PART, f"{name}: memory", who, running.rss(), "MB")
+                sheet.add(PART, f"{name}: ready after", system, running.started_in, "s")
+                sheet.add(PART, f"{name}: memory", system, running.rss(), "MB")
 
 
 async def _soak(scale: Scale, sheet: Sheet) -> None:
