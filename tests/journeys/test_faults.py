@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.workers.conftest import Received
 
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]  # seconds, also on a busy machine
 
 
 async def delivered(service: Service, expected: set[str]) -> bool:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.journeys.conftest import Service
     from tests.workers.conftest import Received
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]  # seconds, also on a busy machine
 
 TYPES = ("message.received", "message.failed", "reaction.added", "chat.typing_indicator.started", "chat.created")
 
