@@ -1,5 +1,5 @@
 #!/bin/sh
-# Renews the lock files from pyproject.toml: requirements.lock (what runs) and tests/requirements.lock (what checks).
+# Renews the lock files from pyproject.toml: requirements.lock (runtime) and tests/requirements.lock (checks).
 #   sh deploy/lock.sh [--upgrade]
 set -eu
 cd "$(dirname "$0")/.."

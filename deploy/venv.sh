@@ -1,6 +1,6 @@
-# Makes or refreshes .venv from the lock files. From the top of the checkout:
-#   . deploy/venv.sh; relay_venv LOCK [LOCK ...]      leaves $PYTHON, the interpreter of .venv
-# A venv that was made from the same locks and the same pyproject.toml is used as it is.
+# Creates or refreshes .venv from the lock files. Use it from the top of the checkout:
+#   . deploy/venv.sh; relay_venv LOCK [LOCK ...]      sets $PYTHON to the interpreter of .venv
+# A venv made from the same locks and the same pyproject.toml is used unchanged.
 
 relay_python() {
     for name in python3 python3.14 python3.13 python3.12 python3.11 python; do
@@ -16,8 +16,8 @@ relay_python() {
 relay_venv() {
     base=$(relay_python) || return 1
     PYTHON=.venv/bin/python
-    # One line a lock in .venv/stamp: what it was made from. The interpreter belongs to it, so that a machine
-    # whose Python moved gets a new venv; the settings of tools do not. A venv that has more than was asked for serves.
+    # .venv/stamp has a line for each lock with the inputs of the venv. The interpreter is among them, so that a new
+    # Python makes a new venv; the settings of tools are not. A venv with more locks than asked for is used too.
     made_from=$({ sed '/^# --- Style/,$d' pyproject.toml; "$base" -c 'import sys; print(sys.version, sys.base_prefix)'; } | cksum)
     missing=""
     for lock in "$@"; do
@@ -26,7 +26,7 @@ relay_venv() {
     if [ -x "$PYTHON" ] && [ -z "$missing" ]; then
         return 0
     fi
-    # What the old one had besides, the new one gets too.
+    # Keep the other locks that the old venv had.
     for lock in $(cut -d ' ' -f 1 .venv/stamp 2>/dev/null); do
         case " $* " in *" $lock "*) ;; *) [ -f "$lock" ] && set -- "$@" "$lock" ;; esac
     done
@@ -34,7 +34,7 @@ relay_venv() {
     requirements=""
     for lock in "$@"; do requirements="$requirements -r $lock"; done
     "$base" -m venv --clear .venv || {
-        echo "Could not make .venv with $base (on Debian and Ubuntu: apt install python3-venv)." >&2
+        echo "Could not create .venv with $base (on Debian and Ubuntu: apt install python3-venv)." >&2
         return 1
     }
     # shellcheck disable=SC2086  # a list of options, meant to be split
@@ -43,6 +43,6 @@ relay_venv() {
         for lock in "$@"; do relay_stamp "$lock"; done >.venv/stamp
 }
 
-relay_stamp() { # the line of one lock
+relay_stamp() { # the line of a lock
     echo "$1 $(cksum <"$1") $made_from"
 }

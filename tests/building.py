@@ -1,4 +1,4 @@
-"""Events, arrivals and rules for tests, with sensible values where a test does not care."""
+"""Events, webhooks and rules for tests, with sensible defaults."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _numbers = itertools.count(1)
 
 
 def body_of(event_type: str = "message.received", event_id: str | None = None, **data: Any) -> bytes:
-    """A v3 body."""
+    """Return a v3 body."""
     envelope = {
         "api_version": "v3",
         "webhook_version": "2026-02-03",
@@ -39,19 +39,19 @@ def body_of(event_type: str = "message.received", event_id: str | None = None, *
 def arrival_of(
     event_type: str = "message.received", line: str | None = LINE, event_id: str | None = None
 ) -> VerifiedWebhook:
-    """A verified arrival."""
+    """Return a verified webhook."""
     event_id = event_id or f"event-{next(_numbers)}"
     body = body_of(event_type, event_id)
     return VerifiedWebhook(id=event_id, type=event_type, dialect=Dialect.V3, webhook_id=event_id, line=line, body=body)
 
 
 def known(line: str | None = LINE, generation: int = 1, secret: SigningSecret = SECRET) -> LineSecret:
-    """A secret as the keyring knows it."""
+    """Return a secret as the keyring returns it."""
     return LineSecret(line, generation, secret)
 
 
 def signed(body: bytes, now: float, secret: SigningSecret = SECRET, webhook_id: str | None = None) -> dict[str, str]:
-    """The headers that Linq sends with `body`: both families."""
+    """Return the headers that Linq sends with `body`, of both families."""
     identity = webhook_id or json.loads(body)["event_id"]
     return {
         "Content-Type": "application/json",
@@ -63,7 +63,7 @@ def signed(body: bytes, now: float, secret: SigningSecret = SECRET, webhook_id: 
 
 
 def config_of(text: str) -> RelayConfig:
-    """The rules that `text` spells."""
+    """Parse a relay.toml."""
     return parse_config(text)
 
 

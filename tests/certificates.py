@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Authority:
-    """A certificate authority that nobody knows."""
+    """Certificate authority that no client trusts by default."""
 
     def __init__(self) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -34,7 +34,7 @@ class Authority:
         self.pem = signed.public_bytes(Encoding.PEM).decode()
 
     def server_context(self, directory: Path, address: str = "127.0.0.1") -> ssl.SSLContext:
-        """What a TLS server at `address` speaks with; its files are left in `directory`."""
+        """Return the TLS context of a server at `address`; its files are written to `directory`."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))])
         signed = (
@@ -69,7 +69,7 @@ def _draft(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKe
 
 @asynccontextmanager
 async def tls_server(authority: Authority, directory: Path) -> AsyncIterator[tuple[str, list[object]]]:
-    """A server with a certificate of `authority` that answers 204 to all; gives its URL and its connections."""
+    """Start a server with a certificate of `authority` that responds 204; yield its URL and its connections."""
     connections: list[object] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -3,7 +3,7 @@
 #   sh tests/run.sh                  all of it
 #   sh tests/run.sh -m "not slow"    without the tests that start the whole service: the loop while developing
 #   sh tests/run.sh -k lanes         with any arguments for pytest
-# Makes its own .venv; needs Python 3.11 or newer and the package registry, nothing else.
+# Creates its own .venv; needs Python 3.11 or newer and the package registry, nothing else.
 set -eu
 cd "$(dirname "$0")/.."
 . deploy/venv.sh

@@ -1,4 +1,4 @@
-"""Small things that tests share."""
+"""Building blocks that tests share."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _reservations = ExitStack()
 atexit.register(_reservations.close)
 
 TIMEOUT = 15.0
-"""Seconds after which a condition that does not hold is a failure; far more than anything takes."""
+"""Seconds after which a condition that is still false is a failure; far more than anything takes."""
 
 
 @dataclass(slots=True)
 class Clock:
-    """Unix seconds, standing still."""
+    """Clock that stands still, in Unix seconds."""
 
     now: float
 
@@ -34,9 +34,9 @@ class Clock:
         return self.now
 
 
-async def eventually(condition: Callable[[], Any], patience: float = TIMEOUT) -> Any:
-    """The first truthy value of `condition`, which may be a coroutine function; fails when it does not come."""
-    deadline = time.monotonic() + patience
+async def eventually(condition: Callable[[], Any], timeout: float = TIMEOUT) -> Any:
+    """Poll `condition`, which may be a coroutine function, and return its first truthy value; fail after `timeout`."""
+    deadline = time.monotonic() + timeout
     while True:
         value = condition()
         if inspect.isawaitable(value):
@@ -44,12 +44,12 @@ async def eventually(condition: Callable[[], Any], patience: float = TIMEOUT) ->
         if value:
             return value
         if time.monotonic() > deadline:
-            raise AssertionError(f"did not come true within {patience} s: {inspect.getsource(condition).strip()}")
+            raise AssertionError(f"was still false after {timeout} s: {inspect.getsource(condition).strip()}")
         await asyncio.sleep(0.01)
 
 
 def reserve_port() -> int:
-    """Reserve a port of 127.0.0.1 until this process ends; nothing listens on it but what is given it."""
+    """Reserve a port of 127.0.0.1 until this process ends; only a process that is given it can listen there."""
     return _reservations.enter_context(reserved_port())
 
 
@@ -57,7 +57,7 @@ def reserve_port() -> int:
 async def raw_server(
     handle: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
 ) -> AsyncIterator[int]:
-    """A TCP server that does with its connections what `handle` says, and closes them after it; gives the port."""
+    """Run a TCP server that passes each connection to `handle` and closes it afterwards; yield the port."""
     tasks: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -82,13 +82,13 @@ async def raw_server(
 
 
 async def hang_up(writer: asyncio.StreamWriter) -> None:
-    """Closes a connection for good, whatever the other side did."""
+    """Close a connection, whatever the other side did."""
     writer.close()
     with suppress(ConnectionError):
         await writer.wait_closed()
 
 
 async def hash_of(redis: Redis, key: str) -> dict[str, str]:
-    """A hash of Redis, as text."""
+    """Return a hash of Redis as text."""
     rows: dict[bytes, bytes] = await redis.hgetall(key)  # type: ignore[misc]  # typed for redis-py's blocking client as well
     return {name.decode(): value.decode() for name, value in rows.items()}

@@ -25,7 +25,7 @@ async def pending(redis: Redis, group: str = "g") -> int:
 
 
 async def take(url: str, count: int, group: str = "g", member: str = "m", **options: object) -> list[str]:
-    """The first `count` events that a member gets."""
+    """Return the first `count` events that a member gets."""
     taken: list[str] = []
     async with asyncio.timeout(10), consume(url, topic="support", group=group, member=member, **options) as events:  # type: ignore[arg-type]
         async for event in events:
@@ -35,21 +35,21 @@ async def take(url: str, count: int, group: str = "g", member: str = "m", **opti
     return taken
 
 
-async def test_every_group_gets_every_event_and_members_share_them(redis: Redis, redis_url: str) -> None:
+async def test_each_group_gets_all_events_and_its_members_share_them(redis: Redis, redis_url: str) -> None:
     await feed(redis, "a", "b", "c")
     assert await take(redis_url, 3, "one") == ["a", "b", "c"]
     assert await take(redis_url, 2, "two") == ["a", "b"]
     assert await take(redis_url, 1, "two") == ["c"]
 
 
-async def test_a_new_group_begins_where_it_says(redis: Redis, redis_url: str) -> None:
+async def test_new_group_starts_at_its_start_option(redis: Redis, redis_url: str) -> None:
     await feed(redis, "old")
     async with consume(redis_url, topic="support", group="late", start="$") as events:
         await feed(redis, "new")
         assert (await anext(events)).id == "new"
 
 
-async def test_an_event_is_acknowledged_when_the_next_one_is_asked_for(redis: Redis, redis_url: str) -> None:
+async def test_next_event_acknowledges_the_previous(redis: Redis, redis_url: str) -> None:
     await feed(redis, "a", "b")
     async with consume(redis_url, topic="support", group="g") as events:
         await anext(events)
@@ -64,7 +64,7 @@ async def _none_pending(redis: Redis) -> bool:
     return await pending(redis) == 0
 
 
-async def test_a_handler_that_raises_gets_the_event_again(redis: Redis, redis_url: str) -> None:
+async def test_event_is_redelivered_after_the_handler_raised(redis: Redis, redis_url: str) -> None:
     await feed(redis, "a", "b")
 
     async def handle() -> None:
@@ -77,16 +77,14 @@ async def test_a_handler_that_raises_gets_the_event_again(redis: Redis, redis_ur
     assert await take(redis_url, 2) == ["a", "b"]
 
 
-async def test_leaving_in_order_acknowledges_what_was_handled_and_leaves_the_group(
-    redis: Redis, redis_url: str
-) -> None:
+async def test_clean_exit_acknowledges_and_leaves_the_group(redis: Redis, redis_url: str) -> None:
     await feed(redis, "a")
     await take(redis_url, 1)
     assert await pending(redis) == 0
     assert await redis.xinfo_consumers(STREAM, "g") == []
 
 
-async def test_what_a_dead_member_left_is_taken_over_once_it_is_stale(redis: Redis, redis_url: str) -> None:
+async def test_stale_events_of_a_dead_member_are_claimed(redis: Redis, redis_url: str) -> None:
     await feed(redis, "a", "b")
     await redis.xgroup_create(STREAM, "g", "0")
     await redis.xreadgroup("g", "dead", {STREAM: ">"})
@@ -94,7 +92,7 @@ async def test_what_a_dead_member_left_is_taken_over_once_it_is_stale(redis: Red
     assert await take(redis_url, 2, claim_after=0.05) == ["a", "b"]
 
 
-async def test_what_a_member_holds_is_not_taken_from_it_while_it_works(redis: Redis, redis_url: str) -> None:
+async def test_events_of_a_working_member_are_not_claimed(redis: Redis, redis_url: str) -> None:
     await feed(redis, "a", "b", "c")
     async with consume(redis_url, topic="support", group="g", member="slow", claim_after=0.3) as slow:
         await anext(slow)
@@ -105,7 +103,7 @@ async def test_what_a_member_holds_is_not_taken_from_it_while_it_works(redis: Re
         assert b"c" not in rows
 
 
-async def test_a_trimmed_entry_is_passed_over(redis: Redis, redis_url: str) -> None:
+async def test_trimmed_entry_is_skipped(redis: Redis, redis_url: str) -> None:
     await feed(redis, "gone", "here")
     await redis.xgroup_create(STREAM, "g", "0")
     [[_, [[entry, _], *_]]] = await redis.xreadgroup("g", "m", {STREAM: ">"})
@@ -113,7 +111,7 @@ async def test_a_trimmed_entry_is_passed_over(redis: Redis, redis_url: str) -> N
     assert await take(redis_url, 1) == ["here"]
 
 
-async def test_a_group_that_was_destroyed_is_made_again(redis: Redis, redis_url: str) -> None:
+async def test_destroyed_group_is_created_again(redis: Redis, redis_url: str) -> None:
     await feed(redis, "a")
     async with asyncio.timeout(10), consume(redis_url, topic="support", group="g") as events:
         assert (await anext(events)).id == "a"
@@ -122,7 +120,7 @@ async def test_a_group_that_was_destroyed_is_made_again(redis: Redis, redis_url:
         assert (await anext(events)).id == "b"
 
 
-async def test_connections_that_break_cost_no_event(redis: Redis, redis_url: str) -> None:
+async def test_broken_connections_lose_no_event(redis: Redis, redis_url: str) -> None:
     await feed(redis, *map(str, range(300)))
     taken: list[str] = []
     async with asyncio.timeout(20), consume(redis_url, topic="support", group="g", member="m") as events:
@@ -135,6 +133,6 @@ async def test_connections_that_break_cost_no_event(redis: Redis, redis_url: str
     assert set(taken) == {str(number) for number in range(300)}
 
 
-def test_the_relays_own_groups_are_not_for_teams() -> None:
+def test_group_names_of_the_relay_are_refused() -> None:
     with pytest.raises(ValueError, match='choose a name without "push:"'):
         consume("redis://localhost", topic="support", group="push:bot")

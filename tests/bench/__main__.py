@@ -1,9 +1,9 @@
-"""The bench: ours beside the floor of the same stack and beside the service that most teams would write (`diy`).
+"""Benchmark: the relay beside the floor of its stack and beside the service that most teams would write (`diy`).
 
     python -m tests.bench [PART ...] [--short] [--rounds N] [--json] [--markdown] [--charts DIR]
 
-Each part measures one thing, in interleaved rounds, on a Redis of its own; every run of ours ends with a look at the
-ledger: nothing may be lost. Nothing is pinned to a core. Without --short it takes some 20 minutes.
+Each part measures one thing, in interleaved rounds, on a Redis of its own; every run of the relay ends with a check of
+the ledger: nothing may be lost. Nothing is pinned to a core. Without --short it takes some 20 minutes.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from tests.bench.sheet import Sheet
 
 
 def main() -> None:
-    """Measures what the command line names."""
+    """Measure the parts that the command line names."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all of them if none is named")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; default: all")
     parser.add_argument("--short", action="store_true", help="small sizes, one round: a look, not a measurement")
-    parser.add_argument("--rounds", type=int, metavar="N", help="how often each thing is measured")
-    parser.add_argument("--json", action="store_true", help="all samples, as JSON")
-    parser.add_argument("--markdown", action="store_true", help="the table for a document")
+    parser.add_argument("--rounds", type=int, metavar="N", help="number of measurements of each thing")
+    parser.add_argument("--json", action="store_true", help="print all samples as JSON")
+    parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     parser.add_argument("--charts", type=Path, metavar="DIR", help="draw an SVG of each part there")
     options = parser.parse_args()
     if unknown := [part for part in options.parts if part not in PARTS]:
-        parser.error(f"there is no part {', '.join(unknown)}; the parts are {', '.join(PARTS)}")
+        parser.error(f"unknown part {', '.join(unknown)}; the parts are {', '.join(PARTS)}")
     if options.rounds is not None and options.rounds < 1:
         parser.error("--rounds must be at least 1")
     scale = SHORT if options.short else FULL
     if options.rounds:
         scale = replace(scale, rounds=options.rounds)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has those in its background ignore it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # the processes of a part end with us
     sheet = Sheet()
     for name in options.parts or PARTS:
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def show(sheet: Sheet, *, as_json: bool, as_markdown: bool) -> None:
-    """Writes the sheet to standard output, now."""
+    """Write the sheet to standard output."""
     if as_json:
         print(json.dumps([row.shown() for row in sheet.rows], indent=2))  # noqa: T201  the answer
     elif as_markdown:

@@ -1,11 +1,11 @@
-"""A part's rows as an SVG: a group of bars each, ours, the floor and the DIY service, with their numbers."""
+"""SVG of a part: a group of bars for each row, of the relay, the floor and the DIY service, with their values."""
 
 from __future__ import annotations
 
 from html import escape
 from typing import TYPE_CHECKING
 
-from tests.bench.sheet import DIY, FLOOR, OURS
+from tests.bench.sheet import DIY, FLOOR, RELAY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
     from tests.bench.sheet import Row, Sheet
 
-_COLOURS = {OURS: "#2563eb", FLOOR: "#9ca3af", DIY: "#f59e0b"}
-_NAMES = {OURS: "ours", FLOOR: "floor", DIY: "DIY"}
+_COLOURS = {RELAY: "#2563eb", FLOOR: "#9ca3af", DIY: "#f59e0b"}
+_NAMES = {RELAY: "relay", FLOOR: "floor", DIY: "DIY"}
 _WIDTH, _LEFT, _RIGHT = 860, 330, 90
 _BAR, _GAP, _TOP = 16, 14, 48
 
 
 def draw(sheet: Sheet, directory: Path) -> None:
-    """Writes a file for each part that has a row with something to compare."""
+    """Write a file for each part that has a row with something to compare."""
     directory.mkdir(parents=True, exist_ok=True)
     for part in dict.fromkeys(row.part for row in sheet.rows):
         rows = [row for row in sheet.rows if row.part == part and len(row.samples) > 1]
@@ -29,17 +29,17 @@ def draw(sheet: Sheet, directory: Path) -> None:
 
 
 def chart(title: str, rows: list[Row]) -> str:
-    """The SVG; every group has a scale of its own, since their units differ."""
-    shown = [who for who in _COLOURS if any(who in row.samples for row in rows)]
+    """Return the SVG; every group has its own scale, since units differ."""
+    shown = [system for system in _COLOURS if any(system in row.samples for row in rows)]
     shapes, y = [_text(12, 24, title, "bold"), *_legend(shown)], _TOP
     for row in rows:
         shapes.append(_text(12, y + 12, f"{row.what} ({row.unit})"))
-        medians = {who: value for who in _COLOURS if (value := row.median(who)) is not None}
+        medians = {system: value for system in _COLOURS if (value := row.median(system)) is not None}
         largest = max(medians.values()) or 1.0
-        for who, value in medians.items():
+        for system, value in medians.items():
             width = (_WIDTH - _LEFT - _RIGHT) * value / largest
             shapes += [
-                f'<rect x="{_LEFT}" y="{y}" width="{width:.1f}" height="{_BAR - 2}" rx="2" fill="{_COLOURS[who]}"/>',
+                f'<rect x="{_LEFT}" y="{y}" width="{width:.1f}" height="{_BAR - 2}" rx="2" fill="{_COLOURS[system]}"/>',
                 _text(_LEFT + width + 6, y + 12, f"{value:,.0f}" if value >= 100 else f"{value:.2f}"),
             ]
             y += _BAR
@@ -52,11 +52,11 @@ def chart(title: str, rows: list[Row]) -> str:
 
 def _legend(shown: Sequence[str]) -> list[str]:
     shapes = []
-    for position, who in enumerate(shown):
+    for position, system in enumerate(shown):
         x = _LEFT + position * 80
         shapes += [
-            f'<rect x="{x}" y="14" width="12" height="12" fill="{_COLOURS[who]}"/>',
-            _text(x + 18, 24, _NAMES[who]),
+            f'<rect x="{x}" y="14" width="12" height="12" fill="{_COLOURS[system]}"/>',
+            _text(x + 18, 24, _NAMES[system]),
         ]
     return shapes
 

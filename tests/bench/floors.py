@@ -1,9 +1,9 @@
-"""The floors of what is no server: bare loops on the same libraries, each a process; what they did goes out as JSON.
+"""Floors of everything but servers: bare loops on the same libraries, each a process that prints its result as JSON.
 
 python -m tests.bench.floors post URL COUNT CONCURRENCY    aiohttp's client, one session
-python -m tests.bench.floors route REDIS_URL COUNT         XREADGROUP, a pipeline of two XADD, XACK and XDEL an event
+python -m tests.bench.floors route REDIS_URL COUNT         XREADGROUP, a pipeline of two XADD, XACK and XDEL per event
 python -m tests.bench.floors read REDIS_URL COUNT          XREADGROUP and XACK by the hundred
-python -m tests.bench.floors consume REDIS_URL COUNT       `relay.consumer`, which is ours
+python -m tests.bench.floors consume REDIS_URL COUNT       `relay.consumer`, of the relay
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ _BATCH = 100
 
 
 async def post(url: str, count: int, concurrency: int) -> None:
-    """POSTs `count` bodies."""
+    """POST `count` bodies."""
     body, numbers = event_body("floor"), iter(range(count))
 
-    async def go_on(session: aiohttp.ClientSession) -> None:
+    async def post_all(session: aiohttp.ClientSession) -> None:
         for _ in numbers:
             async with session.post(url, data=body) as answer:
                 await answer.read()
 
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-        await asyncio.gather(*(go_on(session) for _ in range(concurrency)))
+        await asyncio.gather(*(post_all(session) for _ in range(concurrency)))
 
 
 async def route(url: str, count: int) -> None:
-    """Moves `count` entries of the inbox into two streams."""
+    """Move `count` entries of the inbox into two streams."""
     async with Redis.from_url(url) as redis:
         await redis.xgroup_create(keys.INBOX, "floor", id="0", mkstream=True)
         moved = 0
         while moved < count:
-            ((_, rows),) = await redis.xreadgroup("floor", "one", {keys.INBOX: ">"}, count=_BATCH)
+            ((_, rows),) = await redis.xreadgroup("floor", "consumer", {keys.INBOX: ">"}, count=_BATCH)
             async with redis.pipeline(transaction=True) as pipe:
                 for entry, fields in rows:
                     for topic in (keys.topic("one"), keys.topic("two")):
@@ -60,19 +60,19 @@ async def route(url: str, count: int) -> None:
 
 
 async def read(url: str, count: int) -> None:
-    """Reads `count` entries of a topic."""
+    """Read `count` entries of a topic."""
     async with Redis.from_url(url) as redis:
         stream = keys.topic(TOPIC)
         await redis.xgroup_create(stream, "floor", id="0")
         seen = 0
         while seen < count:
-            ((_, rows),) = await redis.xreadgroup("floor", "one", {stream: ">"}, count=_BATCH)
+            ((_, rows),) = await redis.xreadgroup("floor", "consumer", {stream: ">"}, count=_BATCH)
             await redis.xack(stream, "floor", *[entry for entry, _ in rows])
             seen += len(rows)
 
 
 async def consume_all(url: str, count: int) -> None:
-    """Reads `count` entries of a topic as a team would."""
+    """Read `count` entries of a topic with `relay.consumer`."""
     seen = 0
     async with consume(url, topic=TOPIC, group="bench") as events:
         async for _ in events:
@@ -82,7 +82,7 @@ async def consume_all(url: str, count: int) -> None:
 
 
 async def timed(what: Callable[..., Awaitable[None]], *arguments: str | int) -> dict[str, float]:
-    """How long it took, and how much CPU of this process; seconds."""
+    """Return the time it took and the CPU time of this process, in seconds."""
     began, before = time.perf_counter(), time.process_time()
     await what(*arguments)
     return {"seconds": time.perf_counter() - began, "cpu": time.process_time() - before}

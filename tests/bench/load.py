@@ -1,11 +1,11 @@
-"""The load generator: one process, uvloop, keep-alive connections, requests signed and joined beforehand.
+"""Load generator: one process, uvloop, keep-alive connections, requests signed and joined beforehand.
 
     python -m tests.bench.load '{"port": 8080, "seconds": 3, "events": 60000}'
 
-Closed loop: every connection sends its next request when its last is answered. Open loop (`rate`): requests are due at
-fixed moments, wait for a free connection if there is none, and their latency counts from when they were due. What came
-of it goes to standard output as JSON. A request costs it some 15 microseconds, so that it serves several times what a
-server in Python can (`ceiling` in the table).
+Closed loop: every connection sends its next request when the response to its last one arrives. Open loop (`rate`):
+requests are due at fixed times, wait for a free connection if there is none, and their latency counts from when they
+were due. The result goes to standard output as JSON. A request costs some 15 microseconds here, so that the generator
+makes several times the requests that a server in Python can handle (`ceiling` in the table).
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _WARM_UP = 0.2  # of the time, not measured
-_TIMEOUT = 10.0  # seconds for answers after the last request
-_LEAD = 0.3  # seconds between the signing of the last request and the moment at which the first is due
+_TIMEOUT = 10.0  # seconds to wait for responses after the last request
+_LEAD = 0.3  # seconds between signing the last request and the time at which the first is due
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of an order."""
+    """Result of an order."""
 
     answered: int
-    """Requests, those of the warm-up included."""
+    """Number of responses, warm-up included."""
     rate: float
-    """Answers a second, after the warm-up."""
+    """Responses a second, after the warm-up."""
     p50: float
     """Milliseconds."""
     p99: float
     began_at: float
-    """Unix seconds, as `ended_at`."""
+    """Unix seconds, like `ended_at`."""
     ended_at: float
     statuses: dict[str, int] = field(default_factory=dict)
     first: str = ""
-    """The first answer that was no success."""
+    """The first response without a 2xx."""
 
 
 class Load:
-    """What the connections share."""
+    """State that the connections share."""
 
     def __init__(self, order: Order) -> None:
         self._order = order
@@ -67,7 +67,7 @@ class Load:
         self.under_way = 0
 
     def next(self, connection: Connection) -> None:
-        """Gives a free connection its next request, if there is one."""
+        """Send the next request, if there is one, on a free connection."""
         now = time.perf_counter()
         if self._order.rate:
             if self.due:
@@ -78,7 +78,7 @@ class Load:
             connection.send(now, request)
 
     async def run(self) -> Outcome:
-        """Sends it all."""
+        """Send all requests."""
         loop = asyncio.get_running_loop()
         connections = [
             (await loop.create_connection(lambda: Connection(self), "127.0.0.1", self._order.port))[1]
@@ -124,7 +124,7 @@ class Load:
 
 
 class Connection(asyncio.Protocol):
-    """One keep-alive connection, with one request under way at most."""
+    """Keep-alive connection, with at most one request in flight."""
 
     def __init__(self, load: Load) -> None:
         self._load = load
@@ -135,7 +135,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def send(self, due: float, request: bytes) -> None:
-        """Sends a request that was due at a moment of `time.perf_counter`."""
+        """Send a request that was due at a time of `time.perf_counter`."""
         self._sent_at = due
         self._load.under_way += 1
         self._transport.write(request)
@@ -157,13 +157,13 @@ class Connection(asyncio.Protocol):
 
 
 def content_length(head: bytes) -> int:
-    """The `Content-Length` of a head, 0 if it has none."""
+    """Return the `Content-Length` of a head, 0 if it has none."""
     start = head.lower().find(b"content-length:")
     return int(head[start + 15 :].split(b"\r\n", 1)[0]) if start >= 0 else 0
 
 
 async def send(order: Order) -> Outcome:
-    """Carries out an order."""
+    """Carry out an order."""
     return await Load(order).run()
 
 

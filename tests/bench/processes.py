@@ -1,4 +1,4 @@
-"""The processes of a run: each on its own, on loopback, ended by its id; what they cost is read off `/proc` (Linux)."""
+"""Processes of a run, on loopback, ended by their ids; their cost is read from `/proc` (Linux)."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ _POLL_INTERVAL = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A process and its children."""
+    """A process with its children."""
 
     pid: int
     started_in: float
     """Seconds until it was ready."""
 
     def cpu(self) -> float:
-        """CPU seconds so far."""
+        """Return the CPU seconds so far."""
         return sum(map(_cpu, _family(self.pid)))
 
     def rss(self) -> float:
-        """Megabytes in memory, children included."""
+        """Return the megabytes in memory, children included."""
         return sum(map(_rss, _family(self.pid)))
 
 
 def cpu_of(pid: int) -> float:
-    """CPU seconds of one process so far."""
+    """Return the CPU seconds of one process so far."""
     return _cpu(pid)
 
 
@@ -72,7 +72,7 @@ async def program(
     environment: Mapping[str, str] | None = None,
     log: Path | None = None,
 ) -> AsyncIterator[Program]:
-    """`python -m` with `arguments`, once it is ready and until the context is left; it logs to `log` or as we do."""
+    """Run `python -m` with `arguments` while the context is open; it logs to `log` or as this process."""
     began = time.perf_counter()
     errors = log.open("wb") if log else None
     process = await asyncio.create_subprocess_exec(
@@ -102,8 +102,8 @@ async def program(
             await process.wait()
 
 
-async def answer_of(*arguments: str) -> Any:
-    """What `python -m` with `arguments` writes, in JSON."""
+async def output_of(*arguments: str) -> Any:
+    """Return the JSON output of `python -m` with `arguments`."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", *arguments), cwd=ROOT, stdout=asyncio.subprocess.PIPE
     )
@@ -114,21 +114,21 @@ async def answer_of(*arguments: str) -> Any:
 
 
 async def load(order: Order) -> Outcome:
-    """What came of an order; everything has to be accepted."""
-    outcome = Outcome(**await answer_of("tests.bench.load", json.dumps(asdict(order))))
+    """Carry out an order; every request must be accepted."""
+    outcome = Outcome(**await output_of("tests.bench.load", json.dumps(asdict(order))))
     if set(outcome.statuses) != {"200"}:
-        raise RuntimeError(f"the service answered {outcome.statuses}, such as {outcome.first[:300]}")
+        raise RuntimeError(f"the service responded {outcome.statuses}, such as {outcome.first[:300]}")
     return outcome
 
 
 def answers(port: int, path: str) -> Callable[[], Awaitable[bool]]:
-    """Whether a server answers 200 at `path`."""
+    """Return a function that is true once a server responds 200 at `path`."""
 
-    async def look() -> bool:
+    async def poll() -> bool:
         try:
-            async with aiohttp.request("GET", f"http://127.0.0.1:{port}{path}") as answer:
-                return answer.status == 200
+            async with aiohttp.request("GET", f"http://127.0.0.1:{port}{path}") as response:
+                return response.status == 200
         except aiohttp.ClientError:
             return False
 
-    return look
+    return poll

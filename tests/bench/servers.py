@@ -1,10 +1,10 @@
-"""What stands around: a sink that costs little, the ceiling of the load generator, and the floor of the ingress.
+"""Servers around the relay: a cheap sink, the ceiling of the load generator, and the floor of the ingress.
 
-    python -m tests.bench.servers protocol PORT     answers every request at once, from a bare asyncio Protocol
-    python -m tests.bench.servers aiohttp PORT      reads the body and answers 200, on aiohttp and uvloop
+    python -m tests.bench.servers protocol PORT     responds to every request at once, from a bare asyncio Protocol
+    python -m tests.bench.servers aiohttp PORT      reads the body and responds 200, on aiohttp and uvloop
 
-The first one is the sink, too. `/hang` is never answered, `/cured` not counted; `GET /stats` says what came since it
-was last asked.
+The first one is also the sink: it never responds to `/hang`, does not count `/cured`, and returns at `GET /stats` what
+it got since the last call.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 @dataclass(slots=True)
 class Stats:
-    """What a sink got."""
+    """Requests that a sink got."""
 
     count: int = 0
     first: float = 0.0
-    """When the first came, Unix seconds."""
+    """Time of the first, Unix seconds."""
     last: float = 0.0
     late_ms: list[float] = field(default_factory=list)
-    """Milliseconds from when each was due."""
+    """Milliseconds from the time at which each was due."""
 
 
 class Sink(asyncio.Protocol):
-    """One connection."""
+    """Connection of the sink."""
 
     stats = Stats()
 
@@ -67,12 +67,12 @@ class Sink(asyncio.Protocol):
         elif request.startswith((b"GET ", b"POST /cured")):
             self._transport.write(_OK)
         elif not request.startswith(b"POST /hang"):
-            note(Sink.stats, body)
+            record(Sink.stats, body)
             self._transport.write(_OK)
 
 
-def note(stats: Stats, body: bytes) -> None:
-    """Counts a POST."""
+def record(stats: Stats, body: bytes) -> None:
+    """Count a POST."""
     now = time.time()
     stats.count += 1
     stats.first = stats.first or now
@@ -81,13 +81,13 @@ def note(stats: Stats, body: bytes) -> None:
 
 
 async def serve_protocol(port: int) -> None:
-    """Serves until the process is ended."""
+    """Serve until the process is ended."""
     server = await asyncio.get_running_loop().create_server(Sink, "127.0.0.1", port)
     await server.serve_forever()
 
 
 async def serve_aiohttp(port: int) -> None:
-    """Serves until the process is ended."""
+    """Serve until the process is ended."""
 
     async def receive(request: web.Request) -> web.Response:
         await request.read()

@@ -1,7 +1,7 @@
-"""What was measured, and how it is shown: medians over the rounds, and ratios within each round.
+"""Results and their presentation: medians over the rounds, and ratios within each round.
 
-Rounds are interleaved (ours, floor, DIY, ours, ...), so that what else the machine does hits all of them; a ratio is
-the median of the rounds' ratios, and the only number that means something elsewhere.
+Rounds are interleaved (relay, floor, DIY, relay, ...), so that other load of the machine affects all of them; a ratio
+is the median of the rounds' ratios, and the only number that means something on another machine.
 """
 
 from __future__ import annotations
@@ -17,51 +17,51 @@ if TYPE_CHECKING:
 
     from tests.bench.stage import Speed
 
-OURS, FLOOR, DIY = "ours", "floor", "diy"
+RELAY, FLOOR, DIY = "relay", "floor", "diy"
 
 
 @dataclass(slots=True)
 class Row:
-    """One thing that was measured."""
+    """Measurements of one thing."""
 
     part: str
     what: str
     unit: str
     samples: dict[str, list[float]] = field(default_factory=dict)
-    """One value a round, by whose it is: ours, the floor's, the DIY service's."""
+    """Values, one a round, of the relay, the floor and the DIY service."""
 
-    def median(self, who: str) -> float | None:
-        """The median of `who`; None if it was not measured."""
-        return median(self.samples[who]) if who in self.samples else None
+    def median(self, system: str) -> float | None:
+        """Return the median of `system`; None if it was not measured."""
+        return median(self.samples[system]) if system in self.samples else None
 
     def ratio(self, other: str) -> float | None:
-        """Ours by that of `other`."""
-        rounds = list(zip(self.samples.get(OURS, ()), self.samples.get(other, ()), strict=False))
+        """Return the ratio of the relay to `other`."""
+        rounds = list(zip(self.samples.get(RELAY, ()), self.samples.get(other, ()), strict=False))
         ratios = [mine / theirs for mine, theirs in rounds if theirs]
         return median(ratios) if ratios else None
 
     def shown(self) -> dict[str, Any]:
-        """As JSON."""
+        """Return the row for JSON."""
         ratios = {f"vs_{other}": self.ratio(other) for other in (FLOOR, DIY) if self.ratio(other) is not None}
-        medians = {who: self.median(who) for who in self.samples}
+        medians = {system: self.median(system) for system in self.samples}
         return {"part": self.part, "what": self.what, "unit": self.unit, **medians, **ratios, "samples": self.samples}
 
 
 @dataclass(slots=True)
 class Sheet:
-    """All rows of a run."""
+    """Rows of a run."""
 
     rows: list[Row] = field(default_factory=list)
 
-    def add(self, part: str, what: str, who: str, value: float, unit: str = "/s") -> None:
-        """Notes the value of one round."""
+    def add(self, part: str, what: str, system: str, value: float, unit: str = "/s") -> None:
+        """Add the value of one round."""
         row = next((row for row in self.rows if (row.part, row.what) == (part, what)), None)
         if row is None:
             self.rows.append(row := Row(part, what, unit))
-        row.samples.setdefault(who, []).append(value)
+        row.samples.setdefault(system, []).append(value)
 
     def table(self) -> Table:
-        """For a terminal."""
+        """Return the table for a terminal."""
         table = Table("part", "what", "unit", box=None)
         for heading in _HEADINGS:
             table.add_column(heading, justify="right")
@@ -70,24 +70,24 @@ class Sheet:
         return table
 
     def markdown(self) -> str:
-        """For a document."""
+        """Return the table in Markdown."""
         head = ["part", "what", "unit", *_HEADINGS]
         lines = [head, ["---"] * 3 + ["---:"] * len(_HEADINGS)]
         lines += [[row.part, row.what, row.unit, *_numbers(row)] for row in self.rows]
         return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
-def add_speed(sheet: Sheet, part: str, what: str, who: str, speed: Speed) -> None:
-    """Notes the rate of one round, and what it cost."""
-    sheet.add(part, what, who, speed.rate)
-    sheet.add(part, f"{what}: CPU per 10,000", who, speed.cpu, "s")
+def add_speed(sheet: Sheet, part: str, what: str, system: str, speed: Speed) -> None:
+    """Add the rate of one round and its CPU cost."""
+    sheet.add(part, what, system, speed.rate)
+    sheet.add(part, f"{what}: CPU per 10,000", system, speed.cpu, "s")
 
 
-_HEADINGS = ("ours", "floor", "x floor", "DIY", "x DIY")
+_HEADINGS = ("relay", "floor", "x floor", "DIY", "x DIY")
 
 
 def _numbers(row: Row) -> Sequence[str]:
-    values = row.median(OURS), row.median(FLOOR), row.ratio(FLOOR), row.median(DIY), row.ratio(DIY)
+    values = row.median(RELAY), row.median(FLOOR), row.ratio(FLOOR), row.median(DIY), row.ratio(DIY)
     return [_number(value) for value in values]
 
 

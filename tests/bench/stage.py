@@ -1,6 +1,6 @@
-"""A stage: a Redis of its own (append-only file, everysec), rules, and the services that are measured on it.
+"""Stage of a measurement: its own Redis (append-only file, everysec), rules, and the services that are measured on it.
 
-Every measurement has a new one, so that none inherits another's data, memory or append-only file.
+Every measurement has a new stage, so that none inherits another's data, memory or append-only file.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from relay.store.lanes.lane import Lane
 from relay.store.lanes.ledger import LaneLedger, Ledger, Totals
 from relay.store.topics.record import fields_of
 from tests.bench.events import event_body, line_of
-from tests.bench.processes import Program, answer_of, answers, cpu_of, program
+from tests.bench.processes import Program, answers, cpu_of, output_of, program
 from tests.building import LINE, SECRET
 
 if TYPE_CHECKING:
@@ -42,13 +42,13 @@ if TYPE_CHECKING:
 
     from relay.process.embedded_redis import Embedded
 
-_CHUNK = 2000  # events that are put in at once
+_CHUNK = 2000  # events a batch
 _POLL_INTERVAL = 0.01
 _REST = 120.0  # seconds
 
 
 def topics_by_line(count: int) -> str:
-    """`count` topics: one for everything, and one for each of `count - 1` lines; an event is wanted by two of them."""
+    """Return rules with `count` topics: one for everything, one for each of `count - 1` lines; an event matches two."""
     rules = '[[topics]]\nname = "everything"\nevents = ["*"]\n'
     return rules + "".join(
         f'[[topics]]\nname = "line-{number}"\nevents = ["message.*"]\nlines = ["{line_of(number)}"]\n'
@@ -57,7 +57,7 @@ def topics_by_line(count: int) -> str:
 
 
 def pushed_to(*urls: str, options: str = "") -> str:
-    """A topic for everything and a subscription to it for each URL; `options` are further ones of theirs."""
+    """Return rules with a topic for everything and a subscription to it, with `options`, for each URL."""
     return topics_by_line(1) + "".join(
         f'[[subscriptions]]\nname = "team-{number}"\ntopic = "everything"\nurl = "{url}"\n'
         f'secret = "{SECRET.text}"\n{options}\n'
@@ -67,13 +67,13 @@ def pushed_to(*urls: str, options: str = "") -> str:
 
 @dataclass(slots=True)
 class Stage:
-    """One measurement's surroundings."""
+    """Surroundings of one measurement."""
 
     directory: Path
     embedded: Embedded
     redis: Redis
     port: int
-    """Where the ingress listens."""
+    """Port of the ingress."""
     key: str = field(default_factory=new_key)
 
     @property
@@ -81,7 +81,7 @@ class Stage:
         return self.directory / "relay.toml"
 
     def environment(self, log_level: str = "warning") -> dict[str, str]:
-        """That of our processes."""
+        """Return the environment of the relay's processes."""
         return {
             "REDIS_URL": self.embedded.url,
             "RELAY_LISTEN": f"127.0.0.1:{self.port}",
@@ -94,7 +94,7 @@ class Stage:
 
     @asynccontextmanager
     async def ingress(self, processes: int = 1, log_level: str = "warning") -> AsyncIterator[Program]:
-        """Our ingress, with the secret of one line in its keyring."""
+        """Run an ingress of the relay, with the secret of one line in its keyring."""
         settings = Settings(redis_url=self.embedded.url, relay_secret_key=SecretStr(self.key))
         await open_keyring(settings, self.redis).store(LINE, 1, "bench", SECRET, time.time())
         arguments = ("relay", "ingress", "--processes", str(processes))
@@ -105,7 +105,7 @@ class Stage:
 
     @asynccontextmanager
     async def worker(self) -> AsyncIterator[Program]:
-        """Our worker, once arq has it at work."""
+        """Run a worker of the relay, once arq has started it."""
 
         async def ready() -> object:
             return await self.redis.exists(f"{keys.QUEUE}:health-check")
@@ -114,7 +114,7 @@ class Stage:
             yield running
 
     def diy_ingress(self, processes: int = 1) -> AbstractAsyncContextManager[Program]:
-        """The DIY service's ingress."""
+        """Run the ingress of the DIY service."""
         options = f"--port {self.port} --workers {processes} --loop uvloop --http httptools --log-level warning"
         return program(
             *("uvicorn", "tests.bench.diy.app:app", "--no-access-log", *options.split()),
@@ -124,7 +124,7 @@ class Stage:
 
     @asynccontextmanager
     async def diy_worker(self, target: str = "") -> AsyncIterator[Program]:
-        """The DIY service's worker; without a `target` its jobs route and no more."""
+        """Run the worker of the DIY service; without a `target` its jobs only route."""
 
         async def ready() -> object:
             return await self.redis.exists("arq:queue:health-check")
@@ -134,20 +134,20 @@ class Stage:
             yield running
 
     def redis_cpu(self) -> float:
-        """CPU seconds of Redis so far."""
+        """Return the CPU seconds of Redis so far."""
         return cpu_of(self.embedded.pid)
 
     async def accept(self, count: int, lines: int = 1, prefix: str = "e") -> None:
-        """Puts events into the inbox, as the ingress does; they take turns with `lines` lines."""
+        """Accept events into the inbox, as the ingress does, spread over `lines` lines."""
         async with Acceptor(self.redis, 6 * 3600, time.time) as acceptor:
             for start in range(0, count, _CHUNK):
                 numbers = range(start, min(start + _CHUNK, count))
                 await asyncio.gather(
-                    *(acceptor.accept(arrival(f"{prefix}-{one}", line_of(one % lines))) for one in numbers)
+                    *(acceptor.accept(webhook(f"{prefix}-{number}", line_of(number % lines))) for number in numbers)
                 )
 
     async def fill_topic(self, count: int, prefix: str = "e") -> None:
-        """Puts events into the topic for everything, behind the lanes that the rules have."""
+        """Add events to the topic for everything, after creating the lanes of the rules."""
         for subscription in parse_config(self.rules_file.read_text()).subscriptions:
             await Lane(self.redis, subscription.name, subscription.topic).ensure()
             await self.redis.sadd(keys.LANES, subscription.name)  # type: ignore[misc]  # typed for the blocking client, too
@@ -155,11 +155,11 @@ class Stage:
         for start in range(0, count, _CHUNK):
             async with self.redis.pipeline(transaction=False) as pipe:
                 for number in range(start, min(start + _CHUNK, count)):
-                    pipe.xadd(stream, _record(arrival(f"{prefix}-{number}", LINE)))
+                    pipe.xadd(stream, _record(webhook(f"{prefix}-{number}", LINE)))
                 await pipe.execute()
 
     async def at_rest(self) -> None:
-        """Waits until Redis rewrites its file no more and the disk has it, which much that is put in has both do."""
+        """Wait until Redis has rewritten its append-only file and the disk has it."""
 
         async def rewriting() -> int:
             info = await self.redis.info("persistence")
@@ -169,37 +169,37 @@ class Stage:
         await asyncio.to_thread(os.sync)
 
     async def enqueue(self, count: int) -> None:
-        """Puts jobs into arq's queue, as the DIY ingress does."""
+        """Enqueue jobs in arq's queue, as the DIY ingress does."""
         async with ArqRedis.from_url(self.embedded.url) as arq:
             for start in range(0, count, 50):
                 numbers = range(start, min(start + 50, count))
                 await asyncio.gather(
                     *(
-                        arq.enqueue_job("deliver", f"e-{one}", "message.received", event_body(f"e-{one}"))
-                        for one in numbers
+                        arq.enqueue_job("deliver", f"e-{number}", "message.received", event_body(f"e-{number}"))
+                        for number in numbers
                     )
                 )
 
     async def totals(self) -> Totals:
-        """The ledger's sums, which have to balance."""
+        """Return the ledger's totals, which must balance."""
         totals = await Ledger(self.redis).totals()
         if not totals.balances:
             raise RuntimeError(f"the ledger does not balance: {totals}")
         return totals
 
     async def lanes(self) -> list[LaneLedger]:
-        """The lanes' ledgers, which have to balance."""
+        """Return the lanes' ledgers, which must balance."""
         lanes = await Ledger(self.redis).lanes()
         if wrong := [lane for lane in lanes if not lane.balances]:
             raise RuntimeError(f"the ledger does not balance: {wrong}")
         return lanes
 
     async def routed(self) -> int:
-        """Events that have been routed."""
+        """Return the number of routed events."""
         return int(await self.redis.hget(keys.COUNTS, "routed") or 0)  # type: ignore[misc]  # as above
 
     async def delivered(self) -> int:
-        """Deliveries that have been made, over all lanes."""
+        """Return the number of deliveries over all lanes."""
         lanes = await self.redis.smembers(keys.LANES)  # type: ignore[misc]  # as above
         async with self.redis.pipeline(transaction=False) as pipe:
             for lane in lanes:
@@ -207,20 +207,20 @@ class Stage:
             return sum(int(count or 0) for count in await pipe.execute())
 
 
-def arrival(event_id: str, line: str) -> VerifiedWebhook:
-    """What the ingress makes of an event."""
+def webhook(event_id: str, line: str) -> VerifiedWebhook:
+    """Return the webhook that the ingress would accept."""
     return VerifiedWebhook(event_id, "message.received", Dialect.V3, event_id, line, event_body(event_id, line=line))
 
 
-def _record(arrival: VerifiedWebhook) -> Any:
-    event = decode(arrival.dialect, arrival.body, arrival.line).event
-    fields = fields_of(event, round(time.time() * 1000), arrival.webhook_id, arrival.body)
+def _record(verified: VerifiedWebhook) -> Any:
+    event = decode(verified.dialect, verified.body, verified.line).event
+    fields = fields_of(event, round(time.time() * 1000), verified.webhook_id, verified.body)
     return dict(zip(fields[::2], fields[1::2], strict=True))
 
 
 @asynccontextmanager
 async def new_stage(rules: str = "") -> AsyncIterator[Stage]:
-    """A stage with these rules."""
+    """Open a stage with these rules."""
     with tempfile.TemporaryDirectory(prefix="relay-bench-") as name, reserved_port() as port:
         directory = Path(name)
         async with embedded_redis(directory / "redis") as embedded, Redis.from_url(embedded.url) as redis:
@@ -231,7 +231,7 @@ async def new_stage(rules: str = "") -> AsyncIterator[Stage]:
 
 @asynccontextmanager
 async def serving(kind: str) -> AsyncIterator[tuple[int, Program]]:
-    """A process of `tests.bench.servers`, and its port."""
+    """Run a process of `tests.bench.servers`; yield its port and the process."""
     with reserved_port() as port:
         async with program("tests.bench.servers", kind, str(port), ready=answers(port, "/")) as running:
             yield port, running
@@ -239,57 +239,57 @@ async def serving(kind: str) -> AsyncIterator[tuple[int, Program]]:
 
 @asynccontextmanager
 async def sink() -> AsyncIterator[int]:
-    """A sink; gives its port."""
+    """Run a sink; yield its port."""
     async with serving("protocol") as (port, _):
         yield port
 
 
 async def stats_of(port: int) -> dict[str, Any]:
-    """What a sink got since it was last asked."""
-    async with aiohttp.request("GET", f"http://127.0.0.1:{port}/stats") as answer:
-        found: dict[str, Any] = await answer.json(content_type=None)
+    """Return the requests that a sink got since the last call."""
+    async with aiohttp.request("GET", f"http://127.0.0.1:{port}/stats") as response:
+        found: dict[str, Any] = await response.json(content_type=None)
         return found
 
 
-async def finished(pending: Any, patience: float) -> float:
-    """Waits until `pending`, a coroutine function, gives 0; when it did, Unix seconds."""
-    deadline = time.monotonic() + patience
+async def finished(pending: Any, timeout: float) -> float:
+    """Wait until `pending`, a coroutine function, returns 0; return the time of that in Unix seconds."""
+    deadline = time.monotonic() + timeout
     while count := await pending():
         if time.monotonic() > deadline:
-            raise RuntimeError(f"{count} were still waiting after {patience} s")
+            raise RuntimeError(f"{count} were still waiting after {timeout} s")
         await asyncio.sleep(_POLL_INTERVAL)
     return time.time()
 
 
 class Speed(NamedTuple):
-    """How fast a process did something."""
+    """Speed of a process."""
 
     rate: float
-    """How many a second."""
+    """Operations a second."""
     cpu: float
-    """CPU seconds of its own for ten thousand; what else the machine does matters less to it."""
+    """CPU seconds of its own for ten thousand, which other load of the machine affects less."""
 
 
 async def speed_of_floor(loop: str, url: str, count: int, *more: int) -> Speed:
-    """How fast a loop of `tests.bench.floors` does `count` things."""
-    done = await answer_of("tests.bench.floors", loop, url, str(count), *map(str, more))
+    """Measure how fast a loop of `tests.bench.floors` does `count` operations."""
+    done = await output_of("tests.bench.floors", loop, url, str(count), *map(str, more))
     return Speed(count / done["seconds"], done["cpu"] / count * 10_000)
 
 
-async def speed_of(running: Program, done: Any, count: int, patience: float) -> Speed:
-    """How fast `done`, a coroutine function, counts up, from the first one until it reaches `count`."""
-    deadline = time.monotonic() + patience
+async def speed_of(running: Program, done: Any, count: int, timeout: float) -> Speed:
+    """Measure how fast `done`, a coroutine function, counts from its first value above 0 to `count`."""
+    deadline = time.monotonic() + timeout
     while not (first := await done()):
         await asyncio.sleep(_POLL_INTERVAL)
     began, before = time.perf_counter(), running.cpu()
     while (now := await done()) < count:
         if time.monotonic() > deadline:
-            raise RuntimeError(f"{now} of {count} were done after {patience} s")
+            raise RuntimeError(f"{now} of {count} were done after {timeout} s")
         await asyncio.sleep(_POLL_INTERVAL)
     did = float(now - first) or 1.0
     return Speed(did / (time.perf_counter() - began), (running.cpu() - before) / did * 10_000)
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which that share of `values` lies."""
+    """Return the value below which that share of `values` lies."""
     return sorted(values)[min(int(len(values) * share), len(values) - 1)] if values else 0.0

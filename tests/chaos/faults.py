@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tests.chaos.stage import Stage
 
     Act = Callable[[Stage, random.Random, float], Awaitable[tuple[str, ...]]]
-    """Does it for so many seconds, and says to targets."""
+    """Causes the fault for so many seconds; returns the affected processes or teams."""
 
 _LAP = 1.5  # seconds between the start of a successor and the stop of its predecessor
 _MAX_STEP = 200.0  # seconds that a clock is off: less than the tolerance of signatures, five minutes

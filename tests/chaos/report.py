@@ -37,7 +37,7 @@ class Row:
     delivers_after: float = 0.0
     """Longest time to the next event for the good team."""
     repeats: int = 0
-    """Further pushes of events whose first push was during it, or nearer to it than to any other fault."""
+    """Repeated pushes of events with a first push during it, or nearer to it than to any other fault."""
 
 
 def rows_of(records: Records) -> list[Row]:

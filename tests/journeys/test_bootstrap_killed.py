@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from aiohttp import web
     from redis.asyncio import Redis
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]  # seconds, also on a busy machine
 
 RULES = '[[topics]]\nname = "all"\nevents = ["message.*"]\n'
 

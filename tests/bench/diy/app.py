@@ -1,4 +1,4 @@
-"""The ingress that most teams would write: FastAPI, an HMAC check, `SET NX` against repeats, one arq job an event.
+"""The ingress that most teams would write: FastAPI, an HMAC check, `SET NX` against duplicates, one arq job per event.
 
 DIY_REDIS_URL=... DIY_SECRET=... uvicorn tests.bench.diy.app:app --loop uvloop --http httptools --no-access-log
 """
@@ -57,7 +57,7 @@ async def receive(
     signed = f"{webhook_id}.{webhook_timestamp}.".encode() + body
     expected = "v1," + base64.b64encode(hmac.new(_KEY, signed, hashlib.sha256).digest()).decode()
     is_fresh = abs(time.time() - webhook_timestamp) < _TOLERANCE
-    if not is_fresh or not any(hmac.compare_digest(expected, one) for one in webhook_signature.split(" ")):
+    if not is_fresh or not any(hmac.compare_digest(expected, signature) for signature in webhook_signature.split(" ")):
         raise HTTPException(401)
     event = Envelope.model_validate_json(body)
     redis = request.app.state.redis

@@ -1,9 +1,9 @@
-"""The worker that goes with `app`: one arq job an event, which POSTs it with httpx and tries again on failure.
+"""The worker that goes with `app`: one arq job per event, which POSTs it with httpx and retries failures.
 
     DIY_REDIS_URL=... DIY_TARGET=http://... python -m tests.bench.diy.worker
 
-Tuned as far as arq's settings go: on uvloop, looking for jobs a hundred times a second, a hundred at once, no results
-kept, nothing logged. Without DIY_TARGET a job decides where its event goes, and no more.
+Tuned as far as arq's settings go: on uvloop, polling for jobs a hundred times a second, a hundred at once, no results
+kept, nothing logged. Without DIY_TARGET a job only decides where its event is routed.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ async def deliver(ctx: dict[str, Any], webhook_id: str, event_type: str, body: b
 
 
 class Worker:
-    """arq's settings."""
+    """Settings of arq."""
 
     functions = (deliver,)
     on_startup = start_up
@@ -57,7 +57,7 @@ class Worker:
 
 
 async def main() -> None:
-    """Works until SIGTERM."""
+    """Work until SIGTERM."""
     try:
         await create_worker(Worker).async_run()  # type: ignore[arg-type]  # typed for a protocol with every setting
     except asyncio.CancelledError:

@@ -1,4 +1,4 @@
-"""The parts of the bench: each measures one thing and adds rows to the sheet."""
+"""Parts of the bench: each measures one thing and adds rows to the sheet."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Whether what waits behind costs anything: the rate of routing and pushing the first events of a long backlog.
+"""Cost of a backlog: the rate of routing and pushing the first events of a long backlog.
 
-Beside each stands, as its floor, the rate with the shortest backlog of the same round.
+The floor is the rate with the shortest backlog of the same round.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tests.bench.parts.push import pushed
 from tests.bench.parts.route import routed
-from tests.bench.sheet import FLOOR, OURS, add_speed
+from tests.bench.sheet import FLOOR, RELAY, add_speed
 
 if TYPE_CHECKING:
     from tests.bench.scale import Scale
@@ -22,7 +22,7 @@ async def measure(scale: Scale, sheet: Sheet) -> None:
     shortest, *longer = scale.backlogs
     for _ in range(scale.rounds):
         for backlog in longer or [shortest]:
-            for who, waiting in ((FLOOR, shortest), (OURS, backlog)):
+            for system, waiting in ((FLOOR, shortest), (RELAY, backlog)):
                 beside = f"{backlog:,} more waiting (floor: {shortest:,})"
-                add_speed(sheet, PART, f"route, {beside}", who, await routed(50, scale.routed, waiting))
-                add_speed(sheet, PART, f"push, {beside}", who, await pushed(1, scale.pushed, waiting))
+                add_speed(sheet, PART, f"route, {beside}", system, await routed(50, scale.routed, waiting))
+                add_speed(sheet, PART, f"push, {beside}", system, await pushed(1, scale.pushed, waiting))

@@ -1,7 +1,7 @@
-"""Whether ill subscribers hurt the others.
+"""Isolation: the effect of failing subscribers on the others.
 
-Every event goes to every lane. What is measured are the lanes that are always well: while a tenth of all lanes hang or
-refuse connections, and, as the floor, while all are well, in turns.
+Every event is routed to every lane. The lanes that are always healthy are measured while a tenth of all lanes hang or
+refuse connections and, as the floor, while all are healthy, in turns.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tests.bench.events import Order
 from tests.bench.processes import load
-from tests.bench.sheet import FLOOR, OURS
+from tests.bench.sheet import FLOOR, RELAY
 from tests.bench.stage import new_stage, percentile, pushed_to, sink, stats_of
 from tests.support import reserve_port
 
@@ -22,34 +22,36 @@ if TYPE_CHECKING:
 PART = "isolation"
 _DELIVERIES = 600.0  # a second, over all lanes
 _LAST = 0.5  # seconds for the last deliveries
-_RELOADED = 2.0  # seconds after which a changed relay.toml is surely in force
+_RELOADED = 2.0  # seconds after which a changed relay.toml is surely loaded
 
 
 async def measure(scale: Scale, sheet: Sheet) -> None:
-    """The ill ones are told apart by the path at the sink, which keeps only what came to those that are always well."""
+    """Measure both; the sink tells the lanes apart by their path, and counts only those that are always healthy."""
     ill = scale.lanes // 10
     rate = max(_DELIVERIES / scale.lanes, 1)
     async with sink() as port:
         well = [f"http://127.0.0.1:{port}/{number}" for number in range(scale.lanes - ill)]
-        nobody = reserve_port()
+        refusing = reserve_port()
         dead = [
-            f"http://127.0.0.1:{port}/hang/{number}" if number % 2 else f"http://127.0.0.1:{nobody}/{number}"
+            f"http://127.0.0.1:{port}/hang/{number}" if number % 2 else f"http://127.0.0.1:{refusing}/{number}"
             for number in range(ill)
         ]
         cured = [f"http://127.0.0.1:{port}/cured/{number}" for number in range(ill)]
         healthy, suffering = pushed_to(*well, *cured), pushed_to(*well, *dead)
         async with new_stage(healthy) as stage, stage.ingress(), stage.worker():
             for number in range(scale.rounds):
-                for who in scale.of(FLOOR, OURS):
-                    stage.rules_file.write_text(healthy if who == FLOOR else suffering)
+                for system in scale.measured(FLOOR, RELAY):
+                    stage.rules_file.write_text(healthy if system == FLOOR else suffering)
                     await asyncio.sleep(_RELOADED)
                     await stats_of(port)
                     seconds = scale.seconds * 2
-                    order = Order(stage.port, seconds + 1, max(round(rate * seconds), 1), f"{who}-{number}", rate=rate)
+                    order = Order(
+                        stage.port, seconds + 1, max(round(rate * seconds), 1), f"{system}-{number}", rate=rate
+                    )
                     await load(order)
                     await asyncio.sleep(_LAST)
                     late = (await stats_of(port))["late_ms"]
                     for share in (50, 99):
-                        what = f"p{share} of the {len(well)} that are well, {ill} others ill (floor: none)"
-                        sheet.add(PART, what, who, percentile(late, share / 100), "ms")
+                        what = f"p{share} of the {len(well)} healthy lanes, {ill} others failing (floor: none)"
+                        sheet.add(PART, what, system, percentile(late, share / 100), "ms")
             await stage.lanes()

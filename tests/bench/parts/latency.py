@@ -1,7 +1,7 @@
-"""From when an event is due at the ingress until its subscriber has it, at a constant rate, everything on one machine.
+"""Latency from the time an event is due at the ingress until its subscriber has it, at a constant rate.
 
-Open loop: an event that could not be sent in time counts from when it was due, so a service that stands still for a
-moment is not spared the events of that moment.
+Open loop: an event that could not be sent in time counts from when it was due, so a service that pauses is
+charged for the events of the pause.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from relay.store import keys
 from tests.bench.events import Order
 from tests.bench.processes import load
-from tests.bench.sheet import DIY, OURS
+from tests.bench.sheet import DIY, RELAY
 from tests.bench.stage import finished, new_stage, percentile, pushed_to, sink, stats_of
 
 if TYPE_CHECKING:
@@ -27,37 +27,37 @@ _DRAIN = 60.0
 async def measure(scale: Scale, sheet: Sheet) -> None:
     for _ in range(scale.rounds):
         for rate in scale.rates:
-            for who in scale.of(OURS, DIY):
-                late_ms = await _late_ms(who, rate, scale.seconds * _LONGER)
+            for system in scale.measured(RELAY, DIY):
+                late_ms = await _late_ms(system, rate, scale.seconds * _LONGER)
                 for share in (50, 99):
                     what = f"accepted to pushed at {rate:,.0f}/s: p{share}"
-                    sheet.add(PART, what, who, percentile(late_ms, share / 100), "ms")
+                    sheet.add(PART, what, system, percentile(late_ms, share / 100), "ms")
 
 
-async def _late_ms(who: str, rate: float, seconds: float) -> list[float]:
+async def _late_ms(system: str, rate: float, seconds: float) -> list[float]:
     async with sink() as port, new_stage(pushed_to(f"http://127.0.0.1:{port}/")) as stage:
         target = f"http://127.0.0.1:{port}/"
         ingress, worker = (
-            (stage.ingress(), stage.worker()) if who == OURS else (stage.diy_ingress(), stage.diy_worker(target))
+            (stage.ingress(), stage.worker()) if system == RELAY else (stage.diy_ingress(), stage.diy_worker(target))
         )
         async with ingress, worker:
             await load(Order(stage.port, 1.0, 20, "warm", rate=20))
-            await _drained(stage, who, 20)
+            await _drained(stage, system, 20)
             await stats_of(port)
             events = max(round(rate * seconds), 1)
             outcome = await load(Order(stage.port, seconds + 1, events, rate=rate))
-            await _drained(stage, who, outcome.answered + 20)
+            await _drained(stage, system, outcome.answered + 20)
             late_ms: list[float] = (await stats_of(port))["late_ms"]
             assert outcome.answered == events == len(late_ms), (outcome, len(late_ms))
-            if who == OURS:
+            if system == RELAY:
                 await stage.totals()
                 await stage.lanes()
     return late_ms
 
 
-async def _drained(stage: Stage, who: str, events: int) -> None:
+async def _drained(stage: Stage, system: str, events: int) -> None:
     async def missing() -> int:
-        if who == OURS:
+        if system == RELAY:
             return events - await stage.delivered() + int(await stage.redis.xlen(keys.INBOX))
         return int(await stage.redis.zcard("arq:queue"))
 

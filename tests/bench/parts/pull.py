@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from relay.store import keys
 from tests.bench.floors import TOPIC
-from tests.bench.sheet import FLOOR, OURS, add_speed
+from tests.bench.sheet import FLOOR, RELAY, add_speed
 from tests.bench.stage import new_stage, speed_of_floor
 
 if TYPE_CHECKING:
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from tests.bench.sheet import Sheet
 
 PART = "pull"
-_LOOPS = {OURS: ("consume", "bench"), FLOOR: ("read", "floor")}
+_LOOPS = {RELAY: ("consume", "bench"), FLOOR: ("read", "floor")}
 
 
 async def measure(scale: Scale, sheet: Sheet) -> None:
     for _ in range(scale.rounds):
         async with new_stage() as stage:
             await stage.fill_topic(scale.routed)
-            for who in scale.of(OURS, FLOOR):
-                loop, group = _LOOPS[who]
+            for system in scale.measured(RELAY, FLOOR):
+                loop, group = _LOOPS[system]
                 speed = await speed_of_floor(loop, stage.embedded.url, scale.routed)
-                add_speed(sheet, PART, "one consumer", who, speed)
+                add_speed(sheet, PART, "one consumer", system, speed)
                 pending = await stage.redis.xpending(keys.topic(TOPIC), group)
                 assert pending["pending"] == 0, pending

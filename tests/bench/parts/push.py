@@ -1,13 +1,13 @@
-"""Pushing: a worker with two lanes of 50 requests in flight each, both behind the same topic and before the same sink.
+"""Pushing: a worker with two lanes of 50 requests in flight each, of the same topic and with the same sink.
 
-The floor is a loop on aiohttp's client with 100 in flight. The sink answers at once, from a process of its own.
+The floor is a loop on aiohttp's client with 100 in flight. The sink responds at once, from a process of its own.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.bench.sheet import DIY, FLOOR, OURS, add_speed
+from tests.bench.sheet import DIY, FLOOR, RELAY, add_speed
 from tests.bench.stage import new_stage, pushed_to, sink, speed_of, speed_of_floor, stats_of
 
 if TYPE_CHECKING:
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
 
 PART = "push"
 _TIMEOUT = 120.0
-_MIN_JOBS = 600  # fewer are done before one can look at them twice
+_MIN_JOBS = 600  # fewer are done before the second poll
 _SUBSCRIPTIONS = (1, 10, 100, 500)
 
 
 async def measure(scale: Scale, sheet: Sheet) -> None:
     what = "100 in flight"
     for _ in range(scale.rounds):
-        add_speed(sheet, PART, what, OURS, await pushed(2, scale.pushed))
-        if scale.of(FLOOR):
+        add_speed(sheet, PART, what, RELAY, await pushed(2, scale.pushed))
+        if scale.measured(FLOOR):
             add_speed(sheet, PART, what, FLOOR, await _floor(scale.pushed))
-        if scale.of(DIY):
+        if scale.measured(DIY):
             add_speed(sheet, PART, what, DIY, await _jobs(max(scale.pushed // 10, _MIN_JOBS)))
         for subscriptions in _SUBSCRIPTIONS if scale.is_wide else ():
-            add_speed(sheet, PART, f"{subscriptions} subscriptions", OURS, await pushed(subscriptions, scale.pushed))
+            add_speed(sheet, PART, f"{subscriptions} subscriptions", RELAY, await pushed(subscriptions, scale.pushed))
 
 
 async def pushed(subscriptions: int, deliveries: int, backlog: int = 0) -> Speed:
-    """How fast a worker delivers, over the first `deliveries`; `backlog` more wait behind them."""
+    """Measure how fast a worker makes the first `deliveries` while `backlog` more wait behind them."""
     async with sink() as port:
         urls = [f"http://127.0.0.1:{port}/{number}" for number in range(subscriptions)]
         async with new_stage(pushed_to(*urls)) as stage:

@@ -1,8 +1,8 @@
-"""What an event costs Redis: commands, round trips and bytes.
+"""Cost of an event in Redis: commands, round trips and bytes.
 
-Commands are those of `INFO commandstats`, which counts what scripts call, too. Round trips are the answers that Redis
-wrote (`total_writes_processed`): one for all that a client sent at once, and more than one for an answer of over 64 kB,
-so the number is on the high side. What the processes ask while idle is measured before and taken off.
+Commands are those of `INFO commandstats`, which counts calls by scripts too. Round trips are the replies that Redis
+wrote (`total_writes_processed`): one for all commands that a client sent at once, and more than one for a reply of over
+64 kB, so the number is on the high side. The load of idle processes is measured too and subtracted.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from relay.store import keys
 from tests.bench.events import Order
 from tests.bench.processes import load
-from tests.bench.sheet import DIY, OURS
+from tests.bench.sheet import DIY, RELAY
 from tests.bench.stage import finished, new_stage, pushed_to, sink, topics_by_line
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ _COPIES = 5
 
 @dataclass(slots=True)
 class Spent:
-    """What Redis has done so far."""
+    """Work of Redis so far."""
 
     commands: float
     trips: float
@@ -47,34 +47,34 @@ class Spent:
 
     @classmethod
     async def so_far(cls, redis: Redis) -> Spent:
-        """The numbers of this moment."""
+        """Read the present numbers."""
         stats, commands = await redis.info("stats"), await redis.info("commandstats")
         return cls(sum(row["calls"] for row in commands.values()), stats["total_writes_processed"], time.monotonic())
 
     def less(self, before: Spent) -> Spent:
-        """What came since `before`; `at` is then the seconds between."""
+        """Return the difference to `before`; `at` is then the seconds between."""
         return Spent(self.commands - before.commands, self.trips - before.trips, self.at - before.at)
 
 
 async def measure(scale: Scale, sheet: Sheet) -> None:
     for _ in range(scale.rounds):
-        for who in scale.of(OURS, DIY):
-            await _accepting(scale, sheet, who)
+        for system in scale.measured(RELAY, DIY):
+            await _accepting(scale, sheet, system)
         await _routing(scale, sheet)
-        if scale.of(DIY):
+        if scale.measured(DIY):
             await _working(scale, sheet)
         await _pushing(scale, sheet)
         for topics in (1, _COPIES) if scale.is_wide else (1,):
             await _storing(scale, sheet, topics)
 
 
-async def _accepting(scale: Scale, sheet: Sheet, who: str) -> None:
-    async with new_stage() as stage, stage.ingress() if who == OURS else stage.diy_ingress():
+async def _accepting(scale: Scale, sheet: Sheet, system: str) -> None:
+    async with new_stage() as stage, stage.ingress() if system == RELAY else stage.diy_ingress():
         idle = await _idle(stage)
         before = await Spent.so_far(stage.redis)
         outcome = await load(Order(stage.port, scale.seconds, round(_FASTEST * scale.seconds)))
-        _add(sheet, "accept", who, (await Spent.so_far(stage.redis)).less(before), idle, outcome.answered)
-        if who == OURS:
+        _add(sheet, "accept", system, (await Spent.so_far(stage.redis)).less(before), idle, outcome.answered)
+        if system == RELAY:
             assert (await stage.totals()).accepted == outcome.answered
 
 
@@ -83,7 +83,7 @@ async def _routing(scale: Scale, sheet: Sheet) -> None:
         await stage.accept(scale.routed, lines=49)
         spent, idle = await _spent_by(stage, stage.worker(), lambda: stage.redis.xlen(keys.INBOX))
         assert (await stage.totals()).routed == scale.routed
-    _add(sheet, "route", OURS, spent, idle, scale.routed)
+    _add(sheet, "route", RELAY, spent, idle, scale.routed)
 
 
 async def _working(scale: Scale, sheet: Sheet) -> None:
@@ -104,41 +104,41 @@ async def _pushing(scale: Scale, sheet: Sheet) -> None:
 
         spent, idle = await _spent_by(stage, stage.worker(), missing)
         await stage.lanes()
-    _add(sheet, "push", OURS, spent, idle, scale.pushed)
+    _add(sheet, "push", RELAY, spent, idle, scale.pushed)
 
 
 async def _spent_by(
     stage: Stage, worker: AbstractAsyncContextManager[Program], missing: Callable[[], Awaitable[int]]
 ) -> tuple[Spent, Spent]:
-    """What a worker asks of Redis until nothing is `missing`, and then while it is idle; our own looks taken off."""
-    before, looks = await Spent.so_far(stage.redis), 0
+    """Measure the load by a worker until nothing is `missing`, and then while idle, without the polls of the bench."""
+    before, polls = await Spent.so_far(stage.redis), 0
     async with worker:
         while await missing():
-            looks += 1
+            polls += 1
             await asyncio.sleep(_POLL_INTERVAL)
         spent = (await Spent.so_far(stage.redis)).less(before)
         idle = await _idle(stage)
-    return replace(spent, trips=spent.trips - looks, commands=spent.commands - looks), idle
+    return replace(spent, trips=spent.trips - polls, commands=spent.commands - polls), idle
 
 
 async def _idle(stage: Stage) -> Spent:
-    """What is asked while there is nothing to do."""
+    """Measure the load while there is nothing to do."""
     before = await Spent.so_far(stage.redis)
     await asyncio.sleep(_IDLE)
     return (await Spent.so_far(stage.redis)).less(before)
 
 
-def _add(sheet: Sheet, stage: str, who: str, spent: Spent, idle: Spent, events: int) -> None:
+def _add(sheet: Sheet, stage: str, system: str, spent: Spent, idle: Spent, events: int) -> None:
     for what, here, at_rest in (
         ("commands", spent.commands, idle.commands),
         ("round trips", spent.trips, idle.trips),
     ):
         rest = at_rest / idle.at * spent.at
-        sheet.add(PART, f"{stage}: {what}", who, max(here - rest, 0.0) / events, "/event")
+        sheet.add(PART, f"{stage}: {what}", system, max(here - rest, 0.0) / events, "/event")
 
 
 async def _storing(scale: Scale, sheet: Sheet, topics: int) -> None:
-    """Bytes of an event, with what the dedupe remembers of it, by the topics that it is in."""
+    """Measure the bytes of an event, with its dedupe key, per topic that it is in."""
     rules = "".join(f'[[topics]]\nname = "copy-{number}"\nevents = ["*"]\n' for number in range(topics))
     async with new_stage(rules) as stage, stage.worker():
         before = (await stage.redis.info("memory"))["used_memory"]
@@ -146,4 +146,4 @@ async def _storing(scale: Scale, sheet: Sheet, topics: int) -> None:
         await finished(lambda: stage.redis.xlen(keys.INBOX), _TIMEOUT)
         grown = (await stage.redis.info("memory"))["used_memory"] - before
         assert (await stage.totals()).routed == scale.stored
-    sheet.add(PART, f"memory in {topics} topic(s), per topic", OURS, grown / scale.stored / topics, "bytes/event")
+    sheet.add(PART, f"memory in {topics} topic(s), per topic", RELAY, grown / scale.stored / topics, "bytes/event")

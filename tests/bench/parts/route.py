@@ -1,11 +1,11 @@
-"""Routing: a worker drains an inbox that was filled beforehand into two of 50 topics; stock arq runs a job an event."""
+"""Routing: a worker drains a full inbox into two of 50 topics; stock arq runs a job per event."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from relay.store import keys
-from tests.bench.sheet import DIY, FLOOR, OURS, add_speed
+from tests.bench.sheet import DIY, FLOOR, RELAY, add_speed
 from tests.bench.stage import new_stage, speed_of, speed_of_floor, topics_by_line
 
 if TYPE_CHECKING:
@@ -21,17 +21,17 @@ _TOPICS = (1, 10, 1000)
 async def measure(scale: Scale, sheet: Sheet) -> None:
     what = "into 2 of 50 topics"
     for _ in range(scale.rounds):
-        add_speed(sheet, PART, what, OURS, await routed(50, scale.routed))
-        if scale.of(FLOOR):
+        add_speed(sheet, PART, what, RELAY, await routed(50, scale.routed))
+        if scale.measured(FLOOR):
             add_speed(sheet, PART, what, FLOOR, await _floor(scale.routed))
-        if scale.of(DIY):
+        if scale.measured(DIY):
             add_speed(sheet, PART, what, DIY, await _jobs(scale.routed // 10))
         for topics in _TOPICS if scale.is_wide else ():
-            add_speed(sheet, PART, f"of {topics:,} topics", OURS, await routed(topics, scale.routed))
+            add_speed(sheet, PART, f"of {topics:,} topics", RELAY, await routed(topics, scale.routed))
 
 
 async def routed(topics: int, events: int, backlog: int = 0) -> Speed:
-    """How fast a worker routes while `backlog` more wait behind them."""
+    """Measure how fast a worker routes `events` while `backlog` more wait behind them."""
     async with new_stage(topics_by_line(topics)) as stage:
         await stage.accept(events + backlog, lines=max(topics - 1, 1))
         await stage.at_rest()

@@ -1,4 +1,4 @@
-"""Whether busy workers slow the ingress: its p99 at a constant rate while a worker pushes all it can, and alone."""
+"""Effect of busy workers on the ingress: its p99 at a constant rate while a worker pushes all it can, and alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tests.bench.events import Order
 from tests.bench.processes import load
-from tests.bench.sheet import FLOOR, OURS
+from tests.bench.sheet import FLOOR, RELAY
 from tests.bench.stage import new_stage, pushed_to, sink
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ _RATE = 300.0
 
 async def measure(scale: Scale, sheet: Sheet) -> None:
     for _ in range(scale.rounds):
-        for who in scale.of(FLOOR, OURS):
-            p99 = await _p99(scale.seconds * 2, scale.waiting if who == OURS else 0)
-            sheet.add(PART, f"accept p99 at {_RATE:.0f}/s, workers busy (floor: no workers)", who, p99, "ms")
+        for system in scale.measured(FLOOR, RELAY):
+            p99 = await _p99(scale.seconds * 2, scale.waiting if system == RELAY else 0)
+            sheet.add(PART, f"accept p99 at {_RATE:.0f}/s, workers busy (floor: no workers)", system, p99, "ms")
 
 
 async def _p99(seconds: float, waiting: int) -> float:
@@ -36,5 +36,5 @@ async def _p99(seconds: float, waiting: int) -> float:
         totals = await stage.totals()
         assert totals.accepted == outcome.answered, totals
         if waiting and not sum(lane.waiting for lane in await stage.lanes()):
-            raise RuntimeError("the worker had nothing to do any more before the load ended: too little was waiting")
+            raise RuntimeError("the worker ran out of work before the load ended: the backlog was too short")
     return outcome.p99
