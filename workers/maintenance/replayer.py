@@ -23,7 +23,7 @@ from relay.store import keys
 from relay.store.driver.client import retry_until_redis_answers
 from relay.store.lanes.lane import Lane
 from relay.store.lanes.suspensions import Suspensions
-from relay.store.topics.history import History
+from relay.store.topics.history import History, entry_matches
 from relay.store.topics.replays import Replays, State
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Replayer:
         wanted = replay.order.wanted
         page = most if wanted.is_any else _PAGE
         rows = await History(self._redis, replay.order.topic).read(replay.cursor, replay.span.end, page)
-        chosen = [position for position, (_, fields) in enumerate(rows) if wanted.matches(fields)]
+        chosen = [position for position, (_, fields) in enumerate(rows) if entry_matches(wanted, fields)]
         seen = len(rows) if len(chosen) < most else chosen[most - 1] + 1
         is_last = seen == len(rows) < page
         cursor = replay.span.end if is_last else rows[seen - 1][0]

@@ -12,8 +12,9 @@ import workers.delivery.source
 from relay.config.file import ConfigFile
 from relay.core.delivery.outcome import Outcome
 from relay.core.errors import StoreUnavailable
+from relay.core.event_filter import EventFilter
 from relay.store import keys, wakeups
-from relay.store.lanes.attempt_log import AttemptFilter, attempts_of
+from relay.store.lanes.attempt_log import attempts_of
 from relay.store.lanes.dead_letters import DeadLetters
 from relay.store.lanes.lane import Lane, mark_ready
 from tests.building import arrival_of
@@ -203,7 +204,7 @@ async def test_every_attempt_is_remembered_with_what_followed(
             return (await ledger_of(redis, "bot")).delivered == 1
 
         await eventually(settled)
-    second, first = [one async for one in attempts_of(redis, "bot", AttemptFilter(chat="chat-1"))]
+    second, first = [one async for one in attempts_of(redis, "bot", EventFilter(chat="chat-1"))]
     assert (first.attempt.number, first.attempt.outcome, first.attempt.status) == (1, Outcome.FAILED, 500)
     assert (first.detail, first.counted, first.attempt.is_probe) == ("busy", True, False)
     assert first.attempt.due_ms is not None

@@ -13,11 +13,12 @@ from structlog.testing import capture_logs
 
 import workers.maintenance.replayer
 from relay.core.delivery.circuit_breaker import OpenBreaker
+from relay.core.event_filter import EventFilter
 from relay.store import keys, wakeups
 from relay.store.driver.lease import acquire_lease
 from relay.store.lanes.lane import Lane
 from relay.store.lanes.suspensions import Suspensions
-from relay.store.topics.history import History, HistoryFilter
+from relay.store.topics.history import History
 from relay.store.topics.replays import Order, Replay, Replays, State
 from tests.support import eventually
 from tests.workers.conftest import rules_for
@@ -55,8 +56,8 @@ async def add(redis: Redis, event_id: str, kind: str = "message.received") -> No
     await redis.xadd(keys.topic("everything"), fields)  # type: ignore[arg-type]
 
 
-async def start(redis: Redis, *, to: str = "bot", wanted: HistoryFilter | None = None, rate: float = FAST) -> Replay:
-    order, history = Order("everything", to, wanted or HistoryFilter(), rate, "ann@host"), History(redis, "everything")
+async def start(redis: Redis, *, to: str = "bot", wanted: EventFilter | None = None, rate: float = FAST) -> Replay:
+    order, history = Order("everything", to, wanted or EventFilter(), rate, "ann@host"), History(redis, "everything")
     survey = await history.survey(await history.span(None, None), order.wanted)
     return await Replays(redis).start(order, survey, now_ms())
 
@@ -113,7 +114,7 @@ async def test_only_what_is_wanted_is_sent_however_it_lies(
     redis: Redis, rules: ConfigFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers.maintenance.replayer, "_PAGE", 3)
-    replay = await start(redis, wanted=HistoryFilter("message.*"))
+    replay = await start(redis, wanted=EventFilter("message.*"))
     await add(redis, "later")
     async with replaying(redis, rules):
         await eventually(lambda: has(redis, replay, State.DONE))
@@ -293,15 +294,15 @@ async def test_what_retention_took_before_its_turn_is_said(redis: Redis, rules: 
 async def test_one_that_breaks_fails_and_does_not_hold_up_the_others(
     redis: Redis, rules: ConfigFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bad, good = await start(redis, wanted=HistoryFilter("message.*")), await start(redis, to="crm")
-    fits = HistoryFilter.matches
+    bad, good = await start(redis, wanted=EventFilter("message.*")), await start(redis, to="crm")
+    matches = EventFilter.matches
 
-    def breaks(wanted: HistoryFilter, fields: Any) -> bool:
+    def breaks(wanted: EventFilter, candidate: Any) -> bool:
         if wanted == bad.order.wanted:
             raise ZeroDivisionError
-        return fits(wanted, fields)
+        return matches(wanted, candidate)
 
-    monkeypatch.setattr(HistoryFilter, "matches", breaks)
+    monkeypatch.setattr(EventFilter, "matches", breaks)
     with capture_logs() as logs:
         async with replaying(redis, rules):
             await eventually(lambda: has(redis, good, State.DONE))

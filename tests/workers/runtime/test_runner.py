@@ -18,9 +18,10 @@ import workers.delivery.partition_worker
 import workers.routing.router
 import workers.runtime.runner
 from relay.config.settings import Settings
+from relay.core.event_filter import EventFilter
 from relay.store import keys, wakeups
 from relay.store.driver.lease import acquire_lease
-from relay.store.topics.history import History, HistoryFilter
+from relay.store.topics.history import History
 from relay.store.topics.replays import Order, Replays, State
 from relay.store.wakeups import WakeUp
 from tests.building import SECRET, arrival_of
@@ -246,8 +247,8 @@ async def test_a_replay_outlives_its_worker(redis: Redis, settings: Settings, si
         fields = {"id": f"e{n}", "type": "message.received", "at": "1789377302000", "version": "v2", "body": "{}"}
         await redis.xadd(keys.topic("everything"), fields)  # type: ignore[arg-type]
     history = History(redis, "everything")
-    survey = await history.survey(await history.span(None, None), HistoryFilter())
-    replay = await Replays(redis).start(Order("everything", "bot", HistoryFilter(), 10, "ann"), survey, 1)
+    survey = await history.survey(await history.span(None, None), EventFilter())
+    replay = await Replays(redis).start(Order("everything", "bot", EventFilter(), 10, "ann"), survey, 1)
     began = time.monotonic()
     async with worker(settings):
         await eventually(lambda: len(sink.ids("/bot")) >= 12)
