@@ -16,7 +16,10 @@ from relay.cli.program import app
 from relay.config.settings import Settings
 from relay.core.config.linq import LinqConfig
 from relay.core.config.relay_toml import parse_config
+from relay.core.event import Dialect
+from relay.linq.payloads.decode import decode
 from relay.store import keys
+from relay.store.topics.record import fields_of
 from tests.building import LINE, body_of
 from tests.support import eventually
 
@@ -111,10 +114,6 @@ def test_every_file_it_names_exists() -> None:
 
 
 def test_the_documented_fields_are_those_of_a_record() -> None:
-    from relay.core.event import Dialect
-    from relay.linq.payloads.decode import decode
-    from relay.store.topics.record import fields_of
-
     body = body_of(
         "message.received",
         chat={"id": "c", "is_group": True},

@@ -78,8 +78,8 @@ class RelayGroup(_Plain, TyperGroup):
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the commands, each with its first sentence."""
-        found = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
-        rows = [(name, command.get_short_help_str(_LONG)) for name, command in found.items() if not command.hidden]
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        rows = [(name, command.get_short_help_str(_LONG)) for name, command in found if command and not command.hidden]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 

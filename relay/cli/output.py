@@ -83,14 +83,14 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
 
 def print_fields(title: str, fields: Mapping[str, object], view: View) -> None:
     """Print one record, a field a line; `..._at` are Unix milliseconds and shown as times."""
-    shown = {name: view.time(value) if _is_time(name, value) else value for name, value in fields.items()}
+    shown = {name: _moment(name, value, view) for name, value in fields.items()}
     typer.echo(terminal.paint(printable(title), bold=True))
     lines = _aligned([[name, _cell(value)] for name, value in shown.items()], [False, False])
     typer.echo("\n".join(lines) + "\n")
 
 
-def _is_time(name: str, value: object) -> bool:
-    return name.endswith("_at") and isinstance(value, int)
+def _moment(name: str, value: object, view: View) -> object:
+    return view.time(value) if name.endswith("_at") and isinstance(value, int) else value
 
 
 def _cell(value: object) -> str:
@@ -116,7 +116,7 @@ def _aligned(rows: Sequence[Sequence[str]], numeric: Sequence[bool]) -> list[str
 def _blocks(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Return a block of lines for each row, without the empty cells."""
     width = max(map(cell_len, columns))
-    lines = []
+    lines: list[str] = []
     for row in rows:
         if lines:
             lines.append("")

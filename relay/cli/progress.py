@@ -7,5 +7,6 @@ from rich.progress import Progress
 
 
 def progress(*, disable: bool = False) -> Progress:
-    """Return progress bars that disappear when they end."""
-    return Progress(console=Console(stderr=True), transient=True, disable=disable)
+    """Return progress bars that disappear when they end; none where standard error is not a terminal."""
+    console = Console(stderr=True)
+    return Progress(console=console, transient=True, disable=disable or not console.is_terminal)

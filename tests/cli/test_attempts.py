@@ -80,9 +80,9 @@ async def test_people_read_what_followed() -> None:
     said = await attempts()
     assert said.code == 0
     newest, third, second, late, first = [line for line in said.out.splitlines() if "e-" in line]
-    assert "again in 5s" in first
+    assert "retry in 5s" in first
     assert "busy [/not markup]" in first
-    assert "nothing: it came too late" in late
+    assert "ignored: too late" in late
     assert "2 replay" in second
     assert "delivered" in second
     assert "3 probe" in third

@@ -78,7 +78,7 @@ def test_good_rules_are_shown_and_called_good() -> None:
         "every line",
         "http://[::1]:8080/linq",
         "5s 2m",
-        "relay.toml is good.",
+        "relay.toml is valid.",
     ):
         assert text in said.out
     assert SECRET not in said.out
@@ -92,7 +92,7 @@ def test_good_rules_in_json() -> None:
 def test_relay_config_says_where_the_rules_are(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("elsewhere.toml").write_text(RULES)
     monkeypatch.setenv("RELAY_CONFIG", "elsewhere.toml")
-    assert "elsewhere.toml is good." in invoke("check").out
+    assert "elsewhere.toml is valid." in invoke("check").out
 
 
 def test_a_pattern_that_matches_no_known_type_is_a_warning_with_a_hint() -> None:
@@ -109,9 +109,9 @@ def test_patterns_for_linq_are_held_against_the_api_that_they_are_for() -> None:
     rules = '[linq]\nevents = ["contact.*"]\n[linq.v2]\nevents = ["poll.*", "message.red"]\n'
     Path("relay.toml").write_text(f'{rules}[[topics]]\nname = "x"\nevents = ["contact.*", "poll.*"]\n')
     assert invoke("check", "--json").json["warnings"] == [
-        '[linq]: no event type that we know matches "contact.*"',
-        '[linq.v2]: no event type that we know matches "poll.*"',
-        '[linq.v2]: no event type that we know matches "message.red"; did you mean "message.read"?',
+        '[linq]: no known event type matches "contact.*"',
+        '[linq.v2]: no known event type matches "poll.*"',
+        '[linq.v2]: no known event type matches "message.red"; did you mean "message.read"?',
     ]
 
 

@@ -291,7 +291,7 @@ async def test_the_ledger_balances_before_and_after(graves: Redis) -> None:
 @pytest.mark.usefixtures("graves")
 async def test_the_dead_letters_of_a_subscription_that_is_gone_are_not_sent_where_nobody_looks() -> None:
     Path("relay.toml").write_text(RULES.replace('name = "bot"', 'name = "robot"'))
-    with pytest.raises(RelayError, match=r"bot stands no longer in relay\.toml"):
+    with pytest.raises(RelayError, match=r"bot is no longer in relay\.toml"):
         await dead("replay", "--all")
     assert len(ids(await dead("list", "--json"))) == 3
     assert (await dead("replay", "--all", "--subscription", "audit")).code == 0

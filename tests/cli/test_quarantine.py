@@ -49,12 +49,12 @@ async def test_list_shows_what_was_set_aside(bodies: Redis) -> None:
         "id": entries[0],
         "api": "v3",
         "line": LINE,
-        "came_at": CAME,
+        "received_at": CAME,
         "bytes": 14,
         "reason": "the body is not JSON",
     }
     said = await quarantine("list")
-    assert "Bodies set aside: 3" in said.out
+    assert "Quarantined webhooks: 3" in said.out
     assert "the body is not JSON" in said.out
 
 
@@ -88,7 +88,7 @@ async def test_retry_lets_in_what_can_be_read_now_once(bodies: Redis) -> None:
     assert said.json == {"accepted": 2, "repeats": 0, "unreadable": 1}
     assert len(await listed()) == 3
     said = await quarantine("retry", "--all")
-    assert said.out.strip() == "1 accepted, 1 repeated, 1 unreadable"
+    assert said.out.strip() == "1 accepted, 1 duplicates, 1 still unreadable"
     assert [row["reason"] for row in await listed()] == ["the body is not JSON"]
     [(_, event)] = await bodies.xrange(keys.INBOX)
     assert (event[b"id"], event[b"type"], event[b"line"]) == (b"e-1", b"message.received", LINE.encode())

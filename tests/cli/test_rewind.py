@@ -79,25 +79,25 @@ async def test_it_shows_first_what_it_means(redis: Redis, entries: list[str]) ->
     said = await rewind(entries[2], "--dry-run")
     assert said.code == 0
     assert f"({entries[2]})" in said.out
-    assert "It would be given 1 event again" in said.out
+    assert "It would read 1 event again" in said.out
     assert "host-1" in said.out
-    assert "no longer kept" not in said.out
+    assert "no longer stored" not in said.out
     said = await rewind("end", "--dry-run")
-    assert "It would skip 2 events: it goes on with what is routed from now on." in said.out
+    assert "It would skip 2 events: its next event is the next one that is routed." in said.out
     assert await stands(redis) == before
 
 
 async def test_what_is_no_longer_kept_is_said(redis: Redis) -> None:
     await redis.xtrim(STREAM, maxlen=4, approximate=False)
     for to, is_gone in (("start", True), ("9h", True), ("150m", False), ("end", False)):
-        assert ("is no longer kept" in (await rewind(to, "--dry-run")).out) == is_gone
+        assert ("are no longer stored" in (await rewind(to, "--dry-run")).out) == is_gone
 
 
 async def test_nobody_is_moved_without_being_meant(redis: Redis) -> None:
     before = await stands(redis)
     said = await rewind("start")
     assert said.code == 2
-    assert "nobody can be asked here" in said.err
+    assert "--yes is needed to confirm" in said.err
     assert await stands(redis) == before
 
 
@@ -105,7 +105,7 @@ async def test_nobody_is_moved_without_being_meant(redis: Redis) -> None:
 async def test_a_person_is_asked(redis: Redis, monkeypatch: pytest.MonkeyPatch, answer: str, left: list[str]) -> None:
     monkeypatch.setattr(sys, "stdin", Terminal(answer + "\n"))
     said = await rewind("start")
-    assert "Go on? [y/N]" in said.out
+    assert "Move the group? [y/N]" in said.out
     assert said.code == (0 if answer == "y" else 1)
     assert await unread(redis) == left
 
@@ -117,7 +117,7 @@ class Terminal(io.StringIO):
 
 async def test_where_it_stands_already_nothing_is_asked() -> None:
     said = await rewind("150m")
-    assert (said.code, said.out) == (0, "billing stands there already.\n")
+    assert (said.code, said.out) == (0, "billing is already at this position.\n")
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ async def test_pausing_and_resuming(redis: Redis) -> None:
     assert isinstance(pause, Pause)
     assert pause.reason == "a release"
     assert "already" in (await main_here("subscriptions", "pause", "bot")).out
-    assert (await main_here("subscriptions", "resume", "bot")).out == "bot goes on.\n"
+    assert (await main_here("subscriptions", "resume", "bot")).out == "bot is resumed.\n"
     assert (await main_here("subscriptions", "resume", "bot")).out == "bot was not paused.\n"
     assert await states() == {"bot": "delivering", "crm": "delivering", "former": "removed"}
 
@@ -81,7 +81,7 @@ async def test_what_relay_toml_pauses_is_resumed_there() -> None:
     assert (await states())["crm"] == "paused"
     said = await main_here("subscriptions", "resume", "crm")
     assert said.code == 1
-    assert "take that out of it" in said.err
+    assert "remove `paused = true` there" in said.err
 
 
 @pytest.mark.parametrize("command", ["pause", "resume", "drop"])
@@ -98,7 +98,7 @@ async def test_a_removed_lane_is_forgotten_whole(redis: Redis) -> None:
     assert said.code == 1
     assert "1 events waiting, 0 retrying and 1 dead letters" in said.err
     said = await main_here("subscriptions", "drop", "former", "--yes")
-    assert said.out == "former is forgotten, with 2 events.\n"
+    assert said.out == "former is dropped, with 2 events.\n"
     assert {row.subscription for row in await Ledger(redis).lanes()} == {"bot", "crm"}
     assert [key async for key in redis.scan_iter("relay:lane:former*")] == []
     groups = await redis.xinfo_groups(keys.topic("support"))
@@ -113,4 +113,4 @@ async def test_a_lane_whose_topic_is_gone_can_be_dropped(redis: Redis) -> None:
 async def test_a_lane_in_use_is_not_dropped() -> None:
     said = await main_here("subscriptions", "drop", "bot", "--yes")
     assert said.code == 1
-    assert "take it out first" in said.err
+    assert "remove it there first" in said.err

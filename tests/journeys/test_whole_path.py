@@ -82,7 +82,7 @@ async def test_rules_that_change_hold_without_a_restart_and_broken_ones_are_refu
     data = {"direction": "inbound", "from": "+13035550188", "to": LINES[0]}
     event_id, _ = running.sandbox.emit(Emission(type="call.ended", line=LINES[0], data=data))
     # The Linq subscriptions were registered before the topic asked for calls: tell Linq, as an operator would.
-    await running.run("bootstrap", "plan", code=2)
+    await running.run("bootstrap", "plan", "--detailed-exitcode", code=2)
     running.rules.write_text(good.replace('events = ["message.*"]', 'events = ["message.*", "call.ended"]'))
     await running.run("bootstrap", "apply")
     event_id, _ = running.sandbox.emit(Emission(type="call.ended", line=LINES[0], data=data))

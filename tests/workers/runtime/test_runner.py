@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import arq.worker
 import pytest
+from aiohttp import web
 from arq.worker import JobExecutionFailed
 from redis.exceptions import ConnectionError as RedisConnectionError
 from structlog.testing import capture_logs
@@ -30,7 +31,7 @@ from tests.workers.conftest import accept, rules_for
 from workers.maintenance.retention import Retention
 from workers.runtime.parts import worker_parts
 from workers.runtime.queues import QUEUES
-from workers.runtime.runner import _pool, running_arq
+from workers.runtime.runner import _pool, _Worker, running_arq
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -116,8 +117,6 @@ async def test_the_sweep_finds_what_lost_bells_left(redis: Redis, settings: Sett
 async def test_a_retry_is_made_on_time_by_a_deferred_bell(
     redis: Redis, settings: Settings, rules_file: Path, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from aiohttp import web
-
     rules_file.write_text(rules_for(sink, retry='["1500ms"]'))
     monkeypatch.setattr(workers.delivery.partition_worker, "_IDLE_TIMEOUT", 0.1)
 
@@ -156,8 +155,6 @@ async def test_a_job_whose_lease_somebody_else_holds_waits_for_it(redis: Redis, 
 async def test_a_worker_that_breaks_is_replaced(
     redis: Redis, settings: Settings, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from workers.runtime.runner import _Worker
-
     calls = 0
     whole = _Worker.heart_beat
 
