@@ -55,7 +55,7 @@ async def _history(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
 
 
 async def order(*arguments: str) -> Any:
-    """What `relay replay` says in JSON."""
+    """Return the JSON of `relay replay`."""
     return (await invoke_beside("replay", "--topic", "support", "--to", "bot", *arguments, "--json")).json
 
 
@@ -69,7 +69,7 @@ async def refused(*arguments: str) -> str:
 # --- Ordering ------------------------------------------------------------------------------------------
 
 
-async def test_a_dry_run_only_counts(redis: Redis) -> None:
+async def test_dry_run_only_counts(redis: Redis) -> None:
     found = await order("--dry-run", "--type", "message.*", "--line", LINE)
     assert (found["topic"], found["subscription"], found["events"], found["matching"]) == ("support", "bot", 5, 2)
     assert found["is_complete"]
@@ -80,7 +80,7 @@ async def test_a_dry_run_only_counts(redis: Redis) -> None:
     assert "They would be sent to bot in at least 50s." in said.out
 
 
-async def test_an_order_is_written_down_and_its_bell_rung(redis: Redis) -> None:
+async def test_order_is_stored_and_its_job_is_woken(redis: Redis) -> None:
     begun = await order("--since", "210m", "--until", "90m", "--rate", "7.5")
     assert (begun["events"], begun["matching"], begun["rate"], begun["state"]) == (2, 2, 7.5, "running")
     assert "@" in begun["by"]
@@ -89,7 +89,7 @@ async def test_an_order_is_written_down_and_its_bell_rung(redis: Redis) -> None:
     assert await redis.zscore(keys.SLOW_QUEUE, wakeups.REPLAY.job_id) == wakeups.NOW
 
 
-async def test_for_a_person() -> None:
+async def test_start_is_shown_to_people() -> None:
     said = await main_here("replay", "--topic", "support", "--to", "bot")
     assert said.code == 0
     assert "5 of them match" in said.out
@@ -97,7 +97,7 @@ async def test_for_a_person() -> None:
     assert "no longer kept" not in said.out
 
 
-async def test_history_that_is_gone_is_said(redis: Redis) -> None:
+async def test_trimmed_history_is_reported(redis: Redis) -> None:
     await redis.xtrim(STREAM, maxlen=3, approximate=False)
     said = await main_here("replay", "--topic", "support", "--to", "bot", "--since", "9h", "--dry-run")
     assert "are no longer stored" in said.out
@@ -126,14 +126,12 @@ async def test_history_that_is_gone_is_said(redis: Redis) -> None:
         (("--topic", "support"), "both are needed"),
     ],
 )
-async def test_what_cannot_be_ordered_is_said_in_a_sentence(
-    redis: Redis, arguments: tuple[str, ...], message: str
-) -> None:
+async def test_impossible_replay_is_one_sentence(redis: Redis, arguments: tuple[str, ...], message: str) -> None:
     assert message in await refused(*arguments)
     assert not await redis.exists(keys.REPLAYS)
 
 
-async def test_so_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_number_of_running_replays_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replays, "MAX_RUNNING", 1)
     await order()
     assert "1 replay can run at a time; wait for one to end, or cancel one" in await refused(
@@ -145,7 +143,7 @@ async def test_so_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("state", "code"), [(State.DONE, 0), (State.CANCELLED, 1), (State.FAILED, 1)])
-async def test_who_follows_sees_the_end(redis: Redis, state: State, code: int) -> None:
+async def test_follow_shows_the_end(redis: Redis, state: State, code: int) -> None:
     watching = asyncio.create_task(main_here("replay", "--topic", "support", "--to", "bot", "--follow"))
     (running,) = await eventually(Replays(redis).running)
     assert await Replays(redis).end(running.id, state, "so", 1)
@@ -154,7 +152,7 @@ async def test_who_follows_sees_the_end(redis: Redis, state: State, code: int) -
     assert f"Replay {running.id} is {state} (so): bot was sent 0 events." in said.out
 
 
-async def test_ctrl_c_only_stops_looking(redis: Redis) -> None:
+async def test_ctrl_c_only_stops_following(redis: Redis) -> None:
     async with relay_process("replay", "--topic", "support", "--to", "bot", "--follow") as process:
         await line_with("stops it", process.stdout)
 
@@ -179,7 +177,7 @@ async def test_list_and_cancel(redis: Redis) -> None:
     first, second = await order(), await order("--type", "message.*")
     said = await main_here("replay", "cancel", first["id"])
     assert said.out == f"Replay {first['id']} is cancelled; bot was sent 0 events.\n"
-    assert [(one["id"], one["state"]) for one in (await invoke_beside("replay", "list", "--json")).json] == [
+    assert [(replay["id"], replay["state"]) for replay in (await invoke_beside("replay", "list", "--json")).json] == [
         (first["id"], "cancelled"),
         (second["id"], "running"),
     ]
@@ -190,7 +188,7 @@ async def test_list_and_cancel(redis: Redis) -> None:
     )
 
 
-async def test_cancelling_what_has_ended_or_never_was() -> None:
+async def test_ended_or_unknown_replay_cannot_be_cancelled() -> None:
     begun = await order()
     await main_here("replay", "cancel", begun["id"])
     assert f"replay {begun['id']} has already ended: cancelled" in await refused("cancel", begun["id"])
