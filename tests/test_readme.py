@@ -8,15 +8,18 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer.main
 
-from relay.cli import app
+from relay.cli.program import app
 from relay.config.settings import Settings
 from relay.core.config.linq import LinqConfig
 from relay.core.config.relay_toml import parse_config
+from relay.core.event import Dialect
+from relay.linq.payloads.decode import decode
 from relay.store import keys
+from relay.store.topics.record import fields_of
 from tests.building import LINE, body_of
 from tests.support import eventually
 
@@ -41,14 +44,12 @@ def rows(heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines[2:]]
 
 
-def commands(group: object, path: str = "relay") -> Iterator[str]:
-    children = getattr(group, "commands", None)
-    if not children or getattr(group, "invoke_without_command", False):
+def commands(group: Any, path: str = "relay") -> Iterator[str]:
+    names = group.list_commands(None) if hasattr(group, "list_commands") else []
+    if not names or getattr(group, "invoke_without_command", False):
         yield path
-    if not children:
-        return
-    for name, command in children.items():
-        yield from commands(command, f"{path} {name}")
+    for name in names:
+        yield from commands(group.get_command(None, name), f"{path} {name}")
 
 
 def test_every_variable_stands_in_the_table_with_its_default() -> None:
@@ -78,9 +79,9 @@ def test_every_option_it_mentions_exists() -> None:
         (("--allow-local", "--rate", "--speed"), ["sandbox"]),
         (("--line",), ["explain"]),
     ]:
-        known = typer.main.get_command(app)
+        known: Any = typer.main.get_command(app)
         for name in command:
-            known = known.commands[name]  # type: ignore[attr-defined]
+            known = known.get_command(None, name)
         offered = {option for parameter in known.params for option in parameter.opts}
         assert set(options) <= offered
         assert all(option in text for option in options)
@@ -113,10 +114,6 @@ def test_every_file_it_names_exists() -> None:
 
 
 def test_the_documented_fields_are_those_of_a_record() -> None:
-    from relay.core.event import Dialect
-    from relay.linq.payloads.decode import decode
-    from relay.store.topics.record import fields_of
-
     body = body_of(
         "message.received",
         chat={"id": "c", "is_group": True},

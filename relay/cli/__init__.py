@@ -1,77 +1,26 @@
-"""The command line. Each command's modules are imported when it runs; errors are told without a traceback.
+"""The command line.
 
-Exit codes: 0 done, 1 it failed (the message says how), 2 the command line, the environment or relay.toml is wrong, or,
-for `bootstrap plan`, changes are pending.
+    main              answers Ctrl-C, and imports the rest
+    program           the table of commands, which names the module of each; only the one that is called is imported
+    command, filters  what commands have in common: their examples and options
+    help, output      what an operator reads: help pages, tables, JSON
+
+Exit codes: 0 done, 1 failed (the message says why), 2 the command line, the environment or relay.toml is wrong,
+130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from importlib import import_module
 
-import typer
-from redis.exceptions import RedisError
-
-from relay import __version__
-from relay.cli.attempts import attempts
-from relay.cli.bootstrap import bootstrap
-from relay.cli.check import check, explain
-from relay.cli.dead import dead
-from relay.cli.doctor import doctor
-from relay.cli.ledger import ledger
-from relay.cli.quarantine import quarantine
-from relay.cli.replay import replay
-from relay.cli.rewind import rewind
-from relay.cli.sandbox import demo, sandbox
-from relay.cli.secret import secret
-from relay.cli.serve import ingress, up, worker
-from relay.cli.subscriptions import subscriptions
-from relay.cli.topics import topics
-from relay.core.errors import RelayError, SeveralProblems
-
-app = typer.Typer(
-    name="relay",
-    help="Between Linq and your teams: every webhook verified, stored, routed and delivered.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-for command in (up, ingress, worker, sandbox, demo, check, explain, doctor, ledger, topics, attempts, rewind):
-    app.command()(command)
-app.add_typer(quarantine)
-app.add_typer(bootstrap)
-app.add_typer(dead)
-app.add_typer(subscriptions)
-app.add_typer(replay)
-app.add_typer(secret)
-
-
-def _version(wanted: bool) -> None:  # noqa: FBT001  typer's callbacks are called like this
-    if wanted:
-        typer.echo(f"linq-relay {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _relay(
-    *,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
-    ] = False,
-) -> None:
-    """Between Linq and your teams: every webhook verified, stored, routed and delivered."""
+from relay.cli.interrupts import exit_on_interrupt, ignore_interrupts
 
 
 def main() -> None:
-    """Runs the command line."""
-    try:
-        app()
-    except RelayError as error:
-        typer.secho(str(error), err=True, fg=typer.colors.RED)
-        sys.exit(2 if isinstance(error, SeveralProblems) else 1)
-    except RedisError as error:
-        typer.secho(f"Redis: {error}", err=True, fg=typer.colors.RED)
-        sys.exit(1)
-    except OSError as error:
-        typer.secho(f"relay: {error}", err=True, fg=typer.colors.RED)
-        sys.exit(1)
+    """Run the command line."""
+    with exit_on_interrupt():
+        program = import_module("relay.cli.program")
+    code = program.run()
+    ignore_interrupts()
+    sys.exit(code)

@@ -1,4 +1,4 @@
-"""`relay attempts`: what was tried, and what came of it."""
+"""`relay attempts`: delivery attempts and their outcomes."""
 
 from __future__ import annotations
 
@@ -8,89 +8,66 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from relay.cli.filters import (
-    ChatOption,
-    IdOption,
-    LineOption,
-    MessageOption,
-    OutcomeOption,
-    SinceOption,
-    SubscriptionOption,
-    TraceOption,
-    TypeOption,
-    UntilOption,
-    lanes_meant,
-    line_meant,
-    moment_meant,
-    pattern_meant,
-)
-from relay.cli.output import JsonOption, console, local_time, print_json, print_table
+from relay.cli.command import command, commands
+from relay.cli.filters import SubscriptionOption, chosen_lanes
+from relay.cli.output import View, print_json, print_table, say
 from relay.core.delivery.outcome import Outcome
 from relay.core.durations import format_duration
+from relay.core.event_filter import EventFilter
+from relay.parts import load_settings, open_store
+from relay.process.event_loop import run
+from relay.store.lanes.attempt_log import FoundAttempt, attempts_of
+from relay.store.lanes.dead_letters import DeadLetters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from relay.config.settings import Settings
-    from relay.store.lanes.attempt_log import AttemptFilter, FoundAttempt
 
-_SHORT = 60  # characters of an answer in a table
+app = commands()
+FILTERS = ("event_id", "event_type", "line", "chat", "message", "trace", "outcome", "since", "until")
 
 
+@command(
+    app,
+    filters=FILTERS,
+    examples=("relay attempts --id 01J8Z0QF7K", "relay attempts --subscription bot --outcome failed --since 2h"),
+)
 def attempts(
     *,
     subscription: SubscriptionOption = None,
-    event_id: IdOption = None,
-    event_type: TypeOption = None,
-    line: LineOption = None,
-    chat: ChatOption = None,
-    message: MessageOption = None,
-    trace: TraceOption = None,
-    outcome: OutcomeOption = None,
-    since: SinceOption = None,
-    until: UntilOption = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 50,
-    json: JsonOption = False,
+    which: EventFilter,
+    limit: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="Show this many at most.")] = 50,
+    view: View,
 ) -> None:
-    """Show what was tried for push subscriptions, newest first; exit code 1 if there is nothing for --id."""
-    from relay.parts import load_settings
-    from relay.process.event_loop import run
-    from relay.store.lanes.attempt_log import AttemptFilter
+    """Search delivery attempts to push subscriptions, newest first.
 
-    sought = AttemptFilter(
-        event_ids={event_id} if event_id else None,
-        event_type=pattern_meant(event_type),
-        line=line_meant(line),
-        chat=chat,
-        message=message,
-        trace=trace,
-        outcomes=outcome or None,
-        since_ms=moment_meant(since, "--since"),
-        until_ms=moment_meant(until, "--until"),
-    )
-    found = run(_read(load_settings(), subscription, sought, limit))
-    if json:
-        print_json([attempt_summary(one) for one in found])
+    Exit code 1 if there is no attempt for the id of --id.
+    """
+    found = run(_read(load_settings(), subscription, which, limit))
+    if view.json:
+        print_json([attempt_summary(attempt) for attempt in found])
     elif found:
-        print_attempts("Attempts, newest first" + (f": the first {limit}" if len(found) == limit else ""), found)
+        limited = f" (limited to {limit})" if len(found) == limit else ""
+        print_attempts(f"Attempts, newest first{limited}", found, view)
     else:
-        console.print("Nothing found.")
-    if event_id and not found:
+        say("Nothing found.")
+    if which.event_ids and not found:
         raise typer.Exit(1)
 
 
-def print_attempts(title: str, found: Iterable[FoundAttempt]) -> None:
-    """Prints attempts for a person."""
-    columns = ("when", "subscription", "id", "type", "line", "n", "outcome", "status", "ms", "then", "detail")
-    print_table(title, columns, [_row(one) for one in found])
+def print_attempts(title: str, found: Iterable[FoundAttempt], view: View) -> None:
+    """Print attempts for people."""
+    columns = ("time", "subscription", "id", "type", "line", "n", "outcome", "status", "ms", "then", "detail")
+    print_table(title, columns, [_row(attempt, view) for attempt in found], view)
 
 
-def attempt_summary(one: FoundAttempt) -> dict[str, Any]:
-    """An attempt for machines; `_at` is Unix milliseconds."""
-    attempt = one.attempt
+def attempt_summary(found: FoundAttempt) -> dict[str, Any]:
+    """Return an attempt for JSON; `_at` is Unix milliseconds."""
+    attempt = found.attempt
     return {
         "id": attempt.event_id,
-        "subscription": one.subscription,
+        "subscription": found.subscription,
         "topic": attempt.topic,
         "entry": attempt.entry,
         "type": attempt.type,
@@ -107,17 +84,17 @@ def attempt_summary(one: FoundAttempt) -> dict[str, Any]:
         "status": attempt.status,
         "next_at": attempt.due_ms,
         "dead": attempt.dead,
-        "counted": one.counted,
-        "detail": one.detail,
+        "counted": found.counted,
+        "detail": found.detail,
     }
 
 
-def _row(one: FoundAttempt) -> tuple[object, ...]:
-    attempt = one.attempt
-    marks = [name for name, is_so in (("probe", attempt.is_probe), ("replay", attempt.is_replay)) if is_so]
+def _row(found: FoundAttempt, view: View) -> tuple[object, ...]:
+    attempt = found.attempt
+    marks = [name for name, is_set in (("probe", attempt.is_probe), ("replay", attempt.is_replay)) if is_set]
     return (
-        local_time(attempt.at_ms),
-        one.subscription,
+        view.time(attempt.at_ms),
+        found.subscription,
         attempt.event_id,
         attempt.type,
         attempt.line,
@@ -125,36 +102,32 @@ def _row(one: FoundAttempt) -> tuple[object, ...]:
         attempt.outcome,
         attempt.status,
         attempt.took_ms,
-        _what_followed(one),
-        " ".join(one.detail.split())[:_SHORT],
+        _next_step(found),
+        found.detail,
     )
 
 
-def _what_followed(one: FoundAttempt) -> str:
-    attempt = one.attempt
-    if not one.counted:
-        return "nothing: it came too late"
+def _next_step(found: FoundAttempt) -> str:
+    attempt = found.attempt
+    if not found.counted:
+        return "ignored: too late"
     if attempt.dead is not None:
         return f"dead: {attempt.dead}"
     if attempt.outcome is Outcome.GONE:
         return "paused"
     if attempt.due_ms is not None:
-        return f"again in {format_duration((attempt.due_ms - attempt.at_ms - attempt.took_ms) / 1000)}"
+        return f"retry in {format_duration((attempt.due_ms - attempt.at_ms - attempt.took_ms) / 1000)}"
     return "delivered"
 
 
-async def _read(settings: Settings, subscription: str | None, sought: AttemptFilter, limit: int) -> list[FoundAttempt]:
-    from relay.parts import open_store
-    from relay.store.lanes.attempt_log import attempts_of
-    from relay.store.lanes.dead_letters import DeadLetters
-
+async def _read(settings: Settings, subscription: str | None, which: EventFilter, limit: int) -> list[FoundAttempt]:
     async with open_store(settings) as redis:
         found: list[FoundAttempt] = []
-        for lane in lanes_meant(subscription, await DeadLetters(redis).lanes()):
+        for lane in chosen_lanes(subscription, await DeadLetters(redis).lanes()):
             most = len(found) + limit
-            async with aclosing(attempts_of(redis, lane, sought)) as newest_first:
-                async for one in newest_first:
-                    found.append(one)
+            async with aclosing(attempts_of(redis, lane, which)) as newest_first:
+                async for attempt in newest_first:
+                    found.append(attempt)
                     if len(found) == most:
                         break
-    return heapq.nlargest(limit, found, key=lambda one: one.attempt.at_ms)
+    return heapq.nlargest(limit, found, key=lambda each: each.attempt.at_ms)

@@ -1,4 +1,4 @@
-"""`relay doctor`: looks at everything the relay stands on, and says what to do."""
+"""`relay doctor`: everything that the relay depends on, examined."""
 
 from __future__ import annotations
 
@@ -6,44 +6,43 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import typer
-from rich.text import Text
 
-from relay.cli.output import JsonOption, console, print_json
+from relay.cli.command import command, commands
+from relay.cli.output import JsonOption, counted, print_json, say
+from relay.config.file import load_config
+from relay.doctor.examine import examine
+from relay.doctor.finding import Finding, State
+from relay.parts import load_settings, open_store
+from relay.process.event_loop import run
+from relay.store.driver.client import REQUEST_TIMEOUT
 
 if TYPE_CHECKING:
     from relay.config.settings import Settings
-    from relay.doctor.finding import Finding
 
-_MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "problem": ("✗", "red")}
+app = commands()
+
+_MARKS = {State.OK: ("✓", "green"), State.WARNING: ("!", "yellow"), State.PROBLEM: ("✗", "red")}
 
 
+@command(app, examples=("relay doctor", "relay doctor --json | jq .problems"))
 def doctor(*, json: JsonOption = False) -> None:
-    """Look at Redis, Linq and every destination, and say what to do; exit code 1 if there is a problem."""
-    from relay.doctor.finding import State
-    from relay.parts import load_settings
-    from relay.process.event_loop import run
-
+    """Examine Redis, Linq and every destination, and say what to do; exit code 1 if there is a problem."""
     findings = run(_examine(load_settings()))
-    problems = sum(one.state is State.PROBLEM for one in findings)
+    problems = sum(finding.state is State.PROBLEM for finding in findings)
     if json:
-        print_json({"problems": problems, "findings": [asdict(one) for one in findings]})
+        print_json({"problems": problems, "findings": [asdict(finding) for finding in findings]})
     else:
-        for one in findings:
-            mark, colour = _MARKS[one.state]
-            console.print(Text(f"{mark} {one.area}: {one.what}", style=colour), soft_wrap=True)
-            if one.remedy:
-                console.print(Text(f"    {one.remedy}"), soft_wrap=True)
-        console.print(f"{problems} problems." if problems else "No problems.")
+        for finding in findings:
+            mark, colour = _MARKS[finding.state]
+            say(f"{mark} {finding.area}: {finding.what}", fg=colour)
+            if finding.remedy:
+                say(f"    {finding.remedy}")
+        say(f"{counted(problems, 'problem')}." if problems else "No problems.")
     if problems:
         raise typer.Exit(1)
 
 
 async def _examine(settings: Settings) -> list[Finding]:
-    from relay.config.file import load_config
-    from relay.doctor.examine import examine
-    from relay.parts import open_store
-    from relay.store.driver.client import REQUEST_TIMEOUT
-
     loaded = load_config(settings.relay_config)
     async with open_store(settings, REQUEST_TIMEOUT) as redis:
         return await examine(settings, redis, loaded)

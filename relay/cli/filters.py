@@ -1,13 +1,23 @@
-"""The options that say which events, dead letters or attempts are meant, and checks of what they are given."""
+"""The options that choose events, and checks of their values.
+
+Every command that shows or repairs events takes its options from `FILTER_OPTIONS`, so that each is spelled and
+understood in one way.
+"""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from relay.core.delivery.outcome import Outcome
+from relay.core.errors import RelayError
+from relay.core.event_filter import EventFilter
+from relay.core.lines import is_line
+from relay.core.patterns import pattern_problem
+from relay.core.timestamps import parse_time
+from relay.store.topics.topics import topic_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,66 +25,73 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from relay.core.config.relay_toml import RelayConfig
-    from relay.store.lanes.dead_letters import DeadLetterFilter
-
-SubscriptionOption = Annotated[str | None, typer.Option("--subscription", help="Only of this subscription.")]
-IdOption = Annotated[str | None, typer.Option("--id", help="Only of this event id.")]
-TypeOption = Annotated[str | None, typer.Option("--type", help="Only of these event types: a pattern, as in a topic.")]
-LineOption = Annotated[str | None, typer.Option("--line", help="Only of this line, E.164.")]
-ReasonOption = Annotated[str | None, typer.Option("--reason", help="Only those whose reason has this in it.")]
-SinceOption = Annotated[str | None, typer.Option("--since", help="Only what happened since: 2h, or a time.")]
-UntilOption = Annotated[str | None, typer.Option("--until", help="Only what happened before: 2h, or a time.")]
-ChatOption = Annotated[str | None, typer.Option("--chat", help="Only of this chat id.")]
-MessageOption = Annotated[str | None, typer.Option("--message", help="Only of this message id.")]
-TraceOption = Annotated[str | None, typer.Option("--trace", help="Only of this trace id.")]
-OutcomeOption = Annotated[list[Outcome] | None, typer.Option("--outcome", help="Only with this outcome; repeatable.")]
-AllOption = Annotated[bool, typer.Option("--all", help="Every dead letter (of the subscription, if one is named).")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say how many it would be.")]
 
 
-def meant_by(
-    event_id: str | None,
-    event_type: str | None,
-    line: str | None,
-    reason: str | None,
-    since: str | None,
-    until: str | None,
-) -> DeadLetterFilter:
-    """Which dead letters the options mean."""
-    from relay.store.lanes.dead_letters import DeadLetterFilter
+def _text(flag: str, metavar: str, help_text: str) -> Any:
+    return Annotated[str | None, typer.Option(flag, metavar=metavar, help=help_text)]
 
-    return DeadLetterFilter(
-        event_id,
-        pattern_meant(event_type),
-        line_meant(line),
-        reason,
-        moment_meant(since, "--since"),
-        moment_meant(until, "--until"),
+
+FILTER_OPTIONS: dict[str, Any] = {
+    "event_id": _text("--id", "ID", "Only this id."),
+    "event_type": _text("--type", "PATTERN", "Only these event types, such as message.*"),
+    "line": _text("--line", "NUMBER", "Only this line, such as +16465550123."),
+    "chat": _text("--chat", "ID", "Only this chat."),
+    "message": _text("--message", "ID", "Only this message."),
+    "trace": _text("--trace", "ID", "Only this trace id."),
+    "outcome": Annotated[
+        list[Outcome] | None,
+        typer.Option("--outcome", metavar="OUTCOME", help=f"Only {', '.join(Outcome)}; repeatable."),
+    ],
+    "reason": _text("--reason", "TEXT", "Only reasons that contain this text."),
+    "since": _text("--since", "TIME", "Only from this time on: 2h (ago), or 2026-09-14T09:15Z."),
+    "until": _text("--until", "TIME", "Only before this time."),
+}
+
+SubscriptionOption = Annotated[
+    str | None, typer.Option("--subscription", metavar="NAME", help="Only this subscription.")
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only count; change nothing.")]
+AllOption = Annotated[bool, typer.Option("--all", help="All of them, without any other choice.")]
+
+
+def event_filter(
+    *, event_id: str | None = None, outcome: Sequence[Outcome] | None = None, **texts: str | None
+) -> EventFilter:
+    """Return the filter that the options describe.
+
+    Raises:
+        typer.BadParameter: a value is not a pattern, a line or a time.
+    """
+    return EventFilter(
+        event_type=checked_pattern(texts.get("event_type")),
+        line=checked_line(texts.get("line")),
+        event_ids=frozenset({event_id}) if event_id else None,
+        chat=texts.get("chat"),
+        message=texts.get("message"),
+        trace=texts.get("trace"),
+        reason=texts.get("reason"),
+        outcomes=outcome or None,
+        since_ms=parsed_time(texts.get("since"), "--since"),
+        until_ms=parsed_time(texts.get("until"), "--until"),
     )
 
 
-def pattern_meant(event_type: str | None) -> str | None:
-    """`event_type`, if it is a pattern."""
-    from relay.core.patterns import pattern_problem
-
+def checked_pattern(event_type: str | None) -> str | None:
+    """Return `event_type`, if it is a pattern."""
     if event_type and (problem := pattern_problem(event_type)):
         raise typer.BadParameter(problem, param_hint="--type")
     return event_type
 
 
-def line_meant(line: str | None) -> str | None:
-    """`line`, if it is one."""
-    from relay.core.lines import is_line
-
+def checked_line(line: str | None) -> str | None:
+    """Return `line`, if it is a phone number."""
     if line and not is_line(line):
         raise typer.BadParameter(f'"{line}" is not a phone number in E.164, such as +16465550123', param_hint="--line")
     return line
 
 
-def moment_meant(text: str | None, option: str) -> float | None:
-    """The Unix milliseconds that `text` names."""
-    from relay.core.timestamps import parse_time
-
+def parsed_time(text: str | None, option: str) -> float | None:
+    """Return the Unix milliseconds that `text` names."""
     if text is None:
         return None
     try:
@@ -83,45 +100,40 @@ def moment_meant(text: str | None, option: str) -> float | None:
         raise typer.BadParameter(str(error), param_hint=option) from None
 
 
-def past_moment(text: str | None, option: str) -> float | None:
-    """As `moment_meant`, for what must have been.
+def parsed_past_time(text: str | None, option: str) -> float | None:
+    """Return the Unix milliseconds that `text` names.
 
     Raises:
-        typer.BadParameter: it lies in the future.
+        typer.BadParameter: the time is in the future.
     """
-    ms = moment_meant(text, option)
+    ms = parsed_time(text, option)
     if ms is not None and ms > time.time() * 1000:
         raise typer.BadParameter(f'"{text}" is in the future', param_hint=option)
     return ms
 
 
 async def check_topic(redis: Redis, config: RelayConfig, topic: str) -> None:
-    """Makes sure that there is, or was, a topic of that name."""
-    from relay.core.errors import RelayError
-    from relay.store.topics.topics import topic_names
-
-    topics = await topic_names(redis, (one.name for one in config.topics))
+    """Raise RelayError if there is no topic of that name, and there never was one."""
+    topics = await topic_names(redis, (known.name for known in config.topics))
     if topic not in topics:
         raise RelayError(f'no topic "{topic}" (known: {", ".join(topics) or "none"})')
 
 
-def lanes_meant(subscription: str | None, lanes: Sequence[str]) -> Sequence[str]:
-    """The one of `lanes` that is named, or all.
+def chosen_lanes(subscription: str | None, lanes: Sequence[str]) -> Sequence[str]:
+    """Return the lane of `subscription`, or all.
 
     Raises:
-        RelayError: there is none of that name.
+        RelayError: there is no lane of that name.
     """
-    from relay.core.errors import RelayError
-
     if subscription is None:
         return lanes
     if subscription not in lanes:
         known = ", ".join(lanes) or "none yet"
-        raise RelayError(f'no subscription "{subscription}" ever had an event (known: {known})')
+        raise RelayError(f'no subscription "{subscription}" has ever received an event (known: {known})')
     return [subscription]
 
 
-def say_which(which: DeadLetterFilter, *, every: bool) -> None:
-    """Makes sure that somebody who names nothing means everything."""
+def check_choice(which: EventFilter, options: Sequence[str], *, every: bool) -> None:
+    """Raise BadParameter if nothing is chosen, so that a bare command never changes everything."""
     if which.is_any and not every:
-        raise typer.BadParameter("say which: --id, --type, --line, --reason, --since, --until, or --all")
+        raise typer.BadParameter(f"choose with {', '.join(options)}, or --all")

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import typer
 
-from relay.cli.output import JsonOption, console, print_json, print_table
-from relay.config.settings import Settings
-from relay.store.lanes.ledger import LaneLedger, Totals
+from relay.cli.command import command, commands
+from relay.cli.output import View, print_fields, print_json, print_table, say
+from relay.parts import load_settings, open_store
+from relay.process.event_loop import run
+from relay.store.lanes.ledger import LaneLedger, Ledger, Totals
+
+if TYPE_CHECKING:
+    from relay.config.settings import Settings
+
+app = commands()
 
 
-def ledger(*, json: JsonOption = False) -> None:
-    """Show where every event is, and whether the numbers balance (exit code 1 if not)."""
-    from relay.parts import load_settings
-    from relay.process.event_loop import run
-
+@command(app, examples=("relay ledger", "relay ledger --json"), view=("wide", "json"))
+def ledger(*, view: View) -> None:
+    """Show where every event is, and whether the numbers balance; exit code 1 if they do not."""
     totals, unmatched, lanes = run(_read(load_settings()))
     balances = totals.balances and all(lane.balances for lane in lanes)
-    if json:
+    if view.json:
         print_json(
             {
                 "balances": balances,
@@ -28,16 +34,16 @@ def ledger(*, json: JsonOption = False) -> None:
             }
         )
     else:
-        print_ledger(totals, unmatched, lanes)
+        print_ledger(totals, unmatched, lanes, view)
     if not balances:
         raise typer.Exit(1)
 
 
-def print_ledger(totals: Totals, unmatched: dict[str, int], lanes: list[LaneLedger]) -> None:
-    """Prints the ledger for a person."""
-    print_table("All webhooks", tuple(asdict(totals)), [tuple(asdict(totals).values())])
+def print_ledger(totals: Totals, unmatched: dict[str, int], lanes: list[LaneLedger], view: View) -> None:
+    """Print the ledger for people."""
+    print_fields("All webhooks", asdict(totals), view)
     if unmatched:
-        print_table("Events that no topic wanted", ("type", "events"), unmatched.items())
+        print_table("Events that matched no topic", ("type", "events"), unmatched.items(), view)
     columns = ["subscription", "routed", "delivered", "waiting", "retrying", "dead", "replayed"]
     columns += [
         name
@@ -45,15 +51,14 @@ def print_ledger(totals: Totals, unmatched: dict[str, int], lanes: list[LaneLedg
         if any(getattr(lane, name) for lane in lanes)
     ]
     rows = [(*(getattr(lane, name) for name in columns), "yes" if lane.balances else "NO") for lane in lanes]
-    print_table("Subscriptions", (*columns, "balances"), rows)
-    good = totals.balances and all(lane.balances for lane in lanes)
-    console.print("[green]The ledger balances.[/]" if good else "[red]The ledger does not balance.[/]")
+    print_table("Subscriptions", (*columns, "balances"), rows, view)
+    if totals.balances and all(lane.balances for lane in lanes):
+        say("The ledger balances.", fg="green")
+    else:
+        say("The ledger does not balance.", fg="red")
 
 
 async def _read(settings: Settings) -> tuple[Totals, dict[str, int], list[LaneLedger]]:
-    from relay.parts import open_store
-    from relay.store.lanes.ledger import Ledger
-
     async with open_store(settings) as redis:
         ledger = Ledger(redis)
         return await ledger.totals(), await ledger.unmatched(), await ledger.lanes()

@@ -1,4 +1,4 @@
-"""`relay quarantine`: what Linq signed and the relay could not read."""
+"""`relay quarantine`: webhooks with a valid signature that could not be parsed."""
 
 from __future__ import annotations
 
@@ -8,205 +8,158 @@ from typing import TYPE_CHECKING, Annotated, Any
 import structlog
 import typer
 
-from relay.cli.filters import DryRunOption, ReasonOption, SinceOption, UntilOption, moment_meant
-from relay.cli.output import JsonOption, console, local_time, print_json, print_table, printable
+from relay.cli.command import command, commands
+from relay.cli.filters import AllOption, DryRunOption, check_choice
+from relay.cli.output import View, print_fields, print_json, print_table, say
+from relay.core.event import Dialect
+from relay.core.event_filter import EventFilter
+from relay.linq.payloads.decode import decode
+from relay.parts import load_settings, open_store
+from relay.process.event_loop import run
+from relay.store.inbox.quarantine import Quarantine, QuarantinedBody, Readable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from relay.config.settings import Settings
-    from relay.store.inbox.quarantine import QuarantinedBody, Readable
 
-    Filter = Callable[[QuarantinedBody], bool]
-
-quarantine = typer.Typer(
-    name="quarantine",
-    help="Bodies that Linq signed and nobody could read: list, show, retry, drop.",
-    no_args_is_help=True,
+app = commands(
+    "List, show, retry and drop webhooks with a valid signature that could not be parsed.",
+    examples=("relay quarantine list", "relay quarantine retry --all"),
 )
-
-EntryOption = Annotated[str | None, typer.Option("--id", help="Only the one of this id.")]
-AllOption = Annotated[bool, typer.Option("--all", help="Everything that was set aside.")]
+FILTERS = ("event_id", "line", "reason", "since", "until")
+_CHOICES = ("--id", "--line", "--reason", "--since", "--until")
 
 log = structlog.get_logger()
 
 
-@quarantine.command(name="list")
-def list_(
-    *,
-    entry: EntryOption = None,
-    reason: ReasonOption = None,
-    since: SinceOption = None,
-    until: UntilOption = None,
-    json: JsonOption = False,
-) -> None:
-    """List what was set aside, oldest first."""
-    found = _find(_filter(entry, reason, since, until))
-    if json:
-        print_json([_summary(one) for one in found])
+@command(app, "list", filters=FILTERS, examples=("relay quarantine list", "relay quarantine list --since 1d --json"))
+def list_(*, which: EventFilter, view: View) -> None:
+    """List quarantined webhooks, oldest first."""
+    found = run(_read(load_settings(), which))
+    if view.json:
+        print_json([_summary(body) for body in found])
         return
-    columns = ("id", "api", "line", "came", "bytes", "reason")
-    rows = [(one.entry, one.dialect, one.line, local_time(one.at), len(one.body), one.reason) for one in found]
-    print_table(f"Bodies set aside: {len(rows)}", columns, rows)
+    columns = ("id", "api", "line", "received", "bytes", "reason")
+    rows = [(body.entry, body.dialect, body.line, view.time(body.at), len(body.body), body.reason) for body in found]
+    print_table(f"Quarantined webhooks: {len(rows)}", columns, rows, view)
 
 
-@quarantine.command()
-def show(
-    *,
-    entry: EntryOption = None,
-    reason: ReasonOption = None,
-    since: SinceOption = None,
-    until: UntilOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Show what was set aside whole."""
-    found = _find(_filter(entry, reason, since, until))
-    if json:
-        print_json([{**_summary(one), "body": one.body.decode(errors="replace")} for one in found])
+@command(
+    app,
+    filters=FILTERS,
+    examples=("relay quarantine show --id 1789377302417-0", "relay quarantine show --reason 'not JSON'"),
+)
+def show(*, which: EventFilter, view: View) -> None:
+    """Show quarantined webhooks in full; exit code 1 if there are none."""
+    found = run(_read(load_settings(), which))
+    if view.json:
+        print_json([{**_summary(body), "body": body.body.decode(errors="replace")} for body in found])
     elif not found:
-        console.print("Nothing found.")
+        say("Nothing found.")
     else:
-        for one in found:
-            print_table(f"Set aside {one.entry}", ("field", "value"), _summary(one).items())
-            typer.echo(printable(one.body.decode(errors="replace")))
+        for body in found:
+            print_fields(f"Quarantined webhook {body.entry}", _summary(body), view)
+            say(body.body.decode(errors="replace"))
     if not found:
         raise typer.Exit(1)
 
 
-@quarantine.command()
-def retry(
-    *,
-    entry: EntryOption = None,
-    reason: ReasonOption = None,
-    since: SinceOption = None,
-    until: UntilOption = None,
-    every: AllOption = False,
-    dry_run: DryRunOption = False,
-    json: JsonOption = False,
-) -> None:
-    """Read such bodies again, as after an upgrade; those that can be read now go the way of every event."""
-    fits = _filter(entry, reason, since, until, every=every)
-    from relay.parts import load_settings
-    from relay.process.event_loop import run
+@command(
+    app,
+    filters=FILTERS,
+    examples=("relay quarantine retry --all --dry-run", "relay quarantine retry --reason event_id"),
+    view=("json",),
+)
+def retry(*, which: EventFilter, every: AllOption = False, dry_run: DryRunOption = False, view: View) -> None:
+    """Parse quarantined webhooks again, for example after an upgrade.
 
-    result = run(_retry(load_settings(), fits, dry_run=dry_run))
-    if json:
+    Webhooks that can be parsed now are accepted as events. Exit code 1 if the one of --id cannot be parsed.
+    """
+    check_choice(which, _CHOICES, every=every)
+    result = run(_retry(load_settings(), which, dry_run=dry_run))
+    if view.json:
         print_json(result)
     else:
-        readable = "could be read now" if dry_run else "accepted"
-        console.print(
-            f"{result['accepted']} {readable}, {result['repeats']} repeated, {result['unreadable']} unreadable"
-        )
-    if entry and not result["accepted"] + result["repeats"]:
+        readable = "can be parsed" if dry_run else "accepted"
+        say(f"{result['accepted']} {readable}, {result['repeats']} duplicates, {result['unreadable']} still unreadable")
+    if which.event_ids and not result["accepted"] + result["repeats"]:
         raise typer.Exit(1)
 
 
-@quarantine.command()
+@command(
+    app,
+    filters=FILTERS,
+    examples=("relay quarantine drop 'load test' --until 2h", "relay quarantine drop 'not ours' --all --dry-run"),
+    view=("json",),
+)
 def drop(
-    why: Annotated[str, typer.Argument(help="Why, for the log.")],
+    why: Annotated[str, typer.Argument(metavar="WHY", help="The reason, for the log.")],
     *,
-    entry: EntryOption = None,
-    reason: ReasonOption = None,
-    since: SinceOption = None,
-    until: UntilOption = None,
+    which: EventFilter,
     every: AllOption = False,
     dry_run: DryRunOption = False,
-    json: JsonOption = False,
+    view: View,
 ) -> None:
-    """Drop such bodies for good; the ledger keeps their number."""
-    fits = _filter(entry, reason, since, until, every=every)
-    from relay.parts import load_settings
-    from relay.process.event_loop import run
+    """Delete quarantined webhooks; the ledger keeps their number.
 
-    dropped = run(_drop(load_settings(), fits, why, dry_run=dry_run))
-    if json:
+    Exit code 1 if there is none with the id of --id.
+    """
+    check_choice(which, _CHOICES, every=every)
+    dropped = run(_drop(load_settings(), which, why, dry_run=dry_run))
+    if view.json:
         print_json({"dropped": dropped})
     else:
-        console.print(f"{dropped} {'would be dropped' if dry_run else 'dropped'}")
-    if entry and not dropped:
+        say(f"{dropped} {'would be dropped' if dry_run else 'dropped'}")
+    if which.event_ids and not dropped:
         raise typer.Exit(1)
 
 
-def _filter(
-    entry: str | None, reason: str | None, since: str | None, until: str | None, *, every: bool = True
-) -> Filter:
-    """Which are meant by the options; nothing but --all means all of them."""
-    if not (every or entry or reason or since or until):
-        raise typer.BadParameter("say which: --id, --reason, --since, --until, or --all")
-    since_ms, until_ms = moment_meant(since, "--since"), moment_meant(until, "--until")
-
-    def fits(one: QuarantinedBody) -> bool:
-        return (
-            entry in {None, one.entry}
-            and (reason is None or reason in one.reason)
-            and (since_ms is None or one.at >= since_ms)
-            and (until_ms is None or one.at < until_ms)
-        )
-
-    return fits
-
-
-def _find(fits: Filter) -> list[QuarantinedBody]:
-    from relay.parts import load_settings
-    from relay.process.event_loop import run
-
-    return run(_read(load_settings(), fits))
-
-
-async def _read(settings: Settings, fits: Filter) -> list[QuarantinedBody]:
-    from relay.parts import open_store
-    from relay.store.inbox.quarantine import Quarantine
-
+async def _read(settings: Settings, which: EventFilter) -> list[QuarantinedBody]:
     async with open_store(settings) as redis:
-        return [one async for one in Quarantine(redis).all() if fits(one)]
+        return await _matching(Quarantine(redis), which)
 
 
-async def _retry(settings: Settings, fits: Filter, *, dry_run: bool) -> dict[str, int]:
-    from relay.parts import open_store
-    from relay.store.inbox.quarantine import Quarantine
-
+async def _retry(settings: Settings, which: EventFilter, *, dry_run: bool) -> dict[str, int]:
     async with open_store(settings) as redis:
-        found = [_read_again(one) async for one in Quarantine(redis).all() if fits(one)]
-        readable = [one for one in found if one is not None]
+        quarantine = Quarantine(redis)
+        found = [_parse(body) for body in await _matching(quarantine, which)]
+        readable = [event for event in found if event is not None]
         accepted, repeats = len(readable), 0
         if not dry_run:
             window_ms = round(settings.relay_dedupe_window * 1000)
-            accepted, repeats = await Quarantine(redis).retry(readable, window_ms, round(time.time() * 1000))
+            accepted, repeats = await quarantine.retry(readable, window_ms, round(time.time() * 1000))
     return {"accepted": accepted, "repeats": repeats, "unreadable": len(found) - len(readable)}
 
 
-def _read_again(one: QuarantinedBody) -> Readable | None:
-    """The event that a body is after all; None if it still cannot be read."""
-    from relay.core.event import Dialect
-    from relay.linq.payloads.decode import decode
-    from relay.store.inbox.quarantine import Readable
-
-    try:
-        event = decode(Dialect(one.dialect), one.body, one.line).event
-    except Exception:  # noqa: BLE001  what broke the router once may break us here, and stays where it is
-        return None
-    return Readable(one.entry, event.id, event.type)
-
-
-async def _drop(settings: Settings, fits: Filter, why: str, *, dry_run: bool) -> int:
-    from relay.parts import open_store
-    from relay.store.inbox.quarantine import Quarantine
-
+async def _drop(settings: Settings, which: EventFilter, why: str, *, dry_run: bool) -> int:
     async with open_store(settings) as redis:
-        entries = [one.entry async for one in Quarantine(redis).all() if fits(one)]
+        quarantine = Quarantine(redis)
+        entries = [body.entry for body in await _matching(quarantine, which)]
         if dry_run:
             return len(entries)
-        dropped = await Quarantine(redis).drop(entries)
+        dropped = await quarantine.drop(entries)
     log.warning("quarantine.dropped", bodies=dropped, why=why)
     return dropped
 
 
-def _summary(one: QuarantinedBody) -> dict[str, Any]:
+async def _matching(quarantine: Quarantine, which: EventFilter) -> list[QuarantinedBody]:
+    return [body async for body in quarantine.all() if which.matches(body.as_candidate())]
+
+
+def _parse(body: QuarantinedBody) -> Readable | None:
+    """Return the event of a quarantined body; None if it still cannot be parsed."""
+    try:
+        event = decode(Dialect(body.dialect), body.body, body.line).event
+    except Exception:  # noqa: BLE001  a body that broke the router can break this too; it stays in quarantine
+        return None
+    return Readable(body.entry, event.id, event.type)
+
+
+def _summary(body: QuarantinedBody) -> dict[str, Any]:
     return {
-        "id": one.entry,
-        "api": one.dialect,
-        "line": one.line,
-        "came_at": one.at,
-        "bytes": len(one.body),
-        "reason": one.reason,
+        "id": body.entry,
+        "api": body.dialect,
+        "line": body.line,
+        "received_at": body.at,
+        "bytes": len(body.body),
+        "reason": body.reason,
     }

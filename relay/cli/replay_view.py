@@ -1,11 +1,12 @@
-"""How `relay replay` tells of replays, to people and to machines."""
+"""The output of `relay replay`, for people and as JSON."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from relay.cli.output import console, counted, local_time, print_table
+from relay.cli.output import View, counted, print_table, say
+from relay.core.durations import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
@@ -15,113 +16,112 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Beginning:
-    """What there is to send, and the replay that was started, if it was."""
+class Start:
+    """The events that a replay would send, and the replay, if it was started."""
 
     order: Order
     survey: Survey
     extent: Extent
-    misses: bool
-    """Whether the history does not go back as far as was asked."""
+    is_cut: bool
+    """True if the history does not reach back to the beginning of the period."""
     replay: Replay | None
 
 
-def nothing(order: Order, survey: Survey, extent: Extent) -> str:
-    """Why there is nothing to send."""
+def no_match_sentence(order: Order, survey: Survey, extent: Extent) -> str:
+    """Return the reason why there is nothing to send."""
     if survey.events:
-        return f'none of the {counted(survey.events, "event")} of "{order.topic}" in that time is wanted'
+        return f'none of the {counted(survey.events, "event")} of "{order.topic}" in that period matches'
     if extent.oldest_ms is None:
         return f'topic "{order.topic}" has no events'
-    return f'topic "{order.topic}" has no events of that time; its oldest one is of {local_time(extent.oldest_ms)}'
+    oldest = View().time(extent.oldest_ms)
+    return f'topic "{order.topic}" has no events in that period; its oldest event is from {oldest}'
 
 
-def say_beginning(began: Beginning) -> None:
-    """Tells a person what is sent, or would be."""
-    from relay.core.durations import format_duration
-
-    order, survey = began.order, began.survey
-    lasts = format_duration(survey.matching / order.rate)
+def print_start(start: Start, view: View) -> None:
+    """Print what is sent, or would be."""
+    order, survey = start.order, start.survey
+    duration = format_duration(survey.matching / order.rate)
     if survey.first_ms is not None and survey.last_ms is not None:
-        console.print(
-            f"{order.topic} has {counted(survey.events, 'event')} from {local_time(survey.first_ms)} to "
-            f"{local_time(survey.last_ms)}; {survey.matching} of them are wanted."
+        say(
+            f"{order.topic} has {counted(survey.events, 'event')} from {view.time(survey.first_ms)} to "
+            f"{view.time(survey.last_ms)}; {survey.matching} of them match."
         )
-    if began.misses and began.extent.oldest_ms is not None:
-        console.print(f"What was routed before {local_time(began.extent.oldest_ms)} is no longer kept.")
-    if began.replay is None:
-        console.print(f"They would be sent to {order.to} in {lasts} or more.")
+    if start.is_cut and start.extent.oldest_ms is not None:
+        say(f"Events routed before {view.time(start.extent.oldest_ms)} are no longer stored.")
+    if start.replay is None:
+        say(f"They would be sent to {order.to} in at least {duration}.")
         return
-    console.print(f"Replay {began.replay.id} sends them to {order.to}, in {lasts} or more.")
-    console.print(f"relay replay list shows how far it is, relay replay cancel {began.replay.id} stops it.")
+    say(f"Replay {start.replay.id} sends them to {order.to} in at least {duration}.")
+    say(f"relay replay list shows its progress, relay replay cancel {start.replay.id} stops it.")
 
 
-def ending(ended: Replay) -> str:
-    """What became of a replay, in a sentence."""
+def end_sentence(ended: Replay) -> str:
+    """Return the result of a replay."""
     note = f" ({ended.reason})" if ended.reason else ""
-    return f"Replay {ended.id} is {ended.state}{note}: {ended.order.to} was given {counted(ended.sent, 'event')}."
+    return f"Replay {ended.id} is {ended.state}{note}: {ended.order.to} was sent {counted(ended.sent, 'event')}."
 
 
-def print_replays(replays: Iterable[Replay], held: Container[str]) -> None:
-    """Prints replays for a person; `held` are the lanes that do not deliver."""
-    columns = ("id", "state", "topic", "to", "wanted", "sent", "of", "rate", "started", "ended", "by", "note")
-    print_table("Replays", columns, [_row(one, is_held=one.order.to in held) for one in replays])
+def print_replays(replays: Iterable[Replay], suspended: Container[str], view: View) -> None:
+    """Print replays for people; `suspended` are the subscriptions that do not deliver."""
+    columns = ("id", "state", "topic", "to", "filter", "sent", "of", "rate", "started", "ended", "by", "note")
+    rows = [_row(replay, view, is_suspended=replay.order.to in suspended) for replay in replays]
+    print_table("Replays", columns, rows, view)
 
 
-def _row(one: Replay, *, is_held: bool) -> tuple[object, ...]:
-    order, wanted = one.order, one.order.wanted
-    waits = "waits: the lane is not delivering" if is_held and one.state == "running" else ""
-    ended = local_time(one.ended_ms) if one.ended_ms else ""
-    meant = " ".join(filter(None, (wanted.event_type, wanted.line))) or "all"
-    progress = (one.sent, one.matching, f"{order.rate:g}/s")
+def _row(replay: Replay, view: View, *, is_suspended: bool) -> tuple[object, ...]:
+    order, which = replay.order, replay.order.wanted
+    waits = "waits: the subscription is not delivering" if is_suspended and replay.state == "running" else ""
     return (
-        one.id,
-        one.state,
+        replay.id,
+        replay.state,
         order.topic,
         order.to,
-        meant,
-        *progress,
-        local_time(one.started_ms),
-        ended,
+        " ".join(filter(None, (which.event_type, which.line))) or "all",
+        replay.sent,
+        replay.matching,
+        f"{order.rate:g}/s",
+        view.time(replay.started_ms),
+        view.time(replay.ended_ms),
         order.by,
-        (one.reason or waits),
+        replay.reason or waits,
     )
 
 
-def summary(one: Replay) -> dict[str, Any]:
-    """A replay in JSON."""
+def summary(replay: Replay) -> dict[str, Any]:
+    """Return a replay for JSON."""
     return {
-        "id": one.id,
-        "state": one.state,
-        "topic": one.order.topic,
-        "subscription": one.order.to,
-        "type": one.order.wanted.event_type,
-        "line": one.order.wanted.line,
-        "rate": one.order.rate,
-        "by": one.order.by,
-        "events": one.events,
-        "matching": one.matching,
-        "seen": one.seen,
-        "sent": one.sent,
-        "missed": one.missed,
-        "after": one.span.after,
-        "end": one.span.end,
-        "cursor": one.cursor,
-        "reason": one.reason,
-        "started_at": one.started_ms,
-        "ended_at": one.ended_ms,
+        "id": replay.id,
+        "state": replay.state,
+        "topic": replay.order.topic,
+        "subscription": replay.order.to,
+        "type": replay.order.wanted.event_type,
+        "line": replay.order.wanted.line,
+        "rate": replay.order.rate,
+        "by": replay.order.by,
+        "events": replay.events,
+        "matching": replay.matching,
+        "seen": replay.seen,
+        "sent": replay.sent,
+        "missed": replay.missed,
+        "after": replay.span.after,
+        "end": replay.span.end,
+        "cursor": replay.cursor,
+        "reason": replay.reason,
+        "started_at": replay.started_ms,
+        "ended_at": replay.ended_ms,
     }
 
 
-def survey_summary(began: Beginning) -> dict[str, Any]:
-    """What a dry run found, in JSON."""
-    survey = began.survey
+def survey_summary(start: Start) -> dict[str, Any]:
+    """Return the result of a dry run for JSON."""
+    survey = start.survey
     return {
-        "topic": began.order.topic,
-        "subscription": began.order.to,
+        "topic": start.order.topic,
+        "subscription": start.order.to,
         "events": survey.events,
         "matching": survey.matching,
         "first_at": survey.first_ms,
         "last_at": survey.last_ms,
-        "history_since": began.extent.oldest_ms,
-        "is_complete": not began.misses,
+        "history_since": start.extent.oldest_ms,
+        "is_complete": not start.is_cut,
     }

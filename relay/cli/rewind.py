@@ -1,4 +1,4 @@
-"""`relay rewind`: a pull group reads events again, or skips some."""
+"""`relay rewind`: a consumer group moves back or forward in its topic (a seek)."""
 
 from __future__ import annotations
 
@@ -9,109 +9,111 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relay.cli.filters import check_topic, past_moment
-from relay.cli.output import JsonOption, console, counted, local_time, print_json, print_table
+from relay.cli.command import command, commands
+from relay.cli.filters import check_topic, parsed_past_time
+from relay.cli.output import View, counted, print_json, print_table, say
+from relay.config.file import read_config
+from relay.core.errors import RelayError
+from relay.parts import load_settings, open_store
+from relay.process.event_loop import run
+from relay.store import keys
+from relay.store.driver.streams import id_before, order_of
+from relay.store.topics.group_seek import Seek, groups_of, plan_seek, seek
+from relay.store.topics.history import BEGINNING, Extent, History, id_at, ms_of
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from relay.config.settings import Settings
-    from relay.store.topics.group_seek import Seek
-    from relay.store.topics.history import Extent
+
+app = commands()
 
 _ID = re.compile(r"\d{1,16}-\d{1,19}")
 
 
+@command(
+    app,
+    examples=(
+        "relay rewind --topic support --group billing --to 2h --dry-run",
+        "relay rewind --topic support --group billing --to end --yes",
+    ),
+)
 def rewind(
     *,
-    topic: Annotated[str, typer.Option(help="The topic that the group reads.")],
-    group: Annotated[str, typer.Option(help="The consumer group; relay topics shows them.")],
+    topic: Annotated[str, typer.Option(metavar="NAME", help="The topic that the group reads.")],
+    group: Annotated[str, typer.Option(metavar="NAME", help="The consumer group; relay topics shows them.")],
     to: Annotated[
-        str, typer.Option(help="Where it goes on: 2h (ago), a time (of routing), an entry's id, start, or end.")
+        str,
+        typer.Option(
+            metavar="POSITION", help="2h (ago), a time of routing, an entry id, start or end: the next event read."
+        ),
     ],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what it would mean.")] = False,
-    json: JsonOption = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the effect; change nothing.")] = False,
+    view: View,
 ) -> None:
-    """Let a pull group read events of its topic again, or skip some; shows first what that means."""
-    from relay.parts import load_settings
-    from relay.process.event_loop import run
-
+    """Move a consumer group back or forward in its topic, after showing the effect."""
     target = _target(to)
     settings = load_settings()
-    way = run(_plan(settings, topic, group, target))
-    if not json:
-        _say(way, target)
-    moves = not dry_run and not way.move.is_nothing
+    plan = run(_plan(settings, topic, group, target))
+    if not view.json:
+        _print_plan(plan, target, view)
+    moves = not dry_run and not plan.move.is_nothing
     if moves and not yes:
-        if json or not sys.stdin.isatty():
-            raise typer.BadParameter("say that it is meant: nobody can be asked here", param_hint="--yes")
-        typer.confirm("Go on?", abort=True)
+        if view.json or not sys.stdin.isatty():
+            raise typer.BadParameter("without a terminal, --yes is needed to confirm the move", param_hint="--yes")
+        typer.confirm("Move the group?", abort=True)
     if moves:
-        run(_go(settings, way.move))
-    if json:
-        oldest = {"history_since": way.extent.oldest_ms, "is_complete": way.extent.reaches(target.ms)}
-        print_json({**asdict(way.move), "is_back": way.move.is_back, **oldest, "moved": moves})
+        run(_seek(settings, plan.move))
+    if view.json:
+        oldest = {"history_since": plan.extent.oldest_ms, "is_complete": plan.extent.reaches(target.ms)}
+        print_json({**asdict(plan.move), "is_back": plan.move.is_back, **oldest, "moved": moves})
     elif moves:
-        console.print(f"{group} goes on there.")
+        say(f"{group} is moved.")
 
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """Where a group is to go on."""
+    """The position that was asked for."""
 
     after: str | None
-    """After this entry; None is the end."""
+    """The entry before it; None is the end."""
     ms: float | None
-    """The moment that was asked for, Unix milliseconds; None is the beginning."""
+    """Its time, Unix milliseconds; None is the beginning."""
     is_entry: bool = False
-    """Whether an entry was named, not a moment."""
+    """True if an entry id was given, not a time."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
+class _Plan:
     move: Seek
     extent: Extent
 
 
 def _target(text: str) -> _Target:
-    from relay.store.driver.streams import id_before
-    from relay.store.topics.history import BEGINNING, id_at, ms_of
-
     if text == "start":
         return _Target(BEGINNING, None)
     if text == "end":
         return _Target(None, float("inf"))
     if _ID.fullmatch(text):
         return _Target(id_before(text), ms_of(text), is_entry=True)
-    ms = past_moment(text, "--to")
-    assert ms is not None  # noqa: S101  there is a text
+    ms = parsed_past_time(text, "--to")
+    assert ms is not None  # noqa: S101  the text is not None
     return _Target(id_at(ms), ms)
 
 
-async def _plan(settings: Settings, topic: str, group: str, target: _Target) -> _Way:
-    from relay.config.file import read_config
-    from relay.core.errors import RelayError
-    from relay.parts import open_store
-    from relay.store.driver.streams import order_of
-    from relay.store.topics.group_seek import plan_seek
-    from relay.store.topics.history import History
-
+async def _plan(settings: Settings, topic: str, group: str, target: _Target) -> _Plan:
     config = read_config(settings.relay_config)
     async with open_store(settings) as redis:
         await check_topic(redis, config, topic)
         await _check_group(redis, topic, group)
         move = await plan_seek(redis, topic, group, target.after)
         if target.is_entry and target.after is not None and order_of(target.after) > order_of(move.last):
-            raise RelayError(f'"{topic}" ends before that entry, with {move.last}; --to end skips all that is there')
-        return _Way(move, await History(redis, topic).extent())
+            raise RelayError(f'"{topic}" ends before that entry, at {move.last}; --to end skips everything stored')
+        return _Plan(move, await History(redis, topic).extent())
 
 
 async def _check_group(redis: Redis, topic: str, group: str) -> None:
-    from relay.core.errors import RelayError
-    from relay.store import keys
-    from relay.store.topics.group_seek import groups_of
-
     groups = await groups_of(redis, topic)
     is_lane = group.startswith(keys.PUSH_GROUP_PREFIX)
     if is_lane or (group not in groups and keys.push_group(group) in groups):
@@ -120,44 +122,37 @@ async def _check_group(redis: Redis, topic: str, group: str) -> None:
             f"{name} is a push subscription; relay replay --topic {topic} --to {name} sends it events again"
         )
     if group not in groups:
-        pull = sorted(one for one in groups if not one.startswith(keys.PUSH_GROUP_PREFIX))
+        pull = sorted(name for name in groups if not name.startswith(keys.PUSH_GROUP_PREFIX))
         raise RelayError(f'topic "{topic}" has no group "{group}" (pull groups: {", ".join(pull) or "none"})')
 
 
-def _say(way: _Way, target: _Target) -> None:
-    move, extent = way.move, way.extent
+def _print_plan(plan: _Plan, target: _Target, view: View) -> None:
+    move, extent = plan.move, plan.extent
     if move.is_nothing:
-        console.print(f"{move.group} stands there already.")
+        say(f"{move.group} is already at this position.")
         return
-    console.print(f"{move.group} stands {_place(move.stands)}.")
+    say(f"{move.group} is {_position(move.stands, view)}.")
     if move.is_back:
-        what = f"It would be given {counted(move.events, 'event')} again"
+        effect = f"It would read {counted(move.events, 'event')} again"
     else:
-        what = f"It would skip {counted(move.events, 'event')}"
-    following = f"goes on with that of {_time(move.next)}" if move.next else "goes on with what is routed from now on"
-    console.print(f"{what}: it {following}.")
+        effect = f"It would skip {counted(move.events, 'event')}"
+    following = f"the event of {_time(move.next, view)}" if move.next else "the next one that is routed"
+    say(f"{effect}: its next event is {following}.")
     if not extent.reaches(target.ms) and extent.oldest_ms is not None:
-        console.print(f"What was routed before {local_time(extent.oldest_ms)} is no longer kept.")
+        say(f"Events routed before {view.time(extent.oldest_ms)} are no longer stored.")
     if move.holders:
-        rows = [(one.name, one.before, one.beyond) for one in move.holders]
-        print_table("Given out and not acknowledged", ("consumer", "stays with it", "is given out again"), rows)
+        rows = [(holder.name, holder.before, holder.beyond) for holder in move.holders]
+        print_table("Pending events (read, not acknowledged)", ("consumer", "stay pending", "read again"), rows, view)
 
 
-def _place(entry: str) -> str:
-    from relay.store.topics.history import BEGINNING
-
-    return "at the beginning" if entry == BEGINNING else f"after the event of {_time(entry)}"
+def _position(entry: str, view: View) -> str:
+    return "at the beginning" if entry == BEGINNING else f"after the event of {_time(entry, view)}"
 
 
-def _time(entry: str) -> str:
-    from relay.store.topics.history import ms_of
-
-    return f"{local_time(ms_of(entry))} ({entry})"
+def _time(entry: str, view: View) -> str:
+    return f"{view.time(ms_of(entry))} ({entry})"
 
 
-async def _go(settings: Settings, move: Seek) -> None:
-    from relay.parts import open_store
-    from relay.store.topics.group_seek import seek
-
+async def _seek(settings: Settings, move: Seek) -> None:
     async with open_store(settings) as redis:
         await seek(redis, move)

@@ -7,28 +7,29 @@ from typing import Annotated
 
 import typer
 
+from relay.cli.command import command, commands
 from relay.core.secret import new_key, new_secret
 
-secret = typer.Typer(name="secret", help="Make secrets.", no_args_is_help=True)
+app = commands("Generate secrets.", examples=("relay secret generate", "relay secret generate --for relay"))
 
 
 class Purpose(StrEnum):
-    """What a secret is for."""
+    """The use of a secret."""
 
     SUBSCRIPTION = "subscription"
     RELAY = "relay"
 
 
-@secret.callback()
-def _secret() -> None:
-    """Make secrets."""
-
-
-@secret.command()
+@command(app, examples=("relay secret generate", "relay secret generate --for relay"))
 def generate(
     *,
     purpose: Annotated[
-        Purpose, typer.Option("--for", help="subscription: a signing secret (whsec_...); relay: a RELAY_SECRET_KEY.")
+        Purpose,
+        typer.Option(
+            "--for",
+            metavar="USE",
+            help="subscription: a signing secret (whsec_...); relay: a value for RELAY_SECRET_KEY.",
+        ),
     ] = Purpose.SUBSCRIPTION,
 ) -> None:
     """Print a new secret of 32 random bytes."""

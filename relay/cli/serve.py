@@ -8,34 +8,37 @@ from typing import Annotated
 
 import typer
 
-Processes = Annotated[int, typer.Option(min=1, help="How many of them, on one port or queue.")]
+from relay.cli.command import command, commands
+from relay.cli.up import run_group
+from relay.parts import load_settings
+from relay.process.event_loop import run, stop_on_signals
+from relay.process.logs import configure_logging
+from relay.process.subprocesses import python
+from relay.process.supervisor import Program, supervise
+from relay.web.server import serve_ingress
+
+app = commands()
+
+Processes = Annotated[int, typer.Option(min=1, metavar="NUMBER", help="Processes that share the port or the queue.")]
 
 
+@command(app, examples=("relay ingress", "relay ingress --processes 2"))
 def ingress(
     *,
     processes: Processes = 1,
     share_port: Annotated[bool, typer.Option("--share-port", hidden=True)] = False,
 ) -> None:
-    """Receive Linq's webhooks (needs REDIS_URL, RELAY_SECRET_KEY)."""
-    from relay.parts import load_settings
-    from relay.process.event_loop import run
-    from relay.process.logs import configure_logging
-
+    """Receive Linq's webhooks; needs REDIS_URL and RELAY_SECRET_KEY."""
     settings = load_settings("relay_secret_key")
     configure_logging(settings.relay_log_level, settings.relay_log_format)
     if processes > 1:
         raise typer.Exit(_supervise([("ingress", "relay", "ingress", "--share-port")] * processes))
-    from relay.web.server import serve_ingress
-
     run(serve_ingress(settings, share_port=share_port))
 
 
+@command(app, examples=("relay worker", "relay worker --processes 2"))
 def worker(*, processes: Processes = 1) -> None:
-    """Route and deliver (needs REDIS_URL and relay.toml)."""
-    from relay.parts import load_settings
-    from relay.process.logs import configure_logging
-    from relay.process.subprocesses import python
-
+    """Route events and deliver them; needs REDIS_URL and relay.toml."""
     settings = load_settings()
     configure_logging(settings.relay_log_level, settings.relay_log_format)
     if processes > 1:
@@ -44,23 +47,23 @@ def worker(*, processes: Processes = 1) -> None:
     os.execv(sys.executable, python("workers"))  # noqa: S606  the worker is its own program; this process becomes it
 
 
+@command(app, examples=("relay up", "relay up --ingress-processes 2 --worker-processes 2"))
 def up(
     *,
-    ingress_processes: Annotated[int, typer.Option(min=1, help="Ingress processes, on one port.")] = 1,
-    worker_processes: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
+    ingress_processes: Annotated[
+        int, typer.Option(min=1, metavar="NUMBER", help="Ingress processes, on one port.")
+    ] = 1,
+    worker_processes: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="Worker processes.")] = 1,
 ) -> None:
-    """Run it all: an embedded Redis if there is no REDIS_URL, bootstrap if there is a Linq key, ingress and worker."""
-    from relay.cli.up import run_group
-    from relay.process.event_loop import run
+    """Run everything on this machine, as one supervised group.
 
+    Without REDIS_URL an embedded Redis is started; with LINQ_API_V3_API_KEY the lines are registered at Linq.
+    """
     raise typer.Exit(run(run_group(ingress_processes, worker_processes)))
 
 
 def _supervise(programs: list[tuple[str, ...]]) -> int:
-    """Runs (name, module, arguments ...) each as a process, until we are stopped."""
-    from relay.process.event_loop import run, stop_on_signals
-    from relay.process.subprocesses import python
-    from relay.process.supervisor import Program, supervise
+    """Run (name, module, arguments ...) each as a process, until a signal stops them."""
 
     async def group() -> int:
         return await supervise(

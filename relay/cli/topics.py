@@ -1,4 +1,4 @@
-"""`relay topics`: what is in each topic, and who reads it."""
+"""`relay topics`: the topics and their readers."""
 
 from __future__ import annotations
 
@@ -7,41 +7,41 @@ from typing import TYPE_CHECKING
 
 from pydantic import ByteSize
 
-from relay.cli.output import JsonOption, local_time, print_json, print_table
+from relay.cli.command import command, commands
+from relay.cli.output import View, print_json, print_table
+from relay.config.file import read_config
+from relay.parts import load_settings, open_store
+from relay.process.event_loop import run
+from relay.store.topics.topics import TopicState, topic_states
 
 if TYPE_CHECKING:
     from relay.config.settings import Settings
-    from relay.store.topics.topics import TopicState
+
+app = commands()
 
 
-def topics(*, json: JsonOption = False) -> None:
-    """Show what is in each topic, which groups read it, and how far behind they are."""
-    from relay.parts import load_settings
-    from relay.process.event_loop import run
-
+@command(app, examples=("relay topics", "relay topics --json"))
+def topics(*, view: View) -> None:
+    """Show the size of each topic, the consumer groups that read it, and their lag."""
     states = run(_read(load_settings()))
-    if json:
+    if view.json:
         print_json([asdict(state) for state in states])
         return
     rows = [
-        (one.name, one.events, ByteSize(one.size).human_readable(), local_time(one.oldest_ms) if one.oldest_ms else "")
-        for one in states
+        (topic.name, topic.events, ByteSize(topic.size).human_readable(), view.time(topic.oldest_ms))
+        for topic in states
     ]
-    print_table("Topics", ("topic", "events", "memory", "oldest"), rows)
+    print_table("Topics", ("topic", "events", "memory", "oldest"), rows, view)
     groups = [
-        (group.name, one.name, "push" if group.is_push else "pull", group.lag, group.pending)
-        for one in states
-        for group in one.groups
+        (group.name, topic.name, "push" if group.is_push else "pull", group.lag, group.pending)
+        for topic in states
+        for group in topic.groups
     ]
     if groups:
-        print_table("Readers", ("group", "topic", "kind", "not yet read", "not yet acknowledged"), groups)
+        print_table("Consumer groups", ("group", "topic", "kind", "lag", "pending"), groups, view)
 
 
 async def _read(settings: Settings) -> list[TopicState]:
-    from relay.config.file import read_config
-    from relay.parts import open_store
-    from relay.store.topics.topics import topic_states
-
     names = [topic.name for topic in read_config(settings.relay_config).topics]
     async with open_store(settings) as redis:
         return await topic_states(redis, names)

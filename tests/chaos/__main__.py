@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.console import Console
 
-from relay.cli.output import errors, print_json
+from relay.cli.output import print_json
 from tests.chaos.faults import FAULTS
 from tests.chaos.report import as_json, show
 from tests.chaos.run import RunOptions, run_chaos
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from tests.chaos.records import Records
 
 _LONGEST = 12.0
+
+errors = Console(stderr=True)
 
 
 def chaos(

@@ -6,7 +6,9 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from relay.cli.output import console, print_table
+from rich.console import Console
+
+from relay.cli.output import print_table
 from tests.chaos.linq import ACCEPTED
 from tests.chaos.records import DELETE_LANE_GROUPS
 from tests.chaos.verdict import exact, judge, lost
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from tests.chaos.timeline import Timeline
 
 _NO_FAULT = "(none)"
+
+console = Console()
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""A terminal wide enough that nothing is folded, rules in a file, and a port that nobody answers."""
+"""A terminal wide enough that nothing is folded, rules in a file, and a port without a listener."""
 
 from __future__ import annotations
 
@@ -31,6 +31,6 @@ def rules() -> Path:
 
 @pytest.fixture
 def no_redis() -> Iterator[str]:
-    """A REDIS_URL where nobody answers."""
+    """A REDIS_URL without a Redis."""
     with closed_port() as port:
         yield f"redis://127.0.0.1:{port}/0"

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from typer.testing import CliRunner
 
-from relay.cli import app, main
+from relay.cli import main
+from relay.cli.program import app
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -41,7 +42,7 @@ events = ["*"]
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a command said, and its exit code."""
+    """The output of a command, and its exit code."""
 
     code: int
     out: str
@@ -53,12 +54,12 @@ class Said:
         return json.loads(self.out)
 
     def is_one_message_without_traceback(self) -> bool:
-        """Whether it told what is wrong to a person, and nothing else."""
+        """Return True if it printed an error without a traceback, and nothing else."""
         return bool(self.err.strip()) and "Traceback" not in self.err and not self.out
 
 
 def invoke(*arguments: str | Path, input: bytes | None = None) -> Said:  # noqa: A002  as the runner calls it
-    """Runs a command in this process; errors that `main` would tell are raised."""
+    """Run a command in this process; errors that `main` would print are raised."""
     result = CliRunner().invoke(app, [str(argument) for argument in arguments], input=input, catch_exceptions=False)
     return Said(result.exit_code, result.stdout, result.stderr)
 
@@ -87,7 +88,7 @@ async def main_here(*arguments: str | Path, **environment: str) -> Said:
 
 
 async def relay(*arguments: str | Path, **environment: str) -> Said:
-    """Runs `python -m relay` with these arguments until it ends; `environment` is on top of ours."""
+    """Run `python -m relay` with these arguments until it ends; `environment` is added to ours."""
     process = await _start(arguments, environment)
     try:
         async with asyncio.timeout(TIMEOUT):
@@ -109,7 +110,7 @@ async def relay_process(*arguments: str | Path, **environment: str) -> AsyncIter
 
 
 async def line_with(text: str, stream: asyncio.StreamReader | None) -> str:
-    """The next line of `stream` that has `text` in it."""
+    """Return the next line of `stream` that contains `text`."""
     assert stream is not None
     seen = ""
     async with asyncio.timeout(TIMEOUT):
@@ -121,7 +122,7 @@ async def line_with(text: str, stream: asyncio.StreamReader | None) -> str:
 
 
 async def ended(process: asyncio.subprocess.Process) -> Said:
-    """What a process said after what was read, once it has ended."""
+    """Return the rest of the output of a process, once it has ended."""
     async with asyncio.timeout(TIMEOUT):
         out, err = await process.communicate()
     assert process.returncode is not None

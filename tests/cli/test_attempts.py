@@ -1,4 +1,4 @@
-"""`relay attempts`: what was tried, searched."""
+"""`relay attempts`: attempts are searched."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def attempts(*arguments: str) -> Said:
 
 
 @pytest.mark.usefixtures("past")
-async def test_the_attempts_of_all_subscriptions_are_shown_newest_first() -> None:
+async def test_attempts_are_shown_newest_first() -> None:
     said = await attempts("--json")
     assert [(row["subscription"], row["id"], row["attempt"]) for row in said.json] == [
         ("audit", "e-4", 1),
@@ -76,13 +76,13 @@ async def test_the_attempts_of_all_subscriptions_are_shown_newest_first() -> Non
 
 
 @pytest.mark.usefixtures("past")
-async def test_people_read_what_followed() -> None:
+async def test_next_step_of_each_attempt_is_shown() -> None:
     said = await attempts()
     assert said.code == 0
     newest, third, second, late, first = [line for line in said.out.splitlines() if "e-" in line]
-    assert "again in 5s" in first
+    assert "retry in 5s" in first
     assert "busy [/not markup]" in first
-    assert "nothing: it came too late" in late
+    assert "ignored: too late" in late
     assert "2 replay" in second
     assert "delivered" in second
     assert "3 probe" in third
@@ -106,16 +106,16 @@ async def test_people_read_what_followed() -> None:
         (["--until", "2026-09-14T09:15:03.000Z"], ["e-1"]),
         (["--limit", "2"], ["e-4", "e-3"]),
         (["--limit", "1", "--subscription", "bot"], ["e-1"]),
-        (["--chat", "nobody's"], []),
+        (["--chat", "unknown"], []),
     ],
 )
-async def test_which_are_meant_can_be_said(options: list[str], meant: list[str]) -> None:
+async def test_filters_choose_what_is_shown(options: list[str], meant: list[str]) -> None:
     said = await attempts(*options, "--json")
     assert (said.code, [row["id"] for row in said.json]) == (0, meant)
 
 
 @pytest.mark.usefixtures("past")
-async def test_an_event_that_was_never_tried_is_exit_code_1() -> None:
+async def test_event_without_attempts_is_exit_code_1() -> None:
     said = await attempts("--id", "e-9")
     assert (said.code, said.out.strip()) == (1, "Nothing found.")
     assert (await attempts("--id", "e-9", "--json")).code == 1
@@ -134,19 +134,19 @@ async def test_an_event_that_was_never_tried_is_exit_code_1() -> None:
         (["--limit", "0"], "--limit"),
     ],
 )
-async def test_what_makes_no_sense_is_refused(options: list[str], named: str) -> None:
+async def test_invalid_filter_is_refused(options: list[str], named: str) -> None:
     said = await attempts(*options)
     assert said.code == 2
     assert named in said.err
 
 
 @pytest.mark.usefixtures("past")
-async def test_a_subscription_that_never_was_is_an_error_that_names_the_others() -> None:
+async def test_unknown_subscription_error_names_the_others() -> None:
     with pytest.raises(RelayError, match=r'no subscription "boot".*audit, bot'):
         await attempts("--subscription", "boot")
 
 
-async def test_without_redis_url_there_is_exit_code_2() -> None:
+async def test_missing_redis_url_is_exit_code_2() -> None:
     said = await main_here("attempts")
     assert said.code == 2
     assert said.is_one_message_without_traceback()

@@ -1,4 +1,4 @@
-"""`relay dead`: what was given up, looked at and sent back."""
+"""`relay dead`: dead letters are listed, shown, replayed and dropped."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def ids(said: Said) -> list[tuple[str | None, str]]:
 
 
 @pytest.mark.usefixtures("graves")
-async def test_list_shows_every_dead_letter_with_its_story() -> None:
+async def test_list_shows_every_dead_letter_with_details() -> None:
     said = await dead("list", "--json")
     assert said.code == 0
     assert ids(said) == [("audit", "e-1"), ("bot", "e-1"), ("bot", "e-2")]
@@ -107,13 +107,13 @@ async def test_list_shows_every_dead_letter_with_its_story() -> None:
 
 
 @pytest.mark.usefixtures("graves")
-async def test_list_can_be_of_one_subscription() -> None:
+async def test_list_of_one_subscription() -> None:
     said = await dead("list", "--subscription", "bot", "--json")
     assert [row["id"] for row in said.json] == ["e-1", "e-2"]
 
 
 @pytest.mark.usefixtures("graves")
-async def test_list_can_be_of_one_event() -> None:
+async def test_list_of_one_event() -> None:
     assert ids(await dead("list", "--id", "e-1", "--json")) == [("audit", "e-1"), ("bot", "e-1")]
     assert (await dead("list", "--id", "e-1", "--subscription", "audit", "--json")).json[0]["subscription"] == "audit"
     assert (await dead("list", "--id", "nothing", "--json")).json == []
@@ -132,14 +132,14 @@ async def test_list_is_a_table_for_people() -> None:
         assert text in said.out
 
 
-async def test_nothing_is_dead_at_first(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_list_without_dead_letters(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_URL", redis_url)
     assert (await dead("list", "--json")).json == []
     assert "Dead letters: 0" in (await dead("list")).out
 
 
 @pytest.mark.usefixtures("graves")
-async def test_a_subscription_that_never_was_is_an_error_that_names_the_others() -> None:
+async def test_unknown_subscription_error_names_the_others() -> None:
     with pytest.raises(RelayError, match=r'no subscription "boot".*audit, bot'):
         await dead("list", "--subscription", "boot")
     said = await main_here("dead", "list", "--subscription", "boot")
@@ -147,7 +147,7 @@ async def test_a_subscription_that_never_was_is_an_error_that_names_the_others()
     assert said.is_one_message_without_traceback()
 
 
-async def test_without_redis_url_there_is_exit_code_2() -> None:
+async def test_missing_redis_url_is_exit_code_2() -> None:
     said = await main_here("dead", "list")
     assert said.code == 2
     assert said.is_one_message_without_traceback()
@@ -185,7 +185,7 @@ async def test_show_finds_nothing_in_json_either() -> None:
 
 
 @pytest.mark.parametrize("command", ["list", "show"])
-async def test_what_a_subscriber_answered_is_shown_as_it_is(graves: Redis, command: str) -> None:
+async def test_response_of_a_subscriber_is_not_read_as_markup(graves: Redis, command: str) -> None:
     await bury(graves, "bot", "e-3", dead_detail="<b>[/] oops", dead_reason="rejected: [/] oops")
     said = await dead(command, "--id", "e-3")
     assert "[/] oops" in said.out
@@ -206,7 +206,7 @@ async def test_show_has_the_attempts_of_its_own_delivery(graves: Redis) -> None:
     await remember(graves, "bot", BAD._replace(topic="another"))
     await remember(graves, "bot", BAD._replace(event_id="e-7"))
     (letter,) = (await dead("show", "--subscription", "bot", "--id", "e-1", "--json")).json
-    assert [(one["attempt"], one["detail"], one["replay"]) for one in letter["attempts"]] == [
+    assert [(attempt["attempt"], attempt["detail"], attempt["replay"]) for attempt in letter["attempts"]] == [
         (1, "busy", False),
         (2, "nothing here", False),
     ]
@@ -239,7 +239,7 @@ async def test_replay_wakes_the_lane(graves: Redis) -> None:
 
 
 @pytest.mark.usefixtures("graves")
-async def test_replay_of_an_event_goes_to_every_subscription_that_lost_it() -> None:
+async def test_replay_of_an_event_reaches_all_its_subscriptions() -> None:
     said = await dead("replay", "--id", "e-1", "--json")
     assert said.json == {"replayed": 2, "subscriptions": {"audit": 1, "bot": 1}}
 
@@ -253,7 +253,7 @@ async def test_replay_of_all_leaves_none(graves: Redis) -> None:
 
 
 @pytest.mark.usefixtures("graves")
-async def test_replay_tells_people_how_many() -> None:
+async def test_replay_shows_counts() -> None:
     said = await dead("replay", "--all")
     assert said.out == "audit: 1 sent back\nbot: 2 sent back\n"
     again = await dead("replay", "--all")
@@ -261,7 +261,7 @@ async def test_replay_tells_people_how_many() -> None:
 
 
 @pytest.mark.usefixtures("graves")
-async def test_an_event_that_is_not_dead_cannot_be_replayed() -> None:
+async def test_event_without_dead_letter_cannot_be_replayed() -> None:
     assert (await dead("replay", "--id", "e-9")).code == 1
     await dead("replay", "--id", "e-2")
     assert (await dead("replay", "--id", "e-2", "--json")).code == 1
@@ -269,14 +269,14 @@ async def test_an_event_that_is_not_dead_cannot_be_replayed() -> None:
 
 @pytest.mark.usefixtures("graves")
 @pytest.mark.parametrize("arguments", [[], ["--subscription", "bot"]], ids=["nothing", "a subscription"])
-async def test_replay_wants_to_be_told_what(arguments: list[str]) -> None:
+async def test_replay_without_a_choice_is_refused(arguments: list[str]) -> None:
     said = await dead("replay", *arguments)
     assert said.code == 2
     assert "--all" in said.err
     assert len(ids(await dead("list", "--json"))) == 3
 
 
-async def test_the_ledger_balances_before_and_after(graves: Redis) -> None:
+async def test_ledger_balances_before_and_after(graves: Redis) -> None:
     await graves.hset(keys.COUNTS, mapping={"accepted": 3, "routed": 3})  # type: ignore[misc]
     before = (await invoke_beside("ledger", "--json")).json
     await dead("replay", "--all")
@@ -289,9 +289,9 @@ async def test_the_ledger_balances_before_and_after(graves: Redis) -> None:
 
 
 @pytest.mark.usefixtures("graves")
-async def test_the_dead_letters_of_a_subscription_that_is_gone_are_not_sent_where_nobody_looks() -> None:
+async def test_dead_letters_of_a_removed_subscription_are_not_replayed() -> None:
     Path("relay.toml").write_text(RULES.replace('name = "bot"', 'name = "robot"'))
-    with pytest.raises(RelayError, match=r"bot stands no longer in relay\.toml"):
+    with pytest.raises(RelayError, match=r"bot is no longer in relay\.toml"):
         await dead("replay", "--all")
     assert len(ids(await dead("list", "--json"))) == 3
     assert (await dead("replay", "--all", "--subscription", "audit")).code == 0
@@ -322,7 +322,7 @@ async def many(graves: Redis) -> Redis:
         (["--since", "2026-09-14T09:15:10Z", "--line", "+16465550123"], 0),
     ],
 )
-async def test_which_are_meant_can_be_said(options: list[str], found: int) -> None:
+async def test_filters_choose_what_is_shown(options: list[str], found: int) -> None:
     assert len(ids(await dead("list", *options, "--json"))) == found
     said = await dead("replay", *options, "--dry-run", "--json")
     assert (said.code, said.json["replayed"]) == (0, found)
@@ -334,7 +334,7 @@ async def test_which_are_meant_can_be_said(options: list[str], found: int) -> No
     ("options", "named"),
     [(["--type", "call..x"], "--type"), (["--line", "123"], "--line"), (["--since", "yesterday"], "--since")],
 )
-async def test_what_makes_no_sense_is_refused(options: list[str], named: str) -> None:
+async def test_invalid_filter_is_refused(options: list[str], named: str) -> None:
     said = await dead("list", *options)
     assert said.code == 2
     assert named in said.err
@@ -349,11 +349,11 @@ async def test_replay_keeps_to_a_rate() -> None:
 
 
 @pytest.mark.usefixtures("many")
-async def test_dropping_says_how_many_first_and_the_ledger_keeps_the_number() -> None:
+async def test_drop_counts_first_and_the_ledger_keeps_the_number() -> None:
     assert (await dead("drop", "wrong deploy", "--type", "call.*", "--dry-run")).out == "bot: 3 would be dropped\n"
     with capture_logs() as logs:
         assert (await dead("drop", "wrong deploy", "--type", "call.*")).out == "bot: 3 dropped\n"
-    assert [(one["event"], one["subscription"], one["events"], one["why"]) for one in logs] == [
+    assert [(line["event"], line["subscription"], line["events"], line["why"]) for line in logs] == [
         ("dead.dropped", "bot", 3, "wrong deploy")
     ]
     assert len(ids(await dead("list", "--json"))) == 3

@@ -34,11 +34,11 @@ async def sandbox(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 async def findings_about(area: str) -> list[tuple[str, str]]:
     said = await main_here("doctor", "--json")
-    return [(one["state"], one["what"]) for one in said.json["findings"] if one["area"] == area]
+    return [(finding["state"], finding["what"]) for finding in said.json["findings"] if finding["area"] == area]
 
 
 @pytest.mark.usefixtures("sandbox")
-async def test_it_says_what_is_missing_at_linq_and_what_to_do() -> None:
+async def test_missing_subscription_at_linq_has_a_remedy() -> None:
     said = await main_here("doctor")
     assert said.code == 1
     for text in ("the line has no subscription", "relay bootstrap apply", "no worker is running", "problems."):
@@ -48,22 +48,20 @@ async def test_it_says_what_is_missing_at_linq_and_what_to_do() -> None:
 
 
 @pytest.mark.usefixtures("sandbox")
-async def test_without_a_key_linq_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_linq_is_not_examined_without_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LINQ_API_V3_API_KEY")
     assert await findings_about("Linq") == [("warning", "not checked: LINQ_API_V3_API_KEY not set")]
 
 
 @pytest.mark.usefixtures("sandbox")
-async def test_a_linq_that_refuses_is_a_finding_and_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_refusing_linq_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LINQ_API_V3_API_KEY", "another")
     [(state, what)] = await findings_about("Linq")
     assert state == "problem"
     assert "LINQ_API_V3_API_KEY" in what
 
 
-async def test_a_redis_that_is_away_is_a_finding(
-    no_redis: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_unreachable_redis_is_a_finding(no_redis: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "relay.toml").write_text("topics = []")
     monkeypatch.setenv("REDIS_URL", no_redis)

@@ -42,7 +42,7 @@ async def books(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -
     return redis
 
 
-async def test_an_empty_ledger_balances(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_empty_ledger_balances(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_URL", redis_url)
     said = await invoke_beside("ledger", "--json")
     assert said.code == 0
@@ -50,7 +50,7 @@ async def test_an_empty_ledger_balances(redis_url: str, monkeypatch: pytest.Monk
 
 
 @pytest.mark.usefixtures("books")
-async def test_the_ledger_says_where_every_event_is() -> None:
+async def test_ledger_shows_where_every_event_is() -> None:
     said = await invoke_beside("ledger", "--json")
     assert said.code == 0
     assert said.json == {
@@ -87,7 +87,7 @@ async def test_the_ledger_says_where_every_event_is() -> None:
 
 
 @pytest.mark.usefixtures("books")
-async def test_the_ledger_is_tables_for_people() -> None:
+async def test_ledger_is_shown_as_tables() -> None:
     said = await invoke_beside("ledger")
     assert said.code == 0
     for text in ("All webhooks", "call.ended", "bot", "The ledger balances."):
@@ -97,7 +97,7 @@ async def test_the_ledger_is_tables_for_people() -> None:
 @pytest.mark.parametrize(
     ("key", "field"), [(keys.lane("bot"), "delivered"), (keys.COUNTS, "accepted")], ids=["lane", "totals"]
 )
-async def test_a_ledger_that_does_not_balance_is_exit_code_1(books: Redis, key: str, field: str) -> None:
+async def test_unbalanced_ledger_is_exit_code_1(books: Redis, key: str, field: str) -> None:
     await books.hincrby(key, field, 1)  # type: ignore[misc]
     said = await invoke_beside("ledger", "--json")
     assert (said.code, said.json["balances"]) == (1, False)
@@ -106,7 +106,7 @@ async def test_a_ledger_that_does_not_balance_is_exit_code_1(books: Redis, key: 
     assert "The ledger does not balance." in text.out
 
 
-async def test_without_redis_url_there_is_exit_code_2() -> None:
+async def test_missing_redis_url_is_exit_code_2() -> None:
     said = await main_here("ledger")
     assert said.code == 2
     assert said.is_one_message_without_traceback()

@@ -1,4 +1,4 @@
-"""`relay quarantine`: what could not be read, looked at, read again, dropped."""
+"""`relay quarantine`: webhooks that could not be parsed are listed, shown, retried and dropped."""
 
 from __future__ import annotations
 
@@ -42,24 +42,24 @@ async def listed() -> list[dict[str, Any]]:
     return rows
 
 
-async def test_list_shows_what_was_set_aside(bodies: Redis) -> None:
+async def test_list_shows_quarantined_webhooks(bodies: Redis) -> None:
     entries = [entry.decode() for entry, _ in await bodies.xrange(keys.QUARANTINE)]
     assert [row["id"] for row in await listed()] == entries
     assert (await listed())[0] == {
         "id": entries[0],
         "api": "v3",
         "line": LINE,
-        "came_at": CAME,
+        "received_at": CAME,
         "bytes": 14,
         "reason": "the body is not JSON",
     }
     said = await quarantine("list")
-    assert "Bodies set aside: 3" in said.out
+    assert "Quarantined webhooks: 3" in said.out
     assert "the body is not JSON" in said.out
 
 
 @pytest.mark.usefixtures("bodies")
-async def test_show_has_bodies_that_are_no_text() -> None:
+async def test_show_replaces_bytes_that_are_not_text() -> None:
     [row, *_] = (await quarantine("show", "--json")).json
     assert row["body"] == "not JSON \ufffd [/]"
     assert "not JSON \ufffd [/]" in (await quarantine("show", "--id", row["id"])).out
@@ -77,18 +77,18 @@ async def test_show_has_bodies_that_are_no_text() -> None:
         (["--since", "1h", "--reason", "JSON"], 0),
     ],
 )
-async def test_which_are_meant_can_be_said(options: list[str], count: int) -> None:
+async def test_filters_choose_what_is_shown(options: list[str], count: int) -> None:
     assert len((await quarantine("list", *options, "--json")).json) == count
     assert (await quarantine("drop", "why", *options, "--dry-run", "--json")).json == {"dropped": count}
     assert len(await listed()) == 3
 
 
-async def test_retry_lets_in_what_can_be_read_now_once(bodies: Redis) -> None:
+async def test_retry_accepts_each_readable_event_once(bodies: Redis) -> None:
     said = await quarantine("retry", "--all", "--dry-run", "--json")
     assert said.json == {"accepted": 2, "repeats": 0, "unreadable": 1}
     assert len(await listed()) == 3
     said = await quarantine("retry", "--all")
-    assert said.out.strip() == "1 accepted, 1 repeated, 1 unreadable"
+    assert said.out.strip() == "1 accepted, 1 duplicates, 1 still unreadable"
     assert [row["reason"] for row in await listed()] == ["the body is not JSON"]
     [(_, event)] = await bodies.xrange(keys.INBOX)
     assert (event[b"id"], event[b"type"], event[b"line"]) == (b"e-1", b"message.received", LINE.encode())
@@ -100,7 +100,7 @@ async def test_retry_lets_in_what_can_be_read_now_once(bodies: Redis) -> None:
 
 
 @pytest.mark.usefixtures("bodies")
-async def test_what_still_cannot_be_read_stays() -> None:
+async def test_unreadable_webhook_stays_in_quarantine() -> None:
     [bad, *_] = await listed()
     said = await quarantine("retry", "--id", bad["id"], "--json")
     assert (said.code, said.json) == (1, {"accepted": 0, "repeats": 0, "unreadable": 1})
@@ -108,11 +108,11 @@ async def test_what_still_cannot_be_read_stays() -> None:
 
 
 @pytest.mark.usefixtures("bodies")
-async def test_dropping_is_said_and_counted() -> None:
+async def test_drop_is_logged_and_counted() -> None:
     with capture_logs() as logs:
         said = await quarantine("drop", "a test of theirs", "--reason", "not JSON")
     assert said.out.strip() == "1 dropped"
-    assert [(one["event"], one["bodies"], one["why"]) for one in logs] == [
+    assert [(line["event"], line["bodies"], line["why"]) for line in logs] == [
         ("quarantine.dropped", 1, "a test of theirs")
     ]
     assert len(await listed()) == 2
@@ -123,7 +123,7 @@ async def test_dropping_is_said_and_counted() -> None:
 
 @pytest.mark.usefixtures("bodies")
 @pytest.mark.parametrize("command", [["drop", "why"], ["retry"]])
-async def test_who_names_nothing_has_to_say_all(command: list[str]) -> None:
+async def test_change_without_a_choice_needs_all(command: list[str]) -> None:
     said = await quarantine(*command)
     assert said.code == 2
     assert "--all" in said.err

@@ -55,7 +55,7 @@ async def _history(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
 
 
 async def order(*arguments: str) -> Any:
-    """What `relay replay` says in JSON."""
+    """Return the JSON of `relay replay`."""
     return (await invoke_beside("replay", "--topic", "support", "--to", "bot", *arguments, "--json")).json
 
 
@@ -69,7 +69,7 @@ async def refused(*arguments: str) -> str:
 # --- Ordering ------------------------------------------------------------------------------------------
 
 
-async def test_a_dry_run_only_counts(redis: Redis) -> None:
+async def test_dry_run_only_counts(redis: Redis) -> None:
     found = await order("--dry-run", "--type", "message.*", "--line", LINE)
     assert (found["topic"], found["subscription"], found["events"], found["matching"]) == ("support", "bot", 5, 2)
     assert found["is_complete"]
@@ -77,10 +77,10 @@ async def test_a_dry_run_only_counts(redis: Redis) -> None:
     assert not await redis.exists(keys.REPLAYS, keys.QUEUE, keys.SLOW_QUEUE)
     said = await main_here("replay", "--topic", "support", "--to", "bot", "--dry-run", "--rate", "0.1")
     assert "support has 5 events from" in said.out
-    assert "They would be sent to bot in 50s or more." in said.out
+    assert "They would be sent to bot in at least 50s." in said.out
 
 
-async def test_an_order_is_written_down_and_its_bell_rung(redis: Redis) -> None:
+async def test_order_is_stored_and_its_job_is_woken(redis: Redis) -> None:
     begun = await order("--since", "210m", "--until", "90m", "--rate", "7.5")
     assert (begun["events"], begun["matching"], begun["rate"], begun["state"]) == (2, 2, 7.5, "running")
     assert "@" in begun["by"]
@@ -89,20 +89,20 @@ async def test_an_order_is_written_down_and_its_bell_rung(redis: Redis) -> None:
     assert await redis.zscore(keys.SLOW_QUEUE, wakeups.REPLAY.job_id) == wakeups.NOW
 
 
-async def test_for_a_person() -> None:
+async def test_start_is_shown_to_people() -> None:
     said = await main_here("replay", "--topic", "support", "--to", "bot")
     assert said.code == 0
-    assert "5 of them are wanted" in said.out
+    assert "5 of them match" in said.out
     assert "relay replay cancel" in said.out
     assert "no longer kept" not in said.out
 
 
-async def test_history_that_is_gone_is_said(redis: Redis) -> None:
+async def test_trimmed_history_is_reported(redis: Redis) -> None:
     await redis.xtrim(STREAM, maxlen=3, approximate=False)
     said = await main_here("replay", "--topic", "support", "--to", "bot", "--since", "9h", "--dry-run")
-    assert "is no longer kept" in said.out
+    assert "are no longer stored" in said.out
     said = await main_here("replay", "--topic", "support", "--to", "bot", "--since", "150m", "--dry-run")
-    assert "is no longer kept" not in said.out
+    assert "are no longer stored" not in said.out
     assert not (await order("--dry-run"))["is_complete"]
 
 
@@ -112,7 +112,10 @@ async def test_history_that_is_gone_is_said(redis: Redis) -> None:
         (("--topic", "nothing", "--to", "bot"), 'no topic "nothing" (known: support, quiet)'),
         (("--topic", "support", "--to", "crm"), 'no push subscription "crm" in relay.toml (known: bot)'),
         (("--topic", "quiet", "--to", "bot"), 'topic "quiet" has no events'),
-        (("--topic", "support", "--to", "bot", "--since", "30m"), "has no events of that time; its oldest one is of"),
+        (
+            ("--topic", "support", "--to", "bot", "--since", "30m"),
+            "has no events in that period; its oldest event is from",
+        ),
         (("--topic", "support", "--to", "bot", "--type", "call.*"), 'none of the 5 events of "support"'),
         (("--topic", "support", "--to", "bot", "--since", "1h", "--until", "2h"), '"1h" is not before "2h"'),
         (("--topic", "support", "--to", "bot", "--since", "2999-01-01"), '"2999-01-01" is in the future'),
@@ -120,20 +123,18 @@ async def test_history_that_is_gone_is_said(redis: Redis) -> None:
         (("--topic", "support", "--to", "bot", "--until", "soon"), '"soon" is not a time'),
         (("--topic", "support", "--to", "bot", "--type", "**"), "is not an event-type pattern"),
         (("--topic", "support", "--to", "bot", "--line", "12"), "is not a phone number"),
-        (("--topic", "support"), "say whose history, and who is to get it"),
+        (("--topic", "support"), "both are needed"),
     ],
 )
-async def test_what_cannot_be_ordered_is_said_in_a_sentence(
-    redis: Redis, arguments: tuple[str, ...], message: str
-) -> None:
+async def test_impossible_replay_is_one_sentence(redis: Redis, arguments: tuple[str, ...], message: str) -> None:
     assert message in await refused(*arguments)
     assert not await redis.exists(keys.REPLAYS)
 
 
-async def test_so_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_number_of_running_replays_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replays, "MAX_RUNNING", 1)
     await order()
-    assert "more than 1 at a time cannot run; wait for one to end, or cancel one" in await refused(
+    assert "1 replay can run at a time; wait for one to end, or cancel one" in await refused(
         "--topic", "support", "--to", "bot"
     )
 
@@ -142,16 +143,16 @@ async def test_so_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("state", "code"), [(State.DONE, 0), (State.CANCELLED, 1), (State.FAILED, 1)])
-async def test_who_follows_sees_the_end(redis: Redis, state: State, code: int) -> None:
+async def test_follow_shows_the_end(redis: Redis, state: State, code: int) -> None:
     watching = asyncio.create_task(main_here("replay", "--topic", "support", "--to", "bot", "--follow"))
     (running,) = await eventually(Replays(redis).running)
     assert await Replays(redis).end(running.id, state, "so", 1)
     said = await watching
     assert said.code == code
-    assert f"Replay {running.id} is {state} (so): bot was given 0 events." in said.out
+    assert f"Replay {running.id} is {state} (so): bot was sent 0 events." in said.out
 
 
-async def test_ctrl_c_only_stops_looking(redis: Redis) -> None:
+async def test_ctrl_c_only_stops_following(redis: Redis) -> None:
     async with relay_process("replay", "--topic", "support", "--to", "bot", "--follow") as process:
         await line_with("stops it", process.stdout)
 
@@ -164,7 +165,7 @@ async def test_ctrl_c_only_stops_looking(redis: Redis) -> None:
             said = await ended(process)
     (running,) = await Replays(redis).running()
     assert said.code == 0
-    assert f"Replay {running.id} goes on; relay replay cancel {running.id} stops it." in said.err
+    assert f"Replay {running.id} continues; relay replay cancel {running.id} stops it." in said.err
     assert "Traceback" not in said.err
 
 
@@ -175,19 +176,21 @@ async def test_list_and_cancel(redis: Redis) -> None:
     assert (await invoke_beside("replay", "list", "--json")).json == []
     first, second = await order(), await order("--type", "message.*")
     said = await main_here("replay", "cancel", first["id"])
-    assert said.out == f"Replay {first['id']} is cancelled; bot was given 0 events.\n"
-    assert [(one["id"], one["state"]) for one in (await invoke_beside("replay", "list", "--json")).json] == [
+    assert said.out == f"Replay {first['id']} is cancelled; bot was sent 0 events.\n"
+    assert [(replay["id"], replay["state"]) for replay in (await invoke_beside("replay", "list", "--json")).json] == [
         (first["id"], "cancelled"),
         (second["id"], "running"),
     ]
     await Suspensions(redis).pause("bot", "maintenance", 1)
     table = (await main_here("replay", "list")).out
-    assert all(text in table for text in (first["id"], "cancelled", "message.*", "waits: the lane is not delivering"))
+    assert all(
+        text in table for text in (first["id"], "cancelled", "message.*", "waits: the subscription is not delivering")
+    )
 
 
-async def test_cancelling_what_has_ended_or_never_was() -> None:
+async def test_ended_or_unknown_replay_cannot_be_cancelled() -> None:
     begun = await order()
     await main_here("replay", "cancel", begun["id"])
-    assert f"replay {begun['id']} has ended already: cancelled" in await refused("cancel", begun["id"])
+    assert f"replay {begun['id']} has already ended: cancelled" in await refused("cancel", begun["id"])
     with pytest.raises(RelayError, match='no replay "feed"; relay replay list shows'):
         await invoke_beside("replay", "cancel", "feed")

@@ -1,4 +1,4 @@
-"""`relay rewind`: what it would mean is shown, and done when it is meant."""
+"""`relay rewind`: the effect of a move is shown, and then it is done."""
 
 from __future__ import annotations
 
@@ -62,50 +62,50 @@ async def unread(redis: Redis) -> list[str]:
         ("1s", (2, "forwards"), []),
     ],
 )
-async def test_it_goes_back_and_forwards(redis: Redis, to: str, way: tuple[int, str], left: list[str]) -> None:
+async def test_group_moves_back_and_forward(redis: Redis, to: str, way: tuple[int, str], left: list[str]) -> None:
     said = await rewind(to, "--yes", "--json")
     assert (said.code, said.json["moved"]) == (0, True)
     assert (said.json["events"], "back" if said.json["is_back"] else "forwards") == way
     assert await unread(redis) == left
 
 
-async def test_it_goes_to_an_entry(redis: Redis, entries: list[str]) -> None:
+async def test_group_moves_to_an_entry(redis: Redis, entries: list[str]) -> None:
     assert (await rewind(entries[1], "--yes")).code == 0
     assert await unread(redis) == ["e1", "e2", "e3", "e4"]
 
 
-async def test_it_shows_first_what_it_means(redis: Redis, entries: list[str]) -> None:
+async def test_effect_is_shown_first(redis: Redis, entries: list[str]) -> None:
     before = await stands(redis)
     said = await rewind(entries[2], "--dry-run")
     assert said.code == 0
     assert f"({entries[2]})" in said.out
-    assert "It would be given 1 event again" in said.out
+    assert "It would read 1 event again" in said.out
     assert "host-1" in said.out
-    assert "no longer kept" not in said.out
+    assert "no longer stored" not in said.out
     said = await rewind("end", "--dry-run")
-    assert "It would skip 2 events: it goes on with what is routed from now on." in said.out
+    assert "It would skip 2 events: its next event is the next one that is routed." in said.out
     assert await stands(redis) == before
 
 
-async def test_what_is_no_longer_kept_is_said(redis: Redis) -> None:
+async def test_trimmed_events_are_reported(redis: Redis) -> None:
     await redis.xtrim(STREAM, maxlen=4, approximate=False)
     for to, is_gone in (("start", True), ("9h", True), ("150m", False), ("end", False)):
-        assert ("is no longer kept" in (await rewind(to, "--dry-run")).out) == is_gone
+        assert ("are no longer stored" in (await rewind(to, "--dry-run")).out) == is_gone
 
 
-async def test_nobody_is_moved_without_being_meant(redis: Redis) -> None:
+async def test_move_without_a_terminal_needs_yes(redis: Redis) -> None:
     before = await stands(redis)
     said = await rewind("start")
     assert said.code == 2
-    assert "nobody can be asked here" in said.err
+    assert "--yes is needed to confirm" in said.err
     assert await stands(redis) == before
 
 
 @pytest.mark.parametrize(("answer", "left"), [("y", ["e0", "e1", "e2", "e3", "e4"]), ("n", ["e3", "e4"])])
-async def test_a_person_is_asked(redis: Redis, monkeypatch: pytest.MonkeyPatch, answer: str, left: list[str]) -> None:
+async def test_operator_is_asked(redis: Redis, monkeypatch: pytest.MonkeyPatch, answer: str, left: list[str]) -> None:
     monkeypatch.setattr(sys, "stdin", Terminal(answer + "\n"))
     said = await rewind("start")
-    assert "Go on? [y/N]" in said.out
+    assert "Move the group? [y/N]" in said.out
     assert said.code == (0 if answer == "y" else 1)
     assert await unread(redis) == left
 
@@ -115,16 +115,16 @@ class Terminal(io.StringIO):
         return True
 
 
-async def test_where_it_stands_already_nothing_is_asked() -> None:
+async def test_current_position_asks_nothing() -> None:
     said = await rewind("150m")
-    assert (said.code, said.out) == (0, "billing stands there already.\n")
+    assert (said.code, said.out) == (0, "billing is already at this position.\n")
 
 
 @pytest.mark.parametrize(
     ("to", "more", "message"),
     [
         ("start", {"topic": "nothing"}, 'no topic "nothing" (known: support)'),
-        ("start", {"group": "nobody"}, 'topic "support" has no group "nobody" (pull groups: billing)'),
+        ("start", {"group": "unknown"}, 'topic "support" has no group "unknown" (pull groups: billing)'),
         ("start", {"group": "push:bot"}, "relay replay --topic support --to bot sends it events again"),
         ("start", {"group": "bot"}, "bot is a push subscription"),
         ("9000000000000-0", {}, "ends before that entry"),
@@ -132,9 +132,7 @@ async def test_where_it_stands_already_nothing_is_asked() -> None:
         ("yesterday", {}, "is not a time"),
     ],
 )
-async def test_what_cannot_be_done_is_said_in_a_sentence(
-    redis: Redis, to: str, more: dict[str, str], message: str
-) -> None:
+async def test_impossible_move_is_one_sentence(redis: Redis, to: str, more: dict[str, str], message: str) -> None:
     before = await stands(redis)
     said = await rewind(to, "--yes", **more)
     assert said.is_one_message_without_traceback()
@@ -142,6 +140,6 @@ async def test_what_cannot_be_done_is_said_in_a_sentence(
     assert await stands(redis) == before
 
 
-async def test_a_topic_that_was_never_fed(redis: Redis) -> None:
+async def test_topic_without_events(redis: Redis) -> None:
     await redis.delete(STREAM)
     assert 'has no group "billing" (pull groups: none)' in (await rewind("start", "--yes")).err

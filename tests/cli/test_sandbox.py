@@ -51,30 +51,30 @@ async def started(*arguments: str, listen: str = "127.0.0.1:0") -> AsyncIterator
         yield Started(process, variables["LINQ_API_V3_BASE_URL"], variables["LINQ_API_V3_API_KEY"])
 
 
-async def test_starts_answers_and_stops() -> None:
-    async with started() as one:
-        async with linq.AsyncLinqAPIV3(api_key=one.key, base_url=one.base_url) as client:
+async def test_sandbox_starts_responds_and_stops() -> None:
+    async with started() as running:
+        async with linq.AsyncLinqAPIV3(api_key=running.key, base_url=running.base_url) as client:
             lines = [number.phone_number for number in (await client.phone_numbers.list()).phone_numbers]
             with pytest.raises(linq.BadRequestError):
                 await client.webhook_subscriptions.create(target_url=LOCAL, subscribed_events=["message.sent"])
         assert tuple(lines) == DEFAULT_LINES
-        one.process.send_signal(signal.SIGTERM)
-        said = await ended(one.process)
+        running.process.send_signal(signal.SIGTERM)
+        said = await ended(running.process)
     assert (said.code, said.err) == (0, "")
 
 
-async def test_says_where_its_page_is() -> None:
+async def test_sandbox_prints_the_url_of_its_page() -> None:
     async with relay_process("sandbox", "--listen", "127.0.0.1:0") as process:
         url = (await line_with("/sandbox", process.stdout)).split()[-1]
         async with aiohttp.ClientSession() as http, http.get(url) as answer:
             assert (answer.status, answer.content_type) == (200, "text/html")
 
 
-async def test_key_and_lines_can_be_chosen_and_local_targets_allowed() -> None:
+async def test_key_lines_and_local_targets_are_options() -> None:
     lines = ["+15035550177", "+15035550178"]
-    async with started("--api-key", "my-key", "--line", lines[0], "--line", lines[1], "--allow-local") as one:
-        assert one.key == "my-key"
-        async with linq.AsyncLinqAPIV3(api_key="my-key", base_url=one.base_url) as client:
+    async with started("--api-key", "my-key", "--line", lines[0], "--line", lines[1], "--allow-local") as running:
+        assert running.key == "my-key"
+        async with linq.AsyncLinqAPIV3(api_key="my-key", base_url=running.base_url) as client:
             assert [number.phone_number for number in (await client.phone_numbers.list()).phone_numbers] == lines
             await client.webhook_subscriptions.create(target_url=LOCAL, subscribed_events=["message.sent"])
 
@@ -91,13 +91,13 @@ async def test_key_and_lines_can_be_chosen_and_local_targets_allowed() -> None:
     ],
     ids=" ".join,
 )
-def test_what_makes_no_sense_is_a_wrong_command_line(arguments: list[str]) -> None:
+def test_invalid_value_is_a_wrong_command_line(arguments: list[str]) -> None:
     said = invoke("sandbox", *arguments)
     assert said.code == 2
     assert arguments[0] in said.err
 
 
-async def test_a_port_that_is_taken_is_told_in_one_message() -> None:
+async def test_taken_port_is_one_message() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -107,13 +107,13 @@ async def test_a_port_that_is_taken_is_told_in_one_message() -> None:
     assert "Address already in use" in said.err
 
 
-async def test_its_variables_stand_on_one_line_in_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_printed_variables_are_not_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    async with started() as one:
-        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/api/partner", one.base_url)
+    async with started() as running:
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/api/partner", running.base_url)
 
 
 @pytest.mark.skipif(not has_ipv6(), reason="no IPv6 on this machine")
-async def test_its_url_can_be_used_with_ipv6_too() -> None:
-    async with started(listen="[::1]:0") as one:
-        assert re.fullmatch(r"http://\[::1\]:\d+/api/partner", one.base_url)
+async def test_printed_url_is_usable_with_ipv6() -> None:
+    async with started(listen="[::1]:0") as running:
+        assert re.fullmatch(r"http://\[::1\]:\d+/api/partner", running.base_url)

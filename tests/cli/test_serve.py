@@ -39,9 +39,7 @@ ANY_PORTS = {"RELAY_LISTEN": "127.0.0.1:0", "RELAY_ADMIN_LISTEN": "127.0.0.1:0",
     ],
 )
 @pytest.mark.usefixtures("rules")
-async def test_a_missing_variable_is_named_with_exit_code_2(
-    command: str, environment: dict[str, str], missing: str
-) -> None:
+async def test_missing_variable_is_exit_code_2(command: str, environment: dict[str, str], missing: str) -> None:
     said = await main_here(command, **environment)
     assert said.code == 2
     assert said.is_one_message_without_traceback()
@@ -50,7 +48,7 @@ async def test_a_missing_variable_is_named_with_exit_code_2(
 
 @pytest.mark.parametrize("command", ["ingress", "worker"])
 @pytest.mark.usefixtures("rules")
-async def test_a_service_without_redis_does_not_start(command: str) -> None:
+async def test_service_needs_redis(command: str) -> None:
     said = await relay(command, RELAY_SECRET_KEY=KEY)
     assert said.code == 2
     assert said.is_one_message_without_traceback()
@@ -58,19 +56,19 @@ async def test_a_service_without_redis_does_not_start(command: str) -> None:
 
 
 @pytest.mark.usefixtures("rules")
-async def test_up_names_all_missing_variables_together() -> None:
+async def test_up_names_all_missing_variables() -> None:
     said = await main_here("up", LINQ_API_V3_API_KEY="key")
     assert all(f"{name}: not set" in said.err for name in ("RELAY_SECRET_KEY", "RELAY_PUBLIC_URL"))
 
 
-async def test_the_ingress_names_all_missing_variables_together() -> None:
+async def test_ingress_names_all_missing_variables() -> None:
     said = await main_here("ingress")
     assert all(f"{name}: not set" in said.err for name in ("RELAY_SECRET_KEY", "REDIS_URL"))
 
 
 @pytest.mark.parametrize("command", ["ingress", "up"])
 @pytest.mark.usefixtures("rules")
-async def test_wrong_variables_are_told_with_exit_code_2(command: str) -> None:
+async def test_wrong_variables_are_exit_code_2(command: str) -> None:
     said = await main_here(command, RELAY_SECRET_KEY="short", RELAY_LISTEN="here", REDIS_URL="http://x")
     assert said.code == 2
     assert said.is_one_message_without_traceback()
@@ -78,7 +76,7 @@ async def test_wrong_variables_are_told_with_exit_code_2(command: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["worker", "up"])
-async def test_rules_that_cannot_be_used_are_told_with_exit_code_2(command: str, redis_url: str) -> None:
+async def test_invalid_config_is_exit_code_2(command: str, redis_url: str) -> None:
     Path("relay.toml").write_text('[[topics]]\nname = "x"\nevents = ["a..b"]\n')
     said = await relay(command, REDIS_URL=redis_url, RELAY_SECRET_KEY=KEY)
     assert said.code == 2
@@ -86,7 +84,7 @@ async def test_rules_that_cannot_be_used_are_told_with_exit_code_2(command: str,
     assert "relay.toml:3" in said.err
 
 
-async def test_the_ingress_comes_up_is_ready_and_leaves(redis: Redis, redis_url: str) -> None:
+async def test_ingress_starts_is_ready_and_stops(redis: Redis, redis_url: str) -> None:
     await Keyring(redis, Cipher(KEY)).store(LINES[0], 1, "s-1", SigningSecret(new_secret()), 0)
 
     async def status_of(path: str) -> int:
@@ -108,7 +106,7 @@ async def test_the_ingress_comes_up_is_ready_and_leaves(redis: Redis, redis_url:
 
 
 @pytest.mark.usefixtures("rules")
-async def test_a_worker_gives_way_to_others_as_far_as_it_is_told(redis_url: str) -> None:
+async def test_worker_uses_the_configured_nice_value(redis_url: str) -> None:
     given = {"REDIS_URL": redis_url, "RELAY_LOG_FORMAT": "json", "RELAY_WORKER_NICE": "3"}
     async with relay_process("worker", **given) as process:
         await line_with("worker.started", process.stderr)
@@ -118,7 +116,7 @@ async def test_a_worker_gives_way_to_others_as_far_as_it_is_told(redis_url: str)
     assert niceness == min(os.getpriority(os.PRIO_PROCESS, 0) + 3, 19)
 
 
-async def test_an_ingress_whose_port_is_taken_says_so(no_redis: str) -> None:
+async def test_ingress_reports_a_taken_port(no_redis: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -129,9 +127,7 @@ async def test_an_ingress_whose_port_is_taken_says_so(no_redis: str) -> None:
     assert f"cannot listen on {listen}: Address already in use" in said.err
 
 
-async def test_an_ingress_can_be_left_at_any_moment_of_its_start(
-    redis_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_ingress_can_be_stopped_during_its_start(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A port that is taken, or a SIGTERM, can come while the keyring is being read for the first time."""
     monkeypatch.setenv("REDIS_URL", redis_url)
     monkeypatch.setenv("RELAY_SECRET_KEY", KEY)

@@ -1,4 +1,4 @@
-"""`relay subscriptions`: how the push subscriptions do, and stopping and starting them."""
+"""`relay subscriptions`: push subscriptions are listed, paused, resumed and dropped."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ async def states() -> dict[str, str]:
     return {row["subscription"]: row["state"] for row in said.json}
 
 
-async def test_lanes_that_deliver() -> None:
+async def test_delivering_subscriptions() -> None:
     said = await main_here("subscriptions", "list")
     assert said.code == 0
     assert await states() == {"bot": "delivering", "crm": "delivering", "former": "removed"}
     assert "relay subscriptions drop" in said.out
 
 
-async def test_a_lane_that_does_not_deliver_says_since_when_and_why(redis: Redis) -> None:
+async def test_suspended_subscription_shows_time_and_reason(redis: Redis) -> None:
     await Suspensions(redis).pause("bot", "it answered 410", T)
     await Suspensions(redis).save_open_breaker("crm", OpenBreaker(T, T + 8000, 3, "timed_out: "))
     said = await main_here("subscriptions", "list")
@@ -56,7 +56,7 @@ async def test_a_lane_that_does_not_deliver_says_since_when_and_why(redis: Redis
     assert (rows["crm"]["since_ms"], rows["crm"]["next_probe_ms"]) == (T, T + 8000)
 
 
-async def test_a_lane_in_which_a_dead_letter_holds_up_its_chat_says_so(redis: Redis) -> None:
+async def test_blocked_chats_are_shown(redis: Redis) -> None:
     await redis.hset(keys.lane("bot", "blocked"), "chat-1", "x|1-0")  # type: ignore[misc]
     said = await main_here("subscriptions", "list")
     assert said.code == 1
@@ -71,46 +71,46 @@ async def test_pausing_and_resuming(redis: Redis) -> None:
     assert isinstance(pause, Pause)
     assert pause.reason == "a release"
     assert "already" in (await main_here("subscriptions", "pause", "bot")).out
-    assert (await main_here("subscriptions", "resume", "bot")).out == "bot goes on.\n"
+    assert (await main_here("subscriptions", "resume", "bot")).out == "bot is resumed.\n"
     assert (await main_here("subscriptions", "resume", "bot")).out == "bot was not paused.\n"
     assert await states() == {"bot": "delivering", "crm": "delivering", "former": "removed"}
 
 
-async def test_what_relay_toml_pauses_is_resumed_there() -> None:
+async def test_pause_in_relay_toml_is_resumed_there() -> None:
     Path("relay.toml").write_text(RULES + "paused = true\n")
     assert (await states())["crm"] == "paused"
     said = await main_here("subscriptions", "resume", "crm")
     assert said.code == 1
-    assert "take that out of it" in said.err
+    assert "remove `paused = true` there" in said.err
 
 
 @pytest.mark.parametrize("command", ["pause", "resume", "drop"])
-async def test_a_name_that_nobody_has_is_refused(command: str) -> None:
+async def test_unknown_subscription_is_refused(command: str) -> None:
     said = await main_here("subscriptions", command, "bott")
     assert said.code == 1
     assert '"bott"' in said.err
     assert said.is_one_message_without_traceback()
 
 
-async def test_a_removed_lane_is_forgotten_whole(redis: Redis) -> None:
+async def test_removed_subscription_is_dropped_completely(redis: Redis) -> None:
     await bury(redis, "former", "dead one")
     said = await main_here("subscriptions", "drop", "former")
     assert said.code == 1
     assert "1 events waiting, 0 retrying and 1 dead letters" in said.err
     said = await main_here("subscriptions", "drop", "former", "--yes")
-    assert said.out == "former is forgotten, with 2 events.\n"
+    assert said.out == "former is dropped, with 2 events.\n"
     assert {row.subscription for row in await Ledger(redis).lanes()} == {"bot", "crm"}
     assert [key async for key in redis.scan_iter("relay:lane:former*")] == []
     groups = await redis.xinfo_groups(keys.topic("support"))
     assert {group["name"] for group in groups} == {b"push:bot", b"push:crm"}
 
 
-async def test_a_lane_whose_topic_is_gone_can_be_dropped(redis: Redis) -> None:
+async def test_subscription_without_its_topic_can_be_dropped(redis: Redis) -> None:
     await redis.delete(keys.topic("support"))
     assert (await main_here("subscriptions", "drop", "former", "--yes")).code == 0
 
 
-async def test_a_lane_in_use_is_not_dropped() -> None:
+async def test_configured_subscription_is_not_dropped() -> None:
     said = await main_here("subscriptions", "drop", "bot", "--yes")
     assert said.code == 1
-    assert "take it out first" in said.err
+    assert "remove it there first" in said.err

@@ -33,9 +33,9 @@ async def _topic(redis: Redis, redis_url: str, tmp_path: Path, monkeypatch: pyte
     await redis.sadd(keys.TOPICS, "support", "former")  # type: ignore[misc]
 
 
-async def test_each_topic_with_its_readers() -> None:
+async def test_topics_are_shown_with_their_readers() -> None:
     said = await main_here("topics", "--json")
-    assert [(one["name"], one["events"], one["oldest_ms"]) for one in said.json] == [
+    assert [(topic["name"], topic["events"], topic["oldest_ms"]) for topic in said.json] == [
         ("support", 5, 1_789_377_302_001),
         ("unused", 0, None),
         ("former", 0, None),
@@ -47,13 +47,13 @@ async def test_each_topic_with_its_readers() -> None:
     ]
 
 
-async def test_for_a_person() -> None:
+async def test_start_is_shown_to_people() -> None:
     said = await main_here("topics")
     assert said.code == 0
     assert all(text in said.out for text in ("support", "unused", "billing", "pull", "bot", "push"))
 
 
-async def test_a_group_that_was_set_somewhere_is_counted(redis: Redis) -> None:
+async def test_group_after_a_seek_is_counted(redis: Redis) -> None:
     await redis.xgroup_setid(STREAM, "billing", f"{1_789_377_302_003}-0")
     said = await main_here("topics", "--json")
     assert said.json[0]["groups"][0]["lag"] == 2

@@ -51,12 +51,12 @@ async def sandbox(complete: None, redis_url: str, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.usefixtures("complete")
-def test_with_everything_there_the_settings_are_given() -> None:
+def test_complete_environment_gives_settings() -> None:
     assert load_all().relay_public_url == "https://relay.example.com"
 
 
 @pytest.mark.usefixtures("rules")
-def test_a_public_url_is_needed_only_with_a_linq_key(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_public_url_is_needed_only_with_an_api_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RELAY_SECRET_KEY", KEY)
     assert load_all().relay_public_url is None
     monkeypatch.setenv("LINQ_API_V3_API_KEY", API_KEY)
@@ -65,13 +65,13 @@ def test_a_public_url_is_needed_only_with_a_linq_key(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.usefixtures("complete")
-def test_rules_that_are_wrong_stop_it(rules: Path) -> None:
+def test_invalid_config_stops_it(rules: Path) -> None:
     rules.write_text("[[topics]]\n")
     with pytest.raises(ConfigError):
         load_all()
 
 
-def test_mistakes_in_environment_and_rules_are_told_together(rules: Path) -> None:
+def test_environment_and_config_errors_are_reported_together(rules: Path) -> None:
     rules.write_text('[[topics]]\nname = "x"\nevents = ["a..b"]\n')
     with pytest.raises((SettingsError, ConfigError)) as wrong:
         load_all()
@@ -80,7 +80,7 @@ def test_mistakes_in_environment_and_rules_are_told_together(rules: Path) -> Non
 
 
 @pytest.mark.usefixtures("complete")
-def test_what_v2_needs_is_missed_at_the_start(rules: Path) -> None:
+def test_missing_v2_variables_stop_the_start(rules: Path) -> None:
     rules.write_text(f"[linq.v2]\n{rules.read_text()}")
     with pytest.raises(ConfigError) as wrong:
         load_all()
@@ -103,7 +103,7 @@ def has_all(sandbox: RunningSandbox) -> bool:
     return len(sandbox.sandbox.state.subscriptions) == len(LINES) + 1
 
 
-async def test_the_lines_are_registered_once(sandbox: RunningSandbox, redis: Redis, rules: Path) -> None:
+async def test_lines_are_registered_once(sandbox: RunningSandbox, redis: Redis, rules: Path) -> None:
     async def are_stored() -> bool:
         return bool(await redis.hlen(keys.KEYRING) == len(LINES) + 1)  # type: ignore[misc]
 
@@ -113,9 +113,9 @@ async def test_the_lines_are_registered_once(sandbox: RunningSandbox, redis: Red
     assert len(sandbox.changes) == len(LINES) + 1
 
 
-async def test_a_change_of_the_rules_reaches_linq(sandbox: RunningSandbox, rules: Path) -> None:
+async def test_changed_config_is_applied_at_linq(sandbox: RunningSandbox, rules: Path) -> None:
     def subscribed() -> set[str]:
-        return {event for one in sandbox.sandbox.state.subscriptions.values() for event in one.events}
+        return {event for subscription in sandbox.sandbox.state.subscriptions.values() for event in subscription.events}
 
     rules.write_text('[[topics]]\nname = "all"\nevents = ["message.received"]\n')
     async with registering(rules):
@@ -125,7 +125,7 @@ async def test_a_change_of_the_rules_reaches_linq(sandbox: RunningSandbox, rules
         await eventually(lambda: subscribed() == {"message.received", "message.sent"})
 
 
-async def test_a_linq_that_is_in_trouble_is_asked_again(sandbox: RunningSandbox, rules: Path) -> None:
+async def test_failing_linq_is_retried(sandbox: RunningSandbox, rules: Path) -> None:
     refused = 0
 
     async def in_trouble_at_first(_: web.Request) -> web.StreamResponse | None:
@@ -139,7 +139,7 @@ async def test_a_linq_that_is_in_trouble_is_asked_again(sandbox: RunningSandbox,
     assert refused > 5
 
 
-async def test_a_line_that_failed_is_tried_again(sandbox: RunningSandbox, rules: Path) -> None:
+async def test_failed_line_is_retried(sandbox: RunningSandbox, rules: Path) -> None:
     refused = 0
 
     async def refuse_the_first_create(request: web.Request) -> web.StreamResponse | None:
@@ -155,7 +155,7 @@ async def test_a_line_that_failed_is_tried_again(sandbox: RunningSandbox, rules:
     assert refused == 1
 
 
-async def test_a_redis_that_is_in_trouble_is_asked_again(
+async def test_failing_redis_is_retried(
     sandbox: RunningSandbox, no_redis: str, rules: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REDIS_URL", no_redis)
@@ -167,7 +167,7 @@ async def test_a_redis_that_is_in_trouble_is_asked_again(
 
 
 @pytest.mark.usefixtures("complete")
-def test_a_public_url_that_linq_would_refuse_stops_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_public_url_stops_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RELAY_PUBLIC_URL", "http://127.0.0.1:8080")
     with pytest.raises(ConfigError, match=r"RELAY_PUBLIC_URL.*must be https"):
         load_all()

@@ -85,7 +85,7 @@ async def test_rules_are_reloaded_and_invalid_ones_refused(running: Service) -> 
     data = {"direction": "inbound", "from": "+13035550188", "to": LINES[0]}
     event_id, _ = running.sandbox.emit(Emission(type="call.ended", line=LINES[0], data=data))
     # The Linq subscriptions were registered before the topic matched calls: update them, as an operator would.
-    await running.run("bootstrap", "plan", code=2)
+    await running.run("bootstrap", "plan", "--detailed-exitcode", code=2)
     running.rules.write_text(good.replace('events = ["message.*"]', 'events = ["message.*", "call.ended"]'))
     await running.run("bootstrap", "apply")
     event_id, _ = running.sandbox.emit(Emission(type="call.ended", line=LINES[0], data=data))

@@ -24,7 +24,7 @@ from relay.store import keys
 from relay.store.driver.client import retry_until_redis_answers
 from relay.store.lanes.lane import Lane
 from relay.store.lanes.suspensions import Suspensions
-from relay.store.topics.history import History
+from relay.store.topics.history import History, entry_matches
 from relay.store.topics.replays import Replays, State
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Replayer:
         history_filter = replay.order.wanted
         page = limit if history_filter.is_any else self._page
         rows = await History(self._redis, replay.order.topic).read(replay.cursor, replay.span.end, page)
-        matching = [position for position, (_, fields) in enumerate(rows) if history_filter.matches(fields)]
+        matching = [position for position, (_, fields) in enumerate(rows) if entry_matches(history_filter, fields)]
         seen = len(rows) if len(matching) < limit else matching[limit - 1] + 1
         is_last = seen == len(rows) < page
         cursor = replay.span.end if is_last else rows[seen - 1][0]

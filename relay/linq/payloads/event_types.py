@@ -57,7 +57,7 @@ def _family(event_type: str) -> str:
 
 def unknown_patterns(patterns: Iterable[str], dialects: Collection[Dialect]) -> Iterator[tuple[str, str]]:
     """Yield the patterns that match no known type of `dialects`, each with a hint at the nearest type."""
-    from linq.types.webhook_event_type import WebhookEventType  # a large package that few commands need
+    from linq.types.webhook_event_type import WebhookEventType  # noqa: PLC0415  a large package, used by few commands
 
     by_dialect = {Dialect.V3: get_args(WebhookEventType), Dialect.V2: V2_TYPES}
     known = [event_type for dialect in dialects for event_type in by_dialect[dialect]]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from relay.core.errors import StoreUnavailable
+from relay.core.event_filter import Candidate
 from relay.store import keys, wakeups
 from relay.store.driver.client import REQUEST_TIMEOUT, RedisTrouble, ask, describe
 from relay.store.driver.replication import Replication
@@ -43,6 +44,10 @@ class QuarantinedBody:
     line: str | None
     reason: str
     body: bytes
+
+    def as_candidate(self) -> Candidate:
+        """Return the fields that a filter can ask about; its id is that of its entry."""
+        return Candidate(self.entry, line=self.line, reason=self.reason, at_ms=self.at)
 
 
 class Readable(NamedTuple):

@@ -11,15 +11,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from relay.core.delivery.outcome import Outcome
-from relay.core.patterns import matches
+from relay.core.event_filter import Candidate
 from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.lanes.attempt_record import AttemptRecord, UnreadableAttempt
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Container, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 
     from redis.asyncio import Redis
+
+    from relay.core.event_filter import EventFilter
 
     Row = tuple[bytes, Mapping[bytes, bytes], AttemptRecord]
 
@@ -40,47 +42,29 @@ class FoundAttempt:
     """The error, or the start of the response; empty for a success, and if it was trimmed."""
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptFilter:
-    """Conditions on attempts; one that is None matches every attempt."""
-
-    event_ids: Container[str] | None = None
-    event_type: str | None = None
-    """A pattern."""
-    line: str | None = None
-    chat: str | None = None
-    message: str | None = None
-    trace: str | None = None
-    outcomes: Container[Outcome] | None = None
-    since_ms: float | None = None
-    """Earliest start, Unix milliseconds."""
-    until_ms: float | None = None
-
-    def matches(self, attempt: AttemptRecord) -> bool:
-        """Return True if `attempt` meets every condition."""
-        return (
-            (self.event_ids is None or attempt.event_id in self.event_ids)
-            and (self.outcomes is None or attempt.outcome in self.outcomes)
-            and (self.since_ms is None or attempt.at_ms >= self.since_ms)
-            and (self.until_ms is None or attempt.at_ms < self.until_ms)
-            and self.line in {None, attempt.line}
-            and self.chat in {None, attempt.chat}
-            and self.message in {None, attempt.message}
-            and self.trace in {None, attempt.trace}
-            and (self.event_type is None or matches(self.event_type, attempt.type))
-        )
-
-
-async def attempts_of(redis: Redis, subscription: str, sought: AttemptFilter) -> AsyncGenerator[FoundAttempt, None]:
+async def attempts_of(redis: Redis, subscription: str, event_filter: EventFilter) -> AsyncGenerator[FoundAttempt, None]:
     """Yield the matching attempts of one subscription, the one that ended last first."""
     stream, end = keys.lane(subscription, "attempts"), "+"
-    start = "-" if sought.since_ms is None else str(max(int(sought.since_ms) - _SKEW_MS, 0))
+    start = "-" if event_filter.since_ms is None else str(max(int(event_filter.since_ms) - _SKEW_MS, 0))
     while rows := await redis.xrevrange(stream, end, start, count=_PAGE):
-        matching = [row for row in _decoded(rows) if sought.matches(row[2])]
+        matching = [row for row in _decoded(rows) if event_filter.matches(_candidate(row[2]))]
         details = await _details(redis, subscription, matching)
         for entry, fields, attempt in matching:
             yield FoundAttempt(subscription, attempt, counted=b"moot" not in fields, detail=details.get(entry, ""))
         end = f"({rows[-1][0].decode()}"
+
+
+def _candidate(attempt: AttemptRecord) -> Candidate:
+    return Candidate(
+        attempt.event_id,
+        attempt.type,
+        attempt.line,
+        attempt.chat,
+        attempt.message,
+        attempt.trace,
+        outcome=attempt.outcome,
+        at_ms=attempt.at_ms,
+    )
 
 
 async def trim_attempts(redis: Redis, subscription: str, keep: float, now_ms: int) -> int:

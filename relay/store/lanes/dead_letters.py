@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from relay.core.patterns import matches
+from relay.core.event_filter import Candidate, EventFilter
 from relay.store import keys, wakeups
 from relay.store.driver.client import ask
 from relay.store.driver.scripts import Script
@@ -44,39 +44,7 @@ class DeadLetter:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLetterFilter:
-    """Conditions on dead letters; one that is None matches every dead letter."""
-
-    event_id: str | None = None
-    event_type: str | None = None
-    """A pattern."""
-    line: str | None = None
-    reason: str | None = None
-    """A part of it."""
-    since_ms: float | None = None
-    """Earliest time of dead-lettering, Unix milliseconds."""
-    until_ms: float | None = None
-
-    @property
-    def is_any(self) -> bool:
-        """True if nothing is given."""
-        return self == DeadLetterFilter()
-
-    def matches(self, letter: DeadLetter) -> bool:
-        """Return True if `letter` is one of them."""
-        record = letter.record
-        return (
-            self.event_id in {None, record.id}
-            and (self.event_type is None or matches(self.event_type, record.type))
-            and self.line in {None, record.line}
-            and (self.reason is None or self.reason in letter.reason)
-            and (self.since_ms is None or letter.at >= self.since_ms)
-            and (self.until_ms is None or letter.at < self.until_ms)
-        )
-
-
-_ANY = DeadLetterFilter()
+_ANY = EventFilter()
 
 
 class DeadLetters:
@@ -89,13 +57,13 @@ class DeadLetters:
         """The names of all subscriptions that ever had a lane."""
         return sorted(name.decode() for name in await ask(self._redis.smembers(keys.LANES)))
 
-    async def of(self, subscription: str, which: DeadLetterFilter = _ANY) -> AsyncIterator[DeadLetter]:
+    async def of(self, subscription: str, which: EventFilter = _ANY) -> AsyncIterator[DeadLetter]:
         """The dead letters of one subscription that are meant, oldest first."""
         stream, start = keys.lane(subscription, "dead"), "-"
         while rows := await self._redis.xrange(stream, start, "+", count=_PAGE):
             for entry, fields in rows:
                 letter = _letter(subscription, entry, fields)
-                if which.matches(letter):
+                if which.matches(_candidate(letter)):
                     yield letter
             start = f"({rows[-1][0].decode()}"
 
@@ -123,6 +91,11 @@ class DeadLetters:
             ]
             found += await script(self._redis, redis_keys, arguments)
         return found
+
+
+def _candidate(letter: DeadLetter) -> Candidate:
+    record = letter.record
+    return Candidate(record.id, record.type, record.line, record.chat, reason=letter.reason, at_ms=letter.at)
 
 
 def _letter(subscription: str, entry: bytes, fields: Mapping[bytes, bytes]) -> DeadLetter:

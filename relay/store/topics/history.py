@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from relay.core.patterns import matches
+from relay.core.event_filter import Candidate
 from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.driver.streams import id_before
@@ -19,29 +19,11 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
+    from relay.core.event_filter import EventFilter
+
 _PAGE = 500
 
 BEGINNING = "0-0"
-
-
-@dataclass(frozen=True, slots=True)
-class HistoryFilter:
-    """Conditions on events of a topic; one that is None matches every event."""
-
-    event_type: str | None = None
-    """A pattern."""
-    line: str | None = None
-
-    @property
-    def is_any(self) -> bool:
-        """True if nothing is given."""
-        return self == HistoryFilter()
-
-    def matches(self, fields: Mapping[bytes, bytes]) -> bool:
-        """Return True if an entry with these fields is one of them."""
-        return (
-            self.event_type is None or matches(self.event_type, fields.get(b"type", b"").decode(errors="replace"))
-        ) and (self.line is None or self.line.encode() == fields.get(b"line"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +87,14 @@ class History:
         last = await self._redis.xrevrange(self._stream, before, f"({after}", count=1)
         return Span(after, last[0][0].decode() if last else after)
 
-    async def survey(self, span: Span, wanted: HistoryFilter) -> Survey:
+    async def survey(self, span: Span, event_filter: EventFilter) -> Survey:
         """Count the events of `span`; reads all of it."""
         events = matching = 0
         first: str | None = None
         after = span.after
         while rows := await self.read(after, span.end, _PAGE):
             events += len(rows)
-            matching += sum(wanted.matches(fields) for _, fields in rows)
+            matching += sum(entry_matches(event_filter, fields) for _, fields in rows)
             first, after = first or rows[0][0], rows[-1][0]
         return Survey(span, events, matching, ms_of(first) if first else None, ms_of(after) if first else None)
 
@@ -120,6 +102,14 @@ class History:
         """Read at most `count` entries after the id `after`, up to and including `end`, oldest first."""
         rows = await ask(self._redis.xrange(self._stream, f"({after}", end, count=count))
         return [(entry.decode(), fields) for entry, fields in rows]
+
+
+def entry_matches(event_filter: EventFilter, fields: Mapping[bytes, bytes]) -> bool:
+    """Return True if a topic's entry with these fields matches a filter by type and line."""
+    if event_filter.is_any:
+        return True
+    kind, line = (fields.get(name, b"").decode(errors="replace") for name in (b"type", b"line"))
+    return event_filter.matches(Candidate(event_type=kind, line=line))
 
 
 def ms_of(entry: str) -> int:

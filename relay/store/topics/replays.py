@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from relay.core.event_filter import EventFilter
 from relay.store import keys, wakeups
 from relay.store.driver.client import ask
 from relay.store.driver.scripts import Script
-from relay.store.topics.history import HistoryFilter, Span
+from relay.store.topics.history import Span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +54,7 @@ class Order:
     topic: str
     to: str
     """The subscription."""
-    wanted: HistoryFilter
+    wanted: EventFilter
     rate: float
     """Events a second, at most."""
     by: str
@@ -202,7 +203,7 @@ def _replay(replay_id: str, fields: dict[bytes, bytes]) -> Replay:
         order=Order(
             topic=text("topic"),
             to=text("to"),
-            wanted=HistoryFilter(text("type") or None, text("line") or None),
+            wanted=EventFilter(text("type") or None, text("line") or None),
             rate=float(text("rate")),
             by=text("by"),
         ),

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from relay.core.delivery.outcome import Attempt, DeadLettered, Delivered, Filtered, Outcome, RetryAt
+from relay.core.event_filter import EventFilter
 from relay.store import keys
 from relay.store.lanes import attempt_log as attempts_module
-from relay.store.lanes.attempt_log import AttemptFilter, attempts_of, trim_attempts
+from relay.store.lanes.attempt_log import attempts_of, trim_attempts
 from relay.store.lanes.attempt_record import AttemptLimits
 from relay.store.lanes.dead_letters import DeadLetters
 from relay.store.lanes.lane import Lane, Tries
@@ -49,7 +50,7 @@ def settlement(
 
 
 async def found(redis: Redis, **sought: Any) -> list[FoundAttempt]:
-    return [one async for one in attempts_of(redis, "bot", AttemptFilter(**sought))]
+    return [one async for one in attempts_of(redis, "bot", EventFilter(**sought))]
 
 
 async def ids(redis: Redis, **sought: Any) -> list[str]:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from relay.core.event_filter import EventFilter
 from relay.store import keys
-from relay.store.topics.history import Extent, History, HistoryFilter, Span, Survey, id_at
+from relay.store.topics.history import Extent, History, Span, Survey, id_at
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -58,12 +59,12 @@ async def test_a_span_does_not_grow(redis: Redis, history: History) -> None:
 
 async def test_a_survey_counts_all_and_what_is_wanted(history: History) -> None:
     span = await history.span(2000, 5000)
-    assert await history.survey(span, HistoryFilter()) == Survey(span, 3, 3, 2000, 4000)
-    assert (await history.survey(span, HistoryFilter("message.*"))).matching == 2
-    assert (await history.survey(span, HistoryFilter(line=LINE))).matching == 1
-    assert (await history.survey(span, HistoryFilter("message.*", LINE))).matching == 0
+    assert await history.survey(span, EventFilter()) == Survey(span, 3, 3, 2000, 4000)
+    assert (await history.survey(span, EventFilter("message.*"))).matching == 2
+    assert (await history.survey(span, EventFilter(line=LINE))).matching == 1
+    assert (await history.survey(span, EventFilter("message.*", LINE))).matching == 0
     nothing = await history.span(2001, 2002)
-    assert await history.survey(nothing, HistoryFilter()) == Survey(nothing, 0, 0, None, None)
+    assert await history.survey(nothing, EventFilter()) == Survey(nothing, 0, 0, None, None)
 
 
 async def test_it_says_how_far_back_it_goes(redis: Redis, history: History) -> None:

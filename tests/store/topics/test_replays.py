@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from relay.core.event_filter import EventFilter
 from relay.store import keys, wakeups
 from relay.store.lanes.lane import Lane
 from relay.store.lanes.ledger import Ledger
 from relay.store.topics import replays as module
-from relay.store.topics.history import History, HistoryFilter
+from relay.store.topics.history import History
 from relay.store.topics.replays import Order, Replay, Replays, State
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 STREAM = keys.topic("support")
-ORDER = Order("support", "bot", HistoryFilter("message.*", "+16465550123"), 12.5, "ann@host")
+ORDER = Order("support", "bot", EventFilter("message.*", "+16465550123"), 12.5, "ann@host")
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ async def lane(redis: Redis) -> Lane:
 async def start(redis: Redis, order: Order = ORDER, now_ms: int = 77) -> Replay:
     history = History(redis, order.topic)
     return await Replays(redis).start(
-        order, await history.survey(await history.span(None, None), HistoryFilter()), now_ms
+        order, await history.survey(await history.span(None, None), EventFilter()), now_ms
     )
 
 

@@ -9,8 +9,9 @@ from aiohttp import web
 
 from relay.config.file import ConfigFile
 from relay.core.delivery.outcome import Outcome
+from relay.core.event_filter import EventFilter
 from relay.store import wakeups
-from relay.store.lanes.attempt_log import AttemptFilter, attempts_of
+from relay.store.lanes.attempt_log import attempts_of
 from relay.store.lanes.dead_letters import DeadLetters
 from relay.store.lanes.lane import Lane, mark_ready
 from tests.support import eventually
@@ -139,7 +140,7 @@ async def test_every_attempt_is_recorded_with_its_verdict(
             return (await ledger_of(redis, "bot")).delivered == 1
 
         await eventually(settled)
-    second, first = [attempt async for attempt in attempts_of(redis, "bot", AttemptFilter(chat="chat-1"))]
+    second, first = [attempt async for attempt in attempts_of(redis, "bot", EventFilter(chat="chat-1"))]
     assert (first.attempt.number, first.attempt.outcome, first.attempt.status) == (1, Outcome.FAILED, 500)
     assert (first.detail, first.counted, first.attempt.is_probe) == ("busy", True, False)
     assert first.attempt.due_ms is not None

@@ -13,12 +13,13 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from relay.core.delivery.circuit_breaker import OpenBreaker
+from relay.core.event_filter import EventFilter
 from relay.process.timings import Timings
 from relay.store import keys, wakeups
 from relay.store.driver.lease import acquire_lease
 from relay.store.lanes.lane import Lane
 from relay.store.lanes.suspensions import Suspensions
-from relay.store.topics.history import History, HistoryFilter
+from relay.store.topics.history import History
 from relay.store.topics.replays import Order, Replay, Replays, State
 from tests.support import eventually
 from tests.workers.conftest import rules_for
@@ -52,10 +53,10 @@ async def add(redis: Redis, event_id: str, kind: str = "message.received") -> No
 
 
 async def start(
-    redis: Redis, *, to: str = "bot", history_filter: HistoryFilter | None = None, rate: float = FAST
+    redis: Redis, *, to: str = "bot", history_filter: EventFilter | None = None, rate: float = FAST
 ) -> Replay:
     order, history = (
-        Order("everything", to, history_filter or HistoryFilter(), rate, "ann@host"),
+        Order("everything", to, history_filter or EventFilter(), rate, "ann@host"),
         History(redis, "everything"),
     )
     survey = await history.survey(await history.span(None, None), order.wanted)
@@ -115,7 +116,7 @@ async def test_replayed_events_reach_the_subscriber_marked_as_replay(
 
 
 async def test_only_matching_events_are_replayed(redis: Redis, rules: ConfigFile) -> None:
-    replay = await start(redis, history_filter=HistoryFilter("message.*"))
+    replay = await start(redis, history_filter=EventFilter("message.*"))
     await add(redis, "later")
     async with replaying(redis, rules, page=3):
         await eventually(lambda: has(redis, replay, State.DONE))
@@ -284,15 +285,15 @@ async def test_replay_reports_events_that_were_trimmed_before_it(redis: Redis, r
 async def test_replay_with_a_bug_fails_and_blocks_no_other(
     redis: Redis, rules: ConfigFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bad, good = await start(redis, history_filter=HistoryFilter("message.*")), await start(redis, to="crm")
-    matches = HistoryFilter.matches
+    bad, good = await start(redis, history_filter=EventFilter("message.*")), await start(redis, to="crm")
+    matches = EventFilter.matches
 
-    def breaks(history_filter: HistoryFilter, fields: Any) -> bool:
+    def breaks(history_filter: EventFilter, candidate: Any) -> bool:
         if history_filter == bad.order.wanted:
             raise ZeroDivisionError
-        return matches(history_filter, fields)
+        return matches(history_filter, candidate)
 
-    monkeypatch.setattr(HistoryFilter, "matches", breaks)
+    monkeypatch.setattr(EventFilter, "matches", breaks)
     with capture_logs() as logs:
         async with replaying(redis, rules):
             await eventually(lambda: has(redis, good, State.DONE))

@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING
 
 import arq.worker
 import pytest
+from aiohttp import web
 from arq.worker import JobExecutionFailed
 from redis.exceptions import ConnectionError as RedisConnectionError
 from structlog.testing import capture_logs
 
 import workers.runtime.runner
 from relay.config.settings import Settings
+from relay.core.event_filter import EventFilter
 from relay.process.timings import Timings
 from relay.store import keys, wakeups
 from relay.store.driver.lease import acquire_lease
-from relay.store.topics.history import History, HistoryFilter
+from relay.store.topics.history import History
 from relay.store.topics.replays import Order, Replays, State
 from relay.store.wakeups import WakeUp
 from tests.building import SECRET, arrival_of
@@ -28,7 +30,7 @@ from tests.workers.conftest import TIMINGS, accept, rules_for
 from workers.maintenance.retention import Retention
 from workers.runtime.parts import worker_parts
 from workers.runtime.queues import QUEUES
-from workers.runtime.runner import _pool, running_arq
+from workers.runtime.runner import _pool, _Worker, running_arq
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -104,8 +106,6 @@ async def test_sweep_finds_work_whose_wakeup_was_lost(redis: Redis, settings: Se
 async def test_deferred_wakeup_makes_a_retry_on_time(
     redis: Redis, settings: Settings, rules_file: Path, sink: Sink
 ) -> None:
-    from aiohttp import web
-
     rules_file.write_text(rules_for(sink, retry='["1500ms"]'))
 
     async def answer(received: object) -> web.Response:
@@ -144,8 +144,6 @@ async def test_job_waits_for_a_lease_that_is_taken(redis: Redis, settings: Setti
 async def test_failed_arq_worker_is_replaced(
     redis: Redis, settings: Settings, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from workers.runtime.runner import _Worker
-
     calls = 0
     heart_beat_of_arq = _Worker.heart_beat
 
@@ -233,8 +231,8 @@ async def test_replay_outlives_its_worker(redis: Redis, settings: Settings, sink
         fields = {"id": f"e{n}", "type": "message.received", "at": "1789377302000", "version": "v2", "body": "{}"}
         await redis.xadd(keys.topic("everything"), fields)  # type: ignore[arg-type]
     history = History(redis, "everything")
-    survey = await history.survey(await history.span(None, None), HistoryFilter())
-    replay = await Replays(redis).start(Order("everything", "bot", HistoryFilter(), 10, "ann"), survey, 1)
+    survey = await history.survey(await history.span(None, None), EventFilter())
+    replay = await Replays(redis).start(Order("everything", "bot", EventFilter(), 10, "ann"), survey, 1)
     began = time.monotonic()
     async with worker(settings):
         await eventually(lambda: len(sink.ids("/bot")) >= 12)

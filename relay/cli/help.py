@@ -1,0 +1,88 @@
+"""Help pages: plain text that fits 80 columns, with examples, and commands in groups."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from typer.core import TyperCommand, TyperGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_LONG = 500  # characters: no first sentence is cut
+_RANGE = re.compile(r"; x>=[\d.]+|  \[x>=[\d.]+\]")  # typer's words for a minimum
+
+EXIT_CODES = (
+    "0   done",
+    "1   failed; the message says why",
+    "2   the command line, the environment or relay.toml is wrong",
+    "130 stopped by Ctrl-C",
+)
+
+
+def verbatim(title: str, lines: Sequence[str]) -> str:
+    """Return a section of an epilog, such as the examples."""
+    return "\n".join((f"{title}:", *(f"  {line}" for line in lines)))
+
+
+class _Plain:
+    """The parts of a help page that commands and groups have in common.
+
+    They replace those of typer, which show types (`NAME <str>`) and wrap examples.
+    """
+
+    epilog: str | None
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write arguments and options, arguments without their types."""
+        arguments, options = [], []
+        for parameter in self.get_params(ctx):  # type: ignore[attr-defined]
+            record = parameter.get_help_record(ctx)
+            if record is None:
+                continue
+            if parameter.param_type_name == "argument":
+                arguments.append((_name(parameter), parameter.help or ""))
+            else:
+                options.append((record[0], _RANGE.sub("", record[1])))
+        for title, rows in (("Arguments", arguments), ("Options", options)):
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the words of the usage line after the command."""
+        arguments = [each for each in self.get_params(ctx) if each.param_type_name == "argument"]  # type: ignore[attr-defined]
+        names = [_name(each) if each.required else f"[{_name(each)}]" for each in arguments]
+        tail = ["COMMAND", "..."] if isinstance(self, TyperGroup) else []
+        return ["[OPTIONS]", *names, *tail]
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002  click's signature
+        """Write the epilog as it is."""
+        if self.epilog:
+            formatter.write_paragraph()
+            formatter.write(f"{self.epilog}\n")
+
+
+class RelayCommand(_Plain, TyperCommand):
+    """A command with a plain help page."""
+
+
+class RelayGroup(_Plain, TyperGroup):
+    """A group of commands with a plain help page."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write options and commands."""
+        super().format_options(ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands, each with its first sentence."""
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        rows = [(name, command.get_short_help_str(_LONG)) for name, command in found if command and not command.hidden]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+def _name(argument: Any) -> str:
+    return str(argument.metavar or argument.name.upper())

@@ -1,0 +1,159 @@
+"""The table of commands, and the group that imports the module of a command when it is called.
+
+This is click's LazyGroup (https://click.palletsprojects.com/en/stable/complex/#lazily-loading-subcommands): the help
+page and the completion of command names read the table only.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Annotated, Any, NamedTuple
+
+import typer
+import typer.main
+
+from relay import __version__
+from relay.cli.help import EXIT_CODES, RelayCommand, RelayGroup, verbatim
+from relay.cli.interrupts import INTERRUPTED, exit_on_interrupt
+from relay.cli.terminal import escape_what_cannot_be_encoded, fail, flush
+from relay.core.errors import RelayError, SeveralProblems
+
+
+class Entry(NamedTuple):
+    """One command, or one group of them, in the table."""
+
+    module: str
+    """Below `relay.cli`; its `app` has the command."""
+    section: str
+    """The heading in the help; empty for a hidden command."""
+    help: str
+    is_group: bool = False
+
+
+RUN, OBSERVE, REPAIR, SET_UP = "Run", "Observe", "Repair", "Set up"
+
+TABLE: dict[str, Entry] = {
+    "up": Entry("serve", RUN, "Run everything on this machine: Redis if needed, bootstrap, ingress and worker."),
+    "ingress": Entry("serve", RUN, "Receive Linq's webhooks."),
+    "worker": Entry("serve", RUN, "Route events and deliver them."),
+    "sandbox": Entry("sandbox", RUN, "Simulate Linq: its API, signed webhooks, conversations and faults."),
+    "demo": Entry("sandbox", RUN, "Run everything against a sandbox, with two sample teams."),
+    "ledger": Entry("ledger", OBSERVE, "Show where every event is, and whether the numbers balance."),
+    "topics": Entry("topics", OBSERVE, "Show the topics, their readers and their lag."),
+    "attempts": Entry("attempts", OBSERVE, "Search delivery attempts."),
+    "doctor": Entry("doctor", OBSERVE, "Examine Redis, Linq and every destination; say what to do."),
+    "subscriptions": Entry("subscriptions", REPAIR, "List, pause, resume and drop push subscriptions.", is_group=True),
+    "dead": Entry("dead", REPAIR, "List, show, replay and drop dead letters.", is_group=True),
+    "quarantine": Entry(
+        "quarantine", REPAIR, "List, show, retry and drop webhooks that could not be parsed.", is_group=True
+    ),
+    "replay": Entry("replay", REPAIR, "Send a topic's history to a push subscription again.", is_group=True),
+    "rewind": Entry("rewind", REPAIR, "Move a consumer group back or forward in its topic."),
+    "init": Entry("init", SET_UP, "Write a commented relay.toml and a .env with new secrets."),
+    "check": Entry("check", SET_UP, "Check relay.toml."),
+    "explain": Entry("check", SET_UP, "Show which topics an event matches, and why."),
+    "bootstrap": Entry("bootstrap", SET_UP, "Plan, apply and check the webhook subscriptions at Linq.", is_group=True),
+    "secret": Entry("secret", SET_UP, "Generate secrets.", is_group=True),
+}
+
+
+class LazyGroup(RelayGroup):
+    """The commands of `TABLE`."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002  click's signature
+        """Return the names of all commands, hidden ones too."""
+        return list(TABLE)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002  click's signature
+        """Import a command; None if there is none of that name."""
+        if cmd_name not in self.commands and (entry := TABLE.get(cmd_name)):
+            with exit_on_interrupt():
+                loaded: Any = typer.main.get_command(import_module(f"relay.cli.{entry.module}").app)
+            command = loaded if entry.is_group else loaded.commands[cmd_name]
+            command.name = cmd_name
+            self.commands[cmd_name] = command
+        return self.commands.get(cmd_name)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002  click's signature
+        """Write the commands, in their sections."""
+        width = max(map(len, TABLE))
+        for section in (RUN, OBSERVE, REPAIR, SET_UP):
+            rows = [(name.ljust(width), entry.help) for name, entry in TABLE.items() if entry.section == section]
+            with formatter.section(section):
+                formatter.write_dl(rows)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        """Complete the names of commands and options without an import."""
+        shown = {
+            name: RelayCommand(name, short_help=entry.help, hidden=not entry.section) for name, entry in TABLE.items()
+        }
+        light = RelayGroup(name=self.name, commands=dict(shown), params=self.params)
+        return light.shell_complete(typer.Context(light, info_name=ctx.info_name), incomplete)
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    name="relay",
+    no_args_is_help=True,
+    epilog="\n\n".join(
+        (
+            verbatim("Exit codes", EXIT_CODES),
+            verbatim("Examples", ("relay up", "relay attempts --id 01J8Z0QF7K --utc")),
+            "relay COMMAND --help explains a command.",
+        )
+    ),
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(is_asked: bool) -> None:  # noqa: FBT001  typer calls it so
+    if is_asked:
+        typer.echo(f"linq-relay {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def relay(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Verify, store, route and deliver every webhook, from Linq to your teams."""
+
+
+def run() -> int:
+    """Run the command line; return the exit code."""
+    escape_what_cannot_be_encoded()
+    try:
+        code = _call()
+        return code if flush() else 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        flush()
+        return 1
+    except OSError as error:
+        fail(f"relay: {error}")
+        return 1
+
+
+def _call() -> int:
+    try:
+        typer.main.get_command(app)(prog_name="relay")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    except RelayError as error:
+        fail(str(error))
+        return 2 if isinstance(error, SeveralProblems) else 1
+    except Exception as error:
+        # An error of Redis can only be one if the command has imported redis.
+        redis_errors = sys.modules.get("redis.exceptions")
+        if redis_errors is None or not isinstance(error, redis_errors.RedisError):
+            raise
+        fail(f"Redis: {error}")
+        return 1
+    return 0
