@@ -17,6 +17,7 @@ from relay.cli.attempts import attempts
 from relay.cli.bootstrap import bootstrap
 from relay.cli.check import check, explain
 from relay.cli.dead import dead
+from relay.cli.docs import docs
 from relay.cli.doctor import doctor
 from relay.cli.ledger import ledger
 from relay.cli.quarantine import quarantine
@@ -38,6 +39,7 @@ app = typer.Typer(
 )
 for command in (up, ingress, worker, sandbox, demo, check, explain, doctor, ledger, topics, attempts, rewind):
     app.command()(command)
+app.command(hidden=True)(docs)
 app.add_typer(quarantine)
 app.add_typer(bootstrap)
 app.add_typer(dead)
