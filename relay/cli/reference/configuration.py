@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import BaseModel
 
 from relay.cli.reference.attribute_docstrings import attribute_docstrings
 from relay.cli.reference.markdown import generated_from, table
-from relay.cli.reference.value_forms import default_of, form_of
+from relay.cli.reference.value_forms import annotation_of, default_of, form_of
 from relay.core.config.egress import Egress
 from relay.core.config.endpoint import Auth
 from relay.core.config.linq import LinqConfig, LinqV2
@@ -100,6 +100,6 @@ def _rows(model: type[BaseModel]) -> Iterator[Sequence[str]]:
     for key, field in sorted(
         model.model_fields.items(), key=lambda item: (not item[1].is_required(), item[0] != "name")
     ):
-        form = form_of(Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation)
+        form = form_of(annotation_of(field))
         default = "required" if field.is_required() else default_of(field)
         yield f"`{key}`", form, default, field.description or texts.get(key, "")

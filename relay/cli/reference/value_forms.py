@@ -32,6 +32,11 @@ _BOUNDS = {"ge": "at least {}", "gt": "more than {}", "le": "at most {}", "lt": 
 _UNITS = (("GiB", 2**30), ("MiB", 2**20), ("B", 1))
 
 
+def annotation_of(field: FieldInfo) -> Any:
+    """Return a field's annotation as it was written, with its metadata."""
+    return Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+
+
 def form_of(annotation: Any) -> str:
     """Return the form of a value in words, such as `list of phone numbers`."""
     origin, arguments = get_origin(annotation), get_args(annotation)
@@ -93,8 +98,7 @@ def _bounds(metadata: Sequence[Any], *, is_duration: bool) -> Iterator[str]:
 
 def default_of(field: FieldInfo) -> str:
     """Return a field's default as relay.toml would spell it; empty if that is the same as leaving the key out."""
-    annotation = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
-    spelt = _spelt(field.get_default(call_default_factory=True), form_of(annotation))
+    spelt = _spelt(field.get_default(call_default_factory=True), form_of(annotation_of(field)))
     return f"`{spelt}`" if spelt else ""
 
 
@@ -106,10 +110,7 @@ def _spelt(value: Any, form: str) -> str:
             return str(value).lower()
         case BaseModel():
             fields = type(value).model_fields.items()
-            keys = (
-                (name, _spelt(getattr(value, name), form_of(Annotated[f.annotation, *f.metadata])))
-                for name, f in fields
-            )
+            keys = ((name, _spelt(getattr(value, name), form_of(annotation_of(f)))) for name, f in fields)
             return f"{{ {', '.join(f'{name} = {text}' for name, text in keys if text)} }}"
         case tuple():
             return f"[{', '.join(_spelt(item, form) for item in value)}]"
