@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
+app = typer.Typer(add_completion=False)
 
+
+@app.callback()
+def _group() -> None:
+    """Keep `docs` a command with a name, although it is the only one here."""
+
+
+@app.command(hidden=True)
 def docs(
     context: typer.Context,
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of the pages.")] = Path("deploy/docs"),

@@ -6,6 +6,7 @@ import inspect
 import re
 import textwrap
 from enum import Enum
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from relay.cli.reference.markdown import generated_from, table
@@ -19,7 +20,6 @@ _INTRODUCTION = """\
 `--json` prints JSON for machines. Exit codes: 0 done; 1 failed, or the answer is bad (a ledger that does not balance, a
 subscription that does not deliver); 2 the command line, the environment or relay.toml is wrong. Errors go to standard
 error, without a traceback.
-
 """
 
 
@@ -93,13 +93,15 @@ def _first_sentence(command: Any) -> str:
 
 
 def _prose(text: str) -> str:
-    """Return a help text as Markdown; paragraphs that are marked as verbatim or indented become code."""
-    paragraphs = []
-    for paragraph in inspect.cleandoc(text).split("\n\n"):
-        verbatim = paragraph.startswith(("\b", "  ", "$ "))
-        body = paragraph.removeprefix("\b").strip("\n")
-        paragraphs.append(f"```\n{textwrap.dedent(body)}\n```\n" if verbatim else f"{' '.join(body.split())}\n")
-    return "\n".join(paragraphs)
+    """Return a help text as Markdown; indented lines, such as examples, become a block of code."""
+    parts = []
+    for paragraph in text.replace("\b", "").strip("\n").split("\n\n"):
+        lines = paragraph.splitlines()
+        plain = list(takewhile(lambda line: not line.startswith("  "), lines))
+        parts += [f"{' '.join(' '.join(plain).split())}\n"] if plain else []
+        if code := textwrap.dedent("\n".join(lines[len(plain) :])):
+            parts.append(f"```sh\n{code}\n```\n")
+    return "\n".join(parts)
 
 
 def _argument(parameter: Any) -> str:
