@@ -55,6 +55,7 @@ TABLE: dict[str, Entry] = {
     "explain": Entry("check", SET_UP, "Show which topics an event matches, and why."),
     "bootstrap": Entry("bootstrap", SET_UP, "Plan, apply and check the webhook subscriptions at Linq.", is_group=True),
     "secret": Entry("secret", SET_UP, "Generate secrets.", is_group=True),
+    "docs": Entry("docs", "", "Write the reference pages of the documentation."),
 }
 
 
@@ -72,6 +73,7 @@ class LazyGroup(RelayGroup):
                 loaded: Any = typer.main.get_command(import_module(f"relay.cli.{entry.module}").app)
             command = loaded if entry.is_group else loaded.commands[cmd_name]
             command.name = cmd_name
+            command.rich_help_panel = entry.section
             self.commands[cmd_name] = command
         return self.commands.get(cmd_name)
 

@@ -1,0 +1,105 @@
+"""configuration.md: the keys of relay.toml, from the pydantic models and their attribute docstrings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from pydantic import BaseModel
+
+from relay.cli.reference.attribute_docstrings import attribute_docstrings
+from relay.cli.reference.markdown import generated_from, table
+from relay.cli.reference.value_forms import annotation_of, default_of, form_of
+from relay.core.config.egress import Egress
+from relay.core.config.endpoint import Auth
+from relay.core.config.linq import LinqConfig, LinqV2
+from relay.core.config.relay_toml import AttemptBounds, Subscription
+from relay.core.config.topics import Topic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_INTRODUCTION = """\
+# relay.toml
+
+Topics and push subscriptions are tables of `relay.toml` (`RELAY_CONFIG` names another file). Ingress and workers reload
+the file when it changes; a file with mistakes is refused, each mistake is logged with its line, and the previous
+configuration stays in use. `relay check` reports the same mistakes beforehand; `relay explain FILE` shows which topics
+a given webhook matches, and why not the others. `relay init` writes a commented file to start from.
+
+| form | examples |
+| --- | --- |
+| duration | `"500ms"`, `"5s"`, `"10m"`, `"6h"`; units ms, s, m, h |
+| size | `"500MB"`, `"2GiB"`: memory of Redis, at least 1 MB |
+| phone number | `"+16465550123"` (E.164) |
+| event pattern | an event type `"message.received"`, a family `"message.*"`, or `"*"` |
+| secret | `"env:SUPPORT_BOT_SECRET"` or `"file:PATH"`, which holds `whsec_` and base64; or a list of up to five |
+| text or reference | the text itself, `"env:NAME"` or `"file:PATH"` |
+"""
+
+
+class _Section(NamedTuple):
+    title: str
+    model: type[BaseModel]
+    note: str
+
+
+_SECTIONS = (
+    _Section(
+        "`[[topics]]`",
+        Topic,
+        """A named stream of the events that match: one of its `events`, one of its `lines` (if it has any), and every
+condition that it sets (`direction`, `service`, `is_group`, `freshness`). An event without a value for a condition does
+not match it. When a topic discards events: [redis.md](redis.md#retention).""",
+    ),
+    _Section(
+        "`[[subscriptions]]`",
+        Subscription,
+        """A team that receives a topic by HTTP POST; pull subscriptions need no entry. `events`, `lines`, `freshness`
+narrow the topic, each as in a topic; the rest is counted as `filtered`. What is sent, and what each response leads to:
+[deliveries.md](deliveries.md).""",
+    ),
+    _Section(
+        "`auth` of a subscription",
+        Auth,
+        '`{ bearer = "env:TOKEN" }`, or `{ username = "relay", password = "env:PASSWORD" }`.',
+    ),
+    _Section(
+        "`attempts` of a subscription",
+        AttemptBounds,
+        """The bounds of what `relay attempts` shows. Half of `size` is for attempts (the default holds some 28,000 of
+150 bytes), half for failed responses (some 900 of 4 KiB).""",
+    ),
+    _Section(
+        "`[egress]`",
+        Egress,
+        """Without this table, events are sent to every `url` of the file, except the destinations that
+[are always refused](deliveries.md#where-events-may-go).""",
+    ),
+    _Section("`[linq]`", LinqConfig, "What bootstrap maintains at Linq, and how workers check it: [linq.md](linq.md)."),
+    _Section(
+        "`[linq.v2]`",
+        LinqV2,
+        """Only with this table does bootstrap maintain a subscription at
+[Linq's older v2 API](linq.md#the-v2-api), with `LINQ_V2_WEBHOOK_SECRET`.""",
+    ),
+)
+
+
+def configuration_page() -> str:
+    """Return the text of configuration.md."""
+    parts = [generated_from("the models in relay/core/config") + _INTRODUCTION]
+    for section in _SECTIONS:
+        keys = table(("key", "value", "default", ""), _rows(section.model))
+        parts.append(f"## {section.title}\n\n{section.note}\n\n{keys}")
+    return "\n".join(parts)
+
+
+def _rows(model: type[BaseModel]) -> Iterator[Sequence[str]]:
+    """Yield the keys of a table, required ones first."""
+    texts = attribute_docstrings(model)
+    for key, field in sorted(
+        model.model_fields.items(), key=lambda item: (not item[1].is_required(), item[0] != "name")
+    ):
+        form = form_of(annotation_of(field))
+        default = "required" if field.is_required() else default_of(field)
+        yield f"`{key}`", form, default, field.description or texts.get(key, "")

@@ -1,0 +1,66 @@
+"""environment.md: the variables of `Settings`, with their defaults and docstrings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from pydantic import SecretStr
+
+from relay.cli.reference.markdown import generated_from, table
+from relay.cli.reference.value_forms import annotation_of, form_of
+from relay.config.settings import Settings
+from relay.core.durations import format_duration
+from relay.net.listen_address import Listen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pydantic.fields import FieldInfo
+
+_FORMS = {Listen: "HOST:PORT", Path: "path", SecretStr: "secret"}
+_INTRODUCTION = """\
+# Environment
+
+Variables are read once, at the start, from the environment and below it from `.env` in the working directory. An empty
+variable counts as unset. Everything that is missing or wrong is reported at once, by name, with exit code 2. Variables
+that relay.toml refers to (`env:SUPPORT_BOT_SECRET`) can be in `.env` as well.
+
+`/live` (the process runs) and `/ready` (Redis reachable, secrets loaded) answer on both listeners.
+
+"""
+
+
+def environment_page() -> str:
+    """Return the text of environment.md."""
+    rows = [
+        (f"`{name.upper()}`", _value(name, field), _default(name, field), field.description or "")
+        for name, field in Settings.model_fields.items()
+    ]
+    head = generated_from("Settings in relay/config/settings.py") + _INTRODUCTION
+    return head + table(("variable", "value", "default", ""), rows)
+
+
+def _value(name: str, field: FieldInfo) -> str:
+    """Return the form of a value; quotes are for relay.toml."""
+    if _is_duration(name):
+        return "duration"
+    classes = list(_classes_in(field.annotation))
+    named = (form for cls, form in _FORMS.items() if cls in classes)
+    return next(named, None) or form_of(annotation_of(field)).replace('"', "")
+
+
+def _classes_in(annotation: Any) -> Iterator[Any]:
+    yield annotation
+    for argument in get_args(annotation):
+        yield from _classes_in(argument)
+
+
+def _default(name: str, field: FieldInfo) -> str:
+    if field.default is None:
+        return ""
+    return f"`{format_duration(field.default) if _is_duration(name) else field.default}`"
+
+
+def _is_duration(name: str) -> bool:
+    return name.endswith("_window")

@@ -1,0 +1,1 @@
+"""Tests of README.md and deploy/docs, and the script that records the demo."""
