@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 
 from relay.core.errors import RelayError
 
@@ -35,7 +34,7 @@ _log = logging.getLogger(__name__)
 def _in_a_line(record: logging.LogRecord) -> bool:
     """Has strangers who do not speak HTTP told of in a line, where aiohttp spends a traceback on each."""
     error = record.exc_info[1] if record.exc_info else None
-    if isinstance(error, HttpProcessingError):
+    if type(error).__module__ == "aiohttp.http_exceptions":  # not documented; if it moves, tracebacks return
         record.msg, record.exc_info = f"{record.msg}: not HTTP: {type(error).__name__}", None
         record.levelno, record.levelname = logging.INFO, "INFO"
     return True
