@@ -15,7 +15,7 @@ import tomllib
 import zipfile
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 import uvloop
@@ -122,13 +122,9 @@ def test_name_exists_and_is_used(use: Use) -> None:
         assert path.rpartition(".")[2] in source or module in source
 
 
-async def nothing(_: dict[Any, Any]) -> None:
-    """Serve as a job."""
-
-
 async def test_attributes_of_instances_exist() -> None:
     assert Connection().socket_timeout is None
-    worker = Worker([func(nothing, name="nothing")], handle_signals=False)
+    worker = Worker([func("asyncio.sleep")], handle_signals=False)
     assert worker.tasks == {}
     assert worker.in_progress_timeout_s > 0
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from relay.bootstrap.desired import events_asked_for, public_url_of
+from relay.bootstrap.desired import public_url_of, requested_events
 from relay.bootstrap.plan import Action
 from relay.config.settings import Settings
 from relay.core.config.relay_toml import parse_config
@@ -204,7 +204,7 @@ async def test_a_subscription_that_is_deleted_in_between_is_as_good_as_deleted(b
     steps = survey.plan(NOW)
     (old,) = [step.subscription_id for step in steps if step.action is Action.DELETE]
     await bench.sandbox.client.webhook_subscriptions.delete(str(old))
-    results = await bench.reconciler.carry_out(survey.wanted, steps, bench.heard.append)
+    results = await bench.reconciler.carry_out(survey.desired, steps, bench.heard.append)
     assert [one.error for one in results] == [None] * len(steps)
 
 
@@ -223,18 +223,18 @@ async def test_deleting_a_duplicate_keeps_the_secret_of_the_one_in_use(bench: Be
 
 def test_the_topics_patterns_choose_from_what_linq_offers() -> None:
     offered = ["message.received", "message.sent", "reaction.added", "reaction.removed", "message.failed", "brand.new"]
-    assert events_asked_for(parse_config(RULES), offered) == ASKED_FOR
+    assert requested_events(parse_config(RULES), offered) == ASKED_FOR
 
 
 def test_everything_means_everything_that_is_offered() -> None:
     config = parse_config('[[topics]]\nname = "all"\nevents = ["*"]\n')
-    assert events_asked_for(config, ["message.sent", "brand.new"]) == {"message.sent", "brand.new"}
+    assert requested_events(config, ["message.sent", "brand.new"]) == {"message.sent", "brand.new"}
 
 
 @pytest.mark.parametrize("rules", ["", '[[topics]]\nname = "x"\nevents = ["brand.new"]\n'])
 def test_nothing_to_subscribe_to_is_an_error(rules: str) -> None:
     with pytest.raises(LinqApiError, match="nothing to subscribe to"):
-        events_asked_for(parse_config(rules), ["message.sent"])
+        requested_events(parse_config(rules), ["message.sent"])
 
 
 # --- Where Linq is to post ----------------------------------------------------------------------------

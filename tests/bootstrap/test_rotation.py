@@ -66,7 +66,7 @@ async def test_only_the_lines_that_are_named_are_rotated(bench: Bench) -> None:
 
 
 async def test_a_line_without_a_secret_is_named(bench: Bench) -> None:
-    with pytest.raises(StoreError, match=r"no secret in use to rotate for \+16465550123, .*apply first"):
+    with pytest.raises(StoreError, match=r"no secret in use to rotate for \+16465550123, .*; run relay bootstrap apply first"):
         await bench.reconciler.rotate(None, 60.0, bench.heard.append)
     await bench.apply()
     with pytest.raises(StoreError, match=r"^\+16465559999: no line that is to be registered here"):
