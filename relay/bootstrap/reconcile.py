@@ -146,7 +146,8 @@ class Reconciler:
                 raise StoreError(f"{', '.join(unknown)}: not among the lines configured in [linq]")
             without = [line or "the account" for line in owners if line not in {step.line for step in steps}]
             if without:
-                raise StoreError(f"no secret in use to rotate for {', '.join(without)}; run relay bootstrap apply first")
+                owners_named = ", ".join(without)
+                raise StoreError(f"no secret in use to rotate for {owners_named}; run relay bootstrap apply first")
             return await self.carry_out(survey.desired, steps, on_done)
 
     async def carry_out(

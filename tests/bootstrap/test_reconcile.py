@@ -40,7 +40,7 @@ async def test_every_line_gets_one_subscription_on_a_url_of_its_own(bench: Bench
         assert made[line,].is_active
 
 
-async def test_the_steps_are_told_as_they_are_done(bench: Bench) -> None:
+async def test_finished_steps_are_reported(bench: Bench) -> None:
     results = await bench.apply()
     assert actions(results) == [("create", line, 1, True) for line in LINES]
     assert actions(bench.heard) == actions(results)
@@ -118,7 +118,7 @@ async def test_a_change_of_the_topics_changes_the_events(bench: Bench, clock: Cl
     assert secrets.items() <= (await bench.secrets()).items()
 
 
-async def test_what_somebody_changed_at_linq_is_changed_back(bench: Bench) -> None:
+async def test_change_at_linq_is_reverted(bench: Bench) -> None:
     await bench.apply()
     first, second, third = bench.sandbox.sandbox.state.subscriptions.values()
     first.is_active, second.phone_numbers, third.events = False, [], ["call.ended"]
@@ -127,7 +127,7 @@ async def test_what_somebody_changed_at_linq_is_changed_back(bench: Bench) -> No
     assert actions(await bench.apply()) == [("keep", line, 1, True) for line in LINES]
 
 
-async def test_a_lost_secret_gives_a_new_generation_and_then_the_old_one_goes(bench: Bench) -> None:
+async def test_lost_secret_leads_to_a_new_generation(bench: Bench) -> None:
     await bench.apply()
     (old,) = [one for one, url in bench.at_linq().items() if "16465550124" in url]
     await bench.keyring.forget(old)
@@ -152,7 +152,7 @@ async def test_all_secrets_lost_gives_every_line_a_new_generation(bench: Bench) 
     assert await bench.secrets() == bench.secrets_at_linq()
 
 
-async def test_a_subscription_that_somebody_deleted_is_made_again(bench: Bench) -> None:
+async def test_deleted_subscription_is_created_again(bench: Bench) -> None:
     await bench.apply()
     (lost,) = [one for one, url in bench.at_linq().items() if "16465550123" in url]
     await bench.sandbox.client.webhook_subscriptions.delete(lost)
@@ -162,9 +162,7 @@ async def test_a_subscription_that_somebody_deleted_is_made_again(bench: Bench) 
     assert {one.step.action for one in await bench.apply()} == {Action.KEEP}
 
 
-async def test_the_secret_of_a_subscription_that_is_gone_is_kept_for_stragglers_and_then_forgotten(
-    bench: Bench, clock: Clock
-) -> None:
+async def test_secret_of_a_deleted_subscription_expires_later(bench: Bench, clock: Clock) -> None:
     await bench.apply()
     gone, *_ = bench.at_linq()
     await bench.sandbox.client.webhook_subscriptions.delete(gone)
@@ -174,7 +172,7 @@ async def test_the_secret_of_a_subscription_that_is_gone_is_kept_for_stragglers_
         assert (gone in await bench.secrets()) is is_kept
 
 
-async def test_a_line_that_is_gone_loses_its_subscription_and_in_the_end_its_secret(bench: Bench, clock: Clock) -> None:
+async def test_removed_line_loses_subscription_then_secret(bench: Bench, clock: Clock) -> None:
     await bench.apply()
     bench.sandbox.sandbox.state.lines.remove(THIRD_LINE)
     results = await bench.apply()
@@ -197,7 +195,7 @@ async def test_a_new_line_is_registered_and_the_others_are_kept(bench: Bench) ->
     assert len(bench.sandbox.changes) == len(LINES) + 1
 
 
-async def test_a_subscription_that_is_deleted_in_between_is_as_good_as_deleted(bench: Bench) -> None:
+async def test_concurrent_deletion_counts_as_deleted(bench: Bench) -> None:
     await bench.apply()
     await bench.keyring.forget(next(one for one, url in bench.at_linq().items() if "16465550123" in url))
     survey = await bench.reconciler.survey()

@@ -91,7 +91,7 @@ def test_of_two_the_one_that_has_our_secret_is_kept() -> None:
     assert steps[0].reason == "Linq would deliver every event twice"
 
 
-def test_of_two_without_our_secret_the_one_at_the_exact_url_gets_it_and_then_the_other_goes() -> None:
+def test_duplicate_at_the_exact_url_gets_the_secret() -> None:
     steps = make_v2_plan(WANTED, [there(7, webhook_url=URL + "?x=1"), there(9), there(8)], None)
     assert shape(steps) == [(Action.UPDATE, "8"), (Action.DELETE, "9"), (Action.DELETE, "7")]
 
