@@ -69,7 +69,7 @@ async def test_a_line_without_a_secret_is_named(bench: Bench) -> None:
     with pytest.raises(StoreError, match=r"no secret in use to rotate for \+16465550123, .*apply first"):
         await bench.reconciler.rotate(None, 60.0, bench.heard.append)
     await bench.apply()
-    with pytest.raises(StoreError, match=r"^\+16465559999: no line that is to be registered here"):
+    with pytest.raises(StoreError, match=r"^\+16465559999: not among the lines configured in \[linq\]"):
         await bench.reconciler.rotate(["+16465559999"], 60.0, bench.heard.append)
     assert len(bench.at_linq()) == len(LINES)
 
