@@ -1,1 +1,1 @@
-"""Bootstrap: keeps one Linq v3 subscription per line as we want it."""
+"""Bootstrap: keep our subscriptions at Linq in the desired state."""

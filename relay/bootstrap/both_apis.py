@@ -1,7 +1,7 @@
-"""Everything that bootstrap keeps at Linq: v3's subscriptions, and v2's one where relay.toml has `[linq.v2]`.
+"""Reconcile both of Linq's APIs: the v3 subscriptions, and the one of v2 where relay.toml has `[linq.v2]`.
 
-What is missing from the environment for either is told before anything is changed; after that, trouble with one API
-leaves the other in peace.
+Variables missing for either API are reported before anything is changed; after that, a failure of one API does not stop
+the other.
 """
 
 from __future__ import annotations
@@ -32,31 +32,31 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class FromBoth(Generic[T]):
-    """What came of both APIs."""
+    """The results of both APIs."""
 
     found: list[T]
     troubles: list[str]
-    """What is wrong with an API from which nothing came."""
+    """The errors of an API without results."""
 
 
 async def survey_both(settings: Settings, redis: Redis, config: RelayConfig) -> FromBoth[Surveyed]:
-    """What is wanted and what is there, at each API. Raises as `_from_both`."""
+    """Return the desired and the actual state at each API. Raises as `_from_both`."""
 
-    async def look(reconciler: Reconciler | V2Reconciler) -> list[Surveyed]:
+    async def survey(reconciler: Reconciler | V2Reconciler) -> list[Surveyed]:
         return [await reconciler.survey()]
 
-    return await _from_both(settings, redis, config, look)
+    return await _from_both(settings, redis, config, survey)
 
 
 async def plan_both(settings: Settings, redis: Redis, config: RelayConfig) -> FromBoth[Step]:
-    """The steps that `apply_both` would make. Raises as `_from_both`."""
+    """Return the steps that `apply_both` would take. Raises as `_from_both`."""
     return await _from_both(settings, redis, config, lambda reconciler: reconciler.plan())
 
 
 async def apply_both(
     settings: Settings, redis: Redis, config: RelayConfig, on_done: Callable[[AppliedStep], None]
 ) -> FromBoth[AppliedStep]:
-    """Makes everything as it should be; `on_done` hears of each step. Raises as `_from_both`."""
+    """Bring both APIs to the desired state; `on_done` is called with each finished step. Raises as `_from_both`."""
     return await _from_both(settings, redis, config, lambda reconciler: reconciler.apply(on_done))
 
 
@@ -66,11 +66,11 @@ async def _from_both(
     config: RelayConfig,
     work: Callable[[Reconciler | V2Reconciler], Awaitable[list[T]]],
 ) -> FromBoth[T]:
-    """What `work` finds at each API.
+    """Return the results of `work` at each API.
 
     Raises:
-        SettingsError: something is missing from the environment, or wrong.
-        LinqApiError, StoreError: there is but one API, and it or Redis is in trouble.
+        SettingsError: a variable is missing or wrong.
+        LinqApiError, StoreError: only v3 is configured, and it or Redis failed.
     """
     async with AsyncExitStack() as stack:
         v3 = await stack.enter_async_context(open_reconciler(settings, redis, config))
@@ -80,7 +80,7 @@ async def _from_both(
         works: dict[str, Reconciler | V2Reconciler] = {"v3": v3}
         try:
             works["v2"] = await stack.enter_async_context(open_v2_reconciler(settings, redis, config))
-        except LinqApiError as error:  # relay.toml asks it for nothing
+        except LinqApiError as error:  # relay.toml subscribes to none of its event types
             gathered.troubles.append(f"v2: {error}")
         for api, reconciler in works.items():
             try:

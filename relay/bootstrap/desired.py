@@ -1,4 +1,4 @@
-"""What should be at Linq: the lines, the event types, and where Linq is to post."""
+"""The desired state at Linq: the lines, the event types, and the URL that Linq posts to."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 async def desired_state_of(config: RelayConfig, public_url: str, api: LinqApi) -> DesiredState:
-    """What relay.toml and the account come to.
+    """Return the desired state that follows from relay.toml and the account.
 
     Raises:
-        LinqApiError: Linq did not answer as it should, or there is nothing to register.
+        LinqApiError: Linq failed, or there is nothing to register.
     """
     async with in_background(api.event_types()) as event_types:
         lines, offered = await _lines(config, api), await event_types
-    events = events_asked_for(config, offered)
+    events = requested_events(config, offered)
     of_lines = frozenset(filter(is_of_lines, events))
     of_the_account = frozenset(filter(is_of_the_account, events)) if config.linq.account else frozenset()
     return DesiredState(public_url, lines if of_lines else (), of_lines, of_the_account)
@@ -42,42 +42,42 @@ async def _lines(config: RelayConfig, api: LinqApi) -> Sequence[str]:
     return lines
 
 
-def events_asked_for(config: RelayConfig, offered: Sequence[str]) -> frozenset[str]:
-    """The event types to subscribe to, of those that Linq offers: `[linq] events`, else what a topic asks for.
+def requested_events(config: RelayConfig, offered: Sequence[str]) -> frozenset[str]:
+    """Return the event types to subscribe to, of those that Linq offers: by `[linq] events`, else by the topics.
 
     Raises:
         LinqApiError: there are none.
     """
-    return _asked_for(config, config.linq.events, offered, "Linq")
+    return _requested(config, config.linq.events, offered, "Linq")
 
 
-def v2_events_asked_for(config: RelayConfig) -> frozenset[str]:
-    """The event types to subscribe to at the v2 API: `[linq.v2] events`, else what a topic asks for.
+def requested_v2_events(config: RelayConfig) -> frozenset[str]:
+    """Return the event types to subscribe to at the v2 API: by `[linq.v2] events`, else by the topics.
 
     Raises:
         LinqApiError: there are none.
     """
-    return _asked_for(config, config.linq.v2.events if config.linq.v2 else None, V2_TYPES, "Linq's v2 API")
+    return _requested(config, config.linq.v2.events if config.linq.v2 else None, V2_TYPES, "Linq's v2 API")
 
 
-def _asked_for(config: RelayConfig, chosen: Sequence[str] | None, offered: Sequence[str], whose: str) -> frozenset[str]:
+def _requested(config: RelayConfig, chosen: Sequence[str] | None, offered: Sequence[str], api: str) -> frozenset[str]:
     patterns = chosen or {pattern for topic in config.topics for pattern in topic.events}
     events = frozenset(event for event in offered if any(matches(pattern, event) for pattern in patterns))
     if not events:
-        asking = "relay.toml asks for no" if chosen else "no topic of relay.toml asks for an"
-        raise LinqApiError(f"{asking} event type that {whose} offers; there is nothing to subscribe to")
+        asking = "relay.toml requests no" if chosen else "no topic of relay.toml requests an"
+        raise LinqApiError(f"{asking} event type that {api} offers; there is nothing to subscribe to")
     return events
 
 
 def public_url_of(settings: Settings, linq: str | None = None) -> str:
-    """RELAY_PUBLIC_URL, fit for the Linq that is to post there: the one of the v3 API, or the one at the URL `linq`.
+    """Return RELAY_PUBLIC_URL, checked for the Linq that posts there: the one at the URL `linq`, by default v3's.
 
     Raises:
-        SettingsError: it is http on this machine, but Linq is not (a sandbox on loopback takes it).
+        SettingsError: it is plain http, and Linq is not on this machine (a sandbox on loopback accepts http).
     """
     public = str(settings.relay_public_url)
     poster = urlsplit(linq or settings.linq_api_v3_base_url).hostname
     if urlsplit(public).scheme == "http" and poster not in LOOPBACK:
-        problem = Problem("RELAY_PUBLIC_URL", f'"{public}" must be https: Linq posts nowhere else')
+        problem = Problem("RELAY_PUBLIC_URL", f'"{public}" must be https: Linq posts to nothing else')
         raise SettingsError("The environment is not complete:", (problem,))
     return public

@@ -1,4 +1,4 @@
-"""A reconciler for the Linq account and the Redis that the settings name."""
+"""Make a reconciler for the Linq account and the Redis of the settings."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from relay.core.config.relay_toml import RelayConfig
 
 NEEDS = ("relay_public_url", "relay_secret_key", "linq_api_v3_api_key")
-"""The settings that nothing at Linq can be done without."""
+"""The settings that every call to Linq needs."""
 
 
 @asynccontextmanager
 async def open_reconciler(settings: Settings, redis: Redis, config: RelayConfig) -> AsyncIterator[Reconciler]:
-    """The reconciler; `settings` must have what `NEEDS` names.
+    """Open a reconciler; `settings` must have what `NEEDS` lists.
 
     Raises:
-        SettingsError: the public URL does not fit that Linq.
+        SettingsError: Linq would not post to the public URL.
     """
     public_url = public_url_of(settings)
     assert settings.linq_api_v3_api_key is not None  # noqa: S101  it is needed

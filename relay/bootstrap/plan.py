@@ -1,9 +1,9 @@
-"""The plan: what has to change at Linq, from what is wanted, what is there and which secrets we hold. Pure.
+"""The plan: what has to change at Linq, from the desired state, the actual one and the stored secrets. Pure.
 
-A subscription is ours if its URL is under our public URL and path; every other is left alone. Of ours, one with the
-right line and payload version whose secret we hold is kept; without the secret it is worth nothing, since Linq showed
-it once, so a new generation takes its place and the old one goes after that. A rotation is the same move on purpose,
-except that the old one lives on for a while (`KeyRecord.retire_at`), so that no event is refused.
+A subscription is ours if its URL is under our public URL and path; every other is left alone. Of ours, the one with
+the right line and payload version whose secret is stored is kept. Without its secret a subscription is useless, since
+Linq showed it only once: a new generation replaces it, and the old one is deleted after that. A rotation does the same
+on purpose, except that the old one stays for a while (`KeyRecord.retire_at`), so that no event is rejected.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ROTATED_OUT = "rotated out"
 
 
 class Action(StrEnum):
-    """What happens to one subscription. The order is the order in which a plan is carried out."""
+    """A change to one subscription. A plan is carried out in the order of these."""
 
     CREATE = "create"
     UPDATE = "update"
@@ -52,33 +52,33 @@ class Step:
     subscription_id: str | None = None
     """Linq's id; None for one that does not exist yet."""
     retire_at: float | None = None
-    """When one that retires goes; Unix seconds."""
+    """Unix seconds at which a retired subscription is deleted."""
     dialect: Dialect = Dialect.V3
 
     @property
     def owner(self) -> str:
-        """Whose subscription it is: a line, `account` or `v2`."""
+        """The owner of the subscription: a line, `account` or `v2`."""
         return owner_of(self.dialect, self.line)
 
     @property
     def ends_rotation(self) -> bool:
-        """Whether it deletes a subscription whose time beside its successor is over."""
+        """True if it deletes a retired subscription at its time."""
         return self.action is Action.DELETE and self.reason == _ROTATED_OUT
 
 
 @dataclass(frozen=True, slots=True)
 class DesiredState:
-    """What should be at Linq."""
+    """The subscriptions that should exist at Linq."""
 
     public_url: str
     lines: Collection[str]
     events: frozenset[str]
-    """What the subscription of each line is for."""
+    """Event types of the subscription of each line."""
     account_events: frozenset[str] = frozenset()
-    """What the account's own subscription is for; without any, there is none."""
+    """Event types of the account's own subscription; if empty, there is none."""
 
     def events_of(self, line: str | None) -> frozenset[str]:
-        """What the subscription of `line`, or the account's own, is for."""
+        """Return the event types of the subscription of `line`, or of the account's own."""
         return self.account_events if line is None else self.events
 
     @property
@@ -89,7 +89,7 @@ class DesiredState:
 
 @dataclass(frozen=True, slots=True)
 class _Ours:
-    """A subscription of ours, and what its URL names."""
+    """A subscription of ours, and its parsed URL."""
 
     subscription: LinqSubscription
     target: Target
@@ -100,67 +100,69 @@ class _Ours:
 
 
 def make_plan(
-    wanted: DesiredState, existing: Iterable[LinqSubscription], secrets: Sequence[KeyRecord], now: float
+    desired: DesiredState, existing: Iterable[LinqSubscription], secrets: Sequence[KeyRecord], now: float
 ) -> list[Step]:
-    """The steps in the order they should happen: what is new first, so that a line is never without a subscription.
+    """Return the steps in order: creations first, so that a line is never without a subscription.
 
     `now` is Unix seconds.
     """
-    ours = _by_owner(wanted, existing)
+    ours = _by_owner(desired, existing)
     steps: list[Step] = []
-    for line in wanted.owners:
-        steps += _steps_of(wanted, line, ours.pop(line, []), [one for one in secrets if one.line == line], now)
+    for line in desired.owners:
+        steps += _steps_of(
+            desired, line, ours.pop(line, []), [record for record in secrets if record.line == line], now
+        )
     for gone, left in ours.items():
         reason = "the line is no longer wanted" if gone else "no event without a line is wanted"
-        steps += [_step(Action.DELETE, one, gone, reason) for one in left]
+        steps += [_step(Action.DELETE, candidate, gone, reason) for candidate in left]
     return _in_order(steps)
 
 
 def make_rotation(
-    wanted: DesiredState,
+    desired: DesiredState,
     existing: Iterable[LinqSubscription],
     secrets: Sequence[KeyRecord],
     of: Collection[str | None],
     until: float,
 ) -> list[Step]:
-    """The steps that give every owner in `of` a new secret beside the one it has, which goes at `until` (Unix seconds).
+    """Return the steps that give every owner in `of` a new secret; the old one stays until `until` (Unix seconds).
 
-    An owner without any has none to rotate: that is for `make_plan`.
+    An owner without a secret is skipped: `make_plan` creates one.
     """
-    ours = _by_owner(wanted, existing)
+    ours = _by_owner(desired, existing)
     held = {record.subscription_id: record for record in secrets}
     steps: list[Step] = []
     for line in of:
-        current = [one for one in ours.get(line, []) if one.subscription.id in held]
-        current = [one for one in current if held[one.subscription.id].retire_at is None]
+        current = [candidate for candidate in ours.get(line, []) if candidate.subscription.id in held]
+        current = [candidate for candidate in current if held[candidate.subscription.id].retire_at is None]
         if current:
             known = [record for record in secrets if record.line == line]
-            steps.append(_creation(wanted, line, ours[line], known, "rotation"))
-            retiring = [_step(Action.RETIRE, one, line, "its successor takes over") for one in current]
+            steps.append(_creation(desired, line, ours[line], known, "rotation"))
+            retiring = [_step(Action.RETIRE, candidate, line, "its successor takes over") for candidate in current]
             steps += [replace(step, retire_at=until) for step in retiring]
     return _in_order(steps)
 
 
-def _by_owner(wanted: DesiredState, existing: Iterable[LinqSubscription]) -> dict[str | None, list[_Ours]]:
+def _by_owner(desired: DesiredState, existing: Iterable[LinqSubscription]) -> dict[str | None, list[_Ours]]:
     """Our subscriptions by the line that their URL names, the newest generation first."""
     ours: dict[str | None, list[_Ours]] = {}
     for subscription in existing:
-        target = our_target(wanted.public_url, subscription.target_url)
+        target = our_target(desired.public_url, subscription.target_url)
         if target is not None and (target.line is not None or not target.named):
             ours.setdefault(target.line, []).append(_Ours(subscription, target))
-    return {line: sorted(found, key=lambda one: -one.generation) for line, found in ours.items()}
+    return {line: sorted(found, key=lambda candidate: -candidate.generation) for line, found in ours.items()}
 
 
 def _steps_of(
-    wanted: DesiredState, line: str | None, ours: list[_Ours], secrets: list[KeyRecord], now: float
+    desired: DesiredState, line: str | None, ours: list[_Ours], secrets: list[KeyRecord], now: float
 ) -> Iterator[Step]:
     held = {record.subscription_id: record for record in secrets}
-    usable = [one for one in ours if one.subscription.id in held]
-    fitting = [one for one in usable if one.target.version == PAYLOAD_VERSION]
-    # One that retires is better than none: should its successor be gone, it stays in office.
-    kept = min(fitting, key=lambda one: held[one.subscription.id].retire_at is not None, default=None)
+    usable = [candidate for candidate in ours if candidate.subscription.id in held]
+    fitting = [candidate for candidate in usable if candidate.target.version == PAYLOAD_VERSION]
+    # A retired one is better than none: if its successor is gone, it stays in use.
+    kept = min(fitting, key=lambda candidate: held[candidate.subscription.id].retire_at is not None, default=None)
     if kept is not None:
-        difference = _difference(kept.subscription, wanted.events_of(line), line)
+        difference = _difference(kept.subscription, desired.events_of(line), line)
         yield _step(Action.UPDATE if difference else Action.KEEP, kept, line, difference or "as it should be")
         why = "another subscription of this line is in use"
     else:
@@ -170,27 +172,29 @@ def _steps_of(
             reason = f"its payload version is not {PAYLOAD_VERSION}"
         else:
             reason = "its secret is not stored here"
-        yield _creation(wanted, line, ours, secrets, reason)
+        yield _creation(desired, line, ours, secrets, reason)
         why = "replaced"
-    for one in ours:
-        if one is kept:
+    for candidate in ours:
+        if candidate is kept:
             continue
-        retires = held[one.subscription.id].retire_at if one.subscription.id in held else None
+        retires = held[candidate.subscription.id].retire_at if candidate.subscription.id in held else None
         if retires is not None and retires > now:
             until = datetime.fromtimestamp(retires, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-            yield _step(Action.KEEP, one, line, f"retires at {until}")
+            yield _step(Action.KEEP, candidate, line, f"retires at {until}")
         else:
-            yield _step(Action.DELETE, one, line, why if retires is None else _ROTATED_OUT)
+            yield _step(Action.DELETE, candidate, line, why if retires is None else _ROTATED_OUT)
 
 
-def _creation(wanted: DesiredState, line: str | None, ours: list[_Ours], secrets: list[KeyRecord], reason: str) -> Step:
-    known = [one.generation for one in ours] + [record.generation for record in secrets]
+def _creation(
+    desired: DesiredState, line: str | None, ours: list[_Ours], secrets: list[KeyRecord], reason: str
+) -> Step:
+    known = [candidate.generation for candidate in ours] + [record.generation for record in secrets]
     generation = max(known, default=0) + 1
-    return Step(Action.CREATE, line, generation, reason, target_url(wanted.public_url, line, generation))
+    return Step(Action.CREATE, line, generation, reason, target_url(desired.public_url, line, generation))
 
 
 def _difference(subscription: LinqSubscription, events: frozenset[str], line: str | None) -> str:
-    """What is not as it should be, in words; empty if nothing."""
+    """Describe how a subscription differs from the desired one; empty if it does not."""
     found = list(differing_events(subscription.events, events))
     if subscription.phone_numbers != ({line} if line else set()):
         found.append("not filtered by its line" if line else "filtered by lines")
@@ -199,15 +203,17 @@ def _difference(subscription: LinqSubscription, events: frozenset[str], line: st
     return ", ".join(found)
 
 
-def differing_events(there: frozenset[str], wanted: frozenset[str]) -> Iterator[str]:
-    """How the event types of a subscription differ from those that it should have, in words."""
-    for events, what in ((wanted - there, "missing"), (there - wanted, "not wanted")):
+def differing_events(there: frozenset[str], desired: frozenset[str]) -> Iterator[str]:
+    """Describe how the event types of a subscription differ from the desired ones."""
+    for events, what in ((desired - there, "missing"), (there - desired, "not wanted")):
         if events:
             yield f"{len(events)} event type{'s' * (len(events) > 1)} {what}"
 
 
-def _step(action: Action, one: _Ours, line: str | None, reason: str) -> Step:
-    return Step(action, line, one.generation, reason, one.subscription.target_url, one.subscription.id)
+def _step(action: Action, candidate: _Ours, line: str | None, reason: str) -> Step:
+    return Step(
+        action, line, candidate.generation, reason, candidate.subscription.target_url, candidate.subscription.id
+    )
 
 
 def _in_order(steps: list[Step]) -> list[Step]:

@@ -1,8 +1,8 @@
-"""Reconciling: looks at Linq and at the keyring, makes the plan, and carries it out.
+"""Reconcile: survey Linq and the keyring, make the plan, and carry it out.
 
-A secret is sealed and stored before anything else happens with its subscription. Should we die between the two, the
-next run finds a subscription of ours without a secret and replaces it. Whoever changes something holds the keyring's
-lock from the look to the last step, so that two of them never work from the same picture.
+A secret is encrypted and stored before anything else happens with its subscription. If the process dies in between, the
+next run finds a subscription of ours without a secret and replaces it. A run that changes something holds the
+keyring's lock from the survey to the last step, so that two of them never work from the same survey.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from relay.store.keyring.keyring import KeyRecord, Keyring
 
 _REPLACING = {Action.CREATE, Action.UPDATE}
-_AT_ONCE = 8  # calls to Linq under way at the same time
+_AT_ONCE = 8  # concurrent calls to Linq
 _STORE_TRIES = 50
 _STORE_PAUSE = 0.2
 
@@ -39,7 +39,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class AppliedStep:
-    """One step and how it went."""
+    """One step, and its error if it failed."""
 
     step: Step
     error: str | None = None
@@ -47,44 +47,44 @@ class AppliedStep:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What is wanted, and what is there."""
+    """The desired state, and the actual one."""
 
-    wanted: DesiredState
+    desired: DesiredState
     existing: Sequence[LinqSubscription]
     """Every subscription at Linq, ours and others'."""
     secrets: Sequence[KeyRecord]
 
     def plan(self, now: float) -> list[Step]:
-        """The steps from what is there to what is wanted; `now` is Unix seconds."""
-        return make_plan(self.wanted, self.existing, self.secrets, now)
+        """Return the steps from the actual state to the desired one; `now` is Unix seconds."""
+        return make_plan(self.desired, self.existing, self.secrets, now)
 
     @property
     def owners(self) -> list[str]:
-        """Whose subscriptions there should be: the lines', and the account's if there is to be one."""
-        return [owner_of(Dialect.V3, line) for line in self.wanted.owners]
+        """The owners that should have subscriptions: the lines, and the account if it should have one."""
+        return [owner_of(Dialect.V3, line) for line in self.desired.owners]
 
     @property
     def active(self) -> set[str]:
         """The ids of the subscriptions that Linq posts to."""
-        return {one.id for one in self.existing if one.is_active}
+        return {subscription.id for subscription in self.existing if subscription.is_active}
 
     @property
     def foreign(self) -> int:
-        """How many subscriptions of somebody else get the same lines' events."""
-        return sum(self._is_foreign(one) for one in self.existing)
+        """The number of subscriptions of others that get events of the same lines."""
+        return sum(map(self._is_foreign, self.existing))
 
-    def _is_foreign(self, one: LinqSubscription) -> bool:
-        shares = not one.phone_numbers or not one.phone_numbers.isdisjoint(self.wanted.lines)
-        return shares and our_target(self.wanted.public_url, one.target_url) is None
+    def _is_foreign(self, subscription: LinqSubscription) -> bool:
+        shares = not subscription.phone_numbers or not subscription.phone_numbers.isdisjoint(self.desired.lines)
+        return shares and our_target(self.desired.public_url, subscription.target_url) is None
 
 
 class Reconciler:
-    """Keeps Linq's subscriptions as they should be."""
+    """Bring Linq's subscriptions to the desired state."""
 
     def __init__(
         self, api: LinqApi, keyring: Keyring, config: RelayConfig, public_url: str, clock: Callable[[], float]
     ) -> None:
-        """`clock` gives Unix seconds."""
+        """`clock` returns Unix seconds."""
         self._api = api
         self._keyring = keyring
         self._config = config
@@ -92,37 +92,37 @@ class Reconciler:
         self._clock = clock
 
     async def survey(self) -> Survey:
-        """What is wanted and what is there; changes nothing.
+        """Return the desired and the actual state; change nothing.
 
         Raises:
-            LinqApiError: Linq did not answer as it should.
-            StoreError: stored secrets cannot be opened with this RELAY_SECRET_KEY.
+            LinqApiError: Linq failed, or its response is not as documented.
+            StoreError: stored secrets cannot be decrypted with this RELAY_SECRET_KEY.
         """
         async with (
-            in_background(desired_state_of(self._config, self._public_url, self._api)) as wanted,
+            in_background(desired_state_of(self._config, self._public_url, self._api)) as desired,
             in_background(self._api.subscriptions()) as existing,
         ):
             secrets = await self._secrets()
-            return Survey(await wanted, await existing, secrets)
+            return Survey(await desired, await existing, secrets)
 
     async def plan(self) -> list[Step]:
-        """The steps that `apply` would make; changes nothing, and raises as `look`."""
+        """Return the steps that `apply` would take; change nothing. Raises as `survey`."""
         return (await self.survey()).plan(self._clock())
 
     async def apply(
         self, on_done: Callable[[AppliedStep], None], only: Callable[[Step], bool] = lambda _: True
     ) -> list[AppliedStep]:
-        """Makes Linq's subscriptions as they should be, or as far as the steps go that `only` lets pass.
+        """Carry out the steps to the desired state, or those of them that `only` selects.
 
-        Goes on past a step that fails; `on_done` hears of each as it is over. Raises as `look`, and
+        A step that fails does not stop the others; `on_done` is called with each finished one. Raises as `survey`, and
 
         Raises:
-            StoreError: somebody else has been at it for too long.
+            StoreError: another run has held the lock for too long.
         """
         async with self._keyring.exclusively():
             survey = await self.survey()
             results = await self.carry_out(
-                survey.wanted, [step for step in survey.plan(self._clock()) if only(step)], on_done
+                survey.desired, [step for step in survey.plan(self._clock()) if only(step)], on_done
             )
             await self._tidy(survey, results)
         return results
@@ -130,7 +130,7 @@ class Reconciler:
     async def rotate(
         self, lines: Collection[str | None] | None, overlap: float, on_done: Callable[[AppliedStep], None]
     ) -> list[AppliedStep]:
-        """Gives `lines` (None: every one, and the account) new secrets; the old ones live on for `overlap` seconds.
+        """Give `lines` (None: every one, and the account) new secrets; the old ones stay valid for `overlap` seconds.
 
         Raises as `apply`, and
 
@@ -139,47 +139,46 @@ class Reconciler:
         """
         async with self._keyring.exclusively():
             survey = await self.survey()
-            owners = survey.wanted.owners if lines is None else lines
+            owners = survey.desired.owners if lines is None else lines
             until = self._clock() + overlap
-            steps = make_rotation(survey.wanted, survey.existing, survey.secrets, owners, until)
-            if strangers := [line for line in owners if line and line not in survey.wanted.lines]:
-                raise StoreError(f"{', '.join(strangers)}: no line that is to be registered here")
+            steps = make_rotation(survey.desired, survey.existing, survey.secrets, owners, until)
+            if unknown := [line for line in owners if line and line not in survey.desired.lines]:
+                raise StoreError(f"{', '.join(unknown)}: not among the lines configured in [linq]")
             without = [line or "the account" for line in owners if line not in {step.line for step in steps}]
             if without:
-                raise StoreError(
-                    f"no secret in use to rotate for {', '.join(without)}: run relay bootstrap apply first"
-                )
-            return await self.carry_out(survey.wanted, steps, on_done)
+                owners_named = ", ".join(without)
+                raise StoreError(f"no secret in use to rotate for {owners_named}; run relay bootstrap apply first")
+            return await self.carry_out(survey.desired, steps, on_done)
 
     async def carry_out(
-        self, wanted: DesiredState, steps: Sequence[Step], on_done: Callable[[AppliedStep], None]
+        self, desired: DesiredState, steps: Sequence[Step], on_done: Callable[[AppliedStep], None]
     ) -> list[AppliedStep]:
-        """Makes `steps`, several at once, in the order of their actions."""
-        at_once = asyncio.Semaphore(_AT_ONCE)
+        """Carry out `steps`, several at once, in the order of their actions."""
+        limit = asyncio.Semaphore(_AT_ONCE)
 
         async def carry_out(step: Step) -> AppliedStep:
-            async with at_once:
-                done = await self._carry_out(wanted, step)
+            async with limit:
+                done = await self._carry_out(desired, step)
             on_done(done)
             return done
 
         results: list[AppliedStep] = []
         failed: set[str | None] = set()
         for action in Action:
-            batch = [s for s in steps if s.action is action and not _has_to_wait(s, wanted, failed)]
+            batch = [s for s in steps if s.action is action and not _must_wait(s, desired, failed)]
             done = await asyncio.gather(*map(carry_out, batch))
-            failed |= {one.step.line for one in done if action in _REPLACING and one.error}
+            failed |= {applied.step.line for applied in done if action in _REPLACING and applied.error}
             results += done
         return results
 
-    async def _carry_out(self, wanted: DesiredState, step: Step) -> AppliedStep:
+    async def _carry_out(self, desired: DesiredState, step: Step) -> AppliedStep:
         error = None
         try:
             match step.action:
                 case Action.CREATE:
-                    await self._create(wanted, step)
+                    await self._create(desired, step)
                 case Action.UPDATE:
-                    await self._api.update(str(step.subscription_id), sorted(wanted.events_of(step.line)), step.line)
+                    await self._api.update(str(step.subscription_id), sorted(desired.events_of(step.line)), step.line)
                 case Action.RETIRE:
                     await self._keyring.retire(str(step.subscription_id), step.retire_at or self._clock())
                 case Action.DELETE:
@@ -203,9 +202,9 @@ class Reconciler:
         )
         return AppliedStep(step, error)
 
-    async def _create(self, wanted: DesiredState, step: Step) -> None:
-        subscription, secret = await self._api.create(step.target_url, sorted(wanted.events_of(step.line)), step.line)
-        # Linq will not show the secret again: a short trouble with Redis must not cost it.
+    async def _create(self, desired: DesiredState, step: Step) -> None:
+        subscription, secret = await self._api.create(step.target_url, sorted(desired.events_of(step.line)), step.line)
+        # Linq will not show the secret again: a short failure of Redis must not lose it.
         for _ in range(_STORE_TRIES):
             try:
                 await self._keyring.store(step.line, step.generation, subscription.id, secret, self._clock())
@@ -225,18 +224,18 @@ class Reconciler:
         try:
             await self._keyring.tidy(gone, self._clock())
         except RedisTrouble as error:
-            log.warning("keyring.cleanup_failed", error=str(error), note="the next run tidies it")
+            log.warning("keyring.cleanup_failed", error=str(error), note="the next run removes them")
 
     async def _secrets(self) -> list[KeyRecord]:
-        """The stored secrets, each of which can be opened.
+        """Return the stored secrets, each of which can be decrypted.
 
-        Replacing those that cannot would take the right ones away from an ingress that has the right key.
+        Replacing the others would take valid secrets away from an ingress that has the right key.
         """
         records = await self._keyring.records()
         closed = sorted({record.line or "account" for record in records if not self._can_open(record)})
         if closed:
             raise StoreError(
-                f"the stored secrets of {', '.join(closed)} were sealed with another RELAY_SECRET_KEY: use that one, "
+                f"the stored secrets of {', '.join(closed)} were encrypted with another RELAY_SECRET_KEY: use it, "
                 f"or give it in RELAY_SECRET_KEY_OLD; if it is lost, delete {keys.KEYRING} from Redis and apply again "
                 "to replace them"
             )
@@ -250,10 +249,10 @@ class Reconciler:
         return True
 
 
-def _has_to_wait(step: Step, wanted: DesiredState, failed: Collection[str | None]) -> bool:
-    """Whether a subscription has to stay because one that should take over could not be made or set right.
+def _must_wait(step: Step, desired: DesiredState, failed: Collection[str | None]) -> bool:
+    """Return True if a subscription must stay because its replacement could not be created or updated.
 
-    That of a line that is no longer wanted stays if any failed: it may be the one that a mistyped line stands for.
+    That of a line that is no longer wanted stays if any failed: the failed line may be a mistyped one for it.
     """
     goes = step.action in {Action.RETIRE, Action.DELETE}
-    return goes and bool(failed) and (step.line in failed or step.line not in wanted.owners)
+    return goes and bool(failed) and (step.line in failed or step.line not in desired.owners)

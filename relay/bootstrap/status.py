@@ -1,6 +1,6 @@
-"""How our subscriptions stand: each one at Linq, its secret, when it was heard of last, what is wrong. Pure.
+"""The status of our subscriptions: each one at Linq, its secret, its last event, what is wrong. Pure.
 
-The same for both of Linq's APIs: what is looked at is a `Surveyed`.
+The same for both of Linq's APIs: it is read from a `Surveyed`.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
     from relay.store.keyring.last_seen import LastEvent
 
 KINDS = ("missing", "changed", "inactive", "extra", "silent", "foreign")
-"""What a check counts:
+"""The kinds of difference that a check counts:
 
 missing     owners (lines, the account, v2) without a subscription that can be used
 changed     subscriptions that have other events, another line filter or perhaps another secret than they should
-inactive    subscriptions that somebody, or Linq, switched off
+inactive    subscriptions that a user, or Linq, switched off
 extra       subscriptions of ours that should not be there (duplicates, lines that are gone)
-silent      lines (and v2) that used to speak and have not for `[linq] silent_after`
-foreign     subscriptions of somebody else that get the same events; left alone, for information
+silent      lines (and v2) that had events before, and none for `[linq] silent_after`
+foreign     subscriptions of others that get the same events; for information, never touched
 """
 
 
 class Surveyed(Protocol):
-    """What is wanted at one of Linq's APIs, and what is there."""
+    """The desired state at one of Linq's APIs, and the actual one."""
 
     def plan(self, now: float, /) -> list[Step]:
-        """The steps from what is there to what is wanted; `now` is Unix seconds."""
+        """Return the steps from the actual state to the desired one; `now` is Unix seconds."""
 
     @property
     def owners(self) -> Sequence[str]:
-        """Whose subscriptions there should be."""
+        """The owners that should have subscriptions."""
 
     @property
     def active(self) -> Collection[str]:
@@ -47,7 +47,7 @@ class Surveyed(Protocol):
 
     @property
     def foreign(self) -> int:
-        """How many subscriptions of somebody else get the same events."""
+        """The number of subscriptions of others that get the same events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,26 +61,26 @@ class Status:
     subscription_id: str | None
     is_active: bool
     last_event_ms: int | None
-    """When its last event was verified, Unix milliseconds; None if none ever was."""
+    """Time at which its last event was verified, Unix milliseconds; None without any."""
     last_generation: int | None
     """The generation whose secret verified that event; for v2's, 0 is the secret and -1 the old one."""
     retiring: int
-    """How many older generations live on beside it."""
+    """The number of older generations that stay beside it."""
     state: str
     """`ok`, or what is wrong."""
 
     @property
     def is_ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """True if nothing is wrong."""
         return self.state == "ok"
 
 
-def statuses(survey: Surveyed, heard: Mapping[str, LastEvent], now: float, silent_after: float) -> list[Status]:
-    """How every owner that should be registered stands; `now` is Unix seconds, `silent_after` seconds."""
+def statuses(survey: Surveyed, last_seen: Mapping[str, LastEvent], now: float, silent_after: float) -> list[Status]:
+    """Return the status of every owner that should have a subscription; `now` and `silent_after` are (Unix) seconds."""
     steps, active = survey.plan(now), survey.active
     rows = []
     for owner in survey.owners:
-        last = heard.get(owner)
+        last = last_seen.get(owner)
         own = [step for step in steps if step.owner == owner]
         used = next((step for step in own if step.action in {Action.KEEP, Action.UPDATE}), None)
         main = used or next(step for step in own if step.action is Action.CREATE)
@@ -100,10 +100,12 @@ def statuses(survey: Surveyed, heard: Mapping[str, LastEvent], now: float, silen
     return rows
 
 
-def differences(survey: Surveyed, heard: Mapping[str, LastEvent], now: float, silent_after: float) -> dict[str, int]:
-    """How many there are of each of `KINDS`."""
+def differences(
+    survey: Surveyed, last_seen: Mapping[str, LastEvent], now: float, silent_after: float
+) -> dict[str, int]:
+    """Count the differences of each of `KINDS`."""
     found = Counter(_kind(step) for step in survey.plan(now))
-    found["silent"] = sum(bool(_silence(owner, heard.get(owner), now, silent_after)) for owner in survey.owners)
+    found["silent"] = sum(bool(_silence(owner, last_seen.get(owner), now, silent_after)) for owner in survey.owners)
     found["foreign"] = survey.foreign
     return {kind: found[kind] for kind in KINDS}
 
@@ -121,7 +123,7 @@ def _kind(step: Step) -> str:
 
 
 def _silence(owner: str, last: LastEvent | None, now: float, silent_after: float) -> str:
-    """For how long an owner that used to speak has not; empty if it is not silent. The account seldom has a word."""
+    """Describe how long an owner has been silent; empty if it is not. Events of the account are too rare to tell."""
     if owner == ACCOUNT or last is None or now - last.at_ms / 1000 <= silent_after:
         return ""
     return f"silent for {format_duration(now - last.at_ms / 1000)}"

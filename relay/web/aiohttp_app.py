@@ -1,4 +1,4 @@
-"""The ingress as an aiohttp application: webhooks in whatever form HTTP allows, and health checks."""
+"""The ingress as an aiohttp application: webhooks in every form that HTTP allows, and health checks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 
 def ingress_app(ingress: Ingress, readiness: Readiness) -> web.Application:
-    """The application that Linq posts to."""
+    """Return the application that Linq posts to."""
 
     async def receive(request: web.Request) -> web.Response:
         return _response(await _receive(ingress, request))
@@ -50,12 +50,12 @@ async def _receive(ingress: Ingress, request: web.Request) -> Response:
 
 
 async def _read(request: web.Request) -> bytes:
-    """The body, unless it is over the limit, which its length may say before it is sent."""
+    """Return the body; refuse one over the limit, by its Content-Length before it is sent if there is one."""
     length = request.content_length or 0
     if length > responses.MAX_BODY:
         raise web.HTTPRequestEntityTooLarge(max_size=responses.MAX_BODY, actual_size=length)
     return await request.read()
 
 
-def _response(answer: Response) -> web.Response:
-    return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
+def _response(response: Response) -> web.Response:
+    return web.Response(status=response.status, headers=response.headers, body=response.body)

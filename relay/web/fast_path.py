@@ -1,8 +1,12 @@
-"""The short way of a webhook: from the socket to the ingress and back, with nothing but aiohttp's parser between.
+"""Fast path: handle ordinary webhooks directly on the socket; everything else goes to aiohttp.
 
-Nearly every webhook is the same: a POST to one of our paths, of a known and moderate length, one at a time on its
-connection. Anything else (other paths and methods, chunks, long bodies, `Expect`, what is not HTTP) is aiohttp's, and
-so is its connection from then on. What is taken here is read by the same parser and answered by the same `Ingress`.
+Nearly every webhook is the same: a POST to one of our paths, with a body of known and moderate length, one at a time on
+its connection. `_Connection` waits for the head, parses it (`web.request_head`), waits for the body, gives both to the
+`Ingress` and writes the response: 35 us of CPU an event, against 86 us through aiohttp. Bytes are parsed once: a next
+request that arrives early stays in the buffer until the response to the previous one is written.
+
+A request of another kind (another path or method, chunks, a long body, half a head, not HTTP) is handed over to aiohttp
+together with all that has arrived behind it; aiohttp has the connection from then on. Both ways give the same response.
 """
 
 from __future__ import annotations
@@ -11,13 +15,8 @@ import asyncio
 from email.utils import formatdate
 from typing import TYPE_CHECKING, cast
 
-from aiohttp.base_protocol import BaseProtocol
-from aiohttp.http import HttpRequestParser
-from aiohttp.http_exceptions import HttpProcessingError
-from multidict import CIMultiDict
-from yarl import URL
-
 from relay.web.ingress import DIALECTS, Webhook, log_interrupted
+from relay.web.request_head import MAX_HEAD, parse_head
 from relay.web.responses import ACCEPTED
 
 if TYPE_CHECKING:
@@ -27,14 +26,11 @@ if TYPE_CHECKING:
     from relay.web.ingress import Ingress
     from relay.web.responses import Response
 
-_LARGEST = 64 * 1024  # bytes of a request
-_TIMEOUT = 30.0  # seconds for a body to come
+_MAX_BODY = 64 * 1024  # bytes; aiohttp takes longer ones
+_TIMEOUT = 30.0  # seconds for a body to arrive
 _KEEP_ALIVE = 3600.0  # seconds that an idle connection is kept: longer than proxies keep theirs
-_POST = b"POST /webhooks/linq"
 _END_OF_HEAD = b"\r\n\r\n"
-_LENGTH = b"\r\ncontent-length:"
-_EXPECT = b"\r\nexpect:"
-_MAX_DIGITS = 10  # of a length
+_DIALECTS = {path.encode(): dialect for path, dialect in DIALECTS.items()}
 
 
 class FastPath:
@@ -43,7 +39,7 @@ class FastPath:
     def __init__(
         self, ingress: Ingress, clock: Callable[[], float], aiohttp: ProtocolFactory, requests: Requests
     ) -> None:
-        """`clock` gives Unix seconds; `aiohttp` makes what a connection is handed over to."""
+        """`clock` returns Unix seconds; `aiohttp` makes the protocol that a connection is handed over to."""
         self.ingress = ingress
         self.aiohttp = aiohttp
         self.requests = requests
@@ -54,172 +50,134 @@ class FastPath:
         self._accepted = b""
 
     def __call__(self) -> asyncio.Protocol:
-        """Takes a connection."""
+        """Return the protocol of a new connection."""
         return _Connection(self)
 
     def close(self) -> None:
-        """Closes what is still open."""
+        """Close every open connection."""
         for connection in list(self.open):
             connection.close()
 
-    def encode(self, answer: Response, *, closing: bool) -> bytes:
-        """`answer` as it goes over the wire; the usual one is written out once a second."""
+    def encode(self, response: Response, *, closing: bool) -> bytes:
+        """Return the bytes of `response`; those of the usual one are made once a second."""
         if (second := int(self._clock())) != self._second:
             self._second, self._date = second, formatdate(second, usegmt=True)
             self._accepted = ACCEPTED.encode(self._date, closing=False)
-        if answer is ACCEPTED and not closing:
+        if response is ACCEPTED and not closing:
             return self._accepted
-        return answer.encode(self._date, closing=closing)
+        return response.encode(self._date, closing=closing)
 
 
 class _Connection(asyncio.Protocol):
-    """One connection, with one webhook under way at most."""
+    """One connection, with at most one webhook in progress."""
 
-    def __init__(self, express: FastPath) -> None:
-        self._express = express
+    def __init__(self, fast_path: FastPath) -> None:
+        self._fast_path = fast_path
         self._loop = asyncio.get_running_loop()
-        self._reads_for = BaseProtocol(self._loop)
-        self._got = b""
-        self._is_under_way = False  # from the head of a webhook to its answer
-        self._task: asyncio.Task[None] | None = None  # that answers it
+        self._buffer = bytearray()  # received and not yet consumed
+        self._webhook: Webhook | None = None  # in progress: from its head to its response
+        self._body_length = 0
+        self._keeps_alive = True
+        self._task: asyncio.Task[None] | None = None  # responds to the webhook
         self._since = self._loop.time()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._remote: str | None = (transport.get_extra_info("peername") or (None,))[0]
-        self._express.open.add(self)
-        self._timer = self._loop.call_later(_TIMEOUT, self._look_at_the_clock)
+        self._fast_path.open.add(self)
+        self._timer = self._loop.call_later(_TIMEOUT, self._close_if_late)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._leave()
-        if self._is_under_way and self._task is None:
+        self._unregister()
+        if self._webhook is not None and self._task is None:
+            log_interrupted(str(exc or "the connection was closed"), self._webhook)
             self._end()
-            url = URL(self._got.split(b" ", 2)[1].decode("latin-1"), encoded=True)
-            if dialect := DIALECTS.get(url.raw_path):
-                webhook = Webhook.at(dialect, url.raw_query_string, CIMultiDict(), self._remote)
-                log_interrupted(str(exc or "the connection was closed"), webhook)
 
     def data_received(self, data: bytes) -> None:
-        self._got = self._got + data if self._got else data
+        self._buffer += data
         if self._task is None:
-            self._go_on()
+            self._advance()
         else:
-            self._transport.pause_reading()  # until the answer is sent
+            self._transport.pause_reading()  # until the response is written
 
     def pause_writing(self) -> None:
-        self._transport.abort()  # it sends and sends, and never reads what it is answered
+        self._transport.abort()  # the sender does not read its responses
 
     def close(self) -> None:
-        """Closes the connection, whatever is under way."""
+        """Close the connection, also in the middle of a webhook."""
         self._transport.close()
 
-    def _go_on(self) -> None:
-        """Takes the next webhook once it is whole; what is none for us is handed over."""
-        if read := self._read(self._got):
-            self._take(read, len(self._got))
-        elif (size := _size_of(self._got)) is None:
+    def _advance(self) -> None:
+        """Parse the next head, or respond to the webhook in progress once its body is there."""
+        if self._webhook is None and not self._begin():
             self._hand_over()
-        elif len(self._got) < size:
-            self._begin()
-        elif read := self._read(self._got[:size]):
-            self._take(read, size)
-        else:
-            self._hand_over()
+        elif self._webhook is not None and len(self._buffer) >= self._body_length:
+            self._webhook.body = self._consume(self._body_length)
+            self._task = self._loop.create_task(self._respond(self._webhook))
 
-    def _take(self, read: tuple[Webhook, bool], size: int) -> None:
-        self._begin()
-        self._got = self._got[size:]
-        self._task = self._loop.create_task(self._answer(*read))
+    def _begin(self) -> bool:
+        """Consume the head of a webhook; return False if the buffer does not begin with one that is whole."""
+        end = self._buffer.find(_END_OF_HEAD, 0, MAX_HEAD)
+        head = parse_head(bytes(self._buffer[: end + len(_END_OF_HEAD)])) if end > 0 else None
+        if head is None or head.body_length > _MAX_BODY:
+            return False
+        path, _, query = head.target.partition(b"?")
+        dialect = _DIALECTS.get(path)
+        if dialect is None or b"#" in query:
+            return False
+        del self._buffer[: end + len(_END_OF_HEAD)]
+        self._body_length, self._keeps_alive = head.body_length, head.keeps_alive
+        self._webhook = Webhook.at(dialect, query.decode("ascii"), head, self._remote)
+        self._since = self._loop.time()
+        self._fast_path.requests.begin()
+        return True
 
-    def _read(self, data: bytes) -> tuple[Webhook, bool] | None:
-        """The one whole webhook that `data` is, and whether its connection ends with it; None if it is not just one."""
-        if len(data) > _LARGEST or not data.startswith(_POST):
-            return None
+    async def _respond(self, webhook: Webhook) -> None:
+        fast_path = self._fast_path
         try:
-            parser = HttpRequestParser(self._reads_for, self._loop, 2 * _LARGEST, auto_decompress=False)
-            messages, _, _ = parser.feed_data(data)
-        except HttpProcessingError:
-            return None
-        if len(messages) != 1:
-            return None
-        message, payload = messages[0]
-        dialect = DIALECTS.get(message.url.raw_path)
-        if dialect is None or message.upgrade or not payload.is_eof():
-            return None
-        body = payload.read_nowait()
-        if data.find(_END_OF_HEAD) + len(_END_OF_HEAD) + len(body) != len(data):
-            return None  # chunks; or the parser has kept the beginning of a next head, of which it says nothing
-        webhook = Webhook.at(dialect, message.url.raw_query_string, message.headers, self._remote, body)
-        return webhook, message.should_close
-
-    async def _answer(self, webhook: Webhook, is_last: bool) -> None:  # noqa: FBT001  as `_read` gives it
-        express = self._express
-        try:
-            answer = await express.ingress.receive(webhook)
+            response = await fast_path.ingress.receive(webhook)
         except BaseException:
-            self._transport.close()  # without an answer: the sender tries again
+            self._transport.close()  # without a response: Linq retries
             raise
         finally:
             self._end()
         if self._transport.is_closing():
-            return  # the sender went away without its answer, and will try again
-        closing = is_last or express.requests.are_ending
-        self._transport.write(express.encode(answer, closing=closing))
+            return  # the sender left before its response, and will retry
+        closing = fast_path.requests.are_ending or not self._keeps_alive
+        self._transport.write(fast_path.encode(response, closing=closing))
         if closing:
             self._transport.close()
-        elif self._got:
+        elif self._buffer:
             self._transport.resume_reading()
-            self._go_on()
+            self._advance()
 
-    def _begin(self) -> None:
-        if not self._is_under_way:
-            self._is_under_way = True
-            self._since = self._loop.time()
-            self._express.requests.begin()
+    def _consume(self, size: int) -> bytes:
+        consumed = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return consumed
 
     def _end(self) -> None:
-        self._is_under_way = False
+        self._webhook = None
         self._task = None
         self._since = self._loop.time()
-        self._express.requests.end()
+        self._fast_path.requests.end()
 
     def _hand_over(self) -> None:
-        """Leaves the connection, and what has come over it, to aiohttp."""
-        self._leave()
-        if self._is_under_way:
-            self._end()
-        protocol = self._express.aiohttp()
+        """Leave the connection, and what has arrived and is not yet consumed, to aiohttp."""
+        self._unregister()
+        protocol = self._fast_path.aiohttp()
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)
-        protocol.data_received(self._got)
+        protocol.data_received(bytes(self._buffer))
 
-    def _leave(self) -> None:
-        self._express.open.discard(self)
+    def _unregister(self) -> None:
+        self._fast_path.open.discard(self)
         self._timer.cancel()
 
-    def _look_at_the_clock(self) -> None:
-        """Closes the connection if it has waited for too long."""
+    def _close_if_late(self) -> None:
+        """Close a connection that has waited too long for a body or for a next webhook."""
         waited = self._loop.time() - self._since
-        if self._task is None and waited > (_TIMEOUT if self._is_under_way else _KEEP_ALIVE):
+        if self._task is None and waited > (_TIMEOUT if self._webhook is not None else _KEEP_ALIVE):
             self.close()
         else:
-            self._timer = self._loop.call_later(_TIMEOUT, self._look_at_the_clock)
-
-
-def _size_of(data: bytes) -> int | None:
-    """How many bytes the request has that `data` begins with; None if it is not one for the short way.
-
-    This only tells how much to wait for: what there is then is read by aiohttp's parser, and refused if it disagrees.
-    """
-    end = data.find(_END_OF_HEAD)
-    if end < 0 or not data.startswith(_POST):
-        return None
-    head = data[: end + 2].lower()
-    at = head.find(_LENGTH)
-    if at < 0 or _EXPECT in head:
-        return None
-    length = head[at + len(_LENGTH) : head.index(b"\r\n", at + 2)].strip()
-    if not length.isdigit() or len(length) > _MAX_DIGITS:
-        return None
-    size = end + len(_END_OF_HEAD) + int(length)
-    return size if size <= _LARGEST else None
+            self._timer = self._loop.call_later(_TIMEOUT, self._close_if_late)

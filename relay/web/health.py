@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 
 class Readiness:
-    """Whether the ingress could accept a webhook: Redis answers, the keyring is loaded, and it is not being stopped."""
+    """The readiness check: Redis responds, the keyring is loaded, and the process is not stopping."""
 
     def __init__(self, parts: IngressParts) -> None:
         self._parts = parts
         self.stopping = False
 
     async def report(self) -> tuple[bool, dict[str, Any]]:
-        """Whether all is well, and each check by itself."""
+        """Return True if every check is ok, and the report: each check, and the number of lines with a secret."""
         redis, keys = await self._redis(), self._parts.keys
-        keyring = "ok" if keys.is_loaded else "no secret is stored: run relay bootstrap apply"
+        keyring = "ok" if keys.is_loaded else "no secret is loaded; run: relay bootstrap apply"
         checks = {"redis": redis, "keyring": keyring, "process": "stopping" if self.stopping else "ok"}
-        ready = all(state == "ok" for state in checks.values())
+        ready = all(result == "ok" for result in checks.values())
         return ready, {"ready": ready, "checks": checks, "lines": keys.lines}
 
     async def _redis(self) -> str:
@@ -39,7 +39,7 @@ class Readiness:
 
 
 def add_health(app: web.Application, readiness: Readiness) -> None:
-    """Adds `/live` and `/ready` to `app`."""
+    """Add `/live` and `/ready` to `app`."""
 
     async def live(_: web.Request) -> web.Response:
         return _json(200, {"live": True})

@@ -1,12 +1,12 @@
 """The ingress: accept fast, work later.
 
-    read the body (at most 1 MiB), in one of two ways (`web.express`, `web.app`)
-    verify it with the secrets of the URL's line (`linq.admission`, pure); re-read the keyring once if none fits
-    one shared round trip to Redis: seen before? append, wake the router (`store.acceptor`)
-    200, empty
+    read the body (at most 1 MiB), in one of two ways (`web.fast_path`, `web.aiohttp_app`)
+    verify it with the secrets of the URL's line (`linq.signatures`, pure); re-read the keyring once if none matches
+    one shared round trip to Redis: seen before? append, wake the router (`store.inbox.acceptor`): now it is durable
+    respond 200 with an empty body
 
-Everything that goes wrong on our side is a 503, so that Linq tries again. A body that Linq signed but that is no
-envelope is set aside and answered 200, since trying again would not help.
+Every failure of ours is a 503, so that Linq retries. A body that Linq signed but that cannot be parsed is quarantined
+and gets 200, since a retry would not help.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from relay.web.responses import Response
 
 DIALECTS: Mapping[str, Dialect] = {V3_PATH: Dialect.V3, V2_PATH: Dialect.V2}
-"""The paths that Linq posts to, and what comes there."""
+"""The paths that Linq posts to, and the dialect of each."""
 
 _NO_TARGET = target_of_query("")
 
@@ -46,49 +46,49 @@ class Webhook:
 
     dialect: Dialect
     target: Target
-    """What the URL names: `/webhooks/linq?version=2026-02-03&line=16465550123`; v2's names nothing."""
+    """The line and generation in the URL: `/webhooks/linq?version=2026-02-03&line=16465550123`; v2's has neither."""
     headers: Headers
     remote: str | None
-    """Who sent it, an address."""
+    """IP address of the sender."""
     body: bytes = b""
-    """As it was sent; empty until it has been read."""
+    """The bytes as sent; empty until they have been read."""
 
     @classmethod
     def at(cls, dialect: Dialect, query: str, headers: Headers, remote: str | None, body: bytes = b"") -> Self:
-        """The webhook of `dialect` at a URL with this query, whose other parameters are tolerated."""
+        """Return the webhook of `dialect` at a URL with this query; unknown parameters are ignored."""
         target = target_of_query(query) if dialect is Dialect.V3 else _NO_TARGET
         return cls(dialect, target, headers, remote, body)
 
 
 class Ingress:
-    """Takes webhooks."""
+    """The ingress: verifies webhooks and makes them durable."""
 
     def __init__(self, parts: IngressParts) -> None:
         self._parts = parts
-        self._says_accepted = log.is_enabled_for(logging.INFO)  # asked once: the level stays
+        self._logs_accepted = log.is_enabled_for(logging.INFO)  # read once: the level does not change
 
     async def receive(self, webhook: Webhook) -> Response:
-        """Accepts a webhook, or says why not."""
+        """Accept, quarantine or reject a webhook; return the response."""
         parts = self._parts
         began = parts.clock()
         try:
-            arrival = await self._verify_with_any(webhook)
+            verified = await self._verify_with_any(webhook)
             parts.memory.check()
-            is_new = await parts.acceptor.accept(arrival)
+            is_new = await parts.acceptor.accept(verified)
         except Unparsable as error:
             return await self._quarantine(webhook, error)
         except RejectedWebhook as error:
-            return self._refuse(webhook, error)
+            return self._reject(webhook, error)
         except Exception:
             log.exception("event.error", dialect=webhook.dialect, line=webhook.target.line)
             return responses.internal_error()
-        parts.last_seen.record(arrival, began)
-        if self._says_accepted:
-            self._log_accepted(arrival, began, is_new=is_new)
+        parts.last_seen.record(verified, began)
+        if self._logs_accepted:
+            self._log_accepted(verified, began, is_new=is_new)
         return responses.ACCEPTED
 
     async def _verify_with_any(self, webhook: Webhook) -> VerifiedWebhook:
-        """Verified with a secret at hand, or one that is found when the keyring is read anew."""
+        """Verify with the loaded secrets; if none matches, re-read the keyring and verify once more."""
         keys, target = self._parts.keys, webhook.target
         try:
             return self._verify_with(webhook)
@@ -104,7 +104,7 @@ class Ingress:
             raise SecretUnknown(f"no secret is stored for generation {target.generation} of {target.line}") from None
 
     def _verify_with(self, webhook: Webhook) -> VerifiedWebhook:
-        """Verified with a secret at hand."""
+        """Verify with the loaded secrets."""
         if webhook.dialect is Dialect.V2:
             return self._verify_v2(webhook)
         keys, target = self._parts.keys, webhook.target
@@ -121,33 +121,33 @@ class Ingress:
     def _unknown(target: Target) -> SecretUnknown:
         if target.named and target.line is None:
             return SecretUnknown("the line in the URL is not a phone number")
-        whose = target.line or "URLs without a line"
-        message = f"no secret is stored for {whose}; relay bootstrap apply stores it"
+        owner = target.line or "URLs without a line"
+        message = f"no secret is stored for {owner}; run: relay bootstrap apply"
         return SecretUnknown(message, another_secret_could_help=True)
 
     async def _quarantine(self, webhook: Webhook, error: Unparsable) -> Response:
         parts, line = self._parts, webhook.target.line
         try:
             await parts.quarantine.put(webhook.dialect, line, webhook.body, str(error), round(parts.clock() * 1000))
-        except RejectedWebhook as refusal:
-            return responses.refused(refusal)
+        except RejectedWebhook as rejection:
+            return responses.rejected(rejection)
         log.error("event.quarantined", reason=str(error), dialect=webhook.dialect, line=line, bytes=len(webhook.body))
         return responses.ACCEPTED
 
-    def _log_accepted(self, arrival: VerifiedWebhook, began: float, *, is_new: bool) -> None:
+    def _log_accepted(self, verified: VerifiedWebhook, began: float, *, is_new: bool) -> None:
         log.info(
             "event.accepted",
-            id=arrival.id,
-            type=arrival.type,
-            line=arrival.line,
-            dialect=arrival.dialect,
+            id=verified.id,
+            type=verified.type,
+            line=verified.line,
+            dialect=verified.dialect,
             repeat=not is_new,
-            bytes=len(arrival.body),
+            bytes=len(verified.body),
             ms=round((self._parts.clock() - began) * 1000, 2),
         )
 
     @staticmethod
-    def _refuse(webhook: Webhook, error: RejectedWebhook) -> Response:
+    def _reject(webhook: Webhook, error: RejectedWebhook) -> Response:
         log.warning(
             "event.refused",
             code=error.code,
@@ -156,11 +156,11 @@ class Ingress:
             line=webhook.target.line,
             remote=webhook.remote,
         )
-        return responses.refused(error)
+        return responses.rejected(error)
 
 
 def log_interrupted(reason: str, webhook: Webhook) -> None:
-    """Logs a sender that went away in the middle of a body."""
+    """Log a sender that disconnected in the middle of a body."""
     log.warning(
         "event.cut_off", reason=reason, dialect=webhook.dialect, line=webhook.target.line, remote=webhook.remote
     )

@@ -1,6 +1,6 @@
-"""What the ingress answers. One table from errors to HTTP.
+"""The responses of the ingress: one table from errors to HTTP.
 
-A fault of ours is always 503: Linq tries again after 5xx, 429 and network errors for about 25 minutes, and takes every
+A failure of ours is always 503: Linq retries after 5xx, 429 and network errors for about 25 minutes, and takes every
 other 4xx as final (https://docs.linqapp.com/guides/webhooks).
 """
 
@@ -21,14 +21,14 @@ MAX_BODY = 1024 * 1024
 
 
 class Response(NamedTuple):
-    """One answer; whoever sends it adds its length and the date."""
+    """One response, without its length and date: the sender adds them."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes = b""
 
     def encode(self, date: str, *, closing: bool) -> bytes:
-        """As it goes over the wire; `closing` tells the sender that the connection ends with it."""
+        """Return the bytes to send; `closing` announces that the connection ends after them."""
         headers = {**self.headers, "Content-Length": str(len(self.body)), "Date": date}
         if closing:
             headers["Connection"] = "close"
@@ -47,19 +47,19 @@ ACCEPTED = Response(200, {})
 """200 with an empty body: the event is durable."""
 
 
-def refused(error: RejectedWebhook) -> Response:
-    """The answer for a webhook that was not accepted."""
+def rejected(error: RejectedWebhook) -> Response:
+    """Return the response to a webhook that was not accepted."""
     status, headers = _STATUS[type(error)]
     return _response(status, error.code, str(error), headers)
 
 
 def too_large() -> Response:
-    """The answer for a body over the limit; the connection is closed, since the rest of it was not read."""
+    """Return the response to a body over the limit; it closes the connection, whose rest was not read."""
     return _response(413, "too_large", f"the body is over {MAX_BODY} bytes", {"Connection": "close"})
 
 
 def internal_error() -> Response:
-    """The answer when we have a bug: 503, so that Linq tries again."""
+    """Return the response after a bug of ours: 503, so that Linq retries."""
     return _response(503, "internal", "the relay could not handle this webhook", {"Retry-After": "5"})
 
 

@@ -1,7 +1,7 @@
-"""An ingress process: two listeners, one for Linq and one for health checks, until it is told to stop.
+"""An ingress process: two listeners, one for Linq and one for health checks, until a signal stops it.
 
-Stopping: `/ready` turns 503, the listeners close, requests under way are answered (a body that does not come to its end
-is given up after ten seconds), the process ends.
+Shutdown: `/ready` turns 503, the listeners close, requests in progress get their responses (bodies have ten seconds to
+arrive), the process ends.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ log = structlog.get_logger()
 def listening_for_webhooks(
     parts: IngressParts, readiness: Readiness, listen: Listen, *, share_port: bool = False
 ) -> AbstractAsyncContextManager[int]:
-    """Takes webhooks while the context is open; gives the port. As for `listening`, also what it raises."""
+    """Serve webhooks while the context is open; yield the port. Arguments and errors are those of `listening`."""
     ingress = Ingress(parts)
-    front = partial(FastPath, ingress, parts.clock)
-    return listening(ingress_app(ingress, readiness), listen, share_port=share_port, front=front)
+    fast_path = partial(FastPath, ingress, parts.clock)
+    return listening(ingress_app(ingress, readiness), listen, share_port=share_port, front=fast_path)
 
 
 async def serve_ingress(settings: Settings, *, share_port: bool = False) -> None:
-    """Runs an ingress until SIGTERM or SIGINT; `share_port` lets several listen on one port (SO_REUSEPORT)."""
+    """Run an ingress until SIGTERM or SIGINT; `share_port` lets several listen on one port (SO_REUSEPORT)."""
     stop = stop_on_signals()
     log.info("ingress.starting", **settings.shown())
     async with ingress_parts(settings) as parts:

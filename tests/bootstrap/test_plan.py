@@ -144,7 +144,7 @@ def test_all_of_them_go_when_none_can_be_used() -> None:
 # --- Generations --------------------------------------------------------------------------------------
 
 
-def test_a_new_generation_is_above_every_one_that_linq_or_the_keyring_knows() -> None:
+def test_new_generation_is_above_all_known_ones() -> None:
     (step,) = make_plan(wanted(), [], [record("s-7", generation=7)], NOW)
     assert (step.generation, step.target_url) == (8, target_url(PUBLIC, LINE, 8))
     create, *_ = make_plan(wanted(), [subscription("s-9", generation=9)], [record("s-7", generation=7)], NOW)
@@ -170,7 +170,7 @@ def test_a_subscription_that_is_not_ours_is_never_touched(url: str) -> None:
 
 
 @pytest.mark.parametrize("query", ["?version=2026-02-03&line=", "?line=nobody&gen=3"])
-def test_one_whose_line_is_no_line_is_left_alone(query: str) -> None:
+def test_subscription_with_an_invalid_line_is_left_alone(query: str) -> None:
     odd = subscription("odd", url=f"{PUBLIC}/webhooks/linq{query}")
     assert shape(make_plan(wanted(), [odd, subscription()], [record()], NOW)) == [(Action.KEEP, "s-1", 1)]
 
@@ -200,7 +200,7 @@ def test_the_accounts_subscription_must_not_be_filtered() -> None:
 
 
 @pytest.mark.parametrize("query", ["", "?version=2026-02-03", "?version=2026-02-03&gen=3"])
-def test_the_accounts_subscription_goes_when_no_event_without_a_line_is_wanted(query: str) -> None:
+def test_unwanted_account_subscription_is_deleted(query: str) -> None:
     account = subscription("account", url=f"{PUBLIC}/webhooks/linq{query}")
     step, _ = make_plan(wanted(), [account, subscription()], [record()], NOW)
     assert (step.action, step.subscription_id) == (Action.DELETE, "account")
@@ -220,7 +220,7 @@ def test_a_line_without_a_usable_secret_has_none_to_rotate() -> None:
     assert make_rotation(wanted(), [subscription()], [], [LINE, OTHER_LINE], NOW) == []
 
 
-def test_one_that_retires_lives_beside_its_successor_until_its_time_is_over() -> None:
+def test_retired_subscription_stays_until_its_time() -> None:
     there = [subscription("s-1"), subscription("s-2", generation=2)]
     held = [record("s-1", retire_at=int(NOW) + 60), record("s-2", generation=2)]
     before = make_plan(wanted(), there, held, NOW)
@@ -231,7 +231,7 @@ def test_one_that_retires_lives_beside_its_successor_until_its_time_is_over() ->
     assert after[0].ends_rotation
 
 
-def test_one_that_retires_stays_in_office_when_its_successor_is_gone() -> None:
+def test_retired_subscription_is_kept_without_successor() -> None:
     held = [record("s-1", retire_at=int(NOW) - 60), record("s-2", generation=2)]
     assert shape(make_plan(wanted(), [subscription("s-1")], held, NOW)) == [(Action.KEEP, "s-1", 1)]
 
@@ -263,7 +263,7 @@ def test_a_public_url_with_a_path_keeps_its_subscriptions_apart() -> None:
 # --- The order ----------------------------------------------------------------------------------------
 
 
-def test_what_is_new_comes_first_and_what_goes_comes_after_it() -> None:
+def test_creations_come_before_deletions() -> None:
     lines = [f"+1646555012{digit}" for digit in range(4)]
     there = [
         subscription("s-0", lines[0]),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from relay.bootstrap.desired import events_asked_for, public_url_of
+from relay.bootstrap.desired import public_url_of, requested_events
 from relay.bootstrap.plan import Action
 from relay.config.settings import Settings
 from relay.core.config.relay_toml import parse_config
@@ -40,7 +40,7 @@ async def test_every_line_gets_one_subscription_on_a_url_of_its_own(bench: Bench
         assert made[line,].is_active
 
 
-async def test_the_steps_are_told_as_they_are_done(bench: Bench) -> None:
+async def test_finished_steps_are_reported(bench: Bench) -> None:
     results = await bench.apply()
     assert actions(results) == [("create", line, 1, True) for line in LINES]
     assert actions(bench.heard) == actions(results)
@@ -118,7 +118,7 @@ async def test_a_change_of_the_topics_changes_the_events(bench: Bench, clock: Cl
     assert secrets.items() <= (await bench.secrets()).items()
 
 
-async def test_what_somebody_changed_at_linq_is_changed_back(bench: Bench) -> None:
+async def test_change_at_linq_is_reverted(bench: Bench) -> None:
     await bench.apply()
     first, second, third = bench.sandbox.sandbox.state.subscriptions.values()
     first.is_active, second.phone_numbers, third.events = False, [], ["call.ended"]
@@ -127,7 +127,7 @@ async def test_what_somebody_changed_at_linq_is_changed_back(bench: Bench) -> No
     assert actions(await bench.apply()) == [("keep", line, 1, True) for line in LINES]
 
 
-async def test_a_lost_secret_gives_a_new_generation_and_then_the_old_one_goes(bench: Bench) -> None:
+async def test_lost_secret_leads_to_a_new_generation(bench: Bench) -> None:
     await bench.apply()
     (old,) = [one for one, url in bench.at_linq().items() if "16465550124" in url]
     await bench.keyring.forget(old)
@@ -152,7 +152,7 @@ async def test_all_secrets_lost_gives_every_line_a_new_generation(bench: Bench) 
     assert await bench.secrets() == bench.secrets_at_linq()
 
 
-async def test_a_subscription_that_somebody_deleted_is_made_again(bench: Bench) -> None:
+async def test_deleted_subscription_is_created_again(bench: Bench) -> None:
     await bench.apply()
     (lost,) = [one for one, url in bench.at_linq().items() if "16465550123" in url]
     await bench.sandbox.client.webhook_subscriptions.delete(lost)
@@ -162,9 +162,7 @@ async def test_a_subscription_that_somebody_deleted_is_made_again(bench: Bench) 
     assert {one.step.action for one in await bench.apply()} == {Action.KEEP}
 
 
-async def test_the_secret_of_a_subscription_that_is_gone_is_kept_for_stragglers_and_then_forgotten(
-    bench: Bench, clock: Clock
-) -> None:
+async def test_secret_of_a_deleted_subscription_expires_later(bench: Bench, clock: Clock) -> None:
     await bench.apply()
     gone, *_ = bench.at_linq()
     await bench.sandbox.client.webhook_subscriptions.delete(gone)
@@ -174,7 +172,7 @@ async def test_the_secret_of_a_subscription_that_is_gone_is_kept_for_stragglers_
         assert (gone in await bench.secrets()) is is_kept
 
 
-async def test_a_line_that_is_gone_loses_its_subscription_and_in_the_end_its_secret(bench: Bench, clock: Clock) -> None:
+async def test_removed_line_loses_subscription_then_secret(bench: Bench, clock: Clock) -> None:
     await bench.apply()
     bench.sandbox.sandbox.state.lines.remove(THIRD_LINE)
     results = await bench.apply()
@@ -197,14 +195,14 @@ async def test_a_new_line_is_registered_and_the_others_are_kept(bench: Bench) ->
     assert len(bench.sandbox.changes) == len(LINES) + 1
 
 
-async def test_a_subscription_that_is_deleted_in_between_is_as_good_as_deleted(bench: Bench) -> None:
+async def test_concurrent_deletion_counts_as_deleted(bench: Bench) -> None:
     await bench.apply()
     await bench.keyring.forget(next(one for one, url in bench.at_linq().items() if "16465550123" in url))
     survey = await bench.reconciler.survey()
     steps = survey.plan(NOW)
     (old,) = [step.subscription_id for step in steps if step.action is Action.DELETE]
     await bench.sandbox.client.webhook_subscriptions.delete(str(old))
-    results = await bench.reconciler.carry_out(survey.wanted, steps, bench.heard.append)
+    results = await bench.reconciler.carry_out(survey.desired, steps, bench.heard.append)
     assert [one.error for one in results] == [None] * len(steps)
 
 
@@ -223,18 +221,18 @@ async def test_deleting_a_duplicate_keeps_the_secret_of_the_one_in_use(bench: Be
 
 def test_the_topics_patterns_choose_from_what_linq_offers() -> None:
     offered = ["message.received", "message.sent", "reaction.added", "reaction.removed", "message.failed", "brand.new"]
-    assert events_asked_for(parse_config(RULES), offered) == ASKED_FOR
+    assert requested_events(parse_config(RULES), offered) == ASKED_FOR
 
 
 def test_everything_means_everything_that_is_offered() -> None:
     config = parse_config('[[topics]]\nname = "all"\nevents = ["*"]\n')
-    assert events_asked_for(config, ["message.sent", "brand.new"]) == {"message.sent", "brand.new"}
+    assert requested_events(config, ["message.sent", "brand.new"]) == {"message.sent", "brand.new"}
 
 
 @pytest.mark.parametrize("rules", ["", '[[topics]]\nname = "x"\nevents = ["brand.new"]\n'])
 def test_nothing_to_subscribe_to_is_an_error(rules: str) -> None:
     with pytest.raises(LinqApiError, match="nothing to subscribe to"):
-        events_asked_for(parse_config(rules), ["message.sent"])
+        requested_events(parse_config(rules), ["message.sent"])
 
 
 # --- Where Linq is to post ----------------------------------------------------------------------------

@@ -231,7 +231,7 @@ async def test_a_rate_limit_that_passes_is_waited_out(sandbox: RunningSandbox) -
     assert answered == 3
 
 
-async def test_a_rate_limit_that_lasts_holds_up_every_call_for_as_long_as_linq_says(bench: Bench) -> None:
+async def test_lasting_rate_limit_delays_every_call(bench: Bench) -> None:
     refused = 0
 
     async def limit_often(_: web.Request) -> web.StreamResponse | None:
@@ -260,7 +260,7 @@ async def test_an_account_without_lines_is_an_error_and_not_a_reason_to_delete(b
     assert len(bench.at_linq()) == len(LINES)
 
 
-async def test_a_linq_that_does_not_tell_its_event_types_is_taken_to_have_the_sdks(bench: Bench) -> None:
+async def test_event_types_default_to_those_of_the_sdk(bench: Bench) -> None:
     async def not_found(request: web.Request) -> web.StreamResponse | None:
         return linq_error(404, 2010, "Not found") if request.path.endswith("/webhook-events") else None
 
@@ -322,9 +322,7 @@ async def test_a_good_status_with_anything_but_linqs_answer_is_one_sentence(
     ],
     ids=str,
 )
-async def test_a_creation_that_was_answered_strangely_fails_alone_and_is_replaced_by_the_next_run(
-    bench: Bench, change: dict[str, Any] | None
-) -> None:
+async def test_creation_with_a_bad_response_is_replaced_next_run(bench: Bench, change: dict[str, Any] | None) -> None:
     """As if Linq's first answer to a creation came half, or without the secret that it shows only once."""
     strange = 0
 
@@ -377,7 +375,7 @@ async def test_a_line_that_cannot_be_set_right_keeps_its_other_subscriptions(ben
     assert not [row for row in results if row[0] == "delete"]
 
 
-async def test_while_a_line_cannot_be_registered_the_lines_that_are_no_longer_wanted_keep_theirs(
+async def test_failed_registration_keeps_removed_lines(
     bench: Bench, sandbox: RunningSandbox, redis: Redis, clock: Clock
 ) -> None:
     """The one may be the other, mistyped."""

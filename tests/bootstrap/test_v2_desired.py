@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.bootstrap.desired import v2_events_asked_for
+from relay.bootstrap.desired import requested_v2_events
 from relay.bootstrap.plan import Action, Step
 from relay.bootstrap.v2_reconcile import V2DesiredState, make_v2_plan
 from relay.core.config.relay_toml import parse_config
@@ -91,7 +91,7 @@ def test_of_two_the_one_that_has_our_secret_is_kept() -> None:
     assert steps[0].reason == "Linq would deliver every event twice"
 
 
-def test_of_two_without_our_secret_the_one_at_the_exact_url_gets_it_and_then_the_other_goes() -> None:
+def test_duplicate_at_the_exact_url_gets_the_secret() -> None:
     steps = make_v2_plan(WANTED, [there(7, webhook_url=URL + "?x=1"), there(9), there(8)], None)
     assert shape(steps) == [(Action.UPDATE, "8"), (Action.DELETE, "9"), (Action.DELETE, "7")]
 
@@ -143,22 +143,22 @@ TOPIC = '[[topics]]\nname = "t"\nevents = ["message.*", "reaction.added", "chat.
 
 def test_without_a_choice_it_is_what_topics_ask_for() -> None:
     config = parse_config("[linq]\nevents = ['call.*']\n[linq.v2]\n" + TOPIC)
-    assert v2_events_asked_for(config) == {"message.sent", "message.received", "message.read", "chat.created"}
+    assert requested_v2_events(config) == {"message.sent", "message.received", "message.read", "chat.created"}
 
 
 def test_patterns_choose_of_what_v2_offers() -> None:
     config = parse_config('[linq.v2]\nevents = ["call.*", "contact.created"]\n' + TOPIC)
-    assert v2_events_asked_for(config) == {"call.completed", "contact.created"}
-    assert v2_events_asked_for(parse_config('[linq.v2]\nevents = ["*"]')) == set(V2_TYPES)
+    assert requested_v2_events(config) == {"call.completed", "contact.created"}
+    assert requested_v2_events(parse_config('[linq.v2]\nevents = ["*"]')) == set(V2_TYPES)
 
 
 @pytest.mark.parametrize(
     ("rules", "sentence"),
     [
-        ("[linq.v2]", "no topic of relay.toml asks for an event type that Linq's v2 API offers"),
-        ('[linq.v2]\nevents = ["message.failed"]\n' + TOPIC, "relay.toml asks for no event type that Linq's v2 API"),
+        ("[linq.v2]", "no topic of relay.toml requests an event type that Linq's v2 API offers"),
+        ('[linq.v2]\nevents = ["message.failed"]\n' + TOPIC, "relay.toml requests no event type that Linq's v2 API"),
     ],
 )
 def test_nothing_to_subscribe_to_is_an_error(rules: str, sentence: str) -> None:
     with pytest.raises(LinqApiError, match=sentence):
-        v2_events_asked_for(parse_config(rules))
+        requested_v2_events(parse_config(rules))

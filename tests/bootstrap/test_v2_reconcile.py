@@ -114,7 +114,7 @@ async def test_under_another_sealing_key_the_secret_is_sent_once_more(
     assert at_linq(sandbox)[0].secret == SECRET
 
 
-async def test_what_somebody_changed_at_linq_is_changed_back(sandbox: RunningSandbox, reconciler: V2Reconciler) -> None:
+async def test_change_at_linq_is_reverted(sandbox: RunningSandbox, reconciler: V2Reconciler) -> None:
     await apply(reconciler)
     (one,) = at_linq(sandbox)
     for name, value in {"active": False, "events": [], "secret": None, "webhook_url": URL + "?x=1"}.items():
@@ -129,7 +129,7 @@ async def test_other_events_are_set(sandbox: RunningSandbox, api: LinqV2Api, red
     assert at_linq(sandbox)[0].events == ["call.completed"]
 
 
-async def test_one_that_somebody_deleted_is_made_again(sandbox: RunningSandbox, reconciler: V2Reconciler) -> None:
+async def test_deleted_subscription_is_created_again(sandbox: RunningSandbox, reconciler: V2Reconciler) -> None:
     await apply(reconciler)
     sandbox.sandbox.state.v2_subscriptions.clear()
     assert await apply(reconciler) == [("create", None, True)]
@@ -174,7 +174,7 @@ async def test_two_at_once_make_one(sandbox: RunningSandbox, api: LinqV2Api, red
 # --- When something goes wrong ------------------------------------------------------------------------
 
 
-async def test_a_subscription_that_cannot_be_made_is_told_and_made_by_the_next_run(
+async def test_failed_creation_is_reported_and_retried_next_run(
     sandbox: RunningSandbox, reconciler: V2Reconciler
 ) -> None:
     sandbox.intercept = refuse("POST")
@@ -248,7 +248,7 @@ async def behind_a_gate_that_shuts_at(
             await client.aclose()
 
 
-async def test_whoever_dies_after_a_creation_leaves_one_subscription_that_gets_the_secret_again(
+async def test_crash_after_creation_sends_the_secret_again(
     sandbox: RunningSandbox, api: LinqV2Api, redis: Redis, redis_url: str
 ) -> None:
     async with behind_a_gate_that_shuts_at("POST", sandbox, api, redis_url) as troubled:
@@ -260,7 +260,7 @@ async def test_whoever_dies_after_a_creation_leaves_one_subscription_that_gets_t
     ]
 
 
-async def test_whoever_dies_after_a_changed_secret_was_sent_is_not_thought_to_have_the_old_one(
+async def test_crash_after_sending_a_secret_forgets_the_old_marker(
     sandbox: RunningSandbox, api: LinqV2Api, redis: Redis, redis_url: str
 ) -> None:
     await apply(reconciler_of(api, redis, secret="older"))

@@ -29,7 +29,7 @@ async def test_live_and_ready_when_all_is_well(ingress: Running) -> None:
     }
 
 
-async def test_not_ready_once_it_is_being_stopped(ingress: Running) -> None:
+async def test_not_ready_while_stopping(ingress: Running) -> None:
     ingress.readiness.stopping = True
     answer = await ingress.http.get("/ready")
     assert (answer.status, (await answer.json())["checks"]["process"]) == (503, "stopping")

@@ -36,9 +36,7 @@ async def inbox(redis: Redis) -> list[dict[bytes, bytes]]:
 # --- what is accepted -------------------------------------------------------------------------------
 
 
-async def test_a_webhook_of_linq_is_answered_200_with_an_empty_body_once_it_is_durable(
-    ingress: Running, redis: Redis
-) -> None:
+async def test_durable_webhook_gets_an_empty_200(ingress: Running, redis: Redis) -> None:
     body = body_of(event_id="e1")
     answer = await ingress.post(body, signed(body, NOW), "version=2026-02-03&line=16465550123&gen=1&anything=else")
     assert (answer.status, await answer.read()) == (200, b"")
@@ -80,7 +78,7 @@ async def test_a_compressed_body_is_verified_as_it_was_sent(ingress: Running) ->
     assert answer.status == 200  # signed by Linq, though not an envelope: set aside
 
 
-async def test_fifty_copies_at_once_are_answered_200_and_stored_once(ingress: Running, redis: Redis) -> None:
+async def test_concurrent_copies_are_stored_once(ingress: Running, redis: Redis) -> None:
     body = body_of()
     answers = await asyncio.gather(*(ingress.post(body, signed(body, NOW)) for _ in range(50)))
     assert {answer.status for answer in answers} == {200}
@@ -94,7 +92,7 @@ async def test_the_line_may_have_a_plus_in_the_url(ingress: Running, line: str) 
     assert (await ingress.post(body, signed(body, NOW), f"line={line}")).status == 200
 
 
-async def test_while_a_secret_is_rotated_both_generations_are_accepted(ingress: Running) -> None:
+async def test_both_generations_are_accepted_during_a_rotation(ingress: Running) -> None:
     await ingress.keyring.store(LINE, 2, "linq-3", OTHER_SECRET, 0)
     for secret, generation in ((SECRET, 1), (OTHER_SECRET, 2), (SECRET, 2), (OTHER_SECRET, 1)):
         body = body_of()
@@ -102,7 +100,7 @@ async def test_while_a_secret_is_rotated_both_generations_are_accepted(ingress: 
         assert answer.status == 200
 
 
-async def test_a_secret_that_was_stored_a_moment_ago_is_found(ingress: Running) -> None:
+async def test_new_secret_is_found_by_re_reading_the_keyring(ingress: Running) -> None:
     for generation in range(2, 5):
         fresh = SigningSecret("whsec_" + "QUJD" * 10 + "QUI" + str(generation))
         await ingress.keyring.store(LINE, generation, f"linq-{generation}", fresh, 0)
@@ -164,9 +162,7 @@ BODY = body_of(event_id="e1")
 
 
 @pytest.mark.parametrize("fault", forged())
-async def test_a_forged_or_stale_webhook_is_answered_401_and_leaves_no_trace(
-    ingress: Running, redis: Redis, fault: str
-) -> None:
+async def test_forged_or_stale_webhook_gets_401_and_is_not_stored(ingress: Running, redis: Redis, fault: str) -> None:
     answer = await ingress.post(BODY, forged()[fault])
     assert answer.status == 401
     assert (await answer.json())["error"]["code"] == "bad_signature"
@@ -174,26 +170,26 @@ async def test_a_forged_or_stale_webhook_is_answered_401_and_leaves_no_trace(
     assert not await redis.keys("relay:seen:*")
 
 
-async def test_a_signature_of_another_line_does_not_open_this_one(ingress: Running) -> None:
+async def test_signature_of_another_line_is_rejected(ingress: Running) -> None:
     body = body_of()
     assert (await ingress.post(body, signed(body, NOW, OTHER_SECRET), "line=16465550123")).status == 401
 
 
 @pytest.mark.parametrize("query", ["line=19995550000", "line=support", "line=", "", "version=2026-02-03"])
-async def test_a_line_without_a_secret_is_our_fault_and_worth_another_try(ingress: Running, query: str) -> None:
+async def test_line_without_a_secret_gets_503(ingress: Running, query: str) -> None:
     body = body_of()
     answer = await ingress.post(body, signed(body, NOW), query)
     assert answer.status == 503
     assert int(answer.headers["Retry-After"]) > 0
 
 
-async def test_a_generation_whose_secret_is_not_stored_yet_is_worth_another_try(ingress: Running) -> None:
+async def test_generation_without_a_secret_gets_503(ingress: Running) -> None:
     body = body_of()
     answer = await ingress.post(body, signed(body, NOW, OTHER_SECRET), "line=16465550123&gen=2")
     assert answer.status == 503
 
 
-async def test_signed_but_unreadable_is_kept_aside_and_answered_200(ingress: Running, redis: Redis) -> None:
+async def test_signed_unparsable_webhook_is_quarantined_and_gets_200(ingress: Running, redis: Redis) -> None:
     for body in (
         b"not json",
         b"[]",
@@ -212,7 +208,7 @@ async def test_signed_but_unreadable_is_kept_aside_and_answered_200(ingress: Run
     assert await inbox(redis) == []
 
 
-async def test_a_body_of_one_mebibyte_passes_and_one_byte_more_does_not(ingress: Running) -> None:
+async def test_body_limit_is_one_mebibyte(ingress: Running) -> None:
     padding = MIB - len(body_of(event_id="e1", text=""))
     largest = body_of(event_id="e1", text="x" * padding)
     assert len(largest) == MIB
@@ -222,7 +218,7 @@ async def test_a_body_of_one_mebibyte_passes_and_one_byte_more_does_not(ingress:
     assert answer.status == 413
 
 
-async def test_a_body_without_end_is_cut_off_while_it_streams(ingress: Running) -> None:
+async def test_endless_body_is_refused_while_it_streams(ingress: Running) -> None:
     sent = 0
 
     async def stream() -> AsyncIterator[bytes]:
@@ -240,7 +236,7 @@ async def test_a_body_without_end_is_cut_off_while_it_streams(ingress: Running) 
     assert sent < 200
 
 
-async def test_a_sender_who_leaves_halfway_is_one_warning(ingress: Running) -> None:
+async def test_sender_that_disconnects_midway_is_one_warning(ingress: Running) -> None:
     with capture_logs() as logs:
         _, writer = await asyncio.open_connection("127.0.0.1", ingress.port)
         writer.write(b"POST /webhooks/linq?line=16465550123 HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf")
@@ -274,9 +270,7 @@ async def test_a_v2_webhook_is_accepted_without_a_line(ingress: Running, redis: 
     assert (entry[b"dialect"], entry[b"line"], entry[b"webhook_id"], entry[b"body"]) == (b"v2", b"", b"e1", body)
 
 
-async def test_while_a_new_v2_secret_is_on_its_way_to_linq_the_old_one_is_taken_too(
-    ingress: Running, redis: Redis
-) -> None:
+async def test_old_v2_secret_is_accepted_during_a_change(ingress: Running, redis: Redis) -> None:
     for event_id, secret in (("e1", V2_FORMER_SECRET), ("e2", V2_SECRET)):
         body = v2_body(event_id)
         headers = v2.sign(SigningSecret(secret), body)
@@ -313,9 +307,7 @@ async def test_a_forged_v2_webhook_is_answered_401(ingress: Running, redis: Redi
 # --- faults of ours ---------------------------------------------------------------------------------
 
 
-async def test_a_redis_that_refuses_is_503_and_accepting_goes_on_when_it_no_longer_does(
-    ingress: Running, redis: Redis
-) -> None:
+async def test_full_redis_gets_503_until_it_has_room(ingress: Running, redis: Redis) -> None:
     body = body_of()
     await redis.config_set("maxmemory", 1)
     try:
@@ -331,7 +323,7 @@ async def test_a_redis_that_refuses_is_503_and_accepting_goes_on_when_it_no_long
     await eventually(accepted)
 
 
-async def test_a_crowd_of_forgeries_costs_redis_a_few_reads(ingress: Running, redis: Redis) -> None:
+async def test_many_forgeries_cost_few_keyring_reads(ingress: Running, redis: Redis) -> None:
     body = body_of()
     await redis.config_resetstat()
     answers = await asyncio.gather(*(ingress.post(body, signed(body, NOW, OTHER_SECRET)) for _ in range(80)))
