@@ -41,7 +41,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One change at Linq (or none), and why."""
+    """A change at Linq (or none), and its reason."""
 
     action: Action
     line: str | None

@@ -39,7 +39,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class AppliedStep:
-    """One step, and its error if it failed."""
+    """A step, and its error if it failed."""
 
     step: Step
     error: str | None = None

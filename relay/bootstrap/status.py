@@ -52,7 +52,7 @@ class Surveyed(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """One owner, and its subscription in use."""
+    """An owner, and its subscription in use."""
 
     owner: str
     """A line (E.164), `account` or `v2`."""

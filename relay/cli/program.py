@@ -21,7 +21,7 @@ from relay.core.errors import RelayError, SeveralProblems
 
 
 class Entry(NamedTuple):
-    """One command, or one group of them, in the table."""
+    """Entry of the table: a command, or a group of commands."""
 
     module: str
     """Below `relay.cli`; its `app` has the command."""

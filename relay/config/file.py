@@ -30,7 +30,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """One version of relay.toml, with the values of its references."""
+    """A version of relay.toml, with the values of its references."""
 
     config: RelayConfig
     endpoints: Mapping[str, Endpoint]

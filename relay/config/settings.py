@@ -22,7 +22,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from relay.core.durations import format_duration, parse_duration
 from relay.core.errors import Problem, SettingsError
-from relay.core.redis_url import check_redis_url
+from relay.core.redis_url.check import check_redis_url
 from relay.core.secret import normal_key
 from relay.net.listen_address import EVERY_ADDRESS, Listen, parse_listen
 

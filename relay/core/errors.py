@@ -28,7 +28,7 @@ class RelayError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake and its place, such as `relay.toml:14 topics[1].lines[0]` or `REDIS_URL`."""
+    """A mistake and its place, such as `relay.toml:14 topics[1].lines[0]` or `REDIS_URL`."""
 
     place: str
     message: str

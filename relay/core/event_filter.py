@@ -1,4 +1,4 @@
-"""One filter for everything that belongs to an event: topic entries, attempts, dead letters, quarantined webhooks.
+"""The filter for everything that belongs to an event: topic entries, attempts, dead letters, quarantined webhooks.
 
 A filter is a set of criteria, and matches what meets all of them. Each store describes its records as a `Candidate`;
 a criterion on a field that a candidate does not have never matches.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ByteSize
 from redis.exceptions import ResponseError
 
-from relay.core.sentinel_url import is_sentinel_url
+from relay.core.redis_url.sentinel import is_sentinel_url
 from relay.doctor.finding import Finding, ok, problem, warning
 from relay.store import keys
 from relay.store.driver.client import ask

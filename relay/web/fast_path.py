@@ -69,7 +69,7 @@ class FastPath:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection, with at most one webhook in progress."""
+    """A connection, with at most one webhook in progress."""
 
     def __init__(self, fast_path: FastPath) -> None:
         self._fast_path = fast_path

@@ -42,7 +42,7 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class Webhook:
-    """One POST to one of our paths."""
+    """A POST to one of our paths."""
 
     dialect: Dialect
     target: Target

@@ -2,7 +2,7 @@
 
 httptools parses (uvicorn's parser; it wraps llhttp, as aiohttp's does). A request that it refuses, or that uses
 anything aiohttp treats in a special way (chunks, Expect, Upgrade, a repeated, folded or non-ASCII header, HTTP/1.0 with
-keep-alive, no Host), is not ordinary. The caller leaves it to aiohttp, so that a request gets the same response whoever
+keep-alive, no Host), is not ordinary. The caller leaves it to aiohttp, so that a request gets the same response whichever
 parses it. A header that a newer aiohttp treats in a special way belongs in `_FOR_AIOHTTP`.
 """
 

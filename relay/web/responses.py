@@ -21,7 +21,7 @@ MAX_BODY = 1024 * 1024
 
 
 class Response(NamedTuple):
-    """One response, without its length and date: the sender adds them."""
+    """A response, without its length and date: the sender adds them."""
 
     status: int
     headers: Mapping[str, str]

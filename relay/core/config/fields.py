@@ -88,6 +88,6 @@ Duration = Annotated[float, BeforeValidator(text_of(parse_duration))]
 
 
 class Table(BaseModel):
-    """One table: frozen, and without unknown keys."""
+    """Base of every table: frozen, and without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)

@@ -46,7 +46,7 @@ class AttemptBounds(Table):
 
 
 class Subscription(EndpointTable):
-    """One `[[subscriptions]]` table: a push subscription, which delivers a topic to a team by HTTP POST."""
+    """A `[[subscriptions]]` table: a push subscription, which delivers a topic to a team by HTTP POST."""
 
     name: Name
     """Unique name: letters, digits, `.`, `_` and `-`, at most 64, such as `"crm"`."""

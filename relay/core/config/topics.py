@@ -33,7 +33,7 @@ DEFAULT_HARD_SIZE = 4 * 2**30
 
 
 class Topic(Table):
-    """One `[[topics]]` table: a named stream of the events that match its rule.
+    """A `[[topics]]` table: a named stream of the events that match its rule.
 
     An event type, a line and every given condition must match; an event without a field does not match a condition on
     that field.

@@ -49,7 +49,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One POST and its outcome."""
+    """A POST and its outcome."""
 
     outcome: Outcome
     at_ms: int

@@ -21,10 +21,10 @@ from redis.asyncio.sentinel import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError
 
-from relay.core.sentinel_url import is_sentinel_url, parse_sentinel_url
+from relay.core.redis_url.sentinel import is_sentinel_url, parse_sentinel_url
 
 if TYPE_CHECKING:
-    from relay.core.sentinel_url import SentinelUrl
+    from relay.core.redis_url.sentinel import SentinelUrl
 
 
 _UVLOOP_CLOSED = "the handler is closed"

@@ -2,7 +2,7 @@
 
     redis://[user:password@]host[:port][/db]          rediss:// is the same over TLS
     unix://[user:password@]/path/to/redis.sock[?db=0]
-    redis+sentinel://...                              (`core.sentinel_url`)
+    redis+sentinel://...                              (`redis_url.sentinel`)
 
 redis-py takes any option of its connection classes from the query string, and several of them change what the relay
 reads back (`protocol`, `decode_responses`) or how its pool works (`max_connections`). So only the options below pass;
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from urllib.parse import parse_qsl, urlsplit
 
-from relay.core.sentinel_url import is_sentinel_url, parse_sentinel_url
+from relay.core.redis_url.sentinel import is_sentinel_url, parse_sentinel_url
 
 SCHEMES = ("redis", "rediss", "unix")
 _TLS_OPTIONS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from relay.core.redis_url import check_redis_url
+from relay.core.redis_url.check import check_redis_url
 
 
 @pytest.mark.parametrize(

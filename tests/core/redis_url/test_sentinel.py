@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from relay.core.sentinel_url import SentinelUrl, is_sentinel_url, parse_sentinel_url
+from relay.core.redis_url.sentinel import SentinelUrl, is_sentinel_url, parse_sentinel_url
 
 
 @pytest.mark.parametrize(
