@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 AddressInfo = tuple[int, int, int, str, tuple[Any, ...]]
-"""Address in the form of `socket.getaddrinfo`: family, type, protocol, canonical name, and the address to connect to."""
+"""Address as in `socket.getaddrinfo`: family, type, protocol, canonical name, and the address to connect to."""
 
 TIMEOUT = 5.0
 """Seconds for one question, all servers and repeats included."""
