@@ -7,17 +7,13 @@ from typing import Annotated
 
 import typer
 
+from relay.cli.command import command, commands
 from relay.cli.reference import reference_pages
 
-app = typer.Typer(add_completion=False)
+app = commands()
 
 
-@app.callback()
-def _group() -> None:
-    """Keep `docs` a command with a name, although it is the only one here."""
-
-
-@app.command(hidden=True)
+@command(app, examples=("relay docs", "relay docs deploy/docs --check"), view=())
 def docs(
     context: typer.Context,
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of the pages.")] = Path("deploy/docs"),

@@ -74,6 +74,7 @@ class LazyGroup(RelayGroup):
             command = loaded if entry.is_group else loaded.commands[cmd_name]
             command.name = cmd_name
             command.rich_help_panel = entry.section
+            command.hidden = not entry.section
             self.commands[cmd_name] = command
         return self.commands.get(cmd_name)
 

@@ -2,8 +2,8 @@
 
 httptools parses (uvicorn's parser; it wraps llhttp, as aiohttp's does). A request that it refuses, or that uses
 anything aiohttp treats in a special way (chunks, Expect, Upgrade, a repeated, folded or non-ASCII header, HTTP/1.0 with
-keep-alive, no Host), is not ordinary. The caller leaves it to aiohttp, so that a request gets the same response from both
-parsers. A header that a newer aiohttp treats in a special way belongs in `_FOR_AIOHTTP`.
+keep-alive, no Host), is not ordinary. The caller leaves it to aiohttp, so that a request gets the same response from
+both parsers. A header that a newer aiohttp treats in a special way belongs in `_FOR_AIOHTTP`.
 """
 
 from __future__ import annotations
