@@ -3,12 +3,15 @@
 aiohttp's client is made for every use, with cookies, redirects, proxies, decompression and streams, and takes 50 us of
 CPU for a POST where this takes 10. httptools (llhttp, the parser of Node.js) parses the responses.
 
-A response whose head arrived counts, also if its body breaks off (`Response.flaw`). Any fault closes the connection.
+A response counts as soon as its status line is known: the subscriber has decided then. A flaw in the rest (a broken head,
+contradictory lengths, a body that breaks off) is kept in `Response.flaw`, and any flaw closes the connection. httptools
+raises before it gives the status of a head that it rejects, so the status line is then read here.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -22,6 +25,8 @@ _MAX_RECEIVED = 2 * MAX_READ  # bytes of a whole response
 _SWITCHING = 101
 _CLOSED = "the subscriber closed the connection"
 _FRAMING = {b"content-length", b"transfer-encoding"}
+_match_status_line = re.compile(rb"[\r\n]*HTTP/1\.[01] ([1-9][0-9]{2})(?: [^\r\n]*)?[\r\n]").match
+_find_blank_line = re.compile(rb"\n\r?\n").search
 
 
 class NoResponse(Exception):
@@ -42,7 +47,7 @@ class Response:
     body: bytearray = field(default_factory=bytearray)
     """The first 64 kB."""
     flaw: NoResponse | None = None
-    """The error that cut its body short; None if the body is complete, or too long to be read."""
+    """The error in its head or body that ended it; None if the body is complete, or too long to be read."""
 
     def header(self, name: bytes) -> str | None:
         """Return the first value of the header `name` (in lower case), or None."""
@@ -68,6 +73,7 @@ class Connection(asyncio.Protocol):
         self._result: asyncio.Future[Response] | None = None
         self._response: Response | None = None
         self._headers: list[tuple[bytes, bytes]] = []
+        self._head = b""  # received so far; kept only while no head is complete
         self._keep_alive = False
         self._received = 0
 
@@ -77,11 +83,11 @@ class Connection(asyncio.Protocol):
         `since` is a time of the loop's clock.
 
         Raises:
-            NoResponse: not even its head arrived.
+            NoResponse: not even its status line arrived.
         """
         if not self.is_free or self._transport.is_closing():
             raise NoResponse(_CLOSED)
-        self.is_free, self._response, self._headers, self._received = False, None, [], 0
+        self.is_free, self._response, self._headers, self._head, self._received = False, None, [], b"", 0
         self._result = self._loop.create_future()
         timer = self._loop.call_at(since + within, self._time_out, within)
         self._transport.write(request)
@@ -114,6 +120,8 @@ class Connection(asyncio.Protocol):
         if self._result is None or self._result.done():
             return
         self.is_free = error is None and self._keep_alive and not self._transport.get_write_buffer_size()
+        if self._response is None and (status := _final_status(self._head)) is not None:
+            self._response = Response(status, self._headers)
         if self._response is not None:
             self._response.flaw = error
             self._result.set_result(self._response)
@@ -151,8 +159,12 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except HttpParserError as error:  # also if it switches to another protocol
+            self._head += data if self._response is None else b""
             self._finish(NoResponse(f"the response is not HTTP: {error}"))
             self.is_free = False
+        else:
+            if self._response is None:
+                self._head += data
         if self._received > _MAX_RECEIVED:
             self._cut()
 
@@ -189,3 +201,16 @@ class Connection(asyncio.Protocol):
         """Handle httptools' event: the response is complete."""
         if self._response is not None:
             self._finish()
+
+
+def _final_status(head: bytes) -> int | None:
+    """Return the status in `head`, the beginning of a response or of interim ones (1xx) before it; None if unknown."""
+    position = 0
+    while found := _match_status_line(head, position):
+        status = int(found[1])
+        if status >= 200 or status == _SWITCHING:
+            return status
+        if (blank_line := _find_blank_line(head, found.end() - 1)) is None:
+            return None
+        position = blank_line.end()
+    return None
