@@ -49,6 +49,7 @@ def log_attempt(
         outcome=attempt.outcome,
         status=attempt.status,
         ms=attempt.took_ms,
+        resent=attempt.is_resent or None,
         age_ms=attempt.at_ms + attempt.took_ms - record.at,
         next_in_s=max(round((verdict.due_ms - now_ms()) / 1000, 1), 0) if isinstance(verdict, RetryAt) else None,
         dead=verdict.reason if isinstance(verdict, DeadLettered) else None,

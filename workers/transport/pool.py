@@ -1,7 +1,11 @@
 """The worker's connection pools: for each destination its idle connections, and the opening of new ones.
 
 A connection was checked under one egress policy and opened with one set of trusted authorities, so both are part of a
-destination: when `[egress]` changes, no connection that was opened before is used again.
+destination: when `[egress]` changes, no connection that was opened before is used again. The subscription is part of it
+too: a server that sends more responses than it was asked for must not answer for another team behind the same address.
+
+A kept connection may be closed by the server while a request is on its way. If no byte of a response came, the request
+is sent once more, on a new connection (RFC 9112, 9.3.1 and 9.5); the subscriber dedupes by `webhook-id`, as always.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from aiohappyeyeballs import pop_addr_infos_interleave, start_connection
 from relay.core.durations import format_duration
 from relay.net.resolver import Resolver, allowed
 from relay.process.timings import DEFAULTS
-from workers.transport.connection import Connection, DeadlineExceeded, NoResponse
+from workers.transport.connection import Connection, ConnectionLost, DeadlineExceeded, NoResponse
 
 if TYPE_CHECKING:
     from relay.core.config.egress import Egress
@@ -37,6 +41,8 @@ class Destination(NamedTuple):
     tls: ssl.SSLContext | None
     """None for plain HTTP."""
     egress: Egress
+    subscription: str
+    """The only user of the connections."""
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
@@ -58,12 +64,14 @@ class ConnectionPools:
         self._pools = WeakValueDictionary[Destination, ConnectionPool]()  # weak: as long as a lane uses them
         self._open: set[Connection] = set()
         self._resolver = Resolver()
+        self._is_closed = False
         self.loop = asyncio.get_running_loop()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._is_closed = True
         still_open = list(self._open)
         for connection in still_open:
             connection.abort()
@@ -83,7 +91,9 @@ class ConnectionPools:
             NoResponse: no connection could be opened.
             Refused: `[egress]` forbids the destination.
         """
-        host, port, _, egress = destination
+        if self._is_closed:
+            raise NoResponse("the relay is stopping")
+        host, port, _, egress, _ = destination
         try:
             addresses = allowed(egress, host, await self._resolver.resolve(host, port))
             return await self._open_first(addresses, destination, within)
@@ -102,9 +112,8 @@ class ConnectionPools:
             try:
                 async with asyncio.timeout(within):
                     socket = await start_connection(addresses, happy_eyeballs_delay=_HEAD_START, interleave=1)
-                    _, connection = await self.loop.create_connection(
-                        partial(Connection, self.loop, self._open), sock=socket, ssl=tls, server_hostname=name
-                    )
+                    make = partial(Connection, self.loop, self._open, socket.fileno())
+                    _, connection = await self.loop.create_connection(make, sock=socket, ssl=tls, server_hostname=name)
                     return connection
             except OSError:
                 pop_addr_infos_interleave(addresses, 1)
@@ -136,7 +145,21 @@ class ConnectionPool:
             Refused: `[egress]` forbids the destination.
         """
         began = self._loop.time()
-        connection = self._take() or await self._new(began, timeouts)
+        connection = self._take()
+        if connection is None:
+            return await self._exchange_on(await self._new(began, timeouts), request, began, timeouts)
+        try:
+            return await self._exchange_on(connection, request, began, timeouts)
+        except ConnectionLost:
+            try:
+                response = await self._exchange_on(await self._new(began, timeouts), request, began, timeouts)
+            except NoResponse as error:
+                error.is_resent = True
+                raise
+            response.is_resent = True
+            return response
+
+    async def _exchange_on(self, connection: Connection, request: bytes, began: float, timeouts: Timeouts) -> Response:
         try:
             return await connection.exchange(request, began, timeouts.total)
         finally:
@@ -156,7 +179,9 @@ class ConnectionPool:
         while self._idle:
             connection, _ = self._idle.pop()
             if connection.is_free:
-                return connection
+                if connection.is_quiet():
+                    return connection
+                connection.close()
         return None
 
     def _keep(self, connection: Connection) -> None:

@@ -42,7 +42,7 @@ class RequestTemplate:
         if not host or port is None:
             raise ValueError(f"{url} has no host")
         tls = context_for(endpoint) if url.scheme == "https" else None
-        self.destination = Destination(host, port, tls, endpoint.egress)
+        self.destination = Destination(host, port, tls, endpoint.egress, subscription.name)
         self._secrets = endpoint.secrets
         self._head = f"POST {url.raw_path_qs} HTTP/1.1\r\n" + _lines(
             {

@@ -61,18 +61,20 @@ class LaneSender:
     async def attempt(self, delivery: Delivery, number: int) -> Attempt:
         """Make attempt `number` (from 1) of `delivery`."""
         began = self._clock()
-        status, retry_after = None, None
+        status, retry_after, is_resent = None, None, False
         try:
             request = self._template.request(delivery, number, int(began))
             response = await self._pool.exchange(request, self._timeouts)
         except DeadlineExceeded as error:
-            outcome, detail = Outcome.TIMED_OUT, str(error)
-        except (NoResponse, Refused) as error:
+            outcome, detail, is_resent = Outcome.TIMED_OUT, str(error), error.is_resent
+        except NoResponse as error:
+            outcome, detail, is_resent = Outcome.UNREACHABLE, str(error), error.is_resent
+        except Refused as error:
             outcome, detail = Outcome.UNREACHABLE, str(error)
         except ValueError as error:  # a URL or a header that cannot be sent
             outcome, detail = Outcome.FAILED, str(error)
         else:
-            status = response.status
+            status, is_resent = response.status, response.is_resent
             outcome, detail = outcome_of_status(status), ""
             retry_after = retry_after_seconds(response.header(_RETRY_AFTER), began)
             if response.flaw is not None:
@@ -80,4 +82,4 @@ class LaneSender:
             elif outcome is not Outcome.DELIVERED:
                 detail = response.body[:_MAX_KEPT].decode(errors="replace")
         took = self._clock() - began
-        return Attempt(outcome, round(began * 1000), round(took * 1000), status, detail, retry_after)
+        return Attempt(outcome, round(began * 1000), round(took * 1000), status, detail, retry_after, is_resent)

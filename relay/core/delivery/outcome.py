@@ -62,6 +62,8 @@ class Attempt:
     """The error, or the beginning of an answer that was not 2xx."""
     retry_after: float | None = None
     """Seconds that the subscriber asked for with Retry-After."""
+    is_resent: bool = False
+    """True if a kept connection was lost under the POST, which was sent again on a new one within this attempt."""
 
     @property
     def ended_ms(self) -> int:

@@ -133,8 +133,10 @@ _CHUNKED = b"Transfer-Encoding: chunked\r\n"
         (b"X: y\r\n", "the subscriber closed the connection"),
         (b"", "the subscriber closed the connection"),
     ],
-    ids=[*("length and chunked", "chunked and length", "length twice", "two lengths", "list of lengths")]
-    + [*("blank before colon", "rubbish", "endless", "closed in the head", "closed after the status line")],
+    ids=[
+        *("length and chunked", "chunked and length", "length twice", "two lengths", "list of lengths"),
+        *("blank before colon", "rubbish", "endless", "closed in the head", "closed after the status line"),
+    ],
 )
 async def test_known_status_line_counts(interim: bytes, status_line: bytes, rest: bytes, reason: str) -> None:
     whole = interim + status_line + rest

@@ -19,6 +19,7 @@ from relay.core.secret import SigningSecret
 from relay.store.lanes.lane import Delivery, Ref
 from tests.building import LINE, SECRET, body_of
 from tests.support import raw_server
+from tests.workers.transport.exchanging import OK, read_request
 from workers.transport.pool import ConnectionPools
 from workers.transport.sender import Sender
 
@@ -151,6 +152,21 @@ async def test_connection_that_breaks_off_is_unreachable(sender: Sender) -> None
 
     async with raw_server(slam) as port:
         assert (await attempt(sender, f"http://127.0.0.1:{port}/")).outcome is Outcome.UNREACHABLE
+
+
+async def test_kept_connection_that_is_lost_costs_no_attempt(sender: Sender) -> None:
+    async def answer_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(OK[0])
+        await read_request(reader)
+
+    async with raw_server(answer_one) as port:
+        lane = sender.sender_for(subscription(f"http://127.0.0.1:{port}/", retry=[]), ENDPOINT)
+        made = [await lane.attempt(delivery(b"{}"), 1) for _ in range(2)]
+    assert [(attempt.outcome, attempt.is_resent) for attempt in made] == [
+        (Outcome.DELIVERED, False),
+        (Outcome.DELIVERED, True),
+    ]
 
 
 async def attempt_with_short_timeout(sender: Sender, url: str) -> Attempt:
