@@ -26,7 +26,7 @@ from workers.transport.connection import Connection, ConnectionLost, DeadlineExc
 
 if TYPE_CHECKING:
     from relay.core.config.egress import Egress
-    from relay.net.resolver import AddressInfo
+    from relay.net.dns import AddressInfo
     from workers.transport.connection import Response
 
 _HEAD_START = 0.25  # seconds until the next address is tried in parallel (RFC 8305, 5)
@@ -58,12 +58,12 @@ class Timeouts(NamedTuple):
 class ConnectionPools:
     """Every connection of the process. Enter it as a context: they are closed when it is left."""
 
-    def __init__(self, keep_alive: float = DEFAULTS.keep_alive) -> None:
-        """Keep idle connections for `keep_alive` seconds."""
+    def __init__(self, keep_alive: float = DEFAULTS.keep_alive, resolver: Resolver | None = None) -> None:
+        """Keep idle connections for `keep_alive` seconds; `resolver` is closed with them."""
         self.keep_alive = keep_alive
         self._pools = WeakValueDictionary[Destination, ConnectionPool]()  # weak: as long as a lane uses them
         self._open: set[Connection] = set()
-        self._resolver = Resolver()
+        self._resolver = resolver or Resolver()
         self._is_closed = False
         self.loop = asyncio.get_running_loop()
 
@@ -76,6 +76,7 @@ class ConnectionPools:
         for connection in still_open:
             connection.abort()
         await asyncio.gather(*(connection.ended.wait() for connection in still_open))
+        await self._resolver.__aexit__()
 
     def pool_for(self, destination: Destination) -> ConnectionPool:
         """Return the pool of connections to `destination`."""
@@ -95,7 +96,7 @@ class ConnectionPools:
             raise NoResponse("the relay is stopping")
         host, port, _, egress, _ = destination
         try:
-            addresses = allowed(egress, host, await self._resolver.resolve(host, port))
+            addresses = allowed(egress, host, await self._resolver.resolve(host, port, within))
             return await self._open_first(addresses, destination, within)
         except ssl.SSLCertVerificationError as error:
             raise NoResponse(f"the subscriber's certificate was rejected: {error}") from error
