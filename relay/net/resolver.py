@@ -27,6 +27,7 @@ _FRESH = 30.0  # seconds that a result is used without another lookup
 _RECHECK = 5.0  # the same for a negative answer, and for a stale result whose refresh has failed
 _STALE = 3600.0  # seconds that a result is used while no server answers
 _STALE_AFTER = 1.0  # seconds of waiting until a stale result is used
+_PROBE_INTERVAL = 0.1  # seconds from one probe of the name servers to the next
 
 
 class Refused(Exception):
@@ -56,14 +57,17 @@ class Resolver:
         self._dns = dns or Dns()
         self._loop = asyncio.get_running_loop()
         self._entries: dict[str, _Entry] = {}
-        self._probe: asyncio.Task[bool] | None = None
+        self._probes: set[asyncio.Task[None]] = set()
+        self._probed_at = self._alive_at = float(
+            "-inf"
+        )  # times of the last probe's start and of the last answer to one
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        tasks = [entry.lookup for entry in self._entries.values() if entry.lookup]
-        pending = [task for task in (*tasks, self._probe) if task is not None and not task.done()]
+        lookups = [entry.lookup for entry in self._entries.values() if entry.lookup]
+        pending = [*lookups, *self._probes]
         for task in pending:
             task.cancel()
         if pending:
@@ -108,12 +112,20 @@ class Resolver:
             return
         if entry.addresses is not None and self._loop.time() < entry.stale_until:
             return
-        if self._probe is None or self._probe.done():
-            self._probe = self._loop.create_task(self._dns.is_alive())
-        probe = self._probe
+        began = self._loop.time()
+        if began >= self._probed_at + _PROBE_INTERVAL:
+            self._probed_at = began
+            probe = self._loop.create_task(self._probe())
+            self._probes.add(probe)
+            probe.add_done_callback(self._probes.discard)
         if not await _is_done(lookup, within - first):
-            is_ours = not (probe.done() and not probe.cancelled() and probe.result())
+            is_ours = self._alive_at < began - _PROBE_INTERVAL
             raise LookupFailed("the name server does not answer", is_final=False, is_ours=is_ours)
+
+    async def _probe(self) -> None:
+        """Find out whether it is one name that gets no answer, or every name."""
+        if await self._dns.is_alive():
+            self._alive_at = self._loop.time()
 
     async def _look_up(self, host: str, entry: _Entry) -> None:
         """Ask for the addresses of `host` and keep the result."""

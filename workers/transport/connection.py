@@ -20,11 +20,15 @@ import asyncio
 import re
 import select
 from dataclasses import dataclass, field
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from httptools import HttpParserError, HttpResponseParser
 
 from relay.core.durations import format_duration
+from workers.transport.shortage import OurShortage, shortage_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MAX_READ = 64 * 1024
 """Bytes of a response's body that are read; a longer one costs its connection."""
@@ -61,7 +65,7 @@ class Response:
     """Names and values as they were sent, in that order."""
     body: bytearray = field(default_factory=bytearray)
     """The first 64 kB."""
-    flaw: NoResponse | None = None
+    flaw: NoResponse | OurShortage | None = None
     """The error in its head or body that ended it; None if the body is complete, or too long to be read."""
     is_resent: bool = False
     """True if a kept connection was lost under the request, which was then sent again on a new one."""
@@ -74,14 +78,24 @@ class Response:
 class Connection(asyncio.Protocol):
     """A connection that exchanges requests for responses, one after the other."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, open_connections: set[Connection], descriptor: int) -> None:
-        """The connection is in `open_connections` while it is open; `descriptor` is that of its socket."""
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        open_connections: set[Connection],
+        give_back: Callable[[], None],
+        descriptor: int,
+    ) -> None:
+        """The connection is in `open_connections` while it is open, and calls `give_back` when it is not.
+
+        `descriptor` is that of its socket.
+        """
         self._loop = loop  # kept: asking for the running loop is a system call in Python 3.11
         self.is_free = True
         """True if another request can be sent on it."""
         self.ended = asyncio.Event()
         """Set when it is closed, by either side."""
         self._open_connections = open_connections
+        self._give_back = give_back
         self._transport: asyncio.Transport
         self._poll = select.poll()
         self._poll.register(descriptor, select.POLLIN | _PEER_CLOSED)
@@ -143,7 +157,7 @@ class Connection(asyncio.Protocol):
     def _time_out(self, within: float) -> None:
         self._finish(DeadlineExceeded(f"no response within {format_duration(within)}"))
 
-    def _finish(self, error: NoResponse | None = None) -> None:
+    def _finish(self, error: NoResponse | OurShortage | None = None) -> None:
         """End the exchange: the response is complete, or `error` ended it."""
         if self._result is None or self._result.done():
             return
@@ -173,10 +187,14 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Handle asyncio's event: the connection is closed, which ends a response without a length."""
         is_complete = error is None and self._response is not None and self._ends_with_connection(self._response)
-        kind = NoResponse if self._received else ConnectionLost
-        self._finish(None if is_complete else kind(str(error or _CLOSED)))
+        if shortage := shortage_in(error):
+            self._finish(OurShortage(shortage))
+        else:
+            kind = NoResponse if self._received else ConnectionLost
+            self._finish(None if is_complete else kind(str(error or _CLOSED)))
         self.is_free = False
         self._open_connections.discard(self)
+        self._give_back()
         self.ended.set()
 
     def data_received(self, data: bytes) -> None:

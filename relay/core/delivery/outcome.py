@@ -72,6 +72,16 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class Shortage:
+    """No attempt: the POST could not be sent for want of something of ours, such as descriptors, ports or DNS.
+
+    It is no outcome: nothing is recorded, no breaker hears of it, and the delivery is started again a little later.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Delivered:
     """The delivery is settled: the subscriber has the event."""
 

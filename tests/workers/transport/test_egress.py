@@ -21,7 +21,7 @@ from tests.dns_server import dns_server
 from tests.support import eventually
 from tests.workers.conftest import rules_for
 from tests.workers.delivering import delivering, feed, ledger_of
-from tests.workers.transport.test_sender import delivery, subscription
+from tests.workers.transport.test_sender import attempted, delivery, subscription
 from workers.transport.pool import ConnectionPools
 from workers.transport.sender import Sender
 
@@ -77,7 +77,9 @@ def sender(connections: ConnectionPools) -> Sender:
 
 
 async def attempt(sender: Sender, url: str, egress: Egress = EVERYWHERE) -> Attempt:
-    return await sender.sender_for(subscription(url), Endpoint((SECRET,), egress=egress)).attempt(delivery(b"{}"), 1)
+    return attempted(
+        await sender.sender_for(subscription(url), Endpoint((SECRET,), egress=egress)).attempt(delivery(b"{}"), 1)
+    )
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from tests.support import eventually, free_port, raw_server
 from tests.workers.transport.exchanging import OK, REQUEST, Scripted, destination, exchange, read_request, scripted
 from workers.transport.connection import DeadlineExceeded, NoResponse
 from workers.transport.pool import ConnectionPools, Destination
+from workers.transport.shortage import OurShortage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -250,7 +251,7 @@ async def test_all_connections_are_closed_at_exit() -> None:
             await exchange(pool)
             in_use = asyncio.create_task(exchange(pool))
             await eventually(lambda: len(server.requests) == 2)
-        with pytest.raises(NoResponse):
+        with pytest.raises(OurShortage, match="the relay is stopping"):
             await in_use
         await server.hung_up.wait()
 
