@@ -64,17 +64,20 @@ class ConnectionPools:
     """Every connection of the process. Enter it as a context: they are closed when it is left."""
 
     def __init__(
-        self, keep_alive: float = DEFAULTS.keep_alive, resolver: Resolver | None = None, most: int | None = None
+        self,
+        keep_alive: float = DEFAULTS.keep_alive,
+        resolver: Resolver | None = None,
+        max_connections: int | None = None,
     ) -> None:
         """Keep idle connections for `keep_alive` seconds; `resolver` is closed with them.
 
-        At most `most` are open, as many as the limit of descriptors allows if it is None.
+        At most `max_connections` are open, as many as the limit of descriptors allows if it is None.
         """
         self.keep_alive = keep_alive
         self._pools = WeakValueDictionary[Destination, ConnectionPool]()  # weak: as long as a lane uses them
         self._open: set[Connection] = set()
         self._resolver = resolver or Resolver()
-        self._budget = Budget(most)
+        self._budget = Budget(max_connections)
         self.is_closed = False
         """True if the process is stopping: what fails now is not the subscribers' fault."""
         self.loop = asyncio.get_running_loop()

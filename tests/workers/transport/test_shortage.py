@@ -17,7 +17,7 @@ import pytest
 from relay.core.delivery.outcome import Shortage
 from relay.net.dns import Dns, LookupFailed
 from relay.net.resolver import Resolver
-from relay.net.tls import context_for
+from relay.net.tls import _context, context_for
 from relay.process.subprocesses import python
 from tests.dns_server import dns_server
 from tests.support import eventually, free_port, raw_server
@@ -52,7 +52,7 @@ def no_descriptors() -> Iterator[None]:
 
 async def test_process_without_descriptors_makes_no_attempt() -> None:
     server = Scripted([OK], stays=True)
-    async with raw_server(server.serve) as port, ConnectionPools(most=100) as connections:
+    async with raw_server(server.serve) as port, ConnectionPools(max_connections=100) as connections:
         lane = Sender(connections, time.time).sender_for(subscription(f"http://127.0.0.1:{port}/"), ENDPOINT)
         with no_descriptors():
             assert await lane.attempt(delivery(b"{}"), 1) == Shortage("Too many open files")
@@ -119,16 +119,14 @@ async def test_dns_that_answers_nothing_is_a_shortage() -> None:
                 await exchange(connections.pool_for(destination(free_port(), host="silent.test")), connect=0.2)
 
 
-async def test_unreadable_authorities_are_a_shortage(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
-        raise OSError(errno.EMFILE, "Too many open files")
-
-    monkeypatch.setattr("workers.transport.request_template.context_for", fail)
-    async with ConnectionPools() as connections:
+async def test_unreadable_authorities_are_a_shortage_and_are_not_kept() -> None:
+    _context.cache_clear()
+    async with ConnectionPools(max_connections=100) as connections:
         lane = Sender(connections, time.time).sender_for(subscription("https://127.0.0.1:1/"), ENDPOINT)
-        assert await lane.attempt(delivery(b"{}"), 1) == Shortage("TLS: Too many open files")
-        monkeypatch.setattr("workers.transport.request_template.context_for", context_for)
+        with no_descriptors():
+            assert await lane.attempt(delivery(b"{}"), 1) == Shortage("TLS: Too many open files")
         assert not isinstance(await lane.attempt(delivery(b"{}"), 1), Shortage)
+    assert context_for(ENDPOINT).cert_store_stats() == ssl.create_default_context().cert_store_stats()
 
 
 async def test_hanging_lane_leaves_connections_to_the_others() -> None:
@@ -136,7 +134,11 @@ async def test_hanging_lane_leaves_connections_to_the_others() -> None:
         await reader.read()
 
     server = Scripted([OK] * 3, stays=True)
-    async with raw_server(hang) as hung_port, raw_server(server.serve) as port, ConnectionPools(most=8) as connections:
+    async with (
+        raw_server(hang) as hung_port,
+        raw_server(server.serve) as port,
+        ConnectionPools(max_connections=8) as connections,
+    ):
         hung, healthy = (
             connections.pool_for(destination(where, subscription=name))
             for where, name in ((hung_port, "a"), (port, "b"))
@@ -153,7 +155,7 @@ async def test_hanging_lane_leaves_connections_to_the_others() -> None:
 
 
 async def test_failed_connections_are_given_back() -> None:
-    async with ConnectionPools(most=2) as connections:
+    async with ConnectionPools(max_connections=2) as connections:
         pool = connections.pool_for(destination(free_port()))
         for _ in range(5):
             with pytest.raises(NoResponse):
