@@ -76,7 +76,9 @@ def _load(text: str, path: Path) -> Loaded:
     try:
         config = parse_config(text, str(path))
     except ConfigError as error:
-        problems = sorted((*error.problems, *missing), key=lambda problem: TomlPositions.order(problem.place))
+        told = {problem.place for problem in error.problems}
+        further = [problem for problem in missing if problem.place not in told]
+        problems = sorted((*error.problems, *further), key=lambda problem: TomlPositions.order(problem.place))
         raise ConfigError(error.heading, tuple(problems)) from None
     if missing:
         raise ConfigError("Values that subscriptions refer to are missing or invalid:", tuple(missing))

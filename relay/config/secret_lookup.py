@@ -15,6 +15,7 @@ from relay.core.config.endpoint import check_found, endpoint_of, references
 from relay.core.config.relay_toml import subscription_rows
 from relay.core.config.toml_positions import TomlPositions
 from relay.core.errors import Problem
+from relay.net.target import Target
 from relay.net.tls import authorities_in
 
 if TYPE_CHECKING:
@@ -44,6 +45,10 @@ def look_up(text: str, path: Path) -> tuple[Found, list[Problem]]:
                 place = positions.of(("subscriptions", position, *key_path))
                 problems.append(Problem(place, f"{row.get('name')}: {error}"))
         found.append(values)
+        try:
+            Target.from_url(str(row.get("url")))
+        except ValueError as error:
+            problems.append(Problem(positions.of(("subscriptions", position, "url")), f"{row.get('name')}: {error}"))
     return found, problems
 
 

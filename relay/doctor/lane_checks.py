@@ -9,14 +9,13 @@ from urllib.parse import urlsplit
 
 from relay.doctor.finding import Finding, ok, problem, warning
 from relay.net.resolver import Refused, allowed, resolve
+from relay.net.target import Target
 from relay.net.tls import context_for
 from relay.store.driver.client import describe
 from relay.store.lanes.ledger import Ledger
 from relay.store.lanes.suspensions import Suspensions
 
 if TYPE_CHECKING:
-    from urllib.parse import SplitResult
-
     from redis.asyncio import Redis
 
     from relay.config.file import Loaded
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from relay.core.config.relay_toml import RelayConfig, Subscription
 
 _TIMEOUT = 5.0  # seconds for a connection
-_PORTS = {"http": 80, "https": 443}
 
 
 async def examine_destinations(loaded: Loaded) -> list[Finding]:
@@ -42,7 +40,7 @@ async def _examine_endpoint(subscription: Subscription, endpoint: Endpoint) -> F
     began = time.monotonic()
     try:
         async with asyncio.timeout(_TIMEOUT):
-            await _connect(url, endpoint)
+            await _connect(Target.from_url(subscription.url), endpoint)
     except Refused as error:
         return problem(area, f"{origin} is {error}", "check its url, its DNS record, and [egress] in relay.toml")
     except (OSError, ValueError) as error:
@@ -61,10 +59,10 @@ async def _examine_endpoint(subscription: Subscription, endpoint: Endpoint) -> F
     return ok(area, connected)
 
 
-async def _connect(url: SplitResult, endpoint: Endpoint) -> None:
+async def _connect(target: Target, endpoint: Endpoint) -> None:
     """Connect to the first address that accepts, and close the connection."""
-    host, port = url.hostname or "", url.port or _PORTS[url.scheme]
-    tls = context_for(endpoint) if url.scheme == "https" else None
+    host, port = target.host, target.port
+    tls = context_for(endpoint) if target.is_https else None
     addresses = allowed(endpoint.egress, host, await resolve(host, port))
     for position, (*_, address) in enumerate(addresses, start=1):
         try:

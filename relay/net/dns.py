@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 import aiodns
@@ -71,14 +72,17 @@ class Dns:
         await self._resolver.close()
 
     async def _failure(self, code: int, words: str) -> LookupFailed:
-        is_ours = code in _OURS or (code == pycares.errno.ARES_ETIMEOUT and not await self._is_alive())
+        is_ours = code in _OURS or (code == pycares.errno.ARES_ETIMEOUT and not await self.is_alive())
         return LookupFailed(words, is_final=code in _UNKNOWN, is_ours=is_ours)
 
-    async def _is_alive(self) -> bool:
-        """Return True if a name server answers a question that every resolver can answer: the servers of the root."""
+    async def is_alive(self) -> bool:
+        """Return True if a name server answers a question that every resolver can answer: a name below `invalid`.
+
+        It is another name each time (RFC 6761, 6.4), since c-ares caches the answers to others.
+        """
         try:
             async with asyncio.timeout(self._timeout):
-                await self._resolver.query_dns(".", "NS")
+                await self._resolver.query_dns(f"{token_hex(6)}.invalid", "A")
         except TimeoutError:
             return False
         except aiodns.error.DNSError as error:

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from relay.net.http_listener import listening
 from relay.parts import ingress_parts
+from relay.process.descriptors import raise_descriptor_limit
 from relay.process.event_loop import stop_on_signals
 from relay.process.gc_tuning import tune_gc
 from relay.store.driver.access import check_access
@@ -44,6 +45,7 @@ def listening_for_webhooks(
 async def serve_ingress(settings: Settings, *, share_port: bool = False) -> None:
     """Run an ingress until SIGTERM or SIGINT; `share_port` lets several listen on one port (SO_REUSEPORT)."""
     stop = stop_on_signals()
+    raise_descriptor_limit()
     log.info("ingress.starting", **settings.shown())
     async with ingress_parts(settings) as parts:
         await check_access(parts.redis)

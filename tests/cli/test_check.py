@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from relay.config.file import load_config
 from relay.core.config.relay_toml import parse_config
-from relay.core.errors import RelayError
+from relay.core.errors import ConfigError, RelayError
 from relay.core.event import Dialect
 from relay.linq.payloads.decode import decode
 from tests.cli.running import RULES, invoke, main_here, relay
@@ -301,3 +302,24 @@ async def test_check_warns_of_unverified_tls_and_masks_passwords() -> None:
     assert said.code == 0
     assert "subscription bot: its certificate is not verified" in said.out
     assert "hunter2" not in said.out
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("http://\u0436:\u043f@host/", "not in Latin-1"),
+        ("http://a%3Ab:secret@host/", "colon"),
+        ("http://a..b/", "not a name that DNS can have"),
+        (f"http://{64 * 'a'}.example/", "not a name that DNS can have"),
+        ("http://h%41st/", "not a name that DNS can have"),
+    ],
+)
+def test_url_that_cannot_be_sent_is_refused(tmp_path: Path, url: str, reason: str) -> None:
+    path = tmp_path / "relay.toml"
+    path.write_text(GOOD.replace("http://[::1]:8080/linq", url))
+    with pytest.raises(ConfigError, match=reason) as caught:
+        load_config(path)
+    [problem] = caught.value.problems
+    assert "subscriptions[0].url" in problem.place
+    assert "secret" not in problem.message
+    assert "\u043f" not in problem.message

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from relay.core.delivery.outcome import Attempt, AttemptContext, Verdict
     from relay.store.lanes.lane import Delivery
 
+_POSTPONEMENTS = 10.0  # seconds
+
 log = structlog.get_logger()
 
 
@@ -49,10 +51,28 @@ def log_attempt(
         outcome=attempt.outcome,
         status=attempt.status,
         ms=attempt.took_ms,
+        resent=attempt.is_resent or None,
         age_ms=attempt.at_ms + attempt.took_ms - record.at,
         next_in_s=max(round((verdict.due_ms - now_ms()) / 1000, 1), 0) if isinstance(verdict, RetryAt) else None,
         dead=verdict.reason if isinstance(verdict, DeadLettered) else None,
     )
+
+
+class PostponementLog:
+    """The log of deliveries that a shortage of ours postponed: one line for each reason in 10 s, with their number."""
+
+    def __init__(self, lane: str) -> None:
+        self._lane = lane
+        self._counts: dict[str, tuple[int, float]] = {}
+
+    def add(self, reason: str, now: float) -> None:
+        """Count a postponed delivery at `now`, seconds of any clock."""
+        count, logged_at = self._counts.get(reason, (0, -_POSTPONEMENTS))
+        count += 1
+        if now - logged_at >= _POSTPONEMENTS:
+            log.warning("delivery.postponed", subscription=self._lane, reason=reason, count=count)
+            count, logged_at = 0, now
+        self._counts[reason] = count, logged_at
 
 
 def log_attempt_error(lane: str, delivery: Delivery, error: Exception) -> None:

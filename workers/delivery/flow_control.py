@@ -79,6 +79,11 @@ class FlowControl:
         if self._bucket:
             self._bucket.take()
 
+    def withdraw(self) -> None:
+        """Forget a delivery that was counted against the rate and not sent."""
+        if self._bucket:
+            self._bucket.put_back()
+
     def opens_in(self) -> float | None:
         """Return the seconds until the capacity grows on its own, or None if it does not."""
         if self._is_paused:

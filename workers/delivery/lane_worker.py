@@ -3,7 +3,9 @@
     next delivery (`workers.delivery.source`)  ->  POST  ->  outcome  ->  verdict (`core.delivery.outcome`)  ->  settled
 
 Deliveries that the subscription filters out of its topic, or that have expired, are settled without a POST
-(`workers.delivery.verdicts`). A worker that dies leaves its deliveries pending in Redis; the next one finds them.
+(`workers.delivery.verdicts`). One that could not be sent for want of something of ours
+(`core.delivery.outcome.Shortage`) is put back, and the whole lane waits a moment: the next would fail in the same way.
+A worker that dies leaves its deliveries pending in Redis; the next one finds them.
 """
 
 from __future__ import annotations
@@ -14,14 +16,20 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from relay.core.delivery.outcome import Attempt, AttemptContext, Outcome, RetryAt, decide
+from relay.core.delivery.outcome import Attempt, AttemptContext, Outcome, RetryAt, Shortage, decide
 from relay.process.tasks import end_task
 from relay.store.driver.client import retry_until_redis_answers
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.lanes.attempt_record import AttemptLimits
 from relay.store.lanes.lane import Lane, Tries
 from relay.store.lanes.settler import Settlement
-from workers.delivery.delivery_log import log_attempt, log_attempt_error, log_delivery_error, log_pause
+from workers.delivery.delivery_log import (
+    PostponementLog,
+    log_attempt,
+    log_attempt_error,
+    log_delivery_error,
+    log_pause,
+)
 from workers.delivery.flow_control import FlowControl
 from workers.delivery.ordered_source import source_for
 from workers.delivery.verdicts import verdict_without_attempt
@@ -32,6 +40,8 @@ if TYPE_CHECKING:
     from relay.core.delivery.outcome import Verdict
     from relay.store.lanes.lane import Delivery, Ref
     from workers.delivery.session import Session
+
+_PAUSE = 0.1  # seconds without new attempts after a shortage
 
 
 class LaneWorker:
@@ -52,6 +62,9 @@ class LaneWorker:
         self._is_ending = False
         self._changed = asyncio.Event()
         self._read: deque[Delivery] = deque()  # not started yet
+        self._put_back: set[Ref] = set()  # in `_read` again, while the task that started them ends
+        self._starts_at = 0.0  # time of the loop's clock; later than now after a shortage
+        self._postponements = PostponementLog(subscription.name)
 
     def serves(self, subscription: Subscription, endpoint: Endpoint) -> bool:
         """Return True if it was started for exactly this subscription and endpoint."""
@@ -111,6 +124,8 @@ class LaneWorker:
 
     async def _fill(self) -> None:
         """Start deliveries while there are any and flow control allows more."""
+        if self._loop.time() < self._starts_at:
+            return
         while (capacity := self._flow_control.capacity(len(self.in_flight))) > 0 and not self._is_over:
             if not self._read:
                 try:
@@ -137,7 +152,11 @@ class LaneWorker:
         task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        self._source.release(self.in_flight.pop(task))
+        ref = self.in_flight.pop(task)
+        if ref in self._put_back:
+            self._put_back.discard(ref)
+        else:
+            self._source.release(ref)
         self._changed.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             log_delivery_error(self._lane.name, error)
@@ -146,12 +165,23 @@ class LaneWorker:
         number = delivery.tries.count + 1
         context = AttemptContext(number, delivery.since_ms, is_probe=self._flow_control.is_probing)
         attempt = await self._attempt(delivery, number)
+        if isinstance(attempt, Shortage):
+            self._postpone(delivery, attempt)
+            return
         await self._flow_control.record(delivery.ref, attempt)
         verdict = decide(attempt, context, self._subscription, self._session.random)
         self._log_attempt(delivery, attempt, context, verdict)
         is_uncounted = isinstance(verdict, RetryAt) and not verdict.counts
         tries = Tries(number - is_uncounted, delivery.tries.first_ms or attempt.at_ms, attempt.outcome)
         await self._settle(delivery, tries, verdict, attempt, is_probe=context.is_probe)
+
+    def _postpone(self, delivery: Delivery, shortage: Shortage) -> None:
+        """Put a delivery back that was not attempted, and start none for a moment."""
+        self._flow_control.withdraw()
+        self._read.appendleft(delivery)
+        self._put_back.add(delivery.ref)
+        self._starts_at = self._loop.time() + _PAUSE
+        self._postponements.add(shortage.reason, self._loop.time())
 
     async def _settle(
         self,
@@ -168,7 +198,7 @@ class LaneWorker:
         await self._session.settler.settle(settlement)
         self._source.settled(delivery, verdict)
 
-    async def _attempt(self, delivery: Delivery, number: int) -> Attempt:
+    async def _attempt(self, delivery: Delivery, number: int) -> Attempt | Shortage:
         try:
             return await self._sender.attempt(delivery, number)
         except Exception as error:  # noqa: BLE001  logged; a bug of ours must not leave a delivery pending for ever
@@ -180,7 +210,9 @@ class LaneWorker:
         waits = [self._source.counts_in]
         if (ramp_ends_in := self._flow_control.ramp_ends_in()) is not None:
             waits.append(ramp_ends_in)
-        if self._flow_control.capacity(len(self.in_flight)) > 0:
+        if (pause := self._starts_at - self._loop.time()) > 0:
+            waits.append(pause)
+        elif self._flow_control.capacity(len(self.in_flight)) > 0:
             if self._source.next_due is not None:
                 waits.append((self._source.next_due - self._session.now_ms()) / 1000)
         elif (opens_in := self._flow_control.opens_in()) is not None:

@@ -28,6 +28,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from relay.process.descriptors import raise_descriptor_limit
 from relay.process.event_loop import stop_on_signals
 from relay.process.gc_tuning import tune_gc
 from relay.process.tasks import end_task, in_background
@@ -57,6 +58,7 @@ async def run_worker(settings: Settings, timings: Timings) -> None:
         ConfigError: relay.toml has mistakes or secrets are missing.
     """
     stop = stop_on_signals()
+    raise_descriptor_limit()
     log.info("worker.starting", **settings.shown())
     async with worker_parts(settings, timings) as parts:
         if not await _has_access(parts, stop):

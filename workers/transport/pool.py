@@ -1,12 +1,17 @@
 """The worker's connection pools: for each destination its idle connections, and the opening of new ones.
 
 A connection was checked under one egress policy and opened with one set of trusted authorities, so both are part of a
-destination: when `[egress]` changes, no connection that was opened before is used again.
+destination: when `[egress]` changes, no connection that was opened before is used again. The subscription is part of it
+too: a server that sends more responses than it was asked for must not answer for another team behind the same address.
+
+A kept connection may be closed by the server while a request is on its way. If no byte of a response came, the request
+is sent once more, on a new connection (RFC 9112, 9.3.1 and 9.5); the subscriber dedupes by `webhook-id`, as always.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections import deque
 from functools import partial
@@ -18,13 +23,17 @@ from aiohappyeyeballs import pop_addr_infos_interleave, start_connection
 from relay.core.durations import format_duration
 from relay.net.resolver import Resolver, allowed
 from relay.process.timings import DEFAULTS
-from workers.transport.connection import Connection, DeadlineExceeded, NoResponse
+from workers.transport.connection import Connection, ConnectionLost, DeadlineExceeded, NoResponse
+from workers.transport.shortage import Budget, OurShortage, shortage_in
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from relay.core.config.egress import Egress
-    from relay.net.resolver import AddressInfo
+    from relay.net.dns import AddressInfo
     from workers.transport.connection import Response
 
+_STOPPING = "the relay is stopping"
 _HEAD_START = 0.25  # seconds until the next address is tried in parallel (RFC 8305, 5)
 
 
@@ -37,6 +46,8 @@ class Destination(NamedTuple):
     tls: ssl.SSLContext | None
     """None for plain HTTP."""
     egress: Egress
+    subscription: str
+    """The only user of the connections."""
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
@@ -52,22 +63,35 @@ class Timeouts(NamedTuple):
 class ConnectionPools:
     """Every connection of the process. Enter it as a context: they are closed when it is left."""
 
-    def __init__(self, keep_alive: float = DEFAULTS.keep_alive) -> None:
-        """Keep idle connections for `keep_alive` seconds."""
+    def __init__(
+        self,
+        keep_alive: float = DEFAULTS.keep_alive,
+        resolver: Resolver | None = None,
+        max_connections: int | None = None,
+    ) -> None:
+        """Keep idle connections for `keep_alive` seconds; `resolver` is closed with them.
+
+        At most `max_connections` are open, as many as the limit of descriptors allows if it is None.
+        """
         self.keep_alive = keep_alive
         self._pools = WeakValueDictionary[Destination, ConnectionPool]()  # weak: as long as a lane uses them
         self._open: set[Connection] = set()
-        self._resolver = Resolver()
+        self._resolver = resolver or Resolver()
+        self._budget = Budget(max_connections)
+        self.is_closed = False
+        """True if the process is stopping: what fails now is not the subscribers' fault."""
         self.loop = asyncio.get_running_loop()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self.is_closed = True
         still_open = list(self._open)
         for connection in still_open:
             connection.abort()
         await asyncio.gather(*(connection.ended.wait() for connection in still_open))
+        await self._resolver.__aexit__()
 
     def pool_for(self, destination: Destination) -> ConnectionPool:
         """Return the pool of connections to `destination`."""
@@ -82,29 +106,53 @@ class ConnectionPools:
         Raises:
             NoResponse: no connection could be opened.
             Refused: `[egress]` forbids the destination.
+            OurShortage: the relay cannot open any connection now.
         """
-        host, port, _, egress = destination
+        if self.is_closed:
+            raise OurShortage(_STOPPING)
+        host, port, _, egress, subscription = destination
+        give_back = self._budget.take(subscription, len(self._pools))
+        failures: list[OSError] = []
         try:
-            addresses = allowed(egress, host, await self._resolver.resolve(host, port))
-            return await self._open_first(addresses, destination, within)
-        except ssl.SSLCertVerificationError as error:
-            raise NoResponse(f"the subscriber's certificate was rejected: {error}") from error
+            addresses = allowed(egress, host, await self._resolver.resolve(host, port, within))
+            return await self._open_first(addresses, destination, within, give_back, failures)
         except OSError as error:
-            if isinstance(error, TimeoutError) and error.errno is None:
-                raise DeadlineExceeded(f"no connection within {format_duration(within)}") from error
-            raise NoResponse(f"no connection to {destination}: {error.strerror or error}") from error
+            give_back()
+            raise _failure(error, failures, destination, within) from error
+        except BaseException:
+            give_back()
+            raise
 
-    async def _open_first(self, addresses: list[AddressInfo], destination: Destination, within: float) -> Connection:
-        """Connect to the first of `addresses` that accepts, with `within` seconds for each."""
+    async def _open_first(
+        self,
+        addresses: list[AddressInfo],
+        destination: Destination,
+        within: float,
+        give_back: Callable[[], None],
+        failures: list[OSError],
+    ) -> Connection:
+        """Connect to the first of `addresses` that accepts, with `within` seconds for each.
+
+        A socket that could not be made is added to `failures`: if there are other errors too, the library names none.
+        """
+
+        def make_socket(info: AddressInfo) -> socket.socket:
+            try:
+                return socket.socket(*info[:3])
+            except OSError as error:
+                failures.append(error)
+                raise
+
         tls = destination.tls
         name = destination.host.rstrip(".") if tls else None
         while True:
             try:
                 async with asyncio.timeout(within):
-                    socket = await start_connection(addresses, happy_eyeballs_delay=_HEAD_START, interleave=1)
-                    _, connection = await self.loop.create_connection(
-                        partial(Connection, self.loop, self._open), sock=socket, ssl=tls, server_hostname=name
+                    sock = await start_connection(
+                        addresses, happy_eyeballs_delay=_HEAD_START, interleave=1, socket_factory=make_socket
                     )
+                    make = partial(Connection, self.loop, self._open, give_back, sock.fileno())
+                    _, connection = await self.loop.create_connection(make, sock=sock, ssl=tls, server_hostname=name)
                     return connection
             except OSError:
                 pop_addr_infos_interleave(addresses, 1)
@@ -134,11 +182,30 @@ class ConnectionPool:
         Raises:
             NoResponse: none arrived; the request may have arrived all the same.
             Refused: `[egress]` forbids the destination.
+            OurShortage: it could not be sent for want of something of ours.
         """
         began = self._loop.time()
-        connection = self._take() or await self._new(began, timeouts)
+        connection = self._take()
+        if connection is None:
+            return await self._exchange_on(await self._new(began, timeouts), request, began, timeouts)
+        try:
+            return await self._exchange_on(connection, request, began, timeouts)
+        except ConnectionLost:
+            try:
+                response = await self._exchange_on(await self._new(began, timeouts), request, began, timeouts)
+            except NoResponse as error:
+                error.is_resent = True
+                raise
+            response.is_resent = True
+            return response
+
+    async def _exchange_on(self, connection: Connection, request: bytes, began: float, timeouts: Timeouts) -> Response:
         try:
             return await connection.exchange(request, began, timeouts.total)
+        except NoResponse as error:
+            if self._connections.is_closed:
+                raise OurShortage(_STOPPING) from error
+            raise
         finally:
             if connection.is_free:
                 self._keep(connection)
@@ -156,7 +223,9 @@ class ConnectionPool:
         while self._idle:
             connection, _ = self._idle.pop()
             if connection.is_free:
-                return connection
+                if connection.is_quiet():
+                    return connection
+                connection.close()
         return None
 
     def _keep(self, connection: Connection) -> None:
@@ -176,3 +245,14 @@ class ConnectionPool:
         while self._idle and self._idle[0][1] <= oldest:
             connection, _ = self._idle.popleft()
             connection.close()
+
+
+def _failure(error: OSError, failures: list[OSError], destination: Destination, within: float) -> Exception:
+    """Return the error to raise when no connection could be opened."""
+    if shortage := next(filter(None, map(shortage_in, (error, *failures))), None):
+        return OurShortage(shortage)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return NoResponse(f"the subscriber's certificate was rejected: {error}")
+    if isinstance(error, TimeoutError) and error.errno is None:
+        return DeadlineExceeded(f"no connection within {format_duration(within)}")
+    return NoResponse(f"no connection to {destination}: {error.strerror or error}")

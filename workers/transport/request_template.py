@@ -7,14 +7,12 @@ the header families that Linq uses: a handler written for Linq works behind the 
 from __future__ import annotations
 
 import re
-from base64 import b64encode
 from typing import TYPE_CHECKING
-
-from yarl import URL
 
 from relay import __version__
 from relay.core.event import Dialect, Freshness
 from relay.linq.signatures import standard, v2, v3_legacy
+from relay.net.target import Target
 from relay.net.tls import context_for
 from workers.transport.pool import Destination
 
@@ -37,21 +35,18 @@ class RequestTemplate:
         Raises:
             ValueError: the url or a header cannot be sent.
         """
-        url = URL(subscription.url)
-        host, port = url.raw_host, url.port
-        if not host or port is None:
-            raise ValueError(f"{url} has no host")
-        tls = context_for(endpoint) if url.scheme == "https" else None
-        self.destination = Destination(host, port, tls, endpoint.egress)
+        target = Target.from_url(subscription.url)
+        tls = context_for(endpoint) if target.is_https else None
+        self.destination = Destination(target.host, target.port, tls, endpoint.egress, subscription.name)
         self._secrets = endpoint.secrets
-        self._head = f"POST {url.raw_path_qs} HTTP/1.1\r\n" + _lines(
+        self._head = f"POST {target.path} HTTP/1.1\r\n" + _lines(
             {
-                "Host": url.host_port_subcomponent or host,
+                "Host": target.host_header,
                 "User-Agent": f"linq-relay/{__version__}",
                 "Content-Type": "application/json",
                 v3_legacy.SUBSCRIPTION_ID: subscription.name,
             }
-            | _authorization_in(url)
+            | ({"Authorization": target.authorization} if target.authorization else {})
             | dict(endpoint.headers)
         )
 
@@ -98,17 +93,6 @@ def _own_headers(delivery: Delivery, number: int) -> dict[str, str]:
     if delivery.is_replay:
         headers["Relay-Replay"] = "true"
     return headers
-
-
-def _authorization_in(url: URL) -> dict[str, str]:
-    """Return the Authorization header for the user and password of a URL, if it has any (RFC 7617)."""
-    if url.raw_user is None and url.raw_password is None:
-        return {}
-    user = url.user or ""
-    if ":" in user:
-        raise ValueError("the user name in the url has a colon")
-    pair = f"{user}:{url.password or ''}".encode("latin-1")
-    return {"Authorization": f"Basic {b64encode(pair).decode()}"}
 
 
 def _lines(headers: Mapping[str, str]) -> str:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from relay.core.delivery.outcome import Attempt, Outcome, outcome_of_status, retry_after_seconds
+from relay.core.delivery.outcome import Attempt, Outcome, Shortage, outcome_of_status, retry_after_seconds
 from relay.net.resolver import Refused
 from workers.transport.connection import DeadlineExceeded, NoResponse
 from workers.transport.pool import Timeouts
 from workers.transport.request_template import RequestTemplate
+from workers.transport.shortage import OurShortage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,21 +59,29 @@ class LaneSender:
     def _pool(self) -> ConnectionPool:
         return self._connections.pool_for(self._template.destination)
 
-    async def attempt(self, delivery: Delivery, number: int) -> Attempt:
-        """Make attempt `number` (from 1) of `delivery`."""
+    async def attempt(self, delivery: Delivery, number: int) -> Attempt | Shortage:
+        """Make attempt `number` (from 1) of `delivery`; a shortage of ours is no attempt."""
         began = self._clock()
-        status, retry_after = None, None
+        status, retry_after, is_resent = None, None, False
         try:
-            request = self._template.request(delivery, number, int(began))
+            try:
+                template = self._template
+            except OSError as error:  # the system's authorities cannot be read
+                return Shortage(f"TLS: {error.strerror or error}")
+            request = template.request(delivery, number, int(began))
             response = await self._pool.exchange(request, self._timeouts)
         except DeadlineExceeded as error:
-            outcome, detail = Outcome.TIMED_OUT, str(error)
-        except (NoResponse, Refused) as error:
+            outcome, detail, is_resent = Outcome.TIMED_OUT, str(error), error.is_resent
+        except NoResponse as error:
+            outcome, detail, is_resent = Outcome.UNREACHABLE, str(error), error.is_resent
+        except OurShortage as error:
+            return Shortage(str(error))
+        except Refused as error:
             outcome, detail = Outcome.UNREACHABLE, str(error)
         except ValueError as error:  # a URL or a header that cannot be sent
             outcome, detail = Outcome.FAILED, str(error)
         else:
-            status = response.status
+            status, is_resent = response.status, response.is_resent
             outcome, detail = outcome_of_status(status), ""
             retry_after = retry_after_seconds(response.header(_RETRY_AFTER), began)
             if response.flaw is not None:
@@ -80,4 +89,4 @@ class LaneSender:
             elif outcome is not Outcome.DELIVERED:
                 detail = response.body[:_MAX_KEPT].decode(errors="replace")
         took = self._clock() - began
-        return Attempt(outcome, round(began * 1000), round(took * 1000), status, detail, retry_after)
+        return Attempt(outcome, round(began * 1000), round(took * 1000), status, detail, retry_after, is_resent)

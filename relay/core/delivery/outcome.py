@@ -61,11 +61,23 @@ class Attempt:
     """Error, or the beginning of a response that was not 2xx."""
     retry_after: float | None = None
     """Seconds that the subscriber requested with Retry-After."""
+    is_resent: bool = False
+    """True if a kept connection was lost under the POST, which was sent again on a new one within this attempt."""
 
     @property
     def ended_ms(self) -> int:
         """End time, Unix milliseconds."""
         return self.at_ms + self.took_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """No attempt: the POST could not be sent for want of something of ours, such as descriptors, ports or DNS.
+
+    It is no outcome: nothing is recorded, no breaker hears of it, and the delivery is started again a little later.
+    """
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

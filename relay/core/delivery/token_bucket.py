@@ -23,6 +23,10 @@ class TokenBucket:
         """Take a token, which must be available."""
         self._tokens -= 1
 
+    def put_back(self) -> None:
+        """Return one that was taken and not used."""
+        self._tokens += 1
+
     def wait(self, now: float) -> float:
         """Return the seconds until a token is available."""
         return 0.0 if self.available(now) else (1 - self._tokens) / self._rate

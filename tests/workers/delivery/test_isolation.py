@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from aiohappyeyeballs import start_connection
 from aiohttp import web
+from structlog.testing import capture_logs
 
 from relay.config.file import ConfigFile
 from relay.store import keys
 from relay.store.driver.client import ask
+from relay.store.lanes.lane import Lane
 from relay.store.lanes.ledger import Ledger
 from tests.building import SECRET, arrival_of
 from tests.support import eventually
-from tests.workers.conftest import accept, routing
-from tests.workers.delivering import delivering
+from tests.workers.conftest import accept, routing, rules_for
+from tests.workers.delivering import delivering, feed, ledger_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
     from redis.asyncio import Redis
 
     from tests.workers.conftest import Received, Sink
@@ -68,3 +73,49 @@ async def test_20_bad_subscribers_do_not_delay_180_others(redis: Redis, rules_fi
     rows = await Ledger(redis).lanes()
     assert all(row.balances for row in rows)
     assert [row.delivered for row in rows].count(EVENTS) == LANES - ABSENT
+
+
+async def test_shortage_of_ours_costs_no_attempt(
+    redis: Redis, rules_file: Path, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing can be connected to for a while: with `retry = []` any attempt would be the last."""
+    is_short, failed = True, 0
+
+    async def connect(*arguments: Any, **more: Any) -> Any:
+        nonlocal failed
+        if is_short:
+            failed += 1
+            raise OSError(errno.EMFILE, "Too many open files")
+        return await start_connection(*arguments, **more)
+
+    monkeypatch.setattr("workers.transport.pool.start_connection", connect)
+    rules_file.write_text(rules_for(sink, retry="[]", bot='rate = 1000\nordered = "chat"'))
+    lanes = [Lane(redis, "bot", "messages"), Lane(redis, "crm", "everything")]
+    with capture_logs() as logs:
+        async with ConfigFile(rules_file) as rules:
+            for lane in lanes:
+                await lane.ensure()
+                await feed(redis, lane, *(f"{lane.name}{number}" for number in range(20)), chat="C")
+            async with delivering(redis, rules):
+                await eventually(lambda: failed > 20)
+                assert not sink.received
+            async with delivering(redis, rules):  # another worker has the lanes now
+                await eventually(lambda: failed > 60)
+                is_short = False
+
+                async def are_delivered() -> bool:
+                    return all([(await ledger_of(redis, lane.name)).delivered == 20 for lane in lanes])
+
+                await eventually(are_delivered)
+    assert sink.ids("/bot") == [f"bot{number}" for number in range(20)]
+    assert sorted(sink.ids("/crm")) == sorted(f"crm{number}" for number in range(20))
+    assert {post.headers["relay-attempt"] for post in sink.received} == {"1"}
+    assert not [line for line in logs if line["event"] == "breaker.open"]
+    postponed = [line for line in logs if line["event"] == "delivery.postponed"]
+    assert {(line["subscription"], line["reason"]) for line in postponed} == {
+        ("bot", "Too many open files"),
+        ("crm", "Too many open files"),
+    }
+    assert len(postponed) <= 4
+    rows = await Ledger(redis).lanes()
+    assert all(row.balances for row in rows)

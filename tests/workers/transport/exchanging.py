@@ -70,8 +70,10 @@ async def scripted(
         yield server, connections.pool_for(destination(server.port))
 
 
-def destination(port: int, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> Destination:
-    return Destination(host, port, tls, EVERYWHERE)
+def destination(
+    port: int, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", subscription: str = "bot"
+) -> Destination:
+    return Destination(host, port, tls, EVERYWHERE, subscription)
 
 
 async def exchange(

@@ -32,6 +32,7 @@ async def response_to(*pieces: bytes, stays: bool = False, total: float = 10.0) 
     ("pieces", "status", "body"),
     [
         ([OK], 200, b"ok"),
+        ([b"HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\nok"], 200, b"ok"),
         ([OK[:1], OK[1:20], OK[20:39], OK[39:]], 200, b"ok"),
         ([bytes([byte]) for byte in OK], 200, b"ok"),
         ([b"HTTP/1.1 204 No Content\r\n\r\n"], 204, b""),
@@ -84,8 +85,10 @@ async def test_first_of_two_headers_counts_and_trailers_do_not() -> None:
         ([b"<html>Sorry</html>"], "the response is not HTTP: "),
         ([b"HTTP/2 200 OK\r\n\r\n"], "the response is not HTTP: "),
         ([b"HTTP/1.1 99 Few\r\n\r\n"], "the response is not HTTP: "),
-        ([b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxy"], "the response is not HTTP: "),
-        ([b"HTTP/1.1 200 OK\r\nX: " + b"y" * 3 * MAX_READ], "the response is not HTTP: its head does not end"),
+        ([b"HTTP/1.1 2000 OK\r\nContent-Length: 0\r\n\r\n"], "the response is not HTTP: "),
+        ([b"HTTP/1.1 100 Continue\r\n\r\n<html>"], "the response is not HTTP: "),
+        ([b"<html>\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"], "the response is not HTTP: "),
+        ([b"HTTP/1.1 200 OK" + b"y" * 3 * MAX_READ], "the response is not HTTP: its head does not end"),
         ([b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000], "the response is not HTTP: its head does not end"),
         ([], "the subscriber closed the connection"),
         ([b"HTTP/1.1 200 O"], "the subscriber closed the connection"),
@@ -111,9 +114,57 @@ async def test_response_that_breaks_off_counts_with_a_flaw(rest: bytes, reason: 
     assert str(response.flaw).startswith(reason)
 
 
+_CHUNKED = b"Transfer-Encoding: chunked\r\n"
+
+
+@pytest.mark.parametrize("interim", [b"", b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"], ids=["alone", "after a 1xx"])
+@pytest.mark.parametrize("status_line", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200\r\n", b"HTTP/1.0 200 OK\n"])
+@pytest.mark.parametrize(
+    ("rest", "reason"),
+    [
+        (b"Content-Length: 2\r\n" + _CHUNKED + b"\r\n2\r\nok\r\n0\r\n\r\n", "the response is not HTTP: "),
+        (_CHUNKED + b"Content-Length: 2\r\n\r\n2\r\nok\r\n0\r\n\r\n", "the response is not HTTP: "),
+        (b"Content-Length: 2\r\nContent-Length: 2\r\n\r\nok", "the response is not HTTP: "),
+        (b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nok", "the response is not HTTP: "),
+        (b"Content-Length: 2, 2\r\n\r\nok", "the response is not HTTP: "),
+        (b"X : y\r\nContent-Length: 2\r\n\r\nok", "the response is not HTTP: "),
+        (b"rubbish\r\n\r\n", "the response is not HTTP: "),
+        (b"X: " + b"y" * 3 * MAX_READ, "the response is not HTTP: its head does not end"),
+        (b"X: y\r\n", "the subscriber closed the connection"),
+        (b"", "the subscriber closed the connection"),
+    ],
+    ids=[
+        *("length and chunked", "chunked and length", "length twice", "two lengths", "list of lengths"),
+        *("blank before colon", "rubbish", "endless", "closed in the head", "closed after the status line"),
+    ],
+)
+async def test_known_status_line_counts(interim: bytes, status_line: bytes, rest: bytes, reason: str) -> None:
+    whole = interim + status_line + rest
+    async with scripted((whole[:9], whole[9:30], whole[30:]), stays=not reason.startswith("the subscriber")) as (
+        _,
+        pool,
+    ):
+        response = await exchange(pool)
+        assert response.status == 200
+        assert str(response.flaw).startswith(reason)
+        assert not pool.idle
+
+
+async def test_broken_head_on_a_kept_connection_has_no_older_status() -> None:
+    async with scripted((OK,), (b"<html>Sorry</html>",)) as (_, pool):
+        assert (await exchange(pool)).status == 200
+        with pytest.raises(NoResponse, match="the response is not HTTP: "):
+            await exchange(pool)
+
+
 async def test_missing_response_times_out() -> None:
     with pytest.raises(DeadlineExceeded, match=r"^no response within 50ms$"):
-        await response_to(b"HTTP/1.1 200 OK\r\n", stays=True, total=0.05)
+        await response_to(b"HTTP/1.1 200 OK", stays=True, total=0.05)
+
+
+async def test_head_that_does_not_end_times_out_and_its_status_counts() -> None:
+    response = await response_to(b"HTTP/1.1 200 OK\r\nX: y", stays=True, total=0.05)
+    assert (response.status, str(response.flaw)) == (200, "no response within 50ms")
 
 
 async def test_body_that_does_not_end_times_out_and_its_head_counts() -> None:

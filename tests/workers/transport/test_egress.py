@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from aiohttp import web
@@ -13,12 +13,15 @@ from aiohttp import web
 from relay.core.config.egress import Egress
 from relay.core.config.endpoint import Endpoint
 from relay.core.delivery.outcome import Outcome
+from relay.net.dns import Dns
+from relay.net.resolver import Resolver
 from relay.store.lanes.lane import Lane
 from tests.building import SECRET
+from tests.dns_server import dns_server
 from tests.support import eventually
 from tests.workers.conftest import rules_for
 from tests.workers.delivering import delivering, feed, ledger_of
-from tests.workers.transport.test_sender import delivery, subscription
+from tests.workers.transport.test_sender import attempted, delivery, subscription
 from workers.transport.pool import ConnectionPools
 from workers.transport.sender import Sender
 
@@ -30,20 +33,21 @@ if TYPE_CHECKING:
 
     from relay.config.file import ConfigFile
     from relay.core.delivery.outcome import Attempt
+    from relay.net.dns import AddressInfo
     from tests.workers.conftest import Received, Sink
 
 EVERYWHERE = Egress()
 ELSEWHERE = Egress(allow=("10.0.0.0/8",))
 
 
-class Names:
+class Names(Dns):
     """A DNS with the addresses that a test sets."""
 
     def __init__(self) -> None:
         self.addresses: dict[str, list[str]] = {}
         self.asked: list[str] = []
 
-    async def getaddrinfo(self, host: str, port: int, **_: Any) -> list[tuple[Any, ...]]:
+    async def lookup(self, host: str, port: int) -> list[AddressInfo]:
         self.asked.append(host)
         return [
             (socket.AF_INET6, socket.SOCK_STREAM, 6, "", (address, port, 0, 0))
@@ -52,17 +56,18 @@ class Names:
             for address in self.addresses[host]
         ]
 
-
-@pytest.fixture
-async def names(monkeypatch: pytest.MonkeyPatch) -> Names:
-    names = Names()
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", names.getaddrinfo)
-    return names
+    async def aclose(self) -> None:
+        """Do nothing."""
 
 
 @pytest.fixture
-async def connections() -> AsyncIterator[ConnectionPools]:
-    async with ConnectionPools() as connections:
+async def names() -> Names:
+    return Names()
+
+
+@pytest.fixture
+async def connections(names: Names) -> AsyncIterator[ConnectionPools]:
+    async with ConnectionPools(resolver=Resolver(names)) as connections:
         yield connections
 
 
@@ -72,7 +77,9 @@ def sender(connections: ConnectionPools) -> Sender:
 
 
 async def attempt(sender: Sender, url: str, egress: Egress = EVERYWHERE) -> Attempt:
-    return await sender.sender_for(subscription(url), Endpoint((SECRET,), egress=egress)).attempt(delivery(b"{}"), 1)
+    return attempted(
+        await sender.sender_for(subscription(url), Endpoint((SECRET,), egress=egress)).attempt(delivery(b"{}"), 1)
+    )
 
 
 @pytest.mark.parametrize(
@@ -101,8 +108,11 @@ async def test_name_that_resolves_to_a_forbidden_address_is_refused(
 @pytest.mark.parametrize(
     "host", ["2130706433", "127.1", "0x7f.1", "0x7f000001", "0177.0.0.1", "[::ffff:169.254.169.254]"]
 )
-async def test_odd_spelling_of_an_address_does_not_bypass_the_policy(sender: Sender, sink: Sink, host: str) -> None:
-    made = await attempt(sender, f"http://{host}:{sink.port}/")
+async def test_odd_spelling_of_an_address_does_not_bypass_the_policy(sink: Sink, host: str) -> None:
+    async with dns_server() as server:
+        dns = Dns(["127.0.0.1"], udp_port=server.port, tcp_port=server.port)
+        async with ConnectionPools(resolver=Resolver(dns)) as connections:
+            made = await attempt(Sender(connections, time.time), f"http://{host}:{sink.port}/")
     assert made.outcome is Outcome.UNREACHABLE
     assert sink.received == []
 

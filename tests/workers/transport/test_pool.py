@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +19,7 @@ from tests.support import eventually, raw_server, reserve_port
 from tests.workers.transport.exchanging import OK, REQUEST, Scripted, destination, exchange, read_request, scripted
 from workers.transport.connection import DeadlineExceeded, NoResponse
 from workers.transport.pool import ConnectionPools, Destination
+from workers.transport.shortage import OurShortage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -87,21 +89,118 @@ async def test_connection_closed_by_the_server_is_not_used() -> None:
         assert server.connections == 2
 
 
-async def test_request_on_a_closing_connection_is_not_repeated() -> None:
-    """It may have arrived, so only the retry policy may send it again."""
+@dataclass
+class Closing:
+    """A server that answers the first request of a connection and loses the connection at the second."""
 
-    async def read_and_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_request(reader)
-        writer.write(OK[0])
-        requests.append(await read_request(reader))
+    answers: bytes = OK[0]
+    lost: bytes = b""
+    """Sent before the connection is lost."""
+    refuses: bool = False
+    """True if it loses every later connection at its first request."""
+    requests: int = 0
+    connections: int = 0
 
-    requests: list[bytes] = []
-    async with raw_server(read_and_close) as port, ConnectionPools() as connections:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        for number in range(2):
+            await read_request(reader)
+            self.requests += 1
+            is_lost = number == 1 or (self.refuses and self.connections > 1)
+            writer.write(self.lost if is_lost else self.answers)
+            if is_lost:
+                return
+
+
+async def test_request_on_a_closing_connection_is_resent_once() -> None:
+    server = Closing()
+    async with raw_server(server.serve) as port, ConnectionPools() as connections:
+        pool = connections.pool_for(destination(port))
+        assert not (await exchange(pool)).is_resent
+        response = await exchange(pool)
+        assert (response.status, response.is_resent) == (200, True)
+        assert (server.requests, server.connections) == (3, 2)
+
+
+async def test_request_is_not_resent_twice() -> None:
+    server = Closing(refuses=True)
+    async with raw_server(server.serve) as port, ConnectionPools() as connections:
+        pool = connections.pool_for(destination(port))
+        await exchange(pool)
+        with pytest.raises(NoResponse, match="closed the connection") as caught:
+            await exchange(pool)
+        assert caught.value.is_resent
+        assert (server.requests, server.connections) == (3, 2)
+
+
+async def test_request_on_a_new_connection_is_not_resent() -> None:
+    server = Scripted([()])
+    async with raw_server(server.serve) as port, ConnectionPools() as connections:
+        with pytest.raises(NoResponse, match="closed the connection") as caught:
+            await exchange(connections.pool_for(destination(port)))
+        assert not caught.value.is_resent
+    assert server.connections == 1
+
+
+async def test_request_is_not_resent_if_a_response_has_begun() -> None:
+    server = Closing(lost=b"H")
+    async with raw_server(server.serve) as port, ConnectionPools() as connections:
         pool = connections.pool_for(destination(port))
         await exchange(pool)
         with pytest.raises(NoResponse, match="closed the connection"):
             await exchange(pool)
-    assert requests == [b"{}"]
+        assert server.requests == 2
+
+
+async def test_timeout_on_a_kept_connection_is_not_resent() -> None:
+    server = Scripted([OK, ()], stays=True)
+    async with raw_server(server.serve) as port, ConnectionPools() as connections:
+        pool = connections.pool_for(destination(port))
+        await exchange(pool)
+        with pytest.raises(DeadlineExceeded):
+            await exchange(pool, total=0.05)
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("surplus", [OK[0], b"H", b""], ids=["second response", "a byte", "end"])
+@pytest.mark.parametrize("is_encrypted", [False, True], ids=["plain", "tls"])
+async def test_unread_surplus_is_not_the_next_response(tmp_path: Path, surplus: bytes, *, is_encrypted: bool) -> None:
+    """A server must not answer a request in advance; the bytes wait in the socket, where the loop has not read them."""
+    authority = Authority()
+    requests = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal requests
+        while True:
+            await read_request(reader)
+            requests += 1
+            writer.write(OK[0] if requests == 1 else b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n")
+            writers.append(writer)
+
+    writers: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(
+        serve, "127.0.0.1", 0, ssl=authority.server_context(tmp_path) if is_encrypted else None
+    )
+    trusted = ssl.create_default_context(cadata=authority.pem) if is_encrypted else None
+    async with server, ConnectionPools() as connections:
+        pool = connections.pool_for(destination(server.sockets[0].getsockname()[1], trusted))
+        assert (await exchange(pool)).status == 200
+        [writer] = writers
+        if surplus:
+            writer.write(surplus)  # reaches the socket at once
+        else:
+            writer.transport.abort() if is_encrypted else writer.close()
+            await asyncio.sleep(0) if is_encrypted else None
+        assert pool.idle[0].is_free
+        assert (await exchange(pool)).status == 500
+
+
+async def test_subscriptions_of_one_address_share_no_connection() -> None:
+    async with scripted(OK, OK, stays=True) as (server, pool), ConnectionPools() as connections:
+        for name in ("bot", "crm"):
+            await exchange(connections.pool_for(destination(server.port, subscription=name)))
+        assert server.connections == 2
+        assert not pool.idle
 
 
 async def test_idle_connections_are_closed() -> None:
@@ -152,7 +251,7 @@ async def test_all_connections_are_closed_at_exit() -> None:
             await exchange(pool)
             in_use = asyncio.create_task(exchange(pool))
             await eventually(lambda: len(server.requests) == 2)
-        with pytest.raises(NoResponse):
+        with pytest.raises(OurShortage, match="the relay is stopping"):
             await in_use
         await server.hung_up.wait()
 
@@ -197,7 +296,8 @@ async def test_equal_destinations_share_a_pool() -> None:
             destination(2),
             destination(1, host="localhost"),
             destination(1, ssl.create_default_context()),
-            Destination("127.0.0.1", 1, None, Egress(allow=("127.0.0.0/8",))),
+            destination(1, subscription="crm"),
+            Destination("127.0.0.1", 1, None, Egress(allow=("127.0.0.0/8",)), "bot"),
         ):
             assert connections.pool_for(other) is not pool
 
@@ -205,7 +305,7 @@ async def test_equal_destinations_share_a_pool() -> None:
 async def test_refused_destination_is_not_connected_to() -> None:
     server = Scripted([OK])
     async with raw_server(server.serve) as port, ConnectionPools() as connections:
-        pool = connections.pool_for(Destination("127.0.0.1", port, None, Egress(allow=("10.0.0.0/8",))))
+        pool = connections.pool_for(Destination("127.0.0.1", port, None, Egress(allow=("10.0.0.0/8",)), "bot"))
         with pytest.raises(Refused, match=r"127\.0\.0\.1 is not in allow"):
             await exchange(pool)
     assert server.connections == 0
@@ -301,7 +401,9 @@ async def test_pool_lives_as_long_as_it_is_used() -> None:
         test_http_1_0_connection_can_be_kept,
         test_unsolicited_response_costs_the_connection,
         test_connection_closed_by_the_server_is_not_used,
-        test_request_on_a_closing_connection_is_not_repeated,
+        test_request_on_a_closing_connection_is_resent_once,
+        test_request_is_not_resent_twice,
+        test_request_is_not_resent_if_a_response_has_begun,
         test_last_used_connection_is_used_first,
         test_all_connections_are_closed_at_exit,
         test_exchange_on_a_closed_connection_is_an_error,

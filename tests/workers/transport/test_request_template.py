@@ -65,8 +65,11 @@ def test_request_is_a_head_and_the_unchanged_body() -> None:
         ("http://example.com./", "/", "example.com", ("example.com.", 80)),
         ("http://[::1]:9/x", "/x", "[::1]:9", ("::1", 9)),
         ("http://b\u00fccher.example/", "/", "xn--bcher-kva.example", ("xn--bcher-kva.example", 80)),
-        ("http://x/\u00e9%20%2f%zz?q=\u00e9+%26", "/%C3%A9%20%2F%25zz?q=%C3%A9+%26", "x", ("x", 80)),
-        ("http://x/a/../b/./c", "/b/c", "x", ("x", 80)),
+        ("http://x/\u00e9%20%2f%zz?q=\u00e9+%26", "/%C3%A9%20%2f%zz?q=%C3%A9+%26", "x", ("x", 80)),
+        ("http://x/a%2Fb/%7Ec/~d?e=%2F&f[]=%3f#g", "/a%2Fb/%7Ec/~d?e=%2F&f[]=%3f", "x", ("x", 80)),
+        ('http://x/a"<>^`{|}\\b', "/a%22%3C%3E%5E%60%7B%7C%7D%5Cb", "x", ("x", 80)),
+        ("http://x?a/b", "/?a/b", "x", ("x", 80)),
+        ("http://x/a/../b/./c//d", "/a/../b/./c//d", "x", ("x", 80)),
         ("http://me:secret@x:1/", "/", "x:1", ("x", 1)),
     ],
 )

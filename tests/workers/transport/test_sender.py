@@ -14,11 +14,15 @@ from standardwebhooks import Webhook
 
 from relay.core.config.endpoint import Endpoint
 from relay.core.config.relay_toml import Subscription
-from relay.core.delivery.outcome import Attempt, Outcome
+from relay.core.delivery.outcome import Attempt, Outcome, Shortage
 from relay.core.secret import SigningSecret
+from relay.net.dns import Dns
+from relay.net.resolver import Resolver
 from relay.store.lanes.lane import Delivery, Ref
 from tests.building import LINE, SECRET, body_of
+from tests.dns_server import dns_server
 from tests.support import raw_server
+from tests.workers.transport.exchanging import OK, read_request
 from workers.transport.pool import ConnectionPools
 from workers.transport.sender import Sender
 
@@ -47,14 +51,19 @@ def delivery(body: bytes, event_id: str = "e1", **fields: str) -> Delivery:
     return Delivery(Ref("relay:topic:support", "5-0"), {**entry, b"body": body})
 
 
+def attempted(result: Attempt | Shortage) -> Attempt:
+    assert isinstance(result, Attempt)
+    return result
+
+
 async def attempt(sender: Sender, url: str, body: bytes = b'{"a": 1}') -> Attempt:
-    return await sender.sender_for(subscription(url), ENDPOINT).attempt(delivery(body), 1)
+    return attempted(await sender.sender_for(subscription(url), ENDPOINT).attempt(delivery(body), 1))
 
 
 async def test_body_arrives_byte_for_byte_under_the_same_id(sender: Sender, sink: Sink) -> None:
     body = '{ "z": 1,\n "a" : "h\\u00e9 é 😀", "n": 0.10 }\r\n'.encode()
     sent = delivery(body, webhook_id="msg_linqs_own")
-    outcome = await sender.sender_for(subscription(sink.url + "/x"), ENDPOINT).attempt(sent, 3)
+    outcome = attempted(await sender.sender_for(subscription(sink.url + "/x"), ENDPOINT).attempt(sent, 3))
     assert (outcome.outcome, outcome.status) == (Outcome.DELIVERED, 204)
     [received] = sink.received
     assert received.body == body
@@ -141,8 +150,12 @@ async def test_closed_port_is_unreachable(sender: Sender) -> None:
     assert made.detail
 
 
-async def test_name_that_does_not_resolve_is_unreachable(sender: Sender) -> None:
-    assert (await attempt(sender, "http://nowhere.invalid/")).outcome is Outcome.UNREACHABLE
+async def test_name_that_does_not_resolve_is_unreachable() -> None:
+    async with dns_server() as server:
+        dns = Dns(["127.0.0.1"], udp_port=server.port, tcp_port=server.port)
+        async with ConnectionPools(resolver=Resolver(dns)) as connections:
+            made = await attempt(Sender(connections, time.time), "http://none.test/")
+    assert made.outcome is Outcome.UNREACHABLE
 
 
 async def test_connection_that_breaks_off_is_unreachable(sender: Sender) -> None:
@@ -153,9 +166,24 @@ async def test_connection_that_breaks_off_is_unreachable(sender: Sender) -> None
         assert (await attempt(sender, f"http://127.0.0.1:{port}/")).outcome is Outcome.UNREACHABLE
 
 
+async def test_kept_connection_that_is_lost_costs_no_attempt(sender: Sender) -> None:
+    async def answer_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(OK[0])
+        await read_request(reader)
+
+    async with raw_server(answer_one) as port:
+        lane = sender.sender_for(subscription(f"http://127.0.0.1:{port}/", retry=[]), ENDPOINT)
+        made = [attempted(await lane.attempt(delivery(b"{}"), 1)) for _ in range(2)]
+    assert [(attempt.outcome, attempt.is_resent) for attempt in made] == [
+        (Outcome.DELIVERED, False),
+        (Outcome.DELIVERED, True),
+    ]
+
+
 async def attempt_with_short_timeout(sender: Sender, url: str) -> Attempt:
     """Make an attempt that times out after a fifth of a second."""
-    return await sender.sender_for(subscription(url, timeout="200ms"), ENDPOINT).attempt(delivery(b"{}"), 1)
+    return attempted(await sender.sender_for(subscription(url, timeout="200ms"), ENDPOINT).attempt(delivery(b"{}"), 1))
 
 
 async def test_hanging_endpoint_times_out(sender: Sender, sink: Sink) -> None:
@@ -194,7 +222,7 @@ async def test_long_response_is_kept_in_part(sender: Sender, sink: Sink) -> None
 
 
 async def test_header_that_cannot_be_sent_is_a_failed_attempt(sender: Sender, sink: Sink) -> None:
-    made = await sender.sender_for(subscription(sink.url), ENDPOINT).attempt(delivery(b"{}", type="a\nb"), 1)
+    made = attempted(await sender.sender_for(subscription(sink.url), ENDPOINT).attempt(delivery(b"{}", type="a\nb"), 1))
     assert made.outcome is Outcome.FAILED
     assert sink.received == []
 

@@ -19,7 +19,7 @@ from tests.certificates import Authority, tls_server
 from tests.support import eventually
 from tests.workers.conftest import rules_for
 from tests.workers.delivering import delivering, feed
-from tests.workers.transport.test_sender import delivery, subscription
+from tests.workers.transport.test_sender import attempted, delivery, subscription
 from workers.transport.pool import ConnectionPools
 from workers.transport.sender import Sender
 
@@ -41,7 +41,7 @@ async def sender() -> AsyncIterator[Sender]:
 
 
 async def attempt(sender: Sender, url: str, endpoint: Endpoint) -> Attempt:
-    return await sender.sender_for(subscription(url), endpoint).attempt(delivery(b"{}"), 1)
+    return attempted(await sender.sender_for(subscription(url), endpoint).attempt(delivery(b"{}"), 1))
 
 
 async def test_headers_and_authorization_arrive(sender: Sender, sink: Sink) -> None:
