@@ -65,9 +65,9 @@ class Settler:
         self._batcher: Batcher[Settlement, None] = Batcher(
             self._send,
             size_of=lambda settlement: len(settlement.delivery.fields.get(b"body", b"")),
-            most_items=_MAX_BATCH,
-            most_bytes=_MAX_BATCH_BYTES,
-            at_once=_BATCHES,
+            max_items=_MAX_BATCH,
+            max_bytes=_MAX_BATCH_BYTES,
+            max_in_flight=_BATCHES,
         )
 
     async def __aenter__(self) -> Self:

@@ -74,7 +74,7 @@ async def test_wrong_credentials_are_told_without_the_password(redis: Redis, red
     port = urlsplit(redis_url).port
     async with open_redis(f"redis://:hunter2@127.0.0.1:{port}/0", REQUEST_TIMEOUT) as client:
         text = await refusal(client)
-    assert "wrong user name or password" in text
+    assert "user name or password is wrong" in text
     assert "hunter2" not in text
     assert await redis.ping()
 

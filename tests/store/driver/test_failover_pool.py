@@ -77,7 +77,7 @@ async def test_unconfirmed_event_is_refused_and_is_a_duplicate_later(redis: Redi
     async with Acceptor(redis, 60.0, time.time, replicas=1) as acceptor:
         await acceptor.accept(arrival_of())
         topology.kill(replica)
-        with pytest.raises(StoreUnavailable, match="0 of 1 replicas have confirmed it"):
+        with pytest.raises(StoreUnavailable, match="0 of 1 replicas have confirmed the write"):
             await acceptor.accept(arrival)
         topology.start(replica)
         await eventually(topology.is_whole)
@@ -86,6 +86,6 @@ async def test_unconfirmed_event_is_refused_and_is_a_duplicate_later(redis: Redi
 
 async def test_connection_is_closed_after_readonly(topology: Topology) -> None:
     async with open_redis(f"redis://127.0.0.1:{topology.ports[1]}/0", REQUEST_TIMEOUT) as redis:
-        with pytest.raises(RedisConnectionError, match="it is a replica now"):
+        with pytest.raises(RedisConnectionError, match="the server is a replica now"):
             await redis.set("x", 1)
         assert not any(connection.is_connected for connection in redis.connection_pool._available_connections)

@@ -101,13 +101,13 @@ async def test_send_during_a_cancellation_fails_with_connection_lost(
 ) -> None:
     async with open_redis(redis_url, WORKER_TIMEOUT) as redis, opened(redis) as line:
         await ask(line, "PING")
-        wire: Any = line._wire
+        pipeline: Any = line._pipeline
 
         async def send_too_late(command: Any) -> None:
-            await wire.break_off()
-            await wire._connection._send_packed_command(command)
+            await pipeline.abort()
+            await pipeline._connection._send_packed_command(command)
 
-        monkeypatch.setattr(wire._connection, "send_packed_command", send_too_late)
+        monkeypatch.setattr(pipeline._connection, "send_packed_command", send_too_late)
         with pytest.raises(RedisConnectionError):
             await ask(line, "PING")
         assert await ask(line, "PING") == b"PONG"

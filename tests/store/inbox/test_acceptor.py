@@ -97,7 +97,7 @@ async def test_the_script_is_sent_again_when_redis_has_forgotten_it(redis: Redis
 async def test_unavailable_redis_fails_at_once(clock: Clock) -> None:
     nowhere = open_redis("redis://127.0.0.1:1/0", REQUEST_TIMEOUT)
     async with Acceptor(nowhere, WINDOW, clock) as acceptor:
-        with pytest.raises(StoreUnavailable, match="Redis did not take the event"):
+        with pytest.raises(StoreUnavailable, match="Redis did not accept the event"):
             await acceptor.accept(arrival_of())
     await nowhere.aclose()
 

@@ -49,7 +49,7 @@ async def test_another_key_opens_nothing(redis: Redis) -> None:
 
 async def test_a_record_that_is_none_is_told(redis: Redis) -> None:
     await ask(redis.hset(keys.KEYRING, "x", "{}"))
-    with pytest.raises(StoreError, match="of relay:keyring is no record of a secret: delete it"):
+    with pytest.raises(StoreError, match="of relay:keyring is not the record of a secret: delete it"):
         await Keyring(redis, Cipher(new_key())).records()
 
 
