@@ -1,7 +1,7 @@
 """The chat -> line index, learned from events that name both.
 
-A Linq subscription for one line does not need the index: its URL names the line. One that spans lines (all of v2, and v3
-on a URL without a line) also sends events with a chat and no number, such as v2 `message.read` or v3
+A Linq subscription for one line does not need the index: its URL names the line. One that spans lines (all of v2, and
+v3 on a URL without a line) also sends events with a chat and no number, such as v2 `message.read` or v3
 `message.failed`. They get the line of the chat's last event that proved one.
 
     look up   the chats of events without a line, unless they are cached; one round trip, mostly none
@@ -11,7 +11,7 @@ on a URL without a line) also sends events with a chat and no number, such as v2
 
 Both are retried until Redis is back, as the commit is; no event is routed meanwhile, or without its line.
 
-The cache contains stored pairs, so a busy chat costs one write an hour. It is correct as long as no other router writes:
+The cache has stored pairs, so a busy chat costs one write an hour. It is correct as long as no other router writes:
 there is one router at a time, and a router that starts clears its cache if another was the last writer.
 
 A chat takes about 200 bytes of Redis if its id is a UUID, and 140 if it is one of v2's numbers (Valkey 9, a million of

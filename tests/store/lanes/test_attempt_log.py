@@ -141,12 +141,12 @@ async def test_deleting_one_of_the_streams_by_hand_is_no_error(redis: Redis, lan
 
 
 async def test_a_lane_remembers_as_much_as_it_may(redis: Redis, lane: Lane, settler: Settler) -> None:
-    room = AttemptLimits.from_size(1_000_000)
+    limits = AttemptLimits.from_size(1_000_000)
     failed = Attempt(Outcome.FAILED, at_ms=1000, took_ms=50, status=500, detail="x" * 5000)
     for number in range(400):
         delivery = await read(redis, lane, next(_uuids))
         verdict = RetryAt(due_ms=number)
-        await settler.settle(settlement(lane, delivery, verdict, failed, room=room))
+        await settler.settle(settlement(lane, delivery, verdict, failed, limits=limits))
     assert 100 <= await redis.xlen(ANSWERS) <= 115
     assert await redis.xlen(ATTEMPTS) == 400
     assert (await redis.memory_usage(ANSWERS, samples=0) or 0) < 600_000

@@ -42,8 +42,8 @@ async def behind(redis: Redis) -> int:
 
 async def test_back_it_reads_again_what_follows(redis: Redis) -> None:
     move = await plan_seek(redis, "support", "billing", "4-0")
-    assert (move.stands, move.events, move.next, move.is_back, move.is_nothing) == ("6-0", 2, "5-0", True, False)
-    assert move.holders == (PendingConsumer("a", 1, 0), PendingConsumer("b", 0, 2))
+    assert (move.current, move.events, move.next, move.is_back, move.is_noop) == ("6-0", 2, "5-0", True, False)
+    assert move.consumers == (PendingConsumer("a", 1, 0), PendingConsumer("b", 0, 2))
     assert await seek(redis, move) == 2
     assert await behind(redis) == 6
     assert [row["message_id"] for row in await redis.xpending_range(STREAM, "billing", "-", "+", 9)] == [b"2-0"]
@@ -53,7 +53,7 @@ async def test_back_it_reads_again_what_follows(redis: Redis) -> None:
 async def test_forwards_it_skips_and_what_is_pending_stays(redis: Redis) -> None:
     move = await plan_seek(redis, "support", "billing", "9-5")
     assert (move.events, move.next, move.is_back) == (3, "10-0", False)
-    assert [holder.beyond for holder in move.holders] == [0, 0]
+    assert [consumer.beyond for consumer in move.consumers] == [0, 0]
     assert await seek(redis, move) == 0
     assert await behind(redis) == 1
     assert (await redis.xpending(STREAM, "billing"))["pending"] == 3
@@ -80,9 +80,9 @@ async def test_the_beginning_is_what_is_kept(redis: Redis) -> None:
 
 
 async def test_where_nothing_lies_between_there_is_nothing_to_do(redis: Redis) -> None:
-    assert (await plan_seek(redis, "support", "billing", "6-0")).is_nothing
-    assert (await plan_seek(redis, "support", "billing", "6-9")).is_nothing
-    assert not (await plan_seek(redis, "support", "billing", "5-9")).is_nothing
+    assert (await plan_seek(redis, "support", "billing", "6-0")).is_noop
+    assert (await plan_seek(redis, "support", "billing", "6-9")).is_noop
+    assert not (await plan_seek(redis, "support", "billing", "5-9")).is_noop
 
 
 async def test_thousands_that_are_pending_are_given_out_again(redis: Redis) -> None:
