@@ -3,7 +3,7 @@
 A lane reads two streams with the same group name: its topic, and its own replay stream of events that an operator has
 replayed, from the dead letters or from a topic's history. The topic has priority: replays fill the rest of a read.
 A delivery is identified by stream and entry (`Ref`). It stays pending in its group from the read until it is settled,
-retries included, so that a lane's pending entries are exactly the unsettled ones; `retries` has the due times of waiting
+retries included, so a lane's pending entries are exactly the unsettled ones; `retries` has the due times of waiting
 deliveries, `tries` their attempts. The next worker of the lane finds the pending entries that do not wait, and sends
 them (`orphans`).
 """

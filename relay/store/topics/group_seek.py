@@ -64,9 +64,8 @@ class Seek:
     @property
     def is_noop(self) -> bool:
         """True if the seek has no effect."""
-        return self.after == self.current or (
-            not self.events and not any(consumer.beyond for consumer in self.consumers)
-        )
+        has_pending_beyond = any(consumer.beyond for consumer in self.consumers)
+        return self.after == self.current or (not self.events and not has_pending_beyond)
 
 
 async def groups_of(redis: Redis, topic: str) -> list[str]:

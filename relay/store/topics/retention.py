@@ -1,8 +1,8 @@
 """Retention: topics lose their oldest entries by age and size, but none that a group still needs, up to a hard cap.
 
 A lane needs its unsettled entries; a pull group its unacknowledged ones, for as long as the group exists. The group
-that blocks trimming is logged long before the hard cap is reached; beyond the cap the oldest entries are deleted anyway, so
-that Redis and every other topic keep working, and entry_size lane counts its losses.
+that blocks trimming is logged long before the hard cap is reached; beyond the cap the oldest entries are deleted
+anyway, so that Redis and every other topic keep working, and each lane counts its losses.
 """
 
 from __future__ import annotations

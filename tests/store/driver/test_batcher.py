@@ -12,7 +12,7 @@ def batcher(send: object, max_items: int = 100, max_bytes: int = 10_000) -> Batc
 
 
 class Echo:
-    """Answers each item in capitals, once it is let."""
+    """A batch handler that returns each item in capitals, once released."""
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
