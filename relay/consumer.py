@@ -5,10 +5,9 @@
             print(event.type, event.line, event.json()["data"])
 
 Every group gets every event of its topic; the members of one group share them. An event is acknowledged when the loop
-comes back for the next one, so a handler that raises, or a process that dies, gets the event again: handle events by
-their `id` so that twice is like once. What a dead member left is taken over by the others once it has been still for
-`claim_after` seconds, which therefore has to be longer than a handler takes for one event. Redis may go away and come
-back at any time.
+asks for the next one, so it is delivered again if a handler raises or a process dies: make handlers idempotent, by the
+event's `id`. Other members claim the pending events of a dead member after `claim_after` seconds, which must therefore
+be longer than a handler takes for one event. Outages of Redis are retried.
 """
 
 from __future__ import annotations
@@ -34,20 +33,20 @@ if TYPE_CHECKING:
 __all__ = ["Consumer", "Record", "consume"]
 
 _BLOCK_MS = 1000
-_ACK_EVERY = 1.0  # seconds at most from the end of a handler to its acknowledgement, while the loop turns
+_ACK_EVERY = 1.0  # maximum seconds from the end of a handler to its acknowledgement
 
 
 def consume(
     url: str, *, topic: str, group: str, member: str | None = None, start: str = "0", claim_after: float = 300.0
 ) -> Consumer:
-    """The events of `topic` for `group`, from the Redis at `url`; to be entered with `async with`.
+    """Return a consumer of `topic` in `group`, from the Redis at `url`; use it with `async with`.
 
-    `member` names this consumer within the group (default: host and process id, so give two in one process a name
-    each). `start` is where the group begins when it is new: `0` is the oldest event that is kept, `$` the next one, or
-    a stream id or Unix milliseconds. `claim_after` is in seconds.
+    `member` names this consumer within the group (default: host and process id, so two consumers in one process need
+    names). `start` is the position of a new group: `0` is the oldest kept event, `$` the next one, or a stream id or
+    Unix milliseconds. `claim_after` is in seconds.
 
     Raises:
-        ValueError: `group` is a name that the relay keeps for itself (`push:...`).
+        ValueError: `group` is a name that is reserved for the relay (`push:...`).
     """
     return Consumer(url, topic, group, member or f"{socket.gethostname()}-{os.getpid()}", start, claim_after)
 
@@ -58,7 +57,7 @@ class Consumer:
     def __init__(self, url: str, topic: str, group: str, member: str, start: str, claim_after: float) -> None:
         if group.startswith(keys.PUSH_GROUP_PREFIX):
             raise ValueError(
-                f'the group "{group}" would be the relay\'s own; choose a name without "{keys.PUSH_GROUP_PREFIX}"'
+                f'the group name "{group}" is reserved for the relay; choose a name without "{keys.PUSH_GROUP_PREFIX}"'
             )
         self._redis = open_redis(url, WORKER_TIMEOUT)
         self._stream = keys.topic(topic)
@@ -77,7 +76,7 @@ class Consumer:
         return self
 
     async def __aexit__(self, error: type[BaseException] | None, *_: object) -> None:
-        """Acknowledges the event in hand if its handler did not raise, and leaves the group if nothing is owed."""
+        """Acknowledge the current event if its handler did not raise, and leave the group if no event is pending."""
         if error is None and self._current is not None:
             self._handled.append(self._current.entry)
         try:
@@ -88,7 +87,7 @@ class Consumer:
             if not pending:
                 await self._redis.xgroup_delconsumer(self._stream, self._group, self._member)
         except RedisTrouble:
-            pass  # what is not acknowledged comes again
+            pass  # unacknowledged events are delivered again
         finally:
             await self._redis.aclose()
 
@@ -104,7 +103,7 @@ class Consumer:
             await retry_until_redis_answers("acknowledging", self._acknowledge)
             self._acked_at = loop.time()
         if self._read and loop.time() - self._claimed_at > self._claim_after / 3:
-            await retry_until_redis_answers("keeping events", self._keep)
+            await retry_until_redis_answers("renewing claims", self._renew_claims)
             self._claimed_at = loop.time()
         while not self._read:
             await self._fill()
@@ -112,46 +111,46 @@ class Consumer:
         return self._current
 
     async def _fill(self) -> None:
-        """Reads what is next: what this member left pending, what a dead one did, what is new."""
+        """Read the next events: this member's pending ones, those of dead members, new ones."""
         loop = asyncio.get_running_loop()
         if self._may_be_pending:
-            rows = await self._reading("0", block_ms=None)
+            rows = await self._read_group("0", block_ms=None)
             self._may_be_pending = bool(rows)
         elif loop.time() - self._claimed_at > self._claim_after / 3:
             rows = await retry_until_redis_answers(
-                "taking over events", lambda: self._healed(self._claim), self._resync
+                "claiming events", lambda: self._with_group(self._claim), self._resync
             )
             self._claimed_at = loop.time()
         else:
-            rows = await self._reading(">", block_ms=_BLOCK_MS)
+            rows = await self._read_group(">", block_ms=_BLOCK_MS)
         for entry, fields in rows:
             if fields:
                 self._read.append(record_of(entry, fields))
             else:  # trimmed while it was pending
                 self._handled.append(entry.decode())
 
-    async def _reading(self, cursor: str, block_ms: int | None) -> list[Row]:
+    async def _read_group(self, cursor: str, block_ms: int | None) -> list[Row]:
         async def read() -> list[Row]:
-            answer = await self._redis.xreadgroup(
+            reply = await self._redis.xreadgroup(
                 self._group, self._member, {self._stream: cursor}, count=100, block=block_ms
             )
-            return list(answer[0][1]) if answer else []
+            return list(reply[0][1]) if reply else []
 
-        return await retry_until_redis_answers("reading a topic", lambda: self._healed(read), self._resync)
+        return await retry_until_redis_answers("reading a topic", lambda: self._with_group(read), self._resync)
 
     def _resync(self) -> None:
-        """An answer that was lost may have made events pending that we have not seen."""
+        """Read pending events again: a lost reply may have made some pending that we have not seen."""
         self._may_be_pending = not self._read
 
     async def _claim(self) -> list[Row]:
-        """Events that another member has held for too long."""
-        answer = await self._redis.xautoclaim(
+        """Claim the events that another member has had pending for too long."""
+        reply = await self._redis.xautoclaim(
             self._stream, self._group, self._member, min_idle_time=round(self._claim_after * 1000), count=100
         )
-        return list(answer[1])
+        return list(reply[1])
 
-    async def _keep(self) -> None:
-        """Tells Redis that what we hold is not stale: events wait here behind a slow handler."""
+    async def _renew_claims(self) -> None:
+        """Reset the idle time of events that wait for a slow handler, so that no other member claims them."""
         entries: Any = [record.entry for record in self._read]
         await self._redis.xclaim(self._stream, self._group, self._member, 0, entries, justid=True)
 
@@ -160,8 +159,8 @@ class Consumer:
             await self._redis.xack(self._stream, self._group, *self._handled)
             self._handled.clear()
 
-    async def _healed(self, attempt: Callable[[], Awaitable[list[Row]]]) -> list[Row]:
-        """`attempt`, with the group made again if it has gone."""
+    async def _with_group(self, attempt: Callable[[], Awaitable[list[Row]]]) -> list[Row]:
+        """Return the result of `attempt`; if the group is missing, create it again."""
         try:
             return await attempt()
         except ResponseError as error:

@@ -127,7 +127,7 @@ async def _start(
         _check_subscription(config, order.to)
         history, replays = History(redis, order.topic), Replays(redis)
         extent = await history.extent()
-        survey = await history.survey(await history.span(*period), order.wanted)
+        survey = await history.survey(await history.span(*period), order.event_filter)
         if not survey.matching:
             raise RelayError(no_match_sentence(order, survey, extent))
         limit = stored.MAX_RUNNING

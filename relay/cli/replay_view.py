@@ -69,7 +69,7 @@ def print_replays(replays: Iterable[Replay], suspended: Container[str], view: Vi
 
 
 def _row(replay: Replay, view: View, *, is_suspended: bool) -> tuple[object, ...]:
-    order, which = replay.order, replay.order.wanted
+    order, which = replay.order, replay.order.event_filter
     waits = "waits: the subscription is not delivering" if is_suspended and replay.state == "running" else ""
     return (
         replay.id,
@@ -94,8 +94,8 @@ def summary(replay: Replay) -> dict[str, Any]:
         "state": replay.state,
         "topic": replay.order.topic,
         "subscription": replay.order.to,
-        "type": replay.order.wanted.event_type,
-        "line": replay.order.wanted.line,
+        "type": replay.order.event_filter.event_type,
+        "line": replay.order.event_filter.line,
         "rate": replay.order.rate,
         "by": replay.order.by,
         "events": replay.events,

@@ -58,7 +58,7 @@ def rewind(
     plan = run(_plan(settings, topic, group, target))
     if not view.json:
         _print_plan(plan, target, view)
-    moves = not dry_run and not plan.move.is_nothing
+    moves = not dry_run and not plan.move.is_noop
     if moves and not yes:
         if view.json or not sys.stdin.isatty():
             raise typer.BadParameter("without a terminal, --yes is needed to confirm the move", param_hint="--yes")
@@ -128,10 +128,10 @@ async def _check_group(redis: Redis, topic: str, group: str) -> None:
 
 def _print_plan(plan: _Plan, target: _Target, view: View) -> None:
     move, extent = plan.move, plan.extent
-    if move.is_nothing:
+    if move.is_noop:
         say(f"{move.group} is already at this position.")
         return
-    say(f"{move.group} is {_position(move.stands, view)}.")
+    say(f"{move.group} is {_position(move.current, view)}.")
     if move.is_back:
         effect = f"It would read {counted(move.events, 'event')} again"
     else:
@@ -140,8 +140,8 @@ def _print_plan(plan: _Plan, target: _Target, view: View) -> None:
     say(f"{effect}: its next event is {following}.")
     if not extent.reaches(target.ms) and extent.oldest_ms is not None:
         say(f"Events routed before {view.time(extent.oldest_ms)} are no longer stored.")
-    if move.holders:
-        rows = [(holder.name, holder.before, holder.beyond) for holder in move.holders]
+    if move.consumers:
+        rows = [(consumer.name, consumer.before, consumer.beyond) for consumer in move.consumers]
         print_table("Pending events (read, not acknowledged)", ("consumer", "stay pending", "read again"), rows, view)
 
 

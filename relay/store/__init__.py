@@ -1,1 +1,1 @@
-"""What speaks Redis: connections, every key and its lifetime, the scripts, and the streams that hold the truth."""
+"""Storage in Redis: connections, every key and its lifetime, Lua scripts, and the streams that hold all state."""

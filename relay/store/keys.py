@@ -1,36 +1,36 @@
-"""Every Redis key of the relay, what it holds, how long it lives and why.
+"""Every Redis key of the relay: its contents, its lifetime and why.
 
-The way of an event
+From acceptance to a topic
     relay:inbox                 stream    accepted events; an entry is deleted in the step that routes it
     relay:seen:<event id>       string    deduplication; lives for RELAY_DEDUPE_WINDOW (Linq retries for 30 minutes)
     relay:quarantine            stream    valid signature, but unparsable; until an operator drops or retries it
     relay:topic:<topic>         stream    routed events, the public interface for pull subscribers
-    relay:topics                set       names of topics that were ever fed
+    relay:topics                set       names of topics that ever had an event
 
-The lane of a push subscription (its state in its topic)
+The lane of a push subscription (its position in its topic)
     relay:lane:<name>           hash      counters of the ledger, and its position in each topic stream
     relay:lane:<name>:retries   zset      deliveries that wait for their next attempt, by due time (ms)
     relay:lane:<name>:tries     hash      the attempts so far of each delivery that is not settled
-    relay:lane:<name>:replay    stream    events that an operator sent again: dead letters, and a topic's history
+    relay:lane:<name>:replay    stream    events that an operator replayed: dead letters, and a topic's history
     relay:lane:<name>:dead      stream    dead letters, oldest first, until an operator replays or drops them
     relay:lane:<name>:blocked   hash      chats that a dead letter or its replay blocks (`block_on_dead`)
     relay:lane:<name>:attempts  stream    attempts and their outcomes (`lanes.attempt_record`), in the order they were
                                           settled; bounded by the subscription's `attempts`
-    relay:lane:<name>:answers   stream    response bodies and errors of failed attempts, under the same ids
+    relay:lane:<name>:answers   stream    response bodies and errors of failed attempts, with the same ids
     relay:lanes                 set       names of lanes that ever existed: dead letters outlive their subscription
-    relay:paused                hash      paused lanes, with since when and why
+    relay:paused                hash      paused lanes, with the start and the reason
     relay:breakers              hash      lanes whose circuit breaker is not closed, with its state (`core.delivery`)
 
 Work and wake-ups
-    relay:partition:<n>:ready   zset      lanes of a partition that have new events; a set, so marking twice is once
+    relay:partition:<n>:ready   zset      lanes of a partition that have new events; a set, so marking is idempotent
     relay:lease:<job>           string    the worker that runs a drain job; expires seconds after its last renewal
     relay:prepared              string    the router's mark that the consumer groups of all lanes exist; lost together
-                                          with them, and nothing is routed until they are made again
-    arq:job:<job>, relay:arq    arq's     the wake-up of a drain job and the queue it waits in (arq's own format)
+                                          with them, and nothing is routed until they are created again
+    arq:job:<job>, relay:arq    arq's     the wake-up of a drain job, and its queue (arq's own format)
     relay:arq:slow              arq's     the queue of long jobs (`workers.runtime.queues`)
 
 Replays of a topic's history (`topics.replays`)
-    relay:replay:<id>           hash      one replay: what, to which subscription, progress; kept a week after its end
+    relay:replay:<id>           hash      one replay: span, subscription, progress; kept a week after its end
     relay:replays               zset      the last hundred replays, by start time (ms)
     relay:replays:running       set       replays that have not ended
 
@@ -41,14 +41,14 @@ Chat -> line index (`inbox.chat_lines`; kept 90 days after the last proof, at mo
 
 Everything else
     relay:keyring               hash      encrypted signing secrets of our Linq subscriptions, by Linq's subscription id
-    relay:keyring:lock          string    held by the process that changes subscriptions at Linq (redis-py's lock)
+    relay:keyring:lock          string    the lock for changes of subscriptions at Linq (redis-py's lock)
     relay:linq:v2               string    a fingerprint of the secret that our v2 subscription was given last; Linq
-                                          never shows it, and a changed LINQ_V2_WEBHOOK_SECRET has to be sent
+                                          never shows it, and a changed LINQ_V2_WEBHOOK_SECRET must be sent
     relay:last_seen             hash      time of each line's last verified event, and the generation of its secret
     relay:drift                 hash      drift at Linq that the last check found, by API: `v3:missing`, `v2:at`
     relay:counts                hash      accepted, duplicate, quarantined, routed, unmatched, poisoned,
                                           quarantine_dropped
-    relay:unmatched             hash      events that no topic wanted, by event type
+    relay:unmatched             hash      events that matched no topic, by event type
     relay:memory_probe          string    written by a worker to see whether Redis accepts writes; lives a second
 
 No key has a hash tag: arq's own keys have none either, so Redis Cluster is not supported.
@@ -89,36 +89,36 @@ ARQ_JOB_PREFIX = "arq:job:"
 ARQ_LOCK_PREFIX = "arq:in-progress:"
 
 CONSUMER = "relay"
-"""The one consumer of the groups that we own: whoever holds the lease. A new holder finds its predecessor's entries
-under it.
+"""The only consumer of our own groups. Every worker reads as it while it has the lease, so a successor finds the
+pending entries of its predecessor.
 """
 
 
 def topic(name: str) -> str:
-    """The stream of a topic."""
+    """Return the key of a topic's stream."""
     return TOPIC_PREFIX + name
 
 
 def push_group(subscription: str) -> str:
-    """The consumer group of a push subscription, on its topic and on its replay stream."""
+    """Return the consumer group of a push subscription, on its topic and on its replay stream."""
     return PUSH_GROUP_PREFIX + subscription
 
 
 def lane(subscription: str, part: str = "") -> str:
-    """A key of a lane: its hash, or with `part` one of its other keys."""
+    """Return a key of a lane: its hash, or with `part` another of its keys."""
     return f"{LANE_PREFIX}{subscription}:{part}" if part else LANE_PREFIX + subscription
 
 
 def replay(replay_id: str) -> str:
-    """One replay of a topic's history."""
+    """Return the key of a replay of a topic's history."""
     return f"relay:replay:{replay_id}"
 
 
 def ready(partition: int) -> str:
-    """The lanes of a partition that have something new."""
+    """Return the key of the lanes of a partition that have new events."""
     return f"relay:partition:{partition}:ready"
 
 
 def lease(job_id: str) -> str:
-    """Who runs a drain job."""
+    """Return the key of the lease on a drain job."""
     return f"relay:lease:{job_id}"

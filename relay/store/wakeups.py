@@ -30,14 +30,14 @@ NOW = 1
 """Due time of an immediate wake-up: earlier than any worker's clock, even one that runs ahead."""
 
 LIFETIME_MS = 24 * 3600 * 1000
-"""Lifetime of a wake-up's payload at arq. The next event or sweep enqueues one that expired unanswered."""
+"""Lifetime of a wake-up's payload at arq. The next event or sweep enqueues an expired wake-up again."""
 
 _wake = Script("relay.store.driver", "wake")
 
 
 @dataclass(frozen=True, slots=True)
 class WakeUp:
-    """The arq job that drains something."""
+    """An arq job that starts a drain."""
 
     job_id: str
     payload: bytes
@@ -46,9 +46,9 @@ class WakeUp:
 
 
 def serialize(value: object) -> bytes:
-    """Arq's job serializer here: JSON, since whoever can write a pickle into Redis could run code in the workers.
+    """Return `value` as JSON, for arq: a pickle would let any client that can write to Redis run code in the workers.
 
-    arq hands it exceptions as well, of jobs that another worker has ended meanwhile; they are kept nowhere.
+    arq also passes exceptions, of jobs that another worker has ended meanwhile; they are not stored.
     """
     return to_json(value, fallback=repr)
 
@@ -58,11 +58,11 @@ def _payload(function: str, *arguments: int) -> bytes:
 
 
 ROUTE = WakeUp("relay:route", _payload("route"))
-"""Wakes the router. There is one, so that a topic keeps the order in which events were accepted."""
+"""The wake-up of the router. There is only one, so that a topic keeps the order in which events were accepted."""
 
 
 REPLAY = WakeUp("relay:replay", _payload("replay"), keys.SLOW_QUEUE)
-"""Wakes the replayer, which advances all replays."""
+"""The wake-up of the replayer, which advances all replays."""
 
 
 @cache

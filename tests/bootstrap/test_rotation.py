@@ -144,7 +144,7 @@ async def test_two_applies_at_once_do_not_fight(sandbox: RunningSandbox, redis: 
 async def test_lock_timeout_names_the_reason(bench: Bench, monkeypatch: pytest.MonkeyPatch, redis: Redis) -> None:
     monkeypatch.setattr(lock, "TIMEOUT", 0.1)
     await redis.set(keys.KEYRING_LOCK, "somebody else")
-    with pytest.raises(StoreError, match="another bootstrap has been at work"):
+    with pytest.raises(StoreError, match="another bootstrap has been running"):
         await bench.apply()
     assert bench.sandbox.changes == []
 

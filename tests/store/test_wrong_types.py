@@ -1,4 +1,4 @@
-"""A key of another type than ours: every script fails before its first write, and works once the key is gone."""
+"""A key of a wrong type: every script fails before its first write, and works once the key is deleted."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ async def everything(redis: Redis) -> dict[bytes, bytes]:
     ("operate", "key"),
     [pytest.param(operate, key, id=f"{name}: {key}") for name, operate, broken in CASES for key in broken],
 )
-async def test_a_script_fails_before_its_first_write(redis: Redis, operate: Operation, key: str) -> None:
+async def test_script_fails_before_its_first_write(redis: Redis, operate: Operation, key: str) -> None:
     await redis.set(key, "not ours")
     with pytest.raises((RedisError, StoreUnavailable), match="WRONGTYPE"):
         await operate(redis)
@@ -120,7 +120,7 @@ async def test_a_script_fails_before_its_first_write(redis: Redis, operate: Oper
     await operate(redis)
 
 
-async def test_an_event_that_was_refused_for_a_wrong_type_is_new_when_it_is_retried(redis: Redis) -> None:
+async def test_retry_after_a_wrong_type_is_accepted_as_new(redis: Redis) -> None:
     await redis.set(keys.INBOX, "not ours")
     with pytest.raises(StoreUnavailable):
         await accept(redis)

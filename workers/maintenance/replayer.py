@@ -94,7 +94,7 @@ class Replayer:
         if subscription is None:
             await self._end(replay, State.FAILED, f'subscription "{replay.order.to}" is not in relay.toml any more')
             return False
-        if replay.is_through:
+        if replay.is_complete:
             await self._end(replay, State.DONE, _missed_reason(replay))
             return False
         if replay.id not in buckets:
@@ -106,7 +106,7 @@ class Replayer:
 
     async def _advance(self, replay: Replay, limit: int, bucket: TokenBucket) -> bool:
         """Advance a replay by at most `limit` events. Returns True if the limit was not reached."""
-        history_filter = replay.order.wanted
+        history_filter = replay.order.event_filter
         page = limit if history_filter.is_any else self._page
         rows = await History(self._redis, replay.order.topic).read(replay.cursor, replay.span.end, page)
         matching = [position for position, (_, fields) in enumerate(rows) if entry_matches(history_filter, fields)]
@@ -114,7 +114,7 @@ class Replayer:
         is_last = seen == len(rows) < page
         cursor = replay.span.end if is_last else rows[seen - 1][0]
         entries = [rows[position][0] for position in matching[:limit]]
-        for _ in range(await self._replays.move_on(replay, cursor, seen, entries, self._now_ms())):
+        for _ in range(await self._replays.advance(replay, cursor, seen, entries, self._now_ms())):
             bucket.take()
         return is_last or len(entries) < limit
 

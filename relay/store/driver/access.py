@@ -1,6 +1,6 @@
-"""What the relay may do in its Redis, checked once at the start.
+"""Access check: the credentials and the rights of the relay in its Redis, checked once at the start.
 
-A wrong password or a missing right would otherwise be an endless loop of attempts. Each command that the relay uses is
+A wrong password or a missing right would otherwise cause endless retries. Each command that the relay uses is
 queued in a transaction that is then discarded: Redis checks the rights when it queues a command
 (https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/), and nothing is executed.
 """
@@ -25,10 +25,10 @@ ACL = (
     "ACL SETUSER relay on >PASSWORD resetkeys ~relay:* ~arq:* resetchannels "
     "-@all +@read +@write +@scripting +@transaction +@connection +@blocking +info +wait"
 )
-"""The rights that the relay needs, as an operator grants them."""
+"""The command by which an operator grants the rights that the relay needs."""
 
 _AUTHENTICATION_TRIES = 3
-_AUTHENTICATION_PAUSE = 1.0  # seconds; the users of a Redis may be loaded just now
+_AUTHENTICATION_PAUSE = 1.0  # seconds; Redis may still be loading its users
 
 _STREAM, _HASH, _ZSET, _SET = keys.topic("t"), keys.COUNTS, keys.QUEUE, keys.TOPICS
 _COMMANDS: tuple[tuple[str, ...], ...] = (
@@ -63,7 +63,7 @@ async def wait_for_access(redis: Redis) -> None:
     """Wait until Redis can be reached, then check the credentials and the rights of REDIS_URL.
 
     Raises:
-        SettingsError: they are not enough; the message has the line that grants them.
+        SettingsError: they are not sufficient; the message has the command that grants them.
     """
     await retry_until_redis_answers("connecting to Redis", partial(_check, redis))
 
@@ -72,7 +72,7 @@ async def check_access(redis: Redis) -> None:
     """Check the credentials and the rights of REDIS_URL, unless Redis cannot be reached now.
 
     Raises:
-        SettingsError: they are not enough; the message has the line that grants them.
+        SettingsError: they are not sufficient; the message has the command that grants them.
     """
     with suppress(*RedisTrouble):
         await _check(redis)
@@ -95,10 +95,10 @@ async def _authenticate(redis: Redis) -> None:
             await redis.ping()
         except (AuthenticationError, AuthenticationWrongNumberOfArgsError):
             if not tries_left:
-                raise _refused("wrong user name or password, or none where Redis wants one") from None
+                raise _refused("the user name or password is wrong or missing") from None
             await asyncio.sleep(_AUTHENTICATION_PAUSE)
         except NoPermissionError:
-            return  # is among what is missing
+            return  # `_missing` reports it
         else:
             return
 
@@ -115,7 +115,7 @@ async def _missing(redis: Redis) -> list[str]:
             except NoPermissionError as error:
                 missing.append(command[0] if "key" not in str(error) else f"{command[0]} on {command[1]}")
             except ResponseError:
-                pass  # not known to this server, or not in a transaction: not a matter of rights
+                pass  # unknown to this server, or not allowed in a transaction: unrelated to rights
         await _send(connection, "DISCARD")
     finally:
         await redis.connection_pool.release(connection)

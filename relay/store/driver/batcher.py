@@ -22,7 +22,7 @@ _MIN_SPLIT = 16
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _Waiting = tuple[Item, asyncio.Future[Result], float]
-"""An item, its caller's future, and the time of its arrival (seconds of the loop's clock)."""
+"""An item, its caller's future, and the time when it was queued (seconds of the loop's clock)."""
 
 
 class Batcher(Generic[Item, Result]):
@@ -33,31 +33,31 @@ class Batcher(Generic[Item, Result]):
         send: Callable[[list[Item]], Awaitable[Sequence[Result]]],
         *,
         size_of: Callable[[Item], int],
-        most_items: int,
-        most_bytes: int,
-        at_once: int = 1,
-        longest_wait: float = inf,
+        max_items: int,
+        max_bytes: int,
+        max_in_flight: int = 1,
+        max_wait: float = inf,
     ) -> None:
         """`send` takes a batch and gives one result per item; what it raises reaches every caller.
 
-        It is called again before it is through, for up to `at_once` batches. An item that has waited for more than
-        `longest_wait` seconds is not sent: its caller gets a TimeoutError.
+        Up to `max_in_flight` calls of it run concurrently. An item that has waited for more than `max_wait` seconds is
+        not sent: its caller gets a TimeoutError.
         """
         self._send = send
         self._size_of = size_of
-        self._most_items = most_items
-        self._most_bytes = most_bytes
-        self._at_once = at_once
-        self._free = at_once  # batches that may be sent before one of those under way is through
-        self._longest_wait = longest_wait
+        self._max_items = max_items
+        self._max_bytes = max_bytes
+        self._max_in_flight = max_in_flight
+        self._free = max_in_flight  # batches that can be sent before one in flight is done
+        self._max_wait = max_wait
         self._waiting: list[_Waiting[Item, Result]] = []
         self._work = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        # Kept, since asking for the running loop is a system call in Python 3.11: 3 us of the ingress's 35 an event.
+        # Stored, since asking for the running loop is a system call in Python 3.11: 3 us of the ingress's 35 an event.
         self._loop = asyncio.get_running_loop()
 
     async def __aenter__(self) -> Self:
-        self._tasks = [asyncio.create_task(self._run(), name="batcher") for _ in range(self._at_once)]
+        self._tasks = [asyncio.create_task(self._run(), name="batcher") for _ in range(self._max_in_flight)]
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -96,21 +96,21 @@ class Batcher(Generic[Item, Result]):
                 self._work.clear()
 
     def _fail_expired(self) -> None:
-        """Fail the items that have waited too long; they are first, since items wait in their order of arrival."""
-        earliest = self._loop.time() - self._longest_wait
-        late = 0
-        while late < len(self._waiting) and self._waiting[late][2] < earliest:
-            late += 1
-        if late:
-            self._fail(self._waiting[:late], TimeoutError("too many wait before it"))
-            self._waiting = self._waiting[late:]
+        """Fail the items that have waited too long; they are first, since the queue is FIFO."""
+        earliest = self._loop.time() - self._max_wait
+        expired = 0
+        while expired < len(self._waiting) and self._waiting[expired][2] < earliest:
+            expired += 1
+        if expired:
+            self._fail(self._waiting[:expired], TimeoutError("too many requests are queued before it"))
+            self._waiting = self._waiting[expired:]
 
     def _take(self) -> list[_Waiting[Item, Result]]:
         share = ceil(len(self._waiting) / self._free)
-        most, size = min(max(share, _MIN_SPLIT), self._most_items), 0
+        max_count, size = min(max(share, _MIN_SPLIT), self._max_items), 0
         for count, (item, *_) in enumerate(self._waiting):
             size += self._size_of(item)
-            if count == most or (count and size > self._most_bytes):
+            if count == max_count or (count and size > self._max_bytes):
                 batch, self._waiting = self._waiting[:count], self._waiting[count:]
                 return batch
         batch, self._waiting = self._waiting, []

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 RedisTrouble = (RedisError, OSError, asyncio.TimeoutError)
-"""The errors that mean "Redis cannot do this now"; a bug of ours never raises one of them."""
+"""The errors that mean "Redis cannot do this now"; a bug of ours never raises any of them."""
 
 REQUEST_TIMEOUT = 0.8
 """Seconds for one round trip that a webhook waits for; its response is promised within two."""
@@ -35,9 +35,9 @@ log = structlog.get_logger()
 Answer = TypeVar("Answer")
 
 
-def open_redis(url: str, patience: float) -> Redis:
-    """Return a client of the Redis at `url`, whose round trips fail after `patience` seconds; connects on first use."""
-    return Redis.from_pool(open_pool(url, patience, client_name="linq-relay"))
+def open_redis(url: str, timeout: float) -> Redis:
+    """Return a client of the Redis at `url`, whose round trips fail after `timeout` seconds; connects on first use."""
+    return Redis.from_pool(open_pool(url, timeout, client_name="linq-relay"))
 
 
 async def ask(call: Awaitable[Answer] | Answer) -> Answer:
@@ -51,12 +51,12 @@ def describe(error: BaseException) -> str:
 
 
 async def retry_until_redis_answers(
-    what: str, attempt: Callable[[], Awaitable[Answer]], on_trouble: Callable[[], None] | None = None
+    what: str, attempt: Callable[[], Awaitable[Answer]], on_error: Callable[[], None] | None = None
 ) -> Answer:
     """Return the result of `attempt`, retried with backoff while Redis is unavailable.
 
-    Only for idempotent operations: an attempt that timed out may have reached Redis. `on_trouble` is called after each
-    failure, for callers to whom that matters (a lost reply may have carried entries that are now pending).
+    Only for idempotent operations: an attempt that timed out may have reached Redis. `on_error` is called after each
+    failure, for callers that must react (a lost reply may have carried entries that are now pending).
     """
     pause = waited = 0.0
     warned = -_WARN_INTERVAL
@@ -64,8 +64,8 @@ async def retry_until_redis_answers(
         try:
             answer = await attempt()
         except RedisTrouble as error:
-            if on_trouble is not None:
-                on_trouble()
+            if on_error is not None:
+                on_error()
             if waited - warned >= _WARN_INTERVAL:
                 log.warning(
                     "redis.waiting",

@@ -2,7 +2,7 @@
 
 Behind a plain address (`redis://`, `rediss://`, `unix://`) a failover moves the name or the proxy; a connection that
 was open stays with the old server, which then refuses every write. Behind Sentinels (`redis+sentinel://`) each new
-connection asks them who the primary is. Either way a connection that is told READONLY closes, and the next one is to
+connection asks them who the primary is. Either way a connection that gets READONLY closes, and the next one is to
 the server that is the primary then.
 """
 
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 _UVLOOP_CLOSED = "the handler is closed"
 
 
-class _Sound:
-    """Of a connection that is lost while it is being made, redis-py lets uvloop's own error through: a RuntimeError."""
+class _TranslatesUvloopErrors:
+    """A mixin for a gap of redis-py: if a connection is lost while it is being opened, uvloop raises a RuntimeError."""
 
-    async def send_packed_command(self, *arguments: Any, **how: Any) -> None:
+    async def send_packed_command(self, *arguments: Any, **options: Any) -> None:
         parent: Any = super()
         try:
-            await parent.send_packed_command(*arguments, **how)
+            await parent.send_packed_command(*arguments, **options)
         except RuntimeError as error:
             # uvloop has no exception of its own for a closed transport, so its text is all there is to match:
             # `_ensure_alive` in https://github.com/MagicStack/uvloop/blob/master/uvloop/handles/handle.pyx
@@ -45,16 +45,16 @@ class _Sound:
             raise RedisConnectionError("the connection was closed") from error
 
 
-class _LeavesReplicas(_Sound):
-    """Closes when its server is a replica. A mixin: a subclass of `Connection` would always connect by TCP."""
+class _LeavesReplicas(_TranslatesUvloopErrors):
+    """A mixin that closes when the server is a replica. A subclass of `Connection` would always connect by TCP."""
 
-    async def read_response(self, *arguments: Any, **how: Any) -> Any:
+    async def read_response(self, *arguments: Any, **options: Any) -> Any:
         parent: Any = super()
         try:
-            return await parent.read_response(*arguments, **how)
+            return await parent.read_response(*arguments, **options)
         except ReadOnlyError:
             await parent.disconnect(nowait=True)
-            raise RedisConnectionError("it is a replica now") from None
+            raise RedisConnectionError("the server is a replica now") from None
 
 
 class _ToPrimary(_LeavesReplicas, Connection):
@@ -76,31 +76,31 @@ _TO_PRIMARY: dict[type, type] = {
 }
 
 
-class _OfSentinels(_Sound, SentinelManagedConnection):
+class _OfSentinels(_TranslatesUvloopErrors, SentinelManagedConnection):
     pass
 
 
-class _TlsOfSentinels(_Sound, SentinelManagedSSLConnection):
+class _TlsOfSentinels(_TranslatesUvloopErrors, SentinelManagedSSLConnection):
     pass
 
 
 class _SentinelPool(SentinelConnectionPool):
-    """Closes its connections to the Sentinels, too."""
+    """A pool that also closes its connections to the Sentinels."""
 
     async def disconnect(self, inuse_connections: bool = True) -> None:  # noqa: FBT001, FBT002  redis-py's signature
         await super().disconnect(inuse_connections)
-        if inuse_connections:  # it is closed for good, not only its idle ones after a failover
+        if inuse_connections:  # closed for good, not only the idle connections after a failover
             for sentinel in self.sentinel_manager.sentinels:
                 await sentinel.aclose()
 
 
-def open_pool(url: str, patience: float, **options: Any) -> ConnectionPool:
-    """Connections to the Redis at `url`, made when first used; a round trip fails after `patience` seconds.
+def open_pool(url: str, timeout: float, **options: Any) -> ConnectionPool:
+    """Return a pool for the Redis at `url`, which connects on first use; a round trip fails after `timeout` seconds.
 
     Raises:
-        ValueError: `url` is not one of the forms above.
+        ValueError: `url` has none of the forms above.
     """
-    sockets: dict[str, Any] = {"socket_timeout": patience, "socket_connect_timeout": patience, "socket_keepalive": True}
+    sockets: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "socket_keepalive": True}
     if is_sentinel_url(url):
         return _sentinel_pool(parse_sentinel_url(url), sockets, options)
     parsed: dict[str, Any] = dict(parse_url(url))

@@ -1,8 +1,8 @@
 """Reads from Redis that are fenced by a lease.
 
-A worker that was stopped for longer than its lease lasts resumes and assumes that it still holds the lease. Entries
-that it read then would stay pending without an owner, since its successor has already looked for orphans. So Redis
-checks the fencing token in the step that reads.
+A worker that was stopped for longer than its lease lasts resumes and assumes that it still has the lease. Entries that
+it read then would stay pending without an owner, since its successor has already checked for orphans. So Redis checks
+the fencing token in the step that reads.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class LeaseLost(StoreError):
 
 
 class Claim(NamedTuple):
-    """The lease that a worker expects to hold."""
+    """The lease that a worker expects to have."""
 
     lease: str
     """The lease's key."""
@@ -46,19 +46,19 @@ class ReadLimits(NamedTuple):
 
     first: int
     """Of the first stream."""
-    room: int = 0
-    """Of each further stream: the rest of this that the streams before it have left, and at least one."""
+    others: int = 0
+    """Of all further streams together, though each yields at least one."""
 
 
-async def read_new(redis: Redis, claim: Claim, group: str, streams: Sequence[str], most: ReadLimits) -> list[Entry]:
+async def read_new(redis: Redis, claim: Claim, group: str, streams: Sequence[str], limits: ReadLimits) -> list[Entry]:
     """Read new entries of `streams`, each (stream, id, fields).
 
     Raises:
         LeaseLost: another worker holds the lease.
-        ResponseError: a stream or the group is not there (`is_missing_group`).
+        ResponseError: a stream or the group does not exist (`is_missing_group`).
     """
-    answer: Any = await _read_new(redis, [claim.lease, *streams], [claim.token, group, keys.CONSUMER, *most])
-    return _entries(answer)
+    reply: Any = await _read_new(redis, [claim.lease, *streams], [claim.token, group, keys.CONSUMER, *limits])
+    return _entries(reply)
 
 
 async def read_left(redis: Redis, claim: Claim, group: str, stream: str, last: str, count: int) -> list[Entry]:
@@ -67,8 +67,8 @@ async def read_left(redis: Redis, claim: Claim, group: str, stream: str, last: s
     Raises:
         LeaseLost: another worker holds the lease.
     """
-    answer: Any = await _read_left(redis, [claim.lease, stream], [claim.token, group, keys.CONSUMER, count, last])
-    return _entries(answer)
+    reply: Any = await _read_left(redis, [claim.lease, stream], [claim.token, group, keys.CONSUMER, count, last])
+    return _entries(reply)
 
 
 async def read_due(redis: Redis, claim: Claim, retries: str, now_ms: int, count: int) -> list[bytes]:
@@ -83,11 +83,11 @@ async def read_due(redis: Redis, claim: Claim, retries: str, now_ms: int, count:
     return list(members)
 
 
-def _entries(answer: Any) -> list[Entry]:
-    if answer == -1:
+def _entries(reply: Any) -> list[Entry]:
+    if reply == -1:
         raise LeaseLost
     return [
         (stream, entry, dict(zip(flat[::2], flat[1::2], strict=True)))
-        for stream, rows in answer or ()
+        for stream, rows in reply or ()
         for entry, flat in rows
     ]

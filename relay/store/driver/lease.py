@@ -6,7 +6,7 @@ second: when a worker dies, its jobs start elsewhere within seconds. The lease c
 refuse a worker that has lost its lease (a process that was stopped for a while), so two drains never both write.
 
 If replicas must confirm accepted events (RELAY_REPLICAS), they must confirm each renewal as well: a worker that is
-still connected to a replaced primary stops sending at once, since whatever it writes there is lost.
+still connected to a replaced primary stops sending at once, since its writes there are lost.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class Lease:
     def __init__(self, job_id: str, replicas: int = 0, timings: Timings = DEFAULTS) -> None:
         self.token = secrets.token_hex(8)
         self.lost = asyncio.Event()
-        """Set when another worker holds it."""
+        """An event that is set when another worker holds the lease."""
         self._job_id = job_id
-        self._replication = Replication.of_replicas(replicas)
+        self._replication = Replication.to_replicas(replicas)
         self._length = timings.lease
         self._renew_interval = timings.lease_renew
         self._lengths_ms = round(timings.lease * 1000), round(timings.arq_lock * 1000)
@@ -57,7 +57,7 @@ class Lease:
 
     @property
     def is_sure(self) -> bool:
-        """True if no other worker can hold it: the last renewal succeeded and has not expired."""
+        """True if no other worker can have it: the last renewal succeeded and has not expired."""
         return not self.lost.is_set() and asyncio.get_running_loop().time() - self._renewed_at < self._length
 
     async def renew(self, redis: Redis) -> bool:
@@ -66,13 +66,13 @@ class Lease:
         redis_keys = [keys.lease(self._job_id), keys.ARQ_LOCK_PREFIX + self._job_id]
         arguments: list[str | int] = [self.token, *self._lengths_ms]
         try:
-            held: bool = await _renew(redis, redis_keys, arguments, self._replication) == 1
+            is_acquired: bool = await _renew(redis, redis_keys, arguments, self._replication) == 1
         except NotReplicated:
             self._renewed_at = -inf
             raise
-        if held:
+        if is_acquired:
             self._renewed_at = began
-        return held
+        return is_acquired
 
     async def renew_forever(self, redis: Redis) -> None:
         """Renew it at every interval, until it is lost."""
@@ -90,7 +90,7 @@ class Lease:
 async def acquire_lease(
     redis: Redis, job_id: str, replicas: int = 0, timings: Timings = DEFAULTS
 ) -> AsyncIterator[Lease]:
-    """Hold the lease on `job_id` while the context is open; `replicas` must confirm each renewal.
+    """Acquire the lease on `job_id` and renew it while the context is open; `replicas` must confirm each renewal.
 
     Raises:
         LeaseTaken: another worker holds it.
@@ -103,5 +103,5 @@ async def acquire_lease(
         yield lease
     finally:
         await end_task(heartbeat)
-        with suppress(*RedisTrouble):  # it ends by itself soon
+        with suppress(*RedisTrouble):  # it expires soon
             await lease.release(redis)

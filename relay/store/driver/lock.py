@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 TIMEOUT = 60.0
 """Seconds that a second process waits for the first."""
 
-_LENGTH = 15.0  # seconds until the lock of one that was killed is free
+_LENGTH = 15.0  # seconds until the lock of a killed process expires
 _RENEW_INTERVAL = 5.0
 
 log = structlog.get_logger()
@@ -30,30 +30,30 @@ log = structlog.get_logger()
 
 @asynccontextmanager
 async def exclusive_lock(redis: Redis, key: str, what: str) -> AsyncIterator[None]:
-    """Holds the lock at `key` while the context is open; `what` names the work in errors.
+    """Hold the lock at `key` while the context is open; `what` names the work in errors.
 
     Raises:
         StoreError: another process has held it for `TIMEOUT` seconds.
     """
     lock = Lock(redis, key, timeout=_LENGTH, blocking_timeout=TIMEOUT, thread_local=False)
     if not await lock.acquire():
-        raise StoreError(f"another {what} has been at work for {TIMEOUT:.0f} s; try again when it is done")
-    heartbeat = asyncio.create_task(_keep(lock, what), name=f"lock {key}")
+        raise StoreError(f"another {what} has been running for {TIMEOUT:.0f} s; try again when it is done")
+    heartbeat = asyncio.create_task(_renew(lock, what), name=f"lock {key}")
     try:
         yield
     finally:
         await end_task(heartbeat)
-        with suppress(LockError, *RedisTrouble):  # it ends by itself soon
+        with suppress(LockError, *RedisTrouble):  # it expires soon
             await lock.release()
 
 
-async def _keep(lock: Lock, what: str) -> None:
+async def _renew(lock: Lock, what: str) -> None:
     while True:
         await asyncio.sleep(_RENEW_INTERVAL)
         try:
             await lock.reacquire()
         except LockError:
-            log.warning("lock.lost", what=what, note="another one may be at work now; the next run puts it right")
+            log.warning("lock.lost", what=what, note="another process may be running now; the next run repairs it")
             return
         except RedisTrouble:
             continue

@@ -2,7 +2,7 @@
 -- Reads entries of a topic that the lane has left, up to the last one it still owes, as the holder of a lease.
 -- KEYS: lease, stream
 -- ARGV: lease token, group, consumer, count, last id that is owed
--- Returns what XREADGROUP does (nothing if there is nothing), or -1 if another worker holds the lease.
+-- Returns the reply of XREADGROUP (false if there are no entries), or -1 if another worker holds the lease.
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then
     return -1

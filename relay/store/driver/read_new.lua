@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
--- Reads entries that are new to a consumer group, as the holder of a lease: one who lost it must not take what the next
--- would miss.
+-- Reads entries that are new to a consumer group, as the holder of a lease: a worker that lost it must not
+-- take entries that its successor would miss.
 -- KEYS: lease, streams
--- ARGV: lease token, group, consumer, count of the first stream, room: each further stream gives what those before it
---       have left of it, and at least one
--- Returns what XREADGROUP does of each stream that has something, or -1 if another worker holds the lease.
+-- ARGV: lease token, group, consumer, count of the first stream, room: each further stream gives what the earlier ones have
+--       left of it, and at least one
+-- Returns the reply of XREADGROUP for each stream that has new entries, or -1 if another worker holds the lease.
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then
     return -1

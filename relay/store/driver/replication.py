@@ -15,13 +15,13 @@ class Replication(NamedTuple):
     """The number of replicas that must confirm a write before it counts (https://redis.io/docs/latest/commands/wait/)."""
 
     replicas: int
-    patience_ms: int
+    timeout_ms: int
 
     @classmethod
-    def of_replicas(cls, replicas: int) -> Self | None:
-        """Replication to so many replicas, within what a webhook may take; None for none."""
+    def to_replicas(cls, replicas: int) -> Self | None:
+        """Return the replication to that many replicas, with a timeout that suits a webhook; None for 0."""
         return cls(replicas, round(_REPLICATION_TIMEOUT * 1000)) if replicas else None
 
 
 class NotReplicated(RedisError):
-    """A write is on the primary, and may be lost should that fail now."""
+    """A write that is on the primary only, and is lost if that fails now."""

@@ -1,7 +1,7 @@
-"""Lua scripts: one file each beside its caller, sent by hash, and whole when Redis does not know it (after a restart).
+"""Lua scripts: a file each beside its caller, sent by hash, or in full if Redis does not have it (after a restart).
 
-Those that settle, trim and keep a lease carry the flag `allow-oom`: they run also when Redis has reached `maxmemory`,
-for what is accepted must be able to leave (https://redis.io/docs/latest/develop/programmability/lua-api/#script_flags).
+Scripts that settle, trim and renew a lease have the flag `allow-oom`: they run also when Redis has reached `maxmemory`,
+so that accepted events can leave (https://redis.io/docs/latest/develop/programmability/lua-api/#script_flags).
 
 Arguments are packed by hiredis in C: redis-py's own packing is pure Python and costs more than the round trip for a
 batch of events.
@@ -34,7 +34,7 @@ _SHARED = files("relay.store.driver")
 
 
 class Script:
-    """One Lua script of a package, ready to run on any Redis."""
+    """A Lua script of a package, ready to run on any Redis."""
 
     def __init__(self, package: str, name: str) -> None:
         self.name = name
@@ -51,7 +51,7 @@ class Script:
         """Run the script and return its result, in one round trip, or two if Redis does not have the script.
 
         Raises:
-            NotReplicated: the script has run, but not enough replicas have confirmed what it wrote.
+            NotReplicated: the script has run, but too few replicas have confirmed its writes.
         """
         connection = await redis.connection_pool.get_connection()
         try:
@@ -61,13 +61,13 @@ class Script:
 
     async def in_order(
         self,
-        line: OrderedConnection,
+        connection: OrderedConnection,
         keys: Sequence[Argument],
         arguments: Sequence[Argument],
         replication: Replication | None = None,
     ) -> Any:
-        """The same, after all that was called on `line` before."""
-        return await self._run(line.exchange, keys, arguments, replication)
+        """Run the script after all earlier calls on `connection`; otherwise like `__call__`."""
+        return await self._run(connection.exchange, keys, arguments, replication)
 
     async def _run(
         self,
@@ -76,7 +76,7 @@ class Script:
         arguments: Sequence[Argument],
         replication: Replication | None,
     ) -> Any:
-        read = _read_answer if replication is None else partial(_read_confirmed, replication)
+        read = _read_reply if replication is None else partial(_read_confirmed, replication)
         rest = (len(keys), *keys, *arguments)
         try:
             return await exchange(_packed((b"EVALSHA", self._sha, *rest), replication), read)
@@ -85,7 +85,7 @@ class Script:
 
 
 def _read(folder: Traversable, name: str) -> bytes:
-    """The script's text, with `--#include x` lines replaced by `x.inc.lua`."""
+    """Return the script's text, with `--#include x` lines replaced by `x.inc.lua`."""
     return "\n".join(_included(folder, line) for line in (folder / f"{name}.lua").read_text().splitlines()).encode()
 
 
@@ -105,21 +105,21 @@ async def _exchange(connection: Connection, packed: bytes, read: Read) -> Any:
 def _packed(command: Any, replication: Replication | None) -> bytes:
     commands = [command]
     if replication is not None:
-        commands.append((b"WAIT", replication.replicas, replication.patience_ms))
+        commands.append((b"WAIT", replication.replicas, replication.timeout_ms))
     return b"".join(map(pack_command, commands))
 
 
-async def _read_answer(connection: Connection) -> Any:
+async def _read_reply(connection: Connection) -> Any:
     return await connection.read_response()
 
 
 async def _read_confirmed(replication: Replication, connection: Connection) -> Any:
     try:
-        answer = await connection.read_response()
+        reply = await connection.read_response()
     except ResponseError:
         await connection.read_response()
         raise
     confirmed = await connection.read_response()
     if confirmed < replication.replicas:
-        raise NotReplicated(f"{confirmed} of {replication.replicas} replicas have confirmed it")
-    return answer
+        raise NotReplicated(f"{confirmed} of {replication.replicas} replicas have confirmed the write")
+    return reply

@@ -1,4 +1,4 @@
-"""Operations on any stream: groups made and missed, ids in order, entries a page at a time."""
+"""Operations on any stream: creation of groups, order of ids, pages of entries."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ Item = TypeVar("Item")
 
 
 def pages(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
-    """`items` in parts of up to `size`: a script or a pipeline of too many holds Redis up."""
+    """Return `items` in pages of up to `size`: a long script or pipeline blocks Redis."""
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def is_missing_group(error: ResponseError) -> bool:
-    """Return True if Redis says that the stream or its group does not exist (any more)."""
+    """Return True if Redis says that the stream or its group does not exist."""
     return "NOGROUP" in str(error) or "UNBLOCKED" in str(error)
 
 
 async def ensure_group(redis: Redis, stream: str, group: str, start: str) -> bool:
-    """Makes the group of `stream`, and the stream, if they are not there; True if it was made.
+    """Create the group of `stream`, and the stream, unless they exist; return True if the group is new.
 
-    A new group gets the entries after the id `start`: `0` means all, `$` those to come.
+    A new group gets the entries after the id `start`: `0` means all, `$` only future ones.
     """
     try:
         await redis.xgroup_create(stream, group, id=start, mkstream=True)
@@ -57,7 +57,7 @@ def order_of(entry: str) -> tuple[int, int]:
 
 
 def id_before(entry: str) -> str:
-    """The greatest stream id below `entry`: where a group has to stand to get `entry` next."""
+    """Return the greatest stream id below `entry`: the position of a group that gets `entry` next."""
     milliseconds, sequence = map(int, entry.split("-"))
     if sequence:
         return f"{milliseconds}-{sequence - 1}"

@@ -1,5 +1,5 @@
--- Fails unless each key is of a type or does not exist. What a script has written stays when it fails, so a script
--- checks the keys that it writes before its first write: else an event would be counted, or known as seen, and be nowhere.
+-- Fails unless each key is of a type or does not exist. A failing script is not rolled back, so a script checks
+-- its keys before its first write: otherwise an event could be counted, or recorded as seen, and not be stored.
 local function must_be(kind, ...)
     for _, key in ipairs({ ... }) do
         local is = redis.call('TYPE', key).ok

@@ -1,8 +1,8 @@
--- Accepts a batch of verified webhooks: each that was not seen before enters the inbox, and the router is woken.
+-- Accepts a batch of verified webhooks: appends each new event to the inbox, and wakes the router.
 -- KEYS: inbox, counts, arq queue
 -- ARGV: prefix of the dedupe keys, dedupe window (ms), now (ms), wakeup: job id, payload, lifetime (ms);
 --       then per event: id, type, dialect, webhook id, line, body
--- Returns per event 1 if it is new, 0 if it is a repeat.
+-- Returns per event 1 if it is new, 0 if it is a duplicate.
 --#include wake
 --#include types
 local inbox, counts, queue = KEYS[1], KEYS[2], KEYS[3]

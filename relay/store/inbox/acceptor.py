@@ -1,8 +1,8 @@
 """Durable acceptance of webhooks, before the response.
 
-One script does the dedupe, the append to the inbox and the wake of the router, for every event of a batch; concurrent
-requests share its round trip. A caller knows within two seconds: its event is durable, or Redis is in trouble and the
-answer is 503.
+A single script deduplicates every event of a batch, appends it to the inbox and wakes the router; concurrent requests
+share its round trip. A caller knows within two seconds: its event is durable, or Redis is unavailable and the response
+is 503.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ if TYPE_CHECKING:
 
     from relay.core.event import VerifiedWebhook
 
-_MAX_BATCH = 256  # events; a script blocks Redis while it runs, this many take about 2 ms
+_MAX_BATCH = 256  # events; a script blocks Redis while it runs, and this many take about 2 ms
 _MAX_BATCH_BYTES = 8 * 1024 * 1024
-_BATCHES_AT_ONCE = 2
-_MAX_WAIT = 1.1  # seconds for other batches; with REQUEST_TIMEOUT for one's own that stays under two
+_MAX_IN_FLIGHT = 2
+_MAX_WAIT = 1.1  # seconds in the queue; with REQUEST_TIMEOUT for its own batch that is below two
 
 _accept = Script(__package__, "accept")
 
 
 class Acceptor:
-    """Puts verified arrivals into the inbox. Enter it as a context."""
+    """An append of verified webhooks to the inbox. Enter it as a context."""
 
     def __init__(self, redis: Redis, dedupe_window: float, clock: Callable[[], float], replicas: int = 0) -> None:
-        """`dedupe_window` in seconds; `clock` gives Unix seconds; `replicas` must confirm an event as well."""
-        self._line = OrderedConnection(redis)
-        self._replication = Replication.of_replicas(replicas)
+        """`dedupe_window` in seconds; `clock` returns Unix seconds; `replicas` must confirm an event as well."""
+        self._connection = OrderedConnection(redis)
+        self._replication = Replication.to_replicas(replicas)
         self._window_ms = round(dedupe_window * 1000)
         self._clock = clock
         self._batcher: Batcher[VerifiedWebhook, bool] = Batcher(
             self._send,
-            size_of=lambda arrival: len(arrival.body),
-            most_items=_MAX_BATCH,
-            most_bytes=_MAX_BATCH_BYTES,
-            at_once=_BATCHES_AT_ONCE,
-            longest_wait=_MAX_WAIT,
+            size_of=lambda webhook: len(webhook.body),
+            max_items=_MAX_BATCH,
+            max_bytes=_MAX_BATCH_BYTES,
+            max_in_flight=_MAX_IN_FLIGHT,
+            max_wait=_MAX_WAIT,
         )
 
     async def __aenter__(self) -> Self:
@@ -57,20 +57,20 @@ class Acceptor:
 
     async def __aexit__(self, *error: object) -> None:
         await self._batcher.__aexit__(*error)
-        await self._line.aclose()
+        await self._connection.aclose()
 
-    async def accept(self, arrival: VerifiedWebhook) -> bool:
-        """True if the event is new and now durable, False if it had been accepted before.
+    async def accept(self, webhook: VerifiedWebhook) -> bool:
+        """Store an event; return True if it is new and now durable, False if it was accepted before.
 
         Raises:
-            StoreUnavailable: Redis did not confirm in time; the event may or may not be there, the dedupe will tell.
+            StoreUnavailable: Redis did not confirm in time; the event may be stored, so a retry is deduplicated.
         """
         try:
-            return await self._batcher.submit(arrival)
+            return await self._batcher.submit(webhook)
         except TimeoutError as error:
-            raise StoreUnavailable(f"Redis is too slow for what comes in: {error}") from None
+            raise StoreUnavailable(f"Redis is too slow for the incoming webhooks: {error}") from None
 
-    async def _send(self, arrivals: list[VerifiedWebhook]) -> list[bool]:
+    async def _send(self, webhooks: list[VerifiedWebhook]) -> list[bool]:
         wakeup = wakeups.ROUTE
         now_ms = round(self._clock() * 1000)
         arguments: list[bytes | str | int] = [
@@ -81,19 +81,19 @@ class Acceptor:
             wakeup.payload,
             wakeups.LIFETIME_MS,
         ]
-        for arrival in arrivals:
+        for webhook in webhooks:
             arguments += (
-                arrival.id,
-                arrival.type,
-                arrival.dialect,
-                arrival.webhook_id,
-                arrival.line or "",
-                arrival.body,
+                webhook.id,
+                webhook.type,
+                webhook.dialect,
+                webhook.webhook_id,
+                webhook.line or "",
+                webhook.body,
             )
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT):
                 redis_keys = [keys.INBOX, keys.COUNTS, keys.QUEUE]
-                results = await _accept.in_order(self._line, redis_keys, arguments, self._replication)
+                results = await _accept.in_order(self._connection, redis_keys, arguments, self._replication)
         except RedisTrouble as error:
-            raise StoreUnavailable(f"Redis did not take the event: {describe(error)}") from error
+            raise StoreUnavailable(f"Redis did not accept the event: {describe(error)}") from error
         return [result == 1 for result in results]

@@ -1,22 +1,21 @@
-"""The chat -> line index, learned from the events that say both.
+"""The chat -> line index, learned from events that name both.
 
-A Linq subscription of one line needs none of this, its URL names the line. One that spans lines (all of v2, and v3 on a
-URL without a line) also brings events with a chat and no number, such as v2 `message.read` or v3 `message.failed`.
-They get the line that the chat's last event with one has proved.
+A Linq subscription for one line does not need the index: its URL names the line. One that spans lines (all of v2, and
+v3 on a URL without a line) also sends events with a chat and no number, such as v2 `message.read` or v3
+`message.failed`. They get the line of the chat's last event that proved one.
 
-    look up   the chats of events without a line, unless they are in the cache; one round trip, mostly none
-    walk      through the batch in order: a line that was proved teaches, one that is missing is filled in
-    store     what is new, one round trip, before the batch is committed: a router that is killed in between leaves its
-              successor more knowledge, never less (the batch before may be under way as well)
+    look up   the chats of events without a line, unless they are cached; one round trip, mostly none
+    resolve   the batch in order: a proved line updates the cache, a missing line is filled in from it
+    store     new pairs, one round trip, before the batch is committed: if a router is killed in between, its successor
+              has more pairs, never fewer (the batch before may be in flight as well)
 
-Both go on until Redis is back, as the commit has to anyway; nothing is routed meanwhile, and nothing without its line.
+Both are retried until Redis is back, as the commit is; no event is routed meanwhile, or without its line.
 
-The cache holds pairs that are stored already, so a busy chat costs one write an hour. It is right as long as no
-other router learns: there is one router at a time, and one that begins forgets its cache if another was the last to
-store.
+The cache has stored pairs, so a busy chat costs one write an hour. It is correct as long as no other router writes:
+there is one router at a time, and a router that starts clears its cache if another was the last writer.
 
 A chat takes about 200 bytes of Redis if its id is a UUID, and 140 if it is one of v2's numbers (Valkey 9, a million of
-each), so a full map takes 200 MB.
+each), so a full index takes 200 MB.
 """
 
 from __future__ import annotations
@@ -39,8 +38,8 @@ if TYPE_CHECKING:
 
     from relay.core.event import Dialect
 
-_MAX_CHAT = 64  # characters; v3's are UUIDs, v2's integers, and anything longer would make the bound meaningless
-_MAX_SAID = 10_000  # chats whose move was logged
+_MAX_CHAT = 64  # characters; v3's are UUIDs, v2's integers, and longer ids would break the memory bound
+_MAX_LOGGED = 10_000  # chats whose move was logged
 
 _LEASE = keys.lease(wakeups.ROUTE.job_id)
 _learn = Script(__package__, "learn_chat_lines")
@@ -49,7 +48,7 @@ log = structlog.get_logger()
 
 
 class Sighting(NamedTuple):
-    """The chat of one event, and the line if the event proves it."""
+    """The chat of an event, and its line if the event proves it."""
 
     dialect: Dialect
     chat: str | None
@@ -63,14 +62,14 @@ class Bounds:
 
     chats: int = 1_000_000
     lifetime: float = 90 * 86400.0
-    """Seconds after its last proof that a chat is forgotten."""
+    """Seconds after its last proof when a chat is deleted."""
     renewal: float = 3600.0
-    """Seconds within which a proof is not written again; a chat's last proof is known no more exactly than this."""
+    """Seconds before a proof is written again; the precision of a chat's last proof."""
     cached: int = 50_000
-    """Chats in the cache, about 15 MB; those stored longest ago leave it first."""
+    """Chats in the cache, about 15 MB; the least recently stored are evicted first."""
 
 
-class _Known(NamedTuple):
+class _CachedLine(NamedTuple):
     line: str
     proved: float
     """Unix milliseconds."""
@@ -83,33 +82,33 @@ class ChatLines:
     """The map from chats to lines, as the router uses it."""
 
     def __init__(self, redis: Redis, clock: Callable[[], float], bounds: Bounds = _DEFAULT_BOUNDS) -> None:
-        """`clock` gives Unix seconds."""
+        """`clock` returns Unix seconds."""
         self._redis = redis
         self._clock = clock
         self._bounds = bounds
-        self._cache: OrderedDict[str, _Known] = OrderedDict()
-        self._unstored: list[str] = []  # chat, line, chat, line, ...
+        self._cache: OrderedDict[str, _CachedLine] = OrderedDict()
+        self._unstored: list[str] = []  # flat: chat, line, chat, line, ...
         self._resyncing = 0
         self._last_writer: bytes | None = None
-        self._said: set[str] = set()
+        self._logged: set[str] = set()
 
     async def begin(self) -> None:
         """Clear the cache if another router has written since; call it after acquiring the lease."""
         last_writer = await retry_until_redis_answers(
-            "looking who learned chats", lambda: ask(self._redis.get(keys.CHATS_LAST_WRITER))
+            "reading the last writer of chats", lambda: ask(self._redis.get(keys.CHATS_LAST_WRITER))
         )
         if last_writer != self._last_writer:
             self._cache.clear()
             self._unstored.clear()
 
     def resync(self) -> None:
-        """Redis may have lost what is cached as stored; each chat is stored again when it is proved again."""
+        """Store each chat again at its next proof: Redis may have lost the cached pairs."""
         self._resyncing = self._now_ms()
 
     async def resolve(self, sightings: Sequence[Sighting], token: str) -> list[str | None]:
-        """The line of each event, in order: the one that it proves, else the one that its chat had then.
+        """Return the line of each event, in order: its own if it proves one, else that of its chat at that moment.
 
-        What is proved is stored when this returns.
+        All proofs are stored when this returns.
 
         Raises:
             LeaseLost: another router holds the lease.
@@ -124,15 +123,15 @@ class ChatLines:
         return lines
 
     async def _look_up(self, sightings: Sequence[Sighting]) -> None:
-        """Brings the chats of events without a line into the cache, as far as they are known."""
-        wanted = {key for sighting in sightings if sighting.line is None and (key := _key(sighting)) is not None}
-        unknown = [key for key in wanted if key not in self._cache]
+        """Cache the known chats of events without a line."""
+        chats = {key for sighting in sightings if sighting.line is None and (key := _key(sighting)) is not None}
+        unknown = [key for key in chats if key not in self._cache]
         if not unknown:
             return
         lines, proofs = await retry_until_redis_answers("looking up chats", lambda: self._read(unknown), self.resync)
         for key, line, proved in zip(unknown, lines, proofs, strict=True):
             if line is not None and proved is not None:
-                self._cache[key] = _Known(line.decode(), proved)
+                self._cache[key] = _CachedLine(line.decode(), proved)
 
     async def _read(self, redis_keys: list[str]) -> tuple[list[bytes | None], list[float | None]]:
         async with self._redis.pipeline(transaction=True) as pipe:
@@ -150,7 +149,7 @@ class ChatLines:
             return known.line if known and known.proved > now - self._bounds.lifetime * 1000 else None
         stored_after = max(now - self._bounds.renewal * 1000, self._resyncing)
         if known is None or known.line != line or known.proved <= stored_after:
-            self._cache[key] = _Known(line, now)
+            self._cache[key] = _CachedLine(line, now)
             self._cache.move_to_end(key)
             self._unstored += (key, line)
         return line
@@ -170,12 +169,12 @@ class ChatLines:
             self._log_moved(chat.decode(), former.decode(), line.decode())
 
     def _log_moved(self, chat: str, former: str, line: str) -> None:
-        """Logs a chat's move; once, should it go to and fro."""
-        if chat in self._said:
+        """Log a chat's move, once even if it moves back and forth."""
+        if chat in self._logged:
             return
-        if len(self._said) >= _MAX_SAID:
-            self._said.clear()
-        self._said.add(chat)
+        if len(self._logged) >= _MAX_LOGGED:
+            self._logged.clear()
+        self._logged.add(chat)
         log.warning("chat.moved", chat=chat, line=line, former_line=former)
 
     def _now_ms(self) -> int:
@@ -183,6 +182,6 @@ class ChatLines:
 
 
 def _key(sighting: Sighting) -> str | None:
-    """The chat's name in the map: both APIs number their chats, each in its own way."""
+    """Return the chat's key in the index: the two APIs number chats differently."""
     dialect, chat, _ = sighting
     return f"{dialect}:{chat}" if chat is not None and len(chat) <= _MAX_CHAT else None

@@ -1,12 +1,13 @@
-"""The inbox, from the router's side: read in batches, moved into topics by one script for each.
+"""The inbox as the router uses it: read in batches, each moved into topics by a script.
 
-It has no consumer group. There is one router at a time, and what is routed leaves the inbox, so whatever lies there is
-to be routed: a router that begins, or had trouble with Redis, reads from the beginning. The script deletes an entry and
-appends it to its topics in one step, passes over what is no longer there, and refuses anyone whose lease has passed on:
+It has no consumer group. There is one router at a time, and routed events leave the inbox, so all its entries are
+unrouted: a router that starts, or had an error from Redis, reads from the beginning. The script deletes an entry and
+appends it to its topics in one step, skips entries that no longer exist, and refuses a worker that has lost the lease:
 each event enters each of its topics exactly once, however often it is read and committed.
 
-The lanes' groups have to stand before an event is routed past them. Who has made them leaves a mark (`mark_prepared`);
-a Redis that is new, lost its data or is a replica that was behind does not have it, and the script moves nothing.
+The lanes' groups must exist before an event is routed past them. The router that created them sets a mark
+(`mark_prepared`); a Redis that is new, lost its data or is a replica that was behind does not have the mark, and the
+script moves nothing.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 BEGINNING = b"0"
 """The id before every entry."""
 
-# One script appends at most so many entries and so many bytes of bodies: about 2 ms in which Redis answers nobody else
+# The limits of a script, in entries and in bytes of bodies: it blocks Redis for about 2 ms
 # (7 us for an entry of 1 kB, 28 us for one of 8 kB, Valkey 9 with its append-only file).
 _MAX_APPENDED = 256
 _MAX_BYTES = 512 * 1024
@@ -47,26 +48,26 @@ _mark_prepared = Script(__package__, "mark_prepared")
 
 
 class InboxEntry(NamedTuple):
-    """One accepted event that no topic has yet."""
+    """An accepted event that is not routed yet."""
 
     entry: bytes
     dialect: Dialect
     line: str | None
     webhook_id: str
     at: bytes
-    """When it was accepted, Unix milliseconds in digits."""
+    """Time of acceptance, Unix milliseconds in digits."""
     body: bytes
 
 
 class Move(NamedTuple):
-    """The destination of one inbox entry: topics, none, or the quarantine."""
+    """The destination of an inbox entry: topics, none, or the quarantine."""
 
     entry: bytes
     topics: Sequence[str]
     fields: Arguments
-    """Those of the entry it becomes, flat; only its type if no topic wants it."""
+    """Names and values of the topic entry's fields, flat; only the event type if no topic matches."""
     size: int
-    """Bytes of its body."""
+    """Size of its body, bytes."""
     quarantined: bool = False
 
 
@@ -79,7 +80,7 @@ class Moved(NamedTuple):
 
 
 class Feed(NamedTuple):
-    """A topic as the commit script needs it."""
+    """The arguments of the commit script for a topic."""
 
     stream: str
     arguments: Arguments
@@ -96,10 +97,10 @@ class Permit(NamedTuple):
 
 
 class NotPrepared(StoreError):
-    """This Redis does not have the mark: it is new, has lost data, or another router has prepared it since."""
+    """This Redis does not have the mark: it is new, has lost data, or another router has prepared the lanes since."""
 
     def __init__(self) -> None:
-        super().__init__("the lanes have to be prepared again")
+        super().__init__("the lanes must be prepared again")
 
 
 class Inbox:
@@ -109,36 +110,36 @@ class Inbox:
         self._redis = redis
 
     async def mark_prepared(self, preparation: str) -> None:
-        """Record that the lanes' groups exist, under a name that was never used before."""
+        """Record that the lanes' groups exist, under a new, unique name."""
         await _mark_prepared(self._redis, [keys.PREPARED], [preparation])
 
     async def read(self, count: int, after: bytes = BEGINNING, block_ms: int | None = None) -> list[InboxEntry]:
         """Read at most `count` entries after the id `after`, waiting at most `block_ms` if it is given."""
-        answer = await self._redis.xread({keys.INBOX: after}, count=count, block=block_ms)
-        return [_entry(entry, fields) for _, rows in answer for entry, fields in rows]
+        reply = await self._redis.xread({keys.INBOX: after}, count=count, block=block_ms)
+        return [_entry(entry, fields) for _, rows in reply for entry, fields in rows]
 
     async def commit(self, parts: Sequence[Arguments], permit: Permit, now_ms: int) -> Moved:
-        """Moves entries into their topics, in order; `parts` is what `parts_of` made of them.
+        """Move entries into their topics, in order; `parts` is the result of `parts_of`.
 
         Raises:
             LeaseLost: another router holds the lease.
-            NotPrepared: the lanes have to be prepared before anything may be routed.
+            NotPrepared: the lanes must be prepared before any event can be routed.
         """
-        answers = [await self._commit(part, permit, now_ms) for part in parts]
-        return Moved(*map(sum, zip(*answers, strict=True)))
+        replies = [await self._commit(part, permit, now_ms) for part in parts]
+        return Moved(*map(sum, zip(*replies, strict=True)))
 
     async def _commit(self, part: Arguments, permit: Permit, now_ms: int) -> tuple[int, int, int]:
-        answer = await _commit(self._redis, _KEYS, (*permit, now_ms, wakeups.LIFETIME_MS, *part))
-        if answer == -1:
+        reply = await _commit(self._redis, _KEYS, (*permit, now_ms, wakeups.LIFETIME_MS, *part))
+        if reply == -1:
             raise LeaseLost
-        if answer == -2:
+        if reply == -2:
             raise NotPrepared
-        routed, unmatched, quarantined = answer
+        routed, unmatched, quarantined = reply
         return routed, unmatched, quarantined
 
 
 def parts_of(feeds: Mapping[str, Feed], moves: Sequence[Move]) -> list[Arguments]:
-    """`moves` as the commit script takes them, in parts of which none holds Redis up for long."""
+    """Return the commit script's arguments for `moves`, in parts so short that none blocks Redis for long."""
     return [_arguments(feeds, part) for part in _short_parts(moves)]
 
 
@@ -168,7 +169,7 @@ def _arguments(feeds: Mapping[str, Feed], moves: Sequence[Move]) -> Arguments:
 
 
 def compile_feeds(config: RelayConfig) -> dict[str, Feed]:
-    """The stream and the lanes behind each topic."""
+    """Return the feed of each topic, by name."""
     return {topic.name: _feed(config, topic.name) for topic in config.topics}
 
 
@@ -183,7 +184,7 @@ def _feed(config: RelayConfig, topic: str) -> Feed:
 
 
 def _entry(entry: bytes, fields: Mapping[bytes, bytes]) -> InboxEntry:
-    """The entry; what it lacks is empty, so that one the ingress did not write is quarantined and blocks no other."""
+    """Parse an entry; missing fields are empty, so that a foreign entry is quarantined and blocks no other."""
     return InboxEntry(
         entry=entry,
         dialect=Dialect.V2 if fields.get(b"dialect") == b"v2" else Dialect.V3,

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Keeps which line each chat belongs to, the newest proof over the older ones, and drops the chats proved longest ago.
+-- Stores the line of each chat, where the newest proof wins, and deletes the chats with the oldest proofs.
 -- KEYS: lease, lines by chat, chats by their last proof (ms), last_writer
 -- ARGV: lease token, now (ms), lifetime (ms), most chats; then per proof: chat, line
 -- Returns chat, former line and line of each that has moved, flat; or -1 if another worker holds the lease.
@@ -27,8 +27,8 @@ for at = first, #ARGV, width do
     end
     redis.call('ZADD', proved, now, chat)
 end
--- Those that are too old and those that are too many are the same end of the set. A step takes a few more than came, so
--- that the map stays within its bounds and comes back into them, without holding Redis up.
+-- The oldest entries of the set are both the expired and the excess ones. A step deletes a few more than it added, so
+-- that the index stays within its bounds, or returns to them, without blocking Redis.
 local step = (#ARGV - first + 1) / width + 100
 local expired = redis.call('ZCOUNT', proved, '-inf', now - lifetime)
 local beyond = redis.call('ZCARD', proved) - most

@@ -1,8 +1,8 @@
 """Backpressure before Redis is full: the ingress refuses events (503, which Linq retries) at a high-water mark.
 
-At `maxmemory` Redis refuses every write that needs memory, also those of routing and delivering. The room between the
-mark and `maxmemory` is theirs: what was accepted can leave, which makes room again. Memory is read about once a second,
-more often close to the mark.
+At `maxmemory` Redis refuses every write that needs memory, also those of routing and delivery. The memory between the
+mark and `maxmemory` is reserved for them: accepted events can leave, which frees memory. It is polled about once a
+second, more often close to the mark.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 DEFAULT_HIGH_WATER = 0.9
-"""Part of `maxmemory` that accepting may fill."""
+"""Part of `maxmemory` at which acceptance stops."""
 
 _POLL_INTERVAL = 1.0
-_CLOSE = 0.9  # of the mark; from there on it is read more often
+_CLOSE = 0.9  # of the mark; above that, memory is polled more often
 _CLOSE_POLL_INTERVAL = 0.1
 
 log = structlog.get_logger()
@@ -34,13 +34,13 @@ class Memory(NamedTuple):
     """Memory of a Redis, bytes."""
 
     used: int
-    """What counts against `maxmemory`: buffers of replicas and of the append-only file do not."""
+    """Bytes that count against `maxmemory`: without the buffers of replicas and of the append-only file."""
     limit: int
-    """`maxmemory`; 0 for none."""
+    """The value of `maxmemory`; 0 if there is no limit."""
 
     @property
     def fill(self) -> float:
-        """Part of the limit that is used; 0 where there is no limit."""
+        """Used part of the limit; 0 if there is no limit."""
         return self.used / self.limit if self.limit else 0.0
 
 
@@ -51,14 +51,14 @@ async def memory_of(redis: Redis) -> Memory:
 
 
 class MemoryGuard:
-    """Watches the memory of Redis. Enter it as a context."""
+    """A watch on the memory of Redis. Enter it as a context."""
 
     def __init__(self, redis: Redis, high_water: float = DEFAULT_HIGH_WATER) -> None:
         self._redis = redis
         self._high_water = high_water
         self._task: asyncio.Task[None] | None = None
         self.refusal: str | None = None
-        """Why nothing is accepted now; None if it is."""
+        """Reason why events are refused now; None if they are accepted."""
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._watch(), name="memory guard")
@@ -68,7 +68,7 @@ class MemoryGuard:
         await end_task(self._task)
 
     def check(self) -> None:
-        """Do nothing if there is room for an event.
+        """Return if events are accepted now.
 
         Raises:
             StoreUnavailable: Redis is above the high-water mark.
@@ -86,21 +86,21 @@ class MemoryGuard:
                 self.refusal = None
                 return
             except RedisTrouble:
-                pass  # the ingress notices by itself
+                pass  # acceptance fails by itself
             else:
-                self._judge(fill)
+                self._update(fill)
                 if fill > self._high_water * _CLOSE:
                     pause = _CLOSE_POLL_INTERVAL
             await asyncio.sleep(pause)
 
-    def _judge(self, fill: float) -> None:
-        refused_before = self.refusal is not None
+    def _update(self, fill: float) -> None:
+        was_refusing = self.refusal is not None
         if fill >= self._high_water:
             mark = f"{self._high_water:.0%}"
             self.refusal = f"Redis is nearly full: {fill:.0%} of maxmemory, events are accepted up to {mark}"
-            if not refused_before:
+            if not was_refusing:
                 log.error("redis.nearly_full", fill=round(fill, 3), high_water=self._high_water, note="answering 503")
         else:
             self.refusal = None
-            if refused_before:
+            if was_refusing:
                 log.info("redis.has_room", fill=round(fill, 3))

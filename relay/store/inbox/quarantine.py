@@ -35,18 +35,18 @@ _retry, _trim = Script(__package__, "quarantine_retry"), Script(__package__, "qu
 
 @dataclass(frozen=True, slots=True)
 class QuarantinedBody:
-    """One body that could not be parsed."""
+    """A body that could not be parsed."""
 
     entry: str
     at: int
-    """When it came, Unix milliseconds."""
+    """Time of arrival, Unix milliseconds."""
     dialect: str
     line: str | None
     reason: str
     body: bytes
 
     def as_candidate(self) -> Candidate:
-        """Return the fields that a filter can ask about; its id is that of its entry."""
+        """Return the fields that a filter can match; the id is the entry's."""
         return Candidate(self.entry, line=self.line, reason=self.reason, at_ms=self.at)
 
 
@@ -64,13 +64,13 @@ class Quarantine:
     def __init__(self, redis: Redis, replicas: int = 0) -> None:
         """`replicas` must confirm a body before it counts as stored."""
         self._redis = redis
-        self._replication = Replication.of_replicas(replicas)
+        self._replication = Replication.to_replicas(replicas)
 
     async def put(self, dialect: Dialect, line: str | None, body: bytes, reason: str, now_ms: int) -> None:
         """Store `body`.
 
         Raises:
-            StoreUnavailable: Redis did not take it in time.
+            StoreUnavailable: Redis did not confirm it in time.
         """
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT):
@@ -78,7 +78,7 @@ class Quarantine:
                 flat = [part for field in fields.items() for part in field]
                 await _put(self._redis, [keys.QUARANTINE, keys.COUNTS], flat, self._replication)
         except RedisTrouble as error:
-            raise StoreUnavailable(f"Redis did not take the body: {describe(error)}") from error
+            raise StoreUnavailable(f"Redis did not accept the body: {describe(error)}") from error
 
     async def drop(self, entries: Sequence[str]) -> int:
         """Delete bodies; return the number that still existed."""
@@ -94,23 +94,23 @@ class Quarantine:
         """
         wakeup = wakeups.ROUTE
         redis_keys = [keys.QUARANTINE, keys.INBOX, keys.COUNTS, keys.QUEUE]
-        admitted = repeats = 0
+        accepted = duplicates = 0
         for page in pages(bodies, _PAGE):
             arguments: list[bytes | str | int] = [
                 *(keys.SEEN_PREFIX, window_ms, now_ms, wakeup.job_id, wakeup.payload, wakeups.LIFETIME_MS),
                 *(part for body in page for part in body),
             ]
             new, known = await _retry(self._redis, redis_keys, arguments)
-            admitted, repeats = admitted + new, repeats + known
-        return admitted, repeats
+            accepted, duplicates = accepted + new, duplicates + known
+        return accepted, duplicates
 
-    async def trim(self, most_bytes: int = MAX_BYTES) -> int:
-        """Delete the oldest bodies beyond `most_bytes`; return their number."""
+    async def trim(self, max_bytes: int = MAX_BYTES) -> int:
+        """Delete the oldest bodies beyond `max_bytes`; return their number."""
         size = int(await ask(self._redis.memory_usage(keys.QUARANTINE, samples=0)) or 0)
-        if size <= most_bytes:
+        if size <= max_bytes:
             return 0
-        most = int(await self._redis.xlen(keys.QUARANTINE)) * most_bytes // size
-        return int(await _trim(self._redis, [keys.QUARANTINE, keys.COUNTS], [most]))
+        max_bodies = int(await self._redis.xlen(keys.QUARANTINE)) * max_bytes // size
+        return int(await _trim(self._redis, [keys.QUARANTINE, keys.COUNTS], [max_bodies]))
 
     async def all(self) -> AsyncIterator[QuarantinedBody]:
         """Yield every quarantined body, oldest first."""

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- Drops entries of a stream for good, and counts them.
+-- Deletes entries of a stream, and counts them.
 -- KEYS: stream, hash of the count
 -- ARGV: name of the count, ids of entries
--- Returns how many of them were there.
+-- Returns the number of entries that existed.
 --#include types
 must_be('hash', KEYS[2])
 local dropped = redis.call('XDEL', KEYS[1], unpack(ARGV, 2))

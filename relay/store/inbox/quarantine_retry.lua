@@ -1,9 +1,9 @@
--- Lets quarantined bodies into the inbox, now that they can be read, and wakes the router.
+-- Moves quarantined bodies to the inbox, now that they can be parsed, and wakes the router.
 -- KEYS: quarantine, inbox, counts, arq queue
 -- ARGV: prefix of the dedupe keys, dedupe window (ms), now (ms), wakeup: job id, payload, lifetime (ms);
 --       then per body: id of its entry, event id, event type
--- One that had been accepted before it was quarantined is in no topic, though the dedupe knows it; it is not accepted twice.
--- Returns how many were let in, and how many were repeats of events that had come otherwise.
+-- An event that was accepted before it was quarantined is in no topic, though it is marked as seen; it is not counted twice.
+-- Returns the numbers of accepted events and of duplicates.
 --#include wake
 --#include types
 local quarantine, inbox, counts, queue = KEYS[1], KEYS[2], KEYS[3], KEYS[4]

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- Drops the oldest quarantined bodies, beyond a number of them.
+-- Deletes the oldest quarantined bodies beyond a number.
 -- KEYS: quarantine, counts
 -- ARGV: most bodies
--- Returns how many were dropped.
+-- Returns the number of deleted bodies.
 --#include types
 must_be('hash', KEYS[2])
 local dropped = redis.call('XTRIM', KEYS[1], 'MAXLEN', '=', ARGV[1])

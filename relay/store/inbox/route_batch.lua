@@ -1,10 +1,10 @@
 -- Moves a batch of inbox entries into their topics, in one step: deleted, appended, counted, lanes woken.
 -- KEYS: inbox, counts, unmatched, quarantine, topics, arq queue, lease, prepared
--- ARGV: lease token, preparation, now (ms), wakeup lifetime (ms), how many topics;
+-- ARGV: lease token, preparation, now (ms), wakeup lifetime (ms), number of topics;
 --       then per topic: name, stream, n, n times a lane: name, ready set, job and payload of its partition's wakeup.
 --       Then per event: entry id, n, n topic streams, m, m fields and values.
---       n is 0 for one that matches no topic, and its only field is its type; n is -1 for one that is quarantined.
--- Returns how many were routed, wanted by no topic, and quarantined; or, where nothing may be moved,
+--       n is 0 for an event that matches no topic, whose only field is its type; n is -1 for a quarantined event.
+-- Returns the numbers of routed, unmatched and quarantined events; or, if no event was moved,
 -- -1 if another worker holds the lease and -2 if this Redis has lost the preparation, and with it perhaps lanes' groups.
 --#include wake
 --#include types
@@ -39,8 +39,8 @@ while at <= #ARGV do
     local length = first + math.max(n, 0)
     local fields = length + 1
     at = fields + tonumber(ARGV[length])
-    -- One that is gone was moved by an earlier commit, or deleted by hand. As the first write, this also lets the others
-    -- happen when Redis has reached `maxmemory`.
+    -- A missing entry was moved by an earlier commit, or deleted by hand. Since the first write is this deletion, Redis
+    -- permits the others also at `maxmemory`.
     if redis.call('XDEL', inbox, entry) == 1 then
         if n > 0 then
             for position = first, length - 1 do

@@ -16,11 +16,11 @@ from relay.core.secret import SigningSecret, normal_key
 
 
 class Cipher:
-    """Encrypts secrets with one key, and decrypts them with that one or older ones."""
+    """Encryption of secrets with the current key, and decryption with that key or older ones."""
 
     def __init__(self, key: str, *old: str) -> None:
         self.key_id = sha256(normal_key(key).encode()).hexdigest()[:8]
-        """Names the key without giving it away; kept beside what it sealed."""
+        """A name of the key that does not reveal it, stored beside each secret that it encrypted."""
         self._key = normal_key(key).encode()
         self._fernet = MultiFernet([Fernet(normal_key(text)) for text in (key, *old)])
 
@@ -29,17 +29,17 @@ class Cipher:
         return self._fernet.encrypt(secret.text.encode()).decode()
 
     def fingerprint(self, secret: SigningSecret, of: str) -> str:
-        """Names `secret` and what it is `of` without giving it away; under another key, it is another name."""
+        """Return a name of `secret` and its use `of` that does not reveal it, and differs under another key."""
         return hmac.digest(self._key, f"fingerprint\0{of}\0".encode() + secret.whole, "sha256").hex()
 
-    def decrypt(self, sealed: str) -> SigningSecret:
-        """Return the secret in `sealed`.
+    def decrypt(self, encrypted: str) -> SigningSecret:
+        """Return the secret in `encrypted`.
 
         Raises:
-            StoreError: it was sealed with another key, or changed.
+            StoreError: it was encrypted with another key, or changed.
         """
         try:
-            return SigningSecret(self._fernet.decrypt(sealed.encode()).decode())
+            return SigningSecret(self._fernet.decrypt(encrypted.encode()).decode())
         except InvalidToken:
             raise StoreError(
                 "a stored secret cannot be decrypted: it was encrypted with another RELAY_SECRET_KEY"

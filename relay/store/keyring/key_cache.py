@@ -1,11 +1,10 @@
-"""The ingress's copy of the keyring, re-read often enough and never too often.
+"""The ingress's cache of the keyring, with rate-limited refreshes.
 
-A request that finds no secret, or none that fits, asks for a copy that was read after it arrived (`renew`): bootstrap
-may have stored the secret a moment ago. All such requests share the next read, and reads keep a distance, so that a
-flood of forged requests costs Redis a few reads a second and nothing else. A read also happens every few seconds
-without being asked for.
+A request without a matching secret waits for a copy that was read after it arrived (`renew`): bootstrap may have stored
+the secret a moment ago. All such requests share the next read, and reads have a minimum interval, so that a flood of
+forged requests costs Redis only a few reads a second. The keyring is also read every few seconds without a request.
 
-An empty keyring after a full one means that Redis lost its data, not that every secret was withdrawn: the copy is kept.
+An empty keyring after a full one means that Redis lost its data, not that every secret was deleted: the cache is kept.
 """
 
 from __future__ import annotations
@@ -26,23 +25,23 @@ if TYPE_CHECKING:
     from relay.core.line_secret import LineSecret
     from relay.store.keyring.keyring import Keyring
 
-_DISTANCE = 0.25  # seconds between the ends of two reads that were asked for
+_MIN_INTERVAL = 0.25  # seconds between two requested reads
 _INTERVAL = 5.0  # seconds between reads without a request
-_MAX_WAITING = 1000  # requests; more than that is a flood, and a 503 is the honest answer
+_MAX_WAITING = 1000  # requests; more is a flood, and gets 503
 
 log = structlog.get_logger()
 
 
 class KeyCache:
-    """The opened secrets by line. Enter it as a context: reading starts, and goes on until it is left."""
+    """The decrypted secrets by line. Enter it as a context, in which the keyring is read periodically."""
 
     def __init__(self, keyring: Keyring, fixed: Sequence[LineSecret] = ()) -> None:
-        """`fixed` are secrets that do not come from Redis and are always there (v2's)."""
+        """`fixed` are secrets that do not come from Redis (v2's)."""
         self._keyring = keyring
         self._fixed = tuple(fixed)
         self._secrets: dict[str | None, tuple[LineSecret, ...]] = {}
         self._is_read = False
-        self._asked = asyncio.Event()
+        self._requested = asyncio.Event()
         self._waiting: list[asyncio.Future[None]] = []
         self._task: asyncio.Task[None] | None = None
         self._logged: set[str] = set()
@@ -56,7 +55,7 @@ class KeyCache:
 
     @property
     def is_loaded(self) -> bool:
-        """True if the keyring was read and there is any secret to verify with."""
+        """True if the keyring was read and there is at least one secret."""
         return self._is_read and bool(self._secrets or self._fixed)
 
     @property
@@ -70,7 +69,7 @@ class KeyCache:
         return self._fixed
 
     def secrets_for(self, line: str | None, generation: int | None) -> tuple[LineSecret, ...]:
-        """The secrets of `line` that are alive, the one of `generation` first."""
+        """Return the secrets of `line`, that of `generation` first."""
         secrets = self._secrets.get(line, ())
         if generation is not None and len(secrets) > 1:
             return tuple(sorted(secrets, key=lambda known: known.generation != generation))
@@ -81,26 +80,26 @@ class KeyCache:
         return any(known.generation == generation for known in self._secrets.get(line, ()))
 
     async def renew(self) -> None:
-        """Returns once the keyring has been read anew, by a read that began after this call.
+        """Read the keyring again, and return after a read that began after this call.
 
         Raises:
-            StoreUnavailable: Redis could not be read, or too many wait already.
+            StoreUnavailable: Redis could not be read, or too many requests wait already.
         """
         if len(self._waiting) >= _MAX_WAITING:
             raise StoreUnavailable("too many requests wait for the keyring")
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
-        self._asked.set()
+        self._requested.set()
         await future
 
     async def _read_forever(self) -> None:
         while True:
-            self._asked.clear()
+            self._requested.clear()
             waiting, self._waiting = self._waiting, []
             try:
                 async with asyncio.timeout(REQUEST_TIMEOUT):
                     await self._read()
-            except Exception as error:  # noqa: BLE001  those who wait must hear of it, whatever it is
+            except Exception as error:  # noqa: BLE001  waiting requests get any error
                 self._log_once("keyring", f"the keyring cannot be read: {describe(error)}")
                 for future in waiting:
                     if not future.done():
@@ -110,17 +109,17 @@ class KeyCache:
                 for future in waiting:
                     if not future.done():
                         future.set_result(None)
-            await asyncio.sleep(_DISTANCE)
+            await asyncio.sleep(_MIN_INTERVAL)
             with suppress(TimeoutError):
-                async with asyncio.timeout(_INTERVAL if self.is_loaded else _DISTANCE):
-                    await self._asked.wait()
+                async with asyncio.timeout(_INTERVAL if self.is_loaded else _MIN_INTERVAL):
+                    await self._requested.wait()
 
     async def _read(self) -> None:
         records = await self._keyring.records()
         if not records and self._secrets:
             self._log_once(
                 "empty",
-                "the keyring in Redis is empty; going on with the secrets read before. Run relay bootstrap apply",
+                "the keyring in Redis is empty; the secrets read before are still used. Run: relay bootstrap apply",
             )
             return
         self._logged.discard("empty")

@@ -1,7 +1,7 @@
-"""The keyring: the signing secrets of our Linq subscriptions, sealed in one hash, by Linq's id of the subscription.
+"""The keyring: the signing secrets of our Linq subscriptions, encrypted in one hash, by Linq's id of the subscription.
 
-Linq shows a secret once, so bootstrap stores it here before it does anything else. The ingress keeps what it read in
-memory (`store.key_cache`); no other process decrypts them.
+Linq shows a secret once, so bootstrap stores it before any other step. The ingress caches the decrypted secrets in
+memory (`keyring.key_cache`); no other process decrypts them.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from relay.store.keyring.encryption import Cipher
 
 STRAGGLERS = 30 * 60.0
-"""Seconds that a secret is kept after its subscription has gone: Linq tries a delivery for about 25 minutes."""
+"""Seconds that a secret is kept after its subscription was deleted: Linq retries a delivery for about 25 minutes."""
 
 
 class KeyRecord(BaseModel):
-    """One generation of one line's Linq subscription, with its sealed secret."""
+    """A generation of a line's Linq subscription, with its encrypted secret."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -45,32 +45,32 @@ class KeyRecord(BaseModel):
     stored_at: int
     """Unix seconds."""
     retire_at: int | None = None
-    """Unix seconds: when its subscription goes, because a successor took over, or when it was found gone at Linq."""
+    """Unix seconds: when its successor replaces the subscription, or when it was found missing at Linq."""
 
 
 class Keyring:
-    """The hash of sealed secrets."""
+    """The hash of encrypted secrets."""
 
-    def __init__(self, redis: Redis, seal: Cipher) -> None:
+    def __init__(self, redis: Redis, cipher: Cipher) -> None:
         self._redis = redis
-        self._seal = seal
+        self._cipher = cipher
 
     async def store(
         self, line: str | None, generation: int, subscription_id: str, secret: SigningSecret, now: float
     ) -> None:
-        """Seals and keeps the secret of one subscription."""
+        """Encrypt and store the secret of a subscription."""
         record = KeyRecord(
             line=line,
             generation=generation,
             subscription_id=subscription_id,
-            sealed=self._seal.encrypt(secret),
-            key_id=self._seal.key_id,
+            sealed=self._cipher.encrypt(secret),
+            key_id=self._cipher.key_id,
             stored_at=int(now),
         )
         await self._write(record)
 
     async def retire(self, subscription_id: str, at: float) -> None:
-        """Notes when the subscription of a stored secret goes; Unix seconds."""
+        """Record when the subscription of a stored secret is replaced; Unix seconds."""
         for record in await self.records():
             if record.subscription_id == subscription_id:
                 await self._write(record.model_copy(update={"retire_at": int(at)}))
@@ -79,14 +79,14 @@ class Keyring:
         """Hold the lock for changes of subscriptions at Linq and of secrets here; a second process waits.
 
         Raises:
-            StoreError: it waited for too long.
+            StoreError: the lock was not free in time.
         """
         return exclusive_lock(self._redis, keys.KEYRING_LOCK, "bootstrap")
 
     async def tidy(self, gone: Collection[str], now: float) -> None:
-        """Drops the secrets of subscriptions that are `gone` from Linq, and seals the others under the newest key.
+        """Delete the secrets of subscriptions that are `gone` from Linq, and encrypt the others with the newest key.
 
-        Dropped not at once: what Linq signed before its subscription went may still be on its way.
+        A secret is kept for a while (`STRAGGLERS`): webhooks that Linq signed with it may still arrive.
         """
         for record in await self.records():
             if record.subscription_id in gone:
@@ -94,22 +94,22 @@ class Keyring:
                     await self.retire(record.subscription_id, now)
                 elif now > record.retire_at + STRAGGLERS:
                     await self.forget(record.subscription_id)
-            elif record.key_id != self._seal.key_id:
-                sealed = self._seal.encrypt(self.open(record).secret)
-                await self._write(record.model_copy(update={"sealed": sealed, "key_id": self._seal.key_id}))
+            elif record.key_id != self._cipher.key_id:
+                sealed = self._cipher.encrypt(self.open(record).secret)
+                await self._write(record.model_copy(update={"sealed": sealed, "key_id": self._cipher.key_id}))
 
     async def forget(self, subscription_id: str) -> None:
-        """Removes the secret of one subscription."""
+        """Delete the secret of a subscription."""
         await ask(self._redis.hdel(keys.KEYRING, subscription_id))
 
     async def _write(self, record: KeyRecord) -> None:
         await ask(self._redis.hset(keys.KEYRING, record.subscription_id, record.model_dump_json()))
 
     async def records(self) -> list[KeyRecord]:
-        """Everything that is stored, still sealed.
+        """Return all stored records, with their secrets still encrypted.
 
         Raises:
-            StoreError: the hash holds something else.
+            StoreError: the hash contains a field of another kind.
         """
         rows = await ask(self._redis.hgetall(keys.KEYRING))
         records = []
@@ -118,15 +118,15 @@ class Keyring:
                 records.append(KeyRecord.model_validate_json(row))
             except ValidationError:
                 raise StoreError(
-                    f"the field {name.decode(errors='replace')} of {keys.KEYRING} is no record of a secret: "
-                    "delete it (HDEL), and apply again to replace the subscription"
+                    f"the field {name.decode(errors='replace')} of {keys.KEYRING} is not the record of a secret: "
+                    "delete it (HDEL), then run relay bootstrap apply to replace the subscription"
                 ) from None
         return records
 
     def open(self, record: KeyRecord) -> LineSecret:
-        """The secret in `record`.
+        """Return the secret in `record`, decrypted.
 
         Raises:
-            StoreError: it was sealed with another key.
+            StoreError: it was encrypted with another key.
         """
-        return LineSecret(line=record.line, generation=record.generation, secret=self._seal.decrypt(record.sealed))
+        return LineSecret(line=record.line, generation=record.generation, secret=self._cipher.decrypt(record.sealed))

@@ -1,7 +1,7 @@
 """The last verified event of each line, and the generation of its secret: for `relay bootstrap status` and its checks.
 
-Noted in memory by every ingress process and written every few seconds, off the way of events; a process that is killed
-loses some seconds of it and nothing else.
+Every ingress process records them in memory and writes them every few seconds, apart from acceptance; a killed process
+loses only the last seconds.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _INTERVAL = 5.0  # seconds between two writes
 
 @dataclass(frozen=True, slots=True)
 class LastEvent:
-    """The last event that was verified for a Linq subscription."""
+    """The last verified event of a Linq subscription."""
 
     at_ms: int
     """Unix milliseconds."""
@@ -35,7 +35,7 @@ class LastEvent:
 
 
 class LastSeen:
-    """Records the last event of each line, and writes it while its context is open."""
+    """The last event of each line, written to Redis while the context is open."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -51,9 +51,9 @@ class LastSeen:
         with suppress(*RedisTrouble):
             await self._write()
 
-    def record(self, arrival: VerifiedWebhook, now: float) -> None:
-        """Remembers that `arrival` was verified; `now` is Unix seconds."""
-        self._unwritten[owner_of(arrival.dialect, arrival.line)] = now, arrival.generation
+    def record(self, webhook: VerifiedWebhook, now: float) -> None:
+        """Record that `webhook` was verified; `now` is Unix seconds."""
+        self._unwritten[owner_of(webhook.dialect, webhook.line)] = now, webhook.generation
 
     async def _write_forever(self) -> None:
         while True:
@@ -67,11 +67,11 @@ class LastSeen:
             rows = {owner: f"{round(now * 1000)} {generation}" for owner, (now, generation) in written.items()}
             await ask(self._redis.hset(keys.LAST_SEEN, mapping=rows))
             for owner, value in written.items():
-                if self._unwritten[owner] == value:  # and no event came meanwhile
+                if self._unwritten[owner] == value:  # unless a newer event came meanwhile
                     del self._unwritten[owner]
 
 
 async def last_events(redis: Redis) -> dict[str, LastEvent]:
-    """The last event by the owner of the Linq subscription (`owner_of`)."""
+    """Return the last event by the owner of the Linq subscription (`owner_of`)."""
     rows = await ask(redis.hgetall(keys.LAST_SEEN))
     return {owner.decode(): LastEvent(*map(int, value.split())) for owner, value in rows.items()}

@@ -1,7 +1,7 @@
 """The log of attempts: search, newest first, and removal by age.
 
-Attempts are written in the step that settles a delivery (`lanes.settler`), which also keeps them within their number.
-A record that this release cannot read is left out of a search.
+Attempts are written in the step that settles a delivery (`lanes.settler`), which also limits their number. A
+search skips records that this release cannot read.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _SKEW_MS = 60_000
 
 @dataclass(frozen=True, slots=True)
 class FoundAttempt:
-    """One attempt of a subscription."""
+    """An attempt of a subscription, as a search finds it."""
 
     subscription: str
     attempt: AttemptRecord
     counted: bool
-    """False if the verdict came too late: another worker had the lane, or the delivery was settled already."""
+    """False if the verdict came too late: another worker had the lease, or the delivery was already settled."""
     detail: str
     """The error, or the start of the response; empty for a success, and if it was trimmed."""
 

@@ -44,7 +44,7 @@ _are_regular = re.compile(f"{_UUID}\n(?:{_UUID})?\n(?:{_UUID})?\n(?:[0-9a-f]{{32
 
 
 class AttemptLimits(NamedTuple):
-    """The largest number of attempts and of responses that a lane keeps."""
+    """The maximum number of attempts and of responses that a lane keeps."""
 
     attempts: int
     answers: int
@@ -60,11 +60,11 @@ class UnreadableAttempt(ValueError):
 
 
 class AttemptRecord(NamedTuple):
-    """One attempt."""
+    """An attempt: its delivery, its number and its outcome."""
 
     topic: str
     entry: str
-    """The delivery's place in its topic's stream, or in the lane's replay stream."""
+    """The delivery's entry id in its topic's stream, or in the lane's replay stream."""
     event_id: str
     type: str
     line: str | None

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- Drops dead letters of one lane for good.
+-- Deletes dead letters of one lane.
 -- KEYS: lane, ready set of its partition, arq queue
 -- ARGV: lane name, now (ms), wakeup: job id, payload, lifetime (ms); then ids of entries in the lane's dead-letter stream
--- Returns how many of them were there.
+-- Returns the number of dead letters that existed.
 --#include wake
 --#include dead_letter
 --#include types
@@ -22,7 +22,7 @@ for at = 6, #ARGV do
 end
 if dropped > 0 then
     redis.call('HINCRBY', lane, 'dropped', dropped)
-    redis.call('ZADD', ready, 'NX', ARGV[2], ARGV[1]) -- a chat may go on now
+    redis.call('ZADD', ready, 'NX', ARGV[2], ARGV[1]) -- a blocked chat may be free now
     wake_up(queue, ARGV[3], ARGV[4], ARGV[5], 1)
 end
 return dropped

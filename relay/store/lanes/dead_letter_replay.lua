@@ -1,7 +1,7 @@
--- Sends dead letters of one lane back to it, as new deliveries with a whole budget of attempts.
+-- Replays dead letters of one lane, as new deliveries with a full budget of attempts.
 -- KEYS: lane, ready set of its partition, arq queue
 -- ARGV: lane name, now (ms), wakeup: job id, payload, lifetime (ms); then ids of entries in the lane's dead-letter stream
--- Returns how many of them were there and now wait again.
+-- Returns the number of dead letters that existed.
 --#include wake
 --#include dead_letter
 --#include types
@@ -14,7 +14,7 @@ for at = 6, #ARGV do
     local letter, chat = take_letter(lane, ARGV[at])
     if letter then
         local entry = redis.call('XADD', lane .. ':replay', '*', unpack(letter))
-        if chat then -- it goes on being held up, until the replay has come through
+        if chat then -- it stays blocked until the replay is settled
             redis.call('HSET', lane .. ':blocked', chat, lane .. ':replay|' .. entry)
         end
         replayed = replayed + 1

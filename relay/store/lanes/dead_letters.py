@@ -1,7 +1,7 @@
 """Dead letters: deliveries that failed for good, for inspection and replay.
 
-Each lane has a stream of them, oldest first: the event as its topic held it, and `dead_*` fields that say why. They
-stay until an operator replays or drops them, also when their subscription has left relay.toml.
+Each lane has a stream of them, oldest first: the event as in its topic, and `dead_*` fields with the reason. They stay
+until an operator replays or drops them, even if their subscription is no longer in relay.toml.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ _replay, _drop = Script(__package__, "dead_letter_replay"), Script(__package__, 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One dead-lettered delivery."""
+    """A dead-lettered delivery."""
 
     subscription: str
     topic: str
     record: Record
-    """The event; its `entry` is the dead letter's own place."""
+    """The event; its `entry` is the dead letter's id."""
     at: int
     """Time of dead-lettering, Unix milliseconds."""
     reason: str
     tries: int
     first_at: int
-    """When its first attempt began, Unix milliseconds."""
+    """Start of its first attempt, Unix milliseconds."""
     status: int | None
     """The HTTP status of the last attempt; None without a response."""
     detail: str
@@ -54,16 +54,16 @@ class DeadLetters:
         self._redis = redis
 
     async def lanes(self) -> list[str]:
-        """The names of all subscriptions that ever had a lane."""
+        """Return the names of all subscriptions that ever had a lane."""
         return sorted(name.decode() for name in await ask(self._redis.smembers(keys.LANES)))
 
-    async def of(self, subscription: str, which: EventFilter = _ANY) -> AsyncIterator[DeadLetter]:
-        """The dead letters of one subscription that are meant, oldest first."""
+    async def of(self, subscription: str, event_filter: EventFilter = _ANY) -> AsyncIterator[DeadLetter]:
+        """Yield the matching dead letters of a subscription, oldest first."""
         stream, start = keys.lane(subscription, "dead"), "-"
         while rows := await self._redis.xrange(stream, start, "+", count=_PAGE):
             for entry, fields in rows:
                 letter = _letter(subscription, entry, fields)
-                if which.matches(_candidate(letter)):
+                if event_filter.matches(_candidate(letter)):
                     yield letter
             start = f"({rows[-1][0].decode()}"
 

@@ -1,13 +1,13 @@
 #!lua flags=allow-oom
--- Makes a lane's groups if they are not there, and notes its place in the topic stream.
+-- Creates a lane's groups if they do not exist, and records its position in the topic stream.
 -- KEYS: lane, retries, topic stream, replay stream, lanes
 -- ARGV: group, lane name
--- A lane that is new in the stream begins with what is routed from now on. One whose group was lost goes back to its
--- checkpoint, or to the beginning if the stream was lost as well, and forgets its waiting retries of that stream.
--- A topic that the lane read before and does not read now, it has left: what that stream had until now it still owes.
--- Of a group that was lost, what is given again, or can no longer be given, is counted here, in the same step.
--- Returns {streams it has left, each followed by the last id that it owes of it}, and for a group that was lost also
--- how many entries it is given now, and how many of them more (or less, if negative) than the ledger expects.
+-- A lane that is new in the stream starts with the events routed from now on. A lost group returns to its checkpoint, or
+-- to the beginning if the stream was lost as well, and the lane deletes its waiting retries of that stream.
+-- A topic that the lane read before and no longer reads is left: the lane still owes its entries up to now.
+-- For a lost group, the entries that are redelivered or lost are counted here, in the same step.
+-- Returns {streams it has left, each followed by the last id that it owes}, and for a lost group also the number of
+-- entries that it gets now, and by how many that exceeds (or, if negative, falls below) the ledger.
 --#include types
 local lane, retries, stream, replay, lanes = unpack(KEYS)
 local group, name = ARGV[1], ARGV[2]
@@ -68,7 +68,7 @@ local function left_streams()
     return left
 end
 
--- The entries of the stream after an id, a page at a time; more than some thousands only if a lane is far behind.
+-- Counts the entries of the stream after an id in pages; more than some thousands only if a lane is far behind.
 local function count_after(id)
     local count, page = 0, 1000
     repeat
@@ -96,7 +96,7 @@ if not checkpoint then
     return { left }
 end
 if added < number('known') then
-    -- The stream itself is another one, whose count began anew: what was routed before stays counted.
+    -- The stream is a new one, with a new count: the events routed before stay counted.
     redis.call('HINCRBY', lane, 'start:' .. stream, -number('known'))
     redis.call('HSET', lane, 'checkpoint:' .. stream, '0-0', 'known:' .. stream, added)
     redis.call('XGROUP', 'SETID', stream, group, '0')

@@ -1,11 +1,11 @@
-"""A push subscription's lane in Redis: what is new for it, what waits for another attempt, what was settled.
+"""A push subscription's lane in Redis: its new, waiting and orphaned deliveries.
 
-A lane reads two streams under one group name: its topic, and its own replay stream of events that an operator has
-replayed, from the dead letters or from a topic's history. Of that it takes what its topic leaves room for.
-A delivery is named by stream and entry (`Ref`). It stays pending in its group from the moment it was read until it is
-settled, retries included, so that a lane's pending entries are exactly what it owes; `retries` holds the due times of
-those that wait, `tries` what their attempts were. Whoever drains the lane next finds the pending entries that do not
-wait, and sends them (`orphans`).
+A lane reads two streams with the same group name: its topic, and its own replay stream of events that an operator has
+replayed, from the dead letters or from a topic's history. The topic has priority: replays fill the rest of a read.
+A delivery is identified by stream and entry (`Ref`). It stays pending in its group from the read until it is settled,
+retries included, so a lane's pending entries are exactly the unsettled ones; `retries` has the due times of waiting
+deliveries, `tries` their attempts. The next worker of the lane finds the pending entries that do not wait, and sends
+them (`orphans`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PAGE = 500
 
 
 class Ref(NamedTuple):
-    """One delivery of a lane: the stream and the entry."""
+    """The identity of a delivery: its stream and its entry."""
 
     stream: str
     entry: str
@@ -43,7 +43,7 @@ class Ref(NamedTuple):
 
     @classmethod
     def parse(cls, text: bytes) -> Ref:
-        """The ref that `str` wrote."""
+        """Return the ref that `str` wrote."""
         stream, _, entry = text.decode().rpartition("|")
         return cls(stream, entry)
 
@@ -54,27 +54,27 @@ class Tries:
 
     count: int = 0
     first_ms: int = 0
-    """When the first attempt began, Unix milliseconds."""
+    """Start of the first attempt, Unix milliseconds."""
     last: str = ""
     """The last outcome."""
 
     def encode(self) -> bytes:
-        """As `tries` holds it."""
+        """Return the form that the `tries` hash stores."""
         return to_json([self.count, self.first_ms, self.last])
 
     @classmethod
     def decode(cls, text: bytes | None) -> Tries:
-        """The tries that `encode` wrote; none if there is nothing."""
+        """Return the tries that `encode` wrote; zero tries for None."""
         return cls(*from_json(text)) if text else cls()
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """One event for one push subscription."""
+    """An event for a push subscription."""
 
     ref: Ref
     fields: Mapping[bytes, bytes]
-    """The entry as its stream holds it; empty if it is no longer there (it was trimmed)."""
+    """The fields of the stream entry; empty if it was trimmed."""
     tries: Tries = Tries()
 
     @cached_property
@@ -89,14 +89,14 @@ class Delivery:
 
     @property
     def topic(self) -> str:
-        """The name of the topic it came through."""
+        """The name of its topic, also of a replay."""
         if self.is_replay:
             return self.fields.get(b"dead_topic", b"").decode()
         return self.ref.stream.removeprefix(keys.TOPIC_PREFIX)
 
     @property
     def since_ms(self) -> int:
-        """When the event was accepted, or given to the lane again; Unix milliseconds."""
+        """Time of acceptance, or of the replay; Unix milliseconds."""
         return int(self.ref.entry.partition("-")[0]) if self.is_replay else self.record.at
 
     @property
@@ -106,22 +106,22 @@ class Delivery:
 
     @property
     def blocks(self) -> str:
-        """The chat that waits for this replay of its dead letter; empty if none does."""
+        """The chat that is blocked until this replay of a dead letter is settled; empty if none is."""
         return self.fields.get(b"dead_blocks", b"").decode()
 
     @property
     def first_entry(self) -> str:
-        """Its entry in the topic that it came through: a replay has one of its own."""
+        """The entry id in the topic: a replay's own id differs."""
         return self.fields.get(b"dead_entry", b"").decode() or self.ref.entry
 
     @property
     def order(self) -> tuple[int, int, str]:
-        """The sort key that orders deliveries as their events were accepted."""
+        """The sort key of deliveries in the order of acceptance."""
         return (*order_of(self.first_entry), self.ref.stream)
 
 
 class Lane:
-    """One lane's keys, and what is read from them. Writing is the `Settler`'s, in batches over lanes."""
+    """The keys of a lane, and all reads of them. The `Settler` writes, in batches over lanes."""
 
     def __init__(self, redis: Redis, subscription: str, topic: str) -> None:
         self._redis = redis
@@ -131,16 +131,16 @@ class Lane:
         self.topic_stream = keys.topic(topic)
         self.replay_stream = keys.lane(subscription, "replay")
         self._lease = keys.lease(wakeups.deliver(wakeups.partition_of(subscription)).job_id)
-        self._place = Position(redis, subscription, self.topic_stream)
+        self._position = Position(redis, subscription, self.topic_stream)
         self._retries = keys.lane(subscription, "retries")
         self._tries = keys.lane(subscription, "tries")
         self._blocked = keys.lane(subscription, "blocked")
-        self._left: dict[str, str] = {}  # topics it read before, with the last entry it owes of each
-        self._unread: dict[str, str] = {}  # those of them that still have some
+        self._left: dict[str, str] = {}  # topics that it read before, with the last entry that it owes
+        self._unread: dict[str, str] = {}  # topics in `_left` with unread entries
 
     async def ensure(self) -> None:
-        """Makes the lane's groups if they are not there, and learns what it still owes elsewhere (`Place.ensure`)."""
-        self._left = await self._place.ensure()
+        """Create the lane's groups if they do not exist, and load the topics that it has left (`Position.ensure`)."""
+        self._left = await self._position.ensure()
         self._unread = dict(self._left)
 
     @property
@@ -148,26 +148,26 @@ class Lane:
         return (self.topic_stream, self.replay_stream, *self._left)
 
     async def save_checkpoint(self) -> None:
-        """Remembers up to which entry everything is settled."""
-        await self._place.save()
+        """Save the entry up to which all deliveries are settled."""
+        await self._position.save()
 
-    async def read_new(self, count: int, token: str = "", room: int | None = None) -> list[Delivery]:
+    async def read_new(self, count: int, token: str = "", max_total: int | None = None) -> list[Delivery]:
         """Read new deliveries without waiting; empty if there are none.
 
-        Up to `count` of the topic; then replays, as many as those have left of `room` (`count` if it is not given), and
-        at least one: what is read now stands before what is routed next.
+        Read at most `count` of the topic, then replays up to `max_total` (default `count`) in all, and at least one
+        replay: entries read now come before those routed next.
 
         Raises:
             LeaseLost: another worker holds the lease of the lane's partition.
         """
-        claim, most = Claim(self._lease, token), ReadLimits(count, count if room is None else room)
+        claim, limits = Claim(self._lease, token), ReadLimits(count, count if max_total is None else max_total)
         try:
-            rows = await read_new(self._redis, claim, self.group, (self.topic_stream, self.replay_stream), most)
+            rows = await read_new(self._redis, claim, self.group, (self.topic_stream, self.replay_stream), limits)
         except ResponseError as error:
             if not is_missing_group(error):
                 raise
             await self.ensure()
-            return await self.read_new(count, token, room)
+            return await self.read_new(count, token, max_total)
         for stream, last in list(self._unread.items()):
             owed = await read_left(self._redis, claim, self.group, stream, last, count)
             rows = owed + rows
@@ -176,7 +176,7 @@ class Lane:
         return [Delivery(Ref(stream.decode(), entry.decode()), fields) for stream, entry, fields in rows]
 
     async def orphans(self) -> list[Ref]:
-        """Return the pending deliveries that wait for nothing: the worker that read them is gone."""
+        """Return the pending deliveries that do not wait for a retry: the worker that read them is gone."""
         found: list[Ref] = []
         for stream in self._streams:
             start = "-"
@@ -210,10 +210,10 @@ class Lane:
     async def read_due(self, now_ms: int, count: int, token: str = "") -> list[Delivery]:
         """Take at most `count` deliveries that are due for a retry, the longest due first.
 
-        They no longer wait once they are taken: should we die with them, they are orphans.
+        They no longer wait once they are taken: if this worker dies, they are orphans.
 
         Raises:
-            LeaseLost: as `read_new`.
+            LeaseLost: another worker holds the lease of the lane's partition.
         """
         members = await read_due(self._redis, Claim(self._lease, token), self._retries, now_ms, count)
         return await self.fetch([Ref.parse(member) for member in members])
@@ -224,16 +224,16 @@ class Lane:
         return int(rows[0][1]) if rows else None
 
     async def waiting(self) -> list[Ref]:
-        """Every delivery that waits for its next attempt."""
+        """Return every delivery that waits for its next attempt."""
         return [Ref.parse(member) for member in await self._redis.zrange(self._retries, 0, -1)]
 
     async def blocked_chats(self) -> dict[str, Ref]:
-        """The chats that a dead letter holds up, each with that, or with its replay that is on the way."""
+        """Return the chats that a dead letter blocks, each with that dead letter, or with its unsettled replay."""
         rows = await ask(self._redis.hgetall(self._blocked))
         return {chat.decode(): Ref.parse(ref) for chat, ref in rows.items()}
 
     async def fetch(self, refs: Sequence[Ref]) -> list[Delivery]:
-        """The deliveries that `refs` name, with their records and tries."""
+        """Read the deliveries of `refs`, with their fields and tries."""
         if not refs:
             return []
         async with self._redis.pipeline(transaction=False) as pipe:
@@ -258,14 +258,14 @@ class Lane:
         return False
 
     async def _read_up_to(self, stream: str) -> str:
-        """The last entry that the group has read; the beginning if it has gone missing this moment."""
+        """Return the last entry that the group has read; `0-0` if the group was just deleted."""
         groups = await self._redis.xinfo_groups(stream)
         found = next((group["last-delivered-id"] for group in groups if group["name"] == self.group.encode()), b"0-0")
         return found.decode()
 
 
 async def wait_ready(redis: Redis, partition: int, timeout: float) -> list[str]:
-    """The lanes of `partition` that have something new, waiting up to `timeout` seconds for the first."""
+    """Take the lanes of `partition` that have new deliveries, waiting at most `timeout` seconds for the first."""
     first = await redis.bzpopmin([keys.ready(partition)], timeout)
     if first is None:
         return []

@@ -1,9 +1,9 @@
-"""The ledger: for every subscription, where each event that was routed to it is now. It must balance.
+"""The ledger: for every subscription, the state of all events that were routed to it. It must balance.
 
     routed + repeated + from_history = delivered + filtered + waiting + retrying + dead + dropped + lost
 
-What was routed, and what waits, is read off the streams; what was settled is counted in the step that settles it. Each
-row is read in one transaction, so it balances while the relay works, too.
+The routed and the waiting events are read from the streams; the settled ones are counted in the step that settles them.
+Each row is read in one transaction, so it also balances while the relay works.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Totals:
     routed: int
     unmatched: int
     inbox: int
-    """Accepted and not yet routed."""
+    """The number of accepted events that are not yet routed."""
     poisoned: int = 0
     """The number of quarantined bodies that had been accepted, and failed to decode when they were routed."""
     quarantine_dropped: int = 0
@@ -56,7 +56,7 @@ class LaneLedger:
     routed: int
     delivered: int
     waiting: int
-    """Not yet attempted, or being attempted now."""
+    """The number of deliveries without a finished attempt."""
     retrying: int
     dead: int
     replayed: int
@@ -70,23 +70,23 @@ class LaneLedger:
     lost: int = 0
     """The number of events that were deleted from the topic before the lane read them."""
     from_history: int = 0
-    """The number of replayed events that came from a topic's history, beside what was routed."""
+    """The number of replayed events that came from a topic's history, in addition to the routed ones."""
 
     @property
     def balances(self) -> bool:
-        """True if every routed event is somewhere."""
+        """True if every routed event is accounted for."""
         settled = self.delivered + self.filtered + self.dead + self.dropped + self.lost
         return self.routed + self.repeated + self.from_history == settled + self.waiting + self.retrying
 
 
 class Ledger:
-    """Reads the ledger."""
+    """The counters of all webhooks and subscriptions."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
     async def totals(self) -> Totals:
-        """The sums over everything."""
+        """Return the totals over all webhooks."""
         async with self._redis.pipeline(transaction=True) as pipe:
             pipe.hgetall(keys.COUNTS)
             pipe.xlen(keys.INBOX)
@@ -101,7 +101,7 @@ class Ledger:
         return {name.decode(): int(value) for name, value in sorted(rows.items())}
 
     async def lanes(self) -> list[LaneLedger]:
-        """One ledger per subscription that ever had a lane."""
+        """Return the ledger of every subscription that ever had a lane."""
         found = sorted(name.decode() for name in await ask(self._redis.smembers(keys.LANES)))
         return [await self._lane(name) for name in found]
 
@@ -122,8 +122,8 @@ class Ledger:
             left = rows.get(f"left:{stream}".encode())
             owed += await self._owed(stream or keys.lane(name, "replay"), group, groups, left)
             if stream is not None:
-                stands = left is not None or isinstance(info, ResponseError)
-                routed += (counts[f"known:{stream}"] if stands else info["entries-added"]) - counts[f"start:{stream}"]
+                is_final = left is not None or isinstance(info, ResponseError)
+                routed += (counts[f"known:{stream}"] if is_final else info["entries-added"]) - counts[f"start:{stream}"]
         return LaneLedger(
             subscription=name,
             routed=routed,
@@ -143,12 +143,12 @@ class Ledger:
         self, stream: str, group: str, groups: Sequence[Mapping[str, Any]] | ResponseError, left: bytes | None
     ) -> int:
         """Count the unacknowledged entries of `stream`, read or not; up to the id `left`, if any."""
-        if isinstance(groups, ResponseError):  # the stream is not there
+        if isinstance(groups, ResponseError):  # the stream does not exist
             return 0
         for row in groups:
             if row["name"] == group.encode():
                 lag = None if left else row.get("lag")
-                if lag is None:  # nor can Redis tell after a group was set to an arbitrary place
+                if lag is None:  # a left topic, or a group that was set to an arbitrary position
                     read_up_to = row["last-delivered-id"].decode()
                     lag = await count_between(self._redis, stream, read_up_to, left.decode() if left else "+")
                 return int(row["pending"]) + int(lag)
@@ -161,5 +161,5 @@ def _ask_for_state(pipe: Pipeline, stream: str) -> None:
 
 
 def _number(value: bytes) -> int:
-    """A counter of a lane's hash; 0 for what is none (a checkpoint is an id)."""
+    """Return a counter of a lane's hash; 0 for other fields (a checkpoint is an id)."""
     return int(value) if value.lstrip(b"-").isdigit() else 0

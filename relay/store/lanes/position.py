@@ -1,16 +1,16 @@
-"""A lane's place in its topic: the consumer group, and what the ledger needs to tell what the lane has been given.
+"""A lane's position in its topic: the consumer group, and the counters that the ledger needs.
 
-In the lane's hash, for each topic stream it ever read:
+In the lane's hash, for each topic stream that it ever read:
 
-    checkpoint:<stream>   the id up to which everything is settled; where a group that was lost goes on
-    start:<stream>        how many entries the stream had ever had when the lane began
-    known:<stream>        how many it had lately; fewer now means that the stream was lost and is another one
-    settled:<stream>      how many of its entries were delivered or died
-    repeated:<stream>     how many were given again because the group was lost after they had been settled
-    lost:<stream>         how many can no longer be given, because they were deleted
-    left:<stream>         the last id that the lane still owes of a topic it has left for another; `known` stands still
+    checkpoint:<stream>   the id up to which all entries are settled; a lost group resumes here
+    start:<stream>        entries ever added to the stream when the lane was created
+    known:<stream>        entries ever added at the last save; fewer now means that the stream was lost
+    settled:<stream>      entries that were delivered, filtered or dead-lettered
+    repeated:<stream>     settled entries that were delivered again because the group was lost
+    lost:<stream>         entries that were deleted before they were delivered
+    left:<stream>         the last id that the lane still owes of a topic that it has left; `known` is final
 
-What was routed to a lane is not counted but read off the stream (`entries-added`), so it is right whoever appended.
+The routed events of a lane are not counted but read from the stream (`entries-added`), which includes every append.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ log = structlog.get_logger()
 
 
 async def drop_lane(redis: Redis, subscription: str) -> None:
-    """Forgets a lane: its groups in every stream it ever read, what it is owed, its past and its counters."""
+    """Delete a lane: its groups in every stream that it ever read, its deliveries, attempts and counters."""
     lane, group = keys.lane(subscription), keys.push_group(subscription)
     fields = await ask(redis.hkeys(lane))
     streams = [field.decode().removeprefix("start:") for field in fields if field.startswith(b"start:")]
@@ -67,18 +67,18 @@ class Position:
         self._group = keys.push_group(subscription)
 
     async def ensure(self) -> dict[str, str]:
-        """Makes the lane's groups if they are not there; the streams it has left, with the last id it owes of each.
+        """Create the lane's groups if they do not exist; return the streams that it has left, with the last id of each.
 
-        A lane that is new starts with what is routed from now on. One whose group was lost goes back to its checkpoint,
-        and what it is given again, or can no longer be given, is counted.
+        A new lane starts with the events routed from now on. If its group was lost, it returns to its checkpoint, and
+        the events that are delivered again, or were deleted, are counted.
         """
         redis_keys = [
             *(self._lane, keys.lane(self._subscription, "retries"), self._stream),
             *(keys.lane(self._subscription, "replay"), keys.LANES),
         ]
-        left, *made_again = await _ensure(self._redis, redis_keys, [self._group, self._subscription])
-        if made_again:
-            given, surplus = made_again
+        left, *recreated = await _ensure(self._redis, redis_keys, [self._group, self._subscription])
+        if recreated:
+            given, surplus = recreated
             log.error(
                 "lane.group_lost",
                 subscription=self._subscription,
@@ -89,7 +89,7 @@ class Position:
         return {stream.decode(): last.decode() for stream, last in zip(left[::2], left[1::2], strict=True)}
 
     async def save(self) -> None:
-        """Remembers up to which entry everything is settled, and how many entries the stream has had."""
+        """Save the entry up to which all are settled, and the number of entries ever added to the stream."""
         async with self._redis.pipeline(transaction=True) as pipe:
             pipe.xpending(self._stream, self._group)
             pipe.xinfo_groups(self._stream)
@@ -98,12 +98,12 @@ class Position:
                 pending, groups, stream = await pipe.execute()
             except ResponseError as error:
                 if is_missing_group(error):
-                    return  # the next `ensure` sees to it
+                    return  # the next `ensure` creates it
                 raise
         if pending["pending"]:
             checkpoint = id_before(pending["min"].decode())
         else:
             read_up_to = next(group["last-delivered-id"] for group in groups if group["name"] == self._group.encode())
             checkpoint = read_up_to.decode()
-        place = {f"checkpoint:{self._stream}": checkpoint, f"known:{self._stream}": stream["entries-added"]}
-        await ask(self._redis.hset(self._lane, mapping=place))
+        saved = {f"checkpoint:{self._stream}": checkpoint, f"known:{self._stream}": stream["entries-added"]}
+        await ask(self._redis.hset(self._lane, mapping=saved))

@@ -1,21 +1,21 @@
 #!lua flags=allow-oom
--- Settles a batch of deliveries of one partition's lanes: done, filtered out, again later, or dead.
+-- Settles a batch of deliveries of one partition's lanes: done, filtered, retried later, or dead.
 -- KEYS: lease
 -- ARGV: lease token, then per delivery: verdict, lane key, stream, group, entry id, replay (1 or 0), the attempt (empty if
---       none was made), the words of its failure (may be empty), most attempts and most such words to remember, n, n values:
---         done      the chat that the delivery held up, if it did
+--       none was made), the detail of its failure (may be empty), the limits of attempts and of details, n, n values:
+--         done      the chat that the delivery blocked, if any
 --         filtered  the same
---         again     due (ms), what the attempts so far were
---         dead      the chat that it holds up (empty if none), fields and values of the dead letter
+--         again     due (ms), the attempts so far
+--         dead      the chat that it blocks (empty if none), fields and values of the dead letter
 -- A verdict counts only for a delivery that is still pending: a worker that lost the lease, or settles a second time, changes nothing.
 -- A success is always taken, since the subscriber has the event, whichever worker sent it.
--- An attempt is remembered also where its verdict does not count, and marked: it was made, and explains a duplicate.
--- Returns how many verdicts counted.
+-- An attempt is stored, and marked, even if its verdict does not count: it was made, and explains a duplicate.
+-- Returns the number of verdicts that counted.
 local holder = redis.call('GET', KEYS[1])
 local held = not holder or holder == ARGV[1]
 local counted = 0
 
--- What is to be added to each lane's counters: once a batch, since that is a third of the time that a success takes.
+-- Increments of each lane's counters, written once per batch: that is a third of the time of a success.
 local counts = {}
 local function count(lane, field)
     local of_lane = counts[lane] or {}
@@ -23,7 +23,7 @@ local function count(lane, field)
     of_lane[field] = (of_lane[field] or 0) + 1
 end
 
--- Whether a lane has any deliveries that were tried before: few have, and then there is nothing to forget.
+-- Returns true if a lane has retried deliveries: few have, and the others have no tries to delete.
 local retrying = {}
 local function has_tries(lane)
     if retrying[lane] == nil then
@@ -89,7 +89,7 @@ end
 
 local function dead(lane, stream, group, entry, replay, at, last)
     if held and is_pending(stream, group, entry) then
-        -- First of all: nothing is undone when a script fails, and without its letter a delivery must not be closed.
+        -- The first write: a failed script is not rolled back, and a delivery without its letter must not be closed.
         local letter = redis.call('XADD', lane .. ':dead', '*', unpack(ARGV, at + 1, last))
         close(lane, stream, group, entry, replay)
         if ARGV[at] ~= '' then
@@ -101,7 +101,7 @@ local function dead(lane, stream, group, entry, replay, at, last)
     return 0
 end
 
--- Whether an attempt is remembered already, because the answer to this very batch was lost and it is written again.
+-- Returns true if an attempt is stored already: the reply to this batch was lost, and it is written again.
 local lately = {}
 local function is_known(attempts, attempt)
     if not lately[attempts] then
@@ -121,11 +121,11 @@ local function remember(lane, is_new, at)
     local id
     if is_new == 1 then
         id = redis.call('XADD', attempts, 'MAXLEN', '~', ARGV[at + 2], '*', 'a', attempt)
-    elseif redis.call('EXISTS', lane) == 1 and not is_known(attempts, attempt) then  -- not where the lane was dropped
+    elseif redis.call('EXISTS', lane) == 1 and not is_known(attempts, attempt) then  -- unless the lane was dropped
         id = redis.call('XADD', attempts, 'MAXLEN', '~', ARGV[at + 2], '*', 'a', attempt, 'moot', '1')
     end
     if id and answer ~= '' then
-        -- An id that is not the greatest, since one of the streams was deleted, costs the answer and no more.
+        -- If the id is not the greatest, since one of the streams was deleted, only the answer is lost.
         redis.pcall('XADD', lane .. ':answers', 'MAXLEN', '~', ARGV[at + 3], id, 'a', answer)
     end
 end
@@ -149,21 +149,21 @@ local function settle(at)
     return last + 1
 end
 
-local at, trouble = 2, nil
-while at <= #ARGV and not trouble do
-    local went_well, result = pcall(settle, at)
-    if went_well then
+local at, failure = 2, nil
+while at <= #ARGV and not failure do
+    local ok, result = pcall(settle, at)
+    if ok then
         at = result
     else
-        trouble = result
+        failure = result
     end
 end
-for lane, of_lane in pairs(counts) do  -- also where one of the batch failed: the others are settled
+for lane, of_lane in pairs(counts) do  -- even if one of the batch failed: the others are settled
     for field, more in pairs(of_lane) do
         redis.call('HINCRBY', lane, field, more)
     end
 end
-if trouble then
-    error(trouble, 0)
+if failure then
+    error(failure, 0)
 end
 return counted

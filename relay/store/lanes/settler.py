@@ -1,8 +1,7 @@
 """Settling: the verdicts on deliveries, written in batches over all lanes of a partition.
 
-One script per batch moves each delivery on, counts it and remembers its attempt in the same step. A verdict that Redis
-cannot take now is kept and written when it is back: the POST has been made, forgetting what came of it would make it
-again.
+A script per batch settles each delivery, counts it and stores its attempt in the same step. While Redis is unavailable,
+verdicts are kept and retried: the POST has been made, and without its verdict it would be sent again.
 """
 
 from __future__ import annotations
@@ -25,38 +24,38 @@ if TYPE_CHECKING:
 
     Value = bytes | str | int
 
-_MAX_BATCH = 128  # some 0.5 ms of Redis's time, in which it does nothing else; twice that on a busy machine
+_MAX_BATCH = 128  # blocks Redis for about 0.5 ms, twice that on a busy machine
 _MAX_BATCH_BYTES = 8 * 1024 * 1024
-_BATCHES = 2  # at once: no delivery is in both, so it does not matter which comes first
+_MAX_IN_FLIGHT = 2  # batches; no delivery is in both, so their order is irrelevant
 _DEAD_PREFIX = b"dead_"
 
-_ROOM = AttemptLimits.from_size(AttemptBounds().size)
+_DEFAULT_LIMITS = AttemptLimits.from_size(AttemptBounds().size)
 
 _settle = Script(__package__, "settle")
 
 
 class Settlement(NamedTuple):
-    """A delivery, its last attempt and what becomes of it."""
+    """A delivery, its last attempt and the verdict."""
 
     lane: Lane
     delivery: Delivery
     attempt: Attempt | None
-    """None where it was decided without one."""
+    """None if the verdict needed no attempt."""
     tries: Tries
-    """The attempts, the last one included."""
+    """All attempts, including the last."""
     verdict: Verdict
     at_ms: int
-    """When it was decided, Unix milliseconds."""
+    """Time of the verdict, Unix milliseconds."""
     is_probe: bool = False
     """True if the breaker was open when the attempt was made."""
-    room: AttemptLimits = _ROOM
-    """How much the lane remembers of its attempts."""
+    limits: AttemptLimits = _DEFAULT_LIMITS
+    """The limits of the lane's log of attempts."""
     blocks: str = ""
-    """The chat whose other deliveries wait for an operator should this one be dead-lettered; empty if none do."""
+    """The chat to block if the delivery is dead-lettered; empty for none."""
 
 
 class Settler:
-    """Writes settlements as long as the lease behind `token` is held. Enter it as a context."""
+    """A writer of settlements, fenced by the lease of `token`. Enter it as a context."""
 
     def __init__(self, redis: Redis, job_id: str, token: str) -> None:
         self._redis = redis
@@ -65,9 +64,9 @@ class Settler:
         self._batcher: Batcher[Settlement, None] = Batcher(
             self._send,
             size_of=lambda settlement: len(settlement.delivery.fields.get(b"body", b"")),
-            most_items=_MAX_BATCH,
-            most_bytes=_MAX_BATCH_BYTES,
-            at_once=_BATCHES,
+            max_items=_MAX_BATCH,
+            max_bytes=_MAX_BATCH_BYTES,
+            max_in_flight=_MAX_IN_FLIGHT,
         )
 
     async def __aenter__(self) -> Self:
@@ -78,7 +77,7 @@ class Settler:
         await self._batcher.__aexit__(*error)
 
     async def settle(self, settlement: Settlement) -> None:
-        """Returns when the verdict is written (or no longer ours to write)."""
+        """Write the verdict; without effect if another worker has the lease, except for a success."""
         await self._batcher.submit(settlement)
 
     async def _send(self, settlements: list[Settlement]) -> list[None]:
@@ -126,7 +125,7 @@ def _attempt_arguments(settlement: Settlement) -> tuple[bytes, bytes, int, int]:
     if attempt is None:
         return b"", b"", 0, 0
     record = delivery.record
-    remembered = AttemptRecord(
+    attempt_record = AttemptRecord(
         topic=delivery.topic,
         entry=delivery.ref.entry,
         event_id=record.id,
@@ -146,11 +145,11 @@ def _attempt_arguments(settlement: Settlement) -> tuple[bytes, bytes, int, int]:
         dead=verdict.reason if isinstance(verdict, DeadLettered) else None,
     )
     answer = b"" if attempt.outcome is Outcome.DELIVERED else encode_detail(attempt.detail)
-    return remembered.encode(), answer, *settlement.room
+    return attempt_record.encode(), answer, *settlement.limits
 
 
 def _letter(settlement: Settlement, verdict: DeadLettered) -> list[Value]:
-    """The dead letter: the event as its topic held it, and why it died."""
+    """Return the fields of the dead letter: the event as in its topic, and the reason."""
     delivery, attempt = settlement.delivery, settlement.attempt
     fields: list[Value] = []
     for name, value in delivery.fields.items():

@@ -1,8 +1,8 @@
-"""Moving a pull group of a topic to another place: back, to read events again, or forwards, to skip some.
+"""Seek: move a pull group of a topic to another position, back to read events again, or forwards to skip some.
 
-A group stands after the last entry that it was given, and is given next what follows. What it was given and has not
-acknowledged is pending: beyond the new place that is acknowledged in the step that moves the group, since it is given
-out as new again; before it, it stays with whoever has it.
+The position of a group is the last entry that it has read. Entries that it has read and not acknowledged are pending:
+those beyond the new position are acknowledged in the step that moves the group, since they are delivered again as new
+ones; those before it stay with their consumers.
 """
 
 from __future__ import annotations
@@ -27,48 +27,49 @@ _seek = Script(__package__, "seek_group")
 
 @dataclass(frozen=True, slots=True)
 class PendingConsumer:
-    """A consumer of the group that has events pending."""
+    """A consumer of the group with pending events."""
 
     name: str
     before: int
-    """Events before the new position; they stay with the consumer."""
+    """The number of events before the new position; they stay with the consumer."""
     beyond: int
-    """Events beyond it; they are delivered again."""
+    """The number of events beyond it; they are delivered again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seek:
-    """A group's way to another place."""
+    """A group's move to another position."""
 
     topic: str
     group: str
-    stands: str
-    """The last entry that it was given."""
+    current: str
+    """The last entry that it has read."""
     after: str
-    """The entry after which it goes on."""
+    """The entry after which it resumes."""
     events: int
     """The number of events between the two."""
     next: str | None
-    """The first entry that it is given then, if there is one yet."""
+    """The first entry that it reads then; None if there is none yet."""
     last: str
     """The last entry of the stream."""
     entries_read: int
     """The number of entries ever added up to `after`."""
-    holders: tuple[PendingConsumer, ...]
+    consumers: tuple[PendingConsumer, ...]
 
     @property
     def is_back(self) -> bool:
         """True if events are read again, not skipped."""
-        return order_of(self.after) < order_of(self.stands)
+        return order_of(self.after) < order_of(self.current)
 
     @property
-    def is_nothing(self) -> bool:
-        """True if the group stands there already."""
-        return self.after == self.stands or (not self.events and not any(holder.beyond for holder in self.holders))
+    def is_noop(self) -> bool:
+        """True if the seek has no effect."""
+        has_pending_beyond = any(consumer.beyond for consumer in self.consumers)
+        return self.after == self.current or (not self.events and not has_pending_beyond)
 
 
 async def groups_of(redis: Redis, topic: str) -> list[str]:
-    """The consumer groups of a topic, push lanes' included; none if its stream is not there."""
+    """Return the consumer groups of a topic, including those of push lanes; none if its stream does not exist."""
     try:
         return [group["name"].decode(errors="replace") for group in await redis.xinfo_groups(keys.topic(topic))]
     except ResponseError:
@@ -79,34 +80,34 @@ async def plan_seek(redis: Redis, topic: str, group: str, after: str | None) -> 
     """Plan the seek of `group` to the id `after`, or to the end, if that is None or beyond it.
 
     Raises:
-        StoreError: the topic has no such group (any more).
+        StoreError: the topic has no such group.
     """
     stream = keys.topic(topic)
     async with redis.pipeline(transaction=True) as pipe:
         pipe.xinfo_groups(stream)
         pipe.xinfo_stream(stream)
         groups, info = await pipe.execute()
-    stands = next((one["last-delivered-id"].decode() for one in groups if one["name"] == group.encode()), None)
-    if stands is None:
+    current = next((row["last-delivered-id"].decode() for row in groups if row["name"] == group.encode()), None)
+    if current is None:
         raise StoreError(f'topic "{topic}" has no group "{group}"')
     last = info["last-generated-id"].decode()
     after = last if after is None or order_of(after) > order_of(last) else after
-    low, high = sorted((stands, after), key=order_of)
+    low, high = sorted((current, after), key=order_of)
     following = await redis.xrange(stream, f"({after}", "+", count=1)
     return Seek(
         topic=topic,
         group=group,
-        stands=stands,
+        current=current,
         after=after,
         events=await count_between(redis, stream, low, high),
         next=following[0][0].decode() if following else None,
         last=last,
         entries_read=int(info["entries-added"]) - await count_between(redis, stream, after, last),
-        holders=await _holders(redis, stream, group, after),
+        consumers=await _consumers(redis, stream, group, after),
     )
 
 
-async def _holders(redis: Redis, stream: str, group: str, after: str) -> tuple[PendingConsumer, ...]:
+async def _consumers(redis: Redis, stream: str, group: str, after: str) -> tuple[PendingConsumer, ...]:
     counts: dict[str, list[int]] = {}
     start = "-"
     while rows := await _pending(redis, stream, group, start):

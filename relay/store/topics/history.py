@@ -1,7 +1,7 @@
-"""A topic's history: the events that its stream still holds between two moments.
+"""A topic's history: the events of its stream between two times.
 
-Moments are those at which the events were routed into the topic, which is what entry ids tell; a span ends at an entry
-that is there, so that it does not grow while it is read.
+Times are those of routing, which entry ids contain; a span ends at an existing entry, so that it does not grow while it
+is read.
 """
 
 from __future__ import annotations
@@ -44,33 +44,33 @@ class Survey:
     events: int
     matching: int
     first_ms: int | None
-    """When the first of the events was routed, Unix milliseconds."""
+    """Time of routing of the first event, Unix milliseconds."""
     last_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """The reach of a topic's history."""
+    """The extent of a topic's history."""
 
     oldest_ms: int | None
-    """When the oldest event that is kept was routed, Unix milliseconds; None if there is none."""
+    """Time of routing of the oldest kept event, Unix milliseconds; None if there is none."""
     is_whole: bool
-    """True if nothing was ever removed."""
+    """True if no event was ever removed."""
 
     def reaches(self, ms: float | None) -> bool:
-        """Return True if nothing routed since `ms` (Unix milliseconds; None: ever) can have been removed."""
+        """Return True if all events routed since `ms` (Unix milliseconds; None: ever) are kept."""
         return self.is_whole or (ms is not None and self.oldest_ms is not None and ms >= self.oldest_ms)
 
 
 class History:
-    """Reads the history of one topic."""
+    """The history of a topic."""
 
     def __init__(self, redis: Redis, topic: str) -> None:
         self._redis = redis
         self._stream = keys.topic(topic)
 
     async def extent(self) -> Extent:
-        """Return the reach of the history."""
+        """Return the extent of the history."""
         async with self._redis.pipeline(transaction=True) as pipe:
             pipe.exists(self._stream)
             pipe.xrange(self._stream, count=1)
@@ -81,7 +81,7 @@ class History:
         return Extent(ms_of(first[0][0].decode()) if first else None, info["entries-added"] == info["length"])
 
     async def span(self, since_ms: float | None, until_ms: float | None) -> Span:
-        """The part between two moments, the second one excluded; by default from the beginning to what is there now."""
+        """Return the span between two times, excluding the second; by default from the beginning until now."""
         after = BEGINNING if since_ms is None else id_at(since_ms)
         before = "+" if until_ms is None else f"({round(until_ms)}-0"
         last = await self._redis.xrevrange(self._stream, before, f"({after}", count=1)
@@ -113,10 +113,10 @@ def entry_matches(event_filter: EventFilter, fields: Mapping[bytes, bytes]) -> b
 
 
 def ms_of(entry: str) -> int:
-    """When an entry was added, Unix milliseconds."""
+    """Return when an entry was added, Unix milliseconds."""
     return int(entry.partition("-")[0])
 
 
 def id_at(ms: float) -> str:
-    """The id after which everything follows that was added at a moment (Unix milliseconds) or later."""
+    """Return the id before all entries that were added at `ms` (Unix milliseconds) or later."""
     return id_before(f"{max(round(ms), 0)}-0")

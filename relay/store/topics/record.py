@@ -1,4 +1,4 @@
-"""An event as a topic's stream holds it: the public interface of pull subscribers, so fields are only ever added.
+"""The entry of an event in a topic's stream: the public interface of pull subscribers, so fields are only ever added.
 
 id         Linq's event id                          always
 type       event type                               always
@@ -6,9 +6,9 @@ line       the line, E.164; empty if unknown        always
 chat       Linq's chat id; empty if unknown         always
 at         when the relay accepted it, Unix ms      always
 version    payload shape: 2026-02-03, 2025-01-01, v2 always
-body       what Linq signed, byte for byte          always
+body       the signed body, byte for byte          always
 message, direction, service, group (0 or 1), created (Linq's created_at), trace, freshness (only `history`), webhook_id
-(only if it is not the event id): where the event has them
+(only if it differs from the event id): if the event has them
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _FLAG = {b"1": True, b"0": False}
 
 
 class Record(NamedTuple):  # made for every delivery, in a third of the time that a frozen dataclass takes
-    """One entry of a topic's stream."""
+    """An entry of a topic's stream."""
 
     entry: str
     """The stream entry's id; grows in the order of acceptance."""
@@ -36,7 +36,7 @@ class Record(NamedTuple):  # made for every delivery, in a third of the time tha
     line: str | None
     chat: str | None
     at: int
-    """When the relay accepted the event, Unix milliseconds."""
+    """Time of acceptance, Unix milliseconds."""
     version: str
     body: bytes
     webhook_id: str
@@ -49,12 +49,12 @@ class Record(NamedTuple):  # made for every delivery, in a third of the time tha
     freshness: Freshness = Freshness.LIVE
 
     def json(self) -> Any:
-        """The body, parsed."""
+        """Return the parsed body."""
         return parse_json(self.body)
 
 
 def fields_of(event: Event, at: bytes | int, webhook_id: str, body: bytes) -> list[bytes | str | int]:
-    """Field names and values of the entry for `event`, flat, as XADD takes them."""
+    """Return the names and values of the entry's fields for `event`, flat, as XADD takes them."""
     _, chat, message, direction, service, is_group, _ = event.fields
     fields: list[bytes | str | int] = [
         *("id", event.id, "type", event.type, "line", event.line or "", "chat", chat or ""),
@@ -81,7 +81,7 @@ def fields_of(event: Event, at: bytes | int, webhook_id: str, body: bytes) -> li
 
 
 def record_of(entry: bytes, fields: Mapping[bytes, bytes]) -> Record:
-    """The record that a stream entry holds; unknown fields are left alone."""
+    """Return the record of a stream entry; unknown fields are ignored."""
 
     def text(name: bytes) -> str | None:
         value = fields.get(name)

@@ -1,9 +1,9 @@
--- Moves a replay of a topic's history on: gives the next of its events to the lane and advances its cursor, in one step.
+-- Advances a replay of a topic's history: appends its next events to the lane and moves its cursor, in one step.
 -- KEYS: replay, topic stream, lane, ready set of its partition, arq queue
--- ARGV: where the cursor has to stand, where it is to stand, how many entries it passes, topic, lane name, now (ms),
---       wakeup: job id, payload, lifetime (ms); then ids of those of the entries that are wanted
--- Returns how many events the lane was given (one that was trimmed meanwhile is not), or -1 if the replay has ended or
--- stands elsewhere: another worker has advanced it.
+-- ARGV: expected cursor, new cursor, number of entries in between, topic, lane name, now (ms),
+--       wakeup: job id, payload, lifetime (ms); then ids of the entries to append
+-- Returns the number of events appended (without trimmed ones), or -1 if the replay has ended or its cursor differs:
+-- another worker has advanced it.
 --#include wake
 --#include types
 local replay, stream, lane, ready, queue = unpack(KEYS)

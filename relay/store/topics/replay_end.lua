@@ -1,6 +1,6 @@
--- Ends a replay of a topic's history, unless it has ended already; it is remembered for a while.
--- KEYS: replay, ids of those that run
--- ARGV: id, state, reason, now (ms), how long it is remembered (ms)
+-- Ends a replay of a topic's history, unless it has ended already; it is kept for a while.
+-- KEYS: replay, ids of running replays
+-- ARGV: id, state, reason, now (ms), how long it is kept (ms)
 -- Returns 1 if it ran until now, else 0.
 --#include types
 must_be('hash', KEYS[1])

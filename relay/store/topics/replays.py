@@ -1,12 +1,12 @@
-"""Replays: a topic's history that is sent to a push subscription again, however long that takes.
+"""Replays: a topic's history that is sent to a push subscription again, in steps that survive restarts.
 
-    running  ->  done         its span is through
+    running  ->  done         its span is complete
              ->  cancelled    an operator has cancelled it
-             ->  failed       its subscription is no longer there, or a bug of ours
+             ->  failed       its subscription no longer exists, or a bug of ours
 
 A replay is a record in Redis with a cursor, which moves in the same step that gives the lane its events: a worker can
-die at any moment, and the next one resumes at the cursor (`workers.maintenance.replayer`). What the
-lane has got, it delivers as any other event, with `Relay-Replay` and attempts of its own.
+die at any moment, and the next one resumes at the cursor (`workers.maintenance.replayer`). The lane
+delivers these events like any others, with `Relay-Replay` and attempts of their own.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
     from relay.store.topics.history import Survey
 
 MAX_RUNNING = 20
-"""Replays at a time."""
+"""Maximum number of running replays."""
 
 _REMEMBERED_MS = 7 * 24 * 3600 * 1000
 _MAX_REMEMBERED = 100
 
-_move_on, _end = Script(__package__, "replay_advance"), Script(__package__, "replay_end")
+_advance, _end = Script(__package__, "replay_advance"), Script(__package__, "replay_end")
 
 
 class State(StrEnum):
-    """True if a replay goes on."""
+    """The state of a replay."""
 
     RUNNING = "running"
     DONE = "done"
@@ -54,7 +54,7 @@ class Order:
     topic: str
     to: str
     """The subscription."""
-    wanted: EventFilter
+    event_filter: EventFilter
     rate: float
     """Events a second, at most."""
     by: str
@@ -63,7 +63,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """One replay."""
+    """A replay and its progress."""
 
     id: str
     order: Order
@@ -73,37 +73,37 @@ class Replay:
     matching: int
     """The number of events that matched."""
     cursor: str
-    """The last entry that is through."""
+    """The last processed entry."""
     seen: int
     """The number of entries that were processed."""
     sent: int
-    """The number of events that the lane was given."""
+    """The number of events that the lane got."""
     state: State
     reason: str
-    """The reason for its end, if there is one."""
+    """The reason for its end; empty for none."""
     started_ms: int
     """Unix milliseconds."""
     ended_ms: int | None
 
     @property
-    def is_through(self) -> bool:
-        """True if nothing of its span is left."""
+    def is_complete(self) -> bool:
+        """True if its span is complete."""
         return self.cursor == self.span.end
 
     @property
     def missed(self) -> int:
         """The number of events that were trimmed before their turn; 0 until the replay is complete."""
-        return self.events - self.seen if self.is_through else 0
+        return self.events - self.seen if self.is_complete else 0
 
 
 class Replays:
-    """The replays that run, and those that ended lately."""
+    """The running replays, and those that ended in the last week."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
     async def start(self, order: Order, survey: Survey, now_ms: int) -> Replay:
-        """Begins a replay of what was surveyed."""
+        """Start a replay of the surveyed span."""
         replay = Replay(
             id=secrets.token_hex(4),
             order=order,
@@ -128,40 +128,40 @@ class Replays:
         return replay
 
     async def get(self, replay_id: str) -> Replay | None:
-        """One replay, if it is known (still)."""
+        """Return the replay; None if it does not exist."""
         fields = await ask(self._redis.hgetall(keys.replay(replay_id)))
         return _replay(replay_id, fields) if fields else None
 
     async def running(self) -> list[Replay]:
-        """Those that have not ended, the oldest first."""
-        ids = [one.decode() for one in await ask(self._redis.smembers(keys.REPLAYS_RUNNING))]
-        found = {one: await self.get(one) for one in ids}
-        if lost := [one for one, replay in found.items() if replay is None]:
+        """Return the running replays, the oldest first."""
+        ids = [row.decode() for row in await ask(self._redis.smembers(keys.REPLAYS_RUNNING))]
+        found = {replay_id: await self.get(replay_id) for replay_id in ids}
+        if lost := [replay_id for replay_id, replay in found.items() if replay is None]:
             await ask(self._redis.srem(keys.REPLAYS_RUNNING, *lost))
         return sorted(filter(None, found.values()), key=lambda replay: (replay.started_ms, replay.id))
 
     async def all(self) -> list[Replay]:
-        """Those that run and those that ended lately, the oldest first."""
-        ids = [one.decode() for one in await self._redis.zrange(keys.REPLAYS, 0, -1)]
-        found = {one: await self.get(one) for one in ids}
-        if forgotten := [one for one, replay in found.items() if replay is None]:
-            await self._redis.zrem(keys.REPLAYS, *forgotten)
+        """Return the running and the remembered replays, the oldest first."""
+        ids = [row.decode() for row in await self._redis.zrange(keys.REPLAYS, 0, -1)]
+        found = {replay_id: await self.get(replay_id) for replay_id in ids}
+        if expired := [replay_id for replay_id, replay in found.items() if replay is None]:
+            await self._redis.zrem(keys.REPLAYS, *expired)
         replays = {replay.id: replay for replay in found.values() if replay} | {
-            one.id: one for one in await self.running()
+            replay.id: replay for replay in await self.running()
         }
         return sorted(replays.values(), key=lambda replay: (replay.started_ms, replay.id))
 
-    async def move_on(self, replay: Replay, cursor: str, seen: int, chosen: Sequence[str], now_ms: int) -> int:
-        """Gives the lane the entries `chosen` of the `seen` ones up to `cursor`; how many it got.
+    async def advance(self, replay: Replay, cursor: str, seen: int, entries: Sequence[str], now_ms: int) -> int:
+        """Append `entries`, out of the `seen` ones up to `cursor`, to the lane; return the number appended.
 
-        Nothing happens if the replay does not stand any more where `replay` says: an answer may have been lost.
+        Idempotent: without effect if the stored cursor differs from that of `replay`, since a reply may have been lost.
         """
         order = replay.order
         partition = wakeups.partition_of(order.to)
         wakeup = wakeups.deliver(partition)
         arguments: list[str | bytes | int] = [replay.cursor, cursor, seen, order.topic, order.to, now_ms]
-        arguments += (wakeup.job_id, wakeup.payload, wakeups.LIFETIME_MS, *chosen)
-        sent: int = await _move_on(
+        arguments += (wakeup.job_id, wakeup.payload, wakeups.LIFETIME_MS, *entries)
+        sent: int = await _advance(
             self._redis,
             [keys.replay(replay.id), keys.topic(order.topic), keys.lane(order.to), keys.ready(partition), wakeup.queue],
             arguments,
@@ -169,7 +169,7 @@ class Replays:
         return max(sent, 0)
 
     async def end(self, replay_id: str, state: State, reason: str, now_ms: int) -> bool:
-        """Ends a replay; False if it has ended before, or is not known."""
+        """End a replay; return False if it has ended before, or does not exist."""
         redis_keys = [keys.replay(replay_id), keys.REPLAYS_RUNNING]
         ended: int = await _end(self._redis, redis_keys, [replay_id, state, reason, now_ms, _REMEMBERED_MS])
         return ended == 1
@@ -180,8 +180,8 @@ def _fields(replay: Replay) -> dict[str | bytes, str | int | float | bytes]:
     return {
         "topic": order.topic,
         "to": order.to,
-        "type": order.wanted.event_type or "",
-        "line": order.wanted.line or "",
+        "type": order.event_filter.event_type or "",
+        "line": order.event_filter.line or "",
         "rate": order.rate,
         "by": order.by,
         "after": replay.span.after,
@@ -203,7 +203,7 @@ def _replay(replay_id: str, fields: dict[bytes, bytes]) -> Replay:
         order=Order(
             topic=text("topic"),
             to=text("to"),
-            wanted=EventFilter(text("type") or None, text("line") or None),
+            event_filter=EventFilter(text("type") or None, text("line") or None),
             rate=float(text("rate")),
             by=text("by"),
         ),

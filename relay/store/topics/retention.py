@@ -1,8 +1,8 @@
 """Retention: topics lose their oldest entries by age and size, but none that a group still needs, up to a hard cap.
 
-A lane needs what it has not settled; a pull group what it has not acknowledged, for as long as the group exists. What
-is in the way of trimming is said long before the hard cap is reached; beyond that the oldest go all the same, so that
-Redis and with it every other topic goes on, and each lane counts what it lost.
+A lane needs its unsettled entries; a pull group its unacknowledged ones, for as long as the group exists. The group
+that blocks trimming is logged long before the hard cap is reached; beyond the cap the oldest entries are deleted
+anyway, so that Redis and every other topic keep working, and each lane counts its losses.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from relay.store.driver.scripts import Script
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-_STEP = 1000  # entries at once: Redis does nothing else meanwhile
+_STEP = 1000  # entries per script, which blocks Redis
 
 _trim = Script(__package__, "trim")
 
@@ -56,13 +56,13 @@ async def trim_topic(redis: Redis, topic: str, bounds: Bounds, now_ms: int) -> T
     entries = int(await redis.xlen(stream))
     if not entries:
         return Trimmed()
-    each = size / entries
+    entry_size = size / entries
     young = f"{max(now_ms - round(bounds.age * 1000), 0)}-0"
-    most, hard = int(bounds.size / each), int(bounds.hard_size / each)
+    soft, hard = int(bounds.size / entry_size), int(bounds.hard_size / entry_size)
     removed = needed = 0
     while True:
-        arguments: list[str | int] = [young, most, hard, _STEP, keys.LANE_PREFIX, keys.PUSH_GROUP_PREFIX]
+        arguments: list[str | int] = [young, soft, hard, _STEP, keys.LANE_PREFIX, keys.PUSH_GROUP_PREFIX]
         gone, missed, entries, held_by = await _trim(redis, [stream], arguments)
         removed, needed = removed + gone, needed + missed
         if not gone:
-            return Trimmed(removed, needed, entries, round(each * entries), held_by.decode())
+            return Trimmed(removed, needed, entries, round(entry_size * entries), held_by.decode())

@@ -1,8 +1,8 @@
--- Moves a consumer group of a topic to another place.
+-- Moves a consumer group of a topic to another position.
 -- KEYS: topic stream
--- ARGV: group, id after which it goes on, how many entries the stream has ever had up to there
--- What is pending beyond that place is acknowledged: it is read again as new, and must not be claimed as well.
--- Returns how many entries were.
+-- ARGV: group, id after which it resumes, number of entries ever added up to that id
+-- Pending entries beyond that position are acknowledged: they are read again as new, and must not be claimed as well.
+-- Returns the number of acknowledged entries.
 local stream, group, after = KEYS[1], ARGV[1], ARGV[2]
 local acknowledged = 0
 while true do

@@ -17,38 +17,38 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class GroupState:
-    """One consumer group of a topic."""
+    """A consumer group of a topic."""
 
     name: str
-    """Of a push lane, its subscription's."""
+    """The group's name; for a push lane, the subscription's."""
     is_push: bool
     lag: int
-    """Events that it has not read."""
+    """The number of events that it has not read."""
     pending: int
-    """Events that it has read and not acknowledged."""
+    """The number of events that it has read and not acknowledged."""
 
 
 @dataclass(frozen=True, slots=True)
 class TopicState:
-    """One topic."""
+    """The size, age and groups of a topic."""
 
     name: str
     events: int
-    """Those that are kept."""
+    """The number of kept events."""
     size: int
     """Bytes of Redis's memory."""
     oldest_ms: int | None
-    """When the oldest of them was routed, Unix milliseconds."""
+    """Time of routing of the oldest, Unix milliseconds."""
     groups: tuple[GroupState, ...]
 
 
 async def topic_states(redis: Redis, known: Iterable[str]) -> list[TopicState]:
-    """The topics in `known`, in their order, and then those that were ever fed."""
+    """Return the state of the topics in `known`, in their order, then of all others that ever had an event."""
     return [await _state(redis, name) for name in await topic_names(redis, known)]
 
 
 async def topic_names(redis: Redis, known: Iterable[str]) -> list[str]:
-    """The topics in `known`, in their order, and then those that were ever fed."""
+    """Return the topics in `known`, in their order, then all others that ever had an event."""
     fed = sorted(name.decode() for name in await ask(redis.smembers(keys.TOPICS)))
     return list(dict.fromkeys([*known, *fed]))
 
@@ -71,7 +71,7 @@ async def _state(redis: Redis, name: str) -> TopicState:
 async def _reader(redis: Redis, stream: str, row: Mapping[str, Any]) -> GroupState:
     name = row["name"].decode(errors="replace")
     lag = row["lag"]
-    if lag is None:  # Redis cannot tell after a group was set to an arbitrary place
+    if lag is None:  # Redis cannot tell after a group was set to an arbitrary position
         lag = await count_between(redis, stream, row["last-delivered-id"].decode())
     is_push = name.startswith(keys.PUSH_GROUP_PREFIX)
     return GroupState(name.removeprefix(keys.PUSH_GROUP_PREFIX), is_push, int(lag), int(row["pending"]))

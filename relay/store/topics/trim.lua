@@ -1,12 +1,12 @@
 #!lua flags=allow-oom
--- Removes the oldest entries of a topic: those that are too old or too many and that no group needs any more; and
--- beyond the hard cap also those that are needed.
+-- Removes the oldest entries of a topic: those beyond the limits of age and number that no group needs; and beyond the
+-- hard cap also needed ones.
 -- KEYS: topic stream
--- ARGV: id that entries have to reach to be young enough, most entries, hard cap of entries, most entries to remove in
+-- ARGV: id of the oldest entry that is young enough, most entries, hard cap of entries, most entries to remove in
 --       this step, prefix of lanes' keys, prefix of lanes' groups
--- What a lane loses to the hard cap is counted: unread entries at once, pending ones when they turn out to be gone.
--- Returns how many were removed, how many of them were needed, how many are left, and the group that needs the oldest
--- entry (empty if none does).
+-- A lane's losses to the hard cap are counted: unread entries now, pending ones when their delivery is read.
+-- Returns the numbers of removed entries, of needed ones among them, and of remaining ones, and the group that needs the
+-- oldest entry (empty if none does).
 local stream = KEYS[1]
 local young, most, hard, step = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local lane_prefix, group_prefix = ARGV[5], ARGV[6]
@@ -16,8 +16,8 @@ local function parts(id)
     return tonumber(ms), tonumber(sequence) or 0
 end
 
-local function is_before(one, other)
-    local ms, sequence = parts(one)
+local function is_before(id, other)
+    local ms, sequence = parts(id)
     local other_ms, other_sequence = parts(other)
     return ms < other_ms or (ms == other_ms and sequence < other_sequence)
 end
@@ -49,7 +49,7 @@ local function groups_of()
     return found
 end
 
--- The oldest entry that a group needs; nothing for a lane that has left the topic and has had what it was owed.
+-- Returns the oldest entry that a group needs; nil for a lane that has left the topic and has read all that it is owed.
 local function needed_by(group)
     if group['pending'] > 0 then
         return redis.call('XPENDING', stream, group['name'])[2]
@@ -62,7 +62,7 @@ local function needed_by(group)
     return after(group['last-delivered-id'])
 end
 
--- The id after the first `count` entries.
+-- Returns the id after the first `count` entries.
 local function id_beyond(count)
     local rows = redis.call('XRANGE', stream, '-', '+', 'COUNT', math.min(count, step))
     return #rows > 0 and after(rows[#rows][1]) or '0-0'
@@ -105,8 +105,8 @@ if length <= most then
     to = is_before(young, to) and young or to
 else
     local small = id_beyond(length - most)
-    local wanted = is_before(small, young) and young or small
-    to = is_before(wanted, to) and wanted or to
+    local later = is_before(small, young) and young or small
+    to = is_before(later, to) and later or to
 end
 if floor and is_before(floor, to) then
     to = floor

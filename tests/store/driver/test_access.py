@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def user_with(redis: Redis, url: str, *rights: str) -> AsyncIterator[Redis]:
-    """A client of a user that has these rights, in the words of ACL SETUSER."""
+    """Open a client of a user with these rights, in the syntax of ACL SETUSER."""
     await redis.execute_command("ACL", "SETUSER", "relay", "reset", "on", ">secret", *rights)  # type: ignore[no-untyped-call]
     place = urlsplit(url)
     try:
@@ -40,12 +40,12 @@ async def refusal(redis: Redis) -> str:
     return str(caught.value)
 
 
-async def test_everything_is_allowed_to_the_default_user_and_nothing_is_written(redis: Redis) -> None:
+async def test_default_user_has_all_rights_and_the_check_writes_nothing(redis: Redis) -> None:
     await check_access(redis)
     assert await redis.keys() == []
 
 
-async def test_the_rights_that_a_refusal_names_are_enough(redis: Redis, redis_url: str) -> None:
+async def test_rights_named_in_the_error_are_sufficient(redis: Redis, redis_url: str) -> None:
     rights = ACL.split(">PASSWORD ")[1].split()
     async with user_with(redis, redis_url, *rights) as client:
         await check_access(client)
@@ -61,7 +61,7 @@ async def test_the_rights_that_a_refusal_names_are_enough(redis: Redis, redis_ur
         (("~*", "+@read"), "may not use "),
     ],
 )
-async def test_missing_rights_are_named_with_the_line_that_grants_them(
+async def test_missing_rights_are_listed_with_the_granting_command(
     redis: Redis, redis_url: str, rights: tuple[str, ...], missing: str
 ) -> None:
     async with user_with(redis, redis_url, *rights) as client:
@@ -70,15 +70,15 @@ async def test_missing_rights_are_named_with_the_line_that_grants_them(
     assert "ACL SETUSER relay on >PASSWORD" in text
 
 
-async def test_wrong_credentials_are_told_without_the_password(redis: Redis, redis_url: str) -> None:
+async def test_error_for_wrong_credentials_hides_the_password(redis: Redis, redis_url: str) -> None:
     port = urlsplit(redis_url).port
     async with open_redis(f"redis://:hunter2@127.0.0.1:{port}/0", REQUEST_TIMEOUT) as client:
         text = await refusal(client)
-    assert "wrong user name or password" in text
+    assert "user name or password is wrong" in text
     assert "hunter2" not in text
     assert await redis.ping()
 
 
-async def test_a_redis_that_cannot_be_reached_is_waited_for_elsewhere() -> None:
+async def test_access_check_ignores_an_unreachable_redis() -> None:
     async with open_redis("redis://127.0.0.1:1/0", REQUEST_TIMEOUT) as nowhere:
         await check_access(nowhere)

@@ -7,12 +7,12 @@ import pytest
 from relay.store.driver.batcher import Batcher
 
 
-def batcher(send: object, most_items: int = 100, most_bytes: int = 10_000) -> Batcher[str, str]:
-    return Batcher(send, size_of=len, most_items=most_items, most_bytes=most_bytes)  # type: ignore[arg-type]
+def batcher(send: object, max_items: int = 100, max_bytes: int = 10_000) -> Batcher[str, str]:
+    return Batcher(send, size_of=len, max_items=max_items, max_bytes=max_bytes)  # type: ignore[arg-type]
 
 
 class Echo:
-    """Answers each item in capitals, once it is let."""
+    """A batch handler that returns each item in capitals, once released."""
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
@@ -48,7 +48,7 @@ async def test_items_that_arrive_during_a_batch_share_the_next() -> None:
 async def test_batches_are_bounded_by_count_and_by_bytes() -> None:
     echo = Echo()
     echo.open.set()
-    async with batcher(echo, most_items=2, most_bytes=10) as bounded:
+    async with batcher(echo, max_items=2, max_bytes=10) as bounded:
         items = ["a", "b", "c", "x" * 9, "y" * 9, "z" * 50]
         assert await asyncio.gather(*map(bounded.submit, items)) == [item.upper() for item in items]
     assert [len(batch) for batch in echo.batches] == [2, 2, 1, 1]
@@ -102,13 +102,13 @@ async def test_leaving_the_context_cancels_waiting_callers() -> None:
 
 async def test_expired_item_times_out_and_is_not_sent() -> None:
     echo = Echo()
-    async with Batcher[str, str](echo, size_of=len, most_items=2, most_bytes=100, longest_wait=0.02) as patient:
-        first = patient.submit("a")
+    async with Batcher[str, str](echo, size_of=len, max_items=2, max_bytes=100, max_wait=0.02) as batches:
+        first = batches.submit("a")
         while not echo.batches:
             await asyncio.sleep(0)
-        late = [patient.submit(letter) for letter in "bc"]
+        late = [batches.submit(letter) for letter in "bc"]
         await asyncio.sleep(0.03)
-        in_time = patient.submit("d")
+        in_time = batches.submit("d")
         await asyncio.sleep(0)
         echo.open.set()
         assert (await first, await in_time) == ("A", "D")
@@ -121,8 +121,8 @@ async def test_expired_item_times_out_and_is_not_sent() -> None:
 async def test_burst_is_split_when_two_batches_can_be_in_flight() -> None:
     echo = Echo()
     numbers = [str(number) for number in range(100)]
-    async with Batcher(echo, size_of=len, most_items=1000, most_bytes=10_000, at_once=2) as parted:
-        wave = [parted.submit(number) for number in numbers]
+    async with Batcher(echo, size_of=len, max_items=1000, max_bytes=10_000, max_in_flight=2) as batches:
+        wave = [batches.submit(number) for number in numbers]
         while len(echo.batches) < 2:
             await asyncio.sleep(0)
         echo.open.set()
@@ -133,6 +133,6 @@ async def test_burst_is_split_when_two_batches_can_be_in_flight() -> None:
 async def test_small_burst_is_not_split() -> None:
     echo = Echo()
     echo.open.set()
-    async with Batcher(echo, size_of=len, most_items=1000, most_bytes=10_000, at_once=2) as parted:
-        await asyncio.gather(*(parted.submit(letter) for letter in "abcdefgh"))
+    async with Batcher(echo, size_of=len, max_items=1000, max_bytes=10_000, max_in_flight=2) as batches:
+        await asyncio.gather(*(batches.submit(letter) for letter in "abcdefgh"))
     assert [len(batch) for batch in echo.batches] == [8]

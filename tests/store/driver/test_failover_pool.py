@@ -1,4 +1,4 @@
-"""Failover: who is told that its server is a replica goes to the new primary, and nothing accepted is lost."""
+"""Failover: a connection to a replica is replaced by one to the new primary, and no accepted event is lost."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ async def test_confirmed_events_survive_the_loss_of_the_primary(redis: Redis, to
 
     async def accept_for_ever(acceptor: Acceptor) -> None:
         while True:
-            arrival = arrival_of()
+            webhook = arrival_of()
             try:
-                await acceptor.accept(arrival)
+                await acceptor.accept(webhook)
             except StoreUnavailable:
                 await asyncio.sleep(0.01)
             else:
-                confirmed.add(arrival.id)
+                confirmed.add(webhook.id)
 
     async with Acceptor(redis, 60.0, time.time, replicas=1) as acceptor:
         senders = [asyncio.create_task(accept_for_ever(acceptor)) for _ in range(4)]
@@ -63,7 +63,7 @@ async def test_confirmed_events_survive_the_loss_of_the_primary(redis: Redis, to
         topology.kill(first)
         await eventually(lambda: topology.has_moved_from(first))
         before = len(confirmed)
-        await topology.follow(first)  # now it is the replica that has to confirm
+        await topology.follow(first)  # now it is the replica that must confirm
         await eventually(lambda: len(confirmed) > before + 200)
         for sender in senders:
             sender.cancel()
@@ -73,19 +73,19 @@ async def test_confirmed_events_survive_the_loss_of_the_primary(redis: Redis, to
 
 async def test_unconfirmed_event_is_refused_and_is_a_duplicate_later(redis: Redis, topology: Topology) -> None:
     [replica] = topology.ports[1:]
-    arrival = arrival_of()
+    webhook = arrival_of()
     async with Acceptor(redis, 60.0, time.time, replicas=1) as acceptor:
         await acceptor.accept(arrival_of())
         topology.kill(replica)
-        with pytest.raises(StoreUnavailable, match="0 of 1 replicas have confirmed it"):
-            await acceptor.accept(arrival)
+        with pytest.raises(StoreUnavailable, match="0 of 1 replicas have confirmed the write"):
+            await acceptor.accept(webhook)
         topology.start(replica)
         await eventually(topology.is_whole)
-        assert not await acceptor.accept(arrival)
+        assert not await acceptor.accept(webhook)
 
 
 async def test_connection_is_closed_after_readonly(topology: Topology) -> None:
     async with open_redis(f"redis://127.0.0.1:{topology.ports[1]}/0", REQUEST_TIMEOUT) as redis:
-        with pytest.raises(RedisConnectionError, match="it is a replica now"):
+        with pytest.raises(RedisConnectionError, match="the server is a replica now"):
             await redis.set("x", 1)
         assert not any(connection.is_connected for connection in redis.connection_pool._available_connections)

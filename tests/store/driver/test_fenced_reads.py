@@ -16,7 +16,7 @@ STREAM = "relay:topic:support"
 
 @pytest.fixture
 async def lane(redis: Redis) -> Lane:
-    """A lane with something to read and something due, whose partition is leased to "holder"."""
+    """A lane with a new and a due delivery, whose partition is leased to "holder"."""
     lane = Lane(redis, "bot", "support")
     await lane.ensure()
     await redis.xadd(STREAM, {"id": "e1", "body": "b"})
@@ -25,7 +25,7 @@ async def lane(redis: Redis) -> Lane:
     return lane
 
 
-@pytest.mark.parametrize("token", ["somebody else", ""])
+@pytest.mark.parametrize("token", ["other", ""])
 async def test_worker_without_the_lease_reads_nothing(redis: Redis, lane: Lane, token: str) -> None:
     with pytest.raises(LeaseLost):
         await lane.read_new(10, token)
@@ -42,7 +42,7 @@ async def test_free_lease_does_not_block_reads(redis: Redis, lane: Lane) -> None
     assert len(await lane.read_new(10, "former holder")) == 1
 
 
-async def test_entries_come_as_they_are_and_once(redis: Redis) -> None:
+async def test_entries_are_read_unchanged_and_once(redis: Redis) -> None:
     await redis.xgroup_create("s", "g", mkstream=True)
     odd = {b"a": b"", b"": b"\xff", b"a ": b"2"}
     entries = [await redis.xadd("s", odd), await redis.xadd("s", {"gone": "1"})]  # type: ignore[arg-type]
@@ -53,7 +53,7 @@ async def test_entries_come_as_they_are_and_once(redis: Redis) -> None:
     assert await read_due(redis, claim, "nothing waits", 1, 9) == []
 
 
-async def test_further_streams_share_the_room_left_and_get_at_least_one(redis: Redis) -> None:
+async def test_further_streams_share_the_limit_and_get_at_least_one(redis: Redis) -> None:
     for stream in ("s", "replays"):
         await redis.xgroup_create(stream, "g", mkstream=True)
         for n in range(9):

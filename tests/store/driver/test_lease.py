@@ -52,11 +52,11 @@ async def test_lease_is_renewed_while_held(redis: Redis) -> None:
 
 async def test_worker_detects_that_another_took_its_lease(redis: Redis) -> None:
     async with acquire_lease(redis, JOB, timings=QUICK) as lease:
-        await redis.set(keys.lease(JOB), "somebody else")
+        await redis.set(keys.lease(JOB), "other")
         async with asyncio.timeout(5):
             await lease.lost.wait()
         assert not lease.is_sure
-    assert await redis.get(keys.lease(JOB)) == b"somebody else"
+    assert await redis.get(keys.lease(JOB)) == b"other"
 
 
 async def test_expired_free_lease_is_reacquired(redis: Redis) -> None:

@@ -25,7 +25,7 @@ async def read(connection: Connection) -> Any:
 
 
 async def ask(line: OrderedConnection, *command: str | int) -> Any:
-    """The answer to one command."""
+    """Return the reply to a command."""
     return await line.exchange(pack_command(command), read)  # type: ignore[arg-type]  # typed for fewer tuples than it takes
 
 
@@ -39,13 +39,13 @@ async def opened(redis: Redis) -> AsyncIterator[OrderedConnection]:
 
 
 async def connections(redis: Redis) -> set[int]:
-    """The ids of those that Redis has, ours apart."""
+    """Return the ids of Redis's other connections."""
     own = await redis.client_id()
     return {int(client["id"]) for client in await redis.client_list()} - {own}
 
 
 async def is_blocked(redis: Redis, number: int) -> bool:
-    """Whether Redis lets that connection wait."""
+    """Return True if Redis has blocked that connection."""
     return any(int(client["id"]) == number and "b" in client["flags"] for client in await redis.client_list())
 
 
@@ -67,7 +67,7 @@ async def test_error_reply_reaches_only_its_own_call(redis: Redis) -> None:
     assert answers == [1, 2]
 
 
-async def test_an_idle_connection_that_redis_has_closed_is_made_anew(redis: Redis) -> None:
+async def test_idle_connection_closed_by_redis_is_reopened(redis: Redis) -> None:
     async with opened(redis) as line:
         number = await ask(line, "CLIENT", "ID")
         await redis.client_kill_filter(_id=str(number))
@@ -101,13 +101,13 @@ async def test_send_during_a_cancellation_fails_with_connection_lost(
 ) -> None:
     async with open_redis(redis_url, WORKER_TIMEOUT) as redis, opened(redis) as line:
         await ask(line, "PING")
-        wire: Any = line._wire
+        pipeline: Any = line._pipeline
 
         async def send_too_late(command: Any) -> None:
-            await wire.break_off()
-            await wire._connection._send_packed_command(command)
+            await pipeline.abort()
+            await pipeline._connection._send_packed_command(command)
 
-        monkeypatch.setattr(wire._connection, "send_packed_command", send_too_late)
+        monkeypatch.setattr(pipeline._connection, "send_packed_command", send_too_late)
         with pytest.raises(RedisConnectionError):
             await ask(line, "PING")
         assert await ask(line, "PING") == b"PONG"

@@ -45,7 +45,7 @@ async def server(tmp_path: Path) -> AsyncIterator[tuple[int, Path]]:
 
 @asynccontextmanager
 async def tls_in_front_of(port: int, context: ssl.SSLContext) -> AsyncIterator[int]:
-    """A port that speaks TLS and passes everything on to `port`."""
+    """Open a TLS proxy for `port`."""
 
     async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
@@ -62,7 +62,7 @@ async def tls_in_front_of(port: int, context: ssl.SSLContext) -> AsyncIterator[i
 
 
 async def identity(url: str) -> tuple[str, int]:
-    """The user and the database that a client of `url` works with."""
+    """Return the user and the database of a client of `url`."""
     async with open_redis(url, WORKER_TIMEOUT) as redis:
         info = await ask(redis.client_info())
         await redis.set("seen", url)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 WINDOW = 3600.0
 
 
-async def test_an_event_enters_the_inbox_whole(redis: Redis, clock: Clock) -> None:
+async def test_accepted_event_has_all_fields(redis: Redis, clock: Clock) -> None:
     arrival = arrival_of()
     async with Acceptor(redis, WINDOW, clock) as acceptor:
         assert await acceptor.accept(arrival) is True
@@ -37,7 +37,7 @@ async def test_an_event_enters_the_inbox_whole(redis: Redis, clock: Clock) -> No
     }
 
 
-async def test_fifty_copies_at_once_enter_once(redis: Redis, clock: Clock) -> None:
+async def test_concurrent_copies_are_accepted_once(redis: Redis, clock: Clock) -> None:
     arrival = arrival_of()
     async with Acceptor(redis, WINDOW, clock) as acceptor:
         answers = await asyncio.gather(*(acceptor.accept(arrival) for _ in range(50)))
@@ -46,14 +46,14 @@ async def test_fifty_copies_at_once_enter_once(redis: Redis, clock: Clock) -> No
     assert await hash_of(redis, keys.COUNTS) == {"accepted": "1", "duplicate": "49"}
 
 
-async def test_copies_through_two_processes_enter_once(redis: Redis, clock: Clock) -> None:
+async def test_copies_through_two_processes_are_accepted_once(redis: Redis, clock: Clock) -> None:
     arrival = arrival_of()
     async with Acceptor(redis, WINDOW, clock) as one, Acceptor(redis, WINDOW, clock) as other:
         answers = await asyncio.gather(*(acceptor.accept(arrival) for acceptor in (one, other) * 25))
     assert sum(answers) == 1
 
 
-async def test_an_event_is_forgotten_after_the_dedupe_window(redis: Redis, clock: Clock) -> None:
+async def test_event_is_new_again_after_the_dedupe_window(redis: Redis, clock: Clock) -> None:
     async with Acceptor(redis, WINDOW, clock) as acceptor:
         arrival = arrival_of()
         await acceptor.accept(arrival)
@@ -61,7 +61,7 @@ async def test_an_event_is_forgotten_after_the_dedupe_window(redis: Redis, clock
     assert WINDOW * 1000 - 5000 < lifetime <= WINDOW * 1000
 
 
-async def test_one_round_trip_for_everything_that_arrives_together(redis: Redis, clock: Clock) -> None:
+async def test_concurrent_events_share_one_round_trip(redis: Redis, clock: Clock) -> None:
     async with Acceptor(redis, WINDOW, clock) as acceptor:
         await acceptor.accept(arrival_of())
         await redis.config_resetstat()
@@ -87,7 +87,7 @@ async def test_duplicate_wakes_no_router(redis: Redis, clock: Clock) -> None:
     assert not await redis.exists(keys.QUEUE, "arq:job:relay:route")
 
 
-async def test_the_script_is_sent_again_when_redis_has_forgotten_it(redis: Redis, clock: Clock) -> None:
+async def test_script_is_sent_again_after_a_script_flush(redis: Redis, clock: Clock) -> None:
     async with Acceptor(redis, WINDOW, clock) as acceptor:
         await acceptor.accept(arrival_of())
         await redis.script_flush()
@@ -97,12 +97,12 @@ async def test_the_script_is_sent_again_when_redis_has_forgotten_it(redis: Redis
 async def test_unavailable_redis_fails_at_once(clock: Clock) -> None:
     nowhere = open_redis("redis://127.0.0.1:1/0", REQUEST_TIMEOUT)
     async with Acceptor(nowhere, WINDOW, clock) as acceptor:
-        with pytest.raises(StoreUnavailable, match="Redis did not take the event"):
+        with pytest.raises(StoreUnavailable, match="Redis did not accept the event"):
             await acceptor.accept(arrival_of())
     await nowhere.aclose()
 
 
-async def test_a_redis_that_does_not_answer_costs_less_than_two_seconds(clock: Clock) -> None:
+async def test_unresponsive_redis_fails_within_two_seconds(clock: Clock) -> None:
     async def swallow(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await reader.read()
 
@@ -111,14 +111,14 @@ async def test_a_redis_that_does_not_answer_costs_less_than_two_seconds(clock: C
         began = time.monotonic()
         async with Acceptor(hung, WINDOW, clock) as acceptor:
             first = asyncio.create_task(acceptor.accept(arrival_of()))
-            await asyncio.sleep(0.1)  # the second arrives while the first batch hangs, and waits behind it
+            await asyncio.sleep(0.1)  # the second arrives during the first batch, and waits behind it
             answers = await asyncio.gather(first, acceptor.accept(arrival_of()), return_exceptions=True)
         assert all(isinstance(answer, StoreUnavailable) for answer in answers)
         assert time.monotonic() - began < 2
         await hung.aclose()
 
 
-async def test_a_full_redis_refuses_without_leaving_half_an_event(redis: Redis, clock: Clock) -> None:
+async def test_full_redis_refuses_without_a_partial_write(redis: Redis, clock: Clock) -> None:
     async with Acceptor(redis, WINDOW, clock) as acceptor:
         await acceptor.accept(arrival_of())
         before = (await redis.info("memory"))["maxmemory"]

@@ -38,14 +38,14 @@ async def line_of(chats: ChatLines, sighting: Sighting) -> str | None:
 
 
 async def remembered(redis: Redis) -> list[str]:
-    """The chats in Redis, the one proved longest ago first; both keys say the same."""
+    """Return the chats in Redis, the oldest proof first, and check that both keys agree."""
     proved = [chat.decode() for chat in await redis.zrange(keys.CHATS_PROVED, 0, -1)]
     assert set(proved) == set(await hash_of(redis, keys.CHATS))
     return proved
 
 
 async def calls(redis: Redis) -> dict[str, int]:
-    """How often each command was called since the last look."""
+    """Return the number of calls of each command since the last reset."""
     stats: dict[str, Any] = await redis.info("commandstats")
     await redis.config_resetstat()
     return {name.removeprefix("cmdstat_"): row["calls"] for name, row in stats.items()}
@@ -53,12 +53,12 @@ async def calls(redis: Redis) -> dict[str, int]:
 
 @pytest.fixture
 async def chats(redis: Redis, clock: Clock) -> ChatLines:
-    """The map of the router, whose lease is ours."""
+    """The index of a router that has the lease."""
     await redis.set(keys.lease(wakeups.ROUTE.job_id), TOKEN)
     return ChatLines(redis, clock)
 
 
-# --- what is learned ------------------------------------------------------------------------------
+# --- learning -------------------------------------------------------------------------------------
 
 
 async def test_event_without_line_gets_the_line_of_its_chat(chats: ChatLines) -> None:
@@ -66,18 +66,18 @@ async def test_event_without_line_gets_the_line_of_its_chat(chats: ChatLines) ->
     assert await chats.resolve([seen(), seen("another"), seen(None)], TOKEN) == [LINE, None, None]
 
 
-async def test_a_successor_knows_what_was_learned(redis: Redis, clock: Clock, chats: ChatLines) -> None:
+async def test_successor_reads_the_stored_index(redis: Redis, clock: Clock, chats: ChatLines) -> None:
     await chats.resolve([seen("C", LINE), seen("D", OTHER_LINE)], TOKEN)
     successor = ChatLines(redis, clock)
     assert await successor.resolve([seen("D"), seen("C"), seen("E")], TOKEN) == [OTHER_LINE, LINE, None]
 
 
-async def test_the_events_of_a_batch_teach_those_behind_them(chats: ChatLines) -> None:
+async def test_proof_applies_to_later_events_of_the_batch(chats: ChatLines) -> None:
     batch = [seen(), seen(line=LINE), seen(), seen(line=OTHER_LINE), seen()]
     assert await chats.resolve(batch, TOKEN) == [None, LINE, LINE, OTHER_LINE, OTHER_LINE]
 
 
-async def test_a_proved_line_is_never_overridden(chats: ChatLines) -> None:
+async def test_proved_line_is_never_overridden(chats: ChatLines) -> None:
     await chats.resolve([seen(line=LINE)], TOKEN)
     assert await line_of(chats, seen(line=OTHER_LINE)) == OTHER_LINE
 
@@ -89,7 +89,7 @@ async def test_chats_of_v2_and_v3_are_kept_apart(redis: Redis, chats: ChatLines)
     assert await hash_of(redis, keys.CHATS) == {"v2:7": LINE, "v3:7": OTHER_LINE}
 
 
-async def test_what_cannot_be_a_chats_id_is_not_kept(redis: Redis, chats: ChatLines) -> None:
+async def test_oversized_chat_id_is_not_stored(redis: Redis, chats: ChatLines) -> None:
     endless = "C" * 1000
     assert await chats.resolve([seen(endless, LINE), seen(endless)], TOKEN) == [LINE, None]
     assert await remembered(redis) == []
@@ -113,10 +113,10 @@ async def test_moved_chat_gets_its_newest_line_and_is_logged_once(
     assert await ChatLines(redis, clock).resolve([seen("C"), seen("D")], TOKEN) == [OTHER_LINE, LINE]
 
 
-# --- what it costs --------------------------------------------------------------------------------
+# --- cost -----------------------------------------------------------------------------------------
 
 
-async def test_a_batch_costs_one_round_trip_to_look_up_and_one_to_store(redis: Redis, chats: ChatLines) -> None:
+async def test_batch_costs_one_lookup_and_one_store_round_trip(redis: Redis, chats: ChatLines) -> None:
     await chats.resolve([seen("warm", LINE)], TOKEN)
     await calls(redis)
     await chats.resolve([seen(f"C{n}", LINE if n % 2 else None) for n in range(100)], TOKEN)
@@ -124,7 +124,7 @@ async def test_a_batch_costs_one_round_trip_to_look_up_and_one_to_store(redis: R
     assert (made["hmget"], made["zmscore"], made["evalsha"]) == (1, 1, 1)
 
 
-async def test_events_of_known_chats_cost_nothing(redis: Redis, clock: Clock, chats: ChatLines) -> None:
+async def test_events_of_cached_chats_cost_no_round_trip(redis: Redis, clock: Clock, chats: ChatLines) -> None:
     await chats.resolve([seen(line=LINE)], TOKEN)
     await calls(redis)
     clock.now += HOUR / 2
@@ -133,7 +133,7 @@ async def test_events_of_known_chats_cost_nothing(redis: Redis, clock: Clock, ch
     assert set(await calls(redis)) <= {"info", "config|resetstat"}
 
 
-async def test_a_chat_that_was_looked_up_is_not_looked_up_again(redis: Redis, clock: Clock, chats: ChatLines) -> None:
+async def test_chat_is_looked_up_once(redis: Redis, clock: Clock, chats: ChatLines) -> None:
     await chats.resolve([seen(line=LINE)], TOKEN)
     successor = ChatLines(redis, clock)
     await line_of(successor, seen())
@@ -142,7 +142,7 @@ async def test_a_chat_that_was_looked_up_is_not_looked_up_again(redis: Redis, cl
     assert "hmget" not in await calls(redis)
 
 
-async def test_a_busy_chat_is_written_once_an_hour(redis: Redis, clock: Clock, chats: ChatLines) -> None:
+async def test_busy_chat_is_written_once_an_hour(redis: Redis, clock: Clock, chats: ChatLines) -> None:
     written = set()
     for _ in range(12 * 4 + 1):
         await chats.resolve([seen(line=LINE)], TOKEN)
@@ -151,7 +151,7 @@ async def test_a_busy_chat_is_written_once_an_hour(redis: Redis, clock: Clock, c
     assert written == {(NOW + hour * HOUR) * 1000 for hour in range(12 + 1)}
 
 
-async def test_the_cache_is_bounded_and_what_left_it_is_looked_up(redis: Redis, clock: Clock) -> None:
+async def test_cache_is_bounded_and_evicted_chats_are_looked_up(redis: Redis, clock: Clock) -> None:
     chats = ChatLines(redis, clock, Bounds(cached=3))
     await chats.resolve([seen(f"C{n}", LINE) for n in range(8)], TOKEN)
     await calls(redis)
@@ -161,10 +161,10 @@ async def test_the_cache_is_bounded_and_what_left_it_is_looked_up(redis: Redis, 
     assert (await calls(redis))["hmget"] == 1
 
 
-# --- what is forgotten ----------------------------------------------------------------------------
+# --- expiry ---------------------------------------------------------------------------------------
 
 
-async def test_beyond_the_bound_the_chats_proved_longest_ago_are_forgotten(redis: Redis, clock: Clock) -> None:
+async def test_excess_chats_with_the_oldest_proofs_are_deleted(redis: Redis, clock: Clock) -> None:
     chats = ChatLines(redis, clock, Bounds(chats=3))
     for chat in ("A", "B", "C", "A", "D", "E"):
         await chats.resolve([seen(chat, LINE)], TOKEN)
@@ -172,7 +172,7 @@ async def test_beyond_the_bound_the_chats_proved_longest_ago_are_forgotten(redis
     assert await remembered(redis) == ["v3:A", "v3:D", "v3:E"]
 
 
-async def test_one_batch_cannot_break_the_bound(redis: Redis, clock: Clock) -> None:
+async def test_large_batch_respects_the_bound(redis: Redis, clock: Clock) -> None:
     chats = ChatLines(redis, clock, Bounds(chats=10))
     for _ in range(3):
         await chats.resolve([seen(f"C{clock.now}-{n}", LINE) for n in range(500)], TOKEN)
@@ -194,7 +194,7 @@ async def test_oversized_index_shrinks_in_small_steps(redis: Redis, clock: Clock
 
 
 @pytest.mark.parametrize("successor", [True, False])
-async def test_a_chat_is_forgotten_when_its_last_proof_is_too_old(
+async def test_chat_expires_after_its_last_proof(
     redis: Redis,
     clock: Clock,
     successor: bool,  # noqa: FBT001
@@ -216,7 +216,7 @@ async def test_unused_index_expires(redis: Redis, chats: ChatLines) -> None:
         assert 89 * DAY < await redis.ttl(key) <= 90 * DAY
 
 
-# --- trouble --------------------------------------------------------------------------------------
+# --- failures -------------------------------------------------------------------------------------
 
 
 async def test_router_without_the_lease_stores_nothing(redis: Redis, chats: ChatLines) -> None:
@@ -224,12 +224,10 @@ async def test_router_without_the_lease_stores_nothing(redis: Redis, chats: Chat
         await chats.resolve([seen(line=LINE)], "somebody else")
     assert await remembered(redis) == []
     assert await chats.resolve([seen("D", LINE)], TOKEN) == [LINE]
-    assert await remembered(redis) == ["v3:C", "v3:D"]  # with the lease in hand what was proved is stored after all
+    assert await remembered(redis) == ["v3:C", "v3:D"]  # with the lease, the proof is stored
 
 
-async def test_what_another_router_learned_in_between_goes_before_the_cache(
-    redis: Redis, clock: Clock, chats: ChatLines
-) -> None:
+async def test_writes_of_another_router_override_the_cache(redis: Redis, clock: Clock, chats: ChatLines) -> None:
     await chats.resolve([seen(line=LINE)], TOKEN)
     await ChatLines(redis, clock).resolve([seen(line=LINE), seen("D", LINE)], TOKEN)
     await redis.set(keys.lease(wakeups.ROUTE.job_id), "the other")
@@ -239,7 +237,7 @@ async def test_what_another_router_learned_in_between_goes_before_the_cache(
     assert await line_of(chats, seen()) == OTHER_LINE
 
 
-async def test_a_router_that_was_the_last_to_learn_keeps_its_cache(redis: Redis, chats: ChatLines) -> None:
+async def test_last_writer_keeps_its_cache(redis: Redis, chats: ChatLines) -> None:
     await chats.resolve([seen(line=LINE)], TOKEN)
     await chats.begin()
     await calls(redis)
@@ -247,7 +245,7 @@ async def test_a_router_that_was_the_last_to_learn_keeps_its_cache(redis: Redis,
     assert not {"hmget", "evalsha"} & set(await calls(redis))
 
 
-async def test_what_redis_may_have_lost_is_stored_again(redis: Redis, chats: ChatLines) -> None:
+async def test_possibly_lost_chats_are_stored_again(redis: Redis, chats: ChatLines) -> None:
     await chats.resolve([seen("C", LINE), seen("D", LINE)], TOKEN)
     await redis.delete(keys.CHATS, keys.CHATS_PROVED)
     chats.resync()
@@ -255,7 +253,7 @@ async def test_what_redis_may_have_lost_is_stored_again(redis: Redis, chats: Cha
     assert await remembered(redis) == ["v3:C"]
 
 
-async def test_while_redis_is_away_a_batch_waits_and_then_has_its_lines(redis_url: str, clock: Clock) -> None:
+async def test_batch_waits_for_redis_and_gets_its_lines(redis_url: str, clock: Clock) -> None:
     async with gate_to(redis_url) as gate:
         redis = open_redis(gate.url, WORKER_TIMEOUT)
         chats = ChatLines(redis, clock)
@@ -270,7 +268,7 @@ async def test_while_redis_is_away_a_batch_waits_and_then_has_its_lines(redis_ur
         await redis.aclose()
 
 
-async def test_what_was_proved_is_stored_later_if_storing_was_broken_off(redis: Redis, chats: ChatLines) -> None:
+async def test_proofs_are_stored_later_after_an_interrupted_store(redis: Redis, chats: ChatLines) -> None:
     await redis.set(keys.CHATS, "in the way")
     task = asyncio.create_task(chats.resolve([seen("C", LINE)], TOKEN))
     with capture_logs() as logs:
@@ -293,7 +291,7 @@ sightings = st.builds(
 
 
 async def resolved(url: str, routers: list[list[list[Sighting]]]) -> list[str | None]:
-    """The lines of events that come in batches, to one router after the other."""
+    """Resolve the lines of events in batches, by one router after the other."""
     redis = Redis.from_url(url)
     await redis.flushall()
     chats = [ChatLines(redis, Clock(NOW), Bounds(cached=2)) for _ in range(2)]
@@ -309,7 +307,7 @@ async def resolved(url: str, routers: list[list[list[Sighting]]]) -> list[str | 
 
 @quick
 @given(st.lists(st.lists(st.lists(sightings, max_size=6), max_size=3), max_size=4))
-def test_a_line_is_always_the_last_one_that_was_proved_for_the_chat(
+def test_line_is_always_the_last_proved_for_the_chat(
     redis_server: Embedded, routers: list[list[list[Sighting]]]
 ) -> None:
     known: dict[tuple[Dialect, str], str] = {}

@@ -28,7 +28,7 @@ TOPICS = ("relay:topic:messages", "relay:topic:everything")
 
 @pytest.fixture
 async def inbox(redis: Redis) -> Inbox:
-    """An inbox, with the router's lease in our hands and its preparation done."""
+    """A prepared inbox, with the router's lease acquired."""
     await redis.set(keys.lease(wakeups.ROUTE.job_id), PERMIT.token)
     inbox = Inbox(redis)
     await inbox.mark_prepared(PERMIT.preparation)
@@ -57,7 +57,7 @@ async def bodies(redis: Redis, stream: str) -> list[bytes]:
 # --- reading --------------------------------------------------------------------------------------
 
 
-async def test_reads_what_was_accepted_in_order(redis: Redis, inbox: Inbox, clock: Clock) -> None:
+async def test_accepted_events_are_read_in_order(redis: Redis, inbox: Inbox, clock: Clock) -> None:
     await accept(redis, clock, 3)
     entries = await inbox.read(10)
     assert [entry.entry for entry in entries] == [entry for entry, _ in await redis.xrange(keys.INBOX)]
@@ -66,7 +66,7 @@ async def test_reads_what_was_accepted_in_order(redis: Redis, inbox: Inbox, cloc
     }
 
 
-async def test_reading_takes_nothing_away_and_goes_on_after_an_id(redis: Redis, inbox: Inbox, clock: Clock) -> None:
+async def test_read_keeps_entries_and_resumes_after_an_id(redis: Redis, inbox: Inbox, clock: Clock) -> None:
     await accept(redis, clock, 3)
     first, second, third = await inbox.read(10)
     assert await inbox.read(2) == [first, second]
@@ -76,17 +76,17 @@ async def test_reading_takes_nothing_away_and_goes_on_after_an_id(redis: Redis, 
 
 
 @pytest.mark.parametrize("block_ms", [None, 1])
-async def test_an_inbox_that_was_never_used_is_empty(inbox: Inbox, block_ms: int | None) -> None:
+async def test_unused_inbox_is_empty(inbox: Inbox, block_ms: int | None) -> None:
     assert await inbox.read(10, block_ms=block_ms) == []
 
 
-async def test_an_entry_that_the_ingress_did_not_write_reads_as_empty(redis: Redis, inbox: Inbox) -> None:
+async def test_foreign_entry_is_read_as_empty(redis: Redis, inbox: Inbox) -> None:
     await redis.xadd(keys.INBOX, {"foreign": "entry"})
     [entry] = await inbox.read(10)
     assert (entry.body, entry.line, entry.dialect) == (b"", None, Dialect.V3)
 
 
-async def test_an_entry_that_is_no_text_can_be_read_as_well(redis: Redis, inbox: Inbox) -> None:
+async def test_binary_entry_is_readable(redis: Redis, inbox: Inbox) -> None:
     await redis.xadd(keys.INBOX, {"line": b"\xff", "webhook_id": b"\xff"})
     [entry] = await inbox.read(10)
     assert (entry.line, entry.webhook_id) == ("\ufffd", "\ufffd")
@@ -95,7 +95,7 @@ async def test_an_entry_that_is_no_text_can_be_read_as_well(redis: Redis, inbox:
 # --- moving ---------------------------------------------------------------------------------------
 
 
-async def test_a_commit_moves_appends_counts_and_wakes_in_one_step(redis: Redis, inbox: Inbox, clock: Clock) -> None:
+async def test_commit_moves_counts_and_wakes_in_one_step(redis: Redis, inbox: Inbox, clock: Clock) -> None:
     await accept(redis, clock, 2)
     first, second = await inbox.read(10)
     assert await commit(inbox, move(first, "messages", "everything"), move(second, "everything")) == (2, 0, 0)
@@ -111,7 +111,7 @@ async def test_a_commit_moves_appends_counts_and_wakes_in_one_step(redis: Redis,
         assert await redis.zscore(keys.QUEUE, wakeups.deliver(partition).job_id) == wakeups.NOW
 
 
-async def test_an_entry_is_moved_once_however_often_it_is_committed(redis: Redis, inbox: Inbox, clock: Clock) -> None:
+async def test_repeated_commit_moves_an_entry_once(redis: Redis, inbox: Inbox, clock: Clock) -> None:
     await accept(redis, clock)
     [entry] = await inbox.read(10)
     assert await commit(inbox, move(entry, "messages")) == (1, 0, 0)
@@ -130,7 +130,7 @@ async def test_missing_entry_feeds_and_wakes_no_lane(redis: Redis, inbox: Inbox,
     assert await redis.zcard(keys.ready(wakeups.partition_of("crm"))) == 0
 
 
-async def test_what_came_in_between_stays(redis: Redis, inbox: Inbox, clock: Clock) -> None:
+async def test_entries_accepted_meanwhile_are_kept(redis: Redis, inbox: Inbox, clock: Clock) -> None:
     """A replica that was behind and became the primary can write an id below those that were read."""
     await accept(redis, clock, 2)
     first, second = await inbox.read(10)
@@ -151,7 +151,7 @@ async def test_router_without_the_lease_moves_nothing(redis: Redis, inbox: Inbox
 
 
 @pytest.mark.parametrize("mark", [None, "another router's"])
-async def test_where_the_lanes_are_not_prepared_nothing_is_moved(
+async def test_no_entry_is_moved_while_lanes_are_unprepared(
     redis: Redis, inbox: Inbox, clock: Clock, mark: str | None
 ) -> None:
     await accept(redis, clock)
@@ -165,7 +165,7 @@ async def test_where_the_lanes_are_not_prepared_nothing_is_moved(
     assert not await redis.exists("relay:topic:messages")
 
 
-async def test_what_no_topic_wants_is_counted_by_type(redis: Redis, inbox: Inbox, clock: Clock) -> None:
+async def test_unmatched_events_are_counted_by_type(redis: Redis, inbox: Inbox, clock: Clock) -> None:
     await accept(redis, clock, 2)
     first, second = await inbox.read(10)
     assert await commit(inbox, move(first), move(second, "messages")) == (1, 1, 0)
@@ -184,7 +184,7 @@ async def test_undecodable_event_is_quarantined_and_blocks_no_other(redis: Redis
     assert await redis.xlen("relay:topic:messages") == 1
 
 
-async def test_a_full_redis_lets_move_what_it_has_accepted(redis: Redis, inbox: Inbox, clock: Clock) -> None:
+async def test_full_redis_still_routes_accepted_events(redis: Redis, inbox: Inbox, clock: Clock) -> None:
     await accept(redis, clock, 2)
     entries = await inbox.read(10)
     await redis.config_set("maxmemory", "1mb")

@@ -24,7 +24,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def filled(redis: Redis, fill: float) -> AsyncIterator[None]:
-    """Redis uses so much of its `maxmemory`."""
+    """Set `maxmemory` so that Redis uses this part of it."""
     for number in range(40):  # a few connections more or less do not matter then
         await redis.set(f"ballast:{number}", bytes(512 * 1024))
     used = (await memory_of(redis)).used
@@ -56,7 +56,7 @@ async def test_refuses_at_the_mark_and_accepts_again_below_it(redis: Redis) -> N
     assert [line["event"] for line in logs] == ["redis.nearly_full", "redis.has_room"]
 
 
-async def test_accepts_up_to_maxmemory_where_memory_cannot_be_read(redis: Redis) -> None:
+async def test_accepts_up_to_maxmemory_if_memory_is_unreadable(redis: Redis) -> None:
     await redis.acl_setuser("blind", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-info"])
     try:
         options = redis.connection_pool.connection_kwargs | {"username": "blind", "password": ""}

@@ -33,14 +33,14 @@ async def test_is_loaded_once_there_is_a_secret(keyring: Keyring) -> None:
         assert cache.secrets_for(LINE, None) == (known(),)
 
 
-async def test_a_fixed_secret_is_enough_to_be_loaded(keyring: Keyring) -> None:
+async def test_fixed_secret_is_enough_to_be_loaded(keyring: Keyring) -> None:
     async with KeyCache(keyring, [known(None, 0)]) as cache:
         await eventually(lambda: cache.is_loaded)
         assert cache.fixed == (known(None, 0),)
         assert cache.secrets_for(None, None) == ()
 
 
-async def test_a_renewal_sees_what_was_stored_before_it(keyring: Keyring) -> None:
+async def test_renewal_sees_secrets_stored_before_it(keyring: Keyring) -> None:
     async with KeyCache(keyring) as cache:
         for generation in (1, 2, 3):
             await keyring.store(LINE, generation, str(generation), SECRET, 0)
@@ -48,7 +48,7 @@ async def test_a_renewal_sees_what_was_stored_before_it(keyring: Keyring) -> Non
             assert cache.has(LINE, generation)
 
 
-async def test_a_crowd_of_renewals_shares_few_reads(redis: Redis, keyring: Keyring) -> None:
+async def test_many_renewals_share_few_reads(redis: Redis, keyring: Keyring) -> None:
     async with KeyCache(keyring) as cache:
         await cache.renew()
         await redis.config_resetstat()
@@ -63,7 +63,7 @@ async def test_too_many_renewals_are_refused(keyring: Keyring) -> None:
     assert sum(isinstance(answer, StoreUnavailable) for answer in answers) == 100
 
 
-async def test_the_generation_of_the_url_comes_first(keyring: Keyring) -> None:
+async def test_generation_of_the_url_comes_first(keyring: Keyring) -> None:
     for generation, secret in ((1, SECRET), (2, OTHER_SECRET)):
         await keyring.store(LINE, generation, str(generation), secret, 0)
     async with KeyCache(keyring) as cache:
@@ -85,7 +85,7 @@ async def test_emptied_keyring_keeps_the_secrets(redis: Redis, keyring: Keyring)
         assert cache.secrets_for(LINE, None) == (known(),)
 
 
-async def test_a_secret_that_was_withdrawn_is_forgotten(keyring: Keyring) -> None:
+async def test_deleted_secret_leaves_the_cache(keyring: Keyring) -> None:
     for line in (LINE, OTHER_LINE):
         await keyring.store(line, 1, line, SECRET, 0)
     async with KeyCache(keyring) as cache:
@@ -96,7 +96,7 @@ async def test_a_secret_that_was_withdrawn_is_forgotten(keyring: Keyring) -> Non
         assert cache.lines == 1
 
 
-async def test_a_secret_under_another_key_is_passed_over(redis: Redis, keyring: Keyring) -> None:
+async def test_secret_under_another_key_is_skipped(redis: Redis, keyring: Keyring) -> None:
     await Keyring(redis, Cipher(new_key())).store(OTHER_LINE, 1, "other", SECRET, 0)
     await keyring.store(LINE, 1, "id", SECRET, 0)
     async with KeyCache(keyring) as cache:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 
-async def test_a_secret_comes_back_and_never_lies_open(redis: Redis) -> None:
+async def test_secret_is_stored_encrypted_and_decrypted_unchanged(redis: Redis) -> None:
     keyring = Keyring(redis, Cipher(new_key()))
     await keyring.store(LINE, 2, "linq-id", SECRET, 17.9)
     [record] = await keyring.records()
@@ -27,7 +27,7 @@ async def test_a_secret_comes_back_and_never_lies_open(redis: Redis) -> None:
     assert SECRET.text.removeprefix("whsec_") not in stored
 
 
-async def test_generations_and_lines_stand_beside_each_other(redis: Redis) -> None:
+async def test_generations_and_lines_are_stored_separately(redis: Redis) -> None:
     keyring = Keyring(redis, Cipher(new_key()))
     for line, generation in ((LINE, 1), (LINE, 2), (OTHER_LINE, 1), (None, 1)):
         await keyring.store(line, generation, f"{line}-{generation}", SECRET, 0)
@@ -39,7 +39,7 @@ async def test_generations_and_lines_stand_beside_each_other(redis: Redis) -> No
     }
 
 
-async def test_another_key_opens_nothing(redis: Redis) -> None:
+async def test_another_key_decrypts_no_secret(redis: Redis) -> None:
     await Keyring(redis, Cipher(new_key())).store(LINE, 1, "id", SECRET, 0)
     other = Keyring(redis, Cipher(new_key()))
     [record] = await other.records()
@@ -47,13 +47,13 @@ async def test_another_key_opens_nothing(redis: Redis) -> None:
         other.open(record)
 
 
-async def test_a_record_that_is_none_is_told(redis: Redis) -> None:
+async def test_invalid_record_is_reported(redis: Redis) -> None:
     await ask(redis.hset(keys.KEYRING, "x", "{}"))
-    with pytest.raises(StoreError, match="of relay:keyring is no record of a secret: delete it"):
+    with pytest.raises(StoreError, match="of relay:keyring is not the record of a secret: delete it"):
         await Keyring(redis, Cipher(new_key())).records()
 
 
-async def test_a_new_key_takes_over_what_the_old_one_sealed(redis: Redis) -> None:
+async def test_tidy_encrypts_old_secrets_with_the_new_key(redis: Redis) -> None:
     old, new = new_key(), new_key()
     await Keyring(redis, Cipher(old)).store(LINE, 1, "linq-id", SECRET, 0)
     both = Keyring(redis, Cipher(new, old))
@@ -66,7 +66,7 @@ async def test_a_new_key_takes_over_what_the_old_one_sealed(redis: Redis) -> Non
     assert Keyring(redis, Cipher(new)).open(after).secret == SECRET
 
 
-async def test_what_is_gone_is_forgotten_when_its_stragglers_are_in(redis: Redis) -> None:
+async def test_secret_of_a_deleted_subscription_is_kept_for_stragglers(redis: Redis) -> None:
     keyring = Keyring(redis, Cipher(new_key()))
     await keyring.store(LINE, 1, "gone", SECRET, 0)
     await keyring.store(LINE, 2, "there", SECRET, 0)
@@ -75,7 +75,7 @@ async def test_what_is_gone_is_forgotten_when_its_stragglers_are_in(redis: Redis
         assert {record.subscription_id for record in await keyring.records()} == kept
 
 
-async def test_retiring_what_is_not_there_changes_nothing(redis: Redis) -> None:
+async def test_retiring_an_unknown_subscription_changes_nothing(redis: Redis) -> None:
     keyring = Keyring(redis, Cipher(new_key()))
-    await keyring.retire("nobody", 5.0)
+    await keyring.retire("unknown", 5.0)
     assert await keyring.records() == []

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 async def test_last_event_of_each_line_is_kept_with_its_generation(redis: Redis) -> None:
     async with LastSeen(redis) as noted:
-        for generation, arrival in ((1, arrival_of()), (2, arrival_of()), (3, arrival_of(line=None))):
-            noted.record(arrival._replace(generation=generation), NOW + generation)
+        for generation, webhook in ((1, arrival_of()), (2, arrival_of()), (3, arrival_of(line=None))):
+            noted.record(webhook._replace(generation=generation), NOW + generation)
         noted.record(arrival_of(line=None)._replace(dialect=Dialect.V2), NOW)
-        assert await last_events(redis) == {}  # not on the way of events
+        assert await last_events(redis) == {}  # not written during acceptance
     at_ms = int(NOW * 1000)
     assert await last_events(redis) == {
         LINE: LastEvent(at_ms + 2000, 2),
@@ -28,7 +28,7 @@ async def test_last_event_of_each_line_is_kept_with_its_generation(redis: Redis)
     }
 
 
-async def test_it_is_written_now_and_then_and_after_trouble_again(
+async def test_last_seen_is_written_periodically_and_after_an_outage(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(last_seen, "_INTERVAL", 0.01)

@@ -25,14 +25,14 @@ async def test_no_holder_before_a_secret_is_sent(sent: V2SecretMarker) -> None:
     assert await sent.holder(SECRET, [1, 2]) is None
 
 
-async def test_the_one_that_was_given_the_secret_is_known(sent: V2SecretMarker) -> None:
+async def test_holder_is_the_subscription_that_got_the_secret(sent: V2SecretMarker) -> None:
     await sent.record(SECRET, 2)
     assert await sent.holder(SECRET, [1, 2, 3]) == 2
     assert await sent.holder(SECRET, [1, 3]) is None
     assert await sent.holder(OTHER, [1, 2, 3]) is None
 
 
-async def test_only_the_last_one_counts(sent: V2SecretMarker) -> None:
+async def test_only_the_last_subscription_is_the_holder(sent: V2SecretMarker) -> None:
     await sent.record(SECRET, 2)
     await sent.record(OTHER, 2)
     assert await sent.holder(SECRET, [2]) is None
@@ -41,7 +41,7 @@ async def test_only_the_last_one_counts(sent: V2SecretMarker) -> None:
     assert await sent.holder(OTHER, [2]) is None
 
 
-async def test_under_another_key_nothing_is_known(redis: Redis, sent: V2SecretMarker) -> None:
+async def test_marker_is_unknown_under_another_key(redis: Redis, sent: V2SecretMarker) -> None:
     await sent.record(SECRET, 2)
     assert await V2SecretMarker(redis, Cipher(new_key())).holder(SECRET, [2]) is None
     assert await V2SecretMarker(redis, Cipher(KEY, new_key())).holder(SECRET, [2]) == 2

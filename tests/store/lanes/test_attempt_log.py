@@ -1,4 +1,4 @@
-"""Attempts: remembered in the step that settles them, found again, and forgotten in time."""
+"""The log of attempts: written in the step that settles a delivery, searched, and trimmed by age."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _uuids = (f"00000000-0000-4000-8000-{number:012}" for number in itertools.count(
 
 
 async def read(redis: Redis, lane: Lane, event_id: str = "e1", **more: str) -> Delivery:
-    """A delivery in hand; `more` are further fields."""
+    """Read a delivery; `more` are further fields."""
     fields = {"id": event_id, "type": "message.received", "line": LINE, "at": "5", "body": "{}", **more}
     await redis.xadd(STREAM, fields)  # type: ignore[arg-type]
     [delivery] = await lane.read_new(1)
@@ -79,20 +79,20 @@ async def test_attempt_is_stored_with_its_event_and_outcome(redis: Redis, lane: 
     assert attempt.dead == "failed: no attempt left of 2"
 
 
-async def test_a_success_keeps_nothing_of_the_answer(redis: Redis, lane: Lane, settler: Settler) -> None:
+async def test_success_stores_no_response_body(redis: Redis, lane: Lane, settler: Settler) -> None:
     await settler.settle(settlement(lane, await read(redis, lane), Delivered()))
     [one] = await found(redis)
     assert (one.attempt.outcome, one.attempt.status, one.detail) == (Outcome.DELIVERED, 204, "")
     assert not await redis.exists(ANSWERS)
 
 
-async def test_what_was_settled_without_a_post_is_no_attempt(redis: Redis, lane: Lane, settler: Settler) -> None:
+async def test_settlement_without_a_post_is_no_attempt(redis: Redis, lane: Lane, settler: Settler) -> None:
     await settler.settle(settlement(lane, await read(redis, lane), Filtered(), None))
     await settler.settle(settlement(lane, await read(redis, lane), DeadLettered("expired"), None))
     assert await found(redis) == []
 
 
-async def test_a_replay_is_told_from_the_first_time(redis: Redis, lane: Lane, settler: Settler) -> None:
+async def test_replay_is_marked_as_replay(redis: Redis, lane: Lane, settler: Settler) -> None:
     await settler.settle(settlement(lane, await read(redis, lane), DeadLettered("x"), FAILED))
     letters = DeadLetters(redis)
     await letters.replay("bot", [letter.record.entry async for letter in letters.of("bot")], 1)
@@ -104,9 +104,9 @@ async def test_a_replay_is_told_from_the_first_time(redis: Redis, lane: Lane, se
     ]
 
 
-async def test_an_attempt_whose_verdict_does_not_count_is_marked(redis: Redis, lane: Lane, settler: Settler) -> None:
+async def test_attempt_with_an_uncounted_verdict_is_marked(redis: Redis, lane: Lane, settler: Settler) -> None:
     one, two = await read(redis, lane, "e1"), await read(redis, lane, "e2")
-    await redis.set(keys.lease(JOB), "somebody else")
+    await redis.set(keys.lease(JOB), "other")
     await settler.settle(settlement(lane, one, RetryAt(due_ms=7), FAILED))
     await redis.xack(STREAM, lane.group, two.ref.entry)  # the other one was quicker
     await settler.settle(settlement(lane, two, Delivered()))
@@ -117,16 +117,14 @@ async def test_an_attempt_whose_verdict_does_not_count_is_marked(redis: Redis, l
 
 
 @pytest.mark.parametrize("verdict", [Delivered(), RetryAt(due_ms=7), DeadLettered("x")])
-async def test_a_batch_that_is_written_twice_is_remembered_once(
-    redis: Redis, lane: Lane, settler: Settler, verdict: Verdict
-) -> None:
+async def test_batch_written_twice_is_stored_once(redis: Redis, lane: Lane, settler: Settler, verdict: Verdict) -> None:
     batch = settlement(lane, await read(redis, lane), verdict, FAILED)
-    for _ in range(2):  # as when the answer of the first time was lost
+    for _ in range(2):  # the first reply was lost
         await settler.settle(batch)
     assert [one.counted for one in await found(redis)] == [True]
 
 
-async def test_a_lane_that_was_dropped_is_not_remembered(redis: Redis, lane: Lane, settler: Settler) -> None:
+async def test_dropped_lane_stores_no_attempt(redis: Redis, lane: Lane, settler: Settler) -> None:
     first, second = await read(redis, lane, "e1"), await read(redis, lane, "e2")
     await settler.settle(settlement(lane, first, DeadLettered("x"), FAILED))
     await drop_lane(redis, "bot")
@@ -134,26 +132,26 @@ async def test_a_lane_that_was_dropped_is_not_remembered(redis: Redis, lane: Lan
     assert not await redis.exists(ATTEMPTS, ANSWERS)
 
 
-async def test_deleting_one_of_the_streams_by_hand_is_no_error(redis: Redis, lane: Lane, settler: Settler) -> None:
+async def test_deleting_an_attempt_stream_by_hand_is_no_error(redis: Redis, lane: Lane, settler: Settler) -> None:
     await redis.xadd(ANSWERS, {"a": "x"}, id="99999999999999-0")
     await settler.settle(settlement(lane, await read(redis, lane), DeadLettered("x"), FAILED))
     assert [one.detail for one in await found(redis)] == [""]
 
 
-async def test_a_lane_remembers_as_much_as_it_may(redis: Redis, lane: Lane, settler: Settler) -> None:
-    room = AttemptLimits.from_size(1_000_000)
+async def test_attempt_log_is_bounded_by_its_limits(redis: Redis, lane: Lane, settler: Settler) -> None:
+    limits = AttemptLimits.from_size(1_000_000)
     failed = Attempt(Outcome.FAILED, at_ms=1000, took_ms=50, status=500, detail="x" * 5000)
     for number in range(400):
         delivery = await read(redis, lane, next(_uuids))
         verdict = RetryAt(due_ms=number)
-        await settler.settle(settlement(lane, delivery, verdict, failed, room=room))
+        await settler.settle(settlement(lane, delivery, verdict, failed, limits=limits))
     assert 100 <= await redis.xlen(ANSWERS) <= 115
     assert await redis.xlen(ATTEMPTS) == 400
     assert (await redis.memory_usage(ANSWERS, samples=0) or 0) < 600_000
     assert len([one for one in await found(redis) if len(one.detail) == 4096]) == await redis.xlen(ANSWERS)
 
 
-async def test_a_success_takes_little_memory(redis: Redis, lane: Lane, settler: Settler) -> None:
+async def test_success_takes_little_memory(redis: Redis, lane: Lane, settler: Settler) -> None:
     async with redis.pipeline() as pipe:
         for _ in range(500):
             fields = {"id": next(_uuids), "type": "message.received", "line": LINE, "trace": "ab" * 16}
@@ -205,23 +203,23 @@ async def test_attempts_are_found_newest_first(
     assert await ids(history, **sought) == meant
 
 
-async def test_old_ones_are_not_even_read(redis: Redis) -> None:
+async def test_attempts_before_the_search_period_are_not_read(redis: Redis) -> None:
     await redis.xadd(ATTEMPTS, {"a": "cannot be read"}, id="1000-0")
     assert await ids(redis, since_ms=1000 + 60_001) == []
 
 
-async def test_they_are_forgotten_when_they_are_old(history: Redis) -> None:
+async def test_old_attempts_are_trimmed(history: Redis) -> None:
     newest = int((await history.xrevrange(ATTEMPTS, count=1))[0][0].partition(b"-")[0])
     assert await trim_attempts(history, "bot", 10.0, newest + 10_000) <= 4
     assert "e4" in await ids(history)
     await trim_attempts(history, "bot", 10.0, newest + 10_001)
     assert await ids(history) == []
     assert await history.xlen(ANSWERS) == 0
-    assert await trim_attempts(history, "nobody", 10.0, newest) == 0
+    assert await trim_attempts(history, "unknown", 10.0, newest) == 0
 
 
 @pytest.mark.parametrize("record", [{"a": b"\xff" + b"x" * 60}, {"a": b""}, {"other": b"1"}])
-async def test_unreadable_attempt_is_left_out(history: Redis, record: dict[str, bytes]) -> None:
+async def test_unreadable_attempt_is_skipped(history: Redis, record: dict[str, bytes]) -> None:
     readable = await ids(history)
     await history.xadd(ATTEMPTS, record)  # type: ignore[arg-type]
     assert await ids(history) == readable

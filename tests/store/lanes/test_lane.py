@@ -16,7 +16,7 @@ async def feed(redis: Redis, *ids: str) -> list[Ref]:
     return [Ref(STREAM, (await redis.xadd(STREAM, {"id": i, "body": "{}"})).decode()) for i in ids]
 
 
-async def test_a_new_lane_begins_with_what_comes(redis: Redis) -> None:
+async def test_new_lane_starts_with_future_events(redis: Redis) -> None:
     await feed(redis, "before")
     lane = Lane(redis, "bot", "support")
     await lane.ensure()
@@ -31,7 +31,7 @@ async def test_reads_each_delivery_once_with_its_event_and_topic(redis: Redis, l
     assert await lane.read_new(10) == []
 
 
-async def test_orphans_are_what_is_pending_and_does_not_wait(redis: Redis, lane: Lane) -> None:
+async def test_orphans_are_pending_and_do_not_wait_for_a_retry(redis: Redis, lane: Lane) -> None:
     read, waiting = await feed(redis, "e1", "e2")
     await lane.read_new(10)
     await redis.zadd("relay:lane:bot:retries", {str(waiting): 1})
@@ -45,7 +45,7 @@ async def test_orphans_are_found_over_many_pages(redis: Redis, lane: Lane) -> No
     assert await lane.orphans() == refs
 
 
-async def test_takes_retries_that_are_due_the_longest_due_first(redis: Redis, lane: Lane) -> None:
+async def test_due_retries_are_taken_longest_due_first(redis: Redis, lane: Lane) -> None:
     late, early, future = await feed(redis, "late", "early", "future")
     await lane.read_new(10)
     await redis.zadd("relay:lane:bot:retries", {str(late): 20, str(early): 10, str(future): 99})
@@ -55,10 +55,10 @@ async def test_takes_retries_that_are_due_the_longest_due_first(redis: Redis, la
     assert [(delivery.ref, delivery.tries) for delivery in taken] == [(early, Tries(3, 7, "failed")), (late, Tries())]
     assert await lane.next_due() == 99
     assert await lane.read_due(50, 10) == []
-    assert await lane.orphans() == [late, early]  # had we died with them
+    assert await lane.orphans() == [late, early]  # if the worker dies
 
 
-async def test_an_entry_that_was_trimmed_is_fetched_empty(redis: Redis, lane: Lane) -> None:
+async def test_trimmed_entry_is_fetched_empty(redis: Redis, lane: Lane) -> None:
     [ref] = await feed(redis, "e1")
     await redis.xdel(STREAM, ref.entry)
     [delivery] = await lane.fetch([ref])
@@ -66,7 +66,7 @@ async def test_an_entry_that_was_trimmed_is_fetched_empty(redis: Redis, lane: La
     assert await lane.fetch([]) == []
 
 
-async def test_knows_whether_there_is_something_new(redis: Redis, lane: Lane) -> None:
+async def test_has_new_detects_unread_entries(redis: Redis, lane: Lane) -> None:
     assert not await lane.has_new()
     await feed(redis, "e1")
     assert await lane.has_new()
@@ -76,7 +76,7 @@ async def test_knows_whether_there_is_something_new(redis: Redis, lane: Lane) ->
     assert await lane.has_new()
 
 
-async def test_a_lost_group_is_made_again_where_everything_before_was_settled(redis: Redis, lane: Lane) -> None:
+async def test_lost_group_is_recreated_at_its_checkpoint(redis: Redis, lane: Lane) -> None:
     settled, owed, _unread = await feed(redis, "settled", "owed", "unread")
     await lane.read_new(2)
     await redis.xack(STREAM, lane.group, settled.entry)
@@ -84,10 +84,10 @@ async def test_a_lost_group_is_made_again_where_everything_before_was_settled(re
     await redis.zadd("relay:lane:bot:retries", {str(owed): 99})
     await redis.xgroup_destroy(STREAM, lane.group)
     assert [delivery.record.id for delivery in await lane.read_new(10)] == ["owed", "unread"]
-    assert await lane.next_due() is None  # it has been read anew instead
+    assert await lane.next_due() is None  # it was read again instead
 
 
-async def test_a_lane_that_moves_to_another_topic_does_not_take_its_history(redis: Redis, lane: Lane) -> None:
+async def test_lane_that_changes_topic_skips_its_history(redis: Redis, lane: Lane) -> None:
     await lane.save_checkpoint()
     await redis.xadd("relay:topic:other", {"id": "history", "body": "{}"})
     moved = Lane(redis, "bot", "other")
@@ -95,7 +95,7 @@ async def test_a_lane_that_moves_to_another_topic_does_not_take_its_history(redi
     assert await moved.read_new(10) == []
 
 
-async def test_lanes_become_ready_once_however_often_they_are_marked(redis: Redis) -> None:
+async def test_marking_a_lane_ready_is_idempotent(redis: Redis) -> None:
     await mark_ready(redis, 3, ["a", "b"], 1)
     await mark_ready(redis, 3, ["b", "a"], 2)
     assert sorted(await wait_ready(redis, 3, 1.0)) == ["a", "b"]
@@ -108,7 +108,7 @@ def test_every_lane_has_a_partition() -> None:
     assert wakeups.partition_of("team-1") == wakeups.partition_of("team-1")
 
 
-def test_refs_and_tries_come_back_as_they_were_written() -> None:
+def test_refs_and_tries_are_decoded_unchanged() -> None:
     ref = Ref(keys.topic("a.b-c"), "17-4")
     assert Ref.parse(str(ref).encode()) == ref
     assert Tries.decode(Tries(2, 5, "failed").encode()) == Tries(2, 5, "failed")

@@ -1,4 +1,4 @@
-"""What happens to a lane, and to the ledger, when somebody deletes what it stands on."""
+"""A lane and its ledger after an operator deletes its consumer group or its topic."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ATTEMPT = Attempt(Outcome.DELIVERED, at_ms=1, took_ms=1, status=200)
 
 @pytest.fixture
 async def lane(redis: Redis) -> Lane:
-    """A lane that stands, in a topic that had entries before."""
+    """A lane of a topic that had entries before."""
     await feed(redis, "before")
     lane = Lane(redis, "bot", "support")
     await lane.ensure()
@@ -51,7 +51,7 @@ async def ids(lane: Lane) -> list[str]:
     return [delivery.record.id for delivery in await lane.read_new(100)]
 
 
-async def test_what_is_given_again_after_the_group_was_deleted_is_counted(redis: Redis, lane: Lane) -> None:
+async def test_redeliveries_after_a_lost_group_are_counted(redis: Redis, lane: Lane) -> None:
     await feed(redis, *"abcdef")
     a, b, c, d, _e = await lane.read_new(5)
     await settle(redis, lane, a)
@@ -68,7 +68,7 @@ async def test_what_is_given_again_after_the_group_was_deleted_is_counted(redis:
     assert after.balances
 
 
-async def test_a_group_that_was_deleted_twice_is_still_in_balance(redis: Redis, lane: Lane) -> None:
+async def test_ledger_balances_after_two_lost_groups(redis: Redis, lane: Lane) -> None:
     for _ in range(2):
         await feed(redis, "a", "b")
         for delivery in await lane.read_new(100):
@@ -76,10 +76,10 @@ async def test_a_group_that_was_deleted_twice_is_still_in_balance(redis: Redis, 
         await redis.xgroup_destroy(STREAM, lane.group)
         await lane.ensure()
         assert (await row(redis)).balances
-    assert (await row(redis)).repeated == 2 + 4  # the checkpoint was never saved, so everything comes again
+    assert (await row(redis)).repeated == 2 + 4  # the checkpoint was never saved, so all are delivered again
 
 
-async def test_what_was_deleted_with_the_topic_is_counted_as_lost(redis: Redis, lane: Lane) -> None:
+async def test_entries_deleted_with_the_topic_are_counted_as_lost(redis: Redis, lane: Lane) -> None:
     await feed(redis, *"abc")
     a, *_ = await lane.read_new(2)
     await settle(redis, lane, a)
@@ -91,13 +91,13 @@ async def test_what_was_deleted_with_the_topic_is_counted_as_lost(redis: Redis, 
     assert (await row(redis)).balances
 
 
-async def test_a_topic_that_is_deleted_while_nothing_is_owed_loses_nothing(redis: Redis, lane: Lane) -> None:
+async def test_deleting_a_settled_topic_loses_nothing(redis: Redis, lane: Lane) -> None:
     await feed(redis, *"abc")
     for delivery in await lane.read_new(10):
         await settle(redis, lane, delivery)
     await lane.save_checkpoint()
     await redis.delete(STREAM)
-    assert (await row(redis)).balances  # even before anybody noticed
+    assert (await row(redis)).balances  # even before the lane's worker noticed
     await lane.ensure()
     await feed(redis, "d")
     assert await ids(lane) == ["d"]
@@ -119,8 +119,8 @@ async def test_retries_of_replays_outlive_the_group_of_the_topic(redis: Redis, l
     assert (await row(redis)).balances
 
 
-async def test_a_subscription_that_is_gone_for_a_while_keeps_its_place(redis: Redis, lane: Lane) -> None:
-    await feed(redis, "a")  # nobody ensures, reads or rings meanwhile
+async def test_absent_subscription_keeps_its_position(redis: Redis, lane: Lane) -> None:
+    await feed(redis, "a")  # without a worker meanwhile
     assert await row(redis) == LaneLedger("bot", 1, delivered=0, waiting=1, retrying=0, dead=0, replayed=0)
     await lane.ensure()
     assert await ids(lane) == ["a"]
@@ -154,7 +154,7 @@ async def test_lane_that_changes_topic_keeps_only_owed_deliveries(redis: Redis, 
     assert await row(redis) == LaneLedger("bot", 5, delivered=5, waiting=0, retrying=0, dead=0, replayed=0)
 
 
-async def test_a_lane_that_comes_back_goes_on_where_it_was(redis: Redis, lane: Lane) -> None:
+async def test_returning_lane_resumes_at_its_position(redis: Redis, lane: Lane) -> None:
     await Lane(redis, "bot", "other").ensure()
     await feed(redis, "meanwhile")
     await lane.ensure()
@@ -164,7 +164,7 @@ async def test_a_lane_that_comes_back_goes_on_where_it_was(redis: Redis, lane: L
 
 
 @pytest.mark.usefixtures("lane")
-async def test_a_topic_that_was_left_and_deleted_is_no_trouble(redis: Redis) -> None:
+async def test_deleting_a_left_topic_is_no_error(redis: Redis) -> None:
     await redis.delete(STREAM)
     moved = Lane(redis, "bot", "other")
     await moved.ensure()
@@ -176,7 +176,7 @@ async def test_a_topic_that_was_left_and_deleted_is_no_trouble(redis: Redis) -> 
     assert (await row(redis)).balances
 
 
-async def test_saving_where_there_is_no_group_leaves_the_place_as_it_was(redis: Redis, lane: Lane) -> None:
+async def test_checkpoint_without_a_group_is_unchanged(redis: Redis, lane: Lane) -> None:
     before = await redis.hgetall("relay:lane:bot")  # type: ignore[misc]
     await redis.xgroup_destroy(STREAM, lane.group)
     await lane.save_checkpoint()

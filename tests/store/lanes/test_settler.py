@@ -41,7 +41,7 @@ async def counters(redis: Redis) -> dict[str, int]:
     return {name: int(value) for name, value in rows.items() if ":" not in name}
 
 
-async def test_a_success_closes_the_delivery_and_counts(redis: Redis, lane: Lane, settler: Settler) -> None:
+async def test_success_closes_and_counts_the_delivery(redis: Redis, lane: Lane, settler: Settler) -> None:
     delivery = await read(redis, lane)
     await settler.settle(settlement(lane, delivery, Delivered()))
     assert await pending(redis, lane) == 0
@@ -55,7 +55,7 @@ async def test_settling_twice_counts_once(redis: Redis, lane: Lane, settler: Set
     assert await counters(redis) == {"delivered": 1}
 
 
-async def test_a_retry_stays_pending_and_remembers_its_tries(redis: Redis, lane: Lane, settler: Settler) -> None:
+async def test_retry_stays_pending_and_stores_its_tries(redis: Redis, lane: Lane, settler: Settler) -> None:
     delivery = await read(redis, lane)
     await settler.settle(settlement(lane, delivery, RetryAt(due_ms=77)))
     assert await pending(redis, lane) == 1
@@ -64,14 +64,14 @@ async def test_a_retry_stays_pending_and_remembers_its_tries(redis: Redis, lane:
     assert (taken.ref, taken.tries) == (delivery.ref, Tries(2, 900, "failed"))
 
 
-async def test_a_success_after_retries_leaves_nothing_behind(redis: Redis, lane: Lane, settler: Settler) -> None:
+async def test_success_after_retries_deletes_retry_and_tries(redis: Redis, lane: Lane, settler: Settler) -> None:
     delivery = await read(redis, lane)
     await settler.settle(settlement(lane, delivery, RetryAt(due_ms=77)))
     await settler.settle(settlement(lane, delivery, Delivered()))
     assert not await redis.exists("relay:lane:bot:retries", "relay:lane:bot:tries")
 
 
-async def test_a_dead_letter_keeps_the_event_and_the_reason(redis: Redis, lane: Lane, settler: Settler) -> None:
+async def test_dead_letter_has_the_event_and_the_reason(redis: Redis, lane: Lane, settler: Settler) -> None:
     delivery = await read(redis, lane)
     await settler.settle(settlement(lane, delivery, DeadLettered("failed: no attempt left of 2")))
     assert await pending(redis, lane) == 0
@@ -121,14 +121,14 @@ async def test_worker_without_the_lease_can_only_report_success(redis: Redis, la
     assert await redis.xlen("relay:lane:bot:dead") == 0
 
 
-async def test_a_retry_of_what_was_settled_in_between_is_not_kept(redis: Redis, lane: Lane, settler: Settler) -> None:
+async def test_retry_of_a_settled_delivery_is_not_stored(redis: Redis, lane: Lane, settler: Settler) -> None:
     delivery = await read(redis, lane)
     await redis.xack(STREAM, lane.group, delivery.ref.entry)
     await settler.settle(settlement(lane, delivery, RetryAt(due_ms=77)))
     assert await lane.next_due() is None
 
 
-async def test_settling_after_the_group_has_gone_is_no_error(redis: Redis, lane: Lane, settler: Settler) -> None:
+async def test_settling_without_a_group_is_no_error(redis: Redis, lane: Lane, settler: Settler) -> None:
     delivery = await read(redis, lane)
     await redis.xgroup_destroy(STREAM, lane.group)
     for verdict in (Delivered(), RetryAt(due_ms=1), DeadLettered("x")):

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 
-async def test_a_pause_keeps_its_first_reason_until_it_is_lifted(redis: Redis) -> None:
+async def test_pause_keeps_its_first_reason_until_resumed(redis: Redis) -> None:
     holds = Suspensions(redis)
     assert await holds.pause("bot", "410", 5)
     assert not await holds.pause("bot", "again", 6)
@@ -19,7 +19,7 @@ async def test_a_pause_keeps_its_first_reason_until_it_is_lifted(redis: Redis) -
     assert await holds.pauses() == {}
 
 
-async def test_a_breaker_is_kept_until_it_is_closed(redis: Redis) -> None:
+async def test_breaker_is_stored_until_it_is_closed(redis: Redis) -> None:
     holds, trip = Suspensions(redis), OpenBreaker(1, 2, 3, "failed: 500")
     await holds.save_open_breaker("bot", trip)
     assert (await holds.open_breaker("bot"), await holds.open_breaker("crm")) == (trip, None)

@@ -1,4 +1,4 @@
-"""A pull group is moved to another place of its topic."""
+"""Seek of a pull group to another position of its topic."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STREAM = keys.topic("support")
 
 @pytest.fixture(autouse=True)
 async def _group(redis: Redis) -> None:
-    """Ten events; the group was given six, of which one member has 2 pending and another 5 and 6."""
+    """Ten events; the group has read six, of which one member has 2 pending and another 5 and 6."""
     await redis.xgroup_create(STREAM, "billing", id="0", mkstream=True)
     for n in range(1, 11):
         await redis.xadd(STREAM, {"id": f"e{n}"}, id=f"{n}-0")
@@ -35,25 +35,25 @@ async def read(redis: Redis) -> list[str]:
 
 async def behind(redis: Redis) -> int:
     ((group,),) = [state.groups for state in await topic_states(redis, ["support"])]
-    ((row,),) = [[one["lag"] for one in await redis.xinfo_groups(STREAM)]]
-    assert row == group.lag  # Redis itself can tell
+    ((row,),) = [[row["lag"] for row in await redis.xinfo_groups(STREAM)]]
+    assert row == group.lag  # Redis knows it
     return group.lag
 
 
-async def test_back_it_reads_again_what_follows(redis: Redis) -> None:
+async def test_seek_back_redelivers_the_following_events(redis: Redis) -> None:
     move = await plan_seek(redis, "support", "billing", "4-0")
-    assert (move.stands, move.events, move.next, move.is_back, move.is_nothing) == ("6-0", 2, "5-0", True, False)
-    assert move.holders == (PendingConsumer("a", 1, 0), PendingConsumer("b", 0, 2))
+    assert (move.current, move.events, move.next, move.is_back, move.is_noop) == ("6-0", 2, "5-0", True, False)
+    assert move.consumers == (PendingConsumer("a", 1, 0), PendingConsumer("b", 0, 2))
     assert await seek(redis, move) == 2
     assert await behind(redis) == 6
     assert [row["message_id"] for row in await redis.xpending_range(STREAM, "billing", "-", "+", 9)] == [b"2-0"]
     assert await read(redis) == [f"e{n}" for n in range(5, 11)]
 
 
-async def test_forwards_it_skips_and_what_is_pending_stays(redis: Redis) -> None:
+async def test_seek_forwards_skips_events_and_keeps_pending_ones(redis: Redis) -> None:
     move = await plan_seek(redis, "support", "billing", "9-5")
     assert (move.events, move.next, move.is_back) == (3, "10-0", False)
-    assert [holder.beyond for holder in move.holders] == [0, 0]
+    assert [consumer.beyond for consumer in move.consumers] == [0, 0]
     assert await seek(redis, move) == 0
     assert await behind(redis) == 1
     assert (await redis.xpending(STREAM, "billing"))["pending"] == 3
@@ -61,7 +61,7 @@ async def test_forwards_it_skips_and_what_is_pending_stays(redis: Redis) -> None
 
 
 @pytest.mark.parametrize("after", [None, "10-0", "99-0"])
-async def test_the_end_is_the_last_entry_that_is_there(redis: Redis, after: str | None) -> None:
+async def test_end_is_the_last_existing_entry(redis: Redis, after: str | None) -> None:
     move = await plan_seek(redis, "support", "billing", after)
     assert (move.after, move.next, move.events) == ("10-0", None, 4)
     await seek(redis, move)
@@ -70,7 +70,7 @@ async def test_the_end_is_the_last_entry_that_is_there(redis: Redis, after: str 
     assert await read(redis) == ["new"]
 
 
-async def test_the_beginning_is_what_is_kept(redis: Redis) -> None:
+async def test_beginning_is_the_oldest_kept_entry(redis: Redis) -> None:
     await redis.xtrim(STREAM, minid="4-0", approximate=False)
     move = await plan_seek(redis, "support", "billing", "0-0")
     assert (move.events, move.next, move.entries_read) == (3, "4-0", 3)
@@ -79,13 +79,13 @@ async def test_the_beginning_is_what_is_kept(redis: Redis) -> None:
     assert (await read(redis))[0] == "e4"
 
 
-async def test_where_nothing_lies_between_there_is_nothing_to_do(redis: Redis) -> None:
-    assert (await plan_seek(redis, "support", "billing", "6-0")).is_nothing
-    assert (await plan_seek(redis, "support", "billing", "6-9")).is_nothing
-    assert not (await plan_seek(redis, "support", "billing", "5-9")).is_nothing
+async def test_seek_without_entries_in_between_is_a_noop(redis: Redis) -> None:
+    assert (await plan_seek(redis, "support", "billing", "6-0")).is_noop
+    assert (await plan_seek(redis, "support", "billing", "6-9")).is_noop
+    assert not (await plan_seek(redis, "support", "billing", "5-9")).is_noop
 
 
-async def test_thousands_that_are_pending_are_given_out_again(redis: Redis) -> None:
+async def test_thousands_of_pending_events_are_redelivered(redis: Redis) -> None:
     async with redis.pipeline() as pipe:
         for n in range(2500):
             pipe.xadd(STREAM, {"id": f"more{n}"})
@@ -96,7 +96,7 @@ async def test_thousands_that_are_pending_are_given_out_again(redis: Redis) -> N
     assert len(await read(redis)) == 2510
 
 
-async def test_a_group_that_is_not_there(redis: Redis) -> None:
+async def test_missing_group_is_an_error(redis: Redis) -> None:
     assert await groups_of(redis, "support") == ["billing"]
     assert await groups_of(redis, "nothing") == []
     with pytest.raises(StoreError, match='no group "other"'):

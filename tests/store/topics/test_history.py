@@ -1,4 +1,4 @@
-"""A topic's history between two moments."""
+"""A topic's history between two times."""
 
 from __future__ import annotations
 
@@ -44,20 +44,20 @@ async def entries(history: History, span: Span) -> list[str]:
         (None, 500, []),
     ],
 )
-async def test_the_first_moment_is_in_and_the_second_is_not(
+async def test_span_includes_its_start_and_excludes_its_end(
     history: History, since: float | None, until: float | None, expected: list[str]
 ) -> None:
     assert await entries(history, await history.span(since, until)) == expected
 
 
-async def test_a_span_does_not_grow(redis: Redis, history: History) -> None:
+async def test_span_does_not_grow(redis: Redis, history: History) -> None:
     span = await history.span(4000, None)
     await redis.xadd(STREAM, {"id": "later"})
     assert await entries(history, span) == ["4000-0", "5000-0"]
     assert span == Span(id_at(4000), "5000-0")
 
 
-async def test_a_survey_counts_all_and_what_is_wanted(history: History) -> None:
+async def test_survey_counts_all_and_matching_events(history: History) -> None:
     span = await history.span(2000, 5000)
     assert await history.survey(span, EventFilter()) == Survey(span, 3, 3, 2000, 4000)
     assert (await history.survey(span, EventFilter("message.*"))).matching == 2
@@ -67,7 +67,7 @@ async def test_a_survey_counts_all_and_what_is_wanted(history: History) -> None:
     assert await history.survey(nothing, EventFilter()) == Survey(nothing, 0, 0, None, None)
 
 
-async def test_it_says_how_far_back_it_goes(redis: Redis, history: History) -> None:
+async def test_extent_reports_the_oldest_event(redis: Redis, history: History) -> None:
     assert await history.extent() == Extent(1000, is_whole=True)
     await redis.xtrim(STREAM, minid="3000-0", approximate=False)
     extent = await history.extent()

@@ -1,4 +1,4 @@
-"""Replays as Redis holds them: begun, moved on in whole steps, ended once."""
+"""Replays in Redis: they start, advance in atomic steps, and end once."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ async def test_started_replay_is_stored_and_wakes_the_slow_queue(redis: Redis) -
     assert await redis.ttl(keys.replay(replay.id)) == -1
 
 
-async def test_a_step_gives_the_lane_its_events_and_moves_the_cursor(redis: Redis, lane: Lane) -> None:
+async def test_step_appends_to_the_lane_and_moves_the_cursor(redis: Redis, lane: Lane) -> None:
     replay, replays = await start(redis), Replays(redis)
-    assert await replays.move_on(replay, "3-0", 3, ["1-0", "3-0"], 5) == 2
+    assert await replays.advance(replay, "3-0", 3, ["1-0", "3-0"], 5) == 2
     moved = await replays.get(replay.id)
     assert moved == replace(replay, cursor="3-0", seen=3, sent=2)
     assert moved is not None
-    assert not moved.is_through
+    assert not moved.is_complete
     found = await lane.read_new(10)
-    assert [(one.record.id, one.record.body, one.topic, one.is_replay) for one in found] == [
+    assert [(item.record.id, item.record.body, item.topic, item.is_replay) for item in found] == [
         ("e1", b"\xff\x00", "support", True),
         ("e3", b"\xff\x00", "support", True),
     ]
@@ -66,33 +66,33 @@ async def test_a_step_gives_the_lane_its_events_and_moves_the_cursor(redis: Redi
     assert await redis.zscore(keys.ready(wakeups.partition_of("bot")), "bot") == 5
 
 
-async def test_a_step_that_was_made_already_is_not_made_again(redis: Redis, lane: Lane) -> None:
+async def test_repeated_step_has_no_effect(redis: Redis, lane: Lane) -> None:
     replay, replays = await start(redis), Replays(redis)
-    assert await replays.move_on(replay, "2-0", 2, ["1-0", "2-0"], 5) == 2
-    assert await replays.move_on(replay, "2-0", 2, ["1-0", "2-0"], 5) == 0
+    assert await replays.advance(replay, "2-0", 2, ["1-0", "2-0"], 5) == 2
+    assert await replays.advance(replay, "2-0", 2, ["1-0", "2-0"], 5) == 0
     assert await redis.xlen(lane.replay_stream) == 2
 
 
-async def test_what_was_trimmed_meanwhile_is_missed(redis: Redis, lane: Lane) -> None:
+async def test_entries_trimmed_meanwhile_are_missed(redis: Redis, lane: Lane) -> None:
     replay, replays = await start(redis), Replays(redis)
     await redis.xtrim(STREAM, minid="3-0", approximate=False)
-    assert await replays.move_on(replay, "4-0", 2, ["2-0", "3-0", "4-0"], 5) == 2
+    assert await replays.advance(replay, "4-0", 2, ["2-0", "3-0", "4-0"], 5) == 2
     moved = await replays.get(replay.id)
     assert moved is not None
-    assert (moved.is_through, moved.missed, await redis.xlen(lane.replay_stream)) == (True, 2, 2)
+    assert (moved.is_complete, moved.missed, await redis.xlen(lane.replay_stream)) == (True, 2, 2)
 
 
 @pytest.mark.usefixtures("lane")
-async def test_the_ledger_balances_with_replays_from_history(redis: Redis) -> None:
+async def test_ledger_balances_with_replays_from_history(redis: Redis) -> None:
     replay = await start(redis)
-    await Replays(redis).move_on(replay, "4-0", 4, ["1-0", "2-0", "3-0", "4-0"], 5)
+    await Replays(redis).advance(replay, "4-0", 4, ["1-0", "2-0", "3-0", "4-0"], 5)
     (row,) = await Ledger(redis).lanes()
     assert (row.routed, row.replayed, row.from_history, row.waiting) == (0, 4, 4, 4)
     assert row.balances
 
 
 @pytest.mark.usefixtures("lane")
-async def test_it_ends_once_and_is_remembered_for_a_week(redis: Redis) -> None:
+async def test_replay_ends_once_and_is_kept_for_a_week(redis: Redis) -> None:
     replay, replays = await start(redis), Replays(redis)
     assert await replays.end(replay.id, State.CANCELLED, "by ann", 99)
     assert not await replays.end(replay.id, State.DONE, "", 100)
@@ -100,21 +100,19 @@ async def test_it_ends_once_and_is_remembered_for_a_week(redis: Redis) -> None:
     assert await replays.all() == [ended]
     assert await replays.running() == []
     assert 7 * 86400 - 60 < await redis.ttl(keys.replay(replay.id)) <= 7 * 86400
-    assert await replays.move_on(replay, "1-0", 1, ["1-0"], 5) == 0
+    assert await replays.advance(replay, "1-0", 1, ["1-0"], 5) == 0
     assert not await replays.end("unknown", State.DONE, "", 1)
 
 
 @pytest.mark.usefixtures("lane")
-async def test_no_more_than_the_last_ones_are_remembered_and_all_that_run(
-    redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_latest_and_all_running_replays_are_kept(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MAX_REMEMBERED", 3)
     replays = Replays(redis)
     ids = [(await start(redis, now_ms=n)).id for n in range(5)]
-    for one in ids[1:]:
-        await replays.end(one, State.DONE, "", 9)
-    assert [one.id for one in await replays.all()] == [ids[0], *ids[2:]]
-    assert [one.id for one in await replays.running()] == ids[:1]
+    for replay_id in ids[1:]:
+        await replays.end(replay_id, State.DONE, "", 9)
+    assert [item.id for item in await replays.all()] == [ids[0], *ids[2:]]
+    assert [item.id for item in await replays.running()] == ids[:1]
     await redis.delete(keys.replay(ids[0]), keys.replay(ids[2]))
-    assert [one.id for one in await replays.all()] == ids[3:]
+    assert [item.id for item in await replays.all()] == ids[3:]
     assert not await redis.exists(keys.REPLAYS_RUNNING)

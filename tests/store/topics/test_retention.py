@@ -29,7 +29,7 @@ async def feed(redis: Redis, *at_ms: int) -> None:
 
 
 async def trim(redis: Redis, age: float | None = None, most: float | None = None, hard: float | None = None) -> Trimmed:
-    """Trims to an age in seconds or to numbers of entries of the size that they have."""
+    """Trim to an age in seconds or to numbers of entries."""
     each = (await redis.memory_usage(STREAM) or 0) / max(await redis.xlen(STREAM), 1)
     sizes = [ANY if number is None else round(number * each + 1) for number in (most, hard)]
     return await trim_topic(redis, "support", Bounds(ANY if age is None else age, *sizes), NOW)
@@ -59,7 +59,7 @@ async def lane(redis: Redis) -> Lane:
     return lane
 
 
-async def test_a_topic_that_is_not_there_is_fine(redis: Redis) -> None:
+async def test_missing_topic_is_no_error(redis: Redis) -> None:
     assert await trim(redis, age=1.0) == Trimmed()
 
 
@@ -70,19 +70,19 @@ async def test_unread_entries_expire_by_age(redis: Redis) -> None:
     assert (await trim(redis, age=10.0)).removed == 0
 
 
-async def test_it_goes_by_size(redis: Redis) -> None:
+async def test_unread_entries_expire_by_size(redis: Redis) -> None:
     await feed(redis, *range(1, 101))
     trimmed = await trim(redis, most=30)
     assert (trimmed.removed, trimmed.needed, trimmed.held_by) == (70, 0, "")
     assert await left(redis) == [*range(71, 101)]
 
 
-async def test_within_its_bounds_everything_stays(redis: Redis) -> None:
+async def test_entries_within_the_limits_are_kept(redis: Redis) -> None:
     await feed(redis, 1, 2, 3)
     assert (await trim(redis)).removed == 0
 
 
-async def test_what_a_lane_has_not_settled_stays(redis: Redis, lane: Lane) -> None:
+async def test_unsettled_entries_of_a_lane_are_kept(redis: Redis, lane: Lane) -> None:
     await feed(redis, *range(1, 11))
     first, second, third, *_ = await lane.read_new(5)
     await settle(redis, lane, first, third)
@@ -98,7 +98,7 @@ async def test_what_a_lane_has_not_settled_stays(redis: Redis, lane: Lane) -> No
     assert (await row(redis)).delivered == 10
 
 
-async def test_what_a_pull_group_has_not_acknowledged_stays(redis: Redis) -> None:
+async def test_unacknowledged_entries_of_a_pull_group_are_kept(redis: Redis) -> None:
     await feed(redis, *range(1, 11))
     await redis.xgroup_create(STREAM, "billing", id="0")
     assert (await trim(redis, age=1.0, most=1)).held_by == "billing"
@@ -112,7 +112,7 @@ async def test_what_a_pull_group_has_not_acknowledged_stays(redis: Redis) -> Non
 
 
 @pytest.mark.usefixtures("lane")
-async def test_a_lane_that_has_left_the_topic_needs_only_what_it_is_owed(redis: Redis) -> None:
+async def test_lane_that_left_the_topic_needs_only_owed_entries(redis: Redis) -> None:
     await feed(redis, 1, 2)
     moved = Lane(redis, "bot", "elsewhere")
     await moved.ensure()
@@ -134,13 +134,13 @@ async def test_hard_cap_drops_the_oldest_and_the_lane_counts_losses(redis: Redis
     before = await row(redis)
     assert (before.routed, before.lost, before.waiting) == (50, 18, 32)
     gone = await lane.fetch([delivery.ref for delivery in read])
-    assert [delivery.fields for delivery in gone] == [{}, {}]  # the drain makes dead letters of them
+    assert [delivery.fields for delivery in gone] == [{}, {}]  # the drain dead-letters them
     await settle(redis, lane, *gone, *await lane.read_new(50))
     after = await row(redis)
     assert (after.delivered, after.lost, after.waiting) == (32, 18, 0)
 
 
-async def test_a_pull_group_that_is_too_slow_is_skipped_ahead(redis: Redis) -> None:
+async def test_slow_pull_group_is_skipped_ahead(redis: Redis) -> None:
     await feed(redis, *range(1, 51))
     await redis.xgroup_create(STREAM, "billing", id="0")
     await trim(redis, most=10, hard=30)
@@ -148,7 +148,7 @@ async def test_a_pull_group_that_is_too_slow_is_skipped_ahead(redis: Redis) -> N
     assert (group["last-delivered-id"], group["lag"]) == (b"20-0", 30)
 
 
-async def test_it_goes_in_steps(redis: Redis, lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_trimming_runs_in_steps(redis: Redis, lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "_STEP", 7)
     await feed(redis, *range(1, 101))
     assert (await trim(redis, most=10, hard=20)).needed == 80

@@ -59,7 +59,7 @@ async def start(
         Order("everything", to, history_filter or EventFilter(), rate, "ann@host"),
         History(redis, "everything"),
     )
-    survey = await history.survey(await history.span(None, None), order.wanted)
+    survey = await history.survey(await history.span(None, None), order.event_filter)
     return await Replays(redis).start(order, survey, now_ms())
 
 
@@ -289,7 +289,7 @@ async def test_replay_with_a_bug_fails_and_blocks_no_other(
     matches = EventFilter.matches
 
     def breaks(history_filter: EventFilter, candidate: Any) -> bool:
-        if history_filter == bad.order.wanted:
+        if history_filter == bad.order.event_filter:
             raise ZeroDivisionError
         return matches(history_filter, candidate)
 
