@@ -46,8 +46,8 @@ class ReadLimits(NamedTuple):
 
     first: int
     """Of the first stream."""
-    others: int = 0
-    """Of all further streams together, though each yields at least one."""
+    total: int = 0
+    """Of all streams together, though each further stream yields at least one entry."""
 
 
 async def read_new(redis: Redis, claim: Claim, group: str, streams: Sequence[str], limits: ReadLimits) -> list[Entry]:
