@@ -44,25 +44,33 @@ class Bench:
     redis: Redis
     keyring: Keyring
     reconciler: Reconciler
-    heard: list[AppliedStep] = field(default_factory=list)
+    reported: list[AppliedStep] = field(default_factory=list)
 
     async def plan(self) -> list[Step]:
         return await self.reconciler.plan()
 
     async def apply(self) -> list[AppliedStep]:
-        self.heard.clear()
-        return await self.reconciler.apply(self.heard.append)
+        self.reported.clear()
+        return await self.reconciler.apply(self.reported.append)
 
     async def secrets(self) -> dict[str, str]:
-        """The stored secrets, opened, by Linq's subscription id."""
-        return {one.subscription_id: self.keyring.open(one).secret.text for one in await self.keyring.records()}
+        """Return the stored secrets, decrypted, by Linq's subscription id."""
+        return {
+            record.subscription_id: self.keyring.open(record).secret.text for record in await self.keyring.records()
+        }
 
     def at_linq(self) -> dict[str, str]:
-        """The subscriptions at Linq: their target URLs by id."""
-        return {one.id: one.target_url for one in self.sandbox.sandbox.state.subscriptions.values()}
+        """Return the target URLs of the subscriptions at Linq, by id."""
+        return {
+            subscription.id: subscription.target_url
+            for subscription in self.sandbox.sandbox.state.subscriptions.values()
+        }
 
     def secrets_at_linq(self) -> dict[str, str]:
-        return {one.id: one.secret.text for one in self.sandbox.sandbox.state.subscriptions.values()}
+        return {
+            subscription.id: subscription.secret.text
+            for subscription in self.sandbox.sandbox.state.subscriptions.values()
+        }
 
 
 def bench_of(sandbox: RunningSandbox, redis: Redis, clock: Clock, rules: str = RULES) -> Bench:
@@ -71,13 +79,15 @@ def bench_of(sandbox: RunningSandbox, redis: Redis, clock: Clock, rules: str = R
     return Bench(sandbox, redis, keyring, reconciler)
 
 
-def actions(done: list[AppliedStep]) -> list[tuple[str, str | None, int, bool]]:
-    """What was done to which line and generation, and whether it went well."""
-    return sorted((one.step.action.value, one.step.line, one.step.generation, one.error is None) for one in done)
+def actions(applied: list[AppliedStep]) -> list[tuple[str, str | None, int, bool]]:
+    """Return action, line, generation and success of every applied step."""
+    return sorted(
+        (result.step.action.value, result.step.line, result.step.generation, result.error is None) for result in applied
+    )
 
 
 def refuse(method: str, *lines: str) -> Any:
-    """An interceptor: Linq cannot do what `method` asks for these lines (all, if none is named)."""
+    """Return an interceptor that fails requests of `method` for these lines (all lines by default)."""
 
     async def intercept(request: web.Request) -> web.StreamResponse | None:
         if request.method != method:

@@ -1,4 +1,4 @@
-"""Subscriptions, secrets and wishes for plans, with sensible values where a test does not care."""
+"""Subscriptions, secrets and desired states for plans, with sensible defaults."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ FOREIGN_URLS = (
 )
 
 
-def wanted(*lines: str, events: frozenset[str] = EVENTS, public_url: str = PUBLIC) -> DesiredState:
+def desired_state(*lines: str, events: frozenset[str] = EVENTS, public_url: str = PUBLIC) -> DesiredState:
     return DesiredState(public_url, lines or (LINE,), events)
 
 
 def subscription(
     subscription_id: str = "s-1", line: str = LINE, generation: int = 1, url: str | None = None
 ) -> LinqSubscription:
-    """One of ours, as it should be."""
+    """Return a correct subscription of ours."""
     return LinqSubscription(
         id=subscription_id,
         target_url=url or target_url(PUBLIC, line, generation),
@@ -47,7 +47,7 @@ def subscription(
 def record(
     subscription_id: str = "s-1", line: str | None = LINE, generation: int = 1, retire_at: int | None = None
 ) -> KeyRecord:
-    """The stored secret of a subscription."""
+    """Return the stored secret of a subscription."""
     return KeyRecord(
         line=line,
         generation=generation,
@@ -59,6 +59,6 @@ def record(
 
 
 def v2_subscription(**fields: Any) -> V2Subscription:
-    """Ours at the v2 API, as it should be but for `fields`."""
+    """Return our v2 subscription, correct except for `fields`."""
     good = {"id": 1, "webhook_url": v2_url(PUBLIC), "version": 2, "events": EVENTS, "active": True}
     return V2Subscription.model_validate({**good, "secret_configured": True, **fields})

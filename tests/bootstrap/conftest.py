@@ -1,4 +1,4 @@
-"""A sandbox in Linq's place, and a reconciler that stands before it."""
+"""Fixtures: a sandbox in place of Linq, and a reconciler for it."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[RunningSandbox]:
-    """A sandbox with three lines, as strict about targets as Linq."""
+    """Run a sandbox with three lines that is as strict about targets as Linq."""
     async with running_sandbox(allow_local=False) as running:
         yield running
 
 
 @pytest.fixture
 def bench(sandbox: RunningSandbox, redis: Redis, clock: Clock) -> Bench:
-    """A reconciler for the sandbox's lines, and an empty keyring."""
+    """Return a reconciler for the sandbox's lines, with an empty keyring."""
     return bench_of(sandbox, redis, clock)
 
 
 @pytest.fixture
-def deaf_port() -> Iterator[int]:
-    """A port that refuses connections."""
+def refusing_port() -> Iterator[int]:
+    """Return a port that refuses connections."""
     with closed_port() as port:
         yield port

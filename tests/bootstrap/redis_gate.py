@@ -1,4 +1,4 @@
-"""A gate in front of Redis: open, it passes everything on; shut, Redis seems to be down."""
+"""A TCP proxy in front of Redis: while open it forwards everything, while shut Redis appears to be down."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Gate:
-    """Connections to one Redis."""
+    """A proxy for the connections to a Redis."""
 
     behind: str
     """The URL of the Redis."""
     url: str = ""
     is_open: bool = True
     refused: int = 0
-    """How many connections came while it was shut."""
+    """The number of connections refused while the proxy was shut."""
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
 
     def shut(self) -> None:
-        """Breaks every connection off, and refuses new ones."""
+        """Close every connection and refuse new ones."""
         self.is_open = False
         for writer in self._writers:
             writer.close()
 
     def open(self) -> None:
-        """Lets everybody through again."""
+        """Accept connections again."""
         self.is_open = True
 
     async def pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, for as long as it lasts."""
+        """Forward a connection until it is closed."""
         if not self.is_open:
             self.refused += 1
             writer.close()
@@ -49,7 +49,7 @@ class Gate:
 
 @asynccontextmanager
 async def gate_to(redis_url: str) -> AsyncIterator[Gate]:
-    """A gate on a port of its own, for as long as the context is open."""
+    """Run a proxy on its own port while the context is open."""
     gate = Gate(redis_url)
     server = await asyncio.start_server(gate.pass_on, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]

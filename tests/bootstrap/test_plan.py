@@ -1,4 +1,4 @@
-"""The plan: what has to change at Linq, from what is wanted, what is there and which secrets are held."""
+"""The plan: the changes at Linq, from the desired state, the existing subscriptions and the stored secrets."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from tests.bootstrap.building import (
     NOW,
     OTHER_LINE,
     PUBLIC,
+    desired_state,
     record,
     subscription,
-    wanted,
 )
 
 if TYPE_CHECKING:
@@ -31,11 +31,11 @@ def shape(steps: list[Step]) -> list[tuple[Action, str | None, int]]:
     return [(step.action, step.subscription_id, step.generation) for step in steps]
 
 
-# --- One line -----------------------------------------------------------------------------------------
+# --- A single line ------------------------------------------------------------------------------------
 
 
-def test_a_line_without_subscription_gets_its_first_generation() -> None:
-    assert make_plan(wanted(), [], [], NOW) == [
+def test_line_without_subscription_gets_generation_one() -> None:
+    assert make_plan(desired_state(), [], [], NOW) == [
         Step(
             Action.CREATE,
             LINE,
@@ -46,8 +46,8 @@ def test_a_line_without_subscription_gets_its_first_generation() -> None:
     ]
 
 
-def test_a_subscription_that_is_as_it_should_be_is_kept() -> None:
-    (step,) = make_plan(wanted(), [subscription()], [record()], NOW)
+def test_correct_subscription_is_kept() -> None:
+    (step,) = make_plan(desired_state(), [subscription()], [record()], NOW)
     assert (step.action, step.subscription_id, step.reason) == (Action.KEEP, "s-1", "as it should be")
 
 
@@ -66,74 +66,74 @@ def test_a_subscription_that_is_as_it_should_be_is_kept() -> None:
         ),
     ],
 )
-def test_a_subscription_that_differs_is_updated(there: LinqSubscription, reason: str) -> None:
-    (step,) = make_plan(wanted(), [there], [record()], NOW)
+def test_different_subscription_is_updated(there: LinqSubscription, reason: str) -> None:
+    (step,) = make_plan(desired_state(), [there], [record()], NOW)
     assert (step.action, step.subscription_id, step.reason) == (Action.UPDATE, "s-1", reason)
 
 
-def test_a_subscription_whose_secret_is_not_stored_is_replaced() -> None:
-    steps = make_plan(wanted(), [subscription()], [], NOW)
+def test_subscription_without_a_stored_secret_is_replaced() -> None:
+    steps = make_plan(desired_state(), [subscription()], [], NOW)
     assert shape(steps) == [(Action.CREATE, None, 2), (Action.DELETE, "s-1", 1)]
     assert [step.reason for step in steps] == ["its secret is not stored here", "replaced"]
 
 
-def test_a_subscription_whose_stored_secret_is_anothers_is_replaced() -> None:
-    steps = make_plan(wanted(), [subscription("s-2")], [record("s-1")], NOW)
+def test_subscription_with_a_foreign_secret_is_replaced() -> None:
+    steps = make_plan(desired_state(), [subscription("s-2")], [record("s-1")], NOW)
     assert shape(steps) == [(Action.CREATE, None, 2), (Action.DELETE, "s-2", 1)]
 
 
-def test_a_secret_of_another_line_does_not_help() -> None:
-    steps = make_plan(wanted(), [subscription()], [record(line=OTHER_LINE), record(line=None)], NOW)
+def test_secret_of_another_line_is_not_used() -> None:
+    steps = make_plan(desired_state(), [subscription()], [record(line=OTHER_LINE), record(line=None)], NOW)
     assert shape(steps) == [(Action.CREATE, None, 2), (Action.DELETE, "s-1", 1)]
 
 
 @pytest.mark.parametrize("query", ["version=2025-01-01&line=16465550123&gen=1", "line=16465550123&gen=1"])
-def test_a_subscription_of_another_payload_version_is_replaced(query: str) -> None:
+def test_subscription_of_another_version_is_replaced(query: str) -> None:
     there = subscription(url=f"{PUBLIC}/webhooks/linq?{query}")
-    steps = make_plan(wanted(), [there], [record()], NOW)
+    steps = make_plan(desired_state(), [there], [record()], NOW)
     assert shape(steps) == [(Action.CREATE, None, 2), (Action.DELETE, "s-1", 1)]
     assert steps[0].reason == "its payload version is not 2026-02-03"
 
 
-def test_a_subscription_without_generation_counts_as_generation_zero() -> None:
+def test_missing_generation_counts_as_zero() -> None:
     there = subscription(url=f"{PUBLIC}/webhooks/linq?version=2026-02-03&line=16465550123")
-    assert shape(make_plan(wanted(), [there], [], NOW)) == [(Action.CREATE, None, 1), (Action.DELETE, "s-1", 0)]
-    assert shape(make_plan(wanted(), [there], [record(generation=0)], NOW)) == [(Action.KEEP, "s-1", 0)]
+    assert shape(make_plan(desired_state(), [there], [], NOW)) == [(Action.CREATE, None, 1), (Action.DELETE, "s-1", 0)]
+    assert shape(make_plan(desired_state(), [there], [record(generation=0)], NOW)) == [(Action.KEEP, "s-1", 0)]
 
 
-def test_parameters_of_others_in_our_url_are_tolerated() -> None:
+def test_foreign_parameters_in_our_url_are_tolerated() -> None:
     there = subscription(url=target_url(PUBLIC, LINE, 1) + "&team=blue")
-    assert shape(make_plan(wanted(), [there], [record()], NOW)) == [(Action.KEEP, "s-1", 1)]
+    assert shape(make_plan(desired_state(), [there], [record()], NOW)) == [(Action.KEEP, "s-1", 1)]
 
 
 # --- Several subscriptions of one line ----------------------------------------------------------------
 
 
-def test_of_two_usable_ones_the_newest_generation_is_kept() -> None:
+def test_newest_usable_generation_is_kept() -> None:
     there = [subscription("s-1", generation=1), subscription("s-2", generation=2)]
-    steps = make_plan(wanted(), there, [record("s-1", generation=1), record("s-2", generation=2)], NOW)
+    steps = make_plan(desired_state(), there, [record("s-1", generation=1), record("s-2", generation=2)], NOW)
     assert shape(steps) == [(Action.DELETE, "s-1", 1), (Action.KEEP, "s-2", 2)]
     assert steps[0].reason == "another subscription of this line is in use"
 
 
-def test_of_two_the_one_whose_secret_is_stored_is_kept() -> None:
+def test_subscription_with_a_stored_secret_is_kept() -> None:
     there = [subscription("s-1", generation=1), subscription("s-2", generation=2)]
-    assert shape(make_plan(wanted(), there, [record("s-1")], NOW)) == [
+    assert shape(make_plan(desired_state(), there, [record("s-1")], NOW)) == [
         (Action.DELETE, "s-2", 2),
         (Action.KEEP, "s-1", 1),
     ]
 
 
-def test_of_two_the_one_with_the_right_version_is_kept() -> None:
+def test_subscription_of_the_right_version_is_kept() -> None:
     newer = subscription("s-2", url=f"{PUBLIC}/webhooks/linq?version=2025-01-01&line=16465550123&gen=2")
     there = [subscription("s-1"), newer]
-    steps = make_plan(wanted(), there, [record("s-1"), record("s-2", generation=2)], NOW)
+    steps = make_plan(desired_state(), there, [record("s-1"), record("s-2", generation=2)], NOW)
     assert shape(steps) == [(Action.DELETE, "s-2", 2), (Action.KEEP, "s-1", 1)]
 
 
-def test_all_of_them_go_when_none_can_be_used() -> None:
+def test_unusable_subscriptions_are_all_replaced() -> None:
     there = [subscription(f"s-{generation}", generation=generation) for generation in (1, 2, 3)]
-    assert shape(make_plan(wanted(), there, [], NOW)) == [
+    assert shape(make_plan(desired_state(), there, [], NOW)) == [
         (Action.CREATE, None, 4),
         (Action.DELETE, "s-3", 3),
         (Action.DELETE, "s-2", 2),
@@ -145,34 +145,34 @@ def test_all_of_them_go_when_none_can_be_used() -> None:
 
 
 def test_new_generation_is_above_all_known_ones() -> None:
-    (step,) = make_plan(wanted(), [], [record("s-7", generation=7)], NOW)
+    (step,) = make_plan(desired_state(), [], [record("s-7", generation=7)], NOW)
     assert (step.generation, step.target_url) == (8, target_url(PUBLIC, LINE, 8))
-    create, *_ = make_plan(wanted(), [subscription("s-9", generation=9)], [record("s-7", generation=7)], NOW)
+    create, *_ = make_plan(desired_state(), [subscription("s-9", generation=9)], [record("s-7", generation=7)], NOW)
     assert create.generation == 10
 
 
 def test_generations_of_other_lines_do_not_count() -> None:
     there = [subscription("s-9", line=OTHER_LINE, generation=9)]
-    steps = make_plan(wanted(LINE, OTHER_LINE), there, [record("s-9", OTHER_LINE, 9)], NOW)
+    steps = make_plan(desired_state(LINE, OTHER_LINE), there, [record("s-9", OTHER_LINE, 9)], NOW)
     assert [(step.action, step.line, step.generation) for step in steps] == [
         (Action.CREATE, LINE, 1),
         (Action.KEEP, OTHER_LINE, 9),
     ]
 
 
-# --- What is not ours, or not any more ----------------------------------------------------------------
+# --- Foreign and removed subscriptions ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("url", FOREIGN_URLS)
-def test_a_subscription_that_is_not_ours_is_never_touched(url: str) -> None:
-    steps = make_plan(wanted(), [subscription("foreign", url=url), subscription()], [record()], NOW)
+def test_foreign_subscription_is_never_touched(url: str) -> None:
+    steps = make_plan(desired_state(), [subscription("foreign", url=url), subscription()], [record()], NOW)
     assert shape(steps) == [(Action.KEEP, "s-1", 1)]
 
 
 @pytest.mark.parametrize("query", ["?version=2026-02-03&line=", "?line=nobody&gen=3"])
 def test_subscription_with_an_invalid_line_is_left_alone(query: str) -> None:
     odd = subscription("odd", url=f"{PUBLIC}/webhooks/linq{query}")
-    assert shape(make_plan(wanted(), [odd, subscription()], [record()], NOW)) == [(Action.KEEP, "s-1", 1)]
+    assert shape(make_plan(desired_state(), [odd, subscription()], [record()], NOW)) == [(Action.KEEP, "s-1", 1)]
 
 
 # --- The account's own subscription -------------------------------------------------------------------
@@ -183,8 +183,8 @@ def of_the_account(generation: int = 1) -> LinqSubscription:
     return LinqSubscription(f"a-{generation}", url, frozenset({"team_member.added"}), frozenset(), is_active=True)
 
 
-def test_events_without_a_line_get_a_subscription_without_a_filter() -> None:
-    want = replace(wanted(), account_events=frozenset({"team_member.added"}))
+def test_lineless_events_get_an_unfiltered_subscription() -> None:
+    want = replace(desired_state(), account_events=frozenset({"team_member.added"}))
     step, _ = make_plan(want, [subscription()], [record()], NOW)
     assert (step.action, step.line, step.reason) == (Action.CREATE, None, "the account has no subscription")
     assert step.target_url == "https://relay.example.com/webhooks/linq?version=2026-02-03&gen=1"
@@ -192,8 +192,8 @@ def test_events_without_a_line_get_a_subscription_without_a_filter() -> None:
     assert {step.action for step in steps} == {Action.KEEP}
 
 
-def test_the_accounts_subscription_must_not_be_filtered() -> None:
-    want = replace(wanted(), account_events=frozenset({"team_member.added"}))
+def test_account_subscription_must_not_be_filtered() -> None:
+    want = replace(desired_state(), account_events=frozenset({"team_member.added"}))
     there = replace(of_the_account(), phone_numbers=frozenset({LINE}))
     step, _ = make_plan(want, [subscription(), there], [record(), record("a-1", None)], NOW)
     assert (step.action, step.subscription_id, step.reason) == (Action.UPDATE, "a-1", "filtered by lines")
@@ -202,7 +202,7 @@ def test_the_accounts_subscription_must_not_be_filtered() -> None:
 @pytest.mark.parametrize("query", ["", "?version=2026-02-03", "?version=2026-02-03&gen=3"])
 def test_unwanted_account_subscription_is_deleted(query: str) -> None:
     account = subscription("account", url=f"{PUBLIC}/webhooks/linq{query}")
-    step, _ = make_plan(wanted(), [account, subscription()], [record()], NOW)
+    step, _ = make_plan(desired_state(), [account, subscription()], [record()], NOW)
     assert (step.action, step.subscription_id) == (Action.DELETE, "account")
     assert step.reason == "no event without a line is wanted"
 
@@ -210,36 +210,36 @@ def test_unwanted_account_subscription_is_deleted(query: str) -> None:
 # --- Rotation -----------------------------------------------------------------------------------------
 
 
-def test_a_rotation_makes_a_successor_and_retires_what_was_in_use() -> None:
-    steps = make_rotation(wanted(), [subscription()], [record()], [LINE], NOW + 60)
+def test_rotation_creates_a_successor_and_retires_the_old() -> None:
+    steps = make_rotation(desired_state(), [subscription()], [record()], [LINE], NOW + 60)
     assert shape(steps) == [(Action.CREATE, None, 2), (Action.RETIRE, "s-1", 1)]
     assert (steps[0].reason, steps[1].retire_at) == ("rotation", NOW + 60)
 
 
-def test_a_line_without_a_usable_secret_has_none_to_rotate() -> None:
-    assert make_rotation(wanted(), [subscription()], [], [LINE, OTHER_LINE], NOW) == []
+def test_line_without_a_usable_secret_is_not_rotated() -> None:
+    assert make_rotation(desired_state(), [subscription()], [], [LINE, OTHER_LINE], NOW) == []
 
 
-def test_retired_subscription_stays_until_its_time() -> None:
+def test_retired_subscription_is_kept_until_its_expiry() -> None:
     there = [subscription("s-1"), subscription("s-2", generation=2)]
     held = [record("s-1", retire_at=int(NOW) + 60), record("s-2", generation=2)]
-    before = make_plan(wanted(), there, held, NOW)
+    before = make_plan(desired_state(), there, held, NOW)
     assert shape(before) == [(Action.KEEP, "s-2", 2), (Action.KEEP, "s-1", 1)]
     assert before[1].reason.startswith("retires at 2026-09-1")
-    after = make_plan(wanted(), there, held, NOW + 61)
+    after = make_plan(desired_state(), there, held, NOW + 61)
     assert shape(after) == [(Action.DELETE, "s-1", 1), (Action.KEEP, "s-2", 2)]
     assert after[0].ends_rotation
 
 
 def test_retired_subscription_is_kept_without_successor() -> None:
     held = [record("s-1", retire_at=int(NOW) - 60), record("s-2", generation=2)]
-    assert shape(make_plan(wanted(), [subscription("s-1")], held, NOW)) == [(Action.KEEP, "s-1", 1)]
+    assert shape(make_plan(desired_state(), [subscription("s-1")], held, NOW)) == [(Action.KEEP, "s-1", 1)]
 
 
 @pytest.mark.parametrize("secrets", [[], [record("s-9", GONE_LINE)]], ids=["without secret", "with secret"])
-def test_ours_of_a_line_that_is_gone_is_deleted(secrets: list[KeyRecord]) -> None:
+def test_subscription_of_a_removed_line_is_deleted(secrets: list[KeyRecord]) -> None:
     there = [subscription(), subscription("s-9", GONE_LINE)]
-    steps = make_plan(wanted(), there, [record(), *secrets], NOW)
+    steps = make_plan(desired_state(), there, [record(), *secrets], NOW)
     assert shape(steps) == [(Action.DELETE, "s-9", 1), (Action.KEEP, "s-1", 1)]
     assert (steps[0].line, steps[0].reason) == (GONE_LINE, "the line is no longer wanted")
 
@@ -247,20 +247,20 @@ def test_ours_of_a_line_that_is_gone_is_deleted(secrets: list[KeyRecord]) -> Non
 @pytest.mark.parametrize(
     "public_url", ["https://relay.example.com/", "https://RELAY.example.com", "https://Relay.Example.Com/"]
 )
-def test_our_url_is_recognised_however_it_is_written(public_url: str) -> None:
-    assert shape(make_plan(wanted(public_url=public_url), [subscription()], [record()], NOW)) == [
+def test_our_url_is_recognised_in_any_spelling(public_url: str) -> None:
+    assert shape(make_plan(desired_state(public_url=public_url), [subscription()], [record()], NOW)) == [
         (Action.KEEP, "s-1", 1)
     ]
 
 
-def test_a_public_url_with_a_path_keeps_its_subscriptions_apart() -> None:
+def test_public_url_path_separates_subscriptions() -> None:
     below = "https://relay.example.com/blue"
     there = [subscription(), subscription("s-2", url=target_url(below, LINE, 1))]
-    steps = make_plan(wanted(public_url=below), there, [record("s-2")], NOW)
+    steps = make_plan(desired_state(public_url=below), there, [record("s-2")], NOW)
     assert shape(steps) == [(Action.KEEP, "s-2", 1)]
 
 
-# --- The order ----------------------------------------------------------------------------------------
+# --- Order of the steps -------------------------------------------------------------------------------
 
 
 def test_creations_come_before_deletions() -> None:
@@ -271,7 +271,7 @@ def test_creations_come_before_deletions() -> None:
         subscription("s-2", lines[2]),
         subscription("s-9", GONE_LINE),
     ]
-    steps = make_plan(wanted(*lines), there, [record("s-0", lines[0]), record("s-1", lines[1])], NOW)
+    steps = make_plan(desired_state(*lines), there, [record("s-0", lines[0]), record("s-1", lines[1])], NOW)
     assert [(step.action, step.line) for step in steps] == [
         (Action.CREATE, lines[2]),
         (Action.CREATE, lines[3]),

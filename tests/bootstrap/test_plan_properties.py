@@ -1,4 +1,4 @@
-"""Whatever is at Linq and in the keyring, one pass of the plan makes it right."""
+"""Plans: a single pass reaches the desired state from any state of Linq and of the keyring."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class SimulatedLinq:
-    """Linq and the keyring in two lists, and what happens to them when a plan is carried out."""
+    """Linq and the keyring in memory, to which a plan is applied."""
 
     subscriptions: dict[str, LinqSubscription]
     secrets: list[KeyRecord] = field(default_factory=list)
@@ -90,7 +90,7 @@ event_sets = st.frozensets(st.sampled_from(["message.received", "message.sent", 
 
 @st.composite
 def worlds(draw: st.DrawFn) -> SimulatedLinq:
-    """Subscriptions of ours and of others in any state, and secrets that are held, lost or stray."""
+    """Draw own and foreign subscriptions in any state, and secrets that are stored, lost or orphaned."""
     urls = draw(st.lists(our_urls | st.sampled_from(FOREIGN_URLS), max_size=8, unique=True))
     there = {
         f"s-{number}": LinqSubscription(
@@ -103,18 +103,18 @@ def worlds(draw: st.DrawFn) -> SimulatedLinq:
         for number, url in enumerate(urls)
     }
     held: dict[tuple[str | None, int], KeyRecord] = {}
-    for one in there.values():
-        target = our_target(PUBLIC, one.target_url)
+    for subscription in there.values():
+        target = our_target(PUBLIC, subscription.target_url)
         if target is not None and draw(st.booleans()):
             key = (target.line, target.generation or 0)
-            subscription_id = draw(st.sampled_from([one.id, one.id, f"instead-of-{one.id}"]))
+            subscription_id = draw(st.sampled_from([subscription.id, subscription.id, f"instead-of-{subscription.id}"]))
             held[key] = record(subscription_id, *key, retire_at=draw(st.sampled_from([None, None, int(NOW) - 1])))
     for line in draw(st.lists(st.sampled_from(LINES), max_size=2)):
         held.setdefault((line, 7), record(f"deleted-long-ago-{line}", line, 7))
     return SimulatedLinq(there, list(held.values()))
 
 
-wishes = st.builds(
+desired_states = st.builds(
     DesiredState,
     st.just(PUBLIC),
     st.lists(st.sampled_from(LINES[:3]), unique=True, min_size=1).map(tuple),
@@ -124,7 +124,7 @@ wishes = st.builds(
 
 
 def untouchable(world: SimulatedLinq) -> dict[str, LinqSubscription]:
-    """What is not ours, and ours whose line is no line."""
+    """Return the foreign subscriptions, and ours with an invalid line."""
     targets = {there.id: our_target(PUBLIC, there.target_url) for there in world.subscriptions.values()}
     return {
         there.id: there
@@ -134,8 +134,8 @@ def untouchable(world: SimulatedLinq) -> dict[str, LinqSubscription]:
 
 
 @quick
-@given(world=worlds(), want=wishes)
-def test_carried_out_once_there_is_nothing_left_to_do(world: SimulatedLinq, want: DesiredState) -> None:
+@given(world=worlds(), want=desired_states)
+def test_plan_converges_in_a_single_pass(world: SimulatedLinq, want: DesiredState) -> None:
     left_alone = untouchable(world)
     for step in world.plan(want):
         world.carry_out(step, want)
@@ -147,8 +147,8 @@ def test_carried_out_once_there_is_nothing_left_to_do(world: SimulatedLinq, want
 
 
 @quick
-@given(world=worlds(), want=wishes)
-def test_a_line_that_has_a_subscription_never_goes_without_one(world: SimulatedLinq, want: DesiredState) -> None:
+@given(world=worlds(), want=desired_states)
+def test_subscribed_line_always_keeps_a_subscription(world: SimulatedLinq, want: DesiredState) -> None:
     def covered() -> set[str]:
         targets = (our_target(PUBLIC, there.target_url) for there in world.subscriptions.values())
         return {str(target.line) for target in targets if target is not None} & set(want.lines)
@@ -161,8 +161,8 @@ def test_a_line_that_has_a_subscription_never_goes_without_one(world: SimulatedL
 
 
 @quick
-@given(world=worlds(), want=wishes)
-def test_a_plan_names_every_subscription_at_most_once(world: SimulatedLinq, want: DesiredState) -> None:
+@given(world=worlds(), want=desired_states)
+def test_plan_names_a_subscription_at_most_once(world: SimulatedLinq, want: DesiredState) -> None:
     steps = world.plan(want)
     named = [step.subscription_id for step in steps if step.subscription_id is not None]
     assert len(named) == len(set(named))

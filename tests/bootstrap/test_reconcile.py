@@ -26,12 +26,15 @@ if TYPE_CHECKING:
     from tests.support import Clock
 
 
-# --- Registering --------------------------------------------------------------------------------------
+# --- Registration --------------------------------------------------------------------------------------
 
 
-async def test_every_line_gets_one_subscription_on_a_url_of_its_own(bench: Bench) -> None:
+async def test_every_line_gets_a_subscription_with_its_own_url(bench: Bench) -> None:
     await bench.apply()
-    made = {tuple(one.phone_numbers): one for one in bench.sandbox.sandbox.state.subscriptions.values()}
+    made = {
+        tuple(subscription.phone_numbers): subscription
+        for subscription in bench.sandbox.sandbox.state.subscriptions.values()
+    }
     assert set(made) == {(line,) for line in LINES}
     for line in LINES:
         digits = line.removeprefix("+")
@@ -43,17 +46,17 @@ async def test_every_line_gets_one_subscription_on_a_url_of_its_own(bench: Bench
 async def test_finished_steps_are_reported(bench: Bench) -> None:
     results = await bench.apply()
     assert actions(results) == [("create", line, 1, True) for line in LINES]
-    assert actions(bench.heard) == actions(results)
+    assert actions(bench.reported) == actions(results)
 
 
-async def test_planning_changes_nothing(bench: Bench) -> None:
+async def test_planning_has_no_side_effects(bench: Bench) -> None:
     steps = await bench.plan()
     assert [(step.action, step.line) for step in steps] == [(Action.CREATE, line) for line in LINES]
     assert bench.sandbox.changes == []
     assert await bench.redis.keys() == []
 
 
-async def test_secrets_lie_sealed_in_redis(bench: Bench) -> None:
+async def test_secrets_are_sealed_in_redis(bench: Bench) -> None:
     await bench.apply()
     assert await bench.redis.keys() == [keys.KEYRING.encode()]
     stored: Any = await bench.redis.hgetall(keys.KEYRING)  # type: ignore[misc]
@@ -64,22 +67,22 @@ async def test_secrets_lie_sealed_in_redis(bench: Bench) -> None:
         assert secret.removeprefix("whsec_").encode() not in everything
 
 
-async def test_stored_secrets_are_the_ones_that_linq_signs_with(bench: Bench) -> None:
+async def test_stored_secrets_match_those_at_linq(bench: Bench) -> None:
     await bench.apply()
     assert await bench.secrets() == bench.secrets_at_linq()
     records = await bench.keyring.records()
-    assert {(one.line, one.generation) for one in records} == {(line, 1) for line in LINES}
-    assert {one.stored_at for one in records} == {int(NOW)}
+    assert {(record.line, record.generation) for record in records} == {(line, 1) for line in LINES}
+    assert {record.stored_at for record in records} == {int(NOW)}
 
 
-async def test_secrets_open_with_the_key_that_sealed_them_only(bench: Bench) -> None:
+async def test_secrets_open_only_with_their_sealing_key(bench: Bench) -> None:
     await bench.apply()
     record, *_ = await bench.keyring.records()
     with pytest.raises(StoreError, match="another RELAY_SECRET_KEY"):
         Keyring(bench.redis, Cipher(new_key())).open(record)
 
 
-async def test_applying_again_changes_nothing(bench: Bench) -> None:
+async def test_applying_is_idempotent(bench: Bench) -> None:
     await bench.apply()
     before, secrets = bench.at_linq(), await bench.secrets()
     bench.sandbox.calls.clear()
@@ -98,10 +101,10 @@ async def test_subscriptions_of_others_are_left_alone(bench: Bench) -> None:
     assert await bench.sandbox.client.webhook_subscriptions.retrieve(foreign.id) == before
 
 
-# --- Keeping it so ------------------------------------------------------------------------------------
+# --- Convergence --------------------------------------------------------------------------------------
 
 
-async def test_a_change_of_the_topics_changes_the_events(bench: Bench, clock: Clock) -> None:
+async def test_topic_change_updates_the_events(bench: Bench, clock: Clock) -> None:
     await bench.apply()
     before, secrets = bench.at_linq(), await bench.secrets()
     other = bench_of(bench.sandbox, bench.redis, clock, '[[topics]]\nname = "all"\nevents = ["*"]\n')
@@ -111,8 +114,8 @@ async def test_a_change_of_the_topics_changes_the_events(bench: Bench, clock: Cl
         set(filter(is_of_lines, KNOWN_EVENT_TYPES)),
         set(filter(is_of_the_account, KNOWN_EVENT_TYPES)),
     )
-    for one in bench.sandbox.sandbox.state.subscriptions.values():
-        assert set(one.events) == (of_lines if one.phone_numbers else of_the_account)
+    for subscription in bench.sandbox.sandbox.state.subscriptions.values():
+        assert set(subscription.events) == (of_lines if subscription.phone_numbers else of_the_account)
     assert of_lines | of_the_account == set(KNOWN_EVENT_TYPES)
     assert before.items() <= bench.at_linq().items()
     assert secrets.items() <= (await bench.secrets()).items()
@@ -129,7 +132,7 @@ async def test_change_at_linq_is_reverted(bench: Bench) -> None:
 
 async def test_lost_secret_leads_to_a_new_generation(bench: Bench) -> None:
     await bench.apply()
-    (old,) = [one for one, url in bench.at_linq().items() if "16465550124" in url]
+    (old,) = [subscription_id for subscription_id, url in bench.at_linq().items() if "16465550124" in url]
     await bench.keyring.forget(old)
     bench.sandbox.calls.clear()
     results = await bench.apply()
@@ -144,7 +147,7 @@ async def test_lost_secret_leads_to_a_new_generation(bench: Bench) -> None:
     assert await bench.secrets() == bench.secrets_at_linq()
 
 
-async def test_all_secrets_lost_gives_every_line_a_new_generation(bench: Bench) -> None:
+async def test_loss_of_all_secrets_renews_every_line(bench: Bench) -> None:
     await bench.apply()
     await bench.redis.flushall()
     await bench.apply()
@@ -154,12 +157,12 @@ async def test_all_secrets_lost_gives_every_line_a_new_generation(bench: Bench) 
 
 async def test_deleted_subscription_is_created_again(bench: Bench) -> None:
     await bench.apply()
-    (lost,) = [one for one, url in bench.at_linq().items() if "16465550123" in url]
+    (lost,) = [subscription_id for subscription_id, url in bench.at_linq().items() if "16465550123" in url]
     await bench.sandbox.client.webhook_subscriptions.delete(lost)
     await bench.apply()
     assert target_url(PUBLIC, LINE, 2) in bench.at_linq().values()
     assert bench.secrets_at_linq().items() <= (await bench.secrets()).items()
-    assert {one.step.action for one in await bench.apply()} == {Action.KEEP}
+    assert {result.step.action for result in await bench.apply()} == {Action.KEEP}
 
 
 async def test_secret_of_a_deleted_subscription_expires_later(bench: Bench, clock: Clock) -> None:
@@ -187,7 +190,7 @@ async def test_removed_line_loses_subscription_then_secret(bench: Bench, clock: 
     assert await bench.secrets() == bench.secrets_at_linq()
 
 
-async def test_a_new_line_is_registered_and_the_others_are_kept(bench: Bench) -> None:
+async def test_new_line_is_registered_and_others_are_kept(bench: Bench) -> None:
     await bench.apply()
     bench.sandbox.sandbox.state.lines.append("+16465550126")
     results = await bench.apply()
@@ -197,16 +200,18 @@ async def test_a_new_line_is_registered_and_the_others_are_kept(bench: Bench) ->
 
 async def test_concurrent_deletion_counts_as_deleted(bench: Bench) -> None:
     await bench.apply()
-    await bench.keyring.forget(next(one for one, url in bench.at_linq().items() if "16465550123" in url))
+    await bench.keyring.forget(
+        next(subscription_id for subscription_id, url in bench.at_linq().items() if "16465550123" in url)
+    )
     survey = await bench.reconciler.survey()
     steps = survey.plan(NOW)
     (old,) = [step.subscription_id for step in steps if step.action is Action.DELETE]
     await bench.sandbox.client.webhook_subscriptions.delete(str(old))
-    results = await bench.reconciler.carry_out(survey.desired, steps, bench.heard.append)
-    assert [one.error for one in results] == [None] * len(steps)
+    results = await bench.reconciler.carry_out(survey.desired, steps, bench.reported.append)
+    assert [result.error for result in results] == [None] * len(steps)
 
 
-async def test_deleting_a_duplicate_keeps_the_secret_of_the_one_in_use(bench: Bench) -> None:
+async def test_deleting_a_duplicate_keeps_the_secret_in_use(bench: Bench) -> None:
     await bench.apply()
     before = await bench.secrets()
     twin = await bench.sandbox.subscribe(target_url(PUBLIC, LINE, 1) + "&made=by-hand", lines=[LINE])
@@ -216,26 +221,26 @@ async def test_deleting_a_duplicate_keeps_the_secret_of_the_one_in_use(bench: Be
     assert await bench.secrets() == before
 
 
-# --- The events that are asked for --------------------------------------------------------------------
+# --- Selected events ----------------------------------------------------------------------------------
 
 
-def test_the_topics_patterns_choose_from_what_linq_offers() -> None:
+def test_topic_patterns_select_offered_event_types() -> None:
     offered = ["message.received", "message.sent", "reaction.added", "reaction.removed", "message.failed", "brand.new"]
     assert requested_events(parse_config(RULES), offered) == ASKED_FOR
 
 
-def test_everything_means_everything_that_is_offered() -> None:
+def test_star_selects_every_offered_event_type() -> None:
     config = parse_config('[[topics]]\nname = "all"\nevents = ["*"]\n')
     assert requested_events(config, ["message.sent", "brand.new"]) == {"message.sent", "brand.new"}
 
 
 @pytest.mark.parametrize("rules", ["", '[[topics]]\nname = "x"\nevents = ["brand.new"]\n'])
-def test_nothing_to_subscribe_to_is_an_error(rules: str) -> None:
+def test_empty_event_selection_is_an_error(rules: str) -> None:
     with pytest.raises(LinqApiError, match="nothing to subscribe to"):
         requested_events(parse_config(rules), ["message.sent"])
 
 
-# --- Where Linq is to post ----------------------------------------------------------------------------
+# --- Target URLs --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -255,14 +260,14 @@ def test_https_or_loopback_on_both_sides(monkeypatch: pytest.MonkeyPatch, public
     assert public_url_of(Settings.load("relay_public_url")) == public.rstrip("/")
 
 
-def test_http_on_this_machine_is_refused_for_a_linq_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loopback_http_is_refused_for_a_remote_linq(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RELAY_PUBLIC_URL", "http://127.0.0.1:8080")
     with pytest.raises(SettingsError, match=r"RELAY_PUBLIC_URL.*must be https"):
         public_url_of(Settings.load("relay_public_url"))
 
 
 @pytest.mark.parametrize("api", ["https://api.linqapp.com/api/partner", "http://127.0.0.1:4010/api/partner"])
-def test_http_elsewhere_is_refused_whoever_is_to_post(monkeypatch: pytest.MonkeyPatch, api: str) -> None:
+def test_remote_http_is_always_refused(monkeypatch: pytest.MonkeyPatch, api: str) -> None:
     monkeypatch.setenv("RELAY_PUBLIC_URL", "http://relay.example.com")
     monkeypatch.setenv("LINQ_API_V3_BASE_URL", api)
     with pytest.raises(SettingsError, match=r"RELAY_PUBLIC_URL.*must be https"):

@@ -1,4 +1,4 @@
-"""Rotation: new secrets beside the old ones, and no event refused at any moment."""
+"""Rotation: new secrets overlap with the old ones, and no event is refused at any time."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from tests.support import Clock
 
 
-async def test_rotation_keeps_the_old_secret_for_a_while(bench: Bench, clock: Clock) -> None:
+async def test_rotation_keeps_the_old_secret_during_overlap(bench: Bench, clock: Clock) -> None:
     await bench.apply()
     before = bench.at_linq()
-    assert actions(await bench.reconciler.rotate(None, 60.0, bench.heard.append)) == sorted(
+    assert actions(await bench.reconciler.rotate(None, 60.0, bench.reported.append)) == sorted(
         [*(("create", line, 2, True) for line in LINES), *(("retire", line, 1, True) for line in LINES)]
     )
     assert before.items() <= bench.at_linq().items()
@@ -53,31 +53,31 @@ async def test_rotation_keeps_the_old_secret_for_a_while(bench: Bench, clock: Cl
     clock.now += 2
     await bench.apply()
     assert set(bench.at_linq().values()) == {target_url(PUBLIC, line, 2) for line in LINES}
-    assert before.keys() <= (await bench.secrets()).keys()  # what they signed may still be on its way
+    assert before.keys() <= (await bench.secrets()).keys()  # webhooks signed with them may still be in flight
     clock.now += STRAGGLERS
     await bench.apply()
     assert await bench.secrets() == bench.secrets_at_linq()
 
 
-async def test_only_the_lines_that_are_named_are_rotated(bench: Bench) -> None:
+async def test_only_named_lines_are_rotated(bench: Bench) -> None:
     await bench.apply()
-    results = await bench.reconciler.rotate([OTHER_LINE], 60.0, bench.heard.append)
+    results = await bench.reconciler.rotate([OTHER_LINE], 60.0, bench.reported.append)
     assert actions(results) == [("create", OTHER_LINE, 2, True), ("retire", OTHER_LINE, 1, True)]
 
 
-async def test_a_line_without_a_secret_is_named(bench: Bench) -> None:
+async def test_line_without_a_secret_is_named(bench: Bench) -> None:
     with pytest.raises(StoreError, match=r"no secret in use to rotate for \+16465550123, .*apply first"):
-        await bench.reconciler.rotate(None, 60.0, bench.heard.append)
+        await bench.reconciler.rotate(None, 60.0, bench.reported.append)
     await bench.apply()
     with pytest.raises(StoreError, match=r"^\+16465559999: not among the lines configured in \[linq\]"):
-        await bench.reconciler.rotate(["+16465559999"], 60.0, bench.heard.append)
+        await bench.reconciler.rotate(["+16465559999"], 60.0, bench.reported.append)
     assert len(bench.at_linq()) == len(LINES)
 
 
-async def test_a_line_whose_successor_cannot_be_made_keeps_its_secret(bench: Bench, clock: Clock) -> None:
+async def test_failed_rotation_keeps_the_old_secret(bench: Bench, clock: Clock) -> None:
     await bench.apply()
     bench.sandbox.intercept = refuse("POST", LINE)
-    results = await bench.reconciler.rotate(None, 0.0, bench.heard.append)
+    results = await bench.reconciler.rotate(None, 0.0, bench.reported.append)
     assert ("create", LINE, 2, False) in actions(results)
     assert ("retire", LINE, 1, True) not in actions(results)
     bench.sandbox.intercept = None
@@ -87,7 +87,7 @@ async def test_a_line_whose_successor_cannot_be_made_keeps_its_secret(bench: Ben
     assert target_url(PUBLIC, OTHER_LINE, 1) not in bench.at_linq().values()
 
 
-async def test_no_event_is_refused_while_secrets_are_rotated_under_traffic(redis: Redis, redis_url: str) -> None:
+async def test_rotation_under_traffic_refuses_no_event(redis: Redis, redis_url: str) -> None:
     settings = Settings(redis_url=redis_url, relay_secret_key=SecretStr(SEALING_KEY))
     async with AsyncExitStack() as stack:
         sandbox = await stack.enter_async_context(running_sandbox())
@@ -98,7 +98,7 @@ async def test_no_event_is_refused_while_secrets_are_rotated_under_traffic(redis
         public_url = f"http://127.0.0.1:{port}"
         reconciler = Reconciler(LinqApi(sandbox.client), keyring, config, public_url, time.time)
         await reconciler.apply(lambda _: None)
-        traffic = asyncio.create_task(talk(sandbox))
+        traffic = asyncio.create_task(send_traffic(sandbox))
         for _ in range(2):
             seen = len(sandbox.log)
             await reconciler.rotate(None, 0.2, lambda _: None)
@@ -113,8 +113,8 @@ async def test_no_event_is_refused_while_secrets_are_rotated_under_traffic(redis
 
     statuses = {attempt.status for delivery in deliveries for attempt in delivery.attempts}
     assert statuses <= {200, 503}
-    at_once = {one.event_id for one in deliveries if one.attempts and one.attempts[0].status == 200}
-    assert at_once == {one.event_id for one in deliveries}  # if one secret was not there yet, the other was
+    at_once = {delivery.event_id for delivery in deliveries if delivery.attempts and delivery.attempts[0].status == 200}
+    assert at_once == {delivery.event_id for delivery in deliveries}  # either secret was known at any time
     assert await redis.xlen(keys.INBOX) == len(at_once)
 
 
@@ -122,22 +122,22 @@ def has_sent(sandbox: RunningSandbox, count: int) -> bool:
     return len(sandbox.log) > count
 
 
-async def talk(sandbox: RunningSandbox) -> None:
-    """An event of every line in turn, without end."""
+async def send_traffic(sandbox: RunningSandbox) -> None:
+    """Send events of every line in turn, forever."""
     for line in itertools.cycle(LINES):
         sandbox.sandbox.emit(Emission(type="message.received", line=line))
         await asyncio.sleep(0.003)
 
 
-# --- Only one at a time -------------------------------------------------------------------------------
+# --- Locking ------------------------------------------------------------------------------------------
 
 
-async def test_two_applies_at_once_do_not_fight(sandbox: RunningSandbox, redis: Redis, clock: Clock) -> None:
+async def test_concurrent_applies_do_not_conflict(sandbox: RunningSandbox, redis: Redis, clock: Clock) -> None:
     benches = [bench_of(sandbox, redis, clock) for _ in range(4)]
     results = await asyncio.gather(*(bench.apply() for bench in benches))
     assert sandbox.changes == [f"POST {SUBSCRIPTIONS}"] * len(LINES)
-    assert sorted({one.step.action for done in results for one in done}) == [Action.CREATE, Action.KEEP]
-    assert all(one.error is None for done in results for one in done)
+    assert sorted({result.step.action for applied in results for result in applied}) == [Action.CREATE, Action.KEEP]
+    assert all(result.error is None for applied in results for result in applied)
     assert await benches[0].secrets() == benches[0].secrets_at_linq()
 
 
@@ -149,7 +149,7 @@ async def test_lock_timeout_names_the_reason(bench: Bench, monkeypatch: pytest.M
     assert bench.sandbox.changes == []
 
 
-async def test_five_hundred_lines_are_registered_a_few_at_a_time(redis: Redis, clock: Clock) -> None:
+async def test_registration_of_500_lines_limits_concurrency(redis: Redis, clock: Clock) -> None:
     lines = [f"+1646555{number:04}" for number in range(500)]
     now, most = 0, 0
     async with running_sandbox(lines, allow_local=False) as sandbox:
@@ -167,10 +167,10 @@ async def test_five_hundred_lines_are_registered_a_few_at_a_time(redis: Redis, c
         assert len(results) == len(bench.at_linq()) == 500
         assert await bench.secrets() == bench.secrets_at_linq()
         assert 1 < most <= 8
-        assert {one.step.action for one in await bench.apply()} == {Action.KEEP}
+        assert {result.step.action for result in await bench.apply()} == {Action.KEEP}
 
 
-# --- Which lines and events ---------------------------------------------------------------------------
+# --- Selected lines and events ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -181,17 +181,19 @@ async def test_five_hundred_lines_are_registered_a_few_at_a_time(redis: Redis, c
         ('events = ["message.sent"]', set(LINES)),
     ],
 )
-async def test_relay_toml_says_which_lines(
+async def test_relay_toml_selects_the_lines(
     sandbox: RunningSandbox, redis: Redis, clock: Clock, table: str, registered: set[str]
 ) -> None:
     rules = f'[linq]\n{table}\n[[topics]]\nname = "all"\nevents = ["message.*"]\n'
     bench = bench_of(sandbox, redis, clock, rules)
-    assert {one.step.line for one in await bench.apply()} == registered
+    assert {result.step.line for result in await bench.apply()} == registered
     if table.startswith("events"):
-        assert {tuple(one.events) for one in sandbox.sandbox.state.subscriptions.values()} == {("message.sent",)}
+        assert {tuple(subscription.events) for subscription in sandbox.sandbox.state.subscriptions.values()} == {
+            ("message.sent",)
+        }
 
 
-async def test_excluding_every_line_is_an_error_and_not_a_reason_to_delete(
+async def test_excluding_every_line_is_an_error_and_deletes_nothing(
     sandbox: RunningSandbox, redis: Redis, clock: Clock
 ) -> None:
     lines = ", ".join(f'"{line}"' for line in LINES)

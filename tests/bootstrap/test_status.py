@@ -1,4 +1,4 @@
-"""How lines stand, and what a check counts."""
+"""The status of lines, and the differences that a check counts."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from tests.bootstrap.building import (
     NOW,
     OTHER_LINE,
     PUBLIC,
+    desired_state,
     record,
     subscription,
     v2_subscription,
-    wanted,
 )
 
 if TYPE_CHECKING:
@@ -37,18 +37,18 @@ DAY = 86_400.0
 NOTHING = dict.fromkeys(KINDS, 0)
 
 
-def heard(seconds_ago: float, generation: int = 1) -> LastEvent:
+def last_event(seconds_ago: float, generation: int = 1) -> LastEvent:
     return LastEvent(round((NOW - seconds_ago) * 1000), generation)
 
 
-def one(there: list[LinqSubscription], held: list[KeyRecord], last: LastEvent | None = None) -> Status:
-    """The status of a line in a survey of its own."""
-    (row,) = statuses(Survey(wanted(), there, held), {LINE: last} if last else {}, NOW, DAY)
+def status_of(there: list[LinqSubscription], held: list[KeyRecord], last: LastEvent | None = None) -> Status:
+    """Return the status of a line in its own survey."""
+    (row,) = statuses(Survey(desired_state(), there, held), {LINE: last} if last else {}, NOW, DAY)
     return row
 
 
-def test_a_line_that_is_as_it_should_be() -> None:
-    row = one([subscription()], [record()], heard(60))
+def test_correct_line_is_ok() -> None:
+    row = status_of([subscription()], [record()], last_event(60))
     assert row == Status(
         owner=LINE,
         generation=1,
@@ -62,8 +62,8 @@ def test_a_line_that_is_as_it_should_be() -> None:
     assert row.is_ok
 
 
-def test_a_line_that_was_never_heard_of_is_not_silent() -> None:
-    row = one([subscription()], [record()])
+def test_line_without_any_event_is_not_silent() -> None:
+    row = status_of([subscription()], [record()])
     assert (row.last_event_ms, row.last_generation, row.state) == (None, None, "ok")
 
 
@@ -75,27 +75,25 @@ def test_a_line_that_was_never_heard_of_is_not_silent() -> None:
         ([replace(subscription(), is_active=False)], [record()], "inactive"),
     ],
 )
-def test_a_line_where_something_is_wrong_says_what(
-    there: list[LinqSubscription], held: list[KeyRecord], state: str
-) -> None:
-    row = one(there, held, heard(60))
+def test_wrong_line_names_its_problem(there: list[LinqSubscription], held: list[KeyRecord], state: str) -> None:
+    row = status_of(there, held, last_event(60))
     assert (row.state, row.is_active, row.is_ok) == (state, False, False)
 
 
-def test_a_line_that_used_to_speak_and_does_not_is_silent() -> None:
-    assert one([subscription()], [record()], heard(DAY + 1)).state == "silent for 24h"
-    assert one([subscription()], [record()], heard(DAY - 1)).is_ok
+def test_line_without_recent_events_is_silent() -> None:
+    assert status_of([subscription()], [record()], last_event(DAY + 1)).state == "silent for 24h"
+    assert status_of([subscription()], [record()], last_event(DAY - 1)).is_ok
 
 
-def test_a_rotation_under_way_is_no_trouble() -> None:
+def test_rotation_in_progress_is_ok() -> None:
     there = [subscription("s-1"), subscription("s-2", generation=2)]
     held = [record("s-1", retire_at=int(NOW) + 60), record("s-2", generation=2)]
-    row = one(there, held, heard(1, generation=1))
+    row = status_of(there, held, last_event(1, generation=1))
     assert (row.generation, row.retiring, row.last_generation, row.is_ok) == (2, 1, 1, True)
 
 
-def test_the_account_stands_beside_its_lines() -> None:
-    want = replace(wanted(), account_events=frozenset({"team_member.added"}))
+def test_account_is_listed_with_its_lines() -> None:
+    want = replace(desired_state(), account_events=frozenset({"team_member.added"}))
     rows = statuses(Survey(want, [subscription()], [record()]), {}, NOW, DAY)
     assert [(row.owner, row.state) for row in rows] == [(LINE, "ok"), ("account", "the account has no subscription")]
 
@@ -114,15 +112,15 @@ def test_differences_are_counted_by_kind() -> None:
     ]
     there[0] = replace(there[0], is_active=False)
     held = [record("inactive"), record("changed", OTHER_LINE), record("fine", lines[2])]
-    survey = Survey(wanted(*lines), there, held)
-    found = differences(survey, {LINE: heard(2 * DAY), OTHER_LINE: heard(1)}, NOW, DAY)
+    survey = Survey(desired_state(*lines), there, held)
+    found = differences(survey, {LINE: last_event(2 * DAY), OTHER_LINE: last_event(1)}, NOW, DAY)
     assert found == {"missing": 1, "changed": 1, "inactive": 1, "extra": 2, "silent": 1, "foreign": 2}
 
 
-def test_the_end_of_a_rotation_is_no_difference() -> None:
+def test_end_of_a_rotation_is_not_a_difference() -> None:
     there = [subscription("s-1"), subscription("s-2", generation=2)]
     held = [record("s-1", retire_at=int(NOW) - 1), record("s-2", generation=2)]
-    assert differences(Survey(wanted(), there, held), {}, NOW, DAY) == NOTHING
+    assert differences(Survey(desired_state(), there, held), {}, NOW, DAY) == NOTHING
 
 
 # --- v2 -----------------------------------------------------------------------------------------------
@@ -132,9 +130,9 @@ def v2_survey(*there: V2Subscription, holder: int | None = 1) -> V2Survey:
     return V2Survey(V2DesiredState(PUBLIC, EVENTS, SigningSecret("ours")), there, holder)
 
 
-def test_the_one_subscription_of_v2() -> None:
+def test_v2_subscription_status() -> None:
     survey = v2_survey(v2_subscription())
-    (row,) = statuses(survey, {"v2": heard(60, generation=V2_FORMER_SECRET)}, NOW, DAY)
+    (row,) = statuses(survey, {"v2": last_event(60, generation=V2_FORMER_SECRET)}, NOW, DAY)
     assert (row.owner, row.generation, row.subscription_id, row.is_active, row.is_ok) == ("v2", 0, "1", True, True)
     assert row.last_generation == V2_FORMER_SECRET
     assert differences(survey, {}, NOW, DAY) == NOTHING
@@ -150,25 +148,25 @@ def test_the_one_subscription_of_v2() -> None:
         (v2_survey(v2_subscription(), v2_subscription(id=2, webhook_url=FOREIGN_URLS[0])), "ok", "foreign"),
     ],
 )
-def test_what_is_wrong_with_v2_is_said_and_counted(survey: V2Survey, state: str, kind: str) -> None:
+def test_v2_problem_is_shown_and_counted(survey: V2Survey, state: str, kind: str) -> None:
     assert [row.state for row in statuses(survey, {}, NOW, DAY)] == [state]
     assert differences(survey, {}, NOW, DAY) == {**NOTHING, kind: 1}
 
 
 def test_v2_can_be_silent_too() -> None:
-    last = {"v2": heard(2 * DAY)}
+    last = {"v2": last_event(2 * DAY)}
     assert [row.state for row in statuses(v2_survey(v2_subscription()), last, NOW, DAY)] == ["silent for 48h"]
     assert differences(v2_survey(v2_subscription()), last, NOW, DAY) == {**NOTHING, "silent": 1}
 
 
-def test_the_account_is_not_expected_to_speak() -> None:
-    want = replace(wanted(), account_events=frozenset({"team_member.added"}))
+def test_account_is_never_silent() -> None:
+    want = replace(desired_state(), account_events=frozenset({"team_member.added"}))
     url = target_url(PUBLIC, None, 1)
     there = [
         subscription(),
         replace(subscription("s-2", url=url), phone_numbers=frozenset(), events=want.account_events),
     ]
     survey = Survey(want, there, [record(), record("s-2", None)])
-    last = {"account": heard(2 * DAY), LINE: heard(1)}
+    last = {"account": last_event(2 * DAY), LINE: last_event(1)}
     assert [row.state for row in statuses(survey, last, NOW, DAY)] == ["ok", "ok"]
     assert differences(survey, last, NOW, DAY) == NOTHING

@@ -1,4 +1,4 @@
-"""The plan for the v2 API: what has to change there, from what is wanted, what is there and who has our secret."""
+"""The plan for the v2 API, from the desired state, the existing subscriptions and the holder of our secret."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FOREIGN_URLS = (
 
 
 def there(subscription_id: int = 7, **fields: Any) -> V2Subscription:
-    """One of ours, as it should be but for `fields`."""
+    """Return our subscription, correct except for `fields`."""
     return v2_subscription(**{"id": subscription_id, "webhook_url": URL, **fields})
 
 
@@ -44,18 +44,18 @@ def shape(steps: list[Step]) -> list[tuple[Action, str | None]]:
     return [(step.action, step.subscription_id) for step in steps]
 
 
-def test_what_linq_leaves_out_is_no_difference() -> None:
+def test_omitted_fields_are_not_a_difference() -> None:
     bare = V2Subscription.model_validate({"id": 7, "webhook_url": URL, "events": sorted(EVENTS)})
     assert shape(make_v2_plan(WANTED, [bare], 7)) == [(Action.KEEP, "7")]
 
 
-def test_without_a_subscription_one_is_created() -> None:
+def test_missing_subscription_is_created() -> None:
     assert make_v2_plan(WANTED, [], None) == [
         Step(Action.CREATE, None, 0, "there is no v2 subscription", URL, dialect=Dialect.V2)
     ]
 
 
-def test_one_that_is_as_it_should_be_is_kept() -> None:
+def test_correct_subscription_is_kept() -> None:
     assert make_v2_plan(WANTED, [there()], 7) == [
         Step(Action.KEEP, None, 0, "as it should be", URL, "7", dialect=Dialect.V2)
     ]
@@ -74,18 +74,18 @@ def test_one_that_is_as_it_should_be_is_kept() -> None:
         ({"active": False, "events": {"message.sent"}}, "1 event type missing, inactive"),
     ],
 )
-def test_one_that_differs_is_updated(fields: dict[str, Any], reason: str) -> None:
+def test_different_subscription_is_updated(fields: dict[str, Any], reason: str) -> None:
     (step,) = make_v2_plan(WANTED, [there(**fields)], 7)
     assert (step.action, step.subscription_id, step.reason) == (Action.UPDATE, "7", reason)
 
 
 @pytest.mark.parametrize("holder", [None, 8])
-def test_one_that_may_have_another_secret_is_updated(holder: int | None) -> None:
+def test_uncertain_secret_is_updated(holder: int | None) -> None:
     (step,) = make_v2_plan(WANTED, [there()], holder)
     assert (step.action, step.reason) == (Action.UPDATE, "its secret may be another one")
 
 
-def test_of_two_the_one_that_has_our_secret_is_kept() -> None:
+def test_duplicate_with_our_secret_is_kept() -> None:
     steps = make_v2_plan(WANTED, [there(7), there(8), there(9)], 8)
     assert shape(steps) == [(Action.DELETE, "7"), (Action.DELETE, "9"), (Action.KEEP, "8")]
     assert steps[0].reason == "Linq would deliver every event twice"
@@ -102,7 +102,7 @@ def test_subscriptions_of_others_are_left_alone(url: str) -> None:
     assert shape(make_v2_plan(WANTED, [there(7, webhook_url=url), there(8)], 8)) == [(Action.KEEP, "8")]
 
 
-def test_a_plan_does_not_tell_the_secret() -> None:
+def test_plan_does_not_show_the_secret() -> None:
     assert "our-own-secret" not in repr(WANTED)
     assert "our-own-secret" not in repr(make_v2_plan(WANTED, [there(7), there(8)], None))
 
@@ -119,9 +119,9 @@ rows = st.builds(
 
 @quick
 @given(st.lists(rows, max_size=6, unique_by=lambda row: row.id), st.none() | st.integers(1, 20))
-def test_carried_out_once_there_is_nothing_left_to_do(existing: list[V2Subscription], holder: int | None) -> None:
-    at_linq = {one.id: one for one in existing}
-    foreign = {one.id: one for one in existing if one.webhook_url in FOREIGN_URLS}
+def test_plan_converges_in_a_single_pass(existing: list[V2Subscription], holder: int | None) -> None:
+    at_linq = {subscription.id: subscription for subscription in existing}
+    foreign = {subscription.id: subscription for subscription in existing if subscription.webhook_url in FOREIGN_URLS}
     for step in make_v2_plan(WANTED, existing, holder):
         match step.action:
             case Action.DELETE:
@@ -136,17 +136,17 @@ def test_carried_out_once_there_is_nothing_left_to_do(existing: list[V2Subscript
     assert at_linq.items() >= foreign.items()
 
 
-# --- The events that are asked for --------------------------------------------------------------------
+# --- Selected events ----------------------------------------------------------------------------------
 
 TOPIC = '[[topics]]\nname = "t"\nevents = ["message.*", "reaction.added", "chat.created"]\n'
 
 
-def test_without_a_choice_it_is_what_topics_ask_for() -> None:
+def test_events_default_to_those_of_the_topics() -> None:
     config = parse_config("[linq]\nevents = ['call.*']\n[linq.v2]\n" + TOPIC)
     assert requested_v2_events(config) == {"message.sent", "message.received", "message.read", "chat.created"}
 
 
-def test_patterns_choose_of_what_v2_offers() -> None:
+def test_patterns_select_v2_event_types() -> None:
     config = parse_config('[linq.v2]\nevents = ["call.*", "contact.created"]\n' + TOPIC)
     assert requested_v2_events(config) == {"call.completed", "contact.created"}
     assert requested_v2_events(parse_config('[linq.v2]\nevents = ["*"]')) == set(V2_TYPES)
@@ -159,6 +159,6 @@ def test_patterns_choose_of_what_v2_offers() -> None:
         ('[linq.v2]\nevents = ["message.failed"]\n' + TOPIC, "relay.toml requests no event type that Linq's v2 API"),
     ],
 )
-def test_nothing_to_subscribe_to_is_an_error(rules: str, sentence: str) -> None:
+def test_empty_event_selection_is_an_error(rules: str, sentence: str) -> None:
     with pytest.raises(LinqApiError, match=sentence):
         requested_v2_events(parse_config(rules))

@@ -59,39 +59,39 @@ def reconciler(api: LinqV2Api, redis: Redis) -> V2Reconciler:
 
 
 async def apply(reconciler: V2Reconciler) -> list[tuple[str, str | None, bool]]:
-    """Action, subscription and success of every step, which are also told one by one."""
-    heard: list[AppliedStep] = []
-    assert await reconciler.apply(heard.append) == heard
-    return [(one.step.action.value, one.step.subscription_id, one.error is None) for one in heard]
+    """Return action, subscription and success of every step, and check that each was reported."""
+    reported: list[AppliedStep] = []
+    assert await reconciler.apply(reported.append) == reported
+    return [(result.step.action.value, result.step.subscription_id, result.error is None) for result in reported]
 
 
 def at_linq(sandbox: RunningSandbox) -> list[V2Subscription]:
     return list(sandbox.sandbox.state.v2_subscriptions.values())
 
 
-# --- Registering, and keeping it so -------------------------------------------------------------------
+# --- Registration and convergence ---------------------------------------------------------------------
 
 
-async def test_one_subscription_is_made_with_our_secret(sandbox: RunningSandbox, reconciler: V2Reconciler) -> None:
+async def test_subscription_is_created_with_our_secret(sandbox: RunningSandbox, reconciler: V2Reconciler) -> None:
     assert await apply(reconciler) == [("create", None, True)]
     (made,) = at_linq(sandbox)
     assert (made.webhook_url, set(made.events), made.secret, made.active) == (URL, set(EVENTS), SECRET, True)
 
 
-async def test_planning_changes_nothing(sandbox: RunningSandbox, reconciler: V2Reconciler, redis: Redis) -> None:
+async def test_planning_has_no_side_effects(sandbox: RunningSandbox, reconciler: V2Reconciler, redis: Redis) -> None:
     assert [step.action for step in await reconciler.plan()] == [Action.CREATE]
     assert sandbox.changes == []
     assert await redis.keys() == []
 
 
-async def test_applying_again_changes_nothing(sandbox: RunningSandbox, reconciler: V2Reconciler) -> None:
+async def test_applying_is_idempotent(sandbox: RunningSandbox, reconciler: V2Reconciler) -> None:
     await apply(reconciler)
     sandbox.calls.clear()
     assert await apply(reconciler) == [("keep", "1", True)]
     assert sandbox.calls == ["GET /v2/webhook_subscriptions"]
 
 
-async def test_a_changed_secret_is_sent(
+async def test_changed_secret_is_sent(
     sandbox: RunningSandbox, api: LinqV2Api, redis: Redis, reconciler: V2Reconciler
 ) -> None:
     await apply(reconciler)
@@ -105,7 +105,7 @@ async def test_a_changed_secret_is_sent(
     assert at_linq(sandbox)[0].secret == SECRET
 
 
-async def test_under_another_sealing_key_the_secret_is_sent_once_more(
+async def test_new_sealing_key_sends_the_secret_again(
     sandbox: RunningSandbox, api: LinqV2Api, redis: Redis, reconciler: V2Reconciler
 ) -> None:
     await apply(reconciler)
@@ -116,14 +116,19 @@ async def test_under_another_sealing_key_the_secret_is_sent_once_more(
 
 async def test_change_at_linq_is_reverted(sandbox: RunningSandbox, reconciler: V2Reconciler) -> None:
     await apply(reconciler)
-    (one,) = at_linq(sandbox)
+    (existing,) = at_linq(sandbox)
     for name, value in {"active": False, "events": [], "secret": None, "webhook_url": URL + "?x=1"}.items():
-        setattr(one, name, value)
+        setattr(existing, name, value)
         assert await apply(reconciler) == [("update", "1", True)]
-        assert (one.webhook_url, set(one.events), one.secret, one.active) == (URL, set(EVENTS), SECRET, True)
+        assert (existing.webhook_url, set(existing.events), existing.secret, existing.active) == (
+            URL,
+            set(EVENTS),
+            SECRET,
+            True,
+        )
 
 
-async def test_other_events_are_set(sandbox: RunningSandbox, api: LinqV2Api, redis: Redis) -> None:
+async def test_changed_events_are_sent(sandbox: RunningSandbox, api: LinqV2Api, redis: Redis) -> None:
     await apply(reconciler_of(api, redis))
     assert await apply(reconciler_of(api, redis, events=frozenset({"call.completed"}))) == [("update", "1", True)]
     assert at_linq(sandbox)[0].events == ["call.completed"]
@@ -136,32 +141,35 @@ async def test_deleted_subscription_is_created_again(sandbox: RunningSandbox, re
     assert await apply(reconciler) == [("keep", "2", True)]
 
 
-async def test_one_that_was_made_by_hand_is_taken_over(sandbox: RunningSandbox, reconciler: V2Reconciler) -> None:
+async def test_manually_created_subscription_is_adopted(sandbox: RunningSandbox, reconciler: V2Reconciler) -> None:
     await subscribe(sandbox, secret="by hand", active=False)
     assert await apply(reconciler) == [("update", "1", True)]
-    assert [one.secret for one in at_linq(sandbox)] == [SECRET]
+    assert [subscription.secret for subscription in at_linq(sandbox)] == [SECRET]
 
 
-async def test_duplicates_go_and_the_one_with_our_secret_stays(
-    sandbox: RunningSandbox, reconciler: V2Reconciler
-) -> None:
+async def test_duplicates_of_our_subscription_are_deleted(sandbox: RunningSandbox, reconciler: V2Reconciler) -> None:
     before = await subscribe(sandbox, webhook_url=URL + "/elsewhere")
     await apply(reconciler)
     for _ in range(2):
         await subscribe(sandbox, secret="by hand")
     assert await apply(reconciler) == [("delete", "3", True), ("delete", "4", True), ("keep", "2", True)]
-    assert [(one.id, one.secret) for one in at_linq(sandbox)] == [(before["id"], None), (2, SECRET)]
+    assert [(subscription.id, subscription.secret) for subscription in at_linq(sandbox)] == [
+        (before["id"], None),
+        (2, SECRET),
+    ]
 
 
 async def test_subscriptions_of_others_are_left_alone(sandbox: RunningSandbox, reconciler: V2Reconciler) -> None:
     theirs = [await subscribe(sandbox, webhook_url=f"https://{name}.example.com/webhooks/linq/v2") for name in "ab"]
     await apply(reconciler)
     await apply(reconciler)
-    assert [one.as_json() for one in at_linq(sandbox)[:2]] == theirs
+    assert [subscription.as_json() for subscription in at_linq(sandbox)[:2]] == theirs
     assert len(at_linq(sandbox)) == 3
 
 
-async def test_two_at_once_make_one(sandbox: RunningSandbox, api: LinqV2Api, redis: Redis) -> None:
+async def test_concurrent_applies_create_a_single_subscription(
+    sandbox: RunningSandbox, api: LinqV2Api, redis: Redis
+) -> None:
     done = await asyncio.gather(*(apply(reconciler_of(api, redis)) for _ in range(3)))
     assert sorted(step for steps in done for step in steps) == [
         ("create", None, True),
@@ -171,7 +179,7 @@ async def test_two_at_once_make_one(sandbox: RunningSandbox, api: LinqV2Api, red
     assert len(at_linq(sandbox)) == 1
 
 
-# --- When something goes wrong ------------------------------------------------------------------------
+# --- Failures -----------------------------------------------------------------------------------------
 
 
 async def test_failed_creation_is_reported_and_retried_next_run(
@@ -186,9 +194,7 @@ async def test_failed_creation_is_reported_and_retried_next_run(
     assert await apply(reconciler) == [("keep", "1", True)]
 
 
-async def test_twins_stay_while_the_kept_one_cannot_be_updated(
-    sandbox: RunningSandbox, reconciler: V2Reconciler
-) -> None:
+async def test_duplicates_are_kept_while_the_update_fails(sandbox: RunningSandbox, reconciler: V2Reconciler) -> None:
     for _ in range(2):
         await subscribe(sandbox, secret="by hand")
     sandbox.intercept = refuse("PUT")
@@ -198,7 +204,7 @@ async def test_twins_stay_while_the_kept_one_cannot_be_updated(
     assert await apply(reconciler) == [("update", "1", True), ("delete", "2", True)]
 
 
-async def test_a_twin_that_cannot_be_deleted_does_not_keep_the_others(
+async def test_undeletable_duplicate_does_not_keep_the_others(
     sandbox: RunningSandbox, reconciler: V2Reconciler
 ) -> None:
     await apply(reconciler)
@@ -212,7 +218,7 @@ async def test_a_twin_that_cannot_be_deleted_does_not_keep_the_others(
     assert await apply(reconciler) == [("delete", "2", False), ("delete", "3", True), ("keep", "1", True)]
 
 
-async def test_one_that_went_between_plan_and_apply_is_made_by_the_next_run(
+async def test_subscription_lost_before_apply_is_created_next_run(
     sandbox: RunningSandbox, reconciler: V2Reconciler
 ) -> None:
     await subscribe(sandbox)
@@ -228,10 +234,10 @@ async def test_one_that_went_between_plan_and_apply_is_made_by_the_next_run(
 
 
 @asynccontextmanager
-async def behind_a_gate_that_shuts_at(
+async def reconciler_losing_redis_at(
     method: str, sandbox: RunningSandbox, api: LinqV2Api, redis_url: str
 ) -> AsyncIterator[V2Reconciler]:
-    """A reconciler whose Redis is gone from the moment Linq is asked for `method`."""
+    """Run a reconciler whose Redis fails once Linq receives `method`."""
     async with gate_to(redis_url) as gate:
         client = open_redis(gate.url, 1.0)
 
@@ -251,9 +257,9 @@ async def behind_a_gate_that_shuts_at(
 async def test_crash_after_creation_sends_the_secret_again(
     sandbox: RunningSandbox, api: LinqV2Api, redis: Redis, redis_url: str
 ) -> None:
-    async with behind_a_gate_that_shuts_at("POST", sandbox, api, redis_url) as troubled:
-        assert await apply(troubled) == [("create", None, False)]
-    await redis.delete(keys.KEYRING_LOCK)  # it would be free in 15 s
+    async with reconciler_losing_redis_at("POST", sandbox, api, redis_url) as failing:
+        assert await apply(failing) == [("create", None, False)]
+    await redis.delete(keys.KEYRING_LOCK)  # its lease would expire after 15 s
     assert [await apply(reconciler_of(api, redis)) for _ in range(2)] == [
         [("update", "1", True)],
         [("keep", "1", True)],
@@ -264,15 +270,15 @@ async def test_crash_after_sending_a_secret_forgets_the_old_marker(
     sandbox: RunningSandbox, api: LinqV2Api, redis: Redis, redis_url: str
 ) -> None:
     await apply(reconciler_of(api, redis, secret="older"))
-    async with behind_a_gate_that_shuts_at("PUT", sandbox, api, redis_url) as troubled:
-        assert await apply(troubled) == [("update", "1", False)]
+    async with reconciler_losing_redis_at("PUT", sandbox, api, redis_url) as failing:
+        assert await apply(failing) == [("update", "1", False)]
     await redis.delete(keys.KEYRING_LOCK)
     assert at_linq(sandbox)[0].secret == SECRET
     assert await apply(reconciler_of(api, redis, secret="older")) == [("update", "1", True)]
     assert at_linq(sandbox)[0].secret == "older"
 
 
-async def test_no_secret_is_in_redis_or_in_the_log(
+async def test_secret_is_not_in_redis_or_in_the_log(
     sandbox: RunningSandbox, api: LinqV2Api, redis: Redis, reconciler: V2Reconciler
 ) -> None:
     with capture_logs() as logs:
@@ -291,7 +297,7 @@ async def test_no_secret_is_in_redis_or_in_the_log(
         assert secret not in str(noted)
 
 
-# --- Opening it from the settings ---------------------------------------------------------------------
+# --- Settings -----------------------------------------------------------------------------------------
 
 
 def settings_for(base_url: str, **more: Any) -> Settings:
@@ -307,7 +313,7 @@ def settings_for(base_url: str, **more: Any) -> Settings:
     )
 
 
-async def test_the_settings_say_everything(sandbox: RunningSandbox, redis: Redis) -> None:
+async def test_settings_configure_the_reconciler(sandbox: RunningSandbox, redis: Redis) -> None:
     settings = settings_for(f"{sandbox.base_url}/v2")
     async with open_v2_reconciler(settings, redis, parse_config(RULES)) as opened:
         assert await apply(opened) == [("create", None, True)]
@@ -315,14 +321,14 @@ async def test_the_settings_say_everything(sandbox: RunningSandbox, redis: Redis
     assert (made.webhook_url, set(made.events), made.secret) == (URL, set(EVENTS), SECRET)
 
 
-async def test_everything_that_is_missing_is_named_with_the_table_that_wants_it(redis: Redis) -> None:
+async def test_missing_settings_are_named_with_their_table(redis: Redis) -> None:
     with pytest.raises(SettingsError, match=r"relay.toml has \[linq.v2\]") as caught:
         await open_v2_reconciler(Settings.load(), redis, parse_config(RULES)).__aenter__()
     assert [problem.place for problem in caught.value.problems] == [need.upper() for need in V2_NEEDS]
 
 
 @pytest.mark.parametrize("base_url", ["https://api.linqapp.com/api/partner/v2", "http://127.0.0.1:4010/v2"])
-async def test_plain_http_is_for_a_linq_on_this_machine(redis: Redis, base_url: str) -> None:
+async def test_plain_http_is_only_for_a_local_linq(redis: Redis, base_url: str) -> None:
     settings = settings_for(base_url, relay_public_url="http://127.0.0.1:8080")
     opening = open_v2_reconciler(settings, redis, parse_config(RULES))
     if "127.0.0.1" in base_url:
@@ -332,7 +338,7 @@ async def test_plain_http_is_for_a_linq_on_this_machine(redis: Redis, base_url: 
         await opening.__aenter__()
 
 
-async def test_a_wrong_token_is_named(sandbox: RunningSandbox, redis: Redis) -> None:
+async def test_wrong_token_is_named(sandbox: RunningSandbox, redis: Redis) -> None:
     settings = settings_for(f"{sandbox.url}/v2", linq_v2_token=SecretStr("wrong-token"))
     async with open_v2_reconciler(settings, redis, parse_config(RULES)) as opened:
         with pytest.raises(LinqApiError, match="LINQ_V2_TOKEN") as caught:

@@ -31,8 +31,8 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Looks at the file all the time."""
+def fast_polling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check the file every millisecond."""
     monkeypatch.setattr(ConfigFile.__init__, "__defaults__", (0.001,))
 
 
@@ -41,7 +41,7 @@ def topics_of(file: ConfigFile) -> list[str]:
 
 
 def secrets_of(loaded: Loaded) -> dict[str, SigningSecret]:
-    """The one secret of each subscription."""
+    """Return the only secret of each subscription."""
     found = {}
     for name, endpoint in loaded.endpoints.items():
         (found[name],) = endpoint.secrets
@@ -57,7 +57,7 @@ def problems_of(path: Path) -> list[str]:
 # --- reading --------------------------------------------------------------------------------------
 
 
-def test_a_file_is_read_with_the_secrets_it_refers_to(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_is_read_with_its_secrets(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BOT_SECRET", SECRET.text)
     (path.parent / "crm.key").write_text(f"\n {OTHER_SECRET.text}\n")
     path.write_text(
@@ -78,7 +78,7 @@ def test_missing_secret_is_reported_in_file_order(path: Path) -> None:
     assert '"events" is missing' in fourth
 
 
-def test_secrets_in_files_are_looked_for_beside_the_rules(path: Path) -> None:
+def test_secret_files_are_relative_to_relay_toml(path: Path) -> None:
     rules = path.parent / "etc" / "rules.toml"
     (rules.parent / "keys").mkdir(parents=True)
     (rules.parent / "keys" / "bot").write_text(SECRET.text)
@@ -88,7 +88,7 @@ def test_secrets_in_files_are_looked_for_beside_the_rules(path: Path) -> None:
     assert secrets_of(load_config(rules)) == {"bot": SECRET, "crm": OTHER_SECRET}
 
 
-def test_secrets_in_variables_are_also_looked_for_in_dotenv(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secret_variables_may_be_in_dotenv(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path(".env").write_text(f"BOT_SECRET={SECRET.text}\nCRM_SECRET={SECRET.text}\n")
     monkeypatch.setenv("CRM_SECRET", OTHER_SECRET.text)
     path.write_text(TOPIC + subscription("bot", "env:BOT_SECRET") + subscription("crm", "env:CRM_SECRET"))
@@ -97,10 +97,10 @@ def test_secrets_in_variables_are_also_looked_for_in_dotenv(path: Path, monkeypa
 
 def test_rules_can_be_read_without_their_secrets(path: Path) -> None:
     path.write_text(TOPIC + subscription("bot", "env:NOWHERE"))
-    assert [one.name for one in read_config(path).subscriptions] == ["bot"]
+    assert [entry.name for entry in read_config(path).subscriptions] == ["bot"]
 
 
-def test_every_secret_that_is_missing_is_named_at_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_missing_secrets_are_reported(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMPTY", "")
     monkeypatch.setenv("ODD", "hunter2!")
     (path.parent / "odd.key").write_text("hunter2!")
@@ -160,7 +160,7 @@ def test_mistakes_are_reported_with_the_path(path: Path) -> None:
     assert problems_of(path) == [f'{path}:1 colour: unknown key "colour"']
 
 
-def test_a_broken_file_at_the_start_is_an_error(path: Path) -> None:
+def test_invalid_file_at_start_is_an_error(path: Path) -> None:
     path.write_text("nonsense")
     with pytest.raises(ConfigError):
         ConfigFile(path)
@@ -169,16 +169,16 @@ def test_a_broken_file_at_the_start_is_an_error(path: Path) -> None:
 # --- watching -------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("quickly")
-async def test_a_change_is_picked_up(path: Path) -> None:
+@pytest.mark.usefixtures("fast_polling")
+async def test_change_is_picked_up(path: Path) -> None:
     path.write_text(TOPIC)
     async with ConfigFile(path) as file:
         path.write_text(TOPIC.replace('"t"', '"another"'))
         await eventually(lambda: topics_of(file) == ["another"])
 
 
-@pytest.mark.usefixtures("quickly")
-async def test_a_file_that_is_put_in_its_place_is_picked_up(path: Path) -> None:
+@pytest.mark.usefixtures("fast_polling")
+async def test_replaced_file_is_picked_up(path: Path) -> None:
     path.write_text(TOPIC)
     async with ConfigFile(path) as file:
         new = path.with_suffix(".new")
@@ -188,8 +188,8 @@ async def test_a_file_that_is_put_in_its_place_is_picked_up(path: Path) -> None:
         await eventually(lambda: topics_of(file) == ["u"])
 
 
-@pytest.mark.usefixtures("quickly")
-async def test_a_secret_that_is_rotated_in_its_file_is_picked_up(path: Path) -> None:
+@pytest.mark.usefixtures("fast_polling")
+async def test_secret_rotated_in_its_file_is_picked_up(path: Path) -> None:
     key = path.parent / "bot.key"
     key.write_text(SECRET.text)
     path.write_text(TOPIC + subscription("bot", "file:bot.key"))
@@ -199,14 +199,14 @@ async def test_a_secret_that_is_rotated_in_its_file_is_picked_up(path: Path) -> 
 
 
 async def refused(logs: list[MutableMapping[str, Any]]) -> list[MutableMapping[str, Any]]:
-    """The log lines of refused changes, as soon as there are any."""
+    """Wait for log lines of refused changes and return them."""
     found: list[MutableMapping[str, Any]] = await eventually(
         lambda: [line for line in logs if line["event"] == "config.refused"]
     )
     return found
 
 
-@pytest.mark.usefixtures("quickly")
+@pytest.mark.usefixtures("fast_polling")
 async def test_invalid_change_is_refused_and_old_rules_stay(path: Path) -> None:
     path.write_text(TOPIC)
     async with ConfigFile(path) as file:
@@ -219,8 +219,8 @@ async def test_invalid_change_is_refused_and_old_rules_stay(path: Path) -> None:
         assert file.current is before
 
 
-@pytest.mark.usefixtures("quickly")
-async def test_a_change_that_is_repaired_is_picked_up(path: Path) -> None:
+@pytest.mark.usefixtures("fast_polling")
+async def test_repaired_change_is_picked_up(path: Path) -> None:
     path.write_text(TOPIC)
     async with ConfigFile(path) as file:
         with capture_logs() as logs:
@@ -230,7 +230,7 @@ async def test_a_change_that_is_repaired_is_picked_up(path: Path) -> None:
         await eventually(lambda: topics_of(file) == ["repaired"])
 
 
-@pytest.mark.usefixtures("quickly")
+@pytest.mark.usefixtures("fast_polling")
 async def test_removed_file_leaves_the_old_rules(path: Path) -> None:
     path.write_text(TOPIC)
     async with ConfigFile(path) as file:
@@ -242,8 +242,8 @@ async def test_removed_file_leaves_the_old_rules(path: Path) -> None:
         await eventually(lambda: topics_of(file) == ["back"])
 
 
-@pytest.mark.usefixtures("quickly")
-async def test_a_secret_that_is_taken_away_leaves_the_old_one(path: Path) -> None:
+@pytest.mark.usefixtures("fast_polling")
+async def test_removed_secret_leaves_the_old_one(path: Path) -> None:
     key = path.parent / "bot.key"
     key.write_text(SECRET.text)
     path.write_text(TOPIC + subscription("bot", "file:bot.key"))
@@ -261,15 +261,15 @@ def watcher() -> asyncio.Task[None]:
     return task
 
 
-@pytest.mark.usefixtures("quickly")
-async def test_a_file_is_not_watched_after_it_is_left(path: Path) -> None:
+@pytest.mark.usefixtures("fast_polling")
+async def test_watching_ends_with_the_context(path: Path) -> None:
     path.write_text(TOPIC)
     async with ConfigFile(path):
         task = watcher()
     assert task.cancelled()
 
 
-def test_a_good_change_is_logged_with_what_it_holds(path: Path) -> None:
+def test_valid_change_is_logged_with_its_counts(path: Path) -> None:
     path.write_text(TOPIC)
     file = ConfigFile(path)
     path.write_text(TOPIC + subscription("bot", SECRET.text))
@@ -297,13 +297,13 @@ async def test_secret_created_after_the_rules_is_picked_up(path: Path) -> None:
             path.write_text(TOPIC + subscription("bot", "file:bot.key"))
             await refused(logs)
         (path.parent / "bot.key").write_text(SECRET.text)
-        for _ in range(50):  # so many looks
+        for _ in range(50):  # enough time for 50 checks
             await asyncio.sleep(0)
         assert secrets_of(file.current) == {"bot": SECRET}
 
 
-@pytest.mark.usefixtures("quickly")
-async def test_one_change_is_one_reload(path: Path) -> None:
+@pytest.mark.usefixtures("fast_polling")
+async def test_change_causes_a_single_reload(path: Path) -> None:
     path.write_text(TOPIC)
     (path.parent / "bot.key").write_text(SECRET.text)
     async with ConfigFile(path) as file:
@@ -314,8 +314,8 @@ async def test_one_change_is_one_reload(path: Path) -> None:
         assert [line["event"] for line in logs] == ["config.reloaded"]
 
 
-@pytest.mark.usefixtures("quickly")
-async def test_no_change_ends_the_watch(path: Path) -> None:
+@pytest.mark.usefixtures("fast_polling")
+async def test_watch_survives_any_change(path: Path) -> None:
     path.write_text(TOPIC)
     async with ConfigFile(path):
         task = watcher()
@@ -325,11 +325,11 @@ async def test_no_change_ends_the_watch(path: Path) -> None:
         assert not task.done(), task.exception()
 
 
-def test_a_secret_is_kept_as_it_was_written(path: Path) -> None:
+def test_secret_is_kept_as_written(path: Path) -> None:
     path.write_text(TOPIC + subscription("bot", "whsec_AAECAw"))
     assert secrets_of(load_config(path)) == {"bot": SigningSecret("whsec_AAECAw")}
 
 
-def test_a_byte_order_mark_is_ignored(path: Path) -> None:
+def test_byte_order_mark_is_ignored(path: Path) -> None:
     path.write_text(TOPIC, encoding="utf-8-sig")
     assert [topic.name for topic in read_config(path).topics] == ["t"]

@@ -1,4 +1,4 @@
-"""What relay.toml refers to, looked up."""
+"""Look-up of the secrets and files that relay.toml refers to."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_header_values_are_literal_env_or_file(path: Path, monkeypatch: pytest.M
     }
 
 
-def test_headers_may_be_a_table_of_their_own(path: Path) -> None:
+def test_headers_may_be_a_separate_table(path: Path) -> None:
     write(path)
     path.write_text(path.read_text() + '\n[subscriptions.headers]\n"X-Team" = "crm"\n"X-Key" = "env:NOWHERE"\n')
     assert problems_of(path) == [
@@ -91,7 +91,7 @@ def test_duplicate_secret_value_is_reported(path: Path, monkeypatch: pytest.Monk
     ]
 
 
-def test_authorities_are_read_from_a_file_beside_the_rules(path: Path) -> None:
+def test_authorities_file_is_relative_to_relay_toml(path: Path) -> None:
     authority = Authority()
     (path.parent / "ca.pem").write_text(authority.pem)
     write(path, ca_file='"ca.pem"')
@@ -112,14 +112,14 @@ def test_text_between_certificates_is_ignored(path: Path) -> None:
         ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----", "the file contains an invalid certificate"),
     ],
 )
-def test_a_file_without_authorities_does_not_mean_those_of_the_system(path: Path, text: str, problem: str) -> None:
+def test_file_without_authorities_is_an_error(path: Path, text: str, problem: str) -> None:
     (path.parent / "ca.pem").write_text(text)
     write(path, ca_file='"ca.pem"')
-    [said] = problems_of(path)
-    assert said.startswith(f"9 subscriptions[0].ca_file: s: {problem}")
+    [message] = problems_of(path)
+    assert message.startswith(f"9 subscriptions[0].ca_file: s: {problem}")
 
 
-async def test_every_file_it_refers_to_is_watched(path: Path) -> None:
+async def test_every_referenced_file_is_watched(path: Path) -> None:
     former, latter = Authority(), Authority()
     files = {name: path.parent / name for name in ("new.key", "x.key", "token", "ca.pem")}
     for file, text in zip(files.values(), (SECRET.text, "a", "b", former.pem), strict=True):
@@ -146,7 +146,7 @@ async def test_every_file_it_refers_to_is_watched(path: Path) -> None:
         await eventually(lambda: in_force().ca == latter.pem.strip())
 
 
-def test_unverified_tls_is_warned_of(path: Path) -> None:
+def test_unverified_tls_causes_a_warning(path: Path) -> None:
     write(path, verify_tls="false")
     with capture_logs() as logs:
         ConfigFile(path)

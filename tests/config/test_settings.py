@@ -44,14 +44,14 @@ def set_all(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
 
 
 def problems_with(*needs: str) -> dict[str, str]:
-    """What is wrong with the environment, by variable."""
+    """Return the problems of the environment, by variable."""
     with pytest.raises(SettingsError) as caught:
         Settings.load(*needs)
     assert str(caught.value).startswith("The environment is not complete:\n  ")
     return {problem.place: problem.message for problem in caught.value.problems}
 
 
-# --- what is read ---------------------------------------------------------------------------------
+# --- reading --------------------------------------------------------------------------------------
 
 
 def test_an_empty_environment_has_defaults() -> None:
@@ -80,19 +80,19 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.linq_v2_webhook_secret.get_secret_value() == "v2-secret-hunter2"
 
 
-def test_names_may_be_in_lower_case(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lower_case_names_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("redis_url", "redis://elsewhere")
     assert Settings.load("redis_url").redis_url == "redis://elsewhere"
 
 
-def test_a_dotenv_file_is_read_below_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_overrides_the_dotenv_file(monkeypatch: pytest.MonkeyPatch) -> None:
     Path(".env").write_text("REDIS_URL=redis://from-file\nRELAY_LOG_LEVEL=debug\nSOMETHING_ELSE=1\n")
     monkeypatch.setenv("RELAY_LOG_LEVEL", "error")
     settings = Settings.load("redis_url")
     assert (settings.redis_url, settings.relay_log_level) == ("redis://from-file", "error")
 
 
-def test_a_dotenv_file_can_be_left_out() -> None:
+def test_dotenv_file_is_optional() -> None:
     Path(".env").write_text("REDIS_URL=redis://from-file\n")
     assert Settings.load(env_file=None).redis_url is None
     with pytest.raises(SettingsError, match="REDIS_URL"):
@@ -115,7 +115,7 @@ def test_an_empty_variable_does_not_hide_the_dotenv_file(monkeypatch: pytest.Mon
     assert Settings.load("redis_url").redis_url == "redis://from-file"
 
 
-def test_settings_cannot_be_changed() -> None:
+def test_settings_are_immutable() -> None:
     settings = Settings.load()
     with pytest.raises(ValidationError, match="frozen"):
         settings.redis_url = "redis://elsewhere"
@@ -149,7 +149,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("name", "value", "message"), WRONG)
-def test_a_wrong_variable_is_named_with_what_is_wrong(
+def test_invalid_variable_is_named_with_its_problem(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
 ) -> None:
     monkeypatch.setenv(name, value)
@@ -170,7 +170,7 @@ def test_a_wrong_variable_is_named_with_what_is_wrong(
         ("REDIS_URL", "redis://localhost:x"),
     ],
 )
-def test_a_value_that_cannot_work_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_unusable_value_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     assert set(problems_with()) == {name}
 
@@ -184,7 +184,7 @@ def test_all_mistakes_are_reported_missing_ones_first(monkeypatch: pytest.Monkey
     ]
 
 
-def test_a_variable_may_be_needed_only_beside_another(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variable_may_be_required_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings.load(relay_secret_key="linq_api_v3_api_key").relay_secret_key is None
     monkeypatch.setenv("LINQ_API_V3_API_KEY", "key")
     with pytest.raises(SettingsError) as caught:
@@ -204,7 +204,7 @@ def test_required_variables_are_reported_with_the_reason(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_a_variable_that_is_missing_is_explained(name: str) -> None:
+def test_missing_variable_is_explained(name: str) -> None:
     explained = problems_with(name.lower())[name]
     assert explained.startswith("not set: ")
     assert len(explained) > len("not set: ") + 10
@@ -220,13 +220,13 @@ def test_errors_do_not_contain_secrets(monkeypatch: pytest.MonkeyPatch, name: st
 
 
 @pytest.mark.parametrize("url", ["http://localhost:8080", "http://127.0.0.1", "http://[::1]:8080", "https://a.b/c"])
-def test_a_public_url_is_https_or_on_this_machine(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+def test_public_url_is_https_or_loopback(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("RELAY_PUBLIC_URL", url)
     assert Settings.load().relay_public_url == url
 
 
 @pytest.mark.parametrize("url", ["redis://localhost", "rediss://user:pw@redis:6380/0", "unix:///run/redis.sock"])
-def test_a_redis_may_be_reached_in_three_ways(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+def test_redis_url_has_three_forms(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("REDIS_URL", url)
     assert Settings.load().redis_url == url
 
@@ -246,7 +246,7 @@ def test_a_redis_may_be_reached_in_three_ways(monkeypatch: pytest.MonkeyPatch, u
         ("a.b:65535", "a.b", 65535, "a.b:65535"),
     ],
 )
-def test_an_address_is_a_host_and_a_port(text: str, host: str, port: int, shown: str) -> None:
+def test_address_is_a_host_and_a_port(text: str, host: str, port: int, shown: str) -> None:
     assert parse_listen(text) == Listen(host=host, port=port)
     assert str(parse_listen(text)) == shown
 
@@ -254,14 +254,14 @@ def test_an_address_is_a_host_and_a_port(text: str, host: str, port: int, shown:
 @pytest.mark.parametrize(
     "text", ["", ":", "localhost", "localhost:", "localhost:http", "a:-1", "a:65536", "a:1.5", "a: 1"]
 )
-def test_anything_else_is_no_address(text: str) -> None:
+def test_invalid_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not HOST:PORT"):
         parse_listen(text)
 
 
 @quick
 @given(st.text(alphabet="[]:.0123456789a²") | st.text())
-def test_text_is_an_address_or_a_value_error(text: str) -> None:
+def test_text_parses_or_raises_value_error(text: str) -> None:
     try:
         listen = parse_listen(text)
     except ValueError:
@@ -270,10 +270,10 @@ def test_text_is_an_address_or_a_value_error(text: str) -> None:
     assert listen.host
 
 
-# --- what is shown --------------------------------------------------------------------------------
+# --- display --------------------------------------------------------------------------------------
 
 
-def test_every_variable_is_shown_with_its_secrets_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_are_shown_with_secrets_masked(monkeypatch: pytest.MonkeyPatch) -> None:
     set_all(monkeypatch, GOOD)
     shown = Settings.load().shown()
     assert set(shown) == set(GOOD)
@@ -285,7 +285,7 @@ def test_every_variable_is_shown_with_its_secrets_masked(monkeypatch: pytest.Mon
     assert "hunter2" not in repr(Settings.load()).replace(GOOD["REDIS_URL"], "")
 
 
-def test_what_is_not_set_is_not_shown() -> None:
+def test_unset_variables_are_not_shown() -> None:
     assert set(Settings.load().shown()) == {
         *("RELAY_LISTEN", "RELAY_ADMIN_LISTEN", "RELAY_CONFIG", "RELAY_DATA_DIR", "RELAY_DEDUPE_WINDOW"),
         *("RELAY_REPLICAS", "RELAY_WORKER_NICE", "RELAY_MEMORY_HIGH_WATER"),
@@ -306,14 +306,14 @@ def test_what_is_not_set_is_not_shown() -> None:
         ("unix:///run/redis.sock?db=1", "unix:///run/redis.sock?db=1"),
     ],
 )
-def test_a_url_is_shown_without_its_password(url: str, masked: str) -> None:
+def test_url_is_shown_without_its_password(url: str, masked: str) -> None:
     assert masked_url(url) == masked
 
 
 @pytest.mark.parametrize(
     "url", ["redis://localhost/0?password=hunter2", "unix:///run/redis.sock?db=1&password=hunter2"]
 )
-def test_a_url_is_shown_without_the_password_in_its_query(url: str) -> None:
+def test_url_is_shown_without_a_password_in_its_query(url: str) -> None:
     assert "hunter2" not in masked_url(url)
 
 
@@ -323,7 +323,7 @@ def test_no_url_is_shown_with_a_password(monkeypatch: pytest.MonkeyPatch, name: 
     assert "hunter2" not in Settings.load().shown()[name]
 
 
-def test_the_public_url_has_no_credentials_which_linq_would_show(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_public_url_with_credentials_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RELAY_PUBLIC_URL", "https://user:hunter2@example.com")
     with pytest.raises(SettingsError, match="no user and no password") as caught:
         Settings.load()
@@ -339,7 +339,7 @@ def test_the_public_url_has_no_credentials_which_linq_would_show(monkeypatch: py
         ("https://[2001:db8::443]", "https://[2001:db8::443]"),
     ],
 )
-def test_the_public_url_leaves_a_default_port_out(monkeypatch: pytest.MonkeyPatch, url: str, normal: str) -> None:
+def test_public_url_omits_a_default_port(monkeypatch: pytest.MonkeyPatch, url: str, normal: str) -> None:
     monkeypatch.setenv("RELAY_PUBLIC_URL", url)
     assert Settings.load().relay_public_url == normal
 
@@ -369,7 +369,7 @@ def test_key_is_stripped_and_must_fit_a_header(monkeypatch: pytest.MonkeyPatch, 
     ],
 )
 @pytest.mark.parametrize("in_file", [False, True])
-def test_unknown_variable_is_warned_of_with_the_nearest(
+def test_unknown_variable_warning_suggests_the_nearest(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, warning: str, *, in_file: bool
 ) -> None:
     if in_file:
@@ -381,7 +381,7 @@ def test_unknown_variable_is_warned_of_with_the_nearest(
     assert (out, err) == ("", warning)
 
 
-def test_known_and_foreign_variables_are_not_warned_of(
+def test_known_and_foreign_variables_cause_no_warning(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     set_all(monkeypatch, GOOD | {"LINQ_SOMETHING": "1", "MY_RELAY_LOG_LEVLE": "1"})
@@ -389,7 +389,7 @@ def test_known_and_foreign_variables_are_not_warned_of(
     assert capsys.readouterr().err == ""
 
 
-def test_variable_that_relay_toml_refers_to_is_not_warned_of(
+def test_variable_used_in_relay_toml_causes_no_warning(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("relay.toml").write_text('[[subscriptions]]\nsecret = "env:RELAY_CRM_SECRET"\n')

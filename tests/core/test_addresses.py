@@ -1,4 +1,4 @@
-"""Every spelling of an address means what it means."""
+"""Addresses: every embedding of an IPv4 address in IPv6 is checked like the address itself."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ EMBEDDINGS: dict[str, Callable[[IPv4Address], IPv4Address | IPv6Address]] = {
     "Teredo, server": lambda v4: IPv6Address(0x20010000 << 96 | int(v4) << 64 | PUBLIC_SERVER ^ 0xFFFFFFFF),
 }
 COMPATIBLE: dict[str, Callable[[IPv4Address], IPv4Address | IPv6Address]] = {
-    "compatible": lambda v4: IPv6Address(int(v4))  # but for :: and ::1, which are something else
+    "compatible": lambda v4: IPv6Address(int(v4))  # except :: and ::1, which have their own meaning
 }
 
 REFUSED = ["169.254.0.0/16", "224.0.0.0/4", "0.0.0.0/8", "240.0.0.0/4"]
@@ -44,21 +44,21 @@ public = st.ip_addresses(v=4).filter(lambda address: address.is_global and not a
 
 
 def kinds(address: IPv4Address | IPv6Address) -> list[str]:
-    """Why `address` may not be met, in all that it means."""
+    """Return the reasons why `address` is refused, over all its embedded addresses."""
     return [kind for meant in meanings(address) if (kind := kind_never_met(meant))]
 
 
 @pytest.mark.parametrize("embedding", EMBEDDINGS)
 @quick
 @given(v4=refused)
-def test_an_address_that_is_refused_is_refused_in_every_embedding(embedding: str, v4: IPv4Address) -> None:
+def test_refused_address_is_refused_in_every_embedding(embedding: str, v4: IPv4Address) -> None:
     assert kinds(EMBEDDINGS[embedding](v4))
 
 
 @pytest.mark.parametrize("embedding", EMBEDDINGS | COMPATIBLE)
 @quick
 @given(v4=public)
-def test_a_public_address_is_met_in_every_embedding(embedding: str, v4: IPv4Address) -> None:
+def test_public_address_is_allowed_in_every_embedding(embedding: str, v4: IPv4Address) -> None:
     embedded = (EMBEDDINGS | COMPATIBLE)[embedding](v4)
     assert v4 in meanings(embedded)
     assert not kinds(embedded)
@@ -66,20 +66,20 @@ def test_a_public_address_is_met_in_every_embedding(embedding: str, v4: IPv4Addr
 
 @quick
 @given(v4=refused.filter(lambda v4: int(v4) > 1))
-def test_an_address_that_is_refused_is_refused_as_a_compatible_one(v4: IPv4Address) -> None:
+def test_refused_address_is_refused_as_ipv4_compatible(v4: IPv4Address) -> None:
     assert kinds(COMPATIBLE["compatible"](v4))
 
 
 @quick
 @given(v4=st.ip_addresses(v=4, network="127.0.0.0/8"))
-def test_loopback_is_seen_in_every_embedding(v4: IPv4Address) -> None:
+def test_loopback_is_detected_in_every_embedding(v4: IPv4Address) -> None:
     for embed in (EMBEDDINGS | COMPATIBLE).values():
         assert any(meant.is_loopback for meant in meanings(embed(v4)))
 
 
 @quick
 @given(v6=st.ip_addresses(v=6, network="fe80::/10") | st.ip_addresses(v=6, network="ff00::/8"))
-def test_link_local_and_multicast_of_ipv6_are_refused(v6: IPv6Address) -> None:
+def test_ipv6_link_local_and_multicast_are_refused(v6: IPv6Address) -> None:
     assert kinds(v6)
 
 
@@ -119,5 +119,5 @@ def test_loopback_and_unspecified_are_not_embedded_addresses() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "a.b", "127.1", "2130706433", "0x7f.1", "1.2.3.4.", "01.2.3.4", "[::1]"])
-def test_what_is_not_written_in_full_is_no_address(text: str) -> None:
+def test_abbreviated_address_is_not_an_address(text: str) -> None:
     assert address_of(text) is None

@@ -23,7 +23,7 @@ from tests.properties import quick
         ("5s\n", 5.0),
     ],
 )
-def test_a_number_and_a_unit_are_a_duration(text: str, seconds: float) -> None:
+def test_number_and_unit_are_a_duration(text: str, seconds: float) -> None:
     assert parse_duration(text) == pytest.approx(seconds)
 
 
@@ -34,7 +34,7 @@ def test_a_number_and_a_unit_are_a_duration(text: str, seconds: float) -> None:
         *(".5s", "5.s", "1,5s", "1e3s", "²s", "infs", "nan", "5.5.5s", "0x5s"),
     ],
 )
-def test_anything_else_is_not(text: str) -> None:
+def test_other_text_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a duration") as caught:
         parse_duration(text)
     assert f'"{text}"' in str(caught.value)
@@ -42,7 +42,7 @@ def test_anything_else_is_not(text: str) -> None:
 
 @quick
 @given(st.text())
-def test_text_is_a_duration_or_a_value_error(text: str) -> None:
+def test_text_parses_or_raises_value_error(text: str) -> None:
     try:
         seconds = parse_duration(text)
     except ValueError:
@@ -70,7 +70,7 @@ def test_infinite_duration_is_refused() -> None:
         (36 * 3600, "36h"),
     ],
 )
-def test_a_duration_is_shown_in_its_largest_unit(seconds: float, text: str) -> None:
+def test_duration_is_formatted_in_its_largest_unit(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
 
 
@@ -78,10 +78,10 @@ def test_a_duration_is_shown_in_its_largest_unit(seconds: float, text: str) -> N
 @given(st.floats(0.001, 999 * 3600.0).filter(lambda seconds: not 0.9995 <= seconds < 1))
 @example(59.99)
 @example(3599.0)
-def test_what_is_shown_can_be_read_back_to_a_percent(seconds: float) -> None:
+def test_formatted_duration_parses_back_within_a_percent(seconds: float) -> None:
     assert parse_duration(format_duration(seconds)) == pytest.approx(seconds, rel=0.01)
 
 
 @pytest.mark.parametrize("seconds", [0.9996, 1000 * 3600.0])
-def test_no_duration_is_shown_with_an_exponent(seconds: float) -> None:
+def test_duration_is_formatted_without_an_exponent(seconds: float) -> None:
     assert parse_duration(format_duration(seconds)) == pytest.approx(seconds, rel=0.01)

@@ -12,7 +12,7 @@ TREE = [
 ]  # fmt: skip
 
 
-def test_a_problem_names_its_place() -> None:
+def test_problem_names_its_place() -> None:
     assert str(Problem("relay.toml:3 topics[0].name", "is missing")) == "relay.toml:3 topics[0].name: is missing"
 
 
@@ -28,17 +28,17 @@ def test_settings_and_config_errors_have_one_format(kind: type[SeveralProblems])
     assert str(kind("Heading:", (Problem("X", "y"),))) == "Heading:\n  X: y"
 
 
-def test_a_bad_signature_says_whether_another_secret_could_help() -> None:
+def test_bad_signature_knows_if_another_secret_could_help() -> None:
     assert not BadSignature("repeated").another_secret_could_help
     assert BadSignature("wrong", another_secret_could_help=True).another_secret_could_help
 
 
-def test_every_error_has_a_code_of_its_own() -> None:
+def test_error_codes_are_unique() -> None:
     codes = [kind.code for kind in TREE if kind is not SeveralProblems]
     assert len(set(codes)) == len(codes)
     assert all(re.fullmatch("[a-z_0-9]+", code) for code in codes)
 
 
-def test_every_error_has_a_line_in_the_drawing() -> None:
+def test_every_error_is_in_the_docstring_tree() -> None:
     drawn = re.findall(r"^[ │├└─]*([A-Z]\w+)\b", errors.__doc__ or "", re.MULTILINE)
     assert [kind.__name__ for kind in TREE if kind is not SeveralProblems] == drawn[-len(TREE) + 1 :]

@@ -51,7 +51,7 @@ def test_criterion_matches_its_field_and_not_a_missing_one(criterion: dict[str, 
 
 
 @pytest.mark.parametrize("criterion", BAD, ids=str)
-def test_one_criterion_that_fails_is_enough(criterion: dict[str, Any]) -> None:
+def test_single_failing_criterion_excludes_the_record(criterion: dict[str, Any]) -> None:
     everything = {name: value for good in GOOD for name, value in good.items()}
     assert EventFilter(**everything).matches(WHOLE)
     assert not EventFilter(**{**everything, **criterion}).matches(WHOLE)

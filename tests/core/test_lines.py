@@ -10,7 +10,7 @@ from tests.properties import any_text, lines, quick
 
 
 @pytest.mark.parametrize("text", ["+16465550123", "+4915112345678", "+123456789012345", "+12"])
-def test_a_number_in_e164_is_a_line(text: str) -> None:
+def test_e164_number_is_a_line(text: str) -> None:
     assert is_line(text)
 
 
@@ -22,7 +22,7 @@ def test_a_number_in_e164_is_a_line(text: str) -> None:
         *(None, 16465550123, b"+16465550123", ["+16465550123"]),
     ],
 )
-def test_anything_else_is_not(text: object) -> None:
+def test_other_values_are_not_a_line(text: object) -> None:
     assert not is_line(text)
 
 
@@ -32,13 +32,13 @@ def test_url_digits_are_a_line_with_or_without_plus_sign(digits: str) -> None:
 
 
 @pytest.mark.parametrize("digits", ["", " ", "+", "1", "0123", "abc", "++16465550123", "+ 16465550123", "1646 5550123"])
-def test_digits_that_cannot_be_a_number_name_no_line(digits: str) -> None:
+def test_invalid_url_digits_are_not_a_line(digits: str) -> None:
     assert line_of_digits(digits) is None
 
 
 @quick
 @given(lines)
-def test_a_line_survives_its_way_through_a_url(line: str) -> None:
+def test_line_survives_a_url_round_trip(line: str) -> None:
     assert is_line(line)
     assert line_of_digits(digits_of_line(line)) == line
 
@@ -46,7 +46,7 @@ def test_a_line_survives_its_way_through_a_url(line: str) -> None:
 @pytest.mark.parametrize(
     "text", ["+1 (646) 555-0123", "+1 646.555.0123", "+1-646-555-0123", " +1 646 555 0123", "tel:+1-646-555-0123"]
 )
-def test_a_number_as_people_write_it_is_recognised(text: str) -> None:
+def test_formatted_number_gives_a_hint(text: str) -> None:
     assert line_meant_by(text) == LINE
 
 
@@ -57,7 +57,7 @@ def test_number_without_country_gives_no_hint(text: str) -> None:
 
 @quick
 @given(any_text | st.text(alphabet="+0123456789 ()-"))
-def test_a_hint_is_a_line_or_nothing(text: str) -> None:
+def test_hint_is_a_line_or_none(text: str) -> None:
     hint = line_meant_by(text)
     assert hint is None or is_line(hint)
     found = line_of_digits(text)

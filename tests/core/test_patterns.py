@@ -16,8 +16,8 @@ event_types = st.lists(words, min_size=1, max_size=4).map(".".join)
 patterns = st.just("*") | event_types | event_types.map(lambda family: f"{family}.*")
 
 
-def plainly_matches(pattern: str, event_type: str) -> bool:
-    """What a pattern means, without an index in mind."""
+def simply_matches(pattern: str, event_type: str) -> bool:
+    """Return True if the pattern matches, by a simple matcher without an index."""
     if pattern == "*":
         return True
     if pattern.endswith(".*"):
@@ -25,7 +25,7 @@ def plainly_matches(pattern: str, event_type: str) -> bool:
     return pattern == event_type
 
 
-# --- the form of a pattern ------------------------------------------------------------------------
+# --- the syntax of a pattern ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -47,13 +47,13 @@ def test_types_families_and_everything_are_patterns(pattern: str) -> None:
         *("message/received", "mess[ae]ge.*", "message.?", "é.*", "message.*,reaction.*"),
     ],
 )
-def test_anything_else_is_not_and_the_problem_quotes_it(pattern: str) -> None:
+def test_invalid_pattern_is_quoted_in_the_problem(pattern: str) -> None:
     problem = pattern_problem(pattern)
     assert problem is not None
     assert problem.startswith(f'"{pattern}" is not an event-type pattern')
 
 
-# --- what it matches ------------------------------------------------------------------------------
+# --- matching -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_anything_else_is_not_and_the_problem_quotes_it(pattern: str) -> None:
         ("reaction.*", ["reaction.added", "reaction.received"], ["poll.reaction.added"]),
     ],
 )  # fmt: skip
-def test_a_pattern_matches(pattern: str, matching: list[str], other: list[str]) -> None:
+def test_pattern_matches_its_types_only(pattern: str, matching: list[str], other: list[str]) -> None:
     assert all(matches(pattern, event_type) for event_type in matching)
     assert not any(matches(pattern, event_type) for event_type in other)
 
@@ -81,20 +81,20 @@ def test_a_pattern_matches(pattern: str, matching: list[str], other: list[str]) 
         ("a.b.c.d", ("a.b.c.d", "a.b.c.*", "a.b.*", "a.*", "*")),
     ],
 )
-def test_the_patterns_of_a_type_go_from_exact_to_everything(event_type: str, patterns: tuple[str, ...]) -> None:
+def test_patterns_of_a_type_go_from_exact_to_star(event_type: str, patterns: tuple[str, ...]) -> None:
     assert patterns_that_match(event_type) == patterns
 
 
 @quick
 @given(patterns, event_types)
-def test_a_pattern_matches_what_it_plainly_means(pattern: str, event_type: str) -> None:
+def test_pattern_agrees_with_a_simple_matcher(pattern: str, event_type: str) -> None:
     assert pattern_problem(pattern) is None
-    assert matches(pattern, event_type) == plainly_matches(pattern, event_type)
+    assert matches(pattern, event_type) == simply_matches(pattern, event_type)
 
 
 @quick
 @given(st.text())
-def test_every_type_is_matched_by_itself_and_by_everything(event_type: str) -> None:
+def test_every_type_matches_itself_and_star(event_type: str) -> None:
     found = patterns_that_match(event_type)
     assert (found[0], found[-1]) == (event_type, "*")
-    assert all(plainly_matches(pattern, event_type) for pattern in found)
+    assert all(simply_matches(pattern, event_type) for pattern in found)

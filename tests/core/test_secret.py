@@ -12,13 +12,13 @@ from tests.building import LINE, SECRET
 from tests.properties import any_text, quick
 
 KEY = base64.urlsafe_b64encode(bytes(range(224, 256))).decode()
-"""A RELAY_SECRET_KEY in which both urlsafe characters may stand."""
+"""A RELAY_SECRET_KEY that contains both urlsafe characters."""
 
 
 # --- signing secrets ------------------------------------------------------------------------------
 
 
-def test_one_secret_gives_two_keys() -> None:
+def test_secret_has_a_whole_and_a_decoded_key() -> None:
     assert SECRET.whole == b"whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
     assert SECRET.decoded == bytes(range(32))
 
@@ -38,7 +38,7 @@ def test_secrets_are_decoded_with_or_without_prefix_and_padding(text: str, decod
 
 
 @pytest.mark.parametrize("text", ["", "whsec_", "whsec_A", "whsec_!!!!", "whsec_ab cd", "whsec_ab-_", "whsec_é", "=="])
-def test_what_is_not_base64_has_no_decoded_key_but_is_a_secret_still(text: str) -> None:
+def test_invalid_base64_secret_has_only_its_whole_key(text: str) -> None:
     secret = SigningSecret(text)
     assert secret.decoded is None
     assert secret.whole == text.encode()
@@ -56,13 +56,13 @@ def test_decoding_accepts_any_text(text: str) -> None:
     assert SigningSecret(text).decoded != b""
 
 
-def test_a_secret_never_shows_itself() -> None:
+def test_secret_is_not_in_its_repr() -> None:
     for holder in (SECRET, LineSecret(LINE, 1, SECRET), [SECRET], {"secret": SECRET}):
         assert "AAECAw" not in repr(holder)
         assert "AAECAw" not in f"{holder}"
 
 
-def test_a_new_secret_is_whsec_and_thirty_two_random_bytes() -> None:
+def test_new_secret_is_whsec_and_32_random_bytes() -> None:
     text = new_secret()
     assert text.startswith("whsec_")
     assert len(SigningSecret(text).decoded or b"") == 32
@@ -72,7 +72,7 @@ def test_a_new_secret_is_whsec_and_thirty_two_random_bytes() -> None:
 # --- RELAY_SECRET_KEY -----------------------------------------------------------------------------
 
 
-def test_a_new_key_is_thirty_two_random_bytes() -> None:
+def test_new_key_is_32_random_bytes() -> None:
     key = new_key()
     assert normal_key(key) == key != new_key()
     assert len(base64.urlsafe_b64decode(key)) == 32
@@ -83,7 +83,7 @@ def test_a_new_key_is_thirty_two_random_bytes() -> None:
     [KEY, KEY.rstrip("="), f"  {KEY}\n", f"whsec_{KEY}", KEY.replace("-", "+").replace("_", "/")],
     ids=["urlsafe", "without padding", "with blanks", "with a prefix", "of the standard alphabet"],
 )
-def test_a_key_may_be_written_in_several_ways(text: str) -> None:
+def test_key_has_several_spellings(text: str) -> None:
     assert normal_key(text) == KEY
 
 
@@ -95,7 +95,7 @@ def test_a_key_may_be_written_in_several_ways(text: str) -> None:
         base64.urlsafe_b64encode(b"x" * 33).decode(),
     ],
 )
-def test_what_is_not_thirty_two_bytes_is_no_key_and_is_not_repeated(text: str) -> None:
+def test_key_of_another_size_is_refused_and_not_repeated(text: str) -> None:
     with pytest.raises(ValueError, match="32 bytes") as caught:
         normal_key(text)
     assert not text.strip() or text not in str(caught.value)
@@ -103,7 +103,7 @@ def test_what_is_not_thirty_two_bytes_is_no_key_and_is_not_repeated(text: str) -
 
 @quick
 @given(st.binary(min_size=32, max_size=32))
-def test_every_thirty_two_bytes_are_a_key(key: bytes) -> None:
+def test_any_32_bytes_are_a_key(key: bytes) -> None:
     encoded = base64.urlsafe_b64encode(key).decode()
     assert normal_key(encoded) == normal_key(base64.b64encode(key).decode()) == encoded
 
@@ -121,7 +121,7 @@ def test_every_thirty_two_bytes_are_a_key(key: bytes) -> None:
         ("whsec_AAECAw==", "literal", "whsec_AAECAw=="),
     ],
 )
-def test_a_reference_says_where_a_secret_is(text: str, source: str, value: str) -> None:
+def test_reference_has_a_source_and_a_value(text: str, source: str, value: str) -> None:
     assert SecretReference.parse(text) == SecretReference(source, value)
 
 
@@ -129,12 +129,12 @@ def test_a_reference_says_where_a_secret_is(text: str, source: str, value: str) 
     "text",
     ["", "env", "env:", "file:", "AAECAw==", "whsec_", "vault:bot", "ENV:BOT", "literal:whsec_AAECAw", " env:BOT"],
 )
-def test_anything_else_is_no_reference_and_is_not_repeated(text: str) -> None:
+def test_invalid_reference_is_refused_and_not_repeated(text: str) -> None:
     with pytest.raises(ValueError, match="write the secret as") as caught:
         SecretReference.parse(text)
     assert text not in {"AAECAw==", "vault:bot"} or text not in str(caught.value)
 
 
-def test_a_reference_shows_where_but_never_what() -> None:
+def test_reference_repr_hides_a_literal() -> None:
     assert repr(SecretReference.parse("env:BOT_SECRET")) == "SecretReference(env:BOT_SECRET)"
     assert repr(SecretReference.parse("whsec_AAECAw==")) == "SecretReference(literal)"

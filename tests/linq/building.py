@@ -1,4 +1,4 @@
-"""Signed webhooks for tests: one body with every signature it may carry, and ways to spoil it."""
+"""Signed webhooks for tests: a body with every kind of signature, and helpers to corrupt it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SENT_AT = 1_789_377_302
-"""Unix seconds; when the vector below was sent."""
+"""The time at which the vector below was sent, in Unix seconds."""
 
 EVENT_ID = "5f607182-93a4-4b5c-86e7-f8091a2b3c45"
 
@@ -43,29 +43,29 @@ V2_KNOWN = LineSecret(None, 0, V2_SECRET)
 
 
 def standard_headers() -> CIMultiDict[str]:
-    """The Standard family of the vector."""
+    """Return the Standard Webhooks headers of the vector."""
     return CIMultiDict(
         {"webhook-id": EVENT_ID, "webhook-timestamp": str(SENT_AT), "webhook-signature": STANDARD_SIGNATURE}
     )
 
 
 def legacy_headers() -> CIMultiDict[str]:
-    """The older family of the vector."""
+    """Return the older headers of the vector."""
     return CIMultiDict({"X-Webhook-Timestamp": str(SENT_AT), "X-Webhook-Signature": LEGACY_SIGNATURE})
 
 
 def both_headers() -> CIMultiDict[str]:
-    """What Linq sends with every v3 delivery."""
+    """Return the headers that Linq sends with every v3 delivery."""
     return CIMultiDict([*standard_headers().items(), *legacy_headers().items()])
 
 
 def v2_headers() -> CIMultiDict[str]:
-    """What Linq sends with a v2 delivery."""
+    """Return the headers that Linq sends with a v2 delivery."""
     return CIMultiDict({"X-Webhook-Signature": V2_SIGNATURE})
 
 
 def changed(headers: CIMultiDict[str], name: str, *values: str) -> CIMultiDict[str]:
-    """`headers` with these values of `name` and no other."""
+    """Return `headers` with these values of `name` and no other."""
     others = CIMultiDict(headers)
     others.popall(name, None)
     for value in values:
@@ -74,5 +74,5 @@ def changed(headers: CIMultiDict[str], name: str, *values: str) -> CIMultiDict[s
 
 
 def body_of(event_type: str, data: Mapping[str, Any], **envelope: Any) -> bytes:
-    """A body with nothing in it that is not said here, apart from an id."""
+    """Return a body with an id and the given fields only."""
     return json.dumps({"event_id": EVENT_ID, "event_type": event_type, "data": data, **envelope}).encode()

@@ -1,7 +1,7 @@
 """Payloads written in a line: `chat.id=C chat.owner_handle=OURS direction=inbound` is the `data` with these fields.
 
-A path may have dots; a value is one of the words below or text as it stands; a word without `=` stands for the fields
-that `SHAPES` gives it. Tables of such lines say what each of them must be understood as.
+A path may have dots; a value is one of the words below or literal text; a word without `=` is short for the fields
+in `SHAPES`. Tables of such lines give the expected fields of each payload.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 OUR_EMAIL = "support@example.com"
-"""A line can appear under an Apple-ID address."""
+"""An Apple-ID address, under which a line can appear."""
 
 
 def handle(number: str, *, is_me: bool | None, service: str = "iMessage") -> dict[str, Any]:
-    """A v3 ChatHandle; without `is_me` if that is None."""
-    said = {} if is_me is None else {"is_me": is_me}
-    return {"id": "11aa22bb", "handle": number, "service": service, "joined_at": "2026-08-30T14:02:11.402Z", **said}
+    """Return a v3 ChatHandle, without `is_me` if that is None."""
+    mark = {} if is_me is None else {"is_me": is_me}
+    return {"id": "11aa22bb", "handle": number, "service": service, "joined_at": "2026-08-30T14:02:11.402Z", **mark}
 
 
 def v2_handle(number: str, *, is_me: bool) -> dict[str, Any]:
-    """An element of v2 `chat_handles`."""
+    """Return an element of v2 `chat_handles`."""
     return {"identifier": number, "display_name": None, "is_me": is_me}
 
 
@@ -67,7 +67,7 @@ SHAPES = {
 
 
 def payload(text: str) -> dict[str, Any]:
-    """The `data` that `text` spells."""
+    """Return the `data` described by `text`."""
     data: dict[str, Any] = {}
     for word in text.split():
         path, equals, value = word.partition("=")
@@ -83,18 +83,18 @@ def payload(text: str) -> dict[str, Any]:
 
 
 def rows(table: str, groups: Mapping[str, str] = MappingProxyType({})) -> list[tuple[str, str, PayloadFields]]:
-    """Event type, payload and facts of each line of `table`: `types | payload | the facts in their order`.
+    """Return event type, payload and fields of each line of `table`: `types | payload | fields in their order`.
 
-    The types are one of `groups` or written out; `-` is nothing, lines with `#` are remarks.
+    The types are one of `groups` or written out; `-` is None, lines with `#` are comments.
     """
     found = []
     for line in table.strip().splitlines():
         if line.startswith("#"):
             continue
-        types, fields, says = line.split("|")
-        values = [None if word == "-" else WORDS.get(word, word) for word in says.split()]
+        types, text, expected = line.split("|")
+        values = [None if word == "-" else WORDS.get(word, word) for word in expected.split()]
         found += [
-            (event_type, " ".join(fields.split()), PayloadFields(*values))
+            (event_type, " ".join(text.split()), PayloadFields(*values))
             for name in types.split()
             for event_type in groups.get(name, name).split()
         ]
@@ -102,8 +102,8 @@ def rows(table: str, groups: Mapping[str, str] = MappingProxyType({})) -> list[t
 
 
 def cases(table: str, groups: Mapping[str, str] = MappingProxyType({})) -> list[Any]:
-    """The rows as test cases that are named by what they show."""
+    """Return the rows as test cases named by event type and payload."""
     return [
-        pytest.param(event_type, payload(fields), facts, id=f"{event_type}: {fields}")
-        for event_type, fields, facts in rows(table, groups)
+        pytest.param(event_type, payload(text), fields, id=f"{event_type}: {text}")
+        for event_type, text, fields in rows(table, groups)
     ]

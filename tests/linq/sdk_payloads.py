@@ -1,7 +1,7 @@
-"""Payloads made from Linq's SDK types: every field filled by its type, every number by the side it belongs to.
+"""Payloads generated from Linq's SDK types: each field is filled by its type, each number by the side it belongs to.
 
-A `Scene` says which side acts, whether optional fields are there and whether handles say whose they are. What comes out
-is an instance of the SDK's own class, so a shape that Linq changes is noticed with the next SDK.
+A `Scene` sets the acting side, whether optional fields are present and whether handles have `is_me`. The result
+is an instance of the SDK's own class, so a shape that Linq changes fails a test with the next SDK.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from tests.building import CUSTOMER, LINE
 
 NO_CLASS = frozenset(event_type for event_type in get_args(WebhookEventType) if event_type.startswith("call."))
-"""Types that can be subscribed to, of which the SDK has no class."""
+"""Event types for which the SDK has no class."""
 
 EVENT_TYPES = [event_type for event_type in get_args(WebhookEventType) if event_type not in NO_CLASS]
 
@@ -30,14 +30,14 @@ _OF_THE_CUSTOMER = {"handle", "shared_by", "creator_handle"}
 
 @dataclass(frozen=True)
 class Scene:
-    """How an event came about."""
+    """The circumstances of an event."""
 
     ours: bool
-    """The line acts: it sends, reacts, joins, renames. Else a customer does."""
+    """True if the line acts (sends, reacts, joins, renames), False if a customer does."""
     full: bool = True
-    """Optional fields are filled; else absent."""
+    """True if optional fields are filled, False if they are absent."""
     marked: bool = True
-    """Handles say whose they are."""
+    """True if handles have `is_me`."""
 
     def __str__(self) -> str:
         actor = "ours" if self.ours else "theirs"
@@ -48,14 +48,14 @@ SCENES = [Scene(ours, full, marked) for ours in (True, False) for full in (True,
 
 
 def class_of(event_type: str) -> type[BaseModel]:
-    """The SDK's class of this event type's webhook."""
+    """Return the SDK's class for webhooks of this event type."""
     module = import_module(f"linq.types.{event_type.replace('.', '_')}_webhook_event")
     found: type[BaseModel] = next(getattr(module, name) for name in module.__all__ if name.endswith("WebhookEvent"))
     return found
 
 
 def instance_of(event_type: str, scene: Scene) -> BaseModel:
-    """A valid webhook of this type."""
+    """Return a valid webhook of this type."""
     model = class_of(event_type)
     return model.model_validate({**_object(model, event_type, scene), "event_type": event_type})
 
@@ -96,7 +96,7 @@ def _value(annotation: Any, name: str, event_type: str, scene: Scene) -> Any:  #
 
 
 def _number(name: str, event_type: str, scene: Scene) -> str:
-    """Whose number stands in the field `name`; any other text is the field's own name."""
+    """Return the number in the field `name`, or text made from the name if the field has no number."""
     if name in _OF_THE_LINE or (event_type == "poll.updated" and name == "sender_handle"):
         return LINE  # poll.updated: "Your line -- the one that received or sent this update"
     if event_type == "contact_card.received" and name == "sender_handle":

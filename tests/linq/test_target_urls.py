@@ -23,13 +23,13 @@ def test_target_url_has_version_line_and_generation(public: str) -> None:
     assert target_url(public, LINE, 1) == URL
 
 
-def test_the_target_url_of_the_account_names_no_line() -> None:
+def test_account_target_url_has_no_line() -> None:
     url = target_url(PUBLIC, None, 2)
     assert url == f"{PUBLIC}/webhooks/linq?version=2026-02-03&gen=2"
     assert our_target(PUBLIC, url) == Target(None, named=False, generation=2, version="2026-02-03")
 
 
-def test_a_public_url_may_have_a_path() -> None:
+def test_public_url_may_have_a_path() -> None:
     url = target_url(f"{PUBLIC}/relay/", LINE, 1)
     assert url.startswith(f"{PUBLIC}/relay/webhooks/linq?")
     assert our_target(f"{PUBLIC}/relay", url) == OURS
@@ -41,7 +41,7 @@ def test_a_public_url_may_have_a_path() -> None:
     st.integers(1, 10**9 - 1),
     st.sampled_from([PUBLIC, f"{PUBLIC}/", f"{PUBLIC}:8443/a/b", "http://localhost:80"]),
 )
-def test_what_a_target_url_names_is_read_back(line: str | None, generation: int, public: str) -> None:
+def test_target_url_survives_a_round_trip(line: str | None, generation: int, public: str) -> None:
     url = target_url(public, line, generation)
     assert our_target(public, url) == Target(line, named=line is not None, generation=generation, version="2026-02-03")
     assert target_of_query(urlsplit(url).query) == our_target(public, url)
@@ -49,7 +49,7 @@ def test_what_a_target_url_names_is_read_back(line: str | None, generation: int,
 
 @quick
 @given(st.lists(st.tuples(lines | st.none(), st.integers(0, 99)), min_size=2, max_size=8, unique=True))
-def test_every_generation_of_every_line_has_a_url_of_its_own(pairs: list[tuple[str | None, int]]) -> None:
+def test_every_generation_and_line_has_a_unique_url(pairs: list[tuple[str | None, int]]) -> None:
     assert len({target_url(PUBLIC, line, generation) for line, generation in pairs}) == len(pairs)
 
 
@@ -57,7 +57,7 @@ def test_every_generation_of_every_line_has_a_url_of_its_own(pairs: list[tuple[s
 
 
 @pytest.mark.parametrize("plus", ["", "%2B", "+", "%2b", "%20", "%20%2B"])
-def test_a_line_may_have_its_plus_sign_encoded_or_not(plus: str) -> None:
+def test_plus_sign_of_a_line_may_be_encoded(plus: str) -> None:
     assert target_of_query(f"line={plus}16465550123").line == LINE
 
 
@@ -73,13 +73,13 @@ def test_other_parameters_and_any_order_are_tolerated(query: str) -> None:
     assert target_of_query(query) == OURS
 
 
-def test_of_a_repeated_parameter_the_first_counts() -> None:
+def test_first_of_a_repeated_parameter_is_used() -> None:
     query = "line=16465550123&line=16465550199&gen=1&gen=2&version=2026-02-03&version=2025-01-01"
     assert target_of_query(query) == OURS
 
 
 @pytest.mark.parametrize("query", ["", "version=2026-02-03", "lines=16465550123", "&&", "=16465550123"])
-def test_a_query_without_a_line_names_none(query: str) -> None:
+def test_query_without_a_line_has_none(query: str) -> None:
     target = target_of_query(query)
     assert (target.line, target.named) == (None, False)
 
@@ -88,17 +88,17 @@ def test_a_query_without_a_line_names_none(query: str) -> None:
     "line",
     ["", "0", "abc", "06465550123", "1646555012345678", "1646-555-0123", "16465550123x", "%2B%2B1646", "%D9%A1%D9%A2"],
 )
-def test_a_line_that_is_no_number_is_named_but_not_a_line(line: str) -> None:
+def test_invalid_line_is_reported_and_not_a_line(line: str) -> None:
     assert target_of_query(f"line={line}&line=16465550123") == Target(None, named=True)
 
 
 @pytest.mark.parametrize(("gen", "generation"), [("0", 0), ("1", 1), ("007", 7), ("999999999", 999_999_999)])
-def test_a_generation_is_a_whole_number(gen: str, generation: int) -> None:
+def test_generation_is_a_whole_number(gen: str, generation: int) -> None:
     assert target_of_query(f"gen={gen}").generation == generation
 
 
 @pytest.mark.parametrize("gen", ["", "-1", "1.5", "one", "1e3", "0x1", "%D9%A1", "%C2%B2", "1" * 10, "9" * 5000])
-def test_a_generation_that_is_no_number_is_none(gen: str) -> None:
+def test_invalid_generation_is_none(gen: str) -> None:
     assert target_of_query(f"gen={gen}&line=16465550123") == Target(LINE, named=True)
 
 
@@ -109,16 +109,16 @@ def test_any_query_is_accepted(query: str) -> None:
     assert target.named == ("line" in parse_qs(query, keep_blank_values=True))
 
 
-# --- whose URL is it ------------------------------------------------------------------------------
+# --- recognising our URL --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("url", [URL, URL.replace("relay.example", "Relay.EXAMPLE"), URL.replace("https", "HTTPS")])
-def test_a_url_of_ours_is_known_whatever_the_case_of_its_host(url: str) -> None:
+def test_host_of_our_url_ignores_case(url: str) -> None:
     assert our_target(PUBLIC, url) == OURS
     assert our_target(PUBLIC.upper().replace("HTTPS", "https"), url) == OURS
 
 
-def test_a_url_of_ours_without_a_line_is_ours() -> None:
+def test_our_url_without_a_line_is_ours() -> None:
     assert our_target(PUBLIC, f"{PUBLIC}/webhooks/linq") == Target(None, named=False)
 
 
@@ -151,12 +151,12 @@ def test_invalid_url_is_not_ours() -> None:
 
 
 @pytest.mark.parametrize("public", [PUBLIC, PUBLIC + "/"])
-def test_v2_has_one_url(public: str) -> None:
+def test_v2_has_a_single_url(public: str) -> None:
     assert v2_url(public) == f"{PUBLIC}/webhooks/linq/v2"
 
 
 @pytest.mark.parametrize("url", [v2_url(PUBLIC), v2_url(PUBLIC) + "?x=1", v2_url(PUBLIC.replace("relay", "RELAY"))])
-def test_the_v2_url_is_ours_whatever_its_query(url: str) -> None:
+def test_v2_url_is_ours_with_any_query(url: str) -> None:
     assert is_our_v2_url(PUBLIC, url)
 
 

@@ -28,25 +28,25 @@ async def failure(dns: Dns, name: str) -> LookupFailed:
     return caught.value
 
 
-async def test_a_name_has_its_addresses() -> None:
+async def test_name_resolves_to_its_addresses() -> None:
     async with dns_server() as server, asking(server) as dns:
         [(_, _, _, _, address)] = await dns.lookup("good.test", 443)
         assert address == ("127.0.0.1", 443)
 
 
-async def test_the_hosts_file_is_honoured() -> None:
+async def test_hosts_file_is_honoured() -> None:
     async with dns_server() as server, asking(server) as dns:
         assert ("127.0.0.1", 80) in [address for *_, address in await dns.lookup("localhost", 80)]
         assert not server.asked
 
 
-async def test_a_name_that_does_not_exist_is_final() -> None:
+async def test_nonexistent_name_is_final() -> None:
     async with dns_server() as server, asking(server) as dns:
         error = await failure(dns, "none.test")
         assert (error.strerror, error.is_final, error.is_ours) == ("Domain name not found", True, False)
 
 
-async def test_a_server_that_fails_for_one_name_is_not_final() -> None:
+async def test_server_failure_for_a_name_is_not_final() -> None:
     async with dns_server() as server, asking(server) as dns:
         error = await failure(dns, "fail.test")
         assert (error.is_final, error.is_ours) == (False, False)
@@ -62,7 +62,7 @@ async def test_silent_names_do_not_delay_others() -> None:
         assert {(await task).is_ours for task in silent} == {False}
 
 
-async def test_a_resolver_that_answers_nothing_is_our_fault() -> None:
+async def test_silent_resolver_is_our_fault() -> None:
     async with dns_server() as server, asking(server, 0.2) as dns:
         await dns.lookup("good.test", 80)
         server.is_silent = True
@@ -72,7 +72,7 @@ async def test_a_resolver_that_answers_nothing_is_our_fault() -> None:
         assert not (await failure(dns, "silent.test")).is_ours
 
 
-async def test_a_resolver_that_is_not_there_is_our_fault() -> None:
+async def test_missing_resolver_is_our_fault() -> None:
     async with dns_server() as server:
         nowhere = DnsServer(port=server.port)
     async with asking(nowhere) as dns:

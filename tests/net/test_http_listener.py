@@ -1,4 +1,4 @@
-"""Stopping a server: nobody is cut off, and nobody can hold it up for ever."""
+"""Shutdown of a server: requests in flight are drained, and no client can delay it forever."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ HALF = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nhalf"
 
 
 class Echo:
-    """Answers with the body, and says when a request has begun."""
+    """A server that responds with the request body and signals when a request has begun."""
 
     def __init__(self) -> None:
         self.begun = asyncio.Event()
         self.app = web.Application()
-        self.app.router.add_post("/", self._answer)
+        self.app.router.add_post("/", self._respond)
 
-    async def _answer(self, request: web.Request) -> web.Response:
+    async def _respond(self, request: web.Request) -> web.Response:
         self.begun.set()
         return web.Response(body=await request.read())
 
 
 async def refuses(port: int) -> bool:
-    """Whether nobody is accepted any more."""
+    """Return True if the port no longer accepts connections."""
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
     except OSError:
@@ -45,7 +45,7 @@ async def refuses(port: int) -> bool:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_shutdown_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relay.net.http_listener, "_SHUTDOWN_TIMEOUT", 0.05)
 
 
@@ -67,9 +67,9 @@ async def test_body_in_flight_is_drained_at_shutdown() -> None:
     await eventually(partial(refuses, port.result()))
     assert not server.done()
     writer.write(b"half")
-    answer = await reader.read()  # up to the end: the connection is closed
-    assert answer.startswith(b"HTTP/1.1 200")
-    assert answer.endswith(b"halfhalf")
+    response = await reader.read()  # reads to EOF: the connection is closed
+    assert response.startswith(b"HTTP/1.1 200")
+    assert response.endswith(b"halfhalf")
     await server
     await hang_up(writer)
 
@@ -81,7 +81,7 @@ async def test_address_in_use_is_an_error() -> None:
                 pass
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("short_shutdown_timeout")
 async def test_endless_body_does_not_block_shutdown() -> None:
     echo = Echo()
     async with listening(echo.app, HERE) as port:
@@ -95,13 +95,13 @@ async def test_endless_body_does_not_block_shutdown() -> None:
 
 async def test_idle_connections_do_not_block_shutdown() -> None:
     async with aiohttp.ClientSession() as client, listening(Echo().app, HERE) as port:
-        async with client.post(f"http://127.0.0.1:{port}/", data=b"x") as answer:
-            assert (answer.status, await answer.read()) == (200, b"x")
+        async with client.post(f"http://127.0.0.1:{port}/", data=b"x") as response:
+            assert (response.status, await response.read()) == (200, b"x")
         _, writer = await asyncio.open_connection("127.0.0.1", port)
     await hang_up(writer)
 
 
-async def test_malformed_http_is_logged_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
+async def test_malformed_http_is_logged_in_a_single_line(caplog: pytest.LogCaptureFixture) -> None:
     async with listening(Echo().app, HERE) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nno header\r\n\r\n")
@@ -113,7 +113,7 @@ async def test_malformed_http_is_logged_in_one_line(caplog: pytest.LogCaptureFix
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
-async def test_the_ipv6_wildcard_serves_ipv4_as_well() -> None:
+async def test_ipv6_wildcard_also_serves_ipv4() -> None:
     async with listening(Echo().app, Listen(host="::", port=0)) as port, aiohttp.ClientSession() as http:
         for host in ("127.0.0.1", "[::1]"):
             async with http.post(f"http://{host}:{port}/", data=b"hello") as response:

@@ -43,7 +43,7 @@ async def test_password_is_required(tmp_path: Path) -> None:
                 await stranger.ping()
 
 
-async def test_other_processes_find_it_while_it_runs(tmp_path: Path) -> None:
+async def test_other_processes_find_the_running_server(tmp_path: Path) -> None:
     assert running(tmp_path) is None
     async with embedded_redis(tmp_path) as embedded:
         assert running(tmp_path) == embedded
@@ -85,7 +85,7 @@ async def test_missing_server_program_is_an_error_with_a_remedy(monkeypatch: pyt
         server_program()
 
 
-async def test_a_server_that_cannot_start_says_where_to_look(tmp_path: Path) -> None:
+async def test_failed_start_names_the_log(tmp_path: Path) -> None:
     (tmp_path / "appendonlydir").write_text("in the way")
     with pytest.raises(StoreError, match=r"exited at once .*redis\.log"):
         async with embedded_redis(tmp_path):
@@ -117,7 +117,7 @@ async def test_restarts_at_the_same_address(tmp_path: Path) -> None:
     assert running(tmp_path) is None
 
 
-async def test_a_directory_that_was_there_becomes_private(tmp_path: Path) -> None:
+async def test_existing_directory_becomes_private(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     async with embedded_redis(tmp_path):
         assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700

@@ -1,4 +1,4 @@
-"""A group of processes: what is started again, and what ends them all."""
+"""The supervisor: exits that restart a process, and exits that end the group."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ time.sleep(60)
 
 
 def program(file: Path, *codes: int) -> Program:
-    """Ends with each of `codes`, one a start, and then stays."""
+    """Return a program that exits with the next of `codes` at each start, and then keeps running."""
     return Program(file.name, [sys.executable, "-c", COUNTS_ITS_STARTS.format(file=str(file), codes=codes)])
 
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Starts again at once."""
+    """Restart programs without a pause."""
     monkeypatch.setattr(module, "_FIRST_PAUSE", 0.01)
     monkeypatch.setattr(module, "_MAX_PAUSE", 0.02)
 
@@ -66,13 +66,13 @@ async def test_exited_program_is_restarted_alone(tmp_path: Path) -> None:
     assert [line["code"] for line in logs if line["event"] == "process.ended"] == [1, 0]
 
 
-async def test_wrong_settings_at_the_first_start_end_the_group(tmp_path: Path) -> None:
+async def test_wrong_settings_at_first_start_end_the_group(tmp_path: Path) -> None:
     async with supervised(program(tmp_path / "a", WRONG_SETTINGS), program(tmp_path / "b")) as task:
         assert await asyncio.wait_for(asyncio.shield(task), 15) == WRONG_SETTINGS
 
 
 async def test_wrong_settings_later_do_not_end_the_group(tmp_path: Path) -> None:
-    """relay.toml was broken after they started: they go on with the rules they have."""
+    """Break relay.toml after the start: the group continues with its current rules."""
     codes = (1, WRONG_SETTINGS, WRONG_SETTINGS)
     async with supervised(program(tmp_path / "a", *codes), program(tmp_path / "b")) as task:
         await eventually(lambda: starts(tmp_path / "a") == 4)

@@ -43,7 +43,7 @@ async def test_task_is_cancelled_when_the_body_fails() -> None:
     assert ended == ["ended"]
 
 
-async def test_what_it_raises_is_raised_where_it_is_awaited() -> None:
+async def test_error_is_raised_where_the_result_is_awaited() -> None:
     with pytest.raises(ValueError, match="broken"):
         async with in_background(broken()) as task:
             await task
@@ -56,7 +56,7 @@ async def test_unawaited_failure_is_silent(caplog: pytest.LogCaptureFixture) -> 
 
 
 def test_lost_cancellation_does_not_keep_a_command_running(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def loses_one() -> None:
+    async def loses_cancellation() -> None:
         with suppress(asyncio.CancelledError):
             os.kill(os.getpid(), signal.SIGINT)
             await asyncio.sleep(30)
@@ -64,4 +64,4 @@ def test_lost_cancellation_does_not_keep_a_command_running(monkeypatch: pytest.M
 
     monkeypatch.setattr(relay.process.event_loop, "_CLEANUP_TIMEOUT", 0.05)
     with pytest.raises(KeyboardInterrupt):
-        relay.process.event_loop.run(loses_one())
+        relay.process.event_loop.run(loses_cancellation())

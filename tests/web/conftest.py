@@ -1,4 +1,4 @@
-"""An ingress over real HTTP, with its clock standing still and two lines in its keyring."""
+"""Fixtures: an ingress over real HTTP, with a fixed clock and two lines in its keyring."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class Running:
     async def post(
         self, body: bytes, headers: dict[str, str] | list[tuple[str, str]], query: str = "line=16465550123"
     ) -> aiohttp.ClientResponse:
-        """What the v3 endpoint answers."""
+        """Return the response of the v3 endpoint."""
         return await self.http.post(f"/webhooks/linq?{query}", data=body, headers=headers)
 
 
 @pytest.fixture
 def settings(redis_url: str) -> Settings:
-    """Settings of an ingress."""
+    """Return the settings of an ingress."""
     return Settings(
         redis_url=redis_url,
         relay_secret_key=SecretStr(new_key()),
@@ -60,7 +60,7 @@ def settings(redis_url: str) -> Settings:
 
 @pytest.fixture
 async def ingress(redis: Redis, settings: Settings, clock: Clock) -> AsyncIterator[Running]:
-    """An ingress that is ready."""
+    """Run an ingress that is ready."""
     keyring = open_keyring(settings, redis)
     await keyring.store(LINE, 1, "linq-1", SECRET, 0)
     await keyring.store(OTHER_LINE, 1, "linq-2", OTHER_SECRET, 0)

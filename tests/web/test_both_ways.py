@@ -25,23 +25,23 @@ LENGTH = b"Content-Length: %d" % len(BODY)
 
 
 def changed(old: bytes, new: bytes) -> bytes:
-    """The plain request with `new` in place of `old` in its head."""
+    """Return the plain request with `old` replaced by `new` in its head."""
     assert HEAD.count(old) == 1
     return HEAD.replace(old, new) + b"\r\n\r\n" + BODY
 
 
 def with_headers(*lines: bytes) -> bytes:
-    """The plain request with further lines in its head."""
+    """Return the plain request with further lines in its head."""
     return b"\r\n".join((HEAD, *lines)) + b"\r\n\r\n" + BODY
 
 
 def with_target(target: bytes) -> bytes:
-    """The plain request for another target."""
+    """Return the plain request for another target."""
     return changed(TARGET.encode(), target)
 
 
 def old_http(*lines: bytes) -> bytes:
-    """The plain request as HTTP/1.0, with further lines in its head."""
+    """Return the plain request as HTTP/1.0, with further lines in its head."""
     return with_headers(*lines).replace(b"HTTP/1.1", b"HTTP/1.0")
 
 
@@ -137,20 +137,20 @@ REQUESTS = {
     "empty lines before": (b"\r\n\r\n" + PLAIN, [200, 200]),
     "not HTTP": (b"nonsense\r\n\r\n", [400]),
 }  # fmt: skip
-"""Requests and the statuses to expect: of the request, and of a further webhook if the connection is kept. None leaves
-them to aiohttp: only that both ways agree is required."""
+"""Requests and their expected statuses: of the request, and of a further webhook if the connection is kept. None leaves
+them to aiohttp: both ways must only agree."""
 
 
 @pytest.fixture
 async def aiohttp_port(ingress: Running) -> AsyncIterator[int]:
-    """The same ingress without its fast path."""
+    """Run the same ingress without its fast path."""
     app = ingress_app(Ingress(ingress.parts), ingress.readiness)
     async with listening(app, Listen(host="127.0.0.1", port=0)) as port:
         yield port
 
 
 @pytest.mark.parametrize("what", REQUESTS)
-async def test_same_responses_over_both_ways(ingress: Running, aiohttp_port: int, what: str) -> None:
+async def test_both_ways_give_the_same_responses(ingress: Running, aiohttp_port: int, what: str) -> None:
     request, statuses = REQUESTS[what]
     fast = await conversation(ingress.port, [request])
     assert fast == await conversation(aiohttp_port, [request])
@@ -178,7 +178,7 @@ async def test_same_responses_to_a_request_behind_a_webhook(
 
 
 def mutations() -> list[bytes]:
-    """Plain requests with a byte or two of their heads changed that the fast path takes nevertheless."""
+    """Return plain requests with one or two changed bytes in their heads that the fast path still accepts."""
     chance = random.Random(4)
     found: list[bytes] = []
     while len(found) < 100:
@@ -193,7 +193,7 @@ def mutations() -> list[bytes]:
     return found
 
 
-async def test_aiohttp_agrees_on_mutated_heads_that_the_fast_path_takes(ingress: Running, aiohttp_port: int) -> None:
+async def test_aiohttp_agrees_on_heads_the_fast_path_accepts(ingress: Running, aiohttp_port: int) -> None:
     for request in mutations():
         responses = []
         for port in (ingress.port, aiohttp_port):

@@ -37,7 +37,7 @@ HERE = Listen(host="127.0.0.1", port=0)
 
 @pytest.fixture
 def handed_over(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Gets an item for each connection that is handed over to aiohttp."""
+    """Return a list with an item for each connection that is handed over to aiohttp."""
     found: list[str] = []
     hand_over = relay.web.fast_path._Connection._hand_over
 
@@ -115,7 +115,7 @@ async def test_beginning_of_the_next_webhook_is_kept(ingress: Running, redis: Re
 
 @pytest.fixture
 def parsed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """Gets every head that the fast path parses."""
+    """Return a list of the heads that the fast path parses."""
     found: list[bytes] = []
 
     def parse(raw: bytes) -> RequestHead | None:
@@ -296,7 +296,7 @@ def test_sender_that_leaves_before_the_response_leaves_no_trace() -> None:
             await hang_up(writer)
             await eventually(lambda: not fast_path.open)
             slow.may_respond.set()
-            async with asyncio.timeout(TIMEOUT / 3):  # it is no longer in progress
+            async with asyncio.timeout(TIMEOUT / 3):  # no longer in progress
                 await requests.finish()
 
     run(leave())
@@ -305,7 +305,7 @@ def test_sender_that_leaves_before_the_response_leaves_no_trace() -> None:
 async def test_bug_closes_the_connection_and_is_reported() -> None:
     class Broken(Ingress):
         def __init__(self) -> None:
-            """Need no parts."""
+            """Create without dependencies."""
 
         async def receive(self, webhook: Webhook) -> Response:
             raise RuntimeError(f"no room for the log of {webhook.target}")

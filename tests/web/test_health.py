@@ -20,9 +20,9 @@ from relay.web.server import listening_for_webhooks
 
 async def test_live_and_ready_when_all_is_well(ingress: Running) -> None:
     assert (await ingress.http.get("/live")).status == 200
-    answer = await ingress.http.get("/ready")
-    assert answer.status == 200
-    assert await answer.json() == {
+    response = await ingress.http.get("/ready")
+    assert response.status == 200
+    assert await response.json() == {
         "ready": True,
         "checks": {"redis": "ok", "keyring": "ok", "process": "ok"},
         "lines": 2,
@@ -31,8 +31,8 @@ async def test_live_and_ready_when_all_is_well(ingress: Running) -> None:
 
 async def test_not_ready_while_stopping(ingress: Running) -> None:
     ingress.readiness.stopping = True
-    answer = await ingress.http.get("/ready")
-    assert (answer.status, (await answer.json())["checks"]["process"]) == (503, "stopping")
+    response = await ingress.http.get("/ready")
+    assert (response.status, (await response.json())["checks"]["process"]) == (503, "stopping")
     assert (await ingress.http.get("/live")).status == 200
 
 
@@ -45,9 +45,9 @@ async def test_not_ready_without_any_secret(redis: Redis, settings: Settings) ->
             listening_for_webhooks(parts, Readiness(parts), Listen(host="127.0.0.1", port=0)) as port,
             aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http,
         ):
-            answer = await http.get("/ready")
-            assert answer.status == 503
-            assert "relay bootstrap apply" in (await answer.json())["checks"]["keyring"]
+            response = await http.get("/ready")
+            assert response.status == 503
+            assert "relay bootstrap apply" in (await response.json())["checks"]["keyring"]
 
 
 async def test_not_ready_without_redis(settings: Settings) -> None:

@@ -33,30 +33,30 @@ async def inbox(redis: Redis) -> list[dict[bytes, bytes]]:
     return [fields for _, fields in await redis.xrange(keys.INBOX)]
 
 
-# --- what is accepted -------------------------------------------------------------------------------
+# --- accepted webhooks ------------------------------------------------------------------------------
 
 
 async def test_durable_webhook_gets_an_empty_200(ingress: Running, redis: Redis) -> None:
     body = body_of(event_id="e1")
-    answer = await ingress.post(body, signed(body, NOW), "version=2026-02-03&line=16465550123&gen=1&anything=else")
-    assert (answer.status, await answer.read()) == (200, b"")
+    response = await ingress.post(body, signed(body, NOW), "version=2026-02-03&line=16465550123&gen=1&anything=else")
+    assert (response.status, await response.read()) == (200, b"")
     [entry] = await inbox(redis)
     assert (entry[b"id"], entry[b"line"], entry[b"dialect"], entry[b"body"]) == (b"e1", LINE.encode(), b"v3", body)
 
 
-async def test_the_body_is_stored_byte_for_byte(ingress: Running, redis: Redis) -> None:
+async def test_body_is_stored_byte_for_byte(ingress: Running, redis: Redis) -> None:
     body = '{ "event_type":"x.y",\n\t"event_id" : "e1", "data": {"text": "h\\u00e9 \\ud83d\\ude00 é 😀"} }\r\n'.encode()
     assert (await ingress.post(body, signed(body, NOW))).status == 200
     assert (await inbox(redis))[0][b"body"] == body
 
 
-async def test_the_older_headers_alone_are_enough(ingress: Running, redis: Redis) -> None:
+async def test_older_headers_alone_are_enough(ingress: Running, redis: Redis) -> None:
     body = body_of(event_id="e1")
     assert (await ingress.post(body, v3_legacy.sign(SECRET, int(NOW), body))).status == 200
     assert (await inbox(redis))[0][b"webhook_id"] == b"e1"
 
 
-async def test_the_standard_headers_alone_are_enough_and_their_id_is_kept(ingress: Running, redis: Redis) -> None:
+async def test_standard_headers_alone_are_enough(ingress: Running, redis: Redis) -> None:
     body = body_of(event_id="e1")
     assert (await ingress.post(body, standard.sign(SECRET, "msg_another", int(NOW), body))).status == 200
     assert (await inbox(redis))[0][b"webhook_id"] == b"msg_another"
@@ -65,39 +65,39 @@ async def test_the_standard_headers_alone_are_enough_and_their_id_is_kept(ingres
 @pytest.mark.parametrize(
     "content_type", ["text/plain", "application/cloudevents+json", "application/x-www-form-urlencoded"]
 )
-async def test_other_content_types_are_accepted_if_the_signature_holds(ingress: Running, content_type: str) -> None:
+async def test_signed_body_of_any_content_type_is_accepted(ingress: Running, content_type: str) -> None:
     body = body_of()
-    answer = await ingress.post(body, {**signed(body, NOW), "Content-Type": content_type})
-    assert answer.status == 200
+    response = await ingress.post(body, {**signed(body, NOW), "Content-Type": content_type})
+    assert response.status == 200
 
 
-async def test_a_compressed_body_is_verified_as_it_was_sent(ingress: Running) -> None:
+async def test_compressed_body_is_verified_as_sent(ingress: Running) -> None:
     body = gzip.compress(body_of())
     headers = {**standard.sign(SECRET, "x", int(NOW), body), "Content-Encoding": "gzip"}
-    answer = await ingress.http.post("/webhooks/linq?line=16465550123", data=body, headers=headers)
-    assert answer.status == 200  # signed by Linq, though not an envelope: set aside
+    response = await ingress.http.post("/webhooks/linq?line=16465550123", data=body, headers=headers)
+    assert response.status == 200  # signed by Linq but not an envelope: quarantined
 
 
 async def test_concurrent_copies_are_stored_once(ingress: Running, redis: Redis) -> None:
     body = body_of()
-    answers = await asyncio.gather(*(ingress.post(body, signed(body, NOW)) for _ in range(50)))
-    assert {answer.status for answer in answers} == {200}
+    responses = await asyncio.gather(*(ingress.post(body, signed(body, NOW)) for _ in range(50)))
+    assert {response.status for response in responses} == {200}
     assert len(await inbox(redis)) == 1
     assert await hash_of(redis, keys.COUNTS) == {"accepted": "1", "duplicate": "49"}
 
 
 @pytest.mark.parametrize("line", ["16465550123", "%2B16465550123", "+16465550123"])
-async def test_the_line_may_have_a_plus_in_the_url(ingress: Running, line: str) -> None:
+async def test_line_in_the_url_may_have_a_plus(ingress: Running, line: str) -> None:
     body = body_of()
     assert (await ingress.post(body, signed(body, NOW), f"line={line}")).status == 200
 
 
-async def test_both_generations_are_accepted_during_a_rotation(ingress: Running) -> None:
+async def test_both_generations_are_accepted_during_rotation(ingress: Running) -> None:
     await ingress.keyring.store(LINE, 2, "linq-3", OTHER_SECRET, 0)
     for secret, generation in ((SECRET, 1), (OTHER_SECRET, 2), (SECRET, 2), (OTHER_SECRET, 1)):
         body = body_of()
-        answer = await ingress.post(body, signed(body, NOW, secret), f"line=16465550123&gen={generation}")
-        assert answer.status == 200
+        response = await ingress.post(body, signed(body, NOW, secret), f"line=16465550123&gen={generation}")
+        assert response.status == 200
 
 
 async def test_new_secret_is_found_by_re_reading_the_keyring(ingress: Running) -> None:
@@ -105,15 +105,15 @@ async def test_new_secret_is_found_by_re_reading_the_keyring(ingress: Running) -
         fresh = SigningSecret("whsec_" + "QUJD" * 10 + "QUI" + str(generation))
         await ingress.keyring.store(LINE, generation, f"linq-{generation}", fresh, 0)
         body = body_of()
-        answer = await ingress.post(body, signed(body, NOW, fresh), f"line=16465550123&gen={generation}")
-        assert answer.status == 200
+        response = await ingress.post(body, signed(body, NOW, fresh), f"line=16465550123&gen={generation}")
+        assert response.status == 200
 
 
-# --- what is refused --------------------------------------------------------------------------------
+# --- refused webhooks -------------------------------------------------------------------------------
 
 
 def forged() -> dict[str, list[tuple[str, str]]]:
-    """Headers that Linq did not send with this body, by what is wrong with them."""
+    """Invalid headers for this body, by their fault."""
     body = BODY
     good = signed(body, NOW)
 
@@ -163,9 +163,9 @@ BODY = body_of(event_id="e1")
 
 @pytest.mark.parametrize("fault", forged())
 async def test_forged_or_stale_webhook_gets_401_and_is_not_stored(ingress: Running, redis: Redis, fault: str) -> None:
-    answer = await ingress.post(BODY, forged()[fault])
-    assert answer.status == 401
-    assert (await answer.json())["error"]["code"] == "bad_signature"
+    response = await ingress.post(BODY, forged()[fault])
+    assert response.status == 401
+    assert (await response.json())["error"]["code"] == "bad_signature"
     assert await inbox(redis) == []
     assert not await redis.keys("relay:seen:*")
 
@@ -178,15 +178,15 @@ async def test_signature_of_another_line_is_rejected(ingress: Running) -> None:
 @pytest.mark.parametrize("query", ["line=19995550000", "line=support", "line=", "", "version=2026-02-03"])
 async def test_line_without_a_secret_gets_503(ingress: Running, query: str) -> None:
     body = body_of()
-    answer = await ingress.post(body, signed(body, NOW), query)
-    assert answer.status == 503
-    assert int(answer.headers["Retry-After"]) > 0
+    response = await ingress.post(body, signed(body, NOW), query)
+    assert response.status == 503
+    assert int(response.headers["Retry-After"]) > 0
 
 
 async def test_generation_without_a_secret_gets_503(ingress: Running) -> None:
     body = body_of()
-    answer = await ingress.post(body, signed(body, NOW, OTHER_SECRET), "line=16465550123&gen=2")
-    assert answer.status == 503
+    response = await ingress.post(body, signed(body, NOW, OTHER_SECRET), "line=16465550123&gen=2")
+    assert response.status == 503
 
 
 async def test_signed_unparsable_webhook_is_quarantined_and_gets_200(ingress: Running, redis: Redis) -> None:
@@ -200,11 +200,11 @@ async def test_signed_unparsable_webhook_is_quarantined_and_gets_200(ingress: Ru
     ):
         headers = standard.sign(SECRET, "x", int(NOW), body)
         assert (await ingress.post(body, headers)).status == 200
-    kept = [one async for one in Quarantine(redis).all()]
-    assert [one.body for one in kept][:2] == [b"not json", b"[]"]
+    kept = [webhook async for webhook in Quarantine(redis).all()]
+    assert [webhook.body for webhook in kept][:2] == [b"not json", b"[]"]
     assert len(kept) == 6
-    assert {(one.line, one.dialect, one.at) for one in kept} == {(LINE, "v3", int(NOW * 1000))}
-    assert all(one.reason for one in kept)
+    assert {(webhook.line, webhook.dialect, webhook.at) for webhook in kept} == {(LINE, "v3", int(NOW * 1000))}
+    assert all(webhook.reason for webhook in kept)
     assert await inbox(redis) == []
 
 
@@ -214,8 +214,8 @@ async def test_body_limit_is_one_mebibyte(ingress: Running) -> None:
     assert len(largest) == MIB
     assert (await ingress.post(largest, signed(largest, NOW))).status == 200
     too_large = BytesIO(largest + b" ")
-    answer = await ingress.http.post("/webhooks/linq?line=16465550123", data=too_large, headers=signed(largest, NOW))
-    assert answer.status == 413
+    response = await ingress.http.post("/webhooks/linq?line=16465550123", data=too_large, headers=signed(largest, NOW))
+    assert response.status == 413
 
 
 async def test_endless_body_is_refused_while_it_streams(ingress: Running) -> None:
@@ -228,15 +228,15 @@ async def test_endless_body_is_refused_while_it_streams(ingress: Running) -> Non
             yield b"x" * 65536
 
     try:
-        answer = await ingress.http.post("/webhooks/linq?line=16465550123", data=stream())
+        response = await ingress.http.post("/webhooks/linq?line=16465550123", data=stream())
     except OSError:
-        pass  # the connection was closed under the rest of the body
+        pass  # the connection was closed during the body
     else:
-        assert answer.status == 413
+        assert response.status == 413
     assert sent < 200
 
 
-async def test_sender_that_disconnects_midway_is_one_warning(ingress: Running) -> None:
+async def test_sender_that_disconnects_midway_causes_a_warning(ingress: Running) -> None:
     with capture_logs() as logs:
         _, writer = await asyncio.open_connection("127.0.0.1", ingress.port)
         writer.write(b"POST /webhooks/linq?line=16465550123 HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf")
@@ -248,9 +248,9 @@ async def test_sender_that_disconnects_midway_is_one_warning(ingress: Running) -
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "HEAD"])
 @pytest.mark.parametrize("path", ["/webhooks/linq", "/webhooks/linq/v2"])
-async def test_other_methods_are_answered_405(ingress: Running, method: str, path: str) -> None:
-    answer = await ingress.http.request(method, path)
-    assert (answer.status, answer.headers["Allow"]) == (405, "POST")
+async def test_other_methods_get_405(ingress: Running, method: str, path: str) -> None:
+    response = await ingress.http.request(method, path)
+    assert (response.status, response.headers["Allow"]) == (405, "POST")
 
 
 # --- v2 ---------------------------------------------------------------------------------------------
@@ -260,12 +260,12 @@ def v2_body(event_id: str = "e1") -> bytes:
     return json.dumps({"api_version": "v2", "event_type": "message.read", "event_id": event_id, "data": {}}).encode()
 
 
-async def test_a_v2_webhook_is_accepted_without_a_line(ingress: Running, redis: Redis) -> None:
+async def test_v2_webhook_is_accepted_without_a_line(ingress: Running, redis: Redis) -> None:
     body = v2_body()
-    answer = await ingress.http.post(
+    response = await ingress.http.post(
         "/webhooks/linq/v2?x=y", data=body, headers=v2.sign(SigningSecret(V2_SECRET), body)
     )
-    assert (answer.status, await answer.read()) == (200, b"")
+    assert (response.status, await response.read()) == (200, b"")
     [entry] = await inbox(redis)
     assert (entry[b"dialect"], entry[b"line"], entry[b"webhook_id"], entry[b"body"]) == (b"v2", b"", b"e1", body)
 
@@ -298,22 +298,22 @@ V2_SIGNATURE = v2.sign(SigningSecret(V2_SECRET), v2_body())
         standard.sign(SECRET, "e1", int(NOW), v2_body()),
     ],
 )
-async def test_a_forged_v2_webhook_is_answered_401(ingress: Running, redis: Redis, headers: dict[str, str]) -> None:
-    answer = await ingress.http.post("/webhooks/linq/v2", data=v2_body(), headers=headers)
-    assert answer.status == 401
+async def test_forged_v2_webhook_gets_401(ingress: Running, redis: Redis, headers: dict[str, str]) -> None:
+    response = await ingress.http.post("/webhooks/linq/v2", data=v2_body(), headers=headers)
+    assert response.status == 401
     assert await inbox(redis) == []
 
 
-# --- faults of ours ---------------------------------------------------------------------------------
+# --- failures of the relay --------------------------------------------------------------------------
 
 
 async def test_full_redis_gets_503_until_it_has_room(ingress: Running, redis: Redis) -> None:
     body = body_of()
     await redis.config_set("maxmemory", 1)
     try:
-        answer = await ingress.post(body, signed(body, NOW))
-        assert (answer.status, (await answer.json())["error"]["code"]) == (503, "store_unavailable")
-        assert answer.headers["Retry-After"]
+        response = await ingress.post(body, signed(body, NOW))
+        assert (response.status, (await response.json())["error"]["code"]) == (503, "store_unavailable")
+        assert response.headers["Retry-After"]
     finally:
         await redis.config_set("maxmemory", 0)
 
@@ -323,16 +323,16 @@ async def test_full_redis_gets_503_until_it_has_room(ingress: Running, redis: Re
     await eventually(accepted)
 
 
-async def test_many_forgeries_cost_few_keyring_reads(ingress: Running, redis: Redis) -> None:
+async def test_forged_webhooks_cause_few_keyring_reads(ingress: Running, redis: Redis) -> None:
     body = body_of()
     await redis.config_resetstat()
-    answers = await asyncio.gather(*(ingress.post(body, signed(body, NOW, OTHER_SECRET)) for _ in range(80)))
-    assert {answer.status for answer in answers} == {401}
+    responses = await asyncio.gather(*(ingress.post(body, signed(body, NOW, OTHER_SECRET)) for _ in range(80)))
+    assert {response.status for response in responses} == {401}
     assert (await redis.info("commandstats"))["cmdstat_hgetall"]["calls"] <= 4
 
 
-async def test_events_are_refused_with_503_above_the_high_water_mark(ingress: Running, redis: Redis) -> None:
-    for number in range(40):  # a few connections more or less do not matter then
+async def test_webhooks_get_503_above_the_high_water_mark(ingress: Running, redis: Redis) -> None:
+    for number in range(40):  # then the number of connections hardly matters
         await redis.set(f"ballast:{number}", bytes(MIB // 2))
     await redis.config_set("maxmemory", round((await memory_of(redis)).used / 0.95))
     try:

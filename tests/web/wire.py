@@ -1,4 +1,4 @@
-"""Requests as bytes, and their responses."""
+"""Requests as bytes and their responses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TARGET = "/webhooks/linq?version=2026-02-03&line=16465550123&gen=1"
 
 
 def request_of(event_id: str = "e1", target: str = TARGET, size: int = 0, **more: str) -> bytes:
-    """A signed POST as it is sent, with further headers."""
+    """Return a signed POST as bytes, with further headers."""
     body = body_of(event_id=event_id, text="x" * size)
     headers = signed(body, NOW, SECRET) | {name.replace("_", "-"): value for name, value in more.items()}
     if "Transfer-Encoding" not in headers:
@@ -30,14 +30,14 @@ def request_of(event_id: str = "e1", target: str = TARGET, size: int = 0, **more
 
 
 def chunked_request() -> bytes:
-    """A signed POST without a length."""
+    """Return a signed, chunked POST without a length."""
     head, _, body = request_of(Transfer_Encoding="chunked").partition(b"\r\n\r\n")
     return head + b"\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
 
 
 @asynccontextmanager
 async def connection(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A connection to `port` of this machine."""
+    """Open a connection to a local port."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         yield reader, writer
@@ -46,20 +46,20 @@ async def connection(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asy
 
 
 async def response_of(reader: asyncio.StreamReader) -> Message:
-    """The next response that is not 100 Continue."""
+    """Return the next response that is not 100 Continue."""
     while (response := await read_message(reader)).status == 100:
         pass
     return response
 
 
 async def conversation(port: int, segments: Sequence[bytes], count: int = 1) -> list[tuple[int, bytes]]:
-    """Status and body of `count` responses to `segments`, and of one to a further webhook if the connection is kept."""
+    """Return status and body of `count` responses to `segments`, and to a further webhook if the connection is kept."""
     responses = []
     async with connection(port) as (reader, writer):
         for segment in segments:
             writer.write(segment)
             await writer.drain()
-            await asyncio.sleep(0.002)  # so that the server receives it by itself
+            await asyncio.sleep(0.002)  # so that the server receives it separately
         try:
             for _ in range(count):
                 responses.append(await response_of(reader))  # noqa: PERF401  those before a closed connection count

@@ -1,4 +1,4 @@
-"""Where the relay may connect to."""
+"""Egress rules: the destinations that the relay may connect to."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def problems_of(text: str) -> list[str]:
         ("192.0.2.7", "192.0.2.7"),
     ],
 )
-def test_what_is_in_the_list_is_allowed(host: str, address: str) -> None:
+def test_listed_destination_is_allowed(host: str, address: str) -> None:
     assert refusal(SOME, host, address) is None
 
 
@@ -64,14 +64,14 @@ def test_what_is_in_the_list_is_allowed(host: str, address: str) -> None:
         ("127.0.0.1", "127.0.0.1"),
     ],
 )
-def test_what_is_not_in_the_list_is_refused(host: str, address: str) -> None:
+def test_unlisted_destination_is_refused(host: str, address: str) -> None:
     why = refusal(SOME, host, address)
     assert why is not None
     assert why.endswith("is not in allow of [egress]")
 
 
 @pytest.mark.parametrize("egress", [Egress(), Egress(allow=("169.254.0.0/16", "*.internal", "0.0.0.0/0", "::/0"))])
-def test_metadata_services_are_refused_whatever_the_list_says(egress: Egress) -> None:
+def test_metadata_services_are_refused_even_if_listed(egress: Egress) -> None:
     assert refusal(egress, "169.254.169.254") == (
         "169.254.169.254 is a cloud metadata service, to which the relay never connects"
     )
@@ -92,19 +92,19 @@ def test_loopback_must_be_in_the_url(egress: Egress) -> None:
     )
 
 
-def test_without_a_list_every_other_destination_is_allowed() -> None:
+def test_without_a_list_other_destinations_are_allowed() -> None:
     for address in ("8.8.8.8", "10.0.0.1", "192.168.0.1", "fd00::1", "2606:4700::1111"):
         assert refusal(Egress(), "a.example", address) is None
 
 
 @quick
 @given(any_text, st.ip_addresses())
-def test_any_host_has_an_answer(host: str, address: object) -> None:
-    said = refusal(SOME, host, str(address))
-    assert said is None or said.isprintable() or not host.isprintable()
+def test_any_host_is_allowed_or_refused_with_a_reason(host: str, address: object) -> None:
+    message = refusal(SOME, host, str(address))
+    assert message is None or message.isprintable() or not host.isprintable()
 
 
-# --- a url, at load -------------------------------------------------------------------------------
+# --- a URL, when relay.toml is loaded -------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -121,9 +121,9 @@ def test_any_host_has_an_answer(host: str, address: object) -> None:
     ],
 )
 def test_unreachable_url_is_reported_with_its_line(url: str, problem: str) -> None:
-    [said] = problems_of(subscription_with(url=f'"{url}"'))
-    assert said.startswith("7 subscriptions[0].url: ")
-    assert problem in said
+    [message] = problems_of(subscription_with(url=f'"{url}"'))
+    assert message.startswith("7 subscriptions[0].url: ")
+    assert problem in message
 
 
 @pytest.mark.parametrize(
@@ -136,27 +136,27 @@ def test_unreachable_url_is_reported_with_its_line(url: str, problem: str) -> No
     ],
 )
 def test_url_outside_the_list_is_reported(allow: str, url: str) -> None:
-    [said] = problems_of(f"{subscription_with(url=repr(url))}\n[egress]\nallow = {allow}")
-    assert said.startswith("7 subscriptions[0].url: ")
-    assert said.endswith("is not in allow of [egress]")
+    [message] = problems_of(f"{subscription_with(url=repr(url))}\n[egress]\nallow = {allow}")
+    assert message.startswith("7 subscriptions[0].url: ")
+    assert message.endswith("is not in allow of [egress]")
 
 
 @pytest.mark.parametrize(
     ("allow", "url"),
     [
-        ('["*.internal", "10.0.0.0/8"]', "http://crm.example.com/"),  # it may resolve to 10.0.0.1
+        ('["*.internal", "10.0.0.0/8"]', "http://crm.example.com/"),  # may resolve to 10.0.0.1
         ('["*.internal"]', "http://crm.internal/"),
         ('["xn--bcher-kva.example"]', "http://bücher.example/"),
         ('["bücher.example"]', "http://xn--bcher-kva.example/"),
         ('["127.0.0.1"]', "http://127.0.0.1:8080/"),
     ],
 )
-def test_a_url_that_may_be_allowed_is_good(allow: str, url: str) -> None:
+def test_url_that_may_resolve_to_a_listed_address_is_valid(allow: str, url: str) -> None:
     assert parse_config(f"{subscription_with(url=repr(url))}\n[egress]\nallow = {allow}").egress.allow
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/", "http://[::1]/", "http://localhost/", "http://①②⑦.0.0.1/"])
-def test_loopback_that_is_named_is_good(url: str) -> None:
+def test_named_loopback_is_valid(url: str) -> None:
     assert parse_config(subscription_with(url=f'"{url}"')).subscriptions[0].url == url
 
 
@@ -187,11 +187,11 @@ def test_empty_list_is_reported() -> None:
     ]
 
 
-def test_lists_that_mean_the_same_are_the_same() -> None:
+def test_equivalent_lists_are_equal() -> None:
     assert Egress(allow=("A.B.", "10.0.0.1", "2001:DB8::/32")) == Egress(allow=("a.b", "10.0.0.1/32", "2001:db8::/32"))
 
 
-def test_a_mistake_in_the_list_does_not_hide_one_in_a_url() -> None:
+def test_list_and_url_mistakes_are_both_reported() -> None:
     first, second = problems_of(subscription_with(url='"http://169.254.1.1/"') + '\n[egress]\nallow = ["*"]')
     assert "link-local" in first
     assert "not a destination" in second

@@ -1,4 +1,4 @@
-"""How the relay proves itself to a subscriber, as relay.toml has it."""
+"""Authentication of the relay to a subscriber, as configured in relay.toml."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.properties import any_text, quick
 
 
 def endpoint(found: dict[Path, str], **values: str) -> Endpoint:
-    """What becomes of a subscription with `values`, in TOML, when its references stand for `found`."""
+    """Return the endpoint of a subscription with `values`, in TOML, whose references resolve to `found`."""
     [subscription] = parse_config(subscription_with(**values)).subscriptions
     return endpoint_of(subscription, {("secret",): SECRET.text, **found}, Egress())
 
@@ -30,22 +30,22 @@ def problems_of(**values: str) -> list[str]:
     return [problem.message for problem in caught.value.problems]
 
 
-def test_defaults_are_a_secret_and_the_system_authorities() -> None:
+def test_default_is_a_secret_and_the_system_authorities() -> None:
     assert endpoint({}) == Endpoint((SECRET,), {}, verify_tls=True, ca=None)
 
 
-def test_headers_are_sent_as_they_are_written() -> None:
+def test_headers_keep_their_spelling() -> None:
     found: dict[Path, str] = {("headers", "X-Team"): "crm", ("headers", "x-key"): "abc def"}
     made = endpoint(found, headers='{ "X-Team" = "crm", "x-key" = "env:KEY" }')
     assert made.headers == {"X-Team": "crm", "x-key": "abc def"}
 
 
-def test_a_bearer_token_is_an_authorization() -> None:
+def test_bearer_token_is_sent_as_authorization() -> None:
     made = endpoint({("auth", "bearer"): "t0ken"}, auth='{ bearer = "env:TOKEN" }')
     assert made.headers == {"Authorization": "Bearer t0ken"}
 
 
-def test_a_name_and_a_password_are_basic_authorization() -> None:
+def test_username_and_password_are_basic_authorization() -> None:
     found: dict[Path, str] = {("auth", "username"): "relay", ("auth", "password"): "a:b c"}
     made = endpoint(found, auth='{ username = "relay", password = "env:PASSWORD" }')
     scheme, _, pair = made.headers["Authorization"].partition(" ")
@@ -99,7 +99,7 @@ def test_invalid_header_name_is_refused(name: str) -> None:
     assert problem.endswith("is not a valid header name")
 
 
-def test_a_header_is_given_once_however_it_is_written() -> None:
+def test_duplicate_header_in_another_case_is_refused() -> None:
     assert problems_of(headers='{ "X-Team" = "a", "x-team" = "b" }') == ['header "x-team" is given twice']
 
 
@@ -124,7 +124,7 @@ def test_every_invalid_header_name_is_reported() -> None:
         ('"Bearer x"', "it must be a table"),
     ],
 )
-def test_auth_has_one_of_two_forms(auth: str, problem: str) -> None:
+def test_auth_is_a_bearer_token_or_basic(auth: str, problem: str) -> None:
     assert problem in problems_of(auth=auth)[0]
 
 
@@ -138,9 +138,9 @@ def test_auth_has_one_of_two_forms(auth: str, problem: str) -> None:
         ({"auth": '{ bearer = "a" }', "url": '"https://user:pw@a.b/"'}, 'by the url and "auth"'),
     ],
 )
-def test_contradiction_is_reported(values: dict[str, str], problem: str) -> None:
-    [said] = problems_of(**values)
-    assert problem in said
+def test_contradictory_keys_are_reported(values: dict[str, str], problem: str) -> None:
+    [message] = problems_of(**values)
+    assert problem in message
 
 
 def test_authorization_can_be_a_custom_header() -> None:
@@ -148,7 +148,7 @@ def test_authorization_can_be_a_custom_header() -> None:
     assert made.headers == {"Authorization": "Token x"}
 
 
-def test_references_are_found_in_a_table_with_mistakes() -> None:
+def test_references_are_found_in_an_invalid_table() -> None:
     text = subscription_with(
         secret='["env:NEW", 5, "nonsense"]',
         headers='{ "X" = "file:x.key", "Y" = 1, "Z" = "env:" }',
@@ -167,13 +167,13 @@ def test_references_are_found_in_a_table_with_mistakes() -> None:
 
 
 @pytest.mark.parametrize("row", [{"secret": 5, "headers": [], "auth": "x", "ca_file": {}}, {}])
-def test_a_table_that_refers_to_nothing_has_no_references(row: dict[str, Any]) -> None:
+def test_table_without_references_has_none(row: dict[str, Any]) -> None:
     assert not list(references(row))
 
 
 @quick
 @given(any_text)
-def test_a_value_that_passes_cannot_break_a_request(text: str) -> None:
+def test_accepted_value_cannot_break_a_request(text: str) -> None:
     try:
         check_found(("headers", "X"), text)
     except ValueError as error:
@@ -184,7 +184,7 @@ def test_a_value_that_passes_cannot_break_a_request(text: str) -> None:
         assert text == text.strip()
 
 
-def test_a_username_has_no_colon() -> None:
+def test_username_with_a_colon_is_refused() -> None:
     with pytest.raises(ValueError, match="must not contain a colon"):
         check_found(("auth", "username"), "a:b")
     check_found(("auth", "password"), "a:b")

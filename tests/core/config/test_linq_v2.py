@@ -17,7 +17,7 @@ from relay.core.errors import ConfigError
         ('[linq.v2]\nevents = ["message.*", "call.completed"]', LinqV2(events=("message.*", "call.completed"))),
     ],
 )
-def test_the_table_is_there_or_not(rules: str, v2: LinqV2 | None) -> None:
+def test_v2_table_is_optional(rules: str, v2: LinqV2 | None) -> None:
     assert parse_config(rules).linq.v2 == v2
 
 

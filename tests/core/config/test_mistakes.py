@@ -1,4 +1,4 @@
-"""Every mistake that can be made in relay.toml, and what is said of it."""
+"""Every kind of mistake in relay.toml and its error message."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.core.writing import subscription_with, topic_with
 
 
 def problems_of(text: str) -> list[str]:
-    """What is wrong with `text`, each as `line path: sentence`."""
+    """Return the problems of `text`, each as `line path: sentence`."""
     with pytest.raises(ConfigError) as caught:
         parse_config(textwrap.dedent(text))
     assert str(caught.value).startswith("relay.toml cannot be used:\n")
@@ -67,11 +67,11 @@ def test_wait_longer_than_max_age_is_refused() -> None:
 
 
 @pytest.mark.parametrize("rate", ["inf", "nan", "true", "0", "-1.5"])
-def test_a_rate_is_a_number(rate: str) -> None:
+def test_invalid_rate_is_reported(rate: str) -> None:
     assert problems_of(subscription_with(rate=rate))
 
 
-def test_a_topics_hard_size_is_not_less_than_its_size() -> None:
+def test_hard_size_below_size_is_reported() -> None:
     text = topic_with('size = "2GB"\nhard_size = "1GB"')
     assert problems_of(text) == ['1 topics[0]: "hard_size" must be at least "size"']
 
@@ -151,7 +151,7 @@ def test_duplicate_name_is_reported_at_its_second_use() -> None:
     assert problems_of(text) == ['5 topics[1].name: the name "t" is used more than once']
 
 
-def test_duplicate_name_is_reported_beside_other_mistakes() -> None:
+def test_duplicate_name_is_reported_with_other_mistakes() -> None:
     again = subscription_with().partition("[[subscriptions]]")[2]
     text = f"{subscription_with()}\n[[subscriptions]]{again}\n[[subscriptions]]{again}"
     assert problems_of(text) == [
@@ -203,7 +203,7 @@ def test_value_in_place_of_a_list_is_reported_with_its_line(text: str, place: st
 
 
 @pytest.mark.parametrize("text", NO_LISTS)
-def test_messages_use_the_terms_of_the_file(text: str) -> None:
+def test_messages_use_toml_terms(text: str) -> None:
     assert not any("tuple" in problem for problem in problems_of(text))
 
 
@@ -261,13 +261,13 @@ def test_all_mistakes_are_reported_in_file_order() -> None:
     ]
 
 
-def test_the_file_is_named_as_it_was_given() -> None:
+def test_messages_use_the_given_file_name() -> None:
     with pytest.raises(ConfigError, match=r"/etc/relay/rules\.toml:1 x: unknown key"):
         parse_config("x = 1", "/etc/relay/rules.toml")
 
 
 @pytest.mark.parametrize("secret", ["hunter2", "whsec", "vault:hunter2"])
-def test_a_mistake_in_a_secret_does_not_repeat_it(secret: str) -> None:
+def test_invalid_secret_is_not_repeated(secret: str) -> None:
     (problem,) = problems_of(subscription_with(secret=f'"{secret}"'))
     assert "hunter2" not in problem
 

@@ -51,11 +51,11 @@ secret = "file:crm.key"
 
 
 def subscription(**fields: Any) -> Subscription:
-    """A subscription as a file spells it."""
+    """Return a subscription as TOML."""
     return Subscription.model_validate(fields)
 
 
-# --- good files -----------------------------------------------------------------------------------
+# --- valid files ----------------------------------------------------------------------------------
 
 
 def test_valid_file_is_parsed_whole() -> None:
@@ -108,7 +108,7 @@ def test_default_retry_is_ten_attempts_in_25_minutes() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "\n# nothing yet\n", "topics = []", "topics = []\nsubscriptions = []"])
-def test_a_file_may_have_no_rules(text: str) -> None:
+def test_file_without_rules_is_valid(text: str) -> None:
     assert parse_config(text) == RelayConfig()
 
 
@@ -120,7 +120,7 @@ def test_a_file_may_have_no_rules(text: str) -> None:
         ("[]", ()),
     ],
 )
-def test_retries_have_units_and_may_be_none(retry: str, seconds: tuple[float, ...]) -> None:
+def test_retries_have_units_and_may_be_empty(retry: str, seconds: tuple[float, ...]) -> None:
     assert parse_config(subscription_with(retry=retry)).subscriptions[0].retry == seconds
 
 
@@ -135,12 +135,12 @@ def test_attempt_log_has_age_and_size_limits() -> None:
 
 
 @pytest.mark.parametrize(("service", "means"), [('"SMS"', ("SMS",)), ('["SMS", "iMessage"]', ("SMS", "iMessage"))])
-def test_a_service_may_be_one_or_several(service: str, means: tuple[str, ...]) -> None:
+def test_service_is_a_name_or_a_list(service: str, means: tuple[str, ...]) -> None:
     assert parse_config(topic_with(f"service = {service}")).topics[0].service == means
 
 
 @pytest.mark.parametrize("name", ["a", "A1", "0", "support.eu-west_1", "x" * 64])
-def test_names_are_letters_digits_dots_and_dashes(name: str) -> None:
+def test_name_is_letters_digits_dots_and_dashes(name: str) -> None:
     assert parse_config(f'[[topics]]\nname = "{name}"\nevents = ["*"]').topics[0].name == name
 
 
@@ -148,7 +148,7 @@ def test_names_are_letters_digits_dots_and_dashes(name: str) -> None:
     "url",
     ["http://127.0.0.1:8080", "https://a.b/c?d=e#f", "http://[::1]:8080/x", "HTTPS://A.B", "http://user:pw@host/x"],
 )
-def test_urls_of_subscriptions_are_http_or_https(url: str) -> None:
+def test_subscription_url_is_http_or_https(url: str) -> None:
     assert parse_config(subscription_with(url=f'"{url}"')).subscriptions[0].url == url
 
 
@@ -156,17 +156,19 @@ def test_unknown_event_types_are_patterns() -> None:
     assert parse_config(topic_with('events = ["hologram.projected", "hologram.*"]')).topics
 
 
-def test_a_topic_and_a_subscription_may_share_a_name() -> None:
+def test_topic_and_subscription_may_share_a_name() -> None:
     assert parse_config(subscription_with(name='"t"')).subscriptions[0].name == "t"
 
 
-def test_subscriptions_are_found_by_their_topic() -> None:
+def test_subscriptions_are_indexed_by_topic() -> None:
     config = parse_config(GOOD)
-    names = {topic: [one.name for one in found] for topic, found in config.subscriptions_by_topic.items()}
+    names = {
+        topic: [subscription.name for subscription in found] for topic, found in config.subscriptions_by_topic.items()
+    }
     assert names == {"support": ["support-bot", "crm"]}
 
 
-def test_a_config_shows_no_secret() -> None:
+def test_config_repr_has_no_secret() -> None:
     config = parse_config(subscription_with(secret='"whsec_AAECAwQFBgc="'))
     assert "AAECAw" not in repr(config)
 
@@ -237,7 +239,7 @@ toml_lines = st.one_of(
 
 @quick
 @given(st.lists(toml_lines, max_size=12).map("\n".join) | st.text())
-def test_any_text_is_a_config_or_a_config_error(text: str) -> None:
+def test_any_text_parses_or_raises_config_error(text: str) -> None:
     try:
         config = parse_config(text)
     except ConfigError as error:

@@ -52,28 +52,28 @@ key = 1
         (("nowhere",), "relay.toml nowhere"),
     ],
 )
-def test_position_is_the_line_or_the_nearest_one_above(path: tuple[str | int, ...], place: str) -> None:
+def test_position_is_the_line_or_the_nearest_parent(path: tuple[str | int, ...], place: str) -> None:
     assert TomlPositions(TEXT, "relay.toml").of(path) == place
 
 
-def test_a_value_of_an_inline_table_has_the_line_of_its_key() -> None:
+def test_inline_table_value_has_the_line_of_its_key() -> None:
     places = TomlPositions('x = 1\ntopics = [{name = "a", events = ["*"]}]\n', "relay.toml")
     assert places.of(("topics", 0, "events", 0)) == "relay.toml:2 topics[0].events[0]"
 
 
-def test_windows_line_ends_are_line_ends() -> None:
+def test_crlf_ends_a_line() -> None:
     assert TomlPositions("\r\n[[topics]]\r\nname = 1\r\n", "r").of(("topics", 0, "name")) == "r:3 topics[0].name"
 
 
-def test_a_list_of_tables_has_the_line_of_its_first() -> None:
+def test_list_of_tables_has_the_line_of_its_first() -> None:
     assert TomlPositions(TEXT, "relay.toml").of(("topics",)) == "relay.toml:4 topics"
 
 
-def test_a_dotted_key_has_a_line() -> None:
+def test_dotted_key_has_a_line() -> None:
     assert TomlPositions("x = 1\nretry.first = 5\n", "relay.toml").of(("retry",)) == "relay.toml:2 retry"
 
 
-def test_places_are_ordered_from_the_top_of_the_file() -> None:
+def test_positions_are_in_file_order() -> None:
     places = ["relay.toml:10 b", "relay.toml:9 z", "relay.toml a", "relay.toml:9 a", "relay.toml:100 a"]
     assert sorted(places, key=TomlPositions.order) == [
         *("relay.toml a", "relay.toml:9 a", "relay.toml:9 z", "relay.toml:10 b", "relay.toml:100 a"),

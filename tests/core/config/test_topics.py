@@ -17,24 +17,24 @@ if TYPE_CHECKING:
 
 
 def topic(name: str = "topic", *events: str, **rule: Any) -> Topic:
-    """A topic of these events; of every event if there are none."""
+    """Return a topic of these events, or of every event by default."""
     return Topic(name=name, events=events or ("*",), **rule)
 
 
-def event(event_type: str = "message.received", line: str | None = LINE, **facts: Any) -> Event:
-    """An event of this type and line."""
-    return Event(id="e", type=event_type, version="2026-02-03", line=line, fields=PayloadFields(**facts))
+def event(event_type: str = "message.received", line: str | None = LINE, **fields: Any) -> Event:
+    """Return an event of this type and line."""
+    return Event(id="e", type=event_type, version="2026-02-03", line=line, fields=PayloadFields(**fields))
 
 
 def match(topics: Iterable[Topic], what: Event) -> tuple[str, ...]:
-    """The names of those of `topics` that `what` belongs to."""
+    """Return the names of the topics that match the event."""
     return TopicIndex(topics).match(what)
 
 
 # --- patterns and lines ---------------------------------------------------------------------------
 
 
-def test_an_event_belongs_to_each_topic_once_in_the_order_of_the_file() -> None:
+def test_event_matches_each_topic_once_in_file_order() -> None:
     topics = [
         topic("z-everything", "*"),
         topic("received", "message.received", "message.*", "*"),
@@ -53,12 +53,12 @@ def test_topic_with_duplicate_patterns_matches_once() -> None:
     ("line", "names"),
     [(LINE, ("ours", "every")), (OTHER_LINE, ("other", "every")), ("+19995550100", ("every",)), (None, ("every",))],
 )
-def test_a_topic_without_lines_has_every_line_and_events_without_one(line: str | None, names: tuple[str, ...]) -> None:
+def test_topic_without_lines_matches_every_line_and_none(line: str | None, names: tuple[str, ...]) -> None:
     topics = [topic("ours", lines=[LINE]), topic("other", lines=[OTHER_LINE]), topic("every")]
     assert match(topics, event(line=line)) == names
 
 
-def test_without_topics_an_event_belongs_to_none() -> None:
+def test_without_topics_an_event_matches_none() -> None:
     assert match([], event()) == ()
 
 
@@ -66,7 +66,7 @@ def test_without_topics_an_event_belongs_to_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "facts", "reason"),
+    ("rule", "fields", "reason"),
     [
         ({"direction": "inbound"}, {"direction": "inbound"}, None),
         ({"direction": "inbound"}, {"direction": "outbound"}, "direction is outbound, not inbound"),
@@ -86,15 +86,15 @@ def test_without_topics_an_event_belongs_to_none() -> None:
         ({"freshness": "history"}, {}, "freshness is live, not history"),
     ],
 )
-def test_condition_holds_or_has_a_reason(rule: dict[str, Any], facts: dict[str, Any], reason: str | None) -> None:
-    one, what = topic("t", **rule), event(**facts)
-    assert list(failed_conditions(one, what)) == ([] if reason is None else [reason])
-    assert match([one], what) == (("t",) if reason is None else ())
+def test_condition_matches_or_has_a_reason(rule: dict[str, Any], fields: dict[str, Any], reason: str | None) -> None:
+    candidate, what = topic("t", **rule), event(**fields)
+    assert list(failed_conditions(candidate, what)) == ([] if reason is None else [reason])
+    assert match([candidate], what) == (("t",) if reason is None else ())
 
 
-def test_every_reason_is_given_at_once() -> None:
-    one = topic("t", "reaction.*", "call.ended", lines=[LINE], direction="outbound", service="SMS", is_group=True)
-    assert mismatches(one, event(line=OTHER_LINE, direction="inbound", service="RCS")) == [
+def test_all_mismatch_reasons_are_returned() -> None:
+    candidate = topic("t", "reaction.*", "call.ended", lines=[LINE], direction="outbound", service="SMS", is_group=True)
+    assert mismatches(candidate, event(line=OTHER_LINE, direction="inbound", service="RCS")) == [
         "type message.received matches none of reaction.*, call.ended",
         f"line {OTHER_LINE} is not one of {LINE}",
         "direction is inbound, not outbound",
@@ -103,18 +103,18 @@ def test_every_reason_is_given_at_once() -> None:
     ]
 
 
-def test_an_event_without_a_line_says_so() -> None:
+def test_event_without_a_line_has_its_own_reason() -> None:
     reasons = mismatches(topic("t", lines=[LINE]), event(line=None))
     assert reasons == [f"line is unknown and is not one of {LINE}"]
 
 
-def test_a_topic_with_conditions_knows_it() -> None:
+def test_topic_knows_whether_it_has_conditions() -> None:
     assert not topic("t", "message.*", lines=[LINE]).has_conditions
     assert topic("t", is_group=False).has_conditions
     assert topic("t", freshness="live").has_conditions
 
 
-# --- the index is the same rule -------------------------------------------------------------------
+# --- the index agrees with the rules --------------------------------------------------------------
 
 TYPES = ["message.received", "message.sent", "message.a.b", "chat.typing_indicator.started", "reaction.added", "call"]
 PATTERNS = ["*", "message.*", "message.a.*", "message.received", "chat.*", "chat.typing_indicator.*", "reaction.added"]
@@ -150,29 +150,29 @@ events = st.builds(
 )
 
 
-def plainly_belongs(one: Topic, what: Event) -> bool:
-    """What a rule means, without an index in mind."""
-    facts = what.fields
+def simply_matches(candidate: Topic, what: Event) -> bool:
+    """Return True if the event matches the topic, by a simple matcher without an index."""
+    fields = what.fields
     return (
         any(
             pattern in {"*", what.type} or (pattern[-2:] == ".*" and what.type.startswith(pattern[:-1]))
-            for pattern in one.events
+            for pattern in candidate.events
         )
-        and (one.lines is None or what.line in one.lines)
-        and (one.direction is None or one.direction == facts.direction)
-        and (one.service is None or facts.service in one.service)
-        and (one.is_group is None or one.is_group is facts.is_group)
-        and (one.freshness is None or (one.freshness == "history") is (facts.reconciled_at is not None))
+        and (candidate.lines is None or what.line in candidate.lines)
+        and (candidate.direction is None or candidate.direction == fields.direction)
+        and (candidate.service is None or fields.service in candidate.service)
+        and (candidate.is_group is None or candidate.is_group is fields.is_group)
+        and (candidate.freshness is None or (candidate.freshness == "history") is (fields.reconciled_at is not None))
     )
 
 
 @quick
 @given(topic_lists, st.lists(events, min_size=1, max_size=4))
-def test_the_index_the_reasons_and_the_plain_meaning_agree(topics: list[Topic], some: list[Event]) -> None:
+def test_index_and_reasons_agree_with_a_simple_matcher(topics: list[Topic], some: list[Event]) -> None:
     index = TopicIndex(topics)
     for what in some:
-        expected = tuple(one.name for one in topics if plainly_belongs(one, what))
-        assert tuple(one.name for one in topics if not mismatches(one, what)) == expected
+        expected = tuple(found.name for found in topics if simply_matches(found, what))
+        assert tuple(found.name for found in topics if not mismatches(found, what)) == expected
         assert index.match(what) == expected
         assert index.match(what) == expected  # from the cache
 
@@ -181,7 +181,7 @@ def test_the_index_the_reasons_and_the_plain_meaning_agree(topics: list[Topic], 
 
 
 class Counted(dict[tuple[str, str | None], Any]):
-    """A dictionary that counts how often it is asked."""
+    """A dictionary that counts its look-ups."""
 
     asked = 0
 
@@ -191,12 +191,12 @@ class Counted(dict[tuple[str, str | None], Any]):
 
 
 @pytest.mark.parametrize("others", [0, 10, 2000])
-def test_topics_that_do_not_match_cost_nothing(others: int) -> None:
+def test_other_topics_are_not_looked_up(others: int) -> None:
     elsewhere = [topic(f"line-{n}", "message.*", lines=[f"+1999{n:07}"]) for n in range(others)]
     unrelated = [topic(f"type-{n}", f"hologram.n{n}") for n in range(others)]
     index = TopicIndex([*elsewhere, topic("ours", "message.*", lines=[LINE]), *unrelated, topic("all", "*")])
     index._by_key = counted = Counted(index._by_key)
-    assert [one.name for one in index._candidates("message.received", LINE).topics] == ["ours", "all"]
+    assert [found.name for found in index._candidates("message.received", LINE).topics] == ["ours", "all"]
     assert counted.asked == 2 * len(patterns_that_match("message.received"))
 
 

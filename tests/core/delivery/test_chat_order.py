@@ -9,21 +9,21 @@ from hypothesis import strategies as st
 from relay.core.delivery.chat_order import ChatOrder
 
 
-def line_up(*refs: tuple[str, int]) -> ChatOrder[tuple[str, int]]:
-    """Turns in which each ref is its chat and its order."""
+def chat_order(*refs: tuple[str, int]) -> ChatOrder[tuple[str, int]]:
+    """Return a chat order of refs that encode their chat and position."""
     turns: ChatOrder[tuple[str, int]] = ChatOrder()
     for chat, order in refs:
         turns.add((chat, order), chat, order)
     return turns
 
 
-def test_of_one_chat_only_the_oldest_may_go() -> None:
-    turns = line_up(("a", 2), ("a", 1), ("b", 3))
+def test_only_the_oldest_delivery_of_a_chat_starts() -> None:
+    turns = chat_order(("a", 2), ("a", 1), ("b", 3))
     assert [turns.start(ref) for ref in (("a", 2), ("a", 1), ("b", 3))] == [False, True, True]
 
 
-def test_the_next_one_is_named_when_one_is_settled() -> None:
-    turns = line_up(("a", 1), ("a", 2))
+def test_settling_returns_the_next_delivery() -> None:
+    turns = chat_order(("a", 1), ("a", 2))
     assert turns.start(("a", 1))
     assert turns.remove(("a", 1)) == ("a", 2)
     assert turns.start(("a", 2))
@@ -32,7 +32,7 @@ def test_the_next_one_is_named_when_one_is_settled() -> None:
 
 
 def test_waiting_delivery_keeps_its_place() -> None:
-    turns = line_up(("a", 1), ("a", 2))
+    turns = chat_order(("a", 1), ("a", 2))
     assert turns.start(("a", 1))
     assert turns.wait(("a", 1)) is None
     assert not turns.start(("a", 2))
@@ -40,7 +40,7 @@ def test_waiting_delivery_keeps_its_place() -> None:
 
 
 def test_older_delivery_added_late_is_next() -> None:
-    turns = line_up(("a", 5))
+    turns = chat_order(("a", 5))
     assert turns.start(("a", 5))
     turns.add(("a", 1), "a", 1)
     assert not turns.start(("a", 1))
@@ -50,34 +50,34 @@ def test_older_delivery_added_late_is_next() -> None:
     assert turns.remove(("a", 1)) == ("a", 5)
 
 
-def test_removal_out_of_turn_keeps_the_order() -> None:
-    turns = line_up(("a", 1), ("a", 2), ("a", 3))
+def test_out_of_order_removal_keeps_the_order() -> None:
+    turns = chat_order(("a", 1), ("a", 2), ("a", 3))
     assert turns.remove(("a", 2)) == ("a", 1)
     assert turns.start(("a", 1))
     assert turns.remove(("a", 1)) == ("a", 3)
 
 
-def test_one_without_a_chat_always_may() -> None:
-    turns = line_up()
+def test_delivery_without_a_chat_always_starts() -> None:
+    turns = chat_order()
     assert turns.start(("", 1))
     assert turns.remove(("", 1)) is None
     assert turns.wait(("", 1)) is None
 
 
-def test_joining_twice_is_joining_once() -> None:
-    turns = line_up(("a", 1), ("a", 1))
+def test_joining_is_idempotent() -> None:
+    turns = chat_order(("a", 1), ("a", 1))
     assert len(turns) == 1
     assert turns.remove(("a", 1)) is None
 
 
 def test_delivery_in_flight_can_be_started_again() -> None:
-    turns = line_up(("a", 1))
+    turns = chat_order(("a", 1))
     assert turns.start(("a", 1))
     assert turns.start(("a", 1))
 
 
-def test_blocked_chat_starts_nothing_until_unblocked() -> None:
-    turns = line_up(("a", 1), ("b", 2))
+def test_blocked_chat_waits_until_unblocked() -> None:
+    turns = chat_order(("a", 1), ("b", 2))
     assert turns.block({"a": ("a", 0)}) == [("a", 0)]
     assert not turns.start(("a", 1))
     assert turns.start(("b", 2))
@@ -86,7 +86,7 @@ def test_blocked_chat_starts_nothing_until_unblocked() -> None:
 
 
 def test_removed_delivery_can_block_its_chat() -> None:
-    turns = line_up(("a", 1), ("a", 2))
+    turns = chat_order(("a", 1), ("a", 2))
     turns.hold("a", ("a", 1))
     assert turns.remove(("a", 1)) == ("a", 2)
     assert not turns.start(("a", 2))
@@ -96,13 +96,13 @@ def test_removed_delivery_can_block_its_chat() -> None:
 
 
 def test_blocking_delivery_can_start_from_any_position() -> None:
-    turns = line_up(("a", 1), ("a", 2))
+    turns = chat_order(("a", 1), ("a", 2))
     turns.block({"a": ("a", 2)})
     assert [turns.start(("a", 1)), turns.start(("a", 2))] == [False, True]
 
 
 @given(st.lists(st.integers(0, 3), max_size=40), st.integers(1, 5), st.integers(0, 2**32))
-def test_each_chat_is_served_in_order_one_at_a_time(chats: list[int], room: int, seed: int) -> None:
+def test_each_chat_is_sequential_and_in_order(chats: list[int], room: int, seed: int) -> None:
     chance = random.Random(seed)
     turns: ChatOrder[int] = ChatOrder()
     arriving = list(enumerate(chats))

@@ -16,204 +16,204 @@ DOWN = [Outcome.THROTTLED, Outcome.FAILED, Outcome.TIMED_OUT, Outcome.UNREACHABL
 INDIFFERENT = [Outcome.REJECTED, Outcome.GONE, Outcome.REDIRECTED]
 
 
-class Play:
-    """A breaker and a clock."""
+class Harness:
+    """A circuit breaker and a clock."""
 
     def __init__(self, concurrency: int = 10, trip: OpenBreaker | None = None) -> None:
         self.breaker = CircuitBreaker(concurrency, lambda: 0.5, trip, Limits())
         self.now = T
         self._names = count()
 
-    def note(self, outcome: Outcome, name: object = None, retry_after: float | None = None, ago: int = 0) -> None:
-        """An attempt that began `ago` ms before now; of a delivery of its own if none is named."""
+    def record(self, outcome: Outcome, name: object = None, retry_after: float | None = None, ago: int = 0) -> None:
+        """Record an attempt that began `ago` ms before now, of a new delivery unless one is named."""
         attempt = Attempt(outcome, self.now - ago, ago, 503, retry_after=retry_after)
         self.breaker.record(next(self._names) if name is None else name, attempt, self.now)
 
-    def opened(self) -> Play:
-        """After enough failures to open it."""
+    def opened(self) -> Harness:
+        """Record enough failures to open the breaker."""
         for _ in range(5):
-            self.note(Outcome.FAILED)
+            self.record(Outcome.FAILED)
         assert self.state() is State.OPEN
         return self
 
     def probe(self, outcome: Outcome) -> None:
-        """When the next probe is due, it comes to `outcome`."""
+        """Wait until the next probe is due and record its outcome."""
         self.now = max(self.now, self.trip.probe_ms)
-        assert self.most > 0
-        self.note(outcome)
+        assert self.max_in_flight > 0
+        self.record(outcome)
 
     def state(self) -> State:
         return self.breaker.state
 
     @property
     def trip(self) -> OpenBreaker:
-        """That of a breaker that is not closed."""
+        """The state of a breaker that is not closed."""
         assert self.breaker.trip is not None
         return self.breaker.trip
 
     @property
-    def most(self) -> int:
+    def max_in_flight(self) -> int:
         return self.breaker.most_in_flight(self.now)
 
 
-def test_closed_lets_everything_through() -> None:
-    play = Play(concurrency=10)
-    assert (play.state(), play.most, play.breaker.trip) == (State.CLOSED, 10, None)
+def test_closed_allows_every_attempt() -> None:
+    harness = Harness(concurrency=10)
+    assert (harness.state(), harness.max_in_flight, harness.breaker.trip) == (State.CLOSED, 10, None)
 
 
 @pytest.mark.parametrize("outcome", DOWN)
-def test_it_opens_after_a_run_of_failures_of_different_deliveries(outcome: Outcome) -> None:
-    play = Play()
+def test_opens_after_consecutive_failures_of_different_deliveries(outcome: Outcome) -> None:
+    harness = Harness()
     for n in range(5):
-        assert play.state() is State.CLOSED, n
-        play.note(outcome)
-    assert (play.state(), play.most) == (State.OPEN, 0)
-    assert play.breaker.trip == OpenBreaker(T, T + SECOND, 0, f"{outcome}: 503")
+        assert harness.state() is State.CLOSED, n
+        harness.record(outcome)
+    assert (harness.state(), harness.max_in_flight) == (State.OPEN, 0)
+    assert harness.breaker.trip == OpenBreaker(T, T + SECOND, 0, f"{outcome}: 503")
 
 
 def test_single_failing_delivery_does_not_open() -> None:
-    play = Play()
+    harness = Harness()
     for _ in range(19):
-        play.note(Outcome.FAILED, "poison")
-        play.now += 60 * SECOND
-    assert play.state() is State.CLOSED
+        harness.record(Outcome.FAILED, "poison")
+        harness.now += 60 * SECOND
+    assert harness.state() is State.CLOSED
 
 
-def test_a_success_ends_a_run() -> None:
-    play = Play()
+def test_success_resets_the_failure_run() -> None:
+    harness = Harness()
     for outcome in [*[Outcome.FAILED] * 4, Outcome.DELIVERED] * 3:
-        play.note(outcome)
-    assert play.state() is State.CLOSED
+        harness.record(outcome)
+    assert harness.state() is State.CLOSED
 
 
 def test_opens_when_most_recent_attempts_fail() -> None:
-    play = Play()
+    harness = Harness()
     for outcome in [*[Outcome.FAILED] * 4, Outcome.DELIVERED] * 4:
-        play.note(outcome)
-        play.now += SECOND // 10
-    assert play.state() is State.CLOSED  # the last was a success, and four of five is the limit
-    play.note(Outcome.FAILED)
-    assert play.state() is State.OPEN
+        harness.record(outcome)
+        harness.now += SECOND // 10
+    assert harness.state() is State.CLOSED  # the last was a success, and four of five is the limit
+    harness.record(Outcome.FAILED)
+    assert harness.state() is State.OPEN
 
 
-def test_failures_of_long_ago_are_no_longer_a_share() -> None:
-    play = Play()
+def test_old_failures_leave_the_failure_rate() -> None:
+    harness = Harness()
     for outcome in [*[Outcome.FAILED] * 4, Outcome.DELIVERED] * 20:
-        play.note(outcome)
-        play.now += SECOND
-    assert play.state() is State.CLOSED
+        harness.record(outcome)
+        harness.now += SECOND
+    assert harness.state() is State.CLOSED
 
 
 @pytest.mark.parametrize("outcome", INDIFFERENT)
-def test_neutral_outcomes_change_nothing(outcome: Outcome) -> None:
-    play = Play()
+def test_neutral_outcomes_are_ignored(outcome: Outcome) -> None:
+    harness = Harness()
     for _ in range(50):
-        play.note(outcome)
-    assert play.state() is State.CLOSED
-    play.opened().probe(outcome)
-    assert (play.state(), play.most) == (State.OPEN, 1)  # the next one may tell
+        harness.record(outcome)
+    assert harness.state() is State.CLOSED
+    harness.opened().probe(outcome)
+    assert (harness.state(), harness.max_in_flight) == (State.OPEN, 1)  # the next probe decides
 
 
-def test_probes_wait_twice_as_long_each_time_up_to_a_minute() -> None:
-    play = Play().opened()
+def test_probe_interval_doubles_up_to_a_minute() -> None:
+    harness = Harness().opened()
     waits = []
     for _ in range(9):
-        waits.append((play.trip.probe_ms - play.now) // SECOND)
-        assert play.breaker.most_in_flight(play.trip.probe_ms - 1) == 0
-        play.probe(Outcome.TIMED_OUT)
+        waits.append((harness.trip.probe_ms - harness.now) // SECOND)
+        assert harness.breaker.most_in_flight(harness.trip.probe_ms - 1) == 0
+        harness.probe(Outcome.TIMED_OUT)
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
-    assert (play.trip.opened_ms, play.trip.probes) == (T, 9)
+    assert (harness.trip.opened_ms, harness.trip.probes) == (T, 9)
 
 
-def test_an_hour_of_being_down_costs_some_dozens_of_probes() -> None:
-    play = Play().opened()
+def test_hour_of_outage_costs_dozens_of_probes() -> None:
+    harness = Harness().opened()
     probes = 0
-    while play.now < T + 3600 * SECOND:
-        play.probe(Outcome.UNREACHABLE)
+    while harness.now < T + 3600 * SECOND:
+        harness.probe(Outcome.UNREACHABLE)
         probes += 1
     assert probes <= 66
 
 
 def test_retry_after_delays_the_probe() -> None:
-    play = Play()
+    harness = Harness()
     for _ in range(5):
-        play.note(Outcome.THROTTLED, retry_after=300.0)
-    assert play.trip.probe_ms == T + 300 * SECOND
+        harness.record(Outcome.THROTTLED, retry_after=300.0)
+    assert harness.trip.probe_ms == T + 300 * SECOND
 
 
 def test_attempts_in_flight_at_opening_are_ignored() -> None:
-    play = Play().opened()
-    trip = play.breaker.trip
-    play.now += SECOND
-    play.note(Outcome.TIMED_OUT, ago=5 * SECOND)
-    play.note(Outcome.DELIVERED, ago=5 * SECOND)
-    assert play.breaker.trip is trip
+    harness = Harness().opened()
+    trip = harness.breaker.trip
+    harness.now += SECOND
+    harness.record(Outcome.TIMED_OUT, ago=5 * SECOND)
+    harness.record(Outcome.DELIVERED, ago=5 * SECOND)
+    assert harness.breaker.trip is trip
 
 
-def test_ramps_up_one_at_a_time() -> None:
-    play = Play(concurrency=4).opened()
-    play.probe(Outcome.DELIVERED)
-    widths = [play.most]
-    while play.state() is State.RAMPING:
-        play.now += 100
-        play.note(Outcome.DELIVERED)
-        widths.append(play.most)
+def test_concurrency_ramps_up_by_one() -> None:
+    harness = Harness(concurrency=4).opened()
+    harness.probe(Outcome.DELIVERED)
+    widths = [harness.max_in_flight]
+    while harness.state() is State.RAMPING:
+        harness.now += 100
+        harness.record(Outcome.DELIVERED)
+        widths.append(harness.max_in_flight)
     assert widths == [2, 2, 3, 3, 3, 4, 4, 4, 4, 4][: len(widths)]
-    assert (play.state(), play.breaker.trip, play.most) == (State.CLOSED, None, 4)
+    assert (harness.state(), harness.breaker.trip, harness.max_in_flight) == (State.CLOSED, None, 4)
 
 
 def test_ramp_ends_after_the_window_with_little_traffic() -> None:
-    play = Play(concurrency=50).opened()
-    play.probe(Outcome.DELIVERED)
-    play.now += 10 * SECOND
-    play.note(Outcome.DELIVERED)
-    assert play.state() is State.CLOSED
+    harness = Harness(concurrency=50).opened()
+    harness.probe(Outcome.DELIVERED)
+    harness.now += 10 * SECOND
+    harness.record(Outcome.DELIVERED)
+    assert harness.state() is State.CLOSED
 
 
 def test_ramp_ends_after_the_window_without_traffic() -> None:
-    play = Play(concurrency=50).opened()
-    assert not play.breaker.ramp_ends_ms
-    play.probe(Outcome.DELIVERED)
-    assert play.breaker.ramp_ends_ms == play.now + 10 * SECOND
-    play.breaker.tick(play.now + 9 * SECOND)
-    assert play.state() is State.RAMPING
-    play.breaker.tick(play.now + 10 * SECOND)
-    assert (play.state(), play.breaker.trip) == (State.CLOSED, None)
+    harness = Harness(concurrency=50).opened()
+    assert not harness.breaker.ramp_ends_ms
+    harness.probe(Outcome.DELIVERED)
+    assert harness.breaker.ramp_ends_ms == harness.now + 10 * SECOND
+    harness.breaker.tick(harness.now + 9 * SECOND)
+    assert harness.state() is State.RAMPING
+    harness.breaker.tick(harness.now + 10 * SECOND)
+    assert (harness.state(), harness.breaker.trip) == (State.CLOSED, None)
 
 
-def test_two_failures_in_a_row_reopen_a_ramp() -> None:
-    play = Play(concurrency=50).opened()
-    play.probe(Outcome.FAILED)
-    play.probe(Outcome.DELIVERED)
-    play.note(Outcome.FAILED, "poison")
-    play.note(Outcome.FAILED, "poison")
-    assert play.state() is State.RAMPING
-    play.now += SECOND
-    play.note(Outcome.FAILED)
-    assert play.state() is State.OPEN
-    assert (play.trip.probes, play.trip.probe_ms - play.now) == (2, 4 * SECOND)
+def test_two_consecutive_failures_end_the_ramp() -> None:
+    harness = Harness(concurrency=50).opened()
+    harness.probe(Outcome.FAILED)
+    harness.probe(Outcome.DELIVERED)
+    harness.record(Outcome.FAILED, "poison")
+    harness.record(Outcome.FAILED, "poison")
+    assert harness.state() is State.RAMPING
+    harness.now += SECOND
+    harness.record(Outcome.FAILED)
+    assert harness.state() is State.OPEN
+    assert (harness.trip.probes, harness.trip.probe_ms - harness.now) == (2, 4 * SECOND)
 
 
 def test_state_survives_a_restart() -> None:
     trip = OpenBreaker(T, T + 30 * SECOND, 5, "timed_out: ")
     assert OpenBreaker.decode(trip.encode()) == trip
     assert OpenBreaker.decode(None) is None
-    play = Play(trip=trip)
-    assert (play.state(), play.most) == (State.OPEN, 0)
-    play.probe(Outcome.FAILED)
-    assert play.trip.probes == 6
+    harness = Harness(trip=trip)
+    assert (harness.state(), harness.max_in_flight) == (State.OPEN, 0)
+    harness.probe(Outcome.FAILED)
+    assert harness.trip.probes == 6
 
 
 @quick
 @given(st.lists(st.tuples(st.sampled_from(Outcome), st.integers(0, 5), st.integers(0, 5000)), max_size=200))
-def test_always_allows_a_delivery_within_the_longest_wait(
+def test_always_allows_a_delivery_within_the_maximum_wait(
     course: list[tuple[Outcome, int, int]],
 ) -> None:
-    play = Play(concurrency=3)
+    harness = Harness(concurrency=3)
     for outcome, name, ms in course:
-        play.now += ms
-        if play.most:
-            play.note(outcome, name)
-        assert 0 <= play.most <= 3
-        assert play.breaker.most_in_flight(play.now + 61 * SECOND) >= 1
-        assert (play.breaker.trip is None) == (play.state() is State.CLOSED)
+        harness.now += ms
+        if harness.max_in_flight:
+            harness.record(outcome, name)
+        assert 0 <= harness.max_in_flight <= 3
+        assert harness.breaker.most_in_flight(harness.now + 61 * SECOND) >= 1
+        assert (harness.breaker.trip is None) == (harness.state() is State.CLOSED)

@@ -34,16 +34,16 @@ WORTH_ANOTHER_TRY = [Outcome.THROTTLED, Outcome.FAILED, Outcome.TIMED_OUT, Outco
 
 
 def half() -> float:
-    """The middle of the jitter: none."""
+    """Return the middle of the jitter range: no jitter."""
     return 0.5
 
 
 def attempt(outcome: Outcome, status: int | None = None, retry_after: float | None = None, detail: str = "") -> Attempt:
-    """An attempt of a quarter of a second that began now."""
+    """Return an attempt that began now and took 250 ms."""
     return Attempt(outcome, at_ms=NOW * 1000, took_ms=250, status=status, detail=detail, retry_after=retry_after)
 
 
-# --- what a status stands for ---------------------------------------------------------------------
+# --- outcomes of a status -------------------------------------------------------------------------
 
 STATUSES = {
     Outcome.DELIVERED: [200, 201, 202, 204, 226, 299],
@@ -56,7 +56,7 @@ STATUSES = {
 
 
 @pytest.mark.parametrize(("outcome", "statuses"), STATUSES.items(), ids=STATUSES)
-def test_a_status_stands_for_an_outcome(outcome: Outcome, statuses: list[int]) -> None:
+def test_status_maps_to_an_outcome(outcome: Outcome, statuses: list[int]) -> None:
     assert [outcome_of_status(status) for status in statuses] == [outcome] * len(statuses)
 
 
@@ -64,7 +64,7 @@ def test_every_http_status_has_an_outcome() -> None:
     assert {outcome_of_status(status) for status in range(100, 600)} == set(STATUSES)
 
 
-# --- what Retry-After asks for --------------------------------------------------------------------
+# --- Retry-After ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def _far_from_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("_far_from_greenwich")
 @pytest.mark.parametrize("value", ["Mon Sep 14 09:16:02 2026", "Mon, 14 Sep 2026 09:16:02 -0000"])
-def test_a_date_without_a_zone_is_utc(value: str) -> None:
+def test_date_without_a_zone_is_utc(value: str) -> None:
     assert retry_after_seconds(value, NOW) == 60.0
 
 
@@ -132,7 +132,7 @@ def test_retry_after_is_between_zero_and_an_hour(value: str) -> None:
 
 @dataclass(frozen=True)
 class Rules:
-    """What a subscription says about trying again."""
+    """Retry settings of a subscription."""
 
     retry: Sequence[float] = (5.0,)
     retry_4xx: bool = False
@@ -140,15 +140,15 @@ class Rules:
 
 
 def verdict_on(made: Attempt, tries: int, schedule: Sequence[float], random: Callable[[], float]) -> Verdict:
-    """The verdict on an attempt that is no probe, under a schedule."""
+    """Return the verdict on an attempt that is not a probe, under a schedule."""
     return decide(made, AttemptContext(tries, NOW * 1000), Rules(schedule), random)
 
 
-# --- what follows from an attempt -----------------------------------------------------------------
+# --- verdicts on an attempt -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("tries", [1, 2, 100])
-def test_what_was_delivered_is_done(tries: int) -> None:
+def test_delivered_is_done(tries: int) -> None:
     assert verdict_on(attempt(Outcome.DELIVERED, 200), tries, (5.0,), half) == Delivered()
 
 
@@ -165,7 +165,7 @@ def test_transient_failure_is_retried_then_dead_lettered(outcome: Outcome) -> No
 
 
 @pytest.mark.parametrize("outcome", WORTH_ANOTHER_TRY)
-def test_without_a_schedule_there_is_one_attempt(outcome: Outcome) -> None:
+def test_empty_schedule_means_a_single_attempt(outcome: Outcome) -> None:
     assert verdict_on(attempt(outcome), 1, (), half) == DeadLettered(f"{outcome.value}: no attempt left of 1")
 
 
@@ -180,7 +180,7 @@ def test_every_outcome_has_a_verdict(outcome: Outcome) -> None:
 
 
 @pytest.mark.parametrize(("asked", "waits"), [(None, 10.0), (0.0, 10.0), (3.0, 10.0), (60.0, 60.0), (3600.0, 3600.0)])
-def test_retry_after_makes_a_wait_longer_and_never_shorter(asked: float | None, waits: float) -> None:
+def test_retry_after_never_shortens_a_wait(asked: float | None, waits: float) -> None:
     verdict = verdict_on(attempt(Outcome.THROTTLED, 429, asked), 1, (10.0,), half)
     assert verdict == RetryAt(NOW * 1000 + 250 + round(waits * 1000))
 
@@ -190,7 +190,7 @@ def test_retry_after_does_not_add_attempts() -> None:
 
 
 @pytest.mark.parametrize(("chance", "waits"), [(0.0, 90.0), (0.5, 100.0), (0.75, 105.0), (0.999999, 110.0)])
-def test_jitter_is_a_tenth_at_most_on_either_side(chance: float, waits: float) -> None:
+def test_jitter_is_at_most_ten_percent(chance: float, waits: float) -> None:
     verdict = verdict_on(attempt(Outcome.FAILED, 500), 1, (100.0,), lambda: chance)
     assert verdict == RetryAt(NOW * 1000 + 250 + round(waits * 1000))
 
@@ -201,7 +201,7 @@ chances = st.floats(0, 1, exclude_max=True)
 
 @quick
 @given(schedules, st.lists(st.tuples(st.sampled_from(WORTH_ANOTHER_TRY), chances), min_size=13, max_size=13))
-def test_attempts_follow_the_schedule_within_a_tenth(
+def test_attempts_follow_the_schedule_within_ten_percent(
     schedule: list[float], course: list[tuple[Outcome, float]]
 ) -> None:
     now_ms = NOW * 1000
@@ -221,7 +221,7 @@ def test_attempts_follow_the_schedule_within_a_tenth(
 
 @quick
 @given(st.sampled_from(Outcome), st.integers(1, 20), schedules, chances, st.none() | st.floats(0, MAX_RETRY_AFTER))
-def test_retry_is_due_after_the_attempt_and_not_much_later(
+def test_retry_is_due_after_the_attempt_within_the_jitter(
     outcome: Outcome, tries: int, schedule: list[float], chance: float, asked: float | None
 ) -> None:
     verdict = verdict_on(attempt(outcome, 500, asked), tries, schedule, lambda: chance)
@@ -231,7 +231,7 @@ def test_retry_is_due_after_the_attempt_and_not_much_later(
 
 
 @pytest.mark.parametrize("schedule", [(), (5.0,)])
-def test_a_probe_that_fails_costs_no_attempt_whatever_is_left(schedule: tuple[float, ...]) -> None:
+def test_failed_probe_costs_no_attempt(schedule: tuple[float, ...]) -> None:
     probe = AttemptContext(9, NOW * 1000, is_probe=True)
     wait = round(sum(schedule) * 1000)
     assert decide(attempt(Outcome.FAILED, 500), probe, Rules(schedule), half) == RetryAt(

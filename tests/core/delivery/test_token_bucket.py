@@ -8,12 +8,12 @@ from relay.core.delivery.token_bucket import TokenBucket
 from tests.properties import quick
 
 
-def test_after_a_quiet_time_there_is_a_seconds_worth() -> None:
+def test_idle_bucket_fills_to_one_second_of_rate() -> None:
     bucket = TokenBucket(10, now=0.0)
     assert bucket.available(0.0) == bucket.available(100.0) == 10
 
 
-def test_what_was_taken_comes_back_with_time() -> None:
+def test_tokens_refill_over_time() -> None:
     bucket = TokenBucket(10, now=0.0)
     for _ in range(10):
         bucket.take()
@@ -23,7 +23,7 @@ def test_what_was_taken_comes_back_with_time() -> None:
     assert bucket.available(0.55) == 5
 
 
-def test_slow_rates_have_one_at_a_time() -> None:
+def test_slow_rate_holds_a_single_token() -> None:
     bucket = TokenBucket(0.1, now=0.0)
     bucket.take()
     assert bucket.wait(0.0) == pytest.approx(10.0)
@@ -32,7 +32,7 @@ def test_slow_rates_have_one_at_a_time() -> None:
 
 @quick
 @given(st.floats(0.1, 1000), st.lists(st.floats(0, 2), max_size=50))
-def test_no_more_is_taken_than_the_rate_allows(rate: float, waits: list[float]) -> None:
+def test_rate_is_never_exceeded(rate: float, waits: list[float]) -> None:
     bucket, now, taken = TokenBucket(rate, 0.0), 0.0, 0
     for wait in waits:
         now += wait

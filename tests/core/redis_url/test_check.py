@@ -1,4 +1,4 @@
-"""REDIS_URL: what is accepted, and that a refusal shows no secret."""
+"""REDIS_URL: accepted and refused forms; a refusal shows no secret."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_documented_forms_are_accepted(url: str) -> None:
         ("redis+sentinel://one:port/mymaster", "not HOST or HOST:PORT"),
     ],
 )
-def test_what_redis_py_would_misunderstand_is_refused(url: str, message: str) -> None:
+def test_ambiguous_or_invalid_url_is_refused(url: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check_redis_url(url)
 
@@ -70,7 +70,7 @@ def test_what_redis_py_would_misunderstand_is_refused(url: str, message: str) ->
         "redis+sentinel://:x?hunter2@one/mymaster",
     ],
 )
-def test_a_refusal_shows_no_part_of_a_password(url: str) -> None:
+def test_refusal_shows_no_part_of_a_password(url: str) -> None:
     with pytest.raises(ValueError, match=r"\w") as caught:
         check_redis_url(url)
     assert "hunter2" not in str(caught.value)

@@ -6,7 +6,7 @@ from relay.core.redis_url.sentinel import SentinelUrl, is_sentinel_url, parse_se
 
 
 @pytest.mark.parametrize(
-    ("text", "meant"),
+    ("text", "expected"),
     [
         ("redis+sentinel://a/mymaster", SentinelUrl((("a", 26379),), "mymaster")),
         ("redis+sentinel://a:1,b:2,[::1]:3/m/4", SentinelUrl((("a", 1), ("b", 2), ("::1", 3)), "m", 4)),
@@ -19,13 +19,13 @@ from relay.core.redis_url.sentinel import SentinelUrl, is_sentinel_url, parse_se
         ),
     ],
 )
-def test_what_is_understood(text: str, meant: SentinelUrl) -> None:
+def test_valid_sentinel_url_is_parsed(text: str, expected: SentinelUrl) -> None:
     assert is_sentinel_url(text)
-    assert parse_sentinel_url(text) == meant
+    assert parse_sentinel_url(text) == expected
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("redis+sentinel:///m", "does not have the form"),
         ("redis+sentinel://a", "does not have the form"),
@@ -36,8 +36,8 @@ def test_what_is_understood(text: str, meant: SentinelUrl) -> None:
         ("redis+sentinel://a/m?db=1", "unknown option; known are sentinel_username"),
     ],
 )
-def test_what_is_refused(text: str, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_invalid_sentinel_url_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         parse_sentinel_url(text)
 
 
@@ -47,5 +47,5 @@ def test_passwords_are_not_shown() -> None:
     assert "verborgen" not in shown
 
 
-def test_a_plain_url_is_another_matter() -> None:
+def test_plain_redis_url_is_not_a_sentinel_url() -> None:
     assert not is_sentinel_url("redis://a/0")

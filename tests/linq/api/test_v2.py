@@ -1,4 +1,4 @@
-"""The client of Linq's v2 API against the sandbox, and against a Linq in trouble."""
+"""The client of Linq's v2 API against the sandbox, and against a failing Linq."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LIST, CREATE = "GET /v2/webhook_subscriptions", "POST /v2/webhook_subscriptions"
 
 @asynccontextmanager
 async def api_at(base_url: str, token: str = API_KEY) -> AsyncIterator[LinqV2Api]:
-    """A client that does not wait between attempts."""
+    """Return a client that does not wait between attempts."""
     async with aiohttp.ClientSession(headers={TOKEN_HEADER: token}) as session:
         yield LinqV2Api(session, base_url, pauses=(0, 0))
 
@@ -45,10 +45,10 @@ async def api(sandbox: RunningSandbox) -> AsyncIterator[LinqV2Api]:
         yield client
 
 
-# --- what it does ---------------------------------------------------------------------------------
+# --- calls ----------------------------------------------------------------------------------------
 
 
-async def test_a_subscription_is_created_active_and_with_our_secret(sandbox: RunningSandbox, api: LinqV2Api) -> None:
+async def test_subscription_is_created_active_with_our_secret(sandbox: RunningSandbox, api: LinqV2Api) -> None:
     made = await api.create(URL, EVENTS, SECRET)
     assert (made.webhook_url, made.events, made.version) == (URL, EVENTS, 2)
     assert made.active
@@ -58,7 +58,7 @@ async def test_a_subscription_is_created_active_and_with_our_secret(sandbox: Run
     assert sandbox.calls == [CREATE, LIST]
 
 
-async def test_an_update_says_everything_anew(sandbox: RunningSandbox, api: LinqV2Api) -> None:
+async def test_update_sends_every_field(sandbox: RunningSandbox, api: LinqV2Api) -> None:
     there = await subscribe(sandbox, active=False, events=[], webhook_url=URL + "?x=1")
     await api.update(there["id"], URL, EVENTS, OTHER_SECRET)
     (row,) = await listed(sandbox)
@@ -66,7 +66,7 @@ async def test_an_update_says_everything_anew(sandbox: RunningSandbox, api: Linq
     assert sandbox.sandbox.state.v2_subscriptions[there["id"]].secret == OTHER_SECRET.text
 
 
-async def test_deleting_one_that_is_gone_is_fine(sandbox: RunningSandbox, api: LinqV2Api) -> None:
+async def test_deleting_a_missing_subscription_succeeds(sandbox: RunningSandbox, api: LinqV2Api) -> None:
     there = await subscribe(sandbox)
     for _ in range(2):
         await api.delete(there["id"])
@@ -79,7 +79,7 @@ async def test_phone_numbers_are_listed(api: LinqV2Api) -> None:
     assert {(number.forwarding_number, number.response_rate) for number in numbers} == {(None, 1)}
 
 
-async def test_the_client_that_commands_open_sends_the_token(sandbox: RunningSandbox) -> None:
+async def test_client_from_settings_sends_the_token(sandbox: RunningSandbox) -> None:
     async with open_linq_v2(API_KEY, f"{sandbox.url}/v2") as client:
         assert [number.phone_number for number in await client.phone_numbers()] == list(LINES)
     async with open_linq_v2("wrong-token", f"{sandbox.url}/v2") as client:
@@ -88,12 +88,12 @@ async def test_the_client_that_commands_open_sends_the_token(sandbox: RunningSan
     assert "wrong-token" not in str(caught.value)
 
 
-# --- what is tried again --------------------------------------------------------------------------
+# --- retries --------------------------------------------------------------------------------------
 
 
-def trouble(*answers: web.Response | None, of: str = "") -> Intercept:
-    """An interceptor: the next calls (`of` a method) get these answers; None leaves the call to the sandbox."""
-    left: Iterator[web.Response | None] = iter(answers)
+def respond_with(*responses: web.Response | None, of: str = "") -> Intercept:
+    """Return an interceptor that gives the next calls (`of` a method) these responses; None passes a call through."""
+    left: Iterator[web.Response | None] = iter(responses)
 
     async def intercept(request: web.Request) -> web.StreamResponse | None:
         return next(left, None) if request.method == of or not of else None
@@ -101,7 +101,7 @@ def trouble(*answers: web.Response | None, of: str = "") -> Intercept:
     return intercept
 
 
-def answer(status: int, **headers: str) -> web.Response:
+def response(status: int, **headers: str) -> web.Response:
     return web.json_response({"errors": [{"detail": "not now"}]}, status=status, headers=headers)
 
 
@@ -117,16 +117,16 @@ every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 
 @every_call
 @pytest.mark.parametrize("status", [429, 500, 503])
-async def test_a_call_is_made_three_times(
+async def test_call_is_attempted_three_times(
     sandbox: RunningSandbox, api: LinqV2Api, call: Callable[[LinqV2Api], Awaitable[object]], status: int
 ) -> None:
     await subscribe(sandbox, webhook_url="https://elsewhere.example.com/")
     sandbox.calls.clear()
-    sandbox.intercept = trouble(answer(status), answer(status))
+    sandbox.intercept = respond_with(response(status), response(status))
     await call(api)
     assert len(sandbox.calls) >= 3
     sandbox.calls.clear()
-    sandbox.intercept = trouble(*[answer(status) for _ in range(3)])
+    sandbox.intercept = respond_with(*[response(status) for _ in range(3)])
     with pytest.raises(LinqApiError, match=f"not now \\(status {status}\\)"):
         await call(api)
     assert len(sandbox.calls) == 3
@@ -137,23 +137,23 @@ async def test_a_call_is_made_three_times(
 async def test_permanent_errors_are_not_retried(
     sandbox: RunningSandbox, api: LinqV2Api, call: Callable[[LinqV2Api], Awaitable[object]], status: int
 ) -> None:
-    sandbox.intercept = trouble(answer(status, Location="/elsewhere"))
+    sandbox.intercept = respond_with(response(status, Location="/elsewhere"))
     with pytest.raises(LinqApiError, match=f"status {status}"):
         await call(api)
     assert len(sandbox.calls) == 1
 
 
-async def test_secrets_in_linqs_message_are_masked(sandbox: RunningSandbox, api: LinqV2Api) -> None:
-    said = f"secret {SECRET.text} is too long for {API_KEY}"
-    sandbox.intercept = trouble(web.json_response({"message": said, "errors": [said + "!"]}, status=422))
+async def test_secrets_in_linq_error_messages_are_masked(sandbox: RunningSandbox, api: LinqV2Api) -> None:
+    message = f"secret {SECRET.text} is too long for {API_KEY}"
+    sandbox.intercept = respond_with(web.json_response({"message": message, "errors": [message + "!"]}, status=422))
     with pytest.raises(LinqApiError, match=r"secret \*\*\* is too long for \*\*\*") as caught:
         await api.create(URL, EVENTS, SECRET)
     assert SECRET.text not in str(caught.value)
     assert API_KEY not in str(caught.value)
 
 
-async def test_retry_after_is_waited_for(sandbox: RunningSandbox, api: LinqV2Api) -> None:
-    sandbox.intercept = trouble(answer(429, **{"Retry-After": "60"}))
+async def test_retry_after_is_honoured(sandbox: RunningSandbox, api: LinqV2Api) -> None:
+    sandbox.intercept = respond_with(response(429, **{"Retry-After": "60"}))
     waiting = asyncio.create_task(api.subscriptions())
     await eventually(lambda: sandbox.calls)
     done, _ = await asyncio.wait([waiting], timeout=0.05)
@@ -163,7 +163,7 @@ async def test_retry_after_is_waited_for(sandbox: RunningSandbox, api: LinqV2Api
 
 
 async def test_too_long_retry_after_fails_the_call(sandbox: RunningSandbox, api: LinqV2Api) -> None:
-    sandbox.intercept = trouble(answer(429, **{"Retry-After": "61"}))
+    sandbox.intercept = respond_with(response(429, **{"Retry-After": "61"}))
     with pytest.raises(LinqApiError, match="status 429"):
         await api.subscriptions()
     assert len(sandbox.calls) == 1
@@ -195,16 +195,16 @@ async def test_lost_connection_creates_once() -> None:
 async def test_html_response_is_an_error(
     sandbox: RunningSandbox, api: LinqV2Api, call: Callable[[LinqV2Api], Awaitable[object]]
 ) -> None:
-    sandbox.intercept = trouble(web.Response(text="<h1>Welcome</h1>", content_type="text/html"))
+    sandbox.intercept = respond_with(web.Response(text="<h1>Welcome</h1>", content_type="text/html"))
     with pytest.raises(LinqApiError, match="LINQ_V2_BASE_URL"):
         await call(api)
 
 
-# --- a creation that may have happened ------------------------------------------------------------
+# --- a creation whose response was lost -----------------------------------------------------------
 
 
-def made_all_the_same(sandbox: RunningSandbox, how_often: int = 1) -> Intercept:
-    """An interceptor: the first creations reach Linq, but their answers do not come back."""
+def lose_responses(sandbox: RunningSandbox, how_often: int = 1) -> Intercept:
+    """Return an interceptor that lets the first creations reach Linq but loses their responses."""
     left = how_often
 
     async def intercept(request: web.Request) -> web.StreamResponse | None:
@@ -212,9 +212,9 @@ def made_all_the_same(sandbox: RunningSandbox, how_often: int = 1) -> Intercept:
         if request.method != "POST" or not left:
             return None
         left -= 1
-        wanted: dict[str, Any] = (await request.json())["webhook_subscription"]
+        requested: dict[str, Any] = (await request.json())["webhook_subscription"]
         sandbox.intercept = None
-        await subscribe(sandbox, **wanted)
+        await subscribe(sandbox, **requested)
         sandbox.intercept = intercept
         sandbox.calls.clear()
         return web.json_response({}, status=504)
@@ -223,9 +223,9 @@ def made_all_the_same(sandbox: RunningSandbox, how_often: int = 1) -> Intercept:
 
 
 async def test_creation_with_lost_response_is_not_repeated(sandbox: RunningSandbox, api: LinqV2Api) -> None:
-    sandbox.intercept = made_all_the_same(sandbox)
+    sandbox.intercept = lose_responses(sandbox)
     made = await api.create(URL, EVENTS, SECRET)
-    assert [one.id for one in await api.subscriptions()] == [made.id]
+    assert [subscription.id for subscription in await api.subscriptions()] == [made.id]
     assert sandbox.calls == [LIST, "PUT /v2/webhook_subscriptions/1", LIST]
     assert sandbox.sandbox.state.v2_subscriptions[made.id].secret == SECRET.text
 
@@ -233,7 +233,7 @@ async def test_creation_with_lost_response_is_not_repeated(sandbox: RunningSandb
 async def test_existing_subscription_is_updated(sandbox: RunningSandbox, api: LinqV2Api) -> None:
     theirs = await subscribe(sandbox, secret="theirs", active=False, events=["message.read"])
     elsewhere = await subscribe(sandbox, webhook_url=URL + "/not")
-    sandbox.intercept = trouble(answer(500), of="POST")
+    sandbox.intercept = respond_with(response(500), of="POST")
     made = await api.create(URL, EVENTS, SECRET)
     assert (made.id, made.events, made.active) == (theirs["id"], EVENTS, True)
     assert sandbox.sandbox.state.v2_subscriptions[made.id].secret == SECRET.text
@@ -241,20 +241,20 @@ async def test_existing_subscription_is_updated(sandbox: RunningSandbox, api: Li
 
 
 async def test_failed_creation_is_retried(sandbox: RunningSandbox, api: LinqV2Api) -> None:
-    sandbox.intercept = trouble(answer(500), of="POST")
+    sandbox.intercept = respond_with(response(500), of="POST")
     made = await api.create(URL, EVENTS, SECRET)
     assert sandbox.calls == [CREATE, LIST, CREATE]
-    assert [one.id for one in await api.subscriptions()] == [made.id]
+    assert [subscription.id for subscription in await api.subscriptions()] == [made.id]
 
 
 async def test_rate_limited_creation_is_retried_without_a_check(sandbox: RunningSandbox, api: LinqV2Api) -> None:
-    sandbox.intercept = trouble(answer(429))
+    sandbox.intercept = respond_with(response(429))
     await api.create(URL, EVENTS, SECRET)
     assert sandbox.calls == [CREATE, CREATE]
 
 
 async def test_creation_is_not_retried_while_the_check_fails(sandbox: RunningSandbox, api: LinqV2Api) -> None:
-    sandbox.intercept = trouble(answer(500), answer(500), answer(500))
+    sandbox.intercept = respond_with(response(500), response(500), response(500))
     with pytest.raises(LinqApiError, match="listing v2 subscriptions"):
         await api.create(URL, EVENTS, SECRET)
     assert sandbox.calls == [CREATE, LIST, LIST]

@@ -31,7 +31,7 @@ def body_of(value: object) -> bytes:
     return json.dumps(value).encode()
 
 
-# --- good answers ---------------------------------------------------------------------------------
+# --- valid responses ------------------------------------------------------------------------------
 
 
 def test_subscription_with_unknown_event_types_is_parsed() -> None:
@@ -48,26 +48,31 @@ def test_subscription_with_unknown_event_types_is_parsed() -> None:
 
 
 @pytest.mark.parametrize("row", [{"id": 7}, {"id": 7, **{name: None for name in ROW if name != "id"}}])
-def test_what_is_null_or_left_out_counts_as_empty(row: dict[str, Any]) -> None:
-    (one,) = read(Subscriptions, body_of({"webhook_subscriptions": [row]}), "x").webhook_subscriptions
-    assert one == V2Subscription(id=7)
-    assert (one.webhook_url, one.events, one.active, one.secret_configured) == ("", frozenset(), None, None)
+def test_null_or_missing_fields_are_empty(row: dict[str, Any]) -> None:
+    (subscription,) = read(Subscriptions, body_of({"webhook_subscriptions": [row]}), "x").webhook_subscriptions
+    assert subscription == V2Subscription(id=7)
+    assert (subscription.webhook_url, subscription.events, subscription.active, subscription.secret_configured) == (
+        "",
+        frozenset(),
+        None,
+        None,
+    )
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "body",
     [b"", b"<h1>Welcome</h1>", b"[]", b"{}", b'{"webhook_subscriptions": null}', b'{"webhook_subscriptions": [{}]}'],
 )
-def test_anything_else_is_not_taken_for_an_empty_list(answer: bytes) -> None:
+def test_other_responses_are_not_an_empty_list(body: bytes) -> None:
     with pytest.raises(LinqApiError, match="listing: the response is not Linq's; check LINQ_V2_BASE_URL"):
-        read(Subscriptions, answer, "listing")
+        read(Subscriptions, body, "listing")
 
 
 # --- errors ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [
         (
             {"status": "422", "error_code": "invalid", "message": "Validation failed", "errors": ["url is no URL"]},
@@ -88,25 +93,25 @@ def test_anything_else_is_not_taken_for_an_empty_list(answer: bytes) -> None:
         ),
     ],
 )
-def test_both_error_shapes_give_linqs_message(error: Any, said: str) -> None:
-    assert str(refusal("creating", 422, body_of(error))) == said
+def test_both_error_shapes_have_a_message(error: Any, message: str) -> None:
+    assert str(refusal("creating", 422, body_of(error))) == message
 
 
-def test_a_refused_token_is_named() -> None:
-    told = str(refusal("listing", 401, body_of({"errors": [{"detail": "no"}]})))
-    assert told == "listing: Linq refuses the token in LINQ_V2_TOKEN (401)"
+def test_refused_token_is_named() -> None:
+    message = str(refusal("listing", 401, body_of({"errors": [{"detail": "no"}]})))
+    assert message == "listing: Linq refuses the token in LINQ_V2_TOKEN (401)"
 
 
 @pytest.mark.parametrize("body", [b"", b"<h1>Not Found</h1>", b"[]", b"{}", b'{"errors": [{}, null]}', b'"text"'])
-def test_an_error_that_is_not_linqs_has_its_status_and_a_hint(body: bytes) -> None:
-    told = str(refusal("listing", 404, body))
-    assert "LINQ_V2_BASE_URL" in told
-    assert "status 404" in told
+def test_foreign_error_has_its_status_and_a_hint(body: bytes) -> None:
+    message = str(refusal("listing", 404, body))
+    assert "LINQ_V2_BASE_URL" in message
+    assert "status 404" in message
 
 
 @quick
 @given(st.binary() | json_values.map(body_of), st.integers(300, 599))
-def test_any_body_gives_one_sentence(body: bytes, status: int) -> None:
+def test_any_error_body_gives_a_single_sentence(body: bytes, status: int) -> None:
     assert str(status) in str(refusal("listing", status, body))
     with pytest.raises(LinqApiError):
         read(OneSubscription, body, "listing")

@@ -35,30 +35,30 @@ UNKNOWN = {"success": False, "error": {"status": 404, "code": 2010, "message": "
 
 
 class Linq:
-    """A Linq that gives one answer and remembers what it was asked."""
+    """A Linq that gives a fixed response and records its requests."""
 
-    def __init__(self, status: int, answer: object = None) -> None:
+    def __init__(self, status: int, response: object = None) -> None:
         self.requests: list[httpx.Request] = []
-        self._answer = httpx.Response(status, json=answer) if answer is not None else httpx.Response(status)
+        self._response = httpx.Response(status, json=response) if response is not None else httpx.Response(status)
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
-        return self._answer
+        return self._response
 
     @property
     def api(self) -> LinqApi:
-        """The client of this Linq."""
+        """Return a client of this Linq."""
         return api_of(self)
 
     @property
     def asked(self) -> tuple[str, str, Any]:
-        """Method, path and body of the one request."""
+        """Return the method, path and body of the only request."""
         (request,) = self.requests
         return request.method, request.url.path, json.loads(request.content) if request.content else None
 
 
-def api_of(answer: Callable[[httpx.Request], httpx.Response]) -> LinqApi:
-    http = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+def api_of(response: Callable[[httpx.Request], httpx.Response]) -> LinqApi:
+    http = httpx.AsyncClient(transport=httpx.MockTransport(response))
     return LinqApi(
         linq.AsyncLinqAPIV3(api_key="key", base_url="https://linq.test/api/partner", http_client=http, max_retries=0)
     )
@@ -67,7 +67,7 @@ def api_of(answer: Callable[[httpx.Request], httpx.Response]) -> LinqApi:
 # --- lines and event types ------------------------------------------------------------------------
 
 
-async def test_lines_are_the_phone_numbers_each_once_and_sorted() -> None:
+async def test_lines_are_unique_and_sorted_phone_numbers() -> None:
     numbers = [OTHER_LINE, LINE, LINE, "support@example.com"]
     rows = [{"id": f"n-{place}", "phone_number": number} for place, number in enumerate(numbers)]
     here = Linq(200, {"phone_numbers": rows})
@@ -75,13 +75,13 @@ async def test_lines_are_the_phone_numbers_each_once_and_sorted() -> None:
     assert here.asked == ("GET", "/api/partner/v3/phone_numbers", None)
 
 
-@pytest.mark.parametrize("answer", [{"phone_numbers": []}, {"phone_numbers": None}])
-async def test_account_without_lines_is_an_error(answer: dict[str, Any]) -> None:
+@pytest.mark.parametrize("response", [{"phone_numbers": []}, {"phone_numbers": None}])
+async def test_account_without_lines_is_an_error(response: dict[str, Any]) -> None:
     with pytest.raises(LinqApiError, match="no phone numbers"):
-        await Linq(200, answer).api.lines()
+        await Linq(200, response).api.lines()
 
 
-async def test_event_types_are_those_that_linq_offers_now() -> None:
+async def test_event_types_come_from_linq() -> None:
     here = Linq(200, {"events": ["message.received", "hologram.projected"], "doc_url": "https://docs.linqapp.com"})
     assert await here.api.event_types() == ["message.received", "hologram.projected"]
     assert here.asked == ("GET", "/api/partner/v3/webhook-events", None)
@@ -94,7 +94,7 @@ async def test_event_types_fall_back_to_the_sdk() -> None:
 # --- subscriptions --------------------------------------------------------------------------------
 
 
-async def test_subscriptions_are_listed_with_what_they_lack_left_empty() -> None:
+async def test_missing_subscription_fields_are_empty() -> None:
     bare = {"id": "sub-2", "target_url": "https://else.where/", "is_active": False, "subscribed_events": []}
     assert await Linq(200, {"subscriptions": [ROW, bare]}).api.subscriptions() == [
         SUBSCRIPTION,
@@ -102,7 +102,7 @@ async def test_subscriptions_are_listed_with_what_they_lack_left_empty() -> None
     ]
 
 
-async def test_creating_one_gives_its_secret() -> None:
+async def test_creation_returns_the_secret() -> None:
     here = Linq(201, {**ROW, "signing_secret": SECRET.text})
     created = await here.api.create(URL, ["message.received", "hologram.projected"], LINE)
     assert created == (SUBSCRIPTION, SECRET)
@@ -117,7 +117,7 @@ async def test_creating_one_gives_its_secret() -> None:
     )
 
 
-async def test_updating_one_also_makes_it_active() -> None:
+async def test_update_activates_the_subscription() -> None:
     here = Linq(200, ROW)
     await here.api.update("sub-1", ["message.received"], LINE)
     assert here.asked == (
@@ -127,14 +127,14 @@ async def test_updating_one_also_makes_it_active() -> None:
     )
 
 
-@pytest.mark.parametrize(("status", "answer"), [(204, None), (404, UNKNOWN)])
-async def test_deleting_one_that_is_gone_is_fine(status: int, answer: object) -> None:
-    here = Linq(status, answer)
+@pytest.mark.parametrize(("status", "response"), [(204, None), (404, UNKNOWN)])
+async def test_deleting_a_missing_subscription_succeeds(status: int, response: object) -> None:
+    here = Linq(status, response)
     await here.api.delete("sub-1")
     assert here.asked == ("DELETE", "/api/partner/v3/webhook-subscriptions/sub-1", None)
 
 
-# --- what goes wrong ------------------------------------------------------------------------------
+# --- errors ---------------------------------------------------------------------------------------
 
 CALLS: dict[str, Callable[[LinqApi], Awaitable[object]]] = {
     "lines": lambda api: api.lines(),
@@ -147,7 +147,7 @@ CALLS: dict[str, Callable[[LinqApi], Awaitable[object]]] = {
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-async def test_linqs_message_is_in_the_error(call: Callable[[LinqApi], Awaitable[object]]) -> None:
+async def test_linq_message_is_in_the_error(call: Callable[[LinqApi], Awaitable[object]]) -> None:
     doc_url = "https://docs.linqapp.com/errors#1002"
     error = {"status": 400, "code": 1002, "message": "phone number must be E.164", "doc_url": doc_url}
     with pytest.raises(LinqApiError) as caught:
@@ -156,7 +156,7 @@ async def test_linqs_message_is_in_the_error(call: Callable[[LinqApi], Awaitable
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-async def test_a_refused_key_is_named(call: Callable[[LinqApi], Awaitable[object]]) -> None:
+async def test_refused_key_is_named(call: Callable[[LinqApi], Awaitable[object]]) -> None:
     with pytest.raises(LinqApiError, match="LINQ_API_V3_API_KEY"):
         await call(Linq(401, {"success": False, "error": {"status": 401, "code": 2004, "message": "no"}}).api)
 
@@ -170,10 +170,10 @@ async def test_unreachable_linq_is_an_error(call: Callable[[LinqApi], Awaitable[
         await call(api_of(refuse))
 
 
-@pytest.mark.parametrize("answer", ["down for maintenance", [], {}, {"error": "text"}, {"error": {"code": None}}])
-async def test_an_error_in_another_shape_still_says_its_status(answer: object) -> None:
+@pytest.mark.parametrize("response", ["down for maintenance", [], {}, {"error": "text"}, {"error": {"code": None}}])
+async def test_error_in_another_shape_has_its_status(response: object) -> None:
     with pytest.raises(LinqApiError, match="status 503"):
-        await Linq(503, answer).api.subscriptions()
+        await Linq(503, response).api.subscriptions()
 
 
 @pytest.mark.parametrize("call", [CALLS[name] for name in CALLS if name != "delete"])

@@ -29,7 +29,7 @@ def test_event_has_envelope_and_payload_fields() -> None:
     )
 
 
-def test_a_v2_event_is_read_by_the_rules_of_v2() -> None:
+def test_v2_event_is_parsed_as_v2() -> None:
     event = decode(Dialect.V2, V2_BODY, None).event
     assert (event.version, event.line, event.fields) == ("v2", None, PayloadFields(chat="11111", message="12345"))
 
@@ -44,23 +44,23 @@ def test_a_v2_event_is_read_by_the_rules_of_v2() -> None:
         (None, ABOUT_NONE, None, False),
     ],
 )
-def test_the_line_of_the_url_wins_and_the_payload_may_disagree(
+def test_url_line_wins_over_the_payload_line(
     proved: str | None,
     body: bytes,
     line: str | None,
     disputed: bool,  # noqa: FBT001
 ) -> None:
-    understood = decode(Dialect.V3, body, proved)
-    assert (understood.event.line, understood.line_disputed) == (line, disputed)
+    decoded = decode(Dialect.V3, body, proved)
+    assert (decoded.event.line, decoded.line_disputed) == (line, disputed)
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"event_id":"e"}'])
-def test_what_is_no_envelope_is_unparsable(body: bytes) -> None:
+def test_invalid_envelope_is_unparsable(body: bytes) -> None:
     with pytest.raises(Unparsable):
         decode(Dialect.V3, body, LINE)
 
 
-HALF = "\ud83d"  # half of a surrogate pair: JSON can write it, UTF-8 cannot
+HALF = "\ud83d"  # a lone surrogate: JSON can encode it, UTF-8 cannot
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ HALF = "\ud83d"  # half of a surrogate pair: JSON can write it, UTF-8 cannot
     ],
     ids=["created_at", "trace_id", "webhook_version", "chat", "message", "service"],
 )
-def test_all_text_of_an_event_can_be_stored(envelope: dict[str, object]) -> None:
+def test_all_event_text_can_be_stored(envelope: dict[str, object]) -> None:
     body = json.dumps({"event_id": "e", "event_type": "message.sent", **envelope}).encode()
     event = decode(Dialect.V3, body, LINE).event
     for value in (*event.fields, event.created_at, event.trace_id, event.version):

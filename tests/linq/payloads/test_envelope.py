@@ -22,10 +22,10 @@ def with_data(data: bytes) -> bytes:
     return b'{%b,"data":%b}' % (REQUIRED, data)
 
 
-# --- what an envelope says ------------------------------------------------------------------------
+# --- fields of an envelope ------------------------------------------------------------------------
 
 
-def test_a_v3_envelope_is_read() -> None:
+def test_v3_envelope_is_parsed() -> None:
     assert read_envelope(BODY) == Envelope(
         event_id=EVENT_ID,
         event_type="chat.typing_indicator.started",
@@ -37,7 +37,7 @@ def test_a_v3_envelope_is_read() -> None:
     )
 
 
-def test_a_v2_envelope_is_read() -> None:
+def test_v2_envelope_is_parsed() -> None:
     envelope = read_envelope(V2_BODY)
     assert (envelope.event_type, envelope.created_at) == ("message.read", "2026-09-14T09:15:02-06:00")
     assert (envelope.trace_id, envelope.partner_id) == (None, None)
@@ -57,7 +57,7 @@ def test_a_v2_envelope_is_read() -> None:
         (Dialect.V2, {"webhook_version": "2026-02-03"}, "v2"),
     ],
 )
-def test_the_version_is_the_shape_of_the_payload(dialect: Dialect, written: dict[str, Any], version: str) -> None:
+def test_version_is_the_payload_shape(dialect: Dialect, written: dict[str, Any], version: str) -> None:
     envelope = read_envelope(json.dumps({"event_id": "e", "event_type": "t", **written}).encode())
     assert envelope.version(dialect) == version
 
@@ -73,27 +73,27 @@ def test_the_version_is_the_shape_of_the_payload(dialect: Dialect, written: dict
         "yesterday",
     ],
 )
-def test_the_time_is_kept_as_it_was_written_down_to_nanoseconds(created_at: str) -> None:
+def test_time_keeps_its_nanoseconds(created_at: str) -> None:
     body = json.dumps({"event_id": "e", "event_type": "t", "created_at": created_at})
     assert read_envelope(body.encode()).created_at == created_at
 
 
-# --- what may be missing or odd -------------------------------------------------------------------
+# --- missing or unusual fields --------------------------------------------------------------------
 
 
-def test_an_id_and_a_type_are_enough() -> None:
+def test_id_and_type_are_enough() -> None:
     assert read_envelope(b"{%b}" % REQUIRED) == Envelope(event_id="e-1", event_type="message.received")
 
 
 @pytest.mark.parametrize("odd", [None, 7, 7.5, True, [], ["x"], {}, {"x": 1}])
 @pytest.mark.parametrize("name", OPTIONAL)
-def test_an_optional_field_that_is_not_text_is_as_good_as_missing(name: str, odd: object) -> None:
+def test_optional_field_that_is_not_text_counts_as_missing(name: str, odd: object) -> None:
     body = json.dumps({"event_id": "e", "event_type": "t", name: odd}).encode()
     assert read_envelope(body) == Envelope(event_id="e", event_type="t")
 
 
 @pytest.mark.parametrize("odd", [None, 7, 7.5, True, "text", [], [{"chat_id": "c"}]])
-def test_data_that_is_no_object_is_as_good_as_missing(odd: object) -> None:
+def test_data_that_is_not_an_object_counts_as_missing(odd: object) -> None:
     body = json.dumps({"event_id": "e", "event_type": "t", "data": odd}).encode()
     assert read_envelope(body).data == {}
 
@@ -122,21 +122,21 @@ def test_unknown_fields_are_ignored() -> None:
         *("a long fraction", "deep lists", "deep objects", "a key twice", "other scripts", "blanks"),
     ],
 )
-def test_strange_json_inside_does_no_harm(data: bytes) -> None:
+def test_unusual_json_inside_is_accepted(data: bytes) -> None:
     body = with_data(data)
     assert read_head(body).event_id == "e-1"
     assert read_envelope(body).event_type == "message.received"
 
 
-def test_a_number_of_any_length_does_no_harm() -> None:
+def test_number_of_any_length_is_accepted() -> None:
     assert read_head(with_data(b'{"n":%b}' % (b"9" * 5000))).event_id == "e-1"
 
 
-def test_a_byte_order_mark_does_no_harm() -> None:
+def test_byte_order_mark_is_accepted() -> None:
     assert read_head(b"\xef\xbb\xbf{%b}" % REQUIRED).event_id == "e-1"
 
 
-# --- what cannot be missing -----------------------------------------------------------------------
+# --- required fields ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["event_id", "event_type"])
@@ -147,7 +147,7 @@ def test_a_byte_order_mark_does_no_harm() -> None:
         "x" * 257,
     ],
 )
-def test_an_id_and_a_type_have_to_fit_into_a_header(name: str, value: object) -> None:
+def test_id_and_type_must_fit_a_header(name: str, value: object) -> None:
     body = json.dumps({"event_id": "e", "event_type": "t", name: value}).encode()
     for read in (read_head, read_envelope):
         with pytest.raises(Unparsable, match=name):
@@ -155,7 +155,7 @@ def test_an_id_and_a_type_have_to_fit_into_a_header(name: str, value: object) ->
 
 
 @pytest.mark.parametrize("name", ["event_id", "event_type"])
-def test_without_an_id_or_a_type_there_is_no_event(name: str) -> None:
+def test_missing_id_or_type_is_unparsable(name: str) -> None:
     envelope = {"event_id": "e", "event_type": "t", "data": {}}
     del envelope[name]
     for read in (read_head, read_envelope):
@@ -167,7 +167,7 @@ def test_without_an_id_or_a_type_there_is_no_event(name: str) -> None:
     "body",
     [b"null", b"true", b"7", b'"text"', b"[]", b'[{"event_id":"e","event_type":"t"}]'],
 )
-def test_what_is_not_an_object_is_no_envelope(body: bytes) -> None:
+def test_envelope_must_be_an_object(body: bytes) -> None:
     for read in (read_head, read_envelope):
         with pytest.raises(Unparsable, match="the body"):
             read(body)
@@ -182,7 +182,7 @@ def test_what_is_not_an_object_is_no_envelope(body: bytes) -> None:
         with_data(b"[" * 100_000),
     ],
 )
-def test_what_is_not_json_is_no_envelope(body: bytes) -> None:
+def test_invalid_json_is_unparsable(body: bytes) -> None:
     for read in (read_head, read_envelope):
         with pytest.raises(Unparsable, match="the body is not JSON"):
             read(body)
@@ -201,7 +201,7 @@ tokens = st.text(visible_ascii, min_size=1, max_size=256)
 
 @quick
 @given(tokens, tokens, st.dictionaries(st.sampled_from([*OPTIONAL, "data"]) | st.text(), json_values), st.booleans())
-def test_any_object_with_an_id_and_a_type_is_an_envelope(
+def test_any_object_with_id_and_type_is_an_envelope(
     event_id: str,
     event_type: str,
     more: dict[str, Any],
@@ -218,7 +218,7 @@ def test_any_object_with_an_id_and_a_type_is_an_envelope(
 
 @quick
 @given(st.binary() | st.text().map(str.encode) | json_values.map(json.dumps).map(str.encode))
-def test_junk_is_unparsable_and_nothing_else(body: bytes) -> None:
+def test_junk_raises_only_unparsable(body: bytes) -> None:
     for read in (read_head, read_envelope):
         with pytest.raises(Unparsable):
             read(body)
@@ -226,7 +226,7 @@ def test_junk_is_unparsable_and_nothing_else(body: bytes) -> None:
 
 @quick
 @given(st.integers(0, len(BODY) - 1), st.integers(0, 255))
-def test_a_body_with_one_wrong_byte_is_an_envelope_or_unparsable(position: int, byte: int) -> None:
+def test_corrupted_byte_parses_or_raises_unparsable(position: int, byte: int) -> None:
     body = bytearray(BODY)
     body[position] = byte
     with suppress(Unparsable):

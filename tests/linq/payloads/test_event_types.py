@@ -33,11 +33,11 @@ def test_misspelt_type_gets_a_hint(pattern: str, meant: str) -> None:
     assert list(unknown_patterns(["*", pattern], list(Dialect))) == [(pattern, f'; did you mean "{meant}"?')]
 
 
-def test_a_type_that_is_like_no_other_gets_no_hint() -> None:
+def test_unfamiliar_type_gets_no_hint() -> None:
     assert list(unknown_patterns(["hologram.*", "qqqq"], list(Dialect))) == [("hologram.*", ""), ("qqqq", "")]
 
 
-def test_a_type_of_the_other_api_is_not_one_of_this() -> None:
+def test_types_of_the_other_api_are_unknown() -> None:
     patterns = ["contact.created", "poll.*", "message.sent"]
     assert list(unknown_patterns(patterns, [Dialect.V3])) == [
         ("contact.created", '; did you mean "contact_card.created"?')

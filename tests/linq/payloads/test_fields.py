@@ -16,26 +16,26 @@ from tests.linq.sample_payloads import cases, payload
 from tests.properties import json_values, quick
 
 
-def test_a_message_that_linq_recovered_later_says_when() -> None:
+def test_recovered_message_has_its_reconciliation_time() -> None:
     data = payload("message in chat.owner_handle=OURS reconciled_at=2026-09-14T09:15:02Z")
     assert payload_fields(Dialect.V3, "message.received", data).reconciled_at == "2026-09-14T09:15:02Z"
 
 
 def test_chat_fields_take_precedence() -> None:
     data = payload("message chat_id=elsewhere is_group=true chat.is_group=false")
-    facts = payload_fields(Dialect.V3, "message.received", data)
-    assert (facts.chat, facts.is_group) == ("C", False)
+    fields = payload_fields(Dialect.V3, "message.received", data)
+    assert (fields.chat, fields.is_group) == ("C", False)
 
 
 @pytest.mark.parametrize(
     "number", ["16465550123", "+0646555012", "+1 646 555 0123", "+1646555012345678", "+1646\n", ""]
 )
-def test_what_is_not_e164_is_no_line(number: str) -> None:
+def test_value_that_is_not_e164_is_not_a_line(number: str) -> None:
     assert payload_fields(Dialect.V3, "phone_number.assigned", {"phone_number": number}).line is None
 
 
 @pytest.mark.parametrize("odd", [7, True, [], {}, ["+16465550123"], {"handle": LINE}, None])
-def test_a_plain_number_that_is_no_text_is_no_line(odd: object) -> None:
+def test_json_number_is_not_a_line(odd: object) -> None:
     assert payload_fields(Dialect.V3, "phone_number.assigned", {"phone_number": odd}).line is None
 
 
@@ -54,11 +54,11 @@ reaction.added   | reaction is_from_me=true from=CUSTOMER from_handle=THEIRS | -
 """
 
 
-@pytest.mark.parametrize(("event_type", "data", "facts"), cases(CONTRADICTIONS))
-def test_the_text_beside_a_handle_that_is_not_us_is_no_line(
-    event_type: str, data: dict[str, Any], facts: PayloadFields
+@pytest.mark.parametrize(("event_type", "data", "fields"), cases(CONTRADICTIONS))
+def test_text_beside_a_foreign_handle_is_not_a_line(
+    event_type: str, data: dict[str, Any], fields: PayloadFields
 ) -> None:
-    assert payload_fields(Dialect.V3, event_type, data) == facts
+    assert payload_fields(Dialect.V3, event_type, data) == fields
 
 
 # --- properties -----------------------------------------------------------------------------------
@@ -103,12 +103,12 @@ data_of_all_kinds = st.builds(
 @quick
 @given(st.sampled_from(Dialect), any_type, data_of_all_kinds)
 def test_line_is_e164_and_never_a_foreign_handle(dialect: Dialect, event_type: str, data: dict[str, Any]) -> None:
-    facts = payload_fields(dialect, event_type, data)
-    assert facts.line is None or is_line(facts.line)
-    assert facts.line not in THEIR_NUMBERS
-    assert facts.direction in {None, "inbound", "outbound"}
-    assert facts.is_group in {None, True, False}
-    for text in (facts.chat, facts.message, facts.service, facts.reconciled_at):
+    fields = payload_fields(dialect, event_type, data)
+    assert fields.line is None or is_line(fields.line)
+    assert fields.line not in THEIR_NUMBERS
+    assert fields.direction in {None, "inbound", "outbound"}
+    assert fields.is_group in {None, True, False}
+    for text in (fields.chat, fields.message, fields.service, fields.reconciled_at):
         assert text != ""
 
 

@@ -1,4 +1,4 @@
-"""A sample of every payload that Linq documents, and what each must be understood as."""
+"""A sample of every payload that Linq documents, with its expected fields."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ THEIR_MESSAGE = "b3f2a8d1-77c4-4e19-a5d0-2c6e9f1b4a83"
 OUR_MESSAGE = "0c8d5e7f-12ab-4f60-9d3e-8a7b6c5d4e3f"
 APPLE = "iMessage"
 
-FACTS = {
+EXPECTED_FIELDS = {
     "v3-message.received": PayloadFields(LINE, CHAT, THEIR_MESSAGE, "inbound", APPLE, is_group=False),
     "v3-message.sent": PayloadFields(LINE, CHAT, OUR_MESSAGE, "outbound", APPLE, is_group=False),
     "v3-message.delivered": PayloadFields(LINE, CHAT, OUR_MESSAGE, "outbound", APPLE, is_group=False),
@@ -53,45 +53,45 @@ FACTS = {
 
 
 def sample(name: str) -> dict[str, Any]:
-    """The envelope of one sample."""
+    """Return the envelope of a sample."""
     envelope: dict[str, Any] = json.loads((SAMPLES / f"{name}.json").read_bytes())
     return envelope
 
 
 def event_of(envelope: dict[str, Any], line: str | None = None) -> Event:
-    """What is understood of `envelope`."""
+    """Return the event of `envelope`."""
     return decode(Dialect(envelope["api_version"]), json.dumps(envelope).encode(), line).event
 
 
 def test_every_sample_is_in_the_table() -> None:
-    assert {path.stem for path in SAMPLES.iterdir()} == set(FACTS)
+    assert {path.stem for path in SAMPLES.iterdir()} == set(EXPECTED_FIELDS)
 
 
-@pytest.mark.parametrize(("name", "facts"), FACTS.items(), ids=FACTS)
-def test_a_sample_says(name: str, facts: PayloadFields) -> None:
+@pytest.mark.parametrize(("name", "fields"), EXPECTED_FIELDS.items(), ids=EXPECTED_FIELDS)
+def test_sample_has_the_expected_fields(name: str, fields: PayloadFields) -> None:
     envelope = sample(name)
     assert event_of(envelope) == Event(
         id=envelope["event_id"],
         type=envelope["event_type"],
         version=envelope.get("webhook_version", "v2"),
-        line=facts.line,
-        fields=facts,
+        line=fields.line,
+        fields=fields,
         created_at=envelope["created_at"],
         trace_id=envelope.get("trace_id"),
     )
 
 
-@pytest.mark.parametrize("name", FACTS)
-def test_no_sample_gives_the_customer_for_a_line(name: str) -> None:
+@pytest.mark.parametrize("name", EXPECTED_FIELDS)
+def test_no_sample_takes_the_customer_as_line(name: str) -> None:
     text = (SAMPLES / f"{name}.json").read_text()
     for number in (CUSTOMER, "+15035550177", "ana.ruiz@example.net"):
         assert event_of(json.loads(text)).line != number
     swapped = text.replace(LINE, "+LINE").replace(CUSTOMER, LINE).replace("+LINE", CUSTOMER)
-    assert event_of(json.loads(swapped)).line == {LINE: CUSTOMER, None: None}[FACTS[name].line]
+    assert event_of(json.loads(swapped)).line == {LINE: CUSTOMER, None: None}[EXPECTED_FIELDS[name].line]
 
 
-@pytest.mark.parametrize("name", FACTS)
-def test_the_line_of_the_url_is_the_line_of_any_sample(name: str) -> None:
+@pytest.mark.parametrize("name", EXPECTED_FIELDS)
+def test_url_line_is_the_line_of_any_sample(name: str) -> None:
     assert event_of(sample(name), OTHER_LINE).line == OTHER_LINE
 
 
@@ -99,22 +99,22 @@ def test_the_line_of_the_url_is_the_line_of_any_sample(name: str) -> None:
 
 
 @pytest.mark.parametrize("receipt", ["delivered", "read"])
-def test_receipts_of_2025_01_01_are_about_our_own_message(receipt: str) -> None:
+def test_receipts_of_2025_01_01_are_for_our_message(receipt: str) -> None:
     envelope = sample("v3-message.sent-2025-01-01")
     envelope["event_type"] = f"message.{receipt}"
     at = "2026-09-14T09:16:12.044Z"
     envelope["data"] |= {"message_id": OUR_MESSAGE, f"{receipt}_at": at}
     envelope["data"]["message"] |= {f"is_{receipt}": True, f"{receipt}_at": at}
-    assert event_of(envelope).fields == FACTS["v3-message.sent-2025-01-01"]
+    assert event_of(envelope).fields == EXPECTED_FIELDS["v3-message.sent-2025-01-01"]
 
 
-def test_the_handle_of_the_recipient_is_enough_on_2025_01_01() -> None:
+def test_recipient_handle_is_enough_in_2025_01_01() -> None:
     envelope = sample("v3-message.received-2025-01-01")
     envelope["data"]["recipient_phone"] = None
     assert event_of(envelope).line == LINE
 
 
-def test_the_phone_of_the_recipient_is_enough_on_2025_01_01() -> None:
+def test_recipient_phone_is_enough_in_2025_01_01() -> None:
     envelope = sample("v3-message.received-2025-01-01")
     envelope["data"]["recipient_handle"] = None
     assert event_of(envelope).line == LINE
@@ -124,7 +124,7 @@ def test_own_message_has_its_line_in_the_sender() -> None:
     envelope = sample("v3-message.sent-2025-01-01")
     envelope["event_type"] = "message.received"
     envelope["data"]["recipient_phone"] = CUSTOMER
-    assert event_of(envelope).fields == FACTS["v3-message.sent-2025-01-01"]
+    assert event_of(envelope).fields == EXPECTED_FIELDS["v3-message.sent-2025-01-01"]
 
 
 @pytest.mark.parametrize("owner", [None, {"handle": "support@example.com", "is_me": True}])
@@ -148,19 +148,19 @@ def test_our_own_reaction_names_the_line() -> None:
     assert event_of(envelope).fields == PayloadFields(LINE, CHAT, OUR_MESSAGE, "outbound", APPLE)
 
 
-def test_a_line_that_joins_a_group_is_the_line() -> None:
+def test_line_that_joins_a_group_is_the_line() -> None:
     envelope = sample("v3-participant.added")
     envelope["data"] |= {"handle": LINE, "participant": sample("v3-message.sent")["data"]["sender_handle"]}
     assert event_of(envelope).line == LINE
 
 
-def test_an_outbound_call_of_v2_has_its_line_at_the_other_end() -> None:
+def test_v2_outbound_call_has_its_line_as_caller() -> None:
     envelope = sample("v2-call.completed")
     envelope["data"] |= {"direction": "outbound", "from": LINE, "to": CUSTOMER}
     assert event_of(envelope).fields == PayloadFields(LINE, direction="outbound")
 
 
-def test_a_message_that_linq_recovered_belongs_to_history() -> None:
+def test_recovered_message_is_history() -> None:
     envelope = sample("v3-message.received")
     assert event_of(envelope).freshness == "live"
     envelope["data"]["reconciled_at"] = "2026-09-15T00:00:00Z"

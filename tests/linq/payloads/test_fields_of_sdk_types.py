@@ -1,4 +1,4 @@
-"""Every webhook class of Linq's SDK, filled in every scene: the line is found where it stands, never a customer."""
+"""Every webhook class of Linq's SDK in every scene: the line is found if it is there, and is never a customer."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ ABOUT_A_LINE = {
     *("phone_number.forwarding_updated", "environment.line_moved", "zero_day_retention.updated"),
     *("contact_card.created", "contact_card.updated", "contact_card.deleted"),
 }
-"""`data.phone_number`, where it is there."""
+"""`data.phone_number`, if present."""
 
 REACTIONS = {"reaction.added", "reaction.removed", "poll.reaction.added"}
 OF_THE_ACTOR = {
     *("participant.added", "participant.removed", "chat.group_name_updated", "chat.group_icon_updated"),
     *("chat.typing_indicator.started", "chat.typing_indicator.stopped"),
 }
-"""One optional handle: of the line, if it is the line that acts."""
+"""An optional handle: of the line, if the line acts."""
 
 
 def carries_the_line(event_type: str, scene: Scene) -> bool:
-    """Whether the payload says which line it is about, in a place that can be trusted."""
+    """Return True if the payload has its line in a trusted field."""
     if event_type in PLAIN | {"message.edited"}:
         return True
     if event_type in IN_THE_OWNER:
@@ -63,12 +63,12 @@ def carries_the_line(event_type: str, scene: Scene) -> bool:
 
 
 def event_of(webhook: BaseModel) -> Event:
-    """What is understood of an SDK object as Linq would write it."""
+    """Return the event of an SDK object as Linq would send it."""
     body = json.dumps(webhook.model_dump(mode="json", by_alias=True, exclude_unset=True)).encode()
     return decode(Dialect.V3, body, None).event
 
 
-def test_every_class_of_the_sdk_is_tried() -> None:
+def test_every_sdk_class_is_tested() -> None:
     modules = {module.name for module in pkgutil.iter_modules(linq.types.__path__)}
     webhooks = {name for name in modules if name.endswith("_webhook_event")} - {"unwrap_webhook_event"}
     assert {class_of(event_type).__module__.rpartition(".")[2] for event_type in EVENT_TYPES} == webhooks
@@ -84,24 +84,24 @@ def test_line_is_found_and_never_a_customer(event_type: str) -> None:
 @pytest.mark.parametrize("ours", [True, False])
 @pytest.mark.parametrize("event_type", sorted(MESSAGES | POLLS))
 def test_messages_and_polls_have_all_fields(event_type: str, ours: bool) -> None:  # noqa: FBT001
-    facts = event_of(instance_of(event_type, Scene(ours))).fields
-    assert facts.chat == "id-1"
-    assert facts.message == ("message_id-1" if event_type in POLLS else "id-1")
-    assert facts.direction == ("outbound" if ours else "inbound")
-    assert facts.service in {"iMessage", "service-1"}
-    assert facts.is_group is True
+    fields = event_of(instance_of(event_type, Scene(ours))).fields
+    assert fields.chat == "id-1"
+    assert fields.message == ("message_id-1" if event_type in POLLS else "id-1")
+    assert fields.direction == ("outbound" if ours else "inbound")
+    assert fields.service in {"iMessage", "service-1"}
+    assert fields.is_group is True
 
 
 @pytest.mark.parametrize("ours", [True, False])
 @pytest.mark.parametrize("event_type", sorted(REACTIONS))
 def test_reactions_have_all_fields(event_type: str, ours: bool) -> None:  # noqa: FBT001
-    facts = event_of(instance_of(event_type, Scene(ours))).fields
-    assert (facts.chat, facts.message) == ("chat_id-1", "message_id-1")
-    assert (facts.direction, facts.service) == ("outbound" if ours else "inbound", "iMessage")
+    fields = event_of(instance_of(event_type, Scene(ours))).fields
+    assert (fields.chat, fields.message) == ("chat_id-1", "message_id-1")
+    assert (fields.direction, fields.service) == ("outbound" if ours else "inbound", "iMessage")
 
 
 @pytest.mark.parametrize("event_type", EVENT_TYPES)
-def test_the_envelope_of_the_sdk_is_read(event_type: str) -> None:
+def test_sdk_envelope_is_parsed(event_type: str) -> None:
     event = event_of(instance_of(event_type, Scene(ours=True)))
     assert (event.id, event.type, event.trace_id) == ("event_id-1", event_type, "trace_id-1")
     assert event.version == "webhook_version-1"

@@ -1,4 +1,4 @@
-"""Where a v2 payload says what: a row for every shape on https://docs.linqapp.com/v2/api."""
+"""Fields of v2 payloads: a row for every shape on https://docs.linqapp.com/v2/api."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ NEW              | chat_id=C chat_handles=V2-BOTH from_phone=CUSTOMER       | LI
 """
 
 
-@pytest.mark.parametrize(("event_type", "data", "facts"), cases(TABLE, TYPES))
-def test_a_payload_says(event_type: str, data: dict[str, Any], facts: PayloadFields) -> None:
-    assert payload_fields(Dialect.V2, event_type, data) == facts
+@pytest.mark.parametrize(("event_type", "data", "fields"), cases(TABLE, TYPES))
+def test_payload_has_the_expected_fields(event_type: str, data: dict[str, Any], fields: PayloadFields) -> None:
+    assert payload_fields(Dialect.V2, event_type, data) == fields
 
 
-@pytest.mark.parametrize(("chat", "understood"), [(771204, "771204"), ("771204", "771204"), (True, None), (-1, None)])
-def test_chat_id_may_be_a_number(chat: object, understood: str | None) -> None:
-    assert payload_fields(Dialect.V2, "message.read", {"chat_id": chat}).chat == understood
+@pytest.mark.parametrize(("chat", "expected"), [(771204, "771204"), ("771204", "771204"), (True, None), (-1, None)])
+def test_chat_id_may_be_a_number(chat: object, expected: str | None) -> None:
+    assert payload_fields(Dialect.V2, "message.read", {"chat_id": chat}).chat == expected
 
 
-def test_every_event_type_of_v2_has_a_row() -> None:
+def test_every_v2_event_type_has_a_row() -> None:
     assert set(V2_TYPES) <= {event_type for event_type, _, _ in rows(TABLE, TYPES)}

@@ -1,4 +1,4 @@
-"""Where a v3 payload says what: a row for every shape in Linq's SDK types and on https://docs.linqapp.com.
+"""Fields of v3 payloads: a row for every shape in Linq's SDK types and on https://docs.linqapp.com.
 
 `message`, `old`, `poll` and so on are short for the fields that such events have in common (`payloads.SHAPES`).
 """
@@ -144,10 +144,10 @@ NEW            | phone_number=CUSTOMER from=CUSTOMER sender_handle=THEIRS?      
 """
 
 
-@pytest.mark.parametrize(("event_type", "data", "facts"), cases(TABLE, TYPES))
-def test_a_payload_says(event_type: str, data: dict[str, Any], facts: PayloadFields) -> None:
-    assert payload_fields(Dialect.V3, event_type, data) == facts
+@pytest.mark.parametrize(("event_type", "data", "fields"), cases(TABLE, TYPES))
+def test_payload_has_the_expected_fields(event_type: str, data: dict[str, Any], fields: PayloadFields) -> None:
+    assert payload_fields(Dialect.V3, event_type, data) == fields
 
 
-def test_every_event_type_of_the_sdk_has_a_row() -> None:
+def test_every_sdk_event_type_has_a_row() -> None:
     assert set(get_args(WebhookEventType)) <= {event_type for event_type, _, _ in rows(TABLE, TYPES)}

@@ -39,11 +39,11 @@ def test_vector_is_the_documented_one() -> None:
     assert SECRET.decoded == bytes(range(32))
 
 
-def test_the_vector_verifies() -> None:
+def test_vector_verifies() -> None:
     assert standard.verify(standard_headers(), BODY, [KNOWN], SENT_AT) == (EVENT_ID, KNOWN)
 
 
-def test_the_vector_is_what_we_sign() -> None:
+def test_our_signature_equals_the_vector() -> None:
     assert standard.sign(SECRET, EVENT_ID, SENT_AT, BODY) == dict(standard_headers())
 
 
@@ -59,7 +59,7 @@ def test_the_vector_is_what_we_sign() -> None:
         f"nonsense  v1, {STANDARD_SIGNATURE} {STANDARD_SIGNATURE}",
     ],
 )
-def test_one_of_several_signatures_is_enough(signatures: str) -> None:
+def test_single_valid_signature_of_several_is_enough(signatures: str) -> None:
     headers = changed(standard_headers(), "webhook-signature", signatures)
     assert standard.verify(headers, BODY, [KNOWN], SENT_AT) == (EVENT_ID, KNOWN)
 
@@ -72,7 +72,7 @@ def test_a_signature_of_another_version_is_ignored(version: str) -> None:
 
 
 @pytest.mark.parametrize(("before", "holds"), [(31, True), (32, False), (1000, False)])
-def test_of_a_long_list_the_first_thirty_two_are_looked_at(before: int, holds: bool) -> None:  # noqa: FBT001
+def test_only_the_first_32_signatures_are_checked(before: int, holds: bool) -> None:  # noqa: FBT001
     headers = changed(standard_headers(), "webhook-signature", "v1,AAAA " * before + STANDARD_SIGNATURE)
     if holds:
         assert standard.verify(headers, BODY, [KNOWN], SENT_AT) == (EVENT_ID, KNOWN)
@@ -82,32 +82,32 @@ def test_of_a_long_list_the_first_thirty_two_are_looked_at(before: int, holds: b
 
 
 @pytest.mark.parametrize("separator", [",", "\t", ";"])
-def test_only_a_blank_separates_signatures(separator: str) -> None:
+def test_only_a_space_separates_signatures(separator: str) -> None:
     headers = changed(standard_headers(), "webhook-signature", f"{STANDARD_SIGNATURE}{separator}v1,AAAA")
     with pytest.raises(BadSignature):
         standard.verify(headers, BODY, [KNOWN], SENT_AT)
 
 
-def test_the_secret_that_signed_is_the_one_that_is_returned() -> None:
+def test_signing_secret_is_returned() -> None:
     others = [LineSecret(OTHER_LINE, 7, OTHER_SECRET), LineSecret(None, 2, SigningSecret("not base64!"))]
     assert standard.verify(standard_headers(), BODY, [*others, KNOWN], SENT_AT)[1] is KNOWN
 
 
 @pytest.mark.parametrize("known", [[], [LineSecret(LINE, 2, OTHER_SECRET)]])
-def test_another_secret_could_help_where_only_the_signature_is_wrong(known: list[LineSecret]) -> None:
+def test_wrong_signature_may_need_another_secret(known: list[LineSecret]) -> None:
     with pytest.raises(BadSignature) as caught:
         standard.verify(standard_headers(), BODY, known, SENT_AT)
     assert caught.value.another_secret_could_help
 
 
 @pytest.mark.parametrize("signature", ["v1,", "v1,=", "v1, v1,"])
-def test_a_secret_that_is_not_base64_verifies_nothing(signature: str) -> None:
+def test_secret_that_is_not_base64_never_verifies(signature: str) -> None:
     known = LineSecret(LINE, 1, SigningSecret("whsec_!!!"))
     with pytest.raises(BadSignature):
         standard.verify(changed(standard_headers(), "webhook-signature", signature), BODY, [known], SENT_AT)
 
 
-# --- headers that cannot be right -----------------------------------------------------------------
+# --- invalid headers ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -126,7 +126,7 @@ def test_repeated_equal_header_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("off", [-301, 301])
-def test_a_good_signature_of_another_time_is_refused(off: int) -> None:
+def test_valid_signature_of_another_time_is_refused(off: int) -> None:
     headers = standard.sign(SECRET, EVENT_ID, SENT_AT + off, BODY)
     with pytest.raises(BadSignature, match="300 seconds"):
         standard.verify(CIMultiDict(headers), BODY, [KNOWN], SENT_AT)
@@ -148,7 +148,7 @@ def test_any_header_of_the_family_makes_it_present(name: str) -> None:
 
 @quick
 @given(secrets, ids, st.binary())
-def test_any_body_that_we_sign_verifies(secret: SigningSecret, webhook_id: str, body: bytes) -> None:
+def test_any_signed_body_verifies(secret: SigningSecret, webhook_id: str, body: bytes) -> None:
     known = LineSecret(LINE, 1, secret)
     headers = CIMultiDict(standard.sign(secret, webhook_id, SENT_AT, body))
     assert standard.verify(headers, body, [known], SENT_AT) == (webhook_id, known)
@@ -156,7 +156,7 @@ def test_any_body_that_we_sign_verifies(secret: SigningSecret, webhook_id: str, 
 
 @quick
 @given(st.integers(0, len(BODY) - 1), st.integers(1, 255))
-def test_any_changed_byte_of_the_body_is_refused(position: int, difference: int) -> None:
+def test_changed_body_byte_is_refused(position: int, difference: int) -> None:
     body = bytearray(BODY)
     body[position] ^= difference
     with pytest.raises(BadSignature):
@@ -165,7 +165,7 @@ def test_any_changed_byte_of_the_body_is_refused(position: int, difference: int)
 
 @quick
 @given(st.sampled_from(NAMES), st.integers(0, 100), st.characters(max_codepoint=0x2FF))
-def test_any_changed_character_of_a_header_is_refused(name: str, position: int, other: str) -> None:
+def test_changed_header_character_is_refused(name: str, position: int, other: str) -> None:
     value = list(standard_headers()[name])
     position %= len(value)
     if value[position] == other:
@@ -177,7 +177,7 @@ def test_any_changed_character_of_a_header_is_refused(name: str, position: int, 
 
 @quick
 @given(st.dictionaries(st.sampled_from(NAMES), st.lists(any_text, max_size=2), min_size=1), st.binary())
-def test_junk_in_headers_is_a_bad_signature_and_nothing_else(junk: dict[str, list[str]], body: bytes) -> None:
+def test_junk_headers_raise_only_bad_signature(junk: dict[str, list[str]], body: bytes) -> None:
     headers = standard_headers()
     for name, values in junk.items():
         headers = changed(headers, name, *values)
@@ -185,12 +185,12 @@ def test_junk_in_headers_is_a_bad_signature_and_nothing_else(junk: dict[str, lis
         standard.verify(headers, body, [KNOWN, LineSecret(LINE, 0, SigningSecret("odd"))], SENT_AT)
 
 
-# --- the same as others do ------------------------------------------------------------------------
+# --- compatibility with other libraries -----------------------------------------------------------
 
 
 @quick
 @given(secrets, ids, st.text(st.characters(codec="utf-8")))
-def test_the_standardwebhooks_library_signs_as_we_do(secret: SigningSecret, webhook_id: str, text: str) -> None:
+def test_standardwebhooks_library_signs_the_same(secret: SigningSecret, webhook_id: str, text: str) -> None:
     theirs = Webhook(secret.text).sign(webhook_id, datetime.fromtimestamp(SENT_AT, UTC), text)
     assert standard.sign(secret, webhook_id, SENT_AT, text.encode())["webhook-signature"] == theirs
     headers = changed(changed(standard_headers(), "webhook-signature", theirs), "webhook-id", webhook_id)
@@ -200,7 +200,7 @@ def test_the_standardwebhooks_library_signs_as_we_do(secret: SigningSecret, webh
 
 @quick
 @given(secrets, ids, st.dictionaries(st.text(), st.text()).map(json.dumps))
-def test_the_standardwebhooks_library_verifies_what_we_sign(secret: SigningSecret, webhook_id: str, text: str) -> None:
+def test_standardwebhooks_library_verifies_our_signature(secret: SigningSecret, webhook_id: str, text: str) -> None:
     headers = standard.sign(secret, webhook_id, int(time.time()), text.encode())
     assert Webhook(secret.text).verify(text, headers) == json.loads(text)
     with pytest.raises(WebhookVerificationError):
@@ -213,7 +213,7 @@ def sdk() -> Iterator[linq.LinqAPIV3]:
         yield client
 
 
-def test_the_official_sdk_unwraps_what_we_sign(sdk: linq.LinqAPIV3) -> None:
+def test_official_sdk_accepts_our_signature(sdk: linq.LinqAPIV3) -> None:
     headers = standard.sign(SECRET, EVENT_ID, int(time.time()), BODY)
     event = sdk.webhooks.unwrap(BODY.decode(), headers=headers, key=SECRET.text)
     assert event.event_type == "chat.typing_indicator.started"
@@ -230,7 +230,7 @@ def test_the_official_sdk_unwraps_what_we_sign(sdk: linq.LinqAPIV3) -> None:
         ("webhook-signature", "v1,"),
     ],
 )
-def test_the_official_sdk_refuses_what_we_refuse(sdk: linq.LinqAPIV3, name: str, value: str) -> None:
+def test_official_sdk_refuses_the_same_webhooks(sdk: linq.LinqAPIV3, name: str, value: str) -> None:
     now = int(time.time())
     headers = {**standard.sign(SECRET, EVENT_ID, now, BODY), name: value}
     with pytest.raises(WebhookVerificationError):

@@ -27,67 +27,67 @@ from tests.properties import any_text, quick
 NAMES = ("X-Webhook-Timestamp", "X-Webhook-Signature")
 
 
-def test_the_vector_verifies() -> None:
+def test_vector_verifies() -> None:
     assert v3_legacy.verify(legacy_headers(), BODY, [KNOWN], SENT_AT) is KNOWN
 
 
-def test_the_vector_is_what_we_sign() -> None:
+def test_our_signature_equals_the_vector() -> None:
     assert v3_legacy.sign(SECRET, SENT_AT, BODY) == dict(legacy_headers())
 
 
-def test_the_key_is_the_whole_secret_as_a_string() -> None:
+def test_key_is_the_whole_secret_text() -> None:
     mac = hmac.new(SECRET.text.encode(), str(SENT_AT).encode() + b"." + BODY, hashlib.sha256)
     assert mac.hexdigest() == LEGACY_SIGNATURE
 
 
-def test_a_signature_of_the_decoded_key_holds_as_well() -> None:
+def test_decoded_key_signature_is_accepted() -> None:
     headers = changed(legacy_headers(), "X-Webhook-Signature", LEGACY_SIGNATURE_OF_DECODED_KEY)
     assert v3_legacy.verify(headers, BODY, [KNOWN], SENT_AT) is KNOWN
 
 
-def test_upper_case_hex_is_the_same_signature() -> None:
+def test_upper_case_hex_is_accepted() -> None:
     headers = changed(legacy_headers(), "X-Webhook-Signature", LEGACY_SIGNATURE.upper())
     assert v3_legacy.verify(headers, BODY, [KNOWN], SENT_AT) is KNOWN
 
 
-def test_a_secret_that_is_not_base64_verifies_as_the_string_it_is() -> None:
+def test_secret_that_is_not_base64_verifies_as_text() -> None:
     known = LineSecret(LINE, 1, SigningSecret("issued long ago!"))
     headers = CIMultiDict(v3_legacy.sign(known.secret, SENT_AT, BODY))
     assert v3_legacy.verify(headers, BODY, [KNOWN, known], SENT_AT) is known
 
 
-def test_an_empty_secret_verifies_nothing() -> None:
+def test_empty_secret_never_verifies() -> None:
     signature = hmac.new(b"", str(SENT_AT).encode() + b"." + BODY, hashlib.sha256).hexdigest()
     headers = changed(legacy_headers(), "X-Webhook-Signature", signature)
     with pytest.raises(BadSignature):
         v3_legacy.verify(headers, BODY, [LineSecret(LINE, 1, SigningSecret(""))], SENT_AT)
 
 
-def test_the_secret_that_signed_is_the_one_that_is_returned() -> None:
+def test_signing_secret_is_returned() -> None:
     assert v3_legacy.verify(legacy_headers(), BODY, [LineSecret(OTHER_LINE, 1, OTHER_SECRET), KNOWN], SENT_AT) is KNOWN
 
 
 @pytest.mark.parametrize("known", [[], [LineSecret(LINE, 2, OTHER_SECRET)]])
-def test_another_secret_could_help_where_only_the_signature_is_wrong(known: list[LineSecret]) -> None:
+def test_wrong_signature_may_need_another_secret(known: list[LineSecret]) -> None:
     with pytest.raises(BadSignature) as caught:
         v3_legacy.verify(legacy_headers(), BODY, known, SENT_AT)
     assert caught.value.another_secret_could_help
 
 
 @pytest.mark.parametrize("off", [-300, 300])
-def test_five_minutes_off_is_fresh(off: int) -> None:
+def test_five_minute_old_timestamp_is_fresh(off: int) -> None:
     headers = CIMultiDict(v3_legacy.sign(SECRET, SENT_AT + off, BODY))
     assert v3_legacy.verify(headers, BODY, [KNOWN], SENT_AT) is KNOWN
 
 
 @pytest.mark.parametrize("off", [-301, 301])
-def test_more_than_five_minutes_off_is_refused(off: int) -> None:
+def test_timestamp_beyond_five_minutes_is_refused(off: int) -> None:
     headers = CIMultiDict(v3_legacy.sign(SECRET, SENT_AT + off, BODY))
     with pytest.raises(BadSignature, match="300 seconds"):
         v3_legacy.verify(headers, BODY, [KNOWN], SENT_AT)
 
 
-def test_the_body_alone_is_not_what_is_signed() -> None:
+def test_signature_of_the_body_alone_is_refused() -> None:
     body_only = hmac.new(SECRET.whole, BODY, hashlib.sha256).hexdigest()
     with pytest.raises(BadSignature):
         v3_legacy.verify(changed(legacy_headers(), "X-Webhook-Signature", body_only), BODY, [KNOWN], SENT_AT)
@@ -95,14 +95,14 @@ def test_the_body_alone_is_not_what_is_signed() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("values", [(), ("",), ("é",), ("\udcff",), ("a",), ("a", "b")])
-def test_a_header_that_cannot_be_right_is_a_bad_signature(name: str, values: tuple[str, ...]) -> None:
+def test_invalid_header_is_a_bad_signature(name: str, values: tuple[str, ...]) -> None:
     with pytest.raises(BadSignature):
         v3_legacy.verify(changed(legacy_headers(), name, *values), BODY, [KNOWN], SENT_AT)
 
 
 @quick
 @given(st.text(st.characters(codec="utf-8"), min_size=1), st.binary())
-def test_any_body_that_we_sign_with_any_secret_verifies(secret: str, body: bytes) -> None:
+def test_any_body_and_secret_verify(secret: str, body: bytes) -> None:
     known = LineSecret(LINE, 1, SigningSecret(secret))
     headers = CIMultiDict(v3_legacy.sign(known.secret, SENT_AT, body))
     assert v3_legacy.verify(headers, body, [known], SENT_AT) is known
@@ -110,7 +110,7 @@ def test_any_body_that_we_sign_with_any_secret_verifies(secret: str, body: bytes
 
 @quick
 @given(st.integers(0, len(BODY) - 1), st.integers(1, 255))
-def test_any_changed_byte_of_the_body_is_refused(position: int, difference: int) -> None:
+def test_changed_body_byte_is_refused(position: int, difference: int) -> None:
     body = bytearray(BODY)
     body[position] ^= difference
     with pytest.raises(BadSignature):
@@ -119,7 +119,7 @@ def test_any_changed_byte_of_the_body_is_refused(position: int, difference: int)
 
 @quick
 @given(st.sampled_from(NAMES), st.integers(0, 63), st.characters(max_codepoint=0x2FF))
-def test_any_changed_character_of_a_header_is_refused(name: str, position: int, other: str) -> None:
+def test_changed_header_character_is_refused(name: str, position: int, other: str) -> None:
     value = list(legacy_headers()[name])
     position %= len(value)
     value[position] = other if value[position] != other.lower() else "!"
@@ -129,7 +129,7 @@ def test_any_changed_character_of_a_header_is_refused(name: str, position: int, 
 
 @quick
 @given(st.dictionaries(st.sampled_from(NAMES), st.lists(any_text, max_size=2), min_size=1), st.binary())
-def test_junk_in_headers_is_a_bad_signature_and_nothing_else(junk: dict[str, list[str]], body: bytes) -> None:
+def test_junk_headers_raise_only_bad_signature(junk: dict[str, list[str]], body: bytes) -> None:
     headers = legacy_headers()
     for name, values in junk.items():
         headers = changed(headers, name, *values)

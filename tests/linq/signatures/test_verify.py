@@ -43,7 +43,7 @@ LEGACY_NAMES = ("X-Webhook-Timestamp", "X-Webhook-Signature")
 NO_ENVELOPE = [b"", b"hello", b"[]", b"{}", b'{"event_id":"e"}', b'{"event_type":"t"}', b"\xff\xfe\xfd", b"[" * 100_000]
 
 
-# --- v3: which signature decides ------------------------------------------------------------------
+# --- v3: precedence of signatures -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("headers", [both_headers(), standard_headers(), legacy_headers()], ids=["both", "new", "old"])
@@ -53,12 +53,12 @@ def test_webhook_signed_by_linq_is_accepted(headers: CIMultiDict[str]) -> None:
     )
 
 
-def test_the_body_is_kept_byte_for_byte() -> None:
+def test_body_is_kept_byte_for_byte() -> None:
     body = b' {"event_type" : "t",\r\n "event_id":"\\u0065-1" , "data":{"b":1.0,"a":1e2}}  '
     headers = CIMultiDict(v3_legacy.sign(SECRET, SENT_AT, body))
-    arrival = verify_v3(headers, body, [KNOWN], SENT_AT)
-    assert arrival.body == body
-    assert arrival.id == "e-1"
+    webhook = verify_v3(headers, body, [KNOWN], SENT_AT)
+    assert webhook.body == body
+    assert webhook.id == "e-1"
 
 
 def test_valid_standard_signature_overrides_wrong_older_one() -> None:
@@ -80,7 +80,7 @@ def test_valid_standard_signature_overrides_wrong_older_one() -> None:
         ("webhook-signature", ()),
     ],
 )
-def test_a_valid_older_signature_does_not_rescue_a_wrong_standard_one(name: str, values: tuple[str, ...]) -> None:
+def test_wrong_standard_signature_overrides_valid_older_one(name: str, values: tuple[str, ...]) -> None:
     with pytest.raises(BadSignature):
         verify_v3(changed(both_headers(), name, *values), BODY, [KNOWN], SENT_AT)
 
@@ -93,22 +93,22 @@ def test_single_standard_header_disables_older_signature(name: str) -> None:
         verify_v3(headers, BODY, [KNOWN], SENT_AT)
 
 
-def test_no_signature_at_all_is_refused() -> None:
+def test_missing_signature_is_refused() -> None:
     with pytest.raises(BadSignature, match="missing"):
         verify_v3(CIMultiDict[str](), BODY, [KNOWN], SENT_AT)
 
 
-# --- v3: what the arrival says --------------------------------------------------------------------
+# --- v3: fields of a verified webhook -------------------------------------------------------------
 
 
 @pytest.mark.parametrize("headers", [standard_headers(), legacy_headers()], ids=["new", "old"])
 @pytest.mark.parametrize("line", [LINE, OTHER_LINE, None])
-def test_the_line_is_that_of_the_secret_that_verified(headers: CIMultiDict[str], line: str | None) -> None:
+def test_line_is_that_of_the_verifying_secret(headers: CIMultiDict[str], line: str | None) -> None:
     secrets = [LineSecret("+19995550100", 1, OTHER_SECRET), LineSecret(line, 3, SECRET)]
     assert verify_v3(headers, BODY, secrets, SENT_AT).line == line
 
 
-def test_the_line_is_not_the_one_that_the_payload_names() -> None:
+def test_line_is_not_taken_from_the_payload() -> None:
     body = json.dumps({"event_id": "e", "event_type": "phone_number.assigned", "data": {"phone_number": OTHER_LINE}})
     headers = CIMultiDict(v3_legacy.sign(SECRET, SENT_AT, body.encode()))
     assert verify_v3(headers, body.encode(), [KNOWN], SENT_AT).line == LINE
@@ -121,13 +121,13 @@ def test_each_secret_verifies_during_a_rotation(signer: SigningSecret) -> None:
     assert verify_v3(headers, BODY, secrets, SENT_AT).line == LINE
 
 
-def test_the_webhook_id_is_the_one_that_was_signed() -> None:
+def test_webhook_id_is_the_signed_id() -> None:
     headers = CIMultiDict(standard.sign(SECRET, "msg_2Lml", SENT_AT, BODY))
-    arrival = verify_v3(headers, BODY, [KNOWN], SENT_AT)
-    assert (arrival.webhook_id, arrival.id) == ("msg_2Lml", EVENT_ID)
+    webhook = verify_v3(headers, BODY, [KNOWN], SENT_AT)
+    assert (webhook.webhook_id, webhook.id) == ("msg_2Lml", EVENT_ID)
 
 
-def test_the_webhook_id_is_the_event_id_where_none_was_signed() -> None:
+def test_webhook_id_defaults_to_the_event_id() -> None:
     assert verify_v3(legacy_headers(), BODY, [KNOWN], SENT_AT).webhook_id == EVENT_ID
 
 
@@ -137,14 +137,14 @@ def test_unknown_event_types_are_accepted() -> None:
     assert verify_v3(headers, body, [KNOWN], SENT_AT).type == "hologram.projected"
 
 
-# --- what is no envelope --------------------------------------------------------------------------
+# --- invalid envelopes ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("body", NO_ENVELOPE)
 @pytest.mark.parametrize(
     "sign", [lambda b: standard.sign(SECRET, "e", SENT_AT, b), lambda b: v3_legacy.sign(SECRET, SENT_AT, b)]
 )
-def test_a_signed_body_that_is_no_envelope_is_unparsable(body: bytes, sign: Callable[[bytes], dict[str, str]]) -> None:
+def test_signed_invalid_envelope_is_unparsable(body: bytes, sign: Callable[[bytes], dict[str, str]]) -> None:
     with pytest.raises(Unparsable):
         verify_v3(CIMultiDict(sign(body)), body, [KNOWN], SENT_AT)
 
@@ -159,7 +159,7 @@ def test_unsigned_body_is_not_parsed(body: bytes, headers: CIMultiDict[str]) -> 
 # --- v2 -------------------------------------------------------------------------------------------
 
 
-def test_what_linq_signed_for_v2_is_admitted_without_a_line() -> None:
+def test_signed_v2_webhook_is_accepted_without_a_line() -> None:
     assert verify_v2(v2_headers(), V2_BODY, [V2_KNOWN]) == VerifiedWebhook(
         id="0f1e2d3c-4b5a-4697-8879-6a5b4c3d2e1f",
         type="message.read",
@@ -171,14 +171,14 @@ def test_what_linq_signed_for_v2_is_admitted_without_a_line() -> None:
 
 
 @pytest.mark.parametrize("body", NO_ENVELOPE)
-def test_a_signed_v2_body_that_is_no_envelope_is_unparsable(body: bytes) -> None:
+def test_signed_invalid_v2_envelope_is_unparsable(body: bytes) -> None:
     with pytest.raises(Unparsable):
         verify_v2(CIMultiDict(v2.sign(V2_SECRET, body)), body, [V2_KNOWN])
     with pytest.raises(BadSignature):
         verify_v2(v2_headers(), body, [V2_KNOWN])
 
 
-def test_a_webhook_id_that_v2_did_not_sign_is_not_taken() -> None:
+def test_unsigned_v2_webhook_id_is_ignored() -> None:
     headers = v2_headers()
     headers.add("webhook-id", "forged")
     assert verify_v2(headers, V2_BODY, [V2_KNOWN]).webhook_id == "0f1e2d3c-4b5a-4697-8879-6a5b4c3d2e1f"
@@ -191,7 +191,7 @@ tokens = st.text(visible_ascii, min_size=1, max_size=256)
 
 @quick
 @given(tokens, tokens, st.dictionaries(st.text(), json_values), st.booleans())
-def test_any_object_with_an_id_and_a_type_is_admitted(
+def test_any_object_with_id_and_type_is_accepted(
     event_id: str,
     event_type: str,
     more: dict[str, Any],
@@ -199,8 +199,8 @@ def test_any_object_with_an_id_and_a_type_is_admitted(
 ) -> None:
     envelope = {**more, "event_id": event_id, "event_type": event_type}
     body = json.dumps(envelope, ensure_ascii=ascii_only).encode()
-    arrival = verify_v3(CIMultiDict(standard.sign(SECRET, "w", SENT_AT, body)), body, [KNOWN], SENT_AT)
-    assert arrival == VerifiedWebhook(event_id, event_type, Dialect.V3, "w", LINE, body, generation=1)
+    webhook = verify_v3(CIMultiDict(standard.sign(SECRET, "w", SENT_AT, body)), body, [KNOWN], SENT_AT)
+    assert webhook == VerifiedWebhook(event_id, event_type, Dialect.V3, "w", LINE, body, generation=1)
 
 
 junk = st.dictionaries(

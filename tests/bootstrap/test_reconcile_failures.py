@@ -1,4 +1,4 @@
-"""Reconciling when Linq, Redis or a single line is in trouble."""
+"""Reconciling while Linq, Redis or a single line fails."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from tests.support import Clock
 
 
-# --- When something goes wrong ------------------------------------------------------------------------
+# --- Failures -----------------------------------------------------------------------------------------
 
 
-async def test_a_line_that_fails_does_not_stop_the_others(bench: Bench) -> None:
+async def test_failing_line_does_not_stop_the_others(bench: Bench) -> None:
     bench.sandbox.intercept = refuse("POST", OTHER_LINE)
     results = await bench.apply()
     assert actions(results) == [
@@ -45,7 +45,7 @@ async def test_a_line_that_fails_does_not_stop_the_others(bench: Bench) -> None:
         ("create", OTHER_LINE, 1, False),
         ("create", THIRD_LINE, 1, True),
     ]
-    (failed,) = [one for one in results if one.error]
+    (failed,) = [result for result in results if result.error]
     assert "Internal error" in str(failed.error)
     assert OTHER_LINE in str(failed.error)
     assert await bench.secrets() == bench.secrets_at_linq()
@@ -54,7 +54,7 @@ async def test_a_line_that_fails_does_not_stop_the_others(bench: Bench) -> None:
     assert len(bench.at_linq()) == len(LINES)
 
 
-async def test_a_line_whose_new_subscription_cannot_be_made_keeps_its_old_one(bench: Bench) -> None:
+async def test_failed_creation_keeps_the_old_subscription(bench: Bench) -> None:
     await bench.apply()
     before = bench.at_linq()
     await bench.redis.flushall()
@@ -62,14 +62,14 @@ async def test_a_line_whose_new_subscription_cannot_be_made_keeps_its_old_one(be
     bench.sandbox.intercept = refuse("POST", LINE)
     results = await bench.apply()
     assert ("create", LINE, 2, False) in actions(results)
-    assert not [one for one in results if one.step.action is Action.DELETE and one.step.line == LINE]
-    (old,) = [one for one, url in before.items() if "16465550123" in url]
+    assert not [result for result in results if result.step.action is Action.DELETE and result.step.line == LINE]
+    (old,) = [subscription_id for subscription_id, url in before.items() if "16465550123" in url]
     assert old in bench.at_linq()
     assert f"DELETE {SUBSCRIPTIONS}/{old}" not in bench.sandbox.calls
     assert {target_url(PUBLIC, line, 2) for line in (OTHER_LINE, THIRD_LINE)} < set(bench.at_linq().values())
 
 
-async def test_an_update_that_fails_is_told_and_tried_by_the_next_run(bench: Bench) -> None:
+async def test_failed_update_is_reported_and_retried_next_run(bench: Bench) -> None:
     await bench.apply()
     next(iter(bench.sandbox.sandbox.state.subscriptions.values())).is_active = False
     bench.sandbox.intercept = refuse("PUT")
@@ -78,7 +78,7 @@ async def test_an_update_that_fails_is_told_and_tried_by_the_next_run(bench: Ben
     assert ("update", LINE, 1, True) in actions(await bench.apply())
 
 
-async def test_a_delete_that_fails_is_told_and_tried_by_the_next_run(bench: Bench) -> None:
+async def test_failed_deletion_is_reported_and_retried_next_run(bench: Bench) -> None:
     await bench.apply()
     bench.sandbox.sandbox.state.lines.remove(LINE)
     bench.sandbox.intercept = refuse("DELETE")
@@ -89,7 +89,7 @@ async def test_a_delete_that_fails_is_told_and_tried_by_the_next_run(bench: Benc
     assert len(bench.at_linq()) == len(LINES) - 1
 
 
-async def test_a_subscription_whose_secret_got_lost_on_its_way_is_replaced_by_the_next_run(bench: Bench) -> None:
+async def test_subscription_with_a_lost_secret_is_replaced_next_run(bench: Bench) -> None:
     async def make_it_and_fail(request: web.Request) -> web.StreamResponse | None:
         if request.method != "POST":
             return None
@@ -108,10 +108,10 @@ async def test_a_subscription_whose_secret_got_lost_on_its_way_is_replaced_by_th
 
 
 @asynccontextmanager
-async def bench_behind_a_gate(
+async def bench_losing_redis(
     sandbox: RunningSandbox, redis_url: str, clock: Clock, *, opens_after: int | None
 ) -> AsyncIterator[Bench]:
-    """A bench whose Redis is gone from the moment Linq made the first subscription, for so many calls or for good."""
+    """Run a bench whose Redis fails once Linq created the first subscription, for `opens_after` calls or forever."""
     async with gate_to(redis_url) as gate:
         client = open_redis(gate.url, 1.0)
 
@@ -134,25 +134,25 @@ async def bench_behind_a_gate(
             await client.aclose()
 
 
-async def test_a_short_trouble_with_redis_does_not_cost_a_secret(
+async def test_short_redis_outage_loses_no_secret(
     sandbox: RunningSandbox, redis: Redis, redis_url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reconcile, "_STORE_PAUSE", 0.01)
-    async with bench_behind_a_gate(sandbox, redis_url, clock, opens_after=5) as troubled:
+    async with bench_losing_redis(sandbox, redis_url, clock, opens_after=5) as troubled:
         assert actions(await troubled.apply()) == [("create", line, 1, True) for line in LINES]
     bench = bench_of(sandbox, redis, clock)
     assert await bench.secrets() == bench.secrets_at_linq()
 
 
-async def test_secrets_that_redis_did_not_take_are_replaced_by_the_next_run(
+async def test_unstored_secrets_are_replaced_next_run(
     sandbox: RunningSandbox, redis: Redis, redis_url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reconcile, "_STORE_PAUSE", 0.001)
-    monkeypatch.setattr(lock, "_LENGTH", 0.1)  # of the lock that cannot be given back
-    async with bench_behind_a_gate(sandbox, redis_url, clock, opens_after=None) as troubled:
+    monkeypatch.setattr(lock, "_LENGTH", 0.1)  # for the lock, which cannot be released
+    async with bench_losing_redis(sandbox, redis_url, clock, opens_after=None) as troubled:
         results = await troubled.apply()
     assert actions(results) == [("create", line, 1, False) for line in LINES]
-    assert all("Redis did not take the secret" in str(one.error) for one in results)
+    assert all("Redis did not take the secret" in str(result.error) for result in results)
     assert len(sandbox.sandbox.state.subscriptions) == len(LINES)
     sandbox.intercept = None
     bench = bench_of(sandbox, redis, clock)
@@ -161,7 +161,7 @@ async def test_secrets_that_redis_did_not_take_are_replaced_by_the_next_run(
     assert await bench.secrets() == bench.secrets_at_linq()
 
 
-async def test_planning_without_redis_says_so(sandbox: RunningSandbox, redis_url: str, clock: Clock) -> None:
+async def test_planning_without_redis_is_an_error(sandbox: RunningSandbox, redis_url: str, clock: Clock) -> None:
     async with gate_to(redis_url) as gate:
         gate.shut()
         client = open_redis(gate.url, 1.0)
@@ -171,17 +171,17 @@ async def test_planning_without_redis_says_so(sandbox: RunningSandbox, redis_url
     assert sandbox.changes == []
 
 
-# --- What Linq says when it says no -------------------------------------------------------------------
+# --- Error responses of Linq --------------------------------------------------------------------------
 
 
-async def test_linq_that_is_down_is_told_in_one_sentence(deaf_port: int) -> None:
-    base_url = f"http://127.0.0.1:{deaf_port}/api/partner"
+async def test_unreachable_linq_is_a_single_sentence(refusing_port: int) -> None:
+    base_url = f"http://127.0.0.1:{refusing_port}/api/partner"
     async with linq.AsyncLinqAPIV3(api_key=API_KEY, base_url=base_url, max_retries=0) as client:
         with pytest.raises(LinqApiError, match="listing phone numbers: Linq cannot be reached"):
             await LinqApi(client).lines()
 
 
-async def test_a_key_that_linq_refuses_is_named_by_its_variable(sandbox: RunningSandbox) -> None:
+async def test_refused_key_is_named_by_its_variable(sandbox: RunningSandbox) -> None:
     async with open_linq("another-key", sandbox.base_url) as api:
         for call in (api.lines(), api.subscriptions(), api.create(f"{PUBLIC}/x", ["message.sent"], LINE)):
             with pytest.raises(LinqApiError, match=r"LINQ_API_V3_API_KEY \(401\)"):
@@ -193,13 +193,13 @@ async def answer_429(_: web.Request) -> web.StreamResponse:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Does not wait until Linq's rate limit is over."""
+def no_rate_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set the timeout for Linq's rate limit to zero."""
     monkeypatch.setattr(linq_api, "RATE_TIMEOUT", 0.0)
 
 
-@pytest.mark.usefixtures("impatient")
-async def test_a_refusal_carries_linqs_message_and_code(bench: Bench) -> None:
+@pytest.mark.usefixtures("no_rate_timeout")
+async def test_refusal_has_linq_message_and_code(bench: Bench) -> None:
     bench.sandbox.intercept = answer_429
     with pytest.raises(LinqApiError) as refused:
         await bench.plan()
@@ -207,8 +207,8 @@ async def test_a_refusal_carries_linqs_message_and_code(bench: Bench) -> None:
         assert part in str(refused.value)
 
 
-@pytest.mark.usefixtures("impatient")
-async def test_a_refusal_is_a_sentence_and_not_the_body_of_an_answer(bench: Bench) -> None:
+@pytest.mark.usefixtures("no_rate_timeout")
+async def test_refusal_is_a_sentence_without_the_response_body(bench: Bench) -> None:
     bench.sandbox.intercept = answer_429
     with pytest.raises(LinqApiError) as refused:
         await bench.reconciler._api.lines()
@@ -217,7 +217,7 @@ async def test_a_refusal_is_a_sentence_and_not_the_body_of_an_answer(bench: Benc
     )
 
 
-async def test_a_rate_limit_that_passes_is_waited_out(sandbox: RunningSandbox) -> None:
+async def test_short_rate_limit_is_waited_out(sandbox: RunningSandbox) -> None:
     answered = 0
 
     async def limit_twice(_: web.Request) -> web.StreamResponse | None:
@@ -243,7 +243,7 @@ async def test_lasting_rate_limit_delays_every_call(bench: Bench) -> None:
     assert actions(await bench.apply()) == [("create", line, 1, True) for line in LINES]
 
 
-async def test_an_answer_that_is_not_linqs_is_told_in_one_sentence(bench: Bench) -> None:
+async def test_foreign_response_is_a_single_sentence(bench: Bench) -> None:
     async def some_web_page(_: web.Request) -> web.StreamResponse:
         return web.Response(text="<html>Welcome!</html>", content_type="text/html")
 
@@ -252,7 +252,7 @@ async def test_an_answer_that_is_not_linqs_is_told_in_one_sentence(bench: Bench)
         await bench.plan()
 
 
-async def test_an_account_without_lines_is_an_error_and_not_a_reason_to_delete(bench: Bench) -> None:
+async def test_account_without_lines_is_an_error_and_deletes_nothing(bench: Bench) -> None:
     await bench.apply()
     bench.sandbox.sandbox.state.lines.clear()
     with pytest.raises(LinqApiError, match="no phone numbers"):
@@ -260,7 +260,7 @@ async def test_an_account_without_lines_is_an_error_and_not_a_reason_to_delete(b
     assert len(bench.at_linq()) == len(LINES)
 
 
-async def test_event_types_default_to_those_of_the_sdk(bench: Bench) -> None:
+async def test_event_types_default_to_the_sdk(bench: Bench) -> None:
     async def not_found(request: web.Request) -> web.StreamResponse | None:
         return linq_error(404, 2010, "Not found") if request.path.endswith("/webhook-events") else None
 
@@ -268,9 +268,9 @@ async def test_event_types_default_to_those_of_the_sdk(bench: Bench) -> None:
     assert {step.action for step in await bench.plan()} == {Action.CREATE}
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("no_rate_timeout")
 @pytest.mark.parametrize("retry_after", ["1", "90"])
-async def test_a_rate_limit_is_left_to_us_by_the_sdk(sandbox: RunningSandbox, retry_after: str) -> None:
+async def test_sdk_does_not_retry_a_rate_limit(sandbox: RunningSandbox, retry_after: str) -> None:
     asked = 0
 
     async def limit(_: web.Request) -> web.StreamResponse:
@@ -300,13 +300,11 @@ MALFORMED = [
 
 @pytest.mark.parametrize("path", ["/phone_numbers", "/webhook-subscriptions", "/webhook-events"])
 @pytest.mark.parametrize("body", MALFORMED)
-async def test_a_good_status_with_anything_but_linqs_answer_is_one_sentence(
-    bench: Bench, path: str, body: bytes
-) -> None:
-    async def answer(request: web.Request) -> web.StreamResponse | None:
+async def test_foreign_body_with_status_200_is_a_single_sentence(bench: Bench, path: str, body: bytes) -> None:
+    async def respond(request: web.Request) -> web.StreamResponse | None:
         return web.Response(body=body, content_type="application/json") if request.path.endswith(path) else None
 
-    bench.sandbox.intercept = answer
+    bench.sandbox.intercept = respond
     with pytest.raises(LinqApiError, match=r"^listing [a-z ]+: the response is not Linq's; check LINQ_API_V3_BASE_URL"):
         await bench.plan()
 
@@ -323,10 +321,10 @@ async def test_a_good_status_with_anything_but_linqs_answer_is_one_sentence(
     ids=str,
 )
 async def test_creation_with_a_bad_response_is_replaced_next_run(bench: Bench, change: dict[str, Any] | None) -> None:
-    """As if Linq's first answer to a creation came half, or without the secret that it shows only once."""
+    """Truncate Linq's first response to a creation, or drop the secret that Linq shows only once."""
     strange = 0
 
-    async def answer(request: web.Request) -> web.StreamResponse | None:
+    async def respond(request: web.Request) -> web.StreamResponse | None:
         nonlocal strange
         if request.method != "POST" or strange:
             return None
@@ -339,7 +337,7 @@ async def test_creation_with_a_bad_response_is_replaced_next_run(bench: Bench, c
             return web.Response(status=201, body=b'{"id": "', content_type="application/json")
         return web.json_response({**body, **change}, status=201)
 
-    bench.sandbox.intercept = answer
+    bench.sandbox.intercept = respond
     results = actions(await bench.apply())
     assert [well for *_, well in results].count(False) == 1
     assert len(await bench.keyring.records()) == len(LINES) - 1
@@ -349,7 +347,7 @@ async def test_creation_with_a_bad_response_is_replaced_next_run(bench: Bench, c
     assert len(bench.at_linq()) == len(LINES)
 
 
-async def test_a_bug_of_ours_in_one_step_leaves_the_others_whole(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_bug_in_a_step_does_not_affect_the_others(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     create = LinqApi.create
 
     async def broken(api: LinqApi, url: str, events: Any, line: str | None) -> Any:
@@ -359,11 +357,11 @@ async def test_a_bug_of_ours_in_one_step_leaves_the_others_whole(bench: Bench, m
 
     monkeypatch.setattr(LinqApi, "create", broken)
     results = await bench.apply()
-    assert [one.error for one in results if one.step.line == LINE] == ["ZeroDivisionError: oops"]
-    assert sum(one.error is None for one in results) == len(LINES) - 1
+    assert [result.error for result in results if result.step.line == LINE] == ["ZeroDivisionError: oops"]
+    assert sum(result.error is None for result in results) == len(LINES) - 1
 
 
-async def test_a_line_that_cannot_be_set_right_keeps_its_other_subscriptions(bench: Bench) -> None:
+async def test_failed_repair_keeps_the_other_subscriptions(bench: Bench) -> None:
     await bench.apply()
     [first, *_] = bench.sandbox.sandbox.state.subscriptions.values()
     first.events = ["message.read"]
@@ -378,7 +376,7 @@ async def test_a_line_that_cannot_be_set_right_keeps_its_other_subscriptions(ben
 async def test_failed_registration_keeps_removed_lines(
     bench: Bench, sandbox: RunningSandbox, redis: Redis, clock: Clock
 ) -> None:
-    """The one may be the other, mistyped."""
+    """Keep the removed line: the failing line may be the same line, mistyped."""
     await bench.apply()
     mistyped = bench_of(sandbox, redis, clock, f'[linq]\nlines = ["{LINE}", "+16469999999"]\n{RULES}')
     sandbox.intercept = refuse("POST", "+16469999999")
