@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from relay.cli.help import RelayCommand, RelayGroup
 from relay.cli.reference import reference_pages
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(cls=RelayGroup, add_completion=False, rich_markup_mode=None)
 
 
 @app.callback()
@@ -17,7 +18,7 @@ def _group() -> None:
     """Keep `docs` a command with a name, although it is the only one here."""
 
 
-@app.command(hidden=True)
+@app.command(cls=RelayCommand, hidden=True)
 def docs(
     context: typer.Context,
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of the pages.")] = Path("deploy/docs"),
