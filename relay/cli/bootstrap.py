@@ -84,7 +84,9 @@ def rotate(
     ] = None,
     overlap: Annotated[
         str | None,
-        typer.Option(metavar="DURATION", help="How long old secrets stay valid, such as 1h.  [default: relay.toml]"),
+        typer.Option(
+            metavar="DURATION", help="How long old secrets stay valid, such as 1h.  [default: rotate_overlap]"
+        ),
     ] = None,
     json: JsonOption = False,
 ) -> None:

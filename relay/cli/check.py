@@ -79,7 +79,7 @@ def _warnings(config: RelayConfig) -> list[str]:
     return warnings
 
 
-@command(app, examples=("relay explain webhook.json", "pbpaste | relay explain - --line +16465550123"))
+@command(app, examples=("relay explain webhook.json", "cat webhook.json | relay explain - --line +16465550123"))
 def explain(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="A webhook's body; - for standard input.", allow_dash=True)

@@ -132,7 +132,9 @@ def drop(
 
 
 def _print_in_full(found: Found, view: View) -> None:
-    for letter in found.letters:
+    for number, letter in enumerate(found.letters):
+        if number:
+            say("")
         print_fields(f"Dead letter {letter.record.id}", _summary(letter), view)
         if attempts := found.attempts_of(letter):
             print_attempts("Its attempts, oldest first", attempts, view)

@@ -32,7 +32,7 @@ def _text(flag: str, metavar: str, help_text: str) -> Any:
 
 
 FILTER_OPTIONS: dict[str, Any] = {
-    "event_id": _text("--id", "ID", "Only this id."),
+    "event_id": _text("--id", "ID", "Only this id, as a list shows it."),
     "event_type": _text("--type", "PATTERN", "Only these event types, such as message.*"),
     "line": _text("--line", "NUMBER", "Only this line, such as +16465550123."),
     "chat": _text("--chat", "ID", "Only this chat."),
@@ -51,7 +51,7 @@ SubscriptionOption = Annotated[
     str | None, typer.Option("--subscription", metavar="NAME", help="Only this subscription.")
 ]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only count; change nothing.")]
-AllOption = Annotated[bool, typer.Option("--all", help="All of them, without any other choice.")]
+AllOption = Annotated[bool, typer.Option("--all", help="All of them; needed when no other option selects some.")]
 
 
 def event_filter(

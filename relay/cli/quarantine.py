@@ -31,7 +31,7 @@ _CHOICES = ("--id", "--line", "--reason", "--since", "--until")
 log = structlog.get_logger()
 
 
-@command(app, "list", filters=FILTERS, examples=("relay quarantine list", "relay quarantine list --since 1d --json"))
+@command(app, "list", filters=FILTERS, examples=("relay quarantine list", "relay quarantine list --since 24h --json"))
 def list_(*, which: EventFilter, view: View) -> None:
     """List quarantined webhooks, oldest first."""
     found = run(_read(load_settings(), which))

@@ -31,9 +31,10 @@ def sandbox(
         bool, typer.Option("--allow-local", help="Accept plain http and private addresses as targets.")
     ] = False,
     speed: Annotated[
-        float, typer.Option(min=0.01, metavar="FACTOR", help="Divides every delay: retries, held events.")
+        float,
+        typer.Option(min=0.01, metavar="FACTOR", help="Factor by which delays (retries, held events) are shortened."),
     ] = 1.0,
-    rate: Annotated[float, typer.Option(min=0.0, metavar="NUMBER", help="Events a second of conversations.")] = 0.0,
+    rate: Annotated[float, typer.Option(min=0.0, metavar="NUMBER", help="Conversation events per second.")] = 0.0,
     seed: Annotated[int, typer.Option(metavar="NUMBER", help="Makes conversations repeatable.")] = 1,
 ) -> None:
     """Simulate Linq: its webhook API, signed webhooks with retries, conversations, and faults on request.

@@ -19,7 +19,7 @@ from relay.web.server import serve_ingress
 
 app = commands()
 
-Processes = Annotated[int, typer.Option(min=1, metavar="NUMBER", help="Processes that share the port or the queue.")]
+Processes = Annotated[int, typer.Option(min=1, metavar="NUMBER", help="Number of processes; they share the work.")]
 
 
 @command(app, examples=("relay ingress", "relay ingress --processes 2"))

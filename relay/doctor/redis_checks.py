@@ -126,7 +126,7 @@ def _memory(info: Mapping[str, Any]) -> Finding:
         room = f"; the machine has {ByteSize(total).human_readable()}" if total else ""
         what = f"{used} used, no maxmemory limit{room}"
         remedy = (
-            "set maxmemory: at the limit the relay responds 503 and Linq retries, where the kernel would kill Redis"
+            "set maxmemory: near the limit the relay responds 503 and Linq retries, where the kernel would kill Redis"
         )
         return warning(AREA, what, remedy)
     share = _share_used(info)

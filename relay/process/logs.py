@@ -21,7 +21,11 @@ Format = Literal["auto", "json", "console"]
 def configure_logging(level: str, log_format: Format) -> None:
     """Send all logs to standard error; standard output is for the results of commands."""
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
-    renderer = structlog.processors.JSONRenderer(_to_text) if as_json else structlog.dev.ConsoleRenderer()
+    renderer = (
+        structlog.processors.JSONRenderer(_to_text)
+        if as_json
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
     threshold = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.types.Processor] = [
         structlog.processors.add_log_level,

@@ -13,7 +13,7 @@ WHOLE = Candidate("e-1", "message.received", "+1", "chat", "m", "t", "status 404
 GOOD: list[dict[str, Any]] = [
     {"event_type": "message.*"},
     {"line": "+1"},
-    {"event_ids": {"e-1", "e-2"}},
+    {"event_ids": ("e-1", "e-2")},
     {"chat": "chat"},
     {"message": "m"},
     {"trace": "t"},
