@@ -145,7 +145,7 @@ async def test_wrong_credentials_of_redis_end_it_with_exit_code_2(command: str, 
     wrong = redis_url.replace("redis://:", "redis://:hunter2")
     said = await relay(command, REDIS_URL=wrong, RELAY_SECRET_KEY=KEY, **ANY_PORTS)
     assert said.code == 2
-    assert "REDIS_URL: wrong user name or password" in said.err
+    assert "REDIS_URL: the user name or password is wrong" in said.err
     assert "hunter2" not in said.err
     assert "Traceback" not in said.err
 
