@@ -47,12 +47,13 @@ class Source:
         self._may_have_new = True
 
     def resync(self) -> None:
-        """Search for orphans at the next call of `next`.
+        """Search for orphans and new events at the next call of `next`.
 
-        A response of Redis that was lost may have carried deliveries; and a Redis that was killed may have come back
-        without the last settlements that it had confirmed.
+        A response of Redis that was lost may have carried deliveries, or the mark that the lane has new events (it is
+        taken from Redis when it is read); and a Redis that was killed may have come back without the last settlements
+        that it had confirmed.
         """
-        self._may_have_orphans = True
+        self._may_have_orphans = self._may_have_new = True
 
     @property
     def may_have_more(self) -> bool:
