@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from relay.config.load import load_settings
 from relay.core.line_secret import V2_FORMER_SECRET, V2_SECRET, LineSecret
 from relay.core.secret import SigningSecret
 from relay.store.driver.client import REQUEST_TIMEOUT, WORKER_TIMEOUT, open_redis
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from relay.config.settings import Settings
-
-__all__ = ["IngressParts", "ingress_parts", "load_settings", "open_keyring", "open_store", "open_v2_secret_marker"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from relay.config.load import load_settings
 from relay.core.errors import SeveralProblems
-from relay.parts import load_settings
 from relay.process.event_loop import run
 from relay.process.logs import configure_logging
 from relay.process.timings import load_timings

@@ -11,10 +11,11 @@ import typer
 from relay.cli.command import command, commands
 from relay.cli.filters import SubscriptionOption, chosen_lanes
 from relay.cli.output import View, print_json, print_table, say
+from relay.config.load import load_settings
 from relay.core.delivery.outcome import Outcome
 from relay.core.durations import format_duration
 from relay.core.event_filter import EventFilter
-from relay.parts import load_settings, open_store
+from relay.parts import open_store
 from relay.process.event_loop import run
 from relay.store.lanes.attempt_log import FoundAttempt, attempts_of
 from relay.store.lanes.dead_letters import DeadLetters

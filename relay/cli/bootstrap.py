@@ -19,8 +19,9 @@ from relay.cli.command import command, commands
 from relay.cli.filters import checked_line
 from relay.cli.output import JsonOption, View, counted, print_json, print_table, say
 from relay.config.file import read_config
+from relay.config.load import load_settings
 from relay.core.durations import parse_duration
-from relay.parts import load_settings, open_store
+from relay.parts import open_store
 from relay.process.event_loop import run
 from relay.store.keyring.last_seen import last_events
 

@@ -11,8 +11,8 @@ from relay.cli.command import command, commands
 from relay.cli.dead_letters import Found, drop_letters, find_letters, list_letters, replay_letters
 from relay.cli.filters import AllOption, DryRunOption, SubscriptionOption, check_choice
 from relay.cli.output import View, print_fields, print_json, print_table, say
+from relay.config.load import load_settings
 from relay.core.event_filter import EventFilter
-from relay.parts import load_settings
 from relay.process.event_loop import run
 
 if TYPE_CHECKING:

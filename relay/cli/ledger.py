@@ -9,7 +9,8 @@ import typer
 
 from relay.cli.command import command, commands
 from relay.cli.output import View, print_fields, print_json, print_table, say
-from relay.parts import load_settings, open_store
+from relay.config.load import load_settings
+from relay.parts import open_store
 from relay.process.event_loop import run
 from relay.store.lanes.ledger import LaneLedger, Ledger, Totals
 

@@ -11,10 +11,11 @@ import typer
 from relay.cli.command import command, commands
 from relay.cli.filters import AllOption, DryRunOption, check_choice
 from relay.cli.output import View, print_fields, print_json, print_table, say
+from relay.config.load import load_settings
 from relay.core.event import Dialect
 from relay.core.event_filter import EventFilter
 from relay.linq.payloads.decode import decode
-from relay.parts import load_settings, open_store
+from relay.parts import open_store
 from relay.process.event_loop import run
 from relay.store.inbox.quarantine import Quarantine, QuarantinedBody, Readable
 

@@ -26,9 +26,10 @@ from relay.cli.replay_view import (
 )
 from relay.cli.terminal import is_terminal
 from relay.config.file import read_config
+from relay.config.load import load_settings
 from relay.core.errors import RelayError
 from relay.core.event_filter import EventFilter
-from relay.parts import load_settings, open_store
+from relay.parts import open_store
 from relay.process.event_loop import run
 from relay.store.lanes.suspensions import Suspensions
 from relay.store.topics import replays as stored

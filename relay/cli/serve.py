@@ -10,7 +10,7 @@ import typer
 
 from relay.cli.command import command, commands
 from relay.cli.up import run_group
-from relay.parts import load_settings
+from relay.config.load import load_settings
 from relay.process.event_loop import run, stop_on_signals
 from relay.process.logs import configure_logging
 from relay.process.subprocesses import python

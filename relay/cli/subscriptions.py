@@ -11,8 +11,9 @@ import typer
 from relay.cli.command import command, commands
 from relay.cli.output import View, counted, print_json, print_table, say
 from relay.config.file import read_config
+from relay.config.load import load_settings
 from relay.core.errors import RelayError
-from relay.parts import load_settings, open_store
+from relay.parts import open_store
 from relay.process.event_loop import run
 from relay.store.lanes.ledger import LaneLedger, Ledger
 from relay.store.lanes.position import drop_lane

@@ -10,7 +10,8 @@ from pydantic import ByteSize
 from relay.cli.command import command, commands
 from relay.cli.output import View, print_json, print_table
 from relay.config.file import read_config
-from relay.parts import load_settings, open_store
+from relay.config.load import load_settings
+from relay.parts import open_store
 from relay.process.event_loop import run
 from relay.store.topics.topics import TopicState, topic_states
 

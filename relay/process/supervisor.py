@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from relay.process.subprocesses import death_with_parent
+from relay.process.tasks import wait_for_event
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,7 +74,7 @@ async def _keep(program: Program, stop: asyncio.Event) -> bool:
         is_first = False
         pause = _FIRST_PAUSE if loop.time() - began > _STEADY else min(2 * pause, _MAX_PAUSE)
         log.error("process.ended", name=program.name, code=code, again_in_s=pause)
-        await _wait(stop, pause)
+        await wait_for_event(stop, pause)
     return True
 
 
@@ -103,11 +104,3 @@ async def _run_once(program: Program, stop: asyncio.Event) -> int:
             log.error("process.killed", name=program.name, pid=process.pid, after_s=STOP_TIMEOUT)
             process.kill()
             await process.wait()
-
-
-async def _wait(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        pass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -39,3 +39,10 @@ async def end_task(task: asyncio.Task[Any] | None, interval: float = _CANCEL_INT
     while task is not None and not task.done():
         task.cancel()
         await asyncio.wait({task}, timeout=interval)
+
+
+async def wait_for_event(event: asyncio.Event, seconds: float) -> None:
+    """Wait until `event` is set, at most `seconds`."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()

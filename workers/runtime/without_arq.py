@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 from redis.exceptions import OutOfMemoryError
 
+from relay.process.tasks import wait_for_event
 from relay.store import keys, wakeups
 from relay.store.driver.client import RedisTrouble, describe, retry_until_redis_answers
 from relay.store.driver.lease import LeaseTaken, acquire_lease
@@ -42,7 +43,7 @@ async def run_until_there_is_memory(parts: WorkerParts, jobs: Sequence[Job], tas
         task.add_done_callback(tasks.discard)
     try:
         while not parts.stop.is_set() and await _is_full(parts):
-            await _wait(parts.stop, parts.timings.memory_probe)
+            await wait_for_event(parts.stop, parts.timings.memory_probe)
     finally:
         over.set()
     await asyncio.wait(running)
@@ -64,7 +65,7 @@ async def trim(parts: WorkerParts, over: asyncio.Event) -> None:
     while not over.is_set():
         with suppress(*RedisTrouble):
             await parts.retention.trim()
-        await _wait(over, parts.timings.trim_while_full)
+        await wait_for_event(over, parts.timings.trim_while_full)
 
 
 DRAINS: tuple[Job, ...] = (route, *(partial(deliver, partition) for partition in range(wakeups.PARTITIONS)))
@@ -73,11 +74,9 @@ DRAINS: tuple[Job, ...] = (route, *(partial(deliver, partition) for partition in
 async def _with_lease(
     parts: WorkerParts, job_id: str, drain: Callable[[Lease, asyncio.Event], Awaitable[None]], over: asyncio.Event
 ) -> None:
-    while not over.is_set():
-        with suppress(LeaseTaken):
-            async with acquire_lease(parts.redis, job_id, parts.replicas, parts.timings) as lease:
-                await drain(lease, over)
-        await _wait(over, parts.timings.lease_retry)
+    with suppress(LeaseTaken):
+        async with acquire_lease(parts.redis, job_id, parts.replicas, parts.timings) as lease:
+            await drain(lease, over)
 
 
 async def _run(job: Job, parts: WorkerParts, over: asyncio.Event) -> None:
@@ -89,7 +88,7 @@ async def _run(job: Job, parts: WorkerParts, over: asyncio.Event) -> None:
             log.warning("job.interrupted", error=describe(error))
         except Exception:  # as arq does: the job is logged and runs again
             log.exception("job.error")
-        await _wait(over, parts.timings.lease_retry)
+        await wait_for_event(over, parts.timings.lease_retry)
 
 
 async def _is_full(parts: WorkerParts) -> bool:
@@ -110,9 +109,3 @@ async def _probe(parts: WorkerParts) -> None:
         await parts.redis.set(keys.MEMORY_PROBE, "", px=1000)
     except OutOfMemoryError:
         raise _Full from None
-
-
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()
