@@ -93,19 +93,12 @@ async def _run(job: Job, parts: WorkerParts, over: asyncio.Event) -> None:
 
 async def _is_full(parts: WorkerParts) -> bool:
     """Return True if Redis refuses a write that needs memory."""
-    try:
-        await retry_until_redis_answers("probing memory", partial(_probe, parts))
-    except _Full:
-        return True
-    return False
+    return await retry_until_redis_answers("probing memory", partial(_refuses_writes, parts))
 
 
-class _Full(Exception):
-    """Redis is at maxmemory."""
-
-
-async def _probe(parts: WorkerParts) -> None:
+async def _refuses_writes(parts: WorkerParts) -> bool:
     try:
         await parts.redis.set(keys.MEMORY_PROBE, "", px=1000)
     except OutOfMemoryError:
-        raise _Full from None
+        return True
+    return False
