@@ -24,6 +24,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+IMPORTED_LATER = ("relay.cli.up", "relay.web.server", "workers.runtime.runner")
+"""Modules that the commands import when they run."""
 MAX_REQUEST = 2**18
 STREAMS = 3
 
@@ -121,7 +123,7 @@ def become(request: dict[str, Any]) -> None:
 def main() -> None:
     """Serve; in a fork, run the requested module and end as the interpreter does."""
     commands = importlib.import_module("relay.cli.program").TABLE.values()
-    for module in {*(f"relay.cli.{command.module}" for command in commands), "workers.runtime.runner"}:
+    for module in (*(f"relay.cli.{command.module}" for command in commands), *IMPORTED_LATER):
         importlib.import_module(module)
     assert threading.active_count() == 1, "a fork has only the thread that forks"
     gc.collect()
