@@ -15,7 +15,6 @@ from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from relay.process.subprocesses import python
 from tests.forked import server
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ async def start_python(
     new_session: bool = False,
     new_interpreter: bool = False,
 ) -> asyncio.subprocess.Process:
-    """Start what `python -P -m MODULE ARGUMENTS` is, without standard input; streams as for `asyncio.subprocess`.
+    """Start what `python -m MODULE ARGUMENTS` is, without standard input; streams as for `asyncio.subprocess`.
 
     A variable for the interpreter itself, such as PYTHONIOENCODING, needs a new one, as does a test of its start.
     """
@@ -82,7 +81,7 @@ async def start_python(
     ours = {name: value for name, value in environment.items() if name.startswith(("PYTHON", "LC_", "LANG"))}
     if new_interpreter or sys.platform != "linux" or not ours.items() <= _IMPORTED_WITH.items():
         return await asyncio.create_subprocess_exec(
-            *python(module, *arguments),
+            *(sys.executable, "-m", module, *arguments),
             env=environment,
             cwd=directory,
             stdin=asyncio.subprocess.DEVNULL,

@@ -1,7 +1,7 @@
 """Fork server: a process that has imported the relay, and is forked for each process that a test starts.
 
-The imports take one to two seconds of CPU, and a fork has them behind it. In all else the fork is the process that
-`python -P -m MODULE` would be: with its own id, signals, environment, directory, standard streams and exit.
+The imports take about a second of CPU, and a fork has them behind it. In all else the fork is the process that
+`python -m MODULE` would be: with its own id, signals, environment, directory, standard streams and exit.
 
 A request comes with a socket for the responses to it: the id of the process, then its exit code. A requester that
 closes this socket first has the process killed; the end of the requests ends the server.
@@ -107,17 +107,28 @@ class Server:
 
 
 def become(request: dict[str, Any]) -> None:
-    """Take on the session, directory, environment and arguments of a request, and open the standard streams."""
+    """Take on the session, directory and environment of a request, and open the standard streams."""
     if request["new_session"]:
         os.setsid()
     os.chdir(request["directory"])
     os.environ.clear()
     os.environ.update(request["environment"])
     time.tzset()
-    sys.argv = [request["module"], *request["arguments"]]
+    sys.path.insert(0, request["directory"])
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115  standard streams
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+
+
+def run_module(module: str, arguments: list[str]) -> None:
+    """Run a module as the program of this process."""
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def execute(_: str, command: list[str]) -> None:
+    """Run the program of `relay.process.subprocesses.python`, in place of `os.execv`: it ends with SystemExit."""
+    run_module(command[3], command[4:])
 
 
 def main() -> None:
@@ -130,7 +141,8 @@ def main() -> None:
     gc.freeze()
     if request := Server(socket.socket(fileno=int(sys.argv[1]))).run():
         become(request)
-        runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
+        os.execv = execute  # type: ignore[assignment]  # takes the one form that the relay uses
+        run_module(request["module"], request["arguments"])
 
 
 if __name__ == "__main__":
