@@ -10,6 +10,7 @@ skipped where the program is missing, and the summary names what was skipped for
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import shutil
@@ -26,13 +27,24 @@ from relay.process.embedded_redis import Embedded, embedded_redis
 from tests.support import Clock
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Generator, Iterator
     from pathlib import Path
 
 NOW = 1_789_377_302.0
 """Time of the tests' clock, and of the samples: 2026-09-14T09:15:02Z."""
 _MISSING_TOOL = "missing tool: "
 _VARIABLES = {field.upper() for field in Settings.model_fields}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect without the garbage collector, and leave what was collected and imported out of its later work."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,9 +8,9 @@ import sys
 from relay.config.load import load_settings
 from relay.core.errors import SeveralProblems
 from relay.process.event_loop import run
+from relay.process.imports import lasting_imports
 from relay.process.logs import configure_logging
 from relay.process.timings import load_timings
-from workers.runtime.runner import run_worker
 
 
 def main() -> int:
@@ -18,6 +18,8 @@ def main() -> int:
     try:
         settings = load_settings()
         configure_logging(settings.relay_log_level, settings.relay_log_format)
+        with lasting_imports():
+            from workers.runtime.runner import run_worker  # noqa: PLC0415  nearly all that a worker needs
         os.nice(
             settings.relay_worker_nice
         )  # accept fast, work later: with busy workers, the ingress responds a third sooner

@@ -17,7 +17,6 @@ from relay.core.event_filter import EventFilter
 from relay.core.lines import is_line
 from relay.core.patterns import pattern_problem
 from relay.core.timestamps import parse_time
-from relay.store.topics.topics import topic_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,6 +113,8 @@ def parsed_past_time(text: str | None, option: str) -> float | None:
 
 async def check_topic(redis: Redis, config: RelayConfig, topic: str) -> None:
     """Raise RelayError if there is no topic of that name, and there never was one."""
+    from relay.store.topics.topics import topic_names  # noqa: PLC0415  Redis, which most commands do not need
+
     topics = await topic_names(redis, (known.name for known in config.topics))
     if topic not in topics:
         raise RelayError(f'no topic "{topic}" (known: {", ".join(topics) or "none"})')

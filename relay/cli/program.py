@@ -18,6 +18,7 @@ from relay.cli.help import EXIT_CODES, RelayCommand, RelayGroup, verbatim
 from relay.cli.interrupts import INTERRUPTED, exit_on_interrupt
 from relay.cli.terminal import escape_what_cannot_be_encoded, fail, flush
 from relay.core.errors import RelayError, SeveralProblems
+from relay.process.imports import lasting_imports
 
 
 class Entry(NamedTuple):
@@ -69,7 +70,7 @@ class LazyGroup(RelayGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002  click's signature
         """Import a command; None if there is none of that name."""
         if cmd_name not in self.commands and (entry := TABLE.get(cmd_name)):
-            with exit_on_interrupt():
+            with exit_on_interrupt(), lasting_imports():
                 loaded: Any = typer.main.get_command(import_module(f"relay.cli.{entry.module}").app)
             command = loaded if entry.is_group else loaded.commands[cmd_name]
             command.name = cmd_name

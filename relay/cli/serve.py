@@ -9,13 +9,12 @@ from typing import Annotated
 import typer
 
 from relay.cli.command import command, commands
-from relay.cli.up import run_group
 from relay.config.load import load_settings
 from relay.process.event_loop import run, stop_on_signals
+from relay.process.imports import lasting_imports
 from relay.process.logs import configure_logging
 from relay.process.subprocesses import python
 from relay.process.supervisor import Program, supervise
-from relay.web.server import serve_ingress
 
 app = commands()
 
@@ -33,6 +32,9 @@ def ingress(
     configure_logging(settings.relay_log_level, settings.relay_log_format)
     if processes > 1:
         raise typer.Exit(_supervise([("ingress", "relay", "ingress", "--share-port")] * processes))
+    with lasting_imports():
+        from relay.web.server import serve_ingress  # noqa: PLC0415  half a second, which a worker and `up` do without
+
     run(serve_ingress(settings, share_port=share_port))
 
 
@@ -59,6 +61,9 @@ def up(
 
     Without REDIS_URL an embedded Redis is started; with LINQ_API_V3_API_KEY the lines are registered at Linq.
     """
+    with lasting_imports():
+        from relay.cli.up import run_group  # noqa: PLC0415  half a second, which an ingress and a worker do without
+
     raise typer.Exit(run(run_group(ingress_processes, worker_processes)))
 
 

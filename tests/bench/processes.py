@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 import time
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 from tests.bench.load import Outcome
+from tests.forked.process import start_python
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -27,6 +27,9 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 _START_TIMEOUT = 30.0
 _STOP_TIMEOUT = 10.0
 _POLL_INTERVAL = 0.01
+
+new_interpreters = True
+"""False where only the results count, and not what a process costs: they are forks then, which start sooner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +78,13 @@ async def program(
     """Run `python -m` with `arguments` while the context is open; it logs to `log` or as this process."""
     began = time.perf_counter()
     errors = log.open("wb") if log else None
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", *arguments),
-        env={**os.environ, **(environment or {})},
-        cwd=ROOT,
+    process = await start_python(
+        *arguments,
+        environment={**os.environ, **(environment or {})},
+        directory=ROOT,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=errors,
+        new_interpreter=new_interpreters,
     )
     if errors:
         errors.close()
@@ -104,8 +108,8 @@ async def program(
 
 async def output_of(*arguments: str) -> Any:
     """Return the JSON output of `python -m` with `arguments`."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", *arguments), cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    process = await start_python(
+        *arguments, directory=ROOT, stdout=asyncio.subprocess.PIPE, new_interpreter=new_interpreters
     )
     output, _ = await process.communicate()
     if process.returncode:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.bench import processes
 from tests.bench.__main__ import show
 from tests.bench.charts import draw
 from tests.bench.parts import PARTS
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
 
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]  # seconds, also on a busy machine
+
+
+@pytest.fixture(autouse=True)
+def forks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start processes as forks."""
+    monkeypatch.setattr(processes, "new_interpreters", False)
 
 
 @pytest.mark.parametrize("part", ["accept", "route", "push", "latency", "pull"])

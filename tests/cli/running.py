@@ -1,7 +1,8 @@
 """The command line, in this process (`invoke`, `main_here`) or as a process of its own (`relay`, `relay_process`).
 
-A process of its own costs a third of a second, so only what needs one gets one: signals, commands that configure the
-logs of the whole process, and one command of each kind to show that it is the same there.
+A process of its own is for what needs one: signals, commands that configure the logs of the whole process, and one
+command of each kind to show that it is the same there. It is a fork (`tests.forked.process`) unless a test is about
+the start of the interpreter, which takes a second more.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typer.testing import CliRunner
 
 from relay.cli import main
 from relay.cli.program import app
+from tests.forked.process import start_python
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -109,6 +111,16 @@ async def relay_process(*arguments: str | Path, **environment: str) -> AsyncIter
         await _end(process)
 
 
+@asynccontextmanager
+async def relay_interpreter(*arguments: str | Path, **environment: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """As `relay_process`, from the start of an interpreter on."""
+    process = await _start(arguments, environment, new_interpreter=True)
+    try:
+        yield process
+    finally:
+        await _end(process)
+
+
 async def line_with(text: str, stream: asyncio.StreamReader | None) -> str:
     """Return the next line of `stream` that contains `text`."""
     assert stream is not None
@@ -129,16 +141,16 @@ async def ended(process: asyncio.subprocess.Process) -> Said:
     return Said(process.returncode, out.decode(), err.decode())
 
 
-async def _start(arguments: tuple[str | Path, ...], environment: Mapping[str, str]) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
+async def _start(
+    arguments: tuple[str | Path, ...], environment: Mapping[str, str], *, new_interpreter: bool = False
+) -> asyncio.subprocess.Process:
+    return await start_python(
         "relay",
         *map(str, arguments),
-        stdin=asyncio.subprocess.DEVNULL,
+        environment={**os.environ, **environment},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, **environment},
+        new_interpreter=new_interpreter,
     )
 
 

@@ -15,7 +15,7 @@ import typer.main
 
 from relay import __version__
 from relay.cli.program import app
-from tests.cli.running import ended, invoke, main_here, relay, relay_process
+from tests.cli.running import ended, invoke, main_here, relay, relay_interpreter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -163,7 +163,7 @@ async def test_version_is_that_of_the_package() -> None:
 
 @pytest.mark.parametrize("delay", [0.1, 0.2, 0.4, 0.8])
 async def test_ctrl_c_ends_without_a_traceback(delay: float, no_redis: str) -> None:
-    async with relay_process("sandbox", "--listen", "127.0.0.1:0", REDIS_URL=no_redis) as process:
+    async with relay_interpreter("sandbox", "--listen", "127.0.0.1:0", REDIS_URL=no_redis) as process:
         await asyncio.sleep(delay)
         process.send_signal(signal.SIGINT)
         said = await ended(process)

@@ -19,7 +19,7 @@ from relay.core.secret import SigningSecret, new_key, new_secret
 from relay.parts import ingress_parts
 from relay.store.keyring.encryption import Cipher
 from relay.store.keyring.keyring import Keyring
-from tests.cli.running import ended, line_with, main_here, relay, relay_process
+from tests.cli.running import ended, line_with, main_here, relay, relay_interpreter, relay_process
 from tests.sandbox.running import LINES
 from tests.support import eventually
 
@@ -108,7 +108,7 @@ async def test_ingress_starts_is_ready_and_stops(redis: Redis, redis_url: str) -
 @pytest.mark.usefixtures("rules")
 async def test_worker_uses_the_configured_nice_value(redis_url: str) -> None:
     given = {"REDIS_URL": redis_url, "RELAY_LOG_FORMAT": "json", "RELAY_WORKER_NICE": "3"}
-    async with relay_process("worker", **given) as process:
+    async with relay_interpreter("worker", **given) as process:
         await line_with("worker.started", process.stderr)
         niceness = os.getpriority(os.PRIO_PROCESS, process.pid)
         process.send_signal(signal.SIGTERM)

@@ -18,9 +18,9 @@ from relay.config.settings import Settings
 from relay.core.secret import new_key
 from relay.net.http_listener import listening
 from relay.net.listen_address import Listen
-from relay.process.subprocesses import python
 from relay.sandbox.app import Sandbox, open_sandbox, sandbox_app
 from tests.building import OTHER_SECRET, SECRET
+from tests.forked.process import start_python
 from tests.redis_server import RedisServer
 from tests.support import eventually, reserve_port
 from tests.workers.conftest import Sink, open_sink
@@ -53,10 +53,11 @@ class Service:
 
     async def run(self, *arguments: str, code: int | None = 0) -> str:
         """Run a `relay` command and return its output; its exit code must be `code`."""
-        process = await asyncio.create_subprocess_exec(
-            *python("relay", *arguments),
-            env=self.environment,
-            cwd=self.log.parent,
+        process = await start_python(
+            "relay",
+            *arguments,
+            environment=self.environment,
+            directory=self.log.parent,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
@@ -67,13 +68,14 @@ class Service:
     async def start(self, *arguments: str, module: str = "relay") -> asyncio.subprocess.Process:
         """Start a process that keeps running: a `relay` command, or another module."""
         with self.log.open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
-                *python(module, *arguments),
-                env=self.environment,
-                cwd=self.log.parent,
+            process = await start_python(
+                module,
+                *arguments,
+                environment=self.environment,
+                directory=self.log.parent,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,
+                new_session=True,
             )
         self.processes.append(process)
         return process

@@ -16,12 +16,12 @@ from relay.config.file import read_config
 from relay.config.settings import Settings
 from relay.core.secret import new_key
 from relay.parts import ingress_parts
-from relay.process.subprocesses import python
 from relay.process.tasks import end_task
 from relay.sandbox.app import Emission
 from relay.store import keys
 from relay.web.health import Readiness
 from relay.web.server import listening_for_webhooks
+from tests.forked.process import start_python
 from tests.sandbox.running import ANY_PORT, API_KEY, LINES, RunningSandbox, linq_error, running_sandbox
 
 if TYPE_CHECKING:
@@ -58,9 +58,7 @@ async def apply_and_kill(sandbox: RunningSandbox, method: str, number: int, when
 
     Either before Linq carries out the call, before the response arrives, or at a random time shortly afterwards.
     """
-    process = await asyncio.create_subprocess_exec(
-        *python("relay", "bootstrap", "apply"), stdout=asyncio.subprocess.DEVNULL
-    )
+    process = await start_python("relay", "bootstrap", "apply", stdout=asyncio.subprocess.DEVNULL)
     calls = 0
 
     async def kill(request: web.Request) -> web.StreamResponse | None:

@@ -14,6 +14,7 @@ from relay.linq.signatures import standard, v2, v3_legacy
 from relay.store import keys
 from relay.store.inbox.memory_guard import memory_of
 from relay.store.inbox.quarantine import Quarantine
+from relay.store.keyring import key_cache
 from tests.building import LINE, OTHER_SECRET, SECRET, body_of, signed
 from tests.conftest import NOW
 from tests.support import eventually, hang_up, hash_of
@@ -323,7 +324,10 @@ async def test_full_redis_gets_503_until_it_has_room(ingress: Running, redis: Re
     await eventually(accepted)
 
 
-async def test_forged_webhooks_cause_few_keyring_reads(ingress: Running, redis: Redis) -> None:
+async def test_forged_webhooks_cause_few_keyring_reads(
+    ingress: Running, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_cache, "_MIN_INTERVAL", 0.25)  # as in production
     body = body_of()
     await redis.config_resetstat()
     responses = await asyncio.gather(*(ingress.post(body, signed(body, NOW, OTHER_SECRET)) for _ in range(80)))
