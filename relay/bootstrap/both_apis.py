@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from relay.bootstrap.deletions import Approval
 from relay.bootstrap.factory import open_reconciler
 from relay.bootstrap.v2_reconcile import open_v2_reconciler
 from relay.core.errors import LinqApiError, RelayError
@@ -54,10 +55,14 @@ async def plan_both(settings: Settings, redis: Redis, config: RelayConfig) -> Fr
 
 
 async def apply_both(
-    settings: Settings, redis: Redis, config: RelayConfig, on_done: Callable[[AppliedStep], None]
+    settings: Settings,
+    redis: Redis,
+    config: RelayConfig,
+    on_done: Callable[[AppliedStep], None],
+    approval: Approval = Approval.COMMAND,
 ) -> FromBoth[AppliedStep]:
     """Bring both APIs to the desired state; `on_done` is called with each finished step. Raises as `_from_both`."""
-    return await _from_both(settings, redis, config, lambda reconciler: reconciler.apply(on_done))
+    return await _from_both(settings, redis, config, lambda reconciler: reconciler.apply(on_done, approval=approval))
 
 
 async def _from_both(

@@ -9,6 +9,7 @@ from relay.bootstrap.plan import DesiredState
 from relay.config.settings import LOOPBACK, Settings
 from relay.core.errors import LinqApiError, Problem, SettingsError
 from relay.core.patterns import matches
+from relay.linq.api.v3 import KNOWN_EVENT_TYPES, ListedLines
 from relay.linq.payloads.event_types import V2_TYPES, is_of_lines, is_of_the_account
 from relay.process.tasks import in_background
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from relay.linq.api.v3 import LinqApi
 
 
+_KNOWN_OF_LINES = tuple(filter(is_of_lines, KNOWN_EVENT_TYPES))
+
+
 async def desired_state_of(config: RelayConfig, public_url: str, api: LinqApi) -> DesiredState:
     """Return the desired state that follows from relay.toml and the account.
 
@@ -26,20 +30,30 @@ async def desired_state_of(config: RelayConfig, public_url: str, api: LinqApi) -
         LinqApiError: Linq failed, or there is nothing to register.
     """
     async with in_background(api.event_types()) as event_types:
-        lines, offered = await _lines(config, api), await event_types
+        listed, offered = await _listed(config, api), await event_types
     events = requested_events(config, offered)
     of_lines = frozenset(filter(is_of_lines, events))
+    patterns = _patterns(config, config.linq.events)
+    if not of_lines and any(matches(pattern, known) for pattern in patterns for known in _KNOWN_OF_LINES):
+        raise LinqApiError("Linq lists no event type of lines that relay.toml requests; nothing is changed")
     of_the_account = frozenset(filter(is_of_the_account, events)) if config.linq.account else frozenset()
-    return DesiredState(public_url, lines if of_lines else (), of_lines, of_the_account)
-
-
-async def _lines(config: RelayConfig, api: LinqApi) -> Sequence[str]:
-    if config.linq.lines is not None:
-        return config.linq.lines
-    lines = [line for line in await api.lines() if line not in config.linq.exclude]
+    lines = [line for line in listed.lines if line not in config.linq.exclude]
     if not lines:
         raise LinqApiError("every line that Linq lists is excluded in relay.toml ([linq] exclude)")
-    return lines
+    return DesiredState(
+        public_url,
+        lines if of_lines else (),
+        of_lines,
+        of_the_account,
+        patterns=patterns,
+        wants_account=config.linq.account,
+        excluded=frozenset(config.linq.exclude) if config.linq.lines is None and of_lines else None,
+        unreadable=listed.unreadable,
+    )
+
+
+async def _listed(config: RelayConfig, api: LinqApi) -> ListedLines:
+    return await api.lines() if config.linq.lines is None else ListedLines(config.linq.lines)
 
 
 def requested_events(config: RelayConfig, offered: Sequence[str]) -> frozenset[str]:
@@ -61,12 +75,16 @@ def requested_v2_events(config: RelayConfig) -> frozenset[str]:
 
 
 def _requested(config: RelayConfig, chosen: Sequence[str] | None, offered: Sequence[str], api: str) -> frozenset[str]:
-    patterns = chosen or {pattern for topic in config.topics for pattern in topic.events}
+    patterns = _patterns(config, chosen)
     events = frozenset(event for event in offered if any(matches(pattern, event) for pattern in patterns))
     if not events:
         asking = "relay.toml requests no" if chosen else "no topic of relay.toml requests an"
         raise LinqApiError(f"{asking} event type that {api} offers; there is nothing to subscribe to")
     return events
+
+
+def _patterns(config: RelayConfig, chosen: Sequence[str] | None) -> tuple[str, ...]:
+    return tuple(chosen or {pattern: None for topic in config.topics for pattern in topic.events})
 
 
 def public_url_of(settings: Settings, linq: str | None = None) -> str:

@@ -7,12 +7,13 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from relay.bootstrap.desired import public_url_of
+from relay.bootstrap.looks import Looks
 from relay.bootstrap.reconcile import Reconciler
 from relay.linq.api.v3 import open_linq
 from relay.parts import open_keyring
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from redis.asyncio import Redis
 
@@ -24,8 +25,10 @@ NEEDS = ("relay_public_url", "relay_secret_key", "linq_api_v3_api_key")
 
 
 @asynccontextmanager
-async def open_reconciler(settings: Settings, redis: Redis, config: RelayConfig) -> AsyncIterator[Reconciler]:
-    """Open a reconciler; `settings` must have what `NEEDS` lists.
+async def open_reconciler(
+    settings: Settings, redis: Redis, config: RelayConfig, clock: Callable[[], float] = time.time
+) -> AsyncIterator[Reconciler]:
+    """Open a reconciler; `settings` must have what `NEEDS` lists. `clock` returns Unix seconds.
 
     Raises:
         SettingsError: Linq would not post to the public URL.
@@ -34,4 +37,5 @@ async def open_reconciler(settings: Settings, redis: Redis, config: RelayConfig)
     assert settings.linq_api_v3_api_key is not None  # noqa: S101  it is needed
     key = settings.linq_api_v3_api_key.get_secret_value()
     async with open_linq(key, settings.linq_api_v3_base_url) as api:
-        yield Reconciler(api, open_keyring(settings, redis), config, public_url, time.time)
+        looks = Looks(redis, "v3", clock)
+        yield Reconciler(api, open_keyring(settings, redis), looks, config, public_url, clock)

@@ -14,6 +14,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from relay.core.event import Dialect, owner_of
+from relay.core.patterns import matches
+from relay.linq.payloads.event_types import is_of_lines, is_of_the_account
 from relay.linq.target_urls import PAYLOAD_VERSION, Target, our_target, target_url
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ class Action(StrEnum):
     RETIRE = "retire"
     """It stays for a while beside its successor."""
     DELETE = "delete"
+    HOLD = "hold"
+    """A deletion that is not carried out yet (`bootstrap.deletions`)."""
     KEEP = "keep"
 
 
@@ -54,6 +58,10 @@ class Step:
     retire_at: float | None = None
     """Unix seconds at which a retired subscription is deleted."""
     dialect: Dialect = Dialect.V3
+    retained: frozenset[str] = frozenset()
+    """Event types that an update leaves on the subscription, although Linq does not list them."""
+    is_unlisted: bool = False
+    """True if it is deleted only because Linq's lists lack the line, or the event types of the account."""
 
     @property
     def owner(self) -> str:
@@ -76,10 +84,33 @@ class DesiredState:
     """Event types of the subscription of each line."""
     account_events: frozenset[str] = frozenset()
     """Event types of the account's own subscription; if empty, there is none."""
+    patterns: tuple[str, ...] = ()
+    """The patterns of relay.toml from which the event types follow."""
+    wants_account: bool = False
+    """True if relay.toml wants events of the account."""
+    excluded: frozenset[str] | None = None
+    """Lines that relay.toml excludes; None if it names all lines, so that every other is excluded."""
+    unreadable: tuple[str, ...] = ()
+    """Numbers that Linq lists and that are not E.164."""
 
     def events_of(self, line: str | None) -> frozenset[str]:
         """Return the event types of the subscription of `line`, or of the account's own."""
         return self.account_events if line is None else self.events
+
+    def retained(self, subscription: LinqSubscription, line: str | None) -> frozenset[str]:
+        """Return the event types of a subscription that relay.toml wants, although Linq does not list them.
+
+        Linq's list may be incomplete: nothing is taken away from a subscription for that reason.
+        """
+        belongs = is_of_lines if line else is_of_the_account
+        unlisted = filter(belongs, subscription.events - self.events_of(line))
+        return frozenset(event for event in unlisted if any(matches(pattern, event) for pattern in self.patterns))
+
+    def is_excluded(self, line: str | None, subscription: LinqSubscription) -> bool:
+        """Return True if relay.toml excludes a line or the account, whatever Linq lists."""
+        if line is None:
+            return not (self.wants_account and self.retained(subscription, None))
+        return self.excluded is None or line in self.excluded
 
     @property
     def owners(self) -> list[str | None]:
@@ -114,7 +145,10 @@ def make_plan(
         )
     for gone, left in ours.items():
         reason = "the line is no longer wanted" if gone else "no event without a line is wanted"
-        steps += [_step(Action.DELETE, candidate, gone, reason) for candidate in left]
+        for candidate in left:
+            is_unlisted = not desired.is_excluded(gone, candidate.subscription)
+            why = f"Linq no longer lists {'the line' if gone else 'its event types'}" if is_unlisted else reason
+            steps.append(replace(_step(Action.DELETE, candidate, gone, why), is_unlisted=is_unlisted))
     return _in_order(steps)
 
 
@@ -162,8 +196,10 @@ def _steps_of(
     # A retired one is better than none: if its successor is gone, it stays in use.
     kept = min(fitting, key=lambda candidate: held[candidate.subscription.id].retire_at is not None, default=None)
     if kept is not None:
-        difference = _difference(kept.subscription, desired.events_of(line), line)
-        yield _step(Action.UPDATE if difference else Action.KEEP, kept, line, difference or "as it should be")
+        retained = desired.retained(kept.subscription, line)
+        difference = _difference(kept.subscription, desired.events_of(line) | retained, line)
+        step = _step(Action.UPDATE if difference else Action.KEEP, kept, line, difference or "as it should be")
+        yield replace(step, retained=retained)
         why = "another subscription of this line is in use"
     else:
         if not ours:

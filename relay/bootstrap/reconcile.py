@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from relay.bootstrap.deletions import Approval, hold_back, needs_looks
 from relay.bootstrap.desired import desired_state_of
-from relay.bootstrap.plan import Action, DesiredState, Step, make_plan, make_rotation
-from relay.core.errors import RelayError, StoreError
-from relay.core.event import Dialect, owner_of
-from relay.linq.target_urls import our_target
+from relay.bootstrap.plan import Action, DesiredState, Step, make_rotation
+from relay.bootstrap.survey import Survey
+from relay.core.errors import LinqApiError, RelayError, StoreError
 from relay.process.tasks import in_background
 from relay.store import keys
 from relay.store.driver.client import RedisTrouble, describe
@@ -25,8 +25,9 @@ from relay.store.driver.client import RedisTrouble, describe
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
+    from relay.bootstrap.looks import Looks
     from relay.core.config.relay_toml import RelayConfig
-    from relay.linq.api.v3 import LinqApi, LinqSubscription
+    from relay.linq.api.v3 import LinqApi
     from relay.store.keyring.keyring import KeyRecord, Keyring
 
 _REPLACING = {Action.CREATE, Action.UPDATE}
@@ -45,48 +46,22 @@ class AppliedStep:
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """The desired state, and the actual one."""
-
-    desired: DesiredState
-    existing: Sequence[LinqSubscription]
-    """Every subscription at Linq, ours and others'."""
-    secrets: Sequence[KeyRecord]
-
-    def plan(self, now: float) -> list[Step]:
-        """Return the steps from the actual state to the desired one; `now` is Unix seconds."""
-        return make_plan(self.desired, self.existing, self.secrets, now)
-
-    @property
-    def owners(self) -> list[str]:
-        """The owners that should have subscriptions: the lines, and the account if it should have one."""
-        return [owner_of(Dialect.V3, line) for line in self.desired.owners]
-
-    @property
-    def active(self) -> set[str]:
-        """The ids of the subscriptions that Linq posts to."""
-        return {subscription.id for subscription in self.existing if subscription.is_active}
-
-    @property
-    def foreign(self) -> int:
-        """The number of subscriptions of others that get events of the same lines."""
-        return sum(map(self._is_foreign, self.existing))
-
-    def _is_foreign(self, subscription: LinqSubscription) -> bool:
-        shares = not subscription.phone_numbers or not subscription.phone_numbers.isdisjoint(self.desired.lines)
-        return shares and our_target(self.desired.public_url, subscription.target_url) is None
-
-
 class Reconciler:
     """Bring Linq's subscriptions to the desired state."""
 
     def __init__(
-        self, api: LinqApi, keyring: Keyring, config: RelayConfig, public_url: str, clock: Callable[[], float]
+        self,
+        api: LinqApi,
+        keyring: Keyring,
+        looks: Looks,
+        config: RelayConfig,
+        public_url: str,
+        clock: Callable[[], float],
     ) -> None:
         """`clock` returns Unix seconds."""
         self._api = api
         self._keyring = keyring
+        self._looks = looks
         self._config = config
         self._public_url = public_url
         self._clock = clock
@@ -103,16 +78,26 @@ class Reconciler:
             in_background(self._api.subscriptions()) as existing,
         ):
             secrets = await self._secrets()
-            return Survey(await desired, await existing, secrets)
+            survey = Survey(await desired, await existing, secrets)
+        await self._check_completeness(survey)
+        return survey
 
     async def plan(self) -> list[Step]:
         """Return the steps that `apply` would take; change nothing. Raises as `survey`."""
-        return (await self.survey()).plan(self._clock())
+        steps = (await self.survey()).plan(self._clock())
+        return hold_back(steps, await self._looks.counts(), Approval.COMMAND)
+
+    async def look(self, survey: Survey) -> None:
+        """Record a look at Linq that an `apply` does not follow."""
+        await self._looked(survey.plan(self._clock()))
 
     async def apply(
-        self, on_done: Callable[[AppliedStep], None], only: Callable[[Step], bool] = lambda _: True
+        self,
+        on_done: Callable[[AppliedStep], None],
+        only: Callable[[Step], bool] = lambda _: True,
+        approval: Approval = Approval.COMMAND,
     ) -> list[AppliedStep]:
-        """Carry out the steps to the desired state, or those of them that `only` selects.
+        """Carry out the steps to the desired state, or those of them that `only` selects and `approval` allows.
 
         A step that fails does not stop the others; `on_done` is called with each finished one. Raises as `survey`, and
 
@@ -121,11 +106,31 @@ class Reconciler:
         """
         async with self._keyring.exclusively():
             survey = await self.survey()
-            results = await self.carry_out(
-                survey.desired, [step for step in survey.plan(self._clock()) if only(step)], on_done
-            )
+            steps = survey.plan(self._clock())
+            steps = hold_back(steps, await self._looked(steps), approval)
+            results = await self.carry_out(survey.desired, [step for step in steps if only(step)], on_done)
             await self._tidy(survey, results)
         return results
+
+    async def _looked(self, steps: Sequence[Step]) -> dict[str, int]:
+        return await self._looks.record({str(step.subscription_id) for step in steps if needs_looks(step)})
+
+    async def _check_completeness(self, survey: Survey) -> None:
+        """Check that Linq's list has each subscription whose secret is in use, or that Linq no longer has it.
+
+        Raises:
+            LinqApiError: the list is incomplete.
+        """
+        listed = {subscription.id for subscription in survey.existing}
+        unlisted = [record for record in survey.secrets if record.retire_at is None]
+        unlisted = [record for record in unlisted if record.subscription_id not in listed]
+        exist = await asyncio.gather(*(self._api.exists(record.subscription_id) for record in unlisted))
+        left_out = [record.line or "the account" for record, exists in zip(unlisted, exist, strict=True) if exists]
+        if left_out:
+            raise LinqApiError(
+                f"listing webhook subscriptions: Linq left out {len(left_out)} that exist (of {', '.join(left_out)}); "
+                "nothing is changed on an incomplete list, try again later"
+            )
 
     async def rotate(
         self, lines: Collection[str | None] | None, overlap: float, on_done: Callable[[AppliedStep], None]
@@ -178,11 +183,15 @@ class Reconciler:
                 case Action.CREATE:
                     await self._create(desired, step)
                 case Action.UPDATE:
-                    await self._api.update(str(step.subscription_id), sorted(desired.events_of(step.line)), step.line)
+                    events = desired.events_of(step.line) | step.retained
+                    await self._api.update(str(step.subscription_id), sorted(events), step.line)
                 case Action.RETIRE:
                     await self._keyring.retire(str(step.subscription_id), step.retire_at or self._clock())
                 case Action.DELETE:
                     await self._api.delete(str(step.subscription_id))
+                case Action.HOLD:
+                    log.warning("subscription.held", line=step.line, subscription=step.subscription_id, why=step.reason)
+                    return AppliedStep(step)
                 case Action.KEEP:
                     return AppliedStep(step)
         except (RelayError, *RedisTrouble) as trouble:

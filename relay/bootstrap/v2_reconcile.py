@@ -7,13 +7,16 @@ A run that changes something holds the same lock as for v3, from the survey to t
 
 from __future__ import annotations
 
+import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
 
+from relay.bootstrap.deletions import Approval, hold_back, needs_looks
 from relay.bootstrap.desired import public_url_of, requested_v2_events
+from relay.bootstrap.looks import Looks
 from relay.bootstrap.plan import INACTIVE, Action, Step, differing_events
 from relay.bootstrap.reconcile import AppliedStep
 from relay.core.errors import RelayError
@@ -101,9 +104,10 @@ class V2Survey:
 class V2Reconciler:
     """Bring the v2 subscription to the desired state."""
 
-    def __init__(self, api: LinqV2Api, sent: V2SecretMarker, desired: V2DesiredState) -> None:
+    def __init__(self, api: LinqV2Api, sent: V2SecretMarker, looks: Looks, desired: V2DesiredState) -> None:
         self._api = api
         self._sent = sent
+        self._looks = looks
         self._desired = desired
 
     async def survey(self) -> V2Survey:
@@ -118,10 +122,16 @@ class V2Reconciler:
 
     async def plan(self) -> list[Step]:
         """Return the steps that `apply` would take; change nothing. Raises as `survey`."""
-        return (await self.survey()).plan()
+        return hold_back((await self.survey()).plan(), await self._looks.counts(), Approval.COMMAND)
 
-    async def apply(self, on_done: Callable[[AppliedStep], None]) -> list[AppliedStep]:
-        """Carry out the steps to the desired state; `on_done` is called with each finished subscription.
+    async def look(self, survey: V2Survey) -> None:
+        """Record a look at Linq that an `apply` does not follow."""
+        await self._looked(survey.plan())
+
+    async def apply(
+        self, on_done: Callable[[AppliedStep], None], approval: Approval = Approval.COMMAND
+    ) -> list[AppliedStep]:
+        """Carry out the steps to the desired state that `approval` allows; `on_done` is called with each finished one.
 
         Raises as `survey`, and
 
@@ -130,7 +140,8 @@ class V2Reconciler:
         """
         results: list[AppliedStep] = []
         async with self._sent.exclusively():
-            for step in await self.plan():
+            steps = (await self.survey()).plan()
+            for step in hold_back(steps, await self._looked(steps), approval):
                 done = await self._carry_out(step)
                 on_done(done)
                 results.append(done)
@@ -138,8 +149,11 @@ class V2Reconciler:
                     break  # its duplicates stay: one of them may work
         return results
 
+    async def _looked(self, steps: Sequence[Step]) -> dict[str, int]:
+        return await self._looks.record({str(step.subscription_id) for step in steps if needs_looks(step)})
+
     async def _carry_out(self, step: Step) -> AppliedStep:
-        if step.action is Action.KEEP:
+        if step.action in {Action.KEEP, Action.HOLD}:
             return AppliedStep(step)
         error = None
         try:
@@ -171,8 +185,12 @@ class V2Reconciler:
 
 
 @asynccontextmanager
-async def open_v2_reconciler(settings: Settings, redis: Redis, config: RelayConfig) -> AsyncIterator[V2Reconciler]:
+async def open_v2_reconciler(
+    settings: Settings, redis: Redis, config: RelayConfig, clock: Callable[[], float] = time.time
+) -> AsyncIterator[V2Reconciler]:
     """Open a reconciler for the Linq and the Redis of `settings`, and the event types of relay.toml.
+
+    `clock` returns Unix seconds.
 
     Raises:
         SettingsError: something in `V2_NEEDS` is missing, or Linq would not post to the public URL.
@@ -187,7 +205,8 @@ async def open_v2_reconciler(settings: Settings, redis: Redis, config: RelayConf
         SigningSecret(settings.linq_v2_webhook_secret.get_secret_value()),
     )
     async with open_linq_v2(settings.linq_v2_token.get_secret_value(), settings.linq_v2_base_url) as api:
-        yield V2Reconciler(api, open_v2_secret_marker(settings, redis), desired)
+        looks = Looks(redis, "v2", clock)
+        yield V2Reconciler(api, open_v2_secret_marker(settings, redis), looks, desired)
 
 
 def _differences(desired: V2DesiredState, subscription: V2Subscription, holder: int | None) -> Iterator[str]:

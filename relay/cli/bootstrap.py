@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from relay.bootstrap.both_apis import FromBoth, apply_both, plan_both, survey_both
+from relay.bootstrap.deletions import Approval
 from relay.bootstrap.factory import NEEDS, open_reconciler
 from relay.bootstrap.plan import Action, Step
 from relay.bootstrap.reconcile import AppliedStep
@@ -54,7 +55,8 @@ def plan(
     """Show what apply would change at Linq; change nothing."""
     planned = run(_plan())
     steps = planned.found
-    pending = [step for step in steps if step.action is not Action.KEEP]
+    pending = [step for step in steps if step.action not in {Action.KEEP, Action.HOLD}]
+    held = len([step for step in steps if step.action is Action.HOLD])
     if view.json:
         print_json(
             {"pending": len(pending), "steps": [step_summary(step) for step in steps], "errors": planned.troubles}
@@ -65,16 +67,29 @@ def plan(
             (step.owner, step.action.value, step.generation or None, step.target_url, step.reason) for step in steps
         ]
         print_table("Plan", columns, rows, view)
-        say(f"{counted(len(pending), 'change')} pending." if pending else "No changes.")
+        held_back = f" {counted(held, 'deletion')} held back." if held else ""
+        say((f"{counted(len(pending), 'change')} pending." if pending else "No changes.") + held_back)
     end_on(planned.troubles)
     if pending and detailed_exitcode:
         raise typer.Exit(CHANGES_PENDING)
 
 
-@command(app, examples=("relay bootstrap apply", "relay bootstrap apply --json"))
-def apply(*, json: JsonOption = False) -> None:
-    """Create, update and delete the relay's subscriptions at Linq; exit code 1 if a step failed."""
-    print_result(run(_apply(reporter(json=json))), json=json)
+@command(app, examples=("relay bootstrap apply", "relay bootstrap apply --allow-delete"))
+def apply(
+    *,
+    allow_delete: Annotated[
+        bool,
+        typer.Option("--allow-delete", help="Also delete the subscriptions of lines that Linq's list lacks, at once."),
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Create, update and delete the relay's subscriptions at Linq; exit code 1 if a step failed.
+
+    A line that Linq no longer lists keeps its subscription until three runs, or checks of a worker, agree. `relay
+    bootstrap plan` shows what is held back.
+    """
+    approval = Approval.DELETIONS if allow_delete else Approval.COMMAND
+    print_result(run(_apply(reporter(json=json), approval)), json=json)
 
 
 @command(app, examples=("relay bootstrap rotate --overlap 1h", "relay bootstrap rotate --line +16465550123"))
@@ -125,9 +140,9 @@ async def _plan() -> FromBoth[Step]:
         return await plan_both(settings, redis, config)
 
 
-async def _apply(report: Callable[[AppliedStep], None]) -> FromBoth[AppliedStep]:
+async def _apply(report: Callable[[AppliedStep], None], approval: Approval) -> FromBoth[AppliedStep]:
     async with _account() as (settings, redis, config):
-        return await apply_both(settings, redis, config, report)
+        return await apply_both(settings, redis, config, report, approval)
 
 
 async def _rotate(

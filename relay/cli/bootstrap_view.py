@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from relay.bootstrap.plan import Action
 from relay.cli.output import print_json, print_table, say
 from relay.cli.terminal import fail
 from relay.core import line_secret
@@ -58,10 +60,11 @@ def reporter(*, json: bool) -> Callable[[AppliedStep], None]:
 
     def report(applied: AppliedStep) -> None:
         step = applied.step
-        result = f"failed: {applied.error}" if applied.error else "done"
+        result = "held back" if step.action is Action.HOLD else "done"
+        result = f"failed: {applied.error}" if applied.error else result
         generation = f"gen {step.generation}" if step.generation else ""
         text = f"{step.action:<7} {step.owner:<16} {generation:<7} {step.reason}: {result}"
-        say(text, fg="red" if applied.error else "green")
+        say(text, fg="red" if applied.error else "yellow" if step.action is Action.HOLD else "green")
 
     return (lambda _: None) if json else report
 
@@ -73,9 +76,10 @@ def print_result(results: FromBoth[AppliedStep], *, json: bool) -> None:
         steps = [{**step_summary(applied.step), "error": applied.error} for applied in results.found]
         print_json({"failed": len(failed), "steps": steps, "errors": results.troubles})
     else:
-        changed = sum(applied.step.action != "keep" and not applied.error for applied in results.found)
-        kept = sum(applied.step.action == "keep" for applied in results.found)
-        say(f"{changed} changed, {kept} kept, {len(failed)} failed.")
+        done = Counter(applied.step.action for applied in results.found if not applied.error)
+        kept, held = done.pop(Action.KEEP, 0), done.pop(Action.HOLD, 0)
+        held_back = f", {held} held back" if held else ""
+        say(f"{done.total()} changed, {kept} kept{held_back}, {len(failed)} failed.")
     end_on(results.troubles)
     if failed:
         raise typer.Exit(1)

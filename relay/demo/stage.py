@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
+from relay.bootstrap.looks import Looks
 from relay.bootstrap.reconcile import Reconciler
 from relay.config.file import read_config
 from relay.core.errors import RelayError
@@ -101,7 +102,8 @@ async def set_stage(seed: int, on_step: Callable[[str], None]) -> AsyncIterator[
         config_file.write_text(_RELAY_TOML.format(port=helpdesk_port), encoding="utf-8")
         public_url = f"http://{_LOCALHOST}:{ingress_port}"
         async with open_linq(_API_KEY, f"http://{_LOCALHOST}:{linq_port}/api/partner") as api:
-            reconciler = Reconciler(api, Keyring(redis, Cipher(key)), read_config(config_file), public_url, time.time)
+            keyring, looks = Keyring(redis, Cipher(key)), Looks(redis, "v3", time.time)
+            reconciler = Reconciler(api, keyring, looks, read_config(config_file), public_url, time.time)
             steps = await reconciler.apply(lambda _: None)
         if failed := [step.error for step in steps if step.error]:
             raise RelayError(f"bootstrap failed: {failed[0]}")

@@ -44,6 +44,8 @@ Everything else
     relay:keyring:lock          string    the lock for changes of subscriptions at Linq (redis-py's lock)
     relay:linq:v2               string    a fingerprint of the secret that our v2 subscription was given last; Linq
                                           never shows it, and a changed LINQ_V2_WEBHOOK_SECRET must be sent
+    relay:linq:looks            hash      subscriptions that looks at Linq found to be deleted, `v3:<id>`, with the
+                                          number of looks that agree and the time of the last; kept a day
     relay:last_seen             hash      time of each line's last verified event, and the generation of its secret
     relay:drift                 hash      drift at Linq that the last check found, by API: `v3:missing`, `v2:at`
     relay:counts                hash      accepted, duplicate, quarantined, routed, unmatched, poisoned,
@@ -67,6 +69,7 @@ BREAKERS = "relay:breakers"
 KEYRING = "relay:keyring"
 KEYRING_LOCK = "relay:keyring:lock"
 LINQ_V2 = "relay:linq:v2"
+LINQ_LOOKS = "relay:linq:looks"
 LAST_SEEN = "relay:last_seen"
 DRIFT = "relay:drift"
 COUNTS = "relay:counts"

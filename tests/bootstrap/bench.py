@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from relay.bootstrap.deletions import Approval
+from relay.bootstrap.looks import Looks
 from relay.bootstrap.reconcile import AppliedStep, Reconciler
 from relay.core.config.relay_toml import parse_config
 from relay.core.secret import new_key
@@ -49,9 +51,9 @@ class Bench:
     async def plan(self) -> list[Step]:
         return await self.reconciler.plan()
 
-    async def apply(self) -> list[AppliedStep]:
+    async def apply(self, approval: Approval = Approval.COMMAND) -> list[AppliedStep]:
         self.reported.clear()
-        return await self.reconciler.apply(self.reported.append)
+        return await self.reconciler.apply(self.reported.append, approval=approval)
 
     async def secrets(self) -> dict[str, str]:
         """Return the stored secrets, decrypted, by Linq's subscription id."""
@@ -75,7 +77,9 @@ class Bench:
 
 def bench_of(sandbox: RunningSandbox, redis: Redis, clock: Clock, rules: str = RULES) -> Bench:
     keyring = Keyring(redis, Cipher(SEALING_KEY))
-    reconciler = Reconciler(LinqApi(sandbox.client), keyring, parse_config(rules), PUBLIC, clock)
+    reconciler = Reconciler(
+        LinqApi(sandbox.client), keyring, Looks(redis, "v3", clock), parse_config(rules), PUBLIC, clock
+    )
     return Bench(sandbox, redis, keyring, reconciler)
 
 

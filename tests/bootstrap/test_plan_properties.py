@@ -49,7 +49,7 @@ class SimulatedLinq:
                 self.secrets = [held for held in self.secrets if held.subscription_id != step.subscription_id]
             case Action.RETIRE:
                 raise AssertionError("only a rotation retires")
-            case Action.KEEP:
+            case Action.KEEP | Action.HOLD:
                 assert step.subscription_id in self.subscriptions
 
     def _create(self, step: Step, want: DesiredState) -> None:

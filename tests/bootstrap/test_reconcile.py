@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from relay.bootstrap.deletions import Approval
 from relay.bootstrap.desired import public_url_of, requested_events
 from relay.bootstrap.plan import Action
 from relay.config.settings import Settings
@@ -178,7 +179,7 @@ async def test_secret_of_a_deleted_subscription_expires_later(bench: Bench, cloc
 async def test_removed_line_loses_subscription_then_secret(bench: Bench, clock: Clock) -> None:
     await bench.apply()
     bench.sandbox.sandbox.state.lines.remove(THIRD_LINE)
-    results = await bench.apply()
+    results = await bench.apply(Approval.DELETIONS)
     assert actions(results) == [
         ("delete", THIRD_LINE, 1, True),
         ("keep", LINE, 1, True),

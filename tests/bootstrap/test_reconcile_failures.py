@@ -13,6 +13,7 @@ from aiohttp import web
 from redis.exceptions import RedisError
 
 from relay.bootstrap import reconcile
+from relay.bootstrap.deletions import Approval
 from relay.bootstrap.plan import Action
 from relay.core.errors import LinqApiError
 from relay.linq.api import v3 as linq_api
@@ -82,10 +83,10 @@ async def test_failed_deletion_is_reported_and_retried_next_run(bench: Bench) ->
     await bench.apply()
     bench.sandbox.sandbox.state.lines.remove(LINE)
     bench.sandbox.intercept = refuse("DELETE")
-    assert ("delete", LINE, 1, False) in actions(await bench.apply())
+    assert ("delete", LINE, 1, False) in actions(await bench.apply(Approval.DELETIONS))
     assert await bench.secrets() == bench.secrets_at_linq()
     bench.sandbox.intercept = None
-    assert ("delete", LINE, 1, True) in actions(await bench.apply())
+    assert ("delete", LINE, 1, True) in actions(await bench.apply(Approval.DELETIONS))
     assert len(bench.at_linq()) == len(LINES) - 1
 
 
@@ -227,7 +228,7 @@ async def test_short_rate_limit_is_waited_out(sandbox: RunningSandbox) -> None:
 
     sandbox.intercept = limit_twice
     async with open_linq(API_KEY, sandbox.base_url) as api:
-        assert await api.lines() == list(LINES)
+        assert (await api.lines()).lines == list(LINES)
     assert answered == 3
 
 

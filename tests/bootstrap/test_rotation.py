@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
+from relay.bootstrap.looks import Looks
 from relay.bootstrap.plan import Action
 from relay.bootstrap.reconcile import Reconciler
 from relay.config.settings import Settings
@@ -96,7 +97,8 @@ async def test_rotation_under_traffic_refuses_no_event(redis: Redis, redis_url: 
         config = parse_config('[[topics]]\nname = "all"\nevents = ["message.*"]\n')
         keyring = Keyring(redis, Cipher(SEALING_KEY))
         public_url = f"http://127.0.0.1:{port}"
-        reconciler = Reconciler(LinqApi(sandbox.client), keyring, config, public_url, time.time)
+        looks = Looks(redis, "v3", time.time)
+        reconciler = Reconciler(LinqApi(sandbox.client), keyring, looks, config, public_url, time.time)
         await reconciler.apply(lambda _: None)
         traffic = asyncio.create_task(send_traffic(sandbox))
         for _ in range(2):

@@ -129,7 +129,7 @@ def test_plan_converges_in_a_single_pass(existing: list[V2Subscription], holder:
             case Action.CREATE | Action.UPDATE:
                 holder = int(step.subscription_id or 100)
                 at_linq[holder] = there(holder)
-            case Action.KEEP | Action.RETIRE:
+            case Action.KEEP | Action.RETIRE | Action.HOLD:
                 assert step.action is Action.KEEP
     assert shape(make_v2_plan(WANTED, at_linq.values(), holder)) == [(Action.KEEP, str(holder))]
     assert len(at_linq) == len(foreign) + 1

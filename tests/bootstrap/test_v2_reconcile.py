@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
+from relay.bootstrap.looks import Looks
 from relay.bootstrap.plan import Action
 from relay.bootstrap.v2_reconcile import V2_NEEDS, V2DesiredState, V2Reconciler, open_v2_reconciler
 from relay.config.settings import Settings
@@ -50,7 +52,8 @@ async def api(sandbox: RunningSandbox) -> AsyncIterator[LinqV2Api]:
 def reconciler_of(
     api: LinqV2Api, redis: Redis, secret: str = SECRET, events: frozenset[str] = EVENTS, key: str = SEALING_KEY
 ) -> V2Reconciler:
-    return V2Reconciler(api, V2SecretMarker(redis, Cipher(key)), V2DesiredState(PUBLIC, events, SigningSecret(secret)))
+    desired = V2DesiredState(PUBLIC, events, SigningSecret(secret))
+    return V2Reconciler(api, V2SecretMarker(redis, Cipher(key)), Looks(redis, "v2", time.time), desired)
 
 
 @pytest.fixture

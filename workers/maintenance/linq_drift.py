@@ -1,8 +1,9 @@
 """The drift check: every five minutes it compares our subscriptions at Linq with relay.toml.
 
 Subscriptions change without the relay: an operator deletes one, Linq deactivates one, a line is added or removed.
-Drift is logged and counted, and repaired if `heal` is on in relay.toml. A rotation of secrets that an operator began is
-completed in either case. A failure of one of Linq's APIs does not stop the check of the other.
+Drift is logged and counted, and repaired if `heal` is on in relay.toml; a deletion needs several checks that agree
+(`bootstrap.deletions`). A rotation of secrets that an operator began is completed in either case. A failure of one of
+Linq's APIs does not stop the check of the other.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from relay.bootstrap.deletions import Approval
 from relay.bootstrap.factory import NEEDS, open_reconciler
 from relay.bootstrap.status import differences
 from relay.bootstrap.v2_reconcile import open_v2_reconciler
@@ -61,17 +63,20 @@ class DriftCheck:
             log.error("bootstrap.check_failed", api=api, error=describe(error))  # noqa: TRY400  expected: no traceback
 
     async def _check_v3(self, config: RelayConfig) -> None:
-        async with open_reconciler(self._settings, self._redis, config) as reconciler:
+        async with open_reconciler(self._settings, self._redis, config, self._clock) as reconciler:
             survey, now = await reconciler.survey(), self._clock()
+            await reconciler.look(survey)
             if await self._record_drift("v3", survey, config, now):
-                await reconciler.apply(lambda _: None)
+                await reconciler.apply(lambda _: None, approval=Approval.SCHEDULED)
             elif any(step.ends_rotation for step in survey.plan(now)):
                 await reconciler.apply(lambda _: None, only=lambda step: step.ends_rotation)
 
     async def _check_v2(self, config: RelayConfig) -> None:
-        async with open_v2_reconciler(self._settings, self._redis, config) as reconciler:
-            if await self._record_drift("v2", await reconciler.survey(), config, self._clock()):
-                await reconciler.apply(lambda _: None)
+        async with open_v2_reconciler(self._settings, self._redis, config, self._clock) as reconciler:
+            survey = await reconciler.survey()
+            await reconciler.look(survey)
+            if await self._record_drift("v2", survey, config, self._clock()):
+                await reconciler.apply(lambda _: None, approval=Approval.SCHEDULED)
 
     async def _record_drift(self, api: str, survey: Surveyed, config: RelayConfig, now: float) -> bool:
         """Log and store the differences. Returns True if they must be repaired."""

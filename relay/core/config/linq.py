@@ -41,7 +41,9 @@ class LinqConfig(Table):
     such events.
     """
     heal: StrictBool = False
-    """True if workers repair the drift that they find at Linq; otherwise they only log and count it."""
+    """True if workers repair the drift that they find at Linq; otherwise they only log and count it. They delete only
+    what three checks agree on.
+    """
     silent_after: Duration = parse_duration("24h")
     """Time without a verified event after which an active line is reported as silent, such as `"24h"`."""
     rotate_overlap: Duration = parse_duration("1h")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import aiohttp
 
 from relay.core.errors import LinqApiError
-from relay.linq.api.v2_models import OneSubscription, PhoneNumbers, Subscriptions, read, refusal, seconds_of
+from relay.linq.api.v2_models import OneSubscription, PhoneNumbers, Subscriptions, read, read_list, refusal, seconds_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -122,11 +122,12 @@ class LinqV2Api:
         """
         what = "listing v2 phone numbers"
         body = await self._retried(lambda: self._send("GET", "/phone_numbers", what))
-        return list(read(PhoneNumbers, body, what).phone_numbers)
+        return list(read_list(PhoneNumbers, body, what).phone_numbers)
 
     async def _list(self) -> list[V2Subscription]:
         what = "listing v2 subscriptions"
-        return list(read(Subscriptions, await self._send("GET", _SUBSCRIPTIONS, what), what).webhook_subscriptions)
+        body = await self._send("GET", _SUBSCRIPTIONS, what)
+        return list(read_list(Subscriptions, body, what).webhook_subscriptions)
 
     async def _put(self, subscription_id: int, content: dict[str, Any]) -> V2Subscription:
         what = f"updating v2 subscription {subscription_id}"

@@ -63,19 +63,30 @@ class OneSubscription(BaseModel):
     webhook_subscription: V2Subscription
 
 
-class Subscriptions(BaseModel):
+class _List(BaseModel):
+    next_cursor: Any = None
+    has_more: Any = None
+
+    @property
+    def goes_on(self) -> bool:
+        """True if the list has a further page; v2 documents none, so nothing is known about reading it."""
+        return bool(self.next_cursor or self.has_more)
+
+
+class Subscriptions(_List):
     """Response to `GET /webhook_subscriptions`."""
 
     webhook_subscriptions: tuple[V2Subscription, ...]
 
 
-class PhoneNumbers(BaseModel):
+class PhoneNumbers(_List):
     """Response to `GET /phone_numbers`."""
 
     phone_numbers: tuple[V2PhoneNumber, ...]
 
 
 Answer = TypeVar("Answer", bound=BaseModel)
+Rows = TypeVar("Rows", bound=_List)
 
 
 def read(answer: type[Answer], body: bytes, what: str) -> Answer:
@@ -88,6 +99,18 @@ def read(answer: type[Answer], body: bytes, what: str) -> Answer:
         return answer.model_validate(parse_json(body))
     except ValueError:  # not JSON, or pydantic's: JSON of another shape
         raise LinqApiError(f"{what}: the response is not Linq's; check LINQ_V2_BASE_URL") from None
+
+
+def read_list(answer: type[Rows], body: bytes, what: str) -> Rows:
+    """Parse the body of a list; `what` names the call in the error.
+
+    Raises:
+        LinqApiError: the body has another shape, or the list has a further page.
+    """
+    rows = read(answer, body, what)
+    if rows.goes_on:
+        raise LinqApiError(f"{what}: the list goes on, which Linq does not document for v2; nothing is changed")
+    return rows
 
 
 def refusal(what: str, status: int, body: bytes, hidden: Iterable[str] = ()) -> LinqApiError:

@@ -50,6 +50,16 @@ class LinqSubscription:
     is_active: bool
 
 
+@dataclass(frozen=True, slots=True)
+class ListedLines:
+    """The lines of an account."""
+
+    lines: Sequence[str]
+    """E.164."""
+    unreadable: tuple[str, ...] = ()
+    """Numbers that Linq lists and that are not E.164."""
+
+
 class LinqApi:
     """Calls that bootstrap needs. When Linq limits the rate, all of them wait for the time it requests."""
 
@@ -57,24 +67,25 @@ class LinqApi:
         self._client = client
         self._resume_at = 0.0  # seconds of the loop's clock
 
-    async def lines(self) -> list[str]:
-        """List every line of the account, E.164.
+    async def lines(self) -> ListedLines:
+        """List every line of the account.
 
         Raises:
             LinqApiError: the call failed, or Linq lists none.
         """
-        numbers = await self._ask("listing phone numbers", self._client.phone_numbers.list, _phone_numbers)
+        rows = await self._list("listing phone numbers", self._client.phone_numbers.list, "phone_numbers", _number)
+        numbers = sorted(set(rows))
         lines = [number for number in numbers if is_line(number)]
         if not lines:
             raise LinqApiError(
                 "Linq lists no phone numbers for this key; check that LINQ_API_V3_API_KEY is of the right environment"
             )
-        return sorted(set(lines))
+        return ListedLines(lines, tuple(number for number in numbers if not is_line(number)))
 
     async def event_types(self) -> list[str]:
         """List every event type that can be subscribed to; the SDK's list if this Linq has no such endpoint."""
         try:
-            return await self._ask("listing event types", self._client.webhook_events.list, _event_types)
+            return await self._list("listing event types", self._client.webhook_events.list, "events", _text)
         except LinqApiError as error:
             if isinstance(error.__cause__, linq.NotFoundError):
                 return list(KNOWN_EVENT_TYPES)
@@ -82,7 +93,19 @@ class LinqApi:
 
     async def subscriptions(self) -> list[LinqSubscription]:
         """List every webhook subscription of the account, ours and others'."""
-        return await self._ask("listing webhook subscriptions", self._client.webhook_subscriptions.list, _subscriptions)
+        call = self._client.webhook_subscriptions.list
+        return await self._list("listing webhook subscriptions", call, "subscriptions", _subscription)
+
+    async def exists(self, subscription_id: str) -> bool:
+        """Return True if the account has a subscription with this id, whatever its list says."""
+        what = f"reading subscription {subscription_id}"
+        try:
+            await self._ask(what, partial(self._client.webhook_subscriptions.retrieve, subscription_id), _subscription)
+        except LinqApiError as error:
+            if isinstance(error.__cause__, linq.NotFoundError | linq.PermissionDeniedError):
+                return False
+            raise
+        return True
 
     async def create(
         self, target_url: str, events: Sequence[str], line: str | None
@@ -124,6 +147,26 @@ class LinqApi:
             raise _translated(error, what) from error
         except (ValueError, TypeError, AttributeError, LookupError) as error:
             raise LinqApiError(f"{what}: the response is not Linq's; check LINQ_API_V3_BASE_URL") from error
+
+    async def _list(
+        self, what: str, call: Callable[..., Awaitable[Any]], field: str, read: Callable[[Any], Answer]
+    ) -> list[Answer]:
+        """Read a whole list. Linq documents no pages for these lists; if there are any, every one is read or it fails.
+
+        Pages are as in Linq's other lists: `next_cursor` is null at the end (https://docs.linqapp.com/api/).
+        """
+        rows: list[Answer] = []
+        cursors: set[str] = set()
+        asking: Callable[[], Awaitable[Any]] = call
+        while True:
+            page, cursor, goes_on = await self._ask(what, asking, partial(_page, field=field, read=read))
+            rows += page
+            if not goes_on:
+                return rows
+            if cursor is None or cursor in cursors:
+                raise LinqApiError(f"{what}: the list goes on, but not as Linq's other lists do; nothing is changed")
+            cursors.add(cursor)
+            asking = partial(call, extra_query={"cursor": cursor})
 
     async def _paced(self, call: Callable[[], Awaitable[Any]]) -> Any:
         """Make `call`; retry it after the time that Linq requests while it limits the rate."""
@@ -183,16 +226,16 @@ def _translated(error: linq.LinqApiv3Error, what: str) -> LinqApiError:
     return LinqApiError(f"{what}: {message} (status {error.status_code}{code}){doc}")
 
 
-def _phone_numbers(answer: Any) -> list[str]:
-    return [row.phone_number for row in _rows(answer, "phone_numbers")]
+def _page(answer: Any, field: str, read: Callable[[Any], Answer]) -> tuple[list[Answer], str | None, bool]:
+    """Return the rows of a page, the cursor of the next one, and True if there is a next one."""
+    more: dict[str, Any] = answer.model_extra or {}
+    cursor = more.get("next_cursor")
+    cursor = None if cursor in {None, ""} else str(cursor)
+    return [read(row) for row in _rows(answer, field)], cursor, cursor is not None or bool(more.get("has_more"))
 
 
-def _event_types(answer: Any) -> list[str]:
-    return [_text(event) for event in _rows(answer, "events")]
-
-
-def _subscriptions(answer: Any) -> list[LinqSubscription]:
-    return [_subscription(row) for row in _rows(answer, "subscriptions")]
+def _number(row: Any) -> str:
+    return _text(row.phone_number)
 
 
 def _created(row: Any) -> tuple[LinqSubscription, SigningSecret]:

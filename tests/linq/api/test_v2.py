@@ -79,6 +79,16 @@ async def test_phone_numbers_are_listed(api: LinqV2Api) -> None:
     assert {(number.forwarding_number, number.response_rate) for number in numbers} == {(None, 1)}
 
 
+async def test_list_that_goes_on_is_an_error(sandbox: RunningSandbox, api: LinqV2Api) -> None:
+    async def first_page(_: web.Request) -> web.StreamResponse:
+        return web.json_response({"webhook_subscriptions": [], "phone_numbers": [], "next_cursor": "2"})
+
+    sandbox.intercept = first_page
+    for call in (api.subscriptions, api.phone_numbers):
+        with pytest.raises(LinqApiError, match="goes on"):
+            await call()
+
+
 async def test_client_from_settings_sends_the_token(sandbox: RunningSandbox) -> None:
     async with open_linq_v2(API_KEY, f"{sandbox.url}/v2") as client:
         assert [number.phone_number for number in await client.phone_numbers()] == list(LINES)

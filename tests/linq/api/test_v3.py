@@ -8,7 +8,7 @@ import linq
 import pytest
 
 from relay.core.errors import LinqApiError
-from relay.linq.api.v3 import KNOWN_EVENT_TYPES, LinqApi, LinqSubscription
+from relay.linq.api.v3 import KNOWN_EVENT_TYPES, LinqApi, LinqSubscription, ListedLines
 from tests.building import LINE, OTHER_LINE, SECRET
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ async def test_lines_are_unique_and_sorted_phone_numbers() -> None:
     numbers = [OTHER_LINE, LINE, LINE, "support@example.com"]
     rows = [{"id": f"n-{place}", "phone_number": number} for place, number in enumerate(numbers)]
     here = Linq(200, {"phone_numbers": rows})
-    assert await here.api.lines() == [LINE, OTHER_LINE]
+    assert await here.api.lines() == ListedLines([LINE, OTHER_LINE], ("support@example.com",))
     assert here.asked == ("GET", "/api/partner/v3/phone_numbers", None)
 
 

@@ -86,6 +86,25 @@ async def test_drift_is_logged_counted_and_healed_if_enabled(
     assert (await log_of(check))["missing"] == (0 if heal else 1)
 
 
+async def test_one_short_list_does_not_delete_a_live_line(
+    redis: Redis, settings: Settings, sandbox: RunningSandbox, tmp_path: Path
+) -> None:
+    await register(redis, settings, drift_check(redis, settings, tmp_path, heal=True))
+    removed = sandbox.sandbox.state.lines.pop()
+
+    async def look(number: int) -> tuple[int, int]:
+        """Return the count of superfluous subscriptions, and that of all after the check."""
+        logged = await log_of(drift_check(redis, settings, tmp_path, heal=True, ahead=number * 300))
+        return logged["extra"], len(sandbox.sandbox.state.subscriptions)
+
+    assert [await look(number) for number in range(2)] == [(1, 3)] * 2
+    sandbox.sandbox.state.lines.append(removed)
+    assert await look(2) == (0, 3)
+    assert await redis.exists(keys.LINQ_LOOKS) == 0
+    sandbox.sandbox.state.lines.pop()
+    assert [await look(number) for number in range(3, 6)] == [(1, 3), (1, 3), (1, 2)]
+
+
 async def test_silent_line_is_reported(
     redis: Redis, settings: Settings, sandbox: RunningSandbox, tmp_path: Path
 ) -> None:

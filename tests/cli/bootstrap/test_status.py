@@ -1,0 +1,77 @@
+"""`relay bootstrap rotate|status`, and a new RELAY_SECRET_KEY."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relay.core.secret import new_key
+from relay.linq.target_urls import target_url
+from relay.store import keys
+from tests.cli.bootstrap.conftest import KEY, PUBLIC
+from tests.cli.running import main_here
+from tests.sandbox.running import LINES, OTHER_LINE, RunningSandbox
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+
+async def test_rotate_creates_new_secrets(sandbox: RunningSandbox) -> None:
+    assert (await main_here("bootstrap", "apply")).code == 0
+    said = await main_here("bootstrap", "rotate", "--line", OTHER_LINE, "--overlap", "1h")
+    assert said.code == 0
+    assert said.out.endswith("2 changed, 0 kept, 0 failed.\n")
+    assert target_url(PUBLIC, OTHER_LINE, 2) in {
+        record.target_url for record in sandbox.sandbox.state.subscriptions.values()
+    }
+    planned = await main_here("bootstrap", "plan")
+    assert planned.code == 0
+    assert "retires at" in planned.out
+
+
+@pytest.mark.usefixtures("sandbox")
+@pytest.mark.parametrize(("arguments", "named"), [(("--line", "123"), "--line"), (("--overlap", "soon"), "--overlap")])
+async def test_rotate_refuses_invalid_options(arguments: tuple[str, ...], named: str) -> None:
+    said = await main_here("bootstrap", "rotate", *arguments)
+    assert said.code == 2
+    assert named in said.err
+
+
+@pytest.mark.usefixtures("sandbox")
+async def test_rotate_before_apply_has_a_remedy() -> None:
+    said = await main_here("bootstrap", "rotate")
+    assert said.code == 1
+    assert "apply first" in said.err
+    assert said.is_one_message_without_traceback()
+
+
+async def test_status_shows_each_line_and_its_problems(sandbox: RunningSandbox, redis: Redis) -> None:
+    await main_here("bootstrap", "apply")
+    await redis.hset(keys.LAST_SEEN, LINES[0], "1789377302000 1")  # type: ignore[misc]
+    said = await main_here("bootstrap", "status")
+    assert said.code == 1  # the line was heard of in September
+    for text in (*LINES, "silent for", "never", "gen 1", "1 silent"):
+        assert text in said.out
+    sandbox.sandbox.state.subscriptions.popitem()
+    said = await main_here("bootstrap", "status", "--json")
+    assert (said.code, said.json["differences"]["missing"]) == (1, 1)
+    assert [row["is_ok"] for row in said.json["subscriptions"]] == [False, True, False]
+
+
+@pytest.mark.usefixtures("sandbox")
+async def test_status_of_a_healthy_account_is_exit_code_0() -> None:
+    await main_here("bootstrap", "apply")
+    said = await main_here("bootstrap", "status")
+    assert said.code == 0
+    assert "Everything is in order." in said.out
+
+
+async def test_secret_key_can_be_replaced(sandbox: RunningSandbox, redis: Redis) -> None:
+    await main_here("bootstrap", "apply")
+    new = {"RELAY_SECRET_KEY": new_key()}
+    assert (await main_here("bootstrap", "apply", **new)).code == 1
+    assert (await main_here("bootstrap", "apply", **new, RELAY_SECRET_KEY_OLD=f"{new_key()},{KEY}")).code == 0
+    assert (await main_here("bootstrap", "plan", **new)).code == 0
+    assert sandbox.changes == ["POST /v3/webhook-subscriptions"] * len(LINES)
+    assert await redis.hlen(keys.KEYRING) == len(LINES)  # type: ignore[misc]
