@@ -2,7 +2,8 @@
 
 From acceptance to a topic
     relay:inbox                 stream    accepted events; an entry is deleted in the step that routes it
-    relay:seen:<event id>       string    deduplication; lives for RELAY_DEDUPE_WINDOW (Linq retries for 30 minutes)
+    relay:seen:<event id>       string    deduplication: the claims on the id (`inbox.claims`); lives for
+                                          RELAY_DEDUPE_WINDOW (Linq retries for 30 minutes)
     relay:quarantine            stream    valid signature, but unparsable; until an operator drops or retries it
     relay:topic:<topic>         stream    routed events, the public interface for pull subscribers
     relay:topics                set       names of topics that ever had an event
@@ -47,7 +48,7 @@ Everything else
     relay:last_seen             hash      time of each line's last verified event, and the generation of its secret
     relay:drift                 hash      drift at Linq that the last check found, by API: `v3:missing`, `v2:at`
     relay:counts                hash      accepted, duplicate, quarantined, routed, unmatched, poisoned,
-                                          quarantine_dropped
+                                          quarantine_dropped, id_conflict
     relay:unmatched             hash      events that matched no topic, by event type
     relay:memory_probe          string    written by a worker to see whether Redis accepts writes; lives a second
 
