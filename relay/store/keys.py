@@ -42,6 +42,8 @@ Chat -> line index (`inbox.chat_lines`; kept 90 days after the last proof, at mo
 
 Everything else
     relay:keyring               hash      encrypted signing secrets of our Linq subscriptions, by Linq's subscription id
+    relay:keyring:revision      string    random, new with every write of the keyring: one small read tells the ingress
+                                          whether there is anything to read
     relay:keyring:lock          string    the lock for changes of subscriptions at Linq (redis-py's lock)
     relay:linq:v2               string    a fingerprint of the secret that our v2 subscription was given last; Linq
                                           never shows it, and a changed LINQ_V2_WEBHOOK_SECRET must be sent
@@ -66,6 +68,7 @@ LANES = "relay:lanes"
 PAUSED = "relay:paused"
 BREAKERS = "relay:breakers"
 KEYRING = "relay:keyring"
+KEYRING_REVISION = "relay:keyring:revision"
 KEYRING_LOCK = "relay:keyring:lock"
 LINQ_V2 = "relay:linq:v2"
 LAST_SEEN = "relay:last_seen"
