@@ -51,6 +51,7 @@ Everything else
     relay:drift                 hash      drift at Linq that the last check found, by API: `v3:missing`, `v2:at`
     relay:counts                hash      accepted, duplicate, quarantined, routed, unmatched, poisoned,
                                           quarantine_dropped, id_conflict
+    relay:refused               hash      requests that the ingress refused, by code
     relay:unmatched             hash      events that matched no topic, by event type
     relay:memory_probe          string    written by a worker to see whether Redis accepts writes; lives a second
 
@@ -75,6 +76,7 @@ LAST_SEEN = "relay:last_seen"
 DRIFT = "relay:drift"
 COUNTS = "relay:counts"
 UNMATCHED = "relay:unmatched"
+REFUSED = "relay:refused"
 MEMORY_PROBE = "relay:memory_probe"
 REPLAYS = "relay:replays"
 REPLAYS_RUNNING = "relay:replays:running"

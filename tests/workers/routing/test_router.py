@@ -14,8 +14,8 @@ from relay.core.event import Dialect, VerifiedWebhook
 from relay.process.tasks import end_task
 from relay.store import keys, wakeups
 from relay.store.driver.lease import acquire_lease
-from relay.store.inbox.inbox import Inbox
 from relay.store.inbox.claims import CLAIM_BYTES
+from relay.store.inbox.inbox import Inbox
 from relay.store.inbox.quarantine import Quarantine, Readable
 from relay.store.lanes.ledger import Ledger
 from tests.building import LINE, OTHER_LINE, arrival_of, body_of
