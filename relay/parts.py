@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 
 from relay.core.line_secret import V2_FORMER_SECRET, V2_SECRET, LineSecret
 from relay.core.secret import SigningSecret
+from relay.net.failure_limit import FailureLimit
+from relay.process.timings import DEFAULTS
 from relay.store.driver.client import REQUEST_TIMEOUT, WORKER_TIMEOUT, open_redis
 from relay.store.inbox.acceptor import Acceptor
 from relay.store.inbox.memory_guard import MemoryGuard
 from relay.store.inbox.quarantine import Quarantine
+from relay.store.inbox.refusals import Refusals
 from relay.store.keyring.encryption import Cipher
 from relay.store.keyring.key_cache import KeyCache
 from relay.store.keyring.keyring import Keyring
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from relay.config.settings import Settings
+    from relay.process.timings import Timings
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,8 @@ class IngressParts:
     keys: KeyCache
     last_seen: LastSeen
     memory: MemoryGuard
+    refusals: Refusals
+    failures: FailureLimit
     clock: Callable[[], float]
     """Unix seconds."""
 
@@ -81,7 +87,9 @@ def _v2_secrets(settings: Settings) -> list[LineSecret]:
 
 
 @asynccontextmanager
-async def ingress_parts(settings: Settings, clock: Callable[[], float] = time.time) -> AsyncIterator[IngressParts]:
+async def ingress_parts(
+    settings: Settings, clock: Callable[[], float] = time.time, timings: Timings = DEFAULTS
+) -> AsyncIterator[IngressParts]:
     """Open the parts of an ingress process."""
     async with (
         open_store(settings, REQUEST_TIMEOUT) as redis,
@@ -89,6 +97,8 @@ async def ingress_parts(settings: Settings, clock: Callable[[], float] = time.ti
         KeyCache(open_keyring(settings, redis), _v2_secrets(settings)) as keys,
         LastSeen(redis) as last_seen,
         MemoryGuard(redis, settings.relay_memory_high_water) as memory,
+        Refusals(redis, timings.refusal_log) as refusals,
     ):
         quarantine = Quarantine(redis, settings.relay_replicas)
-        yield IngressParts(redis, acceptor, quarantine, keys, last_seen, memory, clock)
+        failures = FailureLimit(timings.refusal_delay)
+        yield IngressParts(redis, acceptor, quarantine, keys, last_seen, memory, refusals, failures, clock)

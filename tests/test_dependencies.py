@@ -55,6 +55,11 @@ USES: dict[str, list[Use]] = {
             "relay/net/http_listener.py",
             "by module name: malformed HTTP is one line in the log; if it moves, it is a traceback again",
         ),
+        Use(
+            "aiohttp.web_response:SERVER_SOFTWARE",
+            "relay/net/http_listener.py",
+            "replaced: aiohttp's own responses to malformed HTTP would show the versions of aiohttp and Python",
+        ),
         Use("aiohttp.typedefs:Handler", "relay/net/http_listener.py", "a type, for mypy only"),
     ],
     "typer": [

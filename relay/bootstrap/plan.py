@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from relay.linq.api.v3 import LinqSubscription
-    from relay.store.keyring.keyring import KeyRecord
+    from relay.store.keyring.record import KeyRecord
 
 INACTIVE = "inactive"
 """The reason of an update that only switches a subscription on again."""

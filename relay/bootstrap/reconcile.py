@@ -19,8 +19,8 @@ from relay.bootstrap.plan import Action, DesiredState, Step, make_rotation
 from relay.bootstrap.survey import Survey
 from relay.core.errors import LinqApiError, RelayError, StoreError
 from relay.process.tasks import in_background
-from relay.store import keys
 from relay.store.driver.client import RedisTrouble, describe
+from relay.store.keyring.record import UnusableRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from relay.bootstrap.looks import Looks
     from relay.core.config.relay_toml import RelayConfig
     from relay.linq.api.v3 import LinqApi
-    from relay.store.keyring.keyring import KeyRecord, Keyring
+    from relay.store.keyring.keyring import Keyring
+    from relay.store.keyring.record import KeyRecord
 
 _REPLACING = {Action.CREATE, Action.UPDATE}
 _AT_ONCE = 8  # concurrent calls to Linq
@@ -71,14 +72,14 @@ class Reconciler:
 
         Raises:
             LinqApiError: Linq failed, or its response is not as documented.
-            StoreError: stored secrets cannot be decrypted with this RELAY_SECRET_KEY.
+            StoreError: stored secrets were encrypted with another RELAY_SECRET_KEY.
         """
         async with (
             in_background(desired_state_of(self._config, self._public_url, self._api)) as desired,
             in_background(self._api.subscriptions()) as existing,
         ):
-            secrets = await self._secrets()
-            survey = Survey(await desired, await existing, secrets)
+            secrets, unusable = await self._secrets()
+            survey = Survey(await desired, await existing, secrets, unusable)
         await self._check_completeness(survey)
         return survey
 
@@ -229,33 +230,39 @@ class Reconciler:
         at_linq -= {
             str(done.step.subscription_id) for done in results if done.step.action is Action.DELETE and not done.error
         }
-        gone = {record.subscription_id for record in survey.secrets} - at_linq
+        gone = {*(record.subscription_id for record in survey.secrets), *survey.unusable} - at_linq
         try:
             await self._keyring.tidy(gone, self._clock())
         except RedisTrouble as error:
             log.warning("keyring.cleanup_failed", error=str(error), note="the next run removes them")
 
-    async def _secrets(self) -> list[KeyRecord]:
-        """Return the stored secrets, each of which can be decrypted.
+    async def _secrets(self) -> tuple[list[KeyRecord], list[str]]:
+        """Return the stored secrets that can be used, and the ids of those that are broken.
 
-        Replacing the others would take valid secrets away from an ingress that has the right key.
+        Raises:
+            StoreError: another key is needed. Replacing these secrets would take valid ones away from an ingress that
+                has the key.
         """
-        records = await self._keyring.records()
-        closed = sorted({record.line or "account" for record in records if not self._can_open(record)})
+        records, broken = await self._keyring.read()
+        usable: list[KeyRecord] = []
+        closed: list[UnusableRecord] = []
+        for record in records:
+            try:
+                self._keyring.open(record)
+            except UnusableRecord as error:
+                (closed if error.wrong_key else broken).append(error)
+            else:
+                usable.append(record)
         if closed:
+            owners = ", ".join(sorted({error.owner for error in closed}))
             raise StoreError(
-                f"the stored secrets of {', '.join(closed)} were encrypted with another RELAY_SECRET_KEY: use it, "
-                f"or give it in RELAY_SECRET_KEY_OLD; if it is lost, delete {keys.KEYRING} from Redis and apply again "
-                "to replace them"
+                f"the stored secrets of {owners} were encrypted with another RELAY_SECRET_KEY: use that key, or give "
+                "it in RELAY_SECRET_KEY_OLD, in every ingress, worker and bootstrap (deploy/docs/linq.md, Changing "
+                "RELAY_SECRET_KEY)"
             )
-        return records
-
-    def _can_open(self, record: KeyRecord) -> bool:
-        try:
-            self._keyring.open(record)
-        except StoreError:
-            return False
-        return True
+        for bad in broken:
+            log.warning("keyring.error", message=str(bad), line=bad.owner, subscription=bad.subscription_id)
+        return usable, [bad.subscription_id for bad in broken]
 
 
 def _must_wait(step: Step, desired: DesiredState, failed: Collection[str | None]) -> bool:

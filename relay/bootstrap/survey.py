@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from relay.linq.api.v3 import LinqSubscription
-    from relay.store.keyring.keyring import KeyRecord
+    from relay.store.keyring.record import KeyRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,9 @@ class Survey:
     existing: Sequence[LinqSubscription]
     """Every subscription at Linq, ours and others'."""
     secrets: Sequence[KeyRecord]
+    """The stored ones that can be used."""
+    unusable: Sequence[str] = ()
+    """The ids of the subscriptions whose stored secret is broken: it is as good as none."""
 
     def plan(self, now: float) -> list[Step]:
         """Return the steps from the actual state to the desired one; `now` is Unix seconds."""

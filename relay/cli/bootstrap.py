@@ -15,14 +15,22 @@ from relay.bootstrap.factory import NEEDS, open_reconciler
 from relay.bootstrap.plan import Action, Step
 from relay.bootstrap.reconcile import AppliedStep
 from relay.bootstrap.status import KINDS, Status, differences, statuses
-from relay.cli.bootstrap_view import end_on, print_result, print_status, reporter, step_summary
+from relay.cli.bootstrap_view import (
+    OldKey,
+    end_on,
+    print_old_key,
+    print_result,
+    print_status,
+    reporter,
+    step_summary,
+)
 from relay.cli.command import command, commands
 from relay.cli.filters import checked_line
 from relay.cli.output import JsonOption, View, counted, print_json, print_table, say
 from relay.config.file import read_config
 from relay.config.load import load_settings
 from relay.core.durations import parse_duration
-from relay.parts import open_store
+from relay.parts import open_keyring, open_store
 from relay.process.event_loop import run
 from relay.store.keyring.last_seen import last_events
 
@@ -89,7 +97,8 @@ def apply(
     bootstrap plan` shows what is held back.
     """
     approval = Approval.DELETIONS if allow_delete else Approval.COMMAND
-    print_result(run(_apply(reporter(json=json), approval)), json=json)
+    results, old_key = run(_apply(reporter(json=json), approval))
+    print_result(results, json=json, old_key=old_key)
 
 
 @command(app, examples=("relay bootstrap rotate --overlap 1h", "relay bootstrap rotate --line +16465550123"))
@@ -122,14 +131,15 @@ def rotate(
 @command(app, examples=("relay bootstrap status", "relay bootstrap status --utc"))
 def status(*, view: View) -> None:
     """Show the subscription of each line, and that of v2; exit code 1 if anything is wrong."""
-    rows, found, errors = run(_status())
+    rows, found, errors, old_key = run(_status())
     if view.json:
         shown = [{**asdict(row), "is_ok": row.is_ok} for row in rows]
-        print_json({"subscriptions": shown, "differences": found, "errors": errors})
+        print_json({"subscriptions": shown, "differences": found, "errors": errors, "old_key": asdict(old_key)})
     else:
         print_status(rows, view)
         summary = ", ".join(f"{count} {kind}" for kind, count in found.items() if count)
         say(summary or ("" if errors else "Everything is in order."))
+        print_old_key(old_key)
     end_on(errors)
     if any(count for kind, count in found.items() if kind != "foreign"):
         raise typer.Exit(1)
@@ -140,9 +150,13 @@ async def _plan() -> FromBoth[Step]:
         return await plan_both(settings, redis, config)
 
 
-async def _apply(report: Callable[[AppliedStep], None], approval: Approval) -> FromBoth[AppliedStep]:
+async def _apply(report: Callable[[AppliedStep], None], approval: Approval) -> tuple[FromBoth[AppliedStep], OldKey]:
     async with _account() as (settings, redis, config):
-        return await apply_both(settings, redis, config, report, approval)
+        keyring = open_keyring(settings, redis)
+        before = await keyring.key_use()
+        results = await apply_both(settings, redis, config, report, approval)
+        after = await keyring.key_use()
+        return results, OldKey.of(settings, len(after.older), len(before.older & after.current))
 
 
 async def _rotate(
@@ -156,13 +170,14 @@ async def _rotate(
         return FromBoth(await reconciler.rotate(lines, overlap, report), [])
 
 
-async def _status() -> tuple[list[Status], dict[str, int], list[str]]:
+async def _status() -> tuple[list[Status], dict[str, int], list[str], OldKey]:
     async with _account() as (settings, redis, config):
+        old_key = OldKey.of(settings, len((await open_keyring(settings, redis).key_use()).older))
         surveys = await survey_both(settings, redis, config)
         last_seen, now, silent_after = await last_events(redis), time.time(), config.linq.silent_after
     rows = [row for survey in surveys.found for row in statuses(survey, last_seen, now, silent_after)]
     found = [differences(survey, last_seen, now, silent_after) for survey in surveys.found]
-    return rows, {kind: sum(each[kind] for each in found) for kind in KINDS}, surveys.troubles
+    return rows, {kind: sum(each[kind] for each in found) for kind in KINDS}, surveys.troubles, old_key
 
 
 @asynccontextmanager

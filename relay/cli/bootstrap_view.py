@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Self
 
 import typer
 
 from relay.bootstrap.plan import Action
-from relay.cli.output import print_json, print_table, say
+from relay.cli.output import counted, print_json, print_table, say
 from relay.cli.terminal import fail
 from relay.core import line_secret
 from relay.process.logs import configure_logging
@@ -21,6 +22,34 @@ if TYPE_CHECKING:
     from relay.bootstrap.reconcile import AppliedStep
     from relay.bootstrap.status import Status
     from relay.cli.output import View
+    from relay.config.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class OldKey:
+    """Need for RELAY_SECRET_KEY_OLD."""
+
+    is_set: bool
+    needed_by: int
+    """The number of stored secrets that are encrypted with an older key."""
+    encrypted_again: int = 0
+    """The number of secrets that this run has encrypted with RELAY_SECRET_KEY."""
+
+    @classmethod
+    def of(cls, settings: Settings, needed_by: int, encrypted_again: int = 0) -> Self:
+        """Return the need for the old key of `settings`."""
+        return cls(settings.relay_secret_key_old is not None, needed_by, encrypted_again)
+
+
+def print_old_key(old_key: OldKey) -> None:
+    """Print how many secrets were encrypted again, and whether the old key can be removed."""
+    if old_key.encrypted_again:
+        say(f"{counted(old_key.encrypted_again, 'secret')} encrypted with the new RELAY_SECRET_KEY.")
+    if old_key.needed_by:
+        needed_by = counted(old_key.needed_by, "secret")
+        say(f"RELAY_SECRET_KEY_OLD is still needed by {needed_by}; run: relay bootstrap apply", fg="yellow")
+    elif old_key.is_set:
+        say("RELAY_SECRET_KEY_OLD can be removed: no stored secret needs it.")
 
 
 def print_status(rows: Iterable[Status], view: View) -> None:
@@ -69,17 +98,20 @@ def reporter(*, json: bool) -> Callable[[AppliedStep], None]:
     return (lambda _: None) if json else report
 
 
-def print_result(results: FromBoth[AppliedStep], *, json: bool) -> None:
+def print_result(results: FromBoth[AppliedStep], *, json: bool, old_key: OldKey | None = None) -> None:
     """Print the result of a command that changed something; exit with 1 if a step failed."""
     failed = [applied for applied in results.found if applied.error]
     if json:
         steps = [{**step_summary(applied.step), "error": applied.error} for applied in results.found]
-        print_json({"failed": len(failed), "steps": steps, "errors": results.troubles})
+        about_key = {"old_key": asdict(old_key)} if old_key else {}
+        print_json({"failed": len(failed), "steps": steps, "errors": results.troubles, **about_key})
     else:
         done = Counter(applied.step.action for applied in results.found if not applied.error)
         kept, held = done.pop(Action.KEEP, 0), done.pop(Action.HOLD, 0)
         held_back = f", {held} held back" if held else ""
         say(f"{done.total()} changed, {kept} kept{held_back}, {len(failed)} failed.")
+        if old_key:
+            print_old_key(old_key)
     end_on(results.troubles)
     if failed:
         raise typer.Exit(1)

@@ -12,6 +12,7 @@ from relay.cli.output import View, print_fields, print_json, print_table, say
 from relay.config.load import load_settings
 from relay.parts import open_store
 from relay.process.event_loop import run
+from relay.store.inbox.refusals import refused_counts
 from relay.store.lanes.ledger import LaneLedger, Ledger, Totals
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ app = commands()
 @command(app, examples=("relay ledger", "relay ledger --json"), view=("wide", "json"))
 def ledger(*, view: View) -> None:
     """Show where every event is, and whether the numbers balance; exit code 1 if they do not."""
-    totals, unmatched, lanes = run(_read(load_settings()))
+    totals, unmatched, refused, lanes = run(_read(load_settings()))
     balances = totals.balances and all(lane.balances for lane in lanes)
     if view.json:
         print_json(
@@ -31,20 +32,25 @@ def ledger(*, view: View) -> None:
                 "balances": balances,
                 "totals": asdict(totals),
                 "unmatched": unmatched,
+                "refused": refused,
                 "subscriptions": [{**asdict(lane), "balances": lane.balances} for lane in lanes],
             }
         )
     else:
-        print_ledger(totals, unmatched, lanes, view)
+        print_ledger(totals, unmatched, refused, lanes, view)
     if not balances:
         raise typer.Exit(1)
 
 
-def print_ledger(totals: Totals, unmatched: dict[str, int], lanes: list[LaneLedger], view: View) -> None:
+def print_ledger(
+    totals: Totals, unmatched: dict[str, int], refused: dict[str, int], lanes: list[LaneLedger], view: View
+) -> None:
     """Print the ledger for people."""
     print_fields("All webhooks", asdict(totals), view)
     if unmatched:
         print_table("Events that matched no topic", ("type", "events"), unmatched.items(), view)
+    if refused:
+        print_table("Requests that the ingress refused", ("code", "requests"), refused.items(), view)
     columns = ["subscription", "routed", "delivered", "waiting", "retrying", "dead", "replayed"]
     columns += [
         name
@@ -59,7 +65,7 @@ def print_ledger(totals: Totals, unmatched: dict[str, int], lanes: list[LaneLedg
         say("The ledger does not balance.", fg="red")
 
 
-async def _read(settings: Settings) -> tuple[Totals, dict[str, int], list[LaneLedger]]:
+async def _read(settings: Settings) -> tuple[Totals, dict[str, int], dict[str, int], list[LaneLedger]]:
     async with open_store(settings) as redis:
         ledger = Ledger(redis)
-        return await ledger.totals(), await ledger.unmatched(), await ledger.lanes()
+        return await ledger.totals(), await ledger.unmatched(), await refused_counts(redis), await ledger.lanes()

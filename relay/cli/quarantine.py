@@ -17,6 +17,7 @@ from relay.core.event_filter import EventFilter
 from relay.linq.payloads.decode import decode
 from relay.parts import open_store
 from relay.process.event_loop import run
+from relay.store.inbox.claims import claim_of
 from relay.store.inbox.quarantine import Quarantine, QuarantinedBody, Readable
 
 if TYPE_CHECKING:
@@ -149,10 +150,11 @@ async def _matching(quarantine: Quarantine, which: EventFilter) -> list[Quaranti
 def _parse(body: QuarantinedBody) -> Readable | None:
     """Return the event of a quarantined body; None if it still cannot be parsed."""
     try:
-        event = decode(Dialect(body.dialect), body.body, body.line).event
+        dialect = Dialect(body.dialect)
+        event = decode(dialect, body.body, body.line).event
     except Exception:  # noqa: BLE001  a body that broke the router can break this too; it stays in quarantine
         return None
-    return Readable(body.entry, event.id, event.type)
+    return Readable(body.entry, event.id, event.type, claim_of(dialect, body.line, body.body))
 
 
 def _summary(body: QuarantinedBody) -> dict[str, Any]:

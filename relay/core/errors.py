@@ -6,6 +6,7 @@
     ├── RejectedWebhook             the ingress does not accept a request; `web.responses` maps each to a status
     │   ├── BadSignature            the sender did not prove to be Linq
     │   ├── SecretUnknown           no secret is stored for that URL (yet): our fault, Linq retries
+    │   ├── TooManyFailures         not verified, and its sender is over its budget of failures: Linq retries
     │   └── StoreUnavailable        Redis did not store the event in time: our fault, Linq retries
     ├── Unparsable                  valid signature, but not an envelope: quarantined, never refused
     ├── StoreError                  Redis is reachable but unusable (wrong key for an encrypted secret, ...)
@@ -78,6 +79,12 @@ class SecretUnknown(RejectedWebhook):
     """The keyring has no secret for the line (or its generation) in the URL: bootstrap may be about to store it."""
 
     code = "secret_unknown"
+
+
+class TooManyFailures(RejectedWebhook):
+    """No loaded secret verifies the webhook, and its sender has used up its budget: the keyring is not read for it."""
+
+    code = "too_many_failures"
 
 
 class StoreUnavailable(RejectedWebhook):

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from relay.core.errors import RelayError
 from relay.doctor.finding import problem
+from relay.doctor.keyring_checks import AREA as KEYRING
+from relay.doctor.keyring_checks import examine_keyring
 from relay.doctor.lane_checks import examine_destinations, examine_lanes
 from relay.doctor.linq_checks import AREA as LINQ
 from relay.doctor.linq_checks import examine_linq
@@ -29,11 +31,12 @@ if TYPE_CHECKING:
 
 
 async def examine(settings: Settings, redis: Redis, loaded: Loaded) -> list[Finding]:
-    """Return the findings of all areas: Redis, subscriptions and their endpoints, Linq."""
+    """Return the findings of all areas: Redis, the keyring, subscriptions and their endpoints, Linq."""
     config = loaded.config
     findings = await _errors_as_findings(
         REDIS, examine_redis(redis, settings), "check REDIS_URL, and that Redis is running"
     )
+    findings += await _errors_as_findings(KEYRING, examine_keyring(settings, redis), "check Redis")
     findings += await _errors_as_findings(
         "subscriptions", examine_lanes(redis, config), "check Redis: see the findings about it"
     )

@@ -9,7 +9,7 @@ import socket
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
-from aiohttp import web
+from aiohttp import web, web_response
 
 from relay.core.errors import RelayError
 
@@ -21,25 +21,35 @@ if TYPE_CHECKING:
     from relay.net.listen_address import Listen
 
     ProtocolFactory = Callable[[], asyncio.Protocol]
+    Malformed = Callable[[str | None, str], None]
 
 _SHUTDOWN_TIMEOUT = 10.0  # seconds for requests in flight
 _HANDLER_TIMEOUT = 1.0  # seconds for requests that are still in flight after that
 _LINGER_TIMEOUT = 1.0  # seconds that the rest of a body is read after its response, so that the sender can read that
 _BACKLOG = 1024  # connections that wait to be accepted; a burst of Linq's is larger than the default of 128
 
+_SERVER = "linq-relay"
+
 _log = logging.getLogger(__name__)
 
 
-def _without_traceback(record: logging.LogRecord) -> bool:
-    """Log malformed HTTP as one INFO line; aiohttp would log a traceback per request."""
-    error = record.exc_info[1] if record.exc_info else None
-    if type(error).__module__ == "aiohttp.http_exceptions":  # not documented; if it moves, tracebacks return
-        record.msg, record.exc_info = f"{record.msg}: not HTTP: {type(error).__name__}", None
-        record.levelno, record.levelname = logging.INFO, "INFO"
-    return True
+class _AppLog(logging.LoggerAdapter[logging.Logger]):
+    """The log of an aiohttp application, in which malformed HTTP is no traceback."""
 
+    def __init__(self, on_malformed: Malformed | None) -> None:
+        super().__init__(_log)
+        self._on_malformed = on_malformed
 
-_log.addFilter(_without_traceback)
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        """Log, or report malformed HTTP."""
+        error = kwargs.get("exc_info")
+        if type(error).__module__ != "aiohttp.http_exceptions":  # not documented; if it moves, tracebacks return
+            super().log(level, msg, *args, **kwargs)
+        elif self._on_malformed is None:
+            _log.info("%s: not HTTP: %s", str(msg) % args, type(error).__name__)
+        else:
+            [remote] = args or [None]
+            self._on_malformed(str(remote) if remote else None, type(error).__name__)
 
 
 class Requests:
@@ -109,22 +119,25 @@ async def listening(
     *,
     share_port: bool = False,
     front: Callable[[ProtocolFactory, Requests], Front] | None = None,
+    on_malformed: Malformed | None = None,
 ) -> AsyncIterator[int]:
     """Serve `app` while the context is open; yield the port.
 
     On exit, it stops accepting connections and drains the requests in flight. With `share_port`, several processes can
     listen on one port (SO_REUSEPORT). A `front` takes the connections; it gets the application's protocol factory, for
-    connections that it hands over.
+    connections that it hands over. `on_malformed` is called with the address of a sender that does not speak HTTP, and
+    the name of the error; without it there is a line in the log.
 
     Raises:
         RelayError: the address is not available.
     """
+    web_response.SERVER_SOFTWARE = _SERVER  # type: ignore[attr-defined]  # in place of the versions of aiohttp and Python
     requests = Requests()
     app.middlewares.append(requests.watch)
     runner = web.AppRunner(
         app,
         access_log=None,
-        logger=_log,
+        logger=_AppLog(on_malformed),
         auto_decompress=False,  # signatures cover the bytes as they were sent
         shutdown_timeout=_HANDLER_TIMEOUT,
         lingering_time=_LINGER_TIMEOUT,

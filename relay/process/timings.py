@@ -63,6 +63,12 @@ class Timings:
     """From one run of retention to the next while Redis is at `maxmemory`: trimming is what makes room."""
     config_poll: float = 1.0
     """From one check of relay.toml to the next: a stat costs microseconds and works on every mount."""
+    refusal_log: float = 1.0
+    """Time that one log line of refused requests covers."""
+    refusal_delay: float = 2.0
+    """Mean delay of a refusal to a sender that is over its budget of failures: a sender that waits for responses sends
+    no more than its connections divided by this.
+    """
     bootstrap_retry: float = 15.0
     """Until `relay up` tries again to register the lines at Linq."""
     bootstrap_poll: float = 1.0

@@ -2,7 +2,8 @@
 
 From acceptance to a topic
     relay:inbox                 stream    accepted events; an entry is deleted in the step that routes it
-    relay:seen:<event id>       string    deduplication; lives for RELAY_DEDUPE_WINDOW (Linq retries for 30 minutes)
+    relay:seen:<event id>       string    deduplication: the claims on the id (`inbox.claims`); lives for
+                                          RELAY_DEDUPE_WINDOW (Linq retries for 30 minutes)
     relay:quarantine            stream    valid signature, but unparsable; until an operator drops or retries it
     relay:topic:<topic>         stream    routed events, the public interface for pull subscribers
     relay:topics                set       names of topics that ever had an event
@@ -41,6 +42,8 @@ Chat -> line index (`inbox.chat_lines`; kept 90 days after the last proof, at mo
 
 Everything else
     relay:keyring               hash      encrypted signing secrets of our Linq subscriptions, by Linq's subscription id
+    relay:keyring:revision      string    random, new with every write of the keyring: one small read tells the ingress
+                                          whether there is anything to read
     relay:keyring:lock          string    the lock for changes of subscriptions at Linq (redis-py's lock)
     relay:linq:v2               string    a fingerprint of the secret that our v2 subscription was given last; Linq
                                           never shows it, and a changed LINQ_V2_WEBHOOK_SECRET must be sent
@@ -49,7 +52,8 @@ Everything else
     relay:last_seen             hash      time of each line's last verified event, and the generation of its secret
     relay:drift                 hash      drift at Linq that the last check found, by API: `v3:missing`, `v2:at`
     relay:counts                hash      accepted, duplicate, quarantined, routed, unmatched, poisoned,
-                                          quarantine_dropped
+                                          quarantine_dropped, id_conflict
+    relay:refused               hash      requests that the ingress refused, by code
     relay:unmatched             hash      events that matched no topic, by event type
     relay:memory_probe          string    written by a worker to see whether Redis accepts writes; lives a second
 
@@ -67,6 +71,7 @@ LANES = "relay:lanes"
 PAUSED = "relay:paused"
 BREAKERS = "relay:breakers"
 KEYRING = "relay:keyring"
+KEYRING_REVISION = "relay:keyring:revision"
 KEYRING_LOCK = "relay:keyring:lock"
 LINQ_V2 = "relay:linq:v2"
 LINQ_LOOKS = "relay:linq:looks"
@@ -74,6 +79,7 @@ LAST_SEEN = "relay:last_seen"
 DRIFT = "relay:drift"
 COUNTS = "relay:counts"
 UNMATCHED = "relay:unmatched"
+REFUSED = "relay:refused"
 MEMORY_PROBE = "relay:memory_probe"
 REPLAYS = "relay:replays"
 REPLAYS_RUNNING = "relay:replays:running"

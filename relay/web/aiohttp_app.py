@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from relay.store.driver.client import describe
 from relay.web import responses
 from relay.web.health import add_health
-from relay.web.ingress import DIALECTS, Webhook, log_interrupted
+from relay.web.ingress import DIALECTS, Webhook
 
 if TYPE_CHECKING:
     from relay.web.health import Readiness
@@ -24,11 +26,20 @@ def ingress_app(ingress: Ingress, readiness: Readiness) -> web.Application:
     """Return the application that Linq posts to."""
 
     async def receive(request: web.Request) -> web.Response:
-        return _response(await _receive(ingress, request))
+        return await _sent_later(await _receive(ingress, request))
+
+    async def finish(request: web.Request, response: web.StreamResponse) -> None:
+        """Record what aiohttp refuses by itself, and keep versions of the software to ourselves (a signal)."""
+        response.headers.popall(hdrs.SERVER, None)
+        if isinstance(response, web.HTTPException) and response.status >= HTTPStatus.BAD_REQUEST:
+            await asyncio.sleep(
+                ingress.refuse_request(response.status, request.method, request.rel_url.raw_path, request.remote)
+            )
 
     app = web.Application(client_max_size=responses.MAX_BODY)
     for path in DIALECTS:
         app.router.add_post(path, receive)
+    app.on_response_prepare.append(finish)
     add_health(app, readiness)
     return app
 
@@ -39,9 +50,9 @@ async def _receive(ingress: Ingress, request: web.Request) -> Response:
     try:
         webhook.body = await _read(request)
     except web.HTTPRequestEntityTooLarge:
-        return responses.too_large()
+        return ingress.refuse_too_large(webhook)
     except (web.RequestPayloadError, ConnectionError) as error:
-        log_interrupted(describe(error), webhook)
+        ingress.interrupted(describe(error), webhook)
         return responses.internal_error()
     except Exception:
         log.exception("event.error", dialect=webhook.dialect, line=webhook.target.line)
@@ -57,5 +68,7 @@ async def _read(request: web.Request) -> bytes:
     return await request.read()
 
 
-def _response(response: Response) -> web.Response:
+async def _sent_later(response: Response) -> web.Response:
+    if response.delay:
+        await asyncio.sleep(response.delay)
     return web.Response(status=response.status, headers=response.headers, body=response.body)

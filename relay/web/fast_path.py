@@ -15,7 +15,7 @@ import asyncio
 from email.utils import formatdate
 from typing import TYPE_CHECKING, cast
 
-from relay.web.ingress import DIALECTS, Webhook, log_interrupted
+from relay.web.ingress import DIALECTS, Webhook
 from relay.web.request_head import MAX_HEAD, parse_head
 from relay.web.responses import ACCEPTED
 
@@ -90,7 +90,7 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._unregister()
         if self._webhook is not None and self._task is None:
-            log_interrupted(str(exc or "the connection was closed"), self._webhook)
+            self._fast_path.ingress.interrupted(str(exc or "the connection was closed"), self._webhook)
             self._end()
 
     def data_received(self, data: bytes) -> None:
@@ -136,6 +136,8 @@ class _Connection(asyncio.Protocol):
         fast_path = self._fast_path
         try:
             response = await fast_path.ingress.receive(webhook)
+            if response.delay:
+                await asyncio.sleep(response.delay)
         except BaseException:
             self._transport.close()  # without a response: Linq retries
             raise

@@ -1,24 +1,29 @@
 """The ingress: accept fast, work later.
 
     read the body (at most 1 MiB), in one of two ways (`web.fast_path`, `web.aiohttp_app`)
-    verify it with the secrets of the URL's line (`linq.signatures`, pure); re-read the keyring once if none matches
+    verify it with the secrets of the URL's line (`linq.signatures`, pure); re-read the keyring once if none matches,
+        unless its sender is over its budget of failures (`net.failure_limit`)
     one shared round trip to Redis: seen before? append, wake the router (`store.inbox.acceptor`): now it is durable
     respond 200 with an empty body
 
 Every failure of ours is a 503, so that Linq retries. A body that Linq signed but that cannot be parsed is quarantined
-and gets 200, since a retry would not help.
+and gets 200, since a retry would not help. A request that is not verified beyond its sender's budget gets 429, which
+Linq retries too: the keyring was not read for it, so its signature may be right. Whatever is refused is logged and
+counted by cause (`store.inbox.refusals`).
 """
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Self
 
 import structlog
 
-from relay.core.errors import BadSignature, RejectedWebhook, SecretUnknown, Unparsable
+from relay.core.errors import BadSignature, RejectedWebhook, SecretUnknown, TooManyFailures, Unparsable
 from relay.core.event import Dialect
+from relay.linq.signatures.v3_legacy import SUBSCRIPTION_ID
 from relay.linq.signatures.verify import verify_v2, verify_v3
 from relay.linq.target_urls import V2_PATH, V3_PATH, target_of_query
 from relay.web import responses
@@ -27,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from relay.core.event import VerifiedWebhook
+    from relay.core.line_secret import LineSecret
     from relay.linq.signatures.headers import Headers
     from relay.linq.target_urls import Target
     from relay.parts import IngressParts
@@ -36,6 +42,20 @@ DIALECTS: Mapping[str, Dialect] = {V3_PATH: Dialect.V3, V2_PATH: Dialect.V2}
 """The paths that Linq posts to, and the dialect of each."""
 
 _NO_TARGET = target_of_query("")
+_PREFIX = V3_PATH + "/"
+_WRONG_PATH = (
+    "unknown_path",
+    "no webhook is received at this path: correct the URL of the subscription at Linq (relay bootstrap plan)",
+)
+_NO_WEBHOOK: Mapping[int, tuple[str, str]] = {
+    HTTPStatus.NOT_FOUND: ("not_found", "nothing is served at this path"),
+    HTTPStatus.METHOD_NOT_ALLOWED: ("method_not_allowed", "webhooks are received with POST only"),
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("too_large", f"the body is over {responses.MAX_BODY} bytes"),
+    HTTPStatus.EXPECTATION_FAILED: ("expectation_failed", "the only expectation that is met is 100-continue"),
+}
+"""Code and reason by status of a request that is refused before it is taken for a webhook."""
+
+_MALFORMED = "the request is not valid HTTP, or a line of its head is over 8190 bytes"
 
 log = structlog.get_logger()
 
@@ -78,6 +98,7 @@ class Ingress:
         except Unparsable as error:
             return await self._quarantine(webhook, error)
         except RejectedWebhook as error:
+            webhook.body = b""  # a refusal may be delayed, and must not hold memory
             return self._reject(webhook, error)
         except Exception:
             log.exception("event.error", dialect=webhook.dialect, line=webhook.target.line)
@@ -88,34 +109,43 @@ class Ingress:
         return responses.ACCEPTED
 
     async def _verify_with_any(self, webhook: Webhook) -> VerifiedWebhook:
-        """Verify with the loaded secrets; if none matches, re-read the keyring and verify once more."""
-        keys, target = self._parts.keys, webhook.target
+        """Verify with the loaded secrets; if none matches, re-read the keyring and verify once more.
+
+        Raises:
+            TooManyFailures: it was not verified, and its sender is over its budget.
+        """
+        parts, keys, target = self._parts, self._parts.keys, webhook.target
+        secrets = self._secrets_for(webhook)
         try:
-            return self._verify_with(webhook)
+            return self._verify_with(webhook, secrets)
         except RejectedWebhook as error:
+            if keys.is_read and not parts.failures.take(webhook.remote):
+                raise TooManyFailures(str(error)) from error
             if webhook.dialect is Dialect.V2 or not error.another_secret_could_help:
                 raise
+            first = error
         await keys.renew()
         try:
-            return self._verify_with(webhook)
+            if (renewed := self._secrets_for(webhook)) == secrets:
+                raise first
+            return self._verify_with(webhook, renewed)
         except BadSignature:
             if target.generation is None or keys.has(target.line, target.generation):
                 raise
             raise SecretUnknown(f"no secret is stored for generation {target.generation} of {target.line}") from None
 
-    def _verify_with(self, webhook: Webhook) -> VerifiedWebhook:
-        """Verify with the loaded secrets."""
-        if webhook.dialect is Dialect.V2:
-            return self._verify_v2(webhook)
+    def _secrets_for(self, webhook: Webhook) -> tuple[LineSecret, ...]:
         keys, target = self._parts.keys, webhook.target
-        if not (secrets := keys.secrets_for(target.line, target.generation)):
-            raise self._unknown(target)
-        return verify_v3(webhook.headers, webhook.body, secrets, self._parts.clock())
+        return keys.fixed if webhook.dialect is Dialect.V2 else keys.secrets_for(target.line, target.generation)
 
-    def _verify_v2(self, webhook: Webhook) -> VerifiedWebhook:
-        if not (secrets := self._parts.keys.fixed):
-            raise SecretUnknown("LINQ_V2_WEBHOOK_SECRET is not set")
-        return verify_v2(webhook.headers, webhook.body, secrets)
+    def _verify_with(self, webhook: Webhook, secrets: tuple[LineSecret, ...]) -> VerifiedWebhook:
+        if webhook.dialect is Dialect.V2:
+            if not secrets:
+                raise SecretUnknown("LINQ_V2_WEBHOOK_SECRET is not set")
+            return verify_v2(webhook.headers, webhook.body, secrets)
+        if not secrets:
+            raise self._unknown(webhook.target)
+        return verify_v3(webhook.headers, webhook.body, secrets, self._parts.clock())
 
     @staticmethod
     def _unknown(target: Target) -> SecretUnknown:
@@ -130,7 +160,7 @@ class Ingress:
         try:
             await parts.quarantine.put(webhook.dialect, line, webhook.body, str(error), round(parts.clock() * 1000))
         except RejectedWebhook as rejection:
-            return responses.rejected(rejection)
+            return self._reject(webhook, rejection)
         log.error("event.quarantined", reason=str(error), dialect=webhook.dialect, line=line, bytes=len(webhook.body))
         return responses.ACCEPTED
 
@@ -146,21 +176,61 @@ class Ingress:
             ms=round((self._parts.clock() - began) * 1000, 2),
         )
 
-    @staticmethod
-    def _reject(webhook: Webhook, error: RejectedWebhook) -> Response:
-        log.warning(
-            "event.refused",
-            code=error.code,
-            reason=str(error),
+    def refuse_too_large(self, webhook: Webhook) -> Response:
+        """Refuse a body over the limit, which is not read and so not verified."""
+        self._parts.refusals.record(
+            "too_large",
+            reason=f"the body is over {responses.MAX_BODY} bytes; Linq does not send it again",
+            final=True,
+            dialect=webhook.dialect,
+            line=webhook.target.line,
+            remote=webhook.remote,
+            subscription=next(iter(webhook.headers.getall(SUBSCRIPTION_ID, ())), None),
+        )
+        return responses.too_large()
+
+    def refuse_request(self, status: int, method: str, path: str, remote: str | None) -> float:
+        """Record a request that is no webhook; return the seconds to wait before its response."""
+        code, reason = _NO_WEBHOOK.get(status, (f"http_{status}", "the request cannot be handled"))
+        if status == HTTPStatus.NOT_FOUND and path.startswith(_PREFIX):
+            code, reason = _WRONG_PATH
+        return self._refuse_http(code, reason, remote, method=method, path=path)
+
+    def refuse_malformed(self, remote: str | None, fault: str) -> None:
+        """Record a request that is not valid HTTP, or over aiohttp's limits; `fault` is the name of aiohttp's error."""
+        self._refuse_http("malformed", _MALFORMED, remote, cause=fault, fault=fault)
+
+    def _refuse_http(self, code: str, reason: str, remote: str | None, cause: str = "", **example: str) -> float:
+        is_limited = not self._parts.failures.take(remote)
+        self._parts.refusals.record(
+            code, cause=cause, reason=reason, final=True, remote=remote, limited=is_limited, **example
+        )
+        return self._parts.failures.delay() if is_limited else 0.0
+
+    def interrupted(self, reason: str, webhook: Webhook) -> None:
+        """Record a sender that disconnected in the middle of a body."""
+        self._parts.refusals.record(
+            "cut_off",
+            event="event.cut_off",
+            reason=reason,
             dialect=webhook.dialect,
             line=webhook.target.line,
             remote=webhook.remote,
         )
-        return responses.rejected(error)
 
-
-def log_interrupted(reason: str, webhook: Webhook) -> None:
-    """Log a sender that disconnected in the middle of a body."""
-    log.warning(
-        "event.cut_off", reason=reason, dialect=webhook.dialect, line=webhook.target.line, remote=webhook.remote
-    )
+    def _reject(self, webhook: Webhook, error: RejectedWebhook) -> Response:
+        """Record a webhook that is not accepted, and return the response to it."""
+        limited = isinstance(error, TooManyFailures)
+        cause = error.__cause__ if limited else error
+        assert isinstance(cause, RejectedWebhook)  # noqa: S101  TooManyFailures has one
+        self._parts.refusals.record(
+            cause.code,
+            cause=str(cause) if isinstance(cause, BadSignature) else "",  # its messages are a fixed set
+            reason=str(cause),
+            final=webhook.dialect is Dialect.V2 or responses.is_final(error),
+            dialect=webhook.dialect,
+            line=webhook.target.line,
+            remote=webhook.remote,
+            limited=limited,
+        )
+        return responses.rejected(error, self._parts.failures.delay() if limited else 0.0)

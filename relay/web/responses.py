@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic_core import to_json
 
-from relay.core.errors import BadSignature, RejectedWebhook, SecretUnknown, StoreUnavailable
+from relay.core.errors import BadSignature, RejectedWebhook, SecretUnknown, StoreUnavailable, TooManyFailures
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +26,8 @@ class Response(NamedTuple):
     status: int
     headers: Mapping[str, str]
     body: bytes = b""
+    delay: float = 0.0
+    """Seconds to wait before it is sent."""
 
     def encode(self, date: str, *, closing: bool) -> bytes:
         """Return the bytes to send; `closing` announces that the connection ends after them."""
@@ -40,6 +42,7 @@ class Response(NamedTuple):
 _STATUS: Mapping[type[RejectedWebhook], tuple[int, dict[str, str]]] = {
     BadSignature: (401, {}),
     SecretUnknown: (503, {"Retry-After": "5"}),
+    TooManyFailures: (429, {"Retry-After": "5"}),
     StoreUnavailable: (503, {"Retry-After": "1"}),
 }
 
@@ -47,10 +50,16 @@ ACCEPTED = Response(200, {})
 """200 with an empty body: the event is durable."""
 
 
-def rejected(error: RejectedWebhook) -> Response:
-    """Return the response to a webhook that was not accepted."""
+def rejected(error: RejectedWebhook, delay: float = 0.0) -> Response:
+    """Return the response to a webhook that was not accepted, to be sent after `delay` seconds."""
     status, headers = _STATUS[type(error)]
-    return _response(status, error.code, str(error), headers)
+    return _response(status, error.code, str(error), headers)._replace(delay=delay)
+
+
+def is_final(error: RejectedWebhook) -> bool:
+    """Return True if Linq does not send the webhook again after the response."""
+    status, _ = _STATUS[type(error)]
+    return status < HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.TOO_MANY_REQUESTS
 
 
 def too_large() -> Response:

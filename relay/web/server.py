@@ -17,6 +17,7 @@ from relay.parts import ingress_parts
 from relay.process.descriptors import raise_descriptor_limit
 from relay.process.event_loop import stop_on_signals
 from relay.process.gc_tuning import tune_gc
+from relay.process.timings import load_timings
 from relay.store.driver.access import check_access
 from relay.web.aiohttp_app import ingress_app
 from relay.web.fast_path import FastPath
@@ -39,7 +40,13 @@ def listening_for_webhooks(
     """Serve webhooks while the context is open; yield the port. Arguments and errors are those of `listening`."""
     ingress = Ingress(parts)
     fast_path = partial(FastPath, ingress, parts.clock)
-    return listening(ingress_app(ingress, readiness), listen, share_port=share_port, front=fast_path)
+    return listening(
+        ingress_app(ingress, readiness),
+        listen,
+        share_port=share_port,
+        front=fast_path,
+        on_malformed=ingress.refuse_malformed,
+    )
 
 
 async def serve_ingress(settings: Settings, *, share_port: bool = False) -> None:
@@ -47,7 +54,7 @@ async def serve_ingress(settings: Settings, *, share_port: bool = False) -> None
     stop = stop_on_signals()
     raise_descriptor_limit()
     log.info("ingress.starting", **settings.shown())
-    async with ingress_parts(settings) as parts:
+    async with ingress_parts(settings, timings=load_timings()) as parts:
         await check_access(parts.redis)
         readiness = Readiness(parts)
         admin = web.Application()

@@ -8,7 +8,7 @@ from relay.bootstrap.plan import DesiredState
 from relay.linq.api.v2_models import V2Subscription
 from relay.linq.api.v3 import LinqSubscription
 from relay.linq.target_urls import target_url, v2_url
-from relay.store.keyring.keyring import KeyRecord
+from relay.store.keyring.record import KeyRecord
 
 PUBLIC = "https://relay.example.com"
 LINE = "+16465550123"

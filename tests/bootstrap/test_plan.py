@@ -24,7 +24,7 @@ from tests.bootstrap.building import (
 )
 
 if TYPE_CHECKING:
-    from relay.store.keyring.keyring import KeyRecord
+    from relay.store.keyring.record import KeyRecord
 
 
 def shape(steps: list[Step]) -> list[tuple[Action, str | None, int]]:

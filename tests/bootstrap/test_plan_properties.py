@@ -24,7 +24,7 @@ from tests.bootstrap.building import (
 from tests.properties import quick
 
 if TYPE_CHECKING:
-    from relay.store.keyring.keyring import KeyRecord
+    from relay.store.keyring.record import KeyRecord
 
 
 @dataclass

@@ -31,7 +31,7 @@ from tests.bootstrap.building import (
 if TYPE_CHECKING:
     from relay.linq.api.v2_models import V2Subscription
     from relay.linq.api.v3 import LinqSubscription
-    from relay.store.keyring.keyring import KeyRecord
+    from relay.store.keyring.record import KeyRecord
 
 DAY = 86_400.0
 NOTHING = dict.fromkeys(KINDS, 0)

@@ -32,6 +32,7 @@ async def books(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -
     counts = {"accepted": 5, "duplicate": 2, "quarantined": 1, "routed": 4, "unmatched": 1}
     await redis.hset(keys.COUNTS, mapping=counts)  # type: ignore[misc]
     await redis.hset(keys.UNMATCHED, "call.ended", "1")  # type: ignore[misc]
+    await redis.hset(keys.REFUSED, "too_large", "3")  # type: ignore[misc]
     lane = Lane(redis, "bot", "support")
     await lane.ensure()
     entries = [await redis.xadd(keys.topic("support"), {"id": f"e-{n}", "body": "{}"}) for n in range(4)]
@@ -46,7 +47,7 @@ async def test_empty_ledger_balances(redis_url: str, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("REDIS_URL", redis_url)
     said = await invoke_beside("ledger", "--json")
     assert said.code == 0
-    assert said.json == {"balances": True, "totals": EMPTY, "unmatched": {}, "subscriptions": []}
+    assert said.json == {"balances": True, "totals": EMPTY, "unmatched": {}, "refused": {}, "subscriptions": []}
 
 
 @pytest.mark.usefixtures("books")
@@ -66,6 +67,7 @@ async def test_ledger_shows_where_every_event_is() -> None:
             "quarantine_dropped": 0,
         },
         "unmatched": {"call.ended": 1},
+        "refused": {"too_large": 3},
         "subscriptions": [
             {
                 "subscription": "bot",
@@ -90,7 +92,7 @@ async def test_ledger_shows_where_every_event_is() -> None:
 async def test_ledger_is_shown_as_tables() -> None:
     said = await invoke_beside("ledger")
     assert said.code == 0
-    for text in ("All webhooks", "call.ended", "bot", "The ledger balances."):
+    for text in ("All webhooks", "call.ended", "too_large", "bot", "The ledger balances."):
         assert text in said.out
 
 

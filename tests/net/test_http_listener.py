@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import time
 from functools import partial
@@ -102,6 +103,7 @@ async def test_idle_connections_do_not_block_shutdown() -> None:
 
 
 async def test_malformed_http_is_logged_in_a_single_line(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     async with listening(Echo().app, HERE) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nno header\r\n\r\n")

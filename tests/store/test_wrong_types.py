@@ -12,6 +12,7 @@ from relay.core.event import Dialect
 from relay.store import keys, wakeups
 from relay.store.driver.client import ask
 from relay.store.inbox.acceptor import Acceptor
+from relay.store.inbox.claims import CLAIM_BYTES
 from relay.store.inbox.inbox import Inbox, Move, Permit, compile_feeds, parts_of
 from relay.store.inbox.quarantine import Quarantine, Readable
 from relay.store.lanes.dead_letters import DeadLetters
@@ -51,7 +52,9 @@ async def quarantine(redis: Redis) -> None:
 async def retry_quarantined(redis: Redis) -> object:
     if not await redis.exists(keys.QUARANTINE):
         await redis.xadd(keys.QUARANTINE, {"dialect": "v3", "line": "", "body": "{}"}, id="1-1")
-    return await Quarantine(redis).retry([Readable("1-1", "e1", "message.received")], 60_000, NOW_MS)
+    return await Quarantine(redis).retry(
+        [Readable("1-1", "e1", "message.received", bytes(CLAIM_BYTES))], 60_000, NOW_MS
+    )
 
 
 async def ensure_lane(redis: Redis) -> None:

@@ -13,6 +13,7 @@ from relay.config.settings import Settings
 from relay.core.secret import new_key
 from relay.net.listen_address import Listen
 from relay.parts import IngressParts, ingress_parts, open_keyring
+from relay.process.timings import Timings
 from relay.store.keyring import key_cache
 from relay.web.health import Readiness
 from relay.web.server import listening_for_webhooks
@@ -71,7 +72,7 @@ async def ingress(redis: Redis, settings: Settings, clock: Clock) -> AsyncIterat
     keyring = open_keyring(settings, redis)
     await keyring.store(LINE, 1, "linq-1", SECRET, 0)
     await keyring.store(OTHER_LINE, 1, "linq-2", OTHER_SECRET, 0)
-    async with ingress_parts(settings, clock) as parts:
+    async with ingress_parts(settings, clock, Timings(refusal_log=0.02, refusal_delay=0.02)) as parts:
         await eventually(lambda: parts.keys.is_loaded)
         readiness = Readiness(parts)
         async with (

@@ -1,34 +1,38 @@
 -- Accepts a batch of verified webhooks: appends each new event to the inbox, and wakes the router.
 -- KEYS: inbox, counts, arq queue
 -- ARGV: prefix of the dedupe keys, dedupe window (ms), now (ms), wakeup: job id, payload, lifetime (ms);
---       then per event: id, type, dialect, webhook id, line, body
--- Returns per event 1 if it is new, 0 if it is a duplicate.
+--       then per event: id, type, dialect, webhook id, line, body, claim on the id
+-- Returns per event 1 if it is new, 0 if it is a duplicate, 2 if it is new though another event has claimed its id.
 --#include wake
 --#include types
+--#include claim
 local inbox, counts, queue = KEYS[1], KEYS[2], KEYS[3]
 must_be('stream', inbox)
 must_be('hash', counts)
 must_be('zset', queue)
 local prefix, window, now = ARGV[1], ARGV[2], ARGV[3]
-local first, width = 7, 6
-local results, accepted, repeats = {}, 0, 0
+local first, width = 7, 7
+local results, count_of = {}, { [0] = 0, 0, 0 }
 for at = first, #ARGV, width do
     local id = ARGV[at]
-    if redis.call('SET', prefix .. id, '', 'NX', 'PX', window) then
+    local result = claim_id(prefix .. id, ARGV[at + 6], window)
+    if result > 0 then
         redis.call('XADD', inbox, '*', 'id', id, 'type', ARGV[at + 1], 'dialect', ARGV[at + 2],
             'webhook_id', ARGV[at + 3], 'line', ARGV[at + 4], 'at', now, 'body', ARGV[at + 5])
-        accepted = accepted + 1
-        results[#results + 1] = 1
-    else
-        repeats = repeats + 1
-        results[#results + 1] = 0
     end
+    count_of[result] = count_of[result] + 1
+    results[#results + 1] = result
 end
+local repeats, conflicts = count_of[0], count_of[2]
+local accepted = count_of[1] + conflicts
 if accepted > 0 then
     redis.call('HINCRBY', counts, 'accepted', accepted)
     wake_up(queue, ARGV[4], ARGV[5], ARGV[6], 1)
 end
 if repeats > 0 then
     redis.call('HINCRBY', counts, 'duplicate', repeats)
+end
+if conflicts > 0 then
+    redis.call('HINCRBY', counts, 'id_conflict', conflicts)
 end
 return results

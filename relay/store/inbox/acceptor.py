@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Self
 
+import structlog
+
 from relay.core.errors import StoreUnavailable
 from relay.store import keys, wakeups
 from relay.store.driver.batcher import Batcher
@@ -17,6 +19,7 @@ from relay.store.driver.client import REQUEST_TIMEOUT, RedisTrouble, describe
 from relay.store.driver.ordered_connection import OrderedConnection
 from relay.store.driver.replication import Replication
 from relay.store.driver.scripts import Script
+from relay.store.inbox.claims import claim_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +33,11 @@ _MAX_BATCH_BYTES = 8 * 1024 * 1024
 _MAX_IN_FLIGHT = 2
 _MAX_WAIT = 1.1  # seconds in the queue; with REQUEST_TIMEOUT for its own batch that is below two
 
+_CONFLICT = 2  # of the script: accepted, though another event has claimed the id
+
 _accept = Script(__package__, "accept")
+
+log = structlog.get_logger()
 
 
 class Acceptor:
@@ -89,6 +96,7 @@ class Acceptor:
                 webhook.webhook_id,
                 webhook.line or "",
                 webhook.body,
+                claim_of(webhook.dialect, webhook.line, webhook.body),
             )
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT):
@@ -96,4 +104,18 @@ class Acceptor:
                 results = await _accept.in_order(self._connection, redis_keys, arguments, self._replication)
         except RedisTrouble as error:
             raise StoreUnavailable(f"Redis did not accept the event: {describe(error)}") from error
-        return [result == 1 for result in results]
+        if _CONFLICT in results:
+            self._log_conflicts(webhooks, results)
+        return [result != 0 for result in results]
+
+    @staticmethod
+    def _log_conflicts(webhooks: list[VerifiedWebhook], results: list[int]) -> None:
+        for webhook, result in zip(webhooks, results, strict=True):
+            if result == _CONFLICT:
+                log.warning(
+                    "event.id_conflict",
+                    id=webhook.id,
+                    line=webhook.line,
+                    dialect=webhook.dialect,
+                    note="another Linq subscription has sent another event with this id; both are accepted",
+                )

@@ -56,6 +56,8 @@ class Readable(NamedTuple):
     entry: str
     event_id: str
     event_type: str
+    claim: bytes
+    """The claim on the event id (`inbox.claims`)."""
 
 
 class Quarantine:

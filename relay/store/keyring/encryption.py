@@ -21,6 +21,8 @@ class Cipher:
     def __init__(self, key: str, *old: str) -> None:
         self.key_id = sha256(normal_key(key).encode()).hexdigest()[:8]
         """A name of the key that does not reveal it, stored beside each secret that it encrypted."""
+        self.known_ids = frozenset(sha256(normal_key(text).encode()).hexdigest()[:8] for text in (key, *old))
+        """The names of this key and of the older ones."""
         self._key = normal_key(key).encode()
         self._fernet = MultiFernet([Fernet(normal_key(text)) for text in (key, *old)])
 
@@ -40,7 +42,7 @@ class Cipher:
         """
         try:
             return SigningSecret(self._fernet.decrypt(encrypted.encode()).decode())
-        except InvalidToken:
+        except (InvalidToken, UnicodeError):
             raise StoreError(
-                "a stored secret cannot be decrypted: it was encrypted with another RELAY_SECRET_KEY"
+                "a stored secret cannot be decrypted: it was changed, or encrypted with another RELAY_SECRET_KEY"
             ) from None

@@ -1,27 +1,29 @@
 """The keyring: the signing secrets of our Linq subscriptions, encrypted in one hash, by Linq's id of the subscription.
 
 Linq shows a secret once, so bootstrap stores it before any other step. The ingress caches the decrypted secrets in
-memory (`keyring.key_cache`); no other process decrypts them.
+memory (`keyring.key_cache`); no other process decrypts them. Each write also sets a new revision, so that the ingress
+sees with one small read whether there is anything to read.
+
+A record that cannot be used (`keyring.record`) concerns its own subscription only: every other one is read as usual.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from secrets import token_hex
+from typing import TYPE_CHECKING, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from relay.core.errors import StoreError
-from relay.core.line_secret import LineSecret
 from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.driver.lock import exclusive_lock
+from relay.store.keyring.record import KeyRecord, UnusableRecord, open_record, parse_record
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping, Set  # noqa: PYI025  the name of the ABC
     from contextlib import AbstractAsyncContextManager
 
     from redis.asyncio import Redis
 
+    from relay.core.line_secret import LineSecret
     from relay.core.secret import SigningSecret
     from relay.store.keyring.encryption import Cipher
 
@@ -29,23 +31,22 @@ STRAGGLERS = 30 * 60.0
 """Seconds that a secret is kept after its subscription was deleted: Linq retries a delivery for about 25 minutes."""
 
 
-class KeyRecord(BaseModel):
-    """A generation of a line's Linq subscription, with its encrypted secret."""
+class Snapshot(NamedTuple):
+    """The whole keyring, still encrypted."""
 
-    model_config = ConfigDict(frozen=True)
+    revision: bytes | None
+    """None if no revision was ever set, so that every read is a full one."""
+    rows: Mapping[bytes, bytes]
+    """Records by Linq's id of the subscription."""
 
-    line: str | None
-    """None for a Linq subscription that spans the account."""
-    generation: int
-    subscription_id: str
-    """Linq's id of the subscription."""
-    sealed: str
-    key_id: str = ""
-    """The id of the key that encrypted it."""
-    stored_at: int
-    """Unix seconds."""
-    retire_at: int | None = None
-    """Unix seconds: when its successor replaces the subscription, or when it was found missing at Linq."""
+
+class KeyUse(NamedTuple):
+    """The subscriptions whose secrets need each key."""
+
+    current: Set[str]
+    """Ids; their secrets are encrypted with the current key."""
+    older: Set[str]
+    """Ids; their secrets are encrypted with an older key."""
 
 
 class Keyring:
@@ -86,47 +87,77 @@ class Keyring:
     async def tidy(self, gone: Collection[str], now: float) -> None:
         """Delete the secrets of subscriptions that are `gone` from Linq, and encrypt the others with the newest key.
 
-        A secret is kept for a while (`STRAGGLERS`): webhooks that Linq signed with it may still arrive.
+        A secret is kept for a while (`STRAGGLERS`): webhooks that Linq signed with it may still arrive. One that cannot
+        be used verifies none, so it is deleted with its subscription.
         """
-        for record in await self.records():
+        records, broken = await self.read()
+        for record in records:
             if record.subscription_id in gone:
-                if record.retire_at is None:
+                if not self._can_open(record):
+                    await self.forget(record.subscription_id)
+                elif record.retire_at is None:
                     await self.retire(record.subscription_id, now)
                 elif now > record.retire_at + STRAGGLERS:
                     await self.forget(record.subscription_id)
-            elif record.key_id != self._cipher.key_id:
+            elif record.key_id != self._cipher.key_id and self._can_open(record):
                 sealed = self._cipher.encrypt(self.open(record).secret)
                 await self._write(record.model_copy(update={"sealed": sealed, "key_id": self._cipher.key_id}))
+        for unusable in broken:
+            if unusable.subscription_id in gone:
+                await self.forget(unusable.subscription_id)
 
     async def forget(self, subscription_id: str) -> None:
         """Delete the secret of a subscription."""
-        await ask(self._redis.hdel(keys.KEYRING, subscription_id))
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.hdel(keys.KEYRING, subscription_id)
+            pipe.set(keys.KEYRING_REVISION, token_hex(8))
+            await pipe.execute()
 
     async def _write(self, record: KeyRecord) -> None:
-        await ask(self._redis.hset(keys.KEYRING, record.subscription_id, record.model_dump_json()))
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.hset(keys.KEYRING, record.subscription_id, record.model_dump_json())
+            pipe.set(keys.KEYRING_REVISION, token_hex(8))
+            await pipe.execute()
+
+    async def snapshot(self, known: bytes | None = None) -> Snapshot | None:
+        """Return the keyring; None if its revision is still the `known` one."""
+        revision: bytes | None = await ask(self._redis.get(keys.KEYRING_REVISION))
+        if revision is not None and revision == known:
+            return None
+        # A write in between makes the rows newer than the revision, which costs one more read.
+        return Snapshot(revision, await ask(self._redis.hgetall(keys.KEYRING)))
+
+    async def read(self) -> tuple[list[KeyRecord], list[UnusableRecord]]:
+        """Return the stored records, with their secrets still encrypted, and those that are no records."""
+        records, broken = [], []
+        for name, row in (await ask(self._redis.hgetall(keys.KEYRING))).items():
+            try:
+                records.append(parse_record(name, row))
+            except UnusableRecord as error:
+                broken.append(error)
+        return records, broken
 
     async def records(self) -> list[KeyRecord]:
-        """Return all stored records, with their secrets still encrypted.
+        """Return the stored records, with their secrets still encrypted, without those that cannot be parsed."""
+        return (await self.read())[0]
 
-        Raises:
-            StoreError: the hash contains a field of another kind.
-        """
-        rows = await ask(self._redis.hgetall(keys.KEYRING))
-        records = []
-        for name, row in rows.items():
-            try:
-                records.append(KeyRecord.model_validate_json(row))
-            except ValidationError:
-                raise StoreError(
-                    f"the field {name.decode(errors='replace')} of {keys.KEYRING} is not the record of a secret: "
-                    "delete it (HDEL), then run relay bootstrap apply to replace the subscription"
-                ) from None
-        return records
+    async def key_use(self) -> KeyUse:
+        """Return which subscriptions' secrets are encrypted with the current key, and which with an older one."""
+        records = await self.records()
+        current = {record.subscription_id for record in records if record.key_id == self._cipher.key_id}
+        return KeyUse(current, {record.subscription_id for record in records} - current)
 
     def open(self, record: KeyRecord) -> LineSecret:
         """Return the secret in `record`, decrypted.
 
         Raises:
-            StoreError: it was encrypted with another key.
+            UnusableRecord: it was encrypted with another key, or changed.
         """
-        return LineSecret(line=record.line, generation=record.generation, secret=self._cipher.decrypt(record.sealed))
+        return open_record(self._cipher, record)
+
+    def _can_open(self, record: KeyRecord) -> bool:
+        try:
+            self.open(record)
+        except UnusableRecord:
+            return False
+        return True

@@ -70,8 +70,24 @@ async def test_status_of_a_healthy_account_is_exit_code_0() -> None:
 async def test_secret_key_can_be_replaced(sandbox: RunningSandbox, redis: Redis) -> None:
     await main_here("bootstrap", "apply")
     new = {"RELAY_SECRET_KEY": new_key()}
-    assert (await main_here("bootstrap", "apply", **new)).code == 1
-    assert (await main_here("bootstrap", "apply", **new, RELAY_SECRET_KEY_OLD=f"{new_key()},{KEY}")).code == 0
+    refused = await main_here("bootstrap", "apply", **new)
+    assert refused.code == 1
+    assert "RELAY_SECRET_KEY_OLD, in every ingress, worker and bootstrap" in refused.err
+    assert "delete" not in refused.err
+
+    both = {**new, "RELAY_SECRET_KEY_OLD": f"{new_key()},{KEY}"}
+    said = await main_here("bootstrap", "status", **both)
+    assert f"RELAY_SECRET_KEY_OLD is still needed by {len(LINES)} secrets; run: relay bootstrap apply" in said.out
+    said = await main_here("bootstrap", "apply", **both)
+    assert said.code == 0
+    assert f"{len(LINES)} secrets encrypted with the new RELAY_SECRET_KEY." in said.out
+    said = await main_here("bootstrap", "status", "--json", **both)
+    assert said.json["old_key"] == {"is_set": True, "needed_by": 0, "encrypted_again": 0}
+    said = await main_here("bootstrap", "status", **both)
+    assert "RELAY_SECRET_KEY_OLD can be removed: no stored secret needs it." in said.out
+
+    said = await main_here("bootstrap", "status", **new)
+    assert (said.code, "RELAY_SECRET_KEY_OLD" in said.out) == (0, False)
     assert (await main_here("bootstrap", "plan", **new)).code == 0
     assert sandbox.changes == ["POST /v3/webhook-subscriptions"] * len(LINES)
     assert await redis.hlen(keys.KEYRING) == len(LINES)  # type: ignore[misc]

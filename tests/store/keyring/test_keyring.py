@@ -10,6 +10,7 @@ from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.keyring.encryption import Cipher
 from relay.store.keyring.keyring import STRAGGLERS, Keyring
+from relay.store.keyring.record import UnusableRecord
 from tests.building import LINE, OTHER_LINE, SECRET, known
 from tests.support import hash_of
 
@@ -47,10 +48,82 @@ async def test_another_key_decrypts_no_secret(redis: Redis) -> None:
         other.open(record)
 
 
-async def test_invalid_record_is_reported(redis: Redis) -> None:
-    await ask(redis.hset(keys.KEYRING, "x", "{}"))
-    with pytest.raises(StoreError, match="of relay:keyring is not the record of a secret: delete it"):
-        await Keyring(redis, Cipher(new_key())).records()
+@pytest.mark.parametrize(
+    ("row", "owner"),
+    [
+        (b"", "an unknown line"),
+        (b"not JSON", "an unknown line"),
+        (b"[]", "an unknown line"),
+        (b"{}", "an unknown line"),
+        (b'{"line": "%b", "generation": "x"}' % LINE.encode(), LINE),
+        (b'{"line": null}', "account"),
+        (b'{"line": 5}', "an unknown line"),
+    ],
+)
+async def test_broken_record_breaks_no_other(redis: Redis, row: bytes, owner: str) -> None:
+    keyring = Keyring(redis, Cipher(new_key()))
+    await keyring.store(OTHER_LINE, 1, "good", SECRET, 0)
+    await ask(redis.hset(keys.KEYRING, mapping={"bad": row}))
+    [record], [broken] = await keyring.read()
+    assert (record.subscription_id, broken.subscription_id, broken.owner) == ("good", "bad", owner)
+    assert (owner in str(broken), "run: relay bootstrap apply" in str(broken), broken.wrong_key) == (True, True, False)
+
+
+async def test_record_of_another_subscription_is_broken(redis: Redis) -> None:
+    keyring = Keyring(redis, Cipher(new_key()))
+    await keyring.store(LINE, 1, "a", SECRET, 0)
+    rows = await hash_of(redis, keys.KEYRING)
+    await ask(redis.hset(keys.KEYRING, "b", rows["a"]))
+    [record], [broken] = await keyring.read()
+    assert (record.subscription_id, broken.subscription_id) == ("a", "b")
+
+
+async def test_changed_ciphertext_is_not_taken_for_another_key(redis: Redis) -> None:
+    keyring = Keyring(redis, Cipher(new_key()))
+    await keyring.store(LINE, 1, "id", SECRET, 0)
+    [record] = await keyring.records()
+    for sealed in ("", "ü", record.sealed[:-9], record.sealed[:-9] + "A" + record.sealed[-8:]):
+        with pytest.raises(UnusableRecord, match="was changed: its own key does not decrypt it") as raised:
+            keyring.open(record.model_copy(update={"sealed": sealed}))
+        assert (raised.value.owner, raised.value.wrong_key) == (LINE, False)
+
+
+async def test_revision_tells_whether_anything_changed(redis: Redis) -> None:
+    keyring = Keyring(redis, Cipher(new_key()))
+    assert await keyring.snapshot() == (None, {})
+    seen = None
+    for change in (
+        keyring.store(LINE, 1, "id", SECRET, 0),
+        keyring.retire("id", 5.0),
+        keyring.forget("id"),
+    ):
+        await change
+        snapshot = await keyring.snapshot(seen)
+        assert snapshot is not None
+        assert await keyring.snapshot(snapshot.revision) is None
+        seen = snapshot.revision
+
+
+async def test_key_use_tells_which_secrets_need_an_older_key(redis: Redis) -> None:
+    old, new = new_key(), new_key()
+    await Keyring(redis, Cipher(old)).store(LINE, 1, "before", SECRET, 0)
+    keyring = Keyring(redis, Cipher(new, old))
+    await keyring.store(OTHER_LINE, 1, "after", SECRET, 0)
+    assert await keyring.key_use() == ({"after"}, {"before"})
+    await keyring.tidy(gone=(), now=0)
+    assert not (await keyring.key_use()).older
+
+
+async def test_tidy_passes_over_broken_records_and_forgets_gone_ones(redis: Redis) -> None:
+    keyring = Keyring(redis, Cipher(new_key()))
+    for name in ("kept", "gone"):
+        await ask(redis.hset(keys.KEYRING, name, "broken"))
+    await keyring.store(LINE, 1, "good", SECRET, 0)
+    [record] = await keyring.records()
+    changed = record.model_copy(update={"subscription_id": "changed", "sealed": "x", "key_id": "other"})
+    await ask(redis.hset(keys.KEYRING, "changed", changed.model_dump_json()))
+    await keyring.tidy({"gone"}, 0)
+    assert set(await hash_of(redis, keys.KEYRING)) == {"kept", "good", "changed"}
 
 
 async def test_tidy_encrypts_old_secrets_with_the_new_key(redis: Redis) -> None:

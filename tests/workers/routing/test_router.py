@@ -14,6 +14,7 @@ from relay.core.event import Dialect, VerifiedWebhook
 from relay.process.tasks import end_task
 from relay.store import keys, wakeups
 from relay.store.driver.lease import acquire_lease
+from relay.store.inbox.claims import CLAIM_BYTES
 from relay.store.inbox.inbox import Inbox
 from relay.store.inbox.quarantine import Quarantine, Readable
 from relay.store.lanes.ledger import Ledger
@@ -181,7 +182,7 @@ async def test_poison_message_is_quarantined_and_can_be_retried(
     totals = await ledger.totals()
     assert (totals.accepted, totals.poisoned, totals.quarantined, totals.balances) == (1, 1, 1, True)
     [body] = [body async for body in Quarantine(redis).all()]
-    readable = Readable(body.entry, webhook.id, webhook.type)
+    readable = Readable(body.entry, webhook.id, webhook.type, bytes(CLAIM_BYTES))
     assert await Quarantine(redis).retry([readable], 60_000, 7) == (1, 0)
     assert await Quarantine(redis).retry([readable], 60_000, 7) == (0, 0)
     assert (await ledger.totals()).balances

@@ -1,0 +1,41 @@
+"""Checks of the keyring: that RELAY_SECRET_KEY decrypts every secret, and which key is still needed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from relay.doctor.finding import Finding, ok, problem, warning
+from relay.parts import open_keyring
+from relay.store import keys
+from relay.store.keyring.record import UnusableRecord
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from relay.config.settings import Settings
+
+AREA = "keyring"
+
+
+async def examine_keyring(settings: Settings, redis: Redis) -> list[Finding]:
+    """Return a finding for each secret that cannot be used; nothing if this machine has no RELAY_SECRET_KEY."""
+    if settings.relay_secret_key is None:
+        return []
+    keyring = open_keyring(settings, redis)
+    records, broken = await keyring.read()
+    wrong_key: list[UnusableRecord] = []
+    for record in records:
+        try:
+            keyring.open(record)
+        except UnusableRecord as error:
+            (wrong_key if error.wrong_key else broken).append(error)
+    findings = [problem(AREA, str(error), "relay bootstrap apply") for error in broken]
+    if wrong_key:
+        owners = ", ".join(sorted({error.owner for error in wrong_key})[:5])
+        part = f"{len(wrong_key)} of {len(records)} secrets in {keys.KEYRING} ({owners})"
+        remedy = "use the key that relay bootstrap apply used, or give it in RELAY_SECRET_KEY_OLD"
+        return [*findings, problem(AREA, f"RELAY_SECRET_KEY does not decrypt {part}", remedy)]
+    if older := len((await keyring.key_use()).older):
+        what = f"{older} secrets still need RELAY_SECRET_KEY_OLD"
+        findings.append(warning(AREA, what, "relay bootstrap apply, once every ingress and worker has the new key"))
+    return findings or [ok(AREA, f"RELAY_SECRET_KEY decrypts all {len(records)} secrets")]

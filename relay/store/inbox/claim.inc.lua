@@ -1,0 +1,26 @@
+-- Claims an event id (`inbox.claims`): 1 if the id is new, 0 for a duplicate, 2 for another event with the same id.
+-- Redis sets the key and returns its former value in one command. A key of another type cannot be a claim: it is
+-- replaced, since a script that fails halfway would leave the rest of its batch undone.
+local OWNER, WIDTH = 4, 12
+local function claim_id(key, claim, window)
+    local seen = redis.pcall('SET', key, claim, 'NX', 'GET', 'PX', window)
+    if not seen then
+        return 1
+    end
+    if type(seen) == 'table' then
+        redis.call('SET', key, claim, 'PX', window)
+        return 1
+    end
+    if seen == claim then
+        return 0
+    end
+    for at = 1, #seen, WIDTH do
+        local known = string.sub(seen, at, at + WIDTH - 1)
+        if string.sub(known, 1, OWNER) == string.sub(claim, 1, OWNER)
+            or string.sub(known, OWNER + 1) == string.sub(claim, OWNER + 1) then
+            return 0
+        end
+    end
+    redis.call('SET', key, seen .. claim, 'PX', window)
+    return 2
+end
