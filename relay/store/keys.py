@@ -83,6 +83,17 @@ LANE_PREFIX = "relay:lane:"
 PUSH_GROUP_PREFIX = "push:"
 """Consumer groups of a topic that belong to lanes; every other group is a pull subscriber's."""
 
+LANE_PARTS = {
+    "retries": "zset",
+    "tries": "hash",
+    "replay": "stream",
+    "dead": "stream",
+    "blocked": "hash",
+    "attempts": "stream",
+    "answers": "stream",
+}
+"""The keys of a lane beside its hash, and their types in Redis."""
+
 QUEUE = "relay:arq"
 SLOW_QUEUE = "relay:arq:slow"
 ARQ_JOB_PREFIX = "arq:job:"
@@ -107,6 +118,11 @@ def push_group(subscription: str) -> str:
 def lane(subscription: str, part: str = "") -> str:
     """Return a key of a lane: its hash, or with `part` another of its keys."""
     return f"{LANE_PREFIX}{subscription}:{part}" if part else LANE_PREFIX + subscription
+
+
+def lane_types(subscription: str) -> dict[str, str]:
+    """Return every key of a lane with its type in Redis."""
+    return {lane(subscription): "hash"} | {lane(subscription, part): kind for part, kind in LANE_PARTS.items()}
 
 
 def replay(replay_id: str) -> str:

@@ -80,7 +80,7 @@ class PartitionWorker:
         began = busy_at = loop.time()
         while not session.is_over:
             lanes.follow_rules()
-            lanes.revive()
+            lanes.start_missing()
             lanes.follow_pauses(await retry_until_redis_answers("reading pauses", suspensions.pauses))
             wait = partial(wait_ready, self.redis, partition, timings.ready_poll)
             for name in await retry_until_redis_answers("waiting for lanes", wait, lanes.resync):
@@ -102,36 +102,41 @@ class _LaneWorkers:
         self._rules = rules
         self._running: dict[str, tuple[LaneWorker, asyncio.Task[None]]] = {}
         self._loaded: Loaded | None = None
+        self._configured: dict[str, tuple[Subscription, Endpoint]] = {}
 
     def follow_rules(self) -> None:
-        """End the workers of removed or changed subscriptions, and start those of new or changed ones."""
+        """End the workers of removed or changed subscriptions."""
         loaded = self._rules.current
         if loaded is self._loaded:
             return
         self._loaded = loaded
-        configured = {s.name: s for s in loaded.config.subscriptions if wakeups.partition_of(s.name) == self._partition}
+        self._configured = {
+            subscription.name: (subscription, loaded.endpoints[subscription.name])
+            for subscription in loaded.config.subscriptions
+            if wakeups.partition_of(subscription.name) == self._partition
+        }
         for name, (worker, _) in self._running.items():
-            if name not in configured or not worker.serves(configured[name], loaded.endpoints[name]):
+            if name not in self._configured or not worker.serves(*self._configured[name]):
                 worker.end()
-        for name, subscription in configured.items():
-            former = self._running.get(name)
-            if former is None or former[0].is_ending:
-                self._start(subscription, loaded.endpoints[name], former[1] if former else None)
 
-    def _start(self, subscription: Subscription, endpoint: Endpoint, after: asyncio.Task[None] | None) -> None:
-        worker = LaneWorker(self._session, subscription, endpoint)
-        task = asyncio.create_task(worker.run(after), name=f"lane {subscription.name}")
-        self._running[subscription.name] = worker, task
+    def start_missing(self) -> None:
+        """Start a worker for each lane without one: a new or changed subscription, or one whose worker a bug ended."""
+        for name in self._configured:
+            worker, task = self._running.get(name, (None, None))
+            if worker is None or task is None or worker.is_ending:
+                self._start(name, task)
+            elif task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                log.error("lane.error", subscription=name, exc_info=error)
+                self._start(name)
 
-    def revive(self) -> None:
-        """Restart workers that a bug has ended, so that their lanes do not stop."""
-        loaded = self._rules.current
-        for subscription in loaded.config.subscriptions:
-            worker, task = self._running.get(subscription.name, (None, None))
-            if worker is None or task is None or not task.done() or task.cancelled() or task.exception() is None:
-                continue
-            log.error("lane.error", subscription=subscription.name, exc_info=task.exception())
-            self._start(subscription, loaded.endpoints[subscription.name], None)
+    def _start(self, name: str, after: asyncio.Task[None] | None = None) -> None:
+        """Start the worker of a lane; after an error, `start_missing` tries again."""
+        try:
+            worker = LaneWorker(self._session, *self._configured[name])
+        except Exception:  # any bug: the other lanes of the partition must start
+            log.exception("lane.error", subscription=name)
+            return
+        self._running[name] = worker, asyncio.create_task(worker.run(after), name=f"lane {name}")
 
     def follow_pauses(self, paused: Container[str]) -> None:
         """Pause and resume lanes as operators demand."""
@@ -156,7 +161,7 @@ class _LaneWorkers:
     @property
     def have_posts(self) -> bool:
         """True if a lane has a POST in flight."""
-        return any(worker.in_flight for worker, _ in self._running.values())
+        return any(worker.has_posts for worker, _ in self._running.values())
 
     async def end(self) -> None:
         """Give the POSTs in flight time to end; the other deliveries stay pending for the next worker."""

@@ -12,6 +12,7 @@ the breaker: the cause may be the event and not the subscriber, and the delivery
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -75,8 +76,10 @@ class OpenBreaker:
 
     @classmethod
     def decode(cls, text: bytes | None) -> OpenBreaker | None:
-        """Decode the result of `encode`; None for None."""
-        return cls(**from_json(text)) if text else None
+        """Decode the result of `encode`; None for None, and for a damaged record: a breaker opens again by itself."""
+        with suppress(TypeError, ValueError):
+            return cls(**from_json(text)) if text else None
+        return None
 
 
 class CircuitBreaker:
