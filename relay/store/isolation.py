@@ -2,7 +2,7 @@
 
 A command that another client runs by mistake can overwrite a key of ours. Redis then answers WRONGTYPE to every use of
 it. That is no outage of Redis, and concerns only the owner of the key: its work is suspended, the log names the key and
-its repair (which deletes nothing), and it goes on by itself once the key is repaired. Everything else goes on meanwhile.
+its repair (which deletes nothing), and it continues by itself once the key is repaired. All others continue meanwhile.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def repair_of(wrong: list[WrongKey]) -> str:
 
 def is_wrong_type(error: BaseException) -> bool:
     """Return True if Redis, or a script of ours, has found a key of a wrong type."""
-    return isinstance(error, ResponseError) and "WRONGTYPE" in str(error)
+    return isinstance(error, WrongType) or (isinstance(error, ResponseError) and "WRONGTYPE" in str(error))
 
 
 def error_of(text: str) -> Exception:
@@ -119,13 +119,15 @@ class Isolation:
         if wrong:
             log_suspended(kind, name, wrong)
         else:
-            log.error(f"{kind}.error", **{_FIELDS.get(kind, kind): name}, error=describe(error), exc_info=error)
-
-
-_FIELDS = {"lane": "subscription"}
+            event = f"{kind}.error"
+            log.error(event, **_owner(kind, name), error=describe(error), exc_info=error)
 
 
 def log_suspended(kind: str, name: str, wrong: list[WrongKey]) -> None:
     """Log that an element is suspended since keys of it are of a wrong type, and how they are repaired."""
-    error = "; ".join(map(str, wrong))
-    log.error(f"{kind}.suspended", **{_FIELDS.get(kind, kind): name}, error=error, note=repair_of(wrong))
+    event = f"{kind}.suspended"
+    log.error(event, **_owner(kind, name), error="; ".join(map(str, wrong)), note=repair_of(wrong))
+
+
+def _owner(kind: str, name: str) -> dict[str, str]:
+    return {"subscription" if kind == "lane" else kind: name}

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from redis.exceptions import RedisError
 
-from relay.core.errors import StoreUnavailable
 from relay.core.delivery.outcome import Attempt, DeadLettered, Delivered, Filtered, Outcome, RetryAt
+from relay.core.errors import StoreUnavailable
 from relay.core.event import Dialect
 from relay.store import keys, wakeups
 from relay.store.driver.client import ask

@@ -19,8 +19,9 @@ import structlog
 from relay.core.delivery.circuit_breaker import Limits as BreakerLimits
 from relay.process.tasks import end_task
 from relay.process.timings import DEFAULTS, Timings
-from relay.store import wakeups
+from relay.store import keys, wakeups
 from relay.store.driver.client import retry_until_redis_answers
+from relay.store.isolation import Isolation
 from relay.store.lanes.lane import wait_ready
 from relay.store.lanes.settler import Settler
 from relay.store.lanes.suspensions import Suspensions
@@ -71,20 +72,19 @@ class PartitionWorker:
             )
             lanes = _LaneWorkers(session, partition, self.rules)
             try:
-                await self._supervise(lanes, partition, session)
+                await self._supervise(lanes, session)
             finally:
                 await lanes.end()
 
-    async def _supervise(self, lanes: _LaneWorkers, partition: int, session: Session) -> None:
+    async def _supervise(self, lanes: _LaneWorkers, session: Session) -> None:
         loop, suspensions, timings = asyncio.get_running_loop(), Suspensions(self.redis), self.timings
         began = busy_at = loop.time()
         while not session.is_over:
             lanes.follow_rules()
             lanes.start_missing()
             lanes.follow_pauses(await retry_until_redis_answers("reading pauses", suspensions.pauses))
-            wait = partial(wait_ready, self.redis, partition, timings.ready_poll)
-            for name in await retry_until_redis_answers("waiting for lanes", wait, lanes.resync):
-                lanes.wake(name)
+            wait = partial(lanes.wait_ready, self.redis)
+            await retry_until_redis_answers("waiting for lanes", wait, lanes.resync)
             now = loop.time()
             if lanes.are_busy:
                 busy_at = now
@@ -101,6 +101,7 @@ class _LaneWorkers:
         self._partition = partition
         self._rules = rules
         self._running: dict[str, tuple[LaneWorker, asyncio.Task[None]]] = {}
+        self._isolation = Isolation(session.redis)
         self._loaded: Loaded | None = None
         self._configured: dict[str, tuple[Subscription, Endpoint]] = {}
 
@@ -143,10 +144,17 @@ class _LaneWorkers:
         for name, (worker, _) in self._running.items():
             worker.pause(is_paused=name in paused)
 
-    def wake(self, name: str) -> None:
-        """Wake the worker of a lane that has new events."""
-        if name in self._running:
-            self._running[name][0].wake()
+    async def wait_ready(self, redis: Redis) -> None:
+        """Wake the workers of lanes with new events, once there are any, or all if the set of them is not readable."""
+        ready, timeout = keys.ready(self._partition), self._session.timings.ready_poll
+        reading = wait_ready(redis, self._partition, timeout)
+        names = await self._isolation.contain("partition", ready, reading, {ready: "zset"})
+        if names is None:
+            names = list(self._running)
+            await asyncio.sleep(timeout)
+        for name in names:
+            if name in self._running:
+                self._running[name][0].wake()
 
     def resync(self) -> None:
         """Make every lane search for orphans: Redis was away, and may have lost what it had confirmed."""

@@ -13,6 +13,7 @@ from relay.core.config.relay_toml import AttemptBounds
 from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.inbox.quarantine import Quarantine
+from relay.store.isolation import Isolation
 from relay.store.lanes.attempt_log import trim_attempts
 from relay.store.topics.retention import Bounds, trim_topic
 
@@ -38,11 +39,16 @@ class Retention:
         self._redis = redis
         self._rules = rules
         self._clock = clock
+        self._isolation = Isolation(redis)
 
     async def trim(self) -> None:
         """Trim everything; topics and lanes that are not in relay.toml any more by the default bounds."""
         await self._trim_topics()
-        await self._trim_attempts()
+        await self._trim_lanes()
+        quarantine = {keys.QUARANTINE: "stream", keys.COUNTS: "hash"}
+        await self._isolation.contain("quarantine", keys.QUARANTINE, self._trim_quarantine(), quarantine)
+
+    async def _trim_quarantine(self) -> None:
         if dropped := await Quarantine(self._redis).trim():
             log.error(
                 "quarantine.overflowed", dropped=dropped, note="see the remaining ones with: relay quarantine list"
@@ -50,17 +56,24 @@ class Retention:
 
     async def _trim_topics(self) -> None:
         known = {topic.name: topic for topic in self._rules.current.config.topics}
-        fed = {name.decode() for name in await ask(self._redis.smembers(keys.TOPICS))}
-        for name in sorted(known.keys() | fed):
+        for name in sorted(known.keys() | await self._members(keys.TOPICS)):
             topic = known.get(name)
             bounds = bounds_of(topic) if topic else Bounds()
-            self._log(name, bounds, await trim_topic(self._redis, name, bounds, round(self._clock() * 1000)))
+            trimming = trim_topic(self._redis, name, bounds, round(self._clock() * 1000))
+            trimmed = await self._isolation.contain("topic", name, trimming, {keys.topic(name): "stream"})
+            if trimmed is not None:
+                self._log(name, bounds, trimmed)
 
-    async def _trim_attempts(self) -> None:
+    async def _trim_lanes(self) -> None:
         known = {subscription.name: subscription.attempts for subscription in self._rules.current.config.subscriptions}
-        for name in [name.decode() for name in await ask(self._redis.smembers(keys.LANES))]:
+        for name in sorted(known.keys() | await self._members(keys.LANES)):
             keep = known.get(name, AttemptBounds()).keep
-            await trim_attempts(self._redis, name, keep, round(self._clock() * 1000))
+            trimming = trim_attempts(self._redis, name, keep, round(self._clock() * 1000))
+            await self._isolation.contain("lane", name, trimming, keys.lane_types(name))
+
+    async def _members(self, names: str) -> set[str]:
+        members = ask(self._redis.smembers(names))
+        return {name.decode() for name in await self._isolation.contain("set", names, members, {names: "set"}) or ()}
 
     def _log(self, topic: str, bounds: Bounds, trimmed: Trimmed) -> None:
         fields = {

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import ResponseError
 
 from relay.store import keys
-from relay.store.driver.client import ask
+from relay.store.driver.client import ask, describe
 from relay.store.driver.streams import count_between
 from relay.store.isolation import is_wrong_type, wrong_keys
 
@@ -119,7 +119,7 @@ class Ledger:
         except ResponseError as error:
             if not is_wrong_type(error):
                 raise
-            fault = str(error)
+            fault = describe(error)
         wrong = await wrong_keys(self._redis, keys.lane_types(name) | dict.fromkeys(streams, "stream"))
         return LaneLedger(name, 0, 0, 0, 0, 0, 0, fault="; ".join(map(str, wrong)) or fault)
 
@@ -128,8 +128,8 @@ class Ledger:
             pipe.hgetall(keys.lane(name))
             pipe.zcard(keys.lane(name, "retries"))
             pipe.xlen(keys.lane(name, "dead"))
-            for stream in (keys.lane(name, "replay"), *streams):
-                _ask_for_state(pipe, stream)
+            for of in (keys.lane(name, "replay"), *streams):
+                _ask_for_state(pipe, of)
             rows, retrying, dead, *states = await pipe.execute(raise_on_error=False)
         for reply in (rows, retrying, dead, *states):
             if isinstance(reply, ResponseError) and is_wrong_type(reply):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from relay.config.file import ConfigFile
 from relay.store import keys, wakeups
 from relay.store.lanes.lane import Lane
 from tests.building import SECRET
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
+    from relay.config.file import ConfigFile
     from tests.workers.conftest import Received, Sink
 
 QUICK = replace(TIMINGS, suspended_poll=0.02, pending_count=0.1)
@@ -70,7 +71,7 @@ async def test_wrong_key_suspends_its_lane_only(redis: Redis, rules: ConfigFile,
         async with delivering(redis, rules, BROKEN, timings=QUICK):
             for lane in lanes:
                 await feed_all(redis, lane, 0)
-                await eventually(lambda lane=lane: settled(redis, lane.name, 1))
+                await eventually(partial(settled, redis, lane.name, 1))
             await redis.set(key, "not ours")
             if part != "topic":  # a topic that is overwritten cannot be fed
                 await feed_all(redis, broken, 1)
