@@ -12,7 +12,8 @@ The lane of a push subscription (its position in its topic)
     relay:lane:<name>:retries   zset      deliveries that wait for their next attempt, by due time (ms)
     relay:lane:<name>:tries     hash      the attempts so far of each delivery that is not settled
     relay:lane:<name>:replay    stream    events that an operator replayed: dead letters, and a topic's history
-    relay:lane:<name>:dead      stream    dead letters, oldest first, until an operator replays or drops them
+    relay:lane:<name>:dead      stream    dead letters, oldest first, until an operator replays or drops them;
+                                          bounded by the subscription's `dead`
     relay:lane:<name>:blocked   hash      chats that a dead letter or its replay blocks (`block_on_dead`)
     relay:lane:<name>:attempts  stream    attempts and their outcomes (`lanes.attempt_record`), in the order they were
                                           settled; bounded by the subscription's `attempts`

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from redis.exceptions import RedisError
 
+from relay.core.config.relay_toml import DeadBounds
 from relay.core.delivery.outcome import Attempt, DeadLettered, Delivered, Filtered, Outcome, RetryAt
 from relay.core.errors import StoreUnavailable
 from relay.core.event import Dialect
@@ -16,6 +17,7 @@ from relay.store.inbox.acceptor import Acceptor
 from relay.store.inbox.inbox import Inbox, Move, Permit, compile_feeds, parts_of
 from relay.store.inbox.quarantine import Quarantine, Readable
 from relay.store.isolation import WrongType
+from relay.store.lanes.dead_letter_bounds import trim_dead_letters
 from relay.store.lanes.dead_letters import DeadLetters
 from relay.store.lanes.lane import Delivery, Lane, Ref, Tries
 from relay.store.lanes.settler import Settlement, Settler
@@ -78,6 +80,18 @@ def settle(verdict: Verdict) -> Operation:
     return operate
 
 
+async def replay(redis: Redis) -> object:
+    return await DeadLetters(redis).replay("bot", ["1-1"], NOW_MS)
+
+
+async def drop(redis: Redis) -> object:
+    return await DeadLetters(redis).drop("bot", ["1-1"], NOW_MS)
+
+
+async def trim(redis: Redis) -> object:
+    return await trim_dead_letters(redis, "bot", DeadBounds(keep="1s"), NOW_MS)  # type: ignore[arg-type]
+
+
 LANE_KEYS = [*keys.lane_types("bot")]
 TRIED = [keys.lane("bot", part) for part in ("retries", "tries", "attempts", "answers")]
 
@@ -86,13 +100,13 @@ async def ensure_lane(redis: Redis) -> None:
     await Lane(redis, "bot", "support").ensure()
 
 
-def on_dead_letters(method: Callable[[DeadLetters, str, list[str], int], Awaitable[int]]) -> Operation:
+def on_dead_letters(method: Operation) -> Operation:
     async def operate(redis: Redis) -> object:
         if not await redis.exists(DEAD):
             await redis.xadd(DEAD, {"id": "e1", "body": "{}", "dead_blocks": "chat"}, id="1-1")
         if not await redis.exists(BLOCKED):
             await ask(redis.hset(BLOCKED, "chat", f"{DEAD}|1-1"))
-        return await method(DeadLetters(redis), "bot", ["1-1"], NOW_MS)
+        return await method(redis)
 
     return operate
 
@@ -124,8 +138,9 @@ CASES: list[tuple[str, Operation, list[str]]] = [
     ("settle filtered", settle(Filtered()), [keys.lane("bot"), BLOCKED, *TRIED]),
     ("settle again", settle(RetryAt(5)), [keys.lane("bot"), *TRIED]),
     ("settle dead", settle(DeadLettered("x")), [keys.lane("bot"), BLOCKED, DEAD, *TRIED]),
-    ("replay dead letters", on_dead_letters(DeadLetters.replay), [keys.lane("bot"), keys.lane("bot", "replay"), READY]),
-    ("drop dead letters", on_dead_letters(DeadLetters.drop), [keys.lane("bot"), BLOCKED, READY, keys.QUEUE]),
+    ("replay dead letters", on_dead_letters(replay), [keys.lane("bot"), keys.lane("bot", "replay"), READY]),
+    ("trim dead letters", on_dead_letters(trim), [keys.lane("bot"), BLOCKED, READY, keys.QUEUE]),
+    ("drop dead letters", on_dead_letters(drop), [keys.lane("bot"), BLOCKED, READY, keys.QUEUE]),
 ]
 
 

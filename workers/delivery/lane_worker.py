@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import ResponseError
 
-from relay.core.delivery.outcome import Attempt, AttemptContext, Outcome, RetryAt, Shortage, decide
+from relay.core.delivery.outcome import Attempt, AttemptContext, DeadLettered, Outcome, RetryAt, Shortage, decide
 from relay.process.tasks import end_task
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.isolation import WrongType
 from relay.store.lanes.attempt_record import AttemptLimits
+from relay.store.lanes.dead_letter_bounds import trim_dead_letters
 from relay.store.lanes.lane import Lane, Tries
 from relay.store.lanes.settler import Settlement
 from workers.delivery.delivery_log import (
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from relay.store.lanes.lane import Delivery, Ref
     from workers.delivery.session import Session
 
+_BURIED = 200  # dead letters
 _PAUSE = 0.1  # seconds without new attempts after a shortage
 
 
@@ -67,6 +69,7 @@ class LaneWorker:
         self._changed = asyncio.Event()
         self._read: deque[Delivery] = deque()  # not started yet
         self._put_back: set[Ref] = set()  # in `_read` again, while the task that started them ends
+        self._buried = 0  # dead letters since they were trimmed last
         self._starts_at = 0.0  # time of the loop's clock; later than now after a shortage
         self._postponements = PostponementLog(subscription.name)
 
@@ -137,6 +140,7 @@ class LaneWorker:
             self._changed.clear()
             await self._source.check()
             await self._flow_control.tick()
+            await self._trim_dead_letters()
             await self._fill()
             await self._wait()
 
@@ -147,7 +151,7 @@ class LaneWorker:
         while (capacity := self._flow_control.capacity(len(self.in_flight))) > 0 and not self._cannot_start:
             if not self._read:
                 try:
-                    self._read.extend(await self._source.next(capacity))
+                    self._read.extend(await self._source.next(capacity, prefer_new=self._flow_control.is_probing))
                 except LeaseLost:
                     self._session.lease.lost.set()
                     return
@@ -187,11 +191,21 @@ class LaneWorker:
             self._postpone(delivery, attempt)
             return
         await self._flow_control.record(delivery.ref, attempt)
+        context = context._replace(is_held=self._flow_control.is_probing)
         verdict = decide(attempt, context, self._subscription, self._session.random)
         self._log_attempt(delivery, attempt, context, verdict)
         is_uncounted = isinstance(verdict, RetryAt) and not verdict.counts
         tries = Tries(number - is_uncounted, delivery.tries.first_ms or attempt.at_ms, attempt.outcome)
         await self._settle(delivery, tries, verdict, attempt, is_probe=context.is_probe)
+
+    async def _trim_dead_letters(self) -> None:
+        """Keep the bounds of the dead letters after every 200: retention comes once a minute."""
+        if self._buried < _BURIED:
+            return
+        self._buried = 0
+        name, bounds = self._lane.name, self._subscription.dead
+        trim = partial(trim_dead_letters, self._session.redis, name, bounds, self._session.now_ms())
+        await self._access.retry("trimming dead letters", trim)
 
     def _postpone(self, delivery: Delivery, shortage: Shortage) -> None:
         """Put a delivery back that was not attempted, and start none for a moment."""
@@ -220,6 +234,7 @@ class LaneWorker:
                 await self._access.retry("settling a delivery", lambda: self._session.settler.settle(settlement))
             except StillSuspended:
                 return  # the delivery stays pending for the next worker
+        self._buried += isinstance(verdict, DeadLettered)
         self._source.settled(delivery, verdict)
 
     async def _attempt(self, delivery: Delivery, number: int) -> Attempt | Shortage:

@@ -63,8 +63,8 @@ class OrderedSource(Source):
         """True if `next` may find a delivery now."""
         return bool(self._candidates) or self._may_have_unblocked or super().may_have_more
 
-    async def next(self, capacity: int) -> list[Delivery]:
-        """Read at most `capacity` deliveries that are the first of their chats.
+    async def next(self, capacity: int, *, prefer_new: bool = False) -> list[Delivery]:
+        """Read at most `capacity` deliveries that are the first of their chats; `prefer_new` as in `Source`.
 
         Raises:
             LeaseLost: another worker holds the lease of the lane's partition.
@@ -72,7 +72,8 @@ class OrderedSource(Source):
         if self._may_have_unblocked:
             self._may_have_unblocked = False
             self._candidates += self._order.block(await self._retry("reading chats", self._lane.blocked_chats))
-        self._enqueue(await self._read_pending(capacity))
+        if not prefer_new or self._may_have_orphans:
+            self._enqueue(await self._read_pending(capacity))
         while not (started := await self._start(capacity)) and self._has_room:
             new = await self._read_new(capacity)
             self._enqueue(new)
@@ -80,6 +81,9 @@ class OrderedSource(Source):
                 await self._find_orphans()
             elif not new:
                 break
+        if not started and prefer_new:
+            self._enqueue(await self._read_pending(capacity))
+            started = await self._start(capacity)
         return started
 
     def settled(self, delivery: Delivery, verdict: Verdict) -> None:

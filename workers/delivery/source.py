@@ -74,12 +74,17 @@ class Source:
         if await self._retry("counting pending deliveries", self._lane.in_hand) > len(self._in_hand):
             self._may_have_orphans = True
 
-    async def next(self, capacity: int) -> list[Delivery]:
+    async def next(self, capacity: int, *, prefer_new: bool = False) -> list[Delivery]:
         """Read the next deliveries: `capacity` of them, or a few more where reading them costs nothing.
+
+        With `prefer_new`, for probes, retries come after new events: probing the same few again and again, which the
+        subscriber may refuse for what they are, would never show that it takes others.
 
         Raises:
             LeaseLost: another worker holds the lease of the lane's partition.
         """
+        if prefer_new and (new := await self._read_new(capacity)):
+            return new
         return await self._read_pending(capacity) or await self._read_new(capacity)
 
     def settled(self, delivery: Delivery, verdict: Verdict) -> None:  # noqa: ARG002  for `OrderedSource`

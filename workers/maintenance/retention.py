@@ -1,6 +1,6 @@
 """Retention: trims every topic once a minute, and warns before the hard cap which consumer group prevents trimming.
 
-The attempt logs of the lanes are trimmed by age, the quarantine by size.
+The attempt logs of the lanes are trimmed by age, their dead letters by age and size, the quarantine by size.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from relay.core.config.relay_toml import AttemptBounds
+from relay.core.config.relay_toml import AttemptBounds, DeadBounds
 from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.inbox.quarantine import Quarantine
 from relay.store.isolation import Isolation
 from relay.store.lanes.attempt_log import trim_attempts
+from relay.store.lanes.dead_letter_bounds import trim_dead_letters
 from relay.store.topics.retention import Bounds, trim_topic
 
 if TYPE_CHECKING:
@@ -65,11 +66,16 @@ class Retention:
                 self._log(name, bounds, trimmed)
 
     async def _trim_lanes(self) -> None:
-        known = {subscription.name: subscription.attempts for subscription in self._rules.current.config.subscriptions}
+        known = {subscription.name: subscription for subscription in self._rules.current.config.subscriptions}
         for name in sorted(known.keys() | await self._members(keys.LANES)):
-            keep = known.get(name, AttemptBounds()).keep
-            trimming = trim_attempts(self._redis, name, keep, round(self._clock() * 1000))
-            await self._isolation.contain("lane", name, trimming, keys.lane_types(name))
+            attempts = known[name].attempts if name in known else AttemptBounds()
+            dead = known[name].dead if name in known else DeadBounds()
+            now_ms, types = round(self._clock() * 1000), keys.lane_types(name)
+            for trimming in (
+                trim_attempts(self._redis, name, attempts.keep, now_ms),
+                trim_dead_letters(self._redis, name, dead, now_ms),
+            ):
+                await self._isolation.contain("lane", name, trimming, types)
 
     async def _members(self, names: str) -> set[str]:
         members = ask(self._redis.smembers(names))

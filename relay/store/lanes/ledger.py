@@ -1,6 +1,7 @@
 """The ledger: for every subscription, the state of all events that were routed to it. It must balance.
 
-    routed + repeated + from_history = delivered + filtered + waiting + retrying + dead + dropped + lost
+    routed + repeated + from_history = delivered + filtered + waiting + retrying + dead + dropped + discarded
+        + lost
 
 The routed and the waiting events are read from the streams; the settled ones are counted in the step that settles them.
 Each row is read in one transaction, so it also balances while the relay works.
@@ -66,6 +67,8 @@ class LaneLedger:
     """The number of events that the subscription's filter excluded."""
     dropped: int = 0
     """The number of dead letters that an operator dropped."""
+    discarded: int = 0
+    """The number of dead letters that were deleted beyond the bounds of the subscription (`dead`)."""
     repeated: int = 0
     """The number of events that were given to the lane again, because its consumer group was deleted."""
     lost: int = 0
@@ -80,7 +83,7 @@ class LaneLedger:
         """True if every routed event is accounted for."""
         if self.fault:
             return False
-        settled = self.delivered + self.filtered + self.dead + self.dropped + self.lost
+        settled = self.delivered + self.filtered + self.dead + self.dropped + self.discarded + self.lost
         return self.routed + self.repeated + self.from_history == settled + self.waiting + self.retrying
 
 
@@ -153,6 +156,7 @@ class Ledger:
             replayed=counts["replayed"],
             filtered=counts["filtered"],
             dropped=counts["dropped"],
+            discarded=counts["discarded"],
             from_history=counts["from_history"],
             repeated=sum(counts[f"repeated:{stream}"] for stream in streams),
             lost=sum(counts[f"lost:{stream}"] for stream in streams),

@@ -19,7 +19,7 @@ from relay.store.lanes.lane import Lane
 from relay.store.topics.history import Span, Survey
 from relay.store.topics.replays import Order, Replays
 from tests.building import SECRET, arrival_of
-from tests.support import eventually
+from tests.support import eventually, hash_of
 from tests.workers.conftest import accept, routing
 from workers.maintenance.replayer import Replayer
 from workers.maintenance.retention import Retention
@@ -71,7 +71,7 @@ async def test_sweep_wakes_the_other_lanes(redis: Redis, rules: ConfigFile, key:
             await Sweeper(redis, rules, time.time).sweep()
     for name in {*NAMES} - {MIDDLE}:
         assert await redis.zscore(keys.ready(wakeups.partition_of(name)), name) is not None
-        assert await ask(redis.hget(keys.lane(name), f"known:{keys.topic(name)}")) == b"1"
+        assert (await hash_of(redis, keys.lane(name)))[f"known:{keys.topic(name)}"] == "1"
     assert key in str(logs)
     if key in LANE_KEYS:
         assert {line["subscription"] for line in suspended(logs)} == {MIDDLE}
