@@ -19,7 +19,7 @@ from relay.core.errors import StoreError
 from relay.store.driver.client import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from redis.asyncio import Redis
 
@@ -56,7 +56,7 @@ async def wrong_keys(redis: Redis, expected: Mapping[str, str]) -> list[WrongKey
     return [WrongKey(key, found, kind) for (key, kind), found in pairs if found not in {kind, "none"}]
 
 
-def repair_of(wrong: list[WrongKey]) -> str:
+def repair_of(wrong: Sequence[WrongKey]) -> str:
     """Return the commands by which an operator repairs keys; they delete nothing."""
     commands = "; ".join(f"RENAME {key.key} {key.key}:overwritten" for key in wrong)
     return f"another client has overwritten it; in redis-cli: {commands}; the relay then goes on by itself"

@@ -8,7 +8,8 @@ From acceptance to a topic
     relay:topics                set       names of topics that ever had an event
 
 The lane of a push subscription (its position in its topic)
-    relay:lane:<name>           hash      counters of the ledger, and its position in each topic stream
+    relay:lane:<name>           hash      counters of the ledger, its position in each topic stream,
+                                          the time of its last success
     relay:lane:<name>:retries   zset      deliveries that wait for their next attempt, by due time (ms)
     relay:lane:<name>:tries     hash      the attempts so far of each delivery that is not settled
     relay:lane:<name>:replay    stream    events that an operator replayed: dead letters, and a topic's history

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Settles a batch of deliveries of one partition's lanes: done, filtered, retried later, or dead.
 -- KEYS: lease
--- ARGV: lease token, then per delivery: verdict, lane key, stream, group, entry id, replay (1 or 0), the attempt (empty if
+-- ARGV: lease token, now (ms), then per delivery: verdict, lane key, stream, group, entry id, replay (1 or 0), the attempt (empty if
 --       none was made), the detail of its failure (may be empty), the limits of attempts and of details, n, n values:
 --         done      the chat that the delivery blocked, if any
 --         filtered  the same
@@ -195,7 +195,7 @@ local function settle(at)
     remember(lane, is_new or counts_now, made)
 end
 
-local at, number, result = 2, 0, { 0 }
+local at, number, result = 3, 0, { 0 }
 while at <= #ARGV do
     number = number + 1
     local ok, failure = pcall(settle, at)
@@ -206,6 +206,9 @@ while at <= #ARGV do
     at = at + 11 + tonumber(ARGV[at + 10])
 end
 for lane, of_lane in pairs(counts) do
+    if of_lane.delivered then
+        redis.call('HSET', lane, 'last_success', ARGV[2])
+    end
     for field, more in pairs(of_lane) do
         local added = redis.pcall('HINCRBY', lane, field, more)
         if type(added) == 'table' and added.err then  -- the field is no number: the count starts again
