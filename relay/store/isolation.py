@@ -110,17 +110,28 @@ class Isolation:
             await self._log(kind, name, error, expected or {})
         return None
 
+    async def look(self, kind: str, name: str, expected: Mapping[str, str]) -> None:
+        """Log the keys of the element `name` that are of a wrong type, if any."""
+        if self._is_due(kind, name) and (wrong := await wrong_keys(self._redis, expected)):
+            log_suspended(kind, name, wrong)
+
     async def _log(self, kind: str, name: str, error: Exception, expected: Mapping[str, str]) -> None:
-        now = self._clock()
-        if now - self._logged.get((kind, name), -_LOG_INTERVAL) < _LOG_INTERVAL:
+        if not self._is_due(kind, name):
             return
-        self._logged[kind, name] = now
         wrong = await wrong_keys(self._redis, expected) if is_wrong_type(error) else []
         if wrong:
             log_suspended(kind, name, wrong)
         else:
             event = f"{kind}.error"
             log.error(event, **_owner(kind, name), error=describe(error), exc_info=error)
+
+    def _is_due(self, kind: str, name: str) -> bool:
+        """Return True if the element was not logged lately."""
+        now = self._clock()
+        if now - self._logged.get((kind, name), -_LOG_INTERVAL) < _LOG_INTERVAL:
+            return False
+        self._logged[kind, name] = now
+        return True
 
 
 def log_suspended(kind: str, name: str, wrong: list[WrongKey]) -> None:

@@ -5,6 +5,7 @@ From acceptance to a topic
     relay:seen:<event id>       string    deduplication; lives for RELAY_DEDUPE_WINDOW (Linq retries for 30 minutes)
     relay:quarantine            stream    valid signature, but unparsable; until an operator drops or retries it
     relay:topic:<topic>         stream    routed events, the public interface for pull subscribers
+    relay:topic:<topic>:held    stream    events of a topic whose stream was overwritten, until it is repaired
     relay:topics                set       names of topics that ever had an event
 
 The lane of a push subscription (its position in its topic)
@@ -110,6 +111,11 @@ pending entries of its predecessor.
 def topic(name: str) -> str:
     """Return the key of a topic's stream."""
     return TOPIC_PREFIX + name
+
+
+def held(topic_name: str) -> str:
+    """Return the key of a topic's events that wait until its stream, which was overwritten, is repaired."""
+    return f"{topic(topic_name)}:held"
 
 
 def push_group(subscription: str) -> str:

@@ -16,6 +16,7 @@ from relay.store.inbox.quarantine import Quarantine
 from relay.store.isolation import Isolation
 from relay.store.lanes.attempt_log import trim_attempts
 from relay.store.lanes.dead_letter_bounds import trim_dead_letters
+from relay.store.topics.held import trim_held_events
 from relay.store.topics.retention import Bounds, trim_topic
 
 if TYPE_CHECKING:
@@ -62,6 +63,9 @@ class Retention:
             bounds = bounds_of(topic) if topic else Bounds()
             trimming = trim_topic(self._redis, name, bounds, round(self._clock() * 1000))
             trimmed = await self._isolation.contain("topic", name, trimming, {keys.topic(name): "stream"})
+            holding = trim_held_events(self._redis, name, bounds.hard_size)
+            if lost := await self._isolation.contain("topic", name, holding, {keys.held(name): "stream"}):
+                log.error("topic.overflowed", topic=name, hard_cap=bounds.hard_size, lost=lost, note="its held events")
             if trimmed is not None:
                 self._log(name, bounds, trimmed)
 

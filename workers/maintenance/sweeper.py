@@ -16,6 +16,7 @@ from relay.store import keys, wakeups
 from relay.store.driver.client import ask
 from relay.store.isolation import Isolation
 from relay.store.lanes.lane import Lane, mark_ready
+from relay.store.topics.held import release_held_events, topics_with_held_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,8 +44,17 @@ class Sweeper:
         await self._isolation.contain("replays", keys.REPLAYS_RUNNING, self.check_replays())
         for partition in range(wakeups.PARTITIONS):
             await self.check_partition(partition)
+        for topic in await topics_with_held_events(self._redis, self._topics()):
+            await self._isolation.contain("topic", topic, self._release(topic), {keys.topic(topic): "stream"})
         for lane in self._lanes():
             await self._isolation.contain("lane", lane.name, lane.save_checkpoint(), lane.key_types)
+
+    async def _release(self, topic: str) -> None:
+        """Move the events that a topic holds into it, and wake its lanes."""
+        released = await release_held_events(self._redis, topic)
+        log.info("topic.recovered", topic=topic, released=released)
+        for partition in {wakeups.partition_of(lane.name) for lane in self._lanes()}:
+            await self.check_partition(partition)
 
     async def check_inbox(self) -> None:
         """Wake the router if the inbox has entries."""
@@ -80,6 +90,9 @@ class Sweeper:
         next_due = await lane.next_due()
         is_due_now = await lane.has_new() or (not is_leased and await lane.in_hand())
         return wakeups.NOW if is_due_now else next_due
+
+    def _topics(self) -> list[str]:
+        return [topic.name for topic in self._rules.current.config.topics]
 
     def _lanes(self, partition: int | None = None) -> Iterator[Lane]:
         for subscription in self._rules.current.config.subscriptions:

@@ -25,6 +25,7 @@ import structlog
 from relay.core.event import Event
 from relay.process.tasks import in_background
 from relay.process.timings import DEFAULTS, Timings
+from relay.store import keys
 from relay.store.driver.client import retry_until_redis_answers
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.inbox import quarantine
@@ -180,6 +181,8 @@ class Router:
             return
         parts, events, mark, began = batch
         moved = await self._inbox.commit(parts, Permit(lease.token, mark), round(self._clock() * 1000))
+        for topic in self._inbox.holding:
+            await self._isolation.look("topic", topic, {keys.topic(topic): "stream"})
         log.info(
             "batch.routed",
             events=events,
