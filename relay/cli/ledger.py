@@ -54,7 +54,7 @@ def print_ledger(
     columns = ["subscription", "routed", "delivered", "waiting", "retrying", "dead", "replayed"]
     columns += [
         name
-        for name in ("from_history", "filtered", "dropped", "repeated", "lost")
+        for name in ("from_history", "filtered", "dropped", "discarded", "repeated", "lost")
         if any(getattr(lane, name) for lane in lanes)
     ]
     rows = [(*(getattr(lane, name) for name in columns), "yes" if lane.balances else "NO") for lane in lanes]

@@ -15,16 +15,22 @@ from relay.config.load import load_settings
 from relay.core.errors import RelayError
 from relay.parts import open_store
 from relay.process.event_loop import run
+from relay.store import keys
+from relay.store.isolation import repair_of, wrong_keys
+from relay.store.lanes.attempt_log import Health, health_of
 from relay.store.lanes.ledger import LaneLedger, Ledger
 from relay.store.lanes.position import drop_lane
 from relay.store.lanes.suspensions import Pause, Suspensions
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping, Sequence
+
+    from redis.asyncio import Redis
 
     from relay.config.settings import Settings
     from relay.core.config.relay_toml import Subscription
     from relay.core.delivery.circuit_breaker import OpenBreaker
+    from relay.store.isolation import WrongKey
 
 app = commands(
     "List, pause, resume and drop push subscriptions.",
@@ -32,6 +38,9 @@ app = commands(
 )
 
 _BLOCKED = "holding up chats"
+_FAILING = 3  # failed attempts without a success since, while events wait or are dead letters
+
+_UNKNOWN = Health(None, ())
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The subscription's name.")]
 
@@ -42,10 +51,12 @@ class _Row:
 
     subscription: str
     state: str
-    """`delivering`, `holding up chats`, `paused`, `breaker open` or `removed`."""
+    """`delivering`, `failing`, `holding up chats`, `paused`, `breaker open`, `suspended` or `removed`."""
     waiting: int
     retrying: int
     dead: int
+    discarded: int
+    last_success_ms: int | None
     since_ms: int | None
     next_probe_ms: int | None
     why: str
@@ -55,9 +66,11 @@ class _Row:
 class _Suspension:
     """The reasons why a subscription does not deliver."""
 
-    pause: Pause | None
-    breaker: OpenBreaker | None
-    chats: int
+    pause: Pause | None = None
+    breaker: OpenBreaker | None = None
+    chats: int = 0
+    health: Health = _UNKNOWN
+    wrong: Sequence[WrongKey] = ()
 
 
 @command(app, "list", examples=("relay subscriptions list", "relay subscriptions list --json"))
@@ -67,9 +80,10 @@ def list_(*, view: View) -> None:
     if view.json:
         print_json([asdict(row) for row in rows])
     else:
-        columns = ("subscription", "state", "waiting", "retrying", "dead", "since", "next probe", "why")
-        print_table("Push subscriptions", columns, [_cells(row, view) for row in rows], view)
-    if any(row.state in {"paused", "breaker open", _BLOCKED} for row in rows):
+        counts = ["waiting", "retrying", "dead", *(["discarded"] if any(row.discarded for row in rows) else [])]
+        columns = ("subscription", "state", *counts, "last success", "since", "next probe", "why")
+        print_table("Push subscriptions", columns, [_cells(row, counts, view) for row in rows], view)
+    if any(row.state not in {"delivering", "removed"} for row in rows):
         raise typer.Exit(1)
 
 
@@ -102,9 +116,9 @@ def drop(
     say(f"{name} is dropped, with {counted(lost, 'event')}.")
 
 
-def _cells(row: _Row, view: View) -> tuple[object, ...]:
-    times = (view.time(row.since_ms), view.time(row.next_probe_ms))
-    return row.subscription, row.state, row.waiting, row.retrying, row.dead, *times, row.why
+def _cells(row: _Row, counts: Sequence[str], view: View) -> tuple[object, ...]:
+    times = map(view.time, (row.last_success_ms, row.since_ms, row.next_probe_ms))
+    return row.subscription, row.state, *(getattr(row, count) for count in counts), *times, row.why
 
 
 async def _rows(settings: Settings) -> list[_Row]:
@@ -114,21 +128,24 @@ async def _rows(settings: Settings) -> list[_Row]:
         suspensions = Suspensions(redis)
         pauses, breakers = await suspensions.pauses(), await suspensions.open_breakers()
         lanes = await Ledger(redis).lanes()
-        blocked = {lane.subscription: await suspensions.blocked_chats(lane.subscription) for lane in lanes}
-    return [
-        _row(
-            lane,
-            paused,
-            _Suspension(pauses.get(lane.subscription), breakers.get(lane.subscription), blocked[lane.subscription]),
-        )
-        for lane in lanes
-    ]
+        return [_row(lane, paused, await _suspension(redis, lane.subscription, pauses, breakers)) for lane in lanes]
+
+
+async def _suspension(
+    redis: Redis, name: str, pauses: Mapping[str, Pause], breakers: Mapping[str, OpenBreaker]
+) -> _Suspension:
+    if wrong := await wrong_keys(redis, keys.lane_types(name)):
+        return _Suspension(wrong=wrong)
+    chats, health = await Suspensions(redis).blocked_chats(name), await health_of(redis, name, _FAILING)
+    return _Suspension(pauses.get(name), breakers.get(name), chats, health)
 
 
 def _row(lane: LaneLedger, paused: dict[str, bool], suspension: _Suspension) -> _Row:
     state, since, probe, why = "delivering", None, None, ""
     if lane.subscription not in paused:
         state, why = "removed", "no longer in relay.toml; relay subscriptions drop deletes it"
+    elif suspension.wrong:
+        state, why = "suspended", f"{'; '.join(map(str, suspension.wrong))}: {repair_of(suspension.wrong)}"
     elif paused[lane.subscription]:
         state, why = "paused", "by relay.toml"
     elif (pause := suspension.pause) is not None:
@@ -138,7 +155,12 @@ def _row(lane: LaneLedger, paused: dict[str, bool], suspension: _Suspension) -> 
     elif suspension.chats:
         chats = counted(suspension.chats, "chat")
         state, why = _BLOCKED, f"dead letters hold up {chats}; relay dead list shows them"
-    return _Row(lane.subscription, state, lane.waiting, lane.retrying, lane.dead, since, probe, why)
+    elif len(suspension.health.failures) == _FAILING and (lane.waiting or lane.retrying or lane.dead):
+        attempt = suspension.health.failures[0]
+        state, why = "failing", f"no attempt succeeds ({attempt.outcome}: {attempt.status or 'no response'}); "
+        why += "relay attempts shows them"
+    counts = (lane.waiting, lane.retrying, lane.dead, lane.discarded)
+    return _Row(lane.subscription, state, *counts, suspension.health.last_success_ms, since, probe, why)
 
 
 async def _pause(settings: Settings, name: str, reason: str) -> bool:

@@ -98,7 +98,9 @@ async def examine_lanes(redis: Redis, config: RelayConfig) -> list[Finding]:
             what = f"{lane.dead} dead letter{'' if lane.dead == 1 else 's'}"
             remedy = f"relay dead list --subscription {name}, then relay dead replay or relay dead drop"
             findings.append(warning(area, what, remedy))
-        if not lane.balances:
+        if lane.fault:
+            findings.append(problem(area, lane.fault, "relay subscriptions list shows how to repair it"))
+        elif not lane.balances:
             what = "the ledger does not balance: an event was lost or counted twice"
             findings.append(problem(area, what, "please report this bug with the output of: relay ledger --json"))
     return findings

@@ -57,6 +57,8 @@ class Timings:
     """Time that an idle connection to a subscriber is kept: less than servers keep theirs, so that they do not close it
     under a POST.
     """
+    suspended_poll: float = 1.0
+    """From one look at the keys of a suspended lane to the next."""
     memory_probe: float = 0.5
     """From one probe to the next whether a Redis that was at `maxmemory` accepts writes again."""
     trim_while_full: float = 5.0

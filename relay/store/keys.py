@@ -6,14 +6,17 @@ From acceptance to a topic
                                           RELAY_DEDUPE_WINDOW (Linq retries for 30 minutes)
     relay:quarantine            stream    valid signature, but unparsable; until an operator drops or retries it
     relay:topic:<topic>         stream    routed events, the public interface for pull subscribers
+    relay:topic:<topic>:held    stream    events of a topic whose stream was overwritten, until it is repaired
     relay:topics                set       names of topics that ever had an event
 
 The lane of a push subscription (its position in its topic)
-    relay:lane:<name>           hash      counters of the ledger, and its position in each topic stream
+    relay:lane:<name>           hash      counters of the ledger, its position in each topic stream,
+                                          the time of its last success
     relay:lane:<name>:retries   zset      deliveries that wait for their next attempt, by due time (ms)
     relay:lane:<name>:tries     hash      the attempts so far of each delivery that is not settled
     relay:lane:<name>:replay    stream    events that an operator replayed: dead letters, and a topic's history
-    relay:lane:<name>:dead      stream    dead letters, oldest first, until an operator replays or drops them
+    relay:lane:<name>:dead      stream    dead letters, oldest first, until an operator replays or drops them;
+                                          bounded by the subscription's `dead`
     relay:lane:<name>:blocked   hash      chats that a dead letter or its replay blocks (`block_on_dead`)
     relay:lane:<name>:attempts  stream    attempts and their outcomes (`lanes.attempt_record`), in the order they were
                                           settled; bounded by the subscription's `attempts`
@@ -92,6 +95,17 @@ LANE_PREFIX = "relay:lane:"
 PUSH_GROUP_PREFIX = "push:"
 """Consumer groups of a topic that belong to lanes; every other group is a pull subscriber's."""
 
+LANE_PARTS = {
+    "retries": "zset",
+    "tries": "hash",
+    "replay": "stream",
+    "dead": "stream",
+    "blocked": "hash",
+    "attempts": "stream",
+    "answers": "stream",
+}
+"""The keys of a lane beside its hash, and their types in Redis."""
+
 QUEUE = "relay:arq"
 SLOW_QUEUE = "relay:arq:slow"
 ARQ_JOB_PREFIX = "arq:job:"
@@ -108,6 +122,11 @@ def topic(name: str) -> str:
     return TOPIC_PREFIX + name
 
 
+def held(topic_name: str) -> str:
+    """Return the key of a topic's events that wait until its stream, which was overwritten, is repaired."""
+    return f"{topic(topic_name)}:held"
+
+
 def push_group(subscription: str) -> str:
     """Return the consumer group of a push subscription, on its topic and on its replay stream."""
     return PUSH_GROUP_PREFIX + subscription
@@ -116,6 +135,11 @@ def push_group(subscription: str) -> str:
 def lane(subscription: str, part: str = "") -> str:
     """Return a key of a lane: its hash, or with `part` another of its keys."""
     return f"{LANE_PREFIX}{subscription}:{part}" if part else LANE_PREFIX + subscription
+
+
+def lane_types(subscription: str) -> dict[str, str]:
+    """Return every key of a lane with its type in Redis."""
+    return {lane(subscription): "hash"} | {lane(subscription, part): kind for part, kind in LANE_PARTS.items()}
 
 
 def replay(replay_id: str) -> str:

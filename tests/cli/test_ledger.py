@@ -79,9 +79,11 @@ async def test_ledger_shows_where_every_event_is() -> None:
                 "replayed": 0,
                 "filtered": 0,
                 "dropped": 0,
+                "discarded": 0,
                 "repeated": 0,
                 "lost": 0,
                 "from_history": 0,
+                "fault": "",
                 "balances": True,
             }
         ],

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay.core.delivery.circuit_breaker import OpenBreaker
+from relay.core.delivery.outcome import Attempt, DeadLettered, Delivered, Outcome
 from relay.store import keys
-from relay.store.lanes.lane import Lane
+from relay.store.lanes.lane import Lane, Tries
 from relay.store.lanes.ledger import Ledger
+from relay.store.lanes.settler import Settlement, Settler
 from relay.store.lanes.suspensions import Pause, Suspensions
 from tests.cli.running import main_here
 from tests.cli.test_dead import bury
@@ -114,3 +116,56 @@ async def test_configured_subscription_is_not_dropped() -> None:
     said = await main_here("subscriptions", "drop", "bot", "--yes")
     assert said.code == 1
     assert "remove it there first" in said.err
+
+
+async def record(redis: Redis, name: str, *outcomes: Outcome) -> None:
+    """Settle an attempt with each outcome, as a worker does: a dead letter after each failure."""
+    lane = Lane(redis, name, "support")
+    async with Settler(redis, "job", "token") as settler:
+        for at_ms, outcome in enumerate(outcomes, T):
+            await redis.xadd(keys.topic("support"), {"id": "e", "type": "message.received", "at": "5", "body": "{}"})
+            delivery = (await lane.read_new(1))[0]
+            verdict = Delivered() if outcome is Outcome.DELIVERED else DeadLettered("x")
+            attempt = Attempt(outcome, at_ms, 0, None if outcome is Outcome.UNREACHABLE else 404)
+            await settler.settle(Settlement(lane, delivery, attempt, Tries(), verdict, at_ms))
+
+
+async def test_subscription_without_success_is_failing(redis: Redis) -> None:
+    await record(redis, "bot", Outcome.DELIVERED, *[Outcome.REJECTED] * 3)
+    await record(redis, "crm", Outcome.UNREACHABLE, Outcome.UNREACHABLE, Outcome.DELIVERED, Outcome.UNREACHABLE)
+    said = await main_here("subscriptions", "list", "--json")
+    assert said.code == 1
+    rows = {row["subscription"]: row for row in said.json}
+    assert {name: row["state"] for name, row in rows.items()} == {
+        "bot": "failing",
+        "crm": "delivering",
+        "former": "removed",
+    }
+    assert (rows["bot"]["last_success_ms"], rows["crm"]["last_success_ms"]) == (T, T + 2)
+    assert "rejected: 404" in rows["bot"]["why"]
+    assert "failing" in (await main_here("subscriptions", "list")).out
+    await record(redis, "bot", Outcome.DELIVERED)
+    assert (await states())["bot"] == "delivering"
+
+
+async def test_new_subscription_without_success_is_failing(redis: Redis) -> None:
+    await record(redis, "bot", *[Outcome.UNREACHABLE] * 3)
+    [row, *_] = (await main_here("subscriptions", "list", "--json")).json
+    assert (row["state"], row["last_success_ms"]) == ("failing", None)
+
+
+@pytest.mark.parametrize(
+    "key", [keys.lane("bot"), *(keys.lane("bot", part) for part in ("attempts", "dead", "blocked"))]
+)
+async def test_overwritten_key_suspends_one_subscription(redis: Redis, key: str) -> None:
+    await redis.set(key, "not ours")
+    said = await main_here("subscriptions", "list", "--json")
+    assert said.code == 1
+    rows = {row["subscription"]: row for row in said.json}
+    assert {name: row["state"] for name, row in rows.items()} == {
+        "bot": "suspended",
+        "crm": "delivering",
+        "former": "removed",
+    }
+    assert f"RENAME {key}" in rows["bot"]["why"]
+    assert (await main_here("ledger")).code == (1 if key in {keys.lane("bot"), keys.lane("bot", "dead")} else 0)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from redis.exceptions import RedisError
 
+from relay.core.config.relay_toml import DeadBounds
+from relay.core.delivery.outcome import Attempt, DeadLettered, Delivered, Filtered, Outcome, RetryAt
 from relay.core.errors import StoreUnavailable
 from relay.core.event import Dialect
 from relay.store import keys, wakeups
@@ -15,8 +17,11 @@ from relay.store.inbox.acceptor import Acceptor
 from relay.store.inbox.claims import CLAIM_BYTES
 from relay.store.inbox.inbox import Inbox, Move, Permit, compile_feeds, parts_of
 from relay.store.inbox.quarantine import Quarantine, Readable
+from relay.store.isolation import WrongType
+from relay.store.lanes.dead_letter_bounds import trim_dead_letters
 from relay.store.lanes.dead_letters import DeadLetters
-from relay.store.lanes.lane import Lane
+from relay.store.lanes.lane import Delivery, Lane, Ref, Tries
+from relay.store.lanes.settler import Settlement, Settler
 from tests.building import TWO_TOPICS, arrival_of, config_of
 
 if TYPE_CHECKING:
@@ -24,8 +29,11 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
+    from relay.core.delivery.outcome import Verdict
+
     Operation = Callable[[Redis], Awaitable[object]]
 
+FAILURES = (RedisError, StoreUnavailable, WrongType)
 NOW_MS = 1_789_377_302_000
 READY = keys.ready(wakeups.partition_of("bot"))
 BLOCKED, DEAD = keys.lane("bot", "blocked"), keys.lane("bot", "dead")
@@ -41,6 +49,8 @@ async def route(redis: Redis) -> object:
     await redis.set(keys.PREPARED, permit.preparation)
     if not await redis.exists(keys.INBOX):
         await redis.xadd(keys.INBOX, {"id": "e1", "body": "{}"}, id="1-1")
+    if await redis.exists(keys.held("messages")):  # it is read only while the topic cannot be used
+        await redis.set(keys.topic("messages"), "not ours")
     moves = [Move(b"1-1", ("messages",), ("id", "e1", "body", b"{}"), 2)]
     return await inbox.commit(parts_of(compile_feeds(config_of(TWO_TOPICS)), moves), permit, NOW_MS)
 
@@ -57,17 +67,51 @@ async def retry_quarantined(redis: Redis) -> object:
     )
 
 
+def settle(verdict: Verdict) -> Operation:
+    async def operate(redis: Redis) -> None:
+        lane, retries = Lane(redis, "bot", "support"), keys.lane("bot", "retries")
+        if not await redis.exists(lane.topic_stream):
+            await redis.xgroup_create(lane.topic_stream, lane.group, id="0", mkstream=True)
+            await redis.xadd(lane.topic_stream, {"id": "e1"}, id="1-1")
+            await redis.xreadgroup(lane.group, keys.CONSUMER, {lane.topic_stream: ">"})
+            if await redis.type(retries) == b"none":  # it has failed before
+                await redis.zadd(retries, {f"{lane.topic_stream}|1-1": 1})
+        fields = {b"id": b"e1", b"type": b"message.received", b"at": b"1", b"dead_blocks": b"chat"}
+        delivery = Delivery(Ref(lane.topic_stream, "1-1"), fields)
+        attempt = Attempt(Outcome.FAILED, 1, 1, 500, "no")
+        async with Settler(redis, "job", "token") as settler:
+            await settler.settle(Settlement(lane, delivery, attempt, Tries(), verdict, 1, blocks="chat"))
+
+    return operate
+
+
+async def replay(redis: Redis) -> object:
+    return await DeadLetters(redis).replay("bot", ["1-1"], NOW_MS)
+
+
+async def drop(redis: Redis) -> object:
+    return await DeadLetters(redis).drop("bot", ["1-1"], NOW_MS)
+
+
+async def trim(redis: Redis) -> object:
+    return await trim_dead_letters(redis, "bot", DeadBounds(keep="1s"), NOW_MS)  # type: ignore[arg-type]
+
+
+LANE_KEYS = [*keys.lane_types("bot")]
+TRIED = [keys.lane("bot", part) for part in ("retries", "tries", "attempts", "answers")]
+
+
 async def ensure_lane(redis: Redis) -> None:
     await Lane(redis, "bot", "support").ensure()
 
 
-def on_dead_letters(method: Callable[[DeadLetters, str, list[str], int], Awaitable[int]]) -> Operation:
+def on_dead_letters(method: Operation) -> Operation:
     async def operate(redis: Redis) -> object:
         if not await redis.exists(DEAD):
             await redis.xadd(DEAD, {"id": "e1", "body": "{}", "dead_blocks": "chat"}, id="1-1")
         if not await redis.exists(BLOCKED):
             await ask(redis.hset(BLOCKED, "chat", f"{DEAD}|1-1"))
-        return await method(DeadLetters(redis), "bot", ["1-1"], NOW_MS)
+        return await method(redis)
 
     return operate
 
@@ -84,8 +128,7 @@ CASES: list[tuple[str, Operation, list[str]]] = [
             keys.QUARANTINE,
             keys.TOPICS,
             keys.QUEUE,
-            keys.topic("messages"),
-            READY,
+            keys.held("messages"),
         ],
     ),
     ("quarantine", quarantine, [keys.QUARANTINE, keys.COUNTS]),
@@ -93,13 +136,15 @@ CASES: list[tuple[str, Operation, list[str]]] = [
     (
         "ensure lane",
         ensure_lane,
-        [
-            *(keys.LANES, keys.lane("bot"), keys.lane("bot", "retries"), keys.lane("bot", "replay")),
-            keys.topic("support"),
-        ],
+        [keys.LANES, keys.topic("support"), *LANE_KEYS],
     ),
-    ("replay dead letters", on_dead_letters(DeadLetters.replay), [keys.lane("bot"), keys.lane("bot", "replay"), READY]),
-    ("drop dead letters", on_dead_letters(DeadLetters.drop), [keys.lane("bot"), BLOCKED, READY, keys.QUEUE]),
+    ("settle delivered", settle(Delivered()), [keys.lane("bot"), BLOCKED, *TRIED]),
+    ("settle filtered", settle(Filtered()), [keys.lane("bot"), BLOCKED, *TRIED]),
+    ("settle again", settle(RetryAt(5)), [keys.lane("bot"), *TRIED]),
+    ("settle dead", settle(DeadLettered("x")), [keys.lane("bot"), BLOCKED, DEAD, *TRIED]),
+    ("replay dead letters", on_dead_letters(replay), [keys.lane("bot"), keys.lane("bot", "replay"), READY]),
+    ("trim dead letters", on_dead_letters(trim), [keys.lane("bot"), BLOCKED, READY, keys.QUEUE]),
+    ("drop dead letters", on_dead_letters(drop), [keys.lane("bot"), BLOCKED, READY, keys.QUEUE]),
 ]
 
 
@@ -113,10 +158,10 @@ async def everything(redis: Redis) -> dict[bytes, bytes]:
 )
 async def test_script_fails_before_its_first_write(redis: Redis, operate: Operation, key: str) -> None:
     await redis.set(key, "not ours")
-    with pytest.raises((RedisError, StoreUnavailable), match="WRONGTYPE"):
+    with pytest.raises(FAILURES, match="WRONGTYPE"):
         await operate(redis)
     before = await everything(redis)
-    with pytest.raises((RedisError, StoreUnavailable), match="WRONGTYPE"):
+    with pytest.raises(FAILURES, match="WRONGTYPE"):
         await operate(redis)
     assert await everything(redis) == before
     await redis.delete(key)

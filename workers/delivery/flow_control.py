@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from relay.store.lanes.lane import Ref
     from workers.delivery.session import Session
 
+_REFUSAL_NOTE = "every event gets this response: fix the url or the endpoint; the events wait meanwhile"
+
 log = structlog.get_logger()
 
 
@@ -112,12 +114,14 @@ class FlowControl:
         if self._subscription.breaker:
             former, former_state = self._breaker.trip, self._breaker.state
             self._breaker.record(ref, attempt, self._session.now_ms())
-            await self._store_breaker(former, former_state)
+            await self._store_breaker(former, former_state, attempt)
 
-    async def _store_breaker(self, former: OpenBreaker | None, former_state: State) -> None:
+    async def _store_breaker(
+        self, former: OpenBreaker | None, former_state: State, attempt: Attempt | None = None
+    ) -> None:
         """Log and store the state of the breaker if it changed."""
         if self._breaker.state is not former_state:
-            self._log_breaker(former_state)
+            self._log_breaker(former_state, attempt)
         if self._breaker.trip is not former:
             async with self._saving:  # one at a time, each the state of its moment: the last one stored is the latest
                 save = partial(self._suspensions.save_open_breaker, self._subscription.name, self._breaker.trip)
@@ -131,15 +135,17 @@ class FlowControl:
             note = f"resume with: relay subscriptions resume {name}"
             log.error("lane.paused", subscription=name, reason=reason, note=note)
 
-    def _log_breaker(self, former_state: State) -> None:
+    def _log_breaker(self, former_state: State, attempt: Attempt | None) -> None:
         opened, state = self._breaker.trip, self._breaker.state
-        write = log.warning if state is State.OPEN else log.info
+        is_refusal = attempt is not None and attempt.outcome in {Outcome.REJECTED, Outcome.REDIRECTED}
+        write = log.info if state is not State.OPEN else log.error if is_refusal else log.warning
         write(
             f"breaker.{state}",
             subscription=self._subscription.name,
             was=former_state,
             reason=opened.reason if opened else None,
             next_probe_in_s=round((opened.probe_ms - self._session.now_ms()) / 1000, 1) if opened else None,
+            note=_REFUSAL_NOTE if is_refusal else None,
         )
 
     @staticmethod

@@ -16,11 +16,14 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from relay.core.delivery.outcome import Attempt, AttemptContext, Outcome, RetryAt, Shortage, decide
+from redis.exceptions import ResponseError
+
+from relay.core.delivery.outcome import Attempt, AttemptContext, DeadLettered, Outcome, RetryAt, Shortage, decide
 from relay.process.tasks import end_task
-from relay.store.driver.client import retry_until_redis_answers
 from relay.store.driver.fenced_reads import LeaseLost
+from relay.store.isolation import WrongType
 from relay.store.lanes.attempt_record import AttemptLimits
+from relay.store.lanes.dead_letter_bounds import trim_dead_letters
 from relay.store.lanes.lane import Lane, Tries
 from relay.store.lanes.settler import Settlement
 from workers.delivery.delivery_log import (
@@ -31,6 +34,7 @@ from workers.delivery.delivery_log import (
     log_pause,
 )
 from workers.delivery.flow_control import FlowControl
+from workers.delivery.lane_access import LaneAccess, StillSuspended
 from workers.delivery.ordered_source import source_for
 from workers.delivery.verdicts import verdict_without_attempt
 
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
     from relay.store.lanes.lane import Delivery, Ref
     from workers.delivery.session import Session
 
+_BURIED = 200  # dead letters
 _PAUSE = 0.1  # seconds without new attempts after a shortage
 
 
@@ -57,12 +62,14 @@ class LaneWorker:
         self._attempt_limits = AttemptLimits.from_size(subscription.attempts.size)
         self._lane = Lane(session.redis, subscription.name, subscription.topic)
         self._log_attempt = partial(log_attempt, subscription.name, session.now_ms)
-        self._source = source_for(session, self._lane, subscription)
+        self._access = LaneAccess(session, self._lane, lambda: self._is_over)
+        self._source = source_for(session, self._lane, self._access, subscription)
         self._flow_control = FlowControl(session, subscription)
         self._is_ending = False
         self._changed = asyncio.Event()
         self._read: deque[Delivery] = deque()  # not started yet
         self._put_back: set[Ref] = set()  # in `_read` again, while the task that started them ends
+        self._buried = 0  # dead letters since they were trimmed last
         self._starts_at = 0.0  # time of the loop's clock; later than now after a shortage
         self._postponements = PostponementLog(subscription.name)
 
@@ -101,35 +108,50 @@ class LaneWorker:
         return self._is_ending or self._session.is_over
 
     @property
+    def _cannot_start(self) -> bool:
+        return self._is_over or self._access.is_suspended
+
+    @property
     def is_busy(self) -> bool:
-        """True if it has work now."""
+        """True if it has work now that it can do."""
         has_work = bool(self._read) or self._source.may_have_more
-        return bool(self.in_flight) or (has_work and not self._flow_control.is_paused)
+        is_busy = bool(self.in_flight) or (has_work and not self._flow_control.is_paused)
+        return is_busy and not self._access.is_suspended
+
+    @property
+    def has_posts(self) -> bool:
+        """True if POSTs are in flight, and not only verdicts that wait for a repair."""
+        return bool(self.in_flight) and not self._access.is_suspended
 
     async def run(self, after: asyncio.Task[None] | None = None) -> None:
         """Deliver until it must end; begin when `after`, a former worker of the same lane, has ended."""
         if after is not None:
             await asyncio.wait([after])
         try:
-            await retry_until_redis_answers("creating a lane", self._lane.ensure)
-            await self._flow_control.open()
-            while not self._is_over:
-                self._changed.clear()
-                await self._source.check()
-                await self._flow_control.tick()
-                await self._fill()
-                await self._wait()
+            with suppress(StillSuspended):
+                await self._run()
         finally:
             await self._finish()
 
+    async def _run(self) -> None:
+        await self._access.retry("creating a lane", self._lane.ensure)
+        await self._flow_control.open()
+        while not self._is_over:
+            self._changed.clear()
+            await self._source.check()
+            await self._flow_control.tick()
+            await self._trim_dead_letters()
+            await self._fill()
+            await self._wait()
+
     async def _fill(self) -> None:
         """Start deliveries while there are any and flow control allows more."""
-        if self._loop.time() < self._starts_at:
+        if self._loop.time() < self._starts_at or self._access.is_suspended:
             return
-        while (capacity := self._flow_control.capacity(len(self.in_flight))) > 0 and not self._is_over:
+        while (capacity := self._flow_control.capacity(len(self.in_flight))) > 0 and not self._cannot_start:
             if not self._read:
                 try:
-                    self._read.extend(await self._source.next(capacity))
+                    self._read.extend(await self._source.next(capacity, prefer_new=self._flow_control.is_probing))
                 except LeaseLost:
                     self._session.lease.lost.set()
                     return
@@ -169,11 +191,21 @@ class LaneWorker:
             self._postpone(delivery, attempt)
             return
         await self._flow_control.record(delivery.ref, attempt)
+        context = context._replace(is_held=self._flow_control.is_probing)
         verdict = decide(attempt, context, self._subscription, self._session.random)
         self._log_attempt(delivery, attempt, context, verdict)
         is_uncounted = isinstance(verdict, RetryAt) and not verdict.counts
         tries = Tries(number - is_uncounted, delivery.tries.first_ms or attempt.at_ms, attempt.outcome)
         await self._settle(delivery, tries, verdict, attempt, is_probe=context.is_probe)
+
+    async def _trim_dead_letters(self) -> None:
+        """Keep the bounds of the dead letters after every 200: retention comes once a minute."""
+        if self._buried < _BURIED:
+            return
+        self._buried = 0
+        name, bounds = self._lane.name, self._subscription.dead
+        trim = partial(trim_dead_letters, self._session.redis, name, bounds, self._session.now_ms())
+        await self._access.retry("trimming dead letters", trim)
 
     def _postpone(self, delivery: Delivery, shortage: Shortage) -> None:
         """Put a delivery back that was not attempted, and start none for a moment."""
@@ -195,7 +227,14 @@ class LaneWorker:
         at_ms, limits = self._session.now_ms(), self._attempt_limits
         blocks = delivery.chat if self._subscription.block_on_dead else ""
         settlement = Settlement(self._lane, delivery, attempt, tries, verdict, at_ms, is_probe, limits, blocks)
-        await self._session.settler.settle(settlement)
+        try:
+            await self._session.settler.settle(settlement)
+        except (WrongType, ResponseError):
+            try:
+                await self._access.retry("settling a delivery", lambda: self._session.settler.settle(settlement))
+            except StillSuspended:
+                return  # the delivery stays pending for the next worker
+        self._buried += isinstance(verdict, DeadLettered)
         self._source.settled(delivery, verdict)
 
     async def _attempt(self, delivery: Delivery, number: int) -> Attempt | Shortage:
@@ -210,7 +249,9 @@ class LaneWorker:
         waits = [self._source.counts_in]
         if (ramp_ends_in := self._flow_control.ramp_ends_in()) is not None:
             waits.append(ramp_ends_in)
-        if (pause := self._starts_at - self._loop.time()) > 0:
+        if self._access.is_suspended:
+            pass  # the end of a delivery in flight wakes it
+        elif (pause := self._starts_at - self._loop.time()) > 0:
             waits.append(pause)
         elif self._flow_control.capacity(len(self.in_flight)) > 0:
             if self._source.next_due is not None:

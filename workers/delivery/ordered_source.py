@@ -16,7 +16,6 @@ import structlog
 
 from relay.core.delivery.chat_order import ChatOrder
 from relay.core.delivery.outcome import DeadLettered, RetryAt
-from relay.store.driver.client import retry_until_redis_answers
 from relay.store.driver.streams import pages
 from workers.delivery.source import Source
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from relay.core.config.relay_toml import Subscription
     from relay.core.delivery.outcome import Verdict
     from relay.store.lanes.lane import Delivery, Lane, Ref
+    from workers.delivery.lane_access import LaneAccess
     from workers.delivery.session import Session
 
 _MAX_QUEUED = 20_000
@@ -33,16 +33,18 @@ _PAGE = 50
 log = structlog.get_logger()
 
 
-def source_for(session: Session, lane: Lane, subscription: Subscription) -> Source:
+def source_for(session: Session, lane: Lane, access: LaneAccess, subscription: Subscription) -> Source:
     """Return the source of a subscription's lane, ordered if the subscription asks for it."""
-    return OrderedSource(session, lane, subscription) if subscription.ordered else Source(session, lane)
+    if subscription.ordered:
+        return OrderedSource(session, lane, access, subscription)
+    return Source(session, lane, access)
 
 
 class OrderedSource(Source):
     """The source of one lane that keeps the order of each chat."""
 
-    def __init__(self, session: Session, lane: Lane, subscription: Subscription) -> None:
-        super().__init__(session, lane)
+    def __init__(self, session: Session, lane: Lane, access: LaneAccess, subscription: Subscription) -> None:
+        super().__init__(session, lane, access)
         self._blocks = subscription.block_on_dead
         self._order: ChatOrder[Ref] = ChatOrder()
         self._queued: dict[Ref, Delivery | None] = {}  # in hand and not started; whole, as far as memory allows
@@ -61,18 +63,17 @@ class OrderedSource(Source):
         """True if `next` may find a delivery now."""
         return bool(self._candidates) or self._may_have_unblocked or super().may_have_more
 
-    async def next(self, capacity: int) -> list[Delivery]:
-        """Read at most `capacity` deliveries that are the first of their chats.
+    async def next(self, capacity: int, *, prefer_new: bool = False) -> list[Delivery]:
+        """Read at most `capacity` deliveries that are the first of their chats; `prefer_new` as in `Source`.
 
         Raises:
             LeaseLost: another worker holds the lease of the lane's partition.
         """
         if self._may_have_unblocked:
             self._may_have_unblocked = False
-            self._candidates += self._order.block(
-                await retry_until_redis_answers("reading chats", self._lane.blocked_chats)
-            )
-        self._enqueue(await self._read_pending(capacity))
+            self._candidates += self._order.block(await self._retry("reading chats", self._lane.blocked_chats))
+        if not prefer_new or self._may_have_orphans:
+            self._enqueue(await self._read_pending(capacity))
         while not (started := await self._start(capacity)) and self._has_room:
             new = await self._read_new(capacity)
             self._enqueue(new)
@@ -80,6 +81,9 @@ class OrderedSource(Source):
                 await self._find_orphans()
             elif not new:
                 break
+        if not started and prefer_new:
+            self._enqueue(await self._read_pending(capacity))
+            started = await self._start(capacity)
         return started
 
     def settled(self, delivery: Delivery, verdict: Verdict) -> None:
@@ -133,7 +137,7 @@ class OrderedSource(Source):
         """Queue everything pending, including deliveries that wait for a retry."""
         await super()._find_orphans()
         orphans, self._orphans = self._orphans, deque()
-        waiting = await retry_until_redis_answers("finding retries", self._lane.waiting)
+        waiting = await self._retry("finding retries", self._lane.waiting)
         unknown = [ref for ref in (*orphans, *waiting) if ref not in self._order]
         for page in pages(unknown, _PAGE):
             for delivery in await self._fetch(page):

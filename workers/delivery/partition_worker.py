@@ -19,8 +19,9 @@ import structlog
 from relay.core.delivery.circuit_breaker import Limits as BreakerLimits
 from relay.process.tasks import end_task
 from relay.process.timings import DEFAULTS, Timings
-from relay.store import wakeups
+from relay.store import keys, wakeups
 from relay.store.driver.client import retry_until_redis_answers
+from relay.store.isolation import Isolation
 from relay.store.lanes.lane import wait_ready
 from relay.store.lanes.settler import Settler
 from relay.store.lanes.suspensions import Suspensions
@@ -71,20 +72,19 @@ class PartitionWorker:
             )
             lanes = _LaneWorkers(session, partition, self.rules)
             try:
-                await self._supervise(lanes, partition, session)
+                await self._supervise(lanes, session)
             finally:
                 await lanes.end()
 
-    async def _supervise(self, lanes: _LaneWorkers, partition: int, session: Session) -> None:
+    async def _supervise(self, lanes: _LaneWorkers, session: Session) -> None:
         loop, suspensions, timings = asyncio.get_running_loop(), Suspensions(self.redis), self.timings
         began = busy_at = loop.time()
         while not session.is_over:
             lanes.follow_rules()
-            lanes.revive()
+            lanes.start_missing()
             lanes.follow_pauses(await retry_until_redis_answers("reading pauses", suspensions.pauses))
-            wait = partial(wait_ready, self.redis, partition, timings.ready_poll)
-            for name in await retry_until_redis_answers("waiting for lanes", wait, lanes.resync):
-                lanes.wake(name)
+            wait = partial(lanes.wait_ready, self.redis)
+            await retry_until_redis_answers("waiting for lanes", wait, lanes.resync)
             now = loop.time()
             if lanes.are_busy:
                 busy_at = now
@@ -101,47 +101,60 @@ class _LaneWorkers:
         self._partition = partition
         self._rules = rules
         self._running: dict[str, tuple[LaneWorker, asyncio.Task[None]]] = {}
+        self._isolation = Isolation(session.redis)
         self._loaded: Loaded | None = None
+        self._configured: dict[str, tuple[Subscription, Endpoint]] = {}
 
     def follow_rules(self) -> None:
-        """End the workers of removed or changed subscriptions, and start those of new or changed ones."""
+        """End the workers of removed or changed subscriptions."""
         loaded = self._rules.current
         if loaded is self._loaded:
             return
         self._loaded = loaded
-        configured = {s.name: s for s in loaded.config.subscriptions if wakeups.partition_of(s.name) == self._partition}
+        self._configured = {
+            subscription.name: (subscription, loaded.endpoints[subscription.name])
+            for subscription in loaded.config.subscriptions
+            if wakeups.partition_of(subscription.name) == self._partition
+        }
         for name, (worker, _) in self._running.items():
-            if name not in configured or not worker.serves(configured[name], loaded.endpoints[name]):
+            if name not in self._configured or not worker.serves(*self._configured[name]):
                 worker.end()
-        for name, subscription in configured.items():
-            former = self._running.get(name)
-            if former is None or former[0].is_ending:
-                self._start(subscription, loaded.endpoints[name], former[1] if former else None)
 
-    def _start(self, subscription: Subscription, endpoint: Endpoint, after: asyncio.Task[None] | None) -> None:
-        worker = LaneWorker(self._session, subscription, endpoint)
-        task = asyncio.create_task(worker.run(after), name=f"lane {subscription.name}")
-        self._running[subscription.name] = worker, task
+    def start_missing(self) -> None:
+        """Start a worker for each lane without one: a new or changed subscription, or one whose worker a bug ended."""
+        for name in self._configured:
+            worker, task = self._running.get(name, (None, None))
+            if worker is None or task is None or worker.is_ending:
+                self._start(name, task)
+            elif task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                log.error("lane.error", subscription=name, exc_info=error)
+                self._start(name)
 
-    def revive(self) -> None:
-        """Restart workers that a bug has ended, so that their lanes do not stop."""
-        loaded = self._rules.current
-        for subscription in loaded.config.subscriptions:
-            worker, task = self._running.get(subscription.name, (None, None))
-            if worker is None or task is None or not task.done() or task.cancelled() or task.exception() is None:
-                continue
-            log.error("lane.error", subscription=subscription.name, exc_info=task.exception())
-            self._start(subscription, loaded.endpoints[subscription.name], None)
+    def _start(self, name: str, after: asyncio.Task[None] | None = None) -> None:
+        """Start the worker of a lane; after an error, `start_missing` tries again."""
+        try:
+            worker = LaneWorker(self._session, *self._configured[name])
+        except Exception:  # any bug: the other lanes of the partition must start
+            log.exception("lane.error", subscription=name)
+            return
+        self._running[name] = worker, asyncio.create_task(worker.run(after), name=f"lane {name}")
 
     def follow_pauses(self, paused: Container[str]) -> None:
         """Pause and resume lanes as operators demand."""
         for name, (worker, _) in self._running.items():
             worker.pause(is_paused=name in paused)
 
-    def wake(self, name: str) -> None:
-        """Wake the worker of a lane that has new events."""
-        if name in self._running:
-            self._running[name][0].wake()
+    async def wait_ready(self, redis: Redis) -> None:
+        """Wake the workers of lanes with new events, once there are any, or all if the set of them is not readable."""
+        ready, timeout = keys.ready(self._partition), self._session.timings.ready_poll
+        reading = wait_ready(redis, self._partition, timeout)
+        names = await self._isolation.contain("partition", ready, reading, {ready: "zset"})
+        if names is None:
+            names = list(self._running)
+            await asyncio.sleep(timeout)
+        for name in names:
+            if name in self._running:
+                self._running[name][0].wake()
 
     def resync(self) -> None:
         """Make every lane search for orphans: Redis was away, and may have lost what it had confirmed."""
@@ -156,7 +169,7 @@ class _LaneWorkers:
     @property
     def have_posts(self) -> bool:
         """True if a lane has a POST in flight."""
-        return any(worker.in_flight for worker, _ in self._running.values())
+        return any(worker.has_posts for worker, _ in self._running.values())
 
     async def end(self) -> None:
         """Give the POSTs in flight time to end; the other deliveries stay pending for the next worker."""

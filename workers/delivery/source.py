@@ -14,13 +14,13 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from relay.core.delivery.outcome import RetryAt
-from relay.store.driver.client import retry_until_redis_answers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from relay.core.delivery.outcome import Verdict
     from relay.store.lanes.lane import Delivery, Lane, Ref
+    from workers.delivery.lane_access import LaneAccess
     from workers.delivery.session import Session
 
 _READ = 50  # new deliveries a read, however few may be in flight: reading them singly would cost a round trip each
@@ -29,11 +29,12 @@ _READ = 50  # new deliveries a read, however few may be in flight: reading them 
 class Source:
     """The source of one lane."""
 
-    def __init__(self, session: Session, lane: Lane) -> None:
+    def __init__(self, session: Session, lane: Lane, access: LaneAccess) -> None:
         self.next_due: int | None = None
         """Due time of the next retry that is known, Unix milliseconds; None if no retry waits."""
         self._session = session
         self._lane = lane
+        self._retry = access.retry
         self._orphans: deque[Ref] = deque()
         self._in_hand: set[Ref] = set()  # read, and neither settled nor waiting in Redis for a retry
         self._may_have_new = True
@@ -70,15 +71,20 @@ class Source:
         if self.counts_in > 0:
             return
         self._count_at = self._loop.time() + self._count_interval
-        if await retry_until_redis_answers("counting pending deliveries", self._lane.in_hand) > len(self._in_hand):
+        if await self._retry("counting pending deliveries", self._lane.in_hand) > len(self._in_hand):
             self._may_have_orphans = True
 
-    async def next(self, capacity: int) -> list[Delivery]:
+    async def next(self, capacity: int, *, prefer_new: bool = False) -> list[Delivery]:
         """Read the next deliveries: `capacity` of them, or a few more where reading them costs nothing.
+
+        With `prefer_new`, for probes, retries come after new events: probing the same few again and again, which the
+        subscriber may refuse for what they are, would never show that it takes others.
 
         Raises:
             LeaseLost: another worker holds the lease of the lane's partition.
         """
+        if prefer_new and (new := await self._read_new(capacity)):
+            return new
         return await self._read_pending(capacity) or await self._read_new(capacity)
 
     def settled(self, delivery: Delivery, verdict: Verdict) -> None:  # noqa: ARG002  for `OrderedSource`
@@ -99,7 +105,7 @@ class Source:
             return await self._fetch(refs)
         token, now_ms = self._session.lease.token, self._session.now_ms()
         if self.next_due is not None and self.next_due <= now_ms:
-            due = await retry_until_redis_answers(
+            due = await self._retry(
                 "reading retries", lambda: self._lane.read_due(now_ms, capacity, token), self.resync
             )
             self._add_in_hand(due)
@@ -112,15 +118,13 @@ class Source:
             return []
         self._may_have_new = False
         token = self._session.lease.token
-        new = await retry_until_redis_answers(
-            "reading a lane", lambda: self._lane.read_new(_READ, token, capacity), self.resync
-        )
+        new = await self._retry("reading a lane", lambda: self._lane.read_new(_READ, token, capacity), self.resync)
         self._add_in_hand(new)
         self._may_have_new |= len(new) >= min(_READ, capacity)
         return new
 
     async def _fetch(self, refs: Sequence[Ref]) -> list[Delivery]:
-        return await retry_until_redis_answers("reading deliveries again", lambda: self._lane.fetch(refs))
+        return await self._retry("reading deliveries again", lambda: self._lane.fetch(refs))
 
     def _add_in_hand(self, deliveries: Iterable[Delivery]) -> None:
         self._in_hand.update(delivery.ref for delivery in deliveries)
@@ -128,7 +132,7 @@ class Source:
     async def _find_orphans(self) -> None:
         self._may_have_orphans = False
         in_hand = set(self._in_hand)  # of before the read: a delivery that is settled meanwhile is no orphan
-        orphans = await retry_until_redis_answers("finding orphans", self._lane.orphans)
+        orphans = await self._retry("finding orphans", self._lane.orphans)
         found = [ref for ref in orphans if ref not in in_hand]
         self._in_hand.update(found)
         self._orphans.extend(found)
@@ -137,7 +141,7 @@ class Source:
     async def _read_next_due(self) -> None:
         """Read when the next retry is due; one that is settled during the read counts too."""
         self.next_due = None
-        self._keep_earliest(await retry_until_redis_answers("finding retries", self._lane.next_due))
+        self._keep_earliest(await self._retry("finding retries", self._lane.next_due))
 
     def _keep_earliest(self, due_ms: int | None) -> None:
         if due_ms is not None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -21,7 +20,8 @@ import structlog
 from relay.core.delivery.token_bucket import TokenBucket
 from relay.process.timings import DEFAULTS, Timings
 from relay.store import keys
-from relay.store.driver.client import retry_until_redis_answers
+from relay.store.driver.client import RedisTrouble, retry_until_redis_answers
+from relay.store.isolation import Isolation
 from relay.store.lanes.lane import Lane
 from relay.store.lanes.suspensions import Suspensions
 from relay.store.topics.history import History, entry_matches
@@ -64,6 +64,7 @@ class Replayer:
         self._timings = timings
         self._replays = Replays(redis)
         self._suspensions = Suspensions(redis)
+        self._isolation = Isolation(redis)
 
     async def drain(self, lease: Lease, stop: asyncio.Event) -> None:
         """Advance replays until none is running, the drain has run for long, `stop` is set or the lease is lost."""
@@ -79,14 +80,26 @@ class Replayer:
                     await stop.wait()
 
     async def _step_safely(self, replay: Replay, buckets: dict[str, TokenBucket]) -> bool:
-        """Make one step of a replay; a bug in it fails this replay and no other. Returns True if it was not limited."""
-        step = partial(self._step, replay, buckets)
+        """Make one step of a replay. Returns True if it was not limited.
+
+        A bug in it fails this replay and no other; one that Redis refuses, such as for a key of a wrong type, waits.
+        """
+        types = {keys.replay(replay.id): "hash", keys.topic(replay.order.topic): "stream"}
+        types |= keys.lane_types(replay.order.to)
+
+        async def step() -> bool | None:
+            return await self._isolation.contain("replay", replay.id, self._step_or_fail(replay, buckets), types)
+
+        return bool(await retry_until_redis_answers("advancing a replay", step))
+
+    async def _step_or_fail(self, replay: Replay, buckets: dict[str, TokenBucket]) -> bool:
         try:
-            return await retry_until_redis_answers("advancing a replay", step)
+            return await self._step(replay, buckets)
+        except RedisTrouble:
+            raise
         except Exception as error:
             log.exception("replay.error", replay=replay.id)
-            reason = f"relay: {error!r}"
-            await retry_until_redis_answers("ending a replay", lambda: self._end(replay, State.FAILED, reason))
+            await self._end(replay, State.FAILED, f"relay: {error!r}")
             return False
 
     async def _step(self, replay: Replay, buckets: dict[str, TokenBucket]) -> bool:

@@ -1,6 +1,6 @@
 """Retention: trims every topic once a minute, and warns before the hard cap which consumer group prevents trimming.
 
-The attempt logs of the lanes are trimmed by age, the quarantine by size.
+The attempt logs of the lanes are trimmed by age, their dead letters by age and size, the quarantine by size.
 """
 
 from __future__ import annotations
@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from relay.core.config.relay_toml import AttemptBounds
+from relay.core.config.relay_toml import AttemptBounds, DeadBounds
 from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.inbox.quarantine import Quarantine
+from relay.store.isolation import Isolation
 from relay.store.lanes.attempt_log import trim_attempts
+from relay.store.lanes.dead_letter_bounds import trim_dead_letters
+from relay.store.topics.held import trim_held_events
 from relay.store.topics.retention import Bounds, trim_topic
 
 if TYPE_CHECKING:
@@ -38,11 +41,16 @@ class Retention:
         self._redis = redis
         self._rules = rules
         self._clock = clock
+        self._isolation = Isolation(redis)
 
     async def trim(self) -> None:
         """Trim everything; topics and lanes that are not in relay.toml any more by the default bounds."""
         await self._trim_topics()
-        await self._trim_attempts()
+        await self._trim_lanes()
+        quarantine = {keys.QUARANTINE: "stream", keys.COUNTS: "hash"}
+        await self._isolation.contain("quarantine", keys.QUARANTINE, self._trim_quarantine(), quarantine)
+
+    async def _trim_quarantine(self) -> None:
         if dropped := await Quarantine(self._redis).trim():
             log.error(
                 "quarantine.overflowed", dropped=dropped, note="see the remaining ones with: relay quarantine list"
@@ -50,17 +58,32 @@ class Retention:
 
     async def _trim_topics(self) -> None:
         known = {topic.name: topic for topic in self._rules.current.config.topics}
-        fed = {name.decode() for name in await ask(self._redis.smembers(keys.TOPICS))}
-        for name in sorted(known.keys() | fed):
+        for name in sorted(known.keys() | await self._members(keys.TOPICS)):
             topic = known.get(name)
             bounds = bounds_of(topic) if topic else Bounds()
-            self._log(name, bounds, await trim_topic(self._redis, name, bounds, round(self._clock() * 1000)))
+            trimming = trim_topic(self._redis, name, bounds, round(self._clock() * 1000))
+            trimmed = await self._isolation.contain("topic", name, trimming, {keys.topic(name): "stream"})
+            holding = trim_held_events(self._redis, name, bounds.hard_size)
+            if lost := await self._isolation.contain("topic", name, holding, {keys.held(name): "stream"}):
+                log.error("topic.overflowed", topic=name, hard_cap=bounds.hard_size, lost=lost, note="its held events")
+            if trimmed is not None:
+                self._log(name, bounds, trimmed)
 
-    async def _trim_attempts(self) -> None:
-        known = {subscription.name: subscription.attempts for subscription in self._rules.current.config.subscriptions}
-        for name in [name.decode() for name in await ask(self._redis.smembers(keys.LANES))]:
-            keep = known.get(name, AttemptBounds()).keep
-            await trim_attempts(self._redis, name, keep, round(self._clock() * 1000))
+    async def _trim_lanes(self) -> None:
+        known = {subscription.name: subscription for subscription in self._rules.current.config.subscriptions}
+        for name in sorted(known.keys() | await self._members(keys.LANES)):
+            attempts = known[name].attempts if name in known else AttemptBounds()
+            dead = known[name].dead if name in known else DeadBounds()
+            now_ms, types = round(self._clock() * 1000), keys.lane_types(name)
+            for trimming in (
+                trim_attempts(self._redis, name, attempts.keep, now_ms),
+                trim_dead_letters(self._redis, name, dead, now_ms),
+            ):
+                await self._isolation.contain("lane", name, trimming, types)
+
+    async def _members(self, names: str) -> set[str]:
+        members = ask(self._redis.smembers(names))
+        return {name.decode() for name in await self._isolation.contain("set", names, members, {names: "set"}) or ()}
 
     def _log(self, topic: str, bounds: Bounds, trimmed: Trimmed) -> None:
         fields = {

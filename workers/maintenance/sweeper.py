@@ -2,7 +2,8 @@
 
 Streams hold the truth and wake-ups carry no data, so a wake-up that was lost (arq's keys were flushed, a worker died
 between two steps) must not strand work. Every five seconds one worker checks the inbox, the replays and every lane, and
-wakes the jobs that have work. Waking a job that is queued or running changes nothing.
+wakes the jobs that have work. Waking a job that is queued or running changes nothing. An error of one lane is logged,
+and the others are checked (`relay.store.isolation`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import structlog
 
 from relay.store import keys, wakeups
 from relay.store.driver.client import ask
+from relay.store.isolation import Isolation
 from relay.store.lanes.lane import Lane, mark_ready
+from relay.store.topics.held import release_held_events, topics_with_held_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,15 +36,25 @@ class Sweeper:
         self._redis = redis
         self._rules = rules
         self._clock = clock
+        self._isolation = Isolation(redis)
 
     async def sweep(self) -> None:
         """Wake every job that has work, and save each lane's checkpoint."""
-        await self.check_inbox()
-        await self.check_replays()
+        await self._isolation.contain("inbox", keys.INBOX, self.check_inbox(), {keys.INBOX: "stream"})
+        await self._isolation.contain("replays", keys.REPLAYS_RUNNING, self.check_replays())
         for partition in range(wakeups.PARTITIONS):
             await self.check_partition(partition)
+        for topic in await topics_with_held_events(self._redis, self._topics()):
+            await self._isolation.contain("topic", topic, self._release(topic), {keys.topic(topic): "stream"})
         for lane in self._lanes():
-            await lane.save_checkpoint()
+            await self._isolation.contain("lane", lane.name, lane.save_checkpoint(), lane.key_types)
+
+    async def _release(self, topic: str) -> None:
+        """Move the events that a topic holds into it, and wake its lanes."""
+        released = await release_held_events(self._redis, topic)
+        log.info("topic.recovered", topic=topic, released=released)
+        for partition in {wakeups.partition_of(lane.name) for lane in self._lanes()}:
+            await self.check_partition(partition)
 
     async def check_inbox(self) -> None:
         """Wake the router if the inbox has entries."""
@@ -59,15 +72,27 @@ class Sweeper:
         is_leased = bool(await self._redis.exists(keys.lease(wakeups.deliver(partition).job_id)))
         due: list[int] = []
         for lane in self._lanes(partition):
-            await lane.ensure()
-            next_due = await lane.next_due()
-            if await lane.has_new() or (not is_leased and await lane.in_hand()):
-                await mark_ready(self._redis, partition, [lane.name], now_ms)
-                due.append(wakeups.NOW)
-            elif next_due is not None:
-                due.append(next_due)
+            work = self._due_of(lane, is_leased=is_leased)
+            lane_due = await self._isolation.contain("lane", lane.name, work, lane.key_types)
+            if lane_due is not None:
+                due.append(lane_due)
+            if lane_due == wakeups.NOW:
+                ready = keys.ready(partition)
+                marking = mark_ready(self._redis, partition, [lane.name], now_ms)
+                await self._isolation.contain("partition", ready, marking, {ready: "zset"})
         if due:
             await wakeups.wake(self._redis, wakeups.deliver(partition), min(due))
+
+    @staticmethod
+    async def _due_of(lane: Lane, *, is_leased: bool) -> int | None:
+        """Return when a lane has work: now, when its next retry is due, or None if it has none."""
+        await lane.ensure()
+        next_due = await lane.next_due()
+        is_due_now = await lane.has_new() or (not is_leased and await lane.in_hand())
+        return wakeups.NOW if is_due_now else next_due
+
+    def _topics(self) -> list[str]:
+        return [topic.name for topic in self._rules.current.config.topics]
 
     def _lanes(self, partition: int | None = None) -> Iterator[Lane]:
         for subscription in self._rules.current.config.subscriptions:

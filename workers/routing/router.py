@@ -25,11 +25,13 @@ import structlog
 from relay.core.event import Event
 from relay.process.tasks import in_background
 from relay.process.timings import DEFAULTS, Timings
+from relay.store import keys
 from relay.store.driver.client import retry_until_redis_answers
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.inbox import quarantine
 from relay.store.inbox.chat_lines import ChatLines
 from relay.store.inbox.inbox import Feed, Inbox, InboxEntry, Move, NotPrepared, Permit, compile_feeds, parts_of
+from relay.store.isolation import Isolation, checking_types
 from relay.store.lanes.lane import Lane
 from relay.store.topics.record import fields_of
 from workers.routing.decoder import Undecodable, decode_batch, poisoned
@@ -85,6 +87,7 @@ class Router:
         self._clock = clock
         self._idle_timeout, self._max_run = timings.idle, timings.run
         self._block_ms = round(timings.router_block * 1000)
+        self._isolation = Isolation(redis)
         self._prepared: _Prepared  # set when a drain begins
         self._entries: list[InboxEntry] = []  # to be decoded next
         self._batch: _Batch | None = None  # to be committed next
@@ -110,11 +113,15 @@ class Router:
                 self._prepared = await self._prepare()
 
     async def _prepare(self) -> _Prepared:
-        """Create the consumer group of every lane before an event is routed under the rules in force."""
+        """Create the consumer group of every lane before an event is routed under the rules in force.
+
+        A lane that another client has damaged does not delay the events of all others: the sweeper tries again.
+        """
         loaded, mark = self._rules.current, secrets.token_hex(8)
         for subscription in loaded.config.subscriptions:
             lane = Lane(self._redis, subscription.name, subscription.topic)
-            await retry_until_redis_answers("preparing lanes", lane.ensure)
+            ensuring = retry_until_redis_answers("preparing lanes", partial(_checked, lane))
+            await self._isolation.contain("lane", lane.name, ensuring, lane.key_types)
         await retry_until_redis_answers("preparing lanes", lambda: self._inbox.mark_prepared(mark))
         return _Prepared(loaded, compile_feeds(loaded.config), mark)
 
@@ -174,6 +181,8 @@ class Router:
             return
         parts, events, mark, began = batch
         moved = await self._inbox.commit(parts, Permit(lease.token, mark), round(self._clock() * 1000))
+        for topic in self._inbox.holding:
+            await self._isolation.look("topic", topic, {keys.topic(topic): "stream"})
         log.info(
             "batch.routed",
             events=events,
@@ -182,6 +191,10 @@ class Router:
             quarantined=moved.quarantined,
             ms=round((self._clock() - began) * 1000, 2),
         )
+
+
+async def _checked(lane: Lane) -> None:
+    await checking_types(lane.ensure())
 
 
 def _move(entry: InboxEntry, event: Event | Undecodable, index: TopicIndex) -> Move:

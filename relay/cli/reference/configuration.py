@@ -12,7 +12,7 @@ from relay.cli.reference.value_forms import annotation_of, default_of, form_of
 from relay.core.config.egress import Egress
 from relay.core.config.endpoint import Auth
 from relay.core.config.linq import LinqConfig, LinqV2
-from relay.core.config.relay_toml import AttemptBounds, Subscription
+from relay.core.config.relay_toml import AttemptBounds, DeadBounds, Subscription
 from relay.core.config.topics import Topic
 
 if TYPE_CHECKING:
@@ -68,6 +68,12 @@ narrow the topic, each as in a topic; the rest is counted as `filtered`. What is
         AttemptBounds,
         """The bounds of what `relay attempts` shows. Half of `size` is for attempts (the default holds some 28,000 of
 150 bytes), half for failed responses (some 900 of 4 KiB).""",
+    ),
+    _Section(
+        "`dead` of a subscription",
+        DeadBounds,
+        """The bounds of what `relay dead list` shows. Beyond them the oldest dead letters are deleted, logged
+(`dead_letters.discarded`) and counted in the ledger.""",
     ),
     _Section(
         "`[egress]`",

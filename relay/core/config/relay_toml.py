@@ -45,6 +45,17 @@ class AttemptBounds(Table):
     """
 
 
+class DeadBounds(Table):
+    """The `dead` of a subscription: limits of its dead letters; beyond them the oldest are deleted and counted."""
+
+    keep: Duration = parse_duration("720h")
+    """Time for which a dead letter is kept, such as `"720h"` (30 days)."""
+    size: Size = 256 * 2**20
+    """Maximum size of the dead letters in Redis's memory, such as `"256MiB"`: some 150,000 events of 1 kB. The log
+    has an alarm at half of it (`dead_letters.filling`).
+    """
+
+
 class Subscription(EndpointTable):
     """A `[[subscriptions]]` table: a push subscription, which delivers a topic to a team by HTTP POST."""
 
@@ -103,6 +114,10 @@ class Subscription(EndpointTable):
     """
     attempts: AttemptBounds = AttemptBounds()
     """Limits of the attempt log, such as `{ keep = "72h", size = "8MiB" }`."""
+    dead: DeadBounds = DeadBounds()
+    """Limits of the dead letters, such as `{ keep = "720h", size = "256MiB" }`; beyond them the oldest are deleted, and
+    the ledger counts them as `discarded`.
+    """
 
     @model_validator(mode="after")
     def _blocking_needs_order(self) -> Self:

@@ -6,12 +6,17 @@
               full concurrency or the ramp has lasted long enough
 
 A failed probe does not count as one of its delivery's attempts. A run of failures of a single delivery does not open
-the breaker: the cause may be the event and not the subscriber, and the delivery's own schedule handles it. Pure.
+the breaker: the cause may be the event and not the subscriber, and the delivery's own schedule handles it.
+
+A response that makes a dead letter at once (404, 401, a redirect) may be the event's fault too, but not if many
+different deliveries get the same one in a row: then the url or the endpoint is wrong, and the breaker opens, so that
+the backlog waits for the repair. Pure.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -26,7 +31,9 @@ if TYPE_CHECKING:
     from relay.core.delivery.outcome import Attempt
 
 _DOWN = {Outcome.THROTTLED, Outcome.FAILED, Outcome.TIMED_OUT, Outcome.UNREACHABLE}
-"""Outcomes that may mean that the subscriber is down; all others, except success, are neutral."""
+"""Outcomes that may mean that the subscriber is down."""
+_REFUSED = {Outcome.REJECTED, Outcome.REDIRECTED}
+"""Outcomes that may mean that the subscriber refuses everything."""
 
 
 class State(StrEnum):
@@ -43,8 +50,10 @@ class Limits:
 
     run: int = 5
     """Number of different deliveries that fail in a row before the breaker opens."""
+    run_of_refusals: int = 20
+    """Number of different deliveries that get the same final response in a row before the breaker opens."""
     run_of_ramp: int = 2
-    """The same, while it is ramping."""
+    """Number of different deliveries that fail in a row, while it is ramping."""
     window: float = 10.0
     """Seconds of the sliding window, and the maximum length of a ramp."""
     fewest: int = 20
@@ -75,8 +84,10 @@ class OpenBreaker:
 
     @classmethod
     def decode(cls, text: bytes | None) -> OpenBreaker | None:
-        """Decode the result of `encode`; None for None."""
-        return cls(**from_json(text)) if text else None
+        """Decode the result of `encode`; None for None, and for a damaged record: a breaker opens again by itself."""
+        with suppress(TypeError, ValueError):
+            return cls(**from_json(text)) if text else None
+        return None
 
 
 class CircuitBreaker:
@@ -90,6 +101,8 @@ class CircuitBreaker:
         self._limits = limits
         self._tripped_ms = 0
         self._run: set[Hashable] = set()
+        self._refused: set[Hashable] = set()  # in a row, with the same status
+        self._refused_with: int | None = None
         self._recent: deque[tuple[int, bool]] = deque()
         self._failures = 0
         self._ramp = 0  # limit of deliveries in flight while ramping; 0 while open or closed
@@ -112,12 +125,16 @@ class CircuitBreaker:
     def record(self, delivery: Hashable, attempt: Attempt, now_ms: int) -> None:
         """Record an attempt of `delivery`; `trip` changes if the breaker opens or closes, or a probe fails."""
         is_success = attempt.outcome is Outcome.DELIVERED
-        if not is_success and attempt.outcome not in _DOWN:
-            return
         if attempt.at_ms < self._tripped_ms:
             return  # it was in flight already when the breaker opened
+        if attempt.outcome in _REFUSED:
+            self._record_refusal(delivery, attempt, now_ms)
+            return
+        if not is_success and attempt.outcome not in _DOWN:
+            return
         if is_success:
             self._run.clear()
+            self._refused.clear()
         else:
             self._run.add(delivery)
         match self.state:
@@ -133,6 +150,14 @@ class CircuitBreaker:
                 self._widen(now_ms)
             case State.RAMPING if len(self._run) >= self._limits.run_of_ramp:
                 self._open(attempt, now_ms)
+
+    def _record_refusal(self, delivery: Hashable, attempt: Attempt, now_ms: int) -> None:
+        if attempt.status != self._refused_with:
+            self._refused_with = attempt.status
+            self._refused.clear()
+        self._refused.add(delivery)
+        if self.state is State.OPEN or len(self._refused) >= self._limits.run_of_refusals:
+            self._open(attempt, now_ms)
 
     def _record_closed(self, attempt: Attempt, now_ms: int, *, is_success: bool) -> None:
         limits, recent = self._limits, self._recent
@@ -184,4 +209,5 @@ class CircuitBreaker:
     def _forget(self) -> None:
         self._ramp = self._failures = 0
         self._run.clear()
+        self._refused.clear()
         self._recent.clear()

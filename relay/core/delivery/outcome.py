@@ -171,6 +171,8 @@ class AttemptContext(NamedTuple):
     """Time at which the event was accepted, or replayed to the lane; Unix milliseconds."""
     is_probe: bool = False
     """True if the breaker was open: a failed probe does not count as an attempt."""
+    is_held: bool = False
+    """True if the breaker is open after the attempt: a final response makes no dead letter, the delivery waits."""
 
 
 def decide(attempt: Attempt, context: AttemptContext, policy: Policy, random: Callable[[], float]) -> Verdict:
@@ -180,9 +182,11 @@ def decide(attempt: Attempt, context: AttemptContext, policy: Policy, random: Ca
         case Outcome.DELIVERED:
             return Delivered()
         case Outcome.THROTTLED | Outcome.FAILED | Outcome.TIMED_OUT | Outcome.UNREACHABLE:
-            return _retry_at(attempt, context, policy, random)
+            return _retry_at(attempt, context, policy, random, counts=not context.is_probe)
+        case Outcome.REJECTED | Outcome.REDIRECTED if context.is_held:
+            return _retry_at(attempt, context, policy, random, counts=False)
         case Outcome.REJECTED if policy.retry_4xx:
-            return _retry_at(attempt, context, policy, random)
+            return _retry_at(attempt, context, policy, random, counts=not context.is_probe)
         case Outcome.REJECTED | Outcome.REDIRECTED:
             return DeadLettered(f"{outcome}: status {attempt.status}")
         case Outcome.GONE:
@@ -201,13 +205,15 @@ def expiry(policy: Policy) -> DeadLettered:
     return DeadLettered(f"expired: older than {format_duration(policy.max_age or 0)}")
 
 
-def _retry_at(attempt: Attempt, context: AttemptContext, policy: Policy, random: Callable[[], float]) -> Verdict:
+def _retry_at(
+    attempt: Attempt, context: AttemptContext, policy: Policy, random: Callable[[], float], *, counts: bool
+) -> Verdict:
     schedule, tries = policy.retry, context.tries
-    if tries > len(schedule) and not context.is_probe:
+    if tries > len(schedule) and counts:
         return DeadLettered(f"{attempt.outcome}: no attempt left of {tries}")
     wait = schedule[min(tries, len(schedule)) - 1] if schedule else 0.0
     wait = max(wait * (1 + JITTER * (2 * random() - 1)), attempt.retry_after or 0.0)
     due_ms = attempt.ended_ms + round(wait * 1000)
     if is_expired(context.since_ms, policy, due_ms):
         return expiry(policy)
-    return RetryAt(due_ms, counts=not context.is_probe)
+    return RetryAt(due_ms, counts=counts)

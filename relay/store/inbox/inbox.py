@@ -108,6 +108,8 @@ class Inbox:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self.holding: set[str] = set()
+        """Topics of the last commit whose events are held, since their streams were overwritten (`topics.held`)."""
 
     async def mark_prepared(self, preparation: str) -> None:
         """Record that the lanes' groups exist, under a new, unique name."""
@@ -125,6 +127,7 @@ class Inbox:
             LeaseLost: another router holds the lease.
             NotPrepared: the lanes must be prepared before any event can be routed.
         """
+        self.holding = set()
         replies = [await self._commit(part, permit, now_ms) for part in parts]
         return Moved(*map(sum, zip(*replies, strict=True)))
 
@@ -134,7 +137,8 @@ class Inbox:
             raise LeaseLost
         if reply == -2:
             raise NotPrepared
-        routed, unmatched, quarantined = reply
+        routed, unmatched, quarantined, *holding = reply
+        self.holding.update(name.decode() for name in holding)
         return routed, unmatched, quarantined
 
 

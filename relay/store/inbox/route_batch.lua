@@ -4,7 +4,9 @@
 --       then per topic: name, stream, n, n times a lane: name, ready set, job and payload of its partition's wakeup.
 --       Then per event: entry id, n, n topic streams, m, m fields and values.
 --       n is 0 for an event that matches no topic, whose only field is its type; n is -1 for a quarantined event.
--- Returns the numbers of routed, unmatched and quarantined events; or, if no event was moved,
+-- A topic whose stream is of a wrong type must not stop the others: its events are held, in `<stream>:held`, until they
+-- are released into the repaired stream (`topics.held`). A set of ready lanes of a wrong type is left to the sweeper.
+-- Returns the numbers of routed, unmatched and quarantined events, then the topics that hold events; or, if no event moved,
 -- -1 if another worker holds the lease and -2 if this Redis has lost the preparation, and with it perhaps lanes' groups.
 --#include wake
 --#include types
@@ -21,18 +23,25 @@ must_be('stream', inbox, quarantine)
 must_be('hash', counts, unmatched)
 must_be('set', topics)
 must_be('zset', queue)
+local held, unusable = {}, {}
 local first_topic, topics_given = 6, tonumber(ARGV[5])
 local at = first_topic
 for _ = 1, topics_given do
-    must_be('stream', ARGV[at + 1])
+    local stream = ARGV[at + 1]
+    if not is_free_or('stream', stream) or redis.call('EXISTS', stream .. ':held') == 1 then
+        must_be('stream', stream .. ':held')
+        held[stream] = stream .. ':held'
+    end
     local lanes = at + 3
     at = lanes + 4 * tonumber(ARGV[at + 2])
     for lane = lanes, at - 1, 4 do
-        must_be('zset', ARGV[lane + 1])
+        if not is_free_or('zset', ARGV[lane + 1]) then
+            unusable[ARGV[lane + 1]] = true
+        end
     end
 end
 local routed, nowhere, odd = 0, 0, 0
-local fed, woken = {}, {}
+local fed, woken, holding = {}, {}, {}
 while at <= #ARGV do
     local entry, n = ARGV[at], tonumber(ARGV[at + 1])
     local first = at + 2
@@ -44,8 +53,9 @@ while at <= #ARGV do
     if redis.call('XDEL', inbox, entry) == 1 then
         if n > 0 then
             for position = first, length - 1 do
-                redis.call('XADD', ARGV[position], '*', unpack(ARGV, fields, at - 1))
-                fed[ARGV[position]] = true
+                local stream = ARGV[position]
+                redis.call('XADD', held[stream] or stream, '*', unpack(ARGV, fields, at - 1))
+                fed[stream] = true
             end
             routed = routed + 1
         elseif n == 0 then
@@ -63,9 +73,15 @@ for _ = 1, topics_given do
     at = lanes + 4 * tonumber(ARGV[at + 2])
     if fed[stream] then
         redis.call('SADD', topics, topic)
+    end
+    if fed[stream] and held[stream] then
+        holding[#holding + 1] = topic
+    elseif fed[stream] then
         for lane = lanes, at - 1, 4 do
             local job = ARGV[lane + 2]
-            redis.call('ZADD', ARGV[lane + 1], 'NX', now, ARGV[lane])
+            if not unusable[ARGV[lane + 1]] then
+                redis.call('ZADD', ARGV[lane + 1], 'NX', now, ARGV[lane])
+            end
             if not woken[job] then
                 wake_up(queue, job, ARGV[lane + 3], lifetime, 1)
                 woken[job] = true
@@ -78,4 +94,4 @@ for name, count in pairs({ routed = routed, unmatched = nowhere, quarantined = o
         redis.call('HINCRBY', counts, name, count)
     end
 end
-return { routed, nowhere, odd }
+return { routed, nowhere, odd, unpack(holding) }

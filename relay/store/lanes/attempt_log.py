@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from relay.core.delivery.outcome import Outcome
 from relay.core.event_filter import Candidate
@@ -52,6 +53,26 @@ async def attempts_of(redis: Redis, subscription: str, event_filter: EventFilter
         for entry, fields, attempt in matching:
             yield FoundAttempt(subscription, attempt, counted=b"moot" not in fields, detail=details.get(entry, ""))
         end = f"({rows[-1][0].decode()}"
+
+
+class Health(NamedTuple):
+    """The latest results of a subscription."""
+
+    last_success_ms: int | None
+    """Time of the last successful attempt, Unix milliseconds; None if there was none."""
+    failures: Sequence[AttemptRecord]
+    """The attempts since then, newest first, as far as they are among the latest ones."""
+
+
+async def health_of(redis: Redis, subscription: str, count: int) -> Health:
+    """Return the last success of a subscription, and up to `count` failures since."""
+    async with redis.pipeline(transaction=False) as pipe:
+        pipe.hget(keys.lane(subscription), "last_success")
+        pipe.xrevrange(keys.lane(subscription, "attempts"), count=count)
+        last_success, rows = await pipe.execute()
+    latest = (attempt for _, _, attempt in _decoded(rows))
+    failures = tuple(takewhile(lambda attempt: attempt.outcome is not Outcome.DELIVERED, latest))
+    return Health(int(last_success) if last_success else None, failures)
 
 
 def _candidate(attempt: AttemptRecord) -> Candidate:

@@ -1,7 +1,8 @@
 """Dead letters: deliveries that failed for good, for inspection and replay.
 
 Each lane has a stream of them, oldest first: the event as in its topic, and `dead_*` fields with the reason. They stay
-until an operator replays or drops them, even if their subscription is no longer in relay.toml.
+until an operator replays or drops them, even if their subscription is no longer in relay.toml; beyond the bounds of the
+subscription, the oldest are deleted (`dead_letter_bounds`).
 """
 
 from __future__ import annotations

@@ -79,8 +79,9 @@ local function count_after(id)
     return count
 end
 
-must_be('stream', stream, replay)
-must_be('hash', lane)
+-- All keys of the lane: a worker that could not settle a delivery must not send it.
+must_be('stream', stream, replay, lane .. ':dead', lane .. ':attempts', lane .. ':answers')
+must_be('hash', lane, lane .. ':tries', lane .. ':blocked')
 must_be('zset', retries)
 must_be('set', lanes)
 make_group(replay, '0')

@@ -10,6 +10,7 @@ them (`orphans`).
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,6 +22,7 @@ from relay.store import keys, wakeups
 from relay.store.driver.client import ask
 from relay.store.driver.fenced_reads import Claim, ReadLimits, read_due, read_left, read_new
 from relay.store.driver.streams import is_missing_group, order_of
+from relay.store.isolation import wrong_keys
 from relay.store.lanes.position import Position
 from relay.store.topics.record import Record, record_of
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from redis.asyncio import Redis
+
+    from relay.store.isolation import WrongKey
 
 _PAGE = 500
 
@@ -64,8 +68,10 @@ class Tries:
 
     @classmethod
     def decode(cls, text: bytes | None) -> Tries:
-        """Return the tries that `encode` wrote; zero tries for None."""
-        return cls(*from_json(text)) if text else cls()
+        """Return the tries that `encode` wrote; zero tries for None, and for a damaged record."""
+        with suppress(TypeError, ValueError):
+            return cls(*from_json(text)) if text else cls()
+        return cls()
 
 
 @dataclass(frozen=True)
@@ -147,6 +153,15 @@ class Lane:
     def _streams(self) -> tuple[str, ...]:
         return (self.topic_stream, self.replay_stream, *self._left)
 
+    @property
+    def key_types(self) -> dict[str, str]:
+        """Every key that it reads or writes, with the type in Redis."""
+        return keys.lane_types(self.name) | dict.fromkeys(self._streams, "stream")
+
+    async def wrong_keys(self) -> list[WrongKey]:
+        """Return its keys that are of a wrong type, since another client has overwritten them."""
+        return await wrong_keys(self._redis, self.key_types)
+
     async def save_checkpoint(self) -> None:
         """Save the entry up to which all deliveries are settled."""
         await self._position.save()
@@ -194,6 +209,9 @@ class Lane:
             for stream in self._streams:
                 pipe.xpending(stream, self.group)
             waiting, *pending = await pipe.execute(raise_on_error=False)
+        for reply in (waiting, *pending):
+            if isinstance(reply, ResponseError) and not is_missing_group(reply):
+                raise reply
         owed = sum(int(state["pending"]) for state in pending if not isinstance(state, ResponseError))
         return owed - int(waiting)
 

@@ -1,6 +1,7 @@
 """The ledger: for every subscription, the state of all events that were routed to it. It must balance.
 
-    routed + repeated + from_history = delivered + filtered + waiting + retrying + dead + dropped + lost
+    routed + repeated + from_history = delivered + filtered + waiting + retrying + dead + dropped + discarded
+        + lost
 
 The routed and the waiting events are read from the streams; the settled ones are counted in the step that settles them.
 Each row is read in one transaction, so it also balances while the relay works.
@@ -15,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import ResponseError
 
 from relay.store import keys
-from relay.store.driver.client import ask
+from relay.store.driver.client import ask, describe
 from relay.store.driver.streams import count_between
+from relay.store.isolation import is_wrong_type, wrong_keys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,17 +67,23 @@ class LaneLedger:
     """The number of events that the subscription's filter excluded."""
     dropped: int = 0
     """The number of dead letters that an operator dropped."""
+    discarded: int = 0
+    """The number of dead letters that were deleted beyond the bounds of the subscription (`dead`)."""
     repeated: int = 0
     """The number of events that were given to the lane again, because its consumer group was deleted."""
     lost: int = 0
     """The number of events that were deleted from the topic before the lane read them."""
     from_history: int = 0
     """The number of replayed events that came from a topic's history, in addition to the routed ones."""
+    fault: str = ""
+    """The reason why the ledger cannot be read, such as a key of a wrong type; empty if it can."""
 
     @property
     def balances(self) -> bool:
         """True if every routed event is accounted for."""
-        settled = self.delivered + self.filtered + self.dead + self.dropped + self.lost
+        if self.fault:
+            return False
+        settled = self.delivered + self.filtered + self.dead + self.dropped + self.discarded + self.lost
         return self.routed + self.repeated + self.from_history == settled + self.waiting + self.retrying
 
 
@@ -103,18 +111,32 @@ class Ledger:
     async def lanes(self) -> list[LaneLedger]:
         """Return the ledger of every subscription that ever had a lane."""
         found = sorted(name.decode() for name in await ask(self._redis.smembers(keys.LANES)))
-        return [await self._lane(name) for name in found]
+        return [await self._lane_or_fault(name) for name in found]
 
-    async def _lane(self, name: str) -> LaneLedger:
-        fields = await ask(self._redis.hkeys(keys.lane(name)))
-        streams = [field.decode().removeprefix("start:") for field in fields if field.startswith(b"start:")]
+    async def _lane_or_fault(self, name: str) -> LaneLedger:
+        streams: list[str] = []
+        try:
+            fields = await ask(self._redis.hkeys(keys.lane(name)))
+            streams = [field.decode().removeprefix("start:") for field in fields if field.startswith(b"start:")]
+            return await self._lane(name, streams)
+        except ResponseError as error:
+            if not is_wrong_type(error):
+                raise
+            fault = describe(error)
+        wrong = await wrong_keys(self._redis, keys.lane_types(name) | dict.fromkeys(streams, "stream"))
+        return LaneLedger(name, 0, 0, 0, 0, 0, 0, fault="; ".join(map(str, wrong)) or fault)
+
+    async def _lane(self, name: str, streams: Sequence[str]) -> LaneLedger:
         async with self._redis.pipeline(transaction=True) as pipe:
             pipe.hgetall(keys.lane(name))
             pipe.zcard(keys.lane(name, "retries"))
             pipe.xlen(keys.lane(name, "dead"))
-            for stream in (keys.lane(name, "replay"), *streams):
-                _ask_for_state(pipe, stream)
+            for of in (keys.lane(name, "replay"), *streams):
+                _ask_for_state(pipe, of)
             rows, retrying, dead, *states = await pipe.execute(raise_on_error=False)
+        for reply in (rows, retrying, dead, *states):
+            if isinstance(reply, ResponseError) and is_wrong_type(reply):
+                raise reply
         counts: Counter[str] = Counter({key.decode(): _number(value) for key, value in rows.items()})
         group = keys.push_group(name)
         owed = routed = 0
@@ -134,6 +156,7 @@ class Ledger:
             replayed=counts["replayed"],
             filtered=counts["filtered"],
             dropped=counts["dropped"],
+            discarded=counts["discarded"],
             from_history=counts["from_history"],
             repeated=sum(counts[f"repeated:{stream}"] for stream in streams),
             lost=sum(counts[f"lost:{stream}"] for stream in streams),

@@ -41,8 +41,7 @@ async def drop_lane(redis: Redis, subscription: str) -> None:
     async with redis.pipeline(transaction=True) as pipe:
         for stream in streams:
             pipe.xgroup_destroy(stream, group)
-        parts = ("retries", "tries", "replay", "dead", "attempts", "answers", "blocked")
-        pipe.delete(lane, *(keys.lane(subscription, part) for part in parts))
+        pipe.delete(*keys.lane_types(subscription))
         pipe.srem(keys.LANES, subscription)
         pipe.hdel(keys.PAUSED, subscription)
         pipe.hdel(keys.BREAKERS, subscription)

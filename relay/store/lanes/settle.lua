@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Settles a batch of deliveries of one partition's lanes: done, filtered, retried later, or dead.
 -- KEYS: lease
--- ARGV: lease token, then per delivery: verdict, lane key, stream, group, entry id, replay (1 or 0), the attempt (empty if
+-- ARGV: lease token, now (ms), then per delivery: verdict, lane key, stream, group, entry id, replay (1 or 0), the attempt (empty if
 --       none was made), the detail of its failure (may be empty), the limits of attempts and of details, n, n values:
 --         done      the chat that the delivery blocked, if any
 --         filtered  the same
@@ -10,7 +10,10 @@
 -- A verdict counts only for a delivery that is still pending: a worker that lost the lease, or settles a second time, changes nothing.
 -- A success is always taken, since the subscriber has the event, whichever worker sent it.
 -- An attempt is stored, and marked, even if its verdict does not count: it was made, and explains a duplicate.
--- Returns the number of verdicts that counted.
+-- An error concerns its own delivery: a lane whose key is of a wrong type must not stop the lanes that share the batch.
+-- Returns the number of verdicts that counted; then, for each delivery that could not be settled, its number in the
+-- batch (from 1) and the error.
+--#include types
 local holder = redis.call('GET', KEYS[1])
 local held = not holder or holder == ARGV[1]
 local counted = 0
@@ -23,6 +26,27 @@ local function count(lane, field)
     of_lane[field] = (of_lane[field] or 0) + 1
 end
 
+-- Fails if a key is of another type than `kind`, before anything of the delivery is written; asks once per batch.
+local checked = {}
+local function check(kind, key)
+    if not checked[key] then
+        must_be(kind, key)
+        checked[key] = true
+    end
+end
+
+local checked_lanes = {}
+local function check_lane(lane, has_answer)
+    if not checked_lanes[lane] then
+        must_be('hash', lane)
+        must_be('stream', lane .. ':attempts')
+        checked_lanes[lane] = true
+    end
+    if has_answer then
+        check('stream', lane .. ':answers')
+    end
+end
+
 -- Returns true if a lane has retried deliveries: few have, and the others have no tries to delete.
 local retrying = {}
 local function has_tries(lane)
@@ -32,7 +56,15 @@ local function has_tries(lane)
     return retrying[lane]
 end
 
+local function check_tries(lane)
+    check('zset', lane .. ':retries')
+    check('hash', lane .. ':tries')
+end
+
 local function close(lane, stream, group, entry, replay)
+    if has_tries(lane) then
+        check_tries(lane)
+    end
     if redis.call('XACK', stream, group, entry) == 0 then
         return false
     end
@@ -50,6 +82,9 @@ end
 
 local function is_pending(stream, group, entry)
     local rows = redis.pcall('XPENDING', stream, group, entry, entry, 1)
+    if rows.err and not string.find(rows.err, 'NOGROUP', 1, true) then
+        error(rows)
+    end
     return not rows.err and #rows == 1
 end
 
@@ -60,6 +95,9 @@ local function unblock(lane, stream, entry, at, last)
 end
 
 local function done(lane, stream, group, entry, replay, at, last)
+    if at <= last then
+        check('hash', lane .. ':blocked')
+    end
     if close(lane, stream, group, entry, replay) then
         count(lane, 'delivered')
         unblock(lane, stream, entry, at, last)
@@ -69,6 +107,9 @@ local function done(lane, stream, group, entry, replay, at, last)
 end
 
 local function filtered(lane, stream, group, entry, replay, at, last)
+    if at <= last then
+        check('hash', lane .. ':blocked')
+    end
     if held and close(lane, stream, group, entry, replay) then
         count(lane, 'filtered')
         unblock(lane, stream, entry, at, last)
@@ -79,6 +120,7 @@ end
 
 local function again(lane, stream, group, entry, at)
     if held and is_pending(stream, group, entry) then
+        check_tries(lane)
         retrying[lane] = true
         local is_new = redis.call('ZADD', lane .. ':retries', ARGV[at], stream .. '|' .. entry)
         redis.call('HSET', lane .. ':tries', stream .. '|' .. entry, ARGV[at + 1])
@@ -89,6 +131,10 @@ end
 
 local function dead(lane, stream, group, entry, replay, at, last)
     if held and is_pending(stream, group, entry) then
+        check('hash', lane .. ':blocked')
+        if has_tries(lane) then
+            check_tries(lane)
+        end
         -- The first write: a failed script is not rolled back, and a delivery without its letter must not be closed.
         local letter = redis.call('XADD', lane .. ':dead', '*', unpack(ARGV, at + 1, last))
         close(lane, stream, group, entry, replay)
@@ -135,6 +181,7 @@ local function settle(at)
     local made, values = at + 6, at + 11
     local last = values + tonumber(ARGV[at + 10]) - 1
     local counts_now, is_new
+    check_lane(lane, ARGV[made + 1] ~= '')
     if verdict == 'done' then
         counts_now = done(lane, stream, group, entry, replay, values, last)
     elseif verdict == 'filtered' then
@@ -146,24 +193,28 @@ local function settle(at)
     end
     counted = counted + counts_now
     remember(lane, is_new or counts_now, made)
-    return last + 1
 end
 
-local at, failure = 2, nil
-while at <= #ARGV and not failure do
-    local ok, result = pcall(settle, at)
-    if ok then
-        at = result
-    else
-        failure = result
+local at, number, result = 3, 0, { 0 }
+while at <= #ARGV do
+    number = number + 1
+    local ok, failure = pcall(settle, at)
+    if not ok then
+        result[#result + 1] = number
+        result[#result + 1] = type(failure) == 'table' and failure.err or tostring(failure)
     end
+    at = at + 11 + tonumber(ARGV[at + 10])
 end
-for lane, of_lane in pairs(counts) do  -- even if one of the batch failed: the others are settled
+for lane, of_lane in pairs(counts) do
+    if of_lane.delivered then
+        redis.call('HSET', lane, 'last_success', ARGV[2])
+    end
     for field, more in pairs(of_lane) do
-        redis.call('HINCRBY', lane, field, more)
+        local added = redis.pcall('HINCRBY', lane, field, more)
+        if type(added) == 'table' and added.err then  -- the field is no number: the count starts again
+            redis.call('HSET', lane, field, more)
+        end
     end
 end
-if failure then
-    error(failure, 0)
-end
-return counted
+result[1] = counted
+return result

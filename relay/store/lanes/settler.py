@@ -14,6 +14,7 @@ from relay.store import keys
 from relay.store.driver.batcher import Batcher
 from relay.store.driver.client import retry_until_redis_answers
 from relay.store.driver.scripts import Script
+from relay.store.isolation import error_of
 from relay.store.lanes.attempt_record import AttemptLimits, AttemptRecord, encode_detail
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Settler:
         self._redis = redis
         self._lease = keys.lease(job_id)
         self._token = token
-        self._batcher: Batcher[Settlement, None] = Batcher(
+        self._batcher: Batcher[Settlement, Exception | None] = Batcher(
             self._send,
             size_of=lambda settlement: len(settlement.delivery.fields.get(b"body", b"")),
             max_items=_MAX_BATCH,
@@ -77,11 +78,17 @@ class Settler:
         await self._batcher.__aexit__(*error)
 
     async def settle(self, settlement: Settlement) -> None:
-        """Write the verdict; without effect if another worker has the lease, except for a success."""
-        await self._batcher.submit(settlement)
+        """Write the verdict; without effect if another worker has the lease, except for a success.
 
-    async def _send(self, settlements: list[Settlement]) -> list[None]:
-        arguments: list[Value] = [self._token]
+        Raises:
+            WrongType: a key of the lane is of a wrong type; nothing was written.
+            ResponseError: Redis refused this verdict, and no other of its batch.
+        """
+        if error := await self._batcher.submit(settlement):
+            raise error
+
+    async def _send(self, settlements: list[Settlement]) -> list[Exception | None]:
+        arguments: list[Value] = [self._token, max(settlement.at_ms for settlement in settlements)]
         for settlement in settlements:
             kind, values = _verdict_arguments(settlement)
             lane, ref = settlement.lane, settlement.delivery.ref
@@ -96,8 +103,13 @@ class Settler:
                 len(values),
                 *values,
             )
-        await retry_until_redis_answers("settling deliveries", lambda: _settle(self._redis, [self._lease], arguments))
-        return [None] * len(settlements)
+        _, *failures = await retry_until_redis_answers(
+            "settling deliveries", lambda: _settle(self._redis, [self._lease], arguments)
+        )
+        results: list[Exception | None] = [None] * len(settlements)
+        for number, text in zip(failures[::2], failures[1::2], strict=True):
+            results[number - 1] = error_of(text.decode(errors="replace"))
+        return results
 
 
 def _verdict_arguments(settlement: Settlement) -> tuple[str, list[Value]]:

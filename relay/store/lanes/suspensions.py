@@ -26,6 +26,18 @@ class Pause:
     """Unix milliseconds."""
     reason: str
 
+    @classmethod
+    def decode(cls, text: bytes) -> Pause:
+        """Return the pause that `encode` wrote; a damaged record still pauses its lane, and no other."""
+        try:
+            return cls(**from_json(text))
+        except (TypeError, ValueError):
+            return cls(0, "its record in relay:paused is damaged")
+
+    def encode(self) -> str:
+        """Return the form that Redis stores."""
+        return to_json(asdict(self)).decode()
+
 
 class Suspensions:
     """The pauses and open breakers of all lanes."""
@@ -36,11 +48,11 @@ class Suspensions:
     async def pauses(self) -> dict[str, Pause]:
         """Return the paused lanes."""
         rows = await ask(self._redis.hgetall(keys.PAUSED))
-        return {name.decode(): Pause(**from_json(text)) for name, text in rows.items()}
+        return {name.decode(): Pause.decode(text) for name, text in rows.items()}
 
     async def pause(self, lane: str, reason: str, now_ms: int) -> bool:
         """Pause a lane, unless it is paused already; return True if it was not. The first reason is kept."""
-        return bool(await ask(self._redis.hsetnx(keys.PAUSED, lane, to_json(asdict(Pause(now_ms, reason))).decode())))
+        return bool(await ask(self._redis.hsetnx(keys.PAUSED, lane, Pause(now_ms, reason).encode())))
 
     async def resume(self, lane: str) -> bool:
         """Resume a lane; return True if it was paused."""

@@ -20,6 +20,7 @@ from relay.core.event_filter import EventFilter
 from relay.store import keys, wakeups
 from relay.store.driver.client import ask
 from relay.store.driver.scripts import Script
+from relay.store.isolation import Isolation
 from relay.store.topics.history import Span
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class Replays:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self._isolation = Isolation(redis)
 
     async def start(self, order: Order, survey: Survey, now_ms: int) -> Replay:
         """Start a replay of the surveyed span."""
@@ -129,26 +131,40 @@ class Replays:
 
     async def get(self, replay_id: str) -> Replay | None:
         """Return the replay; None if it does not exist."""
-        fields = await ask(self._redis.hgetall(keys.replay(replay_id)))
+        fields = await self._fields_of(replay_id)
         return _replay(replay_id, fields) if fields else None
 
     async def running(self) -> list[Replay]:
         """Return the running replays, the oldest first."""
         ids = [row.decode() for row in await ask(self._redis.smembers(keys.REPLAYS_RUNNING))]
-        found = {replay_id: await self.get(replay_id) for replay_id in ids}
-        if lost := [replay_id for replay_id, replay in found.items() if replay is None]:
+        found, lost = await self._find(ids)
+        if lost:
             await ask(self._redis.srem(keys.REPLAYS_RUNNING, *lost))
-        return sorted(filter(None, found.values()), key=lambda replay: (replay.started_ms, replay.id))
+        return sorted(found, key=lambda replay: (replay.started_ms, replay.id))
+
+    async def _find(self, ids: Sequence[str]) -> tuple[list[Replay], list[str]]:
+        """Return the replays of `ids`, and the ids that no longer exist; one that cannot be read is in neither."""
+        found: list[Replay] = []
+        lost: list[str] = []
+        for replay_id in ids:
+            types = {keys.replay(replay_id): "hash"}
+            fields = await self._isolation.contain("replay", replay_id, self._fields_of(replay_id), types)
+            if fields == {}:
+                lost.append(replay_id)
+            elif fields and (replay := await self._isolation.contain("replay", replay_id, _read(replay_id, fields))):
+                found.append(replay)
+        return found, lost
+
+    async def _fields_of(self, replay_id: str) -> dict[bytes, bytes]:
+        return await ask(self._redis.hgetall(keys.replay(replay_id)))
 
     async def all(self) -> list[Replay]:
         """Return the running and the remembered replays, the oldest first."""
         ids = [row.decode() for row in await self._redis.zrange(keys.REPLAYS, 0, -1)]
-        found = {replay_id: await self.get(replay_id) for replay_id in ids}
-        if expired := [replay_id for replay_id, replay in found.items() if replay is None]:
+        found, expired = await self._find(ids)
+        if expired:
             await self._redis.zrem(keys.REPLAYS, *expired)
-        replays = {replay.id: replay for replay in found.values() if replay} | {
-            replay.id: replay for replay in await self.running()
-        }
+        replays = {replay.id: replay for replay in (*found, *await self.running())}
         return sorted(replays.values(), key=lambda replay: (replay.started_ms, replay.id))
 
     async def advance(self, replay: Replay, cursor: str, seen: int, entries: Sequence[str], now_ms: int) -> int:
@@ -192,6 +208,10 @@ def _fields(replay: Replay) -> dict[str | bytes, str | int | float | bytes]:
         "state": replay.state,
         "started": replay.started_ms,
     }
+
+
+async def _read(replay_id: str, fields: dict[bytes, bytes]) -> Replay:
+    return _replay(replay_id, fields)
 
 
 def _replay(replay_id: str, fields: dict[bytes, bytes]) -> Replay:

@@ -5,6 +5,7 @@
 -- ARGV: id of the oldest entry that is young enough, most entries, hard cap of entries, most entries to remove in
 --       this step, prefix of lanes' keys, prefix of lanes' groups
 -- A lane's losses to the hard cap are counted: unread entries now, pending ones when their delivery is read.
+-- A lane whose hash is of a wrong type keeps what it has not read, and its losses are not counted: the topic is trimmed.
 -- Returns the numbers of removed entries, of needed ones among them, and of remaining ones, and the group that needs the
 -- oldest entry (empty if none does).
 local stream = KEYS[1]
@@ -55,8 +56,8 @@ local function needed_by(group)
         return redis.call('XPENDING', stream, group['name'])[2]
     end
     local lane = lane_of(group['name'])
-    local left = lane and redis.call('HGET', lane, 'left:' .. stream)
-    if left and not is_before(group['last-delivered-id'], left) then
+    local left = lane and redis.pcall('HGET', lane, 'left:' .. stream)
+    if type(left) == 'string' and not is_before(group['last-delivered-id'], left) then
         return nil
     end
     return after(group['last-delivered-id'])
@@ -79,7 +80,7 @@ local function skip(group, to)
     end
     local lane = lane_of(group['name'])
     if lane then
-        redis.call('HINCRBY', lane, 'lost:' .. stream, unread)
+        redis.pcall('HINCRBY', lane, 'lost:' .. stream, unread)
     end
     local last = redis.call('XREVRANGE', stream, '(' .. to, '-', 'COUNT', 1)[1][1]
     if group['entries-read'] then

@@ -13,7 +13,7 @@ from tests.properties import quick
 SECOND = 1000
 T = 1_789_377_302_000
 DOWN = [Outcome.THROTTLED, Outcome.FAILED, Outcome.TIMED_OUT, Outcome.UNREACHABLE]
-INDIFFERENT = [Outcome.REJECTED, Outcome.GONE, Outcome.REDIRECTED]
+REFUSED = [Outcome.REJECTED, Outcome.REDIRECTED]
 
 
 class Harness:
@@ -24,9 +24,16 @@ class Harness:
         self.now = T
         self._names = count()
 
-    def record(self, outcome: Outcome, name: object = None, retry_after: float | None = None, ago: int = 0) -> None:
+    def record(
+        self,
+        outcome: Outcome,
+        name: object = None,
+        retry_after: float | None = None,
+        ago: int = 0,
+        status: int = 503,
+    ) -> None:
         """Record an attempt that began `ago` ms before now, of a new delivery unless one is named."""
-        attempt = Attempt(outcome, self.now - ago, ago, 503, retry_after=retry_after)
+        attempt = Attempt(outcome, self.now - ago, ago, status, retry_after=retry_after)
         self.breaker.record(next(self._names) if name is None else name, attempt, self.now)
 
     def opened(self) -> Harness:
@@ -104,14 +111,52 @@ def test_old_failures_leave_the_failure_rate() -> None:
     assert harness.state() is State.CLOSED
 
 
-@pytest.mark.parametrize("outcome", INDIFFERENT)
-def test_neutral_outcomes_are_ignored(outcome: Outcome) -> None:
+def test_neutral_outcome_is_ignored() -> None:
     harness = Harness()
     for _ in range(50):
-        harness.record(outcome)
+        harness.record(Outcome.GONE)
     assert harness.state() is State.CLOSED
-    harness.opened().probe(outcome)
+    harness.opened().probe(Outcome.GONE)
     assert (harness.state(), harness.max_in_flight) == (State.OPEN, 1)  # the next probe decides
+
+
+@pytest.mark.parametrize("outcome", REFUSED)
+def test_run_of_the_same_refusal_opens(outcome: Outcome) -> None:
+    harness = Harness()
+    for _ in range(19):
+        harness.record(outcome, status=404)
+    assert harness.state() is State.CLOSED
+    harness.record(outcome, status=404)
+    assert harness.state() is State.OPEN
+    assert harness.trip.reason == f"{outcome}: 404"
+
+
+def test_refusals_that_differ_do_not_open() -> None:
+    harness = Harness()
+    for number in range(100):
+        harness.record(Outcome.REJECTED, status=400 + number % 2)  # each is the fault of its event
+        harness.record(Outcome.REJECTED, name="one delivery", status=422)
+    for number in range(100):
+        harness.record(Outcome.REJECTED if number % 15 else Outcome.DELIVERED, status=404)
+    assert harness.state() is State.CLOSED
+
+
+@pytest.mark.parametrize("outcome", REFUSED)
+def test_refused_probe_has_failed(outcome: Outcome) -> None:
+    harness = Harness().opened()
+    harness.probe(outcome)
+    assert (harness.state(), harness.trip.probes, harness.max_in_flight) == (State.OPEN, 1, 0)
+
+
+def test_ramp_survives_some_refusals() -> None:
+    """The deliveries that were held are sent then, and some of them may be refused for what they are."""
+    harness = Harness().opened()
+    harness.probe(Outcome.DELIVERED)
+    for _ in range(19):
+        harness.record(Outcome.REJECTED, status=422)
+    assert harness.state() is State.RAMPING
+    harness.record(Outcome.REJECTED, status=422)
+    assert harness.state() is State.OPEN
 
 
 def test_probe_interval_doubles_up_to_a_minute() -> None:

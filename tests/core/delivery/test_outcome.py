@@ -259,3 +259,12 @@ def test_delivery_too_old_for_its_retry_is_dead_lettered(age: float, expired: bo
     verdict = decide(attempt(Outcome.FAILED, 500), AttemptContext(1, since_ms), Rules(max_age=3600.0), half)
     assert verdict == (DeadLettered("expired: older than 1h") if expired else RetryAt(NOW * 1000 + 5250))
     assert not is_expired(since_ms, Rules(), NOW * 1000 * 2)
+
+
+@pytest.mark.parametrize("refusal", [attempt(Outcome.REJECTED, 404), attempt(Outcome.REDIRECTED, 301)])
+@pytest.mark.parametrize("schedule", [(), (30.0,)])
+def test_refused_delivery_waits_while_held(refusal: Attempt, schedule: tuple[float, ...]) -> None:
+    """However many attempts it had, and with a schedule of a single one."""
+    held = AttemptContext(9, NOW * 1000, is_held=True)
+    verdict = decide(refusal, held, Rules(schedule), half)
+    assert verdict == RetryAt(refusal.ended_ms + 1000 * round(sum(schedule)), counts=False)

@@ -196,7 +196,7 @@ async def test_full_redis_still_routes_accepted_events(redis: Redis, inbox: Inbo
     assert await bodies(redis, "relay:topic:messages") == [entry.body for entry in entries]
 
 
-@pytest.mark.parametrize("stream", ["relay:topic:everything", keys.QUARANTINE])
+@pytest.mark.parametrize("stream", [keys.UNMATCHED, keys.QUARANTINE])
 async def test_wrong_key_type_moves_and_loses_nothing(redis: Redis, inbox: Inbox, clock: Clock, stream: str) -> None:
     await accept(redis, clock, 3)
     first, second, third = await inbox.read(10)

@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING
 
 from relay.core.delivery.outcome import Attempt, DeadLettered, Delivered, Outcome, RetryAt
 from relay.store import keys, wakeups
+from relay.store.driver.client import ask
+from relay.store.isolation import WrongType
 from relay.store.lanes.dead_letters import DeadLetters
 from relay.store.lanes.lane import Lane, Tries
 from relay.store.lanes.settler import Settlement, Settler
 from tests.store.conftest import JOB
-from tests.support import eventually, hash_of
+from tests.support import hash_of
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -38,7 +40,7 @@ async def pending(redis: Redis, lane: Lane) -> int:
 
 async def counters(redis: Redis) -> dict[str, int]:
     rows = await hash_of(redis, "relay:lane:bot")
-    return {name: int(value) for name, value in rows.items() if ":" not in name}
+    return {name: int(value) for name, value in rows.items() if ":" not in name and name != "last_success"}
 
 
 async def test_success_closes_and_counts_the_delivery(redis: Redis, lane: Lane, settler: Settler) -> None:
@@ -140,14 +142,20 @@ async def test_rest_of_a_batch_is_counted_when_one_write_fails(redis: Redis, lan
     deliveries = [await read(redis, lane, event_id) for event_id in ("e1", "e2", "e3")]
     await redis.set("relay:lane:bot:dead", "not a stream")
     verdicts: tuple[Verdict, ...] = (Delivered(), DeadLettered("x"), Delivered())
-    settling = asyncio.gather(
-        *(settler.settle(settlement(lane, one, verdict)) for one, verdict in zip(deliveries, verdicts, strict=True))
-    )
-    await eventually(lambda: hash_of(redis, "relay:lane:bot"))
+    settlements = [settlement(lane, one, verdict) for one, verdict in zip(deliveries, verdicts, strict=True)]
+    results = await asyncio.gather(*map(settler.settle, settlements), return_exceptions=True)
+    assert [type(result) for result in results] == [type(None), WrongType, type(None)]
+    assert await counters(redis) == {"delivered": 2}
     await redis.delete("relay:lane:bot:dead")
-    await settling
+    await settler.settle(settlements[1])
     assert await counters(redis) == {"delivered": 2, "died": 1}
     assert await redis.xlen("relay:lane:bot:dead") == 1
+
+
+async def test_counter_that_is_no_number_stops_no_other(redis: Redis, lane: Lane, settler: Settler) -> None:
+    await ask(redis.hset(lane.key, "delivered", "many"))
+    await settler.settle(settlement(lane, await read(redis, lane), Delivered()))
+    assert await counters(redis) == {"delivered": 1}
 
 
 async def test_retry_and_success_in_one_batch_leave_nothing(redis: Redis, lane: Lane, settler: Settler) -> None:

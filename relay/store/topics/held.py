@@ -1,0 +1,56 @@
+"""Held events of a topic: its stream was overwritten by another client, and nothing can be appended to it.
+
+The router appends them to `<stream>:held` instead, in the step that takes them from the inbox, so that the other topics
+go on. It does so until all of them are released, which the sweeper does once the key is repaired: the topic gets its
+events late, and in order.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from relay.store import keys
+from relay.store.driver.client import ask
+from relay.store.driver.scripts import Script
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from redis.asyncio import Redis
+
+_STEP = 100  # events a script, which blocks Redis
+_STEP_BYTES = 512 * 1024
+
+_release = Script(__package__, "release_held")
+
+
+async def topics_with_held_events(redis: Redis, topics: Iterable[str]) -> list[str]:
+    """Return those of `topics` that have held events."""
+    names = list(topics)
+    async with redis.pipeline(transaction=False) as pipe:
+        for name in names:
+            pipe.exists(keys.held(name))
+        found = await pipe.execute()
+    return [name for name, exists in zip(names, found, strict=True) if exists]
+
+
+async def release_held_events(redis: Redis, topic: str) -> int:
+    """Move the held events of `topic` into it; return their number. The groups of its lanes must exist.
+
+    Raises:
+        ResponseError: WRONGTYPE, its key is not repaired yet.
+    """
+    released = 0
+    while moved := int(await _release(redis, [keys.topic(topic), keys.held(topic)], [_STEP, _STEP_BYTES])):
+        released += moved
+    return released
+
+
+async def trim_held_events(redis: Redis, topic: str, most_bytes: int) -> int:
+    """Delete the oldest held events of `topic` beyond a size; return their number."""
+    held = keys.held(topic)
+    size = int(await ask(redis.memory_usage(held)) or 0)
+    if size <= most_bytes:
+        return 0
+    kept = int(await redis.xlen(held)) * most_bytes // size
+    return int(await ask(redis.xtrim(held, maxlen=kept, approximate=False)))

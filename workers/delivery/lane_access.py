@@ -1,0 +1,93 @@
+"""Access to a lane in Redis, for its worker: every operation is retried until Redis carries it out.
+
+While a key of the lane is of a wrong type (`relay.store.isolation`), the lane is suspended: it starts no delivery, its
+operations wait for the repair, and the lanes beside it go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeVar
+
+import structlog
+
+from relay.core.errors import StoreError
+from relay.store.driver.client import retry_until_redis_answers
+from relay.store.isolation import WrongType, checking_types, log_suspended
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from relay.store.isolation import WrongKey
+    from relay.store.lanes.lane import Lane
+    from workers.delivery.session import Session
+
+_LOG_INTERVAL = 60.0  # seconds
+
+log = structlog.get_logger()
+Answer = TypeVar("Answer")
+
+
+class StillSuspended(StoreError):
+    """The worker must end, and the lane is not repaired yet."""
+
+    def __init__(self) -> None:
+        super().__init__("the lane is suspended")
+
+
+class LaneAccess:
+    """The operations of one lane's worker."""
+
+    def __init__(self, session: Session, lane: Lane, is_over: Callable[[], bool]) -> None:
+        """`is_over` gives True once the worker must end."""
+        self._session = session
+        self._lane = lane
+        self._is_over = is_over
+        self._suspended = 0  # operations that wait for the repair
+        self._looking = asyncio.Lock()
+
+    @property
+    def is_suspended(self) -> bool:
+        """True while a key of the lane is of a wrong type."""
+        return self._suspended > 0
+
+    async def retry(
+        self, what: str, attempt: Callable[[], Awaitable[Answer]], on_error: Callable[[], None] | None = None
+    ) -> Answer:
+        """Return the result of `attempt`, as `retry_until_redis_answers` does, and also after a repair of the lane.
+
+        Raises:
+            StillSuspended: the worker must end before the lane is repaired.
+        """
+        while True:
+            try:
+                return await retry_until_redis_answers(what, lambda: checking_types(attempt()), on_error)
+            except WrongType:
+                if on_error is not None:
+                    on_error()
+                await self._wait_for_repair()
+
+    async def _wait_for_repair(self) -> None:
+        self._suspended += 1
+        try:
+            async with self._looking:
+                await self._look_until_repaired()
+        finally:
+            self._suspended -= 1
+        if not self.is_suspended:
+            log.info("lane.recovered", subscription=self._lane.name)
+
+    async def _look_until_repaired(self) -> None:
+        """Look at the types of the lane's keys until all are right."""
+        loop, logged_at = asyncio.get_running_loop(), 0.0
+        logged: list[WrongKey] = []
+        while True:
+            if self._is_over():
+                raise StillSuspended
+            wrong = await retry_until_redis_answers("checking the keys of a lane", self._lane.wrong_keys)
+            if wrong and (wrong != logged or loop.time() - logged_at > _LOG_INTERVAL):
+                log_suspended("lane", self._lane.name, wrong)
+                logged, logged_at = wrong, loop.time()
+            await asyncio.sleep(self._session.timings.suspended_poll)  # also once repaired: an error must not spin
+            if not wrong:
+                return
