@@ -54,14 +54,15 @@ class Sweeper:
             await wakeups.wake(self._redis, wakeups.REPLAY)
 
     async def check_partition(self, partition: int) -> None:
-        """Wake the worker of `partition`: now if a lane has new events, else when its next retry is due."""
+        """Repair the lanes of `partition`, and wake its worker: now if a lane has new events, else at the next retry."""
         now_ms = round(self._clock() * 1000)
         is_leased = bool(await self._redis.exists(keys.lease(wakeups.deliver(partition).job_id)))
         due: list[int] = []
         for lane in self._lanes(partition):
             await lane.ensure()
+            was_repaired = await lane.audit()
             next_due = await lane.next_due()
-            if await lane.has_new() or (not is_leased and await lane.in_hand()):
+            if was_repaired or await lane.has_new() or (not is_leased and await lane.in_hand()):
                 await mark_ready(self._redis, partition, [lane.name], now_ms)
                 due.append(wakeups.NOW)
             elif next_due is not None:

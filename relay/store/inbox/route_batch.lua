@@ -45,7 +45,7 @@ while at <= #ARGV do
         if n > 0 then
             for position = first, length - 1 do
                 redis.call('XADD', ARGV[position], '*', unpack(ARGV, fields, at - 1))
-                fed[ARGV[position]] = true
+                fed[ARGV[position]] = (fed[ARGV[position]] or 0) + 1
             end
             routed = routed + 1
         elseif n == 0 then
@@ -63,6 +63,7 @@ for _ = 1, topics_given do
     at = lanes + 4 * tonumber(ARGV[at + 2])
     if fed[stream] then
         redis.call('SADD', topics, topic)
+        redis.call('HINCRBY', counts, 'routed:' .. stream, fed[stream])  -- outlives the stream
         for lane = lanes, at - 1, 4 do
             local job = ARGV[lane + 2]
             redis.call('ZADD', ARGV[lane + 1], 'NX', now, ARGV[lane])

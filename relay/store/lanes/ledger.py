@@ -19,7 +19,7 @@ from relay.store.driver.client import ask
 from relay.store.driver.streams import count_between
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from redis.asyncio import Redis
     from redis.asyncio.client import Pipeline
@@ -66,9 +66,10 @@ class LaneLedger:
     dropped: int = 0
     """The number of dead letters that an operator dropped."""
     repeated: int = 0
-    """The number of events that were given to the lane again, because its consumer group was deleted."""
+    """The number of events that were given to the lane again, because something of its state was deleted."""
     lost: int = 0
-    """The number of events that were deleted from the topic before the lane read them."""
+    """The number of events that were deleted before they were delivered: from the topic, the replays or the dead letters.
+    """
     from_history: int = 0
     """The number of replayed events that came from a topic's history, in addition to the routed ones."""
 
@@ -106,6 +107,15 @@ class Ledger:
         return [await self._lane(name) for name in found]
 
     async def _lane(self, name: str) -> LaneLedger:
+        """Return the ledger of a lane.
+
+        Redis's own number of unread entries (`lag`) is an estimate: Redis 7.0 gets it wrong when it loads its
+        append-only file. It is used if the counters of the lane confirm it; else the entries are counted.
+        """
+        row = await self._row(name, is_lag_trusted=True)
+        return row if row.balances else await self._row(name, is_lag_trusted=False)
+
+    async def _row(self, name: str, *, is_lag_trusted: bool) -> LaneLedger:
         fields = await ask(self._redis.hkeys(keys.lane(name)))
         streams = [field.decode().removeprefix("start:") for field in fields if field.startswith(b"start:")]
         async with self._redis.pipeline(transaction=True) as pipe:
@@ -120,7 +130,11 @@ class Ledger:
         owed = routed = 0
         for stream, info, groups in zip((None, *streams), states[::2], states[1::2], strict=True):
             left = rows.get(f"left:{stream}".encode())
-            owed += await self._owed(stream or keys.lane(name, "replay"), group, groups, left)
+            if not isinstance(info, ResponseError):  # the stream exists
+                row = next((row for row in groups if row["name"] == group.encode()), None)
+                lag = row.get("lag") if row and is_lag_trusted and not left else None
+                last = (left or info["last-generated-id"]).decode()
+                owed += await self._owed(stream or keys.lane(name, "replay"), row, lag, last)
             if stream is not None:
                 is_final = left is not None or isinstance(info, ResponseError)
                 routed += (counts[f"known:{stream}"] if is_final else info["entries-added"]) - counts[f"start:{stream}"]
@@ -135,24 +149,17 @@ class Ledger:
             filtered=counts["filtered"],
             dropped=counts["dropped"],
             from_history=counts["from_history"],
-            repeated=sum(counts[f"repeated:{stream}"] for stream in streams),
-            lost=sum(counts[f"lost:{stream}"] for stream in streams),
+            repeated=sum(count for field, count in counts.items() if field.startswith("repeated:")),
+            lost=sum(count for field, count in counts.items() if field.startswith("lost:")),
         )
 
-    async def _owed(
-        self, stream: str, group: str, groups: Sequence[Mapping[str, Any]] | ResponseError, left: bytes | None
-    ) -> int:
-        """Count the unacknowledged entries of `stream`, read or not; up to the id `left`, if any."""
-        if isinstance(groups, ResponseError):  # the stream does not exist
+    async def _owed(self, stream: str, group: Mapping[str, Any] | None, lag: int | None, last: str) -> int:
+        """Count the unacknowledged entries of `stream`, read or not, up to the id `last`; `lag` are the unread ones."""
+        if group is None:
             return 0
-        for row in groups:
-            if row["name"] == group.encode():
-                lag = None if left else row.get("lag")
-                if lag is None:  # a left topic, or a group that was set to an arbitrary position
-                    read_up_to = row["last-delivered-id"].decode()
-                    lag = await count_between(self._redis, stream, read_up_to, left.decode() if left else "+")
-                return int(row["pending"]) + int(lag)
-        return 0
+        if lag is None:
+            lag = await count_between(self._redis, stream, group["last-delivered-id"].decode(), last)
+        return int(group["pending"]) + lag
 
 
 def _ask_for_state(pipe: Pipeline, stream: str) -> None:
