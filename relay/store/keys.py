@@ -46,8 +46,8 @@ Everything else
                                           never shows it, and a changed LINQ_V2_WEBHOOK_SECRET must be sent
     relay:last_seen             hash      time of each line's last verified event, and the generation of its secret
     relay:drift                 hash      drift at Linq that the last check found, by API: `v3:missing`, `v2:at`
-    relay:counts                hash      accepted, duplicate, quarantined, routed, unmatched, poisoned,
-                                          quarantine_dropped
+    relay:counts                hash      accepted, duplicate, quarantined, routed, unmatched, poisoned, lost,
+                                          quarantine_dropped, quarantine_retried; `routed:<stream>` by topic
     relay:unmatched             hash      events that matched no topic, by event type
     relay:memory_probe          string    written by a worker to see whether Redis accepts writes; lives a second
 

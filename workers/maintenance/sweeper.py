@@ -13,7 +13,10 @@ import structlog
 
 from relay.store import keys, wakeups
 from relay.store.driver.client import ask
+from relay.store.inbox.audit import InboxAudit
+from relay.store.lanes.audit import audit_lane
 from relay.store.lanes.lane import Lane, mark_ready
+from relay.store.topics.replays import Replays
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,15 +36,25 @@ class Sweeper:
         self._redis = redis
         self._rules = rules
         self._clock = clock
+        self._inbox_audit = InboxAudit(redis)
 
     async def sweep(self) -> None:
-        """Wake every job that has work, and save each lane's checkpoint."""
+        """Repair what was deleted by hand, wake every job that has work, and save each lane's checkpoint."""
+        await self._inbox_audit.run()
         await self.check_inbox()
         await self.check_replays()
         for partition in range(wakeups.PARTITIONS):
             await self.check_partition(partition)
         for lane in self._lanes():
             await lane.save_checkpoint()
+        await self._audit_removed_lanes()
+
+    async def _audit_removed_lanes(self) -> None:
+        """Count what was deleted of lanes that are not in relay.toml any more."""
+        configured = {lane.name for lane in self._lanes()}
+        for name in [name.decode() for name in await ask(self._redis.smembers(keys.LANES))]:
+            if name not in configured:
+                await audit_lane(self._redis, name, is_configured=False)
 
     async def check_inbox(self) -> None:
         """Wake the router if the inbox has entries."""
@@ -50,11 +63,11 @@ class Sweeper:
 
     async def check_replays(self) -> None:
         """Wake the replay job if a replay is running."""
-        if await ask(self._redis.scard(keys.REPLAYS_RUNNING)):
+        if await Replays(self._redis).are_running():
             await wakeups.wake(self._redis, wakeups.REPLAY)
 
     async def check_partition(self, partition: int) -> None:
-        """Repair the lanes of `partition`, and wake its worker: now if a lane has new events, else at the next retry."""
+        """Repair the lanes of `partition`, and wake its worker, now or when the next retry is due."""
         now_ms = round(self._clock() * 1000)
         is_leased = bool(await self._redis.exists(keys.lease(wakeups.deliver(partition).job_id)))
         due: list[int] = []

@@ -28,7 +28,7 @@ class Deletion(NamedTuple):
 
     key: str
     what: str
-    """What of the key: `group`, `pending entries`, `entries`, `counters`, or the whole `stream`."""
+    """The deleted part: `group`, `position`, `pending entries`, `entries`, `counters`, or the whole `stream`."""
     given_again: int
     """The number of deliveries that the lane has now in the place of the deleted ones."""
     surplus: int

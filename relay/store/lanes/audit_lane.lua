@@ -20,18 +20,33 @@ local function report(key, what, again, surplus)
     end
 end
 
+-- Returns true if a stream begins after an id; what it began with before may have been trimmed.
+local function is_trimmed(stream, id)
+    local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
+    return not first or is_after(first[1], id)
+end
+
 -- Returns the number of entries that the group has not read; `expected` by the counters.
-local function unread_in(stream, row, added, left, expected)
-    local read_up_to = row['last-delivered-id']
+local function unread_in(stream, row, info, left, expected)
+    local read_up_to, added = row['last-delivered-id'], info['entries-added']
     if left then
         return is_after(left, read_up_to) and count_after(stream, read_up_to, left) or 0
     end
-    if row['lag'] == expected then
+    if row['lag'] == expected and expected <= info['length'] and not is_trimmed(stream, read_up_to) then
         return expected
     end
     local unread = count_after(stream, read_up_to)
     redis.call('XGROUP', 'SETID', stream, group, read_up_to, 'ENTRIESREAD', math.max(added - unread, 0))
     return unread
+end
+
+-- Returns how many entries were deleted that the group had not read, at most `missing`; 0 unless something was deleted there.
+local function deleted_after(stream, row, info, added, missing)
+    local read_up_to = row['last-delivered-id']
+    if not row['entries-read'] or not (is_trimmed(stream, read_up_to) or is_after(info['max-deleted-entry-id'], read_up_to)) then
+        return 0
+    end
+    return math.max(math.min(missing, added - row['entries-read'] - count_after(stream, read_up_to)), 0)
 end
 
 local function audit_stream(stream)
@@ -40,24 +55,32 @@ local function audit_stream(stream)
     local added = (left or not info) and number(lane, 'known:' .. stream) or info['entries-added']
     local owed = added - number(lane, 'start:' .. stream) + number(lane, 'repeated:' .. stream)
         - number(lane, 'lost:' .. stream) - number(lane, 'settled:' .. stream)
-    local has = row and row['pending'] + unread_in(stream, row, added, left, owed - row['pending']) or 0
+    local has = row and row['pending'] + unread_in(stream, row, info, left, owed - row['pending']) or 0
     if has == owed or (not row and is_configured and not left) then -- `ensure` creates a group that is missing
         return
     end
-    local key, what = stream, 'entries'
-    if info and has < owed and is_configured then
-        local checkpoint = redis.call('HGET', lane, 'checkpoint:' .. stream) or '0-0'
-        key = stream .. ' ' .. group
-        what = row and 'pending entries' or 'group'
-        if not row then
-            redis.call('XGROUP', 'CREATE', stream, group, checkpoint)
-        end
-        has = resume(lane, stream, group, consumer, checkpoint, left)
-    elseif not row then
-        key, what = stream, info and 'group' or 'stream'
+    local again, gone = 0, 0
+    local key, what = stream, not info and 'stream' or not row and 'group' or 'entries'
+    if row and has < owed then
+        gone = deleted_after(stream, row, info, added, owed - has)
+        owed = owed - gone
     end
+    if info and is_configured and has ~= owed then
+        local from = redis.call('HGET', lane, 'checkpoint:' .. stream) or '0-0'
+        if has > owed then -- the group was moved back: what is pending beyond its position is read again as well
+            from = row['last-delivered-id']
+        end
+        key = stream .. ' ' .. group
+        what = not row and 'group' or has > owed and 'position' or 'pending entries'
+        if not row then
+            redis.call('XGROUP', 'CREATE', stream, group, from)
+        end
+        has = resume(lane, stream, group, consumer, from, left)
+        again = has
+    end
+    record(lane, stream, -gone)
     record(lane, stream, has - owed)
-    report(key, what, has, has - owed)
+    report(key, what, again, has - owed - gone)
 end
 
 local function audit_replays()

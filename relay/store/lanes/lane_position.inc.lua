@@ -87,7 +87,7 @@ local function record(lane, stream, surplus)
 end
 
 -- Moves a group to an id up to which each entry is settled or was tried: those after it are read again, and of those up
--- to it the tried ones are pending again. A tried one keeps its attempts, whether it is read again or not.
+-- to it the tried ones are pending again, with their attempts.
 -- Returns the number of entries that the group has now, up to `last`.
 local function resume(lane, stream, group, consumer, from, last)
     repeat

@@ -8,6 +8,7 @@ Each row is read in one transaction, so it also balances while the relay works.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from redis.exceptions import ResponseError
 
 from relay.store import keys
 from relay.store.driver.client import ask
-from relay.store.driver.streams import count_between
+from relay.store.driver.streams import count_between, order_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,10 +43,13 @@ class Totals:
     quarantine_dropped: int = 0
     """The number of quarantined bodies that an operator dropped, or that exceeded the limit."""
 
+    lost: int = 0
+    """The number of accepted events that were deleted from the inbox before they were routed."""
+
     @property
     def balances(self) -> bool:
-        """True if every accepted event is routed, unmatched, quarantined, or still in the inbox."""
-        return self.accepted == self.routed + self.unmatched + self.poisoned + self.inbox
+        """True if every accepted event is routed, unmatched, quarantined, lost, or still in the inbox."""
+        return self.accepted == self.routed + self.unmatched + self.poisoned + self.lost + self.inbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +72,7 @@ class LaneLedger:
     repeated: int = 0
     """The number of events that were given to the lane again, because something of its state was deleted."""
     lost: int = 0
-    """The number of events that were deleted before they were delivered: from the topic, the replays or the dead letters.
-    """
+    """The number of events that were deleted before they were delivered: of the topic, replays or dead letters."""
     from_history: int = 0
     """The number of replayed events that came from a topic's history, in addition to the routed ones."""
 
@@ -93,7 +96,7 @@ class Ledger:
             pipe.xlen(keys.INBOX)
             rows, inbox = await pipe.execute()
         counts = {name.decode(): int(value) for name, value in rows.items()}
-        counted = ("accepted", "duplicate", "quarantined", "routed", "unmatched", "poisoned", "quarantine_dropped")
+        counted = [field.name for field in dataclasses.fields(Totals) if field.name != "inbox"]
         return Totals(inbox=inbox, **{name: counts.get(name, 0) for name in counted})
 
     async def unmatched(self) -> dict[str, int]:
@@ -132,7 +135,7 @@ class Ledger:
             left = rows.get(f"left:{stream}".encode())
             if not isinstance(info, ResponseError):  # the stream exists
                 row = next((row for row in groups if row["name"] == group.encode()), None)
-                lag = row.get("lag") if row and is_lag_trusted and not left else None
+                lag = _lag(row, info) if row and is_lag_trusted and not left else None
                 last = (left or info["last-generated-id"]).decode()
                 owed += await self._owed(stream or keys.lane(name, "replay"), row, lag, last)
             if stream is not None:
@@ -160,6 +163,14 @@ class Ledger:
         if lag is None:
             lag = await count_between(self._redis, stream, group["last-delivered-id"].decode(), last)
         return int(group["pending"]) + lag
+
+
+def _lag(group: Mapping[str, Any], info: Mapping[str, Any]) -> int | None:
+    """Return Redis's number of entries that a group has not read; None if entries may be missing among them."""
+    first, lag = info["first-entry"], group.get("lag")
+    if not first or order_of(group["last-delivered-id"].decode()) < order_of(first[0].decode()):
+        return int(info["length"])  # all that is kept
+    return None if lag is None or lag > info["length"] else int(lag)
 
 
 def _ask_for_state(pipe: Pipeline, stream: str) -> None:
