@@ -54,8 +54,9 @@ Everything else
                                           number of looks that agree and the time of the last; kept a day
     relay:last_seen             hash      time of each line's last verified event, and the generation of its secret
     relay:drift                 hash      drift at Linq that the last check found, by API: `v3:missing`, `v2:at`
-    relay:counts                hash      accepted, duplicate, quarantined, routed, unmatched, poisoned,
-                                          quarantine_dropped, id_conflict
+    relay:counts                hash      accepted, duplicate, quarantined, routed, unmatched, poisoned, lost,
+                                          quarantine_dropped, quarantine_retried, id_conflict; `routed:<stream>` by
+                                          topic
     relay:refused               hash      requests that the ingress refused, by code
     relay:unmatched             hash      events that matched no topic, by event type
     relay:memory_probe          string    written by a worker to see whether Redis accepts writes; lives a second

@@ -21,6 +21,7 @@ EMPTY = {
     "unmatched": 0,
     "inbox": 0,
     "poisoned": 0,
+    "lost": 0,
     "quarantine_dropped": 0,
 }
 
@@ -64,6 +65,7 @@ async def test_ledger_shows_where_every_event_is() -> None:
             "unmatched": 1,
             "inbox": 0,
             "poisoned": 0,
+            "lost": 0,
             "quarantine_dropped": 0,
         },
         "unmatched": {"call.ended": 1},

@@ -119,8 +119,10 @@ class Source:
         self._may_have_new = False
         token = self._session.lease.token
         new = await self._retry("reading a lane", lambda: self._lane.read_new(_READ, token, capacity), self.resync)
-        self._add_in_hand(new)
         self._may_have_new |= len(new) >= min(_READ, capacity)
+        if not self._in_hand.isdisjoint(delivery.ref for delivery in new):  # a repaired lane returns to its checkpoint
+            new = [delivery for delivery in new if delivery.ref not in self._in_hand]
+        self._add_in_hand(new)
         return new
 
     async def _fetch(self, refs: Sequence[Ref]) -> list[Delivery]:

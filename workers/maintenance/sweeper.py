@@ -14,9 +14,12 @@ import structlog
 
 from relay.store import keys, wakeups
 from relay.store.driver.client import ask
+from relay.store.inbox.audit import InboxAudit
 from relay.store.isolation import Isolation
+from relay.store.lanes.audit import audit_lane
 from relay.store.lanes.lane import Lane, mark_ready
 from relay.store.topics.held import release_held_events, topics_with_held_events
+from relay.store.topics.replays import Replays
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,10 +40,11 @@ class Sweeper:
         self._rules = rules
         self._clock = clock
         self._isolation = Isolation(redis)
+        self._inbox_audit = InboxAudit(redis)
 
     async def sweep(self) -> None:
-        """Wake every job that has work, and save each lane's checkpoint."""
-        await self._isolation.contain("inbox", keys.INBOX, self.check_inbox(), {keys.INBOX: "stream"})
+        """Repair what was deleted by hand, wake every job that has work, and save each lane's checkpoint."""
+        await self._isolation.contain("inbox", keys.INBOX, self._check_inbox_and_audit(), {keys.INBOX: "stream"})
         await self._isolation.contain("replays", keys.REPLAYS_RUNNING, self.check_replays())
         for partition in range(wakeups.PARTITIONS):
             await self.check_partition(partition)
@@ -48,6 +52,7 @@ class Sweeper:
             await self._isolation.contain("topic", topic, self._release(topic), {keys.topic(topic): "stream"})
         for lane in self._lanes():
             await self._isolation.contain("lane", lane.name, lane.save_checkpoint(), lane.key_types)
+        await self._audit_removed_lanes()
 
     async def _release(self, topic: str) -> None:
         """Move the events that a topic holds into it, and wake its lanes."""
@@ -56,6 +61,18 @@ class Sweeper:
         for partition in {wakeups.partition_of(lane.name) for lane in self._lanes()}:
             await self.check_partition(partition)
 
+    async def _audit_removed_lanes(self) -> None:
+        """Count what was deleted of lanes that are not in relay.toml any more."""
+        configured = {lane.name for lane in self._lanes()}
+        for name in [name.decode() for name in await ask(self._redis.smembers(keys.LANES))]:
+            if name not in configured:
+                audit = audit_lane(self._redis, name, is_configured=False)
+                await self._isolation.contain("lane", name, audit, keys.lane_types(name))
+
+    async def _check_inbox_and_audit(self) -> None:
+        await self._inbox_audit.run()
+        await self.check_inbox()
+
     async def check_inbox(self) -> None:
         """Wake the router if the inbox has entries."""
         if await self._redis.xlen(keys.INBOX):
@@ -63,11 +80,11 @@ class Sweeper:
 
     async def check_replays(self) -> None:
         """Wake the replay job if a replay is running."""
-        if await ask(self._redis.scard(keys.REPLAYS_RUNNING)):
+        if await Replays(self._redis).are_running():
             await wakeups.wake(self._redis, wakeups.REPLAY)
 
     async def check_partition(self, partition: int) -> None:
-        """Wake the worker of `partition`: now if a lane has new events, else when its next retry is due."""
+        """Repair the lanes of `partition`, and wake its worker, now or when the next retry is due."""
         now_ms = round(self._clock() * 1000)
         is_leased = bool(await self._redis.exists(keys.lease(wakeups.deliver(partition).job_id)))
         due: list[int] = []
@@ -87,8 +104,9 @@ class Sweeper:
     async def _due_of(lane: Lane, *, is_leased: bool) -> int | None:
         """Return when a lane has work: now, when its next retry is due, or None if it has none."""
         await lane.ensure()
+        was_repaired = await lane.audit()
         next_due = await lane.next_due()
-        is_due_now = await lane.has_new() or (not is_leased and await lane.in_hand())
+        is_due_now = was_repaired or await lane.has_new() or (not is_leased and await lane.in_hand())
         return wakeups.NOW if is_due_now else next_due
 
     def _topics(self) -> list[str]:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from redis.exceptions import ResponseError
 
+from relay.store.driver.scripts import Script
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -15,6 +17,8 @@ _LAST_SEQUENCE = 2**64 - 1
 _PAGE = 1000
 
 Item = TypeVar("Item")
+
+_count = Script(__package__, "count_entries")
 
 
 def pages(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
@@ -42,11 +46,13 @@ async def ensure_group(redis: Redis, stream: str, group: str, start: str) -> boo
 
 
 async def count_between(redis: Redis, stream: str, after: str, last: str = "+") -> int:
-    """Count the entries of `stream` after the id `after`, up to and including `last`; reads them all."""
-    count, start = 0, f"({after}"
-    while rows := await redis.xrange(stream, start, last, count=_PAGE):
-        count += len(rows)
-        start = f"({rows[-1][0].decode()}"
+    """Count the entries of `stream` after the id `after`, up to and including `last`; Redis reads them all."""
+    if last != "+" and order_of(after) >= order_of(last):
+        return 0
+    count, found = 0, _PAGE
+    while found == _PAGE:
+        found, end = await _count(redis, [stream], [after, last, _PAGE])
+        count, after = count + found, end.decode()
     return count
 
 

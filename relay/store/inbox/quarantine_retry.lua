@@ -13,7 +13,7 @@ must_be('hash', counts)
 must_be('zset', queue)
 local prefix, window, now = ARGV[1], ARGV[2], ARGV[3]
 local first, width = 7, 4
-local accepted, again, repeats, conflicts = 0, 0, 0, 0
+local accepted, again, repeats, conflicts, retried = 0, 0, 0, 0, 0
 for at = first, #ARGV, width do
     local entry, id = ARGV[at], ARGV[at + 1]
     local row = redis.call('XRANGE', quarantine, entry, entry)[1]
@@ -36,10 +36,11 @@ for at = first, #ARGV, width do
         else
             repeats = repeats + 1
         end
-        redis.call('XDEL', quarantine, entry)
+        retried = retried + redis.call('XDEL', quarantine, entry)
     end
 end
-for name, count in pairs({ accepted = accepted, duplicate = repeats, id_conflict = conflicts, poisoned = -again }) do
+for name, count in pairs({ accepted = accepted, duplicate = repeats, id_conflict = conflicts, poisoned = -again,
+    quarantine_retried = retried }) do
     if count ~= 0 then
         redis.call('HINCRBY', counts, name, count)
     end

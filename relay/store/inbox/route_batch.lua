@@ -55,7 +55,7 @@ while at <= #ARGV do
             for position = first, length - 1 do
                 local stream = ARGV[position]
                 redis.call('XADD', held[stream] or stream, '*', unpack(ARGV, fields, at - 1))
-                fed[stream] = true
+                fed[stream] = (fed[stream] or 0) + 1
             end
             routed = routed + 1
         elseif n == 0 then
@@ -77,6 +77,7 @@ for _ = 1, topics_given do
     if fed[stream] and held[stream] then
         holding[#holding + 1] = topic
     elseif fed[stream] then
+        redis.call('HINCRBY', counts, 'routed:' .. stream, fed[stream]) -- outlives the stream
         for lane = lanes, at - 1, 4 do
             local job = ARGV[lane + 2]
             if not unusable[ARGV[lane + 1]] then

@@ -9,6 +9,7 @@ Each row is read in one transaction, so it also balances while the relay works.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from redis.exceptions import ResponseError
 
 from relay.store import keys
 from relay.store.driver.client import ask, describe
-from relay.store.driver.streams import count_between
+from relay.store.driver.streams import count_between, order_of
 from relay.store.isolation import is_wrong_type, wrong_keys
 
 if TYPE_CHECKING:
@@ -44,10 +45,13 @@ class Totals:
     quarantine_dropped: int = 0
     """The number of quarantined bodies that an operator dropped, or that exceeded the limit."""
 
+    lost: int = 0
+    """The number of accepted events that were deleted from the inbox before they were routed."""
+
     @property
     def balances(self) -> bool:
-        """True if every accepted event is routed, unmatched, quarantined, or still in the inbox."""
-        return self.accepted == self.routed + self.unmatched + self.poisoned + self.inbox
+        """True if every accepted event is routed, unmatched, quarantined, lost, or still in the inbox."""
+        return self.accepted == self.routed + self.unmatched + self.poisoned + self.lost + self.inbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +74,9 @@ class LaneLedger:
     discarded: int = 0
     """The number of dead letters that were deleted beyond the bounds of the subscription (`dead`)."""
     repeated: int = 0
-    """The number of events that were given to the lane again, because its consumer group was deleted."""
+    """The number of events that were given to the lane again, because something of its state was deleted."""
     lost: int = 0
-    """The number of events that were deleted from the topic before the lane read them."""
+    """The number of events that were deleted before they were delivered: of the topic, replays or dead letters."""
     from_history: int = 0
     """The number of replayed events that came from a topic's history, in addition to the routed ones."""
     fault: str = ""
@@ -100,7 +104,7 @@ class Ledger:
             pipe.xlen(keys.INBOX)
             rows, inbox = await pipe.execute()
         counts = {name.decode(): int(value) for name, value in rows.items()}
-        counted = ("accepted", "duplicate", "quarantined", "routed", "unmatched", "poisoned", "quarantine_dropped")
+        counted = [field.name for field in dataclasses.fields(Totals) if field.name != "inbox"]
         return Totals(inbox=inbox, **{name: counts.get(name, 0) for name in counted})
 
     async def unmatched(self) -> dict[str, int]:
@@ -127,6 +131,15 @@ class Ledger:
         return LaneLedger(name, 0, 0, 0, 0, 0, 0, fault="; ".join(map(str, wrong)) or fault)
 
     async def _lane(self, name: str, streams: Sequence[str]) -> LaneLedger:
+        """Return the ledger of a lane.
+
+        Redis's own number of unread entries (`lag`) is an estimate: Redis 7.0 gets it wrong when it loads its
+        append-only file. It is used if the counters of the lane confirm it; else the entries are counted.
+        """
+        row = await self._row(name, streams, is_lag_trusted=True)
+        return row if row.balances else await self._row(name, streams, is_lag_trusted=False)
+
+    async def _row(self, name: str, streams: Sequence[str], *, is_lag_trusted: bool) -> LaneLedger:
         async with self._redis.pipeline(transaction=True) as pipe:
             pipe.hgetall(keys.lane(name))
             pipe.zcard(keys.lane(name, "retries"))
@@ -142,7 +155,11 @@ class Ledger:
         owed = routed = 0
         for stream, info, groups in zip((None, *streams), states[::2], states[1::2], strict=True):
             left = rows.get(f"left:{stream}".encode())
-            owed += await self._owed(stream or keys.lane(name, "replay"), group, groups, left)
+            if not isinstance(info, ResponseError):  # the stream exists
+                row = next((row for row in groups if row["name"] == group.encode()), None)
+                lag = _lag(row, info) if row and is_lag_trusted and not left else None
+                last = (left or info["last-generated-id"]).decode()
+                owed += await self._owed(stream or keys.lane(name, "replay"), row, lag, last)
             if stream is not None:
                 is_final = left is not None or isinstance(info, ResponseError)
                 routed += (counts[f"known:{stream}"] if is_final else info["entries-added"]) - counts[f"start:{stream}"]
@@ -158,24 +175,25 @@ class Ledger:
             dropped=counts["dropped"],
             discarded=counts["discarded"],
             from_history=counts["from_history"],
-            repeated=sum(counts[f"repeated:{stream}"] for stream in streams),
-            lost=sum(counts[f"lost:{stream}"] for stream in streams),
+            repeated=sum(count for field, count in counts.items() if field.startswith("repeated:")),
+            lost=sum(count for field, count in counts.items() if field.startswith("lost:")),
         )
 
-    async def _owed(
-        self, stream: str, group: str, groups: Sequence[Mapping[str, Any]] | ResponseError, left: bytes | None
-    ) -> int:
-        """Count the unacknowledged entries of `stream`, read or not; up to the id `left`, if any."""
-        if isinstance(groups, ResponseError):  # the stream does not exist
+    async def _owed(self, stream: str, group: Mapping[str, Any] | None, lag: int | None, last: str) -> int:
+        """Count the unacknowledged entries of `stream`, read or not, up to the id `last`; `lag` are the unread ones."""
+        if group is None:
             return 0
-        for row in groups:
-            if row["name"] == group.encode():
-                lag = None if left else row.get("lag")
-                if lag is None:  # a left topic, or a group that was set to an arbitrary position
-                    read_up_to = row["last-delivered-id"].decode()
-                    lag = await count_between(self._redis, stream, read_up_to, left.decode() if left else "+")
-                return int(row["pending"]) + int(lag)
-        return 0
+        if lag is None:
+            lag = await count_between(self._redis, stream, group["last-delivered-id"].decode(), last)
+        return int(group["pending"]) + lag
+
+
+def _lag(group: Mapping[str, Any], info: Mapping[str, Any]) -> int | None:
+    """Return Redis's number of entries that a group has not read; None if entries may be missing among them."""
+    first, lag = info["first-entry"], group.get("lag")
+    if not first or order_of(group["last-delivered-id"].decode()) < order_of(first[0].decode()):
+        return int(info["length"])  # all that is kept
+    return None if lag is None or lag > info["length"] else int(lag)
 
 
 def _ask_for_state(pipe: Pipeline, stream: str) -> None:

@@ -2,12 +2,14 @@
 
 In the lane's hash, for each topic stream that it ever read:
 
-    checkpoint:<stream>   the id up to which all entries are settled; a lost group resumes here
+    checkpoint:<stream>   the id up to which all entries are settled or were tried; a lost group resumes here
     start:<stream>        entries ever added to the stream when the lane was created
     known:<stream>        entries ever added at the last save; fewer now means that the stream was lost
+    last:<stream>         the last id of the stream at the last save; a stream that begins later is a new one
+    counted:<stream>      entries that the router had ever added at the last save, by its own counter (`relay:counts`)
     settled:<stream>      entries that were delivered, filtered or dead-lettered
     repeated:<stream>     settled entries that were delivered again because the group was lost
-    lost:<stream>         entries that were deleted before they were delivered
+    lost:<stream>         entries that were deleted before they were delivered (also of `replay` and `dead`)
     left:<stream>         the last id that the lane still owes of a topic that it has left; `known` is final
 
 The routed events of a lane are not counted but read from the stream (`entries-added`), which includes every append.
@@ -17,20 +19,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import structlog
-from redis.exceptions import ResponseError
-
 from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.driver.scripts import Script
-from relay.store.driver.streams import id_before, is_missing_group
+from relay.store.lanes.audit import Deletion, log_deletion
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-_ensure = Script(__package__, "ensure_lane")
+_MAX_EXAMINED = 1000  # pending entries that one save looks at
 
-log = structlog.get_logger()
+_ensure, _save = Script(__package__, "ensure_lane"), Script(__package__, "save_checkpoint")
 
 
 async def drop_lane(redis: Redis, subscription: str) -> None:
@@ -73,36 +72,16 @@ class Position:
         """
         redis_keys = [
             *(self._lane, keys.lane(self._subscription, "retries"), self._stream),
-            *(keys.lane(self._subscription, "replay"), keys.LANES),
+            *(keys.lane(self._subscription, "replay"), keys.LANES, keys.COUNTS, keys.TOPICS),
         ]
-        left, *recreated = await _ensure(self._redis, redis_keys, [self._group, self._subscription])
-        if recreated:
-            given, surplus = recreated
-            log.error(
-                "lane.group_lost",
-                subscription=self._subscription,
-                stream=self._stream,
-                given_again=given,
-                **{"repeated" if surplus > 0 else "lost": abs(surplus)},
-            )
+        arguments = [self._group, self._subscription, keys.CONSUMER, keys.TOPIC_PREFIX]
+        left, *deleted = await _ensure(self._redis, redis_keys, arguments)
+        if deleted:
+            what, key, given_again, surplus = deleted
+            log_deletion(self._subscription, Deletion(key.decode(), what.decode(), given_again, surplus))
         return {stream.decode(): last.decode() for stream, last in zip(left[::2], left[1::2], strict=True)}
 
     async def save(self) -> None:
-        """Save the entry up to which all are settled, and the number of entries ever added to the stream."""
-        async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.xpending(self._stream, self._group)
-            pipe.xinfo_groups(self._stream)
-            pipe.xinfo_stream(self._stream)
-            try:
-                pending, groups, stream = await pipe.execute()
-            except ResponseError as error:
-                if is_missing_group(error):
-                    return  # the next `ensure` creates it
-                raise
-        if pending["pending"]:
-            checkpoint = id_before(pending["min"].decode())
-        else:
-            read_up_to = next(group["last-delivered-id"] for group in groups if group["name"] == self._group.encode())
-            checkpoint = read_up_to.decode()
-        saved = {f"checkpoint:{self._stream}": checkpoint, f"known:{self._stream}": stream["entries-added"]}
-        await ask(self._redis.hset(self._lane, mapping=saved))
+        """Save the entry up to which all are settled or were tried, and the number of entries ever added."""
+        redis_keys = [self._lane, keys.lane(self._subscription, "tries"), self._stream, keys.COUNTS]
+        await _save(self._redis, redis_keys, [self._group, _MAX_EXAMINED])

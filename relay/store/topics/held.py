@@ -41,7 +41,7 @@ async def release_held_events(redis: Redis, topic: str) -> int:
         ResponseError: WRONGTYPE, its key is not repaired yet.
     """
     released = 0
-    while moved := int(await _release(redis, [keys.topic(topic), keys.held(topic)], [_STEP, _STEP_BYTES])):
+    while moved := int(await _release(redis, [keys.topic(topic), keys.held(topic), keys.COUNTS], [_STEP, _STEP_BYTES])):
         released += moved
     return released
 

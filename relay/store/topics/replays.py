@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+import structlog
+
 from relay.core.event_filter import EventFilter
 from relay.store import keys, wakeups
 from relay.store.driver.client import ask
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 MAX_RUNNING = 20
 """Maximum number of running replays."""
+
+log = structlog.get_logger()
 
 _REMEMBERED_MS = 7 * 24 * 3600 * 1000
 _MAX_REMEMBERED = 100
@@ -139,6 +143,7 @@ class Replays:
         ids = [row.decode() for row in await ask(self._redis.smembers(keys.REPLAYS_RUNNING))]
         found, lost = await self._find(ids)
         if lost:
+            log.error("replay.state_lost", deleted=[keys.replay(replay_id) for replay_id in lost])
             await ask(self._redis.srem(keys.REPLAYS_RUNNING, *lost))
         return sorted(found, key=lambda replay: (replay.started_ms, replay.id))
 
@@ -157,6 +162,21 @@ class Replays:
 
     async def _fields_of(self, replay_id: str) -> dict[bytes, bytes]:
         return await ask(self._redis.hgetall(keys.replay(replay_id)))
+
+    async def are_running(self) -> bool:
+        """Return True if a replay is running; if the set of them was deleted, find them among the remembered ones."""
+        if await ask(self._redis.scard(keys.REPLAYS_RUNNING)):
+            return True
+        ids = await self._redis.zrange(keys.REPLAYS, 0, -1)
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for replay_id in ids:
+                pipe.hget(keys.replay(replay_id.decode()), "state")
+            states = await pipe.execute()
+        running = [replay_id for replay_id, state in zip(ids, states, strict=True) if state == State.RUNNING.encode()]
+        if running:
+            log.error("replay.state_lost", deleted=keys.REPLAYS_RUNNING, running=len(running))
+            await ask(self._redis.sadd(keys.REPLAYS_RUNNING, *running))
+        return bool(running)
 
     async def all(self) -> list[Replay]:
         """Return the running and the remembered replays, the oldest first."""

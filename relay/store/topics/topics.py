@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from relay.store import keys
 from relay.store.driver.client import ask
-from relay.store.driver.streams import count_between
+from relay.store.driver.streams import count_between, order_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -62,16 +62,28 @@ async def _state(redis: Redis, name: str) -> TopicState:
         pipe.memory_usage(stream)
         pipe.xrange(stream, count=1)
         pipe.xinfo_groups(stream)
-        events, size, first, groups = await pipe.execute()
+        pipe.xinfo_stream(stream)
+        events, size, first, groups, info = await pipe.execute()
     oldest = int(first[0][0].partition(b"-")[0]) if first else None
-    readers = [await _reader(redis, stream, row) for row in groups]
+    unread = await _unread(redis, stream, groups, last=info["last-generated-id"].decode())
+    readers = [_reader(row, unread[row["last-delivered-id"].decode()]) for row in groups]
     return TopicState(name, events, int(size or 0), oldest, tuple(readers))
 
 
-async def _reader(redis: Redis, stream: str, row: Mapping[str, Any]) -> GroupState:
+async def _unread(redis: Redis, stream: str, groups: Iterable[Mapping[str, Any]], last: str) -> dict[str, int]:
+    """Count the entries after the position of each group, in one pass over the stream.
+
+    Redis's own number (`lag`) is an estimate, which Redis 7.0 gets wrong when it loads its append-only file.
+    """
+    counts: dict[str, int] = {}
+    total, end = 0, last
+    for position in sorted({row["last-delivered-id"].decode() for row in groups}, key=order_of, reverse=True):
+        total += await count_between(redis, stream, position, end)
+        counts[position], end = total, min(position, end, key=order_of)
+    return counts
+
+
+def _reader(row: Mapping[str, Any], unread: int) -> GroupState:
     name = row["name"].decode(errors="replace")
-    lag = row["lag"]
-    if lag is None:  # Redis cannot tell after a group was set to an arbitrary position
-        lag = await count_between(redis, stream, row["last-delivered-id"].decode())
     is_push = name.startswith(keys.PUSH_GROUP_PREFIX)
-    return GroupState(name.removeprefix(keys.PUSH_GROUP_PREFIX), is_push, int(lag), int(row["pending"]))
+    return GroupState(name.removeprefix(keys.PUSH_GROUP_PREFIX), is_push, unread, int(row["pending"]))

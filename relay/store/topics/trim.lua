@@ -83,11 +83,7 @@ local function skip(group, to)
         redis.pcall('HINCRBY', lane, 'lost:' .. stream, unread)
     end
     local last = redis.call('XREVRANGE', stream, '(' .. to, '-', 'COUNT', 1)[1][1]
-    if group['entries-read'] then
-        redis.call('XGROUP', 'SETID', stream, group['name'], last, 'ENTRIESREAD', group['entries-read'] + unread)
-    else
-        redis.call('XGROUP', 'SETID', stream, group['name'], last)
-    end
+    redis.call('XGROUP', 'SETID', stream, group['name'], last)
     return unread
 end
 

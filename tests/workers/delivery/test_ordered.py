@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import defaultdict
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,12 +17,15 @@ from relay.store.lanes.lane import Lane
 from tests.support import eventually
 from tests.workers.conftest import Received, Sink, rules_for
 from tests.workers.delivering import deliver_and_be_killed, delivering, feed, ledger_of, now_ms
+from workers.maintenance.sweeper import Sweeper
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     from redis.asyncio import Redis
+
+    Deletion = Callable[[Redis, Lane], Awaitable[object]]
 
 ORDERED = 'ordered = "chat"\nbreaker = false\n'
 
@@ -235,3 +239,27 @@ async def test_dropping_a_dead_letter_unblocks_its_chat(
         assert await letters.drop("bot", entries, now_ms()) == 1
         await eventually(lambda: sink.ids() == ["c/1", "c/2"])
     assert await lane.blocked_chats() == {}
+
+
+@pytest.mark.parametrize(
+    "delete",
+    [
+        pytest.param(
+            lambda redis, lane: redis.xgroup_delconsumer(lane.topic_stream, lane.group, "relay"), id="consumer"
+        ),
+        pytest.param(lambda redis, lane: redis.xgroup_destroy(lane.topic_stream, lane.group), id="group"),
+    ],
+)
+async def test_order_of_a_chat_outlives_a_deletion(
+    redis: Redis, ordered: ConfigFile, lane: Lane, sink: Sink, delete: Deletion
+) -> None:
+    watch, sweeper = Watch(sink, failures=0.2), Sweeper(redis, ordered, time.time)
+    await feed_chats(redis, lane, chats=3, each=20)
+    await deliver_and_be_killed(redis, ordered, "bot", partial(watch.has, 10))
+    for goal in (30, 60):
+        async with delivering(redis, ordered, "bot"):
+            await delete(redis, lane)
+            await sweeper.sweep()
+            await eventually(partial(watch.has, goal))
+    for numbers in watch.accepted.values():
+        assert list(dict.fromkeys(numbers)) == list(range(20))  # what is repeated comes before anything new
