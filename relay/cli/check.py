@@ -12,12 +12,13 @@ from relay.cli.command import command, commands
 from relay.cli.filters import checked_line
 from relay.cli.output import JsonOption, View, print_fields, print_json, print_table, say
 from relay.config.file import load_config, read_config
-from relay.config.settings import Settings, masked_url
+from relay.config.settings import Settings
 from relay.core.config.topics import Topic, mismatches
 from relay.core.durations import format_duration
 from relay.core.errors import ConfigError, RelayError, Unparsable
 from relay.core.event import Dialect, Event
 from relay.core.json_text import parse_json
+from relay.core.masked_url import masked_url
 from relay.linq.payloads.decode import decode
 from relay.linq.payloads.event_types import unknown_patterns
 

@@ -47,5 +47,5 @@ def problem(area: str, what: str, remedy: str) -> Finding:
 
 
 def not_checked(area: str, check: str, why: str, remedy: str) -> Finding:
-    """Return a finding about a check that could not be made: an absent line would look like a check without problems."""
+    """Return a finding about a check that could not be made: an absent line would look like success."""
     return Finding(area, State.NOT_CHECKED, f"{check} not checked: {why}", remedy)
