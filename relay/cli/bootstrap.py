@@ -86,7 +86,7 @@ def rotate(
     overlap: Annotated[
         str | None,
         typer.Option(
-            metavar="DURATION", help="How long old secrets stay valid, such as 1h.  [default: rotate_overlap]"
+            metavar="DURATION", help="How long old secrets stay valid, such as 1h or 1d.  [default: rotate_overlap]"
         ),
     ] = None,
     json: JsonOption = False,

@@ -59,7 +59,8 @@ def start(
     topic: Annotated[str | None, typer.Option(metavar="NAME", help="The topic with the history.")] = None,
     to: Annotated[str | None, typer.Option(metavar="NAME", help="The push subscription that receives it.")] = None,
     since: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Only events routed from this time on: 2h (ago), or a time.")
+        str | None,
+        typer.Option(metavar="TIME", help="Only events routed from this time on: 2h or 7d (ago), or a time."),
     ] = None,
     until: Annotated[
         str | None, typer.Option(metavar="TIME", help="Only events routed before this time.  [default: now]")

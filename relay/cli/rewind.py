@@ -46,7 +46,8 @@ def rewind(
     to: Annotated[
         str,
         typer.Option(
-            metavar="POSITION", help="2h (ago), a time of routing, an entry id, start or end: the next event read."
+            metavar="POSITION",
+            help="2h or 7d (ago), a time of routing, an entry id, start or end: the next event read.",
         ),
     ],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,

@@ -23,7 +23,7 @@ NOT_A_NAME = 'is not a name; use letters, digits, ".", "_" and "-", at most 64'
 NOT_A_PATTERN = (
     'is not an event-type pattern; write an event type ("message.received"), a family ("message.*") or everything ("*")'
 )
-NOT_A_DURATION = 'is not a duration; write a number and a unit, such as "250ms", "5s", "2m" or "1h"'
+NOT_A_DURATION = 'is not a duration; write a number and a unit, such as "250ms", "5s", "2m", "1h" or "7d"'
 NOT_A_URL = (
     "is not an http or https URL; percent-encode special characters of the user name and the password "
     "(/ is %2F, @ %40, : %3A, # %23, ? %3F)"
