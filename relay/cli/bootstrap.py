@@ -17,6 +17,7 @@ from relay.bootstrap.status import KINDS, Status, differences, statuses
 from relay.cli.bootstrap_view import end_on, print_result, print_status, reporter, step_summary
 from relay.cli.command import command, commands
 from relay.cli.filters import checked_line
+from relay.cli.operator import record
 from relay.cli.output import JsonOption, View, counted, print_json, print_table, say
 from relay.config.file import read_config
 from relay.config.load import load_settings
@@ -127,6 +128,7 @@ async def _plan() -> FromBoth[Step]:
 
 async def _apply(report: Callable[[AppliedStep], None]) -> FromBoth[AppliedStep]:
     async with _account() as (settings, redis, config):
+        await record(redis, "bootstrap apply", "Linq")
         return await apply_both(settings, redis, config, report)
 
 
@@ -138,6 +140,7 @@ async def _rotate(
         open_reconciler(settings, redis, config) as reconciler,
     ):
         overlap = config.linq.rotate_overlap if overlap is None else overlap
+        await record(redis, "bootstrap rotate", ", ".join(lines) if lines else "every line")
         return FromBoth(await reconciler.rotate(lines, overlap, report), [])
 
 

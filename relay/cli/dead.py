@@ -10,6 +10,7 @@ from relay.cli.attempts import attempt_summary, print_attempts
 from relay.cli.command import command, commands
 from relay.cli.dead_letters import Found, drop_letters, find_letters, list_letters, replay_letters
 from relay.cli.filters import AllOption, DryRunOption, SubscriptionOption, check_choice
+from relay.cli.operator import WhyArgument, WhyOption
 from relay.cli.output import View, print_fields, print_json, print_table, say
 from relay.config.load import load_settings
 from relay.core.event_filter import EventFilter
@@ -89,6 +90,7 @@ def replay(
     rate: Annotated[
         float | None, typer.Option(min=0.1, metavar="NUMBER", help="Events a second at most; Ctrl-C stops it.")
     ] = None,
+    why: WhyOption = "",
     view: View,
 ) -> None:
     """Send dead letters back to their subscriptions, with all their attempts again.
@@ -96,7 +98,7 @@ def replay(
     Exit code 1 if there is no dead letter with the id of --id.
     """
     check_choice(which, _CHOICES, every=every)
-    replayed = run(replay_letters(load_settings(), subscription, which, rate, dry_run=dry_run))
+    replayed = run(replay_letters(load_settings(), subscription, which, rate, why, dry_run=dry_run))
     _print_counts(replayed, "replayed", "would be sent back" if dry_run else "sent back", view)
     if which.event_ids and not replayed:
         raise typer.Exit(1)
@@ -112,7 +114,7 @@ def replay(
     view=("json",),
 )
 def drop(
-    why: Annotated[str, typer.Argument(metavar="WHY", help="The reason, for the log.")],
+    why: WhyArgument,
     *,
     subscription: SubscriptionOption = None,
     which: EventFilter,

@@ -42,6 +42,7 @@ TABLE: dict[str, Entry] = {
     "ledger": Entry("ledger", OBSERVE, "Show where every event is, and whether the numbers balance."),
     "topics": Entry("topics", OBSERVE, "Show the topics, their readers and their lag."),
     "attempts": Entry("attempts", OBSERVE, "Search delivery attempts."),
+    "audit": Entry("audit", OBSERVE, "Show what operators changed, who, when and why."),
     "doctor": Entry("doctor", OBSERVE, "Examine Redis, Linq and every destination; say what to do."),
     "subscriptions": Entry("subscriptions", REPAIR, "List, pause, resume and drop push subscriptions.", is_group=True),
     "dead": Entry("dead", REPAIR, "List, show, replay and drop dead letters.", is_group=True),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import typer
 
 from relay.cli.command import command, commands
 from relay.cli.filters import AllOption, DryRunOption, check_choice
+from relay.cli.operator import WhyArgument, WhyOption, record
 from relay.cli.output import View, print_fields, print_json, print_table, say
 from relay.config.load import load_settings
 from relay.core.event import Dialect
@@ -70,13 +71,20 @@ def show(*, which: EventFilter, view: View) -> None:
     examples=("relay quarantine retry --all --dry-run", "relay quarantine retry --reason event_id"),
     view=("json",),
 )
-def retry(*, which: EventFilter, every: AllOption = False, dry_run: DryRunOption = False, view: View) -> None:
+def retry(
+    *,
+    which: EventFilter,
+    every: AllOption = False,
+    dry_run: DryRunOption = False,
+    why: WhyOption = "",
+    view: View,
+) -> None:
     """Parse quarantined webhooks again, for example after an upgrade.
 
     Webhooks that can be parsed now are accepted as events. Exit code 1 if the one of --id cannot be parsed.
     """
     check_choice(which, _CHOICES, every=every)
-    result = run(_retry(load_settings(), which, dry_run=dry_run))
+    result = run(_retry(load_settings(), which, why, dry_run=dry_run))
     if view.json:
         print_json(result)
     else:
@@ -93,7 +101,7 @@ def retry(*, which: EventFilter, every: AllOption = False, dry_run: DryRunOption
     view=("json",),
 )
 def drop(
-    why: Annotated[str, typer.Argument(metavar="WHY", help="The reason, for the log.")],
+    why: WhyArgument,
     *,
     which: EventFilter,
     every: AllOption = False,
@@ -119,13 +127,14 @@ async def _read(settings: Settings, which: EventFilter) -> list[QuarantinedBody]
         return await _matching(Quarantine(redis), which)
 
 
-async def _retry(settings: Settings, which: EventFilter, *, dry_run: bool) -> dict[str, int]:
+async def _retry(settings: Settings, which: EventFilter, why: str, *, dry_run: bool) -> dict[str, int]:
     async with open_store(settings) as redis:
         quarantine = Quarantine(redis)
         found = [_parse(body) for body in await _matching(quarantine, which)]
         readable = [event for event in found if event is not None]
         accepted, repeats = len(readable), 0
-        if not dry_run:
+        if readable and not dry_run:
+            await record(redis, "quarantine retry", "quarantine", len(readable), why)
             window_ms = round(settings.relay_dedupe_window * 1000)
             accepted, repeats = await quarantine.retry(readable, window_ms, round(time.time() * 1000))
     return {"accepted": accepted, "repeats": repeats, "unreadable": len(found) - len(readable)}
@@ -135,8 +144,9 @@ async def _drop(settings: Settings, which: EventFilter, why: str, *, dry_run: bo
     async with open_store(settings) as redis:
         quarantine = Quarantine(redis)
         entries = [body.entry for body in await _matching(quarantine, which)]
-        if dry_run:
+        if dry_run or not entries:
             return len(entries)
+        await record(redis, "quarantine drop", "quarantine", len(entries), why)
         dropped = await quarantine.drop(entries)
     log.warning("quarantine.dropped", bodies=dropped, why=why)
     return dropped

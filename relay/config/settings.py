@@ -144,7 +144,7 @@ class Settings(BaseSettings):
     does not wait for replicas; set `1` with Sentinel.
     """
     relay_dedupe_window: Annotated[float, BeforeValidator(_duration), Field(ge=1)] = 6 * 3600.0
-    """Time for which an event id is remembered and repeats of it are dropped, such as `6h`, `90m` or `1d`; at least `1s`.
+    """Time for which an event id is remembered and repeats of it are dropped, such as `6h` or `1d`; at least `1s`.
     Linq's own retries end after about 30 minutes.
     """
     relay_memory_high_water: Annotated[float, Field(ge=0.1, le=1)] = 0.9
