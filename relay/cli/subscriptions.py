@@ -112,6 +112,11 @@ def _cells(row: _Row, view: View) -> tuple[object, ...]:
     return row.subscription, row.state, row.waiting, row.retrying, row.dead, *times, row.why
 
 
+async def states(settings: Settings) -> dict[str, str]:
+    """Return the state of each subscription with its reason, as the list shows it."""
+    return {row.subscription: f"{row.state}: {row.why}" if row.why else row.state for row in await _rows(settings)}
+
+
 async def _rows(settings: Settings) -> list[_Row]:
     config = read_config(settings.relay_config)
     paused = {subscription.name: subscription.paused for subscription in config.subscriptions}
