@@ -61,7 +61,7 @@ def plan(
             {"pending": len(pending), "steps": [step_summary(step) for step in steps], "errors": planned.troubles}
         )
     else:
-        columns = ("for", "action", "gen", "target", "why")
+        columns = ("owner", "action", "generation", "target", "why")
         rows = [
             (step.owner, step.action.value, step.generation or None, step.target_url, step.reason) for step in steps
         ]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def print_status(rows: Iterable[Status], view: View) -> None:
     """Print the subscriptions at Linq."""
-    columns = ("for", "gen", "active", "last event", "verified by", "retiring", "state", "subscription")
+    columns = ("owner", "generation", "active", "last event", "verified by", "retiring", "state", "subscription")
     cells = [
         (
             row.owner,
@@ -49,7 +49,7 @@ def _secret_name(generation: int | None) -> str:
         case line_secret.V2_FORMER_SECRET:
             return "its old secret"
         case _:
-            return f"gen {generation}"
+            return f"generation {generation}"
 
 
 def reporter(*, json: bool) -> Callable[[AppliedStep], None]:
@@ -59,8 +59,8 @@ def reporter(*, json: bool) -> Callable[[AppliedStep], None]:
     def report(applied: AppliedStep) -> None:
         step = applied.step
         result = f"failed: {applied.error}" if applied.error else "done"
-        generation = f"gen {step.generation}" if step.generation else ""
-        text = f"{step.action:<7} {step.owner:<16} {generation:<7} {step.reason}: {result}"
+        generation = f"generation {step.generation}" if step.generation else ""
+        text = f"{step.action:<7} {step.owner:<16} {generation:<13} {step.reason}: {result}"
         say(text, fg="red" if applied.error else "green")
 
     return (lambda _: None) if json else report

@@ -109,7 +109,7 @@ def explain(
     if event.line is None and not line:
         say("The body names no line. Linq's request does, in its URL: give that line with --line.")
     if redis_error:
-        say(f"Without Redis ({redis_error}): no states and no pull subscribers are shown.", fg="yellow")
+        say(f"States and pull subscribers are not shown, because Redis cannot be asked: {redis_error}", fg="yellow")
 
 
 def _verdict(reasons: Callable[[Event], list[str]], event: Event, lines: tuple[str, ...] | None) -> _Verdict:
@@ -137,7 +137,7 @@ async def _receivers(
         async with open_store(settings) as redis:
             found = await topic_states(redis, topics)
     except SettingsError as error:
-        return "; ".join(problem.message for problem in error.problems), push
+        return "; ".join(map(str, error.problems)), push
     except RedisTrouble as error:
         return describe(error), push
     pull = [

@@ -11,7 +11,7 @@ import typer
 from relay.cli.command import command, commands
 from relay.cli.filters import AllOption, DryRunOption, check_choice
 from relay.cli.operator import WhyArgument, WhyOption, record
-from relay.cli.output import View, print_fields, print_json, print_table, say
+from relay.cli.output import View, changed_or_would_be, counted, print_fields, print_json, print_table, say
 from relay.config.load import load_settings
 from relay.core.event import Dialect
 from relay.core.event_filter import EventFilter
@@ -85,11 +85,15 @@ def retry(
     """
     check_choice(which, _CHOICES, every=every)
     result = run(_retry(load_settings(), which, why, dry_run=dry_run))
-    if view.json:
+    accepted, repeats, unreadable = result["accepted"], result["repeats"], result["unreadable"]
+    if view.json and dry_run:
+        print_json(changed_or_would_be("accept", accepted, dry_run=True) | {"unreadable": unreadable})
+    elif view.json:
         print_json(result)
+    elif dry_run:
+        say(f"{accepted} can be parsed, {unreadable} still unreadable")
     else:
-        readable = "can be parsed" if dry_run else "accepted"
-        say(f"{result['accepted']} {readable}, {result['repeats']} duplicates, {result['unreadable']} still unreadable")
+        say(f"{accepted} accepted, {counted(repeats, 'duplicate')}, {unreadable} still unreadable")
     if which.event_ids and not result["accepted"] + result["repeats"]:
         raise typer.Exit(1)
 
@@ -115,7 +119,7 @@ def drop(
     check_choice(which, _CHOICES, every=every)
     dropped = run(_drop(load_settings(), which, why, dry_run=dry_run))
     if view.json:
-        print_json({"dropped": dropped})
+        print_json(changed_or_would_be("drop", dropped, dry_run=dry_run))
     else:
         say(f"{dropped} {'would be dropped' if dry_run else 'dropped'}")
     if which.event_ids and not dropped:

@@ -71,7 +71,7 @@ def rewind(
         run(_seek(settings, plan.move, why))
     if view.json:
         oldest = {"history_since": plan.extent.oldest_ms, "is_complete": plan.extent.reaches(target.ms)}
-        print_json({**asdict(plan.move), "is_back": plan.move.is_back, **oldest, "moved": moves})
+        print_json({**asdict(plan.move), "is_back": plan.move.is_back, **oldest, "dry_run": dry_run, "moved": moves})
     elif moves:
         say(f"{group} is moved.")
 

@@ -144,7 +144,7 @@ def _row(lane: LaneLedger, paused: dict[str, bool], suspension: _Suspension) -> 
     elif (pause := suspension.pause) is not None:
         state, since, why = "paused", pause.at_ms, pause.reason
     elif (breaker := suspension.breaker) is not None:
-        state, since, probe, why = "breaker open", breaker.opened_ms, breaker.probe_ms, breaker.reason
+        state, since, probe, why = "breaker open", breaker.opened_ms, breaker.probe_ms, breaker.reason.rstrip(": ")
     elif suspension.chats:
         chats = counted(suspension.chats, "chat")
         state, why = _BLOCKED, f"dead letters hold up {chats}; relay dead list shows them"

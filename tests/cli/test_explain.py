@@ -101,7 +101,7 @@ async def test_without_redis_topics_and_push_are_still_shown(no_redis: str, monk
         said = await main_here("explain", sample("v3-message.received"))
         assert said.code == 0
         assert "https://crm.example.com:8443" in said.out
-        assert "no states and no pull subscribers are shown" in said.out
+        assert "States and pull subscribers are not shown, because Redis cannot be asked: " in said.out
 
 
 def test_reasons_and_the_filter_of_a_delivery_agree() -> None:
