@@ -21,6 +21,7 @@ from relay.core.errors import BadSignature, RejectedWebhook, SecretUnknown, Unpa
 from relay.core.event import Dialect
 from relay.linq.signatures.verify import verify_v2, verify_v3
 from relay.linq.target_urls import V2_PATH, V3_PATH, target_of_query
+from relay.store.inbox import quarantine
 from relay.web import responses
 
 if TYPE_CHECKING:
@@ -131,7 +132,14 @@ class Ingress:
             await parts.quarantine.put(webhook.dialect, line, webhook.body, str(error), round(parts.clock() * 1000))
         except RejectedWebhook as rejection:
             return responses.rejected(rejection)
-        log.error("event.quarantined", reason=str(error), dialect=webhook.dialect, line=line, bytes=len(webhook.body))
+        log.error(
+            "event.quarantined",
+            reason=str(error),
+            dialect=webhook.dialect,
+            line=line,
+            bytes=len(webhook.body),
+            note=quarantine.NOTE,
+        )
         return responses.ACCEPTED
 
     def _log_accepted(self, verified: VerifiedWebhook, began: float, *, is_new: bool) -> None:
