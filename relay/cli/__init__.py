@@ -12,9 +12,13 @@ Exit codes: 0 done, 1 failed (the message says why), 2 the command line, the env
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 
-from relay.cli.interrupts import exit_on_interrupt, ignore_interrupts
+try:  # the standard library's part of this takes a tenth of a second on a busy machine
+    from importlib import import_module
+
+    from relay.cli.interrupts import exit_on_interrupt, ignore_interrupts
+except KeyboardInterrupt:
+    sys.exit(130)
 
 
 def main() -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from relay.config.settings import Settings
 
 app = commands()
+_COMMON = ("subscription", "id", "type", "line")
 FILTERS = ("event_id", "event_type", "line", "chat", "message", "trace", "outcome", "since", "until")
 
 
@@ -57,10 +58,13 @@ def attempts(
         raise typer.Exit(1)
 
 
-def print_attempts(title: str, found: Iterable[FoundAttempt], view: View) -> None:
-    """Print attempts for people."""
-    columns = ("time", "subscription", "id", "type", "line", "n", "outcome", "status", "ms", "then", "detail")
-    print_table(title, columns, [_row(attempt, view) for attempt in found], view)
+def print_attempts(title: str, found: Iterable[FoundAttempt], view: View, *, of_one_delivery: bool = False) -> None:
+    """Print attempts for people; those of one delivery without the fields that they have in common."""
+    columns = ("time", *_COMMON, "attempt", "outcome", "status", "took", "next step", "detail")
+    hidden = set(_COMMON) if of_one_delivery else set()
+    shown = [position for position, column in enumerate(columns) if column not in hidden]
+    rows = [_row(attempt, view) for attempt in found]
+    print_table(title, [columns[at] for at in shown], [[row[at] for at in shown] for row in rows], view)
 
 
 def attempt_summary(found: FoundAttempt) -> dict[str, Any]:
@@ -102,7 +106,7 @@ def _row(found: FoundAttempt, view: View) -> tuple[object, ...]:
         " ".join([str(attempt.number), *marks]),
         attempt.outcome,
         attempt.status,
-        attempt.took_ms,
+        format_duration(attempt.took_ms / 1000),
         _next_step(found),
         found.detail,
     )

@@ -26,6 +26,7 @@ from relay.cli.bootstrap_view import (
 )
 from relay.cli.command import command, commands
 from relay.cli.filters import checked_line
+from relay.cli.operator import record
 from relay.cli.output import JsonOption, View, counted, print_json, print_table, say
 from relay.config.file import read_config
 from relay.config.load import load_settings
@@ -70,7 +71,7 @@ def plan(
             {"pending": len(pending), "steps": [step_summary(step) for step in steps], "errors": planned.troubles}
         )
     else:
-        columns = ("for", "action", "gen", "target", "why")
+        columns = ("owner", "action", "generation", "target", "why")
         rows = [
             (step.owner, step.action.value, step.generation or None, step.target_url, step.reason) for step in steps
         ]
@@ -110,7 +111,7 @@ def rotate(
     overlap: Annotated[
         str | None,
         typer.Option(
-            metavar="DURATION", help="How long old secrets stay valid, such as 1h.  [default: rotate_overlap]"
+            metavar="DURATION", help="How long old secrets stay valid, such as 1h or 1d.  [default: rotate_overlap]"
         ),
     ] = None,
     json: JsonOption = False,
@@ -152,6 +153,7 @@ async def _plan() -> FromBoth[Step]:
 
 async def _apply(report: Callable[[AppliedStep], None], approval: Approval) -> tuple[FromBoth[AppliedStep], OldKey]:
     async with _account() as (settings, redis, config):
+        await record(redis, "bootstrap apply", "Linq")
         keyring = open_keyring(settings, redis)
         before = await keyring.key_use()
         results = await apply_both(settings, redis, config, report, approval)
@@ -167,6 +169,7 @@ async def _rotate(
         open_reconciler(settings, redis, config) as reconciler,
     ):
         overlap = config.linq.rotate_overlap if overlap is None else overlap
+        await record(redis, "bootstrap rotate", ", ".join(lines) if lines else "every line")
         return FromBoth(await reconciler.rotate(lines, overlap, report), [])
 
 

@@ -54,7 +54,7 @@ def print_old_key(old_key: OldKey) -> None:
 
 def print_status(rows: Iterable[Status], view: View) -> None:
     """Print the subscriptions at Linq."""
-    columns = ("for", "gen", "active", "last event", "verified by", "retiring", "state", "subscription")
+    columns = ("owner", "generation", "active", "last event", "verified by", "retiring", "state", "subscription")
     cells = [
         (
             row.owner,
@@ -80,7 +80,7 @@ def _secret_name(generation: int | None) -> str:
         case line_secret.V2_FORMER_SECRET:
             return "its old secret"
         case _:
-            return f"gen {generation}"
+            return f"generation {generation}"
 
 
 def reporter(*, json: bool) -> Callable[[AppliedStep], None]:
@@ -91,8 +91,8 @@ def reporter(*, json: bool) -> Callable[[AppliedStep], None]:
         step = applied.step
         result = "held back" if step.action is Action.HOLD else "done"
         result = f"failed: {applied.error}" if applied.error else result
-        generation = f"gen {step.generation}" if step.generation else ""
-        text = f"{step.action:<7} {step.owner:<16} {generation:<7} {step.reason}: {result}"
+        generation = f"generation {step.generation}" if step.generation else ""
+        text = f"{step.action:<7} {step.owner:<16} {generation:<13} {step.reason}: {result}"
         say(text, fg="red" if applied.error else "yellow" if step.action is Action.HOLD else "green")
 
     return (lambda _: None) if json else report

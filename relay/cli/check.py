@@ -1,24 +1,20 @@
-"""`relay check` and `relay explain`: what relay.toml says, and what it does with an event."""
+"""`relay check`: mistakes and contents of relay.toml."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from relay.cli.command import command, commands
-from relay.cli.filters import checked_line
-from relay.cli.output import JsonOption, View, print_fields, print_json, print_table, say
-from relay.config.file import load_config, read_config
-from relay.config.settings import Settings, masked_url
-from relay.core.config.topics import Topic, mismatches
+from relay.cli.output import View, print_json, print_table, say
+from relay.config.file import load_config
+from relay.config.settings import Settings
+from relay.core.config.topics import Topic
 from relay.core.durations import format_duration
-from relay.core.errors import ConfigError, RelayError, Unparsable
-from relay.core.event import Dialect, Event
-from relay.core.json_text import parse_json
-from relay.linq.payloads.decode import decode
+from relay.core.errors import ConfigError
+from relay.core.event import Dialect
+from relay.core.masked_url import masked_url
 from relay.linq.payloads.event_types import unknown_patterns
 
 if TYPE_CHECKING:
@@ -77,71 +73,6 @@ def _warnings(config: RelayConfig) -> list[str]:
         if not each.verify_tls
     ]
     return warnings
-
-
-@command(app, examples=("relay explain webhook.json", "cat webhook.json | relay explain - --line +16465550123"))
-def explain(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A webhook's body; - for standard input.", allow_dash=True)
-    ],
-    *,
-    line: Annotated[
-        str | None, typer.Option(metavar="NUMBER", help="The line of the webhook URL, such as +16465550123.")
-    ] = None,
-    json: JsonOption = False,
-) -> None:
-    """Show which topics an event matches, and why it does not match the others."""
-    config = read_config(Settings.load().relay_config)
-    event = _event(file, checked_line(line))
-    reasons = {topic.name: mismatches(topic, event) for topic in config.topics}
-    if json:
-        matched = [name for name, why_not in reasons.items() if not why_not]
-        print_json(
-            {"event": _fields(event), "topics": matched, "not": {name: why for name, why in reasons.items() if why}}
-        )
-        return
-    print_fields("Event", _fields(event), View())
-    rows = [(name, "no" if why else "yes", "; ".join(why)) for name, why in reasons.items()]
-    print_table("Topics", ("topic", "matches", "why not"), rows)
-
-
-def _event(file: Path, line: str | None) -> Event:
-    """Return the event in a file.
-
-    Raises:
-        RelayError: the file cannot be read, or is not an event.
-    """
-    try:
-        body = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-        envelope = parse_json(body)
-    except OSError as error:
-        raise RelayError(f"{file}: {error.strerror}") from None
-    except ValueError as error:
-        raise RelayError(f"{file}: not JSON: {error}") from None
-    if not isinstance(envelope, dict):
-        raise RelayError(f"{file}: not an event: Linq's events are JSON objects")
-    dialect = Dialect.V2 if envelope.get("api_version") == "v2" else Dialect.V3
-    try:
-        return decode(dialect, body, line).event
-    except Unparsable as error:
-        raise RelayError(f"{file}: not an event: {error}") from None
-
-
-def _fields(event: Event) -> dict[str, Any]:
-    fields = event.fields
-    return {
-        "id": event.id,
-        "type": event.type,
-        "version": event.version,
-        "line": event.line,
-        "chat": fields.chat,
-        "message": fields.message,
-        "direction": fields.direction,
-        "service": fields.service,
-        "is_group": fields.is_group,
-        "freshness": event.freshness,
-        "created_at": event.created_at,
-    }
 
 
 def _lines(topic: Topic) -> str:

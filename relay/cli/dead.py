@@ -10,7 +10,8 @@ from relay.cli.attempts import attempt_summary, print_attempts
 from relay.cli.command import command, commands
 from relay.cli.dead_letters import Found, drop_letters, find_letters, list_letters, replay_letters
 from relay.cli.filters import AllOption, DryRunOption, SubscriptionOption, check_choice
-from relay.cli.output import View, print_fields, print_json, print_table, say
+from relay.cli.operator import WhyArgument, WhyOption
+from relay.cli.output import View, changed_or_would_be, print_fields, print_json, print_table, say
 from relay.config.load import load_settings
 from relay.core.event_filter import EventFilter
 from relay.process.event_loop import run
@@ -23,6 +24,7 @@ app = commands(
     examples=("relay dead list --since 2h", "relay dead replay --subscription bot --all"),
 )
 FILTERS = ("event_id", "event_type", "line", "chat", "reason", "since", "until")
+_LABELS = {"accepted_at": "accepted", "died_at": "given up", "tries": "attempts"}
 _CHOICES = ("--id", "--type", "--line", "--chat", "--reason", "--since", "--until")
 
 
@@ -35,7 +37,7 @@ def list_(*, subscription: SubscriptionOption = None, which: EventFilter, view: 
     if view.json:
         print_json([_summary(letter) for letter in letters])
         return
-    columns = ("id", "subscription", "type", "line", "died", "tries", "reason")
+    columns = ("id", "subscription", "type", "line", "given up", "attempts", "reason")
     rows = [
         (
             letter.record.id,
@@ -89,6 +91,7 @@ def replay(
     rate: Annotated[
         float | None, typer.Option(min=0.1, metavar="NUMBER", help="Events a second at most; Ctrl-C stops it.")
     ] = None,
+    why: WhyOption = "",
     view: View,
 ) -> None:
     """Send dead letters back to their subscriptions, with all their attempts again.
@@ -96,8 +99,8 @@ def replay(
     Exit code 1 if there is no dead letter with the id of --id.
     """
     check_choice(which, _CHOICES, every=every)
-    replayed = run(replay_letters(load_settings(), subscription, which, rate, dry_run=dry_run))
-    _print_counts(replayed, "replayed", "would be sent back" if dry_run else "sent back", view)
+    replayed = run(replay_letters(load_settings(), subscription, which, rate, why, dry_run=dry_run))
+    _print_counts(replayed, ("replay", "sent back"), view, dry_run=dry_run)
     if which.event_ids and not replayed:
         raise typer.Exit(1)
 
@@ -112,7 +115,7 @@ def replay(
     view=("json",),
 )
 def drop(
-    why: Annotated[str, typer.Argument(metavar="WHY", help="The reason, for the log.")],
+    why: WhyArgument,
     *,
     subscription: SubscriptionOption = None,
     which: EventFilter,
@@ -126,7 +129,7 @@ def drop(
     """
     check_choice(which, _CHOICES, every=every)
     dropped = run(drop_letters(load_settings(), subscription, which, why, dry_run=dry_run))
-    _print_counts(dropped, "dropped", "would be dropped" if dry_run else "dropped", view)
+    _print_counts(dropped, ("drop", "dropped"), view, dry_run=dry_run)
     if which.event_ids and not dropped:
         raise typer.Exit(1)
 
@@ -135,18 +138,20 @@ def _print_in_full(found: Found, view: View) -> None:
     for number, letter in enumerate(found.letters):
         if number:
             say("")
-        print_fields(f"Dead letter {letter.record.id}", _summary(letter), view)
+        print_fields(f"Dead letter {letter.record.id}", _summary(letter), view, _LABELS)
         if attempts := found.attempts_of(letter):
-            print_attempts("Its attempts, oldest first", attempts, view)
+            print_attempts("Its attempts, oldest first", attempts, view, of_one_delivery=True)
         say(_text(letter.record.body))
 
 
-def _print_counts(counts: dict[str, int], field: str, outcome: str, view: View) -> None:
+def _print_counts(counts: dict[str, int], words: tuple[str, str], view: View, *, dry_run: bool) -> None:
+    """Print the counts by subscription; `words` are the verb, and what has happened after it."""
+    verb, done = words
     if view.json:
-        print_json({field: sum(counts.values()), "subscriptions": counts})
+        print_json(changed_or_would_be(verb, sum(counts.values()), dry_run=dry_run) | {"subscriptions": counts})
         return
     for name, count in counts.items():
-        say(f"{name}: {count} {outcome}")
+        say(f"{name}: {count} {'would be ' if dry_run else ''}{done}")
     if not counts:
         say("Nothing found.")
 

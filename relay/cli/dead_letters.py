@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from relay.cli.filters import chosen_lanes
+from relay.cli.operator import record
 from relay.cli.progress import progress
 from relay.config.file import read_config
 from relay.core.errors import RelayError
@@ -19,7 +20,7 @@ from relay.store.lanes.attempt_log import FoundAttempt, attempts_of
 from relay.store.lanes.dead_letters import DeadLetter, DeadLetters
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from redis.asyncio import Redis
 
@@ -57,7 +58,7 @@ async def find_letters(settings: Settings, subscription: str | None, which: Even
 
 
 async def replay_letters(
-    settings: Settings, subscription: str | None, which: EventFilter, rate: float | None, *, dry_run: bool
+    settings: Settings, subscription: str | None, which: EventFilter, rate: float | None, why: str, *, dry_run: bool
 ) -> dict[str, int]:
     """Send dead letters back to their lanes; return how many, by subscription.
 
@@ -75,6 +76,7 @@ async def replay_letters(
             )
         if dry_run:
             return {name: len(entries) for name, entries in by_lane.items()}
+        await _record(redis, "dead replay", by_lane, why)
         return {name: await _send_back(dead_letters, name, entries, rate) for name, entries in by_lane.items()}
 
 
@@ -87,12 +89,18 @@ async def drop_letters(
         by_lane = _by_lane(await _letters(dead_letters, subscription, which))
         if dry_run:
             return {name: len(entries) for name, entries in by_lane.items()}
+        await _record(redis, "dead drop", by_lane, why)
         dropped = {
             name: await dead_letters.drop(name, entries, round(time.time() * 1000)) for name, entries in by_lane.items()
         }
     for name, count in dropped.items():
         log.warning("dead.dropped", subscription=name, events=count, why=why)
     return dropped
+
+
+async def _record(redis: Redis, command: str, by_lane: Mapping[str, Sequence[str]], why: str) -> None:
+    for name, entries in by_lane.items():
+        await record(redis, command, name, len(entries), why)
 
 
 async def _attempts(redis: Redis, letters: Sequence[DeadLetter]) -> dict[tuple[str, str, str], list[FoundAttempt]]:

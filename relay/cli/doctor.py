@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 app = commands()
 
-_MARKS = {State.OK: ("✓", "green"), State.WARNING: ("!", "yellow"), State.PROBLEM: ("✗", "red")}
+_MARKS = {
+    State.OK: ("✓", "green"),
+    State.WARNING: ("!", "yellow"),
+    State.PROBLEM: ("✗", "red"),
+    State.NOT_CHECKED: ("?", "yellow"),
+}
 
 
 @command(app, examples=("relay doctor", "relay doctor --json | jq .problems"))
@@ -30,15 +35,19 @@ def doctor(*, json: JsonOption = False) -> None:
     """Examine Redis, Linq and every destination, and say what to do; exit code 1 if there is a problem."""
     findings = run(_examine(load_settings()))
     problems = sum(finding.state is State.PROBLEM for finding in findings)
+    unchecked = sum(finding.state is State.NOT_CHECKED for finding in findings)
     if json:
-        print_json({"problems": problems, "findings": [asdict(finding) for finding in findings]})
+        print_json(
+            {"problems": problems, "not_checked": unchecked, "findings": [asdict(finding) for finding in findings]}
+        )
     else:
         for finding in findings:
             mark, colour = _MARKS[finding.state]
             say(f"{mark} {finding.area}: {finding.what}", fg=colour)
             if finding.remedy:
                 say(f"    {finding.remedy}")
-        say(f"{counted(problems, 'problem')}." if problems else "No problems.")
+        found = counted(problems, "problem") if problems else "No problems"
+        say(f"{found} found; {counted(unchecked, 'check')} could not be made." if unchecked else f"{found} found.")
     if problems:
         raise typer.Exit(1)
 

@@ -42,7 +42,7 @@ FILTER_OPTIONS: dict[str, Any] = {
         typer.Option("--outcome", metavar="OUTCOME", help=f"Only {', '.join(Outcome)}; repeatable."),
     ],
     "reason": _text("--reason", "TEXT", "Only reasons that contain this text."),
-    "since": _text("--since", "TIME", "Only from this time on: 2h (ago), or 2026-09-14T09:15Z."),
+    "since": _text("--since", "TIME", "Only from this time on: 2h or 7d (ago), or 2026-09-14T09:15Z."),
     "until": _text("--until", "TIME", "Only before this time."),
 }
 

@@ -35,7 +35,7 @@ events = ["*"]                            # event types: "message.received", "me
 # topic = "everything"
 # url = "https://bot.example.com/hooks/linq"
 # secret = "env:BOT_SECRET"               # signs what is sent; the receiver verifies with it
-# retry = ["5s", "30s", "2m", "10m"]      # delays before the second, third, ... attempt
+# retry = ["5s", "30s", "2m", "10m"]      # waits before attempts 2, 3, ...; ms s m h d
 """
 
 ENVIRONMENT = """\

@@ -20,6 +20,22 @@ if TYPE_CHECKING:
 
 app = commands()
 
+_REPLAYS = {
+    "replayed": "dead letters that were sent again (counted in routed already)",
+    "history": "events that relay replay sent again, in addition to the routed ones",
+}
+_RARE = ("filtered", "dropped", "discarded", "repeated", "lost", *_REPLAYS)
+"""Columns that are shown if one of their numbers is not 0."""
+
+_LABELS = {
+    "duplicate": "duplicates",
+    "unmatched": "matched no topic",
+    "inbox": "not routed yet",
+    "poisoned": "quarantined when routed",
+    "quarantine_dropped": "dropped from quarantine",
+    "lost": "deleted before routing",
+}
+
 
 @command(app, examples=("relay ledger", "relay ledger --json"), view=("wide", "json"))
 def ledger(*, view: View) -> None:
@@ -46,23 +62,31 @@ def print_ledger(
     totals: Totals, unmatched: dict[str, int], refused: dict[str, int], lanes: list[LaneLedger], view: View
 ) -> None:
     """Print the ledger for people."""
-    print_fields("All webhooks", asdict(totals), view)
+    print_fields("All webhooks", asdict(totals), view, _LABELS)
     if unmatched:
         print_table("Events that matched no topic", ("type", "events"), unmatched.items(), view)
     if refused:
         print_table("Requests that the ingress refused", ("code", "requests"), refused.items(), view)
-    columns = ["subscription", "routed", "delivered", "waiting", "retrying", "dead", "replayed"]
-    columns += [
-        name
-        for name in ("from_history", "filtered", "dropped", "discarded", "repeated", "lost")
-        if any(getattr(lane, name) for lane in lanes)
+    counts = [{**asdict(lane), **_replays(lane)} for lane in lanes]
+    columns = ["subscription", "routed", "delivered", "waiting", "retrying", "dead"]
+    columns += [name for name in _RARE if any(row[name] for row in counts)]
+    rows = [
+        (*(row[name] for name in columns), "yes" if lane.balances else "NO")
+        for row, lane in zip(counts, lanes, strict=True)
     ]
-    rows = [(*(getattr(lane, name) for name in columns), "yes" if lane.balances else "NO") for lane in lanes]
     print_table("Subscriptions", (*columns, "balances"), rows, view)
+    for name, meaning in _REPLAYS.items():
+        if name in columns:
+            say(f"{name}: {meaning}")
     if totals.balances and all(lane.balances for lane in lanes):
         say("The ledger balances.", fg="green")
     else:
         say("The ledger does not balance.", fg="red")
+
+
+def _replays(lane: LaneLedger) -> dict[str, int]:
+    """Return the columns of `_REPLAYS`."""
+    return {"replayed": lane.replayed - lane.from_history, "history": lane.from_history}
 
 
 async def _read(settings: Settings) -> tuple[Totals, dict[str, int], dict[str, int], list[LaneLedger]]:

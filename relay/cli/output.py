@@ -81,12 +81,19 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     typer.echo("\n".join(lines) + "\n")
 
 
-def print_fields(title: str, fields: Mapping[str, object], view: View) -> None:
-    """Print one record, a field a line; `..._at` are Unix milliseconds and shown as times."""
-    shown = {name: _moment(name, value, view) for name, value in fields.items()}
+def print_fields(title: str, fields: Mapping[str, object], view: View, labels: Mapping[str, str] | None = None) -> None:
+    """Print one record, a field a line; `..._at` are Unix milliseconds and shown as times.
+
+    `labels` are the words for fields whose names, which are those of the JSON, do not speak for themselves.
+    """
+    shown = {_label(name, labels or {}): _moment(name, value, view) for name, value in fields.items()}
     typer.echo(terminal.paint(printable(title), bold=True))
     lines = _aligned([[name, _cell(value)] for name, value in shown.items()], [False, False])
     typer.echo("\n".join(lines) + "\n")
+
+
+def _label(name: str, labels: Mapping[str, str]) -> str:
+    return labels.get(name) or name.removesuffix("_at").replace("_", " ")
 
 
 def _moment(name: str, value: object, view: View) -> object:
@@ -131,6 +138,13 @@ def printable(text: str) -> str:
     return "".join(
         character if character.isprintable() or character in "\n\t" else repr(character)[1:-1] for character in text
     )
+
+
+def changed_or_would_be(verb: str, count: int, *, dry_run: bool) -> dict[str, Any]:
+    """Return the JSON of a number of changes: a dry run has `would_drop` in place of `dropped`."""
+    if dry_run:
+        return {"dry_run": True, f"would_{verb}": count}
+    return {f"{verb}ped" if verb.endswith("p") else f"{verb}ed": count}
 
 
 def counted(count: int, thing: str) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import typer
 
 from relay.cli.command import command, commands
 from relay.cli.filters import AllOption, DryRunOption, check_choice
-from relay.cli.output import View, print_fields, print_json, print_table, say
+from relay.cli.operator import WhyArgument, WhyOption, record
+from relay.cli.output import View, changed_or_would_be, counted, print_fields, print_json, print_table, say
 from relay.config.load import load_settings
 from relay.core.event import Dialect
 from relay.core.event_filter import EventFilter
@@ -71,18 +72,29 @@ def show(*, which: EventFilter, view: View) -> None:
     examples=("relay quarantine retry --all --dry-run", "relay quarantine retry --reason event_id"),
     view=("json",),
 )
-def retry(*, which: EventFilter, every: AllOption = False, dry_run: DryRunOption = False, view: View) -> None:
+def retry(
+    *,
+    which: EventFilter,
+    every: AllOption = False,
+    dry_run: DryRunOption = False,
+    why: WhyOption = "",
+    view: View,
+) -> None:
     """Parse quarantined webhooks again, for example after an upgrade.
 
     Webhooks that can be parsed now are accepted as events. Exit code 1 if the one of --id cannot be parsed.
     """
     check_choice(which, _CHOICES, every=every)
-    result = run(_retry(load_settings(), which, dry_run=dry_run))
-    if view.json:
+    result = run(_retry(load_settings(), which, why, dry_run=dry_run))
+    accepted, repeats, unreadable = result["accepted"], result["repeats"], result["unreadable"]
+    if view.json and dry_run:
+        print_json(changed_or_would_be("accept", accepted, dry_run=True) | {"unreadable": unreadable})
+    elif view.json:
         print_json(result)
+    elif dry_run:
+        say(f"{accepted} can be parsed, {unreadable} still unreadable")
     else:
-        readable = "can be parsed" if dry_run else "accepted"
-        say(f"{result['accepted']} {readable}, {result['repeats']} duplicates, {result['unreadable']} still unreadable")
+        say(f"{accepted} accepted, {counted(repeats, 'duplicate')}, {unreadable} still unreadable")
     if which.event_ids and not result["accepted"] + result["repeats"]:
         raise typer.Exit(1)
 
@@ -94,7 +106,7 @@ def retry(*, which: EventFilter, every: AllOption = False, dry_run: DryRunOption
     view=("json",),
 )
 def drop(
-    why: Annotated[str, typer.Argument(metavar="WHY", help="The reason, for the log.")],
+    why: WhyArgument,
     *,
     which: EventFilter,
     every: AllOption = False,
@@ -108,7 +120,7 @@ def drop(
     check_choice(which, _CHOICES, every=every)
     dropped = run(_drop(load_settings(), which, why, dry_run=dry_run))
     if view.json:
-        print_json({"dropped": dropped})
+        print_json(changed_or_would_be("drop", dropped, dry_run=dry_run))
     else:
         say(f"{dropped} {'would be dropped' if dry_run else 'dropped'}")
     if which.event_ids and not dropped:
@@ -120,13 +132,14 @@ async def _read(settings: Settings, which: EventFilter) -> list[QuarantinedBody]
         return await _matching(Quarantine(redis), which)
 
 
-async def _retry(settings: Settings, which: EventFilter, *, dry_run: bool) -> dict[str, int]:
+async def _retry(settings: Settings, which: EventFilter, why: str, *, dry_run: bool) -> dict[str, int]:
     async with open_store(settings) as redis:
         quarantine = Quarantine(redis)
         found = [_parse(body) for body in await _matching(quarantine, which)]
         readable = [event for event in found if event is not None]
         accepted, repeats = len(readable), 0
-        if not dry_run:
+        if readable and not dry_run:
+            await record(redis, "quarantine retry", "quarantine", len(readable), why)
             window_ms = round(settings.relay_dedupe_window * 1000)
             accepted, repeats = await quarantine.retry(readable, window_ms, round(time.time() * 1000))
     return {"accepted": accepted, "repeats": repeats, "unreadable": len(found) - len(readable)}
@@ -136,8 +149,9 @@ async def _drop(settings: Settings, which: EventFilter, why: str, *, dry_run: bo
     async with open_store(settings) as redis:
         quarantine = Quarantine(redis)
         entries = [body.entry for body in await _matching(quarantine, which)]
-        if dry_run:
+        if dry_run or not entries:
             return len(entries)
+        await record(redis, "quarantine drop", "quarantine", len(entries), why)
         dropped = await quarantine.drop(entries)
     log.warning("quarantine.dropped", bodies=dropped, why=why)
     return dropped

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
-import os
-import socket
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +10,7 @@ import typer
 
 from relay.cli.command import command, commands, with_options
 from relay.cli.filters import DryRunOption, check_topic, parsed_past_time
+from relay.cli.operator import WhyOption, operator, record
 from relay.cli.output import View, counted, print_json, say
 from relay.cli.progress import progress
 from relay.cli.replay_view import (
@@ -59,7 +57,8 @@ def start(
     topic: Annotated[str | None, typer.Option(metavar="NAME", help="The topic with the history.")] = None,
     to: Annotated[str | None, typer.Option(metavar="NAME", help="The push subscription that receives it.")] = None,
     since: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Only events routed from this time on: 2h (ago), or a time.")
+        str | None,
+        typer.Option(metavar="TIME", help="Only events routed from this time on: 2h or 7d (ago), or a time."),
     ] = None,
     until: Annotated[
         str | None, typer.Option(metavar="TIME", help="Only events routed before this time.  [default: now]")
@@ -67,6 +66,7 @@ def start(
     which: EventFilter,
     rate: Annotated[float, typer.Option(min=0.1, metavar="NUMBER", help="Events a second at most.")] = 50.0,
     dry_run: DryRunOption = False,
+    why: WhyOption = "",
     follow: Annotated[
         bool | None,
         typer.Option("--follow/--no-follow", help="Wait for the end and show progress.  [default: on a terminal]"),
@@ -80,7 +80,7 @@ def start(
         raise typer.BadParameter("both are needed", param_hint="--topic and --to")
     period = _period(since, until)
     settings = load_settings()
-    started = run(_start(settings, Order(topic, to, which, rate, _operator()), period, dry_run=dry_run))
+    started = run(_start(settings, Order(topic, to, which, rate, operator()), period, why, dry_run=dry_run))
     if not view.json:
         print_start(started, view)
     ended = None
@@ -113,14 +113,16 @@ def list_(*, view: View) -> None:
 )
 def cancel(
     replay_id: Annotated[str, typer.Argument(metavar="ID", help="The replay's id; relay replay list shows it.")],
+    *,
+    why: WhyOption = "",
 ) -> None:
     """Stop a replay; events that it has already queued are still delivered."""
-    cancelled = run(_cancel(load_settings(), replay_id))
+    cancelled = run(_cancel(load_settings(), replay_id, why))
     say(f"Replay {replay_id} is cancelled; {cancelled.order.to} was sent {counted(cancelled.sent, 'event')}.")
 
 
 async def _start(
-    settings: Settings, order: Order, period: tuple[float | None, float | None], *, dry_run: bool
+    settings: Settings, order: Order, period: tuple[float | None, float | None], why: str, *, dry_run: bool
 ) -> Start:
     config = read_config(settings.relay_config)
     async with open_store(settings) as redis:
@@ -134,7 +136,10 @@ async def _start(
         limit = stored.MAX_RUNNING
         if not dry_run and len(await replays.running()) >= limit:
             raise RelayError(f"{counted(limit, 'replay')} can run at a time; wait for one to end, or cancel one")
-        started = None if dry_run else await replays.start(order, survey, round(time.time() * 1000))
+        started = None
+        if not dry_run:
+            await record(redis, "replay", f"{order.topic} to {order.to}", survey.matching, why)
+            started = await replays.start(order, survey, round(time.time() * 1000))
         return Start(order, survey, extent, not extent.reaches(period[0]), started)
 
 
@@ -189,10 +194,12 @@ def _paused(settings: Settings) -> set[str]:
     }
 
 
-async def _cancel(settings: Settings, replay_id: str) -> Replay:
+async def _cancel(settings: Settings, replay_id: str, why: str) -> Replay:
     async with open_store(settings) as redis:
         replays = Replays(redis)
-        was_running = await replays.end(replay_id, State.CANCELLED, f"by {_operator()}", round(time.time() * 1000))
+        _existing(await replays.get(replay_id), replay_id)
+        await record(redis, "replay cancel", replay_id, why=why)
+        was_running = await replays.end(replay_id, State.CANCELLED, f"by {operator()}", round(time.time() * 1000))
         found = _existing(await replays.get(replay_id), replay_id)
     if not was_running:
         raise RelayError(f"replay {replay_id} has already ended: {found.state}")
@@ -203,12 +210,3 @@ def _existing(found: Replay | None, replay_id: str) -> Replay:
     if found is None:
         raise RelayError(f'no replay "{replay_id}"; relay replay list shows the ids')
     return found
-
-
-def _operator() -> str:
-    """Return the operator's user and machine."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # an account without a name, as containers have
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"

@@ -44,7 +44,7 @@ def print_start(start: Start, view: View) -> None:
     if survey.first_ms is not None and survey.last_ms is not None:
         say(
             f"{order.topic} has {counted(survey.events, 'event')} from {view.time(survey.first_ms)} to "
-            f"{view.time(survey.last_ms)}; {survey.matching} of them match."
+            f"{view.time(survey.last_ms)}; {survey.matching} of them match{'es' if survey.matching == 1 else ''}."
         )
     if start.is_cut and start.extent.oldest_ms is not None:
         say(f"Events routed before {view.time(start.extent.oldest_ms)} are no longer stored.")
@@ -63,7 +63,8 @@ def end_sentence(ended: Replay) -> str:
 
 def print_replays(replays: Iterable[Replay], suspended: Container[str], view: View) -> None:
     """Print replays for people; `suspended` are the subscriptions that do not deliver."""
-    columns = ("id", "state", "topic", "to", "filter", "sent", "of", "rate", "started", "ended", "by", "note")
+    order = ("id", "state", "topic", "subscription", "filter")
+    columns = (*order, "sent", "matching", "rate", "started", "ended", "by", "note")
     rows = [_row(replay, view, is_suspended=replay.order.to in suspended) for replay in replays]
     print_table("Replays", columns, rows, view)
 
@@ -116,6 +117,8 @@ def survey_summary(start: Start) -> dict[str, Any]:
     """Return the result of a dry run for JSON."""
     survey = start.survey
     return {
+        "dry_run": True,
+        "would_replay": survey.matching,
         "topic": start.order.topic,
         "subscription": start.order.to,
         "events": survey.events,

@@ -11,6 +11,7 @@ import typer
 
 from relay.cli.command import command, commands
 from relay.cli.filters import check_topic, parsed_past_time
+from relay.cli.operator import WhyOption, record
 from relay.cli.output import View, counted, print_json, print_table, say
 from relay.config.file import read_config
 from relay.config.load import load_settings
@@ -46,10 +47,12 @@ def rewind(
     to: Annotated[
         str,
         typer.Option(
-            metavar="POSITION", help="2h (ago), a time of routing, an entry id, start or end: the next event read."
+            metavar="POSITION",
+            help="2h or 7d (ago), a time of routing, an entry id, start or end: the next event read.",
         ),
     ],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    why: WhyOption = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the effect; change nothing.")] = False,
     view: View,
 ) -> None:
@@ -65,10 +68,10 @@ def rewind(
             raise typer.BadParameter("without a terminal, --yes is needed to confirm the move", param_hint="--yes")
         typer.confirm("Move the group?", abort=True)
     if moves:
-        run(_seek(settings, plan.move))
+        run(_seek(settings, plan.move, why))
     if view.json:
         oldest = {"history_since": plan.extent.oldest_ms, "is_complete": plan.extent.reaches(target.ms)}
-        print_json({**asdict(plan.move), "is_back": plan.move.is_back, **oldest, "moved": moves})
+        print_json({**asdict(plan.move), "is_back": plan.move.is_back, **oldest, "dry_run": dry_run, "moved": moves})
     elif moves:
         say(f"{group} is moved.")
 
@@ -154,6 +157,8 @@ def _time(entry: str, view: View) -> str:
     return f"{view.time(ms_of(entry))} ({entry})"
 
 
-async def _seek(settings: Settings, move: Seek) -> None:
+async def _seek(settings: Settings, move: Seek, why: str) -> None:
     async with open_store(settings) as redis:
+        target = f"{move.topic}/{move.group} from {move.current} to {move.after}"
+        await record(redis, "rewind", target, move.events, why)
         await seek(redis, move)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from relay.cli.command import command, commands
+from relay.cli.operator import WhyOption, operator, record
 from relay.cli.output import View, counted, print_json, print_table, say
 from relay.config.file import read_config
 from relay.config.load import load_settings
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 app = commands(
     "List, pause, resume and drop push subscriptions.",
-    examples=("relay subscriptions list", "relay subscriptions pause bot --reason 'database migration'"),
+    examples=("relay subscriptions list", "relay subscriptions pause bot --why 'database migration'"),
 )
 
 _BLOCKED = "holding up chats"
@@ -87,21 +88,24 @@ def list_(*, view: View) -> None:
         raise typer.Exit(1)
 
 
-@command(app, examples=("relay subscriptions pause bot", "relay subscriptions pause bot --reason 'database migration'"))
+@command(app, examples=("relay subscriptions pause bot", "relay subscriptions pause bot --why 'database migration'"))
 def pause(
     name: NameArgument,
     *,
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="The reason, shown by relay subscriptions list.")] = "",
+    why: Annotated[
+        str,
+        typer.Option("--why", metavar="TEXT", help="The reason, for relay subscriptions list and relay audit."),
+    ] = "",
 ) -> None:
     """Stop delivering to a subscription; its events wait in its topic."""
-    is_new = run(_pause(load_settings(), name, reason or "relay subscriptions pause"))
+    is_new = run(_pause(load_settings(), name, why))
     say(f"{name} is paused." if is_new else f"{name} was already paused.")
 
 
 @command(app, examples=("relay subscriptions resume bot", "relay subscriptions resume crm"))
-def resume(name: NameArgument) -> None:
+def resume(name: NameArgument, *, why: WhyOption = "") -> None:
     """Deliver again to a subscription that an operator or its 410 response paused."""
-    was_paused = run(_resume(load_settings(), name))
+    was_paused = run(_resume(load_settings(), name, why))
     say(f"{name} is resumed." if was_paused else f"{name} was not paused.")
 
 
@@ -110,15 +114,21 @@ def drop(
     name: NameArgument,
     *,
     yes: Annotated[bool, typer.Option("--yes", help="Also delete waiting events and dead letters.")] = False,
+    why: WhyOption = "",
 ) -> None:
     """Delete the state of a subscription that is no longer in relay.toml."""
-    lost = run(_drop(load_settings(), name, even_with_events=yes))
+    lost = run(_drop(load_settings(), name, why, even_with_events=yes))
     say(f"{name} is dropped, with {counted(lost, 'event')}.")
 
 
 def _cells(row: _Row, counts: Sequence[str], view: View) -> tuple[object, ...]:
     times = map(view.time, (row.last_success_ms, row.since_ms, row.next_probe_ms))
     return row.subscription, row.state, *(getattr(row, count) for count in counts), *times, row.why
+
+
+async def states(settings: Settings) -> dict[str, str]:
+    """Return the state of each subscription with its reason, as the list shows it."""
+    return {row.subscription: f"{row.state}: {row.why}" if row.why else row.state for row in await _rows(settings)}
 
 
 async def _rows(settings: Settings) -> list[_Row]:
@@ -151,7 +161,7 @@ def _row(lane: LaneLedger, paused: dict[str, bool], suspension: _Suspension) -> 
     elif (pause := suspension.pause) is not None:
         state, since, why = "paused", pause.at_ms, pause.reason
     elif (breaker := suspension.breaker) is not None:
-        state, since, probe, why = "breaker open", breaker.opened_ms, breaker.probe_ms, breaker.reason
+        state, since, probe, why = "breaker open", breaker.opened_ms, breaker.probe_ms, breaker.reason.rstrip(": ")
     elif suspension.chats:
         chats = counted(suspension.chats, "chat")
         state, why = _BLOCKED, f"dead letters hold up {chats}; relay dead list shows them"
@@ -163,15 +173,17 @@ def _row(lane: LaneLedger, paused: dict[str, bool], suspension: _Suspension) -> 
     return _Row(lane.subscription, state, *counts, suspension.health.last_success_ms, since, probe, why)
 
 
-async def _pause(settings: Settings, name: str, reason: str) -> bool:
+async def _pause(settings: Settings, name: str, why: str) -> bool:
     _configured(settings, name)
     async with open_store(settings) as redis:
-        return await Suspensions(redis).pause(name, reason, round(time.time() * 1000))
+        await record(redis, "subscriptions pause", name, why=why)
+        return await Suspensions(redis).pause(name, why or f"by {operator()}", round(time.time() * 1000))
 
 
-async def _resume(settings: Settings, name: str) -> bool:
+async def _resume(settings: Settings, name: str, why: str) -> bool:
     subscription = _configured(settings, name)
     async with open_store(settings) as redis:
+        await record(redis, "subscriptions resume", name, why=why)
         was_paused = await Suspensions(redis).resume(name)
     if subscription.paused:
         raise RelayError(f"{settings.relay_config} pauses {name}; remove `paused = true` there")
@@ -186,7 +198,7 @@ def _configured(settings: Settings, name: str) -> Subscription:
     return subscriptions[name]
 
 
-async def _drop(settings: Settings, name: str, *, even_with_events: bool) -> int:
+async def _drop(settings: Settings, name: str, why: str, *, even_with_events: bool) -> int:
     if name in {known.name for known in read_config(settings.relay_config).subscriptions}:
         raise RelayError(f"{name} is still in {settings.relay_config}; remove it there first, or it starts again")
     async with open_store(settings) as redis:
@@ -200,6 +212,7 @@ async def _drop(settings: Settings, name: str, *, even_with_events: bool) -> int
                 f"{name} has {lane.waiting} events waiting, {lane.retrying} retrying and {lane.dead} dead letters; "
                 "--yes deletes them too"
             )
+        await record(redis, "subscriptions drop", name, owed, why)
         await drop_lane(redis, name)
     return owed
 

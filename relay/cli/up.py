@@ -13,7 +13,7 @@ from relay.bootstrap.both_apis import apply_both
 from relay.bootstrap.desired import public_url_of
 from relay.bootstrap.v2_reconcile import V2_NEEDS
 from relay.config.file import ConfigFile, load_config
-from relay.config.settings import Settings, environment, masked_url
+from relay.config.settings import Settings, environment, masked_redis_url
 from relay.core.errors import ConfigError, Problem, RelayError, SettingsError
 from relay.parts import open_store
 from relay.process.embedded_redis import embedded_redis
@@ -48,7 +48,7 @@ async def run_group(ingress_processes: int, worker_processes: int) -> int:
             embedded = await stack.enter_async_context(embedded_redis(settings.relay_data_dir))
             settings = settings.model_copy(update={"redis_url": embedded.url})
             environment["REDIS_URL"] = embedded.url
-            log.info("redis.embedded", url=masked_url(embedded.url), data=str(settings.relay_data_dir))
+            log.info("redis.embedded", url=masked_redis_url(embedded.url), data=str(settings.relay_data_dir))
         if settings.linq_api_v3_api_key is not None:
             timings = load_timings()
             rules = ConfigFile(settings.relay_config, timings.config_poll)

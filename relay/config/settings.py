@@ -22,6 +22,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from relay.core.durations import format_duration, parse_duration
 from relay.core.errors import Problem, SettingsError
+from relay.core.masked_url import unreadable_url
 from relay.core.redis_url.check import check_redis_url
 from relay.core.secret import normal_key
 from relay.net.listen_address import EVERY_ADDRESS, Listen, parse_listen
@@ -48,7 +49,7 @@ def _public_url(text: str) -> str:
     except ValueError:
         host, is_valid = None, False
     if not host or not is_valid or url.scheme not in {"http", "https"}:
-        raise ValueError(f'"{text}" is not a URL such as https://relay.example.com')
+        raise ValueError(unreadable_url(text, "a URL such as https://relay.example.com"))
     if url.query or url.fragment or "?" in text or "#" in text:
         raise ValueError("it must have no query and no fragment: the relay adds its own")
     if url.username or url.password:
@@ -66,7 +67,11 @@ def _api_url(text: str) -> str:
     except ValueError:
         is_valid = False
     if not is_valid:
-        raise ValueError(f'"{masked_url(text)}" is not a URL such as {DEFAULT_LINQ_V3}')
+        raise ValueError(unreadable_url(text, f"a URL such as {DEFAULT_LINQ_V3}"))
+    if url.query or url.fragment or url.username is not None:
+        raise ValueError(
+            "it must have no user, no password, no query and no fragment: the key has a variable of its own"
+        )
     return text
 
 
@@ -139,7 +144,7 @@ class Settings(BaseSettings):
     does not wait for replicas; set `1` with Sentinel.
     """
     relay_dedupe_window: Annotated[float, BeforeValidator(_duration), Field(ge=1)] = 6 * 3600.0
-    """Time for which an event id is remembered and repeats of it are dropped, such as `6h` or `90m`; at least `1s`.
+    """Time for which an event id is remembered and repeats of it are dropped, such as `6h` or `1d`; at least `1s`.
     Linq's own retries end after about 30 minutes.
     """
     relay_memory_high_water: Annotated[float, Field(ge=0.1, le=1)] = 0.9
@@ -212,9 +217,8 @@ class Settings(BaseSettings):
     def shown(self) -> dict[str, str]:
         """Return every variable for the log: secrets masked, durations readable."""
         shown = {name.upper(): str(value) for name, value in self if value is not None}
-        for name in ("REDIS_URL", "RELAY_PUBLIC_URL", "LINQ_API_V3_BASE_URL", "LINQ_V2_BASE_URL"):
-            if name in shown:
-                shown[name] = masked_url(shown[name])
+        if "REDIS_URL" in shown:
+            shown["REDIS_URL"] = masked_redis_url(shown["REDIS_URL"])
         shown["RELAY_DEDUPE_WINDOW"] = format_duration(self.relay_dedupe_window)
         return shown
 
@@ -240,8 +244,8 @@ def unknown_variables(variables: Mapping[str, str]) -> Iterator[str]:
             yield f"{name} is not a variable of the relay{f'; did you mean {nearest[0]}?' if nearest else ''}"
 
 
-def masked_url(url: str) -> str:
-    """Return `url` with its password masked, before the host and in the query."""
+def masked_redis_url(url: str) -> str:
+    """Return a valid REDIS_URL with its password masked, before the host and in the query."""
     url = re.sub(r"([?&](?:sentinel_)?password=)[^&]*", r"\1***", url)
     return re.sub(r"(://[^/?#]*?:)[^/?#]*@", r"\1***@", url)
 

@@ -1,4 +1,4 @@
-"""Times as text: an age (`2h`), or a date and a time (`2026-09-14T09:15:00Z`)."""
+"""Times as text: an age (`2h`, `7d`), or a date and a time (`2026-09-14T09:15:00Z`)."""
 
 from __future__ import annotations
 
@@ -21,5 +21,6 @@ def parse_time(text: str, now: float) -> float:
         return datetime.fromisoformat(text.strip()).timestamp()
     except (ValueError, OverflowError):
         raise ValueError(
-            f'"{text}" is not a time; write an age, such as "2h", or a date and time, such as "2026-09-14T09:15:00Z"'
+            f'"{text}" is not a time; write an age, such as "2h" or "7d", '
+            'or a date and time, such as "2026-09-14T09:15:00Z"'
         ) from None

@@ -9,6 +9,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from redis.exceptions import NoPermissionError
+
 from relay.core.errors import RelayError
 from relay.doctor.finding import problem
 from relay.doctor.keyring_checks import AREA as KEYRING
@@ -18,6 +20,7 @@ from relay.doctor.linq_checks import AREA as LINQ
 from relay.doctor.linq_checks import examine_linq
 from relay.doctor.redis_checks import AREA as REDIS
 from relay.doctor.redis_checks import examine_redis
+from relay.store.driver.access import ACL
 from relay.store.driver.client import RedisTrouble, describe
 
 if TYPE_CHECKING:
@@ -50,5 +53,7 @@ async def _errors_as_findings(area: str, check: Awaitable[list[Finding]], remedy
     """Return the findings of `check`; an error of the relay or of Redis becomes a problem with `remedy`."""
     try:
         return await check
+    except NoPermissionError as error:
+        return [problem(area, f"not checked: {describe(error)}", f"grant the rights that the relay needs: {ACL}")]
     except (RelayError, *RedisTrouble) as error:
         return [problem(area, describe(error), remedy)]

@@ -14,6 +14,8 @@ class State(StrEnum):
     """Works now, and may fail later."""
     PROBLEM = "problem"
     """Events are, or could be, lost or late."""
+    NOT_CHECKED = "not checked"
+    """Unknown: the check could not be made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +44,8 @@ def warning(area: str, what: str, remedy: str) -> Finding:
 def problem(area: str, what: str, remedy: str) -> Finding:
     """Return a finding about something that loses or delays events, or could."""
     return Finding(area, State.PROBLEM, what, remedy)
+
+
+def not_checked(area: str, check: str, why: str, remedy: str) -> Finding:
+    """Return a finding about a check that could not be made: an absent line would look like success."""
+    return Finding(area, State.NOT_CHECKED, f"{check} not checked: {why}", remedy)

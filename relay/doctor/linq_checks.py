@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from relay.bootstrap.both_apis import survey_both
 from relay.bootstrap.factory import NEEDS
 from relay.bootstrap.status import statuses
-from relay.doctor.finding import Finding, ok, problem, warning
+from relay.doctor.finding import Finding, not_checked, ok, problem, warning
 from relay.store.keyring.last_seen import last_events
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ async def examine_linq(settings: Settings, redis: Redis, config: RelayConfig, no
     """
     missing = [need.upper() for need in NEEDS if getattr(settings, need) is None]
     if missing:
-        what = f"not checked: {', '.join(missing)} not set"
-        return [warning(AREA, what, "set these variables if this machine registers lines at Linq")]
+        why = f"{', '.join(missing)} not set"
+        return [not_checked(AREA, "lines", why, "set these variables if this machine registers lines at Linq")]
     surveys = await survey_both(settings, redis, config)
     last_seen = await last_events(redis)
     rows = [row for survey in surveys.found for row in statuses(survey, last_seen, now, config.linq.silent_after)]

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
 from pydantic import ByteSize
-from redis.exceptions import ResponseError
+from redis.exceptions import NoPermissionError, ResponseError
 
 from relay.core.redis_url.sentinel import is_sentinel_url
-from relay.doctor.finding import Finding, ok, problem, warning
+from relay.doctor.finding import Finding, not_checked, ok, problem, warning
 from relay.store import keys
 from relay.store.driver.client import ask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from redis.asyncio import Redis
 
@@ -27,24 +29,58 @@ _MEMORY_PROBLEM, _MEMORY_WARNING = 0.85, 0.6  # of maxmemory
 _SKEW_PROBLEM, _SKEW_WARNING = 30.0, 2.0  # seconds; signatures are valid for five minutes
 
 
+class Check(NamedTuple):
+    """A check of the output of `INFO everything`."""
+
+    area: str
+    name: str
+    fields: tuple[str, ...]
+    """The fields that it needs; some hosted Redis services leave some of them out."""
+    examine: Callable[[Mapping[str, Any]], Iterable[Finding]]
+
+
 async def examine_redis(redis: Redis, settings: Settings) -> list[Finding]:
-    """Return the findings about Redis and the worker; raises the error of the client if Redis cannot be reached."""
+    """Return the findings about Redis and the worker; raises the error of the client if Redis cannot be reached.
+
+    A check that Redis does not allow is a finding too, with the right that it needs.
+    """
+    user = urlsplit(settings.redis_url or "").username or "default"
+    refusal: tuple[str, str] | None = None
     began = time.time()
-    seconds, microseconds = await redis.time()
-    took = time.time() - began
-    info = await redis.info("everything")
-    skew = seconds + microseconds / 1e6 - (began + took / 2)
-    findings = [*findings_of(info), *await _fsync(redis), *replication_findings(info, settings), _clock(skew)]
-    has_worker = await ask(redis.exists(f"{keys.QUEUE}:health-check"))
+    try:
+        info = await redis.info("everything")
+    except ResponseError as error:
+        info, refusal = {}, _refusal(error, "INFO", user, "+info")
+    clock = partial(_clock, here=(began + time.time()) / 2)
+    checks = (
+        *CHECKS,
+        Check(AREA, "replicas", ("connected_slaves",), partial(replication_findings, settings=settings)),
+        Check("clock", "difference of the clocks", ("server_time_usec",), clock),
+    )
+    findings = list(findings_of(info, checks, refusal))
+    findings += await _fsync(redis, user)
+    return findings + await _worker(redis, info, user)
+
+
+def _refusal(error: ResponseError, command: str, user: str, right: str) -> tuple[str, str]:
+    """Return why Redis did not run `command`, and the remedy."""
+    if isinstance(error, NoPermissionError):
+        return f"Redis refuses {command} to this user", f"to have it checked, run: ACL SETUSER {user} {right}"
+    return f"this Redis does not offer {command}", "check it in the console of the provider of this Redis"
+
+
+async def _worker(redis: Redis, info: Mapping[str, Any], user: str) -> list[Finding]:
+    try:
+        has_worker = await ask(redis.exists(f"{keys.QUEUE}:health-check"))
+    except ResponseError as error:
+        return [not_checked("worker", "running worker", *_refusal(error, "EXISTS", user, "+exists"))]
     if has_worker:
-        findings.append(ok("worker", "a worker is running"))
-    elif _share_used(info) >= 1:
+        return [ok("worker", "a worker is running")]
+    if _share_used(info) >= 1:
         what = "cannot tell if a worker is running: Redis is full, so heartbeats cannot be written"
-        findings.append(warning("worker", what, "free memory in Redis first, or raise maxmemory"))
-    else:
-        what = "no worker is running: events are accepted, but not routed or delivered"
-        findings.append(problem("worker", what, "start one: relay worker"))
-    return findings
+        return [warning("worker", what, "free memory in Redis first, or raise maxmemory")]
+    what = "no worker is running: events are accepted, but not routed or delivered"
+    return [problem("worker", what, "start one: relay worker")]
 
 
 def _share_used(info: Mapping[str, Any]) -> float:
@@ -52,12 +88,13 @@ def _share_used(info: Mapping[str, Any]) -> float:
     return int(info.get("used_memory", 0)) / (int(info.get("maxmemory", 0)) or inf)
 
 
-async def _fsync(redis: Redis) -> list[Finding]:
-    """Warn if appendfsync is not `always`; return nothing if CONFIG GET is denied, as at many hosted Redis services."""
+async def _fsync(redis: Redis, user: str) -> list[Finding]:
+    """Warn if appendfsync is not `always`."""
     try:
         policy = (await redis.config_get("appendfsync")).get("appendfsync")
-    except ResponseError:
-        return []
+    except ResponseError as error:
+        why, remedy = _refusal(error, "CONFIG GET", user, "+config|get")
+        return [not_checked(AREA, "appendfsync", why, remedy)]
     if policy in {None, "always"}:
         return []
     what = f"appendfsync is {policy}: the last one or two seconds can be lost if the machine crashes or Redis is killed"
@@ -80,46 +117,71 @@ def replication_findings(info: Mapping[str, Any], settings: Settings) -> Iterato
         yield warning(AREA, what, "set RELAY_REPLICAS=1")
 
 
-def findings_of(info: Mapping[str, Any]) -> Iterator[Finding]:
-    """Yield the findings about the output of `INFO everything`. Pure."""
-    version = str(info.get("valkey_version") or info.get("redis_version") or "0")
-    name = "Valkey" if info.get("valkey_version") else "Redis"
+def findings_of(
+    info: Mapping[str, Any], checks: Iterable[Check] | None = None, refusal: tuple[str, str] | None = None
+) -> Iterator[Finding]:
+    """Yield the findings of `checks` (by default `CHECKS`) about the output of `INFO everything`. Pure.
+
+    `refusal` is the reason why there is no output, and the remedy.
+    """
+    for check in CHECKS if checks is None else checks:
+        hidden = ", ".join(name for name in check.fields if name not in info)
+        if refusal:
+            yield not_checked(check.area, check.name, *refusal)
+        elif hidden:
+            why, remedy = f"INFO of this Redis has no {hidden}", "check it in the console of the provider of this Redis"
+            yield not_checked(check.area, check.name, why, remedy)
+        else:
+            yield from check.examine(info)
+
+
+def _name(info: Mapping[str, Any]) -> str:
+    return "Valkey" if info.get("valkey_version") else "Redis"
+
+
+def _version(info: Mapping[str, Any]) -> Iterator[Finding]:
+    version = str(info.get("valkey_version") or info["redis_version"])
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
     if numbers < _MIN_VERSION:
-        yield problem(AREA, f"{name} {version} is too old", "upgrade to Redis or Valkey 7.0 or later")
+        yield problem(AREA, f"{_name(info)} {version} is too old", "upgrade to Redis or Valkey 7.0 or later")
     else:
-        yield ok(AREA, f"{name} {version}")
+        yield ok(AREA, f"{_name(info)} {version}")
+
+
+def _role(info: Mapping[str, Any]) -> Iterator[Finding]:
     if info.get("cluster_enabled"):
         yield problem(
             AREA,
-            f"{name} runs in cluster mode, which the relay does not support",
+            f"{_name(info)} runs in cluster mode, which the relay does not support",
             "use one primary, with Sentinel for failover",
         )
-    if info.get("role") == "slave":
+    if info["role"] == "slave":
         yield problem(AREA, "REDIS_URL points at a replica, which rejects writes", "point REDIS_URL at the primary")
-    yield _persistence(info)
-    policy = info.get("maxmemory_policy", "unknown")
-    if policy != "noeviction":
-        what = f"maxmemory-policy is {policy}: Redis can evict events when memory is full"
-        yield problem(AREA, what, "CONFIG SET maxmemory-policy noeviction, and in redis.conf")
-    yield _memory(info)
 
 
-def _persistence(info: Mapping[str, Any]) -> Finding:
-    if not info.get("aof_enabled"):
-        what = "appendonly is off: accepted events are lost when Redis crashes"
-        return problem(AREA, what, "CONFIG SET appendonly yes, and in redis.conf")
+def _persistence(info: Mapping[str, Any]) -> Iterator[Finding]:
     bad = [key for key in ("aof_last_write_status", "aof_last_bgrewrite_status") if info.get(key, "ok") != "ok"]
-    if bad:
-        return problem(
+    if not info["aof_enabled"]:
+        what = "appendonly is off: accepted events are lost when Redis crashes"
+        yield problem(AREA, what, "CONFIG SET appendonly yes, and in redis.conf")
+    elif bad:
+        yield problem(
             AREA,
             f"{bad[0]} is {info[bad[0]]}: Redis cannot write its append-only file",
             "check the disk and the log of Redis",
         )
-    return ok(AREA, "the append-only file is enabled and being written")
+    else:
+        yield ok(AREA, "the append-only file is enabled and being written")
 
 
-def _memory(info: Mapping[str, Any]) -> Finding:
+def _eviction(info: Mapping[str, Any]) -> Iterator[Finding]:
+    policy = info["maxmemory_policy"]
+    if policy != "noeviction":
+        what = f"maxmemory-policy is {policy}: Redis can evict events when memory is full"
+        yield problem(AREA, what, "CONFIG SET maxmemory-policy noeviction, and in redis.conf")
+
+
+def _memory(info: Mapping[str, Any]) -> Iterator[Finding]:
     total = int(info.get("total_system_memory", 0))
     used = ByteSize(int(info.get("used_memory", 0))).human_readable()
     if not int(info.get("maxmemory", 0)):
@@ -128,24 +190,38 @@ def _memory(info: Mapping[str, Any]) -> Finding:
         remedy = (
             "set maxmemory: near the limit the relay responds 503 and Linq retries, where the kernel would kill Redis"
         )
-        return warning(AREA, what, remedy)
+        yield warning(AREA, what, remedy)
+        return
     share = _share_used(info)
     what = f"{used} used, {share:.0%} of maxmemory"
     if share > _MEMORY_PROBLEM:
-        return problem(
+        yield problem(
             AREA, what, "raise maxmemory, or lower keep and size of the largest topics; list them with: relay topics"
         )
-    if share > _MEMORY_WARNING:
-        return warning(AREA, what, "plan for more memory; list the largest topics with: relay topics")
-    return ok(AREA, what)
+    elif share > _MEMORY_WARNING:
+        yield warning(AREA, what, "plan for more memory; list the largest topics with: relay topics")
+    else:
+        yield ok(AREA, what)
 
 
-def _clock(skew: float) -> Finding:
+def _clock(info: Mapping[str, Any], here: float) -> Iterator[Finding]:
+    """Compare the clocks; `here` is the time on this machine, Unix seconds, at which Redis answered."""
+    skew = int(info["server_time_usec"]) / 1e6 - here
     what = f"the clocks of Redis and this machine differ by {abs(skew):.1f} s"
     if abs(skew) > _SKEW_PROBLEM:
-        return problem(
+        yield problem(
             "clock", what, "run NTP on both machines: with a wrong clock, valid signatures of Linq look expired"
         )
-    if abs(skew) > _SKEW_WARNING:
-        return warning("clock", what, "run NTP on both machines")
-    return ok("clock", what)
+    elif abs(skew) > _SKEW_WARNING:
+        yield warning("clock", what, "run NTP on both machines")
+    else:
+        yield ok("clock", what)
+
+
+CHECKS = (
+    Check(AREA, "version", ("redis_version",), _version),
+    Check(AREA, "role and cluster mode", ("role",), _role),
+    Check(AREA, "persistence", ("aof_enabled",), _persistence),
+    Check(AREA, "maxmemory-policy", ("maxmemory_policy",), _eviction),
+    Check(AREA, "memory", ("used_memory", "maxmemory"), _memory),
+)

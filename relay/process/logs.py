@@ -1,17 +1,21 @@
 """Logs: one wide structured line per unit of work, as JSON or, on a terminal, as readable text.
 
-Secrets and message text never reach a log: lines carry ids, types, lines, outcomes and times, and `SigningSecret`,
-`SecretStr` and bodies are never passed to it. Logs of libraries are rendered the same way, from warnings up.
+A field without a value is left out. Secrets and message text never reach a log: lines carry ids, types, lines, outcomes
+and times, and `SigningSecret`, `SecretStr` and bodies are never passed to it. Logs of libraries are rendered the same
+way, from warnings up.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import structlog
 from pydantic_core import to_json
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
 
 _QUIET = ("arq", "aiohttp", "httpx", "httpcore", "asyncio")
 
@@ -28,6 +32,7 @@ def configure_logging(level: str, log_format: Format) -> None:
     )
     threshold = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.types.Processor] = [
+        without_none,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
@@ -47,6 +52,13 @@ def configure_logging(level: str, log_format: Format) -> None:
     logging.basicConfig(handlers=[handler], level=max(threshold, logging.INFO), force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def without_none(_logger: object, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Leave out the fields that have no value: an attempt that is not dead has no `dead`."""
+    if None not in fields.values():  # most lines; a line is logged for each event
+        return fields
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _to_text(line: object, **_: object) -> str:

@@ -59,6 +59,8 @@ Everything else
                                           topic
     relay:refused               hash      requests that the ingress refused, by code
     relay:unmatched             hash      events that matched no topic, by event type
+    relay:audit                 stream    what operators changed with the command line, who and why (`store.audit`); the
+                                          newest 10,000
     relay:memory_probe          string    written by a worker to see whether Redis accepts writes; lives a second
 
 No key has a hash tag: arq's own keys have none either, so Redis Cluster is not supported.
@@ -84,6 +86,7 @@ DRIFT = "relay:drift"
 COUNTS = "relay:counts"
 UNMATCHED = "relay:unmatched"
 REFUSED = "relay:refused"
+AUDIT = "relay:audit"
 MEMORY_PROBE = "relay:memory_probe"
 REPLAYS = "relay:replays"
 REPLAYS_RUNNING = "relay:replays:running"

@@ -26,6 +26,7 @@ from relay.core.event import Dialect
 from relay.linq.signatures.v3_legacy import SUBSCRIPTION_ID
 from relay.linq.signatures.verify import verify_v2, verify_v3
 from relay.linq.target_urls import V2_PATH, V3_PATH, target_of_query
+from relay.store.inbox import quarantine
 from relay.web import responses
 
 if TYPE_CHECKING:
@@ -161,7 +162,14 @@ class Ingress:
             await parts.quarantine.put(webhook.dialect, line, webhook.body, str(error), round(parts.clock() * 1000))
         except RejectedWebhook as rejection:
             return self._reject(webhook, rejection)
-        log.error("event.quarantined", reason=str(error), dialect=webhook.dialect, line=line, bytes=len(webhook.body))
+        log.error(
+            "event.quarantined",
+            reason=str(error),
+            dialect=webhook.dialect,
+            line=line,
+            bytes=len(webhook.body),
+            note=quarantine.NOTE,
+        )
         return responses.ACCEPTED
 
     def _log_accepted(self, verified: VerifiedWebhook, began: float, *, is_new: bool) -> None:

@@ -323,3 +323,14 @@ def test_url_that_cannot_be_sent_is_refused(tmp_path: Path, url: str, reason: st
     assert "subscriptions[0].url" in problem.place
     assert "secret" not in problem.message
     assert "\u043f" not in problem.message
+
+
+async def test_no_command_shows_a_secret_of_a_url(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    for url in ("http://bot:hunter2@127.0.0.1:1/in?token=hunter2", "http://bot:hun/ter2@127.0.0.1:1/?token=hunter2"):
+        Path("relay.toml").write_text(GOOD.replace("http://[::1]:8080/linq", url))
+        for command in ("check", "check --json", f"explain {SAMPLES[0]}", "subscriptions list", "doctor"):
+            said = await main_here(*command.split())
+            assert said.out + said.err
+            assert "ter2" not in said.out + said.err, command
+        assert "http://***@127.0.0.1:1/" in (await main_here("check")).out + (await main_here("check")).err

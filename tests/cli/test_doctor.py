@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 
 from relay.core.secret import new_key
+from relay.store import keys
 from tests.cli.running import main_here
 from tests.sandbox.running import API_KEY, RunningSandbox, running_sandbox
+from tests.store.driver.test_access import user_with
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from redis.asyncio import Redis
 
 
 @pytest.fixture
@@ -41,7 +46,7 @@ async def findings_about(area: str) -> list[tuple[str, str]]:
 async def test_missing_subscription_at_linq_has_a_remedy() -> None:
     said = await main_here("doctor")
     assert said.code == 1
-    for text in ("the line has no subscription", "relay bootstrap apply", "no worker is running", "problems."):
+    for text in ("the line has no subscription", "relay bootstrap apply", "no worker is running", "problems found."):
         assert text in said.out
     await main_here("bootstrap", "apply")
     assert await findings_about("Linq") == [("ok", "3 subscriptions are registered as configured")]
@@ -50,7 +55,7 @@ async def test_missing_subscription_at_linq_has_a_remedy() -> None:
 @pytest.mark.usefixtures("sandbox")
 async def test_linq_is_not_examined_without_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LINQ_API_V3_API_KEY")
-    assert await findings_about("Linq") == [("warning", "not checked: LINQ_API_V3_API_KEY not set")]
+    assert await findings_about("Linq") == [("not checked", "lines not checked: LINQ_API_V3_API_KEY not set")]
 
 
 @pytest.mark.usefixtures("sandbox")
@@ -69,3 +74,15 @@ async def test_unreachable_redis_is_a_finding(no_redis: str, tmp_path: Path, mon
     assert said.code == 1
     assert "check REDIS_URL" in said.out
     assert said.is_one_message_without_traceback() or not said.err
+
+
+async def test_summary_counts_the_checks_that_were_not_made(redis: Redis, redis_url: str, rules: Path) -> None:
+    del rules
+    await redis.set(f"{keys.QUEUE}:health-check", "alive")
+    async with user_with(redis, redis_url, "~*", "+@all", "-config"):
+        url = f"redis://relay:secret@127.0.0.1:{urlsplit(redis_url).port}/0"
+        said = await main_here("doctor", REDIS_URL=url)
+        as_json = (await main_here("doctor", "--json", REDIS_URL=url)).json
+    assert "? Redis: appendfsync not checked: Redis refuses CONFIG GET to this user" in said.out
+    assert "No problems found; 2 checks could not be made." in said.out
+    assert (said.code, as_json["problems"], as_json["not_checked"]) == (0, 0, 2)

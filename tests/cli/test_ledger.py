@@ -100,6 +100,18 @@ async def test_ledger_is_shown_as_tables() -> None:
         assert text in said.out
 
 
+async def test_both_kinds_of_replays_are_told_apart(books: Redis) -> None:
+    assert "replayed" not in (await invoke_beside("ledger")).out
+    await books.hincrby(keys.lane("bot"), "replayed", 5)  # type: ignore[misc]
+    await books.hincrby(keys.lane("bot"), "from_history", 2)  # type: ignore[misc]
+    lines = (await invoke_beside("ledger")).out.splitlines()
+    [heading] = [line.split() for line in lines if line.startswith("subscription")]
+    [row] = [line.split() for line in lines if line.startswith("bot")]
+    shown = dict(zip(heading, row, strict=True))
+    assert (shown["replayed"], shown["history"]) == ("3", "2")
+    assert "replayed: dead letters that were sent again (counted in routed already)" in lines
+
+
 @pytest.mark.parametrize(
     ("key", "field"), [(keys.lane("bot"), "delivered"), (keys.COUNTS, "accepted")], ids=["lane", "totals"]
 )

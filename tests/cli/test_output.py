@@ -116,8 +116,11 @@ def test_time_has_its_zone() -> None:
 
 
 def test_fields_show_moments_as_times(capsys: pytest.CaptureFixture[str]) -> None:
-    print_fields("Record", {"id": "e-1", "died_at": AT}, View(utc=True))
-    assert "died_at  2026-09-14 09:15:02+00:00" in capsys.readouterr().out
+    print_fields("Record", {"died_at": AT, "first_attempt_at": AT}, View(utc=True), {"died_at": "given up"})
+    assert capsys.readouterr().out.splitlines()[1:3] == [
+        "given up       2026-09-14 09:15:02+00:00",
+        "first attempt  2026-09-14 09:15:02+00:00",
+    ]
 
 
 def test_control_characters_are_escaped() -> None:

@@ -79,16 +79,20 @@ async def test_show_replaces_bytes_that_are_not_text() -> None:
 )
 async def test_filters_choose_what_is_shown(options: list[str], count: int) -> None:
     assert len((await quarantine("list", *options, "--json")).json) == count
-    assert (await quarantine("drop", "why", *options, "--dry-run", "--json")).json == {"dropped": count}
+    assert (await quarantine("drop", "why", *options, "--dry-run", "--json")).json == {
+        "dry_run": True,
+        "would_drop": count,
+    }
     assert len(await listed()) == 3
 
 
 async def test_retry_accepts_each_readable_event_once(bodies: Redis) -> None:
     said = await quarantine("retry", "--all", "--dry-run", "--json")
-    assert said.json == {"accepted": 2, "repeats": 0, "unreadable": 1}
+    assert said.json == {"dry_run": True, "would_accept": 2, "unreadable": 1}
+    assert (await quarantine("retry", "--all", "--dry-run")).out == "2 can be parsed, 1 still unreadable\n"
     assert len(await listed()) == 3
     said = await quarantine("retry", "--all")
-    assert said.out.strip() == "1 accepted, 1 duplicates, 1 still unreadable"
+    assert said.out.strip() == "1 accepted, 1 duplicate, 1 still unreadable"
     assert [row["reason"] for row in await listed()] == ["the body is not JSON"]
     [(_, event)] = await bodies.xrange(keys.INBOX)
     assert (event[b"id"], event[b"type"], event[b"line"]) == (b"e-1", b"message.received", LINE.encode())

@@ -72,7 +72,7 @@ async def refused(*arguments: str) -> str:
 async def test_dry_run_only_counts(redis: Redis) -> None:
     found = await order("--dry-run", "--type", "message.*", "--line", LINE)
     assert (found["topic"], found["subscription"], found["events"], found["matching"]) == ("support", "bot", 5, 2)
-    assert found["is_complete"]
+    assert (found["dry_run"], found["would_replay"], found["is_complete"]) == (True, 2, True)
     assert found["last_at"] - found["first_at"] == 4 * HOUR
     assert not await redis.exists(keys.REPLAYS, keys.QUEUE, keys.SLOW_QUEUE)
     said = await main_here("replay", "--topic", "support", "--to", "bot", "--dry-run", "--rate", "0.1")

@@ -67,7 +67,7 @@ async def test_blocked_chats_are_shown(redis: Redis) -> None:
 
 
 async def test_pausing_and_resuming(redis: Redis) -> None:
-    said = await main_here("subscriptions", "pause", "bot", "--reason", "a release")
+    said = await main_here("subscriptions", "pause", "bot", "--why", "a release")
     assert (said.code, said.out) == (0, "bot is paused.\n")
     [pause] = (await Suspensions(redis).pauses()).values()
     assert isinstance(pause, Pause)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from relay.config.settings import DEFAULT_LINQ_V2, DEFAULT_LINQ_V3, Settings, masked_url
+from relay.config.settings import DEFAULT_LINQ_V2, DEFAULT_LINQ_V3, Settings, masked_redis_url
 from relay.core.errors import SettingsError
 from relay.net.listen_address import Listen, parse_listen
 from tests.properties import quick
@@ -307,20 +307,37 @@ def test_unset_variables_are_not_shown() -> None:
     ],
 )
 def test_url_is_shown_without_its_password(url: str, masked: str) -> None:
-    assert masked_url(url) == masked
+    assert masked_redis_url(url) == masked
 
 
 @pytest.mark.parametrize(
     "url", ["redis://localhost/0?password=hunter2", "unix:///run/redis.sock?db=1&password=hunter2"]
 )
 def test_url_is_shown_without_a_password_in_its_query(url: str) -> None:
-    assert "hunter2" not in masked_url(url)
+    assert "hunter2" not in masked_redis_url(url)
 
 
 @pytest.mark.parametrize("name", ["LINQ_API_V3_BASE_URL", "LINQ_V2_BASE_URL"])
-def test_no_url_is_shown_with_a_password(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setenv(name, "https://user:hunter2@example.com")
-    assert "hunter2" not in Settings.load().shown()[name]
+def test_api_url_with_credentials_or_query_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    for url in ("https://user:hunter2@example.com", "https://example.com/?token=hunter2"):
+        monkeypatch.setenv(name, url)
+        with pytest.raises(SettingsError, match="it must have no user, no password") as caught:
+            Settings.load()
+        assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["REDIS_URL", "RELAY_PUBLIC_URL", "LINQ_API_V3_BASE_URL", "LINQ_V2_BASE_URL", "RELAY_SECRET_KEY"]
+)
+@pytest.mark.parametrize("scheme", ["https", "redis"])
+def test_no_message_shows_a_password(monkeypatch: pytest.MonkeyPatch, name: str, scheme: str) -> None:
+    for password in ("hun/ter2", "hun?ter2", "hun#ter2", "hun@ter2", "hun ter2", "hun]ter2"):
+        monkeypatch.setenv(name, f"{scheme}://user:{password}@a.b:x")
+        with pytest.raises(SettingsError) as caught:
+            Settings.load()
+        assert "ter2" not in str(caught.value)
+        assert "hun" not in str(caught.value)
+        assert ("URL" not in name) or ("percent-encode" in str(caught.value)) or "must start with" in str(caught.value)
 
 
 def test_public_url_with_credentials_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

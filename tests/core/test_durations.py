@@ -16,6 +16,8 @@ from tests.properties import quick
         ("2m", 120.0),
         ("1h", 3600.0),
         ("1.5h", 5400.0),
+        ("1d", 86_400.0),
+        ("7d", 604_800.0),
         ("0.5s", 0.5),
         ("0s", 0.0),
         ("007s", 7.0),
@@ -30,7 +32,7 @@ def test_number_and_unit_are_a_duration(text: str, seconds: float) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "5", "s", "ms", "5 s", "-5s", "+5s", "5S", "5d", "5sec", "5s5s", "1h30m"),
+        *("", "5", "s", "ms", "5 s", "-5s", "+5s", "5S", "5w", "5D", "5days", "5sec", "5s5s", "1h30m"),
         *(".5s", "5.s", "1,5s", "1e3s", "²s", "infs", "nan", "5.5.5s", "0x5s"),
     ],
 )

@@ -8,6 +8,8 @@ from relay.config.settings import Settings
 from relay.doctor.finding import State
 from relay.doctor.redis_checks import examine_redis, findings_of, replication_findings
 from relay.store import keys
+from relay.store.driver.access import ACL
+from tests.store.driver.test_access import user_with
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -82,3 +84,36 @@ def test_replica_count_is_checked(required: int, connected: int, url: str, state
 
 def test_no_replicas_and_none_required_is_no_finding() -> None:
     assert not list(replication_findings({"connected_slaves": 0}, Settings()))
+
+
+async def states(redis: Redis) -> dict[str, State]:
+    """Return the states of the findings about Redis as the user of `redis`, by the first words of each."""
+    found = await examine_redis(redis, Settings(redis_url="redis://relay:secret@127.0.0.1"))
+    return {finding.what.partition(" not checked")[0]: finding.state for finding in found}
+
+
+async def test_documented_rights_leave_out_one_check(redis: Redis, redis_url: str) -> None:
+    async with user_with(redis, redis_url, *ACL.split(">PASSWORD ")[1].split()) as client:
+        found = await examine_redis(client, Settings(redis_url="redis://relay:secret@127.0.0.1"))
+    [unchecked] = [finding for finding in found if finding.state is State.NOT_CHECKED]
+    assert unchecked.what == "appendfsync not checked: Redis refuses CONFIG GET to this user"
+    assert "ACL SETUSER relay +config|get" in unchecked.remedy
+    assert any(finding.area == "clock" and finding.state is State.OK for finding in found)
+
+
+async def test_checks_without_info_are_named_one_by_one(redis: Redis, redis_url: str) -> None:
+    async with user_with(redis, redis_url, "~*", "+@all", "-info", "-exists") as client:
+        found = await states(client)
+    unchecked = {what for what, state in found.items() if state is State.NOT_CHECKED}
+    assert unchecked == {
+        *("version", "role and cluster mode", "persistence", "maxmemory-policy", "memory", "replicas"),
+        *("difference of the clocks", "running worker"),
+    }
+    assert any(what.startswith("appendfsync is everysec") for what in found)
+
+
+def test_field_that_a_hosted_redis_hides_is_not_checked() -> None:
+    hidden = ("aof_enabled", "maxmemory_policy", "role", "maxmemory")
+    found = list(findings_of({name: value for name, value in GOOD.items() if name not in hidden}))
+    assert [finding.state for finding in found if finding.area == "Redis"] == [State.OK, *[State.NOT_CHECKED] * 4]
+    assert "maxmemory-policy not checked: INFO of this Redis has no maxmemory_policy" in {each.what for each in found}

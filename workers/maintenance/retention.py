@@ -95,9 +95,11 @@ class Retention:
             "held_by": trimmed.held_by or None,
         }
         if trimmed.needed:
-            log.error("topic.overflowed", **fields, lost=trimmed.needed)
+            note = "events that a subscription still needed were removed; relay ledger counts them as lost"
+            log.error("topic.overflowed", **fields, lost=trimmed.needed, note=note)
         elif trimmed.held_by and trimmed.size > bounds.hard_size * _ALARM:
-            log.error("topic.filling", **fields)
+            note = "a group needs old events, so they cannot be removed; relay topics shows how far it is behind"
+            log.error("topic.filling", **fields, note=note)
         elif trimmed.removed:
             log.info("topic.trimmed", **fields)
 

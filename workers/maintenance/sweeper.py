@@ -100,11 +100,10 @@ class Sweeper:
         if due:
             await wakeups.wake(self._redis, wakeups.deliver(partition), min(due))
 
-    @staticmethod
-    async def _due_of(lane: Lane, *, is_leased: bool) -> int | None:
-        """Return when a lane has work: now, when its next retry is due, or None if it has none."""
+    async def _due_of(self, lane: Lane, *, is_leased: bool) -> int | None:
+        """Repair a lane; return when it has work: now, when its next retry is due, or None if it has none."""
         await lane.ensure()
-        was_repaired = await lane.audit()
+        was_repaired = bool(await audit_lane(self._redis, lane.name, is_configured=True))
         next_due = await lane.next_due()
         is_due_now = was_repaired or await lane.has_new() or (not is_leased and await lane.in_hand())
         return wakeups.NOW if is_due_now else next_due

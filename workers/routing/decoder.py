@@ -14,6 +14,7 @@ import structlog
 from relay.core.errors import Unparsable
 from relay.core.event import Event
 from relay.linq.payloads.decode import decode
+from relay.store.inbox import quarantine
 from relay.store.inbox.chat_lines import Sighting
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     from relay.store.inbox.chat_lines import ChatLines
     from relay.store.inbox.inbox import InboxEntry
+
+_BUG = "quarantined: list it with relay quarantine list, report this bug, and retry it after an upgrade"
 
 log = structlog.get_logger()
 
@@ -52,7 +55,7 @@ async def decode_batch(entries: Sequence[InboxEntry], chats: ChatLines, token: s
 
 def poisoned(entry: InboxEntry, error: Exception) -> Undecodable:
     """Log a bug that an entry has triggered and return its result: one poison message must not block the others."""
-    log.error("event.poisoned", entry=entry.entry.decode(), exc_info=error)
+    log.error("event.poisoned", entry=entry.entry.decode(), note=_BUG, exc_info=error)
     return Undecodable(f"{type(error).__name__}: {error}")
 
 
@@ -60,6 +63,15 @@ def _decode(entry: InboxEntry) -> Event | Undecodable:
     try:
         decoded = decode(entry.dialect, entry.body, entry.line)
     except Unparsable as error:
+        log.error(  # noqa: TRY400  expected: no traceback
+            "event.quarantined",
+            entry=entry.entry.decode(),
+            reason=str(error),
+            dialect=entry.dialect,
+            line=entry.line,
+            bytes=len(entry.body),
+            note=quarantine.NOTE,
+        )
         return Undecodable(str(error))
     except Exception as error:  # noqa: BLE001  see `poisoned`
         return poisoned(entry, error)

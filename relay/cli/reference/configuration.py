@@ -28,7 +28,7 @@ a given webhook matches, and why not the others. `relay init` writes a commented
 
 | form | examples |
 | --- | --- |
-| duration | `"500ms"`, `"5s"`, `"10m"`, `"6h"`; units ms, s, m, h |
+| duration | `"500ms"`, `"5s"`, `"10m"`, `"6h"`, `"7d"`; units ms, s, m, h, d |
 | size | `"500MB"`, `"2GiB"`: memory of Redis, at least 1 MB |
 | phone number | `"+16465550123"` (E.164) |
 | event pattern | an event type `"message.received"`, a family `"message.*"`, or `"*"` |

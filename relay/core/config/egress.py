@@ -21,6 +21,7 @@ from pydantic import AfterValidator, Field
 
 from relay.core.addresses import address_of, kind_never_met, meanings
 from relay.core.config.fields import Table
+from relay.core.masked_url import masked_url
 
 if TYPE_CHECKING:
     from relay.core.addresses import Address, Network
@@ -65,7 +66,7 @@ def _destination(text: str) -> str:
     host = normal_host(text)
     if not _HOST.fullmatch(host) or _ends_in_a_number(host):
         raise ValueError(
-            f'"{text}" is not a destination; write a host ("hooks.example.com"), all names below a domain '
+            f'"{masked_url(text)}" is not a destination; write a host ("hooks.example.com"), all names below a domain '
             '("*.internal"), an address or a network ("10.0.0.0/8")'
         )
     return host
@@ -110,7 +111,9 @@ class Egress(Table):
         Raises:
             ValueError: it is not a URL.
         """
-        written = urlsplit(url).hostname or ""
+        parts = urlsplit(url)
+        parts.port  # noqa: B018  raises where a part of a password was taken for the port
+        written = parts.hostname or ""
         host = normal_host(written)
         address = address_of(host)
         if _ends_in_a_number(host) and (address is None or written.endswith(".")):

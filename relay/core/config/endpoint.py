@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, model_validator
 
 from relay.core.config.egress import Egress
-from relay.core.config.fields import Table, Url, text_of
+from relay.core.config.fields import Table, Url
 from relay.core.secret import SecretReference, SigningSecret
 
 if TYPE_CHECKING:
@@ -78,7 +78,11 @@ def _secrets(value: Any) -> Any:
 
 
 def _secret(value: Any) -> Any:
-    return value if isinstance(value, SecretReference) else text_of(SecretReference.parse)(value)
+    if isinstance(value, SecretReference):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("write it as a string")  # noqa: TRY004  pydantic collects ValueErrors; no value: it is secret
+    return SecretReference.parse(value)
 
 
 def _without_duplicates(secrets: tuple[SecretReference, ...]) -> tuple[SecretReference, ...]:

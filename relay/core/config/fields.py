@@ -18,6 +18,7 @@ from pydantic import (
 
 from relay.core.durations import parse_duration
 from relay.core.lines import is_line, line_meant_by
+from relay.core.masked_url import unreadable_url
 from relay.core.patterns import pattern_problem
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def _url(text: str) -> str:
     except ValueError:
         is_valid = False
     if not is_valid or any(character.isspace() for character in text):
-        raise ValueError(f'"{text}" is not an http or https URL')
+        raise ValueError(unreadable_url(text, "an http or https URL"))
     return text
 
 

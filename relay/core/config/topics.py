@@ -104,9 +104,15 @@ def mismatches(topic: Topic, event: Event) -> list[str]:
     if not any(matches(pattern, event.type) for pattern in topic.events):
         reasons.append(f"type {event.type} matches none of {', '.join(topic.events)}")
     if topic.lines is not None and event.line not in topic.lines:
-        reasons.append(f"line {event.line or 'is unknown and'} is not one of {', '.join(topic.lines)}")
+        reasons.append(_line_mismatch(topic.lines, event.line))
     reasons.extend(failed_conditions(topic, event))
     return reasons
+
+
+def _line_mismatch(lines: Sequence[str], line: str | None) -> str:
+    if line is None:
+        return f"only for {', '.join(lines)}, and the body names no line"
+    return f"line {line} is not one of {', '.join(lines)}"
 
 
 class Narrowing(Protocol):
@@ -132,6 +138,18 @@ def is_wanted(narrowing: Narrowing, event_type: str, line: str | None, freshness
         and (narrowing.lines is None or line in narrowing.lines)
         and (narrowing.freshness is None or freshness is narrowing.freshness)
     )
+
+
+def filtered_by(narrowing: Narrowing, event: Event) -> list[str]:
+    """Return every reason why `event` does not pass the filter of a subscription; empty if `is_wanted`."""
+    reasons = []
+    if narrowing.events is not None and not any(matches(pattern, event.type) for pattern in narrowing.events):
+        reasons.append(f"type {event.type} matches none of {', '.join(narrowing.events)}")
+    if narrowing.lines is not None and event.line not in narrowing.lines:
+        reasons.append(_line_mismatch(narrowing.lines, event.line))
+    if narrowing.freshness is not None and event.freshness is not narrowing.freshness:
+        reasons.append(f"freshness is {event.freshness}, not {narrowing.freshness}")
+    return reasons
 
 
 class _Candidates(NamedTuple):

@@ -27,6 +27,12 @@ _POLL_INTERVAL = 1.0
 _CLOSE = 0.9  # of the mark; above that, memory is polled more often
 _CLOSE_POLL_INTERVAL = 0.1
 
+_FULL = (
+    "new webhooks are refused with 503, which Linq retries for about 25 minutes; accepted events are still delivered, "
+    "which frees memory. Raise maxmemory, or lower keep and size of the largest topics: relay topics lists them"
+)
+_UNKNOWN = "webhooks are accepted until Redis is full; grant the Redis user the right to INFO: relay doctor says how"
+
 log = structlog.get_logger()
 
 
@@ -82,7 +88,7 @@ class MemoryGuard:
             try:
                 fill = (await memory_of(self._redis)).fill
             except (NoPermissionError, ResponseError) as error:
-                log.warning("redis.memory_unknown", error=str(error), note="no high-water mark: grant INFO to the user")
+                log.warning("redis.memory_unknown", error=str(error), note=_UNKNOWN)
                 self.refusal = None
                 return
             except RedisTrouble:
@@ -99,8 +105,8 @@ class MemoryGuard:
             mark = f"{self._high_water:.0%}"
             self.refusal = f"Redis is nearly full: {fill:.0%} of maxmemory, events are accepted up to {mark}"
             if not was_refusing:
-                log.error("redis.nearly_full", fill=round(fill, 3), high_water=self._high_water, note="answering 503")
+                log.error("redis.nearly_full", fill=round(fill, 3), high_water=self._high_water, note=_FULL)
         else:
             self.refusal = None
             if was_refusing:
-                log.info("redis.has_room", fill=round(fill, 3))
+                log.info("redis.has_room", fill=round(fill, 3), note="webhooks are accepted again")

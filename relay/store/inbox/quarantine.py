@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 _PAGE = 50  # bodies of up to 1 MiB each
 MAX_BYTES = 256 * 2**20
 
+NOTE = "signed by Linq, but not readable; list it with relay quarantine list, and retry it after an upgrade"
+"""The note of the log lines about a quarantined body."""
+
 _put, _drop = Script(__package__, "quarantine_put"), Script(__package__, "quarantine_drop")
 _retry, _trim = Script(__package__, "quarantine_retry"), Script(__package__, "quarantine_trim")
 

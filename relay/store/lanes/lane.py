@@ -23,7 +23,6 @@ from relay.store.driver.client import ask
 from relay.store.driver.fenced_reads import Claim, ReadLimits, read_due, read_left, read_new
 from relay.store.driver.streams import is_missing_group, order_of
 from relay.store.isolation import wrong_keys
-from relay.store.lanes.audit import audit_lane
 from relay.store.lanes.position import Position
 from relay.store.topics.record import Record, record_of
 
@@ -162,10 +161,6 @@ class Lane:
     async def wrong_keys(self) -> list[WrongKey]:
         """Return its keys that are of a wrong type, since another client has overwritten them."""
         return await wrong_keys(self._redis, self.key_types)
-
-    async def audit(self) -> bool:
-        """Repair the lane if something of it was deleted (`audit_lane`); return True if it was. Call `ensure` first."""
-        return bool(await audit_lane(self._redis, self.name, is_configured=True))
 
     async def save_checkpoint(self) -> None:
         """Save the entry up to which all deliveries are settled or were tried."""

@@ -51,7 +51,7 @@ async def test_status_shows_each_line_and_its_problems(sandbox: RunningSandbox, 
     await redis.hset(keys.LAST_SEEN, LINES[0], "1789377302000 1")  # type: ignore[misc]
     said = await main_here("bootstrap", "status")
     assert said.code == 1  # the line was heard of in September
-    for text in (*LINES, "silent for", "never", "gen 1", "1 silent"):
+    for text in (*LINES, "silent for", "never", "generation 1", "1 silent"):
         assert text in said.out
     sandbox.sandbox.state.subscriptions.popitem()
     said = await main_here("bootstrap", "status", "--json")

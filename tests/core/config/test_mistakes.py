@@ -23,7 +23,11 @@ NOT_A_NAME = 'is not a name; use letters, digits, ".", "_" and "-", at most 64'
 NOT_A_PATTERN = (
     'is not an event-type pattern; write an event type ("message.received"), a family ("message.*") or everything ("*")'
 )
-NOT_A_DURATION = 'is not a duration; write a number and a unit, such as "250ms", "5s", "2m" or "1h"'
+NOT_A_DURATION = 'is not a duration; write a number and a unit, such as "250ms", "5s", "2m", "1h" or "7d"'
+NOT_A_URL = (
+    "is not an http or https URL; percent-encode special characters of the user name and the password "
+    "(/ is %2F, @ %40, : %3A, # %23, ? %3F)"
+)
 NOT_A_SECRET = 'write the secret as "env:NAME", "file:PATH" or "whsec_..." (make one with `relay secret generate`)'
 EMPTY = "the list is empty; write at least one item"
 
@@ -100,11 +104,13 @@ MISTAKES_OF_SUBSCRIPTIONS = [
     (7, "url", '"http://a.b:x/"', 'url: "http://a.b:x/" is not an http or https URL'),
     (7, "url", '"http://[::1"', 'url: "http://[::1" is not an http or https URL'),
     (7, "url", '"http://a b/"', 'url: "http://a b/" is not an http or https URL'),
+    (7, "url", '"http://bot:hunter2@a b/?token=hunter2"', f'url: "http://***@a b/?token=***" {NOT_A_URL}'),
+    (7, "url", '"http://bot:hun/ter2@a.b/"', f'url: "http://***@a.b/" {NOT_A_URL}'),
     (7, "url", '""', 'url: "" is not an http or https URL'),
     (7, "url", "80", "url: Input should be a valid string"),
     (8, "secret", '"hunter2"', f"secret: {NOT_A_SECRET}"),
     (8, "secret", '"env:"', f"secret: {NOT_A_SECRET}"),
-    (8, "secret", "5", "secret: write it as a string, not as 5"),
+    (8, "secret", "5", "secret: write it as a string"),
     (8, "secret", "[]", f"secret: {EMPTY}"),
     (8, "secret", '["env:A", "hunter2"]', f"secret[1]: {NOT_A_SECRET}"),
     (8, "secret", '["env:A", "env:B", "env:A"]', "secret: a secret is listed twice; remove one of them"),

@@ -105,7 +105,7 @@ def test_all_mismatch_reasons_are_returned() -> None:
 
 def test_event_without_a_line_has_its_own_reason() -> None:
     reasons = mismatches(topic("t", lines=[LINE]), event(line=None))
-    assert reasons == [f"line is unknown and is not one of {LINE}"]
+    assert reasons == [f"only for {LINE}, and the body names no line"]
 
 
 def test_topic_knows_whether_it_has_conditions() -> None:

@@ -54,6 +54,7 @@ async def test_refuses_at_the_mark_and_accepts_again_below_it(redis: Redis) -> N
             await eventually(lambda: guard.refusal is None)
             guard.check()
     assert [line["event"] for line in logs] == ["redis.nearly_full", "redis.has_room"]
+    assert "refused with 503, which Linq retries" in logs[0]["note"]
 
 
 async def test_accepts_up_to_maxmemory_if_memory_is_unreadable(redis: Redis) -> None:

@@ -9,6 +9,7 @@ import pytest
 from relay.core.delivery.outcome import Attempt, Delivered, Outcome
 from relay.store import keys
 from relay.store.driver.client import ask
+from relay.store.lanes.audit import audit_lane
 from relay.store.lanes.lane import Lane, Tries
 from relay.store.lanes.ledger import LaneLedger, Ledger
 from relay.store.lanes.settler import Settlement, Settler
@@ -60,7 +61,7 @@ async def test_false_entries_read_is_counted_and_repaired(redis: Redis, entries_
         await redis.xgroup_setid(STREAM, row["name"], row["last-delivered-id"], entries_read=entries_read)
     assert await lags(redis) == [EVENTS - entries_read] * 2
     await assert_counts(redis, EVENTS - READ)
-    assert not await lane.audit()
+    assert not await audit_lane(redis, "bot", is_configured=True)
     assert await lags(redis) == [EVENTS - entries_read, EVENTS - READ]
 
 
@@ -81,7 +82,7 @@ async def test_counts_survive_a_rewritten_append_only_file(tmp_path: Path) -> No
         await server.start()
         async with server.client() as redis:
             await assert_counts(redis, EVENTS - READ)
-            assert not await Lane(redis, "bot", "support").audit()
+            assert not await audit_lane(redis, "bot", is_configured=True)
             assert (await lags(redis))[1] == EVENTS - READ
             await assert_counts(redis, EVENTS - READ)
     finally:

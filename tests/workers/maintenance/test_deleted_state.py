@@ -150,7 +150,7 @@ OTHER_KEYS = [
     *(keys.lease(job) for job in (wakeups.ROUTE.job_id, wakeups.deliver(wakeups.partition_of("bot")).job_id)),
 ]
 ELSEWHERE = {
-    *(keys.KEYRING, keys.KEYRING_REVISION, keys.KEYRING_LOCK, keys.LINQ_V2, keys.LINQ_LOOKS, keys.REFUSED),
+    *(keys.KEYRING, keys.KEYRING_REVISION, keys.KEYRING_LOCK, keys.LINQ_V2, keys.LINQ_LOOKS, keys.REFUSED, keys.AUDIT),
 }
 """Keys that concern no event that was accepted."""
 

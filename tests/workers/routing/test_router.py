@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
+from structlog.testing import capture_logs
 
 import workers.routing.router
 from relay.core.event import Dialect, VerifiedWebhook
@@ -161,8 +162,12 @@ async def test_undecodable_entry_is_quarantined_and_its_batch_continues(redis: R
     await redis.xadd(keys.INBOX, {"id": "x", "line": "", "at": "5", "dialect": "v3", "webhook_id": "x", "body": "{"})
     await redis.xadd(keys.INBOX, {"foreign": "entry"})
     await accept(redis, good)
-    async with routing(redis, rules):
-        await eventually(lambda: emptied(redis))
+    with capture_logs() as logs:
+        async with routing(redis, rules):
+            await eventually(lambda: emptied(redis))
+    notes = [line["note"] for line in logs if line["event"] == "event.quarantined"]
+    assert len(notes) == 2
+    assert all("relay quarantine list" in note for note in notes)
     assert [entry["id"] for entry in await topic(redis, "messages")] == [good.id]
     reasons = [fields[b"reason"] for _, fields in await redis.xrange(keys.QUARANTINE)]
     assert len(reasons) == 2

@@ -1,0 +1,36 @@
+"""The operator of this command, and the record of what the operator changes."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from relay.store import audit
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+WhyOption = Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason, for relay audit.")]
+WhyArgument = Annotated[str, typer.Argument(metavar="WHY", help="The reason, for relay audit.")]
+
+
+def operator() -> str:
+    """Return the operator's user and machine."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # an account without a name, as containers have
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+async def record(redis: Redis, command: str, target: str, count: int | None = None, why: str = "") -> None:
+    """Record a change for `relay audit`; every command that changes something calls it first.
+
+    Raises:
+        StoreError: it cannot be recorded, so it must not be made.
+    """
+    await audit.record(redis, operator(), command, target, count, why)

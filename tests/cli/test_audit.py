@@ -1,0 +1,103 @@
+"""`relay audit`: every command that changes something is recorded before it does."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relay.cli.operator import operator
+from relay.store import keys
+from relay.store.inbox.quarantine import Quarantine
+from relay.store.lanes.lane import Lane
+from tests.cli.running import main_here
+from tests.cli.test_dead import bury
+from tests.cli.test_subscriptions import RULES
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+QUARANTINED = {"at": 1, "dialect": "v3", "line": "", "reason": "not JSON", "body": "{"}
+READABLE = QUARANTINED | {"body": '{"api_version":"v3","event_id":"e","event_type":"message.sent","created_at":"x"}'}
+CHANGES = [
+    ("dead drop 'a test' --subscription bot --all", "dead drop", "bot", 1, "a test"),
+    ("dead replay --subscription bot --all --why again", "dead replay", "bot", 1, "again"),
+    ("subscriptions pause bot --why deploy", "subscriptions pause", "bot", None, "deploy"),
+    ("subscriptions resume bot --why done", "subscriptions resume", "bot", None, "done"),
+    ("subscriptions drop former --yes --why gone", "subscriptions drop", "former", 1, "gone"),
+    ("rewind --topic support --group billing --to end --yes --why x", "rewind", None, 1, "x"),
+    ("replay --topic support --to bot --no-follow --why y", "replay", "support to bot", 1, "y"),
+    ("quarantine drop 'not ours' --all", "quarantine drop", "quarantine", 1, "not ours"),
+]
+
+
+@pytest.fixture(autouse=True)
+async def _everything_to_change(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    Path("relay.toml").write_text(RULES)
+    for name in ("bot", "crm", "former"):
+        await Lane(redis, name, "support").ensure()
+    await redis.xadd(keys.topic("support"), {"id": "e1", "type": "message.sent", "body": "{}"})
+    await redis.xgroup_create(keys.topic("support"), "billing", "0")
+    await redis.xadd(keys.QUARANTINE, QUARANTINED)  # type: ignore[arg-type]
+    await bury(redis, "bot", "e-1")
+
+
+async def everything(redis: Redis) -> dict[bytes, bytes]:
+    return {key: await redis.dump(key) for key in await redis.keys()}
+
+
+@pytest.mark.parametrize(("line", "command", "target", "count", "why"), CHANGES, ids=[row[1] for row in CHANGES])
+async def test_change_is_recorded(line: str, command: str, target: str | None, count: int | None, why: str) -> None:
+    assert (await main_here(*shlex.split(line))).code == 0
+    [found] = (await main_here("audit", "--json")).json
+    assert (found["who"], found["command"], found["count"], found["why"]) == (operator(), command, count, why)
+    assert target is None or found["target"] == target
+    shown = (await main_here("audit", "--utc", "--since", "1h")).out
+    assert all(text in shown for text in (operator(), command, why, "+00:00"))
+
+
+@pytest.mark.parametrize("line", [row[0] for row in CHANGES], ids=[row[1] for row in CHANGES])
+async def test_change_that_cannot_be_recorded_is_not_made(redis: Redis, line: str) -> None:
+    await redis.set(keys.AUDIT, "not ours")
+    before = await everything(redis)
+    said = await main_here(*shlex.split(line))
+    assert said.code == 1
+    assert "nothing was changed, because it could not be recorded in relay:audit" in said.err
+    assert await everything(redis) == before
+
+
+async def test_retry_and_cancel_are_recorded(redis: Redis) -> None:
+    await redis.xadd(keys.QUARANTINE, READABLE)  # type: ignore[arg-type]
+    assert len([body async for body in Quarantine(redis).all()]) == 2
+    await main_here("quarantine", "retry", "--all", "--why", "upgraded")
+    await main_here("replay", "--topic", "support", "--to", "bot", "--no-follow")
+    [replay] = (await main_here("replay", "list", "--json")).json
+    await main_here("replay", "cancel", replay["id"], "--why", "enough")
+    found = [(row["command"], row["target"], row["why"]) for row in (await main_here("audit", "--json")).json]
+    assert found == [
+        ("replay cancel", replay["id"], "enough"),
+        ("replay", "support to bot", ""),
+        ("quarantine retry", "quarantine", "upgraded"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "dead drop no --all --dry-run",
+        "dead drop no --id unknown",
+        "dead replay --all --dry-run",
+        "quarantine drop no --all --dry-run",
+        "quarantine retry --all",
+        "rewind --topic support --group billing --to end --dry-run",
+        "replay --topic support --to bot --dry-run",
+        "subscriptions drop bot",
+    ],
+)
+async def test_command_that_changes_nothing_is_not_recorded(redis: Redis, line: str) -> None:
+    await main_here(*line.split())
+    assert not await redis.exists(keys.AUDIT)
+    assert (await main_here("audit")).out == "Nothing found.\n"
