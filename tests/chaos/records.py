@@ -9,6 +9,8 @@ from tests.chaos.timeline import Timeline
 
 DELETE_LANE_GROUPS = "delete-lane-groups"
 """The only fault after which the relay repeats settled pushes: the record of them is deleted."""
+STARVE_DESCRIPTORS, SILENCE_DNS = "starve-descriptors", "silence-dns"
+HOLD_CONNECTIONS, TURN_HOSTILE = "hold-connections", "turn-hostile"
 _IN_FLIGHT = 10.0
 """Seconds that a push may have been in flight when the group was deleted; its response no longer counts."""
 
@@ -26,6 +28,14 @@ class FaultRecord:
     def distance(self, moment: float) -> float:
         """Return the seconds between a moment and the fault; 0 while it lasts."""
         return max(self.began - moment, moment - self.ended, 0.0)
+
+
+class Watch(NamedTuple):
+    """Time, in monotonic seconds, of a fault that must not affect Linq and the healthy teams."""
+
+    kind: str
+    began: float
+    ended: float
 
 
 class Repeat(NamedTuple):
@@ -58,6 +68,8 @@ class TeamRecord:
     """Every further delivery."""
     dead: frozenset[int] = frozenset()
     """Events among its dead letters."""
+    dead_letters: int = 0
+    """Number of its dead letters."""
     wrong: list[str] = field(default_factory=list)
     """Signatures that did not verify, bodies that were changed, events that were never sent."""
 
@@ -84,6 +96,9 @@ class Records:
     unfinished: str
     """Work that was never finished; empty if everything came to rest."""
     faults: list[FaultRecord] = field(default_factory=list)
+    watches: list[Watch] = field(default_factory=list)
+    evidence: list[str] = field(default_factory=list)
+    """What the faults themselves found."""
 
     @property
     def pushes(self) -> int:

@@ -1,0 +1,70 @@
+"""A process under test: signals, its clock, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import struct
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from contextlib import ExitStack
+    from pathlib import Path
+
+STOP_TIMEOUT = 40.0
+"""Seconds that a process of ours has to end after SIGTERM."""
+_STARTING = 10.0  # seconds, on a busy machine
+
+
+@dataclass(slots=True)
+class ServiceProcess:
+    """A process under test."""
+
+    kind: str
+    """`ingress` or `worker`."""
+    name: str
+    process: asyncio.subprocess.Process
+    clock: Path
+    admin_port: int
+    reservation: ExitStack
+    """Keeps the admin port free for the process until it has ended."""
+    in_use: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Acquired by the fault that affects it."""
+    started_at: float = field(default_factory=time.monotonic)
+    is_expected_to_end: bool = False
+    """True if the run ends it."""
+
+    def set_clock(self, seconds: float) -> None:
+        """Shift its clock by so many seconds."""
+        with self.clock.open("r+b") as file:
+            file.write(struct.pack("d", seconds))
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        if self.process.returncode is None:
+            self.process.send_signal(number)
+
+    async def kill(self) -> None:
+        """Kill it."""
+        self.is_expected_to_end = True
+        self.signal(signal.SIGKILL)
+        await self.process.wait()
+
+    async def stop(self) -> int:
+        """Stop it gracefully and return its exit code, or that of the kill if it takes too long.
+
+        A process that is still starting has no handler yet and ends by the signal, which counts as 0.
+        """
+        is_starting = time.monotonic() - self.started_at < _STARTING
+        self.is_expected_to_end = True
+        self.signal(signal.SIGCONT)
+        self.signal(signal.SIGTERM)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOP_TIMEOUT):
+                code = await self.process.wait()
+                return 0 if is_starting and code == -signal.SIGTERM else code
+        self.signal(signal.SIGKILL)
+        return await self.process.wait()
