@@ -12,8 +12,9 @@ from redis.exceptions import ResponseError
 from relay.process.subprocesses import python
 from relay.store import keys
 from tests.chaos.events import body_of, number_of
+from tests.chaos.linq import ACCEPTED
 from tests.chaos.records import FaultRecord, Records, Repeat, TeamRecord, TopicRecord
-from tests.chaos.subscribers import PULLED
+from tests.chaos.subscribers import PULLED, seen_file
 from tests.chaos.teams import PULL_GROUP, PULL_TOPIC, TEAMS, TOPICS
 from tests.chaos.timeline import Timeline
 
@@ -49,19 +50,33 @@ async def rest(stage: Stage) -> str:
     former: dict[str, Owed] = {}
     moved_at = loop.time()
     async with stage.redis.client() as redis:
-        while (unfinished := await _unfinished(redis)) and loop.time() - moved_at < _STANDSTILL:
+        while (unfinished := await _unfinished(redis, stage)) and loop.time() - moved_at < _STANDSTILL:
             if unfinished != former:
                 former, moved_at = unfinished, loop.time()
             await asyncio.sleep(_POLL_INTERVAL)
     return ", ".join(f"{what}: {left.entries}" for what, left in unfinished.items())
 
 
-async def _unfinished(redis: Redis) -> dict[str, Owed]:
+async def _unfinished(redis: Redis, stage: Stage) -> dict[str, Owed]:
     found = {"inbox": Owed(await redis.xlen(keys.INBOX))}
     for team in TEAMS:
         found[team.name] = await owed(redis, keys.topic(team.topic), keys.push_group(team.name))
     found[PULL_GROUP] = await owed(redis, keys.topic(PULL_TOPIC), PULL_GROUP)
-    return {what: left for what, left in found.items() if left.entries}
+    unfinished = {what: left for what, left in found.items() if left.entries}
+    return unfinished or {f"missing at {name}": Owed(count) for name, count in (await _missing(stage)).items()}
+
+
+async def _missing(stage: Stage) -> dict[str, int]:
+    """Count what the teams have yet to get according to the sender: the relay may still find what Redis has lost."""
+    states = (stage.spec.home / "linq.state").read_bytes()
+    accepted = [number for number, state in enumerate(states) if state == ACCEPTED]
+    dead = await read_dead(stage)
+    missing = {}
+    for team in TEAMS:
+        times, given_up = seen_file(stage.spec.home, team.name).read_bytes(), set(dead[team.name])
+        owed_to_team = (n for n in accepted if not times[n] and team.wants(n) and n not in given_up)
+        missing[team.name] = sum(1 for _ in owed_to_team)
+    return {name: count for name, count in missing.items() if count}
 
 
 async def owed(redis: Redis, stream: str, group: str) -> Owed:
@@ -122,7 +137,7 @@ def read_reports(spec: Spec, dead: dict[str, list[int]]) -> tuple[dict[str, Team
     def team_record(name: str) -> TeamRecord:
         team = report["teams"][name]
         return TeamRecord(
-            times=(spec.home / f"{name}.seen").read_bytes(),
+            times=seen_file(spec.home, name).read_bytes(),
             timeline=Timeline.decode(team["timeline"]),
             repeats=[Repeat(*repeat) for repeat in team["repeats"]],
             dead=frozenset(dead.get(name, ())),

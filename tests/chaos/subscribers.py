@@ -3,14 +3,15 @@
 Every request is verified with the independent `standardwebhooks` library and its body compared with what was sent,
 byte for byte. An event counts when its 2xx is written; twice means that the relay pushed it twice.
 
-On SIGUSR1 every server behaves; SIGTERM ends the process, after it wrote `<team>.seen` (a byte per event: the number of
-deliveries) and `subscribers.json`. Switches (`tests.chaos.switches`) change behaviours on the way.
+`<team>.seen` has a byte per event: the number of deliveries so far. On SIGUSR1 every server behaves; SIGTERM ends the
+process, after it wrote `subscribers.json`. Switches (`tests.chaos.switches`) change behaviours on the way.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import mmap
 import random
 import signal
 import sys
@@ -44,16 +45,24 @@ _MAX_REPEATS = 100_000
 _CLAIM_AFTER = 15.0
 
 
+def seen_file(home: Path, name: str) -> Path:
+    """Return the file with the number of deliveries of each event to a team."""
+    return home / f"{name}.seen"
+
+
 class Seen:
     """Events that a team received."""
 
-    def __init__(self, name: str, events: int) -> None:
+    def __init__(self, name: str, spec: Spec) -> None:
         self.name = name
-        self.times = bytearray(events)
+        file = seen_file(spec.home, name)
+        file.write_bytes(bytes(spec.events))
+        with file.open("r+b") as opened:
+            self.times = mmap.mmap(opened.fileno(), spec.events)
         self.timeline = Timeline()
         self.repeats: list[tuple[int, float, float]] = []
         self._began = time.monotonic()
-        self._first = array("f", bytes(4 * events))  # seconds since the start; doubles would be twice as large
+        self._first = array("f", bytes(4 * spec.events))  # seconds since the start; doubles would be twice as large
         self.wrong: list[str] = []
 
     def count(self, event: str, body: bytes, *, once: bool = False) -> None:
@@ -125,8 +134,6 @@ def _behave(teams: dict[str, PushTeam]) -> None:
 
 
 def _report(home: Path, everything: list[Seen], broken: str | None) -> None:
-    for seen in everything:
-        (home / f"{seen.name}.seen").write_bytes(seen.times)
     report = {
         seen.name: {"timeline": seen.timeline.encode(), "repeats": seen.repeats, "wrong": seen.wrong}
         for seen in everything
@@ -137,13 +144,13 @@ def _report(home: Path, everything: list[Seen], broken: str | None) -> None:
 async def main(spec: Spec) -> None:
     """Serve until SIGTERM."""
     stop = stop_on_signals()
-    everything = [Seen(team.name, spec.events) for team in TEAMS]
+    everything = [Seen(team.name, spec) for team in TEAMS]
     teams = {
         team.name: PushTeam(team, seen, random.Random(f"{spec.seed} {team.name}"), spec.home)
         for team, seen in zip(TEAMS, everything, strict=True)
     }
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, _behave, teams)
-    pulled = Seen(PULLED, spec.events)
+    pulled = Seen(PULLED, spec)
     addresses = sorted({"127.0.0.1", spec.address})
     server = await asyncio.start_server(partial(_serve, teams), addresses, spec.teams_port)
     async with server, in_background(_pull(spec.redis_url, pulled)) as pulling:

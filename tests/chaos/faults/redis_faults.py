@@ -129,14 +129,11 @@ async def delete_lane_groups(stage: Stage, dice: random.Random, _: float) -> tup
 
 async def delete_consumers(stage: Stage, dice: random.Random, _: float) -> tuple[str, ...]:
     """Delete the consumers of some teams' groups, and with them their pending entries."""
-    chosen = dice.sample(TEAMS, _CHOSEN)
-    deleted = []
+    deleted: dict[str, int] = {}
     async with stage.redis.client() as redis:
-        for team in chosen:
-            pending = 0
+        for team in dice.sample(TEAMS, len(TEAMS)):
+            stream, group = keys.topic(team.topic), keys.push_group(team.name)
             with suppress(ResponseError):  # the stream or the group does not exist yet
-                pending = await redis.xgroup_delconsumer(
-                    keys.topic(team.topic), keys.push_group(team.name), keys.CONSUMER
-                )
-            deleted.append(f"{team.name} ({pending} pending)")
-    return tuple(deleted)
+                if len(deleted) < _CHOSEN and (await redis.xpending(stream, group))["pending"]:
+                    deleted[team.name] = await redis.xgroup_delconsumer(stream, group, keys.CONSUMER)
+    return tuple(f"{name} ({pending} pending)" for name, pending in deleted.items())
