@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import struct
-import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
-    from pathlib import Path
 
 STOP_TIMEOUT = 40.0
 """Seconds that a process of ours has to end after SIGTERM."""
-_STARTING = 10.0  # seconds, on a busy machine
+_CAUGHT = re.compile(r"^SigCgt:\s*([0-9a-f]+)$", re.MULTILINE)
 
 
 @dataclass(slots=True)
@@ -33,9 +33,17 @@ class ServiceProcess:
     """Keeps the admin port free for the process until it has ended."""
     in_use: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Acquired by the fault that affects it."""
-    started_at: float = field(default_factory=time.monotonic)
     is_expected_to_end: bool = False
     """True if the run ends it."""
+
+    def is_started(self) -> bool:
+        """Return True if it handles SIGTERM, which it does as soon as it has something to end (Linux: `man 5 proc`)."""
+        try:
+            status = Path(f"/proc/{self.process.pid}/status").read_text()
+        except OSError:
+            return True
+        caught = _CAUGHT.search(status)
+        return caught is None or bool(int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)
 
     def set_clock(self, seconds: float) -> None:
         """Shift its clock by so many seconds."""
@@ -58,7 +66,7 @@ class ServiceProcess:
 
         A process that is still starting has no handler yet and ends by the signal, which counts as 0.
         """
-        is_starting = time.monotonic() - self.started_at < _STARTING
+        is_starting = not self.is_started()
         self.is_expected_to_end = True
         self.signal(signal.SIGCONT)
         self.signal(signal.SIGTERM)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tests.chaos.records import STARVE_DESCRIPTORS
 from tests.chaos.switches import HOLD
+from tests.support import eventually
 
 if TYPE_CHECKING:
     import random
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from tests.chaos.stage import Stage
 
 _LAP = 1.5  # seconds between the start of a successor and the stop of its predecessor
+_MAX_START = 60.0  # seconds, on a busy machine
 _MAX_STEP = 200.0  # seconds that a clock is off: less than the tolerance of signatures, five minutes
 _DESCRIPTORS = 96  # the lanes whose responses are held want 200 connections
 
@@ -90,6 +92,7 @@ async def _replace(stage: Stage, service: ServiceProcess, descriptors: int | Non
         if service.process.returncode is not None:
             return None
         successor = await stage.start(service.kind, descriptors)
+        await eventually(lambda: successor.is_started() or successor.process.returncode is not None, _MAX_START)
         await asyncio.sleep(_LAP)
         await stage.stop(service)
         return successor
