@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 
 from tests.chaos.timeline import Timeline
 
-DELETE_LANE_GROUPS = "delete-lane-groups"
-"""The only fault after which the relay repeats settled pushes: the record of them is deleted."""
+DELETE_LANE_GROUPS, DELETE_CONSUMERS = "delete-lane-groups", "delete-consumers"
+_DELETIONS = {DELETE_LANE_GROUPS, DELETE_CONSUMERS}
+"""The only faults after which the relay repeats settled pushes: the record of them is deleted."""
 STARVE_DESCRIPTORS, SILENCE_DNS = "starve-descriptors", "silence-dns"
 HOLD_CONNECTIONS, TURN_HOSTILE = "hold-connections", "turn-hostile"
 _IN_FLIGHT = 10.0
-"""Seconds that a push may have been in flight when the group was deleted; its response no longer counts."""
+"""Seconds that a push may have been in flight when the record was deleted; its response no longer counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +112,22 @@ class Records:
         return self.pushes - sum(len(team.times) - team.times.count(0) for team in self.teams.values())
 
     @property
-    def owed_repeats(self) -> int:
-        """Number of repeats that come from the deletion of their lane's group."""
-        return sum(self.is_owed(name, repeat) for name, team in self.teams.items() for repeat in team.repeats)
+    def repeats_of_deletions(self) -> int:
+        """Number of repeats that come from the deletion of their lane's group or consumer."""
+        return sum(
+            self.deletion_before(name, repeat) is not None
+            for name, team in self.teams.items()
+            for repeat in team.repeats
+        )
 
-    def is_owed(self, team: str, repeat: Repeat) -> bool:
-        """Return True if the lane's group was deleted after the first push, or during it, and before the repeat."""
-        return any(
-            fault.kind == DELETE_LANE_GROUPS
+    def deletion_before(self, team: str, repeat: Repeat) -> FaultRecord | None:
+        """Return the last deletion of the lane's group or consumer after or during the first push, before the repeat."""
+        found = [
+            fault
+            for fault in self.faults
+            if fault.kind in _DELETIONS
             and team in fault.targets
             and repeat.first - _IN_FLIGHT < fault.ended
             and fault.began < repeat.again
-            for fault in self.faults
-        )
+        ]
+        return found[-1] if found else None

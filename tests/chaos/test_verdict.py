@@ -204,7 +204,7 @@ def test_repeats_after_group_deletion_are_counted_apart() -> None:
     ]  # the second: its first push began before the deletion and ended after it
     records.teams["good"] = replace(records.teams["good"], repeats=repeats)
     totals = totals_of(records)
-    assert (totals["repeats"], totals["repeats_of_deleted_groups"]) == (1, 2)
+    assert (totals["repeats"], totals["repeats_of_deletions"]) == (1, 2)
     assert not records.is_owed("flapping", repeats[0])
     assert not records.is_owed("good", Repeat(3, 40, 41))
 

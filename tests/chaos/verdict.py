@@ -162,9 +162,9 @@ def _refused(records: Records) -> Iterator[str]:
 
 def _repeats(records: Records) -> Iterator[str]:
     pushes = records.pushes
-    count = records.repeats - records.owed_repeats
+    count = records.repeats - records.repeats_of_deletions
     if pushes >= LONG_ENOUGH and count > MAX_REPEATS * pushes:
-        yield f"{count} of {pushes} ({count / pushes:.3%}), without those of deleted groups"
+        yield f"{count} of {pushes} ({count / pushes:.3%}), without those of deletions"
 
 
 def _missing_in_topic(records: Records, name: str) -> Iterator[int]:

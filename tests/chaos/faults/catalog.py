@@ -8,6 +8,7 @@ from tests.chaos.faults import processes, redis_faults, surroundings
 from tests.chaos.faults.kind import Fault
 from tests.chaos.plan import Span
 from tests.chaos.records import (
+    DELETE_CONSUMERS,
     DELETE_LANE_GROUPS,
     HOLD_CONNECTIONS,
     SILENCE_DNS,
@@ -33,7 +34,7 @@ FAULTS: Mapping[str, Fault] = {
     "sleep-redis": Fault(redis_faults.sleep_redis, Span(0.5, 8), is_about_redis=True),
     "cut-connections": Fault(redis_faults.cut_connections, Span(0, 3), is_about_redis=True),
     DELETE_LANE_GROUPS: Fault(redis_faults.delete_lane_groups, Span(0, 0), is_about_redis=True),
-    "delete-consumers": Fault(redis_faults.delete_consumers, Span(0, 0), is_about_redis=True),
+    DELETE_CONSUMERS: Fault(redis_faults.delete_consumers, Span(0, 0), is_about_redis=True),
     "forget-preparation": Fault(redis_faults.forget_preparation, Span(0, 0), is_about_redis=True),
     "flush-scripts": Fault(redis_faults.flush_scripts, Span(0, 0), is_about_redis=True),
     "fill-memory": Fault(redis_faults.fill_memory, Span(0.3, 4), is_about_redis=True),

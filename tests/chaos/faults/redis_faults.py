@@ -136,4 +136,4 @@ async def delete_consumers(stage: Stage, dice: random.Random, _: float) -> tuple
             with suppress(ResponseError):  # the stream or the group does not exist yet
                 if len(deleted) < _CHOSEN and (await redis.xpending(stream, group))["pending"]:
                     deleted[team.name] = await redis.xgroup_delconsumer(stream, group, keys.CONSUMER)
-    return tuple(f"{name} ({pending} pending)" for name, pending in deleted.items())
+    return (*deleted, f"{sum(deleted.values())} pending")
