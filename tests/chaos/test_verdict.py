@@ -205,8 +205,8 @@ def test_repeats_after_group_deletion_are_counted_apart() -> None:
     records.teams["good"] = replace(records.teams["good"], repeats=repeats)
     totals = totals_of(records)
     assert (totals["repeats"], totals["repeats_of_deletions"]) == (1, 2)
-    assert not records.is_owed("flapping", repeats[0])
-    assert not records.is_owed("good", Repeat(3, 40, 41))
+    assert not records.deletion_before("flapping", repeats[0])
+    assert not records.deletion_before("good", Repeat(3, 40, 41))
 
 
 def test_too_many_repeats_break_the_promise_in_a_long_run(monkeypatch: pytest.MonkeyPatch) -> None:
