@@ -121,7 +121,7 @@ class Records:
         )
 
     def deletion_before(self, team: str, repeat: Repeat) -> FaultRecord | None:
-        """Return the last deletion of the lane's group or consumer since the first push was in flight, before `repeat`."""
+        """Return the last deletion of the lane's group or consumer that explains the repeat."""
         found = [
             fault
             for fault in self.faults
