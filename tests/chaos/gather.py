@@ -14,6 +14,7 @@ from relay.store import keys
 from tests.chaos.events import body_of, number_of
 from tests.chaos.linq import ACCEPTED
 from tests.chaos.records import FaultRecord, Records, Repeat, TeamRecord, TopicRecord
+from tests.chaos.service_process import MAX_STEP
 from tests.chaos.subscribers import PULLED, seen_file
 from tests.chaos.teams import PULL_GROUP, PULL_TOPIC, TEAMS, TOPICS
 from tests.chaos.timeline import Timeline
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
 
 _PAGE = 1000
 _POLL_INTERVAL = 0.5  # seconds
-_STANDSTILL = 120.0
-"""Seconds without progress after which work counts as stuck: twice the longest wait of a breaker."""
+_STANDSTILL = 120.0 + MAX_STEP
+"""Seconds without progress after which work counts as stuck: twice the longest wait of a breaker, and as long as a
+clock may have been ahead when the end of the wait was written.
+"""
 _MAX_KEPT = 100
 _TRACEBACK = "Traceback (most recent call last)"
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 STOP_TIMEOUT = 40.0
 """Seconds that a process of ours has to end after SIGTERM."""
+MAX_STEP = 200.0
+"""Seconds that a clock may be off: less than the tolerance of signatures, five minutes."""
 _CAUGHT = re.compile(r"^SigCgt:\s*([0-9a-f]+)$", re.MULTILINE)
 
 

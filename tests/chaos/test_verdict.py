@@ -169,6 +169,7 @@ def test_short_topic_may_be_trimmed_but_not_before_its_teams() -> None:
 def test_watched_fault_must_not_stop_linq_or_the_strict_team() -> None:
     linq, good, strict = Timeline(), Timeline(), Timeline()
     linq.record("unanswered", 118.0, 2)
+    linq.record("accepted", 118.0, 500)
     good.record("got", 118.0, 400)
     strict.record("got", 118.0, 10)
     records = replace(perfect_run(), linq=linq, watches=[Watch(SILENCE_DNS, 110, 120)])
@@ -181,6 +182,8 @@ def test_watched_fault_must_not_stop_linq_or_the_strict_team() -> None:
     ]
     other = replace(records, faults=[FaultRecord("kill-worker", 105, 111)])  # then it may be that one's fault
     assert all(promise.is_kept for promise in judge(other))
+    quiet = replace(records, linq=Timeline())  # the good team may have a backlog, the strict one none
+    assert all(promise.is_kept for promise in judge(quiet))
     brief = replace(records, watches=[Watch(SILENCE_DNS, 115, 120)])
     assert all(promise.is_kept for promise in judge(brief))
 

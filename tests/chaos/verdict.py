@@ -22,7 +22,7 @@ _MAX_NAMED = 5
 _RECOVERY = 6.0
 """Seconds that what happened before a watch may still show: the sender's timeout, a lease."""
 _MIN_SHARE = 0.5
-"""Lowest share, of what it gets at the same rate as the good team, that the strict team gets during a watch."""
+"""Lowest share, of what is accepted for it and of the good team's rate, that the strict team gets during a watch."""
 _ENOUGH = 20
 """Events expected at the strict team, below which nothing is said about the rate."""
 
@@ -127,7 +127,7 @@ def _charged(records: Records) -> Iterator[str]:
 
 def _stopped(records: Records) -> Iterator[str]:
     """Yield what Linq and the healthy teams missed while a fault of others was the only one."""
-    expected_share = _wanted_share(records)
+    of_all, of_good = _shares(records)
     for watch in records.watches:
         since, until = watch.began + _RECOVERY, watch.ended
         if since >= until or not _is_alone(watch, records):
@@ -136,7 +136,8 @@ def _stopped(records: Records) -> Iterator[str]:
             if count := records.linq.count(what, since, until):
                 yield f"{watch.kind}: {count} requests of Linq {what}"
         good, strict = (records.teams[name].timeline.count("got", since, until) for name in (TEAMS[0].name, STRICT))
-        if good * expected_share >= _ENOUGH and strict < _MIN_SHARE * good * expected_share:
+        expected = min(good * of_good, records.linq.count("accepted", since, until) * of_all)
+        if expected >= _ENOUGH and strict < _MIN_SHARE * expected:
             yield f"{watch.kind}: the strict team got {strict} events, the good team {good}"
 
 
@@ -146,11 +147,12 @@ def _is_alone(watch: Watch, records: Records) -> bool:
     )
 
 
-def _wanted_share(records: Records) -> float:
-    """Return the events that the strict team wants as a share of those that the good team wants."""
+def _shares(records: Records) -> tuple[float, float]:
+    """Return the events that the strict team wants as shares of all, and of those that the good team wants."""
     strict = next(team for team in TEAMS if team.name == STRICT)
     numbers = range(len(records.states))
-    return sum(map(strict.wants, numbers)) / max(sum(map(TEAMS[0].wants, numbers)), 1)
+    wanted = sum(map(strict.wants, numbers))
+    return wanted / max(len(numbers), 1), wanted / max(sum(map(TEAMS[0].wants, numbers)), 1)
 
 
 def _refused(records: Records) -> Iterator[str]:

@@ -7,6 +7,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from tests.chaos.records import STARVE_DESCRIPTORS
+from tests.chaos.service_process import MAX_STEP
 from tests.chaos.switches import HOLD
 from tests.support import eventually
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 _LAP = 1.5  # seconds between the start of a successor and the stop of its predecessor
 _MAX_START = 60.0  # seconds, on a busy machine
-_MAX_STEP = 200.0  # seconds that a clock is off: less than the tolerance of signatures, five minutes
 _DESCRIPTORS = 96  # the lanes whose responses are held want 200 connections
 
 
@@ -64,7 +64,7 @@ def roll(kind: str) -> Act:
 async def step_clock(stage: Stage, dice: random.Random, seconds: float) -> tuple[str, ...]:
     """Step the clock of one process."""
     async with stage.pick(dice.choice(["ingress", "worker"]), dice) as service:
-        step = dice.uniform(5, _MAX_STEP) * dice.choice([1, -1])
+        step = dice.uniform(5, MAX_STEP) * dice.choice([1, -1])
         service.set_clock(step)
         try:
             await asyncio.sleep(seconds)
