@@ -19,12 +19,13 @@ _ANSWER, _SERVFAIL, _NXDOMAIN = 0x8180, 0x8182, 0x8183
 
 @dataclass
 class DnsServer(asyncio.DatagramProtocol):
-    """Answers by the first label of a name: `silent`, `none`, `fail`, or else with `address`."""
+    """Answers by the first label of a name: `silent` or in `silent`, `none`, `fail`, or else with `address`."""
 
     address: str = "127.0.0.1"
     port: int = 0
     asked: Counter[str] = field(default_factory=Counter)
     is_silent: bool = False
+    silent: set[str] = field(default_factory=set)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.DatagramTransport", transport)
@@ -35,7 +36,7 @@ class DnsServer(asyncio.DatagramProtocol):
         label = question[1 : 1 + question[0]].decode()  # empty for the root
         if kind == _A:
             self.asked[label] += 1
-        if self.is_silent or label.startswith("silent"):
+        if self.is_silent or label.startswith("silent") or label in self.silent:
             return
         flags = {"none": _NXDOMAIN, "fail": _SERVFAIL}.get(label, _ANSWER)
         answers = b""
@@ -47,10 +48,10 @@ class DnsServer(asyncio.DatagramProtocol):
 
 
 @asynccontextmanager
-async def dns_server() -> AsyncIterator[DnsServer]:
-    """A name server that listens."""
+async def dns_server(address: str = "127.0.0.1") -> AsyncIterator[DnsServer]:
+    """A name server that listens, and answers with `address`."""
     transport, server = await asyncio.get_running_loop().create_datagram_endpoint(
-        DnsServer, local_addr=("127.0.0.1", 0)
+        lambda: DnsServer(address), local_addr=("127.0.0.1", 0)
     )
     server.port = transport.get_extra_info("sockname")[1]
     try:

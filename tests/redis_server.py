@@ -1,8 +1,9 @@
 """A Redis that can be killed, stopped, paused and started again on the same data and port.
 
-The embedded one's program with an append-only file, in a directory of its own. `appendfsync always`, since `everysec`
-does not keep what the guarantees need: while the disk syncs it responds before it writes, for up to two seconds
-(`flushAppendOnlyFile` in https://github.com/valkey-io/valkey/blob/unstable/src/aof.c), and a kill takes that along.
+The embedded one's program, or another, with an append-only file, in a directory of its own. `appendfsync always`,
+since `everysec` does not keep what the guarantees need: while the disk syncs it responds before it writes, for up to
+two seconds (`flushAppendOnlyFile` in https://github.com/valkey-io/valkey/blob/unstable/src/aof.c), and a kill takes
+that along.
 `tests.chaos.sentinel_redis` has the same interface.
 """
 
@@ -35,6 +36,8 @@ class RedisServer:
 
     directory: Path
     fsync: str = "always"
+    program: str | None = None
+    """Path of the server's program; None for the embedded one's."""
     port: int = field(default_factory=reserve_port)
     in_use: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Acquired by the fault that affects Redis."""
@@ -60,7 +63,7 @@ class RedisServer:
             "enable-debug-command local\n"
         )
         self._process = await asyncio.create_subprocess_exec(
-            server_program(),
+            self.program or server_program(),
             str(config),
             stdout=asyncio.subprocess.DEVNULL,
             start_new_session=True,

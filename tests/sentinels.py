@@ -49,6 +49,7 @@ class Topology:
     """The servers and their processes."""
 
     directory: Path
+    program: str
     ports: list[int] = field(default_factory=list)
     """Ports of the data servers; the first is the first primary."""
     sentinels: list[int] = field(default_factory=list)
@@ -66,7 +67,7 @@ class Topology:
         file = self.directory / str(port) / "server.conf"
         mode = ["--sentinel"] if port in self.sentinels else []
         self.processes[port] = subprocess.Popen(  # noqa: S603  a server that we looked for ourselves
-            [server_program(), str(file), *mode],
+            [self.program, str(file), *mode],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
@@ -118,10 +119,13 @@ class Topology:
 
 @asynccontextmanager
 async def sentinels(
-    directory: Path, replicas: int = 1, count: int = 1, fsync: str = "everysec"
+    directory: Path, replicas: int = 1, count: int = 1, fsync: str = "everysec", program: str | None = None
 ) -> AsyncIterator[Topology]:
-    """Start a primary, `replicas` and `count` Sentinels, of which a majority decides; wait until all are in sync."""
-    topology = Topology(directory)
+    """Start a primary, `replicas` and `count` Sentinels, of which a majority decides; wait until all are in sync.
+
+    `program` is the path of the server's program; None for the embedded one's.
+    """
+    topology = Topology(directory, program or server_program())
     try:
         for number in range(1 + replicas):
             port = reserve_port()

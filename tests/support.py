@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import atexit
 import inspect
+import socket
 import time
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from relay.process.subprocesses import reserved_port
@@ -51,6 +53,17 @@ async def eventually(condition: Callable[[], Any], timeout: float = TIMEOUT) -> 
 def reserve_port() -> int:
     """Reserve a port of 127.0.0.1 until this process ends; only a process that is given it can listen there."""
     return _reservations.enter_context(reserved_port())
+
+
+def own_address() -> str | None:
+    """Return an IPv4 address of this machine other than loopback; None if it has none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("198.51.100.1", 9))  # for documentation only (RFC 5737); nothing is sent
+        except OSError:
+            return None
+        address: str = probe.getsockname()[0]
+    return None if ip_address(address).is_loopback else address
 
 
 @asynccontextmanager

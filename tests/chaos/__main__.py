@@ -14,10 +14,11 @@ import typer
 from rich.console import Console
 
 from relay.cli.output import print_json
-from tests.chaos.faults import FAULTS
+from tests.chaos.faults.catalog import FAULTS
 from tests.chaos.report import as_json, show
 from tests.chaos.run import RunOptions, run_chaos
 from tests.chaos.verdict import judge
+from tests.support import own_address
 
 if TYPE_CHECKING:
     from tests.chaos.records import Records
@@ -34,6 +35,9 @@ def chaos(
     faults: Annotated[
         str | None, typer.Option(help=f"Kinds of faults, separated by commas: {', '.join(FAULTS)}.")
     ] = None,
+    some: Annotated[
+        int | None, typer.Option(min=1, help="Choose so many of the kinds, by the seed; without it, cause every kind.")
+    ] = None,
     sentinels: Annotated[
         bool,
         typer.Option("--sentinels", help="Use a primary, a replica and three Sentinels instead of a single Redis."),
@@ -46,6 +50,15 @@ def chaos(
     fsync: Annotated[
         Literal["always", "everysec"], typer.Option(help="appendfsync of Redis; with everysec a kill may lose events.")
     ] = "always",
+    redis_server: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            envvar="CHAOS_REDIS_SERVER",
+            help="Program of another Redis or Valkey than the embedded one.",
+        ),
+    ] = None,
     log_level: Annotated[str, typer.Option(help="RELAY_LOG_LEVEL of the relay.")] = "warning",
     keep: Annotated[Path | None, typer.Option(help="Write everything into this directory and keep it.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -54,15 +67,10 @@ def chaos(
 
     Exit code 1 if a promise was broken; the directory with the logs is kept then.
     """
-    possible = [kind for kind, fault in FAULTS.items() if sentinels or not fault.needs_sentinels]
-    kinds = possible if faults is None else [kind.strip() for kind in faults.split(",") if kind.strip()]
-    if unknown := [kind for kind in kinds if kind not in FAULTS]:
-        raise typer.BadParameter(f"unknown kind {unknown[0]}; the kinds are {', '.join(FAULTS)}", param_hint="--faults")
-    if impossible := [kind for kind in kinds if kind not in possible]:
-        raise typer.BadParameter(f"{impossible[0]} needs --sentinels", param_hint="--faults")
-    if not kinds:
-        raise typer.BadParameter("name at least one kind", param_hint="--faults")
+    kinds = _kinds(faults, sentinels=sentinels)
     seed = random.SystemRandom().getrandbits(32) if seed is None else seed
+    if some is not None and some < len(kinds):
+        kinds = random.Random(seed).sample(kinds, some)
     directory = keep.resolve() if keep else Path(tempfile.mkdtemp(prefix="relay-chaos-"))
     directory.mkdir(parents=True, exist_ok=True)
     options = RunOptions(
@@ -75,6 +83,7 @@ def chaos(
         workers=workers,
         fsync=fsync,
         sentinels=sentinels,
+        redis_server=str(redis_server.resolve()) if redis_server else None,
         log_level=log_level,
     )
     errors.print(
@@ -97,6 +106,25 @@ def chaos(
             errors.print(f"logs and records are in {directory}", highlight=False)
     if not is_kept:
         raise typer.Exit(1)
+
+
+def _kinds(faults: str | None, *, sentinels: bool) -> list[str]:
+    """Return the kinds of faults to cause: those that are named, or all that are possible here."""
+    impossible = {kind: "--sentinels" for kind, fault in FAULTS.items() if fault.needs_sentinels and not sentinels}
+    if own_address() is None:
+        reason = "an address of this machine other than loopback"
+        impossible |= {kind: reason for kind, fault in FAULTS.items() if fault.needs_address}
+    if faults is None:
+        return [kind for kind in FAULTS if kind not in impossible]
+    kinds = [kind.strip() for kind in faults.split(",") if kind.strip()]
+    for kind in kinds:
+        if kind not in FAULTS:
+            raise typer.BadParameter(f"unknown kind {kind}; the kinds are {', '.join(FAULTS)}", param_hint="--faults")
+        if kind in impossible:
+            raise typer.BadParameter(f"{kind} needs {impossible[kind]}", param_hint="--faults")
+    if not kinds:
+        raise typer.BadParameter("name at least one kind", param_hint="--faults")
+    return kinds
 
 
 async def _run(options: RunOptions) -> Records:

@@ -1,78 +1,114 @@
-"""Behaviour of each team's server; all behave well once the traffic has ended."""
+"""Behaviour of each team's server; all behave well once the traffic has ended.
+
+The hostile one is in `tests.chaos.hostile`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from tests.chaos.hostile import TRICKS
+from tests.chaos.switches import HOLD, HOSTILE, switch
+from tests.chaos.teams import FAR, STRICT
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Awaitable, Callable, Mapping
+    from pathlib import Path
 
-    Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter, random.Random], Awaitable[bool]]
-    """Respond; return True if it was a complete 2xx, so that the event counts as received."""
+    Behaviour = Callable[["Exchange"], Awaitable[bool]]
+    """Respond; return True if it was a 2xx, so that the event counts as received."""
 
 _MAX_HANG = 30.0
+_DRIPPED = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 _ERRORS = (500, 502, 503, 408, 429, 404)  # 404 is final and makes a dead letter
 
 
-async def good(_: asyncio.StreamReader, writer: asyncio.StreamWriter, __: random.Random) -> bool:
-    """Respond at once."""
-    return _answer(writer, 204)
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A request that was read, to be answered."""
 
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    dice: random.Random
+    home: Path
+    """Directory of the run, which has the switches."""
 
-async def flapping(_: asyncio.StreamReader, writer: asyncio.StreamWriter, __: random.Random) -> bool:
-    """Fail for two of every seven seconds."""
-    return _answer(writer, 503 if time.monotonic() % 7 < 2 else 204)
+    def answer(self, status: int) -> bool:
+        """Respond; return True if the status is a 2xx."""
+        self.writer.write(f"HTTP/1.1 {status} Chaos\r\nContent-Length: 0\r\n\r\n".encode())
+        return status < 300
 
-
-async def hanging(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _: random.Random) -> bool:
-    """Never respond, for two of every ten seconds."""
-    if time.monotonic() % 10 >= 2:
-        return _answer(writer, 204)
-    await asyncio.wait(
-        {asyncio.ensure_future(reader.read(1))}, timeout=_MAX_HANG
-    )  # until the relay closes the connection
-    writer.transport.abort()
-    return False
-
-
-async def resetting(_: asyncio.StreamReader, writer: asyncio.StreamWriter, dice: random.Random) -> bool:
-    """Reset one connection in six."""
-    if dice.random() < 1 / 6:
-        writer.transport.abort()
+    async def hang(self) -> bool:
+        """Wait until the relay closes the connection; return False."""
+        await asyncio.wait({asyncio.ensure_future(self.reader.read(1))}, timeout=_MAX_HANG)
+        self.writer.transport.abort()
         return False
-    return _answer(writer, 204)
 
 
-async def dripping(_: asyncio.StreamReader, writer: asyncio.StreamWriter, dice: random.Random) -> bool:
+async def good(exchange: Exchange) -> bool:
+    """Respond at once."""
+    return exchange.answer(204)
+
+
+async def flapping(exchange: Exchange) -> bool:
+    """Fail for two of every seven seconds."""
+    return exchange.answer(503 if time.monotonic() % 7 < 2 else 204)
+
+
+async def hanging(exchange: Exchange) -> bool:
+    """Never respond, for two of every ten seconds."""
+    return exchange.answer(204) if time.monotonic() % 10 >= 2 else await exchange.hang()
+
+
+async def resetting(exchange: Exchange) -> bool:
+    """Reset one connection in six."""
+    if exchange.dice.random() < 1 / 6:
+        exchange.writer.transport.abort()
+        return False
+    return exchange.answer(204)
+
+
+async def dripping(exchange: Exchange) -> bool:
     """Respond byte by byte, in a quarter of a second or, one time in forty, in more than the relay's timeout."""
-    pause = 0.2 if dice.random() < 1 / 40 else 0.01
-    for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n":
-        if writer.transport.is_closing():
-            return False
-        writer.write(bytes([byte]))
+    pause = 0.2 if exchange.dice.random() < 1 / 40 else 0.01
+    for position, byte in enumerate(_DRIPPED):
+        if exchange.writer.transport.is_closing():
+            return position > _DRIPPED.index(b"\r")  # the status counts, whatever comes of the rest
+        exchange.writer.write(bytes([byte]))
         await asyncio.sleep(pause)
-    return not writer.transport.is_closing()
+    return True
 
 
-async def erring(_: asyncio.StreamReader, writer: asyncio.StreamWriter, dice: random.Random) -> bool:
+async def erring(exchange: Exchange) -> bool:
     """Fail one time in five."""
-    return _answer(writer, dice.choice(_ERRORS) if dice.random() < 1 / 5 else 204)
+    return exchange.answer(exchange.dice.choice(_ERRORS) if exchange.dice.random() < 1 / 5 else 204)
 
 
-async def hasty(_: asyncio.StreamReader, writer: asyncio.StreamWriter, dice: random.Random) -> bool:
+async def hasty(exchange: Exchange) -> bool:
     """Fail one time in five; with one retry only, some of its events are dead-lettered."""
-    return _answer(writer, 500 if dice.random() < 1 / 5 else 204)
+    return exchange.answer(500 if exchange.dice.random() < 1 / 5 else 204)
+
+
+async def far(exchange: Exchange) -> bool:
+    """Hold the response while the switch is on."""
+    return await exchange.hang() if switch(exchange.home, HOLD).exists() else exchange.answer(204)
+
+
+async def hostile(exchange: Exchange) -> bool:
+    """Break HTTP while the switch is on, in one way after the other."""
+    if not switch(exchange.home, HOSTILE).exists():
+        return exchange.answer(204)
+    await exchange.dice.choice(TRICKS)(exchange.reader, exchange.writer)
+    return True
 
 
 BEHAVIOURS: Mapping[str, Behaviour] = {
-    behaviour.__name__: behaviour for behaviour in (good, flapping, hanging, resetting, dripping, erring, hasty)
+    **{each.__name__: each for each in (good, flapping, hanging, resetting, dripping, erring, hasty, hostile)},
+    STRICT: good,
+    **dict.fromkeys(FAR, far),
 }
 """Behaviours by the name of the team."""
-
-
-def _answer(writer: asyncio.StreamWriter, status: int) -> bool:
-    writer.write(f"HTTP/1.1 {status} Chaos\r\nContent-Length: 0\r\n\r\n".encode())
-    return status < 300

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis.exceptions import ResponseError
 
 from relay.process.subprocesses import python
 from relay.store import keys
-from relay.store.lanes.ledger import Ledger
 from tests.chaos.events import body_of, number_of
+from tests.chaos.linq import ACCEPTED
 from tests.chaos.records import FaultRecord, Records, Repeat, TeamRecord, TopicRecord
-from tests.chaos.subscribers import PULLED
+from tests.chaos.service_process import MAX_STEP
+from tests.chaos.subscribers import PULLED, seen_file
 from tests.chaos.teams import PULL_GROUP, PULL_TOPIC, TEAMS, TOPICS
 from tests.chaos.timeline import Timeline
 
@@ -29,33 +30,71 @@ if TYPE_CHECKING:
 
 _PAGE = 1000
 _POLL_INTERVAL = 0.5  # seconds
-_STANDSTILL = 120.0
-"""Seconds without progress after which work counts as stuck: twice the longest wait of a breaker."""
+_STANDSTILL = 120.0 + MAX_STEP
+"""Seconds without progress after which work counts as stuck: twice the longest wait of a breaker, and as long as a
+clock may have been ahead when the end of the wait was written.
+"""
 _MAX_KEPT = 100
 _TRACEBACK = "Traceback (most recent call last)"
+
+
+class Owed(NamedTuple):
+    """Work that a group has yet to do."""
+
+    entries: int
+    """Entries that it has not acknowledged; beyond a page of unread ones, a lower bound."""
+    position: str = ""
+    """Id of the last entry that it read."""
 
 
 async def rest(stage: Stage) -> str:
     """Wait until all work is finished; return the unfinished work if there is no more progress."""
     loop = asyncio.get_running_loop()
-    left, moved_at = -1, loop.time()
+    former: dict[str, Owed] = {}
+    moved_at = loop.time()
     async with stage.redis.client() as redis:
-        while (unfinished := await _unfinished(redis)) and loop.time() - moved_at < _STANDSTILL:
-            if sum(unfinished.values()) != left:
-                left, moved_at = sum(unfinished.values()), loop.time()
+        while (unfinished := await _unfinished(redis, stage)) and loop.time() - moved_at < _STANDSTILL:
+            if unfinished != former:
+                former, moved_at = unfinished, loop.time()
             await asyncio.sleep(_POLL_INTERVAL)
-    return ", ".join(f"{what}: {count}" for what, count in unfinished.items())
+    return ", ".join(f"{what}: {left.entries}" for what, left in unfinished.items())
 
 
-async def _unfinished(redis: Redis) -> dict[str, int]:
-    ledger = Ledger(redis)
-    found = {"inbox": (await ledger.totals()).inbox}
-    for lane in await ledger.lanes():
-        found |= {f"{lane.subscription} waiting": lane.waiting, f"{lane.subscription} retrying": lane.retrying}
-    for group in await redis.xinfo_groups(keys.topic(PULL_TOPIC)):
-        if group["name"] == PULL_GROUP.encode():
-            found |= {f"{PULL_GROUP} pending": group["pending"], f"{PULL_GROUP} unread": group["lag"] or 0}
-    return {what: count for what, count in found.items() if count}
+async def _unfinished(redis: Redis, stage: Stage) -> dict[str, Owed]:
+    found = {"inbox": Owed(await redis.xlen(keys.INBOX))}
+    for team in TEAMS:
+        found[team.name] = await owed(redis, keys.topic(team.topic), keys.push_group(team.name))
+    found[PULL_GROUP] = await owed(redis, keys.topic(PULL_TOPIC), PULL_GROUP)
+    unfinished = {what: left for what, left in found.items() if left.entries}
+    return unfinished or {f"missing at {name}": Owed(count) for name, count in (await _missing(stage)).items()}
+
+
+async def _missing(stage: Stage) -> dict[str, int]:
+    """Count what the teams have yet to get according to the sender: the relay may still find what Redis has lost."""
+    states = (stage.spec.home / "linq.state").read_bytes()
+    accepted = [number for number, state in enumerate(states) if state == ACCEPTED]
+    dead = await read_dead(stage)
+    missing = {}
+    for team in TEAMS:
+        times, given_up = seen_file(stage.spec.home, team.name).read_bytes(), set(dead[team.name])
+        owed_to_team = (n for n in accepted if not times[n] and team.wants(n) and n not in given_up)
+        missing[team.name] = sum(1 for _ in owed_to_team)
+    return {name: count for name, count in missing.items() if count}
+
+
+async def owed(redis: Redis, stream: str, group: str) -> Owed:
+    """Count what the group has not acknowledged: pending entries, and those after the last that it read.
+
+    The server's own estimates (`lag`, `entries-read`) are not used: Redis 7.0 restores old ones from a rewritten
+    append-only file.
+    """
+    try:
+        rows = [row for row in await redis.xinfo_groups(stream) if row["name"] == group.encode()]
+    except ResponseError:  # no event of the topic was routed yet
+        return Owed(0)
+    pending, position = (rows[0]["pending"], rows[0]["last-delivered-id"].decode()) if rows else (0, "0-0")
+    unread = await redis.xrange(stream, f"({position}", "+", count=_PAGE)
+    return Owed(pending + len(unread), position)
 
 
 async def read_ledger(stage: Stage) -> dict[str, Any]:
@@ -83,28 +122,29 @@ async def read_topics(stage: Stage) -> dict[str, TopicRecord]:
     return found
 
 
-async def read_dead(stage: Stage) -> dict[str, frozenset[int]]:
-    """Read the dead letters of every team."""
+async def read_dead(stage: Stage) -> dict[str, list[int]]:
+    """Read the dead letters of every team: the numbers of their events."""
     found = {}
     async with stage.redis.client() as redis:
         for team in TEAMS:
             rows = _entries(redis, keys.lane(team.name, "dead"))
             numbers = [number_of(fields[b"id"].decode()) async for _, fields in rows]
-            found[team.name] = frozenset(number for number in numbers if number is not None)
+            found[team.name] = [number for number in numbers if number is not None]
     return found
 
 
-def read_reports(spec: Spec, dead: dict[str, frozenset[int]]) -> tuple[dict[str, TeamRecord], TeamRecord, list[str]]:
+def read_reports(spec: Spec, dead: dict[str, list[int]]) -> tuple[dict[str, TeamRecord], TeamRecord, list[str]]:
     """Read the records of the push teams and the pull team, and the errors of their process."""
     report = json.loads((spec.home / "subscribers.json").read_text())
 
     def team_record(name: str) -> TeamRecord:
         team = report["teams"][name]
         return TeamRecord(
-            times=(spec.home / f"{name}.seen").read_bytes(),
+            times=seen_file(spec.home, name).read_bytes(),
             timeline=Timeline.decode(team["timeline"]),
             repeats=[Repeat(*repeat) for repeat in team["repeats"]],
-            dead=dead.get(name, frozenset()),
+            dead=frozenset(dead.get(name, ())),
+            dead_letters=len(dead.get(name, ())),
             wrong=team["wrong"],
         )
 
@@ -142,6 +182,8 @@ async def gather(stage: Stage, unfinished: str, ledger: dict[str, Any], faults: 
         log_errors=read_logs(spec.home),
         unfinished=unfinished,
         faults=faults,
+        watches=stage.watches,
+        evidence=stage.evidence,
     )
 
 

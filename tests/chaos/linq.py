@@ -37,6 +37,24 @@ _MAX_KEPT = 100
 _TOO_MANY = 429
 
 
+def path_of(number: int) -> str:
+    """Return the path to which an event is posted."""
+    return f"/webhooks/linq?version=2026-02-03&line={digits_of_line(LINES[line_of(number)])}&gen=1"
+
+
+def headers_of(number: int) -> dict[str, str]:
+    """Return the headers of an event, signed now."""
+    body, line = body_of(number), LINES[line_of(number)]
+    secret, now = secret_of(line), int(time.time())
+    return {
+        "Content-Type": "application/json",
+        **standard.sign(secret, event_id(number), now, body),
+        v3_legacy.EVENT: type_of(number),
+        v3_legacy.SUBSCRIPTION_ID: f"linq-{digits_of_line(line)}",
+        **v3_legacy.sign(secret, now, body),
+    }
+
+
 class Linq:
     """The sender."""
 
@@ -95,19 +113,9 @@ class Linq:
 
     async def _attempt(self, number: int) -> tuple[int, str]:
         """Post an event; return the status (0 without a response) and an excerpt of the body."""
-        body, line = body_of(number), LINES[line_of(number)]
-        secret, now = secret_of(line), int(time.time())
-        headers = {
-            "Content-Type": "application/json",
-            **standard.sign(secret, event_id(number), now, body),
-            v3_legacy.EVENT: type_of(number),
-            v3_legacy.SUBSCRIPTION_ID: f"linq-{digits_of_line(line)}",
-            **v3_legacy.sign(secret, now, body),
-        }
-        path = f"/webhooks/linq?version=2026-02-03&line={digits_of_line(line)}&gen=1"
         try:
             async with self._connections:
-                answer = await self._client.post(path, headers, body, TIMEOUT)
+                answer = await self._client.post(path_of(number), headers_of(number), body_of(number), TIMEOUT)
         except (OSError, EOFError, ValueError) as error:
             self._timeline.record("unanswered", time.monotonic())
             return 0, repr(error)

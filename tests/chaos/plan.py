@@ -7,7 +7,7 @@ former is still under way.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _PAUSES = (1.0, 5.0)  # seconds
 _OVERLAP = 0.2
-_MARGIN = 1.4  # for the time that a fault takes beyond its span: to start processes, to wait for a lock
+_MARGIN = 1.4  # for a busy machine, and for the waits of faults for each other
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +24,12 @@ class Span:
 
     shortest: float
     longest: float
+    beyond: float = 0.0
+    """Seconds that it takes beyond its length, about: to start processes, to wait for their work."""
 
     def at_most(self, seconds: float) -> Span:
         """Return the span, cut to at most `seconds`."""
-        return Span(min(self.shortest, seconds), min(self.longest, seconds))
+        return replace(self, shortest=min(self.shortest, seconds), longest=min(self.longest, seconds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,4 +71,5 @@ def round_of(dice: random.Random, kinds: Mapping[str, Span]) -> list[Step]:
 
 def seconds_of_a_round(kinds: Mapping[str, Span]) -> float:
     """Estimate the length of a round; traffic must last as long for every kind of fault to meet some."""
-    return _MARGIN * sum((span.shortest + span.longest) / 2 + sum(_PAUSES) / 2 for span in kinds.values())
+    lengths = ((span.shortest + span.longest) / 2 + span.beyond for span in kinds.values())
+    return _MARGIN * sum(length + sum(_PAUSES) / 2 for length in lengths)

@@ -7,10 +7,13 @@ from typing import Any, NamedTuple
 
 from tests.chaos.timeline import Timeline
 
-DELETE_LANE_GROUPS = "delete-lane-groups"
-"""The only fault after which the relay repeats settled pushes: the record of them is deleted."""
+DELETE_LANE_GROUPS, DELETE_CONSUMERS = "delete-lane-groups", "delete-consumers"
+_DELETIONS = {DELETE_LANE_GROUPS, DELETE_CONSUMERS}
+"""The only faults after which the relay repeats settled pushes: the record of them is deleted."""
+STARVE_DESCRIPTORS, SILENCE_DNS = "starve-descriptors", "silence-dns"
+HOLD_CONNECTIONS, TURN_HOSTILE = "hold-connections", "turn-hostile"
 _IN_FLIGHT = 10.0
-"""Seconds that a push may have been in flight when the group was deleted; its response no longer counts."""
+"""Seconds that a push may have been in flight when the record was deleted; its response no longer counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,14 @@ class FaultRecord:
     def distance(self, moment: float) -> float:
         """Return the seconds between a moment and the fault; 0 while it lasts."""
         return max(self.began - moment, moment - self.ended, 0.0)
+
+
+class Watch(NamedTuple):
+    """Time, in monotonic seconds, of a fault that must not affect Linq and the healthy teams."""
+
+    kind: str
+    began: float
+    ended: float
 
 
 class Repeat(NamedTuple):
@@ -58,6 +69,8 @@ class TeamRecord:
     """Every further delivery."""
     dead: frozenset[int] = frozenset()
     """Events among its dead letters."""
+    dead_letters: int = 0
+    """Number of its dead letters."""
     wrong: list[str] = field(default_factory=list)
     """Signatures that did not verify, bodies that were changed, events that were never sent."""
 
@@ -84,6 +97,9 @@ class Records:
     unfinished: str
     """Work that was never finished; empty if everything came to rest."""
     faults: list[FaultRecord] = field(default_factory=list)
+    watches: list[Watch] = field(default_factory=list)
+    evidence: list[str] = field(default_factory=list)
+    """What the faults themselves found."""
 
     @property
     def pushes(self) -> int:
@@ -96,16 +112,22 @@ class Records:
         return self.pushes - sum(len(team.times) - team.times.count(0) for team in self.teams.values())
 
     @property
-    def owed_repeats(self) -> int:
-        """Number of repeats that come from the deletion of their lane's group."""
-        return sum(self.is_owed(name, repeat) for name, team in self.teams.items() for repeat in team.repeats)
+    def repeats_of_deletions(self) -> int:
+        """Number of repeats that come from the deletion of their lane's group or consumer."""
+        return sum(
+            self.deletion_before(name, repeat) is not None
+            for name, team in self.teams.items()
+            for repeat in team.repeats
+        )
 
-    def is_owed(self, team: str, repeat: Repeat) -> bool:
-        """Return True if the lane's group was deleted after the first push, or during it, and before the repeat."""
-        return any(
-            fault.kind == DELETE_LANE_GROUPS
+    def deletion_before(self, team: str, repeat: Repeat) -> FaultRecord | None:
+        """Return the last deletion of the lane's group or consumer that explains the repeat."""
+        found = [
+            fault
+            for fault in self.faults
+            if fault.kind in _DELETIONS
             and team in fault.targets
             and repeat.first - _IN_FLIGHT < fault.ended
             and fault.began < repeat.again
-            for fault in self.faults
-        )
+        ]
+        return found[-1] if found else None

@@ -10,7 +10,6 @@ from rich.console import Console
 
 from relay.cli.output import print_table
 from tests.chaos.linq import ACCEPTED
-from tests.chaos.records import DELETE_LANE_GROUPS
 from tests.chaos.verdict import exact, judge, lost
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def rows_of(records: Records) -> list[Row]:
 
 def totals_of(records: Records) -> dict[str, Any]:
     """Return the totals of a run."""
-    pushes, repeats, owed = records.pushes, records.repeats, records.owed_repeats
+    pushes, repeats, owed = records.pushes, records.repeats, records.repeats_of_deletions
     return {
         "events": len(records.states),
         "accepted": records.states.count(ACCEPTED),
@@ -67,7 +66,7 @@ def totals_of(records: Records) -> dict[str, Any]:
         "pushes": pushes,
         "repeats": repeats - owed,
         "repeats_share": round((repeats - owed) / pushes, 6) if pushes else 0.0,
-        "repeats_of_deleted_groups": owed,
+        "repeats_of_deletions": owed,
         "dead_letters": sum(len(team.dead) for team in records.teams.values()),
         "ledger_balances": bool(records.ledger.get("balances")),
     }
@@ -139,7 +138,7 @@ def _repeats_by_kind(records: Records) -> Counter[str]:
 
 def _cause(records: Records, team: str, repeat: Repeat) -> str:
     """Return the kind of fault that a repeat is attributed to."""
-    if records.is_owed(team, repeat):
-        return DELETE_LANE_GROUPS
+    if deletion := records.deletion_before(team, repeat):
+        return deletion.kind
     before = [fault for fault in records.faults if fault.began < repeat.again]
     return min(before, key=lambda fault: fault.distance(repeat.first)).kind if before else _NO_FAULT

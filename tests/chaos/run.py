@@ -10,15 +10,16 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from relay.store.driver.client import ask
 from tests.chaos import gather
-from tests.chaos.faults import FAULTS
+from tests.chaos.faults.catalog import FAULTS
 from tests.chaos.plan import seconds_of_a_round, steps
 from tests.chaos.records import FaultRecord
 from tests.chaos.sentinel_redis import SentinelRedis
 from tests.chaos.spec import Spec
 from tests.chaos.stage import open_stage
 from tests.redis_server import RedisServer
-from tests.support import reserve_port
+from tests.support import eventually, own_address, reserve_port
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     Announce = Callable[[str], None]
 
 _HELPER_TIMEOUT = 60.0
+_START_TIMEOUT = 60.0  # seconds until a worker is ready
 _MAX_TAIL = 900.0
 """Seconds that the sender may need beyond its own pace: for retries, and where the relay is the limit."""
 _NO_PACE = 100.0  # events a second expected at least without a rate; faults continue no longer
@@ -50,6 +52,7 @@ class RunOptions:
     workers: int = 2
     fsync: str = "always"
     sentinels: bool = False
+    redis_server: str | None = None
     log_level: str = "warning"
 
     @property
@@ -60,7 +63,8 @@ class RunOptions:
 
 async def run_chaos(options: RunOptions, announce: Announce) -> Records:
     """Run it and return its records."""
-    redis = (SentinelRedis if options.sentinels else RedisServer)(options.directory / "redis", options.fsync)
+    kind = SentinelRedis if options.sentinels else RedisServer
+    redis = kind(options.directory / "redis", options.fsync, options.redis_server)
     try:
         await redis.start()
         return await _run_on(redis, options, announce)
@@ -77,6 +81,7 @@ async def _run_on(redis: RedisServer | SentinelRedis, options: RunOptions, annou
         ingress_port=reserve_port(),
         teams_port=reserve_port(),
         redis_url=redis.url,
+        address=own_address() or "127.0.0.1",
     )
     spec.write()
     async with open_stage(spec, redis, options.log_level) as stage:
@@ -84,6 +89,7 @@ async def _run_on(redis: RedisServer | SentinelRedis, options: RunOptions, annou
         try:
             await asyncio.gather(*(stage.start("ingress") for _ in range(options.ingresses)))
             await asyncio.gather(*(stage.start("worker") for _ in range(options.workers)))
+            await _wait_for_workers(stage)
             sender = await stage.helper("tests.chaos.linq")
             try:
                 faults = await _flow(stage, options, sender, announce)
@@ -98,6 +104,18 @@ async def _run_on(redis: RedisServer | SentinelRedis, options: RunOptions, annou
         finally:
             await _end(subscribers)
         return await gather.gather(stage, unfinished, ledger, faults)
+
+
+async def _wait_for_workers(stage: Stage) -> None:
+    """Wait until the workers poll for work: a fault before that finds nothing to break."""
+
+    async def are_polling() -> bool:
+        clients = await ask(redis.client_list())
+        names = [str(client["name"]) for client in clients]
+        return sum(name.endswith("-arq") for name in names) >= len(stage.processes("worker"))
+
+    async with stage.redis.client() as redis:
+        await eventually(are_polling, _START_TIMEOUT)
 
 
 async def _flow(stage: Stage, options: RunOptions, sender: Process, announce: Announce) -> list[FaultRecord]:

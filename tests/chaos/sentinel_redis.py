@@ -34,6 +34,8 @@ class SentinelRedis:
 
     directory: Path
     fsync: str = "always"
+    program: str | None = None
+    """Path of the server's program; None for the embedded one's."""
     in_use: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Acquired by the fault that affects Redis."""
     _topology: Topology | None = None
@@ -59,7 +61,9 @@ class SentinelRedis:
     async def start(self) -> None:
         """Start everything; later, start the killed server as a replica of the new primary."""
         if self._topology is None:
-            self._topology = await self._stack.enter_async_context(sentinels(self.directory, count=3, fsync=self.fsync))
+            self._topology = await self._stack.enter_async_context(
+                sentinels(self.directory, count=3, fsync=self.fsync, program=self.program)
+            )
         elif self._is_down:
             killed, self._is_down = self._primary, False
             await eventually(lambda: self._servers.has_moved_from(killed), _HEALING)

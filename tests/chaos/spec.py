@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from ipaddress import ip_address
 from pathlib import Path
 
 
@@ -20,11 +21,18 @@ class Spec:
     ingress_port: int
     teams_port: int
     redis_url: str
+    address: str
+    """Address of this machine to which the names of subscribers resolve; a loopback address is of no use."""
 
     @property
     def home(self) -> Path:
         """Path of `directory`."""
         return Path(self.directory)
+
+    @property
+    def has_address(self) -> bool:
+        """True if subscribers can have names: the relay connects to loopback only where the URL says so."""
+        return not ip_address(self.address).is_loopback
 
     def write(self) -> Path:
         """Write the parameters for `read`, and return the file."""

@@ -2,18 +2,18 @@
 
 A process that ends by itself is recorded as a death and restarted, as a supervisor would; a graceful end must have the
 exit code 0. Every process is ended by its id when the stage is left, however that happens.
+
+The stage also has what surrounds them: relay.toml, the name server, and the switches of the subscribers.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import signal
-import struct
 import sys
 import time
-from contextlib import ExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from collections import Counter
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,81 +24,40 @@ from relay.core.secret import new_key
 from relay.parts import open_keyring
 from relay.process.subprocesses import death_with_parent, python, reserved_port
 from tests.chaos.events import LINES, secret_of
-from tests.chaos.teams import rules
+from tests.chaos.records import Watch
+from tests.chaos.service_process import ServiceProcess
+from tests.chaos.switches import switch
+from tests.chaos.teams import FAR, hosts_of, rules
+from tests.dns_server import dns_server
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
+
+    from redis.asyncio import Redis
 
     from tests.chaos.sentinel_redis import SentinelRedis
     from tests.chaos.spec import Spec
+    from tests.dns_server import DnsServer
     from tests.redis_server import RedisServer
 
-STOP_TIMEOUT = 40.0
-"""Seconds that a process of ours has to end after SIGTERM."""
 _READY_TIMEOUT = 60.0
-_STARTING = 10.0  # seconds, on a busy machine
 _ROOT = Path(__file__).resolve().parents[2]
 _CLOCKS = Path(__file__).parent / "clock"
-
-
-@dataclass(slots=True)
-class ServiceProcess:
-    """A process under test."""
-
-    kind: str
-    """`ingress` or `worker`."""
-    name: str
-    process: asyncio.subprocess.Process
-    clock: Path
-    admin_port: int
-    reservation: ExitStack
-    """Keeps the admin port free for the process until it has ended."""
-    in_use: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Acquired by the fault that affects it."""
-    started_at: float = field(default_factory=time.monotonic)
-    is_expected_to_end: bool = False
-    """True if the run ends it."""
-
-    def set_clock(self, seconds: float) -> None:
-        """Shift its clock by so many seconds."""
-        with self.clock.open("r+b") as file:
-            file.write(struct.pack("d", seconds))
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send it a signal."""
-        if self.process.returncode is None:
-            self.process.send_signal(number)
-
-    async def kill(self) -> None:
-        """Kill it."""
-        self.is_expected_to_end = True
-        self.signal(signal.SIGKILL)
-        await self.process.wait()
-
-    async def stop(self) -> int:
-        """Stop it gracefully and return its exit code, or that of the kill if it takes too long.
-
-        A process that is still starting has no handler yet and ends by the signal, which counts as 0.
-        """
-        is_starting = time.monotonic() - self.started_at < _STARTING
-        self.is_expected_to_end = True
-        self.signal(signal.SIGCONT)
-        self.signal(signal.SIGTERM)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(STOP_TIMEOUT):
-                code = await self.process.wait()
-                return 0 if is_starting and code == -signal.SIGTERM else code
-        self.signal(signal.SIGKILL)
-        return await self.process.wait()
 
 
 class Stage:
     """Running processes, and the failures among them."""
 
-    def __init__(self, spec: Spec, redis: RedisServer | SentinelRedis, log_level: str) -> None:
+    def __init__(self, spec: Spec, redis: RedisServer | SentinelRedis, dns: DnsServer, log_level: str) -> None:
         self.spec = spec
         self.redis = redis
+        self._dns = dns
+        self._renamed = 0
+        self._switched: Counter[str] = Counter()
+        self.watches: list[Watch] = []
+        self.evidence: list[str] = []
+        """Findings of the faults themselves: what they must not stop and did."""
         self.deaths: list[str] = []
         """Processes that ended by themselves, or with another code than 0."""
         self._services: list[ServiceProcess] = []
@@ -112,6 +71,7 @@ class Stage:
             "RELAY_SECRET_KEY": new_key(),
             "RELAY_LOG_FORMAT": "json",
             "RELAY_LOG_LEVEL": log_level,
+            "CHAOS_DNS": f"127.0.0.1:{dns.port}",
         }
 
     async def prepare(self) -> None:
@@ -121,7 +81,54 @@ class Stage:
             keyring = open_keyring(settings, redis)
             for line in LINES:
                 await keyring.store(line, 1, f"linq-{line}", secret_of(line), 0)
-        (self.spec.home / "relay.toml").write_text(rules(self.spec.teams_port))
+        self._write_rules()
+
+    def _write_rules(self) -> None:
+        new = self.spec.home / "relay.toml.new"
+        new.write_text(rules(self.spec.teams_port, hosts_of(self._renamed) if self.spec.has_address else {}))
+        new.replace(self.spec.home / "relay.toml")
+
+    @contextmanager
+    def silent_hosts(self) -> Iterator[tuple[str, ...]]:
+        """Give the far teams new hosts, about which the name server is silent while the context is open."""
+        self._renamed += 1
+        hosts = [host for team, host in hosts_of(self._renamed).items() if team in FAR]
+        labels = {host.partition(".")[0] for host in hosts}
+        self._dns.silent |= labels
+        try:
+            self._write_rules()
+            yield tuple(hosts)
+        finally:
+            self._dns.silent -= labels
+
+    @contextmanager
+    def turned_on(self, name: str) -> Iterator[None]:
+        """Turn a switch of the subscribers on, while any such context is open."""
+        file = switch(self.spec.home, name)
+        self._switched[name] += 1
+        file.touch()
+        try:
+            yield
+        finally:
+            self._switched[name] -= 1
+            if not self._switched[name]:
+                file.unlink()
+
+    @contextmanager
+    def watched(self, kind: str) -> Iterator[None]:
+        """Record the time of a fault that must not affect Linq and the healthy teams."""
+        began = time.monotonic()
+        yield
+        self.watches.append(Watch(kind, began, time.monotonic()))
+
+    @asynccontextmanager
+    async def full(self, redis: Redis) -> AsyncIterator[None]:
+        """Set `maxmemory` below what is in use, while the context is open."""
+        await redis.config_set("maxmemory", "1mb")
+        try:
+            yield
+        finally:
+            await redis.config_set("maxmemory", "0")
 
     def processes(self, kind: str) -> list[ServiceProcess]:
         """Return the running processes of a kind."""
@@ -136,8 +143,14 @@ class Stage:
         async with service.in_use:
             yield service
 
-    async def start(self, kind: str) -> ServiceProcess:
-        """Start an `ingress` or a `worker`; wait until an ingress is ready."""
+    async def lock_all(self, kind: str, locks: AsyncExitStack) -> list[ServiceProcess]:
+        """Lock every process of a kind, until `locks` is closed; those that another fault ended are left out."""
+        for service in self.processes(kind):
+            await locks.enter_async_context(service.in_use)
+        return self.processes(kind)
+
+    async def start(self, kind: str, descriptors: int | None = None) -> ServiceProcess:
+        """Start an `ingress` or a `worker`, with so many descriptors; wait until an ingress is ready."""
         self._started += 1
         name = f"{kind}-{self._started}"
         reservation = ExitStack()
@@ -151,7 +164,10 @@ class Stage:
             "PYTHONPATH": str(_CLOCKS),
         }
         arguments = ("ingress", "--share-port") if kind == "ingress" else ("worker",)
-        process = await self._spawn(name, python("relay", *arguments), environment)
+        command = python("relay", *arguments)
+        if descriptors is not None:
+            command = ["sh", "-c", 'ulimit -n "$0" && exec "$@"', str(descriptors), *command]
+        process = await self._spawn(name, command, environment)
         service = ServiceProcess(kind, name, process, clock, admin_port, reservation)
         self._services.append(service)
         watcher = asyncio.create_task(self._watch(service))
@@ -160,10 +176,6 @@ class Stage:
         if kind == "ingress":
             await self._wait_until_ready(service)
         return service
-
-    async def replace(self, service: ServiceProcess) -> None:
-        """Start a successor of a killed process."""
-        await self.start(service.kind)
 
     async def stop(self, service: ServiceProcess) -> None:
         """Stop a process gracefully; record another exit code than 0."""
@@ -225,9 +237,10 @@ class Stage:
 @asynccontextmanager
 async def open_stage(spec: Spec, redis: RedisServer | SentinelRedis, log_level: str) -> AsyncIterator[Stage]:
     """Open a stage on a running Redis, without processes."""
-    stage = Stage(spec, redis, log_level)
-    try:
-        await stage.prepare()
-        yield stage
-    finally:
-        await stage.kill_all()
+    async with dns_server(spec.address) as dns:
+        stage = Stage(spec, redis, dns, log_level)
+        try:
+            await stage.prepare()
+            yield stage
+        finally:
+            await stage.kill_all()

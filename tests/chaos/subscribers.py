@@ -3,14 +3,15 @@
 Every request is verified with the independent `standardwebhooks` library and its body compared with what was sent,
 byte for byte. An event counts when its 2xx is written; twice means that the relay pushed it twice.
 
-On SIGUSR1 every server behaves; SIGTERM ends the process, after it wrote `<team>.seen` (a byte per event: the number of
-deliveries) and `subscribers.json`.
+`<team>.seen` has a byte per event: the number of deliveries so far. On SIGUSR1 every server behaves; SIGTERM ends the
+process, after it wrote `subscribers.json`. Switches (`tests.chaos.switches`) change behaviours on the way.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import mmap
 import random
 import signal
 import sys
@@ -25,7 +26,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from relay.consumer import consume
 from relay.process.event_loop import run, stop_on_signals
 from relay.process.tasks import in_background
-from tests.chaos.behaviours import BEHAVIOURS, good
+from tests.chaos.behaviours import BEHAVIOURS, Exchange, good
 from tests.chaos.events import body_of, number_of, secret_of
 from tests.chaos.spec import Spec
 from tests.chaos.teams import PULL_GROUP, PULL_TOPIC, TEAMS
@@ -44,20 +45,28 @@ _MAX_REPEATS = 100_000
 _CLAIM_AFTER = 15.0
 
 
+def seen_file(home: Path, name: str) -> Path:
+    """Return the file with the number of deliveries of each event to a team."""
+    return home / f"{name}.seen"
+
+
 class Seen:
     """Events that a team received."""
 
-    def __init__(self, name: str, events: int) -> None:
+    def __init__(self, name: str, spec: Spec) -> None:
         self.name = name
-        self.times = bytearray(events)
+        file = seen_file(spec.home, name)
+        file.write_bytes(bytes(spec.events))
+        with file.open("r+b") as opened:
+            self.times = mmap.mmap(opened.fileno(), spec.events)
         self.timeline = Timeline()
         self.repeats: list[tuple[int, float, float]] = []
         self._began = time.monotonic()
-        self._first = array("f", bytes(4 * events))  # seconds since the start; doubles would be twice as large
+        self._first = array("f", bytes(4 * spec.events))  # seconds since the start; doubles would be twice as large
         self.wrong: list[str] = []
 
-    def count(self, event: str, body: bytes) -> None:
-        """Record an event."""
+    def count(self, event: str, body: bytes, *, once: bool = False) -> None:
+        """Record an event; with `once`, a repeat is none."""
         number = number_of(event)
         if number is None or number >= len(self.times):
             self.record_error(f"{event} was never sent")
@@ -65,6 +74,8 @@ class Seen:
         if body != body_of(number):
             self.record_error(f"{event} has another body: {body[:200]!r}")
         now = time.monotonic()
+        if once and self.times[number]:
+            return
         if not self.times[number]:
             self.timeline.record("got", now)
             self._first[number] = now - self._began
@@ -81,9 +92,11 @@ class Seen:
 class PushTeam:
     """Server of a push team."""
 
-    def __init__(self, team: Team, seen: Seen, dice: random.Random) -> None:
+    def __init__(self, team: Team, seen: Seen, dice: random.Random, home: Path) -> None:
+        self._team = team
         self._seen = seen
         self._dice = dice
+        self._home = home
         self._webhook = Webhook(secret_of(team.name).text)
         self.behaviour = BEHAVIOURS[team.name]
 
@@ -93,8 +106,11 @@ class PushTeam:
             self._webhook.verify(message.body, message.headers)
         except WebhookVerificationError as error:
             self._seen.record_error(f"{message.headers.get('webhook-id')}: {error}")
-        if await self.behaviour(reader, writer, self._dice):
-            self._seen.count(message.headers.get("webhook-id", ""), message.body)
+        event = message.headers.get("webhook-id", "")
+        if self._team.counts_requests:
+            self._seen.count(event, message.body, once=True)
+        if await self.behaviour(Exchange(reader, writer, self._dice, self._home)) and not self._team.counts_requests:
+            self._seen.count(event, message.body)
 
 
 async def _serve(teams: dict[str, PushTeam], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -118,8 +134,6 @@ def _behave(teams: dict[str, PushTeam]) -> None:
 
 
 def _report(home: Path, everything: list[Seen], broken: str | None) -> None:
-    for seen in everything:
-        (home / f"{seen.name}.seen").write_bytes(seen.times)
     report = {
         seen.name: {"timeline": seen.timeline.encode(), "repeats": seen.repeats, "wrong": seen.wrong}
         for seen in everything
@@ -130,14 +144,15 @@ def _report(home: Path, everything: list[Seen], broken: str | None) -> None:
 async def main(spec: Spec) -> None:
     """Serve until SIGTERM."""
     stop = stop_on_signals()
-    everything = [Seen(team.name, spec.events) for team in TEAMS]
+    everything = [Seen(team.name, spec) for team in TEAMS]
     teams = {
-        team.name: PushTeam(team, seen, random.Random(f"{spec.seed} {team.name}"))
+        team.name: PushTeam(team, seen, random.Random(f"{spec.seed} {team.name}"), spec.home)
         for team, seen in zip(TEAMS, everything, strict=True)
     }
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, _behave, teams)
-    pulled = Seen(PULLED, spec.events)
-    server = await asyncio.start_server(partial(_serve, teams), "127.0.0.1", spec.teams_port)
+    pulled = Seen(PULLED, spec)
+    addresses = sorted({"127.0.0.1", spec.address})
+    server = await asyncio.start_server(partial(_serve, teams), addresses, spec.teams_port)
     async with server, in_background(_pull(spec.redis_url, pulled)) as pulling:
         await stop.wait()
         broken = repr(pulling.exception()) if pulling.done() else None

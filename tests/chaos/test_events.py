@@ -8,8 +8,9 @@ from pathlib import Path
 from struct import pack
 
 from relay.core.config.relay_toml import parse_config
+from relay.store.wakeups import partition_of
 from tests.chaos.events import LINES, body_of, event_id, line_of, number_of, type_of
-from tests.chaos.teams import TEAMS, TOPICS, rules, topic_wants
+from tests.chaos.teams import STRICT, TEAMS, TOPICS, hosts_of, rules, topic_wants
 
 CLOCKS = Path(__file__).parent / "clock"
 
@@ -30,7 +31,7 @@ def test_reserialised_body_differs() -> None:
 
 
 def test_relay_toml_matches_the_teams() -> None:
-    config = parse_config(rules(4000))
+    config = parse_config(rules(4000, hosts_of(0)))
     assert {topic.name for topic in config.topics} == set(TOPICS)
     for team, subscription in zip(TEAMS, config.subscriptions, strict=True):
         topic = next(topic for topic in config.topics if topic.name == team.topic)
@@ -39,6 +40,10 @@ def test_relay_toml_matches_the_teams() -> None:
             line = LINES[line_of(number)]
             assert topic_wants(team.topic, number) == (line in topic.lines)
             assert team.wants(number) == (line in topic.lines and line in (subscription.lines or LINES))
+
+
+def test_strict_and_good_team_share_a_worker() -> None:
+    assert partition_of(STRICT) == partition_of(TEAMS[0].name)
 
 
 def test_clock_of_a_process_can_be_stepped(tmp_path: Path) -> None:

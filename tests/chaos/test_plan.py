@@ -3,6 +3,8 @@ from __future__ import annotations
 import random
 from itertools import islice
 
+import pytest
+
 from tests.chaos.plan import Span, round_of, seconds_of_a_round, steps
 
 KINDS = {"kill": Span(0.2, 3), "stop": Span(0.5, 12), "flush": Span(0, 0)}
@@ -31,4 +33,5 @@ def test_span_can_be_cut_short() -> None:
 
 
 def test_round_length_includes_pauses() -> None:
-    assert seconds_of_a_round({"kill": Span(1, 3), "flush": Span(0, 0)}) == 1.4 * (2 + 3 + 0 + 3)
+    kinds = {"kill": Span(1, 3), "flush": Span(0, 0), "roll": Span(0, 0, beyond=8)}
+    assert seconds_of_a_round(kinds) == pytest.approx(1.4 * (2 + 3 + 0 + 3 + 8 + 3))

@@ -9,14 +9,25 @@ import pytest
 
 from tests.chaos import verdict
 from tests.chaos.linq import ACCEPTED, GIVEN_UP, REFUSED
-from tests.chaos.records import DELETE_LANE_GROUPS, FaultRecord, Records, Repeat, TeamRecord, TopicRecord
+from tests.chaos.records import (
+    DELETE_LANE_GROUPS,
+    SILENCE_DNS,
+    FaultRecord,
+    Records,
+    Repeat,
+    TeamRecord,
+    TopicRecord,
+    Watch,
+)
 from tests.chaos.report import as_json, rows_of, totals_of
-from tests.chaos.teams import PULL_TOPIC, TEAMS, TOPICS, topic_wants
+from tests.chaos.teams import PULL_TOPIC, SHORT_TOPIC, STRICT, TEAMS, TOPICS, topic_wants
 from tests.chaos.timeline import Timeline
 from tests.chaos.verdict import judge, lost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tests.chaos.teams import Team
 
 EVENTS = 40
 
@@ -30,11 +41,35 @@ def perfect_run() -> Records:
         topics={name: TopicRecord(bytearray(topic_wants(name, n) for n in range(EVENTS))) for name in TOPICS},
         teams={team.name: TeamRecord(bytes(team.wants(n) for n in range(EVENTS))) for team in TEAMS},
         pulled=TeamRecord(bytes(topic_wants(PULL_TOPIC, n) for n in range(EVENTS))),
-        ledger={"balances": True, "code": 0, "subscriptions": []},
+        ledger={"balances": True, "code": 0, "subscriptions": [row_of(team) for team in TEAMS]},
         deaths=[],
         log_errors=[],
         unfinished="",
     )
+
+
+def row_of(team: Team) -> dict[str, Any]:
+    """Return the row of a team in the ledger."""
+    routed = sum(topic_wants(team.topic, number) for number in range(EVENTS))
+    return {
+        "subscription": team.name,
+        "routed": routed,
+        "waiting": 0,
+        "retrying": 0,
+        "dead": 0,
+        "lost": 0,
+        "balances": True,
+    }
+
+
+def with_row(**counts: int) -> Callable[[Records], Records]:
+    """Return a change of the good team's row in the ledger."""
+
+    def change(records: Records) -> Records:
+        records.ledger["subscriptions"][0].update(counts)
+        return records
+
+    return change
 
 
 def with_times(team: TeamRecord, number: int, times: int) -> TeamRecord:
@@ -58,6 +93,9 @@ def team_with(name: str, number: int, times: int) -> Callable[[Records], Records
 def topic_with(name: str, number: int, times: int) -> Callable[[Records], Records]:
     def change(records: Records) -> Records:
         records.topics[name].times[number] = times
+        for team, row in zip(TEAMS, records.ledger["subscriptions"], strict=True):
+            if team.topic == name:
+                row["routed"] = sum(records.topics[name].times)
         return records
 
     return change
@@ -86,7 +124,10 @@ def test_perfect_run_keeps_every_promise() -> None:
             "pulled: chaos-1 has another body",
         ),
         (lambda r: replace(r, unfinished="inbox: 3"), "comes to rest", "inbox: 3"),
-        (lambda r: replace(r, ledger={"code": 1}), "ledger", "relay ledger ended with 1: {'code': 1}"),
+        (lambda r: replace(r, ledger={"code": 1}), "ledger", "relay ledger ended with 1: None"),
+        (with_row(waiting=200), "ledger", "good: waiting 200 in the ledger, 0 in the streams"),
+        (with_row(routed=41), "ledger", "good: routed 41 in the ledger, 40 in the streams"),
+        (lambda r: replace(r, evidence=["workers left 3"]), "does not stop", "workers left 3"),
         (lambda r: with_state(r, 2, REFUSED), "never refused", "1 events were refused"),
         (lambda r: with_state(r, 2, 0), "never refused", "1 events were never decided"),
         (lambda r: replace(r, deaths=["worker-1 ended by itself with 1"]), "no process", "worker-1 ended by itself"),
@@ -99,12 +140,52 @@ def test_each_error_breaks_its_promise_only(spoil: Callable[[Records], Records],
     assert broken.broken[0].startswith(evidence)
 
 
+def with_dead_letter(records: Records, name: str, number: int) -> Records:
+    records.teams[name] = replace(records.teams[name], dead=frozenset({number}), dead_letters=1)
+    next(row for row in records.ledger["subscriptions"] if row["subscription"] == name)["dead"] = 1
+    return records
+
+
 def test_dead_letter_counts_as_delivered() -> None:
     records = team_with("hasty", 5, 0)(perfect_run())
     assert lost(records) == 1
-    records.teams["hasty"] = replace(records.teams["hasty"], dead=frozenset({5}))
+    records = with_dead_letter(records, "hasty", 5)
     assert lost(records) == 0
     assert all(promise.is_kept for promise in judge(records))
+
+
+def test_dead_letter_of_the_strict_team_breaks_a_promise() -> None:
+    records = with_dead_letter(perfect_run(), STRICT, 6)
+    assert [promise.broken for promise in judge(records) if not promise.is_kept] == [["1 at strict: 6"]]
+
+
+def test_short_topic_may_be_trimmed_but_not_before_its_teams() -> None:
+    records = topic_with(SHORT_TOPIC, 6, 0)(perfect_run())
+    assert all(promise.is_kept for promise in judge(records))
+    records = team_with(STRICT, 6, 0)(records)
+    assert [promise.broken for promise in judge(records) if not promise.is_kept] == [["1 missing at strict: 6"]]
+
+
+def test_watched_fault_must_not_stop_linq_or_the_strict_team() -> None:
+    linq, good, strict = Timeline(), Timeline(), Timeline()
+    linq.record("unanswered", 118.0, 2)
+    linq.record("accepted", 118.0, 500)
+    good.record("got", 118.0, 400)
+    strict.record("got", 118.0, 10)
+    records = replace(perfect_run(), linq=linq, watches=[Watch(SILENCE_DNS, 110, 120)])
+    for name, timeline in (("good", good), (STRICT, strict)):
+        records.teams[name] = replace(records.teams[name], timeline=timeline)
+    [broken] = [promise.broken for promise in judge(records) if not promise.is_kept]
+    assert broken == [
+        "silence-dns: 2 requests of Linq unanswered",
+        "silence-dns: the strict team got 10 events, the good team 400",
+    ]
+    other = replace(records, faults=[FaultRecord("kill-worker", 105, 111)])  # then it may be that one's fault
+    assert all(promise.is_kept for promise in judge(other))
+    quiet = replace(records, linq=Timeline())  # the good team may have a backlog, the strict one none
+    assert all(promise.is_kept for promise in judge(quiet))
+    brief = replace(records, watches=[Watch(SILENCE_DNS, 115, 120)])
+    assert all(promise.is_kept for promise in judge(brief))
 
 
 def test_event_given_up_by_linq_is_owed_if_in_a_topic() -> None:
@@ -126,9 +207,9 @@ def test_repeats_after_group_deletion_are_counted_apart() -> None:
     ]  # the second: its first push began before the deletion and ended after it
     records.teams["good"] = replace(records.teams["good"], repeats=repeats)
     totals = totals_of(records)
-    assert (totals["repeats"], totals["repeats_of_deleted_groups"]) == (1, 2)
-    assert not records.is_owed("flapping", repeats[0])
-    assert not records.is_owed("good", Repeat(3, 40, 41))
+    assert (totals["repeats"], totals["repeats_of_deletions"]) == (1, 2)
+    assert not records.deletion_before("flapping", repeats[0])
+    assert not records.deletion_before("good", Repeat(3, 40, 41))
 
 
 def test_too_many_repeats_break_the_promise_in_a_long_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +222,8 @@ def test_too_many_repeats_break_the_promise_in_a_long_run(monkeypatch: pytest.Mo
 
 def test_long_list_of_events_is_truncated() -> None:
     records = perfect_run()
-    records.topics["everything"].times[:] = bytes(EVENTS)
+    for number in range(EVENTS):
+        records = topic_with("everything", number, 0)(records)
     broken: list[Any] = [line for promise in judge(records) for line in promise.broken]
     assert broken[0] == f"{EVENTS} missing in everything: 0, 1, 2, 3, 4, ..."
 

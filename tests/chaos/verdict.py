@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.chaos.linq import ACCEPTED, GIVEN_UP, REFUSED
-from tests.chaos.teams import PULL_TOPIC, TEAMS, topic_wants
+from tests.chaos.teams import PULL_TOPIC, SHORT_TOPIC, STRICT, TEAMS, topic_wants
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.chaos.records import Records, TeamRecord
+    from tests.chaos.records import Records, TeamRecord, Watch
 
 MAX_REPEATS = 0.001
 """Highest share of repeats among all pushes, for runs that are long enough to tell."""
@@ -19,6 +19,12 @@ LONG_ENOUGH = 200_000
 """Pushes. A fault costs a few repeats however much traffic there is, so a short run shows a larger share."""
 
 _MAX_NAMED = 5
+_RECOVERY = 6.0
+"""Seconds that what happened before a watch may still show: the sender's timeout, a lease."""
+_MIN_SHARE = 0.5
+"""Lowest share, of what is accepted for it and of the good team's rate, that the strict team gets during a watch."""
+_ENOUGH = 20
+"""Events expected at the strict team, below which nothing is said about the rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +50,12 @@ def judge(records: Records) -> list[Promise]:
         Promise("the pull team has each of its events", list(_pulled(records))),
         Promise("bodies are as they were sent, and signatures verify", list(_wrong(records))),
         Promise("everything comes to rest", [records.unfinished] if records.unfinished else []),
-        Promise("the ledger balances", list(_ledger(records))),
+        Promise("the ledger balances, and says what the streams say", list(_ledger(records))),
         Promise("Linq is never refused, and never gives up", list(_refused(records))),
         Promise("no process ends by itself", records.deaths),
         Promise("the logs have no traceback", records.log_errors),
+        Promise("a healthy team without retries has no dead letter", list(_charged(records))),
+        Promise("what affects one party does not stop the others", [*records.evidence, *_stopped(records)]),
         Promise(f"of {LONG_ENOUGH} pushes or more, under {MAX_REPEATS:.1%} are repeats", list(_repeats(records))),
     ]
 
@@ -100,7 +108,51 @@ def _wrong(records: Records) -> Iterator[str]:
 
 def _ledger(records: Records) -> Iterator[str]:
     if records.ledger.get("code") != 0:
-        yield f"relay ledger ended with {records.ledger.get('code')}: {records.ledger}"
+        yield f"relay ledger ended with {records.ledger.get('code')}: {records.ledger.get('totals')}"
+    rows = {row["subscription"]: row for row in records.ledger.get("subscriptions", ())}
+    yield from (f"does not balance: {row}" for row in rows.values() if not row["balances"])
+    for team in TEAMS:
+        known = {"waiting": 0, "retrying": 0, "lost": 0, "dead": records.teams[team.name].dead_letters}
+        if team.topic != SHORT_TOPIC:
+            known["routed"] = sum(records.topics[team.topic].times)
+        for what, count in known.items() if team.name in rows else ():
+            if rows[team.name][what] != count:
+                yield f"{team.name}: {what} {rows[team.name][what]} in the ledger, {count} in the streams"
+
+
+def _charged(records: Records) -> Iterator[str]:
+    if dead := records.teams[STRICT].dead_letters:
+        yield f"{dead} at {STRICT}: {', '.join(map(str, sorted(records.teams[STRICT].dead)[:_MAX_NAMED]))}"
+
+
+def _stopped(records: Records) -> Iterator[str]:
+    """Yield what Linq and the healthy teams missed while a fault of others was the only one."""
+    of_all, of_good = _shares(records)
+    for watch in records.watches:
+        since, until = watch.began + _RECOVERY, watch.ended
+        if since >= until or not _is_alone(watch, records):
+            continue
+        for what in ("unanswered", "answered 503"):
+            if count := records.linq.count(what, since, until):
+                yield f"{watch.kind}: {count} requests of Linq {what}"
+        good, strict = (records.teams[name].timeline.count("got", since, until) for name in (TEAMS[0].name, STRICT))
+        expected = min(good * of_good, records.linq.count("accepted", since, until) * of_all)
+        if expected >= _ENOUGH and strict < _MIN_SHARE * expected:
+            yield f"{watch.kind}: the strict team got {strict} events, the good team {good}"
+
+
+def _is_alone(watch: Watch, records: Records) -> bool:
+    return not any(
+        fault.kind != watch.kind and fault.began < watch.ended and watch.began < fault.ended for fault in records.faults
+    )
+
+
+def _shares(records: Records) -> tuple[float, float]:
+    """Return the events that the strict team wants as shares of all, and of those that the good team wants."""
+    strict = next(team for team in TEAMS if team.name == STRICT)
+    numbers = range(len(records.states))
+    wanted = sum(map(strict.wants, numbers))
+    return wanted / max(len(numbers), 1), wanted / max(sum(map(TEAMS[0].wants, numbers)), 1)
 
 
 def _refused(records: Records) -> Iterator[str]:
@@ -112,12 +164,14 @@ def _refused(records: Records) -> Iterator[str]:
 
 def _repeats(records: Records) -> Iterator[str]:
     pushes = records.pushes
-    count = records.repeats - records.owed_repeats
+    count = records.repeats - records.repeats_of_deletions
     if pushes >= LONG_ENOUGH and count > MAX_REPEATS * pushes:
-        yield f"{count} of {pushes} ({count / pushes:.3%}), without those of deleted groups"
+        yield f"{count} of {pushes} ({count / pushes:.3%}), without those of deletions"
 
 
 def _missing_in_topic(records: Records, name: str) -> Iterator[int]:
+    if name == SHORT_TOPIC:  # it is trimmed; what it had is checked at its teams
+        return
     times = records.topics[name].times
     for number, state in enumerate(records.states):
         if state == ACCEPTED and not times[number] and topic_wants(name, number):

@@ -22,7 +22,7 @@ import select
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
-from httptools import HttpParserError, HttpResponseParser
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from relay.core.durations import format_duration
 from workers.transport.shortage import OurShortage, shortage_in
@@ -205,7 +205,7 @@ class Connection(asyncio.Protocol):
         self._received += len(data)
         try:
             self._parser.feed_data(data)
-        except HttpParserError as error:  # also if it switches to another protocol
+        except (HttpParserError, HttpParserUpgrade) as error:  # the latter if it switches to another protocol
             self._head += data if self._response is None else b""
             self._finish(NoResponse(f"the response is not HTTP: {error}"))
             self.is_free = False

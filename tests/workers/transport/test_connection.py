@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import uvloop
@@ -59,8 +59,10 @@ async def response_to(*pieces: bytes, stays: bool = False, total: float = 10.0) 
     ],
 )
 async def test_response_is_read_completely(pieces: Sequence[bytes], status: int, body: bytes) -> None:
+    errors: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
     response = await response_to(*pieces)
-    assert (response.status, bytes(response.body), response.flaw) == (status, body, None)
+    assert (response.status, bytes(response.body), response.flaw, errors) == (status, body, None, [])
 
 
 @given(cuts=st.lists(st.integers(0, 90), max_size=6).map(sorted))

@@ -1,0 +1,104 @@
+"""Faults around the relay: full at its start, name servers that are silent, connections that are held, and hostility.
+
+They affect some parties and must not affect the others (`Stage.watched`, `tests.chaos.verdict`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+from relay.store import keys
+from relay.store.driver.client import ask
+from tests.chaos.events import body_of
+from tests.chaos.gather import owed
+from tests.chaos.linq import headers_of, path_of
+from tests.chaos.records import HOLD_CONNECTIONS, SILENCE_DNS, TURN_HOSTILE
+from tests.chaos.switches import HOLD, HOSTILE
+from tests.chaos.teams import FAR, SHORT_SIZE, SHORT_TOPIC, TEAMS
+
+if TYPE_CHECKING:
+    import random
+
+    from redis.asyncio import Redis
+
+    from tests.chaos.stage import Stage
+
+_GUARD = 1.5  # seconds until an ingress knows that Redis is full
+_MAX_DRAIN = 90.0  # seconds: the leases of the killed workers, the start, the first retention
+_POLL = 0.2
+_HELD = 600  # connections
+_GOOD = TEAMS[0]
+
+
+async def start_full(stage: Stage, dice: random.Random, seconds: float) -> tuple[str, ...]:
+    """End all workers, let events wait, and start workers while Redis is full: they deliver and trim what is there."""
+    async with AsyncExitStack() as locks:
+        workers = await stage.lock_all("worker", locks)
+        is_crash = dice.random() < 1 / 2
+        await asyncio.gather(*(worker.kill() if is_crash else stage.stop(worker) for worker in workers))
+        await asyncio.sleep(seconds)
+        redis = await locks.enter_async_context(stage.redis.client())
+        async with stage.full(redis):
+            await asyncio.sleep(_GUARD)
+            accepted = await _accepted(redis)
+            await asyncio.gather(*(stage.start("worker") for _ in workers))
+            ends = time.monotonic() + _MAX_DRAIN
+            while (left := await _left(redis)) and time.monotonic() < ends:
+                await asyncio.sleep(_POLL)
+            if left:
+                stage.evidence.append(f"workers that started on a full Redis left {left} after {_MAX_DRAIN:.0f} s")
+            if more := await _accepted(redis) - accepted:
+                stage.evidence.append(f"{more} events were accepted while Redis was full")
+    return (*(worker.name for worker in workers), "killed" if is_crash else "stopped")
+
+
+async def _accepted(redis: Redis) -> int:
+    return int(await ask(redis.hget(keys.COUNTS, "accepted")) or 0)
+
+
+async def _left(redis: Redis) -> str:
+    """Return the work that can be done without memory; empty if it is done."""
+    left = {
+        "in the inbox": await redis.xlen(keys.INBOX),
+        "for the good team": (await owed(redis, keys.topic(_GOOD.topic), keys.push_group(_GOOD.name))).entries,
+        "bytes to trim": max(int(await ask(redis.memory_usage(keys.topic(SHORT_TOPIC))) or 0) - 2 * SHORT_SIZE, 0),
+    }
+    return ", ".join(f"{count} {what}" for what, count in left.items() if count)
+
+
+async def silence_dns(stage: Stage, _: random.Random, seconds: float) -> tuple[str, ...]:
+    """Give some teams' URLs new hosts, about which the name server is silent for a while."""
+    with stage.silent_hosts() as hosts, stage.watched(SILENCE_DNS):
+        await asyncio.sleep(seconds)
+    return hosts
+
+
+async def hold_connections(stage: Stage, dice: random.Random, seconds: float) -> tuple[str, ...]:
+    """Hold connections to the ingresses, silent or with a half request; some subscribers hold their responses."""
+    number = dice.randrange(stage.spec.events)
+    body = body_of(number)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers_of(number).items())
+    head = f"POST {path_of(number)} HTTP/1.1\r\nHost: relay\r\nContent-Length: {len(body)}\r\n{lines}".encode()
+    starts = (b"", head[: len(head) // 2], head + b"\r\n" + body[: len(body) // 2])
+    with stage.turned_on(HOLD):
+        opened = [await asyncio.open_connection("127.0.0.1", stage.spec.ingress_port) for _ in range(_HELD)]
+        try:
+            for position, (_, writer) in enumerate(opened):
+                writer.write(starts[position % len(starts)])
+            with stage.watched(HOLD_CONNECTIONS):
+                await asyncio.sleep(seconds)
+            ended = sum(reader.at_eof() or writer.transport.is_closing() for reader, writer in opened)
+        finally:
+            for _, writer in opened:
+                writer.transport.abort()
+    return (f"{_HELD} connections, of which the ingress ended {ended}", *FAR)
+
+
+async def turn_hostile(stage: Stage, _: random.Random, seconds: float) -> tuple[str, ...]:
+    """Have the hostile team, whose server other teams share, break HTTP in every way."""
+    with stage.turned_on(HOSTILE), stage.watched(TURN_HOSTILE):
+        await asyncio.sleep(seconds)
+    return (HOSTILE,)
