@@ -56,7 +56,7 @@ async def assert_counts(redis: Redis, unread: int) -> None:
 
 @pytest.mark.parametrize("entries_read", [0, 10, EVENTS])
 async def test_false_entries_read_is_counted_and_repaired(redis: Redis, entries_read: int) -> None:
-    lane = await deliver_some(redis)
+    await deliver_some(redis)
     for row in await redis.xinfo_groups(STREAM):
         await redis.xgroup_setid(STREAM, row["name"], row["last-delivered-id"], entries_read=entries_read)
     assert await lags(redis) == [EVENTS - entries_read] * 2
