@@ -16,6 +16,7 @@ import os
 import shutil
 import signal
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,7 +29,9 @@ from tests.support import Clock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator, Iterator
-    from pathlib import Path
+
+# Tests run in directories of their own, without what Hypothesis keeps in the current one: its table of characters.
+os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(Path(__file__).resolve().parents[1] / ".hypothesis"))
 
 NOW = 1_789_377_302.0
 """Time of the tests' clock, and of the samples: 2026-09-14T09:15:02Z."""
