@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +14,7 @@ from relay.core.config.egress import Egress
 from tests.certificates import Authority
 from tests.support import eventually, raw_server
 from tests.workers.transport.exchanging import OK, REQUEST, Scripted, destination, exchange, read_request, scripted
-from workers.transport.connection import DeadlineExceeded, NoResponse
+from workers.transport.connection import NoResponse
 from workers.transport.pool import ConnectionPools, Destination
 from workers.transport.shortage import OurShortage
 
@@ -85,79 +84,6 @@ async def test_connection_closed_by_the_server_is_not_used() -> None:
         server.answers = [*server.answers, OK]
         assert (await exchange(pool)).status == 200
         assert server.connections == 2
-
-
-@dataclass
-class Closing:
-    """A server that answers the first request of a connection and loses the connection at the second."""
-
-    answers: bytes = OK[0]
-    lost: bytes = b""
-    """Sent before the connection is lost."""
-    refuses: bool = False
-    """True if it loses every later connection at its first request."""
-    requests: int = 0
-    connections: int = 0
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        for number in range(2):
-            await read_request(reader)
-            self.requests += 1
-            is_lost = number == 1 or (self.refuses and self.connections > 1)
-            writer.write(self.lost if is_lost else self.answers)
-            if is_lost:
-                return
-
-
-async def test_request_on_a_closing_connection_is_resent_once() -> None:
-    server = Closing()
-    async with raw_server(server.serve) as port, ConnectionPools() as connections:
-        pool = connections.pool_for(destination(port))
-        assert not (await exchange(pool)).is_resent
-        response = await exchange(pool)
-        assert (response.status, response.is_resent) == (200, True)
-        assert (server.requests, server.connections) == (3, 2)
-
-
-async def test_request_is_not_resent_twice() -> None:
-    server = Closing(refuses=True)
-    async with raw_server(server.serve) as port, ConnectionPools() as connections:
-        pool = connections.pool_for(destination(port))
-        await exchange(pool)
-        with pytest.raises(NoResponse, match="closed the connection") as caught:
-            await exchange(pool)
-        assert caught.value.is_resent
-        assert (server.requests, server.connections) == (3, 2)
-
-
-async def test_request_on_a_new_connection_is_not_resent() -> None:
-    server = Scripted([()])
-    async with raw_server(server.serve) as port, ConnectionPools() as connections:
-        with pytest.raises(NoResponse, match="closed the connection") as caught:
-            await exchange(connections.pool_for(destination(port)))
-        assert not caught.value.is_resent
-    assert server.connections == 1
-
-
-async def test_request_is_not_resent_if_a_response_has_begun() -> None:
-    server = Closing(lost=b"H")
-    async with raw_server(server.serve) as port, ConnectionPools() as connections:
-        pool = connections.pool_for(destination(port))
-        await exchange(pool)
-        with pytest.raises(NoResponse, match="closed the connection"):
-            await exchange(pool)
-        assert server.requests == 2
-
-
-async def test_timeout_on_a_kept_connection_is_not_resent() -> None:
-    server = Scripted([OK, ()], stays=True)
-    async with raw_server(server.serve) as port, ConnectionPools() as connections:
-        pool = connections.pool_for(destination(port))
-        await exchange(pool)
-        with pytest.raises(DeadlineExceeded):
-            await exchange(pool, total=0.05)
-    assert server.connections == 1
 
 
 @pytest.mark.parametrize("surplus", [OK[0], b"H", b""], ids=["second response", "a byte", "end"])
@@ -315,9 +241,6 @@ async def test_pool_lives_as_long_as_it_is_used() -> None:
         test_http_1_0_connection_can_be_kept,
         test_unsolicited_response_costs_the_connection,
         test_connection_closed_by_the_server_is_not_used,
-        test_request_on_a_closing_connection_is_resent_once,
-        test_request_is_not_resent_twice,
-        test_request_is_not_resent_if_a_response_has_begun,
         test_last_used_connection_is_used_first,
         test_all_connections_are_closed_at_exit,
         test_exchange_on_a_closed_connection_is_an_error,
