@@ -13,6 +13,7 @@ from relay.config.settings import Settings
 from relay.core.secret import new_key
 from relay.net.listen_address import Listen
 from relay.parts import IngressParts, ingress_parts, open_keyring
+from relay.store import keys
 from relay.store.keyring import key_cache
 from relay.web.health import Readiness
 from relay.web.server import listening_for_webhooks
@@ -79,3 +80,8 @@ async def ingress(redis: Redis, settings: Settings, clock: Clock) -> AsyncIterat
             aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http,
         ):
             yield Running(parts, readiness, keyring, http, port)
+
+
+async def inbox(redis: Redis) -> list[dict[bytes, bytes]]:
+    """Return the entries of the inbox."""
+    return [fields for _, fields in await redis.xrange(keys.INBOX)]
