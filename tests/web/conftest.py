@@ -85,3 +85,8 @@ async def ingress(redis: Redis, settings: Settings, clock: Clock) -> AsyncIterat
 async def inbox(redis: Redis) -> list[dict[bytes, bytes]]:
     """Return the entries of the inbox."""
     return [fields for _, fields in await redis.xrange(keys.INBOX)]
+
+
+async def stored(redis: Redis) -> list[str]:
+    """Return the ids in the inbox."""
+    return [fields[b"id"].decode() for _, fields in await redis.xrange(keys.INBOX)]
