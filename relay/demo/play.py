@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _EVENTS_ONCE = 400
-_RATE_ONCE = 50.0  # events a second
+_RATE_ONCE = 100.0  # events a second
 _RATE = 10.0
 _SETTLE_TIMEOUT = 40.0  # seconds for the retries at the end
 _REFRESH_INTERVAL = 0.25  # seconds

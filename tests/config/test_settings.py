@@ -3,53 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from relay.config.settings import DEFAULT_LINQ_V2, DEFAULT_LINQ_V3, Settings, masked_redis_url
 from relay.core.errors import SettingsError
-from relay.net.listen_address import Listen, parse_listen
-from tests.properties import quick
-
-KEY = "4OHi4-Tl5ufo6err7O3u7_Dx8vP09fb3-Pn6-_z9_v8="
-
-GOOD = {
-    "REDIS_URL": "redis://:hunter2@redis.internal:6379/1",
-    "RELAY_PUBLIC_URL": "https://relay.example.com/in/",
-    "RELAY_LISTEN": "127.0.0.1:9000",
-    "RELAY_ADMIN_LISTEN": "[::1]:9001",
-    "RELAY_CONFIG": "/etc/relay/rules.toml",
-    "RELAY_DATA_DIR": "/var/lib/relay",
-    "RELAY_SECRET_KEY": KEY.replace("-", "+").replace("_", "/"),
-    "RELAY_SECRET_KEY_OLD": f"{KEY},{KEY}",
-    "RELAY_REPLICAS": "2",
-    "RELAY_DEDUPE_WINDOW": "90m",
-    "RELAY_WORKER_NICE": "3",
-    "RELAY_MEMORY_HIGH_WATER": "0.8",
-    "RELAY_LOG_LEVEL": "warning",
-    "RELAY_LOG_FORMAT": "json",
-    "LINQ_API_V3_API_KEY": "linq-key-hunter2",
-    "LINQ_API_V3_BASE_URL": "http://127.0.0.1:8090/api/partner",
-    "LINQ_V2_TOKEN": "linq-token-hunter2",
-    "LINQ_V2_BASE_URL": "http://127.0.0.1:8090/api/partner/v2",
-    "LINQ_V2_WEBHOOK_SECRET": "v2-secret-hunter2",
-    "LINQ_V2_WEBHOOK_SECRET_OLD": "old-v2-secret-hunter2",
-}
-
-
-def set_all(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-
-
-def problems_with(*needs: str) -> dict[str, str]:
-    """Return the problems of the environment, by variable."""
-    with pytest.raises(SettingsError) as caught:
-        Settings.load(*needs)
-    assert str(caught.value).startswith("The environment is not complete:\n  ")
-    return {problem.place: problem.message for problem in caught.value.problems}
-
+from relay.net.listen_address import Listen
+from tests.config.variables import GOOD, KEY, problems_with, set_all
 
 # --- reading --------------------------------------------------------------------------------------
 
@@ -231,45 +190,6 @@ def test_redis_url_has_three_forms(monkeypatch: pytest.MonkeyPatch, url: str) ->
     assert Settings.load().redis_url == url
 
 
-# --- addresses to listen on -----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "host", "port", "shown"),
-    [
-        ("127.0.0.1:8080", "127.0.0.1", 8080, "127.0.0.1:8080"),
-        ("localhost:0", "localhost", 0, "localhost:0"),
-        ("[::]:8080", "::", 8080, "[::]:8080"),
-        ("::1:8080", "::1", 8080, "[::1]:8080"),
-        (":8080", "0.0.0.0", 8080, "0.0.0.0:8080"),  # noqa: S104  what no host stands for
-        ("8080", "0.0.0.0", 8080, "0.0.0.0:8080"),  # noqa: S104  as above
-        ("a.b:65535", "a.b", 65535, "a.b:65535"),
-    ],
-)
-def test_address_is_a_host_and_a_port(text: str, host: str, port: int, shown: str) -> None:
-    assert parse_listen(text) == Listen(host=host, port=port)
-    assert str(parse_listen(text)) == shown
-
-
-@pytest.mark.parametrize(
-    "text", ["", ":", "localhost", "localhost:", "localhost:http", "a:-1", "a:65536", "a:1.5", "a: 1"]
-)
-def test_invalid_address_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is not HOST:PORT"):
-        parse_listen(text)
-
-
-@quick
-@given(st.text(alphabet="[]:.0123456789a²") | st.text())
-def test_text_parses_or_raises_value_error(text: str) -> None:
-    try:
-        listen = parse_listen(text)
-    except ValueError:
-        return
-    assert 0 <= listen.port <= 65535
-    assert listen.host
-
-
 # --- display --------------------------------------------------------------------------------------
 
 
@@ -369,47 +289,3 @@ def test_key_is_stripped_and_must_fit_a_header(monkeypatch: pytest.MonkeyPatch, 
         monkeypatch.setenv(name, wrong)
         with pytest.raises(SettingsError, match=f"{name}: it has a character that is not allowed in an HTTP header"):
             Settings.load()
-
-
-# --- unknown variables ----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "warning"),
-    [
-        (
-            "RELAY_DEDUP_WINDOW",
-            "warning: RELAY_DEDUP_WINDOW is not a variable of the relay; did you mean RELAY_DEDUPE_WINDOW?\n",
-        ),
-        ("relay_log_levle", "warning: RELAY_LOG_LEVLE is not a variable of the relay; did you mean RELAY_LOG_LEVEL?\n"),
-        ("RELAY_XYZZY_0815_QUUX", "warning: RELAY_XYZZY_0815_QUUX is not a variable of the relay\n"),
-    ],
-)
-@pytest.mark.parametrize("in_file", [False, True])
-def test_unknown_variable_warning_suggests_the_nearest(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, warning: str, *, in_file: bool
-) -> None:
-    if in_file:
-        Path(".env").write_text(f"{name}=hunter2\n")
-    else:
-        monkeypatch.setenv(name, "hunter2")
-    assert Settings.load().relay_dedupe_window == 6 * 3600
-    out, err = capsys.readouterr()
-    assert (out, err) == ("", warning)
-
-
-def test_known_and_foreign_variables_cause_no_warning(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    set_all(monkeypatch, GOOD | {"LINQ_SOMETHING": "1", "MY_RELAY_LOG_LEVLE": "1"})
-    Settings.load()
-    assert capsys.readouterr().err == ""
-
-
-def test_variable_used_in_relay_toml_causes_no_warning(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    Path("relay.toml").write_text('[[subscriptions]]\nsecret = "env:RELAY_CRM_SECRET"\n')
-    set_all(monkeypatch, {"RELAY_CRM_SECRET": "1", "RELAY_CRM_SECRETS": "1"})
-    Settings.load()
-    assert capsys.readouterr().err == "warning: RELAY_CRM_SECRETS is not a variable of the relay\n"

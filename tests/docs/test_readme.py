@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
 import tomllib
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from relay.core.config.relay_toml import parse_config
 from relay.store import keys
 from tests.building import LINE, body_of
+from tests.cli.running import relay
 from tests.docs.pages import DOCS, README, ROOT, page
 from tests.support import eventually
 
@@ -31,14 +31,11 @@ def test_its_rules_are_valid() -> None:
     assert config.subscriptions[0].retry == (5.0, 30.0, 120.0, 600.0)
 
 
-def test_its_rules_and_secrets_pass_relay_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_its_rules_and_secrets_pass_relay_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "relay.toml").write_text(README.blocks("toml")[0])
-    secret = subprocess.run(
-        [sys.executable, "-m", "relay", "secret", "generate"], capture_output=True, text=True, check=True
-    )
-    monkeypatch.setenv("SUPPORT_BOT_SECRET", secret.stdout.strip())
-    done = subprocess.run([sys.executable, "-m", "relay", "check"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    monkeypatch.setenv("SUPPORT_BOT_SECRET", (await relay("secret", "generate")).out.strip())
+    checked = await relay("check")
+    assert checked.code == 0, checked.err
 
 
 def test_its_two_commands_exist_and_ci_calls_the_second() -> None:

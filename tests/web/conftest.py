@@ -14,6 +14,7 @@ from relay.core.secret import new_key
 from relay.net.listen_address import Listen
 from relay.parts import IngressParts, ingress_parts, open_keyring
 from relay.process.timings import Timings
+from relay.store import keys
 from relay.store.keyring import key_cache
 from relay.web.health import Readiness
 from relay.web.server import listening_for_webhooks
@@ -80,3 +81,13 @@ async def ingress(redis: Redis, settings: Settings, clock: Clock) -> AsyncIterat
             aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http,
         ):
             yield Running(parts, readiness, keyring, http, port)
+
+
+async def inbox(redis: Redis) -> list[dict[bytes, bytes]]:
+    """Return the entries of the inbox."""
+    return [fields for _, fields in await redis.xrange(keys.INBOX)]
+
+
+async def stored(redis: Redis) -> list[str]:
+    """Return the ids in the inbox."""
+    return [fields[b"id"].decode() for _, fields in await redis.xrange(keys.INBOX)]

@@ -13,22 +13,20 @@ import relay.web.fast_path
 from relay.net.http_listener import Requests
 from relay.net.listen_address import Listen
 from relay.process.event_loop import run
-from relay.store import keys
 from relay.web.fast_path import FastPath
 from relay.web.ingress import Ingress
-from relay.web.request_head import parse_head
 from relay.web.responses import ACCEPTED
 from relay.web.server import listening_for_webhooks
 from tests.chaos.wire import read_message
 from tests.conftest import NOW
 from tests.support import TIMEOUT, eventually, hang_up
+from tests.web.conftest import stored
 from tests.web.wire import TARGET, chunked_request, connection, request_of, response_of
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from relay.web.ingress import Webhook
-    from relay.web.request_head import RequestHead
     from relay.web.responses import Response
     from tests.web.conftest import Running
 
@@ -47,11 +45,6 @@ def handed_over(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(relay.web.fast_path._Connection, "_hand_over", record)
     return found
-
-
-async def stored(redis: Redis) -> list[str]:
-    """Return the ids in the inbox."""
-    return [fields[b"id"].decode() for _, fields in await redis.xrange(keys.INBOX)]
 
 
 async def test_webhooks_in_sequence_take_the_fast_path(ingress: Running, redis: Redis, handed_over: list[str]) -> None:
@@ -77,72 +70,6 @@ async def test_body_in_segments_is_awaited(ingress: Running, redis: Redis, hande
         assert (await read_message(reader)).status == 200
     assert await stored(redis) == ["e1"]
     assert handed_over == []
-
-
-@pytest.mark.parametrize("cut", [1, 10, 30, 200])
-async def test_head_in_segments_is_accepted(ingress: Running, redis: Redis, cut: int) -> None:
-    request = request_of()
-    async with connection(ingress.port) as (reader, writer):
-        for segment in (request[:cut], request[cut:]):
-            writer.write(segment)
-            await writer.drain()
-            await asyncio.sleep(0.001)
-        assert (await read_message(reader)).status == 200
-    assert await stored(redis) == ["e1"]
-
-
-async def test_pipelined_webhooks_are_answered_in_order(ingress: Running, redis: Redis) -> None:
-    ids = [f"e{number}" for number in range(20)]
-    async with connection(ingress.port) as (reader, writer):
-        writer.write(b"".join(request_of(event_id) for event_id in ids[:10]) + request_of("forged")[:-1] + b"!")
-        for event_id in ids[10:]:
-            writer.write(request_of(event_id))
-        statuses = [(await read_message(reader)).status for _ in range(21)]
-    assert statuses == [200] * 10 + [401] + [200] * 10
-    assert await stored(redis) == ids
-
-
-@pytest.mark.parametrize("cut", [1, 9, 30, 100, -1])
-async def test_beginning_of_the_next_webhook_is_kept(ingress: Running, redis: Redis, cut: int) -> None:
-    following = request_of("e2")
-    async with connection(ingress.port) as (reader, writer):
-        writer.write(request_of("e1") + following[:cut])
-        assert (await read_message(reader)).status == 200
-        writer.write(following[cut:])
-        assert (await read_message(reader)).status == 200
-    assert await stored(redis) == ["e1", "e2"]
-
-
-@pytest.fixture
-def parsed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """Return a list of the heads that the fast path parses."""
-    found: list[bytes] = []
-
-    def parse(raw: bytes) -> RequestHead | None:
-        found.append(raw)
-        return parse_head(raw)
-
-    monkeypatch.setattr(relay.web.fast_path, "parse_head", parse)
-    return found
-
-
-async def test_each_byte_of_pipelined_webhooks_is_parsed_once(ingress: Running, parsed: list[bytes]) -> None:
-    requests = [request_of(f"e{number}") for number in range(80)]
-    async with connection(ingress.port) as (reader, writer):
-        writer.write(b"".join(requests))
-        for _ in requests:
-            assert (await read_message(reader)).status == 200
-    assert parsed == [request[: request.index(b"\r\n\r\n") + 4] for request in requests]
-
-
-async def test_head_is_parsed_once_while_its_body_arrives(ingress: Running, parsed: list[bytes]) -> None:
-    request = request_of(size=2000)
-    async with connection(ingress.port) as (reader, writer):
-        for at in (0, *range(1000, len(request), 10)):
-            writer.write(request[at : 1000 if at == 0 else at + 10])
-            await asyncio.sleep(0)
-        assert (await read_message(reader)).status == 200
-    assert len(parsed) == 1
 
 
 LEFT_TO_AIOHTTP = {

@@ -4,9 +4,6 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from relay.core.event import Dialect
@@ -15,13 +12,12 @@ from relay.store.driver.client import WORKER_TIMEOUT, open_redis
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.inbox.chat_lines import Bounds, ChatLines, Sighting
 from tests.bootstrap.redis_gate import gate_to
-from tests.building import CUSTOMER, LINE, OTHER_LINE
+from tests.building import LINE, OTHER_LINE
 from tests.conftest import NOW
-from tests.properties import quick
 from tests.support import Clock, eventually, hash_of
 
 if TYPE_CHECKING:
-    from relay.process.embedded_redis import Embedded
+    from redis.asyncio import Redis
 
 TOKEN = "me"
 HOUR = 3600.0
@@ -278,42 +274,3 @@ async def test_proofs_are_stored_later_after_an_interrupted_store(redis: Redis, 
     await redis.delete(keys.CHATS)
     await chats.resolve([seen("D", LINE)], TOKEN)
     assert await hash_of(redis, keys.CHATS) == {"v3:C": LINE, "v3:D": LINE}
-
-
-# --- property -------------------------------------------------------------------------------------
-
-sightings = st.builds(
-    Sighting,
-    st.sampled_from(Dialect),
-    st.sampled_from(["1", "2", "3", CUSTOMER]) | st.none(),
-    st.sampled_from([LINE, OTHER_LINE]) | st.none(),
-)
-
-
-async def resolved(url: str, routers: list[list[list[Sighting]]]) -> list[str | None]:
-    """Resolve the lines of events in batches, by one router after the other."""
-    redis = Redis.from_url(url)
-    await redis.flushall()
-    chats = [ChatLines(redis, Clock(NOW), Bounds(cached=2)) for _ in range(2)]
-    lines: list[str | None] = []
-    for number, batches in enumerate(routers):
-        one = chats[number % 2]
-        await one.begin()
-        for batch in batches:
-            lines += await one.resolve(batch, f"token {number}")
-    await redis.aclose()
-    return lines
-
-
-@quick
-@given(st.lists(st.lists(st.lists(sightings, max_size=6), max_size=3), max_size=4))
-def test_line_is_always_the_last_proved_for_the_chat(
-    redis_server: Embedded, routers: list[list[list[Sighting]]]
-) -> None:
-    known: dict[tuple[Dialect, str], str] = {}
-    expected = []
-    for dialect, chat, line in (one for batches in routers for batch in batches for one in batch):
-        if chat and line:
-            known[dialect, chat] = line
-        expected.append(line or known.get((dialect, chat or "")))
-    assert asyncio.run(resolved(redis_server.url, routers)) == expected

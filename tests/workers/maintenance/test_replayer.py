@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,20 +13,19 @@ from structlog.testing import capture_logs
 
 from relay.core.delivery.circuit_breaker import OpenBreaker
 from relay.core.event_filter import EventFilter
-from relay.process.timings import Timings
 from relay.store import keys, wakeups
 from relay.store.driver.lease import acquire_lease
 from relay.store.lanes.lane import Lane
 from relay.store.lanes.suspensions import Suspensions
-from relay.store.topics.history import History
-from relay.store.topics.replays import Order, Replay, Replays, State
+from relay.store.topics.replays import Replays, State
 from tests.support import eventually
 from tests.workers.conftest import rules_for
 from tests.workers.delivering import delivering, feed, ledger_of, now_ms
+from tests.workers.maintenance.replaying import REPLAY_STREAM, TIMINGS, add, has, replaying, sent, start, state_of
 from workers.maintenance.replayer import Replayer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from redis.asyncio import Redis
@@ -35,68 +33,12 @@ if TYPE_CHECKING:
     from relay.config.file import ConfigFile
     from tests.workers.conftest import Received, Sink
 
-FAST = 10_000.0
-TIMINGS = Timings(replay_tick=0.01, replay_pause=0.001)
-REPLAY_STREAM = keys.lane("bot", "replay")
-
 
 @pytest.fixture(autouse=True)
 async def _history(redis: Redis) -> None:
     """Fill a topic that bot does not read with twenty events."""
     for n in range(20):
         await add(redis, f"e{n:02}", "message.received" if n % 2 else "reaction.added")
-
-
-async def add(redis: Redis, event_id: str, kind: str = "message.received") -> None:
-    fields = {"id": event_id, "type": kind, "at": "1789377302000", "version": "2026-02-03", "body": "{}"}
-    await redis.xadd(keys.topic("everything"), fields)  # type: ignore[arg-type]
-
-
-async def start(
-    redis: Redis, *, to: str = "bot", history_filter: EventFilter | None = None, rate: float = FAST
-) -> Replay:
-    order, history = (
-        Order("everything", to, history_filter or EventFilter(), rate, "ann@host"),
-        History(redis, "everything"),
-    )
-    survey = await history.survey(await history.span(None, None), order.event_filter)
-    return await Replays(redis).start(order, survey, now_ms())
-
-
-async def state_of(redis: Redis, replay: Replay) -> Replay:
-    found = await Replays(redis).get(replay.id)
-    assert found is not None
-    return found
-
-
-async def has(redis: Redis, replay: Replay, state: State) -> bool:
-    return (await state_of(redis, replay)).state is state
-
-
-async def sent(redis: Redis) -> list[str]:
-    """Return the event ids in bot's replay stream."""
-    return [fields[b"id"].decode() for _, fields in await redis.xrange(REPLAY_STREAM)]
-
-
-@asynccontextmanager
-async def replaying(
-    redis: Redis, rules: ConfigFile, timings: Timings = TIMINGS, **sizes: int
-) -> AsyncIterator[asyncio.Task[None]]:
-    """Run the replay job, again and again."""
-    replayer, stop = Replayer(redis, rules, time.time, timings, **sizes), asyncio.Event()
-
-    async def work() -> None:
-        async with acquire_lease(redis, wakeups.REPLAY.job_id) as lease:
-            while not stop.is_set():
-                await replayer.drain(lease, stop)
-                await asyncio.sleep(0.005)
-
-    task = asyncio.create_task(work())
-    try:
-        yield task
-    finally:
-        stop.set()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_replayed_events_reach_the_subscriber_marked_as_replay(

@@ -1,23 +1,20 @@
-"""The choice of a connection for a request, and the opening of new ones."""
+"""The choice of a connection for a request."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 import uvloop
 
 from relay.core.config.egress import Egress
-from relay.net.resolver import Refused
-from tests.certificates import Authority, tls_server
-from tests.support import eventually, raw_server, reserve_port
+from tests.certificates import Authority
+from tests.support import eventually, raw_server
 from tests.workers.transport.exchanging import OK, REQUEST, Scripted, destination, exchange, read_request, scripted
-from workers.transport.connection import DeadlineExceeded, NoResponse
+from workers.transport.connection import NoResponse
 from workers.transport.pool import ConnectionPools, Destination
 from workers.transport.shortage import OurShortage
 
@@ -87,79 +84,6 @@ async def test_connection_closed_by_the_server_is_not_used() -> None:
         server.answers = [*server.answers, OK]
         assert (await exchange(pool)).status == 200
         assert server.connections == 2
-
-
-@dataclass
-class Closing:
-    """A server that answers the first request of a connection and loses the connection at the second."""
-
-    answers: bytes = OK[0]
-    lost: bytes = b""
-    """Sent before the connection is lost."""
-    refuses: bool = False
-    """True if it loses every later connection at its first request."""
-    requests: int = 0
-    connections: int = 0
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        for number in range(2):
-            await read_request(reader)
-            self.requests += 1
-            is_lost = number == 1 or (self.refuses and self.connections > 1)
-            writer.write(self.lost if is_lost else self.answers)
-            if is_lost:
-                return
-
-
-async def test_request_on_a_closing_connection_is_resent_once() -> None:
-    server = Closing()
-    async with raw_server(server.serve) as port, ConnectionPools() as connections:
-        pool = connections.pool_for(destination(port))
-        assert not (await exchange(pool)).is_resent
-        response = await exchange(pool)
-        assert (response.status, response.is_resent) == (200, True)
-        assert (server.requests, server.connections) == (3, 2)
-
-
-async def test_request_is_not_resent_twice() -> None:
-    server = Closing(refuses=True)
-    async with raw_server(server.serve) as port, ConnectionPools() as connections:
-        pool = connections.pool_for(destination(port))
-        await exchange(pool)
-        with pytest.raises(NoResponse, match="closed the connection") as caught:
-            await exchange(pool)
-        assert caught.value.is_resent
-        assert (server.requests, server.connections) == (3, 2)
-
-
-async def test_request_on_a_new_connection_is_not_resent() -> None:
-    server = Scripted([()])
-    async with raw_server(server.serve) as port, ConnectionPools() as connections:
-        with pytest.raises(NoResponse, match="closed the connection") as caught:
-            await exchange(connections.pool_for(destination(port)))
-        assert not caught.value.is_resent
-    assert server.connections == 1
-
-
-async def test_request_is_not_resent_if_a_response_has_begun() -> None:
-    server = Closing(lost=b"H")
-    async with raw_server(server.serve) as port, ConnectionPools() as connections:
-        pool = connections.pool_for(destination(port))
-        await exchange(pool)
-        with pytest.raises(NoResponse, match="closed the connection"):
-            await exchange(pool)
-        assert server.requests == 2
-
-
-async def test_timeout_on_a_kept_connection_is_not_resent() -> None:
-    server = Scripted([OK, ()], stays=True)
-    async with raw_server(server.serve) as port, ConnectionPools() as connections:
-        pool = connections.pool_for(destination(port))
-        await exchange(pool)
-        with pytest.raises(DeadlineExceeded):
-            await exchange(pool, total=0.05)
-    assert server.connections == 1
 
 
 @pytest.mark.parametrize("surplus", [OK[0], b"H", b""], ids=["second response", "a byte", "end"])
@@ -302,90 +226,6 @@ async def test_equal_destinations_share_a_pool() -> None:
             assert connections.pool_for(other) is not pool
 
 
-async def test_refused_destination_is_not_connected_to() -> None:
-    server = Scripted([OK])
-    async with raw_server(server.serve) as port, ConnectionPools() as connections:
-        pool = connections.pool_for(Destination("127.0.0.1", port, None, Egress(allow=("10.0.0.0/8",)), "bot"))
-        with pytest.raises(Refused, match=r"127\.0\.0\.1 is not in allow"):
-            await exchange(pool)
-    assert server.connections == 0
-
-
-async def test_closed_port_is_an_error() -> None:
-    async with ConnectionPools() as connections:
-        port = reserve_port()
-        with pytest.raises(NoResponse, match=rf"^no connection to 127\.0\.0\.1:{port}: .*onnect"):
-            await exchange(connections.pool_for(destination(port)))
-
-
-def mute_listener() -> socket.socket:
-    """Return a socket that accepts no connection, since its queue is full."""
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    listener.listen(0)
-    return listener
-
-
-async def full(listener: socket.socket) -> list[socket.socket]:
-    """Fill the queue of `listener`, and return the connections."""
-    loop, waiting = asyncio.get_running_loop(), []
-    while True:
-        client = socket.socket()
-        client.setblocking(False)  # noqa: FBT003  its only argument
-        waiting.append(client)
-        try:
-            async with asyncio.timeout(0.2):
-                await loop.sock_connect(client, listener.getsockname())
-        except TimeoutError:
-            return waiting
-
-
-@pytest.mark.parametrize(
-    ("connect", "total", "reason"),
-    [(0.05, 10.0, "^no connection within 50ms$"), (10.0, 0.05, "^no response within 50ms$")],
-)
-async def test_connection_attempt_times_out(connect: float, total: float, reason: str) -> None:
-    with mute_listener() as listener:
-        waiting = await full(listener)
-        async with ConnectionPools() as connections:
-            with pytest.raises(DeadlineExceeded, match=reason):
-                await exchange(
-                    connections.pool_for(destination(listener.getsockname()[1])), connect=connect, total=total
-                )
-        for client in waiting:
-            client.close()
-
-
-async def test_tls_handshake_times_out() -> None:
-    async with scripted([], stays=True) as (server, _), ConnectionPools() as connections:
-        context = ssl.create_default_context(cadata=Authority().pem)
-        with pytest.raises(DeadlineExceeded, match=r"^no connection within 50ms$"):
-            await exchange(connections.pool_for(destination(server.port, context)), connect=0.05)
-
-
-@pytest.mark.parametrize("is_known", [True, False])
-async def test_certificate_must_be_trusted(tmp_path: Path, *, is_known: bool) -> None:
-    authority = Authority()
-    trusted = ssl.create_default_context(cadata=authority.pem if is_known else Authority().pem)
-    async with tls_server(authority, tmp_path) as (url, accepted), ConnectionPools() as connections:
-        pool = connections.pool_for(destination(int(url.rpartition(":")[2].strip("/")), trusted))
-        if is_known:
-            assert [(await exchange(pool, REQUEST)).status for _ in range(2)] == [204, 204]
-            assert len(accepted) == 1
-        else:
-            with pytest.raises(NoResponse, match=r"^the subscriber's certificate was rejected: .*verify failed"):
-                await exchange(pool, REQUEST)
-
-
-async def test_server_without_tls_is_an_error() -> None:
-    async def refuse(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-
-    async with raw_server(refuse) as port, ConnectionPools() as connections:
-        with pytest.raises(NoResponse, match="no connection to"):
-            await exchange(connections.pool_for(destination(port, ssl.create_default_context())))
-
-
 async def test_pool_lives_as_long_as_it_is_used() -> None:
     async with ConnectionPools() as connections:
         pool: ConnectionPool | None = connections.pool_for(destination(1))
@@ -401,15 +241,9 @@ async def test_pool_lives_as_long_as_it_is_used() -> None:
         test_http_1_0_connection_can_be_kept,
         test_unsolicited_response_costs_the_connection,
         test_connection_closed_by_the_server_is_not_used,
-        test_request_on_a_closing_connection_is_resent_once,
-        test_request_is_not_resent_twice,
-        test_request_is_not_resent_if_a_response_has_begun,
         test_last_used_connection_is_used_first,
         test_all_connections_are_closed_at_exit,
         test_exchange_on_a_closed_connection_is_an_error,
-        test_closed_port_is_an_error,
-        test_tls_handshake_times_out,
-        test_server_without_tls_is_an_error,
     ],
 )
 def test_behaviour_is_the_same_on_uvloop(test: Callable[[], Coroutine[None, None, None]]) -> None:
