@@ -146,7 +146,7 @@ async def _suspension(
 ) -> _Suspension:
     if wrong := await wrong_keys(redis, keys.lane_types(name)):
         return _Suspension(wrong=wrong)
-    chats, health = await Suspensions(redis).blocked_chats(name), await health_of(redis, name, _FAILING)
+    chats, health = await Suspensions(redis).blocked_chats(name), await health_of(redis, name)
     return _Suspension(pauses.get(name), breakers.get(name), chats, health)
 
 
@@ -165,7 +165,7 @@ def _row(lane: LaneLedger, paused: dict[str, bool], suspension: _Suspension) -> 
     elif suspension.chats:
         chats = counted(suspension.chats, "chat")
         state, why = _BLOCKED, f"dead letters hold up {chats}; relay dead list shows them"
-    elif len(suspension.health.failures) == _FAILING and (lane.waiting or lane.retrying or lane.dead):
+    elif len(suspension.health.failures) >= _FAILING and (lane.waiting or lane.retrying or lane.dead):
         attempt = suspension.health.failures[0]
         state, why = "failing", f"no attempt succeeds ({attempt.outcome}: {attempt.status or 'no response'}); "
         why += "relay attempts shows them"

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from workers.delivery.session import Session
 
 _BURIED = 200  # dead letters
+_SAVE_INTERVAL = 5.0  # seconds
 _PAUSE = 0.1  # seconds without new attempts after a shortage
 
 
@@ -70,6 +71,8 @@ class LaneWorker:
         self._read: deque[Delivery] = deque()  # not started yet
         self._put_back: set[Ref] = set()  # in `_read` again, while the task that started them ends
         self._buried = 0  # dead letters since they were trimmed last
+        self._succeeded_ms = 0  # Unix milliseconds of the last success, unless it is stored
+        self._save_at = 0.0  # time of the loop's clock
         self._starts_at = 0.0  # time of the loop's clock; later than now after a shortage
         self._postponements = PostponementLog(subscription.name)
 
@@ -141,6 +144,7 @@ class LaneWorker:
             await self._source.check()
             await self._flow_control.tick()
             await self._trim_dead_letters()
+            await self._save_last_success()
             await self._fill()
             await self._wait()
 
@@ -207,6 +211,13 @@ class LaneWorker:
         trim = partial(trim_dead_letters, self._session.redis, name, bounds, self._session.now_ms())
         await self._access.retry("trimming dead letters", trim)
 
+    async def _save_last_success(self) -> None:
+        """Store the time of the last success now and then, and not for each: it is for operators."""
+        if self._succeeded_ms and self._loop.time() >= self._save_at:
+            at_ms, self._succeeded_ms = self._succeeded_ms, 0
+            self._save_at = self._loop.time() + _SAVE_INTERVAL
+            await self._access.retry("saving the last success", partial(self._lane.save_last_success, at_ms))
+
     def _postpone(self, delivery: Delivery, shortage: Shortage) -> None:
         """Put a delivery back that was not attempted, and start none for a moment."""
         self._flow_control.withdraw()
@@ -235,6 +246,8 @@ class LaneWorker:
             except StillSuspended:
                 return  # the delivery stays pending for the next worker
         self._buried += isinstance(verdict, DeadLettered)
+        if attempt is not None and attempt.outcome is Outcome.DELIVERED:
+            self._succeeded_ms = attempt.ended_ms
         self._source.settled(delivery, verdict)
 
     async def _attempt(self, delivery: Delivery, number: int) -> Attempt | Shortage:

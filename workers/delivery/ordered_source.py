@@ -51,7 +51,7 @@ class OrderedSource(Source):
         self._kept_bytes = 0
         self._candidates: deque[Ref] = deque()  # deliveries that may be the first of their chat
         self._may_have_unblocked = self._blocks
-        self._is_full = False
+        self._is_order_full = False
 
     def wake(self) -> None:
         """Read new events and the blocked chats at the next call of `next`."""
@@ -99,10 +99,10 @@ class OrderedSource(Source):
 
     @property
     def _has_room(self) -> bool:
-        was_full, self._is_full = self._is_full, len(self._order) >= _MAX_QUEUED
-        if self._is_full and not was_full:
+        was_full, self._is_order_full = self._is_order_full, len(self._order) >= _MAX_QUEUED
+        if self._is_order_full and not was_full:
             log.warning("lane.order_buffer_full", subscription=self._lane.name, queued=len(self._order))
-        return not self._is_full
+        return not self._is_order_full and super()._has_room
 
     def _enqueue(self, deliveries: list[Delivery]) -> None:
         for delivery in deliveries:

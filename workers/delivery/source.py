@@ -13,6 +13,8 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
+import structlog
+
 from relay.core.delivery.outcome import RetryAt
 
 if TYPE_CHECKING:
@@ -23,7 +25,13 @@ if TYPE_CHECKING:
     from workers.delivery.lane_access import LaneAccess
     from workers.delivery.session import Session
 
+_MAX_RETRYING = 100_000
+"""Deliveries that wait for a retry, some 40 MB in Redis; more events of a subscriber that fails wait in the topic,
+which has bounds of its own.
+"""
 _READ = 50  # new deliveries a read, however few may be in flight: reading them singly would cost a round trip each
+
+log = structlog.get_logger()
 
 
 class Source:
@@ -39,6 +47,8 @@ class Source:
         self._in_hand: set[Ref] = set()  # read, and neither settled nor waiting in Redis for a retry
         self._may_have_new = True
         self._may_have_orphans = True
+        self._retrying = 0  # as of the last count, with what has changed since
+        self._is_full = False
         self._loop = asyncio.get_running_loop()
         self._count_interval = session.timings.pending_count
         self._count_at = self._loop.time() + self._count_interval
@@ -73,6 +83,15 @@ class Source:
         self._count_at = self._loop.time() + self._count_interval
         if await self._retry("counting pending deliveries", self._lane.in_hand) > len(self._in_hand):
             self._may_have_orphans = True
+        self._retrying = await self._retry("counting retries", self._lane.retrying)
+
+    @property
+    def _has_room(self) -> bool:
+        """True if new events may be read; the first time that there is no room is logged."""
+        was_full, self._is_full = self._is_full, self._retrying >= _MAX_RETRYING
+        if self._is_full and not was_full:
+            log.error("lane.retries_full", subscription=self._lane.name, retrying=self._retrying)
+        return not self._is_full
 
     async def next(self, capacity: int, *, prefer_new: bool = False) -> list[Delivery]:
         """Read the next deliveries: `capacity` of them, or a few more where reading them costs nothing.
@@ -90,6 +109,7 @@ class Source:
     def settled(self, delivery: Delivery, verdict: Verdict) -> None:  # noqa: ARG002  for `OrderedSource`
         """Take note of the verdict on a delivery, which is written."""
         if isinstance(verdict, RetryAt):
+            self._retrying += 1
             self._keep_earliest(verdict.due_ms)
 
     def release(self, ref: Ref) -> None:
@@ -108,13 +128,14 @@ class Source:
             due = await self._retry(
                 "reading retries", lambda: self._lane.read_due(now_ms, capacity, token), self.resync
             )
+            self._retrying -= len(due)
             self._add_in_hand(due)
             await self._read_next_due()
             return due
         return []
 
     async def _read_new(self, capacity: int) -> list[Delivery]:
-        if not self._may_have_new:
+        if not self._may_have_new or not self._has_room:
             return []
         self._may_have_new = False
         token = self._session.lease.token

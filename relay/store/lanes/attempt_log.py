@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     Row = tuple[bytes, Mapping[bytes, bytes], AttemptRecord]
 
 _PAGE = 500
+_LATEST = 100
 _SKEW_MS = 60_000
 """Tolerated lead of our clock over Redis's, which orders the attempts."""
 
@@ -61,18 +62,21 @@ class Health(NamedTuple):
     last_success_ms: int | None
     """Time of the last successful attempt, Unix milliseconds; None if there was none."""
     failures: Sequence[AttemptRecord]
-    """The attempts since then, newest first, as far as they are among the latest ones."""
+    """The attempts since then, newest first, at most a hundred."""
 
 
-async def health_of(redis: Redis, subscription: str, count: int) -> Health:
-    """Return the last success of a subscription, and up to `count` failures since."""
+async def health_of(redis: Redis, subscription: str) -> Health:
+    """Return the last success of a subscription, and the failures since."""
     async with redis.pipeline(transaction=False) as pipe:
         pipe.hget(keys.lane(subscription), "last_success")
-        pipe.xrevrange(keys.lane(subscription, "attempts"), count=count)
-        last_success, rows = await pipe.execute()
-    latest = (attempt for _, _, attempt in _decoded(rows))
+        pipe.xrevrange(keys.lane(subscription, "attempts"), count=_LATEST)
+        stored, rows = await pipe.execute()
+    latest = [attempt for _, _, attempt in _decoded(rows)]
     failures = tuple(takewhile(lambda attempt: attempt.outcome is not Outcome.DELIVERED, latest))
-    return Health(int(last_success) if last_success else None, failures)
+    successes = [attempt.at_ms + attempt.took_ms for attempt in latest if attempt.outcome is Outcome.DELIVERED]
+    if stored and stored.isdigit():
+        successes.append(int(stored))
+    return Health(max(successes, default=None), failures)
 
 
 def _candidate(attempt: AttemptRecord) -> Candidate:

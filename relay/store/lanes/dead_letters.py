@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from relay.core.errors import StoreError
 from relay.core.event_filter import Candidate, EventFilter
 from relay.store import keys, wakeups
 from relay.store.driver.client import ask
@@ -69,7 +70,11 @@ class DeadLetters:
             start = f"({rows[-1][0].decode()}"
 
     async def replay(self, subscription: str, entries: Sequence[str], now_ms: int) -> int:
-        """Replay dead letters, with a new budget of attempts; return the number that still existed."""
+        """Replay dead letters, with a new budget of attempts; return the number that still existed.
+
+        Raises:
+            StoreError: too many replayed events of the subscription wait already.
+        """
         return await self._each_page(_replay, subscription, entries, now_ms)
 
     async def drop(self, subscription: str, entries: Sequence[str], now_ms: int) -> int:
@@ -90,7 +95,12 @@ class DeadLetters:
                 wakeups.LIFETIME_MS,
                 *page,
             ]
-            found += await script(self._redis, redis_keys, arguments)
+            count = int(await script(self._redis, redis_keys, arguments))
+            if count < 0:
+                raise StoreError(
+                    f"{subscription} has 100,000 replayed events waiting; replay more once they are delivered"
+                )
+            found += count
         return found
 
 

@@ -162,6 +162,10 @@ class Lane:
         """Return its keys that are of a wrong type, since another client has overwritten them."""
         return await wrong_keys(self._redis, self.key_types)
 
+    async def save_last_success(self, at_ms: int) -> None:
+        """Store the time of the last success, Unix milliseconds; the log of attempts may not reach back to it."""
+        await ask(self._redis.hset(self.key, "last_success", str(at_ms)))
+
     async def save_checkpoint(self) -> None:
         """Save the entry up to which all deliveries are settled or were tried."""
         await self._position.save()
@@ -240,6 +244,10 @@ class Lane:
         """Return the due time of the next retry, Unix milliseconds; None if none waits."""
         rows = await self._redis.zrange(self._retries, 0, 0, withscores=True)
         return int(rows[0][1]) if rows else None
+
+    async def retrying(self) -> int:
+        """Count the deliveries that wait for a retry."""
+        return int(await self._redis.zcard(self._retries))
 
     async def waiting(self) -> list[Ref]:
         """Return every delivery that waits for its next attempt."""

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Settles a batch of deliveries of one partition's lanes: done, filtered, retried later, or dead.
 -- KEYS: lease
--- ARGV: lease token, now (ms), then per delivery: verdict, lane key, stream, group, entry id, replay (1 or 0), the attempt (empty if
+-- ARGV: lease token, then per delivery: verdict, lane key, stream, group, entry id, replay (1 or 0), the attempt (empty if
 --       none was made), the detail of its failure (may be empty), the limits of attempts and of details, n, n values:
 --         done      the chat that the delivery blocked, if any
 --         filtered  the same
@@ -20,10 +20,42 @@ local counted = 0
 
 -- Increments of each lane's counters, written once per batch: that is a third of the time of a success.
 local counts = {}
-local function count(lane, field)
+local function count(lane, field, more)
     local of_lane = counts[lane] or {}
     counts[lane] = of_lane
-    of_lane[field] = (of_lane[field] or 0) + 1
+    of_lane[field] = (of_lane[field] or 0) + (more or 1)
+end
+
+local function write_count(lane, field, more)
+    local added = redis.pcall('HINCRBY', lane, field, more)
+    if type(added) == 'table' and added.err then
+        if string.find(added.err, 'WRONGTYPE', 1, true) then
+            error(added)
+        end
+        redis.call('HSET', lane, field, more)  -- the field is no number: the count starts again
+    end
+end
+
+-- Counts a settlement before its other writes. The first one of a lane in the batch is written at once, which fails if the
+-- lane's hash is of another type: that costs no command more. `expected` is taken back if the settlement comes to nothing.
+local expected
+local function expect(lane, field)
+    local is_first = not (counts[lane] and counts[lane][field])
+    if is_first then
+        write_count(lane, field, 1)
+    end
+    count(lane, field, is_first and 0 or 1)
+    expected = { lane, field, is_first }
+end
+
+local function take_back()
+    local lane, field, is_written = unpack(expected)
+    expected = nil
+    if not is_written then
+        count(lane, field, -1)
+    elseif redis.call('HINCRBY', lane, field, -1) == 0 then
+        redis.call('HDEL', lane, field)  -- which deletes the hash of a lane that was dropped
+    end
 end
 
 -- Fails if a key is of another type than `kind`, before anything of the delivery is written; asks once per batch.
@@ -32,18 +64,6 @@ local function check(kind, key)
     if not checked[key] then
         must_be(kind, key)
         checked[key] = true
-    end
-end
-
-local checked_lanes = {}
-local function check_lane(lane, has_answer)
-    if not checked_lanes[lane] then
-        must_be('hash', lane)
-        must_be('stream', lane .. ':attempts')
-        checked_lanes[lane] = true
-    end
-    if has_answer then
-        check('stream', lane .. ':answers')
     end
 end
 
@@ -62,7 +82,8 @@ local function check_tries(lane)
 end
 
 local function close(lane, stream, group, entry, replay)
-    if has_tries(lane) then
+    local tried = has_tries(lane)
+    if tried then
         check_tries(lane)
     end
     if redis.call('XACK', stream, group, entry) == 0 then
@@ -73,7 +94,7 @@ local function close(lane, stream, group, entry, replay)
     else
         count(lane, 'settled:' .. stream)
     end
-    if has_tries(lane) then
+    if tried then
         redis.call('ZREM', lane .. ':retries', stream .. '|' .. entry)
         redis.call('HDEL', lane .. ':tries', stream .. '|' .. entry)
     end
@@ -98,8 +119,9 @@ local function done(lane, stream, group, entry, replay, at, last)
     if at <= last then
         check('hash', lane .. ':blocked')
     end
+    expect(lane, 'delivered')
     if close(lane, stream, group, entry, replay) then
-        count(lane, 'delivered')
+        expected = nil
         unblock(lane, stream, entry, at, last)
         return 1
     end
@@ -110,8 +132,11 @@ local function filtered(lane, stream, group, entry, replay, at, last)
     if at <= last then
         check('hash', lane .. ':blocked')
     end
+    if held then
+        expect(lane, 'filtered')
+    end
     if held and close(lane, stream, group, entry, replay) then
-        count(lane, 'filtered')
+        expected = nil
         unblock(lane, stream, entry, at, last)
         return 1
     end
@@ -181,7 +206,11 @@ local function settle(at)
     local made, values = at + 6, at + 11
     local last = values + tonumber(ARGV[at + 10]) - 1
     local counts_now, is_new
-    check_lane(lane, ARGV[made + 1] ~= '')
+    if verdict == 'again' or verdict == 'dead' then
+        check('hash', lane)
+        check('stream', lane .. ':attempts')
+        check('stream', lane .. ':answers')
+    end
     if verdict == 'done' then
         counts_now = done(lane, stream, group, entry, replay, values, last)
     elseif verdict == 'filtered' then
@@ -191,28 +220,30 @@ local function settle(at)
     else
         counts_now = dead(lane, stream, group, entry, replay, values, last)
     end
+    if expected then
+        take_back()
+    end
     counted = counted + counts_now
     remember(lane, is_new or counts_now, made)
 end
 
-local at, number, result = 3, 0, { 0 }
+local at, number, result = 2, 0, { 0 }
 while at <= #ARGV do
     number = number + 1
     local ok, failure = pcall(settle, at)
     if not ok then
+        if expected then
+            take_back()
+        end
         result[#result + 1] = number
         result[#result + 1] = type(failure) == 'table' and failure.err or tostring(failure)
     end
     at = at + 11 + tonumber(ARGV[at + 10])
 end
 for lane, of_lane in pairs(counts) do
-    if of_lane.delivered then
-        redis.call('HSET', lane, 'last_success', ARGV[2])
-    end
     for field, more in pairs(of_lane) do
-        local added = redis.pcall('HINCRBY', lane, field, more)
-        if type(added) == 'table' and added.err then  -- the field is no number: the count starts again
-            redis.call('HSET', lane, field, more)
+        if more ~= 0 then
+            write_count(lane, field, more)
         end
     end
 end

@@ -88,7 +88,7 @@ class Settler:
             raise error
 
     async def _send(self, settlements: list[Settlement]) -> list[Exception | None]:
-        arguments: list[Value] = [self._token, max(settlement.at_ms for settlement in settlements)]
+        arguments: list[Value] = [self._token]
         for settlement in settlements:
             kind, values = _verdict_arguments(settlement)
             lane, ref = settlement.lane, settlement.delivery.ref

@@ -9,6 +9,7 @@ from relay.store.driver.client import ask
 from relay.store.isolation import WrongType
 from relay.store.lanes.dead_letters import DeadLetters
 from relay.store.lanes.lane import Lane, Tries
+from relay.store.lanes.position import drop_lane
 from relay.store.lanes.settler import Settlement, Settler
 from tests.store.conftest import JOB
 from tests.support import hash_of
@@ -40,7 +41,7 @@ async def pending(redis: Redis, lane: Lane) -> int:
 
 async def counters(redis: Redis) -> dict[str, int]:
     rows = await hash_of(redis, "relay:lane:bot")
-    return {name: int(value) for name, value in rows.items() if ":" not in name and name != "last_success"}
+    return {name: int(value) for name, value in rows.items() if ":" not in name}
 
 
 async def test_success_closes_and_counts_the_delivery(redis: Redis, lane: Lane, settler: Settler) -> None:
@@ -136,6 +137,13 @@ async def test_settling_without_a_group_is_no_error(redis: Redis, lane: Lane, se
     for verdict in (Delivered(), RetryAt(due_ms=1), DeadLettered("x")):
         await settler.settle(settlement(lane, delivery, verdict))
     assert await counters(redis) == {}
+
+
+async def test_late_success_leaves_nothing_of_a_dropped_lane(redis: Redis, lane: Lane, settler: Settler) -> None:
+    delivery = await read(redis, lane)
+    await drop_lane(redis, "bot")
+    await settler.settle(settlement(lane, delivery, Delivered()))
+    assert not await redis.exists(*keys.lane_types("bot"))
 
 
 async def test_rest_of_a_batch_is_counted_when_one_write_fails(redis: Redis, lane: Lane, settler: Settler) -> None:
