@@ -100,5 +100,5 @@ async def ingress_parts(
         Refusals(redis, timings.refusal_log) as refusals,
     ):
         quarantine = Quarantine(redis, settings.relay_replicas)
-        failures = FailureLimit(timings.refusal_delay)
+        failures = FailureLimit(timings.refusal_delay, clock)
         yield IngressParts(redis, acceptor, quarantine, keys, last_seen, memory, refusals, failures, clock)

@@ -132,3 +132,20 @@ def test_folders_are_small() -> None:
             if count > MAX_FOLDER_FILES and folder not in FOLDERS_BY_COMMAND
         ]
     )
+
+
+DESTRUCTIVE = re.compile(
+    r"\b(HDEL|UNLINK|FLUSHALL|FLUSHDB|XGROUP DESTROY|DEL)\b|\bdelete\b.*(relay:|\bRedis\b|keyring)"
+)
+
+
+def test_no_message_advises_a_destructive_step() -> None:
+    documentation = {id(text) for _, text in docstrings()}
+    check(
+        [
+            f"{name}:{node.lineno} {node.value!r}"
+            for name, node in nodes()
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value
+            if id(node) not in documentation and DESTRUCTIVE.search(node.value)
+        ]
+    )

@@ -87,7 +87,7 @@ async def examine_lanes(redis: Redis, config: RelayConfig) -> list[Finding]:
         area = f"subscription {name}"
         if name not in configured:
             what = "not in relay.toml any more; its undelivered events are kept"
-            remedy = f"relay subscriptions drop {name} deletes them; or add {name} to relay.toml again"
+            remedy = f"add {name} to relay.toml again; to give them up: relay subscriptions drop {name}"
             findings.append(warning(area, what, remedy))
         elif name in pauses:
             findings.append(warning(area, f"paused: {pauses[name].reason}", f"relay subscriptions resume {name}"))

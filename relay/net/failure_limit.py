@@ -12,7 +12,6 @@ addresses than it holds forgets the oldest, and the common budget bounds them to
 from __future__ import annotations
 
 import random
-import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
@@ -45,7 +44,7 @@ class _Bucket:
     at: float
 
     def take(self, budget: Budget, now: float) -> bool:
-        self.left = min(budget.burst, self.left + (now - self.at) * budget.rate)
+        self.left = min(budget.burst, self.left + max(0.0, now - self.at) * budget.rate)  # a clock can be set back
         self.at = now
         if self.left < 1:
             return False
@@ -59,7 +58,7 @@ class FailureLimit:
     def __init__(
         self,
         delay: float,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float],
         rng: random.Random | None = None,
         *,
         each: Budget = EACH,

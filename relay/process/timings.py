@@ -67,9 +67,10 @@ class Timings:
     """From one check of relay.toml to the next: a stat costs microseconds and works on every mount."""
     refusal_log: float = 1.0
     """Time that one log line of refused requests covers."""
-    refusal_delay: float = 2.0
+    refusal_delay: float = 4.0
     """Mean delay of a refusal to a sender that is over its budget of failures: a sender that waits for responses sends
-    no more than its connections divided by this.
+    no more than its connections divided by this. At most one and a half times as long, and shorter than the ten seconds
+    that Linq waits.
     """
     bootstrap_retry: float = 15.0
     """Until `relay up` tries again to register the lines at Linq."""

@@ -66,7 +66,7 @@ class Readiness:
         parts = self._parts
         return {
             "redis": self._redis_error or parts.memory.refusal or _OK,
-            "keyring": _KEYRING.get(parts.keys.state, _OK),
+            "keyring": parts.keys.read_error or _KEYRING.get(parts.keys.state, _OK),
             "process": "the process is stopping" if self.stopping else _OK,
             "lines": parts.keys.lines,
             "unusable": [str(error) for error in parts.keys.errors],

@@ -28,6 +28,10 @@ def test_address_has_a_burst_and_a_rate(limit: FailureLimit, clock: Clock) -> No
     assert taken(limit, "192.0.2.1") == 2
     clock.now += 3600
     assert taken(limit, "192.0.2.1") == 3
+    clock.now -= 3600
+    assert taken(limit, "192.0.2.1") == 0
+    clock.now += 3601
+    assert taken(limit, "192.0.2.1") == 3
 
 
 def test_addresses_share_a_common_budget(limit: FailureLimit, clock: Clock) -> None:

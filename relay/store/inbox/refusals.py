@@ -35,6 +35,7 @@ log = structlog.get_logger()
 class _Group:
     example: dict[str, Any]
     count: int = 0
+    final: int = 0
     limited: int = 0
     lines: dict[str, None] = field(default_factory=dict)
 
@@ -68,22 +69,24 @@ class Refusals:
         cause: str = "",
         event: str = "event.refused",
         line: str | None = None,
+        final: bool = False,
         limited: bool = False,
         **example: object,
     ) -> None:
         """Record a refusal of the kind `code`; `cause` tells causes of one kind apart, in words of our own.
 
-        `limited` marks one beyond the sender's budget. `example` is logged of the first only.
+        `final` marks one that Linq does not send again, `limited` one beyond the sender's budget. `example` is logged
+        of the first only.
         """
         key = (event, code, cause)
         group = self._groups.get(key)
         if group is None:
             if len(self._groups) >= _MAX_CAUSES:
                 key = ("event.refused", "other", "")
-            shown = {name: value[:_MAX_TEXT] if isinstance(value, str) else value for name, value in example.items()}
-            group = self._groups.setdefault(key, _Group(shown))
+            group = self._groups.setdefault(key, _Group({name: _shown(value) for name, value in example.items()}))
             self._recorded.set()
         group.count += 1
+        group.final += final
         group.limited += limited
         if line is not None and len(group.lines) < _MAX_LINES:
             group.lines[line] = None
@@ -106,7 +109,7 @@ class Refusals:
                 details["lines"] = lines
             if group.limited:
                 details["limited"] = group.limited
-            log.warning(event, code=code, count=group.count, **details, **group.example)
+            log.warning(event, code=code, count=group.count, final=group.final, **details, **group.example)
             self._uncounted[code] += group.count
 
     async def _count(self) -> None:
@@ -119,6 +122,11 @@ class Refusals:
         except RedisTrouble:
             self._uncounted += counts  # it may have been counted: a count too high is better than one too low
             raise
+
+
+def _shown(value: object) -> object:
+    """Return `value` for a log: a sender may have chosen it, so a text is short, and escaped unless it is plain."""
+    return value[:_MAX_TEXT].encode("unicode_escape").decode() if isinstance(value, str) else value
 
 
 async def refused_counts(redis: Redis) -> dict[str, int]:

@@ -77,6 +77,8 @@ class KeyCache:
         self._names: dict[str | None, set[bytes]] = {}  # of the records with a secret of each line
         self._secrets: dict[str | None, tuple[LineSecret, ...]] = {}
         self._is_read = False
+        self.read_error: str | None = None
+        """Reason why the last read failed; None if it did not."""
         self._full_read_at = 0.0
         self._requested = asyncio.Event()
         self._waiting: list[asyncio.Future[None]] = []
@@ -159,11 +161,13 @@ class KeyCache:
             try:
                 await self._read()
             except Exception as error:  # noqa: BLE001  waiting requests get any error
-                self._log_once("keyring", f"the keyring cannot be read: {describe(error)}")
+                self.read_error = f"the keyring ({keys.KEYRING}) cannot be read: {describe(error)}"
+                self._log_once("keyring", self.read_error)
                 for future in waiting:
                     if not future.done():
                         future.set_exception(StoreUnavailable("the keyring could not be read again"))
             else:
+                self.read_error = None
                 self._logged.discard("keyring")
                 for future in waiting:
                     if not future.done():

@@ -28,6 +28,7 @@ async def test_flood_is_one_line_for_each_cause(redis: Redis) -> None:
         "log_level": "warning",
         "code": "bad_signature",
         "count": 1000,
+        "final": 0,
         "line": None,
         "reason": "too old",
         "remote": "192.0.2.0",
@@ -42,6 +43,13 @@ async def test_last_refusals_are_logged_and_counted_at_the_end(redis: Redis) -> 
             refusals.record("not_found", path="/" + "x" * 5000)
         assert [(line["code"], line["count"], len(line["path"])) for line in logs] == [("not_found", 1, 120)]
     assert await refused_counts(redis) == {"not_found": 1}
+
+
+async def test_text_of_a_sender_is_escaped(redis: Redis) -> None:
+    with capture_logs() as logs:
+        async with Refusals(redis, WEEK) as refusals:
+            refusals.record("too_large", final=True, subscription="\x1b[31m\udc9b\n")
+    assert (logs[0]["subscription"], logs[0]["final"]) == (r"\x1b[31m\udc9b\n", 1)
 
 
 async def test_number_of_causes_is_bounded(redis: Redis) -> None:

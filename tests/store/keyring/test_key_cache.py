@@ -191,6 +191,18 @@ async def test_wrong_key_is_logged_once_for_all_lines(redis: Redis, keyring: Key
     assert rest == "the same for 1 more records of relay:keyring"
 
 
+async def test_keyring_of_another_type_keeps_the_secrets(redis: Redis, keyring: Keyring) -> None:
+    await keyring.store(LINE, 1, "id", SECRET, 0)
+    async with KeyCache(keyring) as cache:
+        await cache.renew()
+        await redis.rename(keys.KEYRING, "aside")
+        await redis.set(keys.KEYRING, "a string")
+        await redis.set(keys.KEYRING_REVISION, "another")
+        with pytest.raises(StoreUnavailable):
+            await cache.renew()
+        assert (cache.secrets_for(LINE, None), "WRONGTYPE" in str(cache.read_error)) == ((known(),), True)
+
+
 async def test_wrong_key_is_not_hidden_by_a_fixed_secret(redis: Redis, keyring: Keyring) -> None:
     await Keyring(redis, Cipher(new_key())).store(LINE, 1, "id", SECRET, 0)
     async with KeyCache(keyring, [known(None, 0)]) as cache:
