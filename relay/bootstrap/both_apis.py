@@ -15,6 +15,7 @@ from relay.bootstrap.factory import open_reconciler
 from relay.bootstrap.v2_reconcile import open_v2_reconciler
 from relay.core.errors import LinqApiError, RelayError
 from relay.store.driver.client import RedisTrouble, describe
+from relay.store.driver.lock import log_waiting
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -60,9 +61,14 @@ async def apply_both(
     config: RelayConfig,
     on_done: Callable[[AppliedStep], None],
     approval: Approval = Approval.COMMAND,
+    on_wait: Callable[[str], None] = log_waiting,
 ) -> FromBoth[AppliedStep]:
     """Bring both APIs to the desired state; `on_done` is called with each finished step. Raises as `_from_both`."""
-    return await _from_both(settings, redis, config, lambda reconciler: reconciler.apply(on_done, approval=approval))
+
+    async def apply(reconciler: Reconciler | V2Reconciler) -> list[AppliedStep]:
+        return await reconciler.apply(on_done, approval=approval, on_wait=on_wait)
+
+    return await _from_both(settings, redis, config, apply)
 
 
 async def _from_both(

@@ -26,6 +26,7 @@ from relay.linq.api.v2 import VERSION, open_linq_v2
 from relay.linq.target_urls import is_our_v2_url, v2_url
 from relay.parts import open_v2_secret_marker
 from relay.store.driver.client import RedisTrouble, describe
+from relay.store.driver.lock import log_waiting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
@@ -129,9 +130,13 @@ class V2Reconciler:
         await self._looked(survey.plan())
 
     async def apply(
-        self, on_done: Callable[[AppliedStep], None], approval: Approval = Approval.COMMAND
+        self,
+        on_done: Callable[[AppliedStep], None],
+        approval: Approval = Approval.COMMAND,
+        on_wait: Callable[[str], None] = log_waiting,
     ) -> list[AppliedStep]:
-        """Carry out the steps to the desired state that `approval` allows; `on_done` is called with each finished one.
+        """Carry out the steps to the desired state that `approval` allows; `on_done` is called with each finished one,
+        and `on_wait` if another run holds the lock.
 
         Raises as `survey`, and
 
@@ -139,7 +144,7 @@ class V2Reconciler:
             StoreError: another run has held the lock for too long.
         """
         results: list[AppliedStep] = []
-        async with self._sent.exclusively():
+        async with self._sent.exclusively(on_wait):
             steps = (await self.survey()).plan()
             for step in hold_back(steps, await self._looked(steps), approval):
                 done = await self._carry_out(step)

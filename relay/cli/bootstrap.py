@@ -15,7 +15,7 @@ from relay.bootstrap.factory import NEEDS, open_reconciler
 from relay.bootstrap.plan import Action, Step
 from relay.bootstrap.reconcile import AppliedStep
 from relay.bootstrap.status import KINDS, Status, differences, statuses
-from relay.cli.bootstrap_view import end_on, print_result, print_status, reporter, step_summary
+from relay.cli.bootstrap_view import end_on, print_result, print_status, reporter, say_waiting, step_summary
 from relay.cli.command import command, commands
 from relay.cli.filters import checked_line
 from relay.cli.output import JsonOption, View, counted, print_json, print_table, say
@@ -142,7 +142,7 @@ async def _plan() -> FromBoth[Step]:
 
 async def _apply(report: Callable[[AppliedStep], None], approval: Approval) -> FromBoth[AppliedStep]:
     async with _account() as (settings, redis, config):
-        return await apply_both(settings, redis, config, report, approval)
+        return await apply_both(settings, redis, config, report, approval, say_waiting)
 
 
 async def _rotate(
@@ -153,7 +153,7 @@ async def _rotate(
         open_reconciler(settings, redis, config) as reconciler,
     ):
         overlap = config.linq.rotate_overlap if overlap is None else overlap
-        return FromBoth(await reconciler.rotate(lines, overlap, report), [])
+        return FromBoth(await reconciler.rotate(lines, overlap, report, say_waiting), [])
 
 
 async def _status() -> tuple[list[Status], dict[str, int], list[str]]:

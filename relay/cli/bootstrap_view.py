@@ -69,6 +69,11 @@ def reporter(*, json: bool) -> Callable[[AppliedStep], None]:
     return (lambda _: None) if json else report
 
 
+def say_waiting(message: str) -> None:
+    """Print on standard error that another run is waited for."""
+    typer.echo(message, err=True)
+
+
 def print_result(results: FromBoth[AppliedStep], *, json: bool) -> None:
     """Print the result of a command that changed something; exit with 1 if a step failed."""
     failed = [applied for applied in results.found if applied.error]

@@ -149,7 +149,7 @@ async def test_unstored_secrets_are_replaced_next_run(
     sandbox: RunningSandbox, redis: Redis, redis_url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reconcile, "_STORE_PAUSE", 0.001)
-    monkeypatch.setattr(lock, "_LENGTH", 0.1)  # for the lock, which cannot be released
+    monkeypatch.setattr(lock, "LEASE", 0.1)  # for the lock, which cannot be released
     async with bench_losing_redis(sandbox, redis_url, clock, opens_after=None) as troubled:
         results = await troubled.apply()
     assert actions(results) == [("create", line, 1, False) for line in LINES]

@@ -14,10 +14,10 @@ from relay.core.errors import StoreError
 from relay.core.line_secret import LineSecret
 from relay.store import keys
 from relay.store.driver.client import ask
-from relay.store.driver.lock import exclusive_lock
+from relay.store.driver.lock import exclusive_lock, log_waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from contextlib import AbstractAsyncContextManager
 
     from redis.asyncio import Redis
@@ -75,13 +75,13 @@ class Keyring:
             if record.subscription_id == subscription_id:
                 await self._write(record.model_copy(update={"retire_at": int(at)}))
 
-    def exclusively(self) -> AbstractAsyncContextManager[None]:
-        """Hold the lock for changes of subscriptions at Linq and of secrets here; a second process waits.
+    def exclusively(self, on_wait: Callable[[str], None] = log_waiting) -> AbstractAsyncContextManager[None]:
+        """Hold the lock for changes of subscriptions at Linq and of secrets here; a second process waits, and `on_wait` says for whom.
 
         Raises:
             StoreError: the lock was not free in time.
         """
-        return exclusive_lock(self._redis, keys.KEYRING_LOCK, "bootstrap")
+        return exclusive_lock(self._redis, keys.KEYRING_LOCK, "bootstrap", on_wait)
 
     async def tidy(self, gone: Collection[str], now: float) -> None:
         """Delete the secrets of subscriptions that are `gone` from Linq, and encrypt the others with the newest key.
