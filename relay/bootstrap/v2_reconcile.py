@@ -135,10 +135,9 @@ class V2Reconciler:
         approval: Approval = Approval.COMMAND,
         on_wait: Callable[[str], None] = log_waiting,
     ) -> list[AppliedStep]:
-        """Carry out the steps to the desired state that `approval` allows; `on_done` is called with each finished one,
-        and `on_wait` if another run holds the lock.
+        """Carry out the steps to the desired state that `approval` allows.
 
-        Raises as `survey`, and
+        `on_done` is called with each finished one, and `on_wait` if another run holds the lock. Raises as `survey`, and
 
         Raises:
             StoreError: another run has held the lock for too long.

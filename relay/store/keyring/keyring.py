@@ -76,7 +76,9 @@ class Keyring:
                 await self._write(record.model_copy(update={"retire_at": int(at)}))
 
     def exclusively(self, on_wait: Callable[[str], None] = log_waiting) -> AbstractAsyncContextManager[None]:
-        """Hold the lock for changes of subscriptions at Linq and of secrets here; a second process waits, and `on_wait` says for whom.
+        """Hold the lock for changes of subscriptions at Linq and of secrets here.
+
+        `on_wait` is called with a sentence about the other process if there is one.
 
         Raises:
             StoreError: the lock was not free in time.

@@ -32,7 +32,9 @@ class V2SecretMarker:
         self._cipher = cipher
 
     def exclusively(self, on_wait: Callable[[str], None] = log_waiting) -> AbstractAsyncContextManager[None]:
-        """Hold the lock for changes of subscriptions at Linq, in either API; a second process waits, and `on_wait` says for whom.
+        """Hold the lock for changes of subscriptions at Linq, in either API.
+
+        `on_wait` is called with a sentence about the other process if there is one.
 
         Raises:
             StoreError: the lock was not free in time.

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 async def test_second_apply_names_the_first_and_follows_it(sandbox: RunningSandbox, redis: Redis) -> None:
-    creating, terminated = asyncio.Event(), asyncio.Event()
+    creating, terminating, terminated = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def hang(request: web.Request) -> web.StreamResponse | None:
-        if request.method == "POST" and not terminated.is_set():
+        if request.method == "POST" and not terminating.is_set():
             creating.set()
             await terminated.wait()
             return linq_error(500, 3006, "Internal error")
@@ -36,6 +36,7 @@ async def test_second_apply_names_the_first_and_follows_it(sandbox: RunningSandb
             said = await line_with("holds the lock", second.stderr)
             assert f"another bootstrap (pid {first.pid} on " in said
             assert await is_with(first)
+            terminating.set()
             first.terminate()
             assert (await ended(first)).code == 143
             assert not await is_with(first)  # released, not expired
