@@ -66,6 +66,8 @@ class Reconciler:
         self._config = config
         self._public_url = public_url
         self._clock = clock
+        self.notes: list[str] = []
+        """Faults that the last survey found and no step repairs."""
 
     async def survey(self) -> Survey:
         """Return the desired and the actual state; change nothing.
@@ -81,6 +83,10 @@ class Reconciler:
             secrets = await self._secrets()
             survey = Survey(await desired, await existing, secrets)
         await self._check_completeness(survey)
+        self.notes = [
+            f"{f'subscription {odd.subscription_id}' if odd.subscription_id else odd.owner}: {odd.what}"
+            for odd in survey.malformed
+        ]
         return survey
 
     async def plan(self) -> list[Step]:

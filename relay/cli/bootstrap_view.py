@@ -74,17 +74,24 @@ def say_waiting(message: str) -> None:
     typer.echo(message, err=True)
 
 
+def say_notes(notes: Iterable[str]) -> None:
+    """Print on standard error what was left out, and what has to be corrected by hand."""
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)
+
+
 def print_result(results: FromBoth[AppliedStep], *, json: bool) -> None:
     """Print the result of a command that changed something; exit with 1 if a step failed."""
     failed = [applied for applied in results.found if applied.error]
     if json:
         steps = [{**step_summary(applied.step), "error": applied.error} for applied in results.found]
-        print_json({"failed": len(failed), "steps": steps, "errors": results.troubles})
+        print_json({"failed": len(failed), "steps": steps, "errors": results.troubles, "notes": results.notes})
     else:
         done = Counter(applied.step.action for applied in results.found if not applied.error)
         kept, held = done.pop(Action.KEEP, 0), done.pop(Action.HOLD, 0)
         held_back = f", {held} held back" if held else ""
         say(f"{done.total()} changed, {kept} kept{held_back}, {len(failed)} failed.")
+    say_notes(results.notes)
     end_on(results.troubles)
     if failed:
         raise typer.Exit(1)

@@ -29,16 +29,18 @@ def run(main: Coroutine[None, None, Answer]) -> Answer:
 async def _until_done(main: Coroutine[None, None, Answer]) -> Answer:
     """Run `main` as a task; on cancellation, cancel it until it ends, since a single one can be lost (`end_task`)."""
     loop = asyncio.get_running_loop()
-    terminated = loop.create_future()
+    terminated = asyncio.Event()
     task = asyncio.create_task(main)
     if threading.current_thread() is threading.main_thread():
         # A process with its own way to stop replaces the handler (`stop_on_signals`).
-        loop.add_signal_handler(signal.SIGTERM, lambda: terminated.done() or terminated.set_result(None))
+        loop.add_signal_handler(signal.SIGTERM, terminated.set)
+    waiting = asyncio.create_task(terminated.wait())
     try:
-        await asyncio.wait({task, terminated}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         await end_task(task, _CLEANUP_TIMEOUT)
-    if task.cancelled() and terminated.done():
+        await end_task(waiting)
+    if task.cancelled() and terminated.is_set():
         raise SystemExit(_TERMINATED)
     return task.result()
 
