@@ -1,5 +1,6 @@
 """Reconcile both of Linq's APIs: the v3 subscriptions, and the one of v2 where relay.toml has `[linq.v2]`.
 
+With `[linq.v2]` and without a key for v3, only v2 is reconciled, and the result says so.
 Variables missing for either API are reported before anything is changed; after that, a failure of one API does not stop
 the other.
 """
@@ -7,14 +8,15 @@ the other.
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from relay.bootstrap.deletions import Approval
-from relay.bootstrap.factory import open_reconciler
-from relay.bootstrap.v2_reconcile import open_v2_reconciler
+from relay.bootstrap.factory import NEEDS, open_reconciler
+from relay.bootstrap.v2_reconcile import V2_NEEDS, open_v2_reconciler
 from relay.core.errors import LinqApiError, RelayError
 from relay.store.driver.client import RedisTrouble, describe
+from relay.store.driver.lock import log_waiting
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -30,6 +32,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+V2_ONLY = (
+    "LINQ_API_V3_API_KEY is not set: only the v2 subscription of [linq.v2] is maintained, and no line is registered at "
+    "the v3 API"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class FromBoth(Generic[T]):
@@ -38,6 +45,8 @@ class FromBoth(Generic[T]):
     found: list[T]
     troubles: list[str]
     """The errors of an API without results."""
+    notes: list[str] = field(default_factory=list)
+    """Sentences about APIs that were left out, and about faults to be corrected by hand."""
 
 
 async def survey_both(settings: Settings, redis: Redis, config: RelayConfig) -> FromBoth[Surveyed]:
@@ -60,9 +69,14 @@ async def apply_both(
     config: RelayConfig,
     on_done: Callable[[AppliedStep], None],
     approval: Approval = Approval.COMMAND,
+    on_wait: Callable[[str], None] = log_waiting,
 ) -> FromBoth[AppliedStep]:
     """Bring both APIs to the desired state; `on_done` is called with each finished step. Raises as `_from_both`."""
-    return await _from_both(settings, redis, config, lambda reconciler: reconciler.apply(on_done, approval=approval))
+
+    async def apply(reconciler: Reconciler | V2Reconciler) -> list[AppliedStep]:
+        return await reconciler.apply(on_done, approval=approval, on_wait=on_wait)
+
+    return await _from_both(settings, redis, config, apply)
 
 
 async def _from_both(
@@ -78,11 +92,16 @@ async def _from_both(
         LinqApiError, StoreError: only v3 is configured, and it or Redis failed.
     """
     async with AsyncExitStack() as stack:
-        v3 = await stack.enter_async_context(open_reconciler(settings, redis, config))
-        if config.linq.v2 is None:
-            return FromBoth(await work(v3), [])
         gathered: FromBoth[T] = FromBoth([], [])
-        works: dict[str, Reconciler | V2Reconciler] = {"v3": v3}
+        works: dict[str, Reconciler | V2Reconciler] = {}
+        if is_v2_only(settings, config):
+            gathered.notes.append(V2_ONLY)
+        else:
+            settings.require(*NEEDS, because="every line has a subscription at Linq's v3 API")
+            works["v3"] = await stack.enter_async_context(open_reconciler(settings, redis, config))
+        if config.linq.v2 is None:
+            found = await work(works["v3"])
+            return FromBoth(found, [], works["v3"].notes)
         try:
             works["v2"] = await stack.enter_async_context(open_v2_reconciler(settings, redis, config))
         except LinqApiError as error:  # relay.toml subscribes to none of its event types
@@ -92,4 +111,17 @@ async def _from_both(
                 gathered.found.extend(await work(reconciler))
             except (RelayError, *RedisTrouble) as error:
                 gathered.troubles.append(f"{api}: {describe(error)}")
+            gathered.notes.extend(reconciler.notes)
         return gathered
+
+
+def is_v2_only(settings: Settings, config: RelayConfig) -> bool:
+    """Return True if relay.toml has `[linq.v2]`, and there is no key for the v3 API."""
+    return config.linq.v2 is not None and settings.linq_api_v3_api_key is None
+
+
+def missing_settings(settings: Settings, config: RelayConfig) -> list[str]:
+    """Return the settings that the APIs in use need and that are not set."""
+    needs = dict.fromkeys(V2_NEEDS if is_v2_only(settings, config) else NEEDS)
+    needs |= dict.fromkeys(V2_NEEDS if config.linq.v2 is not None else ())
+    return [need for need in needs if getattr(settings, need) is None]

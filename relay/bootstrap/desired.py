@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from relay.bootstrap.plan import DesiredState
 from relay.config.settings import LOOPBACK, Settings
 from relay.core.errors import LinqApiError, Problem, SettingsError
+from relay.core.lines import line_meant_by
 from relay.core.patterns import matches
 from relay.linq.api.v3 import KNOWN_EVENT_TYPES, ListedLines
 from relay.linq.payloads.event_types import V2_TYPES, is_of_lines, is_of_the_account
@@ -37,7 +38,8 @@ async def desired_state_of(config: RelayConfig, public_url: str, api: LinqApi) -
     if not of_lines and any(matches(pattern, known) for pattern in patterns for known in _KNOWN_OF_LINES):
         raise LinqApiError("Linq lists no event type of lines that relay.toml requests; nothing is changed")
     of_the_account = frozenset(filter(is_of_the_account, events)) if config.linq.account else frozenset()
-    lines = [line for line in listed.lines if line not in config.linq.exclude]
+    meant = filter(None, map(line_meant_by, listed.unreadable))  # "+1 (646) 555-0123" is a line, and is reported
+    lines = sorted({*listed.lines, *meant} - {*config.linq.exclude})
     if not lines:
         raise LinqApiError("every line that Linq lists is excluded in relay.toml ([linq] exclude)")
     return DesiredState(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from relay.core.config.relay_toml import RelayConfig
 
 NEEDS = ("relay_public_url", "relay_secret_key", "linq_api_v3_api_key")
-"""The settings that every call to Linq needs."""
+"""The settings that every call to Linq's v3 API needs."""
 
 
 @asynccontextmanager

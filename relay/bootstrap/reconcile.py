@@ -20,6 +20,7 @@ from relay.bootstrap.survey import Survey
 from relay.core.errors import LinqApiError, RelayError, StoreError
 from relay.process.tasks import in_background
 from relay.store.driver.client import RedisTrouble, describe
+from relay.store.driver.lock import log_waiting
 from relay.store.keyring.record import UnusableRecord
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ class Reconciler:
         self._config = config
         self._public_url = public_url
         self._clock = clock
+        self.notes: list[str] = []
+        """Faults that the last survey found and no step repairs."""
 
     async def survey(self) -> Survey:
         """Return the desired and the actual state; change nothing.
@@ -81,6 +84,10 @@ class Reconciler:
             secrets, unusable = await self._secrets()
             survey = Survey(await desired, await existing, secrets, unusable)
         await self._check_completeness(survey)
+        self.notes = [
+            f"{f'subscription {odd.subscription_id}' if odd.subscription_id else odd.owner}: {odd.what}"
+            for odd in survey.malformed
+        ]
         return survey
 
     async def plan(self) -> list[Step]:
@@ -97,15 +104,17 @@ class Reconciler:
         on_done: Callable[[AppliedStep], None],
         only: Callable[[Step], bool] = lambda _: True,
         approval: Approval = Approval.COMMAND,
+        on_wait: Callable[[str], None] = log_waiting,
     ) -> list[AppliedStep]:
         """Carry out the steps to the desired state, or those of them that `only` selects and `approval` allows.
 
-        A step that fails does not stop the others; `on_done` is called with each finished one. Raises as `survey`, and
+        A step that fails does not stop the others; `on_done` is called with each finished one, and `on_wait` if another
+        run holds the lock. Raises as `survey`, and
 
         Raises:
             StoreError: another run has held the lock for too long.
         """
-        async with self._keyring.exclusively():
+        async with self._keyring.exclusively(on_wait):
             survey = await self.survey()
             steps = survey.plan(self._clock())
             steps = hold_back(steps, await self._looked(steps), approval)
@@ -134,7 +143,11 @@ class Reconciler:
             )
 
     async def rotate(
-        self, lines: Collection[str | None] | None, overlap: float, on_done: Callable[[AppliedStep], None]
+        self,
+        lines: Collection[str | None] | None,
+        overlap: float,
+        on_done: Callable[[AppliedStep], None],
+        on_wait: Callable[[str], None] = log_waiting,
     ) -> list[AppliedStep]:
         """Give `lines` (None: every one, and the account) new secrets; the old ones stay valid for `overlap` seconds.
 
@@ -143,7 +156,7 @@ class Reconciler:
         Raises:
             StoreError: one of `lines` has no secret that could be rotated.
         """
-        async with self._keyring.exclusively():
+        async with self._keyring.exclusively(on_wait):
             survey = await self.survey()
             owners = survey.desired.owners if lines is None else lines
             until = self._clock() + overlap

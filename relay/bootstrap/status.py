@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from relay.bootstrap.plan import Step
     from relay.store.keyring.last_seen import LastEvent
 
-KINDS = ("missing", "changed", "inactive", "extra", "silent", "foreign")
+KINDS = ("missing", "changed", "inactive", "extra", "silent", "malformed", "foreign")
 """The kinds of difference that a check counts:
 
 missing     owners (lines, the account, v2) without a subscription that can be used
@@ -27,8 +27,21 @@ changed     subscriptions that have other events, another line filter or perhaps
 inactive    subscriptions that a user, or Linq, switched off
 extra       subscriptions of ours that should not be there (duplicates, lines that are gone)
 silent      lines (and v2) that had events before, and none for `[linq] silent_after`
+malformed   subscriptions under our URL at which no event can be accepted, and numbers that are not E.164; never touched
 foreign     subscriptions of others that get the same events; for information, never touched
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """A subscription or a number at Linq that has to be corrected by hand, since it is not provably ours."""
+
+    owner: str
+    """The number, or `unknown`."""
+    what: str
+    """A sentence with the remedy."""
+    subscription_id: str | None = None
+    is_active: bool = False
 
 
 class Surveyed(Protocol):
@@ -46,6 +59,10 @@ class Surveyed(Protocol):
         """The ids of the subscriptions that Linq posts to."""
 
     @property
+    def malformed(self) -> Sequence[Malformed]:
+        """Faults at Linq to be corrected by hand."""
+
+    @property
     def foreign(self) -> int:
         """The number of subscriptions of others that get the same events."""
 
@@ -55,7 +72,7 @@ class Status:
     """An owner, and its subscription in use."""
 
     owner: str
-    """A line (E.164), `account` or `v2`."""
+    """A line (E.164), `account` or `v2`; for what is malformed, the number or `unknown`."""
     generation: int | None
     """None where no subscription can be used; 0 for v2's, which has none."""
     subscription_id: str | None
@@ -76,7 +93,10 @@ class Status:
 
 
 def statuses(survey: Surveyed, last_seen: Mapping[str, LastEvent], now: float, silent_after: float) -> list[Status]:
-    """Return the status of every owner that should have a subscription; `now` and `silent_after` are (Unix) seconds."""
+    """Return the status of every owner that should have a subscription, and what is malformed.
+
+    `now` and `silent_after` are (Unix) seconds.
+    """
     steps, active = survey.plan(now), survey.active
     rows = []
     for owner in survey.owners:
@@ -97,7 +117,19 @@ def statuses(survey: Surveyed, last_seen: Mapping[str, LastEvent], now: float, s
                 state=silence or "ok" if main.action is Action.KEEP else main.reason,
             )
         )
-    return rows
+    return rows + [
+        Status(
+            owner=odd.owner,
+            generation=None,
+            subscription_id=odd.subscription_id,
+            is_active=odd.is_active,
+            last_event_ms=None,
+            last_generation=None,
+            retiring=0,
+            state=f"malformed: {odd.what}",
+        )
+        for odd in survey.malformed
+    ]
 
 
 def differences(
@@ -106,6 +138,7 @@ def differences(
     """Count the differences of each of `KINDS`."""
     found = Counter(_kind(step) for step in survey.plan(now))
     found["silent"] = sum(bool(_silence(owner, last_seen.get(owner), now, silent_after)) for owner in survey.owners)
+    found["malformed"] = len(survey.malformed)
     found["foreign"] = survey.foreign
     return {kind: found[kind] for kind in KINDS}
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from relay.bootstrap.plan import DesiredState, Step, make_plan
+from relay.bootstrap.status import Malformed
 from relay.core.event import Dialect, owner_of
-from relay.linq.target_urls import our_target
+from relay.linq.target_urls import fault_of_url, our_target
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from relay.linq.api.v3 import LinqSubscription
     from relay.store.keyring.record import KeyRecord
@@ -43,10 +44,33 @@ class Survey:
         return {subscription.id for subscription in self.existing if subscription.is_active}
 
     @property
+    def malformed(self) -> list[Malformed]:
+        """Faults to be corrected by hand: subscriptions at which no event can be accepted, and numbers."""
+        return [
+            *malformed_subscriptions(
+                self.desired.public_url, ((each.id, each.target_url, each.is_active) for each in self.existing)
+            ),
+            *(
+                Malformed(number, "Linq lists this number, but not in E.164; ask Linq to correct it")
+                for number in self.desired.unreadable
+            ),
+        ]
+
+    @property
     def foreign(self) -> int:
         """The number of subscriptions of others that get events of the same lines."""
         return sum(map(self._is_foreign, self.existing))
 
     def _is_foreign(self, subscription: LinqSubscription) -> bool:
         shares = not subscription.phone_numbers or not subscription.phone_numbers.isdisjoint(self.desired.lines)
-        return shares and our_target(self.desired.public_url, subscription.target_url) is None
+        url = subscription.target_url
+        is_ours = our_target(self.desired.public_url, url) is not None or fault_of_url(self.desired.public_url, url)
+        return shares and not is_ours
+
+
+def malformed_subscriptions(public_url: str, existing: Iterable[tuple[str, str, bool]]) -> Iterator[Malformed]:
+    """Yield the subscriptions under our paths at which no event can be accepted, of those with id, URL and activity."""
+    for subscription_id, url, is_active in existing:
+        if fault := fault_of_url(public_url, url):
+            what = f"{fault} ({url}); delete it at Linq, or correct its URL"
+            yield Malformed("unknown", what, subscription_id, is_active)

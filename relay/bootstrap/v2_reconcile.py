@@ -19,6 +19,7 @@ from relay.bootstrap.desired import public_url_of, requested_v2_events
 from relay.bootstrap.looks import Looks
 from relay.bootstrap.plan import INACTIVE, Action, Step, differing_events
 from relay.bootstrap.reconcile import AppliedStep
+from relay.bootstrap.survey import malformed_subscriptions
 from relay.core.errors import RelayError
 from relay.core.event import Dialect, owner_of
 from relay.core.secret import SigningSecret
@@ -26,12 +27,14 @@ from relay.linq.api.v2 import VERSION, open_linq_v2
 from relay.linq.target_urls import is_our_v2_url, v2_url
 from relay.parts import open_v2_secret_marker
 from relay.store.driver.client import RedisTrouble, describe
+from relay.store.driver.lock import log_waiting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 
     from redis.asyncio import Redis
 
+    from relay.bootstrap.status import Malformed
     from relay.config.settings import Settings
     from relay.core.config.relay_toml import RelayConfig
     from relay.linq.api.v2 import LinqV2Api
@@ -94,11 +97,16 @@ class V2Survey:
         return {str(subscription.id) for subscription in self.existing if subscription.active is not False}
 
     @property
+    def malformed(self) -> list[Malformed]:
+        """The subscriptions under our paths at which no event can be accepted."""
+        rows = ((str(each.id), each.webhook_url, each.active is not False) for each in self.existing)
+        return list(malformed_subscriptions(self.desired.public_url, rows))
+
+    @property
     def foreign(self) -> int:
         """The number of subscriptions of others that get the same events."""
-        return sum(
-            not is_our_v2_url(self.desired.public_url, subscription.webhook_url) for subscription in self.existing
-        )
+        others = [each for each in self.existing if not is_our_v2_url(self.desired.public_url, each.webhook_url)]
+        return len(others) - len(self.malformed)
 
 
 class V2Reconciler:
@@ -109,6 +117,8 @@ class V2Reconciler:
         self._sent = sent
         self._looks = looks
         self._desired = desired
+        self.notes: list[str] = []
+        """Faults that the last survey found and no step repairs."""
 
     async def survey(self) -> V2Survey:
         """Return the desired and the actual state; change nothing.
@@ -118,7 +128,9 @@ class V2Reconciler:
         """
         existing = await self._api.subscriptions()
         holder = await self._sent.holder(self._desired.secret, (subscription.id for subscription in existing))
-        return V2Survey(self._desired, existing, holder)
+        survey = V2Survey(self._desired, existing, holder)
+        self.notes = [f"subscription {odd.subscription_id}: {odd.what}" for odd in survey.malformed]
+        return survey
 
     async def plan(self) -> list[Step]:
         """Return the steps that `apply` would take; change nothing. Raises as `survey`."""
@@ -129,17 +141,20 @@ class V2Reconciler:
         await self._looked(survey.plan())
 
     async def apply(
-        self, on_done: Callable[[AppliedStep], None], approval: Approval = Approval.COMMAND
+        self,
+        on_done: Callable[[AppliedStep], None],
+        approval: Approval = Approval.COMMAND,
+        on_wait: Callable[[str], None] = log_waiting,
     ) -> list[AppliedStep]:
-        """Carry out the steps to the desired state that `approval` allows; `on_done` is called with each finished one.
+        """Carry out the steps to the desired state that `approval` allows.
 
-        Raises as `survey`, and
+        `on_done` is called with each finished one, and `on_wait` if another run holds the lock. Raises as `survey`, and
 
         Raises:
             StoreError: another run has held the lock for too long.
         """
         results: list[AppliedStep] = []
-        async with self._sent.exclusively():
+        async with self._sent.exclusively(on_wait):
             steps = (await self.survey()).plan()
             for step in hold_back(steps, await self._looked(steps), approval):
                 done = await self._carry_out(step)

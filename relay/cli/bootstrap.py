@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relay.bootstrap.both_apis import FromBoth, apply_both, plan_both, survey_both
+from relay.bootstrap.both_apis import V2_ONLY, FromBoth, apply_both, plan_both, survey_both
 from relay.bootstrap.deletions import Approval
 from relay.bootstrap.factory import NEEDS, open_reconciler
 from relay.bootstrap.plan import Action, Step
 from relay.bootstrap.reconcile import AppliedStep
 from relay.bootstrap.status import KINDS, Status, differences, statuses
+from relay.bootstrap.v2_reconcile import V2_NEEDS
 from relay.cli.bootstrap_view import (
     OldKey,
     end_on,
@@ -22,6 +24,8 @@ from relay.cli.bootstrap_view import (
     print_result,
     print_status,
     reporter,
+    say_notes,
+    say_waiting,
     step_summary,
 )
 from relay.cli.command import command, commands
@@ -30,7 +34,9 @@ from relay.cli.operator import record
 from relay.cli.output import JsonOption, View, counted, print_json, print_table, say
 from relay.config.file import read_config
 from relay.config.load import load_settings
+from relay.config.settings import Settings, environment
 from relay.core.durations import parse_duration
+from relay.core.errors import ConfigError, Problem, SettingsError
 from relay.parts import open_keyring, open_store
 from relay.process.event_loop import run
 from relay.store.keyring.last_seen import last_events
@@ -40,7 +46,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from relay.config.settings import Settings
+    from relay.bootstrap.status import Surveyed
     from relay.core.config.relay_toml import RelayConfig
 
 CHANGES_PENDING = 2
@@ -68,7 +74,12 @@ def plan(
     held = len([step for step in steps if step.action is Action.HOLD])
     if view.json:
         print_json(
-            {"pending": len(pending), "steps": [step_summary(step) for step in steps], "errors": planned.troubles}
+            {
+                "pending": len(pending),
+                "steps": [step_summary(step) for step in steps],
+                "errors": planned.troubles,
+                "notes": planned.notes,
+            }
         )
     else:
         columns = ("owner", "action", "generation", "target", "why")
@@ -78,6 +89,7 @@ def plan(
         print_table("Plan", columns, rows, view)
         held_back = f" {counted(held, 'deletion')} held back." if held else ""
         say((f"{counted(len(pending), 'change')} pending." if pending else "No changes.") + held_back)
+    say_notes(planned.notes)
     end_on(planned.troubles)
     if pending and detailed_exitcode:
         raise typer.Exit(CHANGES_PENDING)
@@ -132,15 +144,18 @@ def rotate(
 @command(app, examples=("relay bootstrap status", "relay bootstrap status --utc"))
 def status(*, view: View) -> None:
     """Show the subscription of each line, and that of v2; exit code 1 if anything is wrong."""
-    rows, found, errors, old_key = run(_status())
+    rows, found, surveys, old_key = run(_status())
+    errors = surveys.troubles
     if view.json:
         shown = [{**asdict(row), "is_ok": row.is_ok} for row in rows]
-        print_json({"subscriptions": shown, "differences": found, "errors": errors, "old_key": asdict(old_key)})
+        about = {"errors": errors, "notes": surveys.notes, "old_key": asdict(old_key)}
+        print_json({"subscriptions": shown, "differences": found, **about})
     else:
         print_status(rows, view)
         summary = ", ".join(f"{count} {kind}" for kind, count in found.items() if count)
         say(summary or ("" if errors else "Everything is in order."))
         print_old_key(old_key)
+    say_notes(note for note in surveys.notes if note == V2_ONLY)  # the others are rows
     end_on(errors)
     if any(count for kind, count in found.items() if kind != "foreign"):
         raise typer.Exit(1)
@@ -156,7 +171,7 @@ async def _apply(report: Callable[[AppliedStep], None], approval: Approval) -> t
         await record(redis, "bootstrap apply", "Linq")
         keyring = open_keyring(settings, redis)
         before = await keyring.key_use()
-        results = await apply_both(settings, redis, config, report, approval)
+        results = await apply_both(settings, redis, config, report, approval, say_waiting)
         after = await keyring.key_use()
         return results, OldKey.of(settings, len(after.older), len(before.older & after.current))
 
@@ -164,29 +179,50 @@ async def _apply(report: Callable[[AppliedStep], None], approval: Approval) -> t
 async def _rotate(
     lines: list[str] | None, overlap: float | None, report: Callable[[AppliedStep], None]
 ) -> FromBoth[AppliedStep]:
-    async with (
-        _account() as (settings, redis, config),
-        open_reconciler(settings, redis, config) as reconciler,
-    ):
-        overlap = config.linq.rotate_overlap if overlap is None else overlap
-        await record(redis, "bootstrap rotate", ", ".join(lines) if lines else "every line")
-        return FromBoth(await reconciler.rotate(lines, overlap, report), [])
+    async with _account() as (settings, redis, config):
+        settings.require(*NEEDS, because="only the secrets of the v3 API are rotated")
+        async with open_reconciler(settings, redis, config) as reconciler:
+            overlap = config.linq.rotate_overlap if overlap is None else overlap
+            await record(redis, "bootstrap rotate", ", ".join(lines) if lines else "every line")
+            return FromBoth(await reconciler.rotate(lines, overlap, report, say_waiting), [], reconciler.notes)
 
 
-async def _status() -> tuple[list[Status], dict[str, int], list[str], OldKey]:
+async def _status() -> tuple[list[Status], dict[str, int], FromBoth[Surveyed], OldKey]:
     async with _account() as (settings, redis, config):
         old_key = OldKey.of(settings, len((await open_keyring(settings, redis).key_use()).older))
         surveys = await survey_both(settings, redis, config)
         last_seen, now, silent_after = await last_events(redis), time.time(), config.linq.silent_after
     rows = [row for survey in surveys.found for row in statuses(survey, last_seen, now, silent_after)]
     found = [differences(survey, last_seen, now, silent_after) for survey in surveys.found]
-    return rows, {kind: sum(each[kind] for each in found) for kind in KINDS}, surveys.troubles, old_key
+    return rows, {kind: sum(each[kind] for each in found) for kind in KINDS}, surveys, old_key
 
 
 @asynccontextmanager
 async def _account() -> AsyncIterator[tuple[Settings, Redis, RelayConfig]]:
     """Yield the settings, Redis and relay.toml."""
-    settings = load_settings(*NEEDS)
+    settings = _load()
     config = read_config(settings.relay_config)
     async with open_store(settings) as redis:
         yield settings, redis, config
+
+
+def _load() -> Settings:
+    """Load the settings that the APIs in use need: v3's, unless there is only what v2 needs.
+
+    Raises:
+        SettingsError: variables are wrong or missing.
+    """
+    variables = environment()
+    has_v2 = False
+    with suppress(ConfigError):  # reported when it is read
+        path = Path(variables.get("RELAY_CONFIG", Settings.model_fields["relay_config"].default))
+        has_v2 = read_config(path).linq.v2 is not None
+    if has_v2 and "LINQ_API_V3_API_KEY" not in variables and "LINQ_V2_TOKEN" in variables:
+        return load_settings(*V2_NEEDS)
+    try:
+        return load_settings(*dict.fromkeys((*NEEDS, *(V2_NEEDS if has_v2 else ()))))
+    except SettingsError as error:
+        if has_v2 or "LINQ_V2_TOKEN" not in variables or "LINQ_API_V3_API_KEY" in variables:
+            raise
+        hint = Problem("relay.toml", "has no [linq.v2] table; add it to maintain the v2 subscription, also without v3")
+        raise SettingsError(error.heading, (*error.problems, hint)) from None

@@ -98,13 +98,25 @@ def reporter(*, json: bool) -> Callable[[AppliedStep], None]:
     return (lambda _: None) if json else report
 
 
+def say_waiting(message: str) -> None:
+    """Print on standard error that another run is waited for."""
+    typer.echo(message, err=True)
+
+
+def say_notes(notes: Iterable[str]) -> None:
+    """Print on standard error what was left out, and what has to be corrected by hand."""
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)
+
+
 def print_result(results: FromBoth[AppliedStep], *, json: bool, old_key: OldKey | None = None) -> None:
     """Print the result of a command that changed something; exit with 1 if a step failed."""
     failed = [applied for applied in results.found if applied.error]
     if json:
         steps = [{**step_summary(applied.step), "error": applied.error} for applied in results.found]
         about_key = {"old_key": asdict(old_key)} if old_key else {}
-        print_json({"failed": len(failed), "steps": steps, "errors": results.troubles, **about_key})
+        found = {"failed": len(failed), "steps": steps, "errors": results.troubles, "notes": results.notes}
+        print_json({**found, **about_key})
     else:
         done = Counter(applied.step.action for applied in results.found if not applied.error)
         kept, held = done.pop(Action.KEEP, 0), done.pop(Action.HOLD, 0)
@@ -112,6 +124,7 @@ def print_result(results: FromBoth[AppliedStep], *, json: bool, old_key: OldKey 
         say(f"{done.total()} changed, {kept} kept{held_back}, {len(failed)} failed.")
         if old_key:
             print_old_key(old_key)
+    say_notes(results.notes)
     end_on(results.troubles)
     if failed:
         raise typer.Exit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,9 +27,21 @@ from relay.process.timings import Timings, load_timings
 from relay.store.driver.client import RedisTrouble, describe
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from redis.asyncio import Redis
 
     from relay.config.file import Loaded
+    from relay.core.config.relay_toml import RelayConfig
+
+_NO_KEY = (
+    "neither LINQ_API_V3_API_KEY nor LINQ_V2_TOKEN is set: nothing is registered at Linq from here; set one of "
+    "them, or run relay bootstrap apply where they are set"
+)
+_NO_TABLE = (
+    "LINQ_API_V3_API_KEY is not set, and relay.toml has no [linq.v2]: nothing is registered at Linq; set the key, or "
+    "add the table to register at the v2 API alone"
+)
 
 log = structlog.get_logger()
 
@@ -49,7 +62,9 @@ async def run_group(ingress_processes: int, worker_processes: int) -> int:
             settings = settings.model_copy(update={"redis_url": embedded.url})
             environment["REDIS_URL"] = embedded.url
             log.info("redis.embedded", url=masked_redis_url(embedded.url), data=str(settings.relay_data_dir))
-        if settings.linq_api_v3_api_key is not None:
+        if settings.linq_api_v3_api_key is None and settings.linq_v2_token is None:
+            log.warning("bootstrap.skipped", note=_NO_KEY)
+        else:
             timings = load_timings()
             rules = ConfigFile(settings.relay_config, timings.config_poll)
             bootstrap = asyncio.create_task(_bootstrap(settings, rules, timings), name="bootstrap")
@@ -86,13 +101,18 @@ def load_all() -> Settings:
         problems += error.problems
     if settings is None:
         raise SettingsError("linq-relay cannot start:", tuple(problems))
+    checks: list[Callable[[], object]] = []
     if settings.linq_api_v3_api_key is not None:
+        checks.append(lambda: public_url_of(settings))
+    if has_v2 and (settings.linq_api_v3_api_key is not None or settings.linq_v2_token is not None):
+        checks.append(lambda: settings.require(*V2_NEEDS, because="relay.toml has [linq.v2]"))
+        if settings.relay_public_url is not None:
+            checks.append(lambda: public_url_of(settings, settings.linq_v2_base_url))
+    for check in checks:
         try:
-            public_url_of(settings)
-            if has_v2:
-                settings.require(*V2_NEEDS, because="relay.toml has [linq.v2]")
+            check()
         except SettingsError as error:
-            problems += error.problems
+            problems += (problem for problem in error.problems if problem not in problems)
     if problems:
         raise ConfigError("linq-relay cannot start:", tuple(problems))
     return settings
@@ -110,14 +130,25 @@ async def _bootstrap(settings: Settings, rules: ConfigFile, timings: Timings) ->
             loaded = rules.current
             if loaded is not applied:
                 try:
-                    results = await apply_both(settings, redis, loaded.config, lambda _: None)
-                    for trouble in results.troubles:
-                        log.error("bootstrap.failed", error=trouble, again_in_s=timings.bootstrap_retry)
-                    failed = bool(results.troubles) or any(done.error for done in results.found)
+                    applied = loaded if await _apply(settings, redis, loaded.config, timings) else None
                 except (RelayError, *RedisTrouble) as error:
                     log.error("bootstrap.failed", error=describe(error), again_in_s=timings.bootstrap_retry)  # noqa: TRY400
                 except Exception:  # of any kind: lines that are never registered would be worse than a retry
                     log.exception("bootstrap.error", again_in_s=timings.bootstrap_retry)
-                else:
-                    applied = None if failed else loaded
             await asyncio.sleep(timings.bootstrap_retry if applied is None else timings.bootstrap_poll)
+
+
+async def _apply(settings: Settings, redis: Redis, config: RelayConfig, timings: Timings) -> bool:
+    """Register what relay.toml asks for, and log what was done and what was left out; False if it must be retried."""
+    if settings.linq_api_v3_api_key is None and config.linq.v2 is None:
+        log.warning("bootstrap.skipped", note=_NO_TABLE)
+        return True
+    results = await apply_both(settings, redis, config, lambda _: None)
+    for note in results.notes:
+        log.warning("bootstrap.note", note=note)
+    for trouble in results.troubles:
+        log.error("bootstrap.failed", error=trouble, again_in_s=timings.bootstrap_retry)
+    failed = [done for done in results.found if done.error]
+    counts = Counter(done.step.action.value for done in results.found if not done.error)
+    log.info("bootstrap.applied", **counts, failed=len(failed))
+    return not failed and not results.troubles

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from relay.bootstrap.both_apis import survey_both
-from relay.bootstrap.factory import NEEDS
+from relay.bootstrap.both_apis import V2_ONLY, is_v2_only, missing_settings, survey_both
 from relay.bootstrap.status import statuses
 from relay.doctor.finding import Finding, not_checked, ok, problem, warning
 from relay.store.keyring.last_seen import last_events
@@ -13,6 +12,7 @@ from relay.store.keyring.last_seen import last_events
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
+    from relay.bootstrap.status import Status
     from relay.config.settings import Settings
     from relay.core.config.relay_toml import RelayConfig
 
@@ -25,7 +25,7 @@ async def examine_linq(settings: Settings, redis: Redis, config: RelayConfig, no
     Raises:
         RelayError: Linq or the keyring cannot be read.
     """
-    missing = [need.upper() for need in NEEDS if getattr(settings, need) is None]
+    missing = [need.upper() for need in missing_settings(settings, config)]
     if missing:
         why = f"{', '.join(missing)} not set"
         return [not_checked(AREA, "lines", why, "set these variables if this machine registers lines at Linq")]
@@ -33,13 +33,18 @@ async def examine_linq(settings: Settings, redis: Redis, config: RelayConfig, no
     last_seen = await last_events(redis)
     rows = [row for survey in surveys.found for row in statuses(survey, last_seen, now, config.linq.silent_after)]
     bad = [problem(AREA, error, "fix the cause, then run: relay bootstrap status") for error in surveys.troubles]
-    bad += [
-        problem(AREA, f"{row.owner}: {row.state}", "relay bootstrap apply")
-        if not row.state.startswith("silent")
-        else warning(
-            AREA, f"{row.owner}: {row.state}", "check that the line is still in use, and its status in Linq's dashboard"
-        )
-        for row in rows
-        if not row.is_ok
-    ]
-    return bad or [ok(AREA, f"{len(rows)} subscriptions are registered as configured")]
+    bad += [_finding(row) for row in rows if not row.is_ok]
+    if is_v2_only(settings, config):
+        bad.append(warning(AREA, V2_ONLY, "set LINQ_API_V3_API_KEY, unless the account has only v2"))
+    are = "1 subscription is" if len(rows) == 1 else f"{len(rows)} subscriptions are"
+    good = [ok(AREA, f"{are} registered as configured")]
+    return bad if any(not row.is_ok for row in rows) or surveys.troubles else [*good, *bad]
+
+
+def _finding(row: Status) -> Finding:
+    what = f"{row.owner}: {row.state}"
+    if row.state.startswith("silent"):
+        return warning(AREA, what, "check that the line is still in use, and its status in Linq's dashboard")
+    if row.state.startswith("malformed"):
+        return warning(AREA, what, "correct it at Linq; the relay does not touch it")
+    return problem(AREA, what, "relay bootstrap apply")

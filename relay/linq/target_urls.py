@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlencode, urlsplit
 
 from relay.core.lines import digits_of_line, line_of_digits
 
 V3_PATH = "/webhooks/linq"
 V2_PATH = "/webhooks/linq/v2"
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 PAYLOAD_VERSION = "2026-02-03"
 
 
@@ -70,10 +71,33 @@ def is_our_v2_url(public_url: str, url: str) -> bool:
     return _is_same_place(v2_url(public_url), url)
 
 
+def fault_of_url(public_url: str, url: str) -> str:
+    """Describe why no event can be accepted at `url`, which is under our paths; empty if it is right, or not ours."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    without_slash = parts._replace(path=parts.path.rstrip("/")).geturl()
+    if not any(_is_same_place(public_url.rstrip("/") + path, without_slash) for path in (V3_PATH, V2_PATH)):
+        return ""
+    if parts.path.endswith("/"):
+        return "its path ends in a slash, and every event sent there gets 404"
+    target = our_target(public_url, url)
+    if target is not None and target.named and target.line is None:
+        named = parse_qs(parts.query, keep_blank_values=True)["line"][0]
+        return f'its line "{named}" is not a phone number, such as 16465550123'
+    return ""
+
+
 def _is_same_place(url: str, other: str) -> bool:
     """Return True if two URLs are equal except for their queries."""
     try:
         left, right = urlsplit(url), urlsplit(other)
+        return _place(left) == _place(right)
     except ValueError:
         return False
-    return (left.scheme, left.netloc.lower(), left.path) == (right.scheme, right.netloc.lower(), right.path)
+
+
+def _place(url: SplitResult) -> tuple[str, str, str]:
+    """Return scheme, authority and path; a default port counts as none, since Linq may add or remove it."""
+    return url.scheme, url.netloc.lower().removesuffix(_DEFAULT_PORTS.get(url.scheme, "")), url.path

@@ -8,6 +8,9 @@ DELETE /sandbox/deliveries            delete the list of deliveries
 POST   /sandbox/faults                {"kind": "duplicate", "times": 3, "count": 10}: add a fault
 GET    /sandbox/faults                list the active faults
 DELETE /sandbox/faults[/{id}]         remove all faults, or one; their delayed events are sent
+GET    /sandbox/lines                 list the lines of the account
+POST   /sandbox/lines                 {"line": "+16465550126"}: add a line, with phone_number.assigned
+DELETE /sandbox/lines/{line}          remove a line, with phone_number.released; its subscriptions stay
 POST   /sandbox/foreign-subscription  create a subscription of another account: calls for it get 403
 """
 
@@ -20,6 +23,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
+from relay.core.config.fields import Line
 from relay.sandbox.api.v3_errors import ApiError, invalid, malformed
 from relay.sandbox.events import account_changes
 from relay.sandbox.events.emit import Emission, Emissions
@@ -49,7 +53,16 @@ class _DeliveryQuery(BaseModel):
     limit: int = Field(1000, ge=1, le=MAX_DELIVERIES)
 
 
+class _NewLine(BaseModel):
+    """The body of `POST /sandbox/lines`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    line: Line
+
+
 _DELIVERY_QUERY = TypeAdapter(_DeliveryQuery)
+_NEW_LINE = TypeAdapter(_NewLine)
 
 
 class Control:
@@ -71,6 +84,9 @@ class Control:
             web.get("/sandbox/faults", self.faults),
             web.delete("/sandbox/faults", self.clear_faults),
             web.delete(r"/sandbox/faults/{id:\d{1,9}}", self.clear_fault),
+            web.get("/sandbox/lines", self.lines),
+            web.post("/sandbox/lines", self.add_line),
+            web.delete("/sandbox/lines/{line}", self.remove_line),
             web.post("/sandbox/foreign-subscription", self.foreign),
         ]
 
@@ -142,6 +158,31 @@ class Control:
         if not self._state.faults.clear(int(request.match_info["id"])):
             raise ApiError(404, 1005, "No active fault has this id; GET /sandbox/faults lists them")
         return web.Response(status=204)
+
+    async def lines(self, _: web.Request) -> web.Response:
+        """Return the lines of the account."""
+        return _json(200, {"lines": self._state.lines})
+
+    async def add_line(self, request: web.Request) -> web.Response:
+        """Add a line to the account, as Linq's staff do."""
+        line = (await _body(_NEW_LINE, request)).line
+        if line in self._state.lines:
+            raise ApiError(409, 1005, f"line: {line} is already a line of this sandbox")
+        self._state.lines.append(line)
+        self._emit(Emission(type="phone_number.assigned", line=line))
+        return _json(201, {"lines": self._state.lines})
+
+    async def remove_line(self, request: web.Request) -> web.Response:
+        """Remove a line from the account."""
+        line = request.match_info["line"]
+        if line not in self._state.lines:
+            raise ApiError(404, 1005, f"line: {line} is not a line of this sandbox; GET /sandbox/lines lists them")
+        if len(self._state.lines) == 1:
+            raise ApiError(409, 1005, f"line: {line} is the last line of this sandbox, which needs one")
+        self._state.lines.remove(line)
+        self._state.forwarding.pop(line, None)
+        self._emit(Emission(type="phone_number.released", line=line))
+        return _json(200, {"lines": self._state.lines})
 
     async def foreign(self, _: web.Request) -> web.Response:
         """Create a subscription of another account: every call for it gets 403."""

@@ -64,6 +64,9 @@ curl -d '{{"kind": "api_error", "status": 500, "after": true, "share": 0.2}}' {u
 curl -d '{{"kind": "api_slow", "seconds": 5}}' {url}/sandbox/faults
 # Disable the subscriptions of a line, as Linq does.
 curl -d '{{"kind": "disable", "line": "{line}"}}' {url}/sandbox/faults
+# Add a line to the account, and remove one, while the sandbox runs.
+curl -d '{{"line": "+16465550126"}}' {url}/sandbox/lines
+curl -X DELETE {url}/sandbox/lines/{line}
 # Create a subscription of another account: every call for it gets 403.
 curl -X POST {url}/sandbox/foreign-subscription
 # Remove all faults and send the events that they delay.

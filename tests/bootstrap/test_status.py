@@ -114,7 +114,7 @@ def test_differences_are_counted_by_kind() -> None:
     held = [record("inactive"), record("changed", OTHER_LINE), record("fine", lines[2])]
     survey = Survey(desired_state(*lines), there, held)
     found = differences(survey, {LINE: last_event(2 * DAY), OTHER_LINE: last_event(1)}, NOW, DAY)
-    assert found == {"missing": 1, "changed": 1, "inactive": 1, "extra": 2, "silent": 1, "foreign": 2}
+    assert found == {"missing": 1, "changed": 1, "inactive": 1, "extra": 2, "silent": 1, "malformed": 0, "foreign": 2}
 
 
 def test_end_of_a_rotation_is_not_a_difference() -> None:

@@ -262,7 +262,7 @@ async def test_crash_after_creation_sends_the_secret_again(
 ) -> None:
     async with reconciler_losing_redis_at("POST", sandbox, api, redis_url) as failing:
         assert await apply(failing) == [("create", None, False)]
-    await redis.delete(keys.KEYRING_LOCK)  # its lease would expire after 15 s
+    await redis.delete(keys.KEYRING_LOCK)  # its lease would expire seconds later
     assert [await apply(reconciler_of(api, redis)) for _ in range(2)] == [
         [("update", "1", True)],
         [("keep", "1", True)],

@@ -166,6 +166,36 @@ async def test_failing_redis_is_retried(
     assert sandbox.changes == []
 
 
+async def test_v2_is_registered_without_a_v3_key(
+    sandbox: RunningSandbox, rules: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LINQ_API_V3_API_KEY")
+    monkeypatch.setenv("LINQ_V2_TOKEN", API_KEY)
+    monkeypatch.setenv("LINQ_V2_BASE_URL", f"{sandbox.base_url}/v2")
+    monkeypatch.setenv("LINQ_V2_WEBHOOK_SECRET", "of our own choosing")
+    assert load_all().linq_api_v3_api_key is None
+    with capture_logs() as logs:
+        async with registering(rules):
+            await eventually(lambda: logs)
+            rules.write_text(f"[linq.v2]\n{rules.read_text()}")
+            await eventually(lambda: any(line["event"] == "bootstrap.applied" for line in logs))
+    said = {line["event"]: line for line in logs}
+    assert "relay.toml has no [linq.v2]" in said["bootstrap.skipped"]["note"]
+    assert "only the v2 subscription" in said["bootstrap.note"]["note"]
+    assert said["bootstrap.applied"]["create"] == len(sandbox.sandbox.state.v2_subscriptions) == 1
+    assert not sandbox.sandbox.state.subscriptions
+
+
+def test_v2_variables_are_needed_with_its_token(rules: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rules.write_text(f"[linq.v2]\n{rules.read_text()}")
+    monkeypatch.setenv("RELAY_SECRET_KEY", KEY)
+    load_all()  # another machine registers
+    monkeypatch.setenv("LINQ_V2_TOKEN", API_KEY)
+    with pytest.raises(ConfigError) as wrong:
+        load_all()
+    assert {problem.place for problem in wrong.value.problems} == {"RELAY_PUBLIC_URL", "LINQ_V2_WEBHOOK_SECRET"}
+
+
 @pytest.mark.usefixtures("complete")
 def test_invalid_public_url_stops_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RELAY_PUBLIC_URL", "http://127.0.0.1:8080")

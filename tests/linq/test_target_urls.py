@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.linq.target_urls import Target, is_our_v2_url, our_target, target_of_query, target_url, v2_url
+from relay.linq.target_urls import Target, fault_of_url, is_our_v2_url, our_target, target_of_query, target_url, v2_url
 from tests.building import LINE
 from tests.properties import lines, quick
 
@@ -163,3 +163,27 @@ def test_v2_url_is_ours_with_any_query(url: str) -> None:
 @pytest.mark.parametrize("url", [URL, f"{PUBLIC}/webhooks/linq", f"{PUBLIC}/webhooks/linq/v2/", "https://[broken", ""])
 def test_other_v2_urls_are_not_ours(url: str) -> None:
     assert not is_our_v2_url(PUBLIC, url)
+
+
+@pytest.mark.parametrize("url", ["https://RELAY.example.com:443/webhooks/linq?line=16465550123&gen=1"])
+def test_default_port_is_the_same_place(url: str) -> None:
+    assert our_target(PUBLIC, url) is not None
+
+
+@pytest.mark.parametrize(
+    ("path", "fault"),
+    [
+        ("/webhooks/linq?line=16465550123&gen=1", ""),
+        ("/webhooks/linq?gen=1", ""),
+        ("/webhooks/linq?line=", 'its line ""'),
+        ("/webhooks/linq?line=+0123", 'its line " 0123"'),
+        ("/webhooks/linq/?line=16465550123", "its path ends in a slash"),
+        ("/webhooks/linq/v2", ""),
+        ("/webhooks/linq/v2/", "its path ends in a slash"),
+        ("/webhooks/other/", ""),
+    ],
+)
+def test_fault_of_a_url_under_our_paths_is_described(path: str, fault: str) -> None:
+    said = fault_of_url(PUBLIC, PUBLIC + path)
+    assert said.startswith(fault) if fault else said == ""
+    assert fault_of_url(PUBLIC, "https://elsewhere.example.com" + path) == ""

@@ -54,6 +54,32 @@ async def test_invalid_query_is_400(sandbox: RunningSandbox, query: str) -> None
         assert query.split("=", maxsplit=1)[0] in (await response.json())["error"]["message"]
 
 
+async def test_lines_are_added_and_removed_while_it_runs(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+    new = "+16465550126"
+    await sandbox.subscribe(endpoint.url, "phone_number.assigned", "phone_number.released", "message.received")
+    lines = f"{sandbox.url}/sandbox/lines"
+
+    async def status_of(method: str, url: str, **more: Any) -> int:
+        async with sandbox.http.request(method, url, **more) as response:
+            return response.status
+
+    assert await status_of("POST", lines, json={"line": new}) == 201
+    assert (await sandbox.get("/sandbox/lines"))["lines"] == [*LINES, new]
+    assert new in [row["phone_number"] for row in (await sandbox.get("/v3/phone_numbers"))["phone_numbers"]]
+    assert (await sandbox.emit(line=new))["subscriptions"] == 1
+    assert await status_of("POST", lines, json={"line": new}) == 409
+    assert await status_of("POST", lines, json={"line": "123"}) == 400
+    assert await status_of("DELETE", f"{lines}/{LINE}") == 200
+    assert await status_of("DELETE", f"{lines}/{LINE}") == 404
+    assert (await sandbox.get("/sandbox/lines"))["lines"] == [*LINES[1:], new]
+    await sandbox.settled()
+    sent = [(each.json["event_type"], each.json["data"].get("phone_number")) for each in endpoint.received]
+    assert {("phone_number.assigned", new), ("phone_number.released", LINE)} < {*sent}
+    for line in (*LINES[1:], new):
+        last = await status_of("DELETE", f"{lines}/{line}")
+    assert last == 409
+
+
 async def test_deliveries_can_be_deleted(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
     await sandbox.subscribe(endpoint.url)
     await sandbox.emit()
@@ -196,7 +222,7 @@ async def test_page_of_empty_sandbox_says_none(sandbox: RunningSandbox) -> None:
 async def test_examples_on_the_page_work(sandbox: RunningSandbox) -> None:
     page = await page_of(sandbox)
     examples = re.findall(r"curl -d '(.+)' (\S+)", page.text)
-    assert len(examples) == 16
+    assert len(examples) == 17
     kinds = {kind for body, _ in examples if (kind := json.loads(body).get("kind"))}
     assert kinds == set(FAULT_KINDS)
     await sandbox.subscribe(TARGET, lines=[LINE])

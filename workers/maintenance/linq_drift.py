@@ -15,7 +15,7 @@ import structlog
 from relay.bootstrap.deletions import Approval
 from relay.bootstrap.factory import NEEDS, open_reconciler
 from relay.bootstrap.status import differences
-from relay.bootstrap.v2_reconcile import open_v2_reconciler
+from relay.bootstrap.v2_reconcile import V2_NEEDS, open_v2_reconciler
 from relay.core.errors import RelayError
 from relay.store import keys
 from relay.store.driver.client import RedisTrouble, ask, describe
@@ -46,13 +46,14 @@ class DriftCheck:
 
     @property
     def is_possible(self) -> bool:
-        """True if the settings have all that the check needs."""
-        return all(getattr(self._settings, need) is not None for need in NEEDS)
+        """True if the settings have all that the check of either API needs."""
+        return any(all(getattr(self._settings, need) is not None for need in needs) for needs in (NEEDS, V2_NEEDS))
 
     async def check(self) -> None:
         """Compare, log, count, and repair if allowed. Errors are logged; the next check retries."""
         config = self._rules.current.config
-        await self._check_api("v3", self._check_v3(config))
+        if self._settings.linq_api_v3_api_key is not None:
+            await self._check_api("v3", self._check_v3(config))
         if config.linq.v2 is not None:
             await self._check_api("v2", self._check_v2(config))
 
@@ -83,7 +84,7 @@ class DriftCheck:
         found = differences(survey, await last_events(self._redis), now, config.linq.silent_after)
         row = {f"{api}:{kind}": count for kind, count in found.items()}
         await ask(self._redis.hset(keys.DRIFT, mapping={**row, f"{api}:at": round(now)}))
-        repairable = sum(found.values()) - found["silent"] - found["foreign"]
-        write = log.warning if repairable or found["silent"] else log.info
+        repairable = sum(found.values()) - found["silent"] - found["malformed"] - found["foreign"]
+        write = log.warning if repairable or found["silent"] or found["malformed"] else log.info
         write("bootstrap.checked", api=api, **found, heal=config.linq.heal)
         return bool(repairable) and config.linq.heal

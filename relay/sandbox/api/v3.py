@@ -19,6 +19,7 @@ from relay.sandbox.api.v3_errors import (
     malformed,
     missing_field,
     not_found,
+    not_your_line,
     rate_limited,
     unauthorized,
     unknown_line,
@@ -69,8 +70,10 @@ class V3Api:
     def _authorize(self) -> Middleware:
         @web.middleware
         async def authorize(request: web.Request, handler: Handler) -> web.StreamResponse:
-            given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
-            if not hmac.compare_digest(given, f"Bearer {self._api_key}".encode()):
+            scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+            given = token.strip(" ").encode(errors="surrogateescape")
+            # The scheme is case-insensitive (RFC 9110, 11.1).
+            if scheme.lower() != "bearer" or not hmac.compare_digest(given, self._api_key.encode()):
                 raise unauthorized()
             return await handler(request)
 
@@ -181,7 +184,10 @@ class V3Api:
         if "subscribed_events" in body:
             fields["events"] = validation.events(body["subscribed_events"])
         if "phone_numbers" in body:
-            fields["phone_numbers"] = validation.phone_numbers(body["phone_numbers"])
+            numbers = fields["phone_numbers"] = validation.phone_numbers(body["phone_numbers"])
+            known = {*self._state.lines, *(current.phone_numbers if current else ())}
+            if not known.issuperset(numbers):
+                raise not_your_line()
         for name in ("routing_key_header", "routing_id_header"):
             if name in body:
                 fields[name] = validation.header_name(body[name], name)

@@ -63,6 +63,11 @@ def foreign() -> ApiError:
     return ApiError(403, 2005, "Access denied - resource belongs to another account")
 
 
+def not_your_line() -> ApiError:
+    """2006: the account does not have a phone number."""
+    return ApiError(403, 2006, "Phone number does not belong to your account")
+
+
 def unknown_line() -> ApiError:
     """2019: no phone number has this id."""
     return ApiError(404, 2019, "Phone number not found")

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from relay.store import keys
 from relay.store.driver.client import ask
-from relay.store.driver.lock import exclusive_lock
+from relay.store.driver.lock import exclusive_lock, log_waiting
 from relay.store.keyring.record import KeyRecord, UnusableRecord, open_record, parse_record
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Set  # noqa: PYI025  the name of the ABC
+    from collections.abc import Callable, Collection, Mapping, Set  # noqa: PYI025  the name of the ABC
     from contextlib import AbstractAsyncContextManager
 
     from redis.asyncio import Redis
@@ -76,13 +76,15 @@ class Keyring:
             if record.subscription_id == subscription_id:
                 await self._write(record.model_copy(update={"retire_at": int(at)}))
 
-    def exclusively(self) -> AbstractAsyncContextManager[None]:
-        """Hold the lock for changes of subscriptions at Linq and of secrets here; a second process waits.
+    def exclusively(self, on_wait: Callable[[str], None] = log_waiting) -> AbstractAsyncContextManager[None]:
+        """Hold the lock for changes of subscriptions at Linq and of secrets here.
+
+        `on_wait` is called with a sentence about the other process if there is one.
 
         Raises:
             StoreError: the lock was not free in time.
         """
-        return exclusive_lock(self._redis, keys.KEYRING_LOCK, "bootstrap")
+        return exclusive_lock(self._redis, keys.KEYRING_LOCK, "bootstrap", on_wait)
 
     async def tidy(self, gone: Collection[str], now: float) -> None:
         """Delete the secrets of subscriptions that are `gone` from Linq, and encrypt the others with the newest key.

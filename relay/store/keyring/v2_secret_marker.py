@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from relay.store import keys
 from relay.store.driver.client import ask
-from relay.store.driver.lock import exclusive_lock
+from relay.store.driver.lock import exclusive_lock, log_waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractAsyncContextManager
 
     from redis.asyncio import Redis
@@ -31,13 +31,15 @@ class V2SecretMarker:
         self._redis = redis
         self._cipher = cipher
 
-    def exclusively(self) -> AbstractAsyncContextManager[None]:
-        """Hold the lock for changes of subscriptions at Linq, in either API; a second process waits.
+    def exclusively(self, on_wait: Callable[[str], None] = log_waiting) -> AbstractAsyncContextManager[None]:
+        """Hold the lock for changes of subscriptions at Linq, in either API.
+
+        `on_wait` is called with a sentence about the other process if there is one.
 
         Raises:
             StoreError: the lock was not free in time.
         """
-        return exclusive_lock(self._redis, keys.KEYRING_LOCK, "bootstrap")
+        return exclusive_lock(self._redis, keys.KEYRING_LOCK, "bootstrap", on_wait)
 
     async def holder(self, secret: SigningSecret, ids: Iterable[int]) -> int | None:
         """Return the id of the subscription that has `secret`; None if that is unknown."""

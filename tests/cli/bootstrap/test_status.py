@@ -91,3 +91,28 @@ async def test_secret_key_can_be_replaced(sandbox: RunningSandbox, redis: Redis)
     assert (await main_here("bootstrap", "plan", **new)).code == 0
     assert sandbox.changes == ["POST /v3/webhook-subscriptions"] * len(LINES)
     assert await redis.hlen(keys.KEYRING) == len(LINES)  # type: ignore[misc]
+
+
+async def test_malformed_subscription_is_a_row_of_its_own(sandbox: RunningSandbox) -> None:
+    await main_here("bootstrap", "apply")
+    odd = await sandbox.subscribe(f"{PUBLIC}/webhooks/linq?version=2026-02-03&line=645-CALL&gen=1")
+    slash = await sandbox.subscribe(f"{PUBLIC}/webhooks/linq/?line=16465550123")
+    said = await main_here("bootstrap", "status")
+    assert said.code == 1
+    [row] = [line for line in said.out.splitlines() if odd.id in line]
+    assert all(text in row for text in ("unknown", "yes", 'its line "645-CALL" is not a phone number', "delete it"))
+    [row] = [line for line in said.out.splitlines() if slash.id in line]
+    assert "its path ends in a slash" in row
+    assert "2 malformed" in said.out
+    applied = await main_here("bootstrap", "apply")
+    assert (applied.code, odd.id in applied.err) == (0, True)
+    assert len(sandbox.sandbox.state.subscriptions) == len(LINES) + 2
+
+
+async def test_listed_number_that_is_not_e164_is_reported(sandbox: RunningSandbox) -> None:
+    sandbox.sandbox.state.lines[:] = ["+1 (646) 555-0123", *LINES[1:], "16465550199"]
+    applied = await main_here("bootstrap", "apply", "--json")
+    assert [step["line"] for step in applied.json["steps"]] == list(LINES)
+    assert [note.split(": ")[0] for note in applied.json["notes"]] == ["+1 (646) 555-0123", "16465550199"]
+    said = await main_here("bootstrap", "status")
+    assert (said.code, "Linq lists this number, but not in E.164" in said.out) == (1, True)

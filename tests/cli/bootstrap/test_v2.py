@@ -93,3 +93,41 @@ async def test_failure_of_one_api_does_not_stop_the_other(sandbox: RunningSandbo
     assert status.code == 1
     assert all(row["is_ok"] for row in status.json["subscriptions"])
     assert [row["owner"] == "v2" for row in status.json["subscriptions"]].count(True) == (there == "v2")
+
+
+# --- v2 alone -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def v2_alone(with_v2: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment of v2, without a key for v3."""
+    del with_v2
+    monkeypatch.delenv("LINQ_API_V3_API_KEY")
+
+
+@pytest.mark.usefixtures("v2_alone")
+async def test_v2_alone_is_registered_and_said(sandbox: RunningSandbox) -> None:
+    applied = await main_here("bootstrap", "apply")
+    assert (applied.code, applied.out.splitlines()[-1]) == (0, "1 changed, 0 kept, 0 failed.")
+    assert "only the v2 subscription of [linq.v2] is maintained" in applied.err
+    assert (len(sandbox.sandbox.state.v2_subscriptions), sandbox.sandbox.state.subscriptions) == (1, {})
+    status = await main_here("bootstrap", "status", "--json")
+    assert (status.code, [row["owner"] for row in status.json["subscriptions"]]) == (0, ["v2"])
+    assert "LINQ_API_V3_API_KEY is not set" in status.json["notes"][0]
+    examined = await main_here("doctor", "--json")
+    found = [(row["state"], row["what"]) for row in examined.json["findings"] if row["area"] == "Linq"]
+    assert found[0] == ("ok", "1 subscription is registered as configured")
+    assert [state for state, what in found if "only the v2 subscription" in what] == ["warning"]
+
+
+@pytest.mark.usefixtures("v2_alone")
+async def test_rotation_needs_v3() -> None:
+    said = await main_here("bootstrap", "rotate")
+    assert (said.code, "LINQ_API_V3_API_KEY" in said.err) == (2, True)
+
+
+@pytest.mark.usefixtures("v2_alone")
+async def test_missing_table_of_v2_is_named(rules: Path) -> None:
+    rules.write_text(rules.read_text().replace("[linq.v2]", ""))
+    said = await main_here("bootstrap", "apply")
+    assert (said.code, "[linq.v2]" in said.err, "LINQ_API_V3_API_KEY" in said.err) == (2, True, True)

@@ -21,6 +21,33 @@ async def test_wrong_api_key_is_401(sandbox: RunningSandbox, key: str) -> None:
     assert (refused.value.status_code, refused.value.code) == (401, 2004)
 
 
+@pytest.mark.parametrize(
+    ("authorization", "status"),
+    [
+        *((f"{scheme} {API_KEY}", 200) for scheme in ("Bearer", "bearer", "BEARER", "Bearer ")),
+        *((value, 401) for value in ("Bearer", f"Basic {API_KEY}", API_KEY, f"Bearer{API_KEY}", f"bearer {API_KEY} x")),
+    ],
+)
+async def test_scheme_of_the_key_is_case_insensitive(sandbox: RunningSandbox, authorization: str, status: int) -> None:
+    headers = {"Authorization": authorization}
+    async with sandbox.http.get(f"{sandbox.url}/v3/phone_numbers", headers=headers) as response:
+        assert response.status == status
+
+
+async def test_filter_by_a_line_of_another_account_is_refused(sandbox: RunningSandbox) -> None:
+    made = await sandbox.subscribe(TARGET, lines=[LINE])
+    for call in (
+        sandbox.subscribe(OTHER_TARGET, lines=[LINE, "+16465550199"]),
+        sandbox.client.webhook_subscriptions.update(made.id, phone_numbers=["+16465550199"]),
+    ):
+        with pytest.raises(linq.PermissionDeniedError) as refused:
+            await call
+        assert (refused.value.status_code, refused.value.code) == (403, 2006)
+    sandbox.sandbox.state.lines.remove(LINE)
+    kept = await sandbox.client.webhook_subscriptions.update(made.id, phone_numbers=[LINE])
+    assert kept.phone_numbers == [LINE]
+
+
 async def test_target_url_is_unique(sandbox: RunningSandbox) -> None:
     await sandbox.subscribe(TARGET)
     with pytest.raises(linq.ConflictError) as refused:

@@ -191,6 +191,12 @@ async def test_failure_of_one_api_does_not_stop_the_other(
     assert len(sandbox.sandbox.state.v2_subscriptions) == 1
 
 
+async def test_v2_alone_is_checked(redis: Redis, with_v2: Settings, tmp_path: Path) -> None:
+    check = v2_drift_check(redis, with_v2.model_copy(update={"linq_api_v3_api_key": None}), tmp_path, heal=True)
+    assert check.is_possible
+    assert set(await logs_of(check)) == {"v2"}
+
+
 def test_check_needs_a_linq_api_key(redis: Redis, settings: Settings, tmp_path: Path) -> None:
     assert drift_check(redis, settings, tmp_path, heal=True).is_possible
     without = settings.model_copy(update={"linq_api_v3_api_key": None})
