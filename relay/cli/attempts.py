@@ -44,7 +44,7 @@ def attempts(
 ) -> None:
     """Search delivery attempts to push subscriptions, newest first.
 
-    Exit code 1 if there is no attempt for the id of --id.
+    Exit code 1 if --id is given and no attempt has it.
     """
     found = run(_read(load_settings(), subscription, which, limit))
     if view.json:

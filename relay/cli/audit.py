@@ -29,7 +29,7 @@ def audit(
     limit: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="Show this many at most.")] = 50,
     view: View,
 ) -> None:
-    """Show what operators changed with these commands, who, when and why, newest first."""
+    """Show what operators changed with the command line: who, when and why; newest first."""
     found = run(_read(load_settings(), which, limit))
     if view.json:
         print_json([_summary(record) for record in found])

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 CHANGES_PENDING = 2
 
 app = commands(
-    "Plan, apply and check the webhook subscriptions at Linq.",
+    "Plan, apply, rotate and check the webhook subscriptions at Linq.",
     examples=("relay bootstrap plan", "relay bootstrap apply"),
 )
 
@@ -123,7 +123,8 @@ def rotate(
     overlap: Annotated[
         str | None,
         typer.Option(
-            metavar="DURATION", help="How long old secrets stay valid, such as 1h or 1d.  [default: rotate_overlap]"
+            metavar="DURATION",
+            help="How long old secrets stay valid, such as 1h or 1d.  [default: rotate_overlap in relay.toml]",
         ),
     ] = None,
     json: JsonOption = False,

@@ -1,4 +1,4 @@
-"""`relay dead`: dead letters, the deliveries that the relay gave up on."""
+"""`relay dead`: dead letters, the deliveries that failed for good."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from relay.store.lanes.dead_letters import DeadLetter
 
 app = commands(
-    "List, show, replay and drop dead letters: deliveries that the relay gave up on.",
+    "List, show, replay and drop dead letters: deliveries that failed for good.",
     examples=("relay dead list --since 2h", "relay dead replay --subscription bot --all"),
 )
 FILTERS = ("event_id", "event_type", "line", "chat", "reason", "since", "until")
-_LABELS = {"accepted_at": "accepted", "died_at": "given up", "tries": "attempts"}
+_LABELS = {"accepted_at": "accepted", "died_at": "dead since", "tries": "attempts"}
 _CHOICES = ("--id", "--type", "--line", "--chat", "--reason", "--since", "--until")
 
 
@@ -37,7 +37,7 @@ def list_(*, subscription: SubscriptionOption = None, which: EventFilter, view: 
     if view.json:
         print_json([_summary(letter) for letter in letters])
         return
-    columns = ("id", "subscription", "type", "line", "given up", "attempts", "reason")
+    columns = ("id", "subscription", "type", "line", "dead since", "attempts", "reason")
     rows = [
         (
             letter.record.id,
@@ -96,7 +96,7 @@ def replay(
 ) -> None:
     """Send dead letters back to their subscriptions, with all their attempts again.
 
-    Exit code 1 if there is no dead letter with the id of --id.
+    Exit code 1 if --id is given and no dead letter has it.
     """
     check_choice(which, _CHOICES, every=every)
     replayed = run(replay_letters(load_settings(), subscription, which, rate, why, dry_run=dry_run))
@@ -125,7 +125,7 @@ def drop(
 ) -> None:
     """Delete dead letters; the ledger keeps their number.
 
-    Exit code 1 if there is no dead letter with the id of --id.
+    Exit code 1 if --id is given and no dead letter has it.
     """
     check_choice(which, _CHOICES, every=every)
     dropped = run(drop_letters(load_settings(), subscription, which, why, dry_run=dry_run))

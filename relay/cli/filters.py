@@ -31,7 +31,7 @@ def _text(flag: str, metavar: str, help_text: str) -> Any:
 
 
 FILTER_OPTIONS: dict[str, Any] = {
-    "event_id": _text("--id", "ID", "Only this id, as a list shows it."),
+    "event_id": _text("--id", "ID", "Only this id, as tables show it."),
     "event_type": _text("--type", "PATTERN", "Only these event types, such as message.*"),
     "line": _text("--line", "NUMBER", "Only this line, such as +16465550123."),
     "chat": _text("--chat", "ID", "Only this chat."),

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _LONG = 500  # characters: no first sentence is cut
+_WHOLE = re.compile(r"(\[default: \d+)\.0\]")  # of a default that is a whole number
 _RANGE = re.compile(r"; x>=[\d.]+|  \[x>=[\d.]+\]")  # typer's words for a minimum
 
 EXIT_CODES = (
@@ -44,7 +45,7 @@ class _Plain:
             if parameter.param_type_name == "argument":
                 arguments.append((_name(parameter), parameter.help or ""))
             else:
-                options.append((record[0], _RANGE.sub("", record[1])))
+                options.append((record[0], _WHOLE.sub(r"\1]", _RANGE.sub("", record[1]))))
         for title, rows in (("Arguments", arguments), ("Options", options)):
             if rows:
                 with formatter.section(title):

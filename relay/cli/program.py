@@ -55,7 +55,9 @@ TABLE: dict[str, Entry] = {
     "init": Entry("init", SET_UP, "Write a commented relay.toml and a .env with new secrets."),
     "check": Entry("check", SET_UP, "Check relay.toml."),
     "explain": Entry("explain", SET_UP, "Show which topics and subscriptions an event reaches, and why."),
-    "bootstrap": Entry("bootstrap", SET_UP, "Plan, apply and check the webhook subscriptions at Linq.", is_group=True),
+    "bootstrap": Entry(
+        "bootstrap", SET_UP, "Plan, apply, rotate and check the webhook subscriptions at Linq.", is_group=True
+    ),
     "secret": Entry("secret", SET_UP, "Generate secrets.", is_group=True),
     "docs": Entry("docs", "", "Write the reference pages of the documentation."),
 }

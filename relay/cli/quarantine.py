@@ -82,7 +82,7 @@ def retry(
 ) -> None:
     """Parse quarantined webhooks again, for example after an upgrade.
 
-    Webhooks that can be parsed now are accepted as events. Exit code 1 if the one of --id cannot be parsed.
+    Webhooks that can be parsed now are accepted as events. Exit code 1 if --id is given and that one cannot be parsed.
     """
     check_choice(which, _CHOICES, every=every)
     result = run(_retry(load_settings(), which, why, dry_run=dry_run))
@@ -115,7 +115,7 @@ def drop(
 ) -> None:
     """Delete quarantined webhooks; the ledger keeps their number.
 
-    Exit code 1 if there is none with the id of --id.
+    Exit code 1 if --id is given and nothing has it.
     """
     check_choice(which, _CHOICES, every=every)
     dropped = run(_drop(load_settings(), which, why, dry_run=dry_run))

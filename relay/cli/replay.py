@@ -58,7 +58,9 @@ def start(
     to: Annotated[str | None, typer.Option(metavar="NAME", help="The push subscription that receives it.")] = None,
     since: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Only events routed from this time on: 2h or 7d (ago), or a time."),
+        typer.Option(
+            metavar="TIME", help="Only events routed from this time on: 2h or 7d (ago), or 2026-09-14T09:15Z."
+        ),
     ] = None,
     until: Annotated[
         str | None, typer.Option(metavar="TIME", help="Only events routed before this time.  [default: now]")

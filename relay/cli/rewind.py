@@ -48,7 +48,7 @@ def rewind(
         str,
         typer.Option(
             metavar="POSITION",
-            help="2h or 7d (ago), a time of routing, an entry id, start or end: the next event read.",
+            help="Where the group continues: 2h or 7d (ago), a time, an entry id, start or end.",
         ),
     ],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,

@@ -26,16 +26,20 @@ def sandbox(
         list[str] | None,
         typer.Option(metavar="NUMBER", help="A line of the account, such as +16465550123; repeatable."),
     ] = None,
-    api_key: Annotated[str, typer.Option(metavar="TEXT", help="The API key that clients must send.")] = "sandbox-key",
+    api_key: Annotated[str, typer.Option(metavar="TEXT", help="API key that clients must send.")] = "sandbox-key",
     allow_local: Annotated[
-        bool, typer.Option("--allow-local", help="Accept plain http and private addresses as targets.")
+        bool, typer.Option("--allow-local", help="Accept webhook URLs with plain http and private addresses.")
     ] = False,
     speed: Annotated[
         float,
         typer.Option(min=0.01, metavar="FACTOR", help="Factor by which delays (retries, held events) are shortened."),
     ] = 1.0,
-    rate: Annotated[float, typer.Option(min=0.0, metavar="NUMBER", help="Conversation events per second.")] = 0.0,
-    seed: Annotated[int, typer.Option(metavar="NUMBER", help="Makes conversations repeatable.")] = 1,
+    rate: Annotated[
+        float, typer.Option(min=0.0, metavar="NUMBER", help="Events of simulated conversations per second; 0: none.")
+    ] = 0.0,
+    seed: Annotated[
+        int, typer.Option(metavar="NUMBER", help="Random seed; the same one makes the same conversations.")
+    ] = 1,
 ) -> None:
     """Simulate Linq: its webhook API, signed webhooks with retries, conversations, and faults on request.
 
@@ -67,7 +71,9 @@ def demo(
     once: Annotated[
         bool, typer.Option("--once", help="Play once, print the ledger, and end (within a minute).")
     ] = False,
-    seed: Annotated[int, typer.Option(metavar="NUMBER", help="Makes conversations repeatable.")] = 1,
+    seed: Annotated[
+        int, typer.Option(metavar="NUMBER", help="Random seed; the same one makes the same conversations.")
+    ] = 1,
 ) -> None:
     """Run everything on this machine against a sandbox, with two sample teams, and show what happens."""
     raise typer.Exit(run(run_demo(once=once, seed=seed)))

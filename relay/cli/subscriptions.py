@@ -104,7 +104,7 @@ def pause(
 
 @command(app, examples=("relay subscriptions resume bot", "relay subscriptions resume crm"))
 def resume(name: NameArgument, *, why: WhyOption = "") -> None:
-    """Deliver again to a subscription that an operator or its 410 response paused."""
+    """Deliver again to a subscription that was paused by an operator, or by its own response 410."""
     was_paused = run(_resume(load_settings(), name, why))
     say(f"{name} is resumed." if was_paused else f"{name} was not paused.")
 

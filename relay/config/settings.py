@@ -126,7 +126,8 @@ class Settings(BaseSettings):
     relay_listen: ListenAt = Listen(host=EVERY_ADDRESS, port=8080)
     """Address and port on which the ingress listens, such as `127.0.0.1:8080`."""
     relay_admin_listen: ListenAt = Listen(host="127.0.0.1", port=8081)
-    """Address and port of the admin listener, which serves `/live` and `/ready` apart from Linq's traffic."""
+    """Address and port of the admin listener, which answers `/live` and `/ready` apart from Linq's
+    traffic."""
     relay_config: Path = Path(_DEFAULT_CONFIG)
     """Path of relay.toml, the file with the topics and the subscriptions."""
     relay_data_dir: Path = Path(".relay")

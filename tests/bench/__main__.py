@@ -29,7 +29,9 @@ def main() -> None:
     """Measure the parts that the command line names."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; default: all")
-    parser.add_argument("--short", action="store_true", help="small sizes, one round: a look, not a measurement")
+    parser.add_argument(
+        "--short", action="store_true", help="small sizes and one round: shows that it works, measures nothing"
+    )
     parser.add_argument("--rounds", type=int, metavar="N", help="number of measurements of each thing")
     parser.add_argument("--json", action="store_true", help="print all samples as JSON")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")

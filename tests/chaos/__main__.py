@@ -1,4 +1,4 @@
-"""`python -m tests.chaos`: kill everything under load, again and again, and check that every promise was kept."""
+"""`python -m tests.chaos`: kill everything under load, again and again, and check that every guarantee was kept."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 
+from relay.cli.help import RelayCommand
 from relay.cli.output import print_json
 from tests.chaos.faults.catalog import FAULTS
 from tests.chaos.report import as_json, show
@@ -30,25 +31,37 @@ errors = Console(stderr=True)
 
 def chaos(
     *,
-    events: Annotated[int, typer.Option(min=1, help="Number of events to send.")] = 30_000,
-    seed: Annotated[int | None, typer.Option(help="Makes the plan of faults repeatable.")] = None,
+    events: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="Number of events to send.")] = 30_000,
+    seed: Annotated[
+        int | None, typer.Option(metavar="NUMBER", help="Random seed; the same one makes the same faults.")
+    ] = None,
     faults: Annotated[
-        str | None, typer.Option(help=f"Kinds of faults, separated by commas: {', '.join(FAULTS)}.")
+        str | None, typer.Option(metavar="KINDS", help=f"Kinds of faults, separated by commas: {', '.join(FAULTS)}.")
     ] = None,
     some: Annotated[
-        int | None, typer.Option(min=1, help="Choose so many of the kinds, by the seed; without it, cause every kind.")
+        int | None,
+        typer.Option(
+            min=1, metavar="NUMBER", help="Choose so many of the kinds, by the seed; without it, cause every kind."
+        ),
     ] = None,
     sentinels: Annotated[
         bool,
         typer.Option("--sentinels", help="Use a primary, a replica and three Sentinels instead of a single Redis."),
     ] = False,
-    rate: Annotated[float, typer.Option(min=0, help="Events a second at most; 0 sends as many as are accepted.")] = 400,
-    minutes: Annotated[float | None, typer.Option(min=0.1, help="Spread the events over this many minutes.")] = None,
-    longest: Annotated[float, typer.Option(min=0, help="Maximum length of a fault, in seconds.")] = _LONGEST,
-    ingresses: Annotated[int, typer.Option(min=1, help="Ingress processes.")] = 2,
-    workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 2,
+    rate: Annotated[
+        float, typer.Option(min=0, metavar="NUMBER", help="Events a second at most; 0 sends as many as are accepted.")
+    ] = 400,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.1, metavar="NUMBER", help="Spread the events over this many minutes.")
+    ] = None,
+    longest: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Maximum length of a fault.")] = _LONGEST,
+    ingresses: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="Ingress processes.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="Worker processes.")] = 2,
     fsync: Annotated[
-        Literal["always", "everysec"], typer.Option(help="appendfsync of Redis; with everysec a kill may lose events.")
+        Literal["always", "everysec"],
+        typer.Option(
+            metavar="POLICY", help="appendfsync of Redis, always or everysec; with everysec a kill may lose events."
+        ),
     ] = "always",
     redis_server: Annotated[
         Path | None,
@@ -56,16 +69,19 @@ def chaos(
             exists=True,
             dir_okay=False,
             envvar="CHAOS_REDIS_SERVER",
+            metavar="PATH",
             help="Program of another Redis or Valkey than the embedded one.",
         ),
     ] = None,
-    log_level: Annotated[str, typer.Option(help="RELAY_LOG_LEVEL of the relay.")] = "warning",
-    keep: Annotated[Path | None, typer.Option(help="Write everything into this directory and keep it.")] = None,
+    log_level: Annotated[str, typer.Option(metavar="LEVEL", help="RELAY_LOG_LEVEL of the relay.")] = "warning",
+    keep: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write everything into this directory and keep it.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Send events, cause faults, and check that nothing was lost, repeated in a topic, or left unfinished.
 
-    Exit code 1 if a promise was broken; the directory with the logs is kept then.
+    Exit code 1 if a guarantee was not kept; the directory with the logs is kept then.
     """
     kinds = _kinds(faults, sentinels=sentinels)
     seed = random.SystemRandom().getrandbits(32) if seed is None else seed
@@ -137,4 +153,6 @@ async def _run(options: RunOptions) -> Records:
 
 
 if __name__ == "__main__":
-    typer.run(chaos)
+    app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+    app.command(cls=RelayCommand, context_settings={"help_option_names": ["-h", "--help"]})(chaos)
+    app()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
 import sys
@@ -152,6 +153,18 @@ async def test_words_are_completed(words: str, completed: list[str]) -> None:
     variables = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" ")), "_RELAY_COMPLETE": "complete_bash"}
     said = await relay(**variables)
     assert (said.code, said.out.split()) == (0, completed)
+
+
+@pytest.mark.needs_tool("bash")
+async def test_installed_completion_completes_in_bash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    assert (await main_here("--install-completion", "bash")).code == 0
+    tab = 'source ~/.bashrc; COMP_WORDS=(relay subscr); COMP_CWORD=1; _relay_completion relay; echo "${COMPREPLY[@]}"'
+    pipe = asyncio.subprocess.PIPE
+    said = await ended(await asyncio.create_subprocess_exec("bash", "-c", tab, stdout=pipe, stderr=pipe))
+    assert said.out == "subscriptions\n", said.err
 
 
 async def test_version_is_that_of_the_package() -> None:

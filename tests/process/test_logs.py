@@ -26,6 +26,14 @@ def test_field_without_a_value_is_left_out(capsys: pytest.CaptureFixture[str]) -
     }
 
 
+def test_console_leaves_it_out_as_well(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("info", "console")
+    structlog.get_logger().info("delivery.attempted", id="e-1", dead=None)
+    line = capsys.readouterr().err
+    assert "id=e-1" in line
+    assert "dead" not in line
+
+
 def test_lines_of_libraries_have_the_same_form(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("info", "json")
     logging.getLogger("a.library").warning("careful")

@@ -38,6 +38,15 @@ def log_attempt(
     if not log.is_enabled_for(level):  # before the fields are built: most deliveries are never logged
         return
     record = delivery.record
+    more: dict[str, object] = {}
+    if context.is_probe:
+        more["probe"] = True
+    if attempt.is_resent:
+        more["resent"] = True
+    if isinstance(verdict, RetryAt):
+        more["next_in_s"] = max(round((verdict.due_ms - now_ms()) / 1000, 1), 0)
+    elif isinstance(verdict, DeadLettered):
+        more["dead"] = verdict.reason
     log.log(
         level,
         "delivery.attempted",
@@ -47,14 +56,11 @@ def log_attempt(
         type=record.type,
         line=record.line,
         attempt=context.tries,
-        probe=context.is_probe or None,
         outcome=attempt.outcome,
         status=attempt.status,
         ms=attempt.took_ms,
-        resent=attempt.is_resent or None,
         age_ms=attempt.at_ms + attempt.took_ms - record.at,
-        next_in_s=max(round((verdict.due_ms - now_ms()) / 1000, 1), 0) if isinstance(verdict, RetryAt) else None,
-        dead=verdict.reason if isinstance(verdict, DeadLettered) else None,
+        **more,
     )
 
 
