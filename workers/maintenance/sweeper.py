@@ -16,6 +16,7 @@ from relay.store.driver.client import ask
 from relay.store.inbox.audit import InboxAudit
 from relay.store.lanes.audit import audit_lane
 from relay.store.lanes.lane import Lane, mark_ready
+from relay.store.topics.registry import register_topics
 from relay.store.topics.replays import Replays
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Sweeper:
 
     async def sweep(self) -> None:
         """Repair what was deleted by hand, wake every job that has work, and save each lane's checkpoint."""
+        await register_topics(self._redis, [topic.name for topic in self._rules.current.config.topics])
         await self._inbox_audit.run()
         await self.check_inbox()
         await self.check_replays()

@@ -32,6 +32,7 @@ from relay.store.inbox.chat_lines import ChatLines
 from relay.store.inbox.inbox import Feed, Inbox, InboxEntry, Move, NotPrepared, Permit, compile_feeds, parts_of
 from relay.store.lanes.lane import Lane
 from relay.store.topics.record import fields_of
+from relay.store.topics.registry import register_topics
 from workers.routing.decoder import Undecodable, decode_batch, poisoned
 
 if TYPE_CHECKING:
@@ -112,6 +113,8 @@ class Router:
     async def _prepare(self) -> _Prepared:
         """Create the consumer group of every lane before an event is routed under the rules in force."""
         loaded, mark = self._rules.current, secrets.token_hex(8)
+        names = [topic.name for topic in loaded.config.topics]
+        await retry_until_redis_answers("preparing topics", lambda: register_topics(self._redis, names))
         for subscription in loaded.config.subscriptions:
             lane = Lane(self._redis, subscription.name, subscription.topic)
             await retry_until_redis_answers("preparing lanes", lane.ensure)
