@@ -68,7 +68,7 @@ class LaneLedger:
     filtered: int = 0
     """The number of events that the subscription's filter excluded."""
     dropped: int = 0
-    """The number of dead letters that an operator dropped."""
+    """The number of dead letters, and of events of a topic, that an operator dropped."""
     repeated: int = 0
     """The number of events that were given to the lane again, because something of its state was deleted."""
     lost: int = 0
@@ -150,7 +150,7 @@ class Ledger:
             dead=dead,
             replayed=counts["replayed"],
             filtered=counts["filtered"],
-            dropped=counts["dropped"],
+            dropped=sum(count for field, count in counts.items() if field.partition(":")[0] == "dropped"),
             from_history=counts["from_history"],
             repeated=sum(count for field, count in counts.items() if field.startswith("repeated:")),
             lost=sum(count for field, count in counts.items() if field.startswith("lost:")),
