@@ -6,8 +6,10 @@
 
 Every group gets every event of its topic; the members of one group share them. An event is acknowledged when the loop
 asks for the next one, so it is delivered again if a handler raises or a process dies: make handlers idempotent, by the
-event's `id`. Other members claim the pending events of a dead member after `claim_after` seconds, which must therefore
-be longer than a handler takes for one event. Outages of Redis are retried.
+event's `id`. A member that leaves (its `async with` ends, also by an exception or a cancellation) hands its
+unacknowledged events back, and the next member gets them within a second, before any newer one. A member that is killed
+cannot: the others claim its events after `claim_after` seconds, which must therefore be longer than a handler takes for
+one event; started again under the same name, it gets them at once. Outages of Redis are retried.
 """
 
 from __future__ import annotations
@@ -16,24 +18,40 @@ import asyncio
 import os
 import socket
 from collections import deque
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from redis.exceptions import ResponseError
+import structlog
+from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 
+from relay.core.errors import StoreError
 from relay.store import keys
 from relay.store.driver.client import WORKER_TIMEOUT, RedisTrouble, open_redis, retry_until_redis_answers
 from relay.store.driver.streams import ensure_group, is_missing_group
 from relay.store.topics.record import Record, record_of
+from relay.store.topics.registry import UnknownTopic, find_topic
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     Row = tuple[bytes, Mapping[bytes, bytes] | None]
 
-__all__ = ["Consumer", "Record", "consume"]
+__all__ = ["Consumer", "Record", "StoreError", "UnknownTopic", "consume"]
 
+RETURNED = "relay:returned"
+"""The member of a group that holds the events which members have handed back, until the next one takes them."""
+
+_RESERVED_MEMBERS = "relay:"
 _BLOCK_MS = 1000
+_RETURNED_EVERY = 1.0  # seconds between two looks for events that were handed back
+_PAGE = 100
+_LONG_IDLE_MS = 10 * 365 * 24 * 3600 * 1000  # longer than any `claim_after`: the mark of an event that was handed back
+_TOPIC_GRACE = 10.0  # seconds that a topic may be unknown: the relay may be about to read a new relay.toml
 _ACK_EVERY = 1.0  # maximum seconds from the end of a handler to its acknowledgement
+
+
+Answer = TypeVar("Answer")
+
+log = structlog.get_logger()
 
 
 def consume(
@@ -46,7 +64,7 @@ def consume(
     Unix milliseconds. `claim_after` is in seconds.
 
     Raises:
-        ValueError: `group` is a name that is reserved for the relay (`push:...`).
+        ValueError: `group` or `member` is a name that is reserved for the relay (`push:...`, `relay:...`).
     """
     return Consumer(url, topic, group, member or f"{socket.gethostname()}-{os.getpid()}", start, claim_after)
 
@@ -55,10 +73,10 @@ class Consumer:
     """An async iterator over `Record`s."""
 
     def __init__(self, url: str, topic: str, group: str, member: str, start: str, claim_after: float) -> None:
-        if group.startswith(keys.PUSH_GROUP_PREFIX):
-            raise ValueError(
-                f'the group name "{group}" is reserved for the relay; choose a name without "{keys.PUSH_GROUP_PREFIX}"'
-            )
+        for kind, name, prefix in (("group", group, keys.PUSH_GROUP_PREFIX), ("member", member, _RESERVED_MEMBERS)):
+            if name.startswith(prefix):
+                text = f'the {kind} name "{name}" is reserved for the relay; choose a name without "{prefix}"'
+                raise ValueError(text)
         self._redis = open_redis(url, WORKER_TIMEOUT)
         self._stream = keys.topic(topic)
         self._group = group
@@ -69,27 +87,49 @@ class Consumer:
         self._handled: list[str] = []
         self._current: Record | None = None
         self._may_be_pending = True
-        self._acked_at = self._claimed_at = 0.0
+        self._is_topic_known = False
+        self._acked_at = self._claimed_at = self._returned_at = 0.0
 
     async def __aenter__(self) -> Self:
-        await retry_until_redis_answers("joining a group", self._ensure_group)
+        """Join the group.
+
+        Raises:
+            UnknownTopic: the relay has no such topic.
+            StoreError: the topic's key is not a stream, or Redis refuses the credentials or a command.
+        """
+        try:
+            await self._find_topic()
+            await self._retry("joining a group", self._ensure_group)
+        except BaseException:
+            await self._redis.aclose()
+            raise
         return self
 
     async def __aexit__(self, error: type[BaseException] | None, *_: object) -> None:
-        """Acknowledge the current event if its handler did not raise, and leave the group if no event is pending."""
+        """Acknowledge the current event if its handler did not raise, hand all others back, and leave the group."""
         if error is None and self._current is not None:
             self._handled.append(self._current.entry)
         try:
             await self._acknowledge()
-            pending = await self._redis.xpending_range(
-                self._stream, self._group, "-", "+", 1, consumername=self._member
-            )
-            if not pending:
-                await self._redis.xgroup_delconsumer(self._stream, self._group, self._member)
+            await self._hand_back()
+            await self._redis.xgroup_delconsumer(self._stream, self._group, self._member)
         except RedisTrouble:
-            pass  # unacknowledged events are delivered again
+            pass  # unacknowledged events are delivered again, after `claim_after`
         finally:
             await self._redis.aclose()
+
+    async def _hand_back(self) -> None:
+        """Give all pending events of this member to `RETURNED`, from where the next member takes them."""
+        while entries := await self._pending_of(self._member):
+            claimed = await self._redis.xclaim(
+                self._stream, self._group, RETURNED, 0, entries, idle=_LONG_IDLE_MS, justid=True
+            )
+            if gone := set(entries) - set(claimed):  # trimmed while they were pending
+                await self._redis.xack(self._stream, self._group, *gone)
+
+    async def _pending_of(self, member: str) -> list[Any]:
+        rows = await self._redis.xpending_range(self._stream, self._group, "-", "+", _PAGE, consumername=member)
+        return [row["message_id"] for row in rows]
 
     def __aiter__(self) -> Self:
         return self
@@ -100,10 +140,10 @@ class Consumer:
             self._handled.append(self._current.entry)
             self._current = None
         if self._handled and (not self._read or loop.time() - self._acked_at > _ACK_EVERY):
-            await retry_until_redis_answers("acknowledging", self._acknowledge)
+            await self._retry("acknowledging", self._acknowledge)
             self._acked_at = loop.time()
         if self._read and loop.time() - self._claimed_at > self._claim_after / 3:
-            await retry_until_redis_answers("renewing claims", self._renew_claims)
+            await self._retry("renewing claims", self._renew_claims)
             self._claimed_at = loop.time()
         while not self._read:
             await self._fill()
@@ -111,18 +151,21 @@ class Consumer:
         return self._current
 
     async def _fill(self) -> None:
-        """Read the next events: this member's pending ones, those of dead members, new ones."""
+        """Read the next events: this member's pending ones, returned ones, those of dead members, new ones."""
         loop = asyncio.get_running_loop()
         if self._may_be_pending:
             rows = await self._read_group("0", block_ms=None)
             self._may_be_pending = bool(rows)
+        elif loop.time() - self._returned_at > _RETURNED_EVERY:
+            rows = await self._retry("taking returned events", lambda: self._with_group(self._take_returned))
+            self._returned_at = 0.0 if rows else loop.time()
         elif loop.time() - self._claimed_at > self._claim_after / 3:
-            rows = await retry_until_redis_answers(
-                "claiming events", lambda: self._with_group(self._claim), self._resync
-            )
+            rows = await self._retry("claiming events", lambda: self._with_group(self._claim))
             self._claimed_at = loop.time()
         else:
             rows = await self._read_group(">", block_ms=_BLOCK_MS)
+            if not rows and not self._is_topic_known:
+                await self._find_topic()
         for entry, fields in rows:
             if fields:
                 self._read.append(record_of(entry, fields))
@@ -136,7 +179,45 @@ class Consumer:
             )
             return list(reply[0][1]) if reply else []
 
-        return await retry_until_redis_answers("reading a topic", lambda: self._with_group(read), self._resync)
+        return await self._retry("reading a topic", lambda: self._with_group(read))
+
+    async def _retry(self, what: str, attempt: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Retry `attempt` while Redis is unavailable; raise what no retry can change."""
+
+        async def attempt_or_refuse() -> Answer:
+            try:
+                return await attempt()
+            except (AuthenticationError, NoPermissionError) as error:
+                raise StoreError(f"Redis refuses this consumer: {error}") from error
+            except ResponseError as error:
+                if "WRONGTYPE" not in str(error):
+                    raise
+                message = (
+                    f"{self._stream} is not a stream: another program has overwritten it; rename or delete the key"
+                )
+                raise StoreError(message) from error
+
+        return await retry_until_redis_answers(what, attempt_or_refuse, self._resync)
+
+    async def _find_topic(self) -> None:
+        """Raise an error if the relay does not have the topic, even after a while; do nothing if no relay ran yet."""
+        loop = asyncio.get_running_loop()
+        began = None
+        while True:
+            try:
+                self._is_topic_known = await self._retry("looking for a topic", self._look_for_topic)
+            except UnknownTopic as error:
+                if began is None:
+                    began = loop.time()
+                    log.warning("consumer.topic_unknown", error=str(error))
+                if loop.time() - began >= _TOPIC_GRACE:
+                    raise
+                await asyncio.sleep(min(1.0, _TOPIC_GRACE))
+            else:
+                return
+
+    async def _look_for_topic(self) -> bool:
+        return await find_topic(self._redis, self._stream.removeprefix(keys.TOPIC_PREFIX))
 
     def _resync(self) -> None:
         """Read pending events again: a lost reply may have made some pending that we have not seen."""
@@ -148,6 +229,14 @@ class Consumer:
             self._stream, self._group, self._member, min_idle_time=round(self._claim_after * 1000), count=100
         )
         return list(reply[1])
+
+    async def _take_returned(self) -> list[Row]:
+        """Claim events that members have handed back; of two members that try, one gets each."""
+        entries = await self._pending_of(RETURNED)
+        if not entries:
+            return []
+        least_idle = _LONG_IDLE_MS // 2
+        return list(await self._redis.xclaim(self._stream, self._group, self._member, least_idle, entries))
 
     async def _renew_claims(self) -> None:
         """Reset the idle time of events that wait for a slow handler, so that no other member claims them."""

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING
 
 import pytest
+from structlog.testing import capture_logs
 
-from relay.consumer import consume
+from relay.consumer import StoreError, UnknownTopic, consume
+from relay.store.topics.registry import register_topics
 from tests.support import eventually
 
 if TYPE_CHECKING:
@@ -133,6 +136,141 @@ async def test_broken_connections_lose_no_event(redis: Redis, redis_url: str) ->
     assert set(taken) == {str(number) for number in range(300)}
 
 
-def test_group_names_of_the_relay_are_refused() -> None:
-    with pytest.raises(ValueError, match='choose a name without "push:"'):
-        consume("redis://localhost", topic="support", group="push:bot")
+@pytest.mark.parametrize(
+    ("group", "member", "prefix"), [("push:bot", "m", "push:"), ("billing", "relay:returned", "relay:")]
+)
+def test_names_of_the_relay_are_refused(group: str, member: str, prefix: str) -> None:
+    with pytest.raises(ValueError, match=f'choose a name without "{prefix}"'):
+        consume("redis://localhost", topic="support", group=group, member=member)
+
+
+class TestHandBack:
+    """Events that a member had read when it left."""
+
+    IDS = tuple(map(str, range(150)))
+
+    async def leave(self, url: str, how: str, member: str = "first") -> list[str]:
+        """Read two events and leave; return the events that are acknowledged then."""
+        taken: list[str] = []
+        is_waiting = asyncio.Event()
+
+        async def read() -> None:
+            async with consume(url, topic="support", group="g", member=member) as events:
+                async for event in events:
+                    taken.append(event.id)
+                    if len(taken) == 2:
+                        if how == "break":
+                            break
+                        if how == "raise":
+                            raise ZeroDivisionError
+                        is_waiting.set()
+                        await asyncio.Event().wait()
+
+        task = asyncio.create_task(read())
+        if how == "cancel":
+            await is_waiting.wait()
+            task.cancel()
+        await asyncio.wait([task])
+        return taken if how == "break" else taken[:-1]
+
+    @pytest.mark.parametrize("how", ["break", "raise", "cancel"])
+    async def test_next_member_gets_them_at_once_in_order(self, redis: Redis, redis_url: str, how: str) -> None:
+        await feed(redis, *self.IDS)
+        done = await self.leave(redis_url, how)
+        began = asyncio.get_running_loop().time()
+        assert [*done, *await take(redis_url, 150 - len(done), member="second")] == list(self.IDS)
+        assert asyncio.get_running_loop().time() - began < 1
+        assert [row["name"] for row in await redis.xinfo_consumers(STREAM, "g")] == [b"relay:returned"]
+
+    async def test_waiting_member_gets_them_within_a_second(self, redis: Redis, redis_url: str) -> None:
+        await feed(redis, "a", "b", "c")
+        async with consume(redis_url, topic="support", group="g", member="first") as first:
+            await anext(first)
+            second = asyncio.create_task(take(redis_url, 2, member="second"))
+            await eventually(lambda: self.is_member(redis, b"second"))
+        began = asyncio.get_running_loop().time()
+        assert await second == ["b", "c"]
+        assert asyncio.get_running_loop().time() - began < 1.5
+
+    async def is_member(self, redis: Redis, name: bytes) -> bool:
+        return name in [row["name"] for row in await redis.xinfo_consumers(STREAM, "g")]
+
+    async def test_each_of_them_goes_to_one_member(self, redis: Redis, redis_url: str) -> None:
+        await feed(redis, *self.IDS)
+        await self.leave(redis_url, "break")
+        both = await asyncio.gather(*(take(redis_url, 60, member=member) for member in ("second", "third")))
+        rest = await take(redis_url, 28, member="fourth")
+        assert sorted([*both[0], *both[1], *rest], key=int) == list(self.IDS[2:])
+
+    async def test_claims_of_other_clients_find_them(self, redis: Redis, redis_url: str) -> None:
+        await feed(redis, "a", "b", "c")
+        await self.leave(redis_url, "break")
+        reply = await redis.xautoclaim(STREAM, "g", "other language", min_idle_time=3_600_000)
+        assert [fields[b"id"] for _, fields in reply[1]] == [b"c"]
+
+    async def test_trimmed_ones_are_not_handed_back(self, redis: Redis, redis_url: str) -> None:
+        await feed(redis, "a", "b", "c")
+        async with consume(redis_url, topic="support", group="g", member="m") as events:
+            await anext(events)
+            await redis.xtrim(STREAM, maxlen=1, approximate=False)
+        assert await take(redis_url, 1, member="second") == ["c"]
+        assert await pending(redis) == 0
+
+
+class TestTopic:
+    """Topics that do not exist, or whose key is no stream."""
+
+    @pytest.fixture(autouse=True)
+    def grace(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("relay.consumer._TOPIC_GRACE", 0.1)
+
+    async def join(self, url: str, topic: str) -> str:
+        """Return the next event's id."""
+        async with asyncio.timeout(10), consume(url, topic=topic, group="g") as events:
+            return (await anext(events)).id
+
+    async def test_unknown_topic_is_an_error_with_the_nearest(self, redis: Redis, redis_url: str) -> None:
+        await register_topics(redis, ["support", "billing"])
+        message = 'no topic "suport" (known: billing, support); did you mean "support"?'
+        with capture_logs() as logs, pytest.raises(UnknownTopic, match=re.escape(message)):
+            await self.join(redis_url, "suport")
+        assert [line["error"] for line in logs if line["event"] == "consumer.topic_unknown"] == [message]
+        assert not await redis.exists("relay:topic:suport")
+
+    async def test_topic_that_appears_meanwhile_is_read(self, redis: Redis, redis_url: str) -> None:
+        await register_topics(redis, ["billing"])
+        reading = asyncio.create_task(self.join(redis_url, "support"))
+        await register_topics(redis, ["support"])
+        await feed(redis, "a")
+        assert await reading == "a"
+
+    async def test_consumer_may_start_before_the_relay(self, redis: Redis, redis_url: str) -> None:
+        reading = asyncio.create_task(self.join(redis_url, "support"))
+        await eventually(lambda: redis.exists(STREAM))
+        await register_topics(redis, ["support"])
+        await feed(redis, "a")
+        assert await reading == "a"
+
+    async def test_unknown_topic_is_found_when_the_relay_starts(self, redis: Redis, redis_url: str) -> None:
+        reading = asyncio.create_task(self.join(redis_url, "suport"))
+        await eventually(lambda: redis.exists("relay:topic:suport"))
+        await register_topics(redis, ["support"])
+        with pytest.raises(UnknownTopic, match="did you mean"):
+            await reading
+
+    async def test_key_of_another_type_is_an_error(self, redis: Redis, redis_url: str) -> None:
+        await redis.set(STREAM, "not ours")
+        with pytest.raises(StoreError, match="relay:topic:support is not a stream"):
+            await self.join(redis_url, "support")
+
+    async def test_topic_overwritten_meanwhile_is_an_error(self, redis: Redis, redis_url: str) -> None:
+        await feed(redis, "a")
+        async with consume(redis_url, topic="support", group="g") as events:
+            await anext(events)
+            await redis.set(STREAM, "not ours")
+            with pytest.raises(StoreError, match="is not a stream"):
+                await anext(events)
+
+    async def test_wrong_password_is_an_error(self, redis_url: str) -> None:
+        with pytest.raises(StoreError, match="Redis refuses this consumer"):
+            await self.join(re.sub(":[^:]*@", ":wrong@", redis_url), "support")

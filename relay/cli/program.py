@@ -41,7 +41,9 @@ TABLE: dict[str, Entry] = {
     "sandbox": Entry("sandbox", RUN, "Simulate Linq: its API, signed webhooks, conversations and faults."),
     "demo": Entry("sandbox", RUN, "Run everything against a sandbox, with two sample teams."),
     "ledger": Entry("ledger", OBSERVE, "Show where every event is, and whether the numbers balance."),
-    "topics": Entry("topics", OBSERVE, "Show the topics, their readers and their lag."),
+    "topics": Entry(
+        "topics", OBSERVE, "Show the topics, their readers and their lag; drop a removed topic.", is_group=True
+    ),
     "attempts": Entry("attempts", OBSERVE, "Search delivery attempts."),
     "audit": Entry("audit", OBSERVE, "Show what operators changed, who, when and why."),
     "doctor": Entry("doctor", OBSERVE, "Examine Redis, Linq and every destination; say what to do."),

@@ -7,7 +7,7 @@ From acceptance to a topic
     relay:quarantine            stream    valid signature, but unparsable; until an operator drops or retries it
     relay:topic:<topic>         stream    routed events, the public interface for pull subscribers
     relay:topic:<topic>:held    stream    events of a topic whose stream was overwritten, until it is repaired
-    relay:topics                set       names of topics that ever had an event
+    relay:topics                set       names of topics that relay.toml ever had, or that ever had an event
 
 The lane of a push subscription (its position in its topic)
     relay:lane:<name>           hash      counters of the ledger, its position in each topic stream,

@@ -40,9 +40,7 @@ def chaos(
     ] = None,
     some: Annotated[
         int | None,
-        typer.Option(
-            min=1, metavar="NUMBER", help="Choose so many of the kinds, by the seed; without it, cause every kind."
-        ),
+        typer.Option(min=1, metavar="NUMBER", help="Choose so many kinds, by the seed; without it, cause every kind."),
     ] = None,
     sentinels: Annotated[
         bool,

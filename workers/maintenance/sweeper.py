@@ -19,6 +19,7 @@ from relay.store.isolation import Isolation
 from relay.store.lanes.audit import audit_lane
 from relay.store.lanes.lane import Lane, mark_ready
 from relay.store.topics.held import release_held_events, topics_with_held_events
+from relay.store.topics.registry import register_topics
 from relay.store.topics.replays import Replays
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class Sweeper:
 
     async def sweep(self) -> None:
         """Repair what was deleted by hand, wake every job that has work, and save each lane's checkpoint."""
+        registering = register_topics(self._redis, self._topics())
+        await self._isolation.contain("topics", keys.TOPICS, registering, {keys.TOPICS: "set"})
         await self._isolation.contain("inbox", keys.INBOX, self._check_inbox_and_audit(), {keys.INBOX: "stream"})
         await self._isolation.contain("replays", keys.REPLAYS_RUNNING, self.check_replays())
         for partition in range(wakeups.PARTITIONS):

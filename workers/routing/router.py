@@ -34,6 +34,7 @@ from relay.store.inbox.inbox import Feed, Inbox, InboxEntry, Move, NotPrepared, 
 from relay.store.isolation import Isolation, checking_types
 from relay.store.lanes.lane import Lane
 from relay.store.topics.record import fields_of
+from relay.store.topics.registry import register_topics
 from workers.routing.decoder import Undecodable, decode_batch, poisoned
 
 if TYPE_CHECKING:
@@ -118,6 +119,8 @@ class Router:
         A lane that another client has damaged does not delay the events of all others: the sweeper tries again.
         """
         loaded, mark = self._rules.current, secrets.token_hex(8)
+        names = [topic.name for topic in loaded.config.topics]
+        await retry_until_redis_answers("preparing topics", lambda: register_topics(self._redis, names))
         for subscription in loaded.config.subscriptions:
             lane = Lane(self._redis, subscription.name, subscription.topic)
             ensuring = retry_until_redis_answers("preparing lanes", partial(_checked, lane))

@@ -53,8 +53,7 @@ local function audit_stream(stream)
     local left = redis.call('HGET', lane, 'left:' .. stream)
     local info, row = info_of(stream), group_in(stream, group)
     local added = (left or not info) and number(lane, 'known:' .. stream) or info['entries-added']
-    local owed = added - number(lane, 'start:' .. stream) + number(lane, 'repeated:' .. stream)
-        - number(lane, 'lost:' .. stream) - number(lane, 'settled:' .. stream)
+    local owed = owed_of(lane, stream, added)
     local has = row and row['pending'] + unread_in(stream, row, info, left, owed - row['pending']) or 0
     if has == owed or (not row and is_configured and not left) then -- `ensure` creates a group that is missing
         return

@@ -148,8 +148,10 @@ if added < known or (known > 0 and is_younger) then
         'counted:' .. stream, routed)
     checkpoint, what, deleted = '0-0', 'stream', stream
 end
-local owed = added - number(lane, 'start:' .. stream) + number(lane, 'repeated:' .. stream)
-    - number(lane, 'lost:' .. stream) - number(lane, 'settled:' .. stream)
+local owed = owed_of(lane, stream, added)
 local given = resume(lane, stream, group, consumer, checkpoint)
 record(lane, stream, given - owed)
+if redis.call('HDEL', lane, 'gone:' .. stream) == 1 then
+    return { left } -- an operator dropped the topic, and relay.toml has it again
+end
 return { left, what, deleted, given, given - owed }

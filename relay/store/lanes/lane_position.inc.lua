@@ -3,6 +3,12 @@ local function number(lane, field)
     return tonumber(redis.call('HGET', lane, field) or 0)
 end
 
+-- Returns the number of entries of a stream that the lane is owed by its counters, if `added` were ever added to it.
+local function owed_of(lane, stream, added)
+    return added - number(lane, 'start:' .. stream) + number(lane, 'repeated:' .. stream) - number(lane, 'lost:' .. stream)
+        - number(lane, 'settled:' .. stream) - number(lane, 'dropped:' .. stream)
+end
+
 local function is_after(id, other)
     local ms, sequence = string.match(id, '^(%d+)-?(%d*)$')
     local other_ms, other_sequence = string.match(other, '^(%d+)-?(%d*)$')

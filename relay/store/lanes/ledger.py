@@ -70,7 +70,7 @@ class LaneLedger:
     filtered: int = 0
     """The number of events that the subscription's filter excluded."""
     dropped: int = 0
-    """The number of dead letters that an operator dropped."""
+    """The number of dead letters, and of events of a topic, that an operator dropped."""
     discarded: int = 0
     """The number of dead letters that were deleted beyond the bounds of the subscription (`dead`)."""
     repeated: int = 0
@@ -172,7 +172,7 @@ class Ledger:
             dead=dead,
             replayed=counts["replayed"],
             filtered=counts["filtered"],
-            dropped=counts["dropped"],
+            dropped=sum(count for field, count in counts.items() if field.partition(":")[0] == "dropped"),
             discarded=counts["discarded"],
             from_history=counts["from_history"],
             repeated=sum(count for field, count in counts.items() if field.startswith("repeated:")),

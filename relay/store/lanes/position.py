@@ -10,6 +10,8 @@ In the lane's hash, for each topic stream that it ever read:
     settled:<stream>      entries that were delivered, filtered or dead-lettered
     repeated:<stream>     settled entries that were delivered again because the group was lost
     lost:<stream>         entries that were deleted before they were delivered (also of `replay` and `dead`)
+    dropped:<stream>      entries that an operator dropped with their topic
+    gone:<stream>         1 after that, until relay.toml has the topic again
     left:<stream>         the last id that the lane still owes of a topic that it has left; `known` is final
 
 The routed events of a lane are not counted but read from the stream (`entries-added`), which includes every append.

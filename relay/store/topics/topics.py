@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
+ACTIVE, REMOVED = "active", "removed"
+
 
 @dataclass(frozen=True, slots=True)
 class GroupState:
@@ -33,6 +35,8 @@ class TopicState:
     """The size, age and groups of a topic."""
 
     name: str
+    state: str
+    """`active`, or `removed` if relay.toml no longer has it."""
     events: int
     """The number of kept events."""
     size: int
@@ -44,7 +48,10 @@ class TopicState:
 
 async def topic_states(redis: Redis, known: Iterable[str]) -> list[TopicState]:
     """Return the state of the topics in `known`, in their order, then of all others that ever had an event."""
-    return [await _state(redis, name) for name in await topic_names(redis, known)]
+    active = list(known)
+    return [
+        await _state(redis, name, ACTIVE if name in active else REMOVED) for name in await topic_names(redis, active)
+    ]
 
 
 async def topic_names(redis: Redis, known: Iterable[str]) -> list[str]:
@@ -53,10 +60,10 @@ async def topic_names(redis: Redis, known: Iterable[str]) -> list[str]:
     return list(dict.fromkeys([*known, *fed]))
 
 
-async def _state(redis: Redis, name: str) -> TopicState:
+async def _state(redis: Redis, name: str, state: str) -> TopicState:
     stream = keys.topic(name)
     if not await redis.exists(stream):
-        return TopicState(name, 0, 0, None, ())
+        return TopicState(name, state, 0, 0, None, ())
     async with redis.pipeline(transaction=True) as pipe:
         pipe.xlen(stream)
         pipe.memory_usage(stream)
@@ -67,7 +74,7 @@ async def _state(redis: Redis, name: str) -> TopicState:
     oldest = int(first[0][0].partition(b"-")[0]) if first else None
     unread = await _unread(redis, stream, groups, last=info["last-generated-id"].decode())
     readers = [_reader(row, unread[row["last-delivered-id"].decode()]) for row in groups]
-    return TopicState(name, events, int(size or 0), oldest, tuple(readers))
+    return TopicState(name, state, events, int(size or 0), oldest, tuple(readers))
 
 
 async def _unread(redis: Redis, stream: str, groups: Iterable[Mapping[str, Any]], last: str) -> dict[str, int]:
