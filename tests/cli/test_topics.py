@@ -119,7 +119,7 @@ class TestDrop:
         with capture_logs() as logs:
             await lane.ensure()
             await redis.xadd(STREAM, {"id": "new", "body": "{}"})
-            assert not await lane.audit()
+            assert not await audit_lane(redis, "bot", is_configured=True)
         assert [line["event"] for line in logs] == []
         assert [delivery.record.id for delivery in await lane.read_new(10)] == ["new"]
         expected = LaneLedger("bot", 6, delivered=1, waiting=1, retrying=0, dead=0, replayed=0, dropped=4)
