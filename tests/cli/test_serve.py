@@ -139,15 +139,15 @@ async def test_ingress_can_be_stopped_during_its_start(redis_url: str, monkeypat
         assert not patience.expired(), f"not left after {ticks} turns of the event loop"
 
 
-@pytest.mark.parametrize("command", ["ingress", "worker"])
 @pytest.mark.usefixtures("rules")
-async def test_wrong_credentials_of_redis_end_it_with_exit_code_2(command: str, redis_url: str) -> None:
-    wrong = redis_url.replace("redis://:", "redis://:hunter2")
-    said = await relay(command, REDIS_URL=wrong, RELAY_SECRET_KEY=KEY, **ANY_PORTS)
-    assert said.code == 2
-    assert "REDIS_URL: the user name or password is wrong" in said.err
-    assert "hunter2" not in said.err
-    assert "Traceback" not in said.err
+async def test_wrong_credentials_of_redis_end_it_with_exit_code_2(redis_url: str) -> None:
+    given = {"REDIS_URL": redis_url.replace("redis://:", "redis://:hunter2"), "RELAY_SECRET_KEY": KEY, **ANY_PORTS}
+    # Side by side, since each waits for two seconds in case that Redis is still loading its users.
+    for said in await asyncio.gather(relay("ingress", **given), relay("worker", **given)):
+        assert said.code == 2
+        assert "REDIS_URL: the user name or password is wrong" in said.err
+        assert "hunter2" not in said.err
+        assert "Traceback" not in said.err
 
 
 @pytest.mark.parametrize("command", ["ingress", "worker"])
