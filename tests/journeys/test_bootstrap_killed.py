@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
+import os
 import random
 import signal
+import sys
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from relay.bootstrap.factory import open_reconciler
 from relay.bootstrap.plan import Action
+from relay.cli import main
 from relay.config.file import read_config
 from relay.config.settings import Settings
 from relay.core.secret import new_key
 from relay.parts import ingress_parts
-from relay.process.subprocesses import python
 from relay.process.tasks import end_task
 from relay.sandbox.app import Emission
 from relay.store import keys
@@ -26,7 +30,6 @@ from tests.sandbox.running import ANY_PORT, API_KEY, LINES, RunningSandbox, linq
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from aiohttp import web
     from redis.asyncio import Redis
@@ -53,32 +56,47 @@ async def traffic(sandbox: RunningSandbox) -> AsyncIterator[None]:
         await end_task(task)
 
 
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["relay.cli.bootstrap", "relay.bootstrap.both_apis", __name__])
+"""A server that has imported the command: its fork starts in milliseconds, an interpreter in a second or more."""
+
+
+def apply_here(environment: dict[str, str], directory: str) -> None:
+    """Be the process `relay bootstrap apply`."""
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(directory)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.argv = ["relay", "bootstrap", "apply"]
+    main()
+
+
 async def apply_and_kill(sandbox: RunningSandbox, method: str, number: int, when: str) -> None:
     """Run `relay bootstrap apply` and kill it at its `number`th call with `method`.
 
     Either before Linq carries out the call, before the response arrives, or at a random time shortly afterwards.
     """
-    process = await asyncio.create_subprocess_exec(
-        *python("relay", "bootstrap", "apply"), stdout=asyncio.subprocess.DEVNULL
-    )
+    process = FORKS.Process(target=apply_here, args=(dict(os.environ), str(Path.cwd())), daemon=True)
+    process.start()
+    ended = asyncio.create_task(asyncio.to_thread(process.join))  # its only reader of the exit code
     calls = 0
 
     async def kill(request: web.Request) -> web.StreamResponse | None:
         nonlocal calls
         calls += request.method == method
-        if request.method != method or calls != number or process.returncode is not None:
+        if request.method != method or calls != number or ended.done():
             return None
         if when == "afterwards":
             asyncio.get_running_loop().call_later(random.random() * 0.03, process.kill)
             return None
         process.kill()
-        await process.wait()
+        await asyncio.shield(ended)
         return linq_error(500, 3006, "Internal error") if when == "before the call" else None
 
     sandbox.intercept = kill
-    await process.wait()
+    await ended
     sandbox.intercept = None
-    assert process.returncode == -signal.SIGKILL or when == "afterwards"
+    assert process.exitcode == -signal.SIGKILL or when == "afterwards"
 
 
 @pytest.mark.parametrize(
