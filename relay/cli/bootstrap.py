@@ -154,7 +154,8 @@ def status(*, view: View) -> None:
     else:
         print_status(rows, view)
         summary = ", ".join(f"{count} {kind}" for kind, count in found.items() if count)
-        say(summary or ("" if errors else "Everything is in order."))
+        hint = "; relay bootstrap plan shows what is extra" if found["extra"] else ""
+        say(summary + hint or ("" if errors else "Everything is in order."))
         print_old_key(old_key)
     say_notes(note for note in surveys.notes if note == V2_ONLY)  # the others are rows
     end_on(errors)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import aiohttp
 import pytest
 
+from relay.linq.api.v2 import TOKEN_HEADER, LinqV2Api
 from tests.bootstrap.bench import Bench, bench_of
-from tests.sandbox.running import RunningSandbox, closed_port, running_sandbox
+from tests.bootstrap.v2_bench import reconciler_of
+from tests.sandbox.running import API_KEY, RunningSandbox, closed_port, running_sandbox
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from redis.asyncio import Redis
 
+    from relay.bootstrap.v2_reconcile import V2Reconciler
     from tests.support import Clock
 
 
@@ -35,3 +39,14 @@ def refusing_port() -> Iterator[int]:
     """Return a port that refuses connections."""
     with closed_port() as port:
         yield port
+
+
+@pytest.fixture
+async def api(sandbox: RunningSandbox) -> AsyncIterator[LinqV2Api]:
+    async with aiohttp.ClientSession(headers={TOKEN_HEADER: API_KEY}) as session:
+        yield LinqV2Api(session, f"{sandbox.url}/v2", pauses=(0, 0))
+
+
+@pytest.fixture
+def reconciler(api: LinqV2Api, redis: Redis) -> V2Reconciler:
+    return reconciler_of(api, redis)

@@ -196,3 +196,18 @@ async def test_empty_variable_does_not_hide_the_dotenv_file(tmp_path: Path) -> N
     (tmp_path / ".env").write_text(f"RELAY_PUBLIC_URL={PUBLIC}\n")
     said = await main_here("bootstrap", "plan", "--json", RELAY_PUBLIC_URL="")
     assert "RELAY_PUBLIC_URL" not in said.err
+
+
+async def test_held_back_deletion_is_said_and_can_be_allowed(sandbox: RunningSandbox) -> None:
+    await main_here("bootstrap", "apply")
+    sandbox.sandbox.state.lines.remove(OTHER_LINE)
+    planned = await main_here("bootstrap", "plan", "--detailed-exitcode")
+    assert (planned.code, "No changes. 1 deletion held back." in planned.out) == (0, True)
+    applied = await main_here("bootstrap", "apply")
+    assert (applied.code, applied.out.splitlines()[-1]) == (0, "0 changed, 2 kept, 1 held back, 0 failed.")
+    for text in ("hold", "Linq no longer lists the line", "1 of 3 looks agree", "relay bootstrap apply --allow-delete"):
+        assert text in applied.out
+    status = await main_here("bootstrap", "status")
+    assert (status.code, "1 extra; relay bootstrap plan shows" in status.out) == (1, True)
+    assert "1 changed, 2 kept, 0 failed." in (await main_here("bootstrap", "apply", "--allow-delete")).out
+    assert len(sandbox.sandbox.state.subscriptions) == 2
