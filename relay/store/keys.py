@@ -48,6 +48,7 @@ Everything else
     relay:drift                 hash      drift at Linq that the last check found, by API: `v3:missing`, `v2:at`
     relay:counts                hash      accepted, duplicate, quarantined, routed, unmatched, poisoned, lost,
                                           quarantine_dropped, quarantine_retried; `routed:<stream>` by topic
+    relay:audited               string    accepted events at the last audit: fewer now means that counters were deleted
     relay:unmatched             hash      events that matched no topic, by event type
     relay:memory_probe          string    written by a worker to see whether Redis accepts writes; lives a second
 
@@ -70,6 +71,7 @@ LINQ_V2 = "relay:linq:v2"
 LAST_SEEN = "relay:last_seen"
 DRIFT = "relay:drift"
 COUNTS = "relay:counts"
+AUDITED = "relay:audited"
 UNMATCHED = "relay:unmatched"
 MEMORY_PROBE = "relay:memory_probe"
 REPLAYS = "relay:replays"
