@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import ResponseError
 
 from relay.store import keys
-from relay.store.driver.client import ask
+from relay.store.driver.client import ask, ask_together
 from relay.store.driver.streams import count_between, order_of
 
 if TYPE_CHECKING:
@@ -91,10 +91,12 @@ class Ledger:
 
     async def totals(self) -> Totals:
         """Return the totals over all webhooks."""
-        async with self._redis.pipeline(transaction=True) as pipe:
+
+        def queue(pipe: Pipeline) -> None:
             pipe.hgetall(keys.COUNTS)
             pipe.xlen(keys.INBOX)
-            rows, inbox = await pipe.execute()
+
+        rows, inbox = await ask_together(self._redis, queue)
         counts = {name.decode(): int(value) for name, value in rows.items()}
         counted = [field.name for field in dataclasses.fields(Totals) if field.name != "inbox"]
         return Totals(inbox=inbox, **{name: counts.get(name, 0) for name in counted})
@@ -121,13 +123,15 @@ class Ledger:
     async def _row(self, name: str, *, is_lag_trusted: bool) -> LaneLedger:
         fields = await ask(self._redis.hkeys(keys.lane(name)))
         streams = [field.decode().removeprefix("start:") for field in fields if field.startswith(b"start:")]
-        async with self._redis.pipeline(transaction=True) as pipe:
+
+        def queue(pipe: Pipeline) -> None:
             pipe.hgetall(keys.lane(name))
             pipe.zcard(keys.lane(name, "retries"))
             pipe.xlen(keys.lane(name, "dead"))
             for stream in (keys.lane(name, "replay"), *streams):
                 _ask_for_state(pipe, stream)
-            rows, retrying, dead, *states = await pipe.execute(raise_on_error=False)
+
+        rows, retrying, dead, *states = await ask_together(self._redis, queue, raise_on_error=False)
         counts: Counter[str] = Counter({key.decode(): _number(value) for key, value in rows.items()})
         group = keys.push_group(name)
         owed = routed = 0
