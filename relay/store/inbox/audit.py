@@ -29,23 +29,14 @@ class InboxAudit:
 
     async def run(self) -> None:
         """Compare the inbox and the quarantine with their counters, and correct the counters."""
-        await self._compare_with_last()
-        inbox, quarantine = await _audit(self._redis, [keys.INBOX, keys.QUARANTINE, keys.COUNTS], [])
+        redis_keys = [keys.INBOX, keys.QUARANTINE, keys.COUNTS, keys.AUDITED]
+        accepted, audited, inbox, quarantine = await _audit(self._redis, redis_keys, [])
+        before, self._seen = max(audited, self._seen), accepted
+        if accepted < before:
+            what = keys.COUNTS if audited else "the whole database"
+            log.error("inbox.state_lost", deleted=what, accepted_before=before, accepted=accepted)
         for key, surplus in ((keys.INBOX, inbox), (keys.QUARANTINE, quarantine)):
             if surplus < 0:
                 log.error("inbox.state_lost", deleted=f"entries of {key}", lost=-surplus)
             elif surplus:
                 log.error("inbox.state_lost", deleted=f"counters of {key} in {keys.COUNTS}", kept=surplus)
-
-    async def _compare_with_last(self) -> None:
-        async with self._redis.pipeline(transaction=False) as pipe:
-            pipe.hget(keys.COUNTS, "accepted")
-            pipe.get(keys.AUDITED)
-            accepted, audited = (None if reply is None else int(reply) for reply in await pipe.execute())
-        accepted, before = accepted or 0, max(audited or 0, self._seen)
-        if accepted < before:
-            what = keys.COUNTS if audited else "the whole database"
-            log.error("inbox.state_lost", deleted=what, accepted_before=before, accepted=accepted)
-        self._seen = accepted
-        if accepted != audited:
-            await self._redis.set(keys.AUDITED, accepted)
