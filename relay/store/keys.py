@@ -57,6 +57,7 @@ Everything else
     relay:counts                hash      accepted, duplicate, quarantined, routed, unmatched, poisoned, lost,
                                           quarantine_dropped, quarantine_retried, id_conflict; `routed:<stream>` by
                                           topic
+    relay:audited               string    accepted events at the last audit: fewer now means that counters were deleted
     relay:refused               hash      requests that the ingress refused, by code
     relay:unmatched             hash      events that matched no topic, by event type
     relay:audit                 stream    what operators changed with the command line, who and why (`store.audit`); the
@@ -84,6 +85,7 @@ LINQ_LOOKS = "relay:linq:looks"
 LAST_SEEN = "relay:last_seen"
 DRIFT = "relay:drift"
 COUNTS = "relay:counts"
+AUDITED = "relay:audited"
 UNMATCHED = "relay:unmatched"
 REFUSED = "relay:refused"
 AUDIT = "relay:audit"

@@ -7,16 +7,18 @@ for a drain job, so its loops retry until Redis is back (`retry_until_redis_answ
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import structlog
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import ExecAbortError, OutOfMemoryError, RedisError
 
 from relay.store.driver.failover_pool import open_pool
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from redis.asyncio.client import Pipeline
 
 RedisTrouble = (RedisError, OSError, asyncio.TimeoutError)
 """The errors that mean "Redis cannot do this now"; a bug of ours never raises any of them."""
@@ -43,6 +45,22 @@ def open_redis(url: str, timeout: float) -> Redis:
 async def ask(call: Awaitable[Answer] | Answer) -> Answer:
     """Return the reply to one Redis command: redis-py types its commands for its blocking client as well."""
     return await cast("Awaitable[Answer]", call)
+
+
+async def ask_together(redis: Redis, queue: Callable[[Pipeline], object], *, raise_on_error: bool = True) -> list[Any]:
+    """Return the replies to the reading commands that `queue` adds to a pipeline, all of one moment.
+
+    At `maxmemory`, Redis 7.0 refuses every command of a transaction; then they are of different moments.
+    """
+    for is_transaction in (True, False):
+        async with redis.pipeline(transaction=is_transaction) as pipe:
+            queue(pipe)
+            try:
+                return await pipe.execute(raise_on_error=raise_on_error)
+            except (OutOfMemoryError, ExecAbortError):
+                if not is_transaction:
+                    raise
+    raise AssertionError  # not reached
 
 
 def describe(error: BaseException) -> str:

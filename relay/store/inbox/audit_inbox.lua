@@ -1,12 +1,13 @@
 #!lua flags=allow-oom
 -- Compares the inbox and the quarantine with their counters, and counts what was deleted by hand as lost.
--- KEYS: inbox, quarantine, counts
+-- KEYS: inbox, quarantine, counts, number of accepted events at the last audit
 -- If the counters were lost, they begin with what is there.
--- Returns by how many entries the inbox and the quarantine exceed (or, if negative, fall below) their counters.
+-- Returns the number of accepted events now and at the last audit (0 if it is not known), and by how many entries the inbox and the quarantine exceed (or, if negative, fall below) their counters.
 --#include types
-local inbox, quarantine, counts = KEYS[1], KEYS[2], KEYS[3]
+local inbox, quarantine, counts, audited = unpack(KEYS)
 must_be('stream', inbox, quarantine)
 must_be('hash', counts)
+must_be('string', audited)
 
 local function number(field)
     return tonumber(redis.call('HGET', counts, field) or 0)
@@ -21,9 +22,10 @@ local function settle(surplus, more, fewer)
     return surplus
 end
 
+local accepted, before = number('accepted'), tonumber(redis.call('GET', audited) or 0)
 local unrouted = number('accepted') - number('routed') - number('unmatched') - number('poisoned') - number('lost')
 local kept = number('quarantined') - number('quarantine_dropped') - number('quarantine_retried')
-return {
-    settle(redis.call('XLEN', inbox) - unrouted, 'accepted', 'lost'),
-    settle(redis.call('XLEN', quarantine) - kept, 'quarantined', 'quarantine_dropped'),
-}
+local of_inbox = settle(redis.call('XLEN', inbox) - unrouted, 'accepted', 'lost')
+local of_quarantine = settle(redis.call('XLEN', quarantine) - kept, 'quarantined', 'quarantine_dropped')
+redis.call('SET', audited, number('accepted'))
+return { accepted, before, of_inbox, of_quarantine }

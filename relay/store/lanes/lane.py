@@ -19,7 +19,7 @@ from pydantic_core import from_json, to_json
 from redis.exceptions import ResponseError
 
 from relay.store import keys, wakeups
-from relay.store.driver.client import ask
+from relay.store.driver.client import ask, ask_together
 from relay.store.driver.fenced_reads import Claim, ReadLimits, read_due, read_left, read_new
 from relay.store.driver.streams import is_missing_group, order_of
 from relay.store.isolation import wrong_keys
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from redis.asyncio import Redis
+    from redis.asyncio.client import Pipeline
 
     from relay.store.isolation import WrongKey
 
@@ -208,11 +209,13 @@ class Lane:
 
     async def in_hand(self) -> int:
         """Count the deliveries that are in flight or orphans: read, not settled, and not waiting."""
-        async with self._redis.pipeline(transaction=True) as pipe:
+
+        def queue(pipe: Pipeline) -> None:
             pipe.zcard(self._retries)
             for stream in self._streams:
                 pipe.xpending(stream, self.group)
-            waiting, *pending = await pipe.execute(raise_on_error=False)
+
+        waiting, *pending = await ask_together(self._redis, queue, raise_on_error=False)
         for reply in (waiting, *pending):
             if isinstance(reply, ResponseError) and not is_missing_group(reply):
                 raise reply

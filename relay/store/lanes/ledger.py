@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import ResponseError
 
 from relay.store import keys
-from relay.store.driver.client import ask, describe
+from relay.store.driver.client import ask, ask_together, describe
 from relay.store.driver.streams import count_between, order_of
 from relay.store.isolation import is_wrong_type, wrong_keys
 
@@ -99,10 +99,12 @@ class Ledger:
 
     async def totals(self) -> Totals:
         """Return the totals over all webhooks."""
-        async with self._redis.pipeline(transaction=True) as pipe:
+
+        def queue(pipe: Pipeline) -> None:
             pipe.hgetall(keys.COUNTS)
             pipe.xlen(keys.INBOX)
-            rows, inbox = await pipe.execute()
+
+        rows, inbox = await ask_together(self._redis, queue)
         counts = {name.decode(): int(value) for name, value in rows.items()}
         counted = [field.name for field in dataclasses.fields(Totals) if field.name != "inbox"]
         return Totals(inbox=inbox, **{name: counts.get(name, 0) for name in counted})
@@ -140,13 +142,14 @@ class Ledger:
         return row if row.balances else await self._row(name, streams, is_lag_trusted=False)
 
     async def _row(self, name: str, streams: Sequence[str], *, is_lag_trusted: bool) -> LaneLedger:
-        async with self._redis.pipeline(transaction=True) as pipe:
+        def queue(pipe: Pipeline) -> None:
             pipe.hgetall(keys.lane(name))
             pipe.zcard(keys.lane(name, "retries"))
             pipe.xlen(keys.lane(name, "dead"))
-            for of in (keys.lane(name, "replay"), *streams):
-                _ask_for_state(pipe, of)
-            rows, retrying, dead, *states = await pipe.execute(raise_on_error=False)
+            for stream in (keys.lane(name, "replay"), *streams):
+                _ask_for_state(pipe, stream)
+
+        rows, retrying, dead, *states = await ask_together(self._redis, queue, raise_on_error=False)
         for reply in (rows, retrying, dead, *states):
             if isinstance(reply, ResponseError) and is_wrong_type(reply):
                 raise reply

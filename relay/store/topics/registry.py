@@ -10,11 +10,18 @@ from redis.exceptions import NoPermissionError, ResponseError
 from relay.core.errors import StoreError
 from relay.store import keys
 from relay.store.driver.client import ask
+from relay.store.driver.scripts import Script
+from relay.store.driver.streams import pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from redis.asyncio import Redis
+
+
+_PAGE = 1000
+
+_register = Script(__package__, "register_topics")
 
 
 class UnknownTopic(StoreError):
@@ -29,8 +36,8 @@ class UnknownTopic(StoreError):
 
 async def register_topics(redis: Redis, names: Iterable[str]) -> None:
     """Record the topics of relay.toml, so that readers of the streams can tell which there are."""
-    if members := list(names):
-        await ask(redis.sadd(keys.TOPICS, *members))
+    for page in pages(list(names), _PAGE):
+        await _register(redis, [keys.TOPICS], page)
 
 
 async def find_topic(redis: Redis, name: str) -> bool:

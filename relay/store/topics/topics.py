@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from relay.store import keys
-from relay.store.driver.client import ask
+from relay.store.driver.client import ask, ask_together
 from relay.store.driver.streams import count_between, order_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from redis.asyncio import Redis
+    from redis.asyncio.client import Pipeline
 
 ACTIVE, REMOVED = "active", "removed"
 
@@ -64,13 +65,15 @@ async def _state(redis: Redis, name: str, state: str) -> TopicState:
     stream = keys.topic(name)
     if not await redis.exists(stream):
         return TopicState(name, state, 0, 0, None, ())
-    async with redis.pipeline(transaction=True) as pipe:
+
+    def queue(pipe: Pipeline) -> None:
         pipe.xlen(stream)
         pipe.memory_usage(stream)
         pipe.xrange(stream, count=1)
         pipe.xinfo_groups(stream)
         pipe.xinfo_stream(stream)
-        events, size, first, groups, info = await pipe.execute()
+
+    events, size, first, groups, info = await ask_together(redis, queue)
     oldest = int(first[0][0].partition(b"-")[0]) if first else None
     unread = await _unread(redis, stream, groups, last=info["last-generated-id"].decode())
     readers = [_reader(row, unread[row["last-delivered-id"].decode()]) for row in groups]

@@ -139,7 +139,17 @@ DELETED_KEYS = {
 OTHER_KEYS = [
     *(keys.INBOX, keys.QUARANTINE),
     *map(part, ("retries", "tries", "blocked", "attempts", "answers")),
-    *(keys.LANES, keys.PAUSED, keys.BREAKERS, keys.TOPICS, keys.PREPARED, keys.UNMATCHED, keys.LAST_SEEN, keys.DRIFT),
+    *(
+        keys.LANES,
+        keys.PAUSED,
+        keys.BREAKERS,
+        keys.TOPICS,
+        keys.PREPARED,
+        keys.AUDITED,
+        keys.UNMATCHED,
+        keys.LAST_SEEN,
+        keys.DRIFT,
+    ),
     *(keys.SEEN_PREFIX + "unread1", keys.QUEUE, keys.SLOW_QUEUE, keys.REPLAYS, keys.REPLAYS_RUNNING, keys.MEMORY_PROBE),
     *(keys.CHATS, keys.CHATS_PROVED, keys.CHATS_LAST_WRITER),
     *(keys.ready(wakeups.partition_of("bot")), keys.ARQ_JOB_PREFIX + wakeups.ROUTE.job_id),
