@@ -15,7 +15,8 @@ import structlog
 from relay.store import keys, wakeups
 from relay.store.driver.client import ask
 from relay.store.isolation import Isolation
-from relay.store.lanes.lane import Lane, mark_ready
+from relay.store.lanes.lane import Lane
+from relay.store.lanes.ready import mark_ready
 from relay.store.topics.held import release_held_events, topics_with_held_events
 
 if TYPE_CHECKING:

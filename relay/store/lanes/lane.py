@@ -27,7 +27,7 @@ from relay.store.lanes.position import Position
 from relay.store.topics.record import Record, record_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from redis.asyncio import Redis
 
@@ -288,19 +288,3 @@ class Lane:
         groups = await self._redis.xinfo_groups(stream)
         found = next((group["last-delivered-id"] for group in groups if group["name"] == self.group.encode()), b"0-0")
         return found.decode()
-
-
-async def wait_ready(redis: Redis, partition: int, timeout: float) -> list[str]:
-    """Take the lanes of `partition` that have new deliveries, waiting at most `timeout` seconds for the first."""
-    first = await redis.bzpopmin([keys.ready(partition)], timeout)
-    if first is None:
-        return []
-    others = await redis.zpopmin(keys.ready(partition), _PAGE)
-    return [first[1].decode(), *(name.decode() for name, _ in others)]
-
-
-async def mark_ready(redis: Redis, partition: int, lanes: Iterable[str], now_ms: int) -> None:
-    """Mark `lanes` as ready: they have new deliveries."""
-    scores = dict.fromkeys(lanes, now_ms)
-    if scores:
-        await redis.zadd(keys.ready(partition), scores, nx=True)
