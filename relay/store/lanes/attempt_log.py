@@ -15,6 +15,7 @@ from relay.core.delivery.outcome import Outcome
 from relay.core.event_filter import Candidate
 from relay.store import keys
 from relay.store.driver.client import ask
+from relay.store.isolation import Isolation
 from relay.store.lanes.attempt_record import AttemptRecord, UnreadableAttempt
 
 if TYPE_CHECKING:
@@ -45,12 +46,16 @@ class FoundAttempt:
 
 
 async def attempts_of(redis: Redis, subscription: str, event_filter: EventFilter) -> AsyncGenerator[FoundAttempt, None]:
-    """Yield the matching attempts of one subscription, the one that ended last first."""
+    """Yield the matching attempts of one subscription, the one that ended last first; none if they were overwritten."""
     stream, end = keys.lane(subscription, "attempts"), "+"
     start = "-" if event_filter.since_ms is None else str(max(int(event_filter.since_ms) - _SKEW_MS, 0))
-    while rows := await redis.xrevrange(stream, end, start, count=_PAGE):
+    isolation, types = Isolation(redis), keys.lane_types(subscription)
+    while True:
+        reading = redis.xrevrange(stream, end, start, count=_PAGE)
+        if not (rows := await isolation.contain("lane", subscription, reading, types)):
+            return
         matching = [row for row in _decoded(rows) if event_filter.matches(_candidate(row[2]))]
-        details = await _details(redis, subscription, matching)
+        details = await isolation.contain("lane", subscription, _details(redis, subscription, matching), types) or {}
         for entry, fields, attempt in matching:
             yield FoundAttempt(subscription, attempt, counted=b"moot" not in fields, detail=details.get(entry, ""))
         end = f"({rows[-1][0].decode()}"

@@ -55,7 +55,7 @@ async def topic_names(redis: Redis, known: Iterable[str]) -> list[str]:
 
 async def _state(redis: Redis, name: str) -> TopicState:
     stream = keys.topic(name)
-    if not await redis.exists(stream):
+    if await redis.type(stream) != b"stream":  # it does not exist, or was overwritten: the workers log the repair
         return TopicState(name, 0, 0, None, ())
     async with redis.pipeline(transaction=True) as pipe:
         pipe.xlen(stream)
