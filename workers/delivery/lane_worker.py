@@ -195,7 +195,8 @@ class LaneWorker:
             self._postpone(delivery, attempt)
             return
         await self._flow_control.record(delivery.ref, attempt)
-        context = context._replace(is_held=self._flow_control.is_probing)
+        if self._flow_control.is_probing:
+            context = context._replace(is_held=True)
         verdict = decide(attempt, context, self._subscription, self._session.random)
         self._log_attempt(delivery, attempt, context, verdict)
         is_uncounted = isinstance(verdict, RetryAt) and not verdict.counts
