@@ -15,6 +15,7 @@ from relay.core.delivery.outcome import Outcome
 from relay.core.event_filter import Candidate
 from relay.store import keys
 from relay.store.driver.client import ask
+from relay.store.driver.scripts import Script
 from relay.store.isolation import Isolation
 from relay.store.lanes.attempt_record import AttemptRecord, UnreadableAttempt
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _PAGE = 500
 _LATEST = 100
+_set_fields = Script(__package__, "set_fields")
 _SKEW_MS = 60_000
 """Tolerated lead of our clock over Redis's, which orders the attempts."""
 
@@ -68,6 +70,11 @@ class Health(NamedTuple):
     """Time of the last successful attempt, Unix milliseconds; None if there was none."""
     failures: Sequence[AttemptRecord]
     """The attempts since then, newest first, at most a hundred."""
+
+
+async def save_last_success(redis: Redis, subscription: str, at_ms: int) -> None:
+    """Store the time of the last success, Unix milliseconds; the log of attempts may not reach back to it."""
+    await _set_fields(redis, [keys.lane(subscription)], ["last_success", at_ms])
 
 
 async def health_of(redis: Redis, subscription: str) -> Health:

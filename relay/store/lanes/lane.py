@@ -162,10 +162,6 @@ class Lane:
         """Return its keys that are of a wrong type, since another client has overwritten them."""
         return await wrong_keys(self._redis, self.key_types)
 
-    async def save_last_success(self, at_ms: int) -> None:
-        """Store the time of the last success, Unix milliseconds; the log of attempts may not reach back to it."""
-        await ask(self._redis.hset(self.key, "last_success", str(at_ms)))
-
     async def save_checkpoint(self) -> None:
         """Save the entry up to which all deliveries are settled."""
         await self._position.save()
