@@ -168,4 +168,7 @@ async def test_overwritten_key_suspends_one_subscription(redis: Redis, key: str)
         "former": "removed",
     }
     assert f"RENAME {key}" in rows["bot"]["why"]
+    for lists in ("topics", "dead list", "attempts"):
+        said = await main_here(*lists.split(), "--json")
+        assert said.out, said.err
     assert (await main_here("ledger")).code == (1 if key in {keys.lane("bot"), keys.lane("bot", "dead")} else 0)

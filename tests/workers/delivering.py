@@ -13,8 +13,8 @@ import workers
 from relay.core.delivery.circuit_breaker import Limits
 from relay.store import wakeups
 from relay.store.driver.lease import acquire_lease
-from relay.store.lanes.lane import mark_ready
 from relay.store.lanes.ledger import Ledger
+from relay.store.lanes.ready import mark_ready
 from tests.support import eventually
 from tests.workers.conftest import TIMINGS
 from workers.delivery.partition_worker import PartitionWorker

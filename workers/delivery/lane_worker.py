@@ -22,6 +22,7 @@ from relay.core.delivery.outcome import Attempt, AttemptContext, DeadLettered, O
 from relay.process.tasks import end_task
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.isolation import WrongType
+from relay.store.lanes.attempt_log import save_last_success
 from relay.store.lanes.attempt_record import AttemptLimits
 from relay.store.lanes.dead_letter_bounds import trim_dead_letters
 from relay.store.lanes.lane import Lane, Tries
@@ -195,7 +196,8 @@ class LaneWorker:
             self._postpone(delivery, attempt)
             return
         await self._flow_control.record(delivery.ref, attempt)
-        context = context._replace(is_held=self._flow_control.is_probing)
+        if self._flow_control.is_probing:
+            context = context._replace(is_held=True)
         verdict = decide(attempt, context, self._subscription, self._session.random)
         self._log_attempt(delivery, attempt, context, verdict)
         is_uncounted = isinstance(verdict, RetryAt) and not verdict.counts
@@ -216,7 +218,8 @@ class LaneWorker:
         if self._succeeded_ms and self._loop.time() >= self._save_at:
             at_ms, self._succeeded_ms = self._succeeded_ms, 0
             self._save_at = self._loop.time() + _SAVE_INTERVAL
-            await self._access.retry("saving the last success", partial(self._lane.save_last_success, at_ms))
+            save = partial(save_last_success, self._session.redis, self._lane.name, at_ms)
+            await self._access.retry("saving the last success", save)
 
     def _postpone(self, delivery: Delivery, shortage: Shortage) -> None:
         """Put a delivery back that was not attempted, and start none for a moment."""

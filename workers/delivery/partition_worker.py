@@ -22,7 +22,7 @@ from relay.process.timings import DEFAULTS, Timings
 from relay.store import keys, wakeups
 from relay.store.driver.client import retry_until_redis_answers
 from relay.store.isolation import Isolation
-from relay.store.lanes.lane import wait_ready
+from relay.store.lanes.ready import wait_ready
 from relay.store.lanes.settler import Settler
 from relay.store.lanes.suspensions import Suspensions
 from workers.delivery.lane_worker import LaneWorker

@@ -17,7 +17,8 @@ from relay.store.driver.client import ask
 from relay.store.inbox.audit import InboxAudit
 from relay.store.isolation import Isolation
 from relay.store.lanes.audit import audit_lane
-from relay.store.lanes.lane import Lane, mark_ready
+from relay.store.lanes.lane import Lane
+from relay.store.lanes.ready import mark_ready
 from relay.store.topics.held import release_held_events, topics_with_held_events
 from relay.store.topics.registry import register_topics
 from relay.store.topics.replays import Replays

@@ -124,11 +124,11 @@ class Quarantine:
             for entry, fields in rows:
                 yield QuarantinedBody(
                     entry=entry.decode(),
-                    at=int(fields[b"at"]),
-                    dialect=fields[b"dialect"].decode(),
-                    line=fields[b"line"].decode() or None,
-                    reason=fields[b"reason"].decode(errors="replace"),
-                    body=fields[b"body"],
+                    at=int(at) if (at := fields.get(b"at", b"")).isdigit() else 0,  # written by another client
+                    dialect=fields.get(b"dialect", b"").decode(errors="replace"),
+                    line=fields.get(b"line", b"").decode(errors="replace") or None,
+                    reason=fields.get(b"reason", b"").decode(errors="replace"),
+                    body=fields.get(b"body", b""),
                 )
             start = f"({rows[-1][0].decode()}"
 

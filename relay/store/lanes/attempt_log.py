@@ -15,6 +15,8 @@ from relay.core.delivery.outcome import Outcome
 from relay.core.event_filter import Candidate
 from relay.store import keys
 from relay.store.driver.client import ask
+from relay.store.driver.scripts import Script
+from relay.store.isolation import Isolation
 from relay.store.lanes.attempt_record import AttemptRecord, UnreadableAttempt
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 _PAGE = 500
 _LATEST = 100
+_set_fields = Script(__package__, "set_fields")
 _SKEW_MS = 60_000
 """Tolerated lead of our clock over Redis's, which orders the attempts."""
 
@@ -45,12 +48,16 @@ class FoundAttempt:
 
 
 async def attempts_of(redis: Redis, subscription: str, event_filter: EventFilter) -> AsyncGenerator[FoundAttempt, None]:
-    """Yield the matching attempts of one subscription, the one that ended last first."""
+    """Yield the matching attempts of one subscription, the one that ended last first; none if they were overwritten."""
     stream, end = keys.lane(subscription, "attempts"), "+"
     start = "-" if event_filter.since_ms is None else str(max(int(event_filter.since_ms) - _SKEW_MS, 0))
-    while rows := await redis.xrevrange(stream, end, start, count=_PAGE):
+    isolation, types = Isolation(redis), keys.lane_types(subscription)
+    while True:
+        reading = redis.xrevrange(stream, end, start, count=_PAGE)
+        if not (rows := await isolation.contain("lane", subscription, reading, types)):
+            return
         matching = [row for row in _decoded(rows) if event_filter.matches(_candidate(row[2]))]
-        details = await _details(redis, subscription, matching)
+        details = await isolation.contain("lane", subscription, _details(redis, subscription, matching), types) or {}
         for entry, fields, attempt in matching:
             yield FoundAttempt(subscription, attempt, counted=b"moot" not in fields, detail=details.get(entry, ""))
         end = f"({rows[-1][0].decode()}"
@@ -63,6 +70,11 @@ class Health(NamedTuple):
     """Time of the last successful attempt, Unix milliseconds; None if there was none."""
     failures: Sequence[AttemptRecord]
     """The attempts since then, newest first, at most a hundred."""
+
+
+async def save_last_success(redis: Redis, subscription: str, at_ms: int) -> None:
+    """Store the time of the last success, Unix milliseconds; the log of attempts may not reach back to it."""
+    await _set_fields(redis, [keys.lane(subscription)], ["last_success", at_ms])
 
 
 async def health_of(redis: Redis, subscription: str) -> Health:

@@ -16,6 +16,7 @@ from relay.store import keys, wakeups
 from relay.store.driver.client import ask
 from relay.store.driver.scripts import Script
 from relay.store.driver.streams import pages
+from relay.store.isolation import Isolation
 from relay.store.topics.record import Record, record_of
 
 if TYPE_CHECKING:
@@ -54,20 +55,25 @@ class DeadLetters:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self._isolation = Isolation(redis)
 
     async def lanes(self) -> list[str]:
         """Return the names of all subscriptions that ever had a lane."""
         return sorted(name.decode() for name in await ask(self._redis.smembers(keys.LANES)))
 
     async def of(self, subscription: str, event_filter: EventFilter = _ANY) -> AsyncIterator[DeadLetter]:
-        """Yield the matching dead letters of a subscription, oldest first."""
+        """Yield the matching dead letters of a subscription, oldest first; none if they were overwritten."""
         stream, start = keys.lane(subscription, "dead"), "-"
-        while rows := await self._redis.xrange(stream, start, "+", count=_PAGE):
+        types = keys.lane_types(subscription)
+        while rows := await self._isolation.contain("lane", subscription, self._page(stream, start), types):
             for entry, fields in rows:
                 letter = _letter(subscription, entry, fields)
                 if event_filter.matches(_candidate(letter)):
                     yield letter
             start = f"({rows[-1][0].decode()}"
+
+    async def _page(self, stream: str, start: str) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        return list(await self._redis.xrange(stream, start, "+", count=_PAGE))
 
     async def replay(self, subscription: str, entries: Sequence[str], now_ms: int) -> int:
         """Replay dead letters, with a new budget of attempts; return the number that still existed.

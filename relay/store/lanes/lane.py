@@ -27,7 +27,7 @@ from relay.store.lanes.position import Position
 from relay.store.topics.record import Record, record_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from redis.asyncio import Redis
     from redis.asyncio.client import Pipeline
@@ -163,10 +163,6 @@ class Lane:
         """Return its keys that are of a wrong type, since another client has overwritten them."""
         return await wrong_keys(self._redis, self.key_types)
 
-    async def save_last_success(self, at_ms: int) -> None:
-        """Store the time of the last success, Unix milliseconds; the log of attempts may not reach back to it."""
-        await ask(self._redis.hset(self.key, "last_success", str(at_ms)))
-
     async def save_checkpoint(self) -> None:
         """Save the entry up to which all deliveries are settled or were tried."""
         await self._position.save()
@@ -291,19 +287,3 @@ class Lane:
         groups = await self._redis.xinfo_groups(stream)
         found = next((group["last-delivered-id"] for group in groups if group["name"] == self.group.encode()), b"0-0")
         return found.decode()
-
-
-async def wait_ready(redis: Redis, partition: int, timeout: float) -> list[str]:
-    """Take the lanes of `partition` that have new deliveries, waiting at most `timeout` seconds for the first."""
-    first = await redis.bzpopmin([keys.ready(partition)], timeout)
-    if first is None:
-        return []
-    others = await redis.zpopmin(keys.ready(partition), _PAGE)
-    return [first[1].decode(), *(name.decode() for name, _ in others)]
-
-
-async def mark_ready(redis: Redis, partition: int, lanes: Iterable[str], now_ms: int) -> None:
-    """Mark `lanes` as ready: they have new deliveries."""
-    scores = dict.fromkeys(lanes, now_ms)
-    if scores:
-        await redis.zadd(keys.ready(partition), scores, nx=True)

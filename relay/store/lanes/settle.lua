@@ -21,9 +21,12 @@ local counted = 0
 -- Increments of each lane's counters, written once per batch: that is a third of the time of a success.
 local counts = {}
 local function count(lane, field, more)
-    local of_lane = counts[lane] or {}
-    counts[lane] = of_lane
-    of_lane[field] = (of_lane[field] or 0) + (more or 1)
+    local of_lane = counts[lane]
+    if not of_lane then
+        of_lane = {}
+        counts[lane] = of_lane
+    end
+    of_lane[field] = (of_lane[field] or 0) + more
 end
 
 local function write_count(lane, field, more)
@@ -38,18 +41,21 @@ end
 
 -- Counts a settlement before its other writes. The first one of a lane in the batch is written at once, which fails if the
 -- lane's hash is of another type: that costs no command more. `expected` is taken back if the settlement comes to nothing.
-local expected
+local expected, expected_lane, is_written
 local function expect(lane, field)
-    local is_first = not (counts[lane] and counts[lane][field])
-    if is_first then
+    local of_lane = counts[lane]
+    local so_far = of_lane and of_lane[field]
+    if so_far then
+        of_lane[field] = so_far + 1
+    else
         write_count(lane, field, 1)
+        count(lane, field, 0)
     end
-    count(lane, field, is_first and 0 or 1)
-    expected = { lane, field, is_first }
+    expected, expected_lane, is_written = field, lane, not so_far
 end
 
 local function take_back()
-    local lane, field, is_written = unpack(expected)
+    local lane, field = expected_lane, expected
     expected = nil
     if not is_written then
         count(lane, field, -1)
@@ -92,7 +98,7 @@ local function close(lane, stream, group, entry, replay)
     if replay == '1' then
         redis.call('XDEL', stream, entry)
     else
-        count(lane, 'settled:' .. stream)
+        count(lane, 'settled:' .. stream, 1)
     end
     if tried then
         redis.call('ZREM', lane .. ':retries', stream .. '|' .. entry)
@@ -166,7 +172,7 @@ local function dead(lane, stream, group, entry, replay, at, last)
         if ARGV[at] ~= '' then
             redis.call('HSET', lane .. ':blocked', ARGV[at], lane .. ':dead|' .. letter)
         end
-        count(lane, 'died')
+        count(lane, 'died', 1)
         return 1
     end
     return 0
@@ -225,20 +231,23 @@ local function settle(at)
     end
     counted = counted + counts_now
     remember(lane, is_new or counts_now, made)
+    return last + 1
 end
 
 local at, number, result = 2, 0, { 0 }
 while at <= #ARGV do
     number = number + 1
-    local ok, failure = pcall(settle, at)
-    if not ok then
+    local ok, outcome = pcall(settle, at)
+    if ok then
+        at = outcome
+    else
         if expected then
             take_back()
         end
         result[#result + 1] = number
-        result[#result + 1] = type(failure) == 'table' and failure.err or tostring(failure)
+        result[#result + 1] = type(outcome) == 'table' and outcome.err or tostring(outcome)
+        at = at + 11 + tonumber(ARGV[at + 10])
     end
-    at = at + 11 + tonumber(ARGV[at + 10])
 end
 for lane, of_lane in pairs(counts) do
     for field, more in pairs(of_lane) do

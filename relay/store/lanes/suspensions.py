@@ -13,9 +13,12 @@ from pydantic_core import from_json, to_json
 from relay.core.delivery.circuit_breaker import OpenBreaker
 from relay.store import keys
 from relay.store.driver.client import ask
+from relay.store.driver.scripts import Script
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
+
+_set_fields = Script(__package__, "set_fields")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,4 +87,4 @@ class Suspensions:
         if breaker is None:
             await ask(self._redis.hdel(keys.BREAKERS, lane))
         else:
-            await ask(self._redis.hset(keys.BREAKERS, lane, breaker.encode().decode()))
+            await _set_fields(self._redis, [keys.BREAKERS], [lane, breaker.encode()])

@@ -63,7 +63,7 @@ async def topic_names(redis: Redis, known: Iterable[str]) -> list[str]:
 
 async def _state(redis: Redis, name: str, state: str) -> TopicState:
     stream = keys.topic(name)
-    if not await redis.exists(stream):
+    if await redis.type(stream) != b"stream":  # it does not exist, or was overwritten: the workers log the repair
         return TopicState(name, state, 0, 0, None, ())
 
     def queue(pipe: Pipeline) -> None:

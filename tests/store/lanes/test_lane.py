@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 from relay.store import keys, wakeups
 from relay.store.driver.client import ask
-from relay.store.lanes.lane import Lane, Ref, Tries, mark_ready, wait_ready
+from relay.store.lanes.lane import Lane, Ref, Tries
+from relay.store.lanes.ready import mark_ready, wait_ready
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

@@ -13,7 +13,8 @@ from relay.core.event_filter import EventFilter
 from relay.store import wakeups
 from relay.store.lanes.attempt_log import attempts_of
 from relay.store.lanes.dead_letters import DeadLetters
-from relay.store.lanes.lane import Lane, mark_ready
+from relay.store.lanes.lane import Lane
+from relay.store.lanes.ready import mark_ready
 from tests.support import eventually
 from tests.workers.conftest import TIMINGS, Received, Sink, rules_for
 from tests.workers.delivering import delivering, feed, ledger_of
