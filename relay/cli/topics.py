@@ -11,6 +11,7 @@ from pydantic import ByteSize
 
 from relay.cli.command import command, commands, with_options
 from relay.cli.filters import DryRunOption
+from relay.cli.operator import WhyOption, record
 from relay.cli.output import View, counted, print_json, print_table, say
 from relay.config.file import read_config
 from relay.config.load import load_settings
@@ -75,6 +76,7 @@ def drop(
     force: Annotated[
         bool, typer.Option("--force", help="Also if a subscription or a consumer group has not read all of its events.")
     ] = False,
+    why: WhyOption = "",
     view: View,
 ) -> None:
     """Delete a topic that is no longer in relay.toml, with its events and consumer groups.
@@ -90,10 +92,12 @@ def drop(
         if view.json or not sys.stdin.isatty():
             raise typer.BadParameter("without a terminal, --yes is needed to confirm it", param_hint="--yes")
         typer.confirm("Delete the topic?", abort=True)
-    dropped = None if dry_run else run(_drop(settings, name))
+    dropped = None if dry_run else run(_drop(settings, topic, why))
     if view.json:
-        counts = {"events": topic.events, "unread": _unread(topic)} if dropped is None else asdict(dropped)
-        print_json({"topic": name, "dropped": dropped is not None, **counts})
+        if dropped is None:
+            print_json({"topic": name, "dry_run": True, "would_drop": topic.events, "unread": _unread(topic)})
+        else:
+            print_json({"topic": name, "dropped": True, **asdict(dropped)})
     elif dropped is not None:
         say(f"{name} is dropped, with {counted(dropped.events, 'event')}.")
 
@@ -124,6 +128,7 @@ async def _removed(settings: Settings, name: str, *, even_unread: bool) -> Topic
     return topic
 
 
-async def _drop(settings: Settings, name: str) -> DroppedTopic:
+async def _drop(settings: Settings, topic: TopicState, why: str) -> DroppedTopic:
     async with open_store(settings) as redis:
-        return await drop_topic(redis, name)
+        await record(redis, "topics drop", topic.name, topic.events, why)
+        return await drop_topic(redis, topic.name)

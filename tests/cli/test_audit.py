@@ -29,6 +29,7 @@ CHANGES = [
     ("subscriptions drop former --yes --why gone", "subscriptions drop", "former", 1, "gone"),
     ("rewind --topic support --group billing --to end --yes --why x", "rewind", None, 1, "x"),
     ("replay --topic support --to bot --no-follow --why y", "replay", "support to bot", 1, "y"),
+    ("topics drop former-topic --force --yes --why z", "topics drop", "former-topic", 1, "z"),
     ("quarantine drop 'not ours' --all", "quarantine drop", "quarantine", 1, "not ours"),
 ]
 
@@ -40,6 +41,8 @@ async def _everything_to_change(redis: Redis, redis_url: str, monkeypatch: pytes
     for name in ("bot", "crm", "former"):
         await Lane(redis, name, "support").ensure()
     await redis.xadd(keys.topic("support"), {"id": "e1", "type": "message.sent", "body": "{}"})
+    await redis.xadd(keys.topic("former-topic"), {"id": "e1", "type": "message.sent", "body": "{}"})
+    await redis.sadd(keys.TOPICS, "former-topic")  # type: ignore[misc]
     await redis.xgroup_create(keys.topic("support"), "billing", "0")
     await redis.xadd(keys.QUARANTINE, QUARANTINED)  # type: ignore[arg-type]
     await bury(redis, "bot", "e-1")
@@ -95,6 +98,7 @@ async def test_retry_and_cancel_are_recorded(redis: Redis) -> None:
         "rewind --topic support --group billing --to end --dry-run",
         "replay --topic support --to bot --dry-run",
         "subscriptions drop bot",
+        "topics drop former-topic --dry-run",
     ],
 )
 async def test_command_that_changes_nothing_is_not_recorded(redis: Redis, line: str) -> None:

@@ -96,7 +96,7 @@ class TestDrop:
 
     async def test_dry_run_changes_nothing(self, redis: Redis) -> None:
         said = await main_here("topics", "drop", "support", "--force", "--dry-run", "--json")
-        assert said.json == {"topic": "support", "dropped": False, "events": 5, "unread": 5}
+        assert said.json == {"topic": "support", "dry_run": True, "would_drop": 5, "unread": 5}
         assert await redis.xlen(STREAM) == 5
 
     async def test_drop_needs_a_confirmation(self, redis: Redis) -> None:
