@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from relay.doctor.finding import Finding, ok, problem, warning
+from relay.doctor.finding import Finding, not_checked, ok, problem, warning
 from relay.parts import open_keyring
 from relay.store import keys
 from relay.store.keyring.record import UnusableRecord
@@ -18,9 +18,10 @@ AREA = "keyring"
 
 
 async def examine_keyring(settings: Settings, redis: Redis) -> list[Finding]:
-    """Return a finding for each secret that cannot be used; nothing if this machine has no RELAY_SECRET_KEY."""
+    """Return a finding for each secret that cannot be used."""
     if settings.relay_secret_key is None:
-        return []
+        why = "RELAY_SECRET_KEY not set"
+        return [not_checked(AREA, "secrets", why, "set it if an ingress or bootstrap runs on this machine")]
     keyring = open_keyring(settings, redis)
     records, broken = await keyring.read()
     wrong_key: list[UnusableRecord] = []

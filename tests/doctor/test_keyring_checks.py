@@ -52,4 +52,5 @@ async def test_broken_record_is_found_by_its_line(redis: Redis) -> None:
 
 
 async def test_machine_without_the_key_is_not_examined(redis: Redis) -> None:
-    assert await examine_keyring(settings_with(None), redis) == []
+    [finding] = await examine_keyring(settings_with(None), redis)
+    assert (finding.state, finding.what) == (State.NOT_CHECKED, "secrets not checked: RELAY_SECRET_KEY not set")
