@@ -6,6 +6,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from structlog.testing import capture_logs
 
 from relay.config.settings import Settings
+from relay.store import keys, wakeups
+from tests.building import arrival_of
+from tests.workers.conftest import accept
 from workers.maintenance.retention import Retention
 from workers.runtime.jobs import sweep, trim
 from workers.runtime.parts import context_of, worker_parts
@@ -17,23 +20,18 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 
-async def test_sweep_of_a_full_redis_is_deferred_in_one_log_line(
-    redis: Redis, redis_url: str, rules_file: Path
-) -> None:
+async def test_sweep_of_a_full_redis_still_wakes_the_router(redis: Redis, redis_url: str, rules_file: Path) -> None:
     async with worker_parts(Settings(redis_url=redis_url, relay_config=rules_file)) as parts:
+        await accept(redis, arrival_of())
+        await redis.delete(keys.QUEUE, keys.ARQ_JOB_PREFIX + wakeups.ROUTE.job_id)
         await redis.config_set("maxmemory", "1")
         try:
             with capture_logs() as logs:
                 await sweep(context_of(parts))
         finally:
             await redis.config_set("maxmemory", "0")
-        assert [(line["event"], line["what"], line["log_level"]) for line in logs] == [
-            ("job.deferred", "sweeping", "warning")
-        ]
-        assert "maxmemory" in logs[0]["error"]
-        with capture_logs() as logs:
-            await sweep(context_of(parts))
         assert not logs
+        assert await redis.zscore(keys.QUEUE, wakeups.ROUTE.job_id) is not None
 
 
 async def test_trimming_is_deferred_when_redis_is_away(
