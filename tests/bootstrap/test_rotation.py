@@ -151,8 +151,8 @@ async def test_lock_timeout_names_the_reason(bench: Bench, monkeypatch: pytest.M
     assert bench.sandbox.changes == []
 
 
-async def test_registration_of_500_lines_limits_concurrency(redis: Redis, clock: Clock) -> None:
-    lines = [f"+1646555{number:04}" for number in range(500)]
+async def test_registration_of_many_lines_limits_concurrency(redis: Redis, clock: Clock) -> None:
+    lines = [f"+1646555{number:04}" for number in range(100)]
     now, most = 0, 0
     async with running_sandbox(lines, allow_local=False) as sandbox:
         bench = bench_of(sandbox, redis, clock)
@@ -166,7 +166,7 @@ async def test_registration_of_500_lines_limits_concurrency(redis: Redis, clock:
 
         sandbox.intercept = count
         results = await bench.apply()
-        assert len(results) == len(bench.at_linq()) == 500
+        assert len(results) == len(bench.at_linq()) == len(lines)
         assert await bench.secrets() == bench.secrets_at_linq()
         assert 1 < most <= 8
         assert {result.step.action for result in await bench.apply()} == {Action.KEEP}
