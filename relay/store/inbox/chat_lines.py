@@ -134,7 +134,7 @@ class ChatLines:
                 self._cache[key] = _CachedLine(line.decode(), proved)
 
     async def _read(self, redis_keys: list[str]) -> tuple[list[bytes | None], list[float | None]]:
-        async with self._redis.pipeline(transaction=True) as pipe:
+        async with self._redis.pipeline(transaction=False) as pipe:  # Redis 7.0 has no transactions at `maxmemory`
             pipe.hmget(keys.CHATS, redis_keys)
             pipe.zmscore(keys.CHATS_PROVED, redis_keys)
             lines, proofs = await pipe.execute()

@@ -112,6 +112,15 @@ async def test_moved_chat_gets_its_newest_line_and_is_logged_once(
 # --- cost -----------------------------------------------------------------------------------------
 
 
+async def test_lookup_needs_no_transaction(redis: Redis, chats: ChatLines) -> None:
+    """Redis 7.0 refuses transactions at `maxmemory`, also of reads; a router that cannot look up routes nothing."""
+    await redis.config_resetstat()
+    await line_of(chats, seen())
+    commands = await redis.info("commandstats")
+    assert "cmdstat_zmscore" in commands
+    assert "cmdstat_multi" not in commands
+
+
 async def test_batch_costs_one_lookup_and_one_store_round_trip(redis: Redis, chats: ChatLines) -> None:
     await chats.resolve([seen("warm", LINE)], TOKEN)
     await calls(redis)

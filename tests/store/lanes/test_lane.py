@@ -81,6 +81,7 @@ async def test_lost_group_is_recreated_at_its_checkpoint(redis: Redis, lane: Lan
     settled, owed, _unread = await feed(redis, "settled", "owed", "unread")
     await lane.read_new(2)
     await redis.xack(STREAM, lane.group, settled.entry)
+    await ask(redis.hincrby("relay:lane:bot", f"settled:{STREAM}", 1))
     await lane.save_checkpoint()
     await redis.zadd("relay:lane:bot:retries", {str(owed): 99})
     await redis.xgroup_destroy(STREAM, lane.group)

@@ -8,6 +8,7 @@ import pytest
 
 from relay.core.delivery.outcome import Attempt, DeadLettered, Delivered, Outcome, RetryAt
 from relay.store import keys
+from relay.store.lanes.audit import audit_lane
 from relay.store.lanes.dead_letters import DeadLetters
 from relay.store.lanes.lane import Lane, Tries
 from relay.store.lanes.ledger import LaneLedger, Ledger
@@ -174,6 +175,19 @@ async def test_deleting_a_left_topic_is_no_error(redis: Redis) -> None:
     assert [ref.stream for ref in await moved.orphans()] == [keys.topic("other")]
     assert await moved.in_hand() == 1
     assert (await row(redis)).balances
+
+
+async def test_checkpoint_does_not_pass_what_was_deleted(redis: Redis, lane: Lane) -> None:
+    await feed(redis, *"abcd")
+    a, *_ = await lane.read_new(3)
+    await settle(redis, lane, a)
+    await lane.save_checkpoint()
+    await redis.xgroup_delconsumer(STREAM, lane.group, keys.CONSUMER)
+    await lane.save_checkpoint()  # of a sweep that had audited the lane before the deletion
+    await audit_lane(redis, "bot", is_configured=True)
+    assert await ids(lane) == ["b", "c", "d"]
+    after = await row(redis)
+    assert after == LaneLedger("bot", 4, delivered=1, waiting=3, retrying=0, dead=0, replayed=0)
 
 
 async def test_checkpoint_without_a_group_is_unchanged(redis: Redis, lane: Lane) -> None:
