@@ -9,6 +9,7 @@ from aiohttp import web
 
 from relay.store.driver.client import describe
 from relay.web import responses
+from relay.web.handed_over import connection_of, follow
 from relay.web.health import add_health
 from relay.web.ingress import DIALECTS, Webhook, log_interrupted
 
@@ -24,9 +25,12 @@ def ingress_app(ingress: Ingress, readiness: Readiness) -> web.Application:
     """Return the application that Linq posts to."""
 
     async def receive(request: web.Request) -> web.Response:
-        return _response(await _receive(ingress, request))
+        response = _response(await _receive(ingress, request))
+        if not request.content.is_eof():
+            response.force_close()  # the rest of its body would be read as the next request
+        return response
 
-    app = web.Application(client_max_size=responses.MAX_BODY)
+    app = web.Application(client_max_size=responses.MAX_BODY, middlewares=[follow])
     for path in DIALECTS:
         app.router.add_post(path, receive)
     add_health(app, readiness)
@@ -36,6 +40,8 @@ def ingress_app(ingress: Ingress, readiness: Readiness) -> web.Application:
 async def _receive(ingress: Ingress, request: web.Request) -> Response:
     url = request.rel_url
     webhook = Webhook.at(DIALECTS[url.path], url.raw_query_string, request.headers, request.remote)
+    if not request.content.is_eof() and (refusal := ingress.refuse_early(webhook)):
+        return refusal
     try:
         webhook.body = await _read(request)
     except web.HTTPRequestEntityTooLarge:
@@ -46,6 +52,8 @@ async def _receive(ingress: Ingress, request: web.Request) -> Response:
     except Exception:
         log.exception("event.error", dialect=webhook.dialect, line=webhook.target.line)
         return responses.internal_error()
+    if connection := connection_of(request):
+        connection.has_body()
     return await ingress.receive(webhook)
 
 

@@ -25,6 +25,9 @@ GOOD = {
     "RELAY_SECRET_KEY_OLD": f"{KEY},{KEY}",
     "RELAY_REPLICAS": "2",
     "RELAY_DEDUPE_WINDOW": "90m",
+    "RELAY_MAX_CONNECTIONS": "500",
+    "RELAY_MAX_UNVERIFIED_MIB": "16",
+    "RELAY_IDLE_TIMEOUT": "75s",
     "RELAY_WORKER_NICE": "3",
     "RELAY_MEMORY_HIGH_WATER": "0.8",
     "RELAY_LOG_LEVEL": "warning",
@@ -74,6 +77,7 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.relay_config == Path("/etc/relay/rules.toml")
     assert settings.relay_dedupe_window == 5400
     assert settings.relay_worker_nice == 3
+    assert settings.relay_idle_timeout == 75
     assert settings.relay_secret_key is not None
     assert settings.relay_secret_key.get_secret_value() == KEY
     assert settings.linq_v2_webhook_secret is not None
@@ -289,6 +293,7 @@ def test_unset_variables_are_not_shown() -> None:
     assert set(Settings.load().shown()) == {
         *("RELAY_LISTEN", "RELAY_ADMIN_LISTEN", "RELAY_CONFIG", "RELAY_DATA_DIR", "RELAY_DEDUPE_WINDOW"),
         *("RELAY_REPLICAS", "RELAY_WORKER_NICE", "RELAY_MEMORY_HIGH_WATER"),
+        *("RELAY_MAX_CONNECTIONS", "RELAY_MAX_UNVERIFIED_MIB", "RELAY_IDLE_TIMEOUT"),
         *("RELAY_LOG_LEVEL", "RELAY_LOG_FORMAT", "LINQ_API_V3_BASE_URL", "LINQ_V2_BASE_URL"),
     }
 
