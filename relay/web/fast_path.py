@@ -111,6 +111,8 @@ class _Connection(Connection):
         super().connection_lost(exc)
         if self._webhook is not None and self._task is None:
             log_interrupted(str(exc or "the connection was closed"), self._webhook)
+            self._webhook = None
+        self._buffer = bytearray()  # the rest of the connection is in cycles, and stays until they are collected
 
     def data_received(self, data: bytes) -> None:
         if self._is_leaving:

@@ -10,6 +10,7 @@ its response the last segment, which may contain the beginning of the next.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -17,8 +18,6 @@ from aiohttp import web
 from relay.web.connection import Connection
 
 if TYPE_CHECKING:
-    import asyncio
-
     from aiohttp.typedefs import Handler
 
     from relay.web.connections import Connections
@@ -45,6 +44,7 @@ class HandedOver(Connection):
         """Tell aiohttp, and give its place free."""
         super().connection_lost(exc)
         self._protocol.connection_lost(exc)
+        self._protocol = asyncio.Protocol()  # not in a cycle: what it has buffered is freed at once
 
     def data_received(self, data: bytes) -> None:
         """Forward what has arrived."""

@@ -49,7 +49,9 @@ async def _run(count: int, seed: int, faults: list[str]) -> None:
             part = await fuzz(stage.port, min(10_000, count - total.requests), seed + total.requests, time.time())
             total.requests += part.requests
             total.statuses += part.statuses
+            total.codes += part.codes
             total.faults += part.faults
+            print(f"{total.requests} requests: {running.rss():.1f} MB, 503: {dict(total.codes)}", flush=True)  # noqa: T201
         growth = running.rss() - before
         bodies = {fields[b"body"] for _, fields in await stage.redis.xrange(keys.INBOX)}
     total.faults += [f"accepted, but not signed: {body[:300]!r}" for body in bodies - set(SIGNED)]

@@ -24,6 +24,8 @@ class Found:
 
     requests: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
+    codes: Counter[str] = field(default_factory=Counter)
+    """Number of 503s by code."""
     faults: list[str] = field(default_factory=list)
     """Each fault with the seed of its connection."""
 
@@ -80,5 +82,7 @@ def _check(answered: bytes, seed: int, found: Found) -> None:
         status = int(match[1])
         found.statuses[status] += 1
         code = _CODE.search(response)
+        if status == 503 and code:
+            found.codes[code[1].decode()] += 1
         if status >= 500 and not (status == 503 and code and code[1].decode() in _DELIBERATE):
             found.faults.append(f"seed {seed}: {response[:500]!r}")
