@@ -50,35 +50,6 @@ def handed_over(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
-class Transport(asyncio.Transport):
-    """A transport to nobody."""
-
-    is_aborted = False
-
-    def get_extra_info(self, _: str, default: object = None) -> object:
-        return default
-
-    def is_closing(self) -> bool:
-        return self.is_aborted
-
-    def abort(self) -> None:
-        self.is_aborted = True
-
-
-class Accepting(Ingress):
-    """An ingress that accepts everything."""
-
-    def __init__(self) -> None:
-        """Create without dependencies."""
-
-    def refuse_early(self, _: Webhook) -> None:
-        return None
-
-    async def receive(self, webhook: Webhook) -> Response:
-        assert webhook.body
-        return ACCEPTED
-
-
 async def stored(redis: Redis) -> list[str]:
     """Return the ids in the inbox."""
     return [fields[b"id"].decode() for _, fields in await redis.xrange(keys.INBOX)]
@@ -163,48 +134,6 @@ async def test_each_byte_of_pipelined_webhooks_is_parsed_once(ingress: Running, 
         for _ in requests:
             assert (await read_message(reader)).status == 200
     assert parsed == [request[: request.index(b"\r\n\r\n") + 4] for request in requests]
-
-
-async def test_burst_of_short_requests_is_parsed_once(parsed: list[bytes]) -> None:
-    request = b"POST /webhooks/linq HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\n\r\nhello world"
-    count = 64 * 1024 // len(request)
-    fast_path = FastPath(Accepting(), lambda: NOW, asyncio.Protocol, Requests())
-    async with (
-        await asyncio.get_running_loop().create_server(fast_path, "127.0.0.1", 0) as server,
-        connection(server.sockets[0].getsockname()[1]) as (reader, writer),
-    ):
-        writer.write(request * count)
-        for _ in range(count):
-            assert (await read_message(reader)).status == 200
-    assert sum(map(len, parsed)) == count * (len(request) - 11)
-
-
-class CountingBuffer(bytearray):
-    """A buffer that counts the bytes in which something was searched."""
-
-    searched = 0
-
-    def find(self, part: bytes, start: int = 0, end: int = 0) -> int:  # type: ignore[override]  # as it is called
-        self.searched += min(end, len(self)) - start
-        return super().find(part, start, end)
-
-    def count(self, part: bytes, start: int = 0) -> int:  # type: ignore[override]  # as it is called
-        self.searched += len(self) - start
-        return super().count(part, start)
-
-
-async def test_request_byte_by_byte_costs_no_more_per_byte(parsed: list[bytes]) -> None:
-    fast_path = FastPath(Accepting(), lambda: NOW, asyncio.Protocol, Requests())
-    protocol = fast_path()
-    protocol._buffer = buffer = CountingBuffer()  # type: ignore[attr-defined]
-    protocol.connection_made(Transport())
-    request = request_of(size=2000)
-    head = request.index(b"\r\n\r\n") + 4
-    for at in range(len(request)):
-        protocol.data_received(request[at : at + 1])
-    assert parsed == [request[:head]]
-    assert buffer.searched < 20 * head
-    protocol.connection_lost(None)
 
 
 async def test_head_is_parsed_once_while_its_body_arrives(ingress: Running, parsed: list[bytes]) -> None:
@@ -304,15 +233,6 @@ async def test_rejection_keeps_the_connection_open(ingress: Running) -> None:
 
 
 # --- slow and lost senders --------------------------------------------------------------------------
-
-
-async def test_sender_that_never_reads_responses_is_disconnected() -> None:
-    protocol = FastPath(None, lambda: NOW, asyncio.Protocol, Requests())()  # type: ignore[arg-type]  # not used
-    transport = Transport()
-    protocol.connection_made(transport)
-    protocol.pause_writing()
-    assert transport.is_aborted
-    protocol.connection_lost(None)
 
 
 @pytest.mark.parametrize("resets", [True, False])
