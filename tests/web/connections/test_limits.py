@@ -63,9 +63,9 @@ async def test_unfinished_request_is_closed(ingress: Running, way: str, what: st
 async def test_idle_connection_outlives_the_other_deadlines(ingress: Running, way: str, request_: bytes) -> None:
     loop = asyncio.get_running_loop()
     async with ingress.listening(way, Limits(idle=0.2), QUICK) as port, connection(port) as (reader, writer):
+        since = loop.time()
         writer.write(request_)
         assert (await read_message(reader)).status == 200
-        since = loop.time()
         assert await reader.read() == b""
         assert loop.time() - since > 0.19
 
