@@ -14,6 +14,7 @@ import relay.web.fast_path
 from relay.net.http_listener import Requests
 from relay.net.listen_address import Listen
 from relay.process.event_loop import run
+from relay.process.timings import Timings
 from relay.store import keys
 from relay.web.fast_path import FastPath
 from relay.web.ingress import Ingress
@@ -296,11 +297,11 @@ async def test_bug_closes_the_connection_and_is_reported() -> None:
 
 
 async def test_shutdown_answers_bodies_and_closes_idle_connections(ingress: Running) -> None:
-    request = request_of()
+    request, timings = request_of(), Timings(drain_idle=0.02)
     stop, port = asyncio.Event(), asyncio.get_running_loop().create_future()
 
     async def serve() -> None:
-        async with listening_for_webhooks(ingress.parts, ingress.readiness, HERE) as number:
+        async with listening_for_webhooks(ingress.parts, ingress.readiness, HERE, timings=timings) as number:
             port.set_result(number)
             await stop.wait()
 
