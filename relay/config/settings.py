@@ -152,6 +152,18 @@ class Settings(BaseSettings):
     """Part of Redis's `maxmemory` up to which events are accepted, from 0.1 to 1. Above it Linq gets 503 and retries;
     the rest is room for routing and delivery, which free memory.
     """
+    relay_max_connections: Annotated[int, Field(ge=16)] = 4096
+    """Number of connections that an ingress process keeps open, at least 16; descriptors bound it too. At the limit,
+    the connection that has waited longest makes room for the next.
+    """
+    relay_max_unverified_mib: Annotated[int, Field(ge=2)] = 64
+    """Memory for requests that have not wholly arrived, of all connections together, MiB; at least 2. At the limit, the
+    slowest sender is disconnected.
+    """
+    relay_idle_timeout: Annotated[float, BeforeValidator(_duration), Field(ge=1)] = 630.0
+    """Time for which an ingress keeps an idle connection, such as `75s` or `11m`; at least `1s`. It must be longer than
+    the load balancer in front keeps its own: AWS 60 seconds, Google Cloud 600.
+    """
     relay_worker_nice: Annotated[int, Field(ge=0, le=19)] = 10
     """Niceness of a worker process, from 0 (normal priority) to 19 (lowest). A higher value gives other processes of
     the machine, such as the ingress and Redis, precedence.
@@ -221,6 +233,7 @@ class Settings(BaseSettings):
         if "REDIS_URL" in shown:
             shown["REDIS_URL"] = masked_redis_url(shown["REDIS_URL"])
         shown["RELAY_DEDUPE_WINDOW"] = format_duration(self.relay_dedupe_window)
+        shown["RELAY_IDLE_TIMEOUT"] = format_duration(self.relay_idle_timeout)
         return shown
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import socket
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aiohttp import web, web_response
 
 from relay.core.errors import RelayError
+from relay.net.acceptor import Acceptor, open_listeners
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 _SHUTDOWN_TIMEOUT = 10.0  # seconds for requests in flight
 _HANDLER_TIMEOUT = 1.0  # seconds for requests that are still in flight after that
 _LINGER_TIMEOUT = 1.0  # seconds that the rest of a body is read after its response, so that the sender can read that
-_BACKLOG = 1024  # connections that wait to be accepted; a burst of Linq's is larger than the default of 128
 
 _SERVER = "linq-relay"
 
@@ -56,42 +55,31 @@ class Requests:
     """Requests in flight. aiohttp's own shutdown stops reading at once, which cuts off bodies still being sent."""
 
     def __init__(self) -> None:
-        self._count = 0
-        self._ended: asyncio.Event | None = None
-
-    @property
-    def are_ending(self) -> bool:
+        self.are_ending = False
         """True if each connection is closed after its next response."""
-        return self._ended is not None
-
-    def begin(self) -> None:
-        """Count a request that has begun."""
-        self._count += 1
-
-    def end(self) -> None:
-        """Count a request that has ended, with or without a response."""
-        self._count -= 1
-        if self._ended is not None and not self._count:
-            self._ended.set()
+        self._count = 0
+        self._ended = asyncio.Event()
 
     @web.middleware
     async def watch(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Count the requests of an aiohttp application (middleware)."""
-        self.begin()
+        self._count += 1
         try:
             response = await handler(request)
             if self.are_ending:
                 response.force_close()
             return response
         finally:
-            self.end()
+            self._count -= 1
+            if not self._count:
+                self._ended.set()
 
     async def finish(self) -> None:
         """Wait until no request is in flight, with a timeout."""
-        self._ended = asyncio.Event()
-        if self._count:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_SHUTDOWN_TIMEOUT):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_SHUTDOWN_TIMEOUT):
+                while self._count:
+                    self._ended.clear()
                     await self._ended.wait()
 
 
@@ -101,15 +89,11 @@ class Front(Protocol):
     def __call__(self) -> asyncio.BaseProtocol:
         """Return the protocol of a new connection."""
 
+    async def drain(self, timeout: float) -> None:
+        """Answer the requests that have begun to arrive, and close each connection; return after `timeout` at last."""
+
     def close(self) -> None:
         """Close the connections that are still open."""
-
-
-def _dual_stack_socket(port: int, *, share_port: bool) -> socket.socket:
-    """Bind a socket that takes IPv4 and IPv6 connections; asyncio would make one for IPv6 only."""
-    return socket.create_server(
-        ("::", port), family=socket.AF_INET6, dualstack_ipv6=True, reuse_port=share_port, backlog=_BACKLOG
-    )
 
 
 @asynccontextmanager
@@ -147,21 +131,21 @@ async def listening(
     front_protocol = front(app_protocol, requests) if front else None
     try:
         try:
-            place: dict[str, Any] = {"host": listen.host, "port": listen.port, "reuse_port": share_port or None}
-            if listen.host == "::" and socket.has_dualstack_ipv6():
-                place = {"sock": _dual_stack_socket(listen.port, share_port=share_port)}
-            listener = await asyncio.get_running_loop().create_server(
-                front_protocol or app_protocol, **place, backlog=_BACKLOG
-            )
+            listeners = await open_listeners(listen, share_port=share_port)
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise RelayError(f"cannot listen on {listen}: {reason}") from None
+        acceptors = [Acceptor(listener, front_protocol or app_protocol) for listener in listeners]
         try:
-            yield listener.sockets[0].getsockname()[1]
+            yield acceptors[0].port
         finally:
-            listener.close()
-            await requests.finish()
+            for acceptor in acceptors:
+                await acceptor.close()
+            requests.are_ending = True
             if front_protocol:
+                await front_protocol.drain(_SHUTDOWN_TIMEOUT)
                 front_protocol.close()
+            else:
+                await requests.finish()
     finally:
         await runner.cleanup()

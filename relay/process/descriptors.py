@@ -18,3 +18,8 @@ def raise_descriptor_limit() -> None:
         log.debug("descriptors.limit_kept", soft=soft, hard=hard, error=str(error))
     else:
         log.debug("descriptors.limit_raised", was=soft, soft=hard)
+
+
+def descriptor_limit() -> int:
+    """Return the soft limit of descriptors."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]

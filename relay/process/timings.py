@@ -72,6 +72,18 @@ class Timings:
     no more than its connections divided by this. At most one and a half times as long, and shorter than the ten seconds
     that Linq waits.
     """
+    request_head: float = 10.0
+    """Time that the head of a request to the ingress may take, from its first byte, and a new connection until it sends
+    one.
+    """
+    request_body: float = 30.0
+    """Time that the body may take after it: 1 MiB at 35 kB/s."""
+    linger: float = 1.0
+    """Time that the sender has to close a connection after its last response: closing it at once, with bytes unread,
+    could destroy the response on its way.
+    """
+    drain_idle: float = 2.0
+    """Time that a stopping ingress keeps idle connections, to answer what comes and to announce that it closes."""
     bootstrap_retry: float = 15.0
     """Until `relay up` tries again to register the lines at Linq."""
     bootstrap_poll: float = 1.0

@@ -11,6 +11,7 @@ from aiohttp import hdrs, web
 
 from relay.store.driver.client import describe
 from relay.web import responses
+from relay.web.handed_over import connection_of, follow
 from relay.web.health import add_health
 from relay.web.ingress import DIALECTS, Webhook
 
@@ -26,17 +27,19 @@ def ingress_app(ingress: Ingress, readiness: Readiness) -> web.Application:
     """Return the application that Linq posts to."""
 
     async def receive(request: web.Request) -> web.Response:
-        return await _sent_later(await _receive(ingress, request))
+        response = await _sent_later(request, await _receive(ingress, request))
+        if not request.content.is_eof():
+            response.force_close()  # the rest of its body would be read as the next request
+        return response
 
     async def finish(request: web.Request, response: web.StreamResponse) -> None:
         """Record what aiohttp refuses by itself, and keep versions of the software to ourselves (a signal)."""
         response.headers.popall(hdrs.SERVER, None)
         if isinstance(response, web.HTTPException) and response.status >= HTTPStatus.BAD_REQUEST:
-            await asyncio.sleep(
-                ingress.refuse_request(response.status, request.method, request.rel_url.raw_path, request.remote)
-            )
+            delay = ingress.refuse_request(response.status, request.method, request.rel_url.raw_path, request.remote)
+            await _wait(request, delay)
 
-    app = web.Application(client_max_size=responses.MAX_BODY)
+    app = web.Application(client_max_size=responses.MAX_BODY, middlewares=[follow])
     for path in DIALECTS:
         app.router.add_post(path, receive)
     app.on_response_prepare.append(finish)
@@ -47,6 +50,8 @@ def ingress_app(ingress: Ingress, readiness: Readiness) -> web.Application:
 async def _receive(ingress: Ingress, request: web.Request) -> Response:
     url = request.rel_url
     webhook = Webhook.at(DIALECTS[url.path], url.raw_query_string, request.headers, request.remote)
+    if not request.content.is_eof() and (refusal := ingress.refuse_early(webhook)):
+        return refusal
     try:
         webhook.body = await _read(request)
     except web.HTTPRequestEntityTooLarge:
@@ -57,6 +62,8 @@ async def _receive(ingress: Ingress, request: web.Request) -> Response:
     except Exception:
         log.exception("event.error", dialect=webhook.dialect, line=webhook.target.line)
         return responses.internal_error()
+    if connection := connection_of(request):
+        connection.has_body()
     return await ingress.receive(webhook)
 
 
@@ -68,7 +75,14 @@ async def _read(request: web.Request) -> bytes:
     return await request.read()
 
 
-async def _sent_later(response: Response) -> web.Response:
-    if response.delay:
-        await asyncio.sleep(response.delay)
+async def _sent_later(request: web.Request, response: Response) -> web.Response:
+    await _wait(request, response.delay)
     return web.Response(status=response.status, headers=response.headers, body=response.body)
+
+
+async def _wait(request: web.Request, delay: float) -> None:
+    """Wait before a delayed refusal, as a connection that may be closed meanwhile."""
+    if delay:
+        if connection := connection_of(request):
+            connection.delay()
+        await asyncio.sleep(delay)

@@ -24,7 +24,7 @@ import structlog
 from relay.core.errors import BadSignature, RejectedWebhook, SecretUnknown, TooManyFailures, Unparsable
 from relay.core.event import Dialect
 from relay.linq.signatures.v3_legacy import SUBSCRIPTION_ID
-from relay.linq.signatures.verify import verify_v2, verify_v3
+from relay.linq.signatures.verify import check_v2_headers, check_v3_headers, verify_v2, verify_v3
 from relay.linq.target_urls import V2_PATH, V3_PATH, target_of_query
 from relay.store.inbox import quarantine
 from relay.web import responses
@@ -87,6 +87,15 @@ class Ingress:
     def __init__(self, parts: IngressParts) -> None:
         self._parts = parts
         self._logs_accepted = log.is_enabled_for(logging.INFO)  # read once: the level does not change
+
+    def refuse_early(self, webhook: Webhook) -> Response | None:
+        """Return the refusal of a webhook whose headers no body can make valid; None for any other."""
+        check = check_v2_headers if webhook.dialect is Dialect.V2 else check_v3_headers
+        try:
+            check(webhook.headers, self._parts.clock())
+        except BadSignature as error:
+            return self._reject(webhook, error)
+        return None
 
     async def receive(self, webhook: Webhook) -> Response:
         """Accept, quarantine or reject a webhook; return the response."""

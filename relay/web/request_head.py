@@ -18,22 +18,26 @@ if TYPE_CHECKING:
 MAX_HEAD = 8190
 """Bytes of a head; aiohttp allows as many for one line of it."""
 
+METHOD = b"POST "
+"""The beginning of a webhook."""
+
 _MAX_HEADERS = 128  # as aiohttp
 _MAX_DIGITS = 10  # of a Content-Length
-_METHOD = b"POST "
 _FOR_AIOHTTP = frozenset((b"expect", b"sec-websocket-key1", b"transfer-encoding", b"upgrade"))
 
 
 class RequestHead:
     """Target and headers of one request: httptools fills it, and it is the multi-dict of its headers."""
 
-    __slots__ = ("_headers", "keeps_alive", "target")
+    __slots__ = ("_headers", "is_http_1_0", "keeps_alive", "target")
 
     def __init__(self) -> None:
         self.target = b""
         """Path and query."""
         self.keeps_alive = True
         """True if the connection stays open after the response."""
+        self.is_http_1_0 = False
+        """True if the response must be of that version too; the connection ends after it."""
         self._headers: dict[bytes, bytes] = {}
 
     def getall(self, key: str, default: tuple[()], /) -> Sequence[str]:
@@ -61,10 +65,11 @@ class RequestHead:
     def is_ordinary(self, raw: bytes) -> bool:
         """Return True if aiohttp would find nothing special in the head, `raw`."""
         headers = self._headers
-        version = b" HTTP/1.1\r\n" if self.keeps_alive else b" HTTP/1."
+        version = b" HTTP/1.0\r\n" if self.is_http_1_0 else b" HTTP/1.1\r\n"
         return (
             raw.isascii()
-            and raw.startswith(version, len(_METHOD) + len(self.target))
+            and raw.startswith(version, len(METHOD) + len(self.target))
+            and not (self.is_http_1_0 and self.keeps_alive)
             and len(headers) <= _MAX_HEADERS
             and raw.count(b"\n") == len(headers) + 2  # a line for each: none is repeated, none is folded
             and headers.keys().isdisjoint(_FOR_AIOHTTP)
@@ -74,7 +79,7 @@ class RequestHead:
 
 def parse_head(raw: bytes) -> RequestHead | None:
     """Return the head of an ordinary webhook; None for any other. `raw` ends with the empty line."""
-    if len(raw) > MAX_HEAD or not raw.startswith(_METHOD):
+    if len(raw) > MAX_HEAD or not raw.startswith(METHOD):
         return None
     head = RequestHead()
     parser = HttpRequestParser(head)
@@ -82,5 +87,6 @@ def parse_head(raw: bytes) -> RequestHead | None:
         parser.feed_data(raw)
     except (HttpParserError, HttpParserUpgrade):
         return None
+    head.is_http_1_0 = parser.get_http_version() == "1.0"
     head.keeps_alive = parser.should_keep_alive()  # valid until the body ends, so only where one follows
     return head if head.body_length and head.is_ordinary(raw) else None

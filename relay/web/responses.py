@@ -29,12 +29,12 @@ class Response(NamedTuple):
     delay: float = 0.0
     """Seconds to wait before it is sent."""
 
-    def encode(self, date: str, *, closing: bool) -> bytes:
-        """Return the bytes to send; `closing` announces that the connection ends after them."""
+    def encode(self, date: str, *, closing: bool, version: str = "1.1") -> bytes:
+        """Return the bytes to send; `closing` announces that the connection ends after them, as always in HTTP/1.0."""
         headers = {**self.headers, "Content-Length": str(len(self.body)), "Date": date}
-        if closing:
+        if closing and version == "1.1":
             headers["Connection"] = "close"
-        lines = [f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}"]
+        lines = [f"HTTP/{version} {self.status} {HTTPStatus(self.status).phrase}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         return "\r\n".join((*lines, "", "")).encode() + self.body
 

@@ -1,7 +1,7 @@
 """An ingress process: two listeners, one for Linq and one for health checks, until a signal stops it.
 
-Shutdown: `/ready` turns 503, the listeners close, requests in progress get their responses (bodies have ten seconds to
-arrive), the process ends.
+Shutdown: `/ready` turns 503, the listeners close, each further response closes its connection, requests in progress get
+their responses (bodies have ten seconds to arrive), the process ends.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from relay.parts import ingress_parts
 from relay.process.descriptors import raise_descriptor_limit
 from relay.process.event_loop import stop_on_signals
 from relay.process.gc_tuning import tune_gc
-from relay.process.timings import load_timings
+from relay.process.timings import DEFAULTS, load_timings
 from relay.store.driver.access import check_access
 from relay.web.aiohttp_app import ingress_app
+from relay.web.connections import Limits
 from relay.web.fast_path import FastPath
 from relay.web.health import Readiness, add_health
 from relay.web.ingress import Ingress
@@ -30,16 +31,23 @@ if TYPE_CHECKING:
     from relay.config.settings import Settings
     from relay.net.listen_address import Listen
     from relay.parts import IngressParts
+    from relay.process.timings import Timings
 
 log = structlog.get_logger()
 
 
 def listening_for_webhooks(
-    parts: IngressParts, readiness: Readiness, listen: Listen, *, share_port: bool = False
+    parts: IngressParts,
+    readiness: Readiness,
+    listen: Listen,
+    *,
+    share_port: bool = False,
+    limits: Limits | None = None,
+    timings: Timings = DEFAULTS,
 ) -> AbstractAsyncContextManager[int]:
     """Serve webhooks while the context is open; yield the port. Arguments and errors are those of `listening`."""
     ingress = Ingress(parts)
-    fast_path = partial(FastPath, ingress, parts.clock)
+    fast_path = partial(FastPath, ingress, parts.clock, limits=limits, timings=timings)
     return listening(
         ingress_app(ingress, readiness),
         listen,
@@ -61,7 +69,14 @@ async def serve_ingress(settings: Settings, *, share_port: bool = False) -> None
         add_health(admin, readiness)
         async with (
             listening(admin, settings.relay_admin_listen, share_port=share_port),
-            listening_for_webhooks(parts, readiness, settings.relay_listen, share_port=share_port) as port,
+            listening_for_webhooks(
+                parts,
+                readiness,
+                settings.relay_listen,
+                share_port=share_port,
+                limits=Limits.of(settings),
+                timings=load_timings(),
+            ) as port,
         ):
             log.info("ingress.listening", host=settings.relay_listen.host, port=port)
             tune_gc()

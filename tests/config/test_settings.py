@@ -33,6 +33,8 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.relay_config == Path("/etc/relay/rules.toml")
     assert settings.relay_dedupe_window == 5400
     assert settings.relay_worker_nice == 3
+    assert settings.relay_idle_timeout == 75
+    assert settings.relay_idle_timeout == 75
     assert settings.relay_secret_key is not None
     assert settings.relay_secret_key.get_secret_value() == KEY
     assert settings.linq_v2_webhook_secret is not None
@@ -209,6 +211,8 @@ def test_unset_variables_are_not_shown() -> None:
     assert set(Settings.load().shown()) == {
         *("RELAY_LISTEN", "RELAY_ADMIN_LISTEN", "RELAY_CONFIG", "RELAY_DATA_DIR", "RELAY_DEDUPE_WINDOW"),
         *("RELAY_REPLICAS", "RELAY_WORKER_NICE", "RELAY_MEMORY_HIGH_WATER"),
+        *("RELAY_MAX_CONNECTIONS", "RELAY_MAX_UNVERIFIED_MIB", "RELAY_IDLE_TIMEOUT"),
+        *("RELAY_MAX_CONNECTIONS", "RELAY_MAX_UNVERIFIED_MIB", "RELAY_IDLE_TIMEOUT"),
         *("RELAY_LOG_LEVEL", "RELAY_LOG_FORMAT", "LINQ_API_V3_BASE_URL", "LINQ_V2_BASE_URL"),
     }
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -11,24 +13,32 @@ from pydantic import SecretStr
 
 from relay.config.settings import Settings
 from relay.core.secret import new_key
+from relay.net.http_listener import listening
 from relay.net.listen_address import Listen
 from relay.parts import IngressParts, ingress_parts, open_keyring
-from relay.process.timings import Timings
+from relay.process.timings import DEFAULTS, Timings
 from relay.store import keys
 from relay.store.keyring import key_cache
+from relay.web.aiohttp_app import ingress_app
+from relay.web.fast_path import FastPath
+from relay.web.handed_over import HandedOver
 from relay.web.health import Readiness
+from relay.web.ingress import Ingress
 from relay.web.server import listening_for_webhooks
 from tests.building import LINE, OTHER_LINE, OTHER_SECRET, SECRET
 from tests.support import eventually
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import AsyncIterator
 
     from redis.asyncio import Redis
 
     from relay.store.keyring.keyring import Keyring
+    from relay.web.connections import Limits
     from tests.support import Clock
 
+ANY_PORT = Listen(host="127.0.0.1", port=0)
 V2_SECRET = "relay-v2-secret"
 V2_FORMER_SECRET = "relay-v2-secret-of-before"
 
@@ -48,6 +58,31 @@ class Running:
     ) -> aiohttp.ClientResponse:
         """Return the response of the v3 endpoint."""
         return await self.http.post(f"/webhooks/linq?{query}", data=body, headers=headers)
+
+    @asynccontextmanager
+    async def listening(
+        self, way: str = "fast path", limits: Limits | None = None, timings: Timings = DEFAULTS
+    ) -> AsyncIterator[int]:
+        """Listen with the same ingress on another port; the other way leaves each connection to aiohttp."""
+        factory = FastPath if way == "fast path" else OnlyAiohttp
+        ingress = Ingress(self.parts)
+        front = partial(factory, ingress, self.parts.clock, limits=limits, timings=timings)
+        app = ingress_app(ingress, self.readiness)
+        async with listening(app, ANY_PORT, front=front, on_malformed=ingress.refuse_malformed) as port:
+            yield port
+
+
+class OnlyAiohttp(FastPath):
+    """Connections of which aiohttp serves every request."""
+
+    def __call__(self) -> asyncio.Protocol:
+        return HandedOver(self.connections, self.aiohttp())
+
+
+@pytest.fixture(params=["fast path", "aiohttp"])
+def way(request: pytest.FixtureRequest) -> str:
+    """Return the way that requests take: each test runs over both."""
+    return str(request.param)
 
 
 @pytest.fixture
@@ -77,7 +112,7 @@ async def ingress(redis: Redis, settings: Settings, clock: Clock) -> AsyncIterat
         await eventually(lambda: parts.keys.is_loaded)
         readiness = Readiness(parts)
         async with (
-            listening_for_webhooks(parts, readiness, Listen(host="127.0.0.1", port=0)) as port,
+            listening_for_webhooks(parts, readiness, ANY_PORT) as port,
             aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http,
         ):
             yield Running(parts, readiness, keyring, http, port)

@@ -18,6 +18,7 @@ from tests.building import LINE, OTHER_SECRET, SECRET, body_of, signed
 from tests.conftest import NOW
 from tests.support import eventually, hang_up, hash_of
 from tests.web.conftest import inbox
+from tests.web.wire import request_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -166,7 +167,8 @@ async def test_endless_body_is_refused_while_it_streams(ingress: Running) -> Non
             yield b"x" * 65536
 
     try:
-        response = await ingress.http.post("/webhooks/linq?line=16465550123", data=stream())
+        headers = signed(body_of(), NOW)
+        response = await ingress.http.post("/webhooks/linq?line=16465550123", data=stream(), headers=headers)
     except OSError:
         pass  # the connection was closed during the body
     else:
@@ -177,7 +179,7 @@ async def test_endless_body_is_refused_while_it_streams(ingress: Running) -> Non
 async def test_sender_that_disconnects_midway_causes_a_warning(ingress: Running) -> None:
     with capture_logs() as logs:
         _, writer = await asyncio.open_connection("127.0.0.1", ingress.port)
-        writer.write(b"POST /webhooks/linq?line=16465550123 HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf")
+        writer.write(request_of()[:-1])
         await writer.drain()
         await hang_up(writer)
         await eventually(lambda: logs)

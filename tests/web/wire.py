@@ -52,8 +52,8 @@ async def response_of(reader: asyncio.StreamReader) -> Message:
     return response
 
 
-async def conversation(port: int, segments: Sequence[bytes], count: int = 1) -> list[tuple[int, bytes]]:
-    """Return status and body of `count` responses to `segments`, and to a further webhook if the connection is kept."""
+async def conversation(port: int, segments: Sequence[bytes], count: int = 1) -> list[Message]:
+    """Return `count` responses to `segments`, and the one to a further webhook if the connection is kept."""
     responses = []
     async with connection(port) as (reader, writer):
         for segment in segments:
@@ -67,4 +67,10 @@ async def conversation(port: int, segments: Sequence[bytes], count: int = 1) -> 
             responses.append(await response_of(reader))
         except (asyncio.IncompleteReadError, ConnectionError):
             pass  # closed
-    return [(response.status, response.body) for response in responses]
+    return [essence(response) for response in responses]
+
+
+def essence(response: Message) -> Message:
+    """Return a response without what may differ: its date, the name of the server, the type of no body."""
+    ignored = {"date", "server"} | (set() if response.body else {"content-type"})
+    return response._replace(headers={name: value for name, value in response.headers.items() if name not in ignored})

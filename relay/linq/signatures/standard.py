@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 ID = "webhook-id"
 TIMESTAMP = "webhook-timestamp"
 SIGNATURE = "webhook-signature"
+_LENGTH = 44  # of the base64 of a SHA-256
 _MAX_SIGNATURES = 32  # a rotation needs two; a longer list is only work
 
 
@@ -40,11 +41,7 @@ def verify(headers: Headers, body: bytes, secrets: Iterable[LineSecret], now: fl
     """
     webhook_id = single(headers, ID)
     timestamp = fresh_timestamp(headers, TIMESTAMP, now)
-    offered = [
-        signature.removeprefix("v1,")
-        for signature in single(headers, SIGNATURE).split(" ", _MAX_SIGNATURES)[:_MAX_SIGNATURES]
-        if signature.startswith("v1,")
-    ]
+    offered = _offered(headers)
     for known in secrets:
         expected = _signature(known.secret, webhook_id, timestamp, body)
         if expected and any([hmac.compare_digest(expected, signature) for signature in offered]):  # noqa: C419  all are compared
@@ -52,10 +49,30 @@ def verify(headers: Headers, body: bytes, secrets: Iterable[LineSecret], now: fl
     raise BadSignature("no secret of this URL made the webhook-signature", another_secret_could_help=True)
 
 
+def check_headers(headers: Headers, now: float) -> None:
+    """Check the headers alone, before the body is there.
+
+    Raises:
+        BadSignature: no body and no secret can make them valid.
+    """
+    single(headers, ID)
+    fresh_timestamp(headers, TIMESTAMP, now)
+    if all(len(signature) != _LENGTH for signature in _offered(headers)):
+        raise BadSignature(f"the header {SIGNATURE} has no v1 signature")
+
+
 def sign(secret: SigningSecret, webhook_id: str, timestamp: int, body: bytes, *former: SigningSecret) -> dict[str, str]:
     """Return the headers of this family for `body`, signed with `secret` and each `former` secret; all are base64."""
     signatures = [f"v1,{_signature(key, webhook_id, str(timestamp), body)}" for key in (secret, *former)]
     return {ID: webhook_id, TIMESTAMP: str(timestamp), SIGNATURE: " ".join(signatures)}
+
+
+def _offered(headers: Headers) -> list[str]:
+    return [
+        signature.removeprefix("v1,")
+        for signature in single(headers, SIGNATURE).split(" ", _MAX_SIGNATURES)[:_MAX_SIGNATURES]
+        if signature.startswith("v1,")
+    ]
 
 
 def _signature(secret: SigningSecret, webhook_id: str, timestamp: str, body: bytes) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from relay.linq.signatures.headers import Headers
 
 _SCHEME = "sha256="
+_LENGTH = 64  # of the hexadecimal of a SHA-256
 
 
 def verify(headers: Headers, body: bytes, secrets: Iterable[LineSecret]) -> LineSecret:
@@ -30,18 +31,33 @@ def verify(headers: Headers, body: bytes, secrets: Iterable[LineSecret]) -> Line
     Raises:
         BadSignature: no secret made the signature, or the header is invalid.
     """
-    offered = single(headers, SIGNATURE)
-    if not offered.startswith(_SCHEME):
-        raise BadSignature(f"the header {SIGNATURE} does not start with {_SCHEME}")
+    offered = _offered(headers)
     for known in secrets:
         if hmac.compare_digest(_signature(known.secret, body), offered.lower()):
             return known
     raise BadSignature(f"LINQ_V2_WEBHOOK_SECRET did not make the {SIGNATURE}", another_secret_could_help=True)
 
 
+def check_headers(headers: Headers) -> None:
+    """Check the header alone, before the body is there.
+
+    Raises:
+        BadSignature: no body and no secret can make it valid.
+    """
+    if len(_offered(headers)) != len(_SCHEME) + _LENGTH:
+        raise BadSignature(f"the header {SIGNATURE} is not a SHA-256 in hexadecimal")
+
+
 def sign(secret: SigningSecret, body: bytes) -> dict[str, str]:
     """Return the signature header of this family for `body`."""
     return {SIGNATURE: _signature(secret, body)}
+
+
+def _offered(headers: Headers) -> str:
+    offered = single(headers, SIGNATURE)
+    if not offered.startswith(_SCHEME):
+        raise BadSignature(f"the header {SIGNATURE} does not start with {_SCHEME}")
+    return offered
 
 
 def _signature(secret: SigningSecret, body: bytes) -> str:

@@ -25,6 +25,7 @@ EVENT = "X-Webhook-Event"
 SUBSCRIPTION_ID = "X-Webhook-Subscription-ID"
 TIMESTAMP = "X-Webhook-Timestamp"
 SIGNATURE = "X-Webhook-Signature"
+_LENGTH = 64  # of the hexadecimal of a SHA-256
 
 
 def verify(headers: Headers, body: bytes, secrets: Iterable[LineSecret], now: float) -> LineSecret:
@@ -40,6 +41,17 @@ def verify(headers: Headers, body: bytes, secrets: Iterable[LineSecret], now: fl
             if key and hmac.compare_digest(hmac.digest(key, signed, "sha256").hex(), offered):
                 return known
     raise BadSignature("no secret of this URL made the X-Webhook-Signature", another_secret_could_help=True)
+
+
+def check_headers(headers: Headers, now: float) -> None:
+    """Check the headers alone, before the body is there.
+
+    Raises:
+        BadSignature: no body and no secret can make them valid.
+    """
+    if len(single(headers, SIGNATURE)) != _LENGTH:
+        raise BadSignature(f"the header {SIGNATURE} is not a SHA-256 in hexadecimal")
+    fresh_timestamp(headers, TIMESTAMP, now)
 
 
 def sign(secret: SigningSecret, timestamp: int, body: bytes) -> dict[str, str]:

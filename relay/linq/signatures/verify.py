@@ -1,5 +1,6 @@
 """Verification of a webhook, without I/O: takes headers, body, secrets and now; returns a `VerifiedWebhook` or raises.
 
+    check    the headers alone, in the same order, before a long body has arrived
     verify   Standard Webhooks headers if present, else the older headers (v3); `sha256=` (v2)
     read     the event's id and type
 
@@ -44,6 +45,24 @@ def verify_v2(headers: Headers, body: bytes, secrets: Sequence[LineSecret]) -> V
         Unparsable: it is from Linq, but not an envelope.
     """
     return _verified(Dialect.V2, body, v2.verify(headers, body, secrets))
+
+
+def check_v3_headers(headers: Headers, now: float) -> None:
+    """Check the signature headers of a v3 webhook; `now` is Unix seconds.
+
+    Raises:
+        BadSignature: `verify_v3` would refuse them with any body and any secret.
+    """
+    (standard if standard.is_present(headers) else v3_legacy).check_headers(headers, now)
+
+
+def check_v2_headers(headers: Headers, _: float) -> None:
+    """Check the signature header of a v2 webhook, which has no time.
+
+    Raises:
+        BadSignature: `verify_v2` would refuse it with any body and any secret.
+    """
+    v2.check_headers(headers)
 
 
 def _verified(dialect: Dialect, body: bytes, known: LineSecret, webhook_id: str | None = None) -> VerifiedWebhook:

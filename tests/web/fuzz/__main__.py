@@ -1,0 +1,65 @@
+"""Fuzz the ingress: mutated requests over raw sockets to a real process.
+
+    python -m tests.web.fuzz [--requests N] [--seed N]
+
+It fails if a body that was not signed is in the inbox, if a request gets a 5xx other than the deliberate 503 or no
+response and no end, or if the memory of the process grows between a tenth of the requests and all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from dataclasses import fields
+
+from relay.process.event_loop import run
+from relay.process.timings import Timings
+from relay.store import keys
+from tests.bench.stage import new_stage
+from tests.web.fuzz.mutations import SIGNED
+from tests.web.fuzz.run import Found, fuzz
+
+_GROWTH = 24.0  # MB that the process may grow by
+
+
+def main() -> None:
+    """Fuzz, and exit with 1 if a fault was found."""
+    parser = argparse.ArgumentParser(prog="python -m tests.web.fuzz", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--requests", type=int, default=2000, metavar="N", help="default: 2000")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the first connection; each has its own")
+    options = parser.parse_args()
+    short = {"refusal_delay": 0.001} if "refusal_delay" in {field.name for field in fields(Timings)} else {}
+    os.environ["RELAY_TEST_TIMINGS"] = json.dumps(short)
+    faults: list[str] = []
+    run(_run(options.requests, options.seed, faults))
+    print("\n".join(faults[:20]) or "no fault")  # noqa: T201  the result
+    sys.exit(bool(faults))
+
+
+async def _run(count: int, seed: int, faults: list[str]) -> None:
+    """Fuzz, print the numbers, and add what is wrong to `faults`."""
+    async with new_stage() as stage, stage.ingress(log_level="error") as running:
+        await fuzz(stage.port, count // 10, seed + count, time.time())
+        before = running.rss()
+        total = Found(faults=faults)
+        while total.requests < count:  # in parts: signatures are valid for five minutes
+            part = await fuzz(stage.port, min(10_000, count - total.requests), seed + total.requests, time.time())
+            total.requests += part.requests
+            total.statuses += part.statuses
+            total.codes += part.codes
+            total.faults += part.faults
+            print(f"{total.requests} requests: {running.rss():.1f} MB, 503: {dict(total.codes)}", flush=True)  # noqa: T201
+        growth = running.rss() - before
+        bodies = {fields[b"body"] for _, fields in await stage.redis.xrange(keys.INBOX)}
+    total.faults += [f"accepted, but not signed: {body[:300]!r}" for body in bodies - set(SIGNED)]
+    if growth > _GROWTH:
+        total.faults.append(f"memory grew by {growth:.1f} MB")
+    print(f"{total.requests} requests, statuses {dict(sorted(total.statuses.items()))}")  # noqa: T201  the result
+    print(f"memory {before:.1f} MB, {growth:+.1f}; {len(bodies)} signed bodies accepted")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
