@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
+from relay.net.failure_limit import FailureLimit
 from relay.process.timings import DEFAULTS
 from relay.web.connections import Limits
 from tests.chaos.wire import read_message
@@ -98,6 +99,28 @@ async def test_connection_that_waited_longest_makes_room(ingress: Running, way: 
             assert await reader.read() == b""
         others[1][1].write(PLAIN)
         assert (await read_message(others[1][0])).status == 200
+
+
+async def test_delayed_refusal_is_the_first_to_make_room(
+    ingress: Running, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FailureLimit, "take", lambda *_: False)
+    monkeypatch.setattr(FailureLimit, "delay", lambda _: 30.0)
+    async with (
+        ingress.listening(way, Limits(connections=2), SLOW) as port,
+        connection(port) as (waiting_longer, _),
+        connection(port) as (refused, writer),
+    ):
+        writer.write(PLAIN[:-1] + b"!")
+        reading = asyncio.create_task(refused.read())
+        with capture_logs() as logs:
+            while not any(line["event"] == "event.refused" for line in logs):
+                await asyncio.sleep(0.01)
+        async with connection(port) as (reader, other):
+            other.write(request_of("e2"))
+            assert (await read_message(reader)).status == 200
+        assert await reading == b""
+        assert not waiting_longer.at_eof()
 
 
 async def test_slowest_sender_makes_room_for_bytes(ingress: Running, way: str) -> None:
