@@ -222,6 +222,10 @@ class _Connection(Connection):
             self._connections.wait(self, self._connections.idle)
 
     def _consume(self, size: int) -> bytes:
+        if size == len(self._buffer):
+            consumed = bytes(self._buffer)
+            self._buffer.clear()
+            return consumed
         with memoryview(self._buffer) as view:
             consumed = bytes(view[:size])
         del self._buffer[:size]

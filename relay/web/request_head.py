@@ -65,11 +65,11 @@ class RequestHead:
     def is_ordinary(self, raw: bytes) -> bool:
         """Return True if aiohttp would find nothing special in the head, `raw`."""
         headers = self._headers
-        version = b" HTTP/1.0\r\n" if self.is_http_1_0 else b" HTTP/1.1\r\n"
+        at = len(METHOD) + len(self.target)
+        self.is_http_1_0 = not self.keeps_alive and raw.startswith(b" HTTP/1.0\r\n", at)
         return (
             raw.isascii()
-            and raw.startswith(version, len(METHOD) + len(self.target))
-            and not (self.is_http_1_0 and self.keeps_alive)
+            and (self.is_http_1_0 or raw.startswith(b" HTTP/1.1\r\n", at))
             and len(headers) <= _MAX_HEADERS
             and raw.count(b"\n") == len(headers) + 2  # a line for each: none is repeated, none is folded
             and headers.keys().isdisjoint(_FOR_AIOHTTP)
@@ -87,6 +87,5 @@ def parse_head(raw: bytes) -> RequestHead | None:
         parser.feed_data(raw)
     except (HttpParserError, HttpParserUpgrade):
         return None
-    head.is_http_1_0 = parser.get_http_version() == "1.0"
     head.keeps_alive = parser.should_keep_alive()  # valid until the body ends, so only where one follows
     return head if head.body_length and head.is_ordinary(raw) else None
