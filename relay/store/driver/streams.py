@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 _LAST_SEQUENCE = 2**64 - 1
-_PAGE = 1000
+_PAGE = 250  # entries; reading them blocks Redis for about 1 ms
 
 Item = TypeVar("Item")
 

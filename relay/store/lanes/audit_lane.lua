@@ -1,12 +1,14 @@
 #!lua flags=allow-oom
 -- Compares what a lane has with what its counters say that it is owed, and repairs it where something was deleted by hand.
 -- KEYS: lane, retries, replay stream, dead letters, blocked chats
--- ARGV: group, consumer, 1 if the lane is in relay.toml
+-- ARGV: group, consumer, 1 if the lane is in relay.toml, most entries to count here,
+--       then counts that the caller has made: stream, id after which and id up to which it counted, their number
 -- A delivery that is not in its group any more is read again from the lane's checkpoint; what its stream no longer has is
 -- counted as lost. A dead letter or a replay that was deleted is counted as lost, and no longer blocks its chat.
 -- Redis's own number of unread entries is taken if it agrees with the counters; if not, they are counted, and its number
 -- is corrected: Redis 7.0 gets it wrong when it loads its append-only file.
--- Returns for each thing that was deleted: its key and what of it, the number of entries that the lane gets again, and by
+-- Returns the streams that have more to count, each followed by the id after which: the caller counts in steps, and runs
+-- the audit again; and for each thing that was deleted: its key and what of it, the number of entries that the lane gets again, and by
 -- how many that exceeds (or, if negative, falls below) the ledger.
 --#include types
 --#include lane_position
@@ -32,21 +34,22 @@ local function unread_in(stream, row, info, left, expected)
     if left then
         return is_after(left, read_up_to) and count_after(stream, read_up_to, left) or 0
     end
-    if row['lag'] == expected and expected <= info['length'] and not is_trimmed(stream, read_up_to) then
+    local starts_after = is_trimmed(stream, read_up_to)
+    if row['lag'] == expected and expected <= info['length'] and not starts_after then
         return expected
     end
-    local unread = count_after(stream, read_up_to)
+    local unread = starts_after and info['length'] or count_after(stream, read_up_to)
     redis.call('XGROUP', 'SETID', stream, group, read_up_to, 'ENTRIESREAD', math.max(added - unread, 0))
     return unread
 end
 
 -- Returns how many entries were deleted that the group had not read, at most `missing`; 0 unless something was deleted there.
-local function deleted_after(stream, row, info, added, missing)
-    local read_up_to = row['last-delivered-id']
+local function deleted_after(stream, row, info, unread, missing)
+    local read_up_to, added = row['last-delivered-id'], info['entries-added']
     if not row['entries-read'] or not (is_trimmed(stream, read_up_to) or is_after(info['max-deleted-entry-id'], read_up_to)) then
         return 0
     end
-    return math.max(math.min(missing, added - row['entries-read'] - count_after(stream, read_up_to)), 0)
+    return math.max(math.min(missing, added - row['entries-read'] - unread), 0)
 end
 
 local function audit_stream(stream)
@@ -61,7 +64,7 @@ local function audit_stream(stream)
     local again, gone = 0, 0
     local key, what = stream, not info and 'stream' or not row and 'group' or 'entries'
     if row and has < owed then
-        gone = deleted_after(stream, row, info, added, owed - has)
+        gone = left and 0 or deleted_after(stream, row, info, has - row['pending'], owed - has)
         owed = owed - gone
     end
     if info and is_configured and has ~= owed then
@@ -71,9 +74,6 @@ local function audit_stream(stream)
         end
         key = stream .. ' ' .. group
         what = not row and 'group' or has > owed and 'position' or 'pending entries'
-        if not row then
-            redis.call('XGROUP', 'CREATE', stream, group, from)
-        end
         has = resume(lane, stream, group, consumer, from, left)
         again = has
     end
@@ -137,16 +137,29 @@ must_be('hash', lane, blocked, lane .. ':tries')
 must_be('zset', retries)
 must_be('stream', replay, letters)
 if redis.call('EXISTS', lane) == 0 then
-    return found
+    return { {} }
 end
+most_counted = tonumber(ARGV[4])
+for at = 5, #ARGV, 4 do
+    local stream, from, to, number_of = unpack(ARGV, at, at + 3)
+    counted[#counted + 1] = { stream = stream, from = from, to = to, number = tonumber(number_of) }
+end
+local uncounted = {}
 for _, field in ipairs(redis.call('HKEYS', lane)) do
     if string.sub(field, 1, 6) == 'start:' then
-        audit_stream(string.sub(field, 7))
+        local ok, failure = pcall(audit_stream, string.sub(field, 7))
+        if not ok and type(failure) == 'table' and failure.from then
+            uncounted[#uncounted + 1] = failure.stream
+            uncounted[#uncounted + 1] = failure.from
+        elseif not ok then
+            error(failure, 0)
+        end
     end
 end
+most_counted = nil
 audit_replays()
 audit_letters()
 if #found > 0 then
     unblock()
 end
-return found
+return { uncounted, unpack(found) }

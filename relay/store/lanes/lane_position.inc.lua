@@ -58,15 +58,39 @@ local function group_in(stream, group)
     return nil
 end
 
--- Counts the entries of a stream after an id, up to `last`, in pages; more than some thousands only if a lane is far behind.
-local function count_after(stream, id, last)
-    local count, page = 0, 1000
+-- The most entries that one call of `count_after` may read, if it is set: reading blocks Redis, about 3 us an entry.
+local most_counted
+-- Counts that the caller has made before: of `stream`, `number` entries after the id `from`, up to the id `to`.
+local counted = {}
+
+-- Counts the entries of a stream after an id, up to `last`, in pages.
+-- Raises a table with the stream and `wanted`, the id after which the caller must count, if they are too many.
+local function count_here(stream, id, last, wanted)
+    local count, page = 0, 500
     repeat
-        local rows = redis.call('XRANGE', stream, '(' .. id, last or '+', 'COUNT', page)
+        local rows = redis.call('XRANGE', stream, '(' .. id, last, 'COUNT', page)
         count = count + #rows
         id = #rows > 0 and rows[#rows][1] or id
+        if most_counted and count > most_counted then
+            error({ stream = stream, from = wanted })
+        end
     until #rows < page
     return count
+end
+
+-- Does the same from the nearest count that the caller has made before, if there is one.
+local function count_after(stream, id, last)
+    local known
+    for _, count in ipairs(last and {} or counted) do
+        local covers = count.stream == stream and not is_after(count.from, id) and not is_after(id, count.to)
+        if covers and not (known and is_after(known.from, count.from)) then
+            known = count
+        end
+    end
+    if known then
+        return known.number - count_here(stream, known.from, id, id) + count_here(stream, known.to, '+', id)
+    end
+    return count_here(stream, id, last or '+', id)
 end
 
 -- Returns the deliveries of a stream that have had an attempt and are not settled, as far as the lane knows.
@@ -96,6 +120,12 @@ end
 -- to it the tried ones are pending again, with their attempts.
 -- Returns the number of entries that the group has now, up to `last`.
 local function resume(lane, stream, group, consumer, from, last)
+    -- Counted before the first write: it may be too much.
+    local unread, added = count_after(stream, from), info_of(stream)['entries-added']
+    local given = last and count_after(stream, from, last) or unread
+    if not group_in(stream, group) then
+        redis.call('XGROUP', 'CREATE', stream, group, from)
+    end
     repeat
         local rows, ids = redis.call('XPENDING', stream, group, '(' .. from, '+', 1000), {}
         for at, row in ipairs(rows) do
@@ -117,8 +147,6 @@ local function resume(lane, stream, group, consumer, from, last)
             redis.call('XCLAIM', stream, group, consumer, 0, id, 'FORCE', 'JUSTID')
         end
     end
-    local unread, added = count_after(stream, from), info_of(stream)['entries-added']
     redis.call('XGROUP', 'SETID', stream, group, from, 'ENTRIESREAD', math.max(added - unread, 0))
-    local given = last and count_after(stream, from, last) or unread
     return redis.call('XPENDING', stream, group)[1] + given
 end

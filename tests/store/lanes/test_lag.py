@@ -65,6 +65,26 @@ async def test_false_entries_read_is_counted_and_repaired(redis: Redis, entries_
     assert await lags(redis) == [EVENTS - entries_read, EVENTS - READ]
 
 
+@pytest.mark.parametrize("most", [0, 5, 1000])
+async def test_audit_counts_a_long_backlog_in_steps(redis: Redis, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    monkeypatch.setattr("relay.store.lanes.audit._MAX_COUNTED", most)
+    lane = await deliver_some(redis)
+    await lane.save_checkpoint()
+    await redis.xgroup_setid(STREAM, lane.group, await lane_position(redis, lane), entries_read=3)
+    assert not await lane.audit()
+    assert (await lags(redis))[1] == EVENTS - READ
+    await lane.read_new(10)
+    await redis.xgroup_delconsumer(STREAM, lane.group, keys.CONSUMER)
+    assert await lane.audit()
+    await assert_counts(redis, EVENTS - READ)
+
+
+async def lane_position(redis: Redis, lane: Lane) -> str:
+    rows = await redis.xinfo_groups(STREAM)
+    [entry] = [row["last-delivered-id"].decode() for row in rows if row["name"] == lane.group.encode()]
+    return str(entry)
+
+
 @pytest.mark.needs_tool("redis-server")
 async def test_counts_survive_a_rewritten_append_only_file(tmp_path: Path) -> None:
     """Redis 7.0 loads a group's `entries-read` of the time of the rewrite."""
