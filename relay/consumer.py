@@ -25,7 +25,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, ResponseErr
 
 from relay.core.errors import StoreError
 from relay.store import keys
-from relay.store.driver.client import WORKER_TIMEOUT, RedisTrouble, open_redis, retry_until_redis_answers
+from relay.store.driver.client import REDIS_ERRORS, WORKER_TIMEOUT, open_redis, retry_until_redis_answers
 from relay.store.driver.streams import ensure_group, is_missing_group
 from relay.store.topics.record import Record, record_of
 from relay.store.topics.registry import UnknownTopic, find_topic
@@ -113,7 +113,7 @@ class Consumer:
             await self._acknowledge()
             await self._hand_back()
             await self._redis.xgroup_delconsumer(self._stream, self._group, self._member)
-        except RedisTrouble:
+        except REDIS_ERRORS:
             pass  # unacknowledged events are delivered again, after `claim_after`
         finally:
             await self._redis.aclose()

@@ -36,7 +36,7 @@ def body_of(event_type: str = "message.received", event_id: str | None = None, *
     return json.dumps(envelope).encode()
 
 
-def arrival_of(
+def webhook_of(
     event_type: str = "message.received", line: str | None = LINE, event_id: str | None = None
 ) -> VerifiedWebhook:
     """Return a verified webhook."""

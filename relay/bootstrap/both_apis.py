@@ -15,7 +15,7 @@ from relay.bootstrap.deletions import Approval
 from relay.bootstrap.factory import NEEDS, open_reconciler
 from relay.bootstrap.v2_reconcile import V2_NEEDS, open_v2_reconciler
 from relay.core.errors import LinqApiError, RelayError
-from relay.store.driver.client import RedisTrouble, describe
+from relay.store.driver.client import REDIS_ERRORS, describe
 from relay.store.driver.lock import log_waiting
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ async def _from_both(
         for api, reconciler in works.items():
             try:
                 gathered.found.extend(await work(reconciler))
-            except (RelayError, *RedisTrouble) as error:
+            except (RelayError, *REDIS_ERRORS) as error:
                 gathered.troubles.append(f"{api}: {describe(error)}")
             gathered.notes.extend(reconciler.notes)
         return gathered

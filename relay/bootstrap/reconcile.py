@@ -19,7 +19,7 @@ from relay.bootstrap.plan import Action, DesiredState, Step, make_rotation
 from relay.bootstrap.survey import Survey
 from relay.core.errors import LinqApiError, RelayError, StoreError
 from relay.process.tasks import in_background
-from relay.store.driver.client import RedisTrouble, describe
+from relay.store.driver.client import REDIS_ERRORS, describe
 from relay.store.driver.lock import log_waiting
 from relay.store.keyring.record import UnusableRecord
 
@@ -208,7 +208,7 @@ class Reconciler:
                     return AppliedStep(step)
                 case Action.KEEP:
                     return AppliedStep(step)
-        except (RelayError, *RedisTrouble) as trouble:
+        except (RelayError, *REDIS_ERRORS) as trouble:
             error = describe(trouble)
         except Exception as bug:  # it must not leave the other steps half done
             log.exception("subscription.error", line=step.line, action=step.action)
@@ -231,7 +231,7 @@ class Reconciler:
         for _ in range(_STORE_TRIES):
             try:
                 await self._keyring.store(step.line, step.generation, subscription.id, secret, self._clock())
-            except RedisTrouble:
+            except REDIS_ERRORS:
                 await asyncio.sleep(_STORE_PAUSE)
             else:
                 return
@@ -246,7 +246,7 @@ class Reconciler:
         gone = {*(record.subscription_id for record in survey.secrets), *survey.unusable} - at_linq
         try:
             await self._keyring.tidy(gone, self._clock())
-        except RedisTrouble as error:
+        except REDIS_ERRORS as error:
             log.warning("keyring.cleanup_failed", error=str(error), note="the next run removes them")
 
     async def _secrets(self) -> tuple[list[KeyRecord], list[str]]:

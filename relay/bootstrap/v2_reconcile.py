@@ -26,7 +26,7 @@ from relay.core.secret import SigningSecret
 from relay.linq.api.v2 import VERSION, open_linq_v2
 from relay.linq.target_urls import is_our_v2_url, v2_url
 from relay.parts import open_v2_secret_marker
-from relay.store.driver.client import RedisTrouble, describe
+from relay.store.driver.client import REDIS_ERRORS, describe
 from relay.store.driver.lock import log_waiting
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ class V2Reconciler:
         error = None
         try:
             await self._make(step)
-        except (RelayError, *RedisTrouble) as trouble:
+        except (RelayError, *REDIS_ERRORS) as trouble:
             error = describe(trouble)
         write = log.error if error else log.info
         write(

@@ -24,7 +24,7 @@ from relay.core.json_text import parse_json
 from relay.linq.payloads.decode import decode
 from relay.parts import open_store
 from relay.process.event_loop import run
-from relay.store.driver.client import RedisTrouble, describe
+from relay.store.driver.client import REDIS_ERRORS, describe
 from relay.store.topics.topics import topic_states
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ async def _receivers(
             found = await topic_states(redis, topics)
     except SettingsError as error:
         return "; ".join(map(str, error.problems)), push
-    except RedisTrouble as error:
+    except REDIS_ERRORS as error:
         return describe(error), push
     pull = [
         _Receiver(

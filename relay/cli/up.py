@@ -24,7 +24,7 @@ from relay.process.subprocesses import python
 from relay.process.supervisor import Program, supervise
 from relay.process.tasks import end_task
 from relay.process.timings import Timings, load_timings
-from relay.store.driver.client import RedisTrouble, describe
+from relay.store.driver.client import REDIS_ERRORS, describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -131,7 +131,7 @@ async def _bootstrap(settings: Settings, rules: ConfigFile, timings: Timings) ->
             if loaded is not applied:
                 try:
                     applied = loaded if await _apply(settings, redis, loaded.config, timings) else None
-                except (RelayError, *RedisTrouble) as error:
+                except (RelayError, *REDIS_ERRORS) as error:
                     log.error("bootstrap.failed", error=describe(error), again_in_s=timings.bootstrap_retry)  # noqa: TRY400
                 except Exception:  # of any kind: lines that are never registered would be worse than a retry
                     log.exception("bootstrap.error", again_in_s=timings.bootstrap_retry)

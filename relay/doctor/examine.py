@@ -21,7 +21,7 @@ from relay.doctor.linq_checks import examine_linq
 from relay.doctor.redis_checks import AREA as REDIS
 from relay.doctor.redis_checks import examine_redis
 from relay.store.driver.access import ACL
-from relay.store.driver.client import RedisTrouble, describe
+from relay.store.driver.client import REDIS_ERRORS, describe
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -55,5 +55,5 @@ async def _errors_as_findings(area: str, check: Awaitable[list[Finding]], remedy
         return await check
     except NoPermissionError as error:
         return [problem(area, f"not checked: {describe(error)}", f"grant the rights that the relay needs: {ACL}")]
-    except (RelayError, *RedisTrouble) as error:
+    except (RelayError, *REDIS_ERRORS) as error:
         return [problem(area, describe(error), remedy)]

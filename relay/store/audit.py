@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from relay.core.errors import StoreError
 from relay.core.event_filter import Candidate, EventFilter
 from relay.store import keys
-from relay.store.driver.client import RedisTrouble, describe
+from relay.store.driver.client import REDIS_ERRORS, describe
 from relay.store.driver.scripts import Script
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ async def record(redis: Redis, who: str, command: str, target: str, count: int |
     arguments = [MAX_RECORDS, *(part for field in fields.items() for part in field)]
     try:
         await _append(redis, [keys.AUDIT], arguments)
-    except RedisTrouble as error:
+    except REDIS_ERRORS as error:
         raise StoreError(
             f"nothing was changed, because it could not be recorded in {keys.AUDIT}: {describe(error)}"
         ) from error

@@ -17,7 +17,7 @@ from aiohttp import web
 from pydantic_core import to_json
 
 from relay.store import keys
-from relay.store.driver.client import REQUEST_TIMEOUT, RedisTrouble, describe
+from relay.store.driver.client import REDIS_ERRORS, REQUEST_TIMEOUT, describe
 from relay.store.keyring.key_cache import KeyringState
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Readiness:
             try:
                 async with asyncio.timeout(REQUEST_TIMEOUT):
                     await self._parts.redis.ping()
-            except RedisTrouble as error:
+            except REDIS_ERRORS as error:
                 self._redis_error = f"unreachable: {describe(error)}"
             else:
                 self._redis_error = None

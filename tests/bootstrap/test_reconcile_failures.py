@@ -19,7 +19,7 @@ from relay.sandbox.state import Subscription
 from relay.store.driver import lock
 from relay.store.driver.client import open_redis
 from tests.bootstrap.bench import PUBLIC, RULES, SUBSCRIPTIONS, Bench, actions, bench_of, refuse
-from tests.bootstrap.redis_gate import gate_to
+from tests.bootstrap.redis_proxy import proxy_to
 from tests.sandbox.running import LINE, LINES, OTHER_LINE, THIRD_LINE, RunningSandbox, linq_error
 from tests.support import eventually
 
@@ -107,17 +107,17 @@ async def bench_losing_redis(
     sandbox: RunningSandbox, redis_url: str, clock: Clock, *, opens_after: int | None
 ) -> AsyncIterator[Bench]:
     """Run a bench whose Redis fails once Linq created the first subscription, for `opens_after` calls or forever."""
-    async with gate_to(redis_url) as gate:
-        client = open_redis(gate.url, 1.0)
+    async with proxy_to(redis_url) as proxy:
+        client = open_redis(proxy.url, 1.0)
 
         async def shut_at_the_first_create(request: web.Request) -> web.StreamResponse | None:
             if request.method == "POST" and len(sandbox.changes) == 1:
-                gate.shut()
+                proxy.shut()
             return None
 
         async def open_again(refusals: int) -> None:
-            await eventually(lambda: gate.refused >= refusals)
-            gate.open()
+            await eventually(lambda: proxy.refused >= refusals)
+            proxy.open()
 
         sandbox.intercept = shut_at_the_first_create
         opening = None if opens_after is None else asyncio.create_task(open_again(opens_after))
@@ -157,9 +157,9 @@ async def test_unstored_secrets_are_replaced_next_run(
 
 
 async def test_planning_without_redis_is_an_error(sandbox: RunningSandbox, redis_url: str, clock: Clock) -> None:
-    async with gate_to(redis_url) as gate:
-        gate.shut()
-        client = open_redis(gate.url, 1.0)
+    async with proxy_to(redis_url) as proxy:
+        proxy.shut()
+        client = open_redis(proxy.url, 1.0)
         with pytest.raises((RedisError, OSError)):
             await bench_of(sandbox, client, clock).plan()
         await client.aclose()

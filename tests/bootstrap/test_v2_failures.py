@@ -16,7 +16,7 @@ from relay.core.errors import LinqApiError, SettingsError
 from relay.store import keys
 from relay.store.driver.client import open_redis
 from tests.bootstrap.bench import PUBLIC, SEALING_KEY, refuse
-from tests.bootstrap.redis_gate import gate_to
+from tests.bootstrap.redis_proxy import proxy_to
 from tests.bootstrap.v2_bench import EVENTS, SECRET, V2_RULES, apply, at_linq, reconciler_of
 from tests.sandbox.api.calling_v2 import URL, subscribe
 from tests.sandbox.running import API_KEY, RunningSandbox
@@ -86,12 +86,12 @@ async def reconciler_losing_redis_at(
     method: str, sandbox: RunningSandbox, api: LinqV2Api, redis_url: str
 ) -> AsyncIterator[V2Reconciler]:
     """Run a reconciler whose Redis fails once Linq receives `method`."""
-    async with gate_to(redis_url) as gate:
-        client = open_redis(gate.url, 1.0)
+    async with proxy_to(redis_url) as proxy:
+        client = open_redis(proxy.url, 1.0)
 
         async def shut(request: web.Request) -> web.StreamResponse | None:
             if request.method == method:
-                gate.shut()
+                proxy.shut()
             return None
 
         sandbox.intercept = shut

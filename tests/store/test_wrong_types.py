@@ -22,7 +22,7 @@ from relay.store.lanes.dead_letter_bounds import trim_dead_letters
 from relay.store.lanes.dead_letters import DeadLetters
 from relay.store.lanes.lane import Delivery, Lane, Ref, Tries
 from relay.store.lanes.settler import Settlement, Settler
-from tests.building import TWO_TOPICS, arrival_of, config_of
+from tests.building import TWO_TOPICS, config_of, webhook_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -41,7 +41,7 @@ BLOCKED, DEAD = keys.lane("bot", "blocked"), keys.lane("bot", "dead")
 
 async def accept(redis: Redis) -> object:
     async with Acceptor(redis, 60.0, lambda: NOW_MS / 1000) as acceptor:
-        return await acceptor.accept(arrival_of(event_id="e1"))
+        return await acceptor.accept(webhook_of(event_id="e1"))
 
 
 async def route(redis: Redis) -> object:

@@ -91,8 +91,8 @@ class FlowControl:
         if self._is_paused:
             return None
         wait = self._bucket.wait(self._now()) if self._bucket else 0.0
-        if self.is_probing and self._breaker.trip:
-            wait = max(wait, (self._breaker.trip.probe_ms - self._session.now_ms()) / 1000)
+        if self.is_probing and self._breaker.open_state:
+            wait = max(wait, (self._breaker.open_state.probe_ms - self._session.now_ms()) / 1000)
         return wait if wait > 0 else None
 
     def ramp_ends_in(self) -> float | None:
@@ -103,7 +103,7 @@ class FlowControl:
     async def tick(self) -> None:
         """Close a breaker that has ramped for long enough."""
         if self._breaker.ramp_ends_ms is not None:
-            former, former_state = self._breaker.trip, self._breaker.state
+            former, former_state = self._breaker.open_state, self._breaker.state
             self._breaker.tick(self._session.now_ms())
             await self._store_breaker(former, former_state)
 
@@ -112,7 +112,7 @@ class FlowControl:
         if attempt.outcome is Outcome.GONE:
             await self._pause_gone(attempt)
         if self._subscription.breaker:
-            former, former_state = self._breaker.trip, self._breaker.state
+            former, former_state = self._breaker.open_state, self._breaker.state
             self._breaker.record(ref, attempt, self._session.now_ms())
             await self._store_breaker(former, former_state, attempt)
 
@@ -122,9 +122,9 @@ class FlowControl:
         """Log and store the state of the breaker if it changed."""
         if self._breaker.state is not former_state:
             self._log_breaker(former_state, attempt)
-        if self._breaker.trip is not former:
+        if self._breaker.open_state is not former:
             async with self._saving:  # one at a time, each the state of its moment: the last one stored is the latest
-                save = partial(self._suspensions.save_open_breaker, self._subscription.name, self._breaker.trip)
+                save = partial(self._suspensions.save_open_breaker, self._subscription.name, self._breaker.open_state)
                 await retry_until_redis_answers("saving a breaker", save)
 
     async def _pause_gone(self, attempt: Attempt) -> None:
@@ -136,7 +136,7 @@ class FlowControl:
             log.error("lane.paused", subscription=name, reason=reason, note=note)
 
     def _log_breaker(self, former_state: State, attempt: Attempt | None) -> None:
-        opened, state = self._breaker.trip, self._breaker.state
+        opened, state = self._breaker.open_state, self._breaker.state
         is_refusal = attempt is not None and attempt.outcome in {Outcome.REJECTED, Outcome.REDIRECTED}
         write = log.info if state is not State.OPEN else log.error if is_refusal else log.warning
         write(

@@ -92,7 +92,7 @@ class OrderedSource(Source):
         is_dead = isinstance(verdict, DeadLettered)
         self._may_have_unblocked |= self._blocks and (bool(delivery.blocks) or is_dead)
         if self._blocks and is_dead and delivery.chat:  # at once: Redis is read a little later
-            self._order.hold(delivery.chat, delivery.ref)
+            self._order.block_chat(delivery.chat, delivery.ref)
         end = self._order.wait if isinstance(verdict, RetryAt) else self._order.remove
         if (first := end(delivery.ref)) is not None:
             self._candidates.append(first)

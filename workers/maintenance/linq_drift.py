@@ -18,7 +18,7 @@ from relay.bootstrap.status import differences
 from relay.bootstrap.v2_reconcile import V2_NEEDS, open_v2_reconciler
 from relay.core.errors import RelayError
 from relay.store import keys
-from relay.store.driver.client import RedisTrouble, ask, describe
+from relay.store.driver.client import REDIS_ERRORS, ask, describe
 from relay.store.keyring.last_seen import last_events
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class DriftCheck:
     async def _check_api(self, api: str, check: Awaitable[None]) -> None:
         try:
             await check
-        except (RelayError, *RedisTrouble) as error:
+        except (RelayError, *REDIS_ERRORS) as error:
             log.error("bootstrap.check_failed", api=api, error=describe(error))  # noqa: TRY400  expected: no traceback
 
     async def _check_v3(self, config: RelayConfig) -> None:

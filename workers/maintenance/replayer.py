@@ -20,7 +20,7 @@ import structlog
 from relay.core.delivery.token_bucket import TokenBucket
 from relay.process.timings import DEFAULTS, Timings
 from relay.store import keys
-from relay.store.driver.client import RedisTrouble, retry_until_redis_answers
+from relay.store.driver.client import REDIS_ERRORS, retry_until_redis_answers
 from relay.store.isolation import Isolation
 from relay.store.lanes.lane import Lane
 from relay.store.lanes.suspensions import Suspensions
@@ -95,7 +95,7 @@ class Replayer:
     async def _step_or_fail(self, replay: Replay, buckets: dict[str, TokenBucket]) -> bool:
         try:
             return await self._step(replay, buckets)
-        except RedisTrouble:
+        except REDIS_ERRORS:
             raise
         except Exception as error:
             log.exception("replay.error", replay=replay.id)

@@ -92,12 +92,12 @@ class Retention:
             "entries": trimmed.entries,
             "bytes": trimmed.size,
             "hard_cap": bounds.hard_size,
-            "held_by": trimmed.held_by or None,
+            "needed_by": trimmed.needed_by or None,
         }
         if trimmed.needed:
             note = "events that a subscription still needed were removed; relay ledger counts them as lost"
             log.error("topic.overflowed", **fields, lost=trimmed.needed, note=note)
-        elif trimmed.held_by and trimmed.size > bounds.hard_size * _ALARM:
+        elif trimmed.needed_by and trimmed.size > bounds.hard_size * _ALARM:
             note = "a group needs old events, so they cannot be removed; relay topics shows how far it is behind"
             log.error("topic.filling", **fields, note=note)
         elif trimmed.removed:

@@ -15,7 +15,7 @@ import structlog
 from arq.worker import Retry
 
 from relay.store import wakeups
-from relay.store.driver.client import RedisTrouble, describe, retry_until_redis_answers
+from relay.store.driver.client import REDIS_ERRORS, describe, retry_until_redis_answers
 from relay.store.driver.lease import LeaseTaken, acquire_lease
 from workers.runtime.parts import job_of, parts_of
 
@@ -94,5 +94,5 @@ async def _unless_redis_fails(what: str, work: Awaitable[None]) -> None:
     """Run work that its cron repeats soon; an error of Redis (no connection, no memory) is logged and not retried."""
     try:
         await work
-    except RedisTrouble as error:
+    except REDIS_ERRORS as error:
         log.warning("job.deferred", what=what, error=describe(error))

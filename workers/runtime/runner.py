@@ -34,7 +34,7 @@ from relay.process.gc_tuning import tune_gc
 from relay.process.tasks import end_task, in_background
 from relay.store import keys, wakeups
 from relay.store.driver.access import wait_for_access
-from relay.store.driver.client import WORKER_TIMEOUT, RedisTrouble, describe, retry_until_redis_answers
+from relay.store.driver.client import REDIS_ERRORS, WORKER_TIMEOUT, describe, retry_until_redis_answers
 from relay.store.driver.failover_pool import open_pool
 from workers.runtime.jobs import wake_for_rest
 from workers.runtime.parts import WorkerParts, context_of, worker_parts
@@ -138,7 +138,7 @@ async def _run_queue(
             await worker.main()
         except OutOfMemoryError:
             await run_until_there_is_memory(parts, queue.without_arq, without_arq)
-        except RedisTrouble as error:
+        except REDIS_ERRORS as error:
             log.warning("worker.restarting", queue=queue.name, error=describe(error))
         except Exception:  # any bug: a process that lives on and runs no jobs would be worse
             log.exception("worker.error", queue=queue.name)
@@ -151,7 +151,7 @@ def _log_failure(task: asyncio.Task[Any]) -> None:
     """Log the error of a job that outlived its worker, which no longer does."""
     if task.cancelled() or (error := task.exception()) is None:
         return
-    if isinstance(error, RedisTrouble):
+    if isinstance(error, REDIS_ERRORS):
         log.warning("job.interrupted", error=describe(error))
     else:
         log.error("job.error", exc_info=error)

@@ -18,7 +18,7 @@ from redis.exceptions import OutOfMemoryError
 
 from relay.process.tasks import wait_for_event
 from relay.store import keys, wakeups
-from relay.store.driver.client import RedisTrouble, describe, retry_until_redis_answers
+from relay.store.driver.client import REDIS_ERRORS, describe, retry_until_redis_answers
 from relay.store.driver.lease import LeaseTaken, acquire_lease
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ async def deliver(partition: int, parts: WorkerParts, over: asyncio.Event) -> No
 async def trim(parts: WorkerParts, over: asyncio.Event) -> None:
     """Trim topics, attempts and the quarantine, again and again."""
     while not over.is_set():
-        with suppress(*RedisTrouble):
+        with suppress(*REDIS_ERRORS):
             await parts.retention.trim()
         await wait_for_event(over, parts.timings.trim_while_full)
 
@@ -84,7 +84,7 @@ async def _run(job: Job, parts: WorkerParts, over: asyncio.Event) -> None:
     while not over.is_set():
         try:
             await job(parts, over)
-        except RedisTrouble as error:
+        except REDIS_ERRORS as error:
             log.warning("job.interrupted", error=describe(error))
         except Exception:  # as arq does: the job is logged and runs again
             log.exception("job.error")

@@ -78,7 +78,7 @@ class ChatOrder(Generic[Ref]):
         blockers = [ref for chat, ref in chats.items() if before.get(chat) != ref]
         return blockers + [first for first in firsts if first is not None]
 
-    def hold(self, chat: str, ref: Ref) -> None:
+    def block_chat(self, chat: str, ref: Ref) -> None:
         """Block `chat` by `ref`, in addition to the chats that are blocked."""
         self._blocked = {**self._blocked, chat: ref}
 

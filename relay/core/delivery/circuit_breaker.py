@@ -93,13 +93,15 @@ class OpenBreaker:
 class CircuitBreaker:
     """Circuit breaker: limits the deliveries of a lane that may be in flight."""
 
-    def __init__(self, concurrency: int, random: Callable[[], float], trip: OpenBreaker | None, limits: Limits) -> None:
-        """Restore from `trip`, the stored state if it was not closed; `random` returns a number in [0, 1)."""
-        self.trip = trip
+    def __init__(
+        self, concurrency: int, random: Callable[[], float], open_state: OpenBreaker | None, limits: Limits
+    ) -> None:
+        """Restore from `open_state`, the stored state if it was not closed; `random` returns a number in [0, 1)."""
+        self.open_state = open_state
         self._concurrency = concurrency
         self._random = random
         self._limits = limits
-        self._tripped_ms = 0
+        self._opened_ms = 0
         self._run: set[Hashable] = set()
         self._refused: set[Hashable] = set()  # in a row, with the same status
         self._refused_with: int | None = None
@@ -112,20 +114,20 @@ class CircuitBreaker:
     @property
     def state(self) -> State:
         """Current state."""
-        if self.trip is None:
+        if self.open_state is None:
             return State.CLOSED
         return State.RAMPING if self._ramp else State.OPEN
 
     def most_in_flight(self, now_ms: int) -> int:
         """Return the number of deliveries that may be in flight."""
-        if self.trip is None:
+        if self.open_state is None:
             return self._concurrency
-        return self._ramp or int(now_ms >= self.trip.probe_ms)
+        return self._ramp or int(now_ms >= self.open_state.probe_ms)
 
     def record(self, delivery: Hashable, attempt: Attempt, now_ms: int) -> None:
-        """Record an attempt of `delivery`; `trip` changes if the breaker opens or closes, or a probe fails."""
+        """Record an attempt of `delivery`; `open_state` changes if the breaker opens or closes, or a probe fails."""
         is_success = attempt.outcome is Outcome.DELIVERED
-        if attempt.at_ms < self._tripped_ms:
+        if attempt.at_ms < self._opened_ms:
             return  # it was in flight already when the breaker opened
         if attempt.outcome in _REFUSED:
             self._record_refusal(delivery, attempt, now_ms)
@@ -171,14 +173,14 @@ class CircuitBreaker:
             self._open(attempt, now_ms)
 
     def _open(self, attempt: Attempt, now_ms: int) -> None:
-        limits, former = self._limits, self.trip
+        limits, former = self._limits, self.open_state
         probes = former.probes + 1 if former else 0
         wait = min(limits.first_wait * 2 ** min(probes, 32), limits.longest_wait)
         wait = max(wait * (1 + JITTER * (2 * self._random() - 1)), attempt.retry_after or 0.0)
         opened_ms = former.opened_ms if former else now_ms
         reason = f"{attempt.outcome}: {attempt.status or attempt.detail}"
-        self.trip = OpenBreaker(opened_ms, now_ms + round(wait * 1000), probes, reason)
-        self._tripped_ms = now_ms
+        self.open_state = OpenBreaker(opened_ms, now_ms + round(wait * 1000), probes, reason)
+        self._opened_ms = now_ms
         self._forget()
 
     def _widen(self, now_ms: int) -> None:
@@ -203,7 +205,7 @@ class CircuitBreaker:
         return self._ramped_ms + round(self._limits.window * 1000) if self._ramp else None
 
     def _close(self) -> None:
-        self.trip = None
+        self.open_state = None
         self._forget()
 
     def _forget(self) -> None:

@@ -16,7 +16,7 @@ from redis.exceptions import AuthenticationError, AuthenticationWrongNumberOfArg
 
 from relay.core.errors import Problem, SettingsError
 from relay.store import keys
-from relay.store.driver.client import RedisTrouble, retry_until_redis_answers
+from relay.store.driver.client import REDIS_ERRORS, retry_until_redis_answers
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -81,7 +81,7 @@ async def check_access(redis: Redis) -> None:
     Raises:
         SettingsError: they are not sufficient; the message has the command that grants them.
     """
-    with suppress(*RedisTrouble):
+    with suppress(*REDIS_ERRORS):
         await _check(redis)
 
 

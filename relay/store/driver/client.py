@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio.client import Pipeline
 
-RedisTrouble = (RedisError, OSError, asyncio.TimeoutError)
+REDIS_ERRORS = (RedisError, OSError, asyncio.TimeoutError)
 """The errors that mean "Redis cannot do this now"; a bug of ours never raises any of them."""
 
 REQUEST_TIMEOUT = 0.8
@@ -81,7 +81,7 @@ async def retry_until_redis_answers(
     while True:
         try:
             answer = await attempt()
-        except RedisTrouble as error:
+        except REDIS_ERRORS as error:
             if on_error is not None:
                 on_error()
             if waited - warned >= _WARN_INTERVAL:

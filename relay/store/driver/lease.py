@@ -22,7 +22,7 @@ import structlog
 from relay.process.tasks import end_task
 from relay.process.timings import DEFAULTS, Timings
 from relay.store import keys
-from relay.store.driver.client import RedisTrouble, retry_until_redis_answers
+from relay.store.driver.client import REDIS_ERRORS, retry_until_redis_answers
 from relay.store.driver.replication import NotReplicated, Replication
 from relay.store.driver.scripts import Script
 
@@ -103,5 +103,5 @@ async def acquire_lease(
         yield lease
     finally:
         await end_task(heartbeat)
-        with suppress(*RedisTrouble):  # it expires soon
+        with suppress(*REDIS_ERRORS):  # it expires soon
             await lease.release(redis)

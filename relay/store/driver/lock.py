@@ -22,7 +22,7 @@ from redis.exceptions import LockError
 
 from relay.core.errors import StoreError
 from relay.process.tasks import end_task
-from relay.store.driver.client import RedisTrouble, ask
+from relay.store.driver.client import REDIS_ERRORS, ask
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -91,7 +91,7 @@ async def exclusive_lock(
         yield
     finally:
         await end_task(heartbeat)
-        with suppress(LockError, *RedisTrouble):  # it expires soon
+        with suppress(LockError, *REDIS_ERRORS):  # it expires soon
             await lock.release()
 
 
@@ -112,5 +112,5 @@ async def _renew(lock: Lock, what: str) -> None:
         except LockError:
             log.warning("lock.lost", what=what, note="another process may be running now; the next run repairs it")
             return
-        except RedisTrouble:
+        except REDIS_ERRORS:
             continue

@@ -15,7 +15,7 @@ import structlog
 from relay.core.errors import StoreUnavailable
 from relay.store import keys, wakeups
 from relay.store.driver.batcher import Batcher
-from relay.store.driver.client import REQUEST_TIMEOUT, RedisTrouble, describe
+from relay.store.driver.client import REDIS_ERRORS, REQUEST_TIMEOUT, describe
 from relay.store.driver.ordered_connection import OrderedConnection
 from relay.store.driver.replication import Replication
 from relay.store.driver.scripts import Script
@@ -102,7 +102,7 @@ class Acceptor:
             async with asyncio.timeout(REQUEST_TIMEOUT):
                 redis_keys = [keys.INBOX, keys.COUNTS, keys.QUEUE]
                 results = await _accept.in_order(self._connection, redis_keys, arguments, self._replication)
-        except RedisTrouble as error:
+        except REDIS_ERRORS as error:
             raise StoreUnavailable(f"Redis did not accept the event: {describe(error)}") from error
         if _CONFLICT in results:
             self._log_conflicts(webhooks, results)

@@ -15,7 +15,7 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from relay.core.errors import StoreUnavailable
 from relay.process.tasks import end_task
-from relay.store.driver.client import RedisTrouble, ask
+from relay.store.driver.client import REDIS_ERRORS, ask
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -91,7 +91,7 @@ class MemoryGuard:
                 log.warning("redis.memory_unknown", error=str(error), note=_UNKNOWN)
                 self.refusal = None
                 return
-            except RedisTrouble:
+            except REDIS_ERRORS:
                 pass  # acceptance fails by itself
             else:
                 self._update(fill)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from relay.core.errors import StoreUnavailable
 from relay.core.event_filter import Candidate
 from relay.store import keys, wakeups
-from relay.store.driver.client import REQUEST_TIMEOUT, RedisTrouble, ask, describe
+from relay.store.driver.client import REDIS_ERRORS, REQUEST_TIMEOUT, ask, describe
 from relay.store.driver.replication import Replication
 from relay.store.driver.scripts import Script
 from relay.store.driver.streams import pages
@@ -82,7 +82,7 @@ class Quarantine:
                 fields = fields_of(dialect, line, body, reason, now_ms)
                 flat = [part for field in fields.items() for part in field]
                 await _put(self._redis, [keys.QUARANTINE, keys.COUNTS], flat, self._replication)
-        except RedisTrouble as error:
+        except REDIS_ERRORS as error:
             raise StoreUnavailable(f"Redis did not accept the body: {describe(error)}") from error
 
     async def drop(self, entries: Sequence[str]) -> int:

@@ -19,7 +19,7 @@ import structlog
 
 from relay.process.tasks import end_task
 from relay.store import keys
-from relay.store.driver.client import RedisTrouble, ask
+from relay.store.driver.client import REDIS_ERRORS, ask
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -59,7 +59,7 @@ class Refusals:
     async def __aexit__(self, *_: object) -> None:
         await end_task(self._task)
         self._log()
-        with suppress(*RedisTrouble):
+        with suppress(*REDIS_ERRORS):
             await self._count()
 
     def record(
@@ -97,7 +97,7 @@ class Refusals:
             await asyncio.sleep(self._interval)
             self._recorded.clear()
             self._log()
-            with suppress(*RedisTrouble):
+            with suppress(*REDIS_ERRORS):
                 await self._count()
 
     def _log(self) -> None:
@@ -119,7 +119,7 @@ class Refusals:
                 for code, count in counts.items():
                     pipe.hincrby(keys.REFUSED, code, count)
                 await pipe.execute()
-        except RedisTrouble:
+        except REDIS_ERRORS:
             self._uncounted += counts  # it may have been counted: a count too high is better than one too low
             raise
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 from relay.core.event import owner_of
 from relay.process.tasks import end_task
 from relay.store import keys
-from relay.store.driver.client import RedisTrouble, ask
+from relay.store.driver.client import REDIS_ERRORS, ask
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -48,7 +48,7 @@ class LastSeen:
 
     async def __aexit__(self, *_: object) -> None:
         await end_task(self._task)
-        with suppress(*RedisTrouble):
+        with suppress(*REDIS_ERRORS):
             await self._write()
 
     def record(self, webhook: VerifiedWebhook, now: float) -> None:
@@ -58,7 +58,7 @@ class LastSeen:
     async def _write_forever(self) -> None:
         while True:
             await asyncio.sleep(_INTERVAL)
-            with suppress(*RedisTrouble):
+            with suppress(*REDIS_ERRORS):
                 await self._write()
 
     async def _write(self) -> None:

@@ -45,7 +45,7 @@ class Trimmed:
     entries: int = 0
     size: int = 0
     """Bytes of Redis's memory."""
-    held_by: str = ""
+    needed_by: str = ""
     """The group that needs the oldest entry."""
 
 
@@ -62,7 +62,7 @@ async def trim_topic(redis: Redis, topic: str, bounds: Bounds, now_ms: int) -> T
     removed = needed = 0
     while True:
         arguments: list[str | int] = [young, soft, hard, _STEP, keys.LANE_PREFIX, keys.PUSH_GROUP_PREFIX]
-        gone, missed, entries, held_by = await _trim(redis, [stream], arguments)
+        gone, missed, entries, needed_by = await _trim(redis, [stream], arguments)
         removed, needed = removed + gone, needed + missed
         if not gone:
-            return Trimmed(removed, needed, entries, round(entry_size * entries), held_by.decode())
+            return Trimmed(removed, needed, entries, round(entry_size * entries), needed_by.decode())

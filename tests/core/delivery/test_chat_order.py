@@ -87,7 +87,7 @@ def test_blocked_chat_waits_until_unblocked() -> None:
 
 def test_removed_delivery_can_block_its_chat() -> None:
     turns = chat_order(("a", 1), ("a", 2))
-    turns.hold("a", ("a", 1))
+    turns.block_chat("a", ("a", 1))
     assert turns.remove(("a", 1)) == ("a", 2)
     assert not turns.start(("a", 2))
     assert turns.block({"a": ("a", 9)}) == [("a", 9)]

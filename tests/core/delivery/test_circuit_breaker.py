@@ -19,8 +19,8 @@ REFUSED = [Outcome.REJECTED, Outcome.REDIRECTED]
 class Harness:
     """A circuit breaker and a clock."""
 
-    def __init__(self, concurrency: int = 10, trip: OpenBreaker | None = None) -> None:
-        self.breaker = CircuitBreaker(concurrency, lambda: 0.5, trip, Limits())
+    def __init__(self, concurrency: int = 10, open_state: OpenBreaker | None = None) -> None:
+        self.breaker = CircuitBreaker(concurrency, lambda: 0.5, open_state, Limits())
         self.now = T
         self._names = count()
 
@@ -45,7 +45,7 @@ class Harness:
 
     def probe(self, outcome: Outcome) -> None:
         """Wait until the next probe is due and record its outcome."""
-        self.now = max(self.now, self.trip.probe_ms)
+        self.now = max(self.now, self.open_state.probe_ms)
         assert self.max_in_flight > 0
         self.record(outcome)
 
@@ -53,10 +53,10 @@ class Harness:
         return self.breaker.state
 
     @property
-    def trip(self) -> OpenBreaker:
+    def open_state(self) -> OpenBreaker:
         """The state of a breaker that is not closed."""
-        assert self.breaker.trip is not None
-        return self.breaker.trip
+        assert self.breaker.open_state is not None
+        return self.breaker.open_state
 
     @property
     def max_in_flight(self) -> int:
@@ -65,7 +65,7 @@ class Harness:
 
 def test_closed_allows_every_attempt() -> None:
     harness = Harness(concurrency=10)
-    assert (harness.state(), harness.max_in_flight, harness.breaker.trip) == (State.CLOSED, 10, None)
+    assert (harness.state(), harness.max_in_flight, harness.breaker.open_state) == (State.CLOSED, 10, None)
 
 
 @pytest.mark.parametrize("outcome", DOWN)
@@ -75,7 +75,7 @@ def test_opens_after_consecutive_failures_of_different_deliveries(outcome: Outco
         assert harness.state() is State.CLOSED, n
         harness.record(outcome)
     assert (harness.state(), harness.max_in_flight) == (State.OPEN, 0)
-    assert harness.breaker.trip == OpenBreaker(T, T + SECOND, 0, f"{outcome}: 503")
+    assert harness.breaker.open_state == OpenBreaker(T, T + SECOND, 0, f"{outcome}: 503")
 
 
 def test_single_failing_delivery_does_not_open() -> None:
@@ -128,7 +128,7 @@ def test_run_of_the_same_refusal_opens(outcome: Outcome) -> None:
     assert harness.state() is State.CLOSED
     harness.record(outcome, status=404)
     assert harness.state() is State.OPEN
-    assert harness.trip.reason == f"{outcome}: 404"
+    assert harness.open_state.reason == f"{outcome}: 404"
 
 
 def test_refusals_that_differ_do_not_open() -> None:
@@ -145,7 +145,7 @@ def test_refusals_that_differ_do_not_open() -> None:
 def test_refused_probe_has_failed(outcome: Outcome) -> None:
     harness = Harness().opened()
     harness.probe(outcome)
-    assert (harness.state(), harness.trip.probes, harness.max_in_flight) == (State.OPEN, 1, 0)
+    assert (harness.state(), harness.open_state.probes, harness.max_in_flight) == (State.OPEN, 1, 0)
 
 
 def test_ramp_survives_some_refusals() -> None:
@@ -163,11 +163,11 @@ def test_probe_interval_doubles_up_to_a_minute() -> None:
     harness = Harness().opened()
     waits = []
     for _ in range(9):
-        waits.append((harness.trip.probe_ms - harness.now) // SECOND)
-        assert harness.breaker.most_in_flight(harness.trip.probe_ms - 1) == 0
+        waits.append((harness.open_state.probe_ms - harness.now) // SECOND)
+        assert harness.breaker.most_in_flight(harness.open_state.probe_ms - 1) == 0
         harness.probe(Outcome.TIMED_OUT)
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
-    assert (harness.trip.opened_ms, harness.trip.probes) == (T, 9)
+    assert (harness.open_state.opened_ms, harness.open_state.probes) == (T, 9)
 
 
 def test_hour_of_outage_costs_dozens_of_probes() -> None:
@@ -183,16 +183,16 @@ def test_retry_after_delays_the_probe() -> None:
     harness = Harness()
     for _ in range(5):
         harness.record(Outcome.THROTTLED, retry_after=300.0)
-    assert harness.trip.probe_ms == T + 300 * SECOND
+    assert harness.open_state.probe_ms == T + 300 * SECOND
 
 
 def test_attempts_in_flight_at_opening_are_ignored() -> None:
     harness = Harness().opened()
-    trip = harness.breaker.trip
+    open_state = harness.breaker.open_state
     harness.now += SECOND
     harness.record(Outcome.TIMED_OUT, ago=5 * SECOND)
     harness.record(Outcome.DELIVERED, ago=5 * SECOND)
-    assert harness.breaker.trip is trip
+    assert harness.breaker.open_state is open_state
 
 
 def test_concurrency_ramps_up_by_one() -> None:
@@ -204,7 +204,7 @@ def test_concurrency_ramps_up_by_one() -> None:
         harness.record(Outcome.DELIVERED)
         widths.append(harness.max_in_flight)
     assert widths == [2, 2, 3, 3, 3, 4, 4, 4, 4, 4][: len(widths)]
-    assert (harness.state(), harness.breaker.trip, harness.max_in_flight) == (State.CLOSED, None, 4)
+    assert (harness.state(), harness.breaker.open_state, harness.max_in_flight) == (State.CLOSED, None, 4)
 
 
 def test_ramp_ends_after_the_window_with_little_traffic() -> None:
@@ -223,7 +223,7 @@ def test_ramp_ends_after_the_window_without_traffic() -> None:
     harness.breaker.tick(harness.now + 9 * SECOND)
     assert harness.state() is State.RAMPING
     harness.breaker.tick(harness.now + 10 * SECOND)
-    assert (harness.state(), harness.breaker.trip) == (State.CLOSED, None)
+    assert (harness.state(), harness.breaker.open_state) == (State.CLOSED, None)
 
 
 def test_two_consecutive_failures_end_the_ramp() -> None:
@@ -236,17 +236,17 @@ def test_two_consecutive_failures_end_the_ramp() -> None:
     harness.now += SECOND
     harness.record(Outcome.FAILED)
     assert harness.state() is State.OPEN
-    assert (harness.trip.probes, harness.trip.probe_ms - harness.now) == (2, 4 * SECOND)
+    assert (harness.open_state.probes, harness.open_state.probe_ms - harness.now) == (2, 4 * SECOND)
 
 
 def test_state_survives_a_restart() -> None:
-    trip = OpenBreaker(T, T + 30 * SECOND, 5, "timed_out: ")
-    assert OpenBreaker.decode(trip.encode()) == trip
+    open_state = OpenBreaker(T, T + 30 * SECOND, 5, "timed_out: ")
+    assert OpenBreaker.decode(open_state.encode()) == open_state
     assert OpenBreaker.decode(None) is None
-    harness = Harness(trip=trip)
+    harness = Harness(open_state=open_state)
     assert (harness.state(), harness.max_in_flight) == (State.OPEN, 0)
     harness.probe(Outcome.FAILED)
-    assert harness.trip.probes == 6
+    assert harness.open_state.probes == 6
 
 
 @quick
@@ -261,4 +261,4 @@ def test_always_allows_a_delivery_within_the_maximum_wait(
             harness.record(outcome, name)
         assert 0 <= harness.max_in_flight <= 3
         assert harness.breaker.most_in_flight(harness.now + 61 * SECOND) >= 1
-        assert (harness.breaker.trip is None) == (harness.state() is State.CLOSED)
+        assert (harness.breaker.open_state is None) == (harness.state() is State.CLOSED)

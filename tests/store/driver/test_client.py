@@ -7,7 +7,7 @@ import pytest
 import uvloop
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from relay.store.driver.client import RedisTrouble, open_redis
+from relay.store.driver.client import REDIS_ERRORS, open_redis
 
 if TYPE_CHECKING:
     from relay.process.embedded_redis import Embedded
@@ -31,6 +31,6 @@ def test_connection_lost_under_uvloop_is_a_redis_error(redis_server: Embedded) -
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
         runner.run(lose_it())
-    assert isinstance(caught.value, RedisTrouble)
+    assert isinstance(caught.value, REDIS_ERRORS)
     assert isinstance(caught.value.__cause__, RuntimeError)
     assert "the handler is closed" in str(caught.value.__cause__)  # `failover_pool` matches uvloop's text

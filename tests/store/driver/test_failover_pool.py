@@ -13,7 +13,7 @@ from relay.core.errors import StoreUnavailable
 from relay.store import keys
 from relay.store.driver.client import REQUEST_TIMEOUT, open_redis, retry_until_redis_answers
 from relay.store.inbox.acceptor import Acceptor
-from tests.building import arrival_of
+from tests.building import webhook_of
 from tests.sentinels import sentinels
 from tests.support import eventually
 
@@ -49,7 +49,7 @@ async def test_confirmed_events_survive_the_loss_of_the_primary(redis: Redis, to
 
     async def accept_for_ever(acceptor: Acceptor) -> None:
         while True:
-            webhook = arrival_of()
+            webhook = webhook_of()
             try:
                 await acceptor.accept(webhook)
             except StoreUnavailable:
@@ -73,9 +73,9 @@ async def test_confirmed_events_survive_the_loss_of_the_primary(redis: Redis, to
 
 async def test_unconfirmed_event_is_refused_and_is_a_duplicate_later(redis: Redis, topology: Topology) -> None:
     [replica] = topology.ports[1:]
-    webhook = arrival_of()
+    webhook = webhook_of()
     async with Acceptor(redis, 60.0, time.time, replicas=1) as acceptor:
-        await acceptor.accept(arrival_of())
+        await acceptor.accept(webhook_of())
         topology.kill(replica)
         with pytest.raises(StoreUnavailable, match="0 of 1 replicas have confirmed the write"):
             await acceptor.accept(webhook)

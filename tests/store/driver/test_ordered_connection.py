@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 
 from relay.store.driver.client import WORKER_TIMEOUT, open_redis
 from relay.store.driver.ordered_connection import OrderedConnection
-from tests.bootstrap.redis_gate import gate_to
+from tests.bootstrap.redis_proxy import proxy_to
 from tests.support import eventually
 
 if TYPE_CHECKING:
@@ -114,14 +114,14 @@ async def test_send_during_a_cancellation_fails_with_connection_lost(
 
 
 async def test_call_during_an_outage_fails_and_the_next_succeeds(redis: Redis, redis_url: str) -> None:
-    async with gate_to(redis_url) as gate:
-        behind = open_redis(gate.url, WORKER_TIMEOUT)
+    async with proxy_to(redis_url) as proxy:
+        behind = open_redis(proxy.url, WORKER_TIMEOUT)
         async with opened(behind) as line:
             assert await ask(line, "INCR", "n") == 1
-            gate.shut()
+            proxy.shut()
             answers = await asyncio.gather(*(ask(line, "INCR", "n") for _ in range(5)), return_exceptions=True)
             assert all(isinstance(answer, OSError | RedisConnectionError) for answer in answers)
-            gate.open()
+            proxy.open()
             assert await ask(line, "PING") == b"PONG"
         await behind.aclose()
     assert await redis.get("n") == b"1"

@@ -10,7 +10,7 @@ from relay.core.errors import StoreUnavailable
 from relay.store import keys, wakeups
 from relay.store.driver.client import REQUEST_TIMEOUT, open_redis
 from relay.store.inbox.acceptor import Acceptor
-from tests.building import arrival_of
+from tests.building import webhook_of
 from tests.support import hash_of, raw_server
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ WINDOW = 3600.0
 
 
 async def test_accepted_event_has_all_fields(redis: Redis, clock: Clock) -> None:
-    arrival = arrival_of()
+    arrival = webhook_of()
     async with Acceptor(redis, WINDOW, clock) as acceptor:
         assert await acceptor.accept(arrival) is True
     [(_, fields)] = await redis.xrange(keys.INBOX)
@@ -38,7 +38,7 @@ async def test_accepted_event_has_all_fields(redis: Redis, clock: Clock) -> None
 
 
 async def test_concurrent_copies_are_accepted_once(redis: Redis, clock: Clock) -> None:
-    arrival = arrival_of()
+    arrival = webhook_of()
     async with Acceptor(redis, WINDOW, clock) as acceptor:
         answers = await asyncio.gather(*(acceptor.accept(arrival) for _ in range(50)))
     assert sorted(answers) == [False] * 49 + [True]
@@ -47,7 +47,7 @@ async def test_concurrent_copies_are_accepted_once(redis: Redis, clock: Clock) -
 
 
 async def test_copies_through_two_processes_are_accepted_once(redis: Redis, clock: Clock) -> None:
-    arrival = arrival_of()
+    arrival = webhook_of()
     async with Acceptor(redis, WINDOW, clock) as one, Acceptor(redis, WINDOW, clock) as other:
         answers = await asyncio.gather(*(acceptor.accept(arrival) for acceptor in (one, other) * 25))
     assert sum(answers) == 1
@@ -55,7 +55,7 @@ async def test_copies_through_two_processes_are_accepted_once(redis: Redis, cloc
 
 async def test_event_is_new_again_after_the_dedupe_window(redis: Redis, clock: Clock) -> None:
     async with Acceptor(redis, WINDOW, clock) as acceptor:
-        arrival = arrival_of()
+        arrival = webhook_of()
         await acceptor.accept(arrival)
     lifetime = await redis.pttl(keys.SEEN_PREFIX + arrival.id)
     assert WINDOW * 1000 - 5000 < lifetime <= WINDOW * 1000
@@ -63,24 +63,24 @@ async def test_event_is_new_again_after_the_dedupe_window(redis: Redis, clock: C
 
 async def test_concurrent_events_share_one_round_trip(redis: Redis, clock: Clock) -> None:
     async with Acceptor(redis, WINDOW, clock) as acceptor:
-        await acceptor.accept(arrival_of())
+        await acceptor.accept(webhook_of())
         await redis.config_resetstat()
-        await asyncio.gather(*(acceptor.accept(arrival_of()) for _ in range(100)))
+        await asyncio.gather(*(acceptor.accept(webhook_of()) for _ in range(100)))
         stats = await redis.info("commandstats")
     assert stats["cmdstat_evalsha"]["calls"] <= 2
 
 
 async def test_wake_up_is_queued_in_arq_format(redis: Redis, clock: Clock) -> None:
     async with Acceptor(redis, WINDOW, clock) as acceptor:
-        await acceptor.accept(arrival_of())
-        await acceptor.accept(arrival_of())
+        await acceptor.accept(webhook_of())
+        await acceptor.accept(webhook_of())
     assert await redis.get("arq:job:relay:route") == b'{"t":null,"f":"route","a":[],"k":{},"et":1}'
     assert await redis.zrange(keys.QUEUE, 0, -1, withscores=True) == [(b"relay:route", float(wakeups.NOW))]
 
 
 async def test_duplicate_wakes_no_router(redis: Redis, clock: Clock) -> None:
     async with Acceptor(redis, WINDOW, clock) as acceptor:
-        arrival = arrival_of()
+        arrival = webhook_of()
         await acceptor.accept(arrival)
         await redis.delete(keys.QUEUE, "arq:job:relay:route")
         assert await acceptor.accept(arrival) is False
@@ -89,16 +89,16 @@ async def test_duplicate_wakes_no_router(redis: Redis, clock: Clock) -> None:
 
 async def test_script_is_sent_again_after_a_script_flush(redis: Redis, clock: Clock) -> None:
     async with Acceptor(redis, WINDOW, clock) as acceptor:
-        await acceptor.accept(arrival_of())
+        await acceptor.accept(webhook_of())
         await redis.script_flush()
-        assert await acceptor.accept(arrival_of()) is True
+        assert await acceptor.accept(webhook_of()) is True
 
 
 async def test_unavailable_redis_fails_at_once(clock: Clock) -> None:
     nowhere = open_redis("redis://127.0.0.1:1/0", REQUEST_TIMEOUT)
     async with Acceptor(nowhere, WINDOW, clock) as acceptor:
         with pytest.raises(StoreUnavailable, match="Redis did not accept the event"):
-            await acceptor.accept(arrival_of())
+            await acceptor.accept(webhook_of())
     await nowhere.aclose()
 
 
@@ -110,9 +110,9 @@ async def test_unresponsive_redis_fails_within_two_seconds(clock: Clock) -> None
         hung = open_redis(f"redis://127.0.0.1:{port}/0", REQUEST_TIMEOUT)
         began = time.monotonic()
         async with Acceptor(hung, WINDOW, clock) as acceptor:
-            first = asyncio.create_task(acceptor.accept(arrival_of()))
+            first = asyncio.create_task(acceptor.accept(webhook_of()))
             await asyncio.sleep(0.1)  # the second arrives during the first batch, and waits behind it
-            answers = await asyncio.gather(first, acceptor.accept(arrival_of()), return_exceptions=True)
+            answers = await asyncio.gather(first, acceptor.accept(webhook_of()), return_exceptions=True)
         assert all(isinstance(answer, StoreUnavailable) for answer in answers)
         assert time.monotonic() - began < 2
         await hung.aclose()
@@ -120,11 +120,11 @@ async def test_unresponsive_redis_fails_within_two_seconds(clock: Clock) -> None
 
 async def test_full_redis_refuses_without_a_partial_write(redis: Redis, clock: Clock) -> None:
     async with Acceptor(redis, WINDOW, clock) as acceptor:
-        await acceptor.accept(arrival_of())
+        await acceptor.accept(webhook_of())
         before = (await redis.info("memory"))["maxmemory"]
         await redis.config_set("maxmemory", 1)
         try:
-            arrival = arrival_of()
+            arrival = webhook_of()
             with pytest.raises(StoreUnavailable):
                 await acceptor.accept(arrival)
         finally:

@@ -13,7 +13,7 @@ from relay.store.inbox.acceptor import Acceptor
 from relay.store.inbox.audit import InboxAudit
 from relay.store.inbox.quarantine import Quarantine, Readable
 from relay.store.lanes.ledger import Ledger, Totals
-from tests.building import arrival_of
+from tests.building import webhook_of
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -26,7 +26,7 @@ async def audit(redis: Redis, clock: Clock) -> InboxAudit:
     """An audit that has seen three accepted events and two quarantined bodies."""
     async with Acceptor(redis, 60.0, clock) as acceptor:
         for _ in range(3):
-            await acceptor.accept(arrival_of())
+            await acceptor.accept(webhook_of())
     for body in (b"{", b"["):
         await Quarantine(redis).put(Dialect.V3, None, body, "not JSON", 1)
     audit = InboxAudit(redis)

@@ -11,7 +11,7 @@ from relay.store import keys, wakeups
 from relay.store.driver.client import WORKER_TIMEOUT, open_redis
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.inbox.chat_lines import Bounds, ChatLines, Sighting
-from tests.bootstrap.redis_gate import gate_to
+from tests.bootstrap.redis_proxy import proxy_to
 from tests.building import LINE, OTHER_LINE
 from tests.conftest import NOW
 from tests.support import Clock, eventually, hash_of
@@ -259,15 +259,15 @@ async def test_possibly_lost_chats_are_stored_again(redis: Redis, chats: ChatLin
 
 
 async def test_batch_waits_for_redis_and_gets_its_lines(redis_url: str, clock: Clock) -> None:
-    async with gate_to(redis_url) as gate:
-        redis = open_redis(gate.url, WORKER_TIMEOUT)
+    async with proxy_to(redis_url) as proxy:
+        redis = open_redis(proxy.url, WORKER_TIMEOUT)
         chats = ChatLines(redis, clock)
         await chats.resolve([seen("C", LINE)], TOKEN)
-        gate.shut()
+        proxy.shut()
         waiting = asyncio.create_task(ChatLines(redis, clock).resolve([seen("C"), seen("D", LINE), seen("D")], TOKEN))
-        await eventually(lambda: gate.refused > 1)
+        await eventually(lambda: proxy.refused > 1)
         assert not waiting.done()
-        gate.open()
+        proxy.open()
         assert await waiting == [LINE, LINE, LINE]
         assert await remembered(redis) == ["v3:C", "v3:D"]
         await redis.aclose()

@@ -14,7 +14,7 @@ from relay.store.driver.client import ask
 from relay.store.inbox.acceptor import Acceptor
 from relay.store.inbox.claims import CLAIM_BYTES, claim_of
 from relay.store.inbox.quarantine import Quarantine, Readable
-from tests.building import LINE, OTHER_LINE, arrival_of
+from tests.building import LINE, OTHER_LINE, webhook_of
 from tests.support import hash_of
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.support import Clock
 
 WINDOW = 3600.0
-EVENT = arrival_of(event_id="e1", line=LINE)
+EVENT = webhook_of(event_id="e1", line=LINE)
 """An event of a line."""
 RESHAPED = EVENT._replace(body=EVENT.body.replace(b": ", b":"))
 """The same event, serialised in another way."""
@@ -66,7 +66,7 @@ async def test_conflict_is_counted_and_logged_with_both_accepted(redis: Redis, c
 async def test_dedupe_key_of_another_type_is_replaced(redis: Redis, clock: Clock) -> None:
     await ask(redis.hset(keys.SEEN_PREFIX + "e1", "a", "b"))
     async with Acceptor(redis, WINDOW, clock) as acceptor:
-        assert await asyncio.gather(*map(acceptor.accept, (arrival_of(), EVENT, arrival_of()))) == [True] * 3
+        assert await asyncio.gather(*map(acceptor.accept, (webhook_of(), EVENT, webhook_of()))) == [True] * 3
         assert await acceptor.accept(EVENT) is False
 
 
@@ -74,7 +74,7 @@ async def test_claim_costs_redis_no_additional_memory(redis: Redis, clock: Clock
     with_claim, without = (f"{keys.SEEN_PREFIX}{digit * 36}" for digit in "12")  # a UUID is as long
     await redis.set(without, "", px=1000)
     async with Acceptor(redis, WINDOW, clock) as acceptor:
-        await acceptor.accept(arrival_of(event_id="1" * 36))
+        await acceptor.accept(webhook_of(event_id="1" * 36))
     assert await redis.strlen(with_claim) == CLAIM_BYTES
     assert await redis.memory_usage(with_claim) == await redis.memory_usage(without)
 

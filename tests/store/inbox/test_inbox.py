@@ -11,7 +11,7 @@ from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.inbox import inbox as module
 from relay.store.inbox.acceptor import Acceptor
 from relay.store.inbox.inbox import BEGINNING, Inbox, Move, Moved, NotPrepared, Permit, compile_feeds, parts_of
-from tests.building import TWO_TOPICS, arrival_of, config_of
+from tests.building import TWO_TOPICS, config_of, webhook_of
 from tests.support import hash_of
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ async def inbox(redis: Redis) -> Inbox:
 async def accept(redis: Redis, clock: Clock, count: int = 1) -> None:
     async with Acceptor(redis, 60.0, clock) as acceptor:
         for _ in range(count):
-            await acceptor.accept(arrival_of())
+            await acceptor.accept(webhook_of())
 
 
 def move(entry: InboxEntry, *topics: str) -> Move:

@@ -10,7 +10,7 @@ from relay.store.lanes.dead_letters import DeadLetters
 from relay.store.lanes.lane import Lane, Tries
 from relay.store.lanes.ledger import LaneLedger, Ledger, Totals
 from relay.store.lanes.settler import Settlement, Settler
-from tests.building import TWO_TOPICS, arrival_of, config_of
+from tests.building import TWO_TOPICS, config_of, webhook_of
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -29,7 +29,7 @@ async def test_ledger_balances_at_every_step(redis: Redis, clock: Clock) -> None
     await redis.set(keys.lease("job"), "me")
 
     async with Acceptor(redis, 60.0, clock) as acceptor:
-        webhooks = [arrival_of() for _ in range(6)]
+        webhooks = [webhook_of() for _ in range(6)]
         for webhook in [*webhooks, webhooks[0]]:
             await acceptor.accept(webhook)
     assert await ledger.totals() == Totals(accepted=6, duplicate=1, quarantined=0, routed=0, unmatched=0, inbox=6)

@@ -73,7 +73,7 @@ async def test_unread_entries_expire_by_age(redis: Redis) -> None:
 async def test_unread_entries_expire_by_size(redis: Redis) -> None:
     await feed(redis, *range(1, 101))
     trimmed = await trim(redis, most=30)
-    assert (trimmed.removed, trimmed.needed, trimmed.held_by) == (70, 0, "")
+    assert (trimmed.removed, trimmed.needed, trimmed.needed_by) == (70, 0, "")
     assert await left(redis) == [*range(71, 101)]
 
 
@@ -87,13 +87,13 @@ async def test_unsettled_entries_of_a_lane_are_kept(redis: Redis, lane: Lane) ->
     first, second, third, *_ = await lane.read_new(5)
     await settle(redis, lane, first, third)
     trimmed = await trim(redis, age=1.0)
-    assert (trimmed.removed, trimmed.held_by) == (1, "push:bot")
+    assert (trimmed.removed, trimmed.needed_by) == (1, "push:bot")
     await settle(redis, lane, second)
     await trim(redis, age=1.0)
     assert await left(redis) == [*range(4, 11)]
     while rest := [*await lane.fetch(await lane.orphans()), *await lane.read_new(10)]:
         await settle(redis, lane, *rest)
-    assert (await trim(redis, age=1.0)).held_by == ""
+    assert (await trim(redis, age=1.0)).needed_by == ""
     assert await left(redis) == []
     assert (await row(redis)).delivered == 10
 
@@ -101,7 +101,7 @@ async def test_unsettled_entries_of_a_lane_are_kept(redis: Redis, lane: Lane) ->
 async def test_unacknowledged_entries_of_a_pull_group_are_kept(redis: Redis) -> None:
     await feed(redis, *range(1, 11))
     await redis.xgroup_create(STREAM, "billing", id="0")
-    assert (await trim(redis, age=1.0, most=1)).held_by == "billing"
+    assert (await trim(redis, age=1.0, most=1)).needed_by == "billing"
     [[_, rows]] = await redis.xreadgroup("billing", "me", {STREAM: ">"}, count=4)
     await redis.xack(STREAM, "billing", *(entry for entry, _ in rows[:3]))
     await trim(redis, age=1.0)
@@ -117,7 +117,7 @@ async def test_lane_that_left_the_topic_needs_only_owed_entries(redis: Redis) ->
     moved = Lane(redis, "bot", "elsewhere")
     await moved.ensure()
     await feed(redis, 3, 4)
-    assert (await trim(redis, age=1.0)).held_by == "push:bot"
+    assert (await trim(redis, age=1.0)).needed_by == "push:bot"
     await settle(redis, moved, *await moved.read_new(10))
     await trim(redis, age=1.0)
     assert await left(redis) == []

@@ -16,7 +16,7 @@ from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.lanes.lane import Lane
 from relay.store.lanes.ledger import Ledger
-from tests.building import SECRET, arrival_of
+from tests.building import SECRET, webhook_of
 from tests.support import eventually
 from tests.workers.conftest import accept, routing, rules_for
 from tests.workers.delivering import delivering, feed, ledger_of
@@ -66,7 +66,7 @@ async def test_20_bad_subscribers_do_not_delay_180_others(redis: Redis, rules_fi
         await eventually(all_exist)
         async with routing(redis, rules):
             for number in range(1, EVENTS + 1):
-                await accept(redis, arrival_of())
+                await accept(redis, webhook_of())
                 await eventually(partial(got, "good", number * (LANES - HUNG - ABSENT)))
             await eventually(partial(got, "hang", EVENTS * HUNG))
         let_go.set()

@@ -14,7 +14,7 @@ from relay.core.errors import StoreUnavailable
 from relay.store import keys
 from relay.store.lanes.dead_letters import DeadLetters
 from relay.store.lanes.lane import Lane
-from tests.building import arrival_of
+from tests.building import webhook_of
 from tests.support import eventually
 from tests.workers.conftest import TIMINGS, Received, Sink, accept, rules_for
 from tests.workers.delivering import delivering, feed, ledger_of, now_ms
@@ -175,7 +175,7 @@ async def test_full_redis_accepts_no_event_and_delivers_what_it_has(
 
             await eventually(delivered)
         with pytest.raises(StoreUnavailable):
-            await accept(redis, arrival_of())
+            await accept(redis, webhook_of())
     finally:
         await redis.config_set("maxmemory", 0)
     assert sorted(sink.ids()) == sorted([*events, *events[:3]])

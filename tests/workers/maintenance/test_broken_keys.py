@@ -18,7 +18,7 @@ from relay.store.driver.lease import acquire_lease
 from relay.store.lanes.lane import Lane
 from relay.store.topics.history import Span, Survey
 from relay.store.topics.replays import Order, Replays
-from tests.building import SECRET, arrival_of
+from tests.building import SECRET, webhook_of
 from tests.support import eventually, hash_of
 from tests.workers.conftest import accept, routing
 from workers.maintenance.replayer import Replayer
@@ -151,7 +151,7 @@ async def test_router_goes_on_beside_a_broken_lane(redis: Redis, rules: ConfigFi
     await redis.set(key, "not ours")
     with capture_logs() as logs:
         async with routing(redis, rules):
-            await accept(redis, arrival_of())
+            await accept(redis, webhook_of())
 
             async def is_routed() -> bool:
                 return bool(await redis.xlen(keys.topic("a")) and await redis.xlen(keys.topic(MIDDLE)))

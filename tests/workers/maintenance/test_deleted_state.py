@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 from relay.store import keys, wakeups
 from relay.store.lanes.dead_letters import DeadLetters
 from relay.store.lanes.ledger import Ledger
-from tests.building import arrival_of
+from tests.building import webhook_of
 from tests.support import eventually
 from tests.workers.conftest import TIMINGS, accept, routing, rules_for
 from tests.workers.delivering import delivering, ledger_of, now_ms
@@ -65,7 +65,7 @@ class Scene:
 
     async def send(self, *events: str) -> None:
         self.sent |= set(events)
-        await accept(self.redis, *(arrival_of(event_id=event) for event in events))
+        await accept(self.redis, *(webhook_of(event_id=event) for event in events))
 
     async def recover(self) -> None:
         """Answer 200 from now on, and let the worker find waiting retries at its next count."""

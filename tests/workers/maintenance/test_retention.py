@@ -48,7 +48,7 @@ async def logs_of(retention: Retention) -> list[dict[str, Any]]:
 async def test_topic_is_kept_within_its_size(redis: Redis, retention: Retention) -> None:
     await feed(redis, 2)
     [line] = await logs_of(retention)
-    assert (line["event"], line["topic"], line["held_by"]) == ("topic.trimmed", "support", None)
+    assert (line["event"], line["topic"], line["needed_by"]) == ("topic.trimmed", "support", None)
     assert line["bytes"] <= 1_000_000
     assert await logs_of(retention) == []
 
@@ -59,7 +59,7 @@ async def test_group_that_prevents_trimming_is_named_before_any_loss(redis: Redi
     assert await logs_of(retention) == []
     await feed(redis, 0.8)
     [line] = await logs_of(retention)
-    assert (line["event"], line["log_level"], line["held_by"]) == ("topic.filling", "error", "billing")
+    assert (line["event"], line["log_level"], line["needed_by"]) == ("topic.filling", "error", "billing")
     assert line["removed"] == 0
     await feed(redis, 2)
     [line] = await logs_of(retention)

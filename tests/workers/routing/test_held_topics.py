@@ -13,7 +13,7 @@ from relay.store.driver.client import ask
 from relay.store.lanes.lane import Lane
 from relay.store.lanes.ledger import Ledger
 from relay.store.topics.held import trim_held_events
-from tests.building import arrival_of
+from tests.building import webhook_of
 from tests.support import eventually
 from tests.workers.conftest import TIMINGS, accept, emptied, routing, topic
 from tests.workers.delivering import delivering, ledger_of
@@ -31,7 +31,7 @@ QUICK = replace(TIMINGS, suspended_poll=0.02, pending_count=0.1)
 
 async def route(redis: Redis, rules: ConfigFile, count: int) -> list[str]:
     """Accept and route some events; return their ids."""
-    webhooks = [arrival_of() for _ in range(count)]
+    webhooks = [webhook_of() for _ in range(count)]
     async with routing(redis, rules):
         await accept(redis, *webhooks)
         await eventually(lambda: emptied(redis))

@@ -19,7 +19,7 @@ from relay.store.inbox.claims import CLAIM_BYTES
 from relay.store.inbox.inbox import Inbox
 from relay.store.inbox.quarantine import Quarantine, Readable
 from relay.store.lanes.ledger import Ledger
-from tests.building import LINE, OTHER_LINE, arrival_of, body_of
+from tests.building import LINE, OTHER_LINE, body_of, webhook_of
 from tests.support import eventually, hash_of
 from tests.workers.conftest import TIMINGS, accept, emptied, routing, topic
 from workers.routing.router import Router
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 async def test_event_enters_each_matching_topic_with_its_fields(redis: Redis, rules: ConfigFile) -> None:
-    webhook = arrival_of("message.failed")
+    webhook = webhook_of("message.failed")
     await accept(redis, webhook)
     async with routing(redis, rules):
         await eventually(lambda: emptied(redis))
@@ -55,7 +55,7 @@ async def test_event_enters_each_matching_topic_with_its_fields(redis: Redis, ru
 
 
 async def test_topic_has_events_in_the_order_of_acceptance(redis: Redis, rules: ConfigFile) -> None:
-    webhooks = [arrival_of() for _ in range(700)]
+    webhooks = [webhook_of() for _ in range(700)]
     async with routing(redis, rules):
         await accept(redis, *webhooks)
         await eventually(lambda: emptied(redis))
@@ -65,14 +65,14 @@ async def test_topic_has_events_in_the_order_of_acceptance(redis: Redis, rules: 
 async def test_unmatched_event_is_counted_and_removed(redis: Redis, rules_file: Path, rules: ConfigFile) -> None:
     rules_file.write_text('[[topics]]\nname = "none"\nevents = ["call.*"]\n')
     rules.reload()
-    await accept(redis, arrival_of("message.received"), arrival_of("a.brand_new.type"))
+    await accept(redis, webhook_of("message.received"), webhook_of("a.brand_new.type"))
     async with routing(redis, rules):
         await eventually(lambda: emptied(redis))
     assert await hash_of(redis, keys.UNMATCHED) == {"message.received": "1", "a.brand_new.type": "1"}
 
 
 async def test_inbox_with_a_group_of_an_earlier_release_is_routed(redis: Redis, rules: ConfigFile) -> None:
-    webhooks = [arrival_of() for _ in range(3)]
+    webhooks = [webhook_of() for _ in range(3)]
     await accept(redis, *webhooks)
     await redis.xgroup_create(keys.INBOX, "route", "0")
     await redis.xreadgroup("route", "relay", {keys.INBOX: ">"}, count=2)
@@ -82,7 +82,7 @@ async def test_inbox_with_a_group_of_an_earlier_release_is_routed(redis: Redis, 
 
 
 async def test_killed_router_leaves_all_unrouted_events_to_the_next(redis: Redis, rules: ConfigFile) -> None:
-    webhooks = [arrival_of() for _ in range(500)]
+    webhooks = [webhook_of() for _ in range(500)]
     await accept(redis, *webhooks)
 
     async def are_routed() -> bool:
@@ -112,7 +112,7 @@ async def test_batch_whose_response_was_lost_is_not_routed_twice(
         return moved
 
     monkeypatch.setattr(Inbox, "commit", lose)
-    webhooks = [arrival_of() for _ in range(700)]
+    webhooks = [webhook_of() for _ in range(700)]
     await accept(redis, *webhooks)
     async with routing(redis, rules):
         await eventually(lambda: emptied(redis))
@@ -123,7 +123,7 @@ async def test_batch_whose_response_was_lost_is_not_routed_twice(
 
 
 async def test_entries_deleted_by_an_operator_do_not_block_others(redis: Redis, rules: ConfigFile) -> None:
-    webhooks = [arrival_of() for _ in range(300)]
+    webhooks = [webhook_of() for _ in range(300)]
     await accept(redis, *webhooks)
     entries = [entry for entry, _ in await redis.xrange(keys.INBOX)]
     async with routing(redis, rules):
@@ -137,7 +137,7 @@ async def test_entries_deleted_by_an_operator_do_not_block_others(redis: Redis, 
 async def test_inbox_whose_ids_went_back_is_routed(redis: Redis, rules: ConfigFile) -> None:
     """A replica that was behind has become the primary, or the inbox was lost."""
     async with routing(redis, rules):
-        await accept(redis, *(arrival_of() for _ in range(3)))
+        await accept(redis, *(webhook_of() for _ in range(3)))
         await eventually(lambda: emptied(redis))
         await redis.delete(keys.INBOX)
         fields = {"dialect": "v3", "line": LINE, "at": "1", "body": body_of(event_id="x")}
@@ -150,7 +150,7 @@ async def test_inbox_whose_ids_went_back_is_routed(redis: Redis, rules: ConfigFi
 async def test_router_with_a_lost_lease_moves_nothing(redis: Redis, rules: ConfigFile, events: int) -> None:
     async with acquire_lease(redis, wakeups.ROUTE.job_id) as lease:
         await redis.set(keys.lease(wakeups.ROUTE.job_id), "another worker")
-        await accept(redis, *(arrival_of() for _ in range(events)))
+        await accept(redis, *(webhook_of() for _ in range(events)))
         async with asyncio.timeout(5):
             await Router(redis, rules, time.time, TIMINGS).drain(lease, asyncio.Event())
     assert await redis.xlen(keys.INBOX) == events
@@ -158,7 +158,7 @@ async def test_router_with_a_lost_lease_moves_nothing(redis: Redis, rules: Confi
 
 
 async def test_undecodable_entry_is_quarantined_and_its_batch_continues(redis: Redis, rules: ConfigFile) -> None:
-    good = arrival_of()
+    good = webhook_of()
     await redis.xadd(keys.INBOX, {"id": "x", "line": "", "at": "5", "dialect": "v3", "webhook_id": "x", "body": "{"})
     await redis.xadd(keys.INBOX, {"foreign": "entry"})
     await accept(redis, good)
@@ -177,7 +177,7 @@ async def test_undecodable_entry_is_quarantined_and_its_batch_continues(redis: R
 async def test_poison_message_is_quarantined_and_can_be_retried(
     redis: Redis, rules: ConfigFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    webhook = arrival_of()._replace(webhook_id="another id")
+    webhook = webhook_of()._replace(webhook_id="another id")
     with monkeypatch.context() as patch:
         patch.setattr(workers.routing.router, "fields_of", None)
         await accept(redis, webhook)
@@ -202,7 +202,7 @@ async def test_poison_message_is_quarantined_and_can_be_retried(
 
 async def test_text_that_cannot_be_encoded_blocks_no_event(redis: Redis, rules: ConfigFile) -> None:
     body = b'{"event_type": "message.sent", "event_id": "e1", "trace_id": "\\ud83d", "data": {"chat_id": "\\ud83d"}}'
-    await accept(redis, VerifiedWebhook("e1", "message.sent", Dialect.V3, "e1", None, body), arrival_of())
+    await accept(redis, VerifiedWebhook("e1", "message.sent", Dialect.V3, "e1", None, body), webhook_of())
     async with routing(redis, rules):
         await eventually(lambda: emptied(redis))
     first, _ = await topic(redis, "messages")
@@ -212,7 +212,7 @@ async def test_text_that_cannot_be_encoded_blocks_no_event(redis: Redis, rules: 
 @pytest.mark.parametrize("damage", ["forget that it is prepared", "delete the inbox", "lose everything"])
 async def test_router_heals_when_redis_lost_its_groups(redis: Redis, rules: ConfigFile, damage: str) -> None:
     async with routing(redis, rules):
-        await accept(redis, arrival_of())
+        await accept(redis, webhook_of())
         await eventually(lambda: emptied(redis))
         match damage:
             case "forget that it is prepared":
@@ -221,7 +221,7 @@ async def test_router_heals_when_redis_lost_its_groups(redis: Redis, rules: Conf
                 await redis.delete(keys.INBOX)
             case _:
                 await redis.flushall()
-        after = arrival_of()
+        after = webhook_of()
         await accept(redis, after)
 
         async def arrived() -> bool:
@@ -234,7 +234,7 @@ async def test_router_heals_when_redis_lost_its_groups(redis: Redis, rules: Conf
 
 
 async def test_lane_is_created_before_events_are_routed_by_its_rules(redis: Redis, rules: ConfigFile) -> None:
-    await accept(redis, arrival_of())
+    await accept(redis, webhook_of())
     async with routing(redis, rules):
         await eventually(lambda: emptied(redis))
     for name, group in (("messages", b"push:bot"), ("everything", b"push:crm")):
@@ -244,11 +244,11 @@ async def test_lane_is_created_before_events_are_routed_by_its_rules(redis: Redi
 
 async def test_changed_rules_apply_to_the_next_event(redis: Redis, rules_file: Path, rules: ConfigFile) -> None:
     async with routing(redis, rules):
-        await accept(redis, arrival_of())
+        await accept(redis, webhook_of())
         await eventually(lambda: emptied(redis))
         rules_file.write_text('[[topics]]\nname = "only"\nevents = ["*"]\n')
         rules.reload()
-        await accept(redis, arrival_of())
+        await accept(redis, webhook_of())
         await eventually(lambda: emptied(redis))
     assert [len(await topic(redis, name)) for name in ("messages", "everything", "only")] == [1, 1, 1]
 
@@ -274,11 +274,11 @@ async def test_v2_event_gets_its_line_from_its_payload(redis: Redis, rules: Conf
 
 async def test_router_survives_a_redis_outage(redis: Redis, rules: ConfigFile) -> None:
     async with routing(redis, rules):
-        await accept(redis, arrival_of())
+        await accept(redis, webhook_of())
         await eventually(lambda: emptied(redis))
         with suppress(Exception):
             await redis.client_kill_filter(_type="normal", skipme=True)
-        webhooks = [arrival_of() for _ in range(5)]
+        webhooks = [webhook_of() for _ in range(5)]
         await accept(redis, *webhooks)
         await eventually(lambda: emptied(redis))
     assert len(await topic(redis, "messages")) == 6

@@ -14,7 +14,7 @@ import tests.linq
 from relay.core.event import Dialect, VerifiedWebhook
 from relay.store import keys
 from relay.store.driver.client import WORKER_TIMEOUT, open_redis
-from tests.bootstrap.redis_gate import gate_to
+from tests.bootstrap.redis_proxy import proxy_to
 from tests.building import CUSTOMER, LINE, OTHER_LINE, body_of
 from tests.support import eventually, hash_of
 from tests.workers.conftest import TIMINGS, accept, emptied, routing, topic
@@ -155,16 +155,16 @@ async def test_undecodable_entry_does_not_stop_chat_learning(redis: Redis, rules
 
 
 async def test_redis_outage_changes_no_line_and_no_order(redis: Redis, redis_url: str, rules: ConfigFile) -> None:
-    async with gate_to(redis_url) as gate:
-        behind = open_redis(gate.url, WORKER_TIMEOUT)
+    async with proxy_to(redis_url) as proxy:
+        behind = open_redis(proxy.url, WORKER_TIMEOUT)
         await accept(redis, v3("1", "message.sent", LINE, chat_id="A"))
         async with routing(behind, rules):
             await eventually(lambda: emptied(redis))
-            gate.shut()
+            proxy.shut()
             await accept(redis, v3("2", "message.sent", LINE, chat_id="B"), v3("3", "message.failed", chat_id="B"))
             await accept(redis, v3("4", "message.failed", chat_id="A"), v3("5", "message.failed", chat_id="C"))
-            await eventually(lambda: gate.refused > 0)
-            gate.open()
+            await eventually(lambda: proxy.refused > 0)
+            proxy.open()
             await eventually(lambda: emptied(redis))
         await behind.aclose()
     assert await lines(redis) == {"1": LINE, "2": LINE, "3": LINE, "4": LINE, "5": ""}

@@ -14,7 +14,7 @@ from relay.config.settings import Settings
 from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.lanes.ledger import Ledger
-from tests.building import arrival_of
+from tests.building import webhook_of
 from tests.support import eventually
 from tests.workers.conftest import TIMINGS, accept, rules_for
 from tests.workers.runtime.test_runner import worker
@@ -48,7 +48,7 @@ async def full(redis: Redis) -> AsyncIterator[None]:
 
 
 async def test_accepted_events_are_delivered_from_a_cold_start(redis: Redis, settings: Settings, sink: Sink) -> None:
-    webhooks = [arrival_of() for _ in range(EVENTS)]
+    webhooks = [webhook_of() for _ in range(EVENTS)]
     await accept(redis, *webhooks)
     with capture_logs() as logs:
         async with full(redis), worker(settings):
@@ -62,7 +62,7 @@ async def test_a_full_topic_is_trimmed_from_a_cold_start(
     redis: Redis, settings: Settings, sink: Sink, rules_file: Path
 ) -> None:
     rules_file.write_text(rules_for(sink).replace('events = ["*"]', 'events = ["*"]\nkeep = "1s"'))
-    await accept(redis, *(arrival_of() for _ in range(EVENTS)))
+    await accept(redis, *(webhook_of() for _ in range(EVENTS)))
     async with full(redis), worker(settings, replace(TIMINGS, trim_while_full=0.1)):
         await eventually(lambda: len(sink.received) == 2 * EVENTS)
 
@@ -73,11 +73,11 @@ async def test_a_full_topic_is_trimmed_from_a_cold_start(
 
 
 async def test_arq_takes_over_once_there_is_memory(redis: Redis, settings: Settings, sink: Sink) -> None:
-    await accept(redis, arrival_of())
+    await accept(redis, webhook_of())
     async with worker(settings):
         async with full(redis):
             await eventually(lambda: len(sink.received) >= 2)
-        await accept(redis, arrival_of())
+        await accept(redis, webhook_of())
         await eventually(lambda: len(sink.received) == 4)
 
         async def arq_is_at_work() -> bool:

@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 
 from relay.config.settings import Settings
 from relay.store import keys, wakeups
-from tests.building import arrival_of
+from tests.building import webhook_of
 from tests.workers.conftest import accept
 from workers.maintenance.retention import Retention
 from workers.runtime.jobs import sweep, trim
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 async def test_sweep_of_a_full_redis_still_wakes_the_router(redis: Redis, redis_url: str, rules_file: Path) -> None:
     async with worker_parts(Settings(redis_url=redis_url, relay_config=rules_file)) as parts:
-        await accept(redis, arrival_of())
+        await accept(redis, webhook_of())
         await redis.delete(keys.QUEUE, keys.ARQ_JOB_PREFIX + wakeups.ROUTE.job_id)
         await redis.config_set("maxmemory", "1")
         try:

@@ -24,7 +24,7 @@ from relay.store.driver.lease import acquire_lease
 from relay.store.topics.history import History
 from relay.store.topics.replays import Order, Replays, State
 from relay.store.wakeups import WakeUp
-from tests.building import SECRET, arrival_of
+from tests.building import SECRET, webhook_of
 from tests.support import eventually
 from tests.workers.conftest import TIMINGS, accept, rules_for
 from workers.maintenance.retention import Retention
@@ -65,7 +65,7 @@ def settings(redis_url: str, rules_file: Path) -> Settings:
 
 async def test_accepted_event_is_routed_and_delivered_through_arq(redis: Redis, settings: Settings, sink: Sink) -> None:
     async with worker(settings):
-        first = arrival_of()
+        first = webhook_of()
         await accept(redis, first)
         await eventually(lambda: sorted(sink.ids()) == [first.id, first.id])
 
@@ -73,7 +73,7 @@ async def test_accepted_event_is_routed_and_delivered_through_arq(redis: Redis, 
 async def test_next_event_wakes_a_drain_that_ended_idle(redis: Redis, settings: Settings, sink: Sink) -> None:
     async with worker(settings, replace(TIMINGS, idle=0.1)):
         for _ in range(3):
-            await accept(redis, arrival_of())
+            await accept(redis, webhook_of())
 
             async def is_idle() -> bool:
                 return not await redis.exists(keys.lease(wakeups.ROUTE.job_id)) and not await redis.xlen(keys.INBOX)
@@ -87,7 +87,7 @@ async def test_events_that_arrive_while_drains_end_are_not_stranded(
 ) -> None:
     """The wake-up stays until arq has forgotten the job, so an event that arrives in that moment enqueues nothing."""
     async with worker(settings, Timings(router_block=0.001, ready_poll=0.01, idle=0.02)):
-        webhooks = [arrival_of() for _ in range(60)]
+        webhooks = [webhook_of() for _ in range(60)]
         for number, webhook in enumerate(webhooks):
             await accept(redis, webhook)
             await asyncio.sleep((number % 7) * 0.01)
@@ -97,7 +97,7 @@ async def test_events_that_arrive_while_drains_end_are_not_stranded(
 
 
 async def test_sweep_finds_work_whose_wakeup_was_lost(redis: Redis, settings: Settings, sink: Sink) -> None:
-    await accept(redis, arrival_of())
+    await accept(redis, webhook_of())
     await redis.delete(keys.QUEUE, "arq:job:relay:route")
     async with worker(settings):
         await eventually(lambda: len(sink.received) == 2)
@@ -114,7 +114,7 @@ async def test_deferred_wakeup_makes_a_retry_on_time(
 
     sink.answer = answer
     async with worker(settings, replace(TIMINGS, idle=0.1)) as parts:
-        await accept(redis, arrival_of())
+        await accept(redis, webhook_of())
         await eventually(lambda: len(sink.received) == 2)
         job = wakeups.deliver(wakeups.partition_of("bot")).job_id
 
@@ -134,7 +134,7 @@ async def test_job_waits_for_a_lease_that_is_taken(redis: Redis, settings: Setti
     async with acquire_lease(redis, wakeups.ROUTE.job_id, timings=timings):
         await redis.delete(keys.ARQ_LOCK_PREFIX + wakeups.ROUTE.job_id)
         async with worker(settings):
-            await accept(redis, arrival_of())
+            await accept(redis, webhook_of())
             await asyncio.sleep(0.3)
             assert sink.received == []
     async with worker(settings):
@@ -156,19 +156,19 @@ async def test_failed_arq_worker_is_replaced(
 
     monkeypatch.setattr(_Worker, "heart_beat", heart_beat)
     async with worker(settings):
-        await accept(redis, arrival_of())
+        await accept(redis, webhook_of())
         await eventually(lambda: len(sink.received) == 2)
     assert calls > 1
 
 
 async def test_work_continues_after_arqs_keys_are_flushed(redis: Redis, settings: Settings, sink: Sink) -> None:
     async with worker(settings):
-        await accept(redis, arrival_of())
+        await accept(redis, webhook_of())
         await eventually(lambda: len(sink.received) == 2)
         await redis.delete(*await redis.keys("arq:*"), keys.QUEUE, *await redis.keys("relay:lease:*"))
         started = time.monotonic()
         for _ in range(5):
-            await accept(redis, arrival_of())
+            await accept(redis, webhook_of())
         await eventually(lambda: len(sink.received) == 12)
         assert time.monotonic() - started < 10
     assert SECRET.text not in str(sink.received[0].headers)
@@ -200,7 +200,7 @@ async def test_slow_jobs_do_not_delay_events(
             await wakeups.wake(redis, WakeUp(f"trim:{n}", TRIM, keys.SLOW_QUEUE))
         (slow,) = [make_queue(parts) for make_queue in QUEUES if make_queue(parts).name == keys.SLOW_QUEUE]
         await eventually(lambda: begun == slow.max_jobs)
-        await accept(redis, arrival_of())
+        await accept(redis, webhook_of())
         await eventually(lambda: len(sink.received) == 2, 3)
 
 

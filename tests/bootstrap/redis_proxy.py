@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Gate:
+class RedisProxy:
     """A proxy for the connections to a Redis."""
 
     behind: str
@@ -48,17 +48,17 @@ class Gate:
 
 
 @asynccontextmanager
-async def gate_to(redis_url: str) -> AsyncIterator[Gate]:
+async def proxy_to(redis_url: str) -> AsyncIterator[RedisProxy]:
     """Run a proxy on its own port while the context is open."""
-    gate = Gate(redis_url)
-    server = await asyncio.start_server(gate.pass_on, "127.0.0.1", 0)
+    proxy = RedisProxy(redis_url)
+    server = await asyncio.start_server(proxy.pass_on, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     parts = urlsplit(redis_url)
-    gate.url = parts._replace(netloc=parts.netloc.replace(f":{parts.port}", f":{port}")).geturl()
+    proxy.url = parts._replace(netloc=parts.netloc.replace(f":{parts.port}", f":{port}")).geturl()
     try:
-        yield gate
+        yield proxy
     finally:
-        gate.shut()
+        proxy.shut()
         server.close()
         await server.wait_closed()
 
