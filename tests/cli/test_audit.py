@@ -12,8 +12,8 @@ from relay.cli.operator import operator
 from relay.store import keys
 from relay.store.inbox.quarantine import Quarantine
 from relay.store.lanes.lane import Lane
+from tests.cli.dead.conftest import bury
 from tests.cli.running import main_here
-from tests.cli.test_dead import bury
 from tests.cli.test_subscriptions import RULES
 
 if TYPE_CHECKING:

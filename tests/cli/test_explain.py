@@ -15,7 +15,7 @@ from relay.store import keys
 from relay.store.lanes.lane import Lane
 from relay.store.lanes.suspensions import Suspensions
 from tests.cli.running import main_here
-from tests.cli.test_check import SAMPLES, sample
+from tests.cli.test_explain_event import SAMPLES, sample
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

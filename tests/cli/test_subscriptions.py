@@ -14,8 +14,8 @@ from relay.store.lanes.lane import Lane, Tries
 from relay.store.lanes.ledger import Ledger
 from relay.store.lanes.settler import Settlement, Settler
 from relay.store.lanes.suspensions import Pause, Suspensions
+from tests.cli.dead.conftest import bury
 from tests.cli.running import main_here
-from tests.cli.test_dead import bury
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

@@ -113,6 +113,12 @@ class TestDrop:
         assert await redis.exists(STREAM) == 0
         assert [topic["name"] for topic in (await main_here("topics", "--json")).json] == ["unused", "former"]
 
+    async def test_held_events_are_dropped_too(self, redis: Redis) -> None:
+        await redis.xadd(keys.held("support"), {"id": "held", "body": "{}"})
+        said = await main_here("topics", "drop", "support", "--force", "--yes", "--json")
+        assert (said.json["events"], said.json["undelivered"]) == (6, {"bot": 4})
+        assert await redis.exists(keys.held("support")) == 0
+
     async def test_topic_that_comes_back_is_counted_on(self, redis: Redis) -> None:
         await main_here("topics", "drop", "support", "--force", "--yes")
         lane = Lane(redis, "bot", "support")

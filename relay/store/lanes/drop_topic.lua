@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Deletes a topic; what lanes are owed of it is counted as dropped.
+-- Deletes a topic, with the events that it holds (`topics.held`); what lanes are owed of it is counted as dropped.
 -- KEYS: topic stream, topics, lanes, counts
 -- ARGV: topic, prefix of lanes
 -- Returns the number of entries that it had, and for each lane that read it: its name and the number of dropped ones.
@@ -7,7 +7,8 @@
 --#include lane_position
 local stream, topics, lanes, counts = unpack(KEYS)
 local topic, lane_prefix = ARGV[1], ARGV[2]
-must_be('stream', stream)
+local held = stream .. ':held'
+must_be('stream', stream, held)
 must_be('set', topics, lanes)
 must_be('hash', counts)
 local readers = {}
@@ -20,7 +21,7 @@ for _, name in ipairs(redis.call('SMEMBERS', lanes)) do
     end
 end
 table.sort(readers)
-local entries, info = redis.call('XLEN', stream), info_of(stream)
+local entries, info = redis.call('XLEN', stream) + redis.call('XLEN', held), info_of(stream)
 local dropped = { entries }
 for _, name in ipairs(readers) do
     local lane = lane_prefix .. name
@@ -37,6 +38,6 @@ for _, name in ipairs(readers) do
     dropped[#dropped + 1] = name
     dropped[#dropped + 1] = owed
 end
-redis.call('UNLINK', stream)
+redis.call('UNLINK', stream, held)
 redis.call('SREM', topics, topic)
 return dropped
