@@ -7,7 +7,7 @@
     respond 200 with an empty body
 
 Every failure of ours is a 503, so that Linq retries. A body that Linq signed but that cannot be parsed is quarantined
-and gets 200, since a retry would not help. A request that is not verified beyond its sender's budget gets 429, which
+and gets 200, since a retry would not help. A request with a wrong signature beyond its sender's budget gets 429, which
 Linq retries too: the keyring was not read for it, so its signature may be right. Whatever is refused is logged and
 counted by cause (`store.inbox.refusals`).
 """
@@ -250,4 +250,6 @@ class Ingress:
             remote=webhook.remote,
             limited=limited,
         )
-        return responses.rejected(error, self._parts.failures.delay() if limited else 0.0)
+        # A secret that is not stored is a fault of ours, also of a sender over its budget: 503.
+        shown = cause if isinstance(cause, SecretUnknown) else error
+        return responses.rejected(shown, self._parts.failures.delay() if limited else 0.0)

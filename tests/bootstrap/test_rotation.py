@@ -22,6 +22,7 @@ from relay.linq.api.v3 import LinqApi
 from relay.linq.target_urls import target_url
 from relay.parts import ingress_parts
 from relay.process.tasks import end_task
+from relay.process.timings import Timings
 from relay.sandbox.app import Emission
 from relay.store import keys
 from relay.store.driver import lock
@@ -93,7 +94,8 @@ async def test_rotation_under_traffic_refuses_no_event(redis: Redis, redis_url: 
     async with AsyncExitStack() as stack:
         sandbox = await stack.enter_async_context(running_sandbox())
         parts = await stack.enter_async_context(ingress_parts(settings))
-        port = await stack.enter_async_context(listening_for_webhooks(parts, Readiness(parts), ANY_PORT))
+        listening = listening_for_webhooks(parts, Readiness(parts), ANY_PORT, timings=Timings(drain_idle=0.02))
+        port = await stack.enter_async_context(listening)
         config = parse_config('[[topics]]\nname = "all"\nevents = ["message.*"]\n')
         keyring = Keyring(redis, Cipher(SEALING_KEY))
         public_url = f"http://127.0.0.1:{port}"

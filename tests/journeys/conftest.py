@@ -33,7 +33,10 @@ LINES = ("+16465550123", "+16465550124", "+16465550125")
 API_KEY = "journey-key"
 QUICK_TAKEOVER = '{"lease": 1.0, "lease_renew": 0.2, "arq_lock": 1.5, "lease_retry": 0.2}'
 """Timings of the workers, about a fifth of production's: no test waits long for the lease of a killed worker."""
-QUICK = f'{QUICK_TAKEOVER[:-1]}, "router_block": 0.1, "ready_poll": 0.1, "config_poll": 0.1, "bootstrap_poll": 0.1}}'
+QUICK = (
+    f'{QUICK_TAKEOVER[:-1]}, "router_block": 0.1, "ready_poll": 0.1, "config_poll": 0.1, "bootstrap_poll": 0.1, '
+    '"drain_idle": 0.1}'
+)
 """The same, and loops that soon see that they must stop, or that a file has changed."""
 
 

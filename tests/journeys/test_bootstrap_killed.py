@@ -17,6 +17,7 @@ from relay.config.settings import Settings
 from relay.core.secret import new_key
 from relay.parts import ingress_parts
 from relay.process.tasks import end_task
+from relay.process.timings import Timings
 from relay.sandbox.app import Emission
 from relay.store import keys
 from relay.web.health import Readiness
@@ -113,7 +114,7 @@ async def test_next_apply_heals_after_kill(
             monkeypatch.setenv(name, value)
         async with (
             ingress_parts(Settings.load()) as parts,
-            listening_for_webhooks(parts, Readiness(parts), ANY_PORT) as port,
+            listening_for_webhooks(parts, Readiness(parts), ANY_PORT, timings=Timings(drain_idle=0.02)) as port,
         ):
             monkeypatch.setenv("RELAY_PUBLIC_URL", f"http://127.0.0.1:{port}")
             settings = Settings.load()
@@ -130,5 +131,6 @@ async def test_next_apply_heals_after_kill(
             deliveries = await sandbox.settled()
         remaining = {subscription.id for subscription in sandbox.sandbox.state.subscriptions.values()}
         assert len(remaining) == len(LINES)
-    assert {attempt.status for delivery in deliveries for attempt in delivery.attempts} <= {200, 503}
+    # Many webhooks without a secret exceed their sender's budget of failures; Linq retries 429 as well.
+    assert {attempt.status for delivery in deliveries for attempt in delivery.attempts} <= {200, 429, 503}
     assert {delivery.state for delivery in deliveries if delivery.subscription_id in remaining} <= {"delivered"}

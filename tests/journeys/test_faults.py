@@ -45,8 +45,12 @@ async def test_redis_kill_needs_no_restart_of_the_relay(running: Service) -> Non
     async with aiohttp.ClientSession() as http:
         began = time.monotonic()
         expected |= emit(running, 30)  # Linq continues, and retries a 503
-        async with http.get(f"{running.url}/ready") as response:
-            assert response.status == 503
+
+        async def is_unready() -> bool:  # the state of Redis is asked for twice a second
+            async with http.get(f"{running.url}/ready") as response:
+                return response.status == 503
+
+        await eventually(is_unready)
         async with http.get(f"{running.url}/live") as response:
             assert response.status == 200
         assert time.monotonic() - began < 4

@@ -112,7 +112,7 @@ async def ingress(redis: Redis, settings: Settings, clock: Clock) -> AsyncIterat
         await eventually(lambda: parts.keys.is_loaded)
         readiness = Readiness(parts)
         async with (
-            listening_for_webhooks(parts, readiness, ANY_PORT) as port,
+            listening_for_webhooks(parts, readiness, ANY_PORT, timings=Timings(drain_idle=0.02)) as port,
             aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http,
         ):
             yield Running(parts, readiness, keyring, http, port)

