@@ -46,6 +46,11 @@ def commands_in(each: Page) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("each", PAGES, ids=lambda each: each.name)
+def test_page_has_no_marks_of_a_merge(each: Page) -> None:
+    assert re.findall(r"^(?:<{7}|={7}|>{7}).*", each.text, re.MULTILINE) == []
+
+
+@pytest.mark.parametrize("each", PAGES, ids=lambda each: each.name)
 def test_links_lead_somewhere(each: Page) -> None:
     for link in each.links():
         target, _, anchor = link.partition("#")
