@@ -1,0 +1,76 @@
+"""Images built and run by buildah without a daemon, on a base made by debootstrap: no registry is needed.
+
+`buildah run` with chroot isolation shares the network and the process table of this machine; its containers are started
+and stopped like other processes. All images and containers are in a storage of their own, removed at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent.parent
+BASE = "localhost/debian-python"
+_PACKAGES = "python3,python3-venv,ca-certificates"
+_CERTIFICATES = Path("/etc/ssl/certs")
+"""Certificates of this machine: its registry may be behind a proxy that has its own authority."""
+
+
+class BuildahError(Exception):
+    """A command that failed, with the end of its output."""
+
+
+@dataclass(frozen=True, slots=True)
+class Buildah:
+    """buildah with a storage of its own in `directory`."""
+
+    directory: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return the environment of each command."""
+        return {**os.environ, "BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": "vfs"}
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the command line of a buildah command."""
+        storage = ("--root", str(self.directory / "storage"), "--runroot", str(self.directory / "run"))
+        return ["buildah", *storage, *arguments]
+
+    def run(self, *arguments: str, code: int = 0) -> str:
+        """Run a buildah command and return its output, without the last newline."""
+        return _run(self.command(*arguments), self.environment, code)
+
+    def make_base(self) -> None:
+        """Make the image `BASE`: Debian with its python3."""
+        tree = self.directory / "base"
+        _run(["debootstrap", "--variant=minbase", f"--include={_PACKAGES}", "bookworm", str(tree)], self.environment)
+        container = self.run("from", "scratch")
+        _run(["cp", "--archive", f"{tree}/.", self.run("mount", container)], self.environment)
+        shutil.rmtree(tree)
+        self.run("umount", container)
+        self.run("commit", "--quiet", "--rm", container, BASE)
+
+    def build(self, tag: str, **arguments: str) -> None:
+        """Build deploy/Dockerfile with its build arguments."""
+        options = [option for name, value in arguments.items() for option in ("--build-arg", f"{name}={value}")]
+        volume = f"{_CERTIFICATES}:{_CERTIFICATES}:ro"
+        self.run("build", "--volume", volume, *options, "--file", "deploy/Dockerfile", "--tag", tag, str(ROOT))
+
+    def configuration(self, image: str) -> dict[str, Any]:
+        """Return the OCI configuration of an image."""
+        configuration: dict[str, Any] = json.loads(self.run("inspect", "--type", "image", image))["OCIv1"]["config"]
+        return configuration
+
+
+def _run(command: list[str], environment: dict[str, str], code: int = 0) -> str:
+    done = subprocess.run(  # noqa: S603  our own words
+        command, cwd=ROOT, env=environment, text=True, capture_output=True, check=False
+    )
+    if done.returncode != code:
+        raise BuildahError(f"{' '.join(command)}: exit code {done.returncode}\n{(done.stdout + done.stderr)[-4000:]}")
+    return done.stdout.rstrip("\n")

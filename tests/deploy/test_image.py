@@ -1,0 +1,132 @@
+"""The image, built and run by buildah: what is in it, what is not, and the whole service running in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from relay import __version__
+from relay.core.secret import new_key
+from tests.deploy.buildah import BASE, Buildah, BuildahError
+from tests.support import eventually, reserve_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.needs_tool("buildah"),
+    pytest.mark.needs_tool("debootstrap"),
+    pytest.mark.timeout(900),
+]
+
+IMAGE = "localhost/linq-relay"
+USER = "65532"
+RULES = '[[topics]]\nname = "everything"\nevents = ["*"]\n'
+BUILD_TOOLS = ("pip", "pip3", "gcc", "cc", "make", "cyclonedx-py")
+
+
+@pytest.fixture(scope="module")
+def buildah(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buildah]:
+    """Return a buildah whose storage has the image."""
+    builder = Buildah(tmp_path_factory.mktemp("buildah"))
+    try:
+        builder.make_base()
+    except BuildahError as error:  # this machine's rights, not our image
+        pytest.skip(f"missing tool: buildah with the rights to make a base image ({str(error).splitlines()[-1]})")
+    builder.build(IMAGE, BASE=BASE, VERSION=__version__, REVISION="0123abcd")
+    yield builder
+    builder.run("rmi", "--all", "--force")
+
+
+@pytest.fixture(scope="module")
+def container(buildah: Buildah) -> Iterator[str]:
+    """Return a container of the image."""
+    name = buildah.run("from", IMAGE)
+    yield name
+    buildah.run("rm", name)
+
+
+def test_image_is_described_by_its_labels_and_runs_relay(buildah: Buildah, container: str) -> None:
+    configuration = buildah.configuration(IMAGE)
+    labels = configuration["Labels"]
+    assert labels["org.opencontainers.image.version"] == __version__
+    assert labels["org.opencontainers.image.revision"] == "0123abcd"
+    assert configuration["Entrypoint"] == ["relay"]
+    assert configuration["User"] == f"{USER}:{USER}"
+    assert buildah.run("run", container, "--", "relay", "--version") == f"linq-relay {__version__}"
+
+
+def test_image_has_no_build_tools_and_a_user_that_writes_nowhere(buildah: Buildah, container: str) -> None:
+    for tool in BUILD_TOOLS:
+        buildah.run("run", container, "--", "sh", "-c", f"command -v {tool}", code=127)
+    writable = "find / -xdev -writable ! -type l -not -path '/proc/*' -not -path '/sys/*' -not -path '/dev/*'"
+    found = buildah.run("run", container, "--", "sh", "-c", f"{writable} 2>/dev/null || true").splitlines()
+    assert set(found) <= {"/tmp", "/var/tmp", "/run/lock", "/var/lib/relay"}  # noqa: S108
+
+
+def test_bill_of_materials_lists_what_is_installed(buildah: Buildah, container: str) -> None:
+    listed = "from importlib.metadata import distributions as d; print(*sorted(x.name.lower() for x in d()))"
+    installed = buildah.run("run", container, "--", "/opt/relay/bin/python", "-c", listed).split()
+    bill: dict[str, Any] = json.loads(buildah.run("run", container, "--", "cat", "/opt/relay/sbom.cdx.json"))
+    components = [bill["metadata"]["component"], *bill["components"]]
+    assert sorted({component["name"].lower() for component in components}) == installed
+    locked = {(part["name"], part["version"]) for part in bill["components"]}
+    assert any(name == "arq" for name, _ in locked)
+    assert all(part.get("purl", "").startswith("pkg:pypi/") for part in bill["components"])
+
+
+async def test_whole_service_runs_in_the_image(buildah: Buildah, container: str, tmp_path: Path) -> None:
+    ports = {name: reserve_port() for name in ("ingress", "admin", "sandbox")}
+    url = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
+    rules = tmp_path / "relay.toml"
+    rules.write_text(RULES, encoding="utf-8")
+    environment = {
+        "RELAY_LISTEN": url["ingress"],
+        "RELAY_ADMIN_LISTEN": url["admin"],
+        "RELAY_PUBLIC_URL": f"http://{url['ingress']}",
+        "RELAY_SECRET_KEY": new_key(),
+        "LINQ_API_V3_API_KEY": "key",
+        "LINQ_API_V3_BASE_URL": f"http://{url['sandbox']}/api/partner",
+    }
+    options = [f"--env={name}={value}" for name, value in environment.items()]
+    options += ["--volume", f"{rules}:/etc/relay/relay.toml:ro", container, "--", "relay"]
+
+    def accepted() -> int:
+        with suppress(BuildahError):  # the embedded Redis is not there yet
+            ledger: dict[str, Any] = json.loads(buildah.run("run", *options, "ledger", "--json"))
+            return int(ledger["totals"]["accepted"])
+        return 0
+
+    sandbox = ("sandbox", "--listen", url["sandbox"], "--api-key", "key", "--allow-local", "--rate", "20")
+    log = tmp_path / "log"
+    with _running(buildah, log, *options, *sandbox), _running(buildah, log, *options, "up") as up:
+        assert await eventually(lambda: accepted() >= 20, timeout=60), log.read_text()
+        assert up.poll() is None
+    await eventually(lambda: '"event":"worker.stopped"' in log.read_text())  # buildah has no exit code of its own
+
+
+@contextmanager
+def _running(buildah: Buildah, log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command in a container until the context ends; it is then stopped with SIGTERM."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(  # noqa: S603  our own words
+            buildah.command("run", *arguments),
+            env=buildah.environment,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
