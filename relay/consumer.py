@@ -27,6 +27,7 @@ from relay.core.errors import StoreError
 from relay.store import keys
 from relay.store.driver.client import REDIS_ERRORS, WORKER_TIMEOUT, open_redis, retry_until_redis_answers
 from relay.store.driver.streams import ensure_group, is_missing_group
+from relay.store.isolation import is_wrong_type
 from relay.store.topics.record import Record, record_of
 from relay.store.topics.registry import UnknownTopic, find_topic
 
@@ -190,7 +191,7 @@ class Consumer:
             except (AuthenticationError, NoPermissionError) as error:
                 raise StoreError(f"Redis refuses this consumer: {error}") from error
             except ResponseError as error:
-                if "WRONGTYPE" not in str(error):
+                if not is_wrong_type(error):
                     raise
                 message = (
                     f"{self._stream} is not a stream: another program has overwritten it; rename or delete the key"

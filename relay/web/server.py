@@ -62,7 +62,8 @@ async def serve_ingress(settings: Settings, *, share_port: bool = False) -> None
     stop = stop_on_signals()
     raise_descriptor_limit()
     log.info("ingress.starting", **settings.shown())
-    async with ingress_parts(settings, timings=load_timings()) as parts:
+    timings = load_timings()
+    async with ingress_parts(settings, timings=timings) as parts:
         await check_access(parts.redis)
         readiness = Readiness(parts)
         admin = web.Application()
@@ -75,7 +76,7 @@ async def serve_ingress(settings: Settings, *, share_port: bool = False) -> None
                 settings.relay_listen,
                 share_port=share_port,
                 limits=Limits.of(settings),
-                timings=load_timings(),
+                timings=timings,
             ) as port,
         ):
             log.info("ingress.listening", host=settings.relay_listen.host, port=port)

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import structlog
 
 from relay.store import keys, wakeups
-from relay.store.driver.client import ask
 from relay.store.inbox.audit import InboxAudit
 from relay.store.isolation import Isolation
 from relay.store.lanes.audit import audit_lane
 from relay.store.lanes.lane import Lane
+from relay.store.lanes.position import lane_names
 from relay.store.lanes.ready import mark_ready
 from relay.store.topics.held import release_held_events, topics_with_held_events
 from relay.store.topics.registry import register_topics
@@ -62,13 +62,14 @@ class Sweeper:
         """Move the events that a topic holds into it, and wake its lanes."""
         released = await release_held_events(self._redis, topic)
         log.info("topic.recovered", topic=topic, released=released)
-        for partition in {wakeups.partition_of(lane.name) for lane in self._lanes()}:
+        readers = [lane.name for lane in self._lanes() if lane.topic_stream == keys.topic(topic)]
+        for partition in sorted(set(map(wakeups.partition_of, readers))):
             await self.check_partition(partition)
 
     async def _audit_removed_lanes(self) -> None:
         """Count what was deleted of lanes that are not in relay.toml any more."""
         configured = {lane.name for lane in self._lanes()}
-        for name in [name.decode() for name in await ask(self._redis.smembers(keys.LANES))]:
+        for name in await lane_names(self._redis):
             if name not in configured:
                 audit = audit_lane(self._redis, name, is_configured=False)
                 await self._isolation.contain("lane", name, audit, keys.lane_types(name))

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from relay.core.errors import StoreError
 from relay.core.event_filter import Candidate, EventFilter
 from relay.store import keys, wakeups
-from relay.store.driver.client import ask
 from relay.store.driver.scripts import Script
 from relay.store.driver.streams import pages
 from relay.store.isolation import Isolation
+from relay.store.lanes.position import lane_names
 from relay.store.topics.record import Record, record_of
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class DeadLetters:
 
     async def lanes(self) -> list[str]:
         """Return the names of all subscriptions that ever had a lane."""
-        return sorted(name.decode() for name in await ask(self._redis.smembers(keys.LANES)))
+        return await lane_names(self._redis)
 
     async def of(self, subscription: str, event_filter: EventFilter = _ANY) -> AsyncIterator[DeadLetter]:
         """Yield the matching dead letters of a subscription, oldest first; none if they were overwritten."""

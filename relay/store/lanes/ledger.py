@@ -20,6 +20,7 @@ from relay.store import keys
 from relay.store.driver.client import ask, ask_together, describe
 from relay.store.driver.streams import count_between, order_of
 from relay.store.isolation import is_wrong_type, wrong_keys
+from relay.store.lanes.position import lane_names, streams_read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -116,14 +117,12 @@ class Ledger:
 
     async def lanes(self) -> list[LaneLedger]:
         """Return the ledger of every subscription that ever had a lane."""
-        found = sorted(name.decode() for name in await ask(self._redis.smembers(keys.LANES)))
-        return [await self._lane_or_fault(name) for name in found]
+        return [await self._lane_or_fault(name) for name in await lane_names(self._redis)]
 
     async def _lane_or_fault(self, name: str) -> LaneLedger:
         streams: list[str] = []
         try:
-            fields = await ask(self._redis.hkeys(keys.lane(name)))
-            streams = [field.decode().removeprefix("start:") for field in fields if field.startswith(b"start:")]
+            streams = await streams_read(self._redis, name)
             return await self._lane(name, streams)
         except ResponseError as error:
             if not is_wrong_type(error):

@@ -34,11 +34,20 @@ _MAX_EXAMINED = 1000  # pending entries that one save looks at
 _ensure, _save = Script(__package__, "ensure_lane"), Script(__package__, "save_checkpoint")
 
 
+async def lane_names(redis: Redis) -> list[str]:
+    """Return the names of all subscriptions that ever had a lane, sorted."""
+    return sorted(name.decode() for name in await ask(redis.smembers(keys.LANES)))
+
+
+async def streams_read(redis: Redis, subscription: str) -> list[str]:
+    """Return every topic stream that a lane ever read."""
+    fields = await ask(redis.hkeys(keys.lane(subscription)))
+    return [field.decode().removeprefix("start:") for field in fields if field.startswith(b"start:")]
+
+
 async def drop_lane(redis: Redis, subscription: str) -> None:
     """Delete a lane: its groups in every stream that it ever read, its deliveries, attempts and counters."""
-    lane, group = keys.lane(subscription), keys.push_group(subscription)
-    fields = await ask(redis.hkeys(lane))
-    streams = [field.decode().removeprefix("start:") for field in fields if field.startswith(b"start:")]
+    group, streams = keys.push_group(subscription), await streams_read(redis, subscription)
     async with redis.pipeline(transaction=True) as pipe:
         for stream in streams:
             pipe.xgroup_destroy(stream, group)

@@ -12,6 +12,7 @@ from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.driver.scripts import Script
 from relay.store.driver.streams import pages
+from relay.store.isolation import is_wrong_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,7 +56,7 @@ async def find_topic(redis: Redis, name: str) -> bool:
     try:
         info = await redis.xinfo_stream(keys.topic(name))
     except ResponseError as error:
-        if "WRONGTYPE" in str(error):
+        if is_wrong_type(error):
             raise
     else:
         if info["entries-added"]:
