@@ -67,6 +67,19 @@ class Buildah:
         return configuration
 
 
+def first_of_container(pid: int) -> int:
+    """Return the pid of the command that `buildah run` with this pid runs: its first descendant that is not buildah.
+
+    A signal to buildah itself ends the container at once and loses the end of its output.
+    """
+    while "buildah" in Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8").split("\0")[0]:
+        children = [lines.read_text(encoding="utf-8").split() for lines in Path(f"/proc/{pid}/task").glob("*/children")]
+        pid = next((int(child) for thread in children for child in thread), 0)
+        if not pid:
+            raise ProcessLookupError("buildah runs nothing")
+    return pid
+
+
 def _run(command: list[str], environment: dict[str, str], code: int = 0) -> str:
     done = subprocess.run(  # noqa: S603  our own words
         command, cwd=ROOT, env=environment, text=True, capture_output=True, check=False
