@@ -90,6 +90,19 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Booted]:
         yield machine
 
 
+async def has_stopped(machine: Booted, unit: str) -> str:
+    """Wait until a unit is inactive or failed, and return which: a target's parts stop after it."""
+    state = ""
+
+    def ended() -> bool:
+        nonlocal state
+        state = machine.show(unit, "ActiveState")["ActiveState"]
+        return state in {"inactive", "failed"}
+
+    assert await eventually(ended), machine.log()
+    return state
+
+
 @pytest.mark.slow
 async def test_units_register_lines_and_route_events(machine: Booted, redis: Redis, redis_url: str) -> None:
     async with running_sandbox() as sandbox:
@@ -109,8 +122,8 @@ async def test_units_register_lines_and_route_events(machine: Booted, redis: Red
         assert await eventually(lambda: redis.xlen(keys.topic("everything"))), machine.log()
 
         await asyncio.to_thread(machine.run, "systemctl stop linq-relay.target")
-    for role in roles.split():  # the target is stopped before its parts are
-        assert await eventually(lambda role=role: machine.show(role, "ActiveState")["ActiveState"] == "inactive")
+    for role in roles.split():
+        assert await has_stopped(machine, role) == "inactive"
         assert machine.show(role, "Result", "NRestarts") == {"Result": "success", "NRestarts": "0"}, machine.log()
     assert '"event":"worker.stopped"' in machine.log()
 
@@ -119,13 +132,9 @@ async def test_units_register_lines_and_route_events(machine: Booted, redis: Red
 async def test_wrong_environment_is_not_retried(machine: Booted) -> None:
     machine.write("/etc/linq-relay/env", "REDIS_URL=redis://127.0.0.1:1/0\n")
     machine.run("systemctl start linq-relay-ingress")
-    state: dict[str, str] = await eventually(
-        lambda: (
-            (found := machine.show("linq-relay-ingress", "ActiveState", "NRestarts", "ExecMainStatus"))
-            and found["ActiveState"] == "failed"
-            and found
-        )
-    )
-    assert state["ExecMainStatus"] == "2"
-    assert state["NRestarts"] == "0"
+    assert await has_stopped(machine, "linq-relay-ingress") == "failed"
+    assert machine.show("linq-relay-ingress", "NRestarts", "ExecMainStatus") == {
+        "NRestarts": "0",
+        "ExecMainStatus": "2",
+    }
     assert "RELAY_SECRET_KEY" in machine.log()
