@@ -61,7 +61,8 @@ class RedisServer:
         config = self.directory / "redis.conf"
         config.write_text(
             f"port {self.port}\nbind 127.0.0.1\ndir {self.directory}\nlogfile redis.log\n"
-            f'appendonly {"yes" if self.append_only else "no"}\nappendfsync {self.fsync}\nsave ""\nmaxmemory-policy noeviction\n'
+            f"appendonly {'yes' if self.append_only else 'no'}\nappendfsync {self.fsync}\n"
+            'save ""\nmaxmemory-policy noeviction\n'
             "enable-debug-command local\n"
         )
         self._process = await asyncio.create_subprocess_exec(

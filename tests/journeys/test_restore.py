@@ -1,4 +1,4 @@
-"""Backup and restore as the backup page describes them: copies of a running Redis, and another Redis started from each."""
+"""Backup and restore as the backup page describes them: copies of a running Redis, and another one from each copy."""
 
 from __future__ import annotations
 
