@@ -25,12 +25,7 @@ def sharing_metrics() -> Iterator[Path]:
         yield Path(folder)
 
 
-def metrics_variable(folder: Path | None) -> dict[str, str]:
-    """Return the environment variable that lets a process write its metrics to `folder`."""
-    return {} if folder is None else {SHARED_FOLDER: str(folder)}
-
-
-def forget_process(folder: Path, pid: int) -> None:
+def forget_process(folder: Path | str, pid: int) -> None:
     """Delete the gauges of a process that has ended."""
-    for file in folder.glob(f"gauge_live*_{pid}.db"):
+    for file in Path(folder).glob(f"gauge_live*_{pid}.db"):
         file.unlink(missing_ok=True)

@@ -18,6 +18,7 @@ from workers.maintenance.replayer import Replayer
 from workers.maintenance.retention import Retention
 from workers.maintenance.sweeper import Sweeper
 from workers.routing.router import Router
+from workers.runtime.readiness import WorkerReadiness
 from workers.transport.pool import ConnectionPools
 from workers.transport.sender import Sender
 
@@ -43,6 +44,7 @@ class WorkerParts:
     sweeper: Sweeper
     drift_check: DriftCheck
     retention: Retention
+    readiness: WorkerReadiness
     replicas: int = 0
     """Replicas that must confirm each renewal of a lease."""
     timings: Timings = DEFAULTS
@@ -69,6 +71,7 @@ async def worker_parts(settings: Settings, timings: Timings = DEFAULTS) -> Async
             sweeper=Sweeper(redis, rules, time.time),
             drift_check=DriftCheck(redis, rules, settings, time.time),
             retention=Retention(redis, rules, time.time),
+            readiness=WorkerReadiness(redis),
             replicas=settings.relay_replicas,
             timings=timings,
         )
