@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from relay.metrics.process_metrics import ProcessMetrics
 from relay.parts import open_store
 from relay.process.event_loop import stop_on_signals
 from relay.process.lifecycle import Lifecycle, stop_with
@@ -55,8 +56,9 @@ async def serve_admin(settings: Settings) -> None:
     log.info("admin.starting", **settings.shown())
     async with open_store(settings, REQUEST_TIMEOUT) as redis:
         await check_access(redis)
-        observed = ObservedProcess(Identity(ADMIN, settings), AdminProbe(redis, lifecycle))
-        async with listening_for_operators(observed, settings, ADMIN, timings=load_timings()):
+        metrics = ProcessMetrics(ADMIN)
+        observed = ObservedProcess(Identity(ADMIN, settings), AdminProbe(redis, lifecycle), metrics)
+        async with metrics, listening_for_operators(observed, settings, ADMIN, timings=load_timings()):
             await stop.wait()
             log.info("admin.stopping")
             lifecycle.stop()

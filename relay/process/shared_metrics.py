@@ -6,13 +6,10 @@ stay: they must not fall when it is restarted. Its gauges, such as the connectio
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """Variable of prometheus-client: the folder. Without it, a process keeps its numbers to itself."""

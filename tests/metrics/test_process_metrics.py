@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Histogram, disable_created_metr
 from relay.metrics import declared
 from relay.metrics.declared import LABELS, METRICS, Kind
 from relay.metrics.process_metrics import Durations, ProcessMetrics
-from relay.process.shared_metrics import SHARED_FOLDER, forget_process, sharing_metrics
+from relay.process.shared_metrics import SHARED_FOLDER, forget_process
 from tests.metrics.scrapes import scraped, series_of
 
 if TYPE_CHECKING:
@@ -90,19 +90,17 @@ def worker(folder: Path, expires: int) -> tuple[int, str]:
         return process.pid, process.stdout.read()
 
 
-def test_processes_of_one_port_answer_for_one_another() -> None:
+def test_processes_of_one_port_answer_for_one_another(tmp_path: Path) -> None:
     delivered = 'relay_delivery_attempts_total{outcome="delivered",subscription="crm"}'
     in_flight = 'relay_deliveries_in_flight{subscription="bot"}'
     expiry = 'relay_subscriber_certificate_expiry_timestamp_seconds{subscription="crm"}'
-    with sharing_metrics() as folder:
-        first, text = worker(folder, 2000)
-        assert [series_of(text)[name] for name in (delivered, in_flight, expiry)] == [1, 1, 2000]
-        _, text = worker(folder, 1000)
-        found = series_of(text)
-        assert [found[name] for name in (delivered, in_flight, expiry)] == [2, 2, 1000]
-        assert not [name for name in found if "removed" in name]
-        forget_process(folder, first)
-        found = series_of(worker(folder, 1000)[1])
-        assert (found[delivered], found[in_flight]) == (3, 2)
-        assert found['relay_build_info{revision="",role="worker",version="0.2.0"}'] == 1
-    assert not folder.exists()
+    first, text = worker(tmp_path, 2000)
+    assert [series_of(text)[name] for name in (delivered, in_flight, expiry)] == [1, 1, 2000]
+    _, text = worker(tmp_path, 1000)
+    found = series_of(text)
+    assert [found[name] for name in (delivered, in_flight, expiry)] == [2, 2, 1000]
+    assert not [name for name in found if "removed" in name]
+    forget_process(tmp_path, first)
+    found = series_of(worker(tmp_path, 1000)[1])
+    assert (found[delivered], found[in_flight]) == (3, 2)
+    assert found['relay_build_info{revision="",role="worker",version="0.2.0"}'] == 1

@@ -86,7 +86,7 @@ async def run_worker(settings: Settings, timings: Timings) -> None:
 
 def _observed(settings: Settings, parts: WorkerParts) -> AbstractAsyncContextManager[int | None]:
     """Serve the admin listener while the context is open."""
-    observed = ObservedProcess(Identity(WORKER, settings, parts.rules), parts.readiness)
+    observed = ObservedProcess(Identity(WORKER, settings, parts.rules), parts.readiness, parts.metrics.process)
     return listening_for_operators(observed, settings, WORKER, timings=parts.timings)
 
 
