@@ -6,20 +6,10 @@ stay: they must not fall when it is restarted. Its gauges, such as the connectio
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
 
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """Variable of prometheus-client: the folder. Without it, a process keeps its numbers to itself."""
-
-
-@contextmanager
-def sharing_metrics() -> Iterator[Path]:
-    """Make a folder for the metrics of processes, and delete it with its contents on exit."""
-    with TemporaryDirectory(prefix="linq-relay-metrics-") as folder:
-        yield Path(folder)
 
 
 def forget_process(folder: Path | str, pid: int) -> None:

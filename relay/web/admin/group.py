@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import socket
+import tempfile
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,7 @@ import structlog
 
 from relay.process.event_loop import stop_on_signals
 from relay.process.lifecycle import Lifecycle, stop_with
-from relay.process.shared_metrics import SHARED_FOLDER, sharing_metrics
+from relay.process.shared_metrics import SHARED_FOLDER
 from relay.process.supervisor import Program, supervise
 from relay.process.tasks import in_background
 from relay.store.driver.client import describe
@@ -157,7 +158,7 @@ def _metrics_directory(stack: AsyncExitStack) -> Path | None:
     if chosen := os.environ.get(SHARED_FOLDER):
         return Path(chosen)
     try:
-        return stack.enter_context(sharing_metrics())
+        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="relay-metrics-")))
     except OSError as error:
         note = f"the group has no metrics: mount a writable /tmp, or set {SHARED_FOLDER}"
         log.warning("metrics.no_directory", reason=describe(error), note=note)
