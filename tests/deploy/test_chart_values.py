@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from relay import __version__
 from relay.core.config.relay_toml import parse_config
 from tests.deploy.chart_files import copies, readme, values_of_chart
 from tests.deploy.helm import (
@@ -50,6 +51,16 @@ def test_values_reach_the_pods_of_their_role(rendered: dict[str, list[Object]]) 
     assert spread["app.kubernetes.io/component"] == "worker"
     autoscaled = by_key(rendered["existing-secret"])["Deployment/relay-ingress"]
     assert "replicas" not in autoscaled["spec"]
+
+
+@needs_helm
+@pytest.mark.parametrize(
+    ("url", "port"),
+    [("rediss://redis.example.com:16379/0", 16379), ("redis+sentinel://a:26380,b:26381/mymaster?db=1", 26381)],
+)
+def test_network_policy_opens_the_ports_of_the_redis_url(url: str, port: int) -> None:
+    policy = by_key(render(MINIMAL, f'redis.url="{url}"'))["NetworkPolicy/relay-ingress"]
+    assert {"port": port} in policy["spec"]["egress"][1]["ports"]
 
 
 @needs_helm
@@ -127,6 +138,7 @@ BAD = {
     "grace": ("worker.terminationGracePeriodSeconds=5", "/worker/terminationGracePeriodSeconds"),
     "gateway": ('expose.httpRoute={"enabled":true}', "name the Gateway"),
     "redis": ('redis.url="http://redis"', "/redis/url"),
+    "password": ('redis.url="redis://:secret@redis"', "put REDIS_PASSWORD (or all of REDIS_URL) into the Secret"),
     "two redis": ('redis.url="redis://redis"', "set one of them"),
     "scrape": ('monitoring.scrape="prometheus"', "/monitoring/scrape"),
     "limits": ('worker.resources.limits={"memory":"1 GB"}', "/worker/resources/limits/memory"),
@@ -159,6 +171,11 @@ def test_schema_has_the_same_keys_as_the_values() -> None:
             yield from compare(node["properties"].get(key, {}), value[key], f"{path}.{key}".strip("."))
 
     assert list(compare(schema, values, "")) == []
+
+
+def test_version_is_that_of_the_relay() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    assert chart["version"] == chart["appVersion"] == __version__
 
 
 def test_readme_and_copies_are_up_to_date() -> None:

@@ -17,6 +17,9 @@
 {{- if and .secret.values (not .secret.values.REDIS_URL) (not .redis.url) (not .valkey.enabled) -}}
 {{- fail "redis.url: the relay needs a Redis; set redis.url, REDIS_URL in secret.values, or for a trial valkey.enabled" -}}
 {{- end -}}
+{{- if regexMatch "://[^/]*:[^/@]*@|password=" .redis.url -}}
+{{- fail "redis.url: it has a password, which every reader of the Deployment would see; put REDIS_PASSWORD (or all of REDIS_URL) into the Secret" -}}
+{{- end -}}
 {{- if and .valkey.enabled .redis.url -}}
 {{- fail "redis.url: it cannot be combined with valkey.enabled; set one of them" -}}
 {{- end -}}
