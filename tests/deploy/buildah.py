@@ -1,20 +1,23 @@
 """Images built and run by buildah without a daemon, on a base made by debootstrap: no registry is needed.
 
 `buildah run` with chroot isolation shares the network and the process table of this machine; its containers are started
-and stopped like other processes. All images and containers are in a storage of their own, removed at the end.
+and stopped like other processes. Images and containers are in a storage of their own, below the cache directory of the
+user: the base stays there, because debootstrap takes minutes.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
+import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent.parent
+STORAGE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "linq-relay" / "buildah"
 BASE = "localhost/debian-python"
 _PACKAGES = "python3,python3-venv,ca-certificates"
 _CERTIFICATES = Path("/etc/ssl/certs")
@@ -34,7 +37,7 @@ class Buildah:
     @property
     def environment(self) -> dict[str, str]:
         """Return the environment of each command."""
-        return {**os.environ, "BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": "vfs"}
+        return {**os.environ, "BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": "overlay"}
 
     def command(self, *arguments: str) -> list[str]:
         """Return the command line of a buildah command."""
@@ -46,24 +49,30 @@ class Buildah:
         return _run(self.command(*arguments), self.environment, code)
 
     def make_base(self) -> None:
-        """Make the image `BASE`: Debian with its python3."""
-        tree = self.directory / "base"
-        _run(["debootstrap", "--variant=minbase", f"--include={_PACKAGES}", "bookworm", str(tree)], self.environment)
+        """Make the image `BASE`, Debian with its python3, unless an earlier run has."""
+        with suppress(BuildahError):
+            self.run("inspect", "--type", "image", BASE)
+            return
         container = self.run("from", "scratch")
-        _run(["cp", "--archive", f"{tree}/.", self.run("mount", container)], self.environment)
-        shutil.rmtree(tree)
-        self.run("umount", container)
+        with tempfile.TemporaryDirectory() as tree:
+            _run(["debootstrap", "--variant=minbase", f"--include={_PACKAGES}", "bookworm", tree], self.environment)
+            archive = f"{tree}/tmp/base.tar"
+            _run(
+                ["tar", "--create", "--file", archive, "--directory", tree, "--exclude=./tmp/*", "."], self.environment
+            )
+            self.run("add", "--quiet", container, archive, "/")
         self.run("commit", "--quiet", "--rm", container, BASE)
 
     def build(self, tag: str, **arguments: str) -> None:
-        """Build deploy/Dockerfile with its build arguments."""
+        """Build deploy/Dockerfile with its build arguments, in the format that has a health check."""
         options = [option for name, value in arguments.items() for option in ("--build-arg", f"{name}={value}")]
-        volume = f"{_CERTIFICATES}:{_CERTIFICATES}:ro"
-        self.run("build", "--volume", volume, *options, "--file", "deploy/Dockerfile", "--tag", tag, str(ROOT))
+        options += ["--volume", f"{_CERTIFICATES}:{_CERTIFICATES}:ro", "--file", "deploy/Dockerfile", "--tag", tag]
+        self.run("build", "--format", "docker", *options, str(ROOT))
 
     def configuration(self, image: str) -> dict[str, Any]:
-        """Return the OCI configuration of an image."""
-        configuration: dict[str, Any] = json.loads(self.run("inspect", "--type", "image", image))["OCIv1"]["config"]
+        """Return the configuration of an image in Docker's format."""
+        inspected: dict[str, Any] = json.loads(self.run("inspect", "--type", "image", image))
+        configuration: dict[str, Any] = inspected["Docker"]["config"]
         return configuration
 
 

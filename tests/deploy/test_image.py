@@ -13,7 +13,7 @@ import pytest
 
 from relay import __version__
 from relay.core.secret import new_key
-from tests.deploy.buildah import BASE, Buildah, BuildahError, first_of_container
+from tests.deploy.buildah import BASE, STORAGE, Buildah, BuildahError, first_of_container
 from tests.support import eventually, reserve_port
 
 if TYPE_CHECKING:
@@ -27,23 +27,24 @@ pytestmark = [
     pytest.mark.timeout(900),
 ]
 
-IMAGE = "localhost/linq-relay"
+IMAGE = f"localhost/linq-relay:{os.getpid()}"
+REVISION = "0123abcd"
 USER = "65532"
 RULES = '[[topics]]\nname = "everything"\nevents = ["*"]\n'
 BUILD_TOOLS = ("pip", "pip3", "gcc", "cc", "make", "cyclonedx-py")
 
 
 @pytest.fixture(scope="module")
-def buildah(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buildah]:
+def buildah() -> Iterator[Buildah]:
     """Return a buildah whose storage has the image."""
-    builder = Buildah(tmp_path_factory.mktemp("buildah"))
+    builder = Buildah(STORAGE)
     try:
         builder.make_base()
     except BuildahError as error:  # this machine's rights, not our image
         pytest.skip(f"missing tool: buildah with the rights to make a base image ({str(error).splitlines()[-1]})")
-    builder.build(IMAGE, BASE=BASE, VERSION=__version__, REVISION="0123abcd")
+    builder.build(IMAGE, BASE=BASE, REVISION=REVISION)
     yield builder
-    builder.run("rmi", "--all", "--force")
+    builder.run("rmi", "--force", IMAGE)
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +59,11 @@ def test_image_is_described_by_its_labels_and_runs_relay(buildah: Buildah, conta
     configuration = buildah.configuration(IMAGE)
     labels = configuration["Labels"]
     assert labels["org.opencontainers.image.version"] == __version__
-    assert labels["org.opencontainers.image.revision"] == "0123abcd"
+    assert labels["org.opencontainers.image.revision"] == REVISION
     assert configuration["Entrypoint"] == ["relay"]
     assert configuration["User"] == f"{USER}:{USER}"
+    assert configuration["Healthcheck"]["Test"] == ["CMD", "relay", "health"]
+    assert f"RELAY_REVISION={REVISION}" in configuration["Env"]
     assert buildah.run("run", container, "--", "relay", "--version") == f"linq-relay {__version__}"
 
 
