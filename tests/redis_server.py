@@ -36,13 +36,13 @@ class RedisServer:
 
     directory: Path
     fsync: str = "always"
-    append_only: bool = True
-    """False to load `dump.rdb`, which a server with an append-only file ignores."""
     program: str | None = None
     """Path of the server's program; None for the embedded one's."""
     port: int = field(default_factory=reserve_port)
     in_use: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Acquired by the fault that affects Redis."""
+    append_only: bool = True
+    """False to load `dump.rdb`, which a server with an append-only file ignores."""
     _process: asyncio.subprocess.Process | None = None
 
     @property
