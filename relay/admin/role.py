@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from relay.config.admin_address import ADMIN, UP
 from relay.metrics.process_metrics import ProcessMetrics
 from relay.parts import open_store
 from relay.process.event_loop import stop_on_signals
@@ -17,7 +18,7 @@ from relay.store.driver.access import check_access
 from relay.store.driver.client import REQUEST_TIMEOUT
 from relay.store.driver.probe import RedisProbe
 from relay.web.admin.group import open_group
-from relay.web.admin.listener import ADMIN, UP, listening_for_operators
+from relay.web.admin.listener import listening_for_operators
 from relay.web.admin.report import Identity, ObservedProcess
 
 if TYPE_CHECKING:

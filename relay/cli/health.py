@@ -9,10 +9,10 @@ import typer
 
 from relay.cli.command import command, commands
 from relay.cli.output import say
+from relay.config.admin_address import admin_address
 from relay.config.settings import Settings
 from relay.core.errors import RelayError
 from relay.net.listen_address import EVERY_ADDRESS, Listen
-from relay.web.admin.listener import admin_address
 
 app = commands()
 

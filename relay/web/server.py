@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from relay.config.admin_address import INGRESS
 from relay.net.http_listener import listening
 from relay.parts import ingress_parts
 from relay.process.descriptors import raise_descriptor_limit
@@ -17,7 +18,7 @@ from relay.process.event_loop import stop_on_signals
 from relay.process.gc_tuning import tune_gc
 from relay.process.timings import DEFAULTS, load_timings
 from relay.store.driver.access import check_access
-from relay.web.admin.listener import INGRESS, listening_for_operators
+from relay.web.admin.listener import listening_for_operators
 from relay.web.admin.report import Identity, ObservedProcess
 from relay.web.aiohttp_app import ingress_app
 from relay.web.connections import Limits

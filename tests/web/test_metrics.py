@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
+from relay.config.admin_address import INGRESS
 from relay.config.settings import Settings
 from relay.core.secret import SigningSecret
 from relay.linq.signatures import v2
 from relay.net.http_listener import listening
 from relay.web.admin.app import admin_app
-from relay.web.admin.listener import INGRESS
 from relay.web.admin.report import Identity, ObservedProcess
 from tests.building import OTHER_SECRET, body_of, signed
 from tests.conftest import NOW

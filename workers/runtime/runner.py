@@ -28,6 +28,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from relay.config.admin_address import WORKER
 from relay.process.descriptors import raise_descriptor_limit
 from relay.process.event_loop import stop_on_signals
 from relay.process.gc_tuning import tune_gc
@@ -36,7 +37,7 @@ from relay.store import keys, wakeups
 from relay.store.driver.access import wait_for_access
 from relay.store.driver.client import REDIS_ERRORS, WORKER_TIMEOUT, describe, retry_until_redis_answers
 from relay.store.driver.failover_pool import open_pool
-from relay.web.admin.listener import WORKER, listening_for_operators
+from relay.web.admin.listener import listening_for_operators
 from relay.web.admin.report import Identity, ObservedProcess
 from workers.runtime.jobs import wake_for_rest
 from workers.runtime.parts import WorkerParts, context_of, parts_of, worker_parts

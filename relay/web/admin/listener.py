@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from relay.config.admin_address import WORKER, admin_address
 from relay.core.errors import RelayError
 from relay.net.http_listener import listening
-from relay.net.listen_address import Listen
 from relay.process.timings import DEFAULTS
 from relay.web.admin.app import admin_app
 from relay.web.connections import Connections, Limits
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 PASSED_SOCKET = "_RELAY_ADMIN_SOCKET"
 """Variable with the descriptor of the listening socket that a supervisor passes on."""
 
-_LOOPBACK = "127.0.0.1"
-INGRESS, WORKER, ADMIN, UP = "ingress", "worker", "admin", "up"
-_DEFAULT_PORTS = {INGRESS: 8081, UP: 8081, WORKER: 8082, ADMIN: 8083}
 _NOT_LISTENING = "this worker has no /ready and no /metrics: set RELAY_ADMIN_LISTEN to an address of its own"
 _LIMITS = Limits(connections=64, unverified=4 * 1024 * 1024, idle=75.0)
 
@@ -120,8 +117,3 @@ async def listening_for_operators(
             if not passed:
                 log.info("admin.listening", address=str(address), port=port)
         yield port
-
-
-def admin_address(settings: Settings, role: str) -> Listen:
-    """Return the address of the admin listener; without RELAY_ADMIN_LISTEN each role has a port of its own."""
-    return settings.relay_admin_listen or Listen(host=_LOOPBACK, port=_DEFAULT_PORTS[role])

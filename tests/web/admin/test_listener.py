@@ -12,6 +12,7 @@ import pytest
 from prometheus_client import Counter, Info
 from structlog.testing import capture_logs
 
+from relay.config.admin_address import INGRESS, WORKER
 from relay.config.file import ConfigFile
 from relay.config.settings import Settings
 from relay.core.errors import RelayError
@@ -19,7 +20,7 @@ from relay.metrics.process_metrics import ProcessMetrics
 from relay.net.listen_address import Listen
 from relay.process.timings import Timings
 from relay.web.admin import listener
-from relay.web.admin.listener import INGRESS, WORKER, listening_for_operators
+from relay.web.admin.listener import listening_for_operators
 from relay.web.admin.report import Identity, ObservedProcess
 from relay.web.connections import Limits
 from tests.support import eventually
