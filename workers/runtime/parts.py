@@ -13,6 +13,7 @@ from relay.config.file import ConfigFile
 from relay.parts import open_store
 from relay.process.timings import DEFAULTS, Timings
 from workers.delivery.partition_worker import PartitionWorker
+from workers.maintenance.alerting import Alerting
 from workers.maintenance.linq_drift import DriftCheck
 from workers.maintenance.replayer import Replayer
 from workers.maintenance.retention import Retention
@@ -43,6 +44,7 @@ class WorkerParts:
     sweeper: Sweeper
     drift_check: DriftCheck
     retention: Retention
+    alerting: Alerting
     replicas: int = 0
     """Replicas that must confirm each renewal of a lease."""
     timings: Timings = DEFAULTS
@@ -69,6 +71,7 @@ async def worker_parts(settings: Settings, timings: Timings = DEFAULTS) -> Async
             sweeper=Sweeper(redis, rules, time.time),
             drift_check=DriftCheck(redis, rules, settings, time.time),
             retention=Retention(redis, rules, time.time),
+            alerting=Alerting(redis, rules, time.time),
             replicas=settings.relay_replicas,
             timings=timings,
         )
