@@ -62,6 +62,9 @@ Everything else
     relay:unmatched             hash      events that matched no topic, by event type
     relay:audit                 stream    what operators changed with the command line, who and why (`store.audit`); the
                                           newest 10,000
+    relay:processes             hash      processes of the relay, with what they report of themselves every second; a
+                                          process that is silent is forgotten (`fleet.processes`)
+    relay:drain_orders          hash      operators' orders to take no new work, by host; each has an end
     relay:memory_probe          string    written by a worker to see whether Redis accepts writes; lives a second
 
 No key has a hash tag: arq's own keys have none either, so Redis Cluster is not supported.
@@ -89,6 +92,8 @@ AUDITED = "relay:audited"
 UNMATCHED = "relay:unmatched"
 REFUSED = "relay:refused"
 AUDIT = "relay:audit"
+PROCESSES = "relay:processes"
+DRAIN_ORDERS = "relay:drain_orders"
 MEMORY_PROBE = "relay:memory_probe"
 REPLAYS = "relay:replays"
 REPLAYS_RUNNING = "relay:replays:running"

@@ -26,8 +26,8 @@ Variables are read once, at the start, from the environment and below it from `.
 variable counts as unset. Everything that is missing or wrong is reported at once, by name, with exit code 2. Variables
 that relay.toml refers to (`env:SUPPORT_BOT_SECRET`) can be in `.env` as well.
 
-Every role serves `/live`, `/ready` and `/metrics` at `RELAY_ADMIN_LISTEN`; the ingress also answers `/live` and `/ready`
-on its public listener, in single words.
+Every role serves `/live`, `/ready` and `/metrics` at `RELAY_ADMIN_LISTEN`; the public listener of an ingress also has
+`/live` and `/ready`, in single words.
 
 """
 
@@ -64,4 +64,4 @@ def _default(name: str, field: FieldInfo) -> str:
 
 
 def _is_duration(name: str) -> bool:
-    return name.endswith("_window")
+    return name.endswith(("_window", "_timeout", "_delay"))
