@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from relay.config.settings import Settings
+    from relay.process.telemetry.spans import Tracer
 
 _PARTS = "parts"
 
@@ -51,19 +52,21 @@ class WorkerParts:
 
 
 @asynccontextmanager
-async def worker_parts(settings: Settings, timings: Timings = DEFAULTS) -> AsyncIterator[WorkerParts]:
-    """Build the parts of a worker process, and close them in reverse.
+async def worker_parts(
+    settings: Settings, timings: Timings = DEFAULTS, tracer: Tracer | None = None
+) -> AsyncIterator[WorkerParts]:
+    """Build the parts of a worker process, and close them in reverse; without `tracer` traces are off.
 
     Raises:
         ConfigError: relay.toml has mistakes or secrets are missing.
     """
     rules = ConfigFile(settings.relay_config, timings.config_poll)
     async with open_store(settings) as redis, rules, ConnectionPools(timings.keep_alive) as connections:
-        sender = Sender(connections, time.time)
+        sender = Sender(connections, time.time, tracer)
         yield WorkerParts(
             redis=redis,
             rules=rules,
-            router=Router(redis, rules, time.time, timings),
+            router=Router(redis, rules, time.time, timings, tracer),
             partition_worker=PartitionWorker(redis, rules, sender, time.time, random.random, timings),  # noqa: S311  jitter
             replayer=Replayer(redis, rules, time.time, timings),
             sweeper=Sweeper(redis, rules, time.time),

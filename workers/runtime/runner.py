@@ -45,14 +45,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from relay.config.settings import Settings
+    from relay.process.telemetry.spans import Tracer
     from relay.process.timings import Timings
     from workers.runtime.queues import Queue
 
 log = structlog.get_logger()
 
 
-async def run_worker(settings: Settings, timings: Timings) -> None:
-    """Run a worker until SIGTERM or SIGINT.
+async def run_worker(settings: Settings, timings: Timings, tracer: Tracer | None = None) -> None:
+    """Run a worker until SIGTERM or SIGINT; without `tracer` traces are off.
 
     Raises:
         ConfigError: relay.toml has mistakes or secrets are missing.
@@ -60,7 +61,7 @@ async def run_worker(settings: Settings, timings: Timings) -> None:
     stop = stop_on_signals()
     raise_descriptor_limit()
     log.info("worker.starting", **settings.shown())
-    async with worker_parts(settings, timings) as parts:
+    async with worker_parts(settings, timings, tracer) as parts:
         if not await _has_access(parts, stop):
             return
         pool = _pool(settings)
