@@ -16,11 +16,14 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 
 from relay.net.http_listener import listening
 from relay.net.listen_address import Listen
+from relay.process.telemetry.spans import Sampling
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+
+    from relay.process.telemetry.spans import Span
 
 
 class ReceivedSpan(NamedTuple):
@@ -103,6 +106,23 @@ async def collector() -> AsyncIterator[Collector]:
     async with listening(app, Listen(host="127.0.0.1", port=0)) as port:
         found.url = f"http://127.0.0.1:{port}"
         yield found
+
+
+@dataclass(slots=True)
+class ListTracer:
+    """A tracer that keeps its spans."""
+
+    sampling: Sampling = field(default_factory=lambda: Sampling(1))
+    spans: list[Span] = field(default_factory=list)
+
+    def is_sampled(self, trace_id: str) -> bool:
+        return self.sampling.takes(trace_id)
+
+    def new_span_id(self) -> int:
+        return 7
+
+    def record(self, span: Span) -> None:
+        self.spans.append(span)
 
 
 @dataclass(slots=True)
