@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from relay.config.settings import Settings
+    from relay.process.telemetry.spans import Tracer
     from relay.process.timings import Timings
 
 
@@ -48,6 +49,8 @@ class IngressParts:
     metrics: IngressMetrics
     clock: Callable[[], float]
     """Unix seconds."""
+    tracer: Tracer | None = None
+    """None if traces are off."""
 
 
 @asynccontextmanager
@@ -91,7 +94,10 @@ def _v2_secrets(settings: Settings) -> list[LineSecret]:
 
 @asynccontextmanager
 async def ingress_parts(
-    settings: Settings, clock: Callable[[], float] = time.time, timings: Timings = DEFAULTS
+    settings: Settings,
+    clock: Callable[[], float] = time.time,
+    timings: Timings = DEFAULTS,
+    tracer: Tracer | None = None,
 ) -> AsyncIterator[IngressParts]:
     """Open the parts of an ingress process."""
     async with (
@@ -106,4 +112,6 @@ async def ingress_parts(
         quarantine = Quarantine(redis, settings.relay_replicas)
         failures = FailureLimit(timings.refusal_delay, clock)
         metrics = IngressMetrics(process_metrics)
-        yield IngressParts(redis, acceptor, quarantine, keys, last_seen, memory, refusals, failures, metrics, clock)
+        yield IngressParts(
+            redis, acceptor, quarantine, keys, last_seen, memory, refusals, failures, metrics, clock, tracer
+        )

@@ -18,8 +18,9 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
+from relay.config.telemetry_settings import TelemetrySettings
 from relay.core.durations import format_duration, parse_duration
 from relay.core.errors import Problem, SettingsError
 from relay.core.masked_url import unreadable_url
@@ -106,7 +107,7 @@ def _seconds(value: Any) -> Any:
 ListenAt = Annotated[Listen, NoDecode, BeforeValidator(_listen)]
 
 
-class Settings(BaseSettings):
+class Settings(TelemetrySettings):
     """The variables of the relay.
 
     A field is named like its variable, in lower case. Its docstring is the reference documentation of the variable, and

@@ -34,6 +34,16 @@ GOOD = {
     "LINQ_V2_BASE_URL": "http://127.0.0.1:8090/api/partner/v2",
     "LINQ_V2_WEBHOOK_SECRET": "v2-secret-hunter2",
     "LINQ_V2_WEBHOOK_SECRET_OLD": "old-v2-secret-hunter2",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://collector:4318/v1/traces",
+    "OTEL_TRACES_SAMPLER": "traceidratio",
+    "OTEL_TRACES_SAMPLER_ARG": "0.01",
+    "OTEL_SERVICE_NAME": "relay",
+    "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=test",
+    "OTEL_SDK_DISABLED": "true",
+    "SENTRY_DSN": "https://hunter2@sentry.example.com/1",
+    "SENTRY_ENVIRONMENT": "test",
+    "SENTRY_RELEASE": "1",
 }
 
 

@@ -52,14 +52,15 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from relay.config.settings import Settings
+    from relay.process.telemetry.spans import Tracer
     from relay.process.timings import Timings
     from workers.runtime.queues import Queue
 
 log = structlog.get_logger()
 
 
-async def run_worker(settings: Settings, timings: Timings) -> None:
-    """Run a worker until SIGTERM or SIGINT.
+async def run_worker(settings: Settings, timings: Timings, tracer: Tracer | None = None) -> None:
+    """Run a worker until SIGTERM or SIGINT; without `tracer` traces are off.
 
     Raises:
         ConfigError: relay.toml has mistakes or secrets are missing.
@@ -67,7 +68,7 @@ async def run_worker(settings: Settings, timings: Timings) -> None:
     stop = stop_on_signals()
     raise_descriptor_limit()
     log.info("worker.starting", **settings.shown())
-    async with worker_parts(settings, timings) as parts, _observed(settings, parts):
+    async with worker_parts(settings, timings, tracer) as parts, _observed(settings, parts):
         if not await _has_access(parts, stop):
             return
         pool, lifecycle = _pool(settings), parts.readiness.lifecycle

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from relay.cli.reference.markdown import generated_from, table
 from relay.cli.reference.value_forms import annotation_of, form_of
 from relay.config.settings import Settings
+from relay.config.telemetry_settings import TelemetrySettings
 from relay.core.durations import format_duration
 from relay.net.listen_address import Listen
 
@@ -34,9 +35,10 @@ first two, in single words.
 
 def environment_page() -> str:
     """Return the text of environment.md."""
+    fields = sorted(Settings.model_fields.items(), key=lambda item: item[0] in TelemetrySettings.model_fields)
     rows = [
         (f"`{name.upper()}`", _value(name, field), _default(name, field), field.description or "")
-        for name, field in Settings.model_fields.items()
+        for name, field in fields
     ]
     head = generated_from("Settings in relay/config/settings.py") + _INTRODUCTION
     return head + table(("variable", "value", "default", ""), rows)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 import structlog
 
 from relay.core.errors import StoreUnavailable
+from relay.process.telemetry.context import trace_id_of
 from relay.store import keys, wakeups
 from relay.store.driver.batcher import Batcher
 from relay.store.driver.client import REDIS_ERRORS, REQUEST_TIMEOUT, describe
@@ -115,6 +116,7 @@ class Acceptor:
                 log.warning(
                     "event.id_conflict",
                     id=webhook.id,
+                    trace_id=trace_id_of(webhook.trace, webhook.id),
                     line=webhook.line,
                     dialect=webhook.dialect,
                     note="another Linq subscription has sent another event with this id; both are accepted",
