@@ -29,10 +29,9 @@ from relay.store.driver.client import REDIS_ERRORS, describe
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from redis.asyncio import Redis
-
     from relay.config.file import Loaded
     from relay.core.config.relay_toml import RelayConfig
+    from relay.store.driver.client import Redis
 
 _NO_KEY = (
     "neither LINQ_API_V3_API_KEY nor LINQ_V2_TOKEN is set: nothing is registered at Linq from here; set one of "

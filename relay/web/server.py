@@ -18,7 +18,7 @@ from relay.process.descriptors import raise_descriptor_limit
 from relay.process.event_loop import stop_on_signals
 from relay.process.gc_tuning import tune_gc
 from relay.process.timings import DEFAULTS, load_timings
-from relay.store.driver.access import check_access
+from relay.store.rights.check import check_access
 from relay.web.aiohttp_app import ingress_app
 from relay.web.connections import Limits
 from relay.web.fast_path import FastPath

@@ -25,7 +25,6 @@ import structlog
 from relay.core.event import Event
 from relay.process.tasks import in_background
 from relay.process.timings import DEFAULTS, Timings
-from relay.store import keys
 from relay.store.driver.client import retry_until_redis_answers
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.inbox import quarantine
@@ -40,10 +39,9 @@ from workers.routing.decoder import Undecodable, decode_batch, poisoned
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from redis.asyncio import Redis
-
     from relay.config.file import ConfigFile, Loaded
     from relay.core.config.topics import TopicIndex
+    from relay.store.driver.client import Redis
     from relay.store.driver.lease import Lease
     from relay.store.inbox.inbox import Arguments
 
@@ -126,7 +124,7 @@ class Router:
             ensuring = retry_until_redis_answers("preparing lanes", partial(_checked, lane))
             await self._isolation.contain("lane", lane.name, ensuring, lane.key_types)
         await retry_until_redis_answers("preparing lanes", lambda: self._inbox.mark_prepared(mark))
-        return _Prepared(loaded, compile_feeds(loaded.config), mark)
+        return _Prepared(loaded, compile_feeds(loaded.config, self._redis.key), mark)
 
     def _drop(self) -> None:
         """Forget the batches in hand: their entries stay in the inbox until they are routed."""
@@ -185,7 +183,7 @@ class Router:
         parts, events, mark, began = batch
         moved = await self._inbox.commit(parts, Permit(lease.token, mark), round(self._clock() * 1000))
         for topic in self._inbox.holding:
-            await self._isolation.look("topic", topic, {keys.topic(topic): "stream"})
+            await self._isolation.look("topic", topic, {self._redis.key.topic(topic): "stream"})
         log.info(
             "batch.routed",
             events=events,

@@ -24,9 +24,8 @@ from workers.transport.sender import Sender
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from redis.asyncio import Redis
-
     from relay.config.settings import Settings
+    from relay.store.driver.client import Redis
 
 _PARTS = "parts"
 
