@@ -27,11 +27,10 @@ from relay.store.keyring.v2_secret_marker import V2SecretMarker
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from redis.asyncio import Redis
-
     from relay.config.settings import Settings
     from relay.process.telemetry.spans import Tracer
     from relay.process.timings import Timings
+    from relay.store.driver.client import Redis
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ class IngressParts:
 @asynccontextmanager
 async def open_store(settings: Settings, timeout: float = WORKER_TIMEOUT) -> AsyncIterator[Redis]:
     """Open a client of the Redis of `settings`, which must have a URL; `timeout` is seconds for one round trip."""
-    redis = open_redis(str(settings.redis_url), timeout)
+    redis = open_redis(str(settings.redis_url), timeout, settings.relay_key_prefix)
     try:
         yield redis
     finally:

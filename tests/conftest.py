@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import structlog
-from redis.asyncio import Redis
 
 from relay.config.settings import Settings
 from relay.process.embedded_redis import Embedded, embedded_redis
+from relay.store.driver.client import Redis
 from tests.support import Clock
 
 if TYPE_CHECKING:

@@ -45,10 +45,9 @@ from relay.store.keyring.last_seen import last_events
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from redis.asyncio import Redis
-
     from relay.bootstrap.status import Surveyed
     from relay.core.config.relay_toml import RelayConfig
+    from relay.store.driver.client import Redis
 
 CHANGES_PENDING = 2
 

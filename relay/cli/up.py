@@ -32,10 +32,9 @@ from relay.store.driver.client import REDIS_ERRORS, REQUEST_TIMEOUT, describe
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from redis.asyncio import Redis
-
     from relay.config.file import Loaded
     from relay.core.config.relay_toml import RelayConfig
+    from relay.store.driver.client import Redis
 
 _NO_KEY = (
     "neither LINQ_API_V3_API_KEY nor LINQ_V2_TOKEN is set: nothing is registered at Linq from here; set one of "

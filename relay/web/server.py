@@ -21,8 +21,8 @@ from relay.process.event_loop import stop_on_signals
 from relay.process.gc_tuning import tune_gc
 from relay.process.lifecycle import Phase
 from relay.process.timings import DEFAULTS, load_timings
-from relay.store.driver.access import check_access
 from relay.store.fleet.processes import Reporter
+from relay.store.rights.check import check_access
 from relay.web.admin.listener import listening_for_operators
 from relay.web.admin.report import Identity, ObservedProcess
 from relay.web.aiohttp_app import ingress_app

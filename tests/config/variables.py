@@ -10,7 +10,10 @@ from relay.core.errors import SettingsError
 KEY = "4OHi4-Tl5ufo6err7O3u7_Dx8vP09fb3-Pn6-_z9_v8="
 
 GOOD = {
-    "REDIS_URL": "redis://:hunter2@redis.internal:6379/1",
+    "REDIS_URL": "redis://redis.internal:6379/1",
+    "REDIS_USERNAME": "relay",
+    "REDIS_PASSWORD": "redis/hunter2",
+    "RELAY_KEY_PREFIX": "acme",
     "RELAY_PUBLIC_URL": "https://relay.example.com/in/",
     "RELAY_LISTEN": "127.0.0.1:9000",
     "RELAY_ADMIN_LISTEN": "[::1]:9001",

@@ -26,7 +26,6 @@ from relay.core.event import Event
 from relay.metrics.worker_metrics import WorkerMetrics
 from relay.process.tasks import in_background
 from relay.process.timings import DEFAULTS, Timings
-from relay.store import keys
 from relay.store.driver.client import retry_until_redis_answers
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.inbox import quarantine
@@ -42,12 +41,11 @@ from workers.routing.route_spans import RouteSpans
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from redis.asyncio import Redis
-
     from relay.config.file import ConfigFile, Loaded
     from relay.core.config.topics import TopicIndex
     from relay.core.event import Dialect
     from relay.process.telemetry.spans import Tracer
+    from relay.store.driver.client import Redis
     from relay.store.driver.lease import Lease
     from relay.store.inbox.inbox import Arguments
     from workers.routing.route_spans import Routed
@@ -143,7 +141,7 @@ class Router:
             ensuring = retry_until_redis_answers("preparing lanes", partial(_checked, lane))
             await self._isolation.contain("lane", lane.name, ensuring, lane.key_types)
         await retry_until_redis_answers("preparing lanes", lambda: self._inbox.mark_prepared(mark))
-        return _Prepared(loaded, compile_feeds(loaded.config), mark)
+        return _Prepared(loaded, compile_feeds(loaded.config, self._redis.key), mark)
 
     def _drop(self) -> None:
         """Forget the batches in hand: their entries stay in the inbox until they are routed."""
@@ -213,7 +211,7 @@ class Router:
         if self._spans is not None:
             self._spans.record(traced, began, self._clock())
         for topic in self._inbox.holding:
-            await self._isolation.look("topic", topic, {keys.topic(topic): "stream"})
+            await self._isolation.look("topic", topic, {self._redis.key.topic(topic): "stream"})
         log.info(
             "batch.routed",
             events=events,

@@ -28,10 +28,9 @@ from workers.transport.sender import Sender
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from redis.asyncio import Redis
-
     from relay.config.settings import Settings
     from relay.process.telemetry.spans import Tracer
+    from relay.store.driver.client import Redis
 
 _PARTS = "parts"
 

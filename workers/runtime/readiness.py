@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from relay.process.lifecycle import Lifecycle, Phase
-from relay.store.driver.probe import RedisProbe
+from relay.store.rights.probe import RedisProbe
 from relay.web.admin.report import OK
 
 if TYPE_CHECKING:
