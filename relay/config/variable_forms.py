@@ -108,3 +108,8 @@ def secret_keys(secrets: SecretStr) -> SecretStr:
 def duration(value: Any) -> Any:
     """Return seconds."""
     return parse_duration(value) if isinstance(value, str) else value
+
+
+def seconds(value: Any) -> Any:
+    """Return a duration of which a number alone is in seconds."""
+    return value if isinstance(value, str) and value.strip().isdecimal() else duration(value)

@@ -104,8 +104,6 @@ async def _route_and_push(service: Service, redis: Any) -> dict[str, float]:
     await eventually(lambda: _has(redis, redis.key.lane("refusing", "dead"), EVENTS))
     lane = redis.key.lane
     retrying = await _usage(redis, lane("failing", "retries")) + await _usage(redis, lane("failing", "tries"))
-        redis, redis.key.lane("failing", "tries")
-    )
     chats = await _usage(redis, redis.key.chats) + await _usage(redis, redis.key.chats_proved)
     return {
         "topic": await _usage(redis, redis.key.topic("messages")),
