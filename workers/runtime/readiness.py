@@ -10,7 +10,7 @@ from relay.store.rights.probe import RedisProbe
 from relay.web.admin.report import OK
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 _LATE = 10.0  # seconds without a poll; arq polls every half second
 
