@@ -54,6 +54,7 @@ class Readiness:
         """Return True if every check is ok, and the report for the public: each check in one word."""
         await self._ask_redis()
         redis = "unreachable" if self._redis_error else "full" if self._parts.memory.refusal else _OK
+        redis = "refused" if self._parts.rights.refusal else redis
         process = "stopping" if self.stopping else _OK
         checks = {"redis": redis, "keyring": self._parts.keys.state.value, "process": process}
         self._log_changes(checks)
@@ -64,7 +65,7 @@ class Readiness:
         """Return the details of the last report, for operators only: errors, the lines, the records that are broken."""
         parts = self._parts
         return {
-            "redis": self._redis_error or parts.memory.refusal or _OK,
+            "redis": parts.rights.refusal or self._redis_error or parts.memory.refusal or _OK,
             "keyring": parts.keys.read_error or _KEYRING.get(parts.keys.state, _OK),
             "process": "the process is stopping" if self.stopping else _OK,
             "lines": parts.keys.lines,

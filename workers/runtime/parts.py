@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from relay.config.file import ConfigFile
 from relay.parts import open_store
 from relay.process.timings import DEFAULTS, Timings
+from relay.store.rights.watch import RightsWatch
 from workers.delivery.partition_worker import PartitionWorker
 from workers.maintenance.linq_drift import DriftCheck
 from workers.maintenance.replayer import Replayer
@@ -42,6 +43,7 @@ class WorkerParts:
     sweeper: Sweeper
     drift_check: DriftCheck
     retention: Retention
+    rights: RightsWatch
     replicas: int = 0
     """Replicas that must confirm each renewal of a lease."""
     timings: Timings = DEFAULTS
@@ -57,7 +59,12 @@ async def worker_parts(settings: Settings, timings: Timings = DEFAULTS) -> Async
         ConfigError: relay.toml has mistakes or secrets are missing.
     """
     rules = ConfigFile(settings.relay_config, timings.config_poll)
-    async with open_store(settings) as redis, rules, ConnectionPools(timings.keep_alive) as connections:
+    async with (
+        open_store(settings) as redis,
+        rules,
+        ConnectionPools(timings.keep_alive) as connections,
+        RightsWatch(redis, timings.rights_check) as rights,
+    ):
         sender = Sender(connections, time.time)
         yield WorkerParts(
             redis=redis,
@@ -68,6 +75,7 @@ async def worker_parts(settings: Settings, timings: Timings = DEFAULTS) -> Async
             sweeper=Sweeper(redis, rules, time.time),
             drift_check=DriftCheck(redis, rules, settings, time.time),
             retention=Retention(redis, rules, time.time),
+            rights=rights,
             replicas=settings.relay_replicas,
             timings=timings,
         )
