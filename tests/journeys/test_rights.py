@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]  # seconds, also on a busy machine
 
+PREFIX = "acme"
+
 LOOKS = (
     "ledger",
     "topics",
@@ -78,7 +80,7 @@ class Users:
 
     async def make(self, *arguments: str) -> str:
         """Create a user; return the URL with its credentials."""
-        said = await main_here("acl", *arguments)
+        said = await main_here("acl", *arguments, **self._service.environment)
         assert said.code == 0
         words = said.out.replace("PASSWORD", "secret").split()
         async with self._service.redis.client() as redis:
@@ -109,6 +111,7 @@ async def test_all_work_with_exactly_their_rights(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    service.environment["RELAY_KEY_PREFIX"] = PREFIX
     users = Users(service)
     relay, viewer = await users.make(), await users.make("--viewer")
     team = await users.make("--topic", "messages", "--group", "billing")
@@ -126,9 +129,9 @@ async def test_all_work_with_exactly_their_rights(
     events = [service.sandbox.emit(Emission(type="message.received", line=LINES[0]))[0] for _ in range(3)]
     (tmp_path / "webhook.json").write_text(json.dumps({"event_type": "message.received", "event_id": "e"}))
     await eventually(lambda: len(set(service.sink.ids("/crm"))) == 3)
-    async with consume(team, topic="messages", group="billing") as pulled:
+    async with consume(team, topic="messages", group="billing", key_prefix=PREFIX) as pulled:
         assert [(await anext(pulled)).id for _ in range(2)] == events[:2]
-    async with consume(team, topic="messages", group="billing") as pulled:
+    async with consume(team, topic="messages", group="billing", key_prefix=PREFIX) as pulled:
         assert (await anext(pulled)).id == events[2]
     await quarantine_one(service)
 
