@@ -197,7 +197,7 @@ async def _is(redis: Any, field: str, value: object) -> bool:
 async def _has_settled(redis: Any, events: int) -> bool:
     """Return True if each subscription but a paused one has settled or postponed `events`, and one is in quarantine."""
     attempts = [await redis.xlen(keys.lane(name, "attempts")) for name in ("done", "failing", "refusing")]
-    return min(attempts) >= events and await redis.xlen(keys.QUARANTINE) == 1
+    return bool(min(attempts) >= events and await redis.xlen(keys.QUARANTINE) == 1)
 
 
 def _state(row: dict[str, Any]) -> dict[str, int]:
