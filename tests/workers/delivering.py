@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from relay.config.file import ConfigFile
+    from relay.metrics.worker_metrics import WorkerMetrics
     from relay.process.timings import Timings
     from relay.store.lanes.lane import Lane
     from relay.store.lanes.ledger import LaneLedger
@@ -43,11 +45,14 @@ async def delivering(
     *names_of_lanes: str,
     timings: Timings = TIMINGS,
     breaker_limits: Limits = BREAKER_LIMITS,
+    metrics: WorkerMetrics | None = None,
 ) -> AsyncIterator[asyncio.Event]:
     """Run the partitions of the lanes; the event stops them."""
     async with AsyncExitStack() as stack:
         connections = await stack.enter_async_context(ConnectionPools())
         partition_worker = _partition_worker(redis, rules, connections, timings, breaker_limits)
+        if metrics is not None:
+            partition_worker = replace(partition_worker, metrics=metrics)
         stop = asyncio.Event()
         drains = []
         for partition in {wakeups.partition_of(name) for name in names_of_lanes or ("bot", "crm")}:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from relay.core.delivery.circuit_breaker import Limits as BreakerLimits
+from relay.metrics.worker_metrics import WorkerMetrics
 from relay.process.tasks import end_task
 from relay.process.timings import DEFAULTS, Timings
 from relay.store import keys, wakeups
@@ -55,6 +56,7 @@ class PartitionWorker:
     """A number in [0, 1)."""
     timings: Timings = DEFAULTS
     breaker_limits: BreakerLimits = field(default_factory=BreakerLimits)
+    metrics: WorkerMetrics = field(default_factory=WorkerMetrics.unscraped)
 
     async def drain(self, partition: int, lease: Lease, stop: asyncio.Event) -> None:
         """Deliver for the lanes of `partition` until all are idle, `stop` is set, or the lease is lost."""
@@ -69,6 +71,7 @@ class PartitionWorker:
                 self.random,
                 self.timings,
                 self.breaker_limits,
+                self.metrics,
             )
             lanes = _LaneWorkers(session, partition, self.rules)
             try:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from relay.core.delivery.circuit_breaker import Limits as BreakerLimits
+    from relay.metrics.worker_metrics import WorkerMetrics
     from relay.process.timings import Timings
     from relay.store.driver.lease import Lease
     from relay.store.lanes.settler import Settler
@@ -34,6 +35,7 @@ class Session:
     """A number in [0, 1)."""
     timings: Timings
     breaker_limits: BreakerLimits
+    metrics: WorkerMetrics
 
     def now_ms(self) -> int:
         """Return the time, Unix milliseconds."""

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import structlog
 
 from relay.core.event import Event
+from relay.metrics.worker_metrics import WorkerMetrics
 from relay.process.tasks import in_background
 from relay.process.timings import DEFAULTS, Timings
 from relay.store import keys
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
     from relay.config.file import ConfigFile, Loaded
     from relay.core.config.topics import TopicIndex
+    from relay.core.event import Dialect
     from relay.store.driver.lease import Lease
     from relay.store.inbox.inbox import Arguments
 
@@ -72,15 +74,23 @@ class _Batch(NamedTuple):
     """The mark of the rules they were matched with."""
     began: float
     """Start of their decoding, Unix seconds."""
+    unreadable: Sequence[Dialect]
+    """The dialects of the entries to quarantine."""
 
 
 class Router:
     """The drain of the inbox into the topics."""
 
     def __init__(
-        self, redis: Redis, rules: ConfigFile, clock: Callable[[], float], timings: Timings = DEFAULTS
+        self,
+        redis: Redis,
+        rules: ConfigFile,
+        clock: Callable[[], float],
+        timings: Timings = DEFAULTS,
+        metrics: WorkerMetrics | None = None,
     ) -> None:
         """`clock` gives Unix seconds."""
+        self._metrics = metrics or WorkerMetrics.unscraped()
         self._redis = redis
         self._inbox = Inbox(redis)
         self._chats = ChatLines(redis, clock)
@@ -177,13 +187,17 @@ class Router:
         events = await decode_batch(entries, self._chats, lease.token)
         index = prepared.loaded.config.index
         moves = [_move(entry, event, index) for entry, event in zip(entries, events, strict=True)]
-        return _Batch(parts_of(prepared.feeds, moves), len(moves), prepared.mark, began)
+        unreadable = [entry.dialect for entry, move in zip(entries, moves, strict=True) if move.quarantined]
+        return _Batch(parts_of(prepared.feeds, moves), len(moves), prepared.mark, began, unreadable)
 
     async def _commit(self, batch: _Batch | None, lease: Lease) -> None:
         if batch is None:
             return
-        parts, events, mark, began = batch
+        parts, events, mark, began, unreadable = batch
         moved = await self._inbox.commit(parts, Permit(lease.token, mark), round(self._clock() * 1000))
+        self._metrics.routed(moved.routed, moved.unmatched)
+        for dialect in unreadable if moved.quarantined else ():
+            self._metrics.quarantined(dialect)
         for topic in self._inbox.holding:
             await self._isolation.look("topic", topic, {keys.topic(topic): "stream"})
         log.info(
