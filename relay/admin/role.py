@@ -11,8 +11,7 @@ from relay.config.admin_address import ADMIN, UP
 from relay.metrics.process_metrics import ProcessMetrics
 from relay.parts import open_store
 from relay.process.event_loop import stop_on_signals
-from relay.process.lifecycle import Lifecycle, stop_with
-from relay.process.tasks import in_background
+from relay.process.lifecycle import Lifecycle
 from relay.process.timings import load_timings
 from relay.store.driver.access import check_access
 from relay.store.driver.client import REQUEST_TIMEOUT
@@ -73,6 +72,6 @@ async def admin_group(settings: Settings, redis: Redis, stop: asyncio.Event) -> 
     async with (
         open_group(Identity(UP, settings), lifecycle, AdminProbe(redis, lifecycle)) as group,
         listening_for_operators(group, settings, UP),
-        in_background(stop_with(stop, lifecycle)),
+        lifecycle.stopping_with(stop),
     ):
         yield group

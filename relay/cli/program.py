@@ -53,6 +53,7 @@ TABLE: dict[str, Entry] = {
     "doctor": Entry("doctor", OBSERVE, "Examine Redis, Linq and every destination; say what to do."),
     "subscriptions": Entry("subscriptions", REPAIR, "List, pause, resume and drop push subscriptions.", is_group=True),
     "dead": Entry("dead", REPAIR, "List, show, replay and drop dead letters.", is_group=True),
+    "drain": Entry("drain", REPAIR, "Take no new work and wait until nothing is in flight; take work again."),
     "quarantine": Entry(
         "quarantine", REPAIR, "List, show, retry and drop webhooks that could not be parsed.", is_group=True
     ),

@@ -22,7 +22,7 @@ from relay.process.embedded_redis import embedded_redis
 from relay.process.event_loop import stop_on_signals
 from relay.process.logs import configure_logging
 from relay.process.subprocesses import python
-from relay.process.supervisor import supervise
+from relay.process.supervisor import STOP_TIMEOUT, supervise
 from relay.process.tasks import end_task
 from relay.process.timings import Timings, load_timings
 from relay.store.driver.client import REDIS_ERRORS, REQUEST_TIMEOUT, describe
@@ -75,7 +75,7 @@ async def run_group(ingress_processes: int, worker_processes: int) -> int:
         share = ["--share-port"] if ingress_processes > 1 else []
         ingresses = group.add("ingress", python("relay", "ingress", *share), ingress_processes, environment)
         workers = group.add("worker", python("workers"), worker_processes, environment)
-        return await supervise([*ingresses, *workers], stop)
+        return await supervise([*ingresses, *workers], stop, STOP_TIMEOUT + settings.relay_shutdown_delay)
 
 
 def load_all() -> Settings:

@@ -99,6 +99,10 @@ def _duration(value: Any) -> Any:
     return parse_duration(value) if isinstance(value, str) else value
 
 
+def _seconds(value: Any) -> Any:
+    return value if isinstance(value, str) and value.strip().isdecimal() else _duration(value)
+
+
 ListenAt = Annotated[Listen, NoDecode, BeforeValidator(_listen)]
 
 
@@ -165,6 +169,10 @@ class Settings(BaseSettings):
     relay_idle_timeout: Annotated[float, BeforeValidator(_duration), Field(ge=1)] = 630.0
     """Time for which an ingress keeps an idle connection, such as `75s` or `11m`; at least `1s`. It must be longer than
     the load balancer in front keeps its own: AWS 60 seconds, Google Cloud 600.
+    """
+    relay_shutdown_delay: Annotated[float, BeforeValidator(_seconds), Field(ge=0)] = 0.0
+    """Time for which a stopping ingress goes on as before, with `/ready` at 503, such as `5s` (a number alone is
+    seconds): the load balancer notices in it, and sends new webhooks elsewhere.
     """
     relay_worker_nice: Annotated[int, Field(ge=0, le=19)] = 10
     """Niceness of a worker process, from 0 (normal priority) to 19 (lowest). A higher value gives other processes of
@@ -240,6 +248,7 @@ class Settings(BaseSettings):
             shown["REDIS_URL"] = masked_redis_url(shown["REDIS_URL"])
         shown["RELAY_DEDUPE_WINDOW"] = format_duration(self.relay_dedupe_window)
         shown["RELAY_IDLE_TIMEOUT"] = format_duration(self.relay_idle_timeout)
+        shown["RELAY_SHUTDOWN_DELAY"] = format_duration(self.relay_shutdown_delay)
         return shown
 
 

@@ -66,6 +66,9 @@ Everything else
     relay:alerts:outbox         stream    webhooks about them that the URL has not taken yet, at most a thousand
     relay:alerts:sending        hash      the last failure to send one, and the time of the next try
     relay:alerts:history        stream    counters of webhooks by the minute; a day and an hour
+    relay:processes             hash      processes of the relay, with what they report of themselves every second; a
+                                          process that is silent is forgotten (`fleet.processes`)
+    relay:drain_orders          hash      operators' orders to take no new work, by host; each has an end
     relay:memory_probe          string    written by a worker to see whether Redis accepts writes; lives a second
 
 No key has a hash tag: arq's own keys have none either, so Redis Cluster is not supported.
@@ -97,6 +100,8 @@ ALERTS = "relay:alerts"
 ALERTS_OUTBOX = "relay:alerts:outbox"
 ALERTS_SENDING = "relay:alerts:sending"
 ALERTS_HISTORY = "relay:alerts:history"
+PROCESSES = "relay:processes"
+DRAIN_ORDERS = "relay:drain_orders"
 MEMORY_PROBE = "relay:memory_probe"
 REPLAYS = "relay:replays"
 REPLAYS_RUNNING = "relay:replays:running"

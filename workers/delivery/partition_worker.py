@@ -57,6 +57,8 @@ class PartitionWorker:
     timings: Timings = DEFAULTS
     breaker_limits: BreakerLimits = field(default_factory=BreakerLimits)
     metrics: WorkerMetrics = field(default_factory=WorkerMetrics.unscraped)
+    draining: list[_LaneWorkers] = field(default_factory=list)
+    """The lane workers of the drains that run."""
 
     async def drain(self, partition: int, lease: Lease, stop: asyncio.Event) -> None:
         """Deliver for the lanes of `partition` until all are idle, `stop` is set, or the lease is lost."""
@@ -74,10 +76,16 @@ class PartitionWorker:
                 self.metrics,
             )
             lanes = _LaneWorkers(session, partition, self.rules)
+            self.draining.append(lanes)
             try:
                 await self._supervise(lanes, session)
             finally:
                 await lanes.end()
+                self.draining.remove(lanes)
+
+    def in_flight(self) -> dict[str, int]:
+        """Return the number of deliveries in flight, by subscription."""
+        return {name: posts for lanes in self.draining for name, posts in lanes.in_flight().items()}
 
     async def _supervise(self, lanes: _LaneWorkers, session: Session) -> None:
         loop, suspensions, timings = asyncio.get_running_loop(), Suspensions(self.redis), self.timings
@@ -168,6 +176,10 @@ class _LaneWorkers:
     def are_busy(self) -> bool:
         """True if a lane has work."""
         return any(worker.is_busy for worker, _ in self._running.values())
+
+    def in_flight(self) -> dict[str, int]:
+        """Return the number of deliveries in flight, by subscription."""
+        return {name: posts for name, (worker, _) in self._running.items() if (posts := len(worker.in_flight))}
 
     @property
     def have_posts(self) -> bool:

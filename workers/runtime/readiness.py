@@ -31,6 +31,10 @@ class WorkerReadiness:
         """Note that `queue` is not asked for a while: Redis is full, and its jobs run without arq."""
         self._polls.pop(queue, None)
 
+    def ended(self) -> None:
+        """Note that no queue is asked: the worker drains."""
+        self._polls.clear()
+
     async def checks(self) -> dict[str, str]:
         """Return the result of each check: "ok", or why it fails."""
         await self._redis.ask()

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -32,11 +33,13 @@ from relay.config.admin_address import WORKER
 from relay.process.descriptors import raise_descriptor_limit
 from relay.process.event_loop import stop_on_signals
 from relay.process.gc_tuning import tune_gc
+from relay.process.lifecycle import Phase
 from relay.process.tasks import end_task, in_background
 from relay.store import keys, wakeups
 from relay.store.driver.access import wait_for_access
 from relay.store.driver.client import REDIS_ERRORS, WORKER_TIMEOUT, describe, retry_until_redis_answers
 from relay.store.driver.failover_pool import open_pool
+from relay.store.fleet.processes import Reporter
 from relay.web.admin.listener import listening_for_operators
 from relay.web.admin.report import Identity, ObservedProcess
 from workers.runtime.jobs import wake_for_rest
@@ -67,8 +70,27 @@ async def run_worker(settings: Settings, timings: Timings) -> None:
     async with worker_parts(settings, timings) as parts, _observed(settings, parts):
         if not await _has_access(parts, stop):
             return
-        pool = _pool(settings)
-        async with running_arq(pool, parts):
+        pool, lifecycle = _pool(settings), parts.readiness.lifecycle
+        arq: list[Worker] = []
+        lifecycle.run()
+        async with (
+            lifecycle.stopping_with(stop),
+            Reporter(parts.redis, WORKER, lifecycle, partial(_work, parts, arq), timings),
+        ):
+            await _work_until_stopped(pool, parts, arq)
+        await pool.aclose(close_connection_pool=True)
+    log.info("worker.stopped")
+
+
+async def _work_until_stopped(pool: ArqRedis, parts: WorkerParts, arq: list[Worker]) -> None:
+    """Run jobs until the process stops, but not while it drains; `arq` has the workers that have jobs."""
+    lifecycle = parts.readiness.lifecycle
+    while lifecycle.phase is not Phase.STOPPING:
+        if lifecycle.is_draining:
+            await lifecycle.until(Phase.RUNNING, Phase.STOPPING)
+            continue
+        parts.stop.clear()
+        async with running_arq(pool, parts, arq):
             log.info(
                 "worker.started",
                 checks_linq=parts.drift_check.is_possible,
@@ -76,13 +98,21 @@ async def run_worker(settings: Settings, timings: Timings) -> None:
                 subscriptions=len(parts.rules.current.config.subscriptions),
             )
             tune_gc()
-            parts.readiness.lifecycle.run()
-            await stop.wait()
-            log.info("worker.stopping")
-            parts.readiness.lifecycle.stop()
+            await lifecycle.until(Phase.DRAINING, Phase.STOPPING)
+            if not lifecycle.is_draining:
+                log.info("worker.stopping")
             parts.stop.set()
-        await pool.aclose(close_connection_pool=True)
-    log.info("worker.stopped")
+        parts.readiness.ended()
+        log.info("worker.idle", note="nothing is in flight here")
+
+
+def _work(parts: WorkerParts, arq: list[Worker]) -> list[str]:
+    """Return the work in hand, in words: the deliveries in flight and the jobs that run."""
+    deliveries = [f"{count} in flight to {name}" for name, count in parts.partition_worker.in_flight().items()]
+    jobs = [
+        job_id.removeprefix("relay:") for worker in arq for job_id in worker.tasks if not worker.tasks[job_id].done()
+    ]
+    return [*deliveries, *jobs]
 
 
 def _observed(settings: Settings, parts: WorkerParts) -> AbstractAsyncContextManager[int | None]:
@@ -119,9 +149,12 @@ def _pool(settings: Settings) -> ArqRedis:
 
 
 @asynccontextmanager
-async def running_arq(pool: ArqRedis, parts: WorkerParts) -> AsyncIterator[None]:
-    """Run an arq worker for each queue while the context is open; then give their jobs time to end."""
-    workers: list[Worker] = []
+async def running_arq(pool: ArqRedis, parts: WorkerParts, workers: list[Worker] | None = None) -> AsyncIterator[None]:
+    """Run an arq worker for each queue while the context is open; then give their jobs time to end.
+
+    `workers` has the arq workers that run or still have jobs.
+    """
+    workers = [] if workers is None else workers
     without_arq: set[asyncio.Task[None]] = set()
     queues = [asyncio.create_task(_run_queue(make_queue, pool, parts, workers, without_arq)) for make_queue in QUEUES]
     try:

@@ -64,4 +64,4 @@ def _default(name: str, field: FieldInfo) -> str:
 
 
 def _is_duration(name: str) -> bool:
-    return name.endswith("_window")
+    return name.endswith(("_window", "_timeout", "_delay"))

@@ -40,6 +40,8 @@ class LastSeen:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._unwritten: dict[str, tuple[float, int]] = {}
+        self.latest = 0.0
+        """The time of the last verified event of any line, Unix seconds."""
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -54,6 +56,7 @@ class LastSeen:
     def record(self, webhook: VerifiedWebhook, now: float) -> None:
         """Record that `webhook` was verified; `now` is Unix seconds."""
         self._unwritten[owner_of(webhook.dialect, webhook.line)] = now, webhook.generation
+        self.latest = now
 
     async def _write_forever(self) -> None:
         while True:

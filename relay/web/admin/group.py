@@ -21,10 +21,9 @@ import aiohttp
 import structlog
 
 from relay.process.event_loop import stop_on_signals
-from relay.process.lifecycle import Lifecycle, stop_with
+from relay.process.lifecycle import Lifecycle
 from relay.process.shared_metrics import SHARED_FOLDER
-from relay.process.supervisor import Program, supervise
-from relay.process.tasks import in_background
+from relay.process.supervisor import STOP_TIMEOUT, Program, supervise
 from relay.store.driver.client import describe
 from relay.web.admin.exposition import exposition, group_registry
 from relay.web.admin.listener import PASSED_SOCKET, listening_for_operators
@@ -149,8 +148,8 @@ async def supervise_role(settings: Settings, role: str, arguments: Sequence[str]
     lifecycle = Lifecycle()
     async with open_group(Identity(role, settings), lifecycle) as group:
         programs = group.add(role, arguments, count)
-        async with listening_for_operators(group, settings, role), in_background(stop_with(stop, lifecycle)):
-            return await supervise(programs, stop)
+        async with listening_for_operators(group, settings, role), lifecycle.stopping_with(stop):
+            return await supervise(programs, stop, STOP_TIMEOUT + settings.relay_shutdown_delay)
 
 
 def _metrics_directory(stack: AsyncExitStack) -> Path | None:
