@@ -49,6 +49,7 @@ TABLE: dict[str, Entry] = {
     ),
     "attempts": Entry("attempts", OBSERVE, "Search delivery attempts."),
     "audit": Entry("audit", OBSERVE, "Show what operators changed, who, when and why."),
+    "alerts": Entry("alerts", OBSERVE, "Show what is firing of [alerts] in relay.toml; send a test.", is_group=True),
     "doctor": Entry("doctor", OBSERVE, "Examine Redis, Linq and every destination; say what to do."),
     "subscriptions": Entry("subscriptions", REPAIR, "List, pause, resume and drop push subscriptions.", is_group=True),
     "dead": Entry("dead", REPAIR, "List, show, replay and drop dead letters.", is_group=True),

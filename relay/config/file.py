@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import structlog
 
-from relay.config.secret_lookup import endpoints_of, files_in, look_up
+from relay.config.secret_lookup import alerts_endpoint, endpoints_of, files_in, look_up
 from relay.core.config.relay_toml import RelayConfig, parse_config
 from relay.core.config.toml_positions import TomlPositions
 from relay.core.errors import ConfigError, Problem
@@ -40,6 +40,8 @@ class Loaded:
     config: RelayConfig
     endpoints: Mapping[str, Endpoint]
     """By subscription."""
+    alerts: Endpoint | None = None
+    """That of `[alerts]`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ def _load(text: str, path: Path) -> Loaded:
         raise ConfigError(error.heading, tuple(problems)) from None
     if missing:
         raise ConfigError("Values that subscriptions refer to are missing or invalid:", tuple(missing))
-    return Loaded(config, endpoints_of(config, found))
+    return Loaded(config, endpoints_of(config, found), alerts_endpoint(config, found))
 
 
 class ConfigFile:

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-import pytest
 from prometheus_client import CollectorRegistry, Histogram, disable_created_metrics, generate_latest
 
 from relay.metrics import declared
@@ -18,6 +17,8 @@ from tests.metrics.scrapes import scraped, series_of
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 WORKER = """
 import asyncio, os, sys

@@ -15,6 +15,7 @@ from relay.metrics.worker_metrics import WorkerMetrics
 from relay.parts import open_store
 from relay.process.timings import DEFAULTS, Timings
 from workers.delivery.partition_worker import PartitionWorker
+from workers.maintenance.alerting import Alerting
 from workers.maintenance.linq_drift import DriftCheck
 from workers.maintenance.replayer import Replayer
 from workers.maintenance.retention import Retention
@@ -48,6 +49,7 @@ class WorkerParts:
     retention: Retention
     readiness: WorkerReadiness
     metrics: WorkerMetrics
+    alerting: Alerting
     replicas: int = 0
     """Replicas that must confirm each renewal of a lease."""
     timings: Timings = DEFAULTS
@@ -89,6 +91,7 @@ async def worker_parts(settings: Settings, timings: Timings = DEFAULTS) -> Async
             retention=Retention(redis, rules, time.time),
             readiness=readiness,
             metrics=metrics,
+            alerting=Alerting(redis, rules, time.time),
             replicas=settings.relay_replicas,
             timings=timings,
         )

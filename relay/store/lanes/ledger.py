@@ -86,10 +86,13 @@ class LaneLedger:
     @property
     def balances(self) -> bool:
         """True if every routed event is accounted for."""
-        if self.fault:
-            return False
+        return not self.fault and not self.imbalance
+
+    @property
+    def imbalance(self) -> int:
+        """The number of events that are not accounted for; negative if more are than were routed."""
         settled = self.delivered + self.filtered + self.dead + self.dropped + self.discarded + self.lost
-        return self.routed + self.repeated + self.from_history == settled + self.waiting + self.retrying
+        return self.routed + self.repeated + self.from_history - settled - self.waiting - self.retrying
 
 
 class Ledger:
