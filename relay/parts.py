@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from relay.core.line_secret import V2_FORMER_SECRET, V2_SECRET, LineSecret
 from relay.core.secret import SigningSecret
+from relay.metrics.ingress_metrics import IngressMetrics
+from relay.metrics.process_metrics import ProcessMetrics
 from relay.net.failure_limit import FailureLimit
 from relay.process.timings import DEFAULTS
 from relay.store.driver.client import REQUEST_TIMEOUT, WORKER_TIMEOUT, open_redis
@@ -43,6 +45,7 @@ class IngressParts:
     memory: MemoryGuard
     refusals: Refusals
     failures: FailureLimit
+    metrics: IngressMetrics
     clock: Callable[[], float]
     """Unix seconds."""
 
@@ -98,7 +101,9 @@ async def ingress_parts(
         LastSeen(redis) as last_seen,
         MemoryGuard(redis, settings.relay_memory_high_water) as memory,
         Refusals(redis, timings.refusal_log) as refusals,
+        ProcessMetrics("ingress") as process_metrics,
     ):
         quarantine = Quarantine(redis, settings.relay_replicas)
         failures = FailureLimit(timings.refusal_delay, clock)
-        yield IngressParts(redis, acceptor, quarantine, keys, last_seen, memory, refusals, failures, clock)
+        metrics = IngressMetrics(process_metrics)
+        yield IngressParts(redis, acceptor, quarantine, keys, last_seen, memory, refusals, failures, metrics, clock)

@@ -36,6 +36,8 @@ class RedisServer:
 
     directory: Path
     fsync: str = "always"
+    append_only: bool = True
+    """False to load `dump.rdb`, which a server with an append-only file ignores."""
     program: str | None = None
     """Path of the server's program; None for the embedded one's."""
     port: int = field(default_factory=reserve_port)
@@ -59,7 +61,8 @@ class RedisServer:
         config = self.directory / "redis.conf"
         config.write_text(
             f"port {self.port}\nbind 127.0.0.1\ndir {self.directory}\nlogfile redis.log\n"
-            f'appendonly yes\nappendfsync {self.fsync}\nsave ""\nmaxmemory-policy noeviction\n'
+            f"appendonly {'yes' if self.append_only else 'no'}\nappendfsync {self.fsync}\n"
+            'save ""\nmaxmemory-policy noeviction\n'
             "enable-debug-command local\n"
         )
         self._process = await asyncio.create_subprocess_exec(

@@ -21,6 +21,7 @@ import pytest
 import uvloop
 from arq.worker import Worker, func
 from packaging.requirements import Requirement
+from prometheus_client import Histogram
 from redis.asyncio import Connection
 from redis.exceptions import ResponseError
 
@@ -47,6 +48,7 @@ POOL = "relay/store/driver/failover_pool.py"
 ORDERED = "relay/store/driver/ordered_connection.py"
 SCRIPTS = "relay/store/driver/scripts.py"
 STREAMS = "relay/store/driver/streams.py"
+METRICS = "relay/metrics/process_metrics.py"
 
 USES: dict[str, list[Use]] = {
     "aiohttp": [
@@ -75,6 +77,13 @@ USES: dict[str, list[Use]] = {
         Use("arq.connections:ArqRedis", RUNNER, "made with our pool and JSON in place of pickles"),
         Use("arq.constants:job_key_prefix", "relay/store/keys.py", "by text: scripts enqueue jobs in arq's format"),
         Use("arq.constants:in_progress_key_prefix", "relay/store/keys.py", "by text: the lease renews arq's lock"),
+    ],
+    "prometheus-client": [
+        Use("prometheus_client:Histogram", METRICS, "subclassed: takes many durations at once"),
+        Use("prometheus_client:Histogram._sum", METRICS, "increased once for all of them"),
+        Use("prometheus_client:Histogram._buckets", METRICS, "increased once for those of a bucket"),
+        Use("prometheus_client:Histogram._upper_bounds", METRICS, "the bucket of a duration is found in them"),
+        Use(":gauge_live*_", "relay/process/shared_metrics.py", "names of files, to delete those of an ended process"),
     ],
     "redis": [
         Use("redis.asyncio:Connection", POOL, "subclassed: a connection to a replica closes"),
@@ -110,7 +119,8 @@ USES: dict[str, list[Use]] = {
 ALL = [use for uses in USES.values() for use in uses]
 
 WRITTEN_TO_BE_SUBCLASSED = {"pydantic.BaseModel", "pydantic_settings.BaseSettings", "redis.exceptions.RedisError"}
-SET_WHEN_MADE = {"Worker.tasks", "Worker.in_progress_timeout_s", "Connection.socket_timeout"}
+HISTOGRAM = {"Histogram._sum", "Histogram._buckets", "Histogram._upper_bounds"}
+SET_WHEN_MADE = {"Worker.tasks", "Worker.in_progress_timeout_s", "Connection.socket_timeout", *HISTOGRAM}
 """Attributes of instances, which the classes do not have."""
 REPLACED = {"SERVER_SOFTWARE"}
 """Texts that we replace, in place of using them."""
@@ -136,6 +146,8 @@ def test_name_exists_and_is_used(use: Use) -> None:
 
 async def test_attributes_of_instances_exist() -> None:
     assert Connection().socket_timeout is None
+    assert len(Histogram("h", "", registry=None, buckets=(1, 2))._buckets) == 3
+    assert Histogram("h", "", registry=None, buckets=(1, 2))._upper_bounds[:2] == [1.0, 2.0]
     worker = Worker([func("asyncio.sleep")], handle_signals=False)
     assert worker.tasks == {}
     assert worker.in_progress_timeout_s > 0

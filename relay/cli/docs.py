@@ -22,7 +22,7 @@ def docs(
         bool, typer.Option("--check", help="Write nothing; exit code 1 if a page is out of date.")
     ] = False,
 ) -> None:
-    """Write the reference pages: configuration.md, environment.md and commands.md."""
+    """Write the reference pages: configuration.md, environment.md, commands.md and metrics.md."""
     is_stale = False
     for name, text in reference_pages(context.find_root().command).items():
         page = directory / name

@@ -40,6 +40,7 @@ TABLE: dict[str, Entry] = {
     "worker": Entry("serve", RUN, "Route events and deliver them."),
     "sandbox": Entry("sandbox", RUN, "Simulate Linq: its API, signed webhooks, conversations and faults."),
     "demo": Entry("sandbox", RUN, "Run everything against a sandbox, with two sample teams."),
+    "health": Entry("health", OBSERVE, "Ask a role on this machine whether it works."),
     "ledger": Entry("ledger", OBSERVE, "Show where every event is, and whether the numbers balance."),
     "topics": Entry(
         "topics", OBSERVE, "Show the topics, their readers and their lag; drop a removed topic.", is_group=True

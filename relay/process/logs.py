@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal
 
 import structlog
@@ -19,7 +20,12 @@ if TYPE_CHECKING:
 
 _QUIET = ("arq", "aiohttp", "httpx", "httpcore", "asyncio")
 
+_COUNTED = {"warning": "warning", "error": "error", "critical": "error"}
+
 Format = Literal["auto", "json", "console"]
+
+logged: Counter[str] = Counter({"warning": 0, "error": 0})
+"""The number of warnings and errors that were logged; one for the process, as its logging is."""
 
 
 def configure_logging(level: str, log_format: Format) -> None:
@@ -29,6 +35,7 @@ def configure_logging(level: str, log_format: Format) -> None:
     threshold = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.types.Processor] = [
         structlog.processors.add_log_level,
+        _count,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
@@ -47,6 +54,12 @@ def configure_logging(level: str, log_format: Format) -> None:
     logging.basicConfig(handlers=[handler], level=max(threshold, logging.INFO), force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _count(_: Any, __: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    if level := _COUNTED.get(fields["level"]):
+        logged[level] += 1
+    return fields
 
 
 def _to_console() -> structlog.types.Processor:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import structlog
 
+from relay.process.shared_metrics import forget_process, metrics_variable, sharing_metrics
 from relay.process.subprocesses import death_with_parent
 from relay.process.tasks import wait_for_event
 
@@ -43,6 +45,8 @@ class Program:
     """Variables in addition to those of this process."""
     log: Path | None = None
     """File for its output; None for the output of this process."""
+    metrics: Path | None = None
+    """Folder of the metrics that it shares with the others of its name; None if it is the only one."""
 
 
 async def supervise(programs: Sequence[Program], stop: asyncio.Event) -> int:
@@ -54,8 +58,15 @@ async def supervise(programs: Sequence[Program], stop: asyncio.Event) -> int:
             stop.set()
         return can_run
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(keep(program)) for program in programs]
+    with ExitStack() as stack:
+        folders = {
+            name: stack.enter_context(sharing_metrics())
+            for name, count in Counter(program.name for program in programs).items()
+            if count > 1
+        }
+        async with asyncio.TaskGroup() as group:
+            shared = (replace(program, metrics=folders.get(program.name)) for program in programs)
+            tasks = [group.create_task(keep(program)) for program in shared]
     return 0 if all(task.result() for task in tasks) else WRONG_SETTINGS
 
 
@@ -83,7 +94,7 @@ async def _run_once(program: Program, stop: asyncio.Event) -> int:
         output = stack.enter_context(program.log.open("ab")) if program.log else None
         process = await asyncio.create_subprocess_exec(
             *program.arguments,
-            env={**os.environ, **program.environment},
+            env={**os.environ, **program.environment, **metrics_variable(program.metrics)},
             stdout=output,
             stderr=output,
             start_new_session=True,  # Ctrl-C must reach the supervisor only, which stops the programs in order
@@ -104,3 +115,5 @@ async def _run_once(program: Program, stop: asyncio.Event) -> int:
             log.error("process.killed", name=program.name, pid=process.pid, after_s=STOP_TIMEOUT)
             process.kill()
             await process.wait()
+        if program.metrics is not None:
+            forget_process(program.metrics, process.pid)

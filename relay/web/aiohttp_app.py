@@ -61,7 +61,7 @@ async def _receive(ingress: Ingress, request: web.Request) -> Response:
         return responses.internal_error()
     except Exception:
         log.exception("event.error", dialect=webhook.dialect, line=webhook.target.line)
-        return responses.internal_error()
+        return ingress.fail()
     if connection := connection_of(request):
         connection.has_body()
     return await ingress.receive(webhook)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from relay.process.timings import DEFAULTS
 from relay.web.connection import Connection
-from relay.web.connections import Connections, Limits
+from relay.web.connections import LARGE, Connections, Limits
 from relay.web.handed_over import HandedOver
 from relay.web.ingress import DIALECTS, Webhook
 from relay.web.request_head import MAX_HEAD, METHOD, parse_head
@@ -138,6 +138,11 @@ class _Connection(Connection):
                 return
             if not self._begin(end):
                 self._hand_over()
+                return
+            if self._body_length > LARGE and (delay := self._connections.pace(self._body_length)):
+                self._wait_for_body()
+                if self._webhook is not None and not self._transport.is_closing():
+                    self.pause(delay, self._advance)
                 return
         if len(self._buffer) < self._body_length:
             self._wait_for_body()

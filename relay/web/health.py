@@ -61,6 +61,11 @@ class Readiness:
         ready = all(word == _OK for word in checks.values())
         return ready, {"ready": ready, "checks": checks}
 
+    async def is_ready(self) -> bool:
+        """Return True if every check is ok."""
+        ready, _ = await self.report()
+        return ready
+
     def detail(self) -> dict[str, Any]:
         """Return the details of the last report, for operators only: errors, the lines, the records that are broken."""
         parts = self._parts

@@ -112,7 +112,8 @@ class Ingress:
             return self._reject(webhook, error)
         except Exception:
             log.exception("event.error", dialect=webhook.dialect, line=webhook.target.line)
-            return responses.internal_error()
+            return self.fail()
+        parts.metrics.accepted(webhook.dialect, parts.clock() - began, is_new=is_new)
         parts.last_seen.record(verified, began)
         if self._logs_accepted:
             self._log_accepted(verified, began, is_new=is_new)
@@ -171,6 +172,7 @@ class Ingress:
             await parts.quarantine.put(webhook.dialect, line, webhook.body, str(error), round(parts.clock() * 1000))
         except RejectedWebhook as rejection:
             return self._reject(webhook, rejection)
+        parts.metrics.quarantined(webhook.dialect)
         log.error(
             "event.quarantined",
             reason=str(error),
@@ -193,6 +195,14 @@ class Ingress:
             ms=round((self._parts.clock() - began) * 1000, 2),
         )
 
+    def fail(self) -> Response:
+        """Return the response after a bug of ours, and count it."""
+        return self._counted(responses.internal_error(), "internal")
+
+    def _counted(self, response: Response, code: str) -> Response:
+        self._parts.metrics.refused(response.status, code)
+        return response
+
     def refuse_too_large(self, webhook: Webhook) -> Response:
         """Refuse a body over the limit, which is not read and so not verified."""
         self._parts.refusals.record(
@@ -204,20 +214,23 @@ class Ingress:
             remote=webhook.remote,
             subscription=next(iter(webhook.headers.getall(SUBSCRIPTION_ID, ())), None),
         )
-        return responses.too_large()
+        return self._counted(responses.too_large(), "too_large")
 
     def refuse_request(self, status: int, method: str, path: str, remote: str | None) -> float:
         """Record a request that is no webhook; return the seconds to wait before its response."""
         code, reason = _NO_WEBHOOK.get(status, (f"http_{status}", "the request cannot be handled"))
         if status == HTTPStatus.NOT_FOUND and path.startswith(_PREFIX):
             code, reason = _WRONG_PATH
-        return self._refuse_http(code, reason, remote, method=method, path=path)
+        return self._refuse_http(status, code, reason, remote, method=method, path=path)
 
     def refuse_malformed(self, remote: str | None, fault: str) -> None:
         """Record a request that is not valid HTTP, or over aiohttp's limits; `fault` is the name of aiohttp's error."""
-        self._refuse_http("malformed", _MALFORMED, remote, cause=fault, fault=fault)
+        self._refuse_http(HTTPStatus.BAD_REQUEST, "malformed", _MALFORMED, remote, cause=fault, fault=fault)
 
-    def _refuse_http(self, code: str, reason: str, remote: str | None, cause: str = "", **example: str) -> float:
+    def _refuse_http(
+        self, status: int, code: str, reason: str, remote: str | None, cause: str = "", **example: str
+    ) -> float:
+        self._parts.metrics.refused(int(status), code)
         is_limited = not self._parts.failures.take(remote)
         self._parts.refusals.record(
             code, cause=cause, reason=reason, final=True, remote=remote, limited=is_limited, **example
@@ -226,6 +239,7 @@ class Ingress:
 
     def interrupted(self, reason: str, webhook: Webhook) -> None:
         """Record a sender that disconnected in the middle of a body."""
+        self._parts.metrics.refused(None, "cut_off")
         self._parts.refusals.record(
             "cut_off",
             event="event.cut_off",
@@ -252,4 +266,4 @@ class Ingress:
         )
         # A secret that is not stored is a fault of ours, also of a sender over its budget: 503.
         shown = cause if isinstance(cause, SecretUnknown) else error
-        return responses.rejected(shown, self._parts.failures.delay() if limited else 0.0)
+        return self._counted(responses.rejected(shown, self._parts.failures.delay() if limited else 0.0), cause.code)

@@ -6,7 +6,6 @@ their responses (bodies have ten seconds to arrive), the process ends.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -24,11 +23,13 @@ from relay.web.connections import Limits
 from relay.web.fast_path import FastPath
 from relay.web.health import Readiness, add_health
 from relay.web.ingress import Ingress
+from relay.web.metrics import add_metrics
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from relay.config.settings import Settings
+    from relay.net.http_listener import ProtocolFactory, Requests
     from relay.net.listen_address import Listen
     from relay.parts import IngressParts
     from relay.process.timings import Timings
@@ -47,7 +48,12 @@ def listening_for_webhooks(
 ) -> AbstractAsyncContextManager[int]:
     """Serve webhooks while the context is open; yield the port. Arguments and errors are those of `listening`."""
     ingress = Ingress(parts)
-    fast_path = partial(FastPath, ingress, parts.clock, limits=limits, timings=timings)
+
+    def fast_path(aiohttp: ProtocolFactory, requests: Requests) -> FastPath:
+        made = FastPath(ingress, parts.clock, aiohttp, requests, limits, timings)
+        parts.metrics.count_connections(made.connections.open)
+        return made
+
     return listening(
         ingress_app(ingress, readiness),
         listen,
@@ -68,6 +74,8 @@ async def serve_ingress(settings: Settings, *, share_port: bool = False) -> None
         readiness = Readiness(parts)
         admin = web.Application()
         add_health(admin, readiness)
+        add_metrics(admin, parts.metrics.process)
+        parts.metrics.process.watch_ready(readiness.is_ready)
         async with (
             listening(admin, settings.relay_admin_listen, share_port=share_port),
             listening_for_webhooks(

@@ -1,5 +1,7 @@
-"""Generated reference pages: relay.toml from its pydantic models, the environment from `Settings`, commands from typer.
+"""Generated reference pages: relay.toml, the environment, commands and metrics.
 
+relay.toml comes from its pydantic models, the environment from `Settings`, commands from typer, metrics from
+`relay.metrics.declared`.
 Texts are the attribute docstrings of the models and the help texts of the commands, so a page cannot differ from the
 code. `relay docs` writes the pages; a test compares the committed ones with its output.
 """
@@ -11,6 +13,7 @@ from typing import Any
 from relay.cli.reference.commands import commands_page
 from relay.cli.reference.configuration import configuration_page
 from relay.cli.reference.environment import environment_page
+from relay.cli.reference.metrics import metrics_page
 
 
 def reference_pages(root: Any) -> dict[str, str]:
@@ -19,4 +22,5 @@ def reference_pages(root: Any) -> dict[str, str]:
         "configuration.md": configuration_page(),
         "environment.md": environment_page(),
         "commands.md": commands_page(root),
+        "metrics.md": metrics_page(),
     }

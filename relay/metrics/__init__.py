@@ -1,0 +1,1 @@
+"""Metrics for Prometheus: their names and labels (`declared`), and what a process counts on the path of an event."""

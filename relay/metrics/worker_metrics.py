@@ -1,0 +1,110 @@
+"""The metrics of a worker: what it routed, and for each subscription its attempts, their durations and the certificate.
+
+A lane appends its attempts to a list. The series of a subscription begin with its first attempt and end when it is no
+longer in relay.toml.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from relay.core.event import Dialect
+from relay.metrics import declared
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Sized
+
+    from relay.core.delivery.outcome import Attempt, Outcome
+    from relay.metrics.process_metrics import ProcessMetrics
+
+
+class LaneMetrics:
+    """The counts of one subscription."""
+
+    def __init__(self) -> None:
+        self.attempts: list[tuple[Outcome, int]] = []
+        """Outcome and milliseconds of the attempts since they were written last."""
+        self.in_flight: list[Sized] = []
+        """The deliveries in flight, of each worker of the lane: a former one may still be ending."""
+
+    def attempted(self, attempt: Attempt) -> None:
+        """Count an attempt."""
+        self.attempts.append((attempt.outcome, attempt.took_ms))
+
+    @contextmanager
+    def delivering(self, in_flight: Sized) -> Iterator[None]:
+        """Count what is in flight while the context is open."""
+        self.in_flight.append(in_flight)
+        try:
+            yield
+        finally:
+            self.in_flight = [other for other in self.in_flight if other is not in_flight]
+
+
+class WorkerMetrics:
+    """The counts of a worker process."""
+
+    def __init__(self, process: ProcessMetrics, subscriptions: Callable[[], Collection[str]]) -> None:
+        """`subscriptions` returns the names in relay.toml."""
+        self.process = process
+        self._subscriptions = subscriptions
+        self._routed = process.counter(declared.EVENTS_ROUTED)
+        self._unmatched = process.counter(declared.EVENTS_UNMATCHED)
+        self._quarantined = process.counter(declared.EVENTS_QUARANTINED)
+        for dialect in Dialect:
+            self._quarantined.labels(dialect)  # 0 from the beginning, so that a rate sees the first one
+        self._attempts = process.counter(declared.DELIVERY_ATTEMPTS)
+        self._durations = process.durations(declared.DELIVERY_ATTEMPT_DURATION)
+        self._in_flight = process.gauge(declared.DELIVERIES_IN_FLIGHT)
+        self._certificates = process.gauge(declared.SUBSCRIBER_CERTIFICATE_EXPIRY)
+        self._lanes: dict[str, LaneMetrics] = {}
+        self._outcomes: dict[str, set[Outcome]] = {}
+        process.on_flush(self._flush)
+        process.show_only("subscription", subscriptions)
+
+    def lane(self, subscription: str) -> LaneMetrics:
+        """Return the counts of a subscription."""
+        return self._lanes.setdefault(subscription, LaneMetrics())
+
+    def routed(self, routed: int, unmatched: int) -> None:
+        """Count a batch of events that left the inbox."""
+        self._routed.inc(routed)
+        self._unmatched.inc(unmatched)
+
+    def quarantined(self, dialect: Dialect) -> None:
+        """Count an event that could not be decoded."""
+        self._quarantined.labels(dialect).inc()
+
+    def certificate(self, subscription: str, expires: float) -> None:
+        """Keep the end (Unix seconds) of the certificate that a subscriber's server has shown."""
+        self._certificates.labels(subscription).set(expires)
+
+    def _flush(self) -> None:
+        current = self._subscriptions()
+        for name, lane in list(self._lanes.items()):
+            if lane.attempts:
+                self._write(name, lane)
+            in_flight = sum(map(len, lane.in_flight))
+            self._in_flight.labels(name).set(in_flight)
+            if name not in current and not lane.in_flight:
+                self._forget(name)
+
+    def _write(self, name: str, lane: LaneMetrics) -> None:
+        attempts, lane.attempts = lane.attempts, []
+        for outcome, count in Tally(outcome for outcome, _ in attempts).items():
+            self._attempts.labels(name, outcome).inc(count)
+            self._outcomes.setdefault(name, set()).add(outcome)
+        self._durations.labels(name).observe_all([took_ms / 1000 for _, took_ms in attempts])
+
+    def _forget(self, name: str) -> None:
+        """Remove the series of a subscription that is not in relay.toml any more."""
+        del self._lanes[name]
+        outcomes = self._outcomes.pop(name, set())
+        if self.process.is_shared:
+            return  # the library cannot remove series of shared metrics; they are not shown (`show_only`)
+        for outcome in outcomes:
+            self._attempts.remove(name, outcome)
+        for metric in (self._durations, self._in_flight, self._certificates):
+            metric.remove(name)
