@@ -13,6 +13,8 @@ from redis.exceptions import NoPermissionError
 
 from relay.core.errors import RelayError
 from relay.doctor.finding import Finding, State, problem
+from relay.doctor.fleet_checks import AREA as PROCESSES
+from relay.doctor.fleet_checks import examine_fleet
 from relay.doctor.keyring_checks import AREA as KEYRING
 from relay.doctor.keyring_checks import examine_keyring
 from relay.doctor.lane_checks import examine_destinations, examine_lanes
@@ -37,6 +39,7 @@ async def examine(settings: Settings, redis: Redis, loaded: Loaded) -> list[Find
         REDIS, examine_redis(redis, settings), "check REDIS_URL, and that Redis is running"
     )
     findings += await _errors_as_findings(KEYRING, examine_keyring(settings, redis), "check Redis")
+    findings += await _errors_as_findings(PROCESSES, examine_fleet(redis, time.time()), "check Redis")
     findings += await _errors_as_findings(
         "subscriptions", examine_lanes(redis, config), "check Redis: see the findings about it"
     )
