@@ -62,6 +62,7 @@ Everything else
     relay:unmatched             hash      events that matched no topic, by event type
     relay:audit                 stream    what operators changed with the command line, who and why (`store.audit`); the
                                           newest 10,000
+    relay:maintenance           hash      `swept_at`: when a worker last finished a sweep (ms)
     relay:memory_probe          string    written by a worker to see whether Redis accepts writes; lives a second
 
 No key has a hash tag: arq's own keys have none either, so Redis Cluster is not supported.
@@ -89,6 +90,7 @@ AUDITED = "relay:audited"
 UNMATCHED = "relay:unmatched"
 REFUSED = "relay:refused"
 AUDIT = "relay:audit"
+MAINTENANCE = "relay:maintenance"
 MEMORY_PROBE = "relay:memory_probe"
 REPLAYS = "relay:replays"
 REPLAYS_RUNNING = "relay:replays:running"

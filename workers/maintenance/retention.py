@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from relay.config.file import ConfigFile
-    from relay.core.config.topics import Topic
     from relay.store.topics.retention import Trimmed
 
 _ALARM = 0.5  # of the hard cap: early enough for an operator to act
@@ -60,7 +59,7 @@ class Retention:
         known = {topic.name: topic for topic in self._rules.current.config.topics}
         for name in sorted(known.keys() | await self._members(keys.TOPICS)):
             topic = known.get(name)
-            bounds = bounds_of(topic) if topic else Bounds()
+            bounds = Bounds.of(topic)
             trimming = trim_topic(self._redis, name, bounds, round(self._clock() * 1000))
             trimmed = await self._isolation.contain("topic", name, trimming, {keys.topic(name): "stream"})
             holding = trim_held_events(self._redis, name, bounds.hard_size)
@@ -102,8 +101,3 @@ class Retention:
             log.error("topic.filling", **fields, note=note)
         elif trimmed.removed:
             log.info("topic.trimmed", **fields)
-
-
-def bounds_of(topic: Topic) -> Bounds:
-    """Return the bounds that a topic is trimmed to."""
-    return Bounds(topic.keep, topic.size, topic.hard_size)
