@@ -41,6 +41,8 @@ class RedisServer:
     port: int = field(default_factory=reserve_port)
     in_use: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Acquired by the fault that affects Redis."""
+    append_only: bool = True
+    """False to load `dump.rdb`, which a server with an append-only file ignores."""
     _process: asyncio.subprocess.Process | None = None
 
     @property
@@ -59,7 +61,8 @@ class RedisServer:
         config = self.directory / "redis.conf"
         config.write_text(
             f"port {self.port}\nbind 127.0.0.1\ndir {self.directory}\nlogfile redis.log\n"
-            f'appendonly yes\nappendfsync {self.fsync}\nsave ""\nmaxmemory-policy noeviction\n'
+            f"appendonly {'yes' if self.append_only else 'no'}\nappendfsync {self.fsync}\n"
+            'save ""\nmaxmemory-policy noeviction\n'
             "enable-debug-command local\n"
         )
         self._process = await asyncio.create_subprocess_exec(

@@ -62,6 +62,7 @@ USES: dict[str, list[Use]] = {
             "relay/net/http_listener.py",
             "replaced: aiohttp's own responses to malformed HTTP would show the versions of aiohttp and Python",
         ),
+        Use("aiohttp.abc:AbstractResolver", "relay/alerts/post.py", "subclassed: addresses that [egress] allows"),
         Use("aiohttp.typedefs:Handler", "relay/net/http_listener.py", "a type, for mypy only"),
     ],
     "typer": [

@@ -18,6 +18,7 @@ from relay.cli.help import EXIT_CODES, RelayCommand, RelayGroup, verbatim
 from relay.cli.interrupts import INTERRUPTED, exit_on_interrupt
 from relay.cli.terminal import escape_what_cannot_be_encoded, fail, flush
 from relay.core.errors import RelayError, SeveralProblems
+from relay.process.build import revision
 from relay.process.imports import lasting_imports
 
 
@@ -35,17 +36,20 @@ class Entry(NamedTuple):
 RUN, OBSERVE, REPAIR, SET_UP = "Run", "Observe", "Repair", "Set up"
 
 TABLE: dict[str, Entry] = {
-    "up": Entry("serve", RUN, "Run everything on this machine: Redis if needed, bootstrap, ingress and worker."),
+    "up": Entry("serve", RUN, "Run everything on this machine: Redis if needed, bootstrap, ingress, worker, admin."),
     "ingress": Entry("serve", RUN, "Receive Linq's webhooks."),
     "worker": Entry("serve", RUN, "Route events and deliver them."),
+    "admin": Entry("serve", RUN, "Serve operators: health checks and metrics, apart from ingress and worker."),
     "sandbox": Entry("sandbox", RUN, "Simulate Linq: its API, signed webhooks, conversations and faults."),
     "demo": Entry("sandbox", RUN, "Run everything against a sandbox, with two sample teams."),
+    "health": Entry("health", OBSERVE, "Ask a role on this machine whether it works."),
     "ledger": Entry("ledger", OBSERVE, "Show where every event is, and whether the numbers balance."),
     "topics": Entry(
         "topics", OBSERVE, "Show the topics, their readers and their lag; drop a removed topic.", is_group=True
     ),
     "attempts": Entry("attempts", OBSERVE, "Search delivery attempts."),
     "audit": Entry("audit", OBSERVE, "Show what operators changed, who, when and why."),
+    "alerts": Entry("alerts", OBSERVE, "Show what is firing of [alerts] in relay.toml; send a test.", is_group=True),
     "doctor": Entry("doctor", OBSERVE, "Examine Redis, Linq and every destination; say what to do."),
     "subscriptions": Entry("subscriptions", REPAIR, "List, pause, resume and drop push subscriptions.", is_group=True),
     "dead": Entry("dead", REPAIR, "List, show, replay and drop dead letters.", is_group=True),
@@ -120,7 +124,7 @@ app = typer.Typer(
 
 def _version(is_asked: bool) -> None:  # noqa: FBT001  typer calls it so
     if is_asked:
-        typer.echo(f"linq-relay {__version__}")
+        typer.echo(f"linq-relay {__version__} (revision {revision()})")
         raise typer.Exit
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from relay.admin.role import admin_group
 from relay.bootstrap.both_apis import apply_both
 from relay.bootstrap.desired import public_url_of
 from relay.bootstrap.v2_reconcile import V2_NEEDS
@@ -21,13 +22,13 @@ from relay.process.embedded_redis import embedded_redis
 from relay.process.event_loop import stop_on_signals
 from relay.process.logs import configure_logging
 from relay.process.subprocesses import python
-from relay.process.supervisor import Program, supervise
+from relay.process.supervisor import supervise
 from relay.process.tasks import end_task
 from relay.process.timings import Timings, load_timings
-from relay.store.driver.client import REDIS_ERRORS, describe
+from relay.store.driver.client import REDIS_ERRORS, REQUEST_TIMEOUT, describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from redis.asyncio import Redis
 
@@ -69,14 +70,12 @@ async def run_group(ingress_processes: int, worker_processes: int) -> int:
             rules = ConfigFile(settings.relay_config, timings.config_poll)
             bootstrap = asyncio.create_task(_bootstrap(settings, rules, timings), name="bootstrap")
             stack.push_async_callback(end_task, bootstrap)
+        redis = await stack.enter_async_context(open_store(settings, REQUEST_TIMEOUT))
+        group = await stack.enter_async_context(admin_group(settings, redis, stop))
         share = ["--share-port"] if ingress_processes > 1 else []
-        return await supervise(
-            [
-                *_programs("ingress", python("relay", "ingress", *share), ingress_processes, environment),
-                *_programs("worker", python("workers"), worker_processes, environment),
-            ],
-            stop,
-        )
+        ingresses = group.add("ingress", python("relay", "ingress", *share), ingress_processes, environment)
+        workers = group.add("worker", python("workers"), worker_processes, environment)
+        return await supervise([*ingresses, *workers], stop)
 
 
 def load_all() -> Settings:
@@ -116,10 +115,6 @@ def load_all() -> Settings:
     if problems:
         raise ConfigError("linq-relay cannot start:", tuple(problems))
     return settings
-
-
-def _programs(name: str, arguments: Sequence[str], count: int, environment: dict[str, str]) -> list[Program]:
-    return [Program(name, arguments, environment) for _ in range(count)]
 
 
 async def _bootstrap(settings: Settings, rules: ConfigFile, timings: Timings) -> None:

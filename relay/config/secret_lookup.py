@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from dotenv import dotenv_values
 
 from relay.core.config.endpoint import check_found, endpoint_of, references
-from relay.core.config.relay_toml import subscription_rows
+from relay.core.config.relay_toml import endpoint_rows
 from relay.core.config.toml_positions import TomlPositions
 from relay.core.errors import Problem
 from relay.net.target import Target
@@ -27,28 +27,28 @@ if TYPE_CHECKING:
     from relay.core.config.relay_toml import RelayConfig
     from relay.core.secret import SecretReference
 
-Found = list[dict["KeyPath", str]]
-"""The values of the references of each subscription, in the order of the file."""
+Found = dict["KeyPath", dict["KeyPath", str]]
+"""The values of the references of each endpoint, by the path of its table."""
 
 
 def look_up(text: str, path: Path) -> tuple[Found, list[Problem]]:
     """Look up the references in `text`, the content of the file at `path`; return the values and the problems."""
     positions = TomlPositions(text, str(path))
-    found: Found = []
+    found: Found = {}
     problems: list[Problem] = []
-    for position, row in enumerate(subscription_rows(text)):
+    for table, row in endpoint_rows(text).items():
+        owner = row.get("name") if table[0] == "subscriptions" else table[0]
         values: dict[KeyPath, str] = {}
         for key_path, reference in references(row):
             try:
                 values[key_path] = _checked(key_path, _find(reference, path.parent), values)
             except ValueError as error:
-                place = positions.of(("subscriptions", position, *key_path))
-                problems.append(Problem(place, f"{row.get('name')}: {error}"))
-        found.append(values)
+                problems.append(Problem(positions.of((*table, *key_path)), f"{owner}: {error}"))
+        found[table] = values
         try:
             Target.from_url(str(row.get("url")))
         except ValueError as error:
-            problems.append(Problem(positions.of(("subscriptions", position, "url")), f"{row.get('name')}: {error}"))
+            problems.append(Problem(positions.of((*table, "url")), f"{owner}: {error}"))
     return found, problems
 
 
@@ -63,14 +63,19 @@ def _checked(key_path: KeyPath, text: str, before: Mapping[KeyPath, str]) -> str
 def endpoints_of(config: RelayConfig, found: Found) -> Mapping[str, Endpoint]:
     """Return the endpoints of the subscriptions of `config` by name; no value may be missing in `found`."""
     return {
-        subscription.name: endpoint_of(subscription, values, config.egress)
-        for subscription, values in zip(config.subscriptions, found, strict=True)
+        subscription.name: endpoint_of(subscription, found["subscriptions", position], config.egress)
+        for position, subscription in enumerate(config.subscriptions)
     }
+
+
+def alerts_endpoint(config: RelayConfig, found: Found) -> Endpoint | None:
+    """Return the endpoint of `[alerts]`; None without that table."""
+    return endpoint_of(config.alerts, found["alerts",], config.egress) if config.alerts else None
 
 
 def files_in(text: str, path: Path) -> Iterator[Path]:
     """Yield the files that `text`, the content of the file at `path`, refers to."""
-    for row in subscription_rows(text):
+    for row in endpoint_rows(text).values():
         yield from (path.parent / reference.value for _, reference in references(row) if reference.source == "file")
 
 

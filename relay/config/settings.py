@@ -125,9 +125,11 @@ class Settings(BaseSettings):
     """
     relay_listen: ListenAt = Listen(host=EVERY_ADDRESS, port=8080)
     """Address and port on which the ingress listens, such as `127.0.0.1:8080`."""
-    relay_admin_listen: ListenAt = Listen(host="127.0.0.1", port=8081)
-    """Address and port of the admin listener, which answers `/live` and `/ready` apart from Linq's
-    traffic."""
+    relay_admin_listen: ListenAt | None = None
+    """Address and port of the admin listener, which serves `/live`, `/ready` and `/metrics` to operators; it must not
+    be public. Without it the address is `127.0.0.1`, and the port 8081 for `relay ingress` and `relay up`, 8082 for
+    `relay worker`, 8083 for `relay admin`.
+    """
     relay_config: Path = Path(_DEFAULT_CONFIG)
     """Path of relay.toml, the file with the topics and the subscriptions."""
     relay_data_dir: Path = Path(".relay")
@@ -167,6 +169,10 @@ class Settings(BaseSettings):
     relay_worker_nice: Annotated[int, Field(ge=0, le=19)] = 10
     """Niceness of a worker process, from 0 (normal priority) to 19 (lowest). A higher value gives other processes of
     the machine, such as the ingress and Redis, precedence.
+    """
+    relay_revision: str | None = None
+    """Revision that `relay --version`, `/ready` and the metrics name, such as a commit; the image sets it. Without it,
+    it is that of the build or of the checkout, or `unknown`.
     """
     relay_log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Lowest severity that is logged: `debug`, `info`, `warning` or `error`."""

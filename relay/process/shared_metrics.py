@@ -6,16 +6,13 @@ stay: they must not fall when it is restarted. Its gauges, such as the connectio
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
 
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """Variable of prometheus-client: the folder. Without it, a process keeps its numbers to itself."""
 
 
-def forget_process(folder: Path, pid: int) -> None:
+def forget_process(folder: Path | str, pid: int) -> None:
     """Delete the gauges of a process that has ended."""
-    for file in folder.glob(f"gauge_live*_{pid}.db"):
+    for file in Path(folder).glob(f"gauge_live*_{pid}.db"):
         file.unlink(missing_ok=True)

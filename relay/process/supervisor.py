@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from relay.process.shared_metrics import SHARED_FOLDER, forget_process
 from relay.process.subprocesses import death_with_parent
 from relay.process.tasks import wait_for_event
 
@@ -33,6 +34,23 @@ _STEADY = 30.0  # seconds of running after which the restart backoff is reset
 log = structlog.get_logger()
 
 
+@dataclass(slots=True)
+class Status:
+    """State of a program, kept up to date by its supervisor."""
+
+    pid: int | None = None
+    """None while it does not run."""
+    exit_code: int | None = None
+    """That of its last run; None before its first end."""
+
+    @property
+    def text(self) -> str:
+        """The state in a few words."""
+        if self.pid is not None:
+            return f"running (pid {self.pid})"
+        return "not started" if self.exit_code is None else f"not running (it ended with exit code {self.exit_code})"
+
+
 @dataclass(frozen=True, slots=True)
 class Program:
     """Program to run."""
@@ -43,6 +61,9 @@ class Program:
     """Variables in addition to those of this process."""
     log: Path | None = None
     """File for its output; None for the output of this process."""
+    descriptors: Sequence[int] = ()
+    """Open files of this process that it inherits."""
+    status: Status = field(default_factory=Status)
 
 
 async def supervise(programs: Sequence[Program], stop: asyncio.Event) -> int:
@@ -88,7 +109,9 @@ async def _run_once(program: Program, stop: asyncio.Event) -> int:
             stderr=output,
             start_new_session=True,  # Ctrl-C must reach the supervisor only, which stops the programs in order
             preexec_fn=death_with_parent(),
+            pass_fds=program.descriptors,
         )
+    program.status.pid = process.pid
     log.debug("process.started", name=program.name, pid=process.pid)
     ended = asyncio.ensure_future(process.wait())
     stopped = asyncio.ensure_future(stop.wait())
@@ -104,3 +127,6 @@ async def _run_once(program: Program, stop: asyncio.Event) -> int:
             log.error("process.killed", name=program.name, pid=process.pid, after_s=STOP_TIMEOUT)
             process.kill()
             await process.wait()
+        if folder := program.environment.get(SHARED_FOLDER):
+            forget_process(folder, process.pid)
+        program.status.pid, program.status.exit_code = None, process.returncode

@@ -63,6 +63,10 @@ Everything else
     relay:audit                 stream    what operators changed with the command line, who and why (`store.audit`); the
                                           newest 10,000
     relay:maintenance           hash      `swept_at`: when a worker last finished a sweep (ms)
+    relay:alerts                hash      alerts (`[alerts]` in relay.toml) that are firing, or pending
+    relay:alerts:outbox         stream    webhooks about them that the URL has not taken yet, at most a thousand
+    relay:alerts:sending        hash      the last failure to send one, and the time of the next try
+    relay:alerts:history        stream    counters of webhooks by the minute; a day and an hour
     relay:memory_probe          string    written by a worker to see whether Redis accepts writes; lives a second
 
 No key has a hash tag: arq's own keys have none either, so Redis Cluster is not supported.
@@ -91,6 +95,10 @@ UNMATCHED = "relay:unmatched"
 REFUSED = "relay:refused"
 AUDIT = "relay:audit"
 MAINTENANCE = "relay:maintenance"
+ALERTS = "relay:alerts"
+ALERTS_OUTBOX = "relay:alerts:outbox"
+ALERTS_SENDING = "relay:alerts:sending"
+ALERTS_HISTORY = "relay:alerts:history"
 MEMORY_PROBE = "relay:memory_probe"
 REPLAYS = "relay:replays"
 REPLAYS_RUNNING = "relay:replays:running"

@@ -6,6 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from relay.web.connections import Connections, Queue
 
 
@@ -36,6 +38,16 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Disconnect a sender that does not read its responses."""
         self._transport.abort()
+
+    def pause(self, seconds: float, then: Callable[[], None]) -> None:
+        """Read nothing for so long, and call `then`; the kernel's buffers slow the sender down."""
+        self._transport.pause_reading()
+        self._loop.call_later(seconds, self._resume, then)
+
+    def _resume(self, then: Callable[[], None]) -> None:
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+            then()
 
     def delay(self) -> None:
         """Let the connection wait for its refusal: it is the first to make room for another one."""

@@ -8,6 +8,7 @@ are in front: a sweep looks only at them.
     unused    accepted, no byte yet           deadline of a head
     head      a part of a head has arrived    deadline of a head
     body      its body is arriving            deadline of a body
+    sending   reads its response slowly       deadline of a body
     idle      kept after a response           idle timeout
     delayed   refused, the response waits     none, the delay is bounded
     leaving   responded to, being closed      linger
@@ -16,6 +17,9 @@ At the limit of connections one makes room: a delayed one if there is any, since
 failures (`net.failure_limit`), or the one that has waited longest. At the limit of unverified bytes it is the one that
 has held some longest: senders that do their work are never in front for long. What was closed is logged once a second,
 by reason.
+
+Large requests are worked on at a limited rate, all together: thousands of senders that upload at once would keep the
+event loop busy with copying and verifying. Linq's webhooks have a few kilobytes and never wait for it.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
+from relay.net.pace import Pace
 from relay.process.descriptors import descriptor_limit
 from relay.process.timings import DEFAULTS
 
@@ -40,7 +45,12 @@ if TYPE_CHECKING:
 _TICK = 1.0  # seconds from one sweep to the next, at most
 _LOG_INTERVAL = 1.0
 _RESERVED = 128  # descriptors for other things than connections: Redis, the listeners, files
+_RATE = 32 * 1024 * 1024  # bytes a second of large requests
+_BURST = 8 * 1024 * 1024  # bytes at once
 _FEWEST = 16  # connections, with however few descriptors
+
+LARGE = 64 * 1024
+"""Bytes of a request beyond which it is subject to the common rate of large requests."""
 
 log = structlog.get_logger()
 
@@ -91,14 +101,16 @@ class Connections:
         self.unused = Queue("no request came", timings.request_head, {})
         self.head = Queue("its head came too slowly", timings.request_head, {})
         self.body = Queue("its body came too slowly", timings.request_body, {})
+        self.sending = Queue("it read its response too slowly", timings.request_body, {})
         self.idle = Queue("idle", limits.idle, {})
         self.delayed = Queue("refused", math.inf, {})
         self.leaving = Queue("leaving", timings.linger, {})
-        self._queues = (self.unused, self.head, self.body, self.idle, self.leaving)
+        self._queues = (self.unused, self.head, self.body, self.sending, self.idle, self.leaving)
         self._holders: dict[Connection, None] = {}  # connections that hold bytes, in the order in which they began to
         self._closed: Counter[str] = Counter()
         self._logged = -_LOG_INTERVAL
         self._loop = asyncio.get_running_loop()
+        self._pace = Pace(_RATE, _BURST, self._loop.time)
         self._tick = min(_TICK, *(queue.timeout / 4 for queue in self._queues))
         self._sweeping = self._loop.call_later(self._tick, self._sweep)
         self._removed = asyncio.Event()
@@ -144,6 +156,10 @@ class Connections:
             self._count("too many unverified bytes")
             self.hold(slowest, 0)
             slowest.abort()
+
+    def pace(self, size: int) -> float:
+        """Return the seconds to wait before `size` bytes of a large request are worked on."""
+        return self._pace.take(size)
 
     async def drained(self, timeout: float) -> None:
         """Wait until no connection is open, with a timeout."""

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from relay.process.timings import DEFAULTS
 from relay.web.connection import Connection
-from relay.web.connections import Connections, Limits
+from relay.web.connections import LARGE, Connections, Limits
 from relay.web.handed_over import HandedOver
 from relay.web.ingress import DIALECTS, Webhook
 from relay.web.request_head import MAX_HEAD, METHOD, parse_head
@@ -139,6 +139,10 @@ class _Connection(Connection):
             if not self._begin(end):
                 self._hand_over()
                 return
+            if self._body_length > LARGE and (delay := self._connections.pace(self._body_length)):
+                if self._wait_for_body():
+                    self.pause(delay, self._advance)
+                return
         if len(self._buffer) < self._body_length:
             self._wait_for_body()
         elif self._webhook is not None:
@@ -177,15 +181,16 @@ class _Connection(Connection):
         self._searched = max(0, len(self._buffer) - len(_END_OF_HEAD) + 1)
         self._wait_in_queue(self._connections.head)
 
-    def _wait_for_body(self) -> None:
-        """Wait for the rest of the body, unless the headers alone show that it would be refused."""
+    def _wait_for_body(self) -> bool:
+        """Wait for the rest of the body; return False if the headers alone show that it would be refused."""
         if self.queue is not self._connections.body and self._webhook is not None:
             refusal = self._fast_path.ingress.refuse_early(self._webhook)
             if refusal is not None:
                 self._webhook = None
                 self._leave(refusal)
-                return
+                return False
         self._wait_in_queue(self._connections.body)
+        return not self._transport.is_closing()
 
     def _wait_in_queue(self, queue: Queue) -> None:
         if self._is_half_closed:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from relay.web.connection import Connection
+from relay.web.connections import LARGE
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
@@ -55,7 +56,10 @@ class HandedOver(Connection):
             self._recent = 0
         self._recent += len(data)
         connections.hold(self, self.held + len(data))
-        self._protocol.data_received(data)
+        if self.held > LARGE and (delay := connections.pace(len(data))) and not self._transport.is_closing():
+            self.pause(delay, lambda: self._protocol.data_received(data))
+        else:
+            self._protocol.data_received(data)
 
     def eof_received(self) -> bool:
         """Keep the connection open: the sender reads its response."""

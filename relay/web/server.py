@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import structlog
-from aiohttp import web
 
+from relay.config.admin_address import INGRESS
 from relay.net.http_listener import listening
 from relay.parts import ingress_parts
 from relay.process.descriptors import raise_descriptor_limit
@@ -18,12 +18,13 @@ from relay.process.event_loop import stop_on_signals
 from relay.process.gc_tuning import tune_gc
 from relay.process.timings import DEFAULTS, load_timings
 from relay.store.driver.access import check_access
+from relay.web.admin.listener import listening_for_operators
+from relay.web.admin.report import Identity, ObservedProcess
 from relay.web.aiohttp_app import ingress_app
 from relay.web.connections import Limits
 from relay.web.fast_path import FastPath
-from relay.web.health import Readiness, add_health
+from relay.web.health import Readiness
 from relay.web.ingress import Ingress
-from relay.web.metrics import add_metrics
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -72,12 +73,11 @@ async def serve_ingress(settings: Settings, *, share_port: bool = False) -> None
     async with ingress_parts(settings, timings=timings) as parts:
         await check_access(parts.redis)
         readiness = Readiness(parts)
-        admin = web.Application()
-        add_health(admin, readiness)
-        add_metrics(admin, parts.metrics.process)
-        parts.metrics.process.watch_ready(readiness.is_ready)
+        metrics = parts.metrics.process
+        metrics.watch_ready(readiness.is_ready)
+        observed = ObservedProcess(Identity(INGRESS, settings), readiness, metrics)
         async with (
-            listening(admin, settings.relay_admin_listen, share_port=share_port),
+            listening_for_operators(observed, settings, INGRESS, share_port=share_port, timings=timings),
             listening_for_webhooks(
                 parts,
                 readiness,
@@ -91,5 +91,5 @@ async def serve_ingress(settings: Settings, *, share_port: bool = False) -> None
             tune_gc()
             await stop.wait()
             log.info("ingress.stopping")
-            readiness.stopping = True
+            readiness.lifecycle.stop()
     log.info("ingress.stopped")

@@ -16,7 +16,7 @@ from tests.config.variables import GOOD, KEY, problems_with, set_all
 def test_an_empty_environment_has_defaults() -> None:
     settings = Settings.load()
     assert settings.redis_url is None
-    assert (str(settings.relay_listen), str(settings.relay_admin_listen)) == ("0.0.0.0:8080", "127.0.0.1:8081")
+    assert (str(settings.relay_listen), settings.relay_admin_listen) == ("0.0.0.0:8080", None)
     assert (settings.relay_config, settings.relay_data_dir) == (Path("relay.toml"), Path(".relay"))
     assert settings.relay_dedupe_window == 6 * 3600
     assert (settings.linq_api_v3_base_url, settings.linq_v2_base_url) == (DEFAULT_LINQ_V3, DEFAULT_LINQ_V2)
@@ -209,7 +209,7 @@ def test_variables_are_shown_with_secrets_masked(monkeypatch: pytest.MonkeyPatch
 
 def test_unset_variables_are_not_shown() -> None:
     assert set(Settings.load().shown()) == {
-        *("RELAY_LISTEN", "RELAY_ADMIN_LISTEN", "RELAY_CONFIG", "RELAY_DATA_DIR", "RELAY_DEDUPE_WINDOW"),
+        *("RELAY_LISTEN", "RELAY_CONFIG", "RELAY_DATA_DIR", "RELAY_DEDUPE_WINDOW"),
         *("RELAY_REPLICAS", "RELAY_WORKER_NICE", "RELAY_MEMORY_HIGH_WATER"),
         *("RELAY_MAX_CONNECTIONS", "RELAY_MAX_UNVERIFIED_MIB", "RELAY_IDLE_TIMEOUT"),
         *("RELAY_MAX_CONNECTIONS", "RELAY_MAX_UNVERIFIED_MIB", "RELAY_IDLE_TIMEOUT"),

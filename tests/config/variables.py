@@ -25,6 +25,7 @@ GOOD = {
     "RELAY_IDLE_TIMEOUT": "75s",
     "RELAY_WORKER_NICE": "3",
     "RELAY_MEMORY_HIGH_WATER": "0.8",
+    "RELAY_REVISION": "0123abcd",
     "RELAY_LOG_LEVEL": "warning",
     "RELAY_LOG_FORMAT": "json",
     "LINQ_API_V3_API_KEY": "linq-key-hunter2",

@@ -86,14 +86,17 @@ def test_hidden_commands_are_not_listed() -> None:
 def test_every_key_of_relay_toml_is_listed() -> None:
     listed = {row[0].strip("`") for row in page("configuration.md").all_rows()}
     missing = {
-        key for model in tables_of(RelayConfig) if model is not RelayConfig for key in model.model_fields
+        field.alias or key
+        for model in tables_of(RelayConfig)
+        if model is not RelayConfig
+        for key, field in model.model_fields.items()
     } - listed
     assert not missing
 
 
 def test_every_table_of_relay_toml_is_listed() -> None:
     text = page("configuration.md").text
-    for heading in ("[[topics]]", "[[subscriptions]]", "[egress]", "[linq]", "[linq.v2]"):
+    for heading in ("[[topics]]", "[[subscriptions]]", "[egress]", "[alerts]", "[linq]", "[linq.v2]"):
         assert f"## `{heading}`" in text
 
 

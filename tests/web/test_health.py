@@ -28,12 +28,12 @@ async def test_live_and_ready_when_all_is_well(ingress: Running) -> None:
     response = await ingress.http.get("/ready")
     assert response.status == 200
     assert await response.json() == {"ready": True, "checks": {"redis": "ok", "keyring": "ok", "process": "ok"}}
-    detail = ingress.readiness.detail()
-    assert detail == {"redis": "ok", "keyring": "ok", "process": "ok", "lines": 2, "unusable": []}
+    assert await ingress.readiness.checks() == {"redis": "ok", "keyring": "ok", "process": "ok"}
+    assert ingress.readiness.facts() == {"lines": 2, "unusable": []}
 
 
 async def test_not_ready_while_stopping(ingress: Running) -> None:
-    ingress.readiness.stopping = True
+    ingress.readiness.lifecycle.stop()
     response = await ingress.http.get("/ready")
     assert (response.status, (await response.json())["checks"]["process"]) == (503, "stopping")
     assert (await ingress.http.get("/live")).status == 200

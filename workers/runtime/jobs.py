@@ -1,4 +1,4 @@
-"""The arq jobs: route, deliver, replay, sweep, trim, and the drift check of our subscriptions at Linq.
+"""The arq jobs: route, deliver, replay, sweep, trim, alert, and the drift check of our subscriptions at Linq.
 
 A drain job (route, deliver, replay) is enqueued by a wake-up with a fixed id, acquires the lease on that id, works, and
 ends. An event that arrives while the job ends cannot enqueue it, since arq still knows the id. So `wake_for_rest` runs
@@ -8,14 +8,16 @@ acquire a lease, which renews that lock (`relay.store.driver.lease`).
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import structlog
 from arq.worker import Retry
 
+from relay.alerts.state import LEASE as ALERTS_LEASE
 from relay.store import wakeups
 from relay.store.driver.client import REDIS_ERRORS, describe, retry_until_redis_answers
+from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.driver.lease import LeaseTaken, acquire_lease
 from workers.runtime.parts import job_of, parts_of
 
@@ -65,6 +67,16 @@ async def trim(ctx: Context) -> None:
     """Trim the topics, the attempt logs and the quarantine."""
     async with _lease(ctx):
         await _unless_redis_fails("trimming", parts_of(ctx).retention.trim())
+
+
+async def alert(ctx: Context) -> None:
+    """Look for problems, and send webhooks about them, unless another worker is still at it."""
+    parts = parts_of(ctx)
+    if not parts.alerting.is_on:
+        return
+    with suppress(LeaseTaken, LeaseLost):
+        async with acquire_lease(parts.redis, ALERTS_LEASE, parts.replicas, parts.timings) as lease:
+            await _unless_redis_fails("alerting", parts.alerting.run(lease))
 
 
 @asynccontextmanager

@@ -15,11 +15,13 @@ from relay.metrics.worker_metrics import WorkerMetrics
 from relay.parts import open_store
 from relay.process.timings import DEFAULTS, Timings
 from workers.delivery.partition_worker import PartitionWorker
+from workers.maintenance.alerting import Alerting
 from workers.maintenance.linq_drift import DriftCheck
 from workers.maintenance.replayer import Replayer
 from workers.maintenance.retention import Retention
 from workers.maintenance.sweeper import Sweeper
 from workers.routing.router import Router
+from workers.runtime.readiness import WorkerReadiness
 from workers.transport.pool import ConnectionPools
 from workers.transport.sender import Sender
 
@@ -45,7 +47,9 @@ class WorkerParts:
     sweeper: Sweeper
     drift_check: DriftCheck
     retention: Retention
+    readiness: WorkerReadiness
     metrics: WorkerMetrics
+    alerting: Alerting
     replicas: int = 0
     """Replicas that must confirm each renewal of a lease."""
     timings: Timings = DEFAULTS
@@ -66,6 +70,8 @@ async def worker_parts(settings: Settings, timings: Timings = DEFAULTS) -> Async
     connections = ConnectionPools(timings.keep_alive, on_certificate=metrics.certificate)
     async with open_store(settings) as redis, rules, process_metrics, connections:
         sender = Sender(connections, time.time)
+        readiness = WorkerReadiness(redis)
+        process_metrics.watch_ready(readiness.is_ready)
         yield WorkerParts(
             redis=redis,
             rules=rules,
@@ -83,7 +89,9 @@ async def worker_parts(settings: Settings, timings: Timings = DEFAULTS) -> Async
             sweeper=Sweeper(redis, rules, time.time),
             drift_check=DriftCheck(redis, rules, settings, time.time),
             retention=Retention(redis, rules, time.time),
+            readiness=readiness,
             metrics=metrics,
+            alerting=Alerting(redis, rules, time.time),
             replicas=settings.relay_replicas,
             timings=timings,
         )

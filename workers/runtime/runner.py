@@ -28,6 +28,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from relay.config.admin_address import WORKER
 from relay.process.descriptors import raise_descriptor_limit
 from relay.process.event_loop import stop_on_signals
 from relay.process.gc_tuning import tune_gc
@@ -36,13 +37,16 @@ from relay.store import keys, wakeups
 from relay.store.driver.access import wait_for_access
 from relay.store.driver.client import REDIS_ERRORS, WORKER_TIMEOUT, describe, retry_until_redis_answers
 from relay.store.driver.failover_pool import open_pool
+from relay.web.admin.listener import listening_for_operators
+from relay.web.admin.report import Identity, ObservedProcess
 from workers.runtime.jobs import wake_for_rest
-from workers.runtime.parts import WorkerParts, context_of, worker_parts
+from workers.runtime.parts import WorkerParts, context_of, parts_of, worker_parts
 from workers.runtime.queues import QUEUES, UNLIMITED
 from workers.runtime.without_arq import run_until_there_is_memory
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
 
     from relay.config.settings import Settings
     from relay.process.timings import Timings
@@ -60,7 +64,7 @@ async def run_worker(settings: Settings, timings: Timings) -> None:
     stop = stop_on_signals()
     raise_descriptor_limit()
     log.info("worker.starting", **settings.shown())
-    async with worker_parts(settings, timings) as parts:
+    async with worker_parts(settings, timings) as parts, _observed(settings, parts):
         if not await _has_access(parts, stop):
             return
         pool = _pool(settings)
@@ -72,11 +76,19 @@ async def run_worker(settings: Settings, timings: Timings) -> None:
                 subscriptions=len(parts.rules.current.config.subscriptions),
             )
             tune_gc()
+            parts.readiness.lifecycle.run()
             await stop.wait()
             log.info("worker.stopping")
+            parts.readiness.lifecycle.stop()
             parts.stop.set()
         await pool.aclose(close_connection_pool=True)
     log.info("worker.stopped")
+
+
+def _observed(settings: Settings, parts: WorkerParts) -> AbstractAsyncContextManager[int | None]:
+    """Serve the admin listener while the context is open."""
+    observed = ObservedProcess(Identity(WORKER, settings, parts.rules), parts.readiness, parts.metrics.process)
+    return listening_for_operators(observed, settings, WORKER, timings=parts.timings)
 
 
 async def _has_access(parts: WorkerParts, stop: asyncio.Event) -> bool:
@@ -134,9 +146,11 @@ async def _run_queue(
         worker = _worker(queue, pool, parts)
         workers[:] = [former for former in workers if former.queue_name != queue.name or _jobs_of(former)]
         workers.append(worker)
+        parts.readiness.polled(queue.name)
         try:
             await worker.main()
         except OutOfMemoryError:
+            parts.readiness.without_arq(queue.name)
             await run_until_there_is_memory(parts, queue.without_arq, without_arq)
         except REDIS_ERRORS as error:
             log.warning("worker.restarting", queue=queue.name, error=describe(error))
@@ -176,7 +190,8 @@ class _Worker(Worker):
     """
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
-        """Start the jobs of `job_ids` that are not running here."""
+        """Start the jobs of `job_ids` that are not running here; called at every poll."""
+        parts_of(self.ctx).readiness.polled(self.queue_name)
         running = {job_id.encode() for job_id, task in self.tasks.items() if not task.done()}
         await super().start_jobs([job_id for job_id in job_ids if job_id not in running])
 

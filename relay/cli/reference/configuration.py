@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from relay.cli.reference.attribute_docstrings import attribute_docstrings
 from relay.cli.reference.markdown import generated_from, table
 from relay.cli.reference.value_forms import annotation_of, default_of, form_of
+from relay.core.config.alerts import AboveAge, AboveCount, AboveShare, Alerts, Quiet, Within
 from relay.core.config.egress import Egress
 from relay.core.config.endpoint import Auth
 from relay.core.config.linq import LinqConfig, LinqV2
@@ -41,6 +42,8 @@ class _Section(NamedTuple):
     title: str
     model: type[BaseModel]
     note: str
+    more: tuple[type[BaseModel], ...] = ()
+    """Variants of the table, whose further keys are listed too."""
 
 
 _SECTIONS = (
@@ -81,6 +84,19 @@ narrow the topic, each as in a topic; the rest is counted as `filtered`. What is
         """Without this table, events are sent to every `url` of the file, except the destinations that
 [are always refused](deliveries.md#where-events-may-go).""",
     ),
+    _Section(
+        "`[alerts]`",
+        Alerts,
+        """Only with this table do workers look for problems and send webhooks about them:
+[monitoring.md](monitoring.md#without-prometheus). A condition is a table of its limit and of the time for which it must
+hold (`for`, a duration); what is left out keeps its default, so `routing_lag = { above = "5m" }` is enough.""",
+    ),
+    _Section(
+        "Conditions of `[alerts]`",
+        AboveAge,
+        "The defaults are those of the condition, above. `above` is an age, a number or a share.",
+        (AboveCount, AboveShare, Within, Quiet),
+    ),
     _Section("`[linq]`", LinqConfig, "What bootstrap maintains at Linq, and how workers check it: [linq.md](linq.md)."),
     _Section(
         "`[linq.v2]`",
@@ -95,12 +111,20 @@ def configuration_page() -> str:
     """Return the text of configuration.md."""
     parts = [generated_from("the models in relay/core/config") + _INTRODUCTION]
     for section in _SECTIONS:
-        keys = table(("key", "value", "default", ""), _rows(section.model))
+        keys = table(("key", "value", "default", ""), _rows(section))
         parts.append(f"## {section.title}\n\n{section.note}\n\n{keys}")
     return "\n".join(parts)
 
 
-def _rows(model: type[BaseModel]) -> Iterator[Sequence[str]]:
+def _rows(section: _Section) -> Iterator[Sequence[str]]:
+    """Yield the keys of a table and of its variants, each once."""
+    rows = [row for model in (section.model, *section.more) for row in _rows_of(model)]
+    if section.more:  # the default depends on the table
+        rows = [(key, form, "", text) for key, form, _, text in rows]
+    yield from dict.fromkeys(rows)
+
+
+def _rows_of(model: type[BaseModel]) -> Iterator[tuple[str, str, str, str]]:
     """Yield the keys of a table, required ones first."""
     texts = attribute_docstrings(model)
     for key, field in sorted(
@@ -108,4 +132,4 @@ def _rows(model: type[BaseModel]) -> Iterator[Sequence[str]]:
     ):
         form = form_of(annotation_of(field))
         default = "required" if field.is_required() else default_of(field)
-        yield f"`{key}`", form, default, field.description or texts.get(key, "")
+        yield f"`{field.alias or key}`", form, default, field.description or texts.get(key, "")

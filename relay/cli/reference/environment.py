@@ -26,7 +26,8 @@ Variables are read once, at the start, from the environment and below it from `.
 variable counts as unset. Everything that is missing or wrong is reported at once, by name, with exit code 2. Variables
 that relay.toml refers to (`env:SUPPORT_BOT_SECRET`) can be in `.env` as well.
 
-`/live` (the process runs) and `/ready` (Redis reachable, secrets loaded) answer on both listeners.
+Every role serves `/live`, `/ready` and `/metrics` at `RELAY_ADMIN_LISTEN`. The public listener of the ingress has the
+first two, in single words.
 
 """
 

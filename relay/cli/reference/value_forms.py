@@ -110,7 +110,7 @@ def _spelt(value: Any, form: str) -> str:
             return str(value).lower()
         case BaseModel():
             fields = type(value).model_fields.items()
-            keys = ((name, _spelt(getattr(value, name), form_of(annotation_of(f)))) for name, f in fields)
+            keys = ((f.alias or name, _spelt(getattr(value, name), form_of(annotation_of(f)))) for name, f in fields)
             return f"{{ {', '.join(f'{name} = {text}' for name, text in keys if text)} }}"
         case tuple():
             return f"[{', '.join(_spelt(item, form) for item in value)}]"

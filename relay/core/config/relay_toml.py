@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, StrictBool, ValidationError, model_validator
 
+from relay.core.config.alerts import Alerts
 from relay.core.config.egress import Egress
 from relay.core.config.endpoint import EndpointTable
 from relay.core.config.fields import Duration, Line, Name, Pattern, Size, Table
@@ -143,6 +144,8 @@ class RelayConfig(Table):
     """The `[linq]` table: the subscriptions that bootstrap maintains at Linq."""
     egress: Egress = Egress()
     """The `[egress]` table: the destinations that push deliveries may connect to."""
+    alerts: Alerts | None = None
+    """The `[alerts]` table: webhooks about problems. Absent: none are sent."""
     topics: tuple[Topic, ...] = ()
     """The `[[topics]]` tables."""
     subscriptions: tuple[Subscription, ...] = ()
@@ -192,13 +195,21 @@ def parse_config(text: str, filename: str = "relay.toml") -> RelayConfig:
     return config
 
 
-def subscription_rows(text: str) -> list[dict[str, Any]]:
-    """Return the raw TOML tables of the subscriptions in `text`; also works for a file with mistakes."""
+def endpoint_rows(text: str) -> dict[tuple[str | int, ...], dict[str, Any]]:
+    """Return the raw TOML tables of `text` that describe endpoints, by their paths: the subscriptions, then `[alerts]`.
+
+    Also works for a file with mistakes.
+    """
     try:
-        rows = _list(tomllib.loads(text).get("subscriptions"))
+        data = tomllib.loads(text)
     except (ValueError, RecursionError):
-        return []
-    return [row if isinstance(row, dict) else {} for row in rows]
+        return {}
+    rows: dict[tuple[str | int, ...], Any] = {
+        ("subscriptions", position): row for position, row in enumerate(_list(data.get("subscriptions")))
+    }
+    if "alerts" in data:
+        rows["alerts",] = data["alerts"]
+    return {path: row if isinstance(row, dict) else {} for path, row in rows.items()}
 
 
 def _is_consequence(detail: Any) -> bool:
@@ -254,10 +265,18 @@ def _contradictions(data: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...
         if isinstance(topic, str) and topic not in topics:
             known = ", ".join(dict.fromkeys(topics)) or "none is defined"
             yield ("subscriptions", position, "topic"), f'there is no topic "{topic}" (topics: {known})'
-        if isinstance(url := row.get("url"), str):
-            with suppress(ValueError):  # not a URL, which is reported elsewhere
-                if refusal := egress.url_refusal(url):
-                    yield ("subscriptions", position, "url"), refusal
+        yield from _refused_url(("subscriptions", position, "url"), row, egress)
+    if isinstance(alerts := data.get("alerts"), dict):
+        yield from _refused_url(("alerts", "url"), alerts, egress)
+
+
+def _refused_url(
+    path: tuple[str | int, ...], row: dict[str, Any], egress: Egress
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    if isinstance(url := row.get("url"), str):
+        with suppress(ValueError):  # not a URL, which is reported elsewhere
+            if refusal := egress.url_refusal(url):
+                yield path, refusal
 
 
 def _egress(data: dict[str, Any]) -> Egress:

@@ -10,7 +10,7 @@ from hypothesis import given
 
 from relay.core.config.egress import Egress
 from relay.core.config.endpoint import Endpoint, Path, check_found, endpoint_of, references
-from relay.core.config.relay_toml import parse_config, subscription_rows
+from relay.core.config.relay_toml import endpoint_rows, parse_config
 from relay.core.errors import ConfigError
 from relay.core.secret import SecretReference
 from tests.building import OTHER_SECRET, SECRET
@@ -156,7 +156,7 @@ def test_references_are_found_in_an_invalid_table() -> None:
         ca_file='"ca.pem"',
         retry="5",
     )
-    [row] = subscription_rows(text)
+    [row] = endpoint_rows(text).values()
     assert dict(references(row)) == {
         ("secret", 0): SecretReference("env", "NEW"),
         ("headers", "X"): SecretReference("file", "x.key"),

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from relay.net.failure_limit import FailureLimit
 from relay.process.timings import DEFAULTS
+from relay.web import connections
 from relay.web.connections import Limits
 from tests.chaos.wire import read_message
 from tests.web.wire import chunked_request, connection, request_of
@@ -137,6 +138,23 @@ async def test_slowest_sender_makes_room_for_bytes(ingress: Running, way: str) -
         for reader, writer in senders[1:]:
             writer.write(request[-1:])
             assert (await read_message(reader)).status == 200
+
+
+async def test_large_requests_share_a_rate(ingress: Running, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_RATE", 1_000_000.0)
+    monkeypatch.setattr(connections, "_BURST", 100_000.0)
+    async with ingress.listening(way, timings=SLOW) as port, AsyncExitStack() as stack:
+        large, writer = await stack.enter_async_context(connection(port))
+        small, other = await stack.enter_async_context(connection(port))
+        since = asyncio.get_running_loop().time()
+        writer.write(request_of("e1", size=250_000))
+        await writer.drain()
+        waiting = asyncio.create_task(read_message(large))
+        other.write(request_of("e2"))
+        assert (await read_message(small)).status == 200
+        assert not waiting.done()
+        assert (await waiting).status == 200
+        assert asyncio.get_running_loop().time() - since > 0.12
 
 
 @pytest.mark.parametrize("kind", [PLAIN, CHUNKED])

@@ -1,0 +1,65 @@
+"""The history of the counters of webhooks, a stream in Redis with an entry a minute: what conditions compare with."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import ResponseError
+
+from relay.alerts.samples import AGES, DAY, HOUR, Counts
+from relay.store import keys
+from relay.store.driver.client import ask_together
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+    from redis.asyncio.client import Pipeline
+
+_KEPT = DAY + HOUR
+_MINUTE_MS = 60_000
+_UNAVAILABLE = ("store_unavailable", "secret_unknown", "internal")
+"""The codes of refusals that have the status 503 (`relay.web.responses`)."""
+
+
+async def count(redis: Redis) -> Counts:
+    """Return the counters of webhooks now."""
+
+    def queue(pipe: Pipeline) -> None:
+        pipe.hgetall(keys.COUNTS)
+        pipe.hgetall(keys.REFUSED)
+
+    counts, refused = (_numbers(rows) for rows in await ask_together(redis, queue))
+    accepted, unavailable = counts.get("accepted", 0), sum(refused.get(code, 0) for code in _UNAVAILABLE)
+    repeated, quarantined = counts.get("duplicate", 0), counts.get("quarantined", 0)
+    return Counts(accepted, accepted + repeated + quarantined + sum(refused.values()), unavailable)
+
+
+async def record(redis: Redis, counts: Counts, now: float) -> None:
+    """Add `counts` to the history, unless this minute has an entry; `now` is Unix seconds."""
+    minute_ms = int(now * 1000) // _MINUTE_MS * _MINUTE_MS
+    with suppress(ResponseError):  # the id is not above the last one: this minute has its entry
+        oldest = minute_ms - round(_KEPT * 1000)
+        fields: Any = counts._asdict()
+        await redis.xadd(keys.ALERTS_HISTORY, fields, id=f"{minute_ms}-1", minid=str(oldest), approximate=True)
+
+
+async def earlier(redis: Redis, now: float) -> tuple[dict[float, Counts], Counts | None]:
+    """Return the counts of each of `AGES` ago, as far as the history goes back, and its oldest ones."""
+
+    def queue(pipe: Pipeline) -> None:
+        pipe.xrange(keys.ALERTS_HISTORY, count=1)
+        for age in AGES:
+            pipe.xrevrange(keys.ALERTS_HISTORY, str(round((now - age) * 1000)), "-", count=1)
+
+    first, *found = await ask_together(redis, queue)
+    ages = {age: _counts(rows) for age, rows in zip(AGES, found, strict=True) if rows}
+    return ages, _counts(first) if first else None
+
+
+def _counts(rows: Any) -> Counts:
+    fields = _numbers(rows[0][1])
+    return Counts(*(fields.get(name, 0) for name in Counts._fields))
+
+
+def _numbers(rows: dict[bytes, bytes]) -> dict[str, int]:
+    return {name.decode(): int(value) for name, value in rows.items() if value.lstrip(b"-").isdigit()}

@@ -1,0 +1,176 @@
+"""The alerts of the relay itself: webhooks about what begins and ends, each sent once, by one worker."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp import web
+from structlog.testing import capture_logs
+
+from relay.alerts import state
+from relay.config.file import ConfigFile
+from relay.store import keys
+from relay.store.driver.fenced_reads import LeaseLost
+from relay.store.driver.lease import Lease, acquire_lease
+from tests.building import SECRET
+from workers.maintenance.alerting import Alerting
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from redis.asyncio import Redis
+
+    from tests.support import Clock
+    from tests.workers.conftest import Received, Sink
+
+QUARANTINED = {"at": 1, "dialect": "v3", "line": "", "reason": "not JSON", "body": "{"}
+IMMEDIATELY = 'quarantine_not_empty = { for = "0s" }'
+
+
+class Worker:
+    """The alerts of a worker process."""
+
+    def __init__(self, redis: Redis, rules: Path, clock: Clock) -> None:
+        self._redis = redis
+        self._alerting = Alerting(redis, ConfigFile(rules), clock)
+
+    async def run(self) -> None:
+        """Run the job once."""
+        async with acquire_lease(self._redis, state.LEASE) as lease:
+            await self._alerting.run(lease)
+
+
+@pytest.fixture
+def rules(sink: Sink, tmp_path: Path) -> Path:
+    path = tmp_path / "relay.toml"
+    # Other servers of the tests write no append-only file.
+    table = f'[alerts]\nurl = "{sink.url}/alerts"\nsecret = "{SECRET.text}"\noff = ["redis_persistence_failing"]\n'
+    path.write_text(table + IMMEDIATELY)
+    return path
+
+
+@pytest.fixture
+def worker(redis: Redis, rules: Path, clock: Clock) -> Worker:
+    return Worker(redis, rules, clock)
+
+
+async def quarantine(redis: Redis) -> None:
+    await redis.xadd(keys.QUARANTINE, QUARANTINED)  # type: ignore[arg-type]
+
+
+def told(sink: Sink) -> list[tuple[str, str]]:
+    """Return type and text of each webhook that arrived."""
+    bodies = [json.loads(post.body) for post in sink.received]
+    return [(body["type"], body["text"]) for body in bodies]
+
+
+async def test_problem_is_told_once_when_it_begins_and_ends(
+    redis: Redis, worker: Worker, sink: Sink, clock: Clock
+) -> None:
+    await quarantine(redis)
+    for _ in range(3):
+        await worker.run()
+        clock.now += 30
+    [began] = sink.received
+    body: dict[str, Any] = json.loads(began.body)
+    assert body == {
+        "type": "relay.alert.began",
+        "timestamp": "2026-09-14T09:15:02Z",
+        "text": "[warning] quarantine_not_empty: webhooks in the quarantine: 1. What to do: "
+        "https://docs.example.com/linq-relay/runbook.md#relayquarantinenotempty",
+        "data": {
+            "alert": "quarantine_not_empty",
+            "severity": "warning",
+            "labels": {},
+            "summary": "webhooks in the quarantine: 1",
+            "value": 1.0,
+            "since": "2026-09-14T09:15:02Z",
+            "runbook_url": "https://docs.example.com/linq-relay/runbook.md#relayquarantinenotempty",
+        },
+    }
+    await redis.delete(keys.QUARANTINE)
+    await worker.run()
+    await worker.run()
+    assert told(sink)[1:] == [
+        (
+            "relay.alert.ended",
+            "[ended] quarantine_not_empty, after 1.5m. It was: webhooks in the quarantine: 1",
+        )
+    ]
+
+
+async def test_several_workers_and_a_restart_tell_a_problem_once(
+    redis: Redis, rules: Path, sink: Sink, clock: Clock
+) -> None:
+    await quarantine(redis)
+    for _ in range(3):  # each with a state of its own, as after a restart
+        await Worker(redis, rules, clock).run()
+    assert len(told(sink)) == 1
+    stale = Lease(state.LEASE)
+    with pytest.raises(LeaseLost):
+        await Alerting(redis, ConfigFile(rules), clock).run(stale)
+    assert len(told(sink)) == 1
+
+
+async def test_what_the_url_does_not_take_is_sent_later(redis: Redis, worker: Worker, sink: Sink, clock: Clock) -> None:
+    async def refuse(_: Received) -> web.Response:
+        return web.Response(status=503, text="later")
+
+    sink.answer = refuse
+    await quarantine(redis)
+    with capture_logs() as logs:
+        await worker.run()
+    [failed] = [line for line in logs if line["event"] == "alerts.not_sent"]
+    assert failed["error"] == f"{sink.url} responds 503: later"
+    await redis.delete(keys.QUARANTINE)
+    await worker.run()
+    assert len(sink.received) == 1, "the next try is due later"
+    sink.answer = None
+    clock.now += 31
+    await worker.run()
+    assert [kind for kind, _ in told(sink)] == ["relay.alert.began", "relay.alert.began", "relay.alert.ended"]
+    ids = [post.headers["webhook-id"] for post in sink.received]
+    assert ids[0] == ids[1] != ids[2]
+    assert await state.sending(redis) == state.Sending()
+
+
+async def test_problem_that_does_not_last_is_not_told(redis: Redis, rules: Path, sink: Sink, clock: Clock) -> None:
+    rules.write_text(rules.read_text().replace(IMMEDIATELY, ""))
+    worker = Worker(redis, rules, clock)
+    await quarantine(redis)
+    await worker.run()
+    clock.now += 60
+    await redis.delete(keys.QUARANTINE)
+    await worker.run()
+    assert not sink.received
+    await quarantine(redis)
+    await worker.run()
+    clock.now += 301
+    await worker.run()
+    assert [kind for kind, _ in told(sink)] == ["relay.alert.began"]
+
+
+async def test_destination_that_egress_refuses_gets_nothing(
+    redis: Redis, rules: Path, sink: Sink, clock: Clock
+) -> None:
+    rules.write_text(
+        rules.read_text().replace("127.0.0.1", "internal.example") + '\n[egress]\nallow = ["10.0.0.0/8"]\n'
+    )
+    await quarantine(redis)
+    with capture_logs() as logs:
+        await Worker(redis, rules, clock).run()
+    assert any(line["event"] == "alerts.not_sent" for line in logs)
+    assert not sink.received
+
+
+async def test_overwritten_key_ends_no_alert(redis: Redis, worker: Worker, sink: Sink) -> None:
+    await quarantine(redis)
+    await worker.run()
+    await redis.rename(keys.QUARANTINE, "elsewhere")
+    await redis.set(keys.QUARANTINE, "overwritten")
+    with capture_logs() as logs:
+        await worker.run()
+    assert [line["event"] for line in logs] == ["alerts.not_evaluated"]
+    assert len(told(sink)) == 1
