@@ -161,7 +161,7 @@ async def test_lines_and_drift(redis: Redis) -> None:
     now_ms = round(time.time() * 1000)
     await Keyring(redis, Cipher(new_key())).store(LINE, 1, "linq-1", SECRET, 0)
     seen = {LINE: f"{now_ms - 7_200_000} 1", OTHER_LINE: "5000 1", "v2": f"{now_ms} 0"}
-    await ask(redis.hset(keys.LAST_SEEN, mapping=seen))  # type: ignore[arg-type]
+    await ask(redis.hset(keys.LAST_SEEN, mapping=seen))
     await ask(redis.hset(keys.DRIFT, mapping={"v3:missing": 2, "v3:at": 1000}))
     found = await read(redis)
     assert found[f'relay_line_last_event_timestamp_seconds{{line="{OTHER_LINE}"}}'] == 5
