@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from redis.exceptions import NoPermissionError
 
 from relay.core.errors import RelayError
-from relay.doctor.finding import problem
+from relay.doctor.finding import Finding, State, problem
+from relay.doctor.fleet_checks import AREA as PROCESSES
+from relay.doctor.fleet_checks import examine_fleet
 from relay.doctor.keyring_checks import AREA as KEYRING
 from relay.doctor.keyring_checks import examine_keyring
 from relay.doctor.lane_checks import examine_destinations, examine_lanes
@@ -20,17 +22,14 @@ from relay.doctor.linq_checks import AREA as LINQ
 from relay.doctor.linq_checks import examine_linq
 from relay.doctor.redis_checks import AREA as REDIS
 from relay.doctor.redis_checks import examine_redis
-from relay.store.driver.access import ACL
 from relay.store.driver.client import REDIS_ERRORS, describe
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from redis.asyncio import Redis
-
     from relay.config.file import Loaded
     from relay.config.settings import Settings
-    from relay.doctor.finding import Finding
+    from relay.store.driver.client import Redis
 
 
 async def examine(settings: Settings, redis: Redis, loaded: Loaded) -> list[Finding]:
@@ -40,6 +39,7 @@ async def examine(settings: Settings, redis: Redis, loaded: Loaded) -> list[Find
         REDIS, examine_redis(redis, settings), "check REDIS_URL, and that Redis is running"
     )
     findings += await _errors_as_findings(KEYRING, examine_keyring(settings, redis), "check Redis")
+    findings += await _errors_as_findings(PROCESSES, examine_fleet(redis, time.time()), "check Redis")
     findings += await _errors_as_findings(
         "subscriptions", examine_lanes(redis, config), "check Redis: see the findings about it"
     )
@@ -50,10 +50,14 @@ async def examine(settings: Settings, redis: Redis, loaded: Loaded) -> list[Find
 
 
 async def _errors_as_findings(area: str, check: Awaitable[list[Finding]], remedy: str) -> list[Finding]:
-    """Return the findings of `check`; an error of the relay or of Redis becomes a problem with `remedy`."""
+    """Return the findings of `check`; an error of the relay or of Redis becomes a problem with `remedy`.
+
+    What the user has no right for is not a problem of the relay, and not known to be well either.
+    """
     try:
         return await check
     except NoPermissionError as error:
-        return [problem(area, f"not checked: {describe(error)}", f"grant the rights that the relay needs: {ACL}")]
+        remedy = "grant this user the rights that relay acl prints, or to only look those of relay acl --viewer"
+        return [Finding(area, State.NOT_CHECKED, f"not checked: {describe(error)}", remedy)]
     except (RelayError, *REDIS_ERRORS) as error:
         return [problem(area, describe(error), remedy)]

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from relay.config.settings import DEFAULT_LINQ_V2, DEFAULT_LINQ_V3, Settings, masked_redis_url
+from relay.config.settings import Settings, masked_redis_url
+from relay.config.variable_forms import DEFAULT_LINQ_V2, DEFAULT_LINQ_V3
 from relay.core.errors import SettingsError
 from relay.net.listen_address import Listen
 from tests.config.variables import GOOD, KEY, problems_with, set_all
@@ -26,7 +27,8 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(GOOD) == {field.upper() for field in Settings.model_fields}
     set_all(monkeypatch, GOOD)
     settings = Settings.load(*Settings.model_fields)
-    assert settings.redis_url == GOOD["REDIS_URL"]
+    assert settings.redis_url == "redis://relay:redis%2Fhunter2@redis.internal:6379/1"
+    assert settings.relay_key_prefix == "acme"
     assert settings.relay_public_url == "https://relay.example.com/in"
     assert settings.relay_listen == Listen(host="127.0.0.1", port=9000)
     assert settings.relay_admin_listen == Listen(host="::1", port=9001)
@@ -34,11 +36,20 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.relay_dedupe_window == 5400
     assert settings.relay_worker_nice == 3
     assert settings.relay_idle_timeout == 75
-    assert settings.relay_idle_timeout == 75
+    assert settings.relay_shutdown_delay == 5
     assert settings.relay_secret_key is not None
     assert settings.relay_secret_key.get_secret_value() == KEY
     assert settings.linq_v2_webhook_secret is not None
     assert settings.linq_v2_webhook_secret.get_secret_value() == "v2-secret-hunter2"
+
+
+def test_shutdown_delay_is_a_duration_or_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    for text, seconds in (("0", 0), ("12", 12), ("250ms", 0.25), ("1.5s", 1.5)):
+        monkeypatch.setenv("RELAY_SHUTDOWN_DELAY", text)
+        assert Settings.load().relay_shutdown_delay == seconds
+    monkeypatch.setenv("RELAY_SHUTDOWN_DELAY", "-1s")
+    with pytest.raises(SettingsError, match="RELAY_SHUTDOWN_DELAY"):
+        Settings.load()
 
 
 def test_lower_case_names_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,7 +212,7 @@ def test_variables_are_shown_with_secrets_masked(monkeypatch: pytest.MonkeyPatch
     assert set(shown) == set(GOOD)
     assert "hunter2" not in str(shown)
     assert KEY not in str(shown)
-    assert shown["REDIS_URL"] == "redis://:***@redis.internal:6379/1"
+    assert shown["REDIS_URL"] == "redis://relay:***@redis.internal:6379/1"
     assert shown["RELAY_DEDUPE_WINDOW"] == "1.5h"
     assert shown["RELAY_ADMIN_LISTEN"] == "[::1]:9001"
     assert "hunter2" not in repr(Settings.load()).replace(GOOD["REDIS_URL"], "")
@@ -209,10 +220,9 @@ def test_variables_are_shown_with_secrets_masked(monkeypatch: pytest.MonkeyPatch
 
 def test_unset_variables_are_not_shown() -> None:
     assert set(Settings.load().shown()) == {
-        *("RELAY_LISTEN", "RELAY_CONFIG", "RELAY_DATA_DIR", "RELAY_DEDUPE_WINDOW"),
+        *("RELAY_KEY_PREFIX", "RELAY_LISTEN", "RELAY_CONFIG", "RELAY_DATA_DIR", "RELAY_DEDUPE_WINDOW"),
         *("RELAY_REPLICAS", "RELAY_WORKER_NICE", "RELAY_MEMORY_HIGH_WATER"),
-        *("RELAY_MAX_CONNECTIONS", "RELAY_MAX_UNVERIFIED_MIB", "RELAY_IDLE_TIMEOUT"),
-        *("RELAY_MAX_CONNECTIONS", "RELAY_MAX_UNVERIFIED_MIB", "RELAY_IDLE_TIMEOUT"),
+        *("RELAY_MAX_CONNECTIONS", "RELAY_MAX_UNVERIFIED_MIB", "RELAY_IDLE_TIMEOUT", "RELAY_SHUTDOWN_DELAY"),
         *("RELAY_LOG_LEVEL", "RELAY_LOG_FORMAT", "LINQ_API_V3_BASE_URL", "LINQ_V2_BASE_URL"),
     }
 

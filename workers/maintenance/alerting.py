@@ -20,10 +20,9 @@ from relay.alerts.reading import IncompleteReading, read_facts
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from redis.asyncio import Redis
-
     from relay.config.file import ConfigFile
     from relay.core.config.alerts import Alerts
+    from relay.store.driver.client import Redis
     from relay.store.driver.lease import Lease
 
 _MAX_SENT = 20  # webhooks of one run
@@ -95,6 +94,8 @@ class Alerting:
 def _log(step: Step) -> None:
     for notice in step.notices:
         alert = notice.alert
-        write = log.warning if notice.kind == "began" else log.info
-        event = f"alert.{notice.kind}"
-        write(event, alert=alert.condition, severity=alert.severity, **alert.labels, what=alert.text)
+        fields = {"alert": alert.condition, "severity": alert.severity, **alert.labels, "what": alert.text}
+        if notice.kind == "began":
+            log.warning("alert.began", **fields)
+        else:
+            log.info("alert.ended", **fields)

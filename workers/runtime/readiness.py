@@ -6,11 +6,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from relay.process.lifecycle import Lifecycle, Phase
-from relay.store.driver.probe import RedisProbe
+from relay.store.rights.probe import RedisProbe
 from relay.web.admin.report import OK
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
+    from relay.store.rights.watch import RightsWatch
 
 _LATE = 10.0  # seconds without a poll; arq polls every half second
 
@@ -18,9 +19,9 @@ _LATE = 10.0  # seconds without a poll; arq polls every half second
 class WorkerReadiness:
     """The readiness check of a worker."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, rights: RightsWatch | None = None) -> None:
         self.lifecycle = Lifecycle(Phase.STARTING, "waiting for Redis")
-        self._redis = RedisProbe(redis)
+        self._redis = RedisProbe(redis, rights)
         self._polls: dict[str, float] = {}
 
     def polled(self, queue: str) -> None:
@@ -30,6 +31,10 @@ class WorkerReadiness:
     def without_arq(self, queue: str) -> None:
         """Note that `queue` is not asked for a while: Redis is full, and its jobs run without arq."""
         self._polls.pop(queue, None)
+
+    def ended(self) -> None:
+        """Note that no queue is asked: the worker drains."""
+        self._polls.clear()
 
     async def checks(self) -> dict[str, str]:
         """Return the result of each check: "ok", or why it fails."""

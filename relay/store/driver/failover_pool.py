@@ -24,8 +24,13 @@ from redis.exceptions import ReadOnlyError
 from relay.core.redis_url.sentinel import is_sentinel_url, parse_sentinel_url
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from relay.core.redis_url.sentinel import SentinelUrl
 
+
+_NO_SETINFO = {"lib_name": None, "lib_version": None}
+"""No names of the library, which would cost each connection two round trips and every user another right."""
 
 _UVLOOP_CLOSED = "the handler is closed"
 
@@ -101,25 +106,33 @@ def open_pool(url: str, timeout: float, **options: Any) -> ConnectionPool:
         ValueError: `url` has none of the forms above.
     """
     sockets: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "socket_keepalive": True}
+    options |= _NO_SETINFO
     if is_sentinel_url(url):
         return _sentinel_pool(parse_sentinel_url(url), sockets, options)
     parsed: dict[str, Any] = dict(parse_url(url))
     connection_class = parsed.get("connection_class", Connection)
     if connection_class is UnixDomainSocketConnection:
         del sockets["socket_keepalive"]  # TCP's
+    if connection_class is SSLConnection:
+        parsed = {**_host_check(parsed), **parsed}
     parsed["connection_class"] = _TO_PRIMARY[connection_class]
     return ConnectionPool(**{**sockets, **options, **parsed})
 
 
 def _sentinel_pool(url: SentinelUrl, sockets: dict[str, Any], options: dict[str, Any]) -> ConnectionPool:
-    tls = {"ssl": True} if url.has_tls else {}
+    tls: dict[str, Any] = {**_host_check(url.tls), **url.tls} if url.has_tls else {}
     credentials = {"username": url.sentinel_username, "password": url.sentinel_password}
     sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]  # redis-py has no types here
-        url.sentinels, sentinel_kwargs={**sockets, **tls, **credentials}
+        url.sentinels, sentinel_kwargs={**sockets, **tls, "ssl": url.has_tls, **credentials}
     )
     return _SentinelPool(  # type: ignore[no-untyped-call]
         url.service,
         sentinel,
         connection_class=_TlsOfSentinels if url.has_tls else _OfSentinels,
-        **{**sockets, **options, "db": url.db, "username": url.username, "password": url.password},
+        **{**sockets, **tls, **options, "db": url.db, "username": url.username, "password": url.password},
     )
+
+
+def _host_check(tls: Mapping[str, Any]) -> dict[str, bool]:
+    """Return the check that a certificate is for its host, which redis-py makes only if it is asked to."""
+    return {"ssl_check_hostname": tls.get("ssl_cert_reqs", "required") == "required"}

@@ -8,7 +8,7 @@ anyway, so that Redis and every other topic keep working, and each lane counts i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from relay.core.config.topics import DEFAULT_AGE, DEFAULT_HARD_SIZE, DEFAULT_SIZE
 from relay.store import keys
@@ -16,7 +16,8 @@ from relay.store.driver.client import ask
 from relay.store.driver.scripts import Script
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.core.config.topics import Topic
+    from relay.store.driver.client import Redis
 
 _STEP = 1000  # entries per script, which blocks Redis
 
@@ -33,6 +34,11 @@ class Bounds:
     """Bytes of Redis's memory."""
     hard_size: int = DEFAULT_HARD_SIZE
     """Bytes, even if a group needs the entries."""
+
+    @classmethod
+    def of(cls, topic: Topic | None) -> Self:
+        """Return the limits of a topic; the default ones of a topic that is not in relay.toml any more."""
+        return cls() if topic is None else cls(topic.keep, topic.size, topic.hard_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +57,7 @@ class Trimmed:
 
 async def trim_topic(redis: Redis, topic: str, bounds: Bounds, now_ms: int) -> Trimmed:
     """Trim the topic, in steps between which Redis serves other clients."""
-    stream = keys.topic(topic)
+    stream = redis.key.topic(topic)
     size = int(await ask(redis.memory_usage(stream)) or 0)
     entries = int(await redis.xlen(stream))
     if not entries:
@@ -61,7 +67,7 @@ async def trim_topic(redis: Redis, topic: str, bounds: Bounds, now_ms: int) -> T
     soft, hard = int(bounds.size / entry_size), int(bounds.hard_size / entry_size)
     removed = needed = 0
     while True:
-        arguments: list[str | int] = [young, soft, hard, _STEP, keys.LANE_PREFIX, keys.PUSH_GROUP_PREFIX]
+        arguments: list[str | int] = [young, soft, hard, _STEP, redis.key.lane_prefix, keys.PUSH_GROUP_PREFIX]
         gone, missed, entries, needed_by = await _trim(redis, [stream], arguments)
         removed, needed = removed + gone, needed + missed
         if not gone:
