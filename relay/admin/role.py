@@ -13,9 +13,9 @@ from relay.parts import open_store
 from relay.process.event_loop import stop_on_signals
 from relay.process.lifecycle import Lifecycle
 from relay.process.timings import load_timings
-from relay.store.driver.access import check_access
 from relay.store.driver.client import REQUEST_TIMEOUT
-from relay.store.driver.probe import RedisProbe
+from relay.store.rights.check import check_access
+from relay.store.rights.probe import RedisProbe
 from relay.web.admin.group import open_group
 from relay.web.admin.listener import listening_for_operators
 from relay.web.admin.report import Identity, ObservedProcess
@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import AsyncIterator
 
-    from redis.asyncio import Redis
-
     from relay.config.settings import Settings
+    from relay.store.driver.client import Redis
     from relay.web.admin.group import Group
 
 log = structlog.get_logger()

@@ -18,13 +18,13 @@ from relay.core.errors import RelayError
 from relay.parts import open_store
 from relay.process.event_loop import run
 from relay.process.lifecycle import Phase
-from relay.store import keys, wakeups
+from relay.store import wakeups
 from relay.store.driver.client import ask
 from relay.store.fleet.drain_orders import EVERY_HOST, DrainOrder, drain_orders, end_drain, order_drain
 from relay.store.fleet.processes import ProcessReport, processes
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 app = commands()
 
@@ -160,16 +160,16 @@ async def _left(redis: Redis, host: str) -> _Left:
     if host == EVERY_HOST and not busy:
         busy += [f"the lease {job}" for job in await _leased(redis)]
     drained = tuple(process.name for process in concerned if _is_drained(process))
-    return _Left(tuple(busy), drained, await ask(redis.xlen(keys.INBOX)))
+    return _Left(tuple(busy), drained, await ask(redis.xlen(redis.key.inbox)))
 
 
 async def _leased(redis: Redis) -> list[str]:
     """Return the drain jobs that a worker has the lease of."""
-    jobs = [wakeups.ROUTE.job_id, wakeups.REPLAY.job_id]
-    jobs += [wakeups.deliver(partition).job_id for partition in range(wakeups.PARTITIONS)]
+    jobs = [wakeups.route(redis.key).job_id, wakeups.replay(redis.key).job_id]
+    jobs += [wakeups.deliver(redis.key, partition).job_id for partition in range(wakeups.PARTITIONS)]
     async with redis.pipeline(transaction=False) as pipe:
         for job in jobs:
-            pipe.exists(keys.lease(job))
+            pipe.exists(redis.key.lease(job))
         return [job for job, is_leased in zip(jobs, await pipe.execute(), strict=True) if is_leased]
 
 

@@ -62,6 +62,7 @@ TABLE: dict[str, Entry] = {
     "init": Entry("init", SET_UP, "Write a commented relay.toml and a .env with new secrets."),
     "check": Entry("check", SET_UP, "Check relay.toml."),
     "explain": Entry("explain", SET_UP, "Show which topics and subscriptions an event reaches, and why."),
+    "acl": Entry("acl", SET_UP, "Print the rights at Redis of the relay, a viewer or a pulling team."),
     "bootstrap": Entry(
         "bootstrap", SET_UP, "Plan, apply, rotate and check the webhook subscriptions at Linq.", is_group=True
     ),

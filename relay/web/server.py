@@ -21,8 +21,8 @@ from relay.process.event_loop import stop_on_signals
 from relay.process.gc_tuning import tune_gc
 from relay.process.lifecycle import Phase
 from relay.process.timings import DEFAULTS, load_timings
-from relay.store.driver.access import check_access
 from relay.store.fleet.processes import Reporter
+from relay.store.rights.check import check_access
 from relay.web.admin.listener import listening_for_operators
 from relay.web.admin.report import Identity, ObservedProcess
 from relay.web.aiohttp_app import ingress_app
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from relay.net.http_listener import ProtocolFactory
     from relay.net.listen_address import Listen
     from relay.parts import IngressParts
+    from relay.process.telemetry.spans import Tracer
     from relay.process.timings import Timings
 
 log = structlog.get_logger()
@@ -75,13 +76,13 @@ def listening_for_webhooks(
     )
 
 
-async def serve_ingress(settings: Settings, *, share_port: bool = False) -> None:
+async def serve_ingress(settings: Settings, *, share_port: bool = False, tracer: Tracer | None = None) -> None:
     """Run an ingress until SIGTERM or SIGINT; `share_port` lets several listen on one port (SO_REUSEPORT)."""
     stop = stop_on_signals()
     raise_descriptor_limit()
     log.info("ingress.starting", **settings.shown())
     timings = load_timings()
-    async with ingress_parts(settings, timings=timings) as parts:
+    async with ingress_parts(settings, timings=timings, tracer=tracer) as parts:
         await check_access(parts.redis)
         readiness = Readiness(parts)
         metrics = parts.metrics.process

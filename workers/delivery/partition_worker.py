@@ -20,7 +20,7 @@ from relay.core.delivery.circuit_breaker import Limits as BreakerLimits
 from relay.metrics.worker_metrics import WorkerMetrics
 from relay.process.tasks import end_task
 from relay.process.timings import DEFAULTS, Timings
-from relay.store import keys, wakeups
+from relay.store import wakeups
 from relay.store.driver.client import retry_until_redis_answers
 from relay.store.isolation import Isolation
 from relay.store.lanes.ready import wait_ready
@@ -32,11 +32,10 @@ from workers.delivery.session import Session
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
 
-    from redis.asyncio import Redis
-
     from relay.config.file import ConfigFile, Loaded
     from relay.core.config.endpoint import Endpoint
     from relay.core.config.relay_toml import Subscription
+    from relay.store.driver.client import Redis
     from relay.store.driver.lease import Lease
     from workers.transport.sender import Sender
 
@@ -62,7 +61,7 @@ class PartitionWorker:
 
     async def drain(self, partition: int, lease: Lease, stop: asyncio.Event) -> None:
         """Deliver for the lanes of `partition` until all are idle, `stop` is set, or the lease is lost."""
-        async with Settler(self.redis, wakeups.deliver(partition).job_id, lease.token) as settler:
+        async with Settler(self.redis, wakeups.deliver(self.redis.key, partition).job_id, lease.token) as settler:
             session = Session(
                 self.redis,
                 self.sender,
@@ -157,7 +156,7 @@ class _LaneWorkers:
 
     async def wait_ready(self, redis: Redis) -> None:
         """Wake the workers of lanes with new events, once there are any, or all if the set of them is not readable."""
-        ready, timeout = keys.ready(self._partition), self._session.timings.ready_poll
+        ready, timeout = redis.key.ready(self._partition), self._session.timings.ready_poll
         reading = wait_ready(redis, self._partition, timeout)
         names = await self._isolation.contain("partition", ready, reading, {ready: "zset"})
         if names is None:

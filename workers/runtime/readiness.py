@@ -6,11 +6,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from relay.process.lifecycle import Lifecycle, Phase
-from relay.store.driver.probe import RedisProbe
+from relay.store.rights.probe import RedisProbe
 from relay.web.admin.report import OK
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 _LATE = 10.0  # seconds without a poll; arq polls every half second
 

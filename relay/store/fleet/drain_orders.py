@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING
 from pydantic import TypeAdapter, ValidationError
 
 from relay.core.timestamps import utc_text
-from relay.store import keys
 from relay.store.driver.client import ask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 EVERY_HOST = "*"
 END = "relay drain --end"
@@ -72,14 +71,14 @@ def orders_in(rows: Mapping[bytes, bytes], now_ms: float) -> list[DrainOrder]:
 
 async def drain_orders(redis: Redis, now_ms: float) -> list[DrainOrder]:
     """Return the orders in force, the one for every host first."""
-    return orders_in(await ask(redis.hgetall(keys.DRAIN_ORDERS)), now_ms)
+    return orders_in(await ask(redis.hgetall(redis.key.drain_orders)), now_ms)
 
 
 async def order_drain(redis: Redis, order: DrainOrder) -> None:
     """Give an order, in place of a former one for the same host."""
-    await ask(redis.hset(keys.DRAIN_ORDERS, order.host, _ORDER.dump_json(order).decode()))
+    await ask(redis.hset(redis.key.drain_orders, order.host, _ORDER.dump_json(order).decode()))
 
 
 async def end_drain(redis: Redis, host: str) -> bool:
     """End the order for `host`; return False if there was none."""
-    return bool(await ask(redis.hdel(keys.DRAIN_ORDERS, host)))
+    return bool(await ask(redis.hdel(redis.key.drain_orders, host)))

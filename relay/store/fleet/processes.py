@@ -21,7 +21,6 @@ from pydantic import TypeAdapter, ValidationError
 from relay.process.build import VERSION, revision
 from relay.process.tasks import end_task
 from relay.process.timings import DEFAULTS, Timings
-from relay.store import keys
 from relay.store.driver.client import REDIS_ERRORS, ask, describe
 from relay.store.driver.scripts import Script
 from relay.store.fleet.drain_orders import DrainOrder, orders_in
@@ -29,9 +28,8 @@ from relay.store.fleet.drain_orders import DrainOrder, orders_in
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from redis.asyncio import Redis
-
     from relay.process.lifecycle import Lifecycle
+    from relay.store.driver.client import Redis
 
 SILENT = 10.0
 """Seconds without a report after which a process counts as ended."""
@@ -102,7 +100,7 @@ class Reporter:
     async def __aexit__(self, *_: object) -> None:
         await end_task(self._task)
         with suppress(*REDIS_ERRORS):
-            await ask(self._redis.hdel(keys.PROCESSES, self._id))
+            await ask(self._redis.hdel(self._redis.key.processes, self._id))
 
     async def _run(self) -> None:
         while True:
@@ -138,7 +136,7 @@ class Reporter:
         looks = "1" if self._reports % _LOOK_EVERY == 0 else "0"
         self._reports += 1
         arguments: list[bytes | str | int] = [self._id, _REPORT.dump_json(own), round(now_ms - SILENT * 1000), looks]
-        rows = await _report(self._redis, [keys.PROCESSES, keys.DRAIN_ORDERS], arguments)
+        rows = await _report(self._redis, [self._redis.key.processes, self._redis.key.drain_orders], arguments)
         self._orders = orders_in(dict(zip(rows[::2], rows[1::2], strict=True)), now_ms)
 
     def _obey(self) -> None:
@@ -162,7 +160,7 @@ class Reporter:
 async def processes(redis: Redis, now_ms: float) -> list[ProcessReport]:
     """Return the processes that have reported lately."""
     found = []
-    for text in (await ask(redis.hgetall(keys.PROCESSES))).values():
+    for text in (await ask(redis.hgetall(redis.key.processes))).values():
         with suppress(ValidationError):
             report = _REPORT.validate_json(text)
             if report.at_ms > now_ms - SILENT * 1000:

@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING, Self
 
 from relay.core.event import owner_of
 from relay.process.tasks import end_task
-from relay.store import keys
 from relay.store.driver.client import REDIS_ERRORS, ask
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
     from relay.core.event import VerifiedWebhook
+    from relay.store.driver.client import Redis
 
 _INTERVAL = 5.0  # seconds between two writes
 
@@ -68,7 +66,7 @@ class LastSeen:
         if self._unwritten:
             written = dict(self._unwritten)
             rows = {owner: f"{round(now * 1000)} {generation}" for owner, (now, generation) in written.items()}
-            await ask(self._redis.hset(keys.LAST_SEEN, mapping=rows))
+            await ask(self._redis.hset(self._redis.key.last_seen, mapping=rows))
             for owner, value in written.items():
                 if self._unwritten[owner] == value:  # unless a newer event came meanwhile
                     del self._unwritten[owner]
@@ -76,5 +74,5 @@ class LastSeen:
 
 async def last_events(redis: Redis) -> dict[str, LastEvent]:
     """Return the last event by the owner of the Linq subscription (`owner_of`)."""
-    rows = await ask(redis.hgetall(keys.LAST_SEEN))
+    rows = await ask(redis.hgetall(redis.key.last_seen))
     return {owner.decode(): LastEvent(*map(int, value.split())) for owner, value in rows.items()}
