@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
+from relay.store.driver.probe import RedisProbe, RedisState
 
 from relay.store.driver import probe as module
 from relay.store.driver.client import open_redis
-from relay.store.driver.probe import RedisProbe, RedisState
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
