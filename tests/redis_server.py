@@ -15,11 +15,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from relay.process.embedded_redis import server_program
 from relay.process.subprocesses import death_with_parent
+from relay.store.driver.client import Redis
 from tests.support import reserve_port
 
 if TYPE_CHECKING:
@@ -36,13 +36,13 @@ class RedisServer:
 
     directory: Path
     fsync: str = "always"
-    append_only: bool = True
-    """False to load `dump.rdb`, which a server with an append-only file ignores."""
     program: str | None = None
     """Path of the server's program; None for the embedded one's."""
     port: int = field(default_factory=reserve_port)
     in_use: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Acquired by the fault that affects Redis."""
+    append_only: bool = True
+    """False to load `dump.rdb`, which a server with an append-only file ignores."""
     _process: asyncio.subprocess.Process | None = None
 
     @property

@@ -18,6 +18,7 @@ from relay.cli.help import EXIT_CODES, RelayCommand, RelayGroup, verbatim
 from relay.cli.interrupts import INTERRUPTED, exit_on_interrupt
 from relay.cli.terminal import escape_what_cannot_be_encoded, fail, flush
 from relay.core.errors import RelayError, SeveralProblems
+from relay.process.build import revision
 from relay.process.imports import lasting_imports
 
 
@@ -35,9 +36,10 @@ class Entry(NamedTuple):
 RUN, OBSERVE, REPAIR, SET_UP = "Run", "Observe", "Repair", "Set up"
 
 TABLE: dict[str, Entry] = {
-    "up": Entry("serve", RUN, "Run everything on this machine: Redis if needed, bootstrap, ingress and worker."),
+    "up": Entry("serve", RUN, "Run everything on this machine: Redis if needed, bootstrap, ingress, worker, admin."),
     "ingress": Entry("serve", RUN, "Receive Linq's webhooks."),
     "worker": Entry("serve", RUN, "Route events and deliver them."),
+    "admin": Entry("serve", RUN, "Serve operators: health checks and metrics, apart from ingress and worker."),
     "sandbox": Entry("sandbox", RUN, "Simulate Linq: its API, signed webhooks, conversations and faults."),
     "demo": Entry("sandbox", RUN, "Run everything against a sandbox, with two sample teams."),
     "health": Entry("health", OBSERVE, "Ask a role on this machine whether it works."),
@@ -51,6 +53,7 @@ TABLE: dict[str, Entry] = {
     "doctor": Entry("doctor", OBSERVE, "Examine Redis, Linq and every destination; say what to do."),
     "subscriptions": Entry("subscriptions", REPAIR, "List, pause, resume and drop push subscriptions.", is_group=True),
     "dead": Entry("dead", REPAIR, "List, show, replay and drop dead letters.", is_group=True),
+    "drain": Entry("drain", REPAIR, "Take no new work and wait until nothing is in flight; take work again."),
     "quarantine": Entry(
         "quarantine", REPAIR, "List, show, retry and drop webhooks that could not be parsed.", is_group=True
     ),
@@ -59,6 +62,7 @@ TABLE: dict[str, Entry] = {
     "init": Entry("init", SET_UP, "Write a commented relay.toml and a .env with new secrets."),
     "check": Entry("check", SET_UP, "Check relay.toml."),
     "explain": Entry("explain", SET_UP, "Show which topics and subscriptions an event reaches, and why."),
+    "acl": Entry("acl", SET_UP, "Print the rights at Redis of the relay, a viewer or a pulling team."),
     "bootstrap": Entry(
         "bootstrap", SET_UP, "Plan, apply, rotate and check the webhook subscriptions at Linq.", is_group=True
     ),
@@ -122,7 +126,7 @@ app = typer.Typer(
 
 def _version(is_asked: bool) -> None:  # noqa: FBT001  typer calls it so
     if is_asked:
-        typer.echo(f"linq-relay {__version__}")
+        typer.echo(f"linq-relay {__version__} (revision {revision()})")
         raise typer.Exit
 
 

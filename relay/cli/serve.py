@@ -1,4 +1,4 @@
-"""`relay up`, `relay ingress`, `relay worker`: the service itself."""
+"""`relay up`, `relay ingress`, `relay worker`, `relay admin`: the service itself."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import typer
 
 from relay.cli.command import command, commands
 from relay.config.load import load_settings
-from relay.process.event_loop import run, stop_on_signals
+from relay.config.settings import Settings, environment
+from relay.process.event_loop import run
 from relay.process.imports import lasting_imports
 from relay.process.logs import configure_logging
 from relay.process.subprocesses import python
-from relay.process.supervisor import Program, supervise
+from relay.process.telemetry.opening import telemetry
 
 app = commands()
 
@@ -31,11 +32,12 @@ def ingress(
     settings = load_settings("relay_secret_key")
     configure_logging(settings.relay_log_level, settings.relay_log_format)
     if processes > 1:
-        raise typer.Exit(_supervise([("ingress", "relay", "ingress", "--share-port")] * processes))
+        raise typer.Exit(_supervise(settings, "ingress", processes, "relay", "ingress", "--share-port"))
     with lasting_imports():
         from relay.web.server import serve_ingress  # noqa: PLC0415  half a second, which a worker and `up` do without
 
-    run(serve_ingress(settings, share_port=share_port))
+    with telemetry(environment(), "ingress") as tracer:
+        run(serve_ingress(settings, share_port=share_port, tracer=tracer))
 
 
 @command(app, examples=("relay worker", "relay worker --processes 2"))
@@ -44,9 +46,20 @@ def worker(*, processes: Processes = 1) -> None:
     settings = load_settings()
     configure_logging(settings.relay_log_level, settings.relay_log_format)
     if processes > 1:
-        raise typer.Exit(_supervise([("worker", "workers")] * processes))
+        raise typer.Exit(_supervise(settings, "worker", processes, "workers"))
     sys.stdout.flush()
     os.execv(sys.executable, python("workers"))  # noqa: S606  the worker is its own program; this process becomes it
+
+
+@command(app, examples=("relay admin", "RELAY_ADMIN_LISTEN=0.0.0.0:8081 relay admin"))
+def admin() -> None:
+    """Serve operators: the admin listener, apart from ingress and worker; needs REDIS_URL."""
+    settings = load_settings()
+    configure_logging(settings.relay_log_level, settings.relay_log_format)
+    with lasting_imports():
+        from relay.admin.role import serve_admin  # noqa: PLC0415  the server, which a worker does without
+
+    run(serve_admin(settings))
 
 
 @command(app, examples=("relay up", "relay up --ingress-processes 2 --worker-processes 2"))
@@ -67,12 +80,9 @@ def up(
     raise typer.Exit(run(run_group(ingress_processes, worker_processes)))
 
 
-def _supervise(programs: list[tuple[str, ...]]) -> int:
-    """Run (name, module, arguments ...) each as a process, until a signal stops them."""
+def _supervise(settings: Settings, role: str, count: int, module: str, *arguments: str) -> int:
+    """Run `count` processes of a module, as a group, until a signal stops them."""
+    with lasting_imports():
+        from relay.web.admin.group import supervise_role  # noqa: PLC0415  half a second, which a single process saves
 
-    async def group() -> int:
-        return await supervise(
-            [Program(name, python(module, *rest)) for name, module, *rest in programs], stop_on_signals()
-        )
-
-    return run(group())
+    return run(supervise_role(settings, role, python(module, *arguments), count))

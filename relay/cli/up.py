@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from relay.admin.role import admin_group
 from relay.bootstrap.both_apis import apply_both
 from relay.bootstrap.desired import public_url_of
 from relay.bootstrap.v2_reconcile import V2_NEEDS
@@ -21,18 +22,19 @@ from relay.process.embedded_redis import embedded_redis
 from relay.process.event_loop import stop_on_signals
 from relay.process.logs import configure_logging
 from relay.process.subprocesses import python
-from relay.process.supervisor import Program, supervise
+from relay.process.supervisor import STOP_TIMEOUT, supervise
 from relay.process.tasks import end_task
+from relay.process.telemetry.opening import error_reports
+from relay.process.telemetry.variables import trace_options
 from relay.process.timings import Timings, load_timings
-from relay.store.driver.client import REDIS_ERRORS, describe
+from relay.store.driver.client import REDIS_ERRORS, REQUEST_TIMEOUT, describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from redis.asyncio import Redis
+    from collections.abc import Callable
 
     from relay.config.file import Loaded
     from relay.core.config.relay_toml import RelayConfig
+    from relay.store.driver.client import Redis
 
 _NO_KEY = (
     "neither LINQ_API_V3_API_KEY nor LINQ_V2_TOKEN is set: nothing is registered at Linq from here; set one of "
@@ -56,11 +58,12 @@ async def run_group(ingress_processes: int, worker_processes: int) -> int:
     configure_logging(settings.relay_log_level, settings.relay_log_format)
     stop = stop_on_signals()
     async with AsyncExitStack() as stack:
-        environment = {}
+        stack.enter_context(error_reports(environment(), "up"))
+        of_children = {}
         if settings.redis_url is None:
             embedded = await stack.enter_async_context(embedded_redis(settings.relay_data_dir))
             settings = settings.model_copy(update={"redis_url": embedded.url})
-            environment["REDIS_URL"] = embedded.url
+            of_children["REDIS_URL"] = embedded.url
             log.info("redis.embedded", url=masked_redis_url(embedded.url), data=str(settings.relay_data_dir))
         if settings.linq_api_v3_api_key is None and settings.linq_v2_token is None:
             log.warning("bootstrap.skipped", note=_NO_KEY)
@@ -69,14 +72,12 @@ async def run_group(ingress_processes: int, worker_processes: int) -> int:
             rules = ConfigFile(settings.relay_config, timings.config_poll)
             bootstrap = asyncio.create_task(_bootstrap(settings, rules, timings), name="bootstrap")
             stack.push_async_callback(end_task, bootstrap)
+        redis = await stack.enter_async_context(open_store(settings, REQUEST_TIMEOUT))
+        group = await stack.enter_async_context(admin_group(settings, redis, stop))
         share = ["--share-port"] if ingress_processes > 1 else []
-        return await supervise(
-            [
-                *_programs("ingress", python("relay", "ingress", *share), ingress_processes, environment),
-                *_programs("worker", python("workers"), worker_processes, environment),
-            ],
-            stop,
-        )
+        ingresses = group.add("ingress", python("relay", "ingress", *share), ingress_processes, of_children)
+        workers = group.add("worker", python("workers"), worker_processes, of_children)
+        return await supervise([*ingresses, *workers], stop, STOP_TIMEOUT + settings.relay_shutdown_delay)
 
 
 def load_all() -> Settings:
@@ -101,7 +102,7 @@ def load_all() -> Settings:
         problems += error.problems
     if settings is None:
         raise SettingsError("linq-relay cannot start:", tuple(problems))
-    checks: list[Callable[[], object]] = []
+    checks: list[Callable[[], object]] = [lambda: trace_options(environment())]
     if settings.linq_api_v3_api_key is not None:
         checks.append(lambda: public_url_of(settings))
     if has_v2 and (settings.linq_api_v3_api_key is not None or settings.linq_v2_token is not None):
@@ -116,10 +117,6 @@ def load_all() -> Settings:
     if problems:
         raise ConfigError("linq-relay cannot start:", tuple(problems))
     return settings
-
-
-def _programs(name: str, arguments: Sequence[str], count: int, environment: dict[str, str]) -> list[Program]:
-    return [Program(name, arguments, environment) for _ in range(count)]
 
 
 async def _bootstrap(settings: Settings, rules: ConfigFile, timings: Timings) -> None:

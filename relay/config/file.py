@@ -7,8 +7,10 @@ the old rules stay in force. Files that relay.toml refers to are watched too, so
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Self
 
 import structlog
 
@@ -16,6 +18,7 @@ from relay.config.secret_lookup import alerts_endpoint, endpoints_of, files_in, 
 from relay.core.config.relay_toml import RelayConfig, parse_config
 from relay.core.config.toml_positions import TomlPositions
 from relay.core.errors import ConfigError, Problem
+from relay.core.timestamps import utc_text
 from relay.process.tasks import end_task
 from relay.process.timings import DEFAULTS
 
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from relay.core.config.endpoint import Endpoint
+
+_FINGERPRINT_LENGTH = 12  # characters: enough to tell versions of a file apart
 
 log = structlog.get_logger()
 
@@ -37,6 +42,15 @@ class Loaded:
     """By subscription."""
     alerts: Endpoint | None = None
     """That of `[alerts]`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A changed relay.toml that is not in force, because it has mistakes."""
+
+    at: float
+    """Unix seconds."""
+    problems: tuple[str, ...]
 
 
 def read_config(path: Path) -> RelayConfig:
@@ -99,6 +113,9 @@ class ConfigFile:
         self._path = path
         self._poll_interval = poll_interval
         self._files = [path]
+        self._fingerprint = ""
+        self._loaded_at = 0.0
+        self._refusal: Refusal | None = None
         self.current = self._load()
         self._last_seen = self._signature()
         self._task: asyncio.Task[None] | None = None
@@ -135,7 +152,9 @@ class ConfigFile:
                 problems=[str(problem) for problem in error.problems],
                 note="the previous rules stay in force",
             )
+            self._refusal = Refusal(time.time(), tuple(map(str, error.problems)))
             return
+        self._refusal = None
         self.current = loaded
         log.info(
             "config.reloaded",
@@ -144,10 +163,22 @@ class ConfigFile:
             subscriptions=len(loaded.config.subscriptions),
         )
 
+    def report(self) -> dict[str, Any]:
+        """Return which version of the file is in force, and why a newer one was refused, for operators."""
+        refusal = self._refusal
+        return {
+            "file": str(self._path),
+            "fingerprint": self._fingerprint,
+            "loaded_at": utc_text(self._loaded_at),
+            "refused": {"at": utc_text(refusal.at), "problems": refusal.problems} if refusal else None,
+        }
+
     def _load(self) -> Loaded:
         text = _read(self._path)
         self._files = [self._path, *files_in(text, self._path)]  # before parsing: a refused version is watched too
         loaded = _load(text, self._path)
+        self._fingerprint = sha256(text.encode()).hexdigest()[:_FINGERPRINT_LENGTH]
+        self._loaded_at = time.time()
         for name, endpoint in loaded.endpoints.items():
             if not endpoint.verify_tls:
                 log.warning(

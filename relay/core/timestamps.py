@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from relay.core.durations import parse_duration
 
@@ -24,3 +24,8 @@ def parse_time(text: str, now: float) -> float:
             f'"{text}" is not a time; write an age, such as "2h" or "7d", '
             'or a date and time, such as "2026-09-14T09:15:00Z"'
         ) from None
+
+
+def utc_text(seconds: float) -> str:
+    """Return Unix seconds as a date and time with its zone: `2026-09-14T09:15:00Z`."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -28,8 +28,8 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from relay import __version__
 from relay.metrics import declared
+from relay.process.build import VERSION, revision
 from relay.process.logs import logged
 from relay.process.shared_metrics import SHARED_FOLDER
 from relay.process.tasks import end_task
@@ -82,7 +82,7 @@ class Reader(Protocol):
 class ProcessMetrics:
     """The metrics of a process. Enter it as a context, in which what was counted is written once a second."""
 
-    def __init__(self, role: str, revision: str = "") -> None:
+    def __init__(self, role: str) -> None:
         disable_created_metrics()  # a second series for each counter, for its first second
         self.registry = CollectorRegistry()
         self.is_shared = SHARED_FOLDER in os.environ
@@ -95,7 +95,7 @@ class ProcessMetrics:
         self._rendering = asyncio.Lock()
         if not self.is_shared:
             ProcessCollector(registry=self.registry)
-        self.gauge(declared.BUILD_INFO).labels(__version__, revision, role).set(1)
+        self.gauge(declared.BUILD_INFO).labels(VERSION, revision(), role).set(1)
         self._log_events = self.counter(declared.LOG_EVENTS)
         self._logged: Tally[str] = Tally()
         self.on_flush(self._flush_logs)

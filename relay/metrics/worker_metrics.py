@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from relay.core.event import Dialect
 from relay.metrics import declared
+from relay.metrics.process_metrics import ProcessMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sized
 
     from relay.core.delivery.outcome import Attempt, Outcome
-    from relay.metrics.process_metrics import ProcessMetrics
 
 
 class LaneMetrics:
@@ -63,6 +63,11 @@ class WorkerMetrics:
         self._outcomes: dict[str, set[Outcome]] = {}
         process.on_flush(self._flush)
         process.show_only("subscription", subscriptions)
+
+    @classmethod
+    def unscraped(cls) -> Self:
+        """Return metrics that no process serves."""
+        return cls(ProcessMetrics("worker"), frozenset)
 
     def lane(self, subscription: str) -> LaneMetrics:
         """Return the counts of a subscription."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,7 +15,7 @@ from relay.core.errors import RelayError
 from relay.net.acceptor import Acceptor, open_listeners
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from aiohttp.typedefs import Handler
 
@@ -60,6 +61,10 @@ class Requests:
         self._count = 0
         self._ended = asyncio.Event()
 
+    def end(self) -> None:
+        """Close each connection after its next response."""
+        self.are_ending = True
+
     @web.middleware
     async def watch(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Count the requests of an aiohttp application (middleware)."""
@@ -99,24 +104,26 @@ class Front(Protocol):
 @asynccontextmanager
 async def listening(
     app: web.Application,
-    listen: Listen,
+    listen: Listen | socket.socket,
     *,
     share_port: bool = False,
     front: Callable[[ProtocolFactory, Requests], Front] | None = None,
     on_malformed: Malformed | None = None,
+    requests: Requests | None = None,
 ) -> AsyncIterator[int]:
-    """Serve `app` while the context is open; yield the port.
+    """Serve `app` at an address, or on a socket that listens already, while the context is open; yield the port.
 
     On exit, it stops accepting connections and drains the requests in flight. With `share_port`, several processes can
     listen on one port (SO_REUSEPORT). A `front` takes the connections; it gets the application's protocol factory, for
     connections that it hands over. `on_malformed` is called with the address of a sender that does not speak HTTP, and
-    the name of the error; without it there is a line in the log.
+    the name of the error; without it there is a line in the log. With `requests` of its own, a caller can let the
+    connections end before it stops listening.
 
     Raises:
         RelayError: the address is not available.
     """
     web_response.SERVER_SOFTWARE = _SERVER  # type: ignore[attr-defined]  # in place of the versions of aiohttp and Python
-    requests = Requests()
+    requests = requests or Requests()
     app.middlewares.append(requests.watch)
     runner = web.AppRunner(
         app,
@@ -131,7 +138,7 @@ async def listening(
     front_protocol = front(app_protocol, requests) if front else None
     try:
         try:
-            listeners = await open_listeners(listen, share_port=share_port)
+            listeners = await _listeners(listen, share_port=share_port)
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise RelayError(f"cannot listen on {listen}: {reason}") from None
@@ -141,7 +148,7 @@ async def listening(
         finally:
             for acceptor in acceptors:
                 await acceptor.close()
-            requests.are_ending = True
+            requests.end()
             if front_protocol:
                 await front_protocol.drain(_SHUTDOWN_TIMEOUT)
                 front_protocol.close()
@@ -149,3 +156,7 @@ async def listening(
                 await requests.finish()
     finally:
         await runner.cleanup()
+
+
+async def _listeners(listen: Listen | socket.socket, *, share_port: bool) -> Sequence[socket.socket]:
+    return [listen] if isinstance(listen, socket.socket) else await open_listeners(listen, share_port=share_port)

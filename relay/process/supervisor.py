@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import structlog
 
-from relay.process.shared_metrics import forget_process, metrics_variable, sharing_metrics
+from relay.process.shared_metrics import SHARED_FOLDER, forget_process
 from relay.process.subprocesses import death_with_parent
 from relay.process.tasks import wait_for_event
 
@@ -35,6 +34,23 @@ _STEADY = 30.0  # seconds of running after which the restart backoff is reset
 log = structlog.get_logger()
 
 
+@dataclass(slots=True)
+class Status:
+    """State of a program, kept up to date by its supervisor."""
+
+    pid: int | None = None
+    """None while it does not run."""
+    exit_code: int | None = None
+    """That of its last run; None before its first end."""
+
+    @property
+    def text(self) -> str:
+        """The state in a few words."""
+        if self.pid is not None:
+            return f"running (pid {self.pid})"
+        return "not started" if self.exit_code is None else f"not running (it ended with exit code {self.exit_code})"
+
+
 @dataclass(frozen=True, slots=True)
 class Program:
     """Program to run."""
@@ -45,39 +61,36 @@ class Program:
     """Variables in addition to those of this process."""
     log: Path | None = None
     """File for its output; None for the output of this process."""
-    metrics: Path | None = None
-    """Folder of the metrics that it shares with the others of its name; None if it is the only one."""
+    descriptors: Sequence[int] = ()
+    """Open files of this process that it inherits."""
+    status: Status = field(default_factory=Status)
 
 
-async def supervise(programs: Sequence[Program], stop: asyncio.Event) -> int:
-    """Keep `programs` running until `stop` is set, then stop them; return the exit code of the whole group."""
+async def supervise(programs: Sequence[Program], stop: asyncio.Event, stop_timeout: float = STOP_TIMEOUT) -> int:
+    """Keep `programs` running until `stop` is set, then stop them; return the exit code of the whole group.
+
+    A program that has not ended `stop_timeout` seconds after its SIGTERM is killed.
+    """
 
     async def keep(program: Program) -> bool:
-        can_run = await _keep(program, stop)
+        can_run = await _keep(program, stop, stop_timeout)
         if not can_run:
             stop.set()
         return can_run
 
-    with ExitStack() as stack:
-        folders = {
-            name: stack.enter_context(sharing_metrics())
-            for name, count in Counter(program.name for program in programs).items()
-            if count > 1
-        }
-        async with asyncio.TaskGroup() as group:
-            shared = (replace(program, metrics=folders.get(program.name)) for program in programs)
-            tasks = [group.create_task(keep(program)) for program in shared]
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(keep(program)) for program in programs]
     return 0 if all(task.result() for task in tasks) else WRONG_SETTINGS
 
 
-async def _keep(program: Program, stop: asyncio.Event) -> bool:
+async def _keep(program: Program, stop: asyncio.Event, stop_timeout: float) -> bool:
     """Run a program, with restarts, until `stop`; return False if its first start found wrong settings."""
     pause = _FIRST_PAUSE
     loop = asyncio.get_running_loop()
     is_first = True
     while not stop.is_set():
         began = loop.time()
-        code = await _run_once(program, stop)
+        code = await _run_once(program, stop, stop_timeout)
         if stop.is_set():
             return True
         if code == WRONG_SETTINGS and is_first:
@@ -89,17 +102,19 @@ async def _keep(program: Program, stop: asyncio.Event) -> bool:
     return True
 
 
-async def _run_once(program: Program, stop: asyncio.Event) -> int:
+async def _run_once(program: Program, stop: asyncio.Event, stop_timeout: float) -> int:
     with ExitStack() as stack:
         output = stack.enter_context(program.log.open("ab")) if program.log else None
         process = await asyncio.create_subprocess_exec(
             *program.arguments,
-            env={**os.environ, **program.environment, **metrics_variable(program.metrics)},
+            env={**os.environ, **program.environment},
             stdout=output,
             stderr=output,
             start_new_session=True,  # Ctrl-C must reach the supervisor only, which stops the programs in order
             preexec_fn=death_with_parent(),
+            pass_fds=program.descriptors,
         )
+    program.status.pid = process.pid
     log.debug("process.started", name=program.name, pid=process.pid)
     ended = asyncio.ensure_future(process.wait())
     stopped = asyncio.ensure_future(stop.wait())
@@ -107,13 +122,14 @@ async def _run_once(program: Program, stop: asyncio.Event) -> int:
         await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if not ended.done():
             process.terminate()
-            await asyncio.wait({ended}, timeout=STOP_TIMEOUT)
+            await asyncio.wait({ended}, timeout=stop_timeout)
         return await ended if ended.done() else process.returncode or -1
     finally:
         stopped.cancel()
         if process.returncode is None:
-            log.error("process.killed", name=program.name, pid=process.pid, after_s=STOP_TIMEOUT)
+            log.error("process.killed", name=program.name, pid=process.pid, after_s=stop_timeout)
             process.kill()
             await process.wait()
-        if program.metrics is not None:
-            forget_process(program.metrics, process.pid)
+        if folder := program.environment.get(SHARED_FOLDER):
+            forget_process(folder, process.pid)
+        program.status.pid, program.status.exit_code = None, process.returncode

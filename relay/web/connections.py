@@ -8,6 +8,7 @@ are in front: a sweep looks only at them.
     unused    accepted, no byte yet           deadline of a head
     head      a part of a head has arrived    deadline of a head
     body      its body is arriving            deadline of a body
+    sending   reads its response slowly       deadline of a body
     idle      kept after a response           idle timeout
     delayed   refused, the response waits     none, the delay is bounded
     leaving   responded to, being closed      linger
@@ -100,10 +101,11 @@ class Connections:
         self.unused = Queue("no request came", timings.request_head, {})
         self.head = Queue("its head came too slowly", timings.request_head, {})
         self.body = Queue("its body came too slowly", timings.request_body, {})
+        self.sending = Queue("it read its response too slowly", timings.request_body, {})
         self.idle = Queue("idle", limits.idle, {})
         self.delayed = Queue("refused", math.inf, {})
         self.leaving = Queue("leaving", timings.linger, {})
-        self._queues = (self.unused, self.head, self.body, self.idle, self.leaving)
+        self._queues = (self.unused, self.head, self.body, self.sending, self.idle, self.leaving)
         self._holders: dict[Connection, None] = {}  # connections that hold bytes, in the order in which they began to
         self._closed: Counter[str] = Counter()
         self._logged = -_LOG_INTERVAL

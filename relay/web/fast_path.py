@@ -140,8 +140,7 @@ class _Connection(Connection):
                 self._hand_over()
                 return
             if self._body_length > LARGE and (delay := self._connections.pace(self._body_length)):
-                self._wait_for_body()
-                if self._webhook is not None and not self._transport.is_closing():
+                if self._wait_for_body():
                     self.pause(delay, self._advance)
                 return
         if len(self._buffer) < self._body_length:
@@ -182,15 +181,16 @@ class _Connection(Connection):
         self._searched = max(0, len(self._buffer) - len(_END_OF_HEAD) + 1)
         self._wait_in_queue(self._connections.head)
 
-    def _wait_for_body(self) -> None:
-        """Wait for the rest of the body, unless the headers alone show that it would be refused."""
+    def _wait_for_body(self) -> bool:
+        """Wait for the rest of the body; return False if the headers alone show that it would be refused."""
         if self.queue is not self._connections.body and self._webhook is not None:
             refusal = self._fast_path.ingress.refuse_early(self._webhook)
             if refusal is not None:
                 self._webhook = None
                 self._leave(refusal)
-                return
+                return False
         self._wait_in_queue(self._connections.body)
+        return not self._transport.is_closing()
 
     def _wait_in_queue(self, queue: Queue) -> None:
         if self._is_half_closed:

@@ -16,6 +16,7 @@ import typer.main
 
 from relay import __version__
 from relay.cli.program import app
+from relay.process.build import revision
 from tests.cli.running import ended, invoke, main_here, relay, relay_interpreter
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ COMMANDS = (
     "up",
     "ingress",
     "worker",
+    "admin",
     "sandbox",
     "demo",
     "check",
@@ -69,14 +71,14 @@ def test_every_command_explains_itself(command: list[str], promises: list[str]) 
 
 
 def test_version_is_shown() -> None:
-    assert invoke("--version").out == f"linq-relay {__version__}\n"
+    assert invoke("--version").out == f"linq-relay {__version__} (revision {revision()})\n"
 
 
 async def test_console_script_is_the_same_program() -> None:
     script = Path(sys.executable).with_name("relay")
     process = await asyncio.create_subprocess_exec(script, "--version", stdout=asyncio.subprocess.PIPE)
     out, _ = await process.communicate()
-    assert (process.returncode, out.decode()) == (0, f"linq-relay {__version__}\n")
+    assert (process.returncode, out.decode()) == (0, invoke("--version").out)
 
 
 @pytest.mark.parametrize("arguments", [["nothing"], ["check", "--nothing"], ["explain"], ["dead", "nothing"]])

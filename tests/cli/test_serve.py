@@ -24,7 +24,7 @@ from tests.sandbox.running import LINES
 from tests.support import eventually
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 KEY = new_key()
 ANY_PORTS = {"RELAY_LISTEN": "127.0.0.1:0", "RELAY_ADMIN_LISTEN": "127.0.0.1:0", "RELAY_LOG_FORMAT": "json"}
@@ -103,6 +103,38 @@ async def test_ingress_starts_is_ready_and_stops(redis: Redis, redis_url: str) -
     assert said.code == 0
     assert "ingress.stopped" in said.err
     assert KEY not in said.err
+
+
+@pytest.mark.parametrize("command", ["admin", "worker"])
+@pytest.mark.usefixtures("rules")
+async def test_every_role_serves_operators(command: str, redis_url: str) -> None:
+    given = {"REDIS_URL": redis_url, **ANY_PORTS}
+    async with relay_process(command, **given) as process, aiohttp.ClientSession() as http:
+        url = f"http://127.0.0.1:{json.loads(await line_with('admin.listening', process.stderr))['port']}"
+
+        async def is_ready() -> bool:
+            return (await http.get(f"{url}/ready")).status == 200
+
+        await eventually(is_ready)
+        report = await (await http.get(f"{url}/ready")).json()
+        metrics = await (await http.get(f"{url}/metrics")).text()
+        process.send_signal(signal.SIGTERM)
+        assert (await ended(process)).code == 0
+    assert report["role"] == command
+    assert ("config" in report) == (command == "worker")
+    assert "process_cpu_seconds_total" in metrics
+
+
+@pytest.mark.usefixtures("rules")
+async def test_a_worker_says_what_it_waits_for() -> None:
+    given = {"REDIS_URL": "redis://127.0.0.1:1/0", **ANY_PORTS}
+    async with relay_process("worker", **given) as process, aiohttp.ClientSession() as http:
+        port = json.loads(await line_with("admin.listening", process.stderr))["port"]
+        response = await http.get(f"http://127.0.0.1:{port}/ready")
+        checks = (await response.json())["checks"]
+    assert response.status == 503
+    assert "127.0.0.1:1" in checks["redis"]
+    assert checks["process"] == "starting: waiting for Redis"
 
 
 @pytest.mark.usefixtures("rules")

@@ -1,4 +1,4 @@
-"""Cases of the alerts in deploy/monitoring/rules.yaml: for each, series with which it fires, and others.
+"""Cases of the alerts in deploy/monitoring/rules.yaml: for each, series that fire it and that do not.
 
 The series are in the notation of `promtool test rules`: `0x10` is eleven samples of 0, a minute apart, `1+2x10` a
 counter that grows by 2.

@@ -1,24 +1,46 @@
 """Images built and run by buildah without a daemon, on a base made by debootstrap: no registry is needed.
 
-`buildah run` with chroot isolation shares the network and the process table of this machine; its containers are started
-and stopped like other processes. All images and containers are in a storage of their own, removed at the end.
+Containers share the network of this machine. Images and containers are in a storage of their own, below the cache
+directory of the user: the base stays there, because debootstrap takes minutes.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
+import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ROOT = Path(__file__).parent.parent.parent
+STORAGE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "linq-relay" / "buildah"
 BASE = "localhost/debian-python"
 _PACKAGES = "python3,python3-venv,ca-certificates"
 _CERTIFICATES = Path("/etc/ssl/certs")
 """Certificates of this machine: its registry may be behind a proxy that has its own authority."""
+
+
+_CONTAIN = """
+set -eu
+root=$1; shift
+mount --make-rprivate /
+mount --bind "$root" "$root"
+mount -o remount,bind,ro "$root"
+mount --rbind /dev "$root/dev"
+mount -t proc proc "$root/proc"
+mount -t tmpfs tmpfs "$root/tmp"
+while [ "$1" != -- ]; do mount --bind "${1%%:*}" "$root${1#*:}"; shift; done
+shift
+user=$1; shift
+exec chroot "$root" setpriv --reuid "$user" --regid "$user" --clear-groups --no-new-privs --bounding-set=-all -- "$@"
+"""
+"""Runs a command in a tree that is read-only, but for /tmp and volumes, as a user without any capability."""
 
 
 class BuildahError(Exception):
@@ -34,7 +56,7 @@ class Buildah:
     @property
     def environment(self) -> dict[str, str]:
         """Return the environment of each command."""
-        return {**os.environ, "BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": "vfs"}
+        return {**os.environ, "BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": "overlay"}
 
     def command(self, *arguments: str) -> list[str]:
         """Return the command line of a buildah command."""
@@ -46,38 +68,40 @@ class Buildah:
         return _run(self.command(*arguments), self.environment, code)
 
     def make_base(self) -> None:
-        """Make the image `BASE`: Debian with its python3."""
-        tree = self.directory / "base"
-        _run(["debootstrap", "--variant=minbase", f"--include={_PACKAGES}", "bookworm", str(tree)], self.environment)
+        """Make the image `BASE`, Debian with its python3, unless an earlier run has."""
+        with suppress(BuildahError):
+            self.run("inspect", "--type", "image", BASE)
+            return
         container = self.run("from", "scratch")
-        _run(["cp", "--archive", f"{tree}/.", self.run("mount", container)], self.environment)
-        shutil.rmtree(tree)
-        self.run("umount", container)
+        with tempfile.TemporaryDirectory() as tree:
+            _run(["debootstrap", "--variant=minbase", f"--include={_PACKAGES}", "bookworm", tree], self.environment)
+            archive = f"{tree}/base.tar"
+            _run(
+                ["tar", "--create", "--file", archive, "--directory", tree, "--exclude=./base.tar", "."],
+                self.environment,
+            )
+            self.run("add", "--quiet", container, archive, "/")
         self.run("commit", "--quiet", "--rm", container, BASE)
 
     def build(self, tag: str, **arguments: str) -> None:
-        """Build deploy/Dockerfile with its build arguments."""
+        """Build deploy/Dockerfile with its build arguments, in the format that has a health check."""
         options = [option for name, value in arguments.items() for option in ("--build-arg", f"{name}={value}")]
-        volume = f"{_CERTIFICATES}:{_CERTIFICATES}:ro"
-        self.run("build", "--volume", volume, *options, "--file", "deploy/Dockerfile", "--tag", tag, str(ROOT))
+        options += ["--volume", f"{_CERTIFICATES}:{_CERTIFICATES}:ro", "--file", "deploy/Dockerfile", "--tag", tag]
+        self.run("build", "--format", "docker", *options, str(ROOT))
 
-    def configuration(self, image: str) -> dict[str, Any]:
-        """Return the OCI configuration of an image."""
-        configuration: dict[str, Any] = json.loads(self.run("inspect", "--type", "image", image))["OCIv1"]["config"]
+    def contained(self, container: str, *arguments: str, volumes: Mapping[Path, str]) -> list[str]:
+        """Return the command that runs the entry point of a container as a hardened runtime does (`_CONTAIN`)."""
+        configuration = self.configuration(container, "container")
+        user = configuration["User"].partition(":")[0]
+        mounts = [f"{path}:{place}" for path, place in volumes.items()]
+        run = [user, "env", "--ignore-environment", *configuration["Env"], *configuration["Entrypoint"], *arguments]
+        return ["unshare", "--mount", "sh", "-c", _CONTAIN, "sh", self.run("mount", container), *mounts, "--", *run]
+
+    def configuration(self, name: str, kind: str = "image") -> dict[str, Any]:
+        """Return the configuration of an image or a container, in Docker's format."""
+        inspected: dict[str, Any] = json.loads(self.run("inspect", "--type", kind, name))
+        configuration: dict[str, Any] = inspected["Docker"]["config"]
         return configuration
-
-
-def first_of_container(pid: int) -> int:
-    """Return the pid of the command that `buildah run` with this pid runs: its first descendant that is not buildah.
-
-    A signal to buildah itself ends the container at once and loses the end of its output.
-    """
-    while "buildah" in Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8").split("\0")[0]:
-        children = [lines.read_text(encoding="utf-8").split() for lines in Path(f"/proc/{pid}/task").glob("*/children")]
-        pid = next((int(child) for thread in children for child in thread), 0)
-        if not pid:
-            raise ProcessLookupError("buildah runs nothing")
-    return pid
 
 
 def _run(command: list[str], environment: dict[str, str], code: int = 0) -> str:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
-from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from relay import __version__
 from relay.core.secret import new_key
-from tests.deploy.buildah import BASE, Buildah, BuildahError, first_of_container
+from tests.deploy.buildah import BASE, STORAGE, Buildah, BuildahError
 from tests.support import eventually, reserve_port
 
 if TYPE_CHECKING:
@@ -27,23 +25,24 @@ pytestmark = [
     pytest.mark.timeout(900),
 ]
 
-IMAGE = "localhost/linq-relay"
+IMAGE = f"localhost/linq-relay:{os.getpid()}"
+REVISION = "0123abcd"
 USER = "65532"
 RULES = '[[topics]]\nname = "everything"\nevents = ["*"]\n'
 BUILD_TOOLS = ("pip", "pip3", "gcc", "cc", "make", "cyclonedx-py")
 
 
 @pytest.fixture(scope="module")
-def buildah(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buildah]:
+def buildah() -> Iterator[Buildah]:
     """Return a buildah whose storage has the image."""
-    builder = Buildah(tmp_path_factory.mktemp("buildah"))
+    builder = Buildah(STORAGE)
     try:
         builder.make_base()
     except BuildahError as error:  # this machine's rights, not our image
         pytest.skip(f"missing tool: buildah with the rights to make a base image ({str(error).splitlines()[-1]})")
-    builder.build(IMAGE, BASE=BASE, VERSION=__version__, REVISION="0123abcd")
+    builder.build(IMAGE, BASE=BASE, REVISION=REVISION)
     yield builder
-    builder.run("rmi", "--all", "--force")
+    builder.run("rmi", "--force", IMAGE)
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +57,12 @@ def test_image_is_described_by_its_labels_and_runs_relay(buildah: Buildah, conta
     configuration = buildah.configuration(IMAGE)
     labels = configuration["Labels"]
     assert labels["org.opencontainers.image.version"] == __version__
-    assert labels["org.opencontainers.image.revision"] == "0123abcd"
+    assert labels["org.opencontainers.image.revision"] == REVISION
     assert configuration["Entrypoint"] == ["relay"]
     assert configuration["User"] == f"{USER}:{USER}"
-    assert buildah.run("run", container, "--", "relay", "--version") == f"linq-relay {__version__}"
+    assert configuration["Healthcheck"]["Test"] == ["CMD", "relay", "health"]
+    said = buildah.run("run", container, "--", "relay", "--version")
+    assert said == f"linq-relay {__version__} (revision {REVISION})"
 
 
 def test_image_has_no_build_tools_and_a_user_that_writes_nowhere(buildah: Buildah, container: str) -> None:
@@ -83,11 +84,13 @@ def test_bill_of_materials_lists_what_is_installed(buildah: Buildah, container: 
     assert all(part.get("purl", "").startswith("pkg:pypi/") for part in bill["components"])
 
 
-async def test_whole_service_runs_in_the_image(buildah: Buildah, container: str, tmp_path: Path) -> None:
+async def test_whole_service_runs_on_a_read_only_file_system(buildah: Buildah, container: str, tmp_path: Path) -> None:
     ports = {name: reserve_port() for name in ("ingress", "admin", "sandbox")}
     url = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
-    rules = tmp_path / "relay.toml"
+    rules, data, log = tmp_path / "relay.toml", tmp_path / "data", tmp_path / "log"
     rules.write_text(RULES, encoding="utf-8")
+    data.mkdir()
+    os.chown(data, int(USER), int(USER))
     environment = {
         "RELAY_LISTEN": url["ingress"],
         "RELAY_ADMIN_LISTEN": url["admin"],
@@ -96,34 +99,30 @@ async def test_whole_service_runs_in_the_image(buildah: Buildah, container: str,
         "LINQ_API_V3_API_KEY": "key",
         "LINQ_API_V3_BASE_URL": f"http://{url['sandbox']}/api/partner",
     }
-    options = [f"--env={name}={value}" for name, value in environment.items()]
-    options += ["--volume", f"{rules}:/etc/relay/relay.toml:ro", container, "--", "relay"]
+    buildah.run("config", *(f"--env={name}={value}" for name, value in environment.items()), container)
+    volumes = {tmp_path: "/etc/relay", data: "/var/lib/relay"}
 
-    def accepted() -> int:
-        with suppress(BuildahError):  # the embedded Redis is not there yet
-            ledger: dict[str, Any] = json.loads(buildah.run("run", *options, "ledger", "--json"))
-            return int(ledger["totals"]["accepted"])
-        return 0
+    def relay(*arguments: str) -> subprocess.Popen[bytes]:
+        with log.open("ab") as output:
+            return subprocess.Popen(  # noqa: S603  our own words
+                buildah.contained(container, *arguments, volumes=volumes), stdout=subprocess.PIPE, stderr=output
+            )
 
-    sandbox = ("sandbox", "--listen", url["sandbox"], "--api-key", "key", "--allow-local", "--rate", "20")
-    log = tmp_path / "log"
-    with _running(buildah, log, *options, *sandbox), _running(buildah, log, *options, "up") as up:
-        assert await eventually(lambda: accepted() >= 20, timeout=60), log.read_text()
-        assert up.poll() is None
+    def says(*arguments: str) -> str:
+        with relay(*arguments) as process:
+            out = process.communicate()[0].decode()
+        return out if process.returncode == 0 else ""
+
+    sandbox = relay("sandbox", "--listen", url["sandbox"], "--api-key", "key", "--allow-local", "--rate", "20")
+    up = relay("up")
+    try:
+        assert await eventually(lambda: says("health", "--ready"), timeout=60) == f"{url['admin']}: ready\n"
+        assert await eventually(lambda: json.loads(says("ledger", "--json"))["totals"]["accepted"] >= 20, timeout=60), (
+            log.read_text()
+        )
+    finally:
+        for process in (sandbox, up):
+            process.terminate()
+            process.communicate(timeout=30)
     assert up.returncode == 0, log.read_text()
     assert '"event":"worker.stopped"' in log.read_text()
-
-
-@contextmanager
-def _running(buildah: Buildah, log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a command in a container until the context ends; it is then stopped with SIGTERM, as a runtime does it."""
-    with log.open("ab") as output:
-        process = subprocess.Popen(  # noqa: S603  our own words
-            buildah.command("run", *arguments), env=buildah.environment, stdout=output, stderr=output
-        )
-    try:
-        yield process
-    finally:
-        with suppress(ProcessLookupError):
-            os.kill(first_of_container(process.pid), signal.SIGTERM)
-        process.wait(30)

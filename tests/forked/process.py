@@ -77,7 +77,7 @@ async def start_python(
 
     A variable for the interpreter itself, such as PYTHONIOENCODING, needs a new one, as does a test of its start.
     """
-    environment = dict(os.environ if environment is None else environment)
+    environment = {"RELAY_ADMIN_LISTEN": "127.0.0.1:0", **(os.environ if environment is None else environment)}
     ours = {name: value for name, value in environment.items() if name.startswith(("PYTHON", "LC_", "LANG"))}
     if new_interpreter or sys.platform != "linux" or not ours.items() <= _IMPORTED_WITH.items():
         return await asyncio.create_subprocess_exec(

@@ -11,19 +11,21 @@ from unittest.mock import ANY
 import pytest
 
 from relay import __version__
+from relay.process.build import revision
 from tests.forked.process import start_python
 from tests.support import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+VERSION = f"linq-relay {__version__} (revision {revision()})\n"
 PIPE = asyncio.subprocess.PIPE
 SANDBOX = ("relay", "sandbox", "--listen", "127.0.0.1:0")
 
 
 @pytest.mark.parametrize("new_interpreter", [False, True])
 async def test_output_and_exit_code(*, new_interpreter: bool) -> None:
-    for argument, expected in (("--version", (0, f"linq-relay {__version__}\n", "")), ("--nothing", (2, "", ANY))):
+    for argument, expected in (("--version", (0, VERSION, "")), ("--nothing", (2, "", ANY))):
         process = await start_python(*("relay", argument), stdout=PIPE, stderr=PIPE, new_interpreter=new_interpreter)
         out, err = await process.communicate()
         assert (process.returncode, out.decode(), err.decode()) == expected

@@ -12,7 +12,6 @@ import pytest
 from aiohttp import web
 
 from relay.sandbox.app import Emission
-from relay.store import keys
 from tests.journeys.conftest import LINES
 from tests.redis_server import RedisServer
 from tests.support import eventually
@@ -63,8 +62,8 @@ async def test_redis_is_restored_from_either_copy(service: Service, tmp_path: Pa
     _emit(service, body="no JSON")
     async with service.redis.client() as redis:
         await eventually(lambda: _has_settled(redis, 5))
-        await redis.xgroup_create(keys.topic("messages"), "billing", "0")
-        await redis.xreadgroup("billing", "member", {keys.topic("messages"): ">"}, count=2)
+        await redis.xgroup_create(redis.key.topic("messages"), "billing", "0")
+        await redis.xreadgroup("billing", "member", {redis.key.topic("messages"): ">"}, count=2)
     worker.terminate()
     await worker.wait()
     unrouted = [_emit(service) for _ in range(2)]
@@ -81,30 +80,56 @@ async def test_redis_is_restored_from_either_copy(service: Service, tmp_path: Pa
     await _copy(service.redis, tmp_path / "copies")
     after = _emit(service)
     await service.sandbox.deliveries.settled()
-    await service.end()
     await service.redis.kill()
 
     for form in ("aof", "rdb"):
         service.sink.received.clear()
         service.sink.answer = _answer
-        async with _restored(tmp_path / "copies" / form, is_rdb=form == "rdb") as server:
-            service.environment["REDIS_URL"] = server.url
+        if form == "rdb":
+            await _give_append_only_file(tmp_path / "copies" / form)
+        async with _started(RedisServer(tmp_path / "copies" / form, port=service.redis.port)) as server:
             assert json.loads(await service.run("ledger", "--json")) == before
+            await eventually(service.is_ready)  # the ingress ran all the time
+            service.sink.answer = None
+            await _let_retries_be_due(server)
+            worker = await service.start(module="workers")
             await _works_on(service, server, [*routed, *unrouted], unrouted)
             assert after not in service.sink.ids()  # accepted after the copy: lost with the former Redis
-            await service.end()
+            worker.terminate()
+            await worker.wait()
+
+
+async def test_linqs_retries_survive_the_loss_of_redis(service: Service, tmp_path: Path) -> None:
+    await service.bootstrap()
+    async with service.redis.client() as redis:
+        copy = await redis.dump(redis.key.keyring)
+    ingress = await service.start("ingress")
+    await eventually(service.is_ready)
+    await service.redis.kill()
+    missed = _emit(service)
+    await eventually(lambda: service.logged("event.refused"))  # 503: Linq sends it again
+    async with _started(RedisServer(tmp_path / "empty", port=service.redis.port)) as server:
+        await _accepts(server, missed)  # by the secrets in the memory of the ingress
+        ingress.terminate()
+        await ingress.wait()
+        async with server.client() as redis:
+            await redis.flushall()
+            missed = _emit(service)
+            await redis.restore(redis.key.keyring, 0, copy)
+        await service.run("bootstrap", "plan", "--detailed-exitcode")  # nothing is pending
+        await service.start("ingress")
+        await _accepts(server, missed)  # by the copied keyring
+
+
+async def _accepts(server: RedisServer, event_id: str) -> None:
+    """Wait until the inbox has the event, and no other."""
+    async with server.client() as redis:
+        await eventually(lambda: redis.xlen(redis.key.inbox))
+        assert [fields[b"id"].decode() for _, fields in await redis.xrange(redis.key.inbox)] == [event_id]
 
 
 async def _works_on(service: Service, server: RedisServer, kept: list[str], unrouted: list[str]) -> None:
     """Deliver what was left in every state, to subscribers that work again, and the events that are new."""
-    service.sink.answer = None
-    async with server.client() as redis:
-        retries = keys.lane("failing", "retries")
-        for delivery in await redis.zrange(retries, 0, -1):
-            await redis.zadd(retries, {delivery: 0})  # the ten minutes have passed
-    await service.start("ingress")
-    await service.start(module="workers")
-    await eventually(service.is_ready)
     new = _emit(service)
     await service.run("dead", "replay", "--subscription", "refusing", "--all", "--why", "restored")
     service.rules.write_text(service.rules.read_text().replace("paused = true", ""))
@@ -114,7 +139,7 @@ async def _works_on(service: Service, server: RedisServer, kept: list[str], unro
         await eventually(lambda: set(sink.ids("/paused")) == {*kept, new})
         # Delivered before the copy: not sent again.
         await eventually(lambda: sorted(sink.ids("/done")) == sorted([*unrouted, new]))
-        topic = keys.topic("messages")
+        topic = redis.key.topic("messages")
         assert (await redis.xpending(topic, "billing"))["pending"] == 2
         assert [fields[b"id"].decode() for _, fields in await redis.xrange(topic)][:7] == kept
         await eventually(lambda: _has_settled(redis, len(kept) + 1))
@@ -139,23 +164,29 @@ async def _copy(server: RedisServer, directory: Path) -> None:
     shutil.copy(server.directory / "dump.rdb", directory / "rdb")
 
 
+async def _give_append_only_file(directory: Path) -> None:
+    """Make an append-only file of `dump.rdb` in `directory`: a server that has one already does not read the other."""
+    async with _started(RedisServer(directory, append_only=False)) as server, server.client() as redis:
+        await redis.config_set("appendonly", "yes")
+        await eventually(lambda: _is(redis, "aof_rewrite_in_progress", 0))
+        assert await _is(redis, "aof_last_bgrewrite_status", "ok")
+
+
 @asynccontextmanager
-async def _restored(directory: Path, *, is_rdb: bool) -> AsyncIterator[RedisServer]:
-    """Start another Redis from a copy; one of an RDB file first without an append-only file."""
-    server = RedisServer(directory, append_only=not is_rdb)
+async def _started(server: RedisServer) -> AsyncIterator[RedisServer]:
     await server.start()
     try:
-        if is_rdb:
-            async with server.client() as redis:
-                await redis.config_set("appendonly", "yes")
-                await eventually(lambda: _is(redis, "aof_enabled", 1))
-                await eventually(lambda: _is(redis, "aof_rewrite_in_progress", 0))
-            await server.stop()
-            server.append_only = True
-            await server.start()
         yield server
     finally:
-        await server.kill()
+        await server.stop()
+
+
+async def _let_retries_be_due(server: RedisServer) -> None:
+    """Let the ten minutes to the next attempt pass."""
+    async with server.client() as redis:
+        retries = redis.key.lane("failing", "retries")
+        for delivery in await redis.zrange(retries, 0, -1):
+            await redis.zadd(retries, {delivery: 0})
 
 
 async def _is(redis: Any, field: str, value: object) -> bool:
@@ -164,8 +195,8 @@ async def _is(redis: Any, field: str, value: object) -> bool:
 
 async def _has_settled(redis: Any, events: int) -> bool:
     """Return True if each subscription but a paused one has settled or postponed `events`, and one is in quarantine."""
-    attempts = [await redis.xlen(keys.lane(name, "attempts")) for name in ("done", "failing", "refusing")]
-    return min(attempts) >= events and await redis.xlen(keys.QUARANTINE) == 1
+    attempts = [await redis.xlen(redis.key.lane(name, "attempts")) for name in ("done", "failing", "refusing")]
+    return bool(min(attempts) >= events and await redis.xlen(redis.key.quarantine) == 1)
 
 
 def _state(row: dict[str, Any]) -> dict[str, int]:

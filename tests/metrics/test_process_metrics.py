@@ -11,11 +11,14 @@ from prometheus_client import CollectorRegistry, Histogram, disable_created_metr
 from relay.metrics import declared
 from relay.metrics.declared import LABELS, METRICS, Kind
 from relay.metrics.process_metrics import Durations, ProcessMetrics
-from relay.process.shared_metrics import SHARED_FOLDER, forget_process, sharing_metrics
+from relay.process.build import revision
+from relay.process.shared_metrics import SHARED_FOLDER, forget_process
 from tests.metrics.scrapes import scraped, series_of
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 WORKER = """
 import asyncio, os, sys
@@ -65,13 +68,17 @@ def test_durations_are_counted_as_the_library_counts_them() -> None:
     assert generate_latest(ours) == generate_latest(theirs)
 
 
-async def test_series_of_every_process() -> None:
+async def test_series_of_every_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RELAY_REVISION", "abc123")
+    revision.cache_clear()
+
     async def is_ready() -> bool:
         return False
 
-    async with ProcessMetrics("ingress", "abc123") as metrics:
+    async with ProcessMetrics("ingress") as metrics:
         metrics.watch_ready(is_ready)
         found = await scraped(metrics)
+    revision.cache_clear()
     [info] = [name for name in found if name.startswith("relay_build_info")]
     assert 'revision="abc123",role="ingress",version="' in info
     assert found["relay_ready"] == 0
@@ -82,7 +89,7 @@ def worker(folder: Path, expires: int) -> tuple[int, str]:
     """Run a worker that shares its metrics; return its process id and its text."""
     with subprocess.Popen(  # noqa: S603  ours
         [sys.executable, "-c", WORKER, str(expires)],
-        env={**os.environ, SHARED_FOLDER: str(folder)},
+        env={**os.environ, SHARED_FOLDER: str(folder), "RELAY_REVISION": "abc123"},
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
@@ -90,19 +97,17 @@ def worker(folder: Path, expires: int) -> tuple[int, str]:
         return process.pid, process.stdout.read()
 
 
-def test_processes_of_one_port_answer_for_one_another() -> None:
+def test_processes_of_one_port_answer_for_one_another(tmp_path: Path) -> None:
     delivered = 'relay_delivery_attempts_total{outcome="delivered",subscription="crm"}'
     in_flight = 'relay_deliveries_in_flight{subscription="bot"}'
     expiry = 'relay_subscriber_certificate_expiry_timestamp_seconds{subscription="crm"}'
-    with sharing_metrics() as folder:
-        first, text = worker(folder, 2000)
-        assert [series_of(text)[name] for name in (delivered, in_flight, expiry)] == [1, 1, 2000]
-        _, text = worker(folder, 1000)
-        found = series_of(text)
-        assert [found[name] for name in (delivered, in_flight, expiry)] == [2, 2, 1000]
-        assert not [name for name in found if "removed" in name]
-        forget_process(folder, first)
-        found = series_of(worker(folder, 1000)[1])
-        assert (found[delivered], found[in_flight]) == (3, 2)
-        assert found['relay_build_info{revision="",role="worker",version="0.2.0"}'] == 1
-    assert not folder.exists()
+    first, text = worker(tmp_path, 2000)
+    assert [series_of(text)[name] for name in (delivered, in_flight, expiry)] == [1, 1, 2000]
+    _, text = worker(tmp_path, 1000)
+    found = series_of(text)
+    assert [found[name] for name in (delivered, in_flight, expiry)] == [2, 2, 1000]
+    assert not [name for name in found if "removed" in name]
+    forget_process(tmp_path, first)
+    found = series_of(worker(tmp_path, 1000)[1])
+    assert (found[delivered], found[in_flight]) == (3, 2)
+    assert found['relay_build_info{revision="abc123",role="worker",version="0.2.0"}'] == 1

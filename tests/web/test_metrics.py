@@ -7,12 +7,14 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 import aiohttp
-from aiohttp import web
 
+from relay.config.admin_address import INGRESS
+from relay.config.settings import Settings
 from relay.core.secret import SigningSecret
 from relay.linq.signatures import v2
 from relay.net.http_listener import listening
-from relay.web.metrics import add_metrics
+from relay.web.admin.app import admin_app
+from relay.web.admin.report import Identity, ObservedProcess
 from tests.building import OTHER_SECRET, body_of, signed
 from tests.conftest import NOW
 from tests.metrics.scrapes import scraped, series_of
@@ -84,9 +86,8 @@ async def test_each_end_of_a_request_is_counted_once(ingress: Running, way: str)
 
 
 async def test_metrics_are_served_as_text_for_prometheus(ingress: Running) -> None:
-    admin = web.Application()
-    add_metrics(admin, ingress.parts.metrics.process)
-    async with listening(admin, ANY_PORT) as port, aiohttp.ClientSession() as http:
+    observed = ObservedProcess(Identity(INGRESS, Settings()), ingress.readiness, ingress.parts.metrics.process)
+    async with listening(admin_app(observed), ANY_PORT) as port, aiohttp.ClientSession() as http:
         _, writer = await asyncio.open_connection("127.0.0.1", ingress.port)
         await http.get(f"http://127.0.0.1:{ingress.port}/live")
         response = await http.get(f"http://127.0.0.1:{port}/metrics")

@@ -63,6 +63,7 @@ class LaneWorker:
         self._sender = session.sender.sender_for(subscription, endpoint)
         self._attempt_limits = AttemptLimits.from_size(subscription.attempts.size)
         self._lane = Lane(session.redis, subscription.name, subscription.topic)
+        self._metrics = session.metrics.lane(subscription.name)
         self._log_attempt = partial(log_attempt, subscription.name, session.now_ms)
         self._access = LaneAccess(session, self._lane, lambda: self._is_over)
         self._source = source_for(session, self._lane, self._access, subscription)
@@ -132,7 +133,7 @@ class LaneWorker:
         if after is not None:
             await asyncio.wait([after])
         try:
-            with suppress(StillSuspended):
+            with suppress(StillSuspended), self._metrics.delivering(self.in_flight):
                 await self._run()
         finally:
             await self._finish()
@@ -200,6 +201,7 @@ class LaneWorker:
             context = context._replace(is_held=True)
         verdict = decide(attempt, context, self._subscription, self._session.random)
         self._log_attempt(delivery, attempt, context, verdict)
+        self._metrics.attempted(attempt)
         is_uncounted = isinstance(verdict, RetryAt) and not verdict.counts
         tries = Tries(number - is_uncounted, delivery.tries.first_ms or attempt.at_ms, attempt.outcome)
         await self._settle(delivery, tries, verdict, attempt, is_probe=context.is_probe)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from relay.config.file import ConfigFile
+from relay.metrics.process_metrics import ProcessMetrics
+from relay.metrics.worker_metrics import WorkerMetrics
 from relay.parts import open_store
 from relay.process.timings import DEFAULTS, Timings
 from workers.delivery.partition_worker import PartitionWorker
@@ -19,15 +21,16 @@ from workers.maintenance.replayer import Replayer
 from workers.maintenance.retention import Retention
 from workers.maintenance.sweeper import Sweeper
 from workers.routing.router import Router
+from workers.runtime.readiness import WorkerReadiness
 from workers.transport.pool import ConnectionPools
 from workers.transport.sender import Sender
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from redis.asyncio import Redis
-
     from relay.config.settings import Settings
+    from relay.process.telemetry.spans import Tracer
+    from relay.store.driver.client import Redis
 
 _PARTS = "parts"
 
@@ -44,6 +47,8 @@ class WorkerParts:
     sweeper: Sweeper
     drift_check: DriftCheck
     retention: Retention
+    readiness: WorkerReadiness
+    metrics: WorkerMetrics
     alerting: Alerting
     replicas: int = 0
     """Replicas that must confirm each renewal of a lease."""
@@ -53,24 +58,41 @@ class WorkerParts:
 
 
 @asynccontextmanager
-async def worker_parts(settings: Settings, timings: Timings = DEFAULTS) -> AsyncIterator[WorkerParts]:
-    """Build the parts of a worker process, and close them in reverse.
+async def worker_parts(
+    settings: Settings, timings: Timings = DEFAULTS, tracer: Tracer | None = None
+) -> AsyncIterator[WorkerParts]:
+    """Build the parts of a worker process, and close them in reverse; without `tracer` traces are off.
 
     Raises:
         ConfigError: relay.toml has mistakes or secrets are missing.
     """
     rules = ConfigFile(settings.relay_config, timings.config_poll)
-    async with open_store(settings) as redis, rules, ConnectionPools(timings.keep_alive) as connections:
-        sender = Sender(connections, time.time)
+    process_metrics = ProcessMetrics("worker")
+    metrics = WorkerMetrics(process_metrics, lambda: rules.current.config.subscription_names)
+    connections = ConnectionPools(timings.keep_alive, on_certificate=metrics.certificate)
+    async with open_store(settings) as redis, rules, process_metrics, connections:
+        sender = Sender(connections, time.time, tracer)
+        readiness = WorkerReadiness(redis)
+        process_metrics.watch_ready(readiness.is_ready)
         yield WorkerParts(
             redis=redis,
             rules=rules,
-            router=Router(redis, rules, time.time, timings),
-            partition_worker=PartitionWorker(redis, rules, sender, time.time, random.random, timings),  # noqa: S311  jitter
+            router=Router(redis, rules, time.time, timings, metrics, tracer),
+            partition_worker=PartitionWorker(
+                redis,
+                rules,
+                sender,
+                time.time,
+                random.random,  # noqa: S311  jitter
+                timings,
+                metrics=metrics,
+            ),
             replayer=Replayer(redis, rules, time.time, timings),
             sweeper=Sweeper(redis, rules, time.time),
             drift_check=DriftCheck(redis, rules, settings, time.time),
             retention=Retention(redis, rules, time.time),
+            readiness=readiness,
+            metrics=metrics,
             alerting=Alerting(redis, rules, time.time),
             replicas=settings.relay_replicas,
             timings=timings,

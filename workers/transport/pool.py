@@ -68,11 +68,15 @@ class ConnectionPools:
         keep_alive: float = DEFAULTS.keep_alive,
         resolver: Resolver | None = None,
         max_connections: int | None = None,
+        on_certificate: Callable[[str, float], None] | None = None,
     ) -> None:
         """Keep idle connections for `keep_alive` seconds; `resolver` is closed with them.
 
-        At most `max_connections` are open, as many as the limit of descriptors allows if it is None.
+        At most `max_connections` are open, as many as the limit of descriptors allows if it is None. `on_certificate`
+        is called for each new connection whose certificate was verified, with the subscription and the certificate's
+        end (Unix seconds).
         """
+        self._on_certificate = on_certificate
         self.keep_alive = keep_alive
         self._pools = WeakValueDictionary[Destination, ConnectionPool]()  # weak: as long as a lane uses them
         self._open: set[Connection] = set()
@@ -152,7 +156,11 @@ class ConnectionPools:
                         addresses, happy_eyeballs_delay=_HEAD_START, interleave=1, socket_factory=make_socket
                     )
                     make = partial(Connection, self.loop, self._open, give_back, sock.fileno())
-                    _, connection = await self.loop.create_connection(make, sock=sock, ssl=tls, server_hostname=name)
+                    made = self.loop.create_connection(make, sock=sock, ssl=tls, server_hostname=name)
+                    transport, connection = await made
+                    if self._on_certificate and (certificate := transport.get_extra_info("peercert")):
+                        expires = ssl.cert_time_to_seconds(certificate["notAfter"])
+                        self._on_certificate(destination.subscription, expires)
                     return connection
             except OSError:
                 pop_addr_infos_interleave(addresses, 1)

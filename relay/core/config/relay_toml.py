@@ -157,6 +157,11 @@ class RelayConfig(Table):
         return TopicIndex(self.topics)
 
     @cached_property
+    def subscription_names(self) -> frozenset[str]:
+        """The names of the push subscriptions."""
+        return frozenset(subscription.name for subscription in self.subscriptions)
+
+    @cached_property
     def subscriptions_by_topic(self) -> dict[str, tuple[Subscription, ...]]:
         """Push subscriptions by the name of their topic."""
         names = dict.fromkeys(subscription.topic for subscription in self.subscriptions)

@@ -18,7 +18,7 @@ from relay.process.tasks import end_task
 from relay.store.driver.client import REDIS_ERRORS, ask
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 DEFAULT_HIGH_WATER = 0.9
 """Part of `maxmemory` at which acceptance stops."""

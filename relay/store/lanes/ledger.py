@@ -25,8 +25,9 @@ from relay.store.lanes.position import lane_names, streams_read
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from redis.asyncio import Redis
     from redis.asyncio.client import Pipeline
+
+    from relay.store.driver.client import Redis
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +101,14 @@ class Ledger:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self._key = redis.key
 
     async def totals(self) -> Totals:
         """Return the totals over all webhooks."""
 
         def queue(pipe: Pipeline) -> None:
-            pipe.hgetall(keys.COUNTS)
-            pipe.xlen(keys.INBOX)
+            pipe.hgetall(self._key.counts)
+            pipe.xlen(self._key.inbox)
 
         rows, inbox = await ask_together(self._redis, queue)
         counts = {name.decode(): int(value) for name, value in rows.items()}
@@ -115,7 +117,7 @@ class Ledger:
 
     async def unmatched(self) -> dict[str, int]:
         """Return the number of events that matched no topic, by type."""
-        rows = await ask(self._redis.hgetall(keys.UNMATCHED))
+        rows = await ask(self._redis.hgetall(self._key.unmatched))
         return {name.decode(): int(value) for name, value in sorted(rows.items())}
 
     async def lanes(self) -> list[LaneLedger]:
@@ -131,7 +133,7 @@ class Ledger:
             if not is_wrong_type(error):
                 raise
             fault = describe(error)
-        wrong = await wrong_keys(self._redis, keys.lane_types(name) | dict.fromkeys(streams, "stream"))
+        wrong = await wrong_keys(self._redis, self._key.lane_types(name) | dict.fromkeys(streams, "stream"))
         return LaneLedger(name, 0, 0, 0, 0, 0, 0, fault="; ".join(map(str, wrong)) or fault)
 
     async def _lane(self, name: str, streams: Sequence[str]) -> LaneLedger:
@@ -145,10 +147,10 @@ class Ledger:
 
     async def _row(self, name: str, streams: Sequence[str], *, is_lag_trusted: bool) -> LaneLedger:
         def queue(pipe: Pipeline) -> None:
-            pipe.hgetall(keys.lane(name))
-            pipe.zcard(keys.lane(name, "retries"))
-            pipe.xlen(keys.lane(name, "dead"))
-            for stream in (keys.lane(name, "replay"), *streams):
+            pipe.hgetall(self._key.lane(name))
+            pipe.zcard(self._key.lane(name, "retries"))
+            pipe.xlen(self._key.lane(name, "dead"))
+            for stream in (self._key.lane(name, "replay"), *streams):
                 _ask_for_state(pipe, stream)
 
         rows, retrying, dead, *states = await ask_together(self._redis, queue, raise_on_error=False)
@@ -164,7 +166,7 @@ class Ledger:
                 row = next((row for row in groups if row["name"] == group.encode()), None)
                 lag = _lag(row, info) if row and is_lag_trusted and not left else None
                 last = (left or info["last-generated-id"]).decode()
-                owed += await self._owed(stream or keys.lane(name, "replay"), row, lag, last)
+                owed += await self._owed(stream or self._key.lane(name, "replay"), row, lag, last)
             if stream is not None:
                 is_final = left is not None or isinstance(info, ResponseError)
                 routed += (counts[f"known:{stream}"] if is_final else info["entries-added"]) - counts[f"start:{stream}"]

@@ -12,8 +12,9 @@ from relay.store.driver.streams import count_between, order_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from redis.asyncio import Redis
     from redis.asyncio.client import Pipeline
+
+    from relay.store.driver.client import Redis
 
 ACTIVE, REMOVED = "active", "removed"
 
@@ -57,12 +58,12 @@ async def topic_states(redis: Redis, known: Iterable[str]) -> list[TopicState]:
 
 async def topic_names(redis: Redis, known: Iterable[str]) -> list[str]:
     """Return the topics in `known`, in their order, then all others that ever had an event."""
-    fed = sorted(name.decode() for name in await ask(redis.smembers(keys.TOPICS)))
+    fed = sorted(name.decode() for name in await ask(redis.smembers(redis.key.topics)))
     return list(dict.fromkeys([*known, *fed]))
 
 
 async def _state(redis: Redis, name: str, state: str) -> TopicState:
-    stream = keys.topic(name)
+    stream = redis.key.topic(name)
     if await redis.type(stream) != b"stream":  # it does not exist, or was overwritten: the workers log the repair
         return TopicState(name, state, 0, 0, None, ())
 

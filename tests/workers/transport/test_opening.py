@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -88,11 +89,15 @@ async def test_tls_handshake_times_out() -> None:
 async def test_certificate_must_be_trusted(tmp_path: Path, *, is_known: bool) -> None:
     authority = Authority()
     trusted = ssl.create_default_context(cadata=authority.pem if is_known else Authority().pem)
-    async with tls_server(authority, tmp_path) as (url, accepted), ConnectionPools() as connections:
+    shown: list[tuple[str, float]] = []
+    connections = ConnectionPools(on_certificate=lambda *certificate: shown.append(certificate))
+    async with tls_server(authority, tmp_path) as (url, accepted), connections:
         pool = connections.pool_for(destination(int(url.rpartition(":")[2].strip("/")), trusted))
         if is_known:
             assert [(await exchange(pool, REQUEST)).status for _ in range(2)] == [204, 204]
             assert len(accepted) == 1
+            [(subscription, expires)] = shown
+            assert (subscription, round((expires - time.time()) / 60)) == ("bot", 60)
         else:
             with pytest.raises(NoResponse, match=r"^the subscriber's certificate was rejected: .*verify failed"):
                 await exchange(pool, REQUEST)

@@ -1,0 +1,1 @@
+"""The admin role: a process that serves operators, and neither receives nor delivers events."""

@@ -1,0 +1,77 @@
+"""The admin role: serves the admin listener by itself, so that no ingress has to."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from relay.config.admin_address import ADMIN, UP
+from relay.metrics.process_metrics import ProcessMetrics
+from relay.parts import open_store
+from relay.process.event_loop import stop_on_signals
+from relay.process.lifecycle import Lifecycle
+from relay.process.timings import load_timings
+from relay.store.driver.client import REQUEST_TIMEOUT
+from relay.store.rights.check import check_access
+from relay.store.rights.probe import RedisProbe
+from relay.web.admin.group import open_group
+from relay.web.admin.listener import listening_for_operators
+from relay.web.admin.report import Identity, ObservedProcess
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import AsyncIterator
+
+    from redis.asyncio import Redis
+
+    from relay.config.settings import Settings
+    from relay.web.admin.group import Group
+
+log = structlog.get_logger()
+
+
+class AdminProbe:
+    """The checks of the admin role: Redis responds, and the process is not stopping."""
+
+    def __init__(self, redis: Redis, lifecycle: Lifecycle) -> None:
+        self._redis = RedisProbe(redis)
+        self._lifecycle = lifecycle
+
+    async def checks(self) -> dict[str, str]:
+        """Return the result of each check: "ok", or why it fails."""
+        await self._redis.ask()
+        return {"redis": self._redis.detail, "process": self._lifecycle.detail}
+
+    def facts(self) -> dict[str, Any]:
+        """Return nothing: the role has no state of its own."""
+        return {}
+
+
+async def serve_admin(settings: Settings) -> None:
+    """Run the admin role until SIGTERM or SIGINT."""
+    stop = stop_on_signals()
+    lifecycle = Lifecycle()
+    log.info("admin.starting", **settings.shown())
+    async with open_store(settings, REQUEST_TIMEOUT) as redis:
+        await check_access(redis)
+        metrics = ProcessMetrics(ADMIN)
+        observed = ObservedProcess(Identity(ADMIN, settings), AdminProbe(redis, lifecycle), metrics)
+        async with metrics, listening_for_operators(observed, settings, ADMIN, timings=load_timings()):
+            await stop.wait()
+            log.info("admin.stopping")
+            lifecycle.stop()
+    log.info("admin.stopped")
+
+
+@asynccontextmanager
+async def admin_group(settings: Settings, redis: Redis, stop: asyncio.Event) -> AsyncIterator[Group]:
+    """Serve the admin listener of `relay up` while the context is open; yield the group that it shows."""
+    lifecycle = Lifecycle()
+    async with (
+        open_group(Identity(UP, settings), lifecycle, AdminProbe(redis, lifecycle)) as group,
+        listening_for_operators(group, settings, UP),
+        lifecycle.stopping_with(stop),
+    ):
+        yield group

@@ -1,0 +1,1 @@
+"""The admin listener: `/live`, `/ready` and `/metrics` of a process, or of a group of processes."""

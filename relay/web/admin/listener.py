@@ -1,0 +1,119 @@
+"""The admin listener: serves `/live`, `/ready` and `/metrics`, with deadlines and limits as the public one has.
+
+It needs few connections, and a probe asks anew each time; so a client that is slow, or keeps many connections, is the
+first to be disconnected.
+
+A process of a group has its listener on a socket that the supervisor opened and passed on (`web.admin.group`).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+import structlog
+
+from relay.config.admin_address import WORKER, admin_address
+from relay.core.errors import RelayError
+from relay.net.http_listener import listening
+from relay.process.timings import DEFAULTS
+from relay.web.admin.app import admin_app
+from relay.web.connections import Connections, Limits
+from relay.web.handed_over import HandedOver
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import AsyncIterator
+
+    from relay.config.settings import Settings
+    from relay.net.http_listener import ProtocolFactory, Requests
+    from relay.process.timings import Timings
+    from relay.web.admin.report import Observed
+
+PASSED_SOCKET = "_RELAY_ADMIN_SOCKET"
+"""Variable with the descriptor of the listening socket that a supervisor passes on."""
+
+_NOT_LISTENING = "this worker has no /ready and no /metrics: set RELAY_ADMIN_LISTEN to an address of its own"
+_LIMITS = Limits(connections=64, unverified=4 * 1024 * 1024, idle=75.0)
+
+log = structlog.get_logger()
+
+
+class AdminFront:
+    """The connections of an admin listener: a factory of protocols that aiohttp serves, within limits."""
+
+    def __init__(self, aiohttp: ProtocolFactory, requests: Requests, limits: Limits, timings: Timings) -> None:
+        del requests  # its middleware closes the connections
+        self._aiohttp = aiohttp
+        self._connections = Connections(limits, timings)
+
+    def __call__(self) -> asyncio.Protocol:
+        """Return the protocol of a new connection."""
+        return _AdminConnection(self._connections, self._aiohttp())
+
+    async def drain(self, timeout: float) -> None:
+        """Answer the requests that have begun to arrive; close idle connections."""
+        self._connections.close_idle()
+        await self._connections.drained(timeout)
+
+    def close(self) -> None:
+        """Close every open connection."""
+        self._connections.close()
+
+
+class _AdminConnection(HandedOver):
+    """A connection whose responses may be large: the client has a while to read them."""
+
+    def pause_writing(self) -> None:
+        """Let aiohttp wait until the client has read more."""
+        self._protocol.pause_writing()
+        self._connections.wait(self, self._connections.sending)
+
+    def resume_writing(self) -> None:
+        """Let aiohttp write on."""
+        self._protocol.resume_writing()
+        if self._request is None:
+            self._connections.wait(self, self._connections.idle)
+        else:
+            self._connections.handle(self)
+
+
+@asynccontextmanager
+async def listening_for_operators(
+    observed: Observed,
+    settings: Settings,
+    role: str,
+    *,
+    share_port: bool = False,
+    limits: Limits = _LIMITS,
+    timings: Timings = DEFAULTS,
+) -> AsyncIterator[int | None]:
+    """Serve the admin listener of `role` while the context is open; yield its port.
+
+    A worker without RELAY_ADMIN_LISTEN goes on without it (None) if its default port is taken: several may run on one
+    machine.
+
+    Raises:
+        RelayError: the address is not available.
+    """
+
+    def front(aiohttp: ProtocolFactory, requests: Requests) -> AdminFront:
+        return AdminFront(aiohttp, requests, limits, timings)
+
+    passed = os.environ.get(PASSED_SOCKET)
+    address = socket.socket(fileno=int(passed)) if passed else admin_address(settings, role)
+    async with AsyncExitStack() as stack:
+        port = None
+        serving = listening(admin_app(observed), address, share_port=share_port, front=front)
+        try:
+            port = await stack.enter_async_context(serving)
+        except RelayError as error:
+            if role != WORKER or settings.relay_admin_listen is not None:
+                raise RelayError(f"{error} (the admin listener; RELAY_ADMIN_LISTEN is its address)") from None
+            log.warning("admin.not_listening", reason=str(error), note=_NOT_LISTENING)
+        else:
+            if not passed:
+                log.info("admin.listening", address=str(address), port=port)
+        yield port
