@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import AsyncIterator
 
-    from redis.asyncio import Redis
-
     from relay.config.settings import Settings
+    from relay.store.driver.client import Redis
     from relay.web.admin.group import Group
 
 log = structlog.get_logger()
