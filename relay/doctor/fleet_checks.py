@@ -9,7 +9,7 @@ from relay.store.fleet.drain_orders import EVERY_HOST, drain_orders
 from relay.store.fleet.processes import processes
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 AREA = "processes"
 

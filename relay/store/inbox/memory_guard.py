@@ -8,7 +8,7 @@ second, more often close to the mark.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import structlog
 from redis.exceptions import NoPermissionError, ResponseError
@@ -18,6 +18,8 @@ from relay.process.tasks import end_task
 from relay.store.driver.client import REDIS_ERRORS, ask
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from relay.store.driver.client import Redis
 
 DEFAULT_HIGH_WATER = 0.9
@@ -53,7 +55,11 @@ class Memory(NamedTuple):
 
 async def memory_of(redis: Redis) -> Memory:
     """Read the memory of a Redis."""
-    info = await ask(redis.info("memory"))
+    return memory_in(await ask(redis.info("memory")))
+
+
+def memory_in(info: Mapping[str, Any]) -> Memory:
+    """Return the memory in the output of `INFO`."""
     return Memory(info["used_memory"] - info.get("mem_not_counted_for_evict", 0), info["maxmemory"])
 
 

@@ -17,7 +17,6 @@ from relay.config.settings import Settings
 from relay.doctor.fleet_checks import examine_fleet
 from relay.process.lifecycle import Lifecycle, Phase
 from relay.process.tasks import in_background
-from relay.store import keys
 from relay.store.fleet.processes import Reporter, processes
 from tests.building import webhook_of
 from tests.cli.running import invoke_beside
@@ -30,8 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from redis.asyncio import Redis
-
+    from relay.store.driver.client import Redis
     from tests.workers.conftest import Received, Sink
     from workers.runtime.parts import WorkerParts
 
@@ -110,7 +108,7 @@ async def test_worker_that_starts_drained_waits_for_the_end(redis: Redis, settin
         assert parts.readiness.lifecycle.is_draining
         event = webhook_of()
         await accept(redis, event)
-        assert await redis.xlen(keys.INBOX) == 1
+        assert await redis.xlen(redis.key.inbox) == 1
         await eventually(lambda: sorted(sink.ids()) == [event.id, event.id])  # the order has expired
 
 
