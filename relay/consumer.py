@@ -34,6 +34,8 @@ from relay.store.topics.registry import UnknownTopic, find_topic
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from relay.store.driver.client import Redis
+
     Row = tuple[bytes, Mapping[bytes, bytes] | None]
 
 __all__ = ["Consumer", "Record", "StoreError", "UnknownTopic", "consume"]
@@ -55,31 +57,40 @@ Answer = TypeVar("Answer")
 log = structlog.get_logger()
 
 
-def consume(
-    url: str, *, topic: str, group: str, member: str | None = None, start: str = "0", claim_after: float = 300.0
+def consume(  # noqa: PLR0913  all but the first are keyword-only
+    url: str,
+    *,
+    topic: str,
+    group: str,
+    member: str | None = None,
+    start: str = "0",
+    claim_after: float = 300.0,
+    key_prefix: str = keys.DEFAULT_PREFIX,
 ) -> Consumer:
     """Return a consumer of `topic` in `group`, from the Redis at `url`; use it with `async with`.
 
     `member` names this consumer within the group (default: host and process id, so two consumers in one process need
     names). `start` is the position of a new group: `0` is the oldest kept event, `$` the next one, or a stream id or
-    Unix milliseconds. `claim_after` is in seconds.
+    Unix milliseconds. `claim_after` is in seconds. `key_prefix` is the relay's RELAY_KEY_PREFIX, if it has one.
 
     Raises:
         ValueError: `group` or `member` is a name that is reserved for the relay (`push:...`, `relay:...`).
     """
-    return Consumer(url, topic, group, member or f"{socket.gethostname()}-{os.getpid()}", start, claim_after)
+    member = member or f"{socket.gethostname()}-{os.getpid()}"
+    for kind, name, prefix in (("group", group, keys.PUSH_GROUP_PREFIX), ("member", member, _RESERVED_MEMBERS)):
+        if name.startswith(prefix):
+            text = f'the {kind} name "{name}" is reserved for the relay; choose a name without "{prefix}"'
+            raise ValueError(text)
+    return Consumer(open_redis(url, WORKER_TIMEOUT, key_prefix), topic, group, member, start, claim_after)
 
 
 class Consumer:
     """An async iterator over `Record`s."""
 
-    def __init__(self, url: str, topic: str, group: str, member: str, start: str, claim_after: float) -> None:
-        for kind, name, prefix in (("group", group, keys.PUSH_GROUP_PREFIX), ("member", member, _RESERVED_MEMBERS)):
-            if name.startswith(prefix):
-                text = f'the {kind} name "{name}" is reserved for the relay; choose a name without "{prefix}"'
-                raise ValueError(text)
-        self._redis = open_redis(url, WORKER_TIMEOUT)
-        self._stream = keys.topic(topic)
+    def __init__(self, redis: Redis, topic: str, group: str, member: str, start: str, claim_after: float) -> None:
+        self._redis = redis
+        self._topic = topic
+        self._stream = redis.key.topic(topic)
         self._group = group
         self._member = member
         self._start = start
@@ -218,7 +229,7 @@ class Consumer:
                 return
 
     async def _look_for_topic(self) -> bool:
-        return await find_topic(self._redis, self._stream.removeprefix(keys.TOPIC_PREFIX))
+        return await find_topic(self._redis, self._topic)
 
     def _resync(self) -> None:
         """Read pending events again: a lost reply may have made some pending that we have not seen."""

@@ -27,10 +27,10 @@ from relay.store.keyring.v2_secret_marker import V2SecretMarker
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from redis.asyncio import Redis
-
     from relay.config.settings import Settings
+    from relay.process.telemetry.spans import Tracer
     from relay.process.timings import Timings
+    from relay.store.driver.client import Redis
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +48,14 @@ class IngressParts:
     metrics: IngressMetrics
     clock: Callable[[], float]
     """Unix seconds."""
+    tracer: Tracer | None = None
+    """None if traces are off."""
 
 
 @asynccontextmanager
 async def open_store(settings: Settings, timeout: float = WORKER_TIMEOUT) -> AsyncIterator[Redis]:
     """Open a client of the Redis of `settings`, which must have a URL; `timeout` is seconds for one round trip."""
-    redis = open_redis(str(settings.redis_url), timeout)
+    redis = open_redis(str(settings.redis_url), timeout, settings.relay_key_prefix)
     try:
         yield redis
     finally:
@@ -91,7 +93,10 @@ def _v2_secrets(settings: Settings) -> list[LineSecret]:
 
 @asynccontextmanager
 async def ingress_parts(
-    settings: Settings, clock: Callable[[], float] = time.time, timings: Timings = DEFAULTS
+    settings: Settings,
+    clock: Callable[[], float] = time.time,
+    timings: Timings = DEFAULTS,
+    tracer: Tracer | None = None,
 ) -> AsyncIterator[IngressParts]:
     """Open the parts of an ingress process."""
     async with (
@@ -106,4 +111,6 @@ async def ingress_parts(
         quarantine = Quarantine(redis, settings.relay_replicas)
         failures = FailureLimit(timings.refusal_delay, clock)
         metrics = IngressMetrics(process_metrics)
-        yield IngressParts(redis, acceptor, quarantine, keys, last_seen, memory, refusals, failures, metrics, clock)
+        yield IngressParts(
+            redis, acceptor, quarantine, keys, last_seen, memory, refusals, failures, metrics, clock, tracer
+        )

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import structlog
-from redis.asyncio import Redis
 
 from relay.config.settings import Settings
 from relay.process.embedded_redis import Embedded, embedded_redis
+from relay.store.driver.client import Redis
 from tests.support import Clock
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reasons = (str(report.longrepr) for report in terminalreporter.stats.get("skipped", ()))
     missing = Counter(reason.partition(_MISSING_TOOL)[2].rstrip("')") for reason in reasons if _MISSING_TOOL in reason)
     for tool, tests in missing.items():
-        terminalreporter.write_line(f"NOT TESTED: {tool} is not installed, {tests} tests skipped", red=True, bold=True)
+        terminalreporter.write_line(f"NOT TESTED: {tool} is missing, {tests} tests skipped", red=True, bold=True)
 
 
 @pytest.fixture(autouse=True)

@@ -13,14 +13,18 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from relay.process.subprocesses import reserved_port
+from relay.store.keys import Keyspace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 _reservations = ExitStack()
 atexit.register(_reservations.close)
+
+KEYS = Keyspace()
+"""The names of keys, under the prefix that is the default."""
 
 TIMEOUT = 15.0
 """Seconds after which a condition that is still false is a failure; far more than anything takes."""

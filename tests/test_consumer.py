@@ -12,7 +12,7 @@ from relay.store.topics.registry import register_topics
 from tests.support import eventually
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 STREAM = "relay:topic:support"
 

@@ -6,10 +6,12 @@ import os
 import sys
 
 from relay.config.load import load_settings
+from relay.config.settings import environment
 from relay.core.errors import SeveralProblems
 from relay.process.event_loop import run
 from relay.process.imports import lasting_imports
 from relay.process.logs import configure_logging
+from relay.process.telemetry.opening import telemetry
 from relay.process.timings import load_timings
 
 
@@ -23,7 +25,8 @@ def main() -> int:
         os.nice(
             settings.relay_worker_nice
         )  # accept fast, work later: with busy workers, the ingress responds a third sooner
-        run(run_worker(settings, load_timings()))
+        with telemetry(environment(), "worker") as tracer:
+            run(run_worker(settings, load_timings(), tracer))
     except SeveralProblems as error:
         print(error, file=sys.stderr)  # noqa: T201  before logs are configured
         return 2

@@ -12,12 +12,11 @@ from relay.config.rules_file import RulesFile
 from relay.metrics.process_metrics import ProcessMetrics
 from relay.parts import open_store
 from relay.process.event_loop import stop_on_signals
-from relay.process.lifecycle import Lifecycle, stop_with
-from relay.process.tasks import in_background
+from relay.process.lifecycle import Lifecycle
 from relay.process.timings import load_timings
-from relay.store.driver.access import check_access
 from relay.store.driver.client import REQUEST_TIMEOUT
-from relay.store.driver.probe import RedisProbe
+from relay.store.rights.check import check_access
+from relay.store.rights.probe import RedisProbe
 from relay.store.state.reader import RedisReader
 from relay.web.admin.group import open_group, show_current_subscriptions
 from relay.web.admin.listener import listening_for_operators
@@ -27,9 +26,8 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import AsyncIterator
 
-    from redis.asyncio import Redis
-
     from relay.config.settings import Settings
+    from relay.store.driver.client import Redis
     from relay.web.admin.group import Group
 
 log = structlog.get_logger()
@@ -78,7 +76,7 @@ async def admin_group(settings: Settings, redis: Redis, stop: asyncio.Event) -> 
         open_store(settings) as state,
         open_group(Identity(UP, settings), lifecycle, AdminProbe(redis, lifecycle)) as group,
         listening_for_operators(group, settings, UP),
-        in_background(stop_with(stop, lifecycle)),
+        lifecycle.stopping_with(stop),
     ):
         show_current_subscriptions(group.counts, rules)
         group.counts.add_reader(RedisReader(state, rules.current))

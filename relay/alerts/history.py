@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import ResponseError
 
 from relay.alerts.samples import AGES, DAY, HOUR, Counts
-from relay.store import keys
 from relay.store.driver.client import ask_together
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
     from redis.asyncio.client import Pipeline
+
+    from relay.store.driver.client import Redis
 
 _KEPT = DAY + HOUR
 _MINUTE_MS = 60_000
@@ -25,8 +25,8 @@ async def count(redis: Redis) -> Counts:
     """Return the counters of webhooks now."""
 
     def queue(pipe: Pipeline) -> None:
-        pipe.hgetall(keys.COUNTS)
-        pipe.hgetall(keys.REFUSED)
+        pipe.hgetall(redis.key.counts)
+        pipe.hgetall(redis.key.refused)
 
     counts, refused = (_numbers(rows) for rows in await ask_together(redis, queue))
     accepted, unavailable = counts.get("accepted", 0), sum(refused.get(code, 0) for code in _UNAVAILABLE)
@@ -40,16 +40,16 @@ async def record(redis: Redis, counts: Counts, now: float) -> None:
     with suppress(ResponseError):  # the id is not above the last one: this minute has its entry
         oldest = minute_ms - round(_KEPT * 1000)
         fields: Any = counts._asdict()
-        await redis.xadd(keys.ALERTS_HISTORY, fields, id=f"{minute_ms}-1", minid=str(oldest), approximate=True)
+        await redis.xadd(redis.key.alerts_history, fields, id=f"{minute_ms}-1", minid=str(oldest), approximate=True)
 
 
 async def earlier(redis: Redis, now: float) -> tuple[dict[float, Counts], Counts | None]:
     """Return the counts of each of `AGES` ago, as far as the history goes back, and its oldest ones."""
 
     def queue(pipe: Pipeline) -> None:
-        pipe.xrange(keys.ALERTS_HISTORY, count=1)
+        pipe.xrange(redis.key.alerts_history, count=1)
         for age in AGES:
-            pipe.xrevrange(keys.ALERTS_HISTORY, str(round((now - age) * 1000)), "-", count=1)
+            pipe.xrevrange(redis.key.alerts_history, str(round((now - age) * 1000)), "-", count=1)
 
     first, *found = await ask_together(redis, queue)
     ages = {age: _counts(rows) for age, rows in zip(AGES, found, strict=True) if rows}

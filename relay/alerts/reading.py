@@ -10,7 +10,6 @@ from relay.alerts import history
 from relay.alerts.samples import Facts, Sample
 from relay.core.errors import RelayError
 from relay.core.event import ACCOUNT
-from relay.store import keys
 from relay.store.driver.client import ask, ask_together
 from relay.store.driver.streams import order_of
 from relay.store.inbox.memory_guard import memory_of
@@ -23,11 +22,11 @@ from relay.store.topics.topics import topic_states
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from redis.asyncio import Redis
     from redis.asyncio.client import Pipeline
 
     from relay.core.config.relay_toml import RelayConfig
     from relay.core.config.topics import Topic
+    from relay.store.driver.client import Redis
 
 
 class IncompleteReading(RelayError):
@@ -55,9 +54,9 @@ async def read_facts(redis: Redis, config: RelayConfig, now: float) -> Facts:
 
 async def _samples(redis: Redis, config: RelayConfig, now: float) -> AsyncIterator[Sample]:
     def queue(pipe: Pipeline) -> None:
-        pipe.xrange(keys.INBOX, count=1)
-        pipe.xlen(keys.QUARANTINE)
-        pipe.hgetall(keys.DRIFT)
+        pipe.xrange(redis.key.inbox, count=1)
+        pipe.xlen(redis.key.quarantine)
+        pipe.hgetall(redis.key.drift)
 
     inbox, quarantined, drift = await ask_together(redis, queue)
     yield Sample("relay_inbox_oldest_age_seconds", {}, _age(inbox, now))
@@ -106,7 +105,7 @@ async def _of_topics(redis: Redis, config: RelayConfig, now: float) -> AsyncIter
 
 async def _group_ages(redis: Redis, topic: str, group: str, now: float) -> tuple[float, float]:
     """Return the age of the oldest event that a pull group has not read, and the time since it last asked."""
-    stream = keys.topic(topic)
+    stream = redis.key.topic(topic)
     rows: list[dict[str, Any]] = await redis.xinfo_groups(stream)
     position = next((row["last-delivered-id"].decode() for row in rows if row["name"] == group.encode()), None)
     if position is None:
@@ -138,9 +137,9 @@ async def _of_subscriptions(redis: Redis, config: RelayConfig, now: float) -> As
 
 async def _oldest_waiting(redis: Redis, subscription: str, topic: str, now: float) -> float:
     """Return the age of the oldest event that a lane has not tried: the first after its checkpoint."""
-    found: Any = redis.hget(keys.lane(subscription), f"checkpoint:{keys.topic(topic)}")
+    found: Any = redis.hget(redis.key.lane(subscription), f"checkpoint:{redis.key.topic(topic)}")
     checkpoint: bytes = await ask(found) or b"0-0"
-    rows = await redis.xrange(keys.topic(topic), f"({checkpoint.decode()}", count=1)
+    rows = await redis.xrange(redis.key.topic(topic), f"({checkpoint.decode()}", count=1)
     return _age(rows, now)
 
 

@@ -12,16 +12,14 @@ from pydantic import ValidationError
 from redis.exceptions import WatchError
 
 from relay.alerts.lifecycle import ALERT
-from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.driver.fenced_reads import LeaseLost
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from redis.asyncio import Redis
-
     from relay.alerts.lifecycle import Alert
+    from relay.store.driver.client import Redis
 
 LEASE = "alerts"
 """The job id of the lease on the alerts."""
@@ -52,7 +50,7 @@ class Sending(NamedTuple):
 
 async def watched(redis: Redis) -> dict[str, Alert]:
     """Return every alert that is firing or pending, by its key; a damaged record is left out."""
-    rows = await ask(redis.hgetall(keys.ALERTS))
+    rows = await ask(redis.hgetall(redis.key.alerts))
     alerts = {}
     for key, text in rows.items():
         try:
@@ -68,18 +66,18 @@ async def save(redis: Redis, token: str, alerts: dict[str, Alert], messages: Seq
     Raises:
         LeaseLost: another worker holds the lease.
     """
-    lease = keys.lease(LEASE)
+    lease = redis.key.lease(LEASE)
     async with redis.pipeline(transaction=True) as pipe:
         await pipe.watch(lease)
         held_by: Any = await pipe.get(lease)
         if held_by != token.encode():
             raise LeaseLost
         pipe.multi()  # type: ignore[no-untyped-call]
-        pipe.delete(keys.ALERTS)
+        pipe.delete(redis.key.alerts)
         if alerts:
-            pipe.hset(keys.ALERTS, mapping={key: ALERT.dump_json(alert) for key, alert in alerts.items()})
+            pipe.hset(redis.key.alerts, mapping={key: ALERT.dump_json(alert) for key, alert in alerts.items()})
         for message in messages:
-            pipe.xadd(keys.ALERTS_OUTBOX, {"at": now_ms, "body": message}, maxlen=_MAX_OUTBOX, approximate=True)
+            pipe.xadd(redis.key.alerts_outbox, {"at": now_ms, "body": message}, maxlen=_MAX_OUTBOX, approximate=True)
         try:
             await pipe.execute()
         except WatchError:
@@ -88,7 +86,7 @@ async def save(redis: Redis, token: str, alerts: dict[str, Alert], messages: Seq
 
 async def outbox(redis: Redis, count: int) -> list[Waiting]:
     """Return the webhooks that wait to be sent, oldest first."""
-    rows = await redis.xrange(keys.ALERTS_OUTBOX, count=count)
+    rows = await redis.xrange(redis.key.alerts_outbox, count=count)
     return [
         Waiting(entry, f"alert_{entry.decode()}", fields.get(b"body", b""), int(entry.partition(b"-")[0]))
         for entry, fields in rows
@@ -97,7 +95,7 @@ async def outbox(redis: Redis, count: int) -> list[Waiting]:
 
 async def outbox_length(redis: Redis) -> int:
     """Count the webhooks that wait to be sent."""
-    return int(await redis.xlen(keys.ALERTS_OUTBOX))
+    return int(await redis.xlen(redis.key.alerts_outbox))
 
 
 def is_stale(waiting: Waiting, now: float) -> bool:
@@ -108,14 +106,14 @@ def is_stale(waiting: Waiting, now: float) -> bool:
 async def remove(redis: Redis, waiting: Waiting) -> None:
     """Remove a webhook that was sent, or given up."""
     async with redis.pipeline(transaction=True) as pipe:
-        pipe.xdel(keys.ALERTS_OUTBOX, waiting.entry)
-        pipe.delete(keys.ALERTS_SENDING)
+        pipe.xdel(redis.key.alerts_outbox, waiting.entry)
+        pipe.delete(redis.key.alerts_sending)
         await pipe.execute()
 
 
 async def sending(redis: Redis) -> Sending:
     """Return the state of sending."""
-    rows = await ask(redis.hgetall(keys.ALERTS_SENDING))
+    rows = await ask(redis.hgetall(redis.key.alerts_sending))
     fields = {name.decode(): text.decode(errors="replace") for name, text in rows.items()}
     return Sending(int(fields.get("failures", 0)), int(fields.get("due", 0)), fields.get("error", ""))
 
@@ -125,5 +123,5 @@ async def record_failure(redis: Redis, former: Sending, error: str, now: float) 
     wait = min(_FIRST_WAIT * 2 ** min(former.failures, 16), _MAX_WAIT)
     after = Sending(former.failures + 1, round((now + wait) * 1000), error)
     fields = {"failures": after.failures, "due": after.due_ms, "error": error}
-    await ask(redis.hset(keys.ALERTS_SENDING, mapping=fields))
+    await ask(redis.hset(redis.key.alerts_sending, mapping=fields))
     return after

@@ -21,14 +21,13 @@ from relay.store.driver.lock import log_waiting
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from redis.asyncio import Redis
-
     from relay.bootstrap.plan import Step
     from relay.bootstrap.reconcile import AppliedStep, Reconciler
     from relay.bootstrap.status import Surveyed
     from relay.bootstrap.v2_reconcile import V2Reconciler
     from relay.config.settings import Settings
     from relay.core.config.relay_toml import RelayConfig
+    from relay.store.driver.client import Redis
 
 T = TypeVar("T")
 

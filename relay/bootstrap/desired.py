@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from relay.bootstrap.plan import DesiredState
-from relay.config.settings import LOOPBACK, Settings
+from relay.config.variable_forms import LOOPBACK
 from relay.core.errors import LinqApiError, Problem, SettingsError
 from relay.core.lines import line_meant_by
 from relay.core.patterns import matches
@@ -17,6 +17,7 @@ from relay.process.tasks import in_background
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from relay.config.settings import Settings
     from relay.core.config.relay_toml import RelayConfig
     from relay.linq.api.v3 import LinqApi
 

@@ -15,10 +15,9 @@ from relay.parts import open_keyring
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from redis.asyncio import Redis
-
     from relay.config.settings import Settings
     from relay.core.config.relay_toml import RelayConfig
+    from relay.store.driver.client import Redis
 
 NEEDS = ("relay_public_url", "relay_secret_key", "linq_api_v3_api_key")
 """The settings that every call to Linq's v3 API needs."""

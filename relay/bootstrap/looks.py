@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from relay.store import keys
 from relay.store.driver.client import ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 APART = 60.0
 """Seconds from one look that counts to the next."""
@@ -28,6 +27,7 @@ class Looks:
     def __init__(self, redis: Redis, api: str, clock: Callable[[], float]) -> None:
         """`api` is `v3` or `v2`; `clock` returns Unix seconds."""
         self._redis = redis
+        self._key = redis.key
         self._api = api
         self._clock = clock
 
@@ -40,12 +40,13 @@ class Looks:
             rows[subscription_id] = (count + 1, now) if now - at >= APART else (count, at)
         pipe = self._redis.pipeline()
         if dropped := before.keys() - rows.keys():
-            pipe.hdel(keys.LINQ_LOOKS, *map(self._field, dropped))
+            pipe.hdel(self._key.linq_looks, *map(self._field, dropped))
         if rows:
             pipe.hset(
-                keys.LINQ_LOOKS, mapping={self._field(name): f"{count} {at}" for name, (count, at) in rows.items()}
+                self._key.linq_looks,
+                mapping={self._field(name): f"{count} {at}" for name, (count, at) in rows.items()},
             )
-            pipe.expire(keys.LINQ_LOOKS, _LIFETIME)
+            pipe.expire(self._key.linq_looks, _LIFETIME)
         if len(pipe):
             await pipe.execute()
         return {name: count for name, (count, _) in rows.items()}
@@ -56,7 +57,7 @@ class Looks:
 
     async def _rows(self) -> dict[str, tuple[int, float]]:
         """Return the count and the time of the last look that counted, by subscription."""
-        found: dict[bytes, bytes] = await ask(self._redis.hgetall(keys.LINQ_LOOKS))
+        found: dict[bytes, bytes] = await ask(self._redis.hgetall(self._key.linq_looks))
         rows = {}
         for field, row in found.items():
             api, _, name = field.decode().partition(":")

@@ -32,13 +32,12 @@ from relay.store.driver.lock import log_waiting
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 
-    from redis.asyncio import Redis
-
     from relay.bootstrap.status import Malformed
     from relay.config.settings import Settings
     from relay.core.config.relay_toml import RelayConfig
     from relay.linq.api.v2 import LinqV2Api
     from relay.linq.api.v2_models import V2Subscription
+    from relay.store.driver.client import Redis
     from relay.store.keyring.v2_secret_marker import V2SecretMarker
 
 V2_NEEDS = ("relay_public_url", "relay_secret_key", "linq_v2_token", "linq_v2_webhook_secret")

@@ -39,15 +39,15 @@ from relay.core.durations import parse_duration
 from relay.core.errors import ConfigError, Problem, SettingsError
 from relay.parts import open_keyring, open_store
 from relay.process.event_loop import run
+from relay.process.telemetry.opening import error_reports
 from relay.store.keyring.last_seen import last_events
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from redis.asyncio import Redis
-
     from relay.bootstrap.status import Surveyed
     from relay.core.config.relay_toml import RelayConfig
+    from relay.store.driver.client import Redis
 
 CHANGES_PENDING = 2
 
@@ -110,7 +110,9 @@ def apply(
     bootstrap plan` shows what is held back.
     """
     approval = Approval.DELETIONS if allow_delete else Approval.COMMAND
-    results, old_key = run(_apply(reporter(json=json), approval))
+    report = reporter(json=json)
+    with error_reports(environment(), "bootstrap"):
+        results, old_key = run(_apply(report, approval))
     print_result(results, json=json, old_key=old_key)
 
 
@@ -139,7 +141,10 @@ def rotate(
         seconds = parse_duration(overlap) if overlap else None
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--overlap") from None
-    print_result(run(_rotate(line, seconds, reporter(json=json))), json=json)
+    report = reporter(json=json)
+    with error_reports(environment(), "bootstrap"):
+        results = run(_rotate(line, seconds, report))
+    print_result(results, json=json)
 
 
 @command(app, examples=("relay bootstrap status", "relay bootstrap status --utc"))

@@ -22,9 +22,8 @@ from relay.store.lanes.dead_letters import DeadLetter, DeadLetters
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from redis.asyncio import Redis
-
     from relay.config.settings import Settings
+    from relay.store.driver.client import Redis
 
 _BATCH = 100  # dead letters in one step, without a rate
 

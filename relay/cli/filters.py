@@ -21,9 +21,8 @@ from relay.core.timestamps import parse_time
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from redis.asyncio import Redis
-
     from relay.core.config.relay_toml import RelayConfig
+    from relay.store.driver.client import Redis
 
 
 def _text(flag: str, metavar: str, help_text: str) -> Any:

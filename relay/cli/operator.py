@@ -12,7 +12,7 @@ import typer
 from relay.store import audit
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 WhyOption = Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason, for relay audit.")]
 WhyArgument = Annotated[str, typer.Argument(metavar="WHY", help="The reason, for relay audit.")]

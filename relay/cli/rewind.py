@@ -24,9 +24,8 @@ from relay.store.topics.group_seek import Seek, groups_of, plan_seek, seek
 from relay.store.topics.history import BEGINNING, Extent, History, id_at, ms_of
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
     from relay.config.settings import Settings
+    from relay.store.driver.client import Redis
 
 app = commands()
 

@@ -10,11 +10,12 @@ import typer
 
 from relay.cli.command import command, commands
 from relay.config.load import load_settings
-from relay.config.settings import Settings
+from relay.config.settings import Settings, environment
 from relay.process.event_loop import run
 from relay.process.imports import lasting_imports
 from relay.process.logs import configure_logging
 from relay.process.subprocesses import python
+from relay.process.telemetry.opening import telemetry
 
 app = commands()
 
@@ -35,7 +36,8 @@ def ingress(
     with lasting_imports():
         from relay.web.server import serve_ingress  # noqa: PLC0415  half a second, which a worker and `up` do without
 
-    run(serve_ingress(settings, share_port=share_port))
+    with telemetry(environment(), "ingress") as tracer:
+        run(serve_ingress(settings, share_port=share_port, tracer=tracer))
 
 
 @command(app, examples=("relay worker", "relay worker --processes 2"))

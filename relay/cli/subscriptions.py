@@ -16,7 +16,6 @@ from relay.config.load import load_settings
 from relay.core.errors import RelayError
 from relay.parts import open_store
 from relay.process.event_loop import run
-from relay.store import keys
 from relay.store.isolation import repair_of, wrong_keys
 from relay.store.lanes.attempt_log import Health, health_of
 from relay.store.lanes.ledger import LaneLedger, Ledger
@@ -26,11 +25,10 @@ from relay.store.lanes.suspensions import Pause, Suspensions
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from redis.asyncio import Redis
-
     from relay.config.settings import Settings
     from relay.core.config.relay_toml import Subscription
     from relay.core.delivery.circuit_breaker import OpenBreaker
+    from relay.store.driver.client import Redis
     from relay.store.isolation import WrongKey
 
 app = commands(
@@ -144,7 +142,7 @@ async def _rows(settings: Settings) -> list[_Row]:
 async def _suspension(
     redis: Redis, name: str, pauses: Mapping[str, Pause], breakers: Mapping[str, OpenBreaker]
 ) -> _Suspension:
-    if wrong := await wrong_keys(redis, keys.lane_types(name)):
+    if wrong := await wrong_keys(redis, redis.key.lane_types(name)):
         return _Suspension(wrong=wrong)
     chats, health = await Suspensions(redis).blocked_chats(name), await health_of(redis, name)
     return _Suspension(pauses.get(name), breakers.get(name), chats, health)

@@ -22,18 +22,19 @@ from relay.process.embedded_redis import embedded_redis
 from relay.process.event_loop import stop_on_signals
 from relay.process.logs import configure_logging
 from relay.process.subprocesses import python
-from relay.process.supervisor import supervise
+from relay.process.supervisor import STOP_TIMEOUT, supervise
 from relay.process.tasks import end_task
+from relay.process.telemetry.opening import error_reports
+from relay.process.telemetry.variables import trace_options
 from relay.process.timings import Timings, load_timings
 from relay.store.driver.client import REDIS_ERRORS, REQUEST_TIMEOUT, describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from redis.asyncio import Redis
-
     from relay.config.file import Loaded
     from relay.core.config.relay_toml import RelayConfig
+    from relay.store.driver.client import Redis
 
 _NO_KEY = (
     "neither LINQ_API_V3_API_KEY nor LINQ_V2_TOKEN is set: nothing is registered at Linq from here; set one of "
@@ -57,11 +58,12 @@ async def run_group(ingress_processes: int, worker_processes: int) -> int:
     configure_logging(settings.relay_log_level, settings.relay_log_format)
     stop = stop_on_signals()
     async with AsyncExitStack() as stack:
-        environment = {}
+        stack.enter_context(error_reports(environment(), "up"))
+        of_children = {}
         if settings.redis_url is None:
             embedded = await stack.enter_async_context(embedded_redis(settings.relay_data_dir))
             settings = settings.model_copy(update={"redis_url": embedded.url})
-            environment["REDIS_URL"] = embedded.url
+            of_children["REDIS_URL"] = embedded.url
             log.info("redis.embedded", url=masked_redis_url(embedded.url), data=str(settings.relay_data_dir))
         if settings.linq_api_v3_api_key is None and settings.linq_v2_token is None:
             log.warning("bootstrap.skipped", note=_NO_KEY)
@@ -73,9 +75,9 @@ async def run_group(ingress_processes: int, worker_processes: int) -> int:
         redis = await stack.enter_async_context(open_store(settings, REQUEST_TIMEOUT))
         group = await stack.enter_async_context(admin_group(settings, redis, stop))
         share = ["--share-port"] if ingress_processes > 1 else []
-        ingresses = group.add("ingress", python("relay", "ingress", *share), ingress_processes, environment)
-        workers = group.add("worker", python("workers"), worker_processes, environment)
-        return await supervise([*ingresses, *workers], stop)
+        ingresses = group.add("ingress", python("relay", "ingress", *share), ingress_processes, of_children)
+        workers = group.add("worker", python("workers"), worker_processes, of_children)
+        return await supervise([*ingresses, *workers], stop, STOP_TIMEOUT + settings.relay_shutdown_delay)
 
 
 def load_all() -> Settings:
@@ -100,7 +102,7 @@ def load_all() -> Settings:
         problems += error.problems
     if settings is None:
         raise SettingsError("linq-relay cannot start:", tuple(problems))
-    checks: list[Callable[[], object]] = []
+    checks: list[Callable[[], object]] = [lambda: trace_options(environment())]
     if settings.linq_api_v3_api_key is not None:
         checks.append(lambda: public_url_of(settings))
     if has_v2 and (settings.linq_api_v3_api_key is not None or settings.linq_v2_token is not None):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from relay.config.secret_files import file_variable
 from relay.config.settings import Settings, environment
 from relay.core.errors import Problem, SettingsError
 from relay.process.embedded_redis import running
@@ -17,9 +18,10 @@ def load_settings(*needs: str) -> Settings:
     """
     variables = environment()
     data_dir = Path(variables.get("RELAY_DATA_DIR", Settings.model_fields["relay_data_dir"].default))
-    embedded = None if "REDIS_URL" in variables else running(data_dir)
+    has_url = not variables.keys().isdisjoint({"REDIS_URL", file_variable("redis_url")})
+    embedded = None if has_url else running(data_dir)
     problems: tuple[Problem, ...] = ()
-    if "REDIS_URL" not in variables and embedded is None:
+    if not has_url and embedded is None:
         message = f"not set, and no embedded Redis runs in {data_dir}; set it, or start one with `relay up`"
         problems = (Problem("REDIS_URL", message),)
     try:

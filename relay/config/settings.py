@@ -13,96 +13,29 @@ import sys
 from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
 from dotenv import dotenv_values
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
-from relay.core.durations import format_duration, parse_duration
+from relay.config import variable_forms as forms
+from relay.config.secret_files import file_variable, read_files
+from relay.config.telemetry_settings import TelemetrySettings
+from relay.core.durations import format_duration
 from relay.core.errors import Problem, SettingsError
-from relay.core.masked_url import unreadable_url
-from relay.core.redis_url.check import check_redis_url
-from relay.core.secret import normal_key
-from relay.net.listen_address import EVERY_ADDRESS, Listen, parse_listen
+from relay.core.redis_url.credentials import has_credentials, with_credentials
+from relay.net.listen_address import EVERY_ADDRESS, Listen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-DEFAULT_LINQ_V3 = "https://api.linqapp.com/api/partner"
-DEFAULT_LINQ_V2 = "https://api.linqapp.com/api/partner/v2"
 _DEFAULT_CONFIG = "relay.toml"
-_DEFAULT_PORTS = {"http": 80, "https": 443}
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+ListenAt = Annotated[Listen, NoDecode, BeforeValidator(forms.listen)]
 
 
-def _listen(value: Any) -> Any:
-    return parse_listen(value) if isinstance(value, str) else value
-
-
-def _public_url(text: str) -> str:
-    try:
-        url = urlsplit(text)
-        host = url.hostname
-        is_valid = url.port != 0 and not any(map(str.isspace, text))  # reading the port checks it
-    except ValueError:
-        host, is_valid = None, False
-    if not host or not is_valid or url.scheme not in {"http", "https"}:
-        raise ValueError(unreadable_url(text, "a URL such as https://relay.example.com"))
-    if url.query or url.fragment or "?" in text or "#" in text:
-        raise ValueError("it must have no query and no fragment: the relay adds its own")
-    if url.username or url.password:
-        raise ValueError("it must have no user and no password: Linq shows the URL to every user of the account")
-    if url.scheme == "http" and host not in LOOPBACK:
-        raise ValueError("it must be https: Linq posts to https only (http is for a sandbox on this machine)")
-    default = f":{_DEFAULT_PORTS[url.scheme]}"  # removed, because Linq may remove it too
-    return url._replace(netloc=url.netloc.removesuffix(default)).geturl().rstrip("/")
-
-
-def _api_url(text: str) -> str:
-    try:
-        url = urlsplit(text)
-        is_valid = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
-    except ValueError:
-        is_valid = False
-    if not is_valid:
-        raise ValueError(unreadable_url(text, f"a URL such as {DEFAULT_LINQ_V3}"))
-    if url.query or url.fragment or url.username is not None:
-        raise ValueError(
-            "it must have no user, no password, no query and no fragment: the key has a variable of its own"
-        )
-    return text
-
-
-def _redis_url(text: str) -> str:
-    check_redis_url(text)
-    return text
-
-
-def _header_value(secret: SecretStr) -> SecretStr:
-    text = secret.get_secret_value().strip()
-    if not text.isascii() or not text.isprintable():
-        raise ValueError("it has a character that is not allowed in an HTTP header; copy the value again, alone")
-    return SecretStr(text)
-
-
-def _secret_key(secret: SecretStr) -> SecretStr:
-    return SecretStr(normal_key(secret.get_secret_value()))
-
-
-def _secret_keys(secrets: SecretStr) -> SecretStr:
-    return SecretStr(",".join(map(normal_key, secrets.get_secret_value().split(","))))
-
-
-def _duration(value: Any) -> Any:
-    return parse_duration(value) if isinstance(value, str) else value
-
-
-ListenAt = Annotated[Listen, NoDecode, BeforeValidator(_listen)]
-
-
-class Settings(BaseSettings):
+class Settings(TelemetrySettings):
     """The variables of the relay.
 
     A field is named like its variable, in lower case. Its docstring is the reference documentation of the variable, and
@@ -113,13 +46,21 @@ class Settings(BaseSettings):
         frozen=True, env_file=".env", extra="ignore", env_ignore_empty=True, use_attribute_docstrings=True
     )
 
-    redis_url: Annotated[str, AfterValidator(_redis_url)] | None = None
+    redis_url: Annotated[str, AfterValidator(forms.redis_url)] | None = Field(default=None, repr=False)
     """URL of Redis or Valkey, 7.0 or newer: `redis://`, `rediss://`, `unix://`, or behind Sentinel
     `redis+sentinel://host1:26379,host2:26379/mymaster` (`rediss+sentinel://` for TLS; `:password@` is the password of
     Redis, `?sentinel_password=` the password of the Sentinels). Without it, `relay up` starts an embedded Redis in
     `RELAY_DATA_DIR`, and other commands use that one.
     """
-    relay_public_url: Annotated[str, AfterValidator(_public_url)] | None = None
+    redis_username: str | None = None
+    """User name at Redis, in place of one in `REDIS_URL`."""
+    redis_password: SecretStr | None = None
+    """Password at Redis, in place of one in `REDIS_URL`; it is not percent-encoded."""
+    relay_key_prefix: Annotated[str, AfterValidator(forms.key_prefix)] = "relay"
+    """Beginning of the names of all keys in Redis, `<prefix>:...`: letters, digits, `_`, `-` and `.`. Relays that share
+    a Redis need different ones. All processes and commands of one relay, and the teams that pull, must use the same.
+    """
+    relay_public_url: Annotated[str, AfterValidator(forms.public_url)] | None = None
     """Base URL at which Linq reaches the ingress, such as `https://relay.example.com`. It must be https (http is
     allowed for a sandbox on the same machine) and have no query; bootstrap requires it.
     """
@@ -134,11 +75,11 @@ class Settings(BaseSettings):
     """Path of relay.toml, the file with the topics and the subscriptions."""
     relay_data_dir: Path = Path(".relay")
     """Directory of the embedded Redis: its data, its log, and the address at which other commands find it."""
-    relay_secret_key: Annotated[SecretStr, AfterValidator(_secret_key)] | None = None
+    relay_secret_key: Annotated[SecretStr, AfterValidator(forms.secret_key)] | None = None
     """Key that encrypts Linq's signing secrets in Redis: 32 bytes in urlsafe base64. To make one, run
     `relay secret generate --for relay`.
     """
-    relay_secret_key_old: Annotated[SecretStr, AfterValidator(_secret_keys)] | None = None
+    relay_secret_key_old: Annotated[SecretStr, AfterValidator(forms.secret_keys)] | None = None
     """Former values of `RELAY_SECRET_KEY`, separated by commas. They still decrypt the secrets that they encrypted,
     until the next `relay bootstrap apply` encrypts these with the new key.
     """
@@ -146,7 +87,7 @@ class Settings(BaseSettings):
     """Number of Redis replicas that must have an event before Linq gets its 200; with fewer, the response is 503. `0`
     does not wait for replicas; set `1` with Sentinel.
     """
-    relay_dedupe_window: Annotated[float, BeforeValidator(_duration), Field(ge=1)] = 6 * 3600.0
+    relay_dedupe_window: Annotated[float, BeforeValidator(forms.duration), Field(ge=1)] = 6 * 3600.0
     """Time for which an event id is remembered and repeats of it are dropped, such as `6h` or `1d`; at least `1s`.
     Linq's own retries end after about 30 minutes.
     """
@@ -162,9 +103,13 @@ class Settings(BaseSettings):
     """Memory for requests that have not wholly arrived, of all connections together, MiB; at least 2. At the limit, the
     slowest sender is disconnected.
     """
-    relay_idle_timeout: Annotated[float, BeforeValidator(_duration), Field(ge=1)] = 630.0
+    relay_idle_timeout: Annotated[float, BeforeValidator(forms.duration), Field(ge=1)] = 630.0
     """Time for which an ingress keeps an idle connection, such as `75s` or `11m`; at least `1s`. It must be longer than
     the load balancer in front keeps its own: AWS 60 seconds, Google Cloud 600.
+    """
+    relay_shutdown_delay: Annotated[float, BeforeValidator(forms.seconds), Field(ge=0)] = 0.0
+    """Time for which a stopping ingress goes on as before, with `/ready` at 503, such as `5s` (a number alone is
+    seconds): the load balancer notices in it, and sends new webhooks elsewhere.
     """
     relay_worker_nice: Annotated[int, Field(ge=0, le=19)] = 10
     """Niceness of a worker process, from 0 (normal priority) to 19 (lowest). A higher value gives other processes of
@@ -180,13 +125,13 @@ class Settings(BaseSettings):
     """Format of the logs on standard error: `json`, `console`, or `auto`, which is `console` on a terminal and `json`
     elsewhere.
     """
-    linq_api_v3_api_key: Annotated[SecretStr, AfterValidator(_header_value)] | None = None
+    linq_api_v3_api_key: Annotated[SecretStr, AfterValidator(forms.header_value)] | None = None
     """API key for Linq's v3 API. Bootstrap requires it to register the lines."""
-    linq_api_v3_base_url: Annotated[str, AfterValidator(_api_url)] = DEFAULT_LINQ_V3
+    linq_api_v3_base_url: Annotated[str, AfterValidator(forms.api_url)] = forms.DEFAULT_LINQ_V3
     """Base URL of Linq's v3 API; change it to use a sandbox."""
-    linq_v2_token: Annotated[SecretStr, AfterValidator(_header_value)] | None = None
+    linq_v2_token: Annotated[SecretStr, AfterValidator(forms.header_value)] | None = None
     """Integration token for Linq's v2 API. It is required only if relay.toml has a `[linq.v2]` table."""
-    linq_v2_base_url: Annotated[str, AfterValidator(_api_url)] = DEFAULT_LINQ_V2
+    linq_v2_base_url: Annotated[str, AfterValidator(forms.api_url)] = forms.DEFAULT_LINQ_V2
     """Base URL of Linq's v2 API; change it to use a sandbox."""
     linq_v2_webhook_secret: SecretStr | None = None
     """Signing secret of the Linq v2 subscription that points at `/webhooks/linq/v2`; you choose it. Without it, that
@@ -207,17 +152,50 @@ class Settings(BaseSettings):
             SettingsError: variables are wrong or missing; names each of them.
         """
         variables = environment(env_file)
-        for warning in unknown_variables(variables):
+        from_files, problems, warnings = read_files(map(str.upper, cls.secrets()), variables)
+        for warning in (*unknown_variables(variables), *warnings):
             sys.stderr.write(f"warning: {warning}\n")  # not logged: the format of the logs is only being read
+        variables |= from_files
         needs += tuple(need for need, other in needed_with.items() if other.upper() in variables)
-        problems = [cls._not_set(need) for need in needs if need.upper() not in variables]
+        problems += [cls._not_set(need) for need in needs if not {need.upper(), file_variable(need)} & variables.keys()]
         try:
-            settings = cls(_env_file=env_file)  # type: ignore[call-arg]  # a documented argument of pydantic-settings
+            values = {name.lower(): value for name, value in from_files.items()}
+            settings = cls(_env_file=env_file, **values)  # type: ignore[call-arg, arg-type]  # documented, and validated
+            settings = settings._with_credentials()
         except ValidationError as error:
-            problems += [Problem(str(detail["loc"][0]).upper(), _message(detail)) for detail in error.errors()]
+            for detail in error.errors():
+                name = str(detail["loc"][0])
+                place = file_variable(name) if name.upper() in from_files else name.upper()
+                problems.append(Problem(place, _message(detail)))
+        except SettingsError as error:
+            problems += error.problems
         if problems:
             raise SettingsError("The environment is not complete:", tuple(problems))
         return settings
+
+    @classmethod
+    def secrets(cls) -> list[str]:
+        """Return the fields that a file may give: secrets, and the URL of Redis, which can have one."""
+        secret = [name for name, field in cls.model_fields.items() if SecretStr in classes_in(field.annotation)]
+        return ["redis_url", *secret]
+
+    def _with_credentials(self) -> Self:
+        """Return the settings with REDIS_USERNAME and REDIS_PASSWORD in the URL of Redis.
+
+        Raises:
+            SettingsError: there is no URL, or it has credentials of its own.
+        """
+        password = self.redis_password.get_secret_value() if self.redis_password else None
+        if not self.redis_username and not password:
+            return self
+        name = "REDIS_PASSWORD" if password else "REDIS_USERNAME"
+        if self.redis_url is None:
+            raise SettingsError("", (Problem(name, "set, but REDIS_URL is not; set it, or unset this one"),))
+        if has_credentials(self.redis_url):
+            why = f"it has a user name or a password, and {name} is set as well; remove one of them"
+            raise SettingsError("", (Problem("REDIS_URL", why),))
+        url = with_credentials(self.redis_url, self.redis_username, password)
+        return self.model_copy(update={"redis_url": url})
 
     def require(self, *needs: str, because: str) -> None:
         """Check that the fields in `needs` are set; `because` is the reason in the error.
@@ -240,7 +218,15 @@ class Settings(BaseSettings):
             shown["REDIS_URL"] = masked_redis_url(shown["REDIS_URL"])
         shown["RELAY_DEDUPE_WINDOW"] = format_duration(self.relay_dedupe_window)
         shown["RELAY_IDLE_TIMEOUT"] = format_duration(self.relay_idle_timeout)
+        shown["RELAY_SHUTDOWN_DELAY"] = format_duration(self.relay_shutdown_delay)
         return shown
+
+
+def classes_in(annotation: Any) -> Iterator[Any]:
+    """Yield the type of a field, and each of its parts."""
+    yield annotation
+    for argument in get_args(annotation):
+        yield from classes_in(argument)
 
 
 def environment(env_file: Path | None = Path(".env")) -> dict[str, str]:
@@ -251,7 +237,7 @@ def environment(env_file: Path | None = Path(".env")) -> dict[str, str]:
 
 def unknown_variables(variables: Mapping[str, str]) -> Iterator[str]:
     """Yield a warning for each `RELAY_*` variable that is neither known nor referred to in relay.toml."""
-    known = [name.upper() for name in Settings.model_fields]
+    known = [*map(str.upper, Settings.model_fields), *map(file_variable, Settings.secrets())]
     unknown = sorted(name for name in variables if name.startswith("RELAY_") and name not in known)
     unknown = [name for name in unknown if not name.startswith("RELAY_TEST_")]
     rules = ""

@@ -48,6 +48,8 @@ class VerifiedWebhook(NamedTuple):
     body: bytes
     generation: int = 0
     """The `gen` of the Linq subscription whose secret verified it; 0 if there is none."""
+    trace: str | None = None
+    """Linq's trace id."""
 
 
 class PayloadFields(NamedTuple):

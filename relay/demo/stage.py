@@ -21,6 +21,8 @@ import aiohttp
 from relay.bootstrap.looks import Looks
 from relay.bootstrap.reconcile import Reconciler
 from relay.config.file import read_config
+from relay.config.secret_files import file_variable
+from relay.config.settings import Settings
 from relay.core.errors import RelayError
 from relay.core.secret import SigningSecret, new_key, new_secret
 from relay.demo.teams import TeamStats, archive_team, helpdesk_app
@@ -38,7 +40,7 @@ from relay.store.keyring.keyring import Keyring
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 LINES = ("+16465550123", "+16465550124", "+16465550125")
 _API_KEY = "demo-key"
@@ -113,6 +115,8 @@ async def set_stage(seed: int, on_step: Callable[[str], None]) -> AsyncIterator[
         on_step("two teams: helpdesk (HTTP, fails at times) and archive (reads a stream)")
 
         environment = {
+            **dict.fromkeys(map(file_variable, Settings.secrets()), ""),  # those of the caller do not count
+            **dict.fromkeys(("REDIS_USERNAME", "REDIS_PASSWORD", "RELAY_KEY_PREFIX"), ""),
             "REDIS_URL": embedded.url,
             "RELAY_SECRET_KEY": key,
             "RELAY_PUBLIC_URL": public_url,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from redis.exceptions import NoPermissionError
 
 from relay.core.errors import RelayError
-from relay.doctor.finding import problem
+from relay.doctor.finding import not_checked, problem
 from relay.doctor.keyring_checks import AREA as KEYRING
 from relay.doctor.keyring_checks import examine_keyring
 from relay.doctor.lane_checks import examine_destinations, examine_lanes
@@ -20,17 +20,15 @@ from relay.doctor.linq_checks import AREA as LINQ
 from relay.doctor.linq_checks import examine_linq
 from relay.doctor.redis_checks import AREA as REDIS
 from relay.doctor.redis_checks import examine_redis
-from relay.store.driver.access import ACL
 from relay.store.driver.client import REDIS_ERRORS, describe
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from redis.asyncio import Redis
-
     from relay.config.file import Loaded
     from relay.config.settings import Settings
     from relay.doctor.finding import Finding
+    from relay.store.driver.client import Redis
 
 
 async def examine(settings: Settings, redis: Redis, loaded: Loaded) -> list[Finding]:
@@ -54,6 +52,7 @@ async def _errors_as_findings(area: str, check: Awaitable[list[Finding]], remedy
     try:
         return await check
     except NoPermissionError as error:
-        return [problem(area, f"not checked: {describe(error)}", f"grant the rights that the relay needs: {ACL}")]
+        remedy = "grant the rights that `relay acl` prints, or to only look those of `relay acl --viewer`"
+        return [not_checked(area, "some things", f"Redis refuses it: {describe(error)}", remedy)]
     except (RelayError, *REDIS_ERRORS) as error:
         return [problem(area, describe(error), remedy)]

@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING
 
 from relay.doctor.finding import Finding, not_checked, ok, problem, warning
 from relay.parts import open_keyring
-from relay.store import keys
 from relay.store.keyring.record import UnusableRecord
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
     from relay.config.settings import Settings
+    from relay.store.driver.client import Redis
 
 AREA = "keyring"
 
@@ -33,7 +31,7 @@ async def examine_keyring(settings: Settings, redis: Redis) -> list[Finding]:
     findings = [problem(AREA, str(error), "relay bootstrap apply") for error in broken]
     if wrong_key:
         owners = ", ".join(sorted({error.owner for error in wrong_key})[:5])
-        part = f"{len(wrong_key)} of {len(records)} secrets in {keys.KEYRING} ({owners})"
+        part = f"{len(wrong_key)} of {len(records)} secrets in {redis.key.keyring} ({owners})"
         remedy = "use the key that relay bootstrap apply used, or give it in RELAY_SECRET_KEY_OLD"
         return [*findings, problem(AREA, f"RELAY_SECRET_KEY does not decrypt {part}", remedy)]
     if older := len((await keyring.key_use()).older):

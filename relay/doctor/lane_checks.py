@@ -16,11 +16,10 @@ from relay.store.lanes.ledger import Ledger
 from relay.store.lanes.suspensions import Suspensions
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
     from relay.config.file import Loaded
     from relay.core.config.endpoint import Endpoint
     from relay.core.config.relay_toml import RelayConfig, Subscription
+    from relay.store.driver.client import Redis
 
 _TIMEOUT = 5.0  # seconds for a connection
 

@@ -10,11 +10,10 @@ from relay.doctor.finding import Finding, not_checked, ok, problem, warning
 from relay.store.keyring.last_seen import last_events
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
     from relay.bootstrap.status import Status
     from relay.config.settings import Settings
     from relay.core.config.relay_toml import RelayConfig
+    from relay.store.driver.client import Redis
 
 AREA = "Linq"
 

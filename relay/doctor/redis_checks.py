@@ -13,16 +13,14 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from relay.core.redis_url.sentinel import is_sentinel_url
 from relay.doctor.finding import Finding, not_checked, ok, problem, warning
-from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.driver.persistence import failing_writes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from redis.asyncio import Redis
-
     from relay.config.settings import Settings
+    from relay.store.driver.client import Redis
 
 AREA = "Redis"
 _MIN_VERSION = (7, 0)
@@ -72,7 +70,7 @@ def _refusal(error: ResponseError, command: str, user: str, right: str) -> tuple
 
 async def _worker(redis: Redis, info: Mapping[str, Any], user: str) -> list[Finding]:
     try:
-        has_worker = await ask(redis.exists(f"{keys.QUEUE}:health-check"))
+        has_worker = await ask(redis.exists(f"{redis.key.queue}:health-check"))
     except ResponseError as error:
         return [not_checked("worker", "running worker", *_refusal(error, "EXISTS", user, "+exists"))]
     if has_worker:

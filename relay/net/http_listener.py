@@ -61,6 +61,10 @@ class Requests:
         self._count = 0
         self._ended = asyncio.Event()
 
+    def end(self) -> None:
+        """Close each connection after its next response."""
+        self.are_ending = True
+
     @web.middleware
     async def watch(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Count the requests of an aiohttp application (middleware)."""
@@ -105,19 +109,21 @@ async def listening(
     share_port: bool = False,
     front: Callable[[ProtocolFactory, Requests], Front] | None = None,
     on_malformed: Malformed | None = None,
+    requests: Requests | None = None,
 ) -> AsyncIterator[int]:
     """Serve `app` at an address, or on a socket that listens already, while the context is open; yield the port.
 
     On exit, it stops accepting connections and drains the requests in flight. With `share_port`, several processes can
     listen on one port (SO_REUSEPORT). A `front` takes the connections; it gets the application's protocol factory, for
     connections that it hands over. `on_malformed` is called with the address of a sender that does not speak HTTP, and
-    the name of the error; without it there is a line in the log.
+    the name of the error; without it there is a line in the log. With `requests` of its own, a caller can let the
+    connections end before it stops listening.
 
     Raises:
         RelayError: the address is not available.
     """
     web_response.SERVER_SOFTWARE = _SERVER  # type: ignore[attr-defined]  # in place of the versions of aiohttp and Python
-    requests = Requests()
+    requests = requests or Requests()
     app.middlewares.append(requests.watch)
     runner = web.AppRunner(
         app,
@@ -142,7 +148,7 @@ async def listening(
         finally:
             for acceptor in acceptors:
                 await acceptor.close()
-            requests.are_ending = True
+            requests.end()
             if front_protocol:
                 await front_protocol.drain(_SHUTDOWN_TIMEOUT)
                 front_protocol.close()

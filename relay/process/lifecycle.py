@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from relay.process.tasks import in_background
+
 if TYPE_CHECKING:
-    import asyncio
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
 
 
 class Phase(StrEnum):
@@ -14,31 +18,63 @@ class Phase(StrEnum):
 
     STARTING = "starting"
     RUNNING = "ok"
+    DRAINING = "draining"
+    """An operator has ordered that it takes no new work."""
     STOPPING = "stopping"
 
 
 class Lifecycle:
-    """The phase in which a process is."""
+    """The phase in which a process is. A process that stops does so to its end."""
 
     def __init__(self, phase: Phase = Phase.RUNNING, reason: str = "") -> None:
         self.phase = phase
         self._reason = reason
+        self._changed = asyncio.Event()
+        self._on_stop: list[Callable[[], None]] = []
 
     @property
     def detail(self) -> str:
         """The phase and its reason, for operators."""
         return f"{self.phase}: {self._reason}" if self._reason else self.phase.value
 
+    @property
+    def is_draining(self) -> bool:
+        """True while an operator has ordered that it takes no new work."""
+        return self.phase is Phase.DRAINING
+
     def run(self) -> None:
-        """Take work."""
-        self.phase, self._reason = Phase.RUNNING, ""
+        """Take work, unless it is stopping."""
+        self._enter(Phase.RUNNING, "")
+
+    def drain(self, reason: str) -> None:
+        """Take no new work, until `run`."""
+        self._enter(Phase.DRAINING, reason)
 
     def stop(self, reason: str = "the process was told to stop") -> None:
         """Take no more work: the process will end."""
-        self.phase, self._reason = Phase.STOPPING, reason
+        self._enter(Phase.STOPPING, reason)
+        while self._on_stop:
+            self._on_stop.pop()()
 
+    def on_stop(self, act: Callable[[], None]) -> None:
+        """Call `act` when it stops."""
+        self._on_stop.append(act)
 
-async def stop_with(stop: asyncio.Event, lifecycle: Lifecycle) -> None:
-    """Let `lifecycle` stop at once when `stop` is set, whatever the process does until it ends."""
-    await stop.wait()
-    lifecycle.stop()
+    async def until(self, *phases: Phase) -> None:
+        """Wait until it is in one of `phases`."""
+        while self.phase not in phases:
+            self._changed.clear()
+            await self._changed.wait()
+
+    def stopping_with(self, stop: asyncio.Event) -> AbstractAsyncContextManager[object]:
+        """Let it stop at once when `stop` is set, while the context is open."""
+        return in_background(self._stop_with(stop))
+
+    async def _stop_with(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self.stop()
+
+    def _enter(self, phase: Phase, reason: str) -> None:
+        if self.phase is not Phase.STOPPING:
+            self.phase, self._reason = phase, reason
+            self._changed.set()

@@ -66,11 +66,14 @@ class Program:
     status: Status = field(default_factory=Status)
 
 
-async def supervise(programs: Sequence[Program], stop: asyncio.Event) -> int:
-    """Keep `programs` running until `stop` is set, then stop them; return the exit code of the whole group."""
+async def supervise(programs: Sequence[Program], stop: asyncio.Event, stop_timeout: float = STOP_TIMEOUT) -> int:
+    """Keep `programs` running until `stop` is set, then stop them; return the exit code of the whole group.
+
+    A program that has not ended `stop_timeout` seconds after its SIGTERM is killed.
+    """
 
     async def keep(program: Program) -> bool:
-        can_run = await _keep(program, stop)
+        can_run = await _keep(program, stop, stop_timeout)
         if not can_run:
             stop.set()
         return can_run
@@ -80,14 +83,14 @@ async def supervise(programs: Sequence[Program], stop: asyncio.Event) -> int:
     return 0 if all(task.result() for task in tasks) else WRONG_SETTINGS
 
 
-async def _keep(program: Program, stop: asyncio.Event) -> bool:
+async def _keep(program: Program, stop: asyncio.Event, stop_timeout: float) -> bool:
     """Run a program, with restarts, until `stop`; return False if its first start found wrong settings."""
     pause = _FIRST_PAUSE
     loop = asyncio.get_running_loop()
     is_first = True
     while not stop.is_set():
         began = loop.time()
-        code = await _run_once(program, stop)
+        code = await _run_once(program, stop, stop_timeout)
         if stop.is_set():
             return True
         if code == WRONG_SETTINGS and is_first:
@@ -99,7 +102,7 @@ async def _keep(program: Program, stop: asyncio.Event) -> bool:
     return True
 
 
-async def _run_once(program: Program, stop: asyncio.Event) -> int:
+async def _run_once(program: Program, stop: asyncio.Event, stop_timeout: float) -> int:
     with ExitStack() as stack:
         output = stack.enter_context(program.log.open("ab")) if program.log else None
         process = await asyncio.create_subprocess_exec(
@@ -119,12 +122,12 @@ async def _run_once(program: Program, stop: asyncio.Event) -> int:
         await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if not ended.done():
             process.terminate()
-            await asyncio.wait({ended}, timeout=STOP_TIMEOUT)
+            await asyncio.wait({ended}, timeout=stop_timeout)
         return await ended if ended.done() else process.returncode or -1
     finally:
         stopped.cancel()
         if process.returncode is None:
-            log.error("process.killed", name=program.name, pid=process.pid, after_s=STOP_TIMEOUT)
+            log.error("process.killed", name=program.name, pid=process.pid, after_s=stop_timeout)
             process.kill()
             await process.wait()
         if folder := program.environment.get(SHARED_FOLDER):

@@ -78,6 +78,10 @@ class Timings:
     """
     request_body: float = 30.0
     """Time that the body may take after it: 1 MiB at 35 kB/s."""
+    process_report: float = 1.0
+    """From one report of a process to the next, and with it the longest delay until it obeys an order to drain."""
+    webhooks_quiet: float = 3.0
+    """Time without a webhook after which an ingress that drains counts as out of the load balancer."""
     linger: float = 1.0
     """Time that the sender has to close a connection after its last response: closing it at once, with bytes unread,
     could destroy the response on its way.

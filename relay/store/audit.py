@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 
 from relay.core.errors import StoreError
 from relay.core.event_filter import Candidate, EventFilter
-from relay.store import keys
 from relay.store.driver.client import REDIS_ERRORS, describe
 from relay.store.driver.scripts import Script
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 MAX_RECORDS = 10_000
 """Number of records that are kept, about 2 MB; Redis may keep a few more, to trim whole nodes."""
@@ -67,17 +66,17 @@ async def record(redis: Redis, who: str, command: str, target: str, count: int |
     }
     arguments = [MAX_RECORDS, *(part for field in fields.items() for part in field)]
     try:
-        await _append(redis, [keys.AUDIT], arguments)
+        await _append(redis, [redis.key.audit], arguments)
     except REDIS_ERRORS as error:
         raise StoreError(
-            f"nothing was changed, because it could not be recorded in {keys.AUDIT}: {describe(error)}"
+            f"nothing was changed, because it could not be recorded in {redis.key.audit}: {describe(error)}"
         ) from error
 
 
 async def records(redis: Redis, which: EventFilter = _ANY) -> AsyncGenerator[AuditRecord]:
     """Yield the records that match, newest first."""
     end = "+"
-    while rows := await redis.xrevrange(keys.AUDIT, end, "-", count=_PAGE):
+    while rows := await redis.xrevrange(redis.key.audit, end, "-", count=_PAGE):
         for entry, fields in rows:
             found = _record(entry.decode(), {name.decode(): text.decode() for name, text in fields.items()})
             if which.since_ms is not None and found.at_ms < which.since_ms:

@@ -21,7 +21,7 @@ from relay.store.driver.client import describe
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 _LOG_INTERVAL = 60.0  # seconds between two log lines about the same fault
 _UNAVAILABLE = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, OutOfMemoryError, OSError)

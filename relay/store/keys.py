@@ -1,5 +1,9 @@
 """Every Redis key of the relay: its contents, its lifetime and why.
 
+All of them begin with a prefix, RELAY_KEY_PREFIX, by default `relay`, so that several relays can share a Redis; arq's
+keys contain it, since job ids and queues begin with it. A `Keyspace` has the names under one prefix; a client of Redis
+has it as `key` (`driver.client`).
+
 From acceptance to a topic
     relay:inbox                 stream    accepted events; an entry is deleted in the step that routes it
     relay:seen:<event id>       string    deduplication: the claims on the id (`inbox.claims`); lives for
@@ -30,7 +34,8 @@ Work and wake-ups
     relay:lease:<job>           string    the worker that runs a drain job; expires seconds after its last renewal
     relay:prepared              string    the router's mark that the consumer groups of all lanes exist; lost together
                                           with them, and nothing is routed until they are created again
-    arq:job:<job>, relay:arq    arq's     the wake-up of a drain job, and its queue (arq's own format)
+    arq:job:<job>, relay:arq    arq's     the wake-up of a drain job, and its queue (arq's own format);
+                                          the ids of jobs, also of cron jobs, begin with the prefix
     relay:arq:slow              arq's     the queue of long jobs (`workers.runtime.queues`)
 
 Replays of a topic's history (`topics.replays`)
@@ -67,6 +72,9 @@ Everything else
     relay:alerts:outbox         stream    webhooks about them that the URL has not taken yet, at most a thousand
     relay:alerts:sending        hash      the last failure to send one, and the time of the next try
     relay:alerts:history        stream    counters of webhooks by the minute; a day and an hour
+    relay:processes             hash      processes of the relay, with what they report of themselves every second; a
+                                          process that is silent is forgotten (`fleet.processes`)
+    relay:drain_orders          hash      operators' orders to take no new work, by host; each has an end
     relay:memory_probe          string    written by a worker to see whether Redis accepts writes; lives a second
 
 No key has a hash tag: arq's own keys have none either, so Redis Cluster is not supported.
@@ -74,40 +82,8 @@ No key has a hash tag: arq's own keys have none either, so Redis Cluster is not 
 
 from __future__ import annotations
 
-INBOX = "relay:inbox"
-PREPARED = "relay:prepared"
-QUARANTINE = "relay:quarantine"
-SEEN_PREFIX = "relay:seen:"
-TOPICS = "relay:topics"
-LANES = "relay:lanes"
-PAUSED = "relay:paused"
-BREAKERS = "relay:breakers"
-KEYRING = "relay:keyring"
-KEYRING_REVISION = "relay:keyring:revision"
-KEYRING_LOCK = "relay:keyring:lock"
-LINQ_V2 = "relay:linq:v2"
-LINQ_LOOKS = "relay:linq:looks"
-LAST_SEEN = "relay:last_seen"
-DRIFT = "relay:drift"
-COUNTS = "relay:counts"
-AUDITED = "relay:audited"
-UNMATCHED = "relay:unmatched"
-REFUSED = "relay:refused"
-AUDIT = "relay:audit"
-MAINTENANCE = "relay:maintenance"
-ALERTS = "relay:alerts"
-ALERTS_OUTBOX = "relay:alerts:outbox"
-ALERTS_SENDING = "relay:alerts:sending"
-ALERTS_HISTORY = "relay:alerts:history"
-MEMORY_PROBE = "relay:memory_probe"
-REPLAYS = "relay:replays"
-REPLAYS_RUNNING = "relay:replays:running"
-CHATS = "relay:chats"
-CHATS_PROVED = "relay:chats:proved"
-CHATS_LAST_WRITER = "relay:chats:last_writer"
+DEFAULT_PREFIX = "relay"
 
-TOPIC_PREFIX = "relay:topic:"
-LANE_PREFIX = "relay:lane:"
 PUSH_GROUP_PREFIX = "push:"
 """Consumer groups of a topic that belong to lanes; every other group is a pull subscriber's."""
 
@@ -122,8 +98,6 @@ LANE_PARTS = {
 }
 """The keys of a lane beside its hash, and their types in Redis."""
 
-QUEUE = "relay:arq"
-SLOW_QUEUE = "relay:arq:slow"
 ARQ_JOB_PREFIX = "arq:job:"
 ARQ_LOCK_PREFIX = "arq:in-progress:"
 
@@ -133,14 +107,77 @@ pending entries of its predecessor.
 """
 
 
-def topic(name: str) -> str:
-    """Return the key of a topic's stream."""
-    return TOPIC_PREFIX + name
+class Keyspace:
+    """The names of the relay's keys under a prefix, which has no colon."""
 
+    def __init__(self, prefix: str = DEFAULT_PREFIX) -> None:
+        self.prefix = prefix
+        self.inbox = f"{prefix}:inbox"
+        self.prepared = f"{prefix}:prepared"
+        self.quarantine = f"{prefix}:quarantine"
+        self.seen_prefix = f"{prefix}:seen:"
+        self.topics = f"{prefix}:topics"
+        self.lanes = f"{prefix}:lanes"
+        self.paused = f"{prefix}:paused"
+        self.breakers = f"{prefix}:breakers"
+        self.keyring = f"{prefix}:keyring"
+        self.keyring_revision = f"{prefix}:keyring:revision"
+        self.keyring_lock = f"{prefix}:keyring:lock"
+        self.linq_v2 = f"{prefix}:linq:v2"
+        self.linq_looks = f"{prefix}:linq:looks"
+        self.last_seen = f"{prefix}:last_seen"
+        self.drift = f"{prefix}:drift"
+        self.counts = f"{prefix}:counts"
+        self.audited = f"{prefix}:audited"
+        self.unmatched = f"{prefix}:unmatched"
+        self.refused = f"{prefix}:refused"
+        self.audit = f"{prefix}:audit"
+        self.alerts = f"{prefix}:alerts"
+        self.alerts_outbox = f"{prefix}:alerts:outbox"
+        self.alerts_sending = f"{prefix}:alerts:sending"
+        self.alerts_history = f"{prefix}:alerts:history"
+        self.processes = f"{prefix}:processes"
+        self.drain_orders = f"{prefix}:drain_orders"
+        self.maintenance = f"{prefix}:maintenance"
+        self.memory_probe = f"{prefix}:memory_probe"
+        self.replays = f"{prefix}:replays"
+        self.replays_running = f"{prefix}:replays:running"
+        self.chats = f"{prefix}:chats"
+        self.chats_proved = f"{prefix}:chats:proved"
+        self.chats_last_writer = f"{prefix}:chats:last_writer"
+        self.queue = f"{prefix}:arq"
+        self.slow_queue = f"{prefix}:arq:slow"
+        self.topic_prefix = f"{prefix}:topic:"
+        self.lane_prefix = f"{prefix}:lane:"
 
-def held(topic_name: str) -> str:
-    """Return the key of a topic's events that wait until its stream, which was overwritten, is repaired."""
-    return f"{topic(topic_name)}:held"
+    def topic(self, name: str) -> str:
+        """Return the key of a topic's stream."""
+        return self.topic_prefix + name
+
+    def held(self, topic_name: str) -> str:
+        """Return the key of a topic's events that wait until its stream, which was overwritten, is repaired."""
+        return f"{self.topic(topic_name)}:held"
+
+    def lane(self, subscription: str, part: str = "") -> str:
+        """Return a key of a lane: its hash, or with `part` another of its keys."""
+        return f"{self.lane_prefix}{subscription}:{part}" if part else self.lane_prefix + subscription
+
+    def lane_types(self, subscription: str) -> dict[str, str]:
+        """Return every key of a lane with its type in Redis."""
+        parts = {self.lane(subscription, part): kind for part, kind in LANE_PARTS.items()}
+        return {self.lane(subscription): "hash"} | parts
+
+    def replay(self, replay_id: str) -> str:
+        """Return the key of a replay of a topic's history."""
+        return f"{self.prefix}:replay:{replay_id}"
+
+    def ready(self, partition: int) -> str:
+        """Return the key of the lanes of a partition that have new events."""
+        return f"{self.prefix}:partition:{partition}:ready"
+
+    def lease(self, job_id: str) -> str:
+        """Return the key of the lease on a drain job."""
+        return f"{self.prefix}:lease:{job_id}"
 
 
 def push_group(subscription: str) -> str:
@@ -148,26 +185,6 @@ def push_group(subscription: str) -> str:
     return PUSH_GROUP_PREFIX + subscription
 
 
-def lane(subscription: str, part: str = "") -> str:
-    """Return a key of a lane: its hash, or with `part` another of its keys."""
-    return f"{LANE_PREFIX}{subscription}:{part}" if part else LANE_PREFIX + subscription
-
-
-def lane_types(subscription: str) -> dict[str, str]:
-    """Return every key of a lane with its type in Redis."""
-    return {lane(subscription): "hash"} | {lane(subscription, part): kind for part, kind in LANE_PARTS.items()}
-
-
-def replay(replay_id: str) -> str:
-    """Return the key of a replay of a topic's history."""
-    return f"relay:replay:{replay_id}"
-
-
-def ready(partition: int) -> str:
-    """Return the key of the lanes of a partition that have new events."""
-    return f"relay:partition:{partition}:ready"
-
-
-def lease(job_id: str) -> str:
-    """Return the key of the lease on a drain job."""
-    return f"relay:lease:{job_id}"
+def topic_of(stream: str) -> str:
+    """Return the name of the topic whose stream has the key `stream`, under any prefix."""
+    return stream.split(":", 2)[2]

@@ -15,11 +15,11 @@ from zlib import crc32
 
 from pydantic_core import to_json
 
-from relay.store import keys
 from relay.store.driver.scripts import Script
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
+    from relay.store.keys import Keyspace
 
 PARTITIONS = 8
 """Partitions of lanes: deliver jobs that can run at the same time in the whole fleet. A constant, because a lane's name
@@ -42,7 +42,7 @@ class WakeUp:
     job_id: str
     payload: bytes
     """The job as arq stores it, in JSON (`serialize`)."""
-    queue: str = keys.QUEUE
+    queue: str
 
 
 def serialize(value: object) -> bytes:
@@ -57,23 +57,27 @@ def _payload(function: str, *arguments: int) -> bytes:
     return serialize({"t": None, "f": function, "a": arguments, "k": {}, "et": NOW})
 
 
-ROUTE = WakeUp("relay:route", _payload("route"))
-"""The wake-up of the router. There is only one, so that a topic keeps the order in which events were accepted."""
-
-
-REPLAY = WakeUp("relay:replay", _payload("replay"), keys.SLOW_QUEUE)
-"""The wake-up of the replayer, which advances all replays."""
+@cache
+def route(key: Keyspace) -> WakeUp:
+    """Return the wake-up of the router. There is only one, so that a topic keeps the order of acceptance."""
+    return WakeUp(f"{key.prefix}:route", _payload("route"), key.queue)
 
 
 @cache
-def deliver(partition: int) -> WakeUp:
+def replay(key: Keyspace) -> WakeUp:
+    """Return the wake-up of the replayer, which advances all replays."""
+    return WakeUp(f"{key.prefix}:replay", _payload("replay"), key.slow_queue)
+
+
+@cache
+def deliver(key: Keyspace, partition: int) -> WakeUp:
     """Return the wake-up of one partition's deliver job."""
-    return WakeUp(f"relay:deliver:{partition}", _payload("deliver", partition))
+    return WakeUp(f"{key.prefix}:deliver:{partition}", _payload("deliver", partition), key.queue)
 
 
-def partition_of_job(job_id: str) -> int | None:
+def partition_of_job(key: Keyspace, job_id: str) -> int | None:
     """Return the partition that the job delivers for; None for another job."""
-    return next((partition for partition in range(PARTITIONS) if deliver(partition).job_id == job_id), None)
+    return next((partition for partition in range(PARTITIONS) if deliver(key, partition).job_id == job_id), None)
 
 
 def partition_of(subscription: str) -> int:

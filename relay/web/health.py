@@ -14,9 +14,8 @@ from aiohttp import web
 from pydantic_core import to_json
 
 from relay.process.lifecycle import Lifecycle
-from relay.store import keys
-from relay.store.driver.probe import RedisProbe, RedisState
 from relay.store.keyring.key_cache import KeyringState
+from relay.store.rights.probe import RedisProbe, RedisState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,10 +27,10 @@ _KEYRING: Mapping[KeyringState, str] = {
     KeyringState.NOT_READ: "the keyring has not been read yet",
     KeyringState.EMPTY: "no secret is stored; run: relay bootstrap apply",
     KeyringState.WRONG_KEY: (
-        f"RELAY_SECRET_KEY does not decrypt {keys.KEYRING}: set the key that relay bootstrap apply used, "
+        "RELAY_SECRET_KEY does not decrypt the keyring: set the key that relay bootstrap apply used, "
         "or give it in RELAY_SECRET_KEY_OLD"
     ),
-    KeyringState.UNUSABLE: f"no record of {keys.KEYRING} is intact; run: relay bootstrap apply",
+    KeyringState.UNUSABLE: "no record of the keyring is intact; run: relay bootstrap apply",
 }
 
 log = structlog.get_logger()

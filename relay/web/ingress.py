@@ -26,8 +26,10 @@ from relay.core.event import Dialect
 from relay.linq.signatures.v3_legacy import SUBSCRIPTION_ID
 from relay.linq.signatures.verify import check_v2_headers, check_v3_headers, verify_v2, verify_v3
 from relay.linq.target_urls import V2_PATH, V3_PATH, target_of_query
+from relay.process.telemetry.context import trace_id_of
 from relay.store.inbox import quarantine
 from relay.web import responses
+from relay.web.accept_spans import AcceptSpans
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,6 +88,7 @@ class Ingress:
 
     def __init__(self, parts: IngressParts) -> None:
         self._parts = parts
+        self._spans = None if parts.tracer is None else AcceptSpans(parts.tracer)
         self._logs_accepted = log.is_enabled_for(logging.INFO)  # read once: the level does not change
 
     def refuse_early(self, webhook: Webhook) -> Response | None:
@@ -101,6 +104,7 @@ class Ingress:
         """Accept, quarantine or reject a webhook; return the response."""
         parts = self._parts
         began = parts.clock()
+        verified = None
         try:
             verified = await self._verify_with_any(webhook)
             parts.memory.check()
@@ -109,12 +113,18 @@ class Ingress:
             return await self._quarantine(webhook, error)
         except RejectedWebhook as error:
             webhook.body = b""  # a refusal may be delayed, and must not hold memory
-            return self._reject(webhook, error)
+            response = self._reject(webhook, error)
+            if self._spans is not None and verified is not None:
+                ended, status = parts.clock(), response.status
+                self._spans.refused(verified, webhook.headers, began, ended, status=status, code=error.code)
+            return response
         except Exception:
             log.exception("event.error", dialect=webhook.dialect, line=webhook.target.line)
             return self.fail()
         parts.metrics.accepted(webhook.dialect, parts.clock() - began, is_new=is_new)
         parts.last_seen.record(verified, began)
+        if self._spans is not None:
+            self._spans.accepted(verified, webhook.headers, began, parts.clock(), is_new=is_new)
         if self._logs_accepted:
             self._log_accepted(verified, began, is_new=is_new)
         return responses.ACCEPTED
@@ -188,6 +198,7 @@ class Ingress:
             "event.accepted",
             id=verified.id,
             type=verified.type,
+            trace_id=trace_id_of(verified.trace, verified.id),
             line=verified.line,
             dialect=verified.dialect,
             repeat=not is_new,

@@ -1,23 +1,28 @@
 """An ingress process: two listeners, one for Linq and one for health checks, until a signal stops it.
 
-Shutdown: `/ready` turns 503, the listeners close, each further response closes its connection, requests in progress get
-their responses (bodies have ten seconds to arrive), the process ends.
+Shutdown: `/ready` turns 503, and each further response closes its connection, so that kept ones move elsewhere. For
+RELAY_SHUTDOWN_DELAY new connections are still accepted, until the load balancer has noticed. Then the listeners close,
+requests in progress get their responses (bodies have ten seconds to arrive), and the process ends.
 """
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 
 from relay.config.admin_address import INGRESS
-from relay.net.http_listener import listening
+from relay.net.http_listener import Requests, listening
 from relay.parts import ingress_parts
 from relay.process.descriptors import raise_descriptor_limit
 from relay.process.event_loop import stop_on_signals
 from relay.process.gc_tuning import tune_gc
+from relay.process.lifecycle import Phase
 from relay.process.timings import DEFAULTS, load_timings
-from relay.store.driver.access import check_access
+from relay.store.fleet.processes import Reporter
+from relay.store.rights.check import check_access
 from relay.web.admin.listener import listening_for_operators
 from relay.web.admin.report import Identity, ObservedProcess
 from relay.web.aiohttp_app import ingress_app
@@ -30,9 +35,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from relay.config.settings import Settings
-    from relay.net.http_listener import ProtocolFactory, Requests
+    from relay.net.http_listener import ProtocolFactory
     from relay.net.listen_address import Listen
     from relay.parts import IngressParts
+    from relay.process.telemetry.spans import Tracer
     from relay.process.timings import Timings
 
 log = structlog.get_logger()
@@ -47,7 +53,12 @@ def listening_for_webhooks(
     limits: Limits | None = None,
     timings: Timings = DEFAULTS,
 ) -> AbstractAsyncContextManager[int]:
-    """Serve webhooks while the context is open; yield the port. Arguments and errors are those of `listening`."""
+    """Serve webhooks while the context is open; yield the port. Arguments and errors are those of `listening`.
+
+    Connections end from the moment on in which the process is told to stop.
+    """
+    requests = Requests()
+    readiness.lifecycle.on_stop(requests.end)
     ingress = Ingress(parts)
 
     def fast_path(aiohttp: ProtocolFactory, requests: Requests) -> FastPath:
@@ -61,16 +72,17 @@ def listening_for_webhooks(
         share_port=share_port,
         front=fast_path,
         on_malformed=ingress.refuse_malformed,
+        requests=requests,
     )
 
 
-async def serve_ingress(settings: Settings, *, share_port: bool = False) -> None:
+async def serve_ingress(settings: Settings, *, share_port: bool = False, tracer: Tracer | None = None) -> None:
     """Run an ingress until SIGTERM or SIGINT; `share_port` lets several listen on one port (SO_REUSEPORT)."""
     stop = stop_on_signals()
     raise_descriptor_limit()
     log.info("ingress.starting", **settings.shown())
     timings = load_timings()
-    async with ingress_parts(settings, timings=timings) as parts:
+    async with ingress_parts(settings, timings=timings, tracer=tracer) as parts:
         await check_access(parts.redis)
         readiness = Readiness(parts)
         metrics = parts.metrics.process
@@ -86,10 +98,18 @@ async def serve_ingress(settings: Settings, *, share_port: bool = False) -> None
                 limits=Limits.of(settings),
                 timings=timings,
             ) as port,
+            readiness.lifecycle.stopping_with(stop),
+            Reporter(parts.redis, INGRESS, readiness.lifecycle, partial(_work, parts, timings), timings),
         ):
             log.info("ingress.listening", host=settings.relay_listen.host, port=port)
             tune_gc()
-            await stop.wait()
-            log.info("ingress.stopping")
-            readiness.lifecycle.stop()
+            await readiness.lifecycle.until(Phase.STOPPING)
+            log.info("ingress.stopping", delay_s=settings.relay_shutdown_delay or None)
+            await asyncio.sleep(settings.relay_shutdown_delay)
     log.info("ingress.stopped")
+
+
+def _work(parts: IngressParts, timings: Timings) -> list[str]:
+    """Return the work in hand, in words: while webhooks arrive, the load balancer still knows this ingress."""
+    quiet = parts.clock() - parts.last_seen.latest
+    return [] if quiet > timings.webhooks_quiet else [f"last webhook {max(quiet, 0):.1f} s ago"]

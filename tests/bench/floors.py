@@ -15,12 +15,12 @@ import time
 from typing import TYPE_CHECKING
 
 import aiohttp
-from redis.asyncio import Redis
 
 from relay.consumer import consume
 from relay.process.event_loop import run
-from relay.store import keys
+from relay.store.driver.client import Redis
 from tests.bench.events import event_body
+from tests.support import KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -45,16 +45,16 @@ async def post(url: str, count: int, concurrency: int) -> None:
 async def route(url: str, count: int) -> None:
     """Move `count` entries of the inbox into two streams."""
     async with Redis.from_url(url) as redis:
-        await redis.xgroup_create(keys.INBOX, "floor", id="0", mkstream=True)
+        await redis.xgroup_create(KEYS.inbox, "floor", id="0", mkstream=True)
         moved = 0
         while moved < count:
-            ((_, rows),) = await redis.xreadgroup("floor", "consumer", {keys.INBOX: ">"}, count=_BATCH)
+            ((_, rows),) = await redis.xreadgroup("floor", "consumer", {KEYS.inbox: ">"}, count=_BATCH)
             async with redis.pipeline(transaction=True) as pipe:
                 for entry, fields in rows:
-                    for topic in (keys.topic("one"), keys.topic("two")):
+                    for topic in (KEYS.topic("one"), KEYS.topic("two")):
                         pipe.xadd(topic, fields)
-                    pipe.xack(keys.INBOX, "floor", entry)
-                    pipe.xdel(keys.INBOX, entry)
+                    pipe.xack(KEYS.inbox, "floor", entry)
+                    pipe.xdel(KEYS.inbox, entry)
                 await pipe.execute()
             moved += len(rows)
 
@@ -62,7 +62,7 @@ async def route(url: str, count: int) -> None:
 async def read(url: str, count: int) -> None:
     """Read `count` entries of a topic."""
     async with Redis.from_url(url) as redis:
-        stream = keys.topic(TOPIC)
+        stream = KEYS.topic(TOPIC)
         await redis.xgroup_create(stream, "floor", id="0")
         seen = 0
         while seen < count:

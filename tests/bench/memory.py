@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from relay.sandbox.app import Emission
-from relay.store import keys
 from tests.journeys.conftest import LINES, open_service
 from tests.support import eventually
 
@@ -74,8 +73,8 @@ async def _text(service: Service, redis: Any, size: int) -> str:
     """Return the text of a message whose webhook has a body of `size` bytes."""
     service.sandbox.emit(Emission(type="message.received", line=LINES[0], text=""))
     await service.sandbox.deliveries.settled()
-    [(_, fields)] = await redis.xrange(keys.INBOX)
-    await redis.xtrim(keys.INBOX, maxlen=0)
+    [(_, fields)] = await redis.xrange(redis.key.inbox)
+    await redis.xtrim(redis.key.inbox, maxlen=0)
     return "m" * (size - len(fields[b"body"]))
 
 
@@ -86,8 +85,8 @@ async def _accept(service: Service, redis: Any, text: str) -> dict[str, float]:
         service.sandbox.emit(Emission(type="message.received", line=LINES[0], text=text, chat_id=chat))
         if number % 200 == 199:
             await service.sandbox.deliveries.settled()
-    await eventually(lambda: _has(redis, keys.INBOX, EVENTS))
-    inbox = await _usage(redis, keys.INBOX)
+    await eventually(lambda: _has(redis, redis.key.inbox, EVENTS))
+    inbox = await _usage(redis, redis.key.inbox)
     return {
         "inbox": inbox,
         "id, for RELAY_DEDUPE_WINDOW": (await _memory(redis) - before) / EVENTS - inbox,
@@ -99,20 +98,21 @@ async def _accept(service: Service, redis: Any, text: str) -> dict[str, float]:
 async def _route_and_push(service: Service, redis: Any) -> dict[str, float]:
     disk, network = await _aof(redis), await _network(redis)
     await service.start(module="workers")
-    await eventually(lambda: _has(redis, keys.topic("messages"), EVENTS), timeout=60)
+    await eventually(lambda: _has(redis, redis.key.topic("messages"), EVENTS), timeout=60)
     for path in STATUS:
-        await eventually(lambda path=path: _has(redis, keys.lane(path[1:], "attempts"), EVENTS), timeout=120)  # type: ignore[misc]
-    await eventually(lambda: _has(redis, keys.lane("refusing", "dead"), EVENTS))
-    retrying = await _usage(redis, keys.lane("failing", "retries")) + await _usage(redis, keys.lane("failing", "tries"))
-    chats = await _usage(redis, keys.CHATS) + await _usage(redis, keys.CHATS_PROVED)
+        await eventually(lambda path=path: _has(redis, redis.key.lane(path[1:], "attempts"), EVENTS), timeout=120)  # type: ignore[misc]
+    await eventually(lambda: _has(redis, redis.key.lane("refusing", "dead"), EVENTS))
+    lane = redis.key.lane
+    retrying = await _usage(redis, lane("failing", "retries")) + await _usage(redis, lane("failing", "tries"))
+    chats = await _usage(redis, redis.key.chats) + await _usage(redis, redis.key.chats_proved)
     return {
-        "topic": await _usage(redis, keys.topic("messages")),
-        "attempt, delivered": await _usage(redis, keys.lane("done", "attempts")),
-        "attempt, failed": await _usage(redis, keys.lane("failing", "attempts"))
-        + await _usage(redis, keys.lane("failing", "answers")),
+        "topic": await _usage(redis, redis.key.topic("messages")),
+        "attempt, delivered": await _usage(redis, redis.key.lane("done", "attempts")),
+        "attempt, failed": await _usage(redis, redis.key.lane("failing", "attempts"))
+        + await _usage(redis, redis.key.lane("failing", "answers")),
         "delivery that waits for a retry": retrying,
-        "dead letter": await _usage(redis, keys.lane("refusing", "dead")),
-        "chat with a known line, each": chats * EVENTS / await redis.hlen(keys.CHATS),
+        "dead letter": await _usage(redis, redis.key.lane("refusing", "dead")),
+        "chat with a known line, each": chats * EVENTS / await redis.hlen(redis.key.chats),
         "written to the append-only file: 1 topic, 3 pushes": (await _aof(redis) - disk) / EVENTS,
         "to and from Redis: 1 topic, 3 pushes": (await _network(redis) - network) / EVENTS,
     }

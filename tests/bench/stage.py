@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import aiohttp
 from arq.connections import ArqRedis
 from pydantic import SecretStr
-from redis.asyncio import Redis
 
 from relay.config.settings import Settings
 from relay.core.config.relay_toml import parse_config
@@ -27,7 +26,7 @@ from relay.linq.payloads.decode import decode
 from relay.parts import open_keyring
 from relay.process.embedded_redis import embedded_redis
 from relay.process.subprocesses import reserved_port
-from relay.store import keys
+from relay.store.driver.client import Redis
 from relay.store.inbox.acceptor import Acceptor
 from relay.store.lanes.lane import Lane
 from relay.store.lanes.ledger import LaneLedger, Ledger, Totals
@@ -35,6 +34,7 @@ from relay.store.topics.record import fields_of
 from tests.bench.events import event_body, line_of
 from tests.bench.processes import Program, answers, cpu_of, output_of, program
 from tests.building import LINE, SECRET
+from tests.support import KEYS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -108,7 +108,7 @@ class Stage:
         """Run a worker of the relay, once arq has started it."""
 
         async def ready() -> object:
-            return await self.redis.exists(f"{keys.QUEUE}:health-check")
+            return await self.redis.exists(f"{KEYS.queue}:health-check")
 
         async with program("relay", "worker", ready=ready, environment=self.environment()) as running:
             yield running
@@ -150,8 +150,8 @@ class Stage:
         """Add events to the topic for everything, after creating the lanes of the rules."""
         for subscription in parse_config(self.rules_file.read_text()).subscriptions:
             await Lane(self.redis, subscription.name, subscription.topic).ensure()
-            await self.redis.sadd(keys.LANES, subscription.name)  # type: ignore[misc]  # typed for the blocking client, too
-        stream = keys.topic("everything")
+            await self.redis.sadd(KEYS.lanes, subscription.name)  # type: ignore[misc]  # typed for the blocking client, too
+        stream = KEYS.topic("everything")
         for start in range(0, count, _CHUNK):
             async with self.redis.pipeline(transaction=False) as pipe:
                 for number in range(start, min(start + _CHUNK, count)):
@@ -196,14 +196,14 @@ class Stage:
 
     async def routed(self) -> int:
         """Return the number of routed events."""
-        return int(await self.redis.hget(keys.COUNTS, "routed") or 0)  # type: ignore[misc]  # as above
+        return int(await self.redis.hget(KEYS.counts, "routed") or 0)  # type: ignore[misc]  # as above
 
     async def delivered(self) -> int:
         """Return the number of deliveries over all lanes."""
-        lanes = await self.redis.smembers(keys.LANES)  # type: ignore[misc]  # as above
+        lanes = await self.redis.smembers(KEYS.lanes)  # type: ignore[misc]  # as above
         async with self.redis.pipeline(transaction=False) as pipe:
             for lane in lanes:
-                pipe.hget(keys.lane(lane.decode()), "delivered")
+                pipe.hget(KEYS.lane(lane.decode()), "delivered")
             return sum(int(count or 0) for count in await pipe.execute())
 
 

@@ -17,9 +17,9 @@ from tests.sandbox.running import RunningSandbox, linq_error
 
 if TYPE_CHECKING:
     from aiohttp import web
-    from redis.asyncio import Redis
 
     from relay.bootstrap.plan import Step
+    from relay.store.driver.client import Redis
     from tests.support import Clock
 
 PUBLIC = "https://relay.example.com"

@@ -15,9 +15,8 @@ from tests.sandbox.running import API_KEY, RunningSandbox, closed_port, running_
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from redis.asyncio import Redis
-
     from relay.bootstrap.v2_reconcile import V2Reconciler
+    from relay.store.driver.client import Redis
     from tests.support import Clock
 
 

@@ -16,14 +16,13 @@ from relay.core.secret import new_key
 from relay.linq.api.v3 import KNOWN_EVENT_TYPES
 from relay.linq.payloads.event_types import is_of_lines, is_of_the_account
 from relay.linq.target_urls import target_url
-from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.keyring.encryption import Cipher
 from relay.store.keyring.keyring import STRAGGLERS, Keyring
 from tests.bootstrap.bench import ASKED_FOR, PUBLIC, RULES, SUBSCRIPTIONS, Bench, actions, bench_of
 from tests.conftest import NOW
 from tests.sandbox.running import LINE, LINES, OTHER_LINE, THIRD_LINE
-from tests.support import hash_of
+from tests.support import KEYS, hash_of
 
 if TYPE_CHECKING:
     from tests.support import Clock
@@ -61,8 +60,8 @@ async def test_planning_has_no_side_effects(bench: Bench) -> None:
 
 async def test_secrets_are_sealed_in_redis(bench: Bench) -> None:
     await bench.apply()
-    assert set(await bench.redis.keys()) == {keys.KEYRING.encode(), keys.KEYRING_REVISION.encode()}
-    stored: Any = await bench.redis.hgetall(keys.KEYRING)  # type: ignore[misc]
+    assert set(await bench.redis.keys()) == {KEYS.keyring.encode(), KEYS.keyring_revision.encode()}
+    stored: Any = await bench.redis.hgetall(KEYS.keyring)  # type: ignore[misc]
     everything = b"".join(part for row in stored.items() for part in row)
     assert b"whsec_" not in everything
     for secret in bench.secrets_at_linq().values():
@@ -109,7 +108,7 @@ async def test_broken_secret_is_replaced_alone(bench: Bench, broken: str) -> Non
     await bench.apply()
     first, *others = await bench.keyring.records()
     row = broken if broken != '"sealed":"' else first.model_copy(update={"sealed": "changed"}).model_dump_json()
-    await ask(bench.redis.hset(keys.KEYRING, first.subscription_id, row))
+    await ask(bench.redis.hset(KEYS.keyring, first.subscription_id, row))
     before = bench.at_linq()
     results = await bench.apply()
     assert actions(results) == sorted(
@@ -121,7 +120,7 @@ async def test_broken_secret_is_replaced_alone(bench: Bench, broken: str) -> Non
         key=str,
     )
     assert before.items() - bench.at_linq().items() == {(first.subscription_id, before[first.subscription_id])}
-    assert set(await hash_of(bench.redis, keys.KEYRING)) == bench.at_linq().keys()
+    assert set(await hash_of(bench.redis, KEYS.keyring)) == bench.at_linq().keys()
     assert await bench.secrets() == bench.secrets_at_linq()
 
 

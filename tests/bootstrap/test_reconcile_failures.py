@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from aiohttp import web
-    from redis.asyncio import Redis
 
+    from relay.store.driver.client import Redis
     from tests.support import Clock
 
 

@@ -24,7 +24,6 @@ from relay.parts import ingress_parts
 from relay.process.tasks import end_task
 from relay.process.timings import Timings
 from relay.sandbox.app import Emission
-from relay.store import keys
 from relay.store.driver import lock
 from relay.store.keyring.encryption import Cipher
 from relay.store.keyring.keyring import STRAGGLERS, Keyring
@@ -32,11 +31,10 @@ from relay.web.health import Readiness
 from relay.web.server import listening_for_webhooks
 from tests.bootstrap.bench import PUBLIC, SEALING_KEY, SUBSCRIPTIONS, Bench, actions, bench_of, refuse
 from tests.sandbox.running import ANY_PORT, LINE, LINES, OTHER_LINE, RunningSandbox, running_sandbox
-from tests.support import eventually
+from tests.support import KEYS, eventually
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
+    from relay.store.driver.client import Redis
     from tests.support import Clock
 
 
@@ -119,7 +117,7 @@ async def test_rotation_under_traffic_refuses_no_event(redis: Redis, redis_url: 
     assert statuses <= {200, 503}
     at_once = {delivery.event_id for delivery in deliveries if delivery.attempts and delivery.attempts[0].status == 200}
     assert at_once == {delivery.event_id for delivery in deliveries}  # either secret was known at any time
-    assert await redis.xlen(keys.INBOX) == len(at_once)
+    assert await redis.xlen(KEYS.inbox) == len(at_once)
 
 
 def has_sent(sandbox: RunningSandbox, count: int) -> bool:
@@ -147,7 +145,7 @@ async def test_concurrent_applies_do_not_conflict(sandbox: RunningSandbox, redis
 
 async def test_lock_timeout_names_the_reason(bench: Bench, monkeypatch: pytest.MonkeyPatch, redis: Redis) -> None:
     monkeypatch.setattr(lock, "TIMEOUT", 0.1)
-    await redis.set(keys.KEYRING_LOCK, "somebody else")
+    await redis.set(KEYS.keyring_lock, "somebody else")
     with pytest.raises(StoreError, match=r"another bootstrap .* has been running"):
         await bench.apply()
     assert bench.sandbox.changes == []

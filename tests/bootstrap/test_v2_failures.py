@@ -13,21 +13,21 @@ from relay.bootstrap.v2_reconcile import V2_NEEDS, V2Reconciler, open_v2_reconci
 from relay.config.settings import Settings
 from relay.core.config.relay_toml import parse_config
 from relay.core.errors import LinqApiError, SettingsError
-from relay.store import keys
 from relay.store.driver.client import open_redis
 from tests.bootstrap.bench import PUBLIC, SEALING_KEY, refuse
 from tests.bootstrap.redis_proxy import proxy_to
 from tests.bootstrap.v2_bench import EVENTS, SECRET, V2_RULES, apply, at_linq, reconciler_of
 from tests.sandbox.api.calling_v2 import URL, subscribe
 from tests.sandbox.running import API_KEY, RunningSandbox
+from tests.support import KEYS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from aiohttp import web
-    from redis.asyncio import Redis
 
     from relay.linq.api.v2 import LinqV2Api
+    from relay.store.driver.client import Redis
 
 
 async def test_failed_creation_is_reported_and_retried_next_run(
@@ -107,7 +107,7 @@ async def test_crash_after_creation_sends_the_secret_again(
 ) -> None:
     async with reconciler_losing_redis_at("POST", sandbox, api, redis_url) as failing:
         assert await apply(failing) == [("create", None, False)]
-    await redis.delete(keys.KEYRING_LOCK)  # its lease would expire seconds later
+    await redis.delete(KEYS.keyring_lock)  # its lease would expire seconds later
     assert [await apply(reconciler_of(api, redis)) for _ in range(2)] == [
         [("update", "1", True)],
         [("keep", "1", True)],
@@ -120,7 +120,7 @@ async def test_crash_after_sending_a_secret_forgets_the_old_marker(
     await apply(reconciler_of(api, redis, secret="older"))
     async with reconciler_losing_redis_at("PUT", sandbox, api, redis_url) as failing:
         assert await apply(failing) == [("update", "1", False)]
-    await redis.delete(keys.KEYRING_LOCK)
+    await redis.delete(KEYS.keyring_lock)
     assert at_linq(sandbox)[0].secret == SECRET
     assert await apply(reconciler_of(api, redis, secret="older")) == [("update", "1", True)]
     assert at_linq(sandbox)[0].secret == "older"

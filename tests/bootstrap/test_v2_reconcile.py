@@ -10,10 +10,9 @@ from tests.bootstrap.v2_bench import EVENTS, SECRET, apply, at_linq, reconciler_
 from tests.sandbox.api.calling_v2 import URL, subscribe
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
     from relay.bootstrap.v2_reconcile import V2Reconciler
     from relay.linq.api.v2 import LinqV2Api
+    from relay.store.driver.client import Redis
     from tests.sandbox.running import RunningSandbox
 
 

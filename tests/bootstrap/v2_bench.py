@@ -13,11 +13,10 @@ from relay.store.keyring.v2_secret_marker import V2SecretMarker
 from tests.bootstrap.bench import PUBLIC, SEALING_KEY
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
     from relay.bootstrap.reconcile import AppliedStep
     from relay.linq.api.v2 import LinqV2Api
     from relay.sandbox.state import V2Subscription
+    from relay.store.driver.client import Redis
     from tests.sandbox.running import RunningSandbox
 
 EVENTS = frozenset({"message.received", "chat.created"})

@@ -18,13 +18,13 @@ from tests.chaos.service_process import MAX_STEP
 from tests.chaos.subscribers import PULLED, seen_file
 from tests.chaos.teams import PULL_GROUP, PULL_TOPIC, TEAMS, TOPICS
 from tests.chaos.timeline import Timeline
+from tests.support import KEYS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from redis.asyncio import Redis
-
+    from relay.store.driver.client import Redis
     from tests.chaos.spec import Spec
     from tests.chaos.stage import Stage
 
@@ -61,10 +61,10 @@ async def rest(stage: Stage) -> str:
 
 
 async def _unfinished(redis: Redis, stage: Stage) -> dict[str, Owed]:
-    found = {"inbox": Owed(await redis.xlen(keys.INBOX))}
+    found = {"inbox": Owed(await redis.xlen(KEYS.inbox))}
     for team in TEAMS:
-        found[team.name] = await owed(redis, keys.topic(team.topic), keys.push_group(team.name))
-    found[PULL_GROUP] = await owed(redis, keys.topic(PULL_TOPIC), PULL_GROUP)
+        found[team.name] = await owed(redis, KEYS.topic(team.topic), keys.push_group(team.name))
+    found[PULL_GROUP] = await owed(redis, KEYS.topic(PULL_TOPIC), PULL_GROUP)
     unfinished = {what: left for what, left in found.items() if left.entries}
     return unfinished or {f"missing at {name}": Owed(count) for name, count in (await _missing(stage)).items()}
 
@@ -117,7 +117,7 @@ async def read_topics(stage: Stage) -> dict[str, TopicRecord]:
     async with stage.redis.client() as redis:
         for topic in TOPICS:
             record = found[topic] = TopicRecord(bytearray(stage.spec.events))
-            async for entry, fields in _entries(redis, keys.topic(topic)):
+            async for entry, fields in _entries(redis, KEYS.topic(topic)):
                 _record_entry(record, entry, fields)
     return found
 
@@ -127,7 +127,7 @@ async def read_dead(stage: Stage) -> dict[str, list[int]]:
     found = {}
     async with stage.redis.client() as redis:
         for team in TEAMS:
-            rows = _entries(redis, keys.lane(team.name, "dead"))
+            rows = _entries(redis, KEYS.lane(team.name, "dead"))
             numbers = [number_of(fields[b"id"].decode()) async for _, fields in rows]
             found[team.name] = [number for number in numbers if number is not None]
     return found

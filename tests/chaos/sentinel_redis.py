@@ -13,9 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from redis.asyncio import Redis
-
-from relay.store.driver.client import open_redis
+from relay.store.driver.client import Redis, open_redis
 from tests.sentinels import SERVICE, sentinels
 from tests.support import eventually
 

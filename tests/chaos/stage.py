@@ -34,8 +34,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import AsyncIterator, Iterator
 
-    from redis.asyncio import Redis
-
+    from relay.store.driver.client import Redis
     from tests.chaos.sentinel_redis import SentinelRedis
     from tests.chaos.spec import Spec
     from tests.dns_server import DnsServer

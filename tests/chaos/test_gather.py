@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from tests.chaos.gather import Owed, owed
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 
 async def test_unacknowledged_entries_are_counted_not_estimated(redis: Redis) -> None:

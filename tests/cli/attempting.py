@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from relay.core.delivery.outcome import Outcome
-from relay.store import keys
 from relay.store.lanes.attempt_record import AttemptRecord
+from tests.support import KEYS
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 BEGAN = 1_789_377_302_417
 GOOD = AttemptRecord(
@@ -37,7 +37,7 @@ async def remember(
 ) -> None:
     """An attempt that stands in Redis, and its lane among the others."""
     fields: Any = {"a": attempt.encode()} | ({"moot": "1"} if moot else {})
-    await redis.sadd(keys.LANES, subscription)  # type: ignore[misc]
-    entry = await redis.xadd(keys.lane(subscription, "attempts"), fields)
+    await redis.sadd(KEYS.lanes, subscription)  # type: ignore[misc]
+    entry = await redis.xadd(KEYS.lane(subscription, "attempts"), fields)
     if detail:
-        await redis.xadd(keys.lane(subscription, "answers"), {"a": detail}, id=entry)
+        await redis.xadd(KEYS.lane(subscription, "answers"), {"a": detail}, id=entry)

@@ -20,7 +20,7 @@ from tests.workers.conftest import Sink, open_sink
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 NOW_MS = 1_789_377_302_000
 FIRING = Alert(

@@ -13,7 +13,7 @@ from tests.cli.attempting import BAD, BEGAN, GOOD, remember
 from tests.cli.running import Said, invoke_beside, main_here
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 
 @pytest.fixture

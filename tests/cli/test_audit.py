@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay.cli.operator import operator
-from relay.store import keys
 from relay.store.inbox.quarantine import Quarantine
 from relay.store.lanes.lane import Lane
 from tests.cli.dead.conftest import bury
 from tests.cli.running import main_here
 from tests.cli.test_subscriptions import RULES
+from tests.support import KEYS
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 QUARANTINED = {"at": 1, "dialect": "v3", "line": "", "reason": "not JSON", "body": "{"}
 READABLE = QUARANTINED | {"body": '{"api_version":"v3","event_id":"e","event_type":"message.sent","created_at":"x"}'}
@@ -40,11 +40,11 @@ async def _everything_to_change(redis: Redis, redis_url: str, monkeypatch: pytes
     Path("relay.toml").write_text(RULES)
     for name in ("bot", "crm", "former"):
         await Lane(redis, name, "support").ensure()
-    await redis.xadd(keys.topic("support"), {"id": "e1", "type": "message.sent", "body": "{}"})
-    await redis.xadd(keys.topic("former-topic"), {"id": "e1", "type": "message.sent", "body": "{}"})
-    await redis.sadd(keys.TOPICS, "former-topic")  # type: ignore[misc]
-    await redis.xgroup_create(keys.topic("support"), "billing", "0")
-    await redis.xadd(keys.QUARANTINE, QUARANTINED)  # type: ignore[arg-type]
+    await redis.xadd(KEYS.topic("support"), {"id": "e1", "type": "message.sent", "body": "{}"})
+    await redis.xadd(KEYS.topic("former-topic"), {"id": "e1", "type": "message.sent", "body": "{}"})
+    await redis.sadd(KEYS.topics, "former-topic")  # type: ignore[misc]
+    await redis.xgroup_create(KEYS.topic("support"), "billing", "0")
+    await redis.xadd(KEYS.quarantine, QUARANTINED)  # type: ignore[arg-type]
     await bury(redis, "bot", "e-1")
 
 
@@ -64,7 +64,7 @@ async def test_change_is_recorded(line: str, command: str, target: str | None, c
 
 @pytest.mark.parametrize("line", [row[0] for row in CHANGES], ids=[row[1] for row in CHANGES])
 async def test_change_that_cannot_be_recorded_is_not_made(redis: Redis, line: str) -> None:
-    await redis.set(keys.AUDIT, "not ours")
+    await redis.set(KEYS.audit, "not ours")
     before = await everything(redis)
     said = await main_here(*shlex.split(line))
     assert said.code == 1
@@ -73,7 +73,7 @@ async def test_change_that_cannot_be_recorded_is_not_made(redis: Redis, line: st
 
 
 async def test_retry_and_cancel_are_recorded(redis: Redis) -> None:
-    await redis.xadd(keys.QUARANTINE, READABLE)  # type: ignore[arg-type]
+    await redis.xadd(KEYS.quarantine, READABLE)  # type: ignore[arg-type]
     assert len([body async for body in Quarantine(redis).all()]) == 2
     await main_here("quarantine", "retry", "--all", "--why", "upgraded")
     await main_here("replay", "--topic", "support", "--to", "bot", "--no-follow")
@@ -103,5 +103,5 @@ async def test_retry_and_cancel_are_recorded(redis: Redis) -> None:
 )
 async def test_command_that_changes_nothing_is_not_recorded(redis: Redis, line: str) -> None:
     await main_here(*line.split())
-    assert not await redis.exists(keys.AUDIT)
+    assert not await redis.exists(KEYS.audit)
     assert (await main_here("audit")).out == "Nothing found.\n"

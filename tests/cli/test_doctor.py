@@ -8,16 +8,16 @@ from urllib.parse import urlsplit
 import pytest
 
 from relay.core.secret import new_key
-from relay.store import keys
 from tests.cli.running import main_here
 from tests.sandbox.running import API_KEY, RunningSandbox, running_sandbox
-from tests.store.driver.test_access import user_with
+from tests.store.rights.test_check import user_with
+from tests.support import KEYS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ async def test_unreachable_redis_is_a_finding(no_redis: str, tmp_path: Path, mon
 
 async def test_summary_counts_the_checks_that_were_not_made(redis: Redis, redis_url: str, rules: Path) -> None:
     del rules
-    await redis.set(f"{keys.QUEUE}:health-check", "alive")
+    await redis.set(f"{KEYS.queue}:health-check", "alive")
     async with user_with(redis, redis_url, "~*", "+@all", "-config"):
         url = f"redis://relay:secret@127.0.0.1:{urlsplit(redis_url).port}/0"
         said = await main_here("doctor", REDIS_URL=url)

@@ -11,14 +11,14 @@ from relay.core.config.relay_toml import parse_config
 from relay.core.config.topics import filtered_by, is_wanted
 from relay.core.event import Dialect
 from relay.linq.payloads.decode import decode
-from relay.store import keys
 from relay.store.lanes.lane import Lane
 from relay.store.lanes.suspensions import Suspensions
 from tests.cli.running import main_here
 from tests.cli.test_explain_event import SAMPLES, sample
+from tests.support import KEYS
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 LINE, OTHER = "+16465550123", "+16465550124"
 RULES = f"""
@@ -54,8 +54,8 @@ async def lanes(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -
     await Lane(redis, "bot", "support").ensure()
     await Suspensions(redis).pause("bot", "database migration", 1)
     for _ in range(2):
-        await redis.xadd(keys.topic("everything"), {"id": "e"})
-    await redis.xgroup_create(keys.topic("everything"), "billing", "0")
+        await redis.xadd(KEYS.topic("everything"), {"id": "e"})
+    await redis.xgroup_create(KEYS.topic("everything"), "billing", "0")
     return redis
 
 

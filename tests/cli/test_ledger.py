@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relay.store import keys
 from relay.store.lanes.lane import Lane
 from tests.cli.running import invoke_beside, main_here
+from tests.support import KEYS
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 EMPTY = {
     "accepted": 0,
@@ -31,16 +31,16 @@ async def books(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -
     """Five events: four routed to one subscription and one that no topic wanted."""
     monkeypatch.setenv("REDIS_URL", redis_url)
     counts = {"accepted": 5, "duplicate": 2, "quarantined": 1, "routed": 4, "unmatched": 1}
-    await redis.hset(keys.COUNTS, mapping=counts)  # type: ignore[misc]
-    await redis.hset(keys.UNMATCHED, "call.ended", "1")  # type: ignore[misc]
-    await redis.hset(keys.REFUSED, "too_large", "3")  # type: ignore[misc]
+    await redis.hset(KEYS.counts, mapping=counts)  # type: ignore[misc]
+    await redis.hset(KEYS.unmatched, "call.ended", "1")  # type: ignore[misc]
+    await redis.hset(KEYS.refused, "too_large", "3")  # type: ignore[misc]
     lane = Lane(redis, "bot", "support")
     await lane.ensure()
-    entries = [await redis.xadd(keys.topic("support"), {"id": f"e-{n}", "body": "{}"}) for n in range(4)]
+    entries = [await redis.xadd(KEYS.topic("support"), {"id": f"e-{n}", "body": "{}"}) for n in range(4)]
     await lane.read_new(3)
-    await redis.xack(keys.topic("support"), lane.group, entries[0])
-    await redis.zadd(keys.lane("bot", "retries"), {f"{keys.topic('support')}|{entries[1].decode()}": 9e12})
-    await redis.hset(keys.lane("bot"), mapping={"delivered": 1})  # type: ignore[misc]
+    await redis.xack(KEYS.topic("support"), lane.group, entries[0])
+    await redis.zadd(KEYS.lane("bot", "retries"), {f"{KEYS.topic('support')}|{entries[1].decode()}": 9e12})
+    await redis.hset(KEYS.lane("bot"), mapping={"delivered": 1})  # type: ignore[misc]
     return redis
 
 
@@ -102,8 +102,8 @@ async def test_ledger_is_shown_as_tables() -> None:
 
 async def test_both_kinds_of_replays_are_told_apart(books: Redis) -> None:
     assert "replayed" not in (await invoke_beside("ledger")).out
-    await books.hincrby(keys.lane("bot"), "replayed", 5)  # type: ignore[misc]
-    await books.hincrby(keys.lane("bot"), "from_history", 2)  # type: ignore[misc]
+    await books.hincrby(KEYS.lane("bot"), "replayed", 5)  # type: ignore[misc]
+    await books.hincrby(KEYS.lane("bot"), "from_history", 2)  # type: ignore[misc]
     lines = (await invoke_beside("ledger")).out.splitlines()
     [heading] = [line.split() for line in lines if line.startswith("subscription")]
     [row] = [line.split() for line in lines if line.startswith("bot")]
@@ -113,7 +113,7 @@ async def test_both_kinds_of_replays_are_told_apart(books: Redis) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "field"), [(keys.lane("bot"), "delivered"), (keys.COUNTS, "accepted")], ids=["lane", "totals"]
+    ("key", "field"), [(KEYS.lane("bot"), "delivered"), (KEYS.counts, "accepted")], ids=["lane", "totals"]
 )
 async def test_unbalanced_ledger_is_exit_code_1(books: Redis, key: str, field: str) -> None:
     await books.hincrby(key, field, 1)  # type: ignore[misc]

@@ -9,13 +9,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from relay.core.event import Dialect
-from relay.store import keys, wakeups
+from relay.store import wakeups
 from relay.store.inbox.quarantine import Quarantine
 from tests.building import LINE, body_of
 from tests.cli.running import Said, invoke_beside
+from tests.support import KEYS
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 CAME = 1_789_377_302_417
 GOOD = body_of("message.received", "e-1")
@@ -43,7 +44,7 @@ async def listed() -> list[dict[str, Any]]:
 
 
 async def test_list_shows_quarantined_webhooks(bodies: Redis) -> None:
-    entries = [entry.decode() for entry, _ in await bodies.xrange(keys.QUARANTINE)]
+    entries = [entry.decode() for entry, _ in await bodies.xrange(KEYS.quarantine)]
     assert [row["id"] for row in await listed()] == entries
     assert (await listed())[0] == {
         "id": entries[0],
@@ -94,11 +95,11 @@ async def test_retry_accepts_each_readable_event_once(bodies: Redis) -> None:
     said = await quarantine("retry", "--all")
     assert said.out.strip() == "1 accepted, 1 duplicate, 1 still unreadable"
     assert [row["reason"] for row in await listed()] == ["the body is not JSON"]
-    [(_, event)] = await bodies.xrange(keys.INBOX)
+    [(_, event)] = await bodies.xrange(KEYS.inbox)
     assert (event[b"id"], event[b"type"], event[b"line"]) == (b"e-1", b"message.received", LINE.encode())
     assert (event[b"dialect"], event[b"webhook_id"], event[b"body"]) == (b"v3", b"e-1", GOOD)
     assert int(event[b"at"]) > CAME
-    assert await bodies.zscore(keys.QUEUE, wakeups.ROUTE.job_id) == wakeups.NOW
+    assert await bodies.zscore(KEYS.queue, wakeups.route(KEYS).job_id) == wakeups.NOW
     totals = (await invoke_beside("ledger", "--json")).json["totals"]
     assert (totals["accepted"], totals["duplicate"], totals["inbox"]) == (1, 1, 1)
 

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from relay.core.errors import RelayError
-from relay.store import keys, wakeups
+from relay.store import wakeups
 from relay.store.lanes.suspensions import Suspensions
 from relay.store.topics import replays
 from relay.store.topics.replays import Replays, State
 from tests.cli.running import TIMEOUT, ended, invoke_beside, line_with, main_here, relay_process
-from tests.support import eventually
+from tests.support import KEYS, eventually
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 LINE = "+16465550123"
-STREAM = keys.topic("support")
+STREAM = KEYS.topic("support")
 HOUR = 3600 * 1000
 RULES = """
 [[topics]]
@@ -74,7 +74,7 @@ async def test_dry_run_only_counts(redis: Redis) -> None:
     assert (found["topic"], found["subscription"], found["events"], found["matching"]) == ("support", "bot", 5, 2)
     assert (found["dry_run"], found["would_replay"], found["is_complete"]) == (True, 2, True)
     assert found["last_at"] - found["first_at"] == 4 * HOUR
-    assert not await redis.exists(keys.REPLAYS, keys.QUEUE, keys.SLOW_QUEUE)
+    assert not await redis.exists(KEYS.replays, KEYS.queue, KEYS.slow_queue)
     said = await main_here("replay", "--topic", "support", "--to", "bot", "--dry-run", "--rate", "0.1")
     assert "support has 5 events from" in said.out
     assert "They would be sent to bot in at least 50s." in said.out
@@ -86,7 +86,7 @@ async def test_order_is_stored_and_its_job_is_woken(redis: Redis) -> None:
     assert "@" in begun["by"]
     (stored,) = await Replays(redis).running()
     assert stored.id == begun["id"]
-    assert await redis.zscore(keys.SLOW_QUEUE, wakeups.REPLAY.job_id) == wakeups.NOW
+    assert await redis.zscore(KEYS.slow_queue, wakeups.replay(KEYS).job_id) == wakeups.NOW
 
 
 async def test_start_is_shown_to_people() -> None:
@@ -128,7 +128,7 @@ async def test_trimmed_history_is_reported(redis: Redis) -> None:
 )
 async def test_impossible_replay_is_one_sentence(redis: Redis, arguments: tuple[str, ...], message: str) -> None:
     assert message in await refused(*arguments)
-    assert not await redis.exists(keys.REPLAYS)
+    assert not await redis.exists(KEYS.replays)
 
 
 async def test_number_of_running_replays_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:

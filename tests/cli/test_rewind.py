@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from relay.store import keys
 from relay.store.lanes.lane import Lane
 from tests.cli.running import Said, main_here
+from tests.support import KEYS
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
-STREAM = keys.topic("support")
+STREAM = KEYS.topic("support")
 HOUR = 3600 * 1000
 
 

@@ -24,7 +24,7 @@ from tests.sandbox.running import LINES
 from tests.support import eventually
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 KEY = new_key()
 ANY_PORTS = {"RELAY_LISTEN": "127.0.0.1:0", "RELAY_ADMIN_LISTEN": "127.0.0.1:0", "RELAY_LOG_FORMAT": "json"}

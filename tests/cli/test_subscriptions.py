@@ -9,16 +9,16 @@ import pytest
 
 from relay.core.delivery.circuit_breaker import OpenBreaker
 from relay.core.delivery.outcome import Attempt, DeadLettered, Delivered, Outcome
-from relay.store import keys
 from relay.store.lanes.lane import Lane, Tries
 from relay.store.lanes.ledger import Ledger
 from relay.store.lanes.settler import Settlement, Settler
 from relay.store.lanes.suspensions import Pause, Suspensions
 from tests.cli.dead.conftest import bury
 from tests.cli.running import main_here
+from tests.support import KEYS
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 TABLE = '[[subscriptions]]\nname = "{name}"\ntopic = "support"\nurl = "http://x"\nsecret = "env:S"\n'
 RULES = '[[topics]]\nname = "support"\nevents = ["*"]\n' + "".join(TABLE.format(name=name) for name in ("bot", "crm"))
@@ -32,7 +32,7 @@ async def _lanes(redis: Redis, redis_url: str, tmp_path: Path, monkeypatch: pyte
     Path("relay.toml").write_text(RULES)
     for name in ("bot", "crm", "former"):
         await Lane(redis, name, "support").ensure()
-    await redis.xadd(keys.topic("support"), {"id": "e1", "body": "{}"})
+    await redis.xadd(KEYS.topic("support"), {"id": "e1", "body": "{}"})
 
 
 async def states() -> dict[str, str]:
@@ -59,7 +59,7 @@ async def test_suspended_subscription_shows_time_and_reason(redis: Redis) -> Non
 
 
 async def test_blocked_chats_are_shown(redis: Redis) -> None:
-    await redis.hset(keys.lane("bot", "blocked"), "chat-1", "x|1-0")  # type: ignore[misc]
+    await redis.hset(KEYS.lane("bot", "blocked"), "chat-1", "x|1-0")  # type: ignore[misc]
     said = await main_here("subscriptions", "list")
     assert said.code == 1
     assert "dead letters hold up 1 chat;" in said.out
@@ -103,12 +103,12 @@ async def test_removed_subscription_is_dropped_completely(redis: Redis) -> None:
     assert said.out == "former is dropped, with 2 events.\n"
     assert {row.subscription for row in await Ledger(redis).lanes()} == {"bot", "crm"}
     assert [key async for key in redis.scan_iter("relay:lane:former*")] == []
-    groups = await redis.xinfo_groups(keys.topic("support"))
+    groups = await redis.xinfo_groups(KEYS.topic("support"))
     assert {group["name"] for group in groups} == {b"push:bot", b"push:crm"}
 
 
 async def test_subscription_without_its_topic_can_be_dropped(redis: Redis) -> None:
-    await redis.delete(keys.topic("support"))
+    await redis.delete(KEYS.topic("support"))
     assert (await main_here("subscriptions", "drop", "former", "--yes")).code == 0
 
 
@@ -123,7 +123,7 @@ async def record(redis: Redis, name: str, *outcomes: Outcome) -> None:
     lane = Lane(redis, name, "support")
     async with Settler(redis, "job", "token") as settler:
         for at_ms, outcome in enumerate(outcomes, T):
-            await redis.xadd(keys.topic("support"), {"id": "e", "type": "message.received", "at": "5", "body": "{}"})
+            await redis.xadd(KEYS.topic("support"), {"id": "e", "type": "message.received", "at": "5", "body": "{}"})
             delivery = (await lane.read_new(1))[0]
             verdict = Delivered() if outcome is Outcome.DELIVERED else DeadLettered("x")
             attempt = Attempt(outcome, at_ms, 0, None if outcome is Outcome.UNREACHABLE else 404)
@@ -155,7 +155,7 @@ async def test_new_subscription_without_success_is_failing(redis: Redis) -> None
 
 
 @pytest.mark.parametrize(
-    "key", [keys.lane("bot"), *(keys.lane("bot", part) for part in ("attempts", "dead", "blocked"))]
+    "key", [KEYS.lane("bot"), *(KEYS.lane("bot", part) for part in ("attempts", "dead", "blocked"))]
 )
 async def test_overwritten_key_suspends_one_subscription(redis: Redis, key: str) -> None:
     await redis.set(key, "not ours")
@@ -171,4 +171,4 @@ async def test_overwritten_key_suspends_one_subscription(redis: Redis, key: str)
     for lists in ("topics", "dead list", "attempts"):
         said = await main_here(*lists.split(), "--json")
         assert said.out, said.err
-    assert (await main_here("ledger")).code == (1 if key in {keys.lane("bot"), keys.lane("bot", "dead")} else 0)
+    assert (await main_here("ledger")).code == (1 if key in {KEYS.lane("bot"), KEYS.lane("bot", "dead")} else 0)

@@ -9,17 +9,17 @@ import pytest
 from structlog.testing import capture_logs
 
 from relay.core.delivery.outcome import Attempt, Delivered, Outcome, RetryAt
-from relay.store import keys
 from relay.store.lanes.audit import audit_lane
 from relay.store.lanes.lane import Lane, Tries
 from relay.store.lanes.ledger import LaneLedger, Ledger
 from relay.store.lanes.settler import Settlement, Settler
 from tests.cli.running import main_here
+from tests.support import KEYS
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
-STREAM = keys.topic("support")
+STREAM = KEYS.topic("support")
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,7 @@ async def _topic(redis: Redis, redis_url: str, tmp_path: Path, monkeypatch: pyte
     for n in range(1, 6):
         await redis.xadd(STREAM, {"id": f"e{n}", "body": "{}"}, id=f"{1_789_377_302_000 + n}-0")
     await lane.read_new(2)
-    await redis.sadd(keys.TOPICS, "support", "former")  # type: ignore[misc]
+    await redis.sadd(KEYS.topics, "support", "former")  # type: ignore[misc]
 
 
 async def test_topics_are_shown_with_their_readers() -> None:
@@ -114,10 +114,10 @@ class TestDrop:
         assert [topic["name"] for topic in (await main_here("topics", "--json")).json] == ["unused", "former"]
 
     async def test_held_events_are_dropped_too(self, redis: Redis) -> None:
-        await redis.xadd(keys.held("support"), {"id": "held", "body": "{}"})
+        await redis.xadd(KEYS.held("support"), {"id": "held", "body": "{}"})
         said = await main_here("topics", "drop", "support", "--force", "--yes", "--json")
         assert (said.json["events"], said.json["undelivered"]) == (6, {"bot": 4})
-        assert await redis.exists(keys.held("support")) == 0
+        assert await redis.exists(KEYS.held("support")) == 0
 
     async def test_topic_that_comes_back_is_counted_on(self, redis: Redis) -> None:
         await main_here("topics", "drop", "support", "--force", "--yes")

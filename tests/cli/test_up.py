@@ -16,16 +16,16 @@ from relay.core.errors import ConfigError, SettingsError
 from relay.core.secret import new_key
 from relay.process.tasks import end_task
 from relay.process.timings import Timings
-from relay.store import keys
 from tests.sandbox.running import API_KEY, LINES, RunningSandbox, linq_error, running_sandbox
-from tests.support import eventually
+from tests.support import KEYS, eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
     from aiohttp import web
-    from redis.asyncio import Redis
+
+    from relay.store.driver.client import Redis
 
 KEY = new_key()
 TIMINGS = Timings(config_poll=0.01, bootstrap_retry=0.01, bootstrap_poll=0.01)
@@ -105,7 +105,7 @@ def has_all(sandbox: RunningSandbox) -> bool:
 
 async def test_lines_are_registered_once(sandbox: RunningSandbox, redis: Redis, rules: Path) -> None:
     async def are_stored() -> bool:
-        return bool(await redis.hlen(keys.KEYRING) == len(LINES) + 1)  # type: ignore[misc]
+        return bool(await redis.hlen(KEYS.keyring) == len(LINES) + 1)  # type: ignore[misc]
 
     async with registering(rules):
         await eventually(are_stored)

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from relay.config.settings import DEFAULT_LINQ_V2, DEFAULT_LINQ_V3, Settings, masked_redis_url
+from relay.config.settings import Settings, masked_redis_url
+from relay.config.variable_forms import DEFAULT_LINQ_V2, DEFAULT_LINQ_V3
 from relay.core.errors import SettingsError
 from relay.net.listen_address import Listen
 from tests.config.variables import GOOD, KEY, problems_with, set_all
@@ -26,7 +27,8 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(GOOD) == {field.upper() for field in Settings.model_fields}
     set_all(monkeypatch, GOOD)
     settings = Settings.load(*Settings.model_fields)
-    assert settings.redis_url == GOOD["REDIS_URL"]
+    assert settings.redis_url == "redis://relay:redis%2Fhunter2@redis.internal:6379/1"
+    assert settings.relay_key_prefix == "acme"
     assert settings.relay_public_url == "https://relay.example.com/in"
     assert settings.relay_listen == Listen(host="127.0.0.1", port=9000)
     assert settings.relay_admin_listen == Listen(host="::1", port=9001)
@@ -201,7 +203,7 @@ def test_variables_are_shown_with_secrets_masked(monkeypatch: pytest.MonkeyPatch
     assert set(shown) == set(GOOD)
     assert "hunter2" not in str(shown)
     assert KEY not in str(shown)
-    assert shown["REDIS_URL"] == "redis://:***@redis.internal:6379/1"
+    assert shown["REDIS_URL"] == "redis://relay:***@redis.internal:6379/1"
     assert shown["RELAY_DEDUPE_WINDOW"] == "1.5h"
     assert shown["RELAY_ADMIN_LISTEN"] == "[::1]:9001"
     assert "hunter2" not in repr(Settings.load()).replace(GOOD["REDIS_URL"], "")
@@ -209,7 +211,7 @@ def test_variables_are_shown_with_secrets_masked(monkeypatch: pytest.MonkeyPatch
 
 def test_unset_variables_are_not_shown() -> None:
     assert set(Settings.load().shown()) == {
-        *("RELAY_LISTEN", "RELAY_CONFIG", "RELAY_DATA_DIR", "RELAY_DEDUPE_WINDOW"),
+        *("RELAY_KEY_PREFIX", "RELAY_LISTEN", "RELAY_CONFIG", "RELAY_DATA_DIR", "RELAY_DEDUPE_WINDOW"),
         *("RELAY_REPLICAS", "RELAY_WORKER_NICE", "RELAY_MEMORY_HIGH_WATER"),
         *("RELAY_MAX_CONNECTIONS", "RELAY_MAX_UNVERIFIED_MIB", "RELAY_IDLE_TIMEOUT"),
         *("RELAY_MAX_CONNECTIONS", "RELAY_MAX_UNVERIFIED_MIB", "RELAY_IDLE_TIMEOUT"),

@@ -10,7 +10,10 @@ from relay.core.errors import SettingsError
 KEY = "4OHi4-Tl5ufo6err7O3u7_Dx8vP09fb3-Pn6-_z9_v8="
 
 GOOD = {
-    "REDIS_URL": "redis://:hunter2@redis.internal:6379/1",
+    "REDIS_URL": "redis://redis.internal:6379/1",
+    "REDIS_USERNAME": "relay",
+    "REDIS_PASSWORD": "redis/hunter2",
+    "RELAY_KEY_PREFIX": "acme",
     "RELAY_PUBLIC_URL": "https://relay.example.com/in/",
     "RELAY_LISTEN": "127.0.0.1:9000",
     "RELAY_ADMIN_LISTEN": "[::1]:9001",
@@ -34,6 +37,16 @@ GOOD = {
     "LINQ_V2_BASE_URL": "http://127.0.0.1:8090/api/partner/v2",
     "LINQ_V2_WEBHOOK_SECRET": "v2-secret-hunter2",
     "LINQ_V2_WEBHOOK_SECRET_OLD": "old-v2-secret-hunter2",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://collector:4318/v1/traces",
+    "OTEL_TRACES_SAMPLER": "traceidratio",
+    "OTEL_TRACES_SAMPLER_ARG": "0.01",
+    "OTEL_SERVICE_NAME": "relay",
+    "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=test",
+    "OTEL_SDK_DISABLED": "true",
+    "SENTRY_DSN": "https://hunter2@sentry.example.com/1",
+    "SENTRY_ENVIRONMENT": "test",
+    "SENTRY_RELEASE": "1",
 }
 
 

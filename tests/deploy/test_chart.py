@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay.cli.reference.commands import visible_commands
+from relay.config.admin_address import admin_address
 from relay.config.settings import Settings
 from relay.process.timings import DEFAULTS
 from tests.deploy.helm import (
@@ -150,7 +151,7 @@ def test_commands_and_variables_are_those_of_the_relay(
             for variable, value in variables.items():
                 patch.setenv(variable, SECRETS.get(variable, "") if value is None else value)
             settings = Settings.load(env_file=None)
-        assert settings.relay_admin_listen.port == 8081
+        assert admin_address(settings, "worker").port == 8081
         words = [word for word in container["args"] if not word.startswith("--") and not word.isdecimal()]
         assert " ".join(["relay", *words]) in commands or words[0] in NOT_YET, name
         assert {word for word in container["args"] if word.startswith("--")} <= offered, name

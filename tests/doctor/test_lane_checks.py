@@ -23,9 +23,8 @@ from tests.support import reserve_port
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from redis.asyncio import Redis
-
     from relay.doctor.finding import Finding
+    from relay.store.driver.client import Redis
 
 PLAIN = Endpoint((SECRET,))
 

@@ -7,12 +7,12 @@ import pytest
 from relay.config.settings import Settings
 from relay.doctor.finding import State
 from relay.doctor.redis_checks import examine_redis, findings_of, replication_findings
-from relay.store import keys
-from relay.store.driver.access import ACL
-from tests.store.driver.test_access import user_with
+from relay.store.rights.rules import relay_rule
+from tests.store.rights.test_check import user_with
+from tests.support import KEYS
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 GOOD: dict[str, Any] = {
     "redis_version": "7.4.1",
@@ -62,7 +62,7 @@ async def test_examine_real_redis(redis: Redis) -> None:
     assert any(what.startswith("the clocks of Redis and this machine differ by 0.0") for what in found)
     assert "no worker is running: events are accepted, but not routed or delivered" in found
     assert any(what.startswith("appendfsync is everysec: the last one or two seconds can be lost") for what in found)
-    await redis.set(f"{keys.QUEUE}:health-check", "alive")
+    await redis.set(f"{KEYS.queue}:health-check", "alive")
     assert "a worker is running" in {finding.what for finding in await examine_redis(redis, Settings())}
 
 
@@ -93,7 +93,7 @@ async def states(redis: Redis) -> dict[str, State]:
 
 
 async def test_documented_rights_leave_out_one_check(redis: Redis, redis_url: str) -> None:
-    async with user_with(redis, redis_url, *ACL.split(">PASSWORD ")[1].split()) as client:
+    async with user_with(redis, redis_url, *str(relay_rule(KEYS)).split()) as client:
         found = await examine_redis(client, Settings(redis_url="redis://relay:secret@127.0.0.1"))
     [unchecked] = [finding for finding in found if finding.state is State.NOT_CHECKED]
     assert unchecked.what == "appendfsync not checked: Redis refuses CONFIG GET to this user"

@@ -19,18 +19,19 @@ from relay.parts import ingress_parts
 from relay.process.tasks import end_task
 from relay.process.timings import Timings
 from relay.sandbox.app import Emission
-from relay.store import keys
 from relay.web.health import Readiness
 from relay.web.server import listening_for_webhooks
 from tests.forked.process import start_python
 from tests.sandbox.running import ANY_PORT, API_KEY, LINES, RunningSandbox, linq_error, running_sandbox
+from tests.support import KEYS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
     from aiohttp import web
-    from redis.asyncio import Redis
+
+    from relay.store.driver.client import Redis
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]  # seconds, also on a busy machine
 
@@ -122,9 +123,9 @@ async def test_next_apply_heals_after_kill(
             async with open_reconciler(settings, redis, config) as reconciler, traffic(sandbox):
                 if secrets == "lost":
                     await reconciler.apply(lambda _: None)
-                    await redis.delete(keys.KEYRING)
+                    await redis.delete(KEYS.keyring)
                 await apply_and_kill(sandbox, method, number, when)
-                await redis.delete(keys.KEYRING_LOCK)  # it would expire seconds after its owner
+                await redis.delete(KEYS.keyring_lock)  # it would expire seconds after its owner
                 assert [done.error for done in await reconciler.apply(lambda _: None) if done.error] == []
                 steps = await reconciler.plan()
             assert sorted((step.action, step.line) for step in steps) == [(Action.KEEP, line) for line in LINES]

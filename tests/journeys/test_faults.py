@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 from aiohttp import web
-from redis.asyncio import Redis
 
 from relay.sandbox.app import Emission
+from relay.store.driver.client import Redis
 from tests.building import body_of, signed
 from tests.journeys.conftest import LINES
 from tests.support import eventually

@@ -12,7 +12,6 @@ import pytest
 from aiohttp import web
 
 from relay.sandbox.app import Emission
-from relay.store import keys
 from tests.journeys.conftest import LINES
 from tests.redis_server import RedisServer
 from tests.support import eventually
@@ -63,8 +62,8 @@ async def test_redis_is_restored_from_either_copy(service: Service, tmp_path: Pa
     _emit(service, body="no JSON")
     async with service.redis.client() as redis:
         await eventually(lambda: _has_settled(redis, 5))
-        await redis.xgroup_create(keys.topic("messages"), "billing", "0")
-        await redis.xreadgroup("billing", "member", {keys.topic("messages"): ">"}, count=2)
+        await redis.xgroup_create(redis.key.topic("messages"), "billing", "0")
+        await redis.xreadgroup("billing", "member", {redis.key.topic("messages"): ">"}, count=2)
     worker.terminate()
     await worker.wait()
     unrouted = [_emit(service) for _ in range(2)]
@@ -103,7 +102,7 @@ async def test_redis_is_restored_from_either_copy(service: Service, tmp_path: Pa
 async def test_linqs_retries_survive_the_loss_of_redis(service: Service, tmp_path: Path) -> None:
     await service.bootstrap()
     async with service.redis.client() as redis:
-        copy = await redis.dump(keys.KEYRING)
+        copy = await redis.dump(redis.key.keyring)
     ingress = await service.start("ingress")
     await eventually(service.is_ready)
     await service.redis.kill()
@@ -116,7 +115,7 @@ async def test_linqs_retries_survive_the_loss_of_redis(service: Service, tmp_pat
         async with server.client() as redis:
             await redis.flushall()
             missed = _emit(service)
-            await redis.restore(keys.KEYRING, 0, copy)
+            await redis.restore(redis.key.keyring, 0, copy)
         await service.run("bootstrap", "plan", "--detailed-exitcode")  # nothing is pending
         await service.start("ingress")
         await _accepts(server, missed)  # by the copied keyring
@@ -125,8 +124,8 @@ async def test_linqs_retries_survive_the_loss_of_redis(service: Service, tmp_pat
 async def _accepts(server: RedisServer, event_id: str) -> None:
     """Wait until the inbox has the event, and no other."""
     async with server.client() as redis:
-        await eventually(lambda: redis.xlen(keys.INBOX))
-        assert [fields[b"id"].decode() for _, fields in await redis.xrange(keys.INBOX)] == [event_id]
+        await eventually(lambda: redis.xlen(redis.key.inbox))
+        assert [fields[b"id"].decode() for _, fields in await redis.xrange(redis.key.inbox)] == [event_id]
 
 
 async def _works_on(service: Service, server: RedisServer, kept: list[str], unrouted: list[str]) -> None:
@@ -140,7 +139,7 @@ async def _works_on(service: Service, server: RedisServer, kept: list[str], unro
         await eventually(lambda: set(sink.ids("/paused")) == {*kept, new})
         # Delivered before the copy: not sent again.
         await eventually(lambda: sorted(sink.ids("/done")) == sorted([*unrouted, new]))
-        topic = keys.topic("messages")
+        topic = redis.key.topic("messages")
         assert (await redis.xpending(topic, "billing"))["pending"] == 2
         assert [fields[b"id"].decode() for _, fields in await redis.xrange(topic)][:7] == kept
         await eventually(lambda: _has_settled(redis, len(kept) + 1))
@@ -185,7 +184,7 @@ async def _started(server: RedisServer) -> AsyncIterator[RedisServer]:
 async def _let_retries_be_due(server: RedisServer) -> None:
     """Let the ten minutes to the next attempt pass."""
     async with server.client() as redis:
-        retries = keys.lane("failing", "retries")
+        retries = redis.key.lane("failing", "retries")
         for delivery in await redis.zrange(retries, 0, -1):
             await redis.zadd(retries, {delivery: 0})
 
@@ -196,8 +195,8 @@ async def _is(redis: Any, field: str, value: object) -> bool:
 
 async def _has_settled(redis: Any, events: int) -> bool:
     """Return True if each subscription but a paused one has settled or postponed `events`, and one is in quarantine."""
-    attempts = [await redis.xlen(keys.lane(name, "attempts")) for name in ("done", "failing", "refusing")]
-    return bool(min(attempts) >= events and await redis.xlen(keys.QUARANTINE) == 1)
+    attempts = [await redis.xlen(redis.key.lane(name, "attempts")) for name in ("done", "failing", "refusing")]
+    return bool(min(attempts) >= events and await redis.xlen(redis.key.quarantine) == 1)
 
 
 def _state(row: dict[str, Any]) -> dict[str, int]:

@@ -8,10 +8,10 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from redis.asyncio import Redis
 
 from relay.core.errors import StoreError
 from relay.process.embedded_redis import Embedded, embedded_redis, running, server_program
+from relay.store.driver.client import Redis
 from tests.support import eventually
 
 if TYPE_CHECKING:

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relay.store import keys
 from relay.store.lanes.lane import Lane
 from relay.store.lanes.settler import Settler
+from tests.support import KEYS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 JOB = "relay:deliver:0"
 
@@ -27,6 +27,6 @@ async def lane(redis: Redis) -> Lane:
 
 @pytest.fixture
 async def settler(redis: Redis) -> AsyncIterator[Settler]:
-    await redis.set(keys.lease(JOB), "me")
+    await redis.set(KEYS.lease(JOB), "me")
     async with Settler(redis, JOB, "me") as settler:
         yield settler

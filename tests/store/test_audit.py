@@ -7,10 +7,11 @@ from redis.exceptions import OutOfMemoryError
 
 from relay.core.errors import StoreError
 from relay.core.event_filter import EventFilter
-from relay.store import audit, keys
+from relay.store import audit
+from tests.support import KEYS
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 
 async def targets(redis: Redis, which: EventFilter | None = None) -> list[str]:
@@ -40,7 +41,7 @@ async def test_stream_is_bounded_and_read_page_by_page(redis: Redis, monkeypatch
 async def test_records_are_filtered_by_time_and_reason(redis: Redis) -> None:
     for at, why in ((1000, "a deploy"), (2000, "a test"), (3000, "a deploy")):
         fields = {"who": "w", "command": "c", "target": str(at), "count": "", "why": why}
-        await redis.xadd(keys.AUDIT, fields, id=f"{at}-0")  # type: ignore[arg-type]
+        await redis.xadd(KEYS.audit, fields, id=f"{at}-0")  # type: ignore[arg-type]
     assert await targets(redis, EventFilter(since_ms=2000)) == ["3000", "2000"]
     assert await targets(redis, EventFilter(until_ms=2000)) == ["1000"]
     assert await targets(redis, EventFilter(reason="deploy")) == ["3000", "1000"]
@@ -58,6 +59,6 @@ async def test_record_is_written_when_redis_is_full(redis: Redis) -> None:
 
 
 async def test_change_that_cannot_be_recorded_is_an_error(redis: Redis) -> None:
-    await redis.set(keys.AUDIT, "not ours")
+    await redis.set(KEYS.audit, "not ours")
     with pytest.raises(StoreError, match=r"nothing was changed.*could not be recorded in relay:audit.*WRONGTYPE"):
         await audit.record(redis, "ann@host", "dead drop", "bot")

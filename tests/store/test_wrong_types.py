@@ -23,20 +23,20 @@ from relay.store.lanes.dead_letters import DeadLetters
 from relay.store.lanes.lane import Delivery, Lane, Ref, Tries
 from relay.store.lanes.settler import Settlement, Settler
 from tests.building import TWO_TOPICS, config_of, webhook_of
+from tests.support import KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from redis.asyncio import Redis
-
     from relay.core.delivery.outcome import Verdict
+    from relay.store.driver.client import Redis
 
     Operation = Callable[[Redis], Awaitable[object]]
 
 FAILURES = (RedisError, StoreUnavailable, WrongType)
 NOW_MS = 1_789_377_302_000
-READY = keys.ready(wakeups.partition_of("bot"))
-BLOCKED, DEAD = keys.lane("bot", "blocked"), keys.lane("bot", "dead")
+READY = KEYS.ready(wakeups.partition_of("bot"))
+BLOCKED, DEAD = KEYS.lane("bot", "blocked"), KEYS.lane("bot", "dead")
 
 
 async def accept(redis: Redis) -> object:
@@ -46,13 +46,13 @@ async def accept(redis: Redis) -> object:
 
 async def route(redis: Redis) -> object:
     inbox, permit = Inbox(redis), Permit("token", "prepared")
-    await redis.set(keys.PREPARED, permit.preparation)
-    if not await redis.exists(keys.INBOX):
-        await redis.xadd(keys.INBOX, {"id": "e1", "body": "{}"}, id="1-1")
-    if await redis.exists(keys.held("messages")):  # it is read only while the topic cannot be used
-        await redis.set(keys.topic("messages"), "not ours")
+    await redis.set(KEYS.prepared, permit.preparation)
+    if not await redis.exists(KEYS.inbox):
+        await redis.xadd(KEYS.inbox, {"id": "e1", "body": "{}"}, id="1-1")
+    if await redis.exists(KEYS.held("messages")):  # it is read only while the topic cannot be used
+        await redis.set(KEYS.topic("messages"), "not ours")
     moves = [Move(b"1-1", ("messages",), ("id", "e1", "body", b"{}"), 2)]
-    return await inbox.commit(parts_of(compile_feeds(config_of(TWO_TOPICS)), moves), permit, NOW_MS)
+    return await inbox.commit(parts_of(compile_feeds(config_of(TWO_TOPICS), KEYS), moves), permit, NOW_MS)
 
 
 async def quarantine(redis: Redis) -> None:
@@ -60,8 +60,8 @@ async def quarantine(redis: Redis) -> None:
 
 
 async def retry_quarantined(redis: Redis) -> object:
-    if not await redis.exists(keys.QUARANTINE):
-        await redis.xadd(keys.QUARANTINE, {"dialect": "v3", "line": "", "body": "{}"}, id="1-1")
+    if not await redis.exists(KEYS.quarantine):
+        await redis.xadd(KEYS.quarantine, {"dialect": "v3", "line": "", "body": "{}"}, id="1-1")
     return await Quarantine(redis).retry(
         [Readable("1-1", "e1", "message.received", bytes(CLAIM_BYTES))], 60_000, NOW_MS
     )
@@ -69,7 +69,7 @@ async def retry_quarantined(redis: Redis) -> object:
 
 def settle(verdict: Verdict) -> Operation:
     async def operate(redis: Redis) -> None:
-        lane, retries = Lane(redis, "bot", "support"), keys.lane("bot", "retries")
+        lane, retries = Lane(redis, "bot", "support"), KEYS.lane("bot", "retries")
         if not await redis.exists(lane.topic_stream):
             await redis.xgroup_create(lane.topic_stream, lane.group, id="0", mkstream=True)
             await redis.xadd(lane.topic_stream, {"id": "e1"}, id="1-1")
@@ -97,8 +97,8 @@ async def trim(redis: Redis) -> object:
     return await trim_dead_letters(redis, "bot", DeadBounds(keep="1s"), NOW_MS)  # type: ignore[arg-type]
 
 
-LANE_KEYS = [*keys.lane_types("bot")]
-TRIED = [keys.lane("bot", part) for part in ("retries", "tries", "attempts", "answers")]
+LANE_KEYS = [*KEYS.lane_types("bot")]
+TRIED = [KEYS.lane("bot", part) for part in ("retries", "tries", "attempts", "answers")]
 
 
 async def ensure_lane(redis: Redis) -> None:
@@ -117,34 +117,34 @@ def on_dead_letters(method: Operation) -> Operation:
 
 
 CASES: list[tuple[str, Operation, list[str]]] = [
-    ("accept", accept, [keys.INBOX, keys.COUNTS, keys.QUEUE]),
+    ("accept", accept, [KEYS.inbox, KEYS.counts, KEYS.queue]),
     (
         "route",
         route,
         [
-            keys.INBOX,
-            keys.COUNTS,
-            keys.UNMATCHED,
-            keys.QUARANTINE,
-            keys.TOPICS,
-            keys.QUEUE,
-            keys.held("messages"),
+            KEYS.inbox,
+            KEYS.counts,
+            KEYS.unmatched,
+            KEYS.quarantine,
+            KEYS.topics,
+            KEYS.queue,
+            KEYS.held("messages"),
         ],
     ),
-    ("quarantine", quarantine, [keys.QUARANTINE, keys.COUNTS]),
-    ("retry quarantined", retry_quarantined, [keys.QUARANTINE, keys.INBOX, keys.COUNTS, keys.QUEUE]),
+    ("quarantine", quarantine, [KEYS.quarantine, KEYS.counts]),
+    ("retry quarantined", retry_quarantined, [KEYS.quarantine, KEYS.inbox, KEYS.counts, KEYS.queue]),
     (
         "ensure lane",
         ensure_lane,
-        [keys.LANES, keys.topic("support"), *LANE_KEYS],
+        [KEYS.lanes, KEYS.topic("support"), *LANE_KEYS],
     ),
-    ("settle delivered", settle(Delivered()), [keys.lane("bot"), BLOCKED, *TRIED[:-1]]),
-    ("settle filtered", settle(Filtered()), [keys.lane("bot"), BLOCKED, *TRIED[:-1]]),
-    ("settle again", settle(RetryAt(5)), [keys.lane("bot"), *TRIED]),
-    ("settle dead", settle(DeadLettered("x")), [keys.lane("bot"), BLOCKED, DEAD, *TRIED]),
-    ("replay dead letters", on_dead_letters(replay), [keys.lane("bot"), keys.lane("bot", "replay"), READY]),
-    ("trim dead letters", on_dead_letters(trim), [keys.lane("bot"), BLOCKED, READY, keys.QUEUE]),
-    ("drop dead letters", on_dead_letters(drop), [keys.lane("bot"), BLOCKED, READY, keys.QUEUE]),
+    ("settle delivered", settle(Delivered()), [KEYS.lane("bot"), BLOCKED, *TRIED[:-1]]),
+    ("settle filtered", settle(Filtered()), [KEYS.lane("bot"), BLOCKED, *TRIED[:-1]]),
+    ("settle again", settle(RetryAt(5)), [KEYS.lane("bot"), *TRIED]),
+    ("settle dead", settle(DeadLettered("x")), [KEYS.lane("bot"), BLOCKED, DEAD, *TRIED]),
+    ("replay dead letters", on_dead_letters(replay), [KEYS.lane("bot"), KEYS.lane("bot", "replay"), READY]),
+    ("trim dead letters", on_dead_letters(trim), [KEYS.lane("bot"), BLOCKED, READY, KEYS.queue]),
+    ("drop dead letters", on_dead_letters(drop), [KEYS.lane("bot"), BLOCKED, READY, KEYS.queue]),
 ]
 
 
@@ -169,9 +169,9 @@ async def test_script_fails_before_its_first_write(redis: Redis, operate: Operat
 
 
 async def test_retry_after_a_wrong_type_is_accepted_as_new(redis: Redis) -> None:
-    await redis.set(keys.INBOX, "not ours")
+    await redis.set(KEYS.inbox, "not ours")
     with pytest.raises(StoreUnavailable):
         await accept(redis)
-    await redis.delete(keys.INBOX)
+    await redis.delete(KEYS.inbox)
     assert await accept(redis) is True
-    assert await redis.xlen(keys.INBOX) == 1
+    assert await redis.xlen(KEYS.inbox) == 1

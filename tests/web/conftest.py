@@ -17,7 +17,6 @@ from relay.net.http_listener import listening
 from relay.net.listen_address import Listen
 from relay.parts import IngressParts, ingress_parts, open_keyring
 from relay.process.timings import DEFAULTS, Timings
-from relay.store import keys
 from relay.store.keyring import key_cache
 from relay.web.aiohttp_app import ingress_app
 from relay.web.fast_path import FastPath
@@ -26,14 +25,13 @@ from relay.web.health import Readiness
 from relay.web.ingress import Ingress
 from relay.web.server import listening_for_webhooks
 from tests.building import LINE, OTHER_LINE, OTHER_SECRET, SECRET
-from tests.support import eventually
+from tests.support import KEYS, eventually
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import AsyncIterator
 
-    from redis.asyncio import Redis
-
+    from relay.store.driver.client import Redis
     from relay.store.keyring.keyring import Keyring
     from relay.web.connections import Limits
     from tests.support import Clock
@@ -120,9 +118,9 @@ async def ingress(redis: Redis, settings: Settings, clock: Clock) -> AsyncIterat
 
 async def inbox(redis: Redis) -> list[dict[bytes, bytes]]:
     """Return the entries of the inbox."""
-    return [fields for _, fields in await redis.xrange(keys.INBOX)]
+    return [fields for _, fields in await redis.xrange(KEYS.inbox)]
 
 
 async def stored(redis: Redis) -> list[str]:
     """Return the ids in the inbox."""
-    return [fields[b"id"].decode() for _, fields in await redis.xrange(keys.INBOX)]
+    return [fields[b"id"].decode() for _, fields in await redis.xrange(KEYS.inbox)]

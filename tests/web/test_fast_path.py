@@ -26,8 +26,7 @@ from tests.web.conftest import stored
 from tests.web.wire import TARGET, chunked_request, connection, request_of, response_of
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
+    from relay.store.driver.client import Redis
     from relay.web.ingress import Webhook
     from relay.web.responses import Response
     from tests.web.conftest import Running

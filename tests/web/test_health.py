@@ -10,16 +10,15 @@ from structlog.testing import capture_logs
 from relay.core.secret import new_key
 from relay.net.listen_address import Listen
 from relay.parts import ingress_parts, open_keyring
-from relay.store import keys
 from relay.store.driver.client import ask
 from relay.web.health import Readiness
 from relay.web.server import listening_for_webhooks
 from tests.building import LINE, SECRET
+from tests.support import KEYS
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
     from relay.config.settings import Settings
+    from relay.store.driver.client import Redis
     from tests.web.conftest import Running
 
 
@@ -43,8 +42,8 @@ async def test_not_ready_while_stopping(ingress: Running) -> None:
     ("fill", "has_v2", "word", "advice"),
     [
         ("nothing", False, "empty", "run: relay bootstrap apply"),
-        ("another key", False, "wrong_key", "RELAY_SECRET_KEY does not decrypt relay:keyring"),
-        ("another key", True, "wrong_key", "RELAY_SECRET_KEY does not decrypt relay:keyring"),
+        ("another key", False, "wrong_key", "RELAY_SECRET_KEY does not decrypt the keyring"),
+        ("another key", True, "wrong_key", "RELAY_SECRET_KEY does not decrypt the keyring"),
         ("broken records", False, "unusable", "run: relay bootstrap apply"),
         ("nothing", True, "ok", None),
     ],
@@ -56,7 +55,7 @@ async def test_ready_names_the_cause_in_one_word(
         other = settings.model_copy(update={"relay_secret_key": SecretStr(new_key())})
         await open_keyring(other, redis).store(LINE, 1, "id", SECRET, 0)
     elif fill == "broken records":
-        await ask(redis.hset(keys.KEYRING, "id", "broken"))
+        await ask(redis.hset(KEYS.keyring, "id", "broken"))
     if not has_v2:
         settings = settings.model_copy(update={"linq_v2_webhook_secret": None, "linq_v2_webhook_secret_old": None})
     async with ingress_parts(settings) as parts:

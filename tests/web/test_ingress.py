@@ -10,21 +10,19 @@ from structlog.testing import capture_logs
 
 from relay.core.secret import SigningSecret
 from relay.linq.signatures import standard, v3_legacy
-from relay.store import keys
 from relay.store.inbox.memory_guard import memory_of
 from relay.store.inbox.quarantine import Quarantine
 from relay.store.keyring import key_cache
 from tests.building import LINE, OTHER_SECRET, SECRET, body_of, signed
 from tests.conftest import NOW
-from tests.support import eventually, hang_up, hash_of
+from tests.support import KEYS, eventually, hang_up, hash_of
 from tests.web.conftest import inbox
 from tests.web.wire import request_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from redis.asyncio import Redis
-
+    from relay.store.driver.client import Redis
     from tests.web.conftest import Running
 
 MIB = 1024 * 1024
@@ -80,7 +78,7 @@ async def test_concurrent_copies_are_stored_once(ingress: Running, redis: Redis)
     responses = await asyncio.gather(*(ingress.post(body, signed(body, NOW)) for _ in range(50)))
     assert {response.status for response in responses} == {200}
     assert len(await inbox(redis)) == 1
-    assert await hash_of(redis, keys.COUNTS) == {"accepted": "1", "duplicate": "49"}
+    assert await hash_of(redis, KEYS.counts) == {"accepted": "1", "duplicate": "49"}
 
 
 @pytest.mark.parametrize("line", ["16465550123", "%2B16465550123", "+16465550123"])

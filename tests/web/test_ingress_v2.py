@@ -14,8 +14,7 @@ from tests.conftest import NOW
 from tests.web.conftest import V2_FORMER_SECRET, V2_SECRET, inbox
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
+    from relay.store.driver.client import Redis
     from tests.web.conftest import Running
 
 

@@ -22,9 +22,8 @@ from tests.web.wire import connection, request_of, response_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from redis.asyncio import Redis
-
     from relay.core.event import VerifiedWebhook
+    from relay.store.driver.client import Redis
     from tests.chaos.wire import Message
     from tests.web.conftest import Running
 

@@ -14,8 +14,7 @@ from tests.web.conftest import stored
 from tests.web.wire import connection, request_of
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
+    from relay.store.driver.client import Redis
     from relay.web.request_head import RequestHead
     from tests.web.conftest import Running
 

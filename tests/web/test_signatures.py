@@ -12,8 +12,7 @@ from tests.conftest import NOW
 from tests.web.conftest import inbox
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
+    from relay.store.driver.client import Redis
     from tests.web.conftest import Running
 
 

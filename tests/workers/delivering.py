@@ -16,7 +16,7 @@ from relay.store import wakeups
 from relay.store.driver.lease import acquire_lease
 from relay.store.lanes.ledger import Ledger
 from relay.store.lanes.ready import mark_ready
-from tests.support import eventually
+from tests.support import KEYS, eventually
 from tests.workers.conftest import TIMINGS
 from workers.delivery.partition_worker import PartitionWorker
 from workers.transport.pool import ConnectionPools
@@ -25,11 +25,10 @@ from workers.transport.sender import Sender
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from redis.asyncio import Redis
-
     from relay.config.file import ConfigFile
     from relay.metrics.worker_metrics import WorkerMetrics
     from relay.process.timings import Timings
+    from relay.store.driver.client import Redis
     from relay.store.lanes.lane import Lane
     from relay.store.lanes.ledger import LaneLedger
 
@@ -56,7 +55,7 @@ async def delivering(
         stop = asyncio.Event()
         drains = []
         for partition in {wakeups.partition_of(name) for name in names_of_lanes or ("bot", "crm")}:
-            lease = await stack.enter_async_context(acquire_lease(redis, wakeups.deliver(partition).job_id))
+            lease = await stack.enter_async_context(acquire_lease(redis, wakeups.deliver(KEYS, partition).job_id))
             drains.append(asyncio.create_task(partition_worker.drain(partition, lease, stop)))
         try:
             yield stop
@@ -70,7 +69,7 @@ async def deliver_and_be_killed(redis: Redis, rules: ConfigFile, name: str, when
     async with ConnectionPools() as connections:
         partition_worker = _partition_worker(redis, rules, connections)
         before = asyncio.all_tasks()
-        async with acquire_lease(redis, wakeups.deliver(wakeups.partition_of(name)).job_id) as lease:
+        async with acquire_lease(redis, wakeups.deliver(KEYS, wakeups.partition_of(name)).job_id) as lease:
             drain = asyncio.create_task(partition_worker.drain(wakeups.partition_of(name), lease, asyncio.Event()))
             await eventually(when)
             while not drain.done():

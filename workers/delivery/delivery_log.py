@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from relay.core.delivery.outcome import DeadLettered, Outcome, RetryAt
+from relay.process.telemetry.context import trace_id_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,6 +55,7 @@ def log_attempt(
         topic=delivery.topic,
         id=record.id,
         type=record.type,
+        trace_id=trace_id_of(record.trace, record.id),
         line=record.line,
         attempt=context.tries,
         outcome=attempt.outcome,
@@ -83,7 +85,9 @@ class PostponementLog:
 
 def log_attempt_error(lane: str, delivery: Delivery, error: Exception) -> None:
     """Log the bug that an attempt has raised."""
-    log.error("attempt.error", subscription=lane, id=delivery.record.id, exc_info=error)
+    record = delivery.record
+    trace_id = trace_id_of(record.trace, record.id)
+    log.error("attempt.error", subscription=lane, id=record.id, trace_id=trace_id, exc_info=error)
 
 
 def log_delivery_error(lane: str, error: BaseException) -> None:

@@ -20,7 +20,7 @@ from relay.core.delivery.circuit_breaker import Limits as BreakerLimits
 from relay.metrics.worker_metrics import WorkerMetrics
 from relay.process.tasks import end_task
 from relay.process.timings import DEFAULTS, Timings
-from relay.store import keys, wakeups
+from relay.store import wakeups
 from relay.store.driver.client import retry_until_redis_answers
 from relay.store.isolation import Isolation
 from relay.store.lanes.ready import wait_ready
@@ -32,11 +32,10 @@ from workers.delivery.session import Session
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
 
-    from redis.asyncio import Redis
-
     from relay.config.file import ConfigFile, Loaded
     from relay.core.config.endpoint import Endpoint
     from relay.core.config.relay_toml import Subscription
+    from relay.store.driver.client import Redis
     from relay.store.driver.lease import Lease
     from workers.transport.sender import Sender
 
@@ -57,10 +56,12 @@ class PartitionWorker:
     timings: Timings = DEFAULTS
     breaker_limits: BreakerLimits = field(default_factory=BreakerLimits)
     metrics: WorkerMetrics = field(default_factory=WorkerMetrics.unscraped)
+    draining: list[_LaneWorkers] = field(default_factory=list)
+    """The lane workers of the drains that run."""
 
     async def drain(self, partition: int, lease: Lease, stop: asyncio.Event) -> None:
         """Deliver for the lanes of `partition` until all are idle, `stop` is set, or the lease is lost."""
-        async with Settler(self.redis, wakeups.deliver(partition).job_id, lease.token) as settler:
+        async with Settler(self.redis, wakeups.deliver(self.redis.key, partition).job_id, lease.token) as settler:
             session = Session(
                 self.redis,
                 self.sender,
@@ -74,10 +75,16 @@ class PartitionWorker:
                 self.metrics,
             )
             lanes = _LaneWorkers(session, partition, self.rules)
+            self.draining.append(lanes)
             try:
                 await self._supervise(lanes, session)
             finally:
                 await lanes.end()
+                self.draining.remove(lanes)
+
+    def in_flight(self) -> dict[str, int]:
+        """Return the number of deliveries in flight, by subscription."""
+        return {name: posts for lanes in self.draining for name, posts in lanes.in_flight().items()}
 
     async def _supervise(self, lanes: _LaneWorkers, session: Session) -> None:
         loop, suspensions, timings = asyncio.get_running_loop(), Suspensions(self.redis), self.timings
@@ -149,7 +156,7 @@ class _LaneWorkers:
 
     async def wait_ready(self, redis: Redis) -> None:
         """Wake the workers of lanes with new events, once there are any, or all if the set of them is not readable."""
-        ready, timeout = keys.ready(self._partition), self._session.timings.ready_poll
+        ready, timeout = redis.key.ready(self._partition), self._session.timings.ready_poll
         reading = wait_ready(redis, self._partition, timeout)
         names = await self._isolation.contain("partition", ready, reading, {ready: "zset"})
         if names is None:
@@ -168,6 +175,10 @@ class _LaneWorkers:
     def are_busy(self) -> bool:
         """True if a lane has work."""
         return any(worker.is_busy for worker, _ in self._running.values())
+
+    def in_flight(self) -> dict[str, int]:
+        """Return the number of deliveries in flight, by subscription."""
+        return {name: posts for name, (worker, _) in self._running.items() if (posts := len(worker.in_flight))}
 
     @property
     def have_posts(self) -> bool:

@@ -9,11 +9,10 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from redis.asyncio import Redis
-
     from relay.core.delivery.circuit_breaker import Limits as BreakerLimits
     from relay.metrics.worker_metrics import WorkerMetrics
     from relay.process.timings import Timings
+    from relay.store.driver.client import Redis
     from relay.store.driver.lease import Lease
     from relay.store.lanes.settler import Settler
     from workers.transport.sender import Sender

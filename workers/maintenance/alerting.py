@@ -20,10 +20,9 @@ from relay.alerts.reading import IncompleteReading, read_facts
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from redis.asyncio import Redis
-
     from relay.config.file import ConfigFile
     from relay.core.config.alerts import Alerts
+    from relay.store.driver.client import Redis
     from relay.store.driver.lease import Lease
 
 _MAX_SENT = 20  # webhooks of one run

@@ -17,19 +17,17 @@ from relay.bootstrap.factory import NEEDS, open_reconciler
 from relay.bootstrap.status import differences
 from relay.bootstrap.v2_reconcile import V2_NEEDS, open_v2_reconciler
 from relay.core.errors import RelayError
-from relay.store import keys
 from relay.store.driver.client import REDIS_ERRORS, ask, describe
 from relay.store.keyring.last_seen import last_events
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from redis.asyncio import Redis
-
     from relay.bootstrap.status import Surveyed
     from relay.config.file import ConfigFile
     from relay.config.settings import Settings
     from relay.core.config.relay_toml import RelayConfig
+    from relay.store.driver.client import Redis
 
 log = structlog.get_logger()
 
@@ -83,7 +81,7 @@ class DriftCheck:
         """Log and store the differences. Returns True if they must be repaired."""
         found = differences(survey, await last_events(self._redis), now, config.linq.silent_after)
         row = {f"{api}:{kind}": count for kind, count in found.items()}
-        await ask(self._redis.hset(keys.DRIFT, mapping={**row, f"{api}:at": round(now)}))
+        await ask(self._redis.hset(self._redis.key.drift, mapping={**row, f"{api}:at": round(now)}))
         repairable = sum(found.values()) - found["silent"] - found["malformed"] - found["foreign"]
         write = log.warning if repairable or found["silent"] or found["malformed"] else log.info
         write("bootstrap.checked", api=api, **found, heal=config.linq.heal)

@@ -19,7 +19,6 @@ import structlog
 
 from relay.core.delivery.token_bucket import TokenBucket
 from relay.process.timings import DEFAULTS, Timings
-from relay.store import keys
 from relay.store.driver.client import REDIS_ERRORS, retry_until_redis_answers
 from relay.store.isolation import Isolation
 from relay.store.lanes.lane import Lane
@@ -30,10 +29,9 @@ from relay.store.topics.replays import Replays, State
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from redis.asyncio import Redis
-
     from relay.config.file import ConfigFile
     from relay.core.config.relay_toml import Subscription
+    from relay.store.driver.client import Redis
     from relay.store.driver.lease import Lease
     from relay.store.topics.replays import Replay
 
@@ -59,6 +57,7 @@ class Replayer:
         self._max_waiting = max_waiting
         self._page = page
         self._redis = redis
+        self._key = redis.key
         self._rules = rules
         self._clock = clock
         self._timings = timings
@@ -84,8 +83,8 @@ class Replayer:
 
         A bug in it fails this replay and no other; one that Redis refuses, such as for a key of a wrong type, waits.
         """
-        types = {keys.replay(replay.id): "hash", keys.topic(replay.order.topic): "stream"}
-        types |= keys.lane_types(replay.order.to)
+        types = {self._key.replay(replay.id): "hash", self._key.topic(replay.order.topic): "stream"}
+        types |= self._key.lane_types(replay.order.to)
 
         async def step() -> bool | None:
             return await self._isolation.contain("replay", replay.id, self._step_or_fail(replay, buckets), types)
@@ -135,7 +134,7 @@ class Replayer:
         """Return the number of replayed events that the lane can take now."""
         if subscription.paused or await self._suspensions.is_suspended(subscription.name):
             return 0
-        return max(self._max_waiting - int(await self._redis.xlen(keys.lane(subscription.name, "replay"))), 0)
+        return max(self._max_waiting - int(await self._redis.xlen(self._key.lane(subscription.name, "replay"))), 0)
 
     async def _end(self, replay: Replay, state: State, reason: str = "") -> None:
         if not await self._replays.end(replay.id, state, reason, self._now_ms()):

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import structlog
 
 from relay.core.config.relay_toml import AttemptBounds, DeadBounds
-from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.inbox.quarantine import Quarantine
 from relay.store.isolation import Isolation
@@ -22,9 +21,8 @@ from relay.store.topics.retention import Bounds, trim_topic
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from redis.asyncio import Redis
-
     from relay.config.file import ConfigFile
+    from relay.store.driver.client import Redis
     from relay.store.topics.retention import Trimmed
 
 _ALARM = 0.5  # of the hard cap: early enough for an operator to act
@@ -38,6 +36,7 @@ class Retention:
     def __init__(self, redis: Redis, rules: ConfigFile, clock: Callable[[], float]) -> None:
         """`clock` gives Unix seconds."""
         self._redis = redis
+        self._key = redis.key
         self._rules = rules
         self._clock = clock
         self._isolation = Isolation(redis)
@@ -46,8 +45,8 @@ class Retention:
         """Trim everything; topics and lanes that are not in relay.toml any more by the default bounds."""
         await self._trim_topics()
         await self._trim_lanes()
-        quarantine = {keys.QUARANTINE: "stream", keys.COUNTS: "hash"}
-        await self._isolation.contain("quarantine", keys.QUARANTINE, self._trim_quarantine(), quarantine)
+        quarantine = {self._key.quarantine: "stream", self._key.counts: "hash"}
+        await self._isolation.contain("quarantine", self._key.quarantine, self._trim_quarantine(), quarantine)
 
     async def _trim_quarantine(self) -> None:
         if dropped := await Quarantine(self._redis).trim():
@@ -57,23 +56,23 @@ class Retention:
 
     async def _trim_topics(self) -> None:
         known = {topic.name: topic for topic in self._rules.current.config.topics}
-        for name in sorted(known.keys() | await self._members(keys.TOPICS)):
+        for name in sorted(known.keys() | await self._members(self._key.topics)):
             topic = known.get(name)
             bounds = Bounds.of(topic)
             trimming = trim_topic(self._redis, name, bounds, round(self._clock() * 1000))
-            trimmed = await self._isolation.contain("topic", name, trimming, {keys.topic(name): "stream"})
+            trimmed = await self._isolation.contain("topic", name, trimming, {self._key.topic(name): "stream"})
             holding = trim_held_events(self._redis, name, bounds.hard_size)
-            if lost := await self._isolation.contain("topic", name, holding, {keys.held(name): "stream"}):
+            if lost := await self._isolation.contain("topic", name, holding, {self._key.held(name): "stream"}):
                 log.error("topic.overflowed", topic=name, hard_cap=bounds.hard_size, lost=lost, note="its held events")
             if trimmed is not None:
                 self._log(name, bounds, trimmed)
 
     async def _trim_lanes(self) -> None:
         known = {subscription.name: subscription for subscription in self._rules.current.config.subscriptions}
-        for name in sorted(known.keys() | await self._members(keys.LANES)):
+        for name in sorted(known.keys() | await self._members(self._key.lanes)):
             attempts = known[name].attempts if name in known else AttemptBounds()
             dead = known[name].dead if name in known else DeadBounds()
-            now_ms, types = round(self._clock() * 1000), keys.lane_types(name)
+            now_ms, types = round(self._clock() * 1000), self._key.lane_types(name)
             for trimming in (
                 trim_attempts(self._redis, name, attempts.keep, now_ms),
                 trim_dead_letters(self._redis, name, dead, now_ms),

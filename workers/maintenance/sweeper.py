@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from relay.store import keys, wakeups
+from relay.store import wakeups
 from relay.store.inbox.audit import InboxAudit
 from relay.store.isolation import Isolation
 from relay.store.lanes.audit import audit_lane
@@ -27,9 +27,8 @@ from relay.store.topics.replays import Replays
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from redis.asyncio import Redis
-
     from relay.config.file import ConfigFile
+    from relay.store.driver.client import Redis
 
 log = structlog.get_logger()
 
@@ -40,6 +39,7 @@ class Sweeper:
     def __init__(self, redis: Redis, rules: ConfigFile, clock: Callable[[], float]) -> None:
         """`clock` gives Unix seconds."""
         self._redis = redis
+        self._key = redis.key
         self._rules = rules
         self._clock = clock
         self._isolation = Isolation(redis)
@@ -47,25 +47,26 @@ class Sweeper:
 
     async def sweep(self) -> None:
         """Repair what was deleted by hand, wake every job that has work, and save each lane's checkpoint."""
-        registering = register_topics(self._redis, self._topics())
-        await self._isolation.contain("topics", keys.TOPICS, registering, {keys.TOPICS: "set"})
-        await self._isolation.contain("inbox", keys.INBOX, self._check_inbox_and_audit(), {keys.INBOX: "stream"})
-        await self._isolation.contain("replays", keys.REPLAYS_RUNNING, self.check_replays())
+        key, contain = self._key, self._isolation.contain
+        await contain("topics", key.topics, register_topics(self._redis, self._topics()), {key.topics: "set"})
+        await contain("inbox", key.inbox, self._check_inbox_and_audit(), {key.inbox: "stream"})
+        await contain("replays", key.replays_running, self.check_replays())
         for partition in range(wakeups.PARTITIONS):
             await self.check_partition(partition)
         for topic in await topics_with_held_events(self._redis, self._topics()):
-            await self._isolation.contain("topic", topic, self._release(topic), {keys.topic(topic): "stream"})
+            await contain("topic", topic, self._release(topic), {key.topic(topic): "stream"})
         for lane in self._lanes():
-            await self._isolation.contain("lane", lane.name, lane.save_checkpoint(), lane.key_types)
+            await contain("lane", lane.name, lane.save_checkpoint(), lane.key_types)
         await self._audit_removed_lanes()
         recording = record_sweep(self._redis, round(self._clock() * 1000))
-        await self._isolation.contain("maintenance", keys.MAINTENANCE, recording, {keys.MAINTENANCE: "hash"})
+        maintenance = self._redis.key.maintenance
+        await self._isolation.contain("maintenance", maintenance, recording, {maintenance: "hash"})
 
     async def _release(self, topic: str) -> None:
         """Move the events that a topic holds into it, and wake its lanes."""
         released = await release_held_events(self._redis, topic)
         log.info("topic.recovered", topic=topic, released=released)
-        readers = [lane.name for lane in self._lanes() if lane.topic_stream == keys.topic(topic)]
+        readers = [lane.name for lane in self._lanes() if lane.topic_stream == self._key.topic(topic)]
         for partition in sorted(set(map(wakeups.partition_of, readers))):
             await self.check_partition(partition)
 
@@ -75,7 +76,7 @@ class Sweeper:
         for name in await lane_names(self._redis):
             if name not in configured:
                 audit = audit_lane(self._redis, name, is_configured=False)
-                await self._isolation.contain("lane", name, audit, keys.lane_types(name))
+                await self._isolation.contain("lane", name, audit, self._key.lane_types(name))
 
     async def _check_inbox_and_audit(self) -> None:
         await self._inbox_audit.run()
@@ -83,18 +84,19 @@ class Sweeper:
 
     async def check_inbox(self) -> None:
         """Wake the router if the inbox has entries."""
-        if await self._redis.xlen(keys.INBOX):
-            await wakeups.wake(self._redis, wakeups.ROUTE)
+        if await self._redis.xlen(self._key.inbox):
+            await wakeups.wake(self._redis, wakeups.route(self._key))
 
     async def check_replays(self) -> None:
         """Wake the replay job if a replay is running."""
         if await Replays(self._redis).are_running():
-            await wakeups.wake(self._redis, wakeups.REPLAY)
+            await wakeups.wake(self._redis, wakeups.replay(self._key))
 
     async def check_partition(self, partition: int) -> None:
         """Repair the lanes of `partition`, and wake its worker, now or when the next retry is due."""
         now_ms = round(self._clock() * 1000)
-        is_leased = bool(await self._redis.exists(keys.lease(wakeups.deliver(partition).job_id)))
+        wakeup = wakeups.deliver(self._key, partition)
+        is_leased = bool(await self._redis.exists(self._key.lease(wakeup.job_id)))
         due: list[int] = []
         for lane in self._lanes(partition):
             work = self._due_of(lane, is_leased=is_leased)
@@ -102,11 +104,11 @@ class Sweeper:
             if lane_due is not None:
                 due.append(lane_due)
             if lane_due == wakeups.NOW:
-                ready = keys.ready(partition)
+                ready = self._key.ready(partition)
                 marking = mark_ready(self._redis, partition, [lane.name], now_ms)
                 await self._isolation.contain("partition", ready, marking, {ready: "zset"})
         if due:
-            await wakeups.wake(self._redis, wakeups.deliver(partition), min(due))
+            await wakeups.wake(self._redis, wakeup, min(due))
 
     async def _due_of(self, lane: Lane, *, is_leased: bool) -> int | None:
         """Repair a lane; return when it has work: now, when its next retry is due, or None if it has none."""

@@ -14,6 +14,7 @@ import structlog
 from relay.core.errors import Unparsable
 from relay.core.event import Event
 from relay.linq.payloads.decode import decode
+from relay.process.telemetry.context import trace_id_of
 from relay.store.inbox import quarantine
 from relay.store.inbox.chat_lines import Sighting
 
@@ -53,9 +54,13 @@ async def decode_batch(entries: Sequence[InboxEntry], chats: ChatLines, token: s
     ]
 
 
-def poisoned(entry: InboxEntry, error: Exception) -> Undecodable:
-    """Log a bug that an entry has triggered and return its result: one poison message must not block the others."""
-    log.error("event.poisoned", entry=entry.entry.decode(), note=_BUG, exc_info=error)
+def poisoned(entry: InboxEntry, error: Exception, event: Event | None = None) -> Undecodable:
+    """Log a bug that an entry has triggered and return its result: one poison message must not block the others.
+
+    `event` is what it was decoded to, if it was.
+    """
+    about = {} if event is None else {"id": event.id, "trace_id": trace_id_of(event.trace_id, event.id)}
+    log.error("event.poisoned", entry=entry.entry.decode(), **about, note=_BUG, exc_info=error)
     return Undecodable(f"{type(error).__name__}: {error}")
 
 
@@ -78,7 +83,12 @@ def _decode(entry: InboxEntry) -> Event | Undecodable:
     event = decoded.event
     if decoded.line_disputed:
         log.warning(
-            "event.line_disputed", id=event.id, type=event.type, url_line=event.line, payload_line=event.fields.line
+            "event.line_disputed",
+            id=event.id,
+            type=event.type,
+            trace_id=trace_id_of(event.trace_id, event.id),
+            url_line=event.line,
+            payload_line=event.fields.line,
         )
     return event
 

@@ -26,7 +26,6 @@ from relay.core.event import Event
 from relay.metrics.worker_metrics import WorkerMetrics
 from relay.process.tasks import in_background
 from relay.process.timings import DEFAULTS, Timings
-from relay.store import keys
 from relay.store.driver.client import retry_until_redis_answers
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.inbox import quarantine
@@ -37,17 +36,19 @@ from relay.store.lanes.lane import Lane
 from relay.store.topics.record import fields_of
 from relay.store.topics.registry import register_topics
 from workers.routing.decoder import Undecodable, decode_batch, poisoned
+from workers.routing.route_spans import RouteSpans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from redis.asyncio import Redis
-
     from relay.config.file import ConfigFile, Loaded
     from relay.core.config.topics import TopicIndex
     from relay.core.event import Dialect
+    from relay.process.telemetry.spans import Tracer
+    from relay.store.driver.client import Redis
     from relay.store.driver.lease import Lease
     from relay.store.inbox.inbox import Arguments
+    from workers.routing.route_spans import Routed
 
 _BATCH = 128
 # Turns of the loop until redis-py, which first checks whether its connection is still open, has written its commands.
@@ -74,8 +75,10 @@ class _Batch(NamedTuple):
     """The mark of the rules they were matched with."""
     began: float
     """Start of their decoding, Unix seconds."""
-    unreadable: Sequence[Dialect]
+    unreadable: Sequence[Dialect] = ()
     """The dialects of the entries to quarantine."""
+    traced: Sequence[Routed] = ()
+    """Events that get a span."""
 
 
 class Router:
@@ -88,8 +91,9 @@ class Router:
         clock: Callable[[], float],
         timings: Timings = DEFAULTS,
         metrics: WorkerMetrics | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
-        """`clock` gives Unix seconds."""
+        """`clock` gives Unix seconds; without `tracer` traces are off."""
         self._metrics = metrics or WorkerMetrics.unscraped()
         self._redis = redis
         self._inbox = Inbox(redis)
@@ -99,6 +103,7 @@ class Router:
         self._idle_timeout, self._max_run = timings.idle, timings.run
         self._block_ms = round(timings.router_block * 1000)
         self._isolation = Isolation(redis)
+        self._spans = None if tracer is None else RouteSpans(tracer)
         self._prepared: _Prepared  # set when a drain begins
         self._entries: list[InboxEntry] = []  # to be decoded next
         self._batch: _Batch | None = None  # to be committed next
@@ -136,7 +141,7 @@ class Router:
             ensuring = retry_until_redis_answers("preparing lanes", partial(_checked, lane))
             await self._isolation.contain("lane", lane.name, ensuring, lane.key_types)
         await retry_until_redis_answers("preparing lanes", lambda: self._inbox.mark_prepared(mark))
-        return _Prepared(loaded, compile_feeds(loaded.config), mark)
+        return _Prepared(loaded, compile_feeds(loaded.config, self._redis.key), mark)
 
     def _drop(self) -> None:
         """Forget the batches in hand: their entries stay in the inbox until they are routed."""
@@ -188,18 +193,25 @@ class Router:
         index = prepared.loaded.config.index
         moves = [_move(entry, event, index) for entry, event in zip(entries, events, strict=True)]
         unreadable = [entry.dialect for entry, move in zip(entries, moves, strict=True) if move.quarantined]
-        return _Batch(parts_of(prepared.feeds, moves), len(moves), prepared.mark, began, unreadable)
+        batch = _Batch(parts_of(prepared.feeds, moves), len(moves), prepared.mark, began, unreadable)
+        if self._spans is None:
+            return batch
+        pairs = zip(events, moves, strict=True)
+        routed = [(event, move.topics) for event, move in pairs if isinstance(event, Event) and not move.quarantined]
+        return batch._replace(traced=self._spans.sampled(routed))
 
     async def _commit(self, batch: _Batch | None, lease: Lease) -> None:
         if batch is None:
             return
-        parts, events, mark, began, unreadable = batch
+        parts, events, mark, began, unreadable, traced = batch
         moved = await self._inbox.commit(parts, Permit(lease.token, mark), round(self._clock() * 1000))
         self._metrics.routed(moved.routed, moved.unmatched)
         for dialect in unreadable if moved.quarantined else ():
             self._metrics.quarantined(dialect)
+        if self._spans is not None:
+            self._spans.record(traced, began, self._clock())
         for topic in self._inbox.holding:
-            await self._isolation.look("topic", topic, {keys.topic(topic): "stream"})
+            await self._isolation.look("topic", topic, {self._redis.key.topic(topic): "stream"})
         log.info(
             "batch.routed",
             events=events,
@@ -222,7 +234,7 @@ def _move(entry: InboxEntry, event: Event | Undecodable, index: TopicIndex) -> M
             fields = fields_of(event, entry.at, entry.webhook_id, entry.body) if topics else (event.type,)
             return Move(entry.entry, topics, fields, len(entry.body))
         except Exception as error:  # noqa: BLE001  see `poisoned`
-            event = poisoned(entry, error)
+            event = poisoned(entry, error, event)
     quarantine_fields = quarantine.fields_of(entry.dialect, entry.line, entry.body, event.reason, entry.at)
     pairs = {**quarantine_fields, "webhook_id": entry.webhook_id}.items()
     return Move(entry.entry, (), [part for pair in pairs for part in pair], len(entry.body), quarantined=True)

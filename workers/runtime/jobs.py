@@ -92,12 +92,12 @@ async def _lease(ctx: Context) -> AsyncIterator[Lease]:
 
 async def wake_for_rest(ctx: Context) -> None:
     """Enqueue a drain job that has just ended again if there is work for it."""
-    job, sweeper = job_of(ctx), parts_of(ctx).sweeper
-    if job == wakeups.ROUTE.job_id:
+    job, sweeper, key = job_of(ctx), parts_of(ctx).sweeper, parts_of(ctx).redis.key
+    if job == wakeups.route(key).job_id:
         await retry_until_redis_answers("checking the inbox", sweeper.check_inbox)
-    elif job == wakeups.REPLAY.job_id:
+    elif job == wakeups.replay(key).job_id:
         await retry_until_redis_answers("checking replays", sweeper.check_replays)
-    partition = wakeups.partition_of_job(job)
+    partition = wakeups.partition_of_job(key, job)
     if partition is not None:
         await retry_until_redis_answers("checking lanes", lambda: sweeper.check_partition(partition))
 

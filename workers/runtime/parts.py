@@ -28,9 +28,9 @@ from workers.transport.sender import Sender
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from redis.asyncio import Redis
-
     from relay.config.settings import Settings
+    from relay.process.telemetry.spans import Tracer
+    from relay.store.driver.client import Redis
 
 _PARTS = "parts"
 
@@ -58,8 +58,10 @@ class WorkerParts:
 
 
 @asynccontextmanager
-async def worker_parts(settings: Settings, timings: Timings = DEFAULTS) -> AsyncIterator[WorkerParts]:
-    """Build the parts of a worker process, and close them in reverse.
+async def worker_parts(
+    settings: Settings, timings: Timings = DEFAULTS, tracer: Tracer | None = None
+) -> AsyncIterator[WorkerParts]:
+    """Build the parts of a worker process, and close them in reverse; without `tracer` traces are off.
 
     Raises:
         ConfigError: relay.toml has mistakes or secrets are missing.
@@ -69,13 +71,13 @@ async def worker_parts(settings: Settings, timings: Timings = DEFAULTS) -> Async
     metrics = WorkerMetrics(process_metrics, lambda: rules.current.config.subscription_names)
     connections = ConnectionPools(timings.keep_alive, on_certificate=metrics.certificate)
     async with open_store(settings) as redis, rules, process_metrics, connections:
-        sender = Sender(connections, time.time)
+        sender = Sender(connections, time.time, tracer)
         readiness = WorkerReadiness(redis)
         process_metrics.watch_ready(readiness.is_ready)
         yield WorkerParts(
             redis=redis,
             rules=rules,
-            router=Router(redis, rules, time.time, timings, metrics),
+            router=Router(redis, rules, time.time, timings, metrics, tracer),
             partition_worker=PartitionWorker(
                 redis,
                 rules,

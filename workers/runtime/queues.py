@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from arq import cron
 from arq.worker import func
 
-from relay.store import keys, wakeups
+from relay.store import wakeups
 from workers.runtime import without_arq
 from workers.runtime.jobs import alert, check_linq, deliver, replay, route, sweep, trim
 
@@ -56,9 +56,8 @@ class Queue:
 
 
 def _hot(parts: WorkerParts) -> Queue:
-    del parts
     return Queue(
-        keys.QUEUE,
+        parts.redis.key.queue,
         functions=(_drain(route, "route"), _drain(deliver, "deliver")),
         crons=(cron(sweep, name="sweep", second=_SWEEP, run_at_startup=True, timeout=60),),
         max_jobs=wakeups.PARTITIONS + 3,  # every partition of lanes, the router, the sweep, and one to spare
@@ -75,7 +74,7 @@ def _slow(parts: WorkerParts) -> Queue:
     if parts.drift_check.is_possible:
         crons.append(cron(check_linq, name="check_linq", minute=_CHECK_LINQ, second=30, timeout=1800))
     return Queue(
-        keys.SLOW_QUEUE,
+        parts.redis.key.slow_queue,
         functions=(_drain(replay, "replay"),),
         crons=tuple(crons),
         max_jobs=20,  # the replays, and as many runs of the others as their timeouts let overlap

@@ -6,11 +6,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from relay.process.lifecycle import Lifecycle, Phase
-from relay.store.driver.probe import RedisProbe
+from relay.store.rights.probe import RedisProbe
 from relay.web.admin.report import OK
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 _LATE = 10.0  # seconds without a poll; arq polls every half second
 
@@ -30,6 +30,10 @@ class WorkerReadiness:
     def without_arq(self, queue: str) -> None:
         """Note that `queue` is not asked for a while: Redis is full, and its jobs run without arq."""
         self._polls.pop(queue, None)
+
+    def ended(self) -> None:
+        """Note that no queue is asked: the worker drains."""
+        self._polls.clear()
 
     async def checks(self) -> dict[str, str]:
         """Return the result of each check: "ok", or why it fails."""

@@ -16,10 +16,12 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
 from arq.connections import ArqRedis
+from arq.utils import to_unix_ms
 from arq.worker import Worker
 from pydantic_core import from_json
 from redis.asyncio.retry import Retry
@@ -32,11 +34,14 @@ from relay.config.admin_address import WORKER
 from relay.process.descriptors import raise_descriptor_limit
 from relay.process.event_loop import stop_on_signals
 from relay.process.gc_tuning import tune_gc
+from relay.process.lifecycle import Phase
 from relay.process.tasks import end_task, in_background
-from relay.store import keys, wakeups
-from relay.store.driver.access import wait_for_access
+from relay.store import wakeups
 from relay.store.driver.client import REDIS_ERRORS, WORKER_TIMEOUT, describe, retry_until_redis_answers
 from relay.store.driver.failover_pool import open_pool
+from relay.store.fleet.processes import Reporter
+from relay.store.keys import Keyspace
+from relay.store.rights.check import wait_for_access
 from relay.web.admin.listener import listening_for_operators
 from relay.web.admin.report import Identity, ObservedProcess
 from workers.runtime.jobs import wake_for_rest
@@ -47,16 +52,18 @@ from workers.runtime.without_arq import run_until_there_is_memory
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
+    from datetime import datetime
 
     from relay.config.settings import Settings
+    from relay.process.telemetry.spans import Tracer
     from relay.process.timings import Timings
     from workers.runtime.queues import Queue
 
 log = structlog.get_logger()
 
 
-async def run_worker(settings: Settings, timings: Timings) -> None:
-    """Run a worker until SIGTERM or SIGINT.
+async def run_worker(settings: Settings, timings: Timings, tracer: Tracer | None = None) -> None:
+    """Run a worker until SIGTERM or SIGINT; without `tracer` traces are off.
 
     Raises:
         ConfigError: relay.toml has mistakes or secrets are missing.
@@ -64,11 +71,30 @@ async def run_worker(settings: Settings, timings: Timings) -> None:
     stop = stop_on_signals()
     raise_descriptor_limit()
     log.info("worker.starting", **settings.shown())
-    async with worker_parts(settings, timings) as parts, _observed(settings, parts):
+    async with worker_parts(settings, timings, tracer) as parts, _observed(settings, parts):
         if not await _has_access(parts, stop):
             return
-        pool = _pool(settings)
-        async with running_arq(pool, parts):
+        pool, lifecycle = _pool(settings), parts.readiness.lifecycle
+        arq: list[Worker] = []
+        lifecycle.run()
+        async with (
+            lifecycle.stopping_with(stop),
+            Reporter(parts.redis, WORKER, lifecycle, partial(_work, parts, arq), timings),
+        ):
+            await _work_until_stopped(pool, parts, arq)
+        await pool.aclose(close_connection_pool=True)
+    log.info("worker.stopped")
+
+
+async def _work_until_stopped(pool: ArqRedis, parts: WorkerParts, arq: list[Worker]) -> None:
+    """Run jobs until the process stops, but not while it drains; `arq` has the workers that have jobs."""
+    lifecycle = parts.readiness.lifecycle
+    while lifecycle.phase is not Phase.STOPPING:
+        if lifecycle.is_draining:
+            await lifecycle.until(Phase.RUNNING, Phase.STOPPING)
+            continue
+        parts.stop.clear()
+        async with running_arq(pool, parts, arq):
             log.info(
                 "worker.started",
                 checks_linq=parts.drift_check.is_possible,
@@ -76,13 +102,21 @@ async def run_worker(settings: Settings, timings: Timings) -> None:
                 subscriptions=len(parts.rules.current.config.subscriptions),
             )
             tune_gc()
-            parts.readiness.lifecycle.run()
-            await stop.wait()
-            log.info("worker.stopping")
-            parts.readiness.lifecycle.stop()
+            await lifecycle.until(Phase.DRAINING, Phase.STOPPING)
+            if not lifecycle.is_draining:
+                log.info("worker.stopping")
             parts.stop.set()
-        await pool.aclose(close_connection_pool=True)
-    log.info("worker.stopped")
+        parts.readiness.ended()
+        log.info("worker.idle", note="nothing is in flight here")
+
+
+def _work(parts: WorkerParts, arq: list[Worker]) -> list[str]:
+    """Return the work in hand, in words: the deliveries in flight and the jobs that run."""
+    deliveries = [f"{count} in flight to {name}" for name, count in parts.partition_worker.in_flight().items()]
+    jobs = [
+        job_id.removeprefix("relay:") for worker in arq for job_id in worker.tasks if not worker.tasks[job_id].done()
+    ]
+    return [*deliveries, *jobs]
 
 
 def _observed(settings: Settings, parts: WorkerParts) -> AbstractAsyncContextManager[int | None]:
@@ -113,15 +147,18 @@ def _pool(settings: Settings) -> ArqRedis:
         pool,
         job_serializer=wakeups.serialize,
         job_deserializer=from_json,
-        default_queue_name=keys.QUEUE,
+        default_queue_name=Keyspace(settings.relay_key_prefix).queue,
         expires_extra_ms=wakeups.LIFETIME_MS,
     )
 
 
 @asynccontextmanager
-async def running_arq(pool: ArqRedis, parts: WorkerParts) -> AsyncIterator[None]:
-    """Run an arq worker for each queue while the context is open; then give their jobs time to end."""
-    workers: list[Worker] = []
+async def running_arq(pool: ArqRedis, parts: WorkerParts, workers: list[Worker] | None = None) -> AsyncIterator[None]:
+    """Run an arq worker for each queue while the context is open; then give their jobs time to end.
+
+    `workers` has the arq workers that run or still have jobs.
+    """
+    workers = [] if workers is None else workers
     without_arq: set[asyncio.Task[None]] = set()
     queues = [asyncio.create_task(_run_queue(make_queue, pool, parts, workers, without_arq)) for make_queue in QUEUES]
     try:
@@ -183,17 +220,29 @@ def _jobs_of(worker: Worker) -> list[asyncio.Task[Any]]:
 
 
 class _Worker(Worker):
-    """arq's worker, but without a second run of a job that it is running itself.
+    """arq's worker, but without a second run of a job that it is running itself, and with prefixed ids of cron jobs.
 
     The stock worker asks Redis about its own jobs on every poll, and would start a job again whose lock was lost (a
-    Redis that lost its data), although it keeps its runs by job id.
+    Redis that lost its data), although it keeps its runs by job id. And it names a cron job by its function and time
+    alone, so that two relays in one Redis would take each other's.
     """
+
+    key_prefix: str
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
         """Start the jobs of `job_ids` that are not running here; called at every poll."""
         parts_of(self.ctx).readiness.polled(self.queue_name)
         running = {job_id.encode() for job_id, task in self.tasks.items() if not task.done()}
         await super().start_jobs([job_id for job_id in job_ids if job_id not in running])
+
+    async def run_cron(self, n: datetime, delay: float, num_windows: int = 2) -> None:
+        """Enqueue the cron jobs that are due, under ids that begin with the prefix of our keys."""
+        for job in self.cron_jobs:
+            if job.next_run is None and job.run_at_startup:
+                job.next_run = n
+            if job.next_run is not None:
+                job.job_id = f"{self.key_prefix}:{job.name}:{to_unix_ms(job.next_run)}"
+        await super().run_cron(n, delay, num_windows)
 
 
 def _worker(queue: Queue, pool: ArqRedis, parts: WorkerParts) -> Worker:
@@ -214,5 +263,6 @@ def _worker(queue: Queue, pool: ArqRedis, parts: WorkerParts) -> Worker:
         job_deserializer=from_json,
         expires_extra_ms=wakeups.LIFETIME_MS,
     )
+    worker.key_prefix = parts.redis.key.prefix
     worker.in_progress_timeout_s = parts.timings.arq_lock
     return worker

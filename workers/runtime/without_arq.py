@@ -17,7 +17,7 @@ import structlog
 from redis.exceptions import OutOfMemoryError
 
 from relay.process.tasks import wait_for_event
-from relay.store import keys, wakeups
+from relay.store import wakeups
 from relay.store.driver.client import REDIS_ERRORS, describe, retry_until_redis_answers
 from relay.store.driver.lease import LeaseTaken, acquire_lease
 
@@ -51,13 +51,13 @@ async def run_until_there_is_memory(parts: WorkerParts, jobs: Sequence[Job], tas
 
 async def route(parts: WorkerParts, over: asyncio.Event) -> None:
     """Drain the inbox."""
-    await _with_lease(parts, wakeups.ROUTE.job_id, parts.router.drain, over)
+    await _with_lease(parts, wakeups.route(parts.redis.key).job_id, parts.router.drain, over)
 
 
 async def deliver(partition: int, parts: WorkerParts, over: asyncio.Event) -> None:
     """Drain the lanes of one partition."""
     drain = partial(parts.partition_worker.drain, partition)
-    await _with_lease(parts, wakeups.deliver(partition).job_id, drain, over)
+    await _with_lease(parts, wakeups.deliver(parts.redis.key, partition).job_id, drain, over)
 
 
 async def trim(parts: WorkerParts, over: asyncio.Event) -> None:
@@ -98,7 +98,7 @@ async def _is_full(parts: WorkerParts) -> bool:
 
 async def _refuses_writes(parts: WorkerParts) -> bool:
     try:
-        await parts.redis.set(keys.MEMORY_PROBE, "", px=1000)
+        await parts.redis.set(parts.redis.key.memory_probe, "", px=1000)
     except OutOfMemoryError:
         return True
     return False

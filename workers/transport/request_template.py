@@ -14,6 +14,7 @@ from relay.core.event import Dialect, Freshness
 from relay.linq.signatures import standard, v2, v3_legacy
 from relay.net.target import Target
 from relay.net.tls import context_for
+from relay.process.telemetry.context import TRACEPARENT
 from workers.transport.pool import Destination
 
 if TYPE_CHECKING:
@@ -50,14 +51,18 @@ class RequestTemplate:
             | dict(endpoint.headers)
         )
 
-    def request(self, delivery: Delivery, number: int, timestamp: int) -> bytes:
+    def request(self, delivery: Delivery, number: int, timestamp: int, traceparent: str | None = None) -> bytes:
         """Return the request of attempt `number` (from 1) of `delivery`, made at `timestamp` (Unix seconds).
+
+        `traceparent` is its trace context, if it is traced.
 
         Raises:
             ValueError: a header cannot be sent.
         """
         body = delivery.record.body
         headers = _own_headers(delivery, number) | self._signatures(delivery, timestamp)
+        if traceparent is not None:
+            headers[TRACEPARENT] = traceparent
         return f"{self._head}{_lines(headers)}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
     def _signatures(self, delivery: Delivery, timestamp: int) -> dict[str, str]:

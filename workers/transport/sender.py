@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from relay.core.delivery.outcome import Attempt, Outcome, Shortage, outcome_of_status, retry_after_seconds
 from relay.net.resolver import Refused
+from workers.transport.attempt_spans import AttemptSpans
 from workers.transport.connection import DeadlineExceeded, NoResponse
 from workers.transport.pool import Timeouts
 from workers.transport.request_template import RequestTemplate
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from relay.core.config.endpoint import Endpoint
     from relay.core.config.relay_toml import Subscription
+    from relay.process.telemetry.spans import Tracer
     from relay.store.lanes.lane import Delivery
     from workers.transport.pool import ConnectionPool, ConnectionPools
 
@@ -29,15 +31,18 @@ _RETRY_AFTER = b"retry-after"
 
 
 class Sender:
-    """Connections and clock that the POSTs of a process share."""
+    """Connections, clock and tracer that the POSTs of a process share."""
 
-    def __init__(self, connections: ConnectionPools, clock: Callable[[], float]) -> None:
-        """`clock` gives Unix seconds."""
+    def __init__(self, connections: ConnectionPools, clock: Callable[[], float], tracer: Tracer | None = None) -> None:
+        """`clock` gives Unix seconds; without `tracer` traces are off."""
         self.connections = connections
         self.clock = clock
+        self.tracer = tracer
 
     def sender_for(self, subscription: Subscription, endpoint: Endpoint) -> LaneSender:
         """Return the sender of `subscription`'s lane."""
+        if self.tracer is not None:
+            return TracedLaneSender(self, self.tracer, subscription, endpoint)
         return LaneSender(self, subscription, endpoint)
 
 
@@ -59,8 +64,11 @@ class LaneSender:
     def _pool(self) -> ConnectionPool:
         return self._connections.pool_for(self._template.destination)
 
-    async def attempt(self, delivery: Delivery, number: int) -> Attempt | Shortage:
-        """Make attempt `number` (from 1) of `delivery`; a shortage of ours is no attempt."""
+    async def attempt(self, delivery: Delivery, number: int, traceparent: str | None = None) -> Attempt | Shortage:
+        """Make attempt `number` (from 1) of `delivery`; a shortage of ours is no attempt.
+
+        `traceparent` is its trace context, if it is traced.
+        """
         began = self._clock()
         status, retry_after, is_resent = None, None, False
         try:
@@ -68,7 +76,7 @@ class LaneSender:
                 template = self._template
             except OSError as error:  # the system's authorities cannot be read
                 return Shortage(f"TLS: {error.strerror or error}")
-            request = template.request(delivery, number, int(began))
+            request = template.request(delivery, number, int(began), traceparent)
             response = await self._pool.exchange(request, self._timeouts)
         except DeadlineExceeded as error:
             outcome, detail, is_resent = Outcome.TIMED_OUT, str(error), error.is_resent
@@ -90,3 +98,19 @@ class LaneSender:
                 detail = response.body[:_MAX_KEPT].decode(errors="replace")
         took = self._clock() - began
         return Attempt(outcome, round(began * 1000), round(took * 1000), status, detail, retry_after, is_resent)
+
+
+class TracedLaneSender(LaneSender):
+    """The sender of a lane, with a span for each attempt."""
+
+    def __init__(self, sender: Sender, tracer: Tracer, subscription: Subscription, endpoint: Endpoint) -> None:
+        super().__init__(sender, subscription, endpoint)
+        self._spans = AttemptSpans(tracer, subscription)
+
+    async def attempt(self, delivery: Delivery, number: int, traceparent: str | None = None) -> Attempt | Shortage:
+        """Make an attempt, with a trace context of its own."""
+        context = self._spans.begin(delivery)
+        attempt = await super().attempt(delivery, number, traceparent or context.traceparent)
+        if isinstance(attempt, Attempt):
+            self._spans.end(context, delivery, number, attempt)
+        return attempt

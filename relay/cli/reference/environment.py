@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
 from relay.cli.reference.markdown import generated_from, table
 from relay.cli.reference.value_forms import annotation_of, form_of
-from relay.config.settings import Settings
+from relay.config.settings import Settings, classes_in
+from relay.config.telemetry_settings import TelemetrySettings
 from relay.core.durations import format_duration
 from relay.net.listen_address import Listen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pydantic.fields import FieldInfo
 
 _FORMS = {Listen: "HOST:PORT", Path: "path", SecretStr: "secret"}
@@ -26,6 +25,11 @@ Variables are read once, at the start, from the environment and below it from `.
 variable counts as unset. Everything that is missing or wrong is reported at once, by name, with exit code 2. Variables
 that relay.toml refers to (`env:SUPPORT_BOT_SECRET`) can be in `.env` as well.
 
+A variable whose value is marked with `_FILE` can come from a file: `RELAY_SECRET_KEY_FILE=/run/secrets/relay_key` is
+the path of a file whose content, without its final newline, is the value of `RELAY_SECRET_KEY`. Only one of the two may
+be set. A file that is missing, empty or unreadable ends the command with exit code 2; one that every user may replace
+is warned of.
+
 Every role serves `/live`, `/ready` and `/metrics` at `RELAY_ADMIN_LISTEN`. The public listener of the ingress has the
 first two, in single words.
 
@@ -34,9 +38,10 @@ first two, in single words.
 
 def environment_page() -> str:
     """Return the text of environment.md."""
+    fields = sorted(Settings.model_fields.items(), key=lambda item: item[0] in TelemetrySettings.model_fields)
     rows = [
         (f"`{name.upper()}`", _value(name, field), _default(name, field), field.description or "")
-        for name, field in Settings.model_fields.items()
+        for name, field in fields
     ]
     head = generated_from("Settings in relay/config/settings.py") + _INTRODUCTION
     return head + table(("variable", "value", "default", ""), rows)
@@ -46,15 +51,10 @@ def _value(name: str, field: FieldInfo) -> str:
     """Return the form of a value; quotes are for relay.toml."""
     if _is_duration(name):
         return "duration"
-    classes = list(_classes_in(field.annotation))
+    classes = list(classes_in(field.annotation))
     named = (form for cls, form in _FORMS.items() if cls in classes)
-    return next(named, None) or form_of(annotation_of(field)).replace('"', "")
-
-
-def _classes_in(annotation: Any) -> Iterator[Any]:
-    yield annotation
-    for argument in get_args(annotation):
-        yield from _classes_in(argument)
+    form = next(named, None) or form_of(annotation_of(field)).replace('"', "")
+    return f"{form}, `_FILE`" if name in Settings.secrets() else form
 
 
 def _default(name: str, field: FieldInfo) -> str:
@@ -64,4 +64,4 @@ def _default(name: str, field: FieldInfo) -> str:
 
 
 def _is_duration(name: str) -> bool:
-    return name.endswith("_window")
+    return name.endswith(("_window", "_timeout", "_delay"))

@@ -30,7 +30,7 @@ MAX_SECRETS = 5
 _AUTHORIZATION = "authorization"
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
-_SET_BY_RELAY = {"host", "user-agent", "content-type", "content-length"}
+_SET_BY_RELAY = {"host", "user-agent", "content-type", "content-length", "traceparent", "tracestate"}
 _SET_BY_HTTP = {
     "connection",
     "keep-alive",

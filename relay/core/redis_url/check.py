@@ -15,20 +15,13 @@ from __future__ import annotations
 from urllib.parse import parse_qsl, urlsplit
 
 from relay.core.redis_url.sentinel import is_sentinel_url, parse_sentinel_url
+from relay.core.redis_url.tls_options import TLS_OPTIONS, is_tls_value
 
 SCHEMES = ("redis", "rediss", "unix")
-_TLS_OPTIONS = {
-    "ssl_ca_certs": "a file of certificate authorities, PEM",
-    "ssl_certfile": "a client certificate, PEM",
-    "ssl_keyfile": "its key, PEM",
-    "ssl_cert_reqs": "required (default), optional or none",
-    "ssl_check_hostname": "true (default) or false",
-}
-_VALUES = {"ssl_cert_reqs": {"required", "optional", "none"}, "ssl_check_hostname": {"true", "false"}}
 _NOT_ACCEPTED = {
     *("client_name", "decode_responses", "encoding", "encoding_errors", "health_check_interval", "max_connections"),
     *("password", "protocol", "retry_on_timeout", "socket_connect_timeout", "socket_keepalive", "socket_timeout"),
-    *("timeout", "username", *_TLS_OPTIONS),
+    *("timeout", "username", *TLS_OPTIONS),
 }
 """Options of redis-py, which a message may name; anything else could be a part of a password."""
 _ENCODE = "percent-encode special characters of the user name and the password (/ is %2F, @ %40, : %3A, # %23, ? %3F)"
@@ -75,7 +68,7 @@ def _check_place(scheme: str, host: str | None, path: str) -> None:
 
 
 def _check_options(scheme: str, query: str) -> None:
-    known = {"db"} | (set(_TLS_OPTIONS) if scheme == "rediss" else set())
+    known = {"db"} | (set(TLS_OPTIONS) if scheme == "rediss" else set())
     given = parse_qsl(query, keep_blank_values=True)
     for name, value in given:
         if name not in known:
@@ -84,7 +77,7 @@ def _check_options(scheme: str, query: str) -> None:
                 f"it has an option that the relay does not accept{shown}: "
                 f"it knows {', '.join(sorted(known))}; {_ENCODE}"
             )
-        if (name == "db" and not value.isdecimal()) or not value or value not in _VALUES.get(name, {value}):
-            raise ValueError(f"its option {name} has a value that is not {_TLS_OPTIONS.get(name, 'a number')}")
+        if (name == "db" and not value.isdecimal()) or not is_tls_value(name, value):
+            raise ValueError(f"its option {name} has a value that is not {TLS_OPTIONS.get(name, 'a number')}")
     if len({name for name, _ in given}) < len(given):
         raise ValueError("it has an option twice")

@@ -75,4 +75,5 @@ def _verified(dialect: Dialect, body: bytes, known: LineSecret, webhook_id: str 
         line=known.line,
         body=body,
         generation=known.generation,
+        trace=head.trace_id,
     )

@@ -10,10 +10,11 @@ import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import structlog
-from redis.asyncio import Redis
+from redis.asyncio import Redis as AnyRedis
 from redis.exceptions import ExecAbortError, OutOfMemoryError, RedisError
 
 from relay.store.driver.failover_pool import open_pool
+from relay.store.keys import DEFAULT_PREFIX, Keyspace
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -37,9 +38,20 @@ log = structlog.get_logger()
 Answer = TypeVar("Answer")
 
 
-def open_redis(url: str, timeout: float) -> Redis:
-    """Return a client of the Redis at `url`, whose round trips fail after `timeout` seconds; connects on first use."""
-    return Redis.from_pool(open_pool(url, timeout, client_name="linq-relay"))
+class Redis(AnyRedis):
+    """redis-py's client, with the names of the relay's keys."""
+
+    key = Keyspace()
+
+
+def open_redis(url: str, timeout: float, key_prefix: str = DEFAULT_PREFIX) -> Redis:
+    """Return a client of the Redis at `url`, whose round trips fail after `timeout` seconds; connects on first use.
+
+    `key_prefix` is the prefix of the relay's keys there.
+    """
+    redis = cast("Redis", Redis.from_pool(open_pool(url, timeout, client_name="linq-relay")))
+    redis.key = Keyspace(key_prefix)
+    return redis
 
 
 async def ask(call: Awaitable[Answer] | Answer) -> Answer:

@@ -24,6 +24,8 @@ from redis.exceptions import ReadOnlyError
 from relay.core.redis_url.sentinel import is_sentinel_url, parse_sentinel_url
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from relay.core.redis_url.sentinel import SentinelUrl
 
 
@@ -107,19 +109,26 @@ def open_pool(url: str, timeout: float, **options: Any) -> ConnectionPool:
     connection_class = parsed.get("connection_class", Connection)
     if connection_class is UnixDomainSocketConnection:
         del sockets["socket_keepalive"]  # TCP's
+    if connection_class is SSLConnection:
+        parsed = {**_host_check(parsed), **parsed}
     parsed["connection_class"] = _TO_PRIMARY[connection_class]
     return ConnectionPool(**{**sockets, **options, **parsed})
 
 
 def _sentinel_pool(url: SentinelUrl, sockets: dict[str, Any], options: dict[str, Any]) -> ConnectionPool:
-    tls = {"ssl": True} if url.has_tls else {}
+    tls: dict[str, Any] = {**_host_check(url.tls), **url.tls} if url.has_tls else {}
     credentials = {"username": url.sentinel_username, "password": url.sentinel_password}
     sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]  # redis-py has no types here
-        url.sentinels, sentinel_kwargs={**sockets, **tls, **credentials}
+        url.sentinels, sentinel_kwargs={**sockets, **tls, "ssl": url.has_tls, **credentials}
     )
     return _SentinelPool(  # type: ignore[no-untyped-call]
         url.service,
         sentinel,
         connection_class=_TlsOfSentinels if url.has_tls else _OfSentinels,
-        **{**sockets, **options, "db": url.db, "username": url.username, "password": url.password},
+        **{**sockets, **tls, **options, "db": url.db, "username": url.username, "password": url.password},
     )
+
+
+def _host_check(tls: Mapping[str, Any]) -> dict[str, bool]:
+    """Return the check that a certificate is for its host, which redis-py makes only if it is asked to."""
+    return {"ssl_check_hostname": tls.get("ssl_cert_reqs", "required") == "required"}

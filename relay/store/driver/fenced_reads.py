@@ -16,7 +16,7 @@ from relay.store.driver.scripts import Script
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
     Entry = tuple[bytes, bytes, dict[bytes, bytes]]
 

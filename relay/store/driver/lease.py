@@ -29,7 +29,7 @@ from relay.store.driver.scripts import Script
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 _renew = Script(__package__, "lease_renew")
 _release = Script(__package__, "lease_release")
@@ -63,7 +63,7 @@ class Lease:
     async def renew(self, redis: Redis) -> bool:
         """Acquire or renew it; return False if another worker holds it."""
         began = asyncio.get_running_loop().time()
-        redis_keys = [keys.lease(self._job_id), keys.ARQ_LOCK_PREFIX + self._job_id]
+        redis_keys = [redis.key.lease(self._job_id), keys.ARQ_LOCK_PREFIX + self._job_id]
         arguments: list[str | int] = [self.token, *self._lengths_ms]
         try:
             is_acquired: bool = await _renew(redis, redis_keys, arguments, self._replication) == 1
@@ -83,7 +83,7 @@ class Lease:
 
     async def release(self, redis: Redis) -> None:
         """Release it, if it is still ours."""
-        await _release(redis, [keys.lease(self._job_id)], [self.token])
+        await _release(redis, [redis.key.lease(self._job_id)], [self.token])
 
 
 @asynccontextmanager

@@ -27,7 +27,7 @@ from relay.store.driver.client import REDIS_ERRORS, ask
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 TIMEOUT = 60.0
 """Seconds that a second process waits for the first."""

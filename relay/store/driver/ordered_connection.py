@@ -17,7 +17,9 @@ from relay.store.driver.replication import NotReplicated
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from redis.asyncio import Connection, ConnectionPool, Redis
+    from redis.asyncio import Connection, ConnectionPool
+
+    from relay.store.driver.client import Redis
 
     Read = Callable[[Connection], Awaitable[Any]]
 

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from importlib.resources.abc import Traversable
 
-    from redis.asyncio import Connection, Redis
+    from redis.asyncio import Connection
 
+    from relay.store.driver.client import Redis
     from relay.store.driver.ordered_connection import OrderedConnection, Read
 
     Argument = bytes | str | int
@@ -40,6 +41,9 @@ class Script:
         self.name = name
         self._source = _read(files(package), name)
         self._sha = sha1(self._source).hexdigest().encode()  # noqa: S324  Redis names scripts by their SHA-1
+        # A user who may only read may run a script by these commands only.
+        suffix = b"_RO" if b"no-writes" in self._source.partition(b"\n")[0] else b""
+        self._by_hash, self._in_full = b"EVALSHA" + suffix, b"EVAL" + suffix
 
     async def __call__(
         self,
@@ -79,9 +83,9 @@ class Script:
         read = _read_reply if replication is None else partial(_read_confirmed, replication)
         rest = (len(keys), *keys, *arguments)
         try:
-            return await exchange(_packed((b"EVALSHA", self._sha, *rest), replication), read)
+            return await exchange(_packed((self._by_hash, self._sha, *rest), replication), read)
         except NoScriptError:
-            return await exchange(_packed((b"EVAL", self._source, *rest), replication), read)
+            return await exchange(_packed((self._in_full, self._source, *rest), replication), read)
 
 
 def _read(folder: Traversable, name: str) -> bytes:

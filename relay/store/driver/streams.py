@@ -11,7 +11,7 @@ from relay.store.driver.scripts import Script
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 _LAST_SEQUENCE = 2**64 - 1
 _PAGE = 250  # entries; reading them blocks Redis for about 1 ms

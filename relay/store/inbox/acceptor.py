@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Self
 import structlog
 
 from relay.core.errors import StoreUnavailable
-from relay.store import keys, wakeups
+from relay.process.telemetry.context import trace_id_of
+from relay.store import wakeups
 from relay.store.driver.batcher import Batcher
 from relay.store.driver.client import REDIS_ERRORS, REQUEST_TIMEOUT, describe
 from relay.store.driver.ordered_connection import OrderedConnection
@@ -24,9 +25,8 @@ from relay.store.inbox.claims import claim_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from redis.asyncio import Redis
-
     from relay.core.event import VerifiedWebhook
+    from relay.store.driver.client import Redis
 
 _MAX_BATCH = 256  # events; a script blocks Redis while it runs, and this many take about 2 ms
 _MAX_BATCH_BYTES = 8 * 1024 * 1024
@@ -46,6 +46,8 @@ class Acceptor:
     def __init__(self, redis: Redis, dedupe_window: float, clock: Callable[[], float], replicas: int = 0) -> None:
         """`dedupe_window` in seconds; `clock` returns Unix seconds; `replicas` must confirm an event as well."""
         self._connection = OrderedConnection(redis)
+        self._key = redis.key
+        self._keys = (redis.key.inbox, redis.key.counts, redis.key.queue)
         self._replication = Replication.to_replicas(replicas)
         self._window_ms = round(dedupe_window * 1000)
         self._clock = clock
@@ -78,10 +80,10 @@ class Acceptor:
             raise StoreUnavailable(f"Redis is too slow for the incoming webhooks: {error}") from None
 
     async def _send(self, webhooks: list[VerifiedWebhook]) -> list[bool]:
-        wakeup = wakeups.ROUTE
+        wakeup = wakeups.route(self._key)
         now_ms = round(self._clock() * 1000)
         arguments: list[bytes | str | int] = [
-            keys.SEEN_PREFIX,
+            self._key.seen_prefix,
             self._window_ms,
             now_ms,
             wakeup.job_id,
@@ -100,8 +102,7 @@ class Acceptor:
             )
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT):
-                redis_keys = [keys.INBOX, keys.COUNTS, keys.QUEUE]
-                results = await _accept.in_order(self._connection, redis_keys, arguments, self._replication)
+                results = await _accept.in_order(self._connection, self._keys, arguments, self._replication)
         except REDIS_ERRORS as error:
             raise StoreUnavailable(f"Redis did not accept the event: {describe(error)}") from error
         if _CONFLICT in results:
@@ -115,6 +116,7 @@ class Acceptor:
                 log.warning(
                     "event.id_conflict",
                     id=webhook.id,
+                    trace_id=trace_id_of(webhook.trace, webhook.id),
                     line=webhook.line,
                     dialect=webhook.dialect,
                     note="another Linq subscription has sent another event with this id; both are accepted",

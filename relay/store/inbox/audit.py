@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from relay.store import keys
 from relay.store.driver.scripts import Script
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 _audit = Script(__package__, "audit_inbox")
 
@@ -25,18 +24,19 @@ class InboxAudit:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self._key = redis.key
         self._seen = 0
 
     async def run(self) -> None:
         """Compare the inbox and the quarantine with their counters, and correct the counters."""
-        redis_keys = [keys.INBOX, keys.QUARANTINE, keys.COUNTS, keys.AUDITED]
+        redis_keys = [self._key.inbox, self._key.quarantine, self._key.counts, self._key.audited]
         accepted, audited, inbox, quarantine = await _audit(self._redis, redis_keys, [])
         before, self._seen = max(audited, self._seen), accepted
         if accepted < before:
-            what = keys.COUNTS if audited else "the whole database"
+            what = self._key.counts if audited else "the whole database"
             log.error("inbox.state_lost", deleted=what, accepted_before=before, accepted=accepted)
-        for key, surplus in ((keys.INBOX, inbox), (keys.QUARANTINE, quarantine)):
+        for key, surplus in ((self._key.inbox, inbox), (self._key.quarantine, quarantine)):
             if surplus < 0:
                 log.error("inbox.state_lost", deleted=f"entries of {key}", lost=-surplus)
             elif surplus:
-                log.error("inbox.state_lost", deleted=f"counters of {key} in {keys.COUNTS}", kept=surplus)
+                log.error("inbox.state_lost", deleted=f"counters of {key} in {self._key.counts}", kept=surplus)

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
-from relay.store import keys, wakeups
+from relay.store import wakeups
 from relay.store.driver.client import ask, retry_until_redis_answers
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.driver.scripts import Script
@@ -34,14 +34,12 @@ from relay.store.driver.scripts import Script
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from redis.asyncio import Redis
-
     from relay.core.event import Dialect
+    from relay.store.driver.client import Redis
 
 _MAX_CHAT = 64  # characters; v3's are UUIDs, v2's integers, and longer ids would break the memory bound
 _MAX_LOGGED = 10_000  # chats whose move was logged
 
-_LEASE = keys.lease(wakeups.ROUTE.job_id)
 _learn = Script(__package__, "learn_chat_lines")
 
 log = structlog.get_logger()
@@ -84,6 +82,10 @@ class ChatLines:
     def __init__(self, redis: Redis, clock: Callable[[], float], bounds: Bounds = _DEFAULT_BOUNDS) -> None:
         """`clock` returns Unix seconds."""
         self._redis = redis
+        self._keys = (
+            redis.key.lease(wakeups.route(redis.key).job_id),
+            *(redis.key.chats, redis.key.chats_proved, redis.key.chats_last_writer),
+        )
         self._clock = clock
         self._bounds = bounds
         self._cache: OrderedDict[str, _CachedLine] = OrderedDict()
@@ -95,7 +97,7 @@ class ChatLines:
     async def begin(self) -> None:
         """Clear the cache if another router has written since; call it after acquiring the lease."""
         last_writer = await retry_until_redis_answers(
-            "reading the last writer of chats", lambda: ask(self._redis.get(keys.CHATS_LAST_WRITER))
+            "reading the last writer of chats", lambda: ask(self._redis.get(self._redis.key.chats_last_writer))
         )
         if last_writer != self._last_writer:
             self._cache.clear()
@@ -135,8 +137,8 @@ class ChatLines:
 
     async def _read(self, redis_keys: list[str]) -> tuple[list[bytes | None], list[float | None]]:
         async with self._redis.pipeline(transaction=False) as pipe:  # Redis 7.0 has no transactions at `maxmemory`
-            pipe.hmget(keys.CHATS, redis_keys)
-            pipe.zmscore(keys.CHATS_PROVED, redis_keys)
+            pipe.hmget(self._redis.key.chats, redis_keys)
+            pipe.zmscore(self._redis.key.chats_proved, redis_keys)
             lines, proofs = await pipe.execute()
         return lines, proofs
 
@@ -156,10 +158,9 @@ class ChatLines:
 
     async def _store(self, token: str, now: int) -> None:
         lifetime = round(self._bounds.lifetime * 1000)
-        redis_keys = [_LEASE, keys.CHATS, keys.CHATS_PROVED, keys.CHATS_LAST_WRITER]
         arguments: list[str | int] = [token, now, lifetime, self._bounds.chats, *self._unstored]
         moved = await retry_until_redis_answers(
-            "learning chats", lambda: _learn(self._redis, redis_keys, arguments), self.resync
+            "learning chats", lambda: _learn(self._redis, self._keys, arguments), self.resync
         )
         if moved == -1:
             raise LeaseLost

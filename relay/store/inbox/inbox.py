@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from relay.core.errors import StoreError
 from relay.core.event import Dialect
-from relay.store import keys, wakeups
+from relay.store import wakeups
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.driver.scripts import Script
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from redis.asyncio import Redis
-
     from relay.core.config.relay_toml import RelayConfig
+    from relay.store.driver.client import Redis
+    from relay.store.keys import Keyspace
 
     Arguments = Sequence[bytes | str | int]
 
@@ -38,11 +38,6 @@ BEGINNING = b"0"
 _MAX_APPENDED = 256
 _MAX_BYTES = 512 * 1024
 
-_LEASE = keys.lease(wakeups.ROUTE.job_id)
-_KEYS = (
-    *(keys.INBOX, keys.COUNTS, keys.UNMATCHED, keys.QUARANTINE, keys.TOPICS, keys.QUEUE),
-    *(_LEASE, keys.PREPARED),
-)
 _commit = Script(__package__, "route_batch")
 _mark_prepared = Script(__package__, "mark_prepared")
 
@@ -108,16 +103,21 @@ class Inbox:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        key = redis.key
+        self._keys = (
+            *(key.inbox, key.counts, key.unmatched, key.quarantine, key.topics, key.queue),
+            *(key.lease(wakeups.route(key).job_id), key.prepared),
+        )
         self.holding: set[str] = set()
         """Topics of the last commit whose events are held, since their streams were overwritten (`topics.held`)."""
 
     async def mark_prepared(self, preparation: str) -> None:
         """Record that the lanes' groups exist, under a new, unique name."""
-        await _mark_prepared(self._redis, [keys.PREPARED], [preparation])
+        await _mark_prepared(self._redis, [self._redis.key.prepared], [preparation])
 
     async def read(self, count: int, after: bytes = BEGINNING, block_ms: int | None = None) -> list[InboxEntry]:
         """Read at most `count` entries after the id `after`, waiting at most `block_ms` if it is given."""
-        reply = await self._redis.xread({keys.INBOX: after}, count=count, block=block_ms)
+        reply = await self._redis.xread({self._redis.key.inbox: after}, count=count, block=block_ms)
         return [_entry(entry, fields) for _, rows in reply for entry, fields in rows]
 
     async def commit(self, parts: Sequence[Arguments], permit: Permit, now_ms: int) -> Moved:
@@ -132,7 +132,7 @@ class Inbox:
         return Moved(*map(sum, zip(*replies, strict=True)))
 
     async def _commit(self, part: Arguments, permit: Permit, now_ms: int) -> tuple[int, int, int]:
-        reply = await _commit(self._redis, _KEYS, (*permit, now_ms, wakeups.LIFETIME_MS, *part))
+        reply = await _commit(self._redis, self._keys, (*permit, now_ms, wakeups.LIFETIME_MS, *part))
         if reply == -1:
             raise LeaseLost
         if reply == -2:
@@ -172,18 +172,18 @@ def _arguments(feeds: Mapping[str, Feed], moves: Sequence[Move]) -> Arguments:
     return arguments
 
 
-def compile_feeds(config: RelayConfig) -> dict[str, Feed]:
+def compile_feeds(config: RelayConfig, key: Keyspace) -> dict[str, Feed]:
     """Return the feed of each topic, by name."""
-    return {topic.name: _feed(config, topic.name) for topic in config.topics}
+    return {topic.name: _feed(config, topic.name, key) for topic in config.topics}
 
 
-def _feed(config: RelayConfig, topic: str) -> Feed:
-    stream, lanes = keys.topic(topic), config.subscriptions_by_topic.get(topic, ())
+def _feed(config: RelayConfig, topic: str, key: Keyspace) -> Feed:
+    stream, lanes = key.topic(topic), config.subscriptions_by_topic.get(topic, ())
     arguments: list[bytes | str | int] = [topic, stream, len(lanes)]
     for lane in lanes:
         partition = wakeups.partition_of(lane.name)
-        wakeup = wakeups.deliver(partition)
-        arguments += (lane.name, keys.ready(partition), wakeup.job_id, wakeup.payload)
+        wakeup = wakeups.deliver(key, partition)
+        arguments += (lane.name, key.ready(partition), wakeup.job_id, wakeup.payload)
     return Feed(stream, tuple(arguments))
 
 

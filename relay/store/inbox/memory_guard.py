@@ -20,7 +20,7 @@ from relay.store.driver.client import REDIS_ERRORS, ask
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 DEFAULT_HIGH_WATER = 0.9
 """Part of `maxmemory` at which acceptance stops."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from relay.core.errors import StoreUnavailable
 from relay.core.event_filter import Candidate
-from relay.store import keys, wakeups
+from relay.store import wakeups
 from relay.store.driver.client import REDIS_ERRORS, REQUEST_TIMEOUT, ask, describe
 from relay.store.driver.replication import Replication
 from relay.store.driver.scripts import Script
@@ -22,9 +22,8 @@ from relay.store.driver.streams import pages
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from redis.asyncio import Redis
-
     from relay.core.event import Dialect
+    from relay.store.driver.client import Redis
 
 _PAGE = 50  # bodies of up to 1 MiB each
 MAX_BYTES = 256 * 2**20
@@ -69,6 +68,7 @@ class Quarantine:
     def __init__(self, redis: Redis, replicas: int = 0) -> None:
         """`replicas` must confirm a body before it counts as stored."""
         self._redis = redis
+        self._key = redis.key
         self._replication = Replication.to_replicas(replicas)
 
     async def put(self, dialect: Dialect, line: str | None, body: bytes, reason: str, now_ms: int) -> None:
@@ -81,13 +81,13 @@ class Quarantine:
             async with asyncio.timeout(REQUEST_TIMEOUT):
                 fields = fields_of(dialect, line, body, reason, now_ms)
                 flat = [part for field in fields.items() for part in field]
-                await _put(self._redis, [keys.QUARANTINE, keys.COUNTS], flat, self._replication)
+                await _put(self._redis, [self._key.quarantine, self._key.counts], flat, self._replication)
         except REDIS_ERRORS as error:
             raise StoreUnavailable(f"Redis did not accept the body: {describe(error)}") from error
 
     async def drop(self, entries: Sequence[str]) -> int:
         """Delete bodies; return the number that still existed."""
-        redis_keys = [keys.QUARANTINE, keys.COUNTS]
+        redis_keys = [self._key.quarantine, self._key.counts]
         return sum(
             [await _drop(self._redis, redis_keys, ["quarantine_dropped", *page]) for page in pages(entries, _PAGE)]
         )
@@ -97,12 +97,12 @@ class Quarantine:
 
         `window_ms` is the dedupe's.
         """
-        wakeup = wakeups.ROUTE
-        redis_keys = [keys.QUARANTINE, keys.INBOX, keys.COUNTS, keys.QUEUE]
+        wakeup = wakeups.route(self._key)
+        redis_keys = [self._key.quarantine, self._key.inbox, self._key.counts, self._key.queue]
         accepted = duplicates = 0
         for page in pages(bodies, _PAGE):
             arguments: list[bytes | str | int] = [
-                *(keys.SEEN_PREFIX, window_ms, now_ms, wakeup.job_id, wakeup.payload, wakeups.LIFETIME_MS),
+                *(self._key.seen_prefix, window_ms, now_ms, wakeup.job_id, wakeup.payload, wakeups.LIFETIME_MS),
                 *(part for body in page for part in body),
             ]
             new, known = await _retry(self._redis, redis_keys, arguments)
@@ -111,16 +111,16 @@ class Quarantine:
 
     async def trim(self, max_bytes: int = MAX_BYTES) -> int:
         """Delete the oldest bodies beyond `max_bytes`; return their number."""
-        size = int(await ask(self._redis.memory_usage(keys.QUARANTINE, samples=0)) or 0)
+        size = int(await ask(self._redis.memory_usage(self._key.quarantine, samples=0)) or 0)
         if size <= max_bytes:
             return 0
-        max_bodies = int(await self._redis.xlen(keys.QUARANTINE)) * max_bytes // size
-        return int(await _trim(self._redis, [keys.QUARANTINE, keys.COUNTS], [max_bodies]))
+        max_bodies = int(await self._redis.xlen(self._key.quarantine)) * max_bytes // size
+        return int(await _trim(self._redis, [self._key.quarantine, self._key.counts], [max_bodies]))
 
     async def all(self) -> AsyncIterator[QuarantinedBody]:
         """Yield every quarantined body, oldest first."""
         start = "-"
-        while rows := await self._redis.xrange(keys.QUARANTINE, start, "+", count=_PAGE):
+        while rows := await self._redis.xrange(self._key.quarantine, start, "+", count=_PAGE):
             for entry, fields in rows:
                 yield QuarantinedBody(
                     entry=entry.decode(),

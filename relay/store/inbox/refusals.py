@@ -18,11 +18,10 @@ from typing import TYPE_CHECKING, Any, Self
 import structlog
 
 from relay.process.tasks import end_task
-from relay.store import keys
 from relay.store.driver.client import REDIS_ERRORS, ask
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 _MAX_LINES = 5  # of one log line
 _MAX_CAUSES = 64  # a second; there are fewer
@@ -117,7 +116,7 @@ class Refusals:
         try:
             async with self._redis.pipeline(transaction=True) as pipe:
                 for code, count in counts.items():
-                    pipe.hincrby(keys.REFUSED, code, count)
+                    pipe.hincrby(self._redis.key.refused, code, count)
                 await pipe.execute()
         except REDIS_ERRORS:
             self._uncounted += counts  # it may have been counted: a count too high is better than one too low
@@ -131,5 +130,5 @@ def _shown(value: object) -> object:
 
 async def refused_counts(redis: Redis) -> dict[str, int]:
     """Return the number of refused requests by kind."""
-    rows = await ask(redis.hgetall(keys.REFUSED))
+    rows = await ask(redis.hgetall(redis.key.refused))
     return {name.decode(): int(count) for name, count in sorted(rows.items())}

@@ -23,7 +23,6 @@ import structlog
 
 from relay.core.errors import StoreUnavailable
 from relay.process.tasks import end_task
-from relay.store import keys
 from relay.store.driver.client import REQUEST_TIMEOUT, describe
 from relay.store.keyring.record import UnusableRecord, parse_record
 
@@ -161,7 +160,7 @@ class KeyCache:
             try:
                 await self._read()
             except Exception as error:  # noqa: BLE001  waiting requests get any error
-                self.read_error = f"the keyring ({keys.KEYRING}) cannot be read: {describe(error)}"
+                self.read_error = f"the keyring cannot be read: {describe(error)}"
                 self._log_once("keyring", self.read_error)
                 for future in waiting:
                     if not future.done():
@@ -259,7 +258,7 @@ class KeyCache:
                 lines = sorted({error.owner for error in left})
                 log.error(
                     "keyring.error",
-                    message=f"the same for {len(left)} more records of {keys.KEYRING}",
+                    message=f"the same for {len(left)} more records of the keyring",
                     lines=lines[:_MAX_LOGGED],
                 )
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 from secrets import token_hex
 from typing import TYPE_CHECKING, NamedTuple
 
-from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.driver.lock import exclusive_lock, log_waiting
 from relay.store.keyring.record import KeyRecord, UnusableRecord, open_record, parse_record
@@ -21,10 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Set  # noqa: PYI025  the name of the ABC
     from contextlib import AbstractAsyncContextManager
 
-    from redis.asyncio import Redis
-
     from relay.core.line_secret import LineSecret
     from relay.core.secret import SigningSecret
+    from relay.store.driver.client import Redis
     from relay.store.keyring.encryption import Cipher
 
 STRAGGLERS = 30 * 60.0
@@ -54,6 +52,7 @@ class Keyring:
 
     def __init__(self, redis: Redis, cipher: Cipher) -> None:
         self._redis = redis
+        self._key = redis.key
         self._cipher = cipher
 
     async def store(
@@ -84,7 +83,7 @@ class Keyring:
         Raises:
             StoreError: the lock was not free in time.
         """
-        return exclusive_lock(self._redis, keys.KEYRING_LOCK, "bootstrap", on_wait)
+        return exclusive_lock(self._redis, self._key.keyring_lock, "bootstrap", on_wait)
 
     async def tidy(self, gone: Collection[str], now: float) -> None:
         """Delete the secrets of subscriptions that are `gone` from Linq, and encrypt the others with the newest key.
@@ -111,28 +110,28 @@ class Keyring:
     async def forget(self, subscription_id: str) -> None:
         """Delete the secret of a subscription."""
         async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.hdel(keys.KEYRING, subscription_id)
-            pipe.set(keys.KEYRING_REVISION, token_hex(8))
+            pipe.hdel(self._key.keyring, subscription_id)
+            pipe.set(self._key.keyring_revision, token_hex(8))
             await pipe.execute()
 
     async def _write(self, record: KeyRecord) -> None:
         async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.hset(keys.KEYRING, record.subscription_id, record.model_dump_json())
-            pipe.set(keys.KEYRING_REVISION, token_hex(8))
+            pipe.hset(self._key.keyring, record.subscription_id, record.model_dump_json())
+            pipe.set(self._key.keyring_revision, token_hex(8))
             await pipe.execute()
 
     async def snapshot(self, known: bytes | None = None) -> Snapshot | None:
         """Return the keyring; None if its revision is still the `known` one."""
-        revision: bytes | None = await ask(self._redis.get(keys.KEYRING_REVISION))
+        revision: bytes | None = await ask(self._redis.get(self._key.keyring_revision))
         if revision is not None and revision == known:
             return None
         # A write in between makes the rows newer than the revision, which costs one more read.
-        return Snapshot(revision, await ask(self._redis.hgetall(keys.KEYRING)))
+        return Snapshot(revision, await ask(self._redis.hgetall(self._key.keyring)))
 
     async def read(self) -> tuple[list[KeyRecord], list[UnusableRecord]]:
         """Return the stored records, with their secrets still encrypted, and those that are no records."""
         records, broken = [], []
-        for name, row in (await ask(self._redis.hgetall(keys.KEYRING))).items():
+        for name, row in (await ask(self._redis.hgetall(self._key.keyring))).items():
             try:
                 records.append(parse_record(name, row))
             except UnusableRecord as error:

@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING, Self
 
 from relay.core.event import ACCOUNT, owner_of
 from relay.process.tasks import end_task
-from relay.store import keys
 from relay.store.driver.client import REDIS_ERRORS, ask
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
     from relay.core.event import VerifiedWebhook
+    from relay.store.driver.client import Redis
 
 _INTERVAL = 5.0  # seconds between two writes
 
@@ -44,6 +42,8 @@ class LastSeen:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._unwritten: dict[str, tuple[float, int]] = {}
+        self.latest = 0.0
+        """The time of the last verified event of any line, Unix seconds."""
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -58,6 +58,7 @@ class LastSeen:
     def record(self, webhook: VerifiedWebhook, now: float) -> None:
         """Record that `webhook` was verified; `now` is Unix seconds."""
         self._unwritten[owner_of(webhook.dialect, webhook.line)] = now, webhook.generation
+        self.latest = now
 
     async def _write_forever(self) -> None:
         while True:
@@ -69,7 +70,7 @@ class LastSeen:
         if self._unwritten:
             written = dict(self._unwritten)
             rows = {owner: f"{round(now * 1000)} {generation}" for owner, (now, generation) in written.items()}
-            await ask(self._redis.hset(keys.LAST_SEEN, mapping=rows))
+            await ask(self._redis.hset(self._redis.key.last_seen, mapping=rows))
             for owner, value in written.items():
                 if self._unwritten[owner] == value:  # unless a newer event came meanwhile
                     del self._unwritten[owner]
@@ -77,5 +78,5 @@ class LastSeen:
 
 async def last_events(redis: Redis) -> dict[str, LastEvent]:
     """Return the last event by the owner of the Linq subscription (`owner_of`)."""
-    rows = await ask(redis.hgetall(keys.LAST_SEEN))
+    rows = await ask(redis.hgetall(redis.key.last_seen))
     return {owner.decode(): LastEvent(*map(int, value.split())) for owner, value in rows.items()}

@@ -16,7 +16,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from relay.core.errors import StoreError
 from relay.core.json_text import parse_json
 from relay.core.line_secret import LineSecret
-from relay.store import keys
 
 if TYPE_CHECKING:
     from relay.store.keyring.encryption import Cipher
@@ -93,7 +92,7 @@ def open_record(cipher: Cipher, record: KeyRecord) -> LineSecret:
 
 def _broken(subscription_id: str, owner: str, fault: str) -> UnusableRecord:
     message = (
-        f"the secret of {owner} cannot be used: the field {subscription_id} of {keys.KEYRING} {fault}; "
+        f"the secret of {owner} cannot be used: the field {subscription_id} of the keyring {fault}; "
         "run: relay bootstrap apply, which replaces its subscription at Linq"
     )
     return UnusableRecord(message, subscription_id, owner)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING
 
-from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.driver.lock import exclusive_lock, log_waiting
 
@@ -18,9 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from contextlib import AbstractAsyncContextManager
 
-    from redis.asyncio import Redis
-
     from relay.core.secret import SigningSecret
+    from relay.store.driver.client import Redis
     from relay.store.keyring.encryption import Cipher
 
 
@@ -29,6 +27,7 @@ class V2SecretMarker:
 
     def __init__(self, redis: Redis, cipher: Cipher) -> None:
         self._redis = redis
+        self._key = redis.key
         self._cipher = cipher
 
     def exclusively(self, on_wait: Callable[[str], None] = log_waiting) -> AbstractAsyncContextManager[None]:
@@ -39,22 +38,22 @@ class V2SecretMarker:
         Raises:
             StoreError: the lock was not free in time.
         """
-        return exclusive_lock(self._redis, keys.KEYRING_LOCK, "bootstrap", on_wait)
+        return exclusive_lock(self._redis, self._key.keyring_lock, "bootstrap", on_wait)
 
     async def holder(self, secret: SigningSecret, ids: Iterable[int]) -> int | None:
         """Return the id of the subscription that has `secret`; None if that is unknown."""
-        marker: bytes | None = await ask(self._redis.get(keys.LINQ_V2))
+        marker: bytes | None = await ask(self._redis.get(self._key.linq_v2))
         return next(
             (known for known in ids if marker and hmac.compare_digest(self._marker(secret, known), marker)), None
         )
 
     async def record(self, secret: SigningSecret, subscription_id: int) -> None:
         """Record that Linq has accepted `secret` for this subscription."""
-        await ask(self._redis.set(keys.LINQ_V2, self._marker(secret, subscription_id)))
+        await ask(self._redis.set(self._key.linq_v2, self._marker(secret, subscription_id)))
 
     async def forget(self) -> None:
         """Delete the marker, before a secret is sent."""
-        await ask(self._redis.delete(keys.LINQ_V2))
+        await ask(self._redis.delete(self._key.linq_v2))
 
     def _marker(self, secret: SigningSecret, subscription_id: int) -> bytes:
         return self._cipher.fingerprint(secret, f"v2 subscription {subscription_id}").encode()

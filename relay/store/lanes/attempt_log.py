@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from relay.core.delivery.outcome import Outcome
 from relay.core.event_filter import Candidate
-from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.driver.scripts import Script
 from relay.store.isolation import Isolation
@@ -22,9 +21,8 @@ from relay.store.lanes.attempt_record import AttemptRecord, UnreadableAttempt
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 
-    from redis.asyncio import Redis
-
     from relay.core.event_filter import EventFilter
+    from relay.store.driver.client import Redis
 
     Row = tuple[bytes, Mapping[bytes, bytes], AttemptRecord]
 
@@ -49,9 +47,9 @@ class FoundAttempt:
 
 async def attempts_of(redis: Redis, subscription: str, event_filter: EventFilter) -> AsyncGenerator[FoundAttempt, None]:
     """Yield the matching attempts of one subscription, the one that ended last first; none if they were overwritten."""
-    stream, end = keys.lane(subscription, "attempts"), "+"
+    stream, end = redis.key.lane(subscription, "attempts"), "+"
     start = "-" if event_filter.since_ms is None else str(max(int(event_filter.since_ms) - _SKEW_MS, 0))
-    isolation, types = Isolation(redis), keys.lane_types(subscription)
+    isolation, types = Isolation(redis), redis.key.lane_types(subscription)
     while True:
         reading = redis.xrevrange(stream, end, start, count=_PAGE)
         if not (rows := await isolation.contain("lane", subscription, reading, types)):
@@ -74,14 +72,14 @@ class Health(NamedTuple):
 
 async def save_last_success(redis: Redis, subscription: str, at_ms: int) -> None:
     """Store the time of the last success, Unix milliseconds; the log of attempts may not reach back to it."""
-    await _set_fields(redis, [keys.lane(subscription)], ["last_success", at_ms])
+    await _set_fields(redis, [redis.key.lane(subscription)], ["last_success", at_ms])
 
 
 async def health_of(redis: Redis, subscription: str) -> Health:
     """Return the last success of a subscription, and the failures since."""
     async with redis.pipeline(transaction=False) as pipe:
-        pipe.hget(keys.lane(subscription), "last_success")
-        pipe.xrevrange(keys.lane(subscription, "attempts"), count=_LATEST)
+        pipe.hget(redis.key.lane(subscription), "last_success")
+        pipe.xrevrange(redis.key.lane(subscription, "attempts"), count=_LATEST)
         stored, rows = await pipe.execute()
     latest = [attempt for _, _, attempt in _decoded(rows)]
     failures = tuple(takewhile(lambda attempt: attempt.outcome is not Outcome.DELIVERED, latest))
@@ -107,8 +105,8 @@ def _candidate(attempt: AttemptRecord) -> Candidate:
 async def trim_attempts(redis: Redis, subscription: str, keep: float, now_ms: int) -> int:
     """Delete attempts older than `keep` seconds; return their number."""
     oldest = max(now_ms - round(keep * 1000), 0)
-    await redis.xtrim(keys.lane(subscription, "answers"), minid=oldest, approximate=False)
-    return int(await ask(redis.xtrim(keys.lane(subscription, "attempts"), minid=oldest, approximate=False)))
+    await redis.xtrim(redis.key.lane(subscription, "answers"), minid=oldest, approximate=False)
+    return int(await ask(redis.xtrim(redis.key.lane(subscription, "attempts"), minid=oldest, approximate=False)))
 
 
 def _decoded(rows: Iterable[tuple[bytes, Mapping[bytes, bytes]]]) -> Iterator[Row]:
@@ -125,6 +123,6 @@ async def _details(redis: Redis, subscription: str, rows: Sequence[Row]) -> dict
         return {}
     async with redis.pipeline(transaction=False) as pipe:
         for entry in failed:
-            pipe.xrange(keys.lane(subscription, "answers"), entry, entry)
+            pipe.xrange(redis.key.lane(subscription, "answers"), entry, entry)
         answers: list[Any] = await pipe.execute()
     return {row[0]: row[1][b"a"].decode(errors="ignore") for found in answers for row in found}

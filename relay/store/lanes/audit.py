@@ -16,7 +16,7 @@ from relay.store.driver.scripts import Script
 from relay.store.driver.streams import count_between
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 _audit = Script(__package__, "audit_lane")
 _MAX_COUNTED = 500  # entries that the script counts itself: it blocks Redis, for about 2 ms
@@ -40,7 +40,7 @@ class Deletion(NamedTuple):
 
 async def audit_lane(redis: Redis, subscription: str, *, is_configured: bool) -> list[Deletion]:
     """Repair a lane, and log and return what was deleted; of a lane that is not in relay.toml only count it."""
-    redis_keys = [keys.lane(subscription), *(keys.lane(subscription, part) for part in _PARTS)]
+    redis_keys = [redis.key.lane(subscription), *(redis.key.lane(subscription, part) for part in _PARTS)]
     arguments: list[str | bytes | int] = [
         keys.push_group(subscription),
         keys.CONSUMER,

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
-from relay.store import keys, wakeups
+from relay.store import wakeups
 from relay.store.driver.scripts import Script
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
     from relay.core.config.relay_toml import DeadBounds
+    from relay.store.driver.client import Redis
 
 _STEP = 200  # letters a script, which blocks Redis
 
@@ -42,8 +41,8 @@ class TrimmedLetters(NamedTuple):
 async def trim_dead_letters(redis: Redis, subscription: str, bounds: DeadBounds, now_ms: int) -> TrimmedLetters:
     """Delete the oldest dead letters beyond `bounds`, in steps between which Redis serves other clients."""
     partition = wakeups.partition_of(subscription)
-    wakeup = wakeups.deliver(partition)
-    redis_keys = [keys.lane(subscription), keys.ready(partition), keys.QUEUE]
+    wakeup = wakeups.deliver(redis.key, partition)
+    redis_keys = [redis.key.lane(subscription), redis.key.ready(partition), redis.key.queue]
     arguments: list[str | bytes | int] = [subscription, now_ms, wakeup.job_id, wakeup.payload, wakeups.LIFETIME_MS]
     arguments += (max(now_ms - round(bounds.keep * 1000), 0), bounds.size, _STEP)
     expired = overflowed = 0

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from relay.core.errors import StoreError
 from relay.core.event_filter import Candidate, EventFilter
-from relay.store import keys, wakeups
+from relay.store import wakeups
 from relay.store.driver.scripts import Script
 from relay.store.driver.streams import pages
 from relay.store.isolation import Isolation
@@ -22,7 +22,7 @@ from relay.store.topics.record import Record, record_of
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 _PAGE = 200
 _replay, _drop = Script(__package__, "dead_letter_replay"), Script(__package__, "dead_letter_drop")
@@ -55,6 +55,7 @@ class DeadLetters:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self._key = redis.key
         self._isolation = Isolation(redis)
 
     async def lanes(self) -> list[str]:
@@ -63,8 +64,8 @@ class DeadLetters:
 
     async def of(self, subscription: str, event_filter: EventFilter = _ANY) -> AsyncIterator[DeadLetter]:
         """Yield the matching dead letters of a subscription, oldest first; none if they were overwritten."""
-        stream, start = keys.lane(subscription, "dead"), "-"
-        types = keys.lane_types(subscription)
+        stream, start = self._key.lane(subscription, "dead"), "-"
+        types = self._key.lane_types(subscription)
         while rows := await self._isolation.contain("lane", subscription, self._page(stream, start), types):
             for entry, fields in rows:
                 letter = _letter(subscription, entry, fields)
@@ -89,8 +90,8 @@ class DeadLetters:
 
     async def _each_page(self, script: Script, subscription: str, entries: Sequence[str], now_ms: int) -> int:
         partition = wakeups.partition_of(subscription)
-        wakeup = wakeups.deliver(partition)
-        redis_keys = [keys.lane(subscription), keys.ready(partition), keys.QUEUE]
+        wakeup = wakeups.deliver(self._key, partition)
+        redis_keys = [self._key.lane(subscription), self._key.ready(partition), self._key.queue]
         found = 0
         for page in pages(entries, _PAGE):
             arguments: list[bytes | str | int] = [

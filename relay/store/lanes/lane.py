@@ -29,9 +29,9 @@ from relay.store.topics.record import Record, record_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from redis.asyncio import Redis
     from redis.asyncio.client import Pipeline
 
+    from relay.store.driver.client import Redis
     from relay.store.isolation import WrongKey
 
 _PAGE = 500
@@ -99,7 +99,7 @@ class Delivery:
         """The name of its topic, also of a replay."""
         if self.is_replay:
             return self.fields.get(b"dead_topic", b"").decode()
-        return self.ref.stream.removeprefix(keys.TOPIC_PREFIX)
+        return keys.topic_of(self.ref.stream)
 
     @property
     def since_ms(self) -> int:
@@ -133,15 +133,15 @@ class Lane:
     def __init__(self, redis: Redis, subscription: str, topic: str) -> None:
         self._redis = redis
         self.name = subscription
-        self.key = keys.lane(subscription)
+        self.key = redis.key.lane(subscription)
         self.group = keys.push_group(subscription)
-        self.topic_stream = keys.topic(topic)
-        self.replay_stream = keys.lane(subscription, "replay")
-        self._lease = keys.lease(wakeups.deliver(wakeups.partition_of(subscription)).job_id)
+        self.topic_stream = redis.key.topic(topic)
+        self.replay_stream = redis.key.lane(subscription, "replay")
+        self._lease = redis.key.lease(wakeups.deliver(redis.key, wakeups.partition_of(subscription)).job_id)
         self._position = Position(redis, subscription, self.topic_stream)
-        self._retries = keys.lane(subscription, "retries")
-        self._tries = keys.lane(subscription, "tries")
-        self._blocked = keys.lane(subscription, "blocked")
+        self._retries = redis.key.lane(subscription, "retries")
+        self._tries = redis.key.lane(subscription, "tries")
+        self._blocked = redis.key.lane(subscription, "blocked")
         self._left: dict[str, str] = {}  # topics that it read before, with the last entry that it owes
         self._unread: dict[str, str] = {}  # topics in `_left` with unread entries
 
@@ -157,7 +157,7 @@ class Lane:
     @property
     def key_types(self) -> dict[str, str]:
         """Every key that it reads or writes, with the type in Redis."""
-        return keys.lane_types(self.name) | dict.fromkeys(self._streams, "stream")
+        return self._redis.key.lane_types(self.name) | dict.fromkeys(self._streams, "stream")
 
     async def wrong_keys(self) -> list[WrongKey]:
         """Return its keys that are of a wrong type, since another client has overwritten them."""

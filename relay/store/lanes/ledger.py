@@ -26,8 +26,9 @@ from relay.store.lanes.position import streams_by_lane
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from redis.asyncio import Redis
     from redis.asyncio.client import Pipeline
+
+    from relay.store.driver.client import Redis
 
 _PAGE = 100  # lanes: their transaction blocks Redis for about 2 ms
 
@@ -135,13 +136,14 @@ class Ledger:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self._key = redis.key
 
     async def totals(self) -> Totals:
         """Return the totals over all webhooks."""
 
         def queue(pipe: Pipeline) -> None:
-            pipe.hgetall(keys.COUNTS)
-            pipe.xlen(keys.INBOX)
+            pipe.hgetall(self._key.counts)
+            pipe.xlen(self._key.inbox)
 
         rows, inbox = await ask_together(self._redis, queue)
         counts = {name.decode(): int(value) for name, value in rows.items()}
@@ -150,7 +152,7 @@ class Ledger:
 
     async def unmatched(self) -> dict[str, int]:
         """Return the number of events that matched no topic, by type."""
-        rows = await ask(self._redis.hgetall(keys.UNMATCHED))
+        rows = await ask(self._redis.hgetall(self._key.unmatched))
         return {name.decode(): int(value) for name, value in sorted(rows.items())}
 
     async def lanes(self) -> list[LaneLedger]:
@@ -180,10 +182,10 @@ class Ledger:
 
         def queue(pipe: Pipeline) -> None:
             for name in names:
-                pipe.hgetall(keys.lane(name))
-                pipe.zcard(keys.lane(name, "retries"))
-                pipe.xlen(keys.lane(name, "dead"))
-                _ask_for_state(pipe, keys.lane(name, "replay"))
+                pipe.hgetall(self._key.lane(name))
+                pipe.zcard(self._key.lane(name, "retries"))
+                pipe.xlen(self._key.lane(name, "dead"))
+                _ask_for_state(pipe, self._key.lane(name, "replay"))
             for stream in read:
                 _ask_for_state(pipe, stream)
 
@@ -192,7 +194,7 @@ class Ledger:
         topics = {stream: _Groups(stream, *row) for stream, row in zip(read, _rows(of_streams, 2), strict=True)}
         states = []
         for name, (*own, info, groups) in zip(names, _rows(of_lanes, 5), strict=True):
-            replay = _Groups(keys.lane(name, "replay"), info, groups)
+            replay = _Groups(self._key.lane(name, "replay"), info, groups)
             states.append(await self._state(name, own, [replay, *map(topics.__getitem__, streams[name])], until))
         return states
 
@@ -223,7 +225,7 @@ class Ledger:
         return part._replace(unread=await count_between(self._redis, part.stream, part.position, part.end))
 
     async def _faulty(self, name: str, streams: Sequence[_Groups], error: ResponseError) -> LaneLedger:
-        types = keys.lane_types(name) | dict.fromkeys((stream.stream for stream in streams), "stream")
+        types = self._key.lane_types(name) | dict.fromkeys((stream.stream for stream in streams), "stream")
         wrong = await wrong_keys(self._redis, types)
         return LaneLedger(name, 0, 0, 0, 0, 0, 0, fault="; ".join(map(str, wrong)) or describe(error))
 

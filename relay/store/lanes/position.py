@@ -32,7 +32,7 @@ from relay.store.lanes.audit import Deletion, log_deletion
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 _PAGE = 500  # lanes
 _MAX_EXAMINED = 1000  # pending entries that one save looks at
@@ -42,12 +42,12 @@ _ensure, _save = Script(__package__, "ensure_lane"), Script(__package__, "save_c
 
 async def lane_names(redis: Redis) -> list[str]:
     """Return the names of all subscriptions that ever had a lane, sorted."""
-    return sorted(name.decode() for name in await ask(redis.smembers(keys.LANES)))
+    return sorted(name.decode() for name in await ask(redis.smembers(redis.key.lanes)))
 
 
 async def streams_read(redis: Redis, subscription: str) -> list[str]:
     """Return every topic stream that a lane ever read."""
-    return _streams_in(await ask(redis.hkeys(keys.lane(subscription))))
+    return _streams_in(await ask(redis.hkeys(redis.key.lane(subscription))))
 
 
 async def streams_by_lane(redis: Redis) -> dict[str, list[str]]:
@@ -56,7 +56,7 @@ async def streams_by_lane(redis: Redis) -> dict[str, list[str]]:
     for names in pages(await lane_names(redis), _PAGE):
         async with redis.pipeline(transaction=False) as pipe:
             for name in names:
-                pipe.hkeys(keys.lane(name))
+                pipe.hkeys(redis.key.lane(name))
             found = await pipe.execute(raise_on_error=False)
         for name, fields in zip(names, found, strict=True):
             streams[name] = [] if isinstance(fields, ResponseError) else _streams_in(fields)
@@ -73,10 +73,10 @@ async def drop_lane(redis: Redis, subscription: str) -> None:
     async with redis.pipeline(transaction=True) as pipe:
         for stream in streams:
             pipe.xgroup_destroy(stream, group)
-        pipe.delete(*keys.lane_types(subscription))
-        pipe.srem(keys.LANES, subscription)
-        pipe.hdel(keys.PAUSED, subscription)
-        pipe.hdel(keys.BREAKERS, subscription)
+        pipe.delete(*redis.key.lane_types(subscription))
+        pipe.srem(redis.key.lanes, subscription)
+        pipe.hdel(redis.key.paused, subscription)
+        pipe.hdel(redis.key.breakers, subscription)
         for result in await pipe.execute(raise_on_error=False):
             if isinstance(result, Exception) and not _is_missing_stream(result):
                 raise result
@@ -92,9 +92,10 @@ class Position:
 
     def __init__(self, redis: Redis, subscription: str, stream: str) -> None:
         self._redis = redis
+        self._key = redis.key
         self._subscription = subscription
         self._stream = stream
-        self._lane = keys.lane(subscription)
+        self._lane = redis.key.lane(subscription)
         self._group = keys.push_group(subscription)
 
     async def ensure(self) -> dict[str, str]:
@@ -104,10 +105,10 @@ class Position:
         the events that are delivered again, or were deleted, are counted.
         """
         redis_keys = [
-            *(self._lane, keys.lane(self._subscription, "retries"), self._stream),
-            *(keys.lane(self._subscription, "replay"), keys.LANES, keys.COUNTS, keys.TOPICS),
+            *(self._lane, self._key.lane(self._subscription, "retries"), self._stream),
+            *(self._key.lane(self._subscription, "replay"), self._key.lanes, self._key.counts, self._key.topics),
         ]
-        arguments = [self._group, self._subscription, keys.CONSUMER, keys.TOPIC_PREFIX]
+        arguments = [self._group, self._subscription, keys.CONSUMER, self._key.topic_prefix]
         left, *deleted = await _ensure(self._redis, redis_keys, arguments)
         if deleted:
             what, key, given_again, surplus = deleted
@@ -116,5 +117,5 @@ class Position:
 
     async def save(self) -> None:
         """Save the entry up to which all are settled or were tried, and the number of entries ever added."""
-        redis_keys = [self._lane, keys.lane(self._subscription, "tries"), self._stream, keys.COUNTS]
+        redis_keys = [self._lane, self._key.lane(self._subscription, "tries"), self._stream, self._key.counts]
         await _save(self._redis, redis_keys, [self._group, _MAX_EXAMINED])

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, NamedTuple, Self, assert_never
 
 from relay.core.config.relay_toml import AttemptBounds
 from relay.core.delivery.outcome import DeadLettered, Delivered, Filtered, Outcome, RetryAt
-from relay.store import keys
 from relay.store.driver.batcher import Batcher
 from relay.store.driver.client import retry_until_redis_answers
 from relay.store.driver.scripts import Script
@@ -18,9 +17,8 @@ from relay.store.isolation import error_of
 from relay.store.lanes.attempt_record import AttemptLimits, AttemptRecord, encode_detail
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
     from relay.core.delivery.outcome import Attempt, Verdict
+    from relay.store.driver.client import Redis
     from relay.store.lanes.lane import Delivery, Lane, Tries
 
     Value = bytes | str | int
@@ -60,7 +58,7 @@ class Settler:
 
     def __init__(self, redis: Redis, job_id: str, token: str) -> None:
         self._redis = redis
-        self._lease = keys.lease(job_id)
+        self._lease = redis.key.lease(job_id)
         self._token = token
         self._batcher: Batcher[Settlement, Exception | None] = Batcher(
             self._send,

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from relay.store import keys
 from relay.store.driver.scripts import Script
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 _drop = Script(__package__, "drop_topic")
 
@@ -28,7 +27,7 @@ class DroppedTopic:
 
 async def drop_topic(redis: Redis, topic: str) -> DroppedTopic:
     """Delete a topic in one step; the ledger of its push subscriptions balances afterwards."""
-    redis_keys = [keys.topic(topic), keys.TOPICS, keys.LANES, keys.COUNTS]
-    events, *lanes = await _drop(redis, redis_keys, [topic, keys.LANE_PREFIX])
+    redis_keys = [redis.key.topic(topic), redis.key.topics, redis.key.lanes, redis.key.counts]
+    events, *lanes = await _drop(redis, redis_keys, [topic, redis.key.lane_prefix])
     names = (name.decode() for name in lanes[::2])
     return DroppedTopic(events, dict(zip(names, lanes[1::2], strict=True)))

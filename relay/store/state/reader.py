@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from prometheus_client import Metric as Family
-    from redis.asyncio import Redis
 
     from relay.core.config.relay_toml import RelayConfig
     from relay.metrics.declared import Metric
+    from relay.store.driver.client import Redis
 
 MAX_AGE = 3.0
 """Seconds for which a reading is kept."""

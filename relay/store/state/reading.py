@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from relay.core.event import Dialect
 from relay.metrics import declared
-from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.driver.streams import order_of
 from relay.store.keyring.last_seen import last_events
@@ -20,9 +19,8 @@ from relay.store.state.topics import topic_samples
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
-    from redis.asyncio import Redis
-
     from relay.core.config.relay_toml import RelayConfig
+    from relay.store.driver.client import Redis
 
 PATIENCE = 1.0
 """Seconds for counting events one by one, where Redis does not know their number."""
@@ -48,8 +46,8 @@ async def read_state(
 async def _of_events(redis: Redis, now_ms: int) -> AsyncIterator[Sample]:
     totals = await Ledger(redis).totals()
     async with redis.pipeline(transaction=False) as pipe:
-        pipe.xrange(keys.INBOX, count=1)
-        pipe.xlen(keys.QUARANTINE)
+        pipe.xrange(redis.key.inbox, count=1)
+        pipe.xlen(redis.key.quarantine)
         first, quarantined = await pipe.execute()
     age = max(now_ms - order_of(first[0][0].decode())[0], 0) / 1000 if first else 0
     yield Sample(declared.INBOX_EVENTS, totals.inbox)
@@ -67,7 +65,7 @@ async def _of_lines(redis: Redis, config: RelayConfig | None, now_ms: int) -> As
         yield Sample(declared.LINE_LAST_EVENT, last.at_ms / 1000, (owner,))
         if owner in registered:
             yield Sample(declared.LINE_SILENT, last.is_silent(owner, now_ms / 1000, silent_after), (owner,))
-    drift: dict[bytes, Any] = await ask(redis.hgetall(keys.DRIFT))
+    drift: dict[bytes, Any] = await ask(redis.hgetall(redis.key.drift))
     for field, value in drift.items():
         api, _, kind = field.decode().partition(":")
         if kind == "at":
@@ -78,7 +76,7 @@ async def _of_lines(redis: Redis, config: RelayConfig | None, now_ms: int) -> As
 
 async def _registered(redis: Redis) -> set[str]:
     """Return the lines that have a subscription at Linq, and v2: a line that was removed is not silent."""
-    rows = await ask(redis.hgetall(keys.KEYRING))
+    rows = await ask(redis.hgetall(redis.key.keyring))
     found = {Dialect.V2.value}
     for name, row in rows.items():
         try:

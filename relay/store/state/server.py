@@ -16,7 +16,7 @@ from relay.store.state.sample import Sample
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 
 async def server_samples(redis: Redis) -> AsyncIterator[Sample]:

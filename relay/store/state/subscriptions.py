@@ -23,9 +23,8 @@ from relay.store.state.unread import Place, first_after, known_first_after
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
-    from redis.asyncio import Redis
-
     from relay.core.config.relay_toml import RelayConfig, Subscription
+    from relay.store.driver.client import Redis
     from relay.store.lanes.ledger import LaneState, Owed
 
 _EXAMINED = 32
@@ -71,7 +70,7 @@ def _topic_of(subscription: Subscription | None, state: LaneState) -> str:
     """Return the topic of a subscription; of one that is not in relay.toml any more, the last that it read."""
     if subscription is not None:
         return subscription.topic
-    topics = [part.stream.removeprefix(keys.TOPIC_PREFIX) for part in state.owed[1:]]
+    topics = [keys.topic_of(part.stream) for part in state.owed[1:]]
     return topics[-1] if topics else ""
 
 
@@ -110,7 +109,7 @@ async def _first_in_hand(redis: Redis, states: Sequence[LaneState]) -> Mapping[s
         ]
         async with redis.pipeline(transaction=False) as pipe:
             for name, part, entries in pending:
-                pipe.zmscore(keys.lane(name, "retries"), _refs(part, entries))
+                pipe.zmscore(redis.key.lane(name, "retries"), _refs(part, entries))
             scores: list[Any] = await pipe.execute(raise_on_error=False)
         for (name, _, entries), due in zip(pending, scores, strict=True):
             free = [] if isinstance(due, Exception) else [e for e, at in zip(entries, due, strict=True) if at is None]

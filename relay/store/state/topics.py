@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import ResponseError
 
 from relay.metrics import declared
-from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.driver.streams import count_between, order_of
 from relay.store.state.sample import Sample
@@ -19,14 +18,11 @@ from relay.store.topics.topics import read_topics, topic_names
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
-    from redis.asyncio import Redis
-
     from relay.core.config.relay_toml import RelayConfig
+    from relay.store.driver.client import Redis
     from relay.store.topics.topics import GroupReading, TopicReading
 
     Groups = Sequence[tuple[TopicReading, GroupReading]]
-
-_ROUTED = f"routed:{keys.TOPIC_PREFIX}"
 
 
 async def topic_samples(
@@ -35,12 +31,12 @@ async def topic_samples(
     """Yield the samples of every topic; `patience` is seconds for counting events."""
     topics = {topic.name: topic for topic in config.topics} if config else {}
     readings = await read_topics(redis, await topic_names(redis, topics))
-    counts = await ask(redis.hgetall(keys.COUNTS))
-    routed = {name.decode(): int(count) for name, count in counts.items() if name.startswith(_ROUTED.encode())}
+    counts = await ask(redis.hgetall(redis.key.counts))
+    routed = {name.decode(): int(count) for name, count in counts.items() if name.startswith(b"routed:")}
     for topic in readings:
         labels, size = (topic.name,), topic.size
         age = 0.0 if topic.oldest_ms is None else max(now_ms - topic.oldest_ms, 0) / 1000
-        yield Sample(declared.TOPIC_EVENTS, routed.get(_ROUTED + topic.name, 0), labels)
+        yield Sample(declared.TOPIC_EVENTS, routed.get(f"routed:{redis.key.topic(topic.name)}", 0), labels)
         yield Sample(declared.TOPIC_ENTRIES, topic.events, labels)
         yield Sample(declared.TOPIC_BYTES, size, labels)
         yield Sample(declared.TOPIC_OLDEST_AGE, age, labels)
@@ -53,13 +49,13 @@ async def topic_samples(
 async def _of_groups(redis: Redis, groups: Groups, now_ms: int, patience: float) -> AsyncIterator[Sample]:
     idle = await _idle_ms(redis, groups)
     known = {
-        _place(topic, group): known_first_after(group.position, topic.first or "", topic.last)
+        _place(redis, topic, group): known_first_after(group.position, topic.first or "", topic.last)
         for topic, group in groups
     }
     asked = await first_after(redis, (place for place, entry in known.items() if entry is None))
     lags = await _lags(redis, groups, patience)
     for topic, group in groups:
-        place, labels = _place(topic, group), (topic.name, group.name)
+        place, labels = _place(redis, topic, group), (topic.name, group.name)
         entry = known[place] or asked.get(place)
         age = max(now_ms - order_of(entry)[0], 0) / 1000 if entry else 0
         yield Sample(declared.PULL_GROUP_PENDING, group.pending, labels)
@@ -70,15 +66,15 @@ async def _of_groups(redis: Redis, groups: Groups, now_ms: int, patience: float)
             yield Sample(declared.PULL_GROUP_IDLE, idle[labels] / 1000, labels)
 
 
-def _place(topic: TopicReading, group: GroupReading) -> Place:
-    return Place(keys.topic(topic.name), group.position)
+def _place(redis: Redis, topic: TopicReading, group: GroupReading) -> Place:
+    return Place(redis.key.topic(topic.name), group.position)
 
 
 async def _idle_ms(redis: Redis, groups: Groups) -> Mapping[tuple[str, str], int]:
     """Return since when no consumer of each group asked for events, milliseconds; groups without one are left out."""
     async with redis.pipeline(transaction=False) as pipe:
         for topic, group in groups:
-            pipe.xinfo_consumers(keys.topic(topic.name), group.name)
+            pipe.xinfo_consumers(redis.key.topic(topic.name), group.name)
         replies: list[Any] = await pipe.execute(raise_on_error=False) if groups else []
     return {
         (topic.name, group.name): min(int(row["idle"]) for row in rows)
@@ -93,7 +89,7 @@ async def _lags(redis: Redis, groups: Groups, patience: float) -> Mapping[tuple[
     try:
         async with asyncio.timeout(patience):
             for topic, group in _uncounted(groups):
-                stream = keys.topic(topic.name)
+                stream = redis.key.topic(topic.name)
                 lags[topic.name, group.name] = await count_between(redis, stream, group.position, topic.last)
     except TimeoutError:
         pass

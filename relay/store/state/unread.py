@@ -15,7 +15,7 @@ from relay.store.driver.streams import order_of, pages
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 _PAGE = 100  # entries with their bodies
 

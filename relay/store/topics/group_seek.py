@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import ResponseError
 
 from relay.core.errors import StoreError
-from relay.store import keys
 from relay.store.driver.scripts import Script
 from relay.store.driver.streams import count_between, order_of
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 _PAGE = 1000
 
@@ -71,7 +70,7 @@ class Seek:
 async def groups_of(redis: Redis, topic: str) -> list[str]:
     """Return the consumer groups of a topic, including those of push lanes; none if its stream does not exist."""
     try:
-        return [group["name"].decode(errors="replace") for group in await redis.xinfo_groups(keys.topic(topic))]
+        return [group["name"].decode(errors="replace") for group in await redis.xinfo_groups(redis.key.topic(topic))]
     except ResponseError:
         return []
 
@@ -82,7 +81,7 @@ async def plan_seek(redis: Redis, topic: str, group: str, after: str | None) -> 
     Raises:
         StoreError: the topic has no such group.
     """
-    stream = keys.topic(topic)
+    stream = redis.key.topic(topic)
     async with redis.pipeline(transaction=True) as pipe:
         pipe.xinfo_groups(stream)
         pipe.xinfo_stream(stream)
@@ -125,4 +124,4 @@ async def _pending(redis: Redis, stream: str, group: str, start: str) -> list[di
 
 async def seek(redis: Redis, move: Seek) -> int:
     """Move the group; return the number of pending events that are delivered again."""
-    return int(await _seek(redis, [keys.topic(move.topic)], [move.group, move.after, move.entries_read]))
+    return int(await _seek(redis, [redis.key.topic(move.topic)], [move.group, move.after, move.entries_read]))

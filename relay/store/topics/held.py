@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.driver.scripts import Script
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 _STEP = 100  # events a script, which blocks Redis
 _STEP_BYTES = 512 * 1024
@@ -29,7 +28,7 @@ async def topics_with_held_events(redis: Redis, topics: Iterable[str]) -> list[s
     names = list(topics)
     async with redis.pipeline(transaction=False) as pipe:
         for name in names:
-            pipe.exists(keys.held(name))
+            pipe.exists(redis.key.held(name))
         found = await pipe.execute()
     return [name for name, exists in zip(names, found, strict=True) if exists]
 
@@ -41,14 +40,16 @@ async def release_held_events(redis: Redis, topic: str) -> int:
         ResponseError: WRONGTYPE, its key is not repaired yet.
     """
     released = 0
-    while moved := int(await _release(redis, [keys.topic(topic), keys.held(topic), keys.COUNTS], [_STEP, _STEP_BYTES])):
+    while moved := int(
+        await _release(redis, [redis.key.topic(topic), redis.key.held(topic), redis.key.counts], [_STEP, _STEP_BYTES])
+    ):
         released += moved
     return released
 
 
 async def trim_held_events(redis: Redis, topic: str, most_bytes: int) -> int:
     """Delete the oldest held events of `topic` beyond a size; return their number."""
-    held = keys.held(topic)
+    held = redis.key.held(topic)
     size = int(await ask(redis.memory_usage(held)) or 0)
     if size <= most_bytes:
         return 0

@@ -10,16 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from relay.core.event_filter import Candidate
-from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.driver.streams import id_before
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from redis.asyncio import Redis
-
     from relay.core.event_filter import EventFilter
+    from relay.store.driver.client import Redis
 
 _PAGE = 500
 
@@ -67,7 +65,7 @@ class History:
 
     def __init__(self, redis: Redis, topic: str) -> None:
         self._redis = redis
-        self._stream = keys.topic(topic)
+        self._stream = redis.key.topic(topic)
 
     async def extent(self) -> Extent:
         """Return the extent of the history."""

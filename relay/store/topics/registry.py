@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from redis.exceptions import NoPermissionError, ResponseError
 
 from relay.core.errors import StoreError
-from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.driver.scripts import Script
 from relay.store.driver.streams import pages
@@ -17,7 +16,7 @@ from relay.store.isolation import is_wrong_type
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 
 _PAGE = 1000
@@ -38,7 +37,7 @@ class UnknownTopic(StoreError):
 async def register_topics(redis: Redis, names: Iterable[str]) -> None:
     """Record the topics of relay.toml, so that readers of the streams can tell which there are."""
     for page in pages(list(names), _PAGE):
-        await _register(redis, [keys.TOPICS], page)
+        await _register(redis, [redis.key.topics], page)
 
 
 async def find_topic(redis: Redis, name: str) -> bool:
@@ -48,13 +47,13 @@ async def find_topic(redis: Redis, name: str) -> bool:
         UnknownTopic: it has other topics, and not this one.
     """
     try:
-        known = {member.decode() for member in await ask(redis.smembers(keys.TOPICS))}
+        known = {member.decode() for member in await ask(redis.smembers(redis.key.topics))}
     except NoPermissionError:
         return False
     if name in known:
         return True
     try:
-        info = await redis.xinfo_stream(keys.topic(name))
+        info = await redis.xinfo_stream(redis.key.topic(name))
     except ResponseError as error:
         if is_wrong_type(error):
             raise

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from relay.core.event_filter import EventFilter
-from relay.store import keys, wakeups
+from relay.store import wakeups
 from relay.store.driver.client import ask
 from relay.store.driver.scripts import Script
 from relay.store.isolation import Isolation
@@ -28,8 +28,7 @@ from relay.store.topics.history import Span
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from redis.asyncio import Redis
-
+    from relay.store.driver.client import Redis
     from relay.store.topics.history import Survey
 
 MAX_RUNNING = 20
@@ -106,6 +105,7 @@ class Replays:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self._key = redis.key
         self._isolation = Isolation(redis)
 
     async def start(self, order: Order, survey: Survey, now_ms: int) -> Replay:
@@ -125,12 +125,12 @@ class Replays:
             ended_ms=None,
         )
         async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.hset(keys.replay(replay.id), mapping=_fields(replay))
-            pipe.sadd(keys.REPLAYS_RUNNING, replay.id)
-            pipe.zadd(keys.REPLAYS, {replay.id: now_ms})
-            pipe.zremrangebyrank(keys.REPLAYS, 0, -_MAX_REMEMBERED - 1)
+            pipe.hset(self._key.replay(replay.id), mapping=_fields(replay))
+            pipe.sadd(self._key.replays_running, replay.id)
+            pipe.zadd(self._key.replays, {replay.id: now_ms})
+            pipe.zremrangebyrank(self._key.replays, 0, -_MAX_REMEMBERED - 1)
             await pipe.execute()
-        await wakeups.wake(self._redis, wakeups.REPLAY)
+        await wakeups.wake(self._redis, wakeups.replay(self._key))
         return replay
 
     async def get(self, replay_id: str) -> Replay | None:
@@ -140,19 +140,21 @@ class Replays:
 
     async def running(self) -> list[Replay]:
         """Return the running replays, the oldest first."""
-        ids = [row.decode() for row in await ask(self._redis.smembers(keys.REPLAYS_RUNNING))]
-        found, lost = await self._find(ids)
+        found, lost = await self._find(await self._running_ids())
         if lost:
-            log.error("replay.state_lost", deleted=[keys.replay(replay_id) for replay_id in lost])
-            await ask(self._redis.srem(keys.REPLAYS_RUNNING, *lost))
+            log.error("replay.state_lost", deleted=[self._key.replay(replay_id) for replay_id in lost])
+            await ask(self._redis.srem(self._key.replays_running, *lost))
         return sorted(found, key=lambda replay: (replay.started_ms, replay.id))
+
+    async def _running_ids(self) -> list[str]:
+        return [row.decode() for row in await ask(self._redis.smembers(self._key.replays_running))]
 
     async def _find(self, ids: Sequence[str]) -> tuple[list[Replay], list[str]]:
         """Return the replays of `ids`, and the ids that no longer exist; one that cannot be read is in neither."""
         found: list[Replay] = []
         lost: list[str] = []
         for replay_id in ids:
-            types = {keys.replay(replay_id): "hash"}
+            types = {self._key.replay(replay_id): "hash"}
             fields = await self._isolation.contain("replay", replay_id, self._fields_of(replay_id), types)
             if fields == {}:
                 lost.append(replay_id)
@@ -161,30 +163,28 @@ class Replays:
         return found, lost
 
     async def _fields_of(self, replay_id: str) -> dict[bytes, bytes]:
-        return await ask(self._redis.hgetall(keys.replay(replay_id)))
+        return await ask(self._redis.hgetall(self._key.replay(replay_id)))
 
     async def are_running(self) -> bool:
         """Return True if a replay is running; if the set of them was deleted, find them among the remembered ones."""
-        if await ask(self._redis.scard(keys.REPLAYS_RUNNING)):
+        if await ask(self._redis.scard(self._key.replays_running)):
             return True
-        ids = await self._redis.zrange(keys.REPLAYS, 0, -1)
+        ids = await self._redis.zrange(self._key.replays, 0, -1)
         async with self._redis.pipeline(transaction=False) as pipe:
             for replay_id in ids:
-                pipe.hget(keys.replay(replay_id.decode()), "state")
+                pipe.hget(self._key.replay(replay_id.decode()), "state")
             states = await pipe.execute()
         running = [replay_id for replay_id, state in zip(ids, states, strict=True) if state == State.RUNNING.encode()]
         if running:
-            log.error("replay.state_lost", deleted=keys.REPLAYS_RUNNING, running=len(running))
-            await ask(self._redis.sadd(keys.REPLAYS_RUNNING, *running))
+            log.error("replay.state_lost", deleted=self._key.replays_running, running=len(running))
+            await ask(self._redis.sadd(self._key.replays_running, *running))
         return bool(running)
 
     async def all(self) -> list[Replay]:
         """Return the running and the remembered replays, the oldest first."""
-        ids = [row.decode() for row in await self._redis.zrange(keys.REPLAYS, 0, -1)]
-        found, expired = await self._find(ids)
-        if expired:
-            await self._redis.zrem(keys.REPLAYS, *expired)
-        replays = {replay.id: replay for replay in (*found, *await self.running())}
+        found, _ = await self._find([row.decode() for row in await self._redis.zrange(self._key.replays, 0, -1)])
+        running, _ = await self._find(await self._running_ids())
+        replays = {replay.id: replay for replay in (*found, *running)}
         return sorted(replays.values(), key=lambda replay: (replay.started_ms, replay.id))
 
     async def advance(self, replay: Replay, cursor: str, seen: int, entries: Sequence[str], now_ms: int) -> int:
@@ -194,19 +194,25 @@ class Replays:
         """
         order = replay.order
         partition = wakeups.partition_of(order.to)
-        wakeup = wakeups.deliver(partition)
+        wakeup = wakeups.deliver(self._key, partition)
         arguments: list[str | bytes | int] = [replay.cursor, cursor, seen, order.topic, order.to, now_ms]
         arguments += (wakeup.job_id, wakeup.payload, wakeups.LIFETIME_MS, *entries)
         sent: int = await _advance(
             self._redis,
-            [keys.replay(replay.id), keys.topic(order.topic), keys.lane(order.to), keys.ready(partition), wakeup.queue],
+            [
+                self._key.replay(replay.id),
+                self._key.topic(order.topic),
+                self._key.lane(order.to),
+                self._key.ready(partition),
+                wakeup.queue,
+            ],
             arguments,
         )
         return max(sent, 0)
 
     async def end(self, replay_id: str, state: State, reason: str, now_ms: int) -> bool:
         """End a replay; return False if it has ended before, or does not exist."""
-        redis_keys = [keys.replay(replay_id), keys.REPLAYS_RUNNING]
+        redis_keys = [self._key.replay(replay_id), self._key.replays_running]
         ended: int = await _end(self._redis, redis_keys, [replay_id, state, reason, now_ms, _REMEMBERED_MS])
         return ended == 1
 

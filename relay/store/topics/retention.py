@@ -16,9 +16,8 @@ from relay.store.driver.client import ask
 from relay.store.driver.scripts import Script
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
     from relay.core.config.topics import Topic
+    from relay.store.driver.client import Redis
 
 _STEP = 1000  # entries per script, which blocks Redis
 
@@ -58,7 +57,7 @@ class Trimmed:
 
 async def trim_topic(redis: Redis, topic: str, bounds: Bounds, now_ms: int) -> Trimmed:
     """Trim the topic, in steps between which Redis serves other clients."""
-    stream = keys.topic(topic)
+    stream = redis.key.topic(topic)
     size = int(await ask(redis.memory_usage(stream)) or 0)
     entries = int(await redis.xlen(stream))
     if not entries:
@@ -68,7 +67,7 @@ async def trim_topic(redis: Redis, topic: str, bounds: Bounds, now_ms: int) -> T
     soft, hard = int(bounds.size / entry_size), int(bounds.hard_size / entry_size)
     removed = needed = 0
     while True:
-        arguments: list[str | int] = [young, soft, hard, _STEP, keys.LANE_PREFIX, keys.PUSH_GROUP_PREFIX]
+        arguments: list[str | int] = [young, soft, hard, _STEP, redis.key.lane_prefix, keys.PUSH_GROUP_PREFIX]
         gone, missed, entries, needed_by = await _trim(redis, [stream], arguments)
         removed, needed = removed + gone, needed + missed
         if not gone:

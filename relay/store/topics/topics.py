@@ -14,8 +14,9 @@ from relay.store.driver.streams import count_between, lag_of, order_of, pages
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from redis.asyncio import Redis
     from redis.asyncio.client import Pipeline
+
+    from relay.store.driver.client import Redis
 
 ACTIVE, REMOVED = "active", "removed"
 
@@ -97,7 +98,7 @@ async def topic_states(redis: Redis, known: Iterable[str]) -> list[TopicState]:
 
 async def topic_names(redis: Redis, known: Iterable[str]) -> list[str]:
     """Return the topics in `known`, in their order, then all others that ever had an event."""
-    fed = sorted(name.decode() for name in await ask(redis.smembers(keys.TOPICS)))
+    fed = sorted(name.decode() for name in await ask(redis.smembers(redis.key.topics)))
     return list(dict.fromkeys([*known, *fed]))
 
 
@@ -109,9 +110,9 @@ async def read_topics(redis: Redis, names: Sequence[str]) -> list[TopicReading]:
 async def _read_page(redis: Redis, names: Sequence[str]) -> list[TopicReading]:
     def queue(pipe: Pipeline) -> None:
         for name in names:
-            pipe.memory_usage(keys.topic(name))
-            pipe.xinfo_stream(keys.topic(name))
-            pipe.xinfo_groups(keys.topic(name))
+            pipe.memory_usage(redis.key.topic(name))
+            pipe.xinfo_stream(redis.key.topic(name))
+            pipe.xinfo_groups(redis.key.topic(name))
 
     replies = await ask_together(redis, queue, raise_on_error=False)
     return [_reading(name, *row) for name, row in zip(names, zip(*(iter(replies),) * 3, strict=True), strict=True)]
@@ -158,6 +159,6 @@ async def _unread(redis: Redis, reading: TopicReading) -> dict[str, int]:
     counts: dict[str, int] = {}
     total, end = 0, reading.last
     for position in sorted({group.position for group in reading.groups}, key=order_of, reverse=True):
-        total += await count_between(redis, keys.topic(reading.name), position, end)
+        total += await count_between(redis, redis.key.topic(reading.name), position, end)
         counts[position], end = total, min(position, end, key=order_of)
     return counts

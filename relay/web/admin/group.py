@@ -23,10 +23,9 @@ import structlog
 from relay.config.rules_file import RulesFile
 from relay.metrics.process_metrics import ProcessMetrics
 from relay.process.event_loop import stop_on_signals
-from relay.process.lifecycle import Lifecycle, stop_with
+from relay.process.lifecycle import Lifecycle
 from relay.process.shared_metrics import SHARED_FOLDER
-from relay.process.supervisor import Program, supervise
-from relay.process.tasks import in_background
+from relay.process.supervisor import STOP_TIMEOUT, Program, supervise
 from relay.store.driver.client import describe
 from relay.web.admin.listener import PASSED_SOCKET, listening_for_operators
 from relay.web.admin.report import OK, Identity
@@ -157,8 +156,8 @@ async def supervise_role(settings: Settings, role: str, arguments: Sequence[str]
     async with open_group(Identity(role, settings), lifecycle) as group:
         show_current_subscriptions(group.counts, RulesFile(settings.relay_config))
         programs = group.add(role, arguments, count)
-        async with listening_for_operators(group, settings, role), in_background(stop_with(stop, lifecycle)):
-            return await supervise(programs, stop)
+        async with listening_for_operators(group, settings, role), lifecycle.stopping_with(stop):
+            return await supervise(programs, stop, STOP_TIMEOUT + settings.relay_shutdown_delay)
 
 
 def _metrics_directory(stack: AsyncExitStack) -> Path | None:

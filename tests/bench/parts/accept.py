@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from relay.store import keys
 from tests.bench.events import Order
 from tests.bench.processes import load
 from tests.bench.sheet import DIY, FLOOR, RELAY
 from tests.bench.stage import finished, new_stage, serving, sink, topics_by_line
+from tests.support import KEYS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -104,7 +104,7 @@ async def _through(scale: Scale, sheet: Sheet, system: str) -> None:
         async with _ingress(stage, system), worker:
             outcome = await load(Order(stage.port, scale.seconds, round(_FASTEST[system] * scale.seconds)))
             waiting = (
-                (lambda: stage.redis.xlen(keys.INBOX)) if system == RELAY else (lambda: stage.redis.zcard("arq:queue"))
+                (lambda: stage.redis.xlen(KEYS.inbox)) if system == RELAY else (lambda: stage.redis.zcard("arq:queue"))
             )
             ended = await finished(waiting, _DRAIN)
             if system == RELAY:

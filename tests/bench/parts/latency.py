@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from relay.store import keys
 from tests.bench.events import Order
 from tests.bench.processes import load
 from tests.bench.sheet import DIY, RELAY
 from tests.bench.stage import finished, new_stage, percentile, pushed_to, sink, stats_of
+from tests.support import KEYS
 
 if TYPE_CHECKING:
     from tests.bench.scale import Scale
@@ -58,7 +58,7 @@ async def _late_ms(system: str, rate: float, seconds: float) -> list[float]:
 async def _drained(stage: Stage, system: str, events: int) -> None:
     async def missing() -> int:
         if system == RELAY:
-            return events - await stage.delivered() + int(await stage.redis.xlen(keys.INBOX))
+            return events - await stage.delivered() + int(await stage.redis.xlen(KEYS.inbox))
         return int(await stage.redis.zcard("arq:queue"))
 
     await finished(missing, _DRAIN)

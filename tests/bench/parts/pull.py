@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from relay.store import keys
 from tests.bench.floors import TOPIC
 from tests.bench.sheet import FLOOR, RELAY, add_speed
 from tests.bench.stage import new_stage, speed_of_floor
+from tests.support import KEYS
 
 if TYPE_CHECKING:
     from tests.bench.scale import Scale
@@ -25,5 +25,5 @@ async def measure(scale: Scale, sheet: Sheet) -> None:
                 loop, group = _LOOPS[system]
                 speed = await speed_of_floor(loop, stage.embedded.url, scale.routed)
                 add_speed(sheet, PART, "one consumer", system, speed)
-                pending = await stage.redis.xpending(keys.topic(TOPIC), group)
+                pending = await stage.redis.xpending(KEYS.topic(TOPIC), group)
                 assert pending["pending"] == 0, pending

@@ -12,18 +12,17 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from relay.store import keys
 from tests.bench.events import Order
 from tests.bench.processes import load
 from tests.bench.sheet import DIY, RELAY
 from tests.bench.stage import finished, new_stage, pushed_to, sink, topics_by_line
+from tests.support import KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
 
-    from redis.asyncio import Redis
-
+    from relay.store.driver.client import Redis
     from tests.bench.processes import Program
     from tests.bench.scale import Scale
     from tests.bench.sheet import Sheet
@@ -81,7 +80,7 @@ async def _accepting(scale: Scale, sheet: Sheet, system: str) -> None:
 async def _routing(scale: Scale, sheet: Sheet) -> None:
     async with new_stage(topics_by_line(50)) as stage:
         await stage.accept(scale.routed, lines=49)
-        spent, idle = await _spent_by(stage, stage.worker(), lambda: stage.redis.xlen(keys.INBOX))
+        spent, idle = await _spent_by(stage, stage.worker(), lambda: stage.redis.xlen(KEYS.inbox))
         assert (await stage.totals()).routed == scale.routed
     _add(sheet, "route", RELAY, spent, idle, scale.routed)
 
@@ -99,7 +98,7 @@ async def _pushing(scale: Scale, sheet: Sheet) -> None:
         await stage.fill_topic(scale.pushed)
 
         async def missing() -> int:
-            delivered = await stage.redis.hget(keys.lane("team-0"), "delivered")  # type: ignore[misc]  # typed for the blocking client, too
+            delivered = await stage.redis.hget(KEYS.lane("team-0"), "delivered")  # type: ignore[misc]  # typed for the blocking client, too
             return scale.pushed - int(delivered or 0)
 
         spent, idle = await _spent_by(stage, stage.worker(), missing)
@@ -143,7 +142,7 @@ async def _storing(scale: Scale, sheet: Sheet, topics: int) -> None:
     async with new_stage(rules) as stage, stage.worker():
         before = (await stage.redis.info("memory"))["used_memory"]
         await stage.accept(scale.stored)
-        await finished(lambda: stage.redis.xlen(keys.INBOX), _TIMEOUT)
+        await finished(lambda: stage.redis.xlen(KEYS.inbox), _TIMEOUT)
         grown = (await stage.redis.info("memory"))["used_memory"] - before
         assert (await stage.totals()).routed == scale.stored
     sheet.add(PART, f"memory in {topics} topic(s), per topic", RELAY, grown / scale.stored / topics, "bytes/event")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from relay.store import keys
 from tests.bench.sheet import DIY, FLOOR, RELAY, add_speed
 from tests.bench.stage import new_stage, speed_of, speed_of_floor, topics_by_line
+from tests.support import KEYS
 
 if TYPE_CHECKING:
     from tests.bench.scale import Scale
@@ -46,7 +46,7 @@ async def _floor(events: int) -> Speed:
     async with new_stage() as stage:
         await stage.accept(events)
         speed = await speed_of_floor("route", stage.embedded.url, events)
-        assert await stage.redis.xlen(keys.topic("two")) == events
+        assert await stage.redis.xlen(KEYS.topic("two")) == events
     return speed
 
 

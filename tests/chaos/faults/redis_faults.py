@@ -12,7 +12,7 @@ from redis.exceptions import ResponseError
 from relay.store import keys
 from relay.store.driver.client import ask
 from tests.chaos.teams import TEAMS
-from tests.support import eventually
+from tests.support import KEYS, eventually
 
 if TYPE_CHECKING:
     import random
@@ -113,8 +113,8 @@ async def flush_scripts(stage: Stage, _: random.Random, __: float) -> tuple[str,
 async def forget_preparation(stage: Stage, _: random.Random, __: float) -> tuple[str, ...]:
     """Delete the mark that all consumer groups exist."""
     async with stage.redis.client() as redis:
-        await redis.delete(keys.PREPARED)
-    return (keys.PREPARED,)
+        await redis.delete(KEYS.prepared)
+    return (KEYS.prepared,)
 
 
 async def delete_lane_groups(stage: Stage, dice: random.Random, _: float) -> tuple[str, ...]:
@@ -123,7 +123,7 @@ async def delete_lane_groups(stage: Stage, dice: random.Random, _: float) -> tup
     async with stage.redis.client() as redis:
         for team in chosen:
             with suppress(ResponseError):  # the stream does not exist yet
-                await redis.xgroup_destroy(keys.topic(team.topic), keys.push_group(team.name))
+                await redis.xgroup_destroy(KEYS.topic(team.topic), keys.push_group(team.name))
     return tuple(team.name for team in chosen)
 
 
@@ -132,7 +132,7 @@ async def delete_consumers(stage: Stage, dice: random.Random, _: float) -> tuple
     deleted: dict[str, int] = {}
     async with stage.redis.client() as redis:
         for team in dice.sample(TEAMS, len(TEAMS)):
-            stream, group = keys.topic(team.topic), keys.push_group(team.name)
+            stream, group = KEYS.topic(team.topic), keys.push_group(team.name)
             with suppress(ResponseError):  # the stream or the group does not exist yet
                 if len(deleted) < _CHOSEN and (await redis.xpending(stream, group))["pending"]:
                     deleted[team.name] = await redis.xgroup_delconsumer(stream, group, keys.CONSUMER)

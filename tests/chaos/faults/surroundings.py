@@ -18,12 +18,12 @@ from tests.chaos.linq import headers_of, path_of
 from tests.chaos.records import HOLD_CONNECTIONS, SILENCE_DNS, TURN_HOSTILE
 from tests.chaos.switches import HOLD, HOSTILE
 from tests.chaos.teams import FAR, SHORT_SIZE, SHORT_TOPIC, TEAMS
+from tests.support import KEYS
 
 if TYPE_CHECKING:
     import random
 
-    from redis.asyncio import Redis
-
+    from relay.store.driver.client import Redis
     from tests.chaos.stage import Stage
 
 _GUARD = 1.5  # seconds until an ingress knows that Redis is full
@@ -56,15 +56,15 @@ async def start_full(stage: Stage, dice: random.Random, seconds: float) -> tuple
 
 
 async def _accepted(redis: Redis) -> int:
-    return int(await ask(redis.hget(keys.COUNTS, "accepted")) or 0)
+    return int(await ask(redis.hget(KEYS.counts, "accepted")) or 0)
 
 
 async def _left(redis: Redis) -> str:
     """Return the work that can be done without memory; empty if it is done."""
     left = {
-        "in the inbox": await redis.xlen(keys.INBOX),
-        "for the good team": (await owed(redis, keys.topic(_GOOD.topic), keys.push_group(_GOOD.name))).entries,
-        "bytes to trim": max(int(await ask(redis.memory_usage(keys.topic(SHORT_TOPIC))) or 0) - 2 * SHORT_SIZE, 0),
+        "in the inbox": await redis.xlen(KEYS.inbox),
+        "for the good team": (await owed(redis, KEYS.topic(_GOOD.topic), keys.push_group(_GOOD.name))).entries,
+        "bytes to trim": max(int(await ask(redis.memory_usage(KEYS.topic(SHORT_TOPIC))) or 0) - 2 * SHORT_SIZE, 0),
     }
     return ", ".join(f"{count} {what}" for what, count in left.items() if count)
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from aiohttp import web
-    from redis.asyncio import Redis
+
+    from relay.store.driver.client import Redis
 
 NEEDED = ("RELAY_PUBLIC_URL", "RELAY_SECRET_KEY", "LINQ_API_V3_API_KEY")
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from relay.store import keys
 from tests.cli.running import ended, line_with, relay_process
 from tests.sandbox.running import linq_error
+from tests.support import KEYS
 
 if TYPE_CHECKING:
     from aiohttp import web
-    from redis.asyncio import Redis
 
+    from relay.store.driver.client import Redis
     from tests.sandbox.running import RunningSandbox
 
 
@@ -27,7 +27,7 @@ async def test_second_apply_names_the_first_and_follows_it(sandbox: RunningSandb
         return None
 
     async def is_with(process: asyncio.subprocess.Process) -> bool:
-        return f'"pid":{process.pid},' in str(await redis.get(keys.KEYRING_LOCK))
+        return f'"pid":{process.pid},' in str(await redis.get(KEYS.keyring_lock))
 
     sandbox.intercept = hang
     async with relay_process("bootstrap", "apply") as first:
@@ -43,4 +43,4 @@ async def test_second_apply_names_the_first_and_follows_it(sandbox: RunningSandb
             terminated.set()
             assert (await ended(second)).code == 0
     assert len(sandbox.sandbox.state.subscriptions) == 3
-    assert await redis.exists(keys.KEYRING_LOCK) == 0
+    assert await redis.exists(KEYS.keyring_lock) == 0

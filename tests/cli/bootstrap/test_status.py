@@ -8,13 +8,13 @@ import pytest
 
 from relay.core.secret import new_key
 from relay.linq.target_urls import target_url
-from relay.store import keys
 from tests.cli.bootstrap.conftest import KEY, PUBLIC
 from tests.cli.running import main_here
 from tests.sandbox.running import LINES, OTHER_LINE, RunningSandbox
+from tests.support import KEYS
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 
 async def test_rotate_creates_new_secrets(sandbox: RunningSandbox) -> None:
@@ -48,7 +48,7 @@ async def test_rotate_before_apply_has_a_remedy() -> None:
 
 async def test_status_shows_each_line_and_its_problems(sandbox: RunningSandbox, redis: Redis) -> None:
     await main_here("bootstrap", "apply")
-    await redis.hset(keys.LAST_SEEN, LINES[0], "1789377302000 1")  # type: ignore[misc]
+    await redis.hset(KEYS.last_seen, LINES[0], "1789377302000 1")  # type: ignore[misc]
     said = await main_here("bootstrap", "status")
     assert said.code == 1  # the line was heard of in September
     for text in (*LINES, "silent for", "never", "generation 1", "1 silent"):
@@ -90,7 +90,7 @@ async def test_secret_key_can_be_replaced(sandbox: RunningSandbox, redis: Redis)
     assert (said.code, "RELAY_SECRET_KEY_OLD" in said.out) == (0, False)
     assert (await main_here("bootstrap", "plan", **new)).code == 0
     assert sandbox.changes == ["POST /v3/webhook-subscriptions"] * len(LINES)
-    assert await redis.hlen(keys.KEYRING) == len(LINES)  # type: ignore[misc]
+    assert await redis.hlen(KEYS.keyring) == len(LINES)  # type: ignore[misc]
 
 
 async def test_malformed_subscription_is_a_row_of_its_own(sandbox: RunningSandbox) -> None:

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relay.store import keys
 from tests.cli.running import main_here
 from tests.sandbox.running import API_KEY, LINES, RunningSandbox, linq_error
+from tests.support import KEYS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from aiohttp import web
-    from redis.asyncio import Redis
+
+    from relay.store.driver.client import Redis
 
 
 async def test_v2_subscription_is_in_plan_and_status(
@@ -39,7 +40,7 @@ async def test_v2_subscription_is_in_plan_and_status(
     assert [record.secret for record in sandbox.sandbox.state.v2_subscriptions.values()] == ["of our own choosing"]
     assert (await main_here("bootstrap", "plan")).code == 0
 
-    await redis.hset(keys.LAST_SEEN, "v2", f"{round(time.time() * 1000)} -1")  # type: ignore[misc]
+    await redis.hset(KEYS.last_seen, "v2", f"{round(time.time() * 1000)} -1")  # type: ignore[misc]
     said = await main_here("bootstrap", "status")
     assert said.code == 0
     (row,) = [line for line in said.out.splitlines() if line.strip().startswith("v2")]

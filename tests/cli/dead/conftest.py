@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from relay.store import keys
 from relay.store.lanes.lane import Lane
 from tests.cli.running import Said, invoke_beside
+from tests.support import KEYS
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 LINE = "+16465550123"
 RULES = "\n".join(
@@ -52,7 +52,7 @@ async def bury(redis: Redis, subscription: str, event_id: str, **more: str) -> s
     event = await redis.xadd(lane.topic_stream, {"id": event_id, "body": BODY})
     await lane.read_new(1)
     await redis.xack(lane.topic_stream, lane.group, event)
-    entry: bytes = await redis.xadd(keys.lane(subscription, "dead"), fields)
+    entry: bytes = await redis.xadd(KEYS.lane(subscription, "dead"), fields)
     return entry.decode()
 
 

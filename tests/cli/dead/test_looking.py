@@ -13,7 +13,7 @@ from tests.cli.dead.conftest import BODY, DIED, LINE, bury, dead, ids
 from tests.cli.running import main_here
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 # --- list ----------------------------------------------------------------------------------------------
 

@@ -10,12 +10,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from relay.core.errors import RelayError
-from relay.store import keys, wakeups
+from relay.store import wakeups
 from tests.cli.dead.conftest import BODY, RULES, dead, ids
 from tests.cli.running import invoke_beside
+from tests.support import KEYS
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 # --- replay --------------------------------------------------------------------------------------------
 
@@ -24,7 +25,7 @@ async def test_replay_sends_one_event_back_to_its_lane(graves: Redis) -> None:
     said = await dead("replay", "--subscription", "bot", "--id", "e-1", "--json")
     assert (said.code, said.json) == (0, {"replayed": 1, "subscriptions": {"bot": 1}})
     assert ids(await dead("list", "--json")) == [("audit", "e-1"), ("bot", "e-2")]
-    ((_, fields),) = await graves.xrange(keys.lane("bot", "replay"))
+    ((_, fields),) = await graves.xrange(KEYS.lane("bot", "replay"))
     assert (fields[b"id"], fields[b"body"].decode(), fields[b"dead_topic"]) == (b"e-1", BODY, b"support")
 
 
@@ -32,10 +33,10 @@ async def test_replay_wakes_the_lane(graves: Redis) -> None:
     before = time.time() * 1000
     await dead("replay", "--subscription", "bot", "--all")
     partition = wakeups.partition_of("bot")
-    ((lane, since),) = await graves.zrange(keys.ready(partition), 0, -1, withscores=True)
+    ((lane, since),) = await graves.zrange(KEYS.ready(partition), 0, -1, withscores=True)
     assert lane == b"bot"
     assert before - 1 <= since <= time.time() * 1000 + 1
-    assert await graves.zrange(keys.QUEUE, 0, -1) == [wakeups.deliver(partition).job_id.encode()]
+    assert await graves.zrange(KEYS.queue, 0, -1) == [wakeups.deliver(KEYS, partition).job_id.encode()]
 
 
 @pytest.mark.usefixtures("graves")
@@ -48,7 +49,7 @@ async def test_replay_of_all_leaves_none(graves: Redis) -> None:
     said = await dead("replay", "--all", "--json")
     assert said.json == {"replayed": 3, "subscriptions": {"audit": 1, "bot": 2}}
     assert ids(await dead("list", "--json")) == []
-    replayed = [fields[b"id"] for _, fields in await graves.xrange(keys.lane("bot", "replay"))]
+    replayed = [fields[b"id"] for _, fields in await graves.xrange(KEYS.lane("bot", "replay"))]
     assert replayed == [b"e-1", b"e-2"]
 
 
@@ -77,7 +78,7 @@ async def test_replay_without_a_choice_is_refused(arguments: list[str]) -> None:
 
 
 async def test_ledger_balances_before_and_after(graves: Redis) -> None:
-    await graves.hset(keys.COUNTS, mapping={"accepted": 3, "routed": 3})  # type: ignore[misc]
+    await graves.hset(KEYS.counts, mapping={"accepted": 3, "routed": 3})  # type: ignore[misc]
     before = (await invoke_beside("ledger", "--json")).json
     await dead("replay", "--all")
     after = (await invoke_beside("ledger", "--json")).json

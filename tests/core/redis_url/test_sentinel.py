@@ -14,6 +14,12 @@ from relay.core.redis_url.sentinel import SentinelUrl, is_sentinel_url, parse_se
         ("rediss+sentinel://a/m", SentinelUrl((("a", 26379),), "m", has_tls=True)),
         ("redis+sentinel://:p%40ss@a/m", SentinelUrl((("a", 26379),), "m", password="p@ss")),
         (
+            "rediss+sentinel://a/m?ssl_ca_certs=/ca.pem&ssl_check_hostname=false",
+            SentinelUrl(
+                (("a", 26379),), "m", has_tls=True, tls={"ssl_ca_certs": "/ca.pem", "ssl_check_hostname": False}
+            ),
+        ),
+        (
             "redis+sentinel://u:p@a/m?sentinel_username=v&sentinel_password=q",
             SentinelUrl((("a", 26379),), "m", 0, "u", "p", "v", "q"),
         ),
@@ -33,6 +39,8 @@ def test_valid_sentinel_url_is_parsed(text: str, expected: SentinelUrl) -> None:
         ("redis+sentinel://a:0/m", "Sentinel 1 is not HOST"),
         ("redis+sentinel://a,:2/m", "Sentinel 2 is not HOST"),
         ("redis+sentinel://a:x/m", "Sentinel 1 is not HOST"),
+        ("redis+sentinel://a/m?ssl_ca_certs=/ca.pem", "unknown option; known are sentinel_username"),
+        ("rediss+sentinel://a/m?ssl_cert_reqs=maybe", "ssl_cert_reqs has a value that is not required"),
         ("redis+sentinel://a/m?db=1", "unknown option; known are sentinel_username"),
     ],
 )

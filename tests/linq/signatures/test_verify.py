@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from relay.core.secret import SigningSecret
 
 TYPE = "chat.typing_indicator.started"
+TRACE = "6b1f0c9d2a7e4583b0d4e1f29a8c7d35"
 STANDARD_NAMES = ("webhook-id", "webhook-timestamp", "webhook-signature")
 LEGACY_NAMES = ("X-Webhook-Timestamp", "X-Webhook-Signature")
 NO_ENVELOPE = [b"", b"hello", b"[]", b"{}", b'{"event_id":"e"}', b'{"event_type":"t"}', b"\xff\xfe\xfd", b"[" * 100_000]
@@ -49,7 +50,14 @@ NO_ENVELOPE = [b"", b"hello", b"[]", b"{}", b'{"event_id":"e"}', b'{"event_type"
 @pytest.mark.parametrize("headers", [both_headers(), standard_headers(), legacy_headers()], ids=["both", "new", "old"])
 def test_webhook_signed_by_linq_is_accepted(headers: CIMultiDict[str]) -> None:
     assert verify_v3(headers, BODY, [KNOWN], SENT_AT) == VerifiedWebhook(
-        id=EVENT_ID, type=TYPE, dialect=Dialect.V3, webhook_id=EVENT_ID, line=LINE, body=BODY, generation=1
+        id=EVENT_ID,
+        type=TYPE,
+        dialect=Dialect.V3,
+        webhook_id=EVENT_ID,
+        line=LINE,
+        body=BODY,
+        generation=1,
+        trace=TRACE,
     )
 
 

@@ -10,19 +10,17 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from relay.core.errors import StoreUnavailable
-from relay.store import keys
 from relay.store.driver.client import REQUEST_TIMEOUT, open_redis, retry_until_redis_answers
 from relay.store.inbox.acceptor import Acceptor
 from tests.building import webhook_of
 from tests.sentinels import sentinels
-from tests.support import eventually
+from tests.support import KEYS, eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from redis.asyncio import Redis
-
+    from relay.store.driver.client import Redis
     from tests.sentinels import Topology
 
 
@@ -39,7 +37,7 @@ async def topology(tmp_path: Path) -> AsyncIterator[Topology]:
 
 
 async def ids_in_inbox(redis: Redis) -> set[str]:
-    rows = await retry_until_redis_answers("reading the inbox", lambda: redis.xrange(keys.INBOX))
+    rows = await retry_until_redis_answers("reading the inbox", lambda: redis.xrange(KEYS.inbox))
     return {fields[b"id"].decode() for _, fields in rows}
 
 

@@ -4,12 +4,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relay.store import keys, wakeups
+from relay.store import wakeups
 from relay.store.driver.fenced_reads import Claim, LeaseLost, ReadLimits, read_due, read_new
 from relay.store.lanes.lane import Lane
+from tests.support import KEYS
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 STREAM = "relay:topic:support"
 
@@ -20,8 +21,8 @@ async def lane(redis: Redis) -> Lane:
     lane = Lane(redis, "bot", "support")
     await lane.ensure()
     await redis.xadd(STREAM, {"id": "e1", "body": "b"})
-    await redis.zadd(keys.lane("bot", "retries"), {f"{STREAM}|1-1": 1, f"{STREAM}|1-2": 99})
-    await redis.set(keys.lease(wakeups.deliver(wakeups.partition_of("bot")).job_id), "holder")
+    await redis.zadd(KEYS.lane("bot", "retries"), {f"{STREAM}|1-1": 1, f"{STREAM}|1-2": 99})
+    await redis.set(KEYS.lease(wakeups.deliver(KEYS, wakeups.partition_of("bot")).job_id), "holder")
     return lane
 
 
@@ -32,13 +33,13 @@ async def test_worker_without_the_lease_reads_nothing(redis: Redis, lane: Lane, 
     with pytest.raises(LeaseLost):
         await lane.read_due(50, 10, token)
     assert (await redis.xpending(STREAM, lane.group))["pending"] == 0
-    assert await redis.zcard(keys.lane("bot", "retries")) == 2
+    assert await redis.zcard(KEYS.lane("bot", "retries")) == 2
     assert [delivery.record.id for delivery in await lane.read_new(10, "holder")] == ["e1"]
     assert [str(delivery.ref) for delivery in await lane.read_due(50, 10, "holder")] == [f"{STREAM}|1-1"]
 
 
 async def test_free_lease_does_not_block_reads(redis: Redis, lane: Lane) -> None:
-    await redis.delete(keys.lease(wakeups.deliver(wakeups.partition_of("bot")).job_id))
+    await redis.delete(KEYS.lease(wakeups.deliver(KEYS, wakeups.partition_of("bot")).job_id))
     assert len(await lane.read_new(10, "former holder")) == 1
 
 

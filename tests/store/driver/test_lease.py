@@ -10,12 +10,12 @@ from relay.store import keys
 from relay.store.driver.client import WORKER_TIMEOUT, open_redis
 from relay.store.driver.lease import LeaseTaken, acquire_lease
 from tests.sentinels import sentinels
-from tests.support import eventually
+from tests.support import KEYS, eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 JOB = "relay:route"
 QUICK = Timings(lease_renew=0.01)
@@ -33,18 +33,18 @@ async def test_one_holder_at_a_time(redis: Redis) -> None:
 
 async def test_lease_and_arq_lock_end_soon_after_the_last_renewal(redis: Redis) -> None:
     async with acquire_lease(redis, JOB):
-        ours, arqs = await redis.pttl(keys.lease(JOB)), await redis.pttl(keys.ARQ_LOCK_PREFIX + JOB)
+        ours, arqs = await redis.pttl(KEYS.lease(JOB)), await redis.pttl(keys.ARQ_LOCK_PREFIX + JOB)
         assert 0 < ours <= 5000
         assert ours < arqs <= 6000
-    assert not await redis.exists(keys.lease(JOB))
+    assert not await redis.exists(KEYS.lease(JOB))
 
 
 async def test_lease_is_renewed_while_held(redis: Redis) -> None:
     async with acquire_lease(redis, JOB, timings=QUICK):
-        await redis.pexpire(keys.lease(JOB), 100)
+        await redis.pexpire(KEYS.lease(JOB), 100)
 
         async def prolonged() -> bool:
-            left: int = await redis.pttl(keys.lease(JOB))
+            left: int = await redis.pttl(KEYS.lease(JOB))
             return left > 1000
 
         await eventually(prolonged)
@@ -52,19 +52,19 @@ async def test_lease_is_renewed_while_held(redis: Redis) -> None:
 
 async def test_worker_detects_that_another_took_its_lease(redis: Redis) -> None:
     async with acquire_lease(redis, JOB, timings=QUICK) as lease:
-        await redis.set(keys.lease(JOB), "other")
+        await redis.set(KEYS.lease(JOB), "other")
         async with asyncio.timeout(5):
             await lease.lost.wait()
         assert not lease.is_sure
-    assert await redis.get(keys.lease(JOB)) == b"other"
+    assert await redis.get(KEYS.lease(JOB)) == b"other"
 
 
 async def test_expired_free_lease_is_reacquired(redis: Redis) -> None:
     async with acquire_lease(redis, JOB, timings=QUICK) as lease:
-        await redis.delete(keys.lease(JOB))
+        await redis.delete(KEYS.lease(JOB))
 
         async def is_back() -> bool:
-            return bool(await redis.get(keys.lease(JOB)) == lease.token.encode())
+            return bool(await redis.get(KEYS.lease(JOB)) == lease.token.encode())
 
         await eventually(is_back)
         assert lease.is_sure

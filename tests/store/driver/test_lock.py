@@ -15,7 +15,7 @@ from relay.store.driver import lock
 from relay.store.driver.lock import Holder, exclusive_lock
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 KEY = "test:lock"
 DEAD = Holder(host="web-1", pid=4711, since=1_789_377_302, nonce="x")

@@ -17,7 +17,9 @@ from tests.support import eventually
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from redis.asyncio import Connection, Redis
+    from redis.asyncio import Connection
+
+    from relay.store.driver.client import Redis
 
 
 async def read(connection: Connection) -> Any:

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay.core.errors import StoreUnavailable
-from relay.store import keys, wakeups
+from relay.store import wakeups
 from relay.store.driver.client import REQUEST_TIMEOUT, open_redis
 from relay.store.inbox.acceptor import Acceptor
 from tests.building import webhook_of
-from tests.support import hash_of, raw_server
+from tests.support import KEYS, hash_of, raw_server
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
+    from relay.store.driver.client import Redis
     from tests.support import Clock
 
 WINDOW = 3600.0
@@ -25,7 +24,7 @@ async def test_accepted_event_has_all_fields(redis: Redis, clock: Clock) -> None
     arrival = webhook_of()
     async with Acceptor(redis, WINDOW, clock) as acceptor:
         assert await acceptor.accept(arrival) is True
-    [(_, fields)] = await redis.xrange(keys.INBOX)
+    [(_, fields)] = await redis.xrange(KEYS.inbox)
     assert fields == {
         b"id": arrival.id.encode(),
         b"type": arrival.type.encode(),
@@ -42,8 +41,8 @@ async def test_concurrent_copies_are_accepted_once(redis: Redis, clock: Clock) -
     async with Acceptor(redis, WINDOW, clock) as acceptor:
         answers = await asyncio.gather(*(acceptor.accept(arrival) for _ in range(50)))
     assert sorted(answers) == [False] * 49 + [True]
-    assert await redis.xlen(keys.INBOX) == 1
-    assert await hash_of(redis, keys.COUNTS) == {"accepted": "1", "duplicate": "49"}
+    assert await redis.xlen(KEYS.inbox) == 1
+    assert await hash_of(redis, KEYS.counts) == {"accepted": "1", "duplicate": "49"}
 
 
 async def test_copies_through_two_processes_are_accepted_once(redis: Redis, clock: Clock) -> None:
@@ -57,7 +56,7 @@ async def test_event_is_new_again_after_the_dedupe_window(redis: Redis, clock: C
     async with Acceptor(redis, WINDOW, clock) as acceptor:
         arrival = webhook_of()
         await acceptor.accept(arrival)
-    lifetime = await redis.pttl(keys.SEEN_PREFIX + arrival.id)
+    lifetime = await redis.pttl(KEYS.seen_prefix + arrival.id)
     assert WINDOW * 1000 - 5000 < lifetime <= WINDOW * 1000
 
 
@@ -75,16 +74,16 @@ async def test_wake_up_is_queued_in_arq_format(redis: Redis, clock: Clock) -> No
         await acceptor.accept(webhook_of())
         await acceptor.accept(webhook_of())
     assert await redis.get("arq:job:relay:route") == b'{"t":null,"f":"route","a":[],"k":{},"et":1}'
-    assert await redis.zrange(keys.QUEUE, 0, -1, withscores=True) == [(b"relay:route", float(wakeups.NOW))]
+    assert await redis.zrange(KEYS.queue, 0, -1, withscores=True) == [(b"relay:route", float(wakeups.NOW))]
 
 
 async def test_duplicate_wakes_no_router(redis: Redis, clock: Clock) -> None:
     async with Acceptor(redis, WINDOW, clock) as acceptor:
         arrival = webhook_of()
         await acceptor.accept(arrival)
-        await redis.delete(keys.QUEUE, "arq:job:relay:route")
+        await redis.delete(KEYS.queue, "arq:job:relay:route")
         assert await acceptor.accept(arrival) is False
-    assert not await redis.exists(keys.QUEUE, "arq:job:relay:route")
+    assert not await redis.exists(KEYS.queue, "arq:job:relay:route")
 
 
 async def test_script_is_sent_again_after_a_script_flush(redis: Redis, clock: Clock) -> None:
@@ -129,5 +128,5 @@ async def test_full_redis_refuses_without_a_partial_write(redis: Redis, clock: C
                 await acceptor.accept(arrival)
         finally:
             await redis.config_set("maxmemory", before)
-        assert not await redis.exists(keys.SEEN_PREFIX + arrival.id)
+        assert not await redis.exists(KEYS.seen_prefix + arrival.id)
         assert await acceptor.accept(arrival) is True

@@ -8,16 +8,15 @@ import pytest
 from structlog.testing import capture_logs
 
 from relay.core.event import Dialect
-from relay.store import keys
 from relay.store.inbox.acceptor import Acceptor
 from relay.store.inbox.audit import InboxAudit
 from relay.store.inbox.quarantine import Quarantine, Readable
 from relay.store.lanes.ledger import Ledger, Totals
 from tests.building import webhook_of
+from tests.support import KEYS
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
+    from relay.store.driver.client import Redis
     from tests.support import Clock
 
 
@@ -45,7 +44,7 @@ async def totals(redis: Redis) -> Totals:
 
 
 async def test_deleted_inbox_is_counted_as_lost(redis: Redis, audit: InboxAudit) -> None:
-    await redis.delete(keys.INBOX)
+    await redis.delete(KEYS.inbox)
     assert not (await totals(redis)).balances
     assert await logged(audit) == [{"deleted": "entries of relay:inbox", "lost": 3}]
     assert await totals(redis) == Totals(3, 0, 2, 0, 0, 0, lost=3)
@@ -54,7 +53,7 @@ async def test_deleted_inbox_is_counted_as_lost(redis: Redis, audit: InboxAudit)
 
 
 async def test_deleted_entry_of_the_inbox_is_counted_as_lost(redis: Redis, audit: InboxAudit) -> None:
-    await redis.xtrim(keys.INBOX, maxlen=2, approximate=False)
+    await redis.xtrim(KEYS.inbox, maxlen=2, approximate=False)
     assert await logged(audit) == [{"deleted": "entries of relay:inbox", "lost": 1}]
     assert (await totals(redis)).balances
 
@@ -63,13 +62,13 @@ async def test_deleted_quarantine_is_counted_as_dropped(redis: Redis, audit: Inb
     [first, _] = [body.entry async for body in Quarantine(redis).all()]
     await Quarantine(redis).retry([Readable(first, "e", "message.received", b"claim")], 60_000, 1)
     assert await logged(audit) == []
-    await redis.delete(keys.QUARANTINE)
+    await redis.delete(KEYS.quarantine)
     assert await logged(audit) == [{"deleted": "entries of relay:quarantine", "lost": 1}]
     assert (await totals(redis)).quarantine_dropped == 1
 
 
 async def test_deleted_counters_begin_with_what_is_there(redis: Redis, audit: InboxAudit) -> None:
-    await redis.delete(keys.COUNTS)
+    await redis.delete(KEYS.counts)
     assert await logged(audit) == [
         {"deleted": "relay:counts", "accepted_before": 3, "accepted": 0},
         {"deleted": "counters of relay:inbox in relay:counts", "kept": 3},

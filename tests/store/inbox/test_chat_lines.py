@@ -7,17 +7,17 @@ import pytest
 from structlog.testing import capture_logs
 
 from relay.core.event import Dialect
-from relay.store import keys, wakeups
+from relay.store import wakeups
 from relay.store.driver.client import WORKER_TIMEOUT, open_redis
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.inbox.chat_lines import Bounds, ChatLines, Sighting
 from tests.bootstrap.redis_proxy import proxy_to
 from tests.building import LINE, OTHER_LINE
 from tests.conftest import NOW
-from tests.support import Clock, eventually, hash_of
+from tests.support import KEYS, Clock, eventually, hash_of
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 TOKEN = "me"
 HOUR = 3600.0
@@ -35,8 +35,8 @@ async def line_of(chats: ChatLines, sighting: Sighting) -> str | None:
 
 async def remembered(redis: Redis) -> list[str]:
     """Return the chats in Redis, the oldest proof first, and check that both keys agree."""
-    proved = [chat.decode() for chat in await redis.zrange(keys.CHATS_PROVED, 0, -1)]
-    assert set(proved) == set(await hash_of(redis, keys.CHATS))
+    proved = [chat.decode() for chat in await redis.zrange(KEYS.chats_proved, 0, -1)]
+    assert set(proved) == set(await hash_of(redis, KEYS.chats))
     return proved
 
 
@@ -50,7 +50,7 @@ async def calls(redis: Redis) -> dict[str, int]:
 @pytest.fixture
 async def chats(redis: Redis, clock: Clock) -> ChatLines:
     """The index of a router that has the lease."""
-    await redis.set(keys.lease(wakeups.ROUTE.job_id), TOKEN)
+    await redis.set(KEYS.lease(wakeups.route(KEYS).job_id), TOKEN)
     return ChatLines(redis, clock)
 
 
@@ -82,7 +82,7 @@ async def test_chats_of_v2_and_v3_are_kept_apart(redis: Redis, chats: ChatLines)
     await chats.resolve([seen("7", LINE, Dialect.V2), seen("7", OTHER_LINE, Dialect.V3)], TOKEN)
     wanted = [seen("7", None, Dialect.V2), seen("7", None, Dialect.V3)]
     assert await chats.resolve(wanted, TOKEN) == [LINE, OTHER_LINE]
-    assert await hash_of(redis, keys.CHATS) == {"v2:7": LINE, "v3:7": OTHER_LINE}
+    assert await hash_of(redis, KEYS.chats) == {"v2:7": LINE, "v3:7": OTHER_LINE}
 
 
 async def test_oversized_chat_id_is_not_stored(redis: Redis, chats: ChatLines) -> None:
@@ -151,7 +151,7 @@ async def test_busy_chat_is_written_once_an_hour(redis: Redis, clock: Clock, cha
     written = set()
     for _ in range(12 * 4 + 1):
         await chats.resolve([seen(line=LINE)], TOKEN)
-        written.add(await redis.zscore(keys.CHATS_PROVED, "v3:C"))
+        written.add(await redis.zscore(KEYS.chats_proved, "v3:C"))
         clock.now += HOUR / 4
     assert written == {(NOW + hour * HOUR) * 1000 for hour in range(12 + 1)}
 
@@ -217,7 +217,7 @@ async def test_chat_expires_after_its_last_proof(
 
 async def test_unused_index_expires(redis: Redis, chats: ChatLines) -> None:
     await chats.resolve([seen(line=LINE)], TOKEN)
-    for key in (keys.CHATS, keys.CHATS_PROVED, keys.CHATS_LAST_WRITER):
+    for key in (KEYS.chats, KEYS.chats_proved, KEYS.chats_last_writer):
         assert 89 * DAY < await redis.ttl(key) <= 90 * DAY
 
 
@@ -235,9 +235,9 @@ async def test_router_without_the_lease_stores_nothing(redis: Redis, chats: Chat
 async def test_writes_of_another_router_override_the_cache(redis: Redis, clock: Clock, chats: ChatLines) -> None:
     await chats.resolve([seen(line=LINE)], TOKEN)
     await ChatLines(redis, clock).resolve([seen(line=LINE), seen("D", LINE)], TOKEN)
-    await redis.set(keys.lease(wakeups.ROUTE.job_id), "the other")
+    await redis.set(KEYS.lease(wakeups.route(KEYS).job_id), "the other")
     await ChatLines(redis, clock).resolve([seen(line=OTHER_LINE)], "the other")
-    await redis.set(keys.lease(wakeups.ROUTE.job_id), TOKEN)
+    await redis.set(KEYS.lease(wakeups.route(KEYS).job_id), TOKEN)
     await chats.begin()
     assert await line_of(chats, seen()) == OTHER_LINE
 
@@ -252,7 +252,7 @@ async def test_last_writer_keeps_its_cache(redis: Redis, chats: ChatLines) -> No
 
 async def test_possibly_lost_chats_are_stored_again(redis: Redis, chats: ChatLines) -> None:
     await chats.resolve([seen("C", LINE), seen("D", LINE)], TOKEN)
-    await redis.delete(keys.CHATS, keys.CHATS_PROVED)
+    await redis.delete(KEYS.chats, KEYS.chats_proved)
     chats.resync()
     assert await chats.resolve([seen("C", LINE), seen("D")], TOKEN) == [LINE, LINE]
     assert await remembered(redis) == ["v3:C"]
@@ -274,12 +274,12 @@ async def test_batch_waits_for_redis_and_gets_its_lines(redis_url: str, clock: C
 
 
 async def test_proofs_are_stored_later_after_an_interrupted_store(redis: Redis, chats: ChatLines) -> None:
-    await redis.set(keys.CHATS, "in the way")
+    await redis.set(KEYS.chats, "in the way")
     task = asyncio.create_task(chats.resolve([seen("C", LINE)], TOKEN))
     with capture_logs() as logs:
         await eventually(lambda: any(entry["event"] == "redis.waiting" for entry in logs))
     task.cancel()
     await asyncio.wait([task])
-    await redis.delete(keys.CHATS)
+    await redis.delete(KEYS.chats)
     await chats.resolve([seen("D", LINE)], TOKEN)
-    assert await hash_of(redis, keys.CHATS) == {"v3:C": LINE, "v3:D": LINE}
+    assert await hash_of(redis, KEYS.chats) == {"v3:C": LINE, "v3:D": LINE}

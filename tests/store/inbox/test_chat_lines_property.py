@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from hypothesis import given
 from hypothesis import strategies as st
-from redis.asyncio import Redis
 
 from relay.core.event import Dialect
+from relay.store.driver.client import Redis
 from relay.store.inbox.chat_lines import Bounds, ChatLines, Sighting
 from tests.building import CUSTOMER, LINE, OTHER_LINE
 from tests.conftest import NOW

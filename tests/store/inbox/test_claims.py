@@ -9,17 +9,15 @@ import pytest
 from structlog.testing import capture_logs
 
 from relay.core.event import Dialect
-from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.inbox.acceptor import Acceptor
 from relay.store.inbox.claims import CLAIM_BYTES, claim_of
 from relay.store.inbox.quarantine import Quarantine, Readable
 from tests.building import LINE, OTHER_LINE, webhook_of
-from tests.support import hash_of
+from tests.support import KEYS, hash_of
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
+    from relay.store.driver.client import Redis
     from tests.support import Clock
 
 WINDOW = 3600.0
@@ -51,7 +49,7 @@ async def test_only_the_same_owner_or_body_is_a_duplicate(
     async with Acceptor(redis, WINDOW, clock) as acceptor:
         for webhook, expected in ((first, True), (second, is_new), (first, False), (second, False)):
             assert await acceptor.accept(webhook) is expected  # type: ignore[arg-type]  # parametrized
-    assert await redis.xlen(keys.INBOX) == 1 + bool(is_new)
+    assert await redis.xlen(KEYS.inbox) == 1 + bool(is_new)
 
 
 async def test_conflict_is_counted_and_logged_with_both_accepted(redis: Redis, clock: Clock) -> None:
@@ -59,19 +57,19 @@ async def test_conflict_is_counted_and_logged_with_both_accepted(redis: Redis, c
     async with Acceptor(redis, WINDOW, clock) as acceptor:
         with capture_logs() as logs:
             assert await asyncio.gather(*map(acceptor.accept, (forged, EVENT))) == [True, True]
-    assert await hash_of(redis, keys.COUNTS) == {"accepted": "2", "id_conflict": "1"}
+    assert await hash_of(redis, KEYS.counts) == {"accepted": "2", "id_conflict": "1"}
     assert [(line["event"], line["id"], line["line"]) for line in logs] == [("event.id_conflict", "e1", LINE)]
 
 
 async def test_dedupe_key_of_another_type_is_replaced(redis: Redis, clock: Clock) -> None:
-    await ask(redis.hset(keys.SEEN_PREFIX + "e1", "a", "b"))
+    await ask(redis.hset(KEYS.seen_prefix + "e1", "a", "b"))
     async with Acceptor(redis, WINDOW, clock) as acceptor:
         assert await asyncio.gather(*map(acceptor.accept, (webhook_of(), EVENT, webhook_of()))) == [True] * 3
         assert await acceptor.accept(EVENT) is False
 
 
 async def test_claim_costs_redis_no_additional_memory(redis: Redis, clock: Clock) -> None:
-    with_claim, without = (f"{keys.SEEN_PREFIX}{digit * 36}" for digit in "12")  # a UUID is as long
+    with_claim, without = (f"{KEYS.seen_prefix}{digit * 36}" for digit in "12")  # a UUID is as long
     await redis.set(without, "", px=1000)
     async with Acceptor(redis, WINDOW, clock) as acceptor:
         await acceptor.accept(webhook_of(event_id="1" * 36))

@@ -6,17 +6,16 @@ import pytest
 from redis.exceptions import ResponseError
 
 from relay.core.event import Dialect
-from relay.store import keys, wakeups
+from relay.store import wakeups
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.inbox import inbox as module
 from relay.store.inbox.acceptor import Acceptor
 from relay.store.inbox.inbox import BEGINNING, Inbox, Move, Moved, NotPrepared, Permit, compile_feeds, parts_of
 from tests.building import TWO_TOPICS, config_of, webhook_of
-from tests.support import hash_of
+from tests.support import KEYS, hash_of
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
+    from relay.store.driver.client import Redis
     from relay.store.inbox.inbox import InboxEntry
     from tests.support import Clock
 
@@ -29,7 +28,7 @@ TOPICS = ("relay:topic:messages", "relay:topic:everything")
 @pytest.fixture
 async def inbox(redis: Redis) -> Inbox:
     """A prepared inbox, with the router's lease acquired."""
-    await redis.set(keys.lease(wakeups.ROUTE.job_id), PERMIT.token)
+    await redis.set(KEYS.lease(wakeups.route(KEYS).job_id), PERMIT.token)
     inbox = Inbox(redis)
     await inbox.mark_prepared(PERMIT.preparation)
     return inbox
@@ -47,7 +46,7 @@ def move(entry: InboxEntry, *topics: str) -> Move:
 
 
 async def commit(inbox: Inbox, *moves: Move, permit: Permit = PERMIT) -> Moved:
-    return await inbox.commit(parts_of(compile_feeds(config_of(TWO_TOPICS)), moves), permit, NOW_MS)
+    return await inbox.commit(parts_of(compile_feeds(config_of(TWO_TOPICS), KEYS), moves), permit, NOW_MS)
 
 
 async def bodies(redis: Redis, stream: str) -> list[bytes]:
@@ -60,7 +59,7 @@ async def bodies(redis: Redis, stream: str) -> list[bytes]:
 async def test_accepted_events_are_read_in_order(redis: Redis, inbox: Inbox, clock: Clock) -> None:
     await accept(redis, clock, 3)
     entries = await inbox.read(10)
-    assert [entry.entry for entry in entries] == [entry for entry, _ in await redis.xrange(keys.INBOX)]
+    assert [entry.entry for entry in entries] == [entry for entry, _ in await redis.xrange(KEYS.inbox)]
     assert {(entry.dialect, entry.line, entry.at) for entry in entries} == {
         (Dialect.V3, "+16465550123", b"1789377302000")
     }
@@ -81,13 +80,13 @@ async def test_unused_inbox_is_empty(inbox: Inbox, block_ms: int | None) -> None
 
 
 async def test_foreign_entry_is_read_as_empty(redis: Redis, inbox: Inbox) -> None:
-    await redis.xadd(keys.INBOX, {"foreign": "entry"})
+    await redis.xadd(KEYS.inbox, {"foreign": "entry"})
     [entry] = await inbox.read(10)
     assert (entry.body, entry.line, entry.dialect) == (b"", None, Dialect.V3)
 
 
 async def test_binary_entry_is_readable(redis: Redis, inbox: Inbox) -> None:
-    await redis.xadd(keys.INBOX, {"line": b"\xff", "webhook_id": b"\xff"})
+    await redis.xadd(KEYS.inbox, {"line": b"\xff", "webhook_id": b"\xff"})
     [entry] = await inbox.read(10)
     assert (entry.line, entry.webhook_id) == ("\ufffd", "\ufffd")
 
@@ -99,16 +98,19 @@ async def test_commit_moves_counts_and_wakes_in_one_step(redis: Redis, inbox: In
     await accept(redis, clock, 2)
     first, second = await inbox.read(10)
     assert await commit(inbox, move(first, "messages", "everything"), move(second, "everything")) == (2, 0, 0)
-    assert await redis.xlen(keys.INBOX) == 0
+    assert await redis.xlen(KEYS.inbox) == 0
     assert await redis.xlen("relay:topic:messages") == 1
     assert await bodies(redis, "relay:topic:everything") == [first.body, second.body]
-    assert (await hash_of(redis, keys.COUNTS))["routed"] == "2"
-    assert await redis.smembers(keys.TOPICS) == {b"messages", b"everything"}  # type: ignore[misc]  # typed for the blocking client, too
+    assert (await hash_of(redis, KEYS.counts))["routed"] == "2"
+    assert await redis.smembers(KEYS.topics) == {b"messages", b"everything"}  # type: ignore[misc]  # typed for the blocking client, too
     for name in ("bot", "crm"):
         partition = wakeups.partition_of(name)
-        assert name.encode() in await redis.zrange(keys.ready(partition), 0, -1)
-        assert await redis.get(f"arq:job:{wakeups.deliver(partition).job_id}") == wakeups.deliver(partition).payload
-        assert await redis.zscore(keys.QUEUE, wakeups.deliver(partition).job_id) == wakeups.NOW
+        assert name.encode() in await redis.zrange(KEYS.ready(partition), 0, -1)
+        assert (
+            await redis.get(f"arq:job:{wakeups.deliver(KEYS, partition).job_id}")
+            == wakeups.deliver(KEYS, partition).payload
+        )
+        assert await redis.zscore(KEYS.queue, wakeups.deliver(KEYS, partition).job_id) == wakeups.NOW
 
 
 async def test_repeated_commit_moves_an_entry_once(redis: Redis, inbox: Inbox, clock: Clock) -> None:
@@ -122,23 +124,23 @@ async def test_repeated_commit_moves_an_entry_once(redis: Redis, inbox: Inbox, c
 async def test_missing_entry_feeds_and_wakes_no_lane(redis: Redis, inbox: Inbox, clock: Clock) -> None:
     await accept(redis, clock, 3)
     first, second, third = await inbox.read(10)
-    await redis.xdel(keys.INBOX, second.entry)
+    await redis.xdel(KEYS.inbox, second.entry)
     moved = await commit(inbox, move(first, "messages"), move(second, "everything"), move(third, "messages"))
     assert moved == (2, 0, 0)
     assert await bodies(redis, "relay:topic:messages") == [first.body, third.body]
-    assert await redis.smembers(keys.TOPICS) == {b"messages"}  # type: ignore[misc]  # as above
-    assert await redis.zcard(keys.ready(wakeups.partition_of("crm"))) == 0
+    assert await redis.smembers(KEYS.topics) == {b"messages"}  # type: ignore[misc]  # as above
+    assert await redis.zcard(KEYS.ready(wakeups.partition_of("crm"))) == 0
 
 
 async def test_entries_accepted_meanwhile_are_kept(redis: Redis, inbox: Inbox, clock: Clock) -> None:
     """A replica that was behind and became the primary can write an id below those that were read."""
     await accept(redis, clock, 2)
     first, second = await inbox.read(10)
-    await redis.delete(keys.INBOX)
-    between = await redis.xadd(keys.INBOX, {"id": "x"}, id="1-1")
-    await redis.xadd(keys.INBOX, {"id": "y"}, id=second.entry)
+    await redis.delete(KEYS.inbox)
+    between = await redis.xadd(KEYS.inbox, {"id": "x"}, id="1-1")
+    await redis.xadd(KEYS.inbox, {"id": "y"}, id=second.entry)
     assert await commit(inbox, move(first, "messages"), move(second, "messages")) == (1, 0, 0)
-    assert [entry for entry, _ in await redis.xrange(keys.INBOX)] == [between]
+    assert [entry for entry, _ in await redis.xrange(KEYS.inbox)] == [between]
 
 
 async def test_router_without_the_lease_moves_nothing(redis: Redis, inbox: Inbox, clock: Clock) -> None:
@@ -146,7 +148,7 @@ async def test_router_without_the_lease_moves_nothing(redis: Redis, inbox: Inbox
     [entry] = await inbox.read(10)
     with pytest.raises(LeaseLost):
         await commit(inbox, move(entry, "messages"), permit=PERMIT._replace(token="somebody else"))
-    assert await redis.xlen(keys.INBOX) == 1
+    assert await redis.xlen(KEYS.inbox) == 1
     assert not await redis.exists("relay:topic:messages")
 
 
@@ -156,12 +158,12 @@ async def test_no_entry_is_moved_while_lanes_are_unprepared(
 ) -> None:
     await accept(redis, clock)
     [entry] = await inbox.read(10)
-    await redis.delete(keys.PREPARED)
+    await redis.delete(KEYS.prepared)
     if mark:
         await inbox.mark_prepared(mark)
     with pytest.raises(NotPrepared):
         await commit(inbox, move(entry, "messages"))
-    assert await redis.xlen(keys.INBOX) == 1
+    assert await redis.xlen(KEYS.inbox) == 1
     assert not await redis.exists("relay:topic:messages")
 
 
@@ -169,8 +171,8 @@ async def test_unmatched_events_are_counted_by_type(redis: Redis, inbox: Inbox, 
     await accept(redis, clock, 2)
     first, second = await inbox.read(10)
     assert await commit(inbox, move(first), move(second, "messages")) == (1, 1, 0)
-    assert await hash_of(redis, keys.UNMATCHED) == {"message.received": "1"}
-    counts = await hash_of(redis, keys.COUNTS)
+    assert await hash_of(redis, KEYS.unmatched) == {"message.received": "1"}
+    counts = await hash_of(redis, KEYS.counts)
     assert (counts["unmatched"], counts["routed"]) == ("1", "1")
 
 
@@ -179,7 +181,7 @@ async def test_undecodable_event_is_quarantined_and_blocks_no_other(redis: Redis
     first, second = await inbox.read(10)
     strange = Move(first.entry, (), ["reason", "odd", "body", first.body], len(first.body), quarantined=True)
     assert await commit(inbox, strange, move(second, "messages")) == (1, 0, 1)
-    [(_, fields)] = await redis.xrange(keys.QUARANTINE)
+    [(_, fields)] = await redis.xrange(KEYS.quarantine)
     assert fields == {b"reason": b"odd", b"body": first.body}
     assert await redis.xlen("relay:topic:messages") == 1
 
@@ -196,7 +198,7 @@ async def test_full_redis_still_routes_accepted_events(redis: Redis, inbox: Inbo
     assert await bodies(redis, "relay:topic:messages") == [entry.body for entry in entries]
 
 
-@pytest.mark.parametrize("stream", [keys.UNMATCHED, keys.QUARANTINE])
+@pytest.mark.parametrize("stream", [KEYS.unmatched, KEYS.quarantine])
 async def test_wrong_key_type_moves_and_loses_nothing(redis: Redis, inbox: Inbox, clock: Clock, stream: str) -> None:
     await accept(redis, clock, 3)
     first, second, third = await inbox.read(10)

@@ -14,7 +14,7 @@ from tests.support import eventually
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 
 @pytest.fixture(autouse=True)

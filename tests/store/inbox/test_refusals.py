@@ -9,7 +9,7 @@ from relay.store.inbox.refusals import Refusals, refused_counts
 from tests.support import eventually
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 WEEK = 604_800.0
 

@@ -8,18 +8,16 @@ from structlog.testing import capture_logs
 
 from relay.core.errors import StoreUnavailable
 from relay.core.secret import new_key
-from relay.store import keys
 from relay.store.driver.client import ask, open_redis
 from relay.store.keyring.encryption import Cipher
 from relay.store.keyring.key_cache import KeyCache, KeyringState
 from relay.store.keyring.keyring import Keyring
 from tests.building import LINE, OTHER_LINE, OTHER_SECRET, SECRET, known
-from tests.support import eventually
+from tests.support import KEYS, eventually
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
     from relay.core.line_secret import LineSecret
+    from relay.store.driver.client import Redis
     from relay.store.keyring.record import KeyRecord
 
 
@@ -87,7 +85,7 @@ async def test_emptied_keyring_keeps_the_secrets(redis: Redis, keyring: Keyring)
     await keyring.store(LINE, 1, "id", SECRET, 0)
     async with KeyCache(keyring) as cache:
         await cache.renew()
-        await redis.delete(keys.KEYRING)
+        await redis.delete(KEYS.keyring)
         await cache.renew()
         assert cache.secrets_for(LINE, None) == (known(),)
 
@@ -136,7 +134,7 @@ BROKEN = [b"not JSON", b"[]", b'{"line": "%b", "generation": 1}' % OTHER_LINE.en
 @pytest.mark.parametrize("row", BROKEN)
 async def test_broken_record_breaks_its_line_only(redis: Redis, keyring: Keyring, row: bytes) -> None:
     await keyring.store(LINE, 1, "good", SECRET, 0)
-    await ask(redis.hset(keys.KEYRING, mapping={"bad": row}))
+    await ask(redis.hset(KEYS.keyring, mapping={"bad": row}))
     with capture_logs() as logs:
         async with KeyCache(keyring) as cache:
             await cache.renew()
@@ -152,8 +150,8 @@ async def test_record_that_breaks_while_running_keeps_its_secret(redis: Redis, k
     await keyring.store(LINE, 1, "id", SECRET, 0)
     async with KeyCache(keyring) as cache:
         await cache.renew()
-        await ask(redis.hset(keys.KEYRING, "id", "broken"))
-        await redis.delete(keys.KEYRING_REVISION)
+        await ask(redis.hset(KEYS.keyring, "id", "broken"))
+        await redis.delete(KEYS.keyring_revision)
         await cache.renew()
         assert cache.secrets_for(LINE, None) == (known(),)
         assert len(cache.errors) == 1
@@ -172,7 +170,7 @@ async def test_state_names_the_cause(redis: Redis, keyring: Keyring, fill: objec
         for line in (LINE, OTHER_LINE):
             await Keyring(redis, fill).store(line, 1, line, SECRET, 0)
     elif fill is not None:
-        await ask(redis.hset(keys.KEYRING, "x", "broken"))
+        await ask(redis.hset(KEYS.keyring, "x", "broken"))
     assert KeyCache(keyring).state is KeyringState.NOT_READ
     async with KeyCache(keyring) as cache:
         await cache.renew()
@@ -188,16 +186,16 @@ async def test_wrong_key_is_logged_once_for_all_lines(redis: Redis, keyring: Key
             await cache.renew()
     first, rest = (line["message"] for line in logs)
     assert "was encrypted with another RELAY_SECRET_KEY: use that key" in first
-    assert rest == "the same for 1 more records of relay:keyring"
+    assert rest == "the same for 1 more records of the keyring"
 
 
 async def test_keyring_of_another_type_keeps_the_secrets(redis: Redis, keyring: Keyring) -> None:
     await keyring.store(LINE, 1, "id", SECRET, 0)
     async with KeyCache(keyring) as cache:
         await cache.renew()
-        await redis.rename(keys.KEYRING, "aside")
-        await redis.set(keys.KEYRING, "a string")
-        await redis.set(keys.KEYRING_REVISION, "another")
+        await redis.rename(KEYS.keyring, "aside")
+        await redis.set(KEYS.keyring, "a string")
+        await redis.set(KEYS.keyring_revision, "another")
         with pytest.raises(StoreUnavailable):
             await cache.renew()
         assert (cache.secrets_for(LINE, None), "WRONGTYPE" in str(cache.read_error)) == ((known(),), True)

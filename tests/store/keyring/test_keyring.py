@@ -6,16 +6,15 @@ import pytest
 
 from relay.core.errors import StoreError
 from relay.core.secret import new_key
-from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.keyring.encryption import Cipher
 from relay.store.keyring.keyring import STRAGGLERS, Keyring
 from relay.store.keyring.record import UnusableRecord
 from tests.building import LINE, OTHER_LINE, SECRET, known
-from tests.support import hash_of
+from tests.support import KEYS, hash_of
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 
 async def test_secret_is_stored_encrypted_and_decrypted_unchanged(redis: Redis) -> None:
@@ -24,7 +23,7 @@ async def test_secret_is_stored_encrypted_and_decrypted_unchanged(redis: Redis) 
     [record] = await keyring.records()
     assert keyring.open(record) == known(LINE, 2, SECRET)
     assert (record.subscription_id, record.stored_at) == ("linq-id", 17)
-    stored = "".join((await hash_of(redis, keys.KEYRING)).values())
+    stored = "".join((await hash_of(redis, KEYS.keyring)).values())
     assert SECRET.text.removeprefix("whsec_") not in stored
 
 
@@ -63,7 +62,7 @@ async def test_another_key_decrypts_no_secret(redis: Redis) -> None:
 async def test_broken_record_breaks_no_other(redis: Redis, row: bytes, owner: str) -> None:
     keyring = Keyring(redis, Cipher(new_key()))
     await keyring.store(OTHER_LINE, 1, "good", SECRET, 0)
-    await ask(redis.hset(keys.KEYRING, mapping={"bad": row}))
+    await ask(redis.hset(KEYS.keyring, mapping={"bad": row}))
     [record], [broken] = await keyring.read()
     assert (record.subscription_id, broken.subscription_id, broken.owner) == ("good", "bad", owner)
     assert (owner in str(broken), "run: relay bootstrap apply" in str(broken), broken.wrong_key) == (True, True, False)
@@ -72,8 +71,8 @@ async def test_broken_record_breaks_no_other(redis: Redis, row: bytes, owner: st
 async def test_record_of_another_subscription_is_broken(redis: Redis) -> None:
     keyring = Keyring(redis, Cipher(new_key()))
     await keyring.store(LINE, 1, "a", SECRET, 0)
-    rows = await hash_of(redis, keys.KEYRING)
-    await ask(redis.hset(keys.KEYRING, "b", rows["a"]))
+    rows = await hash_of(redis, KEYS.keyring)
+    await ask(redis.hset(KEYS.keyring, "b", rows["a"]))
     [record], [broken] = await keyring.read()
     assert (record.subscription_id, broken.subscription_id) == ("a", "b")
 
@@ -117,13 +116,13 @@ async def test_key_use_tells_which_secrets_need_an_older_key(redis: Redis) -> No
 async def test_tidy_passes_over_broken_records_and_forgets_gone_ones(redis: Redis) -> None:
     keyring = Keyring(redis, Cipher(new_key()))
     for name in ("kept", "gone"):
-        await ask(redis.hset(keys.KEYRING, name, "broken"))
+        await ask(redis.hset(KEYS.keyring, name, "broken"))
     await keyring.store(LINE, 1, "good", SECRET, 0)
     [record] = await keyring.records()
     changed = record.model_copy(update={"subscription_id": "changed", "sealed": "x", "key_id": "other"})
-    await ask(redis.hset(keys.KEYRING, "changed", changed.model_dump_json()))
+    await ask(redis.hset(KEYS.keyring, "changed", changed.model_dump_json()))
     await keyring.tidy({"gone"}, 0)
-    assert set(await hash_of(redis, keys.KEYRING)) == {"kept", "good", "changed"}
+    assert set(await hash_of(redis, KEYS.keyring)) == {"kept", "good", "changed"}
 
 
 async def test_tidy_encrypts_old_secrets_with_the_new_key(redis: Redis) -> None:

@@ -11,7 +11,8 @@ from tests.support import eventually
 
 if TYPE_CHECKING:
     import pytest
-    from redis.asyncio import Redis
+
+    from relay.store.driver.client import Redis
 
 
 async def test_last_event_of_each_line_is_kept_with_its_generation(redis: Redis) -> None:

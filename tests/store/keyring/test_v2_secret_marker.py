@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay.core.secret import SigningSecret, new_key
-from relay.store import keys
 from relay.store.keyring.encryption import Cipher
 from relay.store.keyring.v2_secret_marker import V2SecretMarker
+from tests.support import KEYS
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 KEY = new_key()
 SECRET, OTHER = SigningSecret("our-own-secret"), SigningSecret("another-secret")
@@ -49,9 +49,9 @@ async def test_marker_is_unknown_under_another_key(redis: Redis, sent: V2SecretM
 
 async def test_marker_does_not_reveal_the_secret(redis: Redis, sent: V2SecretMarker) -> None:
     await sent.record(SECRET, 2)
-    assert await redis.keys() == [keys.LINQ_V2.encode()]
-    noted: bytes = await redis.get(keys.LINQ_V2)
+    assert await redis.keys() == [KEYS.linq_v2.encode()]
+    noted: bytes = await redis.get(KEYS.linq_v2)
     assert SECRET.whole not in noted
     assert len(bytes.fromhex(noted.decode())) == 32
     await sent.record(SECRET, 3)
-    assert await redis.get(keys.LINQ_V2) != noted
+    assert await redis.get(KEYS.linq_v2) != noted

@@ -9,7 +9,6 @@ import pytest
 
 from relay.core.delivery.outcome import Attempt, DeadLettered, Delivered, Filtered, Outcome, RetryAt
 from relay.core.event_filter import EventFilter
-from relay.store import keys
 from relay.store.lanes import attempt_log as attempts_module
 from relay.store.lanes.attempt_log import attempts_of, trim_attempts
 from relay.store.lanes.attempt_record import AttemptLimits
@@ -18,16 +17,16 @@ from relay.store.lanes.lane import Lane, Tries
 from relay.store.lanes.position import drop_lane
 from relay.store.lanes.settler import Settlement, Settler
 from tests.store.conftest import JOB
+from tests.support import KEYS
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
     from relay.core.delivery.outcome import Verdict
+    from relay.store.driver.client import Redis
     from relay.store.lanes.attempt_log import FoundAttempt
     from relay.store.lanes.lane import Delivery
 
-STREAM = keys.topic("support")
-ATTEMPTS, ANSWERS = keys.lane("bot", "attempts"), keys.lane("bot", "answers")
+STREAM = KEYS.topic("support")
+ATTEMPTS, ANSWERS = KEYS.lane("bot", "attempts"), KEYS.lane("bot", "answers")
 LINE = "+16465550123"
 DELIVERED = Attempt(Outcome.DELIVERED, at_ms=1000, took_ms=50, status=204, detail="thanks")
 FAILED = Attempt(Outcome.FAILED, at_ms=1000, took_ms=50, status=500, detail="no\ud800")
@@ -106,7 +105,7 @@ async def test_replay_is_marked_as_replay(redis: Redis, lane: Lane, settler: Set
 
 async def test_attempt_with_an_uncounted_verdict_is_marked(redis: Redis, lane: Lane, settler: Settler) -> None:
     one, two = await read(redis, lane, "e1"), await read(redis, lane, "e2")
-    await redis.set(keys.lease(JOB), "other")
+    await redis.set(KEYS.lease(JOB), "other")
     await settler.settle(settlement(lane, one, RetryAt(due_ms=7), FAILED))
     await redis.xack(STREAM, lane.group, two.ref.entry)  # the other one was quicker
     await settler.settle(settlement(lane, two, Delivered()))

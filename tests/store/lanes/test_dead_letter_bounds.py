@@ -11,20 +11,20 @@ from structlog.testing import capture_logs
 
 from relay.core.config.relay_toml import DeadBounds
 from relay.core.delivery.outcome import DeadLettered
-from relay.store import keys, wakeups
+from relay.store import wakeups
 from relay.store.driver.client import ask
 from relay.store.lanes.dead_letter_bounds import trim_dead_letters
 from relay.store.lanes.ledger import Ledger
 from tests.store.lanes.test_settler import read, settlement
+from tests.support import KEYS
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
+    from relay.store.driver.client import Redis
     from relay.store.lanes.lane import Lane
     from relay.store.lanes.settler import Settler
 
 NOW_MS = round(time.time() * 1000)
-DEAD = keys.lane("bot", "dead")
+DEAD = KEYS.lane("bot", "dead")
 MEGABYTE = DeadBounds(size="1MB", keep="1h")  # type: ignore[arg-type]  # as relay.toml has it
 
 
@@ -35,7 +35,7 @@ async def bury(redis: Redis, count: int, size: int = 1000, age_s: int = 0, **mor
     for number in range(count):
         fields = {"id": f"e{number}", "body": "x" * size, **more}
         ids.append((await redis.xadd(DEAD, fields, id=f"{began}-{number + 1}")).decode())  # type: ignore[arg-type]
-    await ask(redis.hincrby(keys.lane("bot"), "died", count))
+    await ask(redis.hincrby(KEYS.lane("bot"), "died", count))
     return ids
 
 
@@ -88,10 +88,10 @@ async def test_a_deleted_letter_no_longer_blocks_its_chat(redis: Redis, lane: La
     [blocking] = await bury(redis, 1, age_s=7200, dead_blocks="old")
     [other] = await bury(redis, 1, age_s=60, dead_blocks="young")
     for chat, entry in (("old", blocking), ("young", other)):
-        await ask(redis.hset(keys.lane("bot", "blocked"), chat, f"{DEAD}|{entry}"))
+        await ask(redis.hset(KEYS.lane("bot", "blocked"), chat, f"{DEAD}|{entry}"))
     await trim_dead_letters(redis, "bot", MEGABYTE, NOW_MS)
     assert list(await lane.blocked_chats()) == ["young"]
-    assert b"bot" in await redis.zrange(keys.ready(wakeups.partition_of("bot")), 0, -1)
+    assert b"bot" in await redis.zrange(KEYS.ready(wakeups.partition_of("bot")), 0, -1)
 
 
 @pytest.mark.usefixtures("lane")

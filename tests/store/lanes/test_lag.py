@@ -15,13 +15,14 @@ from relay.store.lanes.ledger import LaneLedger, Ledger
 from relay.store.lanes.settler import Settlement, Settler
 from relay.store.topics.topics import GroupState, topic_states
 from tests.redis_server import RedisServer
+from tests.support import KEYS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
-STREAM = keys.topic("support")
+STREAM = KEYS.topic("support")
 EVENTS, READ = 50, 30
 
 

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from relay.store import keys, wakeups
+from relay.store import wakeups
 from relay.store.driver.client import ask
 from relay.store.lanes.lane import Lane, Ref, Tries
 from relay.store.lanes.ready import mark_ready, wait_ready
+from tests.support import KEYS
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 STREAM = "relay:topic:support"
 
@@ -111,7 +112,7 @@ def test_every_lane_has_a_partition() -> None:
 
 
 def test_refs_and_tries_are_decoded_unchanged() -> None:
-    ref = Ref(keys.topic("a.b-c"), "17-4")
+    ref = Ref(KEYS.topic("a.b-c"), "17-4")
     assert Ref.parse(str(ref).encode()) == ref
     assert Tries.decode(Tries(2, 5, "failed").encode()) == Tries(2, 5, "failed")
     assert Tries.decode(None) == Tries()

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from relay.core.delivery.outcome import Attempt, DeadLettered, Delivered, Outcome, RetryAt
-from relay.store import keys, wakeups
+from relay.store import wakeups
 from relay.store.inbox.acceptor import Acceptor
 from relay.store.inbox.inbox import Inbox, Move, Permit, compile_feeds, parts_of
 from relay.store.lanes.dead_letters import DeadLetters
@@ -11,10 +11,10 @@ from relay.store.lanes.lane import Lane, Tries
 from relay.store.lanes.ledger import LaneLedger, Ledger, Totals
 from relay.store.lanes.settler import Settlement, Settler
 from tests.building import TWO_TOPICS, config_of, webhook_of
+from tests.support import KEYS
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
+    from relay.store.driver.client import Redis
     from tests.support import Clock
 
 FAILED = Attempt(Outcome.FAILED, at_ms=1, took_ms=1, status=500)
@@ -25,8 +25,8 @@ async def test_ledger_balances_at_every_step(redis: Redis, clock: Clock) -> None
     assert await ledger.totals() == Totals(0, 0, 0, 0, 0, 0)
     lane = Lane(redis, "bot", "messages")
     await lane.ensure()
-    await redis.set(keys.lease(wakeups.ROUTE.job_id), "me")
-    await redis.set(keys.lease("job"), "me")
+    await redis.set(KEYS.lease(wakeups.route(KEYS).job_id), "me")
+    await redis.set(KEYS.lease("job"), "me")
 
     async with Acceptor(redis, 60.0, clock) as acceptor:
         webhooks = [webhook_of() for _ in range(6)]
@@ -39,7 +39,7 @@ async def test_ledger_balances_at_every_step(redis: Redis, clock: Clock) -> None
     entries = await inbox.read(10)
     moves = [Move(entry.entry, ["messages"], ["id", str(n), "body", "b"], 1) for n, entry in enumerate(entries[:5])]
     moves.append(Move(entries[5].entry, [], ["unmatched.type"], 1))
-    await inbox.commit(parts_of(compile_feeds(config_of(TWO_TOPICS)), moves), Permit("me", "now"), 1)
+    await inbox.commit(parts_of(compile_feeds(config_of(TWO_TOPICS), KEYS), moves), Permit("me", "now"), 1)
     totals = await ledger.totals()
     assert (totals.routed, totals.unmatched, totals.inbox, totals.balances) == (5, 1, 0, True)
     assert await ledger.unmatched() == {"unmatched.type": 1}

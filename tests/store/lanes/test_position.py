@@ -13,11 +13,11 @@ from relay.store.lanes.dead_letters import DeadLetters
 from relay.store.lanes.lane import Lane, Tries
 from relay.store.lanes.ledger import LaneLedger, Ledger
 from relay.store.lanes.settler import Settlement, Settler
+from tests.support import KEYS
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
     from relay.core.delivery.outcome import Verdict
+    from relay.store.driver.client import Redis
     from relay.store.lanes.lane import Delivery
 
 STREAM = "relay:topic:support"
@@ -116,7 +116,7 @@ async def test_retries_of_replays_outlive_the_group_of_the_topic(redis: Redis, l
     await settle(redis, lane, again, RetryAt(due_ms=5))
     await redis.xgroup_destroy(STREAM, lane.group)
     await lane.ensure()
-    assert await redis.zrange(keys.lane("bot", "retries"), 0, -1) == [str(again.ref).encode()]
+    assert await redis.zrange(KEYS.lane("bot", "retries"), 0, -1) == [str(again.ref).encode()]
     assert (await row(redis)).balances
 
 
@@ -131,10 +131,10 @@ async def test_lane_that_changes_topic_keeps_only_owed_deliveries(redis: Redis, 
     await feed(redis, "a", "b", "c", "d")
     a, b = await lane.read_new(2)
     await settle(redis, lane, a)
-    await feed(redis, "history", stream=keys.topic("other"))
+    await feed(redis, "history", stream=KEYS.topic("other"))
     moved = Lane(redis, "bot", "other")
     await moved.ensure()
-    await feed(redis, "e", stream=keys.topic("other"))
+    await feed(redis, "e", stream=KEYS.topic("other"))
     await feed(redis, "after it left")
 
     assert await moved.has_new()
@@ -169,10 +169,10 @@ async def test_deleting_a_left_topic_is_no_error(redis: Redis) -> None:
     await redis.delete(STREAM)
     moved = Lane(redis, "bot", "other")
     await moved.ensure()
-    await feed(redis, "a", stream=keys.topic("other"))
+    await feed(redis, "a", stream=KEYS.topic("other"))
     assert await moved.has_new()
     assert await ids(moved) == ["a"]
-    assert [ref.stream for ref in await moved.orphans()] == [keys.topic("other")]
+    assert [ref.stream for ref in await moved.orphans()] == [KEYS.topic("other")]
     assert await moved.in_hand() == 1
     assert (await row(redis)).balances
 

@@ -4,7 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from relay.core.delivery.outcome import Attempt, DeadLettered, Delivered, Outcome, RetryAt
-from relay.store import keys, wakeups
+from relay.store import wakeups
 from relay.store.driver.client import ask
 from relay.store.isolation import WrongType
 from relay.store.lanes.dead_letters import DeadLetters
@@ -12,12 +12,11 @@ from relay.store.lanes.lane import Lane, Tries
 from relay.store.lanes.position import drop_lane
 from relay.store.lanes.settler import Settlement, Settler
 from tests.store.conftest import JOB
-from tests.support import hash_of
+from tests.support import KEYS, hash_of
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
     from relay.core.delivery.outcome import Verdict
+    from relay.store.driver.client import Redis
     from relay.store.lanes.lane import Delivery
 
 STREAM = "relay:topic:support"
@@ -94,8 +93,8 @@ async def test_replay_gets_a_new_budget_of_attempts(redis: Redis, lane: Lane, se
     [again] = await lane.read_new(10)
     assert (again.record.id, again.record.body, again.topic, again.is_replay) == ("e1", b"\xff\x00", "support", True)
     assert again.tries == Tries()
-    assert b"bot" in await redis.zrange(keys.ready(wakeups.partition_of("bot")), 0, -1)
-    assert await redis.zscore(keys.QUEUE, wakeups.deliver(wakeups.partition_of("bot")).job_id) == wakeups.NOW
+    assert b"bot" in await redis.zrange(KEYS.ready(wakeups.partition_of("bot")), 0, -1)
+    assert await redis.zscore(KEYS.queue, wakeups.deliver(KEYS, wakeups.partition_of("bot")).job_id) == wakeups.NOW
 
 
 async def test_replay_succeeds_or_is_dead_lettered_again(redis: Redis, lane: Lane, settler: Settler) -> None:
@@ -114,7 +113,7 @@ async def test_replay_succeeds_or_is_dead_lettered_again(redis: Redis, lane: Lan
 
 
 async def test_worker_without_the_lease_can_only_report_success(redis: Redis, lane: Lane, settler: Settler) -> None:
-    await redis.set(keys.lease(JOB), "somebody else")
+    await redis.set(KEYS.lease(JOB), "somebody else")
     first, second, third = [await read(redis, lane, event_id) for event_id in ("e1", "e2", "e3")]
     await settler.settle(settlement(lane, first, Delivered()))
     await settler.settle(settlement(lane, second, RetryAt(due_ms=77)))
@@ -143,7 +142,7 @@ async def test_late_success_leaves_nothing_of_a_dropped_lane(redis: Redis, lane:
     delivery = await read(redis, lane)
     await drop_lane(redis, "bot")
     await settler.settle(settlement(lane, delivery, Delivered()))
-    assert not await redis.exists(*keys.lane_types("bot"))
+    assert not await redis.exists(*KEYS.lane_types("bot"))
 
 
 async def test_rest_of_a_batch_is_counted_when_one_write_fails(redis: Redis, lane: Lane, settler: Settler) -> None:

@@ -3,13 +3,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from relay.core.delivery.circuit_breaker import OpenBreaker
-from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.lanes.attempt_log import health_of, save_last_success
 from relay.store.lanes.suspensions import Pause, Suspensions
+from tests.support import KEYS
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 
 async def test_pause_keeps_its_first_reason_until_resumed(redis: Redis) -> None:
@@ -35,7 +35,7 @@ async def test_damaged_record_concerns_its_lane_only(redis: Redis) -> None:
     holds, trip = Suspensions(redis), OpenBreaker(1, 2, 3, "failed: 500")
     await holds.pause("bot", "410", 5)
     await holds.save_open_breaker("bot", trip)
-    for key in (keys.PAUSED, keys.BREAKERS):
+    for key in (KEYS.paused, KEYS.breakers):
         await ask(redis.hset(key, "crm", "{not ours"))
     pauses = await holds.pauses()
     assert (pauses["bot"].reason, "damaged" in pauses["crm"].reason) == ("410", True)

@@ -13,7 +13,6 @@ from relay.core.delivery.circuit_breaker import OpenBreaker
 from relay.core.delivery.outcome import Attempt, DeadLettered, Outcome, RetryAt
 from relay.core.secret import new_key
 from relay.metrics.process_metrics import ProcessMetrics
-from relay.store import keys
 from relay.store.driver.client import ask, open_redis
 from relay.store.driver.streams import pages
 from relay.store.keyring.encryption import Cipher
@@ -30,7 +29,7 @@ from tests.metrics.scrapes import Series, scraped
 from tests.support import raw_server
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 RULES = f"""
 [linq]
@@ -78,10 +77,10 @@ def near(seconds: float) -> object:
 
 
 async def test_events_topics_and_pull_groups(redis: Redis) -> None:
-    stream = keys.topic("messages")
-    await add(redis, keys.INBOX, 300)
-    await ask(redis.hset(keys.COUNTS, mapping={"accepted": 9, "routed": 7, f"routed:{stream}": 7}))
-    await redis.xadd(keys.QUARANTINE, {"body": "x"})
+    stream = redis.key.topic("messages")
+    await add(redis, redis.key.inbox, 300)
+    await ask(redis.hset(redis.key.counts, mapping={"accepted": 9, "routed": 7, f"routed:{stream}": 7}))
+    await redis.xadd(redis.key.quarantine, {"body": "x"})
     await redis.xgroup_create(stream, "team", mkstream=True)
     await redis.xgroup_create(stream, "elsewhere")
     await add(redis, stream, 7200, 3600, 600)
@@ -123,7 +122,7 @@ async def test_subscriptions(redis: Redis) -> None:
     await lane.ensure()
     await crm.ensure()
     await add(redis, lane.topic_stream, 9000, 8000, 7000, 600)
-    await redis.set(keys.lease("job"), "me")
+    await redis.set(redis.key.lease("job"), "me")
     retried, dead, _ = await lane.read_new(3)
     async with Settler(redis, "job", "me") as settler:
         await settler.settle(Settlement(lane, retried, FAILED, Tries(1, 1, "failed"), RetryAt(due_ms=9), 1))
@@ -149,7 +148,7 @@ async def test_subscriptions(redis: Redis) -> None:
     assert series[f"relay_subscription_oldest_waiting_age_seconds{of_crm}"] == near(9000)
     assert {series[f'relay_ledger_imbalance{{subscription="{name}"}}'] for name in ("bot", "crm")} == {0}
 
-    await redis.set(keys.lane("bot"), "overwritten by another client")
+    await redis.set(redis.key.lane("bot"), "overwritten by another client")
     series = await read(redis, None)
     assert series['relay_subscription_suspended{subscription="bot",topic=""}'] == 1
     assert f"relay_subscription_waiting{labels}" not in series
@@ -161,8 +160,8 @@ async def test_lines_and_drift(redis: Redis) -> None:
     now_ms = round(time.time() * 1000)
     await Keyring(redis, Cipher(new_key())).store(LINE, 1, "linq-1", SECRET, 0)
     seen = {LINE: f"{now_ms - 7_200_000} 1", OTHER_LINE: "5000 1", "v2": f"{now_ms} 0"}
-    await ask(redis.hset(keys.LAST_SEEN, mapping=seen))
-    await ask(redis.hset(keys.DRIFT, mapping={"v3:missing": 2, "v3:at": 1000}))
+    await ask(redis.hset(redis.key.last_seen, mapping=seen))
+    await ask(redis.hset(redis.key.drift, mapping={"v3:missing": 2, "v3:at": 1000}))
     found = await read(redis)
     assert found[f'relay_line_last_event_timestamp_seconds{{line="{OTHER_LINE}"}}'] == 5
     silent = {name: value for name, value in found.items() if name.startswith("relay_line_silent")}
@@ -175,7 +174,7 @@ async def test_thousand_subscriptions_are_read_in_few_round_trips(redis: Redis) 
     for page in pages(range(1000), 50):
         await asyncio.gather(*(Lane(redis, f"s{number}", f"t{number % 4}").ensure() for number in page))
     for number in range(4):
-        await add(redis, keys.topic(f"t{number}"), 60, 50)
+        await add(redis, redis.key.topic(f"t{number}"), 60, 50)
     metrics = ProcessMetrics("admin")
     metrics.add_reader(RedisReader(redis, lambda: None, max_age=0))
     await redis.config_resetstat()

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay.core.errors import StoreError
-from relay.store import keys
 from relay.store.topics.group_seek import PendingConsumer, groups_of, plan_seek, seek
 from relay.store.topics.topics import topic_states
+from tests.support import KEYS
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
-STREAM = keys.topic("support")
+STREAM = KEYS.topic("support")
 
 
 @pytest.fixture(autouse=True)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay.core.event_filter import EventFilter
-from relay.store import keys
 from relay.store.topics.history import Extent, History, Span, Survey, id_at
+from tests.support import KEYS
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
-STREAM = keys.topic("support")
+STREAM = KEYS.topic("support")
 LINE = "+16465550123"
 
 

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay.core.event_filter import EventFilter
-from relay.store import keys, wakeups
+from relay.store import wakeups
 from relay.store.lanes.lane import Lane
 from relay.store.lanes.ledger import Ledger
 from relay.store.topics import replays as module
 from relay.store.topics.history import History
 from relay.store.topics.replays import Order, Replay, Replays, State
+from tests.support import KEYS
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
-STREAM = keys.topic("support")
+STREAM = KEYS.topic("support")
 ORDER = Order("support", "bot", EventFilter("message.*", "+16465550123"), 12.5, "ann@host")
 
 
@@ -45,9 +46,9 @@ async def test_started_replay_is_stored_and_wakes_the_slow_queue(redis: Redis) -
     assert await Replays(redis).get(replay.id) == replay
     assert (replay.order, replay.events, replay.matching, replay.cursor) == (ORDER, 4, 4, "0-0")
     assert await Replays(redis).running() == await Replays(redis).all() == [replay]
-    assert await redis.zrange(keys.SLOW_QUEUE, 0, -1) == [wakeups.REPLAY.job_id.encode()]
-    assert not await redis.exists(keys.QUEUE)
-    assert await redis.ttl(keys.replay(replay.id)) == -1
+    assert await redis.zrange(KEYS.slow_queue, 0, -1) == [wakeups.replay(KEYS).job_id.encode()]
+    assert not await redis.exists(KEYS.queue)
+    assert await redis.ttl(KEYS.replay(replay.id)) == -1
 
 
 async def test_step_appends_to_the_lane_and_moves_the_cursor(redis: Redis, lane: Lane) -> None:
@@ -62,8 +63,8 @@ async def test_step_appends_to_the_lane_and_moves_the_cursor(redis: Redis, lane:
         ("e1", b"\xff\x00", "support", True),
         ("e3", b"\xff\x00", "support", True),
     ]
-    assert await redis.zscore(keys.QUEUE, wakeups.deliver(wakeups.partition_of("bot")).job_id) == wakeups.NOW
-    assert await redis.zscore(keys.ready(wakeups.partition_of("bot")), "bot") == 5
+    assert await redis.zscore(KEYS.queue, wakeups.deliver(KEYS, wakeups.partition_of("bot")).job_id) == wakeups.NOW
+    assert await redis.zscore(KEYS.ready(wakeups.partition_of("bot")), "bot") == 5
 
 
 async def test_repeated_step_has_no_effect(redis: Redis, lane: Lane) -> None:
@@ -99,7 +100,7 @@ async def test_replay_ends_once_and_is_kept_for_a_week(redis: Redis) -> None:
     ended = replace(replay, state=State.CANCELLED, reason="by ann", ended_ms=99)
     assert await replays.all() == [ended]
     assert await replays.running() == []
-    assert 7 * 86400 - 60 < await redis.ttl(keys.replay(replay.id)) <= 7 * 86400
+    assert 7 * 86400 - 60 < await redis.ttl(KEYS.replay(replay.id)) <= 7 * 86400
     assert await replays.advance(replay, "1-0", 1, ["1-0"], 5) == 0
     assert not await replays.end("unknown", State.DONE, "", 1)
 
@@ -113,6 +114,8 @@ async def test_latest_and_all_running_replays_are_kept(redis: Redis, monkeypatch
         await replays.end(replay_id, State.DONE, "", 9)
     assert [item.id for item in await replays.all()] == [ids[0], *ids[2:]]
     assert [item.id for item in await replays.running()] == ids[:1]
-    await redis.delete(keys.replay(ids[0]), keys.replay(ids[2]))
+    await redis.delete(KEYS.replay(ids[0]), KEYS.replay(ids[2]))
     assert [item.id for item in await replays.all()] == ids[3:]
-    assert not await redis.exists(keys.REPLAYS_RUNNING)
+    assert await redis.exists(KEYS.replays_running)  # a look changes nothing
+    assert await replays.running() == []
+    assert not await redis.exists(KEYS.replays_running)

@@ -5,20 +5,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay.core.delivery.outcome import Delivered
-from relay.store import keys
 from relay.store.lanes.lane import Lane, Tries
 from relay.store.lanes.ledger import Ledger
 from relay.store.lanes.settler import Settlement, Settler
 from relay.store.topics import retention
 from relay.store.topics.retention import Bounds, Trimmed, trim_topic
+from tests.support import KEYS
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
+    from relay.store.driver.client import Redis
     from relay.store.lanes.lane import Delivery
     from relay.store.lanes.ledger import LaneLedger
 
-STREAM = keys.topic("support")
+STREAM = KEYS.topic("support")
 NOW = 1_000_000
 ANY = 2**60
 

@@ -17,8 +17,8 @@ from dataclasses import fields
 
 from relay.process.event_loop import run
 from relay.process.timings import Timings
-from relay.store import keys
 from tests.bench.stage import new_stage
+from tests.support import KEYS
 from tests.web.fuzz.mutations import SIGNED
 from tests.web.fuzz.run import Found, fuzz
 
@@ -53,7 +53,7 @@ async def _run(count: int, seed: int, faults: list[str]) -> None:
             total.faults += part.faults
             print(f"{total.requests} requests: {running.rss():.1f} MB, 503: {dict(total.codes)}", flush=True)  # noqa: T201
         growth = running.rss() - before
-        bodies = {fields[b"body"] for _, fields in await stage.redis.xrange(keys.INBOX)}
+        bodies = {fields[b"body"] for _, fields in await stage.redis.xrange(KEYS.inbox)}
     total.faults += [f"accepted, but not signed: {body[:300]!r}" for body in bodies - set(SIGNED)]
     if growth > _GROWTH:
         total.faults.append(f"memory grew by {growth:.1f} MB")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from relay.store import keys
 from tests.conftest import NOW
+from tests.support import KEYS
 from tests.web.fuzz.mutations import SIGNED
 from tests.web.fuzz.run import fuzz
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
+    from relay.store.driver.client import Redis
     from tests.web.conftest import Running
 
 
@@ -19,6 +18,6 @@ async def test_mutated_requests_are_answered_and_none_forged_accepted(ingress: R
     found = await fuzz(ingress.port, 300, 1, NOW)
     assert found.faults == []
     assert {200, 400, 401} <= found.statuses.keys()
-    bodies = {fields[b"body"] for _, fields in await redis.xrange(keys.INBOX)}
+    bodies = {fields[b"body"] for _, fields in await redis.xrange(KEYS.inbox)}
     assert bodies
     assert bodies <= set(SIGNED)

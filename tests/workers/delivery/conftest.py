@@ -9,7 +9,7 @@ import pytest
 from relay.store.lanes.lane import Lane
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 
 @pytest.fixture

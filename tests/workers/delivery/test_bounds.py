@@ -10,20 +10,18 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from relay.core.errors import StoreError
-from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.lanes.dead_letters import DeadLetters
 from relay.store.lanes.lane import Lane
-from tests.support import eventually
+from tests.support import KEYS, eventually
 from tests.workers.conftest import Received, Sink, rules_for
 from tests.workers.delivering import delivering, feed, ledger_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from redis.asyncio import Redis
-
     from relay.config.file import ConfigFile
+    from relay.store.driver.client import Redis
 
 
 @pytest.fixture
@@ -86,12 +84,12 @@ async def test_dead_letters_are_trimmed_as_they_come(
 
 @pytest.mark.usefixtures("bot")
 async def test_replays_that_wait_are_bounded(redis: Redis) -> None:
-    entry = (await redis.xadd(keys.lane("bot", "dead"), {"id": "e1", "body": "{}"})).decode()
+    entry = (await redis.xadd(KEYS.lane("bot", "dead"), {"id": "e1", "body": "{}"})).decode()
     await ask(
-        redis.eval(f"for _ = 1, 100000 do redis.call('XADD', '{keys.lane('bot', 'replay')}', '*', 'i', '') end", 0)
+        redis.eval(f"for _ = 1, 100000 do redis.call('XADD', '{KEYS.lane('bot', 'replay')}', '*', 'i', '') end", 0)
     )
     letters, now_ms = DeadLetters(redis), round(time.time() * 1000)
     with pytest.raises(StoreError, match="100,000 replayed events"):
         await letters.replay("bot", [entry], now_ms)
-    await redis.xtrim(keys.lane("bot", "replay"), maxlen=99_999, approximate=False)
+    await redis.xtrim(KEYS.lane("bot", "replay"), maxlen=99_999, approximate=False)
     assert await letters.replay("bot", [entry], now_ms) == 1

@@ -10,19 +10,18 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from relay.store import keys, wakeups
+from relay.store import wakeups
 from relay.store.lanes.lane import Lane
 from tests.building import SECRET
-from tests.support import eventually
+from tests.support import KEYS, eventually
 from tests.workers.conftest import TIMINGS
 from tests.workers.delivering import delivering, feed, ledger_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from redis.asyncio import Redis
-
     from relay.config.file import ConfigFile
+    from relay.store.driver.client import Redis
     from tests.workers.conftest import Received, Sink
 
 QUICK = replace(TIMINGS, suspended_poll=0.02, pending_count=0.1)
@@ -64,7 +63,7 @@ async def settled(redis: Redis, name: str, events: int) -> bool:
 async def test_wrong_key_suspends_its_lane_only(redis: Redis, rules: ConfigFile, sink: Sink, part: str) -> None:
     lanes = [Lane(redis, name, f"of-{name}") for name in (BROKEN, HEALTHY)]
     broken, healthy = lanes
-    key = broken.topic_stream if part == "topic" else keys.lane(BROKEN, part)
+    key = broken.topic_stream if part == "topic" else KEYS.lane(BROKEN, part)
     for lane in lanes:
         await lane.ensure()
     with capture_logs() as logs:

@@ -23,9 +23,8 @@ from tests.workers.delivering import feed, ledger_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from redis.asyncio import Redis
-
     from relay.config.file import ConfigFile
+    from relay.store.driver.client import Redis
 
 delivering = partial(
     delivering_with, breaker_limits=Limits(first_wait=0.05, longest_wait=0.2, window=0.5)

@@ -12,12 +12,11 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from relay.config.file import ConfigFile
-from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.lanes.lane import Lane
 from relay.store.lanes.ledger import Ledger
 from tests.building import SECRET, webhook_of
-from tests.support import eventually
+from tests.support import KEYS, eventually
 from tests.workers.conftest import accept, routing, rules_for
 from tests.workers.delivering import delivering, feed, ledger_of
 
@@ -25,8 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
-    from redis.asyncio import Redis
 
+    from relay.store.driver.client import Redis
     from tests.workers.conftest import Received, Sink
 
 LANES, HUNG, ABSENT, EVENTS = 200, 10, 10, 6
@@ -61,7 +60,7 @@ async def test_20_bad_subscribers_do_not_delay_180_others(redis: Redis, rules_fi
     async with ConfigFile(rules_file) as rules, delivering(redis, rules, *(f"s{n}" for n in range(LANES))):
 
         async def all_exist() -> bool:
-            return await ask(redis.scard(keys.LANES)) == LANES
+            return await ask(redis.scard(KEYS.lanes)) == LANES
 
         await eventually(all_exist)
         async with routing(redis, rules):

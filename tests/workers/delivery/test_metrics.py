@@ -13,9 +13,8 @@ from tests.workers.delivering import delivering, feed
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from redis.asyncio import Redis
-
     from relay.config.file import ConfigFile
+    from relay.store.driver.client import Redis
     from relay.store.lanes.lane import Lane
 
 

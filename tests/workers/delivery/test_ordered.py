@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
     Deletion = Callable[[Redis, Lane], Awaitable[object]]
 

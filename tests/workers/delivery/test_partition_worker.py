@@ -22,7 +22,7 @@ from tests.workers.delivering import delivering, feed, ledger_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 
 async def test_each_event_of_a_lane_is_posted_once(

@@ -22,9 +22,8 @@ from tests.workers.delivering import delivering, feed, ledger_of, now_ms
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from redis.asyncio import Redis
-
     from relay.config.file import ConfigFile
+    from relay.store.driver.client import Redis
     from relay.store.lanes.lane import Delivery
 
 

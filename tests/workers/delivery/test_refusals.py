@@ -19,9 +19,8 @@ from tests.workers.delivering import delivering, feed, ledger_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from redis.asyncio import Redis
-
     from relay.config.file import ConfigFile
+    from relay.store.driver.client import Redis
 
 LIMITS = Limits(first_wait=0.02, longest_wait=0.05, window=0.5)
 EVENTS = 120

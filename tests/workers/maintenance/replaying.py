@@ -9,29 +9,29 @@ from typing import TYPE_CHECKING
 
 from relay.core.event_filter import EventFilter
 from relay.process.timings import Timings
-from relay.store import keys, wakeups
+from relay.store import wakeups
 from relay.store.driver.lease import acquire_lease
 from relay.store.topics.history import History
 from relay.store.topics.replays import Order, Replay, Replays, State
+from tests.support import KEYS
 from tests.workers.delivering import now_ms
 from workers.maintenance.replayer import Replayer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from redis.asyncio import Redis
-
     from relay.config.file import ConfigFile
+    from relay.store.driver.client import Redis
 
 
 FAST = 10_000.0
 TIMINGS = Timings(replay_tick=0.01, replay_pause=0.001)
-REPLAY_STREAM = keys.lane("bot", "replay")
+REPLAY_STREAM = KEYS.lane("bot", "replay")
 
 
 async def add(redis: Redis, event_id: str, kind: str = "message.received") -> None:
     fields = {"id": event_id, "type": kind, "at": "1789377302000", "version": "2026-02-03", "body": "{}"}
-    await redis.xadd(keys.topic("everything"), fields)  # type: ignore[arg-type]
+    await redis.xadd(KEYS.topic("everything"), fields)  # type: ignore[arg-type]
 
 
 async def start(
@@ -68,7 +68,7 @@ async def replaying(
     replayer, stop = Replayer(redis, rules, time.time, timings, **sizes), asyncio.Event()
 
     async def work() -> None:
-        async with acquire_lease(redis, wakeups.REPLAY.job_id) as lease:
+        async with acquire_lease(redis, wakeups.replay(KEYS).job_id) as lease:
             while not stop.is_set():
                 await replayer.drain(lease, stop)
                 await asyncio.sleep(0.005)

@@ -11,7 +11,6 @@ from structlog.testing import capture_logs
 
 from relay.alerts import state
 from relay.config.file import ConfigFile
-from relay.store import keys
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.driver.lease import Lease, acquire_lease
 from tests.building import SECRET
@@ -20,8 +19,7 @@ from workers.maintenance.alerting import Alerting
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from redis.asyncio import Redis
-
+    from relay.store.driver.client import Redis
     from tests.support import Clock
     from tests.workers.conftest import Received, Sink
 
@@ -57,7 +55,7 @@ def worker(redis: Redis, rules: Path, clock: Clock) -> Worker:
 
 
 async def quarantine(redis: Redis) -> None:
-    await redis.xadd(keys.QUARANTINE, QUARANTINED)  # type: ignore[arg-type]
+    await redis.xadd(redis.key.quarantine, QUARANTINED)  # type: ignore[arg-type]
 
 
 def told(sink: Sink) -> list[tuple[str, str]]:
@@ -90,7 +88,7 @@ async def test_problem_is_told_once_when_it_begins_and_ends(
             "runbook_url": "https://docs.example.com/linq-relay/runbook.md#relayquarantinenotempty",
         },
     }
-    await redis.delete(keys.QUARANTINE)
+    await redis.delete(redis.key.quarantine)
     await worker.run()
     await worker.run()
     assert told(sink)[1:] == [
@@ -124,7 +122,7 @@ async def test_what_the_url_does_not_take_is_sent_later(redis: Redis, worker: Wo
         await worker.run()
     [failed] = [line for line in logs if line["event"] == "alerts.not_sent"]
     assert failed["error"] == f"{sink.url} responds 503: later"
-    await redis.delete(keys.QUARANTINE)
+    await redis.delete(redis.key.quarantine)
     await worker.run()
     assert len(sink.received) == 1, "the next try is due later"
     sink.answer = None
@@ -142,7 +140,7 @@ async def test_problem_that_does_not_last_is_not_told(redis: Redis, rules: Path,
     await quarantine(redis)
     await worker.run()
     clock.now += 60
-    await redis.delete(keys.QUARANTINE)
+    await redis.delete(redis.key.quarantine)
     await worker.run()
     assert not sink.received
     await quarantine(redis)
@@ -168,8 +166,8 @@ async def test_destination_that_egress_refuses_gets_nothing(
 async def test_overwritten_key_ends_no_alert(redis: Redis, worker: Worker, sink: Sink) -> None:
     await quarantine(redis)
     await worker.run()
-    await redis.rename(keys.QUARANTINE, "elsewhere")
-    await redis.set(keys.QUARANTINE, "overwritten")
+    await redis.rename(redis.key.quarantine, "elsewhere")
+    await redis.set(redis.key.quarantine, "overwritten")
     with capture_logs() as logs:
         await worker.run()
     assert [line["event"] for line in logs] == ["alerts.not_evaluated"]

@@ -20,7 +20,7 @@ from relay.store import keys, wakeups
 from relay.store.lanes.dead_letters import DeadLetters
 from relay.store.lanes.ledger import Ledger
 from tests.building import webhook_of
-from tests.support import eventually
+from tests.support import KEYS, eventually
 from tests.workers.conftest import TIMINGS, accept, routing, rules_for
 from tests.workers.delivering import delivering, ledger_of, now_ms
 from workers.maintenance.sweeper import Sweeper
@@ -29,14 +29,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
     from pathlib import Path
 
-    from redis.asyncio import Redis
-
     from relay.config.file import ConfigFile
+    from relay.store.driver.client import Redis
     from relay.store.lanes.ledger import LaneLedger
     from tests.workers.conftest import Received, Sink
 
-STREAM, GROUP, LANE = keys.topic("messages"), keys.push_group("bot"), keys.lane("bot")
-REPLAYS, DEAD = keys.lane("bot", "replay"), keys.lane("bot", "dead")
+STREAM, GROUP, LANE = KEYS.topic("messages"), keys.push_group("bot"), KEYS.lane("bot")
+REPLAYS, DEAD = KEYS.lane("bot", "replay"), KEYS.lane("bot", "dead")
 
 
 @dataclass
@@ -99,7 +98,7 @@ async def count_is(redis: Redis, **expected: int) -> bool:
 
 
 def part(name: str) -> str:
-    return keys.lane("bot", name)
+    return KEYS.lane("bot", name)
 
 
 async def delete_entries(redis: Redis, stream: str, count: int) -> None:
@@ -132,39 +131,35 @@ DELETED_KEYS = {
     LANE: LANE,
     REPLAYS: REPLAYS,
     DEAD: DEAD,
-    keys.COUNTS: keys.COUNTS,
+    KEYS.counts: KEYS.counts,
 }
 """Keys whose loss the log names; the loss of any other one costs no event here (`tests/store/inbox/test_audit.py`)."""
 
 OTHER_KEYS = [
-    *(keys.INBOX, keys.QUARANTINE),
+    *(KEYS.inbox, KEYS.quarantine),
     *map(part, ("retries", "tries", "blocked", "attempts", "answers")),
     *(
-        keys.LANES,
-        keys.PAUSED,
-        keys.BREAKERS,
-        keys.TOPICS,
-        keys.PREPARED,
-        keys.AUDITED,
-        keys.UNMATCHED,
-        keys.LAST_SEEN,
-        keys.DRIFT,
+        KEYS.lanes,
+        KEYS.paused,
+        KEYS.breakers,
+        KEYS.topics,
+        KEYS.prepared,
+        KEYS.audited,
+        KEYS.unmatched,
+        KEYS.last_seen,
+        KEYS.drift,
     ),
+    *(KEYS.seen_prefix + "unread1", KEYS.queue, KEYS.slow_queue, KEYS.replays, KEYS.replays_running, KEYS.memory_probe),
+    KEYS.maintenance,
+    *(KEYS.chats, KEYS.chats_proved, KEYS.chats_last_writer),
+    *(KEYS.ready(wakeups.partition_of("bot")), keys.ARQ_JOB_PREFIX + wakeups.route(KEYS).job_id),
     *(
-        keys.SEEN_PREFIX + "unread1",
-        keys.QUEUE,
-        keys.SLOW_QUEUE,
-        keys.REPLAYS,
-        keys.REPLAYS_RUNNING,
-        keys.MEMORY_PROBE,
-        keys.MAINTENANCE,
+        KEYS.lease(job)
+        for job in (wakeups.route(KEYS).job_id, wakeups.deliver(KEYS, wakeups.partition_of("bot")).job_id)
     ),
-    *(keys.CHATS, keys.CHATS_PROVED, keys.CHATS_LAST_WRITER),
-    *(keys.ready(wakeups.partition_of("bot")), keys.ARQ_JOB_PREFIX + wakeups.ROUTE.job_id),
-    *(keys.lease(job) for job in (wakeups.ROUTE.job_id, wakeups.deliver(wakeups.partition_of("bot")).job_id)),
 ]
 ELSEWHERE = {
-    *(keys.KEYRING, keys.KEYRING_REVISION, keys.KEYRING_LOCK, keys.LINQ_V2, keys.LINQ_LOOKS, keys.REFUSED, keys.AUDIT),
+    *(KEYS.keyring, KEYS.keyring_revision, KEYS.keyring_lock, KEYS.linq_v2, KEYS.linq_looks, KEYS.refused, KEYS.audit),
 }
 """Keys that concern no event that was accepted."""
 

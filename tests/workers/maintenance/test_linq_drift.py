@@ -13,9 +13,8 @@ from relay.bootstrap.factory import open_reconciler
 from relay.config.file import ConfigFile
 from relay.config.settings import Settings
 from relay.core.secret import new_key
-from relay.store import keys
 from tests.sandbox.running import API_KEY, LINES, RunningSandbox, linq_error, running_sandbox
-from tests.support import hash_of
+from tests.support import KEYS, hash_of
 from workers.maintenance.linq_drift import DriftCheck
 
 if TYPE_CHECKING:
@@ -23,7 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from aiohttp import web
-    from redis.asyncio import Redis
+
+    from relay.store.driver.client import Redis
 
 RULES = '[linq]\nheal = {heal}\n[[topics]]\nname = "all"\nevents = ["message.*"]\n'
 
@@ -79,7 +79,7 @@ async def test_drift_is_logged_counted_and_healed_if_enabled(
     del sandbox.sandbox.state.subscriptions[second.id]
     logged = await log_of(check)
     assert (logged["log_level"], logged["inactive"], logged["missing"]) == ("warning", 1, 1)
-    drift = await hash_of(redis, keys.DRIFT)
+    drift = await hash_of(redis, KEYS.drift)
     assert (drift["v3:inactive"], drift["v3:missing"], drift["v3:extra"]) == ("1", "1", "0")
     assert abs(int(drift["v3:at"]) - time.time()) < 60
     assert len(sandbox.sandbox.state.subscriptions) == (3 if heal else 2)
@@ -100,7 +100,7 @@ async def test_one_short_list_does_not_delete_a_live_line(
     assert [await look(number) for number in range(2)] == [(1, 3)] * 2
     sandbox.sandbox.state.lines.append(removed)
     assert await look(2) == (0, 3)
-    assert await redis.exists(keys.LINQ_LOOKS) == 0
+    assert await redis.exists(KEYS.linq_looks) == 0
     sandbox.sandbox.state.lines.pop()
     assert [await look(number) for number in range(3, 6)] == [(1, 3), (1, 3), (1, 2)]
 
@@ -110,7 +110,7 @@ async def test_silent_line_is_reported(
 ) -> None:
     check = drift_check(redis, settings, tmp_path, heal=True)
     await register(redis, settings, check)
-    await redis.hset(keys.LAST_SEEN, LINES[0], f"{round((time.time() - 90_000) * 1000)} 1")  # type: ignore[misc]
+    await redis.hset(KEYS.last_seen, LINES[0], f"{round((time.time() - 90_000) * 1000)} 1")  # type: ignore[misc]
     before = list(sandbox.changes)
     assert ((logged := await log_of(check))["log_level"], logged["silent"]) == ("warning", 1)
     assert sandbox.changes == before
@@ -174,7 +174,7 @@ async def test_v2_drift_is_checked_as_well(
     check = v2_drift_check(redis, with_v2, tmp_path, heal=heal)
     logged = await logs_of(check)
     assert (logged["v3"]["missing"], logged["v2"]["missing"], logged["v2"]["log_level"]) == (3, 1, "warning")
-    assert (await hash_of(redis, keys.DRIFT))["v2:missing"] == "1"
+    assert (await hash_of(redis, KEYS.drift))["v2:missing"] == "1"
     assert len(sandbox.sandbox.state.v2_subscriptions) == heal
     assert (await logs_of(check))["v2"]["missing"] == (not heal)
 

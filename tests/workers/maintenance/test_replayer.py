@@ -13,12 +13,12 @@ from structlog.testing import capture_logs
 
 from relay.core.delivery.circuit_breaker import OpenBreaker
 from relay.core.event_filter import EventFilter
-from relay.store import keys, wakeups
+from relay.store import wakeups
 from relay.store.driver.lease import acquire_lease
 from relay.store.lanes.lane import Lane
 from relay.store.lanes.suspensions import Suspensions
 from relay.store.topics.replays import Replays, State
-from tests.support import eventually
+from tests.support import KEYS, eventually
 from tests.workers.conftest import rules_for
 from tests.workers.delivering import delivering, feed, ledger_of, now_ms
 from tests.workers.maintenance.replaying import REPLAY_STREAM, TIMINGS, add, has, replaying, sent, start, state_of
@@ -28,9 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from redis.asyncio import Redis
-
     from relay.config.file import ConfigFile
+    from relay.store.driver.client import Redis
     from tests.workers.conftest import Received, Sink
 
 
@@ -80,7 +79,7 @@ async def test_next_worker_continues_a_replay_after_a_kill(redis: Redis, rules: 
 
 async def test_stop_ends_the_drain_at_once_and_keeps_the_position(redis: Redis, rules: ConfigFile) -> None:
     replay, stop = await start(redis, rate=5), asyncio.Event()
-    async with acquire_lease(redis, wakeups.REPLAY.job_id) as lease, asyncio.timeout(5):
+    async with acquire_lease(redis, wakeups.replay(KEYS).job_id) as lease, asyncio.timeout(5):
         task = asyncio.create_task(
             Replayer(redis, rules, time.time, replace(TIMINGS, replay_tick=60.0)).drain(lease, stop)
         )
@@ -93,7 +92,7 @@ async def test_stop_ends_the_drain_at_once_and_keeps_the_position(redis: Redis, 
 
 async def test_drain_ends_after_its_run_for_another_worker(redis: Redis, rules: ConfigFile) -> None:
     await start(redis, rate=1)
-    async with acquire_lease(redis, wakeups.REPLAY.job_id) as lease, asyncio.timeout(5):
+    async with acquire_lease(redis, wakeups.replay(KEYS).job_id) as lease, asyncio.timeout(5):
         await Replayer(redis, rules, time.time, replace(TIMINGS, run=0.05)).drain(lease, asyncio.Event())
 
 
@@ -217,7 +216,7 @@ async def test_replay_reports_events_that_were_trimmed_before_it(redis: Redis, r
     replay = await start(redis, rate=2)
     async with replaying(redis, rules):
         await eventually(lambda: redis.xlen(REPLAY_STREAM))
-        await redis.xtrim(keys.topic("everything"), maxlen=1, approximate=False)
+        await redis.xtrim(KEYS.topic("everything"), maxlen=1, approximate=False)
         await eventually(lambda: has(redis, replay, State.DONE))
     ended = await state_of(redis, replay)
     assert ended.missed == 20 - ended.sent
@@ -249,7 +248,7 @@ async def test_replays_run_side_by_side_each_at_its_rate(redis: Redis, rules: Co
     async with replaying(redis, rules):
         await eventually(lambda: has(redis, fast, State.DONE))
         assert await has(redis, slow, State.RUNNING)
-    assert _ids(await redis.xrange(keys.lane("crm", "replay"))) == [f"e{n:02}" for n in range(20)]
+    assert _ids(await redis.xrange(KEYS.lane("crm", "replay"))) == [f"e{n:02}" for n in range(20)]
 
 
 def _ids(rows: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> list[str]:

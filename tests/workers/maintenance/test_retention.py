@@ -10,19 +10,19 @@ from structlog.testing import capture_logs
 
 from relay.config.file import ConfigFile
 from relay.core.event import Dialect
-from relay.store import keys
 from relay.store.inbox.quarantine import Quarantine
 from relay.store.lanes.ledger import Ledger
 from tests.building import SECRET
+from tests.support import KEYS
 from workers.maintenance.retention import Retention
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 RULES = '[[topics]]\nname = "support"\nevents = ["*"]\nkeep = "1h"\nsize = "1MB"\nhard_size = "3MB"\n'
-STREAM = keys.topic("support")
+STREAM = KEYS.topic("support")
 
 
 @pytest.fixture
@@ -69,8 +69,8 @@ async def test_group_that_prevents_trimming_is_named_before_any_loss(redis: Redi
 
 
 async def test_topic_that_left_relay_toml_is_trimmed_too(redis: Redis, retention: Retention) -> None:
-    former = keys.topic("former")
-    await redis.sadd(keys.TOPICS, "former")  # type: ignore[misc]
+    former = KEYS.topic("former")
+    await redis.sadd(KEYS.topics, "former")  # type: ignore[misc]
     await redis.xadd(former, {"id": "old"}, id=f"{round((time.time() - 73 * 3600) * 1000)}-0")
     await redis.xadd(former, {"id": "new"})
     assert [(line["topic"], line["removed"]) for line in await logs_of(retention)] == [("former", 1)]
@@ -91,11 +91,11 @@ attempts = {{ keep = "1h" }}
     retention = Retention(redis, ConfigFile(tmp_path / "relay.toml"), time.time)
     now_ms = round(time.time() * 1000)
     for name in ("bot", "gone"):
-        await redis.sadd(keys.LANES, name)  # type: ignore[misc]
+        await redis.sadd(KEYS.lanes, name)  # type: ignore[misc]
         for hours in (73, 2, 0):
-            await redis.xadd(keys.lane(name, "attempts"), {"a": "x"}, id=f"{now_ms - hours * 3_600_000}-0")
+            await redis.xadd(KEYS.lane(name, "attempts"), {"a": "x"}, id=f"{now_ms - hours * 3_600_000}-0")
     await retention.trim()
-    assert [await redis.xlen(keys.lane(name, "attempts")) for name in ("bot", "gone")] == [1, 2]
+    assert [await redis.xlen(KEYS.lane(name, "attempts")) for name in ("bot", "gone")] == [1, 2]
 
 
 async def test_quarantine_is_bounded_and_its_losses_are_counted(

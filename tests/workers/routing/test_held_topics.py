@@ -8,24 +8,23 @@ from typing import TYPE_CHECKING
 
 from structlog.testing import capture_logs
 
-from relay.store import keys, wakeups
+from relay.store import wakeups
 from relay.store.driver.client import ask
 from relay.store.lanes.lane import Lane
 from relay.store.lanes.ledger import Ledger
 from relay.store.topics.held import trim_held_events
 from tests.building import webhook_of
-from tests.support import eventually
+from tests.support import KEYS, eventually
 from tests.workers.conftest import TIMINGS, accept, emptied, routing, topic
 from tests.workers.delivering import delivering, ledger_of
 from workers.maintenance.sweeper import Sweeper
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
     from relay.config.file import ConfigFile
+    from relay.store.driver.client import Redis
     from tests.workers.conftest import Sink
 
-BROKEN = keys.topic("messages")
+BROKEN = KEYS.topic("messages")
 QUICK = replace(TIMINGS, suspended_poll=0.02, pending_count=0.1)
 
 
@@ -49,7 +48,7 @@ async def test_overwritten_topic_gets_its_events_late(redis: Redis, rules: Confi
             held = await route(redis, rules, 5)
             await sweeper.sweep()
         await eventually(lambda: sorted(sink.ids("/crm")) == sorted([*first, *held]))
-        assert await redis.xlen(keys.held("messages")) == 5
+        assert await redis.xlen(KEYS.held("messages")) == 5
         told = [line for line in logs if line["event"] == "topic.suspended"]
         assert told
         assert all(line["topic"] == "messages" and f"RENAME {BROKEN}" in line["note"] for line in told)
@@ -66,14 +65,14 @@ async def test_overwritten_topic_gets_its_events_late(redis: Redis, rules: Confi
             return (await ledger_of(redis, "bot")).delivered == 11
 
         await eventually(is_settled)
-    assert not await redis.exists(keys.held("messages"))
+    assert not await redis.exists(KEYS.held("messages"))
     assert all(row.balances for row in await Ledger(redis).lanes())
     totals = await Ledger(redis).totals()
     assert (totals.routed, totals.balances) == (11, True)
 
 
 async def test_overwritten_ready_set_stops_no_topic(redis: Redis, rules: ConfigFile, sink: Sink) -> None:
-    ready = keys.ready(wakeups.partition_of("bot"))
+    ready = KEYS.ready(wakeups.partition_of("bot"))
     await redis.set(ready, "not ours")
     with capture_logs() as logs:
         async with delivering(redis, rules, timings=QUICK):
@@ -87,6 +86,6 @@ async def test_held_events_are_bounded(redis: Redis, rules: ConfigFile) -> None:
     await ask(redis.delete(BROKEN))
     await redis.set(BROKEN, "not ours")
     await route(redis, rules, 20)
-    size = int(await ask(redis.memory_usage(keys.held("messages"))) or 0)
+    size = int(await ask(redis.memory_usage(KEYS.held("messages"))) or 0)
     assert await trim_held_events(redis, "messages", size) == 0
     assert 8 <= await trim_held_events(redis, "messages", size // 2) <= 12

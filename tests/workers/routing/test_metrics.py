@@ -12,9 +12,8 @@ from workers.routing.router import Router
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from redis.asyncio import Redis
-
     from relay.config.file import ConfigFile
+    from relay.store.driver.client import Redis
 
 
 async def test_routed_unmatched_and_unreadable_events_are_counted(

@@ -13,23 +13,22 @@ from structlog.testing import capture_logs
 import workers.routing.router
 from relay.core.event import Dialect, VerifiedWebhook
 from relay.process.tasks import end_task
-from relay.store import keys, wakeups
+from relay.store import wakeups
 from relay.store.driver.lease import acquire_lease
 from relay.store.inbox.claims import CLAIM_BYTES
 from relay.store.inbox.inbox import Inbox
 from relay.store.inbox.quarantine import Quarantine, Readable
 from relay.store.lanes.ledger import Ledger
 from tests.building import LINE, OTHER_LINE, body_of, webhook_of
-from tests.support import eventually, hash_of
+from tests.support import KEYS, eventually, hash_of
 from tests.workers.conftest import TIMINGS, accept, emptied, routing, topic
 from workers.routing.router import Router
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from redis.asyncio import Redis
-
     from relay.config.file import ConfigFile
+    from relay.store.driver.client import Redis
     from relay.store.inbox.inbox import Moved
 
 
@@ -68,14 +67,14 @@ async def test_unmatched_event_is_counted_and_removed(redis: Redis, rules_file: 
     await accept(redis, webhook_of("message.received"), webhook_of("a.brand_new.type"))
     async with routing(redis, rules):
         await eventually(lambda: emptied(redis))
-    assert await hash_of(redis, keys.UNMATCHED) == {"message.received": "1", "a.brand_new.type": "1"}
+    assert await hash_of(redis, KEYS.unmatched) == {"message.received": "1", "a.brand_new.type": "1"}
 
 
 async def test_inbox_with_a_group_of_an_earlier_release_is_routed(redis: Redis, rules: ConfigFile) -> None:
     webhooks = [webhook_of() for _ in range(3)]
     await accept(redis, *webhooks)
-    await redis.xgroup_create(keys.INBOX, "route", "0")
-    await redis.xreadgroup("route", "relay", {keys.INBOX: ">"}, count=2)
+    await redis.xgroup_create(KEYS.inbox, "route", "0")
+    await redis.xreadgroup("route", "relay", {KEYS.inbox: ">"}, count=2)
     async with routing(redis, rules):
         await eventually(lambda: emptied(redis))
     assert [entry["id"] for entry in await topic(redis, "messages")] == [webhook.id for webhook in webhooks]
@@ -88,7 +87,7 @@ async def test_killed_router_leaves_all_unrouted_events_to_the_next(redis: Redis
     async def are_routed() -> bool:
         return len(await topic(redis, "messages")) > 0
 
-    async with acquire_lease(redis, wakeups.ROUTE.job_id) as lease:
+    async with acquire_lease(redis, wakeups.route(KEYS).job_id) as lease:
         task = asyncio.create_task(Router(redis, rules, time.time, TIMINGS).drain(lease, asyncio.Event()))
         await eventually(are_routed)
         await end_task(task)
@@ -125,9 +124,9 @@ async def test_batch_whose_response_was_lost_is_not_routed_twice(
 async def test_entries_deleted_by_an_operator_do_not_block_others(redis: Redis, rules: ConfigFile) -> None:
     webhooks = [webhook_of() for _ in range(300)]
     await accept(redis, *webhooks)
-    entries = [entry for entry, _ in await redis.xrange(keys.INBOX)]
+    entries = [entry for entry, _ in await redis.xrange(KEYS.inbox)]
     async with routing(redis, rules):
-        await redis.xdel(keys.INBOX, *entries[250:])
+        await redis.xdel(KEYS.inbox, *entries[250:])
         await eventually(lambda: emptied(redis))
     routed = [entry["id"] for entry in await topic(redis, "messages")]
     assert routed == [webhook.id for webhook in webhooks[: len(routed)]]
@@ -139,28 +138,28 @@ async def test_inbox_whose_ids_went_back_is_routed(redis: Redis, rules: ConfigFi
     async with routing(redis, rules):
         await accept(redis, *(webhook_of() for _ in range(3)))
         await eventually(lambda: emptied(redis))
-        await redis.delete(keys.INBOX)
+        await redis.delete(KEYS.inbox)
         fields = {"dialect": "v3", "line": LINE, "at": "1", "body": body_of(event_id="x")}
-        await redis.xadd(keys.INBOX, {"id": "x", **fields}, id="1-1")  # type: ignore[dict-item]  # a dict is invariant
+        await redis.xadd(KEYS.inbox, {"id": "x", **fields}, id="1-1")  # type: ignore[dict-item]  # a dict is invariant
         await eventually(lambda: emptied(redis))
     assert [event["id"] for event in await topic(redis, "everything")][3:] == ["x"]
 
 
 @pytest.mark.parametrize("events", [1, 400])
 async def test_router_with_a_lost_lease_moves_nothing(redis: Redis, rules: ConfigFile, events: int) -> None:
-    async with acquire_lease(redis, wakeups.ROUTE.job_id) as lease:
-        await redis.set(keys.lease(wakeups.ROUTE.job_id), "another worker")
+    async with acquire_lease(redis, wakeups.route(KEYS).job_id) as lease:
+        await redis.set(KEYS.lease(wakeups.route(KEYS).job_id), "another worker")
         await accept(redis, *(webhook_of() for _ in range(events)))
         async with asyncio.timeout(5):
             await Router(redis, rules, time.time, TIMINGS).drain(lease, asyncio.Event())
-    assert await redis.xlen(keys.INBOX) == events
+    assert await redis.xlen(KEYS.inbox) == events
     assert await topic(redis, "messages") == []
 
 
 async def test_undecodable_entry_is_quarantined_and_its_batch_continues(redis: Redis, rules: ConfigFile) -> None:
     good = webhook_of()
-    await redis.xadd(keys.INBOX, {"id": "x", "line": "", "at": "5", "dialect": "v3", "webhook_id": "x", "body": "{"})
-    await redis.xadd(keys.INBOX, {"foreign": "entry"})
+    await redis.xadd(KEYS.inbox, {"id": "x", "line": "", "at": "5", "dialect": "v3", "webhook_id": "x", "body": "{"})
+    await redis.xadd(KEYS.inbox, {"foreign": "entry"})
     await accept(redis, good)
     with capture_logs() as logs:
         async with routing(redis, rules):
@@ -169,7 +168,7 @@ async def test_undecodable_entry_is_quarantined_and_its_batch_continues(redis: R
     assert len(notes) == 2
     assert all("relay quarantine list" in note for note in notes)
     assert [entry["id"] for entry in await topic(redis, "messages")] == [good.id]
-    reasons = [fields[b"reason"] for _, fields in await redis.xrange(keys.QUARANTINE)]
+    reasons = [fields[b"reason"] for _, fields in await redis.xrange(KEYS.quarantine)]
     assert len(reasons) == 2
     assert all(reason.startswith(b"the body is not JSON") for reason in reasons)
 
@@ -216,9 +215,9 @@ async def test_router_heals_when_redis_lost_its_groups(redis: Redis, rules: Conf
         await eventually(lambda: emptied(redis))
         match damage:
             case "forget that it is prepared":
-                await redis.delete(keys.PREPARED)
+                await redis.delete(KEYS.prepared)
             case "delete the inbox":
-                await redis.delete(keys.INBOX)
+                await redis.delete(KEYS.inbox)
             case _:
                 await redis.flushall()
         after = webhook_of()
@@ -229,7 +228,7 @@ async def test_router_heals_when_redis_lost_its_groups(redis: Redis, rules: Conf
 
         await eventually(arrived)
     # The groups of the lanes existed before the first event was routed again, so no lane missed it.
-    [group] = [row for row in await redis.xinfo_groups(keys.topic("everything")) if row["name"] == b"push:crm"]
+    [group] = [row for row in await redis.xinfo_groups(KEYS.topic("everything")) if row["name"] == b"push:crm"]
     assert group["lag"] == (1 if damage == "lose everything" else 2)
 
 
@@ -238,7 +237,7 @@ async def test_lane_is_created_before_events_are_routed_by_its_rules(redis: Redi
     async with routing(redis, rules):
         await eventually(lambda: emptied(redis))
     for name, group in (("messages", b"push:bot"), ("everything", b"push:crm")):
-        [row] = await redis.xinfo_groups(keys.topic(name))
+        [row] = await redis.xinfo_groups(KEYS.topic(name))
         assert (row["name"], row["lag"]) == (group, 1)
 
 

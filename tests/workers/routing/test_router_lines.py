@@ -12,20 +12,18 @@ from structlog.testing import capture_logs
 
 import tests.linq
 from relay.core.event import Dialect, VerifiedWebhook
-from relay.store import keys
 from relay.store.driver.client import WORKER_TIMEOUT, open_redis
 from tests.bootstrap.redis_proxy import proxy_to
 from tests.building import CUSTOMER, LINE, OTHER_LINE, body_of
-from tests.support import eventually, hash_of
+from tests.support import KEYS, eventually, hash_of
 from tests.workers.conftest import TIMINGS, accept, emptied, routing, topic
 from workers.routing.router import Router
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from redis.asyncio import Redis
-
     from relay.config.file import ConfigFile
+    from relay.store.driver.client import Redis
 
 SAMPLES = Path(tests.linq.__file__).parent / "payloads" / "samples"
 
@@ -131,7 +129,7 @@ async def test_customer_number_is_never_learned(redis: Redis, rules: ConfigFile)
         v3("4", "message.failed"),
     )
     assert set((await lines(redis)).values()) == {""}
-    assert not await redis.exists(keys.CHATS)
+    assert not await redis.exists(KEYS.chats)
 
 
 async def test_topics_keep_event_order_whatever_the_source_of_lines(redis: Redis, rules: ConfigFile) -> None:
@@ -145,11 +143,11 @@ async def test_topics_keep_event_order_whatever_the_source_of_lines(redis: Redis
 
 async def test_undecodable_entry_does_not_stop_chat_learning(redis: Redis, rules: ConfigFile) -> None:
     await accept(redis, v3("1", "message.sent", LINE))
-    await redis.xadd(keys.INBOX, {"foreign": "entry"})
+    await redis.xadd(KEYS.inbox, {"foreign": "entry"})
     with capture_logs() as logs:
         await routed(redis, rules, v3("2", "message.failed"), v3("3", "message.failed", chat_id="another"))
     assert await lines(redis) == {"1": LINE, "2": LINE, "3": ""}
-    assert await redis.xlen(keys.QUARANTINE) == 1
+    assert await redis.xlen(KEYS.quarantine) == 1
     [entry] = [entry for entry in logs if entry["event"] == "lines.by_chat"]
     assert (entry["events"], entry["known"]) == (2, 1)
 
@@ -168,7 +166,7 @@ async def test_redis_outage_changes_no_line_and_no_order(redis: Redis, redis_url
             await eventually(lambda: emptied(redis))
         await behind.aclose()
     assert await lines(redis) == {"1": LINE, "2": LINE, "3": LINE, "4": LINE, "5": ""}
-    assert await hash_of(redis, keys.CHATS) == {"v3:A": LINE, "v3:B": LINE}
+    assert await hash_of(redis, KEYS.chats) == {"v3:A": LINE, "v3:B": LINE}
 
 
 async def test_chat_is_learned_again_after_redis_lost_its_data(redis: Redis, rules: ConfigFile) -> None:
@@ -179,6 +177,6 @@ async def test_chat_is_learned_again_after_redis_lost_its_data(redis: Redis, rul
         await accept(redis, v3("2", "message.sent", LINE))
 
         async def is_learned() -> bool:
-            return await hash_of(redis, keys.CHATS) == {"v3:chat-1": LINE}
+            return await hash_of(redis, KEYS.chats) == {"v3:chat-1": LINE}
 
         await eventually(is_learned)

@@ -11,11 +11,10 @@ from redis.exceptions import OutOfMemoryError
 from structlog.testing import capture_logs
 
 from relay.config.settings import Settings
-from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.lanes.ledger import Ledger
 from tests.building import webhook_of
-from tests.support import eventually
+from tests.support import KEYS, eventually
 from tests.workers.conftest import TIMINGS, accept, rules_for
 from tests.workers.runtime.test_runner import worker
 
@@ -23,8 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from redis.asyncio import Redis
-
+    from relay.store.driver.client import Redis
     from tests.workers.conftest import Sink
 
 EVENTS = 60
@@ -67,7 +65,7 @@ async def test_a_full_topic_is_trimmed_from_a_cold_start(
         await eventually(lambda: len(sink.received) == 2 * EVENTS)
 
         async def trimmed() -> bool:
-            return not await redis.xlen(keys.topic("everything"))
+            return not await redis.xlen(KEYS.topic("everything"))
 
         await eventually(trimmed)
 

@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 from relay.config.settings import Settings
 from relay.store import keys, wakeups
 from tests.building import webhook_of
+from tests.support import KEYS
 from tests.workers.conftest import accept
 from workers.maintenance.retention import Retention
 from workers.runtime.jobs import sweep, trim
@@ -17,13 +18,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
-    from redis.asyncio import Redis
+
+    from relay.store.driver.client import Redis
 
 
 async def test_sweep_of_a_full_redis_still_wakes_the_router(redis: Redis, redis_url: str, rules_file: Path) -> None:
     async with worker_parts(Settings(redis_url=redis_url, relay_config=rules_file)) as parts:
         await accept(redis, webhook_of())
-        await redis.delete(keys.QUEUE, keys.ARQ_JOB_PREFIX + wakeups.ROUTE.job_id)
+        await redis.delete(KEYS.queue, keys.ARQ_JOB_PREFIX + wakeups.route(KEYS).job_id)
         await redis.config_set("maxmemory", "1")
         try:
             with capture_logs() as logs:
@@ -31,7 +33,7 @@ async def test_sweep_of_a_full_redis_still_wakes_the_router(redis: Redis, redis_
         finally:
             await redis.config_set("maxmemory", "0")
         assert not logs
-        assert await redis.zscore(keys.QUEUE, wakeups.ROUTE.job_id) is not None
+        assert await redis.zscore(KEYS.queue, wakeups.route(KEYS).job_id) is not None
 
 
 async def test_trimming_is_deferred_when_redis_is_away(

@@ -25,7 +25,7 @@ from relay.store.topics.history import History
 from relay.store.topics.replays import Order, Replays, State
 from relay.store.wakeups import WakeUp
 from tests.building import SECRET, webhook_of
-from tests.support import eventually
+from tests.support import KEYS, eventually
 from tests.workers.conftest import TIMINGS, accept, rules_for
 from workers.maintenance.retention import Retention
 from workers.runtime.parts import worker_parts
@@ -36,8 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from redis.asyncio import Redis
-
+    from relay.store.driver.client import Redis
     from tests.workers.conftest import Sink
     from workers.runtime.parts import WorkerParts
 
@@ -76,7 +75,9 @@ async def test_next_event_wakes_a_drain_that_ended_idle(redis: Redis, settings: 
             await accept(redis, webhook_of())
 
             async def is_idle() -> bool:
-                return not await redis.exists(keys.lease(wakeups.ROUTE.job_id)) and not await redis.xlen(keys.INBOX)
+                return not await redis.exists(KEYS.lease(wakeups.route(KEYS).job_id)) and not await redis.xlen(
+                    KEYS.inbox
+                )
 
             await eventually(is_idle)
         await eventually(lambda: len(sink.received) == 6)
@@ -98,7 +99,7 @@ async def test_events_that_arrive_while_drains_end_are_not_stranded(
 
 async def test_sweep_finds_work_whose_wakeup_was_lost(redis: Redis, settings: Settings, sink: Sink) -> None:
     await accept(redis, webhook_of())
-    await redis.delete(keys.QUEUE, "arq:job:relay:route")
+    await redis.delete(KEYS.queue, "arq:job:relay:route")
     async with worker(settings):
         await eventually(lambda: len(sink.received) == 2)
 
@@ -116,11 +117,11 @@ async def test_deferred_wakeup_makes_a_retry_on_time(
     async with worker(settings, replace(TIMINGS, idle=0.1)) as parts:
         await accept(redis, webhook_of())
         await eventually(lambda: len(sink.received) == 2)
-        job = wakeups.deliver(wakeups.partition_of("bot")).job_id
+        job = wakeups.deliver(KEYS, wakeups.partition_of("bot")).job_id
 
         async def deferred() -> bool:
-            due = await redis.zscore(keys.QUEUE, job)
-            return due is not None and due > wakeups.NOW and not await redis.exists(keys.lease(job))
+            due = await redis.zscore(KEYS.queue, job)
+            return due is not None and due > wakeups.NOW and not await redis.exists(KEYS.lease(job))
 
         await eventually(deferred)
         await eventually(lambda: len(sink.received) == 4)
@@ -131,8 +132,8 @@ async def test_deferred_wakeup_makes_a_retry_on_time(
 
 async def test_job_waits_for_a_lease_that_is_taken(redis: Redis, settings: Settings, sink: Sink) -> None:
     timings = replace(TIMINGS, lease=1.0, lease_renew=0.2, arq_lock=1.2)
-    async with acquire_lease(redis, wakeups.ROUTE.job_id, timings=timings):
-        await redis.delete(keys.ARQ_LOCK_PREFIX + wakeups.ROUTE.job_id)
+    async with acquire_lease(redis, wakeups.route(KEYS).job_id, timings=timings):
+        await redis.delete(keys.ARQ_LOCK_PREFIX + wakeups.route(KEYS).job_id)
         async with worker(settings):
             await accept(redis, webhook_of())
             await asyncio.sleep(0.3)
@@ -165,7 +166,7 @@ async def test_work_continues_after_arqs_keys_are_flushed(redis: Redis, settings
     async with worker(settings):
         await accept(redis, webhook_of())
         await eventually(lambda: len(sink.received) == 2)
-        await redis.delete(*await redis.keys("arq:*"), keys.QUEUE, *await redis.keys("relay:lease:*"))
+        await redis.delete(*await redis.keys("arq:*"), KEYS.queue, *await redis.keys("relay:lease:*"))
         started = time.monotonic()
         for _ in range(5):
             await accept(redis, webhook_of())
@@ -197,8 +198,8 @@ async def test_slow_jobs_do_not_delay_events(
     monkeypatch.setattr(Retention, "trim", never_ends)
     async with worker(settings, replace(TIMINGS, stop=0.1)) as parts:
         for n in range(40):
-            await wakeups.wake(redis, WakeUp(f"trim:{n}", TRIM, keys.SLOW_QUEUE))
-        (slow,) = [make_queue(parts) for make_queue in QUEUES if make_queue(parts).name == keys.SLOW_QUEUE]
+            await wakeups.wake(redis, WakeUp(f"trim:{n}", TRIM, KEYS.slow_queue))
+        (slow,) = [make_queue(parts) for make_queue in QUEUES if make_queue(parts).name == KEYS.slow_queue]
         await eventually(lambda: begun == slow.max_jobs)
         await accept(redis, webhook_of())
         await eventually(lambda: len(sink.received) == 2, 3)
@@ -222,14 +223,14 @@ async def test_long_job_keeps_its_lock(redis: Redis, settings: Settings, monkeyp
 
     monkeypatch.setattr(Retention, "trim", takes_long)
     async with worker(settings, replace(TIMINGS, lease_renew=0.01)):
-        await wakeups.wake(redis, WakeUp("trim:1", TRIM, keys.SLOW_QUEUE))
+        await wakeups.wake(redis, WakeUp("trim:1", TRIM, KEYS.slow_queue))
         await eventually(lambda: runs == [1, 2])
 
 
 async def test_replay_outlives_its_worker(redis: Redis, settings: Settings, sink: Sink) -> None:
     for n in range(30):
         fields = {"id": f"e{n}", "type": "message.received", "at": "1789377302000", "version": "v2", "body": "{}"}
-        await redis.xadd(keys.topic("everything"), fields)  # type: ignore[arg-type]
+        await redis.xadd(KEYS.topic("everything"), fields)  # type: ignore[arg-type]
     history = History(redis, "everything")
     survey = await history.survey(await history.span(None, None), EventFilter())
     replay = await Replays(redis).start(Order("everything", "bot", EventFilter(), 10, "ann"), survey, 1)
@@ -238,7 +239,7 @@ async def test_replay_outlives_its_worker(redis: Redis, settings: Settings, sink
         await eventually(lambda: len(sink.ids("/bot")) >= 12)
     assert time.monotonic() - began < 8
     assert len(sink.ids("/bot")) < 30
-    await redis.delete(keys.SLOW_QUEUE)  # the sweep finds it
+    await redis.delete(KEYS.slow_queue)  # the sweep finds it
     async with worker(settings):
         await eventually(lambda: len(sink.ids("/bot")) >= 30)
 
@@ -256,7 +257,7 @@ async def test_failure_of_a_job_that_outlives_its_worker_is_logged_once(settings
 
     class LostRedis(arq.worker.Worker):
         async def main(self) -> None:
-            if self.queue_name != keys.QUEUE:
+            if self.queue_name != KEYS.queue:
                 await asyncio.Event().wait()
             for number, error in enumerate((RedisConnectionError("gone"), ValueError("a bug"))):
                 self.tasks[str(number)] = asyncio.create_task(fail(error))

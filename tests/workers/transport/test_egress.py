@@ -29,11 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from redis.asyncio import Redis
-
     from relay.config.file import ConfigFile
     from relay.core.delivery.outcome import Attempt
     from relay.net.dns import AddressInfo
+    from relay.store.driver.client import Redis
     from tests.workers.conftest import Received, Sink
 
 EVERYWHERE = Egress()

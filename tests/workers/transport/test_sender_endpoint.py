@@ -27,10 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from redis.asyncio import Redis
-
     from relay.config.file import ConfigFile
     from relay.core.delivery.outcome import Attempt
+    from relay.store.driver.client import Redis
     from tests.workers.conftest import Sink
 
 

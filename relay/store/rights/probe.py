@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 from redis.exceptions import AuthenticationError, AuthenticationWrongNumberOfArgsError, NoPermissionError
 
 from relay.core.errors import SettingsError
-from relay.store.driver.access import check_access
 from relay.store.driver.client import REDIS_ERRORS, REQUEST_TIMEOUT, describe
+from relay.store.rights.check import check_access
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 _MAX_AGE = 0.5  # seconds that a response of Redis counts
 _REFUSED = (AuthenticationError, AuthenticationWrongNumberOfArgsError, NoPermissionError)

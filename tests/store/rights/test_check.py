@@ -7,14 +7,17 @@ from urllib.parse import urlsplit
 import pytest
 
 from relay.core.errors import SettingsError
-from relay.store.driver import access
-from relay.store.driver.access import ACL, check_access
 from relay.store.driver.client import REQUEST_TIMEOUT, open_redis
+from relay.store.keys import Keyspace
+from relay.store.rights import check
+from relay.store.rights.check import check_access, uses_of
+from relay.store.rights.rules import RELAY_COMMANDS, relay_rule
+from tests.support import KEYS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 
 @asynccontextmanager
@@ -31,7 +34,7 @@ async def user_with(redis: Redis, url: str, *rights: str) -> AsyncIterator[Redis
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(access, "_AUTHENTICATION_PAUSE", 0)
+    monkeypatch.setattr(check, "_AUTHENTICATION_PAUSE", 0)
 
 
 async def refusal(redis: Redis) -> str:
@@ -46,18 +49,34 @@ async def test_default_user_has_all_rights_and_the_check_writes_nothing(redis: R
 
 
 async def test_rights_named_in_the_error_are_sufficient(redis: Redis, redis_url: str) -> None:
-    rights = ACL.split(">PASSWORD ")[1].split()
-    async with user_with(redis, redis_url, *rights) as client:
+    async with user_with(redis, redis_url, *str(relay_rule(KEYS)).split()) as client:
         await check_access(client)
+
+
+def test_every_command_of_the_rule_is_checked() -> None:
+    checked = {"client|setname", "multi", "exec", "discard", "watch"}  # by the connection and the check itself
+    for name, second, *_ in ((*use, "") for use in uses_of(KEYS)):
+        both = f"{name}|{second}".lower()
+        checked.add(both if both in RELAY_COMMANDS else name.lower())
+    assert checked == set(RELAY_COMMANDS)
+
+
+async def test_rights_to_the_keys_of_another_prefix_are_not_sufficient(redis: Redis, redis_url: str) -> None:
+    async with user_with(redis, redis_url, *str(relay_rule(Keyspace("relay-2"))).split()) as client:
+        assert "EVAL on relay:inbox" in await refusal(client)
 
 
 @pytest.mark.parametrize(
     ("rights", "missing"),
     [
         (("~*", "+@all", "-info"), "may not use INFO;"),
-        (("~*", "+@all", "-@scripting"), "may not use EVALSHA, EVAL;"),
+        (("~*", "+@all", "-@scripting"), "may not use EVAL, EVAL_RO, EVALSHA, EVALSHA_RO, SCRIPT LOAD;"),
         (("~relay:*", "+@all"), "GET on arq:job:relay:route"),
-        (("~*", "+@all", "-xadd", "-zadd"), "may not use ZADD, XADD;"),
+        (("~relay:*", "~arq:[ijr]*", "+@all"), "may not use ZREM on arq:abort;"),
+        (("~*", "+@all", "-xadd", "-hkeys"), "may not use HKEYS, XADD;"),
+        (("~*", "+@all", "-multi"), "may not use MULTI;"),
+        (("~*", "+@all", "-xgroup|destroy", "-memory"), "may not use MEMORY USAGE, XGROUP DESTROY;"),
+        (("~*", "+@all", "-client"), "may not use CLIENT SETNAME;"),
         (("~*", "+@read"), "may not use "),
     ],
 )
@@ -67,7 +86,7 @@ async def test_missing_rights_are_listed_with_the_granting_command(
     async with user_with(redis, redis_url, *rights) as client:
         text = await refusal(client)
     assert missing in text
-    assert "ACL SETUSER relay on >PASSWORD" in text
+    assert f"ACL SETUSER relay {relay_rule(KEYS)}" in text
 
 
 async def test_error_for_wrong_credentials_hides_the_password(redis: Redis, redis_url: str) -> None:

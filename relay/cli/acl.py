@@ -1,0 +1,90 @@
+"""`relay acl`: the rights at Redis of the relay, of a viewer and of a pulling team."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from pydantic import TypeAdapter, ValidationError
+
+from relay.cli.command import command, commands
+from relay.config.settings import Settings
+from relay.core.config.fields import Name
+from relay.store.keys import PUSH_GROUP_PREFIX, Keyspace
+from relay.store.rights.rules import relay_rule, team_rule, viewer_rule
+
+if TYPE_CHECKING:
+    from relay.store.rights.rules import Rule
+
+app = commands()
+_NAME = TypeAdapter(Name)
+
+EXAMPLES = (
+    "relay acl",
+    "relay acl --viewer --user grafana",
+    "relay acl --topic support --group billing",
+    "relay acl --form file >> users.acl",
+)
+
+
+class Form(StrEnum):
+    """The form of the rule."""
+
+    COMMAND = "command"
+    FILE = "file"
+    RULE = "rule"
+
+
+@command(app, examples=EXAMPLES)
+def acl(
+    *,
+    viewer: Annotated[bool, typer.Option("--viewer", help="The user of commands that only look.")] = False,
+    topic: Annotated[str | None, typer.Option(metavar="TOPIC", help="The topic that a team pulls from.")] = None,
+    group: Annotated[str | None, typer.Option(metavar="GROUP", help="The consumer group of the team.")] = None,
+    user: Annotated[str | None, typer.Option(metavar="NAME", help="The user; by default named by its use.")] = None,
+    form: Annotated[
+        Form,
+        typer.Option(
+            metavar="FORM",
+            help="command: for redis-cli; file: a line of users.acl; rule: for a service that asks for the rule alone.",
+        ),
+    ] = Form.COMMAND,
+) -> None:
+    """Print the ACL rule of the relay, of a viewer or of a pulling team; put a password in place of PASSWORD."""
+    key = Keyspace(Settings.load().relay_key_prefix)
+    name, rule = _rule(key, topic, group, viewer=viewer)
+    name = user or name
+    if not name.isascii() or not name.isprintable() or " " in name:
+        raise typer.BadParameter("a user of Redis has a name without blanks", param_hint="--user")
+    match form:
+        case Form.COMMAND:
+            typer.echo(f"ACL SETUSER {name} on >PASSWORD {rule}")
+        case Form.FILE:
+            typer.echo(f"user {name} on >PASSWORD {rule}")
+        case Form.RULE:
+            typer.echo(str(rule))
+
+
+def _rule(key: Keyspace, topic: str | None, group: str | None, *, viewer: bool) -> tuple[str, Rule]:
+    """Return the default name of the user, and its rights."""
+    if (topic is None) != (group is None) or (viewer and topic is not None):
+        raise typer.BadParameter("give either --viewer, or --topic with --group, or none of them")
+    if viewer:
+        return f"{key.prefix}-viewer", viewer_rule(key)
+    if topic is None or group is None:
+        return key.prefix, relay_rule(key)
+    if not _is_name(topic):
+        raise typer.BadParameter(f'"{topic}" is not the name of a topic', param_hint="--topic")
+    if group.startswith(PUSH_GROUP_PREFIX):
+        text = f'the group name "{group}" is reserved for the relay; choose a name without "{PUSH_GROUP_PREFIX}"'
+        raise typer.BadParameter(text, param_hint="--group")
+    return f"{key.prefix}-{group}", team_rule(key, topic)
+
+
+def _is_name(text: str) -> bool:
+    try:
+        _NAME.validate_python(text)
+    except ValidationError:
+        return False
+    return True

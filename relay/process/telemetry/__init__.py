@@ -1,0 +1,1 @@
+"""Traces by OpenTelemetry and errors to Sentry: both optional, neither imported while it is off."""

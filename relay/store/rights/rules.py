@@ -1,0 +1,88 @@
+"""ACL rules: the least rights with which the relay, a viewer and a pulling team can do their work.
+
+    relay     every key of its prefix, and the commands that it uses
+    viewer    the same keys, to read only: every command of `relay` that only looks
+    team      the stream of one topic, to read and acknowledge, and the names of topics
+
+Commands are listed one by one: a category such as `@read` also has commands over all keys of the server, which other
+applications may share, and its content differs between versions. Each of them exists since Redis 7.0 or before. Redis
+checks the commands and the keys of a script as if its caller had sent them.
+
+Redis has no rights by consumer group (https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/), so
+a team could use another group of its topic. It cannot write to the stream, delete it or destroy a group.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from relay.store.keys import Keyspace
+
+_CONNECTION = ("ping", "select", "client|setname")
+_TRANSACTION = ("multi", "exec", "discard")
+_LOOKS = (
+    *("exists", "get", "type", "memory|usage"),
+    *("hexists", "hget", "hgetall", "hkeys", "hlen", "hmget"),
+    *("scard", "smembers"),
+    *("zcard", "zcount", "zmscore", "zrange", "zrangebyscore", "zscore"),
+    *("xinfo|groups", "xinfo|stream", "xlen", "xpending", "xrange", "xrevrange"),
+)
+_SCRIPTED_LOOKS = ("eval_ro", "evalsha_ro")
+_SERVER = ("info",)
+
+VIEWER_COMMANDS = (*_CONNECTION, *_SERVER, *_TRANSACTION, *_LOOKS, *_SCRIPTED_LOOKS)
+
+RELAY_COMMANDS = (
+    *(*_CONNECTION, *_SERVER, "dbsize", "wait"),
+    *(*_TRANSACTION, "watch", "unwatch"),
+    *("eval", "evalsha", *_SCRIPTED_LOOKS, "script|load"),
+    *_LOOKS,
+    *("del", "expire", "incr", "pexpire", "psetex", "set", "unlink"),
+    *("hdel", "hincrby", "hset", "hsetnx"),
+    *("sadd", "srem"),
+    *("bzpopmin", "zadd", "zincrby", "zpopmin", "zrem", "zremrangebyrank"),
+    *("xack", "xadd", "xautoclaim", "xclaim", "xdel", "xread", "xreadgroup", "xtrim"),
+    *("xgroup|create", "xgroup|delconsumer", "xgroup|destroy", "xgroup|setid"),
+)
+
+TEAM_COMMANDS = (
+    *_CONNECTION,
+    *("smembers", "xinfo|stream", "xpending"),
+    *("xack", "xautoclaim", "xclaim", "xgroup|create", "xgroup|delconsumer", "xreadgroup"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """The rights of a user."""
+
+    keys: tuple[str, ...]
+    """Patterns of keys, in the syntax of an ACL rule."""
+    commands: tuple[str, ...]
+    """Commands, and subcommands as `command|subcommand`."""
+
+    def __str__(self) -> str:
+        granted = " ".join(f"+{command}" for command in self.commands)
+        return f"resetkeys {' '.join(self.keys)} resetchannels -@all {granted}"
+
+    def setuser(self, user: str) -> str:
+        """Return the command that grants these rights to a user that exists; its passwords stay."""
+        return f"ACL SETUSER {user} {self}"
+
+
+def relay_rule(key: Keyspace) -> Rule:
+    """Return the rights that the relay needs: all its roles and commands."""
+    arq = (f"~arq:{kind}:{key.prefix}:*" for kind in ("job", "in-progress", "retry", "result"))
+    return Rule((f"~{key.prefix}:*", *arq, "~arq:abort"), RELAY_COMMANDS)
+
+
+def viewer_rule(key: Keyspace) -> Rule:
+    """Return the rights that the commands need which only look."""
+    return Rule((f"%R~{key.prefix}:*",), VIEWER_COMMANDS)
+
+
+def team_rule(key: Keyspace, topic: str) -> Rule:
+    """Return the rights that `relay.consumer` needs to read a topic."""
+    return Rule((f"~{key.topic(topic)}", f"%R~{key.topics}"), TEAM_COMMANDS)
