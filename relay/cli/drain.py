@@ -47,7 +47,7 @@ def _duration(text: str) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Left:
-    """What is still in flight."""
+    """The work that is still in flight."""
 
     busy: tuple[str, ...]
     """Processes with work in hand, or that have not obeyed yet, each with it."""
@@ -57,7 +57,7 @@ class _Left:
 
     @property
     def text(self) -> str:
-        """What is in flight, in a line."""
+        """The processes with work in hand, in a line."""
         return "; ".join(self.busy)
 
 

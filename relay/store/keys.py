@@ -132,6 +132,7 @@ class Keyspace:
         self.unmatched = f"{prefix}:unmatched"
         self.refused = f"{prefix}:refused"
         self.audit = f"{prefix}:audit"
+        self.maintenance = f"{prefix}:maintenance"
         self.alerts = f"{prefix}:alerts"
         self.alerts_outbox = f"{prefix}:alerts:outbox"
         self.alerts_sending = f"{prefix}:alerts:sending"

@@ -19,7 +19,7 @@ DOCS = ROOT / "deploy" / "docs"
 ROOT_COMMAND: Any = typer.main.get_command(app)
 """The command `relay`."""
 
-_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _IMAGE = re.compile(r'(?:src|srcset)="([^"]+)"')
 _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)

@@ -59,8 +59,7 @@ class Sweeper:
             await contain("lane", lane.name, lane.save_checkpoint(), lane.key_types)
         await self._audit_removed_lanes()
         recording = record_sweep(self._redis, round(self._clock() * 1000))
-        maintenance = self._redis.key.maintenance
-        await self._isolation.contain("maintenance", maintenance, recording, {maintenance: "hash"})
+        await self._isolation.contain("maintenance", self._key.maintenance, recording, {self._key.maintenance: "hash"})
 
     async def _release(self, topic: str) -> None:
         """Move the events that a topic holds into it, and wake its lanes."""

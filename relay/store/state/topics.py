@@ -32,11 +32,12 @@ async def topic_samples(
     topics = {topic.name: topic for topic in config.topics} if config else {}
     readings = await read_topics(redis, await topic_names(redis, topics))
     counts = await ask(redis.hgetall(redis.key.counts))
-    routed = {name.decode(): int(count) for name, count in counts.items() if name.startswith(b"routed:")}
+    prefix = f"routed:{redis.key.topic_prefix}"
+    routed = {name.decode(): int(count) for name, count in counts.items() if name.startswith(prefix.encode())}
     for topic in readings:
         labels, size = (topic.name,), topic.size
         age = 0.0 if topic.oldest_ms is None else max(now_ms - topic.oldest_ms, 0) / 1000
-        yield Sample(declared.TOPIC_EVENTS, routed.get(f"routed:{redis.key.topic(topic.name)}", 0), labels)
+        yield Sample(declared.TOPIC_EVENTS, routed.get(prefix + topic.name, 0), labels)
         yield Sample(declared.TOPIC_ENTRIES, topic.events, labels)
         yield Sample(declared.TOPIC_BYTES, size, labels)
         yield Sample(declared.TOPIC_OLDEST_AGE, age, labels)
