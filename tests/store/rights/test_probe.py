@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from relay.store.driver import probe as module
 from relay.store.driver.client import open_redis
+from relay.store.rights import probe as module
 from relay.store.rights.probe import RedisProbe, RedisState
 
 if TYPE_CHECKING:
