@@ -10,7 +10,7 @@ import typer
 
 from relay.cli.command import command, commands
 from relay.config.load import load_settings
-from relay.config.settings import Settings, environment
+from relay.config.settings import Settings, environment_with_secrets
 from relay.process.event_loop import run
 from relay.process.imports import lasting_imports
 from relay.process.logs import configure_logging
@@ -36,7 +36,7 @@ def ingress(
     with lasting_imports():
         from relay.web.server import serve_ingress  # noqa: PLC0415  half a second, which a worker and `up` do without
 
-    with telemetry(environment(), "ingress") as tracer:
+    with telemetry(environment_with_secrets(), "ingress") as tracer:
         run(serve_ingress(settings, share_port=share_port, tracer=tracer))
 
 

@@ -39,7 +39,7 @@ async def test_missing_rights_and_a_wrong_password_are_named(redis: Redis, redis
         await probe.ask()
         assert probe.state is RedisState.REFUSED
         assert "may not use XADD" in probe.detail
-        assert "ACL SETUSER relay" in probe.detail
+        assert "ACL SETUSER poor" in probe.detail
         await redis.acl_setuser("poor", commands=["+@all"], **user)  # type: ignore[arg-type]
         await probe.ask()
         assert (probe.state, probe.detail) == (RedisState.OK, "ok")
