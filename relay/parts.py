@@ -23,6 +23,7 @@ from relay.store.keyring.key_cache import KeyCache
 from relay.store.keyring.keyring import Keyring
 from relay.store.keyring.last_seen import LastSeen
 from relay.store.keyring.v2_secret_marker import V2SecretMarker
+from relay.store.rights.watch import RightsWatch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -43,6 +44,7 @@ class IngressParts:
     keys: KeyCache
     last_seen: LastSeen
     memory: MemoryGuard
+    rights: RightsWatch
     refusals: Refusals
     failures: FailureLimit
     metrics: IngressMetrics
@@ -105,6 +107,7 @@ async def ingress_parts(
         KeyCache(open_keyring(settings, redis), _v2_secrets(settings)) as keys,
         LastSeen(redis) as last_seen,
         MemoryGuard(redis, settings.relay_memory_high_water) as memory,
+        RightsWatch(redis, timings.rights_check) as rights,
         Refusals(redis, timings.refusal_log) as refusals,
         ProcessMetrics("ingress") as process_metrics,
     ):
@@ -112,5 +115,5 @@ async def ingress_parts(
         failures = FailureLimit(timings.refusal_delay, clock)
         metrics = IngressMetrics(process_metrics)
         yield IngressParts(
-            redis, acceptor, quarantine, keys, last_seen, memory, refusals, failures, metrics, clock, tracer
+            redis, acceptor, quarantine, keys, last_seen, memory, rights, refusals, failures, metrics, clock, tracer
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from relay.config.admin_address import ADMIN, UP
+from relay.config.rules_file import RulesFile
 from relay.metrics.process_metrics import ProcessMetrics
 from relay.parts import open_store
 from relay.process.event_loop import stop_on_signals
@@ -16,7 +17,8 @@ from relay.process.timings import load_timings
 from relay.store.driver.client import REQUEST_TIMEOUT
 from relay.store.rights.check import check_access
 from relay.store.rights.probe import RedisProbe
-from relay.web.admin.group import open_group
+from relay.store.state.reader import RedisReader
+from relay.web.admin.group import open_group, show_current_subscriptions
 from relay.web.admin.listener import listening_for_operators
 from relay.web.admin.report import Identity, ObservedProcess
 
@@ -53,9 +55,11 @@ async def serve_admin(settings: Settings) -> None:
     stop = stop_on_signals()
     lifecycle = Lifecycle()
     log.info("admin.starting", **settings.shown())
-    async with open_store(settings, REQUEST_TIMEOUT) as redis:
+    async with open_store(settings, REQUEST_TIMEOUT) as redis, open_store(settings) as state:
         await check_access(redis)
         metrics = ProcessMetrics(ADMIN)
+        rules = RulesFile(settings.relay_config)
+        metrics.add_reader(RedisReader(state, rules.current))
         observed = ObservedProcess(Identity(ADMIN, settings), AdminProbe(redis, lifecycle), metrics)
         async with metrics, listening_for_operators(observed, settings, ADMIN, timings=load_timings()):
             await stop.wait()
@@ -67,10 +71,13 @@ async def serve_admin(settings: Settings) -> None:
 @asynccontextmanager
 async def admin_group(settings: Settings, redis: Redis, stop: asyncio.Event) -> AsyncIterator[Group]:
     """Serve the admin listener of `relay up` while the context is open; yield the group that it shows."""
-    lifecycle = Lifecycle()
+    lifecycle, rules = Lifecycle(), RulesFile(settings.relay_config)
     async with (
+        open_store(settings) as state,
         open_group(Identity(UP, settings), lifecycle, AdminProbe(redis, lifecycle)) as group,
         listening_for_operators(group, settings, UP),
         lifecycle.stopping_with(stop),
     ):
+        show_current_subscriptions(group.counts, rules)
+        group.counts.add_reader(RedisReader(state, rules.current))
         yield group

@@ -151,11 +151,12 @@ def _pull_group_not_read(facts: Facts, limit: AboveAge) -> Iterator[Found]:
 
 
 def _ledger_imbalance(facts: Facts, _: object) -> Iterator[Found]:
-    for sample in facts.of("relay_ledger_imbalance"):
-        if sample.value:
-            number, name = abs(sample.value), sample.labels["subscription"]
-            text = f"the ledger does not account for {number:.0f} events of the subscription {name}"
-            yield Found(sample.labels, number, text)
+    for sample in (*facts.of("relay_ledger_imbalance"), *facts.of("relay_ledger_events_imbalance")):
+        if number := abs(sample.value):
+            owner = (
+                f"of the subscription {sample.labels['subscription']}" if sample.labels else "before they reach a topic"
+            )
+            yield Found(sample.labels, number, f"the ledger does not account for {number:.0f} events {owner}")
 
 
 def _linq_drift(facts: Facts, limit: AboveAge) -> Iterator[Found]:
@@ -199,6 +200,15 @@ CONDITIONS: tuple[Condition, ...] = (
         _above("relay_topic_cap_ratio", "the topic {topic} has reached {value} of its hard cap", shown=_percent),
     ),
     Condition("subscription_late", "warning", _subscription_late),
+    Condition(
+        "subscription_suspended",
+        "warning",
+        _equal(
+            "relay_subscription_suspended",
+            1,
+            "nothing is delivered to the subscription {subscription}, since a key of it was overwritten",
+        ),
+    ),
     Condition(
         "circuit_breaker_open",
         "warning",

@@ -94,11 +94,11 @@ def public_url_of(settings: Settings, linq: str | None = None) -> str:
     """Return RELAY_PUBLIC_URL, checked for the Linq that posts there: the one at the URL `linq`, by default v3's.
 
     Raises:
-        SettingsError: it is plain http, and Linq is not on this machine (a sandbox on loopback accepts http).
+        SettingsError: it is plain http, and Linq's API is not: it is no sandbox (which is on the ingress's machine).
     """
     public = str(settings.relay_public_url)
-    poster = urlsplit(linq or settings.linq_api_v3_base_url).hostname
-    if urlsplit(public).scheme == "http" and poster not in LOOPBACK:
+    poster = urlsplit(linq or settings.linq_api_v3_base_url)
+    if urlsplit(public).scheme == "http" and poster.scheme == "https" and poster.hostname not in LOOPBACK:
         problem = Problem("RELAY_PUBLIC_URL", f'"{public}" must be https: Linq posts to nothing else')
         raise SettingsError("The environment is not complete:", (problem,))
     return public

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from relay.bootstrap.plan import INACTIVE, Action
 from relay.core.durations import format_duration
-from relay.core.event import ACCOUNT
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -156,7 +155,7 @@ def _kind(step: Step) -> str:
 
 
 def _silence(owner: str, last: LastEvent | None, now: float, silent_after: float) -> str:
-    """Describe how long an owner has been silent; empty if it is not. Events of the account are too rare to tell."""
-    if owner == ACCOUNT or last is None or now - last.at_ms / 1000 <= silent_after:
+    """Describe how long an owner has been silent; empty if it is not."""
+    if last is None or not last.is_silent(owner, now, silent_after):
         return ""
     return f"silent for {format_duration(now - last.at_ms / 1000)}"

@@ -169,6 +169,7 @@ def _call() -> int:
         redis_errors = sys.modules.get("redis.exceptions")
         if redis_errors is None or not isinstance(error, redis_errors.RedisError):
             raise
-        fail(f"Redis: {error}")
+        is_refusal = isinstance(error, sys.modules["redis.exceptions"].NoPermissionError)
+        fail(f"Redis: {error}" + ("; relay acl prints the rights that are needed" if is_refusal else ""))
         return 1
     return 0

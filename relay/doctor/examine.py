@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from redis.exceptions import NoPermissionError
 
 from relay.core.errors import RelayError
-from relay.doctor.finding import not_checked, problem
+from relay.doctor.finding import Finding, State, problem
+from relay.doctor.fleet_checks import AREA as PROCESSES
+from relay.doctor.fleet_checks import examine_fleet
 from relay.doctor.keyring_checks import AREA as KEYRING
 from relay.doctor.keyring_checks import examine_keyring
 from relay.doctor.lane_checks import examine_destinations, examine_lanes
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
 
     from relay.config.file import Loaded
     from relay.config.settings import Settings
-    from relay.doctor.finding import Finding
     from relay.store.driver.client import Redis
 
 
@@ -38,6 +39,7 @@ async def examine(settings: Settings, redis: Redis, loaded: Loaded) -> list[Find
         REDIS, examine_redis(redis, settings), "check REDIS_URL, and that Redis is running"
     )
     findings += await _errors_as_findings(KEYRING, examine_keyring(settings, redis), "check Redis")
+    findings += await _errors_as_findings(PROCESSES, examine_fleet(redis, time.time()), "check Redis")
     findings += await _errors_as_findings(
         "subscriptions", examine_lanes(redis, config), "check Redis: see the findings about it"
     )
@@ -48,11 +50,14 @@ async def examine(settings: Settings, redis: Redis, loaded: Loaded) -> list[Find
 
 
 async def _errors_as_findings(area: str, check: Awaitable[list[Finding]], remedy: str) -> list[Finding]:
-    """Return the findings of `check`; an error of the relay or of Redis becomes a problem with `remedy`."""
+    """Return the findings of `check`; an error of the relay or of Redis becomes a problem with `remedy`.
+
+    What the user has no right for is not a problem of the relay, and not known to be well either.
+    """
     try:
         return await check
     except NoPermissionError as error:
-        remedy = "grant the rights that `relay acl` prints, or to only look those of `relay acl --viewer`"
-        return [not_checked(area, "some things", f"Redis refuses it: {describe(error)}", remedy)]
+        remedy = "grant this user the rights that relay acl prints, or to only look those of relay acl --viewer"
+        return [Finding(area, State.NOT_CHECKED, f"not checked: {describe(error)}", remedy)]
     except (RelayError, *REDIS_ERRORS) as error:
         return [problem(area, describe(error), remedy)]

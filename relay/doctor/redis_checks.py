@@ -14,6 +14,7 @@ from redis.exceptions import NoPermissionError, ResponseError
 from relay.core.redis_url.sentinel import is_sentinel_url
 from relay.doctor.finding import Finding, not_checked, ok, problem, warning
 from relay.store.driver.client import ask
+from relay.store.driver.persistence import failing_writes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -158,7 +159,7 @@ def _role(info: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _persistence(info: Mapping[str, Any]) -> Iterator[Finding]:
-    bad = [key for key in ("aof_last_write_status", "aof_last_bgrewrite_status") if info.get(key, "ok") != "ok"]
+    bad = failing_writes(info)
     if not info["aof_enabled"]:
         what = "appendonly is off: accepted events are lost when Redis crashes"
         yield problem(AREA, what, "CONFIG SET appendonly yes, and in redis.conf")

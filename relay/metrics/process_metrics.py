@@ -15,6 +15,7 @@ import asyncio
 import os
 from bisect import bisect_left
 from collections import Counter as Tally
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 from prometheus_client import (
@@ -36,9 +37,11 @@ from relay.process.tasks import end_task
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from prometheus_client import Metric as Family
     from prometheus_client.registry import Collector
+    from prometheus_client.samples import Sample
 
     from relay.metrics.declared import Metric
 
@@ -82,18 +85,20 @@ class Reader(Protocol):
 class ProcessMetrics:
     """The metrics of a process. Enter it as a context, in which what was counted is written once a second."""
 
-    def __init__(self, role: str) -> None:
+    def __init__(self, role: str, shared_folder: Path | None = None) -> None:
+        """`shared_folder` is that of the processes of which this one is the supervisor."""
         disable_created_metrics()  # a second series for each counter, for its first second
         self.registry = CollectorRegistry()
         self.is_shared = SHARED_FOLDER in os.environ
+        self._shared_folder = os.environ.get(SHARED_FOLDER) or shared_folder
         self._readers: list[Reader] = []
         self._flushes: list[Callable[[], None]] = []
-        self._current: dict[str, Callable[[], Collection[str]]] = {}
+        self._current: dict[str, Callable[[], Collection[str] | None]] = {}
         self._ready: Gauge
         self._is_ready: Callable[[], Awaitable[bool]] | None = None
         self._task: asyncio.Task[None] | None = None
         self._rendering = asyncio.Lock()
-        if not self.is_shared:
+        if self._shared_folder is None:
             ProcessCollector(registry=self.registry)
         self.gauge(declared.BUILD_INFO).labels(VERSION, revision(), role).set(1)
         self._log_events = self.counter(declared.LOG_EVENTS)
@@ -142,8 +147,8 @@ class ProcessMetrics:
         """Add the families of `reader` to the text."""
         self._readers.append(reader)
 
-    def show_only(self, label: str, values: Callable[[], Collection[str]]) -> None:
-        """Leave series out of the text whose value of `label` is not among `values()`."""
+    def show_only(self, label: str, values: Callable[[], Collection[str] | None]) -> None:
+        """Leave series out of the text whose value of `label` is not among `values()`; None if these are unknown."""
         self._current[label] = values
 
     def flush(self) -> None:
@@ -162,8 +167,13 @@ class ProcessMetrics:
 
     def _render(self) -> bytes:
         whole = CollectorRegistry()
-        current = {label: frozenset(values()) for label, values in self._current.items()}
-        whole.register(_Current(MultiProcessCollector(None) if self.is_shared else self.registry, current))
+        current = {
+            label: frozenset(found) for label, values in self._current.items() if (found := values()) is not None
+        }
+        collectors: list[Collector] = [] if self.is_shared else [self.registry]
+        if self._shared_folder is not None:
+            collectors.append(MultiProcessCollector(None, path=str(self._shared_folder)))
+        whole.register(_Counted(collectors, current))
         for reader in self._readers:
             whole.register(reader)
         return generate_latest(whole)
@@ -181,11 +191,11 @@ class ProcessMetrics:
             self._logged[level] = count
 
 
-class _Current:
-    """A collector without the series that are no longer current."""
+class _Counted:
+    """The families of several collectors as one, without the series that are no longer current."""
 
-    def __init__(self, collector: Collector, current: Mapping[str, frozenset[str]]) -> None:
-        self._collector = collector
+    def __init__(self, collectors: Iterable[Collector], current: Mapping[str, frozenset[str]]) -> None:
+        self._collectors = collectors
         self._current = current
 
     def describe(self) -> list[Family]:
@@ -193,9 +203,22 @@ class _Current:
         return []
 
     def collect(self) -> Iterator[Family]:
-        """Yield the families of the other collector, with the current series only."""
-        for family in self._collector.collect():
+        """Yield each family once; values of the same series are added up."""
+        families: dict[str, Family] = {}
+        for family in chain.from_iterable(collector.collect() for collector in self._collectors):
             for label, values in self._current.items():
                 if any(label in row.labels for row in family.samples[:1]):
                     family.samples = [row for row in family.samples if row.labels[label] in values]
-            yield family
+            former = families.setdefault(family.name, family)
+            if former is not family:
+                former.samples = _added(former.samples, family.samples)
+        yield from families.values()
+
+
+def _added(samples: Iterable[Sample], others: Iterable[Sample]) -> list[Sample]:
+    found: dict[tuple[str, frozenset[tuple[str, str]]], Sample] = {}
+    for sample in chain(samples, others):
+        key = sample.name, frozenset(sample.labels.items())
+        former = found.get(key)
+        found[key] = sample if former is None else sample._replace(value=former.value + sample.value)
+    return list(found.values())

@@ -61,6 +61,8 @@ class Timings:
     """From one look at the keys of a suspended lane to the next."""
     memory_probe: float = 0.5
     """From one probe to the next whether a Redis that was at `maxmemory` accepts writes again."""
+    rights_check: float = 10.0
+    """From one check of the rights at Redis to the next."""
     trim_while_full: float = 5.0
     """From one run of retention to the next while Redis is at `maxmemory`: trimming is what makes room."""
     config_poll: float = 1.0

@@ -67,6 +67,7 @@ Everything else
     relay:unmatched             hash      events that matched no topic, by event type
     relay:audit                 stream    what operators changed with the command line, who and why (`store.audit`); the
                                           newest 10,000
+    relay:maintenance           hash      `swept_at`: when a worker last finished a sweep (ms)
     relay:alerts                hash      alerts (`[alerts]` in relay.toml) that are firing, or pending
     relay:alerts:outbox         stream    webhooks about them that the URL has not taken yet, at most a thousand
     relay:alerts:sending        hash      the last failure to send one, and the time of the next try
@@ -131,6 +132,7 @@ class Keyspace:
         self.unmatched = f"{prefix}:unmatched"
         self.refused = f"{prefix}:refused"
         self.audit = f"{prefix}:audit"
+        self.maintenance = f"{prefix}:maintenance"
         self.alerts = f"{prefix}:alerts"
         self.alerts_outbox = f"{prefix}:alerts:outbox"
         self.alerts_sending = f"{prefix}:alerts:sending"

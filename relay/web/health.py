@@ -42,7 +42,7 @@ class Readiness:
     def __init__(self, parts: IngressParts, lifecycle: Lifecycle | None = None) -> None:
         self._parts = parts
         self.lifecycle = lifecycle or Lifecycle()
-        self._redis = RedisProbe(parts.redis)
+        self._redis = RedisProbe(parts.redis, parts.rights)
         self._failing: dict[str, str] = {}
 
     async def report(self) -> tuple[bool, dict[str, Any]]:

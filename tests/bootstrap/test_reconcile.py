@@ -274,10 +274,11 @@ def test_empty_event_selection_is_an_error(rules: str) -> None:
         ("https://127.0.0.1:8080", "https://api.linqapp.com/api/partner"),
         ("http://127.0.0.1:8080", "http://127.0.0.1:4010/api/partner"),
         ("http://localhost:8080", "http://[::1]:4010/api/partner"),
+        ("http://localhost:8080", "http://ingress:4010/api/partner"),
         ("https://relay.example.com", "http://127.0.0.1:4010/api/partner"),
     ],
 )
-def test_https_or_loopback_on_both_sides(monkeypatch: pytest.MonkeyPatch, public: str, api: str) -> None:
+def test_https_or_a_sandbox_beside_the_ingress(monkeypatch: pytest.MonkeyPatch, public: str, api: str) -> None:
     monkeypatch.setenv("RELAY_PUBLIC_URL", public)
     monkeypatch.setenv("LINQ_API_V3_BASE_URL", api)
     assert public_url_of(Settings.load("relay_public_url")) == public.rstrip("/")

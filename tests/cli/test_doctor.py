@@ -76,6 +76,17 @@ async def test_unreachable_redis_is_a_finding(no_redis: str, tmp_path: Path, mon
     assert said.is_one_message_without_traceback() or not said.err
 
 
+async def test_area_that_redis_refuses_is_not_checked(redis: Redis, redis_url: str, rules: Path) -> None:
+    del rules
+    async with user_with(redis, redis_url, "~*", "+@all", "-smembers", "-hgetall"):
+        url = f"redis://relay:secret@127.0.0.1:{urlsplit(redis_url).port}/0"
+        said = await main_here("doctor", "--json", REDIS_URL=url, RELAY_SECRET_KEY=new_key())
+    states = {finding["area"]: finding["state"] for finding in said.json["findings"]}
+    assert states["keyring"] == states["subscriptions"] == "not checked"
+    remedies = {finding["area"]: finding["remedy"] for finding in said.json["findings"]}
+    assert "relay acl --viewer" in remedies["keyring"]
+
+
 async def test_summary_counts_the_checks_that_were_not_made(redis: Redis, redis_url: str, rules: Path) -> None:
     del rules
     await redis.set(f"{KEYS.queue}:health-check", "alive")

@@ -19,9 +19,10 @@ from relay.core.secret import SigningSecret, new_key, new_secret
 from relay.parts import ingress_parts
 from relay.store.keyring.encryption import Cipher
 from relay.store.keyring.keyring import Keyring
+from relay.store.rights.rules import relay_rule
 from tests.cli.running import ended, line_with, main_here, relay, relay_interpreter, relay_process
 from tests.sandbox.running import LINES
-from tests.support import eventually
+from tests.support import KEYS, eventually
 
 if TYPE_CHECKING:
     from relay.store.driver.client import Redis
@@ -193,7 +194,7 @@ async def test_missing_rights_at_redis_end_it_with_exit_code_2(command: str, red
         await redis.acl_deluser("poor")
     assert said.code == 2
     assert "may not use INFO" in said.err
-    assert "ACL SETUSER relay" in said.err
+    assert f"ACL SETUSER poor {relay_rule(KEYS)}" in said.err
 
 
 @pytest.mark.usefixtures("rules")

@@ -49,6 +49,26 @@ async def test_replaced_file_is_picked_up(path: Path) -> None:
 
 
 @pytest.mark.usefixtures("fast_polling")
+async def test_volume_that_kubernetes_replaces_is_picked_up(path: Path) -> None:
+    volume = path.parent  # its files are links into the folder ..data, itself a link that the kubelet replaces
+
+    def write(version: str, secret: str) -> None:
+        (volume / version).mkdir()
+        (volume / version / path.name).write_text(TOPIC + subscription("bot", "file:bot.key"))
+        (volume / version / "bot.key").write_text(secret)
+        (volume / "..data_tmp").symlink_to(version)
+        (volume / "..data_tmp").rename(volume / "..data")
+
+    write("..1", SECRET.text)
+    for name in (path.name, "bot.key"):
+        (volume / name).symlink_to(f"..data/{name}")
+    async with ConfigFile(path) as file:
+        assert secrets_of(file.current) == {"bot": SECRET}
+        write("..2", OTHER_SECRET.text)
+        await eventually(lambda: secrets_of(file.current) == {"bot": OTHER_SECRET})
+
+
+@pytest.mark.usefixtures("fast_polling")
 async def test_secret_rotated_in_its_file_is_picked_up(path: Path) -> None:
     key = path.parent / "bot.key"
     key.write_text(SECRET.text)

@@ -36,11 +36,20 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.relay_dedupe_window == 5400
     assert settings.relay_worker_nice == 3
     assert settings.relay_idle_timeout == 75
-    assert settings.relay_idle_timeout == 75
+    assert settings.relay_shutdown_delay == 5
     assert settings.relay_secret_key is not None
     assert settings.relay_secret_key.get_secret_value() == KEY
     assert settings.linq_v2_webhook_secret is not None
     assert settings.linq_v2_webhook_secret.get_secret_value() == "v2-secret-hunter2"
+
+
+def test_shutdown_delay_is_a_duration_or_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    for text, seconds in (("0", 0), ("12", 12), ("250ms", 0.25), ("1.5s", 1.5)):
+        monkeypatch.setenv("RELAY_SHUTDOWN_DELAY", text)
+        assert Settings.load().relay_shutdown_delay == seconds
+    monkeypatch.setenv("RELAY_SHUTDOWN_DELAY", "-1s")
+    with pytest.raises(SettingsError, match="RELAY_SHUTDOWN_DELAY"):
+        Settings.load()
 
 
 def test_lower_case_names_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,8 +222,7 @@ def test_unset_variables_are_not_shown() -> None:
     assert set(Settings.load().shown()) == {
         *("RELAY_KEY_PREFIX", "RELAY_LISTEN", "RELAY_CONFIG", "RELAY_DATA_DIR", "RELAY_DEDUPE_WINDOW"),
         *("RELAY_REPLICAS", "RELAY_WORKER_NICE", "RELAY_MEMORY_HIGH_WATER"),
-        *("RELAY_MAX_CONNECTIONS", "RELAY_MAX_UNVERIFIED_MIB", "RELAY_IDLE_TIMEOUT"),
-        *("RELAY_MAX_CONNECTIONS", "RELAY_MAX_UNVERIFIED_MIB", "RELAY_IDLE_TIMEOUT"),
+        *("RELAY_MAX_CONNECTIONS", "RELAY_MAX_UNVERIFIED_MIB", "RELAY_IDLE_TIMEOUT", "RELAY_SHUTDOWN_DELAY"),
         *("RELAY_LOG_LEVEL", "RELAY_LOG_FORMAT", "LINQ_API_V3_BASE_URL", "LINQ_V2_BASE_URL"),
     }
 

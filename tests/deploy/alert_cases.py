@@ -110,6 +110,12 @@ CASES = (
         shown="30m 0s",
     ),
     Case(
+        "RelaySubscriptionSuspended",
+        fires={_of("suspended"): "0x20 1x10"},
+        quiet={_of("suspended"): "1x20 0x10"},
+        labels={"subscription": "crm"},
+    ),
+    Case(
         "RelayCircuitBreakerOpen",
         fires={_of("circuit_breaker_open"): "0x10 1x20"},
         quiet={_of("circuit_breaker_open"): "1x14 0 1x14"},
@@ -153,6 +159,13 @@ CASES = (
         quiet={'relay_ledger_imbalance{subscription="crm",instance="a"}': "0x28 1x2"},
         labels={"subscription": "crm"},
         shown="2",
+    ),
+    Case(
+        "RelayLedgerImbalance",
+        variant="-before-topics",
+        fires={'relay_ledger_events_imbalance{instance="a"}': "0x20 3x10"},
+        quiet={'relay_ledger_events_imbalance{instance="a"}': "3x20 0x10"},
+        shown="3",
     ),
     Case(
         "RelaySubscriberCertificateExpiring",
@@ -248,6 +261,7 @@ def _rendered(text: str, case: Case) -> str:
     """Fill in the placeholders of an annotation as Prometheus does."""
     for name, value in case.labels.items():
         text = text.replace(f"{{{{ $labels.{name} }}}}", value)
+    text = text.replace('{{ or $labels.subscription "all" }}', case.labels.get("subscription", "all"))
     for form in ("", " | humanizePercentage", " | humanizeDuration"):
         text = text.replace(f"{{{{ $value{form} }}}}", case.shown)
     return text

@@ -1,7 +1,7 @@
 """Images built and run by buildah without a daemon, on a base made by debootstrap: no registry is needed.
 
 Containers share the network of this machine. Images and containers are in a storage of their own, below the cache
-directory of the user: the base stays there, because debootstrap takes minutes.
+directory of the user: the base stays there, because debootstrap takes minutes, and so do the layers of builds.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent.parent
 STORAGE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "linq-relay" / "buildah"
 BASE = "localhost/debian-python"
+_MAX_LAYERS = 100  # of earlier builds, 20 MB each
 _PACKAGES = "python3,python3-venv,ca-certificates"
 _CERTIFICATES = Path("/etc/ssl/certs")
 """Certificates of this machine: its registry may be behind a proxy that has its own authority."""
@@ -69,6 +70,8 @@ class Buildah:
 
     def make_base(self) -> None:
         """Make the image `BASE`, Debian with its python3, unless an earlier run has."""
+        if len(self.run("images", "--all", "--quiet").split()) > _MAX_LAYERS:
+            self.run("rmi", "--all", "--force")
         with suppress(BuildahError):
             self.run("inspect", "--type", "image", BASE)
             return
@@ -87,7 +90,7 @@ class Buildah:
         """Build deploy/Dockerfile with its build arguments, in the format that has a health check."""
         options = [option for name, value in arguments.items() for option in ("--build-arg", f"{name}={value}")]
         options += ["--volume", f"{_CERTIFICATES}:{_CERTIFICATES}:ro", "--file", "deploy/Dockerfile", "--tag", tag]
-        self.run("build", "--format", "docker", *options, str(ROOT))
+        self.run("build", "--layers", "--format", "docker", *options, str(ROOT))
 
     def contained(self, container: str, *arguments: str, volumes: Mapping[Path, str]) -> list[str]:
         """Return the command that runs the entry point of a container as a hardened runtime does (`_CONTAIN`)."""

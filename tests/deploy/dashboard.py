@@ -102,7 +102,8 @@ def _overview() -> Sequence[Panel]:
         number("In quarantine", f"sum({largest('relay_quarantine_entries', HERE, 'namespace')})", (1, 100)),
         number(
             "Unaccounted events",
-            f"sum(abs({largest('relay_ledger_imbalance', HERE, 'namespace', 'subscription')}))",
+            f"sum(abs({largest('relay_ledger_imbalance', HERE, 'namespace', 'subscription')})) "
+            f"+ sum(abs({largest('relay_ledger_events_imbalance', HERE, 'namespace')}))",
             (1, 1),
         ),
     )
@@ -127,6 +128,12 @@ def _accepting() -> Sequence[Panel]:
             unit="reqps",
         ),
         lines_of("Open connections", (f"sum by (instance) (relay_connections{{{HERE}}})", "{{instance}}")),
+        lines_of("Ready", (f"min by (instance) (relay_ready{{{HERE}}})", "{{instance}}"), unit="bool_yes_no"),
+        lines_of(
+            "Refuses a changed relay.toml",
+            (f"max by (instance) (relay_config_reload_refused{{{HERE}}})", "{{instance}}"),
+            unit="bool_yes_no",
+        ),
     )
 
 
@@ -213,6 +220,7 @@ def _subscriptions() -> Sequence[Panel]:
         of_each("Dead letters", "dead_letters"),
         of_each("Circuit breaker open", "circuit_breaker_open", "bool_yes_no"),
         of_each("Paused", "paused", "bool_yes_no"),
+        of_each("Suspended: a key was overwritten", "suspended", "bool_yes_no"),
         lines_of(
             "Time until the certificate ends",
             (f"min by (subscription) ({expiry}{{{_SUBSCRIPTION}}}) - time()", "{{subscription}}"),
@@ -255,6 +263,7 @@ def _redis() -> Sequence[Panel]:
             "Redis answers, writes its append-only file",
             (largest("relay_redis_up", HERE), "answers"),
             (largest("relay_redis_persistence_healthy", HERE), "append-only file"),
+            (largest("relay_redis_read_complete", HERE), "everything was read in time"),
             unit="bool_yes_no",
         ),
         lines_of(

@@ -126,34 +126,44 @@ def test_notes_name_objects_that_exist(rendered: dict[str, list[Object]], tmp_pa
         assert not re.search(r"\n{3}|[ \t]$|<no value>", notes), notes
 
 
-BAD = {
-    "secret.existingSecret": ('secret.existingSecret=""', "set secret.existingSecret to its name"),
-    "two secrets": ('secret.values={"RELAY_SECRET_KEY":"x"}', "set one of existingSecret, values"),
-    "no public URL": ('publicUrl=""', "set it (such as https://relay.example.com)"),
-    "public URL": ('publicUrl="http://relay.example.com"', "/publicUrl"),
-    "path": ('publicUrl="https://example.com/relay"', "give it a host of its own"),
-    "type": ('worker.replicas="two"', "/worker/replicas"),
-    "unknown": ("worker.replica=2", "replica"),
-    "unknown at the top": ('workers={"replicas":2}', "workers"),
-    "grace": ("worker.terminationGracePeriodSeconds=5", "/worker/terminationGracePeriodSeconds"),
-    "gateway": ('expose.httpRoute={"enabled":true}', "name the Gateway"),
-    "redis": ('redis.url="http://redis"', "/redis/url"),
-    "password": ('redis.url="redis://:secret@redis"', "put REDIS_PASSWORD (or all of REDIS_URL) into the Secret"),
-    "two redis": ('redis.url="redis://redis"', "set one of them"),
-    "scrape": ('monitoring.scrape="prometheus"', "/monitoring/scrape"),
-    "limits": ('worker.resources.limits={"memory":"1 GB"}', "/worker/resources/limits/memory"),
-    "replicas": ("ingress.autoscaling.minReplicas=50", "minReplicas is larger than maxReplicas"),
-}  # fmt: skip
+NOT_TOGETHER = {
+    "no Secret": (['secret.existingSecret=""'], "set secret.existingSecret to its name"),
+    "two Secrets": (['secret.values={"RELAY_SECRET_KEY":"x"}'], "set one of existingSecret, values"),
+    "no public URL": (['publicUrl=""'], "set it (such as https://relay.example.com)"),
+    "path": (['publicUrl="https://a.example/relay"', "expose.ingress.enabled=true"], "give it a host of its own"),
+    "gateway": (['expose.httpRoute={"enabled":true}'], "name the Gateway"),
+    "password": (['redis.url="redis://:secret@redis"'], "put REDIS_PASSWORD (or all of REDIS_URL) into the Secret"),
+    "two Redis": (['redis.url="redis://redis"', "valkey.enabled=true"], "set one of them"),
+    "replicas": (["ingress.autoscaling.minReplicas=50"], "minReplicas is larger than maxReplicas"),
+}
 
 
 @needs_helm
-@pytest.mark.parametrize(("value", "message"), BAD.values(), ids=BAD)
-def test_values_that_cannot_work_are_refused(value: str, message: str) -> None:
-    extra = {"path": "expose.ingress.enabled=true", "two redis": "valkey.enabled=true"}
-    more = [text for name, text in extra.items() if BAD[name][0] == value]
+@pytest.mark.parametrize(("values", "message"), NOT_TOGETHER.values(), ids=NOT_TOGETHER)
+def test_values_that_do_not_go_together_are_refused(values: list[str], message: str) -> None:
     with pytest.raises(HelmError) as refused:
-        render(MINIMAL, value, *more)
+        render(MINIMAL, *values)
     assert message in str(refused.value)
+
+
+INVALID = {
+    'publicUrl="http://relay.example.com"': "at '/publicUrl': 'http://relay.example.com' does not match",
+    'worker.replicas="two"': "at '/worker/replicas': got string, want integer",
+    "worker.replica=2": "at '/worker': additional properties 'replica' not allowed",
+    'workers={"replicas":2}': "additional properties 'workers' not allowed",
+    "worker.terminationGracePeriodSeconds=5": "at '/worker/terminationGracePeriodSeconds': minimum",
+    'redis.url="http://redis"': "at '/redis/url'",
+    'monitoring.scrape="prometheus"': "at '/monitoring/scrape': value must be one of 'none',",
+    'worker.resources.limits={"memory":"1 GB"}': "at '/worker/resources/limits/memory'",
+    'extraEnv=[{"nmae":"X"}]': "at '/extraEnv/0': missing property 'name'",
+}
+
+
+@needs_helm
+def test_invalid_values_are_all_named() -> None:
+    with pytest.raises(HelmError) as refused:
+        render(MINIMAL, *INVALID)
+    assert [message for message in INVALID.values() if message not in str(refused.value)] == []
 
 
 def test_schema_has_the_same_keys_as_the_values() -> None:

@@ -53,12 +53,15 @@ def test_relay_docs_writes_what_is_missing_and_check_reports_it(tmp_path: Path) 
     assert "commands.md is out of date" in stale.err
 
 
+DURATIONS = {"relay_dedupe_window": "6h", "relay_idle_timeout": "10.5m", "relay_shutdown_delay": "0s"}
+
+
 def test_every_variable_is_listed_with_its_default() -> None:
     listed = {row[0].strip("`"): row[2].strip("`") for row in page("environment.md").rows("Environment")}
     defaults = {}
     for name, field in Settings.model_fields.items():
         default = "" if field.default is None else str(field.default)
-        defaults[name.upper()] = "6h" if name == "relay_dedupe_window" else default
+        defaults[name.upper()] = DURATIONS.get(name, default)
     assert listed == defaults
 
 

@@ -94,6 +94,8 @@ class Alerting:
 def _log(step: Step) -> None:
     for notice in step.notices:
         alert = notice.alert
-        write = log.warning if notice.kind == "began" else log.info
-        event = f"alert.{notice.kind}"
-        write(event, alert=alert.condition, severity=alert.severity, **alert.labels, what=alert.text)
+        fields = {"alert": alert.condition, "severity": alert.severity, **alert.labels, "what": alert.text}
+        if notice.kind == "began":
+            log.warning("alert.began", **fields)
+        else:
+            log.info("alert.ended", **fields)

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from relay.config.file import ConfigFile
-    from relay.core.config.topics import Topic
     from relay.store.driver.client import Redis
     from relay.store.topics.retention import Trimmed
 
@@ -59,7 +58,7 @@ class Retention:
         known = {topic.name: topic for topic in self._rules.current.config.topics}
         for name in sorted(known.keys() | await self._members(self._key.topics)):
             topic = known.get(name)
-            bounds = bounds_of(topic) if topic else Bounds()
+            bounds = Bounds.of(topic)
             trimming = trim_topic(self._redis, name, bounds, round(self._clock() * 1000))
             trimmed = await self._isolation.contain("topic", name, trimming, {self._key.topic(name): "stream"})
             holding = trim_held_events(self._redis, name, bounds.hard_size)
@@ -101,8 +100,3 @@ class Retention:
             log.error("topic.filling", **fields, note=note)
         elif trimmed.removed:
             log.info("topic.trimmed", **fields)
-
-
-def bounds_of(topic: Topic) -> Bounds:
-    """Return the bounds that a topic is trimmed to."""
-    return Bounds(topic.keep, topic.size, topic.hard_size)

@@ -14,6 +14,7 @@ from relay.metrics.process_metrics import ProcessMetrics
 from relay.metrics.worker_metrics import WorkerMetrics
 from relay.parts import open_store
 from relay.process.timings import DEFAULTS, Timings
+from relay.store.rights.watch import RightsWatch
 from workers.delivery.partition_worker import PartitionWorker
 from workers.maintenance.alerting import Alerting
 from workers.maintenance.linq_drift import DriftCheck
@@ -70,9 +71,15 @@ async def worker_parts(
     process_metrics = ProcessMetrics("worker")
     metrics = WorkerMetrics(process_metrics, lambda: rules.current.config.subscription_names)
     connections = ConnectionPools(timings.keep_alive, on_certificate=metrics.certificate)
-    async with open_store(settings) as redis, rules, process_metrics, connections:
+    async with (
+        open_store(settings) as redis,
+        rules,
+        process_metrics,
+        connections,
+        RightsWatch(redis, timings.rights_check) as rights,
+    ):
         sender = Sender(connections, time.time, tracer)
-        readiness = WorkerReadiness(redis)
+        readiness = WorkerReadiness(redis, rights)
         process_metrics.watch_ready(readiness.is_ready)
         yield WorkerParts(
             redis=redis,

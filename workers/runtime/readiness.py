@@ -11,6 +11,7 @@ from relay.web.admin.report import OK
 
 if TYPE_CHECKING:
     from relay.store.driver.client import Redis
+    from relay.store.rights.watch import RightsWatch
 
 _LATE = 10.0  # seconds without a poll; arq polls every half second
 
@@ -18,9 +19,9 @@ _LATE = 10.0  # seconds without a poll; arq polls every half second
 class WorkerReadiness:
     """The readiness check of a worker."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, rights: RightsWatch | None = None) -> None:
         self.lifecycle = Lifecycle(Phase.STARTING, "waiting for Redis")
-        self._redis = RedisProbe(redis)
+        self._redis = RedisProbe(redis, rights)
         self._polls: dict[str, float] = {}
 
     def polled(self, queue: str) -> None:

@@ -60,7 +60,9 @@ def _value(name: str, field: FieldInfo) -> str:
 def _default(name: str, field: FieldInfo) -> str:
     if field.default is None:
         return ""
-    return f"`{format_duration(field.default) if _is_duration(name) else field.default}`"
+    if _is_duration(name):
+        return f"`{format_duration(field.default) if field.default else '0s'}`"
+    return f"`{field.default}`"
 
 
 def _is_duration(name: str) -> bool:

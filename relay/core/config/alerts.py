@@ -20,6 +20,7 @@ ConditionName = Literal[
     "worker_not_sweeping",
     "topic_near_cap",
     "subscription_late",
+    "subscription_suspended",
     "circuit_breaker_open",
     "dead_letters",
     "pull_group_not_read",
@@ -116,6 +117,8 @@ class Alerts(EndpointTable):
     """Size of a topic, as a share of its `hard_size`."""
     subscription_late: AboveAge = _age("15m", "5m")
     """Age of the oldest waiting event of a push subscription that is not paused."""
+    subscription_suspended: Lasting = _lasting("2m")
+    """Nothing is delivered to a subscription, since another client has overwritten a key of it."""
     circuit_breaker_open: Lasting = _lasting("15m")
     """The circuit breaker of a subscription is open."""
     dead_letters: AboveCount = _count(0, "5m")

@@ -6,8 +6,8 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from relay import __version__
 from relay.core.errors import Problem, RelayError, SettingsError
+from relay.process.build import VERSION, revision
 from relay.process.telemetry.scrubbing import Scrubber
 from relay.process.telemetry.variables import ENDPOINT, TRACES_ENDPOINT, trace_options
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _PREFIX = "OTEL_"
 _DSN = "SENTRY_DSN"
+_SHORT = 12  # digits of a revision
 
 
 @contextmanager
@@ -67,7 +68,7 @@ def error_reports(variables: Mapping[str, str], role: str) -> Iterator[None]:
         from relay.process.telemetry.sentry import SentryReports  # noqa: PLC0415  optional, and 0.1 s of CPU
     except ImportError as error:
         raise _missing(_DSN, "sentry", error) from None
-    release = variables.get("SENTRY_RELEASE") or f"linq-relay@{__version__}"
+    release = variables.get("SENTRY_RELEASE") or f"linq-relay@{VERSION}+{revision()[:_SHORT]}"
     try:
         reports = SentryReports(dsn, variables.get("SENTRY_ENVIRONMENT"), release, role, Scrubber(variables))
     except ValueError as error:

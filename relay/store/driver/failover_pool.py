@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from relay.core.redis_url.sentinel import SentinelUrl
 
 
+_NO_SETINFO = {"lib_name": None, "lib_version": None}
+"""No names of the library, which would cost each connection two round trips and every user another right."""
+
 _UVLOOP_CLOSED = "the handler is closed"
 
 
@@ -103,6 +106,7 @@ def open_pool(url: str, timeout: float, **options: Any) -> ConnectionPool:
         ValueError: `url` has none of the forms above.
     """
     sockets: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "socket_keepalive": True}
+    options |= _NO_SETINFO
     if is_sentinel_url(url):
         return _sentinel_pool(parse_sentinel_url(url), sockets, options)
     parsed: dict[str, Any] = dict(parse_url(url))

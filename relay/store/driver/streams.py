@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from redis.exceptions import ResponseError
 
 from relay.store.driver.scripts import Script
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from relay.store.driver.client import Redis
 
@@ -54,6 +54,14 @@ async def count_between(redis: Redis, stream: str, after: str, last: str = "+") 
         found, end = await _count(redis, [stream], [after, last, _PAGE])
         count, after = count + found, end.decode()
     return count
+
+
+def lag_of(group: Mapping[str, Any], info: Mapping[str, Any]) -> int | None:
+    """Return Redis's number of entries that a group has not read; None if entries may be missing among them."""
+    first, lag = info["first-entry"], group.get("lag")
+    if not first or order_of(group["last-delivered-id"].decode()) < order_of(first[0].decode()):
+        return int(info["length"])  # all that is kept
+    return None if lag is None or lag > info["length"] else int(lag)
 
 
 def order_of(entry: str) -> tuple[int, int]:

@@ -8,7 +8,7 @@ second, more often close to the mark.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import structlog
 from redis.exceptions import NoPermissionError, ResponseError
@@ -18,6 +18,8 @@ from relay.process.tasks import end_task
 from relay.store.driver.client import REDIS_ERRORS, ask
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from relay.store.driver.client import Redis
 
 DEFAULT_HIGH_WATER = 0.9
@@ -26,6 +28,7 @@ DEFAULT_HIGH_WATER = 0.9
 _POLL_INTERVAL = 1.0
 _CLOSE = 0.9  # of the mark; above that, memory is polled more often
 _CLOSE_POLL_INTERVAL = 0.1
+_BLIND_POLL_INTERVAL = 10.0  # the right to INFO may come back
 
 _FULL = (
     "new webhooks are refused with 503, which Linq retries for about 25 minutes; accepted events are still delivered, "
@@ -52,7 +55,11 @@ class Memory(NamedTuple):
 
 async def memory_of(redis: Redis) -> Memory:
     """Read the memory of a Redis."""
-    info = await ask(redis.info("memory"))
+    return memory_in(await ask(redis.info("memory")))
+
+
+def memory_in(info: Mapping[str, Any]) -> Memory:
+    """Return the memory in the output of `INFO`."""
     return Memory(info["used_memory"] - info.get("mem_not_counted_for_evict", 0), info["maxmemory"])
 
 
@@ -83,17 +90,19 @@ class MemoryGuard:
             raise StoreUnavailable(self.refusal)
 
     async def _watch(self) -> None:
+        is_blind = False
         while True:
             pause = _POLL_INTERVAL
             try:
                 fill = (await memory_of(self._redis)).fill
             except (NoPermissionError, ResponseError) as error:
-                log.warning("redis.memory_unknown", error=str(error), note=_UNKNOWN)
-                self.refusal = None
-                return
+                if not is_blind:
+                    log.warning("redis.memory_unknown", error=str(error), note=_UNKNOWN)
+                self.refusal, is_blind, pause = None, True, _BLIND_POLL_INTERVAL
             except REDIS_ERRORS:
                 pass  # acceptance fails by itself
             else:
+                is_blind = False
                 self._update(fill)
                 if fill > self._high_water * _CLOSE:
                     pause = _CLOSE_POLL_INTERVAL

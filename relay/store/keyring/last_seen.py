@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from relay.core.event import owner_of
+from relay.core.event import ACCOUNT, owner_of
 from relay.process.tasks import end_task
 from relay.store.driver.client import REDIS_ERRORS, ask
 
@@ -30,6 +30,10 @@ class LastEvent:
     """Unix milliseconds."""
     generation: int
     """The generation whose secret verified it."""
+
+    def is_silent(self, owner: str, now: float, silent_after: float) -> bool:
+        """Return True if `owner` had no event for too long; seconds. Events of the account are too rare to tell."""
+        return owner != ACCOUNT and now - self.at_ms / 1000 > silent_after
 
 
 class LastSeen:

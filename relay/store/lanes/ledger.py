@@ -9,25 +9,28 @@ Each row is read in one transaction, so it also balances while the relay works.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis.exceptions import ResponseError
 
 from relay.store import keys
 from relay.store.driver.client import ask, ask_together, describe
-from relay.store.driver.streams import count_between, order_of
+from relay.store.driver.streams import count_between, lag_of, pages
 from relay.store.isolation import is_wrong_type, wrong_keys
-from relay.store.lanes.position import lane_names, streams_read
+from relay.store.lanes.position import streams_by_lane
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from redis.asyncio.client import Pipeline
 
     from relay.store.driver.client import Redis
+
+_PAGE = 100  # lanes: their transaction blocks Redis for about 2 ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,12 @@ class Totals:
     @property
     def balances(self) -> bool:
         """True if every accepted event is routed, unmatched, quarantined, lost, or still in the inbox."""
-        return self.accepted == self.routed + self.unmatched + self.poisoned + self.lost + self.inbox
+        return not self.imbalance
+
+    @property
+    def imbalance(self) -> int:
+        """The number of accepted events that are not accounted for; negative if more are than were accepted."""
+        return self.accepted - self.routed - self.unmatched - self.poisoned - self.lost - self.inbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +104,33 @@ class LaneLedger:
         return self.routed + self.repeated + self.from_history - settled - self.waiting - self.retrying
 
 
+class Owed(NamedTuple):
+    """What a lane is owed of a stream: the entries after its position, and those that it has read."""
+
+    stream: str
+    position: str = ""
+    """The last entry that it has read; empty if it does not read the stream."""
+    first: str = ""
+    """The first entry of the stream; empty if it has none."""
+    end: str = ""
+    """The last entry that it is owed."""
+    unread: int | None = 0
+    """The number of entries after its position; None if it is not known."""
+    pending: int = 0
+    """The number of entries that it has read and that are not settled."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaneState:
+    """The ledger of a subscription, and what it is owed of each stream."""
+
+    ledger: LaneLedger
+    owed: tuple[Owed, ...] = ()
+    """Its replay stream first; none if the ledger has a fault."""
+    is_exact: bool = True
+    """False if there was no time to count the waiting events: they are then what makes the ledger balance."""
+
+
 class Ledger:
     """The counters of all webhooks and subscriptions."""
 
@@ -122,85 +157,134 @@ class Ledger:
 
     async def lanes(self) -> list[LaneLedger]:
         """Return the ledger of every subscription that ever had a lane."""
-        return [await self._lane_or_fault(name) for name in await lane_names(self._redis)]
+        return [state.ledger for state in await self.states()]
 
-    async def _lane_or_fault(self, name: str) -> LaneLedger:
-        streams: list[str] = []
-        try:
-            streams = await streams_read(self._redis, name)
-            return await self._lane(name, streams)
-        except ResponseError as error:
-            if not is_wrong_type(error):
-                raise
-            fault = describe(error)
-        wrong = await wrong_keys(self._redis, self._key.lane_types(name) | dict.fromkeys(streams, "stream"))
-        return LaneLedger(name, 0, 0, 0, 0, 0, 0, fault="; ".join(map(str, wrong)) or fault)
-
-    async def _lane(self, name: str, streams: Sequence[str]) -> LaneLedger:
-        """Return the ledger of a lane.
+    async def states(self, patience: float | None = None) -> list[LaneState]:
+        """Return the state of every lane, a hundred in one transaction.
 
         Redis's own number of unread entries (`lag`) is an estimate: Redis 7.0 gets it wrong when it loads its
-        append-only file. It is used if the counters of the lane confirm it; else the entries are counted.
+        append-only file. It is used if the counters of the lane confirm it; else the entries are counted, for
+        `patience` seconds in all (None: until they are).
         """
-        row = await self._row(name, streams, is_lag_trusted=True)
-        return row if row.balances else await self._row(name, streams, is_lag_trusted=False)
+        until = None if patience is None else asyncio.get_running_loop().time() + patience
+        streams = await streams_by_lane(self._redis)
+        by_stream = sorted(streams, key=streams.__getitem__)  # few topics a page, whose groups are read with it
+        states = [
+            state
+            for page in pages(by_stream, _PAGE)
+            for state in await self._page({name: streams[name] for name in page}, until)
+        ]
+        return sorted(states, key=lambda state: state.ledger.subscription)
 
-    async def _row(self, name: str, streams: Sequence[str], *, is_lag_trusted: bool) -> LaneLedger:
+    async def _page(self, streams: Mapping[str, Sequence[str]], until: float | None) -> list[LaneState]:
+        names = list(streams)
+        read = list(dict.fromkeys(stream for found in streams.values() for stream in found))
+
         def queue(pipe: Pipeline) -> None:
-            pipe.hgetall(self._key.lane(name))
-            pipe.zcard(self._key.lane(name, "retries"))
-            pipe.xlen(self._key.lane(name, "dead"))
-            for stream in (self._key.lane(name, "replay"), *streams):
+            for name in names:
+                pipe.hgetall(self._key.lane(name))
+                pipe.zcard(self._key.lane(name, "retries"))
+                pipe.xlen(self._key.lane(name, "dead"))
+                _ask_for_state(pipe, self._key.lane(name, "replay"))
+            for stream in read:
                 _ask_for_state(pipe, stream)
 
-        rows, retrying, dead, *states = await ask_together(self._redis, queue, raise_on_error=False)
-        for reply in (rows, retrying, dead, *states):
+        replies = await ask_together(self._redis, queue, raise_on_error=False)
+        of_streams, of_lanes = replies[5 * len(names) :], replies[: 5 * len(names)]
+        topics = {stream: _Groups(stream, *row) for stream, row in zip(read, _rows(of_streams, 2), strict=True)}
+        states = []
+        for name, (*own, info, groups) in zip(names, _rows(of_lanes, 5), strict=True):
+            replay = _Groups(self._key.lane(name, "replay"), info, groups)
+            states.append(await self._state(name, own, [replay, *map(topics.__getitem__, streams[name])], until))
+        return states
+
+    async def _state(self, name: str, own: Sequence[Any], streams: Sequence[_Groups], until: float | None) -> LaneState:
+        """Return the state of a lane, from the replies about its hash, retries and dead letters, and its streams."""
+        for reply in (*own, *(stream.info for stream in streams)):
             if isinstance(reply, ResponseError) and is_wrong_type(reply):
+                return LaneState(await self._faulty(name, streams, reply))
+        for reply in own:
+            if isinstance(reply, Exception):
                 raise reply
-        counts: Counter[str] = Counter({key.decode(): _number(value) for key, value in rows.items()})
+        fields = {key.decode(): value.decode() for key, value in own[0].items()}
         group = keys.push_group(name)
-        owed = routed = 0
-        for stream, info, groups in zip((None, *streams), states[::2], states[1::2], strict=True):
-            left = rows.get(f"left:{stream}".encode())
-            if not isinstance(info, ResponseError):  # the stream exists
-                row = next((row for row in groups if row["name"] == group.encode()), None)
-                lag = _lag(row, info) if row and is_lag_trusted and not left else None
-                last = (left or info["last-generated-id"]).decode()
-                owed += await self._owed(stream or self._key.lane(name, "replay"), row, lag, last)
-            if stream is not None:
-                is_final = left is not None or isinstance(info, ResponseError)
-                routed += (counts[f"known:{stream}"] if is_final else info["entries-added"]) - counts[f"start:{stream}"]
-        return LaneLedger(
-            subscription=name,
-            routed=routed,
-            delivered=counts["delivered"],
-            waiting=owed - retrying,
-            retrying=retrying,
-            dead=dead,
-            replayed=counts["replayed"],
-            filtered=counts["filtered"],
-            dropped=sum(count for field, count in counts.items() if field.partition(":")[0] == "dropped"),
-            discarded=counts["discarded"],
-            from_history=counts["from_history"],
-            repeated=sum(count for field, count in counts.items() if field.startswith("repeated:")),
-            lost=sum(count for field, count in counts.items() if field.startswith("lost:")),
+        owed = [stream.owed_to(group, fields.get(f"left:{stream.stream}")) for stream in streams]
+        routed = sum(_routed(stream, fields) for stream in streams[1:])
+        ledger = _ledger_of(name, fields, routed, own[1], own[2], owed)
+        if all(part.unread is not None for part in owed) and ledger.balances:
+            return LaneState(ledger, tuple(owed))
+        try:
+            async with asyncio.timeout_at(until):
+                owed = [await self._counted(part) for part in owed]
+        except TimeoutError:
+            waiting = ledger.waiting + ledger.imbalance
+            return LaneState(dataclasses.replace(ledger, waiting=waiting), tuple(owed), is_exact=False)
+        return LaneState(_ledger_of(name, fields, routed, own[1], own[2], owed), tuple(owed))
+
+    async def _counted(self, part: Owed) -> Owed:
+        return part._replace(unread=await count_between(self._redis, part.stream, part.position, part.end))
+
+    async def _faulty(self, name: str, streams: Sequence[_Groups], error: ResponseError) -> LaneLedger:
+        types = self._key.lane_types(name) | dict.fromkeys((stream.stream for stream in streams), "stream")
+        wrong = await wrong_keys(self._redis, types)
+        return LaneLedger(name, 0, 0, 0, 0, 0, 0, fault="; ".join(map(str, wrong)) or describe(error))
+
+
+class _Groups:
+    """A stream and its consumer groups, as Redis describes them; it may not exist."""
+
+    def __init__(self, stream: str, info: Any, groups: Any) -> None:
+        self.stream = stream
+        self.info = info
+        self.exists = not isinstance(info, Exception)
+        self._groups = {row["name"]: row for row in groups} if self.exists else {}
+
+    def owed_to(self, group: str, left: str | None) -> Owed:
+        """Return what `group` is owed, up to the id `left` if it has left the topic."""
+        row = self._groups.get(group.encode())
+        if row is None:
+            return Owed(self.stream)
+        first = self.info["first-entry"]
+        return Owed(
+            stream=self.stream,
+            position=row["last-delivered-id"].decode(),
+            first=first[0].decode() if first else "",
+            end=left or self.info["last-generated-id"].decode(),
+            unread=None if left else lag_of(row, self.info),
+            pending=int(row["pending"]),
         )
 
-    async def _owed(self, stream: str, group: Mapping[str, Any] | None, lag: int | None, last: str) -> int:
-        """Count the unacknowledged entries of `stream`, read or not, up to the id `last`; `lag` are the unread ones."""
-        if group is None:
-            return 0
-        if lag is None:
-            lag = await count_between(self._redis, stream, group["last-delivered-id"].decode(), last)
-        return int(group["pending"]) + lag
+
+def _rows(replies: Sequence[Any], size: int) -> Iterator[tuple[Any, ...]]:
+    return zip(*(iter(replies),) * size, strict=True)
 
 
-def _lag(group: Mapping[str, Any], info: Mapping[str, Any]) -> int | None:
-    """Return Redis's number of entries that a group has not read; None if entries may be missing among them."""
-    first, lag = info["first-entry"], group.get("lag")
-    if not first or order_of(group["last-delivered-id"].decode()) < order_of(first[0].decode()):
-        return int(info["length"])  # all that is kept
-    return None if lag is None or lag > info["length"] else int(lag)
+def _routed(stream: _Groups, fields: Mapping[str, str]) -> int:
+    """Return how many entries of a topic's stream were routed to a lane with these fields."""
+    is_final = f"left:{stream.stream}" in fields or not stream.exists
+    added = _number(fields.get(f"known:{stream.stream}", "0")) if is_final else int(stream.info["entries-added"])
+    return added - _number(fields.get(f"start:{stream.stream}", "0"))
+
+
+def _ledger_of(
+    name: str, fields: Mapping[str, str], routed: int, retrying: int, dead: int, owed: Sequence[Owed]
+) -> LaneLedger:
+    counts: Counter[str] = Counter({field: _number(value) for field, value in fields.items()})
+    return LaneLedger(
+        subscription=name,
+        routed=routed,
+        delivered=counts["delivered"],
+        waiting=sum(part.pending + (part.unread or 0) for part in owed) - retrying,
+        retrying=retrying,
+        dead=dead,
+        replayed=counts["replayed"],
+        filtered=counts["filtered"],
+        dropped=sum(count for field, count in counts.items() if field.partition(":")[0] == "dropped"),
+        discarded=counts["discarded"],
+        from_history=counts["from_history"],
+        repeated=sum(count for field, count in counts.items() if field.startswith("repeated:")),
+        lost=sum(count for field, count in counts.items() if field.startswith("lost:")),
+    )
 
 
 def _ask_for_state(pipe: Pipeline, stream: str) -> None:
@@ -208,6 +292,6 @@ def _ask_for_state(pipe: Pipeline, stream: str) -> None:
     pipe.xinfo_groups(stream)
 
 
-def _number(value: bytes) -> int:
+def _number(value: str) -> int:
     """Return a counter of a lane's hash; 0 for other fields (a checkpoint is an id)."""
-    return int(value) if value.lstrip(b"-").isdigit() else 0
+    return int(value) if value.lstrip("-").isdigit() else 0

@@ -21,14 +21,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from redis.exceptions import ResponseError
+
 from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.driver.scripts import Script
+from relay.store.driver.streams import pages
 from relay.store.lanes.audit import Deletion, log_deletion
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from relay.store.driver.client import Redis
 
+_PAGE = 500  # lanes
 _MAX_EXAMINED = 1000  # pending entries that one save looks at
 
 _ensure, _save = Script(__package__, "ensure_lane"), Script(__package__, "save_checkpoint")
@@ -41,7 +47,23 @@ async def lane_names(redis: Redis) -> list[str]:
 
 async def streams_read(redis: Redis, subscription: str) -> list[str]:
     """Return every topic stream that a lane ever read."""
-    fields = await ask(redis.hkeys(redis.key.lane(subscription)))
+    return _streams_in(await ask(redis.hkeys(redis.key.lane(subscription))))
+
+
+async def streams_by_lane(redis: Redis) -> dict[str, list[str]]:
+    """Return the same for every lane, by subscription; none for a lane whose hash is of a wrong type."""
+    streams: dict[str, list[str]] = {}
+    for names in pages(await lane_names(redis), _PAGE):
+        async with redis.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.hkeys(redis.key.lane(name))
+            found = await pipe.execute(raise_on_error=False)
+        for name, fields in zip(names, found, strict=True):
+            streams[name] = [] if isinstance(fields, ResponseError) else _streams_in(fields)
+    return streams
+
+
+def _streams_in(fields: Iterable[bytes]) -> list[str]:
     return [field.decode().removeprefix("start:") for field in fields if field.startswith(b"start:")]
 
 

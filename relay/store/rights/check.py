@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from relay.store.driver.client import Redis
     from relay.store.keys import Keyspace
 
+WRONG_CREDENTIALS = "the user name or password is wrong or missing"
+
 _AUTHENTICATION_TRIES = 3
 _AUTHENTICATION_PAUSE = 1.0  # seconds; Redis may still be loading its users
 _MAX_SHOWN = 8
@@ -47,7 +49,13 @@ def uses_of(key: Keyspace) -> tuple[tuple[str, ...], ...]:
         *(("GET", name) for name in (mark, job)),
         *(("SET", name, "") for name in (mark, job, lock)),
         *(("PSETEX", name, "1", "") for name in (lock, f"{queue}:health-check")),
-        *(("INCR", retry), ("EXPIRE", retry, "1"), ("EXISTS", mark, result), ("PEXPIRE", mark, "1"), ("TYPE", mark)),
+        *(
+            ("INCRBY", retry, "1"),
+            ("EXPIRE", retry, "1"),
+            ("EXISTS", mark, result),
+            ("PEXPIRE", mark, "1"),
+            ("TYPE", mark),
+        ),
         *(("DEL", mark), ("UNLINK", mark), ("MEMORY", "USAGE", stream)),
         *((command, counts, "f") for command in ("HDEL", "HEXISTS", "HGET", "HMGET")),
         *((command, counts) for command in ("HGETALL", "HKEYS", "HLEN")),
@@ -119,7 +127,7 @@ async def _authenticate(redis: Redis) -> None:
             await redis.ping()
         except (AuthenticationError, AuthenticationWrongNumberOfArgsError):
             if not tries_left:
-                raise _refused("the user name or password is wrong or missing") from None
+                raise _refused(WRONG_CREDENTIALS) from None
             await asyncio.sleep(_AUTHENTICATION_PAUSE)
         except NoPermissionError:
             return  # `_missing` reports it

@@ -19,6 +19,7 @@ from relay.store.rights.check import check_access
 
 if TYPE_CHECKING:
     from relay.store.driver.client import Redis
+    from relay.store.rights.watch import RightsWatch
 
 _MAX_AGE = 0.5  # seconds that a response of Redis counts
 _REFUSED = (AuthenticationError, AuthenticationWrongNumberOfArgsError, NoPermissionError)
@@ -36,8 +37,10 @@ class RedisState(StrEnum):
 class RedisProbe:
     """The state of a Redis, as it was at most half a second ago."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, rights: RightsWatch | None = None) -> None:
+        """`rights` says whether rights were taken away since they were checked here."""
         self._redis = redis
+        self._rights = rights
         self.state = RedisState.OK
         self.detail: str = RedisState.OK
         """The state for operators, with the error."""
@@ -61,6 +64,8 @@ class RedisProbe:
                 await self._redis.ping()
             if not self._has_access:
                 await check_access(self._redis)
+            if self._rights is not None and self._rights.refusal:
+                return RedisState.REFUSED, self._rights.refusal
         except SettingsError as error:
             return RedisState.REFUSED, "; ".join(map(str, error.problems))
         except _REFUSED as error:

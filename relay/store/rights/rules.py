@@ -39,7 +39,7 @@ RELAY_COMMANDS = (
     *(*_TRANSACTION, "watch", "unwatch"),
     *("eval", "evalsha", *_SCRIPTED_LOOKS, "script|load"),
     *_LOOKS,
-    *("del", "expire", "incr", "pexpire", "psetex", "set", "unlink"),
+    *("del", "expire", "incrby", "pexpire", "psetex", "set", "unlink"),
     *("hdel", "hincrby", "hset", "hsetnx"),
     *("sadd", "srem"),
     *("bzpopmin", "zadd", "zincrby", "zpopmin", "zrem", "zremrangebyrank"),

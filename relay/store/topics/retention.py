@@ -8,7 +8,7 @@ anyway, so that Redis and every other topic keep working, and each lane counts i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from relay.core.config.topics import DEFAULT_AGE, DEFAULT_HARD_SIZE, DEFAULT_SIZE
 from relay.store import keys
@@ -16,6 +16,7 @@ from relay.store.driver.client import ask
 from relay.store.driver.scripts import Script
 
 if TYPE_CHECKING:
+    from relay.core.config.topics import Topic
     from relay.store.driver.client import Redis
 
 _STEP = 1000  # entries per script, which blocks Redis
@@ -33,6 +34,11 @@ class Bounds:
     """Bytes of Redis's memory."""
     hard_size: int = DEFAULT_HARD_SIZE
     """Bytes, even if a group needs the entries."""
+
+    @classmethod
+    def of(cls, topic: Topic | None) -> Self:
+        """Return the limits of a topic; the default ones of a topic that is not in relay.toml any more."""
+        return cls() if topic is None else cls(topic.keep, topic.size, topic.hard_size)
 
 
 @dataclass(frozen=True, slots=True)

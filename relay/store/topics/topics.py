@@ -5,18 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from redis.exceptions import NoPermissionError, ResponseError
+
 from relay.store import keys
 from relay.store.driver.client import ask, ask_together
-from relay.store.driver.streams import count_between, order_of
+from relay.store.driver.streams import count_between, lag_of, order_of, pages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from redis.asyncio.client import Pipeline
 
     from relay.store.driver.client import Redis
 
 ACTIVE, REMOVED = "active", "removed"
+
+_PAGE = 50  # topics: their transaction blocks Redis for about 1 ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +52,48 @@ class TopicState:
     groups: tuple[GroupState, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class GroupReading:
+    """What Redis says about a consumer group of a topic."""
+
+    name: str
+    position: str
+    """The last entry that it has read."""
+    lag: int | None
+    """Redis's own number of entries that it has not read; None if Redis does not know it."""
+    pending: int
+
+    @property
+    def is_push(self) -> bool:
+        """True if it belongs to a lane."""
+        return self.name.startswith(keys.PUSH_GROUP_PREFIX)
+
+
+@dataclass(frozen=True, slots=True)
+class TopicReading:
+    """What Redis says about a topic; nothing if it has no stream."""
+
+    name: str
+    events: int = 0
+    size: int = 0
+    """Bytes of memory."""
+    first: str | None = None
+    """The oldest entry; None if there is none."""
+    last: str = "0-0"
+    """The last entry that it ever had."""
+    groups: tuple[GroupReading, ...] = ()
+
+    @property
+    def oldest_ms(self) -> int | None:
+        """Time of routing of the oldest, Unix milliseconds."""
+        return order_of(self.first)[0] if self.first else None
+
+
 async def topic_states(redis: Redis, known: Iterable[str]) -> list[TopicState]:
     """Return the state of the topics in `known`, in their order, then of all others that ever had an event."""
     active = list(known)
-    return [
-        await _state(redis, name, ACTIVE if name in active else REMOVED) for name in await topic_names(redis, active)
-    ]
+    readings = await read_topics(redis, await topic_names(redis, active))
+    return [await _state(redis, reading, ACTIVE if reading.name in active else REMOVED) for reading in readings]
 
 
 async def topic_names(redis: Redis, known: Iterable[str]) -> list[str]:
@@ -62,39 +102,63 @@ async def topic_names(redis: Redis, known: Iterable[str]) -> list[str]:
     return list(dict.fromkeys([*known, *fed]))
 
 
-async def _state(redis: Redis, name: str, state: str) -> TopicState:
-    stream = redis.key.topic(name)
-    if await redis.type(stream) != b"stream":  # it does not exist, or was overwritten: the workers log the repair
-        return TopicState(name, state, 0, 0, None, ())
+async def read_topics(redis: Redis, names: Sequence[str]) -> list[TopicReading]:
+    """Return what Redis says about each topic, some in one transaction; nothing is counted."""
+    return [reading for page in pages(names, _PAGE) for reading in await _read_page(redis, page)]
 
+
+async def _read_page(redis: Redis, names: Sequence[str]) -> list[TopicReading]:
     def queue(pipe: Pipeline) -> None:
-        pipe.xlen(stream)
-        pipe.memory_usage(stream)
-        pipe.xrange(stream, count=1)
-        pipe.xinfo_groups(stream)
-        pipe.xinfo_stream(stream)
+        for name in names:
+            pipe.memory_usage(redis.key.topic(name))
+            pipe.xinfo_stream(redis.key.topic(name))
+            pipe.xinfo_groups(redis.key.topic(name))
 
-    events, size, first, groups, info = await ask_together(redis, queue)
-    oldest = int(first[0][0].partition(b"-")[0]) if first else None
-    unread = await _unread(redis, stream, groups, last=info["last-generated-id"].decode())
-    readers = [_reader(row, unread[row["last-delivered-id"].decode()]) for row in groups]
-    return TopicState(name, state, events, int(size or 0), oldest, tuple(readers))
+    replies = await ask_together(redis, queue, raise_on_error=False)
+    return [_reading(name, *row) for name, row in zip(names, zip(*(iter(replies),) * 3, strict=True), strict=True)]
 
 
-async def _unread(redis: Redis, stream: str, groups: Iterable[Mapping[str, Any]], last: str) -> dict[str, int]:
+def _reading(name: str, size: Any, info: Any, groups: Any) -> TopicReading:
+    if isinstance(info, ResponseError):
+        if isinstance(info, NoPermissionError):
+            raise info
+        return TopicReading(name)  # it does not exist, or was overwritten: the workers log the repair
+    first = info["first-entry"]
+    return TopicReading(
+        name=name,
+        events=int(info["length"]),
+        size=int(size or 0),
+        first=first[0].decode() if first else None,
+        last=info["last-generated-id"].decode(),
+        groups=tuple(_group(row, info) for row in groups),
+    )
+
+
+def _group(row: Mapping[str, Any], info: Mapping[str, Any]) -> GroupReading:
+    name = row["name"].decode(errors="replace")
+    position = row["last-delivered-id"].decode()
+    return GroupReading(name, position, lag_of(row, info), int(row["pending"]))
+
+
+async def _state(redis: Redis, reading: TopicReading, state: str) -> TopicState:
+    unread = await _unread(redis, reading)
+    groups = [
+        GroupState(
+            group.name.removeprefix(keys.PUSH_GROUP_PREFIX), group.is_push, unread[group.position], group.pending
+        )
+        for group in reading.groups
+    ]
+    return TopicState(reading.name, state, reading.events, reading.size, reading.oldest_ms, tuple(groups))
+
+
+async def _unread(redis: Redis, reading: TopicReading) -> dict[str, int]:
     """Count the entries after the position of each group, in one pass over the stream.
 
     Redis's own number (`lag`) is an estimate, which Redis 7.0 gets wrong when it loads its append-only file.
     """
     counts: dict[str, int] = {}
-    total, end = 0, last
-    for position in sorted({row["last-delivered-id"].decode() for row in groups}, key=order_of, reverse=True):
-        total += await count_between(redis, stream, position, end)
+    total, end = 0, reading.last
+    for position in sorted({group.position for group in reading.groups}, key=order_of, reverse=True):
+        total += await count_between(redis, redis.key.topic(reading.name), position, end)
         counts[position], end = total, min(position, end, key=order_of)
     return counts
-
-
-def _reader(row: Mapping[str, Any], unread: int) -> GroupState:
-    name = row["name"].decode(errors="replace")
-    is_push = name.startswith(keys.PUSH_GROUP_PREFIX)
-    return GroupState(name.removeprefix(keys.PUSH_GROUP_PREFIX), is_push, unread, int(row["pending"]))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from aiohttp import hdrs, web
 from pydantic_core import to_json
 
-from relay.web.admin.exposition import CONTENT_TYPE
+from relay.metrics.process_metrics import CONTENT_TYPE
 from relay.web.handed_over import connection_of, follow
 
 if TYPE_CHECKING:

@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING
 import aiohttp
 import structlog
 
+from relay.config.rules_file import RulesFile
+from relay.metrics.process_metrics import ProcessMetrics
 from relay.process.event_loop import stop_on_signals
 from relay.process.lifecycle import Lifecycle
 from relay.process.shared_metrics import SHARED_FOLDER
 from relay.process.supervisor import STOP_TIMEOUT, Program, supervise
 from relay.store.driver.client import describe
-from relay.web.admin.exposition import exposition, group_registry
 from relay.web.admin.listener import PASSED_SOCKET, listening_for_operators
 from relay.web.admin.report import OK, Identity
 
@@ -65,6 +66,8 @@ class Group:
     client: aiohttp.ClientSession
     stack: AsyncExitStack
     metrics_directory: Path | None
+    counts: ProcessMetrics
+    """What the supervisor has counted, and its processes in that directory."""
     probe: Probe | None = None
     """Checks of the supervisor itself."""
     members: list[Member] = field(default_factory=list)
@@ -109,9 +112,7 @@ class Group:
 
     async def metrics(self) -> bytes:
         """Return what the processes of the group have counted, together."""
-        if self.metrics_directory is None:
-            return b""
-        return await exposition(group_registry(self.metrics_directory))
+        return (await self.counts.exposition()).body
 
     async def _ask(self, member: Member, path: str) -> Report:
         """Return the report of a process; one with an `error` if it does not respond."""
@@ -139,7 +140,13 @@ async def open_group(
         directory = _metrics_directory(stack)
         session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout))
         client = await stack.enter_async_context(session)
-        yield Group(identity, lifecycle, client, stack, directory, probe)
+        counts = await stack.enter_async_context(ProcessMetrics(identity.role, directory))
+        yield Group(identity, lifecycle, client, stack, directory, counts, probe)
+
+
+def show_current_subscriptions(counts: ProcessMetrics, rules: RulesFile) -> None:
+    """Leave out what the processes counted of subscriptions that are not in relay.toml any more."""
+    counts.show_only("subscription", rules.subscriptions)
 
 
 async def supervise_role(settings: Settings, role: str, arguments: Sequence[str], count: int) -> int:
@@ -147,6 +154,7 @@ async def supervise_role(settings: Settings, role: str, arguments: Sequence[str]
     stop = stop_on_signals()
     lifecycle = Lifecycle()
     async with open_group(Identity(role, settings), lifecycle) as group:
+        show_current_subscriptions(group.counts, RulesFile(settings.relay_config))
         programs = group.add(role, arguments, count)
         async with listening_for_operators(group, settings, role), lifecycle.stopping_with(stop):
             return await supervise(programs, stop, STOP_TIMEOUT + settings.relay_shutdown_delay)

@@ -85,6 +85,7 @@ def test_secrets_are_not_shown() -> None:
         "Webhook-Anything",
         "X-Webhook-Signature",
         "Relay-Topic",
+        "Traceparent",
     ],
 )
 def test_reserved_header_is_refused(name: str) -> None:

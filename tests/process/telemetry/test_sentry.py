@@ -11,6 +11,7 @@ import pytest
 import structlog
 
 from relay.core.errors import StoreUnavailable
+from relay.process.build import VERSION, revision
 from relay.process.logs import configure_logging
 from relay.process.telemetry.opening import error_reports
 from relay.process.telemetry.scrubbing import LEFT_OUT, Scrubber
@@ -41,7 +42,10 @@ async def reported(log: Callable[[Any], None], **variables: str) -> list[dict[st
     return tracker.events
 
 
-async def test_exception_arrives_with_its_stack_and_scrubbed() -> None:
+async def test_exception_arrives_with_its_stack_and_scrubbed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RELAY_REVISION", "0123456789abcdef")
+    revision.cache_clear()
+
     def log(logger: Any) -> None:
         try:
             error = StoreUnavailable(
@@ -62,7 +66,8 @@ async def test_exception_arrives_with_its_stack_and_scrubbed() -> None:
     assert event["tags"] == {"event": "event.error", "trace_id": "ab" * 16, "role": "worker"}
     assert event["extra"] == {"id": "e1", "status": 500}
     assert (event["environment"], event["level"]) == ("staging", "error")
-    assert event["release"].startswith("linq-relay@0.")
+    assert event["release"] == f"linq-relay@{VERSION}+0123456789ab"
+    revision.cache_clear()
 
 
 async def test_error_without_exception_arrives_with_its_place() -> None:

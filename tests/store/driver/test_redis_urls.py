@@ -7,11 +7,13 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from redis.asyncio.sentinel import MasterNotFoundError
 
 from relay.process.embedded_redis import server_program
 from relay.process.subprocesses import death_with_parent
 from relay.store.driver.client import WORKER_TIMEOUT, ask, open_redis
 from tests.certificates import Authority
+from tests.sentinels import sentinels
 from tests.support import eventually, reserve_port
 
 if TYPE_CHECKING:
@@ -44,12 +46,13 @@ async def server(tmp_path: Path) -> AsyncIterator[tuple[int, Path]]:
 
 
 @asynccontextmanager
-async def tls_in_front_of(port: int, context: ssl.SSLContext) -> AsyncIterator[int]:
-    """Open a TLS proxy for `port`."""
+async def tls_in_front_of(port: int, context: ssl.SSLContext, replies: tuple[int, int] = (0, 0)) -> AsyncIterator[int]:
+    """Open a TLS proxy for `port`; in its replies, the first port of `replies` becomes the second."""
+    before, after = (str(number).encode() for number in replies)
 
     async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
-            writer.write(data)
+            writer.write(data.replace(before, after) if len(before) > 1 else data)
         writer.close()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -96,3 +99,23 @@ async def test_tls_urls(server: tuple[int, Path], tmp_path: Path) -> None:
         assert await identity(f"{base}?ssl_cert_reqs=none&ssl_check_hostname=false") == ("relay", 4)
         with pytest.raises(Exception, match="certificate verify failed"):
             await identity(base)
+        server_name = f"{base.replace('127.0.0.1', 'localhost')}?ssl_ca_certs={tmp_path}/ca.pem"
+        with pytest.raises(Exception, match="Hostname mismatch"):  # its certificate is for 127.0.0.1
+            await identity(server_name)
+        assert await identity(f"{server_name}&ssl_check_hostname=false") == ("relay", 4)
+
+
+async def test_tls_urls_of_sentinels_with_an_authority_of_their_own(tmp_path: Path) -> None:
+    authority = Authority()
+    (tmp_path / "ca.pem").write_text(authority.pem)
+    context = authority.server_context(tmp_path)
+    async with (
+        sentinels(tmp_path / "servers", replicas=0) as topology,
+        tls_in_front_of(topology.ports[0], context) as redis_port,
+        tls_in_front_of(topology.sentinels[0], context, (topology.ports[0], redis_port)) as sentinel_port,
+    ):
+        base = f"rediss+sentinel://127.0.0.1:{sentinel_port}/relay/4"
+        assert await identity(f"{base}?ssl_ca_certs={tmp_path}/ca.pem") == ("default", 4)
+        for refused in (base, f"{base.replace('127.0.0.1', 'localhost')}?ssl_ca_certs={tmp_path}/ca.pem"):
+            with pytest.raises(MasterNotFoundError, match="No master found"):
+                await identity(refused)

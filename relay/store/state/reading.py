@@ -1,0 +1,86 @@
+"""Every sample of the state in Redis, read in pages of some hundred subscriptions or topics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from relay.core.event import Dialect
+from relay.metrics import declared
+from relay.store.driver.client import ask
+from relay.store.driver.streams import order_of
+from relay.store.keyring.last_seen import last_events
+from relay.store.keyring.record import UnusableRecord, parse_record
+from relay.store.lanes.ledger import Ledger
+from relay.store.state.sample import Sample
+from relay.store.state.subscriptions import subscription_samples
+from relay.store.state.sweeps import last_sweep_ms
+from relay.store.state.topics import topic_samples
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+
+    from relay.core.config.relay_toml import RelayConfig
+    from relay.store.driver.client import Redis
+
+PATIENCE = 1.0
+"""Seconds for counting events one by one, where Redis does not know their number."""
+
+_DEFAULT_SILENCE = 24 * 3600.0
+
+
+async def read_state(
+    redis: Redis, config: RelayConfig | None, patience: float = PATIENCE
+) -> AsyncGenerator[list[Sample]]:
+    """Yield the samples of the inbox, of lines, of topics with their pull groups, and of subscriptions: a list of each.
+
+    `config` is relay.toml; without it, limits are the default ones and removed topics look like the others.
+    """
+    seconds, microseconds = await ask(redis.time())
+    now_ms = int(seconds) * 1000 + int(microseconds) // 1000
+    yield [sample async for sample in _of_events(redis, now_ms)]
+    yield [sample async for sample in _of_lines(redis, config, now_ms)]
+    yield [sample async for sample in topic_samples(redis, config, now_ms, patience)]
+    yield [sample async for sample in subscription_samples(redis, config, now_ms, patience)]
+
+
+async def _of_events(redis: Redis, now_ms: int) -> AsyncIterator[Sample]:
+    totals = await Ledger(redis).totals()
+    async with redis.pipeline(transaction=False) as pipe:
+        pipe.xrange(redis.key.inbox, count=1)
+        pipe.xlen(redis.key.quarantine)
+        first, quarantined = await pipe.execute()
+    age = max(now_ms - order_of(first[0][0].decode())[0], 0) / 1000 if first else 0
+    yield Sample(declared.INBOX_EVENTS, totals.inbox)
+    yield Sample(declared.INBOX_OLDEST_AGE, age)
+    yield Sample(declared.QUARANTINE_ENTRIES, quarantined)
+    yield Sample(declared.LEDGER_EVENTS_IMBALANCE, totals.imbalance)
+    if (swept_ms := await last_sweep_ms(redis)) is not None:
+        yield Sample(declared.LAST_SWEEP, swept_ms / 1000)
+
+
+async def _of_lines(redis: Redis, config: RelayConfig | None, now_ms: int) -> AsyncIterator[Sample]:
+    registered = await _registered(redis)
+    silent_after = config.linq.silent_after if config else _DEFAULT_SILENCE
+    for owner, last in (await last_events(redis)).items():
+        yield Sample(declared.LINE_LAST_EVENT, last.at_ms / 1000, (owner,))
+        if owner in registered:
+            yield Sample(declared.LINE_SILENT, last.is_silent(owner, now_ms / 1000, silent_after), (owner,))
+    drift: dict[bytes, Any] = await ask(redis.hgetall(redis.key.drift))
+    for field, value in drift.items():
+        api, _, kind = field.decode().partition(":")
+        if kind == "at":
+            yield Sample(declared.LINQ_LAST_CHECK, int(value), (api,))
+        else:
+            yield Sample(declared.LINQ_DRIFT, int(value), (api, kind))
+
+
+async def _registered(redis: Redis) -> set[str]:
+    """Return the lines that have a subscription at Linq, and v2: a line that was removed is not silent."""
+    rows = await ask(redis.hgetall(redis.key.keyring))
+    found = {Dialect.V2.value}
+    for name, row in rows.items():
+        try:
+            found.add(parse_record(name, row).line or "")
+        except UnusableRecord as error:
+            found.add(error.owner)
+    return found

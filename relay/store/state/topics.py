@@ -1,0 +1,101 @@
+"""Samples of the topics and of their pull groups."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import ResponseError
+
+from relay.metrics import declared
+from relay.store.driver.client import ask
+from relay.store.driver.streams import count_between, order_of
+from relay.store.state.sample import Sample
+from relay.store.state.unread import Place, first_after, known_first_after
+from relay.store.topics.retention import Bounds
+from relay.store.topics.topics import read_topics, topic_names
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+
+    from relay.core.config.relay_toml import RelayConfig
+    from relay.store.driver.client import Redis
+    from relay.store.topics.topics import GroupReading, TopicReading
+
+    Groups = Sequence[tuple[TopicReading, GroupReading]]
+
+
+async def topic_samples(
+    redis: Redis, config: RelayConfig | None, now_ms: int, patience: float
+) -> AsyncIterator[Sample]:
+    """Yield the samples of every topic; `patience` is seconds for counting events."""
+    topics = {topic.name: topic for topic in config.topics} if config else {}
+    readings = await read_topics(redis, await topic_names(redis, topics))
+    counts = await ask(redis.hgetall(redis.key.counts))
+    prefix = f"routed:{redis.key.topic_prefix}"
+    routed = {name.decode(): int(count) for name, count in counts.items() if name.startswith(prefix.encode())}
+    for topic in readings:
+        labels, size = (topic.name,), topic.size
+        age = 0.0 if topic.oldest_ms is None else max(now_ms - topic.oldest_ms, 0) / 1000
+        yield Sample(declared.TOPIC_EVENTS, routed.get(prefix + topic.name, 0), labels)
+        yield Sample(declared.TOPIC_ENTRIES, topic.events, labels)
+        yield Sample(declared.TOPIC_BYTES, size, labels)
+        yield Sample(declared.TOPIC_OLDEST_AGE, age, labels)
+        yield Sample(declared.TOPIC_CAP_RATIO, size / Bounds.of(topics.get(topic.name)).hard_size, labels)
+    groups = [(topic, group) for topic in readings for group in topic.groups if not group.is_push]
+    async for sample in _of_groups(redis, groups, now_ms, patience):
+        yield sample
+
+
+async def _of_groups(redis: Redis, groups: Groups, now_ms: int, patience: float) -> AsyncIterator[Sample]:
+    idle = await _idle_ms(redis, groups)
+    known = {
+        _place(redis, topic, group): known_first_after(group.position, topic.first or "", topic.last)
+        for topic, group in groups
+    }
+    asked = await first_after(redis, (place for place, entry in known.items() if entry is None))
+    lags = await _lags(redis, groups, patience)
+    for topic, group in groups:
+        place, labels = _place(redis, topic, group), (topic.name, group.name)
+        entry = known[place] or asked.get(place)
+        age = max(now_ms - order_of(entry)[0], 0) / 1000 if entry else 0
+        yield Sample(declared.PULL_GROUP_PENDING, group.pending, labels)
+        yield Sample(declared.PULL_GROUP_OLDEST_UNREAD_AGE, age, labels)
+        if labels in lags:
+            yield Sample(declared.PULL_GROUP_LAG, lags[labels], labels)
+        if labels in idle:
+            yield Sample(declared.PULL_GROUP_IDLE, idle[labels] / 1000, labels)
+
+
+def _place(redis: Redis, topic: TopicReading, group: GroupReading) -> Place:
+    return Place(redis.key.topic(topic.name), group.position)
+
+
+async def _idle_ms(redis: Redis, groups: Groups) -> Mapping[tuple[str, str], int]:
+    """Return since when no consumer of each group asked for events, milliseconds; groups without one are left out."""
+    async with redis.pipeline(transaction=False) as pipe:
+        for topic, group in groups:
+            pipe.xinfo_consumers(redis.key.topic(topic.name), group.name)
+        replies: list[Any] = await pipe.execute(raise_on_error=False) if groups else []
+    return {
+        (topic.name, group.name): min(int(row["idle"]) for row in rows)
+        for (topic, group), rows in zip(groups, replies, strict=True)
+        if rows and not isinstance(rows, ResponseError)
+    }
+
+
+async def _lags(redis: Redis, groups: Groups, patience: float) -> Mapping[tuple[str, str], int]:
+    """Return what each group has not read: Redis's own number, or what is counted while there is time for it."""
+    lags = {(topic.name, group.name): group.lag for topic, group in groups if group.lag is not None}
+    try:
+        async with asyncio.timeout(patience):
+            for topic, group in _uncounted(groups):
+                stream = redis.key.topic(topic.name)
+                lags[topic.name, group.name] = await count_between(redis, stream, group.position, topic.last)
+    except TimeoutError:
+        pass
+    return lags
+
+
+def _uncounted(groups: Groups) -> Iterator[tuple[TopicReading, GroupReading]]:
+    return ((topic, group) for topic, group in groups if group.lag is None)

@@ -1,0 +1,61 @@
+"""Rights and passwords that are taken away while an ingress runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+from pydantic import SecretStr
+from structlog.testing import capture_logs
+
+from relay.config.settings import Settings
+from relay.core.secret import new_key
+from relay.parts import ingress_parts
+from relay.process.timings import Timings
+from relay.store.rights.rules import relay_rule
+from relay.web.health import Readiness
+from tests.store.rights.test_check import user_with
+from tests.support import KEYS, eventually
+
+if TYPE_CHECKING:
+    from relay.store.driver.client import Redis
+
+
+@pytest.mark.parametrize(
+    ("taken", "given", "cause"),
+    [
+        (
+            "-xadd",
+            "+xadd",
+            "may not use XADD; grant what the relay needs: ACL SETUSER relay resetkeys ~relay:*",
+        ),
+        ("resetkeys", "allkeys", "EVAL on relay:inbox"),
+        ("resetpass", ">secret", "the user name or password is wrong"),
+    ],
+)
+async def test_loss_of_rights_is_logged_and_ready_says_it(
+    redis: Redis, redis_url: str, taken: str, given: str, cause: str
+) -> None:
+    url = f"redis://relay:secret@127.0.0.1:{urlsplit(redis_url).port}/0"
+    settings = Settings(redis_url=url, relay_secret_key=SecretStr(new_key()))
+    rule = str(relay_rule(KEYS)).split()
+    with capture_logs() as logs:
+        async with (
+            user_with(redis, redis_url, *rule),
+            ingress_parts(settings, timings=Timings(rights_check=0.01)) as parts,
+        ):
+            readiness = Readiness(parts)
+            assert (await readiness.report())[1]["checks"]["redis"] == "ok"
+            await redis.execute_command("ACL", "SETUSER", "relay", taken)  # type: ignore[no-untyped-call]
+            if taken == "resetpass":
+                await redis.client_kill_filter(user="relay")
+            await eventually(lambda: parts.rights.refusal)
+            assert (await readiness.report())[1]["checks"]["redis"] == "refused"
+            assert cause in readiness.detail()["redis"]
+            await redis.execute_command("ACL", "SETUSER", "relay", given)  # type: ignore[no-untyped-call]
+            await eventually(lambda: parts.rights.refusal is None)
+    [refused] = [line for line in logs if line["event"] == "redis.refused"]
+    assert cause in refused["error"]
+    assert any(line["event"] == "redis.allowed" for line in logs)
+    assert "relay:secret" not in str(logs)
