@@ -24,6 +24,7 @@ def alerts() -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.needs_tool("promtool")
+@pytest.mark.timeout(180)
 def test_each_alert_fires_and_is_quiet_when_it_should(tmp_path: Path) -> None:
     files = []
     for is_long in (False, True):

@@ -61,7 +61,7 @@ class Alerting:
 
     async def _look(self, alerts: Alerts, lease: Lease) -> None:
         now = self._clock()
-        facts = await read_facts(self._redis, self._rules.current.config, now)
+        facts = await read_facts(self._redis, self._rules.current, now)
         known = await state.watched(self._redis)
         step = advance(known, problems(facts, alerts), round(now * 1000))
         messages = [message_of(notice, alerts.runbook) for notice in step.notices]

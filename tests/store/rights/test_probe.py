@@ -7,12 +7,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from relay.store.driver import probe as module
 from relay.store.driver.client import open_redis
-from relay.store.driver.probe import RedisProbe, RedisState
+from relay.store.rights import probe as module
+from relay.store.rights.probe import RedisProbe, RedisState
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from relay.store.driver.client import Redis
 
 
 @pytest.fixture(autouse=True)
