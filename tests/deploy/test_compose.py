@@ -46,7 +46,7 @@ def test_files_and_variables_that_it_names_exist() -> None:
             source = volume.split(":")[0]
             assert source in volumes or (FILE.parent / source).exists(), source
     parse_config((FILE.parent / "compose" / "sandbox" / "relay.toml").read_text())
-    with pytest.raises(ValueError, match=r"REDIS_PASSWORD: set it in \.env"):
+    with pytest.raises(ValueError, match=r"VALKEY_PASSWORD: set it in \.env"):
         interpolated(FILE.read_text(), {})
 
 

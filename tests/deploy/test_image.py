@@ -122,11 +122,12 @@ async def test_whole_service_runs_on_a_read_only_file_system(buildah: Buildah, c
     up = relay("up")
     try:
         address = f"{url['admin']}: ready\n"
-        assert await eventually(lambda: says("health", "--ready") == address, timeout=60), log.read_text()
-        assert await eventually(lambda: accepted() >= 5, timeout=60), log.read_text()
+        assert await eventually(lambda: says("health", "--ready") == address, timeout=60)
+        assert await eventually(lambda: accepted() >= 5, timeout=60)
     finally:
         for process in (sandbox, up):
             process.terminate()
             process.communicate(timeout=30)
+        print(log.read_text())  # noqa: T201  shown if the test fails
     assert up.returncode == 0, log.read_text()
     assert '"event":"worker.stopped"' in log.read_text()

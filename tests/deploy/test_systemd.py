@@ -13,6 +13,7 @@ import pytest
 
 from relay.core.secret import new_key
 from tests.deploy.booted import ROOT, Booted, booted
+from tests.docs.pages import page
 from tests.sandbox.running import API_KEY, running_sandbox
 from tests.support import eventually, reserve_port
 
@@ -73,19 +74,25 @@ def test_services_are_hardened(units: Path, service: str) -> None:
     assert float(exposure) <= MAX_EXPOSURE
 
 
+def commands_of_the_page(start: str) -> str:
+    """Return the lines of deploying.md that start so, as root types them."""
+    lines = page("deploying.md").text.splitlines()
+    return "\n".join(line.removeprefix("sudo ") for line in lines if line.startswith(start))
+
+
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Booted]:
     """A systemd with our units; it may write the log of each to a file."""
     logs = tmp_path_factory.mktemp("logs")
     with booted(logs) as machine:
-        machine.run("cp -r /run/source/deploy/systemd/* /etc/systemd/system/")
+        machine.run(f"cd /run/source && {commands_of_the_page('sudo cp')}")
         machine.write(
             "/etc/systemd/system/linq-relay-.service.d/test.conf",
             f"[Service]\nStandardOutput=append:{logs}/%n.log\nStandardError=inherit\n"
             "Environment=LD_LIBRARY_PATH=/run/python/lib PYTHONPATH=/run/source:/run/packages",
         )
         machine.write("/etc/linq-relay/relay.toml", RULES)
-        machine.run("systemctl daemon-reload")
+        machine.run(commands_of_the_page("sudo systemctl daemon-reload"))
         yield machine
 
 
@@ -115,13 +122,12 @@ async def test_units_register_lines_and_route_events(machine: Booted, redis: Red
             "LINQ_API_V3_BASE_URL": sandbox.base_url,
         }
         machine.write("/etc/linq-relay/env", "".join(f"{name}={value}\n" for name, value in environment.items()))
-        roles = "linq-relay-ingress linq-relay-worker@1 linq-relay-bootstrap"
-        await asyncio.to_thread(machine.run, f"systemctl enable --now linq-relay.target {roles}")
+        await asyncio.to_thread(machine.run, commands_of_the_page("sudo systemctl enable"))
         await sandbox.emit()
         assert await eventually(lambda: redis.xlen(redis.key.topic("everything"))), machine.log()
 
         await asyncio.to_thread(machine.run, "systemctl stop linq-relay.target")
-    for role in roles.split():
+    for role in ("linq-relay-ingress", "linq-relay-worker@1", "linq-relay-admin", "linq-relay-bootstrap"):
         assert await has_stopped(machine, role) == "inactive"
         assert machine.show(role, "Result", "NRestarts") == {"Result": "success", "NRestarts": "0"}, machine.log()
     assert '"event":"worker.stopped"' in machine.log()
