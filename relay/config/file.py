@@ -40,8 +40,8 @@ class Loaded:
     config: RelayConfig
     endpoints: Mapping[str, Endpoint]
     """By subscription."""
-    alerts: Endpoint | None = None
-    """That of `[alerts]`."""
+    alerts: tuple[str, Endpoint] | None = None
+    """The URL and the endpoint of `[alerts]`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,14 @@ from structlog.testing import capture_logs
 
 from relay.alerts import state
 from relay.config.file import ConfigFile
+from relay.config.settings import Settings
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.driver.lease import Lease, acquire_lease
 from tests.building import SECRET
 from tests.certificates import Authority, tls_server
 from workers.maintenance.alerting import Alerting
+from workers.runtime.jobs import alert
+from workers.runtime.parts import context_of, worker_parts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -193,3 +196,15 @@ async def test_certificate_that_ends_soon_is_told_while_its_server_is_away(
     clock.now += 24 * 3600
     await Worker(redis, rules, clock).run()
     assert (len(connections), len(sink.received)) == (1, 1)
+
+
+async def test_job_sends_unless_another_worker_is_at_it(redis: Redis, redis_url: str, rules: Path, sink: Sink) -> None:
+    await quarantine(redis)
+    settings = Settings(redis_url=redis_url, relay_config=rules)
+    async with worker_parts(settings) as parts:
+        context = context_of(parts) | {"job_id": "cron:alert"}
+        async with acquire_lease(redis, state.LEASE):
+            await alert(context)
+        assert not sink.received
+        await alert(context)
+    assert len(sink.received) == 1
