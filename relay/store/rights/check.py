@@ -14,6 +14,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from redis.asyncio.sentinel import MasterNotFoundError
 from redis.exceptions import AuthenticationError, AuthenticationWrongNumberOfArgsError, NoPermissionError, ResponseError
 
 from relay.core.errors import Problem, SettingsError
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from relay.store.keys import Keyspace
 
 WRONG_CREDENTIALS = "the user name or password is wrong or missing"
+WRONG_CREDENTIALS_OF_SENTINELS = "the user name or password of the Sentinels (?sentinel_password=) is wrong or missing"
+_SENTINEL_REFUSES = "AuthenticationError("
 
 _AUTHENTICATION_TRIES = 3
 _AUTHENTICATION_PAUSE = 1.0  # seconds; Redis may still be loading its users
@@ -128,6 +131,12 @@ async def _authenticate(redis: Redis) -> None:
         except (AuthenticationError, AuthenticationWrongNumberOfArgsError):
             if not tries_left:
                 raise _refused(WRONG_CREDENTIALS) from None
+            await asyncio.sleep(_AUTHENTICATION_PAUSE)
+        except MasterNotFoundError as error:
+            if _SENTINEL_REFUSES not in str(error):
+                raise
+            if not tries_left:
+                raise _refused(WRONG_CREDENTIALS_OF_SENTINELS) from None
             await asyncio.sleep(_AUTHENTICATION_PAUSE)
         except NoPermissionError:
             return  # `_missing` reports it
