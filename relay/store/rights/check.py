@@ -45,7 +45,7 @@ def uses_of(key: Keyspace) -> tuple[tuple[str, ...], ...]:
     retry, result = (f"arq:{kind}:{key.prefix}:route" for kind in ("retry", "result"))
     script, sha = "return 1", "0" * 40
     return (
-        *(("PING",), ("SELECT", "0"), ("INFO", "server"), ("DBSIZE",), ("WAIT", "0", "1"), ("UNWATCH",)),
+        *(("PING",), ("SELECT", "0"), ("INFO", "server"), ("TIME",), ("DBSIZE",), ("WAIT", "0", "1"), ("UNWATCH",)),
         *((command, script, "1", key.inbox) for command in ("EVAL", "EVAL_RO")),
         *((command, sha, "1", key.inbox) for command in ("EVALSHA", "EVALSHA_RO")),
         ("SCRIPT", "LOAD", script),
@@ -73,7 +73,12 @@ def uses_of(key: Keyspace) -> tuple[tuple[str, ...], ...]:
         *(("XACK", stream, "g", "1-1"), ("XADD", stream, "*", "f", ""), ("XDEL", stream, "1-1"), ("XLEN", stream)),
         *(("XGROUP", "CREATE", stream, "g", "0"), ("XGROUP", "SETID", stream, "g", "0")),
         *(("XGROUP", "DELCONSUMER", stream, "g", "c"), ("XGROUP", "DESTROY", stream, "g")),
-        *(("XINFO", "GROUPS", stream), ("XINFO", "STREAM", stream), ("XPENDING", stream, "g")),
+        *(
+            ("XINFO", "CONSUMERS", stream, "g"),
+            ("XINFO", "GROUPS", stream),
+            ("XINFO", "STREAM", stream),
+            ("XPENDING", stream, "g"),
+        ),
         *(("XRANGE", stream, "-", "+"), ("XREVRANGE", stream, "+", "-"), ("XREAD", "STREAMS", stream, "0")),
         *(("XREADGROUP", "GROUP", "g", "c", "STREAMS", stream, ">"), ("XTRIM", stream, "MAXLEN", "1")),
     )
