@@ -112,6 +112,7 @@ USES: dict[str, list[Use]] = {
         Use("redis.asyncio:Connection.read_response", SCRIPTS, "reads the responses to those"),
         Use("redis.asyncio:ConnectionPool.get_connection", SCRIPTS, "the connection for those"),
         Use("redis.asyncio:ConnectionPool.release", SCRIPTS, "as above"),
+        Use(":AuthenticationError(", "relay/store/rights/check.py", "in the text of MasterNotFoundError"),
         Use(":NOGROUP", STREAMS, "text of an error"),
         Use(":UNBLOCKED", STREAMS, "text of an error"),
         Use(":BUSYGROUP", STREAMS, "text of an error"),
