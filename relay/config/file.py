@@ -163,6 +163,11 @@ class ConfigFile:
             subscriptions=len(loaded.config.subscriptions),
         )
 
+    @property
+    def is_refused(self) -> bool:
+        """True if the last change of the file was refused."""
+        return self._refusal is not None
+
     def report(self) -> dict[str, Any]:
         """Return which version of the file is in force, and why a newer one was refused, for operators."""
         refusal = self._refusal

@@ -45,7 +45,7 @@ BUILD_INFO = Metric(
 )
 CONFIG_RELOAD_REFUSED = Metric(
     "relay_config_reload_refused",
-    Source.EVERY,
+    Source.WORKER,
     "1 if the last change of relay.toml was refused, so that the former rules are in force",
     combine="livemax",
 )

@@ -141,7 +141,6 @@ class Keyspace:
         self.alerts_certificates = f"{prefix}:alerts:certificates"
         self.processes = f"{prefix}:processes"
         self.drain_orders = f"{prefix}:drain_orders"
-        self.maintenance = f"{prefix}:maintenance"
         self.memory_probe = f"{prefix}:memory_probe"
         self.replays = f"{prefix}:replays"
         self.replays_running = f"{prefix}:replays:running"
