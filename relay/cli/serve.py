@@ -15,7 +15,7 @@ from relay.process.event_loop import run
 from relay.process.imports import lasting_imports
 from relay.process.logs import configure_logging
 from relay.process.subprocesses import python
-from relay.process.telemetry.opening import telemetry
+from relay.process.telemetry.opening import error_reports, telemetry
 
 app = commands()
 
@@ -59,7 +59,8 @@ def admin() -> None:
     with lasting_imports():
         from relay.admin.role import serve_admin  # noqa: PLC0415  the server, which a worker does without
 
-    run(serve_admin(settings))
+    with error_reports(environment_with_secrets(), "admin"):
+        run(serve_admin(settings))
 
 
 @command(app, examples=("relay up", "relay up --ingress-processes 2 --worker-processes 2"))
@@ -85,4 +86,5 @@ def _supervise(settings: Settings, role: str, count: int, module: str, *argument
     with lasting_imports():
         from relay.web.admin.group import supervise_role  # noqa: PLC0415  half a second, which a single process saves
 
-    return run(supervise_role(settings, role, python(module, *arguments), count))
+    with error_reports(environment_with_secrets(), role):
+        return run(supervise_role(settings, role, python(module, *arguments), count))
