@@ -28,6 +28,8 @@ class LaneMetrics:
         """Outcome and milliseconds of the attempts since they were written last."""
         self.in_flight: list[Sized] = []
         """The deliveries in flight, of each worker of the lane: a former one may still be ending."""
+        self.shown: int | None = None
+        """The number of them that was written last."""
 
     def attempted(self, attempt: Attempt) -> None:
         """Count an attempt."""
@@ -92,7 +94,9 @@ class WorkerMetrics:
             if lane.attempts:
                 self._write(name, lane)
             in_flight = sum(map(len, lane.in_flight))
-            self._in_flight.labels(name).set(in_flight)
+            if in_flight != lane.shown:  # most lanes of many are idle
+                lane.shown = in_flight
+                self._in_flight.labels(name).set(in_flight)
             if name not in current and not lane.in_flight:
                 self._forget(name)
 

@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 _INTRODUCTION = """\
 # Metrics
 
-Prometheus gets the metrics of a process at `/metrics` of its admin listener (`RELAY_ADMIN_LISTEN`), which must not be
-public: labels name topics, subscriptions and lines. Processes that share a port answer for one another: whichever gets
-the request adds up the numbers of all. Names and labels are a public contract. No label holds an event, a chat or a
-customer's number, so the number of series is bounded by the configuration.
+Prometheus gets the metrics of a process at `/metrics` of its admin listener ([how to scrape each
+role](operating.md#metrics)), which must not be public: labels name topics, subscriptions and lines. For a group of
+processes the supervisor adds up what all of them counted. Names and labels are a public contract. No label holds an
+event, a chat or a customer's number, so the number of series is bounded by the configuration.
 """
 
 _SECTIONS: Mapping[Source, tuple[str, str]] = {
     Source.EVERY: (
         "Every process",
-        """A process that does not share its port also has those of prometheus-client: `process_cpu_seconds_total`,
+        """A process that is not one of a group also has those of prometheus-client: `process_cpu_seconds_total`,
 `process_resident_memory_bytes`, `process_open_fds` and so on.""",
     ),
     Source.INGRESS: ("Ingress", "Counted since the start of the process."),

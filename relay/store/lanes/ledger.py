@@ -159,14 +159,14 @@ class Ledger:
         """Return the ledger of every subscription that ever had a lane."""
         return [state.ledger for state in await self.states()]
 
-    async def states(self, patience: float | None = None) -> list[LaneState]:
+    async def states(self, count_timeout: float | None = None) -> list[LaneState]:
         """Return the state of every lane, a hundred in one transaction.
 
         Redis's own number of unread entries (`lag`) is an estimate: Redis 7.0 gets it wrong when it loads its
         append-only file. It is used if the counters of the lane confirm it; else the entries are counted, for
-        `patience` seconds in all (None: until they are).
+        `count_timeout` seconds in all (None: until they are).
         """
-        until = None if patience is None else asyncio.get_running_loop().time() + patience
+        until = None if count_timeout is None else asyncio.get_running_loop().time() + count_timeout
         streams = await streams_by_lane(self._redis)
         by_stream = sorted(streams, key=streams.__getitem__)  # few topics a page, whose groups are read with it
         states = [

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from relay.core.config.relay_toml import RelayConfig
     from relay.store.driver.client import Redis
 
-_PATIENCE = 1.0  # seconds for counting events one by one, where Redis does not know their number
+_COUNT_TIMEOUT = 1.0  # seconds for counting events one by one, where Redis does not know their number
 
 _DEFAULT_SILENCE = 24 * 3600.0
 
 
 async def read_state(
-    redis: Redis, config: RelayConfig | None, patience: float = _PATIENCE
+    redis: Redis, config: RelayConfig | None, count_timeout: float = _COUNT_TIMEOUT
 ) -> AsyncGenerator[list[Sample]]:
     """Yield the samples of the inbox, of lines, of topics with their pull groups, and of subscriptions: a list of each.
 
@@ -38,8 +38,8 @@ async def read_state(
     now_ms = int(seconds) * 1000 + int(microseconds) // 1000
     yield [sample async for sample in _of_events(redis, now_ms)]
     yield [sample async for sample in _of_lines(redis, config, now_ms)]
-    yield [sample async for sample in topic_samples(redis, config, now_ms, patience)]
-    yield [sample async for sample in subscription_samples(redis, config, now_ms, patience)]
+    yield [sample async for sample in topic_samples(redis, config, now_ms, count_timeout)]
+    yield [sample async for sample in subscription_samples(redis, config, now_ms, count_timeout)]
 
 
 async def _of_events(redis: Redis, now_ms: int) -> AsyncIterator[Sample]:

@@ -34,15 +34,15 @@ _PAGE = 100  # lanes
 
 
 async def subscription_samples(
-    redis: Redis, config: RelayConfig | None, now_ms: int, patience: float
+    redis: Redis, config: RelayConfig | None, now_ms: int, count_timeout: float
 ) -> AsyncIterator[Sample]:
-    """Yield the samples of every subscription that ever had a lane; `patience` is seconds for counting events."""
+    """Yield the samples of every subscription that ever had a lane; `count_timeout` is seconds for counting events."""
     suspensions = Suspensions(redis)
     paused = set(await suspensions.pauses())
     known = {subscription.name: subscription for subscription in config.subscriptions} if config else {}
     paused |= {name for name, subscription in known.items() if subscription.paused}
     breakers = await suspensions.open_breakers()
-    states = await Ledger(redis).states(patience)
+    states = await Ledger(redis).states(count_timeout)
     oldest = await _oldest_waiting(redis, states)
     for state in states:
         name = state.ledger.subscription

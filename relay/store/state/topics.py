@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 
 async def topic_samples(
-    redis: Redis, config: RelayConfig | None, now_ms: int, patience: float
+    redis: Redis, config: RelayConfig | None, now_ms: int, count_timeout: float
 ) -> AsyncIterator[Sample]:
-    """Yield the samples of every topic; `patience` is seconds for counting events."""
+    """Yield the samples of every topic; `count_timeout` is seconds for counting events."""
     topics = {topic.name: topic for topic in config.topics} if config else {}
     readings = await read_topics(redis, await topic_names(redis, topics))
     counts = await ask(redis.hgetall(redis.key.counts))
@@ -43,18 +43,18 @@ async def topic_samples(
         yield Sample(declared.TOPIC_OLDEST_AGE, age, labels)
         yield Sample(declared.TOPIC_CAP_RATIO, size / Bounds.of(topics.get(topic.name)).hard_size, labels)
     groups = [(topic, group) for topic in readings for group in topic.groups if not group.is_push]
-    async for sample in _of_groups(redis, groups, now_ms, patience):
+    async for sample in _of_groups(redis, groups, now_ms, count_timeout):
         yield sample
 
 
-async def _of_groups(redis: Redis, groups: Groups, now_ms: int, patience: float) -> AsyncIterator[Sample]:
+async def _of_groups(redis: Redis, groups: Groups, now_ms: int, count_timeout: float) -> AsyncIterator[Sample]:
     idle = await _idle_ms(redis, groups)
     known = {
         _place(redis, topic, group): known_first_after(group.position, topic.first or "", topic.last)
         for topic, group in groups
     }
     asked = await first_after(redis, (place for place, entry in known.items() if entry is None))
-    lags = await _lags(redis, groups, patience)
+    lags = await _lags(redis, groups, count_timeout)
     for topic, group in groups:
         place, labels = _place(redis, topic, group), (topic.name, group.name)
         entry = known[place] or asked.get(place)
@@ -84,11 +84,11 @@ async def _idle_ms(redis: Redis, groups: Groups) -> Mapping[tuple[str, str], int
     }
 
 
-async def _lags(redis: Redis, groups: Groups, patience: float) -> Mapping[tuple[str, str], int]:
+async def _lags(redis: Redis, groups: Groups, count_timeout: float) -> Mapping[tuple[str, str], int]:
     """Return what each group has not read: Redis's own number, or what is counted while there is time for it."""
     lags = {(topic.name, group.name): group.lag for topic, group in groups if group.lag is not None}
     try:
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(count_timeout):
             for topic, group in _uncounted(groups):
                 stream = redis.key.topic(topic.name)
                 lags[topic.name, group.name] = await count_between(redis, stream, group.position, topic.last)
