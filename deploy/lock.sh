@@ -1,6 +1,6 @@
 #!/bin/sh
-# Renews the lock files from pyproject.toml: requirements.lock (runtime), tests/requirements.lock (checks) and
-# deploy/build.lock (what builds the image).
+# Renews the lock files from pyproject.toml: requirements.lock (runtime), tests/requirements.lock (checks), deploy/build.lock
+# (what builds the image) and deploy/image.lock (runtime with traces and error reports: what the image has).
 #   sh deploy/lock.sh [--upgrade]
 set -eu
 cd "$(dirname "$0")/.."
@@ -10,4 +10,5 @@ lock() { "$PYTHON" -m uv pip compile --quiet --universal --python-version 3.11 -
 "$PYTHON" -m pip install --quiet uv
 lock "$@" --extra embedded pyproject.toml --output-file requirements.lock
 lock "$@" --group dev --constraint requirements.lock --output-file tests/requirements.lock
+lock "$@" --extra embedded --extra otel --extra sentry --constraint requirements.lock pyproject.toml --output-file deploy/image.lock
 lock "$@" --group build --output-file deploy/build.lock

@@ -90,7 +90,7 @@ USES: dict[str, list[Use]] = {
         Use("prometheus_client:Histogram._sum", METRICS, "increased once for all of them"),
         Use("prometheus_client:Histogram._buckets", METRICS, "increased once for those of a bucket"),
         Use("prometheus_client:Histogram._upper_bounds", METRICS, "the bucket of a duration is found in them"),
-        Use(":gauge_live*_", "relay/process/shared_metrics.py", "names of files, to delete those of an ended process"),
+        Use(":gauge_live*_", "relay/process/supervisor.py", "names of files, to delete those of an ended process"),
     ],
     "redis": [
         Use("redis.asyncio:Redis", "relay/store/driver/client.py", "subclassed: has the names of our keys"),
@@ -112,6 +112,7 @@ USES: dict[str, list[Use]] = {
         Use("redis.asyncio:Connection.read_response", SCRIPTS, "reads the responses to those"),
         Use("redis.asyncio:ConnectionPool.get_connection", SCRIPTS, "the connection for those"),
         Use("redis.asyncio:ConnectionPool.release", SCRIPTS, "as above"),
+        Use(":AuthenticationError(", "relay/store/rights/check.py", "in the text of MasterNotFoundError"),
         Use(":NOGROUP", STREAMS, "text of an error"),
         Use(":UNBLOCKED", STREAMS, "text of an error"),
         Use(":BUSYGROUP", STREAMS, "text of an error"),

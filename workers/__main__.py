@@ -6,7 +6,7 @@ import os
 import sys
 
 from relay.config.load import load_settings
-from relay.config.settings import environment
+from relay.config.settings import environment_with_secrets
 from relay.core.errors import SeveralProblems
 from relay.process.event_loop import run
 from relay.process.imports import lasting_imports
@@ -25,7 +25,7 @@ def main() -> int:
         os.nice(
             settings.relay_worker_nice
         )  # accept fast, work later: with busy workers, the ingress responds a third sooner
-        with telemetry(environment(), "worker") as tracer:
+        with telemetry(environment_with_secrets(), "worker") as tracer:
             run(run_worker(settings, load_timings(), tracer))
     except SeveralProblems as error:
         print(error, file=sys.stderr)  # noqa: T201  before logs are configured

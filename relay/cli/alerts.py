@@ -84,14 +84,14 @@ def test(*, view: View) -> None:
     """Send a test webhook to the url of [alerts], from this machine; exit code 1 if it is not taken."""
     path = Settings.load().relay_config
     loaded = load_config(path)
-    table, endpoint = loaded.config.alerts, loaded.alerts
-    if table is None or endpoint is None:
+    if loaded.alerts is None:
         raise RelayError(_NO_TABLE.format(path=path))
+    url, endpoint = loaded.alerts
     webhook_id, now = f"alert_test_{secrets.token_hex(8)}", time.time()
     body = message_of_test(round(now * 1000), operator())
     answer: dict[str, Any] = {"sent": True, "id": webhook_id, "signed": bool(endpoint.secrets)}
     try:
-        run(post(table.url, endpoint, webhook_id, body, now))
+        run(post(url, endpoint, webhook_id, body, now))
     except PostError as error:
         if not view.json:
             raise

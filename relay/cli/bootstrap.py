@@ -34,7 +34,7 @@ from relay.cli.operator import record
 from relay.cli.output import JsonOption, View, counted, print_json, print_table, say
 from relay.config.file import read_config
 from relay.config.load import load_settings
-from relay.config.settings import Settings, environment
+from relay.config.settings import Settings, environment, environment_with_secrets
 from relay.core.durations import parse_duration
 from relay.core.errors import ConfigError, Problem, SettingsError
 from relay.parts import open_keyring, open_store
@@ -111,7 +111,7 @@ def apply(
     """
     approval = Approval.DELETIONS if allow_delete else Approval.COMMAND
     report = reporter(json=json)
-    with error_reports(environment(), "bootstrap"):
+    with error_reports(environment_with_secrets(), "bootstrap"):
         results, old_key = run(_apply(report, approval))
     print_result(results, json=json, old_key=old_key)
 
@@ -142,7 +142,7 @@ def rotate(
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--overlap") from None
     report = reporter(json=json)
-    with error_reports(environment(), "bootstrap"):
+    with error_reports(environment_with_secrets(), "bootstrap"):
         results = run(_rotate(line, seconds, report))
     print_result(results, json=json)
 

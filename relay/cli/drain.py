@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 app = commands()
 
 _POLL = 0.2  # seconds
+_SILENT = 5.0  # seconds without a report; each comes a second after the last
 _DRAINED_ROLES = ("ingress", "worker")
 _PHASES = {Phase.RUNNING.value: "running"}
 
@@ -174,13 +175,15 @@ async def _leased(redis: Redis) -> list[str]:
 
 
 def _is_drained(process: ProcessReport) -> bool:
+    """Return True if it has nothing in hand and takes nothing."""
     return process.phase == Phase.DRAINING and not process.work
 
 
 def _state(process: ProcessReport) -> str:
-    if process.work:
-        return ", ".join(process.work)
-    return "has not obeyed yet" if process.phase != Phase.DRAINING else "idle"
+    silent = time.time() - process.at_ms / 1000
+    if silent > _SILENT:
+        return f"silent for {silent:.0f} s; it hangs, or was killed"
+    return ", ".join(process.work) or "has not obeyed yet"
 
 
 async def _end(host: str, why: str, *, as_json: bool) -> None:

@@ -10,12 +10,12 @@ import typer
 
 from relay.cli.command import command, commands
 from relay.config.load import load_settings
-from relay.config.settings import Settings, environment
+from relay.config.settings import Settings, environment_with_secrets
 from relay.process.event_loop import run
 from relay.process.imports import lasting_imports
 from relay.process.logs import configure_logging
 from relay.process.subprocesses import python
-from relay.process.telemetry.opening import telemetry
+from relay.process.telemetry.opening import error_reports, telemetry
 
 app = commands()
 
@@ -36,7 +36,7 @@ def ingress(
     with lasting_imports():
         from relay.web.server import serve_ingress  # noqa: PLC0415  half a second, which a worker and `up` do without
 
-    with telemetry(environment(), "ingress") as tracer:
+    with telemetry(environment_with_secrets(), "ingress") as tracer:
         run(serve_ingress(settings, share_port=share_port, tracer=tracer))
 
 
@@ -59,7 +59,8 @@ def admin() -> None:
     with lasting_imports():
         from relay.admin.role import serve_admin  # noqa: PLC0415  the server, which a worker does without
 
-    run(serve_admin(settings))
+    with error_reports(environment_with_secrets(), "admin"):
+        run(serve_admin(settings))
 
 
 @command(app, examples=("relay up", "relay up --ingress-processes 2 --worker-processes 2"))
@@ -85,4 +86,5 @@ def _supervise(settings: Settings, role: str, count: int, module: str, *argument
     with lasting_imports():
         from relay.web.admin.group import supervise_role  # noqa: PLC0415  half a second, which a single process saves
 
-    return run(supervise_role(settings, role, python(module, *arguments), count))
+    with error_reports(environment_with_secrets(), role):
+        return run(supervise_role(settings, role, python(module, *arguments), count))

@@ -15,7 +15,7 @@ from relay.bootstrap.both_apis import apply_both
 from relay.bootstrap.desired import public_url_of
 from relay.bootstrap.v2_reconcile import V2_NEEDS
 from relay.config.file import ConfigFile, load_config
-from relay.config.settings import Settings, environment, masked_redis_url
+from relay.config.settings import Settings, environment, environment_with_secrets, masked_redis_url
 from relay.core.errors import ConfigError, Problem, RelayError, SettingsError
 from relay.parts import open_store
 from relay.process.embedded_redis import embedded_redis
@@ -58,7 +58,7 @@ async def run_group(ingress_processes: int, worker_processes: int) -> int:
     configure_logging(settings.relay_log_level, settings.relay_log_format)
     stop = stop_on_signals()
     async with AsyncExitStack() as stack:
-        stack.enter_context(error_reports(environment(), "up"))
+        stack.enter_context(error_reports(environment_with_secrets(), "up"))
         of_children = {}
         if settings.redis_url is None:
             embedded = await stack.enter_async_context(embedded_redis(settings.relay_data_dir))

@@ -40,8 +40,8 @@ class Loaded:
     config: RelayConfig
     endpoints: Mapping[str, Endpoint]
     """By subscription."""
-    alerts: Endpoint | None = None
-    """That of `[alerts]`."""
+    alerts: tuple[str, Endpoint] | None = None
+    """The URL and the endpoint of `[alerts]`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +162,11 @@ class ConfigFile:
             topics=len(loaded.config.topics),
             subscriptions=len(loaded.config.subscriptions),
         )
+
+    @property
+    def is_refused(self) -> bool:
+        """True if the last change of the file was refused."""
+        return self._refusal is not None
 
     def report(self) -> dict[str, Any]:
         """Return which version of the file is in force, and why a newer one was refused, for operators."""

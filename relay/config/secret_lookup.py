@@ -7,7 +7,7 @@ invalid value is reported, not only the first.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dotenv import dotenv_values
 
@@ -15,6 +15,7 @@ from relay.core.config.endpoint import check_found, endpoint_of, references
 from relay.core.config.relay_toml import endpoint_rows
 from relay.core.config.toml_positions import TomlPositions
 from relay.core.errors import Problem
+from relay.core.secret import SecretReference
 from relay.net.target import Target
 from relay.net.tls import authorities_in
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from relay.core.config.endpoint import Endpoint
     from relay.core.config.endpoint import Path as KeyPath
     from relay.core.config.relay_toml import RelayConfig
-    from relay.core.secret import SecretReference
 
 Found = dict["KeyPath", dict["KeyPath", str]]
 """The values of the references of each endpoint, by the path of its table."""
@@ -46,10 +46,20 @@ def look_up(text: str, path: Path) -> tuple[Found, list[Problem]]:
                 problems.append(Problem(positions.of((*table, *key_path)), f"{owner}: {error}"))
         found[table] = values
         try:
-            Target.from_url(str(row.get("url")))
+            if table[0] == "alerts":
+                values["url",] = _alerts_url(row, path.parent)
+            Target.from_url(str(values.get(("url",), row.get("url"))))
         except ValueError as error:
             problems.append(Problem(positions.of((*table, "url")), f"{owner}: {error}"))
     return found, problems
+
+
+def _alerts_url(row: Mapping[str, Any], base: Path) -> str:
+    """Return the URL of `[alerts]`, which may be a reference: Slack's is a secret as a whole."""
+    url = _find(SecretReference.of_value(str(row.get("url"))), base)
+    if not url.lower().startswith(("http://", "https://")):
+        raise ValueError("the value of url is not an http or https URL")
+    return url
 
 
 def _checked(key_path: KeyPath, text: str, before: Mapping[KeyPath, str]) -> str:
@@ -68,15 +78,20 @@ def endpoints_of(config: RelayConfig, found: Found) -> Mapping[str, Endpoint]:
     }
 
 
-def alerts_endpoint(config: RelayConfig, found: Found) -> Endpoint | None:
-    """Return the endpoint of `[alerts]`; None without that table."""
-    return endpoint_of(config.alerts, found["alerts",], config.egress) if config.alerts else None
+def alerts_endpoint(config: RelayConfig, found: Found) -> tuple[str, Endpoint] | None:
+    """Return the URL and the endpoint of `[alerts]`; None without that table."""
+    if config.alerts is None:
+        return None
+    values = found["alerts",]
+    return values["url",], endpoint_of(config.alerts, values, config.egress)
 
 
 def files_in(text: str, path: Path) -> Iterator[Path]:
     """Yield the files that `text`, the content of the file at `path`, refers to."""
     for row in endpoint_rows(text).values():
         yield from (path.parent / reference.value for _, reference in references(row) if reference.source == "file")
+        if str(url := row.get("url")).startswith("file:"):
+            yield path.parent / str(url).removeprefix("file:")
 
 
 def _find(reference: SecretReference, base: Path) -> str:

@@ -235,6 +235,13 @@ def environment(env_file: Path | None = Path(".env")) -> dict[str, str]:
     return {name.upper(): value for source in (from_file, os.environ) for name, value in source.items() if value}
 
 
+def environment_with_secrets() -> dict[str, str]:
+    """Return `environment()` with the secrets that are in files; what cannot be read, `Settings.load` reports."""
+    variables = environment()
+    values, _, _ = read_files(map(str.upper, Settings.secrets()), variables)
+    return variables | values
+
+
 def unknown_variables(variables: Mapping[str, str]) -> Iterator[str]:
     """Yield a warning for each `RELAY_*` variable that is neither known nor referred to in relay.toml."""
     known = [*map(str.upper, Settings.model_fields), *map(file_variable, Settings.secrets())]

@@ -6,50 +6,12 @@ No label holds an event, a chat or a customer's number; what bounds the values o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+
+from relay.metrics.metric import Kind, Metric, Source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-Combine = Literal["livesum", "livemin", "livemax", "livemostrecent"]
-
-
-class Kind(StrEnum):
-    """The type of a metric, as Prometheus calls it."""
-
-    COUNTER = "counter"
-    GAUGE = "gauge"
-    HISTOGRAM = "histogram"
-
-
-class Source(StrEnum):
-    """The processes that have a metric."""
-
-    EVERY = "every role"
-    INGRESS = "ingress"
-    WORKER = "worker"
-    INGRESS_AND_WORKER = "ingress and worker"
-    REDIS = "admin"
-    """Read from Redis when it is scraped; the same whichever process reads it, so only one role does."""
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """A metric."""
-
-    name: str
-    source: Source
-    help: str
-    """The meaning, in one sentence without a full stop."""
-    labels: tuple[str, ...] = ()
-    kind: Kind = Kind.GAUGE
-    buckets: tuple[float, ...] = ()
-    """Upper bounds of a histogram."""
-    combine: Combine = "livesum"
-    """How the values of a gauge become one where several processes share a port."""
-
 
 _SUBSCRIPTION = ("subscription", "topic")
 _GROUP = ("topic", "group")
@@ -83,7 +45,7 @@ BUILD_INFO = Metric(
 )
 CONFIG_RELOAD_REFUSED = Metric(
     "relay_config_reload_refused",
-    Source.EVERY,
+    Source.WORKER,
     "1 if the last change of relay.toml was refused, so that the former rules are in force",
     combine="livemax",
 )

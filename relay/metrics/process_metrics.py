@@ -32,7 +32,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from relay.metrics import declared
 from relay.process.build import VERSION, revision
 from relay.process.logs import logged
-from relay.process.shared_metrics import SHARED_FOLDER
+from relay.process.supervisor import SHARED_FOLDER
 from relay.process.tasks import end_task
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from prometheus_client.registry import Collector
     from prometheus_client.samples import Sample
 
-    from relay.metrics.declared import Metric
+    from relay.metrics.metric import Metric
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """Of the text; every version of Prometheus reads it."""

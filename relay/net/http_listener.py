@@ -61,9 +61,9 @@ class Requests:
         self._count = 0
         self._ended = asyncio.Event()
 
-    def end(self) -> None:
-        """Close each connection after its next response."""
-        self.are_ending = True
+    def end(self, *, are_ending: bool = True) -> None:
+        """Close each connection after its next response; with False, keep connections again."""
+        self.are_ending = are_ending
 
     @web.middleware
     async def watch(self, request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -30,7 +30,7 @@ class Lifecycle:
         self.phase = phase
         self._reason = reason
         self._changed = asyncio.Event()
-        self._on_stop: list[Callable[[], None]] = []
+        self._followers: list[Callable[[Phase], None]] = []
 
     @property
     def detail(self) -> str:
@@ -53,12 +53,10 @@ class Lifecycle:
     def stop(self, reason: str = "the process was told to stop") -> None:
         """Take no more work: the process will end."""
         self._enter(Phase.STOPPING, reason)
-        while self._on_stop:
-            self._on_stop.pop()()
 
-    def on_stop(self, act: Callable[[], None]) -> None:
-        """Call `act` when it stops."""
-        self._on_stop.append(act)
+    def follow(self, act: Callable[[Phase], None]) -> None:
+        """Call `act` with each new phase."""
+        self._followers.append(act)
 
     async def until(self, *phases: Phase) -> None:
         """Wait until it is in one of `phases`."""
@@ -75,6 +73,11 @@ class Lifecycle:
         self.stop()
 
     def _enter(self, phase: Phase, reason: str) -> None:
-        if self.phase is not Phase.STOPPING:
-            self.phase, self._reason = phase, reason
+        if self.phase is Phase.STOPPING:
+            return
+        is_new = phase is not self.phase
+        self.phase, self._reason = phase, reason
+        if is_new:
             self._changed.set()
+            for act in self._followers:
+                act(phase)

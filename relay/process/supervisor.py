@@ -11,19 +11,20 @@ import asyncio
 import os
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
-from relay.process.shared_metrics import SHARED_FOLDER, forget_process
 from relay.process.subprocesses import death_with_parent
 from relay.process.tasks import wait_for_event
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 WRONG_SETTINGS = 2
+SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""Variable of prometheus-client: the folder. Without it, a process keeps its numbers to itself."""
 STOP_TIMEOUT = 40.0
 """Seconds until SIGKILL after SIGTERM: longer than a worker's own shutdown timeout."""
 
@@ -133,3 +134,9 @@ async def _run_once(program: Program, stop: asyncio.Event, stop_timeout: float) 
         if folder := program.environment.get(SHARED_FOLDER):
             forget_process(folder, process.pid)
         program.status.pid, program.status.exit_code = None, process.returncode
+
+
+def forget_process(folder: Path | str, pid: int) -> None:
+    """Delete the gauges of a process that has ended; its counters stay, since they must not fall when it restarts."""
+    for file in Path(folder).glob(f"gauge_live*_{pid}.db"):
+        file.unlink(missing_ok=True)

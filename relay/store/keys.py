@@ -71,6 +71,7 @@ Everything else
     relay:alerts                hash      alerts (`[alerts]` in relay.toml) that are firing, or pending
     relay:alerts:outbox         stream    webhooks about them that the URL has not taken yet, at most a thousand
     relay:alerts:sending        hash      the last failure to send one, and the time of the next try
+    relay:alerts:certificates   hash      end of the certificate of each subscriber
     relay:alerts:history        stream    counters of webhooks by the minute; a day and an hour
     relay:processes             hash      processes of the relay, with what they report of themselves every second; a
                                           process that is silent is forgotten (`fleet.processes`)
@@ -137,6 +138,7 @@ class Keyspace:
         self.alerts_outbox = f"{prefix}:alerts:outbox"
         self.alerts_sending = f"{prefix}:alerts:sending"
         self.alerts_history = f"{prefix}:alerts:history"
+        self.alerts_certificates = f"{prefix}:alerts:certificates"
         self.processes = f"{prefix}:processes"
         self.drain_orders = f"{prefix}:drain_orders"
         self.memory_probe = f"{prefix}:memory_probe"

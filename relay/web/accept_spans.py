@@ -34,28 +34,28 @@ class AcceptSpans:
         self, verified: VerifiedWebhook, headers: Headers, began: float, ended: float, *, is_new: bool
     ) -> None:
         """Record a webhook that is durable, now or since an earlier request."""
-        span_id = span_id_of(Stage.ACCEPT, verified.id) if is_new else self._tracer.new_span_id()
-        self._record(verified, headers, span_id, began, ended, 200)
+        trace_id = trace_id_of(verified.trace, verified.id)
+        if self._tracer.is_sampled(trace_id):
+            span_id = span_id_of(Stage.ACCEPT, verified.id) if is_new else self._tracer.new_span_id()
+            self._record(verified, headers, (trace_id, span_id), (began, ended), 200)
 
     def refused(
         self, verified: VerifiedWebhook, headers: Headers, began: float, ended: float, *, status: int, code: str
     ) -> None:
         """Record a webhook of Linq that could not be stored; Linq sends it again."""
-        self._record(verified, headers, self._tracer.new_span_id(), began, ended, status, code)
+        trace_id = trace_id_of(verified.trace, verified.id)
+        if self._tracer.is_sampled(trace_id):
+            self._record(verified, headers, (trace_id, self._tracer.new_span_id()), (began, ended), status, code)
 
-    def _record(  # noqa: PLR0913, PLR0917  the parts of a span
+    def _record(
         self,
         verified: VerifiedWebhook,
         headers: Headers,
-        span_id: int,
-        began: float,
-        ended: float,
+        ids: tuple[str, int],
+        times: tuple[float, float],
         status: int,
         code: str | None = None,
     ) -> None:
-        trace_id = trace_id_of(verified.trace, verified.id)
-        if not self._tracer.is_sampled(trace_id):
-            return
         attributes: dict[str, Value] = {
             **_COMMON,
             "url.path": V2_PATH if verified.dialect is Dialect.V2 else V3_PATH,
@@ -67,9 +67,7 @@ class AcceptSpans:
         if verified.line:
             attributes["relay.line"] = verified.line
         link = _link_of(headers)
-        self._tracer.record(
-            Span("accept inbox", Kind.SERVER, trace_id, span_id, None, began, ended, attributes, code, link)
-        )
+        self._tracer.record(Span("accept inbox", Kind.SERVER, *ids, None, *times, attributes, code, link))
 
 
 def _link_of(headers: Headers) -> Link | None:

@@ -55,10 +55,10 @@ def listening_for_webhooks(
 ) -> AbstractAsyncContextManager[int]:
     """Serve webhooks while the context is open; yield the port. Arguments and errors are those of `listening`.
 
-    Connections end from the moment on in which the process is told to stop.
+    While the process stops or drains, each response closes its connection, so that kept ones move elsewhere.
     """
     requests = Requests()
-    readiness.lifecycle.on_stop(requests.end)
+    readiness.lifecycle.follow(lambda phase: requests.end(are_ending=phase in {Phase.STOPPING, Phase.DRAINING}))
     ingress = Ingress(parts)
 
     def fast_path(aiohttp: ProtocolFactory, requests: Requests) -> FastPath:

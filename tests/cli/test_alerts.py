@@ -78,7 +78,9 @@ async def test_nothing_firing_is_exit_code_0_and_says_how_to_begin(sink: Sink) -
     assert not sink.received
 
 
-async def test_test_webhook_is_sent_and_its_failure_is_told(sink: Sink) -> None:
+async def test_test_webhook_is_sent_and_its_failure_is_told(sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALERTS_URL", f"{sink.url}/x")
+    Path("relay.toml").write_text(f'{RULES}[alerts]\nurl = "env:ALERTS_URL"\nsecret = "{SECRET.text}"\n')
     said = await main_here("alerts", "test", "--json")
     assert said.code == 0
     [received] = sink.received
@@ -87,7 +89,7 @@ async def test_test_webhook_is_sent_and_its_failure_is_told(sink: Sink) -> None:
     assert body["type"] == "relay.alert.test"
     assert "nothing is wrong" in json.loads(received.body)["text"]
     port = reserve_port()
-    Path("relay.toml").write_text(Path("relay.toml").read_text().replace(str(sink.port), str(port)))
+    monkeypatch.setenv("ALERTS_URL", f"http://127.0.0.1:{port}/x")
     failed = await main_here("alerts", "test")
     assert failed.is_one_message_without_traceback()
     assert f"http://127.0.0.1:{port} cannot be reached" in failed.err

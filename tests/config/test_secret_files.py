@@ -14,7 +14,7 @@ from tests.config.variables import GOOD, KEY, problems_with, set_all
 if TYPE_CHECKING:
     from pathlib import Path
 
-MASKED = [name for name in GOOD if "SECRET" in name or name.endswith(("TOKEN", "PASSWORD", "API_KEY"))]
+MASKED = [name for name in GOOD if "SECRET" in name or name.endswith(("TOKEN", "PASSWORD", "API_KEY", "DSN"))]
 
 
 @pytest.mark.parametrize("ending", ["", "\n", "\r\n"])

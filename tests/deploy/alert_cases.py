@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _DAY = 24 * 60
 
@@ -217,8 +217,10 @@ CASES = (
 )
 
 
-def promtool_tests(rules: Mapping[str, Mapping[str, Any]], rules_file: str, *, is_long: bool) -> dict[str, Any]:
-    """Return the file of tests for `promtool test rules`; `rules` has each alert by name.
+def promtool_tests(
+    rules: Mapping[str, Mapping[str, Any]], rules_file: str, groups: Sequence[str], *, is_long: bool
+) -> dict[str, Any]:
+    """Return the file of tests for `promtool test rules`; `rules` has each alert by name, `groups` those of the alerts.
 
     All cases share one test, each with a namespace of its own: a test costs promtool a second. Those that last longer
     than a day need a file of their own (`is_long`), evaluated less often.
@@ -240,7 +242,7 @@ def promtool_tests(rules: Mapping[str, Mapping[str, Any]], rules_file: str, *, i
     return {
         "rule_files": [rules_file],
         "evaluation_interval": "10m" if is_long else "1m",
-        "group_eval_order": ["relay.rates"],  # else promtool's order is random, and others may read old rates
+        "group_eval_order": ["relay.rates", *groups],  # else promtool's order is random, and others read old rates
         "tests": [{"interval": "1m", "input_series": rows, "alert_rule_test": looks}],
     }
 

@@ -146,13 +146,13 @@ def _routing() -> Sequence[Panel]:
             (rate_of("relay_events_unmatched_total"), "matched no topic"),
             unit="eps",
         ),
-        lines_of("Inbox", (largest("relay_inbox_events", HERE), "events")),
         lines_of(
             "Age of the oldest in the inbox, time since the last sweep",
             (largest("relay_inbox_oldest_age_seconds", HERE), "oldest event"),
             (sweep, "last sweep"),
             unit="s",
         ),
+        lines_of("Inbox", (largest("relay_inbox_events", HERE), "events")),
         lines_of(
             "Warnings and errors in the logs",
             (rate_of("relay_log_events_total", HERE, "level"), "{{level}}"),
@@ -267,13 +267,13 @@ def _redis() -> Sequence[Panel]:
             unit="bool_yes_no",
         ),
         lines_of(
-            "Round trip", (f"max by (instance) (relay_redis_round_trip_seconds{{{HERE}}})", "{{instance}}"), unit="s"
-        ),
-        lines_of(
             "Memory",
             (largest("relay_redis_memory_used_bytes", HERE), "used"),
             (f"{largest('relay_redis_memory_max_bytes', HERE)} > 0", "maxmemory"),
             unit="bytes",
+        ),
+        lines_of(
+            "Round trip", (f"max by (instance) (relay_redis_round_trip_seconds{{{HERE}}})", "{{instance}}"), unit="s"
         ),
         lines_of("Connected replicas", (largest("relay_redis_connected_replicas", HERE), "replicas")),
     )

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 needs_helm = pytest.mark.needs_tool("helm")
 VERSIONS = ("1.31", "1.37")
-NOT_YET = {"admin", "RELAY_SHUTDOWN_DELAY", "RELAY_KEY_PREFIX", "REDIS_USERNAME", "REDIS_PASSWORD"}
 SECRETS = {"REDIS_URL": "redis://redis", "RELAY_SECRET_KEY": "wq0kNT5lrYlTjVYvtOtCtLVo4HVIe-cv1a4c9xcmvTo="}
 
 
@@ -146,14 +145,14 @@ def test_commands_and_variables_are_those_of_the_relay(
         if container["name"] == "valkey":
             continue
         variables = environment(pod)
-        assert variables.keys() <= {field.upper() for field in Settings.model_fields} | NOT_YET, name
+        assert variables.keys() <= {field.upper() for field in Settings.model_fields}, name
         with monkeypatch.context() as patch:
             for variable, value in variables.items():
                 patch.setenv(variable, SECRETS.get(variable, "") if value is None else value)
             settings = Settings.load(env_file=None)
         assert admin_address(settings, "worker").port == 8081
         words = [word for word in container["args"] if not word.startswith("--") and not word.isdecimal()]
-        assert " ".join(["relay", *words]) in commands or words[0] in NOT_YET, name
+        assert " ".join(["relay", *words]) in commands, name
         assert {word for word in container["args"] if word.startswith("--")} <= offered, name
 
 

@@ -43,7 +43,9 @@ def expressions() -> Iterator[str]:
 
 def test_board_is_what_its_script_makes() -> None:
     assert dashboard.FILE.read_text(encoding="utf-8") == dashboard.text(), "run: python -m tests.deploy.dashboard"
-    assert [panel["title"] for panel in board()["panels"] if panel["type"] == "row"] == ROWS
+    panels = board()["panels"]
+    assert [panel["title"] for panel in panels if panel["type"] == "row"] == ROWS
+    assert [panel["title"] for panel in panels if panel["gridPos"]["x"] + panel["gridPos"]["w"] > 24] == []
 
 
 def test_every_query_names_metrics_that_exist() -> None:

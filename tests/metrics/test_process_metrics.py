@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Histogram, disable_created_metrics, generate_latest
 
 from relay.metrics import declared
-from relay.metrics.declared import LABELS, METRICS, Kind
+from relay.metrics.declared import LABELS, METRICS
+from relay.metrics.metric import Kind
 from relay.metrics.process_metrics import Durations, ProcessMetrics
 from relay.process.build import revision
-from relay.process.shared_metrics import SHARED_FOLDER, forget_process
+from relay.process.supervisor import SHARED_FOLDER, forget_process
 from tests.metrics.scrapes import scraped, series_of
 
 if TYPE_CHECKING:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -13,7 +14,7 @@ from relay.parts import ingress_parts, open_keyring
 from relay.store.driver.client import ask
 from relay.web.health import Readiness
 from relay.web.server import listening_for_webhooks
-from tests.building import LINE, SECRET
+from tests.building import LINE, SECRET, body_of, signed
 from tests.support import KEYS
 
 if TYPE_CHECKING:
@@ -36,6 +37,25 @@ async def test_not_ready_while_stopping(ingress: Running) -> None:
     response = await ingress.http.get("/ready")
     assert (response.status, (await response.json())["checks"]["process"]) == (503, "stopping")
     assert (await ingress.http.get("/live")).status == 200
+
+
+async def test_draining_ingress_accepts_and_ends_its_connections(redis: Redis, settings: Settings) -> None:
+    async with ingress_parts(settings) as parts:
+        readiness = Readiness(parts)
+        body = body_of()
+        async with (
+            listening_for_webhooks(parts, readiness, Listen(host="127.0.0.1", port=0)) as port,
+            aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http,
+        ):
+            await open_keyring(settings, redis).store(LINE, 1, "id", SECRET, 0)
+            await parts.keys.renew()
+            connections = []
+            for change in (readiness.lifecycle.run, partial(readiness.lifecycle.drain, "why"), readiness.lifecycle.run):
+                change()
+                path = f"/webhooks/linq?line={LINE[1:]}"
+                async with http.post(path, data=body, headers=signed(body, parts.clock())) as response:
+                    connections.append((response.status, response.headers.get("Connection")))
+    assert connections == [(200, None), (200, "close"), (200, None)]
 
 
 @pytest.mark.parametrize(

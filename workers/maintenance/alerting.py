@@ -57,11 +57,11 @@ class Alerting:
             await self._look(alerts, lease)
         except IncompleteReading as error:  # what was not read must not count as ended
             log.warning("alerts.not_evaluated", error=str(error))
-        await self._send(alerts, lease)
+        await self._send(lease)
 
     async def _look(self, alerts: Alerts, lease: Lease) -> None:
         now = self._clock()
-        facts = await read_facts(self._redis, self._rules.current.config, now)
+        facts = await read_facts(self._redis, self._rules.current, now)
         known = await state.watched(self._redis)
         step = advance(known, problems(facts, alerts), round(now * 1000))
         messages = [message_of(notice, alerts.runbook) for notice in step.notices]
@@ -70,9 +70,9 @@ class Alerting:
         await history.record(self._redis, facts.counts, now)
         _log(step)
 
-    async def _send(self, alerts: Alerts, lease: Lease) -> None:
-        endpoint = self._rules.current.alerts
-        assert endpoint is not None  # noqa: S101  it is loaded with the table
+    async def _send(self, lease: Lease) -> None:
+        destination = self._rules.current.alerts
+        assert destination is not None  # noqa: S101  it is loaded with the table
         sending = await state.sending(self._redis)
         if sending.due_ms > self._clock() * 1000:
             return
@@ -81,7 +81,7 @@ class Alerting:
                 return
             now = self._clock()
             try:
-                await post(alerts.url, endpoint, waiting.webhook_id, waiting.body, now)
+                await post(*destination, waiting.webhook_id, waiting.body, now)
             except PostError as error:
                 if not state.is_stale(waiting, now):
                     await state.record_failure(self._redis, sending, str(error), now)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from relay.config.file import ConfigFile
+from relay.metrics import declared
 from relay.metrics.process_metrics import ProcessMetrics
 from relay.metrics.worker_metrics import WorkerMetrics
 from relay.parts import open_store
@@ -69,6 +70,7 @@ async def worker_parts(
     """
     rules = ConfigFile(settings.relay_config, timings.config_poll)
     process_metrics = ProcessMetrics("worker")
+    process_metrics.watch(declared.CONFIG_RELOAD_REFUSED, lambda: rules.is_refused)
     metrics = WorkerMetrics(process_metrics, lambda: rules.current.config.subscription_names)
     connections = ConnectionPools(timings.keep_alive, on_certificate=metrics.certificate)
     async with (

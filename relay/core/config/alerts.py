@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from relay.core.config.endpoint import EndpointTable, Secrets
-from relay.core.config.fields import Duration, Table, Url
+from relay.core.config.fields import Duration, Table, checked_url
+from relay.core.secret import SecretReference
 
 ConditionName = Literal[
     "nothing_accepted",
@@ -33,6 +34,15 @@ ConditionName = Literal[
     "redis_persistence_failing",
 ]
 
+
+def _url_or_reference(text: str) -> str:
+    if text.startswith(("env:", "file:")):
+        SecretReference.of_value(text)
+        return text
+    return checked_url(text)
+
+
+UrlOrReference = Annotated[str, AfterValidator(_url_or_reference)]
 Share = Annotated[float, Field(ge=0, lt=1, strict=True)]
 
 
@@ -97,8 +107,10 @@ def _lasting(lasting: str) -> Any:
 class Alerts(EndpointTable):
     """The `[alerts]` table: where webhooks about problems go, and when."""
 
-    url: Url
-    """URL to which the webhooks are POSTed, such as `"https://hooks.slack.com/services/..."`; http or https."""
+    url: UrlOrReference
+    """URL to which the webhooks are POSTed, http or https, or a reference to it, such as `"env:SLACK_URL"`: Slack's is
+    a secret.
+    """
     secret: Secrets = ()
     """Signing secret, as of a subscription. Absent: the webhooks are not signed, as for Slack."""
     runbook: str = "https://docs.example.com/linq-relay/runbook.md"

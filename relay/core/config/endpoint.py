@@ -146,7 +146,7 @@ class EndpointTable(Table):
 
     @model_validator(mode="after")
     def _no_contradiction(self) -> Self:
-        is_https = self.url.lower().startswith("https:")
+        is_https = self.url.lower().startswith(("https:", "env:", "file:"))  # or a reference, which only [alerts] has
         if self.ca_file is not None and not self.verify_tls:
             raise ValueError('"ca_file" contradicts "verify_tls = false"; remove one of them')
         if not is_https and (self.ca_file is not None or not self.verify_tls):

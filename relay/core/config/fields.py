@@ -43,7 +43,12 @@ def _line(text: str) -> str:
     raise ValueError(f'"{text}" is not a phone number in E.164{hint}')
 
 
-def _url(text: str) -> str:
+def checked_url(text: str) -> str:
+    """Return `text` if it is an http or https URL.
+
+    Raises:
+        ValueError: it is not.
+    """
     try:
         url = urlsplit(text)
         is_valid = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
@@ -83,7 +88,7 @@ def one_or_more(value: Any) -> Any:
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Pattern = Annotated[str, AfterValidator(_pattern)]
 Line = Annotated[str, AfterValidator(_line)]
-Url = Annotated[str, AfterValidator(_url)]
+Url = Annotated[str, AfterValidator(checked_url)]
 Size = Annotated[int, BeforeValidator(text_of(_size))]
 Duration = Annotated[float, BeforeValidator(text_of(parse_duration))]
 

@@ -273,7 +273,7 @@ def _contradictions(data: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...
 def _refused_url(
     path: tuple[str | int, ...], row: dict[str, Any], egress: Egress
 ) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    if isinstance(url := row.get("url"), str):
+    if isinstance(url := row.get("url"), str) and "://" in url:  # a reference is checked when it is used
         with suppress(ValueError):  # not a URL, which is reported elsewhere
             if refusal := egress.url_refusal(url):
                 yield path, refusal

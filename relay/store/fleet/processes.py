@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from relay.process.lifecycle import Lifecycle
     from relay.store.driver.client import Redis
 
-SILENT = 10.0
-"""Seconds without a report after which a process counts as ended."""
+SILENT = 30.0
+"""Seconds without a report after which a process counts as ended; more than clocks may differ (`relay doctor`)."""
 _REMIND = 60.0  # seconds from one log line about a drain to the next
 _LOOK_EVERY = 30  # reports; then the process forgets the silent ones
 

@@ -105,7 +105,7 @@ class LaneLedger:
 
 
 class Owed(NamedTuple):
-    """What a lane is owed of a stream: the entries after its position, and those that it has read."""
+    """Events that a lane is owed of a stream: the entries after its position, and those that it has read."""
 
     stream: str
     position: str = ""

@@ -6,7 +6,7 @@ In the lane's hash, for each topic stream that it ever read:
     start:<stream>        entries ever added to the stream when the lane was created
     known:<stream>        entries ever added at the last save; fewer now means that the stream was lost
     last:<stream>         the last id of the stream at the last save; a stream that begins later is a new one
-    counted:<stream>      entries that the router had ever added at the last save, by its own counter (`relay:counts`)
+    counted:<stream>      entries that the router had ever added at the last save, by its own counter (`counts`)
     settled:<stream>      entries that were delivered, filtered or dead-lettered
     repeated:<stream>     settled entries that were delivered again because the group was lost
     lost:<stream>         entries that were deleted before they were delivered (also of `replay` and `dead`)

@@ -34,7 +34,7 @@ class Pause:
         try:
             return cls(**from_json(text))
         except (TypeError, ValueError):
-            return cls(0, "its record in relay:paused is damaged")
+            return cls(0, "its record is damaged")
 
     def encode(self) -> str:
         """Return the form that Redis stores."""

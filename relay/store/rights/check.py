@@ -14,6 +14,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from redis.asyncio.sentinel import MasterNotFoundError
 from redis.exceptions import AuthenticationError, AuthenticationWrongNumberOfArgsError, NoPermissionError, ResponseError
 
 from relay.core.errors import Problem, SettingsError
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from relay.store.keys import Keyspace
 
 WRONG_CREDENTIALS = "the user name or password is wrong or missing"
+WRONG_CREDENTIALS_OF_SENTINELS = "the user name or password of the Sentinels (?sentinel_password=) is wrong or missing"
+_SENTINEL_REFUSES = "AuthenticationError("
 
 _AUTHENTICATION_TRIES = 3
 _AUTHENTICATION_PAUSE = 1.0  # seconds; Redis may still be loading its users
@@ -42,7 +45,7 @@ def uses_of(key: Keyspace) -> tuple[tuple[str, ...], ...]:
     retry, result = (f"arq:{kind}:{key.prefix}:route" for kind in ("retry", "result"))
     script, sha = "return 1", "0" * 40
     return (
-        *(("PING",), ("SELECT", "0"), ("INFO", "server"), ("DBSIZE",), ("WAIT", "0", "1"), ("UNWATCH",)),
+        *(("PING",), ("SELECT", "0"), ("INFO", "server"), ("TIME",), ("DBSIZE",), ("WAIT", "0", "1"), ("UNWATCH",)),
         *((command, script, "1", key.inbox) for command in ("EVAL", "EVAL_RO")),
         *((command, sha, "1", key.inbox) for command in ("EVALSHA", "EVALSHA_RO")),
         ("SCRIPT", "LOAD", script),
@@ -70,7 +73,12 @@ def uses_of(key: Keyspace) -> tuple[tuple[str, ...], ...]:
         *(("XACK", stream, "g", "1-1"), ("XADD", stream, "*", "f", ""), ("XDEL", stream, "1-1"), ("XLEN", stream)),
         *(("XGROUP", "CREATE", stream, "g", "0"), ("XGROUP", "SETID", stream, "g", "0")),
         *(("XGROUP", "DELCONSUMER", stream, "g", "c"), ("XGROUP", "DESTROY", stream, "g")),
-        *(("XINFO", "GROUPS", stream), ("XINFO", "STREAM", stream), ("XPENDING", stream, "g")),
+        *(
+            ("XINFO", "CONSUMERS", stream, "g"),
+            ("XINFO", "GROUPS", stream),
+            ("XINFO", "STREAM", stream),
+            ("XPENDING", stream, "g"),
+        ),
         *(("XRANGE", stream, "-", "+"), ("XREVRANGE", stream, "+", "-"), ("XREAD", "STREAMS", stream, "0")),
         *(("XREADGROUP", "GROUP", "g", "c", "STREAMS", stream, ">"), ("XTRIM", stream, "MAXLEN", "1")),
     )
@@ -128,6 +136,12 @@ async def _authenticate(redis: Redis) -> None:
         except (AuthenticationError, AuthenticationWrongNumberOfArgsError):
             if not tries_left:
                 raise _refused(WRONG_CREDENTIALS) from None
+            await asyncio.sleep(_AUTHENTICATION_PAUSE)
+        except MasterNotFoundError as error:
+            if _SENTINEL_REFUSES not in str(error):
+                raise
+            if not tries_left:
+                raise _refused(WRONG_CREDENTIALS_OF_SENTINELS) from None
             await asyncio.sleep(_AUTHENTICATION_PAUSE)
         except NoPermissionError:
             return  # `_missing` reports it

@@ -27,10 +27,10 @@ _LOOKS = (
     *("hexists", "hget", "hgetall", "hkeys", "hlen", "hmget"),
     *("scard", "smembers"),
     *("zcard", "zcount", "zmscore", "zrange", "zrangebyscore", "zscore"),
-    *("xinfo|groups", "xinfo|stream", "xlen", "xpending", "xrange", "xrevrange"),
+    *("xinfo|consumers", "xinfo|groups", "xinfo|stream", "xlen", "xpending", "xrange", "xrevrange"),
 )
 _SCRIPTED_LOOKS = ("eval_ro", "evalsha_ro")
-_SERVER = ("info",)
+_SERVER = ("info", "time")
 
 VIEWER_COMMANDS = (*_CONNECTION, *_SERVER, *_TRANSACTION, *_LOOKS, *_SCRIPTED_LOOKS)
 

@@ -15,7 +15,7 @@ import structlog
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from relay.metrics import declared
-from relay.metrics.declared import Kind
+from relay.metrics.metric import Kind
 from relay.store.driver.client import REDIS_ERRORS, describe
 from relay.store.state.reading import read_state
 from relay.store.state.sample import Sample
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from prometheus_client import Metric as Family
 
     from relay.core.config.relay_toml import RelayConfig
-    from relay.metrics.declared import Metric
+    from relay.metrics.metric import Metric
     from relay.store.driver.client import Redis
 
 MAX_AGE = 3.0

@@ -22,14 +22,13 @@ if TYPE_CHECKING:
     from relay.core.config.relay_toml import RelayConfig
     from relay.store.driver.client import Redis
 
-PATIENCE = 1.0
-"""Seconds for counting events one by one, where Redis does not know their number."""
+_PATIENCE = 1.0  # seconds for counting events one by one, where Redis does not know their number
 
 _DEFAULT_SILENCE = 24 * 3600.0
 
 
 async def read_state(
-    redis: Redis, config: RelayConfig | None, patience: float = PATIENCE
+    redis: Redis, config: RelayConfig | None, patience: float = _PATIENCE
 ) -> AsyncGenerator[list[Sample]]:
     """Yield the samples of the inbox, of lines, of topics with their pull groups, and of subscriptions: a list of each.
 

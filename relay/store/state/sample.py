@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from relay.metrics.declared import Metric
+    from relay.metrics.metric import Metric
 
 
 class Sample(NamedTuple):

@@ -54,7 +54,7 @@ class TopicState:
 
 @dataclass(frozen=True, slots=True)
 class GroupReading:
-    """What Redis says about a consumer group of a topic."""
+    """The reply of Redis about a consumer group of a topic."""
 
     name: str
     position: str
@@ -71,7 +71,7 @@ class GroupReading:
 
 @dataclass(frozen=True, slots=True)
 class TopicReading:
-    """What Redis says about a topic; nothing if it has no stream."""
+    """The reply of Redis about a topic; nothing if it has no stream."""
 
     name: str
     events: int = 0

@@ -24,8 +24,7 @@ from relay.config.rules_file import RulesFile
 from relay.metrics.process_metrics import ProcessMetrics
 from relay.process.event_loop import stop_on_signals
 from relay.process.lifecycle import Lifecycle
-from relay.process.shared_metrics import SHARED_FOLDER
-from relay.process.supervisor import STOP_TIMEOUT, Program, supervise
+from relay.process.supervisor import SHARED_FOLDER, STOP_TIMEOUT, Program, supervise
 from relay.store.driver.client import describe
 from relay.web.admin.listener import PASSED_SOCKET, listening_for_operators
 from relay.web.admin.report import OK, Identity
@@ -67,7 +66,7 @@ class Group:
     stack: AsyncExitStack
     metrics_directory: Path | None
     counts: ProcessMetrics
-    """What the supervisor has counted, and its processes in that directory."""
+    """The counts of the supervisor, and of its processes in that directory."""
     probe: Probe | None = None
     """Checks of the supervisor itself."""
     members: list[Member] = field(default_factory=list)

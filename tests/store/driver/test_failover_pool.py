@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from relay.core.errors import StoreUnavailable
+from relay.core.errors import SettingsError, StoreUnavailable
 from relay.store.driver.client import REQUEST_TIMEOUT, open_redis, retry_until_redis_answers
 from relay.store.inbox.acceptor import Acceptor
+from relay.store.rights import check
 from tests.building import webhook_of
 from tests.sentinels import sentinels
 from tests.support import KEYS, eventually
@@ -34,6 +35,22 @@ async def redis(topology: Topology) -> AsyncIterator[Redis]:
 async def topology(tmp_path: Path) -> AsyncIterator[Topology]:
     async with sentinels(tmp_path / "servers") as topology:
         yield topology
+
+
+async def test_wrong_password_of_the_sentinels_is_told_apart(
+    topology: Topology, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "_AUTHENTICATION_PAUSE", 0)
+    async with open_redis(f"redis://127.0.0.1:{topology.sentinels[0]}", REQUEST_TIMEOUT) as sentinel:
+        await sentinel.execute_command("ACL", "SETUSER", "default", "resetpass", ">secret")  # type: ignore[no-untyped-call]
+    for url in (topology.url, f"{topology.url}?sentinel_password=hunter2"):
+        async with open_redis(url, REQUEST_TIMEOUT) as redis:
+            with pytest.raises(SettingsError, match="password of the Sentinels") as caught:
+                await check.check_access(redis)
+        assert "hunter2" not in str(caught.value)
+    async with open_redis(f"{topology.url}?sentinel_password=secret", REQUEST_TIMEOUT) as redis:
+        await check.check_access(redis)
+        assert await redis.ping()
 
 
 async def ids_in_inbox(redis: Redis) -> set[str]:

@@ -12,6 +12,7 @@ import pytest
 from prometheus_client import Counter, Info
 from structlog.testing import capture_logs
 
+from relay.config import admin_address
 from relay.config.admin_address import INGRESS, WORKER
 from relay.config.file import ConfigFile
 from relay.config.settings import Settings
@@ -19,7 +20,6 @@ from relay.core.errors import RelayError
 from relay.metrics.process_metrics import ProcessMetrics
 from relay.net.listen_address import Listen
 from relay.process.timings import Timings
-from relay.web.admin import listener
 from relay.web.admin.listener import listening_for_operators
 from relay.web.admin.report import Identity, ObservedProcess
 from relay.web.connections import Limits
@@ -127,7 +127,7 @@ async def test_connections_are_limited() -> None:
 
 async def test_taken_port_stops_a_role_but_not_a_second_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     async with listening_for_operators(observed(), ANY_PORT, INGRESS) as taken:
-        monkeypatch.setattr(listener, "_DEFAULT_PORTS", {INGRESS: taken, WORKER: taken})
+        monkeypatch.setattr(admin_address, "_DEFAULT_PORTS", {INGRESS: taken, WORKER: taken})
         with pytest.raises(RelayError, match=r"Address already in use .*RELAY_ADMIN_LISTEN"):
             async with listening_for_operators(observed(), Settings(), INGRESS):
                 pass

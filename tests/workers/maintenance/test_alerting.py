@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,10 +12,14 @@ from structlog.testing import capture_logs
 
 from relay.alerts import state
 from relay.config.file import ConfigFile
+from relay.config.settings import Settings
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.driver.lease import Lease, acquire_lease
 from tests.building import SECRET
+from tests.certificates import Authority, tls_server
 from workers.maintenance.alerting import Alerting
+from workers.runtime.jobs import alert
+from workers.runtime.parts import context_of, worker_parts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -172,3 +177,34 @@ async def test_overwritten_key_ends_no_alert(redis: Redis, worker: Worker, sink:
         await worker.run()
     assert [line["event"] for line in logs] == ["alerts.not_evaluated"]
     assert len(told(sink)) == 1
+
+
+async def test_certificate_that_ends_soon_is_told_while_its_server_is_away(
+    redis: Redis, rules: Path, sink: Sink, clock: Clock, tmp_path: Path
+) -> None:
+    authority = Authority()
+    (tmp_path / "ca.pem").write_text(authority.pem)
+    async with tls_server(authority, tmp_path) as (url, connections):
+        subscription = f'[[subscriptions]]\nname = "bot"\ntopic = "t"\nurl = "{url}"\nca_file = "ca.pem"\n'
+        topic = f'secret = "{SECRET.text}"\n[[topics]]\nname = "t"\nevents = ["*"]\n'
+        rules.write_text(f'{rules.read_text()}\ncertificate_expiring = {{ for = "0s" }}\n{subscription}{topic}')
+        clock.now = time.time()
+        await Worker(redis, rules, clock).run()
+    assert told(sink)[0][1].startswith(
+        "[warning] certificate_expiring: the certificate of the subscription bot ends in "
+    )
+    clock.now += 24 * 3600
+    await Worker(redis, rules, clock).run()
+    assert (len(connections), len(sink.received)) == (1, 1)
+
+
+async def test_job_sends_unless_another_worker_is_at_it(redis: Redis, redis_url: str, rules: Path, sink: Sink) -> None:
+    await quarantine(redis)
+    settings = Settings(redis_url=redis_url, relay_config=rules)
+    async with worker_parts(settings) as parts:
+        context = context_of(parts) | {"job_id": "cron:alert"}
+        async with acquire_lease(redis, state.LEASE):
+            await alert(context)
+        assert not sink.received
+        await alert(context)
+    assert len(sink.received) == 1
