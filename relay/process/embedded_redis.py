@@ -210,8 +210,8 @@ class _Server:
 
 def _answers(embedded: Embedded) -> bool:
     with BlockingRedis(
-        port=embedded.port, password=embedded.password, socket_timeout=1, socket_connect_timeout=1
-    ) as redis:
+        "127.0.0.1", embedded.port, password=embedded.password, socket_timeout=1, socket_connect_timeout=1
+    ) as redis:  # the address that it listens on: a system may have no `localhost`, or another one
         try:
             return bool(redis.ping())
         except BusyLoadingError:
