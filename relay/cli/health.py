@@ -25,7 +25,7 @@ _ANY = {EVERY_ADDRESS: "127.0.0.1", "::": "::1"}
 @command(app, examples=("relay health", "relay health --ready"))
 def health(
     *,
-    role: Annotated[Role, typer.Option(help="Role to ask without RELAY_ADMIN_LISTEN.")] = "ingress",
+    role: Annotated[Role, typer.Option(metavar="ROLE", help="Role to ask without RELAY_ADMIN_LISTEN.")] = "ingress",
     ready: Annotated[bool, typer.Option("--ready", help="Also fail while it takes no work (/ready).")] = False,
 ) -> None:
     """Ask a role on this machine, at RELAY_ADMIN_LISTEN, whether it works; exit code 1 if not.
