@@ -2,8 +2,9 @@
 
 A request that cannot be verified may make the ingress read the keyring again and wait for it. Within the budget it
 does, so that a webhook whose secret was stored a moment ago is accepted. Beyond the budget a failed request costs one
-signature and a late 429, whatever its sender does. The budget is taken only after a verification has failed: a valid
-webhook never needs any, also from an address that floods, such as that of a load balancer.
+signature and a late 429, whatever its sender does. The budget is taken only by a request that has failed for good: a
+valid webhook takes none, also one of a new secret, for which the keyring is read again, and one from an address that
+floods, such as that of a load balancer.
 
 An IPv6 host has a whole /64 network (RFC 4291), so that is the address. The table is bounded: a flood from more
 addresses than it holds forgets the oldest, and the common budget bounds them together.
@@ -43,10 +44,13 @@ class _Bucket:
     left: float
     at: float
 
-    def take(self, budget: Budget, now: float) -> bool:
+    def has_room(self, budget: Budget, now: float) -> bool:
         self.left = min(budget.burst, self.left + max(0.0, now - self.at) * budget.rate)  # a clock can be set back
         self.at = now
-        if self.left < 1:
+        return self.left >= 1
+
+    def take(self, budget: Budget, now: float) -> bool:
+        if not self.has_room(budget, now):
             return False
         self.left -= 1
         return True
@@ -80,6 +84,11 @@ class FailureLimit:
         if len(self._buckets) > MAX_ADDRESSES:
             self._buckets.popitem(last=False)
         return bucket.take(self._each, now) and self._common.take(self._all, now)
+
+    def has_room(self, address: str | None) -> bool:
+        """Return True if a failed request of `address` is within the budgets; it is not taken from them."""
+        now, bucket = self._clock(), self._buckets.get(_network(address or ""))
+        return (bucket is None or bucket.has_room(self._each, now)) and self._common.has_room(self._all, now)
 
     def delay(self) -> float:
         """Return seconds to wait before a refusal beyond the budget; spread, so that senders do not return at once."""

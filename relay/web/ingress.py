@@ -140,20 +140,34 @@ class Ingress:
         try:
             return self._verify_with(webhook, secrets)
         except RejectedWebhook as error:
-            if keys.is_read and not parts.failures.take(webhook.remote):
-                raise TooManyFailures(str(error)) from error
             if webhook.dialect is Dialect.V2 or not error.another_secret_could_help:
+                self._take_failure(webhook, error)
                 raise
+            if keys.is_read and not parts.failures.has_room(webhook.remote):
+                raise TooManyFailures(str(error)) from error
             first = error
+        was_read = keys.is_read
         await keys.renew()
         try:
             if (renewed := self._secrets_for(webhook)) == secrets:
                 raise first
             return self._verify_with(webhook, renewed)
-        except BadSignature:
-            if target.generation is None or keys.has(target.line, target.generation):
+        except RejectedWebhook as error:
+            if was_read:
+                self._take_failure(webhook, error)
+            is_known = target.generation is None or keys.has(target.line, target.generation)
+            if is_known or not isinstance(error, BadSignature):
                 raise
             raise SecretUnknown(f"no secret is stored for generation {target.generation} of {target.line}") from None
+
+    def _take_failure(self, webhook: Webhook, error: RejectedWebhook) -> None:
+        """Take a webhook that cannot be verified from the budget of its sender.
+
+        Raises:
+            TooManyFailures: it is used up.
+        """
+        if self._parts.keys.is_read and not self._parts.failures.take(webhook.remote):
+            raise TooManyFailures(str(error)) from error
 
     def _secrets_for(self, webhook: Webhook) -> tuple[LineSecret, ...]:
         keys, target = self._parts.keys, webhook.target

@@ -154,6 +154,19 @@ async def test_retry_succeeds_once_the_secret_was_read(ingress: Running) -> None
     assert (await ingress.post(body, headers, "line=16465550123&gen=2")).status == 200
 
 
+async def test_valid_webhooks_of_a_new_secret_take_no_budget(ingress: Running) -> None:
+    await ingress.keyring.store(LINE, 2, "linq-3", OTHER_SECRET, 0)
+    count = int(EACH.burst) + 50
+    responses = await asyncio.gather(
+        *(
+            ingress.post(body, signed(body, NOW, OTHER_SECRET), "line=16465550123&gen=2")
+            for body in (body_of(event_id=f"new-{number}") for number in range(count))
+        )
+    )
+    assert {response.status for response in responses} == {200}
+    assert ingress.parts.failures.has_room("127.0.0.1")
+
+
 async def test_flood_is_slowed_down_and_logged_once(ingress: Running) -> None:
     count = int(EACH.burst) + 200
     with capture_logs() as logs:
