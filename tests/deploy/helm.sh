@@ -8,6 +8,6 @@ bin="${XDG_CACHE_HOME:-$HOME/.cache}/linq-relay/helm-$version"
 if [ ! -x "$bin/helm" ]; then
     command -v go >/dev/null || { echo "helm.sh: go is not installed; it compiles helm $version" >&2; exit 1; }
     echo "compiling helm $version ..." >&2
-    GOBIN="$bin" go install "helm.sh/helm/v3/cmd/helm@$version" >&2
+    GOBIN="$bin" timeout 600 go install "helm.sh/helm/v3/cmd/helm@$version" >&2
 fi
 echo "$bin"
