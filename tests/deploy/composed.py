@@ -43,7 +43,11 @@ mount -t overlay -o lowerdir=/etc,upperdir=/run/etc,workdir=/run/work overlay /e
 for name in {names}; do echo "127.0.0.1 $name" >>/etc/hosts; done
 mkdir -p /etc/relay
 mount --bind {configuration} /etc/relay
+mkdir /run/checkout
+mount --bind {checkout} /run/checkout
 mount -t tmpfs tmpfs /tmp
+mkdir -p {checkout}  # where it is in /tmp
+mount --bind /run/checkout {checkout}
 ln -s {server} /run/bin/valkey-server
 ln -s {client} /run/bin/valkey-cli
 echo ready
@@ -155,7 +159,7 @@ def composed(variables: Mapping[str, str], log: Path) -> Iterator[Composed]:
     found = services(variables)
     client = shutil.which("valkey-cli") or shutil.which("redis-cli")
     configuration = FILE.parent / found["ingress"]["volumes"][0].split(":")[0]
-    words = {"configuration": configuration, "server": server_program(), "client": client}
+    words = {"checkout": ROOT, "configuration": configuration, "server": server_program(), "client": client}
     script = _SETUP.format(names=" ".join(found), **{name: shlex.quote(str(word)) for name, word in words.items()})
     with subprocess.Popen(  # noqa: S603  our own words
         ["unshare", "--net", "--mount", "sh", "-c", script],  # noqa: S607
