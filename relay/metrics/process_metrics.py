@@ -16,7 +16,7 @@ import os
 from bisect import bisect_left
 from collections import Counter as Tally
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from prometheus_client import (
     CollectorRegistry,
@@ -63,13 +63,6 @@ class Durations(Histogram):
         seconds.clear()
         for bucket, count in found.items():
             self._buckets[bucket].inc(count)
-
-
-class Exposition(NamedTuple):
-    """The response to a scrape."""
-
-    body: bytes
-    content_type: str = CONTENT_TYPE
 
 
 class Reader(Protocol):
@@ -156,14 +149,14 @@ class ProcessMetrics:
         for flush in self._flushes:
             flush()
 
-    async def exposition(self) -> Exposition:
+    async def exposition(self) -> bytes:
         """Return the text for Prometheus; it is made in a thread, one at a time, so that events do not wait for it."""
         async with self._rendering:
             for reader in self._readers:
                 await reader.read()
             await self._ask_ready()
             self.flush()
-            return Exposition(await asyncio.to_thread(self._render))
+            return await asyncio.to_thread(self._render)
 
     def _render(self) -> bytes:
         whole = CollectorRegistry()

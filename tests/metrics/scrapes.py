@@ -32,7 +32,7 @@ def series_of(text: str) -> Series:
 
 async def scraped(metrics: ProcessMetrics) -> Series:
     """Return the relay's series of a process."""
-    return series_of((await metrics.exposition()).body.decode())
+    return series_of((await metrics.exposition()).decode())
 
 
 async def until(metrics: ProcessMetrics, expected: Mapping[str, float]) -> None:

@@ -111,7 +111,7 @@ class Group:
 
     async def metrics(self) -> bytes:
         """Return what the processes of the group have counted, together."""
-        return (await self.counts.exposition()).body
+        return await self.counts.exposition()
 
     async def _ask(self, member: Member, path: str) -> Report:
         """Return the report of a process; one with an `error` if it does not respond."""

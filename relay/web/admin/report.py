@@ -98,4 +98,4 @@ class ObservedProcess:
 
     async def metrics(self) -> bytes:
         """Return the metrics of this process."""
-        return (await self._metrics.exposition()).body if self._metrics else b""
+        return await self._metrics.exposition() if self._metrics else b""
