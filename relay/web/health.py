@@ -54,11 +54,6 @@ class Readiness:
         ready = all(word == _OK for word in checks.values())
         return ready, {"ready": ready, "checks": checks}
 
-    async def is_ready(self) -> bool:
-        """Return True if every check is ok."""
-        ready, _ = await self.report()
-        return ready
-
     async def checks(self) -> dict[str, str]:
         """Return the result of each check, for operators: "ok", or why it fails."""
         await self.report()

@@ -85,9 +85,7 @@ async def serve_ingress(settings: Settings, *, share_port: bool = False, tracer:
     async with ingress_parts(settings, timings=timings, tracer=tracer) as parts:
         await check_access(parts.redis)
         readiness = Readiness(parts)
-        metrics = parts.metrics.process
-        metrics.watch_ready(readiness.is_ready)
-        observed = ObservedProcess(Identity(INGRESS, settings), readiness, metrics)
+        observed = ObservedProcess(Identity(INGRESS, settings), readiness, parts.metrics.process)
         async with (
             listening_for_operators(observed, settings, INGRESS, share_port=share_port, timings=timings),
             listening_for_webhooks(

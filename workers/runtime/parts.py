@@ -81,8 +81,6 @@ async def worker_parts(
         RightsWatch(redis, timings.rights_check) as rights,
     ):
         sender = Sender(connections, time.time, tracer)
-        readiness = WorkerReadiness(redis, rights)
-        process_metrics.watch_ready(readiness.is_ready)
         yield WorkerParts(
             redis=redis,
             rules=rules,
@@ -100,7 +98,7 @@ async def worker_parts(
             sweeper=Sweeper(redis, rules, time.time),
             drift_check=DriftCheck(redis, rules, settings, time.time),
             retention=Retention(redis, rules, time.time),
-            readiness=readiness,
+            readiness=WorkerReadiness(redis, rights),
             metrics=metrics,
             alerting=Alerting(redis, rules, time.time),
             replicas=settings.relay_replicas,

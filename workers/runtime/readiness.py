@@ -41,10 +41,6 @@ class WorkerReadiness:
         await self._redis.ask()
         return {"redis": self._redis.detail, "jobs": self._jobs(), "process": self.lifecycle.detail}
 
-    async def is_ready(self) -> bool:
-        """Return True if every check is ok."""
-        return all(result == OK for result in (await self.checks()).values())
-
     def facts(self) -> dict[str, Any]:
         """Return nothing: events wait in Redis, not here."""
         return {}

@@ -27,7 +27,7 @@ from relay.process.lifecycle import Lifecycle
 from relay.process.supervisor import SHARED_FOLDER, STOP_TIMEOUT, Program, supervise
 from relay.store.driver.client import describe
 from relay.web.admin.listener import PASSED_SOCKET, listening_for_operators
-from relay.web.admin.report import OK, Identity
+from relay.web.admin.report import OK, Identity, all_pass
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -106,8 +106,7 @@ class Group:
         reports = await asyncio.gather(*(self._ask(member, "/ready") for member in self.members))
         processes = [{"name": member.name, **report} for member, report in zip(self.members, reports, strict=True)]
         checks |= {process["name"]: _result(process) for process in processes}
-        is_ready = all(result == OK for result in checks.values())
-        return {"ready": is_ready, "checks": checks, **self.identity.report(), "processes": processes}
+        return {"ready": all_pass(checks), "checks": checks, **self.identity.report(), "processes": processes}
 
     async def metrics(self) -> bytes:
         """Return what the processes of the group have counted, together."""

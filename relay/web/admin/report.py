@@ -54,6 +54,11 @@ class Observed(Protocol):
         """Return the metrics in the text format of Prometheus."""
 
 
+def all_pass(checks: Mapping[str, str]) -> bool:
+    """Return True if every check passes."""
+    return all(result == OK for result in checks.values())
+
+
 class Identity:
     """The role, build and configuration of this process."""
 
@@ -85,6 +90,8 @@ class ObservedProcess:
         self._identity = identity
         self._probe = probe
         self._metrics = metrics
+        if metrics is not None:
+            metrics.watch_ready(self._is_ready)
 
     async def live(self) -> Report:
         """Return the report of a process whose event loop runs."""
@@ -93,9 +100,11 @@ class ObservedProcess:
     async def ready(self) -> Report:
         """Return a report whose `ready` is True if every check passes."""
         checks = dict(await self._probe.checks())
-        is_ready = all(result == OK for result in checks.values())
-        return {"ready": is_ready, "checks": checks, **self._identity.report(), **self._probe.facts()}
+        return {"ready": all_pass(checks), "checks": checks, **self._identity.report(), **self._probe.facts()}
 
     async def metrics(self) -> bytes:
         """Return the metrics of this process."""
         return await self._metrics.exposition() if self._metrics else b""
+
+    async def _is_ready(self) -> bool:
+        return all_pass(await self._probe.checks())
