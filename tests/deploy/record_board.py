@@ -12,7 +12,7 @@ import asyncio
 import sys
 import tempfile
 import time
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,11 +27,10 @@ from relay.store.keys import Keyspace
 from tests.deploy.dashboard import FILE
 from tests.deploy.picture import draw
 from tests.journeys.conftest import LINES, Service, open_service
+from tests.prometheus import prometheus
 from tests.support import eventually, reserve_port
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from tests.workers.conftest import Received
 
 PICTURE = Path(__file__).parents[2] / "deploy/docs/images/board.svg"
@@ -46,7 +45,7 @@ async def record(minutes: float) -> None:
     with tempfile.TemporaryDirectory() as name:
         async with open_service(Path(name)) as service:
             ports = await _start(service)
-            async with _prometheus(Path(name), ports) as url:
+            async with prometheus(Path(name), _configuration(ports)) as url:
                 began = time.time()
                 await _traffic(service, minutes * 60)
                 async with aiohttp.ClientSession(url) as http:
@@ -65,8 +64,8 @@ async def _start(service: Service) -> dict[str, int]:
     return ports
 
 
-@asynccontextmanager
-async def _prometheus(directory: Path, ports: dict[str, int]) -> AsyncIterator[str]:
+def _configuration(ports: dict[str, int]) -> str:
+    """Return the configuration of Prometheus in YAML."""
     config = {
         "global": {"scrape_interval": f"{_STEP}s", "evaluation_interval": f"{_STEP}s"},
         "rule_files": [str(FILE.parent / "rules.yaml")],
@@ -79,20 +78,7 @@ async def _prometheus(directory: Path, ports: dict[str, int]) -> AsyncIterator[s
             }
         ],
     }
-    (directory / "prometheus.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    address = f"127.0.0.1:{reserve_port()}"
-    process = await asyncio.create_subprocess_exec(
-        "prometheus",
-        f"--config.file={directory}/prometheus.yml",
-        f"--storage.tsdb.path={directory}/tsdb",
-        f"--web.listen-address={address}",
-        "--log.level=error",
-    )
-    try:
-        yield f"http://{address}"
-    finally:
-        process.terminate()
-        await process.wait()
+    return yaml.safe_dump(config)
 
 
 async def _traffic(service: Service, seconds: float) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -13,10 +12,10 @@ from relay.metrics.declared import METRICS
 from relay.sandbox.app import Emission
 from tests.journeys.conftest import LINES
 from tests.metrics.scrapes import series_of
+from tests.prometheus import prometheus
 from tests.support import eventually, reserve_port
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tests.journeys.conftest import Service
@@ -43,25 +42,6 @@ NOT_THERE = {
 }
 
 
-@asynccontextmanager
-async def prometheus(directory: Path, target: str) -> AsyncIterator[str]:
-    """Run a Prometheus that scrapes `target`; yield the URL of its queries."""
-    (directory / "prometheus.yml").write_text(CONFIG.format(target=target))
-    address = f"127.0.0.1:{reserve_port()}"
-    process = await asyncio.create_subprocess_exec(
-        "prometheus",
-        f"--config.file={directory / 'prometheus.yml'}",
-        f"--storage.tsdb.path={directory / 'tsdb'}",
-        f"--web.listen-address={address}",
-        "--log.level=error",
-    )
-    try:
-        yield f"http://{address}/api/v1/query"
-    finally:
-        process.terminate()
-        await process.wait()
-
-
 async def test_prometheus_scrapes_the_whole_service(service: Service, tmp_path: Path) -> None:
     admin = f"127.0.0.1:{reserve_port()}"
     service.environment["RELAY_ADMIN_LISTEN"] = admin
@@ -70,11 +50,11 @@ async def test_prometheus_scrapes_the_whole_service(service: Service, tmp_path: 
     await eventually(service.is_ready, timeout=60)
     for line in LINES:
         service.sandbox.emit(Emission(type="message.received", line=line))
-    async with prometheus(tmp_path, admin) as url, aiohttp.ClientSession() as http:
+    async with prometheus(tmp_path, CONFIG.format(target=admin)) as url, aiohttp.ClientSession() as http:
 
         async def value_of(query: str) -> float | None:
             try:
-                answer = await (await http.get(url, params={"query": query})).json()
+                answer = await (await http.get(f"{url}/api/v1/query", params={"query": query})).json()
             except aiohttp.ClientError:
                 return None  # it is still starting
             rows = answer["data"]["result"]
