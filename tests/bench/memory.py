@@ -12,37 +12,17 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import web
-
 from relay.sandbox.app import Emission
 from tests.journeys.conftest import LINES, open_service
+from tests.journeys.subscribers import RULES, STATUS, answer, subscription
 from tests.support import eventually
 
 if TYPE_CHECKING:
     from tests.journeys.conftest import Service
-    from tests.workers.conftest import Received
 
 EVENTS = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
 SIZES = (1_000, 3_000, 10_000)
 CHATS = 200
-RULES = """
-[linq]
-account = false
-
-[[topics]]
-name = "messages"
-events = ["*"]
-"""
-SUBSCRIPTION = """
-[[subscriptions]]
-name = "{name}"
-topic = "messages"
-url = "{sink}/{name}"
-secret = "env:BOT_SECRET"
-retry = ["1h"]
-breaker = false
-"""
-STATUS = {"/done": 204, "/failing": 500, "/refusing": 400}
 
 
 async def main() -> None:
@@ -58,10 +38,8 @@ async def measured(size: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as directory:
         async with open_service(Path(directory)) as service, service.redis.client() as redis:
             await redis.config_set("auto-aof-rewrite-percentage", 0)
-            service.rules.write_text(
-                RULES + "".join(SUBSCRIPTION.format(name=path[1:], sink=service.sink.url) for path in STATUS)
-            )
-            service.sink.answer = _answer
+            service.rules.write_text(RULES + "".join(subscription(path[1:], service.sink.url, "1h") for path in STATUS))
+            service.sink.answer = answer
             await service.bootstrap()
             await service.start("ingress")
             await eventually(service.is_ready)
@@ -137,10 +115,6 @@ async def _network(redis: Any) -> int:
 
 async def _has(redis: Any, stream: str, entries: int) -> bool:
     return bool(await redis.xlen(stream) >= entries)
-
-
-async def _answer(received: Received) -> web.Response:
-    return web.Response(status=STATUS[received.path])
 
 
 if __name__ == "__main__":

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiohttp import web
 
 from relay.sandbox.app import Emission
 from tests.journeys.conftest import LINES
+from tests.journeys.subscribers import RULES, answer, subscription
 from tests.redis_server import RedisServer
 from tests.support import eventually
 
@@ -21,39 +20,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.journeys.conftest import Service
-    from tests.workers.conftest import Received
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]  # seconds, also on a busy machine
-
-SUBSCRIPTION = """
-[[subscriptions]]
-name = "{name}"
-topic = "messages"
-url = "{sink}/{name}"
-secret = "env:BOT_SECRET"
-retry = ["10m"]
-breaker = false
-{more}
-"""
-RULES = """
-[linq]
-account = false
-
-[[topics]]
-name = "messages"
-events = ["*"]
-"""
-STATUS = {"/done": 204, "/failing": 500, "/refusing": 400}
 
 
 async def test_redis_is_restored_from_either_copy(service: Service, tmp_path: Path) -> None:
     sink = service.sink.url
     service.rules.write_text(
         RULES
-        + "".join(SUBSCRIPTION.format(name=name, sink=sink, more="") for name in ("done", "failing", "refusing"))
-        + SUBSCRIPTION.format(name="paused", sink=sink, more="paused = true")
+        + "".join(subscription(name, sink, "10m") for name in ("done", "failing", "refusing"))
+        + subscription("paused", sink, "10m", "paused = true")
     )
-    service.sink.answer = _answer
+    service.sink.answer = answer
     await service.bootstrap()
     await service.start("ingress")
     worker = await service.start(module="workers")
@@ -84,7 +62,7 @@ async def test_redis_is_restored_from_either_copy(service: Service, tmp_path: Pa
 
     for form in ("aof", "rdb"):
         service.sink.received.clear()
-        service.sink.answer = _answer
+        service.sink.answer = answer
         if form == "rdb":
             await _give_append_only_file(tmp_path / "copies" / form)
         async with _started(RedisServer(tmp_path / "copies" / form, port=service.redis.port)) as server:
@@ -208,8 +186,3 @@ def _state(row: dict[str, Any]) -> dict[str, int]:
 def _emit(service: Service, **more: Any) -> str:
     """Emit an event; return its id."""
     return service.sandbox.emit(Emission(type="message.received", line=LINES[0], **more))[0]
-
-
-async def _answer(received: Received) -> web.Response:
-    await asyncio.sleep(0)
-    return web.Response(status=STATUS[received.path])
