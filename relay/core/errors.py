@@ -9,6 +9,12 @@
     │   ├── TooManyFailures         not verified, and its sender is over its budget of failures: Linq retries
     │   └── StoreUnavailable        Redis did not store the event in time: our fault, Linq retries
     ├── Unparsable                  valid signature, but not an envelope: quarantined, never refused
+    ├── ServiceError                somebody asked for what cannot be given; `web.api` maps each to a status
+    │   ├── NotFound                there is none, or not for who asks
+    │   ├── Forbidden               the right is missing
+    │   ├── Conflict                it contradicts the present state
+    │   ├── Invalid                 the request has mistakes; lists all of them, by field
+    │   └── TooMany                 a limit is reached
     ├── StoreError                  Redis is reachable but unusable (wrong key for an encrypted secret, ...)
     └── LinqApiError                Linq's API responded with an error, or not at all
 
@@ -109,3 +115,43 @@ class LinqApiError(RelayError):
     """A call to Linq's API failed; the message has Linq's own."""
 
     code = "linq_api"
+
+
+class ServiceError(RelayError):
+    """A request of an operator or a team that cannot be fulfilled; the message says why, and what to do."""
+
+    code = "service"
+
+
+class NotFound(ServiceError):
+    """There is no such thing, or who asks may not see it: both are answered alike."""
+
+    code = "not_found"
+
+
+class Forbidden(ServiceError):
+    """The right to do this is missing."""
+
+    code = "forbidden"
+
+
+class Conflict(ServiceError):
+    """The request contradicts the present state, such as a name that is taken."""
+
+    code = "conflict"
+
+
+class Invalid(ServiceError):
+    """The request has mistakes; lists all of them, with their fields."""
+
+    code = "invalid"
+
+    def __init__(self, *problems: Problem) -> None:
+        self.problems = problems
+        super().__init__("; ".join(map(str, problems)))
+
+
+class TooMany(ServiceError):
+    """A limit is reached, such as the number of replays that run at a time."""
+
+    code = "too_many"

@@ -1,0 +1,1 @@
+"""The rules in force, merged from their sources."""
