@@ -9,7 +9,7 @@
     │   ├── TooManyFailures         not verified, and its sender is over its budget of failures: Linq retries
     │   └── StoreUnavailable        Redis did not store the event in time: our fault, Linq retries
     ├── Unparsable                  valid signature, but not an envelope: quarantined, never refused
-    ├── ServiceError                somebody asked for what cannot be given; `web.api` maps each to a status
+    ├── ServiceError                a request that cannot be fulfilled; `web.api` maps each to a status
     │   ├── NotFound                there is none, or not for who asks
     │   ├── Forbidden               the right is missing
     │   ├── Conflict                it contradicts the present state

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from relay.config.settings import Settings
-    from relay.core.access import Principal
+    from relay.core.access.principal import Principal
     from relay.core.config.relay_toml import RelayConfig
     from relay.store.driver.client import Redis
 

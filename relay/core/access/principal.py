@@ -1,34 +1,18 @@
-"""Who asks, and what they may see and do.
+"""Principals: the authors of requests, and what each may see and do.
 
 An operator (the command line, or a token without a team) sees every team; the bearer of a team's token sees the topics
-that the team is granted and what the team owns. What somebody may not see is answered as if it did not exist.
+that the team is granted and what the team owns. What it may not see is answered as if it did not exist.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
+from relay.core.access.scopes import Scope
 from relay.core.errors import Forbidden
 
 CLI = "cli"
 """The source of what the command line does."""
-
-
-class Scope(StrEnum):
-    """A right of a token; a closed set."""
-
-    READ = "read"
-    """Look at topics, subscriptions, events and attempts."""
-    SUBSCRIBE = "subscribe"
-    """Create, change, pause, test and delete subscriptions and pull groups, and pull events."""
-    REPLAY = "replay"
-    """Replay and resend events, and replay and drop dead letters."""
-    ADMIN = "admin"
-    """Manage tokens; without a team also teams, quarantine and whatever else an operator may."""
-
-
-EVERY_SCOPE = frozenset(Scope)
 
 
 @dataclass(frozen=True, slots=True)

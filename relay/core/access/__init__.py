@@ -1,0 +1,1 @@
+"""Access: scopes and principals."""
