@@ -145,8 +145,3 @@ def changed_or_would_be(verb: str, count: int, *, dry_run: bool) -> dict[str, An
     if dry_run:
         return {"dry_run": True, f"would_{verb}": count}
     return {f"{verb}ped" if verb.endswith("p") else f"{verb}ed": count}
-
-
-def counted(count: int, thing: str) -> str:
-    """Return a number of things, such as `1 change` or `2 changes`."""
-    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"

@@ -10,6 +10,7 @@ from relay.core.access.scopes import Scope
 from relay.core.config.topics import filtered_by, mismatches
 from relay.services import subscriptions, topics
 from relay.services.access import subscriptions_of
+from relay.services.wording import counted
 from relay.store.driver.client import REDIS_ERRORS, describe
 
 if TYPE_CHECKING:
@@ -81,7 +82,15 @@ async def explain(context: Context, principal: Principal, event: Event, *, is_ex
         return replace(found, redis_error=describe(error))
     push = [replace(each, state=states.get(each.subscription)) for each in found.receivers]
     pull = [
-        Receiver(group.name, topic.name, "pull", found.topics[topic.name].answer, None, _behind(group.lag), [])
+        Receiver(
+            group.name,
+            topic.name,
+            "pull",
+            found.topics[topic.name].answer,
+            None,
+            f"{counted(group.lag, 'event')} behind",
+            [],
+        )
         for topic in readers
         for group in topic.groups
         if not group.is_push
@@ -123,4 +132,4 @@ def _push(subscription: Subscription, event: Event, topic: Verdict) -> Receiver:
 
 
 def _behind(lag: int) -> str:
-    return f"{lag} event{'' if lag == 1 else 's'} behind"
+    return f"{counted(lag, 'event')} behind"
