@@ -3,8 +3,8 @@
     python -m tests.web.fuzz [--requests N] [--seed N]
 
 It fails if a body that was not signed is in the inbox, if a request gets a 5xx other than the deliberate 503 or no
-response and no end, or if the memory of the process grows in the second half of a long run. (In the first it reaches what many large
-requests at once can take.)
+response and no end, or if the memory of the process grows in the second half of a long run. (In the first it reaches
+what many large requests at once can take.)
 """
 
 from __future__ import annotations
