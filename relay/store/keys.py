@@ -48,6 +48,12 @@ Chat -> line index (`inbox.chat_lines`; kept 90 days after the last proof, at mo
     relay:chats:proved          zset      the same chats by the last event that proved the line (ms, to the hour)
     relay:chats:last_writer     string    the lease token that wrote last: caches of other workers may be out of date
 
+Subscriptions made by the API (`stored_subscriptions`), beside those of relay.toml
+    relay:subscriptions         hash      their tables by name, with encrypted secrets; of a deleted one its team, until
+                                          its lane is dropped
+    relay:subscriptions:revision string   random, new with every write: one small read tells the processes whether there
+                                          is anything to read
+
 Everything else
     relay:keyring               hash      encrypted signing secrets of our Linq subscriptions, by Linq's subscription id
     relay:keyring:revision      string    random, new with every write of the keyring: one small read tells the ingress
@@ -121,6 +127,8 @@ class Keyspace:
         self.lanes = f"{prefix}:lanes"
         self.paused = f"{prefix}:paused"
         self.breakers = f"{prefix}:breakers"
+        self.subscriptions = f"{prefix}:subscriptions"
+        self.subscriptions_revision = f"{prefix}:subscriptions:revision"
         self.keyring = f"{prefix}:keyring"
         self.keyring_revision = f"{prefix}:keyring:revision"
         self.keyring_lock = f"{prefix}:keyring:lock"

@@ -180,13 +180,13 @@ def parse_config(text: str, filename: str = "relay.toml") -> RelayConfig:
     except (ValueError, RecursionError) as error:  # a TOMLDecodeError, or numbers too long and nesting too deep
         raise ConfigError(heading, (Problem(filename, f"not TOML: {error}"),)) from None
     positions = TomlPositions(text, filename)
-    problems = [Problem(positions.of(path), message) for path, message in _contradictions(data)]
+    problems = [Problem(positions.of(path), message) for path, message in contradictions(data)]
     config = None
     try:
         config = RelayConfig.model_validate(data)
     except ValidationError as error:
         problems.extend(
-            Problem(positions.of(detail["loc"]), _message(detail))
+            Problem(positions.of(detail["loc"]), message_of(detail))
             for detail in error.errors()
             if not _is_consequence(detail)
         )
@@ -217,7 +217,7 @@ def _is_consequence(detail: Any) -> bool:
     return detail["type"] == "too_short" and bool(detail["input"])
 
 
-def _message(detail: Any) -> str:  # noqa: PLR0911  a table, one row per return
+def message_of(detail: Any) -> str:  # noqa: PLR0911  a table, one row per return
     """Translate an error of pydantic into a message in TOML's terms."""
     match detail["type"]:
         case "extra_forbidden":
@@ -242,7 +242,7 @@ def _message(detail: Any) -> str:  # noqa: PLR0911  a table, one row per return
             return str(detail["msg"])
 
 
-def _contradictions(data: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+def contradictions(data: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """Yield the mistakes that span tables: duplicate names, topics that do not exist, refused destinations.
 
     Works on raw data, so that these are also found in a file with other mistakes.
