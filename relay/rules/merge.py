@@ -8,7 +8,8 @@ file has too is ignored, since the file wins.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from relay.config.secret_lookup import check_value
@@ -23,15 +24,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from relay.config.file import Loaded
+    from relay.core.config.egress import Egress
     from relay.core.config.endpoint import Endpoint
     from relay.core.config.endpoint import Path as KeyPath
+    from relay.core.config.teams import Team
     from relay.store.keyring.encryption import Cipher
     from relay.store.stored_subscriptions.record import StoredSubscription
 
 _AT_ONCE = 20  # records decrypted before other tasks get their turn; a record takes about 0.1 ms
 
-Rows = dict[bytes, bytes]
-"""Records as they are stored, by name."""
+NO_TEAMS: Mapping[str, Team] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,14 @@ class View:
     """The reasons why stored subscriptions are left out, by name."""
     shadowed: frozenset[str] = frozenset()
     """The names of stored subscriptions that the file has too."""
+    teams: Mapping[str, Team] = field(default_factory=dict)
+    """The teams that are not in the file, by name."""
+
+    def egress_of(self, team: str | None) -> Egress:
+        """Return the destinations of the subscriptions of a team, or with None of the operators."""
+        if team is not None and team in self.teams:
+            return self.teams[team].narrowed(self.file.egress)
+        return self.file.egress_of(team)
 
     def is_in_file(self, name: str) -> bool:
         """Return True if the subscription is one of relay.toml."""
@@ -58,8 +68,14 @@ class View:
         return min((end for end in ends if end is not None), default=None)
 
 
-def view_of(file: RelayConfig, rows: Mapping[bytes, bytes], cipher: Cipher | None, now_ms: int) -> View:
-    """Merge the rules of the file and the stored `rows`, without decrypting anything.
+def view_of(
+    file: RelayConfig,
+    rows: Mapping[bytes, bytes],
+    cipher: Cipher | None,
+    now_ms: int,
+    teams: Mapping[str, Team] = NO_TEAMS,
+) -> View:
+    """Merge the rules of the file and the stored `rows`, without decrypting anything; `teams` are those of the API.
 
     With a cipher, a subscription that was encrypted with another key is unusable; without one, that cannot be told.
     """
@@ -68,7 +84,8 @@ def view_of(file: RelayConfig, rows: Mapping[bytes, bytes], cipher: Cipher | Non
     shadowed = frozenset(record.name for record in active if record.name in file.subscription_names)
     wanted = [record for record in active if record.name not in shadowed]
     usable: list[Subscription] = []
-    rows_checked = check_rows([record.row(now_ms) for record in wanted], file)
+    teams = {name: team for name, team in teams.items() if name not in file.teams_by_name}
+    rows_checked = check_rows([record.row(now_ms) for record in wanted], file, list(teams.values()))
     for record, checked in zip(wanted, rows_checked, strict=True):
         if not isinstance(checked, Subscription):
             unusable[record.name] = "; ".join(map(str, checked))
@@ -76,7 +93,7 @@ def view_of(file: RelayConfig, rows: Mapping[bytes, bytes], cipher: Cipher | Non
             unusable[record.name] = why
         else:
             usable.append(checked)
-    return View(with_subscriptions(file, usable), file, stored, unusable, shadowed)
+    return View(with_subscriptions(file, usable), file, stored, unusable, shadowed, teams)
 
 
 async def endpoints_in(view: View, cipher: Cipher | None, now_ms: int) -> tuple[View, dict[str, Endpoint]]:
@@ -92,10 +109,10 @@ async def endpoints_in(view: View, cipher: Cipher | None, now_ms: int) -> tuple[
         except (StoreError, ValueError) as error:
             unusable[subscription.name] = str(error)
             continue
-        endpoints[subscription.name] = endpoint_of(subscription, found, view.file.egress)
+        endpoints[subscription.name] = endpoint_of(subscription, found, view.egress_of(subscription.team))
         usable.append(subscription)
     config = with_subscriptions(view.file, usable)
-    return View(config, view.file, view.stored, unusable, view.shadowed), endpoints
+    return replace(view, config=config, unusable=unusable), endpoints
 
 
 def values_of(

@@ -9,23 +9,26 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from relay.core.config.relay_toml import Subscription, contradictions, message_of
+from relay.core.config.contradictions import contradictions
+from relay.core.config.relay_toml import Subscription, message_of
 from relay.core.errors import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from relay.core.config.relay_toml import RelayConfig
+    from relay.core.config.teams import Team
 
 Checked = Subscription | tuple[Problem, ...]
 """A valid subscription, or the mistakes of its row, by key."""
 
 
-def check_rows(rows: Sequence[dict[str, Any]], config: RelayConfig) -> list[Checked]:
-    """Check each of `rows`, whose names differ, as if it were in the file of `config`."""
+def check_rows(rows: Sequence[dict[str, Any]], config: RelayConfig, teams: Sequence[Team] = ()) -> list[Checked]:
+    """Check each of `rows`, whose names differ, as if it were in the file of `config` and `teams` were there too."""
     data = {
         "topics": [{"name": topic.name} for topic in config.topics],
-        "egress": config.egress.model_dump(exclude_none=True),
+        "teams": [team.model_dump(exclude_none=True, mode="json") for team in (*config.teams, *teams)],
+        "egress": config.egress.model_dump(exclude_none=True, mode="json"),
         "subscriptions": list(rows),
     }
     problems: dict[int, list[Problem]] = {}
