@@ -56,6 +56,12 @@ Teams and tokens (`store.teams`); teams of relay.toml are in the file only
     relay:tokens:used           hash      the last use of each token, to the minute, and where it came from
     relay:signin:<digest>       string    a code that opens one session of the page: the id of a token; five minutes
 
+Subscriptions made by the API (`stored_subscriptions`), beside those of relay.toml
+    relay:subscriptions         hash      their tables by name, with encrypted secrets; of a deleted one its team, until
+                                          its lane is dropped
+    relay:subscriptions:revision string   random, new with every write: one small read tells the processes whether there
+                                          is anything to read
+
 Everything else
     relay:keyring               hash      encrypted signing secrets of our Linq subscriptions, by Linq's subscription id
     relay:keyring:revision      string    random, new with every write of the keyring: one small read tells the ingress
@@ -131,6 +137,8 @@ class Keyspace:
         self.lanes = f"{prefix}:lanes"
         self.paused = f"{prefix}:paused"
         self.breakers = f"{prefix}:breakers"
+        self.subscriptions = f"{prefix}:subscriptions"
+        self.subscriptions_revision = f"{prefix}:subscriptions:revision"
         self.keyring = f"{prefix}:keyring"
         self.keyring_revision = f"{prefix}:keyring:revision"
         self.keyring_lock = f"{prefix}:keyring:lock"
