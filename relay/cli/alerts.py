@@ -14,14 +14,13 @@ from relay.alerts.message import message_of_test
 from relay.alerts.post import PostError, post
 from relay.cli.command import command, commands, with_options
 from relay.cli.operator import operator
-from relay.cli.output import View, print_json, print_table, say
+from relay.cli.output import View, counted, print_json, print_table, say
 from relay.config.file import load_config, read_config
 from relay.config.load import load_settings
 from relay.config.settings import Settings
 from relay.core.errors import RelayError
 from relay.parts import open_store
 from relay.process.event_loop import run
-from relay.services.wording import counted
 
 if TYPE_CHECKING:
     from relay.alerts.lifecycle import Alert

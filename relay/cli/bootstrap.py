@@ -31,7 +31,7 @@ from relay.cli.bootstrap_view import (
 from relay.cli.command import command, commands
 from relay.cli.filters import checked_line
 from relay.cli.operator import record
-from relay.cli.output import JsonOption, View, print_json, print_table, say
+from relay.cli.output import JsonOption, View, counted, print_json, print_table, say
 from relay.config.file import read_config
 from relay.config.load import load_settings
 from relay.config.settings import Settings, environment, environment_with_secrets
@@ -40,7 +40,6 @@ from relay.core.errors import ConfigError, Problem, SettingsError
 from relay.parts import open_keyring, open_store
 from relay.process.event_loop import run
 from relay.process.telemetry.opening import error_reports
-from relay.services.wording import counted
 from relay.store.keyring.last_seen import last_events
 
 if TYPE_CHECKING:

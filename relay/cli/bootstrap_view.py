@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, Self
 import typer
 
 from relay.bootstrap.plan import Action
-from relay.cli.output import print_json, print_table, say
+from relay.cli.output import counted, print_json, print_table, say
 from relay.cli.terminal import fail
 from relay.core import line_secret
 from relay.process.logs import configure_logging
-from relay.services.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

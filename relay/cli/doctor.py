@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 import typer
 
 from relay.cli.command import command, commands
-from relay.cli.output import JsonOption, print_json, say
+from relay.cli.output import JsonOption, counted, print_json, say
 from relay.config.file import load_config
 from relay.config.load import load_settings
 from relay.doctor.examine import examine
 from relay.doctor.finding import Finding, State
 from relay.parts import open_store
 from relay.process.event_loop import run
-from relay.services.wording import counted
 from relay.store.driver.client import REQUEST_TIMEOUT
 
 if TYPE_CHECKING:

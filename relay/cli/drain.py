@@ -11,14 +11,13 @@ import typer
 
 from relay.cli.command import command, commands
 from relay.cli.operator import WhyOption, operator, record
-from relay.cli.output import JsonOption, print_json, print_table, say
+from relay.cli.output import JsonOption, counted, print_json, print_table, say
 from relay.config.load import load_settings
 from relay.core.durations import format_duration, parse_duration
 from relay.core.errors import RelayError
 from relay.parts import open_store
 from relay.process.event_loop import run
 from relay.process.lifecycle import Phase
-from relay.services.wording import counted
 from relay.store import wakeups
 from relay.store.driver.client import ask
 from relay.store.fleet.drain_orders import EVERY_HOST, DrainOrder, drain_orders, end_drain, order_drain

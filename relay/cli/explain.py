@@ -25,6 +25,7 @@ from relay.process.event_loop import run
 from relay.services.context import open_context
 from relay.services.explain import Explanation, by_rules
 from relay.services.explain import explain as explain_event
+from relay.store.driver.client import REDIS_ERRORS, describe
 
 app = commands()
 
@@ -81,8 +82,11 @@ async def _explain(config: RelayConfig, event: Event) -> Explanation:
         settings = load_settings()
     except SettingsError as error:
         return by_rules(config, cli_principal(), event, redis_error="; ".join(map(str, error.problems)))
-    async with open_context(settings) as context:
-        return await explain_event(context, cli_principal(), event, is_exact=True)
+    try:
+        async with open_context(settings) as context:
+            return await explain_event(context, cli_principal(), event, is_exact=True)
+    except REDIS_ERRORS as error:
+        return by_rules(config, cli_principal(), event, redis_error=describe(error))
 
 
 def _event(file: Path, line: str | None) -> Event:

@@ -17,6 +17,7 @@ from pydantic_core import to_json
 from rich.cells import cell_len
 
 from relay.cli import terminal
+from relay.services.wording import counted as counted  # noqa: PLC0414  commands take it from here
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -10,13 +10,12 @@ import typer
 from relay.cli.command import command, commands
 from relay.cli.filters import AllOption, DryRunOption, check_choice
 from relay.cli.operator import WhyArgument, WhyOption, cli_principal
-from relay.cli.output import View, changed_or_would_be, print_fields, print_json, print_table, say
+from relay.cli.output import View, changed_or_would_be, counted, print_fields, print_json, print_table, say
 from relay.config.load import load_settings
 from relay.core.event_filter import EventFilter
 from relay.process.event_loop import run
 from relay.services import quarantine
 from relay.services.context import open_context
-from relay.services.wording import counted
 
 if TYPE_CHECKING:
     from relay.config.settings import Settings

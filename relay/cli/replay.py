@@ -10,7 +10,7 @@ import typer
 from relay.cli.command import command, commands, with_options
 from relay.cli.filters import DryRunOption, parsed_past_time
 from relay.cli.operator import WhyOption, cli_principal
-from relay.cli.output import View, print_json, say
+from relay.cli.output import View, counted, print_json, say
 from relay.cli.progress import progress
 from relay.cli.replay_view import (
     end_sentence,
@@ -26,7 +26,6 @@ from relay.process.event_loop import run
 from relay.services import replays
 from relay.services.context import open_context
 from relay.services.replays import Preview, ReplayState, Request, nothing_matches
-from relay.services.wording import counted
 from relay.store.topics.replays import Replay, State
 
 if TYPE_CHECKING:

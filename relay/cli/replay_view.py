@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from relay.cli.output import View, print_table, say
+from relay.cli.output import View, counted, print_table, say
 from relay.core.durations import format_duration
-from relay.services.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

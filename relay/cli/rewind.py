@@ -11,13 +11,12 @@ import typer
 from relay.cli.command import command, commands
 from relay.cli.filters import parsed_past_time
 from relay.cli.operator import WhyOption, cli_principal
-from relay.cli.output import View, print_json, print_table, say
+from relay.cli.output import View, counted, print_json, print_table, say
 from relay.config.load import load_settings
 from relay.process.event_loop import run
 from relay.services import groups
 from relay.services.context import open_context
 from relay.services.groups import SeekPlan, Target
-from relay.services.wording import counted
 from relay.store.driver.streams import is_entry_id
 from relay.store.topics.history import BEGINNING, ms_of
 

@@ -12,12 +12,11 @@ from pydantic import ByteSize
 from relay.cli.command import command, commands, with_options
 from relay.cli.filters import DryRunOption
 from relay.cli.operator import WhyOption, cli_principal
-from relay.cli.output import View, print_json, print_table, say
+from relay.cli.output import View, counted, print_json, print_table, say
 from relay.config.load import load_settings
 from relay.process.event_loop import run
 from relay.services import topics as service
 from relay.services.context import open_context
-from relay.services.wording import counted
 
 if TYPE_CHECKING:
     from relay.config.settings import Settings
