@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from relay.core.access.scopes import Scope
 from relay.core.event_filter import EventFilter
-from relay.services.page import DEFAULT_LIMIT, Page, check_limit, page_of, place_of
+from relay.services.page import DEFAULT_LIMIT, Page, bound_at, check_limit, page_of, place_of
 from relay.store.audit import AuditRecord, record_of, records
 from relay.store.driver.merged_streams import merged
 
@@ -35,7 +35,7 @@ async def search(
     """
     principal.require(Scope.READ)
     after, limit = place_of(cursor), check_limit(limit)
-    since, until = _bound(which.since_ms), _bound(which.until_ms)
+    since, until = bound_at(which.since_ms), bound_at(which.until_ms)
 
     def matching(entry: Entry) -> AuditRecord | None:
         found = record_of(entry.place.id.encode(), entry.fields)
@@ -53,10 +53,6 @@ async def export(context: Context, principal: Principal, which: EventFilter = _A
         async for found in newest_first:
             if _sees(principal, found):
                 yield found
-
-
-def _bound(ms: float | None) -> str | None:
-    return None if ms is None else str(max(round(ms), 0))
 
 
 def _sees(principal: Principal, found: AuditRecord) -> bool:
