@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from relay.cli.command import command, commands
+from relay.cli.operator import cli_principal
 from relay.cli.output import View, print_json, print_table, say
 from relay.config.load import load_settings
 from relay.core.event_filter import EventFilter
-from relay.parts import open_store
 from relay.process.event_loop import run
-from relay.store.audit import AuditRecord, records
+from relay.services.audit import export
+from relay.services.context import open_context
 
 if TYPE_CHECKING:
     from relay.config.settings import Settings
+    from relay.store.audit import AuditRecord
 
 app = commands()
 FILTERS = ("reason", "since", "until")
@@ -56,7 +58,7 @@ def _summary(record: AuditRecord) -> dict[str, Any]:
 
 async def _read(settings: Settings, which: EventFilter, limit: int) -> list[AuditRecord]:
     found: list[AuditRecord] = []
-    async with open_store(settings) as redis, aclosing(records(redis, which)) as newest_first:
+    async with open_context(settings) as context, aclosing(export(context, cli_principal(), which)) as newest_first:
         async for record in newest_first:
             found.append(record)
             if len(found) == limit:
