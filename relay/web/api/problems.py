@@ -59,7 +59,7 @@ class FieldError(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     field: str
-    """Its place, such as `body.retry[0]`, `query.limit` or `header.If-Match`."""
+    """Its place in the body, the query or the head, such as `retry.0`, `limit` or `If-Match`."""
     message: str
 
 
