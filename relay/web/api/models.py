@@ -66,13 +66,16 @@ def _duration(value: Any) -> Any:
     return parse_duration(value) if isinstance(value, str) else value
 
 
-Moment = Annotated[
-    datetime,
-    BeforeValidator(_moment),
+_SHOWN_MOMENT = (
     PlainSerializer(_moment_text, return_type=str),
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-09-14T09:15:02.000Z"]}),
-]
+)
+
+Moment = Annotated[datetime, BeforeValidator(_moment), *_SHOWN_MOMENT]
 """A time of a response; Unix milliseconds where it is read."""
+
+MomentInSeconds = Annotated[datetime, BeforeValidator(lambda value: _moment(value * 1000)), *_SHOWN_MOMENT]
+"""A time of a response; Unix seconds where it is read."""
 
 DURATION_PATTERN = r"^\d+(\.\d+)?(ms|s|m|h|d)$"
 

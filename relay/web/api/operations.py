@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from relay.web.api.resources.account import audit, me
-from relay.web.api.resources.deliveries import attempts, dead_letters, subscriptions
-from relay.web.api.resources.operators import ledger, quarantine
-from relay.web.api.resources.topics import topics
+from relay.web.api.resources.account import audit, me, teams, tokens
+from relay.web.api.resources.deliveries import attempts, dead_letters, replays, subscriptions
+from relay.web.api.resources.operators import ledger, lines, quarantine
+from relay.web.api.resources.topics import groups, topics
 
 if TYPE_CHECKING:
     from relay.web.api.operation import Operation
@@ -15,9 +15,14 @@ if TYPE_CHECKING:
 OPERATIONS: tuple[Operation, ...] = (
     *me.OPERATIONS,
     *topics.OPERATIONS,
+    *groups.OPERATIONS,
     *subscriptions.OPERATIONS,
     *attempts.OPERATIONS,
     *dead_letters.OPERATIONS,
+    *replays.OPERATIONS,
+    *lines.OPERATIONS,
+    *teams.OPERATIONS,
+    *tokens.OPERATIONS,
     *audit.OPERATIONS,
     *ledger.OPERATIONS,
     *quarantine.OPERATIONS,

@@ -14,6 +14,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict
 
 from relay.core.errors import (
+    ChangedMeanwhile,
     ConfigError,
     Conflict,
     Forbidden,
@@ -106,6 +107,7 @@ class ApiProblem(RelayError):
 _STATUS_BY_ERROR: dict[type[RelayError], int] = {
     NotFound: 404,
     Forbidden: 403,
+    ChangedMeanwhile: 412,
     Conflict: 409,
     Invalid: 422,
     TooMany: 429,

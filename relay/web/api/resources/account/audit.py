@@ -22,6 +22,10 @@ class Change(Output):
     id: str
     at: Moment = Field(validation_alias="at_ms")
     who: str
+    team: str | None
+    """The team of who ordered it; null for an operator."""
+    source: str
+    """The address from which the request came, or `cli`."""
     command: str
     target: str
     """The subscription, topic or other thing that was changed."""
