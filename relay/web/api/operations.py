@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from relay.web.api.resources.account import audit, me, teams, tokens
-from relay.web.api.resources.deliveries import attempts, dead_letters, replays, subscriptions
+from relay.web.api.resources.deliveries import attempts, dead_letters, definitions, replays, subscriptions
 from relay.web.api.resources.operators import ledger, lines, quarantine
 from relay.web.api.resources.topics import groups, topics
 
@@ -17,6 +17,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *topics.OPERATIONS,
     *groups.OPERATIONS,
     *subscriptions.OPERATIONS,
+    *definitions.OPERATIONS,
     *attempts.OPERATIONS,
     *dead_letters.OPERATIONS,
     *replays.OPERATIONS,
