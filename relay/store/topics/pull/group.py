@@ -120,7 +120,7 @@ class PullGroup:
         return Page(state.decode(), missed, trimmed, pending, events)
 
     async def acknowledge(self, entries: Sequence[str]) -> int | None:
-        """Acknowledge events, also those that another member holds; return how many were pending, or None if there is no such group."""
+        """Acknowledge events, also of other members; return how many were pending, or None if there is no group."""
         count = 0
         for page in pages(entries, PAGE):
             done = await self._acknowledge("ids", *page)
