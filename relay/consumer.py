@@ -27,7 +27,7 @@ from relay.core.errors import StoreError
 from relay.store import keys
 from relay.store.driver.client import REDIS_ERRORS, WORKER_TIMEOUT, open_redis, retry_until_redis_answers
 from relay.store.driver.streams import ensure_group, is_missing_group
-from relay.store.isolation import is_wrong_type
+from relay.store.isolation import WrongKey, is_wrong_type, repair_of
 from relay.store.topics.pull.group import CLAIM_AFTER, LONG_IDLE_MS, RETURNED
 from relay.store.topics.record import Record, record_of
 from relay.store.topics.registry import UnknownTopic, find_topic
@@ -202,7 +202,7 @@ class Consumer:
                 if not is_wrong_type(error):
                     raise
                 message = (
-                    f"{self._stream} is not a stream: another program has overwritten it; rename or delete the key"
+                    f"{self._stream} is not a stream: {repair_of([WrongKey(self._stream, 'another type', 'stream')])}"
                 )
                 raise StoreError(message) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from redis.exceptions import ResponseError
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 _LAST_SEQUENCE = 2**64 - 1
 _PAGE = 250  # entries; reading them blocks Redis for about 1 ms
+
+_ID = re.compile(r"\d{1,16}-\d{1,19}", re.ASCII)
 
 Item = TypeVar("Item")
 
@@ -62,6 +65,11 @@ def lag_of(group: Mapping[str, Any], info: Mapping[str, Any]) -> int | None:
     if not first or order_of(group["last-delivered-id"].decode()) < order_of(first[0].decode()):
         return int(info["length"])  # all that is kept
     return None if lag is None or lag > info["length"] else int(lag)
+
+
+def is_entry_id(text: str) -> bool:
+    """Return True if `text` is the id of an entry, such as `1789377302417-0`."""
+    return _ID.fullmatch(text) is not None
 
 
 def order_of(entry: str) -> tuple[int, int]:
