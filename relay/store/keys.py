@@ -78,6 +78,8 @@ Everything else
     relay:processes             hash      processes of the relay, with what they report of themselves every second; a
                                           process that is silent is forgotten (`fleet.processes`)
     relay:drain_orders          hash      operators' orders to take no new work, by host; each has an end
+    relay:idempotency:<token>:<key>  string  the encrypted answer to a request of the API, by the token and its
+                                          Idempotency-Key; a day (two minutes while it is being done)
     relay:memory_probe          string    written by a worker to see whether Redis accepts writes; lives a second
 
 No key has a hash tag: arq's own keys have none either, so Redis Cluster is not supported.
@@ -182,6 +184,10 @@ class Keyspace:
     def ready(self, partition: int) -> str:
         """Return the key of the lanes of a partition that have new events."""
         return f"{self.prefix}:partition:{partition}:ready"
+
+    def idempotency(self, token: str, key: str) -> str:
+        """Return the key of the answer to a request that a token sent with an Idempotency-Key."""
+        return f"{self.prefix}:idempotency:{token}:{key}"
 
     def lease(self, job_id: str) -> str:
         """Return the key of the lease on a drain job."""
