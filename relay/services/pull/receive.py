@@ -124,8 +124,14 @@ async def receive(
     return batch
 
 
-async def batches(context: Context, arrivals: Arrivals, principal: Principal, request: Request) -> AsyncIterator[Batch]:
-    """Receive batches without end, one after the other; no more than `held` events are with the member at a time.
+async def batches(
+    context: Context,
+    arrivals: Arrivals,
+    principal: Principal,
+    request: Request,
+    is_gone: Callable[[], bool] = lambda: False,
+) -> AsyncIterator[Batch]:
+    """Receive batches, one after the other, until `is_gone`; the member holds no more than `held` events at a time.
 
     Raises:
         Forbidden, NotFound, Invalid: of the principal, the topic, the group or the request.
@@ -133,7 +139,7 @@ async def batches(context: Context, arrivals: Arrivals, principal: Principal, re
     check(request)
     group = await open_group(context, principal, request.topic, request.group)
     unused = _UNUSED
-    while True:
+    while not is_gone():
         mark = arrivals.mark(request.topic)
         batch = await _fill(group, request, unused)
         unused = 0

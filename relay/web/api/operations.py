@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from relay.web.api.resources import me
+from relay.web.api.resources import me, pull, tails
 
 if TYPE_CHECKING:
     from relay.web.api.operation import Operation
 
-OPERATIONS: tuple[Operation, ...] = (*me.OPERATIONS,)
+OPERATIONS: tuple[Operation, ...] = (*me.OPERATIONS, *pull.OPERATIONS, *tails.OPERATIONS)
