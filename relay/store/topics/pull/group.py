@@ -16,7 +16,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from relay.store.driver.client import ask
 from relay.store.driver.scripts import Script
 from relay.store.driver.streams import pages
 from relay.store.isolation import checking_types
@@ -151,10 +150,6 @@ class PullGroup:
     async def release(self, receipts: Sequence[Receipt]) -> list[str] | None:
         """Hand the events back, to be delivered next; return those that were, or None if there is no such group."""
         return await self._hold_for(0, receipts)
-
-    async def forget_place(self) -> None:
-        """Forget where the group would resume, since it is deleted on purpose."""
-        await ask(self._redis.hdel(self._keys[1], self._name))
 
     async def _acknowledge(self, *arguments: str) -> int | None:
         done: int = await checking_types(_acknowledge(self._redis, self._keys, [self._name, *arguments]))
