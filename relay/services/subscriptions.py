@@ -16,6 +16,7 @@ from relay.store.lanes.attempt_log import conditions_of
 from relay.store.lanes.ledger import LaneLedger, LaneState, Ledger
 from relay.store.lanes.position import drop_lane, lane_names
 from relay.store.lanes.suspensions import Suspensions
+from relay.store.state.lanes import Glance, glance_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
     from relay.core.config.relay_toml import Subscription
     from relay.core.delivery.circuit_breaker import OpenBreaker
     from relay.services.context import Context
+    from relay.store.driver.client import Redis
     from relay.store.lanes.attempt_log import Condition
     from relay.store.lanes.suspensions import Pause
 
 _FAILING = 3  # failed attempts without a success since, while events wait or are dead letters
-_LATEST = 100  # attempts in which the last success is searched
 _UNSTARTED = LaneState(LaneLedger("", 0, 0, 0, 0, 0, 0))
 
 
@@ -186,21 +187,30 @@ async def _states(
     redis = context.redis
     suspensions = Suspensions(redis)
     pauses, breakers = await suspensions.pauses(), await suspensions.open_breakers()
-    ledgers = {
-        state.ledger.subscription: state
-        for state in await Ledger(redis).states(count_timeout=None if is_exact else 0, lanes=lanes)
-    }
-    conditions = await conditions_of(redis, lanes, _LATEST if is_exact else _FAILING)
+    glances = await (_counted(redis, lanes) if is_exact else glance_at(redis, lanes))
     states = []
     for name in sorted({*known, *lanes}):
-        lane, condition = ledgers.get(name, _UNSTARTED), conditions.get(name)
+        glance = glances.get(name)
         wrong = ""
-        if name in ledgers and (condition is None or lane.ledger.fault):
+        if name in glances and (glance is None or glance.state.ledger.fault):
             found = await wrong_keys(redis, redis.key.lane_types(name))
             wrong = f"{'; '.join(map(str, found))}: {repair_of(found)}" if found else ""
-        suspension = _Suspension(wrong, pauses.get(name), breakers.get(name), condition if not wrong else None)
-        states.append(_state(name, known.get(name), lane, suspension, is_started=name in ledgers))
+        condition = glance.condition if glance and not wrong else None
+        suspension = _Suspension(wrong, pauses.get(name), breakers.get(name), condition)
+        lane = glance.state if glance else _UNSTARTED
+        states.append(_state(name, known.get(name), lane, suspension, is_started=name in glances))
     return states
+
+
+async def _counted(redis: Redis, lanes: Sequence[str]) -> dict[str, Glance | None]:
+    """Return the state of each lane, after counting what it waits for; None where a key of it is of a wrong type."""
+    conditions = await conditions_of(redis, lanes)
+    found: dict[str, Glance | None] = {}
+    for state in await Ledger(redis).states(lanes=lanes):
+        name = state.ledger.subscription
+        condition = conditions[name]
+        found[name] = Glance(state, condition) if condition else None
+    return found
 
 
 @dataclass(frozen=True, slots=True)
