@@ -9,7 +9,7 @@ from __future__ import annotations
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
-from relay.core.errors import Conflict, NotFound, TooMany
+from relay.core.errors import ChangedMeanwhile, NotFound, TooMany
 from relay.store.driver.scripts import Script
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class StoredSubscriptions:
         """Write a record in place of version `over`; 0 for none.
 
         Raises:
-            Conflict: it was changed meanwhile.
+            ChangedMeanwhile: it was changed meanwhile.
             NotFound: it was deleted meanwhile.
             TooMany: there are too many.
         """
@@ -55,6 +55,6 @@ class StoredSubscriptions:
         return bool(await _forget(self._redis, self._keys, arguments))
 
 
-def conflict(name: str, found: int) -> Conflict:
+def conflict(name: str, found: int) -> ChangedMeanwhile:
     """Return the error of a change that was made from another version than the stored one, `found`."""
-    return Conflict(f"{name} was changed meanwhile: its version is {found}; look at it and change it again")
+    return ChangedMeanwhile(f"{name} was changed meanwhile: its version is {found}; look at it and change it again")
