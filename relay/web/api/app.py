@@ -57,10 +57,9 @@ def app_of(
     app.on_response_prepare.append(_add_headers)
     for operation in operations:
         app.router.add_route(operation.method, operation.path, api.route(operation))
-    document = document_text(operations).encode()
 
     async def openapi(_: web.Request) -> web.Response:
-        return web.Response(body=document, content_type=JSON)
+        return web.Response(body=document_text(tuple(operations)).encode(), content_type=JSON)
 
     app.router.add_route("GET", "/openapi.json", openapi)
     return app
