@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from functools import partial
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from relay.web.api.operation import JSON, JSON_LINES, Call, Versions
 from relay.web.api.operations import OPERATIONS
 from relay.web.api.problems import ApiProblem, http_problem, problem_of, respond
 from relay.web.api.rates import Rates
+from relay.web.api.streams import add_streams
 from relay.web.handed_over import read_body
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ def app_of(
     api = _Api(context, Authentication(bearer_of, clock), Rates(context.settings.relay_api_rate, clock))
     app = web.Application(client_max_size=2 * MAX_BODY, middlewares=[_problems])
     app.on_response_prepare.append(_add_headers)
+    add_streams(app, context)
     for operation in operations:
         app.router.add_route(operation.method, operation.path, api.route(operation))
 
@@ -77,7 +80,8 @@ class _Api:
         """Return the handler of an operation's route."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            principal = await self._authentication.principal(self._context, request)
+            renew = partial(self._authentication.principal, self._context, request)
+            principal = await renew()
             self._rates.take(principal.token or principal.name)
             if operation.is_for_operators and operation.scope is not None:
                 principal.require_operator(operation.scope)
@@ -85,7 +89,7 @@ class _Api:
                 principal.require(operation.scope)
             await _read_body(request)
             inputs = await read_inputs(operation, request)
-            call = Call(self._context, principal, request, _version(operation, request))
+            call = Call(self._context, principal, request, renew, _version(operation, request))
             if operation.takes_idempotency_key:
                 return await self._once(operation, call, inputs)
             result = await operation.handler(call, **inputs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from relay.web.api.resources import pull, tails
 from relay.web.api.resources.account import audit, me, teams, tokens
 from relay.web.api.resources.deliveries import attempts, dead_letters, definitions, replays, subscriptions
 from relay.web.api.resources.operators import ledger, lines, quarantine
@@ -16,6 +17,8 @@ OPERATIONS: tuple[Operation, ...] = (
     *me.OPERATIONS,
     *topics.OPERATIONS,
     *groups.OPERATIONS,
+    *pull.OPERATIONS,
+    *tails.OPERATIONS,
     *subscriptions.OPERATIONS,
     *definitions.OPERATIONS,
     *attempts.OPERATIONS,
