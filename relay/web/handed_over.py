@@ -70,7 +70,10 @@ class HandedOver(Connection):
     def begin(self, request: web.Request) -> None:
         """Note that the head of a request has arrived."""
         self._request = request
-        self._connections.wait(self, self._connections.body)
+        if request.content.is_eof():
+            self._connections.handle(self)
+        else:
+            self._connections.wait(self, self._connections.body)
 
     def has_body(self) -> None:
         """Note that its body has arrived."""

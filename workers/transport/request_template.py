@@ -61,7 +61,9 @@ class RequestTemplate:
         """
         record = delivery.record
         body = record.body
-        headers = attempt_headers(record, delivery.topic, number, is_replay=delivery.is_replay)
+        headers = attempt_headers(
+            record, delivery.topic, number, is_replay=delivery.is_replay, is_test=delivery.is_test
+        )
         headers |= signature_headers(self._secrets, record, timestamp)
         if traceparent is not None:
             headers[TRACEPARENT] = traceparent

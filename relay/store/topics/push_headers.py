@@ -31,7 +31,9 @@ def signature_headers(secrets: Sequence[SigningSecret], record: Record, timestam
     return standard.sign(newest, record.webhook_id, timestamp, record.body, *former) | older
 
 
-def attempt_headers(record: Record, topic: str, number: int, *, is_replay: bool = False) -> dict[str, str]:
+def attempt_headers(
+    record: Record, topic: str, number: int, *, is_replay: bool = False, is_test: bool = False
+) -> dict[str, str]:
     """Return the headers of attempt `number` (from 1), without its signatures."""
     headers = {
         v3_legacy.EVENT: record.type,
@@ -44,5 +46,5 @@ def attempt_headers(record: Record, topic: str, number: int, *, is_replay: bool 
     if record.freshness is Freshness.HISTORY:
         headers["Relay-Freshness"] = record.freshness
     if is_replay:
-        headers["Relay-Replay"] = "true"
+        headers["Relay-Test" if is_test else "Relay-Replay"] = "true"
     return headers

@@ -82,7 +82,7 @@ class Page:
     state: str
     """`joined`, `created` (the group is new) or `restored` (it was lost, and is made again at its last known place)."""
     missed: int
-    """Events that were trimmed before the group read them; -1 if at least one was, and nobody knows how many."""
+    """Events that were trimmed before the group read them; -1 if at least one was, and the number is not known."""
     trimmed: int
     """Events that were trimmed while they were pending."""
     pending: int
@@ -127,7 +127,7 @@ class PullGroup:
         return Page(state.decode(), missed, trimmed, pending, events)
 
     async def acknowledge(self, entries: Sequence[str]) -> int | None:
-        """Acknowledge events, whoever holds them; return how many were pending, or None if there is no such group."""
+        """Acknowledge events, also of other members; return how many were pending, or None if there is no group."""
         count = 0
         for page in pages(entries, PAGE):
             done = await self._acknowledge("ids", *page)
