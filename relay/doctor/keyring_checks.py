@@ -39,16 +39,8 @@ async def examine_keyring(settings: Settings, redis: Redis) -> list[Finding]:
     if older := len((await keyring.key_use()).older):
         what = f"{older} secrets still need RELAY_SECRET_KEY_OLD"
         findings.append(warning(AREA, what, "relay bootstrap apply, once every ingress and worker has the new key"))
-    if stored := await _of_older_keys(settings, redis):
+    cipher = cipher_of(settings)
+    if cipher is not None and (stored := await StoredSubscriptions(redis).of_older_keys(cipher)):
         what = f"the secrets of {stored} subscriptions made by the API still need RELAY_SECRET_KEY_OLD"
         findings.append(warning(AREA, what, "relay bootstrap apply, once every ingress and worker has the new key"))
     return findings or [ok(AREA, f"RELAY_SECRET_KEY decrypts all {len(records)} secrets")]
-
-
-async def _of_older_keys(settings: Settings, redis: Redis) -> int:
-    """Count the subscriptions made by the API whose secrets an older key has encrypted."""
-    cipher = cipher_of(settings)
-    if cipher is None:
-        return 0
-    ids = [record.key_id for record in await StoredSubscriptions(redis).read()]
-    return sum(key_id != cipher.key_id and key_id in cipher.known_ids for key_id in ids)

@@ -62,6 +62,10 @@ class StoredSubscriptions:
                 records.append(parse_record(name, row))
         return [record for record in records if not record.deleted]
 
+    async def of_older_keys(self, cipher: Cipher) -> int:
+        """Count the subscriptions whose secrets an older key has encrypted."""
+        return sum(record.key_id != cipher.key_id for record in await self.read())
+
     async def encrypt_again(self, cipher: Cipher) -> int:
         """Encrypt with the newest key what an older one has encrypted; return the number of subscriptions."""
         count = 0
