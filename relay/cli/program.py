@@ -42,6 +42,8 @@ TABLE: dict[str, Entry] = {
     "admin": Entry("serve", RUN, "Serve operators: health checks and metrics, apart from ingress and worker."),
     "sandbox": Entry("sandbox", RUN, "Simulate Linq: its API, signed webhooks, conversations and faults."),
     "demo": Entry("sandbox", RUN, "Run everything against a sandbox, with two sample teams."),
+    "listen": Entry("listen", RUN, "Show a topic's events as they come, and POST them to this machine."),
+    "trigger": Entry("trigger", RUN, "Let the sandbox send an event of a type."),
     "health": Entry("health", OBSERVE, "Ask a role on this machine whether it works."),
     "ledger": Entry("ledger", OBSERVE, "Show where every event is, and whether the numbers balance."),
     "topics": Entry(

@@ -126,15 +126,7 @@ class LaneReader:
             if self._budget.is_over:
                 return found, False
             try:
-                read = await step(
-                    self._redis,
-                    self._redis.key.lane(name, part),
-                    start,
-                    NEWEST,
-                    (condition,),
-                    backwards=False,
-                    factor=factor,
-                )
+                read = await step(self._redis, stream, start, NEWEST, (condition,), backwards=False, factor=factor)
             except ResponseError:
                 return found, False
             found += read.found
