@@ -47,8 +47,13 @@ TABLE: dict[str, Entry] = {
     "health": Entry("health", OBSERVE, "Ask a role on this machine whether it works."),
     "ledger": Entry("ledger", OBSERVE, "Show where every event is, and whether the numbers balance."),
     "topics": Entry(
-        "topics", OBSERVE, "Show the topics, their readers and their lag; drop a removed topic.", is_group=True
+        "topics",
+        OBSERVE,
+        "Show the topics, their readers and their lag; follow or drop one.",
+        is_group=True,
     ),
+    "event": Entry("event", OBSERVE, "Tell what happened to an event, from its arrival to every delivery."),
+    "events": Entry("events", OBSERVE, "Search events by handle, chat, message, line, type and time.", is_group=True),
     "attempts": Entry("attempts", OBSERVE, "Search delivery attempts."),
     "audit": Entry("audit", OBSERVE, "Show what operators and teams changed, who, when and why; export it."),
     "alerts": Entry("alerts", OBSERVE, "Show what is firing of [alerts] in relay.toml; send a test.", is_group=True),
