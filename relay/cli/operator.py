@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from relay.core.access.principal import Principal
+from relay.core.access.scopes import EVERY_SCOPE
 from relay.store import audit
 
 if TYPE_CHECKING:
@@ -27,8 +29,13 @@ def operator() -> str:
     return f"{user}@{socket.gethostname()}"
 
 
+def cli_principal() -> Principal:
+    """Return the operator of this command as the author of what it asks for, with every right."""
+    return Principal(operator(), team=None, scopes=EVERY_SCOPE)
+
+
 async def record(redis: Redis, command: str, target: str, count: int | None = None, why: str = "") -> None:
-    """Record a change for `relay audit`; every command that changes something calls it first.
+    """Record a change for `relay audit`; a command that changes something without a service calls it first.
 
     Raises:
         StoreError: it cannot be recorded, so it must not be made.

@@ -42,13 +42,20 @@ TABLE: dict[str, Entry] = {
     "admin": Entry("serve", RUN, "Serve operators: health checks and metrics, apart from ingress and worker."),
     "sandbox": Entry("sandbox", RUN, "Simulate Linq: its API, signed webhooks, conversations and faults."),
     "demo": Entry("sandbox", RUN, "Run everything against a sandbox, with two sample teams."),
+    "listen": Entry("listen", RUN, "Show a topic's events as they come, and POST them to this machine."),
+    "trigger": Entry("trigger", RUN, "Let the sandbox send an event of a type."),
     "health": Entry("health", OBSERVE, "Ask a role on this machine whether it works."),
     "ledger": Entry("ledger", OBSERVE, "Show where every event is, and whether the numbers balance."),
     "topics": Entry(
-        "topics", OBSERVE, "Show the topics, their readers and their lag; drop a removed topic.", is_group=True
+        "topics",
+        OBSERVE,
+        "Show the topics, their readers and their lag; follow or drop one.",
+        is_group=True,
     ),
+    "event": Entry("event", OBSERVE, "Tell what happened to an event, from its arrival to every delivery."),
+    "events": Entry("events", OBSERVE, "Search events by handle, chat, message, line, type and time.", is_group=True),
     "attempts": Entry("attempts", OBSERVE, "Search delivery attempts."),
-    "audit": Entry("audit", OBSERVE, "Show what operators changed, who, when and why."),
+    "audit": Entry("audit", OBSERVE, "Show what operators and teams changed, who, when and why; export it."),
     "alerts": Entry("alerts", OBSERVE, "Show what is firing of [alerts] in relay.toml; send a test.", is_group=True),
     "doctor": Entry("doctor", OBSERVE, "Examine Redis, Linq and every destination; say what to do."),
     "subscriptions": Entry("subscriptions", REPAIR, "List, pause, resume and drop push subscriptions.", is_group=True),
@@ -65,6 +72,12 @@ TABLE: dict[str, Entry] = {
     "acl": Entry("acl", SET_UP, "Print the rights at Redis of the relay, a viewer or a pulling team."),
     "bootstrap": Entry(
         "bootstrap", SET_UP, "Plan, apply, rotate and check the webhook subscriptions at Linq.", is_group=True
+    ),
+    "teams": Entry(
+        "teams", SET_UP, "List the teams; create, change and delete those outside relay.toml.", is_group=True
+    ),
+    "token": Entry(
+        "token", SET_UP, "Create, list, rotate and revoke the tokens of operators and teams.", is_group=True
     ),
     "secret": Entry("secret", SET_UP, "Generate secrets.", is_group=True),
     "docs": Entry("docs", "", "Write the reference pages of the documentation."),

@@ -113,6 +113,16 @@ class Settings(TelemetrySettings):
     """Time for which a stopping ingress goes on as before, with `/ready` at 503, such as `5s` (a number alone is
     seconds): the load balancer notices in it, and sends new webhooks elsewhere.
     """
+    relay_api_rate: Annotated[float, Field(gt=0)] = 50.0
+    """Requests to the API that a token may send to one process, each second, with a burst of one second's worth. Beyond
+    it the answer is 429.
+    """
+    relay_api_url: str | None = None
+    """URL of the admin listener of a relay, such as `http://127.0.0.1:8081`, for commands that use its API
+    (`relay listen`).
+    """
+    relay_api_token: SecretStr | None = None
+    """Token for those commands: one of `relay token create`."""
     relay_worker_nice: Annotated[int, Field(ge=0, le=19)] = 10
     """Niceness of a worker process, from 0 (normal priority) to 19 (lowest). A higher value gives other processes of
     the machine, such as the ingress and Redis, precedence.
@@ -120,6 +130,11 @@ class Settings(TelemetrySettings):
     relay_revision: str | None = None
     """Revision that `relay --version`, `/ready` and the metrics name, such as a commit; the image sets it. Without it,
     it is that of the build or of the checkout, or `unknown`.
+    """
+    relay_hide_bodies: bool = False
+    """`true` hides the bodies of events, and with them the handles of people, in the API, on the page and in the output
+    of commands, also for operators: only their size is shown. Deliveries and pull subscribers are not affected, and
+    events can still be searched by handle.
     """
     relay_log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Lowest severity that is logged: `debug`, `info`, `warning` or `error`."""

@@ -50,7 +50,7 @@ async def list_states(context: Context, principal: Principal, *, is_exact: bool 
     With `is_exact`, the lags are counted, which reads what no group has read; else they are Redis's own numbers.
     """
     principal.require(Scope.READ)
-    return await _states(context, principal, await topics_of(context, principal), is_exact=is_exact)
+    return await read_states(context, principal, await topics_of(context, principal), is_exact=is_exact)
 
 
 async def get_state(context: Context, principal: Principal, name: str, *, is_exact: bool = False) -> TopicState:
@@ -63,7 +63,7 @@ async def get_state(context: Context, principal: Principal, name: str, *, is_exa
     names = await topics_of(context, principal)
     if name not in names:
         raise _unknown(name, names)
-    [state] = await _states(context, principal, [name], is_exact=is_exact)
+    [state] = await read_states(context, principal, [name], is_exact=is_exact)
     return state
 
 
@@ -98,7 +98,10 @@ async def drop(
     return await drop_topic(context.redis, name)
 
 
-async def _states(context: Context, principal: Principal, names: Sequence[str], *, is_exact: bool) -> list[TopicState]:
+async def read_states(
+    context: Context, principal: Principal, names: Sequence[str], *, is_exact: bool = False
+) -> list[TopicState]:
+    """Return the state of the topics of these names, all of which the principal must see."""
     config = await context.config()
     rules = {topic.name: topic for topic in config.topics}
     found = []

@@ -63,14 +63,17 @@ class HandedOver(Connection):
 
     def eof_received(self) -> bool:
         """Keep the connection open: the sender reads its response."""
-        self._is_half_closed = True
+        self.is_half_closed = True
         self._loop.call_later(_SETTLE, self._close_if_answered)
         return True  # the connection stays open for the response
 
     def begin(self, request: web.Request) -> None:
         """Note that the head of a request has arrived."""
         self._request = request
-        self._connections.wait(self, self._connections.body)
+        if request.content.is_eof():
+            self._connections.handle(self)
+        else:
+            self._connections.wait(self, self._connections.body)
 
     def has_body(self) -> None:
         """Note that its body has arrived."""
@@ -83,7 +86,7 @@ class HandedOver(Connection):
             return
         self._connections.hold(self, self._recent)
         self._connections.wait(self, self._connections.idle)
-        if self._is_half_closed:
+        if self.is_half_closed:
             self._loop.call_later(_SETTLE, self._close_if_answered)
 
     def _close_if_answered(self) -> None:
@@ -96,6 +99,14 @@ def connection_of(request: web.Request) -> HandedOver | None:
     """Return the connection of `request`; None if it is closed, or served by aiohttp alone."""
     protocol = request.transport.get_protocol() if request.transport else None
     return protocol if isinstance(protocol, HandedOver) else None
+
+
+async def read_body(request: web.Request) -> bytes:
+    """Return the body of a request; after it the request has no deadline, so that its response may be a stream."""
+    body = await request.read()
+    if connection := connection_of(request):
+        connection.has_body()
+    return body
 
 
 @web.middleware

@@ -34,6 +34,11 @@ def is_missing_group(error: ResponseError) -> bool:
     return "NOGROUP" in str(error) or "UNBLOCKED" in str(error)
 
 
+def is_missing_stream(error: Exception) -> bool:
+    """Return True if XGROUP failed because its stream does not exist."""
+    return "requires the key to exist" in str(error)
+
+
 async def ensure_group(redis: Redis, stream: str, group: str, start: str) -> bool:
     """Create the group of `stream`, and the stream, unless they exist; return True if the group is new.
 

@@ -26,7 +26,7 @@ from redis.exceptions import ResponseError
 from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.driver.scripts import Script
-from relay.store.driver.streams import pages
+from relay.store.driver.streams import is_missing_stream, pages
 from relay.store.lanes.audit import Deletion, log_deletion
 
 if TYPE_CHECKING:
@@ -78,13 +78,8 @@ async def drop_lane(redis: Redis, subscription: str) -> None:
         pipe.hdel(redis.key.paused, subscription)
         pipe.hdel(redis.key.breakers, subscription)
         for result in await pipe.execute(raise_on_error=False):
-            if isinstance(result, Exception) and not _is_missing_stream(result):
+            if isinstance(result, Exception) and not is_missing_stream(result):
                 raise result
-
-
-def _is_missing_stream(error: Exception) -> bool:
-    """Return True if XGROUP failed because its stream does not exist."""
-    return "requires the key to exist" in str(error)
 
 
 class Position:
