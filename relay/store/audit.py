@@ -16,7 +16,7 @@ from relay.store.driver.client import REDIS_ERRORS, describe
 from relay.store.driver.scripts import Script
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Mapping
 
     from relay.store.driver.client import Redis
 
@@ -78,7 +78,7 @@ async def records(redis: Redis, which: EventFilter = _ANY) -> AsyncGenerator[Aud
     end = "+"
     while rows := await redis.xrevrange(redis.key.audit, end, "-", count=_PAGE):
         for entry, fields in rows:
-            found = _record(entry.decode(), {name.decode(): text.decode() for name, text in fields.items()})
+            found = record_of(entry, fields)
             if which.since_ms is not None and found.at_ms < which.since_ms:
                 return
             if which.matches(found.as_candidate()):
@@ -86,10 +86,12 @@ async def records(redis: Redis, which: EventFilter = _ANY) -> AsyncGenerator[Aud
         end = f"({rows[-1][0].decode()}"
 
 
-def _record(entry: str, fields: dict[str, str]) -> AuditRecord:
+def record_of(entry: bytes, row: Mapping[bytes, bytes]) -> AuditRecord:
+    """Return the record in an entry of the stream."""
+    fields = {name.decode(): text.decode() for name, text in row.items()}
     return AuditRecord(
-        id=entry,
-        at_ms=int(entry.partition("-")[0]),
+        id=entry.decode(),
+        at_ms=int(entry.partition(b"-")[0]),
         who=fields["who"],
         command=fields["command"],
         target=fields["target"],

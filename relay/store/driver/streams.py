@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from redis.exceptions import ResponseError
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 _LAST_SEQUENCE = 2**64 - 1
 _PAGE = 250  # entries; reading them blocks Redis for about 1 ms
 
+_ID = re.compile(r"\d{1,16}-\d{1,19}", re.ASCII)
+
 Item = TypeVar("Item")
 
 _count = Script(__package__, "count_entries")
@@ -29,6 +32,11 @@ def pages(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
 def is_missing_group(error: ResponseError) -> bool:
     """Return True if Redis says that the stream or its group does not exist."""
     return "NOGROUP" in str(error) or "UNBLOCKED" in str(error)
+
+
+def is_missing_stream(error: Exception) -> bool:
+    """Return True if XGROUP failed because its stream does not exist."""
+    return "requires the key to exist" in str(error)
 
 
 async def ensure_group(redis: Redis, stream: str, group: str, start: str) -> bool:
@@ -62,6 +70,11 @@ def lag_of(group: Mapping[str, Any], info: Mapping[str, Any]) -> int | None:
     if not first or order_of(group["last-delivered-id"].decode()) < order_of(first[0].decode()):
         return int(info["length"])  # all that is kept
     return None if lag is None or lag > info["length"] else int(lag)
+
+
+def is_entry_id(text: str) -> bool:
+    """Return True if `text` is the id of an entry, such as `1789377302417-0`."""
+    return _ID.fullmatch(text) is not None
 
 
 def order_of(entry: str) -> tuple[int, int]:

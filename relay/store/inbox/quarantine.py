@@ -17,10 +17,10 @@ from relay.store import wakeups
 from relay.store.driver.client import REDIS_ERRORS, REQUEST_TIMEOUT, ask, describe
 from relay.store.driver.replication import Replication
 from relay.store.driver.scripts import Script
-from relay.store.driver.streams import pages
+from relay.store.driver.streams import is_entry_id, pages
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from relay.core.event import Dialect
     from relay.store.driver.client import Redis
@@ -122,15 +122,27 @@ class Quarantine:
         start = "-"
         while rows := await self._redis.xrange(self._key.quarantine, start, "+", count=_PAGE):
             for entry, fields in rows:
-                yield QuarantinedBody(
-                    entry=entry.decode(),
-                    at=int(at) if (at := fields.get(b"at", b"")).isdigit() else 0,  # written by another client
-                    dialect=fields.get(b"dialect", b"").decode(errors="replace"),
-                    line=fields.get(b"line", b"").decode(errors="replace") or None,
-                    reason=fields.get(b"reason", b"").decode(errors="replace"),
-                    body=fields.get(b"body", b""),
-                )
+                yield body_of(entry, fields)
             start = f"({rows[-1][0].decode()}"
+
+    async def get(self, entry: str) -> QuarantinedBody | None:
+        """Return the body with that id; None if there is none."""
+        if not is_entry_id(entry):
+            return None
+        rows = await self._redis.xrange(self._key.quarantine, entry, entry)
+        return body_of(*rows[0]) if rows else None
+
+
+def body_of(entry: bytes, fields: Mapping[bytes, bytes]) -> QuarantinedBody:
+    """Return the body in an entry of the stream."""
+    return QuarantinedBody(
+        entry=entry.decode(),
+        at=int(at) if (at := fields.get(b"at", b"")).isdigit() else 0,  # written by another client
+        dialect=fields.get(b"dialect", b"").decode(errors="replace"),
+        line=fields.get(b"line", b"").decode(errors="replace") or None,
+        reason=fields.get(b"reason", b"").decode(errors="replace"),
+        body=fields.get(b"body", b""),
+    )
 
 
 def fields_of(

@@ -47,6 +47,17 @@ class KeyUse(NamedTuple):
     """Ids; their secrets are encrypted with an older key."""
 
 
+async def read_records(redis: Redis) -> tuple[list[KeyRecord], list[UnusableRecord]]:
+    """Return the records of the keyring, with their secrets still encrypted, and those that are no records."""
+    records, broken = [], []
+    for name, row in (await ask(redis.hgetall(redis.key.keyring))).items():
+        try:
+            records.append(parse_record(name, row))
+        except UnusableRecord as error:
+            broken.append(error)
+    return records, broken
+
+
 class Keyring:
     """The hash of encrypted secrets."""
 
@@ -130,13 +141,7 @@ class Keyring:
 
     async def read(self) -> tuple[list[KeyRecord], list[UnusableRecord]]:
         """Return the stored records, with their secrets still encrypted, and those that are no records."""
-        records, broken = [], []
-        for name, row in (await ask(self._redis.hgetall(self._key.keyring))).items():
-            try:
-                records.append(parse_record(name, row))
-            except UnusableRecord as error:
-                broken.append(error)
-        return records, broken
+        return await read_records(self._redis)
 
     async def records(self) -> list[KeyRecord]:
         """Return the stored records, with their secrets still encrypted, without those that cannot be parsed."""

@@ -15,7 +15,8 @@ from relay.core.delivery.outcome import Outcome
 from relay.core.event_filter import Candidate
 from relay.store.driver.client import ask
 from relay.store.driver.scripts import Script
-from relay.store.isolation import Isolation
+from relay.store.driver.streams import pages
+from relay.store.isolation import Isolation, is_wrong_type
 from relay.store.lanes.attempt_record import AttemptRecord, UnreadableAttempt
 
 if TYPE_CHECKING:
@@ -23,13 +24,16 @@ if TYPE_CHECKING:
 
     from relay.core.event_filter import EventFilter
     from relay.store.driver.client import Redis
+    from relay.store.driver.merged_streams import Place
 
     Row = tuple[bytes, Mapping[bytes, bytes], AttemptRecord]
 
 _PAGE = 500
 _LATEST = 100
+_MOOT = b"moot"
+_LANES = 100  # in one pipeline
 _set_fields = Script(__package__, "set_fields")
-_SKEW_MS = 60_000
+SKEW_MS = 60_000
 """Tolerated lead of our clock over Redis's, which orders the attempts."""
 
 
@@ -48,7 +52,7 @@ class FoundAttempt:
 async def attempts_of(redis: Redis, subscription: str, event_filter: EventFilter) -> AsyncGenerator[FoundAttempt, None]:
     """Yield the matching attempts of one subscription, the one that ended last first; none if they were overwritten."""
     stream, end = redis.key.lane(subscription, "attempts"), "+"
-    start = "-" if event_filter.since_ms is None else str(max(int(event_filter.since_ms) - _SKEW_MS, 0))
+    start = "-" if event_filter.since_ms is None else str(max(int(event_filter.since_ms) - SKEW_MS, 0))
     isolation, types = Isolation(redis), redis.key.lane_types(subscription)
     while True:
         reading = redis.xrevrange(stream, end, start, count=_PAGE)
@@ -57,8 +61,31 @@ async def attempts_of(redis: Redis, subscription: str, event_filter: EventFilter
         matching = [row for row in _decoded(rows) if event_filter.matches(_candidate(row[2]))]
         details = await isolation.contain("lane", subscription, _details(redis, subscription, matching), types) or {}
         for entry, fields, attempt in matching:
-            yield FoundAttempt(subscription, attempt, counted=b"moot" not in fields, detail=details.get(entry, ""))
+            yield FoundAttempt(subscription, attempt, counted=_MOOT not in fields, detail=details.get(entry, ""))
         end = f"({rows[-1][0].decode()}"
+
+
+def attempt_in(subscription: str, fields: Mapping[bytes, bytes], which: EventFilter) -> FoundAttempt | None:
+    """Return the attempt of an entry of the log, still without its detail; None if it does not match."""
+    try:
+        attempt = AttemptRecord.decode(fields.get(b"a", b""))
+    except UnreadableAttempt:
+        return None
+    if not which.matches(_candidate(attempt)):
+        return None
+    return FoundAttempt(subscription, attempt, counted=_MOOT not in fields, detail="")
+
+
+async def details_of(redis: Redis, places: Sequence[Place]) -> list[str]:
+    """Return the error or the response body of each attempt, by its subscription and entry; empty for a success."""
+    async with redis.pipeline(transaction=False) as pipe:
+        for entry, subscription in places:
+            pipe.xrange(redis.key.lane(subscription, "answers"), entry, entry)
+        replies: list[Any] = await pipe.execute(raise_on_error=False) if places else []
+    return [
+        rows[0][1].get(b"a", b"").decode(errors="ignore") if rows and not isinstance(rows, Exception) else ""
+        for rows in replies
+    ]
 
 
 class Health(NamedTuple):
@@ -75,12 +102,47 @@ async def save_last_success(redis: Redis, subscription: str, at_ms: int) -> None
     await _set_fields(redis, [redis.key.lane(subscription)], ["last_success", at_ms])
 
 
+class Condition(NamedTuple):
+    """The latest results of a subscription, and what they hold up."""
+
+    health: Health
+    blocked_chats: int
+    """The number of chats of an ordered lane that wait until an operator replays or drops a dead letter."""
+
+
 async def health_of(redis: Redis, subscription: str) -> Health:
     """Return the last success of a subscription, and the failures since."""
     async with redis.pipeline(transaction=False) as pipe:
         pipe.hget(redis.key.lane(subscription), "last_success")
         pipe.xrevrange(redis.key.lane(subscription, "attempts"), count=_LATEST)
         stored, rows = await pipe.execute()
+    return _health(stored, rows)
+
+
+async def conditions_of(
+    redis: Redis, subscriptions: Sequence[str], latest: int = _LATEST
+) -> dict[str, Condition | None]:
+    """Return the condition of each subscription from its `latest` attempts; None where a key is of a wrong type."""
+    found: dict[str, Condition | None] = {}
+    for names in pages(subscriptions, _LANES):
+        async with redis.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.hget(redis.key.lane(name), "last_success")
+                pipe.xrevrange(redis.key.lane(name, "attempts"), count=latest)
+                pipe.hlen(redis.key.lane(name, "blocked"))
+                pipe.hlen(redis.key.lane(name, "tries"))  # only for its type, as the next
+                pipe.xlen(redis.key.lane(name, "answers"))
+            replies: list[Any] = await pipe.execute(raise_on_error=False)
+        for name, row in zip(names, zip(*(iter(replies),) * 5, strict=True), strict=True):
+            errors = [reply for reply in row if isinstance(reply, Exception)]
+            for error in errors:
+                if not is_wrong_type(error):
+                    raise error
+            found[name] = None if errors else Condition(_health(row[0], row[1]), row[2])
+    return found
+
+
+def _health(stored: bytes | None, rows: Iterable[tuple[bytes, Mapping[bytes, bytes]]]) -> Health:
     latest = [attempt for _, _, attempt in _decoded(rows)]
     failures = tuple(takewhile(lambda attempt: attempt.outcome is not Outcome.DELIVERED, latest))
     successes = [attempt.at_ms + attempt.took_ms for attempt in latest if attempt.outcome is Outcome.DELIVERED]

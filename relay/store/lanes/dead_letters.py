@@ -46,6 +46,11 @@ class DeadLetter:
     """The HTTP status of the last attempt; None without a response."""
     detail: str
 
+    def as_candidate(self) -> Candidate:
+        """Return the fields that a filter can match."""
+        record = self.record
+        return Candidate(record.id, record.type, record.line, record.chat, reason=self.reason, at_ms=self.at)
+
 
 _ANY = EventFilter()
 
@@ -68,10 +73,22 @@ class DeadLetters:
         types = self._key.lane_types(subscription)
         while rows := await self._isolation.contain("lane", subscription, self._page(stream, start), types):
             for entry, fields in rows:
-                letter = _letter(subscription, entry, fields)
-                if event_filter.matches(_candidate(letter)):
+                letter = letter_of(subscription, entry, fields)
+                if event_filter.matches(letter.as_candidate()):
                     yield letter
             start = f"({rows[-1][0].decode()}"
+
+    async def by_ids(self, subscription: str, entries: Sequence[str]) -> list[DeadLetter]:
+        """Return the dead letters of a subscription with these ids, without those that do not exist."""
+        stream, types = self._key.lane(subscription, "dead"), self._key.lane_types(subscription)
+        found: list[DeadLetter] = []
+        for page in pages(entries, _PAGE):
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for entry in page:
+                    pipe.xrange(stream, entry, entry)
+                replies = await self._isolation.contain("lane", subscription, pipe.execute(), types)
+            found += [letter_of(subscription, *row) for rows in replies or () for row in rows]
+        return found
 
     async def _page(self, stream: str, start: str) -> list[tuple[bytes, dict[bytes, bytes]]]:
         return list(await self._redis.xrange(stream, start, "+", count=_PAGE))
@@ -111,12 +128,9 @@ class DeadLetters:
         return found
 
 
-def _candidate(letter: DeadLetter) -> Candidate:
-    record = letter.record
-    return Candidate(record.id, record.type, record.line, record.chat, reason=letter.reason, at_ms=letter.at)
+def letter_of(subscription: str, entry: bytes, fields: Mapping[bytes, bytes]) -> DeadLetter:
+    """Return the dead letter of an entry in a lane's stream of them."""
 
-
-def _letter(subscription: str, entry: bytes, fields: Mapping[bytes, bytes]) -> DeadLetter:
     def text(name: str) -> str:
         return fields.get(f"dead_{name}".encode(), b"").decode(errors="replace")
 

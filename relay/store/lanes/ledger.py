@@ -159,15 +159,15 @@ class Ledger:
         """Return the ledger of every subscription that ever had a lane."""
         return [state.ledger for state in await self.states()]
 
-    async def states(self, count_timeout: float | None = None) -> list[LaneState]:
-        """Return the state of every lane, a hundred in one transaction.
+    async def states(self, count_timeout: float | None = None, lanes: Sequence[str] | None = None) -> list[LaneState]:
+        """Return the state of `lanes` (None: every lane), a hundred in one transaction.
 
         Redis's own number of unread entries (`lag`) is an estimate: Redis 7.0 gets it wrong when it loads its
         append-only file. It is used if the counters of the lane confirm it; else the entries are counted, for
-        `count_timeout` seconds in all (None: until they are).
+        `count_timeout` seconds in all (None: until they are; 0: not at all).
         """
         until = None if count_timeout is None else asyncio.get_running_loop().time() + count_timeout
-        streams = await streams_by_lane(self._redis)
+        streams = await streams_by_lane(self._redis, lanes)
         by_stream = sorted(streams, key=streams.__getitem__)  # few topics a page, whose groups are read with it
         states = [
             state
@@ -214,6 +214,8 @@ class Ledger:
         if all(part.unread is not None for part in owed) and ledger.balances:
             return LaneState(ledger, tuple(owed))
         try:
+            if until is not None and until <= asyncio.get_running_loop().time():
+                raise TimeoutError  # noqa: TRY301  before a command is sent, whose connection would be lost with it
             async with asyncio.timeout_at(until):
                 owed = [await self._counted(part) for part in owed]
         except TimeoutError:

@@ -26,11 +26,11 @@ from redis.exceptions import ResponseError
 from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.driver.scripts import Script
-from relay.store.driver.streams import pages
+from relay.store.driver.streams import is_missing_stream, pages
 from relay.store.lanes.audit import Deletion, log_deletion
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from relay.store.driver.client import Redis
 
@@ -50,10 +50,10 @@ async def streams_read(redis: Redis, subscription: str) -> list[str]:
     return _streams_in(await ask(redis.hkeys(redis.key.lane(subscription))))
 
 
-async def streams_by_lane(redis: Redis) -> dict[str, list[str]]:
-    """Return the same for every lane, by subscription; none for a lane whose hash is of a wrong type."""
+async def streams_by_lane(redis: Redis, lanes: Sequence[str] | None = None) -> dict[str, list[str]]:
+    """Return the same for `lanes` (None: every lane), by subscription; none for a hash of a wrong type."""
     streams: dict[str, list[str]] = {}
-    for names in pages(await lane_names(redis), _PAGE):
+    for names in pages(await lane_names(redis) if lanes is None else lanes, _PAGE):
         async with redis.pipeline(transaction=False) as pipe:
             for name in names:
                 pipe.hkeys(redis.key.lane(name))
@@ -78,13 +78,8 @@ async def drop_lane(redis: Redis, subscription: str) -> None:
         pipe.hdel(redis.key.paused, subscription)
         pipe.hdel(redis.key.breakers, subscription)
         for result in await pipe.execute(raise_on_error=False):
-            if isinstance(result, Exception) and not _is_missing_stream(result):
+            if isinstance(result, Exception) and not is_missing_stream(result):
                 raise result
-
-
-def _is_missing_stream(error: Exception) -> bool:
-    """Return True if XGROUP failed because its stream does not exist."""
-    return "requires the key to exist" in str(error)
 
 
 class Position:

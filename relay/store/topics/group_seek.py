@@ -14,14 +14,27 @@ from redis.exceptions import ResponseError
 
 from relay.core.errors import StoreError
 from relay.store.driver.scripts import Script
-from relay.store.driver.streams import count_between, order_of
+from relay.store.driver.streams import count_between, is_missing_stream, order_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from relay.store.driver.client import Redis
 
 _PAGE = 1000
 
 _seek = Script(__package__, "seek_group")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A consumer of a group."""
+
+    name: str
+    pending: int
+    """The number of events that it has read and not acknowledged."""
+    idle_ms: int
+    """Time since it last asked for events, milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +86,30 @@ async def groups_of(redis: Redis, topic: str) -> list[str]:
         return [group["name"].decode(errors="replace") for group in await redis.xinfo_groups(redis.key.topic(topic))]
     except ResponseError:
         return []
+
+
+async def members_of(redis: Redis, groups: Sequence[tuple[str, str]]) -> list[tuple[Member, ...]]:
+    """Return the consumers of each group, which is given by its topic and its name; none for one that is gone."""
+    async with redis.pipeline(transaction=False) as pipe:
+        for topic, group in groups:
+            pipe.xinfo_consumers(redis.key.topic(topic), group)
+        replies: list[Any] = await pipe.execute(raise_on_error=False) if groups else []
+    return [() if isinstance(rows, ResponseError) else _members(rows) for rows in replies]
+
+
+def _members(rows: Sequence[Mapping[str, Any]]) -> tuple[Member, ...]:
+    members = (Member(row["name"].decode(errors="replace"), int(row["pending"]), int(row["idle"])) for row in rows)
+    return tuple(sorted(members, key=lambda member: member.name))
+
+
+async def delete_group(redis: Redis, topic: str, group: str) -> bool:
+    """Delete a consumer group of a topic; return False if there is none."""
+    try:
+        return bool(await redis.xgroup_destroy(redis.key.topic(topic), group))
+    except ResponseError as error:
+        if is_missing_stream(error):
+            return False
+        raise
 
 
 async def plan_seek(redis: Redis, topic: str, group: str, after: str | None) -> Seek:

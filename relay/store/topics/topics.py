@@ -12,7 +12,7 @@ from relay.store.driver.client import ask, ask_together
 from relay.store.driver.streams import count_between, lag_of, order_of, pages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
     from redis.asyncio.client import Pipeline
 
@@ -34,6 +34,8 @@ class GroupState:
     """The number of events that it has not read."""
     pending: int
     """The number of events that it has read and not acknowledged."""
+    is_exact: bool = True
+    """False if the lag is Redis's own number, or an estimate, and was not counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,11 @@ class GroupReading:
         """True if it belongs to a lane."""
         return self.name.startswith(keys.PUSH_GROUP_PREFIX)
 
+    @property
+    def subscriber(self) -> str:
+        """The group's name; for a push lane, the subscription's."""
+        return self.name.removeprefix(keys.PUSH_GROUP_PREFIX)
+
 
 @dataclass(frozen=True, slots=True)
 class TopicReading:
@@ -93,7 +100,7 @@ async def topic_states(redis: Redis, known: Iterable[str]) -> list[TopicState]:
     """Return the state of the topics in `known`, in their order, then of all others that ever had an event."""
     active = list(known)
     readings = await read_topics(redis, await topic_names(redis, active))
-    return [await _state(redis, reading, ACTIVE if reading.name in active else REMOVED) for reading in readings]
+    return [await counted_state(redis, reading, active) for reading in readings]
 
 
 async def topic_names(redis: Redis, known: Iterable[str]) -> list[str]:
@@ -140,14 +147,41 @@ def _group(row: Mapping[str, Any], info: Mapping[str, Any]) -> GroupReading:
     return GroupReading(name, position, lag_of(row, info), int(row["pending"]))
 
 
-async def _state(redis: Redis, reading: TopicReading, state: str) -> TopicState:
+async def counted_state(redis: Redis, reading: TopicReading, active: Container[str]) -> TopicState:
+    """Return the state of a topic, after counting what its groups have not read: all of that is read.
+
+    `active` has the topics of relay.toml.
+    """
     unread = await _unread(redis, reading)
-    groups = [
-        GroupState(
-            group.name.removeprefix(keys.PUSH_GROUP_PREFIX), group.is_push, unread[group.position], group.pending
-        )
+    groups = (
+        GroupState(group.subscriber, group.is_push, unread[group.position], group.pending) for group in reading.groups
+    )
+    return _state_of(reading, active, groups)
+
+
+def estimated_state(reading: TopicReading, active: Container[str]) -> TopicState:
+    """Return the state of a topic without counting: the lags are estimates."""
+    groups = (
+        GroupState(group.subscriber, group.is_push, estimated_lag(reading, group), group.pending, is_exact=False)
         for group in reading.groups
-    ]
+    )
+    return _state_of(reading, active, groups)
+
+
+def estimated_lag(reading: TopicReading, group: GroupReading) -> int:
+    """Return Redis's number of events that a group has not read; where it has none, one by the times of the events."""
+    if group.lag is not None:
+        return group.lag
+    first, last = order_of(reading.first or reading.last), order_of(reading.last)
+    at = order_of(group.position)
+    if at >= last:
+        return 0
+    unread_ms, all_ms = last[0] - max(at, first)[0], last[0] - first[0]
+    return max(reading.events * unread_ms // all_ms, 1) if all_ms else reading.events
+
+
+def _state_of(reading: TopicReading, active: Container[str], groups: Iterable[GroupState]) -> TopicState:
+    state = ACTIVE if reading.name in active else REMOVED
     return TopicState(reading.name, state, reading.events, reading.size, reading.oldest_ms, tuple(groups))
 
 

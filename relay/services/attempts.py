@@ -1,0 +1,72 @@
+"""Delivery attempts and their outcomes."""
+
+from __future__ import annotations
+
+import heapq
+from contextlib import aclosing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from relay.core.access.scopes import Scope
+from relay.core.event_filter import EventFilter
+from relay.services.access import lanes_of
+from relay.services.page import DEFAULT_LIMIT, Page, check_limit, page_of, place_of
+from relay.store.driver.merged_streams import Place, merged
+from relay.store.lanes.attempt_log import SKEW_MS, FoundAttempt, attempt_in, attempts_of, details_of
+
+if TYPE_CHECKING:
+    from relay.core.access.principal import Principal
+    from relay.services.context import Context
+    from relay.store.driver.merged_streams import Entry
+
+_ANY = EventFilter()
+
+
+async def search(
+    context: Context,
+    principal: Principal,
+    subscription: str | None = None,
+    which: EventFilter = _ANY,
+    cursor: str | None = None,
+    limit: int = DEFAULT_LIMIT,
+) -> Page[FoundAttempt]:
+    """Return a page of attempts over all subscriptions, the one that ended last first.
+
+    Raises:
+        NotFound: there is no subscription of that name.
+        Invalid: the cursor or the limit is wrong.
+    """
+    principal.require(Scope.READ)
+    after, limit = place_of(cursor), check_limit(limit)
+    lanes = await lanes_of(context, principal, subscription)
+    streams = {name: context.redis.key.lane(name, "attempts") for name in lanes}
+    since = None if which.since_ms is None else str(max(int(which.since_ms) - SKEW_MS, 0))
+
+    def matching(entry: Entry) -> tuple[Place, FoundAttempt] | None:
+        found = attempt_in(entry.place.name, entry.fields, which)
+        return None if found is None else (entry.place, found)
+
+    page = await page_of(merged(context.redis, streams, newest_first=True, after=after, since=since), limit, matching)
+    details = await details_of(context.redis, [place for place, _ in page.items])
+    attempts = (replace(found, detail=text) for (_, found), text in zip(page.items, details, strict=True))
+    return Page(tuple(attempts), page.next)
+
+
+async def latest(
+    context: Context, principal: Principal, subscription: str | None, which: EventFilter, limit: int
+) -> list[FoundAttempt]:
+    """Return the newest attempts that match, newest first; reads the logs until they are found.
+
+    Raises:
+        NotFound: there is no subscription of that name.
+    """
+    principal.require(Scope.READ)
+    found: list[FoundAttempt] = []
+    for lane in await lanes_of(context, principal, subscription):
+        most = len(found) + limit
+        async with aclosing(attempts_of(context.redis, lane, which)) as newest_first:
+            async for attempt in newest_first:
+                found.append(attempt)
+                if len(found) == most:
+                    break
+    return heapq.nlargest(limit, found, key=lambda each: each.attempt.at_ms)

@@ -1,0 +1,63 @@
+"""The audit: what operators and teams changed, who, when and why."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from relay.core.access.scopes import Scope
+from relay.core.event_filter import EventFilter
+from relay.services.page import DEFAULT_LIMIT, Page, check_limit, page_of, place_of
+from relay.store.audit import AuditRecord, record_of, records
+from relay.store.driver.merged_streams import merged
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from relay.core.access.principal import Principal
+    from relay.services.context import Context
+    from relay.store.driver.merged_streams import Entry
+
+_ANY = EventFilter()
+
+
+async def search(
+    context: Context,
+    principal: Principal,
+    which: EventFilter = _ANY,
+    cursor: str | None = None,
+    limit: int = DEFAULT_LIMIT,
+) -> Page[AuditRecord]:
+    """Return a page of changes, newest first; a team gets its own.
+
+    Raises:
+        Invalid: the cursor or the limit is wrong.
+    """
+    principal.require(Scope.READ)
+    after, limit = place_of(cursor), check_limit(limit)
+    since, until = _bound(which.since_ms), _bound(which.until_ms)
+
+    def matching(entry: Entry) -> AuditRecord | None:
+        found = record_of(entry.place.id.encode(), entry.fields)
+        return found if _sees(principal, found) and which.matches(found.as_candidate()) else None
+
+    streams = {"": context.redis.key.audit}
+    entries = merged(context.redis, streams, newest_first=True, after=after, since=since, until=until)
+    return await page_of(entries, limit, matching)
+
+
+async def export(context: Context, principal: Principal, which: EventFilter = _ANY) -> AsyncGenerator[AuditRecord]:
+    """Yield all changes that match, newest first."""
+    principal.require(Scope.READ)
+    async with aclosing(records(context.redis, which)) as newest_first:
+        async for found in newest_first:
+            if _sees(principal, found):
+                yield found
+
+
+def _bound(ms: float | None) -> str | None:
+    return None if ms is None else str(max(round(ms), 0))
+
+
+def _sees(principal: Principal, found: AuditRecord) -> bool:
+    return principal.is_operator or principal.owns(getattr(found, "team", None))

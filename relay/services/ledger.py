@@ -1,0 +1,44 @@
+"""The ledger: where every event is, and whether the numbers balance; for operators."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from relay.store.inbox.refusals import refused_counts
+from relay.store.lanes.ledger import LaneLedger, Ledger, Totals
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from relay.core.access.principal import Principal
+    from relay.services.context import Context
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """The ledger at one moment."""
+
+    totals: Totals
+    unmatched: Mapping[str, int]
+    """Events that matched no topic, by type."""
+    refused: Mapping[str, int]
+    """Requests that the ingress refused, by code."""
+    subscriptions: tuple[LaneLedger, ...]
+    is_exact: bool
+    """False if what a subscription waits for was not counted, but is what makes its ledger balance."""
+
+    @property
+    def balances(self) -> bool:
+        """True if every event is accounted for."""
+        return self.totals.balances and all(lane.balances for lane in self.subscriptions)
+
+
+async def read(context: Context, principal: Principal, *, is_exact: bool = False) -> Books:
+    """Return the ledger; with `is_exact`, events are counted where Redis's own number is in doubt."""
+    principal.require_operator()
+    ledger = Ledger(context.redis)
+    totals, unmatched, refused = await ledger.totals(), await ledger.unmatched(), await refused_counts(context.redis)
+    states = await ledger.states(count_timeout=None if is_exact else 0)
+    lanes = tuple(state.ledger for state in states)
+    return Books(totals, unmatched, refused, lanes, all(state.is_exact for state in states))

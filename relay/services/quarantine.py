@@ -1,0 +1,127 @@
+"""The quarantine: looking at webhooks that could not be parsed, retrying them and dropping them; for operators."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from relay.core.access.scopes import Scope
+from relay.core.errors import NotFound
+from relay.core.event import Dialect
+from relay.core.event_filter import EventFilter
+from relay.linq.payloads.decode import decode
+from relay.services.page import DEFAULT_LIMIT, Page, check_limit, page_of, place_of
+from relay.store.driver.merged_streams import merged
+from relay.store.inbox.claims import claim_of
+from relay.store.inbox.quarantine import Quarantine, QuarantinedBody, Readable, body_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from relay.core.access.principal import Principal
+    from relay.services.context import Context
+    from relay.store.driver.merged_streams import Entry
+
+_SKEW_MS = 60_000  # tolerated lead of our clock over Redis's, which orders the entries
+_COUNT = 50  # bodies of up to 1 MiB that are read at a time
+_ANY = EventFilter()
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """The result of a retry; of a dry run, `accepted` is what could be parsed."""
+
+    accepted: int
+    repeats: int
+    """Duplicates of events that were accepted before."""
+    unreadable: int
+
+
+async def search(
+    context: Context,
+    principal: Principal,
+    which: EventFilter = _ANY,
+    cursor: str | None = None,
+    limit: int = DEFAULT_LIMIT,
+) -> Page[QuarantinedBody]:
+    """Return a page of quarantined webhooks, oldest first.
+
+    Raises:
+        Invalid: the cursor or the limit is wrong.
+    """
+    principal.require_operator()
+    after, limit = place_of(cursor), check_limit(limit)
+    since = None if which.since_ms is None else str(max(int(which.since_ms) - _SKEW_MS, 0))
+
+    def matching(entry: Entry) -> QuarantinedBody | None:
+        body = body_of(entry.place.id.encode(), entry.fields)
+        return body if which.matches(body.as_candidate()) else None
+
+    streams = {"": context.redis.key.quarantine}
+    return await page_of(merged(context.redis, streams, after=after, since=since, count=_COUNT), limit, matching)
+
+
+async def every(context: Context, principal: Principal, which: EventFilter = _ANY) -> AsyncIterator[QuarantinedBody]:
+    """Yield all quarantined webhooks that match, oldest first; reads all of them."""
+    principal.require_operator()
+    async for body in _every(context, which):
+        yield body
+
+
+async def get(context: Context, principal: Principal, entry: str) -> QuarantinedBody:
+    """Return a quarantined webhook.
+
+    Raises:
+        NotFound: there is none with that id.
+    """
+    principal.require_operator()
+    if body := await Quarantine(context.redis).get(entry):
+        return body
+    raise NotFound(f'no quarantined webhook "{entry}"; it may have been retried or dropped')
+
+
+async def retry(
+    context: Context, principal: Principal, which: EventFilter, why: str = "", *, dry_run: bool = False
+) -> Retried:
+    """Parse quarantined webhooks again; those that can be parsed now are accepted as events."""
+    principal.require_operator(Scope.ADMIN)
+    found = [_parse(body) async for body in _every(context, which)]
+    readable = [event for event in found if event is not None]
+    accepted, repeats = len(readable), 0
+    if readable and not dry_run:
+        await context.record(principal, "quarantine retry", "quarantine", len(readable), why)
+        window_ms = round(context.settings.relay_dedupe_window * 1000)
+        accepted, repeats = await Quarantine(context.redis).retry(readable, window_ms, context.now_ms)
+    return Retried(accepted, repeats, len(found) - len(readable))
+
+
+async def drop(context: Context, principal: Principal, which: EventFilter, why: str, *, dry_run: bool = False) -> int:
+    """Delete quarantined webhooks; return their number, which the ledger keeps."""
+    principal.require_operator(Scope.ADMIN)
+    entries = [body.entry async for body in _every(context, which)]
+    if dry_run or not entries:
+        return len(entries)
+    await context.record(principal, "quarantine drop", "quarantine", len(entries), why)
+    dropped = await Quarantine(context.redis).drop(entries)
+    log.warning("quarantine.dropped", bodies=dropped, why=why)
+    return dropped
+
+
+async def _every(context: Context, which: EventFilter) -> AsyncIterator[QuarantinedBody]:
+    async for body in Quarantine(context.redis).all():
+        if which.matches(body.as_candidate()):
+            yield body
+
+
+def _parse(body: QuarantinedBody) -> Readable | None:
+    """Return the event of a quarantined body; None if it still cannot be parsed."""
+    try:
+        dialect = Dialect(body.dialect)
+        event = decode(dialect, body.body, body.line).event
+    except Exception:  # noqa: BLE001  a body that broke the router can break this too; it stays in quarantine
+        return None
+    return Readable(body.entry, event.id, event.type, claim_of(dialect, body.line, body.body))

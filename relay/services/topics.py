@@ -1,0 +1,120 @@
+"""Topics: their size, age and readers, and dropping one that the rules no longer have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from relay.core.access.scopes import Scope
+from relay.core.errors import Conflict, NotFound
+from relay.services.access import group_visibility, topics_of
+from relay.store.lanes.topic_drop import DroppedTopic, drop_topic
+from relay.store.topics.registry import UnknownTopic
+from relay.store.topics.topics import REMOVED, GroupState, counted_state, estimated_state, read_topics
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from relay.core.access.principal import Principal
+    from relay.core.config.topics import Topic
+    from relay.services.context import Context
+    from relay.store.topics.topics import TopicState as StoredState
+
+
+@dataclass(frozen=True, slots=True)
+class TopicState:
+    """The size and age of a topic, with those of its consumer groups that the principal sees."""
+
+    name: str
+    state: str
+    """`active`, or `removed` if the rules no longer have it."""
+    events: int
+    """The number of kept events."""
+    size: int
+    """Bytes of Redis's memory."""
+    oldest_ms: int | None
+    """Time of routing of the oldest, Unix milliseconds."""
+    groups: tuple[GroupState, ...]
+    rules: Topic | None
+    """Its table in the rules; None if it was removed."""
+
+    @property
+    def unread(self) -> int:
+        """The number of events that the reader furthest behind has not handled."""
+        return max((group.lag + group.pending for group in self.groups), default=0)
+
+
+async def list_states(context: Context, principal: Principal, *, is_exact: bool = False) -> list[TopicState]:
+    """Return the state of the topics: those of the rules in their order, then all that ever had an event.
+
+    With `is_exact`, the lags are counted, which reads what no group has read; else they are Redis's own numbers.
+    """
+    principal.require(Scope.READ)
+    return await read_states(context, principal, await topics_of(context, principal), is_exact=is_exact)
+
+
+async def get_state(context: Context, principal: Principal, name: str, *, is_exact: bool = False) -> TopicState:
+    """Return the state of one topic.
+
+    Raises:
+        NotFound: there is none of that name.
+    """
+    principal.require(Scope.READ)
+    names = await topics_of(context, principal)
+    if name not in names:
+        raise _unknown(name, names)
+    [state] = await read_states(context, principal, [name], is_exact=is_exact)
+    return state
+
+
+async def droppable(context: Context, principal: Principal, name: str, *, even_unread: bool = False) -> TopicState:
+    """Return the state of a topic that `drop` would delete.
+
+    Raises:
+        NotFound: there is none of that name.
+        Conflict: the rules have it, or a reader has unread events and `even_unread` is not set.
+    """
+    principal.require_operator(Scope.ADMIN)
+    topic = await get_state(context, principal, name, is_exact=True)
+    if topic.state != REMOVED:
+        raise Conflict(f"{name} is still in {context.settings.relay_config}; remove it there first, or it starts again")
+    behind = [group for group in topic.groups if group.lag + group.pending]
+    if behind and not even_unread:
+        readers = ", ".join(f"{group.name} {group.lag} unread and {group.pending} pending" for group in behind)
+        raise Conflict(f"{name} has events that are not handled yet ({readers}); --force drops them too")
+    return topic
+
+
+async def drop(
+    context: Context, principal: Principal, name: str, why: str = "", *, even_unread: bool = False
+) -> DroppedTopic:
+    """Delete a topic that the rules no longer have, with its events and consumer groups.
+
+    Raises:
+        NotFound, Conflict: as `droppable`.
+    """
+    topic = await droppable(context, principal, name, even_unread=even_unread)
+    await context.record(principal, "topics drop", name, topic.events, why)
+    return await drop_topic(context.redis, name)
+
+
+async def read_states(
+    context: Context, principal: Principal, names: Sequence[str], *, is_exact: bool = False
+) -> list[TopicState]:
+    """Return the state of the topics of these names, all of which the principal must see."""
+    config = await context.config()
+    rules = {topic.name: topic for topic in config.topics}
+    found = []
+    for reading in await read_topics(context.redis, names):
+        stored = await counted_state(context.redis, reading, rules) if is_exact else estimated_state(reading, rules)
+        groups = filter(group_visibility(config, principal), stored.groups)
+        found.append(_seen(stored, tuple(groups), rules.get(stored.name)))
+    return found
+
+
+def _seen(stored: StoredState, groups: tuple[GroupState, ...], rules: Topic | None) -> TopicState:
+    return TopicState(stored.name, stored.state, stored.events, stored.size, stored.oldest_ms, groups, rules)
+
+
+def _unknown(name: str, known: Sequence[str]) -> NotFound:
+    return NotFound(str(UnknownTopic(name, known)))
