@@ -102,7 +102,7 @@ class PageSettings(TelemetrySettings):
     @field_validator("relay_page_proxies", "relay_page_users")
     @classmethod
     def _goes_with_the_header(cls, value: Any, info: ValidationInfo) -> Any:
-        """Refuse a header that anyone could send, or that lets nobody in."""
+        """Refuse a header that anyone could send, or that no user can use."""
         if info.data.get("relay_page_user_header") is not None and not value:
             raise ValueError(_NO_PROXIES if info.field_name == "relay_page_proxies" else _NO_USERS)
         return value
