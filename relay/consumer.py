@@ -27,7 +27,8 @@ from relay.core.errors import StoreError
 from relay.store import keys
 from relay.store.driver.client import REDIS_ERRORS, WORKER_TIMEOUT, open_redis, retry_until_redis_answers
 from relay.store.driver.streams import ensure_group, is_missing_group
-from relay.store.isolation import is_wrong_type
+from relay.store.isolation import WrongKey, is_wrong_type, repair_of
+from relay.store.topics.pull.group import CLAIM_AFTER, LONG_IDLE_MS, RETURNED
 from relay.store.topics.record import Record, record_of
 from relay.store.topics.registry import UnknownTopic, find_topic
 
@@ -40,14 +41,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Consumer", "Record", "StoreError", "UnknownTopic", "consume"]
 
-RETURNED = "relay:returned"
-"""The member of a group that holds the events which members have handed back, until the next one takes them."""
-
 _RESERVED_MEMBERS = "relay:"
 _BLOCK_MS = 1000
 _RETURNED_EVERY = 1.0  # seconds between two looks for events that were handed back
 _PAGE = 100
-_LONG_IDLE_MS = 10 * 365 * 24 * 3600 * 1000  # longer than any `claim_after`: the mark of an event that was handed back
 _TOPIC_GRACE = 10.0  # seconds that a topic may be unknown: the relay may be about to read a new relay.toml
 _ACK_EVERY = 1.0  # maximum seconds from the end of a handler to its acknowledgement
 
@@ -64,7 +61,7 @@ def consume(  # noqa: PLR0913  all but the first are keyword-only
     group: str,
     member: str | None = None,
     start: str = "0",
-    claim_after: float = 300.0,
+    claim_after: float = CLAIM_AFTER,
     key_prefix: str = keys.DEFAULT_PREFIX,
 ) -> Consumer:
     """Return a consumer of `topic` in `group`, from the Redis at `url`; use it with `async with`.
@@ -134,7 +131,7 @@ class Consumer:
         """Give all pending events of this member to `RETURNED`, from where the next member takes them."""
         while entries := await self._pending_of(self._member):
             claimed = await self._redis.xclaim(
-                self._stream, self._group, RETURNED, 0, entries, idle=_LONG_IDLE_MS, justid=True
+                self._stream, self._group, RETURNED, 0, entries, idle=LONG_IDLE_MS, justid=True
             )
             if gone := set(entries) - set(claimed):  # trimmed while they were pending
                 await self._redis.xack(self._stream, self._group, *gone)
@@ -205,7 +202,7 @@ class Consumer:
                 if not is_wrong_type(error):
                     raise
                 message = (
-                    f"{self._stream} is not a stream: another program has overwritten it; rename or delete the key"
+                    f"{self._stream} is not a stream: {repair_of([WrongKey(self._stream, 'another type', 'stream')])}"
                 )
                 raise StoreError(message) from error
 
@@ -247,7 +244,7 @@ class Consumer:
         entries = await self._pending_of(RETURNED)
         if not entries:
             return []
-        least_idle = _LONG_IDLE_MS // 2
+        least_idle = LONG_IDLE_MS // 2
         return list(await self._redis.xclaim(self._stream, self._group, self._member, least_idle, entries))
 
     async def _renew_claims(self) -> None:

@@ -37,17 +37,34 @@ def check(*, view: View) -> None:
     warnings = _warnings(config)
     if view.json:
         print_json(
-            {"ok": True, "topics": len(config.topics), "subscriptions": len(config.subscriptions), "warnings": warnings}
+            {
+                "ok": True,
+                "topics": len(config.topics),
+                "subscriptions": len(config.subscriptions),
+                "teams": len(config.teams),
+                "warnings": warnings,
+            }
         )
         return
     rows = [(topic.name, ", ".join(topic.events), _lines(topic), _conditions(topic)) for topic in config.topics]
     print_table("Topics", ("name", "events", "lines", "conditions"), rows, view)
     if config.subscriptions:
         subscriptions = [
-            (each.name, each.topic, masked_url(each.url), " ".join(map(format_duration, each.retry)) or "never")
+            (
+                each.name,
+                each.topic,
+                each.team,
+                masked_url(each.url),
+                " ".join(map(format_duration, each.retry)) or "never",
+            )
             for each in config.subscriptions
         ]
-        print_table("Push subscriptions", ("name", "topic", "url", "retry after"), subscriptions, view)
+        print_table("Push subscriptions", ("name", "topic", "team", "url", "retry after"), subscriptions, view)
+    if config.teams:
+        teams = [
+            (each.name, ", ".join(each.topics), each.contact, ", ".join(each.egress or ())) for each in config.teams
+        ]
+        print_table("Teams", ("name", "topics", "contact", "egress"), teams, view)
     for warning in warnings:
         say(f"warning: {warning}", fg="yellow")
     say(f"{path} is valid.", fg="green")

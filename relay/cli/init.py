@@ -36,6 +36,13 @@ events = ["*"]                            # event types: "message.received", "me
 # url = "https://bot.example.com/hooks/linq"
 # secret = "env:BOT_SECRET"               # signs what is sent; the receiver verifies with it
 # retry = ["5s", "30s", "2m", "10m"]      # waits before attempts 2, 3, ...; ms s m h d
+# team = "crm"                            # its team sees it: backlog, attempts, dead letters
+
+# A team helps itself, with tokens: `relay token create --team crm` prints one.
+# [[teams]]
+# name = "crm"
+# topics = ["everything"]                 # what it may read and subscribe to; ["*"] for all
+# contact = "#crm-oncall"
 """
 
 ENVIRONMENT = """\

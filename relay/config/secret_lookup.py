@@ -73,7 +73,9 @@ def _checked(key_path: KeyPath, text: str, before: Mapping[KeyPath, str]) -> str
 def endpoints_of(config: RelayConfig, found: Found) -> Mapping[str, Endpoint]:
     """Return the endpoints of the subscriptions of `config` by name; no value may be missing in `found`."""
     return {
-        subscription.name: endpoint_of(subscription, found["subscriptions", position], config.egress)
+        subscription.name: endpoint_of(
+            subscription, found["subscriptions", position], config.egress_of(subscription.team)
+        )
         for position, subscription in enumerate(config.subscriptions)
     }
 

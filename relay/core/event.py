@@ -50,6 +50,8 @@ class VerifiedWebhook(NamedTuple):
     """The `gen` of the Linq subscription whose secret verified it; 0 if there is none."""
     trace: str | None = None
     """Linq's trace id."""
+    remote: str | None = None
+    """IP address from which it came: of Linq, or of the load balancer in front."""
 
 
 class PayloadFields(NamedTuple):

@@ -11,6 +11,8 @@ From acceptance to a topic
     relay:quarantine            stream    valid signature, but unparsable; until an operator drops or retries it
     relay:topic:<topic>         stream    routed events, the public interface for pull subscribers
     relay:topic:<topic>:held    stream    events of a topic whose stream was overwritten, until it is repaired
+    relay:topic:<topic>:places  hash      by pull group that reads over HTTP: the id after which it resumes if its group
+                                          gets lost; until the group or the topic is deleted
     relay:topics                set       names of topics that relay.toml ever had, or that ever had an event
 
 The lane of a push subscription (its position in its topic)
@@ -165,6 +167,10 @@ class Keyspace:
     def held(self, topic_name: str) -> str:
         """Return the key of a topic's events that wait until its stream, which was overwritten, is repaired."""
         return f"{self.topic(topic_name)}:held"
+
+    def places(self, topic_name: str) -> str:
+        """Return the key of the places where the topic's pull groups resume if they get lost."""
+        return f"{self.topic(topic_name)}:places"
 
     def lane(self, subscription: str, part: str = "") -> str:
         """Return a key of a lane: its hash, or with `part` another of its keys."""

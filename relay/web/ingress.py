@@ -177,10 +177,10 @@ class Ingress:
         if webhook.dialect is Dialect.V2:
             if not secrets:
                 raise SecretUnknown("LINQ_V2_WEBHOOK_SECRET is not set")
-            return verify_v2(webhook.headers, webhook.body, secrets)
+            return verify_v2(webhook.headers, webhook.body, secrets, webhook.remote)
         if not secrets:
             raise self._unknown(webhook.target)
-        return verify_v3(webhook.headers, webhook.body, secrets, self._parts.clock())
+        return verify_v3(webhook.headers, webhook.body, secrets, self._parts.clock(), webhook.remote)
 
     @staticmethod
     def _unknown(target: Target) -> SecretUnknown:

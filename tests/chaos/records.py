@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from tests.chaos.teams import PROMPT
 from tests.chaos.timeline import Timeline
 
 DELETE_LANE_GROUPS, DELETE_CONSUMERS = "delete-lane-groups", "delete-consumers"
@@ -12,8 +13,10 @@ _DELETIONS = {DELETE_LANE_GROUPS, DELETE_CONSUMERS}
 """The only faults after which the relay repeats settled pushes: the record of them is deleted."""
 STARVE_DESCRIPTORS, SILENCE_DNS = "starve-descriptors", "silence-dns"
 HOLD_CONNECTIONS, TURN_HOSTILE = "hold-connections", "turn-hostile"
-_IN_FLIGHT = 10.0
-"""Seconds that a push may have been in flight when the record was deleted; its response no longer counts."""
+_NOTICED_WITHIN = 60.0
+"""Seconds from a deletion until the lane notices it, at most. What is settled meanwhile is repeated as well, as is what
+was in flight.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,21 @@ class Records:
         return self.pushes - sum(len(team.times) - team.times.count(0) for team in self.teams.values())
 
     @property
+    def prompt_pushes(self) -> int:
+        """Number of pushes to teams that respond at once."""
+        return sum(sum(team.times) for name, team in self.teams.items() if name in PROMPT)
+
+    @property
+    def prompt_repeats(self) -> int:
+        """Number of their repeats that no deletion explains."""
+        return sum(
+            self.deletion_before(name, repeat) is None
+            for name, team in self.teams.items()
+            for repeat in team.repeats
+            if name in PROMPT
+        )
+
+    @property
     def repeats_of_deletions(self) -> int:
         """Number of repeats that come from the deletion of their lane's group or consumer."""
         return sum(
@@ -127,7 +145,7 @@ class Records:
             for fault in self.faults
             if fault.kind in _DELETIONS
             and team in fault.targets
-            and repeat.first - _IN_FLIGHT < fault.ended
+            and repeat.first - _NOTICED_WITHIN < fault.ended
             and fault.began < repeat.again
         ]
         return found[-1] if found else None

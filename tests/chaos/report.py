@@ -67,6 +67,8 @@ def totals_of(records: Records) -> dict[str, Any]:
         "repeats": repeats - owed,
         "repeats_share": round((repeats - owed) / pushes, 6) if pushes else 0.0,
         "repeats_of_deletions": owed,
+        "prompt_pushes": records.prompt_pushes,
+        "prompt_repeats": records.prompt_repeats,
         "dead_letters": sum(len(team.dead) for team in records.teams.values()),
         "ledger_balances": bool(records.ledger.get("balances")),
     }

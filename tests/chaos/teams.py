@@ -74,6 +74,9 @@ TEAMS = (
     *(Team(name, "far", options='timeout = "3s"') for name in FAR),
 )
 
+PROMPT = frozenset({"good", "flapping", "erring", "hasty", STRICT})
+"""Teams that respond at once, whatever the response is; a worker that ends has few of their requests in flight."""
+
 
 def topic_wants(topic: str, number: int) -> bool:
     """Return True if the event belongs in the topic."""

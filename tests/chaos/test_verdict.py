@@ -204,20 +204,22 @@ def test_repeats_after_group_deletion_are_counted_apart() -> None:
         Repeat(3, 19, 21),
         Repeat(3, 25, 26),
         Repeat(3, 19, 19.5),
-    ]  # the second: its first push began before the deletion and ended after it
+    ]  # the second: it was settled before the lane noticed the deletion
     records.teams["good"] = replace(records.teams["good"], repeats=repeats)
     totals = totals_of(records)
     assert (totals["repeats"], totals["repeats_of_deletions"]) == (1, 2)
     assert not records.deletion_before("flapping", repeats[0])
-    assert not records.deletion_before("good", Repeat(3, 40, 41))
+    assert not records.deletion_before("good", Repeat(3, 90, 91))
 
 
 def test_too_many_repeats_break_the_promise_in_a_long_run(monkeypatch: pytest.MonkeyPatch) -> None:
     records = team_with("good", 3, 2)(perfect_run())
     assert all(promise.is_kept for promise in judge(records))
-    monkeypatch.setattr(verdict, "LONG_ENOUGH", records.pushes)
+    records.teams["good"] = replace(records.teams["good"], repeats=[Repeat(3, 19, 21)])
+    records.teams["dripping"] = replace(records.teams["dripping"], repeats=[Repeat(4, 19, 21)] * 20)
+    monkeypatch.setattr(verdict, "LONG_ENOUGH", records.prompt_pushes)
     [broken] = [promise for promise in judge(records) if not promise.is_kept]
-    assert broken.broken[0].startswith(f"1 of {records.pushes} ")
+    assert broken.broken[0].startswith(f"1 of {records.prompt_pushes} ")
 
 
 def test_long_list_of_events_is_truncated() -> None:

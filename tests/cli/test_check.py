@@ -82,7 +82,7 @@ def test_valid_config_is_shown() -> None:
 
 def test_valid_config_in_json() -> None:
     Path("relay.toml").write_text(GOOD)
-    assert invoke("check", "--json").json == {"ok": True, "topics": 2, "subscriptions": 1, "warnings": []}
+    assert invoke("check", "--json").json == {"ok": True, "topics": 2, "subscriptions": 1, "teams": 0, "warnings": []}
 
 
 def test_relay_config_chooses_the_file(monkeypatch: pytest.MonkeyPatch) -> None:

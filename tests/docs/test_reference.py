@@ -99,7 +99,7 @@ def test_every_key_of_relay_toml_is_listed() -> None:
 
 def test_every_table_of_relay_toml_is_listed() -> None:
     text = page("configuration.md").text
-    for heading in ("[[topics]]", "[[subscriptions]]", "[egress]", "[alerts]", "[linq]", "[linq.v2]"):
+    for heading in ("[[topics]]", "[[subscriptions]]", "[[teams]]", "[egress]", "[alerts]", "[linq]", "[linq.v2]"):
         assert f"## `{heading}`" in text
 
 

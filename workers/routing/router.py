@@ -33,7 +33,7 @@ from relay.store.inbox.chat_lines import ChatLines
 from relay.store.inbox.inbox import Feed, Inbox, InboxEntry, Move, NotPrepared, Permit, compile_feeds, parts_of
 from relay.store.isolation import Isolation, checking_types
 from relay.store.lanes.lane import Lane
-from relay.store.topics.record import fields_of
+from relay.store.topics.record import Proof, fields_of
 from relay.store.topics.registry import register_topics
 from workers.routing.decoder import Undecodable, decode_batch, poisoned
 from workers.routing.route_spans import RouteSpans
@@ -231,10 +231,22 @@ def _move(entry: InboxEntry, event: Event | Undecodable, index: TopicIndex) -> M
     if isinstance(event, Event):
         try:
             topics = index.match(event)
-            fields = fields_of(event, entry.at, entry.webhook_id, entry.body) if topics else (event.type,)
+            if not topics:
+                return Move(entry.entry, topics, (event.type,), len(entry.body))
+            fields = fields_of(event, entry.at, entry.webhook_id, entry.body, _via(entry, event))
             return Move(entry.entry, topics, fields, len(entry.body))
         except Exception as error:  # noqa: BLE001  see `poisoned`
             event = poisoned(entry, error, event)
     quarantine_fields = quarantine.fields_of(entry.dialect, entry.line, entry.body, event.reason, entry.at)
-    pairs = {**quarantine_fields, "webhook_id": entry.webhook_id}.items()
+    pairs = {**quarantine_fields, "webhook_id": entry.webhook_id, "via": entry.via}.items()
     return Move(entry.entry, (), [part for pair in pairs for part in pair], len(entry.body), quarantined=True)
+
+
+def _via(entry: InboxEntry, event: Event) -> str:
+    """Return the origin of an event, as its topics' entries have it; empty if it is not known."""
+    if not entry.via:
+        return ""
+    if entry.line:
+        return f"{Proof.URL} {entry.via}"
+    proof = Proof.PAYLOAD if event.fields.line else Proof.CHAT if event.line else Proof.NONE
+    return f"{proof} {entry.via}"

@@ -14,6 +14,7 @@ from relay.core.config.egress import Egress
 from relay.core.config.endpoint import Auth
 from relay.core.config.linq import LinqConfig, LinqV2
 from relay.core.config.relay_toml import AttemptBounds, DeadBounds, Subscription
+from relay.core.config.teams import Team
 from relay.core.config.topics import Topic
 
 if TYPE_CHECKING:
@@ -77,6 +78,13 @@ narrow the topic, each as in a topic; the rest is counted as `filtered`. What is
         DeadBounds,
         """The bounds of what `relay dead list` shows. Beyond them the oldest dead letters are deleted, logged
 (`dead_letters.discarded`) and counted in the ledger.""",
+    ),
+    _Section(
+        "`[[teams]]`",
+        Team,
+        """A team that helps itself, with tokens for the API and the page: what it sees, and how to make a token for it,
+is in [teams.md](teams.md). Teams can also be made without the file (`relay teams create`); a team of the file wins over
+one of the same name.""",
     ),
     _Section(
         "`[egress]`",

@@ -6,6 +6,7 @@ between the check and the connection (DNS rebinding).
     never          link-local and metadata, multicast, unspecified, broadcast, reserved; in every embedding
     only if named  loopback: the url must contain the address or `localhost`; a name that resolves to it is refused
     allow          if the key is present, the host or the address must be in it
+    of a team      if it has a list (`[[teams]]`), the host or the address must be in that too
 """
 
 from __future__ import annotations
@@ -72,6 +73,9 @@ def _destination(text: str) -> str:
     return host
 
 
+Destination = Annotated[str, AfterValidator(_destination)]
+
+
 class Egress(Table):
     """The `[egress]` table: the destinations that push deliveries may connect to.
 
@@ -79,10 +83,15 @@ class Egress(Table):
     link-local, multicast and the like.
     """
 
-    allow: Annotated[tuple[Annotated[str, AfterValidator(_destination)], ...] | None, Field(min_length=1)] = None
+    allow: Annotated[tuple[Destination, ...] | None, Field(min_length=1)] = None
     """Allowed destinations: hosts, names below a domain, addresses and networks, such as `["hooks.example.com",
     "*.internal", "10.0.0.0/8", "2001:db8::/32"]`. Absent: every destination that is not always refused.
     """
+
+    @property
+    def _list(self) -> str:
+        """The place of the list, for errors."""
+        return "allow of [egress]"
 
     @cached_property
     def _networks(self) -> tuple[Network, ...]:
@@ -103,7 +112,7 @@ class Egress(Table):
                 return f"{_described(name, address, equivalent)} is loopback; write the address itself in the url"
         if self.allow is None or self._has_host(name) or self._has_address(equivalents):
             return None
-        return f"{_described(name, address, address)} is not in allow of [egress]"
+        return f"{_described(name, address, address)} is not in {self._list}"
 
     def url_refusal(self, url: str) -> str | None:
         """Return the reason why `url` is refused whatever its host resolves to; None if that depends on the address.
@@ -122,7 +131,7 @@ class Egress(Table):
             return self.refusal(host, address)
         if self.allow is None or self._networks or self._has_host(host):
             return None
-        return f"{host} is not in allow of [egress]"
+        return f"{host} is not in {self._list}"
 
     def _has_host(self, host: str) -> bool:
         labels = host.split(".")
@@ -135,6 +144,30 @@ class Egress(Table):
 
     def _covers(self, address: Address) -> bool:
         return any(address in network for network in self._networks)
+
+
+class TeamEgress(Egress):
+    """The destinations of a team's subscriptions: its own list, within that of the relay."""
+
+    relay: Egress
+    """`[egress]`, which must allow the destination as well."""
+    team: str
+
+    @property
+    def _list(self) -> str:
+        return f'egress of the team "{self.team}"'
+
+    def refusal(self, host: str, address: Address) -> str | None:
+        """Return the reason why the relay must not connect to `host` at `address` for the team; None if it may."""
+        return self.relay.refusal(host, address) or super().refusal(host, address)
+
+    def url_refusal(self, url: str) -> str | None:
+        """Return the reason why `url` is refused whatever its host resolves to; None if that depends on the address.
+
+        Raises:
+            ValueError: it is not a URL.
+        """
+        return self.relay.url_refusal(url) or super().url_refusal(url)
 
 
 def _names_loopback(host: str) -> bool:

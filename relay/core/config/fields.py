@@ -85,7 +85,8 @@ def one_or_more(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+Name = Annotated[str, Field(pattern=NAME)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
 Line = Annotated[str, AfterValidator(_line)]
 Url = Annotated[str, AfterValidator(checked_url)]

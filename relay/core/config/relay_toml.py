@@ -8,31 +8,28 @@ mistake with its line in the file. Nothing outside the text is read here: secret
 from __future__ import annotations
 
 import tomllib
-from collections import Counter
-from contextlib import suppress
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StrictBool, ValidationError, model_validator
 
 from relay.core.config.alerts import Alerts
+from relay.core.config.contradictions import contradictions, rows_of
 from relay.core.config.egress import Egress
 from relay.core.config.endpoint import EndpointTable
 from relay.core.config.fields import Duration, Line, Name, Pattern, Size, Table
 from relay.core.config.linq import LinqConfig
+from relay.core.config.teams import Team, TeamName
 from relay.core.config.toml_positions import TomlPositions
 from relay.core.config.topics import Topic, TopicIndex
 from relay.core.durations import format_duration, parse_duration
 from relay.core.errors import ConfigError, Problem
 from relay.core.event import Freshness
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 DEFAULT_RETRY = ("5s", "15s", "30s", "1m", "2m", "3m", "5m", "6m", "7m")
 """Ten attempts over about 25 minutes, as Linq itself retries (https://docs.linqapp.com/guides/webhooks)."""
 
-_REQUIRED_LISTS = {("topics", "events"), ("subscriptions", "secret")}
+_REQUIRED_LISTS = {("topics", "events"), ("subscriptions", "secret"), ("teams", "topics")}
 
 
 class AttemptBounds(Table):
@@ -64,6 +61,10 @@ class Subscription(EndpointTable):
     """Unique name: letters, digits, `.`, `_` and `-`, at most 64, such as `"crm"`."""
     topic: str
     """Name of the topic whose events are delivered; it must be defined in the same file."""
+    team: TeamName | None = None
+    """Name of the team that owns the subscription, such as `"crm"`; it must be defined in the same file, and be granted
+    the topic. Absent: it belongs to the operators, and no team sees it.
+    """
     retry: tuple[Duration, ...] = tuple(map(parse_duration, DEFAULT_RETRY))
     """Waits before the second, third, ... attempt, such as `["5s", "1m", "5m"]`; after the last one, the delivery
     becomes a dead letter. Default: ten attempts over about 25 minutes, as Linq itself retries; `[]` is a single
@@ -146,6 +147,8 @@ class RelayConfig(Table):
     """The `[egress]` table: the destinations that push deliveries may connect to."""
     alerts: Alerts | None = None
     """The `[alerts]` table: webhooks about problems. Absent: none are sent."""
+    teams: tuple[Team, ...] = ()
+    """The `[[teams]]` tables."""
     topics: tuple[Topic, ...] = ()
     """The `[[topics]]` tables."""
     subscriptions: tuple[Subscription, ...] = ()
@@ -155,6 +158,21 @@ class RelayConfig(Table):
     def index(self) -> TopicIndex:
         """Topics compiled for matching."""
         return TopicIndex(self.topics)
+
+    @cached_property
+    def topic_names(self) -> frozenset[str]:
+        """The names of the topics."""
+        return frozenset(topic.name for topic in self.topics)
+
+    @cached_property
+    def teams_by_name(self) -> dict[str, Team]:
+        """The teams of the file by name."""
+        return {team.name: team for team in self.teams}
+
+    def egress_of(self, team: str | None) -> Egress:
+        """Return the destinations of the subscriptions of a team, or with None of the operators."""
+        found = None if team is None else self.teams_by_name.get(team)
+        return self.egress if found is None else found.narrowed(self.egress)
 
     @cached_property
     def subscription_names(self) -> frozenset[str]:
@@ -180,7 +198,7 @@ def parse_config(text: str, filename: str = "relay.toml") -> RelayConfig:
     except (ValueError, RecursionError) as error:  # a TOMLDecodeError, or numbers too long and nesting too deep
         raise ConfigError(heading, (Problem(filename, f"not TOML: {error}"),)) from None
     positions = TomlPositions(text, filename)
-    problems = [Problem(positions.of(path), message) for path, message in _contradictions(data)]
+    problems = [Problem(positions.of(path), message) for path, message in contradictions(data)]
     config = None
     try:
         config = RelayConfig.model_validate(data)
@@ -205,7 +223,7 @@ def endpoint_rows(text: str) -> dict[tuple[str | int, ...], dict[str, Any]]:
     except (ValueError, RecursionError):
         return {}
     rows: dict[tuple[str | int, ...], Any] = {
-        ("subscriptions", position): row for position, row in enumerate(_list(data.get("subscriptions")))
+        ("subscriptions", position): row for position, row in enumerate(rows_of(data, "subscriptions"))
     }
     if "alerts" in data:
         rows["alerts",] = data["alerts"]
@@ -215,6 +233,10 @@ def endpoint_rows(text: str) -> dict[tuple[str | int, ...], dict[str, Any]]:
 def _is_consequence(detail: Any) -> bool:
     """Return True if a list is too short only because its items were refused, each with an error of its own."""
     return detail["type"] == "too_short" and bool(detail["input"])
+
+
+def _is_team_name(path: tuple[str | int, ...]) -> bool:
+    return path[-1] == "team" or (path[0] == "teams" and path[-1] == "name")
 
 
 def _message(detail: Any) -> str:  # noqa: PLR0911  a table, one row per return
@@ -228,6 +250,8 @@ def _message(detail: Any) -> str:  # noqa: PLR0911  a table, one row per return
             is_required = (detail["loc"][0], detail["loc"][-1]) in _REQUIRED_LISTS
             alternative = "" if is_required else ", or remove the key"
             return f"the list is empty; write at least one item{alternative}"
+        case "string_pattern_mismatch" if _is_team_name(detail["loc"]):
+            return f'"{detail["input"]}" is not the name of a team; use letters, digits, "_" and "-", at most 64'
         case "string_pattern_mismatch":
             return f'"{detail["input"]}" is not a name; use letters, digits, ".", "_" and "-", at most 64'
         case "too_long":
@@ -240,51 +264,3 @@ def _message(detail: Any) -> str:  # noqa: PLR0911  a table, one row per return
             return str(detail["ctx"]["error"])
         case _:
             return str(detail["msg"])
-
-
-def _contradictions(data: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Yield the mistakes that span tables: duplicate names, topics that do not exist, refused destinations.
-
-    Works on raw data, so that these are also found in a file with other mistakes.
-    """
-    tables = {
-        kind: [t if isinstance(t, dict) else {} for t in _list(data.get(kind))] for kind in ("topics", "subscriptions")
-    }
-    for kind, rows in tables.items():
-        seen: Counter[str] = Counter()
-        for position, row in enumerate(rows):
-            name = row.get("name")
-            if isinstance(name, str):
-                seen[name] += 1
-                if seen[name] > 1:
-                    yield (kind, position, "name"), f'the name "{name}" is used more than once'
-    egress = _egress(data)
-    topics = [row["name"] for row in tables["topics"] if isinstance(row.get("name"), str)]
-    for position, row in enumerate(tables["subscriptions"]):
-        topic = row.get("topic")
-        if isinstance(topic, str) and topic not in topics:
-            known = ", ".join(dict.fromkeys(topics)) or "none is defined"
-            yield ("subscriptions", position, "topic"), f'there is no topic "{topic}" (topics: {known})'
-        yield from _refused_url(("subscriptions", position, "url"), row, egress)
-    if isinstance(alerts := data.get("alerts"), dict):
-        yield from _refused_url(("alerts", "url"), alerts, egress)
-
-
-def _refused_url(
-    path: tuple[str | int, ...], row: dict[str, Any], egress: Egress
-) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    if isinstance(url := row.get("url"), str) and "://" in url:  # a reference is checked when it is used
-        with suppress(ValueError):  # not a URL, which is reported elsewhere
-            if refusal := egress.url_refusal(url):
-                yield path, refusal
-
-
-def _egress(data: dict[str, Any]) -> Egress:
-    try:
-        return Egress.model_validate(data.get("egress", {}))
-    except ValidationError:
-        return Egress()
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from relay.linq.signatures.headers import Headers
 
 
-def verify_v3(headers: Headers, body: bytes, secrets: Sequence[LineSecret], now: float) -> VerifiedWebhook:
-    """Verify a v3 webhook; `now` is Unix seconds.
+def verify_v3(
+    headers: Headers, body: bytes, secrets: Sequence[LineSecret], now: float, remote: str | None = None
+) -> VerifiedWebhook:
+    """Verify a v3 webhook from the address `remote`; `now` is Unix seconds.
 
     Raises:
         BadSignature: it is not from Linq, or not fresh. A valid older signature does not make up for a wrong Standard
@@ -33,18 +35,20 @@ def verify_v3(headers: Headers, body: bytes, secrets: Sequence[LineSecret], now:
     """
     if standard.is_present(headers):
         webhook_id, known = standard.verify(headers, body, secrets, now)
-        return _verified(Dialect.V3, body, known, webhook_id)
-    return _verified(Dialect.V3, body, v3_legacy.verify(headers, body, secrets, now))
+        return _verified(Dialect.V3, body, known, remote, webhook_id)
+    return _verified(Dialect.V3, body, v3_legacy.verify(headers, body, secrets, now), remote)
 
 
-def verify_v2(headers: Headers, body: bytes, secrets: Sequence[LineSecret]) -> VerifiedWebhook:
-    """Verify a v2 webhook.
+def verify_v2(
+    headers: Headers, body: bytes, secrets: Sequence[LineSecret], remote: str | None = None
+) -> VerifiedWebhook:
+    """Verify a v2 webhook from the address `remote`.
 
     Raises:
         BadSignature: it is not from Linq.
         Unparsable: it is from Linq, but not an envelope.
     """
-    return _verified(Dialect.V2, body, v2.verify(headers, body, secrets))
+    return _verified(Dialect.V2, body, v2.verify(headers, body, secrets), remote)
 
 
 def check_v3_headers(headers: Headers, now: float) -> None:
@@ -65,7 +69,9 @@ def check_v2_headers(headers: Headers, _: float) -> None:
     v2.check_headers(headers)
 
 
-def _verified(dialect: Dialect, body: bytes, known: LineSecret, webhook_id: str | None = None) -> VerifiedWebhook:
+def _verified(
+    dialect: Dialect, body: bytes, known: LineSecret, remote: str | None, webhook_id: str | None = None
+) -> VerifiedWebhook:
     head = read_head(body)
     return VerifiedWebhook(
         id=head.event_id,
@@ -76,4 +82,5 @@ def _verified(dialect: Dialect, body: bytes, known: LineSecret, webhook_id: str 
         body=body,
         generation=known.generation,
         trace=head.trace_id,
+        remote=remote,
     )

@@ -1,7 +1,7 @@
 -- Accepts a batch of verified webhooks: appends each new event to the inbox, and wakes the router.
 -- KEYS: inbox, counts, arq queue
 -- ARGV: prefix of the dedupe keys, dedupe window (ms), now (ms), wakeup: job id, payload, lifetime (ms);
---       then per event: id, type, dialect, webhook id, line, body, claim on the id
+--       then per event: id, type, dialect, webhook id, line, body, claim on the id, generation of the secret and address
 -- Returns per event 1 if it is new, 0 if it is a duplicate, 2 if it is new though another event has claimed its id.
 --#include wake
 --#include types
@@ -11,14 +11,16 @@ must_be('stream', inbox)
 must_be('hash', counts)
 must_be('zset', queue)
 local prefix, window, now = ARGV[1], ARGV[2], ARGV[3]
-local first, width = 7, 7
+local first, width = 7, 8
 local results, count_of = {}, { [0] = 0, 0, 0 }
 for at = first, #ARGV, width do
     local id = ARGV[at]
-    local result = claim_id(prefix .. id, ARGV[at + 6], window)
+    local result, seen = claim_id(prefix .. id, ARGV[at + 6], window)
     if result > 0 then
         redis.call('XADD', inbox, '*', 'id', id, 'type', ARGV[at + 1], 'dialect', ARGV[at + 2],
-            'webhook_id', ARGV[at + 3], 'line', ARGV[at + 4], 'at', now, 'body', ARGV[at + 5])
+            'webhook_id', ARGV[at + 3], 'line', ARGV[at + 4], 'at', now, 'via', ARGV[at + 7], 'body', ARGV[at + 5])
+    else
+        note_repeat(prefix .. id, seen, now)
     end
     count_of[result] = count_of[result] + 1
     results[#results + 1] = result

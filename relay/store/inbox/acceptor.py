@@ -99,6 +99,7 @@ class Acceptor:
                 webhook.line or "",
                 webhook.body,
                 claim_of(webhook.dialect, webhook.line, webhook.body),
+                f"{webhook.generation} {webhook.remote or '-'}",
             )
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT):

@@ -1,4 +1,5 @@
--- Claims an event id (`inbox.claims`): 1 if the id is new, 0 for a duplicate, 2 for another event with the same id.
+-- Claims an event id (`inbox.claims`): 1 if the id is new, 0 for a duplicate, 2 for another event with the same id; and
+-- what was stored before.
 -- Redis sets the key and returns its former value in one command. A key of another type cannot be a claim: it is
 -- replaced, since a script that fails halfway would leave the rest of its batch undone.
 local OWNER, WIDTH = 4, 12
@@ -12,15 +13,29 @@ local function claim_id(key, claim, window)
         return 1
     end
     if seen == claim then
-        return 0
+        return 0, seen
     end
     for at = 1, #seen, WIDTH do
         local known = string.sub(seen, at, at + WIDTH - 1)
         if string.sub(known, 1, OWNER) == string.sub(claim, 1, OWNER)
             or string.sub(known, OWNER + 1) == string.sub(claim, OWNER + 1) then
-            return 0
+            return 0, seen
         end
     end
     redis.call('SET', key, seen .. claim, 'PX', window)
     return 2
+end
+
+-- Counts a repeat of an event, behind the claims on its id: in the place of a claim, of an owner that nobody has.
+local NOBODY = '\0\0\0\0'
+local function note_repeat(key, seen, now)
+    local seconds, place = math.floor(now / 1000), #seen + 1
+    local count = 0
+    for at = 1, #seen, WIDTH do
+        if string.sub(seen, at, at + OWNER - 1) == NOBODY then
+            place, count = at, struct.unpack('>I4', seen, at + OWNER)
+        end
+    end
+    local noted = NOBODY .. struct.pack('>I4I4', math.min(count + 1, 4294967295), seconds)
+    redis.call('SET', key, string.sub(seen, 1, place - 1) .. noted .. string.sub(seen, place + WIDTH), 'KEEPTTL')
 end

@@ -12,6 +12,10 @@ the Linq subscription whose secret verified the webhook (a line, the account, or
 An owner claims an id once, so the holder of a secret has one guess in 2^32 at the checksum of a body that is unknown to
 the holder; a body that is known needs no guess, and is then accepted once, as the same content. That is why a checksum
 is enough: CRC-32 takes 0.4 us for 1 kB, SHA-256 2 us, of about 40 us for an event.
+
+Repeats are counted in the same place, so that they need no key of their own: the first repeat adds a record of the
+length of a claim, whose owner is four zero bytes, with the number of repeats and the second of the last. An older
+release takes it for the claim of somebody else.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from __future__ import annotations
 from functools import lru_cache
 from hashlib import sha256
 from struct import Struct
+from typing import NamedTuple
 from zlib import crc32
 
 from relay.core.event import Dialect, owner_of
@@ -27,10 +32,29 @@ CLAIM_BYTES = 12
 """Length of a claim; `claim.inc.lua` has it too. For a UUID, Valkey 9 takes 88 bytes a key, with a claim or without."""
 
 _OWNER_BYTES = 4
+_NOBODY = bytes(_OWNER_BYTES)
 _UINT32 = 0xFFFFFFFF
 _content = Struct("<II").pack
+_repeats = Struct(">II").unpack
 _SEEDS = {Dialect.V3: 3, Dialect.V2: 2}
 """Start values of the checksum: the same bytes at another API are another content."""
+
+
+class Repeats(NamedTuple):
+    """The repeats of an event, which were not accepted again."""
+
+    times: int
+    last_at: int
+    """Unix seconds."""
+
+
+def repeats_in(claims: bytes) -> Repeats | None:
+    """Return the repeats that are noted among the claims on an id; None if there was none."""
+    for at in range(0, len(claims), CLAIM_BYTES):
+        owner, rest = claims[at : at + _OWNER_BYTES], claims[at + _OWNER_BYTES : at + CLAIM_BYTES]
+        if owner == _NOBODY and len(rest) == CLAIM_BYTES - _OWNER_BYTES:
+            return Repeats(*_repeats(rest))
+    return None
 
 
 def claim_of(dialect: Dialect, line: str | None, body: bytes) -> bytes:

@@ -7,7 +7,7 @@
 --#include lane_position
 local stream, topics, lanes, counts = unpack(KEYS)
 local topic, lane_prefix = ARGV[1], ARGV[2]
-local held = stream .. ':held'
+local held, places = stream .. ':held', stream .. ':places'
 must_be('stream', stream, held)
 must_be('set', topics, lanes)
 must_be('hash', counts)
@@ -38,6 +38,6 @@ for _, name in ipairs(readers) do
     dropped[#dropped + 1] = name
     dropped[#dropped + 1] = owed
 end
-redis.call('UNLINK', stream, held)
+redis.call('UNLINK', stream, held, places)
 redis.call('SREM', topics, topic)
 return dropped

@@ -21,7 +21,7 @@ WINDOW = 3600.0
 
 
 async def test_accepted_event_has_all_fields(redis: Redis, clock: Clock) -> None:
-    arrival = webhook_of()
+    arrival = webhook_of()._replace(generation=2, remote="203.0.113.7")
     async with Acceptor(redis, WINDOW, clock) as acceptor:
         assert await acceptor.accept(arrival) is True
     [(_, fields)] = await redis.xrange(KEYS.inbox)
@@ -32,6 +32,7 @@ async def test_accepted_event_has_all_fields(redis: Redis, clock: Clock) -> None
         b"webhook_id": arrival.webhook_id.encode(),
         b"line": b"+16465550123",
         b"at": b"1789377302000",
+        b"via": b"2 203.0.113.7",
         b"body": arrival.body,
     }
 

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from relay.core.event import Dialect
 from relay.store.driver.client import ask
 from relay.store.inbox.acceptor import Acceptor
-from relay.store.inbox.claims import CLAIM_BYTES, claim_of
+from relay.store.inbox.claims import CLAIM_BYTES, claim_of, repeats_in
 from relay.store.inbox.quarantine import Quarantine, Readable
 from tests.building import LINE, OTHER_LINE, webhook_of
 from tests.support import KEYS, hash_of
@@ -85,3 +85,22 @@ async def test_retried_body_respects_the_claims_on_its_id(redis: Redis, clock: C
         [row] = [row async for row in Quarantine(redis).all()]
         readable = Readable(row.entry, "e1", "x", claim_of(Dialect.V3, line, body))
         assert await Quarantine(redis).retry([readable], 60_000, 7) == expected
+
+
+async def test_repeats_are_counted_and_end_with_the_claims(redis: Redis, clock: Clock) -> None:
+    key = KEYS.seen_prefix + "e1"
+    conflicting = FORGED._replace(line=OTHER_LINE)
+    async with Acceptor(redis, WINDOW, clock) as acceptor:
+        await acceptor.accept(EVENT)
+        assert repeats_in(await redis.get(key) or b"") is None
+        await redis.pexpire(key, 5_000)
+        for expected in (1, 2):
+            clock.now += 1
+            assert await acceptor.accept(EVENT) is False
+            assert repeats_in(await redis.get(key) or b"") == (expected, clock.now)
+        assert 0 < await redis.pttl(key) <= 5_000
+        assert await acceptor.accept(conflicting) is True
+        assert [await acceptor.accept(webhook) for webhook in (EVENT, conflicting, RESHAPED)] == [False] * 3
+    assert repeats_in(await redis.get(key) or b"") == (5, clock.now)
+    assert await redis.strlen(key) == 3 * CLAIM_BYTES
+    assert repeats_in(bytes(7)) is None

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from relay.core.event import Dialect, Freshness
 from relay.linq.payloads.decode import decode
-from relay.store.topics.record import fields_of, record_of
+from relay.store.topics.record import Proof, fields_of, origin_of, record_of
 from tests.building import LINE, body_of
 
 if TYPE_CHECKING:
@@ -54,3 +54,12 @@ def test_record_has_the_fields_of_the_event() -> None:
 def test_unknown_fields_are_ignored() -> None:
     record = record_of(b"5-0", {b"id": b"e1", b"body": b"{}", b"later": b"x"})
     assert (record.id, record.line, record.webhook_id, record.is_group) == ("e1", None, "e1", None)
+
+
+def test_origin_is_read_back_and_none_for_entries_without_it() -> None:
+    event = decode(Dialect.V3, body_of(), LINE).event
+    fields = as_redis_gives(fields_of(event, 17, "e1", b"", "url 2 203.0.113.7"))
+    assert origin_of(fields) == (Proof.URL, 2, "203.0.113.7")
+    assert origin_of({b"via": b"none -1 -"}) == (Proof.NONE, -1, None)
+    assert [origin_of({b"via": text}) for text in (b"", b"url", b"url x -", b"else 1 -", b"\xff 1 -")] == [None] * 5
+    assert origin_of(as_redis_gives(fields_of(event, 17, "e1", b""))) is None

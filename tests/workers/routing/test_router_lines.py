@@ -101,6 +101,23 @@ async def test_v3_event_without_line_gets_that_of_its_chat(
     assert await lines(redis, "support") == dict.fromkeys(["v3-message.received", *names_only_a_chat], LINE)
 
 
+async def test_topics_tell_how_each_line_was_proved(redis: Redis, rules: ConfigFile) -> None:
+    named = {"chat": {"id": "c1", "owner_handle": {"handle": LINE, "is_me": True}}}
+    events = [
+        v3("by-url", "message.received", LINE, chat_id="c1")._replace(generation=3, remote="203.0.113.7"),
+        v3("by-payload", "message.received", **named)._replace(generation=1, remote="2001:db8::7"),
+        v3("by-chat", "message.failed", chat_id="c1"),
+        v3("unknown", "message.failed", chat_id="c2"),
+    ]
+    await routed(redis, rules, *events)
+    assert {entry["id"]: entry["via"] for entry in await topic(redis, "everything")} == {
+        "by-url": "url 3 203.0.113.7",
+        "by-payload": "payload 1 2001:db8::7",
+        "by-chat": "chat 0 -",
+        "unknown": "none 0 -",
+    }
+
+
 async def test_url_line_wins_over_chat_line_and_is_learned(redis: Redis, rules: ConfigFile) -> None:
     await routed(redis, rules, v3("1", "message.sent", LINE), v3("2", "message.failed", OTHER_LINE))
     await routed(redis, rules, v3("3", "message.failed"))

@@ -1,0 +1,106 @@
+"""Mistakes of relay.toml that span tables: duplicate names, unknown topics and teams, refused destinations."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from relay.core.config.egress import Egress
+from relay.core.config.teams import EVERY_TOPIC, Team
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Mistake = tuple[tuple[str | int, ...], str]
+"""The path of a value, and the mistake in it."""
+
+Row = dict[str, Any]
+
+
+def contradictions(data: Row) -> Iterator[Mistake]:
+    """Yield the mistakes that span tables.
+
+    Works on raw data, so that these are also found in a file with other mistakes.
+    """
+    egress = _egress(data)
+    topics = _names(rows_of(data, "topics"))
+    for kind in ("topics", "teams", "subscriptions"):
+        yield from _duplicates(kind, rows_of(data, kind))
+    for position, row in enumerate(rows_of(data, "teams")):
+        yield from _unknown_topics(("teams", position, "topics"), row.get("topics"), topics)
+    teams = {name: row for row in rows_of(data, "teams") if isinstance(name := row.get("name"), str)}
+    for position, row in enumerate(rows_of(data, "subscriptions")):
+        topic = row.get("topic")
+        if isinstance(topic, str) and topic not in topics:
+            yield ("subscriptions", position, "topic"), _no_topic(topic, topics)
+        team = row.get("team")
+        if isinstance(team, str):
+            yield from _team_mistakes(("subscriptions", position, "team"), team, topic, teams)
+        owner = teams.get(team) if isinstance(team, str) else None
+        yield from _refused_url(("subscriptions", position, "url"), row, _narrowed(egress, owner))
+    if isinstance(alerts := data.get("alerts"), dict):
+        yield from _refused_url(("alerts", "url"), alerts, egress)
+
+
+def rows_of(data: Row, kind: str) -> list[Row]:
+    """Return the tables `[[kind]]` of a file, empty ones in place of what is no table."""
+    rows = data.get(kind)
+    return [row if isinstance(row, dict) else {} for row in rows] if isinstance(rows, list) else []
+
+
+def _names(rows: list[Row]) -> list[str]:
+    return list(dict.fromkeys(row["name"] for row in rows if isinstance(row.get("name"), str)))
+
+
+def _duplicates(kind: str, rows: list[Row]) -> Iterator[Mistake]:
+    seen: Counter[str] = Counter()
+    for position, row in enumerate(rows):
+        name = row.get("name")
+        if isinstance(name, str):
+            seen[name] += 1
+            if seen[name] > 1:
+                yield (kind, position, "name"), f'the name "{name}" is used more than once'
+
+
+def _no_topic(topic: str, topics: list[str]) -> str:
+    return f'there is no topic "{topic}" (topics: {", ".join(topics) or "none is defined"})'
+
+
+def _unknown_topics(path: tuple[str | int, ...], granted: Any, topics: list[str]) -> Iterator[Mistake]:
+    for position, topic in enumerate(granted if isinstance(granted, list) else ()):
+        if isinstance(topic, str) and topic != EVERY_TOPIC and topic not in topics:
+            yield (*path, position), _no_topic(topic, topics)
+
+
+def _team_mistakes(path: tuple[str | int, ...], team: str, topic: Any, teams: dict[str, Row]) -> Iterator[Mistake]:
+    if team not in teams:
+        yield path, f'there is no team "{team}" (teams: {", ".join(teams) or "none is defined"})'
+        return
+    granted = teams[team].get("topics")
+    if isinstance(topic, str) and isinstance(granted, list) and topic not in granted and EVERY_TOPIC not in granted:
+        yield path, f'the team "{team}" is not granted the topic "{topic}"; add it to the team\'s topics'
+
+
+def _refused_url(path: tuple[str | int, ...], row: Row, egress: Egress) -> Iterator[Mistake]:
+    if isinstance(url := row.get("url"), str) and "://" in url:  # a reference is checked when it is used
+        with suppress(ValueError):  # not a URL, which is reported elsewhere
+            if refusal := egress.url_refusal(url):
+                yield path, refusal
+
+
+def _egress(data: Row) -> Egress:
+    try:
+        return Egress.model_validate(data.get("egress", {}))
+    except ValidationError:
+        return Egress()
+
+
+def _narrowed(egress: Egress, team: Row | None) -> Egress:
+    """Return the destinations of the subscriptions of a team; its other mistakes are reported elsewhere."""
+    try:
+        return Team.model_validate(team).narrowed(egress)
+    except ValidationError:
+        return egress

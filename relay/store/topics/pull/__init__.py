@@ -1,0 +1,1 @@
+"""Pull groups over HTTP: consumer groups of a topic whose members have no connection to Redis."""

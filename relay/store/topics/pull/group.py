@@ -1,0 +1,164 @@
+"""A pull group whose members have no connection to Redis: a consumer group of the topic's stream.
+
+Every event that a member gets stays pending until it is acknowledged. The consumer that holds it is named
+`relay:http:<visibility timeout>:<member>`, so the group itself says when each event expires: as soon as it has been
+pending for the visibility timeout of its consumer. Nothing else is stored, so the members of a group may use different
+timeouts, and consumers with a connection (`relay.consumer`) may be members of the same group: theirs expire after
+`CLAIM_AFTER`. An event that was handed back belongs to the consumer `RETURNED`, as theirs do, and is the next one to be
+delivered.
+
+Where the group resumes is noted in `relay:topic:<topic>:places`, with every batch and every acknowledgement: a group
+that was lost is made again there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from relay.store.driver.client import ask
+from relay.store.driver.scripts import Script
+from relay.store.driver.streams import pages
+from relay.store.isolation import checking_types
+from relay.store.topics.record import Record, record_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from relay.store.driver.client import Redis
+
+RETURNED = "relay:returned"
+"""The consumer of a group that holds the events which members have handed back, until the next one takes them."""
+LONG_IDLE_MS = 10 * 365 * 24 * 3600 * 1000
+"""Idle time that marks an event which was handed back: longer than any claim waits."""
+CLAIM_AFTER = 300.0
+"""Seconds after which an event that a consumer with a connection to Redis holds is expired; its own default."""
+PAGE = 250
+"""Events of one round trip: reading them blocks Redis for about 1 ms."""
+MAX_PENDING = 10_000
+"""Events of a group that may be pending; then no new ones are delivered. It keeps the search for expired ones short."""
+
+_receive = Script(__package__, "receive")
+_acknowledge = Script(__package__, "acknowledge")
+_hold = Script(__package__, "hold")
+
+
+class Receipt(NamedTuple):
+    """The proof that an event was delivered: `<entry>.<number of deliveries>`."""
+
+    entry: str
+    deliveries: int
+
+    def __str__(self) -> str:
+        return f"{self.entry}.{self.deliveries}"
+
+
+class Delivered(NamedTuple):
+    """An event that a member got."""
+
+    record: Record
+    deliveries: int
+    """The number of times that it was delivered, this one included."""
+
+    @property
+    def receipt(self) -> Receipt:
+        """Return the proof of this delivery."""
+        return Receipt(self.record.entry, self.deliveries)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The result of one round trip."""
+
+    state: str
+    """`joined`, `created` (the group is new) or `restored` (it was lost, and is made again at its last known place)."""
+    missed: int
+    """Events that were trimmed before the group read them; -1 if at least one was, and nobody knows how many."""
+    trimmed: int
+    """Events that were trimmed while they were pending."""
+    pending: int
+    """Events of the group that are not acknowledged, these included."""
+    events: Sequence[Delivered]
+
+
+def consumer_of(member: str, visibility: float) -> str:
+    """Return the consumer that holds events for a member for `visibility` seconds."""
+    return f"relay:http:{round(visibility * 1000)}:{member}"
+
+
+class PullGroup:
+    """A pull group of a topic."""
+
+    def __init__(self, redis: Redis, topic: str, name: str) -> None:
+        self._redis = redis
+        self._stream = redis.key.topic(topic)
+        self._keys = [self._stream, redis.key.places(topic)]
+        self._name = name
+
+    async def receive(
+        self, consumer: str, *, count: int, size: int, start: str, unused: float = 0, claim_after: float = CLAIM_AFTER
+    ) -> Page:
+        """Deliver up to `count` events, or a little more than `size` bytes, to `consumer`, in one round trip.
+
+        A new group begins after the id `start`. Consumers of members that hold nothing and were not used for `unused`
+        seconds are deleted, unless that is 0.
+
+        Raises:
+            WrongType: a key of the topic was overwritten.
+        """
+        limits = (min(count, PAGE), size, MAX_PENDING)
+        idles = (round(claim_after * 1000), LONG_IDLE_MS // 2)
+        rest = (RETURNED, start, round(unused * 1000))
+        reply: Any = await checking_types(
+            _receive(self._redis, self._keys, [self._name, consumer, *limits, *idles, *rest])
+        )
+        state, missed, trimmed, pending, entries, deliveries = reply
+        events = [
+            Delivered(record_of(entry, dict(zip(flat[::2], flat[1::2], strict=True))), number)
+            for (entry, flat), number in zip(entries, deliveries, strict=True)
+        ]
+        return Page(state.decode(), missed, trimmed, pending, events)
+
+    async def acknowledge(self, entries: Sequence[str]) -> int | None:
+        """Acknowledge events, whoever holds them; return how many were pending, or None if there is no such group."""
+        count = 0
+        for page in pages(entries, PAGE):
+            done = await self._acknowledge("ids", *page)
+            if done is None:
+                return None
+            count += done
+        return count
+
+    async def acknowledge_up_to(self, member: str, entry: str) -> int | None:
+        """Acknowledge all events that `member` holds, up to and including `entry`; return how many, or None."""
+        return await self._acknowledge("up_to", member, entry)
+
+    async def extend(self, receipts: Sequence[Receipt], visibility: float) -> list[str] | None:
+        """Let the events expire `visibility` seconds from now; return those that were extended, or None.
+
+        An event that was acknowledged, or delivered again since, is left alone.
+        """
+        return await self._hold_for(round(visibility * 1000), receipts)
+
+    async def release(self, receipts: Sequence[Receipt]) -> list[str] | None:
+        """Hand the events back, to be delivered next; return those that were, or None if there is no such group."""
+        return await self._hold_for(0, receipts)
+
+    async def forget_place(self) -> None:
+        """Forget where the group would resume, since it is deleted on purpose."""
+        await ask(self._redis.hdel(self._keys[1], self._name))
+
+    async def _acknowledge(self, *arguments: str) -> int | None:
+        done: int = await checking_types(_acknowledge(self._redis, self._keys, [self._name, *arguments]))
+        return None if done < 0 else done
+
+    async def _hold_for(self, visibility_ms: int, receipts: Sequence[Receipt]) -> list[str] | None:
+        held: list[str] = []
+        for page in pages(receipts, PAGE):
+            rest = [part for receipt in page for part in receipt]
+            arguments = [self._name, visibility_ms, RETURNED, LONG_IDLE_MS, *rest]
+            done: list[bytes] | None = await checking_types(_hold(self._redis, self._keys[:1], arguments))
+            if done is None:
+                return None
+            held += (entry.decode() for entry in done)
+        return held

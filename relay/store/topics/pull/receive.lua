@@ -1,0 +1,130 @@
+#!lua flags=allow-oom
+-- Delivers events of a pull group to one of its members: expired and returned ones first, then new ones.
+-- KEYS: topic stream, places of its pull groups
+-- ARGV: group, consumer of the member, limits: events, bytes, events of the group that are not acknowledged;
+--       idle time after which an event of a consumer without a visibility timeout is expired (ms), that of returned
+--       ones (ms), consumer of returned ones, start of a new group, minimum idle time of unused consumers to be deleted
+--       (ms; 0: delete none)
+-- Returns: `joined`, `created` or `restored`; number of events that were trimmed before the group read them (-1:
+-- unknown, at least one); number of those trimmed while they were pending; number of pending events afterwards; entries;
+-- the number of deliveries of each.
+--#include types
+--#include pull_group
+local stream, places = unpack(KEYS)
+local name, consumer, returned, start = ARGV[1], ARGV[2], ARGV[8], ARGV[9]
+local left, bytes, room = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local claim_after, returned_idle, unused = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[10])
+must_be('stream', stream)
+must_be('hash', places)
+
+local step = 16 -- entries, so that a batch ends soon after its limit of bytes
+local state, missed, trimmed = 'joined', 0, 0
+local entries, deliveries = {}, {}
+
+local function join()
+    local group = group_of(stream, name)
+    if group then
+        return group
+    end
+    local place = redis.call('HGET', places, name)
+    state = place and 'restored' or 'created'
+    redis.call('XGROUP', 'CREATE', stream, name, place or start, 'MKSTREAM')
+    group = group_of(stream, name)
+    if state == 'created' then
+        group['last-delivered-id'] = '0-0' -- a new group has missed nothing
+    end
+    return group
+end
+
+local function add(rows, count_of)
+    for _, row in ipairs(rows) do
+        entries[#entries + 1] = row
+        deliveries[#deliveries + 1] = count_of[row[1]] or 1
+        left = left - 1
+        for _, text in ipairs(row[2]) do
+            bytes = bytes - #text
+        end
+    end
+end
+
+local function least_idle_of(holder)
+    return holder == returned and returned_idle or visibility_of(holder) or claim_after
+end
+
+local function claim_expired(summary)
+    local ids, count_of = {}, {}
+    for _, holder in ipairs(summary[4] or {}) do
+        local rows = redis.call('XPENDING', stream, name, 'IDLE', least_idle_of(holder[1]), '-', '+', left, holder[1])
+        for _, row in ipairs(rows) do
+            ids[#ids + 1] = row[1]
+            count_of[row[1]] = row[4] + 1
+        end
+    end
+    table.sort(ids, is_before)
+    local at = 1
+    while at <= #ids and left > 0 and bytes > 0 do
+        local last = math.min(at + math.min(step, left) - 1, #ids)
+        local rows = redis.call('XCLAIM', stream, name, consumer, 0, unpack(ids, at, last))
+        trimmed = trimmed + (last - at + 1) - #rows
+        add(rows, count_of)
+        at = last + 1
+    end
+end
+
+local function missed_by(group, info)
+    local removed, first = info['entries-added'] - info['length'], info['first-entry']
+    local position, read = group['last-delivered-id'], group['entries-read']
+    if removed == 0 or position == '0-0' or (first and not is_before(position, first[1])) then
+        return 0
+    elseif read then
+        return math.max(removed - read, 0)
+    end
+    return (first or position ~= info['last-generated-id']) and -1 or 0
+end
+
+local function read_new(group)
+    local info = table_of(redis.call('XINFO', 'STREAM', stream))
+    missed = missed_by(group, info)
+    if missed ~= 0 then -- Redis does not count what the group never read
+        local first, removed = info['first-entry'], info['entries-added'] - info['length']
+        local position = first and id_before(first[1]) or info['last-generated-id']
+        redis.call('XGROUP', 'SETID', stream, name, position, 'ENTRIESREAD', removed)
+    end
+    while left > 0 and bytes > 0 and room > 0 do
+        local count = math.min(step, left, room)
+        local reply = redis.call('XREADGROUP', 'GROUP', name, consumer, 'COUNT', count, 'STREAMS', stream, '>')
+        local rows = reply and reply[1][2] or {}
+        add(rows, {})
+        room = room - #rows
+        if #rows < count then
+            break
+        end
+    end
+end
+
+local function delete_unused()
+    for _, row in ipairs(redis.call('XINFO', 'CONSUMERS', stream, name)) do
+        local other = table_of(row)
+        local is_ours = visibility_of(other['name']) and other['name'] ~= consumer
+        if is_ours and other['pending'] == 0 and other['idle'] >= unused then
+            redis.call('XGROUP', 'DELCONSUMER', stream, name, other['name'])
+        end
+    end
+end
+
+local group = join()
+local pending = group['pending']
+if pending > 0 then
+    claim_expired(redis.call('XPENDING', stream, name))
+end
+room = room - pending
+if left > 0 and bytes > 0 and room > 0 then
+    read_new(group)
+end
+if unused > 0 then
+    delete_unused()
+end
+if #entries > 0 or state ~= 'joined' then
+    save_place(places, stream, name)
+end
+return { state, missed, trimmed, group_of(stream, name)['pending'], entries, deliveries }
