@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
 
+from relay.web.pages.jobs import Jobs
 from relay.web.pages.live import Live
 from relay.web.pages.shell import errors, rendering, security, visitors
 from relay.web.pages.shell.assets import Assets
@@ -22,11 +23,12 @@ if TYPE_CHECKING:
 def pages_app(context: Context) -> web.Application:
     """Return the application that serves the page."""
     app = web.Application(middlewares=[errors.show_errors, visitors.know_visitor, security.refuse_foreign])
-    site = Site(context, Assets(), Live())
+    site = Site(context, Assets(), Live(), Jobs())
     app[SITE] = site
     rendering.set_up(app, site.assets)
     app.on_response_prepare.append(security.add_headers)
     app.on_shutdown.append(site.live.stop)
+    app.on_cleanup.append(site.jobs.stop)
     app.router.add_get("/static/{name}", site.assets.serve)
     sign_in.add_to(app)
     for method, path, view in ROUTES:

@@ -62,8 +62,13 @@ class Live:
         """End every stream."""
         self._is_stopping.set()
 
-    async def stream(self, page: Page, event: str, part: Part) -> web.StreamResponse:
-        """Send a part of a page under the name `event`, and again whenever it has changed."""
+    async def stream(
+        self, page: Page, event: str, part: Part, until: Callable[[], bool] | None = None
+    ) -> web.StreamResponse:
+        """Send a part of a page under the name `event`, and again whenever it has changed.
+
+        It ends when `until` is true, after the last change has been sent, with the event `done`.
+        """
         async with sse_response(page.request) as response:
             sent = ""
             with suppress(ConnectionResetError, TimeoutError):
@@ -71,11 +76,15 @@ class Live:
                     if (await find_visitor(page.request)).principal != page.principal:
                         await response.send("", event="signed-out")
                         break
+                    is_last = until is not None and until()
                     with suppress(*REDIS_ERRORS):
                         text = await part()
                         if text != sent:
                             sent = text
                             await response.send(text, event=event)
+                    if is_last:
+                        await response.send("", event="done")
+                        break
                     with suppress(TimeoutError):
                         await asyncio.wait_for(self._is_stopping.wait(), self._interval)
         return response

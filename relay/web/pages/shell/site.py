@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from relay.core.access.principal import Principal
     from relay.services.context import Context
+    from relay.web.pages.jobs import Jobs
     from relay.web.pages.live import Live
     from relay.web.pages.shell.assets import Assets
 
@@ -31,6 +32,7 @@ class Site:
     context: Context
     assets: Assets
     live: Live
+    jobs: Jobs
 
 
 SITE = web.AppKey("site", Site)
