@@ -51,7 +51,9 @@ class Context:
         Raises:
             StoreError: it cannot be recorded, so it must not be made.
         """
-        await audit.record(self.redis, principal.name, command, target, count, why)
+        await audit.record(
+            self.redis, principal.name, command, target, count, why, source=principal.source, team=principal.team
+        )
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""The audit stream: what operators changed with the command line, who, when and why.
+"""The audit stream: what operators and teams changed, who, from where, when and why.
 
 A record is appended before the change is made, and a change that cannot be recorded is not made; so a record says what
 was ordered, and its count what was chosen at that moment. Records are only ever appended; the oldest make room for new
@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from relay.core.access.principal import CLI
 from relay.core.errors import StoreError
 from relay.core.event_filter import Candidate, EventFilter
 from relay.store.driver.client import REDIS_ERRORS, describe
@@ -32,7 +33,7 @@ _ANY = EventFilter()
 
 @dataclass(frozen=True, slots=True)
 class AuditRecord:
-    """A change that an operator ordered."""
+    """A change that an operator or a team ordered."""
 
     id: str
     at_ms: int
@@ -44,14 +45,28 @@ class AuditRecord:
     count: int | None
     """The number of things that were chosen; None where that is not known before."""
     why: str
-    """The operator's reason; empty if none was given."""
+    """The reason; empty if none was given."""
+    source: str = CLI
+    """The address from which the request came, or `cli`."""
+    team: str | None = None
+    """The team that ordered it; None for an operator."""
 
     def as_candidate(self) -> Candidate:
         """Return the fields that a filter can match."""
         return Candidate(self.id, reason=self.why, at_ms=self.at_ms)
 
 
-async def record(redis: Redis, who: str, command: str, target: str, count: int | None = None, why: str = "") -> None:
+async def record(  # noqa: PLR0913  the fields of a record
+    redis: Redis,
+    who: str,
+    command: str,
+    target: str,
+    count: int | None = None,
+    why: str = "",
+    *,
+    source: str = CLI,
+    team: str | None = None,
+) -> None:
     """Record a change; to be called before it is made.
 
     Raises:
@@ -63,6 +78,8 @@ async def record(redis: Redis, who: str, command: str, target: str, count: int |
         "target": target[:_MAX_TEXT],
         "count": "" if count is None else count,
         "why": why[:_MAX_TEXT],
+        "from": source,
+        "team": team or "",
     }
     arguments = [MAX_RECORDS, *(part for field in fields.items() for part in field)]
     try:
@@ -73,17 +90,39 @@ async def record(redis: Redis, who: str, command: str, target: str, count: int |
         ) from error
 
 
-async def records(redis: Redis, which: EventFilter = _ANY) -> AsyncGenerator[AuditRecord]:
-    """Yield the records that match, newest first."""
+async def records(
+    redis: Redis, which: EventFilter = _ANY, *, who: str | None = None, team: str | None = None
+) -> AsyncGenerator[AuditRecord]:
+    """Yield the records that match, newest first; `who` is a part of the name, `team` the team that ordered it."""
     end = "+"
     while rows := await redis.xrevrange(redis.key.audit, end, "-", count=_PAGE):
         for entry, fields in rows:
             found = record_of(entry, fields)
             if which.since_ms is not None and found.at_ms < which.since_ms:
                 return
-            if which.matches(found.as_candidate()):
+            if _is_chosen(found, which, who, team):
                 yield found
         end = f"({rows[-1][0].decode()}"
+
+
+async def records_in_order(
+    redis: Redis, which: EventFilter = _ANY, *, who: str | None = None, team: str | None = None
+) -> AsyncGenerator[AuditRecord]:
+    """Yield the same records, oldest first."""
+    start = "-"
+    while rows := await redis.xrange(redis.key.audit, start, "+", count=_PAGE):
+        for entry, fields in rows:
+            if _is_chosen(found := record_of(entry, fields), which, who, team):
+                yield found
+        start = f"({rows[-1][0].decode()}"
+
+
+def _is_chosen(record: AuditRecord, which: EventFilter, who: str | None, team: str | None) -> bool:
+    return (
+        which.matches(record.as_candidate())
+        and (who is None or who in record.who)
+        and (team is None or record.team == team)
+    )
 
 
 def record_of(entry: bytes, row: Mapping[bytes, bytes]) -> AuditRecord:
@@ -97,4 +136,6 @@ def record_of(entry: bytes, row: Mapping[bytes, bytes]) -> AuditRecord:
         target=fields["target"],
         count=int(fields["count"]) if fields["count"] else None,
         why=fields["why"],
+        source=fields.get("from", CLI),  # older versions wrote neither
+        team=fields.get("team") or None,
     )

@@ -50,6 +50,12 @@ Chat -> line index (`inbox.chat_lines`; kept 90 days after the last proof, at mo
     relay:chats:proved          zset      the same chats by the last event that proved the line (ms, to the hour)
     relay:chats:last_writer     string    the lease token that wrote last: caches of other workers may be out of date
 
+Teams and tokens (`store.teams`); teams of relay.toml are in the file only
+    relay:teams                 hash      teams that were made by API or command line, by name
+    relay:tokens                hash      tokens by id, with digests of their secrets; also revoked and expired ones
+    relay:tokens:used           hash      the last use of each token, to the minute, and where it came from
+    relay:signin:<digest>       string    a code that opens one session of the page: the id of a token; five minutes
+
 Everything else
     relay:keyring               hash      encrypted signing secrets of our Linq subscriptions, by Linq's subscription id
     relay:keyring:revision      string    random, new with every write of the keyring: one small read tells the ingress
@@ -67,8 +73,8 @@ Everything else
     relay:audited               string    accepted events at the last audit: fewer now means that counters were deleted
     relay:refused               hash      requests that the ingress refused, by code
     relay:unmatched             hash      events that matched no topic, by event type
-    relay:audit                 stream    what operators changed with the command line, who and why (`store.audit`); the
-                                          newest 10,000
+    relay:audit                 stream    what operators and teams changed: who, from where, when and why
+                                          (`store.audit`); the newest 10,000
     relay:maintenance           hash      `swept_at`: when a worker last finished a sweep (ms)
     relay:alerts                hash      alerts (`[alerts]` in relay.toml) that are firing, or pending
     relay:alerts:outbox         stream    webhooks about them that the URL has not taken yet, at most a thousand
@@ -139,6 +145,9 @@ class Keyspace:
         self.unmatched = f"{prefix}:unmatched"
         self.refused = f"{prefix}:refused"
         self.audit = f"{prefix}:audit"
+        self.teams = f"{prefix}:teams"
+        self.tokens = f"{prefix}:tokens"
+        self.tokens_used = f"{prefix}:tokens:used"
         self.maintenance = f"{prefix}:maintenance"
         self.alerts = f"{prefix}:alerts"
         self.alerts_outbox = f"{prefix}:alerts:outbox"
@@ -188,6 +197,10 @@ class Keyspace:
     def replay(self, replay_id: str) -> str:
         """Return the key of a replay of a topic's history."""
         return f"{self.prefix}:replay:{replay_id}"
+
+    def sign_in(self, digest: str) -> str:
+        """Return the key of a sign-in code."""
+        return f"{self.prefix}:signin:{digest}"
 
     def ready(self, partition: int) -> str:
         """Return the key of the lanes of a partition that have new events."""

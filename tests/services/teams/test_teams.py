@@ -1,0 +1,121 @@
+"""Teams: those of the file win, a team sees itself only, and one that owns something is not deleted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relay.core.access.principal import Principal
+from relay.core.access.scopes import EVERY_SCOPE, Scope
+from relay.core.errors import Conflict, Forbidden, Invalid, NotFound
+from relay.services import tokens
+from relay.services.teams import Source, change_team, create_team, delete_team, get_team, granted_topics, list_teams
+from relay.store import audit
+from tests.support import KEYS
+
+if TYPE_CHECKING:
+    from relay.services.context import Context
+    from relay.store.driver.client import Redis
+
+CLI = Principal("ann@host", None, EVERY_SCOPE)
+READER = Principal("eve", None, frozenset({Scope.READ}))
+CRM = Principal("crm", "crm", EVERY_SCOPE, frozenset({"support"}), "10.0.0.1", "token")
+
+
+async def test_team_is_made_changed_and_deleted(context: Context) -> None:
+    made = await create_team(context, CLI, "ops", ["billing"], "#ops")
+    assert (made.topics, made.contact, made.source, made.version) == (("billing",), "#ops", Source.API, 1)
+    changed = await change_team(context, CLI, "ops", topics=["*"], version=1)
+    assert (changed.topics, changed.contact, changed.version) == (("*",), "#ops", 2)
+    with pytest.raises(Conflict, match="has version 2, not 1"):
+        await change_team(context, CLI, "ops", contact="", version=1)
+    assert [team.name for team in await list_teams(context, READER)] == ["crm", "erp", "ops"]
+    await delete_team(context, CLI, "ops", version=2, why="gone")
+    with pytest.raises(NotFound, match=r'^no team "ops" \(known: crm, erp\)$'):
+        await get_team(context, CLI, "ops")
+    recorded = [(record.command, record.target, record.why) async for record in audit.records(context.redis)]
+    assert recorded == [("teams delete", "ops", "gone"), ("teams change", "ops", ""), ("teams create", "ops", "")]
+
+
+async def test_team_sees_itself_only(context: Context) -> None:
+    [own] = await list_teams(context, CRM)
+    assert (own.name, own.subscriptions, own.source, own.version) == ("crm", ("crm-hook",), Source.FILE, 0)
+    messages = []
+    for name in ("erp", "none"):
+        with pytest.raises(NotFound) as caught:
+            await get_team(context, CRM, name)
+        messages.append(str(caught.value).replace(name, "?"))
+    assert messages == ['no team "?" (known: crm)'] * 2
+
+
+@pytest.mark.parametrize("principal", [READER, CRM], ids=["reader", "team"])
+async def test_only_admins_of_operators_change_teams(context: Context, principal: Principal, redis: Redis) -> None:
+    for call in (
+        create_team(context, principal, "ops", ["*"]),
+        change_team(context, principal, "crm", topics=["*"]),
+        delete_team(context, principal, "crm"),
+    ):
+        with pytest.raises(Forbidden):
+            await call
+    assert await redis.keys() == []
+
+
+async def test_team_of_the_file_cannot_be_made_or_changed(context: Context, redis: Redis) -> None:
+    for call in (
+        create_team(context, CLI, "crm", ["*"]),
+        change_team(context, CLI, "crm", topics=["*"]),
+        delete_team(context, CLI, "crm"),
+    ):
+        with pytest.raises(Conflict, match=r'the team "crm" is in relay.toml; it can only be \w+ there'):
+            await call
+    assert await redis.keys() == []
+
+
+async def test_file_wins_over_a_team_of_the_api(context: Context) -> None:
+    await create_team(context, CLI, "ops", ["billing"])
+    rules = context.settings.relay_config
+    rules.write_text(rules.read_text().replace('name = "erp"', 'name = "ops"'))
+    ops = await get_team(context, CLI, "ops")
+    assert (ops.topics, ops.source) == (("*",), Source.FILE)
+    config = await context.config()
+    assert granted_topics(config, config.teams_by_name["ops"]) == {"support", "billing"}
+    assert granted_topics(config, config.teams_by_name["crm"]) == {"support"}
+
+
+async def test_team_that_owns_a_token_is_not_deleted(context: Context, redis: Redis) -> None:
+    await create_team(context, CLI, "ops", ["billing"])
+    new = await tokens.create_token(context, CLI, "ci", team="ops", scopes=[Scope.READ])
+    with pytest.raises(Conflict, match=rf"still owns the token {new.token.id} \(ci\); delete or revoke"):
+        await delete_team(context, CLI, "ops")
+    await tokens.authenticate(context, new.text, "::1")
+    await tokens.revoke_token(context, CLI, new.token.id)
+    await delete_team(context, CLI, "ops")
+    assert not await redis.exists(KEYS.teams, KEYS.tokens, KEYS.tokens_used)
+
+
+async def test_team_that_owns_a_subscription_keeps_its_topic(context: Context) -> None:
+    await create_team(context, CLI, "ops", ["support"])
+    config = await context.config()
+    owned = config.model_copy(
+        update={"subscriptions": (config.subscriptions[0].model_copy(update={"team": "ops", "name": "hook"}),)}
+    )
+    with pytest.MonkeyPatch.context() as patch:
+
+        async def merged(_: Context) -> object:
+            return owned
+
+        patch.setattr(type(context), "config", merged)
+        with pytest.raises(Conflict, match='cannot lose topics that its subscriptions need: "support" is delivered'):
+            await change_team(context, CLI, "ops", topics=["billing"])
+        with pytest.raises(Conflict, match="still owns the subscription hook"):
+            await delete_team(context, CLI, "ops")
+
+
+async def test_mistakes_are_named_together(context: Context, redis: Redis) -> None:
+    with pytest.raises(Invalid) as caught:
+        await create_team(context, CLI, "o.ps", ["billing", "bill"], "x" * 201)
+    assert [problem.place for problem in caught.value.problems] == ["topics[1]", "name", "contact"]
+    with pytest.raises(Invalid, match="the list is empty"):
+        await create_team(context, CLI, "ops", [])
+    assert await redis.keys() == []
