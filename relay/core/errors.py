@@ -9,14 +9,14 @@
     │   ├── TooManyFailures         not verified, and its sender is over its budget of failures: Linq retries
     │   └── StoreUnavailable        Redis did not store the event in time: our fault, Linq retries
     ├── Unparsable                  valid signature, but not an envelope: quarantined, never refused
-    ├── ServiceError                a request that cannot be fulfilled; `web.api` maps each to a status
-    │   ├── NotFound                there is none, or not for who asks
-    │   ├── Forbidden               the right is missing
-    │   ├── Conflict                it contradicts the present state
-    │   ├── Invalid                 the request has mistakes; lists all of them, by field
-    │   └── TooMany                 a limit is reached
     ├── StoreError                  Redis is reachable but unusable (wrong key for an encrypted secret, ...)
-    └── LinqApiError                Linq's API responded with an error, or not at all
+    ├── LinqApiError                Linq's API responded with an error, or not at all
+    └── ServiceError                a request that cannot be fulfilled; `web.api` maps each to a status
+        ├── NotFound                there is none, or not for who asks
+        ├── Forbidden               the right is missing
+        ├── Conflict                it contradicts the present state
+        ├── Invalid                 the request has mistakes; lists all of them, by field
+        └── TooMany                 a limit is reached
 
 `code` is a short stable name for logs, metrics and JSON responses; the message is for operators.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -102,7 +102,7 @@ async def test_v3_event_without_line_gets_that_of_its_chat(
 
 
 async def test_topics_tell_how_each_line_was_proved(redis: Redis, rules: ConfigFile) -> None:
-    named = {"chat": {"id": "c1", "owner_handle": {"handle": LINE, "is_me": True}}}
+    named: Any = {"chat": {"id": "c1", "owner_handle": {"handle": LINE, "is_me": True}}}
     events = [
         v3("by-url", "message.received", LINE, chat_id="c1")._replace(generation=3, remote="203.0.113.7"),
         v3("by-payload", "message.received", **named)._replace(generation=1, remote="2001:db8::7"),
