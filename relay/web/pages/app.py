@@ -32,7 +32,8 @@ def pages_app(context: Context) -> web.Application:
     app.router.add_get("/static/{name}", site.assets.serve)
     sign_in.add_to(app)
     for method, path, view in ROUTES:
-        app.router.add_route(method, path, _handler(view))
+        add = app.router.add_get if method == hdrs.METH_GET else app.router.add_post
+        add(path, _handler(view))
     return app
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import hdrs
 
-from relay.web.pages.views import overview, subscriptions, topics
+from relay.web.pages.views import access, dead_letters, groups, linq, overview, replays, subscriptions, topics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,5 +27,31 @@ ROUTES: Sequence[tuple[str, str, View]] = (
     (POST, "/subscriptions/{name}/pause", subscriptions.pause),
     (POST, "/subscriptions/{name}/resume", subscriptions.resume),
     (POST, "/subscriptions/{name}/drop", subscriptions.drop),
+    (GET, "/dead", dead_letters.list_),
+    (POST, "/dead", dead_letters.change),
+    (GET, "/dead/{name}/{id}", dead_letters.show),
+    (GET, "/jobs/{id}", dead_letters.job),
+    (GET, "/jobs/{id}/live", dead_letters.live_job),
+    (GET, "/groups", groups.list_),
+    (GET, "/groups/{topic}/{name}", groups.show),
+    (POST, "/groups/{topic}/{name}/seek", groups.seek),
+    (POST, "/groups/{topic}/{name}/delete", groups.delete),
+    (GET, "/replays", replays.list_),
+    (POST, "/replays", replays.start),
+    (GET, "/replays/new", replays.new),
+    (GET, "/live/replays", replays.live),
+    (POST, "/replays/{id}/cancel", replays.cancel),
+    (GET, "/lines", linq.list_lines),
+    (GET, "/quarantine", linq.list_quarantined),
+    (POST, "/quarantine", linq.change_quarantined),
+    (GET, "/quarantine/{id}", linq.show_quarantined),
+    (GET, "/teams", access.list_teams),
+    (POST, "/teams", access.create_team),
+    (POST, "/teams/{name}/change", access.change_team),
+    (POST, "/teams/{name}/delete", access.delete_team),
+    (POST, "/tokens", access.create_token),
+    (POST, "/tokens/{id}/rotate", access.rotate_token),
+    (POST, "/tokens/{id}/revoke", access.revoke_token),
+    (GET, "/audit", access.list_audit),
 )
 """The method, the path and the view of each page."""
