@@ -13,12 +13,12 @@ from relay.metrics.ingress_metrics import IngressMetrics
 from relay.metrics.process_metrics import ProcessMetrics
 from relay.net.failure_limit import FailureLimit
 from relay.process.timings import DEFAULTS
+from relay.rules.cipher import cipher_of
 from relay.store.driver.client import REQUEST_TIMEOUT, WORKER_TIMEOUT, open_redis
 from relay.store.inbox.acceptor import Acceptor
 from relay.store.inbox.memory_guard import MemoryGuard
 from relay.store.inbox.quarantine import Quarantine
 from relay.store.inbox.refusals import Refusals
-from relay.store.keyring.encryption import Cipher
 from relay.store.keyring.key_cache import KeyCache
 from relay.store.keyring.keyring import Keyring
 from relay.store.keyring.last_seen import LastSeen
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from relay.process.telemetry.spans import Tracer
     from relay.process.timings import Timings
     from relay.store.driver.client import Redis
+    from relay.store.keyring.encryption import Cipher
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +76,9 @@ def open_v2_secret_marker(settings: Settings, redis: Redis) -> V2SecretMarker:
 
 
 def _cipher(settings: Settings) -> Cipher:
-    assert settings.relay_secret_key is not None  # noqa: S101  the command requires it
-    old = settings.relay_secret_key_old
-    old_keys = old.get_secret_value().split(",") if old else ()
-    return Cipher(settings.relay_secret_key.get_secret_value(), *old_keys)
+    cipher = cipher_of(settings)
+    assert cipher is not None  # noqa: S101  the command requires the key
+    return cipher
 
 
 def _v2_secrets(settings: Settings) -> list[LineSecret]:

@@ -10,7 +10,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import structlog
 
@@ -101,8 +101,26 @@ def _load(text: str, path: Path) -> Loaded:
     return Loaded(config, endpoints_of(config, found), alerts_endpoint(config, found))
 
 
+class RulesInForce(Protocol):
+    """The rules in force, which may change at any time."""
+
+    @property
+    def current(self) -> Loaded:
+        """The rules of this moment; another object after every change."""
+        ...
+
+    @property
+    def is_refused(self) -> bool:
+        """True if the last change of relay.toml was refused."""
+        ...
+
+    def report(self) -> dict[str, Any]:
+        """Return which version of the rules is in force, for operators."""
+        ...
+
+
 class ConfigFile:
-    """The rules in force. As a context manager, it watches the file while the context is open."""
+    """relay.toml, and the rules that it has. As a context manager, it watches the file while the context is open."""
 
     def __init__(self, path: Path, poll_interval: float = DEFAULTS.config_poll) -> None:
         """Read the file; it is checked for changes every `poll_interval` seconds.
@@ -116,7 +134,7 @@ class ConfigFile:
         self._fingerprint = ""
         self._loaded_at = 0.0
         self._refusal: Refusal | None = None
-        self.current = self._load()
+        self.current: Loaded = self._load()
         self._last_seen = self._signature()
         self._task: asyncio.Task[None] | None = None
 
@@ -130,16 +148,20 @@ class ConfigFile:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(self._poll_interval)
-            before = self._signature()
-            if before == self._last_seen:
-                continue
-            try:
-                self.reload()
-            except Exception:  # any error: the watch must go on, so that the next change is read
-                log.exception("config.error", file=str(self._path))
-            # A file that was written during the reload differs from its state before, and is read again.
-            after = self._signature()
-            self._last_seen = {file: before.get(file, after[file]) for file in after}
+            self.check()
+
+    def check(self) -> None:
+        """Reload the file if it has changed since it was read."""
+        before = self._signature()
+        if before == self._last_seen:
+            return
+        try:
+            self.reload()
+        except Exception:  # any error: the watch must go on, so that the next change is read
+            log.exception("config.error", file=str(self._path))
+        # A file that was written during the reload differs from its state before, and is read again.
+        after = self._signature()
+        self._last_seen = {file: before.get(file, after[file]) for file in after}
 
     def reload(self) -> None:
         """Reload the file. An invalid file is logged and refused; the former rules stay in force."""

@@ -41,7 +41,7 @@ def look_up(text: str, path: Path) -> tuple[Found, list[Problem]]:
         values: dict[KeyPath, str] = {}
         for key_path, reference in references(row):
             try:
-                values[key_path] = _checked(key_path, _find(reference, path.parent), values)
+                values[key_path] = check_value(key_path, _find(reference, path.parent), values)
             except ValueError as error:
                 problems.append(Problem(positions.of((*table, *key_path)), f"{owner}: {error}"))
         found[table] = values
@@ -62,7 +62,7 @@ def _alerts_url(row: Mapping[str, Any], base: Path) -> str:
     return url
 
 
-def _checked(key_path: KeyPath, text: str, before: Mapping[KeyPath, str]) -> str:
+def check_value(key_path: KeyPath, text: str, before: Mapping[KeyPath, str]) -> str:
     """Return the value at `key_path` if it is valid; `before` are the subscription's values that precede it."""
     check_found(key_path, text)
     if key_path[0] == "secret" and text in before.values():

@@ -111,6 +111,10 @@ class Settings(PageSettings):
     """Time for which a stopping ingress goes on as before, with `/ready` at 503, such as `5s` (a number alone is
     seconds): the load balancer notices in it, and sends new webhooks elsewhere.
     """
+    relay_api_rate: Annotated[float, Field(gt=0)] = 50.0
+    """Requests to the API that a token may send to one process, each second, with a burst of one second's worth. Beyond
+    it the answer is 429.
+    """
     relay_worker_nice: Annotated[int, Field(ge=0, le=19)] = 10
     """Niceness of a worker process, from 0 (normal priority) to 19 (lowest). A higher value gives other processes of
     the machine, such as the ingress and Redis, precedence.

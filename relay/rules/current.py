@@ -1,13 +1,20 @@
-"""The rules in force, for those who only look: relay.toml, read again when it changes."""
+"""The rules in force, for those who only look: relay.toml and the subscriptions made by the API, without secrets."""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from relay.config.file import read_config
 from relay.config.rules_file import RulesFile
+from relay.rules.cipher import cipher_of
+from relay.rules.merge import View, view_of
+from relay.store.driver.client import REDIS_ERRORS
+from relay.store.stored_subscriptions.hash import StoredSubscriptions
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from relay.config.settings import Settings
     from relay.core.config.relay_toml import RelayConfig
     from relay.store.driver.client import Redis
@@ -16,15 +23,51 @@ if TYPE_CHECKING:
 class Rules:
     """The rules in force."""
 
-    def __init__(self, settings: Settings, redis: Redis) -> None:
+    def __init__(self, settings: Settings, redis: Redis, clock: Callable[[], float] = time.time) -> None:
+        """`clock` gives Unix seconds."""
         self._path = settings.relay_config
         self._file = RulesFile(settings.relay_config)
-        self._redis = redis
+        self._stored = StoredSubscriptions(redis)
+        self._cipher = cipher_of(settings)
+        self._clock = clock
+        self._revision: bytes | None = None
+        self._rows: Mapping[bytes, bytes] | None = None
+        self._view: View | None = None
+        self._ends_ms: int | None = None
 
     async def current(self) -> RelayConfig:
-        """Return the rules; the last valid ones while the file has mistakes.
+        """Return the rules; the last valid ones while the file has mistakes or Redis cannot be read.
 
         Raises:
             ConfigError: there never were valid ones.
         """
-        return self._file.current() or read_config(self._path)
+        return (await self.view()).config
+
+    async def view(self) -> View:
+        """Return the rules and their sources, at the cost of one small read if nothing has changed.
+
+        Raises:
+            ConfigError: there never were valid ones.
+        """
+        file = self._file.current() or read_config(self._path)
+        rows = await self._read()
+        now_ms = round(self._clock() * 1000)
+        has_ended = self._ends_ms is not None and self._ends_ms <= now_ms
+        view = self._view
+        if view is None or view.file is not file or rows is not self._rows or has_ended:
+            view = view_of(file, rows, self._cipher, now_ms)
+            self._rows, self._view, self._ends_ms = rows, view, view.next_end(now_ms)
+        return view
+
+    async def _read(self) -> Mapping[bytes, bytes]:
+        """Return the stored records: the same object if they have not changed."""
+        try:
+            snapshot = await self._stored.snapshot(self._revision)
+        except REDIS_ERRORS:
+            if self._rows is None:
+                raise
+            return self._rows
+        if snapshot is None:
+            return self._rows or {}
+        self._revision = snapshot.revision
+        return snapshot.rows

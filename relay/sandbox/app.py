@@ -1,4 +1,4 @@
-"""The sandbox as one HTTP server: Linq's v3 and v2 APIs, and a control API under `/sandbox`.
+"""The sandbox as one HTTP server: Linq's v3 and v2 APIs, and a control API with a page under `/sandbox`.
 
 A call of an API changes the state (`state.py`); an event (`events`) is matched with the subscriptions in the state and
 delivered to each (`delivery`), subject to the active faults (`faults`). All state is in memory and lost on exit.
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 from aiohttp import web
 
+from relay.sandbox.actions import Actions
 from relay.sandbox.api.v2 import V2Api
 from relay.sandbox.api.v3 import V3Api
 from relay.sandbox.api.v3_errors import error_middleware
@@ -23,6 +24,7 @@ from relay.sandbox.delivery.post import Poster
 from relay.sandbox.delivery.sender import Deliveries
 from relay.sandbox.events.emit import Emission, build_event
 from relay.sandbox.events.event import event_for_both_apis, v3_event_of
+from relay.sandbox.page.app import Page
 from relay.sandbox.state import SandboxState
 
 if TYPE_CHECKING:
@@ -78,5 +80,7 @@ def sandbox_app(sandbox: Sandbox, api_key: str, *, allow_local: bool) -> web.App
     for prefix in ("/api/partner", ""):
         app.add_subapp(f"{prefix}/v3", v3.app())
         app.add_subapp(f"{prefix}/v2", v2.app())
-    app.add_routes(Control(sandbox.state, sandbox.emit).routes())
+    actions = Actions(sandbox.state, sandbox.emit)
+    app.add_routes(Control(sandbox.state, actions).routes())
+    Page(sandbox.state, actions).add_to(app)
     return app

@@ -56,6 +56,12 @@ Teams and tokens (`store.teams`); teams of relay.toml are in the file only
     relay:tokens:used           hash      the last use of each token, to the minute, and where it came from
     relay:signin:<digest>       string    a code that opens one session of the page: the id of a token; five minutes
 
+Subscriptions made by the API (`stored_subscriptions`), beside those of relay.toml
+    relay:subscriptions         hash      their tables by name, with encrypted secrets; of a deleted one its team, until
+                                          its lane is dropped
+    relay:subscriptions:revision string   random, new with every write: one small read tells the processes whether there
+                                          is anything to read
+
 Everything else
     relay:keyring               hash      encrypted signing secrets of our Linq subscriptions, by Linq's subscription id
     relay:keyring:revision      string    random, new with every write of the keyring: one small read tells the ingress
@@ -88,6 +94,8 @@ Everything else
     relay:processes             hash      processes of the relay, with what they report of themselves every second; a
                                           process that is silent is forgotten (`fleet.processes`)
     relay:drain_orders          hash      operators' orders to take no new work, by host; each has an end
+    relay:idempotency:<token>:<key>  string  the encrypted answer to a request of the API, by the token and its
+                                          Idempotency-Key; a day (two minutes while it is being done)
     relay:memory_probe          string    written by a worker to see whether Redis accepts writes; lives a second
 
 No key has a hash tag: arq's own keys have none either, so Redis Cluster is not supported.
@@ -133,6 +141,8 @@ class Keyspace:
         self.lanes = f"{prefix}:lanes"
         self.paused = f"{prefix}:paused"
         self.breakers = f"{prefix}:breakers"
+        self.subscriptions = f"{prefix}:subscriptions"
+        self.subscriptions_revision = f"{prefix}:subscriptions:revision"
         self.keyring = f"{prefix}:keyring"
         self.keyring_revision = f"{prefix}:keyring:revision"
         self.keyring_lock = f"{prefix}:keyring:lock"
@@ -205,6 +215,10 @@ class Keyspace:
     def ready(self, partition: int) -> str:
         """Return the key of the lanes of a partition that have new events."""
         return f"{self.prefix}:partition:{partition}:ready"
+
+    def idempotency(self, token: str, key: str) -> str:
+        """Return the key of the answer to a request that a token sent with an Idempotency-Key."""
+        return f"{self.prefix}:idempotency:{token}:{key}"
 
     def lease(self, job_id: str) -> str:
         """Return the key of the lease on a drain job."""

@@ -28,7 +28,7 @@ import asyncio
 import math
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
@@ -68,11 +68,16 @@ class Limits:
     @classmethod
     def of(cls, settings: Settings) -> Limits:
         """Return the limits of `settings`, with no more connections than the process has descriptors for."""
-        wanted = settings.relay_max_connections
-        connections = max(_FEWEST, min(wanted, descriptor_limit() - _RESERVED))
-        if connections < wanted:
+        unverified = settings.relay_max_unverified_mib * 1024 * 1024
+        return cls(settings.relay_max_connections, unverified, settings.relay_idle_timeout).fitting()
+
+    def fitting(self) -> Limits:
+        """Return the limits with no more connections than the process has descriptors for."""
+        connections = max(_FEWEST, min(self.connections, descriptor_limit() - _RESERVED))
+        if connections < self.connections:
+            wanted = self.connections
             log.warning("connections.limited", connections=connections, wanted=wanted, descriptors=descriptor_limit())
-        return cls(connections, settings.relay_max_unverified_mib * 1024 * 1024, settings.relay_idle_timeout)
+        return replace(self, connections=connections)
 
 
 class Queue(NamedTuple):

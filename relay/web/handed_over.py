@@ -98,6 +98,14 @@ def connection_of(request: web.Request) -> HandedOver | None:
     return protocol if isinstance(protocol, HandedOver) else None
 
 
+async def read_body(request: web.Request) -> bytes:
+    """Return the body of a request; after it the request has no deadline, so that its response may be a stream."""
+    body = await request.read()
+    if connection := connection_of(request):
+        connection.has_body()
+    return body
+
+
 @web.middleware
 async def follow(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Tell the connection when its request begins and ends (middleware)."""

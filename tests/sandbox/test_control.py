@@ -1,20 +1,13 @@
-"""The control API: deliveries, faults, state and the page."""
+"""The control API: deliveries, faults, lines and state."""
 
 from __future__ import annotations
 
-import json
-import re
-from html.parser import HTMLParser
 from typing import Any
 
 import linq
 import pytest
 
-from relay.sandbox.faults.models import FAULT_KINDS
 from tests.sandbox.running import LINE, LINES, Endpoint, RunningSandbox
-
-TARGET = "https://relay.example.com/x"
-
 
 # --- Deliveries ---------------------------------------------------------------------------------------
 
@@ -150,7 +143,7 @@ async def test_foreign_subscription_is_403_and_not_listed(sandbox: RunningSandbo
     assert (await api.list()).subscriptions == []
 
 
-# --- State and page -----------------------------------------------------------------------------------
+# --- State --------------------------------------------------------------------------------------------
 
 
 async def test_state_has_everything_except_secrets(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
@@ -167,84 +160,3 @@ async def test_state_has_everything_except_secrets(sandbox: RunningSandbox, endp
     assert state["deliveries"] == {"delivered": 1}
     assert made.signing_secret not in str(state)
     assert "v2-secret" not in str(state)
-
-
-class Outline(HTMLParser):
-    """Tags and text of a page; asserts that every tag is closed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[str] = []
-        self.text = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
-        self.tags.append(tag)
-        if tag != "meta":
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-
-async def page_of(sandbox: RunningSandbox) -> Outline:
-    async with sandbox.http.get(f"{sandbox.url}/sandbox") as response:
-        assert (response.status, response.content_type) == (200, "text/html")
-        outline = Outline()
-        outline.feed(await response.text())
-        assert outline.open == []
-        return outline
-
-
-async def test_page_shows_lines_subscriptions_faults_deliveries(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
-    made = await sandbox.subscribe(f"{endpoint.url}/v3", lines=[LINE])
-    sandbox.subscribe_v2(f"{endpoint.url}/v2")
-    await sandbox.fault("timestamp", offset=-600)
-    endpoint.statuses.extend([500, 500])
-    event_id = (await sandbox.emit(line=LINE))["event_id"]
-    await sandbox.settled()
-    page = await page_of(sandbox)
-    for text in (*LINES, made.id, f"{endpoint.url}/v3", f"{endpoint.url}/v2", "offset -600", event_id, "delivered"):
-        assert text in page.text
-    assert re.search(r": 500 \(\d+ ms\)", page.text)
-    assert made.signing_secret not in page.text
-
-
-async def test_page_of_empty_sandbox_says_none(sandbox: RunningSandbox) -> None:
-    page = await page_of(sandbox)
-    assert page.text.count("None.") == 4
-    assert "script" not in page.tags
-
-
-async def test_examples_on_the_page_work(sandbox: RunningSandbox) -> None:
-    page = await page_of(sandbox)
-    examples = re.findall(r"curl -d '(.+)' (\S+)", page.text)
-    assert len(examples) == 17
-    kinds = {kind for body, _ in examples if (kind := json.loads(body).get("kind"))}
-    assert kinds == set(FAULT_KINDS)
-    await sandbox.subscribe(TARGET, lines=[LINE])
-    for body, url in examples:
-        assert url.startswith(sandbox.url)
-        async with sandbox.http.post(url, data=body) as response:
-            assert response.ok, await response.text()
-
-
-async def test_page_escapes_every_value(sandbox: RunningSandbox) -> None:
-    malicious = "<script>alert(1)</script>"
-    await sandbox.subscribe(f"http://127.0.0.1:9/?{malicious}")
-    await sandbox.emit(event_id=malicious)
-    async with sandbox.http.get(f"{sandbox.url}/sandbox", headers={"Host": f'"{malicious}"'}) as response:
-        page = await response.text()
-    assert malicious not in page
-    assert "&lt;script&gt;" in page
-
-
-async def test_page_shows_latest_50_deliveries(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
-    await sandbox.subscribe(endpoint.url)
-    sent = (await sandbox.emit(count=60))["event_ids"]
-    await sandbox.settled()
-    page = await page_of(sandbox)
-    assert [event_id in page.text for event_id in sent] == [False] * 10 + [True] * 50

@@ -32,7 +32,7 @@ from workers.delivery.session import Session
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
 
-    from relay.config.file import ConfigFile, Loaded
+    from relay.config.file import Loaded, RulesInForce
     from relay.core.config.endpoint import Endpoint
     from relay.core.config.relay_toml import Subscription
     from relay.store.driver.client import Redis
@@ -47,7 +47,7 @@ class PartitionWorker:
     """The deliver job's parts; `drain` works for any partition."""
 
     redis: Redis
-    rules: ConfigFile
+    rules: RulesInForce
     sender: Sender
     clock: Callable[[], float]
     """Unix seconds."""
@@ -106,7 +106,7 @@ class PartitionWorker:
 class _LaneWorkers:
     """The lane workers of one partition, kept up to date with relay.toml."""
 
-    def __init__(self, session: Session, partition: int, rules: ConfigFile) -> None:
+    def __init__(self, session: Session, partition: int, rules: RulesInForce) -> None:
         self._session = session
         self._partition = partition
         self._rules = rules

@@ -20,7 +20,7 @@ from relay.alerts.reading import IncompleteReading, read_facts
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from relay.config.file import ConfigFile
+    from relay.config.file import RulesInForce
     from relay.core.config.alerts import Alerts
     from relay.store.driver.client import Redis
     from relay.store.driver.lease import Lease
@@ -33,7 +33,7 @@ log = structlog.get_logger()
 class Alerting:
     """The search for problems, and the sending of webhooks about them."""
 
-    def __init__(self, redis: Redis, rules: ConfigFile, clock: Callable[[], float]) -> None:
+    def __init__(self, redis: Redis, rules: RulesInForce, clock: Callable[[], float]) -> None:
         """`clock` gives Unix seconds."""
         self._redis = redis
         self._rules = rules

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from relay.bootstrap.status import Surveyed
-    from relay.config.file import ConfigFile
+    from relay.config.file import RulesInForce
     from relay.config.settings import Settings
     from relay.core.config.relay_toml import RelayConfig
     from relay.store.driver.client import Redis
@@ -35,7 +35,7 @@ log = structlog.get_logger()
 class DriftCheck:
     """The check of our subscriptions at Linq."""
 
-    def __init__(self, redis: Redis, rules: ConfigFile, settings: Settings, clock: Callable[[], float]) -> None:
+    def __init__(self, redis: Redis, rules: RulesInForce, settings: Settings, clock: Callable[[], float]) -> None:
         """`clock` gives Unix seconds."""
         self._redis = redis
         self._rules = rules

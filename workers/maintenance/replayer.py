@@ -29,7 +29,7 @@ from relay.store.topics.replays import Replays, State
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from relay.config.file import ConfigFile
+    from relay.config.file import RulesInForce
     from relay.core.config.relay_toml import Subscription
     from relay.store.driver.client import Redis
     from relay.store.driver.lease import Lease
@@ -47,7 +47,7 @@ class Replayer:
     def __init__(
         self,
         redis: Redis,
-        rules: ConfigFile,
+        rules: RulesInForce,
         clock: Callable[[], float],
         timings: Timings = DEFAULTS,
         max_waiting: int = _MAX_WAITING,

@@ -21,7 +21,7 @@ from relay.store.topics.retention import Bounds, trim_topic
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from relay.config.file import ConfigFile
+    from relay.config.file import RulesInForce
     from relay.store.driver.client import Redis
     from relay.store.topics.retention import Trimmed
 
@@ -33,7 +33,7 @@ log = structlog.get_logger()
 class Retention:
     """The trimming of topics, attempt logs and the quarantine."""
 
-    def __init__(self, redis: Redis, rules: ConfigFile, clock: Callable[[], float]) -> None:
+    def __init__(self, redis: Redis, rules: RulesInForce, clock: Callable[[], float]) -> None:
         """`clock` gives Unix seconds."""
         self._redis = redis
         self._key = redis.key

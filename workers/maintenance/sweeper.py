@@ -28,7 +28,7 @@ from relay.store.topics.replays import Replays
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from relay.config.file import ConfigFile
+    from relay.config.file import RulesInForce
     from relay.store.driver.client import Redis
 
 log = structlog.get_logger()
@@ -37,7 +37,7 @@ log = structlog.get_logger()
 class Sweeper:
     """The search for work that has no wake-up."""
 
-    def __init__(self, redis: Redis, rules: ConfigFile, clock: Callable[[], float]) -> None:
+    def __init__(self, redis: Redis, rules: RulesInForce, clock: Callable[[], float]) -> None:
         """`clock` gives Unix seconds."""
         self._redis = redis
         self._key = redis.key

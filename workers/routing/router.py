@@ -41,7 +41,7 @@ from workers.routing.route_spans import RouteSpans
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from relay.config.file import ConfigFile, Loaded
+    from relay.config.file import Loaded, RulesInForce
     from relay.core.config.topics import TopicIndex
     from relay.core.event import Dialect
     from relay.process.telemetry.spans import Tracer
@@ -87,7 +87,7 @@ class Router:
     def __init__(
         self,
         redis: Redis,
-        rules: ConfigFile,
+        rules: RulesInForce,
         clock: Callable[[], float],
         timings: Timings = DEFAULTS,
         metrics: WorkerMetrics | None = None,

@@ -15,6 +15,8 @@ from relay.metrics.process_metrics import ProcessMetrics
 from relay.metrics.worker_metrics import WorkerMetrics
 from relay.parts import open_store
 from relay.process.timings import DEFAULTS, Timings
+from relay.rules.cipher import cipher_of
+from relay.rules.merged import MergedRules
 from relay.store.rights.watch import RightsWatch
 from workers.delivery.partition_worker import PartitionWorker
 from workers.maintenance.alerting import Alerting
@@ -42,7 +44,7 @@ class WorkerParts:
     """Objects that the jobs of a worker process share."""
 
     redis: Redis
-    rules: ConfigFile
+    rules: MergedRules
     router: Router
     partition_worker: PartitionWorker
     replayer: Replayer
@@ -68,42 +70,42 @@ async def worker_parts(
     Raises:
         ConfigError: relay.toml has mistakes or secrets are missing.
     """
-    rules = ConfigFile(settings.relay_config, timings.config_poll)
+    file = ConfigFile(settings.relay_config)
     process_metrics = ProcessMetrics("worker")
-    process_metrics.watch(declared.CONFIG_RELOAD_REFUSED, lambda: rules.is_refused)
-    metrics = WorkerMetrics(process_metrics, lambda: rules.current.config.subscription_names)
-    connections = ConnectionPools(timings.keep_alive, on_certificate=metrics.certificate)
-    async with (
-        open_store(settings) as redis,
-        rules,
-        process_metrics,
-        connections,
-        RightsWatch(redis, timings.rights_check) as rights,
-    ):
-        sender = Sender(connections, time.time, tracer)
-        yield WorkerParts(
-            redis=redis,
-            rules=rules,
-            router=Router(redis, rules, time.time, timings, metrics, tracer),
-            partition_worker=PartitionWorker(
-                redis,
-                rules,
-                sender,
-                time.time,
-                random.random,  # noqa: S311  jitter
-                timings,
+    process_metrics.watch(declared.CONFIG_RELOAD_REFUSED, lambda: file.is_refused)
+    async with open_store(settings) as redis:
+        rules = MergedRules(file, redis, cipher_of(settings), timings.config_poll)
+        metrics = WorkerMetrics(process_metrics, lambda: rules.current.config.subscription_names)
+        async with (
+            rules,
+            process_metrics,
+            ConnectionPools(timings.keep_alive, on_certificate=metrics.certificate) as connections,
+            RightsWatch(redis, timings.rights_check) as rights,
+        ):
+            sender = Sender(connections, time.time, tracer)
+            yield WorkerParts(
+                redis=redis,
+                rules=rules,
+                router=Router(redis, rules, time.time, timings, metrics, tracer),
+                partition_worker=PartitionWorker(
+                    redis,
+                    rules,
+                    sender,
+                    time.time,
+                    random.random,  # noqa: S311  jitter
+                    timings,
+                    metrics=metrics,
+                ),
+                replayer=Replayer(redis, rules, time.time, timings),
+                sweeper=Sweeper(redis, rules, time.time),
+                drift_check=DriftCheck(redis, rules, settings, time.time),
+                retention=Retention(redis, rules, time.time),
+                readiness=WorkerReadiness(redis, rights),
                 metrics=metrics,
-            ),
-            replayer=Replayer(redis, rules, time.time, timings),
-            sweeper=Sweeper(redis, rules, time.time),
-            drift_check=DriftCheck(redis, rules, settings, time.time),
-            retention=Retention(redis, rules, time.time),
-            readiness=WorkerReadiness(redis, rights),
-            metrics=metrics,
-            alerting=Alerting(redis, rules, time.time),
-            replicas=settings.relay_replicas,
-            timings=timings,
-        )
+                alerting=Alerting(redis, rules, time.time),
+                replicas=settings.relay_replicas,
+                timings=timings,
+            )
 
 
 def context_of(parts: WorkerParts) -> dict[Any, Any]:

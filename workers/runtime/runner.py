@@ -126,8 +126,13 @@ def _observed(settings: Settings, parts: WorkerParts) -> AbstractAsyncContextMan
 
 
 async def _has_access(parts: WorkerParts, stop: asyncio.Event) -> bool:
-    """Wait for Redis and check the rights there; False if the process is stopped meanwhile."""
-    async with in_background(wait_for_access(parts.redis)) as access, in_background(stop.wait()) as stopped:
+    """Wait for Redis, check the rights there and read the rules there; False if the process is stopped meanwhile."""
+
+    async def begin() -> None:
+        await wait_for_access(parts.redis)
+        await parts.rules.read()
+
+    async with in_background(begin()) as access, in_background(stop.wait()) as stopped:
         await asyncio.wait({access, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if access.done():
             access.result()

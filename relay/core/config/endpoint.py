@@ -67,6 +67,8 @@ def _headers(value: Any) -> Any:
 
 
 def _value(value: Any) -> SecretReference:
+    if isinstance(value, SecretReference):
+        return value
     if not isinstance(value, str):
         raise ValueError("write it as a string")  # noqa: TRY004  pydantic collects ValueErrors; no value: it may be secret
     return SecretReference.of_value(value)

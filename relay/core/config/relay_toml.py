@@ -204,7 +204,7 @@ def parse_config(text: str, filename: str = "relay.toml") -> RelayConfig:
         config = RelayConfig.model_validate(data)
     except ValidationError as error:
         problems.extend(
-            Problem(positions.of(detail["loc"]), _message(detail))
+            Problem(positions.of(detail["loc"]), message_of(detail))
             for detail in error.errors()
             if not _is_consequence(detail)
         )
@@ -239,7 +239,7 @@ def _is_team_name(path: tuple[str | int, ...]) -> bool:
     return path[-1] == "team" or (path[0] == "teams" and path[-1] == "name")
 
 
-def _message(detail: Any) -> str:  # noqa: PLR0911  a table, one row per return
+def message_of(detail: Any) -> str:  # noqa: PLR0911  a table, one row per return
     """Translate an error of pydantic into a message in TOML's terms."""
     match detail["type"]:
         case "extra_forbidden":

@@ -31,7 +31,7 @@ def _failure_code(code: int) -> int:
 class Emission(BaseModel):
     """Request for one event; fields that are left out get defaults."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     type: Annotated[str, Field(min_length=1)]
     api: Literal["v3", "v2"] = "v3"

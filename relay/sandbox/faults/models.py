@@ -15,20 +15,21 @@ from relay.core.patterns import matches
 
 
 class _Fault(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     count: int | None = Field(None, ge=1)
-    """Number of hits; None for no limit."""
+    """Number of hits; without one, no limit."""
     share: float = Field(1.0, gt=0, le=1)
     """Share of the matching events or calls that it hits."""
     seed: int = 1
-    """Seed of its random choices."""
+    """Seed of its random choices: the same one makes the same."""
 
 
 class DeliveryFault(_Fault):
     """A fault in deliveries."""
 
     events: tuple[Pattern, ...] = ("*",)
+    """Only events of these types, such as `message.*`."""
     line: Line | None = None
     """Only events of this line."""
 
@@ -42,6 +43,7 @@ class Duplicate(DeliveryFault):
 
     kind: Literal["duplicate"] = "duplicate"
     times: int = Field(2, ge=2, le=100)
+    """Number of POSTs of each delivery."""
 
 
 class Reorder(DeliveryFault):
@@ -49,7 +51,9 @@ class Reorder(DeliveryFault):
 
     kind: Literal["reorder"] = "reorder"
     window: int = Field(5, ge=2, le=1000)
+    """Number of events that leave together."""
     seconds: float = Field(10.0, gt=0)
+    """Longest delay; `--speed` divides it."""
 
 
 class Late(DeliveryFault):
@@ -57,6 +61,7 @@ class Late(DeliveryFault):
 
     kind: Literal["late"] = "late"
     seconds: float = Field(60.0, gt=0)
+    """Delay; `--speed` divides it."""
 
 
 class Timestamp(DeliveryFault):
@@ -64,6 +69,7 @@ class Timestamp(DeliveryFault):
 
     kind: Literal["timestamp"] = "timestamp"
     offset: int = Field(ge=-1_000_000_000, le=1_000_000_000)
+    """Seconds added to the time, such as -600."""
 
 
 class Forge(DeliveryFault):
@@ -77,12 +83,14 @@ class Headers(DeliveryFault):
 
     kind: Literal["headers"] = "headers"
     only: Literal["standard", "legacy"]
+    """The header family that is sent: Standard Webhooks, or `X-Webhook-*`."""
 
 
 class ApiFault(_Fault):
     """A fault in API calls."""
 
     method: Literal["GET", "POST", "PUT", "DELETE"] | None = None
+    """Only calls with this method."""
     path: str = Field("/", pattern="^/")
     """Prefix of the path, such as `/v3/webhook-subscriptions`."""
 
@@ -96,9 +104,11 @@ class ApiFailure(ApiFault):
 
     kind: Literal["api_error"] = "api_error"
     status: Literal[429, 500]
+    """Status of the response."""
     retry_after: int = Field(1, ge=0, le=3600)
     """Seconds in the Retry-After header of a 429."""
     after: bool = False
+    """Carry out the call, and then fail."""
 
 
 class ApiSlow(ApiFault):
@@ -106,16 +116,19 @@ class ApiSlow(ApiFault):
 
     kind: Literal["api_slow"] = "api_slow"
     seconds: float = Field(gt=0, le=600)
+    """Seconds that each call takes longer."""
 
 
 class Disable(BaseModel):
     """Disabled subscriptions: the one with an id, or all that filter by a line. Applied at once, and only once."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     kind: Literal["disable"] = "disable"
     subscription_id: str | None = None
+    """This subscription, of either API."""
     line: Line | None = None
+    """The subscriptions that filter by this line."""
 
     @model_validator(mode="after")
     def _has_one_selector(self) -> Disable:

@@ -28,7 +28,11 @@ class Cipher:
 
     def encrypt(self, secret: SigningSecret) -> str:
         """Return `secret`, encrypted."""
-        return self._fernet.encrypt(secret.text.encode()).decode()
+        return self.seal(secret.text)
+
+    def seal(self, text: str) -> str:
+        """Return `text`, encrypted."""
+        return self._fernet.encrypt(text.encode()).decode()
 
     def fingerprint(self, secret: SigningSecret, of: str) -> str:
         """Return a name of `secret` and its use `of` that does not reveal it, and differs under another key."""
@@ -40,8 +44,16 @@ class Cipher:
         Raises:
             StoreError: it was encrypted with another key, or changed.
         """
+        return SigningSecret(self.unseal(encrypted))
+
+    def unseal(self, encrypted: str) -> str:
+        """Return the text in `encrypted`.
+
+        Raises:
+            StoreError: it was encrypted with another key, or changed.
+        """
         try:
-            return SigningSecret(self._fernet.decrypt(encrypted.encode()).decode())
+            return self._fernet.decrypt(encrypted.encode()).decode()
         except (InvalidToken, UnicodeError):
             raise StoreError(
                 "a stored secret cannot be decrypted: it was changed, or encrypted with another RELAY_SECRET_KEY"

@@ -1,4 +1,4 @@
-"""The admin listener as an aiohttp application."""
+"""The admin listener as an aiohttp application: probes and metrics, and in some roles the API and the pages."""
 
 from __future__ import annotations
 
@@ -8,18 +8,29 @@ from aiohttp import hdrs, web
 from pydantic_core import to_json
 
 from relay.metrics.process_metrics import CONTENT_TYPE
-from relay.web.handed_over import connection_of, follow
+from relay.web.handed_over import follow, read_body
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
     from aiohttp.typedefs import Handler
 
     from relay.web.admin.report import Observed, Report
 
+    Portal = Mapping[str, web.Application]
+    """Applications by the path below which they are; `/` is what the others leave."""
+
 _MAX_BODY = 1024 * 1024
+_ROOT = "/"
+_ANY_HOST = "*"
+_BUSY = "Too many requests are being handled"
 
 
-def admin_app(observed: Observed) -> web.Application:
-    """Return the application that operators, probes and Prometheus ask."""
+def admin_app(observed: Observed, portal: Portal | None = None, busy: int = 0) -> web.Application:
+    """Return the application that operators, probes and Prometheus ask.
+
+    Of the requests to `portal`, at most `busy` are handled at a time: the rest of the connections is for the probes.
+    """
 
     async def live(_: web.Request) -> web.Response:
         report = await observed.live()
@@ -32,20 +43,47 @@ def admin_app(observed: Observed) -> web.Application:
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=await observed.metrics(), headers={hdrs.CONTENT_TYPE: CONTENT_TYPE})
 
-    app = web.Application(client_max_size=_MAX_BODY, middlewares=[follow, _with_body])
-    app.router.add_get("/live", live)
-    app.router.add_get("/ready", ready)
-    app.router.add_get("/metrics", metrics)
+    app = web.Application(client_max_size=_MAX_BODY, middlewares=[follow])
+    app.router.add_get("/live", _with_body(live))
+    app.router.add_get("/ready", _with_body(ready))
+    app.router.add_get("/metrics", _with_body(metrics))
+    share = _Share(busy)
+    for path, part in sorted((portal or {}).items(), reverse=True):
+        part.middlewares.append(share.limit)  # innermost: the part words the refusal
+        if path == _ROOT:
+            app.add_domain(_ANY_HOST, part)  # aiohttp has no prefix that is empty
+        else:
+            app.add_subapp(path, part)
     return app
 
 
-@web.middleware
-async def _with_body(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Read the body before the request is handled: its deadline is over then (middleware)."""
-    await request.read()
-    if connection := connection_of(request):
-        connection.has_body()
-    return await handler(request)
+class _Share:
+    """The part of the connections that the portal may keep busy."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._busy = 0
+
+    @web.middleware
+    async def limit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Refuse a request beyond the limit (middleware)."""
+        if self._busy >= self._limit:
+            raise web.HTTPServiceUnavailable(reason=_BUSY, headers={hdrs.RETRY_AFTER: "1"})
+        self._busy += 1
+        try:
+            return await handler(request)
+        finally:
+            self._busy -= 1
+
+
+def _with_body(handler: Callable[[web.Request], Awaitable[web.Response]]) -> Handler:
+    """Return `handler` with the body read before: its deadline is over then."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        await read_body(request)
+        return await handler(request)
+
+    return handle
 
 
 def _json(report: Report, *, is_good: bool) -> web.Response:

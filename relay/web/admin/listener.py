@@ -1,7 +1,8 @@
 """The admin listener: serves `/live`, `/ready` and `/metrics`, with deadlines and limits as the public one has.
 
 It needs few connections, and a probe asks anew each time; so a client that is slow, or keeps many connections, is the
-first to be disconnected.
+first to be disconnected. With a portal (the API and the pages) it has more, but a part of them is never busy with the
+portal, so that probes are answered however many requests and streams that has.
 
 A process of a group has its listener on a socket that the supervisor opened and passed on (`web.admin.group`).
 """
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from relay.config.settings import Settings
     from relay.net.http_listener import ProtocolFactory, Requests
     from relay.process.timings import Timings
+    from relay.web.admin.app import Portal
     from relay.web.admin.report import Observed
 
 PASSED_SOCKET = "_RELAY_ADMIN_SOCKET"
@@ -37,6 +39,7 @@ PASSED_SOCKET = "_RELAY_ADMIN_SOCKET"
 
 _NOT_LISTENING = "this worker has no /ready and no /metrics: set RELAY_ADMIN_LISTEN to an address of its own"
 _LIMITS = Limits(connections=64, unverified=4 * 1024 * 1024, idle=75.0)
+_PORTAL_LIMITS = Limits(connections=1024, unverified=32 * 1024 * 1024, idle=75.0)
 
 log = structlog.get_logger()
 
@@ -81,32 +84,36 @@ class _AdminConnection(HandedOver):
 
 
 @asynccontextmanager
-async def listening_for_operators(
+async def listening_for_operators(  # noqa: PLR0913  its bounds are arguments for tests
     observed: Observed,
     settings: Settings,
     role: str,
     *,
+    portal: Portal | None = None,
     share_port: bool = False,
-    limits: Limits = _LIMITS,
+    limits: Limits | None = None,
     timings: Timings = DEFAULTS,
 ) -> AsyncIterator[int | None]:
     """Serve the admin listener of `role` while the context is open; yield its port.
 
+    `portal` has the applications of the API and the pages, by path.
     A worker without RELAY_ADMIN_LISTEN goes on without it (None) if its default port is taken: several may run on one
     machine.
 
     Raises:
         RelayError: the address is not available.
     """
+    bounds = limits or (_PORTAL_LIMITS.fitting() if portal else _LIMITS)
+    busy = max(bounds.connections - _LIMITS.connections, bounds.connections // 2)
 
     def front(aiohttp: ProtocolFactory, requests: Requests) -> AdminFront:
-        return AdminFront(aiohttp, requests, limits, timings)
+        return AdminFront(aiohttp, requests, bounds, timings)
 
     passed = os.environ.get(PASSED_SOCKET)
     address = socket.socket(fileno=int(passed)) if passed else admin_address(settings, role)
     async with AsyncExitStack() as stack:
         port = None
-        serving = listening(admin_app(observed), address, share_port=share_port, front=front)
+        serving = listening(admin_app(observed, portal, busy), address, share_port=share_port, front=front)
         try:
             port = await stack.enter_async_context(serving)
         except RelayError as error:

@@ -19,7 +19,7 @@ from relay.process.build import VERSION, revision
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from relay.config.file import ConfigFile
+    from relay.config.file import RulesInForce
     from relay.config.settings import Settings
     from relay.metrics.process_metrics import ProcessMetrics
 
@@ -62,7 +62,7 @@ def all_pass(checks: Mapping[str, str]) -> bool:
 class Identity:
     """The role, build and configuration of this process."""
 
-    def __init__(self, role: str, settings: Settings, rules: ConfigFile | None = None) -> None:
+    def __init__(self, role: str, settings: Settings, rules: RulesInForce | None = None) -> None:
         """`rules` are the relay.toml of a role that reads it."""
         self.role = role
         self._settings = sha256(to_json(settings.shown())).hexdigest()[:FINGERPRINT_LENGTH]

@@ -1,0 +1,50 @@
+"""Subscriptions that are not in relay.toml: checked by the models and the rules of its `[[subscriptions]]` tables.
+
+A row is the raw table, as TOML would have it, with a `SecretReference` in place of each secret value.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from relay.core.config.contradictions import contradictions
+from relay.core.config.relay_toml import Subscription, message_of
+from relay.core.errors import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from relay.core.config.relay_toml import RelayConfig
+    from relay.core.config.teams import Team
+
+Checked = Subscription | tuple[Problem, ...]
+"""A valid subscription, or the mistakes of its row, by key."""
+
+
+def check_rows(rows: Sequence[dict[str, Any]], config: RelayConfig, teams: Sequence[Team] = ()) -> list[Checked]:
+    """Check each of `rows`, whose names differ, as if it were in the file of `config` and `teams` were there too."""
+    data = {
+        "topics": [{"name": topic.name} for topic in config.topics],
+        "teams": [team.model_dump(exclude_none=True, mode="json") for team in (*config.teams, *teams)],
+        "egress": config.egress.model_dump(exclude_none=True, mode="json"),
+        "subscriptions": list(rows),
+    }
+    problems: dict[int, list[Problem]] = {}
+    for (_, position, *keys), message in contradictions(data):
+        problems.setdefault(int(position), []).append(_problem(keys, message))
+    return [_checked(row, problems.get(position, [])) for position, row in enumerate(rows)]
+
+
+def _checked(row: dict[str, Any], problems: list[Problem]) -> Checked:
+    try:
+        subscription = Subscription.model_validate(row)
+    except ValidationError as error:
+        mistakes = [_problem(detail["loc"], message_of(detail)) for detail in error.errors()]
+        return (*problems, *mistakes)
+    return tuple(problems) or subscription
+
+
+def _problem(keys: Sequence[str | int], message: str) -> Problem:
+    return Problem(".".join(map(str, keys)) or "subscription", message)

@@ -1,0 +1,149 @@
+"""The rules in force for a worker: relay.toml and the subscriptions made by the API, followed without a restart.
+
+    relay.toml changed            read again (`relay.config.file`)
+    the revision changed          the stored records are read again: one small GET a second otherwise
+    a signing secret has ended    the rules are merged again without it
+
+While Redis cannot be read, the last records count. So do they if Redis has lost them all at once, which no deletion
+does: a deleted subscription leaves a record, or at least a revision.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+import structlog
+
+from relay.process.tasks import end_task
+from relay.process.timings import DEFAULTS
+from relay.rules.merge import View, endpoints_in, merged, view_of
+from relay.rules.stored_log import StoredLog
+from relay.store.driver.client import REDIS_ERRORS, retry_until_redis_answers
+from relay.store.isolation import Isolation
+from relay.store.stored_subscriptions.hash import StoredSubscriptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from relay.config.file import ConfigFile, Loaded
+    from relay.store.driver.client import Redis
+    from relay.store.keyring.encryption import Cipher
+    from relay.store.stored_subscriptions.hash import Snapshot
+
+_LOST = (
+    "Redis has lost the subscriptions made by the API; this worker keeps them until it ends: restore Redis from a "
+    "backup, or create them again"
+)
+
+log = structlog.get_logger()
+
+
+class MergedRules:
+    """The rules in force. As a context manager, it follows both sources while the context is open."""
+
+    def __init__(
+        self,
+        file: ConfigFile,
+        redis: Redis,
+        cipher: Cipher | None,
+        poll_interval: float = DEFAULTS.config_poll,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`cipher` decrypts what is stored; `clock` gives Unix seconds."""
+        self._file = file
+        self._redis = redis
+        self._stored = StoredSubscriptions(redis)
+        self._cipher = cipher
+        self._poll_interval = poll_interval
+        self._clock = clock
+        self._isolation = Isolation(redis)
+        self._log = StoredLog()
+        self._revision: bytes | None = None
+        self._rows: Mapping[bytes, bytes] = {}
+        self._are_lost = False
+        self._loaded = self._merged_file = file.current
+        self._view = View(file.current.config, file.current.config)
+        self._ends_ms: int | None = None
+        self._reading = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._follow(), name="rules")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await end_task(self._task)
+
+    @property
+    def current(self) -> Loaded:
+        """The rules of this moment."""
+        return self._loaded
+
+    @property
+    def is_refused(self) -> bool:
+        """True if the last change of relay.toml was refused."""
+        return self._file.is_refused
+
+    def report(self) -> dict[str, Any]:
+        """Return which version of the file is in force, and which stored subscriptions are, for operators."""
+        view = self._view
+        stored = sum(not record.deleted for record in view.stored.values())
+        return self._file.report() | {
+            "stored": {"subscriptions": stored, "unusable": view.unusable, "shadowed": sorted(view.shadowed)}
+        }
+
+    async def read(self) -> None:
+        """Read the stored subscriptions for the first time, however long Redis takes."""
+        await retry_until_redis_answers("reading stored subscriptions", self._update)
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(self._poll_interval)
+            self._file.check()
+            try:
+                await self._update()
+            except REDIS_ERRORS:  # the other parts of the worker report it
+                await self._merge_if_due()
+            except Exception:  # any error: the rules must be followed further
+                log.exception("config.error", file="stored subscriptions")
+
+    async def _update(self) -> None:
+        """Read the records if their revision has changed, and merge them if anything has."""
+        async with self._reading:
+            key = self._redis.key
+            types = {key.subscriptions: "hash", key.subscriptions_revision: "string"}
+            reading = self._stored.snapshot(self._revision)
+            snapshot = await self._isolation.contain("subscriptions", key.subscriptions, reading, types)
+            rows_before = self._rows
+            if snapshot is not None:
+                self._take(snapshot)
+            await self._merge(is_due=self._rows != rows_before)
+
+    def _take(self, snapshot: Snapshot) -> None:
+        """Take the records that were read, unless Redis has lost them."""
+        was_lost, self._are_lost = self._are_lost, bool(self._rows) and snapshot == (None, {})
+        if not self._are_lost:
+            self._rows = snapshot.rows
+        elif not was_lost:
+            log.error("subscriptions.lost", key=self._redis.key.subscriptions, kept=len(self._rows), note=_LOST)
+        self._revision = snapshot.revision
+
+    async def _merge_if_due(self) -> None:
+        async with self._reading:
+            await self._merge(is_due=False)
+
+    async def _merge(self, *, is_due: bool) -> None:
+        now_ms = round(self._clock() * 1000)
+        loaded = self._file.current
+        has_ended = self._ends_ms is not None and self._ends_ms <= now_ms
+        if not (is_due or has_ended or loaded is not self._merged_file):
+            return
+        view = view_of(loaded.config, self._rows, self._cipher, now_ms)
+        view, endpoints = await endpoints_in(view, self._cipher, now_ms)
+        self._merged_file, self._view, self._ends_ms = loaded, view, view.next_end(now_ms)
+        self._loaded = merged(loaded, view, endpoints) if endpoints else loaded
+        self._log.note(view)
+        if is_due:
+            log.info("subscriptions.read", stored=len(endpoints), unusable=len(view.unusable))

@@ -1,0 +1,180 @@
+"""The API as an aiohttp application: one route for each operation, its document and its page."""
+
+from __future__ import annotations
+
+import re
+import time
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from aiohttp import hdrs, web
+
+from relay.web.api.authentication import Authentication
+from relay.web.api.idempotency import REPLAYED, Answer, Claim, claimed
+from relay.web.api.inputs import read_inputs
+from relay.web.api.openapi import REQUEST_ID, document_text
+from relay.web.api.operation import JSON, JSON_LINES, Call, Versions
+from relay.web.api.problems import ApiProblem, http_problem, problem_of, respond
+from relay.web.api.rates import Rates
+from relay.web.handed_over import read_body
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from aiohttp.typedefs import Handler
+
+    from relay.services.context import Context
+    from relay.web.api.authentication import Authenticate
+    from relay.web.api.operation import Operation
+
+MAX_BODY = 256 * 1024
+"""Bytes of a request's body."""
+
+_GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_ETAG = re.compile(r'"(\d{1,18})"')
+_id_key = web.RequestKey("request_id", str)
+
+log = structlog.get_logger()
+
+
+def app_of(
+    context: Context,
+    operations: Sequence[Operation],
+    authenticate: Authenticate,
+    clock: Callable[[], float] = time.monotonic,
+) -> web.Application:
+    """Return the application of `operations`; `clock` returns seconds, for the rates."""
+    api = _Api(context, Authentication(authenticate, clock), Rates(context.settings.relay_api_rate, clock))
+    app = web.Application(client_max_size=MAX_BODY, middlewares=[_problems])
+    app.on_response_prepare.append(_add_headers)
+    for operation in operations:
+        app.router.add_route(operation.method, operation.path, api.route(operation))
+    document = document_text(operations).encode()
+
+    async def openapi(_: web.Request) -> web.Response:
+        return web.Response(body=document, content_type=JSON)
+
+    app.router.add_route("GET", "/openapi.json", openapi)
+    return app
+
+
+class _Api:
+    """The way of a request to its operation, and of the result back."""
+
+    def __init__(self, context: Context, authentication: Authentication, rates: Rates) -> None:
+        self._context = context
+        self._authentication = authentication
+        self._rates = rates
+
+    def route(self, operation: Operation) -> Handler:
+        """Return the handler of an operation's route."""
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            principal = await self._authentication.principal(self._context, request)
+            self._rates.take(principal.token or principal.name)
+            if operation.is_for_operators and operation.scope is not None:
+                principal.require_operator(operation.scope)
+            elif operation.scope is not None:
+                principal.require(operation.scope)
+            await read_body(request)
+            inputs = await read_inputs(operation, request)
+            call = Call(self._context, principal, request, _version(operation, request))
+            if operation.takes_idempotency_key:
+                return await self._once(operation, call, inputs)
+            result = await operation.handler(call, **inputs)
+            if isinstance(result, web.StreamResponse):
+                return result
+            if operation.media_type == JSON_LINES:
+                return await _stream_lines(operation, request, result)
+            return _response(_answer(operation, result))
+
+        return handle
+
+    async def _once(self, operation: Operation, call: Call, inputs: dict[str, Any]) -> web.StreamResponse:
+        """Do a request, or answer it as before if it is a repeat."""
+        claim = await claimed(self._context.redis, call.request, call.principal.token or call.principal.name)
+        if isinstance(claim, Answer):
+            response = _response(claim)
+            response.headers[REPLAYED] = "true"
+            return response
+        try:
+            answer = _answer(operation, await operation.handler(call, **inputs))
+        except Exception as error:
+            if isinstance(claim, Claim) and problem_of(error) is not None:
+                await claim.release()
+            raise  # a mistake of ours leaves the key claimed: something may have been done
+        if isinstance(claim, Claim):
+            await claim.keep(answer)
+        return _response(answer)
+
+
+def _version(operation: Operation, request: web.Request) -> int | None:
+    """Return the version in If-Match."""
+    if operation.versions is not Versions.CHECKED:
+        return None
+    given = request.headers.get(hdrs.IF_MATCH)
+    if given is None:
+        raise ApiProblem(428, 'send If-Match with the ETag of what you change, such as If-Match: "3"')
+    if given.strip() == "*":
+        return None
+    match = _ETAG.fullmatch(given.strip())
+    if match is None:
+        raise ApiProblem(412, f'If-Match is not the version of this: send its ETag, such as "3", not {given[:40]}')
+    return int(match[1])
+
+
+def _answer(operation: Operation, result: Any) -> Answer:
+    body = operation.result.dump_json(result, by_alias=True) if operation.result is not None else b""
+    etag = f'"{result.version}"' if operation.versions is not Versions.NONE and result is not None else None
+    return Answer(operation.status, body, etag)
+
+
+def _response(answer: Answer) -> web.Response:
+    response = web.Response(status=answer.status, body=answer.body or None)
+    if answer.body:
+        response.content_type = JSON
+    if answer.etag is not None:
+        response.headers[hdrs.ETAG] = answer.etag
+    return response
+
+
+async def _stream_lines(operation: Operation, request: web.Request, lines: AsyncIterator[Any]) -> web.StreamResponse:
+    """Send each line as soon as it is there."""
+    assert operation.result is not None  # noqa: S101  an operation with lines has their form
+    response = web.StreamResponse()
+    response.content_type = JSON_LINES
+    await response.prepare(request)
+    async for line in lines:
+        await response.write(operation.result.dump_json(line, by_alias=True) + b"\n")
+    await response.write_eof()
+    return response
+
+
+@web.middleware
+async def _problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give the request an id, and answer every error with problem details (middleware)."""
+    given = request.headers.get(REQUEST_ID, "")
+    request[_id_key] = given if _GIVEN_ID.fullmatch(given) else token_hex(12)
+    try:
+        response = await handler(request)
+    except web.HTTPException as error:
+        response = respond(http_problem(error), request[_id_key])
+    except ConnectionError:
+        raise
+    except Exception as error:
+        problem = problem_of(error)
+        if problem is None:
+            log.exception("api.error", method=request.method, path=request.path, request_id=request[_id_key])
+            problem = ApiProblem(500, f"the relay made a mistake; its log has the cause, under {request[_id_key]}")
+        response = respond(problem, request[_id_key])
+    if not request.content.is_eof():
+        response.force_close()  # the rest of its body would be read as the next request
+    return response
+
+
+async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Add what every response has (a signal)."""
+    response.headers[REQUEST_ID] = request.get(_id_key, "")
+    response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")

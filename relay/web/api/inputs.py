@@ -1,0 +1,102 @@
+"""Inputs: the path, the query and the body of a request, as the models of its operation.
+
+Unknown fields are refused by name. A path that cannot be one is answered as a thing that does not exist.
+"""
+
+from __future__ import annotations
+
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from relay.web.api.operation import JSON
+from relay.web.api.problems import ApiProblem, FieldError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from aiohttp import web
+    from pydantic_core import ErrorDetails
+
+    from relay.web.api.operation import Operation
+
+_NO_JSON = "json_invalid"
+
+
+async def read_inputs(operation: Operation, request: web.Request) -> dict[str, BaseModel]:
+    """Return the models of a request; its body must have been read.
+
+    Raises:
+        ApiProblem: it has mistakes; names all of them, or is 404.
+    """
+    found: dict[str, BaseModel] = {}
+    errors: list[FieldError] = []
+    for name, model in operation.inputs.items():
+        try:
+            found[name] = await _read(name, model, request)
+        except ValidationError as error:
+            errors += _refused(name, model, error)
+    if errors:
+        raise ApiProblem(422, "; ".join(f"{error.field}: {error.message}" for error in errors), *errors)
+    return found
+
+
+def is_list(annotation: Any) -> bool:
+    """Return True if a field of a query may be repeated."""
+    origin = get_origin(annotation)
+    if origin in {Annotated, Union, UnionType}:
+        return any(map(is_list, get_args(annotation)))
+    return origin in {list, tuple, set, frozenset}
+
+
+async def _read(name: str, model: type[BaseModel], request: web.Request) -> BaseModel:
+    if name == "path":
+        return model.model_validate(dict(request.match_info))
+    if name == "query":
+        return model.model_validate(_query(model, request))
+    if request.content_type != JSON:
+        raise ApiProblem(415, f"send the body as {JSON}, not as {request.content_type}")
+    return model.model_validate_json(await request.read(), strict=True)
+
+
+def _query(model: type[BaseModel], request: web.Request) -> dict[str, Any]:
+    """Return the parameters of the query; one that is repeated is a list."""
+    fields = {field.alias or name: field for name, field in model.model_fields.items()}
+    values: dict[str, Any] = {}
+    for name in dict.fromkeys(request.query):
+        given = request.query.getall(name)
+        field = fields.get(name)
+        if field is not None and is_list(field.annotation):
+            values[name] = given
+        elif len(given) > 1:
+            raise ApiProblem(
+                422, f"query.{name}: give it once", FieldError(field=f"query.{name}", message="is repeated")
+            )
+        else:
+            values[name] = given[0]
+    return values
+
+
+def _refused(name: str, model: type[BaseModel], error: ValidationError) -> Iterator[FieldError]:
+    details = error.errors(include_url=False, include_input=False)
+    if name == "path":
+        raise ApiProblem(404, "there is no such thing: " + ", ".join(str(detail["loc"][-1]) for detail in details))
+    if details[0]["type"] == _NO_JSON:
+        raise ApiProblem(400, f"the body is not JSON: {details[0]['ctx']['error']}")
+    known = [field.alias or key for key, field in model.model_fields.items()]
+    for detail in details:
+        yield FieldError(field=_place(name, detail["loc"]), message=_message(detail, known))
+
+
+def _place(name: str, loc: tuple[int | str, ...]) -> str:
+    return name + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
+
+
+def _message(detail: ErrorDetails, known: list[str]) -> str:
+    if detail["type"] == "extra_forbidden":
+        fields = f"; known are {', '.join(known) or 'none'}" if len(detail["loc"]) == 1 else ""
+        return f"there is no such field{fields}"
+    if detail["type"] == "value_error":
+        return str(detail["ctx"]["error"])
+    return detail["msg"]

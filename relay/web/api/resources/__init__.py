@@ -1,0 +1,1 @@
+"""The resources of the API: operations that turn models into calls of services, and what these return into models."""

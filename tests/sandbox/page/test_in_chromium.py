@@ -1,0 +1,65 @@
+"""The page of the sandbox in a real browser."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from selenium.webdriver.common.by import By
+
+from tests.browser import NARROW, WIDE, chromium, complaints, defects, show_as
+from tests.sandbox.running import LINE
+
+if TYPE_CHECKING:
+    from tests.sandbox.running import Endpoint, RunningSandbox
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(180),  # seconds, also on a busy machine
+    pytest.mark.needs_tool("chromium"),
+    pytest.mark.needs_tool("chromedriver"),
+]
+
+
+def use(url: str) -> list[str]:
+    """Send an event and make a fault as a person does; return the defects of the page on the way."""
+    with chromium() as driver:
+
+        def find(selector: str) -> str:
+            return driver.find_element(By.CSS_SELECTOR, selector).text
+
+        def click(selector: str) -> None:
+            driver.find_element(By.CSS_SELECTOR, selector).click()
+
+        def fill(selector: str, text: str) -> None:
+            driver.find_element(By.CSS_SELECTOR, selector).send_keys(text)
+
+        driver.get(url)
+        driver.execute_script("window.isTheSame = true")  # type: ignore[no-untyped-call]
+        fill("#emit-type", "message.received")
+        fill("#emit-text", "Hello")
+        click("#emit-submit")
+        assert "Sent 1 event to 1 subscription." in find("#emit .notice")
+        driver.find_element(By.XPATH, "//*[@id='deliveries']//*[@class='badge good'][text()='delivered']")  # by itself
+        click("#fault-duplicate > summary")
+        fill("#fault-duplicate-times", "3")
+        click("#fault-duplicate-submit")
+        assert "Fault 1 is active." in find("#fault-duplicate .notice")
+        assert "times 3" in find("#active-faults")
+        click("#fault-disable > summary")
+        click("#fault-disable-submit")
+        assert "give either" in find("#fault-disable .notice.bad")
+        assert driver.execute_script("return window.isTheSame"), "the page was loaded again"  # type: ignore[no-untyped-call]
+        (refused,) = complaints(driver)
+        assert "400" in refused
+        found = []
+        for width, dark in ((NARROW, True), (WIDE, False)):
+            show_as(driver, width, dark=dark)
+            found += [f"{width} px, {'dark' if dark else 'light'}: {defect}" for defect in defects(driver)]
+        return found
+
+
+async def test_forms_work_in_place_at_any_width(sandbox: RunningSandbox, endpoint: Endpoint) -> None:
+    await sandbox.subscribe(endpoint.url, lines=[LINE])
+    assert await asyncio.to_thread(use, f"{sandbox.url}/sandbox") == []
