@@ -96,7 +96,7 @@ def _own_headers(delivery: Delivery, number: int) -> dict[str, str]:
     if record.freshness is Freshness.HISTORY:
         headers["Relay-Freshness"] = record.freshness
     if delivery.is_replay:
-        headers["Relay-Replay"] = "true"
+        headers["Relay-Test" if delivery.is_test else "Relay-Replay"] = "true"
     return headers
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from relay.core.config.endpoint import Path
-    from relay.core.config.relay_toml import RelayConfig
+    from relay.rules.merge import View
     from relay.store.stored_subscriptions.record import StoredSubscription
 
 NAMED = ("headers", "auth")
@@ -48,13 +48,13 @@ def split(table: Mapping[str, Any]) -> tuple[dict[str, Any], SecretValues]:
     return public, SecretValues(secrets, named.get("headers", {}), named.get("auth", {}))
 
 
-def check(record: StoredSubscription, values: SecretValues, config: RelayConfig, now_ms: int) -> Subscription:
+def check(record: StoredSubscription, values: SecretValues, view: View, now_ms: int) -> Subscription:
     """Check a record and its secret values as relay.toml would be.
 
     Raises:
         Invalid: it has mistakes; names the key of each.
     """
-    [checked] = check_rows([record.row(now_ms)], config)
+    [checked] = check_rows([record.row(now_ms)], view.file, list(view.teams.values()))
     problems = [] if isinstance(checked, Subscription) else list(checked)
     found: dict[Path, str] = {}
     for path, text in record.found(values, now_ms).items():

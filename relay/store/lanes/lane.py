@@ -112,6 +112,11 @@ class Delivery:
         return self.ref.stream.endswith(":replay")
 
     @property
+    def is_test(self) -> bool:
+        """True if it is a sample event, sent to test the subscription; it is in the replay stream."""
+        return b"dead_test" in self.fields
+
+    @property
     def blocks(self) -> str:
         """The chat that is blocked until this replay of a dead letter is settled; empty if none is."""
         return self.fields.get(b"dead_blocks", b"").decode()

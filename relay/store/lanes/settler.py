@@ -168,6 +168,8 @@ def _letter(settlement: Settlement, verdict: DeadLettered) -> list[Value]:
     fields += ("dead_topic", delivery.topic, "dead_entry", delivery.first_entry)
     fields += ("dead_at", settlement.at_ms, "dead_reason", verdict.reason)
     fields += ("dead_tries", settlement.tries.count, "dead_first_at", settlement.tries.first_ms)
+    if delivery.is_test:
+        fields += ("dead_test", 1)
     if settlement.blocks:
         fields += ("dead_blocks", settlement.blocks)
     if attempt is not None:
