@@ -123,6 +123,11 @@ class Settings(PageSettings):
     """Revision that `relay --version`, `/ready` and the metrics name, such as a commit; the image sets it. Without it,
     it is that of the build or of the checkout, or `unknown`.
     """
+    relay_hide_bodies: bool = False
+    """`true` hides the bodies of events, and with them the handles of people, in the API, on the page and in the output
+    of commands, also for operators: only their size is shown. Deliveries and pull subscribers are not affected, and
+    events can still be searched by handle.
+    """
     relay_log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Lowest severity that is logged: `debug`, `info`, `warning` or `error`."""
     relay_log_format: Literal["auto", "json", "console"] = "auto"

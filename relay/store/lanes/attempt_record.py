@@ -25,6 +25,7 @@ from uuid import UUID
 from pydantic_core import from_json, to_json
 
 from relay.core.delivery.outcome import Outcome
+from relay.store.topics.stream_search import Condition, Kind
 
 _VERSION = 1
 _ATTEMPT_SIZE = 150  # bytes of Redis's memory that a success takes, about
@@ -192,6 +193,22 @@ def _unpack_identifiers(reader: _Reader, flags: int) -> tuple[str, str, str, str
 
 def _uuid(reader: _Reader) -> str:
     return str(UUID(bytes=reader.take(16)))
+
+
+def condition_on(event_id: str) -> Condition:
+    """Return the condition by which a search of `attempts` finds an event: its id, packed or as text.
+
+    What it finds must be decoded and compared: an id can be a part of another.
+    """
+    text = to_json(event_id[:_MAX_NAME])[1:-1]
+    if not re.fullmatch(_UUID, event_id):
+        return Condition("a", Kind.HAS, text)
+    return Condition("a", Kind.EITHER, UUID(event_id).bytes + text)
+
+
+def is_of(attempt: AttemptRecord, event_id: str) -> bool:
+    """Return True if an attempt was one of this event."""
+    return attempt.event_id == event_id[:_MAX_NAME]
 
 
 def encode_detail(detail: str) -> bytes:

@@ -57,6 +57,7 @@ def uses_of(key: Keyspace) -> tuple[tuple[str, ...], ...]:
             ("EXPIRE", retry, "1"),
             ("EXISTS", mark, result),
             ("PEXPIRE", mark, "1"),
+            ("PTTL", mark),
             ("TYPE", mark),
         ),
         *(("DEL", mark), ("UNLINK", mark), ("MEMORY", "USAGE", stream)),

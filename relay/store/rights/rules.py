@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 _CONNECTION = ("ping", "select", "client|setname")
 _TRANSACTION = ("multi", "exec", "discard")
 _LOOKS = (
-    *("exists", "get", "type", "memory|usage"),
+    *("exists", "get", "pttl", "type", "memory|usage"),
     *("hexists", "hget", "hgetall", "hkeys", "hlen", "hmget"),
     *("scard", "smembers"),
     *("zcard", "zcount", "zmscore", "zrange", "zrangebyscore", "zscore"),
-    *("xinfo|consumers", "xinfo|groups", "xinfo|stream", "xlen", "xpending", "xrange", "xrevrange"),
+    *("xinfo|consumers", "xinfo|groups", "xinfo|stream", "xlen", "xpending", "xrange", "xread", "xrevrange"),
 )
 _SCRIPTED_LOOKS = ("eval_ro", "evalsha_ro")
 _SERVER = ("info", "time")
@@ -43,7 +43,7 @@ RELAY_COMMANDS = (
     *("hdel", "hincrby", "hset", "hsetnx"),
     *("sadd", "srem"),
     *("bzpopmin", "zadd", "zincrby", "zpopmin", "zrem", "zremrangebyrank"),
-    *("xack", "xadd", "xautoclaim", "xclaim", "xdel", "xread", "xreadgroup", "xtrim"),
+    *("xack", "xadd", "xautoclaim", "xclaim", "xdel", "xreadgroup", "xtrim"),
     *("xgroup|create", "xgroup|delconsumer", "xgroup|destroy", "xgroup|setid"),
 )
 

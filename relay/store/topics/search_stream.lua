@@ -1,0 +1,62 @@
+#!lua flags=no-writes,allow-oom
+-- Searches a page of a stream: here, since most entries need not travel.
+-- KEYS: stream
+-- ARGV: `back` or `on`, id at which it begins (with a leading parenthesis: after it), id at which it ends,
+--       most entries to read, most to find; then per condition: field, kind, value. All of them must be met; the kinds:
+--         is        the field has this value
+--         begins    it begins with it
+--         has       it contains it
+--         has_like  the same, whatever the case of its letters; the value is in lower case
+--         either    it contains the first 16 bytes of the value, or the rest of it
+-- Returns the number of entries that were read, the id of the last of them, and the entries that were found.
+local stream, backwards, from, to, most = KEYS[1], ARGV[1] == 'back', ARGV[2], ARGV[3], tonumber(ARGV[5])
+local met = {
+    is = function(value, wanted)
+        return value == wanted
+    end,
+    begins = function(value, wanted)
+        return string.sub(value, 1, #wanted) == wanted
+    end,
+    has = function(value, wanted)
+        return string.find(value, wanted, 1, true) ~= nil
+    end,
+    either = function(value, wanted)
+        return string.find(value, string.sub(wanted, 1, 16), 1, true) ~= nil
+            or string.find(value, string.sub(wanted, 17), 1, true) ~= nil
+    end,
+    has_like = function(value, wanted)
+        return string.find(string.lower(value), wanted, 1, true) ~= nil
+    end,
+}
+
+local function is_met(fields, at)
+    local name, test, wanted = ARGV[at], met[ARGV[at + 1]], ARGV[at + 2]
+    for n = 1, #fields, 2 do
+        if fields[n] == name then
+            return test(fields[n + 1], wanted)
+        end
+    end
+    return false
+end
+
+local function is_found(fields)
+    for at = 6, #ARGV, 3 do
+        if not is_met(fields, at) then
+            return false
+        end
+    end
+    return true
+end
+
+local rows = redis.call(backwards and 'XREVRANGE' or 'XRANGE', stream, from, to, 'COUNT', ARGV[4])
+local found, read = {}, 0
+for _, row in ipairs(rows) do
+    read = read + 1
+    if is_found(row[2]) then
+        found[#found + 1] = row
+        if #found == most then
+            break
+        end
+    end
+end
+return { read, read > 0 and rows[read][1] or '', found }

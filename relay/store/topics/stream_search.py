@@ -1,0 +1,85 @@
+"""Search of a stream: in pages, backwards or forwards, by conditions on the fields of its entries.
+
+There is no index of events by id, chat or handle: a search reads the entries. Redis compares them itself
+(`search_stream.lua`), a page at a time, so that only what was found travels and nothing else waits; the caller
+bounds the number of pages.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+from relay.store.driver.scripts import Script
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from relay.store.driver.client import Redis
+
+PAGE = 250
+"""Entries that one step reads; it blocks Redis for about 1 ms."""
+
+OLDEST, NEWEST = "-", "+"
+
+_search = Script(__package__, "search_stream")
+
+
+class Kind(StrEnum):
+    """A kind of condition on a field."""
+
+    IS = "is"
+    BEGINS = "begins"
+    HAS = "has"
+    HAS_LIKE = "has_like"
+    """Contains it, whatever the case; the value is in lower case."""
+    EITHER = "either"
+    """Contains the first 16 bytes of the value, or the rest of it."""
+
+
+class Condition(NamedTuple):
+    """A condition on a field of an entry."""
+
+    field: str
+    kind: Kind
+    value: str | bytes
+
+
+class Found(NamedTuple):
+    """An entry that a search has found."""
+
+    entry: str
+    fields: dict[bytes, bytes]
+
+
+class Step(NamedTuple):
+    """The result of one step of a search."""
+
+    read: int
+    last: str
+    """The last entry that was read; empty if there was none."""
+    found: Sequence[Found]
+    is_end: bool
+    """True if there is nothing more to read."""
+
+
+async def step(  # noqa: PLR0913  a range, a direction and bounds
+    redis: Redis,
+    stream: str,
+    start: str,
+    end: str,
+    conditions: Iterable[Condition],
+    *,
+    backwards: bool,
+    most: int = PAGE,
+) -> Step:
+    """Search the entries of a stream from `start` to `end`, at most a page of them, until `most` are found.
+
+    `start` is an id, `(` and an id after which to begin, or `OLDEST` or `NEWEST`; backwards, `end` is the smaller one.
+    """
+    arguments: list[str | bytes | int] = ["back" if backwards else "on", start, end, PAGE, most]
+    for condition in conditions:
+        arguments += condition
+    read, last, rows = await _search(redis, [stream], arguments)
+    found = [Found(entry.decode(), dict(zip(flat[::2], flat[1::2], strict=True))) for entry, flat in rows]
+    return Step(read, last.decode(), found, is_end=read < PAGE and len(found) < most)
