@@ -8,7 +8,7 @@ ends when the process stops, since an open response would hold that up.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiohttp_sse import sse_response
@@ -17,9 +17,10 @@ from relay.store.driver.client import REDIS_ERRORS
 from relay.web.pages.shell.visitors import find_visitor
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Hashable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
 
     from aiohttp import web
+    from aiohttp_sse import EventSourceResponse
 
     from relay.web.pages.shell.site import Page
 
@@ -62,6 +63,23 @@ class Live:
         """End every stream."""
         self._is_stopping.set()
 
+    async def feed(self, page: Page, event: str, parts: AsyncGenerator[str, None]) -> web.StreamResponse:
+        """Send each of `parts` under the name `event` as it comes."""
+        async with aclosing(parts), sse_response(page.request) as response:
+            waiting: asyncio.Task[str] | None = None
+            with suppress(ConnectionResetError, StopAsyncIteration):
+                while response.is_connected() and not self._is_stopping.is_set() and await _may_go_on(page, response):
+                    waiting = waiting or asyncio.ensure_future(anext(parts))
+                    await asyncio.wait({waiting}, timeout=self._interval)
+                    if waiting.done():
+                        text, waiting = waiting.result(), None
+                        await response.send(text, event=event)
+            if waiting is not None:
+                waiting.cancel()
+                with suppress(asyncio.CancelledError, StopAsyncIteration):
+                    await waiting
+        return response
+
     async def stream(
         self, page: Page, event: str, part: Part, until: Callable[[], bool] | None = None
     ) -> web.StreamResponse:
@@ -72,10 +90,7 @@ class Live:
         async with sse_response(page.request) as response:
             sent = ""
             with suppress(ConnectionResetError, TimeoutError):
-                while response.is_connected() and not self._is_stopping.is_set():
-                    if (await find_visitor(page.request)).principal != page.principal:
-                        await response.send("", event="signed-out")
-                        break
+                while response.is_connected() and not self._is_stopping.is_set() and await _may_go_on(page, response):
                     is_last = until is not None and until()
                     with suppress(*REDIS_ERRORS):
                         text = await part()
@@ -88,6 +103,14 @@ class Live:
                     with suppress(TimeoutError):
                         await asyncio.wait_for(self._is_stopping.wait(), self._interval)
         return response
+
+
+async def _may_go_on(page: Page, response: EventSourceResponse) -> bool:
+    """Return True if the session still has the same rights; else tell the page."""
+    if (await find_visitor(page.request)).principal == page.principal:
+        return True
+    await response.send("", event="signed-out")
+    return False
 
 
 async def _taken(read: Callable[[], Awaitable[Reading]]) -> Reading:

@@ -85,3 +85,9 @@ def event_filter(fields: Mapping[str, str], now_ms: int) -> EventFilter:
         since_ms=past_time(fields, "since", now_ms),
         until_ms=past_time(fields, "until", now_ms),
     )
+
+
+def whole(fields: Mapping[str, str], name: str) -> int | None:
+    """Return a whole number; None if it is empty or something else."""
+    given = text(fields, name)
+    return int(given) if given is not None and given.isdecimal() and len(given) < 16 else None

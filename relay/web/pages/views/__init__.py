@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING
 
 from aiohttp import hdrs
 
-from relay.web.pages.views import access, dead_letters, groups, linq, overview, replays, subscriptions, topics
+from relay.web.pages.views import (
+    access,
+    dead_letters,
+    events,
+    groups,
+    linq,
+    overview,
+    replays,
+    subscription_forms,
+    subscriptions,
+    topics,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,8 +32,19 @@ ROUTES: Sequence[tuple[str, str, View]] = (
     (GET, "/topics", topics.list_),
     (GET, "/topics/{name}", topics.show),
     (POST, "/topics/{name}/drop", topics.drop),
+    (GET, "/topics/{name}/tail", events.tail),
+    (GET, "/events", events.search),
+    (GET, "/events/{id}", events.show),
+    (POST, "/events/{id}/resend", events.resend),
     (GET, "/subscriptions", subscriptions.list_),
+    (POST, "/subscriptions", subscription_forms.create),
+    (GET, "/subscriptions/new", subscription_forms.new),
     (GET, "/subscriptions/{name}", subscriptions.show),
+    (GET, "/subscriptions/{name}/change", subscription_forms.edit),
+    (POST, "/subscriptions/{name}/change", subscription_forms.change),
+    (POST, "/subscriptions/{name}/rotate", subscription_forms.rotate),
+    (POST, "/subscriptions/{name}/delete", subscription_forms.delete),
+    (POST, "/subscriptions/{name}/test", subscription_forms.send_test),
     (GET, "/subscriptions/{name}/live", subscriptions.live),
     (POST, "/subscriptions/{name}/pause", subscriptions.pause),
     (POST, "/subscriptions/{name}/resume", subscriptions.resume),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from relay.core.delivery.outcome import Outcome
+from relay.core.masked_url import masked_url
 from relay.services import attempts, subscriptions
+from relay.services import stored_subscriptions
 from relay.services.overview import latency_of
 from relay.web.pages.charts import drawing
 from relay.web.pages.charts.drawing import Series
@@ -15,14 +17,19 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
+    from relay.core.config.relay_toml import Subscription
+    from relay.services.stored_subscriptions import StoredState
     from relay.services.subscriptions import SubscriptionState
     from relay.store.lanes.attempt_log import FoundAttempt
     from relay.web.pages.shell.site import Page
 
+OVERLAPS = {"0s": "at once", "1h": "in an hour", "24h": "in a day", "168h": "in a week"}
+"""Times for which a former secret stays valid, and their words."""
+
 _PAGE = 100
 _CHARTED = 500  # the latest attempts
 _LISTED = 25
-_BARS = 48
+_BARS = 60
 _HOUR_MS = 3_600_000
 _MINUTE_MS = 60_000
 _KINDS = {
@@ -56,7 +63,15 @@ async def list_(page: Page) -> web.StreamResponse:
 
 async def show(page: Page) -> web.StreamResponse:
     """Show a subscription."""
-    return page.show("subscription.html", **await _values(page))
+    values = await _values(page)
+    rules: Subscription | None = values["rules"]
+    return page.show(
+        "subscription.html",
+        **values,
+        stored=await stored_state(page, page.named()),
+        url=masked_url(rules.url) if rules else "",
+        overlaps=OVERLAPS,
+    )
 
 
 async def live(page: Page) -> web.StreamResponse:
@@ -101,6 +116,12 @@ async def all_states(page: Page) -> Sequence[SubscriptionState]:
 def path_of(name: str) -> str:
     """Return the path of a subscription's page."""
     return f"/subscriptions/{name}"
+
+
+async def stored_state(page: Page, name: str) -> StoredState | None:
+    """Return the subscription of that name if the API made it."""
+    states = await stored_subscriptions.list_stored(page.context, page.principal)
+    return next((state for state in states if state.name == name), None)
 
 
 async def _values(page: Page) -> Mapping[str, Any]:

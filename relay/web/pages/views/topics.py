@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from relay.services import overview, topics
 from relay.web.pages.charts import drawing
 from relay.web.pages.charts.drawing import Series
+from relay.web.pages.views.events import latest
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -31,7 +32,7 @@ async def show(page: Page) -> web.StreamResponse:
     flow = await overview.read_flow(page.context, page.principal, set())
     series = [Series("routed a second", "accent", tuple(flow.topics.get(name, ())))]
     drawn = drawing.lines("Events a second", series, flow.at_ms - overview.HOUR_MS, flow.at_ms)
-    return page.show("topic.html", state=state, series=series, drawn=drawn)
+    return page.show("topic.html", state=state, series=series, drawn=drawn, events=await latest(page, name))
 
 
 async def drop(page: Page) -> web.StreamResponse:
