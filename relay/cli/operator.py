@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from relay.core.access.principal import Principal
+from relay.core.access.scopes import EVERY_SCOPE
 from relay.store import audit
 
 if TYPE_CHECKING:
@@ -25,6 +27,11 @@ def operator() -> str:
     except (KeyError, OSError):  # an account without a name, as containers have
         user = str(os.getuid())
     return f"{user}@{socket.gethostname()}"
+
+
+def cli_principal() -> Principal:
+    """Return the operator of this command as the author of what it asks for, with every right."""
+    return Principal(operator(), team=None, scopes=EVERY_SCOPE)
 
 
 async def record(redis: Redis, command: str, target: str, count: int | None = None, why: str = "") -> None:

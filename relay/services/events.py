@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 from relay.services.history.find import NotFoundYet
+from relay.services.history.resend import Resent, resend, resend_entry
 from relay.services.history.search import EventQuery, FoundEvents, search
 from relay.services.history.story import EventStory, story
+from relay.services.history.tail import tail
 
-__all__ = ["EventQuery", "EventStory", "FoundEvents", "NotFoundYet", "search", "story"]
+__all__ = [
+    "EventQuery",
+    "EventStory",
+    "FoundEvents",
+    "NotFoundYet",
+    "Resent",
+    "resend",
+    "resend_entry",
+    "search",
+    "story",
+    "tail",
+]

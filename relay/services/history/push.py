@@ -105,7 +105,7 @@ async def push_parts(
     reader = LaneReader(redis, event, budget)
     readings = await reader.readings([(each.name, places[each.topic]) for each in direct])
     logs = await reader.logs([each.name for each in direct])
-    suspended = await _Suspended.read(redis)
+    suspended = await Suspended.read(redis)
     parts = [
         _part(each, places[each.topic], event, readings[each.name], logs[each.name], suspended.notes_on(each))
         for each in direct
@@ -119,16 +119,20 @@ async def push_parts(
     return PushParts(parts, is_whole, next(iter(entries), {}))
 
 
-class _Suspended(NamedTuple):
+class Suspended(NamedTuple):
+    """The pauses and the open breakers of all subscriptions."""
+
     paused: Mapping[str, Any]
     breakers: Mapping[str, Any]
 
     @classmethod
-    async def read(cls, redis: Redis) -> _Suspended:
+    async def read(cls, redis: Redis) -> Suspended:
+        """Read them."""
         suspensions = Suspensions(redis)
         return cls(await suspensions.pauses(), await suspensions.open_breakers())
 
     def notes_on(self, subscription: Subscription) -> list[str]:
+        """Return the reasons why a subscription does not deliver."""
         notes = []
         if subscription.paused:
             notes.append("the subscription is paused by its configuration")

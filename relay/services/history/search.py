@@ -17,7 +17,7 @@ from relay.core.patterns import EVERYTHING, pattern_problem
 from relay.services.access import check_topic, topics_of
 from relay.services.history.scan import Budget, Period, Wanted, scan
 from relay.services.history.view import EventView, view_of
-from relay.store.topics.stream_search import Condition, Kind
+from relay.store.topics.stream_search import Condition, Kind, meets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -95,6 +95,10 @@ class Criteria:
     def accepts(self, fields: Mapping[bytes, bytes]) -> bool:
         """Return True if an entry that meets the conditions really has the handle."""
         return self.handle is None or has_handle(fields.get(b"body", b""), self.handle)
+
+    def match(self, fields: Mapping[bytes, bytes]) -> bool:
+        """Return True if an entry meets the conditions and is accepted."""
+        return all(meets(fields, condition) for condition in self.conditions) and self.accepts(fields)
 
 
 @dataclass(frozen=True, slots=True)

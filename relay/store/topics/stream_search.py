@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from relay.store.driver.scripts import Script
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from relay.store.driver.client import Redis
 
@@ -43,6 +43,25 @@ class Condition(NamedTuple):
     field: str
     kind: Kind
     value: str | bytes
+
+
+def meets(fields: Mapping[bytes, bytes], condition: Condition) -> bool:
+    """Return True if fields that were read otherwise meet a condition."""
+    value = fields.get(condition.field.encode())
+    wanted = condition.value.encode() if isinstance(condition.value, str) else condition.value
+    if value is None:
+        return False
+    match condition.kind:
+        case Kind.IS:
+            return value == wanted
+        case Kind.BEGINS:
+            return value.startswith(wanted)
+        case Kind.HAS:
+            return wanted in value
+        case Kind.HAS_LIKE:
+            return wanted in value.lower()
+        case Kind.EITHER:
+            return wanted[:16] in value or wanted[16:] in value
 
 
 class Found(NamedTuple):
