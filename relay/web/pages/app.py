@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
     from relay.services.context import Context
+    from relay.services.linq import Looker
     from relay.web.pages.shell.site import View
 
 
-def pages_app(context: Context) -> web.Application:
-    """Return the application that serves the page."""
+def pages_app(context: Context, linq: Looker | None = None) -> web.Application:
+    """Return the application that serves the page; `linq` looks at the subscriptions at Linq."""
     app = web.Application(middlewares=[errors.show_errors, visitors.know_visitor, security.refuse_foreign])
-    site = Site(context, Assets(), Live(), Jobs())
+    site = Site(context, Assets(), Live(), Jobs(), linq)
     app[SITE] = site
     rendering.set_up(app, site.assets)
     app.on_response_prepare.append(security.add_headers)

@@ -66,9 +66,14 @@ class Live:
     async def feed(self, page: Page, event: str, parts: AsyncGenerator[str, None]) -> web.StreamResponse:
         """Send each of `parts` under the name `event` as it comes."""
         async with aclosing(parts), sse_response(page.request) as response:
-            waiting: asyncio.Task[str] | None = None
+            waiting: asyncio.Future[str] | None = None
+            time, checked = asyncio.get_running_loop().time, -self._interval
             with suppress(ConnectionResetError, StopAsyncIteration):
-                while response.is_connected() and not self._is_stopping.is_set() and await _may_go_on(page, response):
+                while response.is_connected() and not self._is_stopping.is_set():
+                    if time() - checked >= self._interval:
+                        if not await _may_go_on(page, response):
+                            break
+                        checked = time()
                     waiting = waiting or asyncio.ensure_future(anext(parts))
                     await asyncio.wait({waiting}, timeout=self._interval)
                     if waiting.done():

@@ -95,7 +95,7 @@ def duration(seconds: float | None) -> str:
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 10:
-        return f"{seconds:.1f} s"
+        return f"{seconds:.1f} s".replace(".0 ", " ")
     left, parts = round(seconds), []
     for length, unit in _STEPS:
         count, left = divmod(left, length)
@@ -118,7 +118,7 @@ def ago(values: jinja2.runtime.Context, at_ms: float | None) -> str | Markup:
     largest = duration(max(abs(seconds), 1)).split(" ")[:2]
     words = "now" if abs(seconds) < 1 else f"in {' '.join(largest)}" if seconds < 0 else f"{' '.join(largest)} ago"
     iso = datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds")
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(iso, utc(at_ms), words.replace(".0 ", " "))
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(iso, utc(at_ms), words)
 
 
 _CHIPS = {

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from relay.core.access.principal import Principal
     from relay.services.context import Context
+    from relay.services.linq import Looker
     from relay.web.pages.jobs import Jobs
     from relay.web.pages.live import Live
     from relay.web.pages.shell.assets import Assets
@@ -33,6 +34,8 @@ class Site:
     assets: Assets
     live: Live
     jobs: Jobs
+    linq: Looker | None
+    """The look at Linq; None where this process has no access to it."""
 
 
 SITE = web.AppKey("site", Site)

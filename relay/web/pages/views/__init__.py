@@ -64,6 +64,8 @@ ROUTES: Sequence[tuple[str, str, View]] = (
     (GET, "/live/replays", replays.live),
     (POST, "/replays/{id}/cancel", replays.cancel),
     (GET, "/lines", linq.list_lines),
+    (GET, "/linq", linq.show_linq),
+    (GET, "/linq/now", linq.look),
     (GET, "/quarantine", linq.list_quarantined),
     (POST, "/quarantine", linq.change_quarantined),
     (GET, "/quarantine/{id}", linq.show_quarantined),

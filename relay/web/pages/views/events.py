@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from relay.web.pages.shell.site import Page
 
 _LIMIT = 50
+_ROWS_A_SECOND = 20
 _SHOWN = 64 * 1024  # characters of a body
 _FIELDS = ("topic", "type", "line", "handle", "chat", "message", "since", "until")
 
@@ -71,9 +72,19 @@ async def tail(page: Page) -> web.StreamResponse:
     await topics.get_state(page.context, page.principal, name)
 
     async def rows() -> AsyncGenerator[str, None]:
-        async with aclosing(events.tail(page.context, page.principal, name)) as found:  # type: ignore[type-var]
-            async for event in found:
-                yield page.text("event_row.html", event=event)
+        """Yield rows; of a topic with more than can be read, those that are the newest each second."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            since, shown = clock(), 0
+            async with aclosing(events.tail(page.context, page.principal, name)) as found:  # type: ignore[type-var]
+                async for event in found:
+                    yield page.text("event_row.html", event=event)
+                    if clock() - since >= 1:
+                        since, shown = clock(), 0
+                    shown += 1
+                    if shown == _ROWS_A_SECOND:
+                        break
+            await asyncio.sleep(max(since + 1 - clock(), 0))
 
     return await page.site.live.feed(page, "event", rows())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from relay.core.event_filter import EventFilter
-from relay.services import lines, quarantine
+from relay.services import lines, linq, quarantine
 from relay.web.pages.shell import fields
 
 if TYPE_CHECKING:
@@ -19,6 +19,17 @@ _SHOWN = 4096  # characters of a body
 async def list_lines(page: Page) -> web.StreamResponse:
     """List the lines."""
     return page.show("lines.html", lines=await lines.list_lines(page.context, page.principal))
+
+
+async def show_linq(page: Page) -> web.StreamResponse:
+    """Show the drift that the last check found."""
+    found = await linq.drift(page.context, page.principal)
+    return page.show("linq.html", drift=found, can_look=page.site.linq is not None)
+
+
+async def look(page: Page) -> web.StreamResponse:
+    """Show what is at Linq now; a part of that page, which asks Linq."""
+    return page.show("linq_part.html", look=await linq.look(page.principal, page.site.linq))
 
 
 async def list_quarantined(page: Page) -> web.StreamResponse:
