@@ -57,7 +57,7 @@ def set_up(app: web.Application, assets: Assets) -> None:
             "utc": utc,
         },
     )
-    environment.globals.update(asset=assets.url, version=VERSION, none=NONE, chart=drawing, Scope=Scope)
+    environment.globals.update(asset=assets.url, version=VERSION, dash=NONE, chart=drawing, Scope=Scope)
 
 
 def number(value: float | None) -> str:
