@@ -44,7 +44,7 @@ def defects(driver: Chrome) -> list[str]:
     """Return what is wrong with the page as it is shown: accessibility by WCAG AA, and a width above the window's."""
     found: dict[str, Any] = Axe().run(driver, options=_RULES)
     violations = [f"{each['id']}: {node['html']}" for each in found["violations"] for node in each["nodes"]]
-    width, window = driver.execute_script("return [document.documentElement.scrollWidth, window.innerWidth]")  # type: ignore[no-untyped-call]
+    width, window = driver.execute_script("return [document.documentElement.scrollWidth, window.innerWidth]")
     return [*violations, *([f"{width} px wide in a window of {window}"] if width > window else [])]
 
 

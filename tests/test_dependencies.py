@@ -116,7 +116,7 @@ USES: dict[str, list[Use]] = {
         Use(":NOGROUP", STREAMS, "text of an error"),
         Use(":UNBLOCKED", STREAMS, "text of an error"),
         Use(":BUSYGROUP", STREAMS, "text of an error"),
-        Use(":requires the key to exist", "relay/store/lanes/position.py", "text of an error"),
+        Use(":requires the key to exist", STREAMS, "text of an error"),
     ],
     "opentelemetry-sdk": [
         Use(

@@ -1,4 +1,4 @@
-"""The admin role: serves the admin listener by itself, so that no ingress has to."""
+"""The admin role: serves the admin listener by itself, so that no ingress has to, and on it the API."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from relay.parts import open_store
 from relay.process.event_loop import stop_on_signals
 from relay.process.lifecycle import Lifecycle
 from relay.process.timings import load_timings
+from relay.services.context import open_context
 from relay.store.driver.client import REQUEST_TIMEOUT
 from relay.store.rights.check import check_access
 from relay.store.rights.probe import RedisProbe
@@ -21,14 +22,19 @@ from relay.store.state.reader import RedisReader
 from relay.web.admin.group import open_group, show_current_subscriptions
 from relay.web.admin.listener import listening_for_operators
 from relay.web.admin.report import Identity, ObservedProcess
+from relay.web.api.app import api_app
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import AsyncIterator
 
     from relay.config.settings import Settings
+    from relay.services.context import Context
     from relay.store.driver.client import Redis
+    from relay.web.admin.app import Portal
     from relay.web.admin.group import Group
+
+_API = "/api/v1"
 
 log = structlog.get_logger()
 
@@ -55,17 +61,29 @@ async def serve_admin(settings: Settings) -> None:
     stop = stop_on_signals()
     lifecycle = Lifecycle()
     log.info("admin.starting", **settings.shown())
-    async with open_store(settings, REQUEST_TIMEOUT) as redis, open_store(settings) as state:
+    async with (
+        open_store(settings, REQUEST_TIMEOUT) as redis,
+        open_store(settings) as state,
+        open_context(settings) as context,
+    ):
         await check_access(redis)
         metrics = ProcessMetrics(ADMIN)
         rules = RulesFile(settings.relay_config)
         metrics.add_reader(RedisReader(state, rules.current))
         observed = ObservedProcess(Identity(ADMIN, settings), AdminProbe(redis, lifecycle), metrics)
-        async with metrics, listening_for_operators(observed, settings, ADMIN, timings=load_timings()):
+        listening = listening_for_operators(
+            observed, settings, ADMIN, portal=portal_of(context), timings=load_timings()
+        )
+        async with metrics, listening:
             await stop.wait()
             log.info("admin.stopping")
             lifecycle.stop()
     log.info("admin.stopped")
+
+
+def portal_of(context: Context) -> Portal:
+    """Return the applications of the admin listener that people and their programs use, by path."""
+    return {_API: api_app(context)}
 
 
 @asynccontextmanager
@@ -74,8 +92,9 @@ async def admin_group(settings: Settings, redis: Redis, stop: asyncio.Event) -> 
     lifecycle, rules = Lifecycle(), RulesFile(settings.relay_config)
     async with (
         open_store(settings) as state,
+        open_context(settings) as context,
         open_group(Identity(UP, settings), lifecycle, AdminProbe(redis, lifecycle)) as group,
-        listening_for_operators(group, settings, UP),
+        listening_for_operators(group, settings, UP, portal=portal_of(context)),
         lifecycle.stopping_with(stop),
     ):
         show_current_subscriptions(group.counts, rules)

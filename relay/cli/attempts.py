@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import heapq
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from relay.cli.command import command, commands
-from relay.cli.filters import SubscriptionOption, chosen_lanes
+from relay.cli.filters import SubscriptionOption
+from relay.cli.operator import cli_principal
 from relay.cli.output import View, print_json, print_table, say
 from relay.config.load import load_settings
 from relay.core.delivery.outcome import Outcome
 from relay.core.durations import format_duration
 from relay.core.event_filter import EventFilter
-from relay.parts import open_store
 from relay.process.event_loop import run
-from relay.store.lanes.attempt_log import FoundAttempt, attempts_of
-from relay.store.lanes.dead_letters import DeadLetters
+from relay.services.attempts import latest
+from relay.services.context import open_context
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from relay.config.settings import Settings
+    from relay.store.lanes.attempt_log import FoundAttempt
 
 app = commands()
 _COMMON = ("subscription", "id", "type", "line")
@@ -126,13 +125,5 @@ def _next_step(found: FoundAttempt) -> str:
 
 
 async def _read(settings: Settings, subscription: str | None, which: EventFilter, limit: int) -> list[FoundAttempt]:
-    async with open_store(settings) as redis:
-        found: list[FoundAttempt] = []
-        for lane in chosen_lanes(subscription, await DeadLetters(redis).lanes()):
-            most = len(found) + limit
-            async with aclosing(attempts_of(redis, lane, which)) as newest_first:
-                async for attempt in newest_first:
-                    found.append(attempt)
-                    if len(found) == most:
-                        break
-    return heapq.nlargest(limit, found, key=lambda each: each.attempt.at_ms)
+    async with open_context(settings) as context:
+        return await latest(context, cli_principal(), subscription, which, limit)

@@ -8,15 +8,21 @@ import typer
 
 from relay.cli.attempts import attempt_summary, print_attempts
 from relay.cli.command import command, commands
-from relay.cli.dead_letters import Found, drop_letters, find_letters, list_letters, replay_letters
 from relay.cli.filters import AllOption, DryRunOption, SubscriptionOption, check_choice
-from relay.cli.operator import WhyArgument, WhyOption
+from relay.cli.operator import WhyArgument, WhyOption, cli_principal
 from relay.cli.output import View, changed_or_would_be, print_fields, print_json, print_table, say
+from relay.cli.progress import progress
 from relay.config.load import load_settings
 from relay.core.event_filter import EventFilter
 from relay.process.event_loop import run
+from relay.services import dead_letters
+from relay.services.context import open_context
+from relay.services.dead_letters import Choice, DeadLetterInFull, Progress
 
 if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from relay.config.settings import Settings
     from relay.store.lanes.dead_letters import DeadLetter
 
 app = commands(
@@ -33,7 +39,7 @@ _CHOICES = ("--id", "--type", "--line", "--chat", "--reason", "--since", "--unti
 )
 def list_(*, subscription: SubscriptionOption = None, which: EventFilter, view: View) -> None:
     """List dead letters, oldest first."""
-    letters = run(list_letters(load_settings(), subscription, which))
+    letters = run(_list(load_settings(), subscription, which))
     if view.json:
         print_json([_summary(letter) for letter in letters])
         return
@@ -56,23 +62,23 @@ def list_(*, subscription: SubscriptionOption = None, which: EventFilter, view: 
 @command(app, filters=FILTERS, examples=("relay dead show --id 01J8Z0QF7K", "relay dead show --reason 404 --utc"))
 def show(*, subscription: SubscriptionOption = None, which: EventFilter, view: View) -> None:
     """Show dead letters in full, with their attempts and bodies; exit code 1 if there are none."""
-    found = run(find_letters(load_settings(), subscription, which))
+    found = run(_find(load_settings(), subscription, which))
     if view.json:
         print_json(
             [
                 {
-                    **_summary(letter),
-                    "attempts": [attempt_summary(attempt) for attempt in found.attempts_of(letter)],
-                    "body": _text(letter.record.body),
+                    **_summary(each.letter),
+                    "attempts": [attempt_summary(attempt) for attempt in each.attempts],
+                    "body": _text(each.letter.record.body),
                 }
-                for letter in found.letters
+                for each in found
             ]
         )
-    elif not found.letters:
+    elif not found:
         say("Nothing found.")
     else:
         _print_in_full(found, view)
-    if not found.letters:
+    if not found:
         raise typer.Exit(1)
 
 
@@ -99,7 +105,7 @@ def replay(
     Exit code 1 if --id is given and no dead letter has it.
     """
     check_choice(which, _CHOICES, every=every)
-    replayed = run(replay_letters(load_settings(), subscription, which, rate, why, dry_run=dry_run))
+    replayed = run(_replay(load_settings(), Choice(subscription, which), rate, why, dry_run=dry_run))
     _print_counts(replayed, ("replay", "sent back"), view, dry_run=dry_run)
     if which.event_ids and not replayed:
         raise typer.Exit(1)
@@ -128,20 +134,51 @@ def drop(
     Exit code 1 if --id is given and no dead letter has it.
     """
     check_choice(which, _CHOICES, every=every)
-    dropped = run(drop_letters(load_settings(), subscription, which, why, dry_run=dry_run))
+    dropped = run(_drop(load_settings(), Choice(subscription, which), why, dry_run=dry_run))
     _print_counts(dropped, ("drop", "dropped"), view, dry_run=dry_run)
     if which.event_ids and not dropped:
         raise typer.Exit(1)
 
 
-def _print_in_full(found: Found, view: View) -> None:
-    for number, letter in enumerate(found.letters):
+def _print_in_full(found: list[DeadLetterInFull], view: View) -> None:
+    for number, each in enumerate(found):
         if number:
             say("")
-        print_fields(f"Dead letter {letter.record.id}", _summary(letter), view, _LABELS)
-        if attempts := found.attempts_of(letter):
-            print_attempts("Its attempts, oldest first", attempts, view, of_one_delivery=True)
-        say(_text(letter.record.body))
+        print_fields(f"Dead letter {each.letter.record.id}", _summary(each.letter), view, _LABELS)
+        if each.attempts:
+            print_attempts("Its attempts, oldest first", each.attempts, view, of_one_delivery=True)
+        say(_text(each.letter.record.body))
+
+
+async def _list(settings: Settings, subscription: str | None, which: EventFilter) -> list[DeadLetter]:
+    async with open_context(settings) as context:
+        return [letter async for letter in dead_letters.every(context, cli_principal(), subscription, which)]
+
+
+async def _find(settings: Settings, subscription: str | None, which: EventFilter) -> list[DeadLetterInFull]:
+    async with open_context(settings) as context:
+        letters = [letter async for letter in dead_letters.every(context, cli_principal(), subscription, which)]
+        return await dead_letters.in_full(context, cli_principal(), letters)
+
+
+async def _replay(settings: Settings, choice: Choice, rate: float | None, why: str, *, dry_run: bool) -> dict[str, int]:
+    tasks: dict[str, TaskID] = {}
+    async with open_context(settings) as context:
+        with progress(disable=rate is None) as bars:
+
+            def show(at: Progress) -> None:
+                if at.subscription not in tasks:
+                    tasks[at.subscription] = bars.add_task(at.subscription, total=at.total)
+                bars.update(tasks[at.subscription], completed=at.done)
+
+            return await dead_letters.replay(
+                context, cli_principal(), choice, why, rate=rate, dry_run=dry_run, progress=show
+            )
+
+
+async def _drop(settings: Settings, choice: Choice, why: str, *, dry_run: bool) -> dict[str, int]:
+    async with open_context(settings) as context:
+        return await dead_letters.drop(context, cli_principal(), choice, why, dry_run=dry_run)
 
 
 def _print_counts(counts: dict[str, int], words: tuple[str, str], view: View, *, dry_run: bool) -> None:

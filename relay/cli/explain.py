@@ -3,63 +3,31 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import urlsplit
+from typing import Annotated, Any
 
 import typer
 
 from relay.cli.command import command, commands
 from relay.cli.filters import checked_line
-from relay.cli.output import View, counted, print_fields, print_json, print_table, say
-from relay.cli.subscriptions import states
+from relay.cli.operator import cli_principal
+from relay.cli.output import View, print_fields, print_json, print_table, say
 from relay.config.file import read_config
 from relay.config.load import load_settings
 from relay.config.settings import Settings
-from relay.core.config.topics import filtered_by, mismatches
+from relay.core.config.relay_toml import RelayConfig
 from relay.core.errors import RelayError, SettingsError, Unparsable
 from relay.core.event import Dialect, Event
 from relay.core.json_text import parse_json
 from relay.linq.payloads.decode import decode
-from relay.parts import open_store
 from relay.process.event_loop import run
+from relay.services.context import open_context
+from relay.services.explain import Explanation, by_rules
+from relay.services.explain import explain as explain_event
 from relay.store.driver.client import REDIS_ERRORS, describe
-from relay.store.topics.topics import topic_states
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from relay.core.config.relay_toml import RelayConfig, Subscription
 
 app = commands()
-
-_IF_LINE = "depends on the line"
-
-
-@dataclass(frozen=True, slots=True)
-class _Verdict:
-    """The result for one topic or subscription."""
-
-    answer: str
-    """`yes`, `no`, or `depends on the line`."""
-    why_not: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class _Receiver:
-    """A subscription of a topic that the event matches, or could match."""
-
-    subscription: str
-    topic: str
-    kind: str
-    """`push` or `pull`."""
-    receives: str
-    to: str | None
-    """Scheme and host of a push subscription's URL."""
-    state: str | None
-    """None if Redis cannot be asked."""
-    why_not: list[str]
 
 
 @command(
@@ -83,20 +51,16 @@ def explain(
     """
     config = read_config(Settings.load().relay_config)
     event = _event(file, checked_line(line))
-    verdicts = {
-        topic.name: _verdict(lambda candidate, topic=topic: mismatches(topic, candidate), event, topic.lines)  # type: ignore[misc]
-        for topic in config.topics
-    }
-    possible = [name for name, verdict in verdicts.items() if verdict.answer != "no"]
-    redis_error, found = run(_receivers(config, event, {name: verdicts[name] for name in possible}))
+    found = run(_explain(config, event))
+    verdicts = found.topics
     if view.json:
         print_json(
             {
                 "event": _fields(event),
-                "topics": [name for name, verdict in verdicts.items() if verdict.answer == "yes"],
+                "topics": found.matching,
                 "not": {name: verdict.why_not for name, verdict in verdicts.items() if verdict.why_not},
-                "subscriptions": [asdict(receiver) for receiver in found],
-                "redis_error": redis_error,
+                "subscriptions": [asdict(receiver) for receiver in found.receivers],
+                "redis_error": found.redis_error,
             }
         )
         return
@@ -104,60 +68,25 @@ def explain(
     rows = [(name, verdict.answer, "; ".join(verdict.why_not)) for name, verdict in verdicts.items()]
     print_table("Topics", ("topic", "matches", "why not"), rows, view)
     columns = ("subscription", "topic", "kind", "receives it", "to", "state", "why not")
-    cells = [(*list(asdict(each).values())[:-1], "; ".join(each.why_not)) for each in found]
+    cells = [(*list(asdict(each).values())[:-1], "; ".join(each.why_not)) for each in found.receivers]
     print_table("Subscriptions of these topics", columns, cells, view)
     if event.line is None and not line:
         say("The body names no line. Linq's request does, in its URL: give that line with --line.")
-    if redis_error:
-        say(f"States and pull subscribers are not shown, because Redis cannot be asked: {redis_error}", fg="yellow")
+    if found.redis_error:
+        why = f"because Redis cannot be asked: {found.redis_error}"
+        say(f"States and pull subscribers are not shown, {why}", fg="yellow")
 
 
-def _verdict(reasons: Callable[[Event], list[str]], event: Event, lines: tuple[str, ...] | None) -> _Verdict:
-    """Return the result for `event`, whose line can be unknown to this command and known when the webhook arrives."""
-    why_not = reasons(event)
-    if not why_not:
-        return _Verdict("yes", [])
-    if event.line is None and lines and not reasons(event._replace(line=lines[0])):
-        return _Verdict(_IF_LINE, why_not)
-    return _Verdict("no", why_not)
-
-
-async def _receivers(
-    config: RelayConfig, event: Event, topics: dict[str, _Verdict]
-) -> tuple[str | None, list[_Receiver]]:
-    """Return the error of Redis, if it cannot be asked, and the subscriptions of `topics`."""
-    push = [
-        _push(subscription, event, topics[subscription.topic])
-        for subscription in config.subscriptions
-        if subscription.topic in topics
-    ]
+async def _explain(config: RelayConfig, event: Event) -> Explanation:
     try:
         settings = load_settings()
-        known = await states(settings)
-        async with open_store(settings) as redis:
-            found = await topic_states(redis, topics)
     except SettingsError as error:
-        return "; ".join(map(str, error.problems)), push
+        return by_rules(config, cli_principal(), event, redis_error="; ".join(map(str, error.problems)))
+    try:
+        async with open_context(settings) as context:
+            return await explain_event(context, cli_principal(), event, is_exact=True)
     except REDIS_ERRORS as error:
-        return describe(error), push
-    pull = [
-        _Receiver(
-            group.name, topic.name, "pull", topics[topic.name].answer, None, f"{counted(group.lag, 'event')} behind", []
-        )
-        for topic in found
-        if topic.name in topics
-        for group in topic.groups
-        if not group.is_push
-    ]
-    return None, [*(replace(each, state=known.get(each.subscription, "not started yet")) for each in push), *pull]
-
-
-def _push(subscription: Subscription, event: Event, topic: _Verdict) -> _Receiver:
-    verdict = _verdict(lambda candidate: filtered_by(subscription, candidate), event, subscription.lines)
-    url = urlsplit(subscription.url)
-    receives = topic.answer if verdict.answer == "yes" else verdict.answer
-    origin = f"{url.scheme}://{url.netloc.rpartition('@')[2]}"
-    return _Receiver(subscription.name, subscription.topic, "push", receives, origin, None, verdict.why_not)
+        return by_rules(config, cli_principal(), event, redis_error=describe(error))
 
 
 def _event(file: Path, line: str | None) -> Event:

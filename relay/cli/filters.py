@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from relay.core.delivery.outcome import Outcome
-from relay.core.errors import RelayError
 from relay.core.event_filter import EventFilter
 from relay.core.lines import is_line
 from relay.core.patterns import pattern_problem
@@ -20,9 +19,6 @@ from relay.core.timestamps import parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from relay.core.config.relay_toml import RelayConfig
-    from relay.store.driver.client import Redis
 
 
 def _text(flag: str, metavar: str, help_text: str) -> Any:
@@ -108,29 +104,6 @@ def parsed_past_time(text: str | None, option: str) -> float | None:
     if ms is not None and ms > time.time() * 1000:
         raise typer.BadParameter(f'"{text}" is in the future', param_hint=option)
     return ms
-
-
-async def check_topic(redis: Redis, config: RelayConfig, topic: str) -> None:
-    """Raise RelayError if there is no topic of that name, and there never was one."""
-    from relay.store.topics.topics import topic_names  # noqa: PLC0415  Redis, which most commands do not need
-
-    topics = await topic_names(redis, (known.name for known in config.topics))
-    if topic not in topics:
-        raise RelayError(f'no topic "{topic}" (known: {", ".join(topics) or "none"})')
-
-
-def chosen_lanes(subscription: str | None, lanes: Sequence[str]) -> Sequence[str]:
-    """Return the lane of `subscription`, or all.
-
-    Raises:
-        RelayError: there is no lane of that name.
-    """
-    if subscription is None:
-        return lanes
-    if subscription not in lanes:
-        known = ", ".join(lanes) or "none yet"
-        raise RelayError(f'no subscription "{subscription}" has ever received an event (known: {known})')
-    return [subscription]
 
 
 def check_choice(which: EventFilter, options: Sequence[str], *, every: bool) -> None:

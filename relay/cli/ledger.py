@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 import typer
 
 from relay.cli.command import command, commands
+from relay.cli.operator import cli_principal
 from relay.cli.output import View, print_fields, print_json, print_table, say
 from relay.config.load import load_settings
-from relay.parts import open_store
 from relay.process.event_loop import run
-from relay.store.inbox.refusals import refused_counts
-from relay.store.lanes.ledger import LaneLedger, Ledger, Totals
+from relay.services.context import open_context
+from relay.services.ledger import Books, read
 
 if TYPE_CHECKING:
     from relay.config.settings import Settings
+    from relay.store.lanes.ledger import LaneLedger
 
 app = commands()
 
@@ -40,33 +41,31 @@ _LABELS = {
 @command(app, examples=("relay ledger", "relay ledger --json"), view=("wide", "json"))
 def ledger(*, view: View) -> None:
     """Show where every event is, and whether the numbers balance; exit code 1 if they do not."""
-    totals, unmatched, refused, lanes = run(_read(load_settings()))
-    balances = totals.balances and all(lane.balances for lane in lanes)
+    books = run(_read(load_settings()))
     if view.json:
         print_json(
             {
-                "balances": balances,
-                "totals": asdict(totals),
-                "unmatched": unmatched,
-                "refused": refused,
-                "subscriptions": [{**asdict(lane), "balances": lane.balances} for lane in lanes],
+                "balances": books.balances,
+                "totals": asdict(books.totals),
+                "unmatched": books.unmatched,
+                "refused": books.refused,
+                "subscriptions": [{**asdict(lane), "balances": lane.balances} for lane in books.subscriptions],
             }
         )
     else:
-        print_ledger(totals, unmatched, refused, lanes, view)
-    if not balances:
+        _print(books, view)
+    if not books.balances:
         raise typer.Exit(1)
 
 
-def print_ledger(
-    totals: Totals, unmatched: dict[str, int], refused: dict[str, int], lanes: list[LaneLedger], view: View
-) -> None:
+def _print(books: Books, view: View) -> None:
     """Print the ledger for people."""
-    print_fields("All webhooks", asdict(totals), view, _LABELS)
-    if unmatched:
-        print_table("Events that matched no topic", ("type", "events"), unmatched.items(), view)
-    if refused:
-        print_table("Requests that the ingress refused", ("code", "requests"), refused.items(), view)
+    lanes = books.subscriptions
+    print_fields("All webhooks", asdict(books.totals), view, _LABELS)
+    if books.unmatched:
+        print_table("Events that matched no topic", ("type", "events"), books.unmatched.items(), view)
+    if books.refused:
+        print_table("Requests that the ingress refused", ("code", "requests"), books.refused.items(), view)
     counts = [{**asdict(lane), **_replays(lane)} for lane in lanes]
     columns = ["subscription", "routed", "delivered", "waiting", "retrying", "dead"]
     columns += [name for name in _RARE if any(row[name] for row in counts)]
@@ -78,7 +77,7 @@ def print_ledger(
     for name, meaning in _REPLAYS.items():
         if name in columns:
             say(f"{name}: {meaning}")
-    if totals.balances and all(lane.balances for lane in lanes):
+    if books.balances:
         say("The ledger balances.", fg="green")
     else:
         say("The ledger does not balance.", fg="red")
@@ -89,7 +88,6 @@ def _replays(lane: LaneLedger) -> dict[str, int]:
     return {"replayed": lane.replayed - lane.from_history, "history": lane.from_history}
 
 
-async def _read(settings: Settings) -> tuple[Totals, dict[str, int], dict[str, int], list[LaneLedger]]:
-    async with open_store(settings) as redis:
-        ledger = Ledger(redis)
-        return await ledger.totals(), await ledger.unmatched(), await refused_counts(redis), await ledger.lanes()
+async def _read(settings: Settings) -> Books:
+    async with open_context(settings) as context:
+        return await read(context, cli_principal(), is_exact=True)

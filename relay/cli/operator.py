@@ -35,7 +35,7 @@ def cli_principal() -> Principal:
 
 
 async def record(redis: Redis, command: str, target: str, count: int | None = None, why: str = "") -> None:
-    """Record a change for `relay audit`; every command that changes something calls it first.
+    """Record a change for `relay audit`; a command that changes something without a service calls it first.
 
     Raises:
         StoreError: it cannot be recorded, so it must not be made.

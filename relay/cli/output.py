@@ -17,6 +17,7 @@ from pydantic_core import to_json
 from rich.cells import cell_len
 
 from relay.cli import terminal
+from relay.services.wording import counted as counted  # noqa: PLC0414  commands take it from here
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -145,8 +146,3 @@ def changed_or_would_be(verb: str, count: int, *, dry_run: bool) -> dict[str, An
     if dry_run:
         return {"dry_run": True, f"would_{verb}": count}
     return {f"{verb}ped" if verb.endswith("p") else f"{verb}ed": count}
-
-
-def counted(count: int, thing: str) -> str:
-    """Return a number of things, such as `1 change` or `2 changes`."""
-    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"

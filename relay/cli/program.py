@@ -48,7 +48,7 @@ TABLE: dict[str, Entry] = {
         "topics", OBSERVE, "Show the topics, their readers and their lag; drop a removed topic.", is_group=True
     ),
     "attempts": Entry("attempts", OBSERVE, "Search delivery attempts."),
-    "audit": Entry("audit", OBSERVE, "Show what operators changed, who, when and why."),
+    "audit": Entry("audit", OBSERVE, "Show what operators and teams changed, who, when and why; export it."),
     "alerts": Entry("alerts", OBSERVE, "Show what is firing of [alerts] in relay.toml; send a test.", is_group=True),
     "doctor": Entry("doctor", OBSERVE, "Examine Redis, Linq and every destination; say what to do."),
     "subscriptions": Entry("subscriptions", REPAIR, "List, pause, resume and drop push subscriptions.", is_group=True),
@@ -65,6 +65,12 @@ TABLE: dict[str, Entry] = {
     "acl": Entry("acl", SET_UP, "Print the rights at Redis of the relay, a viewer or a pulling team."),
     "bootstrap": Entry(
         "bootstrap", SET_UP, "Plan, apply, rotate and check the webhook subscriptions at Linq.", is_group=True
+    ),
+    "teams": Entry(
+        "teams", SET_UP, "List the teams; create, change and delete those outside relay.toml.", is_group=True
+    ),
+    "token": Entry(
+        "token", SET_UP, "Create, list, rotate and revoke the tokens of operators and teams.", is_group=True
     ),
     "secret": Entry("secret", SET_UP, "Generate secrets.", is_group=True),
     "docs": Entry("docs", "", "Write the reference pages of the documentation."),

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import structlog
 import typer
 
 from relay.cli.command import command, commands
 from relay.cli.filters import AllOption, DryRunOption, check_choice
-from relay.cli.operator import WhyArgument, WhyOption, record
+from relay.cli.operator import WhyArgument, WhyOption, cli_principal
 from relay.cli.output import View, changed_or_would_be, counted, print_fields, print_json, print_table, say
 from relay.config.load import load_settings
-from relay.core.event import Dialect
 from relay.core.event_filter import EventFilter
-from relay.linq.payloads.decode import decode
-from relay.parts import open_store
 from relay.process.event_loop import run
-from relay.store.inbox.claims import claim_of
-from relay.store.inbox.quarantine import Quarantine, QuarantinedBody, Readable
+from relay.services import quarantine
+from relay.services.context import open_context
 
 if TYPE_CHECKING:
     from relay.config.settings import Settings
+    from relay.services.quarantine import Retried
+    from relay.store.inbox.quarantine import QuarantinedBody
 
 app = commands(
     "List, show, retry and drop webhooks with a valid signature that could not be parsed.",
@@ -30,8 +28,6 @@ app = commands(
 )
 FILTERS = ("event_id", "line", "reason", "since", "until")
 _CHOICES = ("--id", "--line", "--reason", "--since", "--until")
-
-log = structlog.get_logger()
 
 
 @command(app, "list", filters=FILTERS, examples=("relay quarantine list", "relay quarantine list --since 24h --json"))
@@ -86,16 +82,16 @@ def retry(
     """
     check_choice(which, _CHOICES, every=every)
     result = run(_retry(load_settings(), which, why, dry_run=dry_run))
-    accepted, repeats, unreadable = result["accepted"], result["repeats"], result["unreadable"]
+    accepted, repeats, unreadable = result.accepted, result.repeats, result.unreadable
     if view.json and dry_run:
         print_json(changed_or_would_be("accept", accepted, dry_run=True) | {"unreadable": unreadable})
     elif view.json:
-        print_json(result)
+        print_json(asdict(result))
     elif dry_run:
         say(f"{accepted} can be parsed, {unreadable} still unreadable")
     else:
         say(f"{accepted} accepted, {counted(repeats, 'duplicate')}, {unreadable} still unreadable")
-    if which.event_ids and not result["accepted"] + result["repeats"]:
+    if which.event_ids and not accepted + repeats:
         raise typer.Exit(1)
 
 
@@ -128,47 +124,18 @@ def drop(
 
 
 async def _read(settings: Settings, which: EventFilter) -> list[QuarantinedBody]:
-    async with open_store(settings) as redis:
-        return await _matching(Quarantine(redis), which)
+    async with open_context(settings) as context:
+        return [body async for body in quarantine.every(context, cli_principal(), which)]
 
 
-async def _retry(settings: Settings, which: EventFilter, why: str, *, dry_run: bool) -> dict[str, int]:
-    async with open_store(settings) as redis:
-        quarantine = Quarantine(redis)
-        found = [_parse(body) for body in await _matching(quarantine, which)]
-        readable = [event for event in found if event is not None]
-        accepted, repeats = len(readable), 0
-        if readable and not dry_run:
-            await record(redis, "quarantine retry", "quarantine", len(readable), why)
-            window_ms = round(settings.relay_dedupe_window * 1000)
-            accepted, repeats = await quarantine.retry(readable, window_ms, round(time.time() * 1000))
-    return {"accepted": accepted, "repeats": repeats, "unreadable": len(found) - len(readable)}
+async def _retry(settings: Settings, which: EventFilter, why: str, *, dry_run: bool) -> Retried:
+    async with open_context(settings) as context:
+        return await quarantine.retry(context, cli_principal(), which, why, dry_run=dry_run)
 
 
 async def _drop(settings: Settings, which: EventFilter, why: str, *, dry_run: bool) -> int:
-    async with open_store(settings) as redis:
-        quarantine = Quarantine(redis)
-        entries = [body.entry for body in await _matching(quarantine, which)]
-        if dry_run or not entries:
-            return len(entries)
-        await record(redis, "quarantine drop", "quarantine", len(entries), why)
-        dropped = await quarantine.drop(entries)
-    log.warning("quarantine.dropped", bodies=dropped, why=why)
-    return dropped
-
-
-async def _matching(quarantine: Quarantine, which: EventFilter) -> list[QuarantinedBody]:
-    return [body async for body in quarantine.all() if which.matches(body.as_candidate())]
-
-
-def _parse(body: QuarantinedBody) -> Readable | None:
-    """Return the event of a quarantined body; None if it still cannot be parsed."""
-    try:
-        dialect = Dialect(body.dialect)
-        event = decode(dialect, body.body, body.line).event
-    except Exception:  # noqa: BLE001  a body that broke the router can break this too; it stays in quarantine
-        return None
-    return Readable(body.entry, event.id, event.type, claim_of(dialect, body.line, body.body))
+    async with open_context(settings) as context:
+        return await quarantine.drop(context, cli_principal(), which, why, dry_run=dry_run)
 
 
 def _summary(body: QuarantinedBody) -> dict[str, Any]:

@@ -3,40 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from relay.cli.command import command, commands, with_options
-from relay.cli.filters import DryRunOption, check_topic, parsed_past_time
-from relay.cli.operator import WhyOption, operator, record
+from relay.cli.filters import DryRunOption, parsed_past_time
+from relay.cli.operator import WhyOption, cli_principal
 from relay.cli.output import View, counted, print_json, say
 from relay.cli.progress import progress
 from relay.cli.replay_view import (
-    Start,
     end_sentence,
-    no_match_sentence,
     print_replays,
     print_start,
     summary,
     survey_summary,
 )
 from relay.cli.terminal import is_terminal
-from relay.config.file import read_config
 from relay.config.load import load_settings
-from relay.core.errors import RelayError
 from relay.core.event_filter import EventFilter
-from relay.parts import open_store
 from relay.process.event_loop import run
-from relay.store.lanes.suspensions import Suspensions
-from relay.store.topics import replays as stored
-from relay.store.topics.history import History
-from relay.store.topics.replays import Order, Replay, Replays, State
+from relay.services import replays
+from relay.services.context import open_context
+from relay.services.replays import Preview, ReplayState, Request, nothing_matches
+from relay.store.topics.replays import Replay, State
 
 if TYPE_CHECKING:
     from relay.config.settings import Settings
-    from relay.core.config.relay_toml import RelayConfig
 
 app = commands(
     "Send a topic's history to a push subscription again; list and cancel such replays.",
@@ -82,15 +75,15 @@ def start(
         raise typer.BadParameter("both are needed", param_hint="--topic and --to")
     period = _period(since, until)
     settings = load_settings()
-    started = run(_start(settings, Order(topic, to, which, rate, operator()), period, why, dry_run=dry_run))
+    found, started = run(_start(settings, Request(topic, to, which, *period, rate), why, dry_run=dry_run))
     if not view.json:
-        print_start(started, view)
+        print_start(found, started, view)
     ended = None
-    if started.replay and (follow if follow is not None else is_terminal() and not view.json):
-        ended = _watch(settings, started.replay.id)
+    if started and (follow if follow is not None else is_terminal() and not view.json):
+        ended = _watch(settings, started.id)
     if view.json:
-        shown = ended or started.replay
-        print_json(summary(shown) if shown else survey_summary(started))
+        shown = ended or started
+        print_json(summary(shown) if shown else survey_summary(found))
     elif ended:
         say(end_sentence(ended))
     if ended and ended.state in {State.FAILED, State.CANCELLED}:
@@ -103,11 +96,11 @@ app.callback(invoke_without_command=True)(with_options(start, FILTERS))
 @command(app, "list", examples=("relay replay list", "relay replay list --json"))
 def list_(*, view: View) -> None:
     """List running replays, and those that ended in the last week."""
-    replays, suspended = run(_read(load_settings()))
+    found = run(_read(load_settings()))
     if view.json:
-        print_json([summary(replay) for replay in replays])
+        print_json([summary(each.replay) for each in found])
         return
-    print_replays(replays, suspended, view)
+    print_replays(found, view)
 
 
 @command(
@@ -123,32 +116,13 @@ def cancel(
     say(f"Replay {replay_id} is cancelled; {cancelled.order.to} was sent {counted(cancelled.sent, 'event')}.")
 
 
-async def _start(
-    settings: Settings, order: Order, period: tuple[float | None, float | None], why: str, *, dry_run: bool
-) -> Start:
-    config = read_config(settings.relay_config)
-    async with open_store(settings) as redis:
-        await check_topic(redis, config, order.topic)
-        _check_subscription(config, order.to)
-        history, replays = History(redis, order.topic), Replays(redis)
-        extent = await history.extent()
-        survey = await history.survey(await history.span(*period), order.event_filter)
-        if not survey.matching:
-            raise RelayError(no_match_sentence(order, survey, extent))
-        limit = stored.MAX_RUNNING
-        if not dry_run and len(await replays.running()) >= limit:
-            raise RelayError(f"{counted(limit, 'replay')} can run at a time; wait for one to end, or cancel one")
-        started = None
-        if not dry_run:
-            await record(redis, "replay", f"{order.topic} to {order.to}", survey.matching, why)
-            started = await replays.start(order, survey, round(time.time() * 1000))
-        return Start(order, survey, extent, not extent.reaches(period[0]), started)
-
-
-def _check_subscription(config: RelayConfig, name: str) -> None:
-    known = sorted(subscription.name for subscription in config.subscriptions)
-    if name not in known:
-        raise RelayError(f'no push subscription "{name}" in relay.toml (known: {", ".join(known) or "none"})')
+async def _start(settings: Settings, request: Request, why: str, *, dry_run: bool) -> tuple[Preview, Replay | None]:
+    principal = cli_principal()
+    async with open_context(settings) as context:
+        found = await replays.preview(context, principal, request)
+        if not found.survey.matching:
+            raise nothing_matches(found)
+        return found, None if dry_run else await replays.start(context, principal, request, why, of=found)
 
 
 def _period(since: str | None, until: str | None) -> tuple[float | None, float | None]:
@@ -168,47 +142,24 @@ def _watch(settings: Settings, replay_id: str) -> Replay | None:
 
 
 async def _follow(settings: Settings, replay_id: str) -> Replay:
-    paused = _paused(settings)
-    async with open_store(settings) as redis:
+    async with open_context(settings) as context:
         with progress() as bars:
             task = bars.add_task(replay_id)
             while True:
-                found = _existing(await Replays(redis).get(replay_id), replay_id)
-                if found.state is not State.RUNNING:
-                    return found
-                waits = found.order.to in paused or await Suspensions(redis).is_suspended(found.order.to)
-                description = f"{replay_id}: {found.order.to} is not delivering" if waits else replay_id
-                bars.update(task, total=found.matching, completed=found.sent, description=description)
+                found = await replays.get(context, cli_principal(), replay_id)
+                replay = found.replay
+                if replay.state is not State.RUNNING:
+                    return replay
+                description = f"{replay_id}: {replay.order.to} is not delivering" if found.waits else replay_id
+                bars.update(task, total=replay.matching, completed=replay.sent, description=description)
                 await asyncio.sleep(_POLL_INTERVAL)
 
 
-async def _read(settings: Settings) -> tuple[list[Replay], set[str]]:
-    async with open_store(settings) as redis:
-        suspensions = Suspensions(redis)
-        suspended = {*await suspensions.pauses(), *await suspensions.open_breakers(), *_paused(settings)}
-        return await Replays(redis).all(), suspended
-
-
-def _paused(settings: Settings) -> set[str]:
-    """Return the subscriptions that relay.toml pauses."""
-    return {
-        subscription.name for subscription in read_config(settings.relay_config).subscriptions if subscription.paused
-    }
+async def _read(settings: Settings) -> list[ReplayState]:
+    async with open_context(settings) as context:
+        return await replays.list_replays(context, cli_principal())
 
 
 async def _cancel(settings: Settings, replay_id: str, why: str) -> Replay:
-    async with open_store(settings) as redis:
-        replays = Replays(redis)
-        _existing(await replays.get(replay_id), replay_id)
-        await record(redis, "replay cancel", replay_id, why=why)
-        was_running = await replays.end(replay_id, State.CANCELLED, f"by {operator()}", round(time.time() * 1000))
-        found = _existing(await replays.get(replay_id), replay_id)
-    if not was_running:
-        raise RelayError(f"replay {replay_id} has already ended: {found.state}")
-    return found
-
-
-def _existing(found: Replay | None, replay_id: str) -> Replay:
-    if found is None:
-        raise RelayError(f'no replay "{replay_id}"; relay replay list shows the ids')
-    return found
+    async with open_context(settings) as context:
+        return await replays.cancel(context, cli_principal(), replay_id, why)

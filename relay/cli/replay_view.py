@@ -2,57 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from relay.cli.output import View, counted, print_table, say
 from relay.core.durations import format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable
+    from collections.abc import Iterable
 
-    from relay.store.topics.history import Extent, Survey
-    from relay.store.topics.replays import Order, Replay
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """The events that a replay would send, and the replay, if it was started."""
-
-    order: Order
-    survey: Survey
-    extent: Extent
-    is_cut: bool
-    """True if the history does not reach back to the beginning of the period."""
-    replay: Replay | None
+    from relay.services.replays import Preview, ReplayState
+    from relay.store.topics.replays import Replay
 
 
-def no_match_sentence(order: Order, survey: Survey, extent: Extent) -> str:
-    """Return the reason why there is nothing to send."""
-    if survey.events:
-        return f'none of the {counted(survey.events, "event")} of "{order.topic}" in that period matches'
-    if extent.oldest_ms is None:
-        return f'topic "{order.topic}" has no events'
-    oldest = View().time(extent.oldest_ms)
-    return f'topic "{order.topic}" has no events in that period; its oldest event is from {oldest}'
-
-
-def print_start(start: Start, view: View) -> None:
-    """Print what is sent, or would be."""
-    order, survey = start.order, start.survey
+def print_start(found: Preview, started: Replay | None, view: View) -> None:
+    """Print what is sent, or without `started` would be."""
+    order, survey = found.order, found.survey
     duration = format_duration(survey.matching / order.rate)
     if survey.first_ms is not None and survey.last_ms is not None:
         say(
             f"{order.topic} has {counted(survey.events, 'event')} from {view.time(survey.first_ms)} to "
             f"{view.time(survey.last_ms)}; {survey.matching} of them match{'es' if survey.matching == 1 else ''}."
         )
-    if start.is_cut and start.extent.oldest_ms is not None:
-        say(f"Events routed before {view.time(start.extent.oldest_ms)} are no longer stored.")
-    if start.replay is None:
+    if found.is_cut and found.extent.oldest_ms is not None:
+        say(f"Events routed before {view.time(found.extent.oldest_ms)} are no longer stored.")
+    if started is None:
         say(f"They would be sent to {order.to} in at least {duration}.")
         return
-    say(f"Replay {start.replay.id} sends them to {order.to} in at least {duration}.")
-    say(f"relay replay list shows its progress, relay replay cancel {start.replay.id} stops it.")
+    say(f"Replay {started.id} sends them to {order.to} in at least {duration}.")
+    say(f"relay replay list shows its progress, relay replay cancel {started.id} stops it.")
 
 
 def end_sentence(ended: Replay) -> str:
@@ -61,17 +38,16 @@ def end_sentence(ended: Replay) -> str:
     return f"Replay {ended.id} is {ended.state}{note}: {ended.order.to} was sent {counted(ended.sent, 'event')}."
 
 
-def print_replays(replays: Iterable[Replay], suspended: Container[str], view: View) -> None:
-    """Print replays for people; `suspended` are the subscriptions that do not deliver."""
+def print_replays(replays: Iterable[ReplayState], view: View) -> None:
+    """Print replays for people."""
     order = ("id", "state", "topic", "subscription", "filter")
     columns = (*order, "sent", "matching", "rate", "started", "ended", "by", "note")
-    rows = [_row(replay, view, is_suspended=replay.order.to in suspended) for replay in replays]
+    rows = [_row(each.replay, view, waits=each.waits) for each in replays]
     print_table("Replays", columns, rows, view)
 
 
-def _row(replay: Replay, view: View, *, is_suspended: bool) -> tuple[object, ...]:
+def _row(replay: Replay, view: View, *, waits: bool) -> tuple[object, ...]:
     order, which = replay.order, replay.order.event_filter
-    waits = "waits: the subscription is not delivering" if is_suspended and replay.state == "running" else ""
     return (
         replay.id,
         replay.state,
@@ -84,7 +60,7 @@ def _row(replay: Replay, view: View, *, is_suspended: bool) -> tuple[object, ...
         view.time(replay.started_ms),
         view.time(replay.ended_ms),
         order.by,
-        replay.reason or waits,
+        replay.reason or ("waits: the subscription is not delivering" if waits else ""),
     )
 
 
@@ -113,18 +89,18 @@ def summary(replay: Replay) -> dict[str, Any]:
     }
 
 
-def survey_summary(start: Start) -> dict[str, Any]:
+def survey_summary(found: Preview) -> dict[str, Any]:
     """Return the result of a dry run for JSON."""
-    survey = start.survey
+    survey = found.survey
     return {
         "dry_run": True,
         "would_replay": survey.matching,
-        "topic": start.order.topic,
-        "subscription": start.order.to,
+        "topic": found.order.topic,
+        "subscription": found.order.to,
         "events": survey.events,
         "matching": survey.matching,
         "first_at": survey.first_ms,
         "last_at": survey.last_ms,
-        "history_since": start.extent.oldest_ms,
-        "is_complete": not start.is_cut,
+        "history_since": found.extent.oldest_ms,
+        "is_complete": not found.is_cut,
     }

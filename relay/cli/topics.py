@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import ByteSize
 
 from relay.cli.command import command, commands, with_options
 from relay.cli.filters import DryRunOption
-from relay.cli.operator import WhyOption, record
+from relay.cli.operator import WhyOption, cli_principal
 from relay.cli.output import View, counted, print_json, print_table, say
-from relay.config.file import read_config
 from relay.config.load import load_settings
-from relay.core.errors import RelayError
-from relay.parts import open_store
 from relay.process.event_loop import run
-from relay.store.lanes.topic_drop import DroppedTopic, drop_topic
-from relay.store.topics.registry import UnknownTopic
-from relay.store.topics.topics import REMOVED, TopicState, topic_states
+from relay.services import topics as service
+from relay.services.context import open_context
 
 if TYPE_CHECKING:
     from relay.config.settings import Settings
+    from relay.services.topics import TopicState
+    from relay.store.lanes.topic_drop import DroppedTopic
 
 app = commands(
     "Show the topics, their readers and their lag; drop a topic that relay.toml no longer has.",
@@ -40,7 +38,7 @@ def topics(context: typer.Context, *, view: View) -> None:
         return
     states = run(_read(load_settings()))
     if view.json:
-        print_json([asdict(state) for state in states])
+        print_json([_summary(state) for state in states])
         return
     rows = [
         (topic.name, topic.state, topic.events, ByteSize(topic.size).human_readable(), view.time(topic.oldest_ms))
@@ -85,50 +83,47 @@ def drop(
     subscriptions as dropped.
     """
     settings = load_settings()
-    topic = run(_removed(settings, name, even_unread=force))
+    topic = run(_droppable(settings, name, even_unread=force))
     if not view.json:
-        say(f"{name} has {counted(topic.events, 'event')}, {counted(_unread(topic), 'unread event')} among them.")
+        say(f"{name} has {counted(topic.events, 'event')}, {counted(topic.unread, 'unread event')} among them.")
     if not (dry_run or yes):
         if view.json or not sys.stdin.isatty():
             raise typer.BadParameter("without a terminal, --yes is needed to confirm it", param_hint="--yes")
         typer.confirm("Delete the topic?", abort=True)
-    dropped = None if dry_run else run(_drop(settings, topic, why))
+    dropped = None if dry_run else run(_drop(settings, name, why))
     if view.json:
         if dropped is None:
-            print_json({"topic": name, "dry_run": True, "would_drop": topic.events, "unread": _unread(topic)})
+            print_json({"topic": name, "dry_run": True, "would_drop": topic.events, "unread": topic.unread})
         else:
             print_json({"topic": name, "dropped": True, **asdict(dropped)})
     elif dropped is not None:
         say(f"{name} is dropped, with {counted(dropped.events, 'event')}.")
 
 
-def _unread(topic: TopicState) -> int:
-    """Return the number of events that the reader furthest behind has not handled."""
-    return max((group.lag + group.pending for group in topic.groups), default=0)
+def _summary(topic: TopicState) -> dict[str, Any]:
+    return {
+        "name": topic.name,
+        "state": topic.state,
+        "events": topic.events,
+        "size": topic.size,
+        "oldest_ms": topic.oldest_ms,
+        "groups": [
+            {"name": group.name, "is_push": group.is_push, "lag": group.lag, "pending": group.pending}
+            for group in topic.groups
+        ],
+    }
 
 
 async def _read(settings: Settings) -> list[TopicState]:
-    names = [topic.name for topic in read_config(settings.relay_config).topics]
-    async with open_store(settings) as redis:
-        return await topic_states(redis, names)
+    async with open_context(settings) as context:
+        return await service.list_states(context, cli_principal(), is_exact=True)
 
 
-async def _removed(settings: Settings, name: str, *, even_unread: bool) -> TopicState:
-    """Return the topic, if it may be dropped."""
-    states = {topic.name: topic for topic in await _read(settings)}
-    if name not in states:
-        raise UnknownTopic(name, states)
-    topic = states[name]
-    if topic.state != REMOVED:
-        raise RelayError(f"{name} is still in {settings.relay_config}; remove it there first, or it starts again")
-    behind = [group for group in topic.groups if group.lag + group.pending]
-    if behind and not even_unread:
-        readers = ", ".join(f"{group.name} {group.lag} unread and {group.pending} pending" for group in behind)
-        raise RelayError(f"{name} has events that are not handled yet ({readers}); --force drops them too")
-    return topic
+async def _droppable(settings: Settings, name: str, *, even_unread: bool) -> TopicState:
+    async with open_context(settings) as context:
+        return await service.droppable(context, cli_principal(), name, even_unread=even_unread)
 
 
-async def _drop(settings: Settings, topic: TopicState, why: str) -> DroppedTopic:
-    async with open_store(settings) as redis:
-        await record(redis, "topics drop", topic.name, topic.events, why)
-        return await drop_topic(redis, topic.name)
+async def _drop(settings: Settings, name: str, why: str) -> DroppedTopic:
+    async with open_context(settings) as context:
+        return await service.drop(context, cli_principal(), name, why, even_unread=True)

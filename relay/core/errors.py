@@ -141,6 +141,12 @@ class Conflict(ServiceError):
     code = "conflict"
 
 
+class ChangedMeanwhile(Conflict):
+    """A change that was made from a version which is no longer the present one."""
+
+    code = "changed_meanwhile"
+
+
 class Invalid(ServiceError):
     """The request has mistakes; lists all of them, with their fields."""
 

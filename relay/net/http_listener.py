@@ -58,34 +58,45 @@ class Requests:
     def __init__(self) -> None:
         self.are_ending = False
         """True if each connection is closed after its next response."""
-        self._count = 0
+        self.ending = asyncio.Event()
+        """Set while they are ending, for responses without an end of their own."""
+        self.count = 0
+        """The number of requests in flight."""
         self._ended = asyncio.Event()
 
     def end(self, *, are_ending: bool = True) -> None:
         """Close each connection after its next response; with False, keep connections again."""
         self.are_ending = are_ending
+        if are_ending:
+            self.ending.set()
+        else:
+            self.ending.clear()
 
     @web.middleware
     async def watch(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Count the requests of an aiohttp application (middleware)."""
-        self._count += 1
+        self.count += 1
         try:
             response = await handler(request)
             if self.are_ending:
                 response.force_close()
             return response
         finally:
-            self._count -= 1
-            if not self._count:
+            self.count -= 1
+            if not self.count:
                 self._ended.set()
 
     async def finish(self) -> None:
         """Wait until no request is in flight, with a timeout."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_SHUTDOWN_TIMEOUT):
-                while self._count:
+                while self.count:
                     self._ended.clear()
                     await self._ended.wait()
+
+
+REQUESTS = web.AppKey("requests", Requests)
+"""The requests in flight of an application that listens."""
 
 
 class Front(Protocol):
@@ -124,6 +135,7 @@ async def listening(
     """
     web_response.SERVER_SOFTWARE = _SERVER  # type: ignore[attr-defined]  # in place of the versions of aiohttp and Python
     requests = requests or Requests()
+    app[REQUESTS] = requests
     app.middlewares.append(requests.watch)
     runner = web.AppRunner(
         app,

@@ -90,6 +90,12 @@ class Timings:
     """
     drain_idle: float = 2.0
     """Time that a stopping ingress keeps idle connections, to answer what comes and to announce that it closes."""
+    stream_heartbeat: float = 15.0
+    """From one comment of a stream of the API to the next: less than proxies keep a silent connection."""
+    stream_check: float = 3.0
+    """From one look at the token of a stream to the next: a revoked one ends its streams within this."""
+    stream_write: float = 10.0
+    """Time that the client of a stream has to read what was written."""
     bootstrap_retry: float = 15.0
     """Until `relay up` tries again to register the lines at Linq."""
     bootstrap_poll: float = 1.0

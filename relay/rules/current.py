@@ -9,11 +9,11 @@ from relay.config.file import read_config
 from relay.config.rules_file import RulesFile
 from relay.rules.cipher import cipher_of
 from relay.rules.merge import View, view_of
+from relay.rules.sources import StoredSources
 from relay.store.driver.client import REDIS_ERRORS
-from relay.store.stored_subscriptions.hash import StoredSubscriptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from relay.config.settings import Settings
     from relay.core.config.relay_toml import RelayConfig
@@ -27,11 +27,9 @@ class Rules:
         """`clock` gives Unix seconds."""
         self._path = settings.relay_config
         self._file = RulesFile(settings.relay_config)
-        self._stored = StoredSubscriptions(redis)
+        self._stored = StoredSources(redis)
         self._cipher = cipher_of(settings)
         self._clock = clock
-        self._revision: bytes | None = None
-        self._rows: Mapping[bytes, bytes] | None = None
         self._view: View | None = None
         self._ends_ms: int | None = None
 
@@ -50,24 +48,20 @@ class Rules:
             ConfigError: there never were valid ones.
         """
         file = self._file.current() or read_config(self._path)
-        rows = await self._read()
+        has_changed = await self._read()
         now_ms = round(self._clock() * 1000)
         has_ended = self._ends_ms is not None and self._ends_ms <= now_ms
         view = self._view
-        if view is None or view.file is not file or rows is not self._rows or has_ended:
-            view = view_of(file, rows, self._cipher, now_ms)
-            self._rows, self._view, self._ends_ms = rows, view, view.next_end(now_ms)
+        if view is None or view.file is not file or has_changed or has_ended:
+            view = view_of(file, self._stored, self._cipher, now_ms)
+            self._view, self._ends_ms = view, view.next_end(now_ms)
         return view
 
-    async def _read(self) -> Mapping[bytes, bytes]:
-        """Return the stored records: the same object if they have not changed."""
+    async def _read(self) -> bool:
+        """Read what is stored; return True if it has changed."""
         try:
-            snapshot = await self._stored.snapshot(self._revision)
+            return await self._stored.read()
         except REDIS_ERRORS:
-            if self._rows is None:
+            if self._view is None:
                 raise
-            return self._rows
-        if snapshot is None:
-            return self._rows or {}
-        self._revision = snapshot.revision
-        return snapshot.rows
+            return False

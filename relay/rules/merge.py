@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from relay.config.secret_lookup import check_value
@@ -28,12 +27,11 @@ if TYPE_CHECKING:
     from relay.core.config.endpoint import Endpoint
     from relay.core.config.endpoint import Path as KeyPath
     from relay.core.config.teams import Team
+    from relay.rules.sources import StoredSources
     from relay.store.keyring.encryption import Cipher
     from relay.store.stored_subscriptions.record import StoredSubscription
 
 _AT_ONCE = 20  # records decrypted before other tasks get their turn; a record takes about 0.1 ms
-
-NO_TEAMS: Mapping[str, Team] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,23 +66,17 @@ class View:
         return min((end for end in ends if end is not None), default=None)
 
 
-def view_of(
-    file: RelayConfig,
-    rows: Mapping[bytes, bytes],
-    cipher: Cipher | None,
-    now_ms: int,
-    teams: Mapping[str, Team] = NO_TEAMS,
-) -> View:
-    """Merge the rules of the file and the stored `rows`, without decrypting anything; `teams` are those of the API.
+def view_of(file: RelayConfig, sources: StoredSources, cipher: Cipher | None, now_ms: int) -> View:
+    """Merge the rules of the file and what is stored, without decrypting anything.
 
     With a cipher, a subscription that was encrypted with another key is unusable; without one, that cannot be told.
     """
-    stored, unusable = _parsed(rows)
+    teams = {name: team for name, team in sources.teams.items() if name not in file.teams_by_name}
+    stored, unusable = _parsed(sources.rows)
     active = [record for record in stored.values() if not record.deleted]
     shadowed = frozenset(record.name for record in active if record.name in file.subscription_names)
     wanted = [record for record in active if record.name not in shadowed]
     usable: list[Subscription] = []
-    teams = {name: team for name, team in teams.items() if name not in file.teams_by_name}
     rows_checked = check_rows([record.row(now_ms) for record in wanted], file, list(teams.values()))
     for record, checked in zip(wanted, rows_checked, strict=True):
         if not isinstance(checked, Subscription):

@@ -19,18 +19,17 @@ import structlog
 from relay.process.tasks import end_task
 from relay.process.timings import DEFAULTS
 from relay.rules.merge import View, endpoints_in, merged, view_of
+from relay.rules.sources import StoredSources
 from relay.rules.stored_log import StoredLog
 from relay.store.driver.client import REDIS_ERRORS, retry_until_redis_answers
 from relay.store.isolation import Isolation
-from relay.store.stored_subscriptions.hash import StoredSubscriptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from relay.config.file import ConfigFile, Loaded
     from relay.store.driver.client import Redis
     from relay.store.keyring.encryption import Cipher
-    from relay.store.stored_subscriptions.hash import Snapshot
 
 _LOST = (
     "Redis has lost the subscriptions made by the API; this worker keeps them until it ends: restore Redis from a "
@@ -54,15 +53,12 @@ class MergedRules:
         """`cipher` decrypts what is stored; `clock` gives Unix seconds."""
         self._file = file
         self._redis = redis
-        self._stored = StoredSubscriptions(redis)
+        self._stored = StoredSources(redis)
         self._cipher = cipher
         self._poll_interval = poll_interval
         self._clock = clock
         self._isolation = Isolation(redis)
         self._log = StoredLog()
-        self._revision: bytes | None = None
-        self._rows: Mapping[bytes, bytes] = {}
-        self._are_lost = False
         self._loaded = self._merged_file = file.current
         self._view = View(file.current.config, file.current.config)
         self._ends_ms: int | None = None
@@ -110,25 +106,14 @@ class MergedRules:
                 log.exception("config.error", file="stored subscriptions")
 
     async def _update(self) -> None:
-        """Read the records if their revision has changed, and merge them if anything has."""
+        """Read what is stored, and merge it if anything has changed."""
         async with self._reading:
-            key = self._redis.key
+            key, were_lost = self._redis.key, self._stored.are_lost
             types = {key.subscriptions: "hash", key.subscriptions_revision: "string"}
-            reading = self._stored.snapshot(self._revision)
-            snapshot = await self._isolation.contain("subscriptions", key.subscriptions, reading, types)
-            rows_before = self._rows
-            if snapshot is not None:
-                self._take(snapshot)
-            await self._merge(is_due=self._rows != rows_before)
-
-    def _take(self, snapshot: Snapshot) -> None:
-        """Take the records that were read, unless Redis has lost them."""
-        was_lost, self._are_lost = self._are_lost, bool(self._rows) and snapshot == (None, {})
-        if not self._are_lost:
-            self._rows = snapshot.rows
-        elif not was_lost:
-            log.error("subscriptions.lost", key=self._redis.key.subscriptions, kept=len(self._rows), note=_LOST)
-        self._revision = snapshot.revision
+            has_changed = await self._isolation.contain("subscriptions", key.subscriptions, self._stored.read(), types)
+            if self._stored.are_lost and not were_lost:
+                log.error("subscriptions.lost", key=key.subscriptions, kept=len(self._stored.rows), note=_LOST)
+            await self._merge(is_due=bool(has_changed))
 
     async def _merge_if_due(self) -> None:
         async with self._reading:
@@ -140,10 +125,10 @@ class MergedRules:
         has_ended = self._ends_ms is not None and self._ends_ms <= now_ms
         if not (is_due or has_ended or loaded is not self._merged_file):
             return
-        view = view_of(loaded.config, self._rows, self._cipher, now_ms)
+        view = view_of(loaded.config, self._stored, self._cipher, now_ms)
         view, endpoints = await endpoints_in(view, self._cipher, now_ms)
         self._merged_file, self._view, self._ends_ms = loaded, view, view.next_end(now_ms)
         self._loaded = merged(loaded, view, endpoints) if endpoints else loaded
         self._log.note(view)
-        if is_due:
+        if is_due and self._stored.rows:
             log.info("subscriptions.read", stored=len(endpoints), unusable=len(view.unusable))

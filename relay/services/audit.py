@@ -21,14 +21,17 @@ if TYPE_CHECKING:
 _ANY = EventFilter()
 
 
-async def search(
+async def search(  # noqa: PLR0913  what can be asked for
     context: Context,
     principal: Principal,
     which: EventFilter = _ANY,
     cursor: str | None = None,
     limit: int = DEFAULT_LIMIT,
+    *,
+    who: str | None = None,
+    team: str | None = None,
 ) -> Page[AuditRecord]:
-    """Return a page of changes, newest first; a team gets its own.
+    """Return a page of changes, newest first, also by a part of the author's name and by team; a team gets its own.
 
     Raises:
         Invalid: the cursor or the limit is wrong.
@@ -39,25 +42,29 @@ async def search(
 
     def matching(entry: Entry) -> AuditRecord | None:
         found = record_of(entry.place.id.encode(), entry.fields)
-        return found if _sees(principal, found) and which.matches(found.as_candidate()) else None
+        is_chosen = principal.owns(found.team) and found.is_by(who, team) and which.matches(found.as_candidate())
+        return found if is_chosen else None
 
     streams = {"": context.redis.key.audit}
     entries = merged(context.redis, streams, newest_first=True, after=after, since=since, until=until)
     return await page_of(entries, limit, matching)
 
 
-async def export(context: Context, principal: Principal, which: EventFilter = _ANY) -> AsyncGenerator[AuditRecord]:
-    """Yield all changes that match, newest first."""
+async def export(
+    context: Context,
+    principal: Principal,
+    which: EventFilter = _ANY,
+    *,
+    who: str | None = None,
+    team: str | None = None,
+) -> AsyncGenerator[AuditRecord]:
+    """Yield all changes that match, newest first; a team gets its own."""
     principal.require(Scope.READ)
     async with aclosing(records(context.redis, which)) as newest_first:
         async for found in newest_first:
-            if _sees(principal, found):
+            if principal.owns(found.team) and found.is_by(who, team):
                 yield found
 
 
 def _bound(ms: float | None) -> str | None:
     return None if ms is None else str(max(round(ms), 0))
-
-
-def _sees(principal: Principal, found: AuditRecord) -> bool:
-    return principal.is_operator or principal.owns(getattr(found, "team", None))

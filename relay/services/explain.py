@@ -10,7 +10,7 @@ from relay.core.access.scopes import Scope
 from relay.core.config.topics import filtered_by, mismatches
 from relay.services import subscriptions, topics
 from relay.services.access import subscriptions_of
-from relay.store.driver.client import REDIS_ERRORS, describe
+from relay.services.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -69,19 +69,24 @@ async def explain(context: Context, principal: Principal, event: Event, *, is_ex
     """Return which topics and subscriptions get `event`, and why the others do not.
 
     A line that the event does not name can be known once its webhook arrives. With `is_exact`, the lag of pull groups
-    is counted. If Redis cannot be asked, the explanation has no states.
+    is counted.
     """
     principal.require(Scope.READ)
     found = by_rules(await context.config(), principal, event)
     possible = [name for name, verdict in found.topics.items() if verdict.answer != NO]
-    try:
-        states = {each.name: each.sentence for each in await subscriptions.list_states(context, principal)}
-        readers = await topics.read_states(context, principal, possible, is_exact=is_exact)
-    except REDIS_ERRORS as error:
-        return replace(found, redis_error=describe(error))
+    states = {each.name: each.sentence for each in await subscriptions.list_states(context, principal)}
+    readers = await topics.read_states(context, principal, possible, is_exact=is_exact)
     push = [replace(each, state=states.get(each.subscription)) for each in found.receivers]
     pull = [
-        Receiver(group.name, topic.name, "pull", found.topics[topic.name].answer, None, _behind(group.lag), [])
+        Receiver(
+            group.name,
+            topic.name,
+            "pull",
+            found.topics[topic.name].answer,
+            None,
+            f"{counted(group.lag, 'event')} behind",
+            [],
+        )
         for topic in readers
         for group in topic.groups
         if not group.is_push
@@ -123,4 +128,4 @@ def _push(subscription: Subscription, event: Event, topic: Verdict) -> Receiver:
 
 
 def _behind(lag: int) -> str:
-    return f"{lag} event{'' if lag == 1 else 's'} behind"
+    return f"{counted(lag, 'event')} behind"

@@ -10,9 +10,11 @@ from relay.core.access.scopes import Scope
 from relay.core.errors import Conflict, Invalid, NotFound, Problem, TooMany
 from relay.core.event_filter import EventFilter
 from relay.services.access import check_topic, subscriptions_of
+from relay.services.wording import counted
 from relay.store.lanes.suspensions import Suspensions
+from relay.store.topics import replays as stored
 from relay.store.topics.history import Extent, History, Survey
-from relay.store.topics.replays import MAX_RUNNING, Order, Replay, Replays, State
+from relay.store.topics.replays import Order, Replay, Replays, State
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -96,8 +98,8 @@ async def start(
     if not survey.matching:
         raise nothing_matches(found)
     replays = Replays(context.redis)
-    if len(await replays.running()) >= MAX_RUNNING:
-        raise TooMany(f"{MAX_RUNNING} replays can run at a time; wait for one to end, or cancel one")
+    if len(await replays.running()) >= (limit := stored.MAX_RUNNING):
+        raise TooMany(f"{counted(limit, 'replay')} can run at a time; wait for one to end, or cancel one")
     await context.record(principal, "replay", f"{order.topic} to {order.to}", survey.matching, why)
     return await replays.start(order, survey, context.now_ms)
 
@@ -107,8 +109,9 @@ async def list_replays(context: Context, principal: Principal) -> list[ReplaySta
     principal.require(Scope.READ)
     known = await _known(context, principal)
     found = [replay for replay in await Replays(context.redis).all() if known is None or replay.order.to in known]
-    suspended = await _suspended(context)
-    return [ReplayState(replay, _waits(replay, suspended)) for replay in found]
+    suspensions = Suspensions(context.redis)
+    suspended = {*await suspensions.pauses(), *await suspensions.open_breakers(), *await _paused(context)}
+    return [ReplayState(replay, _runs(replay) and replay.order.to in suspended) for replay in found]
 
 
 async def get(context: Context, principal: Principal, replay_id: str) -> ReplayState:
@@ -119,7 +122,9 @@ async def get(context: Context, principal: Principal, replay_id: str) -> ReplayS
     """
     principal.require(Scope.READ)
     replay = await _get(context, principal, replay_id)
-    return ReplayState(replay, _waits(replay, await _suspended(context)))
+    name = replay.order.to
+    is_suspended = name in await _paused(context) or await Suspensions(context.redis).is_suspended(name)
+    return ReplayState(replay, _runs(replay) and is_suspended)
 
 
 async def cancel(context: Context, principal: Principal, replay_id: str, why: str = "") -> Replay:
@@ -144,8 +149,7 @@ def nothing_matches(found: Preview) -> Conflict:
     """Return the error that there is nothing to send, with the reason."""
     order, survey, extent = found.order, found.survey, found.extent
     if survey.events:
-        events = f"{survey.events} event{'' if survey.events == 1 else 's'}"
-        return Conflict(f'none of the {events} of "{order.topic}" in that period matches')
+        return Conflict(f'none of the {counted(survey.events, "event")} of "{order.topic}" in that period matches')
     if extent.oldest_ms is None:
         return Conflict(f'topic "{order.topic}" has no events')
     oldest = datetime.fromtimestamp(extent.oldest_ms / 1000, UTC).astimezone().isoformat(" ", "seconds")
@@ -173,12 +177,10 @@ async def _get(context: Context, principal: Principal, replay_id: str) -> Replay
     return found
 
 
-async def _suspended(context: Context) -> set[str]:
-    """Return the subscriptions that do not deliver."""
-    suspensions = Suspensions(context.redis)
-    paused = {known.name for known in (await context.config()).subscriptions if known.paused}
-    return {*await suspensions.pauses(), *await suspensions.open_breakers(), *paused}
+async def _paused(context: Context) -> set[str]:
+    """Return the subscriptions that the rules pause."""
+    return {known.name for known in (await context.config()).subscriptions if known.paused}
 
 
-def _waits(replay: Replay, suspended: Collection[str]) -> bool:
-    return replay.state is State.RUNNING and replay.order.to in suspended
+def _runs(replay: Replay) -> bool:
+    return replay.state is State.RUNNING

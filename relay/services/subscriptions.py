@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from relay.core.access.scopes import Scope
 from relay.core.errors import Conflict
 from relay.services.access import configured, subscriptions_of, team_of, unknown_subscription
+from relay.services.wording import counted
 from relay.store import keys
 from relay.store.isolation import repair_of, wrong_keys
 from relay.store.lanes.attempt_log import conditions_of
@@ -231,7 +232,7 @@ def _state(
         state, since, probe = State.BREAKER_OPEN, breaker.opened_ms, breaker.probe_ms
         why = breaker.reason.rstrip(": ")
     elif condition and condition.blocked_chats:
-        chats = f"{condition.blocked_chats} chat{'' if condition.blocked_chats == 1 else 's'}"
+        chats = counted(condition.blocked_chats, "chat")
         state, why = State.BLOCKED, f"dead letters hold up {chats}; relay dead list shows them"
     elif not is_started:
         state = State.NOT_STARTED

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from relay.core.access.scopes import Scope
 from relay.core.config.teams import EVERY_TOPIC, Team
-from relay.core.errors import Conflict, Invalid, NotFound, Problem
+from relay.core.errors import ChangedMeanwhile, Conflict, Invalid, NotFound, Problem
 from relay.store.teams.teams import StoredTeam, stored_teams
 from relay.store.teams.tokens import Token, tokens
 
@@ -226,7 +226,7 @@ async def _check_changeable(context: Context, config: RelayConfig, name: str, ve
 
 def _check_version(present: StoredTeam, version: int | None) -> None:
     if version is not None and version != present.version:
-        raise Conflict(
+        raise ChangedMeanwhile(
             f'the team "{present.name}" has version {present.version}, not {version}; look at it again, then change it'
         )
 

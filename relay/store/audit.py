@@ -55,6 +55,10 @@ class AuditRecord:
         """Return the fields that a filter can match."""
         return Candidate(self.id, reason=self.why, at_ms=self.at_ms)
 
+    def is_by(self, who: str | None, team: str | None) -> bool:
+        """Return True if the name of its author contains `who`, and it was ordered by `team`; None is no criterion."""
+        return (who is None or who in self.who) and (team is None or team == self.team)
+
 
 async def record(  # noqa: PLR0913  the fields of a record
     redis: Redis,
@@ -90,39 +94,17 @@ async def record(  # noqa: PLR0913  the fields of a record
         ) from error
 
 
-async def records(
-    redis: Redis, which: EventFilter = _ANY, *, who: str | None = None, team: str | None = None
-) -> AsyncGenerator[AuditRecord]:
-    """Yield the records that match, newest first; `who` is a part of the name, `team` the team that ordered it."""
+async def records(redis: Redis, which: EventFilter = _ANY) -> AsyncGenerator[AuditRecord]:
+    """Yield the records that match, newest first."""
     end = "+"
     while rows := await redis.xrevrange(redis.key.audit, end, "-", count=_PAGE):
         for entry, fields in rows:
             found = record_of(entry, fields)
             if which.since_ms is not None and found.at_ms < which.since_ms:
                 return
-            if _is_chosen(found, which, who, team):
+            if which.matches(found.as_candidate()):
                 yield found
         end = f"({rows[-1][0].decode()}"
-
-
-async def records_in_order(
-    redis: Redis, which: EventFilter = _ANY, *, who: str | None = None, team: str | None = None
-) -> AsyncGenerator[AuditRecord]:
-    """Yield the same records, oldest first."""
-    start = "-"
-    while rows := await redis.xrange(redis.key.audit, start, "+", count=_PAGE):
-        for entry, fields in rows:
-            if _is_chosen(found := record_of(entry, fields), which, who, team):
-                yield found
-        start = f"({rows[-1][0].decode()}"
-
-
-def _is_chosen(record: AuditRecord, which: EventFilter, who: str | None, team: str | None) -> bool:
-    return (
-        which.matches(record.as_candidate())
-        and (who is None or who in record.who)
-        and (team is None or record.team == team)
-    )
 
 
 def record_of(entry: bytes, row: Mapping[bytes, bytes]) -> AuditRecord:

@@ -21,7 +21,7 @@ class Connection(asyncio.Protocol):
         """Bytes of requests that are not whole yet."""
         self._connections = connections
         self._loop = asyncio.get_running_loop()
-        self._is_half_closed = False  # the sender sends no more, and may still read
+        self.is_half_closed = False  # the sender sends no more, and may still read
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Register the connection, or close it if there is no room."""

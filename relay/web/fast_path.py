@@ -126,7 +126,7 @@ class _Connection(Connection):
 
     def eof_received(self) -> bool:
         """Keep the connection open while a webhook is handled: the sender reads its response."""
-        self._is_half_closed = True
+        self.is_half_closed = True
         return self._task is not None
 
     def _advance(self) -> None:
@@ -193,7 +193,7 @@ class _Connection(Connection):
         return not self._transport.is_closing()
 
     def _wait_in_queue(self, queue: Queue) -> None:
-        if self._is_half_closed:
+        if self.is_half_closed:
             self._transport.close()  # the rest will not come
             return
         if self.queue is not queue:
@@ -221,7 +221,7 @@ class _Connection(Connection):
         if self._buffer:
             self._transport.resume_reading()
             self._advance()
-        elif self._is_half_closed:
+        elif self.is_half_closed:
             self._transport.close()
         else:
             self._connections.wait(self, self._connections.idle)
@@ -242,7 +242,7 @@ class _Connection(Connection):
         self._buffer.clear()
         self._connections.hold(self, 0)
         self._transport.write(self._fast_path.encode(response, closing=True, version=self._version))
-        if self._is_half_closed:
+        if self.is_half_closed:
             self._transport.close()
             return
         self._transport.write_eof()
@@ -256,5 +256,5 @@ class _Connection(Connection):
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)
         protocol.data_received(bytes(self._buffer))
-        if self._is_half_closed:
+        if self.is_half_closed:
             protocol.eof_received()

@@ -63,14 +63,17 @@ class HandedOver(Connection):
 
     def eof_received(self) -> bool:
         """Keep the connection open: the sender reads its response."""
-        self._is_half_closed = True
+        self.is_half_closed = True
         self._loop.call_later(_SETTLE, self._close_if_answered)
         return True  # the connection stays open for the response
 
     def begin(self, request: web.Request) -> None:
         """Note that the head of a request has arrived."""
         self._request = request
-        self._connections.wait(self, self._connections.body)
+        if request.content.is_eof():
+            self._connections.handle(self)
+        else:
+            self._connections.wait(self, self._connections.body)
 
     def has_body(self) -> None:
         """Note that its body has arrived."""
@@ -83,7 +86,7 @@ class HandedOver(Connection):
             return
         self._connections.hold(self, self._recent)
         self._connections.wait(self, self._connections.idle)
-        if self._is_half_closed:
+        if self.is_half_closed:
             self._loop.call_later(_SETTLE, self._close_if_answered)
 
     def _close_if_answered(self) -> None:

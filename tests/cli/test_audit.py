@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay.cli.operator import operator
+from relay.store import audit
 from relay.store.inbox.quarantine import Quarantine
 from relay.store.lanes.lane import Lane
 from tests.cli.dead.conftest import bury
@@ -105,3 +107,24 @@ async def test_command_that_changes_nothing_is_not_recorded(redis: Redis, line: 
     await main_here(*line.split())
     assert not await redis.exists(KEYS.audit)
     assert (await main_here("audit")).out == "Nothing found.\n"
+
+
+async def test_records_are_exported_and_chosen_by_author(redis: Redis) -> None:
+    for number in range(120):
+        team = "crm" if number % 2 else None
+        await audit.record(redis, f"user-{number % 3}", "c", str(number), source="10.0.0.7", team=team)
+    old = {"who": "ann@host", "command": "c", "target": "old", "count": "", "why": "é"}  # of an older version
+    await redis.xadd(KEYS.audit, old)  # type: ignore[arg-type]
+    said = await main_here("audit", "--export", "audit.jsonl")
+    assert said.out == "audit.jsonl is written, with 121 records.\n"
+    written = [json.loads(line) for line in Path("audit.jsonl").read_text().splitlines()]
+    assert [row["target"] for row in written] == ["old", *map(str, reversed(range(120)))]
+    assert (written[0]["from"], written[0]["team"], written[0]["why"]) == ("cli", None, "é")
+    assert (written[1]["from"], written[1]["team"]) == ("10.0.0.7", "crm")
+    assert Path("audit.jsonl").stat().st_mode & 0o777 == 0o600
+    again = await main_here("audit", "--export", "audit.jsonl")
+    assert (again.code, again.err) == (1, "audit.jsonl exists already; name another file\n")
+    chosen = await main_here("audit", "--export", "-", "--who", "user-1", "--team", "crm")
+    assert {json.loads(line)["target"] for line in chosen.out.splitlines()} == {str(n) for n in range(1, 120, 6)}
+    shown = (await main_here("audit", "--team", "crm", "--who", "user-1", "--limit", "1")).out
+    assert "10.0.0.7" in shown

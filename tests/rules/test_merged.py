@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 import pytest
@@ -79,6 +80,19 @@ async def test_stored_ones_survive_a_reload_and_the_file_wins(redis: Redis, path
         assert events(logged, "subscriptions.shadowed") == ["crm"]
         path.write_text(RULES)
         await eventually(lambda: names(rules) == ["bot", "crm", "erp"])
+
+
+async def test_team_narrows_the_destinations_of_its_own(redis: Redis, path: Path) -> None:
+    team = '[[teams]]\nname = "sales"\ntopics = ["messages"]\negress = ["127.0.0.0/8"]\n'
+    path.write_text(RULES + team)
+    await store(redis, record_of("crm", team="sales"), record_of("plain"))
+    async with following(path, redis) as rules:
+        egress = {name: endpoint.egress for name, endpoint in rules.current.endpoints.items()}
+        elsewhere = ip_address("10.0.0.1")
+        assert egress["plain"].refusal("a", elsewhere) is None
+        assert 'egress of the team "sales"' in (egress["crm"].refusal("a", elsewhere) or "")
+        path.write_text(RULES)
+        await eventually(lambda: names(rules) == ["bot", "plain"])
 
 
 async def test_one_that_is_invalid_today_stops_no_other(redis: Redis, path: Path) -> None:

@@ -10,11 +10,11 @@ import re
 from typing import TYPE_CHECKING
 
 from relay import __version__
-from relay.core.event import Dialect, Freshness
-from relay.linq.signatures import standard, v2, v3_legacy
+from relay.linq.signatures import v3_legacy
 from relay.net.target import Target
 from relay.net.tls import context_for
 from relay.process.telemetry.context import TRACEPARENT
+from relay.store.topics.push_headers import attempt_headers, signature_headers
 from workers.transport.pool import Destination
 
 if TYPE_CHECKING:
@@ -59,45 +59,15 @@ class RequestTemplate:
         Raises:
             ValueError: a header cannot be sent.
         """
-        body = delivery.record.body
-        headers = _own_headers(delivery, number) | self._signatures(delivery, timestamp)
+        record = delivery.record
+        body = record.body
+        headers = attempt_headers(
+            record, delivery.topic, number, is_replay=delivery.is_replay, is_test=delivery.is_test
+        )
+        headers |= signature_headers(self._secrets, record, timestamp)
         if traceparent is not None:
             headers[TRACEPARENT] = traceparent
         return f"{self._head}{_lines(headers)}Content-Length: {len(body)}\r\n\r\n".encode() + body
-
-    def _signatures(self, delivery: Delivery, timestamp: int) -> dict[str, str]:
-        """Return the Standard Webhooks headers, with a signature of each secret, and those of one older family.
-
-        The older family is that of the API that the event came through: v3's `X-Webhook-Timestamp` and hex signature,
-        or v2's `sha256=` over the body alone. They share a header's name, so only one can be sent, and it has room for
-        one signature: that of the first secret.
-        """
-        record = delivery.record
-        newest, *former = self._secrets
-        older = (
-            v2.sign(newest, record.body)
-            if record.version == Dialect.V2
-            else v3_legacy.sign(newest, timestamp, record.body)
-        )
-        return standard.sign(newest, record.webhook_id, timestamp, record.body, *former) | older
-
-
-def _own_headers(delivery: Delivery, number: int) -> dict[str, str]:
-    """Return the headers of one attempt, without its signatures."""
-    record = delivery.record
-    headers = {
-        v3_legacy.EVENT: record.type,
-        "Relay-Topic": delivery.topic,
-        "Relay-Attempt": str(number),
-        "Relay-Event-Id": record.id,
-    }
-    if record.line:
-        headers["Relay-Line"] = record.line
-    if record.freshness is Freshness.HISTORY:
-        headers["Relay-Freshness"] = record.freshness
-    if delivery.is_replay:
-        headers["Relay-Test" if delivery.is_test else "Relay-Replay"] = "true"
-    return headers
 
 
 def _lines(headers: Mapping[str, str]) -> str:

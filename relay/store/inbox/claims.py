@@ -15,7 +15,7 @@ is enough: CRC-32 takes 0.4 us for 1 kB, SHA-256 2 us, of about 40 us for an eve
 
 Repeats are counted in the same place, so that they need no key of their own: the first repeat adds a record of the
 length of a claim, whose owner is four zero bytes, with the number of repeats and the second of the last. An older
-release takes it for the claim of somebody else.
+release takes it for the claim of another event.
 """
 
 from __future__ import annotations

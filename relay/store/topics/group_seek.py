@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import ResponseError
 
 from relay.core.errors import StoreError
+from relay.store.driver.client import ask
 from relay.store.driver.scripts import Script
 from relay.store.driver.streams import count_between, is_missing_stream, order_of
 
@@ -103,7 +104,8 @@ def _members(rows: Sequence[Mapping[str, Any]]) -> tuple[Member, ...]:
 
 
 async def delete_group(redis: Redis, topic: str, group: str) -> bool:
-    """Delete a consumer group of a topic; return False if there is none."""
+    """Delete a consumer group of a topic, and the place where it would resume; return False if there is none."""
+    await ask(redis.hdel(redis.key.places(topic), group))
     try:
         return bool(await redis.xgroup_destroy(redis.key.topic(topic), group))
     except ResponseError as error:

@@ -123,4 +123,6 @@ async def listening_for_operators(  # noqa: PLR0913  its bounds are arguments fo
         else:
             if not passed:
                 log.info("admin.listening", address=str(address), port=port)
+        for part in (portal or {}).values():
+            stack.push_async_callback(part.shutdown)  # before the requests in flight are awaited: streams have no end
         yield port

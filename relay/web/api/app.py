@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import re
 import time
+from functools import partial
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 import structlog
 from aiohttp import hdrs, web
 
+from relay.services.tokens import authenticate
 from relay.web.api.authentication import Authentication
 from relay.web.api.idempotency import REPLAYED, Answer, Claim, claimed
 from relay.web.api.inputs import read_inputs
 from relay.web.api.openapi import REQUEST_ID, document_text
 from relay.web.api.operation import JSON, JSON_LINES, Call, Versions
+from relay.web.api.operations import OPERATIONS
 from relay.web.api.problems import ApiProblem, http_problem, problem_of, respond
 from relay.web.api.rates import Rates
+from relay.web.api.streams import add_streams
 from relay.web.handed_over import read_body
 
 if TYPE_CHECKING:
@@ -38,16 +42,22 @@ _id_key = web.RequestKey("request_id", str)
 log = structlog.get_logger()
 
 
+def api_app(context: Context) -> web.Application:
+    """Return the application of the API, for `/api/v1` of the admin listener."""
+    return app_of(context, OPERATIONS, authenticate)
+
+
 def app_of(
     context: Context,
     operations: Sequence[Operation],
-    authenticate: Authenticate,
+    bearer_of: Authenticate,
     clock: Callable[[], float] = time.monotonic,
 ) -> web.Application:
-    """Return the application of `operations`; `clock` returns seconds, for the rates."""
-    api = _Api(context, Authentication(authenticate, clock), Rates(context.settings.relay_api_rate, clock))
-    app = web.Application(client_max_size=MAX_BODY, middlewares=[_problems])
+    """Return the application of `operations`; `bearer_of` knows tokens, and `clock` returns seconds, for the rates."""
+    api = _Api(context, Authentication(bearer_of, clock), Rates(context.settings.relay_api_rate, clock))
+    app = web.Application(client_max_size=2 * MAX_BODY, middlewares=[_problems])
     app.on_response_prepare.append(_add_headers)
+    add_streams(app, context)
     for operation in operations:
         app.router.add_route(operation.method, operation.path, api.route(operation))
     document = document_text(operations).encode()
@@ -71,15 +81,16 @@ class _Api:
         """Return the handler of an operation's route."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            principal = await self._authentication.principal(self._context, request)
+            renew = partial(self._authentication.principal, self._context, request)
+            principal = await renew()
             self._rates.take(principal.token or principal.name)
             if operation.is_for_operators and operation.scope is not None:
                 principal.require_operator(operation.scope)
             elif operation.scope is not None:
                 principal.require(operation.scope)
-            await read_body(request)
+            await _read_body(request)
             inputs = await read_inputs(operation, request)
-            call = Call(self._context, principal, request, _version(operation, request))
+            call = Call(self._context, principal, request, renew, _version(operation, request))
             if operation.takes_idempotency_key:
                 return await self._once(operation, call, inputs)
             result = await operation.handler(call, **inputs)
@@ -109,6 +120,12 @@ class _Api:
         return _response(answer)
 
 
+async def _read_body(request: web.Request) -> None:
+    """Read the body, up to the limit of the API; aiohttp has only that of the outermost application."""
+    if (request.content_length or 0) > MAX_BODY or len(await read_body(request)) > MAX_BODY:
+        raise web.HTTPRequestEntityTooLarge(max_size=MAX_BODY)
+
+
 def _version(operation: Operation, request: web.Request) -> int | None:
     """Return the version in If-Match."""
     if operation.versions is not Versions.CHECKED:
@@ -126,7 +143,8 @@ def _version(operation: Operation, request: web.Request) -> int | None:
 
 def _answer(operation: Operation, result: Any) -> Answer:
     body = operation.result.dump_json(result, by_alias=True) if operation.result is not None else b""
-    etag = f'"{result.version}"' if operation.versions is not Versions.NONE and result is not None else None
+    version = getattr(result, "version", None) if operation.versions is not Versions.NONE else None
+    etag = None if version is None else f'"{version}"'
     return Answer(operation.status, body, etag)
 
 

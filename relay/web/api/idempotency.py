@@ -81,7 +81,7 @@ async def claimed(redis: Redis, request: web.Request, token: str) -> Claim | Ans
     if key is None:
         return None
     if re.fullmatch(PATTERN, key) is None:
-        error = FieldError(field=f"header.{HEADER}", message="must be 1 to 255 visible ASCII characters")
+        error = FieldError(field=HEADER, message="must be 1 to 255 visible ASCII characters")
         raise ApiProblem(400, f"{HEADER} {error.message}", error)
     cipher = Fernet(urlsafe_b64encode(sha256(f"{HEADER}:{bearer_token(request)}".encode()).digest()))
     fingerprint = await _fingerprint(request)
@@ -94,7 +94,7 @@ async def claimed(redis: Redis, request: web.Request, token: str) -> Claim | Ans
     except InvalidToken:
         raise ApiProblem(422, f"this {HEADER} cannot be read; use another one") from None
     if record.request != fingerprint:
-        error = FieldError(field=f"header.{HEADER}", message="was used for another request within a day")
+        error = FieldError(field=HEADER, message="was used for another request within a day")
         raise ApiProblem(422, f"{HEADER} {error.message}: use a new one for each request", error)
     if record.status is None:
         raise ApiProblem(409, f"a request with this {HEADER} is still being done", retry_after=RETRY_AFTER)

@@ -70,9 +70,7 @@ def _query(model: type[BaseModel], request: web.Request) -> dict[str, Any]:
         if field is not None and is_list(field.annotation):
             values[name] = given
         elif len(given) > 1:
-            raise ApiProblem(
-                422, f"query.{name}: give it once", FieldError(field=f"query.{name}", message="is repeated")
-            )
+            raise ApiProblem(422, f"{name}: give it once", FieldError(field=name, message="is repeated"))
         else:
             values[name] = given[0]
     return values
@@ -90,7 +88,7 @@ def _refused(name: str, model: type[BaseModel], error: ValidationError) -> Itera
 
 
 def _place(name: str, loc: tuple[int | str, ...]) -> str:
-    return name + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
+    return ".".join(map(str, loc)) or name
 
 
 def _message(detail: ErrorDetails, known: list[str]) -> str:

@@ -5,16 +5,28 @@ Times are RFC 3339 in UTC, durations are texts as in relay.toml (`30s`, `2h`), a
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    TypeAdapter,
+    WithJsonSchema,
+)
 
 from relay.core.durations import format_duration, parse_duration
+from relay.core.errors import Invalid, Problem
+from relay.services.page import DEFAULT_LIMIT, MAX_LIMIT
 
-MAX_PAGE = 200
-"""Items of a page, at most."""
-_PAGE = 50
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 Item = TypeVar("Item")
 
@@ -36,9 +48,13 @@ class Output(BaseModel):
     )
 
 
+def moment(ms: float) -> datetime:
+    """Return Unix milliseconds, as services count, as a time."""
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
 def _moment(value: Any) -> Any:
-    """Turn Unix milliseconds, as services count, into a time."""
-    return datetime.fromtimestamp(value / 1000, UTC) if isinstance(value, int | float) else value
+    return moment(value) if isinstance(value, int | float) else value
 
 
 def _moment_text(value: datetime) -> str:
@@ -50,13 +66,16 @@ def _duration(value: Any) -> Any:
     return parse_duration(value) if isinstance(value, str) else value
 
 
-Moment = Annotated[
-    datetime,
-    BeforeValidator(_moment),
+_SHOWN_MOMENT = (
     PlainSerializer(_moment_text, return_type=str),
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-09-14T09:15:02.000Z"]}),
-]
+)
+
+Moment = Annotated[datetime, BeforeValidator(_moment), *_SHOWN_MOMENT]
 """A time of a response; Unix milliseconds where it is read."""
+
+MomentInSeconds = Annotated[datetime, BeforeValidator(lambda value: _moment(value * 1000)), *_SHOWN_MOMENT]
+"""A time of a response; Unix seconds where it is read."""
 
 DURATION_PATTERN = r"^\d+(\.\d+)?(ms|s|m|h|d)$"
 
@@ -69,10 +88,54 @@ DurationText = Annotated[
 """Seconds, as a duration of relay.toml."""
 
 
+_AWARE = TypeAdapter(AwareDatetime)
+
+
+def _when(value: Any) -> datetime | float:
+    if not isinstance(value, str):
+        raise ValueError("write it as a string")  # noqa: TRY004  pydantic collects ValueErrors
+    try:
+        return parse_duration(value)
+    except ValueError:
+        pass
+    try:
+        return _AWARE.validate_strings(value)
+    except ValueError:
+        raise ValueError(
+            'it is not a time; write one with its zone, such as "2026-09-14T09:15:00Z", or an age, such as "2h"'
+        ) from None
+
+
+When = Annotated[
+    datetime | float,
+    PlainValidator(_when, json_schema_input_type=str),
+    WithJsonSchema({"type": "string", "examples": ["2026-09-14T09:15:00Z", "2h"]}),
+]
+"""A time in a request, or its age in seconds."""
+
+
+def ms_of(when: datetime | float | None, now_ms: int) -> float | None:
+    """Return a time of a request in Unix milliseconds."""
+    if when is None:
+        return None
+    return max(now_ms - when * 1000, 0.0) if isinstance(when, int | float) else max(when.timestamp() * 1000, 0.0)
+
+
+Why = Annotated[str, Field(min_length=1, max_length=500)]
+"""The reason of a change, for the audit."""
+
+
+class Reason(Input):
+    """The reason of a change."""
+
+    why: Why
+    """It is kept in the audit."""
+
+
 class Paging(Input):
     """The part of a list that is asked for."""
 
-    limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = _PAGE
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
     """Number of items, at most."""
     cursor: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
     """The `next` of the page before; without it, the first page."""
@@ -89,3 +152,23 @@ class Page(Output, Generic[Item]):
     def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
         """Return the name of pages of an item, such as `TopicPage`."""
         return f"{params[0].__name__}Page"
+
+
+def part_of(items: Iterable[Any], paging: Paging, form: type[Item], key: Callable[[Any], str]) -> Page[Item]:
+    """Return a page of a list that is known as a whole, in the order of its keys; the cursor is the last key.
+
+    Raises:
+        Invalid: it is not a cursor.
+    """
+    after = None
+    if paging.cursor is not None:
+        try:
+            after = urlsafe_b64decode(paging.cursor.encode("ascii") + b"=" * (-len(paging.cursor) % 4)).decode()
+        except ValueError:
+            raise Invalid(Problem("cursor", "it is not one of this list; use the `next` of a page")) from None
+    rest = sorted(((key(item), item) for item in items if after is None or key(item) > after), key=lambda pair: pair[0])
+    shown = rest[: paging.limit]
+    following = urlsafe_b64encode(shown[-1][0].encode()).decode().rstrip("=") if len(rest) > len(shown) else None
+    adapter = TypeAdapter(form)
+    found = [adapter.validate_python(item, from_attributes=True) for _, item in shown]
+    return Page[form](items=found, next=following)  # type: ignore[valid-type]

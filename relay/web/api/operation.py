@@ -58,6 +58,8 @@ class Call:
     context: Context
     principal: Principal
     request: web.Request
+    renew: Callable[[], Awaitable[Principal]]
+    """Reads the principal of the token anew."""
     version: int | None = None
     """The version in If-Match; None without one, or with `*`."""
 
@@ -116,8 +118,8 @@ def operation(  # noqa: PLR0913  one argument for each part of the record
         signature = inspect.signature(handler, eval_str=True)
         inputs = {name: signature.parameters[name].annotation for name in signature.parameters if name != "call"}
         result = signature.return_annotation
-        form = TypeAdapter(_line_of(result) if media_type == JSON_LINES else result)
         has_body = result is not None and media_type != EVENT_STREAM
+        form = TypeAdapter(_line_of(result) if media_type == JSON_LINES else result) if has_body else None
         summary, _, description = inspect.cleandoc(handler.__doc__ or "").partition("\n")
         return Operation(
             id=handler.__name__,
@@ -130,7 +132,7 @@ def operation(  # noqa: PLR0913  one argument for each part of the record
             is_for_operators=operators_only,
             handler=handler,
             inputs=inputs,
-            result=form if has_body else None,
+            result=form,
             status=status or (204 if result is None else 200),
             media_type=media_type,
             versions=versions,

@@ -4,9 +4,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from relay.web.api.resources import me
+from relay.web.api.resources import pull, tails
+from relay.web.api.resources.account import audit, me, teams, tokens
+from relay.web.api.resources.deliveries import attempts, dead_letters, definitions, replays, subscriptions
+from relay.web.api.resources.operators import ledger, lines, quarantine
+from relay.web.api.resources.topics import groups, topics
 
 if TYPE_CHECKING:
     from relay.web.api.operation import Operation
 
-OPERATIONS: tuple[Operation, ...] = (*me.OPERATIONS,)
+OPERATIONS: tuple[Operation, ...] = (
+    *me.OPERATIONS,
+    *topics.OPERATIONS,
+    *groups.OPERATIONS,
+    *pull.OPERATIONS,
+    *tails.OPERATIONS,
+    *subscriptions.OPERATIONS,
+    *definitions.OPERATIONS,
+    *attempts.OPERATIONS,
+    *dead_letters.OPERATIONS,
+    *replays.OPERATIONS,
+    *lines.OPERATIONS,
+    *teams.OPERATIONS,
+    *tokens.OPERATIONS,
+    *audit.OPERATIONS,
+    *ledger.OPERATIONS,
+    *quarantine.OPERATIONS,
+)

@@ -14,6 +14,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict
 
 from relay.core.errors import (
+    ChangedMeanwhile,
     ConfigError,
     Conflict,
     Forbidden,
@@ -59,7 +60,7 @@ class FieldError(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     field: str
-    """Its place, such as `body.retry[0]`, `query.limit` or `header.If-Match`."""
+    """Its place in the body, the query or the head, such as `retry.0`, `limit` or `If-Match`."""
     message: str
 
 
@@ -106,6 +107,7 @@ class ApiProblem(RelayError):
 _STATUS_BY_ERROR: dict[type[RelayError], int] = {
     NotFound: 404,
     Forbidden: 403,
+    ChangedMeanwhile: 412,
     Conflict: 409,
     Invalid: 422,
     TooMany: 429,

@@ -36,7 +36,7 @@ def use(url: str) -> list[str]:
             driver.find_element(By.CSS_SELECTOR, selector).send_keys(text)
 
         driver.get(url)
-        driver.execute_script("window.isTheSame = true")  # type: ignore[no-untyped-call]
+        driver.execute_script("window.isTheSame = true")
         fill("#emit-type", "message.received")
         fill("#emit-text", "Hello")
         click("#emit-submit")
@@ -50,7 +50,7 @@ def use(url: str) -> list[str]:
         click("#fault-disable > summary")
         click("#fault-disable-submit")
         assert "give either" in find("#fault-disable .notice.bad")
-        assert driver.execute_script("return window.isTheSame"), "the page was loaded again"  # type: ignore[no-untyped-call]
+        assert driver.execute_script("return window.isTheSame"), "the page was loaded again"
         (refused,) = complaints(driver)
         assert "400" in refused
         found = []

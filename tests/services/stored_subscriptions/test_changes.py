@@ -13,8 +13,10 @@ from relay.core.secret import new_key
 from relay.rules.current import Rules
 from relay.services import stored_subscriptions as service
 from relay.services.context import Context
+from relay.services.teams import create_team
 from relay.store import audit
 from relay.store.stored_subscriptions import hash as stored
+from relay.store.teams.teams import stored_teams
 from tests.building import OTHER_SECRET, SECRET
 from tests.services.stored_subscriptions.conftest import OPERATOR, OPS, SALES, TEAM_RULES, table
 from tests.support import KEYS, hash_of
@@ -212,3 +214,16 @@ async def test_damaged_record_can_be_deleted(context: Context, redis: Redis) -> 
         await service.delete(context, SALES, "odd", "it is broken")
     await service.delete(context, OPERATOR, "odd", "it is broken")
     assert await hash_of(redis, KEYS.subscriptions) == {}
+
+
+async def test_team_of_the_api_has_subscriptions_until_it_is_gone(context: Context) -> None:
+    await create_team(context, OPERATOR, "late", ["messages"])
+    await service.create(context, OPERATOR, table(team="late"))
+    with pytest.raises(Invalid, match='not granted the topic "everything"'):
+        await service.change(context, OPERATOR, "crm", {"topic": "everything"})
+    assert await names(context) == {"bot", "crm"}
+    await stored_teams(context.redis).delete("late")
+    assert (
+        await service.find(context, OPERATOR, "crm")
+    ).unusable == 'team: there is no team "late" (teams: sales, ops)'
+    assert await names(context) == {"bot"}

@@ -11,6 +11,7 @@ from relay.core.access.scopes import EVERY_SCOPE, Scope
 from relay.core.access.token_text import new_token
 from relay.core.errors import Conflict, Forbidden, Invalid, NotFound
 from relay.services import tokens
+from relay.services.audit import search
 from relay.services.teams import change_team, create_team
 from relay.store import audit
 from relay.store.teams.tokens import USED_INTERVAL_MS
@@ -213,8 +214,11 @@ async def test_admin_of_a_team_manages_its_tokens_only(context: Context) -> None
     made_by_it = await tokens.create_token(context, admin, "new", team="crm", scopes=[Scope.READ])
     assert made_by_it.token.parent == admin.token
     await tokens.revoke_token(context, admin, made_by_it.token.id)
-    [newest, *_] = [record async for record in audit.records(context.redis, team="crm")]
+    [newest, *_] = (await search(context, admin)).items
     assert (newest.who, newest.source, newest.team) == (admin.name, FROM, "crm")
+    assert {record.team for record in (await search(context, CLI)).items} == {None, "crm"}
+    assert {record.team for record in (await search(context, admin)).items} == {"crm"}
+    assert (await search(context, admin, team="erp")).items == ()
 
 
 async def test_admin_of_a_team_cannot_escalate(context: Context) -> None:

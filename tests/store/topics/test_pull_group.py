@@ -6,7 +6,8 @@ import pytest
 
 from relay.consumer import consume
 from relay.store.isolation import WrongType
-from relay.store.topics.pull.group import MAX_PENDING, Page, PullGroup, Receipt, consumer_of
+from relay.store.topics.group_seek import delete_group
+from relay.store.topics.pull.group import MAX_PENDING, Limits, Page, PullGroup, Receipt, consumer_of
 from tests.support import KEYS, eventually
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def group(redis: Redis) -> PullGroup:
 
 
 async def receive(group: PullGroup, consumer: str = ALICE, count: int = 100) -> Page:
-    return await group.receive(consumer, count=count, size=4_000_000, start="0")
+    return await group.receive(consumer, Limits(count), start="0")
 
 
 def ids(page: Page) -> list[str]:
@@ -124,8 +125,7 @@ async def test_lost_group_resumes_before_its_oldest_pending_event(redis: Redis, 
     await group.acknowledge([event.record.entry for event in again.events])
     await redis.xgroup_destroy(STREAM, "crm")
     assert (await receive(group)).events == []
-    await redis.xgroup_destroy(STREAM, "crm")
-    await group.forget_place()
+    await delete_group(redis, "support", "crm")
     assert ids(await receive(group)) == ["a", "b", "c", "d", "e"]
 
 
@@ -158,9 +158,9 @@ async def test_new_group_of_a_trimmed_topic_has_missed_nothing(redis: Redis, gro
 
 async def test_batch_ends_soon_after_its_limit_of_bytes(redis: Redis, group: PullGroup) -> None:
     await feed(redis, *map(str, range(40)), body="x" * 1000)
-    page = await group.receive(ALICE, count=100, size=10_000, start="0")
+    page = await group.receive(ALICE, Limits(100, 10_000), start="0")
     assert len(page.events) == 16
-    assert len((await group.receive(ALICE, count=100, size=20_000, start="0")).events) == 24
+    assert len((await group.receive(ALICE, Limits(100, 20_000), start="0")).events) == 24
 
 
 async def test_group_at_its_limit_of_pending_events_gets_no_new_ones(redis: Redis, group: PullGroup) -> None:
@@ -184,7 +184,7 @@ async def test_unused_consumers_are_deleted_and_holders_stay(redis: Redis, group
         await redis.xgroup_createconsumer(STREAM, "crm", unused)
 
     async def left(unused: float) -> set[str]:
-        await group.receive(ALICE, count=1, size=1, start="0", unused=unused)
+        await group.receive(ALICE, Limits(1), start="0", unused=unused)
         return {row["name"].decode() for row in await redis.xinfo_consumers(STREAM, "crm")}
 
     assert await left(60) == {ALICE, BOB, "host-1"}
@@ -194,6 +194,17 @@ async def test_unused_consumers_are_deleted_and_holders_stay(redis: Redis, group
 
     await eventually(is_gone)
     assert await left(0.001) == {ALICE, "host-1"}
+
+
+async def test_member_holds_no_more_than_its_limit_until_they_expire(redis: Redis, group: PullGroup) -> None:
+    await feed(redis, "a", "b", "c", "d")
+    limits = Limits(100, held=3)
+    page = await group.receive(ALICE, limits, start="0")
+    assert (ids(page), (await group.receive(ALICE, limits, start="0")).events) == (["a", "b", "c"], [])
+    await group.acknowledge([page.events[1].record.entry])
+    assert ids(await group.receive(ALICE, limits, start="0")) == ["d"]
+    await age(redis, Page("", 0, 0, 0, page.events[::2]), ALICE, 31)
+    assert ids(await group.receive(ALICE, limits, start="0")) == ["a", "c"]
 
 
 @pytest.mark.parametrize("key", [STREAM, KEYS.places("support")])

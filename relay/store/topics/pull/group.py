@@ -16,7 +16,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from relay.store.driver.client import ask
 from relay.store.driver.scripts import Script
 from relay.store.driver.streams import pages
 from relay.store.isolation import checking_types
@@ -41,6 +40,16 @@ MAX_PENDING = 10_000
 _receive = Script(__package__, "receive")
 _acknowledge = Script(__package__, "acknowledge")
 _hold = Script(__package__, "hold")
+
+
+class Limits(NamedTuple):
+    """The largest delivery."""
+
+    events: int
+    size: int = 4 * 1024 * 1024
+    """Bytes; the last events may exceed it."""
+    held: int = MAX_PENDING
+    """Events that the member may hold, without those that have expired."""
 
 
 class Receipt(NamedTuple):
@@ -73,7 +82,7 @@ class Page:
     state: str
     """`joined`, `created` (the group is new) or `restored` (it was lost, and is made again at its last known place)."""
     missed: int
-    """Events that were trimmed before the group read them; -1 if at least one was, and nobody knows how many."""
+    """Events that were trimmed before the group read them; -1 if at least one was, and the number is not known."""
     trimmed: int
     """Events that were trimmed while they were pending."""
     pending: int
@@ -95,10 +104,8 @@ class PullGroup:
         self._keys = [self._stream, redis.key.places(topic)]
         self._name = name
 
-    async def receive(
-        self, consumer: str, *, count: int, size: int, start: str, unused: float = 0, claim_after: float = CLAIM_AFTER
-    ) -> Page:
-        """Deliver up to `count` events, or a little more than `size` bytes, to `consumer`, in one round trip.
+    async def receive(self, consumer: str, limits: Limits, *, start: str, unused: float = 0) -> Page:
+        """Deliver events to `consumer`, in one round trip.
 
         A new group begins after the id `start`. Consumers of members that hold nothing and were not used for `unused`
         seconds are deleted, unless that is 0.
@@ -106,11 +113,11 @@ class PullGroup:
         Raises:
             WrongType: a key of the topic was overwritten.
         """
-        limits = (min(count, PAGE), size, MAX_PENDING)
-        idles = (round(claim_after * 1000), LONG_IDLE_MS // 2)
-        rest = (RETURNED, start, round(unused * 1000))
+        sizes = (min(limits.events, PAGE), limits.size, MAX_PENDING)
+        idles = (round(CLAIM_AFTER * 1000), LONG_IDLE_MS // 2)
+        rest = (RETURNED, start, round(unused * 1000), limits.held)
         reply: Any = await checking_types(
-            _receive(self._redis, self._keys, [self._name, consumer, *limits, *idles, *rest])
+            _receive(self._redis, self._keys, [self._name, consumer, *sizes, *idles, *rest])
         )
         state, missed, trimmed, pending, entries, deliveries = reply
         events = [
@@ -120,7 +127,7 @@ class PullGroup:
         return Page(state.decode(), missed, trimmed, pending, events)
 
     async def acknowledge(self, entries: Sequence[str]) -> int | None:
-        """Acknowledge events, whoever holds them; return how many were pending, or None if there is no such group."""
+        """Acknowledge events, also of other members; return how many were pending, or None if there is no group."""
         count = 0
         for page in pages(entries, PAGE):
             done = await self._acknowledge("ids", *page)
@@ -143,10 +150,6 @@ class PullGroup:
     async def release(self, receipts: Sequence[Receipt]) -> list[str] | None:
         """Hand the events back, to be delivered next; return those that were, or None if there is no such group."""
         return await self._hold_for(0, receipts)
-
-    async def forget_place(self) -> None:
-        """Forget where the group would resume, since it is deleted on purpose."""
-        await ask(self._redis.hdel(self._keys[1], self._name))
 
     async def _acknowledge(self, *arguments: str) -> int | None:
         done: int = await checking_types(_acknowledge(self._redis, self._keys, [self._name, *arguments]))

@@ -4,7 +4,7 @@
 -- ARGV: group, consumer of the member, limits: events, bytes, events of the group that are not acknowledged;
 --       idle time after which an event of a consumer without a visibility timeout is expired (ms), that of returned
 --       ones (ms), consumer of returned ones, start of a new group, minimum idle time of unused consumers to be deleted
---       (ms; 0: delete none)
+--       (ms; 0: delete none), limit of events that the member may hold, unless they have expired
 -- Returns: `joined`, `created` or `restored`; number of events that were trimmed before the group read them (-1:
 -- unknown, at least one); number of those trimmed while they were pending; number of pending events afterwards; entries;
 -- the number of deliveries of each.
@@ -14,6 +14,7 @@ local stream, places = unpack(KEYS)
 local name, consumer, returned, start = ARGV[1], ARGV[2], ARGV[8], ARGV[9]
 local left, bytes, room = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local claim_after, returned_idle, unused = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[10])
+local may_hold = tonumber(ARGV[11])
 must_be('stream', stream)
 must_be('hash', places)
 
@@ -52,14 +53,18 @@ local function least_idle_of(holder)
 end
 
 local function claim_expired(summary)
-    local ids, count_of = {}, {}
+    local ids, count_of, held = {}, {}, 0
     for _, holder in ipairs(summary[4] or {}) do
         local rows = redis.call('XPENDING', stream, name, 'IDLE', least_idle_of(holder[1]), '-', '+', left, holder[1])
+        if member_of(holder[1]) == member_of(consumer) then
+            held = held + tonumber(holder[2]) - #rows
+        end
         for _, row in ipairs(rows) do
             ids[#ids + 1] = row[1]
             count_of[row[1]] = row[4] + 1
         end
     end
+    left = math.min(left, may_hold - held)
     table.sort(ids, is_before)
     local at = 1
     while at <= #ids and left > 0 and bytes > 0 do
@@ -112,6 +117,7 @@ local function delete_unused()
     end
 end
 
+left = math.min(left, may_hold)
 local group = join()
 local pending = group['pending']
 if pending > 0 then

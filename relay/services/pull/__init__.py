@@ -1,0 +1,1 @@
+"""Pull over HTTP: the members of a consumer group receive, acknowledge, extend and hand back events."""

@@ -1,0 +1,143 @@
+"""Arrivals: one connection to Redis that waits for the next event of many topics, and wakes all who wait for one.
+
+A long poll or a stream that waited in Redis by itself would need a connection of its own. Here a waiter takes a mark,
+reads its topic without blocking, and if there was nothing waits until the topic has changed since the mark:
+
+    mark = arrivals.mark("support")
+    events = await read()
+    if not events:
+        await arrivals.wait("support", mark, timeout=30.0)
+
+A waiter may be woken although there is nothing for it. While Redis is unavailable all are woken, and find out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Self
+
+from redis.exceptions import ResponseError
+
+from relay.process.tasks import end_task, wait_for_event
+from relay.store.driver.client import REDIS_ERRORS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from relay.store.driver.client import Redis
+
+_BLOCK_MS = 250
+"""Longest time of a read, and with it the longest delay of the first event of a topic that was not watched before."""
+_GATHER = 0.05  # seconds from one wake-up to the next at least, so that a busy topic wakes its waiters for many events
+_FORGET = 60.0  # seconds after which a topic that nobody asks for is no longer watched
+_PAUSE = 1.0  # seconds before another try after an error of Redis
+
+
+class _Watched:
+    """A topic that is watched."""
+
+    def __init__(self) -> None:
+        self.last: str | None = None
+        """The last entry that is known; None before the first look."""
+        self.changes = 0
+        self.changed = asyncio.Event()
+        self.asked_at = 0.0
+
+    def wake(self) -> None:
+        self.changes += 1
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+
+class Arrivals:
+    """The arrivals of events in topics; watches while it is open."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._topics: dict[str, _Watched] = {}
+        self._is_wanted = asyncio.Event()
+        self._watching: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Begin to watch."""
+        self._watching = asyncio.create_task(self._watch(), name="arrivals")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop watching, and wake all waiters."""
+        await end_task(self._watching)
+        self._wake_all()
+
+    def mark(self, topic: str) -> int:
+        """Return the present state of a topic; it is watched from now on."""
+        watched = self._topics.setdefault(topic, _Watched())
+        watched.asked_at = asyncio.get_running_loop().time()
+        self._is_wanted.set()
+        return watched.changes
+
+    async def wait(self, topic: str, mark: int, timeout: float) -> None:
+        """Wait until the topic has changed since `mark`, at most `timeout` seconds."""
+        watched = self._topics.get(topic)
+        if watched is not None and watched.changes == mark:
+            watched.asked_at = asyncio.get_running_loop().time() + timeout
+            await wait_for_event(watched.changed, timeout)
+
+    def wake(self, topic: str) -> None:
+        """Wake all who wait for the topic: an event was handed back, or a reader has room for more."""
+        if watched := self._topics.get(topic):
+            watched.wake()
+
+    async def _watch(self) -> None:
+        while True:
+            self._forget_unused()
+            if not self._topics:
+                self._is_wanted.clear()
+                await self._is_wanted.wait()
+            try:
+                await self._look()
+            except REDIS_ERRORS:
+                for watched in self._topics.values():
+                    watched.last = None
+                self._wake_all()
+                await asyncio.sleep(_PAUSE)
+
+    async def _look(self) -> None:
+        """Wait for the next events, and wake who waits for them."""
+        unknown = [topic for topic, watched in self._topics.items() if watched.last is None]
+        await self._learn_last(unknown)
+        known = {self._redis.key.topic(topic): topic for topic in self._topics}
+        if not known:
+            return
+        positions: Any = {stream: self._topics[topic].last for stream, topic in known.items()}
+        reply: Any = await self._redis.xread(positions, count=1, block=_BLOCK_MS)
+        if reply:
+            await self._learn_last([known[stream.decode()] for stream, _ in reply])
+            await asyncio.sleep(_GATHER)
+
+    async def _learn_last(self, topics: Sequence[str]) -> None:
+        """Learn the last entry of each topic, and wake who waits for it; a topic without a stream is not watched."""
+        if not topics:
+            return
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for topic in topics:
+                pipe.xrevrange(self._redis.key.topic(topic), count=1)
+            replies = await pipe.execute(raise_on_error=False)
+        for topic, reply in zip(topics, replies, strict=True):
+            watched = self._topics[topic]
+            if isinstance(reply, ResponseError):
+                del self._topics[topic]  # its readers tell why
+            elif isinstance(reply, Exception):
+                raise reply
+            else:
+                watched.last = reply[0][0].decode() if reply else watched.last or "0-0"
+            watched.wake()
+
+    def _forget_unused(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for topic, watched in list(self._topics.items()):
+            if now - watched.asked_at > _FORGET:
+                del self._topics[topic]
+
+    def _wake_all(self) -> None:
+        for watched in self._topics.values():
+            watched.wake()

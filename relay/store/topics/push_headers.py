@@ -1,0 +1,50 @@
+"""The headers of a pushed event: those of the relay, and signatures in the header families that Linq uses.
+
+A handler written for Linq works behind the relay with only its secret changed; `relay listen` sends the same ones.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from relay.core.event import Dialect, Freshness
+from relay.linq.signatures import standard, v2, v3_legacy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from relay.core.secret import SigningSecret
+    from relay.store.topics.record import Record
+
+
+def signature_headers(secrets: Sequence[SigningSecret], record: Record, timestamp: int) -> dict[str, str]:
+    """Return the Standard Webhooks headers, with a signature of each secret, and those of one older family.
+
+    The older family is that of the API that the event came through: v3's `X-Webhook-Timestamp` and hex signature, or
+    v2's `sha256=` over the body alone. They share a header's name, so only one can be sent, and it has room for one
+    signature: that of the first secret.
+    """
+    newest, *former = secrets
+    older = (
+        v2.sign(newest, record.body) if record.version == Dialect.V2 else v3_legacy.sign(newest, timestamp, record.body)
+    )
+    return standard.sign(newest, record.webhook_id, timestamp, record.body, *former) | older
+
+
+def attempt_headers(
+    record: Record, topic: str, number: int, *, is_replay: bool = False, is_test: bool = False
+) -> dict[str, str]:
+    """Return the headers of attempt `number` (from 1), without its signatures."""
+    headers = {
+        v3_legacy.EVENT: record.type,
+        "Relay-Topic": topic,
+        "Relay-Attempt": str(number),
+        "Relay-Event-Id": record.id,
+    }
+    if record.line:
+        headers["Relay-Line"] = record.line
+    if record.freshness is Freshness.HISTORY:
+        headers["Relay-Freshness"] = record.freshness
+    if is_replay:
+        headers["Relay-Test" if is_test else "Relay-Replay"] = "true"
+    return headers

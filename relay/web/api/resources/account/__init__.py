@@ -1,0 +1,1 @@
+"""The bearer of a token, teams, tokens and the audit."""

@@ -1,0 +1,1 @@
+"""Push subscriptions, and what was sent to them."""

@@ -1,0 +1,256 @@
+"""Pull over HTTP: the members of a group receive, acknowledge, extend and hand back events; streams, and tails."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from aiohttp import web
+from pydantic import Field
+
+from relay.core.access.scopes import Scope
+from relay.core.errors import Invalid, NotFound, Problem
+from relay.services.pull import settle
+from relay.services.pull.access import open_group
+from relay.services.pull.receive import (
+    MAX_EVENTS,
+    MAX_VISIBILITY,
+    MAX_WAIT,
+    MIN_VISIBILITY,
+    RESTORED,
+    Batch,
+    Request,
+    batches,
+    check,
+    receive,
+)
+from relay.services.pull.settle import MAX_RECEIPTS, GroupName
+from relay.store.topics.pull.group import MAX_PENDING
+from relay.web.api.models import DurationText, Input, Output
+from relay.web.api.operation import EVENT_STREAM, Call, Tag, operation
+from relay.web.api.resources.topic_event import TopicEvent, fields_of
+from relay.web.api.streams import is_gone, message, send_stream, streams_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterator
+
+    from relay.store.topics.pull.group import Delivered
+
+TAG = Tag("pull", "Events for readers without Redis: pull groups over HTTP, and the tail of a topic.")
+
+Name = Annotated[str, Field(min_length=1, max_length=100)]
+Receipts = Annotated[list[Annotated[str, Field(max_length=60)]], Field(min_length=1, max_length=MAX_RECEIPTS)]
+Visibility = Annotated[DurationText, Field(ge=MIN_VISIBILITY, le=MAX_VISIBILITY)]
+
+
+class TopicPath(Input):
+    """A topic."""
+
+    topic: Name
+
+
+class GroupPath(Input):
+    """A pull group of a topic; a team's groups are named like the team, or begin with its name and a dot."""
+
+    topic: Name
+    group: Name
+
+
+class Reading(Input):
+    """The reader, and what it wants."""
+
+    member: Name = "http"
+    """The name of this reader within the group; readers in parallel that acknowledge by cursor need different ones."""
+    visibility: Visibility = 60.0
+    """Time after which an event that is not acknowledged is delivered again, to any reader."""
+    start: Annotated[str, Field(max_length=40)] = "0"
+    """Where a new group begins: `0` is the oldest kept event, `$` the next one; or the id of an entry, or Unix
+    milliseconds.
+    """
+
+
+class ReceiveQuery(Reading):
+    """A request for a batch."""
+
+    limit: Annotated[int, Field(ge=1, le=MAX_EVENTS)] = 100
+    """Events, at most. A batch also ends at 4 MiB."""
+    wait: Annotated[DurationText, Field(ge=0, le=MAX_WAIT)] = 0.0
+    """Time to wait for the first event, up to `30s`."""
+    ack: Annotated[str, Field(max_length=60)] | None = None
+    """The `cursor` of the batch before: acknowledges all that this member has up to it, then receives."""
+
+
+class StreamQuery(Reading):
+    """A request for a stream of a group."""
+
+    held: Annotated[int, Field(ge=1, le=MAX_PENDING)] = 100
+    """Events that are sent ahead: the stream goes on as they are acknowledged, or expire."""
+
+
+class AcknowledgeBody(Input):
+    """What is acknowledged: either `receipts` or `up_to`."""
+
+    receipts: Receipts | None = None
+    up_to: Annotated[str, Field(max_length=60)] | None = None
+    """The receipt of the last of all events that `member` has."""
+    member: Name = "http"
+
+
+class ExtendBody(Input):
+    """What is extended."""
+
+    receipts: Receipts
+    visibility: Visibility
+    """Time from now."""
+
+
+class ReleaseBody(Input):
+    """What is handed back."""
+
+    receipts: Receipts
+
+
+class PulledEvent(TopicEvent):
+    """An event that a reader has received."""
+
+    receipt: str
+    """The proof of this delivery; acknowledge, extend or release with it."""
+    deliveries: int
+    """The number of times that it was delivered to this group, this one included."""
+
+
+class PulledBatch(Output):
+    """The events that a reader has received."""
+
+    events: list[PulledEvent]
+    cursor: str | None
+    """For `ack` of the next request; null without events."""
+    group: Literal["joined", "created", "restored"]
+    """`created`: the group is new. `restored`: it was lost, and goes on at its last known place."""
+    missed: int | None
+    """Events that the topic no longer kept when the group came to them; null if some were, and their number is unknown.
+    """
+    trimmed: int
+    """Events that the topic no longer kept when they would have been delivered again."""
+    pending: int
+    """Events of the group that are not acknowledged, these included."""
+
+
+class Settled(Output):
+    """The result."""
+
+    done: int
+    """Events for which it was done."""
+    not_done: Sequence[str] = ()
+    """Receipts of events that were acknowledged before, or delivered again since; not told of an acknowledgement."""
+
+
+@operation("GET", "/topics/{topic}/groups/{group}/events", tag=TAG, scope=Scope.SUBSCRIBE)
+async def receive_events(call: Call, path: GroupPath, query: ReceiveQuery) -> PulledBatch:
+    """Receive the next events of a pull group.
+
+    First those whose visibility timeout has passed, and those that were handed back, then new ones. The group is made
+    with the first request. 429 if 10,000 events of the group are not acknowledged.
+    """
+    arrivals = streams_of(call.request).arrivals
+    wanted = Request(path.topic, path.group, query.member, query.limit, query.wait, query.visibility, query.start)
+    check(wanted)
+    if query.ack is not None:
+        place = GroupName(path.topic, path.group)
+        with suppress(NotFound):  # a lost group is made again, and what was not acknowledged is delivered again
+            await settle.acknowledge_up_to(call.context, arrivals, call.principal, place, query.member, query.ack)
+    batch = await receive(call.context, arrivals, call.principal, wanted, lambda: is_gone(call.request))
+    return PulledBatch(
+        events=[_pulled(event) for event in batch.events],
+        cursor=batch.cursor,
+        group=batch.state,  # type: ignore[arg-type]
+        missed=batch.missed,
+        trimmed=batch.trimmed,
+        pending=batch.pending,
+    )
+
+
+@operation(
+    "GET", "/topics/{topic}/groups/{group}/events/stream", tag=TAG, scope=Scope.SUBSCRIBE, media_type=EVENT_STREAM
+)
+async def stream_group(call: Call, path: GroupPath, query: StreamQuery) -> web.StreamResponse:
+    """Receive the events of a pull group as server-sent events.
+
+    Each is a message `event`, whose data is an event as in a batch; acknowledge it by its receipt, with a POST. A
+    message `news` tells of trimmed events or a restored group, and the last one, `end`, why the stream ends.
+    """
+    wanted = Request(path.topic, path.group, query.member, MAX_EVENTS, 0, query.visibility, query.start, query.held)
+    arrivals = streams_of(call.request).arrivals
+    check(wanted)
+    await open_group(call.context, call.principal, path.topic, path.group)
+
+    async def parts() -> AsyncGenerator[bytes, None]:
+        async for batch in batches(call.context, arrivals, call.principal, wanted, lambda: is_gone(call.request)):
+            is_sent = False
+            try:
+                yield b"".join(_messages(batch))
+                is_sent = True
+            finally:
+                if not is_sent and batch.events:
+                    receipts = [str(event.receipt) for event in batch.events]
+                    place = GroupName(path.topic, path.group)
+                    await settle.release(call.context, arrivals, call.principal, place, receipts)
+
+    return await send_stream(call.request, call.principal, parts(), call.renew)
+
+
+@operation("POST", "/topics/{topic}/groups/{group}/ack", tag=TAG, scope=Scope.SUBSCRIBE)
+async def acknowledge_events(call: Call, path: GroupPath, body: AcknowledgeBody) -> Settled:
+    """Acknowledge received events: they are handled, and not delivered to the group again.
+
+    With `receipts` exactly these, whoever has them now; with `up_to` all that the member has, up to that one.
+    """
+    arrivals, place = streams_of(call.request).arrivals, GroupName(path.topic, path.group)
+    if (body.receipts is None) == (body.up_to is None):
+        raise Invalid(Problem("body", "give either receipts or up_to"))
+    if body.receipts is not None:
+        done = await settle.acknowledge(call.context, arrivals, call.principal, place, body.receipts)
+    else:
+        done = await settle.acknowledge_up_to(
+            call.context, arrivals, call.principal, place, body.member, body.up_to or ""
+        )
+    return Settled.model_validate(done)
+
+
+@operation("POST", "/topics/{topic}/groups/{group}/extend", tag=TAG, scope=Scope.SUBSCRIBE)
+async def extend_events(call: Call, path: GroupPath, body: ExtendBody) -> Settled:
+    """Extend the visibility timeout of received events, from now."""
+    place = GroupName(path.topic, path.group)
+    return Settled.model_validate(
+        await settle.extend(call.context, call.principal, place, body.receipts, body.visibility)
+    )
+
+
+@operation("POST", "/topics/{topic}/groups/{group}/release", tag=TAG, scope=Scope.SUBSCRIBE)
+async def release_events(call: Call, path: GroupPath, body: ReleaseBody) -> Settled:
+    """Hand received events back: they are delivered next, before any newer one."""
+    arrivals, place = streams_of(call.request).arrivals, GroupName(path.topic, path.group)
+    return Settled.model_validate(await settle.release(call.context, arrivals, call.principal, place, body.receipts))
+
+
+def _messages(batch: Batch) -> Iterator[bytes]:
+    if batch.missed != 0 or batch.trimmed or batch.state == RESTORED:
+        yield message({"group": batch.state, "missed": batch.missed, "trimmed": batch.trimmed}, event="news")
+    for event in batch.events:
+        yield message(_pulled(event).model_dump_json(), event="event", id=event.record.entry)
+
+
+def _pulled(event: Delivered) -> PulledEvent:
+    return PulledEvent.model_construct(
+        **fields_of(event.record), receipt=str(event.receipt), deliveries=event.deliveries
+    )
+
+
+OPERATIONS = (
+    receive_events,
+    stream_group,
+    acknowledge_events,
+    extend_events,
+    release_events,
+)

@@ -1,0 +1,1 @@
+"""Topics, their events and their pull groups."""
