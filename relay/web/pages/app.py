@@ -28,7 +28,6 @@ def pages_app(context: Context, linq: Looker | None = None) -> web.Application:
     app[SITE] = site
     rendering.set_up(app, site.assets)
     app.on_response_prepare.append(security.add_headers)
-    app.on_shutdown.append(site.live.stop)
     app.on_cleanup.append(site.jobs.stop)
     app.router.add_get("/static/{name}", site.assets.serve)
     sign_in.add_to(app)

@@ -70,7 +70,8 @@ class Jobs:
             raise TooMany(f"{_MAX_RUNNING} jobs run already; wait until one of them has ended")
         job = Job(secrets.token_urlsafe(12), title, owner.name, back)
         self._jobs[job.id] = job
-        for old in [old for old, each in self._jobs.items() if not each.is_running][: len(self._jobs) - _MAX_REMEMBERED]:
+        ended = [old for old, each in self._jobs.items() if not each.is_running]
+        for old in ended[: max(len(self._jobs) - _MAX_REMEMBERED, 0)]:
             del self._jobs[old]
         task = asyncio.create_task(_run(job, work), name=f"job {job.id}")
         self._tasks.add(task)

@@ -89,7 +89,9 @@ def _line(series: Series, scale: _Scale, *, has_area: bool) -> Markup:
         if has_area and len(run) > 1:
             area = f"M{scale.x(run[0][0]):.1f},{_HEIGHT} L{path} L{scale.x(run[-1][0]):.1f},{_HEIGHT} Z"
             drawn += Markup('<path class="area {}" d="{}"/>').format(series.kind, area)
-        drawn += Markup('<path class="stroke {}" d="M{}{}"/>').format(series.kind, path, " h.1" if len(run) == 1 else "")
+        drawn += Markup('<path class="stroke {}" d="M{}{}"/>').format(
+            series.kind, path, " h.1" if len(run) == 1 else ""
+        )
     return drawn
 
 

@@ -12,6 +12,7 @@ from relay.core.errors import NotFound
 from relay.services import events, topics
 from relay.services.events import EventQuery, NotFoundYet
 from relay.web.pages.shell import fields
+from relay.web.pages.shell.formats import path
 from relay.web.pages.views.subscriptions import all_states
 
 if TYPE_CHECKING:
@@ -32,10 +33,8 @@ async def search(page: Page) -> web.StreamResponse:
     """Search events, the newest first; an id alone leads to its story."""
     query = page.query
     if wanted := fields.text(query, "id"):
-        return page.go(f"/events/{wanted}")
-    found = await events.search(
-        page.context, page.principal, _query(page), fields.text(query, "cursor"), limit=_LIMIT
-    )
+        return page.go(f"/events/{path(wanted)}")
+    found = await events.search(page.context, page.principal, _query(page), fields.text(query, "cursor"), limit=_LIMIT)
     config = await page.context.config()
     return page.show(
         "events_part.html" if page.is_part else "events.html",
@@ -63,7 +62,7 @@ async def resend(page: Page) -> web.StreamResponse:
     event_id, to = page.named("id"), page.form.get("subscription", "")
     sent = await events.resend(page.context, page.principal, event_id, to, why=page.form.get("why", ""))
     waits = f" It waits: {'; '.join(sent.notes)}." if sent.notes else ""
-    return page.go(f"/events/{event_id}", f"The event is sent to {to} again.{waits}")
+    return page.go(f"/events/{path(event_id)}", f"The event is sent to {to} again.{waits}")
 
 
 async def tail(page: Page) -> web.StreamResponse:

@@ -8,6 +8,7 @@ from relay.core.errors import Invalid, Problem
 from relay.services import groups
 from relay.services.groups import Target
 from relay.web.pages.shell import fields
+from relay.web.pages.shell.formats import path
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -33,7 +34,9 @@ async def seek(page: Page) -> web.StreamResponse:
     if "sure" not in page.form:
         return page.show("group_seek.html", plan=plan, topic=topic, name=name, to=page.form.get("to", ""))
     again = await groups.seek(page.context, page.principal, plan, page.form.get("why", ""))
-    return page.go(f"/groups/{topic}/{name}", f"{name} was moved; {again} events that it held are delivered again.")
+    return page.go(
+        f"/groups/{path(topic)}/{path(name)}", f"{name} was moved; {again} events that it held are delivered again."
+    )
 
 
 async def delete(page: Page) -> web.StreamResponse:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from relay.services.stored_subscriptions import StoredState
     from relay.web.pages.shell.site import Page
 
+
 async def new(page: Page) -> web.StreamResponse:
     """Show the form of a new subscription."""
     return await _form(page, {"topic": page.query.get("topic", "")})
@@ -106,7 +107,9 @@ def _table(page: Page) -> dict[str, Any]:
     """Return the table that a form describes, as relay.toml would have it."""
     form = page.form
     table: dict[str, Any] = {
-        name: text for name in ("name", "topic", "url", "team", "timeout", "max_age") if (text := fields.text(form, name))
+        name: text
+        for name in ("name", "topic", "url", "team", "timeout", "max_age")
+        if (text := fields.text(form, name))
     }
     for name in ("events", "lines", "retry"):
         if words := form.get(name, "").replace(",", " ").split():

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from relay.core.delivery.outcome import Outcome
 from relay.core.masked_url import masked_url
-from relay.services import attempts, subscriptions
-from relay.services import stored_subscriptions
+from relay.services import attempts, stored_subscriptions, subscriptions
 from relay.services.overview import latency_of
 from relay.web.pages.charts import drawing
 from relay.web.pages.charts.drawing import Series
+from relay.web.pages.shell.formats import path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -115,7 +115,7 @@ async def all_states(page: Page) -> Sequence[SubscriptionState]:
 
 def path_of(name: str) -> str:
     """Return the path of a subscription's page."""
-    return f"/subscriptions/{name}"
+    return f"/subscriptions/{path(name)}"
 
 
 async def stored_state(page: Page, name: str) -> StoredState | None:
