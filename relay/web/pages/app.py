@@ -10,6 +10,7 @@ from relay.web.pages.jobs import Jobs
 from relay.web.pages.live import Live
 from relay.web.pages.shell import errors, rendering, security, visitors
 from relay.web.pages.shell.assets import Assets
+from relay.web.pages.shell.page import Page
 from relay.web.pages.shell.site import NOTICE, SITE, Site
 from relay.web.pages.views import ROUTES, sign_in
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from relay.services.context import Context
     from relay.services.linq import Looker
-    from relay.web.pages.shell.site import View
+    from relay.web.pages.shell.page import View
 
 
 def pages_app(context: Context, linq: Looker | None = None) -> web.Application:
@@ -47,7 +48,8 @@ def _handler(view: View) -> Handler:
         form = await _form(request) if request.method == hdrs.METH_POST else {}
         if request.method == hdrs.METH_POST:
             security.check_form("".join(form.pop(security.FORM_TOKEN, ())), visitor.browser)
-        response = await view(visitors.page_of(request, form))
+        page = Page(request, visitor.principal, {name: values[-1] for name, values in form.items()}, form)
+        response = await view(page)
         if NOTICE in request.cookies and NOTICE not in response.cookies and not response.prepared:
             response.del_cookie(NOTICE, path="/")
         return response

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from aiohttp import web
     from aiohttp_sse import EventSourceResponse
 
-    from relay.web.pages.shell.site import Page
+    from relay.web.pages.shell.page import Page
 
     Part = Callable[[], Awaitable[str]]
 

@@ -15,7 +15,7 @@ MINUTE = 29_822_955 * MINUTE_MS
 
 
 async def test_a_minute_has_the_counters_once(redis: Redis) -> None:
-    await Lane(redis, "bot", redis.key.topic("support")).ensure()
+    await Lane(redis, "bot", "support").ensure()
     counts = {"accepted": 7, "routed": 5, f"routed:{redis.key.topic('support')}": 4}
     await ask(redis.hset(redis.key.counts, mapping=counts))
     await ask(redis.hset(redis.key.refused, mapping={"bad_signature": 2}))

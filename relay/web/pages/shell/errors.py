@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import aiohttp_jinja2
 import structlog
 from aiohttp import web
 
@@ -19,6 +18,7 @@ from relay.core.errors import (
     TooMany,
 )
 from relay.store.driver.client import REDIS_ERRORS, describe
+from relay.web.pages.shell.rendering import response_of
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
@@ -70,4 +70,4 @@ def _page(request: web.Request, status: int, title: str, message: str) -> web.Re
     is_part = "HX-Request" in request.headers
     template = "error_part.html" if is_part else "error.html"
     values = {"status": status, "title": title, "message": message}
-    return aiohttp_jinja2.render_template(template, request, values, status=status)
+    return response_of(request, template, values, status)

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 import aiohttp_jinja2
 import jinja2
-from aiohttp import hdrs
+from aiohttp import hdrs, web
 
 from relay.core.access.scopes import Scope
 from relay.process.build import VERSION
@@ -19,8 +19,6 @@ from relay.web.pages.shell.visitors import VISITOR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-    from aiohttp import web
 
     from relay.core.access.principal import Principal
     from relay.web.pages.shell.assets import Assets
@@ -51,13 +49,22 @@ def set_up(app: web.Application, assets: Assets) -> None:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        context_processors=[_surroundings],
         filters=_FILTERS,
     )
     environment.globals.update(asset=assets.url, version=VERSION, dash=formats.DASH)
 
 
-async def _surroundings(request: web.Request) -> dict[str, Any]:
+def rendered(request: web.Request, template: str, values: Mapping[str, Any]) -> str:
+    """Return the text of a template."""
+    return aiohttp_jinja2.render_string(template, request, {**_surroundings(request), **values})
+
+
+def response_of(request: web.Request, template: str, values: Mapping[str, Any], status: int = 200) -> web.Response:
+    """Return a page."""
+    return web.Response(text=rendered(request, template, values), content_type="text/html", status=status)
+
+
+def _surroundings(request: web.Request) -> dict[str, Any]:
     """Return what every template knows."""
     visitor: Visitor | None = request.get(VISITOR)
     principal: Principal | None = visitor.principal if visitor else None

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from relay.core.errors import Forbidden
 from relay.services import sessions
-from relay.web.pages.shell.site import SITE, Page, Visitor
+from relay.web.pages.shell.site import SITE, Visitor
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
@@ -75,13 +75,6 @@ def new_id() -> str:
 def source_of(request: web.Request) -> str:
     """Return the address that a request came from, for the audit."""
     return request.remote or "unknown"
-
-
-def page_of(request: web.Request, form: dict[str, tuple[str, ...]]) -> Page:
-    """Return the page of a request whose sender has signed in."""
-    principal = request[VISITOR].principal
-    assert principal is not None  # noqa: S101  `views` are only called then
-    return Page(request, principal, {name: values[-1] for name, values in form.items()}, form)
 
 
 def _proxied_user(site: Site, request: web.Request) -> str | None:

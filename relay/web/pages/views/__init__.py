@@ -22,7 +22,7 @@ from relay.web.pages.views import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from relay.web.pages.shell.site import View
+    from relay.web.pages.shell.page import View
 
 GET, POST = hdrs.METH_GET, hdrs.METH_POST
 

@@ -13,7 +13,7 @@ from relay.web.pages.shell import fields
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from relay.web.pages.shell.site import Page
+    from relay.web.pages.shell.page import Page
 
 _LIFETIMES = {"1d": "a day", "30d": "30 days", "90d": "90 days", "365d": "a year", "": "no end"}
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from relay.web.pages.jobs import Job
-    from relay.web.pages.shell.site import Page
+    from relay.web.pages.shell.page import Page
 
 _FILTERS = ("type", "line", "chat", "reason", "since", "until", "id")
 _CRITERIA = ("subscription", *_FILTERS)

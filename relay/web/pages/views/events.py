@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from relay.services.history.view import EventView
-    from relay.web.pages.shell.site import Page
+    from relay.web.pages.shell.page import Page
 
 _LIMIT = 50
 _ROWS_A_SECOND = 20

@@ -13,7 +13,7 @@ from relay.web.pages.shell.formats import path
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from relay.web.pages.shell.site import Page
+    from relay.web.pages.shell.page import Page
 
 
 async def list_(page: Page) -> web.StreamResponse:

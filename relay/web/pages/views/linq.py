@@ -11,7 +11,7 @@ from relay.web.pages.shell import fields
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from relay.web.pages.shell.site import Page
+    from relay.web.pages.shell.page import Page
 
 _SHOWN = 4096  # characters of a body
 

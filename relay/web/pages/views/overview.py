@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from relay.services.overview import Flow, Overview, Rates
-    from relay.web.pages.shell.site import Page
+    from relay.web.pages.shell.page import Page
 
 _SHOWN = 12
 """Subscriptions and topics that the overview lists; the rest are on their own pages."""

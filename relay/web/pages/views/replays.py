@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from relay.services.replays import ReplayState
-    from relay.web.pages.shell.site import Page
+    from relay.web.pages.shell.page import Page
 
 
 async def list_(page: Page) -> web.StreamResponse:

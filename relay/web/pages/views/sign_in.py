@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-import aiohttp_jinja2
 from aiohttp import hdrs, web
 
 from relay.services import sessions
+from relay.web.pages.shell.rendering import response_of
 from relay.web.pages.shell.security import FORM_TOKEN, check_form
 from relay.web.pages.shell.site import SITE
 from relay.web.pages.shell.visitors import COOKIE, VISITOR, give, source_of
@@ -74,7 +74,7 @@ async def _sign_out(request: web.Request) -> web.Response:
 
 def _form(request: web.Request, *, code: str = "", error: str = "", back: str = "", status: int = 200) -> web.Response:
     values = {"code": code, "error": error, "back": back}
-    return aiohttp_jinja2.render_template("sign_in.html", request, values, status=status)
+    return response_of(request, "sign_in.html", values, status)
 
 
 def _redirect(path: str) -> web.Response:

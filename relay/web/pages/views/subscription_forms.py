@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from relay.services.stored_subscriptions import StoredState
-    from relay.web.pages.shell.site import Page
+    from relay.web.pages.shell.page import Page
 
 
 async def new(page: Page) -> web.StreamResponse:

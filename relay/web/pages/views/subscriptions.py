@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from relay.services.stored_subscriptions import StoredState
     from relay.services.subscriptions import SubscriptionState
     from relay.store.lanes.attempt_log import FoundAttempt
-    from relay.web.pages.shell.site import Page
+    from relay.web.pages.shell.page import Page
 
 OVERLAPS = {"0s": "at once", "1h": "in an hour", "24h": "in a day", "168h": "in a week"}
 """Times for which a former secret stays valid, and their words."""

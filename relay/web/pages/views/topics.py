@@ -12,7 +12,7 @@ from relay.web.pages.views.events import latest
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from relay.web.pages.shell.site import Page
+    from relay.web.pages.shell.page import Page
 
 
 async def list_(page: Page) -> web.StreamResponse:
