@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from relay.store.lanes.attempt_log import conditions_of
 from relay.store.lanes.ledger import LaneLedger, LaneState, Ledger
 from relay.store.lanes.position import drop_lane, lane_names
 from relay.store.lanes.suspensions import Suspensions
+from relay.store.stored_subscriptions.hash import StoredSubscriptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from relay.core.access.principal import Principal
     from relay.core.config.relay_toml import Subscription
     from relay.core.delivery.circuit_breaker import OpenBreaker
+    from relay.rules.merge import View
     from relay.services.context import Context
     from relay.store.lanes.attempt_log import Condition
     from relay.store.lanes.suspensions import Pause
@@ -44,6 +46,8 @@ class State(StrEnum):
     BREAKER_OPEN = "breaker open"
     SUSPENDED = "suspended"
     """A key of it in Redis was overwritten."""
+    UNUSABLE = "unusable"
+    """Made by the API, and not in force: it contradicts relay.toml, or its secrets cannot be decrypted."""
     REMOVED = "removed"
     """The rules no longer have it, and Redis has its state."""
     NOT_STARTED = "not started yet"
@@ -94,10 +98,15 @@ async def list_states(context: Context, principal: Principal, *, is_exact: bool 
     With `is_exact`, waiting events are counted where Redis's own number is in doubt, which may take seconds.
     """
     principal.require(Scope.READ)
-    config = await context.config()
-    known = subscriptions_of(config, principal)
+    view = await context.rules.view()
+    known, unusable = subscriptions_of(view.config, principal), _unusable(view, principal)
     lanes = await lane_names(context.redis)
-    return await _states(context, known, lanes if principal.is_operator else [n for n in lanes if n in known], is_exact)
+    if not principal.is_operator:
+        lanes = [name for name in lanes if name in known or name in unusable]
+    states = {state.name: state for state in await _states(context, known, lanes, is_exact)}
+    for name, why in unusable.items():
+        states[name] = _unusable_state(view, name, why, states.get(name))
+    return [states[name] for name in sorted(states)]
 
 
 async def get_state(context: Context, principal: Principal, name: str, *, is_exact: bool = False) -> SubscriptionState:
@@ -107,13 +116,14 @@ async def get_state(context: Context, principal: Principal, name: str, *, is_exa
         NotFound: there is none of that name, in the rules or in Redis.
     """
     principal.require(Scope.READ)
-    known = subscriptions_of(await context.config(), principal)
+    view = await context.rules.view()
+    known, unusable = subscriptions_of(view.config, principal), _unusable(view, principal)
     lanes = await lane_names(context.redis)
-    if name not in known and not (principal.is_operator and name in lanes):
+    if name not in known and name not in unusable and not (principal.is_operator and name in lanes):
         raise unknown_subscription(name, known, "")
     chosen = {name: known[name]} if name in known else {}
-    [state] = await _states(context, chosen, [name] if name in lanes else [], is_exact)
-    return state
+    found = await _states(context, chosen, [name] if name in lanes else [], is_exact)
+    return _unusable_state(view, name, unusable[name], *found) if name in unusable else found[0]
 
 
 async def pause(context: Context, principal: Principal, name: str, why: str = "") -> bool:
@@ -156,10 +166,14 @@ async def drop(
         Conflict: the rules have it, or it has events and `even_with_events` is not set.
     """
     principal.require(Scope.SUBSCRIBE)
-    known = subscriptions_of(await context.config(), principal)
-    if name in known:
+    view = await context.rules.view()
+    known = subscriptions_of(view.config, principal)
+    stored = view.stored.get(name)
+    if view.is_in_file(name) and name in known:
         raise Conflict(f"{name} is still in {context.settings.relay_config}; remove it there first, or it starts again")
-    if not principal.is_operator:
+    if name in known or (stored is not None and not stored.deleted and principal.owns(stored.team)):
+        raise Conflict(f"{name} still exists; relay subscriptions delete {name} deletes it")
+    if not principal.is_operator and (stored is None or not principal.owns(stored.team)):
         raise unknown_subscription(name, known, "")
     if name not in (lanes := await lane_names(context.redis)):
         raise unknown_subscription(name, lanes, " in Redis")
@@ -173,7 +187,23 @@ async def drop(
         )
     await context.record(principal, "subscriptions drop", name, owed, why)
     await drop_lane(context.redis, name)
+    if stored is not None:  # its name was kept for its team
+        await StoredSubscriptions(context.redis).forget(name, stored.version)
     return owed
+
+
+def _unusable(view: View, principal: Principal) -> dict[str, str]:
+    """Return the reasons why subscriptions made by the API are not in force, of those that the principal sees."""
+    owners = {name: record.team for name, record in view.stored.items()}
+    return {name: why for name, why in view.unusable.items() if principal.owns(owners.get(name))}
+
+
+def _unusable_state(view: View, name: str, why: str, state: SubscriptionState | None = None) -> SubscriptionState:
+    """Return the state of a subscription that is not in force; `state` is that of its lane, if it has one."""
+    lane = state or _state(name, None, _UNSTARTED, _Suspension("", None, None, None), is_started=False)
+    record = view.stored.get(name)
+    topic = str(record.table.get("topic")) if record else lane.topic
+    return replace(lane, state=State.UNUSABLE, why=why, topic=topic, team=record.team if record else None)
 
 
 async def _states(
