@@ -115,6 +115,12 @@ class Settings(TelemetrySettings):
     """Requests to the API that a token may send to one process, each second, with a burst of one second's worth. Beyond
     it the answer is 429.
     """
+    relay_api_url: str | None = None
+    """URL of the admin listener of a relay, such as `http://127.0.0.1:8081`, for commands that use its API
+    (`relay listen`).
+    """
+    relay_api_token: SecretStr | None = None
+    """Token for those commands: one of `relay token create`."""
     relay_worker_nice: Annotated[int, Field(ge=0, le=19)] = 10
     """Niceness of a worker process, from 0 (normal priority) to 19 (lowest). A higher value gives other processes of
     the machine, such as the ingress and Redis, precedence.

@@ -42,6 +42,14 @@ class Rules:
         """
         return (await self.view()).config
 
+    def of_file(self) -> RelayConfig:
+        """Return the rules of relay.toml alone, which cost no round trip.
+
+        Raises:
+            ConfigError: there never were valid ones.
+        """
+        return self._file.current() or read_config(self._path)
+
     async def known(self) -> RelayConfig | None:
         """Return the rules; None if there never were valid ones that could be read."""
         try:
@@ -55,7 +63,7 @@ class Rules:
         Raises:
             ConfigError: there never were valid ones.
         """
-        file = self._file.current() or read_config(self._path)
+        file = self.of_file()
         has_changed = await self._read()
         now_ms = round(self._clock() * 1000)
         has_ended = self._ends_ms is not None and self._ends_ms <= now_ms

@@ -9,8 +9,6 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from redis.exceptions import NoPermissionError, ResponseError
-
 from relay.store.driver.streams import order_of, pages
 
 if TYPE_CHECKING:
@@ -114,12 +112,10 @@ class _Reader:
                     pipe.xrange(part.stream, part.next, self._until, count=part.count)
             replies: list[Any] = await pipe.execute(raise_on_error=False)
         for part, rows in zip(parts, replies, strict=True):
-            if isinstance(rows, NoPermissionError) or (
-                isinstance(rows, Exception) and not isinstance(rows, ResponseError)
-            ):
-                raise rows
-            if isinstance(rows, ResponseError):  # it was overwritten; the workers log the repair
-                part.next = None
+            if isinstance(rows, Exception):
+                if "WRONGTYPE" not in str(rows):
+                    raise rows
+                part.next = None  # it was overwritten; the workers log the repair
                 continue
             has_more = len(rows) == part.count
             part.next = f"({rows[-1][0].decode()}" if has_more else None

@@ -60,10 +60,9 @@ def app_of(
     add_streams(app, context)
     for operation in operations:
         app.router.add_route(operation.method, operation.path, api.route(operation))
-    document = document_text(operations).encode()
 
     async def openapi(_: web.Request) -> web.Response:
-        return web.Response(body=document, content_type=JSON)
+        return web.Response(body=document_text(tuple(operations)).encode(), content_type=JSON)
 
     app.router.add_route("GET", "/openapi.json", openapi)
     return app

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import hdrs
@@ -39,8 +40,9 @@ _Key = tuple[str, str]
 """The id of an operation, and a part of it."""
 
 
-def document_text(operations: Sequence[Operation]) -> str:
-    """Return the document as JSON."""
+@cache
+def document_text(operations: tuple[Operation, ...]) -> str:
+    """Return the document as JSON; it takes a while, the first time."""
     made = document(operations)
     return made.model_dump_json(by_alias=True, exclude_none=True, exclude_unset=True, indent=2) + "\n"
 

@@ -1,0 +1,167 @@
+"""Fuzzing of the API: requests that schemathesis makes of the document, sent to a real `relay admin` with each token.
+
+Half of the requests have ids of things that exist, of both teams. Every answer must be documented: its status, its
+type, its headers and its schema. None may be a 5xx, or show a team's token what is the other team's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from pydantic import SecretStr
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from relay.config.settings import Settings
+from relay.rules.current import Rules
+from relay.services.context import Context
+from relay.store.driver.client import Redis
+from relay.web.api.openapi import document
+from relay.web.api.operations import OPERATIONS
+from tests.support import reserve_port
+from tests.web.api.world import BLUE, KEY, RED, RULES, World, seeded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CHECKS: Any = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+OF_BLUE = ("#blue", "blue failed", "blue-chat", "+16465550102")
+"""Texts that only the team `blue` may see."""
+_MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
+
+
+@dataclass(slots=True)
+class Target:
+    """A running API with its world."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    world: World
+    redis_url: str
+    rules: Path
+    statuses: dict[int, int] = field(default_factory=dict)
+    """The number of answers, by status."""
+
+    def memory(self) -> int:
+        """Return the resident memory of the process, bytes."""
+        with open(f"/proc/{self.process.pid}/statm", encoding="ascii") as statm:  # noqa: PTH123  read a thousand times
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def seed(self) -> None:
+        """Make the world anew."""
+        self.world = asyncio.run(_seed(self.redis_url, self.rules))
+
+
+async def _seed(redis_url: str, rules: Path) -> World:
+    redis = Redis.from_url(redis_url)
+    await redis.flushall()
+    chosen = Settings(redis_url=redis_url, relay_config=rules, relay_secret_key=SecretStr(KEY))
+    world = await seeded(Context(chosen, redis, Rules(chosen, redis)))
+    await redis.aclose()
+    return world
+
+
+@contextmanager
+def serving(redis_url: str, directory: Path) -> Iterator[Target]:
+    """Run `relay admin` on a seeded Redis."""
+    rules = directory / "relay.toml"
+    rules.write_text(RULES)
+    world = asyncio.run(_seed(redis_url, rules))
+    port = reserve_port()
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("RELAY_")},
+        "REDIS_URL": redis_url,
+        "RELAY_CONFIG": str(rules),
+        "RELAY_SECRET_KEY": KEY,
+        "RELAY_ADMIN_LISTEN": f"127.0.0.1:{port}",
+        "RELAY_API_RATE": "1000000",
+        "RELAY_LOG_LEVEL": "error",
+    }
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "relay", "admin"], env=environment, cwd=directory, stdout=log, stderr=log
+        )
+        try:
+            _wait(f"http://127.0.0.1:{port}/ready", process)
+            yield Target(f"http://127.0.0.1:{port}/api/v1", process, world, redis_url, rules)
+        finally:
+            process.terminate()
+            process.wait(20)
+    text = (directory / "log").read_text()
+    assert "api.error" not in text, text
+
+
+def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + 30
+    while True:
+        assert process.poll() is None, "relay admin has ended"
+        try:
+            if requests.get(url, timeout=5).status_code == 200:
+                return
+        except requests.ConnectionError:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
+
+def fuzz(target: Target, examples: int, seed: int | None = None) -> None:
+    """Send about `examples` requests to each operation."""
+    schema = schemathesis.openapi.from_dict(
+        document(OPERATIONS).model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
+    )
+    with requests.Session() as session:
+        for result in schema.get_all_operations():
+            _fuzz_operation(target, result.ok(), examples, session, seed)
+
+
+def _fuzz_operation(target: Target, operation: Any, examples: int, session: requests.Session, seed: int | None) -> None:
+    tokens = st.sampled_from(sorted(target.world.tokens))
+    cases = st.one_of(*(operation.as_strategy(generation_mode=mode) for mode in _MODES))
+    teams = st.sampled_from([None, RED, RED, BLUE])
+
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        derandomize=seed is None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(cases, tokens, teams)
+    def send(case: Any, token: str, team: str | None) -> None:
+        if team is not None and case.path_parameters:
+            ids = target.world.ids[team]
+            case.path_parameters = {name: ids.get(name, value) for name, value in case.path_parameters.items()}
+        headers = {"Authorization": f"Bearer {target.world.tokens[token]}"}
+        response = case.call(base_url=target.url, session=session, headers=headers, timeout=30)
+        case.validate_response(response, checks=CHECKS)
+        target.statuses[response.status_code] = target.statuses.get(response.status_code, 0) + 1
+        if token.startswith("team"):
+            sent = repr((case.body, case.query, case.path_parameters))
+            shown = [text for text in OF_BLUE if text in response.text and text not in sent]
+            assert not shown, f"{token} was shown {shown} by {case.method} {case.path}: {response.text}"
+
+    send()
