@@ -148,9 +148,12 @@ async def resume(context: Context, principal: Principal, name: str, why: str = "
         Conflict: the rules pause it as well.
     """
     principal.require(Scope.SUBSCRIBE)
-    subscription = configured(context, await context.config(), principal, name)
+    view = await context.rules.view()
+    subscription = configured(context, view.config, principal, name)
     await context.record(principal, "subscriptions resume", name, why=why)
     was_paused = await Suspensions(context.redis).resume(name)
+    if subscription.paused and not view.is_in_file(name):
+        raise Conflict(f"{name} has `paused = true` in its own table; change that to false")
     if subscription.paused:
         raise Conflict(f"{context.settings.relay_config} pauses {name}; remove `paused = true` there")
     return was_paused
