@@ -39,9 +39,10 @@ from relay.core.durations import parse_duration
 from relay.core.errors import ConfigError, Problem, SettingsError
 from relay.parts import open_keyring, open_store
 from relay.process.event_loop import run
-from relay.rules.cipher import cipher_of
 from relay.process.telemetry.opening import error_reports
+from relay.rules.cipher import cipher_of
 from relay.store.keyring.last_seen import last_events
+from relay.store.stored_subscriptions.hash import StoredSubscriptions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -20,8 +20,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import DotEnvSettingsSource, NoDecode, SettingsConfigDict
 
 from relay.config import variable_forms as forms
+from relay.config.page_settings import PageSettings
 from relay.config.secret_files import file_variable, read_files
-from relay.config.telemetry_settings import TelemetrySettings
 from relay.core.durations import format_duration
 from relay.core.errors import Problem, SettingsError
 from relay.core.redis_url.credentials import has_credentials, with_credentials
@@ -37,7 +37,7 @@ _DEFAULT_CONFIG = "relay.toml"
 ListenAt = Annotated[Listen, NoDecode, BeforeValidator(forms.listen)]
 
 
-class Settings(TelemetrySettings):
+class Settings(PageSettings):
     """The variables of the relay.
 
     A field is named like its variable, in lower case. Its docstring is the reference documentation of the variable, and
@@ -243,7 +243,7 @@ class Settings(TelemetrySettings):
 
     def shown(self) -> dict[str, str]:
         """Return every variable for the log: secrets masked, durations readable."""
-        shown = {name.upper(): str(value) for name, value in self if value is not None}
+        shown = {name.upper(): str(value) for name, value in self if value not in {None, ()}}
         if "REDIS_URL" in shown:
             shown["REDIS_URL"] = masked_redis_url(shown["REDIS_URL"])
         shown["RELAY_DEDUPE_WINDOW"] = format_duration(self.relay_dedupe_window)
