@@ -83,7 +83,7 @@ async def _watched(stage: Stage, *, is_watched: bool) -> AsyncIterator[None]:
 
         async def ready() -> bool:
             clients = await stage.redis.client_list()
-            return any(client["cmd"].startswith("xread") for client in clients)
+            return any(client["cmd"] == "xread" for client in clients)
 
         async with program("tests.bench.api_clients", *arguments, ready=ready):
             yield
