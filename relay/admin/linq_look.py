@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from relay.bootstrap.both_apis import missing_settings, survey_both
-from relay.bootstrap.plan import Action
-from relay.bootstrap.status import statuses
 from relay.services.linq import Look, OwnerAtLinq, StepAtLinq
 from relay.store.keyring.last_seen import last_events
 
@@ -22,6 +21,11 @@ def linq_looker(context: Context) -> Looker | None:
         return None
 
     async def look() -> Look:
+        await asyncio.to_thread(import_module, "relay.bootstrap.both_apis")  # a second, while others are served
+        from relay.bootstrap.both_apis import missing_settings, survey_both  # noqa: PLC0415  only for a look
+        from relay.bootstrap.plan import Action  # noqa: PLC0415
+        from relay.bootstrap.status import statuses  # noqa: PLC0415
+
         config = await context.config()
         if missing := missing_settings(settings, config):
             return Look((), (), (), tuple(f"{name.upper()} is not set" for name in missing))

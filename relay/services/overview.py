@@ -28,7 +28,7 @@ Rates = list[tuple[int, float]]
 
 
 class Latency(NamedTuple):
-    """How long the latest attempts took, milliseconds."""
+    """The durations of the latest attempts, milliseconds."""
 
     median: float
     p95: float

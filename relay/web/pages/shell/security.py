@@ -1,4 +1,4 @@
-"""What protects the page in a browser: headers of every response, and the proof that a form is our own.
+"""Protection of the page in a browser: headers of every response, and the proof that a form is our own.
 
 A response allows no script, style, frame or connection but our own, and nothing inline. A request that changes
 something is refused unless the browser says that our own page sent it (`Sec-Fetch-Site`, or `Origin` where that is

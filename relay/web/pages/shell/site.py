@@ -22,7 +22,7 @@ NOTICE = "relay_notice"
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What every page has."""
+    """The parts that every page has."""
 
     context: Context
     assets: Assets

@@ -1,4 +1,4 @@
-"""Who sends a request: the session of a cookie, or the user that a reverse proxy names.
+"""Visitors: the session of a cookie, or the user that a reverse proxy names.
 
 The cookie holds a random id. Before signing in it only binds forms to the browser; signing in replaces it by that of a
 session, which Redis knows by its hash. The session has the rights of its token at each request, so that revoking the
