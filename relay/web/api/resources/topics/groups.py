@@ -26,7 +26,7 @@ class GroupPath(TopicPath):
     group: GroupName
 
 
-class Member(Output):
+class GroupMember(Output):
     """A consumer of a group."""
 
     name: str
@@ -51,7 +51,7 @@ class PullGroup(Output):
     """Time of routing of that entry; null at the beginning."""
     idle_ms: int | None
     """Time since a consumer last asked for events, milliseconds; null without a consumer."""
-    members: list[Member]
+    members: list[GroupMember]
 
 
 class SeekBody(Input):
