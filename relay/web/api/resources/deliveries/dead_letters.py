@@ -74,7 +74,6 @@ class DeadLetterSelection(EventCriteria):
     ids: Annotated[tuple[LetterId, ...], Field(min_length=1, max_length=1000)] | None = None
     """Only these; the other criteria are then left out."""
     why: Why
-    """The reason; it is kept in the audit."""
     dry_run: bool = False
     """Change nothing, and only count."""
 

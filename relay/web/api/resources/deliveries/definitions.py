@@ -81,7 +81,6 @@ class Note(Input):
     """The reason of a change."""
 
     why: Why | None = None
-    """It is kept in the audit."""
 
 
 class SecretRotation(Input):

@@ -64,7 +64,6 @@ class SeekBody(Input):
     entry: EntryId | None = None
     """Before this entry."""
     why: Why
-    """The reason; it is kept in the audit."""
     dry_run: bool = False
     """Change nothing, and only show the effect."""
 
