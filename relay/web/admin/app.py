@@ -8,7 +8,7 @@ from aiohttp import hdrs, web
 from pydantic_core import to_json
 
 from relay.metrics.process_metrics import CONTENT_TYPE
-from relay.web.admin.remainder import add_remainder
+from relay.web.admin.rest import add_rest
 from relay.web.handed_over import follow, read_body
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def admin_app(observed: Observed, portal: Portal | None = None, busy: int = 0) -
     for path, part in sorted((portal or {}).items(), reverse=True):
         part.middlewares.append(share.limit)  # innermost: the part words the refusal
         if path == _ROOT:
-            add_remainder(app, part)
+            add_rest(app, part)
         else:
             app.add_subapp(path, part)
     return app
