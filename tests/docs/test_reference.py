@@ -173,3 +173,4 @@ def test_committed_document_of_the_api_is_valid_openapi() -> None:
     jsonschema.Draft202012Validator(OPENAPI_31).validate(document)
     for schema in document["components"]["schemas"].values():
         jsonschema.Draft202012Validator.check_schema(schema)
+    assert not [name for name in document["components"]["schemas"] if "_" in name]  # two models of one name

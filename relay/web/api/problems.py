@@ -157,14 +157,19 @@ def respond(problem: ApiProblem, request_id: str) -> web.Response:
         type=_TYPES + name,
         title=title,
         status=problem.status,
-        detail=str(problem),
+        detail=_text(str(problem)),
         instance=request_id,
-        errors=list(problem.errors),
+        errors=[FieldError(field=_text(error.field), message=_text(error.message)) for error in problem.errors],
         cursor=problem.cursor,
     )
     empty = {name for name in ("errors", "cursor") if not getattr(details, name)}
     body = details.model_dump_json(exclude=empty).encode()
     return web.Response(status=problem.status, body=body, headers=problem.headers, content_type=MEDIA_TYPE)
+
+
+def _text(text: str) -> str:
+    """Return a text as UTF-8 can have it: a header may have any bytes, which a message may repeat."""
+    return text.encode(errors="replace").decode()
 
 
 def _field_errors(error: Invalid) -> Iterable[FieldError]:

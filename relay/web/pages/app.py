@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
 
+from relay.ui.assets import Assets
 from relay.web.pages.jobs import Jobs
 from relay.web.pages.live import Live
 from relay.web.pages.shell import errors, rendering, security, visitors
-from relay.web.pages.shell.assets import Assets
 from relay.web.pages.shell.page import Page
 from relay.web.pages.shell.site import NOTICE, SITE, Site
 from relay.web.pages.views import ROUTES, sign_in
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def pages_app(context: Context, linq: Looker | None = None) -> web.Application:
     """Return the application that serves the page; `linq` looks at the subscriptions at Linq."""
     app = web.Application(middlewares=[errors.show_errors, visitors.know_visitor, security.refuse_foreign])
-    site = Site(context, Assets(), Live(), Jobs(), linq)
+    site = Site(context, Assets("/static", "relay.web.pages"), Live(), Jobs(), linq)
     app[SITE] = site
     rendering.set_up(app, site.assets)
     app.on_response_prepare.append(security.add_headers)

@@ -9,22 +9,21 @@ from __future__ import annotations
 import asyncio
 import time
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import aiohttp
 
 from relay.services.context import open_context
-from relay.services.tokens import sign_in_code
+from relay.services.sessions import sign_in
 from relay.web.api.operations import OPERATIONS
+from relay.web.pages.shell.visitors import COOKIE
 from relay.web.pages.views import ROUTES
-from tests.bench.parts.streams import OPERATOR, api, settings_of
+from tests.bench.parts.streams import api, settings_of
 from tests.bench.sheet import RELAY
 from tests.bench.stage import new_stage, percentile, pushed_to
 from tests.support import KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
-    from http.cookies import SimpleCookie
 
     from tests.bench.scale import Scale
     from tests.bench.sheet import Sheet
@@ -78,7 +77,7 @@ async def measure(scale: Scale, sheet: Sheet) -> None:
                 await _add(sheet, f"API {path}", client, f"{url}/api/v1{_filled(path, names)}", headers, scale)
             handle = f"{url}/api/v1/events?handle=%2B15550000000"
             await _add(sheet, "API /events, a handle that none has", client, handle, headers, scale)
-            cookies = await _signed_in(stage, client, url)
+            cookies = await _signed_in(stage, token)
             for path in _pages():
                 names_of_page = names | {"id": event if path.startswith("/events") else letter}
                 names_of_page["name"] = "everything" if path.startswith("/topics") else "team-0"
@@ -140,15 +139,11 @@ async def _bury(stage: Stage, count: int, lanes: int) -> str:
     return last.decode()
 
 
-async def _signed_in(stage: Stage, client: aiohttp.ClientSession, url: str) -> dict[str, str]:
-    """Sign in by a link; return the headers with the session's cookie."""
+async def _signed_in(stage: Stage, token: str) -> dict[str, str]:
+    """Open a session of the page; return the headers with its cookie."""
     async with open_context(settings_of(stage)) as context:
-        code = await sign_in_code(context, OPERATOR)
-    async with client.get(f"{url}/sign-in?code={quote(code)}", allow_redirects=False) as response:
-        cookies: SimpleCookie = response.cookies
-        found = "; ".join(f"{name}={cookie.value}" for name, cookie in cookies.items())
-    client.cookie_jar.clear()
-    return {"Cookie": found}
+        session = await sign_in(context, token, "127.0.0.1")
+    return {"Cookie": f"{COOKIE}={session}"}
 
 
 def _operations() -> Iterator[str]:

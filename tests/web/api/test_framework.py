@@ -327,10 +327,11 @@ async def test_change_needs_the_present_version(redis: Redis, clock: Clock) -> N
             return await send("PATCH", "/boxes/a", json={"name": "b"}, headers=headers)
 
         changed = await change(**{"If-Match": shown.headers["ETag"]})
-        statuses = [(await change(**headers)).status for headers in ({}, {"If-Match": "*"}, {"If-Match": "W/x"})]
+        heads: list[dict[str, str]] = [{}, {"If-Match": "*"}, {"If-Match": "W/x"}, {"If-Match": "\udc84"}]
+        statuses = [(await change(**headers)).status for headers in heads]
     assert shown.headers["ETag"] == '"3"'
     assert (changed.status, changed.headers["ETag"]) == (200, '"4"')
-    assert statuses == [428, 200, 412]
+    assert statuses == [428, 200, 412, 412]
 
 
 async def test_each_token_has_its_own_rate(redis: Redis, clock: Clock) -> None:

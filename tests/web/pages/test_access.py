@@ -13,7 +13,7 @@ from relay.config.page_settings import PageUser
 from relay.core.access.scopes import EVERY_SCOPE, Scope
 from relay.services import tokens
 from relay.store.driver.client import ask
-from relay.web.pages.shell.security import POLICY
+from relay.ui.security import POLICY
 from tests.support import KEYS
 from tests.web.pages.browsing import OPERATOR, site_of
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import hdrs, web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 from pydantic_core import from_json
 
 from relay.web.api.openapi import document_text
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 _FILES = Path(__file__).parent
 _POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+_CODE = re.compile(r"`([^`]+)`")
 _MODELS = "#/components/schemas/"
 
 
@@ -49,7 +52,7 @@ def page_text(operations: tuple[Operation, ...]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["form"] = form_of
+    environment.filters |= {"form": form_of, "prose": _prose}
     return environment.get_template("docs.html").render(
         info=document["info"],
         groups=_groups(document),
@@ -58,6 +61,11 @@ def page_text(operations: tuple[Operation, ...]) -> str:
         content_of=_content_of,
         problem_of=_problem_of,
     )
+
+
+def _prose(text: str) -> Markup:
+    """Return a text with what is between backticks as code."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704  it is escaped
 
 
 def form_of(schema: dict[str, Any]) -> str:

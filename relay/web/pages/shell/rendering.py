@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from relay.core.access.principal import Principal
-    from relay.web.pages.shell.assets import Assets
+    from relay.ui.assets import Assets
     from relay.web.pages.shell.site import Visitor
 
 

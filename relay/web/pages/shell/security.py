@@ -10,30 +10,14 @@ from __future__ import annotations
 
 import hmac
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
 
 from relay.core.errors import Forbidden
+from relay.ui.security import HEADERS, is_own
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
-
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
-"""The Content-Security-Policy of every page."""
-
-_HEADERS = {
-    "Content-Security-Policy": POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "same-origin",  # with no-referrer, browsers send "Origin: null" with our own forms
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
-}
 
 FORM_TOKEN = "form_token"  # noqa: S105  the name of a field
 SAFE_METHODS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
@@ -43,7 +27,7 @@ _FOREIGN = "this request was not sent by this page itself; open the page in a br
 
 async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
     """Add the security headers to a response (signal `on_response_prepare`)."""
-    for name, value in _HEADERS.items():
+    for name, value in HEADERS.items():
         response.headers[name] = value
     response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
 
@@ -51,7 +35,7 @@ async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
 @web.middleware
 async def refuse_foreign(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse a change that another site asks the browser for (middleware)."""
-    if request.method not in SAFE_METHODS and not _is_own(request):
+    if request.method not in SAFE_METHODS and not is_own(request):
         raise Forbidden(_FOREIGN)
     return await handler(request)
 
@@ -69,10 +53,3 @@ def check_form(given: str, browser: str) -> None:
     """
     if not hmac.compare_digest(given.encode(), form_token(browser).encode()):
         raise Forbidden(_STALE)
-
-
-def _is_own(request: web.Request) -> bool:
-    if site := request.headers.get("Sec-Fetch-Site"):
-        return site == "same-origin"
-    origin = request.headers.get(hdrs.ORIGIN, "")
-    return bool(origin) and urlsplit(origin).netloc == request.headers.get(hdrs.HOST)

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from relay.core.access.principal import Principal
     from relay.services.context import Context
     from relay.services.linq import Looker
+    from relay.ui.assets import Assets
     from relay.web.pages.jobs import Jobs
     from relay.web.pages.live import Live
-    from relay.web.pages.shell.assets import Assets
 
 
 NOTICE = "relay_notice"

@@ -203,7 +203,6 @@ class ResendBody(Input):
     topic: Name | None = None
     """The topic from which it is taken; without it, that of the subscription, or any other that holds it."""
     why: Why
-    """The reason; it is kept in the audit."""
 
 
 class Resent(Output):
