@@ -144,7 +144,7 @@ class _Seen:
 
     view: View
     known: dict[str, Subscription]
-    """Those of the rules."""
+    """Subscriptions of the rules."""
     unusable: dict[str, str]
     """The reasons why others, made by the API, are not in force."""
     lanes: list[str]
