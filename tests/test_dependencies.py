@@ -66,6 +66,10 @@ USES: dict[str, list[Use]] = {
             "replaced: aiohttp's own responses to malformed HTTP would show the versions of aiohttp and Python",
         ),
         Use("aiohttp.abc:AbstractResolver", "relay/alerts/post.py", "subclassed: addresses that [egress] allows"),
+        Use("aiohttp.web:AbstractResource", "relay/web/admin/rest.py", "subclassed: an application below `/`"),
+        Use("aiohttp.web:UrlMappingMatchInfo.add_app", "relay/web/admin/rest.py", "as above"),
+        Use("aiohttp.web_urldispatcher:_Resolve", "relay/web/admin/rest.py", "a type, for mypy only"),
+        Use("aiohttp.web_urldispatcher:_InfoDict", "relay/web/admin/rest.py", "as above"),
         Use("aiohttp.typedefs:Handler", "relay/net/http_listener.py", "a type, for mypy only"),
     ],
     "typer": [

@@ -1,4 +1,4 @@
-"""The admin role: serves the admin listener by itself, so that no ingress has to, and on it the API."""
+"""The admin role: serves the admin listener by itself, so that no ingress has to, and on it the API and the page."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from relay.admin.linq_look import linq_looker
 from relay.config.admin_address import ADMIN, UP
 from relay.metrics.process_metrics import ProcessMetrics
 from relay.parts import open_store
@@ -22,6 +23,7 @@ from relay.web.admin.group import open_group, showing_current_subscriptions
 from relay.web.admin.listener import listening_for_operators
 from relay.web.admin.report import Identity, ObservedProcess
 from relay.web.api.app import api_app
+from relay.web.pages.app import pages_app
 
 if TYPE_CHECKING:
     import asyncio
@@ -81,7 +83,7 @@ async def serve_admin(settings: Settings) -> None:
 
 def portal_of(context: Context) -> Portal:
     """Return the applications of the admin listener that people and their programs use, by path."""
-    return {_API: api_app(context)}
+    return {_API: api_app(context), "/": pages_app(context, linq_looker(context))}
 
 
 @asynccontextmanager

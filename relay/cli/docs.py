@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from relay.cli.command import command, commands
-from relay.cli.reference import reference_pages
+from relay.cli.reference import reference_files
 
 app = commands()
 
@@ -22,9 +22,9 @@ def docs(
         bool, typer.Option("--check", help="Write nothing; exit code 1 if a page is out of date.")
     ] = False,
 ) -> None:
-    """Write the reference pages: configuration.md, environment.md, commands.md and metrics.md."""
+    """Write the reference: configuration.md, environment.md, commands.md, metrics.md and openapi.json."""
     is_stale = False
-    for name, text in reference_pages(context.find_root().command).items():
+    for name, text in reference_files(context.find_root().command).items():
         page = directory / name
         if page.is_file() and page.read_text(encoding="utf-8") == text:
             continue

@@ -84,7 +84,7 @@ def listen(
     """Show the events of a topic as they come, and POST them to this machine.
 
     Each POST has the headers and signatures of a push delivery, made with a secret of the token's team that never
-    changes. After a break it goes on where it was. No subscription and no group takes part: nobody misses an event.
+    changes. After a break it goes on where it was. No subscription and no group takes part, so none misses an event.
     """
     query = {"since": _ago(since), "line": line, "type": event_type, "handle": handle}
     wanted = Wanted(

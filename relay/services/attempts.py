@@ -46,7 +46,8 @@ async def search(
         found = attempt_in(entry.place.name, entry.fields, which)
         return None if found is None else (entry.place, found)
 
-    page = await page_of(merged(context.redis, streams, newest_first=True, after=after, since=since), limit, matching)
+    entries = merged(context.redis, streams, newest_first=True, after=after, since=since, count=limit)
+    page = await page_of(entries, limit, matching)
     details = await details_of(context.redis, [place for place, _ in page.items])
     attempts = (replace(found, detail=text) for (_, found), text in zip(page.items, details, strict=True))
     return Page(tuple(attempts), page.next)

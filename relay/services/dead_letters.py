@@ -83,7 +83,7 @@ async def search(
         letter = letter_of(entry.place.name, entry.place.id.encode(), entry.fields)
         return letter if which.matches(letter.as_candidate()) else None
 
-    return await page_of(merged(context.redis, streams, after=after, since=since), limit, matching)
+    return await page_of(merged(context.redis, streams, after=after, since=since, count=limit), limit, matching)
 
 
 async def every(

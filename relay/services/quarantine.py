@@ -62,7 +62,8 @@ async def search(
         return body if which.matches(body.as_candidate()) else None
 
     streams = {"": context.redis.key.quarantine}
-    return await page_of(merged(context.redis, streams, after=after, since=since, count=_COUNT), limit, matching)
+    entries = merged(context.redis, streams, after=after, since=since, count=min(limit, _COUNT), max_count=_COUNT)
+    return await page_of(entries, limit, matching)
 
 
 async def every(context: Context, principal: Principal, which: EventFilter = _ANY) -> AsyncIterator[QuarantinedBody]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import jsonschema
 import pytest
 import typer
 import typer.main
 from pydantic import BaseModel, Field
+from schemathesis.specs.openapi.definitions import OPENAPI_31
 
-from relay.cli.reference import reference_pages
+from relay.cli.reference import reference_files, reference_pages
 from relay.cli.reference.attribute_docstrings import attribute_docstrings
 from relay.cli.reference.commands import commands_page, runs_by_itself, visible_commands
 from relay.cli.reference.value_forms import annotation_of, default_of, form_of
@@ -46,7 +49,7 @@ def test_relay_docs_writes_what_is_missing_and_check_reports_it(tmp_path: Path) 
     assert invoke("docs", str(tmp_path / "pages"), "--check").code == 1
     assert not list(tmp_path.iterdir())
     assert invoke("docs", str(tmp_path / "pages")).code == 0
-    assert {path.name for path in (tmp_path / "pages").iterdir()} == set(reference_pages(ROOT_COMMAND))
+    assert {path.name for path in (tmp_path / "pages").iterdir()} == set(reference_files(ROOT_COMMAND))
     (tmp_path / "pages" / "commands.md").write_text("old")
     stale = invoke("docs", str(tmp_path / "pages"), "--check")
     assert stale.code == 1
@@ -162,3 +165,12 @@ def test_help_text_becomes_paragraphs_and_examples_become_code() -> None:
     text = commands_page(typer.main.get_command(app))
     assert "Play it. Twice.\n\nAnd then stop.\n\n" in text
     assert "| `--loud` | With \\| noise. |\n\nExamples:\n\n```sh\nrelay play\nrelay play --loud\n```\n" in text
+
+
+def test_committed_document_of_the_api_is_valid_openapi() -> None:
+    document = json.loads((DOCS / "openapi.json").read_text())
+    assert document["openapi"] == "3.1.0"
+    jsonschema.Draft202012Validator(OPENAPI_31).validate(document)
+    for schema in document["components"]["schemas"].values():
+        jsonschema.Draft202012Validator.check_schema(schema)
+    assert not [name for name in document["components"]["schemas"] if "_" in name]  # two models of one name

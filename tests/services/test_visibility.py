@@ -30,6 +30,7 @@ from relay.services.groups import Target
 from relay.services.replays import Request
 from relay.services.subscriptions import State
 from relay.store.lanes.lane import Lane
+from relay.store.lanes.suspensions import Suspensions
 from tests.building import body_of
 from tests.cli.attempting import GOOD, remember
 from tests.cli.dead.conftest import bury
@@ -56,8 +57,8 @@ async def world(context: Context) -> Context:
         for group in (team, f"{team}.second", f"{team}x"):
             await redis.xgroup_create(KEYS.topic(topic), group, id="0")
     for name, topic in (("crm-bot", "support"), ("erp-bot", "billing"), ("own-bot", "support"), ("former", "support")):
-        await Lane(redis, name, topic).ensure()
         await bury(redis, name, f"dead-{name}")
+        await Lane(redis, name, topic).ensure()
         await remember(redis, name, GOOD)
     for topic, name in (("support", "crm-bot"), ("billing", "erp-bot")):
         await replays.start(context, OPERATOR, Request(topic, name))
@@ -190,3 +191,20 @@ async def test_explanation_is_of_what_the_principal_sees(world: Context) -> None
         "crm": "1 event behind",
         "crm.second": "1 event behind",
     }
+
+
+async def test_state_at_a_glance_is_the_counted_one(world: Context) -> None:
+    await world.redis.xadd(KEYS.topic("support"), {"id": "new"})
+    await Suspensions(world.redis).pause("own-bot", "deploy", 5)
+    await world.redis.set(KEYS.lane("erp-bot", "blocked"), "x")
+    glance = await subscriptions.list_states(world, OPERATOR)
+    counted = await subscriptions.list_states(world, OPERATOR, is_exact=True)
+    assert [replace(each, is_exact=True) for each in glance] == [replace(each, is_exact=True) for each in counted]
+    assert {each.name: (each.state, each.waiting, each.dead) for each in glance} == {
+        "crm-bot": (State.DELIVERING, 1, 1),
+        "erp-bot": (State.SUSPENDED, 0, 0),
+        "former": (State.REMOVED, 1, 1),
+        "own-bot": (State.PAUSED, 1, 1),
+    }
+    for each in glance:
+        assert await subscriptions.get_state(world, OPERATOR, each.name) == each

@@ -1,4 +1,4 @@
-"""Generated reference pages: relay.toml, the environment, commands and metrics.
+"""Generated reference: pages of relay.toml, the environment, commands and metrics, and the document of the API.
 
 relay.toml comes from its pydantic models, the environment from `Settings`, commands from typer, metrics from
 `relay.metrics.declared`.
@@ -14,6 +14,8 @@ from relay.cli.reference.commands import commands_page
 from relay.cli.reference.configuration import configuration_page
 from relay.cli.reference.environment import environment_page
 from relay.cli.reference.metrics import metrics_page
+from relay.web.api.openapi import document_text
+from relay.web.api.operations import OPERATIONS
 
 
 def reference_pages(root: Any) -> dict[str, str]:
@@ -24,3 +26,8 @@ def reference_pages(root: Any) -> dict[str, str]:
         "commands.md": commands_page(root),
         "metrics.md": metrics_page(),
     }
+
+
+def reference_files(root: Any) -> dict[str, str]:
+    """Return the text of each generated file by its name: the pages, and the OpenAPI document."""
+    return {**reference_pages(root), "openapi.json": document_text(OPERATIONS)}

@@ -8,6 +8,7 @@ from aiohttp import hdrs, web
 from pydantic_core import to_json
 
 from relay.metrics.process_metrics import CONTENT_TYPE
+from relay.web.admin.rest import add_rest
 from relay.web.handed_over import follow, read_body
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 _MAX_BODY = 1024 * 1024
 _ROOT = "/"
-_ANY_HOST = "*"
 _BUSY = "Too many requests are being handled"
 
 
@@ -51,7 +51,7 @@ def admin_app(observed: Observed, portal: Portal | None = None, busy: int = 0) -
     for path, part in sorted((portal or {}).items(), reverse=True):
         part.middlewares.append(share.limit)  # innermost: the part words the refusal
         if path == _ROOT:
-            app.add_domain(_ANY_HOST, part)  # aiohttp has no prefix that is empty
+            add_rest(app, part)
         else:
             app.add_subapp(path, part)
     return app

@@ -20,6 +20,7 @@ from relay.web.api.operation import JSON, JSON_LINES, Call, Versions
 from relay.web.api.operations import OPERATIONS
 from relay.web.api.problems import ApiProblem, http_problem, problem_of, respond
 from relay.web.api.rates import Rates
+from relay.web.api.reference.page import add_reference
 from relay.web.api.streams import add_streams
 from relay.web.handed_over import read_body
 
@@ -60,6 +61,8 @@ def app_of(
     add_streams(app, context)
     for operation in operations:
         app.router.add_route(operation.method, operation.path, api.route(operation))
+
+    add_reference(app, tuple(operations))
 
     async def openapi(_: web.Request) -> web.Response:
         return web.Response(body=document_text(tuple(operations)).encode(), content_type=JSON)

@@ -121,15 +121,13 @@ def ms_of(when: datetime | float | None, now_ms: int) -> float | None:
     return max(now_ms - when * 1000, 0.0) if isinstance(when, int | float) else max(when.timestamp() * 1000, 0.0)
 
 
-Why = Annotated[str, Field(min_length=1, max_length=500)]
-"""The reason of a change, for the audit."""
+Why = Annotated[str, Field(min_length=1, max_length=500, description="The reason; it is kept in the audit.")]
 
 
 class Reason(Input):
     """The reason of a change."""
 
     why: Why
-    """It is kept in the audit."""
 
 
 class Paging(Input):

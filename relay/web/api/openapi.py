@@ -35,6 +35,8 @@ _DESCRIPTION = (
 
 _PAGE = re.compile(r"\bPage_(\w+?)_(?=\")")
 
+_QUALIFIED = re.compile(r"\brelay__(?:\w+?__)*?([a-z]+)__([A-Z]\w*)(?=\")")
+
 _Json = dict[str, Any]
 _Key = tuple[str, str]
 """The id of an operation, and a part of it."""
@@ -90,13 +92,14 @@ def _schemas(operations: Sequence[Operation]) -> tuple[dict[_Key, Any], _Json]:
         if operation.result is not None:
             wanted.append(((operation.id, "result"), "serialization", operation.result))
     found, extra = TypeAdapter.json_schemas(wanted, ref_template=_SCHEMAS + "{model}")
-    schemas = {key: _with_named_pages(schema) for (key, _), schema in found.items()}
-    return schemas, _with_named_pages(extra.get("$defs", {}))
+    schemas = {key: _named(schema) for (key, _), schema in found.items()}
+    return schemas, _named(extra.get("$defs", {}))
 
 
-def _with_named_pages(schema: Any) -> Any:
-    """Return a schema in which a page is named after its items: `TopicPage` in place of `Page_Topic_`."""
-    return from_json(_PAGE.sub(r"\1Page", to_json(schema).decode()))
+def _named(schema: Any) -> Any:
+    """Return a schema with short names: `TopicPage` is a page of topics, `ReplaysState` one of two enums `State`."""
+    text = _PAGE.sub(r"\1Page", to_json(schema).decode())
+    return from_json(_QUALIFIED.sub(lambda found: found[1].capitalize() + found[2], text))
 
 
 def _operation(operation: Operation, schemas: dict[_Key, Any], definitions: _Json) -> _Json:

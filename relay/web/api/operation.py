@@ -64,7 +64,7 @@ class Call:
     """The version in If-Match; None without one, or with `*`."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Operation:
     """An operation of the API."""
 

@@ -8,7 +8,7 @@ from relay.web.api.resources import pull, tails
 from relay.web.api.resources.account import audit, me, teams, tokens
 from relay.web.api.resources.deliveries import attempts, dead_letters, definitions, replays, subscriptions
 from relay.web.api.resources.operators import ledger, lines, quarantine
-from relay.web.api.resources.topics import groups, topics
+from relay.web.api.resources.topics import events, groups, topics
 
 if TYPE_CHECKING:
     from relay.web.api.operation import Operation
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 OPERATIONS: tuple[Operation, ...] = (
     *me.OPERATIONS,
     *topics.OPERATIONS,
+    *events.OPERATIONS,
     *groups.OPERATIONS,
     *pull.OPERATIONS,
     *tails.OPERATIONS,

@@ -25,6 +25,7 @@ from relay.core.errors import (
     StoreError,
     TooMany,
 )
+from relay.services.history.find import NotFoundYet
 from relay.store.driver.client import REDIS_ERRORS, describe
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ class ProblemDetails(BaseModel):
     """The id of the request, as in its `X-Request-Id`."""
     errors: list[FieldError] = []
     """The mistakes, each with its field."""
+    cursor: str | None = None
+    """Given if there was no time to search everything: ask again with it."""
 
 
 class ApiProblem(RelayError):
@@ -99,6 +102,7 @@ class ApiProblem(RelayError):
         super().__init__(detail)
         self.status = status
         self.errors = errors
+        self.cursor: str | None = None
         self.headers = dict(headers or {})
         if retry_after is not None:
             self.headers["Retry-After"] = str(math.ceil(retry_after))
@@ -127,7 +131,9 @@ def problem_of(error: Exception) -> ApiProblem | None:
         if isinstance(error, kind):
             errors = _field_errors(error) if isinstance(error, Invalid) else ()
             retry_after = RETRY_AFTER if status in {429, 503} else None
-            return ApiProblem(status, str(error) or KINDS[status][1], *errors, retry_after=retry_after)
+            problem = ApiProblem(status, str(error) or KINDS[status][1], *errors, retry_after=retry_after)
+            problem.cursor = error.cursor if isinstance(error, NotFoundYet) else None
+            return problem
     return None
 
 
@@ -151,12 +157,19 @@ def respond(problem: ApiProblem, request_id: str) -> web.Response:
         type=_TYPES + name,
         title=title,
         status=problem.status,
-        detail=str(problem),
+        detail=_text(str(problem)),
         instance=request_id,
-        errors=list(problem.errors),
+        errors=[FieldError(field=_text(error.field), message=_text(error.message)) for error in problem.errors],
+        cursor=problem.cursor,
     )
-    body = details.model_dump_json(exclude=None if problem.errors else {"errors"}).encode()
+    empty = {name for name in ("errors", "cursor") if not getattr(details, name)}
+    body = details.model_dump_json(exclude=empty).encode()
     return web.Response(status=problem.status, body=body, headers=problem.headers, content_type=MEDIA_TYPE)
+
+
+def _text(text: str) -> str:
+    """Return a text as UTF-8 can have it: a header may have any bytes, which a message may repeat."""
+    return text.encode(errors="replace").decode()
 
 
 def _field_errors(error: Invalid) -> Iterable[FieldError]:

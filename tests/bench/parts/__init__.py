@@ -9,6 +9,7 @@ from tests.bench.parts import (
     backlog,
     isolation,
     latency,
+    lists,
     pull,
     push,
     redis_cost,
@@ -28,5 +29,5 @@ if TYPE_CHECKING:
 
 PARTS: dict[str, Part] = {
     module.PART: module.measure
-    for module in (accept, route, push, latency, pull, redis_cost, backlog, isolation, saturated, start, streams)
+    for module in (accept, route, push, latency, pull, redis_cost, backlog, isolation, saturated, start, streams, lists)
 }

@@ -33,6 +33,7 @@ _FASTEST = 45_000  # requests a second that are signed beforehand
 _TIMEOUT = 120.0  # seconds
 _WAYS = (("poll", 100), ("poll", 1000), ("stream", 100))
 _RATE = "100000"  # requests a second that a token may send here
+OPERATOR = Principal("bench", None, EVERY_SCOPE)
 
 
 async def measure(scale: Scale, sheet: Sheet) -> None:
@@ -49,7 +50,7 @@ async def measure(scale: Scale, sheet: Sheet) -> None:
 async def _pulled(way: str, count: int, batch: int) -> float:
     async with new_stage() as stage:
         await stage.fill_topic(count)
-        async with _api(stage) as (url, token):
+        async with api(stage) as (url, token):
             done = await output_of("tests.bench.api_clients", way, url, token, str(count), str(batch))
         pending = await stage.redis.xpending(KEYS.topic("everything"), "bench")
         assert pending["pending"] == 0, pending
@@ -75,7 +76,7 @@ async def _pushed(deliveries: int, *, is_watched: bool) -> float:
 @asynccontextmanager
 async def _watched(stage: Stage, *, is_watched: bool) -> AsyncIterator[None]:
     """Run the admin role; with `is_watched` fifty streams are open, and ten pages poll."""
-    async with _api(stage) as (url, token):
+    async with api(stage) as (url, token):
         if not is_watched:
             yield
             return
@@ -83,19 +84,22 @@ async def _watched(stage: Stage, *, is_watched: bool) -> AsyncIterator[None]:
 
         async def ready() -> bool:
             clients = await stage.redis.client_list()
-            return any(client["cmd"].startswith("xread") for client in clients)
+            return any(client["cmd"] == "xread" for client in clients)
 
         async with program("tests.bench.api_clients", *arguments, ready=ready):
             yield
 
 
+def settings_of(stage: Stage) -> Settings:
+    """Return the settings of a stage's services."""
+    return Settings(redis_url=stage.embedded.url, relay_config=stage.rules_file)
+
+
 @asynccontextmanager
-async def _api(stage: Stage) -> AsyncIterator[tuple[str, str]]:
+async def api(stage: Stage) -> AsyncIterator[tuple[str, str]]:
     """Run the admin role; yield its URL and an operator's token."""
-    settings = Settings(redis_url=stage.embedded.url, relay_config=stage.rules_file)
-    operator = Principal("bench", None, EVERY_SCOPE)
-    async with open_context(settings) as context:
-        token = await create_token(context, operator, "bench", team=None, scopes=EVERY_SCOPE)
+    async with open_context(settings_of(stage)) as context:
+        token = await create_token(context, OPERATOR, "bench", team=None, scopes=EVERY_SCOPE)
     with reserved_port() as port:
         environment = {**stage.environment(), "RELAY_ADMIN_LISTEN": f"127.0.0.1:{port}", "RELAY_API_RATE": _RATE}
         async with program("relay", "admin", ready=answers(port, "/ready"), environment=environment):

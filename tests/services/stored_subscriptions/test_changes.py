@@ -101,6 +101,8 @@ async def test_names_that_are_taken(context: Context, rules_file: Path, redis: R
     state = await service.find(context, SALES, "crm")
     assert "relay.toml has a subscription of that name" in (state.unusable or "")
     assert await names(context) == {"crm"}
+    await service.delete(context, SALES, "crm", "it was moved into relay.toml")
+    assert await hash_of(redis, KEYS.subscriptions) == {}
 
 
 async def test_team_sees_no_subscription_of_another(context: Context) -> None:

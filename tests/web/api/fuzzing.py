@@ -13,11 +13,12 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlencode
 
 import requests
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 from schemathesis import GenerationMode
@@ -34,6 +35,7 @@ from relay.rules.current import Rules
 from relay.services.context import Context
 from relay.store.driver.client import Redis
 from relay.web.api.openapi import document
+from relay.web.api.operation import EVENT_STREAM
 from relay.web.api.operations import OPERATIONS
 from tests.support import reserve_port
 from tests.web.api.world import BLUE, KEY, RED, RULES, World, seeded
@@ -51,6 +53,9 @@ CHECKS: Any = [
 ]
 OF_BLUE = ("#blue", "blue failed", "blue-chat", "+16465550102")
 """Texts that only the team `blue` may see."""
+_STREAMS = {f"{each.method} {each.path}" for each in OPERATIONS if each.media_type == EVENT_STREAM}
+"""Operations whose answers have no end."""
+_MAX_QUERY = 7000  # aiohttp itself refuses a URL of more than 8190 bytes, as text
 _MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 
 
@@ -134,7 +139,9 @@ def fuzz(target: Target, examples: int, seed: int | None = None) -> None:
     )
     with requests.Session() as session:
         for result in schema.get_all_operations():
-            _fuzz_operation(target, result.ok(), examples, session, seed)
+            operation: Any = cast("Any", result).ok()
+            if operation.label not in _STREAMS:
+                _fuzz_operation(target, operation, examples, session, seed)
 
 
 def _fuzz_operation(target: Target, operation: Any, examples: int, session: requests.Session, seed: int | None) -> None:
@@ -155,6 +162,7 @@ def _fuzz_operation(target: Target, operation: Any, examples: int, session: requ
         if team is not None and case.path_parameters:
             ids = target.world.ids[team]
             case.path_parameters = {name: ids.get(name, value) for name, value in case.path_parameters.items()}
+        assume(len(urlencode(case.query, doseq=True)) < _MAX_QUERY)
         headers = {"Authorization": f"Bearer {target.world.tokens[token]}"}
         response = case.call(base_url=target.url, session=session, headers=headers, timeout=30)
         case.validate_response(response, checks=CHECKS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator  # noqa: TC003  the annotations of operations are evaluated
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any
@@ -326,10 +327,11 @@ async def test_change_needs_the_present_version(redis: Redis, clock: Clock) -> N
             return await send("PATCH", "/boxes/a", json={"name": "b"}, headers=headers)
 
         changed = await change(**{"If-Match": shown.headers["ETag"]})
-        statuses = [(await change(**headers)).status for headers in ({}, {"If-Match": "*"}, {"If-Match": "W/x"})]
+        heads: list[dict[str, str]] = [{}, {"If-Match": "*"}, {"If-Match": "W/x"}, {"If-Match": "\udc84"}]
+        statuses = [(await change(**headers)).status for headers in heads]
     assert shown.headers["ETag"] == '"3"'
     assert (changed.status, changed.headers["ETag"]) == (200, '"4"')
-    assert statuses == [428, 200, 412]
+    assert statuses == [428, 200, 412, 412]
 
 
 async def test_each_token_has_its_own_rate(redis: Redis, clock: Clock) -> None:
@@ -388,3 +390,18 @@ async def test_document_has_every_operation_and_its_answers(redis: Redis, clock:
     assert [parameter["name"] for parameter in create["parameters"]] == ["Idempotency-Key"]
     assert {parameter["name"] for parameter in change["parameters"]} == {"box", "If-Match"}
     assert set(document["components"]["schemas"]) == {"Box", "BoxBody", "BoxPage", "FieldError", "ProblemDetails"}
+
+
+async def test_page_shows_every_operation_and_has_no_script(redis: Redis, clock: Clock) -> None:
+    async with boxes(redis, clock) as send:
+        page = await send("GET", "/docs", None)
+        style = await send("GET", "/docs.css", None)
+        text = await page.text()
+    assert (page.status, page.content_type, style.content_type) == (200, "text/html", "text/css")
+    assert page.headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'self';")
+    for each in OPERATIONS:
+        assert f'id="{each.id}"' in text
+    assert 'id="not-found"' in text
+    assert not re.search(r"<script|style=|onclick|https?://", text)
+    anchors, ids = set(re.findall(r'href="#([^"]+)"', text)), set(re.findall(r'id="([^"]+)"', text))
+    assert anchors <= ids

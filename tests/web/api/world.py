@@ -11,7 +11,7 @@ from relay.core.secret import new_key
 from relay.services import replays, stored_subscriptions
 from relay.services.tokens import create_token, revoke_token
 from relay.store.lanes.lane import Lane
-from relay.store.topics.replays import Replays
+from relay.store.topics.replays import Replays, State
 from tests.building import body_of
 from tests.cli.attempting import BAD, GOOD, remember
 
@@ -72,13 +72,14 @@ async def seeded(context: Context) -> World:
     entry = (await context.redis.xadd(context.redis.key.quarantine, body)).decode()  # type: ignore[arg-type]
     for ids in world.ids.values():
         ids["entry"] = entry
-    for name, team, scopes in (
+    kinds: tuple[tuple[str, str | None, Iterable[Scope]], ...] = (
         ("operator", None, EVERY_SCOPE),
         ("operator who reads", None, {Scope.READ}),
         ("team", RED, EVERY_SCOPE),
         ("team that reads", RED, {Scope.READ}),
-    ):
-        world.tokens[name] = await _token(context, name, team, scopes)
+    )
+    for label, owner, scopes in kinds:
+        world.tokens[label] = await _token(context, label, owner, scopes)
     world.tokens["revoked"] = await _token(context, "revoked", RED, EVERY_SCOPE, is_revoked=True)
     world.tokens["none"] = ""
     return world
@@ -116,7 +117,7 @@ async def _team(context: Context, team: str) -> dict[str, Any]:
     table = {"name": f"{team}-stored", "topic": topic, "team": team, "url": f"http://127.0.0.1:9/{team}"}
     await stored_subscriptions.create(context, owner, table)
     started = await replays.start(context, owner, replays.Request(topic, hook), "a test")
-    await Replays(redis).end(started.id, replays.State.DONE, "", context.now_ms)
+    await Replays(redis).end(started.id, State.DONE, "", context.now_ms)
     running = await replays.start(context, owner, replays.Request(topic, hook), "a test")
     token = await create_token(context, OPERATOR, f"{team} token", team=team, scopes={Scope.READ})
     return {
@@ -153,4 +154,5 @@ async def _bury(redis: Redis, subscription: str, topic: str, event: str) -> str:
         "dead_status": "404",
         "dead_detail": f"{subscription} said no",
     }
-    return (await redis.xadd(redis.key.lane(subscription, "dead"), fields)).decode()
+    entry: bytes = await redis.xadd(redis.key.lane(subscription, "dead"), fields)
+    return entry.decode()

@@ -16,7 +16,7 @@ from relay.web.api.operation import JSON_LINES, Call, Tag, operation
 TAG = Tag("audit", "What was changed with the command line, the API and the pages: who, when and why.")
 
 
-class Change(Output):
+class AuditedChange(Output):
     """A change that was ordered."""
 
     id: str
@@ -52,23 +52,23 @@ class AuditQuery(AuditCriteria, Paging):
 
 
 @operation("GET", "/audit", tag=TAG, scope=Scope.READ)
-async def list_audit(call: Call, query: AuditQuery) -> Page[Change]:
+async def list_audit(call: Call, query: AuditQuery) -> Page[AuditedChange]:
     """List changes, the newest first; a team sees its own."""
     page = await audit.search(
         call.context, call.principal, query.as_filter(call.context.now_ms), query.cursor, query.limit
     )
-    return Page[Change](items=[Change.model_validate(found) for found in page.items], next=page.next)
+    return Page[AuditedChange](items=[AuditedChange.model_validate(found) for found in page.items], next=page.next)
 
 
 @operation("GET", "/audit/export", tag=TAG, scope=Scope.READ, media_type=JSON_LINES)
-async def export_audit(call: Call, query: AuditCriteria) -> AsyncIterator[Change]:
+async def export_audit(call: Call, query: AuditCriteria) -> AsyncIterator[AuditedChange]:
     """Export the changes as JSON lines, the newest first."""
     return _lines(call, query.as_filter(call.context.now_ms))
 
 
-async def _lines(call: Call, which: EventFilter) -> AsyncIterator[Change]:
+async def _lines(call: Call, which: EventFilter) -> AsyncIterator[AuditedChange]:
     async for found in audit.export(call.context, call.principal, which):
-        yield Change.model_validate(found)
+        yield AuditedChange.model_validate(found)
 
 
 OPERATIONS = (list_audit, export_audit)

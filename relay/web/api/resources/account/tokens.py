@@ -63,7 +63,7 @@ class TokenQuery(Paging):
     team: Name | None = None
 
 
-class NewTokenBody(Input):
+class TokenOrder(Input):
     """A token to make."""
 
     label: Annotated[str, Field(min_length=1, max_length=64)]
@@ -77,7 +77,7 @@ class NewTokenBody(Input):
     why: Why | None = None
 
 
-class Rotation(Input):
+class TokenRotation(Input):
     """A rotation of a token."""
 
     overlap: DurationText = tokens.DEFAULT_OVERLAP
@@ -100,7 +100,7 @@ async def get_token(call: Call, path: TokenPath) -> Token:
 
 
 @operation("POST", "/tokens", tag=TAG, scope=Scope.ADMIN, status=201, idempotent=True, errors={404})
-async def create_token(call: Call, body: NewTokenBody) -> TokenWithText:
+async def create_token(call: Call, body: TokenOrder) -> TokenWithText:
     """Make a token, and show its text once."""
     made = await tokens.create_token(
         call.context,
@@ -115,7 +115,7 @@ async def create_token(call: Call, body: NewTokenBody) -> TokenWithText:
 
 
 @operation("POST", "/tokens/{token}/rotate", tag=TAG, scope=Scope.ADMIN, idempotent=True)
-async def rotate_token(call: Call, path: TokenPath, body: Rotation) -> TokenWithText:
+async def rotate_token(call: Call, path: TokenPath, body: TokenRotation) -> TokenWithText:
     """Give a token a new text and a new end; the former text is accepted a while longer."""
     made = await tokens.rotate_token(
         call.context,

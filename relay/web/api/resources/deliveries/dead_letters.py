@@ -66,7 +66,7 @@ class LetterQuery(EventCriteria, Paging):
     subscription: Name | None = None
 
 
-class Selection(EventCriteria):
+class DeadLetterSelection(EventCriteria):
     """The dead letters that a change is about: by their ids, or all that meet the criteria."""
 
     subscription: Name | None = None
@@ -74,7 +74,6 @@ class Selection(EventCriteria):
     ids: Annotated[tuple[LetterId, ...], Field(min_length=1, max_length=1000)] | None = None
     """Only these; the other criteria are then left out."""
     why: Why
-    """The reason; it is kept in the audit."""
     dry_run: bool = False
     """Change nothing, and only count."""
 
@@ -83,7 +82,7 @@ class Selection(EventCriteria):
         return Choice(self.subscription, self.as_filter(now_ms), self.ids)
 
 
-class Counts(Output):
+class DeadLetterCounts(Output):
     """The number of dead letters of each subscription."""
 
     subscriptions: dict[str, int]
@@ -113,14 +112,14 @@ async def get_dead_letter(call: Call, path: LetterPath) -> DeadLetterInFull:
 
 
 @operation("POST", "/dead-letters/replay", tag=TAG, scope=Scope.REPLAY, idempotent=True, errors={404, 409})
-async def replay_dead_letters(call: Call, body: Selection) -> Counts:
+async def replay_dead_letters(call: Call, body: DeadLetterSelection) -> DeadLetterCounts:
     """Send dead letters again, with all their attempts."""
     choice = body.as_choice(call.context.now_ms)
     return _counts(await dead_letters.replay(call.context, call.principal, choice, body.why, dry_run=body.dry_run))
 
 
 @operation("POST", "/dead-letters/drop", tag=TAG, scope=Scope.REPLAY, idempotent=True, errors={404, 409})
-async def drop_dead_letters(call: Call, body: Selection) -> Counts:
+async def drop_dead_letters(call: Call, body: DeadLetterSelection) -> DeadLetterCounts:
     """Drop dead letters.
 
     Their events are lost for the subscription; the ledger keeps their number.
@@ -148,8 +147,8 @@ def _shown(letter: Found) -> dict[str, object]:
     }
 
 
-def _counts(by_subscription: dict[str, int]) -> Counts:
-    return Counts(subscriptions=by_subscription, total=sum(by_subscription.values()))
+def _counts(by_subscription: dict[str, int]) -> DeadLetterCounts:
+    return DeadLetterCounts(subscriptions=by_subscription, total=sum(by_subscription.values()))
 
 
 OPERATIONS = (list_dead_letters, get_dead_letter, replay_dead_letters, drop_dead_letters)

@@ -21,7 +21,7 @@ _DAY = 86_400.0
 Secret = Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class Definition(Output):
+class SubscriptionDefinition(Output):
     """A subscription that was made by the API."""
 
     name: str
@@ -44,14 +44,14 @@ class Definition(Output):
     """The reason why it is not in force; null if it is."""
 
 
-class DefinitionWithSecret(Definition):
+class SubscriptionWithSecret(SubscriptionDefinition):
     """A subscription with the signing secret that was made for it."""
 
     secret: str | None
     """It cannot be read again; null if you gave one."""
 
 
-class Draft(Input):
+class SubscriptionDraft(Input):
     """A subscription to create: a `[[subscriptions]]` table of relay.toml, with literal values.
 
     The other keys are those of the table (configuration.md), such as `timeout`, `headers`, `events` or `order`.
@@ -68,7 +68,7 @@ class Draft(Input):
     """The signing secret; without it, one is made and shown once."""
 
 
-class Patch(Input):
+class SubscriptionPatch(Input):
     """New values of keys, and null for keys to remove (RFC 7396)."""
 
     model_config = ConfigDict(extra="allow")
@@ -81,10 +81,9 @@ class Note(Input):
     """The reason of a change."""
 
     why: Why | None = None
-    """It is kept in the audit."""
 
 
-class Rotation(Input):
+class SecretRotation(Input):
     """A new signing secret."""
 
     overlap: DurationText = _DAY
@@ -93,7 +92,7 @@ class Rotation(Input):
     """The new one; without it, one is made and shown once."""
 
 
-class Test(Input):
+class SubscriptionTest(Input):
     """A test of a subscription."""
 
     type: Annotated[str, Field(min_length=1, max_length=100)] | None = None
@@ -131,9 +130,11 @@ class DroppedLane(Output):
 @operation(
     "GET", "/subscriptions/{subscription}/definition", tag=TAG, scope=Scope.READ, versions=Versions.SHOWN, errors={409}
 )
-async def get_definition(call: Call, path: SubscriptionPath) -> Definition:
+async def get_definition(call: Call, path: SubscriptionPath) -> SubscriptionDefinition:
     """Get the table of a subscription that was made by the API, without its secrets."""
-    return Definition.model_validate(await stored_subscriptions.find(call.context, call.principal, path.subscription))
+    return SubscriptionDefinition.model_validate(
+        await stored_subscriptions.find(call.context, call.principal, path.subscription)
+    )
 
 
 @operation(
@@ -145,7 +146,7 @@ async def get_definition(call: Call, path: SubscriptionPath) -> Definition:
     versions=Versions.SHOWN,
     idempotent=True,
 )
-async def create_subscription(call: Call, query: Note, body: Draft) -> DefinitionWithSecret:
+async def create_subscription(call: Call, query: Note, body: SubscriptionDraft) -> SubscriptionWithSecret:
     """Create a subscription.
 
     Workers deliver to it within seconds. Events that are routed from now on wait for it.
@@ -163,12 +164,14 @@ async def create_subscription(call: Call, query: Note, body: Draft) -> Definitio
     versions=Versions.CHECKED,
     errors={409, 429},
 )
-async def change_subscription(call: Call, path: SubscriptionPath, query: Note, body: Patch) -> Definition:
+async def change_subscription(
+    call: Call, path: SubscriptionPath, query: Note, body: SubscriptionPatch
+) -> SubscriptionDefinition:
     """Change keys of a subscription that was made by the API."""
     changed = await stored_subscriptions.change(
         call.context, call.principal, path.subscription, _given(body), call.version, query.why or ""
     )
-    return Definition.model_validate(changed.state)
+    return SubscriptionDefinition.model_validate(changed.state)
 
 
 @operation(
@@ -179,7 +182,9 @@ async def change_subscription(call: Call, path: SubscriptionPath, query: Note, b
     versions=Versions.CHECKED,
     idempotent=True,
 )
-async def rotate_subscription_secret(call: Call, path: SubscriptionPath, body: Rotation) -> DefinitionWithSecret:
+async def rotate_subscription_secret(
+    call: Call, path: SubscriptionPath, body: SecretRotation
+) -> SubscriptionWithSecret:
     """Replace the signing secret; for a while the former ones sign as well."""
     rotated = await stored_subscriptions.rotate_secret(
         call.context, call.principal, path.subscription, body.overlap, call.version, body.secret
@@ -188,7 +193,7 @@ async def rotate_subscription_secret(call: Call, path: SubscriptionPath, body: R
 
 
 @operation("POST", "/subscriptions/{subscription}/test", tag=TAG, scope=Scope.SUBSCRIBE, idempotent=True)
-async def test_subscription(call: Call, path: SubscriptionPath, body: Test) -> SentTest:
+async def test_subscription(call: Call, path: SubscriptionPath, body: SubscriptionTest) -> SentTest:
     """Send a sample event to a subscription, marked as a test."""
     sent = await stored_subscriptions.send_test(
         call.context, call.principal, path.subscription, body.type, body.why or ""
@@ -233,9 +238,9 @@ def _given(body: Input) -> dict[str, Any]:
     return body.model_dump(exclude_unset=True)
 
 
-def _with_secret(changed: Changed) -> DefinitionWithSecret:
-    definition = Definition.model_validate(changed.state)
-    return DefinitionWithSecret.model_construct(**dict(definition), secret=changed.secret)
+def _with_secret(changed: Changed) -> SubscriptionWithSecret:
+    definition = SubscriptionDefinition.model_validate(changed.state)
+    return SubscriptionWithSecret.model_construct(**dict(definition), secret=changed.secret)
 
 
 OPERATIONS = (

@@ -52,7 +52,6 @@ class ReplayOrder(ReplayRequest):
     """A replay to start."""
 
     why: Why
-    """The reason; it is kept in the audit."""
 
 
 class Preview(Output):

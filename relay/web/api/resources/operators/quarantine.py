@@ -75,7 +75,6 @@ class QuarantineSelection(Criteria):
     """The quarantined webhooks that a change is about; all without a criterion."""
 
     why: Why
-    """The reason; it is kept in the audit."""
     dry_run: bool = False
     """Change nothing, and only count."""
 

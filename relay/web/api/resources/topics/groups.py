@@ -26,7 +26,7 @@ class GroupPath(TopicPath):
     group: GroupName
 
 
-class Member(Output):
+class GroupMember(Output):
     """A consumer of a group."""
 
     name: str
@@ -51,7 +51,7 @@ class PullGroup(Output):
     """Time of routing of that entry; null at the beginning."""
     idle_ms: int | None
     """Time since a consumer last asked for events, milliseconds; null without a consumer."""
-    members: list[Member]
+    members: list[GroupMember]
 
 
 class SeekBody(Input):
@@ -64,7 +64,6 @@ class SeekBody(Input):
     entry: EntryId | None = None
     """Before this entry."""
     why: Why
-    """The reason; it is kept in the audit."""
     dry_run: bool = False
     """Change nothing, and only show the effect."""
 

@@ -21,7 +21,7 @@ class TopicPath(Input):
     topic: Name
 
 
-class Reader(Output):
+class TopicReader(Output):
     """A reader of a topic."""
 
     name: str
@@ -49,7 +49,7 @@ class Topic(Output):
     """Time of routing of the oldest kept event."""
     unread: int
     """The number of events that the reader furthest behind has not handled."""
-    readers: list[Reader] = Field(validation_alias="groups")
+    readers: list[TopicReader] = Field(validation_alias="groups")
     """The subscriptions and pull groups that you may see."""
 
 

@@ -1,0 +1,1 @@
+"""The page `/api/v1/docs`: the OpenAPI document for people."""
