@@ -50,4 +50,4 @@ def defects(driver: Chrome) -> list[str]:
 
 def complaints(driver: Chrome) -> list[str]:
     """Return what the browser reports: errors of scripts, missing files, a policy that is broken."""
-    return [entry["message"] for entry in driver.get_log("browser")]  # type: ignore[no-untyped-call]
+    return [entry["message"] for entry in driver.get_log("browser")]  # type: ignore[no-untyped-call]  # selenium

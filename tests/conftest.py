@@ -3,7 +3,8 @@
 The Redis is the embedded one on a free port, in a directory of its own; under pytest-xdist each process has its own. A
 machine's own server is never touched. Nothing sleeps where it can wait for a condition: `eventually` polls for it.
 
-Slow tests run first, so that two processes end at about the same time. A test that is marked `needs_tool("name")` is
+Slow tests run first, so that two processes end at about the same time, and those that mostly wait run in the background
+(`tests.background`). A test that is marked `needs_tool("name")` is
 skipped where the program is missing, and the summary names what was skipped for it.
 """
 
@@ -29,6 +30,8 @@ from tests.support import Clock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator, Iterator
+
+pytest_plugins = ("tests.background",)
 
 # Tests run in directories of their own, without what Hypothesis keeps in the current one: its table of characters.
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(Path(__file__).resolve().parents[1] / ".hypothesis"))

@@ -29,5 +29,6 @@ done
 [ -z "$failed" ] || { echo "failed:$failed" >&2; exit 1; }
 echo "ruff, mypy and lint-imports are clean"
 
-# One test at a time for each of two processes, slow ones first (tests/conftest.py), so that both end together.
+# One test at a time for each of two processes, slow ones first (tests/conftest.py), so that both end together; what
+# mostly waits runs beside them (tests/background.py).
 pytest -n 2 --dist load --maxschedchunk 1 "$@"

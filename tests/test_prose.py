@@ -31,6 +31,7 @@ OLD_CONSTANT = re.compile(r"_?(MOST|LARGEST|LONGEST)_|(\w*_)?PATIENCE$")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Documented = ast.Module | ast.ClassDef | Function
+Node = Documented | ast.Constant | ast.Name | ast.arg
 
 
 @cache
@@ -41,11 +42,10 @@ def parsed() -> dict[str, tuple[str, ast.Module]]:
     return {name: (text, ast.parse(text)) for name, text in texts.items()}
 
 
-def nodes() -> Iterator[tuple[str, ast.AST]]:
-    """Yield every node of the product with the path of its file."""
-    for name, (_, tree) in parsed().items():
-        for node in ast.walk(tree):
-            yield name, node
+@cache
+def nodes() -> list[tuple[str, Node]]:
+    """Return the nodes of the product that the rules are about, each with the path of its file."""
+    return [(name, node) for name, (_, tree) in parsed().items() for node in ast.walk(tree) if isinstance(node, Node)]
 
 
 def docstrings() -> Iterator[tuple[str, ast.Constant]]:

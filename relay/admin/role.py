@@ -1,4 +1,4 @@
-"""The admin role: serves the admin listener by itself, so that no ingress has to, and on it the API."""
+"""The admin role: serves the admin listener by itself, so that no ingress has to, and on it the API and the page."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from relay.admin.linq_look import linq_looker
 from relay.config.admin_address import ADMIN, UP
-from relay.config.rules_file import RulesFile
 from relay.metrics.process_metrics import ProcessMetrics
 from relay.parts import open_store
 from relay.process.event_loop import stop_on_signals
@@ -19,10 +19,11 @@ from relay.store.driver.client import REQUEST_TIMEOUT
 from relay.store.rights.check import check_access
 from relay.store.rights.probe import RedisProbe
 from relay.store.state.reader import RedisReader
-from relay.web.admin.group import open_group, show_current_subscriptions
+from relay.web.admin.group import open_group, showing_current_subscriptions
 from relay.web.admin.listener import listening_for_operators
 from relay.web.admin.report import Identity, ObservedProcess
 from relay.web.api.app import api_app
+from relay.web.pages.app import pages_app
 
 if TYPE_CHECKING:
     import asyncio
@@ -68,8 +69,7 @@ async def serve_admin(settings: Settings) -> None:
     ):
         await check_access(redis)
         metrics = ProcessMetrics(ADMIN)
-        rules = RulesFile(settings.relay_config)
-        metrics.add_reader(RedisReader(state, rules.current))
+        metrics.add_reader(RedisReader(state, context.rules.known))
         observed = ObservedProcess(Identity(ADMIN, settings), AdminProbe(redis, lifecycle), metrics)
         listening = listening_for_operators(
             observed, settings, ADMIN, portal=portal_of(context), timings=load_timings()
@@ -83,20 +83,20 @@ async def serve_admin(settings: Settings) -> None:
 
 def portal_of(context: Context) -> Portal:
     """Return the applications of the admin listener that people and their programs use, by path."""
-    return {_API: api_app(context)}
+    return {_API: api_app(context), "/": pages_app(context, linq_looker(context))}
 
 
 @asynccontextmanager
 async def admin_group(settings: Settings, redis: Redis, stop: asyncio.Event) -> AsyncIterator[Group]:
     """Serve the admin listener of `relay up` while the context is open; yield the group that it shows."""
-    lifecycle, rules = Lifecycle(), RulesFile(settings.relay_config)
+    lifecycle = Lifecycle()
     async with (
         open_store(settings) as state,
         open_context(settings) as context,
         open_group(Identity(UP, settings), lifecycle, AdminProbe(redis, lifecycle)) as group,
+        showing_current_subscriptions(group.counts, context.rules),
         listening_for_operators(group, settings, UP, portal=portal_of(context)),
         lifecycle.stopping_with(stop),
     ):
-        show_current_subscriptions(group.counts, rules)
-        group.counts.add_reader(RedisReader(state, rules.current))
+        group.counts.add_reader(RedisReader(state, context.rules.known))
         yield group

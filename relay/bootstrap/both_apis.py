@@ -11,12 +11,16 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+import structlog
+
 from relay.bootstrap.deletions import Approval
 from relay.bootstrap.factory import NEEDS, open_reconciler
 from relay.bootstrap.v2_reconcile import V2_NEEDS, open_v2_reconciler
 from relay.core.errors import LinqApiError, RelayError
+from relay.rules.cipher import cipher_of
 from relay.store.driver.client import REDIS_ERRORS, describe
 from relay.store.driver.lock import log_waiting
+from relay.store.stored_subscriptions.hash import StoredSubscriptions
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from relay.core.config.relay_toml import RelayConfig
     from relay.store.driver.client import Redis
 
+log = structlog.get_logger()
 T = TypeVar("T")
 
 V2_ONLY = (
@@ -75,7 +80,22 @@ async def apply_both(
     async def apply(reconciler: Reconciler | V2Reconciler) -> list[AppliedStep]:
         return await reconciler.apply(on_done, approval=approval, on_wait=on_wait)
 
-    return await _from_both(settings, redis, config, apply)
+    results = await _from_both(settings, redis, config, apply)
+    await _encrypt_again(settings, redis)
+    return results
+
+
+async def _encrypt_again(settings: Settings, redis: Redis) -> None:
+    """Encrypt with the newest key also the secrets of subscriptions made by the API, as those of Linq's are."""
+    if (cipher := cipher_of(settings)) is None:
+        return
+    try:
+        count = await StoredSubscriptions(redis).encrypt_again(cipher)
+    except REDIS_ERRORS as error:
+        log.warning("subscriptions.not_encrypted", error=describe(error), note="the next run encrypts them again")
+    else:
+        if count:
+            log.info("subscriptions.encrypted", subscriptions=count)
 
 
 async def _from_both(

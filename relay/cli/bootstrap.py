@@ -40,7 +40,9 @@ from relay.core.errors import ConfigError, Problem, SettingsError
 from relay.parts import open_keyring, open_store
 from relay.process.event_loop import run
 from relay.process.telemetry.opening import error_reports
+from relay.rules.cipher import cipher_of
 from relay.store.keyring.last_seen import last_events
+from relay.store.stored_subscriptions.hash import StoredSubscriptions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -177,10 +179,17 @@ async def _apply(report: Callable[[AppliedStep], None], approval: Approval) -> t
     async with _account() as (settings, redis, config):
         await record(redis, "bootstrap apply", "Linq")
         keyring = open_keyring(settings, redis)
-        before = await keyring.key_use()
+        before, stored_before = await keyring.key_use(), await _stored_of_older_keys(settings, redis)
         results = await apply_both(settings, redis, config, report, approval, say_waiting)
-        after = await keyring.key_use()
-        return results, OldKey.of(settings, len(after.older), len(before.older & after.current))
+        after, stored_after = await keyring.key_use(), await _stored_of_older_keys(settings, redis)
+        encrypted_again = len(before.older & after.current) + stored_before - stored_after
+        return results, OldKey.of(settings, len(after.older) + stored_after, encrypted_again)
+
+
+async def _stored_of_older_keys(settings: Settings, redis: Redis) -> int:
+    """Count the subscriptions made by the API whose secrets an older key has encrypted."""
+    cipher = cipher_of(settings)
+    return 0 if cipher is None else await StoredSubscriptions(redis).of_older_keys(cipher)
 
 
 async def _rotate(
@@ -196,7 +205,8 @@ async def _rotate(
 
 async def _status() -> tuple[list[Status], dict[str, int], FromBoth[Surveyed], OldKey]:
     async with _account() as (settings, redis, config):
-        old_key = OldKey.of(settings, len((await open_keyring(settings, redis).key_use()).older))
+        older = len((await open_keyring(settings, redis).key_use()).older)
+        old_key = OldKey.of(settings, older + await _stored_of_older_keys(settings, redis))
         surveys = await survey_both(settings, redis, config)
         last_seen, now, silent_after = await last_events(redis), time.time(), config.linq.silent_after
     rows = [row for survey in surveys.found for row in statuses(survey, last_seen, now, silent_after)]

@@ -42,16 +42,28 @@ TABLE: dict[str, Entry] = {
     "admin": Entry("serve", RUN, "Serve operators: health checks and metrics, apart from ingress and worker."),
     "sandbox": Entry("sandbox", RUN, "Simulate Linq: its API, signed webhooks, conversations and faults."),
     "demo": Entry("sandbox", RUN, "Run everything against a sandbox, with two sample teams."),
+    "listen": Entry("listen", RUN, "Show a topic's events as they come, and POST them to this machine."),
+    "trigger": Entry("trigger", RUN, "Let the sandbox send an event of a type."),
     "health": Entry("health", OBSERVE, "Ask a role on this machine whether it works."),
     "ledger": Entry("ledger", OBSERVE, "Show where every event is, and whether the numbers balance."),
     "topics": Entry(
-        "topics", OBSERVE, "Show the topics, their readers and their lag; drop a removed topic.", is_group=True
+        "topics",
+        OBSERVE,
+        "Show the topics, their readers and their lag; follow or drop one.",
+        is_group=True,
     ),
+    "event": Entry("event", OBSERVE, "Tell what happened to an event, from its arrival to every delivery."),
+    "events": Entry("events", OBSERVE, "Search events by handle, chat, message, line, type and time.", is_group=True),
     "attempts": Entry("attempts", OBSERVE, "Search delivery attempts."),
     "audit": Entry("audit", OBSERVE, "Show what operators and teams changed, who, when and why; export it."),
     "alerts": Entry("alerts", OBSERVE, "Show what is firing of [alerts] in relay.toml; send a test.", is_group=True),
     "doctor": Entry("doctor", OBSERVE, "Examine Redis, Linq and every destination; say what to do."),
-    "subscriptions": Entry("subscriptions", REPAIR, "List, pause, resume and drop push subscriptions.", is_group=True),
+    "subscriptions": Entry(
+        "subscription_changes",
+        REPAIR,
+        "List, pause, create, change and drop push subscriptions.",
+        is_group=True,
+    ),
     "dead": Entry("dead", REPAIR, "List, show, replay and drop dead letters.", is_group=True),
     "drain": Entry("drain", REPAIR, "Take no new work and wait until nothing is in flight; take work again."),
     "quarantine": Entry(
@@ -62,6 +74,7 @@ TABLE: dict[str, Entry] = {
     "init": Entry("init", SET_UP, "Write a commented relay.toml and a .env with new secrets."),
     "check": Entry("check", SET_UP, "Check relay.toml."),
     "explain": Entry("explain", SET_UP, "Show which topics and subscriptions an event reaches, and why."),
+    "send-test": Entry("send_test", SET_UP, "Send a sample event to a push subscription, marked as a test."),
     "acl": Entry("acl", SET_UP, "Print the rights at Redis of the relay, a viewer or a pulling team."),
     "bootstrap": Entry(
         "bootstrap", SET_UP, "Plan, apply, rotate and check the webhook subscriptions at Linq.", is_group=True

@@ -12,6 +12,7 @@ from relay.cli.filters import DryRunOption, parsed_past_time
 from relay.cli.operator import WhyOption, cli_principal
 from relay.cli.output import View, counted, print_json, say
 from relay.cli.progress import progress
+from relay.cli.replay_one import send_one
 from relay.cli.replay_view import (
     end_sentence,
     print_replays,
@@ -36,6 +37,7 @@ app = commands(
     examples=(
         "relay replay --topic support --to bot --since 2h --dry-run",
         "relay replay --topic support --to bot --type 'message.*' --rate 20",
+        "relay replay --id 0f1e2d3c-4b5a-4697-8879-6a5b4c3d2e1f --to bot",
         "relay replay list",
     ),
 )
@@ -48,6 +50,9 @@ def start(
     context: typer.Context,
     *,
     topic: Annotated[str | None, typer.Option(metavar="NAME", help="The topic with the history.")] = None,
+    event_id: Annotated[
+        str | None, typer.Option("--id", metavar="ID", help="Only this event; the topic may then be left out.")
+    ] = None,
     to: Annotated[str | None, typer.Option(metavar="NAME", help="The push subscription that receives it.")] = None,
     since: Annotated[
         str | None,
@@ -70,6 +75,13 @@ def start(
 ) -> None:
     """Send a topic's history to a push subscription again; list and cancel such replays."""
     if context.invoked_subcommand is not None:
+        return
+    if event_id is not None:
+        if since or until or dry_run or not which.is_any:
+            raise typer.BadParameter(
+                "it sends one event: only --to, --topic, --why and --json go with it", param_hint="--id"
+            )
+        send_one(event_id, to, topic, why, view)
         return
     if topic is None or to is None:
         raise typer.BadParameter("both are needed", param_hint="--topic and --to")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from relay.config.settings import Settings
 
 app = commands(
-    "List, pause, resume and drop push subscriptions.",
+    "List, pause, create, change and drop push subscriptions.",
     examples=("relay subscriptions list", "relay subscriptions pause bot --why 'database migration'"),
 )
 
@@ -70,7 +70,7 @@ def drop(
     yes: Annotated[bool, typer.Option("--yes", help="Also delete waiting events and dead letters.")] = False,
     why: WhyOption = "",
 ) -> None:
-    """Delete the state of a subscription that is no longer in relay.toml."""
+    """Delete the state of a subscription that no longer exists."""
     lost = run(_drop(load_settings(), name, why, even_with_events=yes))
     say(f"{name} is dropped, with {counted(lost, 'event')}.")
 

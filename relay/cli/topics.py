@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import ByteSize
 
+from relay.cli import topic_tail
 from relay.cli.command import command, commands, with_options
 from relay.cli.filters import DryRunOption
 from relay.cli.operator import WhyOption, cli_principal
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from relay.store.lanes.topic_drop import DroppedTopic
 
 app = commands(
-    "Show the topics, their readers and their lag; drop a topic that relay.toml no longer has.",
-    examples=("relay topics", "relay topics --json", "relay topics drop former-topic --dry-run"),
+    "Show the topics, their readers and their lag; follow one; drop one that relay.toml no longer has.",
+    examples=("relay topics", "relay topics tail support", "relay topics drop former-topic --dry-run"),
 )
 
 
@@ -55,6 +56,9 @@ def topics(context: typer.Context, *, view: View) -> None:
 
 
 app.callback(invoke_without_command=True, no_args_is_help=False)(with_options(topics))
+
+
+command(app, "tail", filters=topic_tail.FILTERS, examples=topic_tail.EXAMPLES, view=())(topic_tail.tail)
 
 
 @command(

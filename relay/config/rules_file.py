@@ -9,7 +9,6 @@ from relay.config.file import read_config
 from relay.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
     from pathlib import Path
 
     from relay.core.config.relay_toml import RelayConfig
@@ -22,11 +21,6 @@ class RulesFile:
         self._path = path
         self._rules: RelayConfig | None = None
         self._seen: object = None
-
-    def subscriptions(self) -> Collection[str] | None:
-        """Return the names of the push subscriptions; None if there never were valid rules."""
-        rules = self.current()
-        return None if rules is None else rules.subscription_names
 
     def current(self) -> RelayConfig | None:
         """Return the rules; None if there never were valid ones."""

@@ -101,6 +101,7 @@ def _display(stage: Stage, progress: _Progress, totals: Totals, lanes: list[Lane
         Panel(flow, title="events", title_align="left"),
         Panel(recent, title="latest events", title_align="left"),
         Text(f"Ctrl-C ends the demo. Log: {stage.log}", overflow="fold"),
+        Text(f"The page (this link signs in once, for five minutes): {stage.page}", overflow="fold"),
     )
 
 

@@ -1,6 +1,6 @@
 """Set-up of the demo: all parts, started in order and stopped in reverse.
 
-embedded Redis -> sandbox -> relay.toml -> bootstrap -> ingress and worker (processes of their own) -> two teams
+embedded Redis -> sandbox -> relay.toml -> bootstrap -> two teams -> ingress, worker and admin (processes of their own)
 
 The first part that fails to start ends the demo; the parts that are already running are stopped.
 """
@@ -23,6 +23,8 @@ from relay.bootstrap.reconcile import Reconciler
 from relay.config.file import read_config
 from relay.config.secret_files import file_variable
 from relay.config.settings import Settings
+from relay.core.access.principal import Principal
+from relay.core.access.scopes import EVERY_SCOPE
 from relay.core.errors import RelayError
 from relay.core.secret import SigningSecret, new_key, new_secret
 from relay.demo.teams import TeamStats, archive_team, helpdesk_app
@@ -32,7 +34,10 @@ from relay.net.listen_address import Listen
 from relay.process.embedded_redis import embedded_redis
 from relay.process.subprocesses import python, reserved_port
 from relay.process.supervisor import Program, supervise
+from relay.rules.current import Rules
 from relay.sandbox.app import Sandbox, open_sandbox, sandbox_app
+from relay.services.context import Context
+from relay.services.tokens import sign_in_code
 from relay.store.driver.client import WORKER_TIMEOUT, open_redis
 from relay.store.keyring.encryption import Cipher
 from relay.store.keyring.keyring import Keyring
@@ -77,6 +82,8 @@ class Stage:
     archive: TeamStats
     log: Path
     public_url: str
+    page: str
+    """The address of the page, with a code that signs in once."""
 
 
 @asynccontextmanager
@@ -85,6 +92,7 @@ async def set_stage(seed: int, on_step: Callable[[str], None]) -> AsyncIterator[
     async with AsyncExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="linq-relay-demo-")))
         ingress_port = stack.enter_context(reserved_port())  # known to Linq before the ingress runs
+        page_port = stack.enter_context(reserved_port())
         key, secret = new_key(), SigningSecret(new_secret())
         embedded = await stack.enter_async_context(embedded_redis(home / "redis"))
         redis = open_redis(embedded.url, WORKER_TIMEOUT)
@@ -103,7 +111,8 @@ async def set_stage(seed: int, on_step: Callable[[str], None]) -> AsyncIterator[
         config_file = home / "relay.toml"
         config_file.write_text(_RELAY_TOML.format(port=helpdesk_port), encoding="utf-8")
         public_url = f"http://{_LOCALHOST}:{ingress_port}"
-        async with open_linq(_API_KEY, f"http://{_LOCALHOST}:{linq_port}/api/partner") as api:
+        linq_url = f"http://{_LOCALHOST}:{linq_port}/api/partner"
+        async with open_linq(_API_KEY, linq_url) as api:
             keyring, looks = Keyring(redis, Cipher(key)), Looks(redis, "v3", time.time)
             reconciler = Reconciler(api, keyring, looks, read_config(config_file), public_url, time.time)
             steps = await reconciler.apply(lambda _: None)
@@ -126,19 +135,37 @@ async def set_stage(seed: int, on_step: Callable[[str], None]) -> AsyncIterator[
             "HELPDESK_SECRET": secret.text,
             "RELAY_LOG_FORMAT": "json",
         }
+        admin = {
+            **environment,
+            "RELAY_ADMIN_LISTEN": f"{_LOCALHOST}:{page_port}",
+            "LINQ_API_V3_API_KEY": _API_KEY,
+            "LINQ_API_V3_BASE_URL": linq_url,
+        }
         log = home / "relay.log"
-        await stack.enter_async_context(_processes(environment, log))
+        await stack.enter_async_context(_processes(environment, admin, log))
         await _wait_until_ready(f"http://{_LOCALHOST}:{ingress_port}/ready", log)
         on_step(f"ingress and worker running on port {ingress_port}")
-        yield Stage(sandbox, redis, helpdesk, archive, log, public_url)
+        page = f"http://{_LOCALHOST}:{page_port}"
+        await _wait_until_ready(f"{page}/ready", log)
+        link = f"{page}/sign-in?code={await _sign_in_code(embedded.url, config_file, redis)}"
+        on_step(f"the page: {link}")
+        yield Stage(sandbox, redis, helpdesk, archive, log, public_url, link)
+
+
+async def _sign_in_code(redis_url: str, config_file: Path, redis: Redis) -> str:
+    """Return a code that signs in to the page once, as an operator."""
+    settings = Settings(redis_url=redis_url, relay_config=config_file)
+    context = Context(settings, redis, Rules(settings, redis))
+    return await sign_in_code(context, Principal("demo", None, EVERY_SCOPE))
 
 
 @asynccontextmanager
-async def _processes(environment: dict[str, str], log: Path) -> AsyncIterator[None]:
+async def _processes(environment: dict[str, str], admin: dict[str, str], log: Path) -> AsyncIterator[None]:
     stop = asyncio.Event()
     programs = [
         Program("ingress", python("relay", "ingress"), environment, log),
         Program("worker", python("workers"), environment, log),
+        Program("admin", python("relay", "admin"), admin, log),
     ]
     task = asyncio.create_task(supervise(programs, stop), name="relay")
     try:

@@ -22,6 +22,7 @@ from relay.doctor.linq_checks import AREA as LINQ
 from relay.doctor.linq_checks import examine_linq
 from relay.doctor.redis_checks import AREA as REDIS
 from relay.doctor.redis_checks import examine_redis
+from relay.doctor.stored_checks import with_stored
 from relay.store.driver.client import REDIS_ERRORS, describe
 
 if TYPE_CHECKING:
@@ -35,15 +36,18 @@ if TYPE_CHECKING:
 async def examine(settings: Settings, redis: Redis, loaded: Loaded) -> list[Finding]:
     """Return the findings of all areas: Redis, the keyring, subscriptions and their endpoints, Linq."""
     config = loaded.config
+    stored = await with_stored(settings, redis, loaded)
     findings = await _errors_as_findings(
         REDIS, examine_redis(redis, settings), "check REDIS_URL, and that Redis is running"
     )
     findings += await _errors_as_findings(KEYRING, examine_keyring(settings, redis), "check Redis")
     findings += await _errors_as_findings(PROCESSES, examine_fleet(redis, time.time()), "check Redis")
     findings += await _errors_as_findings(
-        "subscriptions", examine_lanes(redis, config), "check Redis: see the findings about it"
+        "subscriptions",
+        examine_lanes(redis, stored.loaded.config, stored.unusable),
+        "check Redis: see the findings about it",
     )
-    findings += await examine_destinations(loaded)
+    findings += stored.findings + await examine_destinations(stored.loaded)
     return findings + await _errors_as_findings(
         LINQ, examine_linq(settings, redis, config, time.time()), "fix the cause, then run: relay bootstrap status"
     )

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from relay.doctor.finding import Finding, not_checked, ok, problem, warning
 from relay.parts import open_keyring
+from relay.rules.cipher import cipher_of
 from relay.store.keyring.record import UnusableRecord
+from relay.store.stored_subscriptions.hash import StoredSubscriptions
 
 if TYPE_CHECKING:
     from relay.config.settings import Settings
@@ -36,5 +38,9 @@ async def examine_keyring(settings: Settings, redis: Redis) -> list[Finding]:
         return [*findings, problem(AREA, f"RELAY_SECRET_KEY does not decrypt {part}", remedy)]
     if older := len((await keyring.key_use()).older):
         what = f"{older} secrets still need RELAY_SECRET_KEY_OLD"
+        findings.append(warning(AREA, what, "relay bootstrap apply, once every ingress and worker has the new key"))
+    cipher = cipher_of(settings)
+    if cipher is not None and (stored := await StoredSubscriptions(redis).of_older_keys(cipher)):
+        what = f"the secrets of {stored} subscriptions made by the API still need RELAY_SECRET_KEY_OLD"
         findings.append(warning(AREA, what, "relay bootstrap apply, once every ingress and worker has the new key"))
     return findings or [ok(AREA, f"RELAY_SECRET_KEY decrypts all {len(records)} secrets")]

@@ -16,6 +16,8 @@ from relay.store.lanes.ledger import Ledger
 from relay.store.lanes.suspensions import Suspensions
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from relay.config.file import Loaded
     from relay.core.config.endpoint import Endpoint
     from relay.core.config.relay_toml import RelayConfig, Subscription
@@ -75,8 +77,11 @@ async def _connect(target: Target, endpoint: Endpoint) -> None:
             return
 
 
-async def examine_lanes(redis: Redis, config: RelayConfig) -> list[Finding]:
-    """Return a finding for each paused, suspended or orphaned lane, for dead letters, and for a wrong ledger."""
+async def examine_lanes(redis: Redis, config: RelayConfig, unusable: Collection[str] = ()) -> list[Finding]:
+    """Return a finding for each paused, suspended or orphaned lane, for dead letters, and for a wrong ledger.
+
+    `unusable` are the subscriptions made by the API that are not in force.
+    """
     suspensions = Suspensions(redis)
     pauses, breakers = await suspensions.pauses(), await suspensions.open_breakers()
     configured = {subscription.name for subscription in config.subscriptions}
@@ -84,7 +89,7 @@ async def examine_lanes(redis: Redis, config: RelayConfig) -> list[Finding]:
     for lane in await Ledger(redis).lanes():
         name = lane.subscription
         area = f"subscription {name}"
-        if name not in configured:
+        if name not in configured and name not in unusable:
             what = "not in relay.toml any more; its undelivered events are kept"
             remedy = f"add {name} to relay.toml again; to give them up: relay subscriptions drop {name}"
             findings.append(warning(area, what, remedy))

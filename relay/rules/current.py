@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from relay.config.file import read_config
 from relay.config.rules_file import RulesFile
+from relay.core.errors import ConfigError
 from relay.rules.cipher import cipher_of
 from relay.rules.merge import View, view_of
 from relay.rules.sources import StoredSources
@@ -41,13 +42,28 @@ class Rules:
         """
         return (await self.view()).config
 
+    def of_file(self) -> RelayConfig:
+        """Return the rules of relay.toml alone, which cost no round trip.
+
+        Raises:
+            ConfigError: there never were valid ones.
+        """
+        return self._file.current() or read_config(self._path)
+
+    async def known(self) -> RelayConfig | None:
+        """Return the rules; None if there never were valid ones that could be read."""
+        try:
+            return await self.current()
+        except (ConfigError, *REDIS_ERRORS):  # `relay check`, ingress and workers report it
+            return None
+
     async def view(self) -> View:
         """Return the rules and their sources, at the cost of one small read if nothing has changed.
 
         Raises:
             ConfigError: there never were valid ones.
         """
-        file = self._file.current() or read_config(self._path)
+        file = self.of_file()
         has_changed = await self._read()
         now_ms = round(self._clock() * 1000)
         has_ended = self._ends_ms is not None and self._ends_ms <= now_ms

@@ -1,4 +1,4 @@
-"""What is stored in Redis of the rules: subscriptions and teams made by the API, read again when they have changed.
+"""The part of the rules that is stored in Redis: subscriptions and teams made by the API, read when they have changed.
 
 A read asks for the revision of the subscriptions and for the teams, which are few, in one round trip; the subscriptions
 themselves are read only when their revision is another one.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from relay.core.access.scopes import Scope
 from relay.core.event_filter import EventFilter
 from relay.services.access import lanes_of
-from relay.services.page import DEFAULT_LIMIT, Page, check_limit, page_of, place_of
+from relay.services.page import DEFAULT_LIMIT, Page, bound_at, check_limit, page_of, place_of
 from relay.store.driver.merged_streams import Place, merged
 from relay.store.lanes.attempt_log import SKEW_MS, FoundAttempt, attempt_in, attempts_of, details_of
 
@@ -40,13 +40,14 @@ async def search(
     after, limit = place_of(cursor), check_limit(limit)
     lanes = await lanes_of(context, principal, subscription)
     streams = {name: context.redis.key.lane(name, "attempts") for name in lanes}
-    since = None if which.since_ms is None else str(max(int(which.since_ms) - SKEW_MS, 0))
+    since = bound_at(which.since_ms, SKEW_MS)
 
     def matching(entry: Entry) -> tuple[Place, FoundAttempt] | None:
         found = attempt_in(entry.place.name, entry.fields, which)
         return None if found is None else (entry.place, found)
 
-    page = await page_of(merged(context.redis, streams, newest_first=True, after=after, since=since), limit, matching)
+    entries = merged(context.redis, streams, newest_first=True, after=after, since=since, count=limit)
+    page = await page_of(entries, limit, matching)
     details = await details_of(context.redis, [place for place, _ in page.items])
     attempts = (replace(found, detail=text) for (_, found), text in zip(page.items, details, strict=True))
     return Page(tuple(attempts), page.next)

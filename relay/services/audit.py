@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from relay.core.access.scopes import Scope
 from relay.core.event_filter import EventFilter
-from relay.services.page import DEFAULT_LIMIT, Page, check_limit, page_of, place_of
+from relay.services.page import DEFAULT_LIMIT, Page, bound_at, check_limit, page_of, place_of
 from relay.store.audit import AuditRecord, record_of, records
 from relay.store.driver.merged_streams import merged
 
@@ -38,7 +38,7 @@ async def search(  # noqa: PLR0913  what can be asked for
     """
     principal.require(Scope.READ)
     after, limit = place_of(cursor), check_limit(limit)
-    since, until = _bound(which.since_ms), _bound(which.until_ms)
+    since, until = bound_at(which.since_ms), bound_at(which.until_ms)
 
     def matching(entry: Entry) -> AuditRecord | None:
         found = record_of(entry.place.id.encode(), entry.fields)
@@ -64,7 +64,3 @@ async def export(
         async for found in newest_first:
             if principal.owns(found.team) and found.is_by(who, team):
                 yield found
-
-
-def _bound(ms: float | None) -> str | None:
-    return None if ms is None else str(max(round(ms), 0))

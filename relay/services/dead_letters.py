@@ -12,7 +12,7 @@ from relay.core.access.scopes import Scope
 from relay.core.errors import Conflict, Invalid, NotFound, Problem
 from relay.core.event_filter import EventFilter
 from relay.services.access import lanes_of, subscriptions_of
-from relay.services.page import DEFAULT_LIMIT, Page, check_limit, page_of, place_of
+from relay.services.page import DEFAULT_LIMIT, Page, bound_at, check_limit, page_of, place_of
 from relay.store.driver.merged_streams import merged
 from relay.store.driver.streams import is_entry_id
 from relay.store.lanes.attempt_log import FoundAttempt, attempts_of
@@ -77,13 +77,13 @@ async def search(
     principal.require(Scope.READ)
     after, limit = place_of(cursor), check_limit(limit)
     streams = {name: context.redis.key.lane(name, "dead") for name in await lanes_of(context, principal, subscription)}
-    since = None if which.since_ms is None else str(max(int(which.since_ms) - _SKEW_MS, 0))
+    since = bound_at(which.since_ms, _SKEW_MS)
 
     def matching(entry: Entry) -> DeadLetter | None:
         letter = letter_of(entry.place.name, entry.place.id.encode(), entry.fields)
         return letter if which.matches(letter.as_candidate()) else None
 
-    return await page_of(merged(context.redis, streams, after=after, since=since), limit, matching)
+    return await page_of(merged(context.redis, streams, after=after, since=since, count=limit), limit, matching)
 
 
 async def every(

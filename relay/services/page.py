@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from relay.core.errors import Invalid, Problem
 from relay.store.driver.merged_streams import Place
+from relay.store.driver.streams import is_entry_id
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -29,6 +30,7 @@ MAX_LIMIT = 500
 MAX_EXAMINED = 5000
 """Entries that are looked at for one page."""
 
+_MAX_MS = 10**15
 _MAX_SECONDS = 0.05
 """Time after which a page ends with what was found."""
 
@@ -52,16 +54,22 @@ def place_of(cursor: str | None) -> Place | None:
         return None
     try:
         text = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)).decode()
-        entry, _, name = text.partition(" ")
-        milliseconds, _, sequence = entry.partition("-")
-        return Place(f"{int(milliseconds)}-{int(sequence)}", name)
     except ValueError:
-        raise Invalid(Problem("cursor", "it is not a cursor of this list; use the one of the previous page")) from None
+        text = ""
+    entry, _, name = text.partition(" ")
+    if not is_entry_id(entry):
+        raise Invalid(Problem("cursor", "it is not a cursor of this list; use the one of the previous page"))
+    return Place(entry, name)
 
 
 def cursor_of(place: Place) -> str:
     """Return the cursor of the page after `place`."""
     return urlsafe_b64encode(f"{place.id} {place.name}".encode()).decode().rstrip("=")
+
+
+def bound_at(ms: float | None, skew_ms: int = 0) -> str | None:
+    """Return the bound of ids at a time, Unix milliseconds, less the tolerated lead of a clock; None without a time."""
+    return None if ms is None else str(round(min(max(ms - skew_ms, 0), _MAX_MS)))
 
 
 def check_limit(limit: int) -> int:

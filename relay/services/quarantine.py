@@ -12,7 +12,7 @@ from relay.core.errors import NotFound
 from relay.core.event import Dialect
 from relay.core.event_filter import EventFilter
 from relay.linq.payloads.decode import decode
-from relay.services.page import DEFAULT_LIMIT, Page, check_limit, page_of, place_of
+from relay.services.page import DEFAULT_LIMIT, Page, bound_at, check_limit, page_of, place_of
 from relay.store.driver.merged_streams import merged
 from relay.store.inbox.claims import claim_of
 from relay.store.inbox.quarantine import Quarantine, QuarantinedBody, Readable, body_of
@@ -55,14 +55,15 @@ async def search(
     """
     principal.require_operator()
     after, limit = place_of(cursor), check_limit(limit)
-    since = None if which.since_ms is None else str(max(int(which.since_ms) - _SKEW_MS, 0))
+    since = bound_at(which.since_ms, _SKEW_MS)
 
     def matching(entry: Entry) -> QuarantinedBody | None:
         body = body_of(entry.place.id.encode(), entry.fields)
         return body if which.matches(body.as_candidate()) else None
 
     streams = {"": context.redis.key.quarantine}
-    return await page_of(merged(context.redis, streams, after=after, since=since, count=_COUNT), limit, matching)
+    entries = merged(context.redis, streams, after=after, since=since, count=min(limit, _COUNT), max_count=_COUNT)
+    return await page_of(entries, limit, matching)
 
 
 async def every(context: Context, principal: Principal, which: EventFilter = _ANY) -> AsyncIterator[QuarantinedBody]:

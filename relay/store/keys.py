@@ -87,6 +87,10 @@ Everything else
     relay:alerts:sending        hash      the last failure to send one, and the time of the next try
     relay:alerts:certificates   hash      end of the certificate of each subscriber
     relay:alerts:history        stream    counters of webhooks by the minute; a day and an hour
+    relay:history               stream    counters of the whole relay and its topics by the minute; an hour
+    relay:history:lanes         stream    events delivered to each subscription by the minute; ten minutes
+    relay:session:<hash>        hash      a session of the page, by the hash of its id: the token that signed in;
+                                          expires after twelve hours
     relay:processes             hash      processes of the relay, with what they report of themselves every second; a
                                           process that is silent is forgotten (`fleet.processes`)
     relay:drain_orders          hash      operators' orders to take no new work, by host; each has an end
@@ -160,6 +164,8 @@ class Keyspace:
         self.alerts_sending = f"{prefix}:alerts:sending"
         self.alerts_history = f"{prefix}:alerts:history"
         self.alerts_certificates = f"{prefix}:alerts:certificates"
+        self.history = f"{prefix}:history"
+        self.history_lanes = f"{prefix}:history:lanes"
         self.processes = f"{prefix}:processes"
         self.drain_orders = f"{prefix}:drain_orders"
         self.memory_probe = f"{prefix}:memory_probe"
@@ -193,6 +199,10 @@ class Keyspace:
         """Return every key of a lane with its type in Redis."""
         parts = {self.lane(subscription, part): kind for part, kind in LANE_PARTS.items()}
         return {self.lane(subscription): "hash"} | parts
+
+    def session(self, hashed: str) -> str:
+        """Return the key of a session of the page."""
+        return f"{self.prefix}:session:{hashed}"
 
     def replay(self, replay_id: str) -> str:
         """Return the key of a replay of a topic's history."""

@@ -29,6 +29,14 @@ class Scale:
     """Lanes of the isolation part; a tenth of them fail."""
     soak: float
     """Length of the soak in seconds."""
+    subscriptions: int
+    """Subscriptions of the lists."""
+    listed: int
+    """Events in the topic of the lists."""
+    buried: int
+    """Dead letters of the lists."""
+    requests: int
+    """Requests to each list."""
     is_wide: bool = True
     """True if variants are measured: processes, sizes, growth."""
     compared: tuple[str, ...] = (RELAY, FLOOR, DIY)
@@ -39,6 +47,54 @@ class Scale:
         return [system for system in systems if system in self.compared]
 
 
-FULL = Scale(3, 4.0, 60_000, 20_000, 20_000, (50, 300, 1000), (1000, 100_000, 1_000_000), 250_000, 200, 300.0)
-SHORT = Scale(1, 0.7, 6000, 2000, 20_000, (50, 300), (1000, 10_000), 30_000, 40, 4.0, is_wide=False)
-SMOKE = Scale(1, 0.2, 300, 100, 200, (100,), (100,), 15_000, 20, 0.3, is_wide=False, compared=(RELAY,))
+FULL = Scale(
+    rounds=3,
+    seconds=4.0,
+    routed=60_000,
+    pushed=20_000,
+    stored=20_000,
+    rates=(50, 300, 1000),
+    backlogs=(1000, 100_000, 1_000_000),
+    waiting=250_000,
+    lanes=200,
+    soak=300.0,
+    subscriptions=1000,
+    listed=1_000_000,
+    buried=100_000,
+    requests=200,
+)
+SHORT = Scale(
+    rounds=1,
+    seconds=0.7,
+    routed=6000,
+    pushed=2000,
+    stored=20_000,
+    rates=(50, 300),
+    backlogs=(1000, 10_000),
+    waiting=30_000,
+    lanes=40,
+    soak=4.0,
+    subscriptions=100,
+    listed=20_000,
+    buried=5000,
+    requests=20,
+    is_wide=False,
+)
+SMOKE = Scale(
+    rounds=1,
+    seconds=0.2,
+    routed=300,
+    pushed=100,
+    stored=200,
+    rates=(100,),
+    backlogs=(100,),
+    waiting=15_000,
+    lanes=20,
+    soak=0.3,
+    subscriptions=5,
+    listed=200,
+    buried=50,
+    requests=2,
+    is_wide=False,
+    compared=(RELAY,),
+)

@@ -51,6 +51,7 @@ async def chaos(*arguments: str) -> tuple[int | None, str, str]:
     return process.returncode, output.decode(), errors.decode()
 
 
+@pytest.mark.background
 @pytest.mark.timeout(330)
 async def test_every_promise_is_kept_while_everything_is_killed(tmp_path: Path) -> None:
     code, output, errors = await chaos(

@@ -221,7 +221,7 @@ def test_variables_are_shown_with_secrets_masked(monkeypatch: pytest.MonkeyPatch
 def test_unset_variables_are_not_shown() -> None:
     assert set(Settings.load().shown()) == {
         *("RELAY_KEY_PREFIX", "RELAY_LISTEN", "RELAY_CONFIG", "RELAY_DATA_DIR", "RELAY_DEDUPE_WINDOW"),
-        *("RELAY_REPLICAS", "RELAY_API_RATE", "RELAY_WORKER_NICE", "RELAY_MEMORY_HIGH_WATER"),
+        *("RELAY_REPLICAS", "RELAY_API_RATE", "RELAY_HIDE_BODIES", "RELAY_WORKER_NICE", "RELAY_MEMORY_HIGH_WATER"),
         *("RELAY_MAX_CONNECTIONS", "RELAY_MAX_UNVERIFIED_MIB", "RELAY_IDLE_TIMEOUT", "RELAY_SHUTDOWN_DELAY"),
         *("RELAY_LOG_LEVEL", "RELAY_LOG_FORMAT", "LINQ_API_V3_BASE_URL", "LINQ_V2_BASE_URL"),
     }

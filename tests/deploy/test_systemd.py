@@ -109,6 +109,7 @@ async def has_stopped(machine: Booted, unit: str) -> str:
     return state
 
 
+@pytest.mark.background
 @pytest.mark.slow
 async def test_units_register_lines_and_route_events(machine: Booted, redis: Redis, redis_url: str) -> None:
     async with running_sandbox() as sandbox:
@@ -133,6 +134,7 @@ async def test_units_register_lines_and_route_events(machine: Booted, redis: Red
     assert '"event":"worker.stopped"' in machine.log()
 
 
+@pytest.mark.background
 @pytest.mark.slow
 async def test_wrong_environment_is_not_retried(machine: Booted) -> None:
     machine.write("/etc/linq-relay/env", "REDIS_URL=redis://127.0.0.1:1/0\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import itertools
+from functools import cache
 from typing import TYPE_CHECKING
 
 from tests.docs.pages import ROOT
@@ -26,7 +27,8 @@ _CHOSEN = {
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def loud_events() -> set[str]:
+@cache
+def loud_events() -> frozenset[str]:
     """Return the names of all events that are logged as a warning or an error.
 
     Raises:
@@ -42,7 +44,7 @@ def loud_events() -> set[str]:
             elif "." in (event := _CHOSEN[source]):
                 found.add(event)
         found |= _events_of_callers(tree)
-    return found | {"event.refused"}
+    return frozenset(found | {"event.refused"})
 
 
 def _sources() -> Iterator[tuple[str, ast.Module]]:

@@ -98,8 +98,10 @@ def test_push_headers_are_those_that_are_sent() -> None:
     template = RequestTemplate(subscription(url), Endpoint((SECRET,)))
     replayed = delivery(b"{}", freshness="history")
     object.__setattr__(replayed, "ref", replayed.ref._replace(stream="relay:lane:bot:replay"))
+    tested = delivery(b"{}", dead_test="1")
+    object.__setattr__(tested, "ref", replayed.ref)
     sent = set()
-    for each in (replayed, delivery(b"{}", version=Dialect.V2.value)):
+    for each in (replayed, tested, delivery(b"{}", version=Dialect.V2.value)):
         assert isinstance(each, Delivery)
         head = template.request(each, 1, 5, "00-trace").partition(b"\r\n\r\n")[0].decode()
         sent |= {line.split(":")[0] for line in head.split("\r\n")[1:]}

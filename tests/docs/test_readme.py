@@ -7,6 +7,8 @@ import sys
 import tomllib
 from typing import TYPE_CHECKING
 
+import pytest
+
 from relay.core.config.relay_toml import parse_config
 from tests.building import LINE, body_of
 from tests.cli.running import relay
@@ -15,8 +17,6 @@ from tests.support import KEYS, eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
     from relay.store.driver.client import Redis
 
@@ -83,6 +83,7 @@ async def test_its_consumer_reads_a_stream(redis: Redis, redis_url: str, tmp_pat
     await process.communicate()
 
 
+@pytest.mark.background
 async def test_the_demo_plays_once_and_its_ledger_balances() -> None:
     process = await asyncio.create_subprocess_exec(
         *("sh", str(ROOT / "deploy" / "demo.sh"), "--once"),

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from relay.store.driver.client import Redis
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]  # seconds, also on a busy machine
+pytestmark = [pytest.mark.slow, pytest.mark.background, pytest.mark.timeout(180)]  # seconds, also on a busy machine
 
 RULES = '[[topics]]\nname = "all"\nevents = ["message.*"]\n'
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.background,
     pytest.mark.timeout(180),  # seconds, also on a busy machine
     pytest.mark.needs_tool("prometheus"),
     pytest.mark.needs_tool("promtool"),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tests.journeys.conftest import Service
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]  # seconds, also on a busy machine
+pytestmark = [pytest.mark.slow, pytest.mark.background, pytest.mark.timeout(180)]  # seconds, also on a busy machine
 
 
 async def test_redis_is_restored_from_either_copy(service: Service, tmp_path: Path) -> None:

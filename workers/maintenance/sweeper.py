@@ -19,6 +19,7 @@ from relay.store.lanes.audit import audit_lane
 from relay.store.lanes.lane import Lane
 from relay.store.lanes.position import lane_names
 from relay.store.lanes.ready import mark_ready
+from relay.store.state.history import record_minute
 from relay.store.state.sweeps import record_sweep
 from relay.store.topics.held import release_held_events, topics_with_held_events
 from relay.store.topics.registry import register_topics
@@ -58,6 +59,8 @@ class Sweeper:
         for lane in self._lanes():
             await contain("lane", lane.name, lane.save_checkpoint(), lane.key_types)
         await self._audit_removed_lanes()
+        history = {key.history: "stream", key.history_lanes: "stream"}
+        await contain("history", key.history, record_minute(self._redis, round(self._clock() * 1000)), history)
         recording = record_sweep(self._redis, round(self._clock() * 1000))
         await self._isolation.contain("maintenance", self._key.maintenance, recording, {self._key.maintenance: "hash"})
 

@@ -37,7 +37,7 @@ class Page:
 
     def add_to(self, app: web.Application) -> None:
         """Add the page to the application of the sandbox."""
-        assets = Assets("/sandbox/static")
+        assets = Assets("/sandbox/static", "relay.sandbox.page")
         set_up_templates(app, "relay.sandbox.page", assets)
         app.router.add_get("/sandbox/static/{name}", assets.serve)
         app.router.add_get("/sandbox", self.show)

@@ -90,7 +90,7 @@ def _field(name: str, given: Mapping[str, Any], *, is_required: bool, choices: t
         type=found["type"],
         input="select" if choices else "textarea" if name in _LONG else _INPUTS.get(found["type"], "text"),
         label=name.replace("_", " ").capitalize(),
-        hint=given.get("description", ""),
+        hint=given.get("description", "").replace("`", ""),
         is_required=is_required,
         default="" if default is None else ", ".join(default) if isinstance(default, list) else str(default),
         choices=choices,

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _BEFORE_MS = 50  # of the hint
 _AFTER_MS = (500, 10_000)  # of the hint: routing mostly follows within milliseconds
-_STEPS = 40  # pages that the hint is worth, in each topic
+_STEPS = 100  # pages that the hint is worth, in each topic
 _APART_MS = 5  # Redis 7.0 gives the entries of one step the times at which it makes them
 _AT_ONCE = 8  # topics that are read at the same time
 

@@ -14,7 +14,7 @@ from relay.store.isolation import is_wrong_type
 from relay.store.lanes.attempt_log import FoundAttempt
 from relay.store.lanes.attempt_record import AttemptRecord, UnreadableAttempt, condition_on, is_of
 from relay.store.lanes.lane import Ref
-from relay.store.topics.stream_search import NEWEST, Condition, Found, Kind, step
+from relay.store.topics.stream_search import NEWEST, SMALL, Condition, Found, Kind, step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,14 +120,13 @@ class LaneReader:
 
     async def _search(self, name: str, part: str, condition: Condition) -> tuple[list[Found], bool]:
         """Return what meets a condition in a stream of a lane, and whether all of the stream was read."""
-        start, found = self._since, list[Found]()
+        stream = self._redis.key.lane(name, part)
+        start, found, factor = self._since, list[Found](), SMALL if part == "attempts" else 1
         while True:
             if self._budget.is_over:
                 return found, False
             try:
-                read = await step(
-                    self._redis, self._redis.key.lane(name, part), start, NEWEST, (condition,), backwards=False
-                )
+                read = await step(self._redis, stream, start, NEWEST, (condition,), backwards=False, factor=factor)
             except ResponseError:
                 return found, False
             found += read.found

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from relay.store.driver.client import Redis
     from relay.store.topics.stream_search import Found
 
-_STEPS = 40  # pages that are read in each topic
+_STEPS = 100  # pages that are read in each topic
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,11 +21,12 @@ from relay.store.lanes.lane import Lane
 from relay.store.topics.resend import append_replay
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from relay.core.access.principal import Principal
     from relay.core.config.relay_toml import RelayConfig, Subscription
     from relay.services.context import Context
+    from relay.services.history.scan import Progress
     from relay.services.history.view import EventView
 
 
@@ -52,6 +53,7 @@ async def resend(  # noqa: PLR0913  an event and a subscription
     topic: str | None = None,
     why: str = "",
     seconds: float | None = SECONDS,
+    progress: Callable[[Progress], None] | None = None,
 ) -> Resent:
     """Send an event that a topic holds to a subscription again, in addition to what is under way.
 
@@ -70,7 +72,7 @@ async def resend(  # noqa: PLR0913  an event and a subscription
     if topic is not None:
         await check_topic(context, principal, topic)
     topics = await topics_of(context, principal) if topic is None else [topic]
-    held = await find(context, topics, event_id, await claim_on(context, event_id), None, Budget(seconds))
+    held = await find(context, topics, event_id, await claim_on(context, event_id), None, Budget(seconds), progress)
     if held is None:
         raise NotFound(
             f'no event "{event_id}" in the topics; one that was trimmed can only be sent again as a dead letter '

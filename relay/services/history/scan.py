@@ -6,7 +6,9 @@ complete down to one moment; that moment is where the next scan continues.
 
 from __future__ import annotations
 
+import asyncio
 import time
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,11 +20,12 @@ from relay.store.isolation import is_wrong_type
 from relay.store.topics.stream_search import NEWEST, OLDEST, step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from relay.store.driver.client import Redis
     from relay.store.topics.stream_search import Condition
 
+_UNPACED = 0.1  # seconds
 _TOPICS = 100  # asked for their newest entry in one round trip
 
 
@@ -37,6 +40,22 @@ class Budget:
     def is_over(self) -> bool:
         """True if no more work should begin."""
         return self._until is not None and time.monotonic() >= self._until
+
+
+class _Pace:
+    """The pace of a scan: a long one leaves half of Redis's time to others."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    @asynccontextmanager
+    async def step(self) -> AsyncIterator[None]:
+        """Pause after a step for as long as it took, unless the scan has only begun."""
+        began = time.monotonic()
+        yield
+        now = time.monotonic()
+        if now - self._began > _UNPACED:
+            await asyncio.sleep(now - began)
 
 
 class Progress(NamedTuple):
@@ -126,13 +145,14 @@ async def scan(
     latest = _latest(unread)
     before = latest + 1 if period.before_ms is None else period.before_ms
     rows: list[_Row] = []
-    read = 0
+    read, pace = 0, _Pace()
     while unread:
         has_moment = latest + 1 < before
         if has_moment and (budget.is_over or len(_merged(rows, latest)) >= wanted.limit + period.skip):
             break
         topic = next(topic for topic in unread if topic.unread_ms == latest)
-        found = await step(redis, topic.stream, topic.start, end, wanted.conditions, backwards=True)
+        async with pace.step():
+            found = await step(redis, topic.stream, topic.start, end, wanted.conditions, backwards=True)
         rows += [_Row(topic.name, entry, fields) for entry, fields in found.found if wanted.accepts(fields)]
         read += found.read
         if found.is_end:

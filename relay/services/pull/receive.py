@@ -1,7 +1,7 @@
 """Receiving events of a pull group: the expired and returned ones first, then new ones; waits if there are none.
 
-A batch is read in several round trips. If one of them fails, what came before it is returned: an event that nobody has
-seen would have to wait for its visibility timeout.
+A batch is read in several round trips. If one of them fails, what came before it is returned: an event that no reader
+has seen would have to wait for its visibility timeout.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Request:
     visibility: float = 60.0
     """Seconds after which an event that is not acknowledged is delivered again."""
     start: str = "0"
-    """Where a new group begins: `0` is the oldest kept event, `$` the next one; or an entry, or Unix milliseconds."""
+    """The place where a new group begins: `0` (the oldest kept event), `$` (the next one), an entry, or Unix ms."""
     held: int = MAX_PENDING
     """Events that the member may hold, without those that have expired."""
 
@@ -70,7 +70,7 @@ class Batch:
     state: str = JOINED
     """`joined`, `created` (the group is new) or `restored` (it was lost, and is made again at its last known place)."""
     missed: int | None = 0
-    """Events that were trimmed before the group read them; None if some were, and nobody knows how many."""
+    """Events that were trimmed before the group read them; None if some were, and their number is not known."""
     trimmed: int = 0
     """Events that were trimmed after they had been delivered, and before they were acknowledged."""
     pending: int = 0
@@ -95,7 +95,7 @@ async def receive(
     request: Request,
     is_gone: Callable[[], bool] = lambda: False,
 ) -> Batch:
-    """Receive the next events; wait for the first one, if `wait` says so. `is_gone` tells that nobody waits any more.
+    """Receive the next events; wait for the first one, if `wait` says so. `is_gone` tells that the reader has left.
 
     Raises:
         Forbidden, NotFound, Invalid: of the principal, the topic, the group or the request.

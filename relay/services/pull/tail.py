@@ -37,7 +37,7 @@ _ENTRY = re.compile(r"[0-9]{1,15}-[0-9]{1,18}")
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """What a tail shows."""
+    """The part of a topic that a tail shows."""
 
     topic: str
     after: str | None = None

@@ -186,7 +186,7 @@ async def delete(context: Context, principal: Principal, name: str, why: str, ve
     record = stored_record(view, principal, name)
     _check_version(record, version)
     await context.record(principal, "subscriptions delete", name, why=why)
-    if name in await lane_names(context.redis):
+    if name in await lane_names(context.redis) and not view.is_in_file(name):
         kept = {"team": record.team} if record.team else {}
         emptied = {"table": kept, "sealed": "", "key_id": "", "secret_ends": (), "deleted": True, "why": why}
         await stored.put(_next(record, principal, context.now_ms, **emptied), record.version)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from relay.core.access.scopes import Scope
 from relay.core.errors import Conflict, StoreError
 from relay.rules.cipher import cipher_of
+from relay.services.stored_subscriptions.looks import stored_record
 from relay.services.stored_subscriptions.tables import NAMED
 from relay.store.stored_subscriptions.record import unseal
 
@@ -31,7 +32,8 @@ async def export(context: Context, principal: Principal, name: str | None = None
 
     Raises:
         Forbidden: the scope is missing, or the secrets are not for the principal.
-        Conflict: the secrets cannot be decrypted.
+        NotFound: there is none of that name.
+        Conflict: it is in relay.toml, or the secrets cannot be decrypted.
     """
     principal.require(Scope.READ)
     view = await context.rules.view()
@@ -40,6 +42,8 @@ async def export(context: Context, principal: Principal, name: str | None = None
         for record in view.stored.values()
         if principal.owns(record.team) and not record.deleted and name in {None, record.name}
     ]
+    if name is not None and not records:
+        stored_record(view, principal, name)
     if with_secrets:
         principal.require_operator(Scope.ADMIN)
         await context.record(principal, "subscriptions export", name or "all with their secrets", len(records))

@@ -70,7 +70,7 @@ async def _principal(context: Context, found: Found, source: str) -> Principal |
     token = found.token
     topics: frozenset[str] = frozenset()
     if token.team is not None:
-        config = await context.config()
+        config = context.rules.of_file()  # topics and teams of the file: no round trip
         team = config.teams_by_name.get(token.team) or (found.team.team if found.team else None)
         if team is None:  # it is in neither place any more
             return None

@@ -116,19 +116,17 @@ async def health_of(redis: Redis, subscription: str) -> Health:
         pipe.hget(redis.key.lane(subscription), "last_success")
         pipe.xrevrange(redis.key.lane(subscription, "attempts"), count=_LATEST)
         stored, rows = await pipe.execute()
-    return _health(stored, rows)
+    return health_in(stored, rows)
 
 
-async def conditions_of(
-    redis: Redis, subscriptions: Sequence[str], latest: int = _LATEST
-) -> dict[str, Condition | None]:
-    """Return the condition of each subscription from its `latest` attempts; None where a key is of a wrong type."""
+async def conditions_of(redis: Redis, subscriptions: Sequence[str]) -> dict[str, Condition | None]:
+    """Return the condition of each subscription; None where a key is of a wrong type."""
     found: dict[str, Condition | None] = {}
     for names in pages(subscriptions, _LANES):
         async with redis.pipeline(transaction=False) as pipe:
             for name in names:
                 pipe.hget(redis.key.lane(name), "last_success")
-                pipe.xrevrange(redis.key.lane(name, "attempts"), count=latest)
+                pipe.xrevrange(redis.key.lane(name, "attempts"), count=_LATEST)
                 pipe.hlen(redis.key.lane(name, "blocked"))
                 pipe.hlen(redis.key.lane(name, "tries"))  # only for its type, as the next
                 pipe.xlen(redis.key.lane(name, "answers"))
@@ -138,11 +136,12 @@ async def conditions_of(
             for error in errors:
                 if not is_wrong_type(error):
                     raise error
-            found[name] = None if errors else Condition(_health(row[0], row[1]), row[2])
+            found[name] = None if errors else Condition(health_in(row[0], row[1]), row[2])
     return found
 
 
-def _health(stored: bytes | None, rows: Iterable[tuple[bytes, Mapping[bytes, bytes]]]) -> Health:
+def health_in(stored: bytes | None, rows: Iterable[tuple[bytes, Mapping[bytes, bytes]]]) -> Health:
+    """Return the health by the stored time of the last success, and the latest entries of the log, newest first."""
     latest = [attempt for _, _, attempt in _decoded(rows)]
     failures = tuple(takewhile(lambda attempt: attempt.outcome is not Outcome.DELIVERED, latest))
     successes = [attempt.at_ms + attempt.took_ms for attempt in latest if attempt.outcome is Outcome.DELIVERED]

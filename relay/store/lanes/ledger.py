@@ -210,7 +210,7 @@ class Ledger:
         group = keys.push_group(name)
         owed = [stream.owed_to(group, fields.get(f"left:{stream.stream}")) for stream in streams]
         routed = sum(_routed(stream, fields) for stream in streams[1:])
-        ledger = _ledger_of(name, fields, routed, own[1], own[2], owed)
+        ledger = ledger_of(name, fields, routed, own[1], own[2], owed)
         if all(part.unread is not None for part in owed) and ledger.balances:
             return LaneState(ledger, tuple(owed))
         try:
@@ -221,7 +221,7 @@ class Ledger:
         except TimeoutError:
             waiting = ledger.waiting + ledger.imbalance
             return LaneState(dataclasses.replace(ledger, waiting=waiting), tuple(owed), is_exact=False)
-        return LaneState(_ledger_of(name, fields, routed, own[1], own[2], owed), tuple(owed))
+        return LaneState(ledger_of(name, fields, routed, own[1], own[2], owed), tuple(owed))
 
     async def _counted(self, part: Owed) -> Owed:
         return part._replace(unread=await count_between(self._redis, part.stream, part.position, part.end))
@@ -268,9 +268,10 @@ def _routed(stream: _Groups, fields: Mapping[str, str]) -> int:
     return added - _number(fields.get(f"start:{stream.stream}", "0"))
 
 
-def _ledger_of(
+def ledger_of(
     name: str, fields: Mapping[str, str], routed: int, retrying: int, dead: int, owed: Sequence[Owed]
 ) -> LaneLedger:
+    """Return the ledger of a lane with these fields, of what was routed to it and what it is owed of each stream."""
     counts: Counter[str] = Counter({field: _number(value) for field, value in fields.items()})
     return LaneLedger(
         subscription=name,

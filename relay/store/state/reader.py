@@ -22,7 +22,7 @@ from relay.store.state.sample import Sample
 from relay.store.state.server import server_samples
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from prometheus_client import Metric as Family
 
@@ -46,11 +46,11 @@ class RedisReader:
     def __init__(
         self,
         redis: Redis,
-        rules: Callable[[], RelayConfig | None],
+        rules: Callable[[], Awaitable[RelayConfig | None]],
         max_age: float = MAX_AGE,
         deadline: float = _STATE_DEADLINE,
     ) -> None:
-        """`rules` returns relay.toml; a reading is kept for `max_age` seconds, and may take `deadline` seconds."""
+        """`rules` returns those in force; a reading is kept for `max_age` seconds, and may take `deadline` seconds."""
         self._redis = redis
         self._rules = rules
         self._max_age = max_age
@@ -81,9 +81,11 @@ class RedisReader:
             samples[:] = [Sample(declared.REDIS_UP, 0)]
             return f"Redis does not answer: {describe(error)}"
         try:
-            async with asyncio.timeout(self._deadline), aclosing(read_state(self._redis, self._rules())) as parts:
-                async for part in parts:
-                    samples += part
+            async with asyncio.timeout(self._deadline):
+                rules = await self._rules()
+                async with aclosing(read_state(self._redis, rules)) as parts:
+                    async for part in parts:
+                        samples += part
         except TimeoutError:
             return f"the state in Redis was not read within {self._deadline:g} s"
         except Exception as error:  # noqa: BLE001  of any kind, also a key that is overwritten: the rest is shown

@@ -6,14 +6,18 @@ that it was made from, so that of two changes at the same time one is refused.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
-from relay.core.errors import ChangedMeanwhile, NotFound, TooMany
+from relay.core.errors import ChangedMeanwhile, NotFound, StoreError, TooMany
+from relay.store.driver.client import ask
 from relay.store.driver.scripts import Script
+from relay.store.stored_subscriptions.record import parse_record, seal, unseal
 
 if TYPE_CHECKING:
     from relay.store.driver.client import Redis
+    from relay.store.keyring.encryption import Cipher
     from relay.store.stored_subscriptions.record import StoredSubscription
 
 MAX_STORED = 1000
@@ -48,6 +52,32 @@ class StoredSubscriptions:
             raise NotFound(f'there is no subscription "{record.name}"')
         if found:
             raise conflict(record.name, found)
+
+    async def read(self) -> list[StoredSubscription]:
+        """Return the records that can be parsed, but for those of deleted subscriptions."""
+        rows: dict[bytes, bytes] = await ask(self._redis.hgetall(self._keys[0]))
+        records: list[StoredSubscription] = []
+        for name, row in sorted(rows.items()):
+            with suppress(StoreError):  # its subscription is shown as unusable
+                records.append(parse_record(name, row))
+        return [record for record in records if not record.deleted]
+
+    async def of_older_keys(self, cipher: Cipher) -> int:
+        """Count the subscriptions whose secrets an older key has encrypted."""
+        return sum(record.key_id != cipher.key_id for record in await self.read())
+
+    async def encrypt_again(self, cipher: Cipher) -> int:
+        """Encrypt with the newest key what an older one has encrypted; return the number of subscriptions."""
+        count = 0
+        for record in await self.read():
+            if record.key_id == cipher.key_id:
+                continue
+            with suppress(
+                StoreError, ChangedMeanwhile, NotFound
+            ):  # no key for it; or changed meanwhile, with the newest key
+                await self.put(record.model_copy(update=seal(cipher, unseal(cipher, record))), record.version)
+                count += 1
+        return count
 
     async def forget(self, name: str, version: int | None = None) -> bool:
         """Delete the record of a name, or only its `version`; return False if there was none."""

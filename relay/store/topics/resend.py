@@ -1,4 +1,4 @@
-"""One event of a topic, sent to a push subscription again."""
+"""The sending of one event of a topic to a push subscription again."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Search of a stream: in pages, backwards or forwards, by conditions on the fields of its entries.
 
 There is no index of events by id, chat or handle: a search reads the entries. Redis compares them itself
-(`search_stream.lua`), a page at a time, so that only what was found travels and nothing else waits; the caller
-bounds the number of pages.
+(`search_stream.lua`), a page at a time, so that only what was found travels; the caller bounds the number of pages. An
+entry of a topic takes 14 us of Redis's time, and 6 us if it is read by the client, which then needs 15 us for it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
     from relay.store.driver.client import Redis
 
-PAGE = 250
-"""Entries that one step reads; it blocks Redis for about 1 ms."""
+PAGE = 100
+"""Entries of a topic that one step reads; it blocks Redis for about 1.5 ms."""
+
+SMALL = 5
+"""So many times more are read of a stream with short entries of one field, in the same time."""
 
 OLDEST, NEWEST = "-", "+"
 
@@ -90,15 +93,18 @@ async def step(  # noqa: PLR0913  a range, a direction and bounds
     conditions: Iterable[Condition],
     *,
     backwards: bool,
-    most: int = PAGE,
+    most: int | None = None,
+    factor: int = 1,
 ) -> Step:
-    """Search the entries of a stream from `start` to `end`, at most a page of them, until `most` are found.
+    """Search the entries of a stream from `start` to `end`, at most `factor` pages, until `most` are found.
 
     `start` is an id, `(` and an id after which to begin, or `OLDEST` or `NEWEST`; backwards, `end` is the smaller one.
     """
-    arguments: list[str | bytes | int] = ["back" if backwards else "on", start, end, PAGE, most]
+    page = PAGE * factor
+    limit = page if most is None else most
+    arguments: list[str | bytes | int] = ["back" if backwards else "on", start, end, page, limit]
     for condition in conditions:
         arguments += condition
     read, last, rows = await _search(redis, [stream], arguments)
     found = [Found(entry.decode(), dict(zip(flat[::2], flat[1::2], strict=True))) for entry, flat in rows]
-    return Step(read, last.decode(), found, is_end=read < PAGE and len(found) < most)
+    return Step(read, last.decode(), found, is_end=read < page and len(found) < limit)

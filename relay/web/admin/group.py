@@ -20,12 +20,14 @@ from typing import TYPE_CHECKING
 import aiohttp
 import structlog
 
-from relay.config.rules_file import RulesFile
 from relay.metrics.process_metrics import ProcessMetrics
+from relay.parts import open_store
 from relay.process.event_loop import stop_on_signals
 from relay.process.lifecycle import Lifecycle
 from relay.process.supervisor import SHARED_FOLDER, STOP_TIMEOUT, Program, supervise
-from relay.store.driver.client import describe
+from relay.rules.current import Rules
+from relay.rules.names import SubscriptionNames
+from relay.store.driver.client import REQUEST_TIMEOUT, describe
 from relay.web.admin.listener import PASSED_SOCKET, listening_for_operators
 from relay.web.admin.report import OK, Identity, all_pass
 
@@ -142,19 +144,25 @@ async def open_group(
         yield Group(identity, lifecycle, client, stack, directory, counts, probe)
 
 
-def show_current_subscriptions(counts: ProcessMetrics, rules: RulesFile) -> None:
-    """Leave out what the processes counted of subscriptions that are not in relay.toml any more."""
-    counts.show_only("subscription", rules.subscriptions)
+@asynccontextmanager
+async def showing_current_subscriptions(counts: ProcessMetrics, rules: Rules) -> AsyncIterator[None]:
+    """Leave out what the processes counted of subscriptions that the rules no longer have."""
+    async with SubscriptionNames(rules) as names:
+        counts.show_only("subscription", names.current)
+        yield
 
 
 async def supervise_role(settings: Settings, role: str, arguments: Sequence[str], count: int) -> int:
     """Run `count` processes of a role until SIGTERM or SIGINT; return the exit code."""
     stop = stop_on_signals()
     lifecycle = Lifecycle()
-    async with open_group(Identity(role, settings), lifecycle) as group:
-        show_current_subscriptions(group.counts, RulesFile(settings.relay_config))
+    async with open_group(Identity(role, settings), lifecycle) as group, open_store(settings, REQUEST_TIMEOUT) as redis:
         programs = group.add(role, arguments, count)
-        async with listening_for_operators(group, settings, role), lifecycle.stopping_with(stop):
+        async with (
+            showing_current_subscriptions(group.counts, Rules(settings, redis)),
+            listening_for_operators(group, settings, role),
+            lifecycle.stopping_with(stop),
+        ):
             return await supervise(programs, stop, STOP_TIMEOUT + settings.relay_shutdown_delay)
 
 

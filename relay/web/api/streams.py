@@ -106,7 +106,7 @@ def streams_of(request: web.Request) -> Streams:
 def is_gone(request: web.Request) -> bool:
     """Return True if the client of a request has disconnected, or the process stops.
 
-    A client that has closed its half of the connection counts as gone: nobody else does that while waiting for events.
+    A client that has closed its half of the connection counts as gone: none does that while it waits for events.
     """
     requests = request.config_dict.get(REQUESTS)
     if requests is not None and requests.are_ending:

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.bench.parts import accept, backlog, isolation, latency, pull, push, redis_cost, route, saturated, start
+from tests.bench.parts import (
+    accept,
+    backlog,
+    isolation,
+    latency,
+    lists,
+    pull,
+    push,
+    redis_cost,
+    route,
+    saturated,
+    start,
+    streams,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -16,5 +29,5 @@ if TYPE_CHECKING:
 
 PARTS: dict[str, Part] = {
     module.PART: module.measure
-    for module in (accept, route, push, latency, pull, redis_cost, backlog, isolation, saturated, start)
+    for module in (accept, route, push, latency, pull, redis_cost, backlog, isolation, saturated, start, streams, lists)
 }

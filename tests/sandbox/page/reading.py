@@ -45,7 +45,7 @@ class Outline(HTMLParser):
             self.forms.append(Form())
         if tag in {"input", "select", "textarea"} and "name" in given:
             self.forms[-1].values[given["name"]] = given.get("value", "")
-        self._error = given["id"] if given.get("class") == "error" else ""
+        self._error = given["id"] if given.get("class") == "problem" else ""
         if tag not in VOID:
             self.open.append(tag)
 

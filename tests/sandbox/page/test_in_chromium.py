@@ -40,16 +40,19 @@ def use(url: str) -> list[str]:
         fill("#emit-type", "message.received")
         fill("#emit-text", "Hello")
         click("#emit-submit")
-        assert "Sent 1 event to 1 subscription." in find("#emit .notice")
-        driver.find_element(By.XPATH, "//*[@id='deliveries']//*[@class='badge good'][text()='delivered']")  # by itself
+        assert "Sent 1 event to 1 subscription." in find("#emit .note-box")
+        driver.find_element(By.XPATH, "//*[@id='deliveries']//*[@class='chip good'][text()='delivered']")  # by itself
+        click("#emit .note-box summary")
+        widths = [driver.find_element(By.CSS_SELECTOR, each).rect["width"] for each in ("#emit", "#emit .note-box")]
+        assert widths[0] > widths[1], "a long line scrolls in its box"
         click("#fault-duplicate > summary")
         fill("#fault-duplicate-times", "3")
         click("#fault-duplicate-submit")
-        assert "Fault 1 is active." in find("#fault-duplicate .notice")
+        assert "Fault 1 is active." in find("#fault-duplicate .note-box")
         assert "times 3" in find("#active-faults")
         click("#fault-disable > summary")
         click("#fault-disable-submit")
-        assert "give either" in find("#fault-disable .notice.bad")
+        assert "give either" in find("#fault-disable .note-box.bad")
         assert driver.execute_script("return window.isTheSame"), "the page was loaded again"
         (refused,) = complaints(driver)
         assert "400" in refused

@@ -96,12 +96,12 @@ async def test_only_own_files_are_loaded_and_kept(sandbox: RunningSandbox) -> No
     assert {"default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'"} <= {*policy}
     assert "unsafe" not in str(policy)
     files = re.findall(r'(?:href|src)="(/sandbox/static/[^"]+)"', html)
-    assert len(files) == 3
+    assert len(files) == 4
     for path in files:
         async with sandbox.http.get(sandbox.url + path) as response:
             assert response.status == 200
             assert "immutable" in response.headers["Cache-Control"]
-    async with sandbox.http.get(f"{sandbox.url}/sandbox/static/ui.css") as response:
+    async with sandbox.http.get(f"{sandbox.url}/sandbox/static/page.css") as response:
         assert response.status == 404
 
 

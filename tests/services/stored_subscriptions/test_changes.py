@@ -12,6 +12,7 @@ from relay.core.errors import Conflict, Forbidden, Invalid, NotFound, TooMany
 from relay.core.secret import new_key
 from relay.rules.current import Rules
 from relay.services import stored_subscriptions as service
+from relay.services import subscriptions
 from relay.services.context import Context
 from relay.services.teams import create_team
 from relay.store import audit
@@ -100,6 +101,8 @@ async def test_names_that_are_taken(context: Context, rules_file: Path, redis: R
     state = await service.find(context, SALES, "crm")
     assert "relay.toml has a subscription of that name" in (state.unusable or "")
     assert await names(context) == {"crm"}
+    await service.delete(context, SALES, "crm", "it was moved into relay.toml")
+    assert await hash_of(redis, KEYS.subscriptions) == {}
 
 
 async def test_team_sees_no_subscription_of_another(context: Context) -> None:
@@ -181,9 +184,16 @@ async def test_deleted_name_stays_its_teams(context: Context) -> None:
     assert await names(context) == {"bot"}
     with pytest.raises(NotFound):
         await service.find(context, SALES, "crm")
+    with pytest.raises(NotFound):
+        await subscriptions.drop(context, OPS, "crm")
     with pytest.raises(Conflict, match="choose another"):
         await service.create(context, OPS, table())
     assert (await service.create(context, SALES, table())).state.version == 3
+    with pytest.raises(Conflict, match="still exists"):
+        await subscriptions.drop(context, SALES, "crm")
+    await service.delete(context, SALES, "crm", "no longer used")
+    assert await subscriptions.drop(context, SALES, "crm") == 0
+    assert (await service.create(context, OPS, table())).state.version == 1
 
 
 async def test_limits(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,7 @@ from tests.metrics.scrapes import Series, scraped
 from tests.support import raw_server
 
 if TYPE_CHECKING:
+    from relay.core.config.relay_toml import RelayConfig
     from relay.store.driver.client import Redis
 
 RULES = f"""
@@ -57,10 +58,18 @@ paused = true
 FAILED = Attempt(Outcome.FAILED, at_ms=1, took_ms=1, status=500)
 
 
+async def no_rules() -> None:
+    """Return no rules, as before the first valid relay.toml."""
+
+
 async def read(redis: Redis, rules: str | None = RULES) -> Series:
     """Return the series of one reading; ages are of entries that `add` has dated."""
     metrics = ProcessMetrics("admin")
-    metrics.add_reader(RedisReader(redis, lambda: config_of(rules) if rules else None))
+
+    async def current() -> RelayConfig | None:
+        return config_of(rules) if rules else None
+
+    metrics.add_reader(RedisReader(redis, current))
     return await scraped(metrics)
 
 
@@ -176,7 +185,7 @@ async def test_thousand_subscriptions_are_read_in_few_round_trips(redis: Redis) 
     for number in range(4):
         await add(redis, redis.key.topic(f"t{number}"), 60, 50)
     metrics = ProcessMetrics("admin")
-    metrics.add_reader(RedisReader(redis, lambda: None, max_age=0))
+    metrics.add_reader(RedisReader(redis, no_rules, max_age=0))
     await redis.config_resetstat()
     began, text = time.monotonic(), (await metrics.exposition()).decode()
     assert time.monotonic() - began < 5, "Prometheus waits for ten seconds"
@@ -203,6 +212,6 @@ async def test_slow_redis_does_not_delay_a_scrape(monkeypatch: pytest.MonkeyPatc
     assert [line["event"] for line in logs] == ["metrics.incomplete"]
 
     metrics = ProcessMetrics("admin")
-    metrics.add_reader(RedisReader(redis, lambda: None, deadline=0))
+    metrics.add_reader(RedisReader(redis, no_rules, deadline=0))
     found = await scraped(metrics)
     assert (found["relay_redis_up"], found["relay_redis_read_complete"]) == (1, 0)

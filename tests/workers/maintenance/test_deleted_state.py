@@ -197,6 +197,7 @@ async def check(scene: Scene, delete: Callable[[Redis], Awaitable[object]], text
     return row
 
 
+@pytest.mark.background
 @pytest.mark.parametrize("command", COMMANDS)
 async def test_deleted_part_heals_or_is_counted(
     redis: Redis, rules_file: Path, rules: ConfigFile, sink: Sink, command: str
@@ -205,6 +206,7 @@ async def test_deleted_part_heals_or_is_counted(
         await check(scene, *COMMANDS[command])
 
 
+@pytest.mark.background
 @pytest.mark.parametrize("key", DELETED_KEYS)
 async def test_deleted_key_heals_or_is_counted(
     redis: Redis, rules_file: Path, rules: ConfigFile, sink: Sink, key: str
@@ -213,6 +215,7 @@ async def test_deleted_key_heals_or_is_counted(
         await check(scene, lambda redis: redis.delete(key), DELETED_KEYS[key])
 
 
+@pytest.mark.background
 async def test_other_deleted_keys_cost_no_event(redis: Redis, rules_file: Path, rules: ConfigFile, sink: Sink) -> None:
     async def delete_in_turn(redis: Redis) -> None:
         for number, key in enumerate(OTHER_KEYS):
@@ -225,6 +228,7 @@ async def test_other_deleted_keys_cost_no_event(redis: Redis, rules_file: Path, 
     assert (row.repeated, row.lost) == (0, 0)
 
 
+@pytest.mark.background
 async def test_emptied_database_is_named_and_starts_anew(
     redis: Redis, rules_file: Path, rules: ConfigFile, sink: Sink
 ) -> None:

@@ -83,6 +83,7 @@ async def test_next_event_wakes_a_drain_that_ended_idle(redis: Redis, settings: 
         await eventually(lambda: len(sink.received) == 6)
 
 
+@pytest.mark.background
 async def test_events_that_arrive_while_drains_end_are_not_stranded(
     redis: Redis, settings: Settings, sink: Sink
 ) -> None:
@@ -104,6 +105,7 @@ async def test_sweep_finds_work_whose_wakeup_was_lost(redis: Redis, settings: Se
         await eventually(lambda: len(sink.received) == 2)
 
 
+@pytest.mark.background
 async def test_deferred_wakeup_makes_a_retry_on_time(
     redis: Redis, settings: Settings, rules_file: Path, sink: Sink
 ) -> None:
@@ -142,6 +144,7 @@ async def test_job_waits_for_a_lease_that_is_taken(redis: Redis, settings: Setti
         await eventually(lambda: len(sink.received) == 2)
 
 
+@pytest.mark.background
 async def test_failed_arq_worker_is_replaced(
     redis: Redis, settings: Settings, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,6 +165,7 @@ async def test_failed_arq_worker_is_replaced(
     assert calls > 1
 
 
+@pytest.mark.background
 async def test_work_continues_after_arqs_keys_are_flushed(redis: Redis, settings: Settings, sink: Sink) -> None:
     async with worker(settings):
         await accept(redis, webhook_of())
@@ -185,6 +189,7 @@ async def test_each_job_belongs_to_one_queue(settings: Settings) -> None:
     assert jobs == {"relay:arq": {"route", "deliver", "sweep"}, "relay:arq:slow": {"alert", "replay", "trim"}}
 
 
+@pytest.mark.background
 async def test_slow_jobs_do_not_delay_events(
     redis: Redis, settings: Settings, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,6 +232,7 @@ async def test_long_job_keeps_its_lock(redis: Redis, settings: Settings, monkeyp
         await eventually(lambda: runs == [1, 2])
 
 
+@pytest.mark.background
 async def test_replay_outlives_its_worker(redis: Redis, settings: Settings, sink: Sink) -> None:
     for n in range(30):
         fields = {"id": f"e{n}", "type": "message.received", "at": "1789377302000", "version": "v2", "body": "{}"}

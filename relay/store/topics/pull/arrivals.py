@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _BLOCK_MS = 250
 """Longest time of a read, and with it the longest delay of the first event of a topic that was not watched before."""
 _GATHER = 0.05  # seconds from one wake-up to the next at least, so that a busy topic wakes its waiters for many events
-_FORGET = 60.0  # seconds after which a topic that nobody asks for is no longer watched
+_FORGET = 60.0  # seconds after which a topic without readers is no longer watched
 _PAUSE = 1.0  # seconds before another try after an error of Redis
 
 

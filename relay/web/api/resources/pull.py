@@ -65,8 +65,8 @@ class Reading(Input):
     visibility: Visibility = 60.0
     """Time after which an event that is not acknowledged is delivered again, to any reader."""
     start: Annotated[str, Field(max_length=40)] = "0"
-    """Where a new group begins: `0` is the oldest kept event, `$` the next one; or the id of an entry, or Unix
-    milliseconds.
+    """The place where a new group begins: `0` is the oldest kept event, `$` the next one; or the id of an entry, or
+    Unix milliseconds.
     """
 
 
@@ -89,7 +89,7 @@ class StreamQuery(Reading):
 
 
 class AcknowledgeBody(Input):
-    """What is acknowledged: either `receipts` or `up_to`."""
+    """Events to acknowledge: either `receipts` or `up_to`."""
 
     receipts: Receipts | None = None
     up_to: Annotated[str, Field(max_length=60)] | None = None
@@ -98,7 +98,7 @@ class AcknowledgeBody(Input):
 
 
 class ExtendBody(Input):
-    """What is extended."""
+    """Events to keep for longer."""
 
     receipts: Receipts
     visibility: Visibility
@@ -106,7 +106,7 @@ class ExtendBody(Input):
 
 
 class ReleaseBody(Input):
-    """What is handed back."""
+    """Events to hand back."""
 
     receipts: Receipts
 
@@ -204,7 +204,7 @@ async def stream_group(call: Call, path: GroupPath, query: StreamQuery) -> web.S
 async def acknowledge_events(call: Call, path: GroupPath, body: AcknowledgeBody) -> Settled:
     """Acknowledge received events: they are handled, and not delivered to the group again.
 
-    With `receipts` exactly these, whoever has them now; with `up_to` all that the member has, up to that one.
+    With `receipts` exactly these, also if another reader has them now; with `up_to` all that the member has, up to it.
     """
     arrivals, place = streams_of(call.request).arrivals, GroupName(path.topic, path.group)
     if (body.receipts is None) == (body.up_to is None):

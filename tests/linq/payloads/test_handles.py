@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from relay.core.handles import has_handle, normalised_handle
+from relay.linq.payloads.handles import has_handle, normalised_handle
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,57 @@
+"""The look at Linq that the page shows: as `relay bootstrap status` and `plan`."""
+
+from __future__ import annotations
+
+import asyncio
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from relay.services.linq import Look, OwnerAtLinq, StepAtLinq
+from relay.store.keyring.last_seen import last_events
+
+if TYPE_CHECKING:
+    from relay.services.context import Context
+    from relay.services.linq import Looker
+
+
+def linq_looker(context: Context) -> Looker | None:
+    """Return the look at Linq; None if the settings have no access to it."""
+    settings = context.settings
+    if settings.linq_api_v3_api_key is None or settings.relay_secret_key is None:
+        return None
+
+    async def look() -> Look:
+        await asyncio.to_thread(import_module, "relay.bootstrap.both_apis")  # a second, while others are served
+        from relay.bootstrap.both_apis import missing_settings, survey_both  # noqa: PLC0415  only for a look
+        from relay.bootstrap.plan import Action  # noqa: PLC0415
+        from relay.bootstrap.status import statuses  # noqa: PLC0415
+
+        config = await context.config()
+        if missing := missing_settings(settings, config):
+            return Look((), (), (), tuple(f"{name.upper()} is not set" for name in missing))
+        surveys = await survey_both(settings, context.redis, config)
+        last_seen, now = await last_events(context.redis), context.clock()
+        owners = [row for survey in surveys.found for row in statuses(survey, last_seen, now, config.linq.silent_after)]
+        steps = [step for survey in surveys.found for step in survey.plan(now) if step.action is not Action.KEEP]
+        return Look(
+            owners=tuple(
+                OwnerAtLinq(
+                    owner=row.owner,
+                    generation=row.generation,
+                    subscription_id=row.subscription_id,
+                    is_active=row.is_active,
+                    last_event_ms=row.last_event_ms,
+                    retiring=row.retiring,
+                    state=row.state,
+                )
+                for row in owners
+            ),
+            steps=tuple(
+                StepAtLinq(str(step.action), step.owner, step.generation, step.subscription_id, step.reason)
+                for step in steps
+            ),
+            notes=tuple(surveys.notes),
+            troubles=tuple(surveys.troubles),
+        )
+
+    return look

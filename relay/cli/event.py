@@ -1,0 +1,65 @@
+"""`relay event`: the story of one event."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from relay.cli.command import command, commands
+from relay.cli.event_view import print_story, story_summary
+from relay.cli.operator import cli_principal
+from relay.cli.output import View, print_json
+from relay.cli.search_progress import SecondsOption, search_progress
+from relay.config.load import load_settings
+from relay.config.settings import Settings
+from relay.core.errors import NotFound
+from relay.process.event_loop import run
+from relay.services.context import open_context
+from relay.services.events import EventStory, NotFoundYet, story
+
+app = commands()
+
+
+@command(
+    app,
+    examples=(
+        "relay event 0f1e2d3c-4b5a-4697-8879-6a5b4c3d2e1f",
+        "relay event 0f1e2d3c-4b5a-4697-8879-6a5b4c3d2e1f --json | jq .push",
+    ),
+    view=("utc", "json"),
+)
+def event(
+    event_id: Annotated[str, typer.Argument(metavar="ID", help="Linq's event id.")],
+    *,
+    body: Annotated[bool, typer.Option("--body", help="Show the body, too.")] = False,
+    seconds: SecondsOption = 10.0,
+    cursor: Annotated[
+        str | None, typer.Option(metavar="CURSOR", help="Continue a search that ended early, as its message says.")
+    ] = None,
+    view: View,
+) -> None:
+    """Tell what happened to an event: received, routed, delivered, tried, pulled.
+
+    It is found at once by the time of its acceptance, which is known for RELAY_DEDUPE_WINDOW; an older one is searched
+    in the topics, newest first. Exit code 1 if it is not found.
+    """
+    found = run(_story(load_settings(), event_id, cursor, seconds, view))
+    if view.json:
+        print_json(story_summary(found))
+    else:
+        print_story(found, view, body=body)
+
+
+async def _story(settings: Settings, event_id: str, cursor: str | None, seconds: float, view: View) -> EventStory:
+    async with open_context(settings) as context:
+        with search_progress(view) as progress:
+            try:
+                return await story(
+                    context, cli_principal(), event_id, cursor, seconds=seconds or None, progress=progress
+                )
+            except NotFoundYet as error:
+                raise NotFound(
+                    f'no event "{event_id}" was routed since {view.time(error.searched_to_ms)}; '
+                    f"to search further back: relay event {event_id} --cursor {error.cursor}"
+                ) from None

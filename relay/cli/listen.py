@@ -1,0 +1,204 @@
+"""`relay listen`: a topic's events on this machine, for development without a public URL; needs an API token only."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from relay.cli.command import command, commands
+from relay.cli.output import JsonOption, counted
+from relay.config.settings import Settings
+from relay.core.durations import parse_duration
+from relay.core.secret import SigningSecret
+from relay.core.timestamps import parse_time
+from relay.process.event_loop import run, stop_on_signals
+from relay.process.tasks import end_task
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from yarl import URL
+
+    from relay.cli.listening.api_events import Api
+
+app = commands()
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The options of a session."""
+
+    api: str
+    token: str
+    topic: str
+    query: Mapping[str, str]
+    forward: URL | None
+    timeout: float
+    seconds: float | None
+    most: int | None
+    as_json: bool
+
+
+@command(
+    app,
+    examples=(
+        "relay listen --topic support --forward http://localhost:3000/hook",
+        "relay listen --topic support --since 1h --type 'message.*' --count 10 --json",
+        "relay listen --topic support --print-secret",
+    ),
+)
+def listen(
+    *,
+    topic: Annotated[str, typer.Option("--topic", metavar="NAME", help="The topic.")],
+    forward: Annotated[
+        str | None,
+        typer.Option("--forward", metavar="URL", help="Where to POST each event, such as http://localhost:3000/hook."),
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Begin at this time, such as 1h (ago); else with the next event.")
+    ] = None,
+    line: Annotated[str | None, typer.Option(metavar="NUMBER", help="Only this line, such as +16465550123.")] = None,
+    event_type: Annotated[
+        str | None, typer.Option("--type", metavar="PATTERN", help="Only these event types, such as message.*")
+    ] = None,
+    handle: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Only this phone number or e-mail address of a customer.")
+    ] = None,
+    api: Annotated[
+        str | None, typer.Option(metavar="URL", help="The relay's admin listener; default: RELAY_API_URL.")
+    ] = None,
+    token: Annotated[str | None, typer.Option(metavar="TEXT", help="The token; default: RELAY_API_TOKEN.")] = None,
+    timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="Time for each POST.")] = 10.0,
+    duration: Annotated[str | None, typer.Option("--for", metavar="TIME", help="End after this time: 10m.")] = None,
+    count: Annotated[int | None, typer.Option(min=1, metavar="NUMBER", help="End after this many events.")] = None,
+    print_secret: Annotated[
+        bool, typer.Option("--print-secret", help="Print the secret that signs the POSTs, and end.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Show the events of a topic as they come, and POST them to this machine.
+
+    Each POST has the headers and signatures of a push delivery, made with a secret of the token's team that never
+    changes. After a break it goes on where it was. No subscription and no group takes part, so none misses an event.
+    """
+    query = {"since": _ago(since), "line": line, "type": event_type, "handle": handle}
+    wanted = Wanted(
+        *_access(api, token),
+        topic,
+        {name: value for name, value in query.items() if value is not None},
+        _local_url(forward),
+        timeout,
+        _seconds(duration),
+        count,
+        json,
+    )
+    if print_secret:
+        typer.echo(run(_secret(wanted)))
+    else:
+        run(_listen(wanted))
+
+
+async def _listen(wanted: Wanted) -> None:
+    from relay.cli.listening.forward import Forward  # noqa: PLC0415  with the HTTP client, when it is needed
+    from relay.cli.listening.keys import pressed_keys  # noqa: PLC0415
+    from relay.cli.listening.session import HELP, Session  # noqa: PLC0415
+    from relay.cli.listening.show import tell  # noqa: PLC0415
+
+    stop = stop_on_signals()
+    async with AsyncExitStack() as stack:
+        api = await _open(wanted, stack)
+        forward = None
+        tell(f'the events of "{wanted.topic}" at {wanted.api}')
+        if wanted.forward is not None:
+            secret = await api.get("/me/listen-secret")
+            forward = Forward(api.http, wanted.forward, SigningSecret(secret["secret"]), wanted.topic, wanted.timeout)
+            tell(f"go to {wanted.forward}, signed with the secret that --print-secret shows")
+        session = Session(api, wanted.topic, wanted.query, forward, as_json=wanted.as_json)
+        keys = stack.enter_context(pressed_keys())
+        if keys is not None:
+            tell(HELP)
+        running = asyncio.create_task(session.run(keys, wanted.most))
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({running, stopping}, timeout=wanted.seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await end_task(running)
+            await end_task(stopping)
+        if not running.cancelled():
+            running.result()
+        counts = session.counts
+        sent = f", {counts.delivered} delivered, {counts.failed} failed" if forward else ""
+        tell(f"{counted(counts.events, 'event')}{sent}")
+
+
+async def _secret(wanted: Wanted) -> str:
+    async with AsyncExitStack() as stack:
+        api = await _open(wanted, stack)
+        return str((await api.get("/me/listen-secret"))["secret"])
+
+
+async def _open(wanted: Wanted, stack: AsyncExitStack) -> Api:
+    import aiohttp  # noqa: PLC0415
+
+    from relay.cli.listening.api_events import Api  # noqa: PLC0415
+
+    http = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False))
+    return Api(http, wanted.api, wanted.token)
+
+
+def _access(api: str | None, token: str | None) -> tuple[str, str]:
+    """Return the base URL of the API and the token, from the options or the environment."""
+    from relay.cli.listening.api_events import base_of  # noqa: PLC0415
+
+    settings = Settings.load()
+    given = settings.relay_api_token.get_secret_value() if settings.relay_api_token else None
+    api, token = api or settings.relay_api_url, token or given
+    if not api:
+        raise typer.BadParameter(
+            "give the address of the relay's admin listener, such as http://127.0.0.1:8081, here or in RELAY_API_URL",
+            param_hint="--api",
+        )
+    if not token:
+        raise typer.BadParameter("give a token (relay token create), here or in RELAY_API_TOKEN", param_hint="--token")
+    try:
+        return base_of(api), token
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--api") from None
+
+
+def _local_url(text: str | None) -> URL | None:
+    from yarl import URL  # noqa: PLC0415
+
+    if text is None:
+        return None
+    try:
+        url = URL(text)
+        if url.scheme not in {"http", "https"} or not url.host:
+            raise ValueError  # noqa: TRY301
+    except ValueError:
+        example = "write it in full, such as http://localhost:3000/hook"
+        raise typer.BadParameter(f'"{text}" is not a URL; {example}', param_hint="--forward") from None
+    return url
+
+
+def _ago(since: str | None) -> str | None:
+    """Return a time as a duration before now."""
+    if since is None:
+        return None
+    now = time.time()
+    try:
+        return f"{max(now - parse_time(since, now), 0):.3f}s"
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--since") from None
+
+
+def _seconds(duration: str | None) -> float | None:
+    try:
+        return None if duration is None else parse_duration(duration)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--for") from None

@@ -1,0 +1,49 @@
+"""Sessions of the page: who signed in, by the hash of the session's id, so that a copy of Redis opens none."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from relay.store.driver.client import ask, ask_together
+
+if TYPE_CHECKING:
+    from redis.asyncio.client import Pipeline
+
+    from relay.store.driver.client import Redis
+
+LIFETIME = 12 * 3600
+"""Seconds from signing in to the end of a session."""
+
+
+class Session(NamedTuple):
+    """A session."""
+
+    token: str
+    """The id of the token that signed in: its rights, and its end, are those of the session."""
+
+
+async def save(redis: Redis, session_id: str, session: Session) -> None:
+    """Save a new session; it expires after `LIFETIME`."""
+    key = _key(redis, session_id)
+
+    def queue(pipe: Pipeline) -> None:
+        pipe.hset(key, mapping={"token": session.token})
+        pipe.expire(key, LIFETIME)
+
+    await ask_together(redis, queue)
+
+
+async def find(redis: Redis, session_id: str) -> Session | None:
+    """Return the session with that id; None if it has ended."""
+    found: Any = await ask(redis.hgetall(_key(redis, session_id)))
+    return Session(found[b"token"].decode()) if b"token" in found else None
+
+
+async def end(redis: Redis, session_id: str) -> None:
+    """End a session."""
+    await redis.delete(_key(redis, session_id))
+
+
+def _key(redis: Redis, session_id: str) -> str:
+    return redis.key.session(sha256(session_id.encode()).hexdigest())

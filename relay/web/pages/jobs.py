@@ -1,0 +1,110 @@
+"""Jobs: changes of many things, which run on while their page shows the progress.
+
+A job belongs to this process: it stops with it, between two batches, and what is left can be ordered again. Only the
+principal who ordered it sees it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import structlog
+
+from relay.core.errors import NotFound, RelayError, TooMany
+from relay.store.driver.client import REDIS_ERRORS, describe
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from aiohttp import web
+
+    from relay.core.access.principal import Principal
+    from relay.services.dead_letters import Progress
+
+_MAX_RUNNING = 8
+_MAX_REMEMBERED = 50
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Job:
+    """A job and its progress."""
+
+    id: str
+    title: str
+    owner: str
+    """The name of the principal."""
+    back: str
+    """The path of the page that it was ordered on."""
+    done: dict[str, int] = field(default_factory=dict)
+    """By subscription."""
+    totals: dict[str, int] = field(default_factory=dict)
+    is_running: bool = True
+    result: int | None = None
+    error: str = ""
+
+    def note(self, progress: Progress) -> None:
+        """Note the progress of a subscription."""
+        self.done[progress.subscription] = progress.done
+        self.totals[progress.subscription] = progress.total
+
+
+class Jobs:
+    """The jobs of this process: those that run, and the last ones that ended."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, Job] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, title: str, owner: Principal, back: str, work: Callable[[Job], Awaitable[int]]) -> Job:
+        """Start a job; `work` returns how many things it has changed.
+
+        Raises:
+            TooMany: as many as may run are running.
+        """
+        if sum(job.is_running for job in self._jobs.values()) >= _MAX_RUNNING:
+            raise TooMany(f"{_MAX_RUNNING} jobs run already; wait until one of them has ended")
+        job = Job(secrets.token_urlsafe(12), title, owner.name, back)
+        self._jobs[job.id] = job
+        ended = [old for old, each in self._jobs.items() if not each.is_running]
+        for old in ended[: max(len(self._jobs) - _MAX_REMEMBERED, 0)]:
+            del self._jobs[old]
+        task = asyncio.create_task(_run(job, work), name=f"job {job.id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return job
+
+    def get(self, job_id: str, principal: Principal) -> Job:
+        """Return a job.
+
+        Raises:
+            NotFound: the principal has ordered none with that id, or the process was restarted since.
+        """
+        job = self._jobs.get(job_id)
+        if job is None or job.owner != principal.name:
+            raise NotFound("there is no such job: the relay was restarted since, or it ended long ago")
+        return job
+
+    async def stop(self, _: web.Application) -> None:
+        """Stop every job."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+async def _run(job: Job, work: Callable[[Job], Awaitable[int]]) -> None:
+    try:
+        job.result = await work(job)
+    except RelayError as error:
+        job.error = str(error)
+    except REDIS_ERRORS as error:
+        job.error = f"Redis does not answer: {describe(error)}"
+    except Exception:
+        log.exception("page.job_failed", job=job.title)
+        job.error = "This is a mistake of the relay; its log has the details."
+    finally:
+        job.is_running = False

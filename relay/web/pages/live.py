@@ -1,0 +1,141 @@
+"""Live parts of pages: readings that all open pages share, and streams of rendered parts (server-sent events).
+
+However many pages are open, a reading is taken once every two seconds, and only while one of them shows it. A stream
+sends a part only when it has changed. Every two seconds it looks whether the session still has the same rights, and
+ends with them. It also ends when its page is closed and when the process stops, since it would hold that up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing, asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from aiohttp_sse import sse_response
+
+from relay.core.errors import RelayError, TooMany
+from relay.net.http_listener import REQUESTS
+from relay.process.tasks import end_task
+from relay.store.driver.client import REDIS_ERRORS
+from relay.web.api.streams import is_gone
+from relay.web.pages.shell.visitors import find_visitor
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable
+
+    from aiohttp import web
+    from aiohttp_sse import EventSourceResponse
+
+    from relay.web.pages.shell.page import Page
+
+    Part = Callable[[], Awaitable[str]]
+
+INTERVAL = 2.0
+"""Seconds from one step of a stream to the next, and for which a reading is shared."""
+MAX_STREAMS = 200
+"""Streams of a process."""
+_MAX_AGE = 0.9 * INTERVAL
+_MAX_READINGS = 256
+_SIGNED_OUT, _DONE = "signed-out", "done"
+
+Reading = TypeVar("Reading")
+
+
+class Live:
+    """The readings that are shared, and the streams that are open."""
+
+    def __init__(self, interval: float = INTERVAL) -> None:
+        self._interval = interval
+        self._readings: dict[Hashable, tuple[float, asyncio.Task[Any]]] = {}
+        self._open = 0
+
+    async def shared(self, key: Hashable, read: Callable[[], Awaitable[Reading]]) -> Reading:
+        """Return a reading that is at most one interval old; those who ask at the same time wait for the same one."""
+        now = asyncio.get_running_loop().time()
+        known = self._readings.get(key)
+        if known is None or now - known[0] >= _MAX_AGE or _has_failed(known[1]):
+            for old in [old for old, (at, task) in self._readings.items() if now - at >= _MAX_AGE and task.done()]:
+                del self._readings[old]
+            known = (now, asyncio.create_task(_taken(read)))
+            if len(self._readings) < _MAX_READINGS:
+                self._readings[key] = known
+        reading: Reading = await asyncio.shield(known[1])
+        return reading
+
+    async def stream(
+        self, page: Page, event: str, part: Part, until: Callable[[], bool] | None = None
+    ) -> web.StreamResponse:
+        """Send a part of a page under the name `event`, and again whenever it has changed.
+
+        It ends when `until` is true, after the last change has been sent, with the event `done`.
+        """
+
+        async def parts() -> AsyncGenerator[str, None]:
+            while True:
+                is_last = until is not None and until()
+                with suppress(*REDIS_ERRORS, RelayError):
+                    yield await part()
+                if is_last:
+                    return
+                await asyncio.sleep(self._interval)
+
+        return await self.feed(page, event, parts(), end=_DONE)
+
+    async def feed(self, page: Page, event: str, parts: AsyncGenerator[str, None], end: str = "") -> web.StreamResponse:
+        """Send each of `parts` under the name `event` as it comes, but none twice in a row; `end` is sent at last."""
+        async with aclosing(parts), self._opened(page) as response:
+            sending = asyncio.create_task(_send(response, event, parts, end))
+            watching = asyncio.create_task(self._watch(page, response))
+            tasks = [sending, watching]
+            if requests := page.request.config_dict.get(REQUESTS):
+                tasks.append(asyncio.create_task(_wait(requests.ending)))
+            try:
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in tasks:
+                    await end_task(task)
+            response.force_close()
+        return response
+
+    @asynccontextmanager
+    async def _opened(self, page: Page) -> AsyncIterator[EventSourceResponse]:
+        if self._open >= MAX_STREAMS:
+            raise TooMany(f"this relay shows {MAX_STREAMS} live pages at a time; load the page again later")
+        self._open += 1
+        try:
+            async with sse_response(page.request) as response:
+                yield response
+        finally:
+            self._open -= 1
+
+    async def _watch(self, page: Page, response: EventSourceResponse) -> None:
+        """Return once the stream must end."""
+        while not is_gone(page.request):
+            with suppress(*REDIS_ERRORS):  # the session was valid; the next look will tell
+                if (await find_visitor(page.request)).principal != page.principal:
+                    await response.send("", event=_SIGNED_OUT)
+                    return
+            await asyncio.sleep(self._interval)
+
+
+async def _send(response: EventSourceResponse, event: str, parts: AsyncGenerator[str, None], end: str) -> None:
+    sent = None
+    with suppress(ConnectionError):
+        async for text in parts:
+            if text != sent:
+                sent = text
+                await response.send(text, event=event)
+        if end:
+            await response.send("", event=end)
+
+
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()
+
+
+async def _taken(read: Callable[[], Awaitable[Reading]]) -> Reading:
+    return await read()
+
+
+def _has_failed(task: asyncio.Task[Any]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)

@@ -1,0 +1,1 @@
+"""The shell of every page: sessions, security, errors, rendering, static files."""

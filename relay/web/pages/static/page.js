@@ -1,0 +1,60 @@
+// What HTML and htmx have no attribute for. Every page works without it, but for what is live.
+"use strict";
+
+// The last event of a stream says that the session has ended.
+document.addEventListener("htmx:sseMessage", (event) => {
+  if (event.detail.type === "signed-out") location.assign("/sign-in");
+});
+
+for (const [name, isLive] of [["htmx:sseOpen", true], ["htmx:sseError", false], ["htmx:sseClose", false]]) {
+  document.addEventListener(name, () => {
+    for (const mark of document.querySelectorAll(".live")) {
+      mark.classList.toggle("off", !isLive);
+      mark.textContent = isLive ? "live" : "connecting";
+    }
+  });
+}
+
+// An error of a part takes the place of the part, so that it is seen.
+document.addEventListener("htmx:beforeSwap", (event) => {
+  if (event.detail.xhr.status >= 400) {
+    event.detail.shouldSwap = true;
+    event.detail.isError = false;
+  }
+});
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (button) {
+    navigator.clipboard?.writeText(document.getElementById(button.dataset.copy).textContent.trim()).then(() => {
+      button.textContent = "Copied";
+    });
+  }
+});
+
+// A checkbox for all others of its form.
+document.addEventListener("change", (event) => {
+  if (event.target.matches("[data-checks]")) {
+    for (const box of document.querySelectorAll(`input[name="${event.target.dataset.checks}"]`)) {
+      box.checked = event.target.checked;
+    }
+  }
+});
+
+// "/" goes to the search of the page.
+document.addEventListener("keydown", (event) => {
+  const isTyping = event.target.closest("input, textarea, select");
+  if (event.key === "/" && !isTyping && !event.ctrlKey && !event.metaKey && !event.altKey) {
+    const search = document.querySelector("input[type=search]");
+    if (search) {
+      event.preventDefault();
+      search.focus();
+    }
+  }
+});
+
+// The newest rows of a live list stay in view, and the list stays bounded.
+document.addEventListener("htmx:sseMessage", (event) => {
+  const list = event.target.closest("[data-at-most]");
+  while (list && list.children.length > Number(list.dataset.atMost)) list.lastElementChild.remove();
+});

@@ -1,0 +1,121 @@
+"""Events: search in what topics hold, the story of one, sending it again, and new ones as they come."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing, suppress
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import from_json, to_json
+
+from relay.core.errors import NotFound
+from relay.services import events, topics
+from relay.services.events import EventQuery, NotFoundYet
+from relay.web.pages.shell import fields
+from relay.web.pages.shell.formats import path
+from relay.web.pages.views.subscriptions import all_states
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping
+
+    from aiohttp import web
+
+    from relay.services.history.view import EventView
+    from relay.web.pages.shell.page import Page
+
+_LIMIT = 50
+_ROWS_A_SECOND = 20
+_SHOWN = 64 * 1024  # characters of a body
+_FIELDS = ("topic", "type", "line", "handle", "chat", "message", "since", "until")
+
+
+async def search(page: Page) -> web.StreamResponse:
+    """Search events, the newest first; an id alone leads to its story."""
+    query = page.query
+    if wanted := fields.text(query, "id"):
+        return page.go(f"/events/{path(wanted)}")
+    found = await events.search(page.context, page.principal, _query(page), fields.text(query, "cursor"), limit=_LIMIT)
+    config = await page.context.config()
+    return page.show(
+        "events_part.html" if page.is_part else "events.html",
+        found=found,
+        topics=[topic.name for topic in config.topics if page.principal.sees_topic(topic.name)],
+        query=dict(query),
+        is_filtered=any(query.get(name) for name in _FIELDS),
+    )
+
+
+async def show(page: Page) -> web.StreamResponse:
+    """Show the story of an event."""
+    event_id = page.named("id")
+    try:
+        story = await events.story(page.context, page.principal, event_id, fields.text(page.query, "cursor"))
+    except NotFoundYet as error:
+        return page.show("event_not_yet.html", status=404, event_id=event_id, error=error)
+    states = await all_states(page)
+    body, is_cut = _pretty(story.event)
+    return page.show("event.html", story=story, event=story.event, states=states, body=body, is_cut=is_cut)
+
+
+async def resend(page: Page) -> web.StreamResponse:
+    """Send an event to one subscription again."""
+    event_id, to = page.named("id"), page.form.get("subscription", "")
+    sent = await events.resend(page.context, page.principal, event_id, to, why=page.form.get("why", ""))
+    waits = f" It waits: {'; '.join(sent.notes)}." if sent.notes else ""
+    return page.go(f"/events/{path(event_id)}", f"The event is sent to {to} again.{waits}")
+
+
+async def tail(page: Page) -> web.StreamResponse:
+    """Stream the new events of a topic, as rows of a table."""
+    name = page.named()
+    await topics.get_state(page.context, page.principal, name)
+
+    async def rows() -> AsyncGenerator[str, None]:
+        """Yield rows; of a topic with more than can be read, those that are the newest each second."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            since, shown = clock(), 0
+            async with aclosing(events.tail(page.context, page.principal, name)) as found:  # type: ignore[type-var]
+                async for event in found:
+                    yield page.text("event_row.html", event=event)
+                    if clock() - since >= 1:
+                        since, shown = clock(), 0
+                    shown += 1
+                    if shown == _ROWS_A_SECOND:
+                        break
+            await asyncio.sleep(max(since + 1 - clock(), 0))
+
+    return await page.site.live.feed(page, "event", rows())
+
+
+async def latest(page: Page, topic: str) -> tuple[EventView, ...]:
+    """Return the newest events of a topic."""
+    with suppress(NotFound, asyncio.TimeoutError):
+        found = await events.search(page.context, page.principal, EventQuery(topic=topic), limit=15)
+        return found.events
+    return ()
+
+
+def _query(page: Page) -> EventQuery:
+    query, now_ms = page.query, page.context.now_ms
+    return EventQuery(
+        handle=fields.text(query, "handle"),
+        chat=fields.text(query, "chat"),
+        message=fields.text(query, "message"),
+        line=fields.text(query, "line"),
+        event_type=fields.text(query, "type"),
+        topic=fields.text(query, "topic"),
+        since_ms=fields.past_time(query, "since", now_ms),
+        until_ms=fields.past_time(query, "until", now_ms),
+    )
+
+
+def _pretty(event: EventView) -> tuple[str | None, bool]:
+    """Return the body, indented if it is JSON; and whether it is cut."""
+    text = event.body.text
+    if text is None:
+        return None, False
+    with suppress(ValueError):
+        parsed: Mapping[str, Any] = from_json(text)
+        text = to_json(parsed, indent=2).decode()
+    return text[:_SHOWN], len(text) > _SHOWN

@@ -1,0 +1,58 @@
+"""Linq's side: lines, webhooks in quarantine, and the subscriptions at Linq."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from relay.core.event_filter import EventFilter
+from relay.services import lines, linq, quarantine
+from relay.web.pages.shell import fields
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from relay.web.pages.shell.page import Page
+
+_SHOWN = 4096  # characters of a body
+
+
+async def list_lines(page: Page) -> web.StreamResponse:
+    """List the lines."""
+    return page.show("lines.html", lines=await lines.list_lines(page.context, page.principal))
+
+
+async def show_linq(page: Page) -> web.StreamResponse:
+    """Show the drift that the last check found."""
+    found = await linq.drift(page.context, page.principal)
+    return page.show("linq.html", drift=found, can_look=page.site.linq is not None)
+
+
+async def look(page: Page) -> web.StreamResponse:
+    """Show what is at Linq now; a part of that page, which asks Linq."""
+    return page.show("linq_part.html", look=await linq.look(page.principal, page.site.linq))
+
+
+async def list_quarantined(page: Page) -> web.StreamResponse:
+    """List quarantined webhooks, the oldest first."""
+    which = fields.event_filter(page.query, page.context.now_ms)
+    found = await quarantine.search(page.context, page.principal, which, fields.text(page.query, "cursor"))
+    return page.show("quarantine.html", bodies=found.items, cursor=found.next, query=dict(page.query))
+
+
+async def show_quarantined(page: Page) -> web.StreamResponse:
+    """Show a quarantined webhook."""
+    body = await quarantine.get(page.context, page.principal, page.named("id"))
+    return page.show("quarantined.html", body=body, text=body.body[:_SHOWN].decode(errors="replace"))
+
+
+async def change_quarantined(page: Page) -> web.StreamResponse:
+    """Retry or drop quarantined webhooks: one, or all."""
+    entry = fields.text(page.form, "id")
+    which = EventFilter(event_ids={entry}) if entry else EventFilter()
+    why = page.form.get("why", "")
+    if page.form.get("action") == "drop":
+        dropped = await quarantine.drop(page.context, page.principal, which, why)
+        return page.go("/quarantine", f"{dropped} webhooks are dropped.")
+    done = await quarantine.retry(page.context, page.principal, which, why)
+    notice = f"{done.accepted} were accepted, {done.repeats} were repeats, {done.unreadable} still cannot be parsed."
+    return page.go("/quarantine", notice)
