@@ -22,10 +22,13 @@ if TYPE_CHECKING:
     from relay.services.context import Context
 
 
-async def list_states(context: Context, principal: Principal, *, is_exact: bool = False) -> list[SubscriptionState]:
+async def list_states(
+    context: Context, principal: Principal, *, is_exact: bool = False, after: str = "", limit: int | None = None
+) -> list[SubscriptionState]:
     """Return the state of each subscription, by name, also of those that the rules no longer have.
 
-    With `is_exact`, waiting events are counted where Redis's own number is in doubt, which may take seconds.
+    With `is_exact`, waiting events are counted where Redis's own number is in doubt, which may take seconds. Names
+    begin after `after`, and there are at most `limit`.
     """
     principal.require(Scope.READ)
     view = await context.rules.view()
@@ -33,10 +36,14 @@ async def list_states(context: Context, principal: Principal, *, is_exact: bool 
     lanes = await lane_names(context.redis)
     if not principal.is_operator:
         lanes = [name for name in lanes if name in known or name in unusable]
+    chosen = [name for name in sorted({*known, *unusable, *lanes}) if name > after][:limit]
+    known = {name: known[name] for name in chosen if name in known}
+    lanes = sorted({*lanes} & {*chosen})
     states = {state.name: state for state in await states_of(context, known, lanes, is_exact)}
-    for name, why in unusable.items():
-        states[name] = _unusable_state(view, name, why, states.get(name))
-    return [states[name] for name in sorted(states)]
+    return [
+        _unusable_state(view, name, unusable[name], states.get(name)) if name in unusable else states[name]
+        for name in chosen
+    ]
 
 
 async def get_state(context: Context, principal: Principal, name: str, *, is_exact: bool = False) -> SubscriptionState:
