@@ -32,9 +32,9 @@ class StoredSources:
         self.rows: Mapping[bytes, bytes] = {}
         """Records of subscriptions by name, as they are stored."""
         self.records: Mapping[str, StoredSubscription] = {}
-        """Those that can be parsed, by name; the same objects for as long as they do not change."""
+        """Parsed records by name; the same objects for as long as they do not change."""
         self.damaged: Mapping[str, str] = {}
-        """The reasons why the others cannot be parsed, by name."""
+        """The reasons why others cannot be parsed, by name."""
         self.teams: Mapping[str, Team] = {}
         """Teams by name."""
         self.are_lost = False
