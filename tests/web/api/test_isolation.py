@@ -162,7 +162,9 @@ async def test_an_operator_sees_every_team(
 
 async def test_subscriptions_come_in_pages(redis: Redis, redis_url: str, clock: Clock, tmp_path: Path) -> None:
     async with world(redis, redis_url, clock, tmp_path) as (found, http):
-        headers, names, cursor = {"Authorization": f"Bearer {found.tokens['operator']}"}, [], ""
+        headers = {"Authorization": f"Bearer {found.tokens['operator']}"}
+        names: list[str] = []
+        cursor: str | None = ""
         while cursor is not None:
             query = {"limit": "2"} | ({"cursor": cursor} if cursor else {})
             page = await (await http.get("/subscriptions", params=query, headers=headers)).json()
