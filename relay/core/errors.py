@@ -15,6 +15,7 @@
         ├── NotFound                there is none, or not for who asks
         ├── Forbidden               the right is missing
         ├── Conflict                it contradicts the present state
+        │   └── ChangedMeanwhile    it was made from a version that is no longer stored
         ├── Invalid                 the request has mistakes; lists all of them, by field
         └── TooMany                 a limit is reached
 

@@ -51,7 +51,7 @@ async def run_demo(*, once: bool, seed: int) -> int:
     """Run the demo; return the exit code, 0 if the ledger balances at the end."""
     stop = stop_on_signals()
     configure_logging("error", "console")
-    async with set_stage(seed, lambda step: console.print(f"[green]ok[/] {step}", highlight=False)) as stage:
+    async with set_stage(seed, _say_step) as stage:
         progress = _Progress()
         play = asyncio.create_task(_play(stage, progress, seed, _EVENTS_ONCE if once else None, stop))
         if console.is_terminal:
@@ -62,6 +62,10 @@ async def run_demo(*, once: bool, seed: int) -> int:
         with console.status("waiting until all retries have ended ...", spinner="line"):
             await _settle(stage)
         return await _balance(stage)
+
+
+def _say_step(step: str) -> None:
+    console.print(f"[green]ok[/] {step}", highlight=False, soft_wrap=True)
 
 
 async def _play(stage: Stage, progress: _Progress, seed: int, limit: int | None, stop: asyncio.Event) -> None:

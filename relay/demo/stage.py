@@ -123,18 +123,7 @@ async def set_stage(seed: int, on_step: Callable[[str], None]) -> AsyncIterator[
         await stack.enter_async_context(archive_team(embedded.url, "everything", archive))
         on_step("two teams: helpdesk (HTTP, fails at times) and archive (reads a stream)")
 
-        environment = {
-            **dict.fromkeys(map(file_variable, Settings.secrets()), ""),  # those of the caller do not count
-            **dict.fromkeys(("REDIS_USERNAME", "REDIS_PASSWORD", "RELAY_KEY_PREFIX"), ""),
-            "REDIS_URL": embedded.url,
-            "RELAY_SECRET_KEY": key,
-            "RELAY_PUBLIC_URL": public_url,
-            "RELAY_LISTEN": f"{_LOCALHOST}:{ingress_port}",
-            "RELAY_ADMIN_LISTEN": f"{_LOCALHOST}:0",
-            "RELAY_CONFIG": str(config_file),
-            "HELPDESK_SECRET": secret.text,
-            "RELAY_LOG_FORMAT": "json",
-        }
+        environment = _environment(embedded.url, key, public_url, config_file) | {"HELPDESK_SECRET": secret.text}
         admin = {
             **environment,
             "RELAY_ADMIN_LISTEN": f"{_LOCALHOST}:{page_port}",
@@ -150,6 +139,21 @@ async def set_stage(seed: int, on_step: Callable[[str], None]) -> AsyncIterator[
         link = f"{page}/sign-in?code={await _sign_in_code(embedded.url, config_file, redis)}"
         on_step(f"the page: {link}")
         yield Stage(sandbox, redis, helpdesk, archive, log, public_url, link)
+
+
+def _environment(redis_url: str, key: str, public_url: str, config_file: Path) -> dict[str, str]:
+    """Return the variables of the relay's processes."""
+    return {
+        **dict.fromkeys(map(file_variable, Settings.secrets()), ""),  # those of the caller do not count
+        **dict.fromkeys(("REDIS_USERNAME", "REDIS_PASSWORD", "RELAY_KEY_PREFIX"), ""),
+        "REDIS_URL": redis_url,
+        "RELAY_SECRET_KEY": key,
+        "RELAY_PUBLIC_URL": public_url,
+        "RELAY_LISTEN": public_url.removeprefix("http://"),
+        "RELAY_ADMIN_LISTEN": f"{_LOCALHOST}:0",
+        "RELAY_CONFIG": str(config_file),
+        "RELAY_LOG_FORMAT": "json",
+    }
 
 
 async def _sign_in_code(redis_url: str, config_file: Path, redis: Redis) -> str:

@@ -6,8 +6,9 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from relay.doctor.finding import Finding, problem, warning
+from relay.rules.checks import StoredChecks
 from relay.rules.cipher import cipher_of
-from relay.rules.merge import endpoints_in, merged, view_of
+from relay.rules.merge import merged, opened_view
 from relay.rules.sources import StoredSources
 from relay.store.driver.client import REDIS_ERRORS
 
@@ -36,7 +37,7 @@ async def with_stored(settings: Settings, redis: Redis, loaded: Loaded) -> WithS
     except REDIS_ERRORS:  # the findings about Redis report it
         return WithStored(loaded, (), [])
     cipher, now_ms = cipher_of(settings), round(time.time() * 1000)
-    view, endpoints = await endpoints_in(view_of(loaded.config, sources, cipher, now_ms), cipher, now_ms)
+    view, endpoints = await opened_view(loaded.config, sources, cipher, now_ms, StoredChecks())
     findings = [
         problem(
             f"subscription {name}", f"made by the API, and not in force: {why}", "change it, or what contradicts it"

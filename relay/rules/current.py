@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from relay.config.file import read_config
 from relay.config.rules_file import RulesFile
 from relay.core.errors import ConfigError
+from relay.rules.checks import StoredChecks
 from relay.rules.cipher import cipher_of
 from relay.rules.merge import View, view_of
 from relay.rules.sources import StoredSources
@@ -29,6 +30,7 @@ class Rules:
         self._path = settings.relay_config
         self._file = RulesFile(settings.relay_config)
         self._stored = StoredSources(redis)
+        self._checks = StoredChecks()
         self._cipher = cipher_of(settings)
         self._clock = clock
         self._view: View | None = None
@@ -69,7 +71,7 @@ class Rules:
         has_ended = self._ends_ms is not None and self._ends_ms <= now_ms
         view = self._view
         if view is None or view.file is not file or has_changed or has_ended:
-            view = view_of(file, self._stored, self._cipher, now_ms)
+            view = view_of(file, self._stored, self._cipher, now_ms, self._checks)
             self._view, self._ends_ms = view, view.next_end(now_ms)
         return view
 

@@ -7,31 +7,23 @@ file has too is ignored, since the file wins.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from relay.config.secret_lookup import check_value
-from relay.core.config.endpoint import endpoint_of
+from relay.core.config.endpoint import Endpoint
 from relay.core.config.relay_toml import RelayConfig, Subscription
-from relay.core.config.stored_rows import check_rows
-from relay.core.errors import StoreError
-from relay.net.target import Target
-from relay.store.stored_subscriptions.record import NO_KEY, can_be_unsealed, parse_record, unseal
+from relay.store.stored_subscriptions.record import can_be_unsealed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from relay.config.file import Loaded
     from relay.core.config.egress import Egress
-    from relay.core.config.endpoint import Endpoint
-    from relay.core.config.endpoint import Path as KeyPath
     from relay.core.config.teams import Team
+    from relay.rules.checks import StoredChecks
     from relay.rules.sources import StoredSources
     from relay.store.keyring.encryption import Cipher
     from relay.store.stored_subscriptions.record import StoredSubscription
-
-_AT_ONCE = 20  # records decrypted before other tasks get their turn; a record takes about 0.1 ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,63 +58,57 @@ class View:
         return min((end for end in ends if end is not None), default=None)
 
 
-def view_of(file: RelayConfig, sources: StoredSources, cipher: Cipher | None, now_ms: int) -> View:
+def view_of(
+    file: RelayConfig, sources: StoredSources, cipher: Cipher | None, now_ms: int, checks: StoredChecks
+) -> View:
     """Merge the rules of the file and what is stored, without decrypting anything.
 
     With a cipher, a subscription that was encrypted with another key is unusable; without one, that cannot be told.
     """
-    teams = {name: team for name, team in sources.teams.items() if name not in file.teams_by_name}
-    stored, unusable = _parsed(sources.rows)
-    active = [record for record in stored.values() if not record.deleted]
-    shadowed = frozenset(record.name for record in active if record.name in file.subscription_names)
-    wanted = [record for record in active if record.name not in shadowed]
+    teams = _teams_beside(file, sources)
+    checks.against(file, teams)
+    unusable = dict(sources.damaged)
+    shadowed = frozenset(
+        record.name
+        for record in sources.records.values()
+        if record.name in file.subscription_names and not record.deleted
+    )
+    wanted = _wanted(file, sources)
     usable: list[Subscription] = []
-    rows_checked = check_rows([record.row(now_ms) for record in wanted], file, list(teams.values()))
-    for record, checked in zip(wanted, rows_checked, strict=True):
+    for record, checked in zip(wanted, checks.check(wanted, now_ms), strict=True):
         if not isinstance(checked, Subscription):
             unusable[record.name] = "; ".join(map(str, checked))
         elif why := can_be_unsealed(cipher, record):
             unusable[record.name] = why
         else:
             usable.append(checked)
-    return View(with_subscriptions(file, usable), file, stored, unusable, shadowed, teams)
+    return View(with_subscriptions(file, usable), file, sources.records, unusable, shadowed, teams)
 
 
-async def endpoints_in(view: View, cipher: Cipher | None, now_ms: int) -> tuple[View, dict[str, Endpoint]]:
-    """Decrypt the endpoints of the stored subscriptions; return them, and the view without those that failed."""
-    endpoints: dict[str, Endpoint] = {}
-    unusable = dict(view.unusable)
-    usable: list[Subscription] = []
-    for position, subscription in enumerate(view.config.subscriptions[len(view.file.subscriptions) :]):
-        if position % _AT_ONCE == _AT_ONCE - 1:
-            await asyncio.sleep(0)
-        try:
-            found = values_of(subscription, view.stored[subscription.name], cipher, now_ms)
-        except (StoreError, ValueError) as error:
-            unusable[subscription.name] = str(error)
-            continue
-        endpoints[subscription.name] = endpoint_of(subscription, found, view.egress_of(subscription.team))
-        usable.append(subscription)
-    config = with_subscriptions(view.file, usable)
-    return replace(view, config=config, unusable=unusable), endpoints
+async def opened_view(
+    file: RelayConfig, sources: StoredSources, cipher: Cipher | None, now_ms: int, checks: StoredChecks
+) -> tuple[View, dict[str, Endpoint]]:
+    """Merge the rules and decrypt the endpoints of what is stored; the view is without those that failed."""
+    checks.against(file, _teams_beside(file, sources))
+    await checks.prepare(_wanted(file, sources), now_ms)
+    view = view_of(file, sources, cipher, now_ms, checks)
+    stored = view.config.subscriptions[len(file.subscriptions) :]
+    pairs = [(each, view.stored[each.name], view.egress_of(each.team)) for each in stored]
+    opened = dict(zip((each.name for each in stored), await checks.open(pairs, cipher, now_ms), strict=True))
+    failed = {name: result for name, result in opened.items() if isinstance(result, str)}
+    endpoints = {name: result for name, result in opened.items() if isinstance(result, Endpoint)}
+    config = with_subscriptions(file, [each for each in stored if each.name in endpoints])
+    return replace(view, config=config, unusable={**view.unusable, **failed}), endpoints
 
 
-def values_of(
-    subscription: Subscription, record: StoredSubscription, cipher: Cipher | None, now_ms: int
-) -> dict[KeyPath, str]:
-    """Return the secret values of a stored subscription, checked like those of the file.
+def _teams_beside(file: RelayConfig, sources: StoredSources) -> dict[str, Team]:
+    return {name: team for name, team in sources.teams.items() if name not in file.teams_by_name}
 
-    Raises:
-        StoreError: they cannot be decrypted.
-        ValueError: one is invalid, or nothing can be sent to the url.
-    """
-    if cipher is None:
-        raise StoreError(NO_KEY)
-    found: dict[KeyPath, str] = {}
-    for path, text in record.found(unseal(cipher, record), now_ms).items():
-        found[path] = check_value(path, text, found)
-    Target.from_url(subscription.url)
-    return found
+
+def _wanted(file: RelayConfig, sources: StoredSources) -> list[StoredSubscription]:
+    """Return the records of the subscriptions that exist, but for those whose name the file has."""
+    records = sources.records.values()
+    return [record for record in records if not record.deleted and record.name not in file.subscription_names]
 
 
 def merged(loaded: Loaded, view: View, endpoints: Mapping[str, Endpoint]) -> Loaded:
@@ -136,16 +122,3 @@ def with_subscriptions(file: RelayConfig, stored: list[Subscription]) -> RelayCo
         return file
     fields = {name: getattr(file, name) for name in RelayConfig.model_fields}
     return RelayConfig.model_construct(**fields | {"subscriptions": (*file.subscriptions, *stored)})
-
-
-def _parsed(rows: Mapping[bytes, bytes]) -> tuple[dict[str, StoredSubscription], dict[str, str]]:
-    stored: dict[str, StoredSubscription] = {}
-    unusable: dict[str, str] = {}
-    for name, row in sorted(rows.items()):
-        try:
-            record = parse_record(name, row)
-        except StoreError as error:
-            unusable[name.decode(errors="replace")] = str(error)
-        else:
-            stored[record.name] = record
-    return stored, unusable

@@ -18,7 +18,8 @@ import structlog
 
 from relay.process.tasks import end_task
 from relay.process.timings import DEFAULTS
-from relay.rules.merge import View, endpoints_in, merged, view_of
+from relay.rules.checks import StoredChecks
+from relay.rules.merge import View, merged, opened_view
 from relay.rules.sources import StoredSources
 from relay.rules.stored_log import StoredLog
 from relay.store.driver.client import REDIS_ERRORS, retry_until_redis_answers
@@ -54,6 +55,7 @@ class MergedRules:
         self._file = file
         self._redis = redis
         self._stored = StoredSources(redis)
+        self._checks = StoredChecks()
         self._cipher = cipher
         self._poll_interval = poll_interval
         self._clock = clock
@@ -125,8 +127,7 @@ class MergedRules:
         has_ended = self._ends_ms is not None and self._ends_ms <= now_ms
         if not (is_due or has_ended or loaded is not self._merged_file):
             return
-        view = view_of(loaded.config, self._stored, self._cipher, now_ms)
-        view, endpoints = await endpoints_in(view, self._cipher, now_ms)
+        view, endpoints = await opened_view(loaded.config, self._stored, self._cipher, now_ms, self._checks)
         self._merged_file, self._view, self._ends_ms = loaded, view, view.next_end(now_ms)
         self._loaded = merged(loaded, view, endpoints) if endpoints else loaded
         self._log.note(view)

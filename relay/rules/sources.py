@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from relay.core.errors import StoreError
 from relay.store.driver.client import ask
+from relay.store.stored_subscriptions.record import parse_record
 from relay.store.teams.teams import StoredTeam
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from relay.core.config.teams import Team
     from relay.store.driver.client import Redis
+    from relay.store.stored_subscriptions.record import StoredSubscription
 
 
 class StoredSources:
@@ -28,6 +31,10 @@ class StoredSources:
         self._redis = redis
         self.rows: Mapping[bytes, bytes] = {}
         """Records of subscriptions by name, as they are stored."""
+        self.records: Mapping[str, StoredSubscription] = {}
+        """Parsed records by name; the same objects for as long as they do not change."""
+        self.damaged: Mapping[str, str] = {}
+        """The reasons why others cannot be parsed, by name."""
         self.teams: Mapping[str, Team] = {}
         """Teams by name."""
         self.are_lost = False
@@ -65,7 +72,17 @@ class StoredSources:
         self.are_lost = bool(self.rows) and revision is None and not rows
         if self.are_lost or rows == self.rows:
             return False
-        self.rows = rows
+        records, damaged = {}, {}
+        for key, row in sorted(rows.items()):
+            name = key.decode(errors="replace")
+            if self.rows.get(key) == row and name in self.records:
+                records[name] = self.records[name]
+                continue
+            try:
+                records[name] = parse_record(key, row)
+            except StoreError as error:
+                damaged[name] = str(error)
+        self.rows, self.records, self.damaged = rows, records, damaged
         return True
 
 

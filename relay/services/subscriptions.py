@@ -2,48 +2,57 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from relay.core.access.scopes import Scope
 from relay.core.errors import Conflict
 from relay.services.access import configured, subscriptions_of, unknown_subscription
+from relay.services.page import DEFAULT_LIMIT, Page, check_limit, cursor_of, place_of
 from relay.services.subscription_states import State as State  # noqa: PLC0414  of what this module returns
 from relay.services.subscription_states import SubscriptionState as SubscriptionState  # noqa: PLC0414
 from relay.services.subscription_states import states_of, unstarted
+from relay.store.driver.merged_streams import Place
 from relay.store.lanes.ledger import Ledger
 from relay.store.lanes.position import drop_lane, lane_names
 from relay.store.lanes.suspensions import Suspensions
 from relay.store.stored_subscriptions.hash import StoredSubscriptions
+from relay.store.topics.history import BEGINNING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from relay.core.access.principal import Principal
+    from relay.core.config.relay_toml import Subscription
     from relay.rules.merge import View
     from relay.services.context import Context
 
 
-async def list_states(
-    context: Context, principal: Principal, *, is_exact: bool = False, after: str = "", limit: int | None = None
-) -> list[SubscriptionState]:
+async def list_states(context: Context, principal: Principal, *, is_exact: bool = False) -> list[SubscriptionState]:
     """Return the state of each subscription, by name, also of those that the rules no longer have.
 
-    With `is_exact`, waiting events are counted where Redis's own number is in doubt, which may take seconds. Names
-    begin after `after`, and there are at most `limit`.
+    With `is_exact`, waiting events are counted where Redis's own number is in doubt, which may take seconds.
     """
     principal.require(Scope.READ)
-    view = await context.rules.view()
-    known, unusable = subscriptions_of(view.config, principal), _unusable(view, principal)
-    lanes = await lane_names(context.redis)
-    if not principal.is_operator:
-        lanes = [name for name in lanes if name in known or name in unusable]
-    chosen = [name for name in sorted({*known, *unusable, *lanes}) if name > after][:limit]
-    known = {name: known[name] for name in chosen if name in known}
-    lanes = sorted({*lanes} & {*chosen})
-    states = {state.name: state for state in await states_of(context, known, lanes, is_exact)}
-    return [
-        _unusable_state(view, name, unusable[name], states.get(name)) if name in unusable else states[name]
-        for name in chosen
-    ]
+    seen = await _seen(context, principal)
+    return await _states(context, seen, seen.names, is_exact=is_exact)
+
+
+async def search(
+    context: Context, principal: Principal, cursor: str | None = None, limit: int = DEFAULT_LIMIT
+) -> Page[SubscriptionState]:
+    """Return a page of the same list; only the lanes of its subscriptions are read.
+
+    Raises:
+        Invalid: the cursor or the limit is wrong.
+    """
+    principal.require(Scope.READ)
+    after, limit = place_of(cursor), check_limit(limit)
+    seen = await _seen(context, principal)
+    rest = [name for name in seen.names if after is None or name > after.name]
+    shown = rest[:limit]
+    following = cursor_of(Place(BEGINNING, shown[-1])) if len(rest) > limit else None
+    return Page(tuple(await _states(context, seen, shown)), following)
 
 
 async def get_state(context: Context, principal: Principal, name: str, *, is_exact: bool = False) -> SubscriptionState:
@@ -53,14 +62,11 @@ async def get_state(context: Context, principal: Principal, name: str, *, is_exa
         NotFound: there is none of that name, in the rules or in Redis.
     """
     principal.require(Scope.READ)
-    view = await context.rules.view()
-    known, unusable = subscriptions_of(view.config, principal), _unusable(view, principal)
-    lanes = await lane_names(context.redis)
-    if name not in known and name not in unusable and not (principal.is_operator and name in lanes):
-        raise unknown_subscription(name, known, "")
-    chosen = {name: known[name]} if name in known else {}
-    found = await states_of(context, chosen, [name] if name in lanes else [], is_exact)
-    return _unusable_state(view, name, unusable[name], *found) if name in unusable else found[0]
+    seen = await _seen(context, principal)
+    if name not in seen.names:
+        raise unknown_subscription(name, seen.known, "")
+    [state] = await _states(context, seen, [name], is_exact=is_exact)
+    return state
 
 
 async def pause(context: Context, principal: Principal, name: str, why: str = "") -> bool:
@@ -130,6 +136,45 @@ async def drop(
     if stored is not None:  # its name was kept for its team
         await StoredSubscriptions(context.redis).forget(name, stored.version)
     return owed
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The subscriptions that a principal sees."""
+
+    view: View
+    known: dict[str, Subscription]
+    """Subscriptions of the rules."""
+    unusable: dict[str, str]
+    """The reasons why others, made by the API, are not in force."""
+    lanes: list[str]
+
+    @property
+    def names(self) -> list[str]:
+        """All of them, and those that only Redis has."""
+        return sorted({*self.known, *self.unusable, *self.lanes})
+
+
+async def _seen(context: Context, principal: Principal) -> _Seen:
+    view = await context.rules.view()
+    known, unusable = subscriptions_of(view.config, principal), _unusable(view, principal)
+    lanes = await lane_names(context.redis)
+    if not principal.is_operator:
+        lanes = [name for name in lanes if name in known or name in unusable]
+    return _Seen(view, known, unusable, lanes)
+
+
+async def _states(
+    context: Context, seen: _Seen, names: Sequence[str], *, is_exact: bool = False
+) -> list[SubscriptionState]:
+    """Return the states of subscriptions that are seen, in the order of `names`."""
+    chosen = frozenset(names)
+    known = {name: seen.known[name] for name in names if name in seen.known}
+    lanes = [name for name in seen.lanes if name in chosen]
+    states = {state.name: state for state in await states_of(context, known, lanes, is_exact)}
+    for name in chosen & seen.unusable.keys():
+        states[name] = _unusable_state(seen.view, name, seen.unusable[name], states.get(name))
+    return [states[name] for name in names]
 
 
 def _unusable(view: View, principal: Principal) -> dict[str, str]:

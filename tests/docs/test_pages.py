@@ -133,7 +133,7 @@ def test_stream_fields_are_those_of_a_record() -> None:
         reconciled_at="2026-09-14T09:15:02Z",
     )
     event = decode(Dialect.V3, body, LINE).event
-    written = set(fields_of(event, 1, "another", body, "url 1 -")[::2])
+    written = set(fields_of(event, 1, "another", body, b"url 1 -")[::2])
     rows = page("deliveries.md").rows("Fields of a topic's stream")
     documented = {name for row in rows for name in re.findall(r"`(\w+)`", row[0])}
     assert written == documented - {"0", "1", "history"}

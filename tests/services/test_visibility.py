@@ -208,3 +208,6 @@ async def test_state_at_a_glance_is_the_counted_one(world: Context) -> None:
     }
     for each in glance:
         assert await subscriptions.get_state(world, OPERATOR, each.name) == each
+    first = await subscriptions.search(world, OPERATOR, limit=3)
+    rest = await subscriptions.search(world, OPERATOR, first.next, limit=3)
+    assert ([*first.items, *rest.items], rest.next) == (glance, None)

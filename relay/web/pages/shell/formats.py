@@ -42,7 +42,7 @@ def rate(value: float | None) -> str:
 
 def percent(part: float, whole: float) -> str:
     """Return a part in percent."""
-    return DASH if not whole else f"{100 * part / whole:.4g} %"
+    return DASH if not whole else f"{100 * part / whole:.3g} %"
 
 
 def size(value: float | None) -> str:

@@ -10,7 +10,7 @@ from relay.core.access.scopes import Scope
 from relay.core.config.fields import Name
 from relay.services import subscriptions
 from relay.services.subscriptions import State
-from relay.web.api.models import Input, Moment, Output, Page, Paging, Reason, after_of, part_of
+from relay.web.api.models import Input, Moment, Output, Page, Paging, Reason
 from relay.web.api.operation import Call, Tag, operation
 
 TAG = Tag("subscriptions", "Push subscriptions: who gets the events of a topic, and how that goes.")
@@ -63,9 +63,9 @@ class Look(Input):
 @operation("GET", "/subscriptions", tag=TAG, scope=Scope.READ)
 async def list_subscriptions(call: Call, query: Paging) -> Page[SubscriptionState]:
     """List the subscriptions that you may see."""
-    after, limit = after_of(query), query.limit + 1  # one more tells whether there is another page
-    states = await subscriptions.list_states(call.context, call.principal, after=after, limit=limit)
-    return part_of(states, query, SubscriptionState, lambda state: state.name)
+    page = await subscriptions.search(call.context, call.principal, query.cursor, query.limit)
+    states = [SubscriptionState.model_validate(state, from_attributes=True) for state in page.items]
+    return Page[SubscriptionState](items=states, next=page.next)
 
 
 @operation("GET", "/subscriptions/{subscription}", tag=TAG, scope=Scope.READ)
