@@ -152,30 +152,25 @@ class Page(Output, Generic[Item]):
         return f"{params[0].__name__}Page"
 
 
-def after_of(paging: Paging) -> str:
-    """Return the key after which a page of a list begins that is known as a whole.
-
-    Raises:
-        Invalid: the cursor is none of such a list.
-    """
-    if paging.cursor is None:
-        return ""
-    try:
-        return urlsafe_b64decode(paging.cursor.encode("ascii") + b"=" * (-len(paging.cursor) % 4)).decode()
-    except ValueError:
-        raise Invalid(Problem("cursor", "it is not one of this list; use the `next` of a page")) from None
-
-
 def part_of(items: Iterable[Any], paging: Paging, form: type[Item], key: Callable[[Any], str]) -> Page[Item]:
     """Return a page of a list that is known as a whole, in the order of its keys; the cursor is the last key.
 
     Raises:
         Invalid: it is not a cursor.
     """
-    after = after_of(paging)
+    after = _after(paging)
     rest = sorted(((key(item), item) for item in items if key(item) > after), key=lambda pair: pair[0])
     shown = rest[: paging.limit]
     following = urlsafe_b64encode(shown[-1][0].encode()).decode().rstrip("=") if len(rest) > len(shown) else None
     adapter = TypeAdapter(form)
     found = [adapter.validate_python(item, from_attributes=True) for _, item in shown]
     return Page[form](items=found, next=following)  # type: ignore[valid-type]
+
+
+def _after(paging: Paging) -> str:
+    if paging.cursor is None:
+        return ""
+    try:
+        return urlsafe_b64decode(paging.cursor.encode("ascii") + b"=" * (-len(paging.cursor) % 4)).decode()
+    except ValueError:
+        raise Invalid(Problem("cursor", "it is not one of this list; use the `next` of a page")) from None

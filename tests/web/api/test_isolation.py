@@ -164,13 +164,12 @@ async def test_subscriptions_come_in_pages(redis: Redis, redis_url: str, clock: 
     async with world(redis, redis_url, clock, tmp_path) as (found, http):
         headers = {"Authorization": f"Bearer {found.tokens['operator']}"}
         names: list[str] = []
-        cursor: str | None = ""
-        while cursor is not None:
-            query = {"limit": "2"} | ({"cursor": cursor} if cursor else {})
+        query: dict[str, str] | None = {"limit": "2"}
+        while query is not None:
             page = await (await http.get("/subscriptions", params=query, headers=headers)).json()
             assert len(page["items"]) <= 2
             names += [each["name"] for each in page["items"]]
-            cursor = page["next"]
+            query = {"limit": "2", "cursor": page["next"]} if page["next"] else None
         wrong = await http.get("/subscriptions", params={"cursor": "é"}, headers=headers)
     assert names == ["blue-hook", "blue-stored", "red-hook", "red-stored", "removed-hook"]
     assert wrong.status == 422
