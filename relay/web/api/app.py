@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from aiohttp import hdrs, web
 
-from relay.services.tokens import authenticate
+from relay.services.account.tokens import authenticate
 from relay.web.api.authentication import Authentication
 from relay.web.api.idempotency import REPLAYED, Answer, Claim, claimed
 from relay.web.api.inputs import read_inputs

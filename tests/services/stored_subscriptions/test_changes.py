@@ -11,10 +11,10 @@ from relay.core.access.scopes import Scope
 from relay.core.errors import Conflict, Forbidden, Invalid, NotFound, TooMany
 from relay.core.secret import new_key
 from relay.rules.current import Rules
-from relay.services import stored_subscriptions as service
-from relay.services import subscriptions
+from relay.services.account.teams import create_team
 from relay.services.context import Context
-from relay.services.teams import create_team
+from relay.services.deliveries import stored_subscriptions as service
+from relay.services.deliveries import subscriptions
 from relay.store import audit
 from relay.store.stored_subscriptions import hash as stored
 from relay.store.teams.teams import stored_teams
@@ -197,7 +197,7 @@ async def test_deleted_name_stays_its_teams(context: Context) -> None:
 
 
 async def test_limits(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relay.services.stored_subscriptions.changes.MAX_PER_TEAM", 1)
+    monkeypatch.setattr("relay.services.deliveries.stored_subscriptions.changes.MAX_PER_TEAM", 1)
     await service.create(context, SALES, table("one"))
     with pytest.raises(TooMany, match="the team has"):
         await service.create(context, SALES, table("two"))

@@ -8,8 +8,8 @@ from aiohttp import web
 from pydantic import Field
 
 from relay.core.access.scopes import Scope
-from relay.services.pull.listen_secret import listen_secret
-from relay.services.pull.tail import Tail, tail
+from relay.services.topics.pull.listen_secret import listen_secret
+from relay.services.topics.pull.tail import Tail, tail
 from relay.web.api.models import DurationText, Input, Output
 from relay.web.api.operation import EVENT_STREAM, Call, operation
 from relay.web.api.resources.pull import TAG, TopicPath

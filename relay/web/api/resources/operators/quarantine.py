@@ -9,8 +9,8 @@ from pydantic import Field
 from relay.core.access.scopes import Scope
 from relay.core.config.fields import Line
 from relay.core.event_filter import EventFilter
-from relay.services import quarantine
-from relay.services.history.view import shown_body
+from relay.services.operators import quarantine
+from relay.services.topics.history.view import shown_body
 from relay.web.api.filters import Period, Text
 from relay.web.api.models import Input, Moment, Output, Page, Paging, Why, ms_of
 from relay.web.api.operation import Call, Tag, operation
