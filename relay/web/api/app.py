@@ -85,7 +85,7 @@ class _Api:
         async def handle(request: web.Request) -> web.StreamResponse:
             renew = partial(self._authentication.principal, self._context, request)
             principal = await renew()
-            self._rates.take(principal.token or principal.name)
+            self._rates.take(principal)
             if operation.is_for_operators and operation.scope is not None:
                 principal.require_operator(operation.scope)
             elif operation.scope is not None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from relay.config.settings import Settings
+    from relay.rules.merge import View
     from relay.store.driver.client import Redis
     from tests.support import Clock
 
@@ -228,7 +230,7 @@ async def test_damaged_record_can_be_deleted(context: Context, redis: Redis) -> 
 
 async def test_team_of_the_api_has_subscriptions_until_it_is_gone(context: Context) -> None:
     await create_team(context, OPERATOR, "late", ["messages"])
-    await service.create(context, OPERATOR, table(team="late"))
+    await service.create(context, OPERATOR, table(team="late", url="http://late.example/"))
     with pytest.raises(Invalid, match='not granted the topic "everything"'):
         await service.change(context, OPERATOR, "crm", {"topic": "everything"})
     assert await names(context) == {"bot", "crm"}
@@ -237,3 +239,28 @@ async def test_team_of_the_api_has_subscriptions_until_it_is_gone(context: Conte
         await service.find(context, OPERATOR, "crm")
     ).unusable == 'team: there is no team "late" (teams: sales, ops)'
     assert await names(context) == {"bot"}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "127\u30020\u30020\u30021"])
+async def test_team_cannot_name_the_loopback_of_the_relay(context: Context, host: str) -> None:
+    await create_team(context, OPERATOR, "late", ["messages"])
+    late = replace(SALES, team="late")
+    with pytest.raises(Invalid, match="the relay's own machine"):
+        await service.create(context, late, table(url=f"http://{host}:6379/"))
+    await service.create(context, late, table(url="http://late.example/"))
+    with pytest.raises(Invalid, match="the relay's own machine"):
+        await service.change(context, late, "crm", {"url": f"http://{host}:6379/"})
+
+
+async def test_worker_refuses_a_team_the_loopback_it_was_not_listed(context: Context) -> None:
+    view = await context.rules.view()
+    assert view.egress_of(None).refusal("localhost", ip_address("127.0.0.1")) is None
+    assert view.egress_of("sales").refusal("localhost", ip_address("127.0.0.1")) is None  # its egress lists it
+    late = (await _with_team(context, "late")).egress_of("late")
+    assert "own machine" in str(late.refusal("localhost", ip_address("127.0.0.1")))
+    assert late.refusal("hooks.example.com", ip_address("192.0.2.1")) is None
+
+
+async def _with_team(context: Context, name: str) -> View:
+    await create_team(context, OPERATOR, name, ["messages"])
+    return await context.rules.view()

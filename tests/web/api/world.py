@@ -44,6 +44,7 @@ secret = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 name = "{team}"
 topics = ["{team}-topic"]
 contact = "#{team}"
+egress = ["127.0.0.1"]
 """
     for team, line in ((RED, "+16465550101"), (BLUE, "+16465550102"))
 )

@@ -31,9 +31,12 @@ async def authenticate(context: Context, text: str, source: str) -> Principal | 
     return None if found is None else await _principal(context, found, source)
 
 
-async def principal_of(context: Context, token_id: str, source: str) -> Principal | None:
-    """Return the bearer of a token that was proved before, such as by a session; None if it is not valid any more."""
-    found = await find_valid(context.redis, token_id, None, source, context.now_ms)
+async def principal_of(context: Context, token_id: str, source: str, digest: str | None = None) -> Principal | None:
+    """Return the bearer of a token that was proved before, such as by a session; None if it is not valid any more.
+
+    `digest` is that of the secret by which it was proved, which a rotation ends; None if it was not by one.
+    """
+    found = await find_valid(context.redis, token_id, digest, source, context.now_ms)
     return None if found is None else await _principal(context, found, source)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from relay.core.access.scopes import Scope
 from relay.core.access.token_text import new_token
-from relay.core.errors import Conflict, Forbidden, Invalid, NotFound, Problem
+from relay.core.errors import Conflict, Forbidden, Invalid, NotFound, Problem, TooMany
 from relay.services.account.teams import find_team
 from relay.services.account.tokens.state import NewToken, described, state_of, validity
 from relay.store.teams.tokens import Token, last_use, last_uses, tokens
@@ -31,6 +31,8 @@ MIN_LIFETIME, MAX_LIFETIME = 60.0, 3650 * DAY
 """Bounds of both, seconds; an overlap may also be 0."""
 
 MAX_LABEL = 64
+MAX_TOKENS = 200
+"""Valid tokens of a team that its own tokens may make. Those that ended make room, the oldest first, beyond as many."""
 
 
 async def create_token(  # noqa: PLR0913  what a token has
@@ -51,6 +53,7 @@ async def create_token(  # noqa: PLR0913  what a token has
         Forbidden: the principal lacks the scope `admin`, or one that the token would have.
         NotFound: there is no such team.
         Invalid: the label, the scopes or the lifetime are wrong.
+        TooMany: the principal is a team's, which has too many.
     """
     principal.require(Scope.ADMIN)
     chosen = frozenset(scopes)
@@ -62,6 +65,7 @@ async def create_token(  # noqa: PLR0913  what a token has
     ):
         raise NotFound(f'no team "{team}"')
     expires_ms = await _end_of(context, principal, chosen, lifetime)
+    surplus = [] if principal.is_operator else await _make_room(context, principal)
     secret = new_token()
     token = Token(
         id=secret.id,
@@ -77,6 +81,8 @@ async def create_token(  # noqa: PLR0913  what a token has
     await context.record(principal, "token create", described(token), why=why)
     if not await tokens(context.redis).add(token.id, token):
         raise Conflict("the new token's id is taken; try again")
+    for token_id in surplus:
+        await tokens(context.redis).delete(token_id, context.redis.key.tokens_used)
     return NewToken(state_of(token, None, context.now_ms), str(secret))
 
 
@@ -175,6 +181,20 @@ async def rotate_token(
         raise _unknown(token_id)
     state = state_of(rotated, await last_use(context.redis, token_id), context.now_ms)
     return NewToken(state, str(secret), rotated.former_until_ms)
+
+
+async def _make_room(context: Context, principal: Principal) -> list[str]:
+    """Return the ids of the team's tokens that ended and make room for a new one.
+
+    Raises:
+        TooMany: the team has too many valid ones.
+    """
+    held = [token for token in (await tokens(context.redis).all()).values() if token.team == principal.team]
+    ended = [token for token in held if not token.is_valid(context.now_ms)]
+    if len(held) - len(ended) >= MAX_TOKENS:
+        raise TooMany(f"the team has {MAX_TOKENS} valid tokens; revoke those that are not used")
+    ended.sort(key=lambda token: token.created_ms)
+    return [token.id for token in ended[: max(len(ended) - MAX_TOKENS, 0)]]
 
 
 async def _owned(context: Context, principal: Principal, token_id: str) -> Token:
