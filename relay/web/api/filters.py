@@ -29,7 +29,7 @@ class EventCriteria(Period):
     type: Pattern | None = None
     """A type of events, or a pattern such as `message.*`."""
     line: Line | None = None
-    """One of our numbers, in E.164."""
+    """A number of ours, in E.164."""
     event: Text | None = None
     """The id of an event."""
     chat: Text | None = None
@@ -55,7 +55,7 @@ class AttemptCriteria(Period):
     type: Pattern | None = None
     """A type of events, or a pattern such as `message.*`."""
     line: Line | None = None
-    """One of our numbers, in E.164."""
+    """A number of ours, in E.164."""
     event: Text | None = None
     """The id of an event."""
     chat: Text | None = None

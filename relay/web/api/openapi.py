@@ -15,7 +15,7 @@ from relay.web.api import idempotency, problems
 from relay.web.api.operation import EVENT_STREAM, JSON, Versions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pydantic.json_schema import JsonSchemaMode
 
@@ -35,7 +35,8 @@ _DESCRIPTION = (
 
 _PAGE = re.compile(r"\bPage_(\w+?)_(?=\")")
 
-_QUALIFIED = re.compile(r"\brelay__(?:\w+?__)*?([a-z]+)__([A-Z]\w*)(?=\")")
+
+_REFERENCE = re.compile(rf'"{_SCHEMAS}([^"]+)"')
 
 _Json = dict[str, Any]
 _Key = tuple[str, str]
@@ -93,13 +94,22 @@ def _schemas(operations: Sequence[Operation]) -> tuple[dict[_Key, Any], _Json]:
             wanted.append(((operation.id, "result"), "serialization", operation.result))
     found, extra = TypeAdapter.json_schemas(wanted, ref_template=_SCHEMAS + "{model}")
     schemas = {key: _named(schema) for (key, _), schema in found.items()}
-    return schemas, _named(extra.get("$defs", {}))
+    definitions = _named(extra.get("$defs", {}))
+    used, found_now = set[str](), _references(schemas.values())
+    while found_now:
+        used |= found_now
+        found_now = _references(definitions[name] for name in found_now) - used
+    return schemas, {name: definition for name, definition in definitions.items() if name in used}
+
+
+def _references(schemas: Iterable[Any]) -> set[str]:
+    """Return the names of the models to which schemas refer."""
+    return set(_REFERENCE.findall(to_json(list(schemas)).decode()))
 
 
 def _named(schema: Any) -> Any:
-    """Return a schema with short names: `TopicPage` is a page of topics, `ReplaysState` one of two enums `State`."""
-    text = _PAGE.sub(r"\1Page", to_json(schema).decode())
-    return from_json(_QUALIFIED.sub(lambda found: found[1].capitalize() + found[2], text))
+    """Return a schema in which a page is named after its items: `TopicPage`."""
+    return from_json(_PAGE.sub(r"\1Page", to_json(schema).decode()))
 
 
 def _operation(operation: Operation, schemas: dict[_Key, Any], definitions: _Json) -> _Json:

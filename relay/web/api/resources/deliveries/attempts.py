@@ -19,7 +19,7 @@ TAG = Tag("attempts", "What was sent to push subscriptions, and what they answer
 
 
 class Attempt(Output):
-    """One POST to a subscriber."""
+    """A POST to a subscriber."""
 
     subscription: str
     topic: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from relay.core.access.scopes import Scope
 from relay.core.config.fields import Line, Name, Pattern
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from relay.store.topics.replays import Replay as Found
 
 TAG = Tag("replays", "A topic's history, sent to a push subscription again.")
+
+
+StateName = Annotated[State, WithJsonSchema({"type": "string", "enum": [str(state) for state in State]})]
 
 
 class ReplayPath(Input):
@@ -76,7 +79,7 @@ class Replay(Output):
     to: str
     by: str
     """The name of who started it."""
-    state: State
+    state: StateName
     reason: str
     """The reason for its end; empty if there is none."""
     waits: bool

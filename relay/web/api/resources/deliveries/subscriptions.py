@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated
+
+from pydantic import Field, WithJsonSchema
 
 from relay.core.access.scopes import Scope
 from relay.core.config.fields import Name
@@ -12,6 +14,9 @@ from relay.web.api.models import Input, Moment, Output, Page, Paging, Reason
 from relay.web.api.operation import Call, Tag, operation
 
 TAG = Tag("subscriptions", "Push subscriptions: who gets the events of a topic, and how that goes.")
+
+
+StateName = Annotated[State, WithJsonSchema({"type": "string", "enum": [str(state) for state in State]})]
 
 
 class SubscriptionPath(Input):
@@ -28,7 +33,7 @@ class SubscriptionState(Output):
     """Its topic; of a removed one, the last that it read."""
     team: str | None
     """The team that owns it; null if operators do."""
-    state: State
+    state: StateName
     why: str
     """The reason of the state; empty if there is none."""
     since: Moment | None = Field(validation_alias="since_ms")
@@ -49,7 +54,7 @@ class SubscriptionState(Output):
 
 
 class Look(Input):
-    """How a subscription is looked at."""
+    """The depth of looking at a subscription."""
 
     exact: bool = False
     """Count what waits where Redis's own number is in doubt."""

@@ -66,7 +66,7 @@ class Ledger(Output):
 
 
 class LedgerQuery(Input):
-    """How the ledger is read."""
+    """The depth of reading the ledger."""
 
     exact: bool = False
     """Count what waits where Redis's own number is in doubt."""

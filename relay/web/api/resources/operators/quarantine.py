@@ -83,11 +83,11 @@ class Retried(Output):
     """The result of a retry."""
 
     accepted: int
-    """Those that could be parsed now."""
+    """Bodies that could be parsed now."""
     repeats: int
-    """Those whose event was accepted before."""
+    """Bodies whose event was accepted before."""
     unreadable: int
-    """Those that stay in quarantine."""
+    """Bodies that stay in quarantine."""
 
 
 class DroppedBodies(Output):

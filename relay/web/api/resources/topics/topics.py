@@ -54,7 +54,7 @@ class Topic(Output):
 
 
 class TopicQuery(Input):
-    """How a topic is looked at."""
+    """The depth of looking at a topic."""
 
     exact: bool = False
     """Count the lags, which reads what no group has read."""
