@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
 
 from relay.web.api import idempotency, problems
-from relay.web.api.operation import EVENT_STREAM, JSON, Versions
+from relay.web.api.operation import EVENT_STREAM, JSON, Versions, shows_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -61,7 +61,9 @@ def document(operations: Sequence[Operation]) -> OpenAPI:
     }
     paths: dict[str, _Json] = {}
     for operation in operations:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schemas, definitions)
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(
+            operation, operations, schemas, definitions
+        )
     statuses = sorted({status for operation in operations for status in operation.errors})
     return OpenAPI.model_validate(
         {
@@ -112,7 +114,9 @@ def _named(schema: Any) -> Any:
     return from_json(_PAGE.sub(r"\1Page", to_json(schema).decode()))
 
 
-def _operation(operation: Operation, schemas: dict[_Key, Any], definitions: _Json) -> _Json:
+def _operation(
+    operation: Operation, operations: Sequence[Operation], schemas: dict[_Key, Any], definitions: _Json
+) -> _Json:
     responses = {str(operation.status): _success(operation, schemas.get((operation.id, "result")))}
     for status in sorted(operation.errors):
         responses[str(status)] = {"$ref": f"#/components/responses/{_problem_name(status)}"}
@@ -123,7 +127,7 @@ def _operation(operation: Operation, schemas: dict[_Key, Any], definitions: _Jso
         "description": _description(operation),
         "responses": responses,
     }
-    if parameters := [*_parameters(operation, schemas, definitions)]:
+    if parameters := [*_parameters(operation, operations, schemas, definitions)]:
         made["parameters"] = parameters
     if (body := schemas.get((operation.id, "body"))) is not None:
         made["requestBody"] = {"content": {JSON: {"schema": body}}, "required": True}
@@ -138,7 +142,9 @@ def _description(operation: Operation) -> str:
     return f"{operation.description} {needs}".strip()
 
 
-def _parameters(operation: Operation, schemas: dict[_Key, Any], definitions: _Json) -> Iterator[_Json]:
+def _parameters(
+    operation: Operation, operations: Sequence[Operation], schemas: dict[_Key, Any], definitions: _Json
+) -> Iterator[_Json]:
     for place in ("path", "query"):
         if (reference := schemas.get((operation.id, place))) is None:
             continue
@@ -154,7 +160,7 @@ def _parameters(operation: Operation, schemas: dict[_Key, Any], definitions: _Js
             {"type": "string", "pattern": idempotency.PATTERN},
         )
     if operation.versions is Versions.CHECKED:
-        text = "The ETag of what is changed, or `*`."
+        text = f"The ETag of what is changed, which `{shows_version(operation, operations)}` shows, or `*`."
         yield _parameter(hdrs.IF_MATCH, "header", text, {"type": "string"}, is_required=True)
 
 

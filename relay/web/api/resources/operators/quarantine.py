@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from relay.core.access.scopes import Scope
-from relay.core.config.fields import Line
 from relay.core.event_filter import EventFilter
 from relay.services import quarantine
-from relay.web.api.filters import Period, Text
+from relay.web.api.filters import LineText, Period, Text
 from relay.web.api.models import Input, Moment, Output, Page, Paging, Why, ms_of
 from relay.web.api.operation import Call, Tag, operation
 
@@ -51,7 +50,7 @@ class QuarantinedInFull(Quarantined):
 class Criteria(Period):
     """Criteria that are combined with "and"."""
 
-    line: Line | None = None
+    line: LineText | None = None
     reason: Text | None = None
     """A part of the reason."""
     id: EntryId | None = None
