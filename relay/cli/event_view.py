@@ -62,7 +62,7 @@ def print_story(story: EventStory, view: View, *, body: bool) -> None:
             _row(label, _neighbour_text(neighbour))
     if body:
         _title("Body")
-        say(f"  {event.body.text if event.body.text is not None else 'hidden (RELAY_HIDE_BODIES)'}")
+        say(f"  {event.body}")
     for note in story.notes:
         say("")
         _wrapped(note, "", "")

@@ -111,7 +111,7 @@ async def test_body_is_shown_when_asked_and_hidden_by_the_setting(monkeypatch: p
     assert "+13035550188" not in (await invoke_beside("event", "e-1")).out
     monkeypatch.setenv("RELAY_HIDE_BODIES", "true")
     hidden = await invoke_beside("event", "e-1", "--body")
-    assert "hidden (RELAY_HIDE_BODIES)" in hidden.out
+    assert "105 bytes, hidden by RELAY_HIDE_BODIES" in hidden.out
     assert (await invoke_beside("event", "e-1", "--json")).json["body"] == {"size": 105, "text": None}
 
 
@@ -172,3 +172,15 @@ async def test_tail_shows_events_until_it_is_interrupted(redis: Redis) -> None:
         process.send_signal(signal.SIGINT)
         rest = await ended(process)
     assert (rest.code, rest.out, rest.err) == (130, "", "")
+
+
+async def test_bodies_of_dead_letters_and_quarantine_are_hidden(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    await redis.sadd(KEYS.lanes, "bot")  # type: ignore[misc]
+    await redis.xadd(KEYS.lane("bot", "dead"), {"id": "e-1", "body": "private", "dead_topic": "support"})
+    await redis.xadd(KEYS.quarantine, {"at": 1, "dialect": "v3", "line": "", "reason": "not JSON", "body": "private"})
+    for hides in (False, True):
+        monkeypatch.setenv("RELAY_HIDE_BODIES", str(hides).lower())
+        for group in ("dead", "quarantine"):
+            for form in ((), ("--json",)):
+                text = (await invoke_beside(group, "show", *form)).out
+                assert ("private" in text, "7 bytes, hidden by RELAY_HIDE_BODIES" in text) == (not hides, hides)

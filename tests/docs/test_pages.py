@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -216,3 +217,9 @@ def test_every_page_is_reachable_from_the_readme() -> None:
         targets = {(each.path.parent / link.split("#")[0]).resolve() for link in each.links() if "://" not in link}
         pending += [Page(path) for path in targets if path.suffix == ".md" and path not in seen and path.parent == DOCS]
     assert set(DOCS.glob("*.md")) - {DOCS / "README.md"} <= seen
+
+
+def test_no_row_and_no_change_is_listed_twice() -> None:
+    items = re.split(r"\n(?=\* |#)", page("changes.md").text)
+    rows = [line for line in page("README.md").text.splitlines() if line.startswith("| [")]
+    assert [each for each, times in Counter([*items, *rows]).items() if times > 1] == []

@@ -23,6 +23,10 @@ class Body:
     text: str | None
     """None if bodies are hidden (`RELAY_HIDE_BODIES`)."""
 
+    def __str__(self) -> str:
+        """Return the text, or its size in place of it."""
+        return f"{self.size} bytes, hidden by RELAY_HIDE_BODIES" if self.text is None else self.text
+
 
 @dataclass(frozen=True, slots=True)
 class Place:

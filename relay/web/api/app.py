@@ -178,9 +178,9 @@ async def _problems(request: web.Request, handler: Handler) -> web.StreamRespons
         response = await handler(request)
     except web.HTTPException as error:
         response = respond(http_problem(error), request[_id_key])
-    except ConnectionError:
-        raise
     except Exception as error:
+        if request.transport is None or request.transport.is_closing():
+            raise  # the client is gone
         problem = problem_of(error)
         if problem is None:
             log.exception("api.error", method=request.method, path=request.path, request_id=request[_id_key])

@@ -164,15 +164,19 @@ def part_of(items: Iterable[Any], paging: Paging, form: type[Item], key: Callabl
     Raises:
         Invalid: it is not a cursor.
     """
-    after = None
-    if paging.cursor is not None:
-        try:
-            after = urlsafe_b64decode(paging.cursor.encode("ascii") + b"=" * (-len(paging.cursor) % 4)).decode()
-        except ValueError:
-            raise Invalid(Problem("cursor", "it is not one of this list; use the `next` of a page")) from None
-    rest = sorted(((key(item), item) for item in items if after is None or key(item) > after), key=lambda pair: pair[0])
+    after = _after(paging)
+    rest = sorted(((key(item), item) for item in items if key(item) > after), key=lambda pair: pair[0])
     shown = rest[: paging.limit]
     following = urlsafe_b64encode(shown[-1][0].encode()).decode().rstrip("=") if len(rest) > len(shown) else None
     adapter = TypeAdapter(form)
     found = [adapter.validate_python(item, from_attributes=True) for _, item in shown]
     return Page[form](items=found, next=following)  # type: ignore[valid-type]
+
+
+def _after(paging: Paging) -> str:
+    if paging.cursor is None:
+        return ""
+    try:
+        return urlsafe_b64decode(paging.cursor.encode("ascii") + b"=" * (-len(paging.cursor) % 4)).decode()
+    except ValueError:
+        raise Invalid(Problem("cursor", "it is not one of this list; use the `next` of a page")) from None

@@ -63,7 +63,7 @@ async def measure(scale: Scale, sheet: Sheet) -> None:
         letter = await _bury(stage, scale.buried, scale.subscriptions)
         await stage.redis.xgroup_create(KEYS.topic("everything"), "bench.group", "0")
         await stage.at_rest()
-        event = f"e-{scale.listed // 2}"
+        event = f"e-{scale.listed - 50}"  # an older one is searched for in steps
         names = {
             "topic": "everything",
             "subscription": "team-0",

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _LIMIT = 50
 _ROWS_A_SECOND = 20
+_SECONDS_OF_LATEST = 0.01
+_SECONDS = 0.06  # of one step of a search by id; the page goes on with the next by itself
 _SHOWN = 64 * 1024  # characters of a body
 _FIELDS = ("topic", "type", "line", "handle", "chat", "message", "since", "until")
 
@@ -49,7 +51,8 @@ async def show(page: Page) -> web.StreamResponse:
     """Show the story of an event."""
     event_id = page.named("id")
     try:
-        story = await events.story(page.context, page.principal, event_id, fields.text(page.query, "cursor"))
+        cursor = fields.text(page.query, "cursor")
+        story = await events.story(page.context, page.principal, event_id, cursor, seconds=_SECONDS)
     except NotFoundYet as error:
         return page.show("event_not_yet.html", status=404, event_id=event_id, error=error)
     states = await all_states(page)
@@ -91,7 +94,8 @@ async def tail(page: Page) -> web.StreamResponse:
 async def latest(page: Page, topic: str) -> tuple[EventView, ...]:
     """Return the newest events of a topic."""
     with suppress(NotFound, asyncio.TimeoutError):
-        found = await events.search(page.context, page.principal, EventQuery(topic=topic), limit=15)
+        query = EventQuery(topic=topic)
+        found = await events.search(page.context, page.principal, query, limit=15, seconds=_SECONDS_OF_LATEST)
         return found.events
     return ()
 

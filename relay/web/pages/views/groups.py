@@ -16,9 +16,16 @@ if TYPE_CHECKING:
     from relay.web.pages.shell.page import Page
 
 
+_SHOWN = 200
+"""Groups of a page: a relay has few."""
+
+
 async def list_(page: Page) -> web.StreamResponse:
     """List the pull groups."""
-    return page.show("groups.html", groups=await groups.list_groups(page.context, page.principal))
+    who = page.principal
+    key = ("groups", who.team, who.topics, who.scopes)
+    found = await page.site.live.shared(key, lambda: groups.list_groups(page.context, who))
+    return page.show("groups.html", groups=found[:_SHOWN], total=len(found))
 
 
 async def show(page: Page) -> web.StreamResponse:

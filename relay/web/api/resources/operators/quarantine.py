@@ -9,6 +9,7 @@ from pydantic import Field
 from relay.core.access.scopes import Scope
 from relay.core.event_filter import EventFilter
 from relay.services import quarantine
+from relay.services.history.view import shown_body
 from relay.web.api.filters import LineText, Period, Text
 from relay.web.api.models import Input, Moment, Output, Page, Paging, Why, ms_of
 from relay.web.api.operation import Call, Tag, operation
@@ -108,7 +109,8 @@ async def list_quarantine(call: Call, query: QuarantineQuery) -> Page[Quarantine
 async def get_quarantined(call: Call, path: EntryPath) -> QuarantinedInFull:
     """Get a quarantined webhook with its body."""
     found = await quarantine.get(call.context, call.principal, path.entry)
-    return QuarantinedInFull.model_validate({**_shown(found), "body": found.body.decode(errors="replace")})
+    body = str(shown_body(call.context.settings, found.body))
+    return QuarantinedInFull.model_validate({**_shown(found), "body": body})
 
 
 @operation("POST", "/quarantine/retry", tag=TAG, scope=Scope.ADMIN, operators_only=True, idempotent=True)
