@@ -11,8 +11,11 @@ from openapi_pydantic import OpenAPI
 from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
 
+from relay.core.durations import format_duration
 from relay.web.api import idempotency, problems
+from relay.web.api.models import DURATION_PATTERN
 from relay.web.api.operation import EVENT_STREAM, JSON, Versions, shows_version
+from relay.web.api.reference.meanings import MEANINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -96,7 +99,7 @@ def _schemas(operations: Sequence[Operation]) -> tuple[dict[_Key, Any], _Json]:
             wanted.append(((operation.id, "result"), "serialization", operation.result))
     found, extra = TypeAdapter.json_schemas(wanted, ref_template=_SCHEMAS + "{model}")
     schemas = {key: _named(schema) for (key, _), schema in found.items()}
-    definitions = _named(extra.get("$defs", {}))
+    definitions = {name: _described(model) for name, model in _named(extra.get("$defs", {})).items()}
     used, found_now = set[str](), _references(schemas.values())
     while found_now:
         used |= found_now
@@ -112,6 +115,23 @@ def _references(schemas: Iterable[Any]) -> set[str]:
 def _named(schema: Any) -> Any:
     """Return a schema in which a page is named after its items: `TopicPage`."""
     return from_json(_PAGE.sub(r"\1Page", to_json(schema).decode()))
+
+
+def _described(model: _Json) -> _Json:
+    """Return a model all of whose fields have a description, and each default as a request would have it."""
+    if "properties" not in model:
+        return model or {"description": "Any JSON value."}
+    fields = {name: _field(name, schema) for name, schema in model["properties"].items()}
+    return {"description": "A part of a list.", **model, "properties": fields}
+
+
+def _field(name: str, schema: _Json) -> _Json:
+    forms = [schema, *schema.get("anyOf", ())]
+    text = next((form["description"] for form in forms if "description" in form), MEANINGS.get(name))
+    made = dict(schema) if text is None else {**schema, "description": " ".join(text.split())}
+    if isinstance(made.get("default"), float) and any(form.get("pattern") == DURATION_PATTERN for form in forms):
+        made["default"] = format_duration(made["default"])
+    return made
 
 
 def _operation(
@@ -177,7 +197,7 @@ def _without_null(schema: _Json) -> _Json:
     some = [option for option in schema.get("anyOf", ()) if option != {"type": "null"}]
     if len(some) == 1:
         del rest["anyOf"]
-        return {**rest, **some[0]}
+        return {**rest, **{name: value for name, value in some[0].items() if name != "description"}}
     return rest
 
 

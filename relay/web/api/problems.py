@@ -65,6 +65,7 @@ class FieldError(BaseModel):
     field: str
     """Its place in the body, the query or the head, such as `retry.0`, `limit` or `If-Match`."""
     message: str
+    """The mistake."""
 
 
 class ProblemDetails(BaseModel):
@@ -77,6 +78,7 @@ class ProblemDetails(BaseModel):
     title: str
     """The kind of error in words; the same for each error of a kind."""
     status: int
+    """The HTTP status."""
     detail: str
     """The present cause, and what to do."""
     instance: str

@@ -28,6 +28,7 @@ class ListenSecret(Output):
     """The secret of `relay listen`."""
 
     secret: str
+    """`whsec_...`, as the secret of a subscription."""
 
 
 class TailQuery(Input):

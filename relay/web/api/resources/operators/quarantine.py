@@ -32,11 +32,15 @@ class Quarantined(Output):
     """A webhook that could not be parsed."""
 
     id: str
+    """Its id in the quarantine."""
     at: Moment
     """Time of arrival."""
     dialect: str
+    """Linq's API that sent it: `v3` or `v2`."""
     line: str | None
+    """The number of ours in its URL; null for none."""
     reason: str
+    """The reason why it cannot be parsed."""
     bytes: int
     """The size of its body."""
 
@@ -55,6 +59,7 @@ class Criteria(Period):
     reason: Text | None = None
     """A part of the reason."""
     id: EntryId | None = None
+    """The id in the quarantine."""
 
     def as_filter(self, now_ms: int) -> EventFilter:
         """Return the filter of the services."""
@@ -94,6 +99,7 @@ class DroppedBodies(Output):
     """The result of dropping."""
 
     dropped: int
+    """The number of webhooks that are gone."""
 
 
 @operation("GET", "/quarantine", tag=TAG, scope=Scope.READ, operators_only=True)
