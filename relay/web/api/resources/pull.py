@@ -95,6 +95,7 @@ class AcknowledgeBody(Input):
     up_to: Annotated[str, Field(max_length=60)] | None = None
     """The receipt of the last of all events that `member` has."""
     member: Name = "http"
+    """The reader that has the events, for `up_to`."""
 
 
 class ExtendBody(Input):
@@ -124,6 +125,7 @@ class PulledBatch(Output):
     """The events that a reader has received."""
 
     events: list[PulledEvent]
+    """In the order of acceptance: first those that are delivered again."""
     cursor: str | None
     """For `ack` of the next request; null without events."""
     group: Literal["joined", "created", "restored"]

@@ -67,6 +67,7 @@ class Preview(Output):
     first: Moment | None
     """Time of routing of the first event of the period."""
     last: Moment | None
+    """Time of routing of the last event of the period."""
     is_cut: bool
     """True if the topic no longer holds everything since the beginning of the period."""
 
@@ -75,24 +76,32 @@ class Replay(Output):
     """A replay and its progress."""
 
     id: str
+    """Its id."""
     topic: str
     to: str
+    """The push subscription."""
     by: str
     """The name of who started it."""
     state: StateName
+    """`running`, or how it ended."""
     reason: str
     """The reason for its end; empty if there is none."""
     waits: bool
     """True if it runs, and its subscription does not deliver."""
     rate: float
+    """Events a second, at most."""
     matching: int
     """The number of events that it sends."""
     seen: int
     """The number of events that it has processed, of `events`."""
     events: int
+    """The number of events in the period."""
     sent: int
+    """The number of events that were queued for the subscription."""
     started: Moment
+    """When it was ordered."""
     ended: Moment | None
+    """When it ended; null while it runs."""
 
 
 @operation("POST", "/replays/preview", tag=TAG, scope=Scope.REPLAY, errors={404})
