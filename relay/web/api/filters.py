@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from relay.core.config.fields import Line, Pattern
 from relay.core.delivery.outcome import Outcome
 from relay.core.event_filter import EventFilter
+from relay.linq.payloads.handles import normalised_handle
 from relay.web.api.models import PLUS, Input, When, ms_of
 
 Text = Annotated[str, Field(min_length=1, max_length=256)]
 LineText = Annotated[Line, PLUS]
-HandleText = Annotated[Text, PLUS]
+HandleText = Annotated[Text, PLUS, AfterValidator(normalised_handle)]
 
 
 class Period(Input):
@@ -49,6 +50,16 @@ class EventCriteria(Period):
             since_ms=ms_of(self.since, now_ms),
             until_ms=ms_of(self.until, now_ms),
         )
+
+
+def check_choice(chosen: bool, every: bool, names: str) -> None:  # noqa: FBT001  two answers, and nothing else
+    """Refuse to change everything unless it was asked for, as the command line does.
+
+    Raises:
+        ValueError: nothing is chosen.
+    """
+    if not chosen and not every:
+        raise ValueError(f'choose with {names}, or "all": true')
 
 
 class AttemptCriteria(Period):

@@ -63,6 +63,7 @@ async def test_created_one_is_in_force_and_its_secret_shown_once(context: Contex
         ({"url": "http://a..b.sales.example/"}, "url", "host of the url"),
         ({"secret": "env:RELAY_SECRET_KEY"}, "secret", "write the value itself"),
         ({"secret": "short"}, "secret.0", "whsec_"),
+        ({"secret": "whsec_c2hvcnQ="}, "secret.0", "has 5 bytes, at least 16"),
         ({"headers": {"X-Key": "file:/etc/shadow"}}, "headers.X-Key", "write the value itself"),
         ({"headers": {"Relay-Topic": "x"}}, "headers", "cannot be overridden"),
         ({"headers": {"X-Key": "a\nb"}}, "headers.X-Key", "one line"),

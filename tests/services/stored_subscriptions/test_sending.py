@@ -37,7 +37,7 @@ async def test_sample_passes_the_filters_of_its_subscription(context: Context) -
     assert (sent.event_type, sent.line) == ("message.read", "+16465550124")
     with pytest.raises(Invalid, match=r"crm filters it out: type .* matches none"):
         await service.send_test(context, SALES, "crm", "message.sent")
-    with pytest.raises(Invalid, match=r'there is no sample of "message\.odd"'):
+    with pytest.raises(Invalid, match=r'no sample of "message\.odd"; did you mean message\.edited'):
         await service.send_test(context, SALES, "crm", "message.odd")
 
 

@@ -43,7 +43,12 @@ REQUIRED = {
     "visibility": "60s",
 }
 """Values of required fields that are no ids."""
-SPECIAL = {"seek_group": {"to": "start"}, "acknowledge_events": {"up_to": "1-0.1"}}
+SPECIAL: dict[str, dict[str, Any]] = {
+    "seek_group": {"to": "start"},
+    "acknowledge_events": {"up_to": "1-0.1"},
+    "retry_quarantine": {"all": True},
+    "drop_quarantine": {"all": True},
+}
 """Values of optional fields that an operation needs."""
 LOOKS = [
     each

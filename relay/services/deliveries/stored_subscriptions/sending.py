@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from relay.core.access.scopes import Scope
@@ -81,8 +82,9 @@ async def send_test(
 def _sample(subscription: Subscription, topic: Topic, event_type: str, now_ms: int) -> tuple[bytes, Event]:
     """Return the body of a sample event, and the event."""
     if event_type not in known_types() or not exists_in(event_type, NEW):
-        known = ", ".join(sorted(known_types()))
-        raise Invalid(Problem("type", f'there is no sample of "{event_type}" (types: {known})'))
+        near = get_close_matches(event_type, sorted(known_types()), n=3, cutoff=0.5)
+        hint = f"did you mean {', '.join(near)}?" if near else "relay trigger --list has the types"
+        raise Invalid(Problem("type", f'there is no sample of "{event_type}"; {hint}'))
     lines = subscription.lines or topic.lines or (_LINE,)
     now = datetime.fromtimestamp(now_ms / 1000, UTC)
     scenario = Scenario(

@@ -15,6 +15,7 @@ from relay.config.secret_lookup import check_value
 from relay.core.config.relay_toml import Subscription
 from relay.core.config.stored_rows import check_rows
 from relay.core.errors import Invalid, Problem
+from relay.core.secret import SigningSecret
 from relay.net.target import Target
 from relay.store.stored_subscriptions.record import SecretValues
 
@@ -29,6 +30,7 @@ NAMED = ("headers", "auth")
 """The keys whose values are secret, and whose names are not."""
 
 _MAX_SIZE = 32 * 1024  # bytes of the table and its secret values
+_MIN_KEY = 16  # bytes, as of base64; 32 are usual
 _REFERENCES = ("env:", "file:")
 
 
@@ -60,6 +62,7 @@ def check(record: StoredSubscription, values: SecretValues, view: View, now_ms: 
     for path, text in record.found(values, now_ms).items():
         try:
             found[path] = check_value(path, text, found)
+            _check_length(path, text)
         except ValueError as error:
             problems.append(Problem(".".join(map(str, path)), str(error)))
     if not any(problem.place == "url" for problem in problems):
@@ -70,6 +73,12 @@ def check(record: StoredSubscription, values: SecretValues, view: View, now_ms: 
     if problems or not isinstance(checked, Subscription):
         raise Invalid(*problems)
     return checked
+
+
+def _check_length(path: Path, text: str) -> None:
+    key = SigningSecret(text).decoded if path[0] == "secret" else None
+    if key is not None and len(key) < _MIN_KEY:
+        raise ValueError(f"it has {len(key)} bytes, at least {_MIN_KEY} are needed; leave it out to get a good one")
 
 
 def _problems(table: Mapping[str, Any]) -> Iterator[Problem]:

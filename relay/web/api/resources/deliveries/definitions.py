@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import ConfigDict, Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue, WithJsonSchema
 
 from relay.core.access.scopes import Scope
-from relay.core.config.fields import Name
+from relay.core.config.fields import NAME, Name
 from relay.services.deliveries import stored_subscriptions, subscriptions
 from relay.web.api.models import DurationText, Input, Moment, Output, Reason, Why
 from relay.web.api.operation import Call, Versions, operation
@@ -64,7 +64,7 @@ class SubscriptionDraft(Input):
 
     model_config = ConfigDict(extra="allow")
 
-    name: Name
+    name: Annotated[Any, WithJsonSchema({"type": "string", "pattern": NAME})]  # checked with the other keys
     """Its name, unique among all subscriptions."""
     topic: Name
     url: Annotated[str, Field(min_length=1, max_length=2000)]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from relay.core.access.scopes import Scope
 from relay.core.event_filter import EventFilter
 from relay.services.operators import quarantine
 from relay.services.topics.history.view import shown_body
-from relay.web.api.filters import LineText, Period, Text
+from relay.web.api.filters import LineText, Period, Text, check_choice
 from relay.web.api.models import Input, Moment, Output, Page, Paging, Why, ms_of
 from relay.web.api.operation import Call, Tag, operation
 
@@ -77,11 +77,18 @@ class QuarantineQuery(Criteria, Paging):
 
 
 class QuarantineSelection(Criteria):
-    """The quarantined webhooks that a change is about; all without a criterion."""
+    """The quarantined webhooks that a change is about."""
 
     why: Why
     dry_run: bool = False
     """Change nothing, and only count."""
+    all: bool = False
+    """Needed without a criterion: all of them."""
+
+    @model_validator(mode="after")
+    def _check(self) -> QuarantineSelection:
+        check_choice(not self.as_filter(0).is_any, self.all, "a criterion, such as id or since")
+        return self
 
 
 class Retried(Output):
