@@ -74,7 +74,7 @@ async def preview(context: Context, principal: Principal, request: Request) -> P
     await check_topic(context, principal, request.topic)
     known = sorted(subscriptions_of(await context.config(), principal))
     if request.to not in known:
-        raise NotFound(f'no push subscription "{request.to}" in relay.toml (known: {", ".join(known) or "none"})')
+        raise NotFound(f'no push subscription "{request.to}" (known: {", ".join(known) or "none"})')
     history = History(context.redis, request.topic)
     extent = await history.extent()
     survey = await history.survey(await history.span(request.since_ms, request.until_ms), request.which)
