@@ -15,12 +15,12 @@ from relay.cli.attempts import attempt_summary
 from relay.cli.output import View, counted, printable, say
 from relay.core.durations import format_duration
 from relay.core.event import Freshness
-from relay.services.events import EventStory
-from relay.services.history.neighbours import Neighbour
-from relay.services.history.pull import PullPart, PullState
-from relay.services.history.push import PushPart, PushState
-from relay.services.history.story import Receipt
-from relay.services.history.view import EventView
+from relay.services.topics.events import EventStory
+from relay.services.topics.history.neighbours import Neighbour
+from relay.services.topics.history.pull import PullPart, PullState
+from relay.services.topics.history.push import PushPart, PushState
+from relay.services.topics.history.story import Receipt
+from relay.services.topics.history.view import EventView
 from relay.store.lanes.attempt_log import FoundAttempt
 from relay.store.topics.record import Proof
 

@@ -9,9 +9,11 @@ from pydantic import Field
 from relay.core.config.fields import Line, Pattern
 from relay.core.delivery.outcome import Outcome
 from relay.core.event_filter import EventFilter
-from relay.web.api.models import Input, When, ms_of
+from relay.web.api.models import PLUS, Input, When, ms_of
 
 Text = Annotated[str, Field(min_length=1, max_length=256)]
+LineText = Annotated[Line, PLUS]
+HandleText = Annotated[Text, PLUS]
 
 
 class Period(Input):
@@ -28,7 +30,7 @@ class EventCriteria(Period):
 
     type: Pattern | None = None
     """A type of events, or a pattern such as `message.*`."""
-    line: Line | None = None
+    line: LineText | None = None
     """A number of ours, in E.164."""
     event: Text | None = None
     """The id of an event."""
@@ -54,7 +56,7 @@ class AttemptCriteria(Period):
 
     type: Pattern | None = None
     """A type of events, or a pattern such as `message.*`."""
-    line: Line | None = None
+    line: LineText | None = None
     """A number of ours, in E.164."""
     event: Text | None = None
     """The id of an event."""

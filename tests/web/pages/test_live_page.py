@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from relay.services import tokens
+from relay.services.account import tokens
 from tests.web.pages.browsing import OPERATOR, site_of
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from relay.core.errors import Invalid, Problem
-from relay.services import groups
-from relay.services.groups import Target
+from relay.services.topics import groups
+from relay.services.topics.groups import Target
 from relay.services.wording import counted
 from relay.web.pages.shell import fields
 from relay.web.pages.shell.formats import path

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from relay.core.event_filter import EventFilter
-from relay.services import replays
-from relay.services.replays import Request
+from relay.services.deliveries import replays
+from relay.services.deliveries.replays import Request
 from relay.services.wording import counted
 from relay.store.topics.replays import State
 from relay.web.pages.shell import fields
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from relay.services.replays import ReplayState
+    from relay.services.deliveries.replays import ReplayState
     from relay.web.pages.shell.page import Page
 
 

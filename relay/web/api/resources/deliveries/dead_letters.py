@@ -8,8 +8,8 @@ from pydantic import Field
 
 from relay.core.access.scopes import Scope
 from relay.core.config.fields import Name
-from relay.services import dead_letters
-from relay.services.dead_letters import Choice
+from relay.services.deliveries import dead_letters
+from relay.services.deliveries.dead_letters import Choice
 from relay.web.api.filters import EventCriteria
 from relay.web.api.models import Input, Moment, Output, Page, Paging, Why
 from relay.web.api.operation import Call, Tag, operation
@@ -45,12 +45,15 @@ class DeadLetter(Output):
     at: Moment
     """Time of the last attempt."""
     reason: str
+    """The reason why it is not attempted any more."""
     tries: int
+    """The number of attempts."""
     first_at: Moment
     """Start of the first attempt."""
     status: int | None
     """The HTTP status of the last attempt; null without a response."""
     detail: str
+    """The error of the last attempt, or the start of its response."""
 
 
 class DeadLetterInFull(DeadLetter):
@@ -86,7 +89,9 @@ class DeadLetterCounts(Output):
     """The number of dead letters of each subscription."""
 
     subscriptions: dict[str, int]
+    """The number of each subscription."""
     total: int
+    """The number of all."""
 
 
 @operation("GET", "/dead-letters", tag=TAG, scope=Scope.READ, errors={404})

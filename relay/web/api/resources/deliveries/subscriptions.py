@@ -8,8 +8,8 @@ from pydantic import Field, WithJsonSchema
 
 from relay.core.access.scopes import Scope
 from relay.core.config.fields import Name
-from relay.services import subscriptions
-from relay.services.subscriptions import State
+from relay.services.deliveries import subscriptions
+from relay.services.deliveries.subscriptions import State
 from relay.web.api.models import Input, Moment, Output, Page, Paging, Reason
 from relay.web.api.operation import Call, Tag, operation
 
@@ -29,11 +29,13 @@ class SubscriptionState(Output):
     """The state of a push subscription."""
 
     name: str
+    """Its name."""
     topic: str | None
     """Its topic; of a removed one, the last that it read."""
     team: str | None
     """The team that owns it; null if operators do."""
     state: StateName
+    """`delivering`, or why it is not delivered to."""
     why: str
     """The reason of the state; empty if there is none."""
     since: Moment | None = Field(validation_alias="since_ms")
@@ -43,12 +45,15 @@ class SubscriptionState(Output):
     waiting: int
     """Events without a finished attempt."""
     retrying: int
+    """Events that wait for their next attempt."""
     dead: int
     """Dead letters."""
     discarded: int
     """Dead letters that were deleted beyond the bounds of the subscription."""
     delivered: int
+    """Events that it accepted."""
     last_success: Moment | None = Field(validation_alias="last_success_ms")
+    """Time of the last delivery; null if there was none."""
     is_exact: bool
     """False if `waiting` is an estimate."""
 

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from relay.core.access.scopes import Scope
-from relay.core.config.fields import Line
 from relay.core.event_filter import EventFilter
-from relay.services import quarantine
-from relay.services.history.view import shown_body
-from relay.web.api.filters import Period, Text
+from relay.services.operators import quarantine
+from relay.services.topics.history.view import shown_body
+from relay.web.api.filters import LineText, Period, Text
 from relay.web.api.models import Input, Moment, Output, Page, Paging, Why, ms_of
 from relay.web.api.operation import Call, Tag, operation
 
@@ -33,11 +32,15 @@ class Quarantined(Output):
     """A webhook that could not be parsed."""
 
     id: str
+    """Its id in the quarantine."""
     at: Moment
     """Time of arrival."""
     dialect: str
+    """Linq's API that sent it: `v3` or `v2`."""
     line: str | None
+    """The number of ours in its URL; null for none."""
     reason: str
+    """The reason why it cannot be parsed."""
     bytes: int
     """The size of its body."""
 
@@ -52,10 +55,11 @@ class QuarantinedInFull(Quarantined):
 class Criteria(Period):
     """Criteria that are combined with "and"."""
 
-    line: Line | None = None
+    line: LineText | None = None
     reason: Text | None = None
     """A part of the reason."""
     id: EntryId | None = None
+    """The id in the quarantine."""
 
     def as_filter(self, now_ms: int) -> EventFilter:
         """Return the filter of the services."""
@@ -95,6 +99,7 @@ class DroppedBodies(Output):
     """The result of dropping."""
 
     dropped: int
+    """The number of webhooks that are gone."""
 
 
 @operation("GET", "/quarantine", tag=TAG, scope=Scope.READ, operators_only=True)

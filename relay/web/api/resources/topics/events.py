@@ -7,10 +7,10 @@ from typing import Annotated
 from pydantic import Field
 
 from relay.core.access.scopes import Scope
-from relay.core.config.fields import Line, Name, Pattern
-from relay.services.history import resend, search, story
-from relay.services.history.search import EventQuery
-from relay.web.api.filters import Period, Text
+from relay.core.config.fields import Name, Pattern
+from relay.services.topics.history import resend, search, story
+from relay.services.topics.history.search import EventQuery
+from relay.web.api.filters import HandleText, LineText, Period, Text
 from relay.web.api.models import Input, Moment, Output, Page, Paging, Why, moment, ms_of
 from relay.web.api.operation import Call, Tag, operation
 from relay.web.api.resources.topics.story import Event, Story, event_of, story_of
@@ -34,11 +34,11 @@ class EventPage(Page[Event]):
 class EventSearch(Period, Paging):
     """Events that are asked for; criteria are combined with "and"."""
 
-    handle: Text | None = None
+    handle: HandleText | None = None
     """The phone number or e-mail address of a person in the conversation."""
     chat: Text | None = None
     message: Text | None = None
-    line: Line | None = None
+    line: LineText | None = None
     type: Pattern | None = None
     """A type of events, or a pattern such as `message.*`."""
     topic: Name | None = None

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from relay.core.event import Freshness
-from relay.services.history.pull import PullState
-from relay.services.history.push import PushState
+from relay.services.topics.history.pull import PullState
+from relay.services.topics.history.push import PushState
 from relay.store.topics.record import Proof
 from relay.web.api.models import Moment, Output, moment
 from relay.web.api.resources.deliveries.attempts import Attempt, attempt_of
 
 if TYPE_CHECKING:
-    from relay.services.history.push import PushPart
-    from relay.services.history.story import EventStory
-    from relay.services.history.view import EventView
+    from relay.services.topics.history.push import PushPart
+    from relay.services.topics.history.story import EventStory
+    from relay.services.topics.history.view import EventView
 
 
 class Place(Output):
@@ -59,6 +59,7 @@ class EventReceipt(Output):
     """The arrival of an event."""
 
     at: Moment = Field(validation_alias="at_ms")
+    """When it was accepted."""
     address: str | None
     """IP address of the sender; null if it is not known."""
     url: str | None
@@ -70,6 +71,7 @@ class EventReceipt(Output):
     repeats: int | None
     """The number of times that it came again; null if it is not known any more."""
     last_repeat: Moment | None = Field(validation_alias="last_repeat_ms")
+    """When it came again last; null if it did not, or that is not known."""
 
 
 class TopicPart(Output):
@@ -79,15 +81,20 @@ class TopicPart(Output):
     entry: str | None
     """Null if the topic does not hold it."""
     routed: Moment | None = Field(validation_alias="routed_ms")
+    """Time of routing."""
     why_not: list[str]
+    """The reasons why the topic does not have it."""
 
 
 class DeadPart(Output):
     """The dead letter of an event."""
 
     id: str = Field(validation_alias="entry")
+    """Its id within its subscription."""
     at: Moment = Field(validation_alias="at_ms")
+    """Time of the last attempt."""
     reason: str
+    """The reason why it is not attempted any more."""
 
 
 class PushPartOfStory(Output):
@@ -96,16 +103,19 @@ class PushPartOfStory(Output):
     subscription: str
     topic: str
     state: PushState
+    """The state of the delivery."""
     attempts: list[Attempt]
     """The oldest first, replays as well."""
     next: Moment | None
     """Time of the next attempt."""
     dead: DeadPart | None
+    """Its dead letter; null if it has none."""
     replays: int
     """The number of replays of it that wait."""
     replayed: bool
     """True if it was sent again."""
     notes: list[str]
+    """The reasons why the subscription does not deliver now."""
 
 
 class PullPartOfStory(Output):
@@ -114,6 +124,7 @@ class PullPartOfStory(Output):
     group: str
     topic: str
     state: PullState
+    """The state of the event in the group."""
     member: str | None
     """The member that has it."""
     idle_ms: int | None
@@ -126,15 +137,19 @@ class Neighbour(Output):
     """The nearest event of the same chat."""
 
     id: str
+    """Linq's id of the event."""
     type: str
     at: Moment = Field(validation_alias="at_ms")
+    """When the relay accepted it."""
 
 
 class Neighbours(Output):
     """The events around an event in its chat."""
 
     previous: Neighbour | None
+    """The event before; null if there is none."""
     next: Neighbour | None
+    """The event after; null if there is none."""
     searched_all: bool
     """False if there may be one that was not found."""
 
@@ -143,13 +158,19 @@ class Story(Output):
     """The story of an event."""
 
     event: Event
+    """The event."""
     is_held: bool
     """False if no topic holds it any more: this is what subscriptions still have of it."""
     receipt: EventReceipt
+    """Its arrival."""
     topics: list[TopicPart]
+    """Each topic that you may read."""
     push: list[PushPartOfStory]
+    """Each push subscription of these topics that you may see."""
     pull: list[PullPartOfStory]
+    """Each pull group of these topics that you may see."""
     chat: Neighbours
+    """The events around it in its chat."""
     notes: list[str]
     """Facts that are not known any more."""
 
