@@ -76,7 +76,7 @@ async def pause(context: Context, principal: Principal, name: str, why: str = ""
         NotFound: there is none of that name.
     """
     principal.require(Scope.SUBSCRIBE)
-    configured(context, await context.config(), principal, name)
+    configured(await context.config(), principal, name)
     await context.record(principal, "subscriptions pause", name, why=why)
     return await Suspensions(context.redis).pause(name, why or f"by {principal.name}", context.now_ms)
 
@@ -92,7 +92,7 @@ async def resume(context: Context, principal: Principal, name: str, why: str = "
     """
     principal.require(Scope.SUBSCRIBE)
     view = await context.rules.view()
-    subscription = configured(context, view.config, principal, name)
+    subscription = configured(view.config, principal, name)
     await context.record(principal, "subscriptions resume", name, why=why)
     was_paused = await Suspensions(context.redis).resume(name)
     if subscription.paused and not view.is_in_file(name):

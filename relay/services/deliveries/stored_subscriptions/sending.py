@@ -68,7 +68,7 @@ async def send_test(
     """
     principal.require(Scope.SUBSCRIBE)
     config = await context.config()
-    subscription = configured(context, config, principal, name)
+    subscription = configured(config, principal, name)
     topic = next(known for known in config.topics if known.name == subscription.topic)
     body, event = _sample(subscription, topic, event_type or _usual_type(subscription, topic), context.now_ms)
     await context.record(principal, "send-test", f"{name} {event.id}", 1, why)

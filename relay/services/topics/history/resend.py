@@ -68,7 +68,7 @@ async def resend(  # noqa: PLR0913  an event and a subscription
     """
     principal.require(Scope.REPLAY)
     config = await context.config()
-    target = configured(context, config, principal, subscription)
+    target = configured(config, principal, subscription)
     if topic is not None:
         await check_topic(context, principal, topic)
     topics = await topics_of(context, principal) if topic is None else [topic]
@@ -92,7 +92,7 @@ async def resend_entry(
     """
     principal.require(Scope.REPLAY)
     config = await context.config()
-    target = configured(context, config, principal, subscription)
+    target = configured(config, principal, subscription)
     await check_topic(context, principal, place.topic)
     stream = context.redis.key.topic(place.topic)
     rows = await ask(context.redis.xrange(stream, place.entry, place.entry)) if is_entry_id(place.entry) else []
