@@ -15,10 +15,10 @@ from relay.cli.progress import progress
 from relay.config.load import load_settings
 from relay.core.event_filter import EventFilter
 from relay.process.event_loop import run
-from relay.services import dead_letters
 from relay.services.context import open_context
-from relay.services.dead_letters import Choice, DeadLetterInFull, Progress
-from relay.services.history.view import shown_body
+from relay.services.deliveries import dead_letters
+from relay.services.deliveries.dead_letters import Choice, DeadLetterInFull, Progress
+from relay.services.topics.history.view import shown_body
 
 if TYPE_CHECKING:
     from rich.progress import TaskID

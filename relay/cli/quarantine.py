@@ -14,13 +14,13 @@ from relay.cli.output import View, changed_or_would_be, counted, print_fields, p
 from relay.config.load import load_settings
 from relay.core.event_filter import EventFilter
 from relay.process.event_loop import run
-from relay.services import quarantine
 from relay.services.context import open_context
-from relay.services.history.view import shown_body
+from relay.services.operators import quarantine
+from relay.services.topics.history.view import shown_body
 
 if TYPE_CHECKING:
     from relay.config.settings import Settings
-    from relay.services.quarantine import Retried
+    from relay.services.operators.quarantine import Retried
     from relay.store.inbox.quarantine import QuarantinedBody
 
 app = commands(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from relay.core.config.egress import RemoteEgress
 from relay.core.config.endpoint import Endpoint
 from relay.core.config.relay_toml import RelayConfig, Subscription
 from relay.store.stored_subscriptions.record import can_be_unsealed
@@ -43,10 +44,11 @@ class View:
     """The teams that are not in the file, by name."""
 
     def egress_of(self, team: str | None) -> Egress:
-        """Return the destinations of the subscriptions of a team, or with None of the operators."""
-        if team is not None and team in self.teams:
-            return self.teams[team].narrowed(self.file.egress)
-        return self.file.egress_of(team)
+        """Return the destinations of the stored subscriptions of a team, or with None of the operators."""
+        if team is None:
+            return self.file.egress
+        beside = self.teams.get(team)
+        return RemoteEgress(within=beside.narrowed(self.file.egress) if beside else self.file.egress_of(team))
 
     def is_in_file(self, name: str) -> bool:
         """Return True if the subscription is one of relay.toml."""

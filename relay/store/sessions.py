@@ -21,6 +21,10 @@ class Session(NamedTuple):
 
     token: str
     """The id of the token that signed in: its rights, and its end, are those of the session."""
+    digest: str | None = None
+    """That of the secret that signed in: when the token is rotated, the session ends with it. None for a sign-in link,
+    and for sessions of older versions.
+    """
 
 
 async def save(redis: Redis, session_id: str, session: Session) -> None:
@@ -28,7 +32,7 @@ async def save(redis: Redis, session_id: str, session: Session) -> None:
     key = _key(redis, session_id)
 
     def queue(pipe: Pipeline) -> None:
-        pipe.hset(key, mapping={"token": session.token})
+        pipe.hset(key, mapping={"token": session.token, "digest": session.digest or ""})
         pipe.expire(key, LIFETIME)
 
     await ask_together(redis, queue)
@@ -37,7 +41,7 @@ async def save(redis: Redis, session_id: str, session: Session) -> None:
 async def find(redis: Redis, session_id: str) -> Session | None:
     """Return the session with that id; None if it has ended."""
     found: Any = await ask(redis.hgetall(_key(redis, session_id)))
-    return Session(found[b"token"].decode()) if b"token" in found else None
+    return Session(found[b"token"].decode(), found.get(b"digest", b"").decode() or None) if b"token" in found else None
 
 
 async def end(redis: Redis, session_id: str) -> None:

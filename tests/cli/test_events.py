@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from relay.core.delivery.outcome import Outcome
-from relay.store.lanes.lane import Lane
+from relay.core.delivery.outcome import Attempt, Outcome, RetryAt
+from relay.store.lanes.lane import Lane, Tries
+from relay.store.lanes.settler import Settlement, Settler
 from tests.cli.attempting import BAD, remember
 from tests.cli.running import ended, invoke_beside, line_with, main_here, relay_process
 from tests.services.history.conftest import put
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 T = 1_789_377_302_000
 """2026-09-14 09:15:02 UTC."""
+FAILED = Attempt(Outcome.FAILED, at_ms=T, took_ms=1, status=500)
 LINE = "+16465550123"
 RULES = """
 [[topics]]
@@ -84,6 +86,19 @@ async def _events(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch)
     await redis.hset(KEYS.paused, "bot", '{"at_ms": 1, "reason": "maintenance"}')  # type: ignore[misc]
     await redis.xgroup_create(KEYS.topic("support"), "billing", "0")
     await redis.xreadgroup("billing", "m1", {KEYS.topic("support"): ">"}, count=1)
+
+
+async def test_an_attempt_that_is_overdue_is_said_to_be_due(redis: Redis) -> None:
+    lane = Lane(redis, "bot", "support")
+    await redis.set(KEYS.lease("job"), "me")
+    async with Settler(redis, "job", "me") as settler:
+        [delivery] = await lane.read_new(1)
+        tries = Tries(1, T, FAILED.outcome)
+        await settler.settle(Settlement(lane, delivery, FAILED, tries, RetryAt(T + 5000), FAILED.ended_ms))
+    await redis.xgroup_destroy(KEYS.topic("support"), "billing")
+    said = (await invoke_beside("event", "e-1", "--utc")).out
+    assert "bot of support: retrying, next attempt due 2026-09-14 09:15:07+00:00" in said
+    assert "Pull groups\n  none\n" in said
 
 
 async def test_story_is_told_for_people_and_as_json() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from relay.core.config.egress import Egress
+from relay.core.config.egress import Egress, RemoteEgress
 from relay.core.config.teams import EVERY_TOPIC, Team
 
 if TYPE_CHECKING:
@@ -20,10 +20,11 @@ Mistake = tuple[tuple[str | int, ...], str]
 Row = dict[str, Any]
 
 
-def contradictions(data: Row) -> Iterator[Mistake]:
+def contradictions(data: Row, *, are_stored: bool = False) -> Iterator[Mistake]:
     """Yield the mistakes that span tables.
 
-    Works on raw data, so that these are also found in a file with other mistakes.
+    Works on raw data, so that these are also found in a file with other mistakes. With `are_stored`, the subscriptions
+    are not those of the file: what a team may make itself is less.
     """
     egress = _egress(data)
     topics = _names(rows_of(data, "topics"))
@@ -40,7 +41,10 @@ def contradictions(data: Row) -> Iterator[Mistake]:
         if isinstance(team, str):
             yield from _team_mistakes(("subscriptions", position, "team"), team, topic, teams)
         owner = teams.get(team) if isinstance(team, str) else None
-        yield from _refused_url(("subscriptions", position, "url"), row, _narrowed(egress, owner))
+        destinations = _narrowed(egress, owner)
+        if are_stored and owner is not None:
+            destinations = RemoteEgress(within=destinations)
+        yield from _refused_url(("subscriptions", position, "url"), row, destinations)
     if isinstance(alerts := data.get("alerts"), dict):
         yield from _refused_url(("alerts", "url"), alerts, egress)
 

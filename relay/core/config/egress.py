@@ -7,6 +7,7 @@ between the check and the connection (DNS rebinding).
     only if named  loopback: the url must contain the address or `localhost`; a name that resolves to it is refused
     allow          if the key is present, the host or the address must be in it
     of a team      if it has a list (`[[teams]]`), the host or the address must be in that too
+    made by a team  loopback, named or not, only with one of these lists: it is the relay's own machine
 """
 
 from __future__ import annotations
@@ -168,6 +169,38 @@ class TeamEgress(Egress):
             ValueError: it is not a URL.
         """
         return self.relay.url_refusal(url) or super().url_refusal(url)
+
+
+class RemoteEgress(Egress):
+    """The destinations of the subscriptions that a team made itself: those `within`, but loopback only by a list.
+
+    A team does not run on the relay's machine, where other programs trust whatever comes from loopback.
+    """
+
+    within: Egress
+
+    def refusal(self, host: str, address: Address) -> str | None:
+        """Return the reason why the relay must not connect to `host` at `address`; None if it may."""
+        if reason := self.within.refusal(host, address):
+            return reason
+        if self.within.allow is None and any(meaning.is_loopback for meaning in meanings(address)):
+            return (
+                f"{_described(normal_host(host), address, address)} is loopback, the relay's own machine; "
+                "an operator can list it in the egress of the team, or in allow of [egress]"
+            )
+        return None
+
+    def url_refusal(self, url: str) -> str | None:
+        """Return the reason why `url` is refused whatever its host resolves to; None if that depends on the address.
+
+        Raises:
+            ValueError: it is not a URL.
+        """
+        if reason := self.within.url_refusal(url):
+            return reason
+        host = normal_host(urlsplit(url).hostname or "")
+        address = address_of("127.0.0.1" if host == "localhost" else host)
+        return None if address is None else self.refusal(host, address)
 
 
 def _names_loopback(host: str) -> bool:

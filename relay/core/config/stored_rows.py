@@ -32,7 +32,7 @@ def check_rows(rows: Sequence[dict[str, Any]], config: RelayConfig, teams: Seque
         "subscriptions": list(rows),
     }
     problems: dict[int, list[Problem]] = {}
-    for (_, position, *keys), message in contradictions(data):
+    for (_, position, *keys), message in contradictions(data, are_stored=True):
         problems.setdefault(int(position), []).append(_problem(keys, message))
     return [_checked(row, problems.get(position, [])) for position, row in enumerate(rows)]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from aiohttp import hdrs, web
 
-from relay.services.tokens import authenticate
+from relay.services.account.tokens import authenticate
 from relay.web.api.authentication import Authentication
 from relay.web.api.idempotency import REPLAYED, Answer, Claim, claimed
 from relay.web.api.inputs import read_inputs
@@ -82,7 +82,7 @@ class _Api:
         async def handle(request: web.Request) -> web.StreamResponse:
             renew = partial(self._authentication.principal, self._context, request)
             principal = await renew()
-            self._rates.take(principal.token or principal.name)
+            self._rates.take(principal)
             if operation.is_for_operators and operation.scope is not None:
                 principal.require_operator(operation.scope)
             elif operation.scope is not None:

@@ -25,7 +25,7 @@ from relay.core.errors import (
     StoreError,
     TooMany,
 )
-from relay.services.history.find import NotFoundYet
+from relay.services.topics.history.find import NotFoundYet
 from relay.store.driver.client import REDIS_ERRORS, describe
 
 if TYPE_CHECKING:

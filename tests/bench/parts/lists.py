@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
+from relay.services.account.sessions import sign_in
 from relay.services.context import open_context
-from relay.services.sessions import sign_in
 from relay.web.api.operations import OPERATIONS
 from relay.web.pages.shell.visitors import COOKIE
 from relay.web.pages.views import ROUTES

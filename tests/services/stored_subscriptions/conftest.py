@@ -34,6 +34,7 @@ egress = ["localhost", "*.sales.example"]
 
 [[teams]]
 name = "ops"
+egress = ["localhost", "127.0.0.1", "*.example"]
 topics = ["*"]
 """
 )

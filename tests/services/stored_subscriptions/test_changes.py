@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,10 +12,10 @@ from relay.core.access.scopes import Scope
 from relay.core.errors import Conflict, Forbidden, Invalid, NotFound, TooMany
 from relay.core.secret import new_key
 from relay.rules.current import Rules
-from relay.services import stored_subscriptions as service
-from relay.services import subscriptions
+from relay.services.account.teams import create_team
 from relay.services.context import Context
-from relay.services.teams import create_team
+from relay.services.deliveries import stored_subscriptions as service
+from relay.services.deliveries import subscriptions
 from relay.store import audit
 from relay.store.stored_subscriptions import hash as stored
 from relay.store.teams.teams import stored_teams
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from relay.config.settings import Settings
+    from relay.rules.merge import View
     from relay.store.driver.client import Redis
     from tests.support import Clock
 
@@ -198,7 +200,7 @@ async def test_deleted_name_stays_its_teams(context: Context) -> None:
 
 
 async def test_limits(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relay.services.stored_subscriptions.changes.MAX_PER_TEAM", 1)
+    monkeypatch.setattr("relay.services.deliveries.stored_subscriptions.changes.MAX_PER_TEAM", 1)
     await service.create(context, SALES, table("one"))
     with pytest.raises(TooMany, match="the team has"):
         await service.create(context, SALES, table("two"))
@@ -229,7 +231,7 @@ async def test_damaged_record_can_be_deleted(context: Context, redis: Redis) -> 
 
 async def test_team_of_the_api_has_subscriptions_until_it_is_gone(context: Context) -> None:
     await create_team(context, OPERATOR, "late", ["messages"])
-    await service.create(context, OPERATOR, table(team="late"))
+    await service.create(context, OPERATOR, table(team="late", url="http://late.example/"))
     with pytest.raises(Invalid, match='not granted the topic "everything"'):
         await service.change(context, OPERATOR, "crm", {"topic": "everything"})
     assert await names(context) == {"bot", "crm"}
@@ -238,3 +240,28 @@ async def test_team_of_the_api_has_subscriptions_until_it_is_gone(context: Conte
         await service.find(context, OPERATOR, "crm")
     ).unusable == 'team: there is no team "late" (teams: sales, ops)'
     assert await names(context) == {"bot"}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "127\u30020\u30020\u30021"])
+async def test_team_cannot_name_the_loopback_of_the_relay(context: Context, host: str) -> None:
+    await create_team(context, OPERATOR, "late", ["messages"])
+    late = replace(SALES, team="late")
+    with pytest.raises(Invalid, match="the relay's own machine"):
+        await service.create(context, late, table(url=f"http://{host}:6379/"))
+    await service.create(context, late, table(url="http://late.example/"))
+    with pytest.raises(Invalid, match="the relay's own machine"):
+        await service.change(context, late, "crm", {"url": f"http://{host}:6379/"})
+
+
+async def test_worker_refuses_a_team_the_loopback_it_was_not_listed(context: Context) -> None:
+    view = await context.rules.view()
+    assert view.egress_of(None).refusal("localhost", ip_address("127.0.0.1")) is None
+    assert view.egress_of("sales").refusal("localhost", ip_address("127.0.0.1")) is None  # its egress lists it
+    late = (await _with_team(context, "late")).egress_of("late")
+    assert "own machine" in str(late.refusal("localhost", ip_address("127.0.0.1")))
+    assert late.refusal("hooks.example.com", ip_address("192.0.2.1")) is None
+
+
+async def _with_team(context: Context, name: str) -> View:
+    await create_team(context, OPERATOR, name, ["messages"])
+    return await context.rules.view()

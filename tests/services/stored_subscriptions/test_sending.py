@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from relay.core.errors import Invalid, NotFound
-from relay.services import stored_subscriptions as service
+from relay.services.deliveries import stored_subscriptions as service
 from relay.store.lanes.ledger import Ledger
 from tests.services.stored_subscriptions.conftest import OPERATOR, SALES, TEAM_RULES, table
 from tests.support import KEYS

@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from relay.consumer import consume
+from relay.core.errors import TooMany
 from relay.store.isolation import WrongType
 from relay.store.topics.group_seek import delete_group
+from relay.store.topics.pull import group as group_module
 from relay.store.topics.pull.group import MAX_PENDING, Limits, Page, PullGroup, Receipt, consumer_of
 from tests.support import KEYS, eventually
 
@@ -212,3 +214,25 @@ async def test_overwritten_key_is_an_error_and_nothing_is_delivered(redis: Redis
     await redis.set(key, "?")
     with pytest.raises(WrongType):
         await receive(group)
+
+
+async def test_an_owner_has_a_bounded_number_of_groups(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_module, "MAX_GROUPS", 2)
+    for name in ("crm", "crm.a", "other", "crmx"):
+        assert (await receive(PullGroup(redis, "support", name))).state == "created"
+    with pytest.raises(TooMany, match='2 groups of "crm"'):
+        await receive(PullGroup(redis, "support", "crm.b"))
+    assert (await receive(PullGroup(redis, "support", "crm.a"))).state == "joined"
+    assert len(await redis.xinfo_groups(STREAM)) == 4
+
+
+async def test_a_group_has_a_bounded_number_of_members(
+    redis: Redis, group: PullGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_module, "MAX_MEMBERS", 2)
+    await feed(redis, "a", "b")
+    await receive(group, ALICE, 1)
+    await receive(group, BOB, 1)
+    with pytest.raises(TooMany, match="2 members"):
+        await receive(group, consumer_of("carol", 60))
+    assert (await receive(group, BOB)).state == "joined"

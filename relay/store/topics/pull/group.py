@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from relay.core.errors import TooMany
 from relay.store.driver.scripts import Script
 from relay.store.driver.streams import pages
 from relay.store.isolation import checking_types
@@ -36,6 +37,12 @@ PAGE = 250
 """Events of one round trip: reading them blocks Redis for about 1 ms."""
 MAX_PENDING = 10_000
 """Events of a group that may be pending; then no new ones are delivered. It keeps the search for expired ones short."""
+MAX_GROUPS = 50
+"""Groups of a topic that have the same owner, the part of their names before the first dot: Redis tells the groups of a
+stream only all together, and does so at every delivery.
+"""
+MAX_MEMBERS = 200
+"""Members of a group, without those that a later delivery removes because they were not used lately."""
 
 _receive = Script(__package__, "receive")
 _acknowledge = Script(__package__, "acknowledge")
@@ -111,20 +118,30 @@ class PullGroup:
         seconds are deleted, unless that is 0.
 
         Raises:
+            TooMany: the group would be new and its owner has too many, or the member would be new and the group has.
             WrongType: a key of the topic was overwritten.
         """
         sizes = (min(limits.events, PAGE), limits.size, MAX_PENDING)
         idles = (round(CLAIM_AFTER * 1000), LONG_IDLE_MS // 2)
         rest = (RETURNED, start, round(unused * 1000), limits.held)
+        most = (self._name.partition(".")[0], MAX_GROUPS, MAX_MEMBERS)
         reply: Any = await checking_types(
-            _receive(self._redis, self._keys, [self._name, consumer, *sizes, *idles, *rest])
+            _receive(self._redis, self._keys, [self._name, consumer, *sizes, *idles, *rest, *most])
         )
+        if len(reply) == 1:
+            raise self._too_many(reply[0].decode())
         state, missed, trimmed, pending, entries, deliveries = reply
         events = [
             Delivered(record_of(entry, dict(zip(flat[::2], flat[1::2], strict=True))), number)
             for (entry, flat), number in zip(entries, deliveries, strict=True)
         ]
         return Page(state.decode(), missed, trimmed, pending, events)
+
+    def _too_many(self, things: str) -> TooMany:
+        owner, most_groups, most_members = self._name.partition(".")[0], MAX_GROUPS, MAX_MEMBERS
+        if things == "groups":
+            return TooMany(f'this topic has {most_groups} groups of "{owner}" already; delete one that is not used')
+        return TooMany(f'the group "{self._name}" has {most_members} members already; let readers keep their names')
 
     async def acknowledge(self, entries: Sequence[str]) -> int | None:
         """Acknowledge events, also of other members; return how many were pending, or None if there is no group."""

@@ -4,8 +4,10 @@
 -- ARGV: group, consumer of the member, limits: events, bytes, events of the group that are not acknowledged;
 --       idle time after which an event of a consumer without a visibility timeout is expired (ms), that of returned
 --       ones (ms), consumer of returned ones, start of a new group, minimum idle time of unused consumers to be deleted
---       (ms; 0: delete none), limit of events that the member may hold, unless they have expired
--- Returns: `joined`, `created` or `restored`; number of events that were trimmed before the group read them (-1:
+--       (ms; 0: delete none), limit of events that the member may hold, unless they have expired, owner of the group
+--       (its groups have that name, or begin with it and a dot), most groups of an owner, most members of a group
+-- Returns: `groups` or `members` if there are as many as there may be, and nothing was done; else
+-- `joined`, `created` or `restored`; number of events that were trimmed before the group read them (-1:
 -- unknown, at least one); number of those trimmed while they were pending; number of pending events afterwards; entries;
 -- the number of deliveries of each.
 --#include types
@@ -15,6 +17,7 @@ local name, consumer, returned, start = ARGV[1], ARGV[2], ARGV[8], ARGV[9]
 local left, bytes, room = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local claim_after, returned_idle, unused = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[10])
 local may_hold = tonumber(ARGV[11])
+local owner, most_groups, most_members = ARGV[12], tonumber(ARGV[13]), tonumber(ARGV[14])
 must_be('stream', stream)
 must_be('hash', places)
 
@@ -22,15 +25,37 @@ local step = 16 -- entries, so that a batch ends soon after its limit of bytes
 local state, missed, trimmed = 'joined', 0, 0
 local entries, deliveries = {}, {}
 
-local function join()
-    local group = group_of(stream, name)
-    if group then
-        return group
+local function has_room_for_group()
+    if redis.call('EXISTS', stream) == 0 then
+        return true
     end
+    local count = 0
+    for _, row in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+        local other = table_of(row)['name']
+        if other == owner or string.sub(other, 1, #owner + 1) == owner .. '.' then
+            count = count + 1
+        end
+    end
+    return count < most_groups
+end
+
+local function has_room_for_member(group)
+    if group['consumers'] < most_members then
+        return true
+    end
+    for _, row in ipairs(redis.call('XINFO', 'CONSUMERS', stream, name)) do
+        if table_of(row)['name'] == consumer then
+            return true
+        end
+    end
+    return false
+end
+
+local function join()
     local place = redis.call('HGET', places, name)
     state = place and 'restored' or 'created'
     redis.call('XGROUP', 'CREATE', stream, name, place or start, 'MKSTREAM')
-    group = group_of(stream, name)
+    local group = group_of(stream, name)
     if state == 'created' then
         group['last-delivered-id'] = '0-0' -- a new group has missed nothing
     end
@@ -118,7 +143,19 @@ local function delete_unused()
 end
 
 left = math.min(left, may_hold)
-local group = join()
+local known = group_of(stream, name)
+if not known and not has_room_for_group() then
+    return { 'groups' }
+end
+if known and not has_room_for_member(known) then
+    if unused > 0 then
+        delete_unused()
+    end
+    if not has_room_for_member(group_of(stream, name)) then
+        return { 'members' }
+    end
+end
+local group = known or join()
 local pending = group['pending']
 if pending > 0 then
     claim_expired(redis.call('XPENDING', stream, name))

@@ -9,8 +9,8 @@ from pydantic import Field
 
 from relay.core.access.scopes import Scope
 from relay.core.config.fields import Pattern
-from relay.services.pull.listen_secret import listen_secret
-from relay.services.pull.tail import Tail, tail
+from relay.services.topics.pull.listen_secret import listen_secret
+from relay.services.topics.pull.tail import Tail, tail
 from relay.web.api.filters import HandleText, LineText
 from relay.web.api.models import DurationText, Input, Output
 from relay.web.api.operation import EVENT_STREAM, Call, operation

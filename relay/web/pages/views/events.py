@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import from_json, to_json
 
 from relay.core.errors import NotFound
-from relay.services import events, topics
-from relay.services.events import EventQuery, NotFoundYet
+from relay.services.topics import events, topics
+from relay.services.topics.events import EventQuery, NotFoundYet
 from relay.web.pages.shell import fields
 from relay.web.pages.shell.formats import path
 from relay.web.pages.views.subscriptions import all_states
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from relay.services.history.view import EventView
+    from relay.services.topics.history.view import EventView
     from relay.web.pages.shell.page import Page
 
 _LIMIT = 50

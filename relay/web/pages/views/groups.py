@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from relay.core.errors import Invalid, Problem
-from relay.services import groups
-from relay.services.groups import Target
+from relay.services.topics import groups
+from relay.services.topics.groups import Target
+from relay.services.wording import counted
 from relay.web.pages.shell import fields
 from relay.web.pages.shell.formats import path
 
@@ -42,7 +43,8 @@ async def seek(page: Page) -> web.StreamResponse:
         return page.show("group_seek.html", plan=plan, topic=topic, name=name, to=page.form.get("to", ""))
     again = await groups.seek(page.context, page.principal, plan, page.form.get("why", ""))
     return page.go(
-        f"/groups/{path(topic)}/{path(name)}", f"{name} was moved; {again} events that it held are delivered again."
+        f"/groups/{path(topic)}/{path(name)}",
+        f"{name} was moved; {counted(again, 'event')} that it held will be delivered again.",
     )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from relay.core.event_filter import EventFilter
-from relay.services import lines, linq, quarantine
-from relay.services.history.view import shown_body
+from relay.services.operators import lines, linq, quarantine
+from relay.services.topics.history.view import shown_body
 from relay.web.pages.shell import fields
 
 if TYPE_CHECKING:

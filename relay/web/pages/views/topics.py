@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from relay.services import overview, topics
+from relay.services.operators import overview
+from relay.services.topics import topics
 from relay.web.pages.charts import drawing
 from relay.web.pages.charts.drawing import Series
 from relay.web.pages.views.events import latest

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from relay.core.access.scopes import Scope
 from relay.core.event_filter import EventFilter
-from relay.services import audit
+from relay.services.account import audit
 from relay.web.api.filters import Period, Text
 from relay.web.api.models import Moment, Output, Page, Paging, ms_of
 from relay.web.api.operation import JSON_LINES, Call, Tag, operation

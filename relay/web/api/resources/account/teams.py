@@ -8,8 +8,8 @@ from pydantic import Field
 
 from relay.core.access.scopes import Scope
 from relay.core.config.fields import Name
-from relay.services import teams
-from relay.services.teams import Source
+from relay.services.account import teams
+from relay.services.account.teams import Source
 from relay.web.api.models import Input, Output, Page, Paging, Why, part_of
 from relay.web.api.operation import Call, Tag, Versions, operation
 

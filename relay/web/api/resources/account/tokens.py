@@ -8,12 +8,12 @@ from pydantic import Field
 
 from relay.core.access.scopes import Scope
 from relay.core.config.fields import Name
-from relay.services import tokens
+from relay.services.account import tokens
 from relay.web.api.models import DurationText, Input, Moment, Output, Page, Paging, Reason, Why, moment, part_of
 from relay.web.api.operation import Call, Tag, operation
 
 if TYPE_CHECKING:
-    from relay.services.tokens import NewToken
+    from relay.services.account.tokens import NewToken
 
 TAG = Tag("tokens", "Tokens of a team, or of operators. The text of a token is shown once.")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from relay.core.access.scopes import Scope
 from relay.core.config.fields import Name
 from relay.core.delivery.outcome import Outcome
-from relay.services import attempts
+from relay.services.deliveries import attempts
 from relay.web.api.filters import AttemptCriteria
 from relay.web.api.models import Moment, Output, Page, Paging, moment
 from relay.web.api.operation import Call, Tag, operation

@@ -8,8 +8,8 @@ from pydantic import Field, model_validator
 
 from relay.core.access.scopes import Scope
 from relay.core.config.fields import Name
-from relay.services import dead_letters
-from relay.services.dead_letters import Choice
+from relay.services.deliveries import dead_letters
+from relay.services.deliveries.dead_letters import Choice
 from relay.web.api.filters import EventCriteria, check_choice
 from relay.web.api.models import Input, Moment, Output, Page, Paging, Why
 from relay.web.api.operation import Call, Tag, operation

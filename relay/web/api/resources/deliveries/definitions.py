@@ -8,13 +8,13 @@ from pydantic import ConfigDict, Field, JsonValue, WithJsonSchema
 
 from relay.core.access.scopes import Scope
 from relay.core.config.fields import NAME, Name
-from relay.services import stored_subscriptions, subscriptions
+from relay.services.deliveries import stored_subscriptions, subscriptions
 from relay.web.api.models import DurationText, Input, Moment, Output, Reason, Why
 from relay.web.api.operation import Call, Versions, operation
 from relay.web.api.resources.deliveries.subscriptions import TAG, SubscriptionPath
 
 if TYPE_CHECKING:
-    from relay.services.stored_subscriptions import Changed
+    from relay.services.deliveries.stored_subscriptions import Changed
 
 _DAY = 86_400.0
 

@@ -9,14 +9,14 @@ from pydantic import Field, WithJsonSchema
 from relay.core.access.scopes import Scope
 from relay.core.config.fields import Line, Name, Pattern
 from relay.core.event_filter import EventFilter
-from relay.services import replays
+from relay.services.deliveries import replays
 from relay.store.topics.replays import State
 from relay.web.api.filters import Period
 from relay.web.api.models import Input, Moment, Output, Page, Paging, Reason, Why, moment, ms_of, part_of
 from relay.web.api.operation import Call, Tag, operation
 
 if TYPE_CHECKING:
-    from relay.services.replays import ReplayState
+    from relay.services.deliveries.replays import ReplayState
     from relay.store.topics.replays import Replay as Found
 
 TAG = Tag("replays", "A topic's history, sent to a push subscription again.")

@@ -8,8 +8,8 @@ from pydantic import Field, WithJsonSchema
 
 from relay.core.access.scopes import Scope
 from relay.core.config.fields import Name
-from relay.services import subscriptions
-from relay.services.subscriptions import State
+from relay.services.deliveries import subscriptions
+from relay.services.deliveries.subscriptions import State
 from relay.web.api.models import Input, Moment, Output, Page, Paging, Reason
 from relay.web.api.operation import Call, Tag, operation
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from relay.core.access.scopes import Scope
-from relay.services import ledger
+from relay.services.operators import ledger
 from relay.web.api.models import Input, Output
 from relay.web.api.operation import Call, Tag, operation
 

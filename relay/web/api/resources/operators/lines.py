@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from relay.core.access.scopes import Scope
-from relay.services import lines
+from relay.services.operators import lines
 from relay.web.api.models import Moment, MomentInSeconds, Output, Page, Paging, part_of
 from relay.web.api.operation import Call, Tag, operation
 

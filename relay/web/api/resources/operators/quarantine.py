@@ -8,8 +8,8 @@ from pydantic import Field, model_validator
 
 from relay.core.access.scopes import Scope
 from relay.core.event_filter import EventFilter
-from relay.services import quarantine
-from relay.services.history.view import shown_body
+from relay.services.operators import quarantine
+from relay.services.topics.history.view import shown_body
 from relay.web.api.filters import LineText, Period, Text, check_choice
 from relay.web.api.models import Input, Moment, Output, Page, Paging, Why, ms_of
 from relay.web.api.operation import Call, Tag, operation

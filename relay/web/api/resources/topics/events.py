@@ -8,8 +8,8 @@ from pydantic import Field
 
 from relay.core.access.scopes import Scope
 from relay.core.config.fields import Name, Pattern
-from relay.services.history import resend, search, story
-from relay.services.history.search import EventQuery
+from relay.services.topics.history import resend, search, story
+from relay.services.topics.history.search import EventQuery
 from relay.web.api.filters import HandleText, LineText, Period, Text
 from relay.web.api.models import Input, Moment, Output, Page, Paging, Why, moment, ms_of
 from relay.web.api.operation import Call, Tag, operation

@@ -8,8 +8,8 @@ from pydantic import Field
 
 from relay.core.access.scopes import Scope
 from relay.core.errors import Invalid, Problem
-from relay.services import groups
-from relay.services.groups import Target
+from relay.services.topics import groups
+from relay.services.topics.groups import Target
 from relay.web.api.models import Input, Moment, Output, Page, Paging, When, Why, ms_of, part_of
 from relay.web.api.operation import Call, Tag, operation
 from relay.web.api.resources.topics.topics import TopicPath

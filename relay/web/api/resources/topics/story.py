@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from relay.core.event import Freshness
-from relay.services.history.pull import PullState
-from relay.services.history.push import PushState
+from relay.services.topics.history.pull import PullState
+from relay.services.topics.history.push import PushState
 from relay.store.topics.record import Proof
 from relay.web.api.models import Moment, Output, moment
 from relay.web.api.resources.deliveries.attempts import Attempt, attempt_of
 
 if TYPE_CHECKING:
-    from relay.services.history.push import PushPart
-    from relay.services.history.story import EventStory
-    from relay.services.history.view import EventView
+    from relay.services.topics.history.push import PushPart
+    from relay.services.topics.history.story import EventStory
+    from relay.services.topics.history.view import EventView
 
 
 class Place(Output):

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from relay.core.access.scopes import Scope
 from relay.core.config.fields import Name
-from relay.services import topics
+from relay.services.topics import topics
 from relay.web.api.models import Input, Moment, Output, Page, Paging, Why, part_of
 from relay.web.api.operation import Call, Tag, operation
 
