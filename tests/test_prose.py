@@ -23,7 +23,7 @@ PRODUCT = ("relay", "workers")
 MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES = 60
 MAX_FOLDER_FILES = 12  # without __init__.py
-FOLDERS_BY_COMMAND = {"relay/cli", "relay/services"}  # a file for each command or resource, however many
+FOLDERS_BY_COMMAND = {"relay/cli"}  # a file for each command, however many
 
 RIDDLE = re.compile(r"(What|Who|Whoever|Whose|Those|How|Whether|Where|Which|One)\b")
 NO_ACTOR = re.compile(r"\b(somebody|nobody|whoever)\b", re.IGNORECASE)

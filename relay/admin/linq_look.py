@@ -6,12 +6,12 @@ import asyncio
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from relay.services.linq import Look, OwnerAtLinq, StepAtLinq
+from relay.services.operators.linq import Look, OwnerAtLinq, StepAtLinq
 from relay.store.keyring.last_seen import last_events
 
 if TYPE_CHECKING:
     from relay.services.context import Context
-    from relay.services.linq import Looker
+    from relay.services.operators.linq import Looker
 
 
 def linq_looker(context: Context) -> Looker | None:

@@ -15,8 +15,8 @@ from relay.core.delivery.outcome import Outcome
 from relay.core.durations import format_duration
 from relay.core.event_filter import EventFilter
 from relay.process.event_loop import run
-from relay.services.attempts import latest
 from relay.services.context import open_context
+from relay.services.deliveries.attempts import latest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -17,7 +17,7 @@ from relay.config.load import load_settings
 from relay.core.errors import RelayError
 from relay.core.event_filter import EventFilter
 from relay.process.event_loop import run
-from relay.services.audit import export
+from relay.services.account.audit import export
 from relay.services.context import open_context
 
 if TYPE_CHECKING:

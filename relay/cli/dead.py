@@ -15,9 +15,10 @@ from relay.cli.progress import progress
 from relay.config.load import load_settings
 from relay.core.event_filter import EventFilter
 from relay.process.event_loop import run
-from relay.services import dead_letters
 from relay.services.context import open_context
-from relay.services.dead_letters import Choice, DeadLetterInFull, Progress
+from relay.services.deliveries import dead_letters
+from relay.services.deliveries.dead_letters import Choice, DeadLetterInFull, Progress
+from relay.services.topics.history.view import shown_body
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -62,14 +63,15 @@ def list_(*, subscription: SubscriptionOption = None, which: EventFilter, view: 
 @command(app, filters=FILTERS, examples=("relay dead show --id 01J8Z0QF7K", "relay dead show --reason 404 --utc"))
 def show(*, subscription: SubscriptionOption = None, which: EventFilter, view: View) -> None:
     """Show dead letters in full, with their attempts and bodies; exit code 1 if there are none."""
-    found = run(_find(load_settings(), subscription, which))
+    settings = load_settings()
+    found = run(_find(settings, subscription, which))
     if view.json:
         print_json(
             [
                 {
                     **_summary(each.letter),
                     "attempts": [attempt_summary(attempt) for attempt in each.attempts],
-                    "body": _text(each.letter.record.body),
+                    "body": str(shown_body(settings, each.letter.record.body)),
                 }
                 for each in found
             ]
@@ -77,7 +79,7 @@ def show(*, subscription: SubscriptionOption = None, which: EventFilter, view: V
     elif not found:
         say("Nothing found.")
     else:
-        _print_in_full(found, view)
+        _print_in_full(settings, found, view)
     if not found:
         raise typer.Exit(1)
 
@@ -140,14 +142,14 @@ def drop(
         raise typer.Exit(1)
 
 
-def _print_in_full(found: list[DeadLetterInFull], view: View) -> None:
+def _print_in_full(settings: Settings, found: list[DeadLetterInFull], view: View) -> None:
     for number, each in enumerate(found):
         if number:
             say("")
         print_fields(f"Dead letter {each.letter.record.id}", _summary(each.letter), view, _LABELS)
         if each.attempts:
             print_attempts("Its attempts, oldest first", each.attempts, view, of_one_delivery=True)
-        say(_text(each.letter.record.body))
+        say(str(shown_body(settings, each.letter.record.body)))
 
 
 async def _list(settings: Settings, subscription: str | None, which: EventFilter) -> list[DeadLetter]:
@@ -210,7 +212,3 @@ def _summary(letter: DeadLetter) -> dict[str, Any]:
         "reason": letter.reason,
         "detail": letter.detail,
     }
-
-
-def _text(body: bytes) -> str:
-    return body.decode(errors="replace")

@@ -16,7 +16,7 @@ from relay.config.settings import Settings
 from relay.core.errors import NotFound
 from relay.process.event_loop import run
 from relay.services.context import open_context
-from relay.services.events import EventStory, NotFoundYet, story
+from relay.services.topics.events import EventStory, NotFoundYet, story
 
 app = commands()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import textwrap
+import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,12 +15,12 @@ from relay.cli.attempts import attempt_summary
 from relay.cli.output import View, counted, printable, say
 from relay.core.durations import format_duration
 from relay.core.event import Freshness
-from relay.services.events import EventStory
-from relay.services.history.neighbours import Neighbour
-from relay.services.history.pull import PullPart, PullState
-from relay.services.history.push import PushPart, PushState
-from relay.services.history.story import Receipt
-from relay.services.history.view import EventView
+from relay.services.topics.events import EventStory
+from relay.services.topics.history.neighbours import Neighbour
+from relay.services.topics.history.pull import PullPart, PullState
+from relay.services.topics.history.push import PushPart, PushState
+from relay.services.topics.history.story import Receipt
+from relay.services.topics.history.view import EventView
 from relay.store.lanes.attempt_log import FoundAttempt
 from relay.store.topics.record import Proof
 
@@ -52,17 +54,19 @@ def print_story(story: EventStory, view: View, *, body: bool) -> None:
     _title("Push subscriptions")
     for push in story.push:
         _print_push(push, view)
+    _none_of(story.push)
     _title("Pull groups")
     names = {f"{pull.group} of {pull.topic}": pull for pull in story.pull}
     for name, pull in names.items():
         _row(name, _pull_text(pull), max(map(len, names)))
+    _none_of(story.pull)
     if event.chat:
         _title(f"Chat {event.chat}")
         for label, neighbour in (("previous", story.chat.previous), ("next", story.chat.next)):
             _row(label, _neighbour_text(neighbour))
     if body:
         _title("Body")
-        say(f"  {event.body.text if event.body.text is not None else 'hidden (RELAY_HIDE_BODIES)'}")
+        say(f"  {event.body}")
     for note in story.notes:
         say("")
         _wrapped(note, "", "")
@@ -98,7 +102,8 @@ def _print_push(part: PushPart, view: View) -> None:
     if part.dead is not None:
         state += f" since {view.time(part.dead.at_ms)}: {part.dead.reason}"
     if part.due_ms is not None:
-        state += f", next attempt {view.time(part.due_ms)}"
+        due = "due " if part.due_ms < time.time() * 1000 else ""  # a breaker, a pause or a limit can hold it up
+        state += f", next attempt {due}{view.time(part.due_ms)}"
     painted = terminal.paint(printable(part.subscription), fg=_COLOURS.get(part.state), bold=True)
     _wrapped(f"{part.subscription} of {part.topic}: {state}", "  ", "    ", lead=(part.subscription, painted))
     for note in part.notes:
@@ -130,6 +135,11 @@ def _pull_text(part: PullPart) -> str:
 
 def _neighbour_text(neighbour: Neighbour | None) -> str:
     return "none found" if neighbour is None else f"{neighbour.id}  {neighbour.type}"
+
+
+def _none_of(parts: Sequence[object]) -> None:
+    if not parts:
+        say("  none")
 
 
 def _title(text: str) -> None:

@@ -17,8 +17,8 @@ from relay.core.errors import Invalid
 from relay.core.event_filter import EventFilter
 from relay.process.event_loop import run
 from relay.services.context import open_context
-from relay.services.events import EventQuery, FoundEvents
-from relay.services.events import search as search_events
+from relay.services.topics.events import EventQuery, FoundEvents
+from relay.services.topics.events import search as search_events
 
 HandleOption = Annotated[
     str | None,

@@ -23,8 +23,8 @@ from relay.core.json_text import parse_json
 from relay.linq.payloads.decode import decode
 from relay.process.event_loop import run
 from relay.services.context import open_context
-from relay.services.explain import Explanation, by_rules
-from relay.services.explain import explain as explain_event
+from relay.services.topics.explain import Explanation, by_rules
+from relay.services.topics.explain import explain as explain_event
 from relay.store.driver.client import REDIS_ERRORS, describe
 
 app = commands()

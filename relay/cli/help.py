@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+import typer
 from typer.core import TyperCommand, TyperGroup
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 _LONG = 500  # characters: no first sentence is cut
 _WHOLE = re.compile(r"(\[default: \d+)\.0\]")  # of a default that is a whole number
+_PREFIX = "Value error, "
 _RANGE = re.compile(r"; x>=[\d.]+|  \[x>=[\d.]+\]")  # typer's words for a minimum
 
 EXIT_CODES = (
@@ -67,6 +69,14 @@ class _Plain:
 
 class RelayCommand(_Plain, TyperCommand):
     """A command with a plain help page."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the command line; pydantic, which checks values for typer, begins its messages with a prefix."""
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix(_PREFIX)
+            raise
 
 
 class RelayGroup(_Plain, TyperGroup):

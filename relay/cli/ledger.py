@@ -13,7 +13,7 @@ from relay.cli.output import View, print_fields, print_json, print_table, say
 from relay.config.load import load_settings
 from relay.process.event_loop import run
 from relay.services.context import open_context
-from relay.services.ledger import Books, read
+from relay.services.operators.ledger import Books, read
 
 if TYPE_CHECKING:
     from relay.config.settings import Settings

@@ -7,6 +7,7 @@ page and the completion of command names read the table only.
 from __future__ import annotations
 
 import sys
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Annotated, Any, NamedTuple
 
@@ -39,7 +40,7 @@ TABLE: dict[str, Entry] = {
     "up": Entry("serve", RUN, "Run everything on this machine: Redis if needed, bootstrap, ingress, worker, admin."),
     "ingress": Entry("serve", RUN, "Receive Linq's webhooks."),
     "worker": Entry("serve", RUN, "Route events and deliver them."),
-    "admin": Entry("serve", RUN, "Serve operators: health checks and metrics, apart from ingress and worker."),
+    "admin": Entry("serve", RUN, "Serve the page, the API, health checks and metrics, apart from ingress and worker."),
     "sandbox": Entry("sandbox", RUN, "Simulate Linq: its API, signed webhooks, conversations and faults."),
     "demo": Entry("sandbox", RUN, "Run everything against a sandbox, with two sample teams."),
     "listen": Entry("listen", RUN, "Show a topic's events as they come, and POST them to this machine."),
@@ -108,6 +109,14 @@ class LazyGroup(RelayGroup):
             command.hidden = not entry.section
             self.commands[cmd_name] = command
         return self.commands.get(cmd_name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Refuse an unknown command, with those of a similar name: typer knows only the ones that are imported."""
+        if args and args[0] not in TABLE and not args[0].startswith("-"):
+            names = [name for name, entry in TABLE.items() if entry.section]
+            similar = ", ".join(map(repr, get_close_matches(args[0], names)))
+            ctx.fail(f"No such command {args[0]!r}.{f' Did you mean {similar}?' if similar else ''}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002  click's signature
         """Write the commands, in their sections."""

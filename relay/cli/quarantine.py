@@ -14,12 +14,13 @@ from relay.cli.output import View, changed_or_would_be, counted, print_fields, p
 from relay.config.load import load_settings
 from relay.core.event_filter import EventFilter
 from relay.process.event_loop import run
-from relay.services import quarantine
 from relay.services.context import open_context
+from relay.services.operators import quarantine
+from relay.services.topics.history.view import shown_body
 
 if TYPE_CHECKING:
     from relay.config.settings import Settings
-    from relay.services.quarantine import Retried
+    from relay.services.operators.quarantine import Retried
     from relay.store.inbox.quarantine import QuarantinedBody
 
 app = commands(
@@ -49,15 +50,16 @@ def list_(*, which: EventFilter, view: View) -> None:
 )
 def show(*, which: EventFilter, view: View) -> None:
     """Show quarantined webhooks in full; exit code 1 if there are none."""
-    found = run(_read(load_settings(), which))
+    settings = load_settings()
+    found = run(_read(settings, which))
     if view.json:
-        print_json([{**_summary(body), "body": body.body.decode(errors="replace")} for body in found])
+        print_json([{**_summary(body), "body": str(shown_body(settings, body.body))} for body in found])
     elif not found:
         say("Nothing found.")
     else:
         for body in found:
             print_fields(f"Quarantined webhook {body.entry}", _summary(body), view)
-            say(body.body.decode(errors="replace"))
+            say(str(shown_body(settings, body.body)))
     if not found:
         raise typer.Exit(1)
 

@@ -24,9 +24,9 @@ from relay.cli.terminal import is_terminal
 from relay.config.load import load_settings
 from relay.core.event_filter import EventFilter
 from relay.process.event_loop import run
-from relay.services import replays
 from relay.services.context import open_context
-from relay.services.replays import Preview, ReplayState, Request, nothing_matches
+from relay.services.deliveries import replays
+from relay.services.deliveries.replays import Preview, ReplayState, Request, nothing_matches
 from relay.store.topics.replays import Replay, State
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from relay.config.settings import Settings
 from relay.core.errors import NotFound
 from relay.process.event_loop import run
 from relay.services.context import open_context
-from relay.services.events import NotFoundYet, Resent, resend
+from relay.services.topics.events import NotFoundYet, Resent, resend
 
 _SECONDS = 10.0
 

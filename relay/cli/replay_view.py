@@ -10,7 +10,7 @@ from relay.core.durations import format_duration
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from relay.services.replays import Preview, ReplayState
+    from relay.services.deliveries.replays import Preview, ReplayState
     from relay.store.topics.replays import Replay
 
 

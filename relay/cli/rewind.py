@@ -14,9 +14,9 @@ from relay.cli.operator import WhyOption, cli_principal
 from relay.cli.output import View, counted, print_json, print_table, say
 from relay.config.load import load_settings
 from relay.process.event_loop import run
-from relay.services import groups
 from relay.services.context import open_context
-from relay.services.groups import SeekPlan, Target
+from relay.services.topics import groups
+from relay.services.topics.groups import SeekPlan, Target
 from relay.store.driver.streams import is_entry_id
 from relay.store.topics.history import BEGINNING, ms_of
 

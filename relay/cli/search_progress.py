@@ -10,7 +10,7 @@ import typer
 
 from relay.cli.output import View
 from relay.cli.progress import progress
-from relay.services.history.scan import Progress
+from relay.services.topics.history.scan import Progress
 
 SecondsOption = Annotated[
     float, typer.Option(min=0, metavar="NUMBER", help="Search for this many seconds at most; 0 is without a limit.")

@@ -12,12 +12,12 @@ from relay.cli.operator import WhyOption, cli_principal
 from relay.cli.output import View, print_json, say
 from relay.config.load import load_settings
 from relay.process.event_loop import run
-from relay.services import stored_subscriptions
 from relay.services.context import open_context
+from relay.services.deliveries import stored_subscriptions
 
 if TYPE_CHECKING:
     from relay.config.settings import Settings
-    from relay.services.stored_subscriptions import SentTest
+    from relay.services.deliveries.stored_subscriptions import SentTest
 
 app = commands()
 

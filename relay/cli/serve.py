@@ -53,7 +53,10 @@ def worker(*, processes: Processes = 1) -> None:
 
 @command(app, examples=("relay admin", "RELAY_ADMIN_LISTEN=0.0.0.0:8081 relay admin"))
 def admin() -> None:
-    """Serve operators: the admin listener, apart from ingress and worker; needs REDIS_URL."""
+    """Serve the page, the API, health checks and metrics, apart from ingress and worker.
+
+    They are on the admin listener; without REDIS_URL, an embedded Redis that `relay up` started is used.
+    """
     settings = load_settings()
     configure_logging(settings.relay_log_level, settings.relay_log_format)
     with lasting_imports():

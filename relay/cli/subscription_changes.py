@@ -17,14 +17,14 @@ from relay.cli.subscriptions import NameArgument, app
 from relay.config.load import load_settings
 from relay.core.durations import parse_duration
 from relay.process.event_loop import run
-from relay.services import stored_subscriptions
 from relay.services.context import open_context
+from relay.services.deliveries import stored_subscriptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from relay.config.settings import Settings
-    from relay.services.stored_subscriptions import Changed
+    from relay.services.deliveries.stored_subscriptions import Changed
 
 __all__ = ["app"]
 

@@ -11,9 +11,9 @@ from relay.cli.operator import WhyOption, cli_principal
 from relay.cli.output import View, counted, print_json, print_table, say
 from relay.config.load import load_settings
 from relay.process.event_loop import run
-from relay.services import subscriptions
 from relay.services.context import open_context
-from relay.services.subscriptions import State, SubscriptionState
+from relay.services.deliveries import subscriptions
+from relay.services.deliveries.subscriptions import State, SubscriptionState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

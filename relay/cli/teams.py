@@ -12,14 +12,14 @@ from relay.cli.operator import WhyOption, cli_principal
 from relay.cli.output import View, print_json, print_table, say
 from relay.config.load import load_settings
 from relay.process.event_loop import run
-from relay.services import teams
+from relay.services.account import teams
 from relay.services.context import open_context
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from relay.config.settings import Settings
-    from relay.services.teams import TeamState
+    from relay.services.account.teams import TeamState
 
 app = commands(
     "List the teams; create, change and delete those outside relay.toml.",

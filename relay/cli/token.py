@@ -15,14 +15,14 @@ from relay.config.load import load_settings
 from relay.core.access.scopes import EVERY_SCOPE, Scope
 from relay.core.durations import format_duration, parse_duration
 from relay.process.event_loop import run
-from relay.services import tokens
+from relay.services.account import tokens
 from relay.services.context import open_context
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from relay.config.settings import Settings
-    from relay.services.tokens import NewToken, TokenState
+    from relay.services.account.tokens import NewToken, TokenState
 
 NEVER = "never"
 _DAY = 86_400.0

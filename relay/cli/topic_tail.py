@@ -18,9 +18,9 @@ from relay.core.errors import Invalid
 from relay.core.event_filter import EventFilter
 from relay.process.event_loop import run
 from relay.services.context import open_context
-from relay.services.events import EventQuery
-from relay.services.events import tail as tail_events
-from relay.services.history.view import EventView
+from relay.services.topics.events import EventQuery
+from relay.services.topics.events import tail as tail_events
+from relay.services.topics.history.view import EventView
 
 FILTERS = ("event_type", "line", "chat", "since")
 EXAMPLES = (

@@ -16,12 +16,12 @@ from relay.cli.operator import WhyOption, cli_principal
 from relay.cli.output import View, counted, print_json, print_table, say
 from relay.config.load import load_settings
 from relay.process.event_loop import run
-from relay.services import topics as service
 from relay.services.context import open_context
+from relay.services.topics import topics as service
 
 if TYPE_CHECKING:
     from relay.config.settings import Settings
-    from relay.services.topics import TopicState
+    from relay.services.topics.topics import TopicState
     from relay.store.lanes.topic_drop import DroppedTopic
 
 app = commands(

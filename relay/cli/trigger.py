@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -52,8 +53,10 @@ def trigger(
             typer.echo("\n".join(types))
         return
     if event_type not in types:
+        near = get_close_matches(event_type or "", types, n=3, cutoff=0.5)
         wrong = f'the sandbox has no event type "{event_type}"' if event_type else "name an event type"
-        raise typer.BadParameter(f"{wrong}; it has: {', '.join(types)}", param_hint="TYPE")
+        hint = f"; did you mean {', '.join(near)}?" if near else ", such as message.received"
+        raise typer.BadParameter(f"{wrong}{hint} --list has all of them", param_hint="TYPE")
     if line is not None:
         checked_line(line)
     wanted = {"type": event_type, "line": line, "text": text, "count": count}

@@ -33,7 +33,7 @@ class PageUser(NamedTuple):
     """The team; None for an operator."""
     scopes: tuple[Scope, ...]
 
-    def __repr__(self) -> str:
+    def __str__(self) -> str:
         """Return the form of the variable, for the log."""
         role = f"team/{self.team}" if self.team else "operator"
         return f"{self.pattern}={role}:{'+'.join(self.scopes)}"

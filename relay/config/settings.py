@@ -69,9 +69,9 @@ class Settings(PageSettings):
     relay_listen: ListenAt = Listen(host=EVERY_ADDRESS, port=8080)
     """Address and port on which the ingress listens, such as `127.0.0.1:8080`."""
     relay_admin_listen: ListenAt | None = None
-    """Address and port of the admin listener, which serves `/live`, `/ready` and `/metrics` to operators; it must not
-    be public. Without it the address is `127.0.0.1`, and the port 8081 for `relay ingress` and `relay up`, 8082 for
-    `relay worker`, 8083 for `relay admin`.
+    """Address and port of the admin listener, which serves `/live`, `/ready` and `/metrics`, and for `relay admin` and
+    `relay up` the page and the API; it must not be public. Without it the address is `127.0.0.1`, and the port 8081
+    for `relay ingress` and `relay up`, 8082 for `relay worker`, 8083 for `relay admin`.
     """
     relay_config: Path = Path(_DEFAULT_CONFIG)
     """Path of relay.toml, the file with the topics and the subscriptions."""
@@ -243,7 +243,7 @@ class Settings(PageSettings):
 
     def shown(self) -> dict[str, str]:
         """Return every variable for the log: secrets masked, durations readable."""
-        shown = {name.upper(): str(value) for name, value in self if value not in {None, ()}}
+        shown = {name.upper(): forms.shown(value) for name, value in self if value not in {None, ()}}
         if "REDIS_URL" in shown:
             shown["REDIS_URL"] = masked_redis_url(shown["REDIS_URL"])
         shown["RELAY_DEDUPE_WINDOW"] = format_duration(self.relay_dedupe_window)

@@ -113,3 +113,8 @@ def duration(value: Any) -> Any:
 def seconds(value: Any) -> Any:
     """Return a duration of which a number alone is in seconds."""
     return value if isinstance(value, str) and value.strip().isdecimal() else duration(value)
+
+
+def shown(value: Any) -> str:
+    """Return a value in the form of its variable: the parts of a list are separated by commas."""
+    return ", ".join(map(str, value)) if type(value) is tuple else str(value)

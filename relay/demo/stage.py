@@ -36,8 +36,8 @@ from relay.process.subprocesses import python, reserved_port
 from relay.process.supervisor import Program, supervise
 from relay.rules.current import Rules
 from relay.sandbox.app import Sandbox, open_sandbox, sandbox_app
+from relay.services.account.tokens import sign_in_code
 from relay.services.context import Context
-from relay.services.tokens import sign_in_code
 from relay.store.driver.client import WORKER_TIMEOUT, open_redis
 from relay.store.keyring.encryption import Cipher
 from relay.store.keyring.keyring import Keyring

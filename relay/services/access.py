@@ -32,7 +32,7 @@ def subscriptions_of(config: RelayConfig, principal: Principal) -> dict[str, Sub
     return {known.name: known for known in config.subscriptions if principal.owns(team_of(known))}
 
 
-def configured(context: Context, config: RelayConfig, principal: Principal, name: str) -> Subscription:
+def configured(config: RelayConfig, principal: Principal, name: str) -> Subscription:
     """Return the subscription of that name.
 
     Raises:
@@ -40,8 +40,7 @@ def configured(context: Context, config: RelayConfig, principal: Principal, name
     """
     known = subscriptions_of(config, principal)
     if name not in known:
-        where = f" in {context.settings.relay_config}" if principal.is_operator else ""
-        raise unknown_subscription(name, known, where)
+        raise unknown_subscription(name, known, "")
     return known[name]
 
 

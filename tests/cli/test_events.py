@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from relay.core.delivery.outcome import Outcome
-from relay.store.lanes.lane import Lane
+from relay.core.delivery.outcome import Attempt, Outcome, RetryAt
+from relay.store.lanes.lane import Lane, Tries
+from relay.store.lanes.settler import Settlement, Settler
 from tests.cli.attempting import BAD, remember
 from tests.cli.running import ended, invoke_beside, line_with, main_here, relay_process
 from tests.services.history.conftest import put
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 T = 1_789_377_302_000
 """2026-09-14 09:15:02 UTC."""
+FAILED = Attempt(Outcome.FAILED, at_ms=T, took_ms=1, status=500)
 LINE = "+16465550123"
 RULES = """
 [[topics]]
@@ -86,6 +88,19 @@ async def _events(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch)
     await redis.xreadgroup("billing", "m1", {KEYS.topic("support"): ">"}, count=1)
 
 
+async def test_an_attempt_that_is_overdue_is_said_to_be_due(redis: Redis) -> None:
+    lane = Lane(redis, "bot", "support")
+    await redis.set(KEYS.lease("job"), "me")
+    async with Settler(redis, "job", "me") as settler:
+        [delivery] = await lane.read_new(1)
+        tries = Tries(1, T, FAILED.outcome)
+        await settler.settle(Settlement(lane, delivery, FAILED, tries, RetryAt(T + 5000), FAILED.ended_ms))
+    await redis.xgroup_destroy(KEYS.topic("support"), "billing")
+    said = (await invoke_beside("event", "e-1", "--utc")).out
+    assert "bot of support: retrying, next attempt due 2026-09-14 09:15:07+00:00" in said
+    assert "Pull groups\n  none\n" in said
+
+
 async def test_story_is_told_for_people_and_as_json() -> None:
     said = await invoke_beside("event", "e-1", "--utc")
     lines = re.sub(r"delivered to m1 \S+ ago", "delivered to m1 0s ago", said.out)
@@ -111,7 +126,7 @@ async def test_body_is_shown_when_asked_and_hidden_by_the_setting(monkeypatch: p
     assert "+13035550188" not in (await invoke_beside("event", "e-1")).out
     monkeypatch.setenv("RELAY_HIDE_BODIES", "true")
     hidden = await invoke_beside("event", "e-1", "--body")
-    assert "hidden (RELAY_HIDE_BODIES)" in hidden.out
+    assert "105 bytes, hidden by RELAY_HIDE_BODIES" in hidden.out
     assert (await invoke_beside("event", "e-1", "--json")).json["body"] == {"size": 105, "text": None}
 
 
@@ -172,3 +187,15 @@ async def test_tail_shows_events_until_it_is_interrupted(redis: Redis) -> None:
         process.send_signal(signal.SIGINT)
         rest = await ended(process)
     assert (rest.code, rest.out, rest.err) == (130, "", "")
+
+
+async def test_bodies_of_dead_letters_and_quarantine_are_hidden(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    await redis.sadd(KEYS.lanes, "bot")  # type: ignore[misc]
+    await redis.xadd(KEYS.lane("bot", "dead"), {"id": "e-1", "body": "private", "dead_topic": "support"})
+    await redis.xadd(KEYS.quarantine, {"at": 1, "dialect": "v3", "line": "", "reason": "not JSON", "body": "private"})
+    for hides in (False, True):
+        monkeypatch.setenv("RELAY_HIDE_BODIES", str(hides).lower())
+        for group in ("dead", "quarantine"):
+            for form in ((), ("--json",)):
+                text = (await invoke_beside(group, "show", *form)).out
+                assert ("private" in text, "7 bytes, hidden by RELAY_HIDE_BODIES" in text) == (not hides, hides)

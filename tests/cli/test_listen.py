@@ -22,7 +22,7 @@ from relay.linq.signatures import v2, v3_legacy
 from relay.net.http_listener import listening
 from relay.net.listen_address import Listen
 from relay.process.timings import DEFAULTS
-from relay.services.pull.listen_secret import listen_secret
+from relay.services.topics.pull.listen_secret import listen_secret
 from relay.store.topics.registry import register_topics
 from tests.cli.running import ended, invoke, line_with, relay, relay_process
 from tests.sandbox.running import closed_port

@@ -88,6 +88,18 @@ async def test_wrong_command_line_is_exit_code_2(arguments: list[str]) -> None:
     assert said.is_one_message_without_traceback()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["subscripton", "list"], "No such command 'subscripton'. Did you mean 'subscriptions'?"),
+        (["attempts", "--outcome", "faild"], "Invalid value for '--outcome': 'faild' is not one of 'delivered',"),
+    ],
+)
+async def test_a_mistyped_word_is_answered_with_the_right_ones(arguments: list[str], message: str) -> None:
+    said = await main_here(*arguments)
+    assert (said.code, message in said.err) == (2, True), said.err
+
+
 @pytest.mark.parametrize("option", ["--help", "--version"])
 async def test_help_and_version_import_no_command(option: str) -> None:
     heavy = ("redis", "structlog", "rich", "pydantic", "aiohttp", "arq", "linq", "uvloop", "importlib.metadata")

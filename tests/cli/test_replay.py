@@ -110,7 +110,7 @@ async def test_trimmed_history_is_reported(redis: Redis) -> None:
     ("arguments", "message"),
     [
         (("--topic", "nothing", "--to", "bot"), 'no topic "nothing" (known: support, quiet)'),
-        (("--topic", "support", "--to", "crm"), 'no push subscription "crm" in relay.toml (known: bot)'),
+        (("--topic", "support", "--to", "crm"), 'no push subscription "crm" (known: bot)'),
         (("--topic", "quiet", "--to", "bot"), 'topic "quiet" has no events'),
         (
             ("--topic", "support", "--to", "bot", "--since", "30m"),

@@ -70,5 +70,6 @@ def test_mistakes_are_refused(monkeypatch: pytest.MonkeyPatch, changes: dict[str
 
 
 def test_the_log_shows_the_form_of_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = load(monkeypatch, **{USERS: "a=team/x:replay+read"}).shown()
-    assert shown[USERS] == "(a=team/x:read+replay,)"  # in one order: a fingerprint of the settings is made of it
+    shown = load(monkeypatch, **{USERS: "a=team/x:replay+read", PROXIES: "10.0.0.5, fd00::/64"}).shown()
+    assert shown[PROXIES] == "10.0.0.5/32, fd00::/64"
+    assert shown[USERS] == "a=team/x:read+replay"  # in one order: a fingerprint of the settings is made of it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -133,7 +134,7 @@ def test_stream_fields_are_those_of_a_record() -> None:
         reconciled_at="2026-09-14T09:15:02Z",
     )
     event = decode(Dialect.V3, body, LINE).event
-    written = set(fields_of(event, 1, "another", body, "url 1 -")[::2])
+    written = set(fields_of(event, 1, "another", body, b"url 1 -")[::2])
     rows = page("deliveries.md").rows("Fields of a topic's stream")
     documented = {name for row in rows for name in re.findall(r"`(\w+)`", row[0])}
     assert written == documented - {"0", "1", "history"}
@@ -216,3 +217,9 @@ def test_every_page_is_reachable_from_the_readme() -> None:
         targets = {(each.path.parent / link.split("#")[0]).resolve() for link in each.links() if "://" not in link}
         pending += [Page(path) for path in targets if path.suffix == ".md" and path not in seen and path.parent == DOCS]
     assert set(DOCS.glob("*.md")) - {DOCS / "README.md"} <= seen
+
+
+def test_no_row_and_no_change_is_listed_twice() -> None:
+    items = re.split(r"\n(?=\* |#)", page("changes.md").text)
+    rows = [line for line in page("README.md").text.splitlines() if line.startswith("| [")]
+    assert [each for each, times in Counter([*items, *rows]).items() if times > 1] == []

@@ -63,7 +63,7 @@ def test_every_variable_is_listed_with_its_default() -> None:
     listed = {row[0].strip("`"): row[2].strip("`") for row in page("environment.md").rows("Environment")}
     defaults = {}
     for name, field in Settings.model_fields.items():
-        default = "" if field.default is None else str(field.default)
+        default = "" if field.default in {None, ()} else str(field.default)
         defaults[name.upper()] = DURATIONS.get(name, default)
     assert listed == defaults
 

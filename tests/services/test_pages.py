@@ -10,8 +10,11 @@ import pytest
 from relay.core.delivery.outcome import Outcome
 from relay.core.errors import Invalid
 from relay.core.event_filter import EventFilter
-from relay.services import attempts, audit, dead_letters, page, quarantine
-from relay.services.dead_letters import Choice, Progress
+from relay.services import page
+from relay.services.account import audit
+from relay.services.deliveries import attempts, dead_letters
+from relay.services.deliveries.dead_letters import Choice, Progress
+from relay.services.operators import quarantine
 from relay.store.inbox.quarantine import Quarantine
 from tests.cli.attempting import BAD, GOOD
 from tests.services.conftest import CRM, OPERATOR

@@ -9,8 +9,8 @@ import pytest
 from relay.core.access.principal import Principal
 from relay.core.access.scopes import EVERY_SCOPE
 from relay.core.errors import TooMany
-from relay.services import replays
-from relay.services.replays import Request
+from relay.services.deliveries import replays
+from relay.services.deliveries.replays import Request
 from relay.store.topics import replays as stored
 from tests.support import KEYS
 

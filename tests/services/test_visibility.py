@@ -12,23 +12,14 @@ from relay.core.errors import Forbidden, NotFound
 from relay.core.event import Dialect
 from relay.core.event_filter import EventFilter
 from relay.linq.payloads.decode import decode
-from relay.services import (
-    attempts,
-    audit,
-    dead_letters,
-    explain,
-    groups,
-    ledger,
-    lines,
-    quarantine,
-    replays,
-    subscriptions,
-    topics,
-)
-from relay.services.dead_letters import Choice
-from relay.services.groups import Target
-from relay.services.replays import Request
-from relay.services.subscriptions import State
+from relay.services.account import audit
+from relay.services.deliveries import attempts, dead_letters, replays, subscriptions
+from relay.services.deliveries.dead_letters import Choice
+from relay.services.deliveries.replays import Request
+from relay.services.deliveries.subscriptions import State
+from relay.services.operators import ledger, lines, quarantine
+from relay.services.topics import explain, groups, topics
+from relay.services.topics.groups import Target
 from relay.store.lanes.lane import Lane
 from relay.store.lanes.suspensions import Suspensions
 from tests.building import body_of
@@ -208,3 +199,6 @@ async def test_state_at_a_glance_is_the_counted_one(world: Context) -> None:
     }
     for each in glance:
         assert await subscriptions.get_state(world, OPERATOR, each.name) == each
+    first = await subscriptions.search(world, OPERATOR, limit=3)
+    rest = await subscriptions.search(world, OPERATOR, first.next, limit=3)
+    assert ([*first.items, *rest.items], rest.next) == (glance, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from pydantic import SecretStr
 
 from relay.cli.reference.markdown import generated_from, table
 from relay.cli.reference.value_forms import annotation_of, form_of
+from relay.config.page_settings import PageSettings, PageUser
 from relay.config.settings import Settings, classes_in
 from relay.config.telemetry_settings import TelemetrySettings
 from relay.core.durations import format_duration
@@ -17,7 +19,13 @@ from relay.net.listen_address import Listen
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-_FORMS = {Listen: "HOST:PORT", Path: "path", SecretStr: "secret"}
+_FORMS = {
+    Listen: "HOST:PORT",
+    Path: "path",
+    SecretStr: "secret",
+    IPv4Network: "networks",
+    PageUser: "`PATTERN=ROLE`, ...",
+}
 _INTRODUCTION = """\
 # Environment
 
@@ -30,15 +38,17 @@ the path of a file whose content, without its final newline, is the value of `RE
 be set. A file that is missing, empty or unreadable ends the command with exit code 2; one that every user may replace
 is warned of.
 
-Every role serves `/live`, `/ready` and `/metrics` at `RELAY_ADMIN_LISTEN`. The public listener of the ingress has the
-first two, in single words.
+Every role serves `/live`, `/ready` and `/metrics` at `RELAY_ADMIN_LISTEN`; `relay admin` and `relay up` serve [the
+page](page.md) and [the API](api.md) there, too. The public listener of the ingress has `/live`
+and `/ready`, in single words.
 
 """
 
 
 def environment_page() -> str:
     """Return the text of environment.md."""
-    fields = sorted(Settings.model_fields.items(), key=lambda item: item[0] in TelemetrySettings.model_fields)
+    bases = (TelemetrySettings, PageSettings)  # each has the variables of those before it
+    fields = sorted(Settings.model_fields.items(), key=lambda item: sum(item[0] in base.model_fields for base in bases))
     rows = [
         (f"`{name.upper()}`", _value(name, field), _default(name, field), field.description or "")
         for name, field in fields
@@ -58,7 +68,7 @@ def _value(name: str, field: FieldInfo) -> str:
 
 
 def _default(name: str, field: FieldInfo) -> str:
-    if field.default is None:
+    if field.default in {None, ()}:
         return ""
     if _is_duration(name):
         return f"`{format_duration(field.default) if field.default else '0s'}`"

@@ -52,7 +52,7 @@ class InboxEntry(NamedTuple):
     at: bytes
     """Time of acceptance, Unix milliseconds in digits."""
     body: bytes
-    via: str = ""
+    via: bytes = b""
     """The generation of the secret that verified it, and the address from which it came; empty if not known."""
 
 
@@ -198,5 +198,5 @@ def _entry(entry: bytes, fields: Mapping[bytes, bytes]) -> InboxEntry:
         webhook_id=fields.get(b"webhook_id", b"").decode(errors="replace"),
         at=fields.get(b"at", b"0"),
         body=fields.get(b"body", b""),
-        via=fields.get(b"via", b"").decode(errors="replace"),
+        via=fields.get(b"via", b""),
     )

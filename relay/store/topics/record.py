@@ -78,7 +78,7 @@ class Record(NamedTuple):  # made for every delivery, in a third of the time tha
         return parse_json(self.body)
 
 
-def fields_of(event: Event, at: bytes | int, webhook_id: str, body: bytes, via: str = "") -> list[bytes | str | int]:
+def fields_of(event: Event, at: bytes | int, webhook_id: str, body: bytes, via: bytes = b"") -> list[bytes | str | int]:
     """Return the names and values of the entry's fields for `event`, flat, as XADD takes them."""
     _, chat, message, direction, service, is_group, _ = event.fields
     fields: list[bytes | str | int] = [

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from aiohttp import hdrs, web
 
-from relay.services.tokens import authenticate
+from relay.services.account.tokens import authenticate
 from relay.web.api.authentication import Authentication
 from relay.web.api.idempotency import REPLAYED, Answer, Claim, claimed
 from relay.web.api.inputs import read_inputs
 from relay.web.api.openapi import REQUEST_ID, document_text
-from relay.web.api.operation import JSON, JSON_LINES, Call, Versions
+from relay.web.api.operation import JSON, JSON_LINES, Call, Versions, shows_version
 from relay.web.api.operations import OPERATIONS
-from relay.web.api.problems import ApiProblem, http_problem, problem_of, respond
+from relay.web.api.problems import MAX_BODY, ApiProblem, http_problem, problem_of, respond
 from relay.web.api.rates import Rates
 from relay.web.api.reference.page import add_reference
 from relay.web.api.streams import add_streams
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from relay.services.context import Context
     from relay.web.api.authentication import Authenticate
     from relay.web.api.operation import Operation
-
-MAX_BODY = 256 * 1024
-"""Bytes of a request's body."""
 
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _ETAG = re.compile(r'"(\d{1,18})"')
@@ -60,7 +57,7 @@ def app_of(
     app.on_response_prepare.append(_add_headers)
     add_streams(app, context)
     for operation in operations:
-        app.router.add_route(operation.method, operation.path, api.route(operation))
+        app.router.add_route(operation.method, operation.path, api.route(operation, operations))
 
     add_reference(app, tuple(operations))
 
@@ -79,7 +76,7 @@ class _Api:
         self._authentication = authentication
         self._rates = rates
 
-    def route(self, operation: Operation) -> Handler:
+    def route(self, operation: Operation, operations: Sequence[Operation]) -> Handler:
         """Return the handler of an operation's route."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
@@ -92,7 +89,7 @@ class _Api:
                 principal.require(operation.scope)
             await _read_body(request)
             inputs = await read_inputs(operation, request)
-            call = Call(self._context, principal, request, renew, _version(operation, request))
+            call = Call(self._context, principal, request, renew, _version(operation, request, operations))
             if operation.takes_idempotency_key:
                 return await self._once(operation, call, inputs)
             result = await operation.handler(call, **inputs)
@@ -128,18 +125,19 @@ async def _read_body(request: web.Request) -> None:
         raise web.HTTPRequestEntityTooLarge(max_size=MAX_BODY)
 
 
-def _version(operation: Operation, request: web.Request) -> int | None:
+def _version(operation: Operation, request: web.Request, operations: Sequence[Operation]) -> int | None:
     """Return the version in If-Match."""
     if operation.versions is not Versions.CHECKED:
         return None
     given = request.headers.get(hdrs.IF_MATCH)
     if given is None:
-        raise ApiProblem(428, 'send If-Match with the ETag of what you change, such as If-Match: "3"')
+        shown = shows_version(operation, operations)
+        raise ApiProblem(428, f'send If-Match with the ETag that {shown} has, such as If-Match: "3"')
     if given.strip() == "*":
         return None
     match = _ETAG.fullmatch(given.strip())
     if match is None:
-        raise ApiProblem(412, f'If-Match is not the version of this: send its ETag, such as "3", not {given[:40]}')
+        raise ApiProblem(412, f'If-Match is an ETag in quotation marks, such as "3", or *, not {given[:40]}')
     return int(match[1])
 
 
@@ -180,9 +178,9 @@ async def _problems(request: web.Request, handler: Handler) -> web.StreamRespons
         response = await handler(request)
     except web.HTTPException as error:
         response = respond(http_problem(error), request[_id_key])
-    except ConnectionError:
-        raise
     except Exception as error:
+        if request.transport is None or request.transport.is_closing():
+            raise  # the client is gone
         problem = problem_of(error)
         if problem is None:
             log.exception("api.error", method=request.method, path=request.path, request_id=request[_id_key])

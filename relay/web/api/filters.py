@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from relay.core.config.fields import Line, Pattern
 from relay.core.delivery.outcome import Outcome
 from relay.core.event_filter import EventFilter
-from relay.web.api.models import Input, When, ms_of
+from relay.linq.payloads.handles import normalised_handle
+from relay.web.api.models import PLUS, Input, When, ms_of
 
 Text = Annotated[str, Field(min_length=1, max_length=256)]
+LineText = Annotated[Line, PLUS]
+HandleText = Annotated[Text, PLUS, AfterValidator(normalised_handle)]
 
 
 class Period(Input):
@@ -28,8 +31,8 @@ class EventCriteria(Period):
 
     type: Pattern | None = None
     """A type of events, or a pattern such as `message.*`."""
-    line: Line | None = None
-    """One of our numbers, in E.164."""
+    line: LineText | None = None
+    """A number of ours, in E.164."""
     event: Text | None = None
     """The id of an event."""
     chat: Text | None = None
@@ -49,13 +52,23 @@ class EventCriteria(Period):
         )
 
 
+def check_choice(chosen: bool, every: bool, names: str) -> None:  # noqa: FBT001  two answers, and nothing else
+    """Refuse to change everything unless it was asked for, as the command line does.
+
+    Raises:
+        ValueError: nothing is chosen.
+    """
+    if not chosen and not every:
+        raise ValueError(f'choose with {names}, or "all": true')
+
+
 class AttemptCriteria(Period):
     """Criteria of attempts, combined with "and"."""
 
     type: Pattern | None = None
     """A type of events, or a pattern such as `message.*`."""
-    line: Line | None = None
-    """One of our numbers, in E.164."""
+    line: LineText | None = None
+    """A number of ours, in E.164."""
     event: Text | None = None
     """The id of an event."""
     chat: Text | None = None

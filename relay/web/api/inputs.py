@@ -81,20 +81,24 @@ def _refused(name: str, model: type[BaseModel], error: ValidationError) -> Itera
     if name == "path":
         raise ApiProblem(404, "there is no such thing: " + ", ".join(str(detail["loc"][-1]) for detail in details))
     if details[0]["type"] == _NO_JSON:
-        raise ApiProblem(400, f"the body is not JSON: {details[0]['ctx']['error']}")
+        cause = str(details[0]["ctx"]["error"])
+        is_empty = cause.endswith("line 1 column 0")
+        raise ApiProblem(
+            400, "the body is empty; send JSON, such as {}" if is_empty else f"the body is not JSON: {cause}"
+        )
     known = [field.alias or key for key, field in model.model_fields.items()]
     for detail in details:
-        yield FieldError(field=_place(name, detail["loc"]), message=_message(detail, known))
+        yield FieldError(field=_place(name, detail["loc"]), message=_message(name, detail, known))
 
 
 def _place(name: str, loc: tuple[int | str, ...]) -> str:
     return ".".join(map(str, loc)) or name
 
 
-def _message(detail: ErrorDetails, known: list[str]) -> str:
+def _message(place: str, detail: ErrorDetails, known: list[str]) -> str:
     if detail["type"] == "extra_forbidden":
         fields = f"; known are {', '.join(known) or 'none'}" if len(detail["loc"]) == 1 else ""
-        return f"there is no such field{fields}"
+        return f"there is no such {'parameter' if place == 'query' else 'field'}{fields}"
     if detail["type"] == "value_error":
         return str(detail["ctx"]["error"])
     return detail["msg"]

@@ -5,6 +5,7 @@ Times are RFC 3339 in UTC, durations are texts as in relay.toml (`30s`, `2h`), a
 
 from __future__ import annotations
 
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
@@ -88,6 +89,11 @@ DurationText = Annotated[
 """Seconds, as a duration of relay.toml."""
 
 
+PLUS = BeforeValidator(lambda value: re.sub("^ ", "+", value) if isinstance(value, str) else value)
+"""Takes a number whose plus sign was not escaped in a URL, where it means a space."""
+
+_ZONE_WITHOUT_PLUS = re.compile(r"(T.*\d) (\d\d:?\d\d)$")  # likewise
+
 _AWARE = TypeAdapter(AwareDatetime)
 
 
@@ -99,7 +105,7 @@ def _when(value: Any) -> datetime | float:
     except ValueError:
         pass
     try:
-        return _AWARE.validate_strings(value)
+        return _AWARE.validate_strings(_ZONE_WITHOUT_PLUS.sub(r"\1+\2", value))
     except ValueError:
         raise ValueError(
             'it is not a time; write one with its zone, such as "2026-09-14T09:15:00Z", or an age, such as "2h"'
@@ -158,15 +164,19 @@ def part_of(items: Iterable[Any], paging: Paging, form: type[Item], key: Callabl
     Raises:
         Invalid: it is not a cursor.
     """
-    after = None
-    if paging.cursor is not None:
-        try:
-            after = urlsafe_b64decode(paging.cursor.encode("ascii") + b"=" * (-len(paging.cursor) % 4)).decode()
-        except ValueError:
-            raise Invalid(Problem("cursor", "it is not one of this list; use the `next` of a page")) from None
-    rest = sorted(((key(item), item) for item in items if after is None or key(item) > after), key=lambda pair: pair[0])
+    after = _after(paging)
+    rest = sorted(((key(item), item) for item in items if key(item) > after), key=lambda pair: pair[0])
     shown = rest[: paging.limit]
     following = urlsafe_b64encode(shown[-1][0].encode()).decode().rstrip("=") if len(rest) > len(shown) else None
     adapter = TypeAdapter(form)
     found = [adapter.validate_python(item, from_attributes=True) for _, item in shown]
     return Page[form](items=found, next=following)  # type: ignore[valid-type]
+
+
+def _after(paging: Paging) -> str:
+    if paging.cursor is None:
+        return ""
+    try:
+        return urlsafe_b64decode(paging.cursor.encode("ascii") + b"=" * (-len(paging.cursor) % 4)).decode()
+    except ValueError:
+        raise Invalid(Problem("cursor", "it is not one of this list; use the `next` of a page")) from None

@@ -11,11 +11,14 @@ from openapi_pydantic import OpenAPI
 from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
 
+from relay.core.durations import format_duration
 from relay.web.api import idempotency, problems
-from relay.web.api.operation import EVENT_STREAM, JSON, Versions
+from relay.web.api.models import DURATION_PATTERN
+from relay.web.api.operation import EVENT_STREAM, JSON, Versions, shows_version
+from relay.web.api.reference.meanings import MEANINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pydantic.json_schema import JsonSchemaMode
 
@@ -35,7 +38,8 @@ _DESCRIPTION = (
 
 _PAGE = re.compile(r"\bPage_(\w+?)_(?=\")")
 
-_QUALIFIED = re.compile(r"\brelay__(?:\w+?__)*?([a-z]+)__([A-Z]\w*)(?=\")")
+
+_REFERENCE = re.compile(rf'"{_SCHEMAS}([^"]+)"')
 
 _Json = dict[str, Any]
 _Key = tuple[str, str]
@@ -60,7 +64,9 @@ def document(operations: Sequence[Operation]) -> OpenAPI:
     }
     paths: dict[str, _Json] = {}
     for operation in operations:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schemas, definitions)
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(
+            operation, operations, schemas, definitions
+        )
     statuses = sorted({status for operation in operations for status in operation.errors})
     return OpenAPI.model_validate(
         {
@@ -93,16 +99,44 @@ def _schemas(operations: Sequence[Operation]) -> tuple[dict[_Key, Any], _Json]:
             wanted.append(((operation.id, "result"), "serialization", operation.result))
     found, extra = TypeAdapter.json_schemas(wanted, ref_template=_SCHEMAS + "{model}")
     schemas = {key: _named(schema) for (key, _), schema in found.items()}
-    return schemas, _named(extra.get("$defs", {}))
+    definitions = {name: _described(model) for name, model in _named(extra.get("$defs", {})).items()}
+    used, found_now = set[str](), _references(schemas.values())
+    while found_now:
+        used |= found_now
+        found_now = _references(definitions[name] for name in found_now) - used
+    return schemas, {name: definition for name, definition in definitions.items() if name in used}
+
+
+def _references(schemas: Iterable[Any]) -> set[str]:
+    """Return the names of the models to which schemas refer."""
+    return set(_REFERENCE.findall(to_json(list(schemas)).decode()))
 
 
 def _named(schema: Any) -> Any:
-    """Return a schema with short names: `TopicPage` is a page of topics, `ReplaysState` one of two enums `State`."""
-    text = _PAGE.sub(r"\1Page", to_json(schema).decode())
-    return from_json(_QUALIFIED.sub(lambda found: found[1].capitalize() + found[2], text))
+    """Return a schema in which a page is named after its items: `TopicPage`."""
+    return from_json(_PAGE.sub(r"\1Page", to_json(schema).decode()))
 
 
-def _operation(operation: Operation, schemas: dict[_Key, Any], definitions: _Json) -> _Json:
+def _described(model: _Json) -> _Json:
+    """Return a model all of whose fields have a description, and each default as a request would have it."""
+    if "properties" not in model:
+        return model or {"description": "Any JSON value."}
+    fields = {name: _field(name, schema) for name, schema in model["properties"].items()}
+    return {"description": "A part of a list.", **model, "properties": fields}
+
+
+def _field(name: str, schema: _Json) -> _Json:
+    forms = [schema, *schema.get("anyOf", ())]
+    text = next((form["description"] for form in forms if "description" in form), MEANINGS.get(name))
+    made = dict(schema) if text is None else {**schema, "description": " ".join(text.split())}
+    if isinstance(made.get("default"), float) and any(form.get("pattern") == DURATION_PATTERN for form in forms):
+        made["default"] = format_duration(made["default"])
+    return made
+
+
+def _operation(
+    operation: Operation, operations: Sequence[Operation], schemas: dict[_Key, Any], definitions: _Json
+) -> _Json:
     responses = {str(operation.status): _success(operation, schemas.get((operation.id, "result")))}
     for status in sorted(operation.errors):
         responses[str(status)] = {"$ref": f"#/components/responses/{_problem_name(status)}"}
@@ -113,7 +147,7 @@ def _operation(operation: Operation, schemas: dict[_Key, Any], definitions: _Jso
         "description": _description(operation),
         "responses": responses,
     }
-    if parameters := [*_parameters(operation, schemas, definitions)]:
+    if parameters := [*_parameters(operation, operations, schemas, definitions)]:
         made["parameters"] = parameters
     if (body := schemas.get((operation.id, "body"))) is not None:
         made["requestBody"] = {"content": {JSON: {"schema": body}}, "required": True}
@@ -128,7 +162,9 @@ def _description(operation: Operation) -> str:
     return f"{operation.description} {needs}".strip()
 
 
-def _parameters(operation: Operation, schemas: dict[_Key, Any], definitions: _Json) -> Iterator[_Json]:
+def _parameters(
+    operation: Operation, operations: Sequence[Operation], schemas: dict[_Key, Any], definitions: _Json
+) -> Iterator[_Json]:
     for place in ("path", "query"):
         if (reference := schemas.get((operation.id, place))) is None:
             continue
@@ -144,7 +180,7 @@ def _parameters(operation: Operation, schemas: dict[_Key, Any], definitions: _Js
             {"type": "string", "pattern": idempotency.PATTERN},
         )
     if operation.versions is Versions.CHECKED:
-        text = "The ETag of what is changed, or `*`."
+        text = f"The ETag of what is changed, which `{shows_version(operation, operations)}` shows, or `*`."
         yield _parameter(hdrs.IF_MATCH, "header", text, {"type": "string"}, is_required=True)
 
 
@@ -161,7 +197,7 @@ def _without_null(schema: _Json) -> _Json:
     some = [option for option in schema.get("anyOf", ()) if option != {"type": "null"}]
     if len(some) == 1:
         del rest["anyOf"]
-        return {**rest, **some[0]}
+        return {**rest, **{name: value for name, value in some[0].items() if name != "description"}}
     return rest
 
 

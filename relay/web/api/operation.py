@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, TypeAdapter
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from aiohttp import web
 
@@ -90,6 +90,16 @@ class Operation:
     takes_idempotency_key: bool
     errors: frozenset[int]
     """The statuses of its problems."""
+
+
+def shows_version(operation: Operation, operations: Iterable[Operation]) -> str:
+    """Return the request that shows the version of what an operation changes, such as `GET /teams/{team}`."""
+    thing = operation.path[: operation.path.rfind("}") + 1]
+    return next(
+        f"GET {other.path}"
+        for other in operations
+        if other.method == "GET" and other.versions is Versions.SHOWN and other.path.startswith(thing)
+    )
 
 
 _ALWAYS = frozenset({400, 401, 429, 500, 503})

@@ -25,7 +25,7 @@ from relay.core.errors import (
     StoreError,
     TooMany,
 )
-from relay.services.history.find import NotFoundYet
+from relay.services.topics.history.find import NotFoundYet
 from relay.store.driver.client import REDIS_ERRORS, describe
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER = 1.0
 """Seconds after which a request is worth another try that Redis did not answer."""
+MAX_BODY = 256 * 1024
+"""Bytes of a body."""
 _TYPES = "/api/v1/docs#"
 
 KINDS = {
@@ -63,6 +65,7 @@ class FieldError(BaseModel):
     field: str
     """Its place in the body, the query or the head, such as `retry.0`, `limit` or `If-Match`."""
     message: str
+    """The mistake."""
 
 
 class ProblemDetails(BaseModel):
@@ -75,6 +78,7 @@ class ProblemDetails(BaseModel):
     title: str
     """The kind of error in words; the same for each error of a kind."""
     status: int
+    """The HTTP status."""
     detail: str
     """The present cause, and what to do."""
     instance: str
@@ -143,7 +147,7 @@ def http_problem(error: web.HTTPException) -> ApiProblem:
         allowed = ", ".join(sorted(error.allowed_methods))
         return ApiProblem(405, f"this path has {allowed}, not {error.method}", headers={"Allow": allowed})
     if isinstance(error, web.HTTPRequestEntityTooLarge):
-        return ApiProblem(413, "the body is too large")
+        return ApiProblem(413, f"the body is too large: at most {MAX_BODY // 1024} KiB")
     if error.status == HTTPStatus.NOT_FOUND:
         return ApiProblem(404, "there is no such path; /api/v1/docs lists them")
     retry_after = RETRY_AFTER if error.status == HTTPStatus.SERVICE_UNAVAILABLE else None

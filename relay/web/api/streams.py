@@ -25,7 +25,7 @@ from relay.core.errors import RelayError, TooMany
 from relay.net.http_listener import REQUESTS
 from relay.process.tasks import end_task
 from relay.process.timings import load_timings
-from relay.services.pull.tail import Tails
+from relay.services.topics.pull.tail import Tails
 from relay.store.driver.client import REDIS_ERRORS, describe
 from relay.store.topics.pull.arrivals import Arrivals
 from relay.web.handed_over import connection_of

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
     from relay.services.context import Context
-    from relay.services.linq import Looker
+    from relay.services.operators.linq import Looker
     from relay.web.pages.shell.page import View
 
 

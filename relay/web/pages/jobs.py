@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from relay.core.access.principal import Principal
-    from relay.services.dead_letters import Progress
+    from relay.services.deliveries.dead_letters import Progress
 
 _MAX_RUNNING = 8
 _MAX_REMEMBERED = 50

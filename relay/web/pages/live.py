@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from contextlib import aclosing, asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from aiohttp_sse import sse_response
 
@@ -38,10 +38,33 @@ MAX_STREAMS = 200
 MAX_OF_VISITOR = 32
 """Streams of a team, or of an operator: none may hold all of them."""
 _MAX_AGE = 0.9 * INTERVAL
+_MAX_PAUSE = 30.0  # seconds; a thousand subscriptions take some tenths of a second to read
 _MAX_READINGS = 256
 _SIGNED_OUT, _DONE = "signed-out", "done"
 
 Reading = TypeVar("Reading")
+
+
+class _Shared(NamedTuple):
+    """A reading, and the one before it."""
+
+    at: float
+    task: asyncio.Task[Any]
+    former: asyncio.Task[Any] | None = None
+
+    @property
+    def latest(self) -> asyncio.Task[Any]:
+        """The reading, or the one before it until it is there."""
+        return self.former if self.former is not None and not self.task.done() else self.task
+
+    @property
+    def has_failed(self) -> bool:
+        """True if it was not possible to read."""
+        return self.task.done() and (self.task.cancelled() or self.task.exception() is not None)
+
+    def is_older(self, now: float, seconds: float) -> bool:
+        """Return True if it was begun so long ago."""
+        return now - self.at >= seconds
 
 
 class Live:
@@ -49,21 +72,31 @@ class Live:
 
     def __init__(self, interval: float = INTERVAL) -> None:
         self._interval = interval
-        self._readings: dict[Hashable, tuple[float, asyncio.Task[Any]]] = {}
+        self._readings: dict[Hashable, _Shared] = {}
         self._open: Counter[str] = Counter()
 
     async def shared(self, key: Hashable, read: Callable[[], Awaitable[Reading]]) -> Reading:
-        """Return a reading that is at most one interval old; those who ask at the same time wait for the same one."""
+        """Return a reading that others share: at most one interval old while it is asked for in each.
+
+        After a pause, the last one is returned and the next one taken meanwhile, unless the pause was long.
+        """
         now = asyncio.get_running_loop().time()
         known = self._readings.get(key)
-        if known is None or now - known[0] >= _MAX_AGE or _has_failed(known[1]):
-            for old in [old for old, (at, task) in self._readings.items() if now - at >= _MAX_AGE and task.done()]:
-                del self._readings[old]
-            known = (now, asyncio.create_task(_taken(read)))
+        if known is None or known.is_older(now, _MAX_PAUSE) or known.has_failed:
+            self._forget(now)
+            known = _Shared(now, asyncio.create_task(_taken(read)))
             if len(self._readings) < _MAX_READINGS:
                 self._readings[key] = known
-        reading: Reading = await asyncio.shield(known[1])
+        elif known.is_older(now, _MAX_AGE) and known.task.done():
+            self._readings[key] = _Shared(now, asyncio.create_task(_taken(read)), known.task)
+            known = self._readings[key]
+        reading: Reading = await asyncio.shield(known.latest)
         return reading
+
+    def _forget(self, now: float) -> None:
+        """Forget the readings that are not asked for any more."""
+        for key in [key for key, old in self._readings.items() if old.is_older(now, _MAX_PAUSE) and old.task.done()]:
+            del self._readings[key]
 
     async def stream(
         self, page: Page, event: str, part: Part, until: Callable[[], bool] | None = None
@@ -143,7 +176,3 @@ async def _wait(event: asyncio.Event) -> None:
 
 async def _taken(read: Callable[[], Awaitable[Reading]]) -> Reading:
     return await read()
-
-
-def _has_failed(task: asyncio.Task[Any]) -> bool:
-    return task.done() and (task.cancelled() or task.exception() is not None)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
+from relay.services.account.sessions import sign_in
 from relay.services.context import open_context
-from relay.services.sessions import sign_in
 from relay.web.api.operations import OPERATIONS
 from relay.web.pages.shell.visitors import COOKIE
 from relay.web.pages.views import ROUTES
@@ -63,7 +63,7 @@ async def measure(scale: Scale, sheet: Sheet) -> None:
         letter = await _bury(stage, scale.buried, scale.subscriptions)
         await stage.redis.xgroup_create(KEYS.topic("everything"), "bench.group", "0")
         await stage.at_rest()
-        event = f"e-{scale.listed // 2}"
+        event = f"e-{scale.listed - 50}"  # an older one is searched for in steps
         names = {
             "topic": "everything",
             "subscription": "team-0",

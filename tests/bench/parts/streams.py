@@ -12,8 +12,8 @@ from relay.config.settings import Settings
 from relay.core.access.principal import Principal
 from relay.core.access.scopes import EVERY_SCOPE
 from relay.process.subprocesses import reserved_port
+from relay.services.account.tokens import create_token
 from relay.services.context import open_context
-from relay.services.tokens import create_token
 from tests.bench.events import Order
 from tests.bench.processes import answers, load, output_of, program
 from tests.bench.sheet import FLOOR, RELAY

@@ -9,9 +9,9 @@ import pytest
 from relay.config.file import ConfigFile
 from relay.core.access.scopes import Scope
 from relay.core.errors import Conflict, Forbidden, NotFound, TooMany
-from relay.services.events import resend, resend_entry, story
-from relay.services.history.push import PushState
-from relay.services.history.view import Place
+from relay.services.topics.events import resend, resend_entry, story
+from relay.services.topics.history.push import PushState
+from relay.services.topics.history.view import Place
 from relay.store import audit
 from relay.store.lanes.ledger import Ledger
 from tests.building import TWO_TOPICS

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay.core.errors import Forbidden, Invalid, NotFound
-from relay.services.history.search import EventQuery, search
+from relay.services.topics.history.search import EventQuery, search
 from relay.store.topics import stream_search
 from tests.building import CUSTOMER, LINE, OTHER_LINE
 from tests.services.history.conftest import OPERATOR, TEAM, hiding, put

@@ -14,11 +14,11 @@ from aiohttp import web
 from relay.config.file import ConfigFile
 from relay.core.delivery.outcome import Outcome
 from relay.core.errors import NotFound
-from relay.services.history.find import NotFoundYet
-from relay.services.history.pull import PullPart, PullState
-from relay.services.history.push import PushState
-from relay.services.history.story import story
-from relay.services.history.view import Place
+from relay.services.topics.history.find import NotFoundYet
+from relay.services.topics.history.pull import PullPart, PullState
+from relay.services.topics.history.push import PushState
+from relay.services.topics.history.story import story
+from relay.services.topics.history.view import Place
 from relay.store.inbox.acceptor import Acceptor
 from relay.store.lanes.dead_letters import DeadLetters
 from relay.store.topics import stream_search
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from relay.core.event import VerifiedWebhook
     from relay.services.context import Context
-    from relay.services.history.push import PushPart
+    from relay.services.topics.history.push import PushPart
     from relay.store.driver.client import Redis
     from tests.workers.conftest import Received, Sink
 

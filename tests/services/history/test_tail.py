@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay.core.errors import Invalid, NotFound
-from relay.services.events import EventQuery, tail
+from relay.services.topics.events import EventQuery, tail
 from relay.store.topics.stream_search import Condition, Kind, meets, step
 from tests.building import CUSTOMER, LINE, OTHER_LINE
 from tests.services.history.conftest import OPERATOR, TEAM, put

@@ -9,7 +9,7 @@ from relay.core.access.scopes import EVERY_SCOPE, Scope
 from tests.support import KEYS
 
 if TYPE_CHECKING:
-    from relay.services.pull.receive import Batch
+    from relay.services.topics.pull.receive import Batch
     from relay.store.driver.client import Redis
 
 STREAM = KEYS.topic("support")

@@ -7,14 +7,14 @@ import pytest
 
 from relay.core.errors import Conflict, Invalid, NotFound
 from relay.services.context import Context
-from relay.services.pull.listen_secret import listen_secret
-from relay.services.pull.tail import Tail, Tails, tail
+from relay.services.topics.pull.listen_secret import listen_secret
+from relay.services.topics.pull.tail import Tail, Tails, tail
 from tests.services.pull.reading import CRM, OPERATOR, STREAM, feed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from relay.services.pull.tail import Part
+    from relay.services.topics.pull.tail import Part
     from relay.store.topics.pull.arrivals import Arrivals
 
 

@@ -12,10 +12,10 @@ from relay.core.access.scopes import Scope
 from relay.core.errors import Conflict, Forbidden, Invalid, NotFound, TooMany
 from relay.core.secret import new_key
 from relay.rules.current import Rules
-from relay.services import stored_subscriptions as service
-from relay.services import subscriptions
+from relay.services.account.teams import create_team
 from relay.services.context import Context
-from relay.services.teams import create_team
+from relay.services.deliveries import stored_subscriptions as service
+from relay.services.deliveries import subscriptions
 from relay.store import audit
 from relay.store.stored_subscriptions import hash as stored
 from relay.store.teams.teams import stored_teams
@@ -63,6 +63,7 @@ async def test_created_one_is_in_force_and_its_secret_shown_once(context: Contex
         ({"url": "http://a..b.sales.example/"}, "url", "host of the url"),
         ({"secret": "env:RELAY_SECRET_KEY"}, "secret", "write the value itself"),
         ({"secret": "short"}, "secret.0", "whsec_"),
+        ({"secret": "whsec_c2hvcnQ="}, "secret.0", "has 5 bytes, at least 16"),
         ({"headers": {"X-Key": "file:/etc/shadow"}}, "headers.X-Key", "write the value itself"),
         ({"headers": {"Relay-Topic": "x"}}, "headers", "cannot be overridden"),
         ({"headers": {"X-Key": "a\nb"}}, "headers.X-Key", "one line"),
@@ -199,7 +200,7 @@ async def test_deleted_name_stays_its_teams(context: Context) -> None:
 
 
 async def test_limits(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relay.services.stored_subscriptions.changes.MAX_PER_TEAM", 1)
+    monkeypatch.setattr("relay.services.deliveries.stored_subscriptions.changes.MAX_PER_TEAM", 1)
     await service.create(context, SALES, table("one"))
     with pytest.raises(TooMany, match="the team has"):
         await service.create(context, SALES, table("two"))

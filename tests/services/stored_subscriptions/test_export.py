@@ -10,7 +10,7 @@ from relay.config.file import load_config
 from relay.core.access.scopes import Scope
 from relay.core.config.relay_toml import parse_config
 from relay.core.errors import Forbidden
-from relay.services import stored_subscriptions as service
+from relay.services.deliveries import stored_subscriptions as service
 from tests.building import OTHER_SECRET, SECRET
 from tests.services.stored_subscriptions.conftest import OPERATOR, SALES, TEAM_RULES, table
 

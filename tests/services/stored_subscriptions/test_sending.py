@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from relay.core.errors import Invalid, NotFound
-from relay.services import stored_subscriptions as service
+from relay.services.deliveries import stored_subscriptions as service
 from relay.store.lanes.ledger import Ledger
 from tests.services.stored_subscriptions.conftest import OPERATOR, SALES, TEAM_RULES, table
 from tests.support import KEYS
@@ -37,7 +37,7 @@ async def test_sample_passes_the_filters_of_its_subscription(context: Context) -
     assert (sent.event_type, sent.line) == ("message.read", "+16465550124")
     with pytest.raises(Invalid, match=r"crm filters it out: type .* matches none"):
         await service.send_test(context, SALES, "crm", "message.sent")
-    with pytest.raises(Invalid, match=r'there is no sample of "message\.odd"'):
+    with pytest.raises(Invalid, match=r'no sample of "message\.odd"; did you mean message\.edited'):
         await service.send_test(context, SALES, "crm", "message.odd")
 
 

@@ -9,8 +9,16 @@ import pytest
 from relay.core.access.principal import Principal
 from relay.core.access.scopes import EVERY_SCOPE, Scope
 from relay.core.errors import Conflict, Forbidden, Invalid, NotFound
-from relay.services import tokens
-from relay.services.teams import Source, change_team, create_team, delete_team, get_team, granted_topics, list_teams
+from relay.services.account import tokens
+from relay.services.account.teams import (
+    Source,
+    change_team,
+    create_team,
+    delete_team,
+    get_team,
+    granted_topics,
+    list_teams,
+)
 from relay.store import audit
 from tests.support import KEYS
 

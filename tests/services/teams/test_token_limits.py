@@ -8,8 +8,8 @@ import pytest
 
 from relay.core.access.scopes import EVERY_SCOPE
 from relay.core.errors import TooMany
-from relay.services import sessions, tokens
-from relay.services.tokens import manage
+from relay.services.account import sessions, tokens
+from relay.services.account.tokens import manage
 from tests.services.teams.test_tokens import CLI, FROM, bearer, made
 
 if TYPE_CHECKING:

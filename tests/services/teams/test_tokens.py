@@ -10,9 +10,9 @@ from relay.core.access.principal import Principal
 from relay.core.access.scopes import EVERY_SCOPE, Scope
 from relay.core.access.token_text import new_token
 from relay.core.errors import Conflict, Forbidden, Invalid, NotFound
-from relay.services import tokens
-from relay.services.audit import search
-from relay.services.teams import change_team, create_team
+from relay.services.account import tokens
+from relay.services.account.audit import search
+from relay.services.account.teams import change_team, create_team
 from relay.store import audit
 from relay.store.teams.tokens import USED_INTERVAL_MS
 from relay.store.teams.tokens import tokens as stored_tokens

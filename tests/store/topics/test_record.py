@@ -58,7 +58,7 @@ def test_unknown_fields_are_ignored() -> None:
 
 def test_origin_is_read_back_and_none_for_entries_without_it() -> None:
     event = decode(Dialect.V3, body_of(), LINE).event
-    fields = as_redis_gives(fields_of(event, 17, "e1", b"", "url 2 203.0.113.7"))
+    fields = as_redis_gives(fields_of(event, 17, "e1", b"", b"url 2 203.0.113.7"))
     assert origin_of(fields) == (Proof.URL, 2, "203.0.113.7")
     assert origin_of({b"via": b"none -1 -"}) == (Proof.NONE, -1, None)
     assert [origin_of({b"via": text}) for text in (b"", b"url", b"url x -", b"else 1 -", b"\xff 1 -")] == [None] * 5

@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 from pydantic import Field
 from structlog.testing import capture_logs
+from yarl import URL
 
 from relay.config.settings import Settings
 from relay.core.access.principal import Principal
@@ -22,9 +23,11 @@ from relay.net.listen_address import Listen
 from relay.rules.current import Rules
 from relay.services.context import Context
 from relay.store.driver.client import open_redis
-from relay.web.api.app import MAX_BODY, app_of
+from relay.web.api.app import app_of
+from relay.web.api.filters import LineText, Period
 from relay.web.api.models import DurationText, Input, Output, Page, Paging
 from relay.web.api.operation import JSON_LINES, Call, Operation, Tag, Versions, operation
+from relay.web.api.problems import MAX_BODY
 from tests.support import KEYS, reserve_port
 
 if TYPE_CHECKING:
@@ -51,8 +54,9 @@ class BoxPath(Input):
     box: Annotated[str, Field(pattern=r"^[a-z]{1,8}$")]
 
 
-class BoxQuery(Paging):
+class BoxQuery(Period, Paging):
     kind: tuple[str, ...] = ()
+    line: LineText | None = None
 
 
 class BoxBody(Input):
@@ -267,9 +271,11 @@ async def test_paths_and_methods_that_there_are_not(redis: Redis, clock: Clock) 
     [
         ("limit=0", "limit", "greater than or equal to 1"),
         ("limit=x", "limit", "valid integer"),
-        ("limt=1", "limt", "known are limit, cursor, kind"),
+        ("limt=1", "limt", "no such parameter; known are limit, cursor"),
         ("limit=1&limit=2", "limit", "repeated"),
         ("cursor=", "cursor", "at least 1 character"),
+        ("line=16465550123", "line", 'in E.164, such as "+16465550123"'),
+        ("since=2026-09-14T09:15:00", "since", "with its zone"),
     ],
 )
 async def test_query_is_checked_by_name(query: str, field: str, message: str, redis: Redis, clock: Clock) -> None:
@@ -281,24 +287,40 @@ async def test_query_is_checked_by_name(query: str, field: str, message: str, re
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "fields"),
+    ("body", "status", "fields", "detail"),
     [
-        (b'{"name": ""}', 422, ["name"]),
-        (b'{"name": 5, "wait": "soon", "colour": 1}', 422, ["name", "wait", "colour"]),
-        (b'["name"]', 422, ["body"]),
-        (b'{"name": ', 400, []),
-        (b"", 400, []),
-        (b'{"name": "' + b"x" * MAX_BODY + b'"}', 413, []),
+        (b'{"name": ""}', 422, ["name"], "name: "),
+        (
+            b'{"name": 5, "wait": "soon", "colour": 1}',
+            422,
+            ["name", "wait", "colour"],
+            "colour: there is no such field",
+        ),
+        (b'["name"]', 422, ["body"], "object"),
+        (b'{"name": ', 400, [], "is not JSON: EOF"),
+        (b"", 400, [], "is empty; send JSON"),
+        (b'{"name": "' + b"x" * MAX_BODY + b'"}', 413, [], "at most 256 KiB"),
     ],
 )
-async def test_body_is_checked_by_name(body: bytes, status: int, fields: list[str], redis: Redis, clock: Clock) -> None:
+async def test_body_is_checked_by_name(
+    body: bytes, status: int, fields: list[str], detail: str, redis: Redis, clock: Clock
+) -> None:
     async with boxes(redis, clock) as send:
         response = await send("POST", "/boxes", data=body, headers={"Content-Type": "application/json"})
         found = await problem(response)
         assert (await send("GET", "/boxes/a")).status == 200
     assert response.status == status
     assert [error["field"] for error in found.get("errors", [])] == fields
+    assert detail in found["detail"]
     assert not made
+
+
+@pytest.mark.parametrize(
+    "query", ["line=+16465550123", "since=2026-09-14T09:15:00+02:00", "until=2026-09-14T09:15:00.5+0200"]
+)
+async def test_plus_of_a_number_or_zone_need_not_be_escaped(query: str, redis: Redis, clock: Clock) -> None:
+    async with boxes(redis, clock) as send:
+        assert (await send("GET", URL(f"/boxes?{query}", encoded=True))).status == 200
 
 
 async def test_body_that_is_not_json_is_415(redis: Redis, clock: Clock) -> None:
@@ -329,9 +351,11 @@ async def test_change_needs_the_present_version(redis: Redis, clock: Clock) -> N
         changed = await change(**{"If-Match": shown.headers["ETag"]})
         heads: list[dict[str, str]] = [{}, {"If-Match": "*"}, {"If-Match": "W/x"}, {"If-Match": "\udc84"}]
         statuses = [(await change(**headers)).status for headers in heads]
+        missing = await problem(await change())
     assert shown.headers["ETag"] == '"3"'
     assert (changed.status, changed.headers["ETag"]) == (200, '"4"')
     assert statuses == [428, 200, 412, 412]
+    assert "GET /boxes/{box} has" in missing["detail"]
 
 
 async def test_each_token_has_its_own_rate(redis: Redis, clock: Clock) -> None:

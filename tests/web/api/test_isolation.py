@@ -43,7 +43,12 @@ REQUIRED = {
     "visibility": "60s",
 }
 """Values of required fields that are no ids."""
-SPECIAL = {"seek_group": {"to": "start"}, "acknowledge_events": {"up_to": "1-0.1"}}
+SPECIAL: dict[str, dict[str, Any]] = {
+    "seek_group": {"to": "start"},
+    "acknowledge_events": {"up_to": "1-0.1"},
+    "retry_quarantine": {"all": True},
+    "drop_quarantine": {"all": True},
+}
 """Values of optional fields that an operation needs."""
 LOOKS = [
     each
@@ -158,3 +163,18 @@ async def test_an_operator_sees_every_team(
                     status, text = await ask(http, operation, found.tokens[token], found.ids[team])
                     assert status in {200, 409}, (operation.id, text)
                     assert operation.media_type == JSON_LINES or json.loads(text)
+
+
+async def test_subscriptions_come_in_pages(redis: Redis, redis_url: str, clock: Clock, tmp_path: Path) -> None:
+    async with world(redis, redis_url, clock, tmp_path) as (found, http):
+        headers = {"Authorization": f"Bearer {found.tokens['operator']}"}
+        names: list[str] = []
+        query: dict[str, str] | None = {"limit": "2"}
+        while query is not None:
+            page = await (await http.get("/subscriptions", params=query, headers=headers)).json()
+            assert len(page["items"]) <= 2
+            names += [each["name"] for each in page["items"]]
+            query = {"limit": "2", "cursor": page["next"]} if page["next"] else None
+        wrong = await http.get("/subscriptions", params={"cursor": "é"}, headers=headers)
+    assert names == ["blue-hook", "blue-stored", "red-hook", "red-stored", "removed-hook"]
+    assert wrong.status == 422

@@ -77,6 +77,9 @@ async def test_events_are_acknowledged_extended_and_released(redis: Redis, api: 
         (f"{EVENTS}?ack=last", 422, "is not a receipt"),
         ("topics/sales/events/stream", 404, 'no topic "sales" (known: support)'),
         ("topics/support/events/stream?after=x", 422, "not the id of an entry"),
+        ("topics/support/events/stream?line=16465550123", 422, 'in E.164, such as "+16465550123"'),
+        ("topics/support/events/stream?type=message.*.x", 422, "type: "),
+        ("topics/support/events/stream?handle=5550123", 422, "neither a phone number with its country code"),
         ("topics/support/groups/bot/events/stream", 404, 'no group "bot"'),
     ],
 )

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from relay.core.access.principal import Principal
 from relay.core.access.scopes import EVERY_SCOPE, Scope
 from relay.core.secret import new_key
-from relay.services import replays, stored_subscriptions
-from relay.services.tokens import create_token, revoke_token
+from relay.services.account.tokens import create_token, revoke_token
+from relay.services.deliveries import replays, stored_subscriptions
 from relay.store.lanes.lane import Lane
 from relay.store.topics.replays import Replays, State
 from tests.building import body_of

@@ -21,7 +21,7 @@ from relay.core.secret import new_key
 from relay.net.http_listener import listening
 from relay.net.listen_address import Listen
 from relay.rules.current import Rules
-from relay.services import tokens
+from relay.services.account import tokens
 from relay.services.context import Context
 from relay.web.pages.app import pages_app
 from tests.building import LINE, SECRET

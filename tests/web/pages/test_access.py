@@ -11,7 +11,7 @@ import pytest
 
 from relay.config.page_settings import PageUser
 from relay.core.access.scopes import EVERY_SCOPE, Scope
-from relay.services import tokens
+from relay.services.account import tokens
 from relay.store.driver.client import ask
 from relay.ui.security import POLICY
 from tests.support import KEYS

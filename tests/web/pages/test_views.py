@@ -6,7 +6,7 @@ import asyncio
 import re
 from typing import TYPE_CHECKING
 
-from relay.core.delivery.outcome import Attempt, DeadLettered, Outcome
+from relay.core.delivery.outcome import Attempt, DeadLettered, Outcome, RetryAt
 from relay.store import audit
 from relay.store.driver.client import ask
 from relay.store.lanes.lane import Lane, Tries
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{ 123456*7 }}"
 REJECTED = Attempt(Outcome.REJECTED, at_ms=1_789_377_302_000, took_ms=1, status=400, detail=HOSTILE)
+DEAD = DeadLettered(HOSTILE)
 
 
-async def kill(redis: Redis, count: int) -> None:
-    """Let deliveries of `bot` fail for good."""
+async def kill(redis: Redis, count: int, verdict: DeadLettered | RetryAt = DEAD) -> None:
+    """Let deliveries of `bot` fail, for good."""
     lane = Lane(redis, "bot", "messages")
     await lane.ensure()
     for number in range(count):
@@ -32,7 +33,6 @@ async def kill(redis: Redis, count: int) -> None:
     await redis.set(KEYS.lease("job"), "me")
     async with Settler(redis, "job", "me") as settler:
         for delivery in await lane.read_new(count):
-            verdict = DeadLettered(HOSTILE)
             tries = Tries(1, 900, REJECTED.outcome)
             await settler.settle(Settlement(lane, delivery, REJECTED, tries, verdict, REJECTED.ended_ms))
 
@@ -42,6 +42,7 @@ async def test_hostile_data_is_shown_as_text(redis: Redis) -> None:
     await audit.record(redis, HOSTILE, HOSTILE, HOSTILE, 1, HOSTILE)
     async with site_of(redis) as site, site.browser(await site.token()) as browser:
         [(entry, _)] = await redis.xrange(KEYS.lane("bot", "dead"))
+        assert "after 1 attempt:" in (await browser.get(f"/dead/bot/{entry.decode()}")).words
         paths = [f"/dead/bot/{entry.decode()}", "/dead", "/events/event-0", "/events", "/audit", "/subscriptions/bot"]
         paths += ["/topics/messages", f"/subscriptions?q={HOSTILE}", f"/dead?reason={HOSTILE}", f"/events/{HOSTILE}"]
         for path in paths:
@@ -53,6 +54,14 @@ async def test_hostile_data_is_shown_as_text(redis: Redis) -> None:
         await browser.get(paths[-1])
         refused = await browser.post("/subscriptions", {"name": HOSTILE, "topic": HOSTILE, "url": HOSTILE})
         assert (refused.status, "<script>alert" in refused.text) == (422, False)
+
+
+async def test_a_retry_that_is_due_is_not_said_to_be_made(redis: Redis) -> None:
+    await kill(redis, 1, RetryAt(REJECTED.at_ms + 5000))
+    async with site_of(redis) as site, site.browser(await site.token()) as browser:
+        for path in ("/subscriptions/bot", "/events/event-0"):
+            shown = (await browser.get(path)).words
+            assert re.search(r"(retry|next attempt) due \d+ d ago", shown), shown
 
 
 async def test_the_form_says_what_is_wrong_and_keeps_the_rest(redis: Redis) -> None:
@@ -107,10 +116,10 @@ async def test_dead_letters_are_replayed_and_dropped_with_progress(redis: Redis)
         page = await browser.get("/dead")
         chosen = re.findall(r'name="chosen" value="(bot [0-9-]+)"', page.text)
         assert len(chosen) == 3
-        await run_job(browser, {"chosen": chosen[0], "action": "replay"}, "1 events")
+        await run_job(browser, {"chosen": chosen[0], "action": "replay"}, "1 event.")
         assert await redis.xlen(KEYS.lane("bot", "replay")) == 1
         assert (await browser.post("/dead", {"all": "1", "action": "drop"})).status == 422  # without a reason
-        await run_job(browser, {"all": "1", "action": "drop", "why": "a test"}, "2 events")
+        await run_job(browser, {"all": "1", "action": "drop", "why": "a test"}, "2 events.")
         assert await redis.xlen(KEYS.lane("bot", "dead")) == 0
         assert (await browser.post("/dead", {"action": "replay"})).status == 422  # none chosen
         theirs = {"chosen": f"other {chosen[0].split()[1]}", "action": "replay"}

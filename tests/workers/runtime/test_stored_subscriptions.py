@@ -12,8 +12,8 @@ from relay.config.settings import Settings
 from relay.core.access.principal import Principal
 from relay.core.access.scopes import EVERY_SCOPE
 from relay.process.timings import Timings
-from relay.services import stored_subscriptions as service
 from relay.services.context import open_context
+from relay.services.deliveries import stored_subscriptions as service
 from relay.store.lanes.ledger import Ledger
 from tests.building import webhook_of
 from tests.rules.storing import KEY

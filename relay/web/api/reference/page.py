@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import hdrs, web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from relay.web.api.openapi import document_text
 from relay.web.api.problems import KINDS
@@ -97,6 +97,8 @@ def _bounds(schema: dict[str, Any]) -> Iterator[str]:
         yield f", to {schema['maximum']:g}"
     if "examples" in schema:
         yield f', such as "{schema["examples"][0]}"'
+    if schema.get("default") not in (None, [], ""):
+        yield f"; {to_json(schema['default']).decode()} if left out"
 
 
 def _groups(document: dict[str, Any]) -> list[tuple[dict[str, str], list[tuple[str, str, dict[str, Any]]]]]:

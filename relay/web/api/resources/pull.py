@@ -11,9 +11,9 @@ from pydantic import Field
 
 from relay.core.access.scopes import Scope
 from relay.core.errors import Invalid, NotFound, Problem
-from relay.services.pull import settle
-from relay.services.pull.access import open_group
-from relay.services.pull.receive import (
+from relay.services.topics.pull import settle
+from relay.services.topics.pull.access import open_group
+from relay.services.topics.pull.receive import (
     MAX_EVENTS,
     MAX_VISIBILITY,
     MAX_WAIT,
@@ -25,7 +25,7 @@ from relay.services.pull.receive import (
     check,
     receive,
 )
-from relay.services.pull.settle import MAX_RECEIPTS, GroupName
+from relay.services.topics.pull.settle import MAX_RECEIPTS, GroupName
 from relay.store.topics.pull.group import MAX_PENDING
 from relay.web.api.models import DurationText, Input, Output
 from relay.web.api.operation import EVENT_STREAM, Call, Tag, operation
@@ -95,6 +95,7 @@ class AcknowledgeBody(Input):
     up_to: Annotated[str, Field(max_length=60)] | None = None
     """The receipt of the last of all events that `member` has."""
     member: Name = "http"
+    """The reader that has the events, for `up_to`."""
 
 
 class ExtendBody(Input):
@@ -124,6 +125,7 @@ class PulledBatch(Output):
     """The events that a reader has received."""
 
     events: list[PulledEvent]
+    """In the order of acceptance: first those that are delivered again."""
     cursor: str | None
     """For `ack` of the next request; null without events."""
     group: Literal["joined", "created", "restored"]

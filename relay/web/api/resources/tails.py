@@ -8,8 +8,10 @@ from aiohttp import web
 from pydantic import Field
 
 from relay.core.access.scopes import Scope
-from relay.services.pull.listen_secret import listen_secret
-from relay.services.pull.tail import Tail, tail
+from relay.core.config.fields import Pattern
+from relay.services.topics.pull.listen_secret import listen_secret
+from relay.services.topics.pull.tail import Tail, tail
+from relay.web.api.filters import HandleText, LineText
 from relay.web.api.models import DurationText, Input, Output
 from relay.web.api.operation import EVENT_STREAM, Call, operation
 from relay.web.api.resources.pull import TAG, TopicPath
@@ -26,6 +28,7 @@ class ListenSecret(Output):
     """The secret of `relay listen`."""
 
     secret: str
+    """`whsec_...`, as the secret of a subscription."""
 
 
 class TailQuery(Input):
@@ -35,10 +38,11 @@ class TailQuery(Input):
     """Begin after this entry; the header `Last-Event-ID` goes before it."""
     since: DurationText | None = None
     """Begin this long ago. Without both: with the next event."""
-    type: Annotated[str, Field(max_length=100)] | None = None
+    type: Pattern | None = None
     """An event type, or a pattern such as `message.*`."""
-    line: Annotated[str, Field(max_length=40)] | None = None
-    handle: Annotated[str, Field(max_length=200)] | None = None
+    line: LineText | None = None
+    """A number of ours, in E.164."""
+    handle: HandleText | None = None
     """The customer's phone number or e-mail address."""
 
 

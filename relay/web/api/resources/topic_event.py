@@ -30,6 +30,7 @@ class TopicEvent(Output):
     service: str | None
     is_group: bool | None
     created: str | None
+    """When Linq created it, as Linq wrote it."""
     trace: str | None
     freshness: Literal["live", "history"]
     body: str

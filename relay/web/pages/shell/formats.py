@@ -33,6 +33,11 @@ def number(value: float | None) -> str:
     return DASH if value is None else f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
+def counted(count: int, thing: str) -> str:
+    """Return a number of things, such as `1 event` or `2 events`."""
+    return f"{number(count)} {thing}{'' if count == 1 else 's'}"
+
+
 def rate(value: float | None) -> str:
     """Return a rate, with as many decimals as are worth reading."""
     if value is None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _FILTERS: Mapping[str, Callable[..., str]] = {
     "ago": formats.ago,
     "chip": formats.chip_kind,
+    "counted": formats.counted,
     "duration": formats.duration,
     "number": formats.number,
     "path": formats.path,

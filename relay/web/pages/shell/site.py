@@ -10,7 +10,7 @@ from aiohttp import web
 if TYPE_CHECKING:
     from relay.core.access.principal import Principal
     from relay.services.context import Context
-    from relay.services.linq import Looker
+    from relay.services.operators.linq import Looker
     from relay.ui.assets import Assets
     from relay.web.pages.jobs import Jobs
     from relay.web.pages.live import Live

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from relay.core.errors import Forbidden
-from relay.services import sessions
+from relay.services.account import sessions
 from relay.web.pages.shell.site import SITE, Visitor
 
 if TYPE_CHECKING:

@@ -1,9 +1,14 @@
 // What HTML and htmx have no attribute for. Every page works without it, but for what is live.
 "use strict";
 
-// The last event of a stream says that the session has ended.
-document.addEventListener("htmx:sseMessage", (event) => {
-  if (event.detail.type === "signed-out") location.assign("/sign-in");
+// A stream that ends with "signed-out", or that the server refuses: the page is loaded again, which asks to sign in.
+document.addEventListener("htmx:sseOpen", (event) => {
+  event.detail.source.addEventListener("signed-out", () => location.reload());
+});
+document.addEventListener("htmx:sseError", async (event) => {
+  if (event.detail.source.readyState !== EventSource.CLOSED) return;
+  const answer = await fetch(location.href, { method: "HEAD", redirect: "manual" }).catch(() => null);
+  if (answer?.type === "opaqueredirect") location.reload();
 });
 
 for (const [name, isLive] of [["htmx:sseOpen", true], ["htmx:sseError", false], ["htmx:sseClose", false]]) {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from relay.core.access.scopes import Scope
 from relay.core.errors import Invalid, Problem
 from relay.core.event_filter import EventFilter
-from relay.services import audit, teams, tokens
+from relay.services.account import audit, teams, tokens
 from relay.web.pages.shell import fields
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from urllib.parse import urlencode
 
 from relay.core.access.scopes import Scope
 from relay.core.errors import Invalid, Problem
-from relay.services import dead_letters
-from relay.services.dead_letters import Choice
+from relay.services.deliveries import dead_letters
+from relay.services.deliveries.dead_letters import Choice
 from relay.web.pages.shell import fields
 from relay.web.pages.views.subscriptions import all_states
 

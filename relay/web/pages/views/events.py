@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import from_json, to_json
 
 from relay.core.errors import NotFound
-from relay.services import events, topics
-from relay.services.events import EventQuery, NotFoundYet
+from relay.services.topics import events, topics
+from relay.services.topics.events import EventQuery, NotFoundYet
 from relay.web.pages.shell import fields
 from relay.web.pages.shell.formats import path
 from relay.web.pages.views.subscriptions import all_states
@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from relay.services.history.view import EventView
+    from relay.services.topics.history.view import EventView
     from relay.web.pages.shell.page import Page
 
 _LIMIT = 50
 _ROWS_A_SECOND = 20
+_SECONDS_OF_LATEST = 0.01
+_SECONDS = 0.06  # of one step of a search by id; the page goes on with the next by itself
 _SHOWN = 64 * 1024  # characters of a body
 _FIELDS = ("topic", "type", "line", "handle", "chat", "message", "since", "until")
 
@@ -49,7 +51,8 @@ async def show(page: Page) -> web.StreamResponse:
     """Show the story of an event."""
     event_id = page.named("id")
     try:
-        story = await events.story(page.context, page.principal, event_id, fields.text(page.query, "cursor"))
+        cursor = fields.text(page.query, "cursor")
+        story = await events.story(page.context, page.principal, event_id, cursor, seconds=_SECONDS)
     except NotFoundYet as error:
         return page.show("event_not_yet.html", status=404, event_id=event_id, error=error)
     states = await all_states(page)
@@ -91,7 +94,8 @@ async def tail(page: Page) -> web.StreamResponse:
 async def latest(page: Page, topic: str) -> tuple[EventView, ...]:
     """Return the newest events of a topic."""
     with suppress(NotFound, asyncio.TimeoutError):
-        found = await events.search(page.context, page.principal, EventQuery(topic=topic), limit=15)
+        query = EventQuery(topic=topic)
+        found = await events.search(page.context, page.principal, query, limit=15, seconds=_SECONDS_OF_LATEST)
         return found.events
     return ()
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from relay.core.errors import Invalid, Problem
-from relay.services import groups
-from relay.services.groups import Target
+from relay.services.topics import groups
+from relay.services.topics.groups import Target
+from relay.services.wording import counted
 from relay.web.pages.shell import fields
 from relay.web.pages.shell.formats import path
 
@@ -16,9 +17,16 @@ if TYPE_CHECKING:
     from relay.web.pages.shell.page import Page
 
 
+_SHOWN = 200
+"""Groups of a page: a relay has few."""
+
+
 async def list_(page: Page) -> web.StreamResponse:
     """List the pull groups."""
-    return page.show("groups.html", groups=await groups.list_groups(page.context, page.principal))
+    who = page.principal
+    key = ("groups", who.team, who.topics, who.scopes)
+    found = await page.site.live.shared(key, lambda: groups.list_groups(page.context, who))
+    return page.show("groups.html", groups=found[:_SHOWN], total=len(found))
 
 
 async def show(page: Page) -> web.StreamResponse:
@@ -35,7 +43,8 @@ async def seek(page: Page) -> web.StreamResponse:
         return page.show("group_seek.html", plan=plan, topic=topic, name=name, to=page.form.get("to", ""))
     again = await groups.seek(page.context, page.principal, plan, page.form.get("why", ""))
     return page.go(
-        f"/groups/{path(topic)}/{path(name)}", f"{name} was moved; {again} events that it held are delivered again."
+        f"/groups/{path(topic)}/{path(name)}",
+        f"{name} was moved; {counted(again, 'event')} that it held will be delivered again.",
     )
 
 

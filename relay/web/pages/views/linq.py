@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from relay.core.event_filter import EventFilter
-from relay.services import lines, linq, quarantine
+from relay.services.operators import lines, linq, quarantine
+from relay.services.topics.history.view import shown_body
 from relay.web.pages.shell import fields
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ async def list_quarantined(page: Page) -> web.StreamResponse:
 async def show_quarantined(page: Page) -> web.StreamResponse:
     """Show a quarantined webhook."""
     body = await quarantine.get(page.context, page.principal, page.named("id"))
-    return page.show("quarantined.html", body=body, text=body.body[:_SHOWN].decode(errors="replace"))
+    text = str(shown_body(page.context.settings, body.body))[:_SHOWN]
+    return page.show("quarantined.html", body=body, text=text)
 
 
 async def change_quarantined(page: Page) -> web.StreamResponse:

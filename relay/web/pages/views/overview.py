@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from relay.services import overview
+from relay.services.operators import overview
 from relay.web.pages.charts import drawing
 from relay.web.pages.charts.drawing import Series
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from relay.services.overview import Flow, Overview, Rates
+    from relay.services.operators.overview import Flow, Overview, Rates
     from relay.web.pages.shell.page import Page
 
 _SHOWN = 12

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from relay.core.event_filter import EventFilter
-from relay.services import replays
-from relay.services.replays import Request
+from relay.services.deliveries import replays
+from relay.services.deliveries.replays import Request
+from relay.services.wording import counted
 from relay.store.topics.replays import State
 from relay.web.pages.shell import fields
 from relay.web.pages.views.subscriptions import all_states
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from relay.services.replays import ReplayState
+    from relay.services.deliveries.replays import ReplayState
     from relay.web.pages.shell.page import Page
 
 
@@ -58,13 +59,13 @@ async def start(page: Page) -> web.StreamResponse:
         kept = {name: form[name] for name in ("to", "type", "line", "since", "until", "rate") if form.get(name)}
         return page.show("replay_preview.html", found=found, kept=kept)
     started = await replays.start(page.context, page.principal, request, form.get("why", ""), of=found)
-    return page.go("/replays", f"Replay {started.id} has started: {started.matching} events to {to}.")
+    return page.go("/replays", f"Replay {started.id} has started: {counted(started.matching, 'event')} to {to}.")
 
 
 async def cancel(page: Page) -> web.StreamResponse:
     """Stop a replay."""
     ended = await replays.cancel(page.context, page.principal, page.named("id"), page.form.get("why", ""))
-    return page.go("/replays", f"Replay {ended.id} is cancelled; {ended.sent} events were sent.")
+    return page.go("/replays", f"Replay {ended.id} is cancelled; sent: {counted(ended.sent, 'event')}.")
 
 
 async def _found(page: Page) -> Sequence[ReplayState]:

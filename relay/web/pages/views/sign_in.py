@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from aiohttp import hdrs, web
 
-from relay.services import sessions
+from relay.services.account import sessions
 from relay.web.pages.shell.rendering import response_of
 from relay.web.pages.shell.security import FORM_TOKEN, check_form
 from relay.web.pages.shell.site import SITE

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from relay.core.errors import Conflict, Invalid, Problem
-from relay.services import stored_subscriptions as stored
-from relay.services import teams
+from relay.services.account import teams
+from relay.services.deliveries import stored_subscriptions as stored
 from relay.web.pages.shell import fields
 from relay.web.pages.views.subscriptions import path_of
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from relay.services.stored_subscriptions import StoredState
+    from relay.services.deliveries.stored_subscriptions import StoredState
     from relay.web.pages.shell.page import Page
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from relay.core.delivery.outcome import Outcome
 from relay.core.masked_url import masked_url
-from relay.services import attempts, stored_subscriptions, subscriptions
-from relay.services.overview import latency_of
+from relay.services.deliveries import attempts, stored_subscriptions, subscriptions
+from relay.services.operators.overview import latency_of
 from relay.web.pages.charts import drawing
 from relay.web.pages.charts.drawing import Series
 from relay.web.pages.shell.formats import path
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from relay.core.config.relay_toml import Subscription
-    from relay.services.stored_subscriptions import StoredState
-    from relay.services.subscriptions import SubscriptionState
+    from relay.services.deliveries.stored_subscriptions import StoredState
+    from relay.services.deliveries.subscriptions import SubscriptionState
     from relay.store.lanes.attempt_log import FoundAttempt
     from relay.web.pages.shell.page import Page
 

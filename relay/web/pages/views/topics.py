@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from relay.services import overview, topics
+from relay.services.operators import overview
+from relay.services.topics import topics
 from relay.web.pages.charts import drawing
 from relay.web.pages.charts.drawing import Series
 from relay.web.pages.views.events import latest
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from relay.web.pages.shell.page import Page
+
+
+_READERS = 50
+"""Readers that a topic's page lists: pull groups, then the subscriptions that are furthest behind."""
 
 
 async def list_(page: Page) -> web.StreamResponse:
@@ -28,11 +33,21 @@ async def list_(page: Page) -> web.StreamResponse:
 async def show(page: Page) -> web.StreamResponse:
     """Show a topic."""
     name = page.named()
-    state = await topics.get_state(page.context, page.principal, name)
+    who = page.principal
+    key = ("topic", name, who.team, who.topics, who.scopes)
+    state = await page.site.live.shared(key, lambda: topics.get_state(page.context, who, name))
     flow = await overview.read_flow(page.context, page.principal, set())
     series = [Series("routed a second", "accent", tuple(flow.topics.get(name, ())))]
     drawn = drawing.lines("Events a second", series, flow.at_ms - overview.HOUR_MS, flow.at_ms)
-    return page.show("topic.html", state=state, series=series, drawn=drawn, events=await latest(page, name))
+    groups = sorted(state.groups, key=lambda group: (group.is_push, -(group.lag + group.pending), group.name))
+    return page.show(
+        "topic.html",
+        state=state,
+        groups=groups[:_READERS],
+        series=series,
+        drawn=drawn,
+        events=await latest(page, name),
+    )
 
 
 async def drop(page: Page) -> web.StreamResponse:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from relay.core.access.scopes import Scope
 from relay.core.event_filter import EventFilter
-from relay.services import audit
+from relay.services.account import audit
 from relay.web.api.filters import Period, Text
 from relay.web.api.models import Moment, Output, Page, Paging, ms_of
 from relay.web.api.operation import JSON_LINES, Call, Tag, operation
@@ -20,13 +20,17 @@ class AuditedChange(Output):
     """A change that was ordered."""
 
     id: str
+    """The id of the record."""
     at: Moment = Field(validation_alias="at_ms")
+    """Time of the order."""
     who: str
+    """A person at a machine, or a token's label and id."""
     team: str | None
     """The team of who ordered it; null for an operator."""
     source: str
     """The address from which the request came, or `cli`."""
     command: str
+    """The command, such as `subscriptions delete`."""
     target: str
     """The subscription, topic or other thing that was changed."""
     count: int | None

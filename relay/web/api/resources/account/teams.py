@@ -8,8 +8,8 @@ from pydantic import Field
 
 from relay.core.access.scopes import Scope
 from relay.core.config.fields import Name
-from relay.services import teams
-from relay.services.teams import Source
+from relay.services.account import teams
+from relay.services.account.teams import Source
 from relay.web.api.models import Input, Output, Page, Paging, Why, part_of
 from relay.web.api.operation import Call, Tag, Versions, operation
 
@@ -29,6 +29,7 @@ class Team(Output):
     """A team."""
 
     name: str
+    """Its name."""
     topics: list[str]
     """The topics that it may read and subscribe to; `*` is all."""
     contact: str
@@ -49,8 +50,11 @@ class NewTeam(Input):
     """A team to create."""
 
     name: Name
+    """Its name, which cannot change."""
     topics: Topics
+    """The topics that it may read and subscribe to; `*` is all."""
     contact: Contact = ""
+    """The people to ask."""
     why: Why | None = None
 
 
@@ -58,7 +62,9 @@ class TeamChange(Input):
     """A change of a team; fields that are left out stay."""
 
     topics: Topics | None = None
+    """The topics that it may read and subscribe to; `*` is all."""
     contact: Contact | None = None
+    """The people to ask."""
     why: Why | None = None
 
 

@@ -8,12 +8,12 @@ from pydantic import Field
 
 from relay.core.access.scopes import Scope
 from relay.core.config.fields import Name
-from relay.services import tokens
+from relay.services.account import tokens
 from relay.web.api.models import DurationText, Input, Moment, Output, Page, Paging, Reason, Why, moment, part_of
 from relay.web.api.operation import Call, Tag, operation
 
 if TYPE_CHECKING:
-    from relay.services.tokens import NewToken
+    from relay.services.account.tokens import NewToken
 
 TAG = Tag("tokens", "Tokens of a team, or of operators. The text of a token is shown once.")
 
@@ -28,19 +28,24 @@ class Token(Output):
     """A token, without its secret."""
 
     id: str
+    """Its id, which is no secret."""
     label: str
+    """The use of the token; the audit shows it."""
     team: str | None
     """Its team; null for an operator's."""
     scopes: list[Scope]
     state: str
     """`valid`, `expired` or `revoked`."""
     created: Moment = Field(validation_alias="created_ms")
+    """When it was made."""
     created_by: str
+    """The name of who made it."""
     parent: str | None
     """The id of the token that made it; null if the command line did."""
     expires: Moment | None = Field(validation_alias="expires_ms")
     """Null if it never expires."""
     revoked: Moment | None = Field(validation_alias="revoked_ms")
+    """When it was revoked; null if it was not."""
     used: Moment | None = Field(validation_alias="used_ms")
     """The last use, to the minute."""
     used_from: str | None
@@ -51,6 +56,7 @@ class TokenWithText(Output):
     """A token that was just made or rotated."""
 
     token: Token
+    """The token."""
     text: str
     """Send it as `Authorization: Bearer <text>`. It cannot be read again."""
     former_until: Moment | None
@@ -83,6 +89,7 @@ class TokenRotation(Input):
     overlap: DurationText = tokens.DEFAULT_OVERLAP
     """The time for which the former text is still accepted."""
     lifetime: DurationText | None = tokens.DEFAULT_LIFETIME
+    """Null for one that never expires; it ends with the present token at the latest."""
     why: Why | None = None
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from relay.core.access.scopes import Scope
 from relay.core.config.fields import Name
 from relay.core.delivery.outcome import Outcome
-from relay.services import attempts
+from relay.services.deliveries import attempts
 from relay.web.api.filters import AttemptCriteria
 from relay.web.api.models import Moment, Output, Page, Paging, moment
 from relay.web.api.operation import Call, Tag, operation
@@ -19,7 +19,7 @@ TAG = Tag("attempts", "What was sent to push subscriptions, and what they answer
 
 
 class Attempt(Output):
-    """One POST to a subscriber."""
+    """A POST to a subscriber."""
 
     subscription: str
     topic: str
@@ -33,9 +33,11 @@ class Attempt(Output):
     number: int
     """1, 2, ...: the value of `Relay-Attempt`."""
     at: Moment
+    """Start of the attempt."""
     took_ms: int
     """From the start to the end, milliseconds."""
     outcome: Outcome
+    """`delivered`, or the kind of failure."""
     status: int | None
     """The HTTP status; null without a response."""
     detail: str
@@ -47,6 +49,7 @@ class Attempt(Output):
     is_probe: bool
     """True if the circuit breaker was open."""
     is_replay: bool
+    """True if the event was sent again, or is a test."""
     counted: bool
     """False if the verdict came too late to count."""
 

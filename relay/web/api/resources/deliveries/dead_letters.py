@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from relay.core.access.scopes import Scope
 from relay.core.config.fields import Name
-from relay.services import dead_letters
-from relay.services.dead_letters import Choice
-from relay.web.api.filters import EventCriteria
+from relay.services.deliveries import dead_letters
+from relay.services.deliveries.dead_letters import Choice
+from relay.web.api.filters import EventCriteria, check_choice
 from relay.web.api.models import Input, Moment, Output, Page, Paging, Why
 from relay.web.api.operation import Call, Tag, operation
 from relay.web.api.resources.deliveries.attempts import Attempt, attempt_of
@@ -45,12 +45,15 @@ class DeadLetter(Output):
     at: Moment
     """Time of the last attempt."""
     reason: str
+    """The reason why it is not attempted any more."""
     tries: int
+    """The number of attempts."""
     first_at: Moment
     """Start of the first attempt."""
     status: int | None
     """The HTTP status of the last attempt; null without a response."""
     detail: str
+    """The error of the last attempt, or the start of its response."""
 
 
 class DeadLetterInFull(DeadLetter):
@@ -76,6 +79,14 @@ class DeadLetterSelection(EventCriteria):
     why: Why
     dry_run: bool = False
     """Change nothing, and only count."""
+    all: bool = False
+    """Needed without a subscription, ids and criteria: all dead letters that you may see."""
+
+    @model_validator(mode="after")
+    def _check(self) -> DeadLetterSelection:
+        is_chosen = not (self.subscription is None and self.ids is None and self.as_filter(0).is_any)
+        check_choice(is_chosen, self.all, "subscription, ids or a criterion")
+        return self
 
     def as_choice(self, now_ms: int) -> Choice:
         """Return the choice of the services."""
@@ -86,7 +97,9 @@ class DeadLetterCounts(Output):
     """The number of dead letters of each subscription."""
 
     subscriptions: dict[str, int]
+    """The number of each subscription."""
     total: int
+    """The number of all."""
 
 
 @operation("GET", "/dead-letters", tag=TAG, scope=Scope.READ, errors={404})

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import ConfigDict, Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue, WithJsonSchema
 
 from relay.core.access.scopes import Scope
-from relay.core.config.fields import Name
-from relay.services import stored_subscriptions, subscriptions
+from relay.core.config.fields import NAME, Name
+from relay.services.deliveries import stored_subscriptions, subscriptions
 from relay.web.api.models import DurationText, Input, Moment, Output, Reason, Why
 from relay.web.api.operation import Call, Versions, operation
 from relay.web.api.resources.deliveries.subscriptions import TAG, SubscriptionPath
 
 if TYPE_CHECKING:
-    from relay.services.stored_subscriptions import Changed
+    from relay.services.deliveries.stored_subscriptions import Changed
 
 _DAY = 86_400.0
 
@@ -25,6 +25,7 @@ class SubscriptionDefinition(Output):
     """A subscription that was made by the API."""
 
     name: str
+    """Its name."""
     team: str | None
     """The team that owns it; null if operators do."""
     topic: str
@@ -37,9 +38,13 @@ class SubscriptionDefinition(Output):
     version: int
     """Increased by every change; it is the ETag."""
     created_at: Moment
+    """When it was made."""
     created_by: str
+    """The name of who made it."""
     changed_at: Moment
+    """When it was last changed."""
     changed_by: str
+    """The name of who changed it last."""
     unusable: str | None
     """The reason why it is not in force; null if it is."""
 
@@ -59,9 +64,11 @@ class SubscriptionDraft(Input):
 
     model_config = ConfigDict(extra="allow")
 
-    name: Name
+    name: Annotated[Any, WithJsonSchema({"type": "string", "pattern": NAME})]  # checked with the other keys
+    """Its name, unique among all subscriptions."""
     topic: Name
     url: Annotated[str, Field(min_length=1, max_length=2000)]
+    """The URL to which its events are sent, http or https."""
     team: Name | None = None
     """A team's token makes those of its own team."""
     secret: Secret | None = None
@@ -75,6 +82,7 @@ class SubscriptionPatch(Input):
 
     topic: Name | None = None
     url: Annotated[str, Field(min_length=1, max_length=2000)] | None = None
+    """The URL to which its events are sent, http or https."""
 
 
 class Note(Input):

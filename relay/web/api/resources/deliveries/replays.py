@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from relay.core.access.scopes import Scope
 from relay.core.config.fields import Line, Name, Pattern
 from relay.core.event_filter import EventFilter
-from relay.services import replays
+from relay.services.deliveries import replays
 from relay.store.topics.replays import State
 from relay.web.api.filters import Period
 from relay.web.api.models import Input, Moment, Output, Page, Paging, Reason, Why, moment, ms_of, part_of
 from relay.web.api.operation import Call, Tag, operation
 
 if TYPE_CHECKING:
-    from relay.services.replays import ReplayState
+    from relay.services.deliveries.replays import ReplayState
     from relay.store.topics.replays import Replay as Found
 
 TAG = Tag("replays", "A topic's history, sent to a push subscription again.")
+
+
+StateName = Annotated[State, WithJsonSchema({"type": "string", "enum": [str(state) for state in State]})]
 
 
 class ReplayPath(Input):
@@ -64,6 +67,7 @@ class Preview(Output):
     first: Moment | None
     """Time of routing of the first event of the period."""
     last: Moment | None
+    """Time of routing of the last event of the period."""
     is_cut: bool
     """True if the topic no longer holds everything since the beginning of the period."""
 
@@ -72,24 +76,32 @@ class Replay(Output):
     """A replay and its progress."""
 
     id: str
+    """Its id."""
     topic: str
     to: str
+    """The push subscription."""
     by: str
     """The name of who started it."""
-    state: State
+    state: StateName
+    """`running`, or how it ended."""
     reason: str
     """The reason for its end; empty if there is none."""
     waits: bool
     """True if it runs, and its subscription does not deliver."""
     rate: float
+    """Events a second, at most."""
     matching: int
     """The number of events that it sends."""
     seen: int
     """The number of events that it has processed, of `events`."""
     events: int
+    """The number of events in the period."""
     sent: int
+    """The number of events that were queued for the subscription."""
     started: Moment
+    """When it was ordered."""
     ended: Moment | None
+    """When it ended; null while it runs."""
 
 
 @operation("POST", "/replays/preview", tag=TAG, scope=Scope.REPLAY, errors={404})

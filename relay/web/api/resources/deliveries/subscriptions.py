@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated
+
+from pydantic import Field, WithJsonSchema
 
 from relay.core.access.scopes import Scope
 from relay.core.config.fields import Name
-from relay.services import subscriptions
-from relay.services.subscriptions import State
-from relay.web.api.models import Input, Moment, Output, Page, Paging, Reason, part_of
+from relay.services.deliveries import subscriptions
+from relay.services.deliveries.subscriptions import State
+from relay.web.api.models import Input, Moment, Output, Page, Paging, Reason
 from relay.web.api.operation import Call, Tag, operation
 
 TAG = Tag("subscriptions", "Push subscriptions: who gets the events of a topic, and how that goes.")
+
+
+StateName = Annotated[State, WithJsonSchema({"type": "string", "enum": [str(state) for state in State]})]
 
 
 class SubscriptionPath(Input):
@@ -24,11 +29,13 @@ class SubscriptionState(Output):
     """The state of a push subscription."""
 
     name: str
+    """Its name."""
     topic: str | None
     """Its topic; of a removed one, the last that it read."""
     team: str | None
     """The team that owns it; null if operators do."""
-    state: State
+    state: StateName
+    """`delivering`, or why it is not delivered to."""
     why: str
     """The reason of the state; empty if there is none."""
     since: Moment | None = Field(validation_alias="since_ms")
@@ -38,18 +45,21 @@ class SubscriptionState(Output):
     waiting: int
     """Events without a finished attempt."""
     retrying: int
+    """Events that wait for their next attempt."""
     dead: int
     """Dead letters."""
     discarded: int
     """Dead letters that were deleted beyond the bounds of the subscription."""
     delivered: int
+    """Events that it accepted."""
     last_success: Moment | None = Field(validation_alias="last_success_ms")
+    """Time of the last delivery; null if there was none."""
     is_exact: bool
     """False if `waiting` is an estimate."""
 
 
 class Look(Input):
-    """How a subscription is looked at."""
+    """The depth of looking at a subscription."""
 
     exact: bool = False
     """Count what waits where Redis's own number is in doubt."""
@@ -58,8 +68,9 @@ class Look(Input):
 @operation("GET", "/subscriptions", tag=TAG, scope=Scope.READ)
 async def list_subscriptions(call: Call, query: Paging) -> Page[SubscriptionState]:
     """List the subscriptions that you may see."""
-    states = await subscriptions.list_states(call.context, call.principal)
-    return part_of(states, query, SubscriptionState, lambda state: state.name)
+    page = await subscriptions.search(call.context, call.principal, query.cursor, query.limit)
+    states = [SubscriptionState.model_validate(state, from_attributes=True) for state in page.items]
+    return Page[SubscriptionState](items=states, next=page.next)
 
 
 @operation("GET", "/subscriptions/{subscription}", tag=TAG, scope=Scope.READ)

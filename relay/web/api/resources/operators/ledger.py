@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from relay.core.access.scopes import Scope
-from relay.services import ledger
+from relay.services.operators import ledger
 from relay.web.api.models import Input, Output
 from relay.web.api.operation import Call, Tag, operation
 
@@ -14,16 +14,21 @@ class Totals(Output):
     """The totals over all webhooks."""
 
     accepted: int
+    """Events that were accepted, each once."""
     duplicate: int
+    """Webhooks of an event that was accepted before."""
     quarantined: int
     """Bodies ever quarantined."""
     routed: int
+    """Events that matched a topic."""
     unmatched: int
+    """Events that matched no topic."""
     inbox: int
     """Accepted events that are not yet routed."""
     poisoned: int
     """Quarantined bodies that had been accepted."""
     quarantine_dropped: int
+    """Quarantined bodies that were dropped."""
     lost: int
     """Accepted events that were deleted before they were routed."""
     imbalance: int
@@ -35,38 +40,54 @@ class SubscriptionLedger(Output):
 
     subscription: str
     routed: int
+    """Events of its topic, since it began."""
     delivered: int
+    """Events that it accepted."""
     waiting: int
+    """Events without a finished attempt."""
     retrying: int
+    """Events that wait for their next attempt."""
     dead: int
+    """Dead letters."""
     replayed: int
+    """Deliveries that were ever sent again; not part of the sum."""
     filtered: int
+    """Events that its filter excludes."""
     dropped: int
+    """Dead letters that were dropped."""
     discarded: int
+    """Dead letters that were deleted beyond the bounds of the subscription."""
     repeated: int
+    """Events that it was given again, since something of its state in Redis was deleted."""
     lost: int
+    """Events that were deleted before they were delivered."""
     from_history: int
+    """Events that were sent again from a topic's history, and tests."""
     fault: str
     """The reason why it cannot be read; empty if it can."""
     imbalance: int
+    """Events that are not accounted for; 0 if the numbers balance."""
 
 
 class Ledger(Output):
     """The ledger at one moment."""
 
     balances: bool
+    """True if every event is accounted for."""
     is_exact: bool
     """False if what waits was not counted."""
     totals: Totals
+    """The numbers of the relay."""
     unmatched: dict[str, int]
     """Events that matched no topic, by type."""
     refused: dict[str, int]
     """Requests that the ingress refused, by code."""
     subscriptions: list[SubscriptionLedger]
+    """The numbers of each push subscription."""
 
 
 class LedgerQuery(Input):
-    """How the ledger is read."""
+    """The depth of reading the ledger."""
 
     exact: bool = False
     """Count what waits where Redis's own number is in doubt."""

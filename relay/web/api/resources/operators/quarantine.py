@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from relay.core.access.scopes import Scope
-from relay.core.config.fields import Line
 from relay.core.event_filter import EventFilter
-from relay.services import quarantine
-from relay.web.api.filters import Period, Text
+from relay.services.operators import quarantine
+from relay.services.topics.history.view import shown_body
+from relay.web.api.filters import LineText, Period, Text, check_choice
 from relay.web.api.models import Input, Moment, Output, Page, Paging, Why, ms_of
 from relay.web.api.operation import Call, Tag, operation
 
@@ -32,11 +32,15 @@ class Quarantined(Output):
     """A webhook that could not be parsed."""
 
     id: str
+    """Its id in the quarantine."""
     at: Moment
     """Time of arrival."""
     dialect: str
+    """Linq's API that sent it: `v3` or `v2`."""
     line: str | None
+    """The number of ours in its URL; null for none."""
     reason: str
+    """The reason why it cannot be parsed."""
     bytes: int
     """The size of its body."""
 
@@ -51,10 +55,11 @@ class QuarantinedInFull(Quarantined):
 class Criteria(Period):
     """Criteria that are combined with "and"."""
 
-    line: Line | None = None
+    line: LineText | None = None
     reason: Text | None = None
     """A part of the reason."""
     id: EntryId | None = None
+    """The id in the quarantine."""
 
     def as_filter(self, now_ms: int) -> EventFilter:
         """Return the filter of the services."""
@@ -72,28 +77,36 @@ class QuarantineQuery(Criteria, Paging):
 
 
 class QuarantineSelection(Criteria):
-    """The quarantined webhooks that a change is about; all without a criterion."""
+    """The quarantined webhooks that a change is about."""
 
     why: Why
     dry_run: bool = False
     """Change nothing, and only count."""
+    all: bool = False
+    """Needed without a criterion: all of them."""
+
+    @model_validator(mode="after")
+    def _check(self) -> QuarantineSelection:
+        check_choice(not self.as_filter(0).is_any, self.all, "a criterion, such as id or since")
+        return self
 
 
 class Retried(Output):
     """The result of a retry."""
 
     accepted: int
-    """Those that could be parsed now."""
+    """Bodies that could be parsed now."""
     repeats: int
-    """Those whose event was accepted before."""
+    """Bodies whose event was accepted before."""
     unreadable: int
-    """Those that stay in quarantine."""
+    """Bodies that stay in quarantine."""
 
 
 class DroppedBodies(Output):
     """The result of dropping."""
 
     dropped: int
+    """The number of webhooks that are gone."""
 
 
 @operation("GET", "/quarantine", tag=TAG, scope=Scope.READ, operators_only=True)
@@ -109,7 +122,8 @@ async def list_quarantine(call: Call, query: QuarantineQuery) -> Page[Quarantine
 async def get_quarantined(call: Call, path: EntryPath) -> QuarantinedInFull:
     """Get a quarantined webhook with its body."""
     found = await quarantine.get(call.context, call.principal, path.entry)
-    return QuarantinedInFull.model_validate({**_shown(found), "body": found.body.decode(errors="replace")})
+    body = str(shown_body(call.context.settings, found.body))
+    return QuarantinedInFull.model_validate({**_shown(found), "body": body})
 
 
 @operation("POST", "/quarantine/retry", tag=TAG, scope=Scope.ADMIN, operators_only=True, idempotent=True)

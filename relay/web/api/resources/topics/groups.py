@@ -8,8 +8,8 @@ from pydantic import Field
 
 from relay.core.access.scopes import Scope
 from relay.core.errors import Invalid, Problem
-from relay.services import groups
-from relay.services.groups import Target
+from relay.services.topics import groups
+from relay.services.topics.groups import Target
 from relay.web.api.models import Input, Moment, Output, Page, Paging, When, Why, ms_of, part_of
 from relay.web.api.operation import Call, Tag, operation
 from relay.web.api.resources.topics.topics import TopicPath
@@ -30,6 +30,7 @@ class GroupMember(Output):
     """A consumer of a group."""
 
     name: str
+    """The name of the consumer; one of pull over HTTP is `relay:http:<milliseconds>:<member>`."""
     pending: int
     """The number of events that it has read and not acknowledged."""
     idle_ms: int
@@ -41,6 +42,7 @@ class PullGroup(Output):
 
     topic: str
     name: str
+    """Its name: that of its team, or the team's and a dot and more."""
     lag: int
     """The number of events that it has not read; an estimate where Redis does not know it."""
     pending: int
@@ -52,6 +54,7 @@ class PullGroup(Output):
     idle_ms: int | None
     """Time since a consumer last asked for events, milliseconds; null without a consumer."""
     members: list[GroupMember]
+    """Its consumers."""
 
 
 class SeekBody(Input):

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from relay.core.access.scopes import Scope
 from relay.core.config.fields import Name
-from relay.services import topics
+from relay.services.topics import topics
 from relay.web.api.models import Input, Moment, Output, Page, Paging, Why, part_of
 from relay.web.api.operation import Call, Tag, operation
 
@@ -27,6 +27,7 @@ class TopicReader(Output):
     name: str
     """The subscription, or the pull group."""
     is_push: bool
+    """True for a push subscription, false for a pull group."""
     lag: int
     """The number of events that it has not read."""
     pending: int
@@ -39,6 +40,7 @@ class Topic(Output):
     """A topic."""
 
     name: str
+    """Its name."""
     state: str
     """`active`, or `removed` if the rules no longer have it."""
     events: int
@@ -54,7 +56,7 @@ class Topic(Output):
 
 
 class TopicQuery(Input):
-    """How a topic is looked at."""
+    """The depth of looking at a topic."""
 
     exact: bool = False
     """Count the lags, which reads what no group has read."""
@@ -72,6 +74,7 @@ class DroppedTopic(Output):
     """The result of dropping a topic."""
 
     events: Annotated[int, Field(ge=0)]
+    """The number of events that are lost."""
 
 
 @operation("GET", "/topics", tag=TAG, scope=Scope.READ, errors={422})

@@ -1,0 +1,1 @@
+"""Services of teams, tokens, sessions of the page and the audit."""

@@ -1,0 +1,1 @@
+"""Services of subscriptions and of what they were sent."""

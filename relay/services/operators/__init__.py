@@ -1,0 +1,1 @@
+"""Services for operators: overview, ledger, lines, Linq and the quarantine."""

@@ -1,0 +1,1 @@
+"""Services of topics, their events and their pull groups."""

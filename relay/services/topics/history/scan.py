@@ -1,0 +1,220 @@
+"""A scan of topics, newest first: in bounded time, and to be continued where it ended.
+
+The topics are read side by side, always the one whose unread part is the newest, so that the scan as a whole is
+complete down to one moment; that moment is where the next scan continues.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from redis.exceptions import ResponseError
+
+from relay.services.topics.history.view import Place
+from relay.store.driver.streams import order_of, pages
+from relay.store.isolation import is_wrong_type
+from relay.store.topics.stream_search import NEWEST, OLDEST, step
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+    from relay.store.driver.client import Redis
+    from relay.store.topics.stream_search import Condition
+
+_UNPACED = 0.1  # seconds
+_TOPICS = 100  # asked for their newest entry in one round trip
+
+
+class Budget:
+    """The time that a request may take."""
+
+    def __init__(self, seconds: float | None) -> None:
+        """`seconds` is None without a limit."""
+        self._until = None if seconds is None else time.monotonic() + seconds
+
+    @property
+    def is_over(self) -> bool:
+        """True if no more work should begin."""
+        return self._until is not None and time.monotonic() >= self._until
+
+
+class _Pace:
+    """The pace of a scan: a long one leaves half of Redis's time to others."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    @asynccontextmanager
+    async def step(self) -> AsyncIterator[None]:
+        """Pause after a step for as long as it took, unless the scan has only begun."""
+        began = time.monotonic()
+        yield
+        now = time.monotonic()
+        if now - self._began > _UNPACED:
+            await asyncio.sleep(now - began)
+
+
+class Progress(NamedTuple):
+    """The progress of a scan."""
+
+    reached_ms: int
+    """Everything that was routed since then has been read, Unix milliseconds."""
+    read: int
+    """The number of entries read."""
+    found: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """An event that a scan has found."""
+
+    at_ms: int
+    """Time of routing, Unix milliseconds."""
+    fields: Mapping[bytes, bytes]
+    places: tuple[Place, ...]
+    """Its entry in each topic that has it."""
+
+
+class Period(NamedTuple):
+    """The period of a scan, by time of routing, Unix milliseconds."""
+
+    since_ms: int | None
+    before_ms: int | None
+    skip: int = 0
+    """The number of events of the last millisecond that are known already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """The result of a scan."""
+
+    hits: Sequence[Hit]
+    """Newest first."""
+    read: int
+    reached_ms: int | None
+    """Everything since then was read; None if all of the period was."""
+    rest: Period | None
+    """The period that is left; None if there is none."""
+
+
+class _Row(NamedTuple):
+    topic: str
+    entry: str
+    fields: Mapping[bytes, bytes]
+
+
+class _Topic:
+    """A topic in a scan: the entries before `start` are unread."""
+
+    def __init__(self, name: str, stream: str, newest: str) -> None:
+        self.name = name
+        self.stream = stream
+        self.start = newest
+        self.unread_ms = _ms_of(newest)
+        """The latest moment with unread entries."""
+
+    def advance(self, last: str) -> None:
+        self.start, self.unread_ms = f"({last}", _ms_of(last)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The events that a scan looks for."""
+
+    conditions: Sequence[Condition]
+    limit: int
+    accepts: Callable[[Mapping[bytes, bytes]], bool] = lambda _: True
+    """Examines what meets the conditions."""
+
+
+async def scan(
+    redis: Redis,
+    topics: Sequence[str],
+    wanted: Wanted,
+    period: Period,
+    budget: Budget,
+    progress: Callable[[Progress], None] | None = None,
+) -> Scanned:
+    """Search topics, newest first, until enough is found or the time is over; at least one moment is read."""
+    end = OLDEST if period.since_ms is None else f"{max(period.since_ms, 0)}-0"
+    unread = await _newest(redis, topics, period, end)
+    latest = _latest(unread)
+    before = latest + 1 if period.before_ms is None else period.before_ms
+    rows: list[_Row] = []
+    read, pace = 0, _Pace()
+    while unread:
+        has_moment = latest + 1 < before
+        if has_moment and (budget.is_over or len(_merged(rows, latest)) >= wanted.limit + period.skip):
+            break
+        topic = next(topic for topic in unread if topic.unread_ms == latest)
+        async with pace.step():
+            found = await step(redis, topic.stream, topic.start, end, wanted.conditions, backwards=True)
+        rows += [_Row(topic.name, entry, fields) for entry, fields in found.found if wanted.accepts(fields)]
+        read += found.read
+        if found.is_end:
+            unread.remove(topic)
+        else:
+            topic.advance(found.last)
+        latest = _latest(unread)
+        if progress is not None and unread:
+            progress(Progress(latest + 1, read, len(rows)))
+    return _result(_merged(rows, latest), latest, read, period, wanted.limit)
+
+
+def _latest(unread: Sequence[_Topic]) -> int:
+    """Return the latest moment with unread entries; -1 if there is none."""
+    return max((topic.unread_ms for topic in unread), default=-1)
+
+
+def _result(hits: list[Hit], reached: int, read: int, period: Period, limit: int) -> Scanned:
+    """Return the hits after those that are known, at most `limit`, and what is left."""
+    first_ms = -1 if period.before_ms is None else period.before_ms - 1
+    known = min(period.skip, sum(hit.at_ms == first_ms for hit in hits))
+    shown = hits[known : known + limit]
+    if len(hits) > known + limit:
+        last = shown[-1].at_ms
+        skip = sum(hit.at_ms == last for hit in hits[: known + limit])
+        return Scanned(shown, read, last, Period(period.since_ms, last + 1, skip))
+    if reached < 0:
+        return Scanned(shown, read, None, None)
+    return Scanned(shown, read, reached + 1, Period(period.since_ms, reached + 1))
+
+
+def _merged(rows: Sequence[_Row], after_ms: int) -> list[Hit]:
+    """Return the events in entries that were added after a moment, newest first; one that several topics have once."""
+    found: dict[tuple[bytes, bytes], list[_Row]] = {}
+    for row in sorted(rows, key=lambda row: order_of(row.entry), reverse=True):
+        if _ms_of(row.entry) > after_ms:
+            found.setdefault((row.fields.get(b"id", b""), row.fields.get(b"body", b"")), []).append(row)
+    return [
+        Hit(_ms_of(same[0].entry), same[0].fields, tuple(Place(row.topic, row.entry) for row in same))
+        for same in found.values()
+    ]
+
+
+async def _newest(redis: Redis, topics: Sequence[str], period: Period, end: str) -> list[_Topic]:
+    """Return the topics that have entries in the period."""
+    start = NEWEST if period.before_ms is None else f"({period.before_ms}-0"
+    if period.before_ms is not None and period.before_ms <= (period.since_ms or 0):
+        return []
+    found: list[_Topic] = []
+    for page in pages(topics, _TOPICS):
+        async with redis.pipeline(transaction=False) as pipe:
+            for name in page:
+                pipe.xrevrange(redis.key.topic(name), start, end, count=1)
+            replies: list[Any] = await pipe.execute(raise_on_error=False)
+        for name, reply in zip(page, replies, strict=True):
+            if isinstance(reply, ResponseError):
+                if not is_wrong_type(reply):
+                    raise reply
+            elif reply:
+                found.append(_Topic(name, redis.key.topic(name), reply[0][0].decode()))
+    return found
+
+
+def _ms_of(entry: str) -> int:
+    return order_of(entry)[0]

@@ -1,0 +1,136 @@
+"""Settling received events: acknowledge, extend, release.
+
+A receipt is `<entry>.<number of deliveries>`. Acknowledging works with any receipt of an event, also after its
+visibility timeout: it was handled. Extending and releasing work only with its last one, since the event belongs to
+another reader otherwise.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from relay.core.errors import Invalid, NotFound, Problem
+from relay.services.topics.pull.access import check_name, open_group
+from relay.services.topics.pull.receive import MAX_VISIBILITY, MIN_VISIBILITY
+from relay.store.topics.pull.group import Receipt
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from relay.core.access.principal import Principal
+    from relay.services.context import Context
+    from relay.store.topics.pull.arrivals import Arrivals
+
+MAX_RECEIPTS = 1000
+
+_RECEIPT = re.compile(r"([0-9]{1,15}-[0-9]{1,18})\.([0-9]{1,9})")
+
+Result = TypeVar("Result")
+
+
+class GroupName(NamedTuple):
+    """The name of a pull group."""
+
+    topic: str
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The result of acknowledging, extending or releasing events."""
+
+    done: int
+    """Events that were still the reader's, and for which it was done."""
+    not_done: Sequence[str] = ()
+    """Receipts of events that were acknowledged before, or delivered to another reader since."""
+
+
+async def acknowledge(
+    context: Context, arrivals: Arrivals, principal: Principal, place: GroupName, receipts: Sequence[str]
+) -> Settled:
+    """Acknowledge events; only their number can be told, not which ones were acknowledged before.
+
+    Raises:
+        Forbidden, NotFound, Invalid: of the principal, the topic, the group or a receipt.
+    """
+    parsed = _parse(receipts)
+    pull = await open_group(context, principal, *place)
+    done = _found(await pull.acknowledge([receipt.entry for receipt in parsed]), place)
+    arrivals.wake(place.topic)
+    return Settled(done)
+
+
+async def acknowledge_up_to(
+    context: Context, arrivals: Arrivals, principal: Principal, place: GroupName, member: str, cursor: str
+) -> Settled:
+    """Acknowledge all events that a member has, up to and including that of a receipt.
+
+    Raises:
+        Forbidden, NotFound, Invalid: of the principal, the topic, the group, the member or the receipt.
+    """
+    check_name("member", member)
+    [receipt] = _parse([cursor], "up_to")
+    pull = await open_group(context, principal, *place)
+    done = _found(await pull.acknowledge_up_to(member, receipt.entry), place)
+    arrivals.wake(place.topic)
+    return Settled(done)
+
+
+async def extend(
+    context: Context, principal: Principal, place: GroupName, receipts: Sequence[str], visibility: float
+) -> Settled:
+    """Let events expire `visibility` seconds from now.
+
+    Raises:
+        Forbidden, NotFound, Invalid: of the principal, the topic, the group, a receipt or the visibility.
+    """
+    if not MIN_VISIBILITY <= visibility <= MAX_VISIBILITY:
+        raise Invalid(Problem("visibility", f"must be {MIN_VISIBILITY:g} to {MAX_VISIBILITY:g} s"))
+    parsed = _parse(receipts)
+    pull = await open_group(context, principal, *place)
+    return _settled(parsed, _found(await pull.extend(parsed, visibility), place))
+
+
+async def release(
+    context: Context, arrivals: Arrivals, principal: Principal, place: GroupName, receipts: Sequence[str]
+) -> Settled:
+    """Hand events back, to be delivered next, to any reader.
+
+    Raises:
+        Forbidden, NotFound, Invalid: of the principal, the topic, the group or a receipt.
+    """
+    parsed = _parse(receipts)
+    pull = await open_group(context, principal, *place)
+    settled = _settled(parsed, _found(await pull.release(parsed), place))
+    arrivals.wake(place.topic)
+    return settled
+
+
+def _parse(texts: Sequence[str], field: str = "receipts") -> list[Receipt]:
+    if len(texts) > MAX_RECEIPTS or not texts:
+        raise Invalid(Problem(field, f"give 1 to {MAX_RECEIPTS} of them"))
+    receipts, problems = [], []
+    for number, text in enumerate(texts):
+        if match := _RECEIPT.fullmatch(text):
+            receipts.append(Receipt(match[1], int(match[2])))
+        else:
+            place = field if field != "receipts" else f"{field}[{number}]"
+            problems.append(Problem(place, f'"{text[:40]}" is not a receipt, such as 1789377302000-0.1'))
+    if problems:
+        raise Invalid(*problems[:20])
+    return receipts
+
+
+def _found(result: Result | None, place: GroupName) -> Result:
+    if result is None:
+        raise NotFound(
+            f'topic "{place.topic}" has no group "{place.group}"; the next receive makes it, at its last known place'
+        )
+    return result
+
+
+def _settled(receipts: Sequence[Receipt], done: Sequence[str]) -> Settled:
+    entries = set(done)
+    return Settled(len(entries), [str(receipt) for receipt in receipts if receipt.entry not in entries])
