@@ -98,8 +98,12 @@ async def start(
     if not survey.matching:
         raise nothing_matches(found)
     replays = Replays(context.redis)
-    if len(await replays.running()) >= (limit := stored.MAX_RUNNING):
+    running = await replays.running()
+    if len(running) >= (limit := stored.MAX_RUNNING):
         raise TooMany(f"{counted(limit, 'replay')} can run at a time; wait for one to end, or cancel one")
+    known = await _known(context, principal)
+    if known is not None and sum(each.order.to in known for each in running) >= (limit := stored.MAX_RUNNING // 4):
+        raise TooMany(f"{counted(limit, 'replay')} of a team can run at a time; wait for one to end, or cancel one")
     await context.record(principal, "replay", f"{order.topic} to {order.to}", survey.matching, why)
     return await replays.start(order, survey, context.now_ms)
 

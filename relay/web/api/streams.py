@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 MAX_STREAMS = 200
 """Streams of a process."""
 MAX_STREAMS_OF_TOKEN = 64
+"""Streams of an operator's token, or of all tokens of a team, which makes them itself."""
 
 STOPPING = "the relay is stopping; connect again"
 NOT_VALID = "the token is no longer valid"
@@ -68,11 +69,11 @@ class Streams:
         """Count a stream while the context is open.
 
         Raises:
-            TooMany: the token, or all together, have too many.
+            TooMany: the tokens of the team, an operator's token, or all together, have too many.
         """
-        holder = principal.token or principal.name
+        holder = f"team {principal.team}" if principal.team else principal.token or principal.name
         if self._open[holder] >= MAX_STREAMS_OF_TOKEN:
-            raise TooMany(f"a token may have {MAX_STREAMS_OF_TOKEN} streams at a time; close one")
+            raise TooMany(f"a team or a token may have {MAX_STREAMS_OF_TOKEN} streams at a time; close one")
         if self._open.total() >= MAX_STREAMS:
             raise TooMany(f"this relay serves {MAX_STREAMS} streams at a time; try again later")
         self._open[holder] += 1

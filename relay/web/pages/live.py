@@ -8,6 +8,7 @@ ends with them. It also ends when its page is closed and when the process stops,
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -34,6 +35,8 @@ INTERVAL = 2.0
 """Seconds from one step of a stream to the next, and for which a reading is shared."""
 MAX_STREAMS = 200
 """Streams of a process."""
+MAX_OF_VISITOR = 32
+"""Streams of a team, or of an operator: none may hold all of them."""
 _MAX_AGE = 0.9 * INTERVAL
 _MAX_PAUSE = 30.0  # seconds; a thousand subscriptions take some tenths of a second to read
 _MAX_READINGS = 256
@@ -70,7 +73,7 @@ class Live:
     def __init__(self, interval: float = INTERVAL) -> None:
         self._interval = interval
         self._readings: dict[Hashable, _Shared] = {}
-        self._open = 0
+        self._open: Counter[str] = Counter()
 
     async def shared(self, key: Hashable, read: Callable[[], Awaitable[Reading]]) -> Reading:
         """Return a reading that others share: at most one interval old while it is asked for in each.
@@ -132,14 +135,19 @@ class Live:
 
     @asynccontextmanager
     async def _opened(self, page: Page) -> AsyncIterator[EventSourceResponse]:
-        if self._open >= MAX_STREAMS:
+        holder = page.principal.team or page.principal.name
+        if self._open.total() >= MAX_STREAMS:
             raise TooMany(f"this relay shows {MAX_STREAMS} live pages at a time; load the page again later")
-        self._open += 1
+        if self._open[holder] >= MAX_OF_VISITOR:
+            raise TooMany(f"{holder} has {MAX_OF_VISITOR} live pages open; close some, and load the page again")
+        self._open[holder] += 1
         try:
             async with sse_response(page.request) as response:
                 yield response
         finally:
-            self._open -= 1
+            self._open[holder] -= 1
+            if not self._open[holder]:
+                del self._open[holder]
 
     async def _watch(self, page: Page, response: EventSourceResponse) -> None:
         """Return once the stream must end."""

@@ -174,7 +174,7 @@ async def test_streams_have_limits_for_a_token_and_in_total(api: Api, monkeypatc
         answer = await api.http.get(path)
         assert (answer.status, "a token may have 1" in await answer.text()) == (429, True)
         ops = {"Authorization": "Bearer ops"}
-        api.tokens["more"] = replace(CRM, token="more")
+        api.tokens["more"] = replace(CRM, token="more", team="more")
         async with api.http.get(path, headers=ops):
             answer = await api.http.get(path, headers={"Authorization": "Bearer more"})
             assert (answer.status, "serves 2 streams" in await answer.text()) == (429, True)
