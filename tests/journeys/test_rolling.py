@@ -98,7 +98,7 @@ class Sender:
                     self.accepted.add(event_id)
                 else:
                     self.failures.append((response.status, await response.text()))
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except (aiohttp.ClientError, OSError) as error:
             self.failures.append(error)
 
 
