@@ -12,7 +12,8 @@ from relay.core.event_filter import EventFilter
 from relay.services.access import lanes_of
 from relay.services.page import DEFAULT_LIMIT, Page, bound_at, check_limit, page_of, place_of
 from relay.store.driver.merged_streams import Place, merged
-from relay.store.lanes.attempt_log import SKEW_MS, FoundAttempt, attempt_in, attempts_of, details_of
+from relay.store.driver.streams import SKEW_MS
+from relay.store.lanes.attempt_log import FoundAttempt, attempt_in, attempts_of, details_of
 
 if TYPE_CHECKING:
     from relay.core.access.principal import Principal

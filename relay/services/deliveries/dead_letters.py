@@ -14,7 +14,7 @@ from relay.core.event_filter import EventFilter
 from relay.services.access import lanes_of, subscriptions_of
 from relay.services.page import DEFAULT_LIMIT, Page, bound_at, check_limit, page_of, place_of
 from relay.store.driver.merged_streams import merged
-from relay.store.driver.streams import is_entry_id
+from relay.store.driver.streams import SKEW_MS, is_entry_id
 from relay.store.lanes.attempt_log import FoundAttempt, attempts_of
 from relay.store.lanes.dead_letters import DeadLetter, DeadLetters, letter_of
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from relay.store.driver.merged_streams import Entry
 
 _BATCH = 100  # dead letters in one step, without a rate
-_SKEW_MS = 60_000  # tolerated lead of a worker's clock over Redis's, which orders the entries
 _ANY = EventFilter()
 
 log = structlog.get_logger()
@@ -77,7 +76,7 @@ async def search(
     principal.require(Scope.READ)
     after, limit = place_of(cursor), check_limit(limit)
     streams = {name: context.redis.key.lane(name, "dead") for name in await lanes_of(context, principal, subscription)}
-    since = bound_at(which.since_ms, _SKEW_MS)
+    since = bound_at(which.since_ms, SKEW_MS)
 
     def matching(entry: Entry) -> DeadLetter | None:
         letter = letter_of(entry.place.name, entry.place.id.encode(), entry.fields)
@@ -123,7 +122,7 @@ async def in_full(context: Context, principal: Principal, letters: Sequence[Dead
     for name, of_lane in by_lane.items():
         which = EventFilter(
             event_ids={letter.record.id for letter in of_lane},
-            since_ms=max(min(letter.record.at for letter in of_lane) - _SKEW_MS, 0),
+            since_ms=max(min(letter.record.at for letter in of_lane) - SKEW_MS, 0),
         )
         async for found in attempts_of(context.redis, name, which):
             attempts.setdefault((name, found.attempt.event_id, found.attempt.topic), []).insert(0, found)

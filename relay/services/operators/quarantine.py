@@ -14,6 +14,7 @@ from relay.core.event_filter import EventFilter
 from relay.linq.payloads.decode import decode
 from relay.services.page import DEFAULT_LIMIT, Page, bound_at, check_limit, page_of, place_of
 from relay.store.driver.merged_streams import merged
+from relay.store.driver.streams import SKEW_MS
 from relay.store.inbox.claims import claim_of
 from relay.store.inbox.quarantine import Quarantine, QuarantinedBody, Readable, body_of
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from relay.services.context import Context
     from relay.store.driver.merged_streams import Entry
 
-_SKEW_MS = 60_000  # tolerated lead of our clock over Redis's, which orders the entries
 _COUNT = 50  # bodies of up to 1 MiB that are read at a time
 _ANY = EventFilter()
 
@@ -55,7 +55,7 @@ async def search(
     """
     principal.require_operator()
     after, limit = place_of(cursor), check_limit(limit)
-    since = bound_at(which.since_ms, _SKEW_MS)
+    since = bound_at(which.since_ms, SKEW_MS)
 
     def matching(entry: Entry) -> QuarantinedBody | None:
         body = body_of(entry.place.id.encode(), entry.fields)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 _LAST_SEQUENCE = 2**64 - 1
 _PAGE = 250  # entries; reading them blocks Redis for about 1 ms
 
+SKEW_MS = 60_000
+"""Tolerated lead of a process's clock over Redis's, which orders the entries of a stream."""
+
 _ID = re.compile(r"\d{1,16}-\d{1,19}", re.ASCII)
 
 Item = TypeVar("Item")

@@ -15,7 +15,7 @@ from relay.core.delivery.outcome import Outcome
 from relay.core.event_filter import Candidate
 from relay.store.driver.client import ask
 from relay.store.driver.scripts import Script
-from relay.store.driver.streams import pages
+from relay.store.driver.streams import SKEW_MS, pages
 from relay.store.isolation import Isolation, is_wrong_type
 from relay.store.lanes.attempt_record import AttemptRecord, UnreadableAttempt
 
@@ -33,8 +33,6 @@ _LATEST = 100
 _MOOT = b"moot"
 _LANES = 100  # in one pipeline
 _set_fields = Script(__package__, "set_fields")
-SKEW_MS = 60_000
-"""Tolerated lead of our clock over Redis's, which orders the attempts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from redis.exceptions import ResponseError
 
 from relay.store import keys
-from relay.store.driver.streams import is_missing_group, pages
+from relay.store.driver.streams import SKEW_MS, is_missing_group, pages
 from relay.store.isolation import is_wrong_type
 from relay.store.lanes.attempt_log import FoundAttempt
 from relay.store.lanes.attempt_record import AttemptRecord, UnreadableAttempt, condition_on, is_of
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from relay.services.topics.history.view import EventView, Place
     from relay.store.driver.client import Redis
 
-_SKEW_MS = 60_000  # tolerated lead of our clock over Redis's, which orders what a lane has
 _MAX_ATTEMPTS = 200  # of an event at one subscription
 _LANES = 50  # asked in one round trip
 _AT_ONCE = 8  # lanes that are searched at the same time
@@ -65,7 +64,7 @@ class LaneReader:
         self._event = event
         self._budget = budget
         began = min((place.at_ms for place in event.places), default=event.at_ms)
-        self._since = f"{max(began - _SKEW_MS, 0)}-0"
+        self._since = f"{max(began - SKEW_MS, 0)}-0"
 
     async def readings(self, lanes: Sequence[tuple[str, Place]]) -> dict[str, Reading]:
         """Return the immediate state of lanes, each with the event's place in its topic."""
