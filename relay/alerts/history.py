@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import ResponseError
 
 from relay.alerts.samples import AGES, DAY, HOUR, Counts
-from relay.store.driver.client import ask_together
+from relay.store.driver.client import ask_together, numbers_in
 
 if TYPE_CHECKING:
     from redis.asyncio.client import Pipeline
@@ -28,7 +28,7 @@ async def count(redis: Redis) -> Counts:
         pipe.hgetall(redis.key.counts)
         pipe.hgetall(redis.key.refused)
 
-    counts, refused = (_numbers(rows) for rows in await ask_together(redis, queue))
+    counts, refused = (numbers_in(rows) for rows in await ask_together(redis, queue))
     accepted, unavailable = counts.get("accepted", 0), sum(refused.get(code, 0) for code in _UNAVAILABLE)
     repeated, quarantined = counts.get("duplicate", 0), counts.get("quarantined", 0)
     return Counts(accepted, accepted + repeated + quarantined + sum(refused.values()), unavailable)
@@ -57,9 +57,5 @@ async def earlier(redis: Redis, now: float) -> tuple[dict[float, Counts], Counts
 
 
 def _counts(rows: Any) -> Counts:
-    fields = _numbers(rows[0][1])
+    fields = numbers_in(rows[0][1])
     return Counts(*(fields.get(name, 0) for name in Counts._fields))
-
-
-def _numbers(rows: dict[bytes, bytes]) -> dict[str, int]:
-    return {name.decode(): int(value) for name, value in rows.items() if value.lstrip(b"-").isdigit()}

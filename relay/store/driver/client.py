@@ -17,7 +17,7 @@ from relay.store.driver.failover_pool import open_pool
 from relay.store.keys import DEFAULT_PREFIX, Keyspace
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from redis.asyncio.client import Pipeline
 
@@ -57,6 +57,11 @@ def open_redis(url: str, timeout: float, key_prefix: str = DEFAULT_PREFIX) -> Re
 async def ask(call: Awaitable[Answer] | Answer) -> Answer:
     """Return the reply to one Redis command: redis-py types its commands for its blocking client as well."""
     return await cast("Awaitable[Answer]", call)
+
+
+def numbers_in(rows: Mapping[bytes, bytes]) -> dict[str, int]:
+    """Return the fields of a hash or an entry that are integers; another client may have written others."""
+    return {name.decode(): int(value) for name, value in rows.items() if value.lstrip(b"-").isdigit()}
 
 
 async def ask_together(redis: Redis, queue: Callable[[Pipeline], object], *, raise_on_error: bool = True) -> list[Any]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import from_json, to_json
 from redis.exceptions import ResponseError
 
-from relay.store.driver.client import ask, ask_together
+from relay.store.driver.client import ask, ask_together, numbers_in
 from relay.store.lanes.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -103,14 +103,14 @@ async def _counters(redis: Redis) -> dict[str, int]:
         pipe.hgetall(redis.key.counts)
         pipe.hgetall(redis.key.refused)
 
-    counts, refused = (_numbers(rows) for rows in await ask_together(redis, queue))
+    counts, refused = (numbers_in(rows) for rows in await ask_together(redis, queue))
     prefix = f"routed:{redis.key.topic_prefix}"
     topics = {_TOPIC + name.removeprefix(prefix): count for name, count in counts.items() if name.startswith(prefix)}
     return {name: counts.get(name, 0) for name in _COUNTERS} | {"refused": sum(refused.values())} | topics
 
 
 def _minute(entry: bytes, row: Mapping[bytes, bytes]) -> Minute:
-    numbers = _numbers(row)
+    numbers = numbers_in(row)
     topics = {name.removeprefix(_TOPIC): count for name, count in numbers.items() if name.startswith(_TOPIC)}
     whole = {name: count for name, count in numbers.items() if name in Minute.__dataclass_fields__}
     return Minute(at_ms=_time(entry), topics=topics, **whole)
@@ -118,10 +118,6 @@ def _minute(entry: bytes, row: Mapping[bytes, bytes]) -> Minute:
 
 def _time(entry: bytes) -> int:
     return int(entry.split(b"-")[0])
-
-
-def _numbers(rows: Mapping[bytes, bytes]) -> dict[str, int]:
-    return {name.decode(): int(value) for name, value in rows.items() if value.lstrip(b"-").isdigit()}
 
 
 def increases(values: Sequence[tuple[int, int]]) -> list[tuple[int, float]]:
