@@ -24,30 +24,34 @@ def chromium() -> Iterator[Chrome]:
     options.binary_location = shutil.which("chromium") or ""
     for option in _OPTIONS:
         options.add_argument(option)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = Chrome(options=options, service=ChromeService(shutil.which("chromedriver")))
-    driver.implicitly_wait(10)  # seconds until an element is there
     try:
         yield driver
     finally:
         driver.quit()
 
 
-def show_as(driver: Chrome, width: int, *, dark: bool) -> None:
-    """Set the width of the window, and the colours that the user prefers."""
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+def show_as(driver: Chrome, width: int, height: int = 900, *, dark: bool) -> None:
+    """Set the size of the window, and the colours that the user prefers."""
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
 
 
+def violations(driver: Chrome) -> list[str]:
+    """Return what axe finds wrong with the page by WCAG AA."""
+    found: dict[str, Any] = Axe().run(driver, options=_RULES)
+    return [f"{each['id']}: {node['html'][:200]}" for each in found["violations"] for node in each["nodes"]]
+
+
 def defects(driver: Chrome) -> list[str]:
     """Return what is wrong with the page as it is shown: accessibility by WCAG AA, and a width above the window's."""
-    found: dict[str, Any] = Axe().run(driver, options=_RULES)
-    violations = [f"{each['id']}: {node['html']}" for each in found["violations"] for node in each["nodes"]]
     width, window = driver.execute_script("return [document.documentElement.scrollWidth, window.innerWidth]")
-    return [*violations, *([f"{width} px wide in a window of {window}"] if width > window else [])]
+    return [*violations(driver), *([f"{width} px wide in a window of {window}"] if width > window else [])]
 
 
 def complaints(driver: Chrome) -> list[str]:
-    """Return what the browser reports: errors of scripts, missing files, a policy that is broken."""
-    return [entry["message"] for entry in driver.get_log("browser")]  # type: ignore[no-untyped-call]  # selenium
+    """Return the warnings and errors that the browser reports: of scripts, missing files, a policy that is broken."""
+    return [entry["message"] for entry in driver.get_log("browser") if entry["level"] in {"WARNING", "SEVERE"}]  # type: ignore[no-untyped-call]  # selenium

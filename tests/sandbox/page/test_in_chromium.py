@@ -25,6 +25,7 @@ pytestmark = [
 def use(url: str) -> list[str]:
     """Send an event and make a fault as a person does; return the defects of the page on the way."""
     with chromium() as driver:
+        driver.implicitly_wait(10)  # seconds until an element is there
 
         def find(selector: str) -> str:
             return driver.find_element(By.CSS_SELECTOR, selector).text

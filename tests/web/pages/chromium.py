@@ -1,18 +1,15 @@
-"""A real Chromium, driven by its own chromedriver."""
+"""The page in a real Chromium (`tests.browser`), used by what a person sees."""
 
 from __future__ import annotations
 
-import shutil
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from axe_core_python.selenium import Axe
-from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
+from tests import browser
 from tests.support import TIMEOUT
 
 if TYPE_CHECKING:
@@ -20,8 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from selenium.webdriver.remote.webelement import WebElement
-
-_RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 
 
 class Chromium:
@@ -32,10 +27,7 @@ class Chromium:
 
     def resize(self, width: int, height: int = 900, *, is_dark: bool = False) -> None:
         """Give the page a size and a colour scheme."""
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if is_dark else "light"}
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+        browser.show_as(self.driver, width, height, dark=is_dark)
 
     def go(self, path: str) -> None:
         """Load a page of the site that is shown."""
@@ -77,12 +69,11 @@ class Chromium:
 
     def violations(self) -> list[str]:
         """Return what axe finds wrong for people who cannot see, or not well."""
-        results = Axe().run(self.driver, options={"runOnly": {"type": "tag", "values": _RULES}})
-        return [f"{rule['id']}: {node['html'][:200]}" for rule in results["violations"] for node in rule["nodes"]]
+        return browser.violations(self.driver)
 
     def errors(self) -> list[str]:
         """Return the errors of the console since the last call, such as what the policy refused."""
-        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
+        return browser.complaints(self.driver)
 
     def overflow(self) -> int:
         """Return by how many pixels the page is wider than the window."""
@@ -100,14 +91,7 @@ class Chromium:
 @contextmanager
 def chromium(width: int = 1200, height: int = 900, *, is_dark: bool = False) -> Iterator[Chromium]:
     """Open a window."""
-    options = webdriver.ChromeOptions()
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
-    try:
-        browser = Chromium(driver)
-        browser.resize(width, height, is_dark=is_dark)
-        yield browser
-    finally:
-        driver.quit()
+    with browser.chromium() as driver:
+        window = Chromium(driver)
+        window.resize(width, height, is_dark=is_dark)
+        yield window
