@@ -17,7 +17,7 @@ from relay.services.operators.ledger import Books, read
 
 if TYPE_CHECKING:
     from relay.config.settings import Settings
-    from relay.store.lanes.ledger import LaneLedger
+    from relay.store.ledger.ledger import LaneLedger
 
 app = commands()
 

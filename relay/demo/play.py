@@ -24,7 +24,7 @@ from relay.demo.stage import LINES, Stage, set_stage
 from relay.process.event_loop import stop_on_signals
 from relay.process.logs import configure_logging
 from relay.sandbox.events.conversations import conversations
-from relay.store.lanes.ledger import LaneLedger, Ledger, Totals
+from relay.store.ledger.ledger import LaneLedger, Ledger, Totals
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -12,8 +12,8 @@ from relay.net.resolver import Refused, allowed, resolve
 from relay.net.target import Target
 from relay.net.tls import context_for
 from relay.store.driver.client import describe
-from relay.store.lanes.ledger import Ledger
 from relay.store.lanes.suspensions import Suspensions
+from relay.store.ledger.ledger import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -29,7 +29,7 @@ from relay.process.subprocesses import reserved_port
 from relay.store.driver.client import Redis
 from relay.store.inbox.acceptor import Acceptor
 from relay.store.lanes.lane import Lane
-from relay.store.lanes.ledger import LaneLedger, Ledger, Totals
+from relay.store.ledger.ledger import LaneLedger, Ledger, Totals
 from relay.store.topics.record import fields_of
 from tests.bench.events import event_body, line_of
 from tests.bench.processes import Program, answers, cpu_of, output_of, program

@@ -10,9 +10,9 @@ import pytest
 from relay.core.delivery.circuit_breaker import OpenBreaker
 from relay.core.delivery.outcome import Attempt, DeadLettered, Delivered, Outcome
 from relay.store.lanes.lane import Lane, Tries
-from relay.store.lanes.ledger import Ledger
 from relay.store.lanes.settler import Settlement, Settler
 from relay.store.lanes.suspensions import Pause, Suspensions
+from relay.store.ledger.ledger import Ledger
 from tests.cli.dead.conftest import bury
 from tests.cli.running import main_here
 from tests.support import KEYS

@@ -23,7 +23,7 @@ from relay.sandbox.faults.models import FAULT_KINDS
 from relay.store import wakeups
 from relay.store.inbox.quarantine import MAX_BYTES
 from relay.store.lanes.lane import Delivery
-from relay.store.lanes.ledger import LaneLedger, Totals
+from relay.store.ledger.ledger import LaneLedger, Totals
 from relay.store.topics.record import fields_of
 from tests.building import LINE, SECRET, body_of
 from tests.docs.pages import DOCS, PAGES, README, ROOT, ROOT_COMMAND, Page, page

@@ -14,8 +14,8 @@ import workers
 from relay.core.delivery.circuit_breaker import Limits
 from relay.store import wakeups
 from relay.store.driver.lease import acquire_lease
-from relay.store.lanes.ledger import Ledger
 from relay.store.lanes.ready import mark_ready
+from relay.store.ledger.ledger import Ledger
 from tests.support import KEYS, eventually
 from tests.workers.conftest import TIMINGS
 from workers.delivery.partition_worker import PartitionWorker
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from relay.process.timings import Timings
     from relay.store.driver.client import Redis
     from relay.store.lanes.lane import Lane
-    from relay.store.lanes.ledger import LaneLedger
+    from relay.store.ledger.ledger import LaneLedger
 
 BREAKER_LIMITS = Limits()
 """The breaker limits of production."""

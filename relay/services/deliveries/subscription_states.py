@@ -11,9 +11,9 @@ from relay.services.wording import counted
 from relay.store import keys
 from relay.store.isolation import repair_of, wrong_keys
 from relay.store.lanes.attempt_log import conditions_of
-from relay.store.lanes.ledger import LaneLedger, LaneState, Ledger
 from relay.store.lanes.suspensions import Suspensions
-from relay.store.state.lanes import Glance, glance_at
+from relay.store.ledger.glance import Glance, glance_at
+from relay.store.ledger.ledger import LaneLedger, LaneState, Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

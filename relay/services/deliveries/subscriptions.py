@@ -13,9 +13,9 @@ from relay.services.deliveries.subscription_states import SubscriptionState as S
 from relay.services.deliveries.subscription_states import states_of, unstarted
 from relay.services.page import DEFAULT_LIMIT, Page, check_limit, cursor_of, place_of
 from relay.store.driver.merged_streams import Place
-from relay.store.lanes.ledger import Ledger
 from relay.store.lanes.position import drop_lane, lane_names
 from relay.store.lanes.suspensions import Suspensions
+from relay.store.ledger.ledger import Ledger
 from relay.store.stored_subscriptions.hash import StoredSubscriptions
 from relay.store.topics.history import BEGINNING
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from relay.store.inbox.refusals import refused_counts
-from relay.store.lanes.ledger import LaneLedger, Ledger, Totals
+from relay.store.ledger.ledger import LaneLedger, Ledger, Totals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

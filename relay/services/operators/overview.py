@@ -9,7 +9,7 @@ from relay.core.access.scopes import Scope
 from relay.core.errors import NotFound
 from relay.services.deliveries import attempts, subscriptions
 from relay.services.topics import topics
-from relay.store.lanes.ledger import Ledger, Totals
+from relay.store.ledger.ledger import Ledger, Totals
 from relay.store.state.history import MINUTE_MS, Minute, increases, last_hour
 
 if TYPE_CHECKING:

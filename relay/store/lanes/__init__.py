@@ -1,1 +1,1 @@
-"""State of push subscriptions: position, retries, suspensions, dead letters, attempts, the ledger."""
+"""State of push subscriptions: position, retries, suspensions, dead letters, attempts."""

@@ -15,7 +15,7 @@ from pydantic_core import from_json, to_json
 from redis.exceptions import ResponseError
 
 from relay.store.driver.client import ask, ask_together, numbers_in
-from relay.store.lanes.ledger import Ledger
+from relay.store.ledger.ledger import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

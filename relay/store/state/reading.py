@@ -10,7 +10,7 @@ from relay.store.driver.client import ask
 from relay.store.driver.streams import order_of
 from relay.store.keyring.last_seen import last_events
 from relay.store.keyring.record import UnusableRecord, parse_record
-from relay.store.lanes.ledger import Ledger
+from relay.store.ledger.ledger import Ledger
 from relay.store.state.sample import Sample
 from relay.store.state.subscriptions import subscription_samples
 from relay.store.state.sweeps import last_sweep_ms

@@ -15,8 +15,8 @@ from relay.metrics import declared
 from relay.store import keys
 from relay.store.driver.streams import order_of, pages
 from relay.store.lanes.lane import Ref
-from relay.store.lanes.ledger import Ledger
 from relay.store.lanes.suspensions import Suspensions
+from relay.store.ledger.ledger import Ledger
 from relay.store.state.sample import Sample
 from relay.store.state.unread import Place, first_after, known_first_after
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from relay.core.config.relay_toml import RelayConfig, Subscription
     from relay.store.driver.client import Redis
-    from relay.store.lanes.ledger import LaneState, Owed
+    from relay.store.ledger.ledger import LaneState, Owed
 
 _EXAMINED = 32
 """Pending entries of a lane among which the oldest one that does not wait for a retry is searched."""

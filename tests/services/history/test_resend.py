@@ -13,7 +13,7 @@ from relay.services.topics.events import resend, resend_entry, story
 from relay.services.topics.history.push import PushState
 from relay.services.topics.history.view import Place
 from relay.store import audit
-from relay.store.lanes.ledger import Ledger
+from relay.store.ledger.ledger import Ledger
 from tests.building import TWO_TOPICS
 from tests.services.history.conftest import OPERATOR, TEAM, put
 from tests.support import KEYS, eventually

@@ -11,7 +11,7 @@ from relay.core.event import Dialect
 from relay.store.inbox.acceptor import Acceptor
 from relay.store.inbox.audit import InboxAudit
 from relay.store.inbox.quarantine import Quarantine, Readable
-from relay.store.lanes.ledger import Ledger, Totals
+from relay.store.ledger.ledger import Ledger, Totals
 from tests.building import webhook_of
 from tests.support import KEYS
 

@@ -14,7 +14,7 @@ from relay.core.delivery.outcome import DeadLettered
 from relay.store import wakeups
 from relay.store.driver.client import ask
 from relay.store.lanes.dead_letter_bounds import trim_dead_letters
-from relay.store.lanes.ledger import Ledger
+from relay.store.ledger.ledger import Ledger
 from tests.store.lanes.test_settler import read, settlement
 from tests.support import KEYS
 

@@ -11,8 +11,8 @@ from relay.store import keys
 from relay.store.lanes.audit import audit_lane
 from relay.store.lanes.dead_letters import DeadLetters
 from relay.store.lanes.lane import Lane, Tries
-from relay.store.lanes.ledger import LaneLedger, Ledger
 from relay.store.lanes.settler import Settlement, Settler
+from relay.store.ledger.ledger import LaneLedger, Ledger
 from tests.support import KEYS
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 from relay.core.event_filter import EventFilter
 from relay.store import wakeups
 from relay.store.lanes.lane import Lane
-from relay.store.lanes.ledger import Ledger
+from relay.store.ledger.ledger import Ledger
 from relay.store.topics import replays as module
 from relay.store.topics.history import History
 from relay.store.topics.replays import Order, Replay, Replays, State

@@ -6,8 +6,8 @@ import pytest
 
 from relay.core.delivery.outcome import Delivered
 from relay.store.lanes.lane import Lane, Tries
-from relay.store.lanes.ledger import Ledger
 from relay.store.lanes.settler import Settlement, Settler
+from relay.store.ledger.ledger import Ledger
 from relay.store.topics import retention
 from relay.store.topics.retention import Bounds, Trimmed, trim_topic
 from tests.support import KEYS
@@ -15,7 +15,7 @@ from tests.support import KEYS
 if TYPE_CHECKING:
     from relay.store.driver.client import Redis
     from relay.store.lanes.lane import Delivery
-    from relay.store.lanes.ledger import LaneLedger
+    from relay.store.ledger.ledger import LaneLedger
 
 STREAM = KEYS.topic("support")
 NOW = 1_000_000

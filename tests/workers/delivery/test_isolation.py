@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from relay.config.file import ConfigFile
 from relay.store.driver.client import ask
 from relay.store.lanes.lane import Lane
-from relay.store.lanes.ledger import Ledger
+from relay.store.ledger.ledger import Ledger
 from tests.building import SECRET, webhook_of
 from tests.support import KEYS, eventually
 from tests.workers.conftest import accept, routing, rules_for

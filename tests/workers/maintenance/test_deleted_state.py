@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 
 from relay.store import keys, wakeups
 from relay.store.lanes.dead_letters import DeadLetters
-from relay.store.lanes.ledger import Ledger
+from relay.store.ledger.ledger import Ledger
 from tests.building import webhook_of
 from tests.support import KEYS, eventually
 from tests.workers.conftest import TIMINGS, accept, routing, rules_for
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from relay.config.file import ConfigFile
     from relay.store.driver.client import Redis
-    from relay.store.lanes.ledger import LaneLedger
+    from relay.store.ledger.ledger import LaneLedger
     from tests.workers.conftest import Received, Sink
 
 STREAM, GROUP, LANE = KEYS.topic("messages"), keys.push_group("bot"), KEYS.lane("bot")

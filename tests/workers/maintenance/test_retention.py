@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from relay.config.file import ConfigFile
 from relay.core.event import Dialect
 from relay.store.inbox.quarantine import Quarantine
-from relay.store.lanes.ledger import Ledger
+from relay.store.ledger.ledger import Ledger
 from tests.building import SECRET
 from tests.support import KEYS
 from workers.maintenance.retention import Retention

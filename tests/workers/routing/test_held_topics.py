@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from relay.store import wakeups
 from relay.store.driver.client import ask
 from relay.store.lanes.lane import Lane
-from relay.store.lanes.ledger import Ledger
+from relay.store.ledger.ledger import Ledger
 from relay.store.topics.held import trim_held_events
 from tests.building import webhook_of
 from tests.support import KEYS, eventually

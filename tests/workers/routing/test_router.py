@@ -18,7 +18,7 @@ from relay.store.driver.lease import acquire_lease
 from relay.store.inbox.claims import CLAIM_BYTES
 from relay.store.inbox.inbox import Inbox
 from relay.store.inbox.quarantine import Quarantine, Readable
-from relay.store.lanes.ledger import Ledger
+from relay.store.ledger.ledger import Ledger
 from tests.building import LINE, OTHER_LINE, body_of, webhook_of
 from tests.support import KEYS, eventually, hash_of
 from tests.workers.conftest import TIMINGS, accept, emptied, routing, topic

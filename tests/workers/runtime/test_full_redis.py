@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from relay.config.settings import Settings
 from relay.store.driver.client import ask
-from relay.store.lanes.ledger import Ledger
+from relay.store.ledger.ledger import Ledger
 from tests.building import webhook_of
 from tests.support import KEYS, eventually
 from tests.workers.conftest import TIMINGS, accept, rules_for

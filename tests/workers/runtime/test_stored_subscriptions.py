@@ -14,7 +14,7 @@ from relay.core.access.scopes import EVERY_SCOPE
 from relay.process.timings import Timings
 from relay.services.context import open_context
 from relay.services.deliveries import stored_subscriptions as service
-from relay.store.lanes.ledger import Ledger
+from relay.store.ledger.ledger import Ledger
 from tests.building import webhook_of
 from tests.rules.storing import KEY
 from tests.support import eventually

@@ -11,7 +11,7 @@ from relay.config.settings import Settings
 from relay.consumer import consume
 from relay.core.event_filter import EventFilter
 from relay.parts import open_store
-from relay.store.lanes.ledger import Ledger
+from relay.store.ledger.ledger import Ledger
 from relay.store.topics.history import History
 from relay.store.topics.replays import Order, Replays
 from tests.building import webhook_of

@@ -13,7 +13,7 @@ from redis.exceptions import NoPermissionError
 from relay.store.driver.scripts import Script
 from relay.store.driver.streams import pages
 from relay.store.lanes.attempt_log import Condition, health_in
-from relay.store.lanes.ledger import LaneState, Owed, ledger_of
+from relay.store.ledger.ledger import LaneState, Owed, ledger_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

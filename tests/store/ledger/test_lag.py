@@ -11,8 +11,8 @@ from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.lanes.audit import audit_lane
 from relay.store.lanes.lane import Lane, Tries
-from relay.store.lanes.ledger import LaneLedger, Ledger
 from relay.store.lanes.settler import Settlement, Settler
+from relay.store.ledger.ledger import LaneLedger, Ledger
 from relay.store.topics.topics import GroupState, topic_states
 from tests.redis_server import RedisServer
 from tests.support import KEYS
