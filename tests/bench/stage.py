@@ -26,7 +26,7 @@ from relay.linq.payloads.decode import decode
 from relay.parts import open_keyring
 from relay.process.embedded_redis import embedded_redis
 from relay.process.subprocesses import reserved_port
-from relay.store.driver.client import Redis
+from relay.store.driver.client import Redis, ask
 from relay.store.inbox.acceptor import Acceptor
 from relay.store.lanes.lane import Lane
 from relay.store.ledger.ledger import LaneLedger, Ledger, Totals
@@ -43,6 +43,17 @@ if TYPE_CHECKING:
     from relay.process.embedded_redis import Embedded
 
 _CHUNK = 2000  # events a batch
+_ID = "@id@"
+_FILL = """
+for number = ARGV[3], ARGV[4] do
+    local fields, id = {}, ARGV[2] .. '-' .. string.format('%d', number)
+    for at = 5, #ARGV do
+        fields[at - 4] = string.gsub(ARGV[at], ARGV[1], id)
+    end
+    redis.call('XADD', KEYS[1], '*', unpack(fields))
+end
+"""
+"""Adds events to a stream. ARGV: a text that stands for their id, prefix of ids, first and last number, fields."""
 _POLL_INTERVAL = 0.01
 _REST = 120.0  # seconds
 
@@ -151,12 +162,10 @@ class Stage:
         for subscription in parse_config(self.rules_file.read_text()).subscriptions:
             await Lane(self.redis, subscription.name, subscription.topic).ensure()
             await self.redis.sadd(KEYS.lanes, subscription.name)  # type: ignore[misc]  # typed for the blocking client, too
-        stream = KEYS.topic("everything")
+        fields = [part for pair in _record(webhook(_ID, LINE)).items() for part in pair]
         for start in range(0, count, _CHUNK):
-            async with self.redis.pipeline(transaction=False) as pipe:
-                for number in range(start, min(start + _CHUNK, count)):
-                    pipe.xadd(stream, _record(webhook(f"{prefix}-{number}", LINE)))
-                await pipe.execute()
+            last = min(start + _CHUNK, count) - 1
+            await ask(self.redis.eval(_FILL, 1, KEYS.topic("everything"), _ID, prefix, str(start), str(last), *fields))
 
     async def at_rest(self) -> None:
         """Wait until Redis has rewritten its append-only file and the disk has it."""

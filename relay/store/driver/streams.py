@@ -69,10 +69,15 @@ async def count_between(redis: Redis, stream: str, after: str, last: str = "+") 
 
 def lag_of(group: Mapping[str, Any], info: Mapping[str, Any]) -> int | None:
     """Return Redis's number of entries that a group has not read; None if entries may be missing among them."""
-    first, lag = info["first-entry"], group.get("lag")
-    if not first or order_of(group["last-delivered-id"].decode()) < order_of(first[0].decode()):
-        return int(info["length"])  # all that is kept
-    return None if lag is None or lag > info["length"] else int(lag)
+    first = info["first-entry"][0].decode() if info["first-entry"] else ""
+    return lag_in(int(info["length"]), first, group["last-delivered-id"].decode(), group.get("lag"))
+
+
+def lag_in(length: int, first: str, position: str, lag: int | None) -> int | None:
+    """Return the same of a stream with this first entry (empty if there is none) and a group at this position."""
+    if not first or order_of(position) < order_of(first):
+        return length  # all that is kept
+    return None if lag is None or lag > length else lag
 
 
 def is_entry_id(text: str) -> bool:

@@ -21,16 +21,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from redis.exceptions import ResponseError
-
 from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.driver.scripts import Script
-from relay.store.driver.streams import is_missing_stream, pages
+from relay.store.driver.streams import is_missing_stream
 from relay.store.lanes.audit import Deletion, log_deletion
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from relay.store.driver.client import Redis
 
@@ -48,19 +46,6 @@ async def lane_names(redis: Redis) -> list[str]:
 async def streams_read(redis: Redis, subscription: str) -> list[str]:
     """Return every topic stream that a lane ever read."""
     return _streams_in(await ask(redis.hkeys(redis.key.lane(subscription))))
-
-
-async def streams_by_lane(redis: Redis, lanes: Sequence[str] | None = None) -> dict[str, list[str]]:
-    """Return the same for `lanes` (None: every lane), by subscription; none for a hash of a wrong type."""
-    streams: dict[str, list[str]] = {}
-    for names in pages(await lane_names(redis) if lanes is None else lanes, _PAGE):
-        async with redis.pipeline(transaction=False) as pipe:
-            for name in names:
-                pipe.hkeys(redis.key.lane(name))
-            found = await pipe.execute(raise_on_error=False)
-        for name, fields in zip(names, found, strict=True):
-            streams[name] = [] if isinstance(fields, ResponseError) else _streams_in(fields)
-    return streams
 
 
 def _streams_in(fields: Iterable[bytes]) -> list[str]:

@@ -4,33 +4,32 @@
         + lost
 
 The routed and the waiting events are read from the streams; the settled ones are counted in the step that settles them.
-Each row is read in one transaction, so it also balances while the relay works.
+Each row is read in one script, so it also balances while the relay works.
 """
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-from redis.exceptions import ResponseError
+from typing import TYPE_CHECKING, NamedTuple
 
 from relay.store import keys
-from relay.store.driver.client import ask, ask_together, describe
-from relay.store.driver.streams import count_between, lag_of, pages
-from relay.store.isolation import is_wrong_type, wrong_keys
-from relay.store.lanes.position import streams_by_lane
+from relay.store.driver.client import ask, ask_together
+from relay.store.driver.streams import count_between, lag_in, pages
+from relay.store.isolation import wrong_keys
+from relay.store.lanes.position import lane_names
+from relay.store.ledger.reading import read_lanes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from redis.asyncio.client import Pipeline
 
     from relay.store.driver.client import Redis
+    from relay.store.ledger.reading import LaneReply, StreamReply
 
-_PAGE = 100  # lanes: their transaction blocks Redis for about 2 ms
+_PAGE = 200  # lanes: their script blocks Redis for about 2 ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,57 +159,31 @@ class Ledger:
         return [state.ledger for state in await self.states()]
 
     async def states(self, count_timeout: float | None = None, lanes: Sequence[str] | None = None) -> list[LaneState]:
-        """Return the state of `lanes` (None: every lane), a hundred in one transaction.
+        """Return the state of `lanes` (None: every lane), a page of them as of one moment.
 
         Redis's own number of unread entries (`lag`) is an estimate: Redis 7.0 gets it wrong when it loads its
         append-only file. It is used if the counters of the lane confirm it; else the entries are counted, for
         `count_timeout` seconds in all (None: until they are; 0: not at all).
         """
         until = None if count_timeout is None else asyncio.get_running_loop().time() + count_timeout
-        streams = await streams_by_lane(self._redis, lanes)
-        by_stream = sorted(streams, key=streams.__getitem__)  # few topics a page, whose groups are read with it
-        states = [
-            state
-            for page in pages(by_stream, _PAGE)
-            for state in await self._page({name: streams[name] for name in page}, until)
+        names = await lane_names(self._redis) if lanes is None else sorted(lanes)
+        return [state for page in pages(names, _PAGE) for state in await self._page(page, until)]
+
+    async def _page(self, names: Sequence[str], until: float | None) -> list[LaneState]:
+        lanes, streams = await read_lanes(self._redis, names)
+        return [
+            await self._state(name, lane, [streams[stream] for stream in lane.streams], until)
+            for name, lane in lanes.items()
         ]
-        return sorted(states, key=lambda state: state.ledger.subscription)
 
-    async def _page(self, streams: Mapping[str, Sequence[str]], until: float | None) -> list[LaneState]:
-        names = list(streams)
-        read = list(dict.fromkeys(stream for found in streams.values() for stream in found))
-
-        def queue(pipe: Pipeline) -> None:
-            for name in names:
-                pipe.hgetall(self._key.lane(name))
-                pipe.zcard(self._key.lane(name, "retries"))
-                pipe.xlen(self._key.lane(name, "dead"))
-                _ask_for_state(pipe, self._key.lane(name, "replay"))
-            for stream in read:
-                _ask_for_state(pipe, stream)
-
-        replies = await ask_together(self._redis, queue, raise_on_error=False)
-        of_streams, of_lanes = replies[5 * len(names) :], replies[: 5 * len(names)]
-        topics = {stream: _Groups(stream, *row) for stream, row in zip(read, _rows(of_streams, 2), strict=True)}
-        states = []
-        for name, (*own, info, groups) in zip(names, _rows(of_lanes, 5), strict=True):
-            replay = _Groups(self._key.lane(name, "replay"), info, groups)
-            states.append(await self._state(name, own, [replay, *map(topics.__getitem__, streams[name])], until))
-        return states
-
-    async def _state(self, name: str, own: Sequence[Any], streams: Sequence[_Groups], until: float | None) -> LaneState:
-        """Return the state of a lane, from the replies about its hash, retries and dead letters, and its streams."""
-        for reply in (*own, *(stream.info for stream in streams)):
-            if isinstance(reply, ResponseError) and is_wrong_type(reply):
-                return LaneState(await self._faulty(name, streams, reply))
-        for reply in own:
-            if isinstance(reply, Exception):
-                raise reply
-        fields = {key.decode(): value.decode() for key, value in own[0].items()}
+    async def _state(self, name: str, lane: LaneReply, topics: Sequence[StreamReply], until: float | None) -> LaneState:
+        streams = [lane.replay, *topics]
+        if lane.has_wrong_type or any(stream.has_wrong_type for stream in streams):
+            return LaneState(await self._faulty(name, streams))
         group = keys.push_group(name)
-        owed = [stream.owed_to(group, fields.get(f"left:{stream.stream}")) for stream in streams]
-        routed = sum(_routed(stream, fields) for stream in streams[1:])
-        ledger = ledger_of(name, fields, routed, own[1], own[2], owed)
+        owed = [_owed(stream, group, lane.fields.get(f"left:{stream.stream}")) for stream in streams]
+        routed = sum(_routed(stream, lane.fields) for stream in topics)
+        ledger = ledger_of(name, lane.fields, routed, lane.retrying, lane.dead, owed)
         if all(part.unread is not None for part in owed) and ledger.balances:
             return LaneState(ledger, tuple(owed))
         try:
@@ -221,50 +194,30 @@ class Ledger:
         except TimeoutError:
             waiting = ledger.waiting + ledger.imbalance
             return LaneState(dataclasses.replace(ledger, waiting=waiting), tuple(owed), is_exact=False)
-        return LaneState(ledger_of(name, fields, routed, own[1], own[2], owed), tuple(owed))
+        return LaneState(ledger_of(name, lane.fields, routed, lane.retrying, lane.dead, owed), tuple(owed))
 
     async def _counted(self, part: Owed) -> Owed:
         return part._replace(unread=await count_between(self._redis, part.stream, part.position, part.end))
 
-    async def _faulty(self, name: str, streams: Sequence[_Groups], error: ResponseError) -> LaneLedger:
+    async def _faulty(self, name: str, streams: Sequence[StreamReply]) -> LaneLedger:
         types = self._key.lane_types(name) | dict.fromkeys((stream.stream for stream in streams), "stream")
         wrong = await wrong_keys(self._redis, types)
-        return LaneLedger(name, 0, 0, 0, 0, 0, 0, fault="; ".join(map(str, wrong)) or describe(error))
+        return LaneLedger(name, 0, 0, 0, 0, 0, 0, fault="; ".join(map(str, wrong)) or "a key was of a wrong type")
 
 
-class _Groups:
-    """A stream and its consumer groups, as Redis describes them; it may not exist."""
-
-    def __init__(self, stream: str, info: Any, groups: Any) -> None:
-        self.stream = stream
-        self.info = info
-        self.exists = not isinstance(info, Exception)
-        self._groups = {row["name"]: row for row in groups} if self.exists else {}
-
-    def owed_to(self, group: str, left: str | None) -> Owed:
-        """Return what `group` is owed, up to the id `left` if it has left the topic."""
-        row = self._groups.get(group.encode())
-        if row is None:
-            return Owed(self.stream)
-        first = self.info["first-entry"]
-        return Owed(
-            stream=self.stream,
-            position=row["last-delivered-id"].decode(),
-            first=first[0].decode() if first else "",
-            end=left or self.info["last-generated-id"].decode(),
-            unread=None if left else lag_of(row, self.info),
-            pending=int(row["pending"]),
-        )
+def _owed(stream: StreamReply, group: str, left: str | None) -> Owed:
+    """Return what `group` is owed, up to the id `left` if it has left the topic."""
+    row = stream.groups.get(group)
+    if row is None:
+        return Owed(stream.stream)
+    unread = None if left else lag_in(stream.length, stream.first, row.position, row.lag)
+    return Owed(stream.stream, row.position, stream.first, left or stream.last, unread, row.pending)
 
 
-def _rows(replies: Sequence[Any], size: int) -> Iterator[tuple[Any, ...]]:
-    return zip(*(iter(replies),) * size, strict=True)
-
-
-def _routed(stream: _Groups, fields: Mapping[str, str]) -> int:
+def _routed(stream: StreamReply, fields: Mapping[str, str]) -> int:
     """Return how many entries of a topic's stream were routed to a lane with these fields."""
     is_final = f"left:{stream.stream}" in fields or not stream.exists
-    added = _number(fields.get(f"known:{stream.stream}", "0")) if is_final else int(stream.info["entries-added"])
+    added = _number(fields.get(f"known:{stream.stream}", "0")) if is_final else stream.entries_added
     return added - _number(fields.get(f"start:{stream.stream}", "0"))
 
 
@@ -272,27 +225,28 @@ def ledger_of(
     name: str, fields: Mapping[str, str], routed: int, retrying: int, dead: int, owed: Sequence[Owed]
 ) -> LaneLedger:
     """Return the ledger of a lane with these fields, of what was routed to it and what it is owed of each stream."""
-    counts: Counter[str] = Counter({field: _number(value) for field, value in fields.items()})
+
+    def count(field: str) -> int:
+        return _number(fields.get(field, "0"))
+
+    def total(kind: str) -> int:
+        return sum(_number(value) for field, value in fields.items() if field.startswith(kind))
+
     return LaneLedger(
         subscription=name,
         routed=routed,
-        delivered=counts["delivered"],
+        delivered=count("delivered"),
         waiting=sum(part.pending + (part.unread or 0) for part in owed) - retrying,
         retrying=retrying,
         dead=dead,
-        replayed=counts["replayed"],
-        filtered=counts["filtered"],
-        dropped=sum(count for field, count in counts.items() if field.partition(":")[0] == "dropped"),
-        discarded=counts["discarded"],
-        from_history=counts["from_history"],
-        repeated=sum(count for field, count in counts.items() if field.startswith("repeated:")),
-        lost=sum(count for field, count in counts.items() if field.startswith("lost:")),
+        replayed=count("replayed"),
+        filtered=count("filtered"),
+        dropped=count("dropped") + total("dropped:"),
+        discarded=count("discarded"),
+        from_history=count("from_history"),
+        repeated=total("repeated:"),
+        lost=total("lost:"),
     )
-
-
-def _ask_for_state(pipe: Pipeline, stream: str) -> None:
-    pipe.xinfo_stream(stream)
-    pipe.xinfo_groups(stream)
 
 
 def _number(value: str) -> int:

@@ -8,7 +8,7 @@ entry of a topic takes 14 us of Redis's time, and 6 us if it is read by the clie
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from relay.store.driver.scripts import Script
 
@@ -25,7 +25,7 @@ SMALL = 5
 
 OLDEST, NEWEST = "-", "+"
 
-_search = Script(__package__, "search_stream")
+_search, _search_many = Script(__package__, "search_stream"), Script(__package__, "search_streams")
 
 
 class Kind(StrEnum):
@@ -102,9 +102,30 @@ async def step(  # noqa: PLR0913  a range, a direction and bounds
     """
     page = PAGE * factor
     limit = page if most is None else most
-    arguments: list[str | bytes | int] = ["back" if backwards else "on", start, end, page, limit]
-    for condition in conditions:
-        arguments += condition
-    read, last, rows = await _search(redis, [stream], arguments)
+    arguments = _arguments("back" if backwards else "on", start, end, page, limit, conditions)
+    return _step(await _search(redis, [stream], arguments), page, limit)
+
+
+async def steps(
+    redis: Redis, streams: Sequence[str], start: str, conditions: Iterable[Condition], *, factor: int = 1
+) -> dict[str, Step | None]:
+    """Return a step from `start` on, forwards, of each stream that there was time for; None of one of a wrong type.
+
+    There is time for at least the first one, and for all if they have few entries: a call reads at most two pages.
+    """
+    page = PAGE * factor
+    replies = await _search_many(redis, streams, _arguments("on", start, NEWEST, page, page, conditions))
+    found = zip(streams, replies, strict=False)
+    return {stream: _step(reply, page, page) if reply else None for stream, reply in found}
+
+
+def _arguments(
+    direction: str, start: str, end: str, page: int, most: int, conditions: Iterable[Condition]
+) -> list[str | bytes | int]:
+    return [direction, start, end, page, most, *(part for condition in conditions for part in condition)]
+
+
+def _step(reply: Any, page: int, most: int) -> Step:
+    read, last, rows = reply
     found = [Found(entry.decode(), dict(zip(flat[::2], flat[1::2], strict=True))) for entry, flat in rows]
-    return Step(read, last.decode(), found, is_end=read < page and len(found) < limit)
+    return Step(read, last.decode(), found, is_end=read < page and len(found) < most)

@@ -164,16 +164,26 @@ def part_of(items: Iterable[Any], paging: Paging, form: type[Item], key: Callabl
     Raises:
         Invalid: it is not a cursor.
     """
-    after = _after(paging)
+    after = key_after(paging)
     rest = sorted(((key(item), item) for item in items if key(item) > after), key=lambda pair: pair[0])
     shown = rest[: paging.limit]
-    following = urlsafe_b64encode(shown[-1][0].encode()).decode().rstrip("=") if len(rest) > len(shown) else None
+    following = cursor_after(shown[-1][0]) if len(rest) > len(shown) else None
     adapter = TypeAdapter(form)
     found = [adapter.validate_python(item, from_attributes=True) for _, item in shown]
     return Page[form](items=found, next=following)  # type: ignore[valid-type]
 
 
-def _after(paging: Paging) -> str:
+def cursor_after(key: str) -> str:
+    """Return the cursor of the page that follows the item with this key."""
+    return urlsafe_b64encode(key.encode()).decode().rstrip("=")
+
+
+def key_after(paging: Paging) -> str:
+    """Return the key of the last item of the page before; empty for the first page.
+
+    Raises:
+        Invalid: it is not a cursor.
+    """
     if paging.cursor is None:
         return ""
     try:

@@ -16,14 +16,14 @@ from relay.core.delivery.outcome import Outcome
 from relay.core.errors import NotFound
 from relay.services.topics.history.find import NotFoundYet
 from relay.services.topics.history.pull import PullPart, PullState
-from relay.services.topics.history.push import PushState
+from relay.services.topics.history.push import PushState, Range
 from relay.services.topics.history.story import story
 from relay.services.topics.history.view import Place
 from relay.store.inbox.acceptor import Acceptor
 from relay.store.lanes.dead_letters import DeadLetters
 from relay.store.topics import stream_search
 from relay.store.topics.record import Proof
-from tests.building import LINE, webhook_of
+from tests.building import LINE, SECRET, TWO_TOPICS, webhook_of
 from tests.services.history.conftest import OPERATOR, TEAM, hiding, put
 from tests.support import KEYS, eventually
 from tests.workers.conftest import emptied, open_sink, routing, rules_for
@@ -246,3 +246,18 @@ async def test_old_event_is_found_backwards_and_continued(
     assert found.event.places[0] == Place("messages", f"{began + 2}-0")
     assert "Repeats" not in " ".join(found.notes)
     assert (await story(context, OPERATOR, "e2", seconds=None)).event.id == "e2"
+
+
+async def test_many_subscriptions_are_told_in_parts(redis: Redis, context: Context) -> None:
+    hook = '[[subscriptions]]\nname = "{}"\ntopic = "everything"\nurl = "http://127.0.0.1:9/"\nsecret = "{}"\n'
+    names = [*(f"bot-{n}" for n in range(5)), "crm"]
+    Path("relay.toml").write_text(TWO_TOPICS + "".join(hook.format(name, SECRET.text) for name in names[:5]))
+    await put(redis, "everything", "e1", now_ms(), type="chat.created")
+    parts, after = [], ""
+    for _ in range(3):
+        part = await story(context, OPERATOR, "e1", asked=Range(after, 2))
+        parts.append([push.subscription for push in part.push])
+        assert {push.state for push in part.push} == {PushState.WAITING}
+        after = part.push_after or ""
+    assert (parts, after) == ([names[:2], names[2:4], names[4:]], "")
+    assert [push.subscription for push in (await story(context, OPERATOR, "e1")).push] == names

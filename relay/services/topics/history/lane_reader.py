@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from redis.exceptions import ResponseError
 
 from relay.store import keys
-from relay.store.driver.streams import SKEW_MS, is_missing_group, pages
-from relay.store.isolation import is_wrong_type
+from relay.store.driver.streams import SKEW_MS, pages
 from relay.store.lanes.attempt_log import FoundAttempt
 from relay.store.lanes.attempt_record import AttemptRecord, UnreadableAttempt, condition_on, is_of
+from relay.store.lanes.event_states import event_states
 from relay.store.lanes.lane import Ref
-from relay.store.topics.stream_search import NEWEST, SMALL, Condition, Found, Kind, step
+from relay.store.topics.stream_search import NEWEST, SMALL, Condition, Found, Kind, Step, step, steps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from relay.store.driver.client import Redis
 
 _MAX_ATTEMPTS = 200  # of an event at one subscription
-_LANES = 50  # asked in one round trip
-_AT_ONCE = 8  # lanes that are searched at the same time
+_STREAMS = 200  # searched in one round trip, if they are short: it blocks Redis for about 2 ms
+_ANSWERS = 100  # read in one round trip
+_AT_ONCE = 8  # long streams that are searched at the same time
 
 
 class Reading(NamedTuple):
@@ -56,6 +57,19 @@ class Logs(NamedTuple):
         return [*self.dead, *self.replays]
 
 
+class _Trace(NamedTuple):
+    """What was found in a stream."""
+
+    found: Sequence[Found]
+    resume: str = ""
+    """The place where to read on; empty if there is nothing more, or it cannot be read."""
+    is_whole: bool = False
+    """True if all of it was read."""
+
+
+_NOT_READ = _Trace(())
+
+
 class LaneReader:
     """Reads what lanes have of an event."""
 
@@ -68,45 +82,37 @@ class LaneReader:
 
     async def readings(self, lanes: Sequence[tuple[str, Place]]) -> dict[str, Reading]:
         """Return the immediate state of lanes, each with the event's place in its topic."""
-        topics = {place.topic for _, place in lanes}
-        positions = {topic: await positions_in(self._redis, topic) for topic in topics}
+        by_place: dict[Place, list[str]] = {}
+        for name, place in lanes:
+            by_place.setdefault(place, []).append(name)
         found: dict[str, Reading] = {}
-        for page in pages(lanes, _LANES):
-            async with self._redis.pipeline(transaction=False) as pipe:
-                for name, place in page:
-                    self._ask(pipe, name, place)
-                replies: list[Any] = await pipe.execute(raise_on_error=False)
-            for (name, place), row in zip(page, zip(*(iter(replies),) * 3, strict=True), strict=True):
-                pending, due, blocked = (_usable(reply) for reply in row)
-                position = positions[place.topic].get(keys.push_group(name), "")
-                due_ms = None if due is None else round(due)
-                found[name] = Reading(position, bool(pending), due_ms, blocked)
+        for place, names in by_place.items():
+            stream = self._redis.key.topic(place.topic)
+            states = await event_states(self._redis, stream, place.entry, self._event.chat, names)
+            positions = await positions_in(self._redis, place.topic)
+            for name, state in states.items():
+                found[name] = Reading(positions.get(keys.push_group(name), ""), *state)
         return found
-
-    def _ask(self, pipe: Any, name: str, place: Place) -> None:
-        key, stream = self._redis.key, self._redis.key.topic(place.topic)
-        pipe.xpending_range(stream, keys.push_group(name), place.entry, place.entry, 1)
-        pipe.zscore(key.lane(name, "retries"), str(Ref(stream, place.entry)))
-        pipe.hget(key.lane(name, "blocked"), self._event.chat or "")
 
     async def logs(self, lanes: Sequence[str]) -> dict[str, Logs]:
         """Return the traces of the event in the streams of lanes."""
-        slots = asyncio.Semaphore(_AT_ONCE)
-
-        async def in_lane(name: str) -> Logs:
-            async with slots:
-                return await self._logs_of(name)
-
-        return dict(zip(lanes, await asyncio.gather(*map(in_lane, lanes)), strict=True))
-
-    async def _logs_of(self, name: str) -> Logs:
-        of_event = Condition("id", Kind.IS, self._event.id)
-        attempts, all_attempts = await self._search(name, "attempts", condition_on(self._event.id))
-        dead, all_dead = await self._search(name, "dead", of_event)
-        replays, all_replays = await self._search(name, "replay", of_event)
-        found = await self._attempts(name, attempts)
-        due = await self._due(name, replays)
-        return Logs(found, dead, replays, due, is_whole=all_attempts and all_dead and all_replays)
+        of_event, lane = Condition("id", Kind.IS, self._event.id), self._redis.key.lane
+        attempts = await self._search([lane(name, "attempts") for name in lanes], condition_on(self._event.id), SMALL)
+        entries = await self._search([lane(name, part) for name in lanes for part in ("dead", "replay")], of_event, 1)
+        decoded = {name: self._decoded(name, attempts[lane(name, "attempts")].found) for name in lanes}
+        answers = await self._answers([(name, entry) for name, found in decoded.items() for entry, _ in found])
+        logs = {}
+        for name in lanes:
+            traces = [attempts[lane(name, "attempts")], *(entries[lane(name, part)] for part in ("dead", "replay"))]
+            _, dead, replays = traces
+            logs[name] = Logs(
+                attempts=tuple(replace(found, detail=answers[name, entry]) for entry, found in decoded[name]),
+                dead=dead.found,
+                replays=replays.found,
+                replay_due_ms=await self._due(name, replays.found),
+                is_whole=all(trace.is_whole for trace in traces),
+            )
+        return logs
 
     async def _due(self, name: str, replays: Sequence[Found]) -> int | None:
         """Return the time of the next attempt of a replay; None if none waits for a retry."""
@@ -117,24 +123,39 @@ class LaneReader:
         due = await self._redis.zmscore(self._redis.key.lane(name, "retries"), members)
         return min((round(score) for score in due if score is not None), default=None)
 
-    async def _search(self, name: str, part: str, condition: Condition) -> tuple[list[Found], bool]:
-        """Return what meets a condition in a stream of a lane, and whether all of the stream was read."""
-        stream = self._redis.key.lane(name, part)
-        start, found, factor = self._since, list[Found](), SMALL if part == "attempts" else 1
-        while True:
-            if self._budget.is_over:
-                return found, False
-            try:
-                read = await step(self._redis, stream, start, NEWEST, (condition,), backwards=False, factor=factor)
-            except ResponseError:
-                return found, False
-            found += read.found
-            if read.is_end or len(found) >= _MAX_ATTEMPTS:
-                return found, read.is_end
-            start = f"({read.last}"
+    async def _search(self, streams: Sequence[str], condition: Condition, factor: int) -> dict[str, _Trace]:
+        """Return what meets a condition in each stream: of short ones many at once, then the rest of the long ones."""
+        traces: dict[str, _Trace] = {}
+        left = list(streams)
+        while left and not self._budget.is_over:
+            read = await steps(self._redis, left[:_STREAMS], self._since, (condition,), factor=factor)
+            traces |= {stream: _trace(first) for stream, first in read.items()}
+            left = left[len(read) :]
+        traces |= dict.fromkeys(left, _NOT_READ)
+        slots = asyncio.Semaphore(_AT_ONCE)
 
-    async def _attempts(self, name: str, found: Sequence[Found]) -> tuple[FoundAttempt, ...]:
-        decoded: list[tuple[str, FoundAttempt]] = []
+        async def finish(stream: str, begun: _Trace) -> _Trace:
+            async with slots:
+                return await self._finished(stream, begun, condition, factor)
+
+        unfinished = {stream: trace for stream, trace in traces.items() if trace.resume}
+        finished = await asyncio.gather(*(finish(stream, trace) for stream, trace in unfinished.items()))
+        return traces | dict(zip(unfinished, finished, strict=True))
+
+    async def _finished(self, stream: str, trace: _Trace, condition: Condition, factor: int) -> _Trace:
+        """Read on in a stream, until its end or as long as there is time."""
+        while trace.resume and len(trace.found) < _MAX_ATTEMPTS and not self._budget.is_over:
+            try:
+                read = await step(
+                    self._redis, stream, trace.resume, NEWEST, (condition,), backwards=False, factor=factor
+                )
+            except ResponseError:
+                return _Trace(trace.found)
+            trace = _trace(read, trace.found)
+        return trace
+
+    def _decoded(self, name: str, found: Sequence[Found]) -> list[tuple[str, FoundAttempt]]:
+        decoded = []
         for entry, fields in found:
             try:
                 attempt = AttemptRecord.decode(fields.get(b"a", b""))
@@ -142,25 +163,32 @@ class LaneReader:
                 continue
             if is_of(attempt, self._event.id):
                 decoded.append((entry, FoundAttempt(name, attempt, counted=b"moot" not in fields, detail="")))
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for entry, _ in decoded:
-                pipe.xrange(self._redis.key.lane(name, "answers"), entry, entry)
-            answers: list[Any] = await pipe.execute(raise_on_error=False) if decoded else []
-        return tuple(
-            replace(attempt, detail=_answer(answer)) for (_, attempt), answer in zip(decoded, answers, strict=True)
-        )
+        return decoded
+
+    async def _answers(self, attempts: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        """Return the answer to each attempt of a lane, by lane and entry."""
+        answers: dict[tuple[str, str], str] = {}
+        for page in pages(attempts, _ANSWERS):
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for name, entry in page:
+                    pipe.xrange(self._redis.key.lane(name, "answers"), entry, entry)
+                replies: list[Any] = await pipe.execute(raise_on_error=False)
+            answers |= {attempt: _answer(reply) for attempt, reply in zip(page, replies, strict=True)}
+        return answers
+
+
+def _trace(read: Step | None, before: Sequence[Found] = ()) -> _Trace:
+    """Return the trace in a stream after a step; before it, `before` was found."""
+    if read is None:
+        return _Trace(before)
+    found = [*before, *read.found]
+    return _Trace(found, is_whole=True) if read.is_end else _Trace(found, resume=f"({read.last}")
 
 
 def _answer(reply: Any) -> str:
     if isinstance(reply, Exception) or not reply:
         return ""
     return str(reply[0][1].get(b"a", b"").decode(errors="ignore"))
-
-
-def _usable(reply: Any) -> Any:
-    if isinstance(reply, ResponseError) and not is_missing_group(reply) and not is_wrong_type(reply):
-        raise reply
-    return None if isinstance(reply, Exception) else reply
 
 
 async def positions_in(redis: Redis, topic: str) -> dict[str, str]:

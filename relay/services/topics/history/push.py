@@ -78,18 +78,28 @@ class PushPart:
     """Reasons, for people: of a filter, of waiting, and what is not known any more."""
 
 
+class Range(NamedTuple):
+    """The subscriptions that are asked for, by name."""
+
+    after: str = ""
+    limit: int | None = None
+    """None: all of them."""
+
+
 class PushParts(NamedTuple):
-    """The parts of all subscriptions that the principal sees."""
+    """The parts of subscriptions that the principal sees."""
 
     parts: list[PushPart]
     is_whole: bool
     """False if there was no time to look at all others."""
     fields: Mapping[bytes, bytes]
     """The event's fields, as a dead letter or a replay has them; empty if there is none."""
+    last: str | None = None
+    """The last subscription whose topic holds the event, if there was no room for all of them: ask for those after."""
 
 
 async def push_parts(
-    context: Context, principal: Principal, event: EventView, *, config: RelayConfig, budget: Budget
+    context: Context, principal: Principal, event: EventView, *, config: RelayConfig, asked: Range, budget: Budget
 ) -> PushParts:
     """Return the parts of the subscriptions that the principal sees: of all whose topic holds the event, then others.
 
@@ -99,9 +109,13 @@ async def push_parts(
     redis = context.redis
     known = subscriptions_of(config, principal)
     places = {place.topic: place for place in event.places}
-    direct = [each for each in known.values() if each.topic in places]
-    others = sorted({*await lane_names(redis), *known} if principal.is_operator else known)
-    others = [name for name in others if name not in {each.name for each in direct}]
+    holding = sorted((each for each in known.values() if each.topic in places), key=lambda each: each.name)
+    direct = [each for each in holding if each.name > asked.after][: asked.limit]
+    last = direct[-1].name if direct and direct[-1] is not holding[-1] else None
+    others: list[str] = []
+    if last is None:
+        have = {each.name for each in holding}
+        others = sorted({*await lane_names(redis), *known} - have if principal.is_operator else known.keys() - have)
     reader = LaneReader(redis, event, budget)
     readings = await reader.readings([(each.name, places[each.topic]) for each in direct])
     logs = await reader.logs([each.name for each in direct])
@@ -116,7 +130,7 @@ async def push_parts(
             parts.append(_other_part(name, known.get(name), found))
     entries = [found.fields for traces in (logs, more) for of_lane in traces.values() for found in of_lane.entries]
     is_whole = all(found.is_whole for found in more.values())
-    return PushParts(parts, is_whole, next(iter(entries), {}))
+    return PushParts(parts, is_whole, next(iter(entries), {}), last)
 
 
 class Suspended(NamedTuple):

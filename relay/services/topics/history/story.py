@@ -21,7 +21,7 @@ from relay.services.access import topics_of
 from relay.services.topics.history.find import claim_on, find
 from relay.services.topics.history.neighbours import Neighbours, neighbours_of
 from relay.services.topics.history.pull import PullPart, pull_parts
-from relay.services.topics.history.push import PushPart, push_parts
+from relay.services.topics.history.push import PushPart, Range, push_parts
 from relay.services.topics.history.scan import Budget
 from relay.services.topics.history.view import Body, EventView, view_of
 from relay.store.topics.history import History
@@ -40,6 +40,8 @@ SECONDS = 0.5
 """The time that a call takes by default to find an event, and again to tell its story; mostly it needs some
 milliseconds.
 """
+EVERY = Range()
+"""All subscriptions; each takes about 0.1 ms."""
 _V2 = "v2"
 
 
@@ -84,21 +86,24 @@ class EventStory:
     receipt: Receipt
     topics: tuple[TopicPart, ...]
     push: tuple[PushPart, ...]
+    push_after: str | None
+    """The last of these subscriptions, if there are more whose topic holds the event; None if there are not."""
     pull: tuple[PullPart, ...]
     chat: Neighbours
     notes: tuple[str, ...]
 
 
-async def story(
+async def story(  # noqa: PLR0913  all but four are keyword-only
     context: Context,
     principal: Principal,
     event_id: str,
     cursor: str | None = None,
     *,
+    asked: Range = EVERY,
     seconds: float | None = SECONDS,
     progress: Callable[[Progress], None] | None = None,
 ) -> EventStory:
-    """Return the story of an event, as far as the principal may see it.
+    """Return the story of an event, as far as the principal may see it, with the push subscriptions that are asked for.
 
     Raises:
         NotFoundYet: there was no time to search everything; call again with its cursor.
@@ -112,7 +117,7 @@ async def story(
     held = await find(context, topics, event_id, claim, cursor, Budget(seconds), progress)
     event = view_of(context.settings, held.fields, *held.places) if held else _unknown(event_id, claim)
     budget = Budget(seconds)
-    push = await push_parts(context, principal, event, config=config, budget=budget)
+    push = await push_parts(context, principal, event, config=config, asked=asked, budget=budget)
     fields = held.fields if held else push.fields
     if not held and not push.parts:
         raise _not_found(event_id, principal, claim)
@@ -127,6 +132,7 @@ async def story(
         receipt=receipt,
         topics=tuple(part for part in parts if part is not None),
         push=tuple(push.parts),
+        push_after=push.last,
         pull=tuple(await pull_parts(context, principal, event.places)),
         chat=chat,
         notes=tuple(_notes(context, receipt, event, chat, all_push=push.is_whole)),

@@ -11,6 +11,7 @@ from pydantic_core import from_json, to_json
 from relay.core.errors import NotFound
 from relay.services.topics import events, topics
 from relay.services.topics.events import EventQuery, NotFoundYet
+from relay.services.topics.history.push import Range
 from relay.web.pages.shell import fields
 from relay.web.pages.shell.formats import path
 from relay.web.pages.views.subscriptions import all_states
@@ -27,6 +28,7 @@ _LIMIT = 50
 _ROWS_A_SECOND = 20
 _SECONDS_OF_LATEST = 0.01
 _SECONDS = 0.06  # of one step of a search by id; the page goes on with the next by itself
+_SUBSCRIPTIONS = 100  # of a story on one page
 _SHOWN = 64 * 1024  # characters of a body
 _FIELDS = ("topic", "type", "line", "handle", "chat", "message", "since", "until")
 
@@ -52,7 +54,8 @@ async def show(page: Page) -> web.StreamResponse:
     event_id = page.named("id")
     try:
         cursor = fields.text(page.query, "cursor")
-        story = await events.story(page.context, page.principal, event_id, cursor, seconds=_SECONDS)
+        asked = Range(fields.text(page.query, "after") or "", _SUBSCRIPTIONS)
+        story = await events.story(page.context, page.principal, event_id, cursor, asked=asked, seconds=_SECONDS)
     except NotFoundYet as error:
         return page.show("event_not_yet.html", status=404, event_id=event_id, error=error)
     states = await all_states(page)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from relay.core.access.scopes import Scope
 from relay.services.operators import ledger
-from relay.web.api.models import Input, Output
+from relay.web.api.models import Output, Paging, cursor_after, key_after
 from relay.web.api.operation import Call, Tag, operation
 
 TAG = Tag("ledger", "Where every event is, and whether the numbers balance; for operators.")
@@ -73,7 +73,7 @@ class Ledger(Output):
     """The ledger at one moment."""
 
     balances: bool
-    """True if every event is accounted for."""
+    """True if every event is accounted for, by the totals and by the subscriptions of this page."""
     is_exact: bool
     """False if what waits was not counted."""
     totals: Totals
@@ -83,11 +83,13 @@ class Ledger(Output):
     refused: dict[str, int]
     """Requests that the ingress refused, by code."""
     subscriptions: list[SubscriptionLedger]
-    """The numbers of each push subscription."""
+    """The numbers of push subscriptions, by name."""
+    next: str | None
+    """The `cursor` of the next page of subscriptions; null on the last."""
 
 
-class LedgerQuery(Input):
-    """The depth of reading the ledger."""
+class LedgerQuery(Paging):
+    """The subscriptions of the ledger, and the depth of reading."""
 
     exact: bool = False
     """Count what waits where Redis's own number is in doubt."""
@@ -95,8 +97,18 @@ class LedgerQuery(Input):
 
 @operation("GET", "/ledger", tag=TAG, scope=Scope.READ, operators_only=True)
 async def get_ledger(call: Call, query: LedgerQuery) -> Ledger:
-    """Get the ledger."""
-    return Ledger.model_validate(await ledger.read(call.context, call.principal, is_exact=query.exact))
+    """Get the ledger, with a page of subscriptions."""
+    after = key_after(query)
+    books = await ledger.read(call.context, call.principal, is_exact=query.exact, after=after, limit=query.limit)
+    return Ledger(
+        balances=books.balances,
+        is_exact=books.is_exact,
+        totals=Totals.model_validate(books.totals),
+        unmatched=dict(books.unmatched),
+        refused=dict(books.refused),
+        subscriptions=[SubscriptionLedger.model_validate(lane) for lane in books.subscriptions],
+        next=None if books.is_whole else cursor_after(books.subscriptions[-1].subscription),
+    )
 
 
 OPERATIONS = (get_ledger,)

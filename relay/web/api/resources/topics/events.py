@@ -9,9 +9,10 @@ from pydantic import Field
 from relay.core.access.scopes import Scope
 from relay.core.config.fields import Name, Pattern
 from relay.services.topics.history import resend, search, story
+from relay.services.topics.history.push import Range
 from relay.services.topics.history.search import EventQuery
 from relay.web.api.filters import HandleText, LineText, Period, Text
-from relay.web.api.models import Input, Moment, Output, Page, Paging, Why, moment, ms_of
+from relay.web.api.models import MAX_LIMIT, Input, Moment, Output, Page, Paging, Why, moment, ms_of
 from relay.web.api.operation import Call, Tag, operation
 from relay.web.api.resources.topics.story import Event, Story, event_of, story_of
 
@@ -45,10 +46,14 @@ class EventSearch(Period, Paging):
 
 
 class StoryQuery(Input):
-    """The continuation of a search."""
+    """The continuation of a search, and the push subscriptions that are shown."""
 
     cursor: Annotated[str, Field(min_length=1, max_length=100)] | None = None
     """The `cursor` of an answer 404 that had no time to search everything."""
+    after: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    """The `push_after` of the story before; without it, the first push subscriptions are shown."""
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = 100
+    """Number of push subscriptions, at most."""
 
 
 class ResendBody(Input):
@@ -105,7 +110,8 @@ async def get_event(call: Call, path: EventPath, query: StoryQuery) -> Story:
 
     A 404 with a `cursor` had no time to search everything: ask again with it.
     """
-    told = await story.story(call.context, call.principal, path.event, query.cursor)
+    asked = Range(query.after or "", query.limit)
+    told = await story.story(call.context, call.principal, path.event, query.cursor, asked=asked)
     return story_of(told)
 
 

@@ -166,7 +166,9 @@ class Story(Output):
     topics: list[TopicPart]
     """Each topic that you may read."""
     push: list[PushPartOfStory]
-    """Each push subscription of these topics that you may see."""
+    """The push subscriptions of these topics that you may see, by name."""
+    push_after: str | None
+    """The `after` of the next part of the push subscriptions; null if these are the last."""
     pull: list[PullPartOfStory]
     """Each pull group of these topics that you may see."""
     chat: Neighbours
@@ -219,6 +221,7 @@ def story_of(told: EventStory) -> Story:
         receipt=EventReceipt.model_validate(told.receipt),
         topics=[TopicPart.model_validate(part) for part in told.topics],
         push=[_push(part) for part in told.push],
+        push_after=told.push_after,
         pull=[PullPartOfStory.model_validate(part) for part in told.pull],
         chat=Neighbours.model_validate(told.chat),
         notes=list(told.notes),
