@@ -45,7 +45,7 @@ class Plan:
         if event.id == self.raises:
             raise ZeroDivisionError
         self.seen += 1
-        return self.seen == self.count
+        return bool(self.seen == self.count)
 
 
 def die() -> None:
