@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import ResponseError
 
 from relay.core.errors import StoreError
-from relay.store.driver.client import ask
+from relay.store.driver.client import ask, ask_together
 from relay.store.driver.scripts import Script
 from relay.store.driver.streams import count_between, is_missing_stream, order_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from redis.asyncio.client import Pipeline
 
     from relay.store.driver.client import Redis
 
@@ -121,10 +123,12 @@ async def plan_seek(redis: Redis, topic: str, group: str, after: str | None) -> 
         StoreError: the topic has no such group.
     """
     stream = redis.key.topic(topic)
-    async with redis.pipeline(transaction=True) as pipe:
+
+    def queue(pipe: Pipeline) -> None:
         pipe.xinfo_groups(stream)
         pipe.xinfo_stream(stream)
-        groups, info = await pipe.execute()
+
+    groups, info = await ask_together(redis, queue)
     current = next((row["last-delivered-id"].decode() for row in groups if row["name"] == group.encode()), None)
     if current is None:
         raise StoreError(f'topic "{topic}" has no group "{group}"')
