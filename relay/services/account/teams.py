@@ -134,6 +134,8 @@ async def change_team(  # noqa: PLR0913  what can be changed
 ) -> TeamState:
     """Change what is given of a team; with `version`, only if it still has that version.
 
+    Values that it has already change nothing, and leave its version.
+
     Raises:
         Forbidden: the principal is not an operator with the scope `admin`.
         NotFound: there is no such team.
@@ -153,11 +155,15 @@ async def change_team(  # noqa: PLR0913  what can be changed
         if lost := {topic: owner for topic, owner in needed.items() if not team.grants(topic)}:
             uses = ", ".join(f'"{topic}" is delivered to {owner}' for topic, owner in lost.items())
             raise Conflict(f'the team "{name}" cannot lose topics that its subscriptions need: {uses}')
+        if (team.topics, team.contact) == (present.topics, present.contact):
+            return present
         return present.model_copy(
             update={"topics": team.topics, "contact": team.contact, "version": present.version + 1}
         )
 
-    change(await _stored(context, name))  # a change that is refused is not recorded
+    present = await _stored(context, name)
+    if change(present) is present:  # a change that is refused, or changes nothing, is not recorded
+        return await _state_now(context, config, present)
     await context.record(principal, "teams change", name, why=why)
     changed = await stored_teams(context.redis).change(name, change)
     if changed is None:

@@ -45,7 +45,7 @@ class Changed:
 
 
 async def create(context: Context, principal: Principal, table: Mapping[str, Any], why: str = "") -> Changed:
-    """Create a subscription from a table as relay.toml would have it, with literal values.
+    """Create a subscription from a table as relay.toml would have it, with literal values; None stands for no key.
 
     Without `secret`, one is generated. A team's token makes subscriptions of its own team.
 
@@ -57,7 +57,7 @@ async def create(context: Context, principal: Principal, table: Mapping[str, Any
     """
     principal.require(Scope.SUBSCRIBE)
     cipher, view, now = _cipher(context), await context.rules.view(), context.now_ms
-    wanted = dict(table)
+    wanted = {key: value for key, value in table.items() if value is not None}
     generated = None if "secret" in wanted else new_secret()
     if generated is not None:
         wanted["secret"] = generated
@@ -98,7 +98,8 @@ async def change(
 ) -> Changed:
     """Change keys of a subscription: `patch` has their new values, and None for those to remove (RFC 7396).
 
-    `version` is the one that it was made from; None for any.
+    A patch of what it has already changes nothing, and leaves its version. `version` is the one that the patch was made
+    from; None for any.
 
     Raises:
         Forbidden: the scope `subscribe` is missing.
@@ -119,6 +120,8 @@ async def change(
     new = SecretValues(values.secrets, new.headers, new.auth)
     changed = _next(record, principal, now, table=public, **seal(cipher, new))
     check(changed, new, view, now)
+    if public == record.table and new == values:
+        return await _changed(context, record)
     _check_number(view, changed)
     await context.record(principal, "subscriptions change", f"{name} ({', '.join(sorted(patch))})", why=why)
     await StoredSubscriptions(context.redis).put(changed, record.version)
