@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from relay.core.access.scopes import Scope
 from relay.core.config.teams import EVERY_TOPIC, Team
 from relay.core.errors import ChangedMeanwhile, Conflict, Invalid, NotFound, Problem
+from relay.services.wording import BY_API, IN_FILE
 from relay.store.teams.teams import StoredTeam, stored_teams
 from relay.store.teams.tokens import Token, tokens
 
@@ -29,6 +30,11 @@ class Source(StrEnum):
     """relay.toml; the API cannot change it."""
     API = "api"
     """Redis: the API or the command line made it."""
+
+    @property
+    def shown(self) -> str:
+        """The words for it on every face."""
+        return IN_FILE if self is Source.FILE else BY_API
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,17 +90,18 @@ async def test_mistakes_are_named_by_key(context: Context, keys: dict[str, objec
 async def test_names_that_are_taken(context: Context, rules_file: Path, redis: Redis) -> None:
     with pytest.raises(Conflict, match=r"in relay\.toml; change it there"):
         await service.create(context, OPERATOR, table("bot"))
-    with pytest.raises(Conflict, match=r"taken; choose another$"):
+    neutral = '^the name "{}" cannot be used; choose another that begins with "sales-"$'
+    with pytest.raises(Conflict, match=neutral.format("bot")):
         await service.create(context, SALES, table("bot"))
     with pytest.raises(Conflict, match=r"in relay\.toml; change it there"):
         await service.change(context, OPERATOR, "bot", {"rate": 5.0})
     with pytest.raises(NotFound, match=r'^no subscription "bot"$'):
         await service.delete(context, SALES, "bot", "why not")
     await service.create(context, SALES, table())
-    with pytest.raises(Conflict, match="is taken"):
+    with pytest.raises(Conflict, match=neutral.format("crm")):
         await service.create(context, SALES, table())
     await redis.sadd(KEYS.lanes, "former")  # type: ignore[misc]
-    with pytest.raises(Conflict, match="is taken"):
+    with pytest.raises(Conflict, match=neutral.format("former")):
         await service.create(context, SALES, table("former"))
     rules_file.write_text(TEAM_RULES.replace('"bot"', '"crm"'))
     state = await service.find(context, SALES, "crm")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from relay.core.access.scopes import Scope
 from relay.core.config.endpoint import MAX_SECRETS
 from relay.core.durations import format_duration
-from relay.core.errors import Conflict, Invalid, Problem, StoreError, TooMany
+from relay.core.errors import Conflict, Hint, Invalid, Problem, StoreError, TooMany
 from relay.core.secret import new_secret
 from relay.rules.cipher import cipher_of
 from relay.services.deliveries.stored_subscriptions.looks import StoredState, state_of, stored_record
@@ -220,12 +220,18 @@ async def _free_name(context: Context, principal: Principal, view: View, record:
         raise _taken(principal, name, "change it, or delete it first")
     is_own = record.team is None or (former is not None and former.team == record.team)
     if not is_own and (former is not None or name in await lane_names(context.redis)):
-        raise _taken(principal, name, f"a former subscription left events; relay subscriptions drop {name}")
+        hint = Hint(f"relay subscriptions drop {name}", f"DELETE /subscriptions/{name}/events")
+        raise _taken(principal, name, "a former subscription left events; drop them first", hint)
     return 0 if former is None else former.version
 
 
-def _taken(principal: Principal, name: str, reason: str) -> Conflict:
-    return Conflict(f'the name "{name}" is taken' + (f": {reason}" if principal.is_operator else "; choose another"))
+def _taken(principal: Principal, name: str, reason: str, hint: Hint | None = None) -> Conflict:
+    """Return the error of a name that is taken; a team gets the same one whoever has the name."""
+    if principal.is_operator:
+        return Conflict(f'the name "{name}" is taken: {reason}', hint=hint)
+    own = f"{principal.team}-"
+    example = "choose another" if name.startswith(own) else f'choose another that begins with "{own}"'
+    return Conflict(f'the name "{name}" cannot be used; {example}')
 
 
 def _check_number(view: View, record: StoredSubscription) -> None:
