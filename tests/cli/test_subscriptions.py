@@ -76,10 +76,10 @@ async def test_pausing_and_resuming(redis: Redis) -> None:
     assert (await main_here("subscriptions", "resume", "bot")).out == "bot is resumed.\n"
     assert (await main_here("subscriptions", "resume", "bot")).out == "bot was not paused.\n"
     await Suspensions(redis).save_open_breaker("crm", OpenBreaker(T, T + 8000, 3, "timed_out: "))
-    said = (await main_here("subscriptions", "resume", "crm")).out
-    assert "crm was not paused.\nIts circuit breaker is open (timed_out)" in said
-    assert "It tries next at 20" in said
-    assert "relay attempts --subscription crm" in said
+    resumed = (await main_here("subscriptions", "resume", "crm")).out
+    assert "crm was not paused.\nIts circuit breaker is open (timed_out)" in resumed
+    assert "It tries next at 20" in resumed
+    assert "relay attempts --subscription crm" in resumed
     await Suspensions(redis).save_open_breaker("crm", None)
     assert await states() == {"bot": "delivering", "crm": "delivering", "former": "removed"}
 

@@ -226,7 +226,7 @@ async def _free_name(context: Context, principal: Principal, view: View, record:
 
 
 def _taken(principal: Principal, name: str, reason: str, hint: Hint | None = None) -> Conflict:
-    """Return the error of a name that is taken; a team gets the same one whoever has the name."""
+    """Return the error of a name that is taken; a team gets the same one for every cause."""
     if principal.is_operator:
         return Conflict(f'the name "{name}" is taken: {reason}', hint=hint)
     own = f"{principal.team}-"
