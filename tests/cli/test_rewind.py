@@ -125,7 +125,7 @@ async def test_current_position_asks_nothing() -> None:
     [
         ("start", {"topic": "nothing"}, 'no topic "nothing" (known: support)'),
         ("start", {"group": "unknown"}, 'topic "support" has no group "unknown" (pull groups: billing)'),
-        ("start", {"group": "push:bot"}, "relay replay --topic support --to bot sends it events again"),
+        ("start", {"group": "push:bot"}, "sends it events again; relay replay --topic support --to bot"),
         ("start", {"group": "bot"}, "bot is a push subscription"),
         ("9000000000000-0", {}, "ends before that entry"),
         ("2999-01-01", {}, "is in the future"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from relay.core.access.scopes import Scope
-from relay.core.errors import Conflict, NotFound
+from relay.core.errors import Conflict, Hint, NotFound
 from relay.services.access import group_visibility, topics_of
 from relay.store.lanes.topic_drop import DroppedTopic, drop_topic
 from relay.store.topics.registry import UnknownTopic
@@ -81,7 +81,10 @@ async def droppable(context: Context, principal: Principal, name: str, *, even_u
     behind = [group for group in topic.groups if group.lag + group.pending]
     if behind and not even_unread:
         readers = ", ".join(f"{group.name} {group.lag} unread and {group.pending} pending" for group in behind)
-        raise Conflict(f"{name} has events that are not handled yet ({readers}); --force drops them too")
+        raise Conflict(
+            f"{name} has events that are not handled yet ({readers})",
+            hint=Hint("--force drops them too", "even_unread=true drops them too"),
+        )
     return topic
 
 

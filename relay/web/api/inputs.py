@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from relay.core.config.mistakes import JSON as JSON_WORDS
+from relay.core.config.mistakes import QUERY, message_of
 from relay.web.api.operation import JSON
 from relay.web.api.problems import ApiProblem, FieldError
 
@@ -80,7 +82,7 @@ def _query(model: type[BaseModel], request: web.Request) -> dict[str, Any]:
 
 
 def _refused(name: str, model: type[BaseModel], error: ValidationError) -> Iterator[FieldError]:
-    details = error.errors(include_url=False, include_input=False)
+    details = error.errors(include_url=False)
     if name == "path":
         raise ApiProblem(404, "there is no such thing: " + ", ".join(str(detail["loc"][-1]) for detail in details))
     if details[0]["type"] == _NO_JSON:
@@ -99,9 +101,7 @@ def _place(name: str, loc: tuple[int | str, ...]) -> str:
 
 
 def _message(place: str, detail: ErrorDetails, known: list[str]) -> str:
-    if detail["type"] == "extra_forbidden":
-        fields = f"; known are {', '.join(known) or 'none'}" if len(detail["loc"]) == 1 else ""
-        return f"there is no such {'parameter' if place == 'query' else 'field'}{fields}"
-    if detail["type"] == "value_error":
-        return str(detail["ctx"]["error"])
-    return detail["msg"]
+    message = message_of(detail, QUERY if place == "query" else JSON_WORDS)
+    if detail["type"] == "extra_forbidden" and len(detail["loc"]) == 1:
+        return f"{message}; known are {', '.join(known) or 'none'}"
+    return message
