@@ -11,8 +11,12 @@ From acceptance to a topic
     relay:quarantine            stream    valid signature, but unparsable; until an operator drops or retries it
     relay:topic:<topic>         stream    routed events, the public interface for pull subscribers
     relay:topic:<topic>:held    stream    events of a topic whose stream was overwritten, until it is repaired
-    relay:topic:<topic>:places  hash      by pull group that reads over HTTP: the id after which it resumes if its group
-                                          gets lost; until the group or the topic is deleted
+    relay:topic:<topic>:places  hash      by pull group: the id after which it resumes if its group gets lost; until the
+                                          group or the topic is deleted
+    relay:dead:<topic>:<group>  stream    dead letters of a pull group, oldest first, written by its members; until an
+                                          operator or its team replays or drops them; bounded by the topic's `dead`
+    relay:dead                  hash      pull groups that have or had dead letters, with counters of what became of
+                                          them (`topics.pull.dead_letters`)
     relay:topics                set       names of topics that relay.toml ever had, or that ever had an event
 
 The lane of a push subscription (its position in its topic)
@@ -103,6 +107,8 @@ No key has a hash tag: arq's own keys have none either, so Redis Cluster is not 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 DEFAULT_PREFIX = "relay"
 
 PUSH_GROUP_PREFIX = "push:"
@@ -126,6 +132,16 @@ CONSUMER = "relay"
 """The only consumer of our own groups. Every worker reads as it while it has the lease, so a successor finds the
 pending entries of its predecessor.
 """
+
+
+class GroupName(NamedTuple):
+    """The name of a pull group."""
+
+    topic: str
+    group: str
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.group}"
 
 
 class Keyspace:
@@ -176,6 +192,7 @@ class Keyspace:
         self.chats_last_writer = f"{prefix}:chats:last_writer"
         self.queue = f"{prefix}:arq"
         self.slow_queue = f"{prefix}:arq:slow"
+        self.group_letters = f"{prefix}:dead"
         self.topic_prefix = f"{prefix}:topic:"
         self.lane_prefix = f"{prefix}:lane:"
 
@@ -190,6 +207,10 @@ class Keyspace:
     def places(self, topic_name: str) -> str:
         """Return the key of the places where the topic's pull groups resume if they get lost."""
         return f"{self.topic(topic_name)}:places"
+
+    def group_dead(self, topic_name: str, group: str) -> str:
+        """Return the key of the dead letters of a pull group."""
+        return f"{self.group_letters}:{topic_name}:{group}"
 
     def lane(self, subscription: str, part: str = "") -> str:
         """Return a key of a lane: its hash, or with `part` another of its keys."""
