@@ -12,17 +12,20 @@ from relay.cli.filters import AllOption, DryRunOption, SubscriptionOption, check
 from relay.cli.operator import WhyArgument, WhyOption, cli_principal
 from relay.cli.output import View, changed_or_would_be, print_fields, print_json, print_table, say
 from relay.cli.progress import progress
+from relay.cli.remote.access import Via
 from relay.config.load import load_settings
 from relay.core.event_filter import EventFilter
 from relay.process.event_loop import run
 from relay.services.context import open_context
 from relay.services.deliveries import dead_letters
 from relay.services.deliveries.dead_letters import Choice, DeadLetterInFull, Progress
+from relay.services.page import MAX_LIMIT
 from relay.services.topics.history.view import shown_body
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
+    from relay.cli.remote.access import Access
     from relay.config.settings import Settings
     from relay.store.lanes.dead_letters import DeadLetter
 
@@ -38,11 +41,25 @@ _CHOICES = ("--id", "--type", "--line", "--chat", "--reason", "--since", "--unti
 @command(
     app, "list", filters=FILTERS, examples=("relay dead list --since 2h", "relay dead list --type 'message.*' --json")
 )
-def list_(*, subscription: SubscriptionOption = None, which: EventFilter, view: View) -> None:
-    """List dead letters, oldest first."""
-    letters = run(_list(load_settings(), subscription, which))
+def list_(
+    *,
+    subscription: SubscriptionOption = None,
+    which: EventFilter,
+    limit: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="Show this many at most.")] = 50,
+    cursor: Annotated[
+        str | None, typer.Option(metavar="CURSOR", help="Go on after the last one, as its last line says.")
+    ] = None,
+    via: Via,
+    view: View,
+) -> None:
+    """List dead letters, oldest first.
+
+    If there are more, the cursor of the next ones is told on standard error.
+    """
+    letters, rest = run(_list(via.remote(), subscription, which, cursor, limit))
     if view.json:
         print_json([_summary(letter) for letter in letters])
+        _tell_rest(rest)
         return
     columns = ("id", "subscription", "type", "line", "dead since", "attempts", "reason")
     rows = [
@@ -57,7 +74,8 @@ def list_(*, subscription: SubscriptionOption = None, which: EventFilter, view: 
         )
         for letter in letters
     ]
-    print_table(f"Dead letters: {len(rows)}", columns, rows, view)
+    print_table(f"Dead letters: {len(rows)}{'' if rest is None else ', and more'}", columns, rows, view)
+    _tell_rest(rest)
 
 
 @command(app, filters=FILTERS, examples=("relay dead show --id 01J8Z0QF7K", "relay dead show --reason 404 --utc"))
@@ -100,6 +118,7 @@ def replay(
         float | None, typer.Option(min=0.1, metavar="NUMBER", help="Events a second at most; Ctrl-C stops it.")
     ] = None,
     why: WhyOption = "",
+    via: Via,
     view: View,
 ) -> None:
     """Send dead letters back to their subscriptions, with all their attempts again.
@@ -107,7 +126,15 @@ def replay(
     Exit code 1 if --id is given and no dead letter has it.
     """
     check_choice(which, _CHOICES, every=every)
-    replayed = run(_replay(load_settings(), Choice(subscription, which), rate, why, dry_run=dry_run))
+    access = via.remote()
+    if access is None:
+        replayed = run(_replay(load_settings(), Choice(subscription, which), rate, why, dry_run=dry_run))
+    elif rate is not None:
+        raise typer.BadParameter("over the API, all are sent back at once; leave it out", param_hint="--rate")
+    elif not why:
+        raise typer.BadParameter("over the API, a replay needs its reason", param_hint="--why")
+    else:
+        replayed = run(_replay_remotely(access, subscription, which, why, every=every, dry_run=dry_run))
     _print_counts(replayed, ("replay", "sent back"), view, dry_run=dry_run)
     if which.event_ids and not replayed:
         raise typer.Exit(1)
@@ -152,9 +179,28 @@ def _print_in_full(settings: Settings, found: list[DeadLetterInFull], view: View
         say(str(shown_body(settings, each.letter.record.body)))
 
 
-async def _list(settings: Settings, subscription: str | None, which: EventFilter) -> list[DeadLetter]:
-    async with open_context(settings) as context:
-        return [letter async for letter in dead_letters.every(context, cli_principal(), subscription, which)]
+def _tell_rest(cursor: str | None) -> None:
+    if cursor is not None:
+        typer.echo(f"There are more; go on with --cursor {cursor}", err=True)
+
+
+async def _list(
+    access: Access | None, subscription: str | None, which: EventFilter, cursor: str | None, limit: int
+) -> tuple[list[DeadLetter], str | None]:
+    """Return dead letters, and the cursor of those after."""
+    if access is not None:
+        from relay.cli.remote import calls  # noqa: PLC0415  with the HTTP client, when it is needed
+
+        return await calls.dead_letters(access, subscription, which, cursor, limit)
+    letters: list[DeadLetter] = []
+    async with open_context(load_settings()) as context:
+        while True:
+            size = min(limit - len(letters), MAX_LIMIT)
+            page = await dead_letters.search(context, cli_principal(), subscription, which, cursor, size)
+            letters += page.items
+            cursor = page.next
+            if cursor is None or len(letters) >= limit:
+                return letters, cursor
 
 
 async def _find(settings: Settings, subscription: str | None, which: EventFilter) -> list[DeadLetterInFull]:
@@ -176,6 +222,14 @@ async def _replay(settings: Settings, choice: Choice, rate: float | None, why: s
             return await dead_letters.replay(
                 context, cli_principal(), choice, why, rate=rate, dry_run=dry_run, progress=show
             )
+
+
+async def _replay_remotely(
+    access: Access, subscription: str | None, which: EventFilter, why: str, *, every: bool, dry_run: bool
+) -> dict[str, int]:
+    from relay.cli.remote import calls  # noqa: PLC0415  with the HTTP client, when it is needed
+
+    return await calls.replay_dead_letters(access, subscription, which, why, every=every, dry_run=dry_run)
 
 
 async def _drop(settings: Settings, choice: Choice, why: str, *, dry_run: bool) -> dict[str, int]:
