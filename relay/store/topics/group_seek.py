@@ -8,14 +8,15 @@ ones; those before it stay with their consumers.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from redis.exceptions import ResponseError
 
 from relay.core.errors import StoreError
-from relay.store.driver.client import ask, ask_together
+from relay.store.driver.client import ask_together
 from relay.store.driver.scripts import Script
-from relay.store.driver.streams import count_between, is_missing_stream, order_of
+from relay.store.driver.streams import count_between, order_of
+from relay.store.topics.pull.group import HTTP_PREFIX, RETURNED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,6 +39,13 @@ class Member:
     """The number of events that it has read and not acknowledged."""
     idle_ms: int
     """Time since it last asked for events, milliseconds."""
+
+    @property
+    def kind(self) -> Literal["redis", "http", "returned"]:
+        """Connection of the member: to Redis, or by HTTP; `returned` is none, but has events that were handed back."""
+        if self.name == RETURNED:
+            return "returned"
+        return "http" if self.name.startswith(HTTP_PREFIX) else "redis"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,17 +111,6 @@ async def members_of(redis: Redis, groups: Sequence[tuple[str, str]]) -> list[tu
 def _members(rows: Sequence[Mapping[str, Any]]) -> tuple[Member, ...]:
     members = (Member(row["name"].decode(errors="replace"), int(row["pending"]), int(row["idle"])) for row in rows)
     return tuple(sorted(members, key=lambda member: member.name))
-
-
-async def delete_group(redis: Redis, topic: str, group: str) -> bool:
-    """Delete a consumer group of a topic, and the place where it would resume; return False if there is none."""
-    await ask(redis.hdel(redis.key.places(topic), group))
-    try:
-        return bool(await redis.xgroup_destroy(redis.key.topic(topic), group))
-    except ResponseError as error:
-        if is_missing_stream(error):
-            return False
-        raise
 
 
 async def plan_seek(redis: Redis, topic: str, group: str, after: str | None) -> Seek:
