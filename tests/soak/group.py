@@ -50,9 +50,10 @@ class Group:
         self._environment = {**options.environment, "GROUP": name}
 
     async def start(self, redis_url: str) -> None:
-        """Start every member."""
+        """Start every member, and wait until one has made the group."""
         self._environment["REDIS_URL"] = redis_url
         await asyncio.gather(*(self._start(f"{self.name}-{number}") for number in range(self._options.members)))
+        await self._until_made()
 
     async def disturb(self, dice: random.Random, is_over: asyncio.Event) -> None:
         """Kill and stop members at random until it is over; one of them is always left alone."""
@@ -86,12 +87,11 @@ class Group:
     async def delete(self) -> None:
         """Delete the group as a mistake would, which leaves its place; wait until a member has made it again."""
         async with self.in_use:
+            began = time.time()
             await self._topic.destroy(self.name)
             place = await self._redis.hget(PLACES, self.name)  # type: ignore[misc]  # typed for the blocking client too
-            self.record.deletions.append(Deletion(time.time(), entry_of(place or "0-0")))
-            async with asyncio.timeout(60):
-                while not await self._exists():
-                    await asyncio.sleep(0.02)
+            self.record.deletions.append(Deletion(began, entry_of(place or "0-0")))
+            await self._until_made()
 
     async def owed(self) -> tuple[int, int]:
         """Return how many entries the group has not acknowledged, and has not read."""
@@ -188,5 +188,7 @@ class Group:
             return []
         return [row["message_id"].decode() for row in rows]
 
-    async def _exists(self) -> bool:
-        return any(row["name"].decode() == self.name for row in await self._redis.xinfo_groups(STREAM))
+    async def _until_made(self) -> None:
+        async with asyncio.timeout(60):
+            while all(row["name"].decode() != self.name for row in await self._redis.xinfo_groups(STREAM)):
+                await asyncio.sleep(0.02)

@@ -41,7 +41,6 @@ async def soak(*arguments: str) -> tuple[int | None, str, str]:
 @pytest.mark.timeout(330)  # the first time, the samples are built
 async def test_every_promise_is_kept_in_three_languages(tmp_path: Path) -> None:
     code, output, errors = await soak(
-        *("--languages", "node,go"),
         *("--events", str(EVENTS), "--seed", SEED, "--rate", "40", "--members", "3", "--claim-after", "4"),
         *("--poison-every", "250", "--slow-every", "400", "--json", "--keep", str(tmp_path)),
     )
@@ -49,9 +48,9 @@ async def test_every_promise_is_kept_in_three_languages(tmp_path: Path) -> None:
     broken = [promise for promise in found.get("promises", ()) if promise["broken"]]
     assert (code, broken) == (0, []), f"{json.dumps(broken, indent=1)}\n{errors}"
     for group in found["groups"]:
-        assert group["processed"] + group["dead"] + group["trimmed"] == EVENTS
-        assert group["kills"]
-        assert group["crashes"]
+        assert group["processed"] + group["dead"] + group["trimmed"] >= EVENTS
+        assert group["kills"] + group["crashes"]
+        assert group["stops"] >= 3
         assert group["deleted"] == 1
 
 

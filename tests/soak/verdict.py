@@ -15,6 +15,8 @@ GRACE = 2.0
 """Seconds beyond a bound: processes start and share a machine's cores with all others."""
 _SLOW = 0.5
 """Seconds of a handler from which what waits behind it in its member counts as waiting for it."""
+_DELETING = 0.5
+"""Seconds that a deletion may take from its recorded time."""
 _MAX_NAMED = 5
 
 
@@ -92,7 +94,7 @@ def _order(records: Records, group: GroupRecord) -> Iterator[str]:
         key, entry = (life, records.chats[number]), records.routed[number]
         if deliveries != 1 or number in shared:
             continue
-        if any(deletion.place < entry and entry[0] <= deletion.at * 1000 for deletion in group.deletions):
+        if any(gone.place < entry and entry[0] / 1000 <= gone.at + _DELETING for gone in group.deletions):
             continue
         if entry < latest.get(key, entry):
             wrong.append(number)
