@@ -80,7 +80,7 @@ async def test_killed_member_loses_nothing(stage: Stage) -> None:
     assert second.ids == events[1:2]
     assert [event for event in third.ids if event != events[1]] == events[2:]
     assert deliveries_of(third) == {events[1]: 3} | dict.fromkeys(events[2:], 2)  # not delivered again with it
-    assert await stage.is_idle()
+    await eventually(stage.is_idle)
 
 
 async def test_stopped_member_hands_back_at_once(stage: Stage) -> None:
@@ -97,7 +97,7 @@ async def test_stopped_member_hands_back_at_once(stage: Stage) -> None:
     assert second.ids == events[1:]
     assert set(deliveries_of(second).values()) == {1}  # what was not begun does not count
     assert first.ids == first.done == events[:1]
-    assert await stage.is_idle()
+    await eventually(stage.is_idle)
     assert "a" not in await stage.consumers()
 
 
@@ -124,7 +124,24 @@ async def test_event_trimmed_while_pending_is_told(stage: Stage) -> None:
     await eventually(lambda: len(member.done) == 3)
     assert member.ids == events[1:]
     await eventually(lambda: f"{oldest.decode()} was trimmed" in member.said)
-    assert await stage.is_idle()
+    await eventually(stage.is_idle)
+
+
+async def test_events_trimmed_before_they_were_read_are_told(stage: Stage) -> None:
+    await stage.feed(*["chat"] * 2)
+    member = await stage.start("a")
+    await eventually(lambda: len(member.done) == 2)
+    member.signal(signal.SIGTERM)
+    await member.ended()
+    events = await stage.feed(*["chat"] * 5)
+    await stage.redis.xtrim(STREAM, maxlen=2, approximate=False)
+    member = await stage.start("a")
+    await eventually(lambda: len(member.done) == 2)
+    assert member.ids == events[3:]
+    await eventually(lambda: "3 events were trimmed before they were read" in member.said)
+    await stage.feed("chat")
+    await eventually(lambda: len(member.done) == 3)
+    assert member.said.count("were trimmed before") == 1
 
 
 async def test_lost_group_is_made_again_at_its_place(stage: Stage) -> None:
