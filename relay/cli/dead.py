@@ -1,4 +1,4 @@
-"""`relay dead`: dead letters, the deliveries that failed for good."""
+"""`relay dead`: dead letters, the deliveries that failed for good, of subscriptions and of pull groups."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from relay.cli import group_letters
 from relay.cli.attempts import attempt_summary, print_attempts
 from relay.cli.command import command, commands
-from relay.cli.filters import AllOption, DryRunOption, SubscriptionOption, check_choice
+from relay.cli.filters import AllOption, DryRunOption, GroupOption, SubscriptionOption, check_choice, parsed_group
 from relay.cli.operator import WhyArgument, WhyOption, cli_principal
 from relay.cli.output import View, changed_or_would_be, print_fields, print_json, print_table, say
 from relay.cli.progress import progress
@@ -19,16 +20,22 @@ from relay.services.context import open_context
 from relay.services.deliveries import dead_letters
 from relay.services.deliveries.dead_letters import Choice, DeadLetterInFull, Progress
 from relay.services.topics.history.view import shown_body
+from relay.services.topics.pull import dead_letters as of_groups
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from relay.config.settings import Settings
+    from relay.store.keys import GroupName
     from relay.store.lanes.dead_letters import DeadLetter
 
 app = commands(
-    "List, show, replay and drop dead letters: deliveries that failed for good.",
-    examples=("relay dead list --since 2h", "relay dead replay --subscription bot --all"),
+    "List, show, replay and drop dead letters: deliveries that failed for good, of subscriptions or of a pull group.",
+    examples=(
+        "relay dead list --since 2h",
+        "relay dead replay --subscription bot --all",
+        "relay dead list --group support/billing",
+    ),
 )
 FILTERS = ("event_id", "event_type", "line", "chat", "reason", "since", "until")
 _LABELS = {"accepted_at": "accepted", "died_at": "dead since", "tries": "attempts"}
@@ -38,9 +45,15 @@ _CHOICES = ("--id", "--type", "--line", "--chat", "--reason", "--since", "--unti
 @command(
     app, "list", filters=FILTERS, examples=("relay dead list --since 2h", "relay dead list --type 'message.*' --json")
 )
-def list_(*, subscription: SubscriptionOption = None, which: EventFilter, view: View) -> None:
-    """List dead letters, oldest first."""
-    letters = run(_list(load_settings(), subscription, which))
+def list_(
+    *, subscription: SubscriptionOption = None, group: GroupOption = None, which: EventFilter, view: View
+) -> None:
+    """List dead letters of subscriptions, oldest first, and the number of those of pull groups; or those of a group."""
+    settings, name = load_settings(), _group(group, subscription)
+    if name is not None:
+        group_letters.print_list(settings, name, which, view)
+        return
+    letters, numbers = run(_list(settings, subscription, which))
     if view.json:
         print_json([_summary(letter) for letter in letters])
         return
@@ -58,12 +71,18 @@ def list_(*, subscription: SubscriptionOption = None, which: EventFilter, view: 
         for letter in letters
     ]
     print_table(f"Dead letters: {len(rows)}", columns, rows, view)
+    if numbers:
+        of_each = [(str(name), number) for name, number in numbers.items()]
+        print_table("Dead letters of pull groups (relay dead list --group)", ("group", "dead"), of_each, view)
 
 
 @command(app, filters=FILTERS, examples=("relay dead show --id 01J8Z0QF7K", "relay dead show --reason 404 --utc"))
-def show(*, subscription: SubscriptionOption = None, which: EventFilter, view: View) -> None:
+def show(*, subscription: SubscriptionOption = None, group: GroupOption = None, which: EventFilter, view: View) -> None:
     """Show dead letters in full, with their attempts and bodies; exit code 1 if there are none."""
-    settings = load_settings()
+    settings, name = load_settings(), _group(group, subscription)
+    if name is not None:
+        group_letters.print_in_full(settings, name, which, view)
+        return
     found = run(_find(settings, subscription, which))
     if view.json:
         print_json(
@@ -93,6 +112,7 @@ def show(*, subscription: SubscriptionOption = None, which: EventFilter, view: V
 def replay(
     *,
     subscription: SubscriptionOption = None,
+    group: GroupOption = None,
     which: EventFilter,
     every: AllOption = False,
     dry_run: DryRunOption = False,
@@ -102,15 +122,23 @@ def replay(
     why: WhyOption = "",
     view: View,
 ) -> None:
-    """Send dead letters back to their subscriptions, with all their attempts again.
+    """Send dead letters back to their subscriptions, with all their attempts again; or back to their pull group.
 
-    Exit code 1 if --id is given and no dead letter has it.
+    A pull group gets them next, as for the first time, and no other group gets them. That takes the topic: events that
+    it no longer keeps stay dead letters. Exit code 1 if --id is given and no dead letter has it.
     """
     check_choice(which, _CHOICES, every=every)
+    name = _group(group, subscription)
+    if name is not None:
+        if rate is not None:
+            raise typer.BadParameter("a pull group has its own pace; leave --rate out", param_hint="--rate")
+        choice = of_groups.Choice(name, which)
+        found = group_letters.replay(load_settings(), choice, why, view, dry_run=dry_run)
+        _fail_without(found, which)
+        return
     replayed = run(_replay(load_settings(), Choice(subscription, which), rate, why, dry_run=dry_run))
     _print_counts(replayed, ("replay", "sent back"), view, dry_run=dry_run)
-    if which.event_ids and not replayed:
-        raise typer.Exit(1)
+    _fail_without(sum(replayed.values()), which)
 
 
 @command(
@@ -126,19 +154,35 @@ def drop(
     why: WhyArgument,
     *,
     subscription: SubscriptionOption = None,
+    group: GroupOption = None,
     which: EventFilter,
     every: AllOption = False,
     dry_run: DryRunOption = False,
     view: View,
 ) -> None:
-    """Delete dead letters; the ledger keeps their number.
+    """Delete dead letters of subscriptions or of a pull group; their number is kept.
 
     Exit code 1 if --id is given and no dead letter has it.
     """
     check_choice(which, _CHOICES, every=every)
+    name = _group(group, subscription)
+    if name is not None:
+        choice = of_groups.Choice(name, which)
+        _fail_without(group_letters.drop(load_settings(), choice, why, view, dry_run=dry_run), which)
+        return
     dropped = run(_drop(load_settings(), Choice(subscription, which), why, dry_run=dry_run))
     _print_counts(dropped, ("drop", "dropped"), view, dry_run=dry_run)
-    if which.event_ids and not dropped:
+    _fail_without(sum(dropped.values()), which)
+
+
+def _group(group: str | None, subscription: str | None) -> GroupName | None:
+    if group is not None and subscription is not None:
+        raise typer.BadParameter("give either --subscription or --group", param_hint="--group")
+    return None if group is None else parsed_group(group, "--group")
+
+
+def _fail_without(found: int, which: EventFilter) -> None:
+    if which.event_ids and not found:
         raise typer.Exit(1)
 
 
@@ -152,9 +196,15 @@ def _print_in_full(settings: Settings, found: list[DeadLetterInFull], view: View
         say(str(shown_body(settings, each.letter.record.body)))
 
 
-async def _list(settings: Settings, subscription: str | None, which: EventFilter) -> list[DeadLetter]:
+async def _list(
+    settings: Settings, subscription: str | None, which: EventFilter
+) -> tuple[list[DeadLetter], dict[GroupName, int]]:
+    """Return the dead letters of subscriptions, and if these are not narrowed, the number of those of each group."""
     async with open_context(settings) as context:
-        return [letter async for letter in dead_letters.every(context, cli_principal(), subscription, which)]
+        principal = cli_principal()
+        letters = [letter async for letter in dead_letters.every(context, principal, subscription, which)]
+        is_all = subscription is None and which.is_any
+        return letters, await of_groups.numbers(context, principal) if is_all else {}
 
 
 async def _find(settings: Settings, subscription: str | None, which: EventFilter) -> list[DeadLetterInFull]:
