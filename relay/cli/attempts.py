@@ -81,7 +81,8 @@ def attempt_summary(found: FoundAttempt) -> dict[str, Any]:
         "trace": attempt.trace,
         "attempt": attempt.number,
         "probe": attempt.is_probe,
-        "replay": attempt.is_replay,
+        "replay": attempt.is_replay and not attempt.is_test,
+        "test": attempt.is_test,
         "began_at": attempt.at_ms,
         "ms": attempt.took_ms,
         "outcome": attempt.outcome,
@@ -95,14 +96,13 @@ def attempt_summary(found: FoundAttempt) -> dict[str, Any]:
 
 def _row(found: FoundAttempt, view: View) -> tuple[object, ...]:
     attempt = found.attempt
-    marks = [name for name, is_set in (("probe", attempt.is_probe), ("replay", attempt.is_replay)) if is_set]
     return (
         view.time(attempt.at_ms),
         found.subscription,
         attempt.event_id,
         attempt.type,
         attempt.line,
-        " ".join([str(attempt.number), *marks]),
+        " ".join([str(attempt.number), *attempt.marks]),
         attempt.outcome,
         attempt.status,
         format_duration(attempt.took_ms / 1000),

@@ -18,7 +18,7 @@ from relay import __version__
 from relay.cli.help import EXIT_CODES, RelayCommand, RelayGroup, verbatim
 from relay.cli.interrupts import INTERRUPTED, exit_on_interrupt
 from relay.cli.terminal import escape_what_cannot_be_encoded, fail, flush
-from relay.core.errors import RelayError, SeveralProblems
+from relay.core.errors import RelayError, ServiceError, SeveralProblems
 from relay.process.build import revision
 from relay.process.imports import lasting_imports
 
@@ -190,7 +190,7 @@ def _call() -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
     except RelayError as error:
-        fail(str(error))
+        fail(error.for_cli if isinstance(error, ServiceError) else str(error))
         return 2 if isinstance(error, SeveralProblems) else 1
     except Exception as error:
         # An error of Redis can only be one if the command has imported redis.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from relay.store.lanes.lane import Lane
 from tests.cli.running import Said, main_here
@@ -128,7 +129,7 @@ async def test_current_position_asks_nothing() -> None:
     [
         ("start", {"group": "nothing/billing"}, 'no topic "nothing" (known: support)'),
         ("start", {"group": "support/unknown"}, 'topic "support" has no group "unknown" (pull groups: billing)'),
-        ("start", {"group": "support/push:bot"}, "relay replay --topic support --to bot sends it events again"),
+        ("start", {"group": "support/push:bot"}, "sends it events again; relay replay --topic support --to bot"),
         ("start", {"group": "support/bot"}, "bot is a push subscription"),
         ("start", {"group": "billing"}, '"billing" is not a topic and a group, such as support/billing'),
         ("9000000000000-0", {}, "ends before that entry"),
@@ -251,5 +252,7 @@ async def test_dead_letters_of_a_group_are_shown_and_given_back(redis: Redis, en
     [row] = await redis.xpending_range(STREAM, "billing", "-", "+", 9)
     assert (row["message_id"].decode(), row["consumer"]) == (entries[1], b"relay:returned")
     assert (await main_here("dead", "replay", *of_group, "--id", "none")).code == 1
-    assert (await main_here("dead", "drop", "x", *of_group, "--id", "e2", "--json")).json["dropped"] == 1
+    with capture_logs() as logs:
+        assert (await main_here("dead", "drop", "x", *of_group, "--id", "e2", "--json")).json["dropped"] == 1
+    assert [(line["event"], line["group"], line["why"]) for line in logs] == [("dead.dropped", "billing", "x")]
     assert (await main_here("dead", "list", *of_group, "--subscription", "bot")).code == 2

@@ -58,13 +58,14 @@ class Topic(Table):
     """Patterns of event types, of which one must match: an event type (`"message.received"`), a family (`"message.*"`)
     or everything (`"*"`).
     """
-    lines: Annotated[tuple[Line, ...] | None, Field(min_length=1)] = None
+    lines: Annotated[tuple[Line, ...], Field(min_length=1)] | None = None
     """Lines, in E.164, such as `["+16465550123"]`. Absent: every line, and events without a line."""
     direction: Literal["inbound", "outbound"] | None = None
     """Direction of the event: `"inbound"` or `"outbound"`. Absent: any."""
-    service: Annotated[
-        tuple[Literal["iMessage", "RCS", "SMS"], ...] | None, BeforeValidator(one_or_more), Field(min_length=1)
-    ] = None
+    service: (
+        Annotated[tuple[Literal["iMessage", "RCS", "SMS"], ...], BeforeValidator(one_or_more), Field(min_length=1)]
+        | None
+    ) = None
     """Service of the message: `"iMessage"`, `"RCS"` or `"SMS"`, or a list of them. Absent: any."""
     is_group: StrictBool | None = None
     """`true` for group chats only, `false` for one-to-one chats only. Absent: both."""

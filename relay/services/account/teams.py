@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from relay.core.access.scopes import Scope
 from relay.core.config.teams import EVERY_TOPIC, Team
 from relay.core.errors import ChangedMeanwhile, Conflict, Invalid, NotFound, Problem
+from relay.services.wording import BY_API, IN_FILE
 from relay.store.teams.teams import StoredTeam, stored_teams
 from relay.store.teams.tokens import Token, tokens
 
@@ -29,6 +30,11 @@ class Source(StrEnum):
     """relay.toml; the API cannot change it."""
     API = "api"
     """Redis: the API or the command line made it."""
+
+    @property
+    def shown(self) -> str:
+        """The words for it on every face."""
+        return IN_FILE if self is Source.FILE else BY_API
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +140,8 @@ async def change_team(  # noqa: PLR0913  what can be changed
 ) -> TeamState:
     """Change what is given of a team; with `version`, only if it still has that version.
 
+    Values that it has already change nothing, and leave its version.
+
     Raises:
         Forbidden: the principal is not an operator with the scope `admin`.
         NotFound: there is no such team.
@@ -153,11 +161,15 @@ async def change_team(  # noqa: PLR0913  what can be changed
         if lost := {topic: owner for topic, owner in needed.items() if not team.grants(topic)}:
             uses = ", ".join(f'"{topic}" is delivered to {owner}' for topic, owner in lost.items())
             raise Conflict(f'the team "{name}" cannot lose topics that its subscriptions need: {uses}')
+        if (team.topics, team.contact) == (present.topics, present.contact):
+            return present
         return present.model_copy(
             update={"topics": team.topics, "contact": team.contact, "version": present.version + 1}
         )
 
-    change(await _stored(context, name))  # a change that is refused is not recorded
+    present = await _stored(context, name)
+    if change(present) is present:  # a change that is refused, or changes nothing, is not recorded
+        return await _state_now(context, config, present)
     await context.record(principal, "teams change", name, why=why)
     changed = await stored_teams(context.redis).change(name, change)
     if changed is None:

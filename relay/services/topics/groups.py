@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from relay.core.access.scopes import Scope
-from relay.core.errors import Conflict, Invalid, Problem
+from relay.core.errors import Conflict, Hint, Invalid, Problem
 from relay.services.access import check_topic, sees_pull_group, topics_of, unknown_group
 from relay.services.topics.pull.states import PullGroup, read_groups
 from relay.store import keys
@@ -108,7 +108,10 @@ async def plan(context: Context, principal: Principal, topic: str, name: str, ta
     await _check_group(context, principal, topic, name)
     move = await group_seek.plan_seek(context.redis, topic, name, target.after)
     if target.is_entry and target.after is not None and order_of(target.after) > order_of(move.last):
-        raise Conflict(f'"{topic}" ends before that entry, at {move.last}; --to end skips everything stored')
+        raise Conflict(
+            f'"{topic}" ends before that entry, at {move.last}',
+            hint=Hint("--to end skips everything stored", '"to": "end" skips everything stored'),
+        )
     extent = await History(context.redis, topic).extent()
     return SeekPlan(move, extent, extent.reaches(target.ms))
 
@@ -163,7 +166,10 @@ async def _check_group(context: Context, principal: Principal, topic: str, name:
     is_lane = name.startswith(keys.PUSH_GROUP_PREFIX)
     if principal.is_operator and (is_lane or (name not in groups and keys.push_group(name) in groups)):
         name = name.removeprefix(keys.PUSH_GROUP_PREFIX)
-        raise Conflict(f"{name} is a push subscription; relay replay --topic {topic} --to {name} sends it events again")
+        raise Conflict(
+            f"{name} is a push subscription; a replay sends it events again",
+            hint=Hint(f"relay replay --topic {topic} --to {name}", "POST /replays"),
+        )
     seen = sorted(
         group for group in groups if not group.startswith(keys.PUSH_GROUP_PREFIX) and sees_pull_group(principal, group)
     )

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from redis.exceptions import ResponseError
 
 from relay.core.errors import StoreError
+from relay.store.driver.client import ask_together
 from relay.store.driver.scripts import Script
 from relay.store.driver.streams import count_between, order_of
 from relay.store.topics.pull.group import HTTP_PREFIX, RETURNED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from redis.asyncio.client import Pipeline
 
     from relay.store.driver.client import Redis
 
@@ -117,10 +120,12 @@ async def plan_seek(redis: Redis, topic: str, group: str, after: str | None) -> 
         StoreError: the topic has no such group.
     """
     stream = redis.key.topic(topic)
-    async with redis.pipeline(transaction=True) as pipe:
+
+    def queue(pipe: Pipeline) -> None:
         pipe.xinfo_groups(stream)
         pipe.xinfo_stream(stream)
-        groups, info = await pipe.execute()
+
+    groups, info = await ask_together(redis, queue)
     current = next((row["last-delivered-id"].decode() for row in groups if row["name"] == group.encode()), None)
     if current is None:
         raise StoreError(f'topic "{topic}" has no group "{group}"')

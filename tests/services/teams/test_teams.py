@@ -36,6 +36,7 @@ async def test_team_is_made_changed_and_deleted(context: Context) -> None:
     assert (made.topics, made.contact, made.source, made.version) == (("billing",), "#ops", Source.API, 1)
     changed = await change_team(context, CLI, "ops", topics=["*"], version=1)
     assert (changed.topics, changed.contact, changed.version) == (("*",), "#ops", 2)
+    assert (await change_team(context, CLI, "ops", topics=["*"], contact="#ops", version=2)).version == 2
     with pytest.raises(Conflict, match="has version 2, not 1"):
         await change_team(context, CLI, "ops", contact="", version=1)
     assert [team.name for team in await list_teams(context, READER)] == ["crm", "erp", "ops"]

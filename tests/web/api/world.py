@@ -105,7 +105,7 @@ async def _team(context: Context, team: str) -> dict[str, Any]:
         "chat": f"{team}-chat",
         "at": str(context.now_ms),
         "version": "2026-02-03",
-        "body": body_of(event_id=event),
+        "body": body_of(event_id=event, text=f"{team} confidential"),
     }
     entry = (await redis.xadd(redis.key.topic(topic), fields)).decode()
     await redis.sadd(redis.key.topics, topic)  # type: ignore[misc]

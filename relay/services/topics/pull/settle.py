@@ -56,16 +56,25 @@ async def acknowledge(
     return Settled(done)
 
 
+def receipt_of(text: str, field: str) -> Receipt:
+    """Return the receipt that a caller gave as `field`.
+
+    Raises:
+        Invalid: it is not one; names the field.
+    """
+    [receipt] = _parse([text], field)
+    return receipt
+
+
 async def acknowledge_up_to(
-    context: Context, arrivals: Arrivals, principal: Principal, place: GroupName, member: str, cursor: str
+    context: Context, arrivals: Arrivals, principal: Principal, place: GroupName, member: str, receipt: Receipt
 ) -> Settled:
     """Acknowledge all events that a member has, up to and including that of a receipt.
 
     Raises:
-        Forbidden, NotFound, Invalid: of the principal, the topic, the group, the member or the receipt.
+        Forbidden, NotFound, Invalid: of the principal, the topic, the group or the member.
     """
     check_name("member", member)
-    [receipt] = _parse([cursor], "up_to")
     pull = await open_group(context, principal, *place)
     done = _found(await pull.acknowledge_up_to(member, receipt.entry), place)
     arrivals.wake(place.topic)

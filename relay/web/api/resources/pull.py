@@ -177,9 +177,9 @@ async def receive_events(call: Call, path: GroupPath, query: ReceiveQuery) -> Pu
     wanted = replace(_request(path, query), limit=query.limit, wait=query.wait)
     check(wanted)
     if query.ack is not None:
-        place = GroupName(path.topic, path.group)
+        place, last = GroupName(path.topic, path.group), settle.receipt_of(query.ack, "ack")
         with suppress(NotFound):  # a lost group is made again, and what was not acknowledged is delivered again
-            await settle.acknowledge_up_to(call.context, arrivals, call.principal, place, query.member, query.ack)
+            await settle.acknowledge_up_to(call.context, arrivals, call.principal, place, query.member, last)
     batch = await receive(call.context, arrivals, call.principal, wanted, lambda: is_gone(call.request))
     return PulledBatch(
         events=[_pulled(event) for event in batch.events],
@@ -234,9 +234,8 @@ async def acknowledge_events(call: Call, path: GroupPath, body: AcknowledgeBody)
     if body.receipts is not None:
         done = await settle.acknowledge(call.context, arrivals, call.principal, place, body.receipts)
     else:
-        done = await settle.acknowledge_up_to(
-            call.context, arrivals, call.principal, place, body.member, body.up_to or ""
-        )
+        last = settle.receipt_of(body.up_to or "", "up_to")
+        done = await settle.acknowledge_up_to(call.context, arrivals, call.principal, place, body.member, last)
     return Settled.model_validate(done)
 
 

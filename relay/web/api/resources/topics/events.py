@@ -8,11 +8,12 @@ from pydantic import Field
 
 from relay.core.access.scopes import Scope
 from relay.core.config.fields import Name, Pattern
+from relay.services.page import MAX_LIMIT
 from relay.services.topics.history import resend, search, story
 from relay.services.topics.history.push import Range
 from relay.services.topics.history.search import EventQuery
 from relay.web.api.filters import HandleText, LineText, Period, Text
-from relay.web.api.models import MAX_LIMIT, Input, Moment, Output, Page, Paging, Why, moment, ms_of
+from relay.web.api.models import Input, Moment, Output, Page, Paging, Why, moment, ms_of
 from relay.web.api.operation import Call, Tag, operation
 from relay.web.api.resources.topics.story import Event, Story, event_of, story_of
 
