@@ -88,6 +88,7 @@ TABLE: dict[str, Entry] = {
     ),
     "secret": Entry("secret", SET_UP, "Generate secrets.", is_group=True),
     "docs": Entry("docs", "", "Write the reference pages of the documentation."),
+    "schemas": Entry("schemas", "", "Write the schemas of events, and the AsyncAPI document."),
 }
 
 

@@ -83,8 +83,10 @@ Everything else
     relay:audited               string    accepted events at the last audit: fewer now means that counters were deleted
     relay:refused               hash      requests that the ingress refused, by code
     relay:unmatched             hash      events that matched no topic, by event type
-    relay:audit                 stream    what operators and teams changed: who, from where, when and why
-                                          (`store.audit`); the newest 10,000
+    relay:audit                 stream    what operators changed: who, from where, when and why (`store.audit`); the
+                                          newest 10,000
+    relay:audit:team:<team>     stream    the same of a team; the newest 2,000
+    relay:audit:teams           set       names of the teams that have such a stream
     relay:maintenance           hash      `swept_at`: when a worker last finished a sweep (ms)
     relay:alerts                hash      alerts (`[alerts]` in relay.toml) that are firing, or pending
     relay:alerts:outbox         stream    webhooks about them that the URL has not taken yet, at most a thousand
@@ -171,6 +173,7 @@ class Keyspace:
         self.unmatched = f"{prefix}:unmatched"
         self.refused = f"{prefix}:refused"
         self.audit = f"{prefix}:audit"
+        self.audit_teams = f"{prefix}:audit:teams"
         self.teams = f"{prefix}:teams"
         self.tokens = f"{prefix}:tokens"
         self.tokens_used = f"{prefix}:tokens:used"
@@ -220,6 +223,10 @@ class Keyspace:
         """Return every key of a lane with its type in Redis."""
         parts = {self.lane(subscription, part): kind for part, kind in LANE_PARTS.items()}
         return {self.lane(subscription): "hash"} | parts
+
+    def audit_of(self, team: str) -> str:
+        """Return the key of the audit of a team."""
+        return f"{self.audit}:team:{team}"
 
     def session(self, hashed: str) -> str:
         """Return the key of a session of the page."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from functools import partial
@@ -65,8 +66,18 @@ def app_of(
     async def openapi(_: web.Request) -> web.Response:
         return web.Response(body=document_text(tuple(operations)).encode(), content_type=JSON)
 
+    async def asyncapi(_: web.Request) -> web.Response:
+        return web.Response(body=await asyncio.to_thread(_asyncapi), content_type=JSON)
+
     app.router.add_route("GET", "/openapi.json", openapi)
+    app.router.add_route("GET", "/asyncapi.json", asyncapi)
     return app
+
+
+def _asyncapi() -> bytes:
+    from relay.web.api.schemas.asyncapi import asyncapi_text  # noqa: PLC0415  all models of Linq's SDK: seconds
+
+    return asyncapi_text().encode()
 
 
 class _Api:
