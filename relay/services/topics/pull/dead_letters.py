@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from relay.core.access.scopes import Scope
-from relay.core.errors import Conflict, NotFound
+from relay.core.errors import ConfigError, Conflict, Hint, NotFound
 from relay.core.event_filter import EventFilter
-from relay.services.access import check_topic, sees_pull_group, unknown_group
+from relay.services.access import check_topic, sees_pull_group, topics_of, unknown_group
 from relay.services.page import DEFAULT_LIMIT, Page, bound_at, check_limit, page_of, place_of
 from relay.services.topics.history.view import shown_body
 from relay.store import keys
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from relay.services.topics.history.view import Body
     from relay.store.driver.merged_streams import Entry
     from relay.store.keys import GroupName
-    from relay.store.topics.pull.dead_letters import GroupLetter
+from relay.store.topics.pull.dead_letters import GroupLetter
 
 _BATCH = 100  # dead letters in one step
 _ANY = EventFilter()
@@ -60,11 +60,15 @@ class LetterInFull:
 
 
 async def numbers(context: Context, principal: Principal) -> dict[GroupName, int]:
-    """Return the number of dead letters of each group that has some."""
+    """Return the number of dead letters of each group that has some; operators see them also without valid rules."""
     principal.require(Scope.READ)
-    fed = await topic_names(context.redis, ())  # a topic with dead letters had events; relay.toml is not needed
-    topics = {name for name in fed if principal.sees_topic(name)}
-    found = await groups_with_letters(context.redis, sorted(topics))
+    try:
+        topics = await topics_of(context, principal)
+    except ConfigError:
+        if not principal.is_operator:
+            raise
+        topics = await topic_names(context.redis, ())
+    found = await groups_with_letters(context.redis, topics)
     return {
         name: number
         for name, number in found.items()
@@ -235,6 +239,9 @@ def _checked(ids: Iterable[str]) -> list[str]:
 
 def _no_group(name: GroupName) -> Conflict:
     return Conflict(
-        f"{name} was deleted or lost, so there is nothing to give events back to; it is made by its next reader. Until "
-        f"then: relay dead show --group {name} --json exports its dead letters, relay dead drop deletes them"
+        f"{name} was deleted or lost, so there is nothing to give events back to until a reader makes it again; its "
+        "dead letters can be shown and dropped",
+        hint=Hint(
+            f"relay dead show --group {name} --json", f"GET /topics/{name.topic}/groups/{name.group}/dead-letters"
+        ),
     )
