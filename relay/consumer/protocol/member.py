@@ -54,7 +54,8 @@ class Member:
 
     def stop(self) -> None:
         """Give out no more events."""
-        self.group.caller.is_stopping = self.reading.is_stopped = True
+        self.group.caller.is_stopping = True
+        self.reading.stop()
 
     def join(self) -> Steps[None]:
         """Join the group; see `TopicGroup.join`."""
@@ -179,7 +180,7 @@ class Member:
 
     def _prepare(self) -> Steps[None]:
         yield from self.reading.flush()
-        if self.reading.buffer and time.monotonic() - self.reading.renewed_at > self._options.claim_after / 2:
+        if self.reading.must_renew:
             yield from self.reading.renew()
 
     def _return(self, by_count: dict[int, list[str]]) -> Steps[None]:
