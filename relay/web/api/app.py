@@ -115,7 +115,7 @@ class _Api:
 
     async def _once(self, operation: Operation, call: Call, inputs: dict[str, Any]) -> web.StreamResponse:
         """Do a request, or answer it as before if it is a repeat."""
-        claim = await claimed(self._context.redis, call.request, call.principal.token or call.principal.name)
+        claim = await claimed(self._context.redis, call.request, call.principal)
         if isinstance(claim, Answer):
             response = _response(claim)
             response.headers[REPLAYED] = "true"

@@ -51,6 +51,14 @@ async def test_batches_are_received_and_acknowledged_by_cursor(redis: Redis, api
     assert ([event["id"] for event in batch["events"]], batch["group"]) == (["c"], "restored")
 
 
+async def test_requests_that_wait_are_limited(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (await api.http.get(EVENTS, params={"wait": "20ms"})).status == 200
+    monkeypatch.setattr(streams, "MAX_POLLS_OF_TOKEN", 0)
+    refused = await api.http.get(EVENTS, params={"wait": "20ms"})
+    assert (refused.status, "0 requests that wait at a time" in await refused.text()) == (429, True)
+    assert (await api.http.get(EVENTS)).status == 200
+
+
 async def test_events_are_acknowledged_extended_and_released(redis: Redis, api: Api) -> None:
     await feed(redis, "a", "b", "c")
     batch = await (await api.http.get(EVENTS)).json()
