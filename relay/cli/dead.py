@@ -1,4 +1,4 @@
-"""`relay dead`: dead letters, the deliveries that failed for good."""
+"""`relay dead`: dead letters, the deliveries that failed for good, of subscriptions and of pull groups."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from relay.cli import dead_pages, group_letters
 from relay.cli.attempts import attempt_summary, print_attempts
 from relay.cli.command import command, commands
-from relay.cli.filters import AllOption, DryRunOption, SubscriptionOption, check_choice
+from relay.cli.filters import AllOption, DryRunOption, GroupOption, SubscriptionOption, check_choice, parsed_group
 from relay.cli.operator import WhyArgument, WhyOption, cli_principal
 from relay.cli.output import View, changed_or_would_be, print_fields, print_json, print_table, say
 from relay.cli.progress import progress
@@ -19,19 +20,24 @@ from relay.process.event_loop import run
 from relay.services.context import open_context
 from relay.services.deliveries import dead_letters
 from relay.services.deliveries.dead_letters import Choice, DeadLetterInFull, Progress
-from relay.services.page import MAX_LIMIT
 from relay.services.topics.history.view import shown_body
+from relay.services.topics.pull import dead_letters as of_groups
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from relay.cli.remote.access import Access
     from relay.config.settings import Settings
+    from relay.store.keys import GroupName
     from relay.store.lanes.dead_letters import DeadLetter
 
 app = commands(
-    "List, show, replay and drop dead letters: deliveries that failed for good.",
-    examples=("relay dead list --since 2h", "relay dead replay --subscription bot --all"),
+    "List, show, replay and drop dead letters: deliveries that failed for good, of subscriptions or of a pull group.",
+    examples=(
+        "relay dead list --since 2h",
+        "relay dead replay --subscription bot --all",
+        "relay dead list --group support/billing",
+    ),
 )
 FILTERS = ("event_id", "event_type", "line", "chat", "reason", "since", "until")
 _LABELS = {"accepted_at": "accepted", "died_at": "dead since", "tries": "attempts"}
@@ -44,6 +50,7 @@ _CHOICES = ("--id", "--type", "--line", "--chat", "--reason", "--since", "--unti
 def list_(
     *,
     subscription: SubscriptionOption = None,
+    group: GroupOption = None,
     which: EventFilter,
     limit: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="Show this many at most.")] = 50,
     cursor: Annotated[
@@ -52,14 +59,20 @@ def list_(
     via: Via,
     view: View,
 ) -> None:
-    """List dead letters, oldest first.
+    """List dead letters of subscriptions, oldest first, and the number of those of pull groups; or those of a group.
 
-    If there are more, the cursor of the next ones is told on standard error.
+    If there are more of subscriptions, the cursor of the next ones is told on standard error. Over the API, those of
+    subscriptions only.
     """
-    letters, rest = run(_list(via.remote(), subscription, which, cursor, limit))
+    access, name = via.remote(), _group(group, subscription)
+    if name is not None:
+        _need_redis(access)
+        group_letters.print_list(load_settings(), name, which, view)
+        return
+    letters, rest, numbers = run(dead_pages.read(access, subscription, which, cursor, limit))
     if view.json:
         print_json([_summary(letter) for letter in letters])
-        _tell_rest(rest)
+        dead_pages.tell_rest(rest)
         return
     columns = ("id", "subscription", "type", "line", "dead since", "attempts", "reason")
     rows = [
@@ -75,13 +88,19 @@ def list_(
         for letter in letters
     ]
     print_table(f"Dead letters: {len(rows)}{'' if rest is None else ', and more'}", columns, rows, view)
-    _tell_rest(rest)
+    dead_pages.tell_rest(rest)
+    if numbers:
+        of_each = [(str(name), number) for name, number in numbers.items()]
+        print_table("Dead letters of pull groups (relay dead list --group)", ("group", "dead"), of_each, view)
 
 
 @command(app, filters=FILTERS, examples=("relay dead show --id 01J8Z0QF7K", "relay dead show --reason 404 --utc"))
-def show(*, subscription: SubscriptionOption = None, which: EventFilter, view: View) -> None:
+def show(*, subscription: SubscriptionOption = None, group: GroupOption = None, which: EventFilter, view: View) -> None:
     """Show dead letters in full, with their attempts and bodies; exit code 1 if there are none."""
-    settings = load_settings()
+    settings, name = load_settings(), _group(group, subscription)
+    if name is not None:
+        group_letters.print_in_full(settings, name, which, view)
+        return
     found = run(_find(settings, subscription, which))
     if view.json:
         print_json(
@@ -111,6 +130,7 @@ def show(*, subscription: SubscriptionOption = None, which: EventFilter, view: V
 def replay(
     *,
     subscription: SubscriptionOption = None,
+    group: GroupOption = None,
     which: EventFilter,
     every: AllOption = False,
     dry_run: DryRunOption = False,
@@ -121,23 +141,27 @@ def replay(
     via: Via,
     view: View,
 ) -> None:
-    """Send dead letters back to their subscriptions, with all their attempts again.
+    """Send dead letters back to their subscriptions, with all their attempts again; or back to their pull group.
 
-    Exit code 1 if --id is given and no dead letter has it.
+    A pull group gets them next, as for the first time, and no other group gets them. That takes the topic: events that
+    it no longer keeps stay dead letters. Exit code 1 if --id is given and no dead letter has it.
     """
     check_choice(which, _CHOICES, every=every)
-    access = via.remote()
-    if access is None:
-        replayed = run(_replay(load_settings(), Choice(subscription, which), rate, why, dry_run=dry_run))
-    elif rate is not None:
-        raise typer.BadParameter("over the API, all are sent back at once; leave it out", param_hint="--rate")
-    elif not why:
-        raise typer.BadParameter("over the API, a replay needs its reason", param_hint="--why")
+    access, name = via.remote(), _group(group, subscription)
+    if name is not None:
+        _need_redis(access)
+        if rate is not None:
+            raise typer.BadParameter("a pull group has its own pace; leave --rate out", param_hint="--rate")
+        choice = of_groups.Choice(name, which)
+        found = group_letters.replay(load_settings(), choice, why, view, dry_run=dry_run)
+        _fail_without(found, which)
+        return
+    if access is not None:
+        replayed = run(dead_pages.replay(access, subscription, which, rate, why, every=every, dry_run=dry_run))
     else:
-        replayed = run(_replay_remotely(access, subscription, which, why, every=every, dry_run=dry_run))
+        replayed = run(_replay(load_settings(), Choice(subscription, which), rate, why, dry_run=dry_run))
     _print_counts(replayed, ("replay", "sent back"), view, dry_run=dry_run)
-    if which.event_ids and not replayed:
-        raise typer.Exit(1)
+    _fail_without(sum(replayed.values()), which)
 
 
 @command(
@@ -153,19 +177,41 @@ def drop(
     why: WhyArgument,
     *,
     subscription: SubscriptionOption = None,
+    group: GroupOption = None,
     which: EventFilter,
     every: AllOption = False,
     dry_run: DryRunOption = False,
     view: View,
 ) -> None:
-    """Delete dead letters; the ledger keeps their number.
+    """Delete dead letters of subscriptions or of a pull group; their number is kept.
 
     Exit code 1 if --id is given and no dead letter has it.
     """
     check_choice(which, _CHOICES, every=every)
+    name = _group(group, subscription)
+    if name is not None:
+        choice = of_groups.Choice(name, which)
+        _fail_without(group_letters.drop(load_settings(), choice, why, view, dry_run=dry_run), which)
+        return
     dropped = run(_drop(load_settings(), Choice(subscription, which), why, dry_run=dry_run))
     _print_counts(dropped, ("drop", "dropped"), view, dry_run=dry_run)
-    if which.event_ids and not dropped:
+    _fail_without(sum(dropped.values()), which)
+
+
+def _group(group: str | None, subscription: str | None) -> GroupName | None:
+    if group is not None and subscription is not None:
+        raise typer.BadParameter("give either --subscription or --group", param_hint="--group")
+    return None if group is None else parsed_group(group, "--group")
+
+
+def _need_redis(access: Access | None) -> None:
+    if access is not None:
+        message = "this needs REDIS_URL; over the API, use GET /topics/TOPIC/groups/GROUP/dead-letters"
+        raise typer.BadParameter(message, param_hint="--group")
+
+
+def _fail_without(found: int, which: EventFilter) -> None:
+    if which.event_ids and not found:
         raise typer.Exit(1)
 
 
@@ -177,30 +223,6 @@ def _print_in_full(settings: Settings, found: list[DeadLetterInFull], view: View
         if each.attempts:
             print_attempts("Its attempts, oldest first", each.attempts, view, of_one_delivery=True)
         say(str(shown_body(settings, each.letter.record.body)))
-
-
-def _tell_rest(cursor: str | None) -> None:
-    if cursor is not None:
-        typer.echo(f"There are more; go on with --cursor {cursor}", err=True)
-
-
-async def _list(
-    access: Access | None, subscription: str | None, which: EventFilter, cursor: str | None, limit: int
-) -> tuple[list[DeadLetter], str | None]:
-    """Return dead letters, and the cursor of those after."""
-    if access is not None:
-        from relay.cli.remote import calls  # noqa: PLC0415  with the HTTP client, when it is needed
-
-        return await calls.dead_letters(access, subscription, which, cursor, limit)
-    letters: list[DeadLetter] = []
-    async with open_context(load_settings()) as context:
-        while True:
-            size = min(limit - len(letters), MAX_LIMIT)
-            page = await dead_letters.search(context, cli_principal(), subscription, which, cursor, size)
-            letters += page.items
-            cursor = page.next
-            if cursor is None or len(letters) >= limit:
-                return letters, cursor
 
 
 async def _find(settings: Settings, subscription: str | None, which: EventFilter) -> list[DeadLetterInFull]:
@@ -222,14 +244,6 @@ async def _replay(settings: Settings, choice: Choice, rate: float | None, why: s
             return await dead_letters.replay(
                 context, cli_principal(), choice, why, rate=rate, dry_run=dry_run, progress=show
             )
-
-
-async def _replay_remotely(
-    access: Access, subscription: str | None, which: EventFilter, why: str, *, every: bool, dry_run: bool
-) -> dict[str, int]:
-    from relay.cli.remote import calls  # noqa: PLC0415  with the HTTP client, when it is needed
-
-    return await calls.replay_dead_letters(access, subscription, which, why, every=every, dry_run=dry_run)
 
 
 async def _drop(settings: Settings, choice: Choice, why: str, *, dry_run: bool) -> dict[str, int]:

@@ -71,7 +71,7 @@ TABLE: dict[str, Entry] = {
         "quarantine", REPAIR, "List, show, retry and drop webhooks that could not be parsed.", is_group=True
     ),
     "replay": Entry("replay", REPAIR, "Send a topic's history to a push subscription again.", is_group=True),
-    "rewind": Entry("rewind", REPAIR, "Move a consumer group back or forward in its topic."),
+    "groups": Entry("groups", REPAIR, "List, show, move and delete pull groups.", is_group=True),
     "init": Entry("init", SET_UP, "Write a commented relay.toml and a .env with new secrets."),
     "check": Entry("check", SET_UP, "Check relay.toml."),
     "explain": Entry("explain", SET_UP, "Show which topics and subscriptions an event reaches, and why."),
@@ -88,6 +88,7 @@ TABLE: dict[str, Entry] = {
     ),
     "secret": Entry("secret", SET_UP, "Generate secrets.", is_group=True),
     "docs": Entry("docs", "", "Write the reference pages of the documentation."),
+    "schemas": Entry("schemas", "", "Write the schemas of events, and the AsyncAPI document."),
 }
 
 

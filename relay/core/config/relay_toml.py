@@ -22,7 +22,7 @@ from relay.core.config.linq import LinqConfig
 from relay.core.config.mistakes import message_of
 from relay.core.config.teams import Team, TeamName
 from relay.core.config.toml_positions import TomlPositions
-from relay.core.config.topics import Topic, TopicIndex
+from relay.core.config.topics import DeadBounds, Topic, TopicIndex
 from relay.core.durations import format_duration, parse_duration
 from relay.core.errors import ConfigError, Problem
 from relay.core.event import Freshness
@@ -39,17 +39,6 @@ class AttemptBounds(Table):
     size: Size = 8 * 2**20
     """Approximate size of the log in Redis's memory, such as `"8MiB"`: half for some 28,000 attempts of 150 bytes, half
     for some 900 failure responses of 4 KiB.
-    """
-
-
-class DeadBounds(Table):
-    """The `dead` of a subscription: limits of its dead letters; beyond them the oldest are deleted and counted."""
-
-    keep: Duration = parse_duration("720h")
-    """Time for which a dead letter is kept, such as `"720h"` (30 days)."""
-    size: Size = 256 * 2**20
-    """Maximum size of the dead letters in Redis's memory, such as `"256MiB"`: some 150,000 events of 1 kB. The log
-    has an alarm at half of it (`dead_letters.filling`).
     """
 
 

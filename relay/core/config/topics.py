@@ -32,6 +32,17 @@ DEFAULT_SIZE = 2**30
 DEFAULT_HARD_SIZE = 4 * 2**30
 
 
+class DeadBounds(Table):
+    """The `dead` of a subscription or a topic: bounds of dead letters; the oldest beyond are deleted and counted."""
+
+    keep: Duration = parse_duration("720h")
+    """Time for which a dead letter is kept, such as `"720h"` (30 days)."""
+    size: Size = 256 * 2**20
+    """Maximum size of the dead letters in Redis's memory, such as `"256MiB"`: some 150,000 events of 1 kB. The log
+    has an alarm at half of it (`dead_letters.filling`).
+    """
+
+
 class Topic(Table):
     """A `[[topics]]` table: a named stream of the events that match its rule.
 
@@ -71,6 +82,10 @@ class Topic(Table):
     hard_size: Size = DEFAULT_HARD_SIZE
     """Size in Redis's memory, such as `"4GiB"`, above which the oldest events are removed even if they are still
     needed; the ledger counts these as lost. At least `size`.
+    """
+    dead: DeadBounds = DeadBounds()
+    """Limits of the dead letters of each pull group, such as `{ keep = "720h", size = "256MiB" }`; beyond them the
+    oldest are deleted and counted.
     """
 
     @model_validator(mode="after")

@@ -69,6 +69,14 @@ async def find_team(context: Context, config: RelayConfig, name: str) -> Team | 
     return None if stored is None else stored.team
 
 
+async def begin_of_team(context: Context, name: str) -> int:
+    """Return the time before which nothing of that name is the team's, Unix ms: it was another's; 0 without one."""
+    if name in (await context.config()).teams_by_name:
+        return 0
+    stored = await stored_teams(context.redis).get(name)
+    return 0 if stored is None else stored.created_ms
+
+
 async def list_teams(context: Context, principal: Principal) -> list[TeamState]:
     """Return the teams that the principal sees, by name.
 
@@ -101,12 +109,12 @@ async def get_team(context: Context, principal: Principal, name: str) -> TeamSta
 async def create_team(
     context: Context, principal: Principal, name: str, topics: Sequence[str], contact: str = "", why: str = ""
 ) -> TeamState:
-    """Create a team.
+    """Create a team. A former team of its name leaves it nothing: its tokens are deleted.
 
     Raises:
         Forbidden: the principal is not an operator with the scope `admin`.
         Invalid: the name, a topic or the contact is wrong; names all of them.
-        Conflict: the name is taken.
+        Conflict: the name is taken, or subscriptions of a former team have it.
     """
     principal.require_operator(Scope.ADMIN)
     config = await context.config()
@@ -115,17 +123,26 @@ async def create_team(
         raise _of_the_file(context, name, "made")
     if await stored_teams(context.redis).get(name):
         raise Conflict(f'there is a team "{name}" already; change it, or choose another name')
+    stored = (await context.rules.view()).stored.values()
+    if left := [each.name for each in stored if each.table.get("team") == name]:
+        raise Conflict(
+            f'a former team "{name}" still has the subscriptions {", ".join(sorted(left))}; delete them and drop their '
+            "events, or choose another name"
+        )
     await context.record(principal, "teams create", name, why=why)
-    stored = StoredTeam(
+    for token in (await tokens(context.redis).all()).values():
+        if token.team == name:
+            await tokens(context.redis).delete(token.id, context.redis.key.tokens_used)
+    made = StoredTeam(
         name=team.name,
         topics=team.topics,
         contact=team.contact,
         created_ms=context.now_ms,
         created_by=principal.name,
     )
-    if not await stored_teams(context.redis).add(name, stored):
+    if not await stored_teams(context.redis).add(name, made):
         raise Conflict(f'there is a team "{name}" already; change it, or choose another name')
-    return await _state_now(context, config, stored)
+    return await _state_now(context, config, made)
 
 
 async def change_team(  # noqa: PLR0913  what can be changed

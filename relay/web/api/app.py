@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from functools import partial
@@ -16,7 +17,7 @@ from relay.web.api.authentication import Authentication
 from relay.web.api.idempotency import REPLAYED, Answer, Claim, claimed
 from relay.web.api.inputs import read_inputs
 from relay.web.api.openapi import REQUEST_ID, document_text
-from relay.web.api.operation import JSON, JSON_LINES, Call, Versions, shows_version
+from relay.web.api.operation import EVENT_STREAM, JSON, JSON_LINES, Call, Versions, shows_version
 from relay.web.api.operations import OPERATIONS
 from relay.web.api.problems import MAX_BODY, ApiProblem, FieldError, http_problem, problem_of, respond
 from relay.web.api.rates import Rates
@@ -65,8 +66,18 @@ def app_of(
     async def openapi(_: web.Request) -> web.Response:
         return web.Response(body=document_text(tuple(operations)).encode(), content_type=JSON)
 
+    async def asyncapi(_: web.Request) -> web.Response:
+        return web.Response(body=await asyncio.to_thread(_asyncapi), content_type=JSON)
+
     app.router.add_route("GET", "/openapi.json", openapi)
+    app.router.add_route("GET", "/asyncapi.json", asyncapi)
     return app
+
+
+def _asyncapi() -> bytes:
+    from relay.web.api.schemas.asyncapi import asyncapi_text  # noqa: PLC0415  all models of Linq's SDK: seconds
+
+    return asyncapi_text().encode()
 
 
 class _Api:
@@ -197,5 +208,7 @@ async def _problems(request: web.Request, handler: Handler) -> web.StreamRespons
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Add what every response has (a signal)."""
     response.headers[REQUEST_ID] = request.get(_id_key, "")
+    if response.content_type == EVENT_STREAM:
+        response.headers[hdrs.CACHE_CONTROL] = "no-store"  # aiohttp-sse has no-cache, which lets a proxy keep it
     response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
     response.headers.setdefault("X-Content-Type-Options", "nosniff")

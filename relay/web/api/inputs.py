@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from relay.web.api.operation import Operation
 
 _NO_JSON = "json_invalid"
+_MAX_ERRORS = 50  # a body of 256 KiB has room for 30,000 fields that there are not
 
 
 async def read_inputs(operation: Operation, request: web.Request) -> dict[str, BaseModel]:
@@ -40,7 +41,9 @@ async def read_inputs(operation: Operation, request: web.Request) -> dict[str, B
         except ValidationError as error:
             errors += _refused(name, model, error)
     if errors:
-        raise ApiProblem(422, "; ".join(f"{error.field}: {error.message}" for error in errors), *errors)
+        told = "; ".join(f"{error.field}: {error.message}" for error in errors[:_MAX_ERRORS])
+        more = f"; and {len(errors) - _MAX_ERRORS} more" if len(errors) > _MAX_ERRORS else ""
+        raise ApiProblem(422, told + more, *errors[:_MAX_ERRORS])
     return found
 
 

@@ -10,7 +10,8 @@ from relay.core.access.principal import Principal
 from relay.core.access.scopes import Scope
 from relay.core.errors import Forbidden, Invalid, NotFound, TooMany
 from relay.services.topics.pull.receive import Request, batches, receive
-from relay.services.topics.pull.settle import GroupName, acknowledge, acknowledge_up_to, extend, receipt_of, release
+from relay.services.topics.pull.settle import acknowledge, acknowledge_up_to, extend, receipt_of, release
+from relay.store.keys import GroupName
 from relay.store.topics.pull.group import MAX_PENDING, consumer_of
 from tests.services.pull.reading import CRM, OPERATOR, STREAM, feed, ids, receipts
 from tests.support import eventually

@@ -299,6 +299,13 @@ async def test_query_is_checked_by_name(query: str, field: str, message: str, re
         (b'["name"]', 422, ["body"], "object"),
         (b'{"name": ', 400, [], "is not JSON: EOF"),
         (b"", 400, [], "is empty; send JSON"),
+        (b'{"why":' * 20_000, 400, [], "recursion limit"),
+        (
+            b"{%s}" % b",".join(b'"no%d":1' % number for number in range(9000)),
+            422,
+            ["name", *(f"no{number}" for number in range(49))],
+            "; and 8951 more",
+        ),
         (b'{"name": "' + b"x" * MAX_BODY + b'"}', 413, [], "at most 256 KiB"),
     ],
 )

@@ -1,4 +1,4 @@
-"""`relay rewind`: a consumer group moves back or forward in its topic (a seek)."""
+"""`relay groups seek`: a pull group moves back or forward in its topic."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relay.cli.command import command, commands
-from relay.cli.filters import parsed_past_time
+from relay.cli.filters import GroupArgument, parsed_group, parsed_past_time
 from relay.cli.operator import WhyOption, cli_principal
 from relay.cli.output import View, counted, print_json, print_table, say
 from relay.config.load import load_settings
@@ -22,26 +21,22 @@ from relay.store.topics.history import BEGINNING, ms_of
 
 if TYPE_CHECKING:
     from relay.config.settings import Settings
+    from relay.store.keys import GroupName
 
-app = commands()
-
-
-@command(
-    app,
-    examples=(
-        "relay rewind --topic support --group billing --to 2h --dry-run",
-        "relay rewind --topic support --group billing --to end --yes",
-    ),
+EXAMPLES = (
+    "relay groups seek support/billing --to 2h --dry-run",
+    "relay groups seek support/billing --to end --yes",
 )
-def rewind(
+
+
+def seek(
+    group: GroupArgument,
     *,
-    topic: Annotated[str, typer.Option(metavar="NAME", help="The topic that the group reads.")],
-    group: Annotated[str, typer.Option(metavar="NAME", help="The consumer group; relay topics shows them.")],
     to: Annotated[
         str,
         typer.Option(
             metavar="POSITION",
-            help="Where the group continues: 2h or 7d (ago), a time, an entry id, start or end.",
+            help="Where the group continues: 2h or 7d (ago), a time, an entry id, 0 or start, $ or end.",
         ),
     ],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
@@ -49,10 +44,13 @@ def rewind(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the effect; change nothing.")] = False,
     view: View,
 ) -> None:
-    """Move a consumer group back or forward in its topic, after showing the effect."""
-    target = _target(to)
+    """Move a pull group back or forward in its topic, after showing the effect.
+
+    Events that its members have and did not acknowledge are delivered again if they are after the new position.
+    """
+    target, name = _target(to), parsed_group(group)
     settings = load_settings()
-    plan = run(_plan(settings, topic, group, target))
+    plan = run(_plan(settings, name, target))
     if not view.json:
         _print_plan(plan, view)
     moves = not dry_run and not plan.move.is_noop
@@ -66,13 +64,13 @@ def rewind(
         oldest = {"history_since": plan.extent.oldest_ms, "is_complete": plan.is_complete}
         print_json({**asdict(plan.move), "is_back": plan.move.is_back, **oldest, "dry_run": dry_run, "moved": moves})
     elif moves:
-        say(f"{group} is moved.")
+        say(f"{name} is moved.")
 
 
 def _target(text: str) -> Target:
-    if text == "start":
+    if text in {"0", "start"}:
         return Target.start()
-    if text == "end":
+    if text in {"$", "end"}:
         return Target.end()
     if is_entry_id(text):
         return Target.at_entry(text)
@@ -81,9 +79,9 @@ def _target(text: str) -> Target:
     return Target.at(ms)
 
 
-async def _plan(settings: Settings, topic: str, group: str, target: Target) -> SeekPlan:
+async def _plan(settings: Settings, name: GroupName, target: Target) -> SeekPlan:
     async with open_context(settings) as context:
-        return await groups.plan(context, cli_principal(), topic, group, target)
+        return await groups.plan(context, cli_principal(), *name, target)
 
 
 def _print_plan(plan: SeekPlan, view: View) -> None:

@@ -5,20 +5,22 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
+from functools import cache
 from itertools import pairwise
 
 from pydantic import BaseModel
 
 
+@cache
 def attribute_docstrings(model: type[BaseModel]) -> dict[str, str]:
     """Return the docstring of each attribute, inherited ones included.
 
-    The source is parsed here, and not by pydantic (`use_attribute_docstrings`), since only the reference pages need it:
+    The source is parsed here, and not by pydantic (`use_attribute_docstrings`), since only documents need it:
     parsing would cost every process some milliseconds at its start.
     """
     texts: dict[str, str] = {}
     for base in reversed(model.__mro__):
-        if not issubclass(base, BaseModel) or base is BaseModel:
+        if not issubclass(base, BaseModel) or not base.model_fields:
             continue
         tree = ast.parse(textwrap.dedent(inspect.getsource(base)))
         body = [statement for definition in tree.body for statement in getattr(definition, "body", [])]
