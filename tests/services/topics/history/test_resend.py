@@ -15,7 +15,7 @@ from relay.services.topics.history.view import Place
 from relay.store import audit
 from relay.store.ledger.ledger import Ledger
 from tests.building import TWO_TOPICS
-from tests.services.history.conftest import OPERATOR, TEAM, put
+from tests.services.topics.history.conftest import OPERATOR, TEAM, put
 from tests.support import KEYS, eventually
 from tests.workers.conftest import open_sink, rules_for
 from tests.workers.delivering import delivering, ledger_of, now_ms

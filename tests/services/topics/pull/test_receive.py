@@ -13,7 +13,7 @@ from relay.services.topics.pull.receive import Request, batches, receive
 from relay.services.topics.pull.settle import acknowledge, acknowledge_up_to, extend, receipt_of, release
 from relay.store.keys import GroupName
 from relay.store.topics.pull.group import MAX_PENDING, consumer_of
-from tests.services.pull.reading import CRM, OPERATOR, STREAM, feed, ids, receipts
+from tests.services.topics.pull.reading import CRM, OPERATOR, STREAM, feed, ids, receipts
 from tests.support import eventually
 
 if TYPE_CHECKING:
