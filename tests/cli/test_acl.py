@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         ("--viewer --user grafana", "ACL SETUSER grafana on >PASSWORD resetkeys %R~acme:* resetchannels -@all +ping "),
         (
             "--topic support --group billing",
-            "ACL SETUSER acme-billing on >PASSWORD resetkeys ~acme:topic:support %R~acme:topics resetchannels -@all ",
+            "ACL SETUSER acme-billing on >PASSWORD resetkeys ~acme:topic:support ~acme:topic:support:places ",
         ),
         ("--viewer --form rule", "resetkeys %R~acme:* resetchannels -@all "),
     ],

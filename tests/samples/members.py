@@ -93,6 +93,8 @@ class Stage:
     server: RedisServer
     redis: Redis
     language: Language
+    release: Path
+    """Handlers of events in the chat `hold` return when this file exists."""
     members: list[Member] = field(default_factory=list)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -106,10 +108,11 @@ class Stage:
     async def start(self, member: str, claim_after: float = 60, **environment: str) -> Member:
         """Start a member."""
         given = {"TOPIC": TOPIC, "GROUP": GROUP, "MEMBER": member, "CLAIM_AFTER": str(claim_after)}
+        given |= {"REDIS_URL": self.server.url, "RELEASE": str(self.release)}
         process = await asyncio.create_subprocess_exec(
             *self.language.run,
             cwd=self.language.built(),
-            env={**os.environ, "REDIS_URL": self.server.url, **given, **environment},
+            env={**os.environ, **given, **environment},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -155,7 +158,7 @@ async def open_stage(directory: Path, language: Language) -> AsyncIterator[Stage
     await server.start()
     try:
         async with server.client() as redis, ConfigFile(rules_file) as rules, routing(redis, rules):
-            stage = Stage(server, redis, language)
+            stage = Stage(server, redis, language, directory / "release")
             await eventually(lambda: redis.exists(KEYS.topics))
             try:
                 yield stage

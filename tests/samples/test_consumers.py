@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,7 @@ async def test_member_takes_all_in_order_and_leaves(stage: Stage) -> None:
 
 
 async def test_killed_member_loses_nothing(stage: Stage) -> None:
-    events = await stage.feed("chat", "slow:1500", *["chat"] * 6)
+    events = await stage.feed("chat", "hold", *["chat"] * 6)
     first = await stage.start("a")
     await eventually(lambda: len(first.begun) == 2)
     first.signal(signal.SIGKILL)
@@ -72,37 +73,42 @@ async def test_killed_member_loses_nothing(stage: Stage) -> None:
     await eventually(lambda: len(second.begun) == 1)
     second.signal(signal.SIGKILL)
     await second.ended()
+    stage.release.touch()
     third = await stage.start("b", claim_after=0.5)  # under another: after claim_after
     await eventually(lambda: len(third.done) == 7)
     assert first.ids == events[:2]
     assert second.ids == events[1:2]
     assert [event for event in third.ids if event != events[1]] == events[2:]
     assert deliveries_of(third) == {events[1]: 3} | dict.fromkeys(events[2:], 2)  # not delivered again with it
-    assert await stage.is_idle()
+    await eventually(stage.is_idle)
 
 
 async def test_stopped_member_hands_back_at_once(stage: Stage) -> None:
-    events = await stage.feed("slow:3000", *["chat"] * 6)
+    events = await stage.feed("hold", *["chat"] * 6)
     first = await stage.start("a")
     await eventually(lambda: first.begun)
     second = await stage.start("b")
     await eventually(stage.is_waiting)
     first.signal(signal.SIGTERM)
-    await eventually(lambda: len(second.done) == 6, timeout=1.5)
+    await eventually(lambda: len(second.done) == 6)
     assert not first.done  # it is still at work
+    stage.release.touch()
     assert await first.ended() == 0
     assert second.ids == events[1:]
     assert set(deliveries_of(second).values()) == {1}  # what was not begun does not count
     assert first.ids == first.done == events[:1]
-    assert await stage.is_idle()
+    await eventually(stage.is_idle)
     assert "a" not in await stage.consumers()
 
 
 async def test_slow_handler_keeps_its_events(stage: Stage) -> None:
-    events = await stage.feed("slow:2500", "chat")
-    first = await stage.start("a", claim_after=0.6)
+    events = await stage.feed("hold", "chat")
+    first = await stage.start("a", claim_after=1.5)
     await eventually(lambda: first.begun)
-    second = await stage.start("b", claim_after=0.6)
+    second = await stage.start("b", claim_after=1.5)
+    await eventually(stage.is_waiting)
+    await eventually(lambda: time.monotonic() > first.begun[0].at + 3)
+    stage.release.touch()
     await eventually(lambda: len(first.done) == 2)
     assert first.ids == events
     assert second.ids == []
@@ -118,7 +124,24 @@ async def test_event_trimmed_while_pending_is_told(stage: Stage) -> None:
     await eventually(lambda: len(member.done) == 3)
     assert member.ids == events[1:]
     await eventually(lambda: f"{oldest.decode()} was trimmed" in member.said)
-    assert await stage.is_idle()
+    await eventually(stage.is_idle)
+
+
+async def test_events_trimmed_before_they_were_read_are_told(stage: Stage) -> None:
+    await stage.feed(*["chat"] * 2)
+    member = await stage.start("a")
+    await eventually(lambda: len(member.done) == 2)
+    member.signal(signal.SIGTERM)
+    await member.ended()
+    events = await stage.feed(*["chat"] * 5)
+    await stage.redis.xtrim(STREAM, maxlen=2, approximate=False)
+    member = await stage.start("a")
+    await eventually(lambda: len(member.done) == 2)
+    assert member.ids == events[3:]
+    await eventually(lambda: "3 events were trimmed before they were read" in member.said)
+    await stage.feed("chat")
+    await eventually(lambda: len(member.done) == 3)
+    assert member.said.count("were trimmed before") == 1
 
 
 async def test_lost_group_is_made_again_at_its_place(stage: Stage) -> None:
@@ -137,10 +160,11 @@ async def test_lost_group_is_made_again_at_its_place(stage: Stage) -> None:
 
 
 async def test_restart_of_redis_is_waited_out(stage: Stage) -> None:
-    events = await stage.feed("chat", "slow:1500", "chat", "chat")
+    events = await stage.feed("chat", "hold", "chat", "chat")
     member = await stage.start("a")
     await eventually(lambda: len(member.begun) == 2)
     await stage.server.kill()
+    stage.release.touch()
     await eventually(lambda: len(member.done) == 2)
     await stage.server.start()
     events += await stage.feed("chat")

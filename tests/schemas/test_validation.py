@@ -19,6 +19,7 @@ from relay.web.api.resources.pull import PulledEvent
 from relay.web.api.resources.topic_event import event_of
 from relay.web.api.schemas.fields import _texts
 from tests.building import SECRET
+from tests.docs.pages import page
 from tests.schemas.samples import Sample, samples
 from tests.schemas.tools import SCHEMAS
 from tests.workers.transport.test_sender import subscription
@@ -72,6 +73,22 @@ def test_every_body_is_valid_and_no_version_passes_for_another() -> None:
 def test_payload_with_another_form_is_not_valid(version: str, event_type: str, change: dict[str, Any]) -> None:
     sample = next(each for each in ALL if (each.version, each.type) == (version, event_type))
     assert problems(sample.path, sample.body | {"data": sample.body["data"] | change})
+
+
+def test_check_of_the_page_logs_what_is_not_valid(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(SCHEMAS.parents[1])
+    [code] = page("schemas.md").blocks("python")
+    names: dict[str, Any] = {}
+    exec(compile(code, "schemas.md", "exec", dont_inherit=True), names)  # noqa: S102  our own page
+    for sample in ALL:
+        names["note_changes"](*sample[:2], json.dumps(sample.body))
+    assert caplog.messages == []
+    names["note_changes"](NEW, "message.read", b'{"data": {}}')
+    names["note_changes"](NEW, "message.unread", b"{}")
+    assert f"{NEW} message.read: 'chat' is a required property" in caplog.messages
+    assert caplog.messages[-1] == f"{NEW} message.unread: a type or a version without a schema"
 
 
 def test_new_fields_of_linq_are_valid() -> None:

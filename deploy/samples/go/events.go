@@ -12,16 +12,21 @@ import (
 func (g *group) readNew(count int64, block time.Duration) ([]redis.XMessage, error) {
 	args := redis.XReadGroupArgs{Group: g.name, Consumer: g.member, Count: count, Block: block}
 	args.Streams = []string{g.stream, ">"}
-	streams, err := g.XReadGroup(always, &args).Result()
-	if err == redis.Nil {
-		return nil, nil
-	} else if err != nil {
+	pipe := g.Pipeline()
+	stream, groups := pipe.XInfoStream(always, g.stream), pipe.XInfoGroups(always, g.stream)
+	read := pipe.XReadGroup(always, &args)
+	if _, err := pipe.Exec(always); err != nil && err != redis.Nil {
 		return nil, err
 	}
-	for _, event := range streams[0].Messages {
+	g.tellMissed(stream.Val(), groups.Val())
+	if len(read.Val()) == 0 {
+		return nil, nil
+	}
+	events := read.Val()[0].Messages
+	for _, event := range events {
 		g.unbegun = append(g.unbegun, event.ID)
 	}
-	return streams[0].Messages, nil
+	return events, nil
 }
 
 // takeOver takes the oldest event that was handed back, or that a member has had for longer than claimAfter.

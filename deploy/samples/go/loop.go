@@ -26,6 +26,7 @@ type group struct {
 	unbegun       []string // ids of the events that were read, and wait
 	current       string   // id of the event that is being handled
 	savedAt       time.Time
+	told          int64 // events that were trimmed when tellMissed last said so
 }
 
 func (g *group) consume(start string) error {

@@ -1,10 +1,13 @@
 // The part of a member of a consumer group that is spoken with Redis; there is nothing to change here.
+import { watcher } from "./missed.mjs";
+
 const RETURNED = "relay:returned"; // has what members handed back, which counts as idle for ten years
 const IDLE = 10 * 365 * 24 * 3600 * 1000;
 
 export function groupOf(redis, topic, name, member, claimAfter) {
   const stream = `relay:topic:${topic}`;
   const [places, dead] = [`${stream}:places`, `relay:dead:${topic}:${name}`];
+  const watched = watcher(redis, stream, name);
   const pending = (count, options) => redis.xPendingRange(stream, name, "-", "+", count, options);
   const lost = (id) => console.error(`${id} was trimmed before it was handled`);
   const group = { unbegun: new Set(), current: null }; // ids of this member's events
@@ -22,8 +25,8 @@ export function groupOf(redis, topic, name, member, claimAfter) {
   };
 
   group.readNew = async (COUNT, BLOCK) => {
-    const reply = await redis.xReadGroup(name, member, { key: stream, id: ">" }, { COUNT, BLOCK });
-    const events = reply?.[0].messages ?? [];
+    const read = () => redis.xReadGroup(name, member, { key: stream, id: ">" }, { COUNT, BLOCK });
+    const events = (await watched(read))?.[0].messages ?? [];
     events.forEach(({ id }) => group.unbegun.add(id));
     return events;
   };

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"syscall"
 	"time"
 
@@ -19,11 +18,11 @@ func init() {
 		if err := printEvent(event, deliveries); err != nil {
 			return err
 		}
-		what, duration, _ := strings.Cut(event.Values["chat"].(string), ":")
-		switch what {
-		case "slow":
-			pause, _ := time.ParseDuration(duration + "ms")
-			time.Sleep(pause)
+		switch event.Values["chat"] {
+		case "hold":
+			for _, err := os.Stat(os.Getenv("RELEASE")); err != nil; _, err = os.Stat(os.Getenv("RELEASE")) {
+				time.Sleep(20 * time.Millisecond)
+			}
 		case "crash":
 			syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			select {}

@@ -5,7 +5,6 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from structlog.testing import capture_logs
 
 from relay.consumer import StoreError, UnknownTopic, consume
 from relay.store.topics.registry import register_topics
@@ -101,9 +100,7 @@ async def test_events_of_a_working_member_are_not_claimed(redis: Redis, redis_ur
         await anext(slow)
         for _ in range(3):
             await asyncio.sleep(0.15)
-            rows = await redis.xautoclaim(STREAM, "g", "thief", min_idle_time=300, justid=True)
-            await anext(slow) if slow._read else None
-        assert b"c" not in rows
+            assert await redis.xautoclaim(STREAM, "g", "thief", min_idle_time=300, justid=True) == []
 
 
 async def test_trimmed_entry_is_skipped(redis: Redis, redis_url: str) -> None:
@@ -222,19 +219,21 @@ class TestTopic:
 
     @pytest.fixture(autouse=True)
     def grace(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("relay.consumer._TOPIC_GRACE", 0.1)
+        monkeypatch.setattr("relay.consumer.protocol.group.TOPIC_GRACE", 0.1)
 
     async def join(self, url: str, topic: str) -> str:
         """Return the next event's id."""
         async with asyncio.timeout(10), consume(url, topic=topic, group="g") as events:
             return (await anext(events)).id
 
-    async def test_unknown_topic_is_an_error_with_the_nearest(self, redis: Redis, redis_url: str) -> None:
+    async def test_unknown_topic_is_an_error_with_the_nearest(
+        self, redis: Redis, redis_url: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
         await register_topics(redis, ["support", "billing"])
         message = 'no topic "suport" (known: billing, support); did you mean "support"?'
-        with capture_logs() as logs, pytest.raises(UnknownTopic, match=re.escape(message)):
+        with pytest.raises(UnknownTopic, match=re.escape(message)):
             await self.join(redis_url, "suport")
-        assert [line["error"] for line in logs if line["event"] == "consumer.topic_unknown"] == [message]
+        assert message in caplog.text
         assert not await redis.exists("relay:topic:suport")
 
     async def test_topic_that_appears_meanwhile_is_read(self, redis: Redis, redis_url: str) -> None:

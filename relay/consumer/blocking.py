@@ -1,0 +1,200 @@
+"""The blocking consumer: the same as the async one, for `with` and `for`."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from typing import TYPE_CHECKING, TypeVar
+
+from .clients.blocking import Connected
+from .errors import UNAVAILABLE, ConsumerError
+from .names import CLAIM_AFTER, DEFAULT_PREFIX, MAX_DELIVERIES, MAX_PREFETCH
+from .options import EXPLICIT, NEXT, Options, checked
+from .protocol.member import Member
+from .threads import ThreadRun
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from typing_extensions import Self
+
+    from .clients.blocking import Client
+    from .event import Event
+    from .protocol.steps import Steps
+
+Answer = TypeVar("Answer")
+
+_log = logging.getLogger(__package__)
+
+
+def consume_sync(  # noqa: PLR0913  all but the first are keyword-only
+    redis: str | Client,
+    *,
+    topic: str,
+    group: str,
+    member: str | None = None,
+    start: str = "0",
+    claim_after: float = CLAIM_AFTER,
+    max_deliveries: int = MAX_DELIVERIES,
+    acknowledge: str = NEXT,
+    prefetch: int = MAX_PREFETCH,
+    on_lost: Callable[[str, int], object] | None = None,
+    key_prefix: str = DEFAULT_PREFIX,
+) -> SyncConsumer:
+    """Return a consumer of `topic` in `group`; use it with `with`. The arguments and errors are those of `consume`.
+
+    `redis` is a URL, or a client of `redis` that the caller made, and that threads may share: it is not closed.
+    """
+    options = Options(
+        topic, group, member or "", start, claim_after, key_prefix, acknowledge, max_deliveries, prefetch, on_lost
+    )
+    return SyncConsumer(redis, checked(options))
+
+
+class SyncConsumer:
+    """An iterator over the events of a group."""
+
+    def __init__(self, redis: str | Client, options: Options) -> None:
+        """Use `consume_sync`."""
+        self._connected = Connected(redis)
+        self._options = options
+        self._is_settling = options.acknowledge != EXPLICIT
+        self._member = Member(options, self._connected.block)
+        self._current: Sequence[Event] = ()
+        self._filling, self._claiming, self._left = threading.Lock(), threading.Lock(), threading.Event()
+        self._heartbeat: threading.Thread | None = None
+
+    @property
+    def member(self) -> str:
+        """Name of this member."""
+        return self._options.member
+
+    @property
+    def missed(self) -> int:
+        """Events that were trimmed before the group read them, as far as this member has seen."""
+        return self._member.group.missed
+
+    @property
+    def trimmed(self) -> int:
+        """Events that were trimmed while they were pending."""
+        return self._member.reading.trimmed
+
+    @property
+    def dead(self) -> int:
+        """Events that this member made dead letters."""
+        return self._member.dead
+
+    def __enter__(self) -> Self:
+        """Join the group.
+
+        Raises:
+            UnknownTopic: the relay has no such topic, even after ten seconds.
+            ConsumerError: the topic's key is not a stream, or Redis refuses the credentials or a command.
+        """
+        try:
+            self._connected.run(self._member.join())
+        except BaseException:
+            self._connected.close()
+            raise
+        self._heartbeat = threading.Thread(target=self._beat, name="linq-relay-consumer-heartbeat", daemon=True)
+        self._heartbeat.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """Acknowledge the current event if its handler did not raise, hand all others back, and leave the group."""
+        failed, self._current = self._current, ()
+        if error is None:
+            self._settle(failed)
+        self._member.stop()
+        self._left.set()
+        if self._heartbeat is not None:
+            self._heartbeat.join()
+        raised = error if isinstance(error, Exception) else None
+        try:
+            self._connected.run(self._member.leave(failed, raised))
+        except (*UNAVAILABLE, ConsumerError) as reason:
+            _log.info("%s could not hand back its events, which are taken over later: %r", self.member, reason)
+        finally:
+            self._connected.close()
+
+    def stop(self) -> None:
+        """End the iteration, or `run`, after the events that are being handled; for a signal handler."""
+        self._member.stop()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Event:
+        member = self._member
+        reading = member.reading
+        if self._current:
+            if self._is_settling and (entry := self._current[0].entry) in reading.held:
+                reading.done.append(entry)
+            self._current = ()
+        event = reading.take()
+        if event is None:
+            with self._filling:
+                event = self._connected.run(member.advance())
+            if event is None:
+                raise StopIteration
+        event.began = True
+        self._current = (event,)
+        return event
+
+    def batches(self, size: int = 100, wait: float = 1.0) -> Iterator[list[Event]]:
+        """Iterate over lists of up to `size` events, each at the latest `wait` seconds after its first event was there.
+
+        A batch is acknowledged when the next one is asked for. An event that was delivered before comes alone.
+        """
+        while True:
+            self._settle(self._current)
+            self._current = ()
+            with self._filling:
+                batch = self._connected.run(self._member.gather(size, wait))
+            if not batch:
+                return
+            for event in batch:
+                event.began = True
+            self._current = batch
+            yield batch
+
+    def run(self, handler: Callable[[Event], object], *, concurrency: int = 1, stop_timeout: float = 10.0) -> None:
+        """Call `handler` with each event until `stop` is called; acknowledge it when that returns.
+
+        Up to `concurrency` events are handled at a time, each in a thread, those of one chat one after the other. If
+        the handler raises, the event is handled again after a pause, while its chat waits; it is a dead letter after
+        `max_deliveries`. Handlers that are at work at the end have `stop_timeout` seconds; then their events are
+        handed back, although a thread cannot be ended.
+
+        Raises:
+            ConsumerError: Redis refuses a command.
+        """
+        ThreadRun(self._member, self._connected, self._claiming, handler, concurrency).until_stopped(stop_timeout)
+
+    def ack(self, *events: Event) -> None:
+        """Acknowledge events."""
+        self._connected.run(self._member.acknowledge(events))
+
+    def reject(self, event: Event, reason: str = "") -> bool:
+        """Make the event a dead letter of the group at once; return False if another member has it by now."""
+        return self._locked(self._member.reject(event, reason))
+
+    def release(self, *events: Event) -> None:
+        """Hand events back: the next member that asks gets them, perhaps this one."""
+        for event in events:
+            self._locked(self._member.release(event))
+
+    def _locked(self, steps: Steps[Answer]) -> Answer:
+        with self._claiming:  # a heartbeat must not claim what is being handed back
+            return self._connected.run(steps)
+
+    def _settle(self, events: Sequence[Event]) -> None:
+        if self._is_settling:
+            for event in events:
+                self._member.settle(event)
+
+    def _beat(self) -> None:
+        while not self._left.wait(self._member.reading.beat_every):
+            with contextlib.suppress(*UNAVAILABLE, ConsumerError):  # reading meets it too, and ends
+                self._locked(self._member.beat())

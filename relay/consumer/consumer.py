@@ -1,0 +1,219 @@
+"""The async consumer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .clients.asynchronous import Connected
+from .errors import UNAVAILABLE, ConsumerError
+from .names import CLAIM_AFTER, DEFAULT_PREFIX, MAX_DELIVERIES, MAX_PREFETCH
+from .options import EXPLICIT, NEXT, Options, checked
+from .protocol.member import Member
+from .tasks import Run
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+    from typing_extensions import Self
+
+    from .clients.asynchronous import Client
+    from .event import Event
+    from .protocol.steps import Steps
+
+Answer = TypeVar("Answer")
+
+LEAVE_TIMEOUT = 10.0
+"""Seconds after which a member that leaves waits for Redis no longer."""
+
+_log = logging.getLogger(__package__)
+
+
+def consume(  # noqa: PLR0913  all but the first are keyword-only
+    redis: str | Client,
+    *,
+    topic: str,
+    group: str,
+    member: str | None = None,
+    start: str = "0",
+    claim_after: float = CLAIM_AFTER,
+    max_deliveries: int = MAX_DELIVERIES,
+    acknowledge: str = NEXT,
+    prefetch: int = MAX_PREFETCH,
+    on_lost: Callable[[str, int], object] | None = None,
+    key_prefix: str = DEFAULT_PREFIX,
+) -> Consumer:
+    """Return a consumer of `topic` in `group`; use it with `async with`.
+
+    `redis` is the URL of the relay's Redis (`redis://`, `rediss://`, `unix://`, `redis+sentinel://`), or a client of
+    `redis.asyncio` that the caller made: it is not closed, and should have a `socket_timeout`.
+
+    `member` names this consumer within the group (default: host and process id). `start` is the position of a new
+    group: `0` is the oldest kept event, `$` the next one, or a stream id or Unix milliseconds. `claim_after` is the
+    time in seconds after which the events of a silent member are taken over. An event that was delivered
+    `max_deliveries` times (0: no limit) becomes a dead letter of the group. `acknowledge` is `next` (an event is
+    acknowledged when the next one is asked for) or `explicit` (`ack`, `reject`, `release`). `prefetch` bounds what is
+    read ahead. `on_lost` is called with `missed` or `trimmed` and a number when events were trimmed before
+    they were handled. `key_prefix` is the relay's RELAY_KEY_PREFIX, if it has one.
+
+    Raises:
+        ValueError: an option cannot be used, such as a name that is reserved for the relay (`push:...`, `relay:...`).
+        TypeError: `redis` is a blocking client.
+    """
+    options = Options(
+        topic, group, member or "", start, claim_after, key_prefix, acknowledge, max_deliveries, prefetch, on_lost
+    )
+    return Consumer(redis, checked(options))
+
+
+class Consumer:
+    """An async iterator over the events of a group."""
+
+    def __init__(self, redis: str | Client, options: Options) -> None:
+        """Use `consume`."""
+        self._connected = Connected(redis)
+        self._options = options
+        self._is_settling = options.acknowledge != EXPLICIT
+        self._member = Member(options, self._connected.block)
+        self._current: Sequence[Event] = ()
+        self._heartbeat: asyncio.Task[None] | None = None
+        self._filling: Any = None
+        self._claiming: Any = None
+
+    @property
+    def member(self) -> str:
+        """Name of this member."""
+        return self._options.member
+
+    @property
+    def missed(self) -> int:
+        """Events that were trimmed before the group read them, as far as this member has seen."""
+        return self._member.group.missed
+
+    @property
+    def trimmed(self) -> int:
+        """Events that were trimmed while they were pending."""
+        return self._member.reading.trimmed
+
+    @property
+    def dead(self) -> int:
+        """Events that this member made dead letters."""
+        return self._member.dead
+
+    async def __aenter__(self) -> Self:
+        """Join the group.
+
+        Raises:
+            UnknownTopic: the relay has no such topic, even after ten seconds.
+            ConsumerError: the topic's key is not a stream, or Redis refuses the credentials or a command.
+        """
+        self._filling, self._claiming = asyncio.Lock(), asyncio.Lock()  # of the running loop, for Python 3.9
+        try:
+            await self._connected.run(self._member.join())
+        except BaseException:
+            await self._connected.aclose()
+            raise
+        self._heartbeat = asyncio.create_task(self._beat())
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """Acknowledge the current event if its handler did not raise, hand all others back, and leave the group."""
+        failed, self._current = self._current, ()
+        if error is None:
+            self._settle(failed)
+        self._member.stop()
+        if self._heartbeat is not None:
+            self._heartbeat.cancel()
+            await asyncio.wait([self._heartbeat])
+        raised = error if isinstance(error, Exception) else None
+        try:
+            await asyncio.wait_for(self._connected.run(self._member.leave(failed, raised)), LEAVE_TIMEOUT)
+        except (*UNAVAILABLE, asyncio.TimeoutError, ConsumerError) as reason:
+            _log.info("%s could not hand back its events, which are taken over later: %r", self.member, reason)
+        finally:
+            await self._connected.aclose()
+
+    def stop(self) -> None:
+        """End the iteration, or `run`, after the events that are being handled; for a signal handler."""
+        self._member.stop()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        member = self._member
+        reading = member.reading
+        if self._current:
+            if self._is_settling and (entry := self._current[0].entry) in reading.held:
+                reading.done.append(entry)
+            self._current = ()
+        event = reading.take()
+        if event is None:
+            async with self._filling:
+                event = await self._connected.run(member.advance())
+            if event is None:
+                raise StopAsyncIteration
+        event.began = True
+        self._current = (event,)
+        return event
+
+    async def batches(self, size: int = 100, wait: float = 1.0) -> AsyncIterator[list[Event]]:
+        """Iterate over lists of up to `size` events, each at the latest `wait` seconds after its first event was there.
+
+        A batch is acknowledged when the next one is asked for. An event that was delivered before comes alone.
+        """
+        while True:
+            self._settle(self._current)
+            self._current = ()
+            async with self._filling:
+                batch = await self._connected.run(self._member.gather(size, wait))
+            if not batch:
+                return
+            for event in batch:
+                event.began = True
+            self._current = batch
+            yield batch
+
+    async def run(
+        self, handler: Callable[[Event], Awaitable[object]], *, concurrency: int = 1, stop_timeout: float = 10.0
+    ) -> None:
+        """Call `handler` with each event until `stop` is called or this is cancelled; acknowledge it when that returns.
+
+        Up to `concurrency` events are handled at a time, those of one chat one after the other. If the handler raises,
+        the event is handled again after a pause, while its chat waits; it is a dead letter after `max_deliveries`.
+        Handlers that are at work at the end have `stop_timeout` seconds, then they are cancelled.
+
+        Raises:
+            ConsumerError: Redis refuses a command.
+        """
+        await Run(self._member, self._connected, self._claiming, handler, concurrency).until_stopped(stop_timeout)
+
+    async def ack(self, *events: Event) -> None:
+        """Acknowledge events."""
+        await self._connected.run(self._member.acknowledge(events))
+
+    async def reject(self, event: Event, reason: str = "") -> bool:
+        """Make the event a dead letter of the group at once; return False if another member has it by now."""
+        return await self._locked(self._member.reject(event, reason))
+
+    async def release(self, *events: Event) -> None:
+        """Hand events back: the next member that asks gets them, perhaps this one."""
+        for event in events:
+            await self._locked(self._member.release(event))
+
+    async def _locked(self, steps: Steps[Answer]) -> Answer:
+        async with self._claiming:  # a heartbeat must not claim what is being handed back
+            return await self._connected.run(steps)
+
+    def _settle(self, events: Sequence[Event]) -> None:
+        if self._is_settling:
+            for event in events:
+                self._member.settle(event)
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(self._member.reading.beat_every)
+            with contextlib.suppress(*UNAVAILABLE, ConsumerError):  # reading meets it too, and ends
+                await self._locked(self._member.beat())

@@ -1,0 +1,1 @@
+"""Reading a group, as generators that do no I/O (`steps`)."""

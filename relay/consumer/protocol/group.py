@@ -1,0 +1,146 @@
+"""The consumer group of a topic: found or made, made again if it gets lost, and watched for events that were trimmed.
+
+A group is lost when Redis fails over to a replica that did not have it yet, when its topic's stream is deleted, or when
+an operator deletes it. Its place, in `relay:topic:<topic>:places`, is a little older than what it has acknowledged, so
+a group that is made again there gets some events a second time, and misses none.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UnknownTopic
+from ..names import keys_of
+from .replies import group_of, missed_by, oldest_pending, place_of, stream_of, text_of
+from .steps import Caller, Pause, Probe, optionally
+
+if TYPE_CHECKING:
+    from ..options import Options
+    from .steps import Command, Steps
+
+TOPIC_GRACE = 10.0
+"""Seconds that a topic may be unknown: the relay may be about to read a new relay.toml."""
+_PLACE_EVERY = 1.0  # seconds
+_SAFE_MARGIN = 1000
+"""Entries before the group's position from which trimming cannot pass it between two looks."""
+
+_log = logging.getLogger(__package__.rpartition(".")[0])
+
+
+class TopicGroup:
+    """A consumer group, as one member sees it."""
+
+    def __init__(self, options: Options) -> None:
+        self.name = options.group
+        self.keys = keys_of(options.topic, options.group, options.key_prefix)
+        self.caller = Caller(self.keys.stream)
+        self.missed = 0
+        """Events that were trimmed before the group read them."""
+        self.restored = 0
+        """The number of times that it was made again."""
+        self.must_watch = True
+        """True if trimming may reach the group's position soon: each read looks."""
+        self._options = options
+        self._is_topic_known = False
+        self._counted = 0
+        self._place = ""
+        self._placed_at = 0.0
+
+    def join(self) -> Steps[None]:
+        """Find the topic, and make the group unless it exists.
+
+        Raises:
+            UnknownTopic: the relay has no such topic, even after a while.
+            ConsumerError: Redis refuses the credentials or a command.
+        """
+        yield from self.find_topic()
+        yield from self.make()
+
+    def find_topic(self) -> Steps[None]:
+        """Raise an error if the relay does not have the topic, even after a while; do nothing if no relay ran yet."""
+        began: float | None = None
+        while not (self._is_topic_known or self.caller.is_stopping):
+            known = yield from self._known_topics()
+            if not known:
+                return
+            error = UnknownTopic(self._options.topic, known)
+            if began is None:
+                began = time.monotonic()
+                _log.warning("%s; waiting %.0f s for it", error, TOPIC_GRACE)
+            if time.monotonic() - began >= TOPIC_GRACE:
+                raise error
+            yield Pause(min(1.0, TOPIC_GRACE))
+
+    def _known_topics(self) -> Steps[set[str] | None]:
+        """Return the topics of the relay if this one is not among them; None if it is, or that cannot be known."""
+        what = "looking for a topic"
+        (names,) = yield from self.caller.insist(what, optionally(b"SMEMBERS", self.keys.topics))
+        if isinstance(names, Exception):
+            self._is_topic_known = True  # as far as it can be
+            return None
+        known = {text_of(name) for name in names}
+        self._is_topic_known = self._options.topic in known
+        if not self._is_topic_known:
+            (reply,) = yield from self.caller.insist(what, Probe((b"XINFO", b"STREAM", self.keys.stream)))
+            stream = stream_of(reply)
+            self._is_topic_known = stream is not None and stream.added > 0
+        return None if self._is_topic_known else known
+
+    def make(self, *, was_lost: bool = False) -> Steps[None]:
+        """Make the group unless it exists: at its last known place, if it has one."""
+        (place,) = yield from self.caller.insist(
+            "looking for a place", optionally(b"HGET", self.keys.places, self.name)
+        )
+        known = None if place is None or isinstance(place, Exception) else text_of(place)
+        at = known or self._options.start
+        group = (self.keys.stream, self.name)
+        made, _ = yield from self.caller.insist(
+            "joining a group",
+            Probe((b"XGROUP", b"CREATE", *group, at, b"MKSTREAM")),
+            optionally(b"XGROUP", b"CREATECONSUMER", *group, self._options.member),  # to be seen while it waits
+        )
+        if isinstance(made, Exception):  # it exists
+            return
+        self._counted, self.must_watch, self._place = 0, True, ""
+        if was_lost or known:
+            self.restored += 1
+            where = "its last known place" if known else "the start, as it has no known place"
+            _log.warning("group %s of %s was lost; it is made again at %s: %s", self.name, self.keys.stream, where, at)
+
+    def look(self) -> list[Command]:
+        """Return commands whose replies `see` takes."""
+        return [
+            optionally(b"XINFO", b"GROUPS", self.keys.stream),
+            optionally(b"XINFO", b"STREAM", self.keys.stream),
+            optionally(b"XPENDING", self.keys.stream, self.name),
+        ]
+
+    def see(self, groups: Any, stream: Any, pending: Any) -> list[Command]:
+        """Count what was trimmed before it was read; return the command that notes the group's place, if it is time."""
+        group, info = group_of(groups, self.name), stream_of(stream)
+        if group is None or info is None or isinstance(pending, Exception):
+            self.must_watch = group is not None
+            return []
+        self.must_watch = group.read is None or group.read - info.removed < _SAFE_MARGIN
+        if missed := missed_by(group, info, self._counted):
+            self._counted = info.removed
+            self._tell(missed)
+        place = place_of(group, oldest_pending(pending))
+        if place == self._place or time.monotonic() - self._placed_at < _PLACE_EVERY:
+            return []
+        self._place, self._placed_at = place, time.monotonic()
+        return [optionally(b"HSET", self.keys.places, self.name, place)]
+
+    def note_place(self) -> None:
+        """Let the next look note the place, however short ago that was."""
+        self._placed_at = 0.0
+
+    def _tell(self, missed: int) -> None:
+        count = max(missed, 1)
+        self.missed += count
+        number = "at least one event was" if missed < 0 else f"{missed} events were"
+        _log.warning("group %s of %s: %s trimmed before it read them", self.name, self.keys.stream, number)
+        if self._options.on_lost is not None:
+            self._options.on_lost("missed", count)

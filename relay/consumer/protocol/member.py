@@ -1,0 +1,255 @@
+"""A member of a group: what becomes of an event that it was given, and how it leaves.
+
+given out ──acknowledged──▶ gone
+    │ ├────rejected, or failed `max_deliveries` times──▶ dead letter (XADD and XACK in one transaction)
+    │ └────released──▶ handed back: the next member that asks gets it
+    └──────the member leaves──▶ handed back; an event that was not begun does not count this delivery
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from ..names import LONG_IDLE_MS, MAX_DEAD_LETTERS, MAX_ERROR, RETURNED, order_of
+from .group import TopicGroup
+from .reading import Reading
+from .replies import claimed_events, ids_of, pending_of
+from .steps import Commands, DeleteUnless, Pause, command
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from ..event import Event
+    from ..options import Options
+    from .replies import Pending
+    from .steps import Command, Steps
+
+_PAGE = 100
+_FIRST_RETRY, _LAST_RETRY = 0.5, 30.0  # seconds before an event that failed is handled again
+_STOP_LOOK = 0.25  # seconds between two looks at whether to stop, while an event waits
+
+MAX_DELIVERIES, REJECTED = "max_deliveries", "rejected"
+
+_log = logging.getLogger(__package__.rpartition(".")[0])
+
+
+class Member:
+    """A member of a group."""
+
+    def __init__(self, options: Options, block: float) -> None:
+        self.group = TopicGroup(options)
+        self.reading = Reading(options, self.group, block)
+        self.dead = 0
+        """Events that became dead letters here."""
+        self._options = options
+        self._at = (self.group.keys.stream, options.group)
+        self._insist = self.group.caller.insist
+
+    @property
+    def is_stopping(self) -> bool:
+        """True once the consumer is to stop."""
+        return self.group.caller.is_stopping
+
+    def stop(self) -> None:
+        """Give out no more events."""
+        self.group.caller.is_stopping = self.reading.is_stopped = True
+
+    def join(self) -> Steps[None]:
+        """Join the group; see `TopicGroup.join`."""
+        yield from self.group.join()
+
+    def advance(self) -> Steps[Event | None]:
+        """Return the next event; None if the consumer stops, or if the next one must wait until this member is idle."""
+        while not self.is_stopping:
+            yield from self._prepare()
+            yield from self.reading.fill()
+            buried = yield from self._bury_due()
+            if (event := self.reading.pop()) is not None or not (buried or self.reading.is_idle):
+                return event
+        return None
+
+    def gather(self, size: int, wait: float) -> Steps[list[Event]]:
+        """Return up to `size` events, `wait` seconds after the first one at the latest; none if the consumer stops."""
+        reading = self.reading
+        batch: list[Event] = []
+        while not (batch or self.is_stopping):
+            yield from self._prepare()
+            yield from reading.fill(most=size)
+            yield from self._bury_due()
+            if reading.buffer:
+                yield from reading.fill(size, time.monotonic() + wait, size)
+            while len(batch) < size and (event := reading.pop()) is not None:
+                batch.append(event)
+        return batch
+
+    def settle(self, event: Event) -> None:
+        """Have the event acknowledged, together with the next commands."""
+        if event.entry in self.reading.held:
+            self.reading.done.append(event.entry)
+
+    def acknowledge(self, events: Iterable[Event]) -> Steps[None]:
+        """Acknowledge events now."""
+        for event in events:
+            self.settle(event)
+        while self.reading.done:
+            yield from self.reading.flush(must=True)
+
+    def reject(self, event: Event, reason: str) -> Steps[bool]:
+        """Move the event to the dead letters of the group; return False if another member has it by now."""
+        return (yield from self._bury(event, REJECTED, reason))
+
+    def release(self, event: Event) -> Steps[None]:
+        """Hand the event back, with its count of deliveries; nothing if another member has it by now."""
+        if (yield from self._has(event)):
+            returned = (RETURNED, 0, event.entry, b"IDLE", LONG_IDLE_MS, b"JUSTID")
+            yield from self._insist("handing back", command(b"XCLAIM", *self._at, *returned))
+        self.reading.held.pop(event.entry, None)
+
+    def failed(self, event: Event, error: Exception) -> Steps[Event | None]:
+        """Return the event again after a pause, to be handled once more.
+
+        None if it became a dead letter, or if another member has it, or if the consumer stops.
+        """
+        text = f"{type(error).__name__}: {error}"
+        most = self._options.max_deliveries
+        if most and event.deliveries >= most:
+            yield from self._bury(event, MAX_DELIVERIES, text)
+            return None
+        pause = min(_FIRST_RETRY * 2 ** (event.deliveries - 1), _LAST_RETRY)
+        _log.warning("%r failed, and is handled again in %.1f s", event, pause, exc_info=error)
+        until = time.monotonic() + pause
+        while (left := until - time.monotonic()) > 0 and not self.is_stopping:
+            yield Pause(min(left, _STOP_LOOK))
+        if self.is_stopping:
+            return None
+        if not (yield from self._has(event)):
+            self.reading.held.pop(event.entry, None)
+            return None
+        (reply,) = yield from self._insist(
+            "claiming an event again", command(b"XCLAIM", *self._at, self._options.member, 0, event.entry)
+        )
+        again = [] if isinstance(reply, Exception) else claimed_events(reply, {event.entry: event.deliveries + 1})
+        if not again:
+            self.reading.held.pop(event.entry, None)
+            yield from self.reading.gone([event.entry])
+            return None
+        self.reading.held[event.entry] = again[0]
+        return again[0]
+
+    def beat(self) -> Steps[None]:
+        """Renew the claims on all events of this member."""
+        if self.reading.held or self.reading.buffer:
+            yield from self.reading.renew()
+
+    def hand_back(self, keep: Collection[str] = ()) -> Steps[None]:
+        """Hand back what is pending for this member, once, without those of `keep`; the next member gets it at once.
+
+        It raises an error of Redis, and waits for nothing.
+        """
+        held, start = self.reading.held, b"-"
+        while True:
+            (reply,) = yield from _once(command(b"XPENDING", *self._at, start, b"+", _PAGE, self._options.member))
+            if not (rows := pending_of(reply)):
+                return
+            start = f"({rows[-1].entry}".encode()
+            by_count: dict[int, list[str]] = {}
+            for row in rows:
+                if row.entry not in keep:
+                    has_begun = row.entry in held and held[row.entry].began
+                    count = row.deliveries if has_begun else max(row.deliveries - 1, 0)
+                    by_count.setdefault(count, []).append(row.entry)
+            yield from self._return(by_count)
+
+    def leave(self, failed: Iterable[Event] = (), error: Exception | None = None) -> Steps[None]:
+        """Acknowledge what is done, hand back the rest, and leave the group; `error` is that of the `failed` ones."""
+        self.stop()
+        yield from self._flush_once()
+        most = self._options.max_deliveries
+        for event in failed:
+            if error is not None and most and event.deliveries >= most:
+                yield from self._bury(event, MAX_DELIVERIES, f"{type(error).__name__}: {error}")
+        yield from self.hand_back()
+        yield from self._flush_once()  # those that were trimmed
+        self.group.note_place()
+        replies = yield from _once(*self.group.look())
+        yield from _once(*self.group.see(*replies))
+        yield DeleteUnless(*self._at, self._options.member)
+
+    def _prepare(self) -> Steps[None]:
+        yield from self.reading.flush()
+        if self.reading.buffer and time.monotonic() - self.reading.renewed_at > self._options.claim_after / 2:
+            yield from self.reading.renew()
+
+    def _return(self, by_count: dict[int, list[str]]) -> Steps[None]:
+        idle = (b"IDLE", LONG_IDLE_MS)
+        claims = [
+            command(b"XCLAIM", *self._at, RETURNED, 0, *entries, *idle, b"RETRYCOUNT", count, b"JUSTID")
+            for count, entries in by_count.items()
+        ]
+        replies = yield from _once(*claims)
+        for entries, reply in zip(by_count.values(), replies):
+            if missing := set(entries).difference(ids_of(reply)):
+                yield from self.reading.gone(sorted(missing, key=order_of))
+
+    def _flush_once(self) -> Steps[None]:
+        done = self.reading.done
+        while done:
+            entries = [done.popleft() for _ in range(min(len(done), _PAGE))]
+            yield from _once(command(b"XACK", *self._at, *entries))
+            for entry in entries:
+                self.reading.held.pop(entry, None)
+
+    def _has(self, event: Event) -> Steps[bool]:
+        """Return True if the event is still pending for this member."""
+        span = (event.entry, event.entry, 1, self._options.member)
+        (reply,) = yield from self._insist("looking at an event", command(b"XPENDING", *self._at, *span))
+        return bool(pending_of(reply))
+
+    def _bury_due(self) -> Steps[bool]:
+        """Bury events that were delivered too often; return True if there were some."""
+        due = self.reading.due_to_bury()
+        for row in due:
+            yield from self._bury_pending(row)
+        return bool(due)
+
+    def _bury_pending(self, row: Pending) -> Steps[None]:
+        """Claim an event that was delivered too often, and move it to the dead letters."""
+        claim = (self._options.member, self.reading.least_idle(row), row.entry, b"RETRYCOUNT", row.deliveries)
+        (reply,) = yield from self._insist("claiming an event", command(b"XCLAIM", *self._at, *claim))
+        events = [] if isinstance(reply, Exception) else claimed_events(reply, {row.entry: row.deliveries})
+        for event in events:
+            yield from self._bury(event, MAX_DELIVERIES, "")
+        if not events:
+            yield from self.reading.gone([row.entry])
+
+    def _bury(self, event: Event, reason: str, error: str) -> Steps[bool]:
+        """Move an event that this member has to the dead letters; return False if it no longer has it."""
+        dead = self.group.keys.dead
+        fields: list[Any] = [part for pair in event.fields.items() for part in pair]
+        fields += ("dead_reason", reason, "dead_error", error[:MAX_ERROR].encode(errors="replace"))
+        fields += ("dead_entry", event.entry, "dead_deliveries", event.deliveries, "dead_member", self._options.member)
+        while (yield from self._has(event)):
+            yield from self._insist("looking at dead letters", command(b"XLEN", dead))  # the right type, before XACK
+            bounded = (b"MAXLEN", b"~", MAX_DEAD_LETTERS, b"*", *fields, "dead_at", round(time.time() * 1000))
+            both: list[Command] = [command(b"XADD", dead, *bounded), command(b"XACK", *self._at, event.entry)]
+            if (yield from self.group.caller.attempt("writing a dead letter", *both, atomic=True)) is None:
+                continue  # it may be there: then the event is no longer pending
+            self.dead += 1
+            self.reading.held.pop(event.entry, None)
+            _log.warning("%r is a dead letter now, in %s (%s) %s", event, dead, reason, error[:MAX_ERROR])
+            return True
+        self.reading.held.pop(event.entry, None)
+        return False
+
+
+def _once(*commands: Command) -> Steps[list[Any]]:
+    """Return the replies; raise the first error that is not the refusal of an optional command."""
+    if not commands:
+        return []
+    replies: list[Any] = yield Commands(commands)
+    for sent, reply in zip(commands, replies):
+        if isinstance(reply, Exception) and not sent.may_be_refused:
+            raise reply
+    return replies

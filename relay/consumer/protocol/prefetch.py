@@ -1,0 +1,33 @@
+"""The number of events that a member reads ahead: what it handles within a second."""
+
+from __future__ import annotations
+
+import time
+
+from ..names import MAX_PREFETCH, PREFETCH
+
+_AHEAD = 1.0  # seconds of handling
+_GROWTH = 4
+"""Factor by which it grows at most from one read to the next."""
+
+
+class Prefetch:
+    """An adaptive number of events: `PREFETCH` at first, then between 1 and `MAX_PREFETCH`, or `limit` if that is less.
+
+    A member that is slow leaves events to the others, and one that is fast needs few round trips.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = min(limit, MAX_PREFETCH)
+        self.count = min(PREFETCH, self._limit)
+        self._read_at, self._there = 0.0, 0
+
+    def before_read(self) -> None:
+        """Adapt to the speed since the last read: all that it brought has been given to handlers."""
+        if self._there:
+            speed = self._there / max(time.monotonic() - self._read_at, 1e-6)
+            self.count = max(min(round(speed * _AHEAD), _GROWTH * self.count, self._limit), 1)
+
+    def after_read(self, there: int) -> None:
+        """Measure the speed from now on, at which the events that are `there` are taken."""
+        self._read_at, self._there = time.monotonic(), there

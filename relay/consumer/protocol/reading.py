@@ -1,0 +1,301 @@
+"""Reading: the events that a member gets next, and how it keeps them.
+
+In this order: events that are pending for the member itself (its former process died, or a reply was lost), events that
+were handed back, events of members that are silent, new ones. An event that was begun before (`deliveries` above 1) is
+claimed alone and only when it is about to be handled: if it kills its process, no other event counts a delivery for it.
+One that was begun twice is handled alone, also by a member that handles several at a time.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from ..errors import is_missing_group
+from ..names import CLAIM_AFTER, RETURNED, least_idle_of, order_of
+from .prefetch import Prefetch
+from .replies import claimed_events, new_events, pending_of, read_entries, text_of
+from .steps import command, optionally
+
+if TYPE_CHECKING:
+    from ..event import Event
+    from ..options import Options
+    from .group import TopicGroup
+    from .replies import Pending
+    from .steps import Command, Steps
+
+_LOOK_EVERY = 0.5  # seconds between two looks for events that were handed back
+_ACK_EVERY = 1.0  # maximum seconds from the end of a handler to its acknowledgement
+_PAGE = 100
+_SUSPECT = 2
+"""Deliveries that did not end well from which an event is handled alone."""
+
+_log = logging.getLogger(__package__.rpartition(".")[0])
+
+
+class Reading:
+    """The events that a member has read and not settled."""
+
+    def __init__(self, options: Options, group: TopicGroup, block: float) -> None:
+        """`block` is the longest time, in seconds, that a read may wait at Redis."""
+        self.group = group
+        self.trimmed = 0
+        """Events that were trimmed while they were pending."""
+        self.is_idle = True
+        """False while a handler of this member is at work, so that events which must be handled alone wait."""
+        self.is_stopped = False
+        """True once no more events are to be given out."""
+        self.buffer: deque[Event] = deque()
+        self.held: dict[str, Event] = {}
+        """Events that were given out, until they are acknowledged or handed back."""
+        self.done: deque[str] = deque()
+        """Events whose acknowledgement is to be sent."""
+        self.lost: set[str] = set()
+        """Events that were read ahead, and that another member has taken over since."""
+        self._options, self._keys, self._ask = options, group.keys, group.caller.attempt
+        self._stream, self._name, self._member = group.keys.stream, options.group, options.member
+        self._block_ms = max(round(min(block, _LOOK_EVERY) * 1000), 1)
+        self._trusted = options.claim_after / 2
+        """Seconds after which this member must look whether the events that it has read ahead are still its own."""
+        self._claim_ms = max(round(options.claim_after * 1000), 1)
+        self._due: deque[Pending] = deque()
+        self._to_bury: list[Pending] = []
+        self._notes: list[Command] = []
+        self._must_resync = True
+        self._prefetch = Prefetch(options.prefetch)
+        self._looked_at = self._claimed_at = self._acked_at = float("-inf")
+        self.renewed_at = self._began_at = time.monotonic()
+
+    @property
+    def beat_every(self) -> float:
+        """Seconds between two renewals of claims; readers over HTTP expect one within `CLAIM_AFTER`."""
+        return min(self._options.claim_after, CLAIM_AFTER) / 3
+
+    def take(self) -> Event | None:
+        """Return the next event of those that were read ahead; None if there is none, or if there is work to do first.
+
+        It has to be cheap: it is all that happens between two events of a batch.
+        """
+        now = time.monotonic()
+        if self.is_stopped or now - self._acked_at > _ACK_EVERY or now - self.renewed_at > self._trusted:
+            return None
+        return self.pop()
+
+    def pop(self) -> Event | None:
+        """Return the next event of those that were read ahead."""
+        buffer = self.buffer
+        while buffer:
+            event = buffer.popleft()
+            if self.lost and event.entry in self.lost:
+                continue
+            self.held[event.entry] = event
+            return event
+        return None
+
+    def fill(self, enough: int = 1, until: float | None = None, most: int = 0) -> Steps[None]:
+        """Read until `enough` events are there, or one that must be handled alone; or until the time `until`.
+
+        Returns also if the consumer is to stop, and if the next event must wait until this member is idle. `most` is
+        the number of events to read ahead, in place of the adaptive one.
+        """
+        if not self.buffer:
+            self._prefetch.before_read()
+        want = max(most or self._prefetch.count, enough)
+        while not self.group.caller.is_stopping:
+            if self.buffer and (len(self.buffer) >= enough or self.buffer[0].deliveries > 1):
+                break
+            now = time.monotonic()
+            if until is not None and now >= until and self.buffer:
+                break
+            if not self.buffer and now - self._looked_at >= _LOOK_EVERY and not self._due:
+                yield from self._look(now)
+            elif self._due and not self.buffer:
+                if self._due[0].deliveries >= _SUSPECT and not self.is_idle:
+                    return
+                yield from self._claim(want)
+            elif self._due:
+                break  # it must not be claimed while others wait to be handled
+            else:
+                left_ms = self._block_ms if until is None or not self.buffer else round((until - now) * 1000)
+                yield from self._read(want - len(self.buffer), min(left_ms, self._block_ms))
+            if self._to_bury:
+                return
+        self._prefetch.after_read(len(self.buffer))
+
+    def flush(self, *, must: bool = False) -> Steps[None]:
+        """Send acknowledgements, if some have waited for long or they `must` be sent."""
+        if self.done and (must or time.monotonic() - self._acked_at > _ACK_EVERY):
+            yield from self._send("acknowledging", [])
+        self._acked_at = time.monotonic()
+
+    def _resync(self) -> None:
+        self._due.clear()
+        self._must_resync, self._looked_at = True, float("-inf")
+
+    def due_to_bury(self) -> list[Pending]:
+        """Return the events that were delivered too often, once."""
+        due, self._to_bury = self._to_bury, []
+        return due
+
+    def gone(self, entries: list[str]) -> Steps[None]:
+        """Acknowledge and count those of `entries` that no longer exist; the others belong to other members."""
+        looks = [optionally(b"XRANGE", self._stream, entry, entry, b"COUNT", 1) for entry in entries]
+        replies = yield from self.group.caller.insist("looking for trimmed events", *looks)
+        trimmed = [entry for entry, reply in zip(entries, replies) if not reply and not isinstance(reply, Exception)]
+        if trimmed:
+            self.done.extend(trimmed)
+            self.trimmed += len(trimmed)
+            _log.warning(
+                "group %s of %s: %d events were trimmed while they were pending, %s and so on",
+                *(self._name, self._stream, len(trimmed), trimmed[0]),
+            )
+            if self._options.on_lost is not None:
+                self._options.on_lost("trimmed", len(trimmed))
+
+    def renew(self) -> Steps[None]:
+        """Renew the claims on what this member has; notice what it no longer has, and what it does not know of."""
+        ahead, held = [event.entry for event in list(self.buffer)], list(self.held)
+        known = {*ahead, *held}
+        count = len(known) + _PAGE
+        (reply,) = yield from self.group.caller.insist("renewing claims", self._pending_for(self._member, count))
+        if isinstance(reply, Exception):
+            return
+        rows = {row.entry for row in pending_of(reply)}
+        if rows - known:
+            self._must_resync = True
+        if mine := sorted(rows & known, key=order_of):
+            renewing = command(b"XCLAIM", self._stream, self._name, self._member, 0, *mine, b"JUSTID")
+            yield from self.group.caller.insist("renewing claims", renewing)
+        self.lost = set(ahead) - rows
+        self.renewed_at = time.monotonic()
+
+    def _pending_for(self, member: str, count: int) -> Command:
+        return command(b"XPENDING", self._stream, self._name, b"-", b"+", count, member)
+
+    def _look(self, now: float) -> Steps[None]:
+        """Find events that were delivered before and are to be delivered again."""
+        count = _PAGE + len(self.held)
+        looks = [self._pending_for(RETURNED, _PAGE)]
+        if self._must_resync:
+            looks.append(self._pending_for(self._member, count))
+        is_claiming = now - self._claimed_at >= self.beat_every
+        if is_claiming:
+            idle = (b"IDLE", self._claim_ms)
+            looks.append(command(b"XPENDING", self._stream, self._name, *idle, b"-", b"+", count))
+        resyncing = self._must_resync
+        self._must_resync = False
+        replies = yield from self._send("looking for pending events", [*looks, *self.group.look()])
+        if replies is None:
+            return
+        self._notes += self.group.see(*replies[-3:])
+        own = replies[1] if resyncing else []
+        self._must_resync = self._must_resync or len(own) == count
+        rows = {row.entry: row for reply in replies[:-3] for row in pending_of(reply) if row.entry not in self.held}
+        due = [self._as_begun(row) for row in rows.values() if row.idle_ms >= self.least_idle(row)]
+        self._due.extend(sorted(due, key=lambda row: order_of(row.entry)))
+        if not due:
+            self._looked_at = time.monotonic()
+            if is_claiming:
+                self._claimed_at = self._looked_at
+
+    def least_idle(self, row: Pending) -> int:
+        """Return the idle time, in ms, from which this member may claim an event; at once what is its own."""
+        return 0 if row.holder == self._member else least_idle_of(row.holder, self._claim_ms)
+
+    def _as_begun(self, row: Pending) -> Pending:
+        """Return the row without a delivery that reached this member in a reply that was lost."""
+        is_lost_reply = row.holder == self._member and row.idle_ms < (time.monotonic() - self._began_at) * 1000
+        return row._replace(deliveries=max(row.deliveries - 1, 0)) if is_lost_reply else row
+
+    def _claim(self, want: int) -> Steps[None]:
+        """Claim what is due: events that were never begun together, another one alone."""
+        first, most = self._due[0], self._options.max_deliveries
+        if most and first.deliveries >= most:
+            self._to_bury.append(self._due.popleft())
+            return
+        rows = [self._due.popleft()]
+        least_idle = self.least_idle(first)
+        while first.deliveries == 0 and len(rows) < want and self._due:
+            if self._due[0].deliveries or self.least_idle(self._due[0]) != least_idle:
+                break
+            rows.append(self._due.popleft())
+        entries = [row.entry for row in rows]
+        count = (b"RETRYCOUNT", first.deliveries + 1) if first.holder == self._member else ()
+        span = (entries[0], entries[-1], len(entries), self._member)
+        replies = yield from self._send(
+            "claiming events",
+            [
+                command(b"XCLAIM", self._stream, self._name, self._member, least_idle, *entries, *count),
+                command(b"XPENDING", self._stream, self._name, *span),
+            ],
+        )
+        if replies is None:
+            return
+        events = claimed_events(replies[0], {row.entry: row.deliveries for row in pending_of(replies[1])})
+        self._keep(events)
+        if missing := set(entries) - {event.entry for event in events}:
+            yield from self.gone(sorted(missing, key=order_of))
+
+    def _read(self, count: int, block_ms: int) -> Steps[None]:
+        """Read new events; wait for some at Redis."""
+        looks = self.group.look() if self.group.must_watch else []
+        block = (b"BLOCK", block_ms) if block_ms > 0 else ()
+        read = (self._name, self._member, b"COUNT", count, *block, b"STREAMS", self._stream, b">")
+        replies = yield from self._send("reading a topic", [*looks, command(b"XREADGROUP", b"GROUP", *read)])
+        if replies is None:
+            return
+        if looks:
+            self._notes += self.group.see(*replies[:3])
+        entries = read_entries(replies[-1])
+        if entries:
+            held = self.held
+            if held:  # a group that was made again delivers what this member is at work on
+                entries = [row for row in entries if text_of(row[0]) not in held]
+            self._keep(new_events(entries))
+        else:
+            yield from self.group.find_topic()
+
+    def _keep(self, events: list[Event]) -> None:
+        if self.lost:
+            self.lost.difference_update(event.entry for event in events)
+        if not self.held and not self.buffer:
+            self.renewed_at = time.monotonic()
+        self.buffer.extend(events)
+
+    def _send(self, what: str, commands: list[Command]) -> Steps[list[Any] | None]:
+        """Send `commands` after what is to be acknowledged and noted; return their replies, or None after an outage.
+
+        If the group was lost, it is made again, and what was read ahead is dropped: it will be delivered again.
+        """
+        acknowledged: list[str] = []
+        while self.done:
+            acknowledged.append(self.done.popleft())
+        encoded = " ".join(acknowledged).encode().split()  # quicker than redis-py's encoding of each
+        first = [command(b"XACK", self._stream, self._name, *encoded)] if acknowledged else []
+        notes, self._notes = self._notes, []
+        first += notes
+        try:
+            replies = yield from self._ask(what, *first, *commands) if first or commands else _nothing()
+        except BaseException:
+            self.done.extendleft(reversed(acknowledged))
+            raise
+        if replies is None:
+            self.done.extendleft(reversed(acknowledged))
+            self._resync()  # a reply that was lost may have had events
+            return None
+        self._acked_at = time.monotonic()
+        for entry in acknowledged:
+            self.held.pop(entry, None)
+        if any(map(is_missing_group, replies)):
+            self.buffer.clear()
+            self._resync()
+            yield from self.group.make(was_lost=True)
+            return None
+        return replies[len(first) :]
+
+
+def _nothing() -> Steps[list[Any]]:
+    return []
+    yield  # type: ignore[unreachable]  # makes it a generator

@@ -1,0 +1,137 @@
+"""Handling several events at a time, each in a task."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from .errors import UNAVAILABLE
+from .lanes import Lanes
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from .clients.asynchronous import Connected
+    from .event import Event
+    from .protocol.member import Member
+
+ALONE = 3
+"""Deliveries from which an event is handled with no other at the same time: it may kill its process."""
+
+
+class Run:
+    """The work of a call of `Consumer.run`."""
+
+    def __init__(
+        self,
+        member: Member,
+        connected: Connected,
+        claiming: Any,
+        handler: Callable[[Event], Awaitable[object]],
+        concurrency: int,
+    ) -> None:
+        """`claiming` is the lock under which events are claimed or handed back."""
+        if concurrency < 1:
+            raise ValueError(f"concurrency is 1 or more, not {concurrency}")
+        self._member, self._connected, self._claiming, self._handler = member, connected, claiming, handler
+        self._lanes = Lanes(concurrency)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._flusher: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
+        self._error: BaseException | None = None
+
+    async def until_stopped(self, stop_timeout: float) -> None:
+        """Handle events until the member stops or this is cancelled."""
+        try:
+            await self._dispatch()
+        finally:
+            self._member.stop()
+            try:
+                await self._finish(stop_timeout)
+            finally:
+                for task in self._tasks:
+                    task.cancel()
+        if self._error is not None:
+            raise self._error
+
+    async def _dispatch(self) -> None:
+        member, lanes = self._member, self._lanes
+        while not member.is_stopping:
+            if lanes.is_full:
+                await self._change()
+                continue
+            event = member.reading.take()
+            if event is None:
+                member.reading.is_idle = lanes.is_empty
+                event = await self._connected.run(member.advance())
+            if event is not None:
+                lanes.add(event)
+                self._start()
+            if event is None or event.deliveries >= ALONE:
+                await self._until_idle()
+
+    async def _until_idle(self) -> None:
+        while not (self._lanes.is_empty or self._member.is_stopping):
+            await self._change()
+
+    async def _change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
+
+    def _start(self) -> None:
+        while not self._member.is_stopping and (event := self._lanes.start()) is not None:
+            task = asyncio.create_task(self._handle(event))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _handle(self, event: Event) -> None:
+        tried: Event | None = event
+        try:
+            while tried is not None:
+                try:
+                    await self._handler(tried)
+                except Exception as error:  # noqa: BLE001, PERF203  logged, and counted as a delivery
+                    tried = await self._connected.run(self._member.failed(tried, error))
+                    if tried is not None:
+                        tried.began = True
+                else:
+                    self._member.settle(tried)
+                    self._acknowledge_soon()
+                    break
+        except Exception as error:  # noqa: BLE001  of Redis: the caller of `run` gets it
+            self._fail(error)
+        finally:
+            self._lanes.finish(event)
+            self._start()
+            self._changed.set()
+
+    def _acknowledge_soon(self) -> None:
+        if self._flusher is None or self._flusher.done():
+            self._flusher = asyncio.create_task(self._acknowledge())
+
+    async def _acknowledge(self) -> None:
+        try:
+            await self._connected.run(self._member.acknowledge(()))
+        except Exception as error:  # noqa: BLE001  the caller of `run` gets it
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        self._error = self._error or error
+        self._member.stop()
+        self._changed.set()
+
+    async def _finish(self, timeout: float) -> None:
+        """Hand back what was not begun, then wait for the handlers."""
+        keep = {entry for entry, event in list(self._member.reading.held.items()) if event.began}
+        with contextlib.suppress(*UNAVAILABLE, asyncio.TimeoutError):
+            async with self._claiming:
+                await asyncio.wait_for(self._connected.run(self._member.hand_back(keep)), timeout)
+        if self._tasks:
+            _, late = await asyncio.wait(set(self._tasks), timeout=timeout)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
+        if self._flusher is not None:
+            await asyncio.wait([self._flusher])

@@ -1,0 +1,122 @@
+"""Handling several events at a time, each in a thread."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from .errors import UNAVAILABLE
+from .lanes import Lanes
+from .tasks import ALONE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .clients.blocking import Connected
+    from .event import Event
+    from .protocol.member import Member
+
+_LOOK = 0.25  # seconds between two looks at whether to stop
+
+
+class ThreadRun:
+    """The work of a call of `SyncConsumer.run`."""
+
+    def __init__(
+        self,
+        member: Member,
+        connected: Connected,
+        claiming: Any,
+        handler: Callable[[Event], object],
+        concurrency: int,
+    ) -> None:
+        """`claiming` is the lock under which events are claimed or handed back."""
+        if concurrency < 1:
+            raise ValueError(f"concurrency is 1 or more, not {concurrency}")
+        self._member, self._connected, self._claiming, self._handler = member, connected, claiming, handler
+        self._lanes, self._changed = Lanes(concurrency), threading.Condition()
+        self._flushing = threading.Lock()
+        self._pool = ThreadPoolExecutor(concurrency, "linq-relay-consumer")
+        self._running = 0
+        self._error: BaseException | None = None
+
+    def until_stopped(self, stop_timeout: float) -> None:
+        """Handle events until the member stops; also if this is interrupted, begun ones are finished."""
+        try:
+            self._dispatch()
+        finally:
+            self._member.stop()
+            self._finish(stop_timeout)
+        if self._error is not None:
+            raise self._error
+
+    def _dispatch(self) -> None:
+        member, lanes = self._member, self._lanes
+        while not member.is_stopping:
+            with self._changed:
+                if lanes.is_full:
+                    self._changed.wait(_LOOK)
+                    continue
+            event = member.reading.take()
+            if event is None:
+                member.reading.is_idle = lanes.is_empty
+                event = self._connected.run(member.advance())
+            if event is not None:
+                with self._changed:
+                    lanes.add(event)
+                    self._start()
+            if event is None or event.deliveries >= ALONE:
+                with self._changed:
+                    while not (lanes.is_empty or member.is_stopping):
+                        self._changed.wait(_LOOK)
+
+    def _start(self) -> None:
+        while not self._member.is_stopping and (event := self._lanes.start()) is not None:
+            self._running += 1
+            self._pool.submit(self._handle, event)
+
+    def _handle(self, event: Event) -> None:
+        tried: Event | None = event
+        try:
+            while tried is not None:
+                try:
+                    self._handler(tried)
+                except Exception as error:  # noqa: BLE001, PERF203  logged, and counted as a delivery
+                    tried = self._connected.run(self._member.failed(tried, error))
+                    if tried is not None:
+                        tried.began = True
+                else:
+                    self._member.settle(tried)
+                    break
+            self._acknowledge()
+        except BaseException as error:  # noqa: BLE001  the caller of `run` gets it
+            self._error = self._error or error
+            self._member.stop()
+        finally:
+            with self._changed:
+                self._running -= 1
+                self._lanes.finish(event)
+                self._start()
+                self._changed.notify_all()
+
+    def _acknowledge(self) -> None:
+        """Acknowledge what is done, unless another thread does so; it then takes this event along."""
+        while self._member.reading.done and self._flushing.acquire(blocking=False):
+            try:
+                self._connected.run(self._member.acknowledge(()))
+            finally:
+                self._flushing.release()
+
+    def _finish(self, timeout: float) -> None:
+        """Hand back what was not begun, then wait for the handlers."""
+        keep = {entry for entry, event in list(self._member.reading.held.items()) if event.began}
+        with contextlib.suppress(*UNAVAILABLE), self._claiming:
+            self._connected.run(self._member.hand_back(keep))
+        until = time.monotonic() + timeout
+        with self._changed:
+            while self._running and (left := until - time.monotonic()) > 0:
+                self._changed.wait(left)
+        self._pool.shutdown(wait=False)
