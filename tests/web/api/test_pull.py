@@ -12,8 +12,8 @@ import pytest
 
 from relay.process.timings import Timings
 from relay.web.api import streams
-from tests.services.pull.conftest import arrivals, context  # noqa: F401  fixtures
-from tests.services.pull.reading import CRM, STREAM, feed
+from tests.services.topics.pull.conftest import arrivals, context  # noqa: F401  fixtures
+from tests.services.topics.pull.reading import CRM, STREAM, feed
 from tests.support import eventually
 from tests.web.api.streaming import running_api
 
