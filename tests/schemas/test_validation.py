@@ -122,11 +122,8 @@ async def test_dead_letter_of_a_group_is_valid(redis: Redis) -> None:
     await group.reject([event.receipt for event in page.events], "no such customer")
     [(_, letter)] = await redis.xrange(KEYS.group_dead("support", "crm"))
     assert problems("dead-letter.json", texts(letter)) == []
-    assert set(texts(letter)) - set(texts(entry)) == {
-        name
-        for name in validator("dead-letter.json").schema["required"]
-        if name.startswith("dead_")  # type: ignore[index]
-    }
+    required = json.loads((SCHEMAS / "dead-letter.json").read_bytes())["required"]
+    assert set(texts(letter)) - set(texts(entry)) == {name for name in required if name.startswith("dead_")}
 
 
 def test_headers_of_a_push_are_valid_and_described() -> None:

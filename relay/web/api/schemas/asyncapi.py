@@ -207,7 +207,8 @@ def _channels(messages: dict[str, Json]) -> Json:
     topic = {"topic": {"description": "The name of a topic, as in the set `relay:topics`."}}
     both = topic | {"group": {"description": "The name of the pull group."}}
     stream = _STREAM.format(places=_KEYS.places("{topic}"), prefix=_KEYS.prefix)
-    operations = ", ".join(f"`{each.id}`" for each in OPERATIONS if each.tag is receive_events.tag)
+    of_groups = [each for each in OPERATIONS if each.tag is receive_events.tag and "{group}" in each.path]
+    operations = ", ".join(f"`{each.id}`" for each in of_groups)
     http = _HTTP.format(operations=operations)
     return {
         "stream": _channel("redis", stream, of_way("stream."), _KEYS.topic("{topic}"), topic),
