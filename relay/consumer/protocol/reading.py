@@ -277,7 +277,7 @@ class Reading:
         notes, self._notes = self._notes, []
         first += notes
         try:
-            replies = yield from self._ask(what, *first, *commands) if first or commands else _nothing()
+            replies = yield from self._ask(what, *first, *commands)
         except BaseException:
             self.done.extendleft(reversed(acknowledged))
             raise
@@ -294,8 +294,3 @@ class Reading:
             yield from self.group.make(was_lost=True)
             return None
         return replies[len(first) :]
-
-
-def _nothing() -> Steps[list[Any]]:
-    return []
-    yield  # type: ignore[unreachable]  # makes it a generator
