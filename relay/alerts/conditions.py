@@ -224,6 +224,11 @@ CONDITIONS: tuple[Condition, ...] = (
         _above("relay_subscription_dead_letters", "dead letters of the subscription {subscription}: {value}"),
     ),
     Condition("pull_group_not_read", "warning", _pull_group_not_read),
+    Condition(
+        "pull_group_dead_letters",
+        "warning",
+        _above("relay_pull_group_dead_letters", "dead letters of the group {group} of the topic {topic}: {value}"),
+    ),
     Condition("ledger_imbalance", "critical", _ledger_imbalance),
     Condition("certificate_expiring", "warning", _certificate_expiring),
     Condition(

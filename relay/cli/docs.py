@@ -23,17 +23,23 @@ def docs(
     ] = False,
 ) -> None:
     """Write the reference: configuration.md, environment.md, commands.md, metrics.md and openapi.json."""
+    files = reference_files(context.find_root().command)
+    if write_files(directory, files, f"relay docs {directory}", check=check) and check:
+        raise typer.Exit(1)
+
+
+def write_files(directory: Path, files: dict[str, str], command_line: str, *, check: bool) -> bool:
+    """Write the files that differ, or with `check` name the command that does; return True if any differs."""
     is_stale = False
-    for name, text in reference_files(context.find_root().command).items():
-        page = directory / name
-        if page.is_file() and page.read_text(encoding="utf-8") == text:
+    for name, text in files.items():
+        path = directory / name
+        if path.is_file() and path.read_text(encoding="utf-8") == text:
             continue
         is_stale = True
         if check:
-            typer.echo(f"{page} is out of date; run: relay docs {directory}", err=True)
+            typer.echo(f"{path} is out of date; run: {command_line}", err=True)
         else:
-            directory.mkdir(parents=True, exist_ok=True)
-            page.write_text(text, encoding="utf-8")
-            typer.echo(f"wrote {page}")
-    if check and is_stale:
-        raise typer.Exit(1)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            typer.echo(f"wrote {path}")
+    return is_stale

@@ -114,7 +114,7 @@ def _print_push(part: PushPart, view: View) -> None:
 
 def _print_attempt(found: FoundAttempt, view: View) -> None:
     attempt = found.attempt
-    marks = [word for word, is_set in (("probe", attempt.is_probe), ("replay", attempt.is_replay)) if is_set]
+    marks = list(attempt.marks)
     if not found.counted:
         marks.append("ignored: too late")
     took = format_duration(attempt.took_ms / 1000)

@@ -16,6 +16,7 @@ from relay.core.event_filter import EventFilter
 from relay.core.lines import is_line
 from relay.core.patterns import pattern_problem
 from relay.core.timestamps import parse_time
+from relay.store.keys import GroupName
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +44,14 @@ FILTER_OPTIONS: dict[str, Any] = {
 
 SubscriptionOption = Annotated[
     str | None, typer.Option("--subscription", metavar="NAME", help="Only this subscription.")
+]
+GroupOption = Annotated[
+    str | None,
+    typer.Option("--group", metavar="TOPIC/GROUP", help="Only this pull group, such as support/billing."),
+]
+GroupArgument = Annotated[
+    str,
+    typer.Argument(metavar="TOPIC/GROUP", help="A pull group, such as support/billing."),
 ]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only count; change nothing.")]
 AllOption = Annotated[bool, typer.Option("--all", help="All of them; needed when no other option selects some.")]
@@ -82,6 +91,14 @@ def checked_line(line: str | None) -> str | None:
     if line and not is_line(line):
         raise typer.BadParameter(f'"{line}" is not a phone number in E.164, such as +16465550123', param_hint="--line")
     return line
+
+
+def parsed_group(text: str, option: str = "TOPIC/GROUP") -> GroupName:
+    """Return the pull group that `text` names."""
+    topic, _, group = text.partition("/")
+    if not (topic and group):
+        raise typer.BadParameter(f'"{text}" is not a topic and a group, such as support/billing', param_hint=option)
+    return GroupName(topic, group)
 
 
 def parsed_time(text: str | None, option: str) -> float | None:

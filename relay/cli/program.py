@@ -18,7 +18,7 @@ from relay import __version__
 from relay.cli.help import EXIT_CODES, RelayCommand, RelayGroup, verbatim
 from relay.cli.interrupts import INTERRUPTED, exit_on_interrupt
 from relay.cli.terminal import escape_what_cannot_be_encoded, fail, flush
-from relay.core.errors import RelayError, SeveralProblems
+from relay.core.errors import RelayError, ServiceError, SeveralProblems
 from relay.process.build import revision
 from relay.process.imports import lasting_imports
 
@@ -71,7 +71,7 @@ TABLE: dict[str, Entry] = {
         "quarantine", REPAIR, "List, show, retry and drop webhooks that could not be parsed.", is_group=True
     ),
     "replay": Entry("replay", REPAIR, "Send a topic's history to a push subscription again.", is_group=True),
-    "rewind": Entry("rewind", REPAIR, "Move a consumer group back or forward in its topic."),
+    "groups": Entry("groups", REPAIR, "List, show, move and delete pull groups.", is_group=True),
     "init": Entry("init", SET_UP, "Write a commented relay.toml and a .env with new secrets."),
     "check": Entry("check", SET_UP, "Check relay.toml."),
     "explain": Entry("explain", SET_UP, "Show which topics and subscriptions an event reaches, and why."),
@@ -88,6 +88,7 @@ TABLE: dict[str, Entry] = {
     ),
     "secret": Entry("secret", SET_UP, "Generate secrets.", is_group=True),
     "docs": Entry("docs", "", "Write the reference pages of the documentation."),
+    "schemas": Entry("schemas", "", "Write the schemas of events, and the AsyncAPI document."),
 }
 
 
@@ -190,7 +191,7 @@ def _call() -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
     except RelayError as error:
-        fail(str(error))
+        fail(error.for_cli if isinstance(error, ServiceError) else str(error))
         return 2 if isinstance(error, SeveralProblems) else 1
     except Exception as error:
         # An error of Redis can only be one if the command has imported redis.

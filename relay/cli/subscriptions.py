@@ -9,15 +9,17 @@ import typer
 from relay.cli.command import command, commands
 from relay.cli.operator import WhyOption, cli_principal
 from relay.cli.output import View, counted, print_json, print_table, say
+from relay.cli.remote.access import Via
 from relay.config.load import load_settings
 from relay.process.event_loop import run
 from relay.services.context import open_context
 from relay.services.deliveries import subscriptions
-from relay.services.deliveries.subscriptions import State, SubscriptionState
+from relay.services.deliveries.subscriptions import Resumed, State, SubscriptionState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from relay.cli.remote.access import Access
     from relay.config.settings import Settings
 
 app = commands(
@@ -25,13 +27,20 @@ app = commands(
     examples=("relay subscriptions list", "relay subscriptions pause bot --why 'database migration'"),
 )
 
+_NEXT = {
+    State.BLOCKED: "relay dead list --subscription {name} shows them",
+    State.FAILING: "relay attempts --subscription {name} shows them",
+    State.REMOVED: "relay subscriptions drop {name} deletes its state",
+}
+"""The command that helps in a state."""
+
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The subscription's name.")]
 
 
 @command(app, "list", examples=("relay subscriptions list", "relay subscriptions list --json"))
-def list_(*, view: View) -> None:
+def list_(*, via: Via, view: View) -> None:
     """Show whether each subscription delivers, and why not; exit code 1 if one does not."""
-    rows = run(_rows(load_settings()))
+    rows = run(_rows(via.remote()))
     if view.json:
         print_json([_summary(row) for row in rows])
     else:
@@ -59,8 +68,13 @@ def pause(
 @command(app, examples=("relay subscriptions resume bot", "relay subscriptions resume crm"))
 def resume(name: NameArgument, *, why: WhyOption = "") -> None:
     """Deliver again to a subscription that was paused by an operator, or by its own response 410."""
-    was_paused = run(_resume(load_settings(), name, why))
-    say(f"{name} is resumed." if was_paused else f"{name} was not paused.")
+    done = run(_resume(load_settings(), name, why))
+    say(f"{name} is resumed." if done.was_paused else f"{name} was not paused.")
+    if (breaker := done.breaker) is not None:
+        cause = breaker.reason.rstrip(": ")
+        say(f"Its circuit breaker is open ({cause}): its events wait until a probe succeeds.")
+        say(f"It tries next at {View().time(breaker.probe_ms)}; what it gets now:")
+        say(f"  relay attempts --subscription {name} --limit 5")
 
 
 @command(app, examples=("relay subscriptions drop former-bot", "relay subscriptions drop former-bot --yes"))
@@ -77,7 +91,8 @@ def drop(
 
 def _cells(row: SubscriptionState, counts: Sequence[str], view: View) -> tuple[object, ...]:
     times = map(view.time, (row.last_success_ms, row.since_ms, row.next_probe_ms))
-    return row.name, row.state, *(getattr(row, count) for count in counts), *times, row.why
+    why = "; ".join(filter(None, (row.why, _NEXT.get(row.state, "").format(name=row.name))))
+    return row.name, row.state, *(getattr(row, count) for count in counts), *times, why
 
 
 def _summary(row: SubscriptionState) -> dict[str, Any]:
@@ -95,9 +110,14 @@ def _summary(row: SubscriptionState) -> dict[str, Any]:
     }
 
 
-async def _rows(settings: Settings) -> list[SubscriptionState]:
-    async with open_context(settings) as context:
-        states = await subscriptions.list_states(context, cli_principal(), is_exact=True)
+async def _rows(access: Access | None) -> list[SubscriptionState]:
+    if access is not None:
+        from relay.cli.remote import calls  # noqa: PLC0415  with the HTTP client, when it is needed
+
+        states = await calls.subscription_states(access)
+    else:
+        async with open_context(load_settings()) as context:
+            states = await subscriptions.list_states(context, cli_principal(), is_exact=True)
     return [state for state in states if state.state is not State.NOT_STARTED]
 
 
@@ -106,7 +126,7 @@ async def _pause(settings: Settings, name: str, why: str) -> bool:
         return await subscriptions.pause(context, cli_principal(), name, why)
 
 
-async def _resume(settings: Settings, name: str, why: str) -> bool:
+async def _resume(settings: Settings, name: str, why: str) -> Resumed:
     async with open_context(settings) as context:
         return await subscriptions.resume(context, cli_principal(), name, why)
 

@@ -41,10 +41,10 @@ def list_(*, view: View) -> None:
         print_json([asdict(team) for team in found])
         return
     rows = [
-        (each.name, ", ".join(each.topics), each.contact, each.source, len(each.subscriptions), each.tokens)
+        (each.name, ", ".join(each.topics), each.contact, each.source.shown, len(each.subscriptions), each.tokens)
         for each in found
     ]
-    print_table("Teams", ("team", "topics", "contact", "from", "subscriptions", "tokens"), rows, view)
+    print_table("Teams", ("team", "topics", "contact", "origin", "subscriptions", "tokens"), rows, view)
 
 
 @command(

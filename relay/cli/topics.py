@@ -33,7 +33,8 @@ app = commands(
 def topics(context: typer.Context, *, view: View) -> None:
     """Show the size of each topic, the consumer groups that read it, and their lag.
 
-    A topic that is no longer in relay.toml is marked as removed; relay topics drop deletes it.
+    A topic that is no longer in relay.toml is marked as removed; relay topics drop deletes it. The state unknown is
+    that of a stream that a reader of Redis has made by a misspelt name: nothing is routed to it.
     """
     if context.invoked_subcommand is not None:
         return
@@ -51,6 +52,9 @@ def topics(context: typer.Context, *, view: View) -> None:
         for topic in states
         for group in topic.groups
     ]
+    for topic in states:
+        if topic.nearest is not None:
+            say(f'{topic.name} is no topic. Did its readers mean "{topic.nearest}"?')
     if groups:
         print_table("Consumer groups", ("group", "topic", "kind", "lag", "pending"), groups, view)
 
@@ -115,12 +119,13 @@ def _summary(topic: TopicState) -> dict[str, Any]:
             {"name": group.name, "is_push": group.is_push, "lag": group.lag, "pending": group.pending}
             for group in topic.groups
         ],
-    }
+    } | ({"nearest": topic.nearest} if topic.state == service.UNKNOWN else {})
 
 
 async def _read(settings: Settings) -> list[TopicState]:
     async with open_context(settings) as context:
-        return await service.list_states(context, cli_principal(), is_exact=True)
+        states = await service.list_states(context, cli_principal(), is_exact=True)
+        return [*states, *await service.list_ghosts(context, cli_principal())]
 
 
 async def _droppable(settings: Settings, name: str, *, even_unread: bool) -> TopicState:

@@ -22,6 +22,7 @@ from pydantic_settings import DotEnvSettingsSource, NoDecode, SettingsConfigDict
 from relay.config import variable_forms as forms
 from relay.config.page_settings import PageSettings
 from relay.config.secret_files import file_variable, read_files
+from relay.core.config.mistakes import message_of
 from relay.core.durations import format_duration
 from relay.core.errors import Problem, SettingsError
 from relay.core.redis_url.credentials import has_credentials, with_credentials
@@ -119,7 +120,7 @@ class Settings(PageSettings):
     """
     relay_api_url: str | None = None
     """URL of the admin listener of a relay, such as `http://127.0.0.1:8081`, for commands that use its API
-    (`relay listen`).
+    (`relay listen`; where there is no `REDIS_URL`, `relay event`, `relay events search` and others).
     """
     relay_api_token: SecretStr | None = None
     """Token for those commands: one of `relay token create`."""
@@ -183,7 +184,7 @@ class Settings(PageSettings):
             for detail in error.errors():
                 name = str(detail["loc"][0])
                 place = file_variable(name) if name.upper() in from_files else name.upper()
-                problems.append(Problem(place, _message(detail)))
+                problems.append(Problem(place, message_of(detail)))
         except SettingsError as error:
             problems += error.problems
         if problems:
@@ -291,9 +292,3 @@ def masked_redis_url(url: str) -> str:
     """Return a valid REDIS_URL with its password masked, before the host and in the query."""
     url = re.sub(r"([?&](?:sentinel_)?password=)[^&]*", r"\1***", url)
     return re.sub(r"(://[^/?#]*?:)[^/?#]*@", r"\1***@", url)
-
-
-def _message(detail: Any) -> str:
-    if detail["type"] == "value_error":
-        return str(detail["ctx"]["error"])
-    return str(detail["msg"])

@@ -118,10 +118,34 @@ class LinqApiError(RelayError):
     code = "linq_api"
 
 
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """The remedy of an error in the terms of each face; the page has its buttons instead."""
+
+    cli: str = ""
+    """The command or option to type."""
+    api: str = ""
+    """The operation or parameter to send."""
+
+
 class ServiceError(RelayError):
-    """A request of an operator or a team that cannot be fulfilled; the message says why, and what to do."""
+    """A request of an operator or a team that cannot be fulfilled; the message says why, the same on every face."""
 
     code = "service"
+
+    def __init__(self, message: str = "", *, hint: Hint | None = None) -> None:
+        super().__init__(message)
+        self._hint = hint or Hint()
+
+    @property
+    def for_cli(self) -> str:
+        """The message with the remedy of the command line."""
+        return "; ".join(filter(None, (str(self), self._hint.cli)))
+
+    @property
+    def for_api(self) -> str:
+        """The message with the remedy of the API."""
+        return "; ".join(filter(None, (str(self), self._hint.api)))
 
 
 class NotFound(ServiceError):

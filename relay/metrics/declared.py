@@ -226,6 +226,13 @@ PULL_GROUP_IDLE = Metric(
     _GROUP,
 )
 
+PULL_GROUP_DEAD_LETTERS = Metric(
+    "relay_pull_group_dead_letters",
+    Source.REDIS,
+    "Dead letters that were neither replayed nor dropped, also of a group that is deleted",
+    _GROUP,
+)
+
 LINE_LAST_EVENT = Metric(
     "relay_line_last_event_timestamp_seconds",
     Source.REDIS,

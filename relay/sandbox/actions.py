@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from relay.core.config.fields import Line
+from relay.core.config.mistakes import JSON, message_of
 from relay.sandbox.api.v3_errors import ApiError, invalid, malformed
 from relay.sandbox.events import account_changes
 from relay.sandbox.events.emit import Emission, Emissions
@@ -122,7 +123,7 @@ def validated(validate: Callable[[Any], _T], value: Any) -> _T:
     try:
         return validate(value)
     except ValidationError as error:
-        raise malformed("; ".join(map(_message, error.errors(include_url=False, include_input=False)))) from None
+        raise malformed("; ".join(map(_message, error.errors(include_url=False)))) from None
 
 
 def _message(error: Any) -> str:
@@ -130,4 +131,4 @@ def _message(error: Any) -> str:
     if error["type"].startswith("union_tag"):
         kinds = error["ctx"].get("expected_tags") or ", ".join(f"'{kind}'" for kind in FAULT_KINDS)
         return f"kind: one of {kinds}"
-    return ": ".join(filter(None, (".".join(map(str, error["loc"])), error["msg"])))
+    return ": ".join(filter(None, (".".join(map(str, error["loc"])), message_of(error, JSON))))

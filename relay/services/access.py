@@ -98,6 +98,11 @@ def sees_pull_group(principal: Principal, name: str) -> bool:
     return principal.is_operator or name == principal.team or name.startswith(f"{principal.team}.")
 
 
+def unknown_group(topic: str, name: str, known: Iterable[str]) -> NotFound:
+    """Return the error about a pull group that does not exist."""
+    return NotFound(f'topic "{topic}" has no group "{name}" (pull groups: {_listed(sorted(known))})')
+
+
 def group_visibility(config: RelayConfig, principal: Principal) -> Callable[[GroupState], bool]:
     """Return the test of which consumer groups the principal sees of a topic that it sees."""
     known = subscriptions_of(config, principal)

@@ -1,6 +1,9 @@
-"""Words of messages."""
+"""Words that the faces of the relay have in common."""
 
 from __future__ import annotations
+
+IN_FILE, BY_API = "relay.toml", "API"
+"""The origin of a team; the command line and the page make them as the API does."""
 
 
 def counted(count: int, thing: str) -> str:

@@ -1,4 +1,7 @@
-"""The audit stream: what operators and teams changed, who, from where, when and why.
+"""The audit: what operators and teams changed, who, from where, when and why.
+
+Operators have a stream, and each team one of its own, so that the records of a team only ever push out its own. An
+operator reads them all as one, in the order of time. The streams of deleted teams stay.
 
 A record is appended before the change is made, and a change that cannot be recorded is not made; so a record says what
 was ordered, and its count what was chosen at that moment. Records are only ever appended; the oldest make room for new
@@ -7,26 +10,33 @@ ones. Dropping things frees memory, so a record is also written when Redis has r
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from relay.core.access.principal import CLI
 from relay.core.errors import StoreError
 from relay.core.event_filter import Candidate, EventFilter
-from relay.store.driver.client import REDIS_ERRORS, describe
+from relay.store.driver.client import REDIS_ERRORS, ask, describe
+from relay.store.driver.merged_streams import merged
 from relay.store.driver.scripts import Script
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
     from relay.store.driver.client import Redis
+    from relay.store.driver.merged_streams import Entry
 
 MAX_RECORDS = 10_000
-"""Number of records that are kept, about 2 MB; Redis may keep a few more, to trim whole nodes."""
+"""Number of operators' records that are kept, about 2 MB; Redis may keep a few more, to trim whole nodes."""
+MAX_RECORDS_OF_TEAM = 2000
+"""The same of each team."""
 
 _MAX_TEXT = 1000  # characters of a reason or a target
-_PAGE = 500
+_PAGE = 500  # records of a stream in one round trip
 
+_OPERATORS = ""
+"""The name of their stream among those of the teams."""
 _append = Script(__package__, "audit_append")
 _ANY = EventFilter()
 
@@ -85,34 +95,43 @@ async def record(  # noqa: PLR0913  the fields of a record
         "from": source,
         "team": team or "",
     }
-    arguments = [MAX_RECORDS, *(part for field in fields.items() for part in field)]
+    stream, most = (redis.key.audit_of(team), MAX_RECORDS_OF_TEAM) if team else (redis.key.audit, MAX_RECORDS)
+    arguments = [most, team or "", *(part for field in fields.items() for part in field)]
     try:
-        await _append(redis, [redis.key.audit], arguments)
+        await _append(redis, [stream, redis.key.audit_teams], arguments)
     except REDIS_ERRORS as error:
         raise StoreError(
-            f"nothing was changed, because it could not be recorded in {redis.key.audit}: {describe(error)}"
+            f"nothing was changed, because it could not be recorded in {stream}: {describe(error)}"
         ) from error
 
 
-async def records(redis: Redis, which: EventFilter = _ANY) -> AsyncGenerator[AuditRecord]:
-    """Yield the records that match, newest first."""
-    end = "+"
-    while rows := await redis.xrevrange(redis.key.audit, end, "-", count=_PAGE):
-        for entry, fields in rows:
-            found = record_of(entry, fields)
+async def streams_of(redis: Redis, team: str | None) -> Mapping[str, str]:
+    """Return the keys of the streams that a team sees, by name: its own; without a team, all."""
+    if team is not None:
+        return {team: redis.key.audit_of(team)}
+    teams: set[bytes] = await ask(redis.smembers(redis.key.audit_teams))
+    return {_OPERATORS: redis.key.audit} | {name.decode(): redis.key.audit_of(name.decode()) for name in teams}
+
+
+async def records(redis: Redis, which: EventFilter = _ANY, team: str | None = None) -> AsyncGenerator[AuditRecord]:
+    """Yield the records that match, newest first; those of `team`, or without one all."""
+    newest_first = merged(redis, await streams_of(redis, team), newest_first=True, count=_PAGE // 2, max_count=_PAGE)
+    async with aclosing(newest_first):
+        async for entry in newest_first:
+            found = record_of(entry)
             if which.since_ms is not None and found.at_ms < which.since_ms:
                 return
             if which.matches(found.as_candidate()):
                 yield found
-        end = f"({rows[-1][0].decode()}"
 
 
-def record_of(entry: bytes, row: Mapping[bytes, bytes]) -> AuditRecord:
-    """Return the record in an entry of the stream."""
-    fields = {name.decode(): text.decode() for name, text in row.items()}
+def record_of(entry: Entry) -> AuditRecord:
+    """Return the record in an entry of a stream."""
+    fields = {name.decode(): text.decode() for name, text in entry.fields.items()}
+    entry_id = entry.place.id
     return AuditRecord(
-        id=entry.decode(),
-        at_ms=int(entry.partition(b"-")[0]),
+        id=entry_id,
+        at_ms=int(entry_id.partition("-")[0]),
         who=fields["who"],
         command=fields["command"],
         target=fields["target"],

@@ -11,8 +11,12 @@ From acceptance to a topic
     relay:quarantine            stream    valid signature, but unparsable; until an operator drops or retries it
     relay:topic:<topic>         stream    routed events, the public interface for pull subscribers
     relay:topic:<topic>:held    stream    events of a topic whose stream was overwritten, until it is repaired
-    relay:topic:<topic>:places  hash      by pull group that reads over HTTP: the id after which it resumes if its group
-                                          gets lost; until the group or the topic is deleted
+    relay:topic:<topic>:places  hash      by pull group: the id after which it resumes if its group gets lost; until the
+                                          group or the topic is deleted
+    relay:dead:<topic>:<group>  stream    dead letters of a pull group, oldest first, written by its members; until an
+                                          operator or its team replays or drops them; bounded by the topic's `dead`
+    relay:dead                  hash      pull groups that have or had dead letters, with counters of what became of
+                                          them (`topics.pull.dead_letters`)
     relay:topics                set       names of topics that relay.toml ever had, or that ever had an event
 
 The lane of a push subscription (its position in its topic)
@@ -79,8 +83,10 @@ Everything else
     relay:audited               string    accepted events at the last audit: fewer now means that counters were deleted
     relay:refused               hash      requests that the ingress refused, by code
     relay:unmatched             hash      events that matched no topic, by event type
-    relay:audit                 stream    what operators and teams changed: who, from where, when and why
-                                          (`store.audit`); the newest 10,000
+    relay:audit                 stream    what operators changed: who, from where, when and why (`store.audit`); the
+                                          newest 10,000
+    relay:audit:team:<team>     stream    the same of a team; the newest 2,000
+    relay:audit:teams           set       names of the teams that have such a stream
     relay:maintenance           hash      `swept_at`: when a worker last finished a sweep (ms)
     relay:alerts                hash      alerts (`[alerts]` in relay.toml) that are firing, or pending
     relay:alerts:outbox         stream    webhooks about them that the URL has not taken yet, at most a thousand
@@ -102,6 +108,8 @@ No key has a hash tag: arq's own keys have none either, so Redis Cluster is not 
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 DEFAULT_PREFIX = "relay"
 
@@ -126,6 +134,16 @@ CONSUMER = "relay"
 """The only consumer of our own groups. Every worker reads as it while it has the lease, so a successor finds the
 pending entries of its predecessor.
 """
+
+
+class GroupName(NamedTuple):
+    """The name of a pull group."""
+
+    topic: str
+    group: str
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.group}"
 
 
 class Keyspace:
@@ -155,6 +173,7 @@ class Keyspace:
         self.unmatched = f"{prefix}:unmatched"
         self.refused = f"{prefix}:refused"
         self.audit = f"{prefix}:audit"
+        self.audit_teams = f"{prefix}:audit:teams"
         self.teams = f"{prefix}:teams"
         self.tokens = f"{prefix}:tokens"
         self.tokens_used = f"{prefix}:tokens:used"
@@ -176,6 +195,7 @@ class Keyspace:
         self.chats_last_writer = f"{prefix}:chats:last_writer"
         self.queue = f"{prefix}:arq"
         self.slow_queue = f"{prefix}:arq:slow"
+        self.group_letters = f"{prefix}:dead"
         self.topic_prefix = f"{prefix}:topic:"
         self.lane_prefix = f"{prefix}:lane:"
 
@@ -191,6 +211,10 @@ class Keyspace:
         """Return the key of the places where the topic's pull groups resume if they get lost."""
         return f"{self.topic(topic_name)}:places"
 
+    def group_dead(self, topic_name: str, group: str) -> str:
+        """Return the key of the dead letters of a pull group."""
+        return f"{self.group_letters}:{topic_name}:{group}"
+
     def lane(self, subscription: str, part: str = "") -> str:
         """Return a key of a lane: its hash, or with `part` another of its keys."""
         return f"{self.lane_prefix}{subscription}:{part}" if part else self.lane_prefix + subscription
@@ -199,6 +223,10 @@ class Keyspace:
         """Return every key of a lane with its type in Redis."""
         parts = {self.lane(subscription, part): kind for part, kind in LANE_PARTS.items()}
         return {self.lane(subscription): "hash"} | parts
+
+    def audit_of(self, team: str) -> str:
+        """Return the key of the audit of a team."""
+        return f"{self.audit}:team:{team}"
 
     def session(self, hashed: str) -> str:
         """Return the key of a session of the page."""

@@ -62,6 +62,7 @@ async def test_attempts_are_shown_newest_first() -> None:
         "attempt": 1,
         "probe": False,
         "replay": False,
+        "test": False,
         "began_at": BEGAN,
         "ms": 31,
         "outcome": "failed",

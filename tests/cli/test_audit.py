@@ -29,7 +29,7 @@ CHANGES = [
     ("subscriptions pause bot --why deploy", "subscriptions pause", "bot", None, "deploy"),
     ("subscriptions resume bot --why done", "subscriptions resume", "bot", None, "done"),
     ("subscriptions drop former --yes --why gone", "subscriptions drop", "former", 1, "gone"),
-    ("rewind --topic support --group billing --to end --yes --why x", "rewind", None, 1, "x"),
+    ("groups seek support/billing --to end --yes --why x", "groups seek", None, 1, "x"),
     ("replay --topic support --to bot --no-follow --why y", "replay", "support to bot", 1, "y"),
     ("topics drop former-topic --force --yes --why z", "topics drop", "former-topic", 1, "z"),
     ("quarantine drop 'not ours' --all", "quarantine drop", "quarantine", 1, "not ours"),
@@ -97,7 +97,7 @@ async def test_retry_and_cancel_are_recorded(redis: Redis) -> None:
         "dead replay --all --dry-run",
         "quarantine drop no --all --dry-run",
         "quarantine retry --all",
-        "rewind --topic support --group billing --to end --dry-run",
+        "groups seek support/billing --to end --dry-run",
         "replay --topic support --to bot --dry-run",
         "subscriptions drop bot",
         "topics drop former-topic --dry-run",
@@ -110,17 +110,17 @@ async def test_command_that_changes_nothing_is_not_recorded(redis: Redis, line: 
 
 
 async def test_records_are_exported_and_chosen_by_author(redis: Redis) -> None:
+    old = {"who": "ann@host", "command": "c", "target": "old", "count": "", "why": "é"}  # of an older version
+    await redis.xadd(KEYS.audit, old)  # type: ignore[arg-type]
     for number in range(120):
         team = "crm" if number % 2 else None
         await audit.record(redis, f"user-{number % 3}", "c", str(number), source="10.0.0.7", team=team)
-    old = {"who": "ann@host", "command": "c", "target": "old", "count": "", "why": "é"}  # of an older version
-    await redis.xadd(KEYS.audit, old)  # type: ignore[arg-type]
     said = await main_here("audit", "--export", "audit.jsonl")
     assert said.out == "audit.jsonl is written, with 121 records.\n"
     written = [json.loads(line) for line in Path("audit.jsonl").read_text().splitlines()]
-    assert [row["target"] for row in written] == ["old", *map(str, reversed(range(120)))]
-    assert (written[0]["from"], written[0]["team"], written[0]["why"]) == ("cli", None, "é")
-    assert (written[1]["from"], written[1]["team"]) == ("10.0.0.7", "crm")
+    assert [row["target"] for row in written] == [*map(str, reversed(range(120))), "old"]
+    assert (written[-1]["from"], written[-1]["team"], written[-1]["why"]) == ("cli", None, "é")
+    assert (written[0]["from"], written[0]["team"]) == ("10.0.0.7", "crm")
     assert Path("audit.jsonl").stat().st_mode & 0o777 == 0o600
     again = await main_here("audit", "--export", "audit.jsonl")
     assert (again.code, again.err) == (1, "audit.jsonl exists already; name another file\n")

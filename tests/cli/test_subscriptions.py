@@ -75,6 +75,12 @@ async def test_pausing_and_resuming(redis: Redis) -> None:
     assert "already" in (await main_here("subscriptions", "pause", "bot")).out
     assert (await main_here("subscriptions", "resume", "bot")).out == "bot is resumed.\n"
     assert (await main_here("subscriptions", "resume", "bot")).out == "bot was not paused.\n"
+    await Suspensions(redis).save_open_breaker("crm", OpenBreaker(T, T + 8000, 3, "timed_out: "))
+    resumed = (await main_here("subscriptions", "resume", "crm")).out
+    assert "crm was not paused.\nIts circuit breaker is open (timed_out)" in resumed
+    assert "It tries next at 20" in resumed
+    assert "relay attempts --subscription crm" in resumed
+    await Suspensions(redis).save_open_breaker("crm", None)
     assert await states() == {"bot": "delivering", "crm": "delivering", "former": "removed"}
 
 
@@ -98,7 +104,7 @@ async def test_removed_subscription_is_dropped_completely(redis: Redis) -> None:
     await bury(redis, "former", "dead one")
     said = await main_here("subscriptions", "drop", "former")
     assert said.code == 1
-    assert "1 events waiting, 0 retrying and 1 dead letters" in said.err
+    assert "1 event waiting, 0 retrying and 1 dead letter" in said.err
     said = await main_here("subscriptions", "drop", "former", "--yes")
     assert said.out == "former is dropped, with 2 events.\n"
     assert {row.subscription for row in await Ledger(redis).lanes()} == {"bot", "crm"}

@@ -86,8 +86,8 @@ async def test_team_is_made_changed_and_deleted() -> None:
     assert changed.out == "The team ops is changed; its topics: *.\n"
     listed = (await main_here("teams", "list")).out.splitlines()
     assert [row.split() for row in listed[2:4]] == [
-        ["crm", "support", "file", "0", "0"],
-        ["ops", "*", "#ops", "api", "0", "0"],
+        ["crm", "support", "relay.toml", "0", "0"],
+        ["ops", "*", "#ops", "API", "0", "0"],
     ]
     assert max(map(len, listed)) <= 80
     assert (await main_here("teams", "delete", "ops", "--why", "merged")).code == 0

@@ -115,8 +115,8 @@ WRONG = [
     ),
     ("RELAY_DEDUPE_WINDOW", "6", '"6" is not a duration'),
     ("RELAY_DEDUPE_WINDOW", "-6h", '"-6h" is not a duration'),
-    ("RELAY_LOG_LEVEL", "loud", "Input should be 'debug', 'info', 'warning' or 'error'"),
-    ("RELAY_LOG_FORMAT", "xml", "Input should be 'auto', 'json' or 'console'"),
+    ("RELAY_LOG_LEVEL", "loud", 'it must be "debug", "info", "warning" or "error"'),
+    ("RELAY_LOG_FORMAT", "xml", 'it must be "auto", "json" or "console"'),
 ]
 
 

@@ -154,6 +154,13 @@ CASES = (
         minute=60,
     ),
     Case(
+        "RelayPullGroupDeadLetters",
+        fires={f"relay_pull_group_dead_letters{_GROUP}": "0x20 2x10"},
+        quiet={f"relay_pull_group_dead_letters{_GROUP}": "2x28 0x2"},
+        labels={"topic": "all", "group": "billing"},
+        shown="2",
+    ),
+    Case(
         "RelayLedgerImbalance",
         fires={'relay_ledger_imbalance{subscription="crm",instance="a"}': "-2x30"},
         quiet={'relay_ledger_imbalance{subscription="crm",instance="a"}': "0x28 1x2"},

@@ -240,6 +240,7 @@ def _pull_groups() -> Sequence[Panel]:
         of_each("Age of the oldest unread", "oldest_unread_age_seconds", "s"),
         of_each("Read, not acknowledged", "pending"),
         of_each("Time since a consumer asked", "idle_seconds", "s"),
+        of_each("Dead letters", "dead_letters"),
     )
 
 

@@ -115,7 +115,7 @@ async def test_faults_are_added_listed_and_removed(sandbox: RunningSandbox) -> N
     [
         ({"data": b"{"}, "JSON"),
         ({"json": {"kind": "gremlin"}}, "duplicate"),
-        ({"json": {"kind": "duplicate", "times": 1}}, "times: Input should be greater than or equal to 2"),
+        ({"json": {"kind": "duplicate", "times": 1}}, "times: it must be at least 2"),
         ({"json": {"kind": "forge", "events": ["*.sent"]}}, "is not an event-type pattern"),
         ({"json": {}}, "kind: one of 'duplicate', 'reorder', 'late'"),
         ({"json": {"kind": "flood"}}, "kind: one of 'duplicate', 'reorder', 'late'"),

@@ -15,6 +15,7 @@ from relay.services.account import audit
 from relay.services.deliveries import attempts, dead_letters
 from relay.services.deliveries.dead_letters import Choice, Progress
 from relay.services.operators import quarantine
+from relay.store.driver.merged_streams import Place
 from relay.store.inbox.quarantine import Quarantine
 from tests.cli.attempting import BAD, GOOD
 from tests.services.conftest import CRM, OPERATOR
@@ -93,6 +94,14 @@ async def test_audit_and_quarantine_are_walked(context: Context) -> None:
     assert [each.target for each in found] == list("6543210")
     own = await walk(lambda cursor: audit.search(context, CRM, cursor=cursor, limit=3))
     assert [each.target for each in own] == list("6420")
+    cursors = [(await audit.search(context, CRM, limit=1)).next]
+    while cursors[-1] is not None:
+        cursors.append((await audit.search(context, CRM, cursor=cursors[-1], limit=1)).next)
+    theirs = {each.id for each in found if each.team == "crm"}
+    assert {
+        place.id for cursor in cursors if (place := page.place_of(cursor))
+    } < theirs  # a cursor tells of nothing else
+    assert not (await audit.search(context, CRM, cursor=page.cursor_of(Place("99999999999999-0", "")))).next
     bodies = await walk(lambda cursor: quarantine.search(context, OPERATOR, cursor=cursor, limit=3))
     assert [each.reason[-1] for each in bodies] == list("0123456")
     assert await quarantine.get(context, OPERATOR, bodies[2].entry) == bodies[2]

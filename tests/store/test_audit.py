@@ -38,6 +38,23 @@ async def test_stream_is_bounded_and_read_page_by_page(redis: Redis, monkeypatch
     assert found == [str(number) for number in reversed(range(500 - len(found), 500))]
 
 
+async def test_noise_of_a_team_pushes_out_only_its_own(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "MAX_RECORDS_OF_TEAM", 100)
+    await audit.record(redis, "ann@host", "dead drop", "operators")
+    await audit.record(redis, "crm token", "token create", "theirs", team="crm")
+    for number in range(400):
+        await audit.record(redis, "erp token", "token create", str(number), team="erp")
+    await audit.record(redis, "ann@host", "dead drop", "last")
+    everything = await targets(redis)
+    assert everything[0] == "last"
+    assert everything[-2:] == ["theirs", "operators"]
+    assert everything[1:-2] == [str(number) for number in range(399, 402 - len(everything), -1)]
+    assert 100 <= len(everything) - 3 < 300
+    assert [record.target async for record in audit.records(redis, team="crm")] == ["theirs"]
+    ids = [record.id async for record in audit.records(redis)]
+    assert len({*ids}) == len(ids)
+
+
 async def test_records_are_filtered_by_time_and_reason(redis: Redis) -> None:
     for at, why in ((1000, "a deploy"), (2000, "a test"), (3000, "a deploy")):
         fields = {"who": "w", "command": "c", "target": str(at), "count": "", "why": why}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from redis.exceptions import RedisError
 
-from relay.core.config.relay_toml import DeadBounds
+from relay.core.config.topics import DeadBounds
 from relay.core.delivery.outcome import Attempt, DeadLettered, Delivered, Filtered, Outcome, RetryAt
 from relay.core.errors import StoreUnavailable
 from relay.core.event import Dialect

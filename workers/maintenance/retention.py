@@ -1,6 +1,7 @@
 """Retention: trims every topic once a minute, and warns before the hard cap which consumer group prevents trimming.
 
-The attempt logs of the lanes are trimmed by age, their dead letters by age and size, the quarantine by size.
+The attempt logs of the lanes are trimmed by age, dead letters of lanes and pull groups by age and size, the quarantine
+by size.
 """
 
 from __future__ import annotations
@@ -9,13 +10,15 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from relay.core.config.relay_toml import AttemptBounds, DeadBounds
+from relay.core.config.relay_toml import AttemptBounds
+from relay.core.config.topics import DeadBounds
 from relay.store.driver.client import ask
 from relay.store.inbox.quarantine import Quarantine
 from relay.store.isolation import Isolation
 from relay.store.lanes.attempt_log import trim_attempts
 from relay.store.lanes.dead_letter_bounds import trim_dead_letters
 from relay.store.topics.held import trim_held_events
+from relay.store.topics.pull.dead_letters import GroupLetters, groups_with_letters
 from relay.store.topics.retention import Bounds, trim_topic
 
 if TYPE_CHECKING:
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 
     from relay.config.file import RulesInForce
     from relay.store.driver.client import Redis
+    from relay.store.keys import GroupName
+    from relay.store.topics.pull.dead_letters import TrimmedLetters
     from relay.store.topics.retention import Trimmed
 
 _ALARM = 0.5  # of the hard cap: early enough for an operator to act
@@ -45,6 +50,7 @@ class Retention:
         """Trim everything; topics and lanes that are not in relay.toml any more by the default bounds."""
         await self._trim_topics()
         await self._trim_lanes()
+        await self._trim_group_letters()
         quarantine = {self._key.quarantine: "stream", self._key.counts: "hash"}
         await self._isolation.contain("quarantine", self._key.quarantine, self._trim_quarantine(), quarantine)
 
@@ -79,6 +85,18 @@ class Retention:
             ):
                 await self._isolation.contain("lane", name, trimming, types)
 
+    async def _trim_group_letters(self) -> None:
+        topics = {topic.name: topic for topic in self._rules.current.config.topics}
+        names = sorted(topics.keys() | await self._members(self._key.topics))
+        letters, types = GroupLetters(self._redis), {self._key.group_letters: "hash"}
+        numbers = groups_with_letters(self._redis, names)
+        for name in await self._isolation.contain("groups", self._key.group_letters, numbers, types) or ():
+            bounds = topics[name.topic].dead if name.topic in topics else DeadBounds()
+            trimming = letters.trim(name, bounds, round(self._clock() * 1000))
+            expected = types | {self._key.group_dead(*name): "stream"}
+            if trimmed := await self._isolation.contain("group", str(name), trimming, expected):
+                _log_letters(name, bounds, trimmed)
+
     async def _members(self, names: str) -> set[str]:
         members = ask(self._redis.smembers(names))
         return {name.decode() for name in await self._isolation.contain("set", names, members, {names: "set"}) or ()}
@@ -100,3 +118,18 @@ class Retention:
             log.error("topic.filling", **fields, note=note)
         elif trimmed.removed:
             log.info("topic.trimmed", **fields)
+
+
+def _log_letters(name: GroupName, bounds: DeadBounds, trimmed: TrimmedLetters) -> None:
+    fields = {
+        "topic": name.topic,
+        "group": name.group,
+        "letters": trimmed.letters,
+        "bytes": trimmed.size,
+        "size": bounds.size,
+        "note": f"replay or drop them: relay dead list --group {name}",
+    }
+    if trimmed.is_filling:
+        log.error("dead_letters.filling", **fields)
+    if trimmed.expired or trimmed.overflowed:
+        log.error("dead_letters.discarded", **fields, expired=trimmed.expired, overflowed=trimmed.overflowed)

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import BaseModel
 
-from relay.cli.reference.attribute_docstrings import attribute_docstrings
 from relay.cli.reference.markdown import generated_from, table
 from relay.cli.reference.value_forms import annotation_of, default_of, form_of
 from relay.core.config.alerts import AboveAge, AboveCount, AboveShare, Alerts, Quiet, Within
 from relay.core.config.egress import Egress
 from relay.core.config.endpoint import Auth
 from relay.core.config.linq import LinqConfig, LinqV2
-from relay.core.config.relay_toml import AttemptBounds, DeadBounds, Subscription
+from relay.core.config.relay_toml import AttemptBounds, Subscription
 from relay.core.config.teams import Team
-from relay.core.config.topics import Topic
+from relay.core.config.topics import DeadBounds, Topic
+from relay.web.api.schemas.attribute_docstrings import attribute_docstrings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -74,10 +74,11 @@ narrow the topic, each as in a topic; the rest is counted as `filtered`. What is
 150 bytes), half for failed responses (some 900 of 4 KiB).""",
     ),
     _Section(
-        "`dead` of a subscription",
+        "`dead` of a subscription, or of a topic",
         DeadBounds,
-        """The bounds of what `relay dead list` shows. Beyond them the oldest dead letters are deleted, logged
-(`dead_letters.discarded`) and counted in the ledger.""",
+        """The bounds of what `relay dead list` shows: of a subscription, or of each pull group of a topic. Beyond them
+the oldest dead letters are deleted, logged (`dead_letters.discarded`) and counted, those of a subscription in the
+ledger.""",
     ),
     _Section(
         "`[[teams]]`",

@@ -25,6 +25,7 @@ ConditionName = Literal[
     "circuit_breaker_open",
     "dead_letters",
     "pull_group_not_read",
+    "pull_group_dead_letters",
     "ledger_imbalance",
     "certificate_expiring",
     "line_silent",
@@ -137,6 +138,8 @@ class Alerts(EndpointTable):
     """Dead letters of a subscription that no operator has replayed or dropped."""
     pull_group_not_read: AboveAge = _age("30m", "10m")
     """Age of the oldest event that a pull group has not read, or time since it last asked while events are pending."""
+    pull_group_dead_letters: AboveCount = _count(0, "5m")
+    """Dead letters of a pull group that were neither replayed nor dropped."""
     ledger_imbalance: Lasting = _lasting("5m")
     """The ledger of a subscription does not balance."""
     certificate_expiring: Within = Within.model_validate({"within": "14d", "for": "1h"})

@@ -39,7 +39,7 @@ def contradictions(data: Row, *, are_stored: bool = False) -> Iterator[Mistake]:
             yield ("subscriptions", position, "topic"), _no_topic(topic, topics)
         team = row.get("team")
         if isinstance(team, str):
-            yield from _team_mistakes(("subscriptions", position, "team"), team, topic, teams)
+            yield from _team_mistakes(("subscriptions", position, "team"), team, topic, teams, topics)
         owner = teams.get(team) if isinstance(team, str) else None
         destinations = _narrowed(egress, owner)
         if are_stored and owner is not None:
@@ -79,12 +79,16 @@ def _unknown_topics(path: tuple[str | int, ...], granted: Any, topics: list[str]
             yield (*path, position), _no_topic(topic, topics)
 
 
-def _team_mistakes(path: tuple[str | int, ...], team: str, topic: Any, teams: dict[str, Row]) -> Iterator[Mistake]:
+def _team_mistakes(
+    path: tuple[str | int, ...], team: str, topic: Any, teams: dict[str, Row], topics: list[str]
+) -> Iterator[Mistake]:
     if team not in teams:
         yield path, f'there is no team "{team}" (teams: {", ".join(teams) or "none is defined"})'
         return
     granted = teams[team].get("topics")
-    if isinstance(topic, str) and isinstance(granted, list) and topic not in granted and EVERY_TOPIC not in granted:
+    if topic not in topics:  # reported already
+        return
+    if isinstance(granted, list) and topic not in granted and EVERY_TOPIC not in granted:
         yield path, f'the team "{team}" is not granted the topic "{topic}"; add it to the team\'s topics'
 
 

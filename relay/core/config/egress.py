@@ -84,7 +84,7 @@ class Egress(Table):
     link-local, multicast and the like.
     """
 
-    allow: Annotated[tuple[Destination, ...] | None, Field(min_length=1)] = None
+    allow: Annotated[tuple[Destination, ...], Field(min_length=1)] | None = None
     """Allowed destinations: hosts, names below a domain, addresses and networks, such as `["hooks.example.com",
     "*.internal", "10.0.0.0/8", "2001:db8::/32"]`. Absent: every destination that is not always refused.
     """

@@ -70,7 +70,7 @@ def _value(value: Any) -> SecretReference:
     if isinstance(value, SecretReference):
         return value
     if not isinstance(value, str):
-        raise ValueError("write it as a string")  # noqa: TRY004  pydantic collects ValueErrors; no value: it may be secret
+        raise ValueError("it must be a string")  # noqa: TRY004  pydantic collects ValueErrors; no value: it may be secret
     return SecretReference.of_value(value)
 
 
@@ -83,7 +83,7 @@ def _secret(value: Any) -> Any:
     if isinstance(value, SecretReference):
         return value
     if not isinstance(value, str):
-        raise ValueError("write it as a string")  # noqa: TRY004  pydantic collects ValueErrors; no value: it is secret
+        raise ValueError("it must be a string")  # noqa: TRY004  pydantic collects ValueErrors; no value: it is secret
     return SecretReference.parse(value)
 
 

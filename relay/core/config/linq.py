@@ -16,7 +16,7 @@ class LinqV2(Table):
     If it is there, bootstrap maintains one subscription at Linq's older v2 API, signed with `LINQ_V2_WEBHOOK_SECRET`.
     """
 
-    events: Annotated[tuple[Pattern, ...] | None, Field(min_length=1)] = None
+    events: Annotated[tuple[Pattern, ...], Field(min_length=1)] | None = None
     """Patterns of the v2 event types to subscribe to, such as `["message.*"]`. Absent: the event types that a topic
     matches.
     """
@@ -28,11 +28,11 @@ class LinqConfig(Table):
     Without it, every line of the account is subscribed to the event types that the topics match.
     """
 
-    lines: Annotated[tuple[Line, ...] | None, Field(min_length=1)] = None
+    lines: Annotated[tuple[Line, ...], Field(min_length=1)] | None = None
     """Lines to register, in E.164, such as `["+16465550123"]`. Absent: every line that Linq lists for the API key."""
     exclude: tuple[Line, ...] = ()
     """Lines to leave unregistered, in E.164: all but these are registered. It cannot be combined with `lines`."""
-    events: Annotated[tuple[Pattern, ...] | None, Field(min_length=1)] = None
+    events: Annotated[tuple[Pattern, ...], Field(min_length=1)] | None = None
     """Patterns of the event types to subscribe to, such as `["message.*"]`. Absent: the event types that a topic
     matches.
     """

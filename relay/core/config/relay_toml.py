@@ -19,17 +19,16 @@ from relay.core.config.egress import Egress
 from relay.core.config.endpoint import EndpointTable
 from relay.core.config.fields import Duration, Line, Name, Pattern, Size, Table
 from relay.core.config.linq import LinqConfig
+from relay.core.config.mistakes import message_of
 from relay.core.config.teams import Team, TeamName
 from relay.core.config.toml_positions import TomlPositions
-from relay.core.config.topics import Topic, TopicIndex
+from relay.core.config.topics import DeadBounds, Topic, TopicIndex
 from relay.core.durations import format_duration, parse_duration
 from relay.core.errors import ConfigError, Problem
 from relay.core.event import Freshness
 
 DEFAULT_RETRY = ("5s", "15s", "30s", "1m", "2m", "3m", "5m", "6m", "7m")
 """Ten attempts over about 25 minutes, as Linq itself retries (https://docs.linqapp.com/guides/webhooks)."""
-
-_REQUIRED_LISTS = {("topics", "events"), ("subscriptions", "secret"), ("teams", "topics")}
 
 
 class AttemptBounds(Table):
@@ -40,17 +39,6 @@ class AttemptBounds(Table):
     size: Size = 8 * 2**20
     """Approximate size of the log in Redis's memory, such as `"8MiB"`: half for some 28,000 attempts of 150 bytes, half
     for some 900 failure responses of 4 KiB.
-    """
-
-
-class DeadBounds(Table):
-    """The `dead` of a subscription: limits of its dead letters; beyond them the oldest are deleted and counted."""
-
-    keep: Duration = parse_duration("720h")
-    """Time for which a dead letter is kept, such as `"720h"` (30 days)."""
-    size: Size = 256 * 2**20
-    """Maximum size of the dead letters in Redis's memory, such as `"256MiB"`: some 150,000 events of 1 kB. The log
-    has an alarm at half of it (`dead_letters.filling`).
     """
 
 
@@ -102,11 +90,11 @@ class Subscription(EndpointTable):
     """True if a dead letter blocks its chat until it is replayed (before the events that wait behind it) or dropped;
     only with `ordered`.
     """
-    events: Annotated[tuple[Pattern, ...] | None, Field(min_length=1)] = None
+    events: Annotated[tuple[Pattern, ...], Field(min_length=1)] | None = None
     """Patterns of the event types to deliver, as in a topic, such as `["message.*"]`; other events of the topic count
     as `filtered`. Absent: all.
     """
-    lines: Annotated[tuple[Line, ...] | None, Field(min_length=1)] = None
+    lines: Annotated[tuple[Line, ...], Field(min_length=1)] | None = None
     """Lines whose events are delivered, in E.164, as in a topic; events of other lines count as `filtered`. Absent:
     all.
     """
@@ -233,34 +221,3 @@ def endpoint_rows(text: str) -> dict[tuple[str | int, ...], dict[str, Any]]:
 def _is_consequence(detail: Any) -> bool:
     """Return True if a list is too short only because its items were refused, each with an error of its own."""
     return detail["type"] == "too_short" and bool(detail["input"])
-
-
-def _is_team_name(path: tuple[str | int, ...]) -> bool:
-    return path[-1] == "team" or (path[0] == "teams" and path[-1] == "name")
-
-
-def message_of(detail: Any) -> str:  # noqa: PLR0911  a table, one row per return
-    """Translate an error of pydantic into a message in TOML's terms."""
-    match detail["type"]:
-        case "extra_forbidden":
-            return f'unknown key "{detail["loc"][-1]}"'
-        case "missing":
-            return f'"{detail["loc"][-1]}" is missing'
-        case "too_short":
-            is_required = (detail["loc"][0], detail["loc"][-1]) in _REQUIRED_LISTS
-            alternative = "" if is_required else ", or remove the key"
-            return f"the list is empty; write at least one item{alternative}"
-        case "string_pattern_mismatch" if _is_team_name(detail["loc"]):
-            return f'"{detail["input"]}" is not the name of a team; use letters, digits, "_" and "-", at most 64'
-        case "string_pattern_mismatch":
-            return f'"{detail["input"]}" is not a name; use letters, digits, ".", "_" and "-", at most 64'
-        case "too_long":
-            return f"the list has more than {detail['ctx']['max_length']} items"
-        case "tuple_type":
-            return "it must be a list"
-        case "model_type":
-            return "it must be a table"
-        case "value_error":
-            return str(detail["ctx"]["error"])
-        case _:
-            return str(detail["msg"])

@@ -1,6 +1,6 @@
 """Subscriptions that are not in relay.toml: checked by the models and the rules of its `[[subscriptions]]` tables.
 
-A row is the raw table, as TOML would have it, with a `SecretReference` in place of each secret value.
+A row is the raw table, as TOML would have it but given as JSON, with a `SecretReference` in place of each secret value.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from relay.core.config.contradictions import contradictions
-from relay.core.config.relay_toml import Subscription, message_of
+from relay.core.config.mistakes import JSON, message_of
+from relay.core.config.relay_toml import Subscription
 from relay.core.errors import Problem
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def _checked(row: dict[str, Any], problems: list[Problem]) -> Checked:
     try:
         subscription = Subscription.model_validate(row)
     except ValidationError as error:
-        mistakes = [_problem(detail["loc"], message_of(detail)) for detail in error.errors()]
+        mistakes = [_problem(detail["loc"], message_of(detail, JSON)) for detail in error.errors()]
         return (*problems, *mistakes)
     return tuple(problems) or subscription
 

@@ -29,7 +29,7 @@ class Team(Table):
     """
     contact: Annotated[str, Field(max_length=200)] = ""
     """The people to ask, such as `"#crm-oncall, crm@example.com"`."""
-    egress: Annotated[tuple[Destination, ...] | None, Field(min_length=1)] = None
+    egress: Annotated[tuple[Destination, ...], Field(min_length=1)] | None = None
     """Destinations of the team's subscriptions, in the form of `allow` of `[egress]`, such as `["*.crm.internal"]`; a
     destination must be in both lists. Absent: `[egress]` alone.
     """

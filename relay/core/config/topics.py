@@ -32,6 +32,17 @@ DEFAULT_SIZE = 2**30
 DEFAULT_HARD_SIZE = 4 * 2**30
 
 
+class DeadBounds(Table):
+    """The `dead` of a subscription or a topic: bounds of dead letters; the oldest beyond are deleted and counted."""
+
+    keep: Duration = parse_duration("720h")
+    """Time for which a dead letter is kept, such as `"720h"` (30 days)."""
+    size: Size = 256 * 2**20
+    """Maximum size of the dead letters in Redis's memory, such as `"256MiB"`: some 150,000 events of 1 kB. The log
+    has an alarm at half of it (`dead_letters.filling`).
+    """
+
+
 class Topic(Table):
     """A `[[topics]]` table: a named stream of the events that match its rule.
 
@@ -47,13 +58,14 @@ class Topic(Table):
     """Patterns of event types, of which one must match: an event type (`"message.received"`), a family (`"message.*"`)
     or everything (`"*"`).
     """
-    lines: Annotated[tuple[Line, ...] | None, Field(min_length=1)] = None
+    lines: Annotated[tuple[Line, ...], Field(min_length=1)] | None = None
     """Lines, in E.164, such as `["+16465550123"]`. Absent: every line, and events without a line."""
     direction: Literal["inbound", "outbound"] | None = None
     """Direction of the event: `"inbound"` or `"outbound"`. Absent: any."""
-    service: Annotated[
-        tuple[Literal["iMessage", "RCS", "SMS"], ...] | None, BeforeValidator(one_or_more), Field(min_length=1)
-    ] = None
+    service: (
+        Annotated[tuple[Literal["iMessage", "RCS", "SMS"], ...], BeforeValidator(one_or_more), Field(min_length=1)]
+        | None
+    ) = None
     """Service of the message: `"iMessage"`, `"RCS"` or `"SMS"`, or a list of them. Absent: any."""
     is_group: StrictBool | None = None
     """`true` for group chats only, `false` for one-to-one chats only. Absent: both."""
@@ -70,6 +82,10 @@ class Topic(Table):
     hard_size: Size = DEFAULT_HARD_SIZE
     """Size in Redis's memory, such as `"4GiB"`, above which the oldest events are removed even if they are still
     needed; the ledger counts these as lost. At least `size`.
+    """
+    dead: DeadBounds = DeadBounds()
+    """Limits of the dead letters of each pull group, such as `{ keep = "720h", size = "256MiB" }`; beyond them the
+    oldest are deleted and counted.
     """
 
     @model_validator(mode="after")

@@ -18,6 +18,7 @@ from relay.sandbox.page.examples import examples
 from relay.sandbox.page.forms import FAULTS, Result, Submissions, event_types, form_of
 from relay.sandbox.page.view import DeliveryFilter, view_of
 from relay.ui.assets import Assets
+from relay.ui.forms import read_form
 from relay.ui.security import HEADERS, is_own
 from relay.ui.templates import set_up_templates
 
@@ -52,7 +53,7 @@ class Page:
         """Carry out the action of a form, and show the page with its result."""
         if not is_own(request):
             return self._page(request, Result("", "tables", 403, _FOREIGN))
-        form = {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
+        form = {name: values[-1] for name, values in (await read_form(request)).items()}
         return self._page(request, self._submissions.submit(form.pop("action", ""), form, _url(request)))
 
     async def live(self, request: web.Request) -> web.Response:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 from pydantic import ValidationError
 from pydantic_core import to_json
 
+from relay.core.config.mistakes import JSON, message_of
 from relay.sandbox.actions import NewLine
 from relay.sandbox.api.v3_errors import ApiError
 from relay.sandbox.events.emit import Emissions
@@ -149,8 +150,8 @@ class Submissions:
         try:
             request: Any = model.model_validate(values)
         except ValidationError as error:
-            for each in error.errors(include_url=False, include_input=False):
-                errors.setdefault(str(each["loc"][0]) if each["loc"] else "", each["msg"])
+            for each in error.errors(include_url=False):
+                errors.setdefault(str(each["loc"][0]) if each["loc"] else "", message_of(each, JSON))
         if errors:
             raise _InvalidFields(errors.pop("", "") or "Correct the marked fields.", errors)
         sent = request.model_dump(mode="json", exclude_defaults=True)

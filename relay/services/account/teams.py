@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from relay.core.access.scopes import Scope
 from relay.core.config.teams import EVERY_TOPIC, Team
 from relay.core.errors import ChangedMeanwhile, Conflict, Invalid, NotFound, Problem
+from relay.services.wording import BY_API, IN_FILE
 from relay.store.teams.teams import StoredTeam, stored_teams
 from relay.store.teams.tokens import Token, tokens
 
@@ -29,6 +30,11 @@ class Source(StrEnum):
     """relay.toml; the API cannot change it."""
     API = "api"
     """Redis: the API or the command line made it."""
+
+    @property
+    def shown(self) -> str:
+        """The words for it on every face."""
+        return IN_FILE if self is Source.FILE else BY_API
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,14 @@ async def find_team(context: Context, config: RelayConfig, name: str) -> Team | 
     return None if stored is None else stored.team
 
 
+async def begin_of_team(context: Context, name: str) -> int:
+    """Return the time before which nothing of that name is the team's, Unix ms: it was another's; 0 without one."""
+    if name in (await context.config()).teams_by_name:
+        return 0
+    stored = await stored_teams(context.redis).get(name)
+    return 0 if stored is None else stored.created_ms
+
+
 async def list_teams(context: Context, principal: Principal) -> list[TeamState]:
     """Return the teams that the principal sees, by name.
 
@@ -95,12 +109,12 @@ async def get_team(context: Context, principal: Principal, name: str) -> TeamSta
 async def create_team(
     context: Context, principal: Principal, name: str, topics: Sequence[str], contact: str = "", why: str = ""
 ) -> TeamState:
-    """Create a team.
+    """Create a team. A former team of its name leaves it nothing: its tokens are deleted.
 
     Raises:
         Forbidden: the principal is not an operator with the scope `admin`.
         Invalid: the name, a topic or the contact is wrong; names all of them.
-        Conflict: the name is taken.
+        Conflict: the name is taken, or subscriptions of a former team have it.
     """
     principal.require_operator(Scope.ADMIN)
     config = await context.config()
@@ -109,17 +123,26 @@ async def create_team(
         raise _of_the_file(context, name, "made")
     if await stored_teams(context.redis).get(name):
         raise Conflict(f'there is a team "{name}" already; change it, or choose another name')
+    stored = (await context.rules.view()).stored.values()
+    if left := [each.name for each in stored if each.table.get("team") == name]:
+        raise Conflict(
+            f'a former team "{name}" still has the subscriptions {", ".join(sorted(left))}; delete them and drop their '
+            "events, or choose another name"
+        )
     await context.record(principal, "teams create", name, why=why)
-    stored = StoredTeam(
+    for token in (await tokens(context.redis).all()).values():
+        if token.team == name:
+            await tokens(context.redis).delete(token.id, context.redis.key.tokens_used)
+    made = StoredTeam(
         name=team.name,
         topics=team.topics,
         contact=team.contact,
         created_ms=context.now_ms,
         created_by=principal.name,
     )
-    if not await stored_teams(context.redis).add(name, stored):
+    if not await stored_teams(context.redis).add(name, made):
         raise Conflict(f'there is a team "{name}" already; change it, or choose another name')
-    return await _state_now(context, config, stored)
+    return await _state_now(context, config, made)
 
 
 async def change_team(  # noqa: PLR0913  what can be changed
@@ -133,6 +156,8 @@ async def change_team(  # noqa: PLR0913  what can be changed
     why: str = "",
 ) -> TeamState:
     """Change what is given of a team; with `version`, only if it still has that version.
+
+    Values that it has already change nothing, and leave its version.
 
     Raises:
         Forbidden: the principal is not an operator with the scope `admin`.
@@ -153,11 +178,15 @@ async def change_team(  # noqa: PLR0913  what can be changed
         if lost := {topic: owner for topic, owner in needed.items() if not team.grants(topic)}:
             uses = ", ".join(f'"{topic}" is delivered to {owner}' for topic, owner in lost.items())
             raise Conflict(f'the team "{name}" cannot lose topics that its subscriptions need: {uses}')
+        if (team.topics, team.contact) == (present.topics, present.contact):
+            return present
         return present.model_copy(
             update={"topics": team.topics, "contact": team.contact, "version": present.version + 1}
         )
 
-    change(await _stored(context, name))  # a change that is refused is not recorded
+    present = await _stored(context, name)
+    if change(present) is present:  # a change that is refused, or changes nothing, is not recorded
+        return await _state_now(context, config, present)
     await context.record(principal, "teams change", name, why=why)
     changed = await stored_teams(context.redis).change(name, change)
     if changed is None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import structlog
 
 from relay.core.access.scopes import Scope
-from relay.core.errors import Conflict, Invalid, NotFound, Problem
+from relay.core.errors import Conflict, Hint, Invalid, NotFound, Problem
 from relay.core.event_filter import EventFilter
 from relay.services.access import lanes_of, subscriptions_of
 from relay.services.page import DEFAULT_LIMIT, Page, bound_at, check_limit, page_of, place_of
@@ -158,8 +158,8 @@ async def replay(  # noqa: PLR0913  a choice and its options
     known = subscriptions_of(await context.config(), principal)
     if gone := sorted(by_lane.keys() - known.keys()):
         raise Conflict(
-            f"{', '.join(gone)} is no longer in {context.settings.relay_config}, so no worker would deliver its "
-            "events; choose another subscription with --subscription"
+            f"{', '.join(gone)} is no longer in {context.settings.relay_config}, so no worker would deliver its events",
+            hint=Hint("choose another one with --subscription", 'choose another one with "subscription"'),
         )
     if dry_run:
         return _counts(by_lane)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from relay.core.access.scopes import Scope
-from relay.core.errors import Conflict, Invalid, NotFound, Problem, TooMany
+from relay.core.errors import Conflict, Hint, Invalid, NotFound, Problem, TooMany
 from relay.core.event_filter import EventFilter
 from relay.services.access import check_topic, subscriptions_of
 from relay.services.wording import counted
@@ -177,7 +177,9 @@ async def _get(context: Context, principal: Principal, replay_id: str) -> Replay
     known = await _known(context, principal)
     found = await Replays(context.redis).get(replay_id)
     if found is None or (known is not None and found.order.to not in known):
-        raise NotFound(f'no replay "{replay_id}"; relay replay list shows the ids')
+        raise NotFound(
+            f'no replay "{replay_id}"', hint=Hint("relay replay list shows the ids", "GET /replays lists them")
+        )
     return found
 
 

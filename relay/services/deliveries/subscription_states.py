@@ -146,7 +146,7 @@ def _state(
     probe: int | None = None
     state, why = State.DELIVERING, ""
     if subscription is None:
-        state, why = State.REMOVED, "no longer in relay.toml; relay subscriptions drop deletes it"
+        state, why = State.REMOVED, "no longer configured"
     elif suspension.wrong:
         state, why = State.SUSPENDED, suspension.wrong
     elif subscription.paused:
@@ -158,13 +158,13 @@ def _state(
         why = breaker.reason.rstrip(": ")
     elif condition and condition.blocked_chats:
         chats = counted(condition.blocked_chats, "chat")
-        state, why = State.BLOCKED, f"dead letters hold up {chats}; relay dead list shows them"
+        state, why = State.BLOCKED, f"dead letters hold up {chats}"
     elif not is_started:
         state = State.NOT_STARTED
     elif condition and _fails(ledger, condition):
         attempt = condition.health.failures[0]
         state = State.FAILING
-        why = f"no attempt succeeds ({attempt.outcome}: {attempt.status or 'no response'}); relay attempts shows them"
+        why = f"no attempt succeeds ({attempt.outcome}: {attempt.status or 'no response'})"
     return SubscriptionState(
         name=name,
         topic=subscription.topic if subscription else _last_topic(lane),

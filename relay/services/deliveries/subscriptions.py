@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from relay.core.access.scopes import Scope
-from relay.core.errors import Conflict
+from relay.core.errors import Conflict, Hint
 from relay.services.access import configured, subscriptions_of, unknown_subscription
 from relay.services.deliveries.subscription_states import State as State  # noqa: PLC0414  of what this module returns
 from relay.services.deliveries.subscription_states import SubscriptionState as SubscriptionState  # noqa: PLC0414
 from relay.services.deliveries.subscription_states import states_of, unstarted
 from relay.services.page import DEFAULT_LIMIT, Page, check_limit, cursor_of, place_of
+from relay.services.wording import counted
 from relay.store.driver.merged_streams import Place
 from relay.store.lanes.position import drop_lane, lane_names
 from relay.store.lanes.suspensions import Suspensions
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from relay.core.access.principal import Principal
     from relay.core.config.relay_toml import Subscription
+    from relay.core.delivery.circuit_breaker import OpenBreaker
     from relay.rules.merge import View
     from relay.services.context import Context
 
@@ -81,10 +83,19 @@ async def pause(context: Context, principal: Principal, name: str, why: str = ""
     return await Suspensions(context.redis).pause(name, why or f"by {principal.name}", context.now_ms)
 
 
-async def resume(context: Context, principal: Principal, name: str, why: str = "") -> bool:
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The result of resuming a subscription."""
+
+    was_paused: bool
+    breaker: OpenBreaker | None
+    """Its circuit breaker, which still holds its events back; None if that is closed."""
+
+
+async def resume(context: Context, principal: Principal, name: str, why: str = "") -> Resumed:
     """Deliver again to a subscription that an operator, or its own response 410, has paused.
 
-    Return False if it was not paused.
+    It does not close the circuit breaker.
 
     Raises:
         NotFound: there is none of that name.
@@ -99,7 +110,7 @@ async def resume(context: Context, principal: Principal, name: str, why: str = "
         raise Conflict(f"{name} has `paused = true` in its own table; change that to false")
     if subscription.paused:
         raise Conflict(f"{context.settings.relay_config} pauses {name}; remove `paused = true` there")
-    return was_paused
+    return Resumed(was_paused, await Suspensions(context.redis).open_breaker(name))
 
 
 async def drop(
@@ -118,7 +129,10 @@ async def drop(
     if view.is_in_file(name) and name in known:
         raise Conflict(f"{name} is still in {context.settings.relay_config}; remove it there first, or it starts again")
     if name in known or (stored is not None and not stored.deleted and principal.owns(stored.team)):
-        raise Conflict(f"{name} still exists; relay subscriptions delete {name} deletes it")
+        raise Conflict(
+            f"{name} still exists; delete it first",
+            hint=Hint(f"relay subscriptions delete {name}", f"DELETE /subscriptions/{name}"),
+        )
     if not principal.is_operator and (stored is None or not principal.owns(stored.team)):
         raise unknown_subscription(name, known, "")
     if name not in (lanes := await lane_names(context.redis)):
@@ -128,8 +142,9 @@ async def drop(
     owed = lane.waiting + lane.retrying + lane.dead
     if owed and not even_with_events:
         raise Conflict(
-            f"{name} has {lane.waiting} events waiting, {lane.retrying} retrying and {lane.dead} dead letters; "
-            "--yes deletes them too"
+            f"{name} has {counted(lane.waiting, 'event')} waiting, {lane.retrying} retrying and "
+            f"{counted(lane.dead, 'dead letter')}",
+            hint=Hint("--yes deletes them too", "even_with_events=true drops them too"),
         )
     await context.record(principal, "subscriptions drop", name, owed, why)
     await drop_lane(context.redis, name)

@@ -9,43 +9,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from relay.core.access.scopes import Scope
-from relay.core.errors import Conflict, Invalid, NotFound, Problem
-from relay.services.access import check_topic, sees_pull_group, topics_of
+from relay.core.errors import Conflict, Hint, Invalid, Problem
+from relay.services.access import check_topic, sees_pull_group, topics_of, unknown_group
+from relay.services.topics.pull.states import PullGroup, read_groups
 from relay.store import keys
 from relay.store.driver.streams import id_before, is_entry_id, order_of
+from relay.store.keys import GroupName
 from relay.store.topics import group_seek
 from relay.store.topics.history import BEGINNING, Extent, History, id_at, ms_of
-from relay.store.topics.topics import estimated_lag, read_topics
+from relay.store.topics.pull.dead_letters import GroupLetters
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from relay.core.access.principal import Principal
     from relay.services.context import Context
-    from relay.store.topics.group_seek import Member, Seek
-
-
-@dataclass(frozen=True, slots=True)
-class PullGroup:
-    """A pull group of a topic."""
-
-    topic: str
-    name: str
-    lag: int
-    """The number of events that it has not read: Redis's own, or an estimate where Redis has none."""
-    pending: int
-    """The number of events that it has read and not acknowledged."""
-    position: str
-    """The last entry that it has read."""
-    idle_ms: int | None
-    """Time since a consumer last asked for events; None if it has no consumer."""
-    members: tuple[Member, ...]
-    """Its consumers, by name."""
-
-    @property
-    def position_ms(self) -> int | None:
-        """Time of routing of the last event that it has read, Unix milliseconds; None at the beginning."""
-        return ms_of(self.position) or None
+    from relay.store.topics.group_seek import Seek
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +83,7 @@ async def list_groups(context: Context, principal: Principal, topic: str | None 
     principal.require(Scope.READ)
     if topic is not None:
         await check_topic(context, principal, topic)
-    return await _groups(context, principal, await topics_of(context, principal) if topic is None else [topic])
+    return await read_groups(context, principal, await topics_of(context, principal) if topic is None else [topic])
 
 
 async def get_group(context: Context, principal: Principal, topic: str, name: str) -> PullGroup:
@@ -131,7 +108,10 @@ async def plan(context: Context, principal: Principal, topic: str, name: str, ta
     await _check_group(context, principal, topic, name)
     move = await group_seek.plan_seek(context.redis, topic, name, target.after)
     if target.is_entry and target.after is not None and order_of(target.after) > order_of(move.last):
-        raise Conflict(f'"{topic}" ends before that entry, at {move.last}; --to end skips everything stored')
+        raise Conflict(
+            f'"{topic}" ends before that entry, at {move.last}',
+            hint=Hint("--to end skips everything stored", '"to": "end" skips everything stored'),
+        )
     extent = await History(context.redis, topic).extent()
     return SeekPlan(move, extent, extent.reaches(target.ms))
 
@@ -147,54 +127,38 @@ async def seek(context: Context, principal: Principal, planned: SeekPlan, why: s
     await check_topic(context, principal, move.topic)
     await _check_group(context, principal, move.topic, move.group)
     target = f"{move.topic}/{move.group} from {move.current} to {move.after}"
-    await context.record(principal, "rewind", target, move.events, why)
+    await context.record(principal, "groups seek", target, move.events, why)
     return await group_seek.seek(context.redis, move)
 
 
-async def delete(context: Context, principal: Principal, topic: str, name: str, why: str = "") -> PullGroup:
-    """Delete a pull group with its position; return it as it was.
+async def delete(
+    context: Context, principal: Principal, topic: str, name: str, why: str = "", *, with_letters: bool = False
+) -> PullGroup:
+    """Delete a pull group with its position, and on request with its dead letters; return it as it was.
 
     Raises:
         NotFound: there is no such topic, or it has no such group.
         Conflict: the group belongs to a push subscription.
+        Forbidden: dead letters are dropped with the scope `replay` only.
     """
     principal.require(Scope.SUBSCRIBE)
+    if with_letters:
+        principal.require(Scope.REPLAY)
     group = await _get(context, principal, topic, name)
-    await context.record(principal, "groups delete", f"{topic}/{name}", group.lag + group.pending, why)
-    await group_seek.delete_group(context.redis, topic, name)
+    letters = GroupLetters(context.redis)
+    dropped = group.dead if with_letters else 0
+    await context.record(principal, "groups delete", f"{topic}/{name}", group.lag + group.pending + dropped, why)
+    await letters.delete_group(GroupName(topic, name), with_letters=with_letters)
     return group
 
 
 async def _get(context: Context, principal: Principal, topic: str, name: str) -> PullGroup:
     await check_topic(context, principal, topic)
     await _check_group(context, principal, topic, name)
-    groups = {group.name: group for group in await _groups(context, principal, [topic])}
+    groups = {group.name: group for group in await read_groups(context, principal, [topic])}
     if name not in groups:  # it was deleted meanwhile
-        raise _unknown(topic, name, sorted(groups))
+        raise unknown_group(topic, name, sorted(groups))
     return groups[name]
-
-
-async def _groups(context: Context, principal: Principal, topics: Sequence[str]) -> list[PullGroup]:
-    readings = [
-        (topic, group)
-        for topic in await read_topics(context.redis, topics)
-        for group in sorted(topic.groups, key=lambda group: group.name)
-        if not group.is_push and sees_pull_group(principal, group.name)
-    ]
-    places = [(topic.name, group.name) for topic, group in readings]
-    members = await group_seek.members_of(context.redis, places)
-    return [
-        PullGroup(
-            topic=topic.name,
-            name=group.name,
-            lag=estimated_lag(topic, group),
-            pending=group.pending,
-            position=group.position,
-            idle_ms=min((member.idle_ms for member in found), default=None),
-            members=found,
-        )
-        for (topic, group), found in zip(readings, members, strict=True)
-    ]
 
 
 async def _check_group(context: Context, principal: Principal, topic: str, name: str) -> None:
@@ -202,13 +166,12 @@ async def _check_group(context: Context, principal: Principal, topic: str, name:
     is_lane = name.startswith(keys.PUSH_GROUP_PREFIX)
     if principal.is_operator and (is_lane or (name not in groups and keys.push_group(name) in groups)):
         name = name.removeprefix(keys.PUSH_GROUP_PREFIX)
-        raise Conflict(f"{name} is a push subscription; relay replay --topic {topic} --to {name} sends it events again")
+        raise Conflict(
+            f"{name} is a push subscription; a replay sends it events again",
+            hint=Hint(f"relay replay --topic {topic} --to {name}", "POST /replays"),
+        )
     seen = sorted(
         group for group in groups if not group.startswith(keys.PUSH_GROUP_PREFIX) and sees_pull_group(principal, group)
     )
     if name not in seen:
-        raise _unknown(topic, name, seen)
-
-
-def _unknown(topic: str, name: str, known: Sequence[str]) -> NotFound:
-    return NotFound(f'topic "{topic}" has no group "{name}" (pull groups: {", ".join(known) or "none"})')
+        raise unknown_group(topic, name, seen)

@@ -1,15 +1,21 @@
-"""Topics: their size, age and readers, and dropping one that the rules no longer have."""
+"""Topics: their size, age and readers, and dropping one that the rules no longer have.
+
+Operators are also shown ghost streams, which readers with a misspelt topic have made in Redis, and can drop them.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from redis.exceptions import NoPermissionError
+
 from relay.core.access.scopes import Scope
-from relay.core.errors import Conflict, NotFound
+from relay.core.errors import Conflict, Hint, NotFound
 from relay.services.access import group_visibility, topics_of
 from relay.store.lanes.topic_drop import DroppedTopic, drop_topic
-from relay.store.topics.registry import UnknownTopic
+from relay.store.topics.pull.dead_letters import groups_with_letters
+from relay.store.topics.registry import UnknownTopic, ghost_streams, nearest_topic
 from relay.store.topics.topics import REMOVED, GroupState, counted_state, estimated_state, read_topics
 
 if TYPE_CHECKING:
@@ -18,7 +24,14 @@ if TYPE_CHECKING:
     from relay.core.access.principal import Principal
     from relay.core.config.topics import Topic
     from relay.services.context import Context
+    from relay.store.keys import GroupName
     from relay.store.topics.topics import TopicState as StoredState
+
+
+UNKNOWN = "unknown"
+"""State of a ghost stream."""
+
+_LOOK_FOR = 2.0  # seconds for a look at all keys; a million take less than one
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +40,7 @@ class TopicState:
 
     name: str
     state: str
-    """`active`, or `removed` if the rules no longer have it."""
+    """`active`; `removed` if the rules no longer have it; `unknown` for a ghost stream."""
     events: int
     """The number of kept events."""
     size: int
@@ -37,6 +50,8 @@ class TopicState:
     groups: tuple[GroupState, ...]
     rules: Topic | None
     """Its table in the rules; None if it was removed."""
+    nearest: str | None = None
+    """For a ghost stream, the topic whose name is most like its own."""
 
     @property
     def unread(self) -> int:
@@ -67,6 +82,23 @@ async def get_state(context: Context, principal: Principal, name: str, *, is_exa
     return state
 
 
+async def list_ghosts(context: Context, principal: Principal) -> list[TopicState]:
+    """Return the ghost streams; none for a team, or if the user of Redis may not look for them.
+
+    Nothing is routed to them: a reader of Redis has misspelt the name of its topic.
+    """
+    principal.require(Scope.READ)
+    if not principal.is_operator:
+        return []
+    known = await topics_of(context, principal)
+    try:
+        ghosts = await ghost_streams(context.redis, set(known), _LOOK_FOR)
+    except NoPermissionError:  # relay doctor tells which right it takes
+        return []
+    states = await read_states(context, principal, ghosts.names)
+    return [replace(each, state=UNKNOWN, nearest=nearest_topic(each.name, known)) for each in states]
+
+
 async def droppable(context: Context, principal: Principal, name: str, *, even_unread: bool = False) -> TopicState:
     """Return the state of a topic that `drop` would delete.
 
@@ -75,13 +107,18 @@ async def droppable(context: Context, principal: Principal, name: str, *, even_u
         Conflict: the rules have it, or a reader has unread events and `even_unread` is not set.
     """
     principal.require_operator(Scope.ADMIN)
-    topic = await get_state(context, principal, name, is_exact=True)
+    topic = await _state_or_ghost(context, principal, name)
     if topic.state != REMOVED:
         raise Conflict(f"{name} is still in {context.settings.relay_config}; remove it there first, or it starts again")
+    force = Hint("--force drops them too", "even_unread=true drops them too")
     behind = [group for group in topic.groups if group.lag + group.pending]
     if behind and not even_unread:
         readers = ", ".join(f"{group.name} {group.lag} unread and {group.pending} pending" for group in behind)
-        raise Conflict(f"{name} has events that are not handled yet ({readers}); --force drops them too")
+        raise Conflict(f"{name} has events that are not handled yet ({readers})", hint=force)
+    letters = await _letters(context, name)
+    if letters and not even_unread:
+        dead = ", ".join(f"{group.group} {number}" for group, number in letters.items())
+        raise Conflict(f"pull groups of {name} have dead letters ({dead})", hint=force)
     return topic
 
 
@@ -95,7 +132,20 @@ async def drop(
     """
     topic = await droppable(context, principal, name, even_unread=even_unread)
     await context.record(principal, "topics drop", name, topic.events, why)
-    return await drop_topic(context.redis, name)
+    return await drop_topic(context.redis, name, list(await _letters(context, name)))
+
+
+async def _letters(context: Context, name: str) -> dict[GroupName, int]:
+    found = await groups_with_letters(context.redis, [name])
+    return {group: number for group, number in found.items() if group.topic == name}
+
+
+async def _state_or_ghost(context: Context, principal: Principal, name: str) -> TopicState:
+    """Return the state of a topic, or of a stream that is like one."""
+    if name not in await topics_of(context, principal) and await context.redis.exists(context.redis.key.topic(name)):
+        [state] = await read_states(context, principal, [name], is_exact=True)
+        return state
+    return await get_state(context, principal, name, is_exact=True)
 
 
 async def read_states(

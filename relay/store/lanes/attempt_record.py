@@ -25,6 +25,7 @@ from uuid import UUID
 from pydantic_core import from_json, to_json
 
 from relay.core.delivery.outcome import Outcome
+from relay.store.topics.samples import TEST_PREFIX
 from relay.store.topics.stream_search import Condition, Kind
 
 _VERSION = 1
@@ -88,6 +89,17 @@ class AttemptRecord(NamedTuple):
     """Due time of the next attempt, Unix milliseconds; None after the last one."""
     dead: str | None = None
     """Reason why the delivery was dead-lettered; None if it was not."""
+
+    @property
+    def is_test(self) -> bool:
+        """True if the event is a sample, which its lane delivers as a replay."""
+        return self.is_replay and self.event_id.startswith(TEST_PREFIX)
+
+    @property
+    def marks(self) -> list[str]:
+        """The words for what is special about it."""
+        kind = "test" if self.is_test else "replay" if self.is_replay else ""
+        return [word for word in ("probe" if self.is_probe else "", kind) if word]
 
     def encode(self) -> bytes:
         """Return the record as `attempts` stores it."""

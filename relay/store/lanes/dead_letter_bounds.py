@@ -15,7 +15,7 @@ from relay.store import wakeups
 from relay.store.driver.scripts import Script
 
 if TYPE_CHECKING:
-    from relay.core.config.relay_toml import DeadBounds
+    from relay.core.config.topics import DeadBounds
     from relay.store.driver.client import Redis
 
 _STEP = 200  # letters a script, which blocks Redis

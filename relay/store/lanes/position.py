@@ -24,18 +24,16 @@ from typing import TYPE_CHECKING
 from relay.store import keys
 from relay.store.driver.client import ask
 from relay.store.driver.scripts import Script
-from relay.store.driver.streams import is_missing_stream
 from relay.store.lanes.audit import Deletion, log_deletion
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from relay.store.driver.client import Redis
 
 _PAGE = 500  # lanes
 _MAX_EXAMINED = 1000  # pending entries that one save looks at
 
 _ensure, _save = Script(__package__, "ensure_lane"), Script(__package__, "save_checkpoint")
+_drop = Script(__package__, "drop_lane")
 
 
 async def lane_names(redis: Redis) -> list[str]:
@@ -43,28 +41,11 @@ async def lane_names(redis: Redis) -> list[str]:
     return sorted(name.decode() for name in await ask(redis.smembers(redis.key.lanes)))
 
 
-async def streams_read(redis: Redis, subscription: str) -> list[str]:
-    """Return every topic stream that a lane ever read."""
-    return _streams_in(await ask(redis.hkeys(redis.key.lane(subscription))))
-
-
-def _streams_in(fields: Iterable[bytes]) -> list[str]:
-    return [field.decode().removeprefix("start:") for field in fields if field.startswith(b"start:")]
-
-
 async def drop_lane(redis: Redis, subscription: str) -> None:
     """Delete a lane: its groups in every stream that it ever read, its deliveries, attempts and counters."""
-    group, streams = keys.push_group(subscription), await streams_read(redis, subscription)
-    async with redis.pipeline(transaction=True) as pipe:
-        for stream in streams:
-            pipe.xgroup_destroy(stream, group)
-        pipe.delete(*redis.key.lane_types(subscription))
-        pipe.srem(redis.key.lanes, subscription)
-        pipe.hdel(redis.key.paused, subscription)
-        pipe.hdel(redis.key.breakers, subscription)
-        for result in await pipe.execute(raise_on_error=False):
-            if isinstance(result, Exception) and not is_missing_stream(result):
-                raise result
+    of_lane = redis.key.lane_types(subscription)
+    redis_keys = [redis.key.lanes, redis.key.paused, redis.key.breakers, *of_lane]
+    await _drop(redis, redis_keys, [subscription, keys.push_group(subscription)])
 
 
 class Position:

@@ -10,8 +10,10 @@ from redis.exceptions import ResponseError
 from relay.metrics import declared
 from relay.store.driver.client import ask
 from relay.store.driver.streams import count_between, order_of
+from relay.store.keys import GroupName
 from relay.store.state.sample import Sample
 from relay.store.state.unread import Place, first_after, known_first_after
+from relay.store.topics.pull.dead_letters import GroupLetters
 from relay.store.topics.retention import Bounds
 from relay.store.topics.topics import read_topics, topic_names
 
@@ -45,6 +47,10 @@ async def topic_samples(
     groups = [(topic, group) for topic in readings for group in topic.groups if not group.is_push]
     async for sample in _of_groups(redis, groups, now_ms, count_timeout):
         yield sample
+    letters = GroupLetters(redis)
+    names = {GroupName(topic.name, group.name) for topic, group in groups} | (await letters.known()).keys()
+    for name, number in (await letters.numbers(sorted(names))).items():
+        yield Sample(declared.PULL_GROUP_DEAD_LETTERS, number, name)
 
 
 async def _of_groups(redis: Redis, groups: Groups, now_ms: int, count_timeout: float) -> AsyncIterator[Sample]:

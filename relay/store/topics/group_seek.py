@@ -8,17 +8,20 @@ ones; those before it stay with their consumers.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from redis.exceptions import ResponseError
 
 from relay.core.errors import StoreError
-from relay.store.driver.client import ask
+from relay.store.driver.client import ask_together
 from relay.store.driver.scripts import Script
-from relay.store.driver.streams import count_between, is_missing_stream, order_of
+from relay.store.driver.streams import count_between, order_of
+from relay.store.topics.pull.group import HTTP_PREFIX, RETURNED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from redis.asyncio.client import Pipeline
 
     from relay.store.driver.client import Redis
 
@@ -36,6 +39,13 @@ class Member:
     """The number of events that it has read and not acknowledged."""
     idle_ms: int
     """Time since it last asked for events, milliseconds."""
+
+    @property
+    def kind(self) -> Literal["redis", "http", "returned"]:
+        """Connection of the member: to Redis, or by HTTP; `returned` is none, but has events that were handed back."""
+        if self.name == RETURNED:
+            return "returned"
+        return "http" if self.name.startswith(HTTP_PREFIX) else "redis"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,17 +113,6 @@ def _members(rows: Sequence[Mapping[str, Any]]) -> tuple[Member, ...]:
     return tuple(sorted(members, key=lambda member: member.name))
 
 
-async def delete_group(redis: Redis, topic: str, group: str) -> bool:
-    """Delete a consumer group of a topic, and the place where it would resume; return False if there is none."""
-    await ask(redis.hdel(redis.key.places(topic), group))
-    try:
-        return bool(await redis.xgroup_destroy(redis.key.topic(topic), group))
-    except ResponseError as error:
-        if is_missing_stream(error):
-            return False
-        raise
-
-
 async def plan_seek(redis: Redis, topic: str, group: str, after: str | None) -> Seek:
     """Plan the seek of `group` to the id `after`, or to the end, if that is None or beyond it.
 
@@ -121,10 +120,12 @@ async def plan_seek(redis: Redis, topic: str, group: str, after: str | None) -> 
         StoreError: the topic has no such group.
     """
     stream = redis.key.topic(topic)
-    async with redis.pipeline(transaction=True) as pipe:
+
+    def queue(pipe: Pipeline) -> None:
         pipe.xinfo_groups(stream)
         pipe.xinfo_stream(stream)
-        groups, info = await pipe.execute()
+
+    groups, info = await ask_together(redis, queue)
     current = next((row["last-delivered-id"].decode() for row in groups if row["name"] == group.encode()), None)
     if current is None:
         raise StoreError(f'topic "{topic}" has no group "{group}"')

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from relay.core.event_filter import Candidate
-from relay.store.driver.client import ask
+from relay.store.driver.client import ask, ask_together
 from relay.store.driver.streams import id_before
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from redis.asyncio.client import Pipeline
 
     from relay.core.event_filter import EventFilter
     from relay.store.driver.client import Redis
@@ -69,10 +71,12 @@ class History:
 
     async def extent(self) -> Extent:
         """Return the extent of the history."""
-        async with self._redis.pipeline(transaction=True) as pipe:
+
+        def queue(pipe: Pipeline) -> None:
             pipe.exists(self._stream)
             pipe.xrange(self._stream, count=1)
-            exists, first = await pipe.execute()
+
+        exists, first = await ask_together(self._redis, queue)
         if not exists:
             return Extent(None, is_whole=True)
         info = await self._redis.xinfo_stream(self._stream)

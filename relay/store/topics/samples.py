@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from relay.store.driver.client import Redis
 
+TEST_PREFIX = "test_"
+"""Beginning of the ids of samples."""
+
 _append = Script(__package__, "sample_append")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from functools import partial
@@ -16,9 +17,9 @@ from relay.web.api.authentication import Authentication
 from relay.web.api.idempotency import REPLAYED, Answer, Claim, claimed
 from relay.web.api.inputs import read_inputs
 from relay.web.api.openapi import REQUEST_ID, document_text
-from relay.web.api.operation import JSON, JSON_LINES, Call, Versions, shows_version
+from relay.web.api.operation import EVENT_STREAM, JSON, JSON_LINES, Call, Versions, shows_version
 from relay.web.api.operations import OPERATIONS
-from relay.web.api.problems import MAX_BODY, ApiProblem, http_problem, problem_of, respond
+from relay.web.api.problems import MAX_BODY, ApiProblem, FieldError, http_problem, problem_of, respond
 from relay.web.api.rates import Rates
 from relay.web.api.reference.page import add_reference
 from relay.web.api.streams import add_streams
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
     from relay.web.api.operation import Operation
 
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_ETAG = re.compile(r'"(\d{1,18})"')
+_VERSION = re.compile(r'(?:W/)?"(\d{1,18})"|(\d{1,18})')  # a proxy that compresses makes ETags weak
+_ETAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 _id_key = web.RequestKey("request_id", str)
 
 log = structlog.get_logger()
@@ -64,8 +66,18 @@ def app_of(
     async def openapi(_: web.Request) -> web.Response:
         return web.Response(body=document_text(tuple(operations)).encode(), content_type=JSON)
 
+    async def asyncapi(_: web.Request) -> web.Response:
+        return web.Response(body=await asyncio.to_thread(_asyncapi), content_type=JSON)
+
     app.router.add_route("GET", "/openapi.json", openapi)
+    app.router.add_route("GET", "/asyncapi.json", asyncapi)
     return app
+
+
+def _asyncapi() -> bytes:
+    from relay.web.api.schemas.asyncapi import asyncapi_text  # noqa: PLC0415  all models of Linq's SDK: seconds
+
+    return asyncapi_text().encode()
 
 
 class _Api:
@@ -135,10 +147,12 @@ def _version(operation: Operation, request: web.Request, operations: Sequence[Op
         raise ApiProblem(428, f'send If-Match with the ETag that {shown} has, such as If-Match: "3"')
     if given.strip() == "*":
         return None
-    match = _ETAG.fullmatch(given.strip())
-    if match is None:
-        raise ApiProblem(412, f'If-Match is an ETag in quotation marks, such as "3", or *, not {given[:40]}')
-    return int(match[1])
+    if match := _VERSION.fullmatch(given.strip()):
+        return int(match[1] or match[2])
+    if _ETAG.fullmatch(given.strip()):
+        raise ApiProblem(412, f"no version has the ETag {given[:40]}; {shows_version(operation, operations)} shows it")
+    message = 'write one version in quotation marks, such as If-Match: "3", or *'
+    raise ApiProblem(400, f"{message}, not {given[:40]}", FieldError(field=hdrs.IF_MATCH, message=message))
 
 
 def _answer(operation: Operation, result: Any) -> Answer:
@@ -194,5 +208,7 @@ async def _problems(request: web.Request, handler: Handler) -> web.StreamRespons
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Add what every response has (a signal)."""
     response.headers[REQUEST_ID] = request.get(_id_key, "")
+    if response.content_type == EVENT_STREAM:
+        response.headers[hdrs.CACHE_CONTROL] = "no-store"  # aiohttp-sse has no-cache, which lets a proxy keep it
     response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
     response.headers.setdefault("X-Content-Type-Options", "nosniff")

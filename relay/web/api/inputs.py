@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from relay.core.config.mistakes import JSON as JSON_WORDS
+from relay.core.config.mistakes import QUERY, message_of
 from relay.web.api.operation import JSON
 from relay.web.api.problems import ApiProblem, FieldError
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from relay.web.api.operation import Operation
 
 _NO_JSON = "json_invalid"
+_MAX_ERRORS = 50  # a body of 256 KiB has room for 30,000 fields that there are not
 
 
 async def read_inputs(operation: Operation, request: web.Request) -> dict[str, BaseModel]:
@@ -38,7 +41,9 @@ async def read_inputs(operation: Operation, request: web.Request) -> dict[str, B
         except ValidationError as error:
             errors += _refused(name, model, error)
     if errors:
-        raise ApiProblem(422, "; ".join(f"{error.field}: {error.message}" for error in errors), *errors)
+        told = "; ".join(f"{error.field}: {error.message}" for error in errors[:_MAX_ERRORS])
+        more = f"; and {len(errors) - _MAX_ERRORS} more" if len(errors) > _MAX_ERRORS else ""
+        raise ApiProblem(422, told + more, *errors[:_MAX_ERRORS])
     return found
 
 
@@ -77,7 +82,7 @@ def _query(model: type[BaseModel], request: web.Request) -> dict[str, Any]:
 
 
 def _refused(name: str, model: type[BaseModel], error: ValidationError) -> Iterator[FieldError]:
-    details = error.errors(include_url=False, include_input=False)
+    details = error.errors(include_url=False)
     if name == "path":
         raise ApiProblem(404, "there is no such thing: " + ", ".join(str(detail["loc"][-1]) for detail in details))
     if details[0]["type"] == _NO_JSON:
@@ -96,9 +101,7 @@ def _place(name: str, loc: tuple[int | str, ...]) -> str:
 
 
 def _message(place: str, detail: ErrorDetails, known: list[str]) -> str:
-    if detail["type"] == "extra_forbidden":
-        fields = f"; known are {', '.join(known) or 'none'}" if len(detail["loc"]) == 1 else ""
-        return f"there is no such {'parameter' if place == 'query' else 'field'}{fields}"
-    if detail["type"] == "value_error":
-        return str(detail["ctx"]["error"])
-    return detail["msg"]
+    message = message_of(detail, QUERY if place == "query" else JSON_WORDS)
+    if detail["type"] == "extra_forbidden" and len(detail["loc"]) == 1:
+        return f"{message}; known are {', '.join(known) or 'none'}"
+    return message

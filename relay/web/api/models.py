@@ -99,7 +99,7 @@ _AWARE = TypeAdapter(AwareDatetime)
 
 def _when(value: Any) -> datetime | float:
     if not isinstance(value, str):
-        raise ValueError("write it as a string")  # noqa: TRY004  pydantic collects ValueErrors
+        raise ValueError("it must be a string")  # noqa: TRY004  pydantic collects ValueErrors
     try:
         return parse_duration(value)
     except ValueError:

@@ -62,6 +62,8 @@ def document(operations: Sequence[Operation]) -> OpenAPI:
         for place in ("path", "query")
         if place in operation.inputs
     }
+    elsewhere = _references(schema for (_, place), schema in schemas.items() if place not in {"path", "query"})
+    only_parameters = as_parameters - elsewhere - _references(definitions.values())
     paths: dict[str, _Json] = {}
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(
@@ -79,7 +81,7 @@ def document(operations: Sequence[Operation]) -> OpenAPI:
             ],
             "paths": paths,
             "components": {
-                "schemas": {name: schema for name, schema in definitions.items() if name not in as_parameters},
+                "schemas": {name: schema for name, schema in definitions.items() if name not in only_parameters},
                 "responses": {_problem_name(status): _problem(status, schemas["", "problem"]) for status in statuses},
                 "securitySchemes": {
                     _BEARER: {"type": "http", "scheme": "bearer", "description": "A token of `relay token create`."}

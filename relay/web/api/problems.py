@@ -21,6 +21,7 @@ from relay.core.errors import (
     Invalid,
     NotFound,
     RelayError,
+    ServiceError,
     SettingsError,
     StoreError,
     TooMany,
@@ -135,7 +136,8 @@ def problem_of(error: Exception) -> ApiProblem | None:
         if isinstance(error, kind):
             errors = _field_errors(error) if isinstance(error, Invalid) else ()
             retry_after = RETRY_AFTER if status in {429, 503} else None
-            problem = ApiProblem(status, str(error) or KINDS[status][1], *errors, retry_after=retry_after)
+            message = error.for_api if isinstance(error, ServiceError) else str(error)
+            problem = ApiProblem(status, message or KINDS[status][1], *errors, retry_after=retry_after)
             problem.cursor = error.cursor if isinstance(error, NotFoundYet) else None
             return problem
     return None

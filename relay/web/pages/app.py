@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from aiohttp import hdrs, web
 
 from relay.ui.assets import Assets
+from relay.ui.forms import read_form
+from relay.web.handed_over import read_body
 from relay.web.pages.jobs import Jobs
 from relay.web.pages.live import Live
 from relay.web.pages.shell import errors, rendering, security, visitors
@@ -45,7 +47,8 @@ def _handler(view: View) -> Handler:
         visitor = request[visitors.VISITOR]
         if visitor.principal is None:
             return sign_in.ask(request)
-        form = await _form(request) if request.method == hdrs.METH_POST else {}
+        await read_body(request)
+        form = await read_form(request) if request.method == hdrs.METH_POST else {}
         if request.method == hdrs.METH_POST:
             security.check_form("".join(form.pop(security.FORM_TOKEN, ())), visitor.browser)
         page = Page(request, visitor.principal, {name: values[-1] for name, values in form.items()}, form)
@@ -55,8 +58,3 @@ def _handler(view: View) -> Handler:
         return response
 
     return handle
-
-
-async def _form(request: web.Request) -> dict[str, tuple[str, ...]]:
-    fields = await request.post()
-    return {name: tuple(str(value) for value in fields.getall(name)) for name in fields}

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from relay.core.access.principal import Principal
     from relay.services.deliveries.dead_letters import Progress
 
-_MAX_RUNNING = 8
-_MAX_REMEMBERED = 50
+_MAX_RUNNING = 24
+_MAX_OF_TEAM, _MAX_OF_OPERATORS = 2, 8  # of those that run; no team can take the turns of the others
+_MAX_REMEMBERED = 10  # ended ones of a team, or of the operators
 
 log = structlog.get_logger()
 
@@ -38,6 +39,8 @@ class Job:
     title: str
     owner: str
     """The name of the principal."""
+    team: str | None
+    """The team of the principal; None for operators."""
     back: str
     """The path of the page that it was ordered on."""
     done: dict[str, int] = field(default_factory=dict)
@@ -46,6 +49,8 @@ class Job:
     is_running: bool = True
     result: int | None = None
     error: str = ""
+    remark: str = ""
+    """A sentence about what could not be changed."""
 
     def note(self, progress: Progress) -> None:
         """Note the progress of a subscription."""
@@ -64,15 +69,19 @@ class Jobs:
         """Start a job; `work` returns how many things it has changed.
 
         Raises:
-            TooMany: as many as may run are running.
+            TooMany: as many as may run are running, of the team or of all.
         """
-        if sum(job.is_running for job in self._jobs.values()) >= _MAX_RUNNING:
+        own = [each for each in self._jobs.values() if each.team == owner.team]
+        most = _MAX_OF_OPERATORS if owner.team is None else _MAX_OF_TEAM
+        if sum(each.is_running for each in own) >= most:
+            whose = "operators" if owner.team is None else f"the team {owner.team}"
+            raise TooMany(f"{most} jobs of {whose} run already; wait until one of them has ended")
+        if sum(each.is_running for each in self._jobs.values()) >= _MAX_RUNNING:
             raise TooMany(f"{_MAX_RUNNING} jobs run already; wait until one of them has ended")
-        job = Job(secrets.token_urlsafe(12), title, owner.name, back)
+        job = Job(secrets.token_urlsafe(12), title, owner.name, owner.team, back)
         self._jobs[job.id] = job
-        ended = [old for old, each in self._jobs.items() if not each.is_running]
-        for old in ended[: max(len(self._jobs) - _MAX_REMEMBERED, 0)]:
-            del self._jobs[old]
+        for ended in [each for each in own if not each.is_running][:-_MAX_REMEMBERED]:
+            del self._jobs[ended.id]
         task = asyncio.create_task(_run(job, work), name=f"job {job.id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -48,12 +48,13 @@ async def restart_redis(stage: Stage, _: random.Random, seconds: float) -> tuple
 async def rewrite_aof(stage: Stage, dice: random.Random, seconds: float) -> tuple[str, ...]:
     """Have it rewrite its append-only file, and kill it later: it starts from what the rewrite preserved."""
     async with stage.redis.client() as redis:
-        await ask(redis.bgrewriteaof())  # type: ignore[no-untyped-call]
 
         async def is_rewritten() -> bool:
             info = await ask(redis.info("persistence"))
             return not info["aof_rewrite_in_progress"] and not info["aof_rewrite_scheduled"]
 
+        await eventually(is_rewritten, _MAX_REWRITE)  # a replica that was synchronized rewrites its own
+        await ask(redis.bgrewriteaof())  # type: ignore[no-untyped-call]
         await eventually(is_rewritten, _MAX_REWRITE)
     await asyncio.sleep(seconds)
     await kill_redis(stage, dice, _AFTER_REWRITE)

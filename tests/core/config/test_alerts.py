@@ -36,8 +36,8 @@ def test_url_may_be_a_reference_whatever_egress_allows() -> None:
     [
         ("routing_lag = { over = 1 }", 'routing_lag.over: unknown key "over"'),
         ("routing_lag = { above = 60 }", "routing_lag.above: write it as a string, not as 60"),
-        ("topic_near_cap = { above = 80 }", "topic_near_cap.above: Input should be less than 1"),
-        ('off = ["all"]', "off[0]: Input should be 'nothing_accepted'"),
+        ("topic_near_cap = { above = 80 }", "topic_near_cap.above: it must be less than 1"),
+        ('off = ["all"]', 'off[0]: it must be "nothing_accepted"'),
         ('url = "env:"', 'url: "env:" is incomplete'),
         ('url = "https://169.254.169.254/"', "url: 169.254.169.254 is a cloud metadata service"),
     ],

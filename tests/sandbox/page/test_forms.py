@@ -88,9 +88,9 @@ async def test_buttons_of_the_tables(sandbox: RunningSandbox, endpoint: Endpoint
 @pytest.mark.parametrize(
     ("action", "given", "field", "text"),
     [
-        ("fault-duplicate", {"times": "1"}, "times", "greater than or equal to 2"),
-        ("fault-duplicate", {"times": "many"}, "times", "valid integer"),
-        ("fault-timestamp", {}, "offset", "Field required"),
+        ("fault-duplicate", {"times": "1"}, "times", "at least 2"),
+        ("fault-duplicate", {"times": "many"}, "times", "a whole number"),
+        ("fault-timestamp", {}, "offset", '"offset" is missing'),
         ("emit", {"type": "x", "data": "{"}, "data", "not JSON"),
         ("emit", {"type": "no.such"}, "type", "no built-in payload"),
         ("emit", {"type": "message.received", "code": "1"}, "code", "not an error code of Linq"),

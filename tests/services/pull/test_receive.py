@@ -10,7 +10,8 @@ from relay.core.access.principal import Principal
 from relay.core.access.scopes import Scope
 from relay.core.errors import Forbidden, Invalid, NotFound, TooMany
 from relay.services.topics.pull.receive import Request, batches, receive
-from relay.services.topics.pull.settle import GroupName, acknowledge, acknowledge_up_to, extend, release
+from relay.services.topics.pull.settle import acknowledge, acknowledge_up_to, extend, receipt_of, release
+from relay.store.keys import GroupName
 from relay.store.topics.pull.group import MAX_PENDING, consumer_of
 from tests.services.pull.reading import CRM, OPERATOR, STREAM, feed, ids, receipts
 from tests.support import eventually
@@ -76,7 +77,7 @@ async def test_batch_of_a_thousand_then_acknowledged_by_its_cursor(context: Cont
     batch = await receive(context, arrivals, CRM, Request(*GROUP, limit=1000))
     assert ids(batch) == [f"e{number}" for number in range(1000)]
     assert batch.cursor is not None
-    settled = await acknowledge_up_to(context, arrivals, CRM, GROUP, "http", batch.cursor)
+    settled = await acknowledge_up_to(context, arrivals, CRM, GROUP, "http", receipt_of(batch.cursor, "up_to"))
     assert settled.done == 1000
     rest = await receive(context, arrivals, CRM, Request(*GROUP, limit=1000))
     assert (len(rest.events), rest.pending) == (100, 100)

@@ -37,7 +37,9 @@ async def names(context: Context) -> set[str]:
 
 
 async def test_created_one_is_in_force_and_its_secret_shown_once(context: Context, redis: Redis) -> None:
-    created = await service.create(context, SALES, table(headers={"X-Key": "hidden"}, rate=5.0, retry=["5s"]))
+    created = await service.create(
+        context, SALES, table(headers={"X-Key": "hidden"}, rate=5.0, retry=["5s"], events=None)
+    )
     assert created.secret is not None
     assert created.secret.startswith("whsec_")
     state = await service.find(context, SALES, "crm")
@@ -67,10 +69,10 @@ async def test_created_one_is_in_force_and_its_secret_shown_once(context: Contex
         ({"headers": {"X-Key": "file:/etc/shadow"}}, "headers.X-Key", "write the value itself"),
         ({"headers": {"Relay-Topic": "x"}}, "headers", "cannot be overridden"),
         ({"headers": {"X-Key": "a\nb"}}, "headers.X-Key", "one line"),
-        ({"headers": ["a"]}, "headers", "a table of names"),
-        ({"auth": {"bearer": 5}}, "auth.bearer", "as a string"),
+        ({"headers": ["a"]}, "headers", "an object of names"),
+        ({"auth": {"bearer": 5}}, "auth.bearer", "must be a string"),
         ({"ca_file": "/etc/hostname"}, "ca_file", "only a subscription in relay.toml"),
-        ({"colour": "red"}, "colour", "unknown key"),
+        ({"colour": "red"}, "colour", 'unknown field "colour"'),
         ({"timeout": "2h"}, "timeout", ""),
         ({"name": "no spaces"}, "name", "is not a name"),
         ({"name": 5}, "name", "is not a name"),
@@ -88,17 +90,18 @@ async def test_mistakes_are_named_by_key(context: Context, keys: dict[str, objec
 async def test_names_that_are_taken(context: Context, rules_file: Path, redis: Redis) -> None:
     with pytest.raises(Conflict, match=r"in relay\.toml; change it there"):
         await service.create(context, OPERATOR, table("bot"))
-    with pytest.raises(Conflict, match=r"taken; choose another$"):
+    neutral = '^the name "{}" cannot be used; choose another that begins with "sales-"$'
+    with pytest.raises(Conflict, match=neutral.format("bot")):
         await service.create(context, SALES, table("bot"))
     with pytest.raises(Conflict, match=r"in relay\.toml; change it there"):
         await service.change(context, OPERATOR, "bot", {"rate": 5.0})
     with pytest.raises(NotFound, match=r'^no subscription "bot"$'):
         await service.delete(context, SALES, "bot", "why not")
     await service.create(context, SALES, table())
-    with pytest.raises(Conflict, match="is taken"):
+    with pytest.raises(Conflict, match=neutral.format("crm")):
         await service.create(context, SALES, table())
     await redis.sadd(KEYS.lanes, "former")  # type: ignore[misc]
-    with pytest.raises(Conflict, match="is taken"):
+    with pytest.raises(Conflict, match=neutral.format("former")):
         await service.create(context, SALES, table("former"))
     rules_file.write_text(TEAM_RULES.replace('"bot"', '"crm"'))
     state = await service.find(context, SALES, "crm")
@@ -138,9 +141,11 @@ async def test_change_is_a_merge_patch(context: Context) -> None:
         await service.change(context, SALES, "crm", {"secret": "whsec_a"})
     with pytest.raises(Invalid, match='team: it must be "sales"'):
         await service.change(context, SALES, "crm", {"team": None})
-    assert (await service.change(context, OPERATOR, "crm", {"team": "ops"})).state.team == "ops"
+    for same in ({}, {"timeout": "3s"}, {"headers": {"B": "2"}, "rate": None}):
+        assert (await service.change(context, SALES, "crm", same, version=2)).state.version == 2
+    assert (await service.change(context, OPERATOR, "crm", {"team": "ops"})).state.version == 3
     commands = [record.command async for record in audit.records(context.redis)]
-    assert commands[:2] == ["subscriptions change"] * 2
+    assert commands == ["subscriptions change"] * 2 + ["subscriptions create"]
 
 
 async def test_of_two_changes_at_once_one_is_refused(context: Context, settings: Settings, redis: Redis) -> None:

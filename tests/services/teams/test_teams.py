@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from pydantic import SecretStr
 
 from relay.core.access.principal import Principal
 from relay.core.access.scopes import EVERY_SCOPE, Scope
 from relay.core.errors import Conflict, Forbidden, Invalid, NotFound
+from relay.core.secret import new_key
+from relay.rules.current import Rules
 from relay.services.account import tokens
+from relay.services.account.audit import export, search
 from relay.services.account.teams import (
     Source,
     change_team,
@@ -19,7 +25,11 @@ from relay.services.account.teams import (
     granted_topics,
     list_teams,
 )
+from relay.services.deliveries.stored_subscriptions import create
 from relay.store import audit
+from relay.store.teams.teams import stored_teams
+from relay.store.teams.tokens import Token
+from relay.store.teams.tokens import tokens as stored_tokens
 from tests.support import KEYS
 
 if TYPE_CHECKING:
@@ -36,6 +46,7 @@ async def test_team_is_made_changed_and_deleted(context: Context) -> None:
     assert (made.topics, made.contact, made.source, made.version) == (("billing",), "#ops", Source.API, 1)
     changed = await change_team(context, CLI, "ops", topics=["*"], version=1)
     assert (changed.topics, changed.contact, changed.version) == (("*",), "#ops", 2)
+    assert (await change_team(context, CLI, "ops", topics=["*"], contact="#ops", version=2)).version == 2
     with pytest.raises(Conflict, match="has version 2, not 1"):
         await change_team(context, CLI, "ops", contact="", version=1)
     assert [team.name for team in await list_teams(context, READER)] == ["crm", "erp", "ops"]
@@ -100,6 +111,46 @@ async def test_team_that_owns_a_token_is_not_deleted(context: Context, redis: Re
     await tokens.revoke_token(context, CLI, new.token.id)
     await delete_team(context, CLI, "ops")
     assert not await redis.exists(KEYS.teams, KEYS.tokens, KEYS.tokens_used)
+
+
+async def test_name_that_is_taken_again_gets_nothing_of_the_former_team(context: Context, redis: Redis) -> None:
+    """A team of relay.toml that was removed leaves its tokens, its audit and its stored subscriptions."""
+    context = replace(context, clock=lambda: time.time() + 60)  # the audit has the time of Redis
+    former = Principal("former", "ops", EVERY_SCOPE, frozenset({"billing"}))
+    await context.record(former, "subscriptions pause", "theirs")
+    begun = context.now_ms - 1000
+    left = Token(
+        id="0" * 12,
+        label="left",
+        team="ops",
+        scopes=EVERY_SCOPE,
+        digest="d",
+        created_ms=begun,
+        created_by="a",
+        expires_ms=None,
+    )
+    await stored_tokens(redis).add(left.id, left)
+    await create_team(context, CLI, "ops", ["billing"])
+    assert not await redis.exists(KEYS.tokens)
+    await stored_tokens(redis).add(left.id, left)  # one that was made while the team was
+    assert await tokens.principal_of(context, left.id, "::1") is None
+    new = await tokens.create_token(context, CLI, "ci", team="ops", scopes=EVERY_SCOPE)
+    bearer = await tokens.authenticate(context, new.text, "::1")
+    assert bearer is not None
+    assert not (await search(context, bearer)).items
+    assert not [record async for record in export(context, bearer)]
+    assert [each.target for each in (await search(context, CLI)).items if each.team == "ops"] == ["theirs"]
+
+
+async def test_name_of_a_team_whose_subscription_is_left_is_refused(context: Context) -> None:
+    await create_team(context, CLI, "ops", ["billing"])
+    settings = context.settings.model_copy(update={"relay_secret_key": SecretStr(new_key())})
+    context = replace(context, settings=settings, rules=Rules(settings, context.redis))
+    table = {"name": "left", "topic": "billing", "team": "ops", "url": "https://ops.example.com/hook"}
+    await create(context, CLI, table)
+    await stored_teams(context.redis).delete("ops")
+    with pytest.raises(Conflict, match=r'a former team "ops" still has the subscriptions left; delete them'):
+        await create_team(context, CLI, "ops", ["billing"])
 
 
 async def test_team_that_owns_a_subscription_keeps_its_topic(context: Context) -> None:

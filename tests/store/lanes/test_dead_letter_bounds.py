@@ -9,7 +9,7 @@ import pytest
 from redis.exceptions import OutOfMemoryError
 from structlog.testing import capture_logs
 
-from relay.core.config.relay_toml import DeadBounds
+from relay.core.config.topics import DeadBounds
 from relay.core.delivery.outcome import DeadLettered
 from relay.store import wakeups
 from relay.store.driver.client import ask

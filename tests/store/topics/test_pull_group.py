@@ -7,8 +7,9 @@ import pytest
 from relay.consumer import consume
 from relay.core.errors import TooMany
 from relay.store.isolation import WrongType
-from relay.store.topics.group_seek import delete_group
+from relay.store.keys import GroupName
 from relay.store.topics.pull import group as group_module
+from relay.store.topics.pull.dead_letters import GroupLetters
 from relay.store.topics.pull.group import MAX_PENDING, Limits, Page, PullGroup, Receipt, consumer_of
 from tests.support import KEYS, eventually
 
@@ -127,7 +128,7 @@ async def test_lost_group_resumes_before_its_oldest_pending_event(redis: Redis, 
     await group.acknowledge([event.record.entry for event in again.events])
     await redis.xgroup_destroy(STREAM, "crm")
     assert (await receive(group)).events == []
-    await delete_group(redis, "support", "crm")
+    await GroupLetters(redis).delete_group(GroupName("support", "crm"), with_letters=False)
     assert ids(await receive(group)) == ["a", "b", "c", "d", "e"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from jsonschema import Draft202012Validator
@@ -33,6 +34,11 @@ def test_every_model_field_and_parameter_is_described() -> None:
     assert [name for name, model in models.items() if not model.get("description")] == []
     assert [name for name, described, _ in parts() if not described.get("description")] == []
     assert [name for name, described, _ in parts() if "\n" in described["description"]] == []
+
+
+def test_no_reference_leads_nowhere() -> None:
+    found = set(re.findall(r'"#/components/(\w+)/(\w+)"', document_text(OPERATIONS)))
+    assert [(kind, name) for kind, name in found if name not in DOCUMENT["components"][kind]] == []
 
 
 def test_defaults_and_examples_are_what_a_request_may_have() -> None:

@@ -269,11 +269,11 @@ async def test_paths_and_methods_that_there_are_not(redis: Redis, clock: Clock) 
 @pytest.mark.parametrize(
     ("query", "field", "message"),
     [
-        ("limit=0", "limit", "greater than or equal to 1"),
-        ("limit=x", "limit", "valid integer"),
-        ("limt=1", "limt", "no such parameter; known are limit, cursor"),
+        ("limit=0", "limit", "it must be at least 1"),
+        ("limit=x", "limit", "a whole number"),
+        ("limt=1", "limt", 'unknown parameter "limt"; known are limit, cursor'),
         ("limit=1&limit=2", "limit", "repeated"),
-        ("cursor=", "cursor", "at least 1 character"),
+        ("cursor=", "cursor", "it is empty"),
         ("line=16465550123", "line", 'in E.164, such as "+16465550123"'),
         ("since=2026-09-14T09:15:00", "since", "with its zone"),
     ],
@@ -294,11 +294,18 @@ async def test_query_is_checked_by_name(query: str, field: str, message: str, re
             b'{"name": 5, "wait": "soon", "colour": 1}',
             422,
             ["name", "wait", "colour"],
-            "colour: there is no such field",
+            'colour: unknown field "colour"; known are name, wait',
         ),
         (b'["name"]', 422, ["body"], "object"),
         (b'{"name": ', 400, [], "is not JSON: EOF"),
         (b"", 400, [], "is empty; send JSON"),
+        (b'{"why":' * 20_000, 400, [], "recursion limit"),
+        (
+            b"{%s}" % b",".join(b'"no%d":1' % number for number in range(9000)),
+            422,
+            ["name", *(f"no{number}" for number in range(49))],
+            "; and 8951 more",
+        ),
         (b'{"name": "' + b"x" * MAX_BODY + b'"}', 413, [], "at most 256 KiB"),
     ],
 )
@@ -349,12 +356,17 @@ async def test_change_needs_the_present_version(redis: Redis, clock: Clock) -> N
             return await send("PATCH", "/boxes/a", json={"name": "b"}, headers=headers)
 
         changed = await change(**{"If-Match": shown.headers["ETag"]})
-        heads: list[dict[str, str]] = [{}, {"If-Match": "*"}, {"If-Match": "W/x"}, {"If-Match": "\udc84"}]
-        statuses = [(await change(**headers)).status for headers in heads]
+        given = ["*", "7", ' W/"7" ', '"x"', "W/x", '"1", "2"', "\udc84"]
+        statuses = [(await change(**{"If-Match": text})).status for text in given]
+        unquoted = await change(**{"If-Match": "7"})
+        malformed = await problem(await change(**{"If-Match": "'3'"}))
         missing = await problem(await change())
     assert shown.headers["ETag"] == '"3"'
     assert (changed.status, changed.headers["ETag"]) == (200, '"4"')
-    assert statuses == [428, 200, 412, 412]
+    assert statuses == [200, 200, 200, 412, 400, 400, 400]
+    assert unquoted.headers["ETag"] == '"8"'
+    assert (malformed["errors"][0]["field"], 'such as If-Match: "3"' in malformed["detail"]) == ("If-Match", True)
+    assert missing["status"] == 428
     assert "GET /boxes/{box} has" in missing["detail"]
 
 

@@ -74,7 +74,7 @@ async def test_events_are_acknowledged_extended_and_released(redis: Redis, api: 
         ("topics/sales/groups/crm/events", 404, 'no topic "sales" (known: support)'),
         ("topics/support/groups/bot/events", 404, 'no group "bot"'),
         (f"{EVENTS}?visibility=100ms", 422, "visibility: "),
-        (f"{EVENTS}?ack=last", 422, "is not a receipt"),
+        (f"{EVENTS}?ack=last", 422, 'ack: "last" is not a receipt'),
         ("topics/sales/events/stream", 404, 'no topic "sales" (known: support)'),
         ("topics/support/events/stream?after=x", 422, "not the id of an entry"),
         ("topics/support/events/stream?line=16465550123", 422, 'in E.164, such as "+16465550123"'),

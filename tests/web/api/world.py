@@ -105,12 +105,14 @@ async def _team(context: Context, team: str) -> dict[str, Any]:
         "chat": f"{team}-chat",
         "at": str(context.now_ms),
         "version": "2026-02-03",
-        "body": body_of(event_id=event),
+        "body": body_of(event_id=event, text=f"{team} confidential"),
     }
     entry = (await redis.xadd(redis.key.topic(topic), fields)).decode()
     await redis.sadd(redis.key.topics, topic)  # type: ignore[misc]
     await redis.xgroup_create(redis.key.topic(topic), pull, "0")
     letter = await _bury(redis, hook, topic, event)
+    dead: dict[Any, Any] = {"dead_entry": entry, "dead_at": str(context.now_ms), "dead_reason": "rejected"}
+    await redis.xadd(redis.key.group_dead(topic, pull), fields | dead, id=letter)
     attempt = GOOD._replace(event_id=event, topic=topic, entry=entry, chat=f"{team}-chat")
     await remember(redis, hook, attempt)
     await remember(redis, hook, BAD._replace(event_id=event, topic=topic, chat=f"{team}-chat"), f"{team} failed")

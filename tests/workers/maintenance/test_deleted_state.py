@@ -160,6 +160,7 @@ OTHER_KEYS = [
 ]
 ELSEWHERE = {
     *(KEYS.keyring, KEYS.keyring_revision, KEYS.keyring_lock, KEYS.linq_v2, KEYS.linq_looks, KEYS.refused, KEYS.audit),
+    KEYS.audit_teams,
 }
 """Keys that concern no event that was accepted."""
 

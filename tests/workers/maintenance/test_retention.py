@@ -111,3 +111,21 @@ async def test_quarantine_is_bounded_and_its_losses_are_counted(
     assert left == [*range(line["dropped"], 100)]
     assert 40 <= len(left) <= 50
     assert (await Ledger(redis).totals()).quarantine_dropped == line["dropped"]
+
+
+async def test_dead_letters_of_groups_are_bounded_by_their_topic(redis: Redis, tmp_path: Path) -> None:
+    await redis.xgroup_create(STREAM, "crm", id="0", mkstream=True)
+    await redis.hset(KEYS.places("support"), "lost", "1-0")  # type: ignore[misc]
+    await redis.set(KEYS.group_dead("support", "broken"), "x")
+    for name in ("crm", "lost", "broken"):
+        await redis.hset(KEYS.group_letters, f"known:support:{name}", "1")  # type: ignore[misc]
+    path = tmp_path / "relay.toml"
+    path.write_text(RULES + 'dead = { keep = "1h" }\n')
+    for name in ("crm", "lost"):
+        await redis.xadd(KEYS.group_dead("support", name), {"id": "old"}, id="1-0")
+        await redis.xadd(KEYS.group_dead("support", name), {"id": "new"})
+    logs = await logs_of(Retention(redis, ConfigFile(path), time.time))
+    assert [(line["event"], line["topic"], line["group"], line["expired"]) for line in logs] == [
+        ("dead_letters.discarded", "support", name, 1) for name in ("crm", "lost")
+    ]
+    assert "relay dead list --group support/crm" in logs[0]["note"]

@@ -74,8 +74,9 @@ async def _principal(context: Context, found: Found, source: str) -> Principal |
     topics: frozenset[str] = frozenset()
     if token.team is not None:
         config = context.rules.of_file()  # topics and teams of the file: no round trip
-        team = config.teams_by_name.get(token.team) or (found.team.team if found.team else None)
-        if team is None:  # it is in neither place any more
+        stored = found.team if found.team and found.team.created_ms <= token.created_ms else None
+        team = config.teams_by_name.get(token.team) or (stored.team if stored else None)
+        if team is None:  # it is in neither place any more, or another team has its name now
             return None
         topics = granted_topics(config, team)
     return Principal(described(token), token.team, token.scopes, topics, source, token.id)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from relay.core.access.scopes import Scope
 from relay.core.access.token_text import new_token
 from relay.core.errors import Conflict, Forbidden, Invalid, NotFound, Problem, TooMany
-from relay.services.account.teams import find_team
+from relay.services.account.teams import begin_of_team, find_team
 from relay.services.account.tokens.state import NewToken, described, state_of, validity
 from relay.store.teams.tokens import Token, last_use, last_uses, tokens
 
@@ -65,6 +65,7 @@ async def create_token(  # noqa: PLR0913  what a token has
     ):
         raise NotFound(f'no team "{team}"')
     expires_ms = await _end_of(context, principal, chosen, lifetime)
+    begin_ms = await begin_of_team(context, team) if team is not None else 0
     surplus = [] if principal.is_operator else await _make_room(context, principal)
     secret = new_token()
     token = Token(
@@ -73,7 +74,7 @@ async def create_token(  # noqa: PLR0913  what a token has
         team=team,
         scopes=chosen,
         digest=secret.digest,
-        created_ms=context.now_ms,
+        created_ms=max(context.now_ms, begin_ms),  # clocks differ; one from before is of a former team of the name
         created_by=principal.name,
         parent=principal.token,
         expires_ms=expires_ms,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from relay.core.access.scopes import Scope
 from relay.core.config.endpoint import MAX_SECRETS
 from relay.core.durations import format_duration
-from relay.core.errors import Conflict, Invalid, Problem, StoreError, TooMany
+from relay.core.errors import Conflict, Hint, Invalid, Problem, StoreError, TooMany
 from relay.core.secret import new_secret
 from relay.rules.cipher import cipher_of
 from relay.services.deliveries.stored_subscriptions.looks import StoredState, state_of, stored_record
@@ -45,7 +45,7 @@ class Changed:
 
 
 async def create(context: Context, principal: Principal, table: Mapping[str, Any], why: str = "") -> Changed:
-    """Create a subscription from a table as relay.toml would have it, with literal values.
+    """Create a subscription from a table as relay.toml would have it, with literal values; None stands for no key.
 
     Without `secret`, one is generated. A team's token makes subscriptions of its own team.
 
@@ -57,7 +57,7 @@ async def create(context: Context, principal: Principal, table: Mapping[str, Any
     """
     principal.require(Scope.SUBSCRIBE)
     cipher, view, now = _cipher(context), await context.rules.view(), context.now_ms
-    wanted = dict(table)
+    wanted = {key: value for key, value in table.items() if value is not None}
     generated = None if "secret" in wanted else new_secret()
     if generated is not None:
         wanted["secret"] = generated
@@ -98,7 +98,8 @@ async def change(
 ) -> Changed:
     """Change keys of a subscription: `patch` has their new values, and None for those to remove (RFC 7396).
 
-    `version` is the one that it was made from; None for any.
+    A patch of what it has already changes nothing, and leaves its version. `version` is the one that the patch was made
+    from; None for any.
 
     Raises:
         Forbidden: the scope `subscribe` is missing.
@@ -119,6 +120,8 @@ async def change(
     new = SecretValues(values.secrets, new.headers, new.auth)
     changed = _next(record, principal, now, table=public, **seal(cipher, new))
     check(changed, new, view, now)
+    if public == record.table and new == values:
+        return await _changed(context, record)
     _check_number(view, changed)
     await context.record(principal, "subscriptions change", f"{name} ({', '.join(sorted(patch))})", why=why)
     await StoredSubscriptions(context.redis).put(changed, record.version)
@@ -217,12 +220,18 @@ async def _free_name(context: Context, principal: Principal, view: View, record:
         raise _taken(principal, name, "change it, or delete it first")
     is_own = record.team is None or (former is not None and former.team == record.team)
     if not is_own and (former is not None or name in await lane_names(context.redis)):
-        raise _taken(principal, name, f"a former subscription left events; relay subscriptions drop {name}")
+        hint = Hint(f"relay subscriptions drop {name}", f"DELETE /subscriptions/{name}/events")
+        raise _taken(principal, name, "a former subscription left events; drop them first", hint)
     return 0 if former is None else former.version
 
 
-def _taken(principal: Principal, name: str, reason: str) -> Conflict:
-    return Conflict(f'the name "{name}" is taken' + (f": {reason}" if principal.is_operator else "; choose another"))
+def _taken(principal: Principal, name: str, reason: str, hint: Hint | None = None) -> Conflict:
+    """Return the error of a name that is taken; a team gets the same one for every cause."""
+    if principal.is_operator:
+        return Conflict(f'the name "{name}" is taken: {reason}', hint=hint)
+    own = f"{principal.team}-"
+    example = "choose another" if name.startswith(own) else f'choose another that begins with "{own}"'
+    return Conflict(f'the name "{name}" cannot be used; {example}')
 
 
 def _check_number(view: View, record: StoredSubscription) -> None:

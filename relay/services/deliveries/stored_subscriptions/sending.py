@@ -24,7 +24,7 @@ from relay.services.access import configured
 from relay.store.lanes.lane import Lane
 from relay.store.lanes.suspensions import Suspensions
 from relay.store.topics.record import fields_of
-from relay.store.topics.samples import append_sample
+from relay.store.topics.samples import TEST_PREFIX, append_sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from relay.core.config.relay_toml import Subscription
     from relay.core.config.topics import Topic
     from relay.services.context import Context
-
-TEST_PREFIX = "test_"
-"""Beginning of the ids of test events."""
 
 _USUAL = "message.received"
 _LINE = "+16505550100"
@@ -82,8 +79,8 @@ async def send_test(
 def _sample(subscription: Subscription, topic: Topic, event_type: str, now_ms: int) -> tuple[bytes, Event]:
     """Return the body of a sample event, and the event."""
     if event_type not in known_types() or not exists_in(event_type, NEW):
-        near = get_close_matches(event_type, sorted(known_types()), n=3, cutoff=0.5)
-        hint = f"did you mean {', '.join(near)}?" if near else "relay trigger --list has the types"
+        near = get_close_matches(event_type, _with_samples(), n=3, cutoff=0.5)
+        hint = f"did you mean {', '.join(near)}?" if near else f"there are samples of {', '.join(_with_samples())}"
         raise Invalid(Problem("type", f'there is no sample of "{event_type}"; {hint}'))
     lines = subscription.lines or topic.lines or (_LINE,)
     now = datetime.fromtimestamp(now_ms / 1000, UTC)
@@ -104,6 +101,10 @@ def _sample(subscription: Subscription, topic: Topic, event_type: str, now_ms: i
     if reasons := filtered_by(subscription, event):
         raise Invalid(Problem("type", f"{subscription.name} filters it out: {'; '.join(reasons)}"))
     return body, event
+
+
+def _with_samples() -> list[str]:
+    return [event_type for event_type in sorted(known_types()) if exists_in(event_type, NEW)]
 
 
 def _usual_type(subscription: Subscription, topic: Topic) -> str:

@@ -93,7 +93,7 @@ def _problems(table: Mapping[str, Any]) -> Iterator[Problem]:
     for key in NAMED:
         values = table.get(key, {})
         if not isinstance(values, dict):
-            yield Problem(key, "it must be a table of names and values")
+            yield Problem(key, "it must be an object of names and values")
             continue
         for name, value in values.items():
             yield from _text_problems(f"{key}.{name}", value)
@@ -103,7 +103,7 @@ def _problems(table: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _text_problems(place: str, value: Any) -> Iterator[Problem]:
     if not isinstance(value, str):
-        yield Problem(place, "write it as a string")
+        yield Problem(place, "it must be a string")
     elif value.startswith(_REFERENCES):
         yield Problem(place, "write the value itself; only relay.toml can refer to a variable or a file of the relay")
 

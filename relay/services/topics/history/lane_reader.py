@@ -58,7 +58,7 @@ class Logs(NamedTuple):
 
 
 class _Trace(NamedTuple):
-    """What was found in a stream."""
+    """Findings in a stream."""
 
     found: Sequence[Found]
     resume: str = ""

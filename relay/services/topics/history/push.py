@@ -194,7 +194,7 @@ def _other_part(name: str, subscription: Subscription | None, logs: Logs) -> Pus
 def _part_of_logs(name: str, topic: str, logs: Logs) -> PushPart:
     """Return what the streams of a lane tell by themselves."""
     counted = [found.attempt for found in logs.attempts if found.counted]
-    was_replayed = bool(logs.replays) or any(attempt.is_replay for attempt in counted)
+    was_replayed = bool(logs.replays) or any(attempt.is_replay and not attempt.is_test for attempt in counted)
     last = counted[-1] if counted else None
     dead = None
     if logs.replays:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from relay.core.access.scopes import Scope
 from relay.core.config.topics import filtered_by
-from relay.core.errors import Conflict, Forbidden, NotFound
+from relay.core.errors import Conflict, Forbidden, Hint, NotFound
 from relay.services.access import check_topic, configured, team_of, topics_of
 from relay.services.account.teams import find_team
 from relay.services.topics.history.find import claim_on, find
@@ -75,8 +75,8 @@ async def resend(  # noqa: PLR0913  an event and a subscription
     held = await find(context, topics, event_id, await claim_on(context, event_id), None, Budget(seconds), progress)
     if held is None:
         raise NotFound(
-            f'no event "{event_id}" in the topics; one that was trimmed can only be sent again as a dead letter '
-            "(relay dead replay)"
+            f'no event "{event_id}" in the topics; one that was trimmed can only be sent again as a dead letter',
+            hint=Hint(f"relay dead replay --id {event_id}", "POST /dead-letters/replay"),
         )
     place = await _granted(context, config, target, held.places)
     return await _send(context, principal, target, view_of(context.settings, held.fields, place), why)

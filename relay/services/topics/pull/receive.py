@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from relay.core.errors import Invalid, Problem, TooMany
 from relay.services.topics.pull.access import check_name, open_group
 from relay.store.driver.client import REDIS_ERRORS
-from relay.store.topics.pull.group import MAX_PENDING, PAGE, Limits, consumer_of
+from relay.store.topics.pull.group import MAX_DELIVERIES, MAX_PENDING, PAGE, Limits, consumer_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -32,6 +32,7 @@ MAX_WAIT = 30.0
 """Seconds."""
 MIN_VISIBILITY, MAX_VISIBILITY = 1.0, 12 * 3600.0
 """Seconds."""
+MAX_MAX_DELIVERIES = 1000
 
 JOINED, RESTORED = "joined", "restored"
 
@@ -58,6 +59,8 @@ class Request:
     """The place where a new group begins: `0` (the oldest kept event), `$` (the next one), an entry, or Unix ms."""
     held: int = MAX_PENDING
     """Events that the member may hold, without those that have expired."""
+    max_deliveries: int = MAX_DELIVERIES
+    """Deliveries of an event to the group; instead of one more, it becomes a dead letter. 0 is no limit."""
 
 
 @dataclass(slots=True)
@@ -73,6 +76,8 @@ class Batch:
     """Events that were trimmed before the group read them; None if some were, and their number is not known."""
     trimmed: int = 0
     """Events that were trimmed after they had been delivered, and before they were acknowledged."""
+    dead: int = 0
+    """Events that became dead letters, since they were delivered as often as they may be."""
     pending: int = 0
     """Events of the group that are not acknowledged, these included."""
     events: list[Delivered] = field(default_factory=list)
@@ -80,7 +85,7 @@ class Batch:
     @property
     def has_news(self) -> bool:
         """True if there is something to tell, if not events."""
-        return bool(self.events or self.trimmed or self.missed != 0 or self.state == RESTORED)
+        return bool(self.events or self.trimmed or self.dead or self.missed != 0 or self.state == RESTORED)
 
     @property
     def cursor(self) -> str | None:
@@ -162,6 +167,7 @@ def check(request: Request) -> None:
             ("wait", request.wait, 0, MAX_WAIT, " s"),
             ("visibility", request.visibility, MIN_VISIBILITY, MAX_VISIBILITY, " s"),
             ("held", request.held, 1, MAX_PENDING, ""),
+            ("max_deliveries", request.max_deliveries, 0, MAX_MAX_DELIVERIES, ""),
         )
         if not (math.isfinite(value) and low <= value <= high)
     ]
@@ -184,7 +190,8 @@ async def _fill(group: PullGroup, request: Request, unused: float) -> Batch:
     count, size = request.limit, MAX_SIZE
     while count > 0 and size > 0:
         try:
-            page = await group.receive(consumer, Limits(count, size, request.held), start=request.start, unused=unused)
+            limits = Limits(count, size, request.held, request.max_deliveries)
+            page = await group.receive(consumer, limits, start=request.start, unused=unused)
         except REDIS_ERRORS:
             if batch.events:
                 break
@@ -193,6 +200,7 @@ async def _fill(group: PullGroup, request: Request, unused: float) -> Batch:
         batch.state = batch.state if page.state == JOINED else page.state
         batch.missed = None if page.missed < 0 or batch.missed is None else batch.missed + page.missed
         batch.trimmed += page.trimmed
+        batch.dead += page.dead
         batch.pending = page.pending
         if len(page.events) < min(count, PAGE):
             break

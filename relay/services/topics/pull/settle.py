@@ -1,15 +1,15 @@
-"""Settling received events: acknowledge, extend, release.
+"""Settling received events: acknowledge, extend, release, reject.
 
 A receipt is `<entry>.<number of deliveries>`. Acknowledging works with any receipt of an event, also after its
-visibility timeout: it was handled. Extending and releasing work only with its last one, since the event belongs to
-another reader otherwise.
+visibility timeout: it was handled. Extending, releasing and rejecting work only with its last one, since the event
+belongs to another reader otherwise.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from relay.core.errors import Invalid, NotFound, Problem
 from relay.services.topics.pull.access import check_name, open_group
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from relay.core.access.principal import Principal
     from relay.services.context import Context
+    from relay.store.keys import GroupName
     from relay.store.topics.pull.arrivals import Arrivals
 
 MAX_RECEIPTS = 1000
@@ -28,13 +29,6 @@ MAX_RECEIPTS = 1000
 _RECEIPT = re.compile(r"([0-9]{1,15}-[0-9]{1,18})\.([0-9]{1,9})")
 
 Result = TypeVar("Result")
-
-
-class GroupName(NamedTuple):
-    """The name of a pull group."""
-
-    topic: str
-    group: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +56,25 @@ async def acknowledge(
     return Settled(done)
 
 
+def receipt_of(text: str, field: str) -> Receipt:
+    """Return the receipt that a caller gave as `field`.
+
+    Raises:
+        Invalid: it is not one; names the field.
+    """
+    [receipt] = _parse([text], field)
+    return receipt
+
+
 async def acknowledge_up_to(
-    context: Context, arrivals: Arrivals, principal: Principal, place: GroupName, member: str, cursor: str
+    context: Context, arrivals: Arrivals, principal: Principal, place: GroupName, member: str, receipt: Receipt
 ) -> Settled:
     """Acknowledge all events that a member has, up to and including that of a receipt.
 
     Raises:
-        Forbidden, NotFound, Invalid: of the principal, the topic, the group, the member or the receipt.
+        Forbidden, NotFound, Invalid: of the principal, the topic, the group or the member.
     """
     check_name("member", member)
-    [receipt] = _parse([cursor], "up_to")
     pull = await open_group(context, principal, *place)
     done = _found(await pull.acknowledge_up_to(member, receipt.entry), place)
     arrivals.wake(place.topic)
@@ -94,18 +97,37 @@ async def extend(
 
 
 async def release(
-    context: Context, arrivals: Arrivals, principal: Principal, place: GroupName, receipts: Sequence[str]
+    context: Context,
+    arrivals: Arrivals,
+    principal: Principal,
+    place: GroupName,
+    receipts: Sequence[str],
+    *,
+    counts: bool = True,
 ) -> Settled:
-    """Hand events back, to be delivered next, to any reader.
+    """Hand events back, to be delivered next, to any reader; without `counts`, this delivery is not counted.
 
     Raises:
         Forbidden, NotFound, Invalid: of the principal, the topic, the group or a receipt.
     """
     parsed = _parse(receipts)
     pull = await open_group(context, principal, *place)
-    settled = _settled(parsed, _found(await pull.release(parsed), place))
+    settled = _settled(parsed, _found(await pull.release(parsed, counts=counts), place))
     arrivals.wake(place.topic)
     return settled
+
+
+async def reject(
+    context: Context, principal: Principal, place: GroupName, receipts: Sequence[str], error: str = ""
+) -> Settled:
+    """Make events dead letters of the group; `error` says why.
+
+    Raises:
+        Forbidden, NotFound, Invalid: of the principal, the topic, the group or a receipt.
+    """
+    parsed = _parse(receipts)
+    pull = await open_group(context, principal, *place)
+    return _settled(parsed, _found(await pull.reject(parsed, error), place))
 
 
 def _parse(texts: Sequence[str], field: str = "receipts") -> list[Receipt]:

@@ -16,12 +16,15 @@ from relay.core.access.scopes import Scope
 from relay.core.errors import Invalid, Problem
 from relay.core.event_filter import Candidate, EventFilter
 from relay.services.access import check_topic
+from relay.store.driver.client import ask_together
 from relay.store.driver.streams import order_of
 from relay.store.topics.history import id_at
 from relay.store.topics.record import record_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+
+    from redis.asyncio.client import Pipeline
 
     from relay.core.access.principal import Principal
     from relay.services.context import Context
@@ -121,13 +124,15 @@ async def _follow(context: Context, tails: Tails, wanted: Tail) -> AsyncIterator
 async def _begin(context: Context, wanted: Tail) -> tuple[str, bool]:
     """Return the entry after which a tail begins, and whether events after it were trimmed."""
     redis, stream = context.redis, context.redis.key.topic(wanted.topic)
-    if wanted.after is not None:
-        async with redis.pipeline(transaction=True) as pipe:
-            pipe.xrange(stream, wanted.after, wanted.after)
+    if (after := wanted.after) is not None:
+
+        def queue(pipe: Pipeline) -> None:
+            pipe.xrange(stream, after, after)
             pipe.xrange(stream, count=1)
-            itself, first = await pipe.execute()
-        was_trimmed = not itself and wanted.after != "0-0" and bool(first)
-        return wanted.after, was_trimmed and order_of(first[0][0].decode()) > order_of(wanted.after)
+
+        itself, first = await ask_together(redis, queue)
+        was_trimmed = not itself and after != "0-0" and bool(first)
+        return after, was_trimmed and order_of(first[0][0].decode()) > order_of(after)
     if wanted.since_ms is not None:
         return id_at(wanted.since_ms), False
     last = await redis.xrevrange(stream, count=1)

@@ -9,10 +9,14 @@ delivered.
 
 Where the group resumes is noted in `relay:topic:<topic>:places`, with every batch and every acknowledgement: a group
 that was lost is made again there.
+
+An event that was delivered `max_deliveries` times, or that a member rejects, becomes a dead letter of the group
+(`dead_letters`).
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,10 +33,14 @@ if TYPE_CHECKING:
 
 RETURNED = "relay:returned"
 """The consumer of a group that holds the events which members have handed back, until the next one takes them."""
+HTTP_PREFIX = "relay:http:"
+"""Start of the names of consumers that hold events for members over HTTP."""
 LONG_IDLE_MS = 10 * 365 * 24 * 3600 * 1000
 """Idle time that marks an event which was handed back: longer than any claim waits."""
 CLAIM_AFTER = 300.0
 """Seconds after which an event that a consumer with a connection to Redis holds is expired; its own default."""
+MAX_DELIVERIES = 10
+"""Deliveries of an event to a group, by default; then it becomes a dead letter."""
 PAGE = 250
 """Events of one round trip: reading them blocks Redis for about 1 ms."""
 MAX_PENDING = 10_000
@@ -47,6 +55,7 @@ MAX_MEMBERS = 200
 _receive = Script(__package__, "receive")
 _acknowledge = Script(__package__, "acknowledge")
 _hold = Script(__package__, "hold")
+_reject = Script(__package__, "reject")
 
 
 class Limits(NamedTuple):
@@ -57,6 +66,8 @@ class Limits(NamedTuple):
     """Bytes; the last events may exceed it."""
     held: int = MAX_PENDING
     """Events that the member may hold, without those that have expired."""
+    deliveries: int = MAX_DELIVERIES
+    """Deliveries of an event; instead of one more, it becomes a dead letter. 0 is no limit."""
 
 
 class Receipt(NamedTuple):
@@ -95,11 +106,13 @@ class Page:
     pending: int
     """Events of the group that are not acknowledged, these included."""
     events: Sequence[Delivered]
+    dead: int = 0
+    """Events that became dead letters, since they were delivered as often as they may be."""
 
 
 def consumer_of(member: str, visibility: float) -> str:
     """Return the consumer that holds events for a member for `visibility` seconds."""
-    return f"relay:http:{round(visibility * 1000)}:{member}"
+    return f"{HTTP_PREFIX}{round(visibility * 1000)}:{member}"
 
 
 class PullGroup:
@@ -108,7 +121,7 @@ class PullGroup:
     def __init__(self, redis: Redis, topic: str, name: str) -> None:
         self._redis = redis
         self._stream = redis.key.topic(topic)
-        self._keys = [self._stream, redis.key.places(topic)]
+        self._keys = [self._stream, redis.key.places(topic), redis.key.group_dead(topic, name)]
         self._name = name
 
     async def receive(self, consumer: str, limits: Limits, *, start: str, unused: float = 0) -> Page:
@@ -124,18 +137,18 @@ class PullGroup:
         sizes = (min(limits.events, PAGE), limits.size, MAX_PENDING)
         idles = (round(CLAIM_AFTER * 1000), LONG_IDLE_MS // 2)
         rest = (RETURNED, start, round(unused * 1000), limits.held)
-        most = (self._name.partition(".")[0], MAX_GROUPS, MAX_MEMBERS)
+        most = (self._name.partition(".")[0], MAX_GROUPS, MAX_MEMBERS, limits.deliveries, _now_ms())
         reply: Any = await checking_types(
             _receive(self._redis, self._keys, [self._name, consumer, *sizes, *idles, *rest, *most])
         )
         if len(reply) == 1:
             raise self._too_many(reply[0].decode())
-        state, missed, trimmed, pending, entries, deliveries = reply
+        state, missed, trimmed, pending, entries, deliveries, dead = reply
         events = [
             Delivered(record_of(entry, dict(zip(flat[::2], flat[1::2], strict=True))), number)
             for (entry, flat), number in zip(entries, deliveries, strict=True)
         ]
-        return Page(state.decode(), missed, trimmed, pending, events)
+        return Page(state.decode(), missed, trimmed, pending, events, dead)
 
     def _too_many(self, things: str) -> TooMany:
         owner, most_groups, most_members = self._name.partition(".")[0], MAX_GROUPS, MAX_MEMBERS
@@ -164,21 +177,41 @@ class PullGroup:
         """
         return await self._hold_for(round(visibility * 1000), receipts)
 
-    async def release(self, receipts: Sequence[Receipt]) -> list[str] | None:
-        """Hand the events back, to be delivered next; return those that were, or None if there is no such group."""
-        return await self._hold_for(0, receipts)
+    async def release(self, receipts: Sequence[Receipt], *, counts: bool = True) -> list[str] | None:
+        """Hand the events back, to be delivered next; return those that were, or None if there is no such group.
+
+        Without `counts`, this delivery is not counted.
+        """
+        return await self._hold_for(0, receipts, counts=counts)
+
+    async def reject(self, receipts: Sequence[Receipt], error: str) -> list[str] | None:
+        """Make the events dead letters of the group; return those that are, or None if there is no such group."""
+        rejected: list[str] = []
+        for page in pages(receipts, PAGE):
+            arguments = [self._name, error, _now_ms(), *(part for receipt in page for part in receipt)]
+            done: list[bytes] | None = await checking_types(_reject(self._redis, self._keys, arguments))
+            if done is None:
+                return None
+            rejected += (entry.decode() for entry in done)
+        return rejected
 
     async def _acknowledge(self, *arguments: str) -> int | None:
-        done: int = await checking_types(_acknowledge(self._redis, self._keys, [self._name, *arguments]))
+        done: int = await checking_types(_acknowledge(self._redis, self._keys[:2], [self._name, *arguments]))
         return None if done < 0 else done
 
-    async def _hold_for(self, visibility_ms: int, receipts: Sequence[Receipt]) -> list[str] | None:
+    async def _hold_for(
+        self, visibility_ms: int, receipts: Sequence[Receipt], *, counts: bool = True
+    ) -> list[str] | None:
         held: list[str] = []
         for page in pages(receipts, PAGE):
             rest = [part for receipt in page for part in receipt]
-            arguments = [self._name, visibility_ms, RETURNED, LONG_IDLE_MS, *rest]
+            arguments = [self._name, visibility_ms, RETURNED, LONG_IDLE_MS, int(not counts), *rest]
             done: list[bytes] | None = await checking_types(_hold(self._redis, self._keys[:1], arguments))
             if done is None:
                 return None
             held += (entry.decode() for entry in done)
         return held
+
+
+def _now_ms() -> int:
+    return round(time.time() * 1000)

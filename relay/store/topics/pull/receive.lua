@@ -1,28 +1,32 @@
 #!lua flags=allow-oom
--- Delivers events of a pull group to one of its members: expired and returned ones first, then new ones.
--- KEYS: topic stream, places of its pull groups
+-- Delivers events of a pull group to one of its members: expired and returned ones first, then new ones. An event that was
+-- delivered as often as it may be becomes a dead letter of the group instead.
+-- KEYS: topic stream, places of its pull groups, dead letters of the group
 -- ARGV: group, consumer of the member, limits: events, bytes, events of the group that are not acknowledged;
 --       idle time after which an event of a consumer without a visibility timeout is expired (ms), that of returned
 --       ones (ms), consumer of returned ones, start of a new group, minimum idle time of unused consumers to be deleted
 --       (ms; 0: delete none), limit of events that the member may hold, unless they have expired, owner of the group
---       (its groups have that name, or begin with it and a dot), most groups of an owner, most members of a group
+--       (its groups have that name, or begin with it and a dot), most groups of an owner, most members of a group,
+--       most deliveries of an event (0: no limit), now (ms)
 -- Returns: `groups` or `members` if there are as many as there may be, and nothing was done; else
 -- `joined`, `created` or `restored`; number of events that were trimmed before the group read them (-1:
 -- unknown, at least one); number of those trimmed while they were pending; number of pending events afterwards; entries;
--- the number of deliveries of each.
+-- the number of deliveries of each; number of events that became dead letters.
 --#include types
 --#include pull_group
-local stream, places = unpack(KEYS)
+--#include group_letters
+local stream, places, dead = unpack(KEYS)
 local name, consumer, returned, start = ARGV[1], ARGV[2], ARGV[8], ARGV[9]
 local left, bytes, room = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local claim_after, returned_idle, unused = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[10])
 local may_hold = tonumber(ARGV[11])
 local owner, most_groups, most_members = ARGV[12], tonumber(ARGV[13]), tonumber(ARGV[14])
-must_be('stream', stream)
+local max_deliveries, now = tonumber(ARGV[15]), ARGV[16]
+must_be('stream', stream, dead)
 must_be('hash', places)
 
 local step = 16 -- entries, so that a batch ends soon after its limit of bytes
-local state, missed, trimmed = 'joined', 0, 0
+local state, missed, trimmed, buried = 'joined', 0, 0, 0
 local entries, deliveries = {}, {}
 
 local function has_room_for_group()
@@ -77,6 +81,16 @@ local function least_idle_of(holder)
     return holder == returned and returned_idle or visibility_of(holder) or claim_after
 end
 
+-- Makes a dead letter of an event that was delivered as often as it may be.
+local function bury_worn_out(row)
+    local letter = { reason = 'max_deliveries', error = '', at = now }
+    if bury(stream, dead, name, row[1], row[4], member_of(row[2]) or row[2], letter) then
+        buried = buried + 1
+    else
+        trimmed = trimmed + 1
+    end
+end
+
 local function claim_expired(summary)
     local ids, count_of, held = {}, {}, 0
     for _, holder in ipairs(summary[4] or {}) do
@@ -85,8 +99,12 @@ local function claim_expired(summary)
             held = held + tonumber(holder[2]) - #rows
         end
         for _, row in ipairs(rows) do
-            ids[#ids + 1] = row[1]
-            count_of[row[1]] = row[4] + 1
+            if max_deliveries > 0 and row[4] >= max_deliveries then
+                bury_worn_out(row)
+            else
+                ids[#ids + 1] = row[1]
+                count_of[row[1]] = row[4] + 1
+            end
         end
     end
     left = math.min(left, may_hold - held)
@@ -167,7 +185,7 @@ end
 if unused > 0 then
     delete_unused()
 end
-if #entries > 0 or state ~= 'joined' then
+if #entries > 0 or buried > 0 or state ~= 'joined' then
     save_place(places, stream, name)
 end
-return { state, missed, trimmed, group_of(stream, name)['pending'], entries, deliveries }
+return { state, missed, trimmed, group_of(stream, name)['pending'], entries, deliveries, buried }

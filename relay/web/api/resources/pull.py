@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from aiohttp import web
@@ -15,6 +16,7 @@ from relay.services.topics.pull import settle
 from relay.services.topics.pull.access import open_group
 from relay.services.topics.pull.receive import (
     MAX_EVENTS,
+    MAX_MAX_DELIVERIES,
     MAX_VISIBILITY,
     MAX_WAIT,
     MIN_VISIBILITY,
@@ -25,8 +27,9 @@ from relay.services.topics.pull.receive import (
     check,
     receive,
 )
-from relay.services.topics.pull.settle import MAX_RECEIPTS, GroupName
-from relay.store.topics.pull.group import MAX_PENDING
+from relay.services.topics.pull.settle import MAX_RECEIPTS
+from relay.store.keys import GroupName
+from relay.store.topics.pull.group import MAX_DELIVERIES, MAX_PENDING
 from relay.web.api.models import DurationText, Input, Output
 from relay.web.api.operation import EVENT_STREAM, Call, Tag, operation
 from relay.web.api.resources.topic_event import TopicEvent, fields_of
@@ -68,6 +71,8 @@ class Reading(Input):
     """The place where a new group begins: `0` is the oldest kept event, `$` the next one; or the id of an entry, or
     Unix milliseconds.
     """
+    max_deliveries: Annotated[int, Field(ge=0, le=MAX_MAX_DELIVERIES)] = MAX_DELIVERIES
+    """Deliveries of an event to the group, at most: instead of one more, it becomes a dead letter. 0 is no limit."""
 
 
 class ReceiveQuery(Reading):
@@ -110,6 +115,16 @@ class ReleaseBody(Input):
     """Events to hand back."""
 
     receipts: Receipts
+    begun: bool = True
+    """False if the reader has not begun with them, such as at its end: then this delivery does not count."""
+
+
+class RejectBody(Input):
+    """Events that the reader will never be able to handle."""
+
+    receipts: Receipts
+    error: Annotated[str, Field(max_length=500)] = ""
+    """The reason; it is shown with the dead letters."""
 
 
 class PulledEvent(TopicEvent):
@@ -135,6 +150,8 @@ class PulledBatch(Output):
     """
     trimmed: int
     """Events that the topic no longer kept when they would have been delivered again."""
+    dead: int
+    """Events that became dead letters of the group, since they were delivered `max_deliveries` times."""
     pending: int
     """Events of the group that are not acknowledged, these included."""
 
@@ -152,16 +169,17 @@ class Settled(Output):
 async def receive_events(call: Call, path: GroupPath, query: ReceiveQuery) -> PulledBatch:
     """Receive the next events of a pull group.
 
-    First those whose visibility timeout has passed, and those that were handed back, then new ones. The group is made
-    with the first request. 429 if 10,000 events of the group are not acknowledged.
+    First those whose visibility timeout has passed, and those that were handed back, then new ones. An event that was
+    delivered `max_deliveries` times becomes a dead letter instead. The group is made with the first request. 429 if
+    10,000 events of the group are not acknowledged.
     """
     arrivals = streams_of(call.request).arrivals
-    wanted = Request(path.topic, path.group, query.member, query.limit, query.wait, query.visibility, query.start)
+    wanted = replace(_request(path, query), limit=query.limit, wait=query.wait)
     check(wanted)
     if query.ack is not None:
-        place = GroupName(path.topic, path.group)
+        place, last = GroupName(path.topic, path.group), settle.receipt_of(query.ack, "ack")
         with suppress(NotFound):  # a lost group is made again, and what was not acknowledged is delivered again
-            await settle.acknowledge_up_to(call.context, arrivals, call.principal, place, query.member, query.ack)
+            await settle.acknowledge_up_to(call.context, arrivals, call.principal, place, query.member, last)
     batch = await receive(call.context, arrivals, call.principal, wanted, lambda: is_gone(call.request))
     return PulledBatch(
         events=[_pulled(event) for event in batch.events],
@@ -169,6 +187,7 @@ async def receive_events(call: Call, path: GroupPath, query: ReceiveQuery) -> Pu
         group=batch.state,  # type: ignore[arg-type]
         missed=batch.missed,
         trimmed=batch.trimmed,
+        dead=batch.dead,
         pending=batch.pending,
     )
 
@@ -180,9 +199,10 @@ async def stream_group(call: Call, path: GroupPath, query: StreamQuery) -> web.S
     """Receive the events of a pull group as server-sent events.
 
     Each is a message `event`, whose data is an event as in a batch; acknowledge it by its receipt, with a POST. A
-    message `news` tells of trimmed events or a restored group, and the last one, `end`, why the stream ends.
+    message `news` tells of trimmed events, dead letters or a restored group, and the last one, `end`, why the stream
+    ends.
     """
-    wanted = Request(path.topic, path.group, query.member, MAX_EVENTS, 0, query.visibility, query.start, query.held)
+    wanted = replace(_request(path, query), limit=MAX_EVENTS, held=query.held)
     arrivals = streams_of(call.request).arrivals
     check(wanted)
     await open_group(call.context, call.principal, path.topic, path.group)
@@ -197,7 +217,7 @@ async def stream_group(call: Call, path: GroupPath, query: StreamQuery) -> web.S
                 if not is_sent and batch.events:
                     receipts = [str(event.receipt) for event in batch.events]
                     place = GroupName(path.topic, path.group)
-                    await settle.release(call.context, arrivals, call.principal, place, receipts)
+                    await settle.release(call.context, arrivals, call.principal, place, receipts, counts=False)
 
     return await send_stream(call.request, call.principal, parts(), call.renew)
 
@@ -214,9 +234,8 @@ async def acknowledge_events(call: Call, path: GroupPath, body: AcknowledgeBody)
     if body.receipts is not None:
         done = await settle.acknowledge(call.context, arrivals, call.principal, place, body.receipts)
     else:
-        done = await settle.acknowledge_up_to(
-            call.context, arrivals, call.principal, place, body.member, body.up_to or ""
-        )
+        last = settle.receipt_of(body.up_to or "", "up_to")
+        done = await settle.acknowledge_up_to(call.context, arrivals, call.principal, place, body.member, last)
     return Settled.model_validate(done)
 
 
@@ -233,12 +252,32 @@ async def extend_events(call: Call, path: GroupPath, body: ExtendBody) -> Settle
 async def release_events(call: Call, path: GroupPath, body: ReleaseBody) -> Settled:
     """Hand received events back: they are delivered next, before any newer one."""
     arrivals, place = streams_of(call.request).arrivals, GroupName(path.topic, path.group)
-    return Settled.model_validate(await settle.release(call.context, arrivals, call.principal, place, body.receipts))
+    done = await settle.release(call.context, arrivals, call.principal, place, body.receipts, counts=body.begun)
+    return Settled.model_validate(done)
+
+
+@operation("POST", "/topics/{topic}/groups/{group}/reject", tag=TAG, scope=Scope.SUBSCRIBE)
+async def reject_events(call: Call, path: GroupPath, body: RejectBody) -> Settled:
+    """Make received events dead letters of the group: they are not delivered again until they are replayed."""
+    place = GroupName(path.topic, path.group)
+    return Settled.model_validate(await settle.reject(call.context, call.principal, place, body.receipts, body.error))
+
+
+def _request(path: GroupPath, query: Reading) -> Request:
+    return Request(
+        topic=path.topic,
+        group=path.group,
+        member=query.member,
+        visibility=query.visibility,
+        start=query.start,
+        max_deliveries=query.max_deliveries,
+    )
 
 
 def _messages(batch: Batch) -> Iterator[bytes]:
-    if batch.missed != 0 or batch.trimmed or batch.state == RESTORED:
-        yield message({"group": batch.state, "missed": batch.missed, "trimmed": batch.trimmed}, event="news")
+    if batch.missed != 0 or batch.trimmed or batch.dead or batch.state == RESTORED:
+        news = {"group": batch.state, "missed": batch.missed, "trimmed": batch.trimmed, "dead": batch.dead}
+        yield message(news, event="news")
     for event in batch.events:
         yield message(_pulled(event).model_dump_json(), event="event", id=event.record.entry)
 
@@ -255,4 +294,5 @@ OPERATIONS = (
     acknowledge_events,
     extend_events,
     release_events,
+    reject_events,
 )

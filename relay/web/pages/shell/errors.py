@@ -32,7 +32,7 @@ _STATUSES: dict[type[RelayError], tuple[int, str]] = {
     ConfigError: (503, "relay.toml has mistakes"),
     LinqApiError: (502, "Linq's API did not answer"),
 }
-_TITLES = {404: "Not found", 405: "Not allowed", 413: "Too large"}
+_TITLES = {400: "Not readable", 404: "Not found", 405: "Not allowed", 413: "Too large"}
 _HINTS = {
     404: "There is no such page. The link may be old: what is deleted or trimmed leaves no page behind.",
     405: "This address takes no such request. Go back, and use the form of the page.",

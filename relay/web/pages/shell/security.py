@@ -29,6 +29,8 @@ async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
     """Add the security headers to a response (signal `on_response_prepare`)."""
     for name, value in HEADERS.items():
         response.headers[name] = value
+    if response.headers.get(hdrs.CACHE_CONTROL) == "no-cache":  # of a stream, by aiohttp-sse: a proxy could keep it
+        del response.headers[hdrs.CACHE_CONTROL]
     response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
 
 

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from aiohttp import hdrs, web
 
 from relay.services.account import sessions
+from relay.ui.forms import read_form
 from relay.web.pages.shell.rendering import response_of
 from relay.web.pages.shell.security import FORM_TOKEN, check_form
 from relay.web.pages.shell.site import SITE
@@ -47,10 +48,9 @@ async def _show(request: web.Request) -> web.Response:
 
 
 async def _sign_in(request: web.Request) -> web.Response:
-    fields: Mapping[str, object] = await request.post()
-    check_form(str(fields.get(FORM_TOKEN, "")), request[VISITOR].browser)
+    form = await _checked_form(request)
     context, source = request.app[SITE].context, source_of(request)
-    token, code, back = (str(fields.get(name, "")).strip() for name in ("token", "code", "next"))
+    token, code, back = (form.get(name, "").strip() for name in ("token", "code", "next"))
     if code:
         session = await sessions.sign_in_by_code(context, code, source)
     else:
@@ -63,13 +63,17 @@ async def _sign_in(request: web.Request) -> web.Response:
 
 
 async def _sign_out(request: web.Request) -> web.Response:
-    fields: Mapping[str, object] = await request.post()
-    visitor = request[VISITOR]
-    check_form(str(fields.get(FORM_TOKEN, "")), visitor.browser)
-    await sessions.sign_out(request.app[SITE].context, visitor.browser)
+    await _checked_form(request)
+    await sessions.sign_out(request.app[SITE].context, request[VISITOR].browser)
     response = _redirect(PATH)
     response.del_cookie(COOKIE, path="/", samesite="Strict", httponly=True)
     return response
+
+
+async def _checked_form(request: web.Request) -> Mapping[str, str]:
+    form = {name: values[-1] for name, values in (await read_form(request)).items()}
+    check_form(form.get(FORM_TOKEN, ""), request[VISITOR].browser)
+    return form
 
 
 def _form(request: web.Request, *, code: str = "", error: str = "", back: str = "", status: int = 200) -> web.Response:

@@ -94,8 +94,13 @@ async def pause(page: Page) -> web.StreamResponse:
 async def resume(page: Page) -> web.StreamResponse:
     """Resume it."""
     name = page.named()
-    was_paused = await subscriptions.resume(page.context, page.principal, name, page.form.get("why", ""))
-    return page.go(path_of(name), f"{name} delivers again." if was_paused else f"{name} was not paused.")
+    done = await subscriptions.resume(page.context, page.principal, name, page.form.get("why", ""))
+    said = f"{name} is resumed" if done.was_paused else f"{name} was not paused"
+    if done.breaker is not None:
+        return page.go(
+            path_of(name), f"{said}; its circuit breaker is open, and its events wait until a probe succeeds."
+        )
+    return page.go(path_of(name), f"{said}; it delivers again." if done.was_paused else f"{said}.")
 
 
 async def drop(page: Page) -> web.StreamResponse:

@@ -23,6 +23,8 @@ class Attempt(Output):
 
     subscription: str
     topic: str
+    entry: str
+    """Its place in the topic, or among the subscription's replays."""
     event: str
     """The id of the event."""
     type: str
@@ -49,7 +51,9 @@ class Attempt(Output):
     is_probe: bool
     """True if the circuit breaker was open."""
     is_replay: bool
-    """True if the event was sent again, or is a test."""
+    """True if the event was sent again."""
+    is_test: bool
+    """True if the event is a sample of a test."""
     counted: bool
     """False if the verdict came too late to count."""
 
@@ -66,6 +70,7 @@ def attempt_of(found: FoundAttempt) -> Attempt:
     return Attempt(
         subscription=found.subscription,
         topic=attempt.topic,
+        entry=attempt.entry,
         event=attempt.event_id,
         type=attempt.type,
         line=attempt.line,
@@ -81,7 +86,8 @@ def attempt_of(found: FoundAttempt) -> Attempt:
         next=None if attempt.due_ms is None else moment(attempt.due_ms),
         dead=attempt.dead,
         is_probe=attempt.is_probe,
-        is_replay=attempt.is_replay,
+        is_replay=attempt.is_replay and not attempt.is_test,
+        is_test=attempt.is_test,
         counted=found.counted,
     )
 

@@ -8,11 +8,12 @@ from pydantic import Field
 
 from relay.core.access.scopes import Scope
 from relay.core.config.fields import Name, Pattern
+from relay.services.page import MAX_LIMIT
 from relay.services.topics.history import resend, search, story
 from relay.services.topics.history.push import Range
 from relay.services.topics.history.search import EventQuery
 from relay.web.api.filters import HandleText, LineText, Period, Text
-from relay.web.api.models import MAX_LIMIT, Input, Moment, Output, Page, Paging, Why, moment, ms_of
+from relay.web.api.models import Input, Moment, Output, Page, Paging, Why, moment, ms_of
 from relay.web.api.operation import Call, Tag, operation
 from relay.web.api.resources.topics.story import Event, Story, event_of, story_of
 
@@ -30,6 +31,8 @@ class EventPage(Page[Event]):
 
     searched_to: Moment | None
     """All that was routed since then was searched; null if everything was."""
+    searched: int
+    """Entries that were read for this page."""
 
 
 class EventSearch(Period, Paging):
@@ -101,6 +104,7 @@ async def search_events(call: Call, query: EventSearch) -> EventPage:
         items=[event_of(event) for event in found.events],
         next=found.cursor,
         searched_to=None if reached is None else moment(reached),
+        searched=found.entries,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -10,6 +10,7 @@ from relay.core.access.scopes import Scope
 from relay.core.errors import Invalid, Problem
 from relay.services.topics import groups
 from relay.services.topics.groups import Target
+from relay.services.topics.pull.states import PullGroup as Found
 from relay.web.api.models import Input, Moment, Output, Page, Paging, When, Why, ms_of, part_of
 from relay.web.api.operation import Call, Tag, operation
 from relay.web.api.resources.topics.topics import TopicPath
@@ -31,6 +32,8 @@ class GroupMember(Output):
 
     name: str
     """The name of the consumer; one of pull over HTTP is `relay:http:<milliseconds>:<member>`."""
+    kind: Literal["redis", "http", "returned"]
+    """Its connection; `returned` is no reader, but has the events that were handed back."""
     pending: int
     """The number of events that it has read and not acknowledged."""
     idle_ms: int
@@ -43,6 +46,8 @@ class PullGroup(Output):
     topic: str
     name: str
     """Its name: that of its team, or the team's and a dot and more."""
+    team: str | None
+    """The team that it belongs to; null if its name is that of none."""
     lag: int
     """The number of events that it has not read; an estimate where Redis does not know it."""
     pending: int
@@ -51,6 +56,10 @@ class PullGroup(Output):
     """The last entry that it has read."""
     position_at: Moment | None = Field(validation_alias="position_ms")
     """Time of routing of that entry; null at the beginning."""
+    unread_since: Moment | None = Field(validation_alias="unread_since_ms")
+    """Time of routing of the oldest event that it has not read; null if there is none."""
+    dead: int
+    """The number of its dead letters."""
     idle_ms: int | None
     """Time since a consumer last asked for events, milliseconds; null without a consumer."""
     members: list[GroupMember]
@@ -91,9 +100,13 @@ class Sought(Output):
 
 
 class DeleteQuery(Input):
-    """The reason of a deletion."""
+    """The reason of a deletion, and what becomes of the dead letters."""
 
     why: Why
+    dead: Literal["keep", "drop"] = "keep"
+    """`keep` the dead letters of the group, to be looked at and dropped later, or `drop` them with it; that needs the
+    scope `replay`, too.
+    """
 
 
 @operation("GET", "/groups", tag=TAG, scope=Scope.READ)
@@ -137,10 +150,11 @@ async def seek_group(call: Call, path: GroupPath, body: SeekBody) -> Sought:
 @operation("DELETE", "/topics/{topic}/groups/{group}", tag=TAG, scope=Scope.SUBSCRIBE, errors={409})
 async def delete_group(call: Call, path: GroupPath, query: DeleteQuery) -> None:
     """Delete a pull group with its position."""
-    await groups.delete(call.context, call.principal, path.topic, path.group, query.why)
+    with_letters = query.dead == "drop"
+    await groups.delete(call.context, call.principal, path.topic, path.group, query.why, with_letters=with_letters)
 
 
-def _page(query: Paging, found: list[groups.PullGroup]) -> Page[PullGroup]:
+def _page(query: Paging, found: list[Found]) -> Page[PullGroup]:
     return part_of(found, query, PullGroup, lambda group: f"{group.topic} {group.name}")
 
 

@@ -1,0 +1,3 @@
+module linqrelay/schemas
+
+go 1.21

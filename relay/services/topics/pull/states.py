@@ -1,0 +1,131 @@
+"""The state of pull groups: members, lag, pending events, dead letters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from redis.exceptions import ResponseError
+
+from relay.core.access.scopes import Scope
+from relay.services.access import sees_pull_group
+from relay.store.driver.streams import is_missing_group
+from relay.store.keys import GroupName
+from relay.store.state.unread import is_not_read, oldest_unread
+from relay.store.teams.teams import stored_teams
+from relay.store.topics import group_seek
+from relay.store.topics.history import ms_of
+from relay.store.topics.pull.dead_letters import GroupLetters
+from relay.store.topics.topics import estimated_lag, read_topics
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from relay.core.access.principal import Principal
+    from relay.services.context import Context
+    from relay.store.topics.group_seek import Member
+
+
+@dataclass(frozen=True, slots=True)
+class OldestPending:
+    """The oldest event of a group that was read and not acknowledged."""
+
+    entry: str
+    member: str
+    idle_ms: int
+    """Time since that member got it, or extended it."""
+    deliveries: int
+    """The number of times that a member got it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PullGroup:
+    """A pull group of a topic."""
+
+    topic: str
+    name: str
+    team: str | None
+    """The team that it belongs to, by its name."""
+    lag: int
+    """The number of events that it has not read: Redis's own, or an estimate where Redis has none."""
+    pending: int
+    """The number of events that it has read and not acknowledged."""
+    position: str
+    """The last entry that it has read."""
+    unread_since_ms: int | None
+    """Time of routing of the oldest event that it has not read, Unix milliseconds; None if there is none."""
+    idle_ms: int | None
+    """Time since a member last asked for events, or handed some back as it left; None if it has no member."""
+    members: tuple[Member, ...]
+    """Its members, by name; `relay:returned` is none, but has the events that were handed back."""
+    dead: int
+    """The number of its dead letters."""
+
+    @property
+    def position_ms(self) -> int | None:
+        """Time of routing of the last event that it has read, Unix milliseconds; None at the beginning."""
+        return ms_of(self.position) or None
+
+    @property
+    def readers(self) -> int:
+        """The number of its members that are programs."""
+        return sum(member.kind != "returned" for member in self.members)
+
+    def is_not_read(self, now_ms: int) -> bool:
+        """Return True if events wait in it, unread or not acknowledged, and no member has asked for a while."""
+        return is_not_read(now_ms, self.unread_since_ms, self.pending, self.idle_ms)
+
+
+async def read_groups(context: Context, principal: Principal, topics: Sequence[str]) -> list[PullGroup]:
+    """Return the pull groups of these topics that the principal sees, by topic and name."""
+    readings = [
+        (topic, group)
+        for topic in await read_topics(context.redis, topics)
+        for group in sorted(topic.groups, key=lambda group: group.name)
+        if not group.is_push and sees_pull_group(principal, group.name)
+    ]
+    names = [GroupName(topic.name, group.name) for topic, group in readings]
+    members = await group_seek.members_of(context.redis, names)
+    dead = await GroupLetters(context.redis).numbers(names)
+    unread = await oldest_unread(context.redis, readings)
+    teams = {principal.team} if principal.team else await _teams(context)
+    found = []
+    for (topic, group), name, its_members in zip(readings, names, members, strict=True):
+        owner = group.name.partition(".")[0]
+        asked = [member.idle_ms for member in its_members if member.kind != "returned"]
+        asked = asked or [member.idle_ms for member in its_members]
+        found.append(
+            PullGroup(
+                topic=topic.name,
+                name=group.name,
+                team=owner if owner in teams else None,
+                lag=estimated_lag(topic, group),
+                pending=group.pending,
+                position=group.position,
+                unread_since_ms=unread.get(name),
+                idle_ms=min(asked, default=None),
+                members=its_members,
+                dead=dead[name],
+            )
+        )
+    return found
+
+
+async def oldest_pending(context: Context, principal: Principal, group: PullGroup) -> OldestPending | None:
+    """Return the oldest event of a group that was read and not acknowledged; None if there is none."""
+    principal.require(Scope.READ)
+    stream = context.redis.key.topic(group.topic)
+    try:
+        rows = await context.redis.xpending_range(stream, group.name, "-", "+", 1)
+    except ResponseError as error:
+        if is_missing_group(error):  # deleted in this moment
+            return None
+        raise
+    for row in rows:
+        entry, member = row["message_id"].decode(), row["consumer"].decode(errors="replace")
+        return OldestPending(entry, member, int(row["time_since_delivered"]), int(row["times_delivered"]))
+    return None
+
+
+async def _teams(context: Context) -> set[str]:
+    return {*(await context.config()).teams_by_name, *await stored_teams(context.redis).all()}

@@ -1,0 +1,36 @@
+// The sample with a handler that tests control: the chat of an event says what happens to it.
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+func init() {
+	printEvent := handle
+	handle = func(event redis.XMessage, deliveries int64) error {
+		if err := printEvent(event, deliveries); err != nil {
+			return err
+		}
+		switch event.Values["chat"] {
+		case "hold":
+			for _, err := os.Stat(os.Getenv("RELEASE")); err != nil; _, err = os.Stat(os.Getenv("RELEASE")) {
+				time.Sleep(20 * time.Millisecond)
+			}
+		case "crash":
+			syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {}
+		case "fail":
+			return errors.New("the handler failed")
+		case "reject":
+			return fmt.Errorf("%w: no such order", errRejected)
+		}
+		return json.NewEncoder(os.Stdout).Encode(map[string]any{"done": event.Values["id"]})
+	}
+}

@@ -1,0 +1,1 @@
+"""Tests of the schemas for subscribers, and the public tools that make and validate what is committed of them."""
