@@ -85,16 +85,19 @@ def _told(records: Records, group: GroupRecord) -> Iterator[str]:
 def _order(records: Records, group: GroupRecord) -> Iterator[str]:
     """Compare the events of each chat that a life began, without those that another life had before, or may have had.
 
-    When a group is deleted, what is beyond its place comes again, and members handle on what they had read ahead.
+    When a group is deleted, what is beyond its place comes again, and members handle on what they had read ahead. What
+    a member hands back before it ends may have been read after it was last asked what it has.
     """
     shared = {number for release in group.releases for number in release.numbers}
     latest: dict[tuple[int, str], Entry] = {}
     wrong: list[int] = []
-    for number, life, deliveries, _ in group.begun:
+    for number, life, deliveries, at in group.begun:
         key, entry = (life, records.chats[number]), records.routed[number]
         if deliveries != 1 or number in shared:
             continue
         if any(gone.place < entry and entry[0] / 1000 <= gone.at + _DELETING for gone in group.deletions):
+            continue
+        if any(entry[0] / 1000 <= stopping <= at for stopping in group.stopping):
             continue
         if entry < latest.get(key, entry):
             wrong.append(number)
