@@ -1,6 +1,7 @@
 #!/bin/sh
-# Builds a release into dist/, from a commit and nothing else: wheel, source, lock file, bill of materials, image, chart,
-# SHA256SUMS. All but image and chart are the same bytes each time (with the same Python).
+# Builds a release into dist/, from a commit and nothing else: wheel and source of the relay and of the consumer for teams,
+# lock file, bill of materials, image, chart, SHA256SUMS. All but image and chart are the same bytes each time (with the
+# same Python).
 #   sh deploy/release.sh              from the commit that is checked out, if it has its version's tag, such as v0.2.0
 #   sh deploy/release.sh --snapshot   with or without a tag
 #   --no-image, --no-chart            leave that out; an image needs buildah or docker, a chart needs helm
@@ -56,6 +57,7 @@ quietly() { # prints what the command said only if it fails
     "$@" >"$tree/.log" 2>&1 || { cat "$tree/.log" >&2; return 1; }
 }
 quietly "$tools/bin/python" -m hatchling build -t sdist -t wheel -d "$out"
+(cd deploy/consumer && quietly "$tools/bin/python" -m hatchling build -t sdist -t wheel -d "$out")
 cp requirements.lock "$out/linq-relay-$version.requirements.lock"
 quietly "$tools/bin/cyclonedx-py" requirements --pyproject pyproject.toml --no-validate --output-reproducible \
     --output-file "$out/linq-relay-$version.cdx.json" requirements.lock

@@ -10,6 +10,7 @@ from relay.cli.command import command, commands
 from relay.cli.filters import SubscriptionOption
 from relay.cli.operator import cli_principal
 from relay.cli.output import View, print_json, print_table, say
+from relay.cli.remote.access import Via
 from relay.config.load import load_settings
 from relay.core.delivery.outcome import Outcome
 from relay.core.durations import format_duration
@@ -21,7 +22,7 @@ from relay.services.deliveries.attempts import latest
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from relay.config.settings import Settings
+    from relay.cli.remote.access import Access
     from relay.store.lanes.attempt_log import FoundAttempt
 
 app = commands()
@@ -39,13 +40,14 @@ def attempts(
     subscription: SubscriptionOption = None,
     which: EventFilter,
     limit: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="Show this many at most.")] = 50,
+    via: Via,
     view: View,
 ) -> None:
     """Search delivery attempts to push subscriptions, newest first.
 
     Exit code 1 if --id is given and no attempt has it.
     """
-    found = run(_read(load_settings(), subscription, which, limit))
+    found = run(_read(via.remote(), subscription, which, limit))
     if view.json:
         print_json([attempt_summary(attempt) for attempt in found])
     elif found:
@@ -124,6 +126,10 @@ def _next_step(found: FoundAttempt) -> str:
     return "delivered"
 
 
-async def _read(settings: Settings, subscription: str | None, which: EventFilter, limit: int) -> list[FoundAttempt]:
-    async with open_context(settings) as context:
+async def _read(access: Access | None, subscription: str | None, which: EventFilter, limit: int) -> list[FoundAttempt]:
+    if access is not None:
+        from relay.cli.remote import calls  # noqa: PLC0415  with the HTTP client, when it is needed
+
+        return await calls.attempts(access, subscription, which, limit)
+    async with open_context(load_settings()) as context:
         return await latest(context, cli_principal(), subscription, which, limit)

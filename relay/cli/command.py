@@ -1,6 +1,6 @@
 """Commands: each with its examples, and with the options that it shares with others.
 
-A command asks for shared options by the types of its parameters, `View` and `EventFilter`; `command` puts their
+A command asks for shared options by the types of its parameters, `View`, `EventFilter` and `Via`; `command` puts their
 options in place of them:
 
     @command(app, examples=("relay topics", "relay topics --json"))
@@ -18,6 +18,7 @@ import typer
 from relay.cli.filters import FILTER_OPTIONS, event_filter
 from relay.cli.help import RelayCommand, RelayGroup, verbatim
 from relay.cli.output import VIEW_OPTIONS, View
+from relay.cli.remote.access import VIA_OPTIONS, Via
 from relay.core.event_filter import EventFilter
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def command(
 def with_options(
     function: Callable[..., None], filters: Sequence[str] = (), view: Sequence[str] = tuple(VIEW_OPTIONS)
 ) -> Callable[..., None]:
-    """Return `function` with single options in place of its parameters of the types `View` and `EventFilter`."""
+    """Return `function` with single options in place of its parameters of the types `View`, `EventFilter` and `Via`."""
     hints = get_type_hints(function, include_extras=True)
     parameters: list[inspect.Parameter] = []
     records: dict[str, tuple[Callable[..., Any], list[str]]] = {}
@@ -75,6 +76,9 @@ def with_options(
         elif hint is EventFilter:
             records[parameter.name] = (event_filter, list(filters))
             parameters += [_option(name, FILTER_OPTIONS[name], default=None) for name in filters]
+        elif hint is Via:
+            records[parameter.name] = (Via, list(VIA_OPTIONS))
+            parameters += [_option(name, option, default=None) for name, option in VIA_OPTIONS.items()]
         else:
             parameters.append(parameter.replace(annotation=hint, kind=inspect.Parameter.KEYWORD_ONLY))
 

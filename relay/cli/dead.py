@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from relay.cli import group_letters
-from relay.cli.attempts import attempt_summary, print_attempts
+from relay.cli.attempts import attempt_summary
 from relay.cli.command import command, commands
+from relay.cli.dead_view import print_counts, print_in_full, summary
 from relay.cli.filters import AllOption, DryRunOption, GroupOption, SubscriptionOption, check_choice, parsed_group
 from relay.cli.operator import WhyArgument, WhyOption, cli_principal
-from relay.cli.output import View, changed_or_would_be, print_fields, print_json, print_table, say
+from relay.cli.output import View, print_json, print_table, say
 from relay.cli.progress import progress
+from relay.cli.remote.access import Via
 from relay.config.load import load_settings
 from relay.core.event_filter import EventFilter
 from relay.process.event_loop import run
 from relay.services.context import open_context
 from relay.services.deliveries import dead_letters
 from relay.services.deliveries.dead_letters import Choice, DeadLetterInFull, Progress
+from relay.services.page import MAX_LIMIT
 from relay.services.topics.history.view import shown_body
 from relay.services.topics.pull import dead_letters as of_groups
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
+    from relay.cli.remote.access import Access
     from relay.config.settings import Settings
     from relay.store.keys import GroupName
     from relay.store.lanes.dead_letters import DeadLetter
@@ -38,7 +42,6 @@ app = commands(
     ),
 )
 FILTERS = ("event_id", "event_type", "line", "chat", "reason", "since", "until")
-_LABELS = {"accepted_at": "accepted", "died_at": "dead since", "tries": "attempts"}
 _CHOICES = ("--id", "--type", "--line", "--chat", "--reason", "--since", "--until")
 
 
@@ -46,16 +49,30 @@ _CHOICES = ("--id", "--type", "--line", "--chat", "--reason", "--since", "--unti
     app, "list", filters=FILTERS, examples=("relay dead list --since 2h", "relay dead list --type 'message.*' --json")
 )
 def list_(
-    *, subscription: SubscriptionOption = None, group: GroupOption = None, which: EventFilter, view: View
+    *,
+    subscription: SubscriptionOption = None,
+    group: GroupOption = None,
+    which: EventFilter,
+    limit: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="Show this many at most.")] = 50,
+    cursor: Annotated[
+        str | None, typer.Option(metavar="CURSOR", help="Go on after the last one, as its last line says.")
+    ] = None,
+    via: Via,
+    view: View,
 ) -> None:
-    """List dead letters of subscriptions, oldest first, and the number of those of pull groups; or those of a group."""
-    settings, name = load_settings(), _group(group, subscription)
+    """List dead letters of subscriptions, oldest first, and the number of those of pull groups; or those of a group.
+
+    If there are more, the cursor of the next ones is told on standard error.
+    """
+    access, name = via.remote(), _group(group, subscription)
     if name is not None:
-        group_letters.print_list(settings, name, which, view)
+        _check_redis(access)
+        group_letters.print_list(load_settings(), name, which, view)
         return
-    letters, numbers = run(_list(settings, subscription, which))
+    letters, rest = run(_list(access, subscription, which, cursor, limit))
     if view.json:
-        print_json([_summary(letter) for letter in letters])
+        print_json([summary(letter) for letter in letters])
+        _tell_rest(rest)
         return
     columns = ("id", "subscription", "type", "line", "dead since", "attempts", "reason")
     rows = [
@@ -70,10 +87,11 @@ def list_(
         )
         for letter in letters
     ]
-    print_table(f"Dead letters: {len(rows)}", columns, rows, view)
-    if numbers:
-        of_each = [(str(name), number) for name, number in numbers.items()]
-        print_table("Dead letters of pull groups (relay dead list --group)", ("group", "dead"), of_each, view)
+    print_table(f"Dead letters: {len(rows)}{'' if rest is None else ', and more'}", columns, rows, view)
+    _tell_rest(rest)
+    if access is None and subscription is None and which.is_any and cursor is None:
+        for name, number in run(_numbers(load_settings())).items():
+            typer.echo(f"The pull group {name} has {number} as well; show them with --group {name}", err=True)
 
 
 @command(app, filters=FILTERS, examples=("relay dead show --id 01J8Z0QF7K", "relay dead show --reason 404 --utc"))
@@ -88,7 +106,7 @@ def show(*, subscription: SubscriptionOption = None, group: GroupOption = None, 
         print_json(
             [
                 {
-                    **_summary(each.letter),
+                    **summary(each.letter),
                     "attempts": [attempt_summary(attempt) for attempt in each.attempts],
                     "body": str(shown_body(settings, each.letter.record.body)),
                 }
@@ -98,7 +116,7 @@ def show(*, subscription: SubscriptionOption = None, group: GroupOption = None, 
     elif not found:
         say("Nothing found.")
     else:
-        _print_in_full(settings, found, view)
+        print_in_full(settings, found, view)
     if not found:
         raise typer.Exit(1)
 
@@ -120,6 +138,7 @@ def replay(
         float | None, typer.Option(min=0.1, metavar="NUMBER", help="Events a second at most; Ctrl-C stops it.")
     ] = None,
     why: WhyOption = "",
+    via: Via,
     view: View,
 ) -> None:
     """Send dead letters back to their subscriptions, with all their attempts again; or back to their pull group.
@@ -128,16 +147,24 @@ def replay(
     it no longer keeps stay dead letters. Exit code 1 if --id is given and no dead letter has it.
     """
     check_choice(which, _CHOICES, every=every)
-    name = _group(group, subscription)
+    access, name = via.remote(), _group(group, subscription)
     if name is not None:
+        _check_redis(access)
         if rate is not None:
             raise typer.BadParameter("a pull group has its own pace; leave --rate out", param_hint="--rate")
         choice = of_groups.Choice(name, which)
         found = group_letters.replay(load_settings(), choice, why, view, dry_run=dry_run)
         _fail_without(found, which)
         return
-    replayed = run(_replay(load_settings(), Choice(subscription, which), rate, why, dry_run=dry_run))
-    _print_counts(replayed, ("replay", "sent back"), view, dry_run=dry_run)
+    if access is None:
+        replayed = run(_replay(load_settings(), Choice(subscription, which), rate, why, dry_run=dry_run))
+    elif rate is not None:
+        raise typer.BadParameter("over the API, all are sent back at once; leave it out", param_hint="--rate")
+    elif not why:
+        raise typer.BadParameter("over the API, a replay needs its reason", param_hint="--why")
+    else:
+        replayed = run(_replay_remotely(access, subscription, which, why, every=every, dry_run=dry_run))
+    print_counts(replayed, ("replay", "sent back"), view, dry_run=dry_run)
     _fail_without(sum(replayed.values()), which)
 
 
@@ -171,7 +198,7 @@ def drop(
         _fail_without(group_letters.drop(load_settings(), choice, why, view, dry_run=dry_run), which)
         return
     dropped = run(_drop(load_settings(), Choice(subscription, which), why, dry_run=dry_run))
-    _print_counts(dropped, ("drop", "dropped"), view, dry_run=dry_run)
+    print_counts(dropped, ("drop", "dropped"), view, dry_run=dry_run)
     _fail_without(sum(dropped.values()), which)
 
 
@@ -186,25 +213,40 @@ def _fail_without(found: int, which: EventFilter) -> None:
         raise typer.Exit(1)
 
 
-def _print_in_full(settings: Settings, found: list[DeadLetterInFull], view: View) -> None:
-    for number, each in enumerate(found):
-        if number:
-            say("")
-        print_fields(f"Dead letter {each.letter.record.id}", _summary(each.letter), view, _LABELS)
-        if each.attempts:
-            print_attempts("Its attempts, oldest first", each.attempts, view, of_one_delivery=True)
-        say(str(shown_body(settings, each.letter.record.body)))
+def _check_redis(access: Access | None) -> None:
+    if access is not None:
+        text = "this needs Redis; the API has them at /topics/TOPIC/groups/GROUP/dead-letters"
+        raise typer.BadParameter(text, param_hint="--group")
+
+
+async def _numbers(settings: Settings) -> dict[GroupName, int]:
+    """Return the number of dead letters of each pull group."""
+    async with open_context(settings) as context:
+        return await of_groups.numbers(context, cli_principal())
+
+
+def _tell_rest(cursor: str | None) -> None:
+    if cursor is not None:
+        typer.echo(f"There are more; go on with --cursor {cursor}", err=True)
 
 
 async def _list(
-    settings: Settings, subscription: str | None, which: EventFilter
-) -> tuple[list[DeadLetter], dict[GroupName, int]]:
-    """Return the dead letters of subscriptions, and if these are not narrowed, the number of those of each group."""
-    async with open_context(settings) as context:
-        principal = cli_principal()
-        letters = [letter async for letter in dead_letters.every(context, principal, subscription, which)]
-        is_all = subscription is None and which.is_any
-        return letters, await of_groups.numbers(context, principal) if is_all else {}
+    access: Access | None, subscription: str | None, which: EventFilter, cursor: str | None, limit: int
+) -> tuple[list[DeadLetter], str | None]:
+    """Return dead letters, and the cursor of those after."""
+    if access is not None:
+        from relay.cli.remote import calls  # noqa: PLC0415  with the HTTP client, when it is needed
+
+        return await calls.dead_letters(access, subscription, which, cursor, limit)
+    letters: list[DeadLetter] = []
+    async with open_context(load_settings()) as context:
+        while True:
+            size = min(limit - len(letters), MAX_LIMIT)
+            page = await dead_letters.search(context, cli_principal(), subscription, which, cursor, size)
+            letters += page.items
+            cursor = page.next
+            if cursor is None or len(letters) >= limit:
+                return letters, cursor
 
 
 async def _find(settings: Settings, subscription: str | None, which: EventFilter) -> list[DeadLetterInFull]:
@@ -228,37 +270,14 @@ async def _replay(settings: Settings, choice: Choice, rate: float | None, why: s
             )
 
 
+async def _replay_remotely(
+    access: Access, subscription: str | None, which: EventFilter, why: str, *, every: bool, dry_run: bool
+) -> dict[str, int]:
+    from relay.cli.remote import calls  # noqa: PLC0415  with the HTTP client, when it is needed
+
+    return await calls.replay_dead_letters(access, subscription, which, why, every=every, dry_run=dry_run)
+
+
 async def _drop(settings: Settings, choice: Choice, why: str, *, dry_run: bool) -> dict[str, int]:
     async with open_context(settings) as context:
         return await dead_letters.drop(context, cli_principal(), choice, why, dry_run=dry_run)
-
-
-def _print_counts(counts: dict[str, int], words: tuple[str, str], view: View, *, dry_run: bool) -> None:
-    """Print the counts by subscription; `words` are the verb, and what has happened after it."""
-    verb, done = words
-    if view.json:
-        print_json(changed_or_would_be(verb, sum(counts.values()), dry_run=dry_run) | {"subscriptions": counts})
-        return
-    for name, count in counts.items():
-        say(f"{name}: {count} {'would be ' if dry_run else ''}{done}")
-    if not counts:
-        say("Nothing found.")
-
-
-def _summary(letter: DeadLetter) -> dict[str, Any]:
-    record = letter.record
-    return {
-        "id": record.id,
-        "subscription": letter.subscription,
-        "topic": letter.topic,
-        "type": record.type,
-        "line": record.line,
-        "chat": record.chat,
-        "accepted_at": record.at,
-        "first_attempt_at": letter.first_at,
-        "died_at": letter.at,
-        "tries": letter.tries,
-        "status": letter.status,
-        "reason": letter.reason,
-        "detail": letter.detail,
-    }

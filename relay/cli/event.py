@@ -10,9 +10,9 @@ from relay.cli.command import command, commands
 from relay.cli.event_view import print_story, story_summary
 from relay.cli.operator import cli_principal
 from relay.cli.output import View, print_json
+from relay.cli.remote.access import Access, Via
 from relay.cli.search_progress import SecondsOption, search_progress
 from relay.config.load import load_settings
-from relay.config.settings import Settings
 from relay.core.errors import NotFound
 from relay.process.event_loop import run
 from relay.services.context import open_context
@@ -37,6 +37,7 @@ def event(
     cursor: Annotated[
         str | None, typer.Option(metavar="CURSOR", help="Continue a search that ended early, as its message says.")
     ] = None,
+    via: Via,
     view: View,
 ) -> None:
     """Tell what happened to an event: received, routed, delivered, tried, pulled.
@@ -44,22 +45,26 @@ def event(
     It is found at once by the time of its acceptance, which is known for RELAY_DEDUPE_WINDOW; an older one is searched
     in the topics, newest first. Exit code 1 if it is not found.
     """
-    found = run(_story(load_settings(), event_id, cursor, seconds, view))
+    found = run(_story(via.remote(), event_id, cursor, seconds, view))
     if view.json:
         print_json(story_summary(found))
     else:
         print_story(found, view, body=body)
 
 
-async def _story(settings: Settings, event_id: str, cursor: str | None, seconds: float, view: View) -> EventStory:
-    async with open_context(settings) as context:
-        with search_progress(view) as progress:
-            try:
+async def _story(access: Access | None, event_id: str, cursor: str | None, seconds: float, view: View) -> EventStory:
+    try:
+        if access is not None:
+            from relay.cli.remote import calls  # noqa: PLC0415  with the HTTP client, when it is needed
+
+            return await calls.story(access, event_id, cursor, seconds or None)
+        async with open_context(load_settings()) as context:
+            with search_progress(view) as progress:
                 return await story(
                     context, cli_principal(), event_id, cursor, seconds=seconds or None, progress=progress
                 )
-            except NotFoundYet as error:
-                raise NotFound(
-                    f'no event "{event_id}" was routed since {view.time(error.searched_to_ms)}; '
-                    f"to search further back: relay event {event_id} --cursor {error.cursor}"
-                ) from None
+    except NotFoundYet as error:
+        raise NotFound(
+            f'no event "{event_id}" was routed since {view.time(error.searched_to_ms)}; '
+            f"to search further back: relay event {event_id} --cursor {error.cursor}"
+        ) from None

@@ -10,9 +10,9 @@ from relay.cli.command import command, commands
 from relay.cli.event_view import event_summary
 from relay.cli.operator import cli_principal
 from relay.cli.output import View, counted, print_json, print_table, say
+from relay.cli.remote.access import Access, Via
 from relay.cli.search_progress import SecondsOption, search_progress
 from relay.config.load import load_settings
-from relay.config.settings import Settings
 from relay.core.errors import Invalid
 from relay.core.event_filter import EventFilter
 from relay.process.event_loop import run
@@ -72,6 +72,7 @@ def search(
     cursor: Annotated[
         str | None, typer.Option(metavar="CURSOR", help="Continue a search, as its last line says.")
     ] = None,
+    via: Via,
     view: View,
 ) -> None:
     """Search the events that topics hold, newest first.
@@ -79,7 +80,7 @@ def search(
     The topics are read until enough is found, the time is over, or everything has been searched; the last line says
     how far it came.
     """
-    found = run(_search(load_settings(), query_of(which, handle, topic), cursor, limit, seconds, view))
+    found = run(_search(via.remote(), query_of(which, handle, topic), cursor, limit, seconds, view))
     if view.json:
         print_json(
             {
@@ -110,9 +111,14 @@ def search(
 
 
 async def _search(
-    settings: Settings, query: EventQuery, cursor: str | None, limit: int, seconds: float, view: View
+    access: Access | None, query: EventQuery, cursor: str | None, limit: int, seconds: float, view: View
 ) -> FoundEvents:
-    async with open_context(settings) as context:
+    if access is not None:
+        from relay.cli.remote import calls  # noqa: PLC0415  with the HTTP client, when it is needed
+
+        with search_progress(view) as progress:
+            return await calls.search(access, query, cursor, limit, seconds or None, progress)
+    async with open_context(load_settings()) as context:
         with search_progress(view) as progress:
             try:
                 return await search_events(

@@ -12,7 +12,7 @@ import typer
 
 from relay.cli.command import command, commands
 from relay.cli.output import JsonOption, counted
-from relay.config.settings import Settings
+from relay.cli.remote.access import Via, open_api
 from relay.core.durations import parse_duration
 from relay.core.secret import SigningSecret
 from relay.core.timestamps import parse_time
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from yarl import URL
 
-    from relay.cli.listening.api_events import Api
+    from relay.cli.remote.access import Access
 
 app = commands()
 
@@ -33,8 +33,7 @@ app = commands()
 class Wanted:
     """The options of a session."""
 
-    api: str
-    token: str
+    access: Access
     topic: str
     query: Mapping[str, str]
     forward: URL | None
@@ -69,10 +68,7 @@ def listen(
     handle: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Only this phone number or e-mail address of a customer.")
     ] = None,
-    api: Annotated[
-        str | None, typer.Option(metavar="URL", help="The relay's admin listener; default: RELAY_API_URL.")
-    ] = None,
-    token: Annotated[str | None, typer.Option(metavar="TEXT", help="The token; default: RELAY_API_TOKEN.")] = None,
+    via: Via,
     timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="Time for each POST.")] = 10.0,
     duration: Annotated[str | None, typer.Option("--for", metavar="TIME", help="End after this time: 10m.")] = None,
     count: Annotated[int | None, typer.Option(min=1, metavar="NUMBER", help="End after this many events.")] = None,
@@ -88,7 +84,7 @@ def listen(
     """
     query = {"since": _ago(since), "line": line, "type": event_type, "handle": handle}
     wanted = Wanted(
-        *_access(api, token),
+        via.access(),
         topic,
         {name: value for name, value in query.items() if value is not None},
         _local_url(forward),
@@ -111,9 +107,9 @@ async def _listen(wanted: Wanted) -> None:
 
     stop = stop_on_signals()
     async with AsyncExitStack() as stack:
-        api = await _open(wanted, stack)
+        api = await stack.enter_async_context(open_api(wanted.access))
         forward = None
-        tell(f'the events of "{wanted.topic}" at {wanted.api}')
+        tell(f'the events of "{wanted.topic}" at {wanted.access.base}')
         if wanted.forward is not None:
             secret = await api.get("/me/listen-secret")
             forward = Forward(api.http, wanted.forward, SigningSecret(secret["secret"]), wanted.topic, wanted.timeout)
@@ -137,38 +133,8 @@ async def _listen(wanted: Wanted) -> None:
 
 
 async def _secret(wanted: Wanted) -> str:
-    async with AsyncExitStack() as stack:
-        api = await _open(wanted, stack)
+    async with open_api(wanted.access) as api:
         return str((await api.get("/me/listen-secret"))["secret"])
-
-
-async def _open(wanted: Wanted, stack: AsyncExitStack) -> Api:
-    import aiohttp  # noqa: PLC0415
-
-    from relay.cli.listening.api_events import Api  # noqa: PLC0415
-
-    http = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False))
-    return Api(http, wanted.api, wanted.token)
-
-
-def _access(api: str | None, token: str | None) -> tuple[str, str]:
-    """Return the base URL of the API and the token, from the options or the environment."""
-    from relay.cli.listening.api_events import base_of  # noqa: PLC0415
-
-    settings = Settings.load()
-    given = settings.relay_api_token.get_secret_value() if settings.relay_api_token else None
-    api, token = api or settings.relay_api_url, token or given
-    if not api:
-        raise typer.BadParameter(
-            "give the address of the relay's admin listener, such as http://127.0.0.1:8081, here or in RELAY_API_URL",
-            param_hint="--api",
-        )
-    if not token:
-        raise typer.BadParameter("give a token (relay token create), here or in RELAY_API_TOKEN", param_hint="--token")
-    try:
-        return base_of(api), token
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--api") from None
 
 
 def _local_url(text: str | None) -> URL | None:

@@ -10,13 +10,14 @@ import typer
 from relay.cli.command import command, commands
 from relay.cli.operator import WhyOption, cli_principal
 from relay.cli.output import View, print_json, say
+from relay.cli.remote.access import Via
 from relay.config.load import load_settings
 from relay.process.event_loop import run
 from relay.services.context import open_context
 from relay.services.deliveries import stored_subscriptions
 
 if TYPE_CHECKING:
-    from relay.config.settings import Settings
+    from relay.cli.remote.access import Access
     from relay.services.deliveries.stored_subscriptions import SentTest
 
 app = commands()
@@ -35,10 +36,11 @@ def send_test(
         str | None, typer.Option("--type", metavar="TYPE", help="The event type; a received message if possible.")
     ] = None,
     why: WhyOption = "",
+    via: Via,
     view: View,
 ) -> None:
     """Send a sample event to a subscription, like any other but with Relay-Test: true."""
-    sent = run(_send(load_settings(), subscription, event_type, why))
+    sent = run(_send(via.remote(), subscription, event_type, why))
     if view.json:
         print_json(asdict(sent))
         return
@@ -48,6 +50,10 @@ def send_test(
     say(f"  relay attempts --id {sent.event_id}")
 
 
-async def _send(settings: Settings, name: str, event_type: str | None, why: str) -> SentTest:
-    async with open_context(settings) as context:
+async def _send(access: Access | None, name: str, event_type: str | None, why: str) -> SentTest:
+    if access is not None:
+        from relay.cli.remote import calls  # noqa: PLC0415  with the HTTP client, when it is needed
+
+        return await calls.send_test(access, name, event_type, why)
+    async with open_context(load_settings()) as context:
         return await stored_subscriptions.send_test(context, cli_principal(), name, event_type, why)

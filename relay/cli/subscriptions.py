@@ -9,6 +9,7 @@ import typer
 from relay.cli.command import command, commands
 from relay.cli.operator import WhyOption, cli_principal
 from relay.cli.output import View, counted, print_json, print_table, say
+from relay.cli.remote.access import Via
 from relay.config.load import load_settings
 from relay.process.event_loop import run
 from relay.services.context import open_context
@@ -18,6 +19,7 @@ from relay.services.deliveries.subscriptions import Resumed, State, Subscription
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from relay.cli.remote.access import Access
     from relay.config.settings import Settings
 
 app = commands(
@@ -36,9 +38,9 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The subscript
 
 
 @command(app, "list", examples=("relay subscriptions list", "relay subscriptions list --json"))
-def list_(*, view: View) -> None:
+def list_(*, via: Via, view: View) -> None:
     """Show whether each subscription delivers, and why not; exit code 1 if one does not."""
-    rows = run(_rows(load_settings()))
+    rows = run(_rows(via.remote()))
     if view.json:
         print_json([_summary(row) for row in rows])
     else:
@@ -108,9 +110,14 @@ def _summary(row: SubscriptionState) -> dict[str, Any]:
     }
 
 
-async def _rows(settings: Settings) -> list[SubscriptionState]:
-    async with open_context(settings) as context:
-        states = await subscriptions.list_states(context, cli_principal(), is_exact=True)
+async def _rows(access: Access | None) -> list[SubscriptionState]:
+    if access is not None:
+        from relay.cli.remote import calls  # noqa: PLC0415  with the HTTP client, when it is needed
+
+        states = await calls.subscription_states(access)
+    else:
+        async with open_context(load_settings()) as context:
+            states = await subscriptions.list_states(context, cli_principal(), is_exact=True)
     return [state for state in states if state.state is not State.NOT_STARTED]
 
 

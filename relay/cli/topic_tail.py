@@ -12,8 +12,8 @@ from relay.cli.event_view import event_summary
 from relay.cli.events import HandleOption, named_problem, query_of
 from relay.cli.operator import cli_principal
 from relay.cli.output import View, say
+from relay.cli.remote.access import Access, Via
 from relay.config.load import load_settings
-from relay.config.settings import Settings
 from relay.core.errors import Invalid
 from relay.core.event_filter import EventFilter
 from relay.process.event_loop import run
@@ -35,6 +35,7 @@ def tail(
     *,
     handle: HandleOption = None,
     which: EventFilter,
+    via: Via,
     utc: Annotated[bool, typer.Option("--utc", help="Show times in UTC, not in this machine's zone.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print each event as JSON, in a line of its own.")] = False,
 ) -> None:
@@ -42,11 +43,17 @@ def tail(
 
     It reads beside all consumer groups and changes nothing.
     """
-    run(_tail(load_settings(), topic, query_of(which, handle), View(utc=utc, json=json)))
+    run(_tail(via.remote(), topic, query_of(which, handle), View(utc=utc, json=json)))
 
 
-async def _tail(settings: Settings, topic: str, query: EventQuery, view: View) -> None:
-    async with open_context(settings) as context:
+async def _tail(access: Access | None, topic: str, query: EventQuery, view: View) -> None:
+    if access is not None:
+        from relay.cli.remote import calls  # noqa: PLC0415  with the HTTP client, when it is needed
+
+        async for event in calls.tail(access, topic, query, lambda text: typer.echo(text, err=True)):
+            _print(event, view)
+        return
+    async with open_context(load_settings()) as context:
         events: Any = tail_events(context, cli_principal(), topic, query)
         try:
             async with aclosing(events):

@@ -120,7 +120,7 @@ class Settings(PageSettings):
     """
     relay_api_url: str | None = None
     """URL of the admin listener of a relay, such as `http://127.0.0.1:8081`, for commands that use its API
-    (`relay listen`).
+    (`relay listen`; where there is no `REDIS_URL`, `relay event`, `relay events search` and others).
     """
     relay_api_token: SecretStr | None = None
     """Token for those commands: one of `relay token create`."""

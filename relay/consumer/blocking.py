@@ -59,6 +59,7 @@ class SyncConsumer:
         """Use `consume_sync`."""
         self._connected = Connected(redis)
         self._options = options
+        self._is_settling = options.acknowledge != EXPLICIT
         self._member = Member(options, self._connected.block)
         self._current: Sequence[Event] = ()
         self._filling, self._claiming, self._left = threading.Lock(), threading.Lock(), threading.Event()
@@ -126,10 +127,12 @@ class SyncConsumer:
 
     def __next__(self) -> Event:
         member = self._member
+        reading = member.reading
         if self._current:
-            self._settle(self._current)
+            if self._is_settling and (entry := self._current[0].entry) in reading.held:
+                reading.done.append(entry)
             self._current = ()
-        event = None if member.is_stopping else member.reading.take()
+        event = reading.take()
         if event is None:
             with self._filling:
                 event = self._connected.run(member.advance())
@@ -187,7 +190,7 @@ class SyncConsumer:
             return self._connected.run(steps)
 
     def _settle(self, events: Sequence[Event]) -> None:
-        if self._options.acknowledge != EXPLICIT:
+        if self._is_settling:
             for event in events:
                 self._member.settle(event)
 

@@ -75,6 +75,7 @@ class Consumer:
         """Use `consume`."""
         self._connected = Connected(redis)
         self._options = options
+        self._is_settling = options.acknowledge != EXPLICIT
         self._member = Member(options, self._connected.block)
         self._current: Sequence[Event] = ()
         self._heartbeat: asyncio.Task[None] | None = None
@@ -143,10 +144,12 @@ class Consumer:
 
     async def __anext__(self) -> Event:
         member = self._member
+        reading = member.reading
         if self._current:
-            self._settle(self._current)
+            if self._is_settling and (entry := self._current[0].entry) in reading.held:
+                reading.done.append(entry)
             self._current = ()
-        event = None if member.is_stopping else member.reading.take()
+        event = reading.take()
         if event is None:
             async with self._filling:
                 event = await self._connected.run(member.advance())
@@ -205,7 +208,7 @@ class Consumer:
             return await self._connected.run(steps)
 
     def _settle(self, events: Sequence[Event]) -> None:
-        if self._options.acknowledge != EXPLICIT:
+        if self._is_settling:
             for event in events:
                 self._member.settle(event)
 

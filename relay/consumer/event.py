@@ -15,7 +15,7 @@ _MAX_DIGITS = 4300  # Python's own limit for turning text into an int
 class Event:
     """An entry of a topic's stream."""
 
-    __slots__ = ("_fields", "_raw", "began", "deliveries", "entry")
+    __slots__ = ("_raw", "began", "deliveries", "entry")
 
     def __init__(self, entry: str, raw: Sequence[bytes] | Mapping[bytes, bytes], deliveries: int = 1) -> None:
         """`raw` has the fields as Redis sends them: names and values in turn."""
@@ -26,15 +26,14 @@ class Event:
         self.began = False
         """True once it was given to a handler."""
         self._raw = raw
-        self._fields: Mapping[bytes, bytes] | None = None
 
     @property
     def fields(self) -> Mapping[bytes, bytes]:
         """All fields as they are in Redis."""
-        if self._fields is None:
-            raw: Any = self._raw
-            self._fields = raw if isinstance(raw, dict) else dict(zip(raw[::2], raw[1::2]))
-        return self._fields
+        raw: Any = self._raw
+        if not isinstance(raw, dict):
+            raw = self._raw = dict(zip(raw[::2], raw[1::2]))
+        return raw  # type: ignore[no-any-return]
 
     def _text(self, name: bytes) -> str | None:
         value = self.fields.get(name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from redis.exceptions import NoPermissionError
 
@@ -15,6 +16,7 @@ from relay.core.errors import RelayError
 from relay.doctor.finding import Finding, State, problem
 from relay.doctor.fleet_checks import AREA as PROCESSES
 from relay.doctor.fleet_checks import examine_fleet
+from relay.doctor.group_checks import examine_groups
 from relay.doctor.keyring_checks import AREA as KEYRING
 from relay.doctor.keyring_checks import examine_keyring
 from relay.doctor.lane_checks import examine_destinations, examine_lanes
@@ -46,6 +48,10 @@ async def examine(settings: Settings, redis: Redis, loaded: Loaded) -> list[Find
         "subscriptions",
         examine_lanes(redis, stored.loaded.config, stored.unusable),
         "check Redis: see the findings about it",
+    )
+    user = urlsplit(settings.redis_url or "").username or "default"
+    findings += await _errors_as_findings(
+        "pull groups", examine_groups(redis, config, user, time.time()), "check Redis: see the findings about it"
     )
     findings += stored.findings + await examine_destinations(stored.loaded)
     return findings + await _errors_as_findings(

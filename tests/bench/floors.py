@@ -2,8 +2,6 @@
 
 python -m tests.bench.floors post URL COUNT CONCURRENCY    aiohttp's client, one session
 python -m tests.bench.floors route REDIS_URL COUNT         XREADGROUP, a pipeline of two XADD, XACK and XDEL per event
-python -m tests.bench.floors read REDIS_URL COUNT          XREADGROUP and XACK by the hundred
-python -m tests.bench.floors consume REDIS_URL COUNT       `relay.consumer`, of the relay
 """
 
 from __future__ import annotations
@@ -16,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
-from relay.consumer import consume
 from relay.process.event_loop import run
 from relay.store.driver.client import Redis
 from tests.bench.events import event_body
@@ -59,28 +56,6 @@ async def route(url: str, count: int) -> None:
             moved += len(rows)
 
 
-async def read(url: str, count: int) -> None:
-    """Read `count` entries of a topic."""
-    async with Redis.from_url(url) as redis:
-        stream = KEYS.topic(TOPIC)
-        await redis.xgroup_create(stream, "floor", id="0")
-        seen = 0
-        while seen < count:
-            ((_, rows),) = await redis.xreadgroup("floor", "consumer", {stream: ">"}, count=_BATCH)
-            await redis.xack(stream, "floor", *[entry for entry, _ in rows])
-            seen += len(rows)
-
-
-async def consume_all(url: str, count: int) -> None:
-    """Read `count` entries of a topic with `relay.consumer`."""
-    seen = 0
-    async with consume(url, topic=TOPIC, group="bench") as events:
-        async for _ in events:
-            seen += 1
-            if seen == count:
-                break
-
-
 async def timed(what: Callable[..., Awaitable[None]], *arguments: str | int) -> dict[str, float]:
     """Return the time it took and the CPU time of this process, in seconds."""
     began, before = time.perf_counter(), time.process_time()
@@ -89,11 +64,6 @@ async def timed(what: Callable[..., Awaitable[None]], *arguments: str | int) -> 
 
 
 if __name__ == "__main__":
-    loops: dict[str, Callable[..., Awaitable[None]]] = {
-        "post": post,
-        "route": route,
-        "read": read,
-        "consume": consume_all,
-    }
+    loops: dict[str, Callable[..., Awaitable[None]]] = {"post": post, "route": route}
     name, url, *numbers = sys.argv[1:]
     print(json.dumps(run(timed(loops[name], url, *map(int, numbers)))))  # noqa: T201  for the parent

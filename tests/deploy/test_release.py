@@ -62,6 +62,8 @@ def test_release_is_the_same_bytes_and_names_its_revision(tmp_path: Path, revisi
     names = {
         wheel,
         f"linq_relay-{__version__}.tar.gz",
+        f"linq_relay_consumer-{__version__}-py3-none-any.whl",
+        f"linq_relay_consumer-{__version__}.tar.gz",
         bill,
         f"linq-relay-{__version__}.requirements.lock",
         "SHA256SUMS",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.docs.pages import page
 from tests.schemas.samples import samples
 from tests.schemas.tools import SCHEMAS, generate, node_modules_or_skip, run_go, run_script, run_tsc
 
@@ -109,7 +110,9 @@ export const misspelt = (event: v20260203.MessageReceived) => event.data.sender_
 """
     imports = 'import type { Events, v2, v20250101, v20260203 } from "./types/index.js";\n'
     (tmp_path / "bodies.ts").write_text(imports + "\n".join(bodies) + narrowed)
-    run_tsc("bodies.ts", directory=tmp_path, modules=node_modules_or_skip())
+    [of_the_page] = page("schemas.md").blocks("ts")
+    (tmp_path / "page.ts").write_text(of_the_page.replace("linq-relay-schemas", "./types/index.js"))
+    run_tsc("bodies.ts", "page.ts", directory=tmp_path, modules=node_modules_or_skip())
 
 
 @pytest.mark.needs_tool("go")
@@ -117,6 +120,9 @@ def test_go_structs_hold_a_body_of_every_event(tmp_path: Path) -> None:
     shutil.copytree(SCHEMAS / "go", tmp_path / "go")
     (tmp_path / "go" / "decoder").mkdir()
     (tmp_path / "go" / "decoder" / "main.go").write_text(DECODER)
+    [of_the_page] = page("schemas.md").blocks("go")
+    (tmp_path / "go" / "team").mkdir()
+    (tmp_path / "go" / "team" / "team.go").write_text(of_the_page)
     run_go("vet", "./...", directory=tmp_path / "go")
     sent = list(samples())
     lines = [json.dumps({"version": each.version, "type": each.type, "body": each.body}) for each in sent]

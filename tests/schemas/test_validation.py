@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -14,15 +14,21 @@ from relay.core.event import Dialect
 from relay.linq.payloads.decode import decode
 from relay.sandbox.payloads import NEW, OLD
 from relay.store.lanes.lane import Delivery, Ref
+from relay.store.topics.pull.group import Limits, PullGroup, consumer_of
 from relay.store.topics.record import fields_of, record_of
 from relay.web.api.resources.pull import PulledEvent
 from relay.web.api.resources.topic_event import event_of
 from relay.web.api.schemas.fields import _texts
 from tests.building import SECRET
+from tests.docs.pages import page
 from tests.schemas.samples import Sample, samples
 from tests.schemas.tools import SCHEMAS
+from tests.support import KEYS
 from tests.workers.transport.test_sender import subscription
 from workers.transport.request_template import RequestTemplate
+
+if TYPE_CHECKING:
+    from relay.store.driver.client import Redis
 
 ALL = list(samples())
 
@@ -74,6 +80,22 @@ def test_payload_with_another_form_is_not_valid(version: str, event_type: str, c
     assert problems(sample.path, sample.body | {"data": sample.body["data"] | change})
 
 
+def test_check_of_the_page_logs_what_is_not_valid(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(SCHEMAS.parents[1])
+    [code] = page("schemas.md").blocks("python")
+    names: dict[str, Any] = {}
+    exec(compile(code, "schemas.md", "exec", dont_inherit=True), names)  # noqa: S102  our own page
+    for sample in ALL:
+        names["note_changes"](*sample[:2], json.dumps(sample.body))
+    assert caplog.messages == []
+    names["note_changes"](NEW, "message.read", b'{"data": {}}')
+    names["note_changes"](NEW, "message.unread", b"{}")
+    assert f"{NEW} message.read: 'chat' is a required property" in caplog.messages
+    assert caplog.messages[-1] == f"{NEW} message.unread: a type or a version without a schema"
+
+
 def test_new_fields_of_linq_are_valid() -> None:
     sample = next(each for each in ALL if each.type == "message.received")
     assert not problems(sample.path, sample.body | {"new": 1, "data": sample.body["data"] | {"new": [{}]}})
@@ -89,7 +111,19 @@ def test_entries_and_pulled_events_are_valid() -> None:
         for entry in entries
     ]
     assert [each for event in pulled for each in problems("pulled-event.json", event)] == []
-    assert problems("dead-letter.json", texts(entries[0]))  # without dead_*
+
+
+async def test_dead_letter_of_a_group_is_valid(redis: Redis) -> None:
+    entry = entry_of(ALL[0])
+    assert len(problems("dead-letter.json", texts(entry))) == 6  # dead_*
+    await redis.xadd(KEYS.topic("support"), entry)  # type: ignore[arg-type]
+    group = PullGroup(redis, "support", "crm")
+    page = await group.receive(consumer_of("alice", 1), Limits(100), start="0")
+    await group.reject([event.receipt for event in page.events], "no such customer")
+    [(_, letter)] = await redis.xrange(KEYS.group_dead("support", "crm"))
+    assert problems("dead-letter.json", texts(letter)) == []
+    required = json.loads((SCHEMAS / "dead-letter.json").read_bytes())["required"]
+    assert set(texts(letter)) - set(texts(entry)) == {name for name in required if name.startswith("dead_")}
 
 
 def test_headers_of_a_push_are_valid_and_described() -> None:

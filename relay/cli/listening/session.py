@@ -6,16 +6,16 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from relay.cli.listening.api_events import record_of_json
 from relay.cli.listening.show import show_body, show_event, tell
+from relay.cli.remote.answers import record_of
 from relay.core.delivery.outcome import Outcome
 from relay.process.tasks import end_task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from relay.cli.listening.api_events import Api
     from relay.cli.listening.forward import Forward
+    from relay.cli.remote.client import Api
     from relay.store.topics.record import Record
 
 HELP = "r resends the last event, p pauses, s shows its body, q quits"
@@ -69,7 +69,7 @@ class Session:
     async def _follow(self, most: int | None) -> None:
         async for event in self._api.events(self._topic, self._query, tell):
             await self._goes_on.wait()
-            self._last, self._number = record_of_json(event), 0
+            self._last, self._number = record_of(event), 0
             self.counts.events += 1
             await self._send()
             if most is not None and self.counts.events >= most:

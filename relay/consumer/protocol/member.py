@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..names import LONG_IDLE_MS, MAX_DEAD_LETTERS, MAX_ERROR, RETURNED, order_of
 from .group import TopicGroup
 from .reading import Reading
-from .replies import events_of, ids_of, pending_of
+from .replies import claimed_events, ids_of, pending_of
 from .steps import Commands, DeleteUnless, Pause, command
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Member:
 
     def stop(self) -> None:
         """Give out no more events."""
-        self.group.caller.is_stopping = True
+        self.group.caller.is_stopping = self.reading.is_stopped = True
 
     def join(self) -> Steps[None]:
         """Join the group; see `TopicGroup.join`."""
@@ -130,7 +130,7 @@ class Member:
         (reply,) = yield from self._insist(
             "claiming an event again", command(b"XCLAIM", *self._at, self._options.member, 0, event.entry)
         )
-        again = [] if isinstance(reply, Exception) else events_of(reply, {event.entry: event.deliveries + 1})
+        again = [] if isinstance(reply, Exception) else claimed_events(reply, {event.entry: event.deliveries + 1})
         if not again:
             self.reading.held.pop(event.entry, None)
             yield from self.reading.gone([event.entry])
@@ -218,7 +218,7 @@ class Member:
         """Claim an event that was delivered too often, and move it to the dead letters."""
         claim = (self._options.member, self.reading.least_idle(row), row.entry, b"RETRYCOUNT", row.deliveries)
         (reply,) = yield from self._insist("claiming an event", command(b"XCLAIM", *self._at, *claim))
-        events = [] if isinstance(reply, Exception) else events_of(reply, {row.entry: row.deliveries})
+        events = [] if isinstance(reply, Exception) else claimed_events(reply, {row.entry: row.deliveries})
         for event in events:
             yield from self._bury(event, MAX_DELIVERIES, "")
         if not events:

@@ -20,18 +20,14 @@ class Prefetch:
     def __init__(self, limit: int) -> None:
         self._limit = min(limit, MAX_PREFETCH)
         self.count = min(PREFETCH, self._limit)
-        self._read_at, self._taken = 0.0, 0
-
-    def took(self) -> None:
-        """Count an event that was given to a handler."""
-        self._taken += 1
+        self._read_at, self._there = 0.0, 0
 
     def before_read(self) -> None:
-        """Adapt to the speed since the last read."""
-        if self._taken:
-            speed = self._taken / max(time.monotonic() - self._read_at, 1e-6)
+        """Adapt to the speed since the last read: all that it brought has been given to handlers."""
+        if self._there:
+            speed = self._there / max(time.monotonic() - self._read_at, 1e-6)
             self.count = max(min(round(speed * _AHEAD), _GROWTH * self.count, self._limit), 1)
 
-    def after_read(self) -> None:
-        """Measure the speed from now on."""
-        self._read_at, self._taken = time.monotonic(), 0
+    def after_read(self, there: int) -> None:
+        """Measure the speed from now on, at which the events that are `there` are taken."""
+        self._read_at, self._there = time.monotonic(), there

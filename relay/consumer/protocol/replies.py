@@ -53,15 +53,15 @@ def read_entries(reply: Any) -> list[Any]:
     return entries
 
 
-def events_of(entries: list[Any], deliveries: dict[str, int] | None = None) -> list[Event]:
-    """Return the events of entries that still exist."""
-    counts = deliveries or {}
-    events = []
-    for row in entries:
-        if row and row[1]:
-            entry = text_of(row[0])
-            events.append(Event(entry, row[1], counts.get(entry, 1)))
-    return events
+def new_events(entries: list[Any]) -> list[Event]:
+    """Return the events of entries that are delivered for the first time."""
+    return [Event(entry.decode(), raw) for entry, raw in entries]
+
+
+def claimed_events(entries: list[Any], deliveries: dict[str, int]) -> list[Event]:
+    """Return the events of entries that still exist, with their numbers of deliveries."""
+    rows = [(text_of(row[0]), row[1]) for row in entries if row and row[1]]
+    return [Event(entry, raw, deliveries.get(entry, 1)) for entry, raw in rows]
 
 
 def ids_of(reply: Any) -> list[str]:

@@ -110,17 +110,15 @@ async def droppable(context: Context, principal: Principal, name: str, *, even_u
     topic = await _state_or_ghost(context, principal, name)
     if topic.state != REMOVED:
         raise Conflict(f"{name} is still in {context.settings.relay_config}; remove it there first, or it starts again")
-    letters = {group.group: number for group, number in (await _letters(context, name)).items()}
-    if letters and not even_unread:
-        dead = ", ".join(f"{group} {number}" for group, number in letters.items())
-        raise Conflict(f"pull groups of {name} have dead letters ({dead}); --force drops them too")
+    force = Hint("--force drops them too", "even_unread=true drops them too")
     behind = [group for group in topic.groups if group.lag + group.pending]
     if behind and not even_unread:
         readers = ", ".join(f"{group.name} {group.lag} unread and {group.pending} pending" for group in behind)
-        raise Conflict(
-            f"{name} has events that are not handled yet ({readers})",
-            hint=Hint("--force drops them too", "even_unread=true drops them too"),
-        )
+        raise Conflict(f"{name} has events that are not handled yet ({readers})", hint=force)
+    letters = await _letters(context, name)
+    if letters and not even_unread:
+        dead = ", ".join(f"{group.group} {number}" for group, number in letters.items())
+        raise Conflict(f"pull groups of {name} have dead letters ({dead})", hint=force)
     return topic
 
 

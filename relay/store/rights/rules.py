@@ -2,16 +2,16 @@
 
     relay     every key of its prefix, and the commands that it uses
     viewer    the same keys, to read only: every command of `relay` that only looks
-    team      the stream of one topic, to read and acknowledge, the places and dead letters of its groups, and the names
-              of topics
+    team      the stream of one topic, to read and acknowledge, the dead letters and places of its pull groups, and the
+              names of topics
 
 Commands are listed one by one: a category such as `@read` also has commands over all keys of the server, which other
 applications may share, and its content differs between versions. Each of them exists since Redis 7.0 or before. Redis
 checks the commands and the keys of a script as if its caller had sent them.
 
 Redis has no rights by consumer group (https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/), so
-a team could use another group of its topic. It cannot write to the stream, delete it or destroy a group: the
-right to XADD is that of a selector with other keys.
+a team could use another group of its topic. It cannot write to the stream, delete it or destroy a group: what it writes
+elsewhere is allowed by selectors (Redis 7.0), which are for their keys only.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from relay.store.keys import Keyspace
 
 _CONNECTION = ("ping", "select", "client|setname")
@@ -51,12 +53,14 @@ RELAY_COMMANDS = (
 
 TEAM_COMMANDS = (
     *_CONNECTION,
-    *_TRANSACTION,
-    *("hget", "hset", "smembers", "watch", "xinfo|groups", "xinfo|stream", "xpending", "xrange"),
+    *(*_TRANSACTION, "watch", "unwatch"),
+    *("sismember", "smembers"),
+    *("xinfo|consumers", "xinfo|groups", "xinfo|stream", "xlen", "xpending", "xrange"),
     *("xack", "xautoclaim", "xclaim", "xreadgroup"),
     *("xgroup|create", "xgroup|createconsumer", "xgroup|delconsumer"),
 )
-TEAM_DEAD_LETTER_COMMANDS = ("xadd", "xlen")
+TEAM_PLACE_COMMANDS = ("hget", "hset")
+TEAM_DEAD_COMMANDS = ("xadd", "xlen", "xrange")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +71,13 @@ class Rule:
     """Patterns of keys, in the syntax of an ACL rule."""
     commands: tuple[str, ...]
     """Commands, and subcommands as `command|subcommand`."""
-    more: Rule | None = None
-    """Rights to other keys only (a selector)."""
+    selectors: tuple[Rule, ...] = ()
+    """Other commands, each with the keys that it may be used on."""
 
     def __str__(self) -> str:
-        granted = " ".join(f"+{command}" for command in self.commands)
-        more = f" clearselectors ({self.more.selector})" if self.more else ""
-        return f"resetkeys {' '.join(self.keys)} resetchannels -@all {granted}{more}"
-
-    @property
-    def selector(self) -> str:
-        """Return the rights as those of a selector."""
-        return " ".join((*self.keys, "-@all", *(f"+{command}" for command in self.commands)))
+        rule = f"resetkeys {' '.join(self.keys)} resetchannels -@all {_granted(self.commands)}"
+        selectors = (f"({' '.join(each.keys)} {_granted(each.commands)})" for each in self.selectors)
+        return " ".join((rule, "clearselectors", *selectors)) if self.selectors else rule
 
     def setuser(self, user: str) -> str:
         """Return the command that grants these rights to a user that exists; its passwords stay."""
@@ -97,6 +96,11 @@ def viewer_rule(key: Keyspace) -> Rule:
 
 
 def team_rule(key: Keyspace, topic: str) -> Rule:
-    """Return the rights that `relay.consumer` needs to read a topic, and to write its groups' dead letters."""
-    keys = (f"~{key.topic(topic)}", f"~{key.places(topic)}", f"%R~{key.topics}")
-    return Rule(keys, TEAM_COMMANDS, Rule((f"~{key.prefix}:dead:{topic}:*",), TEAM_DEAD_LETTER_COMMANDS))
+    """Return the rights that a consumer needs to read a topic, in any language."""
+    places = Rule((f"~{key.places(topic)}",), TEAM_PLACE_COMMANDS)
+    dead = Rule((f"~{key.group_dead(topic, '*')}",), TEAM_DEAD_COMMANDS)
+    return Rule((f"~{key.topic(topic)}", f"%R~{key.topics}"), TEAM_COMMANDS, (places, dead))
+
+
+def _granted(commands: Iterable[str]) -> str:
+    return " ".join(f"+{command}" for command in commands)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from functools import partial
@@ -22,6 +21,7 @@ from relay.web.api.operations import OPERATIONS
 from relay.web.api.problems import MAX_BODY, ApiProblem, FieldError, http_problem, problem_of, respond
 from relay.web.api.rates import Rates
 from relay.web.api.reference.page import add_reference
+from relay.web.api.schemas.served import add_asyncapi
 from relay.web.api.streams import add_streams
 from relay.web.handed_over import read_body
 
@@ -66,18 +66,9 @@ def app_of(
     async def openapi(_: web.Request) -> web.Response:
         return web.Response(body=document_text(tuple(operations)).encode(), content_type=JSON)
 
-    async def asyncapi(_: web.Request) -> web.Response:
-        return web.Response(body=await asyncio.to_thread(_asyncapi), content_type=JSON)
-
     app.router.add_route("GET", "/openapi.json", openapi)
-    app.router.add_route("GET", "/asyncapi.json", asyncapi)
+    add_asyncapi(app)
     return app
-
-
-def _asyncapi() -> bytes:
-    from relay.web.api.schemas.asyncapi import asyncapi_text  # noqa: PLC0415  all models of Linq's SDK: seconds
-
-    return asyncapi_text().encode()
 
 
 class _Api:
@@ -115,7 +106,7 @@ class _Api:
 
     async def _once(self, operation: Operation, call: Call, inputs: dict[str, Any]) -> web.StreamResponse:
         """Do a request, or answer it as before if it is a repeat."""
-        claim = await claimed(self._context.redis, call.request, call.principal.token or call.principal.name)
+        claim = await claimed(self._context.redis, call.request, call.principal)
         if isinstance(claim, Answer):
             response = _response(claim)
             response.headers[REPLAYED] = "true"

@@ -49,6 +49,8 @@ class Job:
     is_running: bool = True
     result: int | None = None
     error: str = ""
+    remark: str = ""
+    """A sentence about what could not be changed."""
 
     def note(self, progress: Progress) -> None:
         """Note the progress of a subscription."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 async def test_list_shows_every_dead_letter_with_details() -> None:
     said = await dead("list", "--json")
     assert said.code == 0
-    assert ids(said) == [("audit", "e-1"), ("bot", "e-1"), ("bot", "e-2")]
-    assert said.json[1] == {
+    assert ids(said) == [("bot", "e-1"), ("bot", "e-2"), ("audit", "e-1")]
+    assert said.json[0] == {
         "id": "e-1",
         "subscription": "bot",
         "topic": "support",
@@ -38,7 +39,7 @@ async def test_list_shows_every_dead_letter_with_details() -> None:
         "reason": "rejected: status 404",
         "detail": "nothing here",
     }
-    assert (said.json[2]["line"], said.json[2]["chat"], said.json[2]["status"]) == (None, None, None)
+    assert (said.json[1]["line"], said.json[1]["chat"], said.json[1]["status"]) == (None, None, None)
 
 
 @pytest.mark.usefixtures("graves")
@@ -49,9 +50,18 @@ async def test_list_of_one_subscription() -> None:
 
 @pytest.mark.usefixtures("graves")
 async def test_list_of_one_event() -> None:
-    assert ids(await dead("list", "--id", "e-1", "--json")) == [("audit", "e-1"), ("bot", "e-1")]
+    assert ids(await dead("list", "--id", "e-1", "--json")) == [("bot", "e-1"), ("audit", "e-1")]
     assert (await dead("list", "--id", "e-1", "--subscription", "audit", "--json")).json[0]["subscription"] == "audit"
     assert (await dead("list", "--id", "nothing", "--json")).json == []
+
+
+@pytest.mark.usefixtures("graves")
+async def test_list_goes_on_at_its_cursor() -> None:
+    first = await main_here("dead", "list", "--limit", "2", "--json")
+    assert ids(first) == [("bot", "e-1"), ("bot", "e-2")]
+    [cursor] = re.findall(r"^There are more; go on with --cursor (\S+)$", first.err, re.MULTILINE)
+    rest = await main_here("dead", "list", "--limit", "2", "--cursor", cursor, "--json")
+    assert (ids(rest), rest.err) == ([("audit", "e-1")], "")
 
 
 @pytest.mark.usefixtures("graves")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 async def test_replay_sends_one_event_back_to_its_lane(graves: Redis) -> None:
     said = await dead("replay", "--subscription", "bot", "--id", "e-1", "--json")
     assert (said.code, said.json) == (0, {"replayed": 1, "subscriptions": {"bot": 1}})
-    assert ids(await dead("list", "--json")) == [("audit", "e-1"), ("bot", "e-2")]
+    assert ids(await dead("list", "--json")) == [("bot", "e-2"), ("audit", "e-1")]
     ((_, fields),) = await graves.xrange(KEYS.lane("bot", "replay"))
     assert (fields[b"id"], fields[b"body"].decode(), fields[b"dead_topic"]) == (b"e-1", BODY, b"support")
 

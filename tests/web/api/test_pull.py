@@ -12,8 +12,8 @@ import pytest
 
 from relay.process.timings import Timings
 from relay.web.api import streams
-from tests.services.pull.conftest import arrivals, context  # noqa: F401  fixtures
-from tests.services.pull.reading import CRM, STREAM, feed
+from tests.services.topics.pull.conftest import arrivals, context  # noqa: F401  fixtures
+from tests.services.topics.pull.reading import CRM, STREAM, feed
 from tests.support import eventually
 from tests.web.api.streaming import running_api
 
@@ -49,6 +49,14 @@ async def test_batches_are_received_and_acknowledged_by_cursor(redis: Redis, api
     await redis.xgroup_destroy(STREAM, "crm")
     batch = await (await api.http.get(EVENTS, params={"ack": batch["cursor"]})).json()
     assert ([event["id"] for event in batch["events"]], batch["group"]) == (["c"], "restored")
+
+
+async def test_requests_that_wait_are_limited(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (await api.http.get(EVENTS, params={"wait": "20ms"})).status == 200
+    monkeypatch.setattr(streams, "MAX_POLLS_OF_TOKEN", 0)
+    refused = await api.http.get(EVENTS, params={"wait": "20ms"})
+    assert (refused.status, "0 requests that wait at a time" in await refused.text()) == (429, True)
+    assert (await api.http.get(EVENTS)).status == 200
 
 
 async def test_events_are_acknowledged_extended_and_released(redis: Redis, api: Api) -> None:

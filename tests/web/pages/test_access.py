@@ -12,6 +12,7 @@ import pytest
 from relay.config.page_settings import PageUser
 from relay.core.access.scopes import EVERY_SCOPE, Scope
 from relay.services.account import tokens
+from relay.store import sessions
 from relay.store.driver.client import ask
 from relay.ui.security import POLICY
 from tests.support import KEYS
@@ -113,6 +114,29 @@ async def test_a_wrong_token_is_refused_with_what_to_do(redis: Redis) -> None:
         for token in ("", "guess", "lrt_cnD7Jy2TsdZs_bwdH7eQErkP8BCf3XyHO48ZlmwUdGQa33uB4BP"):
             refused = await browser.sign_in(token)
             assert (refused.status, "relay token create" in refused.words) == (403, True)
+
+
+async def test_wrong_sign_ins_of_an_address_are_limited(redis: Redis) -> None:
+    async with site_of(redis) as site, site.browser() as guesser, site.browser() as known:
+        token, other = await site.token(), await site.token()
+        assert (await known.sign_in(token)).status == 303
+        await guesser.get("/sign-in")
+        statuses = [(await guesser.post("/sign-in", {field: "guess"})).status for field in ("token", "code") * 13]
+        assert statuses[0] == 403
+        assert statuses[-1] == 429
+        refused = await guesser.sign_in(other)  # also a right one, which was not used before
+        assert (refused.status, refused.headers["Retry-After"]) == (429, "5")
+        assert "Wait a few seconds" in refused.words
+        assert (await guesser.sign_in(token)).status == 303
+
+
+async def test_a_token_has_a_number_of_sessions_at_most(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "MAX_OF_TOKEN", 3)
+    async with site_of(redis) as site, AsyncExitStack() as browsers:
+        token, other = await site.token(), await site.token()
+        opened = [await browsers.enter_async_context(site.browser(each)) for each in (other, *(token,) * 5)]
+        assert [(await browser.get("/")).status for browser in opened] == [200, 303, 303, 200, 200, 200]
+        assert len([key async for key in redis.scan_iter(f"{KEYS.prefix}:session:*")]) == 4
 
 
 async def test_a_sign_in_link_works_once_and_only_by_a_click(redis: Redis) -> None:

@@ -9,9 +9,9 @@ from redis.exceptions import ResponseError
 
 from relay.core.access.scopes import Scope
 from relay.services.access import sees_pull_group
-from relay.store.driver.streams import is_missing_group, order_of
+from relay.store.driver.streams import is_missing_group
 from relay.store.keys import GroupName
-from relay.store.state.unread import Place, first_after, known_first_after
+from relay.store.state.unread import is_not_read, oldest_unread
 from relay.store.teams.teams import stored_teams
 from relay.store.topics import group_seek
 from relay.store.topics.history import ms_of
@@ -19,15 +19,11 @@ from relay.store.topics.pull.dead_letters import GroupLetters
 from relay.store.topics.topics import estimated_lag, read_topics
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from relay.core.access.principal import Principal
     from relay.services.context import Context
     from relay.store.topics.group_seek import Member
-    from relay.store.topics.topics import GroupReading, TopicReading
-
-NOT_READ_AFTER_MS = 30 * 60 * 1000
-"""Time after which a group with unread events, whose members do not ask for them, is one that nothing reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +73,7 @@ class PullGroup:
 
     def is_not_read(self, now_ms: int) -> bool:
         """Return True if events wait in it, unread or not acknowledged, and no member has asked for a while."""
-        has_old = self.unread_since_ms is not None and now_ms - self.unread_since_ms >= NOT_READ_AFTER_MS
-        is_silent = self.idle_ms is None or self.idle_ms >= NOT_READ_AFTER_MS
-        return is_silent and (has_old or self.pending > 0)
+        return is_not_read(now_ms, self.unread_since_ms, self.pending, self.idle_ms)
 
 
 async def read_groups(context: Context, principal: Principal, topics: Sequence[str]) -> list[PullGroup]:
@@ -93,7 +87,7 @@ async def read_groups(context: Context, principal: Principal, topics: Sequence[s
     names = [GroupName(topic.name, group.name) for topic, group in readings]
     members = await group_seek.members_of(context.redis, names)
     dead = await GroupLetters(context.redis).numbers(names)
-    unread = await _oldest_unread(context, readings)
+    unread = await oldest_unread(context.redis, readings)
     teams = {principal.team} if principal.team else await _teams(context)
     found = []
     for (topic, group), name, its_members in zip(readings, names, members, strict=True):
@@ -131,25 +125,6 @@ async def oldest_pending(context: Context, principal: Principal, group: PullGrou
         entry, member = row["message_id"].decode(), row["consumer"].decode(errors="replace")
         return OldestPending(entry, member, int(row["time_since_delivered"]), int(row["times_delivered"]))
     return None
-
-
-async def _oldest_unread(
-    context: Context, readings: Sequence[tuple[TopicReading, GroupReading]]
-) -> Mapping[GroupName, int]:
-    """Return the time of the oldest event that each group has not read; groups that have read everything are left out.
-
-    Redis is asked only where the first and the last entry of the stream do not tell.
-    """
-    found, asked = {}, {}
-    for topic, group in readings:
-        name = GroupName(topic.name, group.name)
-        entry = known_first_after(group.position, topic.first or "", topic.last)
-        if entry is None:
-            asked[name] = Place(context.redis.key.topic(topic.name), group.position)
-        elif entry:
-            found[name] = order_of(entry)[0]
-    entries = await first_after(context.redis, asked.values())
-    return found | {name: order_of(entries[place])[0] for name, place in asked.items() if place in entries}
 
 
 async def _teams(context: Context) -> set[str]:

@@ -9,6 +9,7 @@ from relay.core.access.scopes import Scope
 from relay.core.errors import Invalid, Problem
 from relay.services.deliveries import dead_letters
 from relay.services.deliveries.dead_letters import Choice
+from relay.services.topics.pull import dead_letters as of_groups
 from relay.web.pages.shell import fields
 from relay.web.pages.views.subscriptions import all_states
 
@@ -36,6 +37,7 @@ async def list_(page: Page) -> web.StreamResponse:
         counts={each.name: each.dead for each in states if each.dead},
         total=sum(each.dead for each in states if name in {None, each.name}),
         criteria={field: page.query[field] for field in _CRITERIA if page.query.get(field)},
+        of_groups=sorted((await of_groups.numbers(page.context, page.principal)).items()),
         query=dict(page.query),
     )
 

@@ -1,21 +1,31 @@
-"""Pull groups: their lag, moving them in their topic, and deleting them."""
+"""Pull groups: their lag, moving and deleting them; their dead letters, with giving them back and dropping them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
+from relay.core.access.scopes import Scope
 from relay.core.errors import Invalid, Problem
+from relay.services.deliveries.dead_letters import Progress
 from relay.services.topics import groups
 from relay.services.topics.groups import Target
+from relay.services.topics.pull import dead_letters, states
+from relay.services.topics.pull.dead_letters import Choice
 from relay.services.wording import counted
+from relay.store.keys import GroupName
 from relay.web.pages.shell import fields
 from relay.web.pages.shell.formats import path
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aiohttp import web
 
+    from relay.web.pages.jobs import Job
     from relay.web.pages.shell.page import Page
 
+_FILTERS = ("type", "line", "chat", "reason", "since", "until", "id")
 
 _SHOWN = 200
 """Groups of a page: a relay has few."""
@@ -32,7 +42,9 @@ async def list_(page: Page) -> web.StreamResponse:
 async def show(page: Page) -> web.StreamResponse:
     """Show a pull group."""
     topic, name = page.named("topic"), page.named()
-    return page.show("group.html", group=await groups.get_group(page.context, page.principal, topic, name))
+    group = await groups.get_group(page.context, page.principal, topic, name)
+    oldest = await states.oldest_pending(page.context, page.principal, group)
+    return page.show("group.html", group=group, oldest=oldest, is_not_read=group.is_not_read(page.context.now_ms))
 
 
 async def seek(page: Page) -> web.StreamResponse:
@@ -51,8 +63,86 @@ async def seek(page: Page) -> web.StreamResponse:
 async def delete(page: Page) -> web.StreamResponse:
     """Delete a pull group."""
     topic, name = page.named("topic"), page.named()
-    await groups.delete(page.context, page.principal, topic, name, page.form.get("why", ""))
+    with_letters = page.form.get("dead") == "drop"
+    await groups.delete(page.context, page.principal, topic, name, page.form.get("why", ""), with_letters=with_letters)
     return page.go("/groups", f"{name} is deleted.")
+
+
+async def list_letters(page: Page) -> web.StreamResponse:
+    """List the dead letters of a pull group, the oldest first."""
+    name = _named(page)
+    which = fields.event_filter(page.query, page.context.now_ms)
+    found = await dead_letters.search(page.context, page.principal, name, which, fields.text(page.query, "cursor"))
+    numbers = await dead_letters.numbers(page.context, page.principal)
+    return page.show(
+        "group_letters.html",
+        name=name,
+        here_path=f"/groups/{path(name.topic)}/{path(name.group)}/dead",
+        letters=found.items,
+        cursor=found.next,
+        total=numbers.get(name, 0),
+        criteria={field: page.query[field] for field in _FILTERS if page.query.get(field)},
+        query=dict(page.query),
+    )
+
+
+async def show_letter(page: Page) -> web.StreamResponse:
+    """Show a dead letter of a pull group with its body."""
+    name = _named(page)
+    found = await dead_letters.get(page.context, page.principal, name, page.named("id"))
+    here_path = f"/groups/{path(name.topic)}/{path(name.group)}/dead"
+    return page.show("group_letter.html", found=found, letter=found.letter, name=name, here_path=here_path)
+
+
+async def change_letters(page: Page) -> web.StreamResponse:
+    """Give dead letters back to their group or drop them: the chosen ones, or all that match the filter."""
+    page.principal.require(Scope.REPLAY)  # the service would say so too, but only in the job
+    name = _named(page)
+    choice = _choice(page, name)
+    await dead_letters.search(page.context, page.principal, name, limit=1)
+    action, why = page.form.get("action", ""), page.form.get("why", "").strip()
+    criteria = {field: page.form[field] for field in _FILTERS if page.form.get(field)}
+    back = f"/groups/{path(name.topic)}/{path(name.group)}/dead?{urlencode(criteria)}".rstrip("?")
+    if action == "replay":
+
+        async def work(job: Job) -> int:
+            note = _noting(job, name)
+            done = await dead_letters.replay(page.context, page.principal, choice, why, progress=note)
+            if done.gone:
+                letters = counted(len(done.gone), "dead letter")
+                job.remark = f"The topic no longer keeps the events of {letters}, which stay."
+            return done.replayed
+
+        job = page.site.jobs.start("Give dead letters back to their group", page.principal, back, work)
+    elif action == "drop":
+        if not why:
+            raise Invalid(Problem("why", "a reason is needed to drop dead letters: the audit keeps it"))
+
+        async def work(job: Job) -> int:
+            note = _noting(job, name)
+            return await dead_letters.drop(page.context, page.principal, choice, why, progress=note)
+
+        job = page.site.jobs.start("Drop dead letters", page.principal, back, work)
+    else:
+        raise Invalid(Problem("action", "choose to replay or to drop"))
+    return page.go(f"/jobs/{job.id}")
+
+
+def _named(page: Page) -> GroupName:
+    return GroupName(page.named("topic"), page.named())
+
+
+def _choice(page: Page, name: GroupName) -> Choice:
+    if "all" in page.form:
+        return Choice(name, fields.event_filter(page.form, page.context.now_ms))
+    chosen = page.forms.get("chosen", ())
+    if not chosen:
+        raise Invalid(Problem("chosen", "no dead letter is chosen; mark some, or take all that match"))
+    return Choice(name, ids=chosen)
+
+
+def _noting(job: Job, name: GroupName) -> Callable[[int, int], None]:
+    return lambda done, total: job.note(Progress(str(name), done, total))
 
 
 def _target(page: Page) -> Target:

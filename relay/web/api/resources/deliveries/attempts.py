@@ -23,6 +23,8 @@ class Attempt(Output):
 
     subscription: str
     topic: str
+    entry: str
+    """Its place in the topic, or among the subscription's replays."""
     event: str
     """The id of the event."""
     type: str
@@ -68,6 +70,7 @@ def attempt_of(found: FoundAttempt) -> Attempt:
     return Attempt(
         subscription=found.subscription,
         topic=attempt.topic,
+        entry=attempt.entry,
         event=attempt.event_id,
         type=attempt.type,
         line=attempt.line,

@@ -42,6 +42,8 @@ class DeadLetter(Output):
     type: str
     line: str | None
     chat: str | None
+    accepted: Moment
+    """Time at which the relay accepted the event."""
     at: Moment
     """Time of the last attempt."""
     reason: str
@@ -151,6 +153,7 @@ def _shown(letter: Found) -> dict[str, object]:
         "type": record.type,
         "line": record.line,
         "chat": record.chat,
+        "accepted": record.at,
         "at": letter.at,
         "reason": letter.reason,
         "tries": letter.tries,

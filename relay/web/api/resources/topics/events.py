@@ -31,6 +31,8 @@ class EventPage(Page[Event]):
 
     searched_to: Moment | None
     """All that was routed since then was searched; null if everything was."""
+    searched: int
+    """Entries that were read for this page."""
 
 
 class EventSearch(Period, Paging):
@@ -102,6 +104,7 @@ async def search_events(call: Call, query: EventSearch) -> EventPage:
         items=[event_of(event) for event in found.events],
         next=found.cursor,
         searched_to=None if reached is None else moment(reached),
+        searched=found.entries,
     )
 
 

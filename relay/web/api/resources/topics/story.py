@@ -45,6 +45,8 @@ class Event(Output):
     created: str | None
     """When Linq created it, as Linq wrote it."""
     trace: str | None
+    webhook_id: str
+    """The id of Linq's request."""
     at: Moment | None
     """When the relay accepted it; null if that is not known any more."""
     bytes: int
@@ -192,6 +194,7 @@ def event_of(view: EventView) -> Event:
         freshness=view.freshness,
         created=view.created,
         trace=view.trace,
+        webhook_id=view.webhook_id,
         at=moment(view.at_ms) if view.at_ms else None,
         bytes=view.body.size,
         body=view.body.text,

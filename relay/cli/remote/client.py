@@ -1,4 +1,4 @@
-"""Events of a topic from the API of a relay: a stream that resumes where it was after a break.
+"""The client of a relay's API: requests, and the events of a topic as a stream that resumes where it was after a break.
 
 A refusal (a wrong token, an unknown topic) is an error. What can pass by itself (a relay that restarts, a lost network)
 is told once, and tried again, if the relay has been reached before.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass
-from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -17,8 +16,6 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from relay.core.errors import RelayError
-from relay.core.event import Freshness
-from relay.store.topics.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -32,6 +29,12 @@ _PASSING = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.BAD_GATEWAY, HTTPStatus.SER
 
 class ApiError(RelayError):
     """The API refuses, or is none."""
+
+    def __init__(self, message: str, status: int = 0, cursor: str | None = None) -> None:
+        """`status` is that of the refusal; `cursor` continues a search that had no time to look everywhere."""
+        super().__init__(message)
+        self.status = status
+        self.cursor = cursor
 
 
 class Lost(Exception):
@@ -59,19 +62,38 @@ class Api:
     base: str
     token: str
 
-    async def get(self, path: str) -> dict[str, Any]:
-        """Return the answer to a GET.
+    async def get(self, path: str, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return the answer to a GET; parameters that are None are left out.
 
         Raises:
             ApiError: the API refuses, does not answer, or is none.
         """
-        try:
-            async with self._open(path, {}, {}) as response:
-                await self._check(response)
-                found: dict[str, Any] = await response.json()
-                return found
-        except (aiohttp.ClientError, TimeoutError, ValueError, Lost) as error:
-            raise ApiError(self._unreachable(error)) from None
+        return await self._ask("GET", path, query=query)
+
+    async def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the answer to a POST; fields that are None are left out.
+
+        Raises:
+            ApiError: the API refuses, does not answer, or is none.
+        """
+        return await self._ask("POST", path, body=body)
+
+    async def _ask(
+        self, method: str, path: str, *, query: Mapping[str, Any] | None = None, body: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                async with self._open(path, _given(query or {}), {}, method, body and _given(body)) as response:
+                    if response.status == HTTPStatus.TOO_MANY_REQUESTS and pause < _MAX_PAUSE:
+                        await asyncio.sleep(pause)  # the rate of the token; it was not done
+                        pause *= 2
+                        continue
+                    await self._check(response)
+                    found: dict[str, Any] = await response.json()
+                    return found
+            except (aiohttp.ClientError, TimeoutError, ValueError, Lost) as error:
+                raise ApiError(self._unreachable(error)) from None
 
     async def events(
         self, topic: str, query: Mapping[str, str], tell: Callable[[str], None]
@@ -121,14 +143,23 @@ class Api:
                 yield event_id, name, data
         raise Lost("the relay closed it")
 
-    def _open(self, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> Any:
+    def _open(
+        self,
+        path: str,
+        query: Mapping[str, str],
+        headers: Mapping[str, str],
+        method: str = "GET",
+        body: Mapping[str, Any] | None = None,
+    ) -> Any:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=_SILENCE)
         bearer = {"Authorization": f"Bearer {self.token}"}
-        return self.http.get(f"{self.base}{path}", params=query, headers={**bearer, **headers}, timeout=timeout)
+        return self.http.request(
+            method, f"{self.base}{path}", params=query, json=body, headers={**bearer, **headers}, timeout=timeout
+        )
 
     async def _check(self, response: aiohttp.ClientResponse) -> None:
         """Check that the API does what it was asked for."""
-        if response.status == HTTPStatus.OK:
+        if response.ok:
             return
         if response.status in _PASSING:
             raise Lost(f"HTTP {response.status}")
@@ -140,13 +171,17 @@ class Api:
         problem = json.loads(await response.read())
         if response.status == HTTPStatus.UNAUTHORIZED:
             raise ApiError(f"the relay does not accept the token (--token, RELAY_API_TOKEN): {problem['detail']}")
-        raise ApiError(problem["detail"])
+        raise ApiError(problem["detail"], response.status, problem.get("cursor"))
 
     def _unreachable(self, error: BaseException) -> str:
         return (
             f"no relay answers at {self.base} ({_said(error)}); --api (RELAY_API_URL) is the address of its admin "
             f"listener, such as http://127.0.0.1:8081"
         )
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 async def _blocks(response: aiohttp.ClientResponse) -> AsyncIterator[list[bytes]]:
@@ -162,25 +197,3 @@ def _said(error: BaseException) -> str:
     if isinstance(error, aiohttp.ClientConnectorError):
         return error.strerror or "connection refused"
     return str(error) or type(error).__name__
-
-
-def record_of_json(event: Mapping[str, Any]) -> Record:
-    """Return the record of an event as the API shows it."""
-    return Record(
-        entry=event["entry"],
-        id=event["id"],
-        type=event["type"],
-        line=event["line"],
-        chat=event["chat"],
-        at=round(datetime.fromisoformat(event["at"]).timestamp() * 1000),
-        version=event["version"],
-        body=event["body"].encode(),
-        webhook_id=event["webhook_id"],
-        message=event["message"],
-        direction=event["direction"],
-        service=event["service"],
-        is_group=event["is_group"],
-        created=event["created"],
-        trace=event["trace"],
-        freshness=Freshness(event["freshness"]),
-    )

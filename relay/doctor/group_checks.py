@@ -1,0 +1,81 @@
+"""Checks of the pull groups: those that nothing reads, their dead letters, and streams of misspelt topics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from redis.exceptions import NoPermissionError
+
+from relay.core.durations import format_duration
+from relay.doctor.finding import Finding, not_checked, warning
+from relay.store.state.unread import is_not_read, oldest_unread
+from relay.store.topics.group_seek import members_of
+from relay.store.topics.pull.dead_letters import groups_with_letters
+from relay.store.topics.registry import ghost_streams, nearest_topic
+from relay.store.topics.topics import read_topics, topic_names
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from relay.core.config.relay_toml import RelayConfig
+    from relay.store.driver.client import Redis
+    from relay.store.topics.topics import GroupReading
+
+_LOOK_FOR = 10.0  # seconds for a look at all keys
+
+
+async def examine_groups(redis: Redis, config: RelayConfig, user: str, now: float) -> list[Finding]:
+    """Return a finding for each pull group that nothing reads or that has dead letters, and for each ghost stream.
+
+    `user` is that of REDIS_URL, and `now` the time, Unix seconds.
+    """
+    topics = await topic_names(redis, config.topic_names)
+    groups = [
+        (topic, group) for topic in await read_topics(redis, topics) for group in topic.groups if not group.is_push
+    ]
+    members = await members_of(redis, [(topic.name, group.name) for topic, group in groups])
+    unread, findings = await oldest_unread(redis, groups), []
+    for (topic, group), its_members in zip(groups, members, strict=True):
+        idle_ms = min((member.idle_ms for member in its_members), default=None)
+        if is_not_read(round(now * 1000), unread.get((topic.name, group.name)), group.pending, idle_ms):
+            area = f"pull group {topic.name}/{group.name}"
+            findings.append(warning(area, _not_read(group, idle_ms), _remedy(topic.name, group.name)))
+    for name, number in (await groups_with_letters(redis, topics)).items():
+        what = f"{number} dead letter{'' if number == 1 else 's'}"
+        remedy = f"relay dead list --group {name}, then relay dead replay or relay dead drop"
+        findings.append(warning(f"pull group {name}", what, remedy))
+    return [*findings, *await _ghosts(redis, topics, user)]
+
+
+def _not_read(group: GroupReading, idle_ms: int | None) -> str:
+    """Return the finding about a group that has events and no request for them."""
+    lag = "unread events" if group.lag is None else f"{group.lag} unread"
+    asked = f"no member has asked for {format_duration(idle_ms / 1000)}" if idle_ms else "it has no member"
+    return f"not read: {lag}, {group.pending} pending, and {asked}; its topic keeps its events, up to hard_size"
+
+
+def _remedy(topic: str, group: str) -> str:
+    return f"start its consumer; one that is given up: relay groups delete {topic}/{group} 'no longer used'"
+
+
+async def _ghosts(redis: Redis, topics: Sequence[str], user: str) -> list[Finding]:
+    area = "ghost streams"
+    try:
+        found = await ghost_streams(redis, set(topics), _LOOK_FOR)
+    except NoPermissionError:
+        remedy = (
+            f"to have it checked, run: ACL SETUSER {user} +scan (it then sees the names of all keys of this server)"
+        )
+        return [not_checked("topics", area, "Redis refuses SCAN to this user", remedy)]
+    findings = []
+    for topic in await read_topics(redis, found.names):
+        readers = ", ".join(group.name for group in topic.groups) or "none"
+        nearest = nearest_topic(topic.name, topics)
+        hint = f'; did they mean "{nearest}"?' if nearest else ""
+        what = f"no such topic, so nothing is routed to this stream, which a reader has made (groups: {readers}){hint}"
+        remedy = f"correct the topic of its readers, then: relay topics drop {topic.name}"
+        findings.append(warning(f"topic {topic.name}", what, remedy))
+    if not found.is_complete:
+        why = f"there are too many keys for {_LOOK_FOR:g} s"
+        findings.append(not_checked("topics", f"{area}, in part", why, "run it again while Redis has little to do"))
+    return findings

@@ -1,0 +1,111 @@
+"""A topic, members of its groups as functions and as processes that kill themselves at a chosen step."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from relay.consumer import consume, consume_sync
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from relay.consumer import Event
+    from relay.store.driver.client import Redis
+
+STREAM = "relay:topic:support"
+DEAD = "relay:dead:support:g"
+PLACES = "relay:topic:support:places"
+KINDS = ("async", "blocking")
+
+
+async def feed(redis: Redis, *ids: str, chat: str = "") -> None:
+    """Add events to the topic."""
+    async with redis.pipeline(transaction=False) as pipe:
+        for event_id in ids:
+            pipe.xadd(STREAM, {"id": event_id, "type": "x", "chat": chat, "at": "1", "body": "{}"})
+        await pipe.execute()
+
+
+async def pending(redis: Redis, group: str = "g") -> int:
+    """Return how many events of a group are not acknowledged."""
+    count: int = (await redis.xpending(STREAM, group))["pending"]
+    return count
+
+
+async def dead_letters(redis: Redis) -> list[dict[str, str]]:
+    """Return the dead letters of the group."""
+    rows = await redis.xrange(DEAD)
+    return [{name.decode(): value.decode() for name, value in fields.items()} for _, fields in rows]
+
+
+async def none_pending(redis: Redis) -> bool:
+    """Return True if every event is acknowledged."""
+    return await pending(redis) == 0
+
+
+class Taken(NamedTuple):
+    """An event that a member got."""
+
+    id: str
+    deliveries: int
+
+
+async def take(kind: str, source: Any, count: int, member: str = "m", **options: Any) -> list[Taken]:
+    """Return the first `count` events that a member of the given kind gets."""
+    async with asyncio.timeout(20):
+        if kind == "blocking":
+            return await asyncio.to_thread(_take_blocking, source, count, member, options)
+        taken: list[Taken] = []
+        async with consume(source, topic="support", group="g", member=member, **options) as events:
+            async for event in events:
+                taken.append(Taken(event.id, event.deliveries))
+                if len(taken) == count:
+                    break
+        return taken
+
+
+def _take_blocking(source: Any, count: int, member: str, options: dict[str, Any]) -> list[Taken]:
+    taken: list[Taken] = []
+    with consume_sync(source, topic="support", group="g", member=member, **options) as events:
+        for event in events:
+            taken.append(Taken(event.id, event.deliveries))
+            if len(taken) == count:
+                break
+    return taken
+
+
+class Ended(NamedTuple):
+    """The end of a member's process."""
+
+    code: int | None
+    begun: list[Taken]
+    """Events whose handler began."""
+
+
+async def run_member(url: str, kind: str = "async", **plan: Any) -> Ended:
+    """Run a member in a process of its own until it ends; see `tests.consumer.process` for the plan."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.consumer.process", url, kind, json.dumps(plan)), stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        async with asyncio.timeout(30):
+            out, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return Ended(process.returncode, list(_taken(out)))
+
+
+def _taken(out: bytes) -> Iterator[Taken]:
+    for line in out.decode().splitlines():
+        event_id, _, deliveries = line.partition(" ")
+        yield Taken(event_id, int(deliveries))
+
+
+def shown(event: Event) -> str:
+    """Return the line about an event that a member's process prints."""
+    return f"{event.id} {event.deliveries}"

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from relay.consumer import ConsumerError, UnknownTopic, consume, consume_sync
+from relay.store.topics.registry import register_topics
+from tests.consumer.stage import KINDS, STREAM, feed, none_pending
+from tests.redis_server import RedisServer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from relay.store.driver.client import Redis
+
+IDS = tuple(map(str, range(200)))
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[RedisServer]:
+    """Start a Redis that can be killed."""
+    server = RedisServer(tmp_path / "redis")
+    await server.start()
+    yield server
+    await server.kill()
+
+
+class Reader:
+    """A member of either kind, whose events arrive in `seen`."""
+
+    def __init__(self, kind: str, url: str) -> None:
+        self.kind, self.url, self.seen = kind, url, list[str]()
+        self.has_half = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    async def read(self) -> None:
+        if self.kind == "blocking":
+            await asyncio.to_thread(self._read_blocking)
+            return
+        async with consume(self.url, topic="support", group="g") as events:
+            async for event in events:
+                if self._is_last(event.id):
+                    break
+                await asyncio.sleep(0.002)
+
+    def _read_blocking(self) -> None:
+        with consume_sync(self.url, topic="support", group="g") as events:
+            for event in events:
+                if self._is_last(event.id):
+                    break
+
+    def _is_last(self, event_id: str) -> bool:
+        self.seen.append(event_id)
+        if len(self.seen) == len(IDS) // 2:
+            self._loop.call_soon_threadsafe(self.has_half.set)
+        return len(set(self.seen)) == 2 * len(IDS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_killed_redis_is_waited_out(server: RedisServer, kind: str) -> None:
+    reader = Reader(kind, server.url)
+    async with server.client() as redis:
+        await feed(redis, *IDS)
+    async with asyncio.timeout(30):
+        reading = asyncio.create_task(reader.read())
+        await reader.has_half.wait()
+        await server.kill()
+        await server.start()
+        async with server.client() as redis:
+            await feed(redis, *(f"later-{event_id}" for event_id in IDS))
+            await reading
+            assert await none_pending(redis)
+    assert set(reader.seen) == {*IDS, *(f"later-{event_id}" for event_id in IDS)}
+    assert reader.seen.index("later-0") > reader.seen.index("199")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_member_that_leaves_does_not_wait_for_redis(server: RedisServer, kind: str) -> None:
+    async with server.client() as redis:
+        await feed(redis, *IDS)
+
+    def leave_blocking() -> None:
+        with consume_sync(server.url, topic="support", group="g") as events:
+            next(events)
+            asyncio.run_coroutine_threadsafe(server.kill(), loop).result()
+
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(5):
+        if kind == "blocking":
+            await asyncio.to_thread(leave_blocking)
+        else:
+            async with consume(server.url, topic="support", group="g") as events:
+                await anext(events)
+                await server.kill()
+
+
+async def test_blocking_consumer_is_refused_likewise(
+    redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.consumer.protocol.group.TOPIC_GRACE", 0.1)
+
+    def join(url: str, topic: str) -> None:
+        with consume_sync(url, topic=topic, group="g") as events:
+            next(events)
+
+    await register_topics(redis, ["support"])
+    with pytest.raises(UnknownTopic, match='did you mean "support"'):
+        await asyncio.to_thread(join, redis_url, "suport")
+    with pytest.raises(ConsumerError, match="Redis refuses this consumer"):
+        await asyncio.to_thread(join, re.sub(":[^:]*@", ":wrong@", redis_url), "support")
+    await redis.set(STREAM, "not ours")
+    with pytest.raises(ConsumerError, match="is not a stream"):
+        await asyncio.to_thread(join, redis_url, "support")
