@@ -109,3 +109,9 @@ async def hash_of(redis: Redis, key: str) -> dict[str, str]:
     """Return a hash of Redis as text."""
     rows: dict[bytes, bytes] = await redis.hgetall(key)  # type: ignore[misc]  # typed for redis-py's blocking client as well
     return {name.decode(): value.decode() for name, value in rows.items()}
+
+
+async def fill_stream(redis: Redis, stream: str, count: int) -> None:
+    """Fill a stream with small entries, in one step of Redis: a pipeline takes ten times as long."""
+    script = "for n = 1, ARGV[1] do redis.call('XADD', KEYS[1], n .. '-0', 'id', 'x', 'body', '') end"
+    await redis.eval(script, 1, stream, count)  # type: ignore[misc, arg-type]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 from pydantic import BaseModel, ConfigDict
 
 EVERY_ADDRESS = "0.0.0.0"  # noqa: S104  a container's port is published on purpose
@@ -15,6 +17,14 @@ class Listen(BaseModel):
 
     host: str
     port: int
+
+    @property
+    def is_loopback(self) -> bool:
+        """True if only this machine can reach it."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"

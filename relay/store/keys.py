@@ -97,11 +97,13 @@ Everything else
     relay:history:lanes         stream    events delivered to each subscription by the minute; ten minutes
     relay:session:<hash>        hash      a session of the page, by the hash of its id: the token that signed in;
                                           expires after twelve hours
+    relay:sessions:<token>      zset      the sessions of a token by time: one beyond fifty ends the oldest
     relay:processes             hash      processes of the relay, with what they report of themselves every second; a
                                           process that is silent is forgotten (`fleet.processes`)
     relay:drain_orders          hash      operators' orders to take no new work, by host; each has an end
     relay:idempotency:<token>:<key>  string  the encrypted answer to a request of the API, by the token and its
                                           Idempotency-Key; a day (two minutes while it is being done)
+    relay:idempotencies:<holder> zset     those keys by time, of `team:<team>` or `token:<token>`; the newest 10,000
     relay:memory_probe          string    written by a worker to see whether Redis accepts writes; lives a second
 
 No key has a hash tag: arq's own keys have none either, so Redis Cluster is not supported.
@@ -232,6 +234,10 @@ class Keyspace:
         """Return the key of a session of the page."""
         return f"{self.prefix}:session:{hashed}"
 
+    def sessions_of(self, token: str) -> str:
+        """Return the key of the sessions of a token."""
+        return f"{self.prefix}:sessions:{token}"
+
     def replay(self, replay_id: str) -> str:
         """Return the key of a replay of a topic's history."""
         return f"{self.prefix}:replay:{replay_id}"
@@ -247,6 +253,10 @@ class Keyspace:
     def idempotency(self, token: str, key: str) -> str:
         """Return the key of the answer to a request that a token sent with an Idempotency-Key."""
         return f"{self.prefix}:idempotency:{token}:{key}"
+
+    def idempotency_of(self, holder: str) -> str:
+        """Return the key of the answers that are kept for a team, `team:<team>`, or an operator's `token:<token>`."""
+        return f"{self.prefix}:idempotencies:{holder}"
 
     def lease(self, job_id: str) -> str:
         """Return the key of the lease on a drain job."""

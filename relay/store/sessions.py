@@ -1,19 +1,24 @@
-"""Sessions of the page: who signed in, by the hash of the session's id, so that a copy of Redis opens none."""
+"""Sessions of the page: who signed in, by the hash of the session's id, so that a copy of Redis opens none.
+
+A token has a number of them at most: one more ends its oldest.
+"""
 
 from __future__ import annotations
 
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from relay.store.driver.client import ask, ask_together
+from relay.store.driver.client import ask
+from relay.store.driver.scripts import Script
 
 if TYPE_CHECKING:
-    from redis.asyncio.client import Pipeline
-
     from relay.store.driver.client import Redis
 
 LIFETIME = 12 * 3600
 """Seconds from signing in to the end of a session."""
+MAX_OF_TOKEN = 50
+
+_open = Script(__package__, "session_open")
 
 
 class Session(NamedTuple):
@@ -29,13 +34,8 @@ class Session(NamedTuple):
 
 async def save(redis: Redis, session_id: str, session: Session) -> None:
     """Save a new session; it expires after `LIFETIME`."""
-    key = _key(redis, session_id)
-
-    def queue(pipe: Pipeline) -> None:
-        pipe.hset(key, mapping={"token": session.token, "digest": session.digest or ""})
-        pipe.expire(key, LIFETIME)
-
-    await ask_together(redis, queue)
+    keys = [_key(redis, session_id), redis.key.sessions_of(session.token)]
+    await _open(redis, keys, [session.token, session.digest or "", LIFETIME, MAX_OF_TOKEN])
 
 
 async def find(redis: Redis, session_id: str) -> Session | None:

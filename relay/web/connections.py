@@ -162,6 +162,16 @@ class Connections:
             self.hold(slowest, 0)
             slowest.abort()
 
+    def close_slowest_body(self, connection: Connection) -> bool:
+        """Close the connection whose body has been arriving longest, but not `connection`; return False without one."""
+        slowest = next((each for each in self.body.since if each is not connection), None)
+        if slowest is None:
+            return False
+        self._count("made room for another request")
+        self.handle(slowest)
+        slowest.close()
+        return True
+
     def pace(self, size: int) -> float:
         """Return the seconds to wait before `size` bytes of a large request are worked on."""
         return self._pace.take(size)

@@ -79,6 +79,10 @@ class HandedOver(Connection):
         """Note that its body has arrived."""
         self._connections.handle(self)
 
+    def displace(self) -> bool:
+        """Close the connection whose body has been arriving longest, other than this; return False without one."""
+        return self._connections.close_slowest_body(self)
+
     def end(self) -> None:
         """Note that its response is being written."""
         self._request = None

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from redis.exceptions import NoPermissionError
 
+from relay.consumer import consume
 from relay.process.embedded_redis import server_program
 from relay.process.subprocesses import death_with_parent
 from relay.store.driver.client import WORKER_TIMEOUT, open_redis, retry_until_redis_answers
+from relay.store.keys import GroupName
+from relay.store.topics.pull.dead_letters import GroupLetters
 from tests.cli.running import main_here
-from tests.support import reserve_port
+from tests.support import KEYS, reserve_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,6 +126,35 @@ async def test_team_may_do_what_a_consumer_does_and_no_more(redis: Redis, redis_
                 await user.execute_command(*use.split())  # type: ignore[no-untyped-call]
     assert await redis.xlen("relay:dead:support:billing") == 1
     await redis.acl_deluser("relay-billing")
+
+
+async def test_consumer_works_with_the_rights_of_a_team(redis: Redis, redis_url: str) -> None:
+    said = await main_here("acl", "--topic", "support", "--group", "crm")
+    await redis.execute_command(*said.out.replace("PASSWORD", "secret").split())  # type: ignore[no-untyped-call]
+    stream, name = KEYS.topic("support"), GroupName("support", "crm")
+    await redis.sadd(KEYS.topics, "support")  # type: ignore[misc]
+    for each in ("a", "b"):
+        await redis.xadd(stream, {"id": each, "type": "x", "at": "1", "body": "{}"})
+    await redis.acl_log_reset()
+    team = f"redis://relay-crm:secret@{redis_url.rpartition('@')[2]}"
+    letters = GroupLetters(redis)
+    async with consume(team, topic="support", group="crm") as events:
+        event = await anext(events)
+        assert await events.reject(event, "no customer")
+        [letter] = [each async for each in letters.of(name)]
+        assert (letter.record.id, letter.reason, letter.error, letter.entry) == (
+            "a",
+            "rejected",
+            "no customer",
+            event.entry,
+        )
+        assert (await anext(events)).id == "b"
+        assert await letters.replay(name, [letter.record.entry]) == (1, [])
+        again = await anext(events)
+        assert (again.id, again.deliveries) == ("a", 1)
+    assert await redis.hget(KEYS.places("support"), "crm")  # type: ignore[misc]
+    assert await redis.acl_log() == []
+    await redis.acl_deluser("relay-crm")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from relay.store.lanes.lane import Lane, Tries
 from relay.store.lanes.settler import Settlement, Settler
 from tests.cli.attempting import BAD, remember
 from tests.cli.running import ended, invoke_beside, line_with, main_here, relay_process
-from tests.services.history.conftest import put
+from tests.services.topics.history.conftest import put
 from tests.support import KEYS
 
 if TYPE_CHECKING:

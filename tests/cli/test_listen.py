@@ -26,8 +26,8 @@ from relay.services.topics.pull.listen_secret import listen_secret
 from relay.store.topics.registry import register_topics
 from tests.cli.running import ended, invoke, line_with, relay, relay_process
 from tests.sandbox.running import closed_port
-from tests.services.pull.conftest import context  # noqa: F401  a fixture
-from tests.services.pull.reading import CRM, STREAM, feed
+from tests.services.topics.pull.conftest import context  # noqa: F401  a fixture
+from tests.services.topics.pull.reading import CRM, STREAM, feed
 from tests.support import TIMEOUT, eventually
 from tests.web.api.streaming import running_api
 

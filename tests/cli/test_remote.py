@@ -34,7 +34,7 @@ LOOKS = (
     ("events", "search", "--type", "message.*", "--line", "+16465550101"),
     ("events", "search", "--limit", "1"),
     ("subscriptions", "list"),
-    ("dead", "list", "--limit", "2"),
+    ("dead", "list", "--limit", "2", "--since", "2020-01-01T00:00Z"),
     ("dead", "list", "--subscription", "red-hook", "--type", "message.*", "--since", "2020-01-01T00:00Z"),
     ("attempts", "--id", EVENT),
     ("attempts", "--subscription", "blue-hook", "--outcome", "delivered"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,8 @@ def test_relay_schemas_writes_what_is_missing_and_deletes_the_rest(tmp_path: Pat
 @pytest.mark.background
 async def test_api_serves_the_asyncapi_document_without_a_token(redis: Redis, clock: Clock) -> None:
     async with boxes(redis, clock) as send:
-        assert await (await send("GET", "/asyncapi.json", None)).json() == ASYNCAPI
+        answers = await asyncio.gather(*(send("GET", "/asyncapi.json", None) for _ in range(3)))
+    assert [await answer.json() for answer in answers] == [ASYNCAPI] * 3
 
 
 def test_every_type_of_every_version_has_a_schema() -> None:
@@ -93,6 +95,6 @@ def test_asyncapi_document_names_operations_of_the_openapi_document() -> None:
     operations = {operation["operationId"] for path in openapi["paths"].values() for operation in path.values()}
     pull: dict[str, Any] = ASYNCAPI["channels"]["pull"]
     named = set(re.findall(r"`(\w+_\w+)`", pull["description"]))
-    assert len(named) == 5
+    assert {"receive_events", "acknowledge_events", "reject_events"} <= named
     assert named <= operations
     assert pull["address"] in openapi["paths"]

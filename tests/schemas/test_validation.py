@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -14,6 +14,7 @@ from relay.core.event import Dialect
 from relay.linq.payloads.decode import decode
 from relay.sandbox.payloads import NEW, OLD
 from relay.store.lanes.lane import Delivery, Ref
+from relay.store.topics.pull.group import Limits, PullGroup, consumer_of
 from relay.store.topics.record import fields_of, record_of
 from relay.web.api.resources.pull import PulledEvent
 from relay.web.api.resources.topic_event import event_of
@@ -22,8 +23,12 @@ from tests.building import SECRET
 from tests.docs.pages import page
 from tests.schemas.samples import Sample, samples
 from tests.schemas.tools import SCHEMAS
+from tests.support import KEYS
 from tests.workers.transport.test_sender import subscription
 from workers.transport.request_template import RequestTemplate
+
+if TYPE_CHECKING:
+    from relay.store.driver.client import Redis
 
 ALL = list(samples())
 
@@ -106,7 +111,19 @@ def test_entries_and_pulled_events_are_valid() -> None:
         for entry in entries
     ]
     assert [each for event in pulled for each in problems("pulled-event.json", event)] == []
-    assert problems("dead-letter.json", texts(entries[0]))  # without dead_*
+
+
+async def test_dead_letter_of_a_group_is_valid(redis: Redis) -> None:
+    entry = entry_of(ALL[0])
+    assert len(problems("dead-letter.json", texts(entry))) == 6  # dead_*
+    await redis.xadd(KEYS.topic("support"), entry)  # type: ignore[arg-type]
+    group = PullGroup(redis, "support", "crm")
+    page = await group.receive(consumer_of("alice", 1), Limits(100), start="0")
+    await group.reject([event.receipt for event in page.events], "no such customer")
+    [(_, letter)] = await redis.xrange(KEYS.group_dead("support", "crm"))
+    assert problems("dead-letter.json", texts(letter)) == []
+    required = json.loads((SCHEMAS / "dead-letter.json").read_bytes())["required"]
+    assert set(texts(letter)) - set(texts(entry)) == {name for name in required if name.startswith("dead_")}
 
 
 def test_headers_of_a_push_are_valid_and_described() -> None:

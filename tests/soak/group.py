@@ -127,6 +127,7 @@ class Group:
         log = self._options.directory / f"{self.name}.log"
         life = await start_life(number, member, self._command, self._environment, self.record, log)
         self._lives[number] = life
+        self.record.living.add(member)
         watcher = asyncio.create_task(self._watch(life))
         self._watchers.add(watcher)
         watcher.add_done_callback(self._watchers.discard)
@@ -141,11 +142,15 @@ class Group:
             self.record.kills += 1
             life.signal(signal.SIGKILL)
             await life.end()
+            self.record.living.discard(life.member)
             await self._release("kill", life, life.member)
             return
         self.record.stops += 1
+        await self._release("stop", life, life.member)
         began = time.time()
         code = await life.stop()
+        self.record.stopping.append(Pause(began, time.time()))
+        self.record.living.discard(life.member)
         if code == -signal.SIGKILL and self._has_crashed(life):  # it was just about to
             await self._release("kill", life, life.member)
             return
@@ -164,6 +169,7 @@ class Group:
         if life.is_expected_to_end or life.number not in self._lives:
             return
         del self._lives[life.number]
+        self.record.living.discard(life.member)
         if code != -signal.SIGKILL or not self._has_crashed(life):
             self.record.broken.append(f"life {life.number} ended by itself with {code}")
         await self._release("kill", life, life.member)

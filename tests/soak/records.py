@@ -59,7 +59,7 @@ class Deletion:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """All members of the group stood still."""
+    """A span of time, such as one in which all members of the group stood still."""
 
     began: float
     ended: float
@@ -90,8 +90,16 @@ class GroupRecord:
     trimmed: set[int] = field(default_factory=set)
     """Removed from the topic while the group had not acknowledged or not read them."""
     uncountable: set[int] = field(default_factory=set)
-    """Those of them of which no member can tell: they were removed while Redis did not know how many entries the group
-    had read (`entries-read`; after it was made again, until it has caught up), or not noticed when it was deleted."""
+    """Those of them of which no member may be able to tell.
+
+    They were removed while Redis did not know how many entries the group had read (`entries-read`: after it was made
+    again, until it has caught up); or not noticed before it was deleted; or while a living member had them in hand,
+    whose next heartbeat takes them out of the pending ones, so that it alone can handle them.
+    """
+    living: set[str] = field(default_factory=set)
+    """Names of the members that run."""
+    stopping: list[Pause] = field(default_factory=list)
+    """From SIGTERM to the end of a member; meanwhile it hands back, also what a read brings that was under way."""
     told: Counter[str] = field(default_factory=Counter)
     """What the members said: `missed` and `trimmed` events, `restored` groups."""
     broken: list[str] = field(default_factory=list)

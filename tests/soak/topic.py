@@ -103,5 +103,9 @@ class Topic:
             group.trimmed |= unread
             group.uncountable |= set() if name in counted else unread
             rows = pending[name] if isinstance(pending[name], list) else []  # an error: the group was just deleted
-            entries = {entry_of(row["message_id"]) for row in rows}
-            group.trimmed |= {self.numbers[entry] for entry in entries if entry < first and entry in self.numbers}
+            for row in rows:
+                entry = entry_of(row["message_id"])
+                if entry < first and entry in self.numbers:
+                    group.trimmed.add(self.numbers[entry])
+                    if row["consumer"].decode() in group.living:
+                        group.uncountable.add(self.numbers[entry])

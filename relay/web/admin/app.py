@@ -9,7 +9,7 @@ from pydantic_core import to_json
 
 from relay.metrics.process_metrics import CONTENT_TYPE
 from relay.web.admin.rest import add_rest
-from relay.web.handed_over import follow, read_body
+from relay.web.handed_over import connection_of, follow, read_body
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -66,8 +66,9 @@ class _Share:
 
     @web.middleware
     async def limit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Refuse a request beyond the limit (middleware)."""
-        if self._busy >= self._limit:
+        """Refuse a request beyond the limit, unless one whose body comes slowly can make room for it (middleware)."""
+        connection = connection_of(request)
+        if self._busy >= self._limit and not (connection and connection.displace()):
             raise web.HTTPServiceUnavailable(reason=_BUSY, headers={hdrs.RETRY_AFTER: "1"})
         self._busy += 1
         try:

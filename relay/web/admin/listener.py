@@ -19,6 +19,7 @@ import structlog
 from relay.config.admin_address import WORKER, admin_address
 from relay.core.errors import RelayError
 from relay.net.http_listener import listening
+from relay.net.listen_address import Listen
 from relay.process.timings import DEFAULTS
 from relay.web.admin.app import admin_app
 from relay.web.connections import Connections, Limits
@@ -38,6 +39,10 @@ PASSED_SOCKET = "_RELAY_ADMIN_SOCKET"
 """Variable with the descriptor of the listening socket that a supervisor passes on."""
 
 _NOT_LISTENING = "this worker has no /ready and no /metrics: set RELAY_ADMIN_LISTEN to an address of its own"
+_NOT_ENCRYPTED = (
+    "tokens and sessions of the API and the page can be read on the way: let only a proxy with TLS reach this address, "
+    "or listen on 127.0.0.1 (RELAY_ADMIN_LISTEN)"
+)
 _LIMITS = Limits(connections=64, unverified=4 * 1024 * 1024, idle=75.0)
 _PORTAL_LIMITS = Limits(connections=1024, unverified=32 * 1024 * 1024, idle=75.0)
 
@@ -123,6 +128,8 @@ async def listening_for_operators(  # noqa: PLR0913  its bounds are arguments fo
         else:
             if not passed:
                 log.info("admin.listening", address=str(address), port=port)
+            if portal and isinstance(address, Listen) and not address.is_loopback:
+                log.warning("admin.not_encrypted", address=str(address), note=_NOT_ENCRYPTED)
         for part in (portal or {}).values():
             stack.push_async_callback(part.shutdown)  # before the requests in flight are awaited: streams have no end
         yield port

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from functools import partial
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from aiohttp import hdrs, web
 
+from relay.net.http_listener import is_disconnected
 from relay.services.account.tokens import authenticate
 from relay.web.api.authentication import Authentication
 from relay.web.api.idempotency import REPLAYED, Answer, Claim, claimed
@@ -22,6 +22,7 @@ from relay.web.api.operations import OPERATIONS
 from relay.web.api.problems import MAX_BODY, ApiProblem, FieldError, http_problem, problem_of, respond
 from relay.web.api.rates import Rates
 from relay.web.api.reference.page import add_reference
+from relay.web.api.schemas.served import add_asyncapi
 from relay.web.api.streams import add_streams
 from relay.web.handed_over import read_body
 
@@ -66,18 +67,9 @@ def app_of(
     async def openapi(_: web.Request) -> web.Response:
         return web.Response(body=document_text(tuple(operations)).encode(), content_type=JSON)
 
-    async def asyncapi(_: web.Request) -> web.Response:
-        return web.Response(body=await asyncio.to_thread(_asyncapi), content_type=JSON)
-
     app.router.add_route("GET", "/openapi.json", openapi)
-    app.router.add_route("GET", "/asyncapi.json", asyncapi)
+    add_asyncapi(app)
     return app
-
-
-def _asyncapi() -> bytes:
-    from relay.web.api.schemas.asyncapi import asyncapi_text  # noqa: PLC0415  all models of Linq's SDK: seconds
-
-    return asyncapi_text().encode()
 
 
 class _Api:
@@ -115,7 +107,7 @@ class _Api:
 
     async def _once(self, operation: Operation, call: Call, inputs: dict[str, Any]) -> web.StreamResponse:
         """Do a request, or answer it as before if it is a repeat."""
-        claim = await claimed(self._context.redis, call.request, call.principal.token or call.principal.name)
+        claim = await claimed(self._context.redis, call.request, call.principal)
         if isinstance(claim, Answer):
             response = _response(claim)
             response.headers[REPLAYED] = "true"
@@ -193,8 +185,8 @@ async def _problems(request: web.Request, handler: Handler) -> web.StreamRespons
     except web.HTTPException as error:
         response = respond(http_problem(error), request[_id_key])
     except Exception as error:
-        if request.transport is None or request.transport.is_closing():
-            raise  # the client is gone
+        if isinstance(error, ConnectionError) and is_disconnected(request):
+            raise
         problem = problem_of(error)
         if problem is None:
             log.exception("api.error", method=request.method, path=request.path, request_id=request[_id_key])

@@ -22,6 +22,7 @@ from relay.web.api.problems import RETRY_AFTER, ApiProblem, FieldError
 if TYPE_CHECKING:
     from aiohttp import web
 
+    from relay.core.access.principal import Principal
     from relay.store.driver.client import Redis
 
 HEADER = "Idempotency-Key"
@@ -52,7 +53,8 @@ class _Record(BaseModel):
 class Claim:
     """An Idempotency-Key that the present request has claimed."""
 
-    def __init__(self, redis: Redis, cipher: Fernet, token: str, key: str, request: str) -> None:
+    def __init__(self, redis: Redis, cipher: Fernet, holder: str, token: str, key: str, request: str) -> None:
+        self._holder = holder
         self._redis = redis
         self._cipher = cipher
         self._token = token
@@ -68,10 +70,10 @@ class Claim:
 
     async def release(self) -> None:
         """Let the request be sent again: nothing was done."""
-        await store.release(self._redis, self._token, self._key)
+        await store.release(self._redis, self._holder, self._token, self._key)
 
 
-async def claimed(redis: Redis, request: web.Request, token: str) -> Claim | Answer | None:
+async def claimed(redis: Redis, request: web.Request, principal: Principal) -> Claim | Answer | None:
     """Claim the key of a request whose body was read; return the answer if it was done before, None without a key.
 
     Raises:
@@ -83,12 +85,14 @@ async def claimed(redis: Redis, request: web.Request, token: str) -> Claim | Ans
     if re.fullmatch(PATTERN, key) is None:
         error = FieldError(field=HEADER, message="must be 1 to 255 visible ASCII characters")
         raise ApiProblem(400, f"{HEADER} {error.message}", error)
+    token = principal.token or principal.name
+    holder = f"team:{principal.team}" if principal.team else f"token:{token}"
     cipher = Fernet(urlsafe_b64encode(sha256(f"{HEADER}:{bearer_token(request)}".encode()).digest()))
     fingerprint = await _fingerprint(request)
     mine = cipher.encrypt(_Record(request=fingerprint).model_dump_json().encode())
-    found = await store.claim(redis, token, key, mine)
+    found = await store.claim(redis, holder, token, key, mine)
     if found is None:
-        return Claim(redis, cipher, token, key, fingerprint)
+        return Claim(redis, cipher, holder, token, key, fingerprint)
     try:
         record = _Record.model_validate_json(cipher.decrypt(found))
     except InvalidToken:

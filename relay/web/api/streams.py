@@ -22,7 +22,7 @@ from aiohttp_sse import EventSourceResponse
 from pydantic_core import to_json
 
 from relay.core.errors import RelayError, TooMany
-from relay.net.http_listener import REQUESTS
+from relay.net.http_listener import REQUESTS, is_disconnected
 from relay.process.tasks import end_task
 from relay.process.timings import load_timings
 from relay.services.topics.pull.tail import Tails
@@ -32,6 +32,7 @@ from relay.web.handed_over import connection_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from relay.core.access.principal import Principal
     from relay.process.timings import Timings
@@ -41,6 +42,8 @@ MAX_STREAMS = 200
 """Streams of a process."""
 MAX_STREAMS_OF_TOKEN = 64
 """Streams of an operator's token, or of all tokens of a team, which makes them itself."""
+MAX_POLLS, MAX_POLLS_OF_TOKEN = 400, 64
+"""The same of requests that wait for events: they take the place of other requests."""
 
 STOPPING = "the relay is stopping; connect again"
 NOT_VALID = "the token is no longer valid"
@@ -63,26 +66,39 @@ class Streams:
         self.tails = Tails(arrivals)
         self.timings = timings
         self._open: Counter[str] = Counter()
+        self._polls: Counter[str] = Counter()
 
-    @contextmanager
-    def opened(self, principal: Principal) -> Iterator[None]:
+    def opened(self, principal: Principal) -> AbstractContextManager[None]:
         """Count a stream while the context is open.
 
         Raises:
             TooMany: the tokens of the team, an operator's token, or all together, have too many.
         """
-        holder = f"team {principal.team}" if principal.team else principal.token or principal.name
-        if self._open[holder] >= MAX_STREAMS_OF_TOKEN:
-            raise TooMany(f"a team or a token may have {MAX_STREAMS_OF_TOKEN} streams at a time; close one")
-        if self._open.total() >= MAX_STREAMS:
-            raise TooMany(f"this relay serves {MAX_STREAMS} streams at a time; try again later")
-        self._open[holder] += 1
-        try:
-            yield
-        finally:
-            self._open[holder] -= 1
-            if not self._open[holder]:
-                del self._open[holder]
+        return _counted(self._open, principal, MAX_STREAMS, MAX_STREAMS_OF_TOKEN, "streams")
+
+    def polling(self, principal: Principal) -> AbstractContextManager[None]:
+        """Count a request that waits for events while the context is open.
+
+        Raises:
+            TooMany: the tokens of the team, an operator's token, or all together, have too many.
+        """
+        return _counted(self._polls, principal, MAX_POLLS, MAX_POLLS_OF_TOKEN, "requests that wait")
+
+
+@contextmanager
+def _counted(counts: Counter[str], principal: Principal, most: int, most_of_token: int, things: str) -> Iterator[None]:
+    holder = f"team {principal.team}" if principal.team else principal.token or principal.name
+    if counts[holder] >= most_of_token:
+        raise TooMany(f"a team or a token may have {most_of_token} {things} at a time; close one")
+    if counts.total() >= most:
+        raise TooMany(f"this relay serves {most} {things} at a time; try again later")
+    counts[holder] += 1
+    try:
+        yield
+    finally:
+        counts[holder] -= 1
+        if not counts[holder]:
+            del counts[holder]
 
 
 _streams_key = web.AppKey("streams", Streams)
@@ -113,7 +129,7 @@ def is_gone(request: web.Request) -> bool:
     if requests is not None and requests.are_ending:
         return True
     connection = connection_of(request)
-    if request.transport is None or request.transport.is_closing():
+    if is_disconnected(request):
         return True
     return connection is not None and connection.is_half_closed
 

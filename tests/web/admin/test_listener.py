@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 from prometheus_client import Counter, Info
 from structlog.testing import capture_logs
 
@@ -123,6 +124,59 @@ async def test_connections_are_limited() -> None:
         async with aiohttp.ClientSession() as http:
             assert (await http.get(f"http://127.0.0.1:{port}/live")).status == 200
         assert await streams[0][0].read() == b""  # the oldest has made room
+
+
+async def test_slow_bodies_make_room_for_other_requests() -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(text=await request.text())
+
+    part = web.Application()
+    part.router.add_post("/echo", answer)
+    limits = Limits(connections=8)  # 4 of them for the portal
+    async with (
+        listening_for_operators(observed(), ANY_PORT, WORKER, limits=limits, portal={"/part": part}) as port,
+        AsyncExitStack() as stack,
+        aiohttp.ClientSession() as http,
+    ):
+        slow = [await asyncio.open_connection("127.0.0.1", port) for _ in range(5)]
+        for _, writer in slow:
+            stack.callback(writer.close)
+            writer.write(b"POST /part/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx")
+        async with asyncio.timeout(5):
+            assert await slow[0][0].read() == b""  # the fifth has made it end
+        for text in ("one", "two"):
+            async with http.post(f"http://127.0.0.1:{port}/part/echo", data=text) as response:
+                assert (response.status, await response.text()) == (200, text)
+        slow[4][1].write(b"12345678")
+        async with asyncio.timeout(5):
+            assert b"x12345678" in await slow[4][0].readuntil(b"x12345678")
+
+
+async def test_clients_that_leave_amid_their_body_are_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(text=await request.text())
+
+    part = web.Application()
+    part.router.add_post("/echo", answer)
+    async with listening_for_operators(observed(), ANY_PORT, WORKER, portal={"/part": part}) as port:
+        for begun in (b"GET /live", b"POST /part/echo"):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(begun + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx")
+            writer.close()
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(("host", "is_warned"), [("127.0.0.1", False), ("::1", False), ("0.0.0.0", True)])  # noqa: S104
+async def test_portal_on_every_address_is_warned_of(host: str, is_warned: bool) -> None:  # noqa: FBT001
+    settings = Settings(relay_admin_listen=Listen(host=host, port=0))
+    with capture_logs() as logs:
+        async with listening_for_operators(observed(), settings, WORKER, portal={"/part": web.Application()}):
+            pass
+        async with listening_for_operators(observed(), settings, WORKER):
+            pass
+    warned = [line["note"] for line in logs if line["event"] == "admin.not_encrypted"]
+    assert len(warned) == is_warned
+    assert all("proxy with TLS" in note for note in warned)
 
 
 async def test_taken_port_stops_a_role_but_not_a_second_worker(monkeypatch: pytest.MonkeyPatch) -> None:

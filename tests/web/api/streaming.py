@@ -16,7 +16,7 @@ from relay.web.admin.listener import AdminFront
 from relay.web.api.app import app_of
 from relay.web.api.operations import OPERATIONS
 from relay.web.connections import Limits
-from tests.services.pull.reading import CRM, OPERATOR
+from tests.services.topics.pull.reading import CRM, OPERATOR
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -22,6 +22,7 @@ from relay.net.http_listener import listening
 from relay.net.listen_address import Listen
 from relay.rules.current import Rules
 from relay.services.context import Context
+from relay.store import idempotency
 from relay.store.driver.client import open_redis
 from relay.web.api.app import app_of
 from relay.web.api.filters import LineText, Period
@@ -246,6 +247,20 @@ async def test_mistake_of_the_relay_is_500_and_says_nothing(redis: Redis, clock:
     assert [(line["event"], line["request_id"]) for line in logs] == [("api.error", found["instance"])]
 
 
+async def test_client_that_leaves_amid_its_body_is_no_error(
+    redis: Redis, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def cut() -> AsyncIterator[bytes]:
+        yield b"{"
+        raise EOFError
+
+    with capture_logs() as logs:
+        async with boxes(redis, clock) as send:
+            with pytest.raises((EOFError, aiohttp.ClientError)):
+                await send("POST", "/boxes", data=cut(), headers={"Content-Type": "application/json"})
+    assert (logs, caplog.records, made) == ([], [], [])
+
+
 async def test_redis_that_is_down_is_503(clock: Clock) -> None:
     redis = open_redis(f"redis://127.0.0.1:{reserve_port()}", 1.0, "relay")
     async with boxes(redis, clock) as send:
@@ -399,6 +414,17 @@ async def test_repeat_with_an_idempotency_key_is_not_done_again(redis: Redis, cl
     assert (other.status, malformed.status) == (422, 400)
     assert sorted(response.status for response in slow) == [201, 409]
     assert made == ["a", "b", "slow"]
+
+
+async def test_answers_that_are_kept_are_limited(redis: Redis, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idempotency, "MAX_OF_HOLDER", 3)
+    async with boxes(redis, clock) as send:
+        for name in ("a", "b", "c", "d", "taken", "d", "c"):
+            await send("POST", "/boxes", json={"name": name}, headers={"Idempotency-Key": name})
+        assert made == ["a", "b", "c", "d", "taken"]
+        await send("POST", "/boxes", json={"name": "a"}, headers={"Idempotency-Key": "a"})
+    assert made == ["a", "b", "c", "d", "taken", "a"]
+    assert len([key async for key in redis.scan_iter(f"{KEYS.prefix}:idempotency:*")]) == 3
 
 
 async def test_kept_answer_is_encrypted_and_refusal_is_not_kept(redis: Redis, clock: Clock) -> None:

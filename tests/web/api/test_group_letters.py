@@ -9,8 +9,8 @@ import pytest
 
 from relay.core.access.scopes import EVERY_SCOPE
 from relay.process.timings import Timings
-from tests.services.pull.conftest import arrivals, context  # noqa: F401  fixtures
-from tests.services.pull.reading import CRM, STREAM, feed
+from tests.services.topics.pull.conftest import arrivals, context  # noqa: F401  fixtures
+from tests.services.topics.pull.reading import CRM, STREAM, feed
 from tests.support import KEYS
 from tests.web.api.streaming import running_api
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from contextlib import AsyncExitStack
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from relay.config.page_settings import PageUser
 from relay.core.access.scopes import EVERY_SCOPE, Scope
 from relay.services.account import tokens
+from relay.store import sessions
 from relay.store.driver.client import ask
 from relay.ui.security import POLICY
 from tests.support import KEYS
@@ -115,6 +118,29 @@ async def test_a_wrong_token_is_refused_with_what_to_do(redis: Redis) -> None:
             assert (refused.status, "relay token create" in refused.words) == (403, True)
 
 
+async def test_wrong_sign_ins_of_an_address_are_limited(redis: Redis) -> None:
+    async with site_of(redis) as site, site.browser() as guesser, site.browser() as known:
+        token, other = await site.token(), await site.token()
+        assert (await known.sign_in(token)).status == 303
+        await guesser.get("/sign-in")
+        statuses = [(await guesser.post("/sign-in", {field: "guess"})).status for field in ("token", "code") * 13]
+        assert statuses[0] == 403
+        assert statuses[-1] == 429
+        refused = await guesser.sign_in(other)  # also a right one, which was not used before
+        assert (refused.status, refused.headers["Retry-After"]) == (429, "5")
+        assert "Wait a few seconds" in refused.words
+        assert (await guesser.sign_in(token)).status == 303
+
+
+async def test_a_token_has_a_number_of_sessions_at_most(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "MAX_OF_TOKEN", 3)
+    async with site_of(redis) as site, AsyncExitStack() as browsers:
+        token, other = await site.token(), await site.token()
+        opened = [await browsers.enter_async_context(site.browser(each)) for each in (other, *(token,) * 5)]
+        assert [(await browser.get("/")).status for browser in opened] == [200, 303, 303, 200, 200, 200]
+        assert len([key async for key in redis.scan_iter(f"{KEYS.prefix}:session:*")]) == 4
+
+
 async def test_a_sign_in_link_works_once_and_only_by_a_click(redis: Redis) -> None:
     async with site_of(redis) as site, site.browser() as browser, site.browser() as thief:
         code = await tokens.sign_in_code(site.context, OPERATOR)
@@ -136,6 +162,7 @@ async def test_a_sign_in_link_works_once_and_only_by_a_click(redis: Redis) -> No
         ({"Sec_Fetch_Site": "same-site"}, 403),
         ({"Origin": "https://evil.example.com"}, 403),
         ({"Origin": "null"}, 403),
+        ({"Origin": "http://[::1"}, 403),
         ({"Origin": ""}, 403),
     ],
 )
@@ -144,6 +171,17 @@ async def test_a_form_of_another_site_is_refused(redis: Redis, headers: dict[str
         await browser.get("/subscriptions/bot")
         assert (await browser.post("/subscriptions/bot/pause", {"why": "test"}, **headers)).status == status
         assert await ask(redis.hexists(KEYS.paused, "bot")) == (status == 303)
+
+
+async def test_a_browser_that_leaves_amid_its_form_is_no_error(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
+    with capture_logs() as logs:
+        async with site_of(redis) as site:
+            host = site.origin.removeprefix("http://")
+            _, writer = await asyncio.open_connection(*host.split(":"))
+            head = f"POST /sign-in HTTP/1.1\r\nHost: {host}\r\nOrigin: {site.origin}\r\nContent-Length: 9\r\n\r\nx"
+            writer.write(head.encode())
+            writer.close()
+    assert (logs, caplog.records) == ([], [])
 
 
 async def test_a_form_without_the_token_of_the_browser_is_refused(redis: Redis) -> None:

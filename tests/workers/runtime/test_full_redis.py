@@ -10,7 +10,6 @@ import pytest
 from redis.exceptions import OutOfMemoryError
 from structlog.testing import capture_logs
 
-from relay.config.settings import Settings
 from relay.store.driver.client import ask
 from relay.store.ledger.ledger import Ledger
 from tests.building import webhook_of
@@ -22,15 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from relay.config.settings import Settings
     from relay.store.driver.client import Redis
     from tests.workers.conftest import Sink
 
 EVENTS = 60
-
-
-@pytest.fixture
-def settings(redis_url: str, rules_file: Path) -> Settings:
-    return Settings(redis_url=redis_url, relay_config=rules_file)
 
 
 @asynccontextmanager

@@ -16,7 +16,6 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from structlog.testing import capture_logs
 
 import workers.runtime.runner
-from relay.config.settings import Settings
 from relay.core.event_filter import EventFilter
 from relay.process.timings import Timings
 from relay.store import keys, wakeups
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from relay.config.settings import Settings
     from relay.store.driver.client import Redis
     from tests.workers.conftest import Sink
     from workers.runtime.parts import WorkerParts
@@ -55,11 +55,6 @@ async def worker(settings: Settings, timings: Timings = TIMINGS) -> AsyncIterato
             finally:
                 parts.stop.set()
         await pool.aclose(close_connection_pool=True)
-
-
-@pytest.fixture
-def settings(redis_url: str, rules_file: Path) -> Settings:
-    return Settings(redis_url=redis_url, relay_config=rules_file)
 
 
 async def test_accepted_event_is_routed_and_delivered_through_arq(redis: Redis, settings: Settings, sink: Sink) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -174,14 +174,16 @@ async def receive_events(call: Call, path: GroupPath, query: ReceiveQuery) -> Pu
     delivered `max_deliveries` times becomes a dead letter instead. The group is made with the first request. 429 if
     10,000 events of the group are not acknowledged.
     """
-    arrivals = streams_of(call.request).arrivals
+    streams = streams_of(call.request)
+    arrivals = streams.arrivals
     wanted = replace(_request(path, query), limit=query.limit, wait=query.wait)
     check(wanted)
     if query.ack is not None:
         place, last = GroupName(path.topic, path.group), settle.receipt_of(query.ack, "ack")
         with suppress(NotFound):  # a lost group is made again, and what was not acknowledged is delivered again
             await settle.acknowledge_up_to(call.context, arrivals, call.principal, place, query.member, last)
-    batch = await receive(call.context, arrivals, call.principal, wanted, lambda: is_gone(call.request))
+    with streams.polling(call.principal) if query.wait else nullcontext():
+        batch = await receive(call.context, arrivals, call.principal, wanted, lambda: is_gone(call.request))
     return PulledBatch(
         events=[_pulled(event) for event in batch.events],
         cursor=batch.cursor,

@@ -15,6 +15,7 @@ from relay.sandbox.payloads.versions import NEW
 from relay.store.keys import Keyspace
 from relay.web.api.openapi import document_text
 from relay.web.api.operations import OPERATIONS
+from relay.web.api.resources.pull import receive_events
 from relay.web.api.schemas.events import DEFS, schemas_by_version
 from relay.web.api.schemas.fields import entry_schema, headers_schema, letter_schema
 from relay.web.api.schemas.generator import mapped
@@ -28,7 +29,6 @@ _SCHEMAS = "#/components/schemas/"
 _JSON = "application/json"
 _KEYS = Keyspace()
 _PULL_MODELS = ("PulledEvent", "PulledBatch")
-_PULL = "/topics/{topic}/groups/{group}/events"
 
 _ABOUT = (
     "What linq-relay sends: events that Linq signed, routed to topics. A subscriber reads a topic's stream at Redis,"
@@ -53,10 +53,7 @@ _PUSH = (
     " is tried again by the subscription's schedule. Verify `webhook-signature` with the secret of the subscription,"
     " over the bytes of the body, before you parse it."
 )
-_HTTP = (
-    "A pull over HTTP: the operations `receive_events`, `acknowledge_events`, `extend_events`, `release_events` and"
-    " `stream_group` of the OpenAPI document, at `/api/v1/openapi.json`."
-)
+_HTTP = "A pull over HTTP: the operations {operations} of the OpenAPI document, at `/api/v1/openapi.json`."
 
 
 @cache
@@ -210,13 +207,14 @@ def _channels(messages: dict[str, Json]) -> Json:
     topic = {"topic": {"description": "The name of a topic, as in the set `relay:topics`."}}
     both = topic | {"group": {"description": "The name of the pull group."}}
     stream = _STREAM.format(places=_KEYS.places("{topic}"), prefix=_KEYS.prefix)
+    of_groups = [each for each in OPERATIONS if each.tag is receive_events.tag and "{group}" in each.path]
+    operations = ", ".join(f"`{each.id}`" for each in of_groups)
+    http = _HTTP.format(operations=operations)
     return {
         "stream": _channel("redis", stream, of_way("stream."), _KEYS.topic("{topic}"), topic),
-        "deadLetters": _channel(
-            "redis", _DEAD, of_way("dead-letter"), f"{_KEYS.prefix}:dead:{{topic}}:{{group}}", both
-        ),
+        "deadLetters": _channel("redis", _DEAD, of_way("dead-letter"), _KEYS.group_dead("{topic}", "{group}"), both),
         "push": _channel("subscriber", _PUSH, of_way("push.")),
-        "pull": _channel("api", _HTTP, of_way("batch"), _PULL, both),
+        "pull": _channel("api", http, of_way("batch"), receive_events.path, both),
     }
 
 

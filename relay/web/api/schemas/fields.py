@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from relay.core.event import Event, Freshness, PayloadFields
 from relay.core.secret import SigningSecret, new_secret
 from relay.linq.signatures import standard, v3_legacy
+from relay.store.topics.pull.dead_letters import MAX_DELIVERIES, REJECTED
 from relay.store.topics.push_headers import attempt_headers, signature_headers
 from relay.store.topics.record import Record, fields_of
 from relay.web.api.schemas.events import V2, VERSIONS
@@ -54,8 +55,8 @@ _ENTRY: dict[str, Json] = {
 _LETTER: dict[str, Json] = {
     "dead_at": {**_MS, "description": "When it became a dead letter, Unix milliseconds."},
     "dead_reason": {
-        "description": "`max_deliveries`, or `rejected` by the handler.",
-        "examples": ["max_deliveries", "rejected"],
+        "description": f"`{MAX_DELIVERIES}`, or `{REJECTED}` by the handler.",
+        "examples": [MAX_DELIVERIES, REJECTED],
     },
     "dead_error": {"description": "The error of the handler, at most 500 characters; may be empty."},
     "dead_entry": {"description": "The id of the event's entry in the topic."},

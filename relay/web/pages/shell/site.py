@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from aiohttp import web
+
+from relay.net.guesses import Guesses
 
 if TYPE_CHECKING:
     from relay.core.access.principal import Principal
@@ -30,6 +33,8 @@ class Site:
     jobs: Jobs
     linq: Looker | None
     """The look at Linq; None where this process has no access to it."""
+    guesses: Guesses = field(default_factory=lambda: Guesses(monotonic))
+    """Wrong tokens and codes of those who sign in."""
 
 
 SITE = web.AppKey("site", Site)

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 from aiohttp import hdrs, web
 
+from relay.net.guesses import RETRY_AFTER
 from relay.services.account import sessions
 from relay.ui.forms import read_form
 from relay.web.pages.shell.rendering import response_of
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 PATH = "/sign-in"
 _REFUSED = "This token is not valid: it is mistyped, revoked or expired. A new one: relay token create."
+_TOO_MANY = "Too many wrong tokens came from {}. Wait a few seconds, then try once more."
 _USED = "This link is used or too old. Make a new one, or sign in with a token."
 
 
@@ -51,12 +53,20 @@ async def _sign_in(request: web.Request) -> web.Response:
     form = await _checked_form(request)
     context, source = request.app[SITE].context, source_of(request)
     token, code, back = (form.get(name, "").strip() for name in ("token", "code", "next"))
+    guesses, secret = request.app[SITE].guesses, code or token
+    if not guesses.may_try(secret, source):
+        refused = _form(request, error=_TOO_MANY.format(source), back=_own_path(back), status=429)
+        refused.headers[hdrs.RETRY_AFTER] = f"{RETRY_AFTER:.0f}"
+        return refused
     if code:
         session = await sessions.sign_in_by_code(context, code, source)
     else:
         session = await sessions.sign_in(context, token, source) if token else None
     if session is None:
+        guesses.wrong(secret, source)
         return _form(request, error=_USED if code else _REFUSED, back=_own_path(back), status=403)
+    if not code:  # a code is used up
+        guesses.right(token)
     response = _redirect(_own_path(back) or "/")
     give(request, response, session)
     return response

@@ -193,7 +193,7 @@ def _judge(made: Draft, response: Response | None, hidden: Iterable[bytes], foun
 def _judge_content(made: Draft, response: Response, hidden: Iterable[bytes], found: Found) -> None:
     if made.token.startswith("team") and response.body:
         sent = made.text()
-        if shown := [text for text in hidden if text in response.body and text not in sent]:
+        if shown := [text for text in hidden if text in response.body and text.lstrip(b"+") not in sent]:
             found.blame(made, f"shows {shown}", response)
     if "x-injected" in response.headers:
         found.blame(made, "a header was injected", response)

@@ -15,8 +15,8 @@ from relay.services.topics.history.view import Place
 from relay.store import audit
 from relay.store.ledger.ledger import Ledger
 from tests.building import TWO_TOPICS
-from tests.services.history.conftest import OPERATOR, TEAM, put
-from tests.support import KEYS, eventually
+from tests.services.topics.history.conftest import OPERATOR, TEAM, put
+from tests.support import KEYS, eventually, fill_stream
 from tests.workers.conftest import open_sink, rules_for
 from tests.workers.delivering import delivering, ledger_of, now_ms
 
@@ -91,9 +91,6 @@ async def test_excluded_event_missing_entry_and_full_lane_are_refused(redis: Red
     for place in (Place("messages", "1-0"), Place("messages", "x")):
         with pytest.raises(NotFound, match="has no entry"):
             await resend_entry(context, OPERATOR, place, "crm")
-    async with redis.pipeline() as pipe:
-        for n in range(100_000):
-            pipe.xadd(KEYS.lane("crm", "replay"), {"a": "b"}, id=f"{n + 1}-0")
-        await pipe.execute()
+    await fill_stream(redis, KEYS.lane("crm", "replay"), 100_000)
     with pytest.raises(TooMany, match="100,000 replayed events"):
         await resend_entry(context, OPERATOR, Place("messages", entry), "crm")

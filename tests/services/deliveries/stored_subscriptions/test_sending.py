@@ -7,7 +7,7 @@ import pytest
 from relay.core.errors import Invalid, NotFound
 from relay.services.deliveries import stored_subscriptions as service
 from relay.store.ledger.ledger import Ledger
-from tests.services.stored_subscriptions.conftest import OPERATOR, SALES, TEAM_RULES, table
+from tests.services.deliveries.stored_subscriptions.conftest import OPERATOR, SALES, TEAM_RULES, table
 from tests.support import KEYS
 
 if TYPE_CHECKING:

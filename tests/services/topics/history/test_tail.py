@@ -10,7 +10,7 @@ from relay.core.errors import Invalid, NotFound
 from relay.services.topics.events import EventQuery, tail
 from relay.store.topics.stream_search import Condition, Kind, meets, step
 from tests.building import CUSTOMER, LINE, OTHER_LINE
-from tests.services.history.conftest import OPERATOR, TEAM, put
+from tests.services.topics.history.conftest import OPERATOR, TEAM, put
 from tests.support import KEYS
 from tests.workers.delivering import now_ms
 

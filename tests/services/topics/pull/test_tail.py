@@ -9,7 +9,7 @@ from relay.core.errors import Conflict, Invalid, NotFound
 from relay.services.context import Context
 from relay.services.topics.pull.listen_secret import listen_secret
 from relay.services.topics.pull.tail import Tail, Tails, tail
-from tests.services.pull.reading import CRM, OPERATOR, STREAM, feed
+from tests.services.topics.pull.reading import CRM, OPERATOR, STREAM, feed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -12,7 +12,7 @@ from relay.core.config.relay_toml import parse_config
 from relay.core.errors import Forbidden
 from relay.services.deliveries import stored_subscriptions as service
 from tests.building import OTHER_SECRET, SECRET
-from tests.services.stored_subscriptions.conftest import OPERATOR, SALES, TEAM_RULES, table
+from tests.services.deliveries.stored_subscriptions.conftest import OPERATOR, SALES, TEAM_RULES, table
 
 if TYPE_CHECKING:
     from pathlib import Path

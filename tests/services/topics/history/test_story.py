@@ -24,7 +24,7 @@ from relay.store.lanes.dead_letters import DeadLetters
 from relay.store.topics import stream_search
 from relay.store.topics.record import Proof
 from tests.building import LINE, SECRET, TWO_TOPICS, webhook_of
-from tests.services.history.conftest import OPERATOR, TEAM, hiding, put
+from tests.services.topics.history.conftest import OPERATOR, TEAM, hiding, put
 from tests.support import KEYS, eventually
 from tests.workers.conftest import emptied, open_sink, routing, rules_for
 from tests.workers.delivering import delivering, now_ms

@@ -13,8 +13,8 @@ from relay.services.topics.pull.receive import Request, batches, receive
 from relay.services.topics.pull.settle import acknowledge, acknowledge_up_to, extend, receipt_of, release
 from relay.store.keys import GroupName
 from relay.store.topics.pull.group import MAX_PENDING, consumer_of
-from tests.services.pull.reading import CRM, OPERATOR, STREAM, feed, ids, receipts
-from tests.support import eventually
+from tests.services.topics.pull.reading import CRM, OPERATOR, STREAM, feed, ids, receipts
+from tests.support import eventually, fill_stream
 
 if TYPE_CHECKING:
     from relay.services.context import Context
@@ -121,10 +121,7 @@ async def test_batches_go_on_as_the_reader_acknowledges(context: Context, arriva
 
 
 async def test_group_with_too_many_pending_events_says_so(context: Context, arrivals: Arrivals) -> None:
-    async with context.redis.pipeline(transaction=False) as pipe:
-        for _ in range(MAX_PENDING):
-            pipe.xadd(STREAM, {"id": "x", "body": ""})
-        await pipe.execute()
+    await fill_stream(context.redis, STREAM, MAX_PENDING)
     await context.redis.xgroup_create(STREAM, "crm", "0")
     await context.redis.xreadgroup("crm", consumer_of("http", 60), {STREAM: ">"}, count=MAX_PENDING)
     with pytest.raises(TooMany, match="10000 events of the group"):

@@ -20,7 +20,7 @@ from relay.store import audit
 from relay.store.stored_subscriptions import hash as stored
 from relay.store.teams.teams import stored_teams
 from tests.building import OTHER_SECRET, SECRET
-from tests.services.stored_subscriptions.conftest import OPERATOR, OPS, SALES, TEAM_RULES, table
+from tests.services.deliveries.stored_subscriptions.conftest import OPERATOR, OPS, SALES, TEAM_RULES, table
 from tests.support import KEYS, hash_of
 
 if TYPE_CHECKING:

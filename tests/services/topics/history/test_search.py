@@ -8,7 +8,7 @@ from relay.core.errors import Forbidden, Invalid, NotFound
 from relay.services.topics.history.search import EventQuery, search
 from relay.store.topics import stream_search
 from tests.building import CUSTOMER, LINE, OTHER_LINE
-from tests.services.history.conftest import OPERATOR, TEAM, hiding, put
+from tests.services.topics.history.conftest import OPERATOR, TEAM, hiding, put
 
 if TYPE_CHECKING:
     from relay.core.access.principal import Principal

@@ -10,7 +10,7 @@ from relay.core.access.scopes import EVERY_SCOPE
 from relay.core.errors import TooMany
 from relay.services.account import sessions, tokens
 from relay.services.account.tokens import manage
-from tests.services.teams.test_tokens import CLI, FROM, bearer, made
+from tests.services.account.test_tokens import CLI, FROM, bearer, made
 
 if TYPE_CHECKING:
     from relay.services.context import Context
