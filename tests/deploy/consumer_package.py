@@ -76,7 +76,7 @@ def installed(wheel: Path, redis: str, directory: Path) -> Environment:
     run(sys.executable, "-m", "venv", "--without-pip", str(directory))
     python = str(directory / "bin" / "python")
     offline = ("--no-index", "--find-links", str(_downloads("here", f"redis=={redis}")))
-    _pip("--python", python, "install", *offline, str(wheel), f"redis=={redis}")
+    _pip("--python", python, "install", "--no-compile", *offline, str(wheel), f"redis=={redis}")
     return Environment(python)
 
 
