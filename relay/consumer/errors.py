@@ -60,13 +60,17 @@ def is_refused(error: object) -> bool:
     )
 
 
-def final_error(error: Exception, stream: str) -> Exception | None:
-    """Return the error that ends a consumer; None if Redis is only unavailable: restart, failover, full, busy."""
+def final_error(error: Exception, stream: str, refused: str = "") -> Exception | None:
+    """Return the error that ends a consumer; None if Redis is only unavailable: restart, failover, full, busy.
+
+    `refused` is the command that met it, if that is known.
+    """
     if not isinstance(error, UNAVAILABLE):
         return error
     text = str(error)
     if is_refused(error):
-        return ConsumerError(f"Redis refuses this consumer: {text}")
+        where = f" ({refused}; `relay acl` prints the rights that a team needs)" if refused else ""
+        return ConsumerError(f"Redis refuses this consumer: {text}{where}")
     if "WRONGTYPE" in text:
         return ConsumerError(
             f"{stream} is not a stream: another client has overwritten a key of the relay ({text}); "

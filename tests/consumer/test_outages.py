@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay.consumer import ConsumerError, UnknownTopic, consume, consume_sync
+from relay.store.keys import Keyspace
+from relay.store.rights.rules import team_rule
 from relay.store.topics.registry import register_topics
 from tests.consumer.stage import KINDS, STREAM, feed, none_pending
 from tests.redis_server import RedisServer
@@ -115,3 +117,19 @@ async def test_blocking_consumer_is_refused_likewise(
     await redis.set(STREAM, "not ours")
     with pytest.raises(ConsumerError, match="is not a stream"):
         await asyncio.to_thread(join, redis_url, "support")
+
+
+async def test_refusal_names_topic_or_command(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.consumer.protocol.group.TOPIC_GRACE", 0.1)
+    await register_topics(redis, ["support", "everything"])
+    rule = re.findall(r"\([^)]*\)|\S+", str(team_rule(Keyspace(), "support")))
+    await redis.execute_command("ACL", "SETUSER", "team", "on", ">secret", *rule)  # type: ignore[no-untyped-call]
+    url = re.sub("//:[^:]*@", "//team:secret@", redis_url)
+    for topic, message in (
+        ("suport", 'did you mean "support"'),
+        ("everything", "XGROUP CREATE relay:topic:everything;"),
+    ):
+        with pytest.raises(ConsumerError, match=message):
+            async with consume(url, topic=topic, group="g"):
+                pass
+    await redis.acl_deluser("team")

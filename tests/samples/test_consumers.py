@@ -114,6 +114,18 @@ async def test_slow_handler_keeps_its_events(stage: Stage) -> None:
     assert second.ids == []
 
 
+async def test_event_received_over_http_keeps_its_timeout(stage: Stage) -> None:
+    await stage.redis.xgroup_create(STREAM, GROUP, "0", mkstream=True)
+    events = await stage.feed(*["chat"] * 3)
+    for visibility in (600_000, 200, 600_000):
+        await stage.redis.xreadgroup(GROUP, f"relay:http:{visibility}:mobile", {STREAM: ">"}, count=1)
+    [last] = await stage.feed("chat")
+    member = await stage.start("a", claim_after=0.3)
+    await eventually(lambda: len(member.done) == 2)
+    assert set(member.done) == {events[1], last}
+    assert await stage.consumers() | {"a": 0} == {"relay:http:600000:mobile": 2, "relay:http:200:mobile": 0, "a": 0}
+
+
 async def test_event_trimmed_while_pending_is_told(stage: Stage) -> None:
     await stage.redis.xgroup_create(STREAM, GROUP, "0", mkstream=True)
     events = await stage.feed(*["chat"] * 4)

@@ -2,7 +2,9 @@
 package main
 
 import (
+	"fmt"
 	"log"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -31,13 +33,14 @@ func (g *group) readNew(count int64, block time.Duration) ([]redis.XMessage, err
 
 // takeOver takes the oldest event that was handed back, or that a member has had for longer than claimAfter.
 func (g *group) takeOver() (events []redis.XMessage, before int64, err error) {
-	rows, err := g.XPendingExt(always, g.query("-", "+", g.claimAfter)).Result()
+	rows, err := g.XPendingExt(always, g.query("-", "+", 100, g.claimAfter)).Result()
+	rows = slices.DeleteFunc(rows, isHeldOverHTTP)
 	if err != nil || len(rows) == 0 {
 		return nil, 0, err
 	}
 	id, idle := rows[0].ID, rows[0].Idle
 	transaction := g.TxPipeline()
-	found := transaction.XPendingExt(always, g.query(id, id, idle))
+	found := transaction.XPendingExt(always, g.query(id, id, 1, idle))
 	claimed := transaction.XClaim(always, g.claim(idle, id))
 	if _, err = transaction.Exec(always); err != nil || len(claimed.Val()) == 1 {
 		return claimed.Val(), rows[0].RetryCount, err
@@ -47,8 +50,17 @@ func (g *group) takeOver() (events []redis.XMessage, before int64, err error) {
 	return g.takeOver()
 }
 
-func (g *group) query(from, to string, idle time.Duration) *redis.XPendingExtArgs {
-	return &redis.XPendingExtArgs{Stream: g.stream, Group: g.name, Start: from, End: to, Count: 1, Idle: idle}
+// isHeldOverHTTP tells if a member over HTTP has the event: for the time in the name of its consumer, in ms.
+func isHeldOverHTTP(row redis.XPendingExt) bool {
+	var timeout int64
+	fmt.Sscanf(row.Consumer, "relay:http:%d:", &timeout)
+	return row.Idle.Milliseconds() < timeout
+}
+
+func (g *group) query(from, to string, count int64, idle time.Duration) *redis.XPendingExtArgs {
+	query := redis.XPendingExtArgs{Stream: g.stream, Group: g.name, Start: from, End: to, Count: count}
+	query.Idle = idle
+	return &query
 }
 
 func (g *group) claim(idle time.Duration, ids ...string) *redis.XClaimArgs {

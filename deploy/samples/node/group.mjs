@@ -1,8 +1,10 @@
 // The part of a member of a consumer group that is spoken with Redis; there is nothing to change here.
 import { watcher } from "./missed.mjs";
 
-const RETURNED = "relay:returned"; // has what members handed back, which counts as idle for ten years
-const IDLE = 10 * 365 * 24 * 3600 * 1000;
+// What members handed back belongs to this consumer, and counts as idle for ten years.
+const [RETURNED, IDLE] = ["relay:returned", 10 * 365 * 24 * 3600 * 1000];
+// A member over HTTP has its events for the time in its name.
+const due = (row) => row.millisecondsSinceLastDelivery >= (/^relay:http:(\d+)/.exec(row.consumer)?.[1] ?? 0);
 
 export function groupOf(redis, topic, name, member, claimAfter) {
   const stream = `relay:topic:${topic}`;
@@ -33,7 +35,7 @@ export function groupOf(redis, topic, name, member, claimAfter) {
 
   // Takes the oldest event that was handed back, or that another member has had for longer than `claimAfter`.
   group.takeOver = async () => {
-    const [row] = await pending(1, { IDLE: claimAfter });
+    const [row] = (await pending(100, { IDLE: claimAfter })).filter(due);
     if (!row) return null;
     const { id, millisecondsSinceLastDelivery: idle, deliveriesCounter: before } = row;
     const transaction = redis.multi().xPendingRange(stream, name, id, id, 1, { IDLE: idle });

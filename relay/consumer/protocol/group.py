@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UnknownTopic
 from ..names import keys_of
 from .replies import group_of, missed_by, oldest_pending, place_of, stream_of, text_of
-from .steps import Caller, Pause, Probe, optionally
+from .steps import Caller, Guess, Pause, Probe, optionally
 
 if TYPE_CHECKING:
     from ..options import Options
@@ -83,7 +83,7 @@ class TopicGroup:
         known = {text_of(name) for name in names}
         self._is_topic_known = self._options.topic in known
         if not self._is_topic_known:
-            (reply,) = yield from self.caller.insist(what, Probe((b"XINFO", b"STREAM", self.keys.stream)))
+            (reply,) = yield from self.caller.insist(what, Guess((b"XINFO", b"STREAM", self.keys.stream)))
             stream = stream_of(reply)
             self._is_topic_known = stream is not None and stream.added > 0
         return None if self._is_topic_known else known

@@ -48,6 +48,11 @@ class Command(tuple):  # type: ignore[type-arg]  # noqa: SLOT001  made for every
             return str(self[-2])
         return str(self[2] if self[0] in {b"XGROUP", b"XINFO"} else self[1])
 
+    def __str__(self) -> str:
+        """Return what a right is given for: the command and its key."""
+        names = self[:2] if self[0] in {b"XGROUP", b"XINFO"} else self[:1]
+        return f"{b' '.join(names).decode()} {self.key}"
+
 
 class Optionally(Command):
     """A command that the rights of older releases do not contain."""
@@ -57,6 +62,12 @@ class Optionally(Command):
 
 class Probe(Command):
     """A command whose error can be an answer: there is no such key, or the group exists."""
+
+
+class Guess(Probe):
+    """A probe of a key to which there may be no right, since its name may be misspelt."""
+
+    may_be_refused = True
 
 
 def command(*arguments: Argument) -> Command:
@@ -113,13 +124,15 @@ class Caller:
         Raises:
             ConsumerError: trying again cannot help.
         """
+        refused = ""
         try:
             replies: list[Any] = yield Commands(commands, atomic)
             for sent, reply in zip(commands, replies):
                 if isinstance(reply, Exception) and not _is_expected(sent, reply):
+                    refused = str(sent)
                     raise reply  # noqa: TRY301  handled as one that the driver throws
         except Exception as error:
-            if (final := final_error(error, self._stream)) is not None:
+            if (final := final_error(error, self._stream, refused)) is not None:
                 if final is error:
                     raise
                 raise final from error
