@@ -14,12 +14,12 @@ from relay.cli.filters import DryRunOption, GroupArgument, parsed_group
 from relay.cli.operator import WhyArgument, cli_principal
 from relay.cli.output import View, counted, print_fields, print_json, print_table, say
 from relay.config.load import load_settings
+from relay.consumer.names import RETURNED
 from relay.core.durations import format_duration
 from relay.process.event_loop import run
 from relay.services.context import open_context
 from relay.services.topics import groups, topics
 from relay.services.topics.pull import states
-from relay.store.topics.pull.group import RETURNED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

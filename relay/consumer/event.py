@@ -32,6 +32,8 @@ class Event:
         """All fields as they are in Redis."""
         raw: Any = self._raw
         if not isinstance(raw, dict):
+            if raw and isinstance(raw[0], str):  # redis-py 5.0.0 with hiredis decodes in spite of being told not to
+                raw = [part.encode() for part in raw]
             raw = self._raw = dict(zip(raw[::2], raw[1::2]))
         return raw  # type: ignore[no-any-return]
 

@@ -28,6 +28,8 @@ _SHUTDOWN_TIMEOUT = 10.0  # seconds for requests in flight
 _HANDLER_TIMEOUT = 1.0  # seconds for requests that are still in flight after that
 _LINGER_TIMEOUT = 1.0  # seconds that the rest of a body is read after its response, so that the sender can read that
 
+_DISCONNECTED = 499  # of nginx: the client closed the connection
+
 _SERVER = "linq-relay"
 
 _log = logging.getLogger(__name__)
@@ -74,10 +76,15 @@ class Requests:
 
     @web.middleware
     async def watch(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Count the requests of an aiohttp application (middleware)."""
+        """Count the requests of an aiohttp application; forget those whose client is gone (middleware)."""
         self.count += 1
         try:
             response = await handler(request)
+        except ConnectionError:
+            if not is_disconnected(request):
+                raise
+            return web.Response(status=_DISCONNECTED)  # nobody reads it; aiohttp would log a traceback
+        else:
             if self.are_ending:
                 response.force_close()
             return response
@@ -97,6 +104,11 @@ class Requests:
 
 REQUESTS = web.AppKey("requests", Requests)
 """The requests in flight of an application that listens."""
+
+
+def is_disconnected(request: web.Request) -> bool:
+    """Return True if the connection of a request is closed, by its client or by a deadline."""
+    return request.transport is None or request.transport.is_closing()
 
 
 class Front(Protocol):

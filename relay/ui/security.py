@@ -8,7 +8,6 @@ something must come from our own page, as browsers tell it: `Sec-Fetch-Site`, or
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from aiohttp import hdrs
 
@@ -36,5 +35,5 @@ def is_own(request: web.Request) -> bool:
     """Return True if a browser says that our own page sent this request."""
     if site := request.headers.get("Sec-Fetch-Site"):
         return site == "same-origin"
-    origin = request.headers.get(hdrs.ORIGIN, "")
-    return bool(origin) and urlsplit(origin).netloc == request.headers.get(hdrs.HOST)
+    _, _, netloc = request.headers.get(hdrs.ORIGIN, "").partition("://")
+    return bool(netloc) and netloc == request.headers.get(hdrs.HOST)

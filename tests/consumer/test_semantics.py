@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis as blocking_redis
 from redis.asyncio import Redis as AnyRedis
+from redis.exceptions import NoPermissionError
 
 from relay.consumer import ConsumerError, consume, consume_sync
 from relay.consumer.clients.urls import parse_sentinel
 from relay.consumer.event import Event
+from relay.consumer.names import keys_of
 from relay.core.event import Freshness
 from relay.core.redis_url.sentinel import parse_sentinel_url
+from relay.store.keys import Keyspace
+from relay.store.rights.rules import team_rule
 from relay.store.topics.record import record_of
 from tests.consumer.stage import DEAD, KINDS, PLACES, STREAM, dead_letters, feed, none_pending, pending, take
 from tests.support import eventually
@@ -342,3 +346,24 @@ async def test_member_without_rights_to_more_than_before_works(redis: Redis, red
     assert await take("async", url, 2) == [("a", 1), ("b", 1)]
     await eventually(lambda: none_pending(redis))
     await redis.acl_deluser("older")
+
+
+async def test_team_has_all_rights_that_it_needs(redis: Redis, redis_url: str) -> None:
+    await feed(redis, "a", "b", "c")
+    key = Keyspace()
+    assert keys_of("support", "g") == (STREAM, PLACES, key.group_dead("support", "g"), key.topics)
+    rights, *selectors = str(team_rule(key, "support")).split(" (")
+    words = ("on", ">secret", *rights.split(), *(f"({selector}" for selector in selectors))
+    await redis.execute_command("ACL", "SETUSER", "team", *words)  # type: ignore[no-untyped-call]
+    await redis.acl_log_reset()
+    url = redis_url.replace("://:", "://team:").replace(redis_url.partition("@")[0].rpartition(":")[2], "secret")
+    async with consume(url, topic="support", group="g", acknowledge="explicit") as events:
+        assert await events.reject(await anext(events))
+        await events.ack(await anext(events))
+    assert await take("blocking", url, 1) == [("c", 1)]
+    assert (await dead_letters(redis))[0]["id"] == "a"
+    assert await redis.acl_log() == []
+    async with AnyRedis.from_url(url) as team:
+        with pytest.raises(NoPermissionError):
+            await team.xadd(STREAM, {"id": "forged"})
+    await redis.acl_deluser("team")

@@ -1,4 +1,7 @@
-"""Processes of the relay that tests start: forks of a server that has imported it (`tests.forked.server`)."""
+"""Processes of the relay that tests start: forks of a server that has imported it (`tests.forked.server`).
+
+`start_python` is for tests with an event loop, `running_python` for those without.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -18,7 +21,7 @@ from typing import IO, TYPE_CHECKING
 from tests.forked import server
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     Stream = int | IO[bytes] | None
 
@@ -63,6 +66,69 @@ class ForkedProcess(asyncio.subprocess.Process):
         return out, err
 
 
+class BlockingFork:
+    """A fork, with what tests use of `subprocess.Popen`."""
+
+    def __init__(self, pid: int, responses: socket.socket) -> None:
+        self.pid = pid
+        self._responses = responses
+        self._returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """Return the exit code, or the negative number of the signal that ended it; None while it runs."""
+        try:
+            return self.wait(0)
+        except (BlockingIOError, TimeoutError):
+            return None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until it has ended."""
+        if self._returncode is None:
+            self._responses.settimeout(timeout)
+            self._returncode = int(self._responses.recv(64))
+        return self._returncode
+
+    def terminate(self) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGTERM)
+
+
+@contextmanager
+def running_python(
+    module: str, *arguments: str, environment: Mapping[str, str], directory: Path, log: IO[bytes], timeout: float = 20
+) -> Iterator[subprocess.Popen[bytes] | BlockingFork]:
+    """Run what `python -m MODULE ARGUMENTS` is, with its output in `log`; it has `timeout` seconds to stop."""
+    process: subprocess.Popen[bytes] | BlockingFork
+    if sys.platform != "linux":
+        command = [sys.executable, "-m", module, *arguments]
+        process = subprocess.Popen(command, env=environment, cwd=directory, stdout=log, stderr=log)  # noqa: S603  ours
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(timeout)
+        return
+    request = {
+        "module": module,
+        "arguments": arguments,
+        "environment": dict(environment),
+        "directory": str(directory),
+        "new_session": False,
+    }
+    with Path(os.devnull).open("rb") as nothing:
+        responses = _requested(request, nothing.fileno(), log.fileno(), log.fileno())
+    with responses:
+        pid = b""
+        while not pid.endswith(b"\n"):  # the exit code may be close behind
+            pid += responses.recv(1)
+        process = BlockingFork(int(pid), responses)
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(timeout)
+
+
 async def start_python(
     module: str,
     *arguments: str,
@@ -96,16 +162,22 @@ async def start_python(
         "directory": str(directory or Path.cwd()),
         "new_session": new_session,
     }
-    responses, theirs = socket.socketpair()
-    with ExitStack() as passed, theirs:
+    with ExitStack() as passed:
         _, nothing = await _stream(asyncio.subprocess.DEVNULL, passed)
         out, out_end = await _stream(1 if stdout is None else stdout, passed)
         err, err_end = await _stream(2 if stderr is None else stderr, passed)
-        descriptors = [theirs.fileno(), nothing, out_end, err_end]
-        socket.send_fds(_server(), [json.dumps(request).encode()], descriptors)
+        responses = _requested(request, nothing, out_end, err_end)
     reader, writer = await asyncio.open_connection(sock=responses)
     pid = int(await reader.readline())
     return ForkedProcess(pid, asyncio.create_task(_end_of(reader, writer)), out, err)
+
+
+def _requested(request: Mapping[str, object], *streams: int) -> socket.socket:
+    """Have the server fork, with the descriptors as standard streams; return the socket for its responses."""
+    responses, theirs = socket.socketpair()
+    with theirs:
+        socket.send_fds(_server(), [json.dumps(request).encode()], [theirs.fileno(), *streams])
+    return responses
 
 
 @cache

@@ -148,8 +148,8 @@ class Group:
         self.record.stops += 1
         await self._release("stop", life, life.member)
         began = time.time()
-        self.record.stopping.append(began)
         code = await life.stop()
+        self.record.stopping.append(Pause(began, time.time()))
         self.record.living.discard(life.member)
         if code == -signal.SIGKILL and self._has_crashed(life):  # it was just about to
             await self._release("kill", life, life.member)

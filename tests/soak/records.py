@@ -59,7 +59,7 @@ class Deletion:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """All members of the group stood still."""
+    """A span of time, such as one in which all members of the group stood still."""
 
     began: float
     ended: float
@@ -98,8 +98,8 @@ class GroupRecord:
     """
     living: set[str] = field(default_factory=set)
     """Names of the members that run."""
-    stopping: list[float] = field(default_factory=list)
-    """When members got SIGTERM: they hand back at once, and end later."""
+    stopping: list[Pause] = field(default_factory=list)
+    """From SIGTERM to the end of a member; meanwhile it hands back, also what a read brings that was under way."""
     told: Counter[str] = field(default_factory=Counter)
     """What the members said: `missed` and `trimmed` events, `restored` groups."""
     broken: list[str] = field(default_factory=list)

@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from tests.chaos.verdict import Promise
-from tests.soak.records import Begun, Ended, Entry, GroupRecord, Records, Release
+from tests.soak.records import Begun, Ended, Entry, GroupRecord, Pause, Records, Release
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +17,8 @@ _SLOW = 0.5
 """Seconds of a handler from which what waits behind it in its member counts as waiting for it."""
 _DELETING = 0.5
 """Seconds that a deletion may take from its recorded time."""
+_READING = 1.5
+"""Seconds after SIGTERM in which a read that was under way may still bring events."""
 _MAX_NAMED = 5
 
 
@@ -97,12 +99,18 @@ def _order(records: Records, group: GroupRecord) -> Iterator[str]:
             continue
         if any(gone.place < entry and entry[0] / 1000 <= gone.at + _DELETING for gone in group.deletions):
             continue
-        if any(entry[0] / 1000 <= stopping <= at for stopping in group.stopping):
-            continue
-        if entry < latest.get(key, entry):
+        latest[key] = max(entry, latest.get(key, entry))
+        if entry < latest[key] and not any(
+            _may_hand_back(stopping, entry, at, returned_bound(records)) for stopping in group.stopping
+        ):
             wrong.append(number)
-        latest[key] = entry
     yield from _named("begun after a later one of their chat", wrong)
+
+
+def _may_hand_back(stopping: Pause, entry: Entry, at: float, bound: float) -> bool:
+    """Return True if a member that is stopping may have read the event and handed it back, for another to begin it."""
+    last_read = min(stopping.ended, stopping.began + _READING)
+    return entry[0] / 1000 <= last_read and stopping.began <= at <= last_read + bound
 
 
 def _stalls(records: Records, group: GroupRecord) -> Iterator[str]:

@@ -111,7 +111,7 @@ class Connected:
         for command in commands:
             node = self.client.get_node_from_key(command.key)
             try:
-                replies.append(self.client.execute_command(*command, target_nodes=node, **RAW))
+                replies.append(self.client.execute_command(*command.for_cluster, target_nodes=node, **RAW))
             except Exception as error:
                 if command[0] == b"XADD":  # the event must not be acknowledged
                     raise

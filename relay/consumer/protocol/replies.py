@@ -55,6 +55,8 @@ def read_entries(reply: Any) -> list[Any]:
 
 def new_events(entries: list[Any]) -> list[Event]:
     """Return the events of entries that are delivered for the first time."""
+    if entries and isinstance(entries[0][0], str):
+        return [Event(entry, raw) for entry, raw in entries]
     return [Event(entry.decode(), raw) for entry, raw in entries]
 
 

@@ -37,6 +37,11 @@ class Command(tuple):  # type: ignore[type-arg]  # noqa: SLOT001  made for every
     """True if the consumer does without, where the right to it is missing."""
 
     @property
+    def for_cluster(self) -> tuple[Any, ...]:
+        """The same for a client of a cluster, which needs text: the space, which is not sent, keeps the reply raw."""
+        return (f"{self[0].decode()} ", *self[1:])
+
+    @property
     def key(self) -> str:
         """The key that it is about."""
         if self[0] == b"XREADGROUP":

@@ -11,13 +11,9 @@ import time
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, NamedTuple
 
-from redis.exceptions import NoPermissionError, ResponseError
-
 from relay.core.errors import StoreError
-from relay.store.driver.client import ask
 from relay.store.driver.scripts import Script
 from relay.store.driver.streams import pages
-from relay.store.isolation import is_wrong_type
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
@@ -79,28 +75,3 @@ async def register_topics(redis: Redis, names: Iterable[str]) -> None:
     """Record the topics of relay.toml, so that readers of the streams can tell which there are."""
     for page in pages(list(names), _PAGE):
         await _register(redis, [redis.key.topics], page)
-
-
-async def find_topic(redis: Redis, name: str) -> bool:
-    """Return True if the relay has the topic, False if it cannot be known (no relay ran yet, or rights are missing).
-
-    Raises:
-        UnknownTopic: it has other topics, and not this one.
-    """
-    try:
-        known = {member.decode() for member in await ask(redis.smembers(redis.key.topics))}
-    except NoPermissionError:
-        return False
-    if name in known:
-        return True
-    try:
-        info = await redis.xinfo_stream(redis.key.topic(name))
-    except ResponseError as error:
-        if is_wrong_type(error):
-            raise
-    else:
-        if info["entries-added"]:
-            return True
-    if not known:
-        return False
-    raise UnknownTopic(name, known)

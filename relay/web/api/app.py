@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from aiohttp import hdrs, web
 
+from relay.net.http_listener import is_disconnected
 from relay.services.account.tokens import authenticate
 from relay.web.api.authentication import Authentication
 from relay.web.api.idempotency import REPLAYED, Answer, Claim, claimed
@@ -184,8 +185,8 @@ async def _problems(request: web.Request, handler: Handler) -> web.StreamRespons
     except web.HTTPException as error:
         response = respond(http_problem(error), request[_id_key])
     except Exception as error:
-        if request.transport is None or request.transport.is_closing():
-            raise  # the client is gone
+        if isinstance(error, ConnectionError) and is_disconnected(request):
+            raise
         problem = problem_of(error)
         if problem is None:
             log.exception("api.error", method=request.method, path=request.path, request_id=request[_id_key])

@@ -35,7 +35,7 @@ Item = TypeVar("Item")
 class Input(BaseModel):
     """Base of what a request has: frozen, and without unknown fields."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Output(BaseModel):
@@ -44,7 +44,6 @@ class Output(BaseModel):
     model_config = ConfigDict(
         from_attributes=True,
         frozen=True,
-        use_attribute_docstrings=True,
         json_schema_serialization_defaults_required=True,
     )
 

@@ -16,6 +16,7 @@ from relay.web.api import idempotency, problems
 from relay.web.api.models import DURATION_PATTERN
 from relay.web.api.operation import EVENT_STREAM, JSON, Versions, shows_version
 from relay.web.api.reference.meanings import MEANINGS
+from relay.web.api.schemas.generator import DescribingGenerator
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -99,7 +100,9 @@ def _schemas(operations: Sequence[Operation]) -> tuple[dict[_Key, Any], _Json]:
         wanted += [((operation.id, name), "validation", TypeAdapter(model)) for name, model in operation.inputs.items()]
         if operation.result is not None:
             wanted.append(((operation.id, "result"), "serialization", operation.result))
-    found, extra = TypeAdapter.json_schemas(wanted, ref_template=_SCHEMAS + "{model}")
+    found, extra = TypeAdapter.json_schemas(
+        wanted, ref_template=_SCHEMAS + "{model}", schema_generator=DescribingGenerator
+    )
     schemas = {key: _named(schema) for (key, _), schema in found.items()}
     definitions = {name: _described(model) for name, model in _named(extra.get("$defs", {})).items()}
     used, found_now = set[str](), _references(schemas.values())

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from relay.core.errors import (
     ChangedMeanwhile,
@@ -61,8 +61,6 @@ KINDS = {
 class FieldError(BaseModel):
     """A mistake in a field of the request."""
 
-    model_config = ConfigDict(use_attribute_docstrings=True)
-
     field: str
     """Its place in the body, the query or the head, such as `retry.0`, `limit` or `If-Match`."""
     message: str
@@ -71,8 +69,6 @@ class FieldError(BaseModel):
 
 class ProblemDetails(BaseModel):
     """An error, as RFC 9457 describes it."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     type: str
     """The kind of error; stable."""

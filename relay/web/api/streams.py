@@ -22,7 +22,7 @@ from aiohttp_sse import EventSourceResponse
 from pydantic_core import to_json
 
 from relay.core.errors import RelayError, TooMany
-from relay.net.http_listener import REQUESTS
+from relay.net.http_listener import REQUESTS, is_disconnected
 from relay.process.tasks import end_task
 from relay.process.timings import load_timings
 from relay.services.topics.pull.tail import Tails
@@ -129,7 +129,7 @@ def is_gone(request: web.Request) -> bool:
     if requests is not None and requests.are_ending:
         return True
     connection = connection_of(request)
-    if request.transport is None or request.transport.is_closing():
+    if is_disconnected(request):
         return True
     return connection is not None and connection.is_half_closed
 

@@ -152,6 +152,20 @@ async def test_slow_bodies_make_room_for_other_requests() -> None:
             assert b"x12345678" in await slow[4][0].readuntil(b"x12345678")
 
 
+async def test_clients_that_leave_amid_their_body_are_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(text=await request.text())
+
+    part = web.Application()
+    part.router.add_post("/echo", answer)
+    async with listening_for_operators(observed(), ANY_PORT, WORKER, portal={"/part": part}) as port:
+        for begun in (b"GET /live", b"POST /part/echo"):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(begun + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx")
+            writer.close()
+    assert not caplog.records
+
+
 @pytest.mark.parametrize(("host", "is_warned"), [("127.0.0.1", False), ("::1", False), ("0.0.0.0", True)])  # noqa: S104
 async def test_portal_on_every_address_is_warned_of(host: str, is_warned: bool) -> None:  # noqa: FBT001
     settings = Settings(relay_admin_listen=Listen(host=host, port=0))

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
-import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -37,12 +35,16 @@ from relay.store.driver.client import Redis
 from relay.web.api.openapi import document
 from relay.web.api.operation import EVENT_STREAM
 from relay.web.api.operations import OPERATIONS
+from tests.forked.process import running_python
 from tests.support import reserve_port
 from tests.web.api.world import BLUE, KEY, RED, RULES, World, seeded
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.forked.process import BlockingFork
 
 CHECKS: Any = [
     not_a_server_error,
@@ -66,7 +68,7 @@ class Target:
     """A running API with its world."""
 
     url: str
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | BlockingFork
     world: World
     redis_url: str
     rules: Path
@@ -112,21 +114,17 @@ def serving(redis_url: str, directory: Path) -> Iterator[Target]:
     world = asyncio.run(_seed(redis_url, rules))
     port = reserve_port()
     environment = environment_of(redis_url, rules) | {"RELAY_ADMIN_LISTEN": f"127.0.0.1:{port}"}
-    with (directory / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "relay", "admin"], env=environment, cwd=directory, stdout=log, stderr=log
-        )
-        try:
-            _wait(f"http://127.0.0.1:{port}/ready", process)
-            yield Target(f"http://127.0.0.1:{port}/api/v1", process, world, redis_url, rules)
-        finally:
-            process.terminate()
-            process.wait(20)
+    with (
+        (directory / "log").open("wb") as log,
+        running_python("relay", "admin", environment=environment, directory=directory, log=log) as process,
+    ):
+        _wait(f"http://127.0.0.1:{port}/ready", process)
+        yield Target(f"http://127.0.0.1:{port}/api/v1", process, world, redis_url, rules)
     text = (directory / "log").read_text()
     assert "api.error" not in text, text
 
 
-def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
+def _wait(url: str, process: subprocess.Popen[bytes] | BlockingFork) -> None:
     until = time.monotonic() + 120
     while True:
         assert process.poll() is None, "relay admin has ended"

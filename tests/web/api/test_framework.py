@@ -247,6 +247,20 @@ async def test_mistake_of_the_relay_is_500_and_says_nothing(redis: Redis, clock:
     assert [(line["event"], line["request_id"]) for line in logs] == [("api.error", found["instance"])]
 
 
+async def test_client_that_leaves_amid_its_body_is_no_error(
+    redis: Redis, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def cut() -> AsyncIterator[bytes]:
+        yield b"{"
+        raise EOFError
+
+    with capture_logs() as logs:
+        async with boxes(redis, clock) as send:
+            with pytest.raises((EOFError, aiohttp.ClientError)):
+                await send("POST", "/boxes", data=cut(), headers={"Content-Type": "application/json"})
+    assert (logs, caplog.records, made) == ([], [], [])
+
+
 async def test_redis_that_is_down_is_503(clock: Clock) -> None:
     redis = open_redis(f"redis://127.0.0.1:{reserve_port()}", 1.0, "relay")
     async with boxes(redis, clock) as send:

@@ -59,6 +59,37 @@ async def test_requests_that_wait_are_limited(api: Api, monkeypatch: pytest.Monk
     assert (await api.http.get(EVENTS)).status == 200
 
 
+async def test_waiting_requests_beyond_the_limit_are_429_until_others_end(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "MAX_POLLS_OF_TOKEN", 3)
+    monkeypatch.setattr(streams, "MAX_POLLS", 4)
+
+    async def wait(group: str, token: str, seconds: float = 30) -> tuple[int, str]:
+        url, headers = f"topics/support/groups/{group}/events", {"Authorization": f"Bearer {token}"}
+        answer = await api.http.get(url, params={"wait": f"{seconds}s", "start": "$"}, headers=headers)
+        return answer.status, await answer.text()
+
+    async def fits(count: int) -> bool:
+        return all(
+            status == 200 for status, _ in await asyncio.gather(*(wait("crm", "crm", 0.2) for _ in range(count)))
+        )
+
+    waiting = [asyncio.create_task(wait("crm", "crm")) for _ in range(6)]
+    await eventually(lambda: sum(task.done() for task in waiting) == 3)
+    waiting += [asyncio.create_task(wait("ops", "ops")) for _ in range(3)]
+    await eventually(lambda: sum(task.done() for task in waiting) == 5)
+    refused = sorted(task.result() for task in waiting if task.done())
+    assert {status for status, _ in refused} == {429}
+    assert ["may have 3" in text for _, text in refused].count(True) == 3
+    assert ["this relay serves 4" in text for _, text in refused].count(True) == 2
+    assert (await api.http.get(EVENTS)).status == 200  # does not wait
+    for task in waiting:
+        task.cancel()
+    await eventually(lambda: fits(3))
+    assert not await fits(4)
+
+
 async def test_events_are_acknowledged_extended_and_released(redis: Redis, api: Api) -> None:
     await feed(redis, "a", "b", "c")
     batch = await (await api.http.get(EVENTS)).json()

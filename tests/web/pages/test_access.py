@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from contextlib import AsyncExitStack
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from relay.config.page_settings import PageUser
 from relay.core.access.scopes import EVERY_SCOPE, Scope
@@ -160,6 +162,7 @@ async def test_a_sign_in_link_works_once_and_only_by_a_click(redis: Redis) -> No
         ({"Sec_Fetch_Site": "same-site"}, 403),
         ({"Origin": "https://evil.example.com"}, 403),
         ({"Origin": "null"}, 403),
+        ({"Origin": "http://[::1"}, 403),
         ({"Origin": ""}, 403),
     ],
 )
@@ -168,6 +171,17 @@ async def test_a_form_of_another_site_is_refused(redis: Redis, headers: dict[str
         await browser.get("/subscriptions/bot")
         assert (await browser.post("/subscriptions/bot/pause", {"why": "test"}, **headers)).status == status
         assert await ask(redis.hexists(KEYS.paused, "bot")) == (status == 303)
+
+
+async def test_a_browser_that_leaves_amid_its_form_is_no_error(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
+    with capture_logs() as logs:
+        async with site_of(redis) as site:
+            host = site.origin.removeprefix("http://")
+            _, writer = await asyncio.open_connection(*host.split(":"))
+            head = f"POST /sign-in HTTP/1.1\r\nHost: {host}\r\nOrigin: {site.origin}\r\nContent-Length: 9\r\n\r\nx"
+            writer.write(head.encode())
+            writer.close()
+    assert (logs, caplog.records) == ([], [])
 
 
 async def test_a_form_without_the_token_of_the_browser_is_refused(redis: Redis) -> None:

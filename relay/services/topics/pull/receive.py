@@ -12,10 +12,11 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from relay.consumer.names import MAX_DELIVERIES
 from relay.core.errors import Invalid, Problem, TooMany
 from relay.services.topics.pull.access import check_name, open_group
 from relay.store.driver.client import REDIS_ERRORS
-from relay.store.topics.pull.group import MAX_DELIVERIES, MAX_PENDING, PAGE, Limits, consumer_of
+from relay.store.topics.pull.group import MAX_PENDING, PAGE, Limits, consumer_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

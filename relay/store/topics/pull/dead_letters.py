@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis.exceptions import ResponseError
 
+from relay.consumer.names import LONG_IDLE_MS, RETURNED
 from relay.core.event_filter import Candidate, EventFilter
 from relay.store.driver.client import ask
 from relay.store.driver.scripts import Script
 from relay.store.driver.streams import is_entry_id, pages
 from relay.store.isolation import checking_types, is_wrong_type
 from relay.store.keys import GroupName
-from relay.store.topics.pull.group import LONG_IDLE_MS, RETURNED
 from relay.store.topics.record import Record, record_of
 from relay.store.topics.topics import read_topics
 

@@ -3,9 +3,9 @@
 Every event that a member gets stays pending until it is acknowledged. The consumer that holds it is named
 `relay:http:<visibility timeout>:<member>`, so the group itself says when each event expires: as soon as it has been
 pending for the visibility timeout of its consumer. Nothing else is stored, so the members of a group may use different
-timeouts, and consumers with a connection (`relay.consumer`) may be members of the same group: theirs expire after
-`CLAIM_AFTER`. An event that was handed back belongs to the consumer `RETURNED`, as theirs do, and is the next one to be
-delivered.
+timeouts, and consumers with a connection (`relay.consumer`) may be members of the same group: theirs expire
+`CLAIM_AFTER` after they were renewed last. An event that was handed back belongs to the consumer `RETURNED`, as theirs
+do, and is the next one to be delivered.
 
 Where the group resumes is noted in `relay:topic:<topic>:places`, with every batch and every acknowledgement: a group
 that was lost is made again there.
@@ -20,6 +20,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from relay.consumer.names import CLAIM_AFTER, LONG_IDLE_MS, MAX_DELIVERIES, RETURNED
 from relay.core.errors import TooMany
 from relay.store.driver.scripts import Script
 from relay.store.driver.streams import pages
@@ -31,16 +32,8 @@ if TYPE_CHECKING:
 
     from relay.store.driver.client import Redis
 
-RETURNED = "relay:returned"
-"""The consumer of a group that holds the events which members have handed back, until the next one takes them."""
 HTTP_PREFIX = "relay:http:"
 """Start of the names of consumers that hold events for members over HTTP."""
-LONG_IDLE_MS = 10 * 365 * 24 * 3600 * 1000
-"""Idle time that marks an event which was handed back: longer than any claim waits."""
-CLAIM_AFTER = 300.0
-"""Seconds after which an event that a consumer with a connection to Redis holds is expired; its own default."""
-MAX_DELIVERIES = 10
-"""Deliveries of an event to a group, by default; then it becomes a dead letter."""
 PAGE = 250
 """Events of one round trip: reading them blocks Redis for about 1 ms."""
 MAX_PENDING = 10_000

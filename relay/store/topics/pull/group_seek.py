@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from redis.exceptions import ResponseError
 
+from relay.consumer.names import RETURNED
 from relay.core.errors import StoreError
 from relay.store.driver.client import ask_together
 from relay.store.driver.scripts import Script
 from relay.store.driver.streams import count_between, order_of
-from relay.store.topics.pull.group import HTTP_PREFIX, RETURNED
+from relay.store.topics.pull.group import HTTP_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

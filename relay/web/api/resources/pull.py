@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from aiohttp import web
 from pydantic import Field
 
+from relay.consumer.names import MAX_DELIVERIES
 from relay.core.access.scopes import Scope
 from relay.core.errors import Invalid, NotFound, Problem
 from relay.services.topics.pull import settle
@@ -29,7 +30,7 @@ from relay.services.topics.pull.receive import (
 )
 from relay.services.topics.pull.settle import MAX_RECEIPTS
 from relay.store.keys import GroupName
-from relay.store.topics.pull.group import MAX_DELIVERIES, MAX_PENDING
+from relay.store.topics.pull.group import MAX_PENDING
 from relay.web.api.models import DurationText, Input, Output
 from relay.web.api.operation import EVENT_STREAM, Call, Tag, operation
 from relay.web.api.resources.topic_event import TopicEvent, fields_of

@@ -24,8 +24,8 @@ MODEL = "x-model"
 _NULL = {"type": "null"}
 
 
-class _Generator(GenerateJsonSchema):
-    """Adds descriptions, and the class of each schema."""
+class DescribingGenerator(GenerateJsonSchema):
+    """Adds descriptions."""
 
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
         """Return the schema of a model."""
@@ -33,8 +33,21 @@ class _Generator(GenerateJsonSchema):
         made = super().model_schema(schema)
         texts = attribute_docstrings(model)
         for name, field in model.model_fields.items():
-            if name in texts:
-                made["properties"][field.alias or name]["description"] = " ".join(texts[name].split())
+            if name in texts and field.description is None:
+                made["properties"][field.alias or name]["description"] = texts[name]
+        return made
+
+
+class _Generator(DescribingGenerator):
+    """Adds descriptions in one line, and the class of each schema."""
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        """Return the schema of a model."""
+        model: type[BaseModel] = schema["cls"]
+        made = super().model_schema(schema)
+        for described in made["properties"].values():
+            if "description" in described:
+                described["description"] = " ".join(described["description"].split())
         return made | {MODEL: [model.__module__, model.__name__]}
 
 

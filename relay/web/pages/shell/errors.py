@@ -17,6 +17,7 @@ from relay.core.errors import (
     RelayError,
     TooMany,
 )
+from relay.net.http_listener import is_disconnected
 from relay.store.driver.client import REDIS_ERRORS, describe
 from relay.web.pages.shell.rendering import response_of
 
@@ -59,6 +60,8 @@ async def show_errors(request: web.Request, handler: Handler) -> web.StreamRespo
         status, title = next(kinds, (500, "It did not work"))
         return _page(request, status, title, str(error))
     except REDIS_ERRORS as error:
+        if isinstance(error, ConnectionError) and is_disconnected(request):
+            raise
         log.warning("page.failed", path=request.path, error=describe(error))
         return _page(request, 503, "Redis does not answer", _NO_REDIS)
     except Exception:
