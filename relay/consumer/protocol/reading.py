@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import is_missing_group
 from ..names import CLAIM_AFTER, RETURNED, least_idle_of, order_of
 from .prefetch import Prefetch
-from .replies import claimed_events, new_events, pending_of, read_entries, text_of
+from .replies import claimed_events, ids_of, new_events, pending_of, read_entries, text_of
 from .steps import command
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class Reading:
         self.buffer: deque[Event] = deque()
         self.held: dict[str, Event] = {}
         """Events that were given out, until they are acknowledged or handed back."""
+        self.orphans: set[str] = set()  # trimmed while this member has them: it handles them from its memory
         self.done: deque[str] = deque()
         """Events whose acknowledgement is to be sent."""
         self._options, self._keys, self._ask = options, group.keys, group.caller.attempt
@@ -168,8 +169,10 @@ class Reading:
             self._must_resync = True
         if mine := sorted(rows & known, key=order_of):
             renewing = command(b"XCLAIM", self._stream, self._name, self._member, 0, *mine, b"JUSTID")
-            yield from self.group.caller.insist("renewing claims", renewing)
-        for event in [event for event in list(self.buffer) if event.entry in known - rows]:  # taken over by another
+            (renewed,) = yield from self.group.caller.insist("renewing claims", renewing)
+            if not isinstance(renewed, Exception):
+                self.orphans = (self.orphans | set(mine).difference(ids_of(renewed))) & known
+        for event in [event for event in list(self.buffer) if event.entry in known - rows - self.orphans]:
             with contextlib.suppress(ValueError, IndexError):  # given out meanwhile, by another thread
                 self.buffer.remove(event)
         self._note(renewed=True)
