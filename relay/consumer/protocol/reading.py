@@ -17,7 +17,7 @@ from ..errors import is_missing_group
 from ..names import CLAIM_AFTER, RETURNED, least_idle_of, order_of
 from .prefetch import Prefetch
 from .replies import claimed_events, new_events, pending_of, read_entries, text_of
-from .steps import command, optionally
+from .steps import command, drained, optionally
 
 if TYPE_CHECKING:
     from ..event import Event
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .steps import Command, Steps
 
 _LOOK_EVERY = 0.5  # seconds between two looks for events that were handed back
-_ACK_EVERY = 1.0  # maximum seconds from the end of a handler to its acknowledgement
+ACK_EVERY = 1.0  # maximum seconds from the end of a handler to its acknowledgement
 _PAGE = 100
 _SUSPECT = 2
 """Deliveries that did not end well from which an event is handled alone."""
@@ -65,7 +65,7 @@ class Reading:
         self._notes: list[Command] = []
         self._must_resync = True
         self._prefetch = Prefetch(options.prefetch)
-        self._looked_at = self._claimed_at = self._acked_at = float("-inf")
+        self._looked_at = self._claimed_at = self.acked_at = float("-inf")
         self.renewed_at = self._began_at = time.monotonic()
 
     @property
@@ -79,7 +79,7 @@ class Reading:
         It has to be cheap: it is all that happens between two events of a batch.
         """
         now = time.monotonic()
-        if self.is_stopped or now - self._acked_at > _ACK_EVERY or now - self.renewed_at > self._trusted:
+        if self.is_stopped or now - self.acked_at > ACK_EVERY or now - self.renewed_at > self._trusted:
             return None
         return self.pop()
 
@@ -126,9 +126,9 @@ class Reading:
 
     def flush(self, *, must: bool = False) -> Steps[None]:
         """Send acknowledgements, if some have waited for long or they `must` be sent."""
-        if self.done and (must or time.monotonic() - self._acked_at > _ACK_EVERY):
+        if self.done and (must or time.monotonic() - self.acked_at > ACK_EVERY):
             yield from self._send("acknowledging", [])
-        self._acked_at = time.monotonic()
+        self.acked_at = time.monotonic()
 
     def _resync(self) -> None:
         self._due.clear()
@@ -269,9 +269,7 @@ class Reading:
 
         If the group was lost, it is made again, and what was read ahead is dropped: it will be delivered again.
         """
-        acknowledged: list[str] = []
-        while self.done:
-            acknowledged.append(self.done.popleft())
+        acknowledged = drained(self.done)
         encoded = " ".join(acknowledged).encode().split()  # quicker than redis-py's encoding of each
         first = [command(b"XACK", self._stream, self._name, *encoded)] if acknowledged else []
         notes, self._notes = self._notes, []
@@ -285,7 +283,7 @@ class Reading:
             self.done.extendleft(reversed(acknowledged))
             self._resync()  # a reply that was lost may have had events
             return None
-        self._acked_at = time.monotonic()
+        self.acked_at = time.monotonic()
         for entry in acknowledged:
             self.held.pop(entry, None)
         if any(map(is_missing_group, replies)):
