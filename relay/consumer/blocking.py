@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 
+LOOK = 0.25
+"""Seconds between two looks at what must not wait for a slow handler: acknowledgements, claims, a stop."""
+SOON = 0.01
+"""Seconds after which a thread that was about to give out an event has done so."""
+
 _log = logging.getLogger(__package__)
 
 
@@ -170,7 +175,9 @@ class SyncConsumer:
         Raises:
             ConsumerError: Redis refuses a command.
         """
-        ThreadRun(self._member, self._connected, self._claiming, handler, concurrency).until_stopped(stop_timeout)
+        running = ThreadRun(self._member, self._connected, self._claiming, handler, concurrency)
+        with self._filling:
+            running.until_stopped(stop_timeout)
 
     def ack(self, *events: Event) -> None:
         """Acknowledge events."""
@@ -195,6 +202,13 @@ class SyncConsumer:
                 self._member.settle(event)
 
     def _beat(self) -> None:
-        while not self._left.wait(self._member.reading.beat_every):
+        member = self._member
+        while not self._left.wait(min(LOOK, member.reading.beat_every)):
             with contextlib.suppress(*UNAVAILABLE, ConsumerError):  # reading meets it too, and ends
-                self._locked(self._member.beat())
+                self._locked(member.look_after())
+                if member.must_hand_back and self._filling.acquire(blocking=False):
+                    try:
+                        self._left.wait(SOON)
+                        self._locked(member.hand_back_waiting())
+                    finally:
+                        self._filling.release()

@@ -28,6 +28,9 @@ Answer = TypeVar("Answer")
 LEAVE_TIMEOUT = 10.0
 """Seconds after which a member that leaves waits for Redis no longer."""
 
+LOOK = 0.25
+"""Seconds between two looks at what must not wait for a slow handler: acknowledgements, claims, a stop."""
+
 _log = logging.getLogger(__package__)
 
 
@@ -188,7 +191,9 @@ class Consumer:
         Raises:
             ConsumerError: Redis refuses a command.
         """
-        await Run(self._member, self._connected, self._claiming, handler, concurrency).until_stopped(stop_timeout)
+        running = Run(self._member, self._connected, self._claiming, handler, concurrency)
+        async with self._filling:
+            await running.until_stopped(stop_timeout)
 
     async def ack(self, *events: Event) -> None:
         """Acknowledge events."""
@@ -213,7 +218,11 @@ class Consumer:
                 self._member.settle(event)
 
     async def _beat(self) -> None:
-        while not self._member.is_stopping:  # a library may swallow the cancellation
-            await asyncio.sleep(self._member.reading.beat_every)
+        member = self._member
+        while not member.is_stopping or member.must_hand_back:  # a library may swallow the cancellation
+            await asyncio.sleep(min(LOOK, member.reading.beat_every))
             with contextlib.suppress(*UNAVAILABLE, ConsumerError):  # reading meets it too, and ends
-                await self._locked(self._member.beat())
+                await self._locked(member.look_after())
+                if member.must_hand_back and not self._filling.locked():
+                    async with self._filling:
+                        await self._locked(member.hand_back_waiting())

@@ -125,10 +125,9 @@ class Run:
 
     async def _finish(self, timeout: float) -> None:
         """Hand back what was not begun, then wait for the handlers."""
-        keep = {entry for entry, event in list(self._member.reading.held.items()) if event.began}
         with contextlib.suppress(*UNAVAILABLE, asyncio.TimeoutError):
             async with self._claiming:
-                await asyncio.wait_for(self._connected.run(self._member.hand_back(keep)), timeout)
+                await asyncio.wait_for(self._connected.run(self._member.hand_back_waiting()), timeout)
         if self._tasks:
             _, late = await asyncio.wait(set(self._tasks), timeout=timeout)
             for task in late:

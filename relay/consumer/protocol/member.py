@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..names import LONG_IDLE_MS, MAX_DEAD_LETTERS, MAX_ERROR, RETURNED, order_of
 from .group import TopicGroup
-from .reading import Reading
+from .reading import ACK_EVERY, Reading
 from .replies import claimed_events, ids_of, pending_of
-from .steps import Commands, DeleteUnless, Pause, command
+from .steps import Commands, DeleteUnless, Pause, command, drained
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -43,6 +43,8 @@ class Member:
         self.reading = Reading(options, self.group, block)
         self.dead = 0
         """Events that became dead letters here."""
+        self._has_handed_back = False
+        self._beat_at = time.monotonic()
         self._options = options
         self._at = (self.group.keys.stream, options.group)
         self._insist = self.group.caller.insist
@@ -149,6 +151,31 @@ class Member:
         """Renew the claims on all events of this member."""
         if self.reading.held or self.reading.buffer:
             yield from self.reading.renew()
+
+    def look_after(self) -> Steps[None]:
+        """Do what must not wait until a slow handler is done: acknowledge, and renew claims in time."""
+        reading, now = self.reading, time.monotonic()
+        if now - reading.acked_at > ACK_EVERY and (entries := drained(reading.done)):
+            acknowledging = command(b"XACK", *self._at, *entries)
+            replies = yield from self.group.caller.attempt("acknowledging", acknowledging)
+            if replies is None or isinstance(replies[0], Exception):  # the next read tries again
+                reading.done.extendleft(reversed(entries))
+            else:
+                for entry in entries:
+                    reading.held.pop(entry, None)
+        if now - self._beat_at >= reading.beat_every:
+            self._beat_at = now
+            yield from self.beat()
+
+    def hand_back_waiting(self) -> Steps[None]:
+        """Hand back all but the events that were given out, once: a handler is still at work."""
+        self._has_handed_back = True
+        yield from self.hand_back({entry for entry, event in list(self.reading.held.items()) if event.began})
+
+    @property
+    def must_hand_back(self) -> bool:
+        """True if the consumer stops, and what waits for it was not handed back."""
+        return self.is_stopping and not self._has_handed_back
 
     def hand_back(self, keep: Collection[str] = ()) -> Steps[None]:
         """Hand back what is pending for this member, once, without those of `keep`; the next member gets it at once.

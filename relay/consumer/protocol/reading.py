@@ -18,7 +18,7 @@ from ..errors import is_missing_group
 from ..names import CLAIM_AFTER, RETURNED, least_idle_of, order_of
 from .prefetch import Prefetch
 from .replies import claimed_events, ids_of, new_events, pending_of, read_entries, text_of
-from .steps import command
+from .steps import command, drained
 
 if TYPE_CHECKING:
     from ..event import Event
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .steps import Command, Steps
 
 _LOOK_EVERY = 0.5  # seconds between two looks for events that were handed back
-_ACK_EVERY = 1.0  # maximum seconds from the end of a handler to its acknowledgement
+ACK_EVERY = 1.0  # maximum seconds from the end of a handler to its acknowledgement
 _PAGE = 100
 _SUSPECT = 2
 """Deliveries that did not end well from which an event is handled alone."""
@@ -61,11 +61,11 @@ class Reading:
         self._notes: list[Command] = []
         self._must_resync = True
         self._prefetch = Prefetch(options.prefetch)
-        self._looked_at = self._claimed_at = self._acked_at = float("-inf")
-        self._renewed_at = self._began_at = time.monotonic()
+        self._looked_at = self._claimed_at = self.acked_at = float("-inf")
+        self.renewed_at = self._began_at = time.monotonic()
         self._quick_until = float("-inf")
         """Time until which the next event can be given out with nothing else to do."""
-        self._is_stopped = False
+        self.is_stopped = False
 
     @property
     def beat_every(self) -> float:
@@ -93,12 +93,12 @@ class Reading:
 
     def stop(self) -> None:
         """Give out no more events without a look at whether the member stops."""
-        self._is_stopped, self._quick_until = True, float("-inf")
+        self.is_stopped, self._quick_until = True, float("-inf")
 
     @property
     def must_renew(self) -> bool:
         """True if others may have taken what was read ahead: its claims were not renewed for long."""
-        return bool(self.buffer) and time.monotonic() - self._renewed_at > self._trusted
+        return bool(self.buffer) and time.monotonic() - self.renewed_at > self._trusted
 
     def fill(self, enough: int = 1, until: float | None = None, most: int = 0) -> Steps[None]:
         """Read until `enough` events are there, or one that must be handled alone; or until the time `until`.
@@ -132,16 +132,16 @@ class Reading:
 
     def flush(self, *, must: bool = False) -> Steps[None]:
         """Send acknowledgements, if some have waited for long or they `must` be sent."""
-        if self.done and (must or time.monotonic() - self._acked_at > _ACK_EVERY):
+        if self.done and (must or time.monotonic() - self.acked_at > ACK_EVERY):
             yield from self._send("acknowledging", [])
         self._note(acked=True)
 
     def _note(self, *, acked: bool = False, renewed: bool = False) -> None:
         now = time.monotonic()
-        self._acked_at = now if acked else self._acked_at
-        self._renewed_at = now if renewed else self._renewed_at
-        if not self._is_stopped:
-            self._quick_until = min(self._acked_at + _ACK_EVERY, self._renewed_at + self._trusted)
+        self.acked_at = now if acked else self.acked_at
+        self.renewed_at = now if renewed else self.renewed_at
+        if not self.is_stopped:
+            self._quick_until = min(self.acked_at + ACK_EVERY, self.renewed_at + self._trusted)
 
     def _resync(self) -> None:
         self._due.clear()
@@ -273,9 +273,7 @@ class Reading:
 
         If the group was lost, it is made again, and what was read ahead is dropped: it will be delivered again.
         """
-        acknowledged: list[str] = []
-        while self.done:
-            acknowledged.append(self.done.popleft())
+        acknowledged = drained(self.done)
         encoded = " ".join(acknowledged).encode().split()  # quicker than redis-py's encoding of each
         first = [command(b"XACK", self._stream, self._name, *encoded)] if acknowledged else []
         notes, self._notes = self._notes, []
