@@ -28,6 +28,8 @@ from prometheus_client import Histogram
 from redis.asyncio import Connection
 from redis.exceptions import ResponseError
 
+from tests.product_source import parsed
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -209,8 +211,7 @@ def imports_of(tree: ast.Module) -> dict[str, str]:
 
 def unstable_names() -> Iterator[tuple[str, str]]:
     """File and name of each library class that is subclassed, and of each underscored name that is imported."""
-    for path in (path for folder in ("relay", "workers") for path in (ROOT / folder).rglob("*.py")):
-        tree, file = ast.parse(path.read_text()), str(path.relative_to(ROOT))
+    for file, (_, tree) in parsed().items():
         imported = imports_of(tree)
         for name in imported.values():
             if any(part.startswith("_") for part in name.split(".")):

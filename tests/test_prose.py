@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.product_source import parsed
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).resolve().parents[1]
-PRODUCT = ("relay", "workers")
 MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES = 60
 MAX_FOLDER_FILES = 12  # without __init__.py
@@ -32,14 +32,6 @@ OLD_CONSTANT = re.compile(r"_?(MOST|LARGEST|LONGEST)_|(\w*_)?PATIENCE$")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Documented = ast.Module | ast.ClassDef | Function
 Node = Documented | ast.Constant | ast.Name | ast.arg
-
-
-@cache
-def parsed() -> dict[str, tuple[str, ast.Module]]:
-    """Return text and tree of each Python file of the product, by its path."""
-    files = sorted(path for package in PRODUCT for path in (ROOT / package).rglob("*.py"))
-    texts = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in files}
-    return {name: (text, ast.parse(text)) for name, text in texts.items()}
 
 
 @cache

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ast
-import itertools
 from functools import cache
 from typing import TYPE_CHECKING
 
-from tests.docs.pages import ROOT
+from tests.product_source import parsed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,10 +47,9 @@ def loud_events() -> frozenset[str]:
 
 
 def _sources() -> Iterator[tuple[str, ast.Module]]:
-    for path in sorted(itertools.chain((ROOT / "relay").rglob("*.py"), (ROOT / "workers").rglob("*.py"))):
-        name = path.relative_to(ROOT).as_posix()
+    for name, (_, tree) in parsed().items():
         if not name.startswith(_FOR_TESTS):
-            yield name, ast.parse(path.read_text(encoding="utf-8"))
+            yield name, tree
 
 
 def _names(tree: ast.Module) -> Iterator[ast.expr]:

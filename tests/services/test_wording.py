@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import relay.services
+from tests.product_source import parsed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,11 +28,11 @@ def texts_of(node: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def test_no_message_of_a_service_names_the_command_line() -> None:
-    root = Path(relay.services.__file__).parent
     found = [
-        f"{path.relative_to(root)}:{line}: {text}"
-        for path in sorted(root.rglob("*.py"))
-        for line, text in texts_of(ast.parse(path.read_text()))
+        f"{name}:{line}: {text}"
+        for name, (_, tree) in parsed().items()
+        if name.startswith("relay/services/")
+        for line, text in texts_of(tree)
         if COMMAND_LINE.search(text) and text not in ALLOWED
     ]
     assert found == []
