@@ -61,7 +61,7 @@ async def measure(scale: Scale, sheet: Sheet) -> None:
     async with new_stage(pushed_to(*urls)) as stage:
         await stage.fill_topic(scale.listed)
         letter = await _bury(stage, scale.buried, scale.subscriptions)
-        await stage.redis.xgroup_create(KEYS.topic("everything"), "bench.group", "0")
+        await _bury_of_group(stage, letter, scale.buried)
         await stage.at_rest()
         event = f"e-{scale.listed - 50}"  # an older one is searched for in steps
         names = {
@@ -137,6 +137,19 @@ async def _bury(stage: Stage, count: int, lanes: int) -> str:
         last = entries[0]  # of team-0: no multiple of ten ends with nine
         await asyncio.sleep(0)
     return last.decode()
+
+
+async def _bury_of_group(stage: Stage, last: str, count: int) -> None:
+    """Create a pull group, and write dead letters of it; the last has an entry that is given."""
+    topic, dead = KEYS.topic("everything"), KEYS.group_dead("everything", "bench.group")
+    await stage.redis.xgroup_create(topic, "bench.group", "0")
+    entries = await stage.redis.xrange(topic, count=count)
+    for start in range(0, len(entries), _CHUNK):
+        async with stage.redis.pipeline(transaction=False) as pipe:
+            for number, (entry, fields) in enumerate(entries[start : start + _CHUNK], start + 1):
+                more = {"dead_entry": entry, "dead_at": "1", "dead_reason": "rejected", "dead_deliveries": "2"}
+                pipe.xadd(dead, fields | more, id=last if number == len(entries) else f"1-{number}")
+            await pipe.execute()
 
 
 async def _signed_in(stage: Stage, token: str) -> dict[str, str]:
