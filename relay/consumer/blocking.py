@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 
+LOOK = 0.25
+"""Seconds between two looks at what must not wait for a slow handler: acknowledgements, claims, a stop."""
+SOON = 0.01
+"""Seconds after which a thread that was about to give out an event has done so."""
+
 _log = logging.getLogger(__package__)
 
 
@@ -61,6 +66,7 @@ class SyncConsumer:
         self._options = options
         self._is_settling = options.acknowledge != EXPLICIT
         self._member = Member(options, self._connected.block)
+        self._reading = self._member.reading
         self._current: Sequence[Event] = ()
         self._filling, self._claiming, self._left = threading.Lock(), threading.Lock(), threading.Event()
         self._heartbeat: threading.Thread | None = None
@@ -78,7 +84,7 @@ class SyncConsumer:
     @property
     def trimmed(self) -> int:
         """Events that were trimmed while they were pending."""
-        return self._member.reading.trimmed
+        return self._member.group.trimmed
 
     @property
     def dead(self) -> int:
@@ -126,8 +132,7 @@ class SyncConsumer:
         return self
 
     def __next__(self) -> Event:
-        member = self._member
-        reading = member.reading
+        reading = self._reading
         if self._current:
             if self._is_settling and (entry := self._current[0].entry) in reading.held:
                 reading.done.append(entry)
@@ -135,7 +140,7 @@ class SyncConsumer:
         event = reading.take()
         if event is None:
             with self._filling:
-                event = self._connected.run(member.advance())
+                event = self._connected.run(self._member.advance())
             if event is None:
                 raise StopIteration
         event.began = True
@@ -170,7 +175,9 @@ class SyncConsumer:
         Raises:
             ConsumerError: Redis refuses a command.
         """
-        ThreadRun(self._member, self._connected, self._claiming, handler, concurrency).until_stopped(stop_timeout)
+        running = ThreadRun(self._member, self._connected, self._claiming, handler, concurrency)
+        with self._filling:
+            running.until_stopped(stop_timeout)
 
     def ack(self, *events: Event) -> None:
         """Acknowledge events."""
@@ -195,6 +202,13 @@ class SyncConsumer:
                 self._member.settle(event)
 
     def _beat(self) -> None:
-        while not self._left.wait(self._member.reading.beat_every):
+        member = self._member
+        while not self._left.wait(min(LOOK, member.reading.beat_every)):
             with contextlib.suppress(*UNAVAILABLE, ConsumerError):  # reading meets it too, and ends
-                self._locked(self._member.beat())
+                self._locked(member.look_after())
+                if member.must_hand_back and self._filling.acquire(blocking=False):
+                    try:
+                        self._left.wait(SOON)
+                        self._locked(member.hand_back_waiting())
+                    finally:
+                        self._filling.release()

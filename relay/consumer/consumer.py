@@ -28,6 +28,9 @@ Answer = TypeVar("Answer")
 LEAVE_TIMEOUT = 10.0
 """Seconds after which a member that leaves waits for Redis no longer."""
 
+LOOK = 0.25
+"""Seconds between two looks at what must not wait for a slow handler: acknowledgements, claims, a stop."""
+
 _log = logging.getLogger(__package__)
 
 
@@ -77,6 +80,7 @@ class Consumer:
         self._options = options
         self._is_settling = options.acknowledge != EXPLICIT
         self._member = Member(options, self._connected.block)
+        self._reading = self._member.reading
         self._current: Sequence[Event] = ()
         self._heartbeat: asyncio.Task[None] | None = None
         self._filling: Any = None
@@ -95,7 +99,7 @@ class Consumer:
     @property
     def trimmed(self) -> int:
         """Events that were trimmed while they were pending."""
-        return self._member.reading.trimmed
+        return self._member.group.trimmed
 
     @property
     def dead(self) -> int:
@@ -126,7 +130,7 @@ class Consumer:
         self._member.stop()
         if self._heartbeat is not None:
             self._heartbeat.cancel()
-            await asyncio.wait([self._heartbeat])
+            await asyncio.wait([self._heartbeat], timeout=LEAVE_TIMEOUT)
         raised = error if isinstance(error, Exception) else None
         try:
             await asyncio.wait_for(self._connected.run(self._member.leave(failed, raised)), LEAVE_TIMEOUT)
@@ -143,8 +147,7 @@ class Consumer:
         return self
 
     async def __anext__(self) -> Event:
-        member = self._member
-        reading = member.reading
+        reading = self._reading
         if self._current:
             if self._is_settling and (entry := self._current[0].entry) in reading.held:
                 reading.done.append(entry)
@@ -152,7 +155,7 @@ class Consumer:
         event = reading.take()
         if event is None:
             async with self._filling:
-                event = await self._connected.run(member.advance())
+                event = await self._connected.run(self._member.advance())
             if event is None:
                 raise StopAsyncIteration
         event.began = True
@@ -188,7 +191,9 @@ class Consumer:
         Raises:
             ConsumerError: Redis refuses a command.
         """
-        await Run(self._member, self._connected, self._claiming, handler, concurrency).until_stopped(stop_timeout)
+        running = Run(self._member, self._connected, self._claiming, handler, concurrency)
+        async with self._filling:
+            await running.until_stopped(stop_timeout)
 
     async def ack(self, *events: Event) -> None:
         """Acknowledge events."""
@@ -213,7 +218,11 @@ class Consumer:
                 self._member.settle(event)
 
     async def _beat(self) -> None:
-        while True:
-            await asyncio.sleep(self._member.reading.beat_every)
+        member = self._member
+        while not member.is_stopping or member.must_hand_back:  # a library may swallow the cancellation
+            await asyncio.sleep(min(LOOK, member.reading.beat_every))
             with contextlib.suppress(*UNAVAILABLE, ConsumerError):  # reading meets it too, and ends
-                await self._locked(self._member.beat())
+                await self._locked(member.look_after())
+                if member.must_hand_back and not self._filling.locked():
+                    async with self._filling:
+                        await self._locked(member.hand_back_waiting())

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 ALONE = 3
 """Deliveries from which an event is handled with no other at the same time: it may kill its process."""
+_GATHER = 0.01  # seconds from the end of a handler to its acknowledgement, if nothing takes that along before
 
 
 class Run:
@@ -111,6 +112,7 @@ class Run:
             self._flusher = asyncio.create_task(self._acknowledge())
 
     async def _acknowledge(self) -> None:
+        await asyncio.sleep(_GATHER)  # several together, or with the next read
         try:
             await self._connected.run(self._member.acknowledge(()))
         except Exception as error:  # noqa: BLE001  the caller of `run` gets it
@@ -123,10 +125,9 @@ class Run:
 
     async def _finish(self, timeout: float) -> None:
         """Hand back what was not begun, then wait for the handlers."""
-        keep = {entry for entry, event in list(self._member.reading.held.items()) if event.began}
         with contextlib.suppress(*UNAVAILABLE, asyncio.TimeoutError):
             async with self._claiming:
-                await asyncio.wait_for(self._connected.run(self._member.hand_back(keep)), timeout)
+                await asyncio.wait_for(self._connected.run(self._member.hand_back_waiting()), timeout)
         if self._tasks:
             _, late = await asyncio.wait(set(self._tasks), timeout=timeout)
             for task in late:

@@ -112,9 +112,8 @@ class ThreadRun:
 
     def _finish(self, timeout: float) -> None:
         """Hand back what was not begun, then wait for the handlers."""
-        keep = {entry for entry, event in list(self._member.reading.held.items()) if event.began}
         with contextlib.suppress(*UNAVAILABLE), self._claiming:
-            self._connected.run(self._member.hand_back(keep))
+            self._connected.run(self._member.hand_back_waiting())
         until = time.monotonic() + timeout
         with self._changed:
             while self._running and (left := until - time.monotonic()) > 0:

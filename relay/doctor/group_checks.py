@@ -9,8 +9,8 @@ from redis.exceptions import NoPermissionError
 from relay.core.durations import format_duration
 from relay.doctor.finding import Finding, not_checked, warning
 from relay.store.state.unread import is_not_read, oldest_unread
-from relay.store.topics.group_seek import members_of
 from relay.store.topics.pull.dead_letters import groups_with_letters
+from relay.store.topics.pull.group_seek import members_of
 from relay.store.topics.registry import ghost_streams, nearest_topic
 from relay.store.topics.topics import read_topics, topic_names
 

@@ -302,6 +302,20 @@ class TestTrimming:
             assert (events.missed, events.trimmed) == (0, 2)
         assert await none_pending(redis)
 
+    async def test_while_a_member_has_them(self, redis: Redis, redis_url: str) -> None:
+        await feed(redis, *map(str, range(6)))
+        async with consume(redis_url, topic="support", group="g", prefetch=6) as events:
+            assert (await anext(events)).id == "0"
+            await redis.xtrim(STREAM, maxlen=1, approximate=False)
+            for _ in range(2):  # Redis forgets them at the first heartbeat
+                await events._connected.run(events._member.beat())
+            assert [(await anext(events)).id for _ in range(3)] == ["1", "2", "3"]
+            assert (events.missed, events.trimmed) == (0, 0)
+        assert events.trimmed == 1  # 4 was never handled
+        async with consume(redis_url, topic="support", group="g") as events:
+            assert (await anext(events)).id == "5"
+        assert await none_pending(redis)
+
 
 class TestLostGroup:
     """A group that is lost is made again at its last known place."""
@@ -367,3 +381,65 @@ async def test_team_has_all_rights_that_it_needs(redis: Redis, redis_url: str) -
         with pytest.raises(NoPermissionError):
             await team.xadd(STREAM, {"id": "forged"})
     await redis.acl_deluser("team")
+
+
+class Slow:
+    """A member whose third event takes until `release` is set."""
+
+    def __init__(self, kind: str, url: str, how: str) -> None:
+        self.begun: list[str] = []
+        self.release = threading.Event()
+        self.consumer: Any = None
+        self._kind, self._url, self._how = kind, url, how
+
+    async def read(self) -> None:
+        if self._kind == "blocking":
+            await asyncio.to_thread(self._read_blocking)
+            return
+        async with consume(self._url, topic="support", group="g", member="slow") as self.consumer:
+            if self._how == "batches":
+                async for batch in self.consumer.batches(2, wait=0.1):
+                    for event in batch:
+                        await asyncio.to_thread(self._handle, event.id)
+                return
+            async for event in self.consumer:
+                await asyncio.to_thread(self._handle, event.id)
+
+    def _read_blocking(self) -> None:
+        with consume_sync(self._url, topic="support", group="g", member="slow") as self.consumer:
+            if self._how == "batches":
+                for batch in self.consumer.batches(2, wait=0.1):
+                    for event in batch:
+                        self._handle(event.id)
+                return
+            for event in self.consumer:
+                self._handle(event.id)
+
+    def _handle(self, event_id: str) -> None:
+        self.begun.append(event_id)
+        if len(self.begun) == 3:
+            self.release.wait(10)
+
+
+@pytest.mark.parametrize("how", ["loop", "batches"])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_slow_handler_delays_nothing_else(redis: Redis, redis_url: str, kind: str, how: str) -> None:
+    await feed(redis, *"abcdef")
+    slow = Slow(kind, redis_url, how)
+    reading = asyncio.create_task(slow.read())
+    try:
+        await eventually(lambda: len(slow.begun) == 3)
+        entries = [entry for entry, _ in await redis.xrange(STREAM)]
+        await eventually(lambda: _oldest_is(redis, entries[2]))  # the others are acknowledged
+        slow.consumer.stop()
+        began = 4 if how == "batches" else 3
+        assert await take("async", redis_url, 6 - began, member="next") == [(each, 1) for each in "abcdef"[began:]]
+    finally:
+        slow.release.set()
+        await reading
+    assert slow.begun == list("abcdef"[:began])
+    assert await none_pending(redis)
+
+
+async def _oldest_is(redis: Redis, entry: bytes) -> bool:
+    return bool((await redis.xpending(STREAM, "g"))["min"] == entry)

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..names import LONG_IDLE_MS, MAX_DEAD_LETTERS, MAX_ERROR, RETURNED, order_of
 from .group import TopicGroup
-from .reading import Reading
+from .reading import ACK_EVERY, Reading
 from .replies import claimed_events, ids_of, pending_of
-from .steps import Commands, DeleteUnless, Pause, command
+from .steps import Commands, DeleteUnless, Pause, command, drained
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -43,6 +43,8 @@ class Member:
         self.reading = Reading(options, self.group, block)
         self.dead = 0
         """Events that became dead letters here."""
+        self._has_handed_back = False
+        self._beat_at = time.monotonic()
         self._options = options
         self._at = (self.group.keys.stream, options.group)
         self._insist = self.group.caller.insist
@@ -54,7 +56,8 @@ class Member:
 
     def stop(self) -> None:
         """Give out no more events."""
-        self.group.caller.is_stopping = self.reading.is_stopped = True
+        self.group.caller.is_stopping = True
+        self.reading.stop()
 
     def join(self) -> Steps[None]:
         """Join the group; see `TopicGroup.join`."""
@@ -98,13 +101,18 @@ class Member:
 
     def reject(self, event: Event, reason: str) -> Steps[bool]:
         """Move the event to the dead letters of the group; return False if another member has it by now."""
-        return (yield from self._bury(event, REJECTED, reason))
+        is_buried = yield from self._bury(event, REJECTED, reason)
+        if not is_buried:
+            yield from self.reading.gone([event.entry])
+        return is_buried
 
     def release(self, event: Event) -> Steps[None]:
         """Hand the event back, with its count of deliveries; nothing if another member has it by now."""
         if (yield from self._has(event)):
             returned = (RETURNED, 0, event.entry, b"IDLE", LONG_IDLE_MS, b"JUSTID")
             yield from self._insist("handing back", command(b"XCLAIM", *self._at, *returned))
+        else:
+            yield from self.reading.gone([event.entry])
         self.reading.held.pop(event.entry, None)
 
     def failed(self, event: Event, error: Exception) -> Steps[Event | None]:
@@ -126,6 +134,7 @@ class Member:
             return None
         if not (yield from self._has(event)):
             self.reading.held.pop(event.entry, None)
+            yield from self.reading.gone([event.entry])
             return None
         (reply,) = yield from self._insist(
             "claiming an event again", command(b"XCLAIM", *self._at, self._options.member, 0, event.entry)
@@ -142,6 +151,31 @@ class Member:
         """Renew the claims on all events of this member."""
         if self.reading.held or self.reading.buffer:
             yield from self.reading.renew()
+
+    def look_after(self) -> Steps[None]:
+        """Do what must not wait until a slow handler is done: acknowledge, and renew claims in time."""
+        reading, now = self.reading, time.monotonic()
+        if now - reading.acked_at > ACK_EVERY and (entries := drained(reading.done)):
+            acknowledging = command(b"XACK", *self._at, *entries)
+            replies = yield from self.group.caller.attempt("acknowledging", acknowledging)
+            if replies is None or isinstance(replies[0], Exception):  # the next read tries again
+                reading.done.extendleft(reversed(entries))
+            else:
+                for entry in entries:
+                    reading.held.pop(entry, None)
+        if now - self._beat_at >= reading.beat_every:
+            self._beat_at = now
+            yield from self.beat()
+
+    def hand_back_waiting(self) -> Steps[None]:
+        """Hand back all but the events that were given out, once: a handler is still at work."""
+        self._has_handed_back = True
+        yield from self.hand_back({entry for entry, event in list(self.reading.held.items()) if event.began})
+
+    @property
+    def must_hand_back(self) -> bool:
+        """True if the consumer stops, and what waits for it was not handed back."""
+        return self.is_stopping and not self._has_handed_back
 
     def hand_back(self, keep: Collection[str] = ()) -> Steps[None]:
         """Hand back what is pending for this member, once, without those of `keep`; the next member gets it at once.
@@ -171,6 +205,8 @@ class Member:
             if error is not None and most and event.deliveries >= most:
                 yield from self._bury(event, MAX_DELIVERIES, f"{type(error).__name__}: {error}")
         yield from self.hand_back()
+        unhandled = {*self.reading.held, *(event.entry for event in self.reading.buffer)}
+        yield from self.reading.gone(sorted(self.reading.orphans & unhandled, key=order_of))
         yield from self._flush_once()  # those that were trimmed
         self.group.note_place()
         replies = yield from _once(*self.group.look())
@@ -179,7 +215,7 @@ class Member:
 
     def _prepare(self) -> Steps[None]:
         yield from self.reading.flush()
-        if self.reading.buffer and time.monotonic() - self.reading.renewed_at > self._options.claim_after / 2:
+        if self.reading.must_renew:
             yield from self.reading.renew()
 
     def _return(self, by_count: dict[int, list[str]]) -> Steps[None]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, Union
 from ..errors import final_error, is_missing_group, is_refused
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Generator, Sequence
 
 Answer = TypeVar("Answer")
@@ -104,6 +105,17 @@ class Pause(NamedTuple):
 Step = Union[Commands, DeleteUnless, Pause]
 if TYPE_CHECKING:
     Steps = Generator[Step, Any, Answer]
+
+
+def drained(queue: deque[str]) -> list[str]:
+    """Take all out of a queue from which another thread may take, too."""
+    taken: list[str] = []
+    try:
+        while queue:
+            taken.append(queue.popleft())
+    except IndexError:  # it was quicker
+        pass
+    return taken
 
 
 class Caller:

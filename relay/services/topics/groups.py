@@ -15,14 +15,14 @@ from relay.services.topics.pull.states import PullGroup, read_groups
 from relay.store import keys
 from relay.store.driver.streams import id_before, is_entry_id, order_of
 from relay.store.keys import GroupName
-from relay.store.topics import group_seek
 from relay.store.topics.history import BEGINNING, Extent, History, id_at, ms_of
+from relay.store.topics.pull import group_seek
 from relay.store.topics.pull.dead_letters import GroupLetters
 
 if TYPE_CHECKING:
     from relay.core.access.principal import Principal
     from relay.services.context import Context
-    from relay.store.topics.group_seek import Seek
+    from relay.store.topics.pull.group_seek import Seek
 
 
 @dataclass(frozen=True, slots=True)

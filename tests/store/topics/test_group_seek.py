@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay.core.errors import StoreError
-from relay.store.topics.group_seek import PendingConsumer, groups_of, plan_seek, seek
+from relay.store.topics.pull.group_seek import PendingConsumer, groups_of, plan_seek, seek
 from relay.store.topics.topics import topic_states
 from tests.support import KEYS
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from relay.store.driver.client import Redis
 
 STREAM = KEYS.topic("support")
+BEFORE_2 = "1-18446744073709551615"
+"""The id before the oldest pending event."""
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +60,13 @@ async def test_seek_forwards_skips_events_and_keeps_pending_ones(redis: Redis) -
     assert await behind(redis) == 1
     assert (await redis.xpending(STREAM, "billing"))["pending"] == 3
     assert await read(redis) == ["e10"]
+
+
+@pytest.mark.parametrize(("after", "place"), [("0-0", "0-0"), ("5-0", BEFORE_2), ("9-5", BEFORE_2)])
+async def test_group_lost_after_a_seek_resumes_there(redis: Redis, after: str, place: str) -> None:
+    await redis.hset(KEYS.places("support"), "billing", "6-0")  # type: ignore[misc]  # typed for blocking clients too
+    await seek(redis, await plan_seek(redis, "support", "billing", after))
+    assert await redis.hgetall(KEYS.places("support")) == {b"billing": place.encode()}  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("after", [None, "10-0", "99-0"])

@@ -19,8 +19,8 @@ from relay.services.topics.history.view import shown_body
 from relay.store import keys
 from relay.store.driver.merged_streams import merged
 from relay.store.driver.streams import SKEW_MS, is_entry_id
-from relay.store.topics.group_seek import groups_of
 from relay.store.topics.pull.dead_letters import GroupLetters, Replayed, groups_with_letters, letter_of
+from relay.store.topics.pull.group_seek import groups_of
 from relay.store.topics.topics import topic_names
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from relay.store.driver.streams import is_missing_group
 from relay.store.keys import GroupName
 from relay.store.state.unread import is_not_read, oldest_unread
 from relay.store.teams.teams import stored_teams
-from relay.store.topics import group_seek
 from relay.store.topics.history import ms_of
+from relay.store.topics.pull import group_seek
 from relay.store.topics.pull.dead_letters import GroupLetters, groups_with_letters
 from relay.store.topics.topics import estimated_lag, read_topics, topic_names
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from relay.core.access.principal import Principal
     from relay.services.context import Context
-    from relay.store.topics.group_seek import Member
+    from relay.store.topics.pull.group_seek import Member
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,14 @@
 -- Moves a consumer group of a topic to another position.
--- KEYS: topic stream
+-- KEYS: topic stream, places of its pull groups
 -- ARGV: group, id after which it resumes, number of entries ever added up to that id
 -- Pending entries beyond that position are acknowledged: they are read again as new, and must not be claimed as well.
 -- Returns the number of acknowledged entries.
-local stream, group, after = KEYS[1], ARGV[1], ARGV[2]
+--#include types
+--#include pull_group
+local stream, places = unpack(KEYS)
+local group, after = ARGV[1], ARGV[2]
+must_be('stream', stream)
+must_be('hash', places)
 local acknowledged = 0
 while true do
     local rows = redis.call('XPENDING', stream, group, '(' .. after, '+', 1000)
@@ -17,4 +22,5 @@ while true do
     acknowledged = acknowledged + redis.call('XACK', stream, group, unpack(ids))
 end
 redis.call('XGROUP', 'SETID', stream, group, after, 'ENTRIESREAD', ARGV[3])
+save_place(places, stream, group)
 return acknowledged

@@ -165,4 +165,5 @@ async def _pending(redis: Redis, stream: str, group: str, start: str) -> list[di
 
 async def seek(redis: Redis, move: Seek) -> int:
     """Move the group; return the number of pending events that are delivered again."""
-    return int(await _seek(redis, [redis.key.topic(move.topic)], [move.group, move.after, move.entries_read]))
+    keys = [redis.key.topic(move.topic), redis.key.places(move.topic)]
+    return int(await _seek(redis, keys, [move.group, move.after, move.entries_read]))
