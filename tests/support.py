@@ -26,7 +26,7 @@ atexit.register(_reservations.close)
 KEYS = Keyspace()
 """The names of keys, under the prefix that is the default."""
 
-TIMEOUT = 15.0
+TIMEOUT = 30.0
 """Seconds after which a condition that is still false is a failure; far more than anything takes."""
 
 
@@ -50,7 +50,8 @@ async def eventually(condition: Callable[[], Any], timeout: float = TIMEOUT) -> 
         if value:
             return value
         if time.monotonic() > deadline:
-            raise AssertionError(f"was still false after {timeout} s: {inspect.getsource(condition).strip()}")
+            source = inspect.getsource(getattr(condition, "func", condition))  # that of a partial one
+            raise AssertionError(f"was still false after {timeout} s: {source.strip()}")
         await asyncio.sleep(0.01)
 
 

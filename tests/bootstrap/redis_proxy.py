@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from tests.support import hang_up, raw_server
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -38,29 +40,28 @@ class RedisProxy:
         """Forward a connection until it is closed."""
         if not self.is_open:
             self.refused += 1
-            writer.close()
             return
         parts = urlsplit(self.behind)
         inner_reader, inner_writer = await asyncio.open_connection(parts.hostname, parts.port)
         self._writers |= {writer, inner_writer}
-        await asyncio.gather(_pump(reader, inner_writer), _pump(inner_reader, writer))
-        self._writers -= {writer, inner_writer}
+        try:
+            await asyncio.gather(_pump(reader, inner_writer), _pump(inner_reader, writer))
+        finally:
+            self._writers -= {writer, inner_writer}
+            await hang_up(inner_writer)
 
 
 @asynccontextmanager
 async def proxy_to(redis_url: str) -> AsyncIterator[RedisProxy]:
     """Run a proxy on its own port while the context is open."""
     proxy = RedisProxy(redis_url)
-    server = await asyncio.start_server(proxy.pass_on, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    parts = urlsplit(redis_url)
-    proxy.url = parts._replace(netloc=parts.netloc.replace(f":{parts.port}", f":{port}")).geturl()
-    try:
-        yield proxy
-    finally:
-        proxy.shut()
-        server.close()
-        await server.wait_closed()
+    async with raw_server(proxy.pass_on) as port:
+        parts = urlsplit(redis_url)
+        proxy.url = parts._replace(netloc=parts.netloc.replace(f":{parts.port}", f":{port}")).geturl()
+        try:
+            yield proxy
+        finally:
+            proxy.shut()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
-TIMEOUT = 20.0
+TIMEOUT = 40.0
 """Seconds for a command to end, or for a process to say something."""
 
 RULES = """

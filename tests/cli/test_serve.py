@@ -20,7 +20,7 @@ from relay.parts import ingress_parts
 from relay.store.keyring.encryption import Cipher
 from relay.store.keyring.keyring import Keyring
 from relay.store.rights.rules import relay_rule
-from tests.cli.running import ended, line_with, main_here, relay, relay_interpreter, relay_process
+from tests.cli.running import ended, line_with, main_here, relay, relay_process
 from tests.sandbox.running import LINES
 from tests.support import KEYS, eventually
 
@@ -141,7 +141,7 @@ async def test_a_worker_says_what_it_waits_for() -> None:
 @pytest.mark.usefixtures("rules")
 async def test_worker_uses_the_configured_nice_value(redis_url: str) -> None:
     given = {"REDIS_URL": redis_url, "RELAY_LOG_FORMAT": "json", "RELAY_WORKER_NICE": "3"}
-    async with relay_interpreter("worker", **given) as process:
+    async with relay_process("worker", **given) as process:
         await line_with("worker.started", process.stderr)
         niceness = os.getpriority(os.PRIO_PROCESS, process.pid)
         process.send_signal(signal.SIGTERM)

@@ -116,7 +116,7 @@ async def test_one_that_is_invalid_today_stops_no_other(redis: Redis, path: Path
     reasons = {
         "no-topic": 'topic: there is no topic "gone"',
         "metadata": "url: 169.254.169.254 is",
-        "unknown-key": 'unknown key "colour"',
+        "unknown-key": 'unknown field "colour"',
         "other-key": "another RELAY_SECRET_KEY",
         "no-host": "the host of the url",
         "bad-secret": "the secret is not whsec_",

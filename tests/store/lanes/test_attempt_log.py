@@ -158,7 +158,8 @@ async def test_success_takes_little_memory(redis: Redis, lane: Lane, settler: Se
         await pipe.execute()
     for delivery in await lane.read_new(500):
         await settler.settle(settlement(lane, delivery, Delivered()))
-    assert (await redis.memory_usage(ATTEMPTS, samples=0) or 0) / 500 < 170  # 150 on Valkey 9, 167 on Redis 7.0
+    # 150 on Valkey 9, 167 on Redis 7.0, and up to 20 more on a busy machine: times that are further apart.
+    assert (await redis.memory_usage(ATTEMPTS, samples=0) or 0) / 500 < 190
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from relay.process.timings import Timings
 from relay.web.api import streams
 from tests.services.topics.pull.conftest import arrivals, context  # noqa: F401  fixtures
 from tests.services.topics.pull.reading import CRM, STREAM, feed
-from tests.support import eventually
+from tests.support import eventually, hang_up
 from tests.web.api.streaming import running_api
 
 if TYPE_CHECKING:
@@ -227,16 +228,24 @@ async def _is_open(api: Api, path: str) -> bool:
 
 async def test_slow_client_is_disconnected_and_holds_nothing(redis: Redis, api: Api) -> None:
     await feed(redis, *map(str, range(60)), body=json.dumps("x" * 100_000))
-    reader, writer = await asyncio.open_connection("127.0.0.1", api.port, limit=1024)
+    narrow = socket.socket()
+    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # else the kernel may receive all for the client
+    narrow.settimeout(0)
+    await asyncio.get_running_loop().sock_connect(narrow, ("127.0.0.1", api.port))
+    reader, writer = await asyncio.open_connection(sock=narrow, limit=1024)
     head = f"GET /api/v1/{EVENTS}/stream?held=60&visibility=1h HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer crm\r\n\r\n"
     writer.write(head.encode())
     assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
-    taken: list[str] = []
+    taken: set[str] = set()
+
+    async def is_pending() -> bool:
+        return any(group["pending"] for group in await redis.xinfo_groups(STREAM))
 
     async def is_released() -> bool:
         answer = await api.http.get(EVENTS, params={"member": "other", "limit": "1000"})
-        taken.extend(event["id"] for event in (await answer.json())["events"])
+        taken.update(event["id"] for event in (await answer.json())["events"])
         return len(taken) == 60
 
+    await eventually(is_pending)
     await eventually(is_released)
-    writer.close()
+    await hang_up(writer)

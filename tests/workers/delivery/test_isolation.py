@@ -39,7 +39,7 @@ def rules_with_bad_subscribers(sink: Sink) -> str:
         path = "hang" if number < HUNG else "good"
         text += (
             f'[[subscriptions]]\nname = "s{number}"\ntopic = "everything"\nurl = "{url}/{path}/{number}"\n'
-            f'secret = "{SECRET.text}"\n'
+            f'secret = "{SECRET.text}"\ntimeout = "60s"\n'  # none of those that hang gives up before it is let go
         )
     return text
 
