@@ -11,8 +11,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from relay.config.settings import Settings
-from relay.core.event import Dialect, VerifiedWebhook
 from relay.core.errors import StoreUnavailable
+from relay.core.event import Dialect, VerifiedWebhook
 from relay.core.secret import new_key
 from relay.process.subprocesses import death_with_parent, python
 from relay.store.inbox.acceptor import Acceptor
