@@ -66,6 +66,7 @@ class SyncConsumer:
         self._options = options
         self._is_settling = options.acknowledge != EXPLICIT
         self._member = Member(options, self._connected.block)
+        self._reading = self._member.reading
         self._current: Sequence[Event] = ()
         self._filling, self._claiming, self._left = threading.Lock(), threading.Lock(), threading.Event()
         self._heartbeat: threading.Thread | None = None
@@ -83,7 +84,7 @@ class SyncConsumer:
     @property
     def trimmed(self) -> int:
         """Events that were trimmed while they were pending."""
-        return self._member.reading.trimmed
+        return self._member.group.trimmed
 
     @property
     def dead(self) -> int:
@@ -131,8 +132,7 @@ class SyncConsumer:
         return self
 
     def __next__(self) -> Event:
-        member = self._member
-        reading = member.reading
+        reading = self._reading
         if self._current:
             if self._is_settling and (entry := self._current[0].entry) in reading.held:
                 reading.done.append(entry)
@@ -140,7 +140,7 @@ class SyncConsumer:
         event = reading.take()
         if event is None:
             with self._filling:
-                event = self._connected.run(member.advance())
+                event = self._connected.run(self._member.advance())
             if event is None:
                 raise StopIteration
         event.began = True

@@ -80,6 +80,7 @@ class Consumer:
         self._options = options
         self._is_settling = options.acknowledge != EXPLICIT
         self._member = Member(options, self._connected.block)
+        self._reading = self._member.reading
         self._current: Sequence[Event] = ()
         self._heartbeat: asyncio.Task[None] | None = None
         self._filling: Any = None
@@ -98,7 +99,7 @@ class Consumer:
     @property
     def trimmed(self) -> int:
         """Events that were trimmed while they were pending."""
-        return self._member.reading.trimmed
+        return self._member.group.trimmed
 
     @property
     def dead(self) -> int:
@@ -129,7 +130,7 @@ class Consumer:
         self._member.stop()
         if self._heartbeat is not None:
             self._heartbeat.cancel()
-            await asyncio.wait([self._heartbeat])
+            await asyncio.wait([self._heartbeat], timeout=LEAVE_TIMEOUT)
         raised = error if isinstance(error, Exception) else None
         try:
             await asyncio.wait_for(self._connected.run(self._member.leave(failed, raised)), LEAVE_TIMEOUT)
@@ -146,8 +147,7 @@ class Consumer:
         return self
 
     async def __anext__(self) -> Event:
-        member = self._member
-        reading = member.reading
+        reading = self._reading
         if self._current:
             if self._is_settling and (entry := self._current[0].entry) in reading.held:
                 reading.done.append(entry)
@@ -155,7 +155,7 @@ class Consumer:
         event = reading.take()
         if event is None:
             async with self._filling:
-                event = await self._connected.run(member.advance())
+                event = await self._connected.run(self._member.advance())
             if event is None:
                 raise StopAsyncIteration
         event.began = True
@@ -219,7 +219,7 @@ class Consumer:
 
     async def _beat(self) -> None:
         member = self._member
-        while True:
+        while not member.is_stopping or member.must_hand_back:  # a library may swallow the cancellation
             await asyncio.sleep(min(LOOK, member.reading.beat_every))
             with contextlib.suppress(*UNAVAILABLE, ConsumerError):  # reading meets it too, and ends
                 await self._locked(member.look_after())

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 ALONE = 3
 """Deliveries from which an event is handled with no other at the same time: it may kill its process."""
+_GATHER = 0.01  # seconds from the end of a handler to its acknowledgement, if nothing takes that along before
 
 
 class Run:
@@ -111,6 +112,7 @@ class Run:
             self._flusher = asyncio.create_task(self._acknowledge())
 
     async def _acknowledge(self) -> None:
+        await asyncio.sleep(_GATHER)  # several together, or with the next read
         try:
             await self._connected.run(self._member.acknowledge(()))
         except Exception as error:  # noqa: BLE001  the caller of `run` gets it

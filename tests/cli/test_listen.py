@@ -83,7 +83,7 @@ def options(api: Api, *more: str) -> Sequence[str]:
 async def test_events_are_forwarded_as_a_push_would_be(redis: Redis, context: Context, api: Api) -> None:  # noqa: F811
     await feed(redis, "a", "b", body=BODY)
     await redis.xadd(STREAM, {"id": "c", "type": "message.sent", "at": "1", "version": "v2", "body": "{}"})
-    secret = listen_secret(context, CRM)
+    secret = await listen_secret(context, CRM)
     async with handling() as handler:
         said = await relay(*options(api, "--since", "1h", "--count", "3", "--forward", handler.url))
     assert (said.code, handler.ids) == (0, ["a", "b", "c"])
@@ -179,7 +179,7 @@ async def test_secret_is_printed_for_the_handler(context: Context, api: Api) -> 
         RELAY_API_URL=f"http://127.0.0.1:{api.port}",
         RELAY_API_TOKEN="crm",
     )
-    assert SigningSecret(said.out.strip()) == listen_secret(context, CRM)
+    assert SigningSecret(said.out.strip()) == await listen_secret(context, CRM)
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,12 @@ from relay import __version__
 from relay.cli.program import app
 from relay.process.build import revision
 from tests.cli.running import ended, invoke, main_here, relay, relay_interpreter
+from tests.forked.process import start_python
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+RULES_WITH_AN_ACCENT = '# é\n[[topics]]\nname = "support"\nevents = ["*"]\n'
 RELAY = Path(__file__).resolve().parents[2] / "relay"
 
 COMMANDS = (
@@ -216,16 +218,34 @@ async def test_ctrl_c_during_an_import_is_exit_code_130() -> None:
     assert process.returncode == 130
 
 
-@pytest.mark.parametrize("command", ["relay --help", "relay check", "relay check --json"])
-@pytest.mark.parametrize("shell", ["{} | true", "{} | head -1 > /dev/null", "{} >&-", "PYTHONIOENCODING=ascii {}"])
+@pytest.mark.parametrize("command", ["relay --help", "relay check"])
+@pytest.mark.parametrize("shell", ["{} | true", "{} >&-", "PYTHONIOENCODING=ascii {}"])
 async def test_output_that_cannot_be_written_is_no_traceback(command: str, shell: str) -> None:
-    Path("relay.toml").write_text('# é\n[[topics]]\nname = "support"\nevents = ["*"]\n')
+    Path("relay.toml").write_text(RULES_WITH_AN_ACCENT)
     line = shell.format(command.replace("relay", f"{sys.executable} -m relay", 1))
     process = await asyncio.create_subprocess_shell(
         line, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
     )
     _, err = await process.communicate()
     assert (process.returncode, err) == (0, b"")
+
+
+@pytest.mark.parametrize("lines", [0, 1])
+@pytest.mark.parametrize("command", ["--help", "check", "check --json"])
+async def test_reader_that_leaves_is_no_traceback(command: str, lines: int) -> None:
+    """A reader that leaves at once, or after a line."""
+    Path("relay.toml").write_text(RULES_WITH_AN_ACCENT)
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as output, os.fdopen(writing, "wb") as end:
+        if not lines:
+            output.close()
+        process = await start_python("relay", *command.split(), stdout=end, stderr=asyncio.subprocess.PIPE)
+        end.close()
+        if lines:
+            await asyncio.to_thread(output.readline)
+            output.close()
+        _, err = await process.communicate()
+    assert (process.returncode in {0, 1}, err) == (True, b"")  # 1: it had more to say
 
 
 async def test_characters_that_the_encoding_does_not_have_are_escaped() -> None:

@@ -302,6 +302,20 @@ class TestTrimming:
             assert (events.missed, events.trimmed) == (0, 2)
         assert await none_pending(redis)
 
+    async def test_while_a_member_has_them(self, redis: Redis, redis_url: str) -> None:
+        await feed(redis, *map(str, range(6)))
+        async with consume(redis_url, topic="support", group="g", prefetch=6) as events:
+            assert (await anext(events)).id == "0"
+            await redis.xtrim(STREAM, maxlen=1, approximate=False)
+            for _ in range(2):  # Redis forgets them at the first heartbeat
+                await events._connected.run(events._member.beat())
+            assert [(await anext(events)).id for _ in range(3)] == ["1", "2", "3"]
+            assert (events.missed, events.trimmed) == (0, 0)
+        assert events.trimmed == 1  # 4 was never handled
+        async with consume(redis_url, topic="support", group="g") as events:
+            assert (await anext(events)).id == "5"
+        assert await none_pending(redis)
+
 
 class TestLostGroup:
     """A group that is lost is made again at its last known place."""

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = ROOT / "deploy" / "consumer"
-_DOWNLOADS = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "linq-relay" / "redis-py"
+_KEPT = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "linq-relay"
+_DOWNLOADS = _KEPT / "redis-py"
+MYPY_CACHE = _KEPT / "mypy"
 _TIMEOUT = 120.0  # seconds; a download takes a few
 
 
@@ -76,8 +79,25 @@ def installed(wheel: Path, redis: str, directory: Path) -> Environment:
     run(sys.executable, "-m", "venv", "--without-pip", str(directory))
     python = str(directory / "bin" / "python")
     offline = ("--no-index", "--find-links", str(_downloads("here", f"redis=={redis}")))
-    _pip("--python", python, "install", *offline, str(wheel), f"redis=={redis}")
+    _pip("--python", python, "install", "--no-compile", *offline, str(wheel), f"redis=={redis}")
     return Environment(python)
+
+
+def linked(wheel: Path, redis: str, directory: Path) -> Environment:
+    """Return what `installed` does, without pip: the release is unpacked once, for mypy and bytecode to be kept."""
+    kept = _DOWNLOADS / f"unpacked-{redis}"
+    if not kept.exists():
+        new = kept.with_name(f"{kept.name}.{os.getpid()}")
+        for file in _downloads("here", f"redis=={redis}").glob("*.whl"):
+            zipfile.ZipFile(file).extractall(new)
+        with suppress(OSError):  # another process was faster
+            new.rename(kept)
+        shutil.rmtree(new, ignore_errors=True)
+    run(sys.executable, "-m", "venv", "--without-pip", str(directory))
+    [packages] = directory.glob("lib/python*/site-packages")
+    zipfile.ZipFile(wheel).extractall(packages)
+    (packages / "redis-py.pth").write_text(f"{kept}\n")
+    return Environment(str(directory / "bin" / "python"))
 
 
 def unpacked(wheel: Path, directory: Path, interpreter: str, *requirements: str) -> Environment:

@@ -15,7 +15,18 @@ import pytest
 
 from relay import __version__
 from tests.building import LINE, body_of
-from tests.deploy.consumer_package import PROJECT, ROOT, Environment, build, clean, installed, run, unpacked
+from tests.deploy.consumer_package import (
+    MYPY_CACHE,
+    PROJECT,
+    ROOT,
+    Environment,
+    build,
+    clean,
+    installed,
+    linked,
+    run,
+    unpacked,
+)
 from tests.docs.pages import Page
 from tests.support import KEYS
 
@@ -30,7 +41,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]  # seconds; the first 
 SOURCE = ROOT / "relay" / "consumer"
 README = Page(PROJECT / "README.md")
 PROGRAMS = README.blocks("python")
-ENDS_OF_REDIS_PY = ("5.0.0", "8.1.0")
+OLDEST_REDIS_PY, NEWEST_REDIS_PY = "5.0.0", "8.1.0"
 """The oldest release that pyproject.toml allows, and the newest when this was last changed."""
 NEWEST_FOR_PYTHON_3_9 = ("redis==7.0.1", "async-timeout==5.0.1")
 STREAM = KEYS.topic("support")
@@ -82,18 +93,20 @@ def test_source_of_the_relay_has_the_package_once(tmp_path: Path) -> None:
     assert not [name for name in names if "linq_relay_consumer" in name]
 
 
-@pytest.mark.parametrize("version", ENDS_OF_REDIS_PY)
-async def test_programs_are_typed_and_work(
-    version: str, wheel: Path, redis: Redis, redis_url: str, tmp_path: Path
-) -> None:
-    environment = await asyncio.to_thread(installed, wheel, version, tmp_path / "venv")
+async def test_programs_work_as_pip_installs_them(wheel: Path, redis: Redis, redis_url: str, tmp_path: Path) -> None:
+    environment = await asyncio.to_thread(installed, wheel, OLDEST_REDIS_PY, tmp_path / "venv")
     packages = await asyncio.to_thread(environment.packages)
-    assert (packages.pop("linq-relay-consumer"), packages.pop("redis")) == (__version__, version)
+    assert (packages.pop("linq-relay-consumer"), packages.pop("redis")) == (__version__, OLDEST_REDIS_PY)
     assert packages.keys() <= {"async-timeout", "pyjwt"}  # what redis-py itself needs
+    await work(environment, written(tmp_path, redis_url), redis)
+
+
+async def test_programs_are_typed_and_work(wheel: Path, redis: Redis, redis_url: str, tmp_path: Path) -> None:
+    environment = await asyncio.to_thread(linked, wheel, NEWEST_REDIS_PY, tmp_path / "venv")
+    assert environment.run("-c", "import redis; print(redis.__version__)", directory=tmp_path) == f"{NEWEST_REDIS_PY}\n"
     programs = written(tmp_path, redis_url)
     await work(environment, programs, redis)
-    if version == ENDS_OF_REDIS_PY[-1]:
-        await asyncio.to_thread(check_types, environment, tmp_path, programs.values())
+    await asyncio.to_thread(check_types, environment, tmp_path, programs.values())
 
 
 @pytest.mark.needs_tool("pypy3")
@@ -121,7 +134,8 @@ def written(directory: Path, redis_url: str) -> dict[str, Path]:
 def check_types(environment: Environment, directory: Path, programs: Iterable[Path]) -> None:
     """Check the types of programs against the package as it is installed."""
     options = ("--strict", "--python-version", "3.10", "--python-executable", environment.python)
-    run(sys.executable, "-m", "mypy", *options, *map(str, programs), directory=directory)
+    kept = ("--cache-dir", str(MYPY_CACHE))
+    run(sys.executable, "-m", "mypy", *options, *kept, *map(str, programs), directory=directory)
 
 
 async def work(environment: Environment, programs: dict[str, Path], redis: Redis) -> None:

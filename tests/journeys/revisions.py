@@ -11,9 +11,11 @@ raise it, and deploy/docs/upgrading.md says so.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tarfile
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
@@ -46,16 +48,22 @@ def previous_revision() -> str:
 
 
 def check_out(revision: str, directory: Path) -> Path:
-    """Write the packages of `revision` into `directory`, which can then be a PYTHONPATH."""
-    done = subprocess.run(  # noqa: S603
-        ["git", "archive", revision, "relay", "workers"],  # noqa: S607
-        cwd=_ROOT,
-        check=True,
-        capture_output=True,
-    )
-    with tarfile.open(fileobj=BytesIO(done.stdout)) as archive:
-        archive.extractall(directory, filter="data")
-    return directory
+    """Return a PYTHONPATH below `directory` with the packages of `revision`, kept for the next time."""
+    kept = directory / revision
+    if not kept.exists():
+        done = subprocess.run(  # noqa: S603
+            ["git", "archive", revision, "relay", "workers"],  # noqa: S607
+            cwd=_ROOT,
+            check=True,
+            capture_output=True,
+        )
+        new = kept.with_name(f"{revision}.{os.getpid()}")
+        with tarfile.open(fileobj=BytesIO(done.stdout)) as archive:
+            archive.extractall(new, filter="data")
+        with suppress(OSError):  # another process was faster
+            new.rename(kept)
+        shutil.rmtree(new, ignore_errors=True)
+    return kept
 
 
 def _contains(commit: str, ancestor: str) -> bool:

@@ -17,6 +17,7 @@ import pytest
 
 from relay.process.tasks import end_task
 from relay.sandbox.app import Emission
+from relay.store.ledger.ledger import Ledger
 from tests.journeys.conftest import LINES
 from tests.journeys.revisions import NoHistory, check_out, previous_revision
 from tests.support import eventually
@@ -62,7 +63,7 @@ class Fleet:
 
     async def place(self) -> str:
         """Return the file from which a process of the old revision has its code."""
-        program = "import relay, workers; print(relay.__file__, workers.__file__)"
+        program = "from importlib.util import find_spec as at; print(at('relay').origin, at('workers').origin)"
         environment = self._service.environment | self._old
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-c", program), env=environment, stdout=asyncio.subprocess.PIPE
@@ -99,9 +100,10 @@ async def load(service: Service) -> AsyncIterator[list[str]]:
         await end_task(task)
 
 
-async def test_upgrade_and_rollback_under_load_lose_nothing(service: Service, tmp_path: Path) -> None:
+async def test_upgrade_and_rollback_under_load_lose_nothing(service: Service, pytestconfig: pytest.Config) -> None:
+    assert pytestconfig.cache is not None
     try:
-        old = check_out(previous_revision(), tmp_path / "old")
+        old = check_out(previous_revision(), pytestconfig.cache.mkdir("revisions"))
     except NoHistory as missing:
         pytest.skip(f"missing tool: {missing}")
     fleet = Fleet(service, old)
@@ -124,14 +126,17 @@ async def test_upgrade_and_rollback_under_load_lose_nothing(service: Service, tm
     await service.sandbox.deliveries.settled()
     by_bot = {event_id for number, event_id in enumerate(sent) if LINES[number % len(LINES)] != LINES[2]}
     await eventually(lambda: set(sent) <= set(service.sink.ids("/crm")) and by_bot <= set(service.sink.ids("/bot")))
+    counted = {"bot": len(by_bot), "crm": len(sent)}
+
+    async def is_counted() -> bool:
+        async with service.redis.client() as redis:
+            return {row.subscription: row.delivered for row in await Ledger(redis).lanes()} == counted
+
+    await eventually(is_counted)
     for revision in ("new", "old"):
-
-        async def balances(revision: str = revision) -> bool:
-            ledger = await fleet.ledger(revision)
-            delivered = {row["subscription"]: row["delivered"] for row in ledger["subscriptions"]}  # type: ignore[attr-defined]
-            return bool(ledger["balances"]) and delivered == {"bot": len(by_bot), "crm": len(sent)}
-
-        await eventually(balances)
+        ledger = await fleet.ledger(revision)
+        assert ledger["balances"], ledger
+        assert {row["subscription"]: row["delivered"] for row in ledger["subscriptions"]} == counted  # type: ignore[attr-defined]
     assert service.logged("lane.state_lost") == service.logged("event.quarantined") == 0
 
 

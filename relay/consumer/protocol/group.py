@@ -38,6 +38,8 @@ class TopicGroup:
         self.caller = Caller(self.keys.stream)
         self.missed = 0
         """Events that were trimmed before the group read them."""
+        self.trimmed = 0
+        """Events that were trimmed while they were pending."""
         self.restored = 0
         """The number of times that it was made again."""
         self.must_watch = True
@@ -108,6 +110,20 @@ class TopicGroup:
             self.restored += 1
             where = "its last known place" if known else "the start, as it has no known place"
             _log.warning("group %s of %s was lost; it is made again at %s: %s", self.name, self.keys.stream, where, at)
+
+    def trimmed_among(self, entries: list[str]) -> Steps[list[str]]:
+        """Return those of `entries` that no longer exist, and count them: they were trimmed while they were pending."""
+        stream = self.keys.stream
+        looks = [optionally(b"XRANGE", stream, entry, entry, b"COUNT", 1) for entry in entries]
+        replies = yield from self.caller.insist("looking for trimmed events", *looks)
+        trimmed = [entry for entry, reply in zip(entries, replies) if not reply and not isinstance(reply, Exception)]
+        if trimmed:
+            self.trimmed += len(trimmed)
+            text = "group %s of %s: %d events were trimmed while they were pending, from %s on"
+            _log.warning(text, self.name, stream, len(trimmed), trimmed[0])
+            if self._options.on_lost is not None:
+                self._options.on_lost("trimmed", len(trimmed))
+        return trimmed
 
     def look(self) -> list[Command]:
         """Return commands whose replies `see` takes."""

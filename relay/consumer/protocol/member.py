@@ -56,7 +56,8 @@ class Member:
 
     def stop(self) -> None:
         """Give out no more events."""
-        self.group.caller.is_stopping = self.reading.is_stopped = True
+        self.group.caller.is_stopping = True
+        self.reading.stop()
 
     def join(self) -> Steps[None]:
         """Join the group; see `TopicGroup.join`."""
@@ -100,13 +101,18 @@ class Member:
 
     def reject(self, event: Event, reason: str) -> Steps[bool]:
         """Move the event to the dead letters of the group; return False if another member has it by now."""
-        return (yield from self._bury(event, REJECTED, reason))
+        is_buried = yield from self._bury(event, REJECTED, reason)
+        if not is_buried:
+            yield from self.reading.gone([event.entry])
+        return is_buried
 
     def release(self, event: Event) -> Steps[None]:
         """Hand the event back, with its count of deliveries; nothing if another member has it by now."""
         if (yield from self._has(event)):
             returned = (RETURNED, 0, event.entry, b"IDLE", LONG_IDLE_MS, b"JUSTID")
             yield from self._insist("handing back", command(b"XCLAIM", *self._at, *returned))
+        else:
+            yield from self.reading.gone([event.entry])
         self.reading.held.pop(event.entry, None)
 
     def failed(self, event: Event, error: Exception) -> Steps[Event | None]:
@@ -128,6 +134,7 @@ class Member:
             return None
         if not (yield from self._has(event)):
             self.reading.held.pop(event.entry, None)
+            yield from self.reading.gone([event.entry])
             return None
         (reply,) = yield from self._insist(
             "claiming an event again", command(b"XCLAIM", *self._at, self._options.member, 0, event.entry)
@@ -198,6 +205,8 @@ class Member:
             if error is not None and most and event.deliveries >= most:
                 yield from self._bury(event, MAX_DELIVERIES, f"{type(error).__name__}: {error}")
         yield from self.hand_back()
+        unhandled = {*self.reading.held, *(event.entry for event in self.reading.buffer)}
+        yield from self.reading.gone(sorted(self.reading.orphans & unhandled, key=order_of))
         yield from self._flush_once()  # those that were trimmed
         self.group.note_place()
         replies = yield from _once(*self.group.look())
@@ -206,7 +215,7 @@ class Member:
 
     def _prepare(self) -> Steps[None]:
         yield from self.reading.flush()
-        if self.reading.buffer and time.monotonic() - self.reading.renewed_at > self._options.claim_after / 2:
+        if self.reading.must_renew:
             yield from self.reading.renew()
 
     def _return(self, by_count: dict[int, list[str]]) -> Steps[None]:

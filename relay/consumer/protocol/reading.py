@@ -8,6 +8,7 @@ One that was begun twice is handled alone, also by a member that handles several
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections import deque
@@ -16,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from ..errors import is_missing_group
 from ..names import CLAIM_AFTER, RETURNED, least_idle_of, order_of
 from .prefetch import Prefetch
-from .replies import claimed_events, new_events, pending_of, read_entries, text_of
-from .steps import command, drained, optionally
+from .replies import claimed_events, ids_of, new_events, pending_of, read_entries, text_of
+from .steps import command, drained
 
 if TYPE_CHECKING:
     from ..event import Event
@@ -41,19 +42,14 @@ class Reading:
     def __init__(self, options: Options, group: TopicGroup, block: float) -> None:
         """`block` is the longest time, in seconds, that a read may wait at Redis."""
         self.group = group
-        self.trimmed = 0
-        """Events that were trimmed while they were pending."""
         self.is_idle = True
         """False while a handler of this member is at work, so that events which must be handled alone wait."""
-        self.is_stopped = False
-        """True once no more events are to be given out."""
         self.buffer: deque[Event] = deque()
         self.held: dict[str, Event] = {}
         """Events that were given out, until they are acknowledged or handed back."""
+        self.orphans: set[str] = set()  # trimmed while this member has them: it handles them from its memory
         self.done: deque[str] = deque()
         """Events whose acknowledgement is to be sent."""
-        self.lost: set[str] = set()
-        """Events that were read ahead, and that another member has taken over since."""
         self._options, self._keys, self._ask = options, group.keys, group.caller.attempt
         self._stream, self._name, self._member = group.keys.stream, options.group, options.member
         self._block_ms = max(round(min(block, _LOOK_EVERY) * 1000), 1)
@@ -67,6 +63,9 @@ class Reading:
         self._prefetch = Prefetch(options.prefetch)
         self._looked_at = self._claimed_at = self.acked_at = float("-inf")
         self.renewed_at = self._began_at = time.monotonic()
+        self._quick_until = float("-inf")
+        """Time until which the next event can be given out with nothing else to do."""
+        self.is_stopped = False
 
     @property
     def beat_every(self) -> float:
@@ -78,21 +77,28 @@ class Reading:
 
         It has to be cheap: it is all that happens between two events of a batch.
         """
-        now = time.monotonic()
-        if self.is_stopped or now - self.acked_at > ACK_EVERY or now - self.renewed_at > self._trusted:
+        if time.monotonic() > self._quick_until or not self.buffer:
             return None
-        return self.pop()
+        event = self.buffer.popleft()
+        self.held[event.entry] = event
+        return event
 
     def pop(self) -> Event | None:
         """Return the next event of those that were read ahead."""
-        buffer = self.buffer
-        while buffer:
-            event = buffer.popleft()
-            if self.lost and event.entry in self.lost:
-                continue
-            self.held[event.entry] = event
-            return event
-        return None
+        if not self.buffer:
+            return None
+        event = self.buffer.popleft()
+        self.held[event.entry] = event
+        return event
+
+    def stop(self) -> None:
+        """Give out no more events without a look at whether the member stops."""
+        self.is_stopped, self._quick_until = True, float("-inf")
+
+    @property
+    def must_renew(self) -> bool:
+        """True if others may have taken what was read ahead: its claims were not renewed for long."""
+        return bool(self.buffer) and time.monotonic() - self.renewed_at > self._trusted
 
     def fill(self, enough: int = 1, until: float | None = None, most: int = 0) -> Steps[None]:
         """Read until `enough` events are there, or one that must be handled alone; or until the time `until`.
@@ -128,7 +134,14 @@ class Reading:
         """Send acknowledgements, if some have waited for long or they `must` be sent."""
         if self.done and (must or time.monotonic() - self.acked_at > ACK_EVERY):
             yield from self._send("acknowledging", [])
-        self.acked_at = time.monotonic()
+        self._note(acked=True)
+
+    def _note(self, *, acked: bool = False, renewed: bool = False) -> None:
+        now = time.monotonic()
+        self.acked_at = now if acked else self.acked_at
+        self.renewed_at = now if renewed else self.renewed_at
+        if not self.is_stopped:
+            self._quick_until = min(self.acked_at + ACK_EVERY, self.renewed_at + self._trusted)
 
     def _resync(self) -> None:
         self._due.clear()
@@ -141,18 +154,7 @@ class Reading:
 
     def gone(self, entries: list[str]) -> Steps[None]:
         """Acknowledge and count those of `entries` that no longer exist; the others belong to other members."""
-        looks = [optionally(b"XRANGE", self._stream, entry, entry, b"COUNT", 1) for entry in entries]
-        replies = yield from self.group.caller.insist("looking for trimmed events", *looks)
-        trimmed = [entry for entry, reply in zip(entries, replies) if not reply and not isinstance(reply, Exception)]
-        if trimmed:
-            self.done.extend(trimmed)
-            self.trimmed += len(trimmed)
-            _log.warning(
-                "group %s of %s: %d events were trimmed while they were pending, %s and so on",
-                *(self._name, self._stream, len(trimmed), trimmed[0]),
-            )
-            if self._options.on_lost is not None:
-                self._options.on_lost("trimmed", len(trimmed))
+        self.done.extend((yield from self.group.trimmed_among(entries)))
 
     def renew(self) -> Steps[None]:
         """Renew the claims on what this member has; notice what it no longer has, and what it does not know of."""
@@ -167,9 +169,13 @@ class Reading:
             self._must_resync = True
         if mine := sorted(rows & known, key=order_of):
             renewing = command(b"XCLAIM", self._stream, self._name, self._member, 0, *mine, b"JUSTID")
-            yield from self.group.caller.insist("renewing claims", renewing)
-        self.lost = set(ahead) - rows
-        self.renewed_at = time.monotonic()
+            (renewed,) = yield from self.group.caller.insist("renewing claims", renewing)
+            if not isinstance(renewed, Exception):
+                self.orphans = (self.orphans | set(mine).difference(ids_of(renewed))) & known
+        for event in [event for event in list(self.buffer) if event.entry in known - rows - self.orphans]:
+            with contextlib.suppress(ValueError, IndexError):  # given out meanwhile, by another thread
+                self.buffer.remove(event)
+        self._note(renewed=True)
 
     def _pending_for(self, member: str, count: int) -> Command:
         return command(b"XPENDING", self._stream, self._name, b"-", b"+", count, member)
@@ -258,10 +264,8 @@ class Reading:
             yield from self.group.find_topic()
 
     def _keep(self, events: list[Event]) -> None:
-        if self.lost:
-            self.lost.difference_update(event.entry for event in events)
         if not self.held and not self.buffer:
-            self.renewed_at = time.monotonic()
+            self._note(renewed=True)
         self.buffer.extend(events)
 
     def _send(self, what: str, commands: list[Command]) -> Steps[list[Any] | None]:
@@ -283,7 +287,7 @@ class Reading:
             self.done.extendleft(reversed(acknowledged))
             self._resync()  # a reply that was lost may have had events
             return None
-        self.acked_at = time.monotonic()
+        self._note(acked=True)
         for entry in acknowledged:
             self.held.pop(entry, None)
         if any(map(is_missing_group, replies)):

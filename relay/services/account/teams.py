@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from relay.core.access.scopes import Scope
 from relay.core.config.teams import EVERY_TOPIC, Team
 from relay.core.errors import ChangedMeanwhile, Conflict, Invalid, NotFound, Problem
+from relay.services.topics.pull.states import groups_left
 from relay.services.wording import BY_API, IN_FILE
 from relay.store.teams.teams import StoredTeam, stored_teams
 from relay.store.teams.tokens import Token, tokens
@@ -202,7 +203,7 @@ async def delete_team(
     Raises:
         Forbidden: the principal is not an operator with the scope `admin`.
         NotFound: there is no such team.
-        Conflict: the file has the team, it has another version, or it owns subscriptions or valid tokens; names them.
+        Conflict: the file has the team, it has another version, or it owns subscriptions, pull groups or valid tokens.
     """
     principal.require_operator(Scope.ADMIN)
     config = await context.config()
@@ -210,8 +211,10 @@ async def delete_team(
     held = [token for token in (await tokens(context.redis).all()).values() if token.team == name]
     owned = [f"the subscription {each.name}" for each in config.subscriptions if each.team == name]
     owned += [f"the token {each.id} ({each.label})" for each in held if each.is_valid(context.now_ms)]
+    owned += [f"the pull group {group.topic}/{group.group}" for group in await groups_left(context, name)]
     if owned:
-        raise Conflict(f'the team "{name}" still owns {", ".join(owned)}; delete or revoke them first')
+        message = "delete or revoke them first, and drop the dead letters of pull groups"
+        raise Conflict(f'the team "{name}" still owns {", ".join(owned)}; {message}')
     await context.record(principal, "teams delete", name, why=why)
 
     def delete(present: StoredTeam) -> None:

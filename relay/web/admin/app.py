@@ -44,6 +44,7 @@ def admin_app(observed: Observed, portal: Portal | None = None, busy: int = 0) -
         return web.Response(body=await observed.metrics(), headers={hdrs.CONTENT_TYPE: CONTENT_TYPE})
 
     app = web.Application(client_max_size=_MAX_BODY, middlewares=[follow])
+    app.on_response_prepare.append(_add_headers)
     app.router.add_get("/live", _with_body(live))
     app.router.add_get("/ready", _with_body(ready))
     app.router.add_get("/metrics", _with_body(metrics))
@@ -75,6 +76,12 @@ class _Share:
             return await handler(request)
         finally:
             self._busy -= 1
+
+
+async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
+    """Add what every response has: it may be of private data, and is what its type says (a signal)."""
+    response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
 
 
 def _with_body(handler: Callable[[web.Request], Awaitable[web.Response]]) -> Handler:

@@ -26,7 +26,9 @@ from relay.services.account.teams import (
     list_teams,
 )
 from relay.services.deliveries.stored_subscriptions import create
+from relay.services.topics import groups
 from relay.store import audit
+from relay.store.driver.client import ask
 from relay.store.teams.teams import stored_teams
 from relay.store.teams.tokens import Token
 from relay.store.teams.tokens import tokens as stored_tokens
@@ -111,6 +113,25 @@ async def test_team_that_owns_a_token_is_not_deleted(context: Context, redis: Re
     await tokens.revoke_token(context, CLI, new.token.id)
     await delete_team(context, CLI, "ops")
     assert not await redis.exists(KEYS.teams, KEYS.tokens, KEYS.tokens_used)
+
+
+async def test_team_with_pull_groups_or_their_dead_letters_is_not_deleted(context: Context, redis: Redis) -> None:
+    await create_team(context, CLI, "ops", ["billing"])
+    stream = KEYS.topic("billing")
+    await redis.sadd(KEYS.topics, "billing")  # type: ignore[misc]
+    entry = await redis.xadd(stream, {"id": "a", "type": "message.received", "at": "1", "version": "v", "body": "{}"})
+    for group in ("ops", "ops.a", "opsy"):
+        await redis.xgroup_create(stream, group, "0")
+    await ask(redis.hset(KEYS.places("billing"), "ops.lost", entry))
+    await redis.xadd(KEYS.group_dead("billing", "ops.dead"), {"id": "a", "dead_entry": entry})
+    await ask(redis.hset(KEYS.group_letters, "known:billing:ops.dead", "1"))
+    owned = ", ".join(f"the pull group billing/{name}" for name in ("ops", "ops.a", "ops.dead", "ops.lost"))
+    with pytest.raises(Conflict, match=f"still owns {owned}; delete"):
+        await delete_team(context, CLI, "ops")
+    for group in ("ops", "ops.a"):
+        await groups.delete(context, CLI, "billing", group)
+    await redis.delete(KEYS.places("billing"), KEYS.group_dead("billing", "ops.dead"))
+    await delete_team(context, CLI, "ops")
 
 
 async def test_name_that_is_taken_again_gets_nothing_of_the_former_team(context: Context, redis: Redis) -> None:

@@ -68,7 +68,10 @@ async def test_ready_names_cause_build_and_configuration(tmp_path: Path) -> None
         rules.reload()
         bad = await http.get("/ready")
         refused = await bad.json()
-        assert (await http.get("/live")).status == 200
+        live, none = await http.get("/live"), await http.get("/none")
+    assert (live.status, none.status) == (200, 404)
+    for answer in (good, bad, live, none):
+        assert (answer.headers["Cache-Control"], answer.headers["X-Content-Type-Options"]) == ("no-store", "nosniff")
     assert (good.status, report["ready"], report["role"], report["lines"]) == (200, True, "worker", 2)
     assert report["version"]
     assert report["revision"]

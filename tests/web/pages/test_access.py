@@ -221,6 +221,10 @@ async def test_a_proxy_names_the_user_only_from_its_address(redis: Redis) -> Non
         assert (await browser.post("/subscriptions/bot/resume")).status == 403
         browser.headers["Remote-User"] = "mallory"
         assert (await browser.get("/")).status == 403
+        doubled = [("Remote-User", "alice"), ("Remote-User", "bob@crm")]
+        for names in (doubled, doubled[::-1], [("Remote-User", ""), doubled[0]]):
+            async with browser.http.get(f"{site.origin}/topics", headers=names) as answer:
+                assert (answer.status, f"is there {len(names)} times" in await answer.text()) == (403, True)
     async with (
         site_of(redis, **given, relay_page_proxies=(ip_network("10.0.0.0/8"),)) as site,
         site.browser() as browser,

@@ -15,8 +15,8 @@ from relay.store.state.unread import is_not_read, oldest_unread
 from relay.store.teams.teams import stored_teams
 from relay.store.topics.history import ms_of
 from relay.store.topics.pull import group_seek
-from relay.store.topics.pull.dead_letters import GroupLetters
-from relay.store.topics.topics import estimated_lag, read_topics
+from relay.store.topics.pull.dead_letters import GroupLetters, groups_with_letters
+from relay.store.topics.topics import estimated_lag, read_topics, topic_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,7 +91,7 @@ async def read_groups(context: Context, principal: Principal, topics: Sequence[s
     teams = {principal.team} if principal.team else await _teams(context)
     found = []
     for (topic, group), name, its_members in zip(readings, names, members, strict=True):
-        owner = group.name.partition(".")[0]
+        owner = _team_of(group.name)
         asked = [member.idle_ms for member in its_members if member.kind != "returned"]
         asked = asked or [member.idle_ms for member in its_members]
         found.append(
@@ -111,6 +111,16 @@ async def read_groups(context: Context, principal: Principal, topics: Sequence[s
     return found
 
 
+async def groups_left(context: Context, team: str) -> list[GroupName]:
+    """Return the groups with the name of a team that have a position or dead letters, or would get a position back."""
+    topics = await topic_names(context.redis, ())
+    letters = GroupLetters(context.redis)
+    read = await read_topics(context.redis, topics)
+    found = {GroupName(topic.name, group.name) for topic in read for group in topic.groups if not group.is_push}
+    found |= (await letters.places(topics)).keys() | (await groups_with_letters(context.redis, topics)).keys()
+    return sorted(name for name in found if _team_of(name.group) == team)
+
+
 async def oldest_pending(context: Context, principal: Principal, group: PullGroup) -> OldestPending | None:
     """Return the oldest event of a group that was read and not acknowledged; None if there is none."""
     principal.require(Scope.READ)
@@ -125,6 +135,10 @@ async def oldest_pending(context: Context, principal: Principal, group: PullGrou
         entry, member = row["message_id"].decode(), row["consumer"].decode(errors="replace")
         return OldestPending(entry, member, int(row["time_since_delivered"]), int(row["times_delivered"]))
     return None
+
+
+def _team_of(group: str) -> str:
+    return group.partition(".")[0]
 
 
 async def _teams(context: Context) -> set[str]:

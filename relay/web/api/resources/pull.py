@@ -29,7 +29,7 @@ from relay.services.topics.pull.receive import (
     receive,
 )
 from relay.store.keys import GroupName
-from relay.store.topics.pull.group import MAX_PENDING
+from relay.store.topics.pull.group import MAX_PENDING, Delivered
 from relay.web.api.models import DurationText, Input, Output
 from relay.web.api.operation import EVENT_STREAM, Call, Tag, operation
 from relay.web.api.resources.topic_event import TopicEvent, fields_of
@@ -37,8 +37,6 @@ from relay.web.api.streams import is_gone, message, send_stream, streams_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
-
-    from relay.store.topics.pull.group import Delivered
 
 TAG = Tag("pull", "Events for readers without Redis: pull groups over HTTP, and the tail of a topic.")
 

@@ -78,7 +78,7 @@ async def tail_topic(call: Call, path: TopicPath, query: TailQuery) -> web.Strea
 @operation("GET", "/me/listen-secret", tag=TAG, scope=Scope.READ, errors={409})
 async def get_listen_secret(call: Call) -> ListenSecret:
     """Show the secret with which `relay listen` signs for the team of the token; it never changes."""
-    return ListenSecret(secret=listen_secret(call.context, call.principal).text)
+    return ListenSecret(secret=(await listen_secret(call.context, call.principal)).text)
 
 
 OPERATIONS = (tail_topic, get_listen_secret)

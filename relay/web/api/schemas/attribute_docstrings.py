@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import ast
 import inspect
-import textwrap
+import sys
 from functools import cache
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @cache
@@ -20,14 +24,34 @@ def attribute_docstrings(model: type[BaseModel]) -> dict[str, str]:
     """
     texts: dict[str, str] = {}
     for base in reversed(model.__mro__):
-        if not issubclass(base, BaseModel) or not base.model_fields or base.__pydantic_generic_metadata__["args"]:
-            continue
-        tree = ast.parse(textwrap.dedent(inspect.getsource(base)))
-        body = [statement for definition in tree.body for statement in getattr(definition, "body", [])]
-        for attribute, below in pairwise(body):
-            match attribute, below:
-                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                    texts[name] = inspect.cleandoc(text)
+        if issubclass(base, BaseModel) and base.model_fields:
+            texts |= _docstrings_of_classes(base.__module__).get(base.__qualname__, {})
+    return texts
+
+
+@cache
+def _docstrings_of_classes(module: str) -> dict[str, dict[str, str]]:
+    """Return the docstrings of attributes of the classes of a module, by the class's qualified name."""
+    found: dict[str, dict[str, str]] = {}
+    rest: list[tuple[str, ast.AST]] = [("", ast.parse(inspect.getsource(sys.modules[module])))]
+    while rest:
+        prefix, node = rest.pop()
+        for inner in ast.iter_child_nodes(node):
+            match inner:
+                case ast.ClassDef(name=name, body=body):
+                    found[prefix + name] = dict(_docstrings_in(body))
+                    rest.append((f"{prefix}{name}.", inner))
+                case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                    rest.append((f"{prefix}{name}.<locals>.", inner))
                 case _:
                     pass
-    return texts
+    return found
+
+
+def _docstrings_in(body: list[ast.stmt]) -> Iterator[tuple[str, str]]:
+    for attribute, below in pairwise(body):
+        match attribute, below:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                yield name, inspect.cleandoc(text)
+            case _:
+                pass

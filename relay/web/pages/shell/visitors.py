@@ -45,7 +45,7 @@ async def find_visitor(request: web.Request) -> Visitor:
     """Return who sends a request.
 
     Raises:
-        Forbidden: a reverse proxy names a user who may do nothing here.
+        Forbidden: a reverse proxy names a user who may do nothing here, or more than one.
     """
     site = request.app[SITE]
     browser = request.cookies.get(COOKIE, "")
@@ -78,8 +78,16 @@ def source_of(request: web.Request) -> str:
 
 
 def _proxied_user(site: Site, request: web.Request) -> str | None:
-    """Return the user that a configured proxy names."""
+    """Return the user that a configured proxy names.
+
+    Raises:
+        Forbidden: the header is there twice, once perhaps from the client.
+    """
     settings = site.context.settings
-    if settings.relay_page_user_header is None or not settings.is_page_proxy(request.remote):
+    header = settings.relay_page_user_header
+    if header is None or not settings.is_page_proxy(request.remote):
         return None
-    return request.headers.get(settings.relay_page_user_header, "").strip() or None
+    names = request.headers.getall(header, [])
+    if len(names) > 1:
+        raise Forbidden(f"{header} is there {len(names)} times; let the proxy replace what its clients send")
+    return "".join(names).strip() or None

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from relay.core.access.principal import Principal
+from relay.core.access.scopes import EVERY_SCOPE
 from relay.core.errors import Conflict, Invalid, NotFound
+from relay.services.account.teams import create_team, delete_team
 from relay.services.context import Context
 from relay.services.topics.pull.listen_secret import listen_secret
 from relay.services.topics.pull.tail import Tail, Tails, tail
 from tests.services.topics.pull.reading import CRM, OPERATOR, STREAM, feed
+from tests.support import Clock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -77,11 +82,21 @@ async def test_tail_of_nothing_or_of_others_is_refused(context: Context, arrival
         await tail(context, tails, CRM, Tail("support", after="yesterday"))
 
 
-def test_listen_secret_is_stable_for_each_team_and_needs_the_key(context: Context) -> None:
-    secret = listen_secret(context, CRM)
-    assert secret == listen_secret(context, CRM) != listen_secret(context, OPERATOR)
+async def test_listen_secret_is_stable_for_each_team_and_needs_the_key(context: Context) -> None:
+    secret = await listen_secret(context, CRM)
+    assert secret == await listen_secret(context, CRM) != await listen_secret(context, OPERATOR)
     assert secret.decoded is not None
     assert len(secret.decoded) == 32
     keyless = Context(context.settings.model_copy(update={"relay_secret_key": None}), context.redis, context.rules)
     with pytest.raises(Conflict, match="RELAY_SECRET_KEY"):
-        listen_secret(keyless, CRM)
+        await listen_secret(keyless, CRM)
+
+
+async def test_listen_secret_of_a_former_team_is_not_that_of_a_new_one(context: Context) -> None:
+    team, secrets = Principal("ops", "ops", EVERY_SCOPE, frozenset({"support"})), []
+    for now in (1.0, 2.0):
+        context = replace(context, clock=Clock(now))
+        await create_team(context, OPERATOR, "ops", ["support"])
+        secrets += [(await listen_secret(context, team)).text for _ in range(2)]
+        await delete_team(context, OPERATOR, "ops")
+    assert secrets[0] == secrets[1] != secrets[2] == secrets[3]
