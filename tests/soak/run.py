@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from relay.config.settings import Settings
+from relay.core.errors import StoreUnavailable
 from relay.core.event import Dialect, VerifiedWebhook
 from relay.core.secret import new_key
 from relay.process.subprocesses import death_with_parent, python
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 _RULES = f'[[topics]]\nname = "{TOPIC}"\nevents = ["*"]\nsize = "16GiB"\nhard_size = "16GiB"\n'
 _START_TIMEOUT = 60.0
 _IN_A_ROW, _CHATS = 3, 40
+_SEND_AGAIN = 1.0  # seconds
 _BURST = 0.5  # seconds of traffic that come at once
 _TRIM_EVERY, _KEEP = 5.0, 2.0  # seconds
 _SPECIALS = 60.0
@@ -135,9 +137,20 @@ async def _feed(options: Options, acceptor: Acceptor, announce: Announce) -> Non
         for number in range(1, options.events):
             if (early := began + (number - number % burst) / options.rate - loop.time()) > 0:
                 await asyncio.sleep(early)
-            tasks.create_task(acceptor.accept(_webhook(number)))
+            tasks.create_task(_accept(acceptor, _webhook(number)))
             if number % 10_000 == 0:
                 announce(f"{loop.time() - began:6.0f} s  {number} events")
+
+
+async def _accept(acceptor: Acceptor, webhook: VerifiedWebhook) -> None:
+    """Accept an event; send it again while the relay refuses it for now, as Linq does."""
+    while True:
+        try:
+            await acceptor.accept(webhook)
+        except StoreUnavailable:
+            await asyncio.sleep(_SEND_AGAIN)
+        else:
+            return
 
 
 async def _specials(options: Options, topic: Topic, groups: list[Group], announce: Announce) -> None:

@@ -39,8 +39,9 @@ func (g *group) deliver(ctx context.Context, event redis.XMessage, before int64)
 }
 
 // wait renews this member's events, so that no other takes them over, until the handler is done.
+// Readers over HTTP take what was not renewed for a minute.
 func (g *group) wait(ctx context.Context, done <-chan error) error {
-	heartbeat, stop := time.NewTicker(g.claimAfter/3), ctx.Done()
+	heartbeat, stop := time.NewTicker(min(g.claimAfter, time.Minute)/3), ctx.Done()
 	defer heartbeat.Stop()
 	for {
 		select {

@@ -9,6 +9,7 @@ import { groupOf } from "./group.mjs";
 const { REDIS_URL: url, TOPIC: topic, GROUP: name, START: start = "0", ...env } = process.env;
 const member = env.MEMBER || `${hostname()}-${process.pid}`; // no two processes may share it
 const claimAfter = 1000 * Number(env.CLAIM_AFTER || 60); // a dead member's events come to the others after it
+const beatEvery = Math.min(claimAfter, 60_000) / 3; // over HTTP, what is silent for a minute is taken
 const maxDeliveries = Number(env.MAX_DELIVERIES || 10) || Infinity;
 // Errors that end it; all others of Redis are waited out.
 const fatal = /WRONGPASS|NOAUTH|NOPERM|WRONGTYPE|no topic|client is closed/i;
@@ -29,7 +30,7 @@ export async function consume(handle) {
     const deliveries = Math.min(before + 1, maxDeliveries);
     group.current = id;
     group.unbegun.delete(id);
-    const heartbeat = setInterval(() => group.renew().catch(console.error), claimAfter / 3);
+    const heartbeat = setInterval(() => group.renew().catch(console.error), beatEvery);
     let error = before >= maxDeliveries && Error(""); // its handler ended the process, each time
     if (!error) await handle({ ...message, entry: id, deliveries }).catch((thrown) => (error = thrown));
     clearInterval(heartbeat);

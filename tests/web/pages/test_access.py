@@ -5,19 +5,28 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from relay.config.admin_address import WORKER
 from relay.config.page_settings import PageUser
+from relay.config.settings import Settings
 from relay.core.access.scopes import EVERY_SCOPE, Scope
+from relay.net.listen_address import Listen
+from relay.process.timings import Timings
+from relay.services.account import sessions as account_sessions
 from relay.services.account import tokens
 from relay.store import sessions
 from relay.store.driver.client import ask
 from relay.ui.security import POLICY
+from relay.web.admin.listener import listening_for_operators
+from relay.web.pages.app import pages_app
 from tests.support import KEYS
+from tests.web.admin.test_listener import observed
 from tests.web.pages.browsing import OPERATOR, site_of
 
 if TYPE_CHECKING:
@@ -182,6 +191,21 @@ async def test_a_browser_that_leaves_amid_its_form_is_no_error(redis: Redis, cap
             writer.write(head.encode())
             writer.close()
     assert (logs, caplog.records) == ([], [])
+
+
+async def test_signing_in_may_take_longer_than_its_body(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def sign_in(*_: Any) -> None:
+        await asyncio.sleep(0.3)
+
+    monkeypatch.setattr(account_sessions, "sign_in", sign_in)
+    timings, settings = Timings(request_body=0.1), Settings(relay_admin_listen=Listen(host="127.0.0.1", port=0))
+    async with site_of(redis) as site:
+        portal = {"/": pages_app(site.context)}
+        serving = listening_for_operators(observed(), settings, WORKER, portal=portal, timings=timings)
+        async with serving as port, replace(site, origin=f"http://127.0.0.1:{port}").browser() as browser:
+            await browser.get("/sign-in")
+            answer = await browser.post("/sign-in", {"token": "wrong"}, Expect="100-continue")  # its body comes later
+    assert answer.status == 403
 
 
 async def test_a_form_without_the_token_of_the_browser_is_refused(redis: Redis) -> None:

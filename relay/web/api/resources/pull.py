@@ -28,7 +28,6 @@ from relay.services.topics.pull.receive import (
     check,
     receive,
 )
-from relay.services.topics.pull.settle import MAX_RECEIPTS
 from relay.store.keys import GroupName
 from relay.store.topics.pull.group import MAX_PENDING, Delivered
 from relay.web.api.models import DurationText, Input, Output
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
 TAG = Tag("pull", "Events for readers without Redis: pull groups over HTTP, and the tail of a topic.")
 
 Name = Annotated[str, Field(min_length=1, max_length=100)]
-Receipts = Annotated[list[Annotated[str, Field(max_length=60)]], Field(min_length=1, max_length=MAX_RECEIPTS)]
+Receipts = Annotated[list[Annotated[str, Field(max_length=60)]], Field(min_length=1, max_length=settle.MAX_RECEIPTS)]
 Visibility = Annotated[DurationText, Field(ge=MIN_VISIBILITY, le=MAX_VISIBILITY)]
 
 

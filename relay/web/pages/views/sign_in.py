@@ -14,6 +14,7 @@ from aiohttp import hdrs, web
 from relay.net.guesses import RETRY_AFTER
 from relay.services.account import sessions
 from relay.ui.forms import read_form
+from relay.web.handed_over import read_body
 from relay.web.pages.shell.rendering import response_of
 from relay.web.pages.shell.security import FORM_TOKEN, check_form
 from relay.web.pages.shell.site import SITE
@@ -81,6 +82,7 @@ async def _sign_out(request: web.Request) -> web.Response:
 
 
 async def _checked_form(request: web.Request) -> Mapping[str, str]:
+    await read_body(request)
     form = {name: values[-1] for name, values in (await read_form(request)).items()}
     check_form(form.get(FORM_TOKEN, ""), request[VISITOR].browser)
     return form
