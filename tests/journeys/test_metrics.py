@@ -36,6 +36,7 @@ NOT_THERE = {
     "relay_subscriber_certificate_expiry_timestamp_seconds",  # the subscribers of this test speak HTTP
     "relay_pull_group_lag",
     "relay_pull_group_pending",
+    "relay_pull_group_dead_letters",
     "relay_pull_group_oldest_unread_age_seconds",
     "relay_pull_group_idle_seconds",
     "relay_linq_drift",  # the first check comes after five minutes
