@@ -40,6 +40,7 @@ SECONDS = 0.5
 """The time that a call takes by default to find an event, and again to tell its story; mostly it needs some
 milliseconds.
 """
+_SECONDS_NEARBY = 0.03  # for the events around it in its chat, which may be far away
 EVERY = Range()
 """All subscriptions; each takes about 0.1 ms."""
 _V2 = "v2"
@@ -123,7 +124,8 @@ async def story(  # noqa: PLR0913  all but four are keyword-only
         raise _not_found(event_id, principal, claim)
     if not held:
         event = view_of(context.settings, push.fields) if push.fields else _of_attempts(event, push.parts)
-    chat = await neighbours_of(context.redis, event, budget)
+    nearby = budget if seconds is None else Budget(min(seconds, _SECONDS_NEARBY))
+    chat = await neighbours_of(context.redis, event, nearby)
     receipt = _receipt(event, fields, claim)
     parts = [await _topic_part(context, config, event, topic) for topic in topics]
     return EventStory(
