@@ -8,16 +8,14 @@
 --#include wake
 --#include dead_letter
 --#include types
+--#include bounds
 local lane, ready, queue = KEYS[1], KEYS[2], KEYS[3]
 local young, size, step = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local dead = lane .. ':dead'
 must_be('stream', dead)
 must_be('hash', lane, lane .. ':blocked')
 must_be('zset', ready, queue)
-local count = redis.call('XLEN', dead)
-local bytes = count > 0 and redis.call('MEMORY', 'USAGE', dead, 'SAMPLES', 1000) or 0
-local each = count > 0 and bytes / count or 0
-local most = bytes > size and math.floor(size / each) or count
+local count, each, most = measure(dead, size)
 local expired, over, is_free = 0, 0, false
 while expired + over < step do
     local letter = redis.call('XRANGE', dead, '-', '+', 'COUNT', 1)[1]
@@ -38,7 +36,7 @@ while expired + over < step do
     end
 end
 count = count - expired - over
-bytes = math.floor(each * count)
+local bytes = math.floor(each * count)
 if expired + over > 0 then
     redis.call('HINCRBY', lane, 'discarded', expired + over)
 end
@@ -46,11 +44,4 @@ if is_free then
     redis.call('ZADD', ready, 'NX', ARGV[2], ARGV[1])
     wake_up(queue, ARGV[3], ARGV[4], ARGV[5], 1)
 end
--- The alarm is given once, and again only after there was clearly less.
-local crossed = 0
-if bytes > size * 0.5 then
-    crossed = redis.call('HSETNX', lane, 'dead_alarm', ARGV[2])
-elseif bytes < size * 0.4 then
-    redis.call('HDEL', lane, 'dead_alarm')
-end
-return { expired, over, count, bytes, crossed }
+return { expired, over, count, bytes, crosses_half(bytes, size, lane, 'dead_alarm', ARGV[2]) }

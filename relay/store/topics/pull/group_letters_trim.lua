@@ -7,6 +7,7 @@
 -- Returns the numbers of letters deleted for their age, for the size, and by members; the number of remaining ones and
 -- their bytes; and 1 if they have just grown beyond half of the size (else 0).
 --#include types
+--#include bounds
 --#include group_letters
 local dead, counts = unpack(KEYS)
 local id, young, size, step = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -27,11 +28,8 @@ for at = 1, #info, 2 do
         added = info[at + 1]
     end
 end
-local count = redis.call('XLEN', dead)
-local bytes = count > 0 and redis.call('MEMORY', 'USAGE', dead, 'SAMPLES', 1000) or 0
-local each = count > 0 and bytes / count or 0
+local count, each, most = measure(dead, size)
 local pushed_out = math.max(added - count - counted('replayed') - counted('dropped') - counted('discarded'), 0)
-local most = bytes > size and math.floor(size / each) or count
 local expired, over = 0, 0
 for _, letter in ipairs(redis.call('XRANGE', dead, '-', '+', 'COUNT', step)) do
     if tonumber(string.match(letter[1], '^%d+')) < young then
@@ -44,13 +42,6 @@ for _, letter in ipairs(redis.call('XRANGE', dead, '-', '+', 'COUNT', step)) do
     redis.call('XDEL', dead, letter[1])
 end
 count = count - expired - over
-bytes = math.floor(each * count)
+local bytes = math.floor(each * count)
 count_letters(counts, id, 'discarded', expired + over + pushed_out)
--- The alarm is given once, and again only after there was clearly less.
-local crossed = 0
-if bytes > size * 0.5 then
-    crossed = redis.call('HSETNX', counts, 'alarm:' .. id, 1)
-elseif bytes < size * 0.4 then
-    redis.call('HDEL', counts, 'alarm:' .. id)
-end
-return { expired, over, pushed_out, count, bytes, crossed }
+return { expired, over, pushed_out, count, bytes, crosses_half(bytes, size, counts, 'alarm:' .. id, 1) }
