@@ -14,6 +14,7 @@ from relay.store.driver.scripts import Script
 from relay.store.driver.streams import pages
 from relay.store.lanes.attempt_log import Condition, health_in
 from relay.store.ledger.ledger import LaneState, Owed, ledger_of
+from relay.store.ledger.reading import fields_of, streams_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -45,7 +46,7 @@ class _Row(NamedTuple):
     @property
     def streams(self) -> list[str]:
         """The topic streams that it ever read."""
-        return [field.removeprefix("start:") for field in self.fields if field.startswith("start:")]
+        return streams_in(self.fields)
 
 
 async def glance_at(redis: Redis, lanes: Sequence[str]) -> dict[str, Glance | None]:
@@ -60,9 +61,8 @@ async def glance_at(redis: Redis, lanes: Sequence[str]) -> dict[str, Glance | No
 
 
 def _row(fields: Sequence[bytes], retrying: int, dead: int, blocked: int, attempts: Sequence[Any]) -> _Row:
-    texts = [text.decode(errors="replace") for text in fields]
     entries = [(entry, dict(zip(flat[::2], flat[1::2], strict=True))) for entry, flat in attempts]
-    return _Row(dict(zip(texts[::2], texts[1::2], strict=True)), retrying, dead, blocked, entries)
+    return _Row(fields_of(fields), retrying, dead, blocked, entries)
 
 
 async def _entries_added(redis: Redis, streams: Iterable[str]) -> dict[str, int]:

@@ -8,7 +8,7 @@ from relay.store import keys
 from relay.store.driver.scripts import Script
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from relay.store.driver.client import Redis
 
@@ -53,7 +53,7 @@ class LaneReply(NamedTuple):
     @property
     def streams(self) -> list[str]:
         """Return every topic stream that it ever read."""
-        return [field.removeprefix("start:") for field in self.fields if field.startswith("start:")]
+        return streams_in(self.fields)
 
 
 async def read_lanes(redis: Redis, names: Sequence[str]) -> tuple[dict[str, LaneReply], dict[str, StreamReply]]:
@@ -67,12 +67,22 @@ async def read_lanes(redis: Redis, names: Sequence[str]) -> tuple[dict[str, Lane
     )
 
 
+def fields_of(flat: Sequence[bytes]) -> dict[str, str]:
+    """Return the fields of a lane's hash, from the reply of a script."""
+    texts = [text.decode(errors="replace") for text in flat]
+    return dict(zip(texts[::2], texts[1::2], strict=True))
+
+
+def streams_in(fields: Iterable[str]) -> list[str]:
+    """Return every topic stream that a lane with these fields ever read."""
+    return [field.removeprefix("start:") for field in fields if field.startswith("start:")]
+
+
 def _lane(replay: str, reply: Any) -> LaneReply:
     if isinstance(reply, bytes):
         return LaneReply({}, 0, 0, StreamReply(replay), has_wrong_type=True)
     flat, retrying, dead, of_replay = reply
-    texts = [text.decode(errors="replace") for text in flat]
-    return LaneReply(dict(zip(texts[::2], texts[1::2], strict=True)), retrying, dead, _stream(replay, of_replay))
+    return LaneReply(fields_of(flat), retrying, dead, _stream(replay, of_replay))
 
 
 def _stream(name: str, reply: Any) -> StreamReply:
