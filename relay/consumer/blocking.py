@@ -7,15 +7,15 @@ import logging
 import threading
 from typing import TYPE_CHECKING, TypeVar
 
+from .base import LOOK, ConsumerBase
 from .clients.blocking import Connected
 from .errors import UNAVAILABLE, ConsumerError
 from .names import CLAIM_AFTER, DEFAULT_PREFIX, MAX_DELIVERIES, MAX_PREFETCH
-from .options import EXPLICIT, NEXT, Options, checked
-from .protocol.member import Member
+from .options import NEXT, Options, checked
 from .threads import ThreadRun
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from typing_extensions import Self
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 
-LOOK = 0.25
-"""Seconds between two looks at what must not wait for a slow handler: acknowledgements, claims, a stop."""
 SOON = 0.01
 """Seconds after which a thread that was about to give out an event has done so."""
 
@@ -57,39 +55,15 @@ def consume_sync(  # noqa: PLR0913  all but the first are keyword-only
     return SyncConsumer(redis, checked(options))
 
 
-class SyncConsumer:
+class SyncConsumer(ConsumerBase):
     """An iterator over the events of a group."""
 
     def __init__(self, redis: str | Client, options: Options) -> None:
         """Use `consume_sync`."""
         self._connected = Connected(redis)
-        self._options = options
-        self._is_settling = options.acknowledge != EXPLICIT
-        self._member = Member(options, self._connected.block)
-        self._reading = self._member.reading
-        self._current: Sequence[Event] = ()
+        super().__init__(options, self._connected.block)
         self._filling, self._claiming, self._left = threading.Lock(), threading.Lock(), threading.Event()
         self._heartbeat: threading.Thread | None = None
-
-    @property
-    def member(self) -> str:
-        """Name of this member."""
-        return self._options.member
-
-    @property
-    def missed(self) -> int:
-        """Events that were trimmed before the group read them, as far as this member has seen."""
-        return self._member.group.missed
-
-    @property
-    def trimmed(self) -> int:
-        """Events that were trimmed while they were pending."""
-        return self._member.group.trimmed
-
-    @property
-    def dead(self) -> int:
-        """Events that this member made dead letters."""
-        return self._member.dead
 
     def __enter__(self) -> Self:
         """Join the group.
@@ -124,28 +98,17 @@ class SyncConsumer:
         finally:
             self._connected.close()
 
-    def stop(self) -> None:
-        """End the iteration, or `run`, after the events that are being handled; for a signal handler."""
-        self._member.stop()
-
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Event:
-        reading = self._reading
-        if self._current:
-            if self._is_settling and (entry := self._current[0].entry) in reading.held:
-                reading.done.append(entry)
-            self._current = ()
-        event = reading.take()
+        event = self._take()
         if event is None:
             with self._filling:
                 event = self._connected.run(self._member.advance())
             if event is None:
                 raise StopIteration
-        event.began = True
-        self._current = (event,)
-        return event
+        return self._begin(event)
 
     def batches(self, size: int = 100, wait: float = 1.0) -> Iterator[list[Event]]:
         """Iterate over lists of up to `size` events, each at the latest `wait` seconds after its first event was there.
@@ -159,9 +122,7 @@ class SyncConsumer:
                 batch = self._connected.run(self._member.gather(size, wait))
             if not batch:
                 return
-            for event in batch:
-                event.began = True
-            self._current = batch
+            self._begin_all(batch)
             yield batch
 
     def run(self, handler: Callable[[Event], object], *, concurrency: int = 1, stop_timeout: float = 10.0) -> None:
@@ -195,11 +156,6 @@ class SyncConsumer:
     def _locked(self, steps: Steps[Answer]) -> Answer:
         with self._claiming:  # a heartbeat must not claim what is being handed back
             return self._connected.run(steps)
-
-    def _settle(self, events: Sequence[Event]) -> None:
-        if self._is_settling:
-            for event in events:
-                self._member.settle(event)
 
     def _beat(self) -> None:
         member = self._member

@@ -7,15 +7,15 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from .base import LOOK, ConsumerBase
 from .clients.asynchronous import Connected
 from .errors import UNAVAILABLE, ConsumerError
 from .names import CLAIM_AFTER, DEFAULT_PREFIX, MAX_DELIVERIES, MAX_PREFETCH
-from .options import EXPLICIT, NEXT, Options, checked
-from .protocol.member import Member
+from .options import NEXT, Options, checked
 from .tasks import Run
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from typing_extensions import Self
 
@@ -27,9 +27,6 @@ Answer = TypeVar("Answer")
 
 LEAVE_TIMEOUT = 10.0
 """Seconds after which a member that leaves waits for Redis no longer."""
-
-LOOK = 0.25
-"""Seconds between two looks at what must not wait for a slow handler: acknowledgements, claims, a stop."""
 
 _log = logging.getLogger(__package__)
 
@@ -71,40 +68,16 @@ def consume(  # noqa: PLR0913  all but the first are keyword-only
     return Consumer(redis, checked(options))
 
 
-class Consumer:
+class Consumer(ConsumerBase):
     """An async iterator over the events of a group."""
 
     def __init__(self, redis: str | Client, options: Options) -> None:
         """Use `consume`."""
         self._connected = Connected(redis)
-        self._options = options
-        self._is_settling = options.acknowledge != EXPLICIT
-        self._member = Member(options, self._connected.block)
-        self._reading = self._member.reading
-        self._current: Sequence[Event] = ()
+        super().__init__(options, self._connected.block)
         self._heartbeat: asyncio.Task[None] | None = None
         self._filling: Any = None
         self._claiming: Any = None
-
-    @property
-    def member(self) -> str:
-        """Name of this member."""
-        return self._options.member
-
-    @property
-    def missed(self) -> int:
-        """Events that were trimmed before the group read them, as far as this member has seen."""
-        return self._member.group.missed
-
-    @property
-    def trimmed(self) -> int:
-        """Events that were trimmed while they were pending."""
-        return self._member.group.trimmed
-
-    @property
-    def dead(self) -> int:
-        """Events that this member made dead letters."""
-        return self._member.dead
 
     async def __aenter__(self) -> Self:
         """Join the group.
@@ -139,28 +112,17 @@ class Consumer:
         finally:
             await self._connected.aclose()
 
-    def stop(self) -> None:
-        """End the iteration, or `run`, after the events that are being handled; for a signal handler."""
-        self._member.stop()
-
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Event:
-        reading = self._reading
-        if self._current:
-            if self._is_settling and (entry := self._current[0].entry) in reading.held:
-                reading.done.append(entry)
-            self._current = ()
-        event = reading.take()
+        event = self._take()
         if event is None:
             async with self._filling:
                 event = await self._connected.run(self._member.advance())
             if event is None:
                 raise StopAsyncIteration
-        event.began = True
-        self._current = (event,)
-        return event
+        return self._begin(event)
 
     async def batches(self, size: int = 100, wait: float = 1.0) -> AsyncIterator[list[Event]]:
         """Iterate over lists of up to `size` events, each at the latest `wait` seconds after its first event was there.
@@ -174,9 +136,7 @@ class Consumer:
                 batch = await self._connected.run(self._member.gather(size, wait))
             if not batch:
                 return
-            for event in batch:
-                event.began = True
-            self._current = batch
+            self._begin_all(batch)
             yield batch
 
     async def run(
@@ -211,11 +171,6 @@ class Consumer:
     async def _locked(self, steps: Steps[Answer]) -> Answer:
         async with self._claiming:  # a heartbeat must not claim what is being handed back
             return await self._connected.run(steps)
-
-    def _settle(self, events: Sequence[Event]) -> None:
-        if self._is_settling:
-            for event in events:
-                self._member.settle(event)
 
     async def _beat(self) -> None:
         member = self._member

@@ -16,6 +16,8 @@ class Lanes:
     """Events that one member has taken: of each chat one at a time is ready or being handled, the others wait."""
 
     def __init__(self, concurrency: int) -> None:
+        if concurrency < 1:
+            raise ValueError(f"concurrency is 1 or more, not {concurrency}")
         self._concurrency = concurrency
         self._ready: deque[Event] = deque()
         self._waiting: dict[str, deque[Event]] = {}

@@ -33,8 +33,6 @@ class Run:
         concurrency: int,
     ) -> None:
         """`claiming` is the lock under which events are claimed or handed back."""
-        if concurrency < 1:
-            raise ValueError(f"concurrency is 1 or more, not {concurrency}")
         self._member, self._connected, self._claiming, self._handler = member, connected, claiming, handler
         self._lanes = Lanes(concurrency)
         self._tasks: set[asyncio.Task[None]] = set()

@@ -8,6 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from .base import LOOK
 from .errors import UNAVAILABLE
 from .lanes import Lanes
 from .tasks import ALONE
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from .clients.blocking import Connected
     from .event import Event
     from .protocol.member import Member
-
-_LOOK = 0.25  # seconds between two looks at whether to stop
 
 
 class ThreadRun:
@@ -34,8 +33,6 @@ class ThreadRun:
         concurrency: int,
     ) -> None:
         """`claiming` is the lock under which events are claimed or handed back."""
-        if concurrency < 1:
-            raise ValueError(f"concurrency is 1 or more, not {concurrency}")
         self._member, self._connected, self._claiming, self._handler = member, connected, claiming, handler
         self._lanes, self._changed = Lanes(concurrency), threading.Condition()
         self._flushing = threading.Lock()
@@ -58,7 +55,7 @@ class ThreadRun:
         while not member.is_stopping:
             with self._changed:
                 if lanes.is_full:
-                    self._changed.wait(_LOOK)
+                    self._changed.wait(LOOK)
                     continue
             event = member.reading.take()
             if event is None:
@@ -71,7 +68,7 @@ class ThreadRun:
             if event is None or event.deliveries >= ALONE:
                 with self._changed:
                     while not (lanes.is_empty or member.is_stopping):
-                        self._changed.wait(_LOOK)
+                        self._changed.wait(LOOK)
 
     def _start(self) -> None:
         while not self._member.is_stopping and (event := self._lanes.start()) is not None:
