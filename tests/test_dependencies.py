@@ -204,7 +204,9 @@ def imports_of(tree: ast.Module) -> dict[str, str]:
     ours = {*sys.stdlib_module_names, "relay", "workers"}
     found = {}
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] not in ours:
+        if not isinstance(node, ast.ImportFrom) or node.level:  # a relative import names no library
+            continue
+        if node.module and node.module.split(".")[0] not in ours:
             found.update({alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names})
     return found
 
