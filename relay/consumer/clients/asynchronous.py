@@ -15,7 +15,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, WatchError
 
 from ..protocol.steps import Commands, DeleteUnless
-from .urls import SOCKET_TIMEOUT, is_sentinel, options_of, parse_sentinel
+from .opening import Opened
 
 if TYPE_CHECKING:
     from ..protocol.steps import Command, Step, Steps
@@ -32,8 +32,10 @@ UVLOOP_CLOSED = "the handler is closed"
 """uvloop's text, in a RuntimeError, where a connection is lost while it is being opened."""
 
 
-class Connected:
+class Connected(Opened):
     """A client, and what this package needs of it."""
+
+    _redis, _sentinels = Redis, Sentinel
 
     def __init__(self, source: str | Client) -> None:
         """`source` is a URL, or a client of the caller.
@@ -42,28 +44,9 @@ class Connected:
             ValueError: the URL has an unknown form.
             TypeError: it is a client of the other kind.
         """
-        self._is_ours = isinstance(source, str)
-        self._sentinel: Any = None
         if isinstance(source, (blocking_redis.Redis, blocking_redis.RedisCluster)):
             raise TypeError("this is a blocking client: use consume_sync, or a client of redis.asyncio")
-        self.client: Any = self._open(source) if isinstance(source, str) else source
-
-    @property
-    def block(self) -> float:
-        """Seconds that a read may wait at Redis without a timeout of the client."""
-        pool = getattr(self.client, "connection_pool", None)
-        timeout = pool.connection_kwargs.get("socket_timeout") if pool is not None else SOCKET_TIMEOUT
-        return float(timeout or SOCKET_TIMEOUT) / 2
-
-    def _open(self, url: str) -> Any:
-        retry = Retry(NoBackoff(), 0)  # outages are waited out here
-        if not is_sentinel(url):
-            return Redis.from_url(url, retry=retry, **options_of(url))
-        parsed = parse_sentinel(url)
-        self._sentinel = Sentinel(  # type: ignore[no-untyped-call]
-            parsed.sentinels, sentinel_kwargs={**parsed.sentinel_options, "retry": retry}
-        )
-        return self._sentinel.master_for(parsed.service, **parsed.options, retry=retry)
+        super().__init__(source, Retry(NoBackoff(), 0))  # outages are waited out here
 
     async def aclose(self) -> None:
         """Close the client, unless it is the caller's."""

@@ -13,7 +13,7 @@ from redis.sentinel import Sentinel
 
 from ..protocol.steps import Commands, DeleteUnless
 from .asynchronous import RAW, TRIES
-from .urls import SOCKET_TIMEOUT, is_sentinel, options_of, parse_sentinel
+from .opening import Opened
 
 if TYPE_CHECKING:
     from ..protocol.steps import Command, Step, Steps
@@ -23,8 +23,10 @@ Client = Union[Redis, RedisCluster]
 """A client that the caller may bring."""
 
 
-class Connected:
+class Connected(Opened):
     """A client, and what this package needs of it; several threads may use it."""
+
+    _redis, _sentinels = Redis, Sentinel
 
     def __init__(self, source: str | Client) -> None:
         """`source` is a URL, or a client of the caller.
@@ -33,28 +35,9 @@ class Connected:
             ValueError: the URL has an unknown form.
             TypeError: it is a client of the other kind.
         """
-        self._is_ours = isinstance(source, str)
-        self._sentinel: Any = None
         if not isinstance(source, (str, Redis, RedisCluster)):
             raise TypeError("this is an async client: use consume, or a client of redis")
-        self.client: Any = self._open(source) if isinstance(source, str) else source
-
-    @property
-    def block(self) -> float:
-        """Seconds that a read may wait at Redis without a timeout of the client."""
-        pool = getattr(self.client, "connection_pool", None)
-        timeout = pool.connection_kwargs.get("socket_timeout") if pool is not None else SOCKET_TIMEOUT
-        return float(timeout or SOCKET_TIMEOUT) / 2
-
-    def _open(self, url: str) -> Any:
-        retry = Retry(NoBackoff(), 0)  # outages are waited out here
-        if not is_sentinel(url):
-            return Redis.from_url(url, retry=retry, **options_of(url))
-        parsed = parse_sentinel(url)
-        self._sentinel = Sentinel(  # type: ignore[no-untyped-call]
-            parsed.sentinels, sentinel_kwargs={**parsed.sentinel_options, "retry": retry}
-        )
-        return self._sentinel.master_for(parsed.service, **parsed.options, retry=retry)
+        super().__init__(source, Retry(NoBackoff(), 0))  # outages are waited out here
 
     def close(self) -> None:
         """Close the client, unless it is the caller's."""
