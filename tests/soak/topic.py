@@ -64,11 +64,11 @@ class Topic:
         Positions and pending entries of all groups are read in the transaction that trims, so what each of them loses
         is exactly known.
         """
-        await self.read()
         [row] = [row for row in await self._redis.xinfo_groups(STREAM) if row["name"].decode() == group]
         unread = await self._redis.xrange(STREAM, f"({row['last-delivered-id'].decode()}", "+", count=_ALL)
         if not unread:
             return 0
+        await self.read()  # after `unread`: whatever is removed has been recorded
         first = unread[int(share * (len(unread) - 1))][0]
         async with self._redis.pipeline(transaction=True) as pipe:
             pipe.xinfo_groups(STREAM)

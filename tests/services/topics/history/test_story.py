@@ -92,7 +92,7 @@ async def test_story_of_a_failure_a_dead_letter_and_its_replay(redis: Redis, con
         ]
         letters = DeadLetters(redis)
         async with delivering(redis, rules):
-            await eventually(lambda: redis.xlen(KEYS.lane("bot", "dead")))
+            await eventually(are_dead(redis, "bot", 3))
             await eventually(lambda: sink.ids("/crm").count(last.id))
             await eventually(async_settled(redis, "crm", 3))
         dead = await story(context, OPERATOR, event.id)
@@ -147,6 +147,13 @@ def async_settled(redis: Redis, lane: str, delivered: int) -> Any:
         return int(await redis.hget(KEYS.lane(lane), "delivered") or 0) >= delivered  # type: ignore[misc]
 
     return is_settled
+
+
+def are_dead(redis: Redis, lane: str, count: int) -> Any:
+    async def is_so() -> bool:
+        return int(await redis.xlen(KEYS.lane(lane, "dead"))) >= count
+
+    return is_so
 
 
 async def test_filter_retry_and_pause_are_told(redis: Redis, context: Context) -> None:
