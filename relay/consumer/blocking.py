@@ -103,11 +103,12 @@ class SyncConsumer(ConsumerBase):
 
     def __next__(self) -> Event:
         event = self._take()
+        if event is not None:
+            return event
+        with self._filling:
+            event = self._connected.run(self._member.advance())
         if event is None:
-            with self._filling:
-                event = self._connected.run(self._member.advance())
-            if event is None:
-                raise StopIteration
+            raise StopIteration
         return self._begin(event)
 
     def batches(self, size: int = 100, wait: float = 1.0) -> Iterator[list[Event]]:

@@ -117,11 +117,12 @@ class Consumer(ConsumerBase):
 
     async def __anext__(self) -> Event:
         event = self._take()
+        if event is not None:
+            return event
+        async with self._filling:
+            event = await self._connected.run(self._member.advance())
         if event is None:
-            async with self._filling:
-                event = await self._connected.run(self._member.advance())
-            if event is None:
-                raise StopAsyncIteration
+            raise StopAsyncIteration
         return self._begin(event)
 
     async def batches(self, size: int = 100, wait: float = 1.0) -> AsyncIterator[list[Event]]:

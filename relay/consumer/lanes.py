@@ -20,7 +20,7 @@ class Lanes:
             raise ValueError(f"concurrency is 1 or more, not {concurrency}")
         self._concurrency = concurrency
         self._ready: deque[Event] = deque()
-        self._waiting: dict[str, deque[Event]] = {}
+        self._waiting: dict[bytes, deque[Event]] = {}
         """By chat that has an event which is ready or being handled."""
         self._running = self._size = 0
 
@@ -37,8 +37,8 @@ class Lanes:
     def add(self, event: Event) -> None:
         """Take an event."""
         self._size += 1
-        chat = event.chat
-        if chat is None:
+        chat = event.fields.get(b"chat")
+        if not chat:
             self._ready.append(event)
         elif chat in self._waiting:
             self._waiting[chat].append(event)
@@ -59,8 +59,8 @@ class Lanes:
         """Let the next event of the chat be handled."""
         self._running -= 1
         self._size -= 1
-        chat = event.chat
-        if chat is None:
+        chat = event.fields.get(b"chat")
+        if not chat:
             return
         if waiting := self._waiting[chat]:
             self._ready.append(waiting.popleft())

@@ -80,9 +80,21 @@ class Run:
 
     def _start(self) -> None:
         while not self._member.is_stopping and (event := self._lanes.start()) is not None:
-            task = asyncio.create_task(self._handle(event))
+            task = asyncio.create_task(self._work(event))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    async def _work(self, event: Event) -> None:
+        """Handle an event, and then others that may begin: a task for each would take longer than a quick handler."""
+        following: Event | None = event
+        while following is not None:
+            try:
+                await self._handle(following)
+            finally:
+                self._lanes.finish(following)
+                if not self._lanes.is_full:
+                    self._changed.set()
+            following = None if self._member.is_stopping else self._lanes.start()
 
     async def _handle(self, event: Event) -> None:
         tried: Event | None = event
@@ -100,19 +112,17 @@ class Run:
                     break
         except Exception as error:  # noqa: BLE001  of Redis: the caller of `run` gets it
             self._fail(error)
-        finally:
-            self._lanes.finish(event)
-            self._start()
-            self._changed.set()
 
     def _acknowledge_soon(self) -> None:
         if self._flusher is None or self._flusher.done():
             self._flusher = asyncio.create_task(self._acknowledge())
 
     async def _acknowledge(self) -> None:
-        await asyncio.sleep(_GATHER)  # several together, or with the next read
+        reading = self._member.reading
         try:
-            await self._connected.run(self._member.acknowledge(()))
+            while reading.done:
+                await asyncio.sleep(_GATHER)  # several together, or with the next read
+                await self._connected.run(reading.flush(must=True))
         except Exception as error:  # noqa: BLE001  the caller of `run` gets it
             self._fail(error)
 

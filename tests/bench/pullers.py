@@ -40,6 +40,7 @@ async def bare(url: str, group: str, count: int) -> None:
     """Read `count` events."""
     async with redis.asyncio.Redis.from_url(url) as client:
         await client.xgroup_create(STREAM, group, id="0")
+        CLOCK.start()
         handled: list[bytes] = []
         seen = 0
         while seen < count or handled:
@@ -50,12 +51,14 @@ async def bare(url: str, group: str, count: int) -> None:
                 *_, reply = await pipe.execute()
             handled = [entry for entry, _ in reply[0][1]] if reply else []
             seen += len(handled)
+        CLOCK.stop()
 
 
 def bare_sync(url: str, group: str, count: int) -> None:
     """Read `count` events, without asyncio."""
     with redis.Redis.from_url(url) as client:
         client.xgroup_create(STREAM, group, id="0")
+        CLOCK.start()
         handled: list[bytes] = []
         seen = 0
         while seen < count or handled:
@@ -66,15 +69,21 @@ def bare_sync(url: str, group: str, count: int) -> None:
                 *_, reply = pipe.execute()
             handled = [entry for entry, _ in reply[0][1]] if reply else []
             seen += len(handled)
+        CLOCK.stop()
 
 
 async def each(url: str, group: str, count: int, members: int) -> None:
     """Read `count` events with members of one group that handle one after the other."""
     left = Left(count)
+    have_joined = asyncio.Event()
 
     async def read(number: int) -> None:
         async with consume(url, topic=TOPIC, group=group, member=f"member-{number}") as events:
             left.members.append(events)
+            if len(left.members) == members:
+                CLOCK.start()
+                have_joined.set()
+            await have_joined.wait()
             async for _ in events:
                 left.handle()
 
@@ -86,6 +95,7 @@ async def batches(url: str, group: str, count: int) -> None:
     left = Left(count)
     async with consume(url, topic=TOPIC, group=group) as events:
         left.members.append(events)
+        CLOCK.start()
         async for batch in events.batches(_BATCH):
             left.handle(len(batch))
 
@@ -99,6 +109,7 @@ async def at_once(url: str, group: str, count: int, concurrency: int) -> None:
 
     async with consume(url, topic=TOPIC, group=group) as events:
         left.members.append(events)
+        CLOCK.start()
         await events.run(handle, concurrency=concurrency)
 
 
@@ -107,6 +118,7 @@ def each_sync(url: str, group: str, count: int) -> None:
     left = Left(count)
     with consume_sync(url, topic=TOPIC, group=group) as events:
         left.members.append(events)
+        CLOCK.start()
         for _ in events:
             left.handle()
 
@@ -122,17 +134,35 @@ class Left:
         """Count events that were handled."""
         self._count -= count
         if self._count <= 0:
+            CLOCK.stop()
             for member in self.members:
                 member.stop()
 
 
+class Clock:
+    """The time and the CPU time of this process from when all have joined until the last event is handled, in seconds.
+
+    Acknowledging the last batch, or a part of it, comes after it.
+    """
+
+    def start(self) -> None:
+        """Begin."""
+        self._began, self._cpu = time.perf_counter(), time.process_time()
+
+    def stop(self) -> None:
+        """End."""
+        self.measured = {"seconds": time.perf_counter() - self._began, "cpu": time.process_time() - self._cpu}
+
+
+CLOCK = Clock()
+
+
 async def timed(what: Loop, *arguments: str | int) -> dict[str, float]:
-    """Return the time it took and the CPU time of this process, in seconds."""
-    began, before = time.perf_counter(), time.process_time()
+    """Return what a loop takes."""
     reading = what(*arguments)
     if reading is not None:
         await reading
-    return {"seconds": time.perf_counter() - began, "cpu": time.process_time() - before}
+    return CLOCK.measured
 
 
 LOOPS: dict[str, Loop] = {
