@@ -65,9 +65,12 @@ async def open_store(settings: Settings, timeout: float = WORKER_TIMEOUT) -> Asy
         await redis.aclose()
 
 
-def open_keyring(settings: Settings, redis: Redis) -> Keyring:
-    """Open the keyring that is encrypted with RELAY_SECRET_KEY, which `settings` must have."""
-    return Keyring(redis, _cipher(settings))
+def open_keyring(settings: Settings, redis: Redis, account: str | None = None) -> Keyring:
+    """Open the keyring that is encrypted with RELAY_SECRET_KEY, which `settings` must have.
+
+    `account` of `[[linq.accounts]]` is that of the secrets that will be stored.
+    """
+    return Keyring(redis, _cipher(settings), account)
 
 
 def open_v2_secret_marker(settings: Settings, redis: Redis) -> V2SecretMarker:

@@ -6,18 +6,29 @@ import asyncio
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from relay.config.file import read_config
+from relay.core.errors import ConfigError
 from relay.services.operators.linq import Look, OwnerAtLinq, StepAtLinq
 from relay.store.keyring.last_seen import last_events
 
 if TYPE_CHECKING:
+    from relay.config.settings import Settings
     from relay.services.context import Context
     from relay.services.operators.linq import Looker
+
+
+def has_accounts(settings: Settings) -> bool:
+    """Return True if relay.toml has `[[linq.accounts]]` now."""
+    try:
+        return bool(read_config(settings.relay_config).linq.accounts)
+    except ConfigError:  # is reported where the rules are read
+        return False
 
 
 def linq_looker(context: Context) -> Looker | None:
     """Return the look at Linq; None if the settings have no access to it."""
     settings = context.settings
-    if settings.linq_api_v3_api_key is None or settings.relay_secret_key is None:
+    if settings.relay_secret_key is None or (settings.linq_api_v3_api_key is None and not has_accounts(settings)):
         return None
 
     async def look() -> Look:

@@ -1,4 +1,4 @@
-"""Reconcile both of Linq's APIs: the v3 subscriptions, and the one of v2 where relay.toml has `[linq.v2]`.
+"""Reconcile both of Linq's APIs: the v3 subscriptions of each account, and the one of v2 with `[linq.v2]`.
 
 With `[linq.v2]` and without a key for v3, only v2 is reconciled, and the result says so.
 Variables missing for either API are reported before anything is changed; after that, a failure of one API does not stop
@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import structlog
 
 from relay.bootstrap.deletions import Approval
-from relay.bootstrap.factory import NEEDS, open_reconciler
+from relay.bootstrap.factory import needs_of, open_accounts
 from relay.bootstrap.v2_reconcile import V2_NEEDS, open_v2_reconciler
 from relay.core.errors import LinqApiError, RelayError
+from relay.core.event import Dialect, source_name
 from relay.rules.cipher import cipher_of
 from relay.store.driver.client import REDIS_ERRORS, describe
 from relay.store.driver.lock import log_waiting
@@ -126,13 +127,16 @@ async def _from_both(
         if is_v2_only(settings, config):
             gathered.notes.append(V2_ONLY)
         else:
-            settings.require(*NEEDS, because="every line has a subscription at Linq's v3 API")
-            works["v3"] = await stack.enter_async_context(open_reconciler(settings, redis, config))
-        if config.linq.v2 is None:
-            found = await work(works["v3"])
-            return FromBoth(found, [], works["v3"].notes)
+            settings.require(*needs_of(config), because="every line has a subscription at Linq's v3 API")
+            accounts = await stack.enter_async_context(open_accounts(settings, redis, config))
+            works |= {source_name(Dialect.V3, account.name): account.reconciler for account in accounts}
+        if config.linq.v2 is None and len(works) == 1:
+            (reconciler,) = works.values()
+            found = await work(reconciler)
+            return FromBoth(found, [], reconciler.notes)
         try:
-            works["v2"] = await stack.enter_async_context(open_v2_reconciler(settings, redis, config))
+            if config.linq.v2 is not None:
+                works["v2"] = await stack.enter_async_context(open_v2_reconciler(settings, redis, config))
         except LinqApiError as error:  # relay.toml subscribes to none of its event types
             gathered.troubles.append(f"v2: {error}")
         for api, reconciler in works.items():
@@ -146,11 +150,11 @@ async def _from_both(
 
 def is_v2_only(settings: Settings, config: RelayConfig) -> bool:
     """Return True if relay.toml has `[linq.v2]`, and there is no key for the v3 API."""
-    return config.linq.v2 is not None and settings.linq_api_v3_api_key is None
+    return config.linq.v2 is not None and settings.linq_api_v3_api_key is None and not config.linq.accounts
 
 
 def missing_settings(settings: Settings, config: RelayConfig) -> list[str]:
     """Return the settings that the APIs in use need and that are not set."""
-    needs = dict.fromkeys(V2_NEEDS if is_v2_only(settings, config) else NEEDS)
+    needs = dict.fromkeys(V2_NEEDS if is_v2_only(settings, config) else needs_of(config))
     needs |= dict.fromkeys(V2_NEEDS if config.linq.v2 is not None else ())
     return [need for need in needs if getattr(settings, need) is None]

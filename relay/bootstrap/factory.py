@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import time
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 from relay.bootstrap.desired import public_url_of
 from relay.bootstrap.looks import Looks
 from relay.bootstrap.reconcile import Reconciler
+from relay.config.secret_lookup import account_key
+from relay.core.errors import LinqApiError
+from relay.core.event import Dialect, source_name
 from relay.linq.api.v3 import open_linq
 from relay.parts import open_keyring
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
     from relay.config.settings import Settings
     from relay.core.config.relay_toml import RelayConfig
@@ -23,13 +27,63 @@ if TYPE_CHECKING:
     from relay.store.keyring.keyring import Keyring
 
 NEEDS = ("relay_public_url", "relay_secret_key", "linq_api_v3_api_key")
-"""The settings that every call to Linq's v3 API needs."""
+"""The settings that every call to Linq's v3 API needs, where relay.toml has no `[[linq.accounts]]`."""
+
+
+def accounts_of(settings: Settings, config: RelayConfig) -> list[str | None]:
+    """Return the names of the accounts at Linq's v3 API; None is that of LINQ_API_V3_API_KEY, which has no name."""
+    named: list[str | None] = [account.name for account in config.linq.accounts]
+    return [None, *named] if settings.linq_api_v3_api_key is not None or not named else named
+
+
+def needs_of(config: RelayConfig) -> tuple[str, ...]:
+    """Return the settings that every call to Linq's v3 API needs under these rules."""
+    return NEEDS[:-1] if config.linq.accounts else NEEDS
+
+
+@asynccontextmanager
+async def open_accounts(
+    settings: Settings,
+    redis: Redis,
+    config: RelayConfig,
+    clock: Callable[[], float] = time.time,
+    only: str | None = None,
+) -> AsyncIterator[list[Account]]:
+    """Open every account at Linq's v3 API, or the `only` one.
+
+    Raises:
+        SettingsError: a key is missing, or Linq would not post to the public URL.
+        LinqApiError: Linq failed, or a line is in two accounts.
+    """
+    async with AsyncExitStack() as stack:
+        opening = [open_account(settings, redis, config, clock, name) for name in accounts_of(settings, config)]
+        accounts = [await stack.enter_async_context(account) for account in opening]
+        if len(accounts) > 1:
+            check_lines([(account.name, await account.reconciler.lines()) for account in accounts])
+        yield [account for account in accounts if only in {None, account.name}]
+
+
+def check_lines(accounts: Sequence[tuple[str | None, Collection[str]]]) -> None:
+    """Check that no line is in two accounts.
+
+    Raises:
+        LinqApiError: one is: its events would come twice, and two secrets would stand for the same line.
+    """
+    for (first, lines), (second, others) in combinations(accounts, 2):
+        if both := sorted({*lines} & {*others}):
+            of = [f"account {name}" if name else "the account of LINQ_API_V3_API_KEY" for name in (first, second)]
+            raise LinqApiError(
+                f"{', '.join(both)}: in {' and '.join(of)}; a line belongs to one account: exclude it in the other, in "
+                "relay.toml"
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
     """A Linq account, and what this Redis knows of it."""
 
+    name: str | None
+    """Its name in `[[linq.accounts]]`; None for that of LINQ_API_V3_API_KEY."""
     api: LinqApi
     keyring: Keyring
     reconciler: Reconciler
@@ -48,16 +102,27 @@ async def open_reconciler(
 
 @asynccontextmanager
 async def open_account(
-    settings: Settings, redis: Redis, config: RelayConfig, clock: Callable[[], float] = time.time
+    settings: Settings,
+    redis: Redis,
+    config: RelayConfig,
+    clock: Callable[[], float] = time.time,
+    name: str | None = None,
 ) -> AsyncIterator[Account]:
-    """Open the Linq account; `settings` must have what `NEEDS` lists. `clock` returns Unix seconds.
+    """Open a Linq account: that of `[[linq.accounts]]` with this name, or that of LINQ_API_V3_API_KEY.
+
+    `settings` must have what `needs_of` lists. `clock` returns Unix seconds.
 
     Raises:
-        SettingsError: Linq would not post to the public URL.
+        SettingsError: its key is missing, or Linq would not post to the public URL.
     """
     public_url = public_url_of(settings)
-    assert settings.linq_api_v3_api_key is not None  # noqa: S101  it is needed
-    key = settings.linq_api_v3_api_key.get_secret_value()
+    if name is None:
+        assert settings.linq_api_v3_api_key is not None  # noqa: S101  it is needed
+        key = settings.linq_api_v3_api_key.get_secret_value()
+    else:
+        account = next(each for each in config.linq.accounts if each.name == name)
+        key = account_key(account, settings.relay_config.parent).get_secret_value()
+        config = config.model_copy(update={"linq": config.linq.of(account)})
     async with open_linq(key, settings.linq_api_v3_base_url) as api:
-        looks, keyring = Looks(redis, "v3", clock), open_keyring(settings, redis)
-        yield Account(api, keyring, Reconciler(api, keyring, looks, config, public_url, clock), clock)
+        looks, keyring = Looks(redis, source_name(Dialect.V3, name), clock), open_keyring(settings, redis, name)
+        yield Account(name, api, keyring, Reconciler(api, keyring, looks, config, public_url, clock), clock)

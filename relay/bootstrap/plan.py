@@ -59,6 +59,8 @@ class Step:
     retire_at: float | None = None
     """Unix seconds at which a retired subscription is deleted."""
     dialect: Dialect = Dialect.V3
+    account: str | None = None
+    """The account of `[[linq.accounts]]`."""
     retained: frozenset[str] = frozenset()
     """Event types that an update leaves on the subscription, although Linq does not list them."""
     is_moved: bool = False
@@ -69,7 +71,7 @@ class Step:
     @property
     def owner(self) -> str:
         """The owner of the subscription: a line, `account` or `v2`."""
-        return owner_of(self.dialect, self.line)
+        return owner_of(self.dialect, self.line, self.account)
 
     @property
     def ends_rotation(self) -> bool:
@@ -97,6 +99,12 @@ class DesiredState:
     """Numbers that Linq lists and that are not E.164."""
     tag: str | None = None
     """The owner tag; None before the first one was made."""
+    account: str | None = None
+    """The account of `[[linq.accounts]]`."""
+
+    def url(self, line: str | None, generation: int) -> str:
+        """Return the target URL of a generation of the subscription of `line`, or of the account's own."""
+        return target_url(self.public_url, line, generation, self.tag, self.account)
 
     def events_of(self, line: str | None) -> frozenset[str]:
         """Return the event types of the subscription of `line`, or of the account's own."""
@@ -154,7 +162,7 @@ def make_plan(
             is_unlisted = not desired.is_excluded(gone, candidate.subscription)
             why = f"Linq no longer lists {'the line' if gone else 'its event types'}" if is_unlisted else reason
             steps.append(replace(_step(Action.DELETE, candidate, gone, why), is_unlisted=is_unlisted))
-    return _in_order(steps)
+    return _in_order(steps, desired)
 
 
 def make_rotation(
@@ -179,7 +187,7 @@ def make_rotation(
             steps.append(_creation(desired, line, ours[line], known, "rotation"))
             retiring = [_step(Action.RETIRE, candidate, line, "its successor takes over") for candidate in current]
             steps += [replace(step, retire_at=until) for step in retiring]
-    return _in_order(steps)
+    return _in_order(steps, desired)
 
 
 def _by_owner(desired: DesiredState, existing: Iterable[LinqSubscription]) -> dict[str | None, list[_Ours]]:
@@ -197,7 +205,11 @@ def _steps_of(
 ) -> Iterator[Step]:
     held = {record.subscription_id: record for record in secrets}
     usable = [candidate for candidate in ours if candidate.subscription.id in held]
-    fitting = [candidate for candidate in usable if candidate.target.version == PAYLOAD_VERSION]
+    fitting = [
+        candidate
+        for candidate in usable
+        if candidate.target.version == PAYLOAD_VERSION and candidate.target.account == desired.account
+    ]
     # A retired one is better than none: if its successor is gone, it stays in use.
     kept = min(fitting, key=lambda candidate: held[candidate.subscription.id].retire_at is not None, default=None)
     if kept is not None:
@@ -211,6 +223,8 @@ def _steps_of(
     else:
         if not ours:
             reason = "the line has no subscription" if line else "the account has no subscription"
+        elif usable and all(candidate.target.version == PAYLOAD_VERSION for candidate in usable):
+            reason = "its URL is not that of this account"
         elif usable:
             reason = f"its payload version is not {PAYLOAD_VERSION}"
         else:
@@ -235,14 +249,14 @@ def _creation(
 ) -> Step:
     known = [candidate.generation for candidate in ours] + [record.generation for record in secrets]
     generation = max(known, default=0) + 1
-    return Step(Action.CREATE, line, generation, reason, target_url(desired.public_url, line, generation, desired.tag))
+    return Step(Action.CREATE, line, generation, reason, desired.url(line, generation))
 
 
 def _tagged(desired: DesiredState, kept: _Ours, ours: list[_Ours]) -> str:
     """Return the URL of a subscription with our owner tag; empty if it has the tag, or cannot have it yet."""
     if desired.tag is None or kept.target.owner == desired.tag:
         return ""
-    url = target_url(desired.public_url, kept.target.line, kept.generation, desired.tag)
+    url = desired.url(kept.target.line, kept.generation)
     return "" if any(other.subscription.target_url == url for other in ours) else url
 
 
@@ -268,6 +282,8 @@ def _step(action: Action, candidate: _Ours, line: str | None, reason: str) -> St
     )
 
 
-def _in_order(steps: list[Step]) -> list[Step]:
+def _in_order(steps: list[Step], desired: DesiredState) -> list[Step]:
     order = list(Action)
+    if desired.account is not None:
+        steps = [replace(step, account=desired.account) for step in steps]
     return sorted(steps, key=lambda step: order.index(step.action))

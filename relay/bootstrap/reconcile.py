@@ -81,15 +81,22 @@ class Reconciler:
             in_background(desired_state_of(self._config, self._public_url, self._api)) as desired,
             in_background(self._api.subscriptions()) as existing,
         ):
-            secrets, unusable = await usable_secrets(self._keyring)
-            tagged = replace(await desired, tag=await self._keyring.owner_tag())
-            survey = Survey(tagged, await existing, secrets, unusable)
+            stored, unusable = await usable_secrets(self._keyring)
+            account = self._keyring.account
+            secrets = [record for record in stored if record.account == account]
+            others = [record.subscription_id for record in stored if record.account != account]
+            of_account = replace(await desired, tag=await self._keyring.owner_tag(), account=account)
+            survey = Survey(of_account, await existing, secrets, unusable, others)
         await self._check_completeness(survey)
         self.notes = [
             f"{f'subscription {odd.subscription_id}' if odd.subscription_id else odd.owner}: {odd.what}"
             for odd in survey.malformed
         ]
         return survey
+
+    async def lines(self) -> Collection[str]:
+        """Return the lines that should have subscriptions. Raises as `survey`."""
+        return (await desired_state_of(self._config, self._public_url, self._api)).lines
 
     async def plan(self, *, take_over: bool = False) -> list[Step]:
         """Return the steps that `apply` would take; change nothing. Raises as `survey`."""
@@ -261,7 +268,8 @@ class Reconciler:
         at_linq -= {
             str(done.step.subscription_id) for done in results if done.step.action is Action.DELETE and not done.error
         }
-        gone = {*(record.subscription_id for record in survey.secrets), *survey.unusable} - at_linq
+        strays = {subscription.id for subscription in survey.existing} & {*survey.of_other_accounts}
+        gone = {*(record.subscription_id for record in survey.secrets), *survey.unusable, *strays} - at_linq
         try:
             await self._keyring.tidy(gone, self._clock())
         except REDIS_ERRORS as error:

@@ -30,6 +30,9 @@ class Survey:
     unusable: Sequence[str] = ()
     """The ids of the subscriptions whose stored secret is broken: it is as good as none."""
 
+    of_other_accounts: Sequence[str] = ()
+    """The ids of the subscriptions whose secrets are stored for other accounts: if they are here, the key was moved."""
+
     def plan(self, now: float) -> list[Step]:
         """Return the steps from the actual state to the desired one; `now` is Unix seconds."""
         return make_plan(self.desired, self.existing, self.secrets, now)
@@ -37,7 +40,7 @@ class Survey:
     @property
     def owners(self) -> list[str]:
         """The owners that should have subscriptions: the lines, and the account if it should have one."""
-        return [owner_of(Dialect.V3, line) for line in self.desired.owners]
+        return [owner_of(Dialect.V3, line, self.desired.account) for line in self.desired.owners]
 
     @property
     def active(self) -> set[str]:
@@ -60,8 +63,8 @@ class Survey:
     @property
     def rivals(self) -> list[Rival]:
         """The subscriptions under our URL that may be another relay's."""
-        held = {*(record.subscription_id for record in self.secrets), *self.unusable}
-        return rivals_of(self.desired.public_url, self.desired.tag, self.existing, held)
+        held = {*(record.subscription_id for record in self.secrets), *self.unusable, *self.of_other_accounts}
+        return rivals_of(self.desired, self.existing, held)
 
     @property
     def foreign(self) -> int:

@@ -12,12 +12,13 @@ import typer
 
 from relay.bootstrap.both_apis import V2_ONLY, FromBoth, apply_both, plan_both, survey_both
 from relay.bootstrap.deletions import Approval
-from relay.bootstrap.factory import NEEDS, open_reconciler
+from relay.bootstrap.factory import NEEDS, needs_of, open_accounts
 from relay.bootstrap.plan import Action, Step
 from relay.bootstrap.reconcile import AppliedStep
 from relay.bootstrap.status import KINDS, Status, differences, statuses
 from relay.bootstrap.v2_reconcile import V2_NEEDS
 from relay.cli import bootstrap_ownership
+from relay.cli.bootstrap_ownership import AccountOption, known_account
 from relay.cli.bootstrap_view import (
     OldKey,
     end_on,
@@ -140,6 +141,7 @@ def rotate(
             help="How long old secrets stay valid, such as 1h or 1d.  [default: rotate_overlap in relay.toml]",
         ),
     ] = None,
+    account: AccountOption = None,
     json: JsonOption = False,
 ) -> None:
     """Give every line a new signing secret; the old ones stay valid for a while, so no event is lost.
@@ -154,7 +156,7 @@ def rotate(
         raise typer.BadParameter(str(error), param_hint="--overlap") from None
     report = reporter(json=json)
     with error_reports(environment_with_secrets(), "bootstrap"):
-        results = run(_rotate(line, seconds, report))
+        results = run(_rotate(line, seconds, report, account))
     print_result(results, json=json)
 
 
@@ -216,14 +218,22 @@ async def _stored_of_older_keys(settings: Settings, redis: Redis) -> int:
 
 
 async def _rotate(
-    lines: list[str] | None, overlap: float | None, report: Callable[[AppliedStep], None]
+    lines: list[str] | None, overlap: float | None, report: Callable[[AppliedStep], None], account: str | None
 ) -> FromBoth[AppliedStep]:
     async with opened() as (settings, redis, config):
-        settings.require(*NEEDS, because="only the secrets of the v3 API are rotated")
-        async with open_reconciler(settings, redis, config) as reconciler:
+        settings.require(*needs_of(config), because="only the secrets of the v3 API are rotated")
+        only = known_account(config, account)
+        async with open_accounts(settings, redis, config, only=only) as accounts:
             overlap = config.linq.rotate_overlap if overlap is None else overlap
-            await record(redis, "bootstrap rotate", ", ".join(lines) if lines else "every line")
-            return FromBoth(await reconciler.rotate(lines, overlap, report, say_waiting), [], reconciler.notes)
+            if lines and len(accounts) > 1:
+                raise typer.BadParameter("say in which account the line is", param_hint="--account")
+            what = ", ".join(lines) if lines else "every line"
+            await record(redis, "bootstrap rotate", f"{what} of account {only}" if only else what)
+            results: FromBoth[AppliedStep] = FromBoth([], [])
+            for each in accounts:
+                results.found.extend(await each.reconciler.rotate(lines, overlap, report, say_waiting))
+                results.notes.extend(each.reconciler.notes)
+            return results
 
 
 async def _status() -> tuple[list[Status], dict[str, int], FromBoth[Surveyed], OldKey]:
@@ -254,13 +264,15 @@ def _load() -> Settings:
     """
     variables = environment()
     has_v2 = False
+    needs: tuple[str, ...] = NEEDS
     with suppress(ConfigError):  # reported when it is read
         path = Path(variables.get("RELAY_CONFIG", Settings.model_fields["relay_config"].default))
-        has_v2 = read_config(path).linq.v2 is not None
-    if has_v2 and "LINQ_API_V3_API_KEY" not in variables and "LINQ_V2_TOKEN" in variables:
+        config = read_config(path)
+        has_v2, needs = config.linq.v2 is not None, needs_of(config)
+    if has_v2 and needs == NEEDS and "LINQ_API_V3_API_KEY" not in variables and "LINQ_V2_TOKEN" in variables:
         return load_settings(*V2_NEEDS)
     try:
-        return load_settings(*dict.fromkeys((*NEEDS, *(V2_NEEDS if has_v2 else ()))))
+        return load_settings(*dict.fromkeys((*needs, *(V2_NEEDS if has_v2 else ()))))
     except SettingsError as error:
         if has_v2 or "LINQ_V2_TOKEN" not in variables or "LINQ_API_V3_API_KEY" in variables:
             raise

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from relay.bootstrap.both_apis import FromBoth
-from relay.bootstrap.factory import NEEDS, open_account
+from relay.bootstrap.factory import needs_of, open_accounts
 from relay.bootstrap.ownership.adoption import adopt as adopt_subscription
 from relay.bootstrap.ownership.prune import plan_prune
 from relay.bootstrap.ownership.prune import prune as prune_subscriptions
@@ -33,14 +33,19 @@ if TYPE_CHECKING:
     from relay.bootstrap.ownership.adoption import Adoption
     from relay.bootstrap.plan import Step
     from relay.bootstrap.reconcile import AppliedStep
+    from relay.core.config.relay_toml import RelayConfig
     from relay.store.driver.client import Redis
 
 STDIN = Path("-")
+AccountOption = Annotated[
+    str | None, typer.Option("--account", metavar="NAME", help="Only this account of [[linq.accounts]].")
+]
 
 
 def prune(
     *,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    account: AccountOption = None,
     why: WhyOption = "",
     view: View,
 ) -> None:
@@ -48,7 +53,7 @@ def prune(
 
     Only what is provably the relay's: its secret is stored here, or the relay's owner tag is in its URL.
     """
-    steps, notes = run(_plan())
+    steps, notes = run(_plan(account))
     deletions = [step for step in steps if step.action is Action.DELETE]
     if not view.json:
         rows = [(step.owner, step.action.value, step.subscription_id, step.target_url, step.reason) for step in steps]
@@ -62,7 +67,8 @@ def prune(
         if not sys.stdin.isatty():
             raise typer.BadParameter("without a terminal, --yes is needed to confirm it", param_hint="--yes")
         typer.confirm(f"Delete {counted(len(deletions), 'subscription')} at Linq?", abort=True)
-    results = run(_prune({str(step.subscription_id) for step in deletions}, why, reporter(json=view.json)))
+    seen = {str(step.subscription_id) for step in deletions}
+    results = run(_prune(seen, account, why, reporter(json=view.json)))
     print_result(results, json=view.json)
 
 
@@ -76,6 +82,7 @@ def adopt(
         str | None,
         typer.Option(metavar="NUMBER", help="Its line; needed if it is not filtered by a single one."),
     ] = None,
+    account: AccountOption = None,
     why: WhyOption = "",
     json: JsonOption = False,
 ) -> None:
@@ -85,7 +92,7 @@ def adopt(
     only noticed by the first event: look at relay bootstrap status.
     """
     checked_line(line)
-    adopted = run(_adopt(subscription_id, line, _secret(secret_file), why))
+    adopted = run(_adopt(subscription_id, line, _secret(secret_file), account, why))
     if json:
         print_json(asdict(adopted))
         return
@@ -116,27 +123,46 @@ def _secret(path: Path) -> SigningSecret:
     return secret
 
 
-async def _plan() -> tuple[list[Step], list[str]]:
-    async with _opened() as (_, account):
-        return await plan_prune(account), account.reconciler.notes
+async def _plan(account: str | None) -> tuple[list[Step], list[str]]:
+    async with _opened(account) as (_, accounts):
+        steps = [step for each in accounts for step in await plan_prune(each)]
+        return steps, [note for each in accounts for note in each.reconciler.notes]
 
 
-async def _prune(seen: Collection[str], why: str, report: Callable[[AppliedStep], None]) -> FromBoth[AppliedStep]:
-    async with _opened() as (redis, account):
+async def _prune(
+    seen: Collection[str], account: str | None, why: str, report: Callable[[AppliedStep], None]
+) -> FromBoth[AppliedStep]:
+    async with _opened(account) as (redis, accounts):
         await record(redis, "bootstrap prune", ", ".join(sorted(seen)), len(seen), why)
-        return FromBoth(await prune_subscriptions(account, seen, report, say_waiting), [])
+        found = [await prune_subscriptions(each, seen, report, say_waiting) for each in accounts]
+        return FromBoth([applied for results in found for applied in results], [])
 
 
-async def _adopt(subscription_id: str, line: str | None, secret: SigningSecret, why: str) -> Adoption:
-    async with _opened() as (redis, account):
+async def _adopt(
+    subscription_id: str, line: str | None, secret: SigningSecret, account: str | None, why: str
+) -> Adoption:
+    async with _opened(account) as (redis, accounts):
+        if len(accounts) > 1:
+            raise typer.BadParameter("say in which account the subscription is", param_hint="--account")
         await record(redis, "bootstrap adopt", subscription_id, why=why)
-        return await adopt_subscription(account, subscription_id, line, secret, say_waiting)
+        return await adopt_subscription(accounts[0], subscription_id, line, secret, say_waiting)
+
+
+def known_account(config: RelayConfig, name: str | None) -> str | None:
+    """Return `name`, if relay.toml has an account of that name."""
+    names = [account.name for account in config.linq.accounts]
+    if name is not None and name not in names:
+        known = f"there is no account {name} in relay.toml ([[linq.accounts]]: {', '.join(names) or 'none'})"
+        raise typer.BadParameter(known, param_hint="--account")
+    return name
 
 
 @asynccontextmanager
-async def _opened() -> AsyncIterator[tuple[Redis, Account]]:
-    """Yield Redis and the account."""
-    settings = load_settings(*NEEDS)
+async def _opened(account: str | None) -> AsyncIterator[tuple[Redis, list[Account]]]:
+    """Yield Redis and the accounts, or the one with this name."""
+    settings = load_settings("relay_public_url", "relay_secret_key")
     config = read_config(settings.relay_config)
-    async with open_store(settings) as redis, open_account(settings, redis, config) as account:
-        yield redis, account
+    settings.require(*needs_of(config), because="the subscriptions are at Linq's v3 API")
+    only = known_account(config, account)
+    async with open_store(settings) as redis, open_accounts(settings, redis, config, only=only) as accounts:
+        yield redis, accounts

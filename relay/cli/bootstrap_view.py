@@ -143,6 +143,7 @@ def step_summary(step: Step) -> dict[str, Any]:
     return {
         "action": step.action,
         "owner": step.owner,
+        **({} if step.account is None else {"account": step.account}),
         "line": step.line,
         "generation": step.generation,
         "target_url": step.target_url,

@@ -9,15 +9,18 @@ import typer
 from relay.cli.command import command, commands
 from relay.cli.output import View, print_json, print_table, say
 from relay.config.file import load_config
+from relay.config.secret_lookup import account_key
 from relay.config.settings import Settings
 from relay.core.config.topics import Topic
 from relay.core.durations import format_duration
-from relay.core.errors import ConfigError
+from relay.core.errors import ConfigError, SettingsError
 from relay.core.event import Dialect
 from relay.core.masked_url import masked_url
 from relay.linq.payloads.event_types import unknown_patterns
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from relay.core.config.relay_toml import RelayConfig
 
 app = commands()
@@ -34,7 +37,7 @@ def check(*, view: View) -> None:
             raise
         print_json({"ok": False, "problems": [{"place": p.place, "message": p.message} for p in error.problems]})
         raise typer.Exit(2) from None
-    warnings = _warnings(config)
+    warnings = _warnings(config, path)
     if view.json:
         print_json(
             {
@@ -70,7 +73,7 @@ def check(*, view: View) -> None:
     say(f"{path} is valid.", fg="green")
 
 
-def _warnings(config: RelayConfig) -> list[str]:
+def _warnings(config: RelayConfig, path: Path) -> list[str]:
     v2_events = config.linq.v2.events if config.linq.v2 else None
     used = [
         *((f"topic {topic.name}", topic.events, tuple(Dialect)) for topic in config.topics),
@@ -82,6 +85,13 @@ def _warnings(config: RelayConfig) -> list[str]:
         for place, patterns, dialects in used
         for pattern, hint in unknown_patterns(patterns, dialects)
     ]
+    if config.linq.accounts and config.linq.v2 is not None:
+        warnings.append("[linq.v2] is for one account, that of LINQ_V2_TOKEN; [[linq.accounts]] are at the v3 API")
+    for account in config.linq.accounts:
+        try:
+            account_key(account, path.parent)
+        except SettingsError as error:
+            warnings += (f"{problem}; it is needed where lines are registered" for problem in error.problems)
     if not config.topics:
         warnings.append("there is no topic, so every event is acknowledged and dropped")
     warnings += [

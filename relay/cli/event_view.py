@@ -82,6 +82,7 @@ def _event_rows(event: EventView, receipt: Receipt, view: View) -> list[tuple[st
     rows = [
         ("type", event.type),
         ("line", f"{event.line or 'none'}{f' ({proof})' if proof else ''}"),
+        ("account", event.account),
         ("chat", event.chat),
         ("message", ", ".join(filter(None, details))),
         ("freshness", "history: Linq recovered it later" if event.freshness is Freshness.HISTORY else None),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from relay.demo.play import run_demo
 from relay.net.listen_address import parse_listen
 from relay.process.event_loop import run
 from relay.sandbox.serve import serve_sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 DEFAULT_LINES = ("+16465550123", "+16465550124", "+16465550125")
 
@@ -25,6 +28,10 @@ def sandbox(
     line: Annotated[
         list[str] | None,
         typer.Option(metavar="NUMBER", help="A line of the account, such as +16465550123; repeatable."),
+    ] = None,
+    account: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=NUMBER,...", help="A further account: its API key and its lines; repeatable."),
     ] = None,
     api_key: Annotated[str, typer.Option(metavar="TEXT", help="API key that clients must send.")] = "sandbox-key",
     allow_local: Annotated[
@@ -48,8 +55,7 @@ def sandbox(
     lines = list(dict.fromkeys(line or DEFAULT_LINES))
     if not api_key:
         raise typer.BadParameter("the key cannot be empty", param_hint="--api-key")
-    for number in lines:
-        checked_line(number)
+    accounts = _accounts(account or (), lines, api_key)
     try:
         at = parse_listen(listen)
     except ValueError as error:
@@ -58,11 +64,44 @@ def sandbox(
     def on_ready(port: int) -> None:
         url = f"http://{at.model_copy(update={'port': port})}"
         typer.echo(f"Linq sandbox at {url}, key {api_key}, lines {', '.join(lines)}")
+        for key, numbers in accounts.items():
+            typer.echo(f"  account with key {key}: lines {', '.join(numbers)}")
         typer.echo(f"  watch and control it at {url}/sandbox")
         typer.echo(f"  LINQ_API_V3_BASE_URL={url}/api/partner LINQ_API_V3_API_KEY={api_key}")
         typer.echo(f"  LINQ_V2_BASE_URL={url}/api/partner/v2 LINQ_V2_TOKEN={api_key}")
 
-    run(serve_sandbox(at, lines, api_key, on_ready, allow_local=allow_local, speed=speed, rate=rate, seed=seed))
+    run(
+        serve_sandbox(
+            at,
+            lines,
+            api_key,
+            on_ready,
+            allow_local=allow_local,
+            speed=speed,
+            rate=rate,
+            seed=seed,
+            accounts=accounts,
+        )
+    )
+
+
+def _accounts(texts: Sequence[str], lines: Sequence[str], api_key: str) -> dict[str, list[str]]:
+    """Return the lines of the further accounts by key; check those of all."""
+    accounts = dict(map(_account, texts))
+    own = [*lines, *(number for numbers in accounts.values() for number in numbers)]
+    for number in own:
+        checked_line(number)
+    if len(own) != len(set(own)) or len(accounts) != len(texts) or api_key in accounts:
+        raise typer.BadParameter("accounts need different keys and lines", param_hint="--account")
+    return accounts
+
+
+def _account(text: str) -> tuple[str, list[str]]:
+    key, _, numbers = text.partition("=")
+    lines = [number for number in numbers.split(",") if number]
+    if not key or not lines:
+        raise typer.BadParameter(f'"{text}" is not KEY=NUMBER,...', param_hint="--account")
+    return key, lines
 
 
 @command(app, examples=("relay demo", "relay demo --once"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,10 @@ from relay.admin.role import admin_group
 from relay.bootstrap.both_apis import apply_both
 from relay.bootstrap.desired import public_url_of
 from relay.bootstrap.v2_reconcile import V2_NEEDS
-from relay.config.file import ConfigFile, load_config
+from relay.config.file import ConfigFile, load_config, read_config
+from relay.config.secret_lookup import account_key
 from relay.config.settings import Settings, environment, environment_with_secrets, masked_redis_url
+from relay.core.config.linq import LinqConfig
 from relay.core.errors import ConfigError, Problem, RelayError, SettingsError
 from relay.parts import open_store
 from relay.process.embedded_redis import embedded_redis
@@ -65,7 +68,8 @@ async def run_group(ingress_processes: int, worker_processes: int) -> int:
             settings = settings.model_copy(update={"redis_url": embedded.url})
             of_children["REDIS_URL"] = embedded.url
             log.info("redis.embedded", url=masked_redis_url(embedded.url), data=str(settings.relay_data_dir))
-        if settings.linq_api_v3_api_key is None and settings.linq_v2_token is None:
+        has_accounts = bool(read_config(settings.relay_config).linq.accounts)
+        if settings.linq_api_v3_api_key is None and settings.linq_v2_token is None and not has_accounts:
             log.warning("bootstrap.skipped", note=_NO_KEY)
         else:
             timings = load_timings()
@@ -95,21 +99,14 @@ def load_all() -> Settings:
         settings = Settings.load("relay_secret_key", relay_public_url="linq_api_v3_api_key")
     except SettingsError as error:
         problems += error.problems
-    has_v2 = False
+    linq = LinqConfig()
     try:
-        has_v2 = load_config(rules).config.linq.v2 is not None
+        linq = load_config(rules).config.linq
     except ConfigError as error:
         problems += error.problems
     if settings is None:
         raise SettingsError("linq-relay cannot start:", tuple(problems))
-    checks: list[Callable[[], object]] = [lambda: trace_options(environment())]
-    if settings.linq_api_v3_api_key is not None:
-        checks.append(lambda: public_url_of(settings))
-    if has_v2 and (settings.linq_api_v3_api_key is not None or settings.linq_v2_token is not None):
-        checks.append(lambda: settings.require(*V2_NEEDS, because="relay.toml has [linq.v2]"))
-        if settings.relay_public_url is not None:
-            checks.append(lambda: public_url_of(settings, settings.linq_v2_base_url))
-    for check in checks:
+    for check in _checks(settings, linq, rules.parent):
         try:
             check()
         except SettingsError as error:
@@ -117,6 +114,21 @@ def load_all() -> Settings:
     if problems:
         raise ConfigError("linq-relay cannot start:", tuple(problems))
     return settings
+
+
+def _checks(settings: Settings, linq: LinqConfig, base: Path) -> list[Callable[[], object]]:
+    """Return the checks of what the accounts at Linq need; `base` is the folder of relay.toml."""
+    checks: list[Callable[[], object]] = [lambda: trace_options(environment())]
+    if linq.accounts:
+        checks.append(lambda: settings.require("relay_public_url", because="relay.toml has [[linq.accounts]]"))
+        checks += (partial(account_key, account, base) for account in linq.accounts)
+    if settings.linq_api_v3_api_key is not None or (linq.accounts and settings.relay_public_url is not None):
+        checks.append(lambda: public_url_of(settings))
+    if linq.v2 is not None and (settings.linq_api_v3_api_key is not None or settings.linq_v2_token is not None):
+        checks.append(lambda: settings.require(*V2_NEEDS, because="relay.toml has [linq.v2]"))
+        if settings.relay_public_url is not None:
+            checks.append(lambda: public_url_of(settings, settings.linq_v2_base_url))
+    return checks
 
 
 async def _bootstrap(settings: Settings, rules: ConfigFile, timings: Timings) -> None:
@@ -137,7 +149,7 @@ async def _bootstrap(settings: Settings, rules: ConfigFile, timings: Timings) ->
 
 async def _apply(settings: Settings, redis: Redis, config: RelayConfig, timings: Timings) -> bool:
     """Register what relay.toml asks for, and log what was done and what was left out; False if it must be retried."""
-    if settings.linq_api_v3_api_key is None and config.linq.v2 is None:
+    if settings.linq_api_v3_api_key is None and config.linq.v2 is None and not config.linq.accounts:
         log.warning("bootstrap.skipped", note=_NO_TABLE)
         return True
     results = await apply_both(settings, redis, config, lambda _: None)

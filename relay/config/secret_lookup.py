@@ -10,11 +10,13 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from dotenv import dotenv_values
+from pydantic import SecretStr
 
+from relay.config.variable_forms import header_value
 from relay.core.config.endpoint import check_found, endpoint_of, references
 from relay.core.config.relay_toml import endpoint_rows
 from relay.core.config.toml_positions import TomlPositions
-from relay.core.errors import Problem
+from relay.core.errors import Problem, SettingsError
 from relay.core.secret import SecretReference
 from relay.net.target import Target
 from relay.net.tls import authorities_in
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from relay.core.config.endpoint import Endpoint
     from relay.core.config.endpoint import Path as KeyPath
+    from relay.core.config.linq import LinqAccount
     from relay.core.config.relay_toml import RelayConfig
 
 Found = dict["KeyPath", dict["KeyPath", str]]
@@ -68,6 +71,19 @@ def check_value(key_path: KeyPath, text: str, before: Mapping[KeyPath, str]) -> 
     if key_path[0] == "secret" and text in before.values():
         raise ValueError("the same secret is listed before it; remove one of them")
     return authorities_in(text) if key_path[0] == "ca_file" else text
+
+
+def account_key(account: LinqAccount, base: Path) -> SecretStr:
+    """Return the API key of an account of `[[linq.accounts]]`; files are relative to `base`.
+
+    Raises:
+        SettingsError: it is missing, or no key.
+    """
+    try:
+        return header_value(SecretStr(_find(SecretReference.of_value(account.key), base)))
+    except ValueError as error:
+        problem = Problem(f"key of account {account.name} ([[linq.accounts]])", str(error))
+        raise SettingsError("The environment is not complete:", (problem,)) from None
 
 
 def endpoints_of(config: RelayConfig, found: Found) -> Mapping[str, Endpoint]:

@@ -116,6 +116,11 @@ class Event:
         """`live`, or `history` if Linq sent it long after it happened."""
         return "history" if self.fields.get(b"freshness") == b"history" else "live"
 
+    @property
+    def account(self) -> str | None:
+        """Name of the account at Linq; None where only one is configured."""
+        return self._text(b"account")
+
     def json(self) -> Any:
         """Return the parsed body.
 

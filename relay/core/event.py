@@ -29,9 +29,24 @@ ACCOUNT = "account"
 """Owner of the v3 subscription that is not bound to a line."""
 
 
-def owner_of(dialect: Dialect, line: str | None) -> str:
-    """Return the owner of a Linq subscription: a line (E.164), the account, or v2, which has one for all lines."""
-    return Dialect.V2.value if dialect is Dialect.V2 else line or ACCOUNT
+def owner_of(dialect: Dialect, line: str | None, account: str | None = None) -> str:
+    """Return the owner of a Linq subscription: a line (E.164), the account, or v2, which has one for all lines.
+
+    In an account of `[[linq.accounts]]` its name comes first, such as `sales/+16465550123`.
+    """
+    owner = Dialect.V2.value if dialect is Dialect.V2 else line or ACCOUNT
+    return owner if account is None else f"{account}/{owner}"
+
+
+def source_name(dialect: Dialect, account: str | None) -> str:
+    """Return the API, and the account of `[[linq.accounts]]` if it is one of these: `v3`, `v2` or `v3/sales`."""
+    return dialect.value if account is None else f"{dialect.value}/{account}"
+
+
+def source_of(name: str) -> tuple[Dialect, str | None]:
+    """Return API and account of a `source_name`; v3 for what is none."""
+    api, _, account = name.partition("/")
+    return Dialect.V2 if api == Dialect.V2 else Dialect.V3, account or None
 
 
 class VerifiedWebhook(NamedTuple):
@@ -52,6 +67,8 @@ class VerifiedWebhook(NamedTuple):
     """Linq's trace id."""
     remote: str | None = None
     """IP address from which it came: of Linq, or of the load balancer in front."""
+    account: str | None = None
+    """The account of `[[linq.accounts]]` whose secret verified it."""
 
 
 class PayloadFields(NamedTuple):
@@ -83,6 +100,8 @@ class Event(NamedTuple):
     created_at: str | None = None
     """Time at which Linq created the event, as Linq wrote it (RFC 3339, up to nanoseconds)."""
     trace_id: str | None = None
+    account: str | None = None
+    """The account of `[[linq.accounts]]` from which it came, by the authenticated URL."""
 
     @property
     def freshness(self) -> Freshness:

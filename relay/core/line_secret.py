@@ -23,3 +23,15 @@ class LineSecret:
     generation: int
     """The `gen` parameter of the subscription's target URL; `V2_SECRET` or `V2_FORMER_SECRET` for v2."""
     secret: SigningSecret
+    account: str | None = None
+    """Its account of `[[linq.accounts]]`; None for that of LINQ_API_V3_API_KEY."""
+
+    @property
+    def place(self) -> str | None:
+        """Its account and line, as `place_of` writes them."""
+        return place_of(self.account, self.line)
+
+
+def place_of(account: str | None, line: str | None) -> str | None:
+    """Return account and line as one key: the line alone for the account that has no name."""
+    return line if account is None else f"{account}/{line or ''}"

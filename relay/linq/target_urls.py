@@ -3,17 +3,19 @@
     {public_url}/webhooks/linq?version=2026-02-03&line=16465550123&gen=1&owner=3f9a02c1
 
 `version` is read by Linq (it selects the payload's shape), `line` and `gen` by the ingress, and `owner` by bootstrap: a
-tag of the Redis of the relay that made the subscription (`Keyring.owner_tag`). Linq accepts a URL once per account
+tag of the Redis of the relay that made the subscription (`Keyring.owner_tag`). An account of `[[linq.accounts]]` adds
+`&account=<name>`: its secrets verify events at its URLs only. Linq accepts a URL once per account
 (https://docs.linqapp.com/api/python/resources/webhook_subscriptions), so every line, and during a rotation every
 generation of it, has its own. The v2 API has no generations: its one subscription is at {public_url}/webhooks/linq/v2.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from urllib.parse import SplitResult, parse_qs, urlencode, urlsplit
 
+from relay.core.line_secret import place_of
 from relay.core.lines import digits_of_line, line_of_digits
 
 V3_PATH = "/webhooks/linq"
@@ -32,18 +34,29 @@ class Target:
     """True if the query has a `line` at all: an invalid line is not the same as none."""
     generation: int | None = None
     version: str | None = None
+    account: str | None = None
+    """Account of `[[linq.accounts]]`; None if the query has none."""
     owner: str | None = None
     """Owner tag; None if the query has none, as those of older releases."""
+    place: str | None = field(init=False, compare=False)
+    """Account and line (`place_of`)."""
+
+    def __post_init__(self) -> None:
+        """Compute what every webhook needs."""
+        object.__setattr__(self, "place", place_of(self.account, self.line))
 
 
-def target_url(public_url: str, line: str | None, generation: int, owner: str | None = None) -> str:
+def target_url(
+    public_url: str, line: str | None, generation: int, owner: str | None = None, account: str | None = None
+) -> str:
     """Return the URL for one generation of a line's Linq subscription, or of the account's, which has no line.
 
-    `owner` is the owner tag.
+    `owner` is the owner tag, and `account` the name of an account of `[[linq.accounts]]`.
     """
     named = {"line": digits_of_line(line)} if line else {}
     tag = {"owner": owner} if owner else {}
-    query = urlencode({"version": PAYLOAD_VERSION, **named, "gen": generation, **tag})
+    of = {"account": account} if account else {}
+    query = urlencode({"version": PAYLOAD_VERSION, **named, "gen": generation, **tag, **of})
     return f"{public_url.rstrip('/')}{V3_PATH}?{query}"
 
 
@@ -60,6 +73,7 @@ def target_of_query(query: str) -> Target:
         if generation.isdecimal() and generation.isascii() and len(generation) < 10
         else None,
         version=found.get("version", [None])[0],
+        account=found.get("account", [None])[0],
         owner=found.get("owner", [""])[0] or None,
     )
 

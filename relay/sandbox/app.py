@@ -28,7 +28,7 @@ from relay.sandbox.page.app import Page
 from relay.sandbox.state import SandboxState
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from relay.sandbox.events.conversations import ConversationStep
 
@@ -48,7 +48,7 @@ class Sandbox:
         Raises:
             KeyError: the sandbox has no payload for this type, and none was given.
         """
-        happening = build_event(emission, self.state.lines)
+        happening = replace(build_event(emission, self.state.lines), account=emission.account)
         return happening.event_id, self.deliveries.send(happening)
 
     def play(self, step: ConversationStep) -> tuple[str, int]:
@@ -60,9 +60,18 @@ class Sandbox:
 
 
 @asynccontextmanager
-async def open_sandbox(lines: Sequence[str], *, speed: float = 1.0, seed: int = 1) -> AsyncIterator[Sandbox]:
-    """Run a sandbox with these lines; `speed` divides its delays between attempts."""
-    state = SandboxState(lines)
+async def open_sandbox(
+    lines: Sequence[str],
+    *,
+    speed: float = 1.0,
+    seed: int = 1,
+    accounts: Mapping[str, Sequence[str]] | None = None,
+) -> AsyncIterator[Sandbox]:
+    """Run a sandbox with these lines; `speed` divides its delays between attempts.
+
+    `accounts` are the lines of further accounts, by their API key.
+    """
+    state = SandboxState(lines, accounts)
     connector = aiohttp.TCPConnector(limit=0)  # the limit is in Poster
     async with aiohttp.ClientSession(connector=connector, headers={"User-Agent": "linq-sandbox"}) as session:
         deliveries = Deliveries(state, Poster(session), speed, seed)

@@ -12,7 +12,7 @@ from relay.sandbox.app import open_sandbox, sandbox_app
 from relay.sandbox.events.conversations import conversations
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from relay.net.listen_address import Listen
     from relay.sandbox.app import Sandbox
@@ -28,11 +28,12 @@ async def serve_sandbox(  # noqa: PLR0913  an argument for each option of the co
     speed: float,
     rate: float,
     seed: int,
+    accounts: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
     """Run a sandbox until SIGTERM or SIGINT; call `on_ready` with the port once it listens."""
     stop = stop_on_signals()
     async with (
-        open_sandbox(lines, speed=speed, seed=seed) as sandbox,
+        open_sandbox(lines, speed=speed, seed=seed, accounts=accounts) as sandbox,
         listening(sandbox_app(sandbox, api_key, allow_local=allow_local), listen) as port,
     ):
         on_ready(port)

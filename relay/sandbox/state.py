@@ -6,13 +6,14 @@ import uuid
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from relay.core.secret import SigningSecret, new_secret
 from relay.sandbox.faults.active import Faults
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 MAX_DELIVERIES = 20_000
 DEFAULT_ROUTING_ID_HEADER = "Linq-Chat-Id"
@@ -35,6 +36,8 @@ class Subscription:
     is_active: bool = True
     created_at: str = field(default_factory=lambda: rfc3339(datetime.now(UTC)))
     updated_at: str = field(default_factory=lambda: rfc3339(datetime.now(UTC)))
+    account: str = ""
+    """The API key of its account; empty for the first one."""
     tokens: dict[str, str] = field(default_factory=dict)
     """The latest routing token of each chat, from least to most recently learned."""
 
@@ -149,8 +152,11 @@ class Delivery:
 class SandboxState:
     """The state of one sandbox."""
 
-    def __init__(self, lines: Sequence[str]) -> None:
-        self.lines = list(lines)
+    def __init__(self, lines: Sequence[str], accounts: Mapping[str, Sequence[str]] | None = None) -> None:
+        """`accounts` are the lines of further accounts, by their API key."""
+        self.accounts = {key: list(own) for key, own in (accounts or {}).items()}
+        self.lines = list(dict.fromkeys([*lines, *chain.from_iterable(self.accounts.values())]))
+        """The lines of all accounts."""
         self.forwarding: dict[str, str] = {}
         """Line -> number that its calls are forwarded to."""
         self.subscriptions: dict[str, Subscription] = {}
@@ -198,8 +204,16 @@ class SandboxState:
             "deliveries": dict(Counter(delivery.state for delivery in self.deliveries)),
         }
 
-    def phone_numbers(self) -> list[dict[str, Any]]:
-        """Return the lines as `GET /v3/phone_numbers` lists them."""
+    def account_of(self, line: str) -> str:
+        """Return the API key of the account of a line; empty for the first one."""
+        return next((key for key, own in self.accounts.items() if line in own), "")
+
+    def lines_of(self, account: str) -> list[str]:
+        """Return the lines of an account."""
+        return [line for line in self.lines if self.account_of(line) == account]
+
+    def phone_numbers(self, account: str = "") -> list[dict[str, Any]]:
+        """Return the lines of an account as `GET /v3/phone_numbers` lists them."""
         return [
             {
                 "id": line_id(line),
@@ -211,7 +225,7 @@ class SandboxState:
                 },
                 "line_type": "iMessage",
             }
-            for line in self.lines
+            for line in self.lines_of(account)
         ]
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Self
 import structlog
 
 from relay.core.errors import BadSignature, RejectedWebhook, SecretUnknown, TooManyFailures, Unparsable
-from relay.core.event import Dialect
+from relay.core.event import Dialect, owner_of, source_name
 from relay.linq.signatures.v3_legacy import SUBSCRIPTION_ID
 from relay.linq.signatures.verify import check_v2_headers, check_v3_headers, verify_v2, verify_v3
 from relay.linq.target_urls import V2_PATH, V3_PATH, target_of_query
@@ -155,10 +155,11 @@ class Ingress:
         except RejectedWebhook as error:
             if was_read:
                 self._take_failure(webhook, error)
-            is_known = target.generation is None or keys.has(target.line, target.generation)
+            is_known = target.generation is None or keys.has(target.place, target.generation)
             if is_known or not isinstance(error, BadSignature):
                 raise
-            raise SecretUnknown(f"no secret is stored for generation {target.generation} of {target.line}") from None
+            owner = owner_of(Dialect.V3, target.line, target.account)
+            raise SecretUnknown(f"no secret is stored for generation {target.generation} of {owner}") from None
 
     def _take_failure(self, webhook: Webhook, error: RejectedWebhook) -> None:
         """Take a webhook that cannot be verified from the budget of its sender.
@@ -171,7 +172,7 @@ class Ingress:
 
     def _secrets_for(self, webhook: Webhook) -> tuple[LineSecret, ...]:
         keys, target = self._parts.keys, webhook.target
-        return keys.fixed if webhook.dialect is Dialect.V2 else keys.secrets_for(target.line, target.generation)
+        return keys.fixed if webhook.dialect is Dialect.V2 else keys.secrets_for(target.place, target.generation)
 
     def _verify_with(self, webhook: Webhook, secrets: tuple[LineSecret, ...]) -> VerifiedWebhook:
         if webhook.dialect is Dialect.V2:
@@ -187,13 +188,15 @@ class Ingress:
         if target.named and target.line is None:
             return SecretUnknown("the line in the URL is not a phone number")
         owner = target.line or "URLs without a line"
+        owner += "" if target.account is None else f" of account {target.account!r:.80}"
         message = f"no secret is stored for {owner}; run: relay bootstrap apply"
         return SecretUnknown(message, another_secret_could_help=True)
 
     async def _quarantine(self, webhook: Webhook, error: Unparsable) -> Response:
-        parts, line = self._parts, webhook.target.line
+        parts, line, account = self._parts, webhook.target.line, webhook.target.account
+        source = source_name(webhook.dialect, account)
         try:
-            await parts.quarantine.put(webhook.dialect, line, webhook.body, str(error), round(parts.clock() * 1000))
+            await parts.quarantine.put(source, line, webhook.body, str(error), round(parts.clock() * 1000))
         except RejectedWebhook as rejection:
             return self._reject(webhook, rejection)
         parts.metrics.quarantined(webhook.dialect)
@@ -201,6 +204,7 @@ class Ingress:
             "event.quarantined",
             reason=str(error),
             dialect=webhook.dialect,
+            account=account,
             line=line,
             bytes=len(webhook.body),
             note=quarantine.NOTE,
@@ -214,6 +218,7 @@ class Ingress:
             type=verified.type,
             trace_id=trace_id_of(verified.trace, verified.id),
             line=verified.line,
+            account=verified.account,
             dialect=verified.dialect,
             repeat=not is_new,
             bytes=len(verified.body),

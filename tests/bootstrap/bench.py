@@ -90,7 +90,7 @@ def bench_of(
 ) -> Bench:
     keyring, api = Keyring(redis, Cipher(SEALING_KEY)), LinqApi(sandbox.client)
     reconciler = Reconciler(api, keyring, Looks(redis, "v3", clock), parse_config(rules), public_url, clock)
-    return Bench(sandbox, redis, keyring, Account(api, keyring, reconciler, clock))
+    return Bench(sandbox, redis, keyring, Account(None, api, keyring, reconciler, clock))
 
 
 def actions(applied: list[AppliedStep]) -> list[tuple[str, str | None, int, bool]]:

@@ -86,6 +86,8 @@ async def test_key_lines_and_local_targets_are_options() -> None:
         ["--listen", "127.0.0.1:70000"],
         ["--line", "16465550123"],
         ["--line", "+16465550123", "--line", "nobody"],
+        ["--account", "sales-key"],
+        ["--account", "sales-key=+16465550123"],
         ["--speed", "0"],
         ["--rate", "-1"],
     ],

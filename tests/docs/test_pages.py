@@ -97,7 +97,7 @@ def test_options_that_stand_alone_exist() -> None:
 def test_push_headers_are_those_that_are_sent() -> None:
     url = "http://example.com/x"
     template = RequestTemplate(subscription(url), Endpoint((SECRET,)))
-    replayed = delivery(b"{}", freshness="history")
+    replayed = delivery(b"{}", freshness="history", account="sales")
     object.__setattr__(replayed, "ref", replayed.ref._replace(stream="relay:lane:bot:replay"))
     tested = delivery(b"{}", dead_test="1")
     object.__setattr__(tested, "ref", replayed.ref)
@@ -133,7 +133,7 @@ def test_stream_fields_are_those_of_a_record() -> None:
         service="RCS",
         reconciled_at="2026-09-14T09:15:02Z",
     )
-    event = decode(Dialect.V3, body, LINE).event
+    event = decode(Dialect.V3, body, LINE).event._replace(account="sales")
     written = set(fields_of(event, 1, "another", body, b"url 1 -")[::2])
     rows = page("deliveries.md").rows("Fields of a topic's stream")
     documented = {name for row in rows for name in re.findall(r"`(\w+)`", row[0])}
@@ -141,10 +141,12 @@ def test_stream_fields_are_those_of_a_record() -> None:
 
 
 def test_linq_table_is_valid_and_complete_with_true_defaults() -> None:
-    [text] = page("linq.md").blocks("toml")
+    accounts, text = page("linq.md").blocks("toml")
+    [account] = parse_config(accounts).linq.accounts
+    assert set(re.findall(r"^(?:# )?(\w+) =", accounts, flags=re.MULTILINE)) == set(type(account).model_fields)
     shown, default = parse_config(text).linq, LinqConfig()
     options = set(re.findall(r"^(?:# )?(\w+) =", text, flags=re.MULTILINE))
-    assert options == set(LinqConfig.model_fields) - {"v2"}  # a table of its own
+    assert options == set(LinqConfig.model_fields) - {"v2", "accounts"}  # tables of their own
     for key in options - {"lines", "exclude", "events"}:
         assert getattr(shown, key) == getattr(default, key), key
 

@@ -55,12 +55,12 @@ async def traffic(sandbox: RunningSandbox) -> AsyncIterator[None]:
         await end_task(task)
 
 
-async def apply_and_kill(sandbox: RunningSandbox, method: str, number: int, when: str) -> None:
-    """Run `relay bootstrap apply` and kill it at its `number`th call with `method`.
+async def run_and_kill(sandbox: RunningSandbox, method: str, number: int, when: str, *command: str | Path) -> None:
+    """Run `relay bootstrap` with a command, and kill it at its `number`th call with `method`.
 
     Either before Linq carries out the call, before the response arrives, or at a random time shortly afterwards.
     """
-    process = await start_python("relay", "bootstrap", "apply", stdout=asyncio.subprocess.DEVNULL)
+    process = await start_python("relay", "bootstrap", *map(str, command), stdout=asyncio.subprocess.DEVNULL)
     calls = 0
 
     async def kill(request: web.Request) -> web.StreamResponse | None:
@@ -130,7 +130,7 @@ async def test_next_apply_heals_after_kill(
                     for there in sandbox.sandbox.state.subscriptions.values():
                         there.target_url = there.target_url.partition("&owner=")[0]
                     await redis.delete(KEYS.linq_owner)
-                await apply_and_kill(sandbox, method, number, when)
+                await run_and_kill(sandbox, method, number, when, "apply")
                 await redis.delete(KEYS.keyring_lock)  # it would expire seconds after its owner
                 assert [done.error for done in await reconciler.apply(lambda _: None) if done.error] == []
                 steps = await reconciler.plan()

@@ -23,7 +23,7 @@ from relay.sandbox.app import open_sandbox, sandbox_app
 from relay.sandbox.state import V2Subscription
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 
     from linq.types import WebhookSubscriptionCreateResponse
 
@@ -123,10 +123,14 @@ class RunningSandbox:
 
 @asynccontextmanager
 async def running_sandbox(
-    lines: Sequence[str] = LINES, *, allow_local: bool = True, speed: float = QUICK
+    lines: Sequence[str] = LINES,
+    *,
+    allow_local: bool = True,
+    speed: float = QUICK,
+    accounts: Mapping[str, Sequence[str]] | None = None,
 ) -> AsyncIterator[RunningSandbox]:
     """Run a sandbox."""
-    async with open_sandbox(lines, speed=speed) as sandbox:
+    async with open_sandbox(lines, speed=speed, accounts=accounts) as sandbox:
         app = sandbox_app(sandbox, API_KEY, allow_local=allow_local)
         running: RunningSandbox | None = None
 

@@ -89,7 +89,7 @@ async def test_attempts_are_newest_first_with_their_answers(context: Context) ->
 async def test_audit_and_quarantine_are_walked(context: Context) -> None:
     for number in range(7):
         await context.record(OPERATOR if number % 2 else CRM, "test", str(number))
-        await Quarantine(context.redis).put("v3", None, b"x", f"reason {number}", context.now_ms)  # type: ignore[arg-type]
+        await Quarantine(context.redis).put("v3", None, b"x", f"reason {number}", context.now_ms)
     found = await walk(lambda cursor: audit.search(context, OPERATOR, cursor=cursor, limit=3))
     assert [each.target for each in found] == list("6543210")
     own = await walk(lambda cursor: audit.search(context, CRM, cursor=cursor, limit=3))

@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING
 import structlog
 
 from relay.bootstrap.deletions import Approval
-from relay.bootstrap.factory import NEEDS, open_reconciler
+from relay.bootstrap.factory import needs_of, open_accounts
 from relay.bootstrap.status import differences
 from relay.bootstrap.v2_reconcile import V2_NEEDS, open_v2_reconciler
 from relay.core.errors import RelayError
+from relay.core.event import Dialect, source_name
 from relay.store.driver.client import REDIS_ERRORS, ask, describe
 from relay.store.keyring.last_seen import last_events
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from relay.bootstrap.reconcile import Reconciler
     from relay.bootstrap.status import Surveyed
     from relay.config.file import RulesInForce
     from relay.config.settings import Settings
@@ -45,12 +47,13 @@ class DriftCheck:
     @property
     def is_possible(self) -> bool:
         """True if the settings have all that the check of either API needs."""
-        return any(all(getattr(self._settings, need) is not None for need in needs) for needs in (NEEDS, V2_NEEDS))
+        v3 = needs_of(self._rules.current.config)
+        return any(all(getattr(self._settings, need) is not None for need in needs) for needs in (v3, V2_NEEDS))
 
     async def check(self) -> None:
         """Compare, log, count, and repair if allowed. Errors are logged; the next check retries."""
         config = self._rules.current.config
-        if self._settings.linq_api_v3_api_key is not None:
+        if self._settings.linq_api_v3_api_key is not None or config.linq.accounts:
             await self._check_api("v3", self._check_v3(config))
         if config.linq.v2 is not None:
             await self._check_api("v2", self._check_v2(config))
@@ -62,13 +65,19 @@ class DriftCheck:
             log.error("bootstrap.check_failed", api=api, error=describe(error))  # noqa: TRY400  expected: no traceback
 
     async def _check_v3(self, config: RelayConfig) -> None:
-        async with open_reconciler(self._settings, self._redis, config, self._clock) as reconciler:
-            survey, now = await reconciler.survey(), self._clock()
-            await reconciler.look(survey)
-            if await self._record_drift("v3", survey, config, now):
-                await reconciler.apply(lambda _: None, approval=Approval.SCHEDULED)
-            elif any(step.ends_rotation for step in survey.plan(now)):
-                await reconciler.apply(lambda _: None, only=lambda step: step.ends_rotation)
+        self._settings.require(*needs_of(config), because="relay.toml has [[linq.accounts]]")
+        async with open_accounts(self._settings, self._redis, config, self._clock) as accounts:
+            for account in accounts:
+                api = source_name(Dialect.V3, account.name)
+                await self._check_api(api, self._check_account(api, account.reconciler, config))
+
+    async def _check_account(self, api: str, reconciler: Reconciler, config: RelayConfig) -> None:
+        survey, now = await reconciler.survey(), self._clock()
+        await reconciler.look(survey)
+        if await self._record_drift(api, survey, config, now):
+            await reconciler.apply(lambda _: None, approval=Approval.SCHEDULED)
+        elif any(step.ends_rotation for step in survey.plan(now)):
+            await reconciler.apply(lambda _: None, only=lambda step: step.ends_rotation)
 
     async def _check_v2(self, config: RelayConfig) -> None:
         async with open_v2_reconciler(self._settings, self._redis, config, self._clock) as reconciler:

@@ -73,6 +73,7 @@ def _decode(entry: InboxEntry) -> Event | Undecodable:
             entry=entry.entry.decode(),
             reason=str(error),
             dialect=entry.dialect,
+            account=entry.account,
             line=entry.line,
             bytes=len(entry.body),
             note=quarantine.NOTE,
@@ -90,10 +91,10 @@ def _decode(entry: InboxEntry) -> Event | Undecodable:
             url_line=event.line,
             payload_line=event.fields.line,
         )
-    return event
+    return event if entry.account is None else event._replace(account=entry.account)
 
 
 def _sighting(entry: InboxEntry, event: Event | Undecodable) -> Sighting:
     if isinstance(event, Event):
-        return Sighting(entry.dialect, event.fields.chat, event.line)
+        return Sighting(entry.dialect, event.fields.chat, event.line, entry.account)
     return Sighting(entry.dialect, None, None)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
-from relay.core.event import Event
+from relay.core.event import Event, source_name
 from relay.metrics.worker_metrics import WorkerMetrics
 from relay.process.tasks import in_background
 from relay.process.timings import DEFAULTS, Timings
@@ -240,7 +240,9 @@ def _move(entry: InboxEntry, event: Event | Undecodable, index: TopicIndex) -> M
             return Move(entry.entry, topics, fields, len(entry.body))
         except Exception as error:  # noqa: BLE001  see `poisoned`
             event = poisoned(entry, error, event)
-    quarantine_fields = quarantine.fields_of(entry.dialect, entry.line, entry.body, event.reason, entry.at)
+    quarantine_fields = quarantine.fields_of(
+        source_name(entry.dialect, entry.account), entry.line, entry.body, event.reason, entry.at
+    )
     pairs = {**quarantine_fields, "webhook_id": entry.webhook_id, "via": entry.via}.items()
     return Move(entry.entry, (), [part for pair in pairs for part in pair], len(entry.body), quarantined=True)
 

@@ -63,6 +63,10 @@ export interface DeadLetter {
    */
   freshness?: "history";
   /**
+   * The name of the account at Linq, where several are configured.
+   */
+  account?: string;
+  /**
    * The `webhook-id` of Linq's request, if it is not the id of the event.
    */
   webhook_id?: string;
@@ -160,6 +164,10 @@ export interface PulledEvent {
    */
   freshness: "live" | "history";
   /**
+   * The name of the account at Linq (`[[linq.accounts]]`); null where only one is configured.
+   */
+  account: string | null;
+  /**
    * The body as Linq signed it: JSON, byte for byte.
    */
   body: string;
@@ -220,6 +228,10 @@ export interface PushHeaders {
    * The number of yours that the event belongs to, if it is known.
    */
   "Relay-Line"?: string;
+  /**
+   * The name of the account at Linq, where several are configured.
+   */
+  "Relay-Account"?: string;
   /**
    * Only there if Linq recovered the event later: it is not live.
    */
@@ -299,6 +311,10 @@ export interface StreamEntry {
    * Only there if Linq recovered the event later: it is not live.
    */
   freshness?: "history";
+  /**
+   * The name of the account at Linq, where several are configured.
+   */
+  account?: string;
   /**
    * The `webhook-id` of Linq's request, if it is not the id of the event.
    */

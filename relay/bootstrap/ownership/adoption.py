@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from relay.bootstrap.plan import Action
 from relay.core.errors import StoreError
-from relay.linq.target_urls import our_target, target_url
+from relay.linq.target_urls import our_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,7 +97,7 @@ def plan_adoption(survey: Survey, subscription_id: str, line: str | None, now: f
         generation = held[found.id].generation
     elif target is not None and target.line == line and target.generation is not None:
         generation = target.generation  # events that are on their way name it
-    url = target_url(desired.public_url, line, generation, desired.tag)
+    url = desired.url(line, generation)
     return Adoption(subscription_id, line, generation, found.target_url, url)
 
 

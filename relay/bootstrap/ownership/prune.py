@@ -44,7 +44,7 @@ def left_behind(survey: Survey, now: float) -> list[Step]:
         if line in desired.owners and line not in in_place:
             action = Action.HOLD
             reason += ", kept: the line has no other subscription; run relay bootstrap apply first"
-        steps.append(Step(action, line, generation, reason, url, subscription.id))
+        steps.append(Step(action, line, generation, reason, url, subscription.id, account=desired.account))
     return steps
 
 

@@ -19,6 +19,7 @@ from relay.linq.target_urls import V3_PATH, our_target
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from relay.bootstrap.plan import DesiredState
     from relay.linq.api.v3 import LinqSubscription
     from relay.linq.target_urls import Target
 
@@ -46,23 +47,26 @@ class Rival:
         )
 
 
-def rivals_of(
-    public_url: str, tag: str | None, existing: Sequence[LinqSubscription], held: Collection[str]
-) -> list[Rival]:
-    """Return the subscriptions under `public_url` that are not provably ours.
+def rivals_of(desired: DesiredState, existing: Sequence[LinqSubscription], held: Collection[str]) -> list[Rival]:
+    """Return the subscriptions under our public URL that are not provably ours.
 
-    `tag` is our owner tag, and `held` are the ids of the subscriptions whose secrets are stored here.
+    `held` are the ids of the subscriptions whose secrets are stored here.
     """
     ours: list[tuple[LinqSubscription, Target]] = []
     for subscription in existing:
-        target = our_target(public_url, subscription.target_url)
+        target = our_target(desired.public_url, subscription.target_url)
         if target is not None and (target.line is not None or not target.named):
             ours.append((subscription, target))
     is_first = any(subscription.id in held for subscription, _ in ours)
     return [
-        Rival(subscription.id, owner_of(Dialect.V3, target.line), target.owner, subscription.is_active)
+        Rival(
+            subscription.id,
+            owner_of(Dialect.V3, target.line, desired.account),
+            target.owner,
+            subscription.is_active,
+        )
         for subscription, target in ours
-        if subscription.id not in held and (not is_first if target.owner is None else target.owner != tag)
+        if subscription.id not in held and (not is_first if target.owner is None else target.owner != desired.tag)
     ]
 
 

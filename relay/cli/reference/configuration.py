@@ -11,7 +11,7 @@ from relay.cli.reference.value_forms import annotation_of, default_of, form_of
 from relay.core.config.alerts import AboveAge, AboveCount, AboveShare, Alerts, Quiet, Within
 from relay.core.config.egress import Egress
 from relay.core.config.endpoint import Auth
-from relay.core.config.linq import LinqConfig, LinqV2
+from relay.core.config.linq import LinqAccount, LinqConfig, LinqV2
 from relay.core.config.relay_toml import AttemptBounds, Subscription
 from relay.core.config.teams import Team
 from relay.core.config.topics import DeadBounds, Topic
@@ -107,6 +107,11 @@ hold (`for`, a duration); what is left out keeps its default, so `routing_lag = 
         (AboveCount, AboveShare, Within, Quiet),
     ),
     _Section("`[linq]`", LinqConfig, "What bootstrap maintains at Linq, and how workers check it: [linq.md](linq.md)."),
+    _Section(
+        "`[[linq.accounts]]`",
+        LinqAccount,
+        "Further accounts at Linq, each with a key of its own: [linq.md](linq.md#several-accounts).",
+    ),
     _Section(
         "`[linq.v2]`",
         LinqV2,

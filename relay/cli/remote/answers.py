@@ -53,6 +53,7 @@ def record_of(event: Json) -> Record:
         created=event["created"],
         trace=event["trace"],
         freshness=Freshness(event["freshness"]),
+        account=event.get("account"),
     )
 
 
@@ -69,6 +70,7 @@ def event_of(event: Json) -> EventView:
         service=event["service"],
         is_group=event["is_group"],
         freshness=Freshness(event["freshness"]),
+        account=event.get("account"),
         created=event["created"],
         trace=event["trace"],
         webhook_id=event["webhook_id"],

@@ -45,8 +45,36 @@ def contradictions(data: Row, *, are_stored: bool = False) -> Iterator[Mistake]:
         if are_stored and owner is not None:
             destinations = RemoteEgress(within=destinations)
         yield from _refused_url(("subscriptions", position, "url"), row, destinations)
+    yield from _account_mistakes(data)
     if isinstance(alerts := data.get("alerts"), dict):
         yield from _refused_url(("alerts", "url"), alerts, egress)
+
+
+def _account_mistakes(data: Row) -> Iterator[Mistake]:
+    """Yield what is wrong across the accounts at Linq: names, lines of two accounts, and topics of an unknown one."""
+    linq = data.get("linq")
+    accounts = rows_of(linq, "accounts") if isinstance(linq, dict) else []
+    for (_, position, key), mistake in _duplicates("accounts", accounts):
+        yield ("linq", "accounts", position, key), mistake
+    holders: dict[str, str] = dict.fromkeys(_texts(linq, "lines"), "[linq]") if accounts else {}
+    for position, row in enumerate(accounts):
+        for place, line in enumerate(_texts(row, "lines")):
+            if line in holders:
+                known = f"{line} is a line of {holders[line]} already; a line belongs to one account"
+                yield ("linq", "accounts", position, "lines", place), known
+            holders.setdefault(line, f'account "{row.get("name")}"')
+    names = _names(accounts)
+    for position, row in enumerate(rows_of(data, "topics")):
+        wanted = row.get("account")
+        for name in [wanted] if isinstance(wanted, str) else wanted if isinstance(wanted, list) else []:
+            if name not in names:
+                known = f'there is no account "{name}" ([[linq.accounts]]: {", ".join(names) or "none is defined"})'
+                yield ("topics", position, "account"), known
+
+
+def _texts(row: Any, key: str) -> list[str]:
+    values = row.get(key) if isinstance(row, dict) else None
+    return [value for value in values if isinstance(value, str)] if isinstance(values, list) else []
 
 
 def rows_of(data: Row, kind: str) -> list[Row]:

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import Field, StrictBool, model_validator
+from pydantic import AfterValidator, Field, StrictBool, model_validator
 
-from relay.core.config.fields import Duration, Line, Pattern, Table
+from relay.core.config.fields import Duration, Line, Name, Pattern, Table
 from relay.core.durations import parse_duration
+
+
+def _reference(text: str) -> str:
+    source, _, value = text.partition(":")
+    if source not in {"env", "file"} or not value:
+        raise ValueError('write the key as "env:NAME" or "file:PATH"; it must not stand in relay.toml itself')
+    return text
 
 
 class LinqV2(Table):
@@ -20,6 +27,27 @@ class LinqV2(Table):
     """Patterns of the v2 event types to subscribe to, such as `["message.*"]`. Absent: the event types that a topic
     matches.
     """
+
+
+class LinqAccount(Table):
+    """A `[[linq.accounts]]` table: a further account at Linq, with a key of its own for the v3 API.
+
+    The account of `LINQ_API_V3_API_KEY`, if that is set, stays beside these, without a name.
+    """
+
+    name: Name
+    """Unique name: letters, digits, `.`, `_` and `-`, at most 64, such as `"sales"`. It is in the URLs at Linq."""
+    key: Annotated[str, AfterValidator(_reference)]
+    """API key: `"env:NAME"` (a variable) or `"file:PATH"` (a file, relative to relay.toml)."""
+    lines: Annotated[tuple[Line, ...], Field(min_length=1)] | None = None
+    """Lines to register, in E.164. Absent: every line that Linq lists for the key."""
+    exclude: tuple[Line, ...] = ()
+    """Lines to leave unregistered, in E.164. It cannot be combined with `lines`."""
+
+    @model_validator(mode="after")
+    def _one_choice_of_lines(self) -> Self:
+        _check_lines(self)
+        return self
 
 
 class LinqConfig(Table):
@@ -50,9 +78,19 @@ class LinqConfig(Table):
     """Time for which the former secret of a rotation stays valid, such as `"1h"`."""
     v2: LinqV2 | None = None
     """The `[linq.v2]` table. Absent: the v2 API is not used."""
+    accounts: tuple[LinqAccount, ...] = ()
+    """The `[[linq.accounts]]` tables. Absent: the one account of `LINQ_API_V3_API_KEY`."""
 
     @model_validator(mode="after")
     def _one_choice_of_lines(self) -> Self:
-        if self.lines is not None and self.exclude:
-            raise ValueError('"lines" and "exclude" cannot be combined; remove one of them')
+        _check_lines(self)
         return self
+
+    def of(self, account: LinqAccount) -> Self:
+        """Return this table for one of the accounts: with its lines."""
+        return self.model_copy(update={"lines": account.lines, "exclude": account.exclude})
+
+
+def _check_lines(table: LinqConfig | LinqAccount) -> None:
+    if table.lines is not None and table.exclude:
+        raise ValueError('"lines" and "exclude" cannot be combined; remove one of them')

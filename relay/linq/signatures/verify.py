@@ -83,4 +83,5 @@ def _verified(
         generation=known.generation,
         trace=head.trace_id,
         remote=remote,
+        account=known.account,
     )

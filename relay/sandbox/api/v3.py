@@ -29,13 +29,16 @@ from relay.sandbox.faults.api import fault_middleware
 from relay.sandbox.state import SandboxState, Subscription, line_id, rfc3339
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from aiohttp.typedefs import Handler, Middleware
 
     from relay.sandbox.api.v3_errors import ApiError
     from relay.sandbox.events.emit import Emission
     from relay.sandbox.faults.models import ApiFailure
+
+_ACCOUNT = web.RequestKey("account", str)
+"""Key of the account of a request: its API key, or empty for the first one."""
 
 _DOC = "https://docs.linqapp.com/channel/imessage/guides/webhooks/events"
 
@@ -72,9 +75,12 @@ class V3Api:
         async def authorize(request: web.Request, handler: Handler) -> web.StreamResponse:
             scheme, _, token = request.headers.get("Authorization", "").partition(" ")
             given = token.strip(" ").encode(errors="surrogateescape")
+            keys = {self._api_key: "", **{key: key for key in self._state.accounts}}
+            account = next((name for key, name in keys.items() if hmac.compare_digest(given, key.encode())), None)
             # The scheme is case-insensitive (RFC 9110, 11.1).
-            if scheme.lower() != "bearer" or not hmac.compare_digest(given, self._api_key.encode()):
+            if scheme.lower() != "bearer" or account is None:
                 raise unauthorized()
+            request[_ACCOUNT] = account
             return await handler(request)
 
         return authorize
@@ -83,11 +89,11 @@ class V3Api:
         """`GET /v3/webhook-events`."""
         return _json(200, {"events": KNOWN_EVENT_TYPES, "doc_url": _DOC})
 
-    async def phone_numbers(self, _: web.Request) -> web.Response:
+    async def phone_numbers(self, request: web.Request) -> web.Response:
         """`GET /v3/phone_numbers`."""
-        return _json(200, {"phone_numbers": self._state.phone_numbers()})
+        return _json(200, {"phone_numbers": self._state.phone_numbers(request[_ACCOUNT])})
 
-    async def phonenumbers(self, _: web.Request) -> web.Response:
+    async def phonenumbers(self, request: web.Request) -> web.Response:
         """`GET /v3/phonenumbers`, the deprecated list."""
         capabilities = {"sms": True, "mms": True, "voice": True}
         rows = [
@@ -98,13 +104,14 @@ class V3Api:
                 "country_code": None,
                 "type": None,
             }
-            for line in self._state.lines
+            for line in self._state.lines_of(request[_ACCOUNT])
         ]
         return _json(200, {"phone_numbers": rows})
 
     async def forward(self, request: web.Request) -> web.Response:
         """`PUT /v3/phone_numbers/{id}`: null or "" stops forwarding."""
-        line = next((line for line in self._state.lines if line_id(line) == request.match_info["id"]), None)
+        lines = self._state.lines_of(request[_ACCOUNT])
+        line = next((line for line in lines if line_id(line) == request.match_info["id"]), None)
         if line is None:
             raise unknown_line()
         body = await _object(request)
@@ -118,11 +125,10 @@ class V3Api:
             self._emit(account_changes.forwarded(line, before, number))
         return _json(200, {"id": line_id(line), "phone_number": line, "forwarding_number": number})
 
-    async def list(self, _: web.Request) -> web.Response:
+    async def list(self, request: web.Request) -> web.Response:
         """`GET /v3/webhook-subscriptions`: active and inactive subscriptions."""
-        return _json(
-            200, {"subscriptions": [subscription.as_json() for subscription in self._state.subscriptions.values()]}
-        )
+        there = self._subscriptions(request[_ACCOUNT])
+        return _json(200, {"subscriptions": [subscription.as_json() for subscription in there]})
 
     async def create(self, request: web.Request) -> web.Response:
         """`POST /v3/webhook-subscriptions`: 201, the only response with the secret."""
@@ -130,7 +136,8 @@ class V3Api:
         for field in ("target_url", "subscribed_events"):
             if not body.get(field):
                 raise missing_field(field)
-        subscription = Subscription(**{"phone_numbers": [], **self._fields(body, None)})
+        account = request[_ACCOUNT]
+        subscription = Subscription(**{"phone_numbers": [], **self._fields(body, None, account)}, account=account)
         self._state.subscriptions[subscription.id] = subscription
         self._emit(account_changes.created(subscription))
         return _json(201, {**subscription.as_json(), "signing_secret": subscription.secret.text})
@@ -147,7 +154,7 @@ class V3Api:
         """
         subscription = self._find(request)
         body = await _object(request)
-        fields = self._fields(body, subscription)
+        fields = self._fields(body, subscription, request[_ACCOUNT])
         if "is_active" in body:
             fields["is_active"] = validation.flag(body["is_active"], "is_active")
         before = subscription.as_json()
@@ -174,9 +181,14 @@ class V3Api:
         subscription = self._state.subscriptions.get(subscription_id)
         if subscription is None:
             raise not_found()
+        if subscription.account != request[_ACCOUNT]:
+            raise foreign()
         return subscription
 
-    def _fields(self, body: dict[str, Any], current: Subscription | None) -> dict[str, Any]:
+    def _subscriptions(self, account: str) -> Iterator[Subscription]:
+        return (each for each in self._state.subscriptions.values() if each.account == account)
+
+    def _fields(self, body: dict[str, Any], current: Subscription | None, account: str) -> dict[str, Any]:
         """Validate the fields in `body` and return them; `current` is the updated subscription, None for a new one."""
         fields: dict[str, Any] = {}
         if "target_url" in body:
@@ -185,13 +197,13 @@ class V3Api:
             fields["events"] = validation.events(body["subscribed_events"])
         if "phone_numbers" in body:
             numbers = fields["phone_numbers"] = validation.phone_numbers(body["phone_numbers"])
-            known = {*self._state.lines, *(current.phone_numbers if current else ())}
+            known = {*self._state.lines_of(account), *(current.phone_numbers if current else ())}
             if not known.issuperset(numbers):
                 raise not_your_line()
         for name in ("routing_key_header", "routing_id_header"):
             if name in body:
                 fields[name] = validation.header_name(body[name], name)
-        others = {other.target_url for other in self._state.subscriptions.values() if other is not current}
+        others = {other.target_url for other in self._subscriptions(account) if other is not current}
         if fields.get("target_url") in others:
             raise duplicate_target_url()
         return fields

@@ -46,7 +46,7 @@ class V2DeliveryTask:
 def v2_targets(event: SandboxEvent, state: SandboxState) -> list[tuple[V2Subscription, V2Event | RawEvent]]:
     """Return the v2 subscriptions that match the event, each with the v2 form of the event."""
     v2_event = event.v2
-    if v2_event is None:
+    if v2_event is None or (event.line and state.account_of(event.line)):  # the v2 API is the first account's
         return []
     return [
         (subscription, v2_event)

@@ -96,10 +96,12 @@ def v3_targets(event: SandboxEvent, state: SandboxState) -> list[tuple[Subscript
     v3_event = event.v3
     if v3_event is None:
         return []
+    account = state.account_of(event.line) if event.line else event.account
     return [
         (subscription, v3_event)
         for subscription in state.subscriptions.values()
-        if subscription.matches(v3_event.event_type, event.line)
+        if subscription.account == account
+        and subscription.matches(v3_event.event_type, event.line)
         and exists_in(v3_event.event_type, _version_of(subscription))
     ]
 

@@ -74,4 +74,5 @@ def _about(
     data = {**data_of(event, Scenario(line=""), NEW), **(origin or {})}
     about = {"id": subscription.id, "target_url": subscription.target_url, **more}
     data = {**data, "webhook_subscription": about}
-    return Emission(type=event, data=data if change is None else {**data, "change": change})
+    data = data if change is None else {**data, "change": change}
+    return Emission(type=event, data=data, account=subscription.account)

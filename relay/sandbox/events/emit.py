@@ -37,6 +37,8 @@ class Emission(BaseModel):
     api: Literal["v3", "v2"] = "v3"
     """API of `type`. A v3 event is also sent to v2 subscriptions in its v2 form, if v2 has one."""
     line: Line | None = None
+    account: str = ""
+    """API key of the account of an event without a line; by default the first one."""
     event_id: Annotated[str, Field(pattern=r"^[ -~]{1,200}$")] | None = None
     """Printable ASCII, because it is sent as a header."""
     chat_id: str | None = None
@@ -96,7 +98,8 @@ def build_event(emission: Emission, lines: list[str]) -> SandboxEvent:
     occurred_at = datetime.now(UTC)
     if emission.body is not None:
         raw_event = RawEvent(event_type, event_id, emission.body.encode(), emission.chat_id)
-        return SandboxEvent(event_type, event_id, line, **{emission.api: raw_event})
+        v3, v2 = (raw_event, None) if emission.api == "v3" else (None, raw_event)
+        return SandboxEvent(event_type, event_id, line, v3, v2)
     if line is None and emission.data is None and is_of_lines(event_type):
         line = lines[0]
     scenario = Scenario(line=line or lines[0], **emission.model_dump(include=_SCENARIO_FIELDS, exclude_none=True))

@@ -97,6 +97,8 @@ class SandboxEvent:
     line: str | None
     v3: V3Event | RawEvent | None = None
     v2: V2Event | RawEvent | None = None
+    account: str = ""
+    """The API key of the account of an event without a line; empty for the first one."""
 
 
 def event_for_both_apis(v3_event: V3Event, scenario: Scenario, line: str | None) -> SandboxEvent:

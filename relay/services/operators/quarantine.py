@@ -121,8 +121,9 @@ async def _every(context: Context, which: EventFilter) -> AsyncIterator[Quaranti
 def _parse(body: QuarantinedBody) -> Readable | None:
     """Return the event of a quarantined body; None if it still cannot be parsed."""
     try:
-        dialect = Dialect(body.dialect)
+        api, _, account = body.dialect.partition("/")
+        dialect = Dialect(api)
         event = decode(dialect, body.body, body.line).event
     except Exception:  # noqa: BLE001  a body that broke the router can break this too; it stays in quarantine
         return None
-    return Readable(body.entry, event.id, event.type, claim_of(dialect, body.line, body.body))
+    return Readable(body.entry, event.id, event.type, claim_of(dialect, body.line, body.body, account or None))

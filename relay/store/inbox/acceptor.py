@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 import structlog
 
 from relay.core.errors import StoreUnavailable
+from relay.core.event import source_name
 from relay.process.telemetry.context import trace_id_of
 from relay.store import wakeups
 from relay.store.driver.batcher import Batcher
@@ -94,11 +95,11 @@ class Acceptor:
             arguments += (
                 webhook.id,
                 webhook.type,
-                webhook.dialect,
+                webhook.dialect if webhook.account is None else source_name(webhook.dialect, webhook.account),
                 webhook.webhook_id,
                 webhook.line or "",
                 webhook.body,
-                claim_of(webhook.dialect, webhook.line, webhook.body),
+                claim_of(webhook.dialect, webhook.line, webhook.body, webhook.account),
                 f"{webhook.generation} {webhook.remote or '-'}",
             )
         try:

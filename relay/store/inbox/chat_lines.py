@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
+from relay.core.event import source_name
 from relay.store import wakeups
 from relay.store.driver.client import ask, retry_until_redis_answers
 from relay.store.driver.fenced_reads import LeaseLost
@@ -52,6 +53,8 @@ class Sighting(NamedTuple):
     chat: str | None
     line: str | None
     """The line that the event itself proves, by its URL or its payload."""
+    account: str | None = None
+    """Its account of `[[linq.accounts]]`: one cannot teach the chats of another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,5 +187,7 @@ class ChatLines:
 
 def _key(sighting: Sighting) -> str | None:
     """Return the chat's key in the index: the two APIs number chats differently."""
-    dialect, chat, _ = sighting
-    return f"{dialect}:{chat}" if chat is not None and len(chat) <= _MAX_CHAT else None
+    dialect, chat, _, account = sighting
+    if chat is None or len(chat) > _MAX_CHAT:
+        return None
+    return f"{dialect}:{chat}" if account is None else f"{source_name(dialect, account)}:{chat}"

@@ -57,11 +57,14 @@ def repeats_in(claims: bytes) -> Repeats | None:
     return None
 
 
-def claim_of(dialect: Dialect, line: str | None, body: bytes) -> bytes:
-    """Return the claim of a webhook that the secret of `line` (None: the account, or v2) has verified."""
-    return _owner(dialect, line) + _content(crc32(body, _SEEDS[dialect]), len(body) & _UINT32)
+def claim_of(dialect: Dialect, line: str | None, body: bytes, account: str | None = None) -> bytes:
+    """Return the claim of a webhook that the secret of `line` (None: the account, or v2) has verified.
+
+    The same line, or none, of another account of `[[linq.accounts]]` is another owner.
+    """
+    return _owner(dialect, line, account) + _content(crc32(body, _SEEDS[dialect]), len(body) & _UINT32)
 
 
 @lru_cache(maxsize=65536)
-def _owner(dialect: Dialect, line: str | None) -> bytes:
-    return sha256(owner_of(dialect, line).encode()).digest()[:_OWNER_BYTES]
+def _owner(dialect: Dialect, line: str | None, account: str | None) -> bytes:
+    return sha256(owner_of(dialect, line, account).encode()).digest()[:_OWNER_BYTES]

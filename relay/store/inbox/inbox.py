@@ -16,7 +16,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from relay.core.errors import StoreError
-from relay.core.event import Dialect
+from relay.core.event import Dialect, source_of
 from relay.store import wakeups
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.driver.scripts import Script
@@ -38,6 +38,8 @@ BEGINNING = b"0"
 _MAX_APPENDED = 256
 _MAX_BYTES = 512 * 1024
 
+_API_BYTES = len(b"v3")
+
 _commit = Script(__package__, "route_batch")
 _mark_prepared = Script(__package__, "mark_prepared")
 
@@ -52,6 +54,8 @@ class InboxEntry(NamedTuple):
     at: bytes
     """Time of acceptance, Unix milliseconds in digits."""
     body: bytes
+    account: str | None = None
+    """The account of `[[linq.accounts]]` whose secret verified it."""
     via: bytes = b""
     """The generation of the secret that verified it, and the address from which it came; empty if not known."""
 
@@ -191,12 +195,17 @@ def _feed(config: RelayConfig, topic: str, key: Keyspace) -> Feed:
 
 def _entry(entry: bytes, fields: Mapping[bytes, bytes]) -> InboxEntry:
     """Parse an entry; missing fields are empty, so that a foreign entry is quarantined and blocks no other."""
+    source = fields.get(b"dialect", b"")
+    dialect, account = (Dialect.V2 if source == b"v2" else Dialect.V3), None
+    if len(source) > _API_BYTES:
+        dialect, account = source_of(source.decode(errors="replace"))
     return InboxEntry(
         entry=entry,
-        dialect=Dialect.V2 if fields.get(b"dialect") == b"v2" else Dialect.V3,
+        dialect=dialect,
         line=fields.get(b"line", b"").decode(errors="replace") or None,
         webhook_id=fields.get(b"webhook_id", b"").decode(errors="replace"),
         at=fields.get(b"at", b"0"),
         body=fields.get(b"body", b""),
+        account=account,
         via=fields.get(b"via", b""),
     )

@@ -22,7 +22,6 @@ from relay.store.driver.streams import is_entry_id, pages
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from relay.core.event import Dialect
     from relay.store.driver.client import Redis
 
 _PAGE = 50  # bodies of up to 1 MiB each
@@ -43,6 +42,7 @@ class QuarantinedBody:
     at: int
     """Time of arrival, Unix milliseconds."""
     dialect: str
+    """Its API, and its account if that has a name (`source_name`)."""
     line: str | None
     reason: str
     body: bytes
@@ -71,15 +71,15 @@ class Quarantine:
         self._key = redis.key
         self._replication = Replication.to_replicas(replicas)
 
-    async def put(self, dialect: Dialect, line: str | None, body: bytes, reason: str, now_ms: int) -> None:
-        """Store `body`.
+    async def put(self, source: str, line: str | None, body: bytes, reason: str, now_ms: int) -> None:
+        """Store `body`; `source` is its API and account (`source_name`).
 
         Raises:
             StoreUnavailable: Redis did not confirm it in time.
         """
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT):
-                fields = fields_of(dialect, line, body, reason, now_ms)
+                fields = fields_of(source, line, body, reason, now_ms)
                 flat = [part for field in fields.items() for part in field]
                 await _put(self._redis, [self._key.quarantine, self._key.counts], flat, self._replication)
         except REDIS_ERRORS as error:
@@ -145,8 +145,6 @@ def body_of(entry: bytes, fields: Mapping[bytes, bytes]) -> QuarantinedBody:
     )
 
 
-def fields_of(
-    dialect: Dialect, line: str | None, body: bytes, reason: str, at: bytes | int
-) -> dict[str, bytes | str | int]:
+def fields_of(source: str, line: str | None, body: bytes, reason: str, at: bytes | int) -> dict[str, bytes | str | int]:
     """Return the fields of a quarantined body; for an accepted event, the caller adds `webhook_id`."""
-    return {"at": at, "dialect": dialect, "line": line or "", "reason": reason.encode(errors="replace"), "body": body}
+    return {"at": at, "dialect": source, "line": line or "", "reason": reason.encode(errors="replace"), "body": body}

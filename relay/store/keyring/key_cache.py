@@ -73,7 +73,7 @@ class KeyCache:
         self._fixed = tuple(fixed)
         self._revision: bytes | None = None
         self._records: dict[bytes, _Record] = {}
-        self._names: dict[str | None, set[bytes]] = {}  # of the records with a secret of each line
+        self._names: dict[str | None, set[bytes]] = {}  # of the records with a secret of each place
         self._secrets: dict[str | None, tuple[LineSecret, ...]] = {}
         self._is_read = False
         self.read_error: str | None = None
@@ -129,16 +129,16 @@ class KeyCache:
         """The secrets that do not come from Redis."""
         return self._fixed
 
-    def secrets_for(self, line: str | None, generation: int | None) -> tuple[LineSecret, ...]:
-        """Return the secrets of `line`, that of `generation` first."""
-        secrets = self._secrets.get(line, ())
+    def secrets_for(self, place: str | None, generation: int | None) -> tuple[LineSecret, ...]:
+        """Return the secrets of `place`, a line or a line of an account (`place_of`), that of `generation` first."""
+        secrets = self._secrets.get(place, ())
         if generation is not None and len(secrets) > 1:
             return tuple(sorted(secrets, key=lambda known: known.generation != generation))
         return secrets
 
-    def has(self, line: str | None, generation: int) -> bool:
-        """Return True if there is a secret of this generation of `line`."""
-        return any(known.generation == generation for known in self._secrets.get(line, ()))
+    def has(self, place: str | None, generation: int) -> bool:
+        """Return True if there is a secret of this generation of `place`."""
+        return any(known.generation == generation for known in self._secrets.get(place, ()))
 
     async def renew(self) -> None:
         """Read the keyring again, and return after a read that began after this call.
@@ -196,17 +196,17 @@ class KeyCache:
     async def _take(self, snapshot: Snapshot) -> None:
         """Open what differs from the last read, and put it in force."""
         changed = [(name, row) for name, row in snapshot.rows.items() if not self._is_known(name, row)]
-        lines = {self._drop(name) for name in self._records.keys() - snapshot.rows.keys()}
+        places = {self._drop(name) for name in self._records.keys() - snapshot.rows.keys()}
         errors = []
         for number, (name, row) in enumerate(changed, start=1):
             record = self._opened(name, row)
-            lines |= {self._drop(name), self._put(name, record)}
+            places |= {self._drop(name), self._put(name, record)}
             if record.error is not None:
                 errors.append(record.error)
             if not number % _AT_ONCE:
                 await asyncio.sleep(0)
-        for line in lines:
-            self._update(line)
+        for place in places:
+            self._update(place)
         self._revision = snapshot.revision
         self._log_errors(errors)
 
@@ -222,30 +222,32 @@ class KeyCache:
             return _Record(row, known.secret if known else None, error)
 
     def _put(self, name: bytes, record: _Record) -> str | None:
-        """Store a record; return its line."""
+        """Store a record; return its place."""
         self._records[name] = record
         if record.secret is None:
             return None
-        self._names.setdefault(record.secret.line, set()).add(name)
-        return record.secret.line
+        place = record.secret.place
+        self._names.setdefault(place, set()).add(name)
+        return place
 
     def _drop(self, name: bytes) -> str | None:
-        """Forget a record, if it is there; return its line."""
+        """Forget a record, if it is there; return its place."""
         record = self._records.pop(name, None)
         if record is None or record.secret is None:
             return None
-        self._names[record.secret.line].discard(name)
-        return record.secret.line
+        place = record.secret.place
+        self._names[place].discard(name)
+        return place
 
-    def _update(self, line: str | None) -> None:
-        """Collect the secrets of a line, the newest generation first."""
-        found = [self._records[name].secret for name in self._names.get(line, ())]
+    def _update(self, place: str | None) -> None:
+        """Collect the secrets of a place, the newest generation first."""
+        found = [self._records[name].secret for name in self._names.get(place, ())]
         secrets = sorted((secret for secret in found if secret), key=lambda known: -known.generation)
         if secrets:
-            self._secrets[line] = tuple(secrets)
+            self._secrets[place] = tuple(secrets)
         else:
-            self._secrets.pop(line, None)
-            self._names.pop(line, None)
+            self._secrets.pop(place, None)
+            self._names.pop(place, None)
 
     def _log_errors(self, errors: Sequence[UnusableRecord]) -> None:
         """Log unusable records when they are first read; a wrong key once, since it concerns all of them."""

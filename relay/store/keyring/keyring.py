@@ -66,7 +66,9 @@ async def read_records(redis: Redis) -> tuple[list[KeyRecord], list[UnusableReco
 class Keyring:
     """The hash of encrypted secrets."""
 
-    def __init__(self, redis: Redis, cipher: Cipher) -> None:
+    def __init__(self, redis: Redis, cipher: Cipher, account: str | None = None) -> None:
+        """`account` of `[[linq.accounts]]` is that of the secrets that are stored."""
+        self.account = account
         self._redis = redis
         self._key = redis.key
         self._cipher = cipher
@@ -82,6 +84,7 @@ class Keyring:
             sealed=self._cipher.encrypt(secret),
             key_id=self._cipher.key_id,
             stored_at=int(now),
+            account=self.account,
         )
         await self._write(record)
 

@@ -33,7 +33,7 @@ class LastEvent:
 
     def is_silent(self, owner: str, now: float, silent_after: float) -> bool:
         """Return True if `owner` had no event for too long; seconds. Events of the account are too rare to tell."""
-        return owner != ACCOUNT and now - self.at_ms / 1000 > silent_after
+        return owner.rpartition("/")[2] != ACCOUNT and now - self.at_ms / 1000 > silent_after
 
 
 class LastSeen:
@@ -57,7 +57,7 @@ class LastSeen:
 
     def record(self, webhook: VerifiedWebhook, now: float) -> None:
         """Record that `webhook` was verified; `now` is Unix seconds."""
-        self._unwritten[owner_of(webhook.dialect, webhook.line)] = now, webhook.generation
+        self._unwritten[owner_of(webhook.dialect, webhook.line, webhook.account)] = now, webhook.generation
         self.latest = now
 
     async def _write_forever(self) -> None:

@@ -9,11 +9,12 @@ the command that repairs it. Two causes differ in what helps:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from relay.core.errors import StoreError
+from relay.core.event import Dialect, owner_of
 from relay.core.json_text import parse_json
 from relay.core.line_secret import LineSecret
 
@@ -36,6 +37,8 @@ class KeyRecord(BaseModel):
     """The id of the key that encrypted it."""
     stored_at: int
     """Unix seconds."""
+    account: Annotated[str | None, Field(exclude_if=lambda name: name is None)] = None
+    """Its account of `[[linq.accounts]]`."""
     retire_at: int | None = None
     """Unix seconds: when its successor replaces the subscription, or when it was found missing at Linq."""
 
@@ -74,7 +77,7 @@ def open_record(cipher: Cipher, record: KeyRecord) -> LineSecret:
     Raises:
         UnusableRecord: it was encrypted with another key, or changed.
     """
-    owner = record.line or "account"
+    owner = owner_of(Dialect.V3, record.line, record.account)
     try:
         secret = cipher.decrypt(record.sealed)
     except StoreError:
@@ -87,7 +90,7 @@ def open_record(cipher: Cipher, record: KeyRecord) -> LineSecret:
             owner,
             wrong_key=True,
         ) from None
-    return LineSecret(line=record.line, generation=record.generation, secret=secret)
+    return LineSecret(record.line, record.generation, secret, record.account)
 
 
 def _broken(subscription_id: str, owner: str, fault: str) -> UnusableRecord:

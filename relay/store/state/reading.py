@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from relay.core.event import Dialect
+from relay.core.event import Dialect, owner_of
 from relay.metrics import declared
 from relay.store.driver.client import ask
 from relay.store.driver.streams import order_of
@@ -79,7 +79,8 @@ async def _registered(redis: Redis) -> set[str]:
     found = {Dialect.V2.value}
     for name, row in rows.items():
         try:
-            found.add(parse_record(name, row).line or "")
+            record = parse_record(name, row)
+            found.add(owner_of(Dialect.V3, record.line, record.account) if record.line else "")
         except UnusableRecord as error:
             found.add(error.owner)
     return found

@@ -43,6 +43,8 @@ def attempt_headers(
     }
     if record.line:
         headers["Relay-Line"] = record.line
+    if record.account:
+        headers["Relay-Account"] = record.account
     if record.freshness is Freshness.HISTORY:
         headers["Relay-Freshness"] = record.freshness
     if is_replay:

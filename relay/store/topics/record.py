@@ -9,6 +9,7 @@ version    payload shape: 2026-02-03, 2025-01-01, v2 always
 body       the signed body, byte for byte          always
 message, direction, service, group (0 or 1), created (Linq's created_at), trace, freshness (only `history`), webhook_id
 (only if it differs from the event id): if the event has them
+account    name of its account, where relay.toml has `[[linq.accounts]]`
 via        its origin (`Origin`): proof of the line, generation of the secret that verified it, address of the sender,
            such as `url 1 203.0.113.7`; older releases did not write it
 """
@@ -72,13 +73,16 @@ class Record(NamedTuple):  # made for every delivery, in a third of the time tha
     created: str | None = None
     trace: str | None = None
     freshness: Freshness = Freshness.LIVE
+    account: str | None = None
 
     def json(self) -> Any:
         """Return the parsed body."""
         return parse_json(self.body)
 
 
-def fields_of(event: Event, at: bytes | int, webhook_id: str, body: bytes, via: bytes = b"") -> list[bytes | str | int]:
+def fields_of(  # noqa: C901  a condition for each optional field
+    event: Event, at: bytes | int, webhook_id: str, body: bytes, via: bytes = b""
+) -> list[bytes | str | int]:
     """Return the names and values of the entry's fields for `event`, flat, as XADD takes them."""
     _, chat, message, direction, service, is_group, _ = event.fields
     fields: list[bytes | str | int] = [
@@ -99,6 +103,8 @@ def fields_of(event: Event, at: bytes | int, webhook_id: str, body: bytes, via: 
         fields += ("group", int(is_group))
     if event.freshness is Freshness.HISTORY:
         fields += ("freshness", Freshness.HISTORY.value)
+    if event.account is not None:
+        fields += ("account", event.account)
     if webhook_id != event.id:
         fields += ("webhook_id", webhook_id)
     if via:
@@ -132,6 +138,7 @@ def record_of(entry: bytes, fields: Mapping[bytes, bytes]) -> Record:
         created=text(b"created"),
         trace=text(b"trace"),
         freshness=Freshness.HISTORY if fields.get(b"freshness") == b"history" else Freshness.LIVE,
+        account=account.decode(errors="replace") if (account := fields.get(b"account")) else None,
     )
 
 

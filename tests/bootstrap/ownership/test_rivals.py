@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,7 @@ from relay.core.errors import AnotherRelay, StoreError
 from relay.linq.target_urls import target_url
 from relay.store.driver.client import open_redis
 from tests.bootstrap.bench import PUBLIC, Bench, actions, bench_of, refuse
-from tests.bootstrap.building import FOREIGN_URLS, subscription
+from tests.bootstrap.building import FOREIGN_URLS, desired_state, subscription
 from tests.sandbox.running import LINE, LINES, OTHER_LINE
 from tests.support import KEYS
 
@@ -55,7 +56,8 @@ def made(subscription_id: str, tag: str | None, line: str = LINE) -> LinqSubscri
     ],
 )
 def test_ours_by_secret_or_by_tag(there: list[LinqSubscription], held: list[str], rivals: list[str]) -> None:
-    assert [rival.subscription_id for rival in rivals_of(PUBLIC, TAG, there, held)] == rivals
+    desired = replace(desired_state(), tag=TAG)
+    assert [rival.subscription_id for rival in rivals_of(desired, there, held)] == rivals
 
 
 async def test_copied_env_changes_nothing_at_linq(bench: Bench, second: Bench) -> None:

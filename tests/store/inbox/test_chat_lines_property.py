@@ -50,7 +50,7 @@ def test_line_is_always_the_last_proved_for_the_chat(
 ) -> None:
     known: dict[tuple[Dialect, str], str] = {}
     expected = []
-    for dialect, chat, line in (one for batches in routers for batch in batches for one in batch):
+    for dialect, chat, line, _ in (one for batches in routers for batch in batches for one in batch):
         if chat and line:
             known[dialect, chat] = line
         expected.append(line or known.get((dialect, chat or "")))

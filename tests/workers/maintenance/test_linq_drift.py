@@ -105,6 +105,26 @@ async def test_one_short_list_does_not_delete_a_live_line(
     assert [await look(number) for number in range(3, 6)] == [(1, 3), (1, 3), (1, 2)]
 
 
+async def test_each_account_is_checked_and_healed_by_itself(
+    redis: Redis, settings: Settings, sandbox: RunningSandbox, tmp_path: Path
+) -> None:
+    check = drift_check(redis, settings, tmp_path, heal=True)
+    rules = tmp_path / "relay.toml"
+    (tmp_path / "sales.key").write_text("sales-key")
+    rules.write_text(f'{rules.read_text()}\n[[linq.accounts]]\nname = "sales"\nkey = "file:sales.key"\n')
+    sandbox.sandbox.state.accounts["sales-key"] = [LINES[2]]
+    check = DriftCheck(redis, ConfigFile(rules), settings.model_copy(update={"relay_config": rules}), time.time)
+    await check.check()
+    drift = await hash_of(redis, KEYS.drift)
+    assert (drift["v3:missing"], drift["v3/sales:missing"]) == ("2", "1")
+    del sandbox.sandbox.state.accounts["sales-key"]  # its key is refused now
+    sandbox.sandbox.state.subscriptions.clear()
+    with capture_logs() as logs:
+        await check.check()
+    failed = [line for line in logs if line["event"] == "bootstrap.check_failed"]
+    assert ["Linq refuses" in line["error"] for line in failed] == [True]
+
+
 async def test_heal_never_takes_over_from_another_relay(
     redis: Redis, settings: Settings, sandbox: RunningSandbox, tmp_path: Path
 ) -> None:

@@ -15,7 +15,7 @@ from relay.core.event import Dialect, VerifiedWebhook
 from relay.process.tasks import end_task
 from relay.store import wakeups
 from relay.store.driver.lease import acquire_lease
-from relay.store.inbox.claims import CLAIM_BYTES
+from relay.store.inbox.claims import CLAIM_BYTES, claim_of
 from relay.store.inbox.inbox import Inbox
 from relay.store.inbox.quarantine import Quarantine, Readable
 from relay.store.ledger.ledger import Ledger
@@ -51,6 +51,31 @@ async def test_event_enters_each_matching_topic_with_its_fields(redis: Redis, ru
                 "direction": "outbound",
             }.items()
         )
+
+
+async def test_account_is_a_field_of_its_own_events_only(redis: Redis, rules: ConfigFile) -> None:
+    await accept(redis, webhook_of()._replace(account="sales"), webhook_of(), webhook_of()._replace(body=b"odd"))
+    async with routing(redis, rules):
+        await eventually(lambda: emptied(redis))
+    first, second = await topic(redis, "messages")
+    assert (first["account"], "account" in second, first["version"]) == ("sales", False, "2026-02-03")
+
+
+async def test_account_survives_the_quarantine(redis: Redis, rules: ConfigFile) -> None:
+    await accept(redis, webhook_of()._replace(account="sales", body=b"odd"))
+    async with routing(redis, rules):
+        await eventually(lambda: emptied(redis))
+    (body,) = [body async for body in Quarantine(redis).all()]
+    assert body.dialect == "v3/sales"
+    good = body_of(event_id="e1")
+    await Quarantine(redis).put(body.dialect, LINE, good, "not readable yet", 1)
+    *_, row = [row async for row in Quarantine(redis).all()]
+    readable = Readable(row.entry, "e1", "message.received", claim_of(Dialect.V3, LINE, good, "sales"))
+    assert await Quarantine(redis).retry([readable], 60_000, 7) == (1, 0)
+    async with routing(redis, rules):
+        await eventually(lambda: emptied(redis))
+    (entry,) = await topic(redis, "messages")
+    assert (entry["id"], entry["account"]) == ("e1", "sales")
 
 
 async def test_topic_has_events_in_the_order_of_acceptance(redis: Redis, rules: ConfigFile) -> None:

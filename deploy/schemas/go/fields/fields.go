@@ -7,6 +7,8 @@ import "time"
 
 // Fields of a dead letter of a pull group at Redis, all texts.
 type DeadLetter struct {
+	// The name of the account at Linq, where several are configured.
+	Account *string `json:"account,omitempty"`
 	// When the relay accepted it, Unix milliseconds.
 	At string `json:"at"`
 	// The body as Linq signed it, byte for byte; its schema is that of `version` and `type`.
@@ -55,6 +57,8 @@ type DeadLetter struct {
 
 // An event as a pull over HTTP has it.
 type PulledEvent struct {
+	// The name of the account at Linq (`[[linq.accounts]]`); null where only one is configured.
+	Account *string `json:"account"`
 	// When the relay accepted it.
 	At time.Time `json:"at"`
 	// The body as Linq signed it: JSON, byte for byte.
@@ -98,6 +102,8 @@ type PulledEvent struct {
 type PushHeaders struct {
 	// Known values: application/json.
 	ContentType string `json:"Content-Type"`
+	// The name of the account at Linq, where several are configured.
+	RelayAccount *string `json:"Relay-Account,omitempty"`
 	// The number of the attempt, from 1.
 	RelayAttempt string `json:"Relay-Attempt"`
 	// Linq's id of the event: handle each once.
@@ -135,6 +141,8 @@ type PushHeaders struct {
 
 // Fields of an entry in a topic's stream at Redis, all texts.
 type StreamEntry struct {
+	// The name of the account at Linq, where several are configured.
+	Account *string `json:"account,omitempty"`
 	// When the relay accepted it, Unix milliseconds.
 	At string `json:"at"`
 	// The body as Linq signed it, byte for byte; its schema is that of `version` and `type`.

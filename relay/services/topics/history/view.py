@@ -62,6 +62,8 @@ class EventView:
     at_ms: int
     """Time of acceptance, Unix milliseconds."""
     body: Body
+    account: str | None = None
+    """The account of `[[linq.accounts]]`."""
     places: tuple[Place, ...] = ()
     """The topics that hold it, of those that were looked at and that the principal sees."""
 
@@ -71,7 +73,7 @@ class EventView:
         fields = PayloadFields(
             self.line, self.chat, self.message, self.direction, self.service, self.is_group, reconciled
         )
-        return Event(self.id, self.type, self.version, self.line, fields, self.created, self.trace)
+        return Event(self.id, self.type, self.version, self.line, fields, self.created, self.trace, self.account)
 
 
 def shown_body(settings: Settings, body: bytes) -> Body:
@@ -98,5 +100,6 @@ def view_of(settings: Settings, fields: Mapping[bytes, bytes], *places: Place) -
         webhook_id=record.webhook_id,
         at_ms=record.at,
         body=shown_body(settings, record.body),
+        account=record.account,
         places=places,
     )

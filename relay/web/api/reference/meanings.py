@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 MEANINGS = {
+    "account": "The name of the account at Linq (`[[linq.accounts]]`); null where only one is configured.",
     "chat": "Linq's id of the chat.",
     "direction": "`inbound`, or `outbound` for what the company sent.",
     "entry": "The entry of the topic's stream.",

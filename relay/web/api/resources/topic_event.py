@@ -33,6 +33,7 @@ class TopicEvent(Output):
     """When Linq created it, as Linq wrote it."""
     trace: str | None
     freshness: Literal["live", "history"]
+    account: str | None = None
     body: str
     """The body as Linq signed it: JSON, byte for byte."""
 

@@ -45,6 +45,7 @@ _ENTRY: dict[str, Json] = {
         "enum": [Freshness.HISTORY.value],
         "description": "Only there if Linq recovered the event later: it is not live.",
     },
+    "account": {"description": "The name of the account at Linq, where several are configured."},
     "webhook_id": {"description": "The `webhook-id` of Linq's request, if it is not the id of the event."},
     "via": {
         "description": "The proof of the line, the generation of the secret, and the address of the sender.",
@@ -83,6 +84,7 @@ _HEADERS: dict[str, Json] = {
     "Relay-Attempt": {"pattern": "^[1-9][0-9]*$", "description": "The number of the attempt, from 1."},
     "Relay-Event-Id": {"description": "Linq's id of the event: handle each once."},
     "Relay-Line": {**_LINE, "description": "The number of yours that the event belongs to, if it is known."},
+    "Relay-Account": {"description": "The name of the account at Linq, where several are configured."},
     "Relay-Freshness": {
         "enum": [Freshness.HISTORY.value],
         "description": "Only there if Linq recovered the event later: it is not live.",
@@ -105,6 +107,7 @@ _FULL = Event(
     fields=PayloadFields("+16465550123", "1", "1", "inbound", "iMessage", is_group=True, reconciled_at="1"),
     created_at="1",
     trace_id="1",
+    account="sales",
 )
 _SPARSE = Event(id="1", type="message.received", version=VERSIONS[0], line=None, fields=PayloadFields())
 
@@ -128,7 +131,8 @@ def letter_schema() -> Json:
 
 def headers_schema() -> Json:
     """Return the schema of the headers of a push."""
-    full, sparse = _record(Freshness.HISTORY, V2, "+1"), _record(Freshness.LIVE, VERSIONS[0], None)
+    full = _record(Freshness.HISTORY, V2, "+1")._replace(account="sales")
+    sparse = _record(Freshness.LIVE, VERSIONS[0], None)
     secrets = [SigningSecret(new_secret()), SigningSecret(new_secret())]
     always = [
         *attempt_headers(sparse, "", 1),

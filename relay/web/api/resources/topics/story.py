@@ -42,6 +42,7 @@ class Event(Output):
     service: str | None
     is_group: bool | None
     freshness: Freshness
+    account: str | None
     created: str | None
     """When Linq created it, as Linq wrote it."""
     trace: str | None
@@ -192,6 +193,7 @@ def event_of(view: EventView) -> Event:
         service=view.service,
         is_group=view.is_group,
         freshness=view.freshness,
+        account=view.account,
         created=view.created,
         trace=view.trace,
         webhook_id=view.webhook_id,
