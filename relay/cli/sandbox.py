@@ -70,19 +70,10 @@ def sandbox(
         typer.echo(f"  LINQ_API_V3_BASE_URL={url}/api/partner LINQ_API_V3_API_KEY={api_key}")
         typer.echo(f"  LINQ_V2_BASE_URL={url}/api/partner/v2 LINQ_V2_TOKEN={api_key}")
 
-    run(
-        serve_sandbox(
-            at,
-            lines,
-            api_key,
-            on_ready,
-            allow_local=allow_local,
-            speed=speed,
-            rate=rate,
-            seed=seed,
-            accounts=accounts,
-        )
+    serving = serve_sandbox(
+        at, lines, api_key, on_ready, allow_local=allow_local, speed=speed, rate=rate, seed=seed, accounts=accounts
     )
+    run(serving)
 
 
 def _accounts(texts: Sequence[str], lines: Sequence[str], api_key: str) -> dict[str, list[str]]:
