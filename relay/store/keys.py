@@ -73,6 +73,8 @@ Everything else
     relay:keyring:lock          string    the lock for changes of subscriptions at Linq (redis-py's lock)
     relay:linq:v2               string    a fingerprint of the secret that our v2 subscription was given last; Linq
                                           never shows it, and a changed LINQ_V2_WEBHOOK_SECRET must be sent
+    relay:linq:owner            string    the owner tag, random, in the URLs of our subscriptions at Linq: it tells them
+                                          from those of a relay with another Redis; lost with the keyring
     relay:linq:looks            hash      subscriptions that looks at Linq found to be deleted, `v3:<id>`, with the
                                           number of looks that agree and the time of the last; kept a day
     relay:last_seen             hash      time of each line's last verified event, and the generation of its secret
@@ -167,6 +169,7 @@ class Keyspace:
         self.keyring_revision = f"{prefix}:keyring:revision"
         self.keyring_lock = f"{prefix}:keyring:lock"
         self.linq_v2 = f"{prefix}:linq:v2"
+        self.linq_owner = f"{prefix}:linq:owner"
         self.linq_looks = f"{prefix}:linq:looks"
         self.last_seen = f"{prefix}:last_seen"
         self.drift = f"{prefix}:drift"
