@@ -84,6 +84,11 @@ Everything else
                                           topic
     relay:audited               string    accepted events at the last audit: fewer now means that counters were deleted
     relay:refused               hash      requests that the ingress refused, by code
+    relay:contracts             hash      what was learned of each event type and payload version, `<type> <version>`
+                                          (`contracts.learning`); the 300 that came last
+    relay:contracts:samples     hash      redacted samples of them: `<type> <version> usual`, and `... changed`
+    relay:contracts:changes     hash      changes of them that nobody has accepted, `<type> <version> <change>`, with
+                                          the time of each (ms)
     relay:unmatched             hash      events that matched no topic, by event type
     relay:audit                 stream    what operators changed: who, from where, when and why (`store.audit`); the
                                           newest 10,000
@@ -177,6 +182,7 @@ class Keyspace:
         self.audited = f"{prefix}:audited"
         self.unmatched = f"{prefix}:unmatched"
         self.refused = f"{prefix}:refused"
+        self.contracts = f"{prefix}:contracts"
         self.audit = f"{prefix}:audit"
         self.audit_teams = f"{prefix}:audit:teams"
         self.teams = f"{prefix}:teams"
@@ -203,6 +209,16 @@ class Keyspace:
         self.group_letters = f"{prefix}:dead"
         self.topic_prefix = f"{prefix}:topic:"
         self.lane_prefix = f"{prefix}:lane:"
+
+    @property
+    def contract_samples(self) -> str:
+        """The key of the redacted samples of event types and payload versions."""
+        return f"{self.contracts}:samples"
+
+    @property
+    def contract_changes(self) -> str:
+        """The key of the changes of contracts that nobody has accepted."""
+        return f"{self.contracts}:changes"
 
     def topic(self, name: str) -> str:
         """Return the key of a topic's stream."""
