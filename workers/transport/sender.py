@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from relay.core.delivery.outcome import Attempt, Outcome, Shortage, outcome_of_status, retry_after_seconds
 from relay.net.resolver import Refused
+from relay.store.topics.push_headers import in_shape
 from workers.transport.attempt_spans import AttemptSpans
 from workers.transport.connection import DeadlineExceeded, NoResponse
 from workers.transport.pool import Timeouts
@@ -54,6 +55,7 @@ class LaneSender:
         self._clock = sender.clock
         self._subscription = subscription
         self._endpoint = endpoint
+        self._shape = subscription.shape
         self._timeouts = Timeouts(subscription.connect_timeout, subscription.timeout)
 
     @cached_property
@@ -71,12 +73,13 @@ class LaneSender:
         """
         began = self._clock()
         status, retry_after, is_resent = None, None, False
+        shaped = None if self._shape is None else in_shape(delivery.record, self._shape)
         try:
             try:
                 template = self._template
             except OSError as error:  # the system's authorities cannot be read
                 return Shortage(f"TLS: {error.strerror or error}")
-            request = template.request(delivery, number, int(began), traceparent)
+            request = template.request(delivery, number, int(began), traceparent, shaped)
             response = await self._pool.exchange(request, self._timeouts)
         except DeadlineExceeded as error:
             outcome, detail, is_resent = Outcome.TIMED_OUT, str(error), error.is_resent
@@ -97,7 +100,8 @@ class LaneSender:
             elif outcome is not Outcome.DELIVERED:
                 detail = response.body[:_MAX_KEPT].decode(errors="replace")
         took = self._clock() - began
-        return Attempt(outcome, round(began * 1000), round(took * 1000), status, detail, retry_after, is_resent)
+        mark = shaped.mark if shaped else None
+        return Attempt(outcome, round(began * 1000), round(took * 1000), status, detail, retry_after, is_resent, mark)
 
 
 class TracedLaneSender(LaneSender):
