@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from relay.core.secret import SigningSecret
     from relay.store.topics.record import Record
 
+SHADOW_OF = "Relay-Shadow-Of"
+"""The header by which a shadow knows that another subscription gets the event too, and acts on it."""
+
 
 def signature_headers(secrets: Sequence[SigningSecret], record: Record, timestamp: int) -> dict[str, str]:
     """Return the Standard Webhooks headers, with a signature of each secret, and those of one older family.
