@@ -208,6 +208,12 @@ SUBSCRIPTION_SUSPENDED = Metric(
     "1 if nothing is delivered because another client overwrote a key of it; its other metrics are then absent",
     _SUBSCRIPTION,
 )
+SUBSCRIPTION_SHADOW = Metric(
+    "relay_subscription_shadow",
+    Source.REDIS,
+    "1 for a subscription that shadows another one (`shadow_of`), which no alert is about; absent for others",
+    _SUBSCRIPTION,
+)
 
 PULL_GROUP_LAG = Metric("relay_pull_group_lag", Source.REDIS, "Events that the group has not read", _GROUP)
 PULL_GROUP_PENDING = Metric(

@@ -33,6 +33,8 @@ The lane of a push subscription (its position in its topic)
     relay:lane:<name>:answers   stream    response bodies and errors of failed attempts, with the same ids
     relay:lanes                 set       names of lanes that ever existed: dead letters outlive their subscription
     relay:paused                hash      paused lanes, with the start and the reason
+    relay:shadows               hash      lanes that are shadows (`shadow_of`), with their originals; until the rules
+                                          have been without one for a minute, and its lane is dropped
     relay:breakers              hash      lanes whose circuit breaker is not closed, with its state (`core.delivery`)
 
 Work and wake-ups
@@ -168,6 +170,7 @@ class Keyspace:
         self.lanes = f"{prefix}:lanes"
         self.paused = f"{prefix}:paused"
         self.breakers = f"{prefix}:breakers"
+        self.shadows = f"{prefix}:shadows"
         self.subscriptions = f"{prefix}:subscriptions"
         self.subscriptions_revision = f"{prefix}:subscriptions:revision"
         self.keyring = f"{prefix}:keyring"
