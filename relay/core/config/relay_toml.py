@@ -102,6 +102,10 @@ class Subscription(EndpointTable):
     """`"live"` delivers only new events, `"history"` only those that Linq recovered later; the rest counts as
     `filtered`. Absent: both.
     """
+    api: Literal["v3", "v2"] | None = None
+    """Webhook API of Linq whose events are delivered, as in a topic: `"v3"` or `"v2"`; the rest counts as `filtered`.
+    Absent: both.
+    """
     attempts: AttemptBounds = AttemptBounds()
     """Limits of the attempt log, such as `{ keep = "72h", size = "8MiB" }`."""
     dead: DeadBounds = DeadBounds()
