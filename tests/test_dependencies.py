@@ -129,7 +129,9 @@ USES: dict[str, list[Use]] = {
         Use("jmespath.visitor:TreeInterpreter", EXPRESSIONS, "subclassed: an evaluation has a limited number of steps"),
         Use("jmespath.visitor:TreeInterpreter.visit_comparator", EXPRESSIONS, "overridden, as above"),
         Use("jmespath.visitor:TreeInterpreter.visit_flatten", EXPRESSIONS, "overridden, as above"),
+        Use("jmespath.visitor:TreeInterpreter.visit_slice", EXPRESSIONS, "overridden, as above"),
         Use("jmespath.visitor:TreeInterpreter.visit_function_expression", EXPRESSIONS, "overridden, as above"),
+        Use("jmespath.visitor:TreeInterpreter.COMPARATOR_FUNC", EXPRESSIONS, "called by what is overridden"),
         Use("jmespath.functions:Functions.call_function", EXPRESSIONS, "called by what is overridden"),
         Use(
             "jmespath.functions:Functions.FUNCTION_TABLE",

@@ -27,7 +27,7 @@ class Dialect(StrEnum):
 
 def api_of(version: str) -> Dialect:
     """Return the API whose payloads have this version."""
-    return Dialect.V2 if version == Dialect.V2 else Dialect.V3
+    return Dialect.V2 if version == "v2" else Dialect.V3
 
 
 ACCOUNT = "account"
