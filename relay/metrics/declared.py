@@ -101,6 +101,13 @@ EVENTS_ROUTED = Metric(
 EVENTS_UNMATCHED = Metric(
     "relay_events_unmatched_total", Source.WORKER, "Events that matched no topic", kind=Kind.COUNTER
 )
+TOPIC_WHERE_FAILED = Metric(
+    "relay_topic_where_failed_total",
+    Source.WORKER,
+    "Events for which the expression `where` of the topic had no result, so that the topic does not have them",
+    ("topic",),
+    Kind.COUNTER,
+)
 DELIVERY_ATTEMPTS = Metric(
     "relay_delivery_attempts_total",
     Source.WORKER,

@@ -51,9 +51,14 @@ def _takes_messages(subscription: Subscription, topic: Topic) -> bool:
 
 def _can_meet(one: Topic, other: Topic) -> bool:
     """Return True if one message can be in both topics, by the conditions that exclude each other."""
-    if one.service is not None and other.service is not None and not set(one.service) & set(other.service):
+    lists = ((one.service, other.service), (one.account, other.account), (one.sender, other.sender))
+    if any(mine is not None and theirs is not None and not {*mine} & {*theirs} for mine, theirs in lists):
         return False
-    return one.is_group is None or other.is_group is None or one.is_group == other.is_group
+    left_out = ((one.sender, other.not_sender), (other.sender, one.not_sender))
+    if any(mine is not None and {*mine} <= {*(theirs or ())} for mine, theirs in left_out):
+        return False
+    flags = ((one.is_group, other.is_group), (one.has_media, other.has_media))
+    return all(mine is None or theirs is None or mine == theirs for mine, theirs in flags)
 
 
 def _common(lines: Sequence[str] | None, others: Sequence[str] | None) -> Sequence[str] | None:

@@ -31,6 +31,9 @@ V2_TYPES = (
     "participant.removed",
 )
 
+SENT_TWICE = tuple(event_type for event_type in V2_TYPES if event_type.startswith("message."))
+"""Event types that v3 and v2 both have, for what happened once."""
+
 _FAMILIES_OF_LINES = {"message", "reaction", "poll", "participant", "chat", "call", "location"}
 _FAMILIES_OF_THE_ACCOUNT = {
     *("payment", "connection", "api_token", "environment", "webhook_subscription", "team_member", "zero_day_retention"),
