@@ -1,19 +1,19 @@
-"""The watch over contracts: the router's counts of what it could read, stored once a second, and what they show.
+"""The watch over contracts: the router's counts of what it could read, stored every two seconds, and what they show.
 
-An event costs its counting only. What is in hand when a worker is killed, at most the counts of a second, is lost, and
-nothing follows from it: the next events are counted again. The first event of a type, of a version, or without a fact
-that others of its type have is stored at the end of its batch.
+An event costs its counting only. What is in hand when a worker is killed, at most the counts of two seconds, is lost,
+and nothing follows from it: the next events are counted again. The first event of a type, of a version, or without a
+fact that others of its type have is stored at the end of its batch.
 """
 
 from __future__ import annotations
 
 import time
-from functools import cache
 from typing import TYPE_CHECKING, get_args
 
 import structlog
+from linq.types.webhook_event_type import WebhookEventType
 
-from relay.contracts.facts import Readings
+from relay.contracts.facts import Readings, tallies_of
 from relay.contracts.learning import LOST
 from relay.linq.payloads.envelope import OLDEST_V3
 from relay.linq.payloads.event_types import V2_TYPES
@@ -27,8 +27,14 @@ if TYPE_CHECKING:
     from relay.store.contracts.contracts import Change
     from relay.store.driver.client import Redis
 
-_INTERVAL = 1.0  # seconds from one storing to the next
+_INTERVAL = 2.0  # seconds from one storing to the next
 _AFTER_ERROR = 10.0
+
+KNOWN = Known(
+    types=frozenset({*get_args(WebhookEventType), *V2_TYPES}),
+    versions=frozenset({"v2", OLDEST_V3, "2026-02-03"}),
+)
+"""The event types and payload versions that this release can read."""
 
 log = structlog.get_logger()
 
@@ -60,7 +66,7 @@ class ContractWatch:
         taken = self._readings.take()
         self._due = time.monotonic() + _INTERVAL
         try:
-            changes = await self._contracts.add(taken.tallies(), known_to_release(), round(self._clock() * 1000))
+            changes = await self._contracts.add(tallies_of(taken), KNOWN, round(self._clock() * 1000))
         except REDIS_ERRORS as error:
             self._readings.give_back(taken)
             self._due = time.monotonic() + _AFTER_ERROR
@@ -68,15 +74,6 @@ class ContractWatch:
             return
         for change in changes:
             _log(change)
-
-
-@cache
-def known_to_release() -> Known:
-    """Return the event types and payload versions that this release can read."""
-    from linq.types.webhook_event_type import WebhookEventType  # noqa: PLC0415  a large package
-
-    types = frozenset({*get_args(WebhookEventType), *V2_TYPES})
-    return Known(types, frozenset({"v2", OLDEST_V3, "2026-02-03"}))
 
 
 def _log(change: Change) -> None:
