@@ -58,6 +58,12 @@ TABLE: dict[str, Entry] = {
     "attempts": Entry("attempts", OBSERVE, "Search delivery attempts."),
     "audit": Entry("audit", OBSERVE, "Show what operators and teams changed, who, when and why; export it."),
     "alerts": Entry("alerts", OBSERVE, "Show what is firing of [alerts] in relay.toml; send a test.", is_group=True),
+    "contracts": Entry(
+        "contracts", OBSERVE, "Show what can be read from each event type and version, and what changed.", is_group=True
+    ),
+    "fixtures": Entry(
+        "fixtures", OBSERVE, "Record payloads without their content for tests; compare them.", is_group=True
+    ),
     "doctor": Entry("doctor", OBSERVE, "Examine Redis, Linq and every destination; say what to do."),
     "subscriptions": Entry(
         "subscription_changes",

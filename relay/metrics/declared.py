@@ -18,13 +18,16 @@ _GROUP = ("topic", "group")
 
 LABELS: Mapping[str, str] = {
     "api": "`v3` or `v2`, Linq's API",
+    "change": "`new_type`, `new_version`, or a fact that is not there any more, such as `lost_chat`",
     "code": "the short name of the reason, as in the body of the response and in `relay ledger`",
+    "event_type": "event type of Linq, only of those with such a change; at most 300 with their versions",
     "group": "consumer group of a pull subscriber: one value for each that the teams have created",
     "kind": "kind of difference: `missing`, `changed`, `inactive`, `extra`, `rival`, `silent`, `malformed`, `foreign`",
     "level": "`warning` or `error`",
     "line": "phone number of a line of the company (E.164), or `v2`, or `account` for events of no line",
     "outcome": "outcome of an attempt, as in [deliveries.md](deliveries.md): `delivered`, `throttled`, `failed`, "
     "`timed_out`, `unreachable`, `rejected`, `gone`, `redirected`",
+    "payload_version": "`2026-02-03`, `2025-01-01`, `v2`, or a version that is new",
     "revision": "revision that the release was built from",
     "role": "`ingress`, `worker` or `admin`",
     "status": "HTTP status of the response; `none` if the sender disconnected before it",
@@ -266,6 +269,12 @@ LINQ_DRIFT = Metric(
 )
 LINQ_LAST_CHECK = Metric(
     "relay_linq_last_check_timestamp_seconds", Source.REDIS, "Time of that check, Unix time", ("api",)
+)
+CONTRACT_CHANGED = Metric(
+    "relay_contract_changed",
+    Source.REDIS,
+    "1 for each change of an event type's payload that no operator has accepted",
+    ("event_type", "payload_version", "change"),
 )
 LEDGER_IMBALANCE = Metric(
     "relay_ledger_imbalance",

@@ -89,8 +89,8 @@ Everything else
     relay:contracts             hash      what was learned of each event type and payload version, `<type> <version>`
                                           (`contracts.learning`); the 300 that came last
     relay:contracts:samples     hash      redacted samples of them: `<type> <version> usual`, and `... changed`
-    relay:contracts:changes     hash      changes of them that nobody has accepted, `<type> <version> <change>`, with
-                                          the time of each (ms)
+    relay:contracts:changes     hash      changes that no operator has accepted, `<type> <version> <change>`, with the
+                                          time of each (ms)
     relay:unmatched             hash      events that matched no topic, by event type
     relay:audit                 stream    what operators changed: who, from where, when and why (`store.audit`); the
                                           newest 10,000
@@ -220,7 +220,7 @@ class Keyspace:
 
     @property
     def contract_changes(self) -> str:
-        """The key of the changes of contracts that nobody has accepted."""
+        """The key of the changes of contracts that no operator has accepted."""
         return f"{self.contracts}:changes"
 
     def topic(self, name: str) -> str:

@@ -202,7 +202,7 @@ class Router:
         prepared = self._prepared
         events = await decode_batch(entries, self._chats, lease.token)
         self._contracts.add(
-            (event, entry.body) for entry, event in zip(entries, events, strict=True) if isinstance(event, Event)
+            [(event, entry.body) for entry, event in zip(entries, events, strict=True) if isinstance(event, Event)]
         )
         index = prepared.loaded.config.index
         moves = [_move(entry, event, index, self._facts) for entry, event in zip(entries, events, strict=True)]

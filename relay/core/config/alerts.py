@@ -30,6 +30,7 @@ ConditionName = Literal[
     "certificate_expiring",
     "line_silent",
     "linq_drift",
+    "contract_changed",
     "quarantine_not_empty",
     "redis_memory_high",
     "redis_persistence_failing",
@@ -148,6 +149,8 @@ class Alerts(EndpointTable):
     """A line had no event for longer than `silent_after` of `[linq]`."""
     linq_drift: AboveCount = _count(0, "15m")
     """Differences at Linq that the check finds again and again (missing, changed, inactive, extra)."""
+    contract_changed: Lasting = _lasting("1m")
+    """An event type yields a fact no more, or is new, or has a new payload version."""
     quarantine_not_empty: AboveCount = _count(0, "5m")
     """Webhooks in the quarantine."""
     redis_memory_high: AboveShare = _share(0.8, "5m")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from relay.core.event import Dialect
 from relay.metrics import declared
+from relay.store.contracts.contracts import Contracts
 from relay.store.driver.client import ask
 from relay.store.driver.streams import order_of
 from relay.store.keyring.last_seen import last_events
@@ -38,6 +39,7 @@ async def read_state(
     now_ms = int(seconds) * 1000 + int(microseconds) // 1000
     yield [sample async for sample in _of_events(redis, now_ms)]
     yield [sample async for sample in _of_lines(redis, config, now_ms)]
+    yield [Sample(declared.CONTRACT_CHANGED, 1, (*pair, what)) for pair, what, _ in await Contracts(redis).changes()]
     yield [sample async for sample in topic_samples(redis, config, now_ms, count_timeout)]
     yield [sample async for sample in subscription_samples(redis, config, now_ms, count_timeout)]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from relay.web.api.resources import pull, tails
 from relay.web.api.resources.account import audit, me, teams, tokens
 from relay.web.api.resources.deliveries import attempts, dead_letters, definitions, replays, subscriptions
-from relay.web.api.resources.operators import ledger, lines, quarantine
+from relay.web.api.resources.operators import contracts, ledger, lines, quarantine
 from relay.web.api.resources.topics import events, group_dead_letters, groups, topics
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *teams.OPERATIONS,
     *tokens.OPERATIONS,
     *audit.OPERATIONS,
+    *contracts.OPERATIONS,
     *ledger.OPERATIONS,
     *quarantine.OPERATIONS,
 )
