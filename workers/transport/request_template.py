@@ -15,7 +15,7 @@ from relay.linq.signatures import v3_legacy
 from relay.net.target import Target
 from relay.net.tls import context_for
 from relay.process.telemetry.context import TRACEPARENT
-from relay.store.topics.push_headers import attempt_headers, signature_headers
+from relay.store.topics.push_headers import SHADOW_OF, attempt_headers, signature_headers
 from workers.transport.pool import Destination
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class RequestTemplate:
                 "Content-Type": "application/json",
                 v3_legacy.SUBSCRIPTION_ID: subscription.name,
             }
+            | ({SHADOW_OF: subscription.shadow_of} if subscription.shadow_of else {})
             | ({"Authorization": target.authorization} if target.authorization else {})
             | dict(endpoint.headers)
         )

@@ -156,6 +156,7 @@ def state_of(state: Json) -> SubscriptionState:
         why=state["why"],
         delivered=state["delivered"],
         is_exact=state["is_exact"],
+        shadow_of=state["shadow_of"],
     )
 
 

@@ -65,6 +65,8 @@ class Attempt:
     """True if a kept connection was lost under the POST, which was sent again on a new one within this attempt."""
     shape: str | None = None
     """The `Relay-Shape` with which it was sent."""
+    answer: str = ""
+    """Start of a 2xx response, if it is kept for a comparison."""
 
     @property
     def ended_ms(self) -> int:

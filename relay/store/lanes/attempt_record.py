@@ -35,6 +35,7 @@ ShapeWord = Literal["translated", "untranslated"]
 _VERSION = 1
 _ATTEMPT_SIZE = 150  # bytes of Redis's memory that a success takes, about
 _ANSWER_SIZE = 4500  # bytes of Redis's memory that a response of 4 KiB takes, about
+_SHORT_ANSWER_SIZE = 700  # bytes of Redis's memory that a response that is kept for a comparison takes, at most
 _MAX_DETAIL = 4096  # bytes
 _MAX_NAME = 256  # characters of an identifier
 _MAX_TEXT = 255  # bytes
@@ -58,9 +59,12 @@ class AttemptLimits(NamedTuple):
     answers: int
 
     @classmethod
-    def from_size(cls, size: int) -> Self:
-        """Return the limits for `size` bytes of Redis's memory: one half for attempts, one for responses."""
-        return cls(size // 2 // _ATTEMPT_SIZE, size // 2 // _ANSWER_SIZE)
+    def from_size(cls, size: int, *, keeps_answers: bool = False) -> Self:
+        """Return the limits for `size` bytes of Redis's memory: one half for attempts, one for responses.
+
+        With `keeps_answers` there is one for each attempt, and each is short.
+        """
+        return cls(size // 2 // _ATTEMPT_SIZE, size // 2 // (_SHORT_ANSWER_SIZE if keeps_answers else _ANSWER_SIZE))
 
 
 class UnreadableAttempt(ValueError):

@@ -155,7 +155,7 @@ def _attempt_arguments(settlement: Settlement) -> tuple[bytes, bytes, int, int]:
         dead=verdict.reason if isinstance(verdict, DeadLettered) else None,
         shape=shape_word(attempt.shape),
     )
-    answer = b"" if attempt.outcome is Outcome.DELIVERED else encode_detail(attempt.detail)
+    answer = encode_detail(attempt.answer if attempt.outcome is Outcome.DELIVERED else attempt.detail)
     return attempt_record.encode(), answer, *settlement.limits
 
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from relay.core.secret import SigningSecret
     from relay.store.topics.record import Record
 
+SHADOW_OF = "Relay-Shadow-Of"
+"""The header by which a shadow knows that another subscription gets the event too, and acts on it."""
+
 
 class Shaped(NamedTuple):
     """An event for a subscription with `shape`."""
