@@ -189,3 +189,27 @@ async def test_search_ends_at_the_beginning_or_goes_on_with_a_cursor(
         await life_of(context, OPERATOR, str(uuid4()), seconds=0.000_001)
     assert "no event of message" in str(early.value)
     assert early.value.cursor
+
+
+async def test_parts_of_a_search_are_joined(
+    redis: Redis,
+    context: Context,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stream_search, "PAGE", 5)
+    await happen(redis, "message.sent", MINE)
+    later = round(time.time() * 1000) + 1000
+    for age in range(20):
+        await redis.xadd(KEYS.topic("everything"), {"id": f"other-{age}", "body": "{}"}, f"{later + age * 10}-0")
+    event = v3_event_of("message.read", "read", NOW, MINE).content(NEW, None).body
+    names = iter(fields_of(decode(Dialect.V3, event, LINE).event, later, "read", event))
+    await redis.xadd(KEYS.topic("everything"), dict(zip(names, names, strict=True)), f"{later + 500}-0")
+    first = await life_of(context, OPERATOR, MINE.message_id, seconds=0.000_001)
+    assert (kinds(first), first.steps[0].has) == (["read"], None)
+    assert first.cursor is not None
+    assert "Not everything was searched: there may be earlier steps." in first.notes
+    rest = await life_of(context, OPERATOR, MINE.message_id, first.cursor, seconds=None)
+    whole = first.joined(rest)
+    assert (kinds(whole), whole.state, whole.cursor) == (["sent", "read"], MessageState.READ, None)
+    assert whole.facts.sent_ms is not None
+    assert first.searched(None).cursor is None
