@@ -22,7 +22,8 @@ def subscription(name: str, keys: str) -> str:
 
 BOT = subscription(
     "bot",
-    'topic = "support"\nlines = ["+16465550123"]\nevents = ["message.received"]\nordered = "chat"\nshape = "2025-01-01"',
+    'topic = "support"\nlines = ["+16465550123"]\nevents = ["message.received"]\nordered = "chat"\n'
+    'shape = "2025-01-01"',
 )
 
 
