@@ -54,6 +54,9 @@ TABLE: dict[str, Entry] = {
         is_group=True,
     ),
     "event": Entry("event", OBSERVE, "Tell what happened to an event, from its arrival to every delivery."),
+    "message": Entry(
+        "message", OBSERVE, "Tell the life of a message: sent, delivered, read, its reactions and replies."
+    ),
     "events": Entry("events", OBSERVE, "Search events by handle, chat, message, line, type and time.", is_group=True),
     "attempts": Entry("attempts", OBSERVE, "Search delivery attempts."),
     "audit": Entry("audit", OBSERVE, "Show what operators and teams changed, who, when and why; export it."),

@@ -8,7 +8,7 @@ from relay.web.api.resources import pull, tails
 from relay.web.api.resources.account import audit, me, teams, tokens
 from relay.web.api.resources.deliveries import attempts, dead_letters, definitions, replays, subscriptions
 from relay.web.api.resources.operators import contracts, ledger, lines, quarantine
-from relay.web.api.resources.topics import events, group_dead_letters, groups, topics
+from relay.web.api.resources.topics import events, group_dead_letters, groups, messages, topics
 
 if TYPE_CHECKING:
     from relay.web.api.operation import Operation
@@ -17,6 +17,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *me.OPERATIONS,
     *topics.OPERATIONS,
     *events.OPERATIONS,
+    *messages.OPERATIONS,
     *groups.OPERATIONS,
     *group_dead_letters.OPERATIONS,
     *pull.OPERATIONS,

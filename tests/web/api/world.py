@@ -103,9 +103,10 @@ async def _team(context: Context, team: str) -> dict[str, Any]:
         "type": "message.received",
         "line": "+16465550101",
         "chat": f"{team}-chat",
+        "message": f"{team}-message",
         "at": str(context.now_ms),
         "version": "2026-02-03",
-        "body": body_of(event_id=event, text=f"{team} confidential"),
+        "body": body_of(event_id=event, id=f"{team}-message", text=f"{team} confidential"),
     }
     entry = (await redis.xadd(redis.key.topic(topic), fields)).decode()
     await redis.sadd(redis.key.topics, topic)  # type: ignore[misc]
@@ -134,6 +135,7 @@ async def _team(context: Context, team: str) -> dict[str, Any]:
         "replay": running.id,
         "token": token.token.id,
         "event": event,
+        "message": f"{team}-message",
     }
 
 

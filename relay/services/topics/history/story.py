@@ -22,7 +22,7 @@ from relay.services.access import topics_of
 from relay.services.topics.history.find import claim_on, find
 from relay.services.topics.history.neighbours import Neighbours, neighbours_of
 from relay.services.topics.history.pull import PullPart, pull_parts
-from relay.services.topics.history.push import PushPart, Range, push_parts
+from relay.services.topics.history.push import EVERY, PushPart, Range, push_parts
 from relay.services.topics.history.scan import Budget
 from relay.services.topics.history.view import Body, EventView, view_of
 from relay.store.topics.history import History
@@ -43,8 +43,6 @@ SECONDS = 0.5
 milliseconds.
 """
 _SECONDS_NEARBY = 0.03  # for the events around it in its chat, which may be far away
-EVERY = Range()
-"""All subscriptions; each takes about 0.1 ms."""
 _V2 = "v2"
 
 

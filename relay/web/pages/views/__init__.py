@@ -36,6 +36,7 @@ ROUTES: Sequence[tuple[str, str, View]] = (
     (GET, "/events", events.search),
     (GET, "/events/{id}", events.show),
     (POST, "/events/{id}/resend", events.resend),
+    (GET, "/messages/{id}", events.show_message),
     (GET, "/subscriptions", subscriptions.list_),
     (POST, "/subscriptions", subscription_forms.create),
     (GET, "/subscriptions/new", subscription_forms.new),
