@@ -93,6 +93,13 @@ def _warnings(config: RelayConfig) -> list[str]:
         for each in config.subscriptions
         if not each.verify_tls
     ]
+    if config.linq.v2 is not None:
+        warnings += [
+            f'subscription {each.name}: shape = "{each.shape}" does not translate events of the v2 API: it gets '
+            "them as Linq sent them, with Relay-Shape: untranslated"
+            for each in config.subscriptions
+            if each.shape is not None
+        ]
     return warnings + double_reply_warnings(config)
 
 

@@ -20,7 +20,7 @@ LABELS: Mapping[str, str] = {
     "api": "`v3` or `v2`, Linq's API",
     "code": "the short name of the reason, as in the body of the response and in `relay ledger`",
     "group": "consumer group of a pull subscriber: one value for each that the teams have created",
-    "kind": "kind of difference: `missing`, `changed`, `inactive`, `extra`, `silent`, `malformed`, `foreign`",
+    "kind": "kind of difference: `missing`, `changed`, `inactive`, `extra`, `rival`, `silent`, `malformed`, `foreign`",
     "level": "`warning` or `error`",
     "line": "phone number of a line of the company (E.164), or `v2`, or `account` for events of no line",
     "outcome": "outcome of an attempt, as in [deliveries.md](deliveries.md): `delivered`, `throttled`, `failed`, "

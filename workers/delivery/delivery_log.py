@@ -49,6 +49,8 @@ def log_attempt(
         more["probe"] = True
     if attempt.is_resent:
         more["resent"] = True
+    if attempt.shape is not None:
+        more["shape"] = attempt.shape
     if isinstance(verdict, RetryAt):
         more["next_in_s"] = max(round((verdict.due_ms - now_ms()) / 1000, 1), 0)
     elif isinstance(verdict, DeadLettered):

@@ -105,6 +105,11 @@ class Subscription(EndpointTable):
     """`"live"` delivers only new events, `"history"` only those that Linq recovered later; the rest counts as
     `filtered`. Absent: both.
     """
+    shape: Literal["2025-01-01", "2026-02-03"] | None = None
+    """Version of Linq's v3 payloads in which events are delivered, for a handler that was not moved yet, such as
+    `"2025-01-01"`. A body of the other version is translated, signed anew and marked with `Relay-Shape`; v2 is not
+    translated. Absent: as Linq sent it.
+    """
     attempts: AttemptBounds = AttemptBounds()
     """Limits of the attempt log, such as `{ keep = "72h", size = "8MiB" }`."""
     dead: DeadBounds = DeadBounds()
