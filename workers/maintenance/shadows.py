@@ -14,7 +14,7 @@ import structlog
 from relay.core.errors import StoreError
 from relay.store.driver.client import ask
 from relay.store.lanes.position import drop_lane
-from relay.store.lanes.shadow_marks import ShadowMark, mark_shadow, shadow_marks, unmark_shadow
+from relay.store.shadow_marks import ShadowMark, mark_shadow, shadow_marks, unmark_shadow
 from relay.store.stored_subscriptions.hash import StoredSubscriptions
 from relay.store.stored_subscriptions.record import parse_record
 

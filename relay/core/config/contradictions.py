@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from relay.core.config.egress import Egress, RemoteEgress
-from relay.core.config.shadows import by_name, completed, is_shadow, shadow_mistakes
+from relay.core.config.pairs.shadows import by_name, completed, is_shadow, shadow_mistakes
 from relay.core.config.teams import EVERY_TOPIC, Team
 
 if TYPE_CHECKING:

@@ -37,7 +37,7 @@ _YIELD = 2000  # attempts read before other tasks get their turn
 
 
 class Side(NamedTuple):
-    """What one subscription made of an event."""
+    """The result of an event in one subscription."""
 
     outcome: Outcome
     status: int | None
@@ -97,7 +97,7 @@ class ShadowReport:
     compared: int
     """Events that both have answered."""
     same: int
-    """Those with the same outcome, the same status, and the same answer where both were kept."""
+    """The number with the same outcome, the same status, and the same answer where both were kept."""
     same_outcome: int
     same_status: int
     answers: int
@@ -172,13 +172,13 @@ async def report(
         since_ms=compared.since_ms,
         compared=len(compared.pairs),
         same=len(compared.pairs) - len(compared.differences),
-        same_outcome=sum(one.outcome is other.outcome for one, other in compared.pairs),
-        same_status=sum(one.status == other.status for one, other in compared.pairs),
+        same_outcome=sum(first.outcome is second.outcome for first, second in compared.pairs),
+        same_status=sum(first.status == second.status for first, second in compared.pairs),
         answers=sum(_has_answers(pair) for pair in compared.pairs),
-        same_answer=sum(_has_answers((one, other)) and one.answer == other.answer for one, other in compared.pairs),
+        same_answer=sum(_has_answers(pair) and pair[0].answer == pair[1].answer for pair in compared.pairs),
         open=compared.open,
-        original_speed=_speed(one.took_ms for one, _ in compared.pairs),
-        shadow_speed=_speed(other.took_ms for _, other in compared.pairs),
+        original_speed=_speed(first.took_ms for first, _ in compared.pairs),
+        shadow_speed=_speed(second.took_ms for _, second in compared.pairs),
         differences=tuple(compared.differences[:shown]),
         different=len(compared.differences),
         missing=tuple(missing),
@@ -224,17 +224,17 @@ class _Compared:
     only_shadow: list[FoundAttempt]
 
     def missing(self, original: str, shadow: str) -> list[tuple[FoundAttempt, str]]:
-        """Return what one side lacks, with the name of that side, the newest first."""
+        """Return what either side lacks, with the name of that side, the newest first."""
         lacking = [(found, shadow) for found in self.only_original] + [(found, original) for found in self.only_shadow]
         return sorted(lacking, key=lambda each: -each[0].attempt.at_ms)
 
 
 def _compare(logs: tuple[_Log, _Log], now_ms: int) -> _Compared:
-    one, other = logs
+    first, second = logs
     starts = [log.oldest_ms for log in logs if log.oldest_ms is not None]
     compared = _Compared(max(starts) if len(starts) == len(logs) else None, [], [], 0, [], [])
-    for event_id, seen in one.events.items():
-        if (twin := other.events.get(event_id)) is None:
+    for event_id, seen in first.events.items():
+        if (twin := second.events.get(event_id)) is None:
             if _is_due(seen, compared.since_ms, now_ms):
                 compared.only_original.append(seen.found)
         elif _is_open(seen) or _is_open(twin):
@@ -247,8 +247,8 @@ def _compare(logs: tuple[_Log, _Log], now_ms: int) -> _Compared:
                 compared.differences.append(Difference(event_id, attempt.type, attempt.at_ms, differs, *pair))
     compared.only_shadow += [
         seen.found
-        for event_id, seen in other.events.items()
-        if event_id not in one.events and _is_due(seen, compared.since_ms, now_ms)
+        for event_id, seen in second.events.items()
+        if event_id not in first.events and _is_due(seen, compared.since_ms, now_ms)
     ]
     compared.differences.sort(key=lambda each: -each.at_ms)
     return compared
@@ -282,11 +282,11 @@ def _has_answers(pair: tuple[Side, Side]) -> bool:
     return all(side.answer is not None and side.status is not None for side in pair)
 
 
-def _differs(one: Side, other: Side) -> tuple[str, ...]:
+def _differs(first: Side, second: Side) -> tuple[str, ...]:
     found = {
-        "outcome": one.outcome is not other.outcome,
-        "status": one.status != other.status,
-        "answer": _has_answers((one, other)) and one.answer != other.answer,
+        "outcome": first.outcome is not second.outcome,
+        "status": first.status != second.status,
+        "answer": _has_answers((first, second)) and first.answer != second.answer,
     }
     return tuple(name for name, is_different in found.items() if is_different)
 

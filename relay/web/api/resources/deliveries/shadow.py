@@ -16,7 +16,7 @@ from relay.web.api.resources.deliveries.subscriptions import TAG, SubscriptionPa
 
 
 class ShadowSide(Output):
-    """What one of the two made of an event."""
+    """The result of an event in one of the two."""
 
     outcome: Outcome
     """`delivered`, or the kind of failure."""
@@ -25,7 +25,7 @@ class ShadowSide(Output):
     took_ms: int
     """Duration of the last attempt, milliseconds."""
     attempts: int
-    """How many there were."""
+    """The number of attempts."""
     dead: str | None
     """The reason why it is a dead letter; null if it is not."""
     answer: str | None
@@ -45,9 +45,9 @@ class ShadowDifference(Output):
     differs: list[str]
     """`outcome`, `status` or `answer`."""
     original: ShadowSide
-    """What the original made of it."""
+    """The result of the original."""
     shadow: ShadowSide
-    """What the shadow made of it."""
+    """The result of the shadow."""
 
 
 class ShadowMissing(Output):
@@ -87,15 +87,15 @@ class ShadowReport(Output):
     agreement: float | None
     """The share of them that is the same, from 0 to 1; null without any."""
     same: int
-    """Those with the same outcome, status and, where both were kept, answer."""
+    """The number with the same outcome, status and, where both were kept, answer."""
     same_outcome: int
-    """Those with the same outcome."""
+    """The number with the same outcome."""
     same_status: int
-    """Those with the same status."""
+    """The number with the same status."""
     answers: int
     """Events of which both answers were kept."""
     same_answer: int
-    """Those of which they are the same."""
+    """The number of which they are the same."""
     open: int
     """Events that one side still retries."""
     original_speed: ShadowSpeed
