@@ -107,8 +107,7 @@ def _print(found: ShadowReport, view: View) -> None:
     print_table("Time of an attempt", ("subscription", "p50", "p99"), speeds, view)
     if found.different:
         rows = [
-            (each.event, _result(each.original), _result(each.shadow), ", ".join(each.differs))
-            for each in found.differences
+            (each.event, _result(each.original), _result(each.shadow), _differs(each)) for each in found.differences
         ]
         title = f"Events that differ: {found.different}{_limited(len(rows), found.different)}"
         print_table(title, ("event", found.original, found.shadow, "differs"), rows, view)
@@ -148,9 +147,14 @@ def _share(part: int, whole: int) -> str:
 
 
 def _result(side: Side) -> str:
-    """Return what one side made of an event, such as `500 in 2s, 3 attempts`."""
-    attempts = "" if side.attempts == 1 else f", {side.attempts} attempts"
-    return f"{side.status or side.outcome} in {format_duration(side.took_ms / 1000)}{attempts}"
+    """Return the result of an event in one of the two, such as `500 2s x3` after three attempts."""
+    attempts = "" if side.attempts == 1 else f" x{side.attempts}"
+    return f"{side.status or side.outcome} {format_duration(side.took_ms / 1000)}{attempts}"
+
+
+def _differs(each: Difference) -> str:
+    """Return the words for what differs; another outcome is seen by its status, if there are two."""
+    return ", ".join(name for name in each.differs if name != "outcome" or "status" not in each.differs)
 
 
 def _limited(shown: int, number: int) -> str:
