@@ -10,7 +10,7 @@ from relay.cli.command import command, commands
 from relay.cli.output import View, print_json, print_table, say
 from relay.config.file import load_config
 from relay.config.settings import Settings
-from relay.core.config.replies import double_reply_warnings
+from relay.core.config.pairs.replies import double_reply_warnings
 from relay.core.config.topics import Topic
 from relay.core.durations import format_duration
 from relay.core.errors import ConfigError

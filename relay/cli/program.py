@@ -59,6 +59,7 @@ TABLE: dict[str, Entry] = {
     ),
     "events": Entry("events", OBSERVE, "Search events by handle, chat, message, line, type and time.", is_group=True),
     "attempts": Entry("attempts", OBSERVE, "Search delivery attempts."),
+    "shadow": Entry("shadow", OBSERVE, "Compare a shadow with the subscription that it shadows.", is_group=True),
     "audit": Entry("audit", OBSERVE, "Show what operators and teams changed, who, when and why; export it."),
     "alerts": Entry("alerts", OBSERVE, "Show what is firing of [alerts] in relay.toml; send a test.", is_group=True),
     "contracts": Entry(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from relay.core.config.egress import Egress, RemoteEgress
-from relay.core.config.shadows import by_name, completed, is_shadow, shadow_mistakes
+from relay.core.config.pairs.shadows import by_name, completed, is_shadow, shadow_mistakes
 from relay.core.config.teams import EVERY_TOPIC, Team
 
 if TYPE_CHECKING:
@@ -123,8 +123,10 @@ def _exclusive(data: Row) -> Iterator[Mistake]:
                 yield ("subscriptions", position, "topic"), exclusive_topic(topic, holder, str(row.get("name")))
 
 
-def exclusive_topic(topic: str, holder: str, name: str) -> str:
-    """Return the mistake of a second subscription, `name`, of an exclusive topic."""
+def exclusive_topic(topic: str, holder: str | None, name: str) -> str:
+    """Return the mistake of a second subscription, `name`, of an exclusive topic; None hides the name of the first."""
+    if holder is None:
+        return f'the topic "{topic}" is exclusive, and another subscription has it'
     return (
         f'the topic "{topic}" is exclusive and delivered to "{holder}" already, so "{name}" cannot have it; '
         f'remove one of the two, make it a shadow (shadow_of = "{holder}"), or remove `exclusive` from the topic'

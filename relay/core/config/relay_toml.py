@@ -20,7 +20,7 @@ from relay.core.config.endpoint import EndpointTable
 from relay.core.config.fields import Duration, Line, Name, Pattern, Size, Table
 from relay.core.config.linq import LinqConfig
 from relay.core.config.mistakes import message_of
-from relay.core.config.shadows import SHADOW_DEFAULTS, is_shadow, shadow_problem, with_shadows
+from relay.core.config.pairs.shadows import SHADOW_DEFAULTS, is_shadow, shadow_problem, with_shadows
 from relay.core.config.teams import Team, TeamName
 from relay.core.config.toml_positions import TomlPositions
 from relay.core.config.topics import DeadBounds, Topic, TopicIndex

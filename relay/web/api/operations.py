@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from relay.web.api.resources import pull, tails
 from relay.web.api.resources.account import audit, me, teams, tokens
-from relay.web.api.resources.deliveries import attempts, dead_letters, definitions, replays, subscriptions
+from relay.web.api.resources.deliveries import attempts, dead_letters, definitions, replays, shadow, subscriptions
 from relay.web.api.resources.operators import contracts, ledger, lines, quarantine
 from relay.web.api.resources.topics import events, group_dead_letters, groups, messages, topics
 
@@ -24,6 +24,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *tails.OPERATIONS,
     *subscriptions.OPERATIONS,
     *definitions.OPERATIONS,
+    *shadow.OPERATIONS,
     *attempts.OPERATIONS,
     *dead_letters.OPERATIONS,
     *replays.OPERATIONS,

@@ -47,6 +47,7 @@ ROUTES: Sequence[tuple[str, str, View]] = (
     (POST, "/subscriptions/{name}/delete", subscription_forms.delete),
     (POST, "/subscriptions/{name}/test", subscription_forms.send_test),
     (GET, "/subscriptions/{name}/live", subscriptions.live),
+    (GET, "/subscriptions/{name}/shadow", subscriptions.compare),
     (POST, "/subscriptions/{name}/pause", subscriptions.pause),
     (POST, "/subscriptions/{name}/resume", subscriptions.resume),
     (POST, "/subscriptions/{name}/drop", subscriptions.drop),
