@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from relay.bootstrap.looks import Looks
     from relay.core.config.relay_toml import RelayConfig
-    from relay.linq.api.v3 import LinqApi
+    from relay.linq.api.v3 import LinqApi, ListedLine
     from relay.store.keyring.keyring import Keyring
     from relay.store.keyring.record import KeyRecord
 
@@ -89,6 +89,14 @@ class Reconciler:
             for odd in survey.malformed
         ]
         return survey
+
+    async def listed_lines(self) -> list[ListedLine]:
+        """Return what Linq's list tells of each line of the account, whatever relay.toml says of it.
+
+        Raises:
+            LinqApiError: Linq failed.
+        """
+        return await self._api.listed_lines()
 
     async def plan(self) -> list[Step]:
         """Return the steps that `apply` would take; change nothing. Raises as `survey`."""

@@ -55,6 +55,9 @@ TABLE: dict[str, Entry] = {
     ),
     "event": Entry("event", OBSERVE, "Tell what happened to an event, from its arrival to every delivery."),
     "events": Entry("events", OBSERVE, "Search events by handle, chat, message, line, type and time.", is_group=True),
+    "lines": Entry(
+        "lines", OBSERVE, "Show our numbers at Linq: activity, health, what takes them, opt-outs.", is_group=True
+    ),
     "attempts": Entry("attempts", OBSERVE, "Search delivery attempts."),
     "audit": Entry("audit", OBSERVE, "Show what operators and teams changed, who, when and why; export it."),
     "alerts": Entry("alerts", OBSERVE, "Show what is firing of [alerts] in relay.toml; send a test.", is_group=True),

@@ -54,6 +54,17 @@ Chat -> line index (`inbox.chat_lines`; kept 90 days after the last proof, at mo
     relay:chats:proved          zset      the same chats by the last event that proved the line (ms, to the hour)
     relay:chats:last_writer     string    the lease token that wrote last: caches of other workers may be out of date
 
+Lines (`store.lines.line_keys`)
+    relay:lines                 hash      what Linq tells of a line, as JSON: `<line>:listed` by its list, `<line>:told`
+                                          by its events; until 90 days after the line was last listed or heard
+    relay:lines:heard           hash      the last event of each line: `<line>:event`, `:inbound`, `:outbound` (ms)
+    relay:lines:week:<n>:<line> string    events by hour of a week, 168 numbers of four bytes; nine weeks
+    relay:lines:opt_outs        set       lines that a handle ever opted out of
+    relay:lines:opt_outs:<line> zset      handles that have opted out of the line, by time (ms); with
+                                          `[linq] opt_outs` only, until they opt in again or are erased
+    relay:lines:opt_ins:<line>  zset      handles that have opted in again, by time (ms): a late STOP of before changes
+                                          nothing; the newest 10,000, 30 days after the last
+
 Teams and tokens (`store.teams`); teams of relay.toml are in the file only
     relay:teams                 hash      teams that were made by API or command line, by name
     relay:tokens                hash      tokens by id, with digests of their secrets; also revoked and expired ones

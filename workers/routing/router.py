@@ -33,9 +33,11 @@ from relay.store.inbox.chat_lines import ChatLines
 from relay.store.inbox.inbox import Feed, Inbox, InboxEntry, Move, NotPrepared, Permit, compile_feeds, parts_of
 from relay.store.isolation import Isolation, checking_types
 from relay.store.lanes.lane import Lane
+from relay.store.lines.activity import ActivityCounter, Tally, count_lines
 from relay.store.topics.record import Proof, fields_of
 from relay.store.topics.registry import register_topics
 from workers.routing.decoder import Undecodable, decode_batch, poisoned
+from workers.routing.line_changes import record_line_changes
 from workers.routing.route_spans import RouteSpans
 
 if TYPE_CHECKING:
@@ -78,6 +80,7 @@ class _Batch(NamedTuple):
     """The mark of the rules they were matched with."""
     began: float
     """Start of their decoding, Unix seconds."""
+    tally: Tally
     unreadable: Sequence[Dialect] = ()
     """The dialects of the entries to quarantine."""
     traced: Sequence[Routed] = ()
@@ -103,6 +106,7 @@ class Router:
         self._chats = ChatLines(redis, clock)
         self._rules = rules
         self._clock = clock
+        self._activity = ActivityCounter(redis)
         self._idle_timeout, self._max_run = timings.idle, timings.run
         self._block_ms = round(timings.router_block * 1000)
         self._isolation = Isolation(redis)
@@ -121,7 +125,7 @@ class Router:
         while not (stop.is_set() or lease.lost.is_set()):
             now = loop.time()
             if now - busy_at > self._idle_timeout or now - began > self._max_run:
-                return
+                break
             try:
                 if await retry_until_redis_answers("routing", partial(self._step, lease), self._resync):
                     busy_at = loop.time()
@@ -130,6 +134,7 @@ class Router:
             except NotPrepared:
                 self._resync()
                 self._prepared = await self._prepare()
+        await self._activity.write(at_once=True)
 
     async def _prepare(self) -> _Prepared:
         """Create the consumer group of every lane before an event is routed under the rules in force.
@@ -163,6 +168,7 @@ class Router:
             await self._commit(await self._decode(lease), lease)
             self._drop()
         else:
+            await self._activity.write()
             self._entries = await self._inbox.read(_BATCH, block_ms=self._block_ms)
             return bool(self._entries)
         return True
@@ -194,9 +200,12 @@ class Router:
         prepared = self._prepared
         events = await decode_batch(entries, self._chats, lease.token)
         index = prepared.loaded.config.index
+        await record_line_changes(self._redis, entries, events)
         moves = [_move(entry, event, index) for entry, event in zip(entries, events, strict=True)]
         unreadable = [entry.dialect for entry, move in zip(entries, moves, strict=True) if move.quarantined]
-        batch = _Batch(parts_of(prepared.feeds, moves), len(moves), prepared.mark, began, unreadable)
+        at = entries[-1].at
+        tally = Tally(int(at) if at.isdigit() else round(began * 1000), count_lines(events))
+        batch = _Batch(parts_of(prepared.feeds, moves), len(moves), prepared.mark, began, tally, unreadable)
         if self._spans is None:
             return batch
         pairs = zip(events, moves, strict=True)
@@ -206,11 +215,14 @@ class Router:
     async def _commit(self, batch: _Batch | None, lease: Lease) -> None:
         if batch is None:
             return
-        parts, events, mark, began, unreadable, traced = batch
+        parts, events, mark, began, tally, unreadable, traced = batch
         moved = await self._inbox.commit(parts, Permit(lease.token, mark), round(self._clock() * 1000))
         self._metrics.routed(moved.routed, moved.unmatched)
+        if any(moved):
+            self._activity.add(tally)
         for dialect in unreadable if moved.quarantined else ():
             self._metrics.quarantined(dialect)
+        await self._activity.write()
         if self._spans is not None:
             self._spans.record(traced, began, self._clock())
         for topic in self._inbox.holding:
