@@ -36,6 +36,7 @@ from relay.store.lanes.lane import Lane
 from relay.store.lines.activity import ActivityCounter, Tally, count_lines
 from relay.store.topics.record import Proof, fields_of
 from relay.store.topics.registry import register_topics
+from workers.routing.contract_watch import ContractWatch
 from workers.routing.decoder import Undecodable, decode_batch, poisoned
 from workers.routing.line_changes import record_line_changes
 from workers.routing.route_spans import RouteSpans
@@ -110,6 +111,7 @@ class Router:
         self._idle_timeout, self._max_run = timings.idle, timings.run
         self._block_ms = round(timings.router_block * 1000)
         self._isolation = Isolation(redis)
+        self._contracts = ContractWatch(redis, clock)
         self._spans = None if tracer is None else RouteSpans(tracer)
         self._prepared: _Prepared  # set when a drain begins
         self._entries: list[InboxEntry] = []  # to be decoded next
@@ -134,6 +136,9 @@ class Router:
             except NotPrepared:
                 self._resync()
                 self._prepared = await self._prepare()
+            if self._contracts.is_due:
+                await self._contracts.store()
+        await self._contracts.store()
         await self._activity.write(at_once=True)
 
     async def _prepare(self) -> _Prepared:
@@ -199,6 +204,9 @@ class Router:
             self._prepared = await self._prepare()
         prepared = self._prepared
         events = await decode_batch(entries, self._chats, lease.token)
+        self._contracts.add(
+            (event, entry.body) for entry, event in zip(entries, events, strict=True) if isinstance(event, Event)
+        )
         index = prepared.loaded.config.index
         await record_line_changes(self._redis, entries, events)
         moves = [_move(entry, event, index) for entry, event in zip(entries, events, strict=True)]
