@@ -108,10 +108,4 @@ def _lines(topic: Topic) -> str:
 
 
 def _conditions(topic: Topic) -> str:
-    conditions = {
-        "direction": topic.direction,
-        "service": "/".join(topic.service) if topic.service else None,
-        "is_group": topic.is_group,
-        "freshness": topic.freshness,
-    }
-    return ", ".join(f"{name} = {value}" for name, value in conditions.items() if value is not None)
+    return ", ".join(f"{condition.name} = {condition.wanted}" for condition in topic.conditions)

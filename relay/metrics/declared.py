@@ -102,6 +102,13 @@ EVENTS_ROUTED = Metric(
 EVENTS_UNMATCHED = Metric(
     "relay_events_unmatched_total", Source.WORKER, "Events that matched no topic", kind=Kind.COUNTER
 )
+TOPIC_WHERE_FAILED = Metric(
+    "relay_topic_where_failed_total",
+    Source.WORKER,
+    "Events for which the expression `where` of the topic had no result, so that the topic does not have them",
+    ("topic",),
+    Kind.COUNTER,
+)
 DELIVERY_ATTEMPTS = Metric(
     "relay_delivery_attempts_total",
     Source.WORKER,
@@ -260,10 +267,7 @@ LINE_FLAGGED = Metric(
     "relay_line_flagged", Source.REDIS, "1 if Linq flagged it, or calls its reputation critical", _LINE
 )
 LINE_RELEASED = Metric(
-    "relay_line_released",
-    Source.REDIS,
-    "1 if Linq took it from the account: for a day, and while relay.toml or a secret has it",
-    _LINE,
+    "relay_line_released", Source.REDIS, "1 if Linq took it: for a day, and while relay.toml or a secret has it", _LINE
 )
 LINE_OPT_OUTS = Metric("relay_line_opt_outs", Source.REDIS, "Handles that answered STOP, with `opt_outs`", _LINE)
 LINQ_DRIFT = Metric(

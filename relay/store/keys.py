@@ -56,17 +56,6 @@ Chat -> line index (`inbox.chat_lines`; kept 90 days after the last proof, at mo
     relay:chats:proved          zset      the same chats by the last event that proved the line (ms, to the hour)
     relay:chats:last_writer     string    the lease token that wrote last: caches of other workers may be out of date
 
-Lines (`store.lines.line_keys`)
-    relay:lines                 hash      what Linq tells of a line, as JSON: `<line>:listed` by its list, `<line>:told`
-                                          by its events; until 90 days after the line was last listed or heard
-    relay:lines:heard           hash      the last event of each line: `<line>:event`, `:inbound`, `:outbound` (ms)
-    relay:lines:week:<n>:<line> string    events by hour of a week, 168 numbers of four bytes; nine weeks
-    relay:lines:opt_outs        set       lines that a handle ever opted out of
-    relay:lines:opt_outs:<line> zset      handles that have opted out of the line, by time (ms); with
-                                          `[linq] opt_outs` only, until they opt in again or are erased
-    relay:lines:opt_ins:<line>  zset      handles that have opted in again, by time (ms): a late STOP of before changes
-                                          nothing; the newest 10,000, 30 days after the last
-
 Teams and tokens (`store.teams`); teams of relay.toml are in the file only
     relay:teams                 hash      teams that were made by API or command line, by name
     relay:tokens                hash      tokens by id, with digests of their secrets; also revoked and expired ones
@@ -79,7 +68,13 @@ Subscriptions made by the API (`stored_subscriptions`), beside those of relay.to
     relay:subscriptions:revision string   random, new with every write: one small read tells the processes whether there
                                           is anything to read
 
-Everything else
+Everything else (of lines: `store.lines`)
+    relay:lines                 hash      what Linq tells of each, `<line>:listed` and `<line>:told`; 90 days
+    relay:lines:heard           hash      time of its last events, `<line>:event`, `:inbound`, `:outbound`
+    relay:lines:week:<n>:<line> string    its events by hour of a week, 168 numbers of four bytes; nine weeks
+    relay:lines:opt_outs        set       lines that a handle ever opted out of; with `[linq] opt_outs`
+    relay:lines:opt_outs:<line> zset      these handles, by time, until they opt in again or are erased
+    relay:lines:opt_ins:<line>  zset      handles that opted in again, the newest 10,000; 30 days
     relay:keyring               hash      encrypted signing secrets of our Linq subscriptions, by Linq's subscription id
     relay:keyring:revision      string    random, new with every write of the keyring: one small read tells the ingress
                                           whether there is anything to read
@@ -221,8 +216,7 @@ class Keyspace:
         self.queue = f"{prefix}:arq"
         self.slow_queue = f"{prefix}:arq:slow"
         self.group_letters = f"{prefix}:dead"
-        self.topic_prefix = f"{prefix}:topic:"
-        self.lane_prefix = f"{prefix}:lane:"
+        self.topic_prefix, self.lane_prefix = f"{prefix}:topic:", f"{prefix}:lane:"
 
     @property
     def contract_samples(self) -> str:

@@ -38,13 +38,16 @@ from relay.store.topics.record import Proof, fields_of
 from relay.store.topics.registry import register_topics
 from workers.routing.contract_watch import ContractWatch
 from workers.routing.decoder import Undecodable, decode_batch, poisoned
+from workers.routing.facts import BodyFacts
 from workers.routing.line_changes import record_line_changes
+from workers.routing.opt_outs import record_opt_outs_of
 from workers.routing.route_spans import RouteSpans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from relay.config.file import Loaded, RulesInForce
+    from relay.core.conditions.content import Facts
     from relay.core.config.topics import TopicIndex
     from relay.core.event import Dialect
     from relay.process.telemetry.spans import Tracer
@@ -102,6 +105,7 @@ class Router:
     ) -> None:
         """`clock` gives Unix seconds; without `tracer` traces are off."""
         self._metrics = metrics or WorkerMetrics.unscraped()
+        self._facts = BodyFacts(self._metrics)
         self._redis = redis
         self._inbox = Inbox(redis)
         self._chats = ChatLines(redis, clock)
@@ -209,7 +213,9 @@ class Router:
         )
         index = prepared.loaded.config.index
         await record_line_changes(self._redis, entries, events)
-        moves = [_move(entry, event, index) for entry, event in zip(entries, events, strict=True)]
+        if prepared.loaded.config.linq.opt_outs:
+            await record_opt_outs_of(self._redis, entries, events, lease.token)
+        moves = [_move(entry, event, index, self._facts) for entry, event in zip(entries, events, strict=True)]
         unreadable = [entry.dialect for entry, move in zip(entries, moves, strict=True) if move.quarantined]
         at = entries[-1].at
         tally = Tally(int(at) if at.isdigit() else round(began * 1000), count_lines(events))
@@ -249,11 +255,11 @@ async def _checked(lane: Lane) -> None:
     await checking_types(lane.ensure())
 
 
-def _move(entry: InboxEntry, event: Event | Undecodable, index: TopicIndex) -> Move:
+def _move(entry: InboxEntry, event: Event | Undecodable, index: TopicIndex, facts: Facts) -> Move:
     """Return the topics of an entry by the rules; it is quarantined if it cannot be routed."""
     if isinstance(event, Event):
         try:
-            topics = index.match(event)
+            topics = index.match(event, entry.body, facts)
             if not topics:
                 return Move(entry.entry, topics, (event.type,), len(entry.body))
             fields = fields_of(event, entry.at, entry.webhook_id, entry.body, _via(entry, event))

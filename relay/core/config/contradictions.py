@@ -35,6 +35,9 @@ def contradictions(
         yield from _duplicates(kind, rows_of(data, kind))
     for position, row in enumerate(rows_of(data, "teams")):
         yield from _unknown_topics(("teams", position, "topics"), row.get("topics"), topics)
+    accounts = _names(rows_of(linq, "accounts")) if isinstance(linq := data.get("linq"), dict) else []
+    for position, row in enumerate(rows_of(data, "topics")):
+        yield from _unknown_accounts(("topics", position, "account"), row.get("account"), accounts)
     teams = {name: row for row in rows_of(data, "teams") if isinstance(name := row.get("name"), str)}
     yield from _exclusive(data)
     rows = rows_of(data, "subscriptions")
@@ -86,6 +89,13 @@ def _unknown_topics(path: tuple[str | int, ...], granted: Any, topics: list[str]
     for position, topic in enumerate(granted if isinstance(granted, list) else ()):
         if isinstance(topic, str) and topic != EVERY_TOPIC and topic not in topics:
             yield (*path, position), _no_topic(topic, topics)
+
+
+def _unknown_accounts(path: tuple[str | int, ...], wanted: Any, accounts: list[str]) -> Iterator[Mistake]:
+    for account in wanted if isinstance(wanted, list) else (wanted,):
+        if isinstance(account, str) and account not in accounts:
+            known = f"accounts: {', '.join(accounts)}" if accounts else "there is no [[linq.accounts]] table"
+            yield path, f'there is no account "{account}" ({known}); remove "account", or define it'
 
 
 def _team_mistakes(

@@ -110,6 +110,10 @@ class Subscription(EndpointTable):
     `"2025-01-01"`. A body of the other version is translated, signed anew and marked with `Relay-Shape`; v2 is not
     translated. Absent: as Linq sent it.
     """
+    api: Literal["v3", "v2"] | None = None
+    """Webhook API of Linq whose events are delivered, as in a topic: `"v3"` or `"v2"`; the rest counts as `filtered`.
+    Absent: both.
+    """
     attempts: AttemptBounds = AttemptBounds()
     """Limits of the attempt log, such as `{ keep = "72h", size = "8MiB" }`."""
     dead: DeadBounds = DeadBounds()

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from relay.core.lines import is_line
 from relay.linq.payloads.envelope import read_envelope
+from relay.linq.payloads.instants import unix_ms
 
 if TYPE_CHECKING:
     from relay.core.event import Event
@@ -46,18 +46,10 @@ def line_change_of(event: Event, body: bytes, accepted_ms: int) -> LineChange | 
     line = data.get("phone_number")
     if not isinstance(line, str) or not is_line(line):
         return None
-    at = _at_ms(data.get("changed_at")) or _at_ms(event.created_at) or accepted_ms
+    at = unix_ms(data.get("changed_at")) or unix_ms(event.created_at) or accepted_ms
     if event.type == STATUS_UPDATED:
         return LineChange(line, at, _word(data.get("new_status")), _word(data.get("new_reputation")))
     return LineChange(line, at, is_released=event.type == RELEASED)
-
-
-def _at_ms(value: Any) -> int | None:
-    try:
-        moment = datetime.fromisoformat(value)
-        return round(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1000)
-    except (TypeError, ValueError, OverflowError):
-        return None
 
 
 def _word(value: Any) -> str | None:
