@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from relay.core.event import Event
+from relay.core.event import Dialect, Event
 from relay.linq.payloads.content import BodyContent
 from relay.linq.payloads.instants import unix_ms
 from relay.store import wakeups
@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from workers.routing.decoder import Undecodable
 
 _SPACE = rb"(?:\\[nrt]|\\u00[aA]0|\xc2\xa0|\s)*"
-_KEYWORD = re.compile(
-    rb'"' + _SPACE + rb"(?:stop|stopall|unsubscribe|cancel|end|quit|start|unstop)" + _SPACE + rb'"', re.IGNORECASE
+_WORD = re.compile(
+    rb'\s*:\s*"' + _SPACE + rb"(?i:stop|stopall|unsubscribe|cancel|end|quit|start|unstop)" + _SPACE + b'"'
 )
-"""Finds every message that may be one, and few others; `opt_out_of` decides."""
+_PART, _TEXT = b'"value"', b'"text"'
+"""Names of the fields that have a text: in the parts of a message, and in v2."""
 
 _RECEIVED = "message.received"
 
@@ -52,7 +53,7 @@ async def record_opt_outs_of(
         if isinstance(event, Event)
         and event.type == _RECEIVED
         and event.line is not None
-        and _KEYWORD.search(entry.body)
+        and (_has_word(entry.body, _PART) or (entry.dialect is Dialect.V2 and _has_word(entry.body, _TEXT)))
         and (change := _change(event.line, event, entry)) is not None
     ]
     if not changes:
@@ -69,6 +70,16 @@ async def record_opt_outs_of(
         stop=sum(change.kind == "stop" for change in changes),
         start=sum(change.kind == "start" for change in changes),
     )
+
+
+def _has_word(body: bytes, name: bytes) -> bool:
+    """Return True if a field of this name is such a word: in every opt-out, and in little else; 2 us a message."""
+    at = body.find(name)
+    while at >= 0:
+        if _WORD.match(body, at + len(name)):
+            return True
+        at = body.find(name, at + 1)
+    return False
 
 
 def _change(line: str, event: Event, entry: InboxEntry) -> OptOutChange | None:

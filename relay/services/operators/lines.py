@@ -121,16 +121,16 @@ class LineState:
 async def list_lines(context: Context, principal: Principal) -> list[LineState]:
     """Return the lines, by number.
 
-    An operator gets all that have a secret, had an event or are listed by Linq; a team those that its topics take,
-    without their secrets.
+    An operator gets all that have a secret, had an event, are listed by Linq or named by a topic; a team those that its
+    topics take, without their secrets.
     """
     principal.require(Scope.READ)
     config = await context.config()
     teams = await _teams(context, config, principal)
     found = {each.line: each for each in await read_lines(context.redis, config, context.now_ms)}
+    for line in _named(config, principal):
+        found.setdefault(line, _unknown(line, config))
     if not principal.is_operator:
-        for line in _named(config, principal):
-            found.setdefault(line, _unknown(line, config))
         seen = [each for each in found.values() if _topics(config, principal, each.line)]
         return [_state(config, principal, teams, each) for each in sorted(seen, key=lambda each: each.line)]
     records, broken = await read_records(context.redis)
