@@ -251,7 +251,15 @@ CONDITIONS: tuple[Condition, ...] = (
     Condition(
         "line_silent",
         "warning",
-        _equal("relay_line_silent", 1, "the line {line} had no event for longer than silent_after of [linq]"),
+        _equal("relay_line_silent", 1, "the line {line} had no event for longer than is usual for it"),
+    ),
+    Condition(
+        "line_flagged",
+        "warning",
+        _equal("relay_line_flagged", 1, "Linq has flagged the line {line}, or calls its reputation critical"),
+    ),
+    Condition(
+        "line_released", "warning", _equal("relay_line_released", 1, "Linq took the line {line} from the account")
     ),
     Condition("linq_drift", "warning", _linq_drift),
     Condition("contract_changed", "warning", _contract_changed),

@@ -58,6 +58,9 @@ TABLE: dict[str, Entry] = {
         "message", OBSERVE, "Tell the life of a message: sent, delivered, read, its reactions and replies."
     ),
     "events": Entry("events", OBSERVE, "Search events by handle, chat, message, line, type and time.", is_group=True),
+    "lines": Entry(
+        "lines", OBSERVE, "Show our numbers at Linq: activity, health, what takes them, opt-outs.", is_group=True
+    ),
     "attempts": Entry("attempts", OBSERVE, "Search delivery attempts."),
     "shadow": Entry("shadow", OBSERVE, "Compare a shadow with the subscription that it shadows.", is_group=True),
     "audit": Entry("audit", OBSERVE, "Show what operators and teams changed, who, when and why; export it."),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _SUBSCRIPTION = ("subscription", "topic")
 _GROUP = ("topic", "group")
+_LINE = ("line",)
 
 LABELS: Mapping[str, str] = {
     "api": "`v3` or `v2`, Linq's API",
@@ -250,17 +251,28 @@ PULL_GROUP_DEAD_LETTERS = Metric(
 )
 
 LINE_LAST_EVENT = Metric(
-    "relay_line_last_event_timestamp_seconds",
-    Source.REDIS,
-    "Time of the last event of the line that was verified, Unix time",
-    ("line",),
+    "relay_line_last_event_timestamp_seconds", Source.REDIS, "Time of the line's last event, Unix time", _LINE
+)
+LINE_LAST_INBOUND = Metric(
+    "relay_line_last_inbound_timestamp_seconds", Source.REDIS, "The same of what customers caused", _LINE
+)
+LINE_LAST_OUTBOUND = Metric(
+    "relay_line_last_outbound_timestamp_seconds", Source.REDIS, "The same of messages of ours", _LINE
+)
+LINE_EVENTS_LAST_DAY = Metric("relay_line_events_last_day", Source.REDIS, "Events in the last 24 hours", _LINE)
+LINE_EVENTS_USUAL_DAY = Metric(
+    "relay_line_events_usual_day", Source.REDIS, "The same in its usual week; absent in its first two weeks", _LINE
 )
 LINE_SILENT = Metric(
-    "relay_line_silent",
-    Source.REDIS,
-    "1 if the line had events before, and none for `silent_after` of `[linq]`",
-    ("line",),
+    "relay_line_silent", Source.REDIS, "1 if it had no event for longer than is usual for it at these hours", _LINE
 )
+LINE_FLAGGED = Metric(
+    "relay_line_flagged", Source.REDIS, "1 if Linq flagged it, or calls its reputation critical", _LINE
+)
+LINE_RELEASED = Metric(
+    "relay_line_released", Source.REDIS, "1 if Linq took it: for a day, and while relay.toml or a secret has it", _LINE
+)
+LINE_OPT_OUTS = Metric("relay_line_opt_outs", Source.REDIS, "Handles that answered STOP, with `opt_outs`", _LINE)
 LINQ_DRIFT = Metric(
     "relay_linq_drift",
     Source.REDIS,

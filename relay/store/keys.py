@@ -68,7 +68,13 @@ Subscriptions made by the API (`stored_subscriptions`), beside those of relay.to
     relay:subscriptions:revision string   random, new with every write: one small read tells the processes whether there
                                           is anything to read
 
-Everything else
+Everything else (of lines: `store.lines`)
+    relay:lines                 hash      what Linq tells of each, `<line>:listed` and `<line>:told`; 90 days
+    relay:lines:heard           hash      time of its last events, `<line>:event`, `:inbound`, `:outbound`
+    relay:lines:week:<n>:<line> string    its events by hour of a week, 168 numbers of four bytes; nine weeks
+    relay:lines:opt_outs        set       lines that a handle ever opted out of; with `[linq] opt_outs`
+    relay:lines:opt_outs:<line> zset      these handles, by time, until they opt in again or are erased
+    relay:lines:opt_ins:<line>  zset      handles that opted in again, the newest 10,000; 30 days
     relay:keyring               hash      encrypted signing secrets of our Linq subscriptions, by Linq's subscription id
     relay:keyring:revision      string    random, new with every write of the keyring: one small read tells the ingress
                                           whether there is anything to read
@@ -209,8 +215,7 @@ class Keyspace:
         self.queue = f"{prefix}:arq"
         self.slow_queue = f"{prefix}:arq:slow"
         self.group_letters = f"{prefix}:dead"
-        self.topic_prefix = f"{prefix}:topic:"
-        self.lane_prefix = f"{prefix}:lane:"
+        self.topic_prefix, self.lane_prefix = f"{prefix}:topic:", f"{prefix}:lane:"
 
     @property
     def contract_samples(self) -> str:

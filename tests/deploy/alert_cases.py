@@ -209,6 +209,21 @@ CASES = (
         labels={"line": "+16465550123"},
     ),
     Case(
+        "RelayLineFlagged",
+        fires={
+            'relay_line_flagged{line="+16465550123",instance="a"}': "0x10 1x20",
+            'relay_line_flagged{line="+16465550124",instance="a"}': "0x30",
+        },
+        quiet={'relay_line_flagged{line="+16465550123",instance="a"}': "1x26 0x4"},
+        labels={"line": "+16465550123"},
+    ),
+    Case(
+        "RelayLineReleased",
+        fires={'relay_line_released{line="+16465550123",instance="a"}': "0x20 1x10"},
+        quiet={'relay_line_released{line="+16465550123",instance="a"}': "0x27 1x3"},
+        labels={"line": "+16465550123"},
+    ),
+    Case(
         "RelayLinqDrift",
         fires={_DRIFT % "missing": "2x30", _DRIFT % "foreign": "1x30"},
         quiet={_DRIFT % "missing": "2x12 0x18", _DRIFT % "foreign": "1x30", _DRIFT % "silent": "1x30"},

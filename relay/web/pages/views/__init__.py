@@ -69,6 +69,8 @@ ROUTES: Sequence[tuple[str, str, View]] = (
     (GET, "/live/replays", replays.live),
     (POST, "/replays/{id}/cancel", replays.cancel),
     (GET, "/lines", linq.list_lines),
+    (GET, "/lines/{name}", linq.show_line),
+    (GET, "/lines/{name}/opt-outs", linq.list_opt_outs),
     (GET, "/linq", linq.show_linq),
     (GET, "/linq/now", linq.look),
     (GET, "/quarantine", linq.list_quarantined),
