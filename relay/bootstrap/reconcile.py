@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from relay.bootstrap.deletions import Approval, hold_back, needs_looks
+from relay.bootstrap.deletions import LOOKS, Approval, hold_back, needs_looks
 from relay.bootstrap.desired import desired_state_of
 from relay.bootstrap.plan import Action, DesiredState, Step, make_rotation
 from relay.bootstrap.survey import Survey
@@ -99,6 +99,11 @@ class Reconciler:
         """Record a look at Linq that an `apply` does not follow."""
         await self._looked(survey.plan(self._clock()))
 
+    async def confirm(self, survey: Survey, released: Collection[str]) -> None:
+        """Record that no more looks are needed for those of the `released` lines that Linq does not list."""
+        steps = [step for step in survey.plan(self._clock()) if step.is_unlisted and step.line in released]
+        await self._looks.agree([str(step.subscription_id) for step in steps], LOOKS)
+
     async def apply(
         self,
         on_done: Callable[[AppliedStep], None],
@@ -117,7 +122,9 @@ class Reconciler:
         async with self._keyring.exclusively(on_wait):
             survey = await self.survey()
             steps = survey.plan(self._clock())
-            steps = hold_back(steps, await self._looked(steps), approval)
+            is_told = approval is Approval.TOLD
+            looks = await self._looks.counts() if is_told else await self._looked(steps)
+            steps = hold_back(steps, looks, approval)
             results = await self.carry_out(survey.desired, [step for step in steps if only(step)], on_done)
             await self._tidy(survey, results)
         return results

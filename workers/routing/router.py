@@ -26,6 +26,7 @@ from relay.core.event import Event
 from relay.metrics.worker_metrics import WorkerMetrics
 from relay.process.tasks import in_background
 from relay.process.timings import DEFAULTS, Timings
+from relay.store.account_events import AccountEvents
 from relay.store.driver.client import retry_until_redis_answers
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.inbox import quarantine
@@ -35,7 +36,7 @@ from relay.store.isolation import Isolation, checking_types
 from relay.store.lanes.lane import Lane
 from relay.store.topics.record import Proof, fields_of
 from relay.store.topics.registry import register_topics
-from workers.routing.decoder import Undecodable, decode_batch, poisoned
+from workers.routing.decoder import Undecodable, account_events_in, decode_batch, poisoned
 from workers.routing.route_spans import RouteSpans
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class Router:
         self._redis = redis
         self._inbox = Inbox(redis)
         self._chats = ChatLines(redis, clock)
+        self._account_events = AccountEvents(redis)
         self._rules = rules
         self._clock = clock
         self._idle_timeout, self._max_run = timings.idle, timings.run
@@ -193,6 +195,10 @@ class Router:
             self._prepared = await self._prepare()
         prepared = self._prepared
         events = await decode_batch(entries, self._chats, lease.token)
+        if account_events := account_events_in(entries, events, round(began * 1000)):
+            noting = self._account_events.note(account_events, round(began * 1000))
+            key = self._redis.key.linq_events
+            await self._isolation.contain("account_events", key, noting, {key: "stream"})
         index = prepared.loaded.config.index
         moves = [_move(entry, event, index) for entry, event in zip(entries, events, strict=True)]
         unreadable = [entry.dialect for entry, move in zip(entries, moves, strict=True) if move.quarantined]
