@@ -67,8 +67,8 @@ async def test_relay_follows_what_linq_does(healing: Service) -> None:
 
 async def test_relay_follows_under_kills_and_api_faults(healing: Service) -> None:
     linq = actions(healing)
-    linq.add_fault(ApiFailure(status=500, share=0.5, path="/v3"))
-    linq.add_fault(ApiFailure(status=429, share=0.2, path="/v3", seed=2))
+    linq.add_fault(ApiFailure.model_validate({"status": 500, "share": 0.5, "path": "/v3"}))
+    linq.add_fault(ApiFailure.model_validate({"status": 429, "share": 0.2, "path": "/v3", "seed": 2}))
     for line in LINES:
         linq.add_fault(Disable(kind="disable", line=line))
     await eventually(lambda: healing.logged("linq.event"), SOON)
