@@ -66,11 +66,14 @@ class Problem(NamedTuple):
 
 
 def problems(facts: Facts, alerts: Alerts) -> Iterator[Problem]:
-    """Yield every problem that there is now."""
+    """Yield every problem that there is now; nothing about a shadow is one."""
+    shadows = {sample.labels["subscription"] for sample in facts.of("relay_subscription_shadow")}
     for condition in CONDITIONS:
         if condition.name not in alerts.off:
             limit = getattr(alerts, condition.name)
-            yield from (Problem(condition, found, limit.for_) for found in condition.find(facts, limit))
+            for found in condition.find(facts, limit):
+                if found.labels.get("subscription") not in shadows:
+                    yield Problem(condition, found, limit.for_)
 
 
 def _above(metric: str, text: str, *, shown: Callable[[float], str] = "{:.0f}".format) -> Find:

@@ -62,23 +62,33 @@ async def survey_both(settings: Settings, redis: Redis, config: RelayConfig) -> 
     return await _from_both(settings, redis, config, survey)
 
 
-async def plan_both(settings: Settings, redis: Redis, config: RelayConfig) -> FromBoth[Step]:
+async def plan_both(
+    settings: Settings, redis: Redis, config: RelayConfig, *, take_over: bool = False
+) -> FromBoth[Step]:
     """Return the steps that `apply_both` would take. Raises as `_from_both`."""
-    return await _from_both(settings, redis, config, lambda reconciler: reconciler.plan())
+    return await _from_both(settings, redis, config, lambda reconciler: reconciler.plan(take_over=take_over))
 
 
-async def apply_both(
+async def apply_both(  # noqa: PLR0913  as `Reconciler.apply`, and where
     settings: Settings,
     redis: Redis,
     config: RelayConfig,
     on_done: Callable[[AppliedStep], None],
     approval: Approval = Approval.COMMAND,
     on_wait: Callable[[str], None] = log_waiting,
+    *,
+    take_over: bool = False,
 ) -> FromBoth[AppliedStep]:
-    """Bring both APIs to the desired state; `on_done` is called with each finished step. Raises as `_from_both`."""
+    """Bring both APIs to the desired state; `on_done` is called with each finished step.
+
+    `take_over` replaces also what another relay may have made. Raises as `_from_both`, and
+
+    Raises:
+        AnotherRelay: only v3 is configured, and it has subscriptions that may be another relay's.
+    """
 
     async def apply(reconciler: Reconciler | V2Reconciler) -> list[AppliedStep]:
-        return await reconciler.apply(on_done, approval=approval, on_wait=on_wait)
+        return await reconciler.apply(on_done, approval=approval, on_wait=on_wait, take_over=take_over)
 
     results = await _from_both(settings, redis, config, apply)
     await _encrypt_again(settings, redis)

@@ -48,6 +48,15 @@ def needs_looks(step: Step) -> bool:
     return step.action is Action.DELETE and not step.ends_rotation
 
 
+def hold_all(steps: Sequence[Step]) -> list[Step]:
+    """Return `steps` with `HOLD` in place of every change, for a plan that no run carries out without `--take-over`."""
+    why = "not done: subscriptions here may be another relay's"
+    return [
+        step if step.action is Action.KEEP else replace(step, action=Action.HOLD, reason=f"{step.reason}, {why}")
+        for step in steps
+    ]
+
+
 def hold_back(steps: Sequence[Step], seen: Mapping[str, int], approval: Approval) -> list[Step]:
     """Return `steps` with `HOLD` in place of each deletion that must wait, and the cause in its reason.
 

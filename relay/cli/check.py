@@ -10,6 +10,7 @@ from relay.cli.command import command, commands
 from relay.cli.output import View, print_json, print_table, say
 from relay.config.file import load_config
 from relay.config.settings import Settings
+from relay.core.config.replies import double_reply_warnings
 from relay.core.config.topics import Topic
 from relay.core.durations import format_duration
 from relay.core.errors import ConfigError
@@ -59,7 +60,10 @@ def check(*, view: View) -> None:
             )
             for each in config.subscriptions
         ]
-        print_table("Push subscriptions", ("name", "topic", "team", "url", "retry after"), subscriptions, view)
+        columns = ("name", "topic", "team", "url", "retry after")
+        print_table("Push subscriptions", columns, subscriptions, view)
+    if config.shadows:
+        print_table("Shadows", ("name", "shadow of"), config.shadows.items(), view)
     if config.teams:
         teams = [
             (each.name, ", ".join(each.topics), each.contact, ", ".join(each.egress or ())) for each in config.teams
@@ -89,7 +93,14 @@ def _warnings(config: RelayConfig) -> list[str]:
         for each in config.subscriptions
         if not each.verify_tls
     ]
-    return warnings
+    if config.linq.v2 is not None:
+        warnings += [
+            f'subscription {each.name}: shape = "{each.shape}" does not translate events of the v2 API: it gets '
+            "them as Linq sent them, with Relay-Shape: untranslated"
+            for each in config.subscriptions
+            if each.shape is not None
+        ]
+    return warnings + double_reply_warnings(config)
 
 
 def _lines(topic: Topic) -> str:

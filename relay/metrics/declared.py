@@ -20,7 +20,7 @@ LABELS: Mapping[str, str] = {
     "api": "`v3` or `v2`, Linq's API",
     "code": "the short name of the reason, as in the body of the response and in `relay ledger`",
     "group": "consumer group of a pull subscriber: one value for each that the teams have created",
-    "kind": "kind of difference: `missing`, `changed`, `inactive`, `extra`, `silent`, `malformed`, `foreign`",
+    "kind": "kind of difference: `missing`, `changed`, `inactive`, `extra`, `rival`, `silent`, `malformed`, `foreign`",
     "level": "`warning` or `error`",
     "line": "phone number of a line of the company (E.164), or `v2`, or `account` for events of no line",
     "outcome": "outcome of an attempt, as in [deliveries.md](deliveries.md): `delivered`, `throttled`, `failed`, "
@@ -206,6 +206,12 @@ SUBSCRIPTION_SUSPENDED = Metric(
     "relay_subscription_suspended",
     Source.REDIS,
     "1 if nothing is delivered because another client overwrote a key of it; its other metrics are then absent",
+    _SUBSCRIPTION,
+)
+SUBSCRIPTION_SHADOW = Metric(
+    "relay_subscription_shadow",
+    Source.REDIS,
+    "1 for a subscription that shadows another one (`shadow_of`), which no alert is about; absent for others",
     _SUBSCRIPTION,
 )
 

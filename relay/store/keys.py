@@ -33,6 +33,8 @@ The lane of a push subscription (its position in its topic)
     relay:lane:<name>:answers   stream    response bodies and errors of failed attempts, with the same ids
     relay:lanes                 set       names of lanes that ever existed: dead letters outlive their subscription
     relay:paused                hash      paused lanes, with the start and the reason
+    relay:shadows               hash      lanes that are shadows (`shadow_of`), with their originals; until the rules
+                                          have been without one for a minute, and its lane is dropped
     relay:breakers              hash      lanes whose circuit breaker is not closed, with its state (`core.delivery`)
 
 Work and wake-ups
@@ -73,6 +75,8 @@ Everything else
     relay:keyring:lock          string    the lock for changes of subscriptions at Linq (redis-py's lock)
     relay:linq:v2               string    a fingerprint of the secret that our v2 subscription was given last; Linq
                                           never shows it, and a changed LINQ_V2_WEBHOOK_SECRET must be sent
+    relay:linq:owner            string    the owner tag, random, in the URLs of our subscriptions at Linq: it tells them
+                                          from those of a relay with another Redis; lost with the keyring
     relay:linq:looks            hash      subscriptions that looks at Linq found to be deleted, `v3:<id>`, with the
                                           number of looks that agree and the time of the last; kept a day
     relay:linq:events           stream    account events of Linq's that the relay reacts to, until it has; at most 500
@@ -84,6 +88,11 @@ Everything else
                                           topic
     relay:audited               string    accepted events at the last audit: fewer now means that counters were deleted
     relay:refused               hash      requests that the ingress refused, by code
+    relay:contracts             hash      what was learned of each event type and payload version, `<type> <version>`
+                                          (`contracts.learning`); the 300 that came last
+    relay:contracts:samples     hash      redacted samples of them: `<type> <version> usual`, and `... changed`
+    relay:contracts:changes     hash      changes of them that nobody has accepted, `<type> <version> <change>`, with
+                                          the time of each (ms)
     relay:unmatched             hash      events that matched no topic, by event type
     relay:audit                 stream    what operators changed: who, from where, when and why (`store.audit`); the
                                           newest 10,000
@@ -163,14 +172,13 @@ class Keyspace:
         self.lanes = f"{prefix}:lanes"
         self.paused = f"{prefix}:paused"
         self.breakers = f"{prefix}:breakers"
-        self.subscriptions = f"{prefix}:subscriptions"
-        self.subscriptions_revision = f"{prefix}:subscriptions:revision"
+        self.shadows = f"{prefix}:shadows"
+        self.subscriptions, self.subscriptions_revision = f"{prefix}:subscriptions", f"{prefix}:subscriptions:revision"
         self.keyring = f"{prefix}:keyring"
         self.keyring_revision = f"{prefix}:keyring:revision"
         self.keyring_lock = f"{prefix}:keyring:lock"
-        self.linq_v2 = f"{prefix}:linq:v2"
-        self.linq_looks = f"{prefix}:linq:looks"
-        self.linq_events = f"{prefix}:linq:events"
+        self.linq_v2, self.linq_owner = f"{prefix}:linq:v2", f"{prefix}:linq:owner"
+        self.linq_looks, self.linq_events = f"{prefix}:linq:looks", f"{prefix}:linq:events"
         self.linq_look_at = f"{prefix}:linq:look_at"
         self.last_seen = f"{prefix}:last_seen"
         self.drift = f"{prefix}:drift"
@@ -178,6 +186,7 @@ class Keyspace:
         self.audited = f"{prefix}:audited"
         self.unmatched = f"{prefix}:unmatched"
         self.refused = f"{prefix}:refused"
+        self.contracts = f"{prefix}:contracts"
         self.audit = f"{prefix}:audit"
         self.audit_teams = f"{prefix}:audit:teams"
         self.teams = f"{prefix}:teams"
@@ -204,6 +213,16 @@ class Keyspace:
         self.group_letters = f"{prefix}:dead"
         self.topic_prefix = f"{prefix}:topic:"
         self.lane_prefix = f"{prefix}:lane:"
+
+    @property
+    def contract_samples(self) -> str:
+        """The key of the redacted samples of event types and payload versions."""
+        return f"{self.contracts}:samples"
+
+    @property
+    def contract_changes(self) -> str:
+        """The key of the changes of contracts that nobody has accepted."""
+        return f"{self.contracts}:changes"
 
     def topic(self, name: str) -> str:
         """Return the key of a topic's stream."""

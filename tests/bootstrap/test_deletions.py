@@ -9,9 +9,9 @@ from aiohttp import web
 
 from relay.bootstrap.deletions import Approval
 from relay.core.errors import LinqApiError
-from relay.linq.target_urls import target_url
-from tests.bootstrap.bench import LINES_ONLY, PUBLIC, SUBSCRIPTIONS, TOPICS, Bench, actions, bench_of
+from tests.bootstrap.bench import LINES_ONLY, SUBSCRIPTIONS, TOPICS, Bench, actions, bench_of
 from tests.sandbox.running import LINE, LINES, OTHER_LINE, THIRD_LINE
+from tests.support import KEYS
 
 if TYPE_CHECKING:
     from tests.support import Clock
@@ -109,11 +109,11 @@ async def test_line_that_relay_toml_excludes_is_deleted_by_apply(bench: Bench, c
 
 async def test_scheduled_check_keeps_a_replaced_one_for_a_while(bench: Bench, clock: Clock) -> None:
     await bench.apply()
-    await bench.redis.flushall()
+    await bench.redis.delete(KEYS.keyring)
     assert await looks(bench, clock, 2) == []
     assert len(bench.at_linq()) == 2 * len(LINES)
     assert len(await looks(bench, clock, 1)) == len(LINES)
-    assert set(bench.at_linq().values()) == {target_url(PUBLIC, line, 2) for line in LINES}
+    assert set(bench.at_linq().values()) == {await bench.url(line, 2) for line in LINES}
 
 
 # --- Lists of subscriptions and event types that come back short ----------------------------------------

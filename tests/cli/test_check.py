@@ -111,6 +111,12 @@ def test_linq_patterns_are_checked_by_api_version() -> None:
     ]
 
 
+def test_shape_does_not_reach_events_of_v2() -> None:
+    Path("relay.toml").write_text(f'{GOOD}\nshape = "2025-01-01"\n[linq.v2]\n')
+    [warning] = invoke("check", "--json").json["warnings"]
+    assert warning.startswith('subscription bot: shape = "2025-01-01" does not translate events of the v2 API')
+
+
 async def test_every_mistake_is_reported_with_its_line() -> None:
     Path("relay.toml").write_text(MISTAKES)
     said = await relay("check")

@@ -128,6 +128,21 @@ CASES = (
         labels={"subscription": "crm"},
         shown="2",
     ),
+    *(
+        Case(
+            alert,
+            fires={_of(name): value, _of("shadow", "next"): "1x30", _of(name, "next"): value},
+            quiet={_of("shadow", "next"): "1x30", _of(name, "next"): value},
+            labels={"subscription": "crm"},
+            shown=shown,
+            variant=" of a shadow",
+        )
+        for alert, name, value, shown in (
+            ("RelayDeadLetters", "dead_letters", "2x30", "2"),
+            ("RelayCircuitBreakerOpen", "circuit_breaker_open", "1x30", ""),
+            ("RelaySubscriptionLate", "oldest_waiting_age_seconds", "1200x30", "20m 0s"),
+        )
+    ),
     Case(
         "RelayPullGroupNotRead",
         fires={

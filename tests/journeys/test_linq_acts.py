@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay.sandbox.actions import Actions
-from relay.sandbox.faults.models import ApiFailure, Disable
+from relay.sandbox.faults.models import ApiAnswer, ApiFailure, Disable
 from tests.journeys.conftest import LINES, Service, open_service
 from tests.support import eventually
 
@@ -40,7 +40,7 @@ async def healing(tmp_path: Path) -> AsyncIterator[Service]:
 
 
 def actions(service: Service) -> Actions:
-    return Actions(service.sandbox.state, service.sandbox.emit)
+    return Actions(service.sandbox.state, service.sandbox.emit, service.sandbox.history)
 
 
 def of(service: Service, line: str) -> Subscription | None:
@@ -69,6 +69,8 @@ async def test_relay_follows_under_kills_and_api_faults(healing: Service) -> Non
     linq = actions(healing)
     linq.add_fault(ApiFailure.model_validate({"status": 500, "share": 0.5, "path": "/v3"}))
     linq.add_fault(ApiFailure.model_validate({"status": 429, "share": 0.2, "path": "/v3", "seed": 2}))
+    answers = {"answer": "short", "share": 0.3, "path": "/v3/phone_numbers", "seed": 3}
+    linq.add_fault(ApiAnswer.model_validate(answers))
     for line in LINES:
         linq.add_fault(Disable(kind="disable", line=line))
     await eventually(lambda: healing.logged("linq.event"), SOON)

@@ -93,7 +93,7 @@ class DriftCheck:
         async with open_reconciler(self._settings, self._redis, config, self._clock) as reconciler:
             survey = await reconciler.survey()
             await reconciler.confirm(survey, released)
-            if not await self._record_drift("v3", survey, config, self._clock()):
+            if not await self._record_drift("v3", survey, config, self._clock()) or survey.rivals:
                 return Told(survey, frozenset())
             results = await reconciler.apply(lambda _: None, approval=Approval.TOLD)
             return Told(survey, frozenset(result.step.line for result in results if result.error))

@@ -36,6 +36,7 @@ from relay.store.isolation import Isolation, checking_types
 from relay.store.lanes.lane import Lane
 from relay.store.topics.record import Proof, fields_of
 from relay.store.topics.registry import register_topics
+from workers.routing.contract_watch import ContractWatch
 from workers.routing.decoder import Undecodable, account_events_in, decode_batch, poisoned
 from workers.routing.route_spans import RouteSpans
 
@@ -108,6 +109,7 @@ class Router:
         self._idle_timeout, self._max_run = timings.idle, timings.run
         self._block_ms = round(timings.router_block * 1000)
         self._isolation = Isolation(redis)
+        self._contracts = ContractWatch(redis, clock)
         self._spans = None if tracer is None else RouteSpans(tracer)
         self._prepared: _Prepared  # set when a drain begins
         self._entries: list[InboxEntry] = []  # to be decoded next
@@ -123,7 +125,7 @@ class Router:
         while not (stop.is_set() or lease.lost.is_set()):
             now = loop.time()
             if now - busy_at > self._idle_timeout or now - began > self._max_run:
-                return
+                break
             try:
                 if await retry_until_redis_answers("routing", partial(self._step, lease), self._resync):
                     busy_at = loop.time()
@@ -132,6 +134,9 @@ class Router:
             except NotPrepared:
                 self._resync()
                 self._prepared = await self._prepare()
+            if self._contracts.is_due:
+                await self._contracts.store()
+        await self._contracts.store()
 
     async def _prepare(self) -> _Prepared:
         """Create the consumer group of every lane before an event is routed under the rules in force.
@@ -199,6 +204,9 @@ class Router:
             noting = self._account_events.note(account_events, round(began * 1000))
             key = self._redis.key.linq_events
             await self._isolation.contain("account_events", key, noting, {key: "stream"})
+        self._contracts.add(
+            (event, entry.body) for entry, event in zip(entries, events, strict=True) if isinstance(event, Event)
+        )
         index = prepared.loaded.config.index
         moves = [_move(entry, event, index) for entry, event in zip(entries, events, strict=True)]
         unreadable = [entry.dialect for entry, move in zip(entries, moves, strict=True) if move.quarantined]

@@ -225,6 +225,10 @@ export interface PushHeaders {
    */
   "Relay-Freshness"?: "history";
   /**
+   * Only there for a subscription with `shape`: the version in which the relay translated the body, which is not what Linq signed; `untranslated` if it could not and the body is as Linq sent it.
+   */
+  "Relay-Shape"?: "2026-02-03" | "2025-01-01" | "untranslated";
+  /**
    * Only there if an operator sent the event again.
    */
   "Relay-Replay"?: "true";

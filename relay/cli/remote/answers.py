@@ -106,6 +106,7 @@ def attempt_of(attempt: Json) -> FoundAttempt:
         status=attempt["status"],
         due_ms=ms_of(attempt["next"]),
         dead=attempt["dead"],
+        shape=attempt.get("shape"),  # a relay of an older release does not tell it
     )
     return FoundAttempt(attempt["subscription"], record, attempt["counted"], attempt["detail"])
 
@@ -153,6 +154,7 @@ def state_of(state: Json) -> SubscriptionState:
         why=state["why"],
         delivered=state["delivered"],
         is_exact=state["is_exact"],
+        shadow_of=state["shadow_of"],
     )
 
 

@@ -83,6 +83,10 @@ class Topic(Table):
     """Size in Redis's memory, such as `"4GiB"`, above which the oldest events are removed even if they are still
     needed; the ledger counts these as lost. At least `size`.
     """
+    exclusive: StrictBool = False
+    """True if one push subscription at most may have the topic, so that a message is answered once; a second one is
+    refused, shadows do not count, and `relay doctor` warns of pull groups beside it.
+    """
     dead: DeadBounds = DeadBounds()
     """Limits of the dead letters of each pull group, such as `{ keep = "720h", size = "256MiB" }`; beyond them the
     oldest are deleted and counted.

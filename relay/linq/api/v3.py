@@ -119,14 +119,20 @@ class LinqApi:
         )
         return await self._ask(f"creating the subscription of {line or 'the account'}", call, _created)
 
-    async def update(self, subscription_id: str, events: Sequence[str], line: str | None) -> None:
-        """Set the events and the line (None: all lines) of a subscription, and activate it."""
+    async def update(
+        self, subscription_id: str, events: Sequence[str], line: str | None, target_url: str | None = None
+    ) -> None:
+        """Set the events and the line (None: all lines) of a subscription, and activate it; its URL, if one is given.
+
+        Its secret stays.
+        """
         call = partial(
             self._client.webhook_subscriptions.update,
             subscription_id,
             subscribed_events=list(events),  # type: ignore[arg-type]  # as above
             phone_numbers=[line] if line else None,
             is_active=True,
+            target_url=target_url or linq.omit,
         )
         await self._ask(f"updating the subscription of {line or 'the account'}", call, _subscription)
 

@@ -108,6 +108,10 @@ type PushHeaders struct {
 	RelayLine *string `json:"Relay-Line,omitempty"`
 	// Only there if an operator sent the event again. Known values: true.
 	RelayReplay *string `json:"Relay-Replay,omitempty"`
+	// Only there for a subscription with `shape`: the version in which the relay translated the
+	// body, which is not what Linq signed; `untranslated` if it could not and the body is as
+	// Linq sent it. Known values: 2026-02-03, 2025-01-01, untranslated.
+	RelayShape *string `json:"Relay-Shape,omitempty"`
 	// Only there in a test: the event did not happen. Known values: true.
 	RelayTest *string `json:"Relay-Test,omitempty"`
 	// The name of the topic.

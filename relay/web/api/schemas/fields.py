@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from relay.core.event import Event, Freshness, PayloadFields
 from relay.core.secret import SigningSecret, new_secret
+from relay.linq.payloads.translation.translate import SHAPES, UNTRANSLATED
 from relay.linq.signatures import standard, v3_legacy
 from relay.store.topics.pull.dead_letters import MAX_DELIVERIES, REJECTED
 from relay.store.topics.push_headers import attempt_headers, signature_headers
@@ -87,6 +88,11 @@ _HEADERS: dict[str, Json] = {
         "enum": [Freshness.HISTORY.value],
         "description": "Only there if Linq recovered the event later: it is not live.",
     },
+    "Relay-Shape": {
+        "enum": [*SHAPES, UNTRANSLATED],
+        "description": "Only there for a subscription with `shape`: the version in which the relay translated the body,"
+        " which is not what Linq signed; `untranslated` if it could not and the body is as Linq sent it.",
+    },
     "Relay-Replay": {"enum": ["true"], "description": "Only there if an operator sent the event again."},
     "Relay-Test": {"enum": ["true"], "description": "Only there in a test: the event did not happen."},
     "Content-Type": {"enum": ["application/json"]},
@@ -136,7 +142,7 @@ def headers_schema() -> Json:
         *(name for name, is_always in _OF_THE_TRANSPORT.items() if is_always),
     ]
     names = [
-        *attempt_headers(full, "", 1, is_replay=True),
+        *attempt_headers(full, "", 1, is_replay=True, shape=UNTRANSLATED),
         *attempt_headers(full, "", 1, is_replay=True, is_test=True),
         *signature_headers(secrets, sparse, 1),
         *signature_headers(secrets, full, 1),

@@ -45,8 +45,8 @@ async def list_(page: Page) -> web.StreamResponse:
     wanted, state = page.query.get("q", "").strip().lower(), page.query.get("state", "")
     found = [each for each in states if wanted in f"{each.name} {each.topic} {each.team}".lower()]
     if state:
-        found = [each for each in found if (each.state == state) or (state == "trouble" and not each.state.is_good)]
-    found.sort(key=lambda each: (each.state.is_good, -each.dead, -each.waiting, each.name))
+        found = [each for each in found if (each.state == state) or (state == "trouble" and each.needs_operator)]
+    found.sort(key=lambda each: (not each.needs_operator, -each.dead, -each.waiting, each.name))
     number = _number(page.query.get("page", "1"))
     shown = found[(number - 1) * _PAGE : number * _PAGE]
     return page.show(

@@ -205,7 +205,7 @@ async def test_deleted_name_stays_its_teams(context: Context) -> None:
 
 
 async def test_limits(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relay.services.deliveries.stored_subscriptions.changes.MAX_PER_TEAM", 1)
+    monkeypatch.setattr("relay.services.deliveries.stored_subscriptions.admission.MAX_PER_TEAM", 1)
     await service.create(context, SALES, table("one"))
     with pytest.raises(TooMany, match="the team has"):
         await service.create(context, SALES, table("two"))

@@ -1,0 +1,1 @@
+"""What was learned of event types and payload versions."""
