@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from relay.bootstrap.deletions import Approval, hold_all, hold_back, needs_looks
+from relay.bootstrap.deletions import LOOKS, Approval, hold_all, hold_back, needs_looks
 from relay.bootstrap.desired import desired_state_of
 from relay.bootstrap.ownership.rivals import refusal
 from relay.bootstrap.plan import Action, DesiredState, Step, make_rotation
@@ -112,6 +112,11 @@ class Reconciler:
         """Record a look at Linq that an `apply` does not follow."""
         await self._looked(survey.plan(self._clock()))
 
+    async def confirm(self, survey: Survey, released: Collection[str]) -> None:
+        """Record that no more looks are needed for those of the `released` lines that Linq does not list."""
+        steps = [step for step in survey.plan(self._clock()) if step.is_unlisted and step.line in released]
+        await self._looks.agree([str(step.subscription_id) for step in steps], LOOKS)
+
     async def apply(
         self,
         on_done: Callable[[AppliedStep], None],
@@ -133,7 +138,9 @@ class Reconciler:
         async with self._keyring.exclusively(on_wait):
             survey = await self._survey_to_change(take_over=take_over)
             steps = survey.plan(self._clock())
-            steps = hold_back(steps, await self._looked(steps), approval)
+            is_told = approval is Approval.TOLD
+            looks = await self._looks.counts() if is_told else await self._looked(steps)
+            steps = hold_back(steps, looks, approval)
             results = await self.carry_out(survey.desired, [step for step in steps if only(step)], on_done)
             await self.tidy(survey, results)
         return results

@@ -85,6 +85,8 @@ Everything else (of lines: `store.lines`)
                                           from those of a relay with another Redis; lost with the keyring
     relay:linq:looks            hash      subscriptions that looks at Linq found to be deleted, `v3:<id>`, with the
                                           number of looks that agree and the time of the last; kept a day
+    relay:linq:events           stream    account events of Linq's that the relay reacts to, until it has; at most 500
+    relay:linq:look_at          hash      the pace of the looks at Linq that they cause; minutes
     relay:last_seen             hash      time of each line's last verified event, and the generation of its secret
     relay:drift                 hash      drift at Linq that the last check found, by API: `v3:missing`, `v2:at`
     relay:counts                hash      accepted, duplicate, quarantined, routed, unmatched, poisoned, lost,
@@ -176,14 +178,13 @@ class Keyspace:
         self.lanes = f"{prefix}:lanes"
         self.paused = f"{prefix}:paused"
         self.breakers, self.shadows = f"{prefix}:breakers", f"{prefix}:shadows"
-        self.subscriptions = f"{prefix}:subscriptions"
-        self.subscriptions_revision = f"{prefix}:subscriptions:revision"
+        self.subscriptions, self.subscriptions_revision = f"{prefix}:subscriptions", f"{prefix}:subscriptions:revision"
         self.keyring = f"{prefix}:keyring"
         self.keyring_revision = f"{prefix}:keyring:revision"
         self.keyring_lock = f"{prefix}:keyring:lock"
-        self.linq_v2 = f"{prefix}:linq:v2"
-        self.linq_owner = f"{prefix}:linq:owner"
-        self.linq_looks = f"{prefix}:linq:looks"
+        self.linq_v2, self.linq_owner = f"{prefix}:linq:v2", f"{prefix}:linq:owner"
+        self.linq_looks, self.linq_events = f"{prefix}:linq:looks", f"{prefix}:linq:events"
+        self.linq_look_at = f"{prefix}:linq:look_at"
         self.last_seen = f"{prefix}:last_seen"
         self.drift = f"{prefix}:drift"
         self.counts = f"{prefix}:counts"

@@ -26,6 +26,7 @@ from relay.core.event import Event
 from relay.metrics.worker_metrics import WorkerMetrics
 from relay.process.tasks import in_background
 from relay.process.timings import DEFAULTS, Timings
+from relay.store.account_events import AccountEvents
 from relay.store.driver.client import retry_until_redis_answers
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.inbox import quarantine
@@ -37,7 +38,7 @@ from relay.store.lines.activity import ActivityCounter, Tally, count_lines
 from relay.store.topics.record import Proof, fields_of
 from relay.store.topics.registry import register_topics
 from workers.routing.contract_watch import ContractWatch
-from workers.routing.decoder import Undecodable, decode_batch, poisoned
+from workers.routing.decoder import Undecodable, account_events_in, decode_batch, poisoned
 from workers.routing.facts import BodyFacts
 from workers.routing.line_changes import record_line_changes
 from workers.routing.opt_outs import record_opt_outs_of
@@ -109,6 +110,7 @@ class Router:
         self._redis = redis
         self._inbox = Inbox(redis)
         self._chats = ChatLines(redis, clock)
+        self._account_events = AccountEvents(redis)
         self._rules = rules
         self._clock = clock
         self._activity = ActivityCounter(redis)
@@ -208,6 +210,10 @@ class Router:
             self._prepared = await self._prepare()
         prepared = self._prepared
         events = await decode_batch(entries, self._chats, lease.token)
+        if account_events := account_events_in(entries, events, round(began * 1000)):
+            noting = self._account_events.note(account_events, round(began * 1000))
+            key = self._redis.key.linq_events
+            await self._isolation.contain("account_events", key, noting, {key: "stream"})
         self._contracts.add(
             [(event, entry.body) for entry, event in zip(entries, events, strict=True) if isinstance(event, Event)]
         )

@@ -37,8 +37,9 @@ class LinqConfig(Table):
     matches.
     """
     account: StrictBool = True
-    """True if events that belong to no line get a Linq subscription of their own; it is created only if a topic matches
-    such events.
+    """True if the account has a Linq subscription of its own: for events that belong to no line, and for those by which
+    Linq reports that a subscription was switched off, or a line assigned or released. Without it, the relay learns of
+    that only by its check every five minutes, and topics get no events of the account.
     """
     heal: StrictBool = False
     """True if workers repair the drift that they find at Linq; otherwise they only log and count it. They delete only

@@ -33,6 +33,16 @@ V2_TYPES = (
 
 SENT_TWICE = tuple(event_type for event_type in V2_TYPES if event_type.startswith("message."))
 """Event types that v3 and v2 both have, for what happened once."""
+REACTED_TO = frozenset(
+    (
+        *("webhook_subscription.disabled", "webhook_subscription.enabled", "webhook_subscription.deleted"),
+        *("webhook_subscription.target_url_changed", "webhook_subscription.events.updated"),
+        "webhook_subscription.phone_numbers.updated",
+        *("phone_number.assigned", "phone_number.released", "phone_number.status_updated", "environment.line_moved"),
+        *("api_token.expiry_scheduled", "api_token.expired", "api_token.deleted"),
+    )
+)
+"""Account events that concern the relay itself (`bootstrap.reactions`): the account's subscription always has them."""
 
 _FAMILIES_OF_LINES = {"message", "reaction", "poll", "participant", "chat", "call", "location"}
 _FAMILIES_OF_THE_ACCOUNT = {

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from relay.store.driver.client import Redis
 
-RULES = '[linq]\nheal = {heal}\n[[topics]]\nname = "all"\nevents = ["message.*"]\n'
+RULES = '[linq]\naccount = false\nheal = {heal}\n[[topics]]\nname = "all"\nevents = ["message.*"]\n'
 
 
 @pytest.fixture
