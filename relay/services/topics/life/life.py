@@ -16,6 +16,7 @@ from relay.core.errors import NotFound
 from relay.core.event import Event, PayloadFields
 from relay.core.patterns import matches
 from relay.linq.payloads.handles import quoted
+from relay.linq.payloads.content import BodyContent
 from relay.services.access import topics_of
 from relay.services.topics.history.find import NotFoundYet
 from relay.services.topics.history.pull import pull_parts
@@ -141,10 +142,14 @@ async def _has(
 
 
 def _is_taken(config: RelayConfig, principal: Principal, event_type: str, facts: Facts) -> bool:
-    """Return True if a topic that the principal sees takes events of this type, of the message's line and chat."""
+    """Return True if a topic that the principal sees takes events of this type, of the message's line and chat.
+
+    There is no such event, so conditions on a body fail.
+    """
     asked = config.linq.events
     if asked is not None and not any(matches(pattern, event_type) for pattern in asked):
         return False
     fields = PayloadFields(facts.line, facts.chat, None, facts.direction, facts.service, facts.is_group)
     event = Event("", event_type, "", facts.line, fields)
-    return any(not mismatches(topic, event) for topic in config.topics if principal.sees_topic(topic.name))
+    content = BodyContent(b"")
+    return any(not mismatches(topic, event, content) for topic in config.topics if principal.sees_topic(topic.name))

@@ -17,7 +17,19 @@ DASH = "\N{EN DASH}"
 
 _STEPS = ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 _CHIPS = {
-    "good": {"active", "balances", "closed", "delivered", "delivering", "done", "ok", "ready", "acknowledged", "valid", "read"},
+    "good": {
+        "active",
+        "balances",
+        "closed",
+        "delivered",
+        "delivering",
+        "done",
+        "ok",
+        "ready",
+        "acknowledged",
+        "valid",
+        "read",
+    },
     "warn": {
         "failing",
         "holding up chats",

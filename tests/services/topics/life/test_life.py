@@ -56,7 +56,7 @@ async def happen(
 
 async def put(redis: Redis, dialect: Dialect, body: bytes) -> None:
     event = decode(dialect, body, LINE).event
-    for topic in parse_config(Path("relay.toml").read_text()).index.match(event):
+    for topic in parse_config(Path("relay.toml").read_text()).index.match(event, body, BodyFacts(WorkerMetrics.unscraped())):
         await redis.sadd(KEYS.topics, topic)  # type: ignore[misc]
         names = iter(fields_of(event, round(time.time() * 1000), event.id, body))
         await redis.xadd(KEYS.topic(topic), dict(zip(names, names, strict=True)))
