@@ -118,7 +118,9 @@ def opt_outs_(
     handle: Annotated[
         str | None, typer.Option("--handle", metavar="HANDLE", help="Say whether the line may write to this one.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=MAX_LIMIT, help="Number of handles, at most.")] = DEFAULT_LIMIT,
+    limit: Annotated[
+        int, typer.Option(metavar="COUNT", min=1, max=MAX_LIMIT, help="Number of handles, at most.")
+    ] = DEFAULT_LIMIT,
     cursor: Annotated[
         str | None, typer.Option(metavar="CURSOR", help="The next page: what the one before printed.")
     ] = None,
@@ -141,7 +143,14 @@ def opt_outs_(
         say(f"There are more: relay lines opt-outs {line} --limit {limit} --cursor {found.next}")
 
 
-@command(app, examples=("relay lines erase +13035550188 'asked to be forgotten'",), view=("json",))
+@command(
+    app,
+    examples=(
+        "relay lines erase +13035550188 'asked to be forgotten'",
+        "relay lines erase ann@example.com 'left the programme' --json",
+    ),
+    view=("json",),
+)
 def erase(
     handle: Annotated[str, typer.Argument(metavar="HANDLE", help="A number in E.164, or an e-mail address.")],
     why: WhyArgument,
