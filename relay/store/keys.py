@@ -49,6 +49,15 @@ Replays of a topic's history (`topics.replays`)
     relay:replays               zset      the last hundred replays, by start time (ms)
     relay:replays:running       set       replays that have not ended
 
+Messages and gaps (`store.gaps`)
+    relay:messages:<hour>       string    keys of the messages whose events were routed in an hour, eight bytes each;
+                                          for RELAY_GAP_WINDOW and two hours
+    relay:gaps                  hash      the beginning of the message index, when an ingress last answered, outages
+    relay:gaps:backfilled       hash      messages that were backfilled, and their topics: the event that Linq may still
+                                          send goes only to others; RELAY_GAP_WINDOW, at most a million
+    relay:gaps:walk             hash      the last walk through Linq's chats: its span, its progress, its findings
+    relay:gaps:walk:done        set       chats that a walk has looked at, until it is done; a day
+
 Chat -> line index (`inbox.chat_lines`; kept 90 days after the last proof, at most a million chats)
     relay:chats                 hash      line by chat, `v3:<chat id>` or `v2:<chat id>`
     relay:chats:proved          zset      the same chats by the last event that proved the line (ms, to the hour)
@@ -195,6 +204,8 @@ class Keyspace:
         self.chats = f"{prefix}:chats"
         self.chats_proved = f"{prefix}:chats:proved"
         self.chats_last_writer = f"{prefix}:chats:last_writer"
+        self.gaps = f"{prefix}:gaps"
+        self.backfilled = f"{prefix}:gaps:backfilled"
         self.queue = f"{prefix}:arq"
         self.slow_queue = f"{prefix}:arq:slow"
         self.group_letters = f"{prefix}:dead"
@@ -241,6 +252,14 @@ class Keyspace:
     def replay(self, replay_id: str) -> str:
         """Return the key of a replay of a topic's history."""
         return f"{self.prefix}:replay:{replay_id}"
+
+    def walk(self, part: str = "") -> str:
+        """Return a key of the walk through Linq's chats: its hash, or with `part` another of its keys."""
+        return f"{self.gaps}:walk:{part}" if part else f"{self.gaps}:walk"
+
+    def messages(self, hour: int) -> str:
+        """Return the key of the messages whose events were routed in an hour since 1970."""
+        return f"{self.prefix}:messages:{hour}"
 
     def sign_in(self, digest: str) -> str:
         """Return the key of a sign-in code."""

@@ -22,12 +22,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
-from relay.core.event import Event
+from relay.config.settings import DEFAULT_GAP_WINDOW
+from relay.core.event import Dialect, Event
 from relay.metrics.worker_metrics import WorkerMetrics
 from relay.process.tasks import in_background
 from relay.process.timings import DEFAULTS, Timings
 from relay.store.driver.client import retry_until_redis_answers
 from relay.store.driver.fenced_reads import LeaseLost
+from relay.store.gaps.message_index import INDEXED, begin_index, lifetime_ms, message_key
 from relay.store.inbox import quarantine
 from relay.store.inbox.chat_lines import ChatLines
 from relay.store.inbox.inbox import Feed, Inbox, InboxEntry, Move, NotPrepared, Permit, compile_feeds, parts_of
@@ -39,11 +41,10 @@ from workers.routing.decoder import Undecodable, decode_batch, poisoned
 from workers.routing.route_spans import RouteSpans
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Container, Mapping, Sequence
 
     from relay.config.file import Loaded, RulesInForce
     from relay.core.config.topics import TopicIndex
-    from relay.core.event import Dialect
     from relay.process.telemetry.spans import Tracer
     from relay.store.driver.client import Redis
     from relay.store.driver.lease import Lease
@@ -87,7 +88,7 @@ class _Batch(NamedTuple):
 class Router:
     """The drain of the inbox into the topics."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  the parts of a worker
         self,
         redis: Redis,
         rules: RulesInForce,
@@ -95,11 +96,14 @@ class Router:
         timings: Timings = DEFAULTS,
         metrics: WorkerMetrics | None = None,
         tracer: Tracer | None = None,
+        *,
+        gap_window: float = DEFAULT_GAP_WINDOW,
     ) -> None:
-        """`clock` gives Unix seconds; without `tracer` traces are off."""
+        """`clock` gives Unix seconds; without `tracer` traces are off; `gap_window` is the message index's, seconds."""
         self._metrics = metrics or WorkerMetrics.unscraped()
         self._redis = redis
-        self._inbox = Inbox(redis)
+        self._inbox = Inbox(redis, lifetime_ms(gap_window))
+        self._indexed = INDEXED if gap_window else frozenset[str]()
         self._chats = ChatLines(redis, clock)
         self._rules = rules
         self._clock = clock
@@ -118,6 +122,9 @@ class Router:
         self._drop()
         self._prepared = await self._prepare()
         await self._chats.begin()
+        if self._indexed:
+            now_ms = round(self._clock() * 1000)
+            await retry_until_redis_answers("beginning the message index", lambda: begin_index(self._redis, now_ms))
         while not (stop.is_set() or lease.lost.is_set()):
             now = loop.time()
             if now - busy_at > self._idle_timeout or now - began > self._max_run:
@@ -194,7 +201,8 @@ class Router:
         prepared = self._prepared
         events = await decode_batch(entries, self._chats, lease.token)
         index = prepared.loaded.config.index
-        moves = [_move(entry, event, index) for entry, event in zip(entries, events, strict=True)]
+        indexed = self._indexed
+        moves = [_move(entry, event, index, indexed) for entry, event in zip(entries, events, strict=True)]
         unreadable = [entry.dialect for entry, move in zip(entries, moves, strict=True) if move.quarantined]
         batch = _Batch(parts_of(prepared.feeds, moves), len(moves), prepared.mark, began, unreadable)
         if self._spans is None:
@@ -229,19 +237,24 @@ async def _checked(lane: Lane) -> None:
     await checking_types(lane.ensure())
 
 
-def _move(entry: InboxEntry, event: Event | Undecodable, index: TopicIndex) -> Move:
+def _move(entry: InboxEntry, event: Event | Undecodable, index: TopicIndex, indexed: Container[str]) -> Move:
     """Return the topics of an entry by the rules; it is quarantined if it cannot be routed."""
     if isinstance(event, Event):
         try:
-            topics = index.match(event)
+            topics, message, key = index.match(event), event.fields.message, b""
+            if message and event.type in indexed and entry.dialect is Dialect.V3:
+                key = message_key(event.type, message)
             if not topics:
-                return Move(entry.entry, topics, (event.type,), len(entry.body))
+                return Move(entry.entry, topics, (event.type,), len(entry.body), message=key)
             fields = fields_of(event, entry.at, entry.webhook_id, entry.body, _via(entry, event))
-            return Move(entry.entry, topics, fields, len(entry.body))
+            if entry.source:
+                fields[-2:-2] = ("source", entry.source)  # the body is the last
+            return Move(entry.entry, topics, fields, len(entry.body), message=key)
         except Exception as error:  # noqa: BLE001  see `poisoned`
             event = poisoned(entry, error, event)
     quarantine_fields = quarantine.fields_of(entry.dialect, entry.line, entry.body, event.reason, entry.at)
-    pairs = {**quarantine_fields, "webhook_id": entry.webhook_id, "via": entry.via}.items()
+    source = {"source": entry.source} if entry.source else {}
+    pairs = {**quarantine_fields, "webhook_id": entry.webhook_id, "via": entry.via, **source}.items()
     return Move(entry.entry, (), [part for pair in pairs for part in pair], len(entry.body), quarantined=True)
 
 

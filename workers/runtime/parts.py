@@ -86,7 +86,7 @@ async def worker_parts(
             yield WorkerParts(
                 redis=redis,
                 rules=rules,
-                router=Router(redis, rules, time.time, timings, metrics, tracer),
+                router=Router(redis, rules, time.time, timings, metrics, tracer, gap_window=settings.relay_gap_window),
                 partition_worker=PartitionWorker(
                     redis,
                     rules,

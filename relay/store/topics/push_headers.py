@@ -45,6 +45,8 @@ def attempt_headers(
         headers["Relay-Line"] = record.line
     if record.freshness is Freshness.HISTORY:
         headers["Relay-Freshness"] = record.freshness
+    if record.source:
+        headers["Relay-Source"] = record.source
     if is_replay:
         headers["Relay-Test" if is_test else "Relay-Replay"] = "true"
     return headers
