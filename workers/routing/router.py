@@ -35,7 +35,7 @@ from relay.store.inbox.chat_lines import ChatLines
 from relay.store.inbox.inbox import Feed, Inbox, InboxEntry, Move, NotPrepared, Permit, compile_feeds, parts_of
 from relay.store.isolation import Isolation, checking_types
 from relay.store.lanes.lane import Lane
-from relay.store.topics.record import Proof, fields_of
+from relay.store.topics.record import Proof, fields_of, mark_source
 from relay.store.topics.registry import register_topics
 from workers.routing.decoder import Undecodable, decode_batch, poisoned
 from workers.routing.route_spans import RouteSpans
@@ -248,7 +248,7 @@ def _move(entry: InboxEntry, event: Event | Undecodable, index: TopicIndex, inde
                 return Move(entry.entry, topics, (event.type,), len(entry.body), message=key)
             fields = fields_of(event, entry.at, entry.webhook_id, entry.body, _via(entry, event))
             if entry.source:
-                fields[-2:-2] = ("source", entry.source)  # the body is the last
+                mark_source(fields, entry.source)
             return Move(entry.entry, topics, fields, len(entry.body), message=key)
         except Exception as error:  # noqa: BLE001  see `poisoned`
             event = poisoned(entry, error, event)

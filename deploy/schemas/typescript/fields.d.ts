@@ -71,6 +71,10 @@ export interface DeadLetter {
    */
   via?: string;
   /**
+   * Only there if the relay made the event of a message at Linq: Linq did not sign it.
+   */
+  source?: "backfill";
+  /**
    * When it became a dead letter, Unix milliseconds.
    */
   dead_at: string;
@@ -160,6 +164,10 @@ export interface PulledEvent {
    */
   freshness: "live" | "history";
   /**
+   * `backfill` if the relay made it of a message at Linq, so that Linq did not sign it; otherwise null.
+   */
+  source: "backfill" | null;
+  /**
    * The body as Linq signed it: JSON, byte for byte.
    */
   body: string;
@@ -224,6 +232,10 @@ export interface PushHeaders {
    * Only there if Linq recovered the event later: it is not live.
    */
   "Relay-Freshness"?: "history";
+  /**
+   * Only there if the relay made the event of a message at Linq: Linq did not sign it.
+   */
+  "Relay-Source"?: "backfill";
   /**
    * Only there if an operator sent the event again.
    */
@@ -307,4 +319,8 @@ export interface StreamEntry {
    * The proof of the line, the generation of the secret, and the address of the sender.
    */
   via?: string;
+  /**
+   * Only there if the relay made the event of a message at Linq: Linq did not sign it.
+   */
+  source?: "backfill";
 }

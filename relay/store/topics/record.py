@@ -111,6 +111,11 @@ def fields_of(event: Event, at: bytes | int, webhook_id: str, body: bytes, via: 
     return fields
 
 
+def mark_source(fields: list[bytes | str | int], source: bytes) -> None:
+    """Mark the fields of an entry as an event that Linq did not sign; the body stays the last."""
+    fields[-2:-2] = ("source", source)
+
+
 def record_of(entry: bytes, fields: Mapping[bytes, bytes]) -> Record:
     """Return the record of a stream entry; unknown fields are ignored."""
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from relay.core.event import Event, Freshness, PayloadFields
 from relay.core.secret import SigningSecret, new_secret
 from relay.linq.signatures import standard, v3_legacy
+from relay.store.gaps.backfilled import SOURCE
 from relay.store.topics.pull.dead_letters import MAX_DELIVERIES, REJECTED
 from relay.store.topics.push_headers import attempt_headers, signature_headers
-from relay.store.topics.record import Record, fields_of
+from relay.store.topics.record import Record, fields_of, mark_source
 from relay.web.api.schemas.events import V2, VERSIONS
 
 if TYPE_CHECKING:
@@ -49,6 +50,10 @@ _ENTRY: dict[str, Json] = {
     "via": {
         "description": "The proof of the line, the generation of the secret, and the address of the sender.",
         "examples": ["url 1 203.0.113.7"],
+    },
+    "source": {
+        "enum": [SOURCE],
+        "description": "Only there if the relay made the event of a message at Linq: Linq did not sign it.",
     },
 }
 
@@ -87,6 +92,10 @@ _HEADERS: dict[str, Json] = {
         "enum": [Freshness.HISTORY.value],
         "description": "Only there if Linq recovered the event later: it is not live.",
     },
+    "Relay-Source": {
+        "enum": [SOURCE],
+        "description": "Only there if the relay made the event of a message at Linq: Linq did not sign it.",
+    },
     "Relay-Replay": {"enum": ["true"], "description": "Only there if an operator sent the event again."},
     "Relay-Test": {"enum": ["true"], "description": "Only there in a test: the event did not happen."},
     "Content-Type": {"enum": ["application/json"]},
@@ -111,7 +120,9 @@ _SPARSE = Event(id="1", type="message.received", version=VERSIONS[0], line=None,
 
 def entry_schema() -> Json:
     """Return the schema of the fields of an entry in a topic's stream."""
-    full = fields_of(_FULL, 1, "2", _BODY, b"url 1 -")[::2]
+    fields = fields_of(_FULL, 1, "2", _BODY, b"url 1 -")
+    mark_source(fields, SOURCE.encode())
+    full = fields[::2]
     sparse = fields_of(_SPARSE, 1, "1", _BODY)[::2]
     return _texts(_ENTRY, map(str, full), map(str, sparse))
 
@@ -146,7 +157,8 @@ def headers_schema() -> Json:
 
 
 def _record(freshness: Freshness, version: str, line: str | None) -> Record:
-    return Record("0-1", "1", "message.received", line, None, 1, version, _BODY, "1", freshness=freshness)
+    record = Record("0-1", "1", "message.received", line, None, 1, version, _BODY, "1", freshness=freshness)
+    return record._replace(source=SOURCE) if freshness is Freshness.HISTORY else record
 
 
 def _texts(described: Mapping[str, Json], names: Iterable[str], always: Iterable[str]) -> Json:
