@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,7 +28,7 @@ from relay.core.event import Dialect, Event
 from relay.metrics.worker_metrics import WorkerMetrics
 from relay.process.tasks import in_background
 from relay.process.timings import DEFAULTS, Timings
-from relay.store.driver.client import retry_until_redis_answers
+from relay.store.driver.client import REDIS_ERRORS, retry_until_redis_answers
 from relay.store.driver.fenced_reads import LeaseLost
 from relay.store.gaps.message_index import INDEXED, begin_index, lifetime_ms, message_key
 from relay.store.inbox import quarantine
@@ -123,8 +124,8 @@ class Router:
         self._prepared = await self._prepare()
         await self._chats.begin()
         if self._indexed:
-            now_ms = round(self._clock() * 1000)
-            await retry_until_redis_answers("beginning the message index", lambda: begin_index(self._redis, now_ms))
+            with suppress(*REDIS_ERRORS):  # at `maxmemory` it is refused, and a later drain begins it
+                await begin_index(self._redis, round(self._clock() * 1000))
         while not (stop.is_set() or lease.lost.is_set()):
             now = loop.time()
             if now - busy_at > self._idle_timeout or now - began > self._max_run:

@@ -20,6 +20,7 @@ from relay.rules.merged import MergedRules
 from relay.store.rights.watch import RightsWatch
 from workers.delivery.partition_worker import PartitionWorker
 from workers.maintenance.alerting import Alerting
+from workers.maintenance.backfiller import Backfiller
 from workers.maintenance.linq_drift import DriftCheck
 from workers.maintenance.replayer import Replayer
 from workers.maintenance.retention import Retention
@@ -54,6 +55,7 @@ class WorkerParts:
     readiness: WorkerReadiness
     metrics: WorkerMetrics
     alerting: Alerting
+    backfiller: Backfiller
     replicas: int = 0
     """Replicas that must confirm each renewal of a lease."""
     timings: Timings = DEFAULTS
@@ -99,7 +101,8 @@ async def worker_parts(
                 replayer=Replayer(redis, rules, time.time, timings),
                 sweeper=Sweeper(redis, rules, time.time),
                 drift_check=DriftCheck(redis, rules, settings, time.time),
-                retention=Retention(redis, rules, time.time),
+                retention=Retention(redis, rules, time.time, settings.relay_gap_window),
+                backfiller=Backfiller(redis, rules, settings, time.time),
                 readiness=WorkerReadiness(redis, rights),
                 metrics=metrics,
                 alerting=Alerting(redis, rules, time.time),
