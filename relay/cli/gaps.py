@@ -128,8 +128,8 @@ def _asked(mode: Mode, line: str | None, since: str | None, until: str | None) -
     if begin is not None and end is not None and begin >= end:
         raise typer.BadParameter(f'"{since}" is not before "{until}"', param_hint="--since")
     number = checked_line(line)
-    times = (None if each is None else round(each) for each in (begin, end))
-    return Asked(mode, *times, (number,) if number else ())
+    begin_ms, end_ms = (None if each is None else round(each) for each in (begin, end))
+    return Asked(mode, begin_ms, end_ms, (number,) if number else ())
 
 
 async def _look(settings: Settings, job: _Job, view: View) -> Walk:

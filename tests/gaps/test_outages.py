@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from relay.config.settings import Settings
 from relay.process.lifecycle import Lifecycle
 from relay.process.timings import Timings
+from relay.store.driver.client import ask
 from relay.store.fleet.processes import Reporter
 from relay.store.gaps.outages import Outage, pending_outage
 from relay.store.gaps.walk_record import WalkRecord
@@ -35,9 +36,10 @@ async def test_a_long_silence_of_the_ingress_is_an_outage(redis: Redis) -> None:
     assert await pending_outage(redis) is None
     now = round(time.time() * 1000)
     for ago, outage_from in ((1_000_000, None), (1_600_000, now - 1_600_000), (2_000_000, now - 1_600_000)):
-        await redis.hset(KEYS.gaps, "answered_at", now - ago)
+        await ask(redis.hset(KEYS.gaps, "answered_at", str(now - ago)))
         await report(redis, accepts=False)
-        assert await redis.hget(KEYS.gaps, "answered_at") == str(now - ago).encode(), "a worker accepts nothing"
+        kept: Any = await ask(redis.hget(KEYS.gaps, "answered_at"))
+        assert kept == str(now - ago).encode(), "a worker accepts nothing"
         await report(redis)
         found = await pending_outage(redis)
         assert (found and found.from_ms) == outage_from
@@ -52,7 +54,7 @@ def backfiller_of(stage: Stage, monkeypatch: pytest.MonkeyPatch, clock: Clock) -
 
 
 async def note(redis: Redis, outage: Outage) -> None:
-    await redis.hset(KEYS.gaps, mapping={"outage_from": outage.from_ms, "outage_to": outage.to_ms})
+    await ask(redis.hset(KEYS.gaps, mapping={"outage_from": outage.from_ms, "outage_to": outage.to_ms}))
 
 
 async def test_a_worker_fills_an_outage_half_an_hour_later(
@@ -88,7 +90,7 @@ async def test_an_outage_before_the_index_is_given_up(
 ) -> None:
     async with stage_of(redis, sandbox, tmp_path, LINQ + RULES) as stage:
         now = round(time.time() * 1000)
-        await redis.hset(KEYS.gaps, "began", now)
+        await ask(redis.hset(KEYS.gaps, "began", str(now)))
         await note(redis, Outage(now - 3 * HOUR_MS, now - 2 * HOUR_MS))
         await backfiller_of(stage, monkeypatch, Clock(time.time())).check()
         assert await pending_outage(redis) is None

@@ -12,6 +12,7 @@ from pydantic_core import from_json
 
 from relay.core.errors import LinqApiError
 from relay.gaps.run import Asked, NothingToCompare
+from relay.store.driver.client import ask
 from relay.store.gaps.message_index import MessageIndex
 from relay.store.gaps.walk_record import Mode, WalkState
 from tests.gaps.stage import HOUR_MS, messages_in, stage_of, webhook_of
@@ -82,7 +83,8 @@ async def test_linqs_late_event_after_a_backfill(stage: Stage, *, reconciled: bo
     assert messages_in(entries) == sorted(scenario.message_id for _, scenario in made)
     assert {entry["source"] for entry in entries} == {"backfill"}
     assert len(await stage.routed("live")) == (0 if reconciled else 6), "a topic without history gets the live event"
-    assert int(await stage.redis.hget(KEYS.counts, "backfill_repeats") or 0) == 6
+    repeats: Any = await ask(stage.redis.hget(KEYS.counts, "backfill_repeats"))
+    assert repeats == b"6"
 
 
 async def test_linqs_event_in_the_inbox_comes_first(stage: Stage) -> None:
@@ -166,7 +168,7 @@ async def test_a_page_that_cannot_be_read_ends_the_walk(stage: Stage) -> None:
 
 async def test_messages_before_the_index_are_not_judged(stage: Stage, redis: Redis) -> None:
     stage.outage(messages=40, chats=2, seconds=1800)
-    await redis.hset(KEYS.gaps, "began", round(time.time() * 1000) - 900_000)
+    await ask(redis.hset(KEYS.gaps, "began", str(round(time.time() * 1000) - 900_000)))
     walk = await stage.walk(Mode.LOOK)
     assert walk.asked_since_ms is not None
     assert 18 <= walk.missing <= 20

@@ -15,7 +15,7 @@ import linq
 
 from relay.core.errors import LinqApiError
 from relay.core.json_text import parse_json
-from relay.linq.api.v3 import LinqApi, open_sdk
+from relay.linq.api.v3 import Answer, LinqApi, open_sdk
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -98,7 +98,9 @@ class LinqHistory(LinqApi):
         again = await self._persistently(what, call, read)
         return max(page, again, key=lambda each: len(each.rows))
 
-    async def _persistently(self, what: str, call: Callable[[], Awaitable[Any]], read: Callable[[Any], Any]) -> Any:
+    async def _persistently(
+        self, what: str, call: Callable[[], Awaitable[Any]], read: Callable[[Any], Answer]
+    ) -> Answer:
         for delay in (*self._retry_delays, None):
             await self._turn()
             try:

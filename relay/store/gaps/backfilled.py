@@ -101,6 +101,6 @@ async def forget_backfilled(redis: Redis, window: float, now_ms: int) -> int:
     cursor, forgotten = b"0", 0
     while True:
         cursor, gone = await _forget(redis, [redis.key.backfilled], [cursor, before])
-        forgotten += gone
+        forgotten += int(gone)
         if cursor == b"0":
             return forgotten

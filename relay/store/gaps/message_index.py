@@ -107,7 +107,7 @@ class MessageIndex:
 
 async def begin_index(redis: Redis, now_ms: int) -> None:
     """Note the beginning of the index, if it has none: what was accepted before is not in it."""
-    await ask(redis.hsetnx(redis.key.gaps, "began", now_ms))
+    await ask(redis.hsetnx(redis.key.gaps, "began", str(now_ms)))
 
 
 async def trim_index(redis: Redis, window: float, now_ms: int, most: int = MAX_BYTES) -> int:
@@ -122,7 +122,7 @@ async def trim_index(redis: Redis, window: float, now_ms: int, most: int = MAX_B
     total = 0
     for hour, length in zip(hours, await ask_together(redis, lengths), strict=True):
         if total + length > most:
-            await ask(redis.hset(redis.key.gaps, "began", (hour + 1) * HOUR_MS))
+            await ask(redis.hset(redis.key.gaps, "began", str((hour + 1) * HOUR_MS)))
             await ask(redis.unlink(*(redis.key.messages(old) for old in hours if old <= hour)))
             return total
         total += length

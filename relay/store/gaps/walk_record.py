@@ -147,7 +147,8 @@ class WalkRecord:
 
     async def save(self, walk: Walk, chats: Iterable[str] = ()) -> bool:
         """Save the progress of a walk, and that chats are done; returns False if another walk has begun meanwhile."""
-        if await ask(self._redis.hget(self._key, "id")) != walk.id.encode():
+        runner: Any = await ask(self._redis.hget(self._key, "id"))
+        if runner != walk.id.encode():
             return False
         names = list(chats)
         async with self._redis.pipeline() as pipe:
