@@ -81,7 +81,8 @@ def _event_rows(event: EventView, receipt: Receipt, view: View) -> list[tuple[st
         ("line", f"{event.line or 'none'}{f' ({proof})' if proof else ''}"),
         ("chat", event.chat),
         ("message", ", ".join(filter(None, details))),
-        ("freshness", "history: Linq recovered it later" if event.freshness is Freshness.HISTORY else None),
+        ("freshness", _freshness(event)),
+        ("source", "backfill: made by the relay of a message at Linq, not signed by Linq" if event.source else None),
         ("created", event.created and f"{event.created} at Linq"),
         ("accepted", f"{view.time(event.at_ms)}{source}" if event.at_ms else None),
         ("url", receipt.url),
@@ -90,6 +91,12 @@ def _event_rows(event: EventView, receipt: Receipt, view: View) -> list[tuple[st
         ("body", f"{counted(event.body.size, 'byte')}, version {event.version}" if event.version else None),
     ]
     return [(label, text) for label, text in rows if text]
+
+
+def _freshness(event: EventView) -> str | None:
+    if event.freshness is not Freshness.HISTORY:
+        return None
+    return "history" if event.source else "history: Linq recovered it later"
 
 
 def _print_push(part: PushPart, view: View) -> None:

@@ -83,6 +83,8 @@ TABLE: dict[str, Entry] = {
     "quarantine": Entry(
         "quarantine", REPAIR, "List, show, retry and drop webhooks that could not be parsed.", is_group=True
     ),
+    "gaps": Entry("gaps", REPAIR, "Compare the messages that Linq has with the events that were accepted."),
+    "backfill": Entry("gaps", REPAIR, "Put messages that the relay never got into their topics, as history."),
     "replay": Entry("replay", REPAIR, "Send a topic's history to a push subscription again.", is_group=True),
     "groups": Entry("groups", REPAIR, "List, show, move and delete pull groups.", is_group=True),
     "init": Entry("init", SET_UP, "Write a commented relay.toml and a .env with new secrets."),

@@ -116,6 +116,11 @@ class Event:
         """`live`, or `history` if Linq sent it long after it happened."""
         return "history" if self.fields.get(b"freshness") == b"history" else "live"
 
+    @property
+    def source(self) -> str | None:
+        """`backfill` if the relay made the event of a message that it found at Linq; None if Linq sent it."""
+        return self._text(b"source")
+
     def json(self) -> Any:
         """Return the parsed body.
 

@@ -51,6 +51,15 @@ Replays of a topic's history (`topics.replays`)
     relay:replays               zset      the last hundred replays, by start time (ms)
     relay:replays:running       set       replays that have not ended
 
+Messages and gaps (`store.gaps`)
+    relay:messages:<hour>       string    keys of the messages whose events were routed in an hour, eight bytes each;
+                                          for RELAY_GAP_WINDOW and two hours
+    relay:gaps                  hash      the beginning of the message index, when an ingress last answered, outages
+    relay:gaps:backfilled       hash      messages that were backfilled, and their topics: the event that Linq may still
+                                          send goes only to others; RELAY_GAP_WINDOW, at most a million
+    relay:gaps:walk             hash      the last walk through Linq's chats: its span, its progress, its findings
+    relay:gaps:walk:done        set       chats that a walk has looked at, until it is done; a day
+
 Chat -> line index (`inbox.chat_lines`; kept 90 days after the last proof, at most a million chats)
     relay:chats                 hash      line by chat, `v3:<chat id>` or `v2:<chat id>`
     relay:chats:proved          zset      the same chats by the last event that proved the line (ms, to the hour)
@@ -130,6 +139,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from relay.store.fixed_keys import FixedKeys
+
 DEFAULT_PREFIX = "relay"
 
 PUSH_GROUP_PREFIX = "push:"
@@ -165,68 +176,12 @@ class GroupName(NamedTuple):
         return f"{self.topic}/{self.group}"
 
 
-class Keyspace:
+class Keyspace(FixedKeys):
     """The names of the relay's keys under a prefix, which has no colon."""
 
     def __init__(self, prefix: str = DEFAULT_PREFIX) -> None:
-        self.prefix = prefix
-        self.inbox = f"{prefix}:inbox"
-        self.prepared = f"{prefix}:prepared"
-        self.quarantine = f"{prefix}:quarantine"
-        self.seen_prefix = f"{prefix}:seen:"
-        self.topics = f"{prefix}:topics"
-        self.lanes = f"{prefix}:lanes"
-        self.paused = f"{prefix}:paused"
-        self.breakers, self.shadows = f"{prefix}:breakers", f"{prefix}:shadows"
-        self.subscriptions, self.subscriptions_revision = f"{prefix}:subscriptions", f"{prefix}:subscriptions:revision"
-        self.keyring = f"{prefix}:keyring"
-        self.keyring_revision = f"{prefix}:keyring:revision"
-        self.keyring_lock = f"{prefix}:keyring:lock"
-        self.linq_v2, self.linq_owner = f"{prefix}:linq:v2", f"{prefix}:linq:owner"
-        self.linq_looks, self.linq_events = f"{prefix}:linq:looks", f"{prefix}:linq:events"
-        self.linq_look_at = f"{prefix}:linq:look_at"
-        self.last_seen = f"{prefix}:last_seen"
-        self.drift = f"{prefix}:drift"
-        self.counts = f"{prefix}:counts"
-        self.audited = f"{prefix}:audited"
-        self.unmatched = f"{prefix}:unmatched"
-        self.refused = f"{prefix}:refused"
-        self.contracts = f"{prefix}:contracts"
-        self.audit = f"{prefix}:audit"
-        self.audit_teams = f"{prefix}:audit:teams"
-        self.teams = f"{prefix}:teams"
-        self.tokens = f"{prefix}:tokens"
-        self.tokens_used = f"{prefix}:tokens:used"
-        self.maintenance = f"{prefix}:maintenance"
-        self.alerts = f"{prefix}:alerts"
-        self.alerts_outbox = f"{prefix}:alerts:outbox"
-        self.alerts_sending = f"{prefix}:alerts:sending"
-        self.alerts_history = f"{prefix}:alerts:history"
-        self.alerts_certificates = f"{prefix}:alerts:certificates"
-        self.history = f"{prefix}:history"
-        self.history_lanes = f"{prefix}:history:lanes"
-        self.processes = f"{prefix}:processes"
-        self.drain_orders = f"{prefix}:drain_orders"
-        self.memory_probe = f"{prefix}:memory_probe"
-        self.replays = f"{prefix}:replays"
-        self.replays_running = f"{prefix}:replays:running"
-        self.chats = f"{prefix}:chats"
-        self.chats_proved = f"{prefix}:chats:proved"
-        self.chats_last_writer = f"{prefix}:chats:last_writer"
-        self.queue = f"{prefix}:arq"
-        self.slow_queue = f"{prefix}:arq:slow"
-        self.group_letters = f"{prefix}:dead"
-        self.topic_prefix, self.lane_prefix = f"{prefix}:topic:", f"{prefix}:lane:"
-
-    @property
-    def contract_samples(self) -> str:
-        """The key of the redacted samples of event types and payload versions."""
-        return f"{self.contracts}:samples"
-
-    @property
-    def contract_changes(self) -> str:
-        """The key of the changes of contracts that no operator has accepted."""
-        return f"{self.contracts}:changes"
+        """`prefix` has no colon."""
+        super().__init__(prefix)
 
     def topic(self, name: str) -> str:
         """Return the key of a topic's stream."""
@@ -268,6 +223,14 @@ class Keyspace:
     def replay(self, replay_id: str) -> str:
         """Return the key of a replay of a topic's history."""
         return f"{self.prefix}:replay:{replay_id}"
+
+    def walk(self, part: str = "") -> str:
+        """Return a key of the walk through Linq's chats: its hash, or with `part` another of its keys."""
+        return f"{self.gaps}:walk:{part}" if part else f"{self.gaps}:walk"
+
+    def messages(self, hour: int) -> str:
+        """Return the key of the messages whose events were routed in an hour since 1970."""
+        return f"{self.prefix}:messages:{hour}"
 
     def sign_in(self, digest: str) -> str:
         """Return the key of a sign-in code."""

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from relay.config.settings import DEFAULT_GAP_WINDOW
 from relay.core.config.relay_toml import AttemptBounds
 from relay.core.config.topics import DeadBounds
 from relay.store.driver.client import ask
+from relay.store.gaps.backfilled import forget_backfilled
+from relay.store.gaps.message_index import HOUR_MS, trim_index
 from relay.store.inbox.quarantine import Quarantine
 from relay.store.isolation import Isolation
 from relay.store.lanes.attempt_log import trim_attempts
@@ -40,8 +43,16 @@ log = structlog.get_logger()
 class Retention:
     """The trimming of topics, attempt logs and the quarantine."""
 
-    def __init__(self, redis: Redis, rules: RulesInForce, clock: Callable[[], float]) -> None:
-        """`clock` gives Unix seconds."""
+    def __init__(
+        self,
+        redis: Redis,
+        rules: RulesInForce,
+        clock: Callable[[], float],
+        gap_window: float = DEFAULT_GAP_WINDOW,
+    ) -> None:
+        """`clock` gives Unix seconds; `gap_window` is the message index's, seconds."""
+        self._gap_window = gap_window
+        self._forgot_at = 0
         self._redis = redis
         self._key = redis.key
         self._rules = rules
@@ -54,8 +65,18 @@ class Retention:
         await self._trim_topics()
         await self._trim_lanes()
         await self._trim_group_letters()
+        gaps = {self._key.gaps: "hash", self._key.backfilled: "hash"}
+        await self._isolation.contain("gaps", self._key.gaps, self._trim_gaps(), gaps)
         quarantine = {self._key.quarantine: "stream", self._key.counts: "hash"}
         await self._isolation.contain("quarantine", self._key.quarantine, self._trim_quarantine(), quarantine)
+
+    async def _trim_gaps(self) -> None:
+        """Bound the message index; once an hour, forget old backfilled messages."""
+        now_ms = round(self._clock() * 1000)
+        await trim_index(self._redis, self._gap_window, now_ms)
+        if now_ms // HOUR_MS != self._forgot_at:
+            await forget_backfilled(self._redis, self._gap_window, now_ms)
+            self._forgot_at = now_ms // HOUR_MS
 
     async def _trim_quarantine(self) -> None:
         if dropped := await Quarantine(self._redis).trim():

@@ -17,30 +17,32 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
-from relay.core.event import Event
+from relay.config.settings import DEFAULT_GAP_WINDOW
+from relay.core.event import Dialect, Event
 from relay.metrics.worker_metrics import WorkerMetrics
 from relay.process.tasks import in_background
 from relay.process.timings import DEFAULTS, Timings
 from relay.store.account_events import AccountEvents
-from relay.store.driver.client import retry_until_redis_answers
+from relay.store.driver.client import REDIS_ERRORS, retry_until_redis_answers
 from relay.store.driver.fenced_reads import LeaseLost
-from relay.store.inbox import quarantine
+from relay.store.gaps.message_index import INDEXED, begin_index, lifetime_ms
 from relay.store.inbox.chat_lines import ChatLines
-from relay.store.inbox.inbox import Feed, Inbox, InboxEntry, Move, NotPrepared, Permit, compile_feeds, parts_of
+from relay.store.inbox.inbox import Feed, Inbox, InboxEntry, NotPrepared, Permit, compile_feeds, parts_of
 from relay.store.isolation import Isolation, checking_types
 from relay.store.lanes.lane import Lane
 from relay.store.lines.activity import ActivityCounter, Tally, count_lines
-from relay.store.topics.record import Proof, fields_of
 from relay.store.topics.registry import register_topics
 from workers.routing.contract_watch import ContractWatch
-from workers.routing.decoder import Undecodable, account_events_in, decode_batch, poisoned
+from workers.routing.decoder import account_events_in, decode_batch
 from workers.routing.facts import BodyFacts
 from workers.routing.line_changes import record_line_changes
+from workers.routing.moves import move_of
 from workers.routing.opt_outs import record_opt_outs_of
 from workers.routing.route_spans import RouteSpans
 
@@ -48,9 +50,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from relay.config.file import Loaded, RulesInForce
-    from relay.core.conditions.content import Facts
-    from relay.core.config.topics import TopicIndex
-    from relay.core.event import Dialect
     from relay.process.telemetry.spans import Tracer
     from relay.store.driver.client import Redis
     from relay.store.driver.lease import Lease
@@ -61,9 +60,6 @@ _BATCH = 128
 # Turns of the loop until redis-py, which first checks whether its connection is still open, has written its commands.
 # Only then does Redis work while the next batch is decoded: 33,800 events/s on two cores, and 25,800 with one turn.
 _TURNS = 8
-
-# Bytes, since they are joined for every event.
-_BY_URL, _BY_PAYLOAD, _BY_CHAT, _UNPROVED = (f"{proof} ".encode() for proof in Proof)
 
 log = structlog.get_logger()
 
@@ -95,7 +91,7 @@ class _Batch(NamedTuple):
 class Router:
     """The drain of the inbox into the topics."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  the parts of a worker
         self,
         redis: Redis,
         rules: RulesInForce,
@@ -103,12 +99,15 @@ class Router:
         timings: Timings = DEFAULTS,
         metrics: WorkerMetrics | None = None,
         tracer: Tracer | None = None,
+        *,
+        gap_window: float = DEFAULT_GAP_WINDOW,
     ) -> None:
-        """`clock` gives Unix seconds; without `tracer` traces are off."""
+        """`clock` gives Unix seconds; without `tracer` traces are off; `gap_window` is the message index's, seconds."""
         self._metrics = metrics or WorkerMetrics.unscraped()
         self._facts = BodyFacts(self._metrics)
         self._redis = redis
-        self._inbox = Inbox(redis)
+        self._inbox = Inbox(redis, lifetime_ms(gap_window))
+        self._indexed = INDEXED if gap_window else frozenset[str]()
         self._chats = ChatLines(redis, clock)
         self._account_events = AccountEvents(redis)
         self._rules = rules
@@ -130,6 +129,9 @@ class Router:
         self._drop()
         self._prepared = await self._prepare()
         await self._chats.begin()
+        if self._indexed:
+            with suppress(*REDIS_ERRORS):  # at `maxmemory` it is refused, and a later drain begins it
+                await begin_index(self._redis, round(self._clock() * 1000))
         while not (stop.is_set() or lease.lost.is_set()):
             now = loop.time()
             if now - busy_at > self._idle_timeout or now - began > self._max_run:
@@ -221,7 +223,8 @@ class Router:
         await record_line_changes(self._redis, entries, events)
         if prepared.loaded.config.linq.opt_outs:
             await record_opt_outs_of(self._redis, entries, events, lease.token)
-        moves = [_move(entry, event, index, self._facts) for entry, event in zip(entries, events, strict=True)]
+        indexed, facts = self._indexed, self._facts
+        moves = [move_of(entry, event, index, indexed, facts) for entry, event in zip(entries, events, strict=True)]
         unreadable = [entry.dialect for entry, move in zip(entries, moves, strict=True) if move.quarantined]
         at = entries[-1].at
         tally = Tally(int(at) if at.isdigit() else round(began * 1000), count_lines(events))
@@ -259,28 +262,3 @@ class Router:
 
 async def _checked(lane: Lane) -> None:
     await checking_types(lane.ensure())
-
-
-def _move(entry: InboxEntry, event: Event | Undecodable, index: TopicIndex, facts: Facts) -> Move:
-    """Return the topics of an entry by the rules; it is quarantined if it cannot be routed."""
-    if isinstance(event, Event):
-        try:
-            topics = index.match(event, entry.body, facts)
-            if not topics:
-                return Move(entry.entry, topics, (event.type,), len(entry.body))
-            fields = fields_of(event, entry.at, entry.webhook_id, entry.body, _via(entry, event))
-            return Move(entry.entry, topics, fields, len(entry.body))
-        except Exception as error:  # noqa: BLE001  see `poisoned`
-            event = poisoned(entry, error, event)
-    quarantine_fields = quarantine.fields_of(entry.dialect, entry.line, entry.body, event.reason, entry.at)
-    pairs = {**quarantine_fields, "webhook_id": entry.webhook_id, "via": entry.via}.items()
-    return Move(entry.entry, (), [part for pair in pairs for part in pair], len(entry.body), quarantined=True)
-
-
-def _via(entry: InboxEntry, event: Event) -> bytes:
-    """Return the origin of an event, as its topics' entries have it; empty if it is not known."""
-    if not entry.via:
-        return b""
-    if entry.line:
-        return _BY_URL + entry.via
-    return (_BY_PAYLOAD if event.fields.line else _BY_CHAT if event.line else _UNPROVED) + entry.via

@@ -20,6 +20,7 @@ from relay.rules.merged import MergedRules
 from relay.store.rights.watch import RightsWatch
 from workers.delivery.partition_worker import PartitionWorker
 from workers.maintenance.alerting import Alerting
+from workers.maintenance.backfiller import Backfiller
 from workers.maintenance.linq_drift import DriftCheck
 from workers.maintenance.linq_reactions import LinqReactions
 from workers.maintenance.replayer import Replayer
@@ -56,6 +57,7 @@ class WorkerParts:
     readiness: WorkerReadiness
     metrics: WorkerMetrics
     alerting: Alerting
+    backfiller: Backfiller
     replicas: int = 0
     """Replicas that must confirm each renewal of a lease."""
     timings: Timings = DEFAULTS
@@ -90,7 +92,7 @@ async def worker_parts(
             yield WorkerParts(
                 redis=redis,
                 rules=rules,
-                router=Router(redis, rules, time.time, timings, metrics, tracer),
+                router=Router(redis, rules, time.time, timings, metrics, tracer, gap_window=settings.relay_gap_window),
                 partition_worker=PartitionWorker(
                     redis,
                     rules,
@@ -104,7 +106,8 @@ async def worker_parts(
                 sweeper=Sweeper(redis, rules, time.time, reactions.next_look),
                 drift_check=drift_check,
                 reactions=reactions,
-                retention=Retention(redis, rules, time.time),
+                retention=Retention(redis, rules, time.time, settings.relay_gap_window),
+                backfiller=Backfiller(redis, rules, settings, time.time),
                 readiness=WorkerReadiness(redis, rights),
                 metrics=metrics,
                 alerting=Alerting(redis, rules, time.time),

@@ -71,6 +71,10 @@ export interface DeadLetter {
    */
   via?: string;
   /**
+   * Only there if the relay made the event of a message at Linq: Linq did not sign it.
+   */
+  source?: "backfill";
+  /**
    * When it became a dead letter, Unix milliseconds.
    */
   dead_at: string;
@@ -159,6 +163,10 @@ export interface PulledEvent {
    * `history` if Linq recovered the event later, otherwise `live`.
    */
   freshness: "live" | "history";
+  /**
+   * `backfill` if the relay made it of a message at Linq, so that Linq did not sign it; otherwise null.
+   */
+  source: "backfill" | null;
   /**
    * The body as Linq signed it: JSON, byte for byte.
    */
@@ -311,4 +319,8 @@ export interface StreamEntry {
    * The proof of the line, the generation of the secret, and the address of the sender.
    */
   via?: string;
+  /**
+   * Only there if the relay made the event of a message at Linq: Linq did not sign it.
+   */
+  source?: "backfill";
 }

@@ -55,6 +55,7 @@ def record_of(event: Json) -> Record:
         created=event["created"],
         trace=event["trace"],
         freshness=Freshness(event["freshness"]),
+        source=event.get("source"),
     )
 
 
@@ -77,6 +78,7 @@ def event_of(event: Json) -> EventView:
         at_ms=ms_of(event["at"]) or 0,
         body=Body(event["bytes"], event["body"]),
         places=tuple(Place(place["topic"], place["entry"]) for place in event["places"]),
+        source=event.get("source"),
     )
 
 

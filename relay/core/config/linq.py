@@ -45,6 +45,10 @@ class LinqConfig(Table):
     """True if workers repair the drift that they find at Linq; otherwise they only log and count it. They delete only
     what three checks agree on.
     """
+    backfill: StrictBool = False
+    """True if workers put back what Linq could not deliver in an outage of more than 25 minutes, half an hour after its
+    end: `relay backfill` by itself.
+    """
     silent_after: Duration = parse_duration("24h")
     """Time without a verified event after which an active line is reported as silent, such as `"24h"`; it
     counts for lines that are too new to have a usual week ([linq.md](linq.md#lines)).

@@ -210,9 +210,16 @@ class LinqApi:
 @asynccontextmanager
 async def open_linq(api_key: str, base_url: str) -> AsyncIterator[LinqApi]:
     """Open a client of Linq's v3 API at `base_url`."""
+    async with open_sdk(api_key, base_url) as client:
+        yield LinqApi(client)
+
+
+@asynccontextmanager
+async def open_sdk(api_key: str, base_url: str) -> AsyncIterator[linq.AsyncLinqAPIV3]:
+    """Open the SDK's client, whose own retries of 429 are off."""
     http = linq.DefaultAsyncHttpxClient(event_hooks={"response": [_disable_sdk_retry_of_429]})
     async with linq.AsyncLinqAPIV3(api_key=api_key, base_url=base_url, http_client=http) as client:
-        yield LinqApi(client)
+        yield client
 
 
 async def _disable_sdk_retry_of_429(response: Any) -> None:

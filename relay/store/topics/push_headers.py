@@ -72,6 +72,8 @@ def attempt_headers(
         headers["Relay-Freshness"] = record.freshness
     if shape is not None:
         headers["Relay-Shape"] = shape
+    if record.source:
+        headers["Relay-Source"] = record.source
     if is_replay:
         headers["Relay-Test" if is_test else "Relay-Replay"] = "true"
     return headers

@@ -41,6 +41,9 @@ type DeadLetter struct {
 	Message *string `json:"message,omitempty"`
 	// The service of the message.
 	Service *string `json:"service,omitempty"`
+	// Only there if the relay made the event of a message at Linq: Linq did not sign it. Known
+	// values: backfill.
+	Source *string `json:"source,omitempty"`
 	// Linq's trace id.
 	Trace *string `json:"trace,omitempty"`
 	// The type of the event.
@@ -84,6 +87,9 @@ type PulledEvent struct {
 	Receipt string `json:"receipt"`
 	// The service of the message, such as `iMessage`, `RCS` or `SMS`.
 	Service *string `json:"service"`
+	// `backfill` if the relay made it of a message at Linq, so that Linq did not sign it;
+	// otherwise null. Known values: backfill.
+	Source *string `json:"source"`
 	// Linq's trace id of the event.
 	Trace *string `json:"trace"`
 	// The type of the event, such as `message.received`.
@@ -161,6 +167,9 @@ type StreamEntry struct {
 	Message *string `json:"message,omitempty"`
 	// The service of the message.
 	Service *string `json:"service,omitempty"`
+	// Only there if the relay made the event of a message at Linq: Linq did not sign it. Known
+	// values: backfill.
+	Source *string `json:"source,omitempty"`
 	// Linq's trace id.
 	Trace *string `json:"trace,omitempty"`
 	// The type of the event.

@@ -64,6 +64,8 @@ class EventView:
     body: Body
     places: tuple[Place, ...] = ()
     """The topics that hold it, of those that were looked at and that the principal sees."""
+    source: str | None = None
+    """`backfill` if the relay made it of a message at Linq."""
 
     def event(self) -> Event:
         """Return what rules are matched against."""
@@ -99,4 +101,5 @@ def view_of(settings: Settings, fields: Mapping[bytes, bytes], *places: Place) -
         at_ms=record.at,
         body=shown_body(settings, record.body),
         places=places,
+        source=record.source,
     )

@@ -15,8 +15,8 @@ from relay.core.config.topics import mismatches
 from relay.core.errors import NotFound
 from relay.core.event import Event, PayloadFields
 from relay.core.patterns import matches
-from relay.linq.payloads.handles import quoted
 from relay.linq.payloads.content import BodyContent
+from relay.linq.payloads.handles import quoted
 from relay.services.access import topics_of
 from relay.services.topics.history.find import NotFoundYet
 from relay.services.topics.history.pull import pull_parts

@@ -33,6 +33,8 @@ class TopicEvent(Output):
     """When Linq created it, as Linq wrote it."""
     trace: str | None
     freshness: Literal["live", "history"]
+    source: Literal["backfill"] | None
+    """`backfill` if the relay made it of a message at Linq, so that Linq did not sign it; otherwise null."""
     body: str
     """The body as Linq signed it: JSON, byte for byte."""
 

@@ -17,6 +17,7 @@ from relay.core.config.relay_toml import parse_config
 from relay.core.errors import NotFound
 from relay.core.event import Dialect
 from relay.linq.payloads.decode import decode
+from relay.metrics.worker_metrics import WorkerMetrics
 from relay.sandbox.events.conversations import conversation
 from relay.sandbox.events.event import v3_event_of
 from relay.sandbox.payloads import NEW, OLD, Scenario
@@ -31,6 +32,7 @@ from tests.building import LINE
 from tests.services.topics.history.conftest import OPERATOR, TEAM, context, hiding  # noqa: F401  a fixture
 from tests.support import KEYS
 from tests.workers.conftest import open_sink, rules_for
+from workers.routing.facts import BodyFacts
 
 if TYPE_CHECKING:
     from relay.services.context import Context
@@ -56,7 +58,9 @@ async def happen(
 
 async def put(redis: Redis, dialect: Dialect, body: bytes) -> None:
     event = decode(dialect, body, LINE).event
-    for topic in parse_config(Path("relay.toml").read_text()).index.match(event, body, BodyFacts(WorkerMetrics.unscraped())):
+    for topic in parse_config(Path("relay.toml").read_text()).index.match(
+        event, body, BodyFacts(WorkerMetrics.unscraped())
+    ):
         await redis.sadd(KEYS.topics, topic)  # type: ignore[misc]
         names = iter(fields_of(event, round(time.time() * 1000), event.id, body))
         await redis.xadd(KEYS.topic(topic), dict(zip(names, names, strict=True)))

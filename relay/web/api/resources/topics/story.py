@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -42,6 +42,8 @@ class Event(Output):
     service: str | None
     is_group: bool | None
     freshness: Freshness
+    source: Literal["backfill"] | None
+    """`backfill` if the relay made it of a message at Linq, so that Linq did not sign it; otherwise null."""
     created: str | None
     """When Linq created it, as Linq wrote it."""
     trace: str | None
@@ -192,6 +194,7 @@ def event_of(view: EventView) -> Event:
         service=view.service,
         is_group=view.is_group,
         freshness=view.freshness,
+        source="backfill" if view.source else None,
         created=view.created,
         trace=view.trace,
         webhook_id=view.webhook_id,
