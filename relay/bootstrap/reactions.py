@@ -1,6 +1,6 @@
 """Reactions to the account events of Linq's that concern the relay itself. Pure.
 
-An event is only a reason to look. What is changed follows from the look, as in the scheduled check, so that a party that
+An event is only a reason to look. What is changed follows from the look, as in the scheduled check, so a party that
 forges or replays events causes looks and nothing else. One thing an event adds: that Linq has released a line counts as
 the looks that must agree on the deletion of its subscription (`bootstrap.deletions`), once a look confirms it.
 

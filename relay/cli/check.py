@@ -27,7 +27,8 @@ app = commands()
 @command(app, examples=("relay check", "RELAY_CONFIG=next.toml relay check --json"), view=("wide", "json"))
 def check(*, view: View) -> None:
     """Check relay.toml; exit code 2 if it cannot be used, with every mistake and its place."""
-    path = Settings.load().relay_config
+    settings = Settings.load()
+    path = settings.relay_config
     try:
         config = load_config(path).config
     except ConfigError as error:
@@ -36,6 +37,10 @@ def check(*, view: View) -> None:
         print_json({"ok": False, "problems": [{"place": p.place, "message": p.message} for p in error.problems]})
         raise typer.Exit(2) from None
     warnings = _warnings(config)
+    if config.linq.v2 is not None:
+        from relay.bootstrap.both_apis import doubled  # noqa: PLC0415  it imports Linq's SDK, a large package
+
+        warnings += doubled(settings, config)
     if view.json:
         print_json(
             {

@@ -117,6 +117,15 @@ def test_shape_does_not_reach_events_of_v2() -> None:
     assert warning.startswith('subscription bot: shape = "2025-01-01" does not translate events of the v2 API')
 
 
+def test_topic_with_both_apis_has_two_entries_of_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    topics = '[[topics]]\nname = "x"\nevents = ["message.*"]\n[[topics]]\nname = "y"\nevents = ["chat.*"]\n'
+    Path("relay.toml").write_text(f"[linq.v2]\n{topics}")
+    assert invoke("check", "--json").json["warnings"] == []
+    monkeypatch.setenv("LINQ_API_V3_API_KEY", "key")
+    [warning] = invoke("check", "--json").json["warnings"]
+    assert "a message is two entries of the topic x;" in warning
+
+
 async def test_every_mistake_is_reported_with_its_line() -> None:
     Path("relay.toml").write_text(MISTAKES)
     said = await relay("check")

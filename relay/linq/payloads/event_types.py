@@ -31,6 +31,9 @@ V2_TYPES = (
     "participant.removed",
 )
 
+IN_BOTH_APIS = ("message.received", "message.sent", "message.read")
+"""Event types of messages by which v3 and v2 both tell of the same thing."""
+
 REACTED_TO = frozenset(
     (
         *("webhook_subscription.disabled", "webhook_subscription.enabled", "webhook_subscription.deleted"),
@@ -60,6 +63,11 @@ def is_of_the_account(event_type: str) -> bool:
     subscription, and deduplication keeps one.
     """
     return _family(event_type) not in _FAMILIES_OF_LINES
+
+
+def in_both_apis(patterns: Iterable[str]) -> bool:
+    """Return True if `patterns` match messages, which arrive once over each API if both are on."""
+    return any(matches(pattern, event_type) for pattern in patterns for event_type in IN_BOTH_APIS)
 
 
 def _family(event_type: str) -> str:
